@@ -1,0 +1,155 @@
+import { Code, TenonError } from '../errors/errors.ts';
+import { type Logger, silentLogger } from '../logger/logger.ts';
+import { Metadata } from './metadata.ts';
+
+/** A typed key of {@link Context.get}. */
+export interface ContextKey<T> {
+  readonly symbol: symbol;
+  /** Only for the type checker. */
+  readonly type?: T;
+}
+
+/** A key under which interceptors and handlers pass values along one call. */
+export function contextKey<T>(name: string): ContextKey<T> {
+  return { symbol: Symbol(name) };
+}
+
+/** What a {@link Context} is made of. */
+export interface ContextInit {
+  readonly service: string;
+  readonly endpoint: string;
+  readonly peer?: string | undefined;
+  readonly metadata?: Metadata | undefined;
+  readonly deadline?: number | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+/**
+ * One call or event, as its handler and the interceptors around it see it. Made per call and never
+ * shared; `headers`, `trailers`, `signal` and `logger` are made when first asked for.
+ *
+ * Passing it on (`client.hello(request, { ctx })`) passes on the deadline and the cancellation.
+ */
+export class Context {
+  /** The service called: `greeter.Greeter`; for an event, its topic. */
+  readonly service: string;
+  /** The method called: `Hello`; for an event, the handler that takes it. */
+  readonly endpoint: string;
+  /** Who is at the other end: `host:port` where the transport has one. On the client, the node that was chosen. */
+  peer: string;
+  /** What the caller sent along. Keys are lower case. */
+  readonly metadata: Metadata;
+  /** When the call has to be over: milliseconds since the Unix epoch, by the bound Clock. */
+  readonly deadline: number | undefined;
+
+  #headers: Metadata | undefined;
+  #trailers: Metadata | undefined;
+  #logger: Logger | undefined;
+  readonly #baseLogger: Logger;
+  #values: Map<symbol, unknown> | undefined;
+  #controller: AbortController | undefined;
+  #abortReason: TenonError | undefined;
+  #abortListeners: Set<(reason: TenonError) => void> | undefined;
+
+  constructor(init: ContextInit) {
+    this.service = init.service;
+    this.endpoint = init.endpoint;
+    this.peer = init.peer ?? '';
+    this.metadata = init.metadata ?? new Metadata();
+    this.deadline = init.deadline;
+    this.#baseLogger = init.logger ?? silentLogger;
+  }
+
+  /** Server: sent before the first reply. Client: what the server sent; empty until then. */
+  get headers(): Metadata {
+    return (this.#headers ??= new Metadata());
+  }
+
+  /** Client side: replaces the received headers. */
+  set headers(value: Metadata) {
+    this.#headers = value;
+  }
+
+  /** Whether anyone asked for {@link headers}: if not, there are none to send. */
+  get hasHeaders(): boolean {
+    return this.#headers !== undefined;
+  }
+
+  /** Server: sent with the status. Client: what came with it; empty until then. */
+  get trailers(): Metadata {
+    return (this.#trailers ??= new Metadata());
+  }
+
+  /** Client side: replaces the received trailers. */
+  set trailers(value: Metadata) {
+    this.#trailers = value;
+  }
+
+  /** Whether anyone asked for {@link trailers}: if not, there are none to send. */
+  get hasTrailers(): boolean {
+    return this.#trailers !== undefined;
+  }
+
+  /** Aborts when the caller cancels, the deadline passes or the connection is lost. Its reason is a {@link TenonError}. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#abortReason) this.#controller.abort(this.#abortReason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** A logger that names the call in all it writes. */
+  get logger(): Logger {
+    return (this.#logger ??= this.#baseLogger.child({ service: this.service, endpoint: this.endpoint, peer: this.peer }));
+  }
+
+  /** Why the call was aborted, if it was. */
+  get aborted(): TenonError | undefined {
+    return this.#abortReason;
+  }
+
+  get<T>(key: ContextKey<T>): T | undefined {
+    return this.#values?.get(key.symbol) as T | undefined;
+  }
+
+  set<T>(key: ContextKey<T>, value: T): this {
+    (this.#values ??= new Map()).set(key.symbol, value);
+    return this;
+  }
+
+  /** Throws the abort's reason if the call was aborted: for long computations between awaits. */
+  throwIfAborted(): void {
+    if (this.#abortReason) throw this.#abortReason;
+  }
+
+  /**
+   * Calls `listener` once when the call is aborted, at once if it already is; returns what takes it back. Cheaper than
+   * {@link signal}, which must make an `AbortController`.
+   */
+  onAbort(listener: (reason: TenonError) => void): () => void {
+    if (this.#abortReason) {
+      listener(this.#abortReason);
+      return noop;
+    }
+    const listeners = (this.#abortListeners ??= new Set());
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
+  }
+
+  /** Ends the call from outside its handler; for those who run calls. Only the first reason counts. */
+  abort(reason: TenonError = cancelled()): void {
+    if (this.#abortReason) return;
+    this.#abortReason = reason;
+    const listeners = this.#abortListeners;
+    this.#abortListeners = undefined;
+    this.#controller?.abort(reason);
+    if (listeners) for (const listener of listeners) listener(reason);
+  }
+}
+
+function noop(): void {}
+
+function cancelled(): TenonError {
+  return new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the call was cancelled' });
+}

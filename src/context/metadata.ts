@@ -1,0 +1,147 @@
+import { Code, TenonError } from '../errors/errors.ts';
+
+/** A metadata value: text, or bytes for keys that end in `-bin`. */
+export type MetadataValue = string | Uint8Array;
+/** What metadata can be made from: one value or several per key. */
+export type MetadataInit = Readonly<Record<string, MetadataValue | readonly MetadataValue[] | undefined>>;
+
+/**
+ * A source that is read only if someone looks: `read` is called with `raw`, at most once. The two are apart so
+ * that a transport needs no closure per call.
+ */
+export interface LazyMetadata<T> {
+  readonly raw: T;
+  readonly read: (raw: T) => Iterable<readonly [key: string, value: MetadataValue]>;
+}
+
+const keyPattern = /^[0-9a-z_.-]+$/;
+// gRPC over HTTP/2 (PROTOCOL-HTTP2.md): ASCII-Value is 1*( %x20-%x7E ).
+const textPattern = /^[\x20-\x7e]*$/;
+
+/**
+ * The headers or trailers of a call: ordered values under lower-case keys, several per key where they
+ * repeat. Keys ending in `-bin` carry bytes, all others printable ASCII.
+ *
+ * Look-ups ignore case. Writing an invalid key or value throws INVALID_ARGUMENT (`metadata.invalid`).
+ */
+export class Metadata implements Iterable<[string, MetadataValue]> {
+  #values: Map<string, MetadataValue[]> | undefined;
+  #lazy: LazyMetadata<unknown> | undefined;
+
+  constructor(init?: MetadataInit) {
+    if (init) for (const key of Object.keys(init)) this.#append(key, init[key]);
+  }
+
+  /** Metadata that costs nothing until it is looked at. */
+  static lazy<T>(source: LazyMetadata<T>): Metadata {
+    const metadata = new Metadata();
+    metadata.#lazy = source as LazyMetadata<unknown>;
+    return metadata;
+  }
+
+  /** The first value of `key`. */
+  get(key: string): MetadataValue | undefined {
+    return this.#map()?.get(key.toLowerCase())?.[0];
+  }
+
+  /** The first value of `key` if it is text. */
+  text(key: string): string | undefined {
+    const value = this.get(key);
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  /** Every value of `key`, in the order they were sent. */
+  getAll(key: string): readonly MetadataValue[] {
+    return this.#map()?.get(key.toLowerCase()) ?? [];
+  }
+
+  has(key: string): boolean {
+    return this.#map()?.has(key.toLowerCase()) ?? false;
+  }
+
+  /** Replaces all values of `key`. */
+  set(key: string, value: MetadataValue): this {
+    this.delete(key);
+    return this.append(key, value);
+  }
+
+  /** Adds a value after those that `key` already has. */
+  append(key: string, value: MetadataValue): this {
+    this.#append(key, value);
+    return this;
+  }
+
+  delete(key: string): boolean {
+    return this.#map()?.delete(key.toLowerCase()) ?? false;
+  }
+
+  /** Adds every value of `other` after those already here. */
+  merge(other: Metadata | MetadataInit): this {
+    if (other instanceof Metadata) for (const [key, value] of other) this.append(key, value);
+    else for (const key of Object.keys(other)) this.#append(key, other[key]);
+    return this;
+  }
+
+  /** Whether nothing was written; a lazy source is read to know. */
+  get isEmpty(): boolean {
+    return (this.#map()?.size ?? 0) === 0;
+  }
+
+  *[Symbol.iterator](): Iterator<[string, MetadataValue]> {
+    for (const [key, values] of this.#map() ?? []) for (const value of values) yield [key, value];
+  }
+
+  /** A plain object, for logs and tests: one value as itself, several as an array. */
+  toJSON(): Record<string, MetadataValue | MetadataValue[]> {
+    const result: Record<string, MetadataValue | MetadataValue[]> = {};
+    for (const [key, values] of this.#map() ?? []) result[key] = values.length === 1 ? (values[0] as MetadataValue) : [...values];
+    return result;
+  }
+
+  #map(): Map<string, MetadataValue[]> | undefined {
+    if (this.#lazy) {
+      const { raw, read } = this.#lazy;
+      this.#lazy = undefined;
+      // What a peer sent is not checked again: the transport has, and a foreign header must not throw here.
+      for (const [key, value] of read(raw)) this.#put(key, value);
+    }
+    return this.#values;
+  }
+
+  #append(key: string, value: MetadataValue | readonly MetadataValue[] | undefined): void {
+    if (value === undefined) return;
+    this.#map();
+    const lowerKey = key.toLowerCase();
+    for (const item of typeof value === 'string' || value instanceof Uint8Array ? [value] : value) {
+      assertValid(lowerKey, item);
+      this.#put(lowerKey, item);
+    }
+  }
+
+  #put(key: string, value: MetadataValue): void {
+    this.#values ??= new Map();
+    const values = this.#values.get(key);
+    if (values) values.push(value);
+    else this.#values.set(key, [value]);
+  }
+}
+
+function assertValid(key: string, value: MetadataValue): void {
+  if (!keyPattern.test(key)) {
+    throw invalid(`"${key}" is not a metadata key: use letters, digits, "_", "-" and "."`);
+  }
+  if (key.endsWith('-bin') !== (value instanceof Uint8Array)) {
+    throw invalid(
+      key.endsWith('-bin')
+        ? `the metadata key "${key}" carries bytes: give a Uint8Array`
+        : `the metadata key "${key}" carries text: give a string, or end the key in "-bin" for bytes`,
+    );
+  }
+  if (typeof value === 'string' && !textPattern.test(value)) {
+    throw invalid(`the value of the metadata key "${key}" has a character outside printable ASCII: end the key in "-bin" and send bytes`);
+  }
+}
+
+function invalid(message: string): TenonError {
+  return new TenonError({ code: Code.InvalidArgument, reason: 'metadata.invalid', message });
+}

@@ -1,0 +1,48 @@
+import { Code, codeFrom, type ErrorDetail, TenonError } from '../errors/errors.ts';
+import { decodeRichStatus, encodeRichStatus } from '../errors/status-details.ts';
+import { Metadata } from './metadata.ts';
+
+/** How a call ended: gRPC's status and the trailers that come with it. */
+export interface Status {
+  readonly code: Code;
+  readonly message: string;
+  /** Absent means none. */
+  readonly metadata?: Metadata | undefined;
+}
+
+/** The status of a call that succeeded and sends no trailers. */
+export const okStatus: Status = { code: Code.Ok, message: '' };
+
+/** Trailer that carries {@link TenonError.reason}. */
+export const reasonKey = 'tenon-reason';
+/** Trailer that carries a `google.rpc.Status` with the details. */
+export const detailsKey = 'grpc-status-details-bin';
+
+/** The status that tells a peer of `error`; `trailers` are sent along. */
+export function statusOf(error: TenonError, trailers?: Metadata): Status {
+  const keys = Object.keys(error.metadata);
+  if (error.reason === undefined && error.details.length === 0 && keys.length === 0) {
+    return { code: error.code, message: error.message, metadata: trailers };
+  }
+  const metadata = new Metadata();
+  if (trailers) metadata.merge(trailers);
+  for (const key of keys) metadata.set(key, error.metadata[key] as string | Uint8Array);
+  if (error.reason !== undefined) metadata.set(reasonKey, error.reason);
+  if (error.details.length > 0) {
+    metadata.set(detailsKey, encodeRichStatus({ code: error.code, message: error.message, details: error.details }));
+  }
+  return { code: error.code, message: error.message, metadata };
+}
+
+/** The error that a status other than OK stands for. Its `metadata` are all of the trailers but tenon's and gRPC's own. */
+export function errorOf(status: Status): TenonError {
+  const trailers: Record<string, string | Uint8Array> = {};
+  let reason: string | undefined;
+  let details: readonly ErrorDetail[] = [];
+  for (const [key, value] of status.metadata ?? []) {
+    if (key === reasonKey && typeof value === 'string') reason = value;
+    else if (key === detailsKey && typeof value !== 'string') details = decodeRichStatus(value)?.details ?? [];
+    else trailers[key] = value;
+  }
+  return new TenonError({ code: codeFrom(status.code), message: status.message, reason, details, metadata: trailers });
+}

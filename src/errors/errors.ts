@@ -1,0 +1,147 @@
+/**
+ * gRPC's seventeen status codes, under the names of its specification
+ * (grpc: doc/statuscodes.md). Programs act upon the code, never upon a message.
+ */
+export const Code = {
+  Ok: 0,
+  Cancelled: 1,
+  Unknown: 2,
+  InvalidArgument: 3,
+  DeadlineExceeded: 4,
+  NotFound: 5,
+  AlreadyExists: 6,
+  PermissionDenied: 7,
+  ResourceExhausted: 8,
+  FailedPrecondition: 9,
+  Aborted: 10,
+  OutOfRange: 11,
+  Unimplemented: 12,
+  Internal: 13,
+  Unavailable: 14,
+  DataLoss: 15,
+  Unauthenticated: 16,
+} as const;
+/** One of gRPC's status codes, 0 to 16. */
+export type Code = (typeof Code)[keyof typeof Code];
+
+const names: readonly string[] = Object.keys(Code).map((name) =>
+  name.replace(/([a-z])([A-Z])/g, '$1_$2').toUpperCase(),
+);
+
+/** The code's name in gRPC's spelling: `codeName(14)` is `"UNAVAILABLE"`. */
+export function codeName(code: Code): string {
+  return names[code] ?? 'UNKNOWN';
+}
+
+/** The number as a {@link Code}: anything that is not an integer from 0 to 16 is UNKNOWN. */
+export function codeFrom(value: unknown): Code {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 16
+    ? (value as Code)
+    : Code.Unknown;
+}
+
+/**
+ * A machine-readable addition to an error: a `google.protobuf.Any`. `type` is the full message name
+ * (`google.rpc.BadRequest`), `value` the encoded message.
+ */
+export interface ErrorDetail {
+  readonly type: string;
+  readonly value: Uint8Array;
+}
+
+/** What a {@link TenonError} is made of. */
+export interface TenonErrorInit {
+  readonly code: Code;
+  /** A stable dotted id, `<room>.<what>`: each is listed in `docs/errors.md`. */
+  readonly reason?: string | undefined;
+  /** For people: names the thing and the remedy. Travels to the caller. */
+  readonly message: string;
+  /** Sent as `grpc-status-details-bin`, in this order. */
+  readonly details?: readonly ErrorDetail[] | undefined;
+  /** Sent with the status as trailers. Keys lower case; values of keys in `-bin` are bytes. */
+  readonly metadata?: Readonly<Record<string, string | Uint8Array>> | undefined;
+  /** What went wrong underneath. Stays in this process. */
+  readonly cause?: unknown;
+}
+
+const brand = Symbol.for('tenon.errors.TenonError');
+
+/**
+ * The one error of tenon: what its calls reject with, and what a handler throws to choose the status
+ * its caller sees.
+ *
+ * `code`, `reason`, `message`, `details` and `metadata` travel to the peer, `cause` and the stack never do. `instanceof`
+ * and {@link TenonError.is} hold across copies of the package.
+ *
+ * @example
+ * ```ts
+ * throw new TenonError({ code: Code.NotFound, reason: 'places.unknown', message: `no place has the id ${id}` });
+ * ```
+ */
+export class TenonError extends Error {
+  readonly code: Code;
+  readonly reason: string | undefined;
+  readonly details: readonly ErrorDetail[];
+  readonly metadata: Readonly<Record<string, string | Uint8Array>>;
+
+  constructor(init: TenonErrorInit) {
+    super(init.message, init.cause === undefined ? undefined : { cause: init.cause });
+    this.code = init.code;
+    this.reason = init.reason;
+    this.details = init.details ?? [];
+    this.metadata = init.metadata ?? {};
+  }
+
+  static {
+    Object.defineProperty(this.prototype, 'name', { value: 'TenonError', configurable: true, writable: true });
+    Object.defineProperty(this.prototype, brand, { value: true });
+  }
+
+  /** Whether `value` is a TenonError, of this copy of the package or another. */
+  static is(value: unknown): value is TenonError {
+    return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[brand] === true;
+  }
+
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return this === TenonError
+      ? TenonError.is(value)
+      : Function.prototype[Symbol.hasInstance].call(this, value);
+  }
+
+  /**
+   * Any thrown value as a TenonError. One that already is comes back itself; an abort becomes CANCELLED, a time-out
+   * DEADLINE_EXCEEDED, everything else INTERNAL (or `fallback`) with the thrown value as `cause` and its
+   * text as the message.
+   */
+  static from(value: unknown, fallback: Partial<TenonErrorInit> = {}): TenonError {
+    if (TenonError.is(value)) return value;
+    if (value instanceof Error && value.name === 'AbortError' && fallback.code === undefined) {
+      return new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the call was cancelled', cause: value });
+    }
+    if (value instanceof Error && value.name === 'TimeoutError' && fallback.code === undefined) {
+      return new TenonError({ code: Code.DeadlineExceeded, reason: 'call.deadline_exceeded', message: 'the deadline has passed', cause: value });
+    }
+    return new TenonError({
+      ...fallback,
+      code: fallback.code ?? Code.Internal,
+      message: fallback.message ?? textOf(value),
+      cause: value,
+    });
+  }
+
+  /** `TenonError: UNAVAILABLE (registry.unreachable): …` */
+  override toString(): string {
+    const reason = this.reason === undefined ? '' : ` (${this.reason})`;
+    return `${this.name}: ${codeName(this.code)}${reason}: ${this.message}`;
+  }
+}
+
+/** The text of any thrown value; never throws itself. */
+export function textOf(value: unknown): string {
+  if (value instanceof Error) return value.message === '' ? value.name : value.message;
+  try {
+    return String(value);
+  } catch {
+    return 'a value that cannot be shown';
+  }
+}

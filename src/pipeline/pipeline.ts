@@ -1,0 +1,108 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+
+import type { Context } from '../context/context.ts';
+
+/** How many messages go each way: `server` and `client` name the side that streams. `event` is a subscription. */
+export type MethodKind = 'unary' | 'server' | 'client' | 'bidi' | 'event';
+
+/**
+ * How a type of a `.proto` becomes a value and back, built once per type. Values are the plain objects of the mapping
+ * that `docs/codec.md` describes.
+ */
+export interface ProtoType<T = unknown> {
+  /** Full name without a leading dot: `greeter.HelloRequest`. */
+  readonly name: string;
+  /** Throws INVALID_ARGUMENT (`codec.encode`) that names the field when the value does not fit the type. */
+  encode(value: T): Uint8Array;
+  /** Throws INVALID_ARGUMENT (`codec.decode`) when the bytes are not a message of the type. The result shares no memory with `bytes`. */
+  decode(bytes: Uint8Array): T;
+  /** Proto3 JSON (protobuf.dev: programming-guides/json), as a value for `JSON.stringify`. */
+  toJson(value: T): unknown;
+  /** The reverse of `toJson`; accepts both camelCase and original field names. */
+  fromJson(json: unknown): T;
+  /** The fields, for descriptions in the registry. */
+  readonly fields: readonly ProtoField[];
+}
+
+/** A field of a {@link ProtoType}. */
+export interface ProtoField {
+  readonly name: string;
+  /** Scalar type (`string`, `int64`) or full message or enum name. */
+  readonly type: string;
+  readonly repeated: boolean;
+  readonly map: boolean;
+  /** The message type, if the field has one. Read when needed: types may be recursive. */
+  readonly message: ProtoType | undefined;
+}
+
+/** What a message of a method looks like. Without `validate` and `proto` any JSON value is taken. */
+export interface Schema<T = unknown> {
+  /** For errors, descriptions and documents. */
+  readonly name: string;
+  /** A validator in the form of Standard Schema (zod, valibot, arktype alike). */
+  readonly validate?: StandardSchemaV1<unknown, T>['~standard']['validate'] | undefined;
+  readonly proto?: ProtoType<T> | undefined;
+}
+
+/** The schema of a message about which nothing was said. */
+export const anySchema: Schema = { name: 'any' };
+
+/**
+ * One method, said once: client, server, reflection, `verify`, the registry's endpoints and documents all
+ * read this. Built from decorators or a `.proto`, immutable.
+ */
+export interface MethodDescriptor {
+  /** Full service name: `greeter.Greeter`. */
+  readonly service: string;
+  /** The method's name on the wire: `Hello`. */
+  readonly method: string;
+  /** `/greeter.Greeter/Hello` */
+  readonly path: string;
+  /** Further paths that a server answers as well. */
+  readonly aliases: readonly string[];
+  readonly kind: MethodKind;
+  readonly input: Schema;
+  readonly output: Schema;
+  /** Calling twice is as good as calling once: such a call may be repeated. */
+  readonly idempotent: boolean;
+  /** The codec of a call that names none: `application/grpc+proto`, `application/grpc+json`. */
+  readonly defaultContentType: string;
+}
+
+/**
+ * A call, from any point of the pipeline on. `input` is the request, or an AsyncIterable of requests where
+ * the client streams; the result is a promise of the reply, or an AsyncIterable of replies where the server streams.
+ */
+export type Invoke = (input: unknown, ctx: Context) => unknown;
+
+/**
+ * Something done around calls: authentication, validation, tracing, retries. One shape for server and client,
+ * unary, streams and events.
+ *
+ * It is called once per method when the method is registered, and returns what is called per call: work that does not
+ * depend on the call belongs into the outer function.
+ *
+ * @example
+ * ```ts
+ * const timing: Interceptor = (next, method) => (input, ctx) => {
+ *   ctx.logger.debug(`calling ${method.path}`);
+ *   return next(input, ctx);
+ * };
+ * ```
+ */
+export type Interceptor = (next: Invoke, method: MethodDescriptor) => Invoke;
+
+/** Wraps `invoke` in the interceptors: the first is the outermost. Composed once, never per call. */
+export function compose(interceptors: readonly Interceptor[], method: MethodDescriptor, invoke: Invoke): Invoke {
+  return interceptors.reduceRight((next, interceptor) => interceptor(next, method), invoke);
+}
+
+/** Whether the client sends a stream. */
+export function clientStreams(kind: MethodKind): boolean {
+  return kind === 'client' || kind === 'bidi';
+}
+
+/** Whether the server sends a stream. */
+export function serverStreams(kind: MethodKind): boolean {
+  return kind === 'server' || kind === 'bidi';
+}

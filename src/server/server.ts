@@ -1,0 +1,140 @@
+import type { ServiceIdentifier } from 'inversify';
+
+import type { Context } from '../context/context.ts';
+import { token } from '../internal/token.ts';
+import type { Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
+import type { NodeState } from '../registry/registry.ts';
+
+/** A method and what answers it. */
+export interface ServerMethod {
+  readonly descriptor: MethodDescriptor;
+  readonly invoke: Invoke;
+  /** Around this method only, inside the server's own. */
+  readonly interceptors?: readonly Interceptor[] | undefined;
+}
+
+/** The methods of one service: Go Micro's `Handler`. */
+export interface ServerHandler {
+  /** Full service name: `greeter.Greeter`. */
+  readonly name: string;
+  readonly methods: readonly ServerMethod[];
+  /** Said of the endpoints in the registry, by method. */
+  readonly metadata?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined;
+  /** Left out of the registry's record. @default false */
+  readonly internal?: boolean | undefined;
+}
+
+/** What `newHandler` may be told. */
+export interface HandlerOptions {
+  readonly metadata?: ServerHandler['metadata'];
+  readonly internal?: boolean | undefined;
+}
+
+/** How a subscription delivers. */
+export interface EventHandlerOptions {
+  /** Name of a group of which one member gets each event. @default every instance gets every event */
+  readonly queue?: string | undefined;
+  /** How often an event whose handler threw is handed out again, with back-off. @default 0 */
+  readonly retry?: number | undefined;
+  /** Delay before the first redelivery in milliseconds; it doubles up to 30 s. @default 100 */
+  readonly retryDelayMs?: number | undefined;
+  /**
+   * Where an event goes after its last attempt: `true` for `<topic>.dead-letter`, or a topic's name. Without it the event is logged
+   * and dropped.
+   * @default false
+   */
+  readonly deadLetter?: boolean | string | undefined;
+  /** Handle events with the same `dedupeKey` once: keys are remembered in this process, the last 10,000 of them. @default false */
+  readonly dedupe?: boolean | undefined;
+  /** Events handled at once. @default 64 */
+  readonly maxInFlight?: number | undefined;
+}
+
+/** A subscription and what handles its events: Go Micro's server `Subscriber`. */
+export interface EventHandler {
+  readonly topic: string;
+  /** Kind `event`; `input` is the event's schema. */
+  readonly descriptor: MethodDescriptor;
+  /** Resolves: acknowledged. Throws: redelivered, or dead-lettered, as the options say. */
+  readonly invoke: Invoke;
+  readonly options: EventHandlerOptions;
+  readonly interceptors?: readonly Interceptor[] | undefined;
+}
+
+/** What a server is told at once. */
+export interface ServerOptions {
+  /** Name in the registry. */
+  readonly name?: string | undefined;
+  /** @default 'latest' */
+  readonly version?: string | undefined;
+  /** Tail of the node id, `<name>-<id>`. @default a UUID */
+  readonly id?: string | undefined;
+  /** Where to listen. @default '127.0.0.1:0' */
+  readonly address?: string | undefined;
+  /** Address that others are told to call. @default where it listens; for a wildcard, the first private address of this machine */
+  readonly advertise?: string | undefined;
+  /** Goes with the node in the registry. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** Around every call and event, the first outermost. */
+  readonly interceptors?: readonly Interceptor[] | undefined;
+  /** Lease of the registration in milliseconds. @default 30_000 */
+  readonly registerTtlMs?: number | undefined;
+  /** Largest request accepted, in bytes. @default 4 MiB */
+  readonly maxReceiveBytes?: number | undefined;
+  /** Largest reply sent, in bytes. @default no limit */
+  readonly maxSendBytes?: number | undefined;
+  /** Send the text of unexpected exceptions to the caller. @default false: it may hold secrets */
+  readonly exposeErrors?: boolean | undefined;
+  /** Suggest near method names to callers of unknown ones, on transports that can. @default false */
+  readonly suggest?: boolean | undefined;
+}
+
+/**
+ * Answers calls and handles events.
+ *
+ * Handlers and subscriptions are given before `start`. A handler that throws answers its own call and nothing else; the process lives on. A
+ * thrown {@link TenonError} is the status; anything else is INTERNAL (`server.handler_failed`) without its text.
+ */
+export interface Server {
+  /** The options in force. */
+  readonly options: ServerOptions;
+  /** Changes options. FAILED_PRECONDITION (`server.started`) after `start`. */
+  init(options: ServerOptions): void;
+  /** Adds a handler. ALREADY_EXISTS (`server.duplicate_method`) if one of its methods is taken; FAILED_PRECONDITION after `start`. */
+  handle(handler: ServerHandler): void;
+  /** A handler made of functions by method name: JSON, unary unless `descriptors` say otherwise. */
+  newHandler(
+    name: string,
+    methods: Readonly<Record<string, Invoke>>,
+    options?: HandlerOptions & { readonly descriptors?: readonly MethodDescriptor[] },
+  ): ServerHandler;
+  /** A subscription made of a function. */
+  newSubscriber(
+    topic: string,
+    handler: (event: unknown, ctx: Context) => unknown,
+    options?: EventHandlerOptions & { readonly schema?: Schema },
+  ): EventHandler;
+  /** Adds a subscription. FAILED_PRECONDITION (`server.started`) after `start`. */
+  subscribe(handler: EventHandler): void;
+  /** Announces the node, or renews its lease. Needs a started server. */
+  register(options?: { readonly state?: NodeState; readonly signal?: AbortSignal }): Promise<void>;
+  /** Takes the node out of the registry. */
+  deregister(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /** Listens, then subscribes. If either fails, what was opened is closed again. */
+  start(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /**
+   * Takes no new calls and no new events, and resolves when those in hand are done. If `signal` aborts first it rejects with its reason
+   * and leaves them running until `stop`.
+   */
+  drain(signal?: AbortSignal): Promise<void>;
+  /** Ends at once: calls in flight are aborted with UNAVAILABLE, events in hand go back to the broker. May be called again. */
+  stop(): Promise<void>;
+  /** Where it listens; `undefined` before `start`. */
+  readonly address: string | undefined;
+  /** Calls and events in hand. */
+  readonly inFlight: number;
+  /** The name it is bound by. */
+  toString(): string;
+}
+/** Container key of the {@link Server}. Every service of a process gets one of its own. */
+export const Server: ServiceIdentifier<Server> = token('server', 'Server');

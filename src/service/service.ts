@@ -1,0 +1,60 @@
+import type { ServiceIdentifier } from 'inversify';
+
+import type { Client } from '../client/client.ts';
+import { token } from '../internal/token.ts';
+import type { Server, ServerOptions } from '../server/server.ts';
+
+/** The states of a service, in order. */
+export type ServiceState = 'stopped' | 'starting' | 'serving' | 'draining';
+
+/** What a service is told at once; what concerns its server is passed on. */
+export interface ServiceOptions extends ServerOptions {
+  /** Time between renewals of the lease, in milliseconds. @default a third of `registerTtlMs` */
+  readonly registerIntervalMs?: number | undefined;
+  /** Time to serve on after the registry was told that the node drains, so that callers can have seen it, in milliseconds. @default 1_000 */
+  readonly lameDuckMs?: number | undefined;
+  /** Time for what is in flight to finish, in milliseconds; then it is aborted. @default 10_000 */
+  readonly drainTimeoutMs?: number | undefined;
+  /** Whether a stop drains at all. @default true */
+  readonly drain?: boolean | undefined;
+  /** Called in order around the start and the stop; Go Micro's names. */
+  readonly beforeStart?: readonly Hook[] | undefined;
+  readonly afterStart?: readonly Hook[] | undefined;
+  readonly beforeStop?: readonly Hook[] | undefined;
+  readonly afterStop?: readonly Hook[] | undefined;
+}
+
+/** Something to do at a moment of the lifecycle. One that rejects before or after the start fails the start. */
+export type Hook = () => void | Promise<void>;
+
+/**
+ * One service: a server, the client it calls others with, and their life together.
+ *
+ * Start: `starting` → connect the broker, listen, subscribe, register → `serving`. Stop: `draining` in the registry → serve on for
+ * `lameDuckMs` → deregister → refuse new calls, finish what is in flight within `drainTimeoutMs` → stop the server → `stopped`.
+ */
+export interface ServiceRuntime {
+  /** The options in force. */
+  readonly options: ServiceOptions;
+  readonly state: ServiceState;
+  /** Changes options. FAILED_PRECONDITION (`service.started`) unless stopped. */
+  init(options: ServiceOptions): void;
+  client(): Client;
+  server(): Server;
+  /**
+   * Resolves when callers can be served. If it fails, what was started is stopped again, in reverse order, and it rejects with the first
+   * error. FAILED_PRECONDITION (`service.started`) unless stopped. A registry that is away does not fail the start: the node is announced when it is back.
+   */
+  start(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /**
+   * Resolves when everything has stopped; does not reject. `signal` cuts the waiting short: in flight calls are aborted then. A second call
+   * waits for the first.
+   */
+  stop(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /** `start`, wait until `signal` aborts, `stop`. Signals of the process are the business of `app`. */
+  run(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  /** The name in the registry. */
+  toString(): string;
+}
+/** Container key of the {@link ServiceRuntime}. Every service of a process gets one of its own. */
+export const ServiceRuntime: ServiceIdentifier<ServiceRuntime> = token('service', 'ServiceRuntime');

@@ -1,0 +1,162 @@
+import type { ServiceIdentifier } from 'inversify';
+
+import type { Context } from '../context/context.ts';
+import type { Metadata } from '../context/metadata.ts';
+import type { Status } from '../context/status.ts';
+import type { Code, TenonError } from '../errors/errors.ts';
+import { token } from '../internal/token.ts';
+import type { MethodDescriptor } from '../pipeline/pipeline.ts';
+
+/** The greatest message that is taken where nothing else was said: 4 MiB, gRPC's own default. */
+export const defaultMaxMessageBytes = 4 * 1024 * 1024;
+
+/**
+ * One step of a call. A direction carries headers once and first, then any number of bodies, and the server
+ * ends with the status. Steps may share a message (`{ headers, body, status }` is a whole unary reply); they count in
+ * that order.
+ */
+export interface Message {
+  readonly headers?: Metadata | undefined;
+  /** One encoded message. The sender must not change it afterwards, the receiver owns it. */
+  readonly body?: Uint8Array | undefined;
+  /** Only from the server, and nothing after it. */
+  readonly status?: Status | undefined;
+}
+
+/**
+ * One side of one call. At most one `recv` is outstanding at a time; `send` may run beside it.
+ */
+export interface Socket {
+  /** Address of this end: `host:port` where the transport has one. */
+  readonly local: string;
+  /** Address of the other end. Empty on a client until it is known. */
+  readonly remote: string;
+  /** Server side: when the caller stops waiting, in milliseconds since the Unix epoch. */
+  readonly deadline: number | undefined;
+  /**
+   * Passes a message on. Returns nothing while there is room, and a promise that resolves when there is again: who awaits it
+   * is held back by a slow reader. Messages arrive in the order they were sent. Sending on a call that is over is not an
+   * error: the message is dropped, and `recv` and `onAbort` tell why.
+   */
+  send(message: Message): void | Promise<void>;
+  /**
+   * The next message, or `undefined` when the peer sends no more: on the server after the client's `end`, on the client
+   * after the status. A status other than OK is a message like any other.
+   *
+   * Rejects with a {@link TenonError} when the call broke off: CANCELLED (aborted, or reset by the peer), DEADLINE_EXCEEDED,
+   * UNAVAILABLE (`transport.unreachable`: nobody took the call; `transport.connection_lost`: it may have been processed),
+   * RESOURCE_EXHAUSTED (`transport.message_too_large`).
+   * What arrived before is delivered first. A peer's next message is only asked for when `recv` is called, give or take a
+   * bounded number: a slow reader holds the writer.
+   */
+  recv(): Promise<Message | undefined>;
+  /** Client: no more messages from this side. May be called again, and after the end. */
+  end(): void;
+  /** Ends the call at once, both ways, with `code` for the peer. Outstanding and later `recv`s reject with it. Without effect on a call that is over. */
+  abort(code: Code, message?: string): void;
+  /** Lets go of the call: one that is not over is aborted with CANCELLED. May be called again. */
+  close(): void | Promise<void>;
+  /**
+   * Server side: `listener` is called once if the call breaks off before its status was sent: cancelled, deadline passed, connection
+   * lost. At once if it already has. One listener: the last one counts.
+   */
+  onAbort(listener: (error: TenonError) => void): void;
+}
+
+/** The calling side of a call, as `dial` gives it. */
+export interface TransportClient extends Socket {}
+
+/** What a transport needs to know of a call before its first message. */
+export interface DialOptions {
+  readonly route: MethodDescriptor;
+  /**
+   * Path on the wire.
+   * @default the route's own
+   */
+  readonly path?: string | undefined;
+  /**
+   * The call: its `deadline` travels to the server and ends the call with DEADLINE_EXCEEDED when it passes; when it is aborted,
+   * so is the socket, with the same error.
+   */
+  readonly ctx?: Context | undefined;
+  /** @default 4 MiB */
+  readonly maxReceiveBytes?: number | undefined;
+  /** @default no limit */
+  readonly maxSendBytes?: number | undefined;
+  /**
+   * Wait for a connection until the deadline instead of failing when the address cannot be reached.
+   * @default false
+   */
+  readonly waitForReady?: boolean | undefined;
+}
+
+/** How a {@link Listener} listens. */
+export interface ListenOptions {
+  /** Every method that will be served, so that the transport may prepare. Others are answered with UNIMPLEMENTED. */
+  readonly routes: readonly MethodDescriptor[];
+  /** @default 4 MiB */
+  readonly maxReceiveBytes?: number | undefined;
+  /** @default no limit */
+  readonly maxSendBytes?: number | undefined;
+  /**
+   * Name methods of similar names in the answer to an unknown one, on transports that let us.
+   * @default false: a stranger learns nothing
+   */
+  readonly suggest?: boolean | undefined;
+  /** Gives up waiting for the address; nothing stays open. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Takes a call. Must not throw; what it returns is not looked at. */
+export type Accept = (socket: Socket, route: MethodDescriptor) => void;
+
+/** An address that takes calls. */
+export interface Listener {
+  /** Where it really listens: the port that was chosen for port 0. */
+  addr(): string;
+  /** Hands each call to `accept` from now on. Called once; calls that came earlier wait for it. */
+  accept(accept: Accept): void;
+  /**
+   * Takes no new calls, tells clients to go elsewhere, and resolves when those in flight are over. If `signal` aborts first, it
+   * rejects with its reason, and the calls go on until `close`.
+   */
+  drain(signal?: AbortSignal): Promise<void>;
+  /** Stops at once: calls in flight are aborted with UNAVAILABLE. May be called again. */
+  close(): Promise<void>;
+}
+
+/** What a transport can and cannot do; a static of its class. */
+export interface TransportCapabilities {
+  /** Other processes can reach it. */
+  readonly network: boolean;
+  /** Strangers that speak gRPC can. */
+  readonly grpc: boolean;
+}
+
+/**
+ * How calls travel. One instance serves a whole process: it keeps connections per address and shares them between
+ * calls. It does not retry.
+ */
+export interface Transport {
+  /**
+   * Opens a call. Does no I/O and never throws for what the network does: `recv` reports it. Throws INVALID_ARGUMENT
+   * (`transport.invalid_address`) for an address that is none.
+   */
+  dial(address: string, options: DialOptions): TransportClient;
+  /**
+   * A whole unary call: `message` carries headers and body. Resolves to one message with headers, body (if the status is OK) and
+   * status; rejects as `recv` does. Transports that gain nothing from it leave it out; it is chosen once, when a client is made.
+   */
+  unary?(address: string, message: Message, options: DialOptions): Promise<Message>;
+  /**
+   * Takes calls at `address` (`host:port`; port 0 for any free one). Rejects with ALREADY_EXISTS (`transport.address_in_use`),
+   * INVALID_ARGUMENT (`transport.invalid_address`) or UNAVAILABLE (`transport.cannot_listen`), naming the address; nothing stays open then.
+   */
+  listen(address: string, options: ListenOptions): Promise<Listener>;
+  /** Closes the connections that `dial` opened; calls on them end with UNAVAILABLE. Listeners are closed by who opened them. */
+  close(): Promise<void>;
+  /** The name it is bound by: `grpc`. */
+  toString(): string;
+}
+/** Container key of the {@link Transport}. */
+export const Transport: ServiceIdentifier<Transport> = token('transport', 'Transport');
