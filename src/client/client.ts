@@ -146,3 +146,15 @@ export interface Client {
 }
 /** Container key of the {@link Client}. */
 export const Client: ServiceIdentifier<Client> = token('client', 'Client');
+
+export {
+  type ClientOf,
+  clientOf,
+  type ClientSource,
+  clientSourceOf,
+  type ClientToken,
+  type Contract,
+  contract,
+  type ContractMethod,
+  type ProtoService,
+} from './client-of.ts';
