@@ -112,6 +112,8 @@ export interface ClientOptions {
   /** Nodes tried for one call when a node cannot be reached: only where it is certain that nothing was processed. @default 3 */
   readonly maxAttempts?: number | undefined;
 }
+/** Container key of the {@link ClientOptions}. */
+export const ClientOptions: ServiceIdentifier<ClientOptions> = token('client', 'ClientOptions');
 
 /** A method made ready to be called: where the client streams it takes an AsyncIterable, where the server streams it gives one. */
 export type MethodCaller = (input: unknown, options?: CallOptions) => unknown;

@@ -12,6 +12,8 @@ export type MetadataInit = Readonly<Record<string, MetadataValue | readonly Meta
 export interface LazyMetadata<T> {
   readonly raw: T;
   readonly read: (raw: T) => Iterable<readonly [key: string, value: MetadataValue]>;
+  /** Finds the first value of one lower-case key without reading the rest, where the source can. */
+  readonly find?: ((raw: T, key: string) => MetadataValue | undefined) | undefined;
 }
 
 const keyPattern = /^[0-9a-z_.-]+$/;
@@ -41,6 +43,7 @@ export class Metadata implements Iterable<[string, MetadataValue]> {
 
   /** The first value of `key`. */
   get(key: string): MetadataValue | undefined {
+    if (this.#lazy?.find) return this.#lazy.find(this.#lazy.raw, key.toLowerCase());
     return this.#map()?.get(key.toLowerCase())?.[0];
   }
 

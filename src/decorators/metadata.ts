@@ -8,7 +8,7 @@ import type { EventHandlerOptions, ServerOptions } from '../server/server.ts';
 /** Any class, abstract ones included. */
 export type AnyClass = abstract new (...args: never[]) => object;
 /** A class that can be constructed. */
-export type Class<T = unknown> = new (...args: never[]) => T;
+export type Class<T = object> = new (...args: never[]) => T;
 
 /** A message's schema as `@Rpc` and `@Subscribe` take it: Standard Schema (zod, valibot, arktype), or a class with fields. */
 export type MessageSchema = StandardSchemaV1 | Class<object>;

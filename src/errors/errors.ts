@@ -102,7 +102,7 @@ export class TenonError extends Error {
     return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[brand] === true;
   }
 
-  static [Symbol.hasInstance](value: unknown): boolean {
+  static override [Symbol.hasInstance](value: unknown): boolean {
     return this === TenonError
       ? TenonError.is(value)
       : Function.prototype[Symbol.hasInstance].call(this, value);

@@ -88,6 +88,8 @@ export interface ServerOptions {
   /** Suggest near method names to callers of unknown ones, on transports that can. @default false */
   readonly suggest?: boolean | undefined;
 }
+/** Container key of the {@link ServerOptions}. */
+export const ServerOptions: ServiceIdentifier<ServerOptions> = token('server', 'ServerOptions');
 
 /**
  * Answers calls and handles events.

@@ -23,6 +23,8 @@ export interface ServiceOptions extends ServerOptions {
   readonly beforeStop?: readonly Hook[] | undefined;
   readonly afterStop?: readonly Hook[] | undefined;
 }
+/** Container key of the {@link ServiceOptions}. */
+export const ServiceOptions: ServiceIdentifier<ServiceOptions> = token('service', 'ServiceOptions');
 
 /** Something to do at a moment of the lifecycle. One that rejects before or after the start fails the start. */
 export type Hook = () => void | Promise<void>;
