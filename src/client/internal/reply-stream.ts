@@ -1,0 +1,117 @@
+import { errorOf, type Status } from '../../context/status.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import type { Message, Socket } from '../../transport/transport.ts';
+import type { OutgoingContext } from './outgoing.ts';
+
+/** What reading replies needs to know of its call. */
+export interface ReplySource {
+  readonly ctx: OutgoingContext;
+  readonly decode: (body: Uint8Array) => unknown;
+  /** Opens the call; called with the first `next`. */
+  readonly open: () => Promise<Socket>;
+  /** The call is over, well or with an error. */
+  readonly onEnd: (error?: TenonError) => void;
+}
+
+const over: IteratorResult<unknown, undefined> = { done: true, value: undefined };
+
+/**
+ * The replies of a call as an iteration. Nothing is sent before the first `next`; leaving early cancels the call. One `next` at a time is served by
+ * the socket, so concurrent ones wait in line.
+ */
+export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
+  readonly #source: ReplySource;
+  #socket: Socket | undefined;
+  #line: Promise<unknown> | undefined;
+  #status: Status | undefined;
+  #isOver = false;
+  #sawHeaders = false;
+
+  constructor(source: ReplySource) {
+    this.#source = source;
+  }
+
+  next(): Promise<IteratorResult<unknown, undefined>> {
+    if (this.#isOver) return Promise.resolve(over);
+    const result: Promise<IteratorResult<unknown, undefined>> = this.#line ? this.#line.then(() => this.#read(), () => over) : this.#read();
+    this.#line = result;
+    const clear = (): void => {
+      if (this.#line === result) this.#line = undefined;
+    };
+    result.then(clear, clear);
+    return result;
+  }
+
+  return(): Promise<IteratorResult<unknown, undefined>> {
+    if (!this.#isOver) {
+      this.#socket?.abort(Code.Cancelled, 'the caller stopped reading');
+      this.#end();
+    }
+    return Promise.resolve(over);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async #read(): Promise<IteratorResult<unknown, undefined>> {
+    if (this.#isOver) return over;
+    try {
+      this.#socket ??= await this.#source.open();
+      if (this.#status) return this.#finish(this.#status);
+      for (;;) {
+        const message = await this.#socket.recv();
+        if (this.#isOver) return over;
+        if (!message) throw noStatus();
+        const reply = this.#take(message);
+        if (reply) return reply;
+      }
+    } catch (error) {
+      const failure = TenonError.from(error);
+      this.#socket?.abort(failure.code === Code.Internal ? Code.Cancelled : failure.code, failure.message);
+      this.#end(failure);
+      throw failure;
+    }
+  }
+
+  #take(message: Message): IteratorResult<unknown, undefined> | undefined {
+    if (message.headers || (message.body && !this.#sawHeaders)) this.#headers(message);
+    if (message.body) {
+      // The status may share the last reply's message; it is handed out with the next read.
+      this.#status = message.status;
+      return { done: false, value: this.#source.decode(message.body) };
+    }
+    return message.status ? this.#finish(message.status) : undefined;
+  }
+
+  #finish(status: Status): IteratorResult<unknown, undefined> {
+    const { ctx } = this.#source;
+    if (status.metadata) ctx.trailers = status.metadata;
+    ctx.options.onTrailers?.(ctx.trailers);
+    if (status.code !== Code.Ok) throw errorOf(status);
+    this.#end();
+    return over;
+  }
+
+  #headers(message: Message): void {
+    const { ctx } = this.#source;
+    this.#sawHeaders = true;
+    if (message.headers) ctx.headers = message.headers;
+    ctx.options.onHeaders?.(ctx.headers);
+  }
+
+  #end(error?: TenonError): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#source.onEnd(error);
+  }
+}
+
+/** The failure of a peer that closed the call without saying how it ended. */
+export function noStatus(): TenonError {
+  return new TenonError({
+    code: Code.Internal,
+    reason: 'client.bad_reply',
+    message: 'the server ended the call without a status',
+  });
+}

@@ -1,0 +1,489 @@
+import { inject, injectable, multiInject, optional } from 'inversify';
+
+import { Broker } from '../broker/broker.ts';
+import { type Marshaler, Marshaler as MarshalerToken, Marshalers, subType } from '../codec/codec.ts';
+import { Metadata } from '../context/metadata.ts';
+import { errorOf } from '../context/status.ts';
+import { Code, TenonError } from '../errors/errors.ts';
+import { AsyncQueue } from '../internal/async-queue.ts';
+import { Logger } from '../logger/logger.ts';
+import { anySchema, clientStreams, compose, type Invoke, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { Selector } from '../selector/selector.ts';
+import { type DialOptions, type Message, type Socket, Transport } from '../transport/transport.ts';
+import {
+  type CallOptions,
+  type Client,
+  ClientOptions,
+  type ClientPublishOptions,
+  type ClientStream,
+  type MessageOptions,
+  type MethodCaller,
+  type PublishMessage,
+  type Request,
+  type RequestOptions,
+} from './client.ts';
+import { deadlineOf, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
+import { noStatus, ReplyStream } from './internal/reply-stream.ts';
+import { onSomeNode, type Router } from './internal/route.ts';
+
+const defaults = {
+  timeoutMs: 30_000,
+  forward: ['traceparent', 'tracestate', 'baggage'],
+  interceptors: [],
+  maxAttempts: 3,
+} as const satisfies ClientOptions;
+
+/** A method and what does not change from call to call. */
+interface Plan {
+  readonly method: MethodDescriptor;
+  readonly contentType: string;
+  readonly marshaler: Marshaler;
+}
+
+/** The {@link Client}, over whatever transport, selector, codecs and broker are bound. */
+@injectable()
+export class RpcClient implements Client {
+  readonly #transport: Transport;
+  readonly #broker: Broker;
+  readonly #preferred: Marshaler;
+  readonly #marshalers = new Map<string, Marshaler>();
+  readonly #logger: Logger;
+  readonly #router: Router;
+  readonly #calls = new Set<OutgoingContext>();
+  #options: ClientOptions & typeof defaults;
+  #isStarted = false;
+  #isClosed = false;
+
+  constructor(
+    @inject(Transport) transport: Transport,
+    @inject(Selector) selector: Selector,
+    @inject(Broker) broker: Broker,
+    @inject(MarshalerToken) preferred: Marshaler,
+    @multiInject(Marshalers) marshalers: readonly Marshaler[],
+    @inject(Clock) clock: Clock,
+    @inject(Random) random: Random,
+    @inject(Timers) timers: Timers,
+    @inject(Logger) logger: Logger,
+    @inject(ClientOptions) @optional() options: ClientOptions = {},
+  ) {
+    this.#transport = transport;
+    this.#broker = broker;
+    this.#preferred = preferred;
+    for (const marshaler of marshalers) this.#marshalers.set(subType(marshaler.contentType), marshaler);
+    this.#logger = logger;
+    this.#options = withDefaults(options);
+    const client = this;
+    this.#router = {
+      selector,
+      runtime: { clock, random, timers },
+      get maxAttempts() {
+        return client.#options.maxAttempts;
+      },
+    };
+  }
+
+  get options(): ClientOptions {
+    return this.#options;
+  }
+
+  init(options: ClientOptions): void {
+    if (this.#isStarted) {
+      throw new TenonError({
+        code: Code.FailedPrecondition,
+        reason: 'client.started',
+        message: 'the client has prepared or made calls already: give its options before the first one',
+      });
+    }
+    this.#options = withDefaults({ ...this.#options, ...options });
+  }
+
+  newMessage(topic: string, payload: unknown, options: MessageOptions = {}): PublishMessage {
+    const schema = options.schema ?? anySchema;
+    const contentType = options.contentType ?? (schema.proto ? 'application/protobuf' : 'application/json');
+    return { topic, payload, schema, contentType, headers: options.headers ?? {} };
+  }
+
+  newRequest(service: string, endpoint: string, body: unknown, options: RequestOptions = {}): Request {
+    const path = endpoint.startsWith('/') ? endpoint.slice(1) : endpoint;
+    const cut = path.includes('/') ? path.lastIndexOf('/') : path.lastIndexOf('.');
+    if (cut <= 0 || cut === path.length - 1) {
+      throw new TenonError({
+        code: Code.InvalidArgument,
+        reason: 'client.invalid_endpoint',
+        message: `"${endpoint}" names no method: write "package.Service/Method" or "Service.Method"`,
+      });
+    }
+    const contentType = options.contentType ?? 'application/grpc+json';
+    const method: MethodDescriptor = {
+      service: path.slice(0, cut),
+      method: path.slice(cut + 1),
+      path: `/${path.slice(0, cut)}/${path.slice(cut + 1)}`,
+      aliases: [],
+      kind: options.kind ?? 'unary',
+      input: options.input ?? anySchema,
+      output: options.output ?? anySchema,
+      idempotent: false,
+      defaultContentType: contentType,
+    };
+    return { service, method, body, contentType };
+  }
+
+  async call(request: Request, options: CallOptions = {}): Promise<unknown> {
+    if (serverStreams(request.method.kind)) {
+      throw new TenonError({
+        code: Code.InvalidArgument,
+        reason: 'client.wrong_shape',
+        message: `${request.method.path} answers with a stream: use stream() instead of call()`,
+      });
+    }
+    return this.method(request.method, request.service)(request.body, { contentType: request.contentType, ...options });
+  }
+
+  stream(request: Request, options: CallOptions = {}): ClientStream {
+    return openStream(request, (input, ctx) => this.#prepare(request.method)(input, ctx), this.#contextOf(request.method, request.service, {
+      contentType: request.contentType,
+      ...options,
+    }));
+  }
+
+  async publish(message: PublishMessage, options: ClientPublishOptions = {}): Promise<void> {
+    this.#assertOpen();
+    const marshaler = this.#marshalerOf(message.contentType);
+    const headers: Record<string, string> = { ...message.headers, 'Content-Type': message.contentType, 'Micro-Topic': message.topic };
+    for (const key of options.ctx ? this.#options.forward : []) {
+      const value = options.ctx?.metadata.text(key);
+      if (value !== undefined) headers[key] ??= value;
+    }
+    if (options.dedupeKey !== undefined) headers['tenon-dedupe-key'] = options.dedupeKey;
+    const body = marshaler.marshal(message.schema, message.payload);
+    const { signal, timeoutMs, orderKey } = options;
+    await this.#broker.connect({ signal, timeoutMs });
+    await this.#broker.publish(message.topic, { headers, body }, { signal: signal ?? options.ctx?.signal, timeoutMs, orderKey });
+  }
+
+  method(method: MethodDescriptor, service: string): MethodCaller {
+    const invoke = this.#prepare(method);
+    if (serverStreams(method.kind)) {
+      return (input, options) => invoke(input, this.#contextOf(method, service, options));
+    }
+    return (input, options) => {
+      // A mistake in the options rejects like every other failure of a call, instead of throwing.
+      try {
+        return invoke(input, this.#contextOf(method, service, options));
+      } catch (error) {
+        return Promise.reject(TenonError.from(error));
+      }
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const reason = new TenonError({ code: Code.Cancelled, reason: 'client.closed', message: 'the client was closed' });
+    for (const ctx of this.#calls) ctx.abort(reason);
+  }
+
+  toString(): string {
+    return 'rpc';
+  }
+
+  #prepare(method: MethodDescriptor): Invoke {
+    this.#isStarted = true;
+    return compose(this.#options.interceptors, method, this.#end(method));
+  }
+
+  /** The end of the pipeline: bytes and transport. */
+  #end(method: MethodDescriptor): Invoke {
+    const isPreferred = this.#preferred.contentType !== 'application/grpc+proto' || method.input.proto !== undefined;
+    const usual: string = isPreferred ? this.#preferred.contentType : method.defaultContentType;
+    const plans = new Map<string, Plan>();
+    const planOf = (ctx: OutgoingContext): Plan => {
+      const contentType = ctx.options.contentType ?? usual;
+      let plan = plans.get(contentType);
+      if (!plan) {
+        plan = { method, contentType, marshaler: this.#marshalerOf(contentType) };
+        plans.set(contentType, plan);
+      }
+      return plan;
+    };
+    if (serverStreams(method.kind)) return (input, ctx) => this.#streamingReply(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
+    if (clientStreams(method.kind)) return (input, ctx) => this.#streamingRequest(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
+    return (input, ctx) => this.#unary(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
+  }
+
+  #contextOf(method: MethodDescriptor, service: string, options: CallOptions = {}): OutgoingContext {
+    this.#assertOpen();
+    const { timeoutMs, forward } = this.#options;
+    const ctx = new OutgoingContext(
+      {
+        service: method.service,
+        endpoint: method.method,
+        metadata: outgoingMetadata(options, forward),
+        // A stream lasts as long as it lasts: only what the caller says bounds it.
+        deadline: deadlineOf(options, method.kind === 'unary' ? timeoutMs : undefined, this.#router.runtime.clock.now),
+        logger: this.#logger,
+      },
+      options,
+    );
+    ctx.registryName = options.service ?? service;
+    return ctx;
+  }
+
+  async #unary(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<unknown> {
+    this.#calls.add(ctx);
+    try {
+      const message = { headers: headersOf(plan, ctx), body: plan.marshaler.marshal(plan.method.input, input) };
+      ctx.throwIfAborted();
+      const dial = this.#dialOptions(plan, ctx);
+      const transport = this.#transport;
+      const attempt = transport.unary
+        ? (address: string) => transport.unary!(address, message, dial)
+        : (address: string) => unaryOverSocket(transport.dial(address, dial), message);
+      return this.#reply(plan, await this.#on(ctx, attempt), ctx);
+    } finally {
+      this.#release(ctx);
+    }
+  }
+
+  async #streamingRequest(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<unknown> {
+    this.#calls.add(ctx);
+    try {
+      const opened = await this.#open(plan, input, ctx);
+      try {
+        return this.#reply(plan, await collect(opened), ctx);
+      } finally {
+        await opened.close();
+      }
+    } finally {
+      this.#release(ctx);
+    }
+  }
+
+  #streamingReply(plan: Plan, input: unknown, ctx: OutgoingContext): AsyncIterable<unknown> {
+    return new ReplyStream({
+      ctx,
+      decode: (body) => decodeReply(plan, body),
+      open: () => {
+        this.#calls.add(ctx);
+        return this.#open(plan, input, ctx);
+      },
+      onEnd: () => this.#release(ctx),
+    });
+  }
+
+  /** Opens a streaming call and starts to send. A failure to reach the node shows when the first reply is read. */
+  async #open(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<Socket> {
+    ctx.throwIfAborted();
+    const first = { headers: headersOf(plan, ctx) };
+    const socket = await this.#on(ctx, async (address) => this.#transport.dial(address, this.#dialOptions(plan, ctx)));
+    if (clientStreams(plan.method.kind)) {
+      void pump(plan, input as AsyncIterable<unknown>, socket, first, ctx);
+    } else {
+      try {
+        await socket.send({ ...first, body: plan.marshaler.marshal(plan.method.input, input) });
+        socket.end();
+      } catch (error) {
+        socket.abort(Code.Cancelled, 'the request could not be encoded');
+        throw error;
+      }
+    }
+    return socket;
+  }
+
+  #on<T>(ctx: OutgoingContext, attempt: (address: string) => Promise<T>): Promise<T> {
+    const { address } = ctx.options;
+    if (address === undefined) return onSomeNode(this.#router, ctx.registryName, ctx, attempt);
+    ctx.peer = address;
+    return attempt(address);
+  }
+
+  #reply(plan: Plan, message: Message, ctx: OutgoingContext): unknown {
+    const { status, headers, body } = message;
+    const { onHeaders, onTrailers } = ctx.options;
+    if (headers) ctx.headers = headers;
+    if (status?.metadata) ctx.trailers = status.metadata;
+    if (onHeaders) onHeaders(ctx.headers);
+    if (onTrailers) onTrailers(ctx.trailers);
+    if (!status) throw noStatus();
+    if (status.code !== Code.Ok) throw errorOf(status);
+    if (!body) {
+      throw new TenonError({
+        code: Code.Internal,
+        reason: 'client.bad_reply',
+        message: `${plan.method.path} answered OK without a reply`,
+      });
+    }
+    return decodeReply(plan, body);
+  }
+
+  #dialOptions(plan: Plan, ctx: OutgoingContext): DialOptions {
+    return {
+      route: plan.method,
+      ctx,
+      maxReceiveBytes: this.#options.maxReceiveBytes,
+      maxSendBytes: this.#options.maxSendBytes,
+      waitForReady: ctx.options.waitForReady,
+    };
+  }
+
+  #marshalerOf(contentType: string): Marshaler {
+    const marshaler = this.#marshalers.get(codecName(contentType));
+    if (marshaler) return marshaler;
+    throw new TenonError({
+      code: Code.InvalidArgument,
+      reason: 'codec.unknown',
+      message: `no codec is bound for "${contentType}", only for ${[...this.#marshalers.keys()].join(', ')}`,
+    });
+  }
+
+  #release(ctx: OutgoingContext): void {
+    this.#calls.delete(ctx);
+    ctx.release();
+  }
+
+  #assertOpen(): void {
+    if (!this.#isClosed) return;
+    throw new TenonError({ code: Code.FailedPrecondition, reason: 'client.closed', message: 'the client was closed: its system has stopped' });
+  }
+}
+
+function withDefaults(options: ClientOptions): ClientOptions & typeof defaults {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return { ...defaults, ...given } as ClientOptions & typeof defaults;
+}
+
+/** Event content types are web ones (`application/protobuf`), those of calls gRPC's sub-types. */
+function codecName(contentType: string): string {
+  const name = subType(contentType);
+  if (name === 'protobuf') return 'proto';
+  return name === 'octet-stream' ? 'bytes' : name;
+}
+
+/** The server assumes the method's own codec; any other has to be said, since grpc-js shows neither side the content sub-type. */
+function headersOf(plan: Plan, ctx: OutgoingContext): Metadata {
+  if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set('x-content-type', plan.contentType);
+  return ctx.metadata;
+}
+
+function decodeReply(plan: Plan, body: Uint8Array): unknown {
+  try {
+    return plan.marshaler.unmarshal(plan.method.output, body);
+  } catch (error) {
+    throw new TenonError({
+      code: Code.Internal,
+      reason: 'client.bad_reply',
+      message: `the reply of ${plan.method.path} does not decode: ${TenonError.from(error).message}`,
+      cause: error,
+    });
+  }
+}
+
+/** Sends every request as there is room. A source that throws cancels the call; one that the call outlives is returned. */
+async function pump(plan: Plan, input: AsyncIterable<unknown> | Iterable<unknown>, socket: Socket, first: Message, ctx: OutgoingContext): Promise<void> {
+  let headers: Message = first;
+  try {
+    for await (const value of input) {
+      if (ctx.aborted) break;
+      const body = plan.marshaler.marshal(plan.method.input, value);
+      const wait = socket.send({ ...headers, body });
+      headers = {};
+      if (wait) await wait;
+    }
+    if (headers.headers) await socket.send(headers);
+    socket.end();
+  } catch (error) {
+    const failure = TenonError.from(error);
+    ctx.abort(
+      failure.reason === 'codec.encode'
+        ? failure
+        : new TenonError({ code: Code.Cancelled, reason: 'client.source_failed', message: `the source of requests failed: ${failure.message}`, cause: error }),
+    );
+    socket.abort(Code.Cancelled, 'the source of requests failed');
+  }
+}
+
+/** The whole answer of a call with one reply. */
+async function collect(socket: Socket): Promise<Message> {
+  let result: Message = {};
+  for (;;) {
+    const message = await socket.recv();
+    if (!message) return result;
+    if (message.body && result.body) {
+      socket.abort(Code.Cancelled, 'more than one reply');
+      throw new TenonError({ code: Code.Internal, reason: 'client.bad_reply', message: 'the server sent more than one reply where one was due' });
+    }
+    result = {
+      headers: message.headers ?? result.headers,
+      body: message.body ?? result.body,
+      status: message.status ?? result.status,
+    };
+    if (result.status) return result;
+  }
+}
+
+async function unaryOverSocket(socket: Socket, message: Message): Promise<Message> {
+  try {
+    void socket.send(message);
+    socket.end();
+    return await collect(socket);
+  } finally {
+    await socket.close();
+  }
+}
+
+/** A call's end message by message, over the same pipeline that the typed callers go through. */
+function openStream(request: Request, invoke: Invoke, ctx: OutgoingContext): ClientStream {
+  const requests = clientStreams(request.method.kind) ? new AsyncQueue<unknown>({ limit: 16 }) : undefined;
+  let replies: AsyncIterator<unknown> | undefined;
+  const start = (): AsyncIterator<unknown> => {
+    if (!replies) {
+      const result = invoke(requests ?? request.body, ctx);
+      replies = serverStreams(request.method.kind)
+        ? (result as AsyncIterable<unknown>)[Symbol.asyncIterator]()
+        : single(result as Promise<unknown>);
+    }
+    return replies;
+  };
+  let ahead: Promise<IteratorResult<unknown>> | undefined;
+  // The first request must go out without waiting for someone to read the replies.
+  const begin = (): void => {
+    if (replies) return;
+    ahead = start().next();
+    ahead.catch(() => {});
+  };
+  const next = (): Promise<IteratorResult<unknown>> => {
+    const first = ahead;
+    ahead = undefined;
+    return first ?? start().next();
+  };
+  return {
+    ctx,
+    request,
+    async send(message) {
+      if (!requests || requests.isEnded) {
+        throw new TenonError({ code: Code.FailedPrecondition, reason: 'client.stream_ended', message: `no more requests can be sent to ${request.method.path}` });
+      }
+      requests.push(message);
+      begin();
+      ctx.throwIfAborted();
+      await requests.room();
+    },
+    async recv() {
+      const result = await next();
+      return result.done ? undefined : result.value;
+    },
+    closeSend() {
+      requests?.end();
+      begin();
+    },
+    close() {
+      requests?.end();
+      ctx.abort();
+    },
+    [Symbol.asyncIterator]: () => ({ next, return: async () => (ctx.abort(), { done: true, value: undefined }) }),
+  };
+}
+
+async function* single(reply: Promise<unknown>): AsyncGenerator<unknown> {
+  yield await reply;
+}
