@@ -1,7 +1,7 @@
 import { inject, injectable, multiInject, optional } from 'inversify';
 
 import { Broker } from '../broker/broker.ts';
-import { type Marshaler, Marshaler as MarshalerToken, Marshalers, subType } from '../codec/codec.ts';
+import { codecName, type Marshaler, Marshaler as MarshalerToken, Marshalers } from '../codec/codec.ts';
 import { Metadata } from '../context/metadata.ts';
 import { errorOf } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
@@ -70,7 +70,7 @@ export class RpcClient implements Client {
     this.#transport = transport;
     this.#broker = broker;
     this.#preferred = preferred;
-    for (const marshaler of marshalers) this.#marshalers.set(subType(marshaler.contentType), marshaler);
+    for (const marshaler of marshalers) this.#marshalers.set(codecName(marshaler.contentType), marshaler);
     this.#logger = logger;
     this.#options = withDefaults(options);
     const client = this;
@@ -350,13 +350,6 @@ export class RpcClient implements Client {
 function withDefaults(options: ClientOptions): ClientOptions & typeof defaults {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   return { ...defaults, ...given } as ClientOptions & typeof defaults;
-}
-
-/** Event content types are web ones (`application/protobuf`), those of calls gRPC's sub-types. */
-function codecName(contentType: string): string {
-  const name = subType(contentType);
-  if (name === 'protobuf') return 'proto';
-  return name === 'octet-stream' ? 'bytes' : name;
 }
 
 /** The server assumes the method's own codec; any other has to be said, since grpc-js shows neither side the content sub-type. */

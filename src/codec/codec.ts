@@ -84,3 +84,10 @@ export function subType(contentType: string): string {
   const plus = bare.indexOf('+');
   return plus < 0 ? bare.slice(slash + 1) : bare.slice(plus + 1);
 }
+
+/** The codec that a content type names, whether gRPC's sub-type or a web type: `proto` of `application/protobuf` and of `application/grpc`. */
+export function codecName(contentType: string): string {
+  const name = subType(contentType);
+  if (name === 'protobuf') return 'proto';
+  return name === 'octet-stream' ? 'bytes' : name;
+}

@@ -1,0 +1,72 @@
+import { networkInterfaces } from 'node:os';
+
+import type { MethodDescriptor, ProtoType, Schema } from '../../pipeline/pipeline.ts';
+import type { EndpointRecord, ValueRecord } from '../../registry/registry.ts';
+import type { EventHandler, ServerHandler } from '../server.ts';
+
+// Go Micro describes messages to the same depth.
+const deepest = 3;
+
+/** What the registry is told of the methods and subscriptions: Go Micro's endpoints, from real schemas. */
+export function endpointsOf(handlers: readonly ServerHandler[], subscribers: readonly EventHandler[]): readonly EndpointRecord[] {
+  const methods = handlers
+    .filter((handler) => !handler.internal)
+    .flatMap((handler) => handler.methods.map(({ descriptor }) => methodRecord(descriptor, handler.metadata?.[descriptor.method])));
+  return [...methods.sort((a, b) => (a.name < b.name ? -1 : 1)), ...subscribers.map(subscriberRecord)];
+}
+
+function methodRecord(method: MethodDescriptor, metadata: Readonly<Record<string, string>> = {}): EndpointRecord {
+  const typeName = method.service.slice(method.service.lastIndexOf('.') + 1);
+  return {
+    name: `${typeName}.${method.method}`,
+    request: valueOf(method.input),
+    response: valueOf(method.output),
+    metadata: method.kind === 'unary' ? metadata : { ...metadata, stream: 'true' },
+  };
+}
+
+function subscriberRecord(handler: EventHandler): EndpointRecord {
+  return {
+    name: handler.descriptor.method,
+    request: valueOf(handler.descriptor.input),
+    metadata: { subscriber: 'true', topic: handler.topic },
+  };
+}
+
+function valueOf(schema: Schema): ValueRecord | undefined {
+  if (schema.proto) return messageValue(schema.proto.name, schema.proto, 0);
+  return schema.name === 'any' ? undefined : { name: schema.name, type: schema.name, values: [] };
+}
+
+function messageValue(name: string, type: ProtoType, depth: number): ValueRecord {
+  const shortName = type.name.slice(type.name.lastIndexOf('.') + 1);
+  const values = depth >= deepest ? [] : type.fields.map((field) => fieldValue(field, depth));
+  return { name: depth === 0 ? shortName : name, type: shortName, values };
+}
+
+function fieldValue(field: ProtoType['fields'][number], depth: number): ValueRecord {
+  if (field.message && !field.map && !field.repeated) return messageValue(field.name, field.message, depth + 1);
+  const shortType = field.type.slice(field.type.lastIndexOf('.') + 1);
+  return { name: field.name, type: field.map ? '' : field.repeated ? `[]${shortType}` : shortType, values: [] };
+}
+
+/**
+ * The address to tell others. A wildcard host is none that can be called, so the first private address of this machine takes
+ * its place, else the first public one, else loopback: Go Micro's order.
+ */
+export function advertised(address: string): string {
+  const colon = address.lastIndexOf(':');
+  const host = address.slice(0, colon).replace(/^\[|\]$/g, '');
+  if (colon < 0 || !['', '0.0.0.0', '::', '*'].includes(host)) return address;
+  const external = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter((one) => !one.internal && one.family === 'IPv4')
+    .map((one) => one.address);
+  const chosen = external.find(isPrivate) ?? external[0] ?? '127.0.0.1';
+  return `${chosen}${address.slice(colon)}`;
+}
+
+/** RFC 1918. */
+function isPrivate(address: string): boolean {
+  return /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(address);
+}

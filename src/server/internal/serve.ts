@@ -1,0 +1,185 @@
+import { type Marshaler } from '../../codec/codec.ts';
+import { Context } from '../../context/context.ts';
+import type { Metadata } from '../../context/metadata.ts';
+import { okStatus, type Status, statusOf } from '../../context/status.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import type { Logger } from '../../logger/logger.ts';
+import { clientStreams, type Invoke, type MethodDescriptor, type Schema, serverStreams } from '../../pipeline/pipeline.ts';
+import type { Message, Socket } from '../../transport/transport.ts';
+
+/** What serving one method takes, put together once. */
+export interface Served {
+  readonly method: MethodDescriptor;
+  /** The handler inside its interceptors. */
+  readonly invoke: Invoke;
+  /** The codec of a call by its headers. Throws UNIMPLEMENTED for one that is not bound. */
+  readonly marshalerFor: (headers: Metadata | undefined) => Marshaler;
+  readonly logger: Logger;
+  /** Send the text of unexpected exceptions. */
+  readonly exposeErrors: boolean;
+}
+
+/** Answers one call, whatever happens: never rejects. */
+export async function serve(served: Served, socket: Socket): Promise<void> {
+  const { method } = served;
+  let ctx: Context | undefined;
+  try {
+    const first = await socket.recv();
+    if (!first) throw noRequest(method);
+    ctx = new Context({
+      service: method.service,
+      endpoint: method.method,
+      peer: socket.remote,
+      metadata: first.headers,
+      deadline: socket.deadline,
+      logger: served.logger,
+    });
+    const call = ctx;
+    socket.onAbort((error) => call.abort(error));
+    const marshaler = served.marshalerFor(first.headers);
+    const input = clientStreams(method.kind)
+      ? new Requests(served, marshaler, socket, first)
+      : await decodeRequest(served, marshaler, first.body ?? (await socket.recv())?.body);
+    if (serverStreams(method.kind)) await sendReplies(served, marshaler, socket, call, input);
+    else await sendReply(served, marshaler, socket, call, input);
+  } catch (error) {
+    fail(served, socket, ctx, error);
+  }
+}
+
+async function sendReply(served: Served, marshaler: Marshaler, socket: Socket, ctx: Context, input: unknown): Promise<void> {
+  const reply = await served.invoke(input, ctx);
+  const body = marshalReply(served.method, marshaler, reply);
+  void socket.send({ headers: headersOf(ctx), body, status: finalStatus(ctx) });
+}
+
+async function sendReplies(served: Served, marshaler: Marshaler, socket: Socket, ctx: Context, input: unknown): Promise<void> {
+  const replies = served.invoke(input, ctx) as AsyncIterable<unknown>;
+  let headers = (): Metadata | undefined => {
+    headers = () => undefined;
+    return headersOf(ctx);
+  };
+  for await (const reply of replies) {
+    // Returning from the loop ends the generator, so that its `finally` blocks run.
+    if (ctx.aborted) return;
+    const room = socket.send({ headers: headers(), body: marshalReply(served.method, marshaler, reply) });
+    if (room) await room;
+  }
+  void socket.send({ headers: headers(), status: finalStatus(ctx) });
+}
+
+/** The requests of a streaming call. Ends with the client's half-close; throws what broke the call off. */
+class Requests implements AsyncIterableIterator<unknown, undefined> {
+  readonly #served: Served;
+  readonly #marshaler: Marshaler;
+  readonly #socket: Socket;
+  #first: Message | undefined;
+
+  constructor(served: Served, marshaler: Marshaler, socket: Socket, first: Message) {
+    this.#served = served;
+    this.#marshaler = marshaler;
+    this.#socket = socket;
+    this.#first = first;
+  }
+
+  async next(): Promise<IteratorResult<unknown, undefined>> {
+    for (;;) {
+      const message = this.#first ?? (await this.#socket.recv());
+      this.#first = undefined;
+      if (!message) return { done: true, value: undefined };
+      if (message.body) return { done: false, value: await decodeRequest(this.#served, this.#marshaler, message.body) };
+    }
+  }
+
+  /** A handler that has read enough may still reply: leaving the loop does not end the call. */
+  async return(): Promise<IteratorResult<unknown, undefined>> {
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+function decodeRequest(served: Served, marshaler: Marshaler, body: Uint8Array | undefined): unknown {
+  const { method } = served;
+  if (!body) throw noRequest(method);
+  let value: unknown;
+  try {
+    value = marshaler.unmarshal(method.input, body);
+  } catch (error) {
+    throw new TenonError({
+      code: Code.InvalidArgument,
+      reason: 'codec.decode',
+      message: `the request of ${method.path} does not decode: ${TenonError.from(error).message}`,
+      cause: error,
+    });
+  }
+  return method.input.validate ? validated(method.input, method.path, value) : value;
+}
+
+/** The value as the schema gives it back. Throws INVALID_ARGUMENT (`call.invalid_input`) that lists every issue. */
+export async function validated(schema: Schema, where: string, value: unknown): Promise<unknown> {
+  const result = await schema.validate?.(value);
+  if (!result) return value;
+  if (!result.issues) return result.value;
+  const issues = result.issues.map(({ path = [], message }) => {
+    const keys = path.map((part) => String(typeof part === 'object' ? part.key : part));
+    return keys.length === 0 ? message : `${keys.join('.')}: ${message}`;
+  });
+  throw new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'call.invalid_input',
+    message: `the input of ${where} is not valid: ${issues.join('; ')}`,
+  });
+}
+
+function marshalReply(method: MethodDescriptor, marshaler: Marshaler, reply: unknown): Uint8Array {
+  try {
+    return marshaler.marshal(method.output, reply);
+  } catch (error) {
+    // The handler's mistake, not the caller's: INVALID_ARGUMENT would put the blame on the request.
+    throw new TenonError({
+      code: Code.Internal,
+      reason: 'server.bad_reply',
+      message: `the reply of ${method.path} cannot be encoded: ${TenonError.from(error).message}`,
+      cause: error,
+    });
+  }
+}
+
+function fail(served: Served, socket: Socket, ctx: Context | undefined, error: unknown): void {
+  const failure = toStatusError(served, ctx, error);
+  const status = statusOf(failure, ctx?.hasTrailers ? ctx.trailers : undefined);
+  void socket.send({ headers: ctx && headersOf(ctx), status });
+}
+
+/** What the caller may know of `error`. What was not meant for callers is logged, and hidden. */
+export function toStatusError(served: Pick<Served, 'method' | 'logger' | 'exposeErrors'>, ctx: Context | undefined, error: unknown): TenonError {
+  if (TenonError.is(error)) return error;
+  if (ctx?.aborted && error instanceof Error && error.name === 'AbortError') return ctx.aborted;
+  served.logger.error(`${served.method.path} failed`, { error });
+  const told = served.exposeErrors ? `: ${TenonError.from(error).message}` : '';
+  return new TenonError({
+    code: Code.Internal,
+    reason: 'server.handler_failed',
+    message: `the handler of ${served.method.path} failed${told}`,
+    cause: error,
+  });
+}
+
+function headersOf(ctx: Context): Metadata | undefined {
+  return ctx.hasHeaders ? ctx.headers : undefined;
+}
+
+function finalStatus(ctx: Context): Status {
+  return ctx.hasTrailers ? { code: Code.Ok, message: '', metadata: ctx.trailers } : okStatus;
+}
+
+function noRequest(method: MethodDescriptor): TenonError {
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'server.no_request',
+    message: `${method.path} takes one request, and none came`,
+  });
+}

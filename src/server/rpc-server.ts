@@ -1,0 +1,347 @@
+import { inject, injectable, multiInject, optional } from 'inversify';
+
+import { Broker, deliver, type Event, type Subscriber } from '../broker/broker.ts';
+import { codecName, type Marshaler, Marshalers } from '../codec/codec.ts';
+import { Context } from '../context/context.ts';
+import { Metadata, type MetadataInit } from '../context/metadata.ts';
+import { statusOf } from '../context/status.ts';
+import { Code, TenonError } from '../errors/errors.ts';
+import { didYouMean } from '../internal/suggest.ts';
+import { Logger } from '../logger/logger.ts';
+import { anySchema, compose, type Invoke, type MethodDescriptor, type Schema } from '../pipeline/pipeline.ts';
+import { type NodeState, Registry, type ServiceRecord, stateKey } from '../registry/registry.ts';
+import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
+import { type Listener, type Socket, Transport } from '../transport/transport.ts';
+import { advertised, endpointsOf } from './internal/record.ts';
+import { serve, type Served, toStatusError, validated } from './internal/serve.ts';
+import {
+  type EventHandler,
+  type EventHandlerOptions,
+  type HandlerOptions,
+  type Server,
+  type ServerHandler,
+  ServerOptions,
+} from './server.ts';
+
+const defaults = {
+  name: 'tenon.server',
+  version: 'latest',
+  address: '127.0.0.1:0',
+  metadata: {},
+  interceptors: [],
+  registerTtlMs: 30_000,
+  exposeErrors: false,
+  suggest: false,
+} as const satisfies ServerOptions;
+
+type Options = ServerOptions & { readonly [K in keyof typeof defaults]: NonNullable<ServerOptions[K]> };
+
+/** The {@link Server}, over whatever transport, registry, codecs and broker are bound. */
+@injectable()
+export class RpcServer implements Server {
+  readonly #transport: Transport;
+  readonly #registry: Registry;
+  readonly #broker: Broker;
+  readonly #marshalers = new Map<string, Marshaler>();
+  readonly #runtime: Runtime;
+  readonly #logger: Logger;
+  readonly #handlers: ServerHandler[] = [];
+  readonly #eventHandlers: EventHandler[] = [];
+  readonly #subscribers: Subscriber[] = [];
+  readonly #paths = new Map<string, string>();
+  readonly #uuid: string;
+  #options: Options;
+  #listener: Listener | undefined;
+  #isStarted = false;
+  #isDraining = false;
+  #inFlight = 0;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(
+    @inject(Transport) transport: Transport,
+    @inject(Registry) registry: Registry,
+    @inject(Broker) broker: Broker,
+    @multiInject(Marshalers) marshalers: readonly Marshaler[],
+    @inject(Clock) clock: Clock,
+    @inject(Random) random: Random,
+    @inject(Timers) timers: Timers,
+    @inject(Logger) logger: Logger,
+    @inject(ServerOptions) @optional() options: ServerOptions = {},
+  ) {
+    this.#transport = transport;
+    this.#registry = registry;
+    this.#broker = broker;
+    for (const marshaler of marshalers) this.#marshalers.set(codecName(marshaler.contentType), marshaler);
+    this.#runtime = { clock, random, timers };
+    this.#logger = logger;
+    this.#uuid = random.uuid();
+    this.#options = withDefaults(defaults as Options, options);
+  }
+
+  get options(): ServerOptions {
+    return this.#options;
+  }
+
+  get address(): string | undefined {
+    return this.#listener?.addr();
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  init(options: ServerOptions): void {
+    this.#assertNotStarted('give its options');
+    this.#options = withDefaults(this.#options, options);
+  }
+
+  newHandler(
+    name: string,
+    methods: Readonly<Record<string, Invoke>>,
+    options: HandlerOptions & { readonly descriptors?: readonly MethodDescriptor[] } = {},
+  ): ServerHandler {
+    const { descriptors = [], metadata, internal } = options;
+    const known = new Map(descriptors.map((descriptor) => [descriptor.method, descriptor]));
+    return {
+      name,
+      metadata,
+      internal,
+      methods: Object.entries(methods).map(([method, invoke]) => ({
+        descriptor: known.get(method) ?? jsonMethod(name, method),
+        invoke,
+      })),
+    };
+  }
+
+  newSubscriber(
+    topic: string,
+    handler: (event: unknown, ctx: Context) => unknown,
+    options: EventHandlerOptions & { readonly schema?: Schema } = {},
+  ): EventHandler {
+    const { schema = anySchema, ...rest } = options;
+    const method = handler.name === '' ? 'Func' : handler.name;
+    const descriptor: MethodDescriptor = { ...jsonMethod(topic, method), kind: 'event', input: schema, defaultContentType: 'application/json' };
+    return { topic, descriptor, invoke: handler, options: rest };
+  }
+
+  handle(handler: ServerHandler): void {
+    this.#assertNotStarted('add handlers');
+    const paths = handler.methods.flatMap(({ descriptor }) => [descriptor.path, ...descriptor.aliases]);
+    for (const path of paths) {
+      const owner = this.#paths.get(path);
+      if (owner !== undefined) {
+        throw new TenonError({
+          code: Code.AlreadyExists,
+          reason: 'server.duplicate_method',
+          message: `${path} is answered by ${owner} already: a method has one handler`,
+        });
+      }
+    }
+    for (const path of paths) this.#paths.set(path, handler.name);
+    this.#handlers.push(handler);
+  }
+
+  subscribe(handler: EventHandler): void {
+    this.#assertNotStarted('add subscriptions');
+    this.#eventHandlers.push(handler);
+  }
+
+  async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    this.#assertNotStarted('start it again');
+    this.#isStarted = true;
+    this.#isDraining = false;
+    try {
+      await this.#listen(options.signal);
+      for (const handler of this.#eventHandlers) this.#subscribers.push(await this.#deliver(handler));
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async register(options: { readonly state?: NodeState; readonly signal?: AbortSignal } = {}): Promise<void> {
+    const { state = 'serving', signal } = options;
+    await this.#registry.register(this.#record(state), { ttlMs: this.#options.registerTtlMs, signal });
+  }
+
+  async deregister(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    if (this.#listener) await this.#registry.deregister(this.#record('draining'), options);
+  }
+
+  async drain(signal?: AbortSignal): Promise<void> {
+    this.#isDraining = true;
+    const unsubscribed = this.#subscribers.map((subscriber) => subscriber.unsubscribe(signal));
+    await Promise.all([this.#listener?.drain(signal), this.#idle(signal), ...unsubscribed]);
+  }
+
+  async stop(): Promise<void> {
+    this.#isDraining = true;
+    const now = AbortSignal.abort(new TenonError({ code: Code.Unavailable, reason: 'server.stopped', message: 'the server was stopped' }));
+    const subscribers = this.#subscribers.splice(0);
+    await Promise.allSettled([...subscribers.map((subscriber) => subscriber.unsubscribe(now)), this.#listener?.close()]);
+    this.#listener = undefined;
+    this.#isStarted = false;
+  }
+
+  toString(): string {
+    return 'rpc';
+  }
+
+  async #listen(signal: AbortSignal | undefined): Promise<void> {
+    const served = new Map<MethodDescriptor, Served>();
+    for (const handler of this.#handlers) {
+      for (const { descriptor, invoke, interceptors = [] } of handler.methods) {
+        served.set(descriptor, this.#serve(descriptor, compose([...this.#options.interceptors, ...interceptors], descriptor, invoke)));
+      }
+    }
+    const { address, maxReceiveBytes, maxSendBytes, suggest } = this.#options;
+    const routes = [...served.keys()];
+    this.#listener = await this.#transport.listen(address, { routes, maxReceiveBytes, maxSendBytes, suggest, signal });
+    this.#listener.accept((socket, route) => void this.#accept(served.get(route), socket));
+  }
+
+  async #accept(served: Served | undefined, socket: Socket): Promise<void> {
+    if (this.#isDraining || !served) {
+      void socket.send({ status: statusOf(served ? draining(this.#options.name) : unknownMethod()) });
+      return;
+    }
+    this.#inFlight += 1;
+    try {
+      await serve(served, socket);
+    } finally {
+      this.#release();
+    }
+  }
+
+  #serve(method: MethodDescriptor, invoke: Invoke): Served {
+    const fallback = this.#marshalerOf(method.defaultContentType);
+    return {
+      method,
+      invoke,
+      logger: this.#logger,
+      exposeErrors: this.#options.exposeErrors,
+      marshalerFor: (headers) => {
+        // The content sub-type where the transport shows it, else what tenon's and Go Micro's clients say beside it.
+        const contentType = headers?.text('content-type');
+        const given = contentType?.includes('+') ? contentType : headers?.text('x-content-type');
+        return given === undefined ? fallback : this.#marshalerOf(given);
+      },
+    };
+  }
+
+  async #deliver(handler: EventHandler): Promise<Subscriber> {
+    await this.#broker.connect();
+    const { descriptor, options } = handler;
+    const invoke = compose([...this.#options.interceptors, ...(handler.interceptors ?? [])], descriptor, handler.invoke);
+    const handle = async (event: Event): Promise<void> => {
+      this.#inFlight += 1;
+      const ctx = new Context({ service: event.topic, endpoint: descriptor.method, metadata: metadataOf(event), logger: this.#logger });
+      try {
+        const type = event.headers['Content-Type'] ?? descriptor.defaultContentType;
+        const value = this.#marshalerOf(type).unmarshal(descriptor.input, event.body);
+        await invoke(descriptor.input.validate ? await validated(descriptor.input, descriptor.path, value) : value, ctx);
+      } catch (error) {
+        throw toStatusError({ method: descriptor, logger: this.#logger, exposeErrors: true }, ctx, error);
+      } finally {
+        this.#release();
+      }
+    };
+    return deliver(this.#broker, handler.topic, options, handle, { runtime: this.#runtime, logger: this.#logger });
+  }
+
+  #record(state: NodeState): ServiceRecord {
+    const { name, version, id = this.#uuid, advertise, metadata } = this.#options;
+    const address = this.#listener?.addr();
+    if (address === undefined) {
+      throw new TenonError({ code: Code.FailedPrecondition, reason: 'server.not_started', message: `"${name}" is not started: there is no address to register` });
+    }
+    const transport = String(this.#transport);
+    const node = {
+      id: `${name}-${id}`,
+      address: advertise ?? advertised(address),
+      metadata: {
+        ...metadata,
+        broker: String(this.#broker),
+        registry: String(this.#registry),
+        server: transport,
+        transport,
+        protocol: transport,
+        ...(state === 'serving' ? {} : { [stateKey]: state }),
+      },
+    };
+    return { name, version, metadata: {}, endpoints: endpointsOf(this.#handlers, this.#eventHandlers), nodes: [node] };
+  }
+
+  #marshalerOf(contentType: string): Marshaler {
+    const name = codecName(contentType);
+    const marshaler = this.#marshalers.get(name);
+    if (marshaler) return marshaler;
+    const known = [...this.#marshalers.keys()];
+    throw new TenonError({
+      code: Code.Unimplemented,
+      reason: 'codec.unknown',
+      message: `no codec is bound for "${contentType}", only for ${known.join(', ')}.${didYouMean(name, known)}`,
+    });
+  }
+
+  #release(): void {
+    this.#inFlight -= 1;
+    if (this.#inFlight > 0 || this.#whenIdle.length === 0) return;
+    for (const resolve of this.#whenIdle.splice(0)) resolve();
+  }
+
+  #idle(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#inFlight === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) reject(signal.reason);
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+      this.#whenIdle.push(resolve);
+    });
+  }
+
+  #assertNotStarted(what: string): void {
+    if (!this.#isStarted) return;
+    throw new TenonError({
+      code: Code.FailedPrecondition,
+      reason: 'server.started',
+      message: `server "${this.#options.name}" has started: ${what} before, or after it was stopped`,
+    });
+  }
+}
+
+/** Callers may try another node: nothing was processed. */
+function draining(name: string): TenonError {
+  return new TenonError({ code: Code.Unavailable, reason: 'server.draining', message: `this node of "${name}" is draining: call another` });
+}
+
+function unknownMethod(): TenonError {
+  return new TenonError({ code: Code.Unimplemented, reason: 'server.unknown_method', message: 'the method is not served here' });
+}
+
+function withDefaults(base: Options, options: ServerOptions): Options {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return { ...base, ...given };
+}
+
+function jsonMethod(service: string, method: string): MethodDescriptor {
+  return {
+    service,
+    method,
+    path: `/${service}/${method}`,
+    aliases: [],
+    kind: 'unary',
+    input: anySchema,
+    output: anySchema,
+    idempotent: false,
+    defaultContentType: 'application/grpc+json',
+  };
+}
+
+/** Headers of an event that can be metadata: a foreign broker's may hold any text, and must not fail the event. */
+function metadataOf(event: Event): Metadata {
+  const init: Record<string, string> = {};
+  for (const [key, value] of Object.entries(event.headers)) {
+    if (/^[\w.-]+$/.test(key) && !key.toLowerCase().endsWith('-bin') && /^[\x20-\x7e]*$/.test(value)) init[key] = value;
+  }
+  return new Metadata(init as MetadataInit);
+}

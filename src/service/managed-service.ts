@@ -1,0 +1,214 @@
+import { inject, injectable, optional } from 'inversify';
+
+import { Client } from '../client/client.ts';
+import { Code, TenonError } from '../errors/errors.ts';
+import { Logger } from '../logger/logger.ts';
+import type { NodeState } from '../registry/registry.ts';
+import { type Timer, Timers } from '../runtime/runtime.ts';
+import { Server } from '../server/server.ts';
+import { type Hook, ServiceOptions, type ServiceRuntime, type ServiceState } from './service.ts';
+
+const defaults = {
+  registerTtlMs: 30_000,
+  lameDuckMs: 1_000,
+  drainTimeoutMs: 10_000,
+  drain: true,
+} as const satisfies ServiceOptions;
+
+// A registry that does not answer must not hold up a stop for longer than its lease is worth.
+const farewellMs = 2_000;
+// After a renewal that failed: soon enough that a short outage does not cost the lease.
+const retryMs = 1_000;
+
+/** The {@link ServiceRuntime}: the order of start and stop, and the lease in between. */
+@injectable()
+export class ManagedService implements ServiceRuntime {
+  readonly #server: Server;
+  readonly #client: Client;
+  readonly #timers: Timers;
+  readonly #logger: Logger;
+  #options: ServiceOptions & typeof defaults;
+  #state: ServiceState = 'stopped';
+  #renewal: Timer | undefined;
+  #registering: Promise<void> | undefined;
+  #isAnnounced = false;
+  #stopping: Promise<void> | undefined;
+
+  constructor(
+    @inject(Server) server: Server,
+    @inject(Client) client: Client,
+    @inject(Timers) timers: Timers,
+    @inject(Logger) logger: Logger,
+    @inject(ServiceOptions) @optional() options: ServiceOptions = {},
+  ) {
+    this.#server = server;
+    this.#client = client;
+    this.#timers = timers;
+    this.#logger = logger;
+    this.#options = withDefaults(defaults, options);
+    server.init(options);
+  }
+
+  get options(): ServiceOptions {
+    return { ...this.#options, ...this.#server.options };
+  }
+
+  get state(): ServiceState {
+    return this.#state;
+  }
+
+  init(options: ServiceOptions): void {
+    this.#assertStopped('give its options');
+    this.#options = withDefaults(this.#options, options);
+    this.#server.init(options);
+  }
+
+  client(): Client {
+    return this.#client;
+  }
+
+  server(): Server {
+    return this.#server;
+  }
+
+  async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    this.#assertStopped('start it again');
+    this.#state = 'starting';
+    try {
+      await runHooks(this.#options.beforeStart);
+      await this.#server.start(options);
+      this.#state = 'serving';
+      await this.#announce('serving');
+      this.#keepLease();
+      await runHooks(this.#options.afterStart);
+    } catch (error) {
+      await this.stop({ signal: AbortSignal.abort(error) });
+      throw error;
+    }
+    this.#logger.info(`${this} serves`, { address: this.#server.address });
+  }
+
+  stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    if (this.#state === 'stopped') return Promise.resolve();
+    return (this.#stopping ??= this.#stop(options.signal).finally(() => {
+      this.#stopping = undefined;
+    }));
+  }
+
+  async run(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    await this.start(options);
+    await new Promise<void>((resolve) => {
+      if (options.signal?.aborted) resolve();
+      options.signal?.addEventListener('abort', () => resolve(), { once: true });
+    });
+    await this.stop();
+  }
+
+  toString(): string {
+    return this.#server.options.name ?? 'service';
+  }
+
+  async #stop(signal: AbortSignal | undefined): Promise<void> {
+    await this.#quietly('a beforeStop hook', runHooks(this.#options.beforeStop));
+    this.#state = 'draining';
+    this.#renewal?.cancel();
+    await this.#registering;
+    if (this.#options.drain && !signal?.aborted) await this.#drain(signal);
+    else await this.#sayFarewell();
+    await this.#quietly('stopping the server', this.#server.stop());
+    this.#state = 'stopped';
+    await this.#quietly('an afterStop hook', runHooks(this.#options.afterStop));
+    this.#logger.info(`${this} stopped`);
+  }
+
+  async #drain(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#isAnnounced) {
+      await this.#within(farewellMs, signal, (bound) => this.#quietly('announcing the drain', this.#server.register({ state: 'draining', signal: bound })));
+      // Callers choose by what their caches know; until those have seen the drain, calls still come and are still served.
+      await this.#timers.sleep(this.#options.lameDuckMs, signal).catch(() => {});
+    }
+    await this.#sayFarewell(signal);
+    await this.#within(this.#options.drainTimeoutMs, signal, (bound) =>
+      this.#server.drain(bound).catch(() => {
+        this.#logger.warn(`${this} aborts ${this.#server.inFlight} calls that did not end within the drain time-out`);
+      }),
+    );
+  }
+
+  async #sayFarewell(signal?: AbortSignal): Promise<void> {
+    if (!this.#isAnnounced) return;
+    await this.#within(farewellMs, signal, (bound) => this.#quietly('deregistering', this.#server.deregister({ signal: bound })));
+    this.#isAnnounced = false;
+  }
+
+  /** A registry that is away costs a warning, not the start: the renewal announces the node when it is back. */
+  async #announce(state: NodeState): Promise<boolean> {
+    try {
+      await this.#server.register({ state });
+      if (!this.#isAnnounced) this.#logger.debug(`${this} is announced`);
+      this.#isAnnounced = true;
+      return true;
+    } catch (error) {
+      this.#logger.warn(`${this} could not be announced in the registry; trying again`, { error });
+      return false;
+    }
+  }
+
+  #keepLease(wasAnnounced = this.#isAnnounced): void {
+    const ttlMs = this.#server.options.registerTtlMs ?? defaults.registerTtlMs;
+    const intervalMs = this.#options.registerIntervalMs ?? ttlMs / 3;
+    const delayMs = wasAnnounced ? intervalMs : Math.min(retryMs, intervalMs);
+    this.#renewal = this.#timers.after(delayMs, () => {
+      if (this.#state !== 'serving') return;
+      this.#registering = this.#announce('serving').then((ok) => {
+        this.#registering = undefined;
+        if (this.#state === 'serving') this.#keepLease(ok);
+      });
+    });
+  }
+
+  /** Runs `work` with a signal that aborts after `ms`, or with `signal`. */
+  async #within(ms: number, signal: AbortSignal | undefined, work: (bound: AbortSignal) => Promise<void>): Promise<void> {
+    const controller = new AbortController();
+    const abort = (): void => controller.abort(timeUp());
+    const timer = this.#timers.after(ms, abort, { keepAlive: true });
+    if (signal?.aborted) abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      await work(controller.signal);
+    } finally {
+      timer.cancel();
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  async #quietly(what: string, work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#logger.warn(`${this}: ${what} failed`, { error });
+    }
+  }
+
+  #assertStopped(what: string): void {
+    if (this.#state === 'stopped') return;
+    throw new TenonError({
+      code: Code.FailedPrecondition,
+      reason: 'service.started',
+      message: `service "${this}" is ${this.#state}: ${what} once it has stopped`,
+    });
+  }
+}
+
+function withDefaults(base: ServiceOptions & typeof defaults, options: ServiceOptions): ServiceOptions & typeof defaults {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return { ...base, ...given } as ServiceOptions & typeof defaults;
+}
+
+async function runHooks(hooks: readonly Hook[] = []): Promise<void> {
+  for (const hook of hooks) await hook();
+}
+
+function timeUp(): TenonError {
+  return new TenonError({ code: Code.DeadlineExceeded, reason: 'service.timeout', message: 'the time for this step of the stop is up' });
+}
