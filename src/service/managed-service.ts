@@ -33,6 +33,7 @@ export class ManagedService implements ServiceRuntime {
   #registering: Promise<void> | undefined;
   #isAnnounced = false;
   #stopping: Promise<void> | undefined;
+  #force: AbortController | undefined;
 
   constructor(
     @inject(Server) server: Server,
@@ -90,8 +91,13 @@ export class ManagedService implements ServiceRuntime {
 
   stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#state === 'stopped') return Promise.resolve();
-    return (this.#stopping ??= this.#stop(options.signal).finally(() => {
+    const force = (this.#force ??= new AbortController());
+    const cut = (): void => force.abort(options.signal?.reason);
+    if (options.signal?.aborted) cut();
+    options.signal?.addEventListener('abort', cut, { once: true });
+    return (this.#stopping ??= this.#stop(force.signal).finally(() => {
       this.#stopping = undefined;
+      this.#force = undefined;
     }));
   }
 
@@ -108,12 +114,12 @@ export class ManagedService implements ServiceRuntime {
     return this.#server.options.name ?? 'service';
   }
 
-  async #stop(signal: AbortSignal | undefined): Promise<void> {
+  async #stop(signal: AbortSignal): Promise<void> {
     await this.#quietly('a beforeStop hook', runHooks(this.#options.beforeStop));
     this.#state = 'draining';
     this.#renewal?.cancel();
     await this.#registering;
-    if (this.#options.drain && !signal?.aborted) await this.#drain(signal);
+    if (this.#options.drain && !signal.aborted) await this.#drain(signal);
     else await this.#sayFarewell();
     await this.#quietly('stopping the server', this.#server.stop());
     this.#state = 'stopped';
@@ -121,7 +127,7 @@ export class ManagedService implements ServiceRuntime {
     this.#logger.info(`${this} stopped`);
   }
 
-  async #drain(signal: AbortSignal | undefined): Promise<void> {
+  async #drain(signal: AbortSignal): Promise<void> {
     if (this.#isAnnounced) {
       await this.#within(farewellMs, signal, (bound) => this.#quietly('announcing the drain', this.#server.register({ state: 'draining', signal: bound })));
       // Callers choose by what their caches know; until those have seen the drain, calls still come and are still served.

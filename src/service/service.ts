@@ -50,7 +50,7 @@ export interface ServiceRuntime {
   start(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /**
    * Resolves when everything has stopped; does not reject. `signal` cuts the waiting short: in flight calls are aborted then. A second call
-   * waits for the first.
+   * waits for the first, and its `signal` cuts that short as well.
    */
   stop(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /** `start`, wait until `signal` aborts, `stop`. Signals of the process are the business of `app`. */

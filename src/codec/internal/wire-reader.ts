@@ -1,18 +1,13 @@
 import { isUtf8 } from 'node:buffer';
 
+import { longs, lowWord, highWord, unsignedLongs, words } from './halves.ts';
 import { misfit } from './misfit.ts';
 
 /** Messages nested deeper than this are refused: protobuf's own limit (protobuf.dev: programming-guides/proto-limits). */
 export const depthLimit = 100;
 
-const longs = new BigInt64Array(1);
-const unsignedLongs = new BigUint64Array(longs.buffer);
-const words = new Uint32Array(longs.buffer);
 const floats = new DataView(new ArrayBuffer(8));
 const nothing: Buffer = Buffer.alloc(0);
-
-/** How a 64-bit integer looks in a value. */
-export type Int64 = 'bigint' | 'string' | 'number';
 
 /**
  * Reads protobuf's wire format (protobuf.dev: programming-guides/encoding). Ours rather than protobufjs's Reader because that
@@ -235,14 +230,14 @@ export class WireReader {
   }
 
   #signed(): bigint {
-    words[0] = this.#low;
-    words[1] = this.#high;
+    words[lowWord] = this.#low;
+    words[highWord] = this.#high;
     return longs[0] as bigint;
   }
 
   #unsigned(): bigint {
-    words[0] = this.#low;
-    words[1] = this.#high;
+    words[lowWord] = this.#low;
+    words[highWord] = this.#high;
     return unsignedLongs[0] as bigint;
   }
 

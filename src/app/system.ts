@@ -1,0 +1,147 @@
+import type { Container, ServiceIdentifier } from 'inversify';
+
+import { Broker } from '../broker/broker.ts';
+import { Client, type ClientOf, type Contract, type ProtoService } from '../client/client.ts';
+import { type Class, serviceOf } from '../decorators/decorators.ts';
+import { TenonError } from '../errors/errors.ts';
+import type { Invoke } from '../pipeline/pipeline.ts';
+import { Logger } from '../logger/logger.ts';
+import { Registry } from '../registry/registry.ts';
+import { Selector } from '../selector/selector.ts';
+import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
+import { Transport } from '../transport/transport.ts';
+import { clientFrom } from './clients.ts';
+import { type Composition, compose } from './compose.ts';
+import { describeHandler, type HandlerDescription } from './describe.ts';
+import { guardContainer } from './guard.ts';
+import type { AppOptions } from './options.ts';
+import { assertVerified } from './verify.ts';
+
+/**
+ * Services that run together in this process, on one container: over the memory transport for tests, over real gRPC, or anything else that is bound.
+ *
+ * @example
+ * ```ts
+ * @Handler('greeter.Greeter')
+ * class GreeterHandler {
+ *   @Rpc() async hello(request: { name: string }): Promise<{ text: string }> {
+ *     return { text: `Hello ${request.name}` };
+ *   }
+ * }
+ * @Service({ name: 'greeter', handlers: [GreeterHandler] })
+ * class Greeter {}
+ *
+ * const system = await System.start([Greeter], { profile: 'test' });
+ * const reply = await system.client(GreeterHandler).hello({ name: 'Ada' });
+ * await system.stop();
+ * ```
+ */
+export class System {
+  readonly #composition: Composition;
+  readonly #services: ServiceRuntime[] = [];
+  #stopping: Promise<void> | undefined;
+
+  private constructor(composition: Composition) {
+    this.#composition = composition;
+  }
+
+  /**
+   * Verifies the wiring, constructs what is needed, and starts the services in the order given. If one cannot start, those before it
+   * are stopped again, and it rejects with that error. The wiring's errors come all at once (FAILED_PRECONDITION `app.verify_failed`), with nothing
+   * constructed.
+   */
+  static async start(services: readonly Class[], options: AppOptions = {}): Promise<System> {
+    const composition = await compose(services, options);
+    assertVerified(composition);
+    const system = new System(composition);
+    try {
+      for (const service of services) system.#services.push(system.#prepare(service));
+      guardContainer(composition.container);
+      for (const service of system.#services) await service.start({ signal: options.signal });
+    } catch (error) {
+      await system.stop({ signal: AbortSignal.abort(error) });
+      throw error;
+    }
+    return system;
+  }
+
+  /** The services, in the order given. */
+  get services(): readonly ServiceRuntime[] {
+    return this.#services;
+  }
+
+  /** What is bound: for tests, and for programs that compose by hand. */
+  get container(): Container {
+    return this.#composition.container;
+  }
+
+  /** Resolves a token: `system.get(Registry)`. */
+  get<T>(identifier: ServiceIdentifier<T>): T {
+    return this.#composition.container.get(identifier);
+  }
+
+  /** A typed client, for code outside of classes. See `clientOf` for what it takes. */
+  client<T>(source: abstract new (...args: never[]) => T): ClientOf<T>;
+  client<T>(source: Contract<T>): ClientOf<T>;
+  client<T>(source: ProtoService): ClientOf<T>;
+  client(source: (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoService): object {
+    return clientFrom(this.get(Client), source, this.#composition.loadProto);
+  }
+
+  /**
+   * Stops the services, the last started first, then what they ran on. Resolves when everything has stopped; does not reject. When `signal`
+   * aborts, calls in flight are not waited for any longer. May be called again.
+   */
+  stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    if (options.signal) for (const service of this.#services) void service.stop(options);
+    return (this.#stopping ??= this.#stop());
+  }
+
+  #prepare(target: Class): ServiceRuntime {
+    const record = serviceOf(target);
+    const { container } = this.#composition;
+    const service = container.get(ServiceRuntime);
+    // What the environment and the profile say is stronger than what the class says.
+    const bound = container.isBound(ServiceOptions) ? container.get(ServiceOptions) : {};
+    const stated = Object.fromEntries(Object.entries(bound).filter(([, value]) => value !== undefined));
+    service.init({ ...record?.options, name: record?.name, version: record?.version, ...stated });
+    for (const handler of record?.handlers ?? []) this.#handle(service, describeHandler(handler, this.#composition.loadProto));
+    return service;
+  }
+
+  #handle(service: ServiceRuntime, description: HandlerDescription): void {
+    const instance = this.get<Record<string, Invoke>>(description.target);
+    const invokeOf = (property: string): Invoke => (input, ctx) => (instance[property] as Invoke)(input, ctx);
+    if (description.methods.length > 0) {
+      service.server().handle({
+        name: description.name,
+        internal: description.internal,
+        methods: description.methods.map(({ descriptor, property, interceptors }) => ({ descriptor, interceptors, invoke: invokeOf(property) })),
+      });
+    }
+    for (const { descriptor, property, topic, options, interceptors } of description.subscriptions) {
+      service.server().subscribe({ topic, descriptor, options, interceptors, invoke: invokeOf(property) });
+    }
+  }
+
+  async #stop(): Promise<void> {
+    for (const service of [...this.#services].reverse()) await service.stop();
+    const { container } = this.#composition;
+    // Callers before what they call on: a client that is closed asks no registry.
+    await this.#quietly(Client, (client) => client.close());
+    await this.#quietly(Broker, (broker) => broker.disconnect());
+    await this.#quietly(Selector, (selector) => selector.close());
+    await this.#quietly(Registry, (registry) => registry.close());
+    await this.#quietly(Transport, (transport) => transport.close());
+    await this.#composition.dispose();
+    void container;
+  }
+
+  async #quietly<T>(identifier: ServiceIdentifier<T>, close: (value: T) => Promise<void>): Promise<void> {
+    try {
+      if (this.#composition.wasResolved(identifier)) await close(this.get(identifier));
+    } catch (error) {
+      this.get(Logger).warn('closing failed', { what: String(identifier), error: TenonError.from(error) });
+    }
+  }
+}

@@ -1,0 +1,36 @@
+import { type CliIo, UsageError } from './io.ts';
+import { nameProblem } from './project.ts';
+import type { Sample } from './samples.ts';
+
+/** Asks for what was not said. The library is loaded only when there is something to ask. */
+export async function askName(io: CliIo): Promise<string> {
+  const { isCancel, text } = await import('@clack/prompts');
+  const answer = await text({
+    message: 'What is the project called?',
+    placeholder: 'my-service',
+    validate: (name) => nameProblem(name ?? ''),
+    ...channels(io),
+  });
+  if (isCancel(answer)) throw givenUp();
+  return answer;
+}
+
+/** Lets the user pick a sample. */
+export async function askSample(io: CliIo, samples: readonly Sample[]): Promise<Sample> {
+  const { isCancel, select } = await import('@clack/prompts');
+  const answer = await select({
+    message: 'Which sample do you start from?',
+    options: samples.map(({ name, description }) => ({ value: name, label: name, hint: description })),
+    ...channels(io),
+  });
+  if (isCancel(answer)) throw givenUp();
+  return samples.find((sample) => sample.name === answer) as Sample;
+}
+
+function channels(io: CliIo): { input: CliIo['stdin']; output: CliIo['stdout']; signal?: AbortSignal } {
+  return { input: io.stdin, output: io.stdout, ...(io.signal && { signal: io.signal }) };
+}
+
+function givenUp(): UsageError {
+  return new UsageError('given up: nothing was written');
+}

@@ -1,0 +1,72 @@
+import { Command, CommanderError } from 'commander';
+
+import { TenonError, textOf } from '../errors/errors.ts';
+import { type CliIo, UsageError } from './io.ts';
+import { packageVersion } from './samples.ts';
+
+/**
+ * Runs the command with `args` (without node and script) and resolves to its exit code: 0 for done, 1 for a failure or for problems
+ * that were found, 2 for a mistake in how it was called, 130 for given up. Never rejects.
+ */
+export async function runCli(args: readonly string[], io: CliIo): Promise<number> {
+  let code = 0;
+  const program = makeProgram(io, await packageVersion(), (exitCode) => (code = exitCode));
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (io.signal?.aborted === true) {
+      io.stderr.write('tenon: given up: nothing was written\n');
+      return 130;
+    }
+    io.stderr.write(`tenon: ${textOf(error)}\n`);
+    // What is no error of ours is one of this program, or of the user's module: where it came from is what helps.
+    if (!TenonError.is(error) && !(error instanceof UsageError) && error instanceof Error) io.stderr.write(`${error.stack ?? ''}\n`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+function makeProgram(io: CliIo, version: string, exitWith: (code: number) => void): Command {
+  const program = new Command('tenon')
+    .description('Services in TypeScript whose transport, registry and broker are bindings')
+    .version(version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'tenon: ')),
+    })
+    .showHelpAfterError('(tenon --help says what there is)');
+  program
+    .command('new')
+    .description('make a project from a sample')
+    .argument('[name]', 'name of the project, as npm takes it')
+    .option('-s, --sample <sample>', 'what to start from')
+    .option('-d, --dir <folder>', 'where to write it (default: a folder of the same name)')
+    .option('--tenon <spec>', 'how it depends on tenon: a version, a range, or file:<tarball> (default: this version)')
+    .option('--dry-run', 'say what would be written, and write nothing')
+    .option('-l, --list', 'say what samples there are')
+    .action(async (name: string | undefined, options: Record<string, never>) => {
+      const { newProject } = await import('./new.ts');
+      await newProject(io, { name, ...options });
+    });
+  program
+    .command('verify')
+    .description('check how a service is put together, without starting it')
+    .argument('<module>', 'compiled module that exports classes with @Service: dist/greeter.js')
+    .option('-e, --export <name>', 'only this export')
+    .option('-p, --profile <profile>', 'profile to check it under (default: $TENON_PROFILE, else dev)')
+    .action(async (module: string, options: { readonly export?: string; readonly profile?: string }) => {
+      const { verifyModule } = await import('./verify.ts');
+      exitWith(await verifyModule(io, module, options));
+    });
+  program
+    .command('env')
+    .description('print every environment variable that is read, as an .env file')
+    .action(async () => {
+      const { envExample } = await import('../app/config.ts');
+      io.stdout.write(envExample());
+    });
+  return program;
+}

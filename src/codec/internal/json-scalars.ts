@@ -1,0 +1,161 @@
+import { didYouMean } from '../../internal/suggest.ts';
+import type { Int64 } from './generate-reader.ts';
+import type { EnumValues, FieldType, Scalar } from './message-fields.ts';
+import { isLong } from './generate.ts';
+import { splitLong } from './halves.ts';
+import { misfit, show } from './misfit.ts';
+import { safeNumber } from './wire-reader.ts';
+
+/** A scalar in protobuf's JSON mapping (protobuf.dev: programming-guides/json). */
+export function scalarToJson(type: FieldType, value: unknown): unknown {
+  const scalar = type.scalar as Scalar;
+  switch (scalar) {
+    case 'enum':
+      return enumName(type.enum as EnumValues, value);
+    case 'bytes':
+      if (!(value instanceof Uint8Array)) misfit(`expected bytes (a Uint8Array), got ${show(value)}`);
+      return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
+    case 'string':
+      return checkedText(value);
+    case 'bool':
+      if (typeof value !== 'boolean') misfit(`expected a bool, got ${show(value)}`);
+      return value;
+    case 'float':
+    case 'double':
+      return floatToJson(scalar, value);
+    default:
+      if (!isLong(scalar)) return checkedInteger(scalar, value);
+      if (!splitLong(value, isUnsigned(scalar))) misfit(`expected ${article(scalar)} (a bigint, a safe integer or digits), got ${show(value)}`);
+      return String(value);
+  }
+}
+
+/** The reverse of {@link scalarToJson}. Integers may be written as strings, and with an exponent. */
+export function scalarFromJson(type: FieldType, json: unknown, int64: Int64): unknown {
+  const scalar = type.scalar as Scalar;
+  switch (scalar) {
+    case 'enum':
+      return enumName(type.enum as EnumValues, json);
+    case 'bytes':
+      return bytesFromJson(json);
+    case 'string':
+      return checkedText(json);
+    case 'bool':
+      if (typeof json !== 'boolean') misfit(`expected a bool, got ${show(json)}`);
+      return json;
+    case 'float':
+    case 'double':
+      return floatFromJson(scalar, json);
+    default:
+      return isLong(scalar) ? longFromJson(scalar, json, int64) : checkedInteger(scalar, typeof json === 'string' ? numberIn(json) : json);
+  }
+}
+
+/** What a field without presence is when it is not there. */
+export function scalarDefault(type: FieldType, int64: Int64): unknown {
+  const scalar = type.scalar as Scalar;
+  if (scalar === 'enum') return nameOf(type.enum as EnumValues, 0);
+  if (scalar === 'string') return '';
+  if (scalar === 'bytes') return new Uint8Array(0);
+  if (scalar === 'bool') return false;
+  return isLong(scalar) ? { bigint: 0n, string: '0', number: 0 }[int64] : 0;
+}
+
+/** Whether a scalar's JSON is that of its default, which is left out. */
+export function isDefaultJson(type: FieldType, json: unknown): boolean {
+  if (type.scalar === 'enum') return json === nameOf(type.enum as EnumValues, 0);
+  return json === '' || json === false || Object.is(json, 0) || (json === '0' && isLong(type.scalar));
+}
+
+/** The bare name of an unsigned type begins so; that of a fixed one does too when it is unsigned. */
+function isUnsigned(scalar: Scalar): boolean {
+  return scalar.startsWith('u') || scalar.startsWith('f');
+}
+
+function article(scalar: Scalar): string {
+  return `${/^(int|sf)/.test(scalar) ? 'an' : 'a'} ${scalar}`;
+}
+
+function checkedText(value: unknown): string {
+  if (typeof value !== 'string') misfit(`expected a string, got ${show(value)}`);
+  if (/\p{Surrogate}/u.test(value)) misfit('the string holds half of a surrogate pair, which is no text');
+  return value;
+}
+
+function checkedInteger(scalar: Scalar, value: unknown): number {
+  const fits = typeof value === 'number' && (isUnsigned(scalar) ? value >>> 0 === value : (value | 0) === value);
+  if (!fits) misfit(`expected ${article(scalar)}, got ${show(value)}`);
+  // Adding 0 makes 0 of -0.
+  return value + 0;
+}
+
+/** Whether a number has no float beside infinity. */
+function isBeyondFloat(value: number): boolean {
+  return Number.isFinite(value) && !Number.isFinite(Math.fround(value));
+}
+
+function floatToJson(scalar: 'float' | 'double', value: unknown): unknown {
+  if (typeof value !== 'number' || (scalar === 'float' && isBeyondFloat(value))) misfit(`expected a ${scalar}, got ${show(value)}`);
+  if (!Number.isFinite(value)) return String(value);
+  return scalar === 'float' ? shortest(Math.fround(value)) : value;
+}
+
+/** The number with the fewest digits that is the same float: 0.1 rather than 0.10000000149011612. */
+function shortest(float: number): number {
+  for (let digits = 6; digits < 9; digits += 1) {
+    const candidate = Number(float.toPrecision(digits));
+    if (Math.fround(candidate) === float) return candidate;
+  }
+  return float;
+}
+
+const decimal = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+/** The number that a JSON string writes, or the string itself. */
+function numberIn(text: string): unknown {
+  return decimal.test(text) ? Number(text) : text;
+}
+
+function floatFromJson(scalar: 'float' | 'double', json: unknown): number {
+  if (json === 'NaN' || json === 'Infinity' || json === '-Infinity') return Number(json);
+  const value = typeof json === 'string' ? numberIn(json) : json;
+  if (typeof value !== 'number' || !Number.isFinite(value) || (scalar === 'float' && isBeyondFloat(value))) {
+    misfit(`expected a ${scalar}, got ${show(json)}`);
+  }
+  return scalar === 'float' ? Math.fround(value) : value;
+}
+
+function longFromJson(scalar: Scalar, json: unknown, int64: Int64): unknown {
+  const value = typeof json === 'string' && !/^-?\d{1,20}$/.test(json) ? numberIn(json) : json;
+  if (typeof value === 'bigint' || !splitLong(value, isUnsigned(scalar))) {
+    misfit(`expected ${article(scalar)} (digits in a string, or a safe integer), got ${show(json)}`);
+  }
+  const long = BigInt(value as string | number);
+  if (int64 === 'bigint') return long;
+  return int64 === 'string' ? long.toString() : safeNumber(long);
+}
+
+const base64 = /^[\w+/-]*={0,2}$/;
+
+function bytesFromJson(json: unknown): Uint8Array {
+  // Buffer's base64 takes the alphabet of URLs as well, and skips whatever else there is.
+  if (typeof json !== 'string' || !base64.test(json) || json.replace(/=+$/, '').length % 4 === 1) misfit(`expected base64, got ${show(json)}`);
+  return new Uint8Array(Buffer.from(json, 'base64'));
+}
+
+function nameOf(values: EnumValues, number: number): unknown {
+  if (values.name === 'google.protobuf.NullValue') return null;
+  return values.byNumber.get(number) ?? number;
+}
+
+/** The same both ways: a name where there is one, else the number. */
+function enumName(values: EnumValues, json: unknown): unknown {
+  if (values.name === 'google.protobuf.NullValue' && (json === null || json === 'NULL_VALUE' || json === 0)) return null;
+  if (typeof json === 'string') {
+    const number = values.byName.get(json);
+    if (number === undefined) misfit(`${values.name} has no value ${show(json)}.${didYouMean(json, values.byName.keys())}`);
+    return nameOf(values, number);
+  }
+  if (typeof json !== 'number' || (json | 0) !== json) misfit(`expected a name or a number of ${values.name}, got ${show(json)}`);
+  return nameOf(values, json);
+}

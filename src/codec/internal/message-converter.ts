@@ -1,0 +1,175 @@
+import { didYouMean } from '../../internal/suggest.ts';
+import type { Converter } from './converter.ts';
+import { generateReader, type Int64, setEntry } from './generate-reader.ts';
+import { generateWriter } from './generate-writer.ts';
+import { takesNull } from './generate.ts';
+import { isDefaultJson, scalarDefault, scalarFromJson, scalarToJson } from './json-scalars.ts';
+import type { Field, OneOf } from './message-fields.ts';
+import { below, isRecord, keyStep, misfit, show } from './misfit.ts';
+import { checkDepth } from './wire-reader.ts';
+
+/** The converter of an ordinary message: generated for bytes, a walk over the fields for JSON. */
+export class MessageConverter implements Converter {
+  readonly name: string;
+  readonly #fieldsOf: () => readonly Field[];
+  readonly #int64: Int64;
+  #jsonNames: ReadonlyMap<string, Field> | undefined;
+
+  constructor(name: string, fieldsOf: () => readonly Field[], int64: Int64) {
+    this.name = name;
+    this.#fieldsOf = fieldsOf;
+    this.#int64 = int64;
+  }
+
+  /** Replaced by the generated function at the first call: most types of a `.proto` are never used. */
+  write: Converter['write'] = (writer, value, depth) => {
+    this.write = generateWriter(this.name, this.#fieldsOf());
+    this.write(writer, value, depth);
+  };
+
+  read: Converter['read'] = (reader, depth, before) => {
+    this.read = generateReader(this.#fieldsOf(), this.#int64);
+    return this.read(reader, depth, before);
+  };
+
+  toJson(value: unknown, depth: number): unknown {
+    checkDepth(depth);
+    if (!isRecord(value)) misfit(`expected a ${this.name} (an object), got ${show(value)}`);
+    const json: Record<string, unknown> = {};
+    const known = new Set<string>();
+    const set = new Map<OneOf, string>();
+    for (const field of this.#fieldsOf()) {
+      known.add(field.property);
+      const given = Object.hasOwn(value, field.property) || !(field.property in Object.prototype) ? value[field.property] : undefined;
+      if (isAbsent(field, given)) {
+        if (field.required) misfit('a required field is missing', field.property);
+        continue;
+      }
+      if (field.oneof) takeMember(set, field.oneof, field.property);
+      const converted = at(field.property, () => fieldToJson(field, given, depth));
+      if (!isLeftOut(field, converted)) setEntry(json, field.jsonName, converted);
+    }
+    for (const oneof of new Set(this.#fieldsOf().flatMap((field) => field.oneof ?? []))) {
+      if (oneof.property === undefined) continue;
+      known.add(oneof.property);
+      const said = value[oneof.property];
+      if (said !== undefined && said !== null && said !== set.get(oneof)) {
+        misfit(`says ${show(said)}, but the member that is set is ${show(set.get(oneof))}`, oneof.property);
+      }
+    }
+    for (const key of Object.keys(value)) {
+      if (!known.has(key) && value[key] !== undefined) misfit(`${this.name} has no field ${show(key)}.${didYouMean(key, known)}`);
+    }
+    return json;
+  }
+
+  fromJson(json: unknown, depth: number): unknown {
+    checkDepth(depth);
+    if (!isRecord(json)) misfit(`expected a ${this.name} (a JSON object), got ${show(json)}`);
+    const names = (this.#jsonNames ??= jsonNames(this.#fieldsOf()));
+    const given = new Map<Field, unknown>();
+    for (const [key, content] of Object.entries(json)) {
+      const field = names.get(key);
+      if (!field) misfit(`${this.name} has no field ${show(key)}.${didYouMean(key, names.keys())}`);
+      if (given.has(field)) misfit('is given twice, under both its names', field.property);
+      given.set(field, content);
+    }
+    const value: Record<string, unknown> = {};
+    const set = new Map<OneOf, string>();
+    for (const field of this.#fieldsOf()) {
+      const content = given.get(field);
+      if (isAbsent(field, content)) {
+        if (field.required) misfit('a required field is missing', field.property);
+        if (!field.hasPresence || field.cardinality !== 'single') value[field.property] = emptyOf(field, this.#int64);
+        continue;
+      }
+      if (field.oneof) {
+        takeMember(set, field.oneof, field.property);
+        if (field.oneof.property !== undefined) value[field.oneof.property] = field.property;
+      }
+      value[field.property] = at(field.property, () => this.#fieldFromJson(field, content, depth));
+    }
+    return value;
+  }
+
+  #fieldFromJson(field: Field, json: unknown, depth: number): unknown {
+    const one = (content: unknown): unknown =>
+      field.message ? field.message().fromJson(content, depth + 1) : scalarFromJson(field, content, this.#int64);
+    if (field.cardinality === 'repeated') {
+      if (!Array.isArray(json)) misfit(`expected a list (a JSON array), got ${show(json)}`);
+      return json.map((content, index) => at(keyStep(index), () => one(content)));
+    }
+    if (field.cardinality === 'single') return one(json);
+    if (!isRecord(json)) misfit(`expected a map (a JSON object), got ${show(json)}`);
+    const map: Record<string, unknown> = {};
+    for (const [key, content] of Object.entries(json)) {
+      at(keyStep(key), () => {
+        setEntry(map, keyFromJson(field, key), one(content));
+      });
+    }
+    return map;
+  }
+}
+
+function fieldToJson(field: Field, value: unknown, depth: number): unknown {
+  const one = (content: unknown): unknown => (field.message ? field.message().toJson(content, depth + 1) : scalarToJson(field, content));
+  if (field.cardinality === 'repeated') {
+    if (!Array.isArray(value)) misfit(`expected a list (an array), got ${show(value)}`);
+    return value.map((content, index) => at(keyStep(index), () => one(content)));
+  }
+  if (field.cardinality === 'single') return one(value);
+  if (!isRecord(value)) misfit(`expected a map (a plain object), got ${show(value)}`);
+  const json: Record<string, unknown> = {};
+  for (const [key, content] of Object.entries(value)) {
+    if (content === undefined) continue;
+    at(keyStep(key), () => {
+      setEntry(json, keyFromJson(field, key), one(content));
+    });
+  }
+  return json;
+}
+
+/** A map's key, checked: keys of every type are strings in JSON as in our values. */
+function keyFromJson(field: Field, key: string): string {
+  if (field.key === 'bool') return key === 'true' || key === 'false' ? key : misfit(`expected the key true or false, got ${show(key)}`);
+  const type = { scalar: field.key, enum: undefined, message: undefined };
+  return String(scalarFromJson(type, key, 'bigint'));
+}
+
+function isAbsent(field: Field, value: unknown): boolean {
+  return value === undefined || (value === null && !(takesNull(field) && field.cardinality === 'single'));
+}
+
+/** A field without presence is left out of JSON when it holds its default. */
+function isLeftOut(field: Field, json: unknown): boolean {
+  if (field.cardinality === 'repeated') return (json as unknown[]).length === 0;
+  if (field.cardinality === 'map') return Object.keys(json as object).length === 0;
+  return !field.hasPresence && isDefaultJson(field, json);
+}
+
+function emptyOf(field: Field, int64: Int64): unknown {
+  if (field.cardinality === 'repeated') return [];
+  return field.cardinality === 'map' ? {} : scalarDefault(field, int64);
+}
+
+function takeMember(set: Map<OneOf, string>, oneof: OneOf, property: string): void {
+  const first = set.get(oneof);
+  if (first !== undefined) misfit(`is set together with "${first}", but only one of a oneof can be: leave "${first}" or "${property}" out`, property);
+  set.set(oneof, property);
+}
+
+function jsonNames(fields: readonly Field[]): ReadonlyMap<string, Field> {
+  const names = new Map<string, Field>();
+  for (const field of fields) names.set(field.property, field).set(field.original, field);
+  // A json_name wins over another field's other names.
+  for (const field of fields) names.set(field.jsonName, field);
+  return names;
+}
+
+function at<T>(step: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw below(step, error);
+  }
+}

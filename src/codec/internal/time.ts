@@ -1,0 +1,139 @@
+import { encodeFailure, misfit, show } from './misfit.ts';
+
+const minSeconds = -62_135_596_800n;
+const maxSeconds = 253_402_300_799n;
+const maxDurationSeconds = 315_576_000_000n;
+const billion = 1_000_000_000n;
+
+/**
+ * A point in time to the nanosecond: the Date that `google.protobuf.Timestamp` becomes where a Date alone, which knows milliseconds,
+ * would lose part of it.
+ *
+ * @example
+ * ```ts
+ * new Timestamp(1_700_000_000n, 123_456_789).toJSON(); // "2023-11-14T22:13:20.123456789Z"
+ * ```
+ */
+export class Timestamp extends Date {
+  /** Nanoseconds within the second: 0 to 999,999,999. The Date has the milliseconds of them. */
+  readonly nanos: number;
+
+  /** `seconds` since 1970, negative before; `nanos` count forward from there. */
+  constructor(seconds: bigint | number, nanos = 0) {
+    super(Number(seconds) * 1000 + Math.floor(nanos / 1_000_000));
+    this.nanos = nanos;
+  }
+
+  /** RFC 3339 with as many digits as it needs: 0, 3, 6 or 9. */
+  override toJSON(): string {
+    return formatTimestamp(this);
+  }
+}
+
+/** `google.protobuf.Duration` as a value. Both parts have the same sign. */
+export interface Duration {
+  readonly seconds: bigint;
+  /** -999,999,999 to 999,999,999. */
+  readonly nanos: number;
+}
+
+/** Milliseconds, with fractions, as a {@link Duration}. Throws INVALID_ARGUMENT (`codec.encode`) beyond 10,000 years. */
+export function durationFromMs(ms: number): Duration {
+  try {
+    if (!Number.isFinite(ms)) misfit(`expected milliseconds, got ${show(ms)}`);
+    const whole = Math.trunc(ms / 1000);
+    const nanos = Math.round((ms - whole * 1000) * 1_000_000);
+    const carry = Math.abs(nanos) < 1_000_000_000 ? 0 : Math.sign(nanos);
+    // Adding 0 makes 0 of -0.
+    const result = { seconds: BigInt(whole + carry), nanos: carry === 0 ? nanos + 0 : 0 };
+    checkDuration(result.seconds, result.nanos);
+    return result;
+  } catch (error) {
+    throw encodeFailure('google.protobuf.Duration', error);
+  }
+}
+
+/** A {@link Duration} in milliseconds, with fractions. */
+export function durationToMs(duration: Duration): number {
+  return Number(duration.seconds) * 1000 + duration.nanos / 1_000_000;
+}
+
+/** The parts of a Timestamp message. */
+export interface Instant {
+  readonly seconds: bigint;
+  readonly nanos: number;
+}
+
+/** A Date, or a {@link Timestamp} where there is more than milliseconds. */
+export function instantToDate({ seconds, nanos }: Instant): Date {
+  if (seconds < minSeconds || seconds > maxSeconds) misfit(`expected a time from the year 1 to 9999, got ${seconds} seconds since 1970`);
+  if (nanos < 0 || nanos > 999_999_999) misfit(`expected nanos from 0 to 999999999, got ${nanos}`);
+  return nanos % 1_000_000 === 0 ? new Date(Number(seconds) * 1000 + nanos / 1_000_000) : new Timestamp(seconds, nanos);
+}
+
+/** The reverse of {@link instantToDate}. */
+export function dateToInstant(value: unknown): Instant {
+  if (!(value instanceof Date)) misfit(`expected a Date, got ${show(value)}`);
+  const ms = value.getTime();
+  if (Number.isNaN(ms)) misfit('expected a Date, got an invalid one');
+  const seconds = BigInt(Math.floor(ms / 1000));
+  if (seconds < minSeconds || seconds > maxSeconds) misfit(`expected a Date from the year 1 to 9999, got ${value.toISOString()}`);
+  const millis = ms - Number(seconds) * 1000;
+  const nanos: unknown = (value as Partial<Timestamp>).nanos;
+  // A Date can be changed in place; the nanoseconds count only as long as they still belong to it.
+  const isCurrent = typeof nanos === 'number' && Number.isInteger(nanos) && Math.floor(nanos / 1_000_000) === millis;
+  return { seconds, nanos: isCurrent ? nanos : millis * 1_000_000 };
+}
+
+/** Checks a Duration's range and signs (google/protobuf/duration.proto). */
+export function checkDuration(seconds: bigint, nanos: number): void {
+  if (seconds > maxDurationSeconds || seconds < -maxDurationSeconds) {
+    misfit(`expected seconds from -${maxDurationSeconds} to ${maxDurationSeconds}, got ${seconds}`);
+  }
+  if (nanos > 999_999_999 || nanos < -999_999_999) misfit(`expected nanos from -999999999 to 999999999, got ${nanos}`);
+  if ((seconds > 0n && nanos < 0) || (seconds < 0n && nanos > 0)) misfit(`expected seconds and nanos of the same sign, got ${seconds} and ${nanos}`);
+}
+
+/** RFC 3339 in UTC, with 0, 3, 6 or 9 digits of fraction. */
+export function formatTimestamp(value: unknown): string {
+  const { seconds, nanos } = dateToInstant(value);
+  return new Date(Number(seconds) * 1000).toISOString().replace('.000Z', `${fraction(nanos)}Z`);
+}
+
+const rfc3339 = /^(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/;
+
+/** Reads RFC 3339, with any offset. */
+export function parseTimestamp(text: unknown): Date {
+  const parts = typeof text === 'string' ? rfc3339.exec(text) : null;
+  const [, day = '', time = '', digits = '', offset = ''] = parts ?? [];
+  const ms = parts ? Date.parse(`${day}T${time}${offset.toUpperCase()}`) : NaN;
+  // Date.parse takes 31 February for 3 March.
+  const isRealDay = !Number.isNaN(ms) && new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
+  if (!isRealDay) misfit(`expected a time as in RFC 3339 ("2006-01-02T15:04:05Z"), got ${show(text)}`);
+  return instantToDate({ seconds: BigInt(ms / 1000), nanos: Number(digits.padEnd(9, '0')) });
+}
+
+/** `"1.5s"`. */
+export function formatDuration(seconds: bigint, nanos: number): string {
+  const sign = seconds < 0n || nanos < 0 ? '-' : '';
+  return `${sign}${seconds < 0n ? -seconds : seconds}${fraction(Math.abs(nanos))}s`;
+}
+
+const duration = /^(-?)(\d{1,12})(?:\.(\d{1,9}))?s$/;
+
+/** Reads `"1.5s"`. */
+export function parseDuration(text: unknown): Duration {
+  const parts = typeof text === 'string' ? duration.exec(text) : null;
+  if (!parts) misfit(`expected a duration ("1.5s"), got ${show(text)}`);
+  const [, sign, whole = '0', digits = ''] = parts;
+  const total = (BigInt(whole) * billion + BigInt(digits.padEnd(9, '0'))) * (sign === '-' ? -1n : 1n);
+  const result = { seconds: total / billion, nanos: Number(total % billion) };
+  checkDuration(result.seconds, result.nanos);
+  return result;
+}
+
+function fraction(nanos: number): string {
+  if (nanos === 0) return '';
+  const digits = String(nanos).padStart(9, '0');
+  return `.${digits.endsWith('000000') ? digits.slice(0, 3) : digits.endsWith('000') ? digits.slice(0, 6) : digits}`;
+}
