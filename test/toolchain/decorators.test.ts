@@ -1,0 +1,40 @@
+import 'reflect-metadata';
+
+import { expect, test } from '@jest/globals';
+import { credentials } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { Plugin } from '@inversifyjs/plugin';
+import { Container, inject, injectable, optional } from 'inversify';
+import { Redis } from 'ioredis';
+import multicastDns from 'multicast-dns';
+import protobuf from 'protobufjs';
+
+const Greeting = Symbol.for('test.toolchain.Greeting');
+
+@injectable('Singleton')
+class Greeter {
+  readonly greeting: string;
+  constructor(@inject(Greeting) @optional() greeting = 'hello') {
+    this.greeting = greeting;
+  }
+}
+
+test('legacy parameter decorators and Inversify work in the test runner', () => {
+  const container = new Container();
+  container.bind(Greeter).toSelf();
+  expect(container.get(Greeter).greeting).toBe('hello');
+  expect(container.get(Greeter)).toBe(container.get(Greeter));
+  container.bind(Greeting).toConstantValue('good day');
+  container.rebind(Greeter).toSelf();
+  expect(container.get(Greeter).greeting).toBe('good day');
+  expect(Greeter.name).toBe('Greeter');
+});
+
+test('the third parties load as native ESM, with their types', () => {
+  expect(typeof credentials.createInsecure).toBe('function');
+  expect(typeof loadSync).toBe('function');
+  expect(typeof Redis).toBe('function');
+  expect(typeof multicastDns).toBe('function');
+  expect(typeof protobuf.Root).toBe('function');
+  expect(typeof Plugin).toBe('function');
+});
