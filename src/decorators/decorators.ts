@@ -15,4 +15,4 @@ export {
 } from './metadata.ts';
 export { Rpc, type RpcDecorator, type RpcOptions, type StreamDecorator, type StreamKind } from './rpc.ts';
 export { Service, type ServiceDecoratorOptions } from './service.ts';
-export { Subscribe, type SubscribeOptions } from './subscribe.ts';
+export { Subscribe, type SubscribeDecorator, type SubscribeOptions } from './subscribe.ts';

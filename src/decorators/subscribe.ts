@@ -14,6 +14,13 @@ export interface SubscribeOptions extends EventHandlerOptions {
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
 
+/** The decorator of a method that handles events: it compiles only on one that gives nothing back. */
+export type SubscribeDecorator = <F extends (event: any, ctx: Context) => Promise<void> | void>(
+  target: object,
+  property: string,
+  descriptor: TypedPropertyDescriptor<F>,
+) => void;
+
 /**
  * Marks a method that handles the events of `topic`: `(event, ctx) => Promise<void>`. Returning acknowledges the event; throwing does not,
  * and what happens then is what `retry` and `deadLetter` say. An event may come twice: see `dedupe`.
@@ -33,7 +40,7 @@ export interface SubscribeOptions extends EventHandlerOptions {
 export function Subscribe(
   topic: string,
   options: SubscribeOptions = {},
-): (target: object, property: string, descriptor: TypedPropertyDescriptor<(event: any, ctx: Context) => Promise<void> | void>) => void {
+): SubscribeDecorator {
   return (target, property, descriptor) => {
     if (topic === '' || typeof property !== 'string' || typeof descriptor?.value !== 'function' || typeof target === 'function') {
       throw new TenonError({
