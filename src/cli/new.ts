@@ -31,7 +31,8 @@ export async function newProject(io: CliIo, options: NewOptions): Promise<void> 
   }
   await writeProject(plan.folder, files, io.signal);
   print(io, `${plan.name}, from the sample "${plan.sample.name}", is in ${shown}: ${files.length} files. What next:`);
-  for (const command of [...(shown === '.' ? [] : [`cd ${shown}`]), 'npm install', 'npm test', 'npm start']) print(io, `  ${command}`);
+  for (const command of [...(shown === '.' ? [] : [`cd ${shown}`]), 'npm install', 'npm test', 'npm start'])
+    print(io, `  ${command}`);
 }
 
 async function planFrom(io: CliIo, options: NewOptions, samples: readonly Sample[]): Promise<ProjectPlan> {
@@ -39,9 +40,12 @@ async function planFrom(io: CliIo, options: NewOptions, samples: readonly Sample
   const given = options.sample === undefined ? undefined : findSample(options.sample, samples);
   if (options.name !== undefined) checkName(options.name);
   if (!isInteractive(io)) {
-    if (options.name === undefined) throw new UsageError('the name of the project is missing: tenon new my-service --sample hello');
+    if (options.name === undefined)
+      throw new UsageError('the name of the project is missing: tenon new my-service --sample hello');
     if (!given) {
-      throw new UsageError(`say which sample to start from: tenon new ${options.name} --sample ${nameList(samples)} (tenon new --list says what they are)`);
+      throw new UsageError(
+        `say which sample to start from: tenon new ${options.name} --sample ${nameList(samples)} (tenon new --list says what they are)`,
+      );
     }
   }
   const name = options.name ?? (await askName(io));

@@ -22,7 +22,8 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<number
     }
     io.stderr.write(`tenon: ${textOf(error)}\n`);
     // What is no error of ours is one of this program, or of the user's module: where it came from is what helps.
-    if (!TenonError.is(error) && !(error instanceof UsageError) && error instanceof Error) io.stderr.write(`${error.stack ?? ''}\n`);
+    if (!TenonError.is(error) && !(error instanceof UsageError) && error instanceof Error)
+      io.stderr.write(`${error.stack ?? ''}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
 }

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:f
 import { isBuiltin } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 
-import { Code, TenonError } from '../errors/errors.ts';
+import { Code, TenonError, textOf } from '../errors/errors.ts';
 import { type Sample, sampleFiles } from './samples.ts';
 
 /** What a new project is made of. */
@@ -33,7 +33,8 @@ export function nameProblem(name: string): string | undefined {
   if (!/^(?:@[a-z0-9-][a-z0-9._-]*\/)?[a-z0-9-][a-z0-9._-]*$/.test(name)) {
     return 'a name begins with a letter or a digit, and has only small letters, digits, "-", "_" and ".", after an "@scope/" if you like';
   }
-  if (bare === 'node_modules' || bare === 'favicon.ico' || (bare === name && isBuiltin(name))) return 'npm keeps it for itself';
+  if (bare === 'node_modules' || bare === 'favicon.ico' || (bare === name && isBuiltin(name)))
+    return 'npm keeps it for itself';
   return undefined;
 }
 
@@ -50,7 +51,7 @@ export async function checkFolder(folder: string): Promise<void> {
     throw new TenonError({
       code: Code.FailedPrecondition,
       reason: 'cli.not_a_folder',
-      message: `${folder} is a file: take another name, or another place with --dir`,
+      message: `${folder} is a file, or lies in one: take another name, or another place with --dir`,
       cause: error,
     });
   });
@@ -73,7 +74,9 @@ export async function projectFiles(plan: ProjectPlan): Promise<readonly ProjectF
     }),
   );
   // A package cannot carry a file of this name: npm takes it for its own.
-  return [...files, { path: '.gitignore', content: 'node_modules/\ndist/\n' }].sort((a, b) => (a.path < b.path ? -1 : 1));
+  return [...files, { path: '.gitignore', content: 'node_modules/\ndist/\n' }].sort((a, b) =>
+    a.path < b.path ? -1 : 1,
+  );
 }
 
 /**
@@ -82,11 +85,13 @@ export async function projectFiles(plan: ProjectPlan): Promise<readonly ProjectF
  */
 export async function writeProject(folder: string, files: readonly ProjectFile[], signal?: AbortSignal): Promise<void> {
   await checkFolder(folder);
-  const firstMade = await mkdir(dirname(folder), { recursive: true });
-  // Beside the folder, as a move works only within one file system.
-  const beside = await mkdtemp(join(dirname(folder), '.tenon-new-'));
-  const draft = join(beside, 'project');
+  let firstMade: string | undefined;
+  let beside: string | undefined;
   try {
+    firstMade = await mkdir(dirname(folder), { recursive: true });
+    // Beside the folder, as a move works only within one file system.
+    beside = await mkdtemp(join(dirname(folder), '.tenon-new-'));
+    const draft = join(beside, 'project');
     await mkdir(draft);
     for (const { path, content } of files) {
       signal?.throwIfAborted();
@@ -98,9 +103,14 @@ export async function writeProject(folder: string, files: readonly ProjectFile[]
     await moveInto(folder, draft);
     await rm(beside, { recursive: true });
   } catch (error) {
-    await rm(beside, { recursive: true, force: true });
-    if (firstMade !== undefined) await rm(firstMade, { recursive: true, force: true });
-    throw error;
+    for (const made of [beside, firstMade]) if (made !== undefined) await rm(made, { recursive: true, force: true });
+    if (signal?.aborted === true) throw error;
+    throw new TenonError({
+      code: Code.PermissionDenied,
+      reason: 'cli.cannot_write',
+      message: `${folder} cannot be written, and nothing was: ${textOf(error)}: take another place with --dir`,
+      cause: error,
+    });
   }
 }
 

@@ -24,7 +24,9 @@ export async function listSamples(folder: string = join(packageFolder, 'samples'
       const manifest = await readManifest(join(folder, name));
       return manifest && { name, description: String(manifest['description'] ?? ''), folder: join(folder, name) };
     });
-  return (await Promise.all(samples)).filter((sample) => sample !== undefined).sort((a, b) => (a.name < b.name ? -1 : 1));
+  return (await Promise.all(samples))
+    .filter((sample) => sample !== undefined)
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** What a new project takes from a sample: paths relative to it, with forward slashes, sorted. */

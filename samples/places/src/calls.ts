@@ -19,7 +19,9 @@ async function nearest(places: ClientOf<PlacesApi>, print: Print): Promise<void>
   const point = { latitude: 45.9764, longitude: 7.6586 };
   for (const minPopulation of [undefined, 1_000_000n]) {
     const { place, distanceMeters } = await places.nearest({ point, minPopulation }, { timeoutMs: 2_000 });
-    print(`  ${place.name}, ${place.country}: ${kilometers(distanceMeters)} away, ${people(place.population)}, a ${place.size.toLowerCase()}, ${place.timeZone}`);
+    print(
+      `  ${place.name}, ${place.country}: ${kilometers(distanceMeters)} away, ${people(place.population)}, a ${place.size.toLowerCase()}, ${place.timeZone}`,
+    );
   }
   try {
     await places.nearest({ point: { latitude: -48.8767, longitude: -123.3933 }, maxDistanceMeters: 1_000_000 });
@@ -43,9 +45,12 @@ async function within(places: ClientOf<PlacesApi>, print: Print): Promise<void> 
 async function recordRoute(places: ClientOf<PlacesApi>, audit: ClientOf<AuditApi>, print: Print): Promise<void> {
   print('RecordRoute, by train across the Alps');
   const { pointCount, distanceMeters, elapsed, placeIds } = await places.recordRoute(waypoints());
-  print(`  ${pointCount} points, ${kilometers(distanceMeters)} in ${hours(elapsed)}, through ${placeIds.length} places`);
+  print(
+    `  ${pointCount} points, ${kilometers(distanceMeters)} in ${hours(elapsed)}, through ${placeIds.length} places`,
+  );
   const { visits } = await audit.visits({ last: placeIds.length }, { timeoutMs: 5_000 });
-  for (const visit of visits) print(`  the audit was told: ${visit.name}, ${visit.country}, at ${visit.visitedAt.slice(11, 16)}`);
+  for (const visit of visits)
+    print(`  the audit was told: ${visit.name}, ${visit.country}, at ${visit.visitedAt.slice(11, 16)}`);
 }
 
 async function* waypoints(): AsyncIterable<Waypoint> {
@@ -71,7 +76,8 @@ async function chat(places: ClientOf<PlacesApi>, print: Print): Promise<void> {
   await ada.write(`The cathedral of ${place.name} has 3,400 statues.`);
   await grace.write('Which one is the smallest?');
   await ada.read('Which one is the smallest?');
-  for (const { name, heard } of [ada, grace]) print(`  ${name} read: ${heard.map((note) => `${note.author}: ${note.text}`).join(' / ')}`);
+  for (const { name, heard } of [ada, grace])
+    print(`  ${name} read: ${heard.map((note) => `${note.author}: ${note.text}`).join(' / ')}`);
   await ada.leave();
   await grace.leave();
 }

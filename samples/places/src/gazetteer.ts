@@ -65,6 +65,9 @@ function sizeOf(population: bigint): Size {
 
 /** `Île-de-France` → `ile-de-france` */
 function slug(text: string): string {
-  const ascii = text.normalize('NFKD').replace(/\p{Mark}/gu, '').toLowerCase();
+  const ascii = text
+    .normalize('NFKD')
+    .replace(/\p{Mark}/gu, '')
+    .toLowerCase();
   return ascii.replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '');
 }

@@ -14,7 +14,10 @@ export class NoteBoard {
 
   /** Someone who writes and reads notes; `leave` when they are gone. */
   join(): Reader {
-    return new Reader((reader, placeId) => this.#follow(reader, placeId), (reader) => this.#leave(reader));
+    return new Reader(
+      (reader, placeId) => this.#follow(reader, placeId),
+      (reader) => this.#leave(reader),
+    );
   }
 
   /** Pins a note. Everyone who follows its place gets it. */

@@ -1,7 +1,18 @@
 import { inject } from 'inversify';
 import { Client, Clock, Code, type Context, Handler, Rpc, Service, TenonError } from 'tenon';
 
-import type { Box, Duration, Nearby, NearestRequest, Note, Place, PlaceVisited, Point, RouteSummary, Waypoint } from './api.ts';
+import type {
+  Box,
+  Duration,
+  Nearby,
+  NearestRequest,
+  Note,
+  Place,
+  PlaceVisited,
+  Point,
+  RouteSummary,
+  Waypoint,
+} from './api.ts';
 import { protoFile } from './api.ts';
 import { Gazetteer } from './gazetteer.ts';
 import { distanceMeters } from './geo.ts';
@@ -25,7 +36,11 @@ export class PlacesHandler {
   async nearest(request: NearestRequest): Promise<Nearby> {
     const found = this.gazetteer.nearest(checked(request.point, 'point'), request.minPopulation);
     if (!found || found.distanceMeters > (request.maxDistanceMeters ?? Infinity)) {
-      throw new TenonError({ code: Code.NotFound, reason: 'places.none_near', message: 'no such place is near enough: allow a greater distance, or fewer people' });
+      throw new TenonError({
+        code: Code.NotFound,
+        reason: 'places.none_near',
+        message: 'no such place is near enough: allow a greater distance, or fewer people',
+      });
     }
     return found;
   }
@@ -48,21 +63,37 @@ export class PlacesHandler {
       if (last?.point) distance += distanceMeters(last.point, point);
       const near = this.gazetteer.nearest(point);
       if (near && near.distanceMeters <= visitMeters && visits.at(-1)?.placeId !== near.place.id) {
-        const visit = { placeId: near.place.id, name: near.place.name, country: near.place.country, visitedAt: visitedAt.toISOString() };
-        await this.client.publish(this.client.newMessage('place.visited', visit), { ctx, dedupeKey: `${visit.placeId} ${visit.visitedAt}` });
+        const visit = {
+          placeId: near.place.id,
+          name: near.place.name,
+          country: near.place.country,
+          visitedAt: visitedAt.toISOString(),
+        };
+        await this.client.publish(this.client.newMessage('place.visited', visit), {
+          ctx,
+          dedupeKey: `${visit.placeId} ${visit.visitedAt}`,
+        });
         visits.push(visit);
       }
       pointCount += 1;
       first ??= waypoint;
       last = waypoint;
     }
-    return { pointCount, distanceMeters: distance, elapsed: elapsed(first, last), placeIds: visits.map((visit) => visit.placeId) };
+    return {
+      pointCount,
+      distanceMeters: distance,
+      elapsed: elapsed(first, last),
+      placeIds: visits.map((visit) => visit.placeId),
+    };
   }
 
   @Rpc({ stream: 'bidi' })
   async *chat(notes: AsyncIterable<Note>): AsyncIterable<Note> {
     const reader = this.#board.join();
-    void this.#pinAll(notes, reader.follow.bind(reader)).then(() => reader.end(), (error: Error) => reader.end(error));
+    void this.#pinAll(notes, reader.follow.bind(reader)).then(
+      () => reader.end(),
+      (error: Error) => reader.end(error),
+    );
     try {
       yield* reader;
     } finally {
@@ -73,7 +104,11 @@ export class PlacesHandler {
   async #pinAll(notes: AsyncIterable<Note>, follow: (placeId: string) => void): Promise<void> {
     for await (const note of notes) {
       if (!this.gazetteer.get(note.placeId)) {
-        throw new TenonError({ code: Code.NotFound, reason: 'places.unknown', message: `no place has the id "${note.placeId}": take one that Nearest or Within gave` });
+        throw new TenonError({
+          code: Code.NotFound,
+          reason: 'places.unknown',
+          message: `no place has the id "${note.placeId}": take one that Nearest or Within gave`,
+        });
       }
       follow(note.placeId);
       this.#board.pin({ ...note, writtenAt: new Date(this.clock.now()) });
@@ -92,8 +127,10 @@ function elapsed(first: Waypoint | undefined, last: Waypoint | undefined): Durat
 
 function checked(point: Point | undefined, name: string): Point {
   if (!point) throw invalid(`${name} is missing`);
-  if (!(Math.abs(point.latitude) <= 90)) throw invalid(`${name}.latitude is ${point.latitude}: latitudes are from -90 to 90 degrees`);
-  if (!(Math.abs(point.longitude) <= 180)) throw invalid(`${name}.longitude is ${point.longitude}: longitudes are from -180 to 180 degrees`);
+  if (!(Math.abs(point.latitude) <= 90))
+    throw invalid(`${name}.latitude is ${point.latitude}: latitudes are from -90 to 90 degrees`);
+  if (!(Math.abs(point.longitude) <= 180))
+    throw invalid(`${name}.longitude is ${point.longitude}: longitudes are from -180 to 180 degrees`);
   return point;
 }
 
