@@ -174,7 +174,7 @@ function checkNames(name: string, known: ReadonlySet<string>, value: object): vo
   if (!isRecord(value)) misfit(`expected a ${name} (an object), got ${show(value)}`);
   for (const key of Object.keys(value)) {
     if (!known.has(key) && value[key] !== undefined) {
-      misfit(`${name} has no field ${show(key)}.${didYouMean(key, known)}`);
+      misfit(`no field ${show(key)} in ${name}.${didYouMean(key, known)}`);
     }
   }
 }

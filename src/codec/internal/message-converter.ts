@@ -58,7 +58,7 @@ export class MessageConverter implements Converter {
       }
     }
     for (const key of Object.keys(value)) {
-      if (!known.has(key) && value[key] !== undefined) misfit(`${this.name} has no field ${show(key)}.${didYouMean(key, known)}`);
+      if (!known.has(key) && value[key] !== undefined) misfit(`no field ${show(key)} in ${this.name}.${didYouMean(key, known)}`);
     }
     return json;
   }
@@ -70,7 +70,7 @@ export class MessageConverter implements Converter {
     const given = new Map<Field, unknown>();
     for (const [key, content] of Object.entries(json)) {
       const field = names.get(key);
-      if (!field) misfit(`${this.name} has no field ${show(key)}.${didYouMean(key, names.keys())}`);
+      if (!field) misfit(`no field ${show(key)} in ${this.name}.${didYouMean(key, names.keys())}`);
       if (given.has(field)) misfit('is given twice, under both its names', field.property);
       given.set(field, content);
     }

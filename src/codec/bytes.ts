@@ -1,0 +1,28 @@
+import { injectable } from 'inversify';
+
+import { Code, TenonError } from '../errors/errors.ts';
+import type { Schema } from '../pipeline/pipeline.ts';
+import type { Marshaler } from './codec.ts';
+import { show } from './internal/misfit.ts';
+
+/**
+ * Messages that are bytes already, passed on as they are: both ways the very same memory. Whoever is handed bytes that are
+ * reused afterwards copies them.
+ */
+@injectable()
+export class BytesMarshaler implements Marshaler {
+  readonly contentType = 'application/grpc+bytes';
+
+  marshal(schema: Schema, value: unknown): Uint8Array {
+    if (value instanceof Uint8Array) return value;
+    throw new TenonError({
+      code: Code.InvalidArgument,
+      reason: 'codec.encode',
+      message: `${schema.name}: expected bytes (a Uint8Array), got ${show(value)}. ${this.contentType} carries nothing else: use application/grpc+json`,
+    });
+  }
+
+  unmarshal(_schema: Schema, bytes: Uint8Array): unknown {
+    return bytes;
+  }
+}

@@ -1,0 +1,152 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import protobuf from 'protobufjs';
+
+import type { ProtoType } from '../../pipeline/pipeline.ts';
+import { propertyName } from './message-fields.ts';
+import type { ParsedProto, SourceFile } from './proto-source.ts';
+import { Types } from './types.ts';
+
+type Descriptor = Record<string, unknown>;
+
+/**
+ * Each file as a serialized `google.protobuf.FileDescriptorProto`, behind those it imports. Made here because protobufjs's own
+ * descriptors have one file per package, without its imports and with map entries under names that grpcurl refuses.
+ *
+ * Options other than `packed`, `deprecated`, `allow_alias` and `idempotency_level` are not in them.
+ */
+export function fileDescriptorsOf(parsed: ParsedProto): readonly Uint8Array[] {
+  const type = fileDescriptorType();
+  return parsed.files.map((file) => type.encode(fileDescriptor(parsed.root, file)));
+}
+
+function fileDescriptorType(): ProtoType {
+  const root = new protobuf.Root();
+  const path = createRequire(import.meta.url).resolve('protobufjs/google/protobuf/descriptor.proto');
+  protobuf.parse(readFileSync(path, 'utf8'), root, { keepCase: true });
+  root.resolveAll();
+  return new Types(root, 'bigint').of(root.lookupType('google.protobuf.FileDescriptorProto'));
+}
+
+function fileDescriptor(root: protobuf.Root, file: SourceFile): Descriptor {
+  const namespace = file.package === '' ? root : root.lookup(file.package.split('.'));
+  const ours = (namespace instanceof protobuf.Namespace ? namespace.nestedArray : []).filter((nested) => nested.filename === file.path);
+  const edition = /^\d+$/.test(file.syntax);
+  return {
+    name: file.name,
+    package: file.package === '' ? undefined : file.package,
+    dependency: file.imports,
+    ...members(ours),
+    service: ours.filter((nested) => nested instanceof protobuf.Service).map(serviceDescriptor),
+    syntax: edition ? 'editions' : file.syntax === 'proto2' ? undefined : file.syntax,
+    edition: edition ? `EDITION_${file.syntax}` : undefined,
+  };
+}
+
+/** Messages, enums and extensions, of a file or of a message. */
+function members(nested: readonly protobuf.ReflectionObject[]): Descriptor {
+  return {
+    enumType: nested.filter((one) => one instanceof protobuf.Enum).map(enumDescriptor),
+    extension: nested.filter((one) => one instanceof protobuf.Field).map((field) => fieldDescriptor(field, undefined)),
+    messageType: nested.filter((one) => one instanceof protobuf.Type).map(messageDescriptor),
+  };
+}
+
+function messageDescriptor(type: protobuf.Type): Descriptor {
+  // protoc puts the oneofs that it makes up for "optional" behind the others.
+  const oneofs = [...type.oneofsArray].sort((a, b) => Number(a.isProto3Optional) - Number(b.isProto3Optional));
+  const { messageType, ...rest } = members(type.nestedArray);
+  const reserved = type.reserved ?? [];
+  return {
+    name: type.name,
+    ...rest,
+    field: type.fieldsArray.filter((field) => field.declaringField === null).map((field) => fieldDescriptor(field, oneofs)),
+    nestedType: [
+      ...(messageType as Descriptor[]),
+      ...type.fieldsArray.filter((field) => field instanceof protobuf.MapField).map(entryDescriptor),
+    ],
+    oneofDecl: oneofs.map((oneof) => ({ name: oneof.name })),
+    // Ranges end before their end in descriptors of messages, with it in the .proto.
+    extensionRange: ((type.extensions as number[][] | undefined) ?? []).map(([start = 0, end = 0]) => ({ start, end: end + 1 })),
+    reservedRange: reserved.filter((one): one is number[] => typeof one !== 'string').map(([start = 0, end = 0]) => ({ start, end: end + 1 })),
+    reservedName: reserved.filter((one) => typeof one === 'string'),
+    options: deprecated(type),
+  };
+}
+
+const labels = { optional: 'LABEL_OPTIONAL', required: 'LABEL_REQUIRED', repeated: 'LABEL_REPEATED' };
+
+function fieldDescriptor(field: protobuf.Field, oneofs: readonly protobuf.OneOf[] | undefined): Descriptor {
+  const isMap = field instanceof protobuf.MapField;
+  const isOptional = field.options?.['proto3_optional'] === true;
+  const packed: unknown = field.options?.['packed'];
+  const given: unknown = field.options?.['json_name'];
+  const fallback: unknown = field.options?.['default'];
+  return {
+    name: field.name,
+    number: field.id,
+    label: field.repeated || isMap ? labels.repeated : field.required ? labels.required : labels.optional,
+    ...(isMap
+      ? { type: 'TYPE_MESSAGE', typeName: `${String(field.parent?.fullName)}.${entryName(field.name)}` }
+      : typeDescriptor(field.type, field.resolvedType, field.delimited)),
+    extendee: field.extend === undefined ? undefined : (field.extensionField?.parent?.fullName ?? field.extend),
+    oneofIndex: field.partOf && oneofs ? oneofs.indexOf(field.partOf) : undefined,
+    proto3Optional: isOptional || undefined,
+    jsonName: typeof given === 'string' ? given : propertyName(field.name),
+    defaultValue: fallback === undefined || fallback === null ? undefined : String(fallback),
+    options: typeof packed === 'boolean' ? { packed, ...deprecated(field) } : deprecated(field),
+  };
+}
+
+function typeDescriptor(type: string, resolved: protobuf.Type | protobuf.Enum | null, isGroup: boolean): Descriptor {
+  if (resolved === null) return { type: `TYPE_${type.toUpperCase()}` };
+  const kind = resolved instanceof protobuf.Enum ? 'TYPE_ENUM' : isGroup ? 'TYPE_GROUP' : 'TYPE_MESSAGE';
+  return { type: kind, typeName: resolved.fullName };
+}
+
+/** A map is a list of entries, each a message of its own (protobuf.dev: programming-guides/encoding#maps). */
+function entryDescriptor(field: protobuf.MapField): Descriptor {
+  const part = (name: string, number: number, type: Descriptor): Descriptor => ({ name, number, label: labels.optional, jsonName: name, ...type });
+  return {
+    name: entryName(field.name),
+    field: [
+      part('key', 1, typeDescriptor(field.keyType, null, false)),
+      part('value', 2, typeDescriptor(field.type, field.resolvedType, false)),
+    ],
+    options: { mapEntry: true },
+  };
+}
+
+/** protoc's name for it: `LabelsByNameEntry` for `labels_by_name`. */
+function entryName(field: string): string {
+  return `${propertyName(`_${field}`)}Entry`;
+}
+
+function enumDescriptor(type: protobuf.Enum): Descriptor {
+  const allowAlias = type.options?.['allow_alias'] === true;
+  return {
+    name: type.name,
+    value: Object.entries(type.values).map(([name, number]) => ({ name, number })),
+    options: allowAlias ? { allowAlias, ...deprecated(type) } : deprecated(type),
+  };
+}
+
+function serviceDescriptor(service: protobuf.Service): Descriptor {
+  return { name: service.name, method: service.methodsArray.map(methodDescriptor), options: deprecated(service) };
+}
+
+function methodDescriptor(method: protobuf.Method): Descriptor {
+  const level: unknown = method.options?.['idempotency_level'];
+  return {
+    name: method.name,
+    inputType: method.resolvedRequestType?.fullName,
+    outputType: method.resolvedResponseType?.fullName,
+    clientStreaming: method.requestStream === true ? true : undefined,
+    serverStreaming: method.responseStream === true ? true : undefined,
+    options: typeof level === 'string' ? { idempotencyLevel: level, ...deprecated(method) } : deprecated(method),
+  };
+}
+
+function deprecated(object: protobuf.ReflectionObject): Descriptor | undefined {
+  return object.options?.['deprecated'] === true ? { deprecated: true } : undefined;
+}

@@ -1,0 +1,69 @@
+import type { ProtoField, ProtoType } from '../../pipeline/pipeline.ts';
+import type { Converter } from './converter.ts';
+import { decodeFailure, encodeFailure, misfit, show } from './misfit.ts';
+import { WireReader } from './wire-reader.ts';
+import { WireWriter } from './wire-writer.ts';
+
+/** The writer of every encode; taken away while it is used, as a getter of a value may encode something itself. */
+let idleWriter: WireWriter | undefined;
+/** The reader of every decode: nothing of the caller's runs in between. */
+const reader = new WireReader();
+
+/** A converter as the rest of tenon sees it, with its errors translated. */
+export class MessageType implements ProtoType {
+  readonly name: string;
+  readonly #converter: Converter;
+  readonly #fieldsOf: () => readonly ProtoField[];
+
+  constructor(converter: Converter, fieldsOf: () => readonly ProtoField[]) {
+    this.name = converter.name;
+    this.#converter = converter;
+    this.#fieldsOf = fieldsOf;
+  }
+
+  get fields(): readonly ProtoField[] {
+    return this.#fieldsOf();
+  }
+
+  encode(value: unknown): Uint8Array {
+    const writer = idleWriter ?? new WireWriter();
+    idleWriter = undefined;
+    try {
+      this.#converter.write(writer, value, 0);
+      return writer.finish();
+    } catch (error) {
+      writer.abandon();
+      throw encodeFailure(this.name, error);
+    } finally {
+      idleWriter = writer;
+    }
+  }
+
+  decode(bytes: Uint8Array): unknown {
+    try {
+      if (!(bytes instanceof Uint8Array)) misfit(`expected bytes, got ${show(bytes)}`);
+      reader.reset(bytes);
+      return this.#converter.read(reader, 0, undefined);
+    } catch (error) {
+      throw decodeFailure(this.name, error);
+    } finally {
+      reader.clear();
+    }
+  }
+
+  toJson(value: unknown): unknown {
+    try {
+      return this.#converter.toJson(value, 0);
+    } catch (error) {
+      throw encodeFailure(this.name, error);
+    }
+  }
+
+  fromJson(json: unknown): unknown {
+    try {
+      return this.#converter.fromJson(json, 0);
+    } catch (error) {
+      throw decodeFailure(this.name, error);
+    }
+  }
+}

@@ -1,0 +1,190 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, isAbsolute, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import protobuf from 'protobufjs';
+
+import { Code, TenonError, textOf } from '../../errors/errors.ts';
+import { carriedProtos, wellKnownProtos } from './well-known-protos.ts';
+
+/** A file that was read. */
+export interface SourceFile {
+  /** As others import it. */
+  readonly name: string;
+  /** Absolute, or the name of a file that comes with us. */
+  readonly path: string;
+  readonly text: string;
+  readonly package: string;
+  readonly syntax: string;
+  /** Names of the imported files, in order. */
+  imports: readonly string[];
+}
+
+/** The files of one `loadProto`, parsed and with every reference resolved. */
+export interface ParsedProto {
+  readonly root: protobuf.Root;
+  /** The files that were asked for. */
+  readonly sources: readonly SourceFile[];
+  /** All files, each behind those it imports. */
+  readonly files: readonly SourceFile[];
+}
+
+/**
+ * Reads and parses `paths` and what they import. It is protobufjs's parser, which proto-loader uses too; the loading is ours, since
+ * theirs does not say where an import stands that is not found, and hides which file a type is from.
+ */
+export function parseProtos(paths: readonly string[], includeDirs: readonly string[]): ParsedProto {
+  const loader = new Loader(includeDirs);
+  const sources = paths.map((path) => loader.source(path));
+  loader.resolve();
+  return { root: loader.root, sources, files: [...loader.files.values()] };
+}
+
+/** The path that a source means: a path, a `file:` URL or its text. */
+export function sourcePath(source: string | URL): string {
+  if (typeof source === 'string' && !source.startsWith('file:')) return resolve(source);
+  try {
+    return fileURLToPath(source);
+  } catch (error) {
+    throw notFound(`cannot read ${String(source)}: only files can be. Give a path or a file: URL`, error);
+  }
+}
+
+class Loader {
+  readonly root = new protobuf.Root();
+  /** By path; an imported file stands before those that import it. */
+  readonly files = new Map<string, SourceFile>();
+  readonly #includeDirs: readonly string[];
+  readonly #open = new Set<string>();
+
+  constructor(includeDirs: readonly string[]) {
+    this.#includeDirs = includeDirs.map((directory) => resolve(directory));
+  }
+
+  source(path: string): SourceFile {
+    const inside = this.#includeDirs.map((directory) => relative(directory, path)).find((name) => !name.startsWith('..') && !isAbsolute(name));
+    const remedy = "Give a path from the working directory, or better one from the module: new URL('x.proto', import.meta.url)";
+    const text = readText(path);
+    if (TenonError.is(text)) throw notFound(`cannot read ${path}: ${textOf(text.cause)}. ${remedy}`, text.cause);
+    return this.#parse({ name: (inside ?? basename(path)).replaceAll('\\', '/'), path, text });
+  }
+
+  /** Resolves what fields and methods refer to. */
+  resolve(): void {
+    try {
+      this.root.resolveAll();
+    } catch (error) {
+      const word = /'(?:extend )?([\w.]+)'|type: ([\w.]+)/.exec(textOf(error));
+      const name = word?.[1] ?? word?.[2] ?? '';
+      const place = [...this.files.values()].map((file) => ({ file, line: lineOf(file.text, name) })).find(({ line }) => line > 0);
+      throw invalid(place?.file.path ?? '', place?.line ?? 0, error);
+    }
+  }
+
+  #parse(found: { readonly name: string; readonly path: string; readonly text: string }): SourceFile {
+    const known = this.files.get(found.path);
+    if (known) return known;
+    this.#open.add(found.path);
+    const parsed = parse(found, this.root);
+    const names = [...(parsed.imports ?? []), ...(parsed.weakImports ?? [])];
+    const isWeak = new Set(parsed.weakImports);
+    const imports: string[] = [];
+    for (const name of names) {
+      const target = this.#find(found.path, name);
+      if (!target) {
+        if (isWeak.has(name)) continue;
+        throw this.#missingImport(found, name);
+      }
+      if (this.#open.has(target.path)) {
+        throw invalid(found.path, lineOf(found.text, `"${name}"`), new Error(`the import of "${name}" leads back to this file`));
+      }
+      imports.push(this.#parse(target).name);
+    }
+    this.#open.delete(found.path);
+    const syntax = /^\s*(?:syntax|edition)\s*=\s*["'](\w+)["']/m.exec(found.text)?.[1] ?? 'proto2';
+    const file = { ...found, package: parsed.package ?? '', syntax, imports };
+    this.files.set(found.path, file);
+    return file;
+  }
+
+  #find(from: string, name: string): { readonly name: string; readonly path: string; readonly text: string } | undefined {
+    const text = wellKnownProtos[name];
+    if (text !== undefined) return { name, path: name, text };
+    for (const directory of this.#places(from)) {
+      const path = resolve(directory, name);
+      const content = readText(path);
+      if (typeof content === 'string') return { name, path, text: content };
+    }
+    if (!carriedProtos.has(name)) return undefined;
+    const path = createRequire(import.meta.url).resolve(`protobufjs/${name}`);
+    return { name, path, text: readFileSync(path, 'utf8') };
+  }
+
+  #places(from: string): readonly string[] {
+    return [...this.#includeDirs, dirname(from)];
+  }
+
+  #missingImport(file: { readonly path: string; readonly text: string }, name: string): TenonError {
+    const line = lineOf(file.text, `"${name}"`) || lineOf(file.text, `'${name}'`);
+    const places = this.#places(file.path).join(', ');
+    return notFound(`${file.path}, line ${line}: the import "${name}" was not found in ${places}. Name the directory it is in: includeDirs`);
+  }
+}
+
+function parse(file: { readonly path: string; readonly text: string }, root: protobuf.Root): protobuf.IParserResult {
+  const parser = protobuf.parse as typeof protobuf.parse & { filename: string | null };
+  parser.filename = file.path;
+  try {
+    return protobuf.parse(file.text, root, { keepCase: true });
+  } catch (error) {
+    const said = /\(.*line (\d+)\)/.exec(textOf(error))?.[1];
+    throw invalid(file.path, said === undefined ? lineOfComplaint(file.text, textOf(error)) : Number(said), error);
+  } finally {
+    parser.filename = null;
+  }
+}
+
+/** The line of what the parser complains about without a number: a name, or a number that a field has. */
+function lineOfComplaint(text: string, complaint: string): number {
+  const id = /\bid (\d+)/.exec(complaint)?.[1];
+  const name = /name '([^']+)'/.exec(complaint)?.[1];
+  const pattern = id === undefined ? (name === undefined ? undefined : new RegExp(`\\b${name}\\s*=`)) : new RegExp(`=\\s*${id}\\s*[;[]`);
+  if (!pattern) return 0;
+  // The second of two is the one too many.
+  return lines(text).findLastIndex((line) => pattern.test(line)) + 1;
+}
+
+function lineOf(text: string, word: string): number {
+  if (word === '') return 0;
+  const escaped = word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  const pattern = new RegExp(`(?<![\\w.])${escaped}(?!\\w)`);
+  return lines(text).findIndex((line) => pattern.test(line)) + 1;
+}
+
+/** The lines, without the comments at their ends. */
+function lines(text: string): string[] {
+  return text.split('\n').map((line) => line.replace(/\/\/.*/, ''));
+}
+
+function readText(path: string): string | TenonError {
+  try {
+    return readFileSync(path, 'utf8').replace(/^\uFEFF/, '');
+  } catch (error) {
+    return notFound(textOf(error), error);
+  }
+}
+
+function notFound(message: string, cause?: unknown): TenonError {
+  return new TenonError({ code: Code.InvalidArgument, reason: 'codec.proto_not_found', message, cause });
+}
+
+function invalid(path: string, line: number, cause: unknown): TenonError {
+  const complaint = textOf(cause).replace(/ \((?:[^()]*, )?line \d+\)$/, '');
+  const place = line > 0 ? `${path}, line ${line}` : path;
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'codec.proto_invalid',
+    message: `${place}: ${complaint}. Mend the .proto there; "protoc" or "buf lint" on it say more`,
+    cause,
+  });
+}

@@ -1,0 +1,86 @@
+import protobuf from 'protobufjs';
+
+import type { ProtoField, ProtoType } from '../../pipeline/pipeline.ts';
+import type { Converter } from './converter.ts';
+import type { Int64 } from './generate-reader.ts';
+import { anyConverter, emptyConverter, fieldMaskConverter } from './json-special.ts';
+import { MessageConverter } from './message-converter.ts';
+import { bareName, type Field, fieldsOf } from './message-fields.ts';
+import { MessageType } from './message-type.ts';
+import { wellKnownConverters } from './well-known.ts';
+
+/** The message types of one loaded `.proto` and its imports. Each is made when first asked for, once. */
+export class Types {
+  readonly #root: protobuf.Root;
+  readonly #int64: Int64;
+  readonly #made = new Map<protobuf.Type, { readonly converter: Converter; readonly type: ProtoType }>();
+  readonly #wellKnown: ReadonlyMap<string, Converter>;
+
+  constructor(root: protobuf.Root, int64: Int64) {
+    this.#root = root;
+    this.#int64 = int64;
+    this.#wellKnown = new Map(wellKnownConverters(int64).map((converter) => [converter.name, converter]));
+  }
+
+  of(type: protobuf.Type): ProtoType {
+    return this.#make(type).type;
+  }
+
+  /** By full name, with or without a leading dot. */
+  find(name: string): ProtoType | undefined {
+    const found = this.#reflection(name);
+    return found && this.of(found);
+  }
+
+  #reflection(name: string): protobuf.Type | undefined {
+    const found = this.#root.lookup(name.split('.').filter((part) => part !== ''), protobuf.Type);
+    return found instanceof protobuf.Type && bareName(found) === name.replace(/^\./, '') ? found : undefined;
+  }
+
+  #make(type: protobuf.Type): { readonly converter: Converter; readonly type: ProtoType } {
+    const made = this.#made.get(type);
+    if (made) return made;
+    const fields = once(() => fieldsOf(type, (other) => this.#make(other).converter));
+    const converter = this.#converter(bareName(type), fields);
+    const descriptions = once(() => describe(type, fields(), (other) => this.of(other)));
+    const fresh = { converter, type: new MessageType(converter, descriptions) };
+    this.#made.set(type, fresh);
+    return fresh;
+  }
+
+  #converter(name: string, fields: () => readonly Field[]): Converter {
+    const special = this.#wellKnown.get(name);
+    if (special) return special;
+    const ordinary = new MessageConverter(name, fields, this.#int64);
+    if (name === 'google.protobuf.FieldMask') return fieldMaskConverter(ordinary);
+    if (name === 'google.protobuf.Empty') return emptyConverter(ordinary);
+    if (name !== 'google.protobuf.Any') return ordinary;
+    return anyConverter(ordinary, (wanted) => {
+      const found = this.#reflection(wanted);
+      if (!found) return undefined;
+      const isBare = wanted === 'google.protobuf.Empty' || this.#make(found).converter instanceof MessageConverter;
+      return { type: this.of(found), isBare };
+    });
+  }
+}
+
+function describe(type: protobuf.Type, fields: readonly Field[], typeOf: (type: protobuf.Type) => ProtoType): readonly ProtoField[] {
+  const reflected = new Map(type.fieldsArray.map((field) => [field.id, field.resolvedType]));
+  return fields.map((field) => {
+    const resolved = reflected.get(field.number);
+    return {
+      name: field.property,
+      type: field.typeName,
+      repeated: field.cardinality === 'repeated',
+      map: field.cardinality === 'map',
+      get message(): ProtoType | undefined {
+        return resolved instanceof protobuf.Type ? typeOf(resolved) : undefined;
+      },
+    };
+  });
+}
+
+function once<T extends object>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
+}

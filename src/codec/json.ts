@@ -1,0 +1,68 @@
+import { injectable } from 'inversify';
+
+import type { Schema } from '../pipeline/pipeline.ts';
+import type { Marshaler } from './codec.ts';
+import { stringify } from './internal/json-text.ts';
+import { decodeFailure, encodeFailure, misfit } from './internal/misfit.ts';
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { fatal: true });
+
+/**
+ * JSON in UTF-8. A message with a `.proto` is in protobuf's JSON mapping; any other is what `JSON.stringify` makes of it, but
+ * what JSON would lose in silence is refused (docs/codec.md).
+ *
+ * `undefined` is written as `null`, and an empty body is read as `undefined`, or as an empty message where there is a `.proto`.
+ */
+@injectable()
+export class JsonMarshaler implements Marshaler {
+  readonly contentType = 'application/grpc+json';
+
+  marshal(schema: Schema, value: unknown): Uint8Array {
+    const plain = schema.proto ? schema.proto.toJson(value) : value;
+    try {
+      return encoder.encode(stringify(plain));
+    } catch (error) {
+      throw encodeFailure(schema.name, error);
+    }
+  }
+
+  unmarshal(schema: Schema, bytes: Uint8Array): unknown {
+    if (bytes.length === 0) return schema.proto?.fromJson({});
+    const json = parse(schema.name, bytes);
+    return schema.proto ? schema.proto.fromJson(json) : json;
+  }
+}
+
+function parse(name: string, bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(textOf(bytes)) as unknown;
+  } catch (error) {
+    throw decodeFailure(name, error);
+  }
+}
+
+function textOf(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return misfit(`the bytes are not valid UTF-8, at ${firstInvalid(bytes)} of ${bytes.length}`);
+  }
+}
+
+/** Where the bytes stop being UTF-8: the length of the longest beginning that is, found by halving. */
+function firstInvalid(bytes: Uint8Array): number {
+  let valid = 0;
+  let invalid = bytes.length;
+  while (invalid - valid > 1) {
+    const middle = (valid + invalid) >>> 1;
+    try {
+      // A character that is cut off at the end is not wrong yet.
+      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, middle), { stream: true });
+      valid = middle;
+    } catch {
+      invalid = middle;
+    }
+  }
+  return valid;
+}
