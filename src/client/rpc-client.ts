@@ -24,8 +24,8 @@ import {
   type RequestOptions,
 } from './client.ts';
 import { deadlineOf, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
-import { noStatus, ReplyStream } from './internal/reply-stream.ts';
-import { onSomeNode, type Router } from './internal/route.ts';
+import { noStatus, type Opened, ReplyStream } from './internal/reply-stream.ts';
+import { onSomeNode, type Router, unlessDraining } from './internal/route.ts';
 
 const defaults = {
   timeoutMs: 30_000,
@@ -237,9 +237,9 @@ export class RpcClient implements Client {
       const dial = this.#dialOptions(plan, ctx);
       const transport = this.#transport;
       const attempt = transport.unary
-        ? (address: string) => transport.unary!(address, message, dial)
-        : (address: string) => unaryOverSocket(transport.dial(address, dial), message);
-      return this.#reply(plan, await this.#on(ctx, attempt), ctx);
+        ? async (address: string) => unlessDraining(await transport.unary!(address, message, dial))
+        : async (address: string) => unlessDraining(await unaryOverSocket(transport.dial(address, dial), message));
+      return this.#reply(plan, (await this.#on(ctx, attempt)) ?? {}, ctx);
     } finally {
       this.#release(ctx);
     }
@@ -248,11 +248,14 @@ export class RpcClient implements Client {
   async #streamingRequest(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<unknown> {
     this.#calls.add(ctx);
     try {
-      const opened = await this.#open(plan, input, ctx);
+      const { socket } = await this.#open(plan, input, ctx);
       try {
-        return this.#reply(plan, await collect(opened), ctx);
+        return this.#reply(plan, await collect(socket), ctx);
+      } catch (error) {
+        this.#blame(ctx, error);
+        throw error;
       } finally {
-        await opened.close();
+        await socket.close();
       }
     } finally {
       this.#release(ctx);
@@ -267,27 +270,39 @@ export class RpcClient implements Client {
         this.#calls.add(ctx);
         return this.#open(plan, input, ctx);
       },
-      onEnd: () => this.#release(ctx),
+      onEnd: (error) => {
+        if (error) this.#blame(ctx, error);
+        this.#release(ctx);
+      },
     });
   }
 
-  /** Opens a streaming call and starts to send. A failure to reach the node shows when the first reply is read. */
-  async #open(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<Socket> {
+  /**
+   * Opens a streaming call. One with a single request waits for the first answer, and goes to another node if the first did not take it; a
+   * stream of requests is on its way by then and cannot be sent again.
+   */
+  #open(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<Opened> {
     ctx.throwIfAborted();
-    const first = { headers: headersOf(plan, ctx) };
-    const socket = await this.#on(ctx, async (address) => this.#transport.dial(address, this.#dialOptions(plan, ctx)));
+    const headers = headersOf(plan, ctx);
     if (clientStreams(plan.method.kind)) {
-      void pump(plan, input as AsyncIterable<unknown>, socket, first, ctx);
-    } else {
-      try {
-        await socket.send({ ...first, body: plan.marshaler.marshal(plan.method.input, input) });
-        socket.end();
-      } catch (error) {
-        socket.abort(Code.Cancelled, 'the request could not be encoded');
-        throw error;
-      }
+      return this.#on(ctx, async (address) => {
+        const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
+        void pump(plan, input as AsyncIterable<unknown>, socket, { headers }, ctx);
+        return { socket };
+      });
     }
-    return socket;
+    const message = { headers, body: plan.marshaler.marshal(plan.method.input, input) };
+    return this.#on(ctx, async (address) => {
+      const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
+      void socket.send(message);
+      socket.end();
+      return { socket, first: unlessDraining(await socket.recv()) };
+    });
+  }
+
+  /** Tells the selector of a node that failed after the call was under way. */
+  #blame(ctx: OutgoingContext, error: unknown): void {
+    if (ctx.node) this.#router.selector.mark(ctx.registryName, ctx.node, TenonError.from(error));
   }
 
   #on<T>(ctx: OutgoingContext, attempt: (address: string) => Promise<T>): Promise<T> {

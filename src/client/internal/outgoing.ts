@@ -1,6 +1,7 @@
 import { Context, type ContextInit } from '../../context/context.ts';
 import { Metadata } from '../../context/metadata.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import type { NodeRecord } from '../../registry/registry.ts';
 import type { CallOptions } from '../client.ts';
 
 const noOptions: CallOptions = {};
@@ -10,6 +11,8 @@ export class OutgoingContext extends Context {
   readonly options: CallOptions;
   /** Name of the service in the registry. */
   registryName = '';
+  /** The node that was chosen last; absent where the call goes to an address. */
+  node: NodeRecord | undefined;
   #release: (() => void)[] | undefined;
 
   constructor(init: ContextInit, options: CallOptions = noOptions) {

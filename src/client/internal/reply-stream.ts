@@ -8,9 +8,15 @@ export interface ReplySource {
   readonly ctx: OutgoingContext;
   readonly decode: (body: Uint8Array) => unknown;
   /** Opens the call; called with the first `next`. */
-  readonly open: () => Promise<Socket>;
+  readonly open: () => Promise<Opened>;
   /** The call is over, well or with an error. */
   readonly onEnd: (error?: TenonError) => void;
+}
+
+/** An open call, and the first message where opening had to wait for it. */
+export interface Opened {
+  readonly socket: Socket;
+  readonly first?: Message | undefined;
 }
 
 const over: IteratorResult<unknown, undefined> = { done: true, value: undefined };
@@ -44,6 +50,10 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
 
   return(): Promise<IteratorResult<unknown, undefined>> {
     if (!this.#isOver) {
+      // Through the context, so that a call that is still being opened ends as well.
+      this.#source.ctx.abort(
+        new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the caller stopped reading' }),
+      );
       this.#socket?.abort(Code.Cancelled, 'the caller stopped reading');
       this.#end();
     }
@@ -57,7 +67,12 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
   async #read(): Promise<IteratorResult<unknown, undefined>> {
     if (this.#isOver) return over;
     try {
-      this.#socket ??= await this.#source.open();
+      if (!this.#socket) {
+        const { socket, first } = await this.#source.open();
+        this.#socket = socket;
+        const reply = first && this.#take(first);
+        if (reply) return reply;
+      }
       if (this.#status) return this.#finish(this.#status);
       for (;;) {
         const message = await this.#socket.recv();

@@ -1,8 +1,10 @@
+import { errorOf, reasonKey } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { Next, Selector } from '../../selector/selector.ts';
+import type { Message } from '../../transport/transport.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
 /** What routing needs of the client. */
@@ -11,8 +13,6 @@ export interface Router {
   readonly runtime: Runtime;
   readonly maxAttempts: number;
 }
-
-const none: NodeRecord = { id: '', address: '', metadata: {} };
 
 /**
  * Runs `attempt` on a node of `service`, and on another when the first certainly did not take the call. Marks the selector with how each
@@ -26,11 +26,12 @@ export async function onSomeNode<T>(
 ): Promise<T> {
   const { clock } = router.runtime;
   for (let round = 1; ; round += 1) {
-    let node = none;
+    ctx.node = undefined;
     try {
       const next = await select(router, service, ctx);
       for (let tried = 1; ; tried += 1) {
-        node = next();
+        const node = next();
+        ctx.node = node;
         ctx.peer = node.address;
         const startMs = clock.monotonicMs();
         try {
@@ -45,7 +46,7 @@ export async function onSomeNode<T>(
       }
     } catch (error) {
       const failure = TenonError.from(error);
-      if (!ctx.options.waitForReady || ctx.aborted || !mayComeBack(failure)) throw named(failure, service, node);
+      if (!ctx.options.waitForReady || ctx.aborted || !mayComeBack(failure)) throw named(failure, service, ctx.node);
       await untilAborted(router, ctx, backoffMs(round, router.runtime.random.next, { initialMs: 50, maxMs: 1_000 }));
     }
   }
@@ -54,6 +55,13 @@ export async function onSomeNode<T>(
 /** Whether it is certain that no handler saw the call, so that another node may have it. */
 export function wasNotProcessed(error: TenonError): boolean {
   return error.reason === 'transport.unreachable' || error.reason === 'server.draining';
+}
+
+/** Throws what a server said that took no call because it drains; every other answer is the call's. */
+export function unlessDraining(message: Message | undefined): Message | undefined {
+  const status = message?.status;
+  if (status?.code === Code.Unavailable && status.metadata?.get(reasonKey) === 'server.draining') throw errorOf(status);
+  return message;
 }
 
 function mayComeBack(error: TenonError): boolean {
@@ -95,7 +103,7 @@ function deadlineExceeded(ctx: OutgoingContext): TenonError {
 }
 
 /** The same failure, with the name of the service in its message: an address alone tells a caller little. */
-function named(error: TenonError, service: string, node: NodeRecord): TenonError {
+function named(error: TenonError, service: string, node: NodeRecord | undefined): TenonError {
   if (error.reason === 'registry.not_found') {
     return new TenonError({
       code: Code.Unavailable,
@@ -108,7 +116,7 @@ function named(error: TenonError, service: string, node: NodeRecord): TenonError
   return new TenonError({
     code: error.code,
     reason: error.reason,
-    message: `service "${service}"${node.id === '' ? '' : ` at ${node.address}`}: ${error.message}`,
+    message: `service "${service}"${node ? ` at ${node.address}` : ''}: ${error.message}`,
     details: error.details,
     metadata: error.metadata,
     cause: error,
