@@ -3,7 +3,10 @@ import type { Config } from 'jest';
 
 const config: Config = {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
+  roots: ['<rootDir>/test', '<rootDir>/src'],
   testEnvironment: 'node',
+  // Some tests start processes and servers, on machines that do other things at the same time.
+  testTimeout: 20_000,
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [
@@ -21,6 +24,7 @@ const config: Config = {
     ],
   },
   coverageProvider: 'v8',
+  collectCoverageFrom: ['src/**/*.ts'],
 };
 
 export default config;

@@ -1,0 +1,162 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { afterAll, beforeAll } from '@jest/globals';
+
+import { freePort, TestProcess } from './process.ts';
+import { describeWith } from './require.ts';
+
+/** What a server of a test may be told. */
+export interface RedisOptions {
+  /** @default a free one */
+  readonly port?: number;
+  /** Keeps the data over `restart()` and `kill()`, by an append-only file synced on each write. @default false */
+  readonly persistent?: boolean;
+}
+
+/** A real redis-server on loopback, with a folder of its own. */
+export class RedisServer {
+  readonly #options: RedisOptions;
+  #port: number;
+  #folder: string | undefined;
+  #process: TestProcess | undefined;
+
+  constructor(options: RedisOptions = {}) {
+    this.#options = options;
+    this.#port = options.port ?? 0;
+  }
+
+  get port(): number {
+    if (this.#port === 0) throw new Error('the redis-server is not started yet: ask within a test or a hook');
+    return this.#port;
+  }
+
+  /** `127.0.0.1:<port>`; the same after a restart. */
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  get pid(): number {
+    if (this.#process === undefined) throw new Error('the redis-server is not running');
+    return this.#process.pid;
+  }
+
+  /** Starts it, and resolves when it answers PING. After `stop()` or `kill()`: on the same port again. */
+  async start(): Promise<this> {
+    const fixed = this.#port !== 0;
+    for (let attempt = 1; ; attempt++) {
+      if (!fixed) this.#port = await freePort();
+      try {
+        await this.#startOnce();
+        return this;
+      } catch (error) {
+        await this.kill();
+        // Between finding a free port and listening on it another process may have taken it.
+        if (fixed || attempt === 3) throw error;
+      }
+    }
+  }
+
+  async #startOnce(): Promise<void> {
+    this.#folder ??= mkdtempSync(join(tmpdir(), 'tenon-redis-'));
+    const keep = this.#options.persistent ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
+    const where = ['--bind', '127.0.0.1', '--port', String(this.#port), '--dir', this.#folder];
+    const server = new TestProcess('redis-server', [...where, '--save', '', ...keep]);
+    this.#process = server;
+    for (let waitedMs = 0; !(await answersPing(this.#port)); waitedMs += 20) {
+      if (server.exit || waitedMs > 10_000) {
+        throw new Error(`redis-server did not start on port ${this.#port}\n${server.stdout}${server.stderr}`);
+      }
+      await sleep(20);
+    }
+  }
+
+  /** Ends it in order (SIGTERM) and removes nothing: `start()` brings it back. */
+  async stop(): Promise<void> {
+    const server = this.#process;
+    this.#process = undefined;
+    if (server) await server.kill('SIGTERM');
+  }
+
+  /** Ends it at once (SIGKILL); `start()` brings it back. */
+  async kill(): Promise<void> {
+    const server = this.#process;
+    this.#process = undefined;
+    if (server) await server.kill('SIGKILL');
+  }
+
+  /** Stops it, and starts it on the same port. Without `persistent` it comes back empty. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
+  /** Makes it hang: connections stay open, nothing is answered until `resume()`. */
+  pause(): void {
+    process.kill(this.pid, 'SIGSTOP');
+  }
+
+  resume(): void {
+    process.kill(this.pid, 'SIGCONT');
+  }
+
+  /** Stops it and removes its folder. */
+  async dispose(): Promise<void> {
+    await this.kill();
+    if (this.#folder) await rm(this.#folder, { recursive: true, force: true });
+    this.#folder = undefined;
+  }
+}
+
+function answersPing(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port });
+    const end = (answered: boolean): void => {
+      socket.destroy();
+      resolve(answered);
+    };
+    socket.setTimeout(1_000, () => end(false));
+    socket.once('error', () => end(false));
+    socket.once('data', (data) => end(data.toString('latin1').startsWith('+PONG')));
+    socket.once('connect', () => socket.write('PING\r\n'));
+  });
+}
+
+/** Starts a redis-server of the caller's own. The caller disposes of it (its process ends with the test file anyway). */
+export function redisServer(options: RedisOptions = {}): Promise<RedisServer> {
+  return new RedisServer(options).start();
+}
+
+let available: boolean | undefined;
+
+/** Whether redis-server is installed here. */
+export function redisAvailable(): boolean {
+  available ??= spawnSync('redis-server', ['--version'], { stdio: 'ignore' }).status === 0;
+  return available;
+}
+
+/**
+ * A `describe` over a real redis-server, which is started before its tests and disposed of after them. Where
+ * redis-server is not installed the tests are skipped, and the name says so; with `TENON_TEST_REQUIRE=all` they fail.
+ * `redis.address` is known within tests and hooks only.
+ */
+export function describeWithRedis(
+  name: string,
+  define: (redis: RedisServer) => void,
+  options: RedisOptions = {},
+): void {
+  const missing = redisAvailable() ? undefined : 'redis-server is not installed';
+  describeWith(name, 'redis', missing, () => {
+    const redis = new RedisServer(options);
+    beforeAll(async () => {
+      await redis.start();
+    });
+    afterAll(() => redis.dispose());
+    define(redis);
+  });
+}
