@@ -68,7 +68,10 @@ export class TestProcess {
       this.lines.push(line);
       this.#wake();
     });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+      this.#wake();
+    });
     this.exited = new Promise((resolve) => {
       const end = (exit: Exit): void => {
         this.exit ??= exit;
@@ -93,20 +96,34 @@ export class TestProcess {
    * The first line that matches, of those already printed (from index `from` on) and those to come. Rejects, with all
    * output, after `timeoutMs` or when the process ends without it.
    */
-  async waitForLine(pattern: RegExp, timeoutMs = 15_000, from = 0): Promise<RegExpMatchArray> {
+  waitForLine(pattern: RegExp, timeoutMs = 15_000, from = 0): Promise<RegExpMatchArray> {
+    let next = from;
+    return this.#waitFor(pattern, timeoutMs, () => {
+      for (; next < this.lines.length; next++) {
+        const match = this.lines[next]!.match(pattern);
+        if (match) return match;
+      }
+      return null;
+    });
+  }
+
+  /** The same for stderr, where tenon logs. */
+  waitForLog(pattern: RegExp, timeoutMs = 15_000): Promise<RegExpMatchArray> {
+    return this.#waitFor(pattern, timeoutMs, () => this.stderr.match(pattern));
+  }
+
+  async #waitFor(pattern: RegExp, timeoutMs: number, find: () => RegExpMatchArray | null): Promise<RegExpMatchArray> {
     let late = false;
     const timer = setTimeout(() => {
       late = true;
       this.#wake();
     }, timeoutMs);
     try {
-      for (let next = from; ;) {
-        for (; next < this.lines.length; next++) {
-          const match = this.lines[next]!.match(pattern);
-          if (match) return match;
-        }
-        if (late) throw new Error(`no line matched ${pattern} within ${timeoutMs} ms\n${this.#output()}`);
-        if (this.exit) throw new Error(`the process ended before a line matched ${pattern}\n${this.#output()}`);
+      for (;;) {
+        const match = find();
+        if (match) return match;
+        if (late) throw new Error(`nothing matched ${pattern} within ${timeoutMs} ms\n${this.#output()}`);
+        if (this.exit) throw new Error(`the process ended before anything matched ${pattern}\n${this.#output()}`);
         await new Promise<void>((resolve) => this.#waiting.add(resolve));
       }
     } finally {
