@@ -22,7 +22,7 @@ export async function listSamples(folder: string = join(packageFolder, 'samples'
     .filter((entry) => entry.isDirectory())
     .map(async ({ name }): Promise<Sample | undefined> => {
       const manifest = await readManifest(join(folder, name));
-      return manifest && { name, description: String(manifest['description'] ?? ''), folder: join(folder, name) };
+      return manifest && { name, description: manifest.description ?? '', folder: join(folder, name) };
     });
   return (await Promise.all(samples))
     .filter((sample) => sample !== undefined)
@@ -46,12 +46,17 @@ export async function sampleFiles(sample: Sample): Promise<readonly string[]> {
 
 /** The version of this package. */
 export async function packageVersion(): Promise<string> {
-  return String((await readManifest(packageFolder))?.['version'] ?? '');
+  return (await readManifest(packageFolder))?.version ?? '';
 }
 
-async function readManifest(folder: string): Promise<Record<string, unknown> | undefined> {
+interface Manifest {
+  readonly version?: string;
+  readonly description?: string;
+}
+
+async function readManifest(folder: string): Promise<Manifest | undefined> {
   try {
-    return JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as Record<string, unknown>;
+    return JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as Manifest;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

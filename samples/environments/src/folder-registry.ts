@@ -2,10 +2,8 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 
 import { inject, injectable } from 'inversify';
+import { Clock, Code, Random, TenonError, Timers } from 'tenon';
 import {
-  Clock,
-  Code,
-  Random,
   type RegisterOptions,
   type Registry,
   type RegistryCallOptions,
@@ -13,11 +11,9 @@ import {
   type RegistryOptions,
   serviceNotFound,
   type ServiceRecord,
-  TenonError,
-  Timers,
   type Watcher,
   type WatchOptions,
-} from 'tenon';
+} from 'tenon/registry';
 
 import { changesBetween, FolderWatcher } from './folder-watcher.ts';
 
@@ -132,7 +128,7 @@ export class FolderRegistry implements Registry {
 
   async close(): Promise<void> {
     this.#state = 'closed';
-    for (const watcher of [...this.#watchers]) watcher.stop();
+    for (const watcher of this.#watchers) watcher.stop();
   }
 
   toString(): string {

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 
-import { Code, type RegistryEvent, type ServiceRecord, TenonError, type Watcher } from 'tenon';
+import { Code, TenonError } from 'tenon';
+import type { RegistryEvent, ServiceRecord, Watcher } from 'tenon/registry';
 
 const eventsWaiting = 1_000;
 

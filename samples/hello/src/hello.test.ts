@@ -5,7 +5,7 @@ import { System } from 'tenon';
 
 import { Hello, HelloHandler } from './hello.ts';
 
-test('greets by name', async () => {
+void test('greets by name', async () => {
   const system = await System.start([Hello], { profile: 'test' });
   try {
     assert.deepEqual(await system.client(HelloHandler).greet({ name: 'Grace' }), { text: 'Hello, Grace!' });

@@ -1,8 +1,3 @@
-import { contract } from 'tenon';
-
-/** Where the service is described; the same file serves the service and its callers. */
-export const protoFile = new URL('../proto/places.proto', import.meta.url);
-
 /** Degrees, WGS 84. */
 export interface Point {
   readonly latitude: number;
@@ -65,7 +60,7 @@ export interface Duration {
   readonly nanos: number;
 }
 
-/** The service of `places.proto`, as its callers see it: `clientOf<PlacesApi>({ proto: protoFile, name: 'places.Places' })`. */
+/** The service of `places.proto`, as its callers see it. */
 export interface PlacesApi {
   nearest(request: NearestRequest): Promise<Nearby>;
   within(box: Box): AsyncIterable<Place>;
@@ -90,9 +85,7 @@ export interface VisitsReply {
   readonly visits: readonly PlaceVisited[];
 }
 
-/** The audit has no `.proto`: this is how its callers know it. */
+/** The audit, as its callers see it. */
 export interface AuditApi {
   visits(request: VisitsRequest): Promise<VisitsReply>;
 }
-
-export const auditContract = contract<AuditApi>('audit.Audit', { visits: { idempotent: true } });

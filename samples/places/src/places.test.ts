@@ -3,11 +3,12 @@ import { after, before, test } from 'node:test';
 
 import { type ClientOf, Code, System } from 'tenon';
 
-import { auditContract, type Note, type PlacesApi, type Point } from './api.ts';
-import { services, options } from './app.ts';
+import type { Note, PlacesApi, Point } from './api.ts';
+import { options, services } from './app.ts';
 import { Gazetteer } from './gazetteer.ts';
 import { distanceMeters } from './geo.ts';
 import { PlacesHandler } from './places.ts';
+import { auditSource } from './sources.ts';
 
 // Both services in this process, over the memory transport: no port is opened.
 let system: System;
@@ -35,7 +36,7 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   return collected;
 }
 
-test('the nearest place is the one that a look at every place finds', () => {
+void test('the nearest place is the one that a look at every place finds', () => {
   const gazetteer = new Gazetteer();
   const everywhere = gazetteer.within(world.southWest, world.northEast);
   assert.equal(everywhere.length, gazetteer.size);
@@ -45,7 +46,7 @@ test('the nearest place is the one that a look at every place finds', () => {
   }
 });
 
-test('a box holds what lies between its corners, also across the antimeridian', () => {
+void test('a box holds what lies between its corners, also across the antimeridian', () => {
   const gazetteer = new Gazetteer();
   const everywhere = gazetteer.within(world.southWest, world.northEast);
   const corners = [...pointsOfTheGlobe(40)];
@@ -60,7 +61,7 @@ test('a box holds what lies between its corners, also across the antimeridian', 
   }
 });
 
-test('Nearest keeps to the population and the distance asked for', async () => {
+void test('Nearest keeps to the population and the distance asked for', async () => {
   const point = { latitude: 48.85, longitude: 2.35 };
   assert.equal((await places.nearest({ point })).place.name, 'Paris');
   const { place } = await places.nearest({ point, minPopulation: 8_000_000n });
@@ -71,25 +72,25 @@ test('Nearest keeps to the population and the distance asked for', async () => {
   });
 });
 
-test('a place without a country code has none', async () => {
+void test('a place without a country code has none', async () => {
   const { place } = await places.nearest({ point: { latitude: 42.6667, longitude: 21.166 } });
   assert.equal(place.name, 'Pristina');
   assert.equal(place.countryCode, undefined);
 });
 
-test('a point that is none is refused by name', async () => {
+void test('a point that is none is refused by name', async () => {
   await assert.rejects(places.nearest({ point: { latitude: 91, longitude: 0 } }), {
     code: Code.InvalidArgument,
     message: 'point.latitude is 91: latitudes are from -90 to 90 degrees',
   });
 });
 
-test('Within streams the most populous first', async () => {
+void test('Within streams the most populous first', async () => {
   const found = await collect(places.within({ ...world, minPopulation: 14_900_000n }));
   assert.deepEqual(found.map((place) => place.name).slice(0, 3), ['Tokyo', 'Mumbai', 'Mexico City']);
 });
 
-test('RecordRoute sums up, and the audit is told of each place once', async () => {
+void test('RecordRoute sums up, and the audit is told of each place once', async () => {
   const at = (time: string): Date => new Date(`2026-01-01T${time}Z`);
   const summary = await places.recordRoute([
     { point: { latitude: 52.52, longitude: 13.4 }, passedAt: at('10:00:00') },
@@ -102,14 +103,14 @@ test('RecordRoute sums up, and the audit is told of each place once', async () =
     summary.placeIds.map((id) => id.split('/')[0]),
     ['berlin', 'potsdam'],
   );
-  const { visits } = await system.client(auditContract).visits({ last: 2 }, { timeoutMs: 5_000 });
+  const { visits } = await system.client(auditSource).visits({ last: 2 }, { timeoutMs: 5_000 });
   assert.deepEqual(
     visits.map((visit) => visit.name),
     ['Berlin', 'Potsdam'],
   );
 });
 
-test('Chat gives the earlier notes of a place first', async () => {
+void test('Chat gives the earlier notes of a place first', async () => {
   const placeId = 'berlin/berlin/deu';
   const write = (author: string): Promise<Note[]> =>
     collect(places.chat([{ placeId, author, text: `${author} was here` }]));

@@ -13,10 +13,10 @@ import type {
   RouteSummary,
   Waypoint,
 } from './api.ts';
-import { protoFile } from './api.ts';
 import { Gazetteer } from './gazetteer.ts';
 import { distanceMeters } from './geo.ts';
 import { NoteBoard } from './notes.ts';
+import { protoFile } from './sources.ts';
 
 /** A route comes through a place when it passes within this distance of its centre. */
 const visitMeters = 10_000;
