@@ -1,0 +1,84 @@
+// tenon over gRPC against bare grpc-js: CPU per call of both processes, slices interleaved.
+import { fork } from 'node:child_process';
+
+import { holds, median, ratioText } from './statistics.mjs';
+
+const kinds = ['bare', 'static', 'mapped'];
+const warmUpCalls = 10_000;
+const slices = 11;
+
+const scenarios = [
+  ...[32, 1_024].flatMap((size) => [1, 16, 128].map((inFlight) => ({ shape: 'unary', size, inFlight, times: inFlight === 1 ? 1_500 : 4_000 }))),
+  { shape: 'stream', size: 32, inFlight: 1, times: 12 },
+];
+
+export async function grpcBench({ bar }) {
+  const pairs = await Promise.all(kinds.map(startPair));
+  const rows = [];
+  try {
+    for (const scenario of scenarios) {
+      const warmUp = scenario.shape === 'stream' ? 20 : scenario === scenarios[0] ? warmUpCalls : 2_000;
+      for (const pair of pairs) await pair.run({ ...scenario, inFlight: Math.max(scenario.inFlight, 16), times: warmUp });
+      const cost = Object.fromEntries(kinds.map((kind) => [kind, []]));
+      for (let slice = 0; slice < slices; slice += 1) {
+        // The order turns, so that no kind always follows the same one.
+        for (let k = 0; k < pairs.length; k += 1) {
+          const pair = pairs[(k + slice) % pairs.length];
+          cost[pair.kind].push(await pair.run(scenario));
+        }
+      }
+      rows.push(rowOf(scenario, cost, bar));
+    }
+  } finally {
+    for (const pair of pairs) pair.stop();
+  }
+  return rows;
+}
+
+function rowOf(scenario, cost, bar) {
+  const perUnit = scenario.shape === 'stream' ? scenario.times * 1_000 : scenario.times;
+  const ratios = (kind) => cost.bare.map((bare, index) => bare.cpuUs / cost[kind][index].cpuUs);
+  return {
+    what: scenario.shape === 'stream' ? 'server stream, 1,000 messages of 32 B' : `unary ${scenario.size} B, ${scenario.inFlight} in flight`,
+    'bare µs': (median(cost.bare.map((one) => one.cpuUs)) / perUnit).toFixed(scenario.shape === 'stream' ? 2 : 0),
+    'tenon µs': (median(cost.static.map((one) => one.cpuUs)) / perUnit).toFixed(scenario.shape === 'stream' ? 2 : 0),
+    'equal marshalers': ratioText(ratios('static')),
+    'whole mapping': ratioText(ratios('mapped')),
+    [`bar ${bar.toFixed(2)}`]: holds(ratios('static'), bar) ? 'holds' : 'FAILS',
+  };
+}
+
+async function startPair(kind) {
+  const server = fork(new URL('./programs/server.mjs', import.meta.url), [kind]);
+  const { address } = await once(server);
+  const client = fork(new URL('./programs/client.mjs', import.meta.url), [kind, address]);
+  await once(client);
+  const serverCpu = async () => {
+    server.send('cpu');
+    return total((await once(server)).cpu);
+  };
+  return {
+    kind,
+    async run(scenario) {
+      const before = await serverCpu();
+      client.send(scenario);
+      const { cpu } = await once(client);
+      return { cpuUs: total(cpu) + (await serverCpu()) - before };
+    },
+    stop() {
+      client.disconnect();
+      server.disconnect();
+    },
+  };
+}
+
+function once(child) {
+  return new Promise((resolve, reject) => {
+    child.once('message', resolve);
+    child.once('exit', (code) => reject(new Error(`${child.spawnargs.slice(1).join(' ')} ended with ${code}`)));
+  });
+}
+
+function total({ user, system }) {
+  return user + system;
+}

@@ -1,0 +1,17 @@
+// npm run bench [-- grpc memory start …]: everything, or what is named. Ratios above 1 are in tenon's favour, but for the start.
+import { grpcBench } from './grpc.mjs';
+import { memoryBench } from './memory.mjs';
+import { startBench } from './start.mjs';
+
+const benches = {
+  grpc: ['tenon over gRPC against bare grpc-js, CPU per call of both processes (ratio: bare / tenon, median [90 % interval])', () => grpcBench({ bar: 0.9 })],
+  memory: ['tenon over the memory transport', memoryBench],
+  start: ['start-up, from process start to the first answered call', startBench],
+};
+
+const names = process.argv.slice(2).filter((name) => name in benches);
+for (const name of names.length > 0 ? names : Object.keys(benches)) {
+  const [title, run] = benches[name];
+  console.log(`\n${name}: ${title}`);
+  console.table(await run());
+}

@@ -1,0 +1,69 @@
+// A client process: runs slices of calls when told, and says how long they took and what CPU they cost.
+const [kind, address] = process.argv.slice(2);
+const calls = kind === 'bare' ? await bareCalls() : await tenonCalls();
+
+async function bareCalls() {
+  const { Client, credentials } = await import('@grpc/grpc-js');
+  const { payload, streamRequest } = await import('./messages.mjs');
+  const client = new Client(address, credentials.createInsecure());
+  return {
+    unary: (body) =>
+      new Promise((resolve, reject) => {
+        client.makeUnaryRequest('/bench.Echo/Unary', payload.encode, payload.decode, { body }, { deadline: Date.now() + 30_000 }, (error, reply) =>
+          error ? reject(error) : resolve(reply),
+        );
+      }),
+    stream: (count, size) =>
+      new Promise((resolve, reject) => {
+        let seen = 0;
+        client
+          .makeServerStreamRequest('/bench.Echo/Stream', streamRequest.encode, payload.decode, { count, size })
+          .on('data', () => (seen += 1))
+          .on('error', reject)
+          .on('end', () => resolve(seen));
+      }),
+  };
+}
+
+async function tenonCalls() {
+  const { System } = await import('../../dist/index.js');
+  const { EchoHandler, options } = await import('./tenon.mjs');
+  const system = await System.start([], options(kind));
+  const echo = system.client(EchoHandler);
+  return {
+    unary: (body) => echo.unary({ body }, { address }),
+    stream: async (count, size) => {
+      let seen = 0;
+      for await (const reply of echo.stream({ count, size }, { address })) {
+        if (reply) seen += 1;
+      }
+      return seen;
+    },
+  };
+}
+
+async function run({ shape, size, inFlight, times }) {
+  const body = new Uint8Array(size).fill(7);
+  let left = times;
+  const worker = async () => {
+    while (left > 0) {
+      left -= 1;
+      if (shape === 'stream') {
+        const seen = await calls.stream(1_000, size);
+        if (seen !== 1_000) throw new Error(`${seen} of 1,000 messages came`);
+      } else {
+        const reply = await calls.unary(body);
+        if (reply.body.length !== size) throw new Error('the reply is not the request');
+      }
+    }
+  };
+  const cpu = process.cpuUsage();
+  const start = performance.now();
+  await Promise.all(Array.from({ length: inFlight }, worker));
+  const ms = performance.now() - start;
+  return { ms, cpu: process.cpuUsage(cpu) };
+}
+
+process.on('message', async (slice) => process.send(await run(slice)));
+process.on('disconnect', () => process.exit(0));
+process.send({ ready: true });

@@ -1,0 +1,42 @@
+// A server process: `bare`, `static` (tenon, the bare program's marshaler) or `mapped` (tenon's whole mapping). Tells its address, then its CPU time when asked.
+const kind = process.argv[2];
+
+if (kind === 'bare') {
+  const { Server, ServerCredentials } = await import('@grpc/grpc-js');
+  const { payload, streamRequest } = await import('./messages.mjs');
+  const server = new Server();
+  const method = (path, responseStream, request) => ({
+    path,
+    requestStream: false,
+    responseStream,
+    requestSerialize: request.encode,
+    requestDeserialize: request.decode,
+    responseSerialize: payload.encode,
+    responseDeserialize: payload.decode,
+  });
+  server.addService(
+    { unary: method('/bench.Echo/Unary', false, payload), stream: method('/bench.Echo/Stream', true, streamRequest) },
+    {
+      unary: (call, reply) => reply(null, call.request),
+      stream: async (call) => {
+        const body = new Uint8Array(call.request.size);
+        for (let n = 0; n < call.request.count; n += 1) {
+          if (!call.write({ body })) await new Promise((resolve) => call.once('drain', resolve));
+        }
+        call.end();
+      },
+    },
+  );
+  server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
+    if (error) throw error;
+    process.send({ address: `127.0.0.1:${port}` });
+  });
+} else {
+  const { System } = await import('../../dist/index.js');
+  const { Echo, options } = await import('./tenon.mjs');
+  const system = await System.start([Echo], options(kind));
+  process.send({ address: system.services[0].server().address });
+}
+
+process.on('message', () => process.send({ cpu: process.cpuUsage() }));
+process.on('disconnect', () => process.exit(0));

@@ -1,0 +1,41 @@
+// The service on tenon: decorated class, real gRPC, by its .proto. `static` swaps the marshaler for the one that the bare program has.
+import { Handler, Marshaler, Marshalers, Rpc, Service } from '../../dist/index.js';
+import { byName } from './messages.mjs';
+
+const proto = new URL('./echo.proto', import.meta.url);
+
+class EchoHandler {
+  async unary(request) {
+    return request;
+  }
+
+  async *stream(request) {
+    const body = new Uint8Array(request.size);
+    for (let n = 0; n < request.count; n += 1) yield { body };
+  }
+}
+for (const name of ['unary', 'stream']) Rpc()(EchoHandler.prototype, name, Object.getOwnPropertyDescriptor(EchoHandler.prototype, name));
+Handler('bench.Echo', { proto })(EchoHandler);
+
+class Echo {}
+Service({ name: 'bench', handlers: [EchoHandler] })(Echo);
+
+const staticMarshaler = {
+  contentType: 'application/grpc+proto',
+  marshal: (schema, value) => byName[schema.name].encode(value),
+  unmarshal: (schema, bytes) => byName[schema.name].decode(bytes),
+};
+
+export { Echo, EchoHandler };
+
+export function options(kind, profile = 'local') {
+  return {
+    profile,
+    env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0' },
+    bind: (container) => {
+      if (kind !== 'static') return;
+      container.rebind(Marshaler).toConstantValue(staticMarshaler);
+      container.rebind(Marshalers).toConstantValue(staticMarshaler);
+    },
+  };
+}
