@@ -26,15 +26,18 @@ async function bareCalls() {
 }
 
 async function tenonCalls() {
-  const { System } = await import('../../dist/index.js');
+  const { Registry, System } = await import('../../dist/index.js');
   const { EchoHandler, options } = await import('./tenon.mjs');
   const system = await System.start([], options(kind));
+  // Through registry and selector, as a service is called.
+  const node = { id: 'bench-1', address, metadata: {} };
+  await system.get(Registry).register({ name: 'bench', version: 'latest', metadata: {}, endpoints: [], nodes: [node] }, { ttlMs: 3_600_000 });
   const echo = system.client(EchoHandler);
   return {
-    unary: (body) => echo.unary({ body }, { address }),
+    unary: (body) => echo.unary({ body }),
     stream: async (count, size) => {
       let seen = 0;
-      for await (const reply of echo.stream({ count, size }, { address })) {
+      for await (const reply of echo.stream({ count, size })) {
         if (reply) seen += 1;
       }
       return seen;
