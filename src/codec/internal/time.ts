@@ -1,3 +1,5 @@
+import { types } from 'node:util';
+
 import { encodeFailure, misfit, show } from './misfit.ts';
 
 const minSeconds = -62_135_596_800n;
@@ -73,7 +75,8 @@ export function instantToDate({ seconds, nanos }: Instant): Date {
 
 /** The reverse of {@link instantToDate}. */
 export function dateToInstant(value: unknown): Instant {
-  if (!(value instanceof Date)) misfit(`expected a Date, got ${show(value)}`);
+  // Also one of another realm: of a worker's message, or of a test runner that has its own.
+  if (!types.isDate(value)) misfit(`expected a Date, got ${show(value)}`);
   const ms = value.getTime();
   if (Number.isNaN(ms)) misfit('expected a Date, got an invalid one');
   const seconds = BigInt(Math.floor(ms / 1000));

@@ -155,9 +155,7 @@ export class WireReader {
   bytes(): Uint8Array {
     const length = this.uint32();
     const start = this.#take(length);
-    const copy = new Uint8Array(length);
-    copy.set(this.buffer.subarray(start, start + length));
-    return copy;
+    return new Uint8Array(this.buffer.subarray(start, start + length));
   }
 
   /** Passes over the field whose tag was read last. */

@@ -1,0 +1,51 @@
+import { afterAll, beforeAll, describe, it } from '@jest/globals';
+
+import { BytesMarshaler } from '../../src/codec/bytes.ts';
+import { JsonMarshaler } from '../../src/codec/json.ts';
+import { MarshalerCodec } from '../../src/codec/marshaler-codec.ts';
+import { ProtoMarshaler } from '../../src/codec/proto.ts';
+import { anySchema } from '../../src/pipeline/pipeline.ts';
+import { codecConformance, framedCodecConformance } from '../../src/testing/codec.ts';
+import { jsonOptions, protoOptions, scalars, schemaOf } from '../codec/support.ts';
+
+const api = { describe, it, beforeAll, afterAll };
+const scalarsSchema = schemaOf('kinds.Scalars');
+
+codecConformance(api, 'proto', {
+  ...protoOptions,
+  make: () => new ProtoMarshaler(),
+  garbage: [
+    { schema: scalarsSchema, bytes: Uint8Array.of(0x72, 0x05, 0x61) },
+    { schema: scalarsSchema, bytes: Uint8Array.of(0x72, 0x02, 0xc3, 0x28) },
+    { schema: scalarsSchema, bytes: Uint8Array.of(0x00, 0x01) },
+    { schema: scalarsSchema, bytes: Uint8Array.of(0x7a, 0xff, 0xff, 0xff, 0xff, 0x0f) },
+    { schema: scalarsSchema, bytes: Uint8Array.of(0x18, 0x80) },
+  ],
+});
+codecConformance(api, 'json', { ...jsonOptions, make: () => new JsonMarshaler() });
+codecConformance(api, 'json, of messages with a .proto', {
+  ...protoOptions,
+  make: () => new JsonMarshaler(),
+  garbage: [
+    { schema: scalarsSchema, bytes: Buffer.from('{"anInt32": "x"}') },
+    { schema: scalarsSchema, bytes: Buffer.from('{"anInt": 1}') },
+    { schema: scalarsSchema, bytes: Buffer.from('[]') },
+    { schema: scalarsSchema, bytes: Buffer.from('{') },
+  ],
+});
+codecConformance(api, 'bytes', {
+  make: () => new BytesMarshaler(),
+  samples: [
+    { name: 'some', schema: anySchema, value: Uint8Array.of(1, 2, 3) },
+    { name: 'none', schema: anySchema, value: new Uint8Array(0) },
+    { name: 'a Buffer', schema: anySchema, value: Buffer.from('text') },
+  ],
+  unencodable: [undefined, null, 'text', { a: 1 }, [1, 2]].map((value) => ({ schema: anySchema, value })),
+  garbage: [],
+  large: (bytes) => ({ schema: anySchema, value: new Uint8Array(bytes).fill(7) }),
+  empty: anySchema,
+  supports: { copies: false, refusesBytes: false },
+});
+
+framedCodecConformance(api, 'proto', { make: (stream) => new MarshalerCodec(new ProtoMarshaler(), stream), schema: scalarsSchema, value: scalars, unencodable: { aBool: 1 } });
+framedCodecConformance(api, 'json', { make: (stream) => new MarshalerCodec(new JsonMarshaler(), stream), schema: anySchema, value: { a: 1 }, unencodable: 1n });
