@@ -1,6 +1,6 @@
 export { type Problem } from './describe.ts';
 export { type AppOptions } from './options.ts';
 export { type Profile } from './profiles.ts';
-export { run } from './run.ts';
+export { run, type RunOptions } from './run.ts';
 export { System } from './system.ts';
 export { verify, type VerifyReport } from './verify.ts';

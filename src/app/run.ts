@@ -6,6 +6,12 @@ import { System } from './system.ts';
 
 const signals = ['SIGTERM', 'SIGINT'] as const;
 
+/** What {@link run} may be told. */
+export interface RunOptions extends AppOptions {
+  /** Called once every service is served, to say where for instance. What it throws stops them again, and `run` rejects with it. */
+  readonly onStarted?: ((system: System) => void | Promise<void>) | undefined;
+}
+
 /**
  * Runs a service (or several) as this process: starts it, waits for SIGTERM or SIGINT, drains, and exits with 0. A second signal stops at once,
  * with exit code 1. What no one caught (a promise that was left alone, a callback that threw after its reply) is logged, and the process lives on.
@@ -20,8 +26,14 @@ const signals = ['SIGTERM', 'SIGINT'] as const;
  * await run(Greeter);
  * ```
  */
-export async function run(services: Class | readonly Class[], options: AppOptions = {}): Promise<never> {
+export async function run(services: Class | readonly Class[], options: RunOptions = {}): Promise<never> {
   const system = await System.start(Array.isArray(services) ? (services as Class[]) : [services as Class], options);
+  try {
+    await options.onStarted?.(system);
+  } catch (error) {
+    await system.stop();
+    throw error;
+  }
   const logger = system.get(Logger);
   const log = (error: unknown): void => logger.error('an error that no one caught', { error });
   process.on('unhandledRejection', log);
