@@ -9,8 +9,10 @@ const nothing = new Uint8Array(0);
  *
  * @example
  * ```ts
- * const codec = new MarshalerCodec(new JsonMarshaler(), stream);
- * while (await codec.readHeader(message, MessageType.Request)) handle(message, await codec.readBody(schema));
+ * async function readAll(stream: MessageStream, message: MessageHeader, schema: Schema): Promise<void> {
+ *   const codec = new MarshalerCodec(new JsonMarshaler(), stream);
+ *   while (await codec.readHeader(message, MessageType.Request)) console.log(message.endpoint, await codec.readBody(schema));
+ * }
  * ```
  */
 export class MarshalerCodec implements Codec {

@@ -75,6 +75,7 @@ const brand = Symbol.for('tenon.errors.TenonError');
  *
  * @example
  * ```ts
+ * const id = 'atlantis';
  * throw new TenonError({ code: Code.NotFound, reason: 'places.unknown', message: `no place has the id ${id}` });
  * ```
  */
