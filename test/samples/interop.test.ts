@@ -29,7 +29,7 @@ describe('a plain grpc-js client of a served sample', () => {
   let stranger: Stranger;
 
   beforeAll(async () => {
-    served = await servePlaces({ ...(await privateMdns()), TENON_LOG: 'warn' });
+    served = await servePlaces({ ...(await privateMdns()), TENON_LOG_LEVEL: 'warn' });
     stranger = new places.Places(
       served.addresses['places'] as string,
       grpc.credentials.createInsecure(),

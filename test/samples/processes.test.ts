@@ -4,7 +4,7 @@ import { type Exit, startNode } from '../support/process.ts';
 import { describeWithRedis } from '../support/servers.ts';
 import { privateMdns, promisedOutput, sampleFolder, sampleMain, servePlaces } from './support.ts';
 
-const quiet = { TENON_LOG: 'warn', TENON_PROFILE: 'dev' };
+const quiet = { TENON_LOG_LEVEL: 'warn', TENON_PROFILE: 'dev' };
 
 /** Calls what is served elsewhere from a process of its own, and gives what it printed. */
 async function callFromElsewhere(

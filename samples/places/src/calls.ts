@@ -34,10 +34,14 @@ async function nearest(places: ClientOf<PlacesApi>, print: Print): Promise<void>
 
 /** Server stream: one request, many replies. */
 async function within(places: ClientOf<PlacesApi>, print: Print): Promise<void> {
-  print('Within, the Fiji islands on both sides of the antimeridian');
-  const box = { southWest: { latitude: -19, longitude: 176.5 }, northEast: { latitude: -16, longitude: -178 } };
+  print('Within, both shores of the Bering Strait, across the antimeridian');
+  const box = {
+    southWest: { latitude: 63, longitude: 176 },
+    northEast: { latitude: 68, longitude: -164 },
+    minPopulation: 1_000n,
+  };
   for await (const place of places.within(box)) {
-    print(`  ${place.name}, ${place.province}: ${people(place.population)}`);
+    print(`  ${place.name}, ${place.country}: ${people(place.population)}`);
   }
 }
 
