@@ -10,10 +10,10 @@ let skipped = 0;
 let testsFailed = false;
 try {
   const result = JSON.parse(readFileSync(file ?? '', 'utf8'));
-  passed = result.numPassedTests;
-  failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
-  skipped = result.numPendingTests + result.numTodoTests;
-  testsFailed = !result.success;
+  passed = result.numPassedTests ?? 0;
+  failed = (result.numFailedTests ?? 0) + (result.numRuntimeErrorTestSuites ?? 0);
+  skipped = (result.numPendingTests ?? 0) + (result.numTodoTests ?? 0);
+  testsFailed = result.success !== true;
 } catch (error) {
   console.error(`no result of the tests: ${error}`);
 }

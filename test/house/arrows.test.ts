@@ -1,0 +1,381 @@
+import { isBuiltin } from 'node:module';
+
+import { describe, expect, test } from '@jest/globals';
+
+import {
+  manifest,
+  packageOf,
+  page,
+  resolveImport,
+  roomOf,
+  type SourceFile,
+  sourceFile,
+  sourcesBelow,
+  tableRows,
+} from './source.ts';
+
+/** A row of the table in `docs/architecture.md`, and what it means. */
+interface Row {
+  readonly room: string;
+  /** The cells as the page has them. */
+  readonly mayImport: string;
+  readonly thirdParties: string;
+  /** The rooms it says: `*` is every one. */
+  readonly rooms: readonly string[];
+}
+
+const low = ['internal', 'runtime', 'errors', 'logger', 'context'];
+const contracts = ['pipeline', 'codec', 'transport', 'registry', 'selector', 'broker', 'client', 'server', 'service'];
+
+// A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
+const table: readonly Row[] = [
+  { room: 'internal', mayImport: '–', thirdParties: '–', rooms: [] },
+  { room: 'runtime', mayImport: 'internal', thirdParties: '–', rooms: ['internal'] },
+  { room: 'errors', mayImport: 'internal', thirdParties: '–', rooms: ['internal'] },
+  {
+    room: 'logger',
+    mayImport: 'errors, runtime, internal',
+    thirdParties: '–',
+    rooms: ['errors', 'runtime', 'internal'],
+  },
+  {
+    room: 'context',
+    mayImport: 'logger, errors, runtime, internal',
+    thirdParties: '–',
+    rooms: ['logger', 'errors', 'runtime', 'internal'],
+  },
+  { room: 'pipeline', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
+  {
+    room: 'codec',
+    mayImport: 'pipeline, the low rooms',
+    thirdParties: 'protobufjs and @grpc/proto-loader in `proto.ts`',
+    rooms: ['pipeline', ...low],
+  },
+  {
+    room: 'transport',
+    mayImport: 'pipeline, the low rooms',
+    thirdParties: '@grpc/grpc-js in `grpc.ts`',
+    rooms: ['pipeline', ...low],
+  },
+  { room: 'registry', mayImport: 'the low rooms', thirdParties: 'one per backend file', rooms: low },
+  {
+    room: 'broker',
+    mayImport: 'codec, pipeline, the low rooms',
+    thirdParties: 'one per backend file',
+    rooms: ['codec', 'pipeline', ...low],
+  },
+  { room: 'selector', mayImport: 'registry, the low rooms', thirdParties: '–', rooms: ['registry', ...low] },
+  {
+    room: 'client',
+    mayImport: 'codec, transport, registry, selector, broker, pipeline, the low rooms',
+    thirdParties: '–',
+    rooms: ['codec', 'transport', 'registry', 'selector', 'broker', 'pipeline', ...low],
+  },
+  {
+    room: 'server',
+    mayImport: 'codec, transport, registry, broker, pipeline, the low rooms',
+    thirdParties: '–',
+    rooms: ['codec', 'transport', 'registry', 'broker', 'pipeline', ...low],
+  },
+  {
+    room: 'interceptors',
+    mayImport: 'pipeline, client, server, the low rooms',
+    thirdParties: '–',
+    rooms: ['pipeline', 'client', 'server', ...low],
+  },
+  {
+    room: 'service',
+    mayImport: 'client, server, registry, broker, the low rooms',
+    thirdParties: '–',
+    rooms: ['client', 'server', 'registry', 'broker', ...low],
+  },
+  {
+    room: 'decorators',
+    mayImport: 'pipeline, errors, server, broker, context',
+    thirdParties: 'reflect-metadata in `metadata.ts`',
+    rooms: ['pipeline', 'errors', 'server', 'broker', 'context'],
+  },
+  { room: 'app', mayImport: 'everything', thirdParties: "inversify's container", rooms: ['*'] },
+  {
+    room: 'cli',
+    mayImport: 'app and the contracts',
+    thirdParties: 'commander, @clack/prompts',
+    rooms: ['app', 'decorators', ...contracts, ...low],
+  },
+  {
+    room: 'testing',
+    mayImport: 'the contracts, memory backends, the low rooms',
+    thirdParties: '–',
+    rooms: [...contracts, ...low],
+  },
+];
+
+/** Which files may import a package. What is not here nobody may. */
+const thirdParties: Readonly<Record<string, RegExp>> = {
+  '@grpc/grpc-js': /^src\/transport\/(grpc[^/]*|internal\/.*)\.ts$/,
+  protobufjs: /^src\/codec\/(proto|internal\/.*)\.ts$/,
+  '@grpc/proto-loader': /^src\/codec\/(proto|internal\/.*)\.ts$/,
+  ioredis: /^src\/(registry\/(redis|internal\/.*)|broker\/(redis[^/]*|internal\/.*))\.ts$/,
+  'multicast-dns': /^src\/registry\/(mdns|internal\/.*)\.ts$/,
+  'reflect-metadata': /^src\/decorators\/metadata\.ts$/,
+  commander: /^src\/cli\//,
+  '@clack/prompts': /^src\/cli\//,
+  '@inversifyjs/plugin': /^src\/app\//,
+  '@inversifyjs/core': /^src\/app\//,
+  inversify: /^src\//,
+  // An interface and nothing else.
+  '@standard-schema/spec': /^src\//,
+};
+
+/** The memory backends: what works within one process and needs no library. */
+const inMemory = /^src\/(?:\w+\/memory|codec\/(?:json|bytes)|selector\/(?:random|round-robin))\.ts$/;
+
+/** Rooms of which only the types may be imported. */
+const typesOnly: Readonly<Record<string, readonly string[]>> = { decorators: ['server', 'broker', 'context'] };
+
+function arrowsOf(file: SourceFile): string[] {
+  const problems: string[] = [];
+  const room = roomOf(file.path);
+  const row = table.find((one) => one.room === room);
+  if (!row && room !== 'index') return [`${file.path}: the room ${room} is not in the table of arrows`];
+
+  for (const found of file.imports) {
+    const where = `${file.path}:${found.line}`;
+    const target = resolveImport(file.path, found.specifier);
+    if (target === undefined) {
+      problems.push(...packageProblem(room, where, found.specifier, found.names, found.typeOnly, file.path));
+      continue;
+    }
+    const other = roomOf(target);
+    if (other === room) continue;
+    if (other === 'index' || !target.startsWith('src/')) {
+      problems.push(`${where}: imports ${found.specifier}, which is no room`);
+      continue;
+    }
+    const isDoor = target === `src/${other}/${other}.ts`;
+    const isMemory = inMemory.test(target);
+    // The command is a part of the composition: it may look into app, which itself holds no implementation.
+    const isOfApp = room === 'cli' && other === 'app';
+    const isInternal = target.startsWith(`src/${other}/internal/`);
+    if (room === 'index') {
+      if (isInternal) problems.push(`${where}: ${target} is not exported`);
+      continue;
+    }
+    if (!row!.rooms.includes('*') && !row!.rooms.includes(other)) {
+      problems.push(`${where}: ${room} may not import ${other} (it may: ${row!.mayImport})`);
+    } else if (
+      !row!.rooms.includes('*') &&
+      !isDoor &&
+      !low.includes(other) &&
+      !isOfApp &&
+      !(room === 'testing' && isMemory)
+    ) {
+      problems.push(`${where}: of another room only its contract, src/${other}/${other}.ts, may be imported`);
+    } else if (typesOnly[room]?.includes(other) && !found.typeOnly) {
+      problems.push(`${where}: ${room} may import types of ${other} only`);
+    }
+  }
+  return problems;
+}
+
+function packageProblem(
+  room: string,
+  where: string,
+  specifier: string,
+  names: readonly string[],
+  typeOnly: boolean,
+  path: string,
+): string[] {
+  if (isBuiltin(specifier)) {
+    return specifier.startsWith('node:') ? [] : [`${where}: say node:${specifier}`];
+  }
+  const name = packageOf(specifier);
+  const allowed = thirdParties[name];
+  if (!allowed) return [`${where}: nothing may import ${name}`];
+  if (!allowed.test(path)) return [`${where}: ${name} may not be imported here`];
+  if (name === '@standard-schema/spec' && !typeOnly) return [`${where}: ${name} has types only`];
+  const container = names.filter((one) => one === 'Container' || one === 'ContainerModule');
+  if (name === 'inversify' && container.length > 0 && room !== 'app') {
+    return [`${where}: ${container.join(' and ')} may be used in app only`];
+  }
+  return [];
+}
+
+/** Groups of files that reach each other along `edges`. */
+function cycles(edges: ReadonlyMap<string, readonly string[]>): string[][] {
+  const order = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const stack: string[] = [];
+  const groups: string[][] = [];
+  const visit = (node: string): void => {
+    order.set(node, order.size);
+    lowest.set(node, order.get(node)!);
+    stack.push(node);
+    for (const next of edges.get(node) ?? []) {
+      if (!order.has(next)) visit(next);
+      if (stack.includes(next)) lowest.set(node, Math.min(lowest.get(node)!, lowest.get(next)!));
+    }
+    if (lowest.get(node) !== order.get(node)) return;
+    const group = stack.splice(stack.indexOf(node));
+    if (group.length > 1 || edges.get(node)?.includes(node)) groups.push(group.sort());
+  };
+  for (const node of edges.keys()) if (!order.has(node)) visit(node);
+  return groups;
+}
+
+function cycleProblems(files: readonly SourceFile[]): string[] {
+  const known = new Set(files.map((file) => file.path));
+  const edges = (withTypes: boolean): Map<string, string[]> =>
+    new Map(
+      files.map((file) => [
+        file.path,
+        file.imports
+          .filter((found) => !found.dynamic && (withTypes || !found.typeOnly))
+          .map((found) => resolveImport(file.path, found.specifier) ?? '')
+          .filter((target) => known.has(target)),
+      ]),
+    );
+  return [
+    ...cycles(edges(false)).map((group) => `these import each other: ${group.join(', ')}`),
+    ...cycles(edges(true))
+      .filter((group) => new Set(group.map(roomOf)).size > 1)
+      .map((group) => `the types of these rooms need each other: ${group.join(', ')}`),
+  ];
+}
+
+/** What is loaded at once with a file: packages, with the way to them. */
+function loadedWith(start: string, files: ReadonlyMap<string, SourceFile>): Map<string, string> {
+  const packages = new Map<string, string>();
+  const seen = new Set<string>();
+  const visit = (path: string, way: string): void => {
+    const file = files.get(path);
+    if (!file || seen.has(path)) return;
+    seen.add(path);
+    for (const found of file.imports) {
+      if (found.typeOnly || found.dynamic || found.specifier.startsWith('node:')) continue;
+      const target = resolveImport(path, found.specifier);
+      if (target !== undefined) visit(target, `${way} → ${target}`);
+      else packages.set(packageOf(found.specifier), way);
+    }
+  };
+  visit(start, start);
+  return packages;
+}
+
+const loadedByDoors = ['inversify', '@inversifyjs/core', '@inversifyjs/plugin', 'reflect-metadata'];
+
+function doorProblems(files: readonly SourceFile[]): string[] {
+  const byPath = new Map(files.map((file) => [file.path, file]));
+  const doors = files.filter(
+    ({ path }) => path === 'src/index.ts' || path === `src/${roomOf(path)}/${roomOf(path)}.ts`,
+  );
+  return doors.flatMap((door) =>
+    [...loadedWith(door.path, byPath)]
+      .filter(([name]) => !loadedByDoors.includes(name))
+      .map(([name, way]) => `importing ${door.path} loads ${name}: ${way}`),
+  );
+}
+
+const files = sourcesBelow('src');
+
+describe('arrows', () => {
+  test('no room imports what the table does not allow', () => {
+    expect(files.length).toBeGreaterThan(0);
+    expect(files.flatMap(arrowsOf)).toEqual([]);
+  });
+
+  test('docs/architecture.md has the same table', () => {
+    const rows = tableRows(page('docs/architecture.md')).map((cells) => cells.join(' | '));
+    const start = rows.findIndex((row) => /^room \| may import.* \| third parties$/.test(row));
+    expect(start).toBeGreaterThanOrEqual(0);
+    const expected = table.map((row) => [row.room, row.mayImport, row.thirdParties].join(' | '));
+    expect(rows.slice(start + 2, start + 2 + expected.length)).toEqual(expected);
+  });
+
+  test('every package that is imported is declared, and allowed somewhere', () => {
+    const { dependencies, peerDependencies } = manifest();
+    const declared = Object.keys({ ...dependencies, ...peerDependencies });
+    const imported = files.flatMap((file) =>
+      file.imports
+        .map((found) => found.specifier)
+        .filter((specifier) => !specifier.startsWith('.') && !isBuiltin(specifier))
+        .map(packageOf),
+    );
+    expect([...new Set(imported)].filter((name) => !declared.includes(name))).toEqual([]);
+    expect(declared.filter((name) => !Object.hasOwn(thirdParties, name))).toEqual([]);
+  });
+
+  test.each([
+    ['src/registry/redis.ts', "import { x } from '../transport/transport.ts';", 'registry may not import transport'],
+    ['src/registry/redis.ts', "import type { X } from '../client/client.ts';", 'registry may not import client'],
+    ['src/client/x.ts', "import { X } from '../registry/memory.ts';", 'only its contract'],
+    ['src/client/x.ts', "const x = await import('../registry/internal/y.ts');", 'only its contract'],
+    ['src/service/x.ts', "import { Redis } from 'ioredis';", 'ioredis may not be imported here'],
+    ['src/registry/x.ts', "import lodash from 'lodash';", 'nothing may import lodash'],
+    ['src/server/x.ts', "import { injectable, Container } from 'inversify';", 'Container may be used in app only'],
+    ['src/server/x.ts', "import type { ContainerModule } from 'inversify';", 'ContainerModule may be used in app only'],
+    ['src/decorators/x.ts', "import { Server } from '../server/server.ts';", 'types of server only'],
+    ['src/pipeline/x.ts', "import { y } from '@standard-schema/spec';", 'has types only'],
+    ['src/registry/x.ts', "import { readFile } from 'fs';", 'say node:fs'],
+    ['src/registry/x.ts', "import { Tenon } from '../index.ts';", 'is no room'],
+    ['src/index.ts', "export { x } from './client/internal/x.ts';", 'is not exported'],
+    ['src/kitchen/kitchen.ts', '', 'the room kitchen is not in the table'],
+    ['src/testing/x.ts', "import { X } from '../registry/redis.ts';", 'only its contract'],
+  ])('%s with "%s" is refused', (path, text, message) => {
+    expect(arrowsOf(sourceFile(path, text))).toEqual([expect.stringContaining(message)]);
+  });
+
+  test.each([
+    ['src/client/x.ts', "import { Registry } from '../registry/registry.ts';"],
+    ['src/client/x.ts', "import { Metadata } from '../context/metadata.ts';"],
+    ['src/client/x.ts', "import { inject } from 'inversify';"],
+    ['src/broker/redis-streams.ts', "import type { Redis } from 'ioredis';"],
+    ['src/app/x.ts', "const { Redis } = await import('../registry/redis.ts');"],
+    ['src/app/x.ts', "import { Container } from 'inversify';"],
+    ['src/testing/x.ts', "import { X } from '../registry/memory.ts';"],
+    ['src/testing/x.ts', "import { X } from '../selector/round-robin.ts';"],
+    ['src/decorators/x.ts', "import type { Server } from '../server/server.ts';"],
+  ])('%s with "%s" is allowed', (path, text) => {
+    expect(arrowsOf(sourceFile(path, text))).toEqual([]);
+  });
+});
+
+describe('cycles', () => {
+  const pair = (first: string, second: string): SourceFile[] => [
+    sourceFile('src/client/a.ts', first),
+    sourceFile('src/client/b.ts', "import { a } from './a.ts';"),
+    sourceFile('src/server/c.ts', second),
+  ];
+
+  test('no files import each other', () => {
+    expect(cycleProblems(files)).toEqual([]);
+  });
+
+  test('two files that need each other at run time are refused', () => {
+    expect(cycleProblems(pair("import { b } from './b.ts';", ''))).toEqual([
+      'these import each other: src/client/a.ts, src/client/b.ts',
+    ]);
+  });
+
+  test('types may need each other within a room, and not across rooms', () => {
+    expect(cycleProblems(pair("import type { B } from './b.ts';", ''))).toEqual([]);
+    expect(
+      cycleProblems(pair("import type { C } from '../server/c.ts';", "import type { A } from '../client/a.ts';")),
+    ).toEqual(['the types of these rooms need each other: src/client/a.ts, src/server/c.ts']);
+  });
+});
+
+describe('doors', () => {
+  test('importing the package or a contract loads no backend', () => {
+    expect(doorProblems(files)).toEqual([]);
+  });
+
+  test('a door that reaches a library is refused, with the way to it', () => {
+    expect(
+      doorProblems([
+        sourceFile('src/index.ts', "export { RedisRegistry } from './registry/redis.ts';"),
+        sourceFile('src/registry/redis.ts', "import { Redis } from 'ioredis';"),
+      ]),
+    ).toEqual(['importing src/index.ts loads ioredis: src/index.ts → src/registry/redis.ts']);
+  });
+});

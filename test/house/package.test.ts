@@ -1,0 +1,106 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { describe, expect, test } from '@jest/globals';
+
+import { run, TestProcess } from '../support/process.ts';
+import { filesBelow, type Manifest, manifest } from './source.ts';
+
+/** Rooms without a door: `internal` is nobody's business, and the command is run, not imported. */
+const withoutDoor = ['internal', 'cli'];
+
+/** What `exports` should say of the rooms in the tree. */
+function expectedDoors(rooms: readonly string[]): Manifest['exports'] {
+  const door = (path: string): { types: string; default: string } => ({
+    types: `./dist/${path}.d.ts`,
+    default: `./dist/${path}.js`,
+  });
+  const doors: Record<string, string | null | { types: string; default: string }> = { '.': door('index') };
+  for (const room of rooms) {
+    doors[`./${room}`] = door(`${room}/${room}`);
+    doors[`./${room}/*`] = door(`${room}/*`);
+    doors[`./${room}/internal/*`] = null;
+  }
+  return { ...doors, './package.json': './package.json' };
+}
+
+const rooms = readdirSync('src', { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && filesBelow(join('src', entry.name)).length > 0)
+  .map((entry) => entry.name)
+  .filter((room) => !withoutDoor.includes(room));
+
+describe('package.json', () => {
+  test('has the doors of the rooms in the tree, and no others', () => {
+    expect(manifest().exports).toEqual(expectedDoors(rooms));
+  });
+
+  test('every door has its file', () => {
+    const files = ['src/index.ts', ...rooms.map((room) => `src/${room}/${room}.ts`)];
+    expect(files.filter((file) => !existsSync(file))).toEqual([]);
+  });
+
+  test('a room without a door would be seen', () => {
+    expect(manifest().exports).not.toEqual(expectedDoors([...rooms, 'kitchen']));
+    expect(manifest().exports).not.toEqual(expectedDoors(rooms.slice(1)));
+  });
+
+  test('the lock file names no registry, and one copy of what must be one', () => {
+    const lock = readFileSync('package-lock.json', 'utf8');
+    expect(lock).not.toContain('"resolved": "http');
+    const packages = Object.keys((JSON.parse(lock) as { packages: object }).packages);
+    for (const name of ['inversify', 'reflect-metadata', 'protobufjs', '@grpc/grpc-js', '@inversifyjs/core']) {
+      expect(packages.filter((path) => path.endsWith(`node_modules/${name}`))).toEqual([`node_modules/${name}`]);
+    }
+  });
+});
+
+describe('docs/api', () => {
+  test('is what the sources say', async () => {
+    const check = new TestProcess(process.execPath, ['scripts/api-report.js', '--check']);
+    const { code } = await check.exited;
+    expect({ problems: check.stderr, code }).toEqual({ problems: '', code: 0 });
+  });
+});
+
+describe('the count that CI prints', () => {
+  const count = async (result: object, steps: number): Promise<string> => {
+    const { mkdtemp, rm, writeFile } = await import('node:fs/promises');
+    const { tmpdir } = await import('node:os');
+    const folder = await mkdtemp(join(tmpdir(), 'tenon-summary-'));
+    const file = join(folder, 'result.json');
+    try {
+      await writeFile(file, JSON.stringify(result));
+      const summary = new TestProcess(process.execPath, ['scripts/test-summary.js', file, String(steps)]);
+      const { code } = await summary.exited;
+      return `${summary.lines.at(-1)}; ${code}`;
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  };
+  const result = (counts: object): object => ({
+    numPassedTests: 5,
+    numFailedTests: 0,
+    numRuntimeErrorTestSuites: 0,
+    numPendingTests: 0,
+    numTodoTests: 0,
+    success: true,
+    ...counts,
+  });
+
+  test.each([
+    [result({}), 0, '5 passed, 0 failed, 0 skipped; 0'],
+    [result({ numPendingTests: 2 }), 0, '5 passed, 0 failed, 2 skipped; 1'],
+    [result({ numFailedTests: 1, success: false }), 1, '5 passed, 1 failed, 0 skipped; 1'],
+    [result({ numFailedTests: 1, success: false }), 2, '5 passed, 2 failed, 0 skipped; 1'],
+    [result({ numRuntimeErrorTestSuites: 1, success: false }), 1, '5 passed, 1 failed, 0 skipped; 1'],
+    [result({}), 1, '5 passed, 1 failed, 0 skipped; 1'],
+    [result({ numPassedTests: 0 }), 0, '0 passed, 0 failed, 0 skipped; 1'],
+    [{}, 1, '0 passed, 1 failed, 0 skipped; 1'],
+  ])('of %j after %i failed steps', async (counts, steps, expected) => {
+    expect(await count(counts, steps)).toBe(expected);
+  });
+});
+
+test('the expectations of the types hold', async () => {
+  await run(process.execPath, ['node_modules/typescript/bin/tsc', '--noEmit', '-p', 'test/types']);
+});
