@@ -9,7 +9,8 @@ import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Selector } from '../selector/selector.ts';
 import type { Message, Socket, Transport } from '../transport/transport.ts';
 import type { Case, TestApi } from './api.ts';
-import { announce, bodies, eventually, gate, json, memoryParts, method, parsed, type Parts, serveRaw } from './internal/rig.ts';
+import { eventually, gate } from './internal/eventually.ts';
+import { announce, bodies, json, memoryParts, method, parsed, type Parts, serveRaw } from './internal/rig.ts';
 
 export type { Parts } from './internal/rig.ts';
 

@@ -8,7 +8,8 @@ import { nodeState } from '../registry/registry.ts';
 import type { Server, ServerOptions } from '../server/server.ts';
 import type { Message, Socket } from '../transport/transport.ts';
 import type { Case, TestApi } from './api.ts';
-import { bodies, eventually, gate, json, memoryParts, method, parsed, type Parts } from './internal/rig.ts';
+import { eventually, gate } from './internal/eventually.ts';
+import { bodies, json, memoryParts, method, parsed, type Parts } from './internal/rig.ts';
 
 /** What is tested: a server, made of the parts that a case gives it. */
 export interface ServerHarness {
