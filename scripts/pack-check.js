@@ -1,5 +1,5 @@
-// Packs the package as it would be published, and looks at the result: what it contains, and whether its types
-// resolve from every door. `attw --pack` would leave no tarball behind to look at, so it is given one.
+// Packs the package as it would be published, and looks at the result: what it contains, whether its manifest is
+// sound (publint) and its types resolve from every door (attw). dist/ must be built.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -40,6 +40,8 @@ try {
     }
   }
 
+  const publint = npx('publint', join(folder, tarball.filename), '--strict');
+  if (publint.status !== 0) problems.push(`publint:\n${publint.stdout}${publint.stderr}`);
   const attw = npx('attw', join(folder, tarball.filename), '--profile', 'esm-only', '--format', 'ascii');
   if (attw.status !== 0) problems.push(`attw:\n${attw.stdout}${attw.stderr}`);
   console.log(`${paths.size} files, ${Math.round(tarball.size / 1024)} KiB packed`);

@@ -15,7 +15,7 @@ try {
   skipped = (result.numPendingTests ?? 0) + (result.numTodoTests ?? 0);
   testsFailed = result.success !== true;
 } catch (error) {
-  console.error(`no result of the tests: ${error}`);
+  console.error(`no result of the tests: ${String(error)}`);
 }
 // The test command is a step too; what it found is counted by its tests, unless it found nothing.
 const otherSteps = Number(steps) - (testsFailed && failed > 0 ? 1 : 0);

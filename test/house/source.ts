@@ -29,7 +29,7 @@ const beforeRegExp = /(?:^|[=(,:;!&|?{}[+\-*%^~<>\n]|=>|\b(?:return|typeof|case|
 
 /** Blanks what is not code. There is no compiler API to ask, so this is a scanner of just enough of the language. */
 export function blank(text: string): { code: string; bare: string } {
-  const code = [...text.split('')];
+  const code = text.split('');
   const bare = [...code];
   // What braces belong to: a template's `${` or a block.
   const braces: ('template' | 'block')[] = [];
