@@ -1,0 +1,139 @@
+import { createRequire } from 'node:module';
+import type { Newable, ServiceIdentifier } from 'inversify';
+
+import { Code, TenonError } from '../errors/errors.ts';
+import { didYouMean } from '../internal/suggest.ts';
+import type { Config } from './config.ts';
+
+/** The rooms whose implementation is chosen by name. */
+export type BackendRoom = 'transport' | 'codec' | 'registry' | 'selector' | 'broker';
+
+/** An implementation, and the options it is given by the environment. */
+export interface Backend {
+  readonly implementation: Newable;
+  readonly options?: { readonly key: ServiceIdentifier; readonly value: object } | undefined;
+}
+
+interface BackendRow {
+  readonly name: string;
+  /** The package that it speaks through, if any. */
+  readonly package?: string;
+  /** Loads it: nothing of a backend is loaded before this is called. */
+  readonly load: (config: Config) => Promise<Backend>;
+}
+
+/** Every implementation that can be chosen by name. A new one is a row here. */
+const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
+  transport: [
+    {
+      name: 'grpc',
+      package: '@grpc/grpc-js',
+      load: async () => ({ implementation: (await import('../transport/grpc.ts')).GrpcTransport }),
+    },
+    { name: 'memory', load: async () => ({ implementation: (await import('../transport/memory.ts')).MemoryTransport }) },
+  ],
+  codec: [
+    { name: 'proto', package: 'protobufjs', load: async () => ({ implementation: (await import('../codec/proto.ts')).ProtoMarshaler }) },
+    { name: 'json', load: async () => ({ implementation: (await import('../codec/json.ts')).JsonMarshaler }) },
+    { name: 'bytes', load: async () => ({ implementation: (await import('../codec/bytes.ts')).BytesMarshaler }) },
+  ],
+  registry: [
+    { name: 'memory', load: async () => ({ implementation: (await import('../registry/memory.ts')).MemoryRegistry }) },
+    {
+      name: 'mdns',
+      package: 'multicast-dns',
+      load: async ({ mdns }) => {
+        const { MdnsRegistry, MdnsRegistryOptions } = await import('../registry/mdns.ts');
+        return { implementation: MdnsRegistry, options: { key: MdnsRegistryOptions, value: given(mdns) } };
+      },
+    },
+    {
+      name: 'redis',
+      package: 'ioredis',
+      load: async ({ registry }) => {
+        const { RedisRegistry, RedisRegistryOptions } = await import('../registry/redis.ts');
+        return { implementation: RedisRegistry, options: { key: RedisRegistryOptions, value: given({ address: registry.address }) } };
+      },
+    },
+  ],
+  selector: [
+    { name: 'random', load: async () => ({ implementation: (await import('../selector/random.ts')).RandomSelector }) },
+    { name: 'round-robin', load: async () => ({ implementation: (await import('../selector/round-robin.ts')).RoundRobinSelector }) },
+  ],
+  broker: [
+    { name: 'memory', load: async () => ({ implementation: (await import('../broker/memory.ts')).MemoryBroker }) },
+    {
+      name: 'redis',
+      package: 'ioredis',
+      load: async ({ broker }) => {
+        const { RedisBroker, RedisBrokerOptions } = await import('../broker/redis.ts');
+        return { implementation: RedisBroker, options: { key: RedisBrokerOptions, value: given({ address: broker.address }) } };
+      },
+    },
+    {
+      name: 'redis-streams',
+      package: 'ioredis',
+      load: async ({ broker }) => {
+        const { RedisStreamsBroker, RedisStreamsBrokerOptions } = await import('../broker/redis-streams.ts');
+        return { implementation: RedisStreamsBroker, options: { key: RedisStreamsBrokerOptions, value: given({ address: broker.address }) } };
+      },
+    },
+  ],
+};
+
+/** The names that a room's implementation can be chosen by. */
+export function backendNames(room: BackendRoom): readonly string[] {
+  return table[room].map((row) => row.name);
+}
+
+/**
+ * Loads the implementation of that name. INVALID_ARGUMENT (`config.invalid`) naming the ones there are, FAILED_PRECONDITION (`app.package_missing`)
+ * naming the package that is not installed and the command that installs it.
+ */
+export async function loadBackend(room: BackendRoom, name: string, config: Config): Promise<Backend> {
+  const row = table[room].find((one) => one.name === name);
+  if (!row) {
+    const names = backendNames(room);
+    throw new TenonError({
+      code: Code.InvalidArgument,
+      reason: 'config.invalid',
+      message: `there is no ${room} "${name}"; there are ${names.join(', ')}.${didYouMean(name, names)}`,
+    });
+  }
+  try {
+    if (row.package !== undefined) assertInstalled(row.package);
+    return await row.load(config);
+  } catch (error) {
+    if (row.package !== undefined && isMissing(error, row.package)) throw packageMissing(room, row.name, row.package, error);
+    throw error;
+  }
+}
+
+/** Asked beforehand: a backend may load its package only when it first connects, and that would be late to hear of it. */
+function assertInstalled(name: string): void {
+  try {
+    createRequire(import.meta.url).resolve(name);
+  } catch (error) {
+    // A package that cannot be required (ERR_PACKAGE_PATH_NOT_EXPORTED) is there all the same.
+    if (isMissing(error, name)) throw error;
+  }
+}
+
+function isMissing(error: unknown, name: string): boolean {
+  const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
+  return (code === 'MODULE_NOT_FOUND' || code === 'ERR_MODULE_NOT_FOUND') && String(message).includes(`'${name}'`);
+}
+
+function packageMissing(room: BackendRoom, name: string, missing: string, cause: unknown): TenonError {
+  return new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'app.package_missing',
+    message: `the ${room} "${name}" needs the package ${missing}, which is not installed: npm install ${missing}`,
+    cause,
+  });
+}
+
+/** Options without those that were not said, so that they do not stand over the defaults of the backend. */
+function given(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,304 @@
+import type { ClientOptions } from '../client/client.ts';
+import { Code, TenonError } from '../errors/errors.ts';
+import { didYouMean } from '../internal/suggest.ts';
+import { type LogLevel, logLevels } from '../logger/logger.ts';
+import type { ServerOptions } from '../server/server.ts';
+import type { ServiceOptions } from '../service/service.ts';
+import { backendNames } from './backends.ts';
+import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
+
+/** The built-in profiles. */
+export const profileNames = ['test', 'dev', 'local', 'prod'] as const;
+/** One of {@link profileNames}. */
+export type ProfileName = (typeof profileNames)[number];
+
+/** A backend, and where it is. */
+export interface BackendChoice {
+  readonly name: string;
+  /** `host:port`, several by commas, or what stood behind `name://`. */
+  readonly address?: string | undefined;
+}
+
+/** The environment, read: what it says, and what the built-in profile says where it is silent. */
+export interface Config {
+  readonly profile: ProfileName;
+  readonly transport: string;
+  readonly codec: string;
+  readonly registry: BackendChoice;
+  readonly selector: string;
+  readonly broker: BackendChoice;
+  readonly log: { readonly level: LogLevel; readonly format: 'text' | 'json' };
+  /** Where mDNS speaks. */
+  readonly mdns: { readonly interface?: string | undefined; readonly port?: number | undefined };
+  readonly client: ClientOptions;
+  /** What the profile says of servers: weaker than what `@Service` says. */
+  readonly server: ServerOptions;
+  /** What the environment says of services: stronger than what `@Service` says. */
+  readonly service: ServiceOptions;
+}
+
+const choice = { kind: 'choice' } as const;
+const text = { kind: 'text' } as const;
+const boolean = { kind: 'boolean' } as const;
+
+/**
+ * Every variable that is read. `fallback` is the value where the environment is silent, for all profiles or by profile; a variable without one
+ * leaves the matter to who it concerns, as `describes` says.
+ */
+export const variables = [
+  {
+    name: 'TENON_PROFILE',
+    describes: 'The profile that fills in what is not said below.',
+    ...choice,
+    choices: () => profileNames,
+    fallback: 'dev',
+  },
+  {
+    name: 'TENON_TRANSPORT',
+    describes: 'How calls travel. memory stays in the process and opens no port.',
+    ...choice,
+    choices: () => backendNames('transport'),
+    fallback: { test: 'memory', dev: 'grpc', local: 'grpc', prod: 'grpc' },
+  },
+  {
+    name: 'TENON_CODEC',
+    describes: 'How messages are written when client and method leave it open. proto is for methods with a .proto; others travel as JSON.',
+    ...choice,
+    choices: () => backendNames('codec'),
+    fallback: 'proto',
+  },
+  {
+    name: 'TENON_REGISTRY',
+    describes: 'Where services find each other. May carry the address: redis://127.0.0.1:6379',
+    kind: 'backend',
+    choices: () => backendNames('registry'),
+    fallback: { test: 'memory', dev: 'mdns', local: 'memory', prod: 'redis' },
+  },
+  { name: 'TENON_REGISTRY_ADDRESS', describes: "host:port of the registry. Default: the backend's own.", ...text, example: '127.0.0.1:6379' },
+  {
+    name: 'TENON_SELECTOR',
+    describes: 'How a node is chosen among those that serve.',
+    ...choice,
+    choices: () => backendNames('selector'),
+    fallback: 'random',
+  },
+  {
+    name: 'TENON_BROKER',
+    describes: 'Who carries events. May carry the address: redis-streams://127.0.0.1:6379',
+    kind: 'backend',
+    choices: () => backendNames('broker'),
+    fallback: { test: 'memory', dev: 'memory', local: 'memory', prod: 'redis-streams' },
+  },
+  { name: 'TENON_BROKER_ADDRESS', describes: "host:port of the broker. Default: the backend's own.", ...text, example: '127.0.0.1:6379' },
+  { name: 'TENON_MDNS_INTERFACE', describes: 'Address of the network interface that mDNS speaks on. Default: what the system chooses.', ...text, example: '127.0.0.1' },
+  { name: 'TENON_MDNS_PORT', describes: 'Port of mDNS. Default: 5353.', kind: 'integer', unit: '', min: 1, max: 65_535, example: '5353' },
+  {
+    name: 'TENON_SERVER_ADDRESS',
+    describes: 'Where to listen, host:port; port 0 for any free one. Stronger than what @Service says.',
+    ...text,
+    fallback: { test: '127.0.0.1:0', dev: '127.0.0.1:0', local: '127.0.0.1:0', prod: '0.0.0.0:0' },
+  },
+  {
+    name: 'TENON_SERVER_ADVERTISE',
+    describes: 'Address that others are told to call. Default: where it listens; for a wildcard, the first private address of this machine.',
+    ...text,
+    example: '10.0.0.7:50051',
+  },
+  { name: 'TENON_SERVER_NAME', describes: 'Name in the registry, instead of the one that @Service says: for one service in a process.', ...text, example: 'greeter' },
+  { name: 'TENON_SERVER_ID', describes: 'Tail of the node id, <name>-<id>. Default: a UUID.', ...text, example: 'a1' },
+  { name: 'TENON_SERVER_METADATA', describes: 'Goes with the node in the registry: key=value, several by commas.', kind: 'pairs', example: 'zone=a,rack=7' },
+  {
+    name: 'TENON_REGISTER_TTL_MS',
+    describes: 'Lease of the registration: a process that dies is forgotten after this time.',
+    kind: 'integer',
+    unit: 'ms',
+    min: 1,
+    example: '30000',
+  },
+  {
+    name: 'TENON_REGISTER_INTERVAL_MS',
+    describes: 'Time between renewals of the lease. Default: a third of the lease.',
+    kind: 'integer',
+    unit: 'ms',
+    min: 1,
+    example: '10000',
+  },
+  { name: 'TENON_DRAIN', describes: 'Whether a stop lets what is in flight finish.', ...boolean, fallback: 'true' },
+  {
+    name: 'TENON_LAME_DUCK_MS',
+    describes: 'Time to serve on after a stop was announced, so that callers can have seen it.',
+    kind: 'integer',
+    unit: 'ms',
+    min: 0,
+    fallback: { test: '0', dev: '1000', local: '0', prod: '1000' },
+  },
+  {
+    name: 'TENON_DRAIN_TIMEOUT_MS',
+    describes: 'Time for what is in flight to finish; then it is aborted.',
+    kind: 'integer',
+    unit: 'ms',
+    min: 0,
+    fallback: '10000',
+  },
+  {
+    name: 'TENON_CLIENT_TIMEOUT_MS',
+    describes: 'Bound of unary calls that name none; 0 for none.',
+    kind: 'integer',
+    unit: 'ms',
+    min: 0,
+    fallback: '30000',
+  },
+  {
+    name: 'TENON_MAX_RECEIVE_BYTES',
+    describes: 'Largest message accepted, by servers and clients.',
+    kind: 'integer',
+    unit: 'bytes',
+    min: 1,
+    fallback: '4194304',
+  },
+  { name: 'TENON_MAX_SEND_BYTES', describes: 'Largest message sent, by servers and clients. Default: no limit.', kind: 'integer', unit: 'bytes', min: 1, example: '4194304' },
+  { name: 'TENON_EXPOSE_ERRORS', describes: 'Send the text of unexpected exceptions to the caller. It may hold secrets.', ...boolean, fallback: 'false' },
+  { name: 'TENON_SUGGEST', describes: 'Name methods of similar names in the answer to an unknown one, on transports that can.', ...boolean, fallback: 'false' },
+  {
+    name: 'TENON_LOG_LEVEL',
+    describes: 'Messages below it are not written.',
+    ...choice,
+    choices: () => logLevels,
+    fallback: { test: 'silent', dev: 'info', local: 'info', prod: 'info' },
+  },
+  {
+    name: 'TENON_LOG_FORMAT',
+    describes: 'text for people, json for machines. Logs go to standard error.',
+    ...choice,
+    choices: () => ['text', 'json'],
+    fallback: { test: 'text', dev: 'text', local: 'text', prod: 'json' },
+  },
+] as const satisfies readonly Variable[];
+
+type VariableName = (typeof variables)[number]['name'];
+
+const prefix = 'TENON_';
+// What the tests of tenon itself are told: nobody's application reads it.
+const foreignPrefix = 'TENON_TEST_';
+
+/**
+ * Reads the environment. A variable that is not set, or set to nothing, takes the value that the profile says; `profile` is stronger than `TENON_PROFILE`.
+ *
+ * Throws INVALID_ARGUMENT (`config.invalid`) with everything that is wrong at once: values that do not exist or do not fit, and variables
+ * in `TENON_` that nobody reads, for a misspelt one would otherwise change nothing, in silence. `TENON_TEST_…` is left alone.
+ */
+export function readConfig(env: Readonly<Record<string, string | undefined>>, profile?: string): Config {
+  const problems: string[] = [];
+  const said = new Map<string, Parsed>();
+  for (const variable of variables) {
+    const given = env[variable.name];
+    if (given === undefined || given === '') continue;
+    const parsed = parseVariable(variable, given);
+    if ('problem' in parsed) problems.push(parsed.problem);
+    else said.set(variable.name, parsed.value);
+  }
+  problems.push(...unknownVariables(env), ...doubleAddresses(said));
+  if (profile !== undefined) {
+    const parsed = parseVariable({ ...variables[0], name: 'the profile' }, profile);
+    if ('problem' in parsed) problems.push(parsed.problem);
+    else said.set('TENON_PROFILE', profile);
+  }
+  if (problems.length > 0) throw invalid(problems);
+  return buildConfig(said);
+}
+
+/** The text of `.env.example`: every variable with what it does, its values and its defaults, each commented out. */
+export function envExample(): string {
+  const header =
+    '# Every environment variable that tenon reads. What is not set, or set to nothing, has its default.\n' +
+    '# Made by `npm run env`; do not edit.\n';
+  return `${header}${variables.map((variable) => `\n${exampleOf(variable)}`).join('')}`;
+}
+
+function exampleOf(variable: Variable): string {
+  const lines = [`# ${variable.describes}`];
+  const values = variable.kind === 'boolean' ? ['true', 'false'] : variable.choices?.();
+  if (values) lines.push(`# One of: ${values.join(', ')}`);
+  if (variable.unit) lines.push(`# In ${variable.unit === 'ms' ? 'milliseconds' : variable.unit}.`);
+  if (typeof variable.fallback === 'object') {
+    const byProfile = profileNames.map((name) => `${name} ${fallbackOf(variable, name)}`);
+    lines.push(`# By profile: ${byProfile.join(', ')}`);
+  }
+  lines.push(`# ${variable.name}=${fallbackOf(variable, 'dev') ?? variable.example ?? ''}`);
+  return `${lines.join('\n')}\n`;
+}
+
+function fallbackOf(variable: Variable, profile: ProfileName): string | undefined {
+  return typeof variable.fallback === 'object' ? variable.fallback[profile] : variable.fallback;
+}
+
+function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
+  const profile = (said.get('TENON_PROFILE') ?? 'dev') as ProfileName;
+  const explicit = <T extends Parsed>(name: VariableName): T | undefined => said.get(name) as T | undefined;
+  const value = <T extends Parsed>(name: VariableName): T => {
+    if (said.has(name)) return said.get(name) as T;
+    const variable: Variable = variables.find((one) => one.name === name) as Variable;
+    const parsed = parseVariable(variable, fallbackOf(variable, profile) ?? '');
+    return ('value' in parsed ? parsed.value : undefined) as T;
+  };
+  const backend = (name: 'REGISTRY' | 'BROKER'): BackendChoice => {
+    const chosen = value<BackendChoice>(`TENON_${name}`);
+    return { name: chosen.name, address: chosen.address ?? explicit<string>(`TENON_${name}_ADDRESS`) };
+  };
+  const limits = { maxReceiveBytes: explicit<number>('TENON_MAX_RECEIVE_BYTES'), maxSendBytes: explicit<number>('TENON_MAX_SEND_BYTES') };
+  return {
+    profile,
+    transport: value('TENON_TRANSPORT'),
+    codec: value('TENON_CODEC'),
+    registry: backend('REGISTRY'),
+    selector: value('TENON_SELECTOR'),
+    broker: backend('BROKER'),
+    log: { level: value('TENON_LOG_LEVEL'), format: value('TENON_LOG_FORMAT') },
+    mdns: { interface: explicit('TENON_MDNS_INTERFACE'), port: explicit('TENON_MDNS_PORT') },
+    client: { timeoutMs: value('TENON_CLIENT_TIMEOUT_MS'), maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'), maxSendBytes: limits.maxSendBytes },
+    server: { address: value('TENON_SERVER_ADDRESS'), maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'), maxSendBytes: limits.maxSendBytes },
+    service: {
+      ...limits,
+      name: explicit('TENON_SERVER_NAME'),
+      id: explicit('TENON_SERVER_ID'),
+      address: explicit('TENON_SERVER_ADDRESS'),
+      advertise: explicit('TENON_SERVER_ADVERTISE'),
+      metadata: explicit('TENON_SERVER_METADATA'),
+      registerTtlMs: explicit('TENON_REGISTER_TTL_MS'),
+      registerIntervalMs: explicit('TENON_REGISTER_INTERVAL_MS'),
+      exposeErrors: value('TENON_EXPOSE_ERRORS'),
+      suggest: value('TENON_SUGGEST'),
+      drain: value('TENON_DRAIN'),
+      lameDuckMs: value('TENON_LAME_DUCK_MS'),
+      drainTimeoutMs: value('TENON_DRAIN_TIMEOUT_MS'),
+    },
+  };
+}
+
+function unknownVariables(env: Readonly<Record<string, string | undefined>>): string[] {
+  const known = variables.map((variable): string => variable.name);
+  return Object.keys(env)
+    .filter((name) => name.startsWith(prefix) && !name.startsWith(foreignPrefix) && !known.includes(name))
+    .map((name) => {
+      const suggestion = didYouMean(name, known);
+      return `${name}: there is no such variable.${suggestion === '' ? ' Unset it; .env.example lists those that are read.' : suggestion}`;
+    });
+}
+
+function doubleAddresses(said: ReadonlyMap<string, Parsed>): string[] {
+  return ['TENON_REGISTRY', 'TENON_BROKER'].flatMap((name) => {
+    const inUrl = (said.get(name) as BackendChoice | undefined)?.address;
+    const apart = said.get(`${name}_ADDRESS`);
+    return inUrl === undefined || apart === undefined || inUrl === apart
+      ? []
+      : [`${name}_ADDRESS: ${name} already has an address, and another one: say it once`];
+  });
+}
+
+function invalid(problems: readonly string[]): TenonError {
+  const message =
+    problems.length === 1
+      ? `the configuration is wrong: ${problems.join('')}`
+      : `the configuration has ${problems.length} problems:\n${problems.map((problem) => `- ${problem}`).join('\n')}`;
+  return new TenonError({ code: Code.InvalidArgument, reason: 'config.invalid', message });
+}

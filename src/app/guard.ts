@@ -1,0 +1,84 @@
+import type { Container, ContainerModule, ContainerModuleLoadOptions } from 'inversify';
+
+import { Code, TenonError } from '../errors/errors.ts';
+import { bindingsOf } from './internal/bindings.ts';
+import { isFrameworkKey, keyName } from './internal/keys.ts';
+
+const changing = ['bind', 'rebind', 'rebindAsync', 'unbind', 'unbindAsync'] as const;
+
+/**
+ * From now on refuses to change what is bound to tenon's own keys: who holds the old object would go on using it. FAILED_PRECONDITION
+ * (`app.rebind_refused`), naming the key. Everything else can still be bound.
+ */
+export function guardContainer(container: Container): void {
+  for (const name of changing) {
+    const original = container[name].bind(container) as (identifier: unknown) => unknown;
+    container[name] = ((identifier: unknown) => {
+      assertForeign(container, identifier);
+      return original(identifier);
+    }) as never;
+  }
+  const load = container.load.bind(container);
+  const loadAsync = container.loadAsync.bind(container);
+  const unload = container.unload.bind(container);
+  const unloadAsync = container.unloadAsync.bind(container);
+  container.load = (...modules) => load(...modules.map(guarded));
+  container.loadAsync = (...modules) => loadAsync(...modules.map(guarded));
+  container.unload = (...modules) => {
+    assertForeignModules(container, modules);
+    unload(...modules);
+  };
+  container.unloadAsync = async (...modules) => {
+    assertForeignModules(container, modules);
+    await unloadAsync(...modules);
+  };
+  container.unbindAll = container.restore = () => refuse('every key');
+  container.unbindAllAsync = async () => refuse('every key');
+}
+
+/** The module, with a look at what it binds. */
+function guarded(module: ContainerModule): ContainerModule {
+  return withLoad(module, (options) => {
+    const watched = { ...options };
+    for (const name of changing) {
+      const original = options[name] as (identifier: unknown) => unknown;
+      watched[name] = ((identifier: unknown) => {
+        if (isFrameworkKey(identifier)) refuse(keyName(identifier));
+        return original(identifier);
+      }) as never;
+    }
+    return watched;
+  });
+}
+
+/** The same module to the container, id and all, except that its function is given other options. */
+export function withLoad(
+  module: ContainerModule,
+  change: (options: ContainerModuleLoadOptions) => ContainerModuleLoadOptions,
+): ContainerModule {
+  const twin: Pick<ContainerModule, 'id' | 'load'> = { id: module.id, load: (options) => module.load(change(options)) };
+  return twin as ContainerModule;
+}
+
+function assertForeign(container: Container, identifier: unknown): void {
+  if (isFrameworkKey(identifier)) refuse(keyName(identifier));
+  // A binding is unbound by what `getIdentifier()` gave for it.
+  const id = (identifier as { readonly id?: unknown } | undefined)?.id;
+  if (typeof id === 'number') {
+    for (const binding of bindingsOf(container).getById(id) ?? []) assertForeign(container, binding.serviceIdentifier);
+  }
+}
+
+function assertForeignModules(container: Container, modules: readonly ContainerModule[]): void {
+  for (const { id } of modules) {
+    for (const binding of bindingsOf(container).getByModuleId(id) ?? []) assertForeign(container, binding.serviceIdentifier);
+  }
+}
+
+function refuse(what: string): never {
+  throw new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'app.rebind_refused',
+    message: `${what} cannot be bound anew once the application has started, for others hold what was bound: bind it before, in a module, the profile or options.bind`,
+  });
+}

@@ -1,0 +1,79 @@
+import { didYouMean } from '../../internal/suggest.ts';
+
+/** An environment variable that is read. */
+export interface Variable {
+  readonly name: string;
+  /** For people, as a sentence. */
+  readonly describes: string;
+  /**
+   * How its text is understood. `backend` is a choice that may carry an address, `redis://127.0.0.1:6379`; `pairs` is `key=value,key=value`.
+   */
+  readonly kind: 'choice' | 'backend' | 'text' | 'integer' | 'boolean' | 'pairs';
+  readonly choices?: () => readonly string[];
+  /** Of an integer: `ms`, `bytes`. */
+  readonly unit?: string;
+  readonly min?: number;
+  readonly max?: number;
+  /** The value where it is not set, for all profiles or by profile. */
+  readonly fallback?: string | Readonly<Record<string, string>>;
+  /** Shown where there is no fallback. */
+  readonly example?: string;
+}
+
+/** What a variable's text says. */
+export type Parsed =
+  | string
+  | number
+  | boolean
+  | Readonly<Record<string, string>>
+  | { readonly name: string; readonly address?: string | undefined };
+
+type Result = { readonly value: Parsed } | { readonly problem: string };
+
+/** Understands the text of a variable, or says what is wrong with it: variable, value, what there is, and a near miss. */
+export function parseVariable(variable: Variable, text: string): Result {
+  const wrong = (what: string): Result => ({ problem: `${variable.name} is "${withoutSecrets(text)}": ${what}` });
+  switch (variable.kind) {
+    case 'text':
+      return { value: text };
+    case 'choice':
+      return oneOf(variable, text, wrong) ?? { value: text };
+    case 'backend': {
+      const [, name = text, address] = /^([^:]*):\/\/(.*)$/s.exec(text) ?? [];
+      return oneOf(variable, name, wrong) ?? { value: { name, address: address || undefined } };
+    }
+    case 'boolean':
+      return oneOf(variable, text, wrong) ?? { value: text === 'true' };
+    case 'integer':
+      return parseInteger(variable, text, wrong);
+    case 'pairs':
+      return parsePairs(text, wrong);
+  }
+}
+
+/** A value as it may be shown: what stands before the `@` of an address is nobody's business. */
+export function withoutSecrets(text: string): string {
+  return text.replace(/[^/,\s]*@/g, '***@');
+}
+
+function oneOf(variable: Variable, name: string, wrong: (what: string) => Result): Result | undefined {
+  const names = variable.choices?.() ?? ['true', 'false'];
+  return names.includes(name) ? undefined : wrong(`there are ${names.join(', ')}.${didYouMean(name, names)}`);
+}
+
+function parseInteger(variable: Variable, text: string, wrong: (what: string) => Result): Result {
+  const { unit = '', min = 0, max = Number.MAX_SAFE_INTEGER } = variable;
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= min && value <= max) return { value };
+  const range = variable.max === undefined ? `of at least ${min}` : `from ${min} to ${max}`;
+  return wrong(`it has to be a whole number ${range}${unit === '' ? '' : `, in ${unit}`}, such as ${variable.example ?? min}`);
+}
+
+function parsePairs(text: string, wrong: (what: string) => Result): Result {
+  const pairs = text.split(',').map((pair): [string, string] => {
+    const cut = pair.indexOf('=');
+    return cut < 0 ? ['', pair] : [pair.slice(0, cut).trim(), pair.slice(cut + 1).trim()];
+  });
+  const bad = pairs.find(([key]) => key === '');
+  return bad ? wrong(`"${bad[1]}" has to be key=value`) : { value: Object.fromEntries(pairs) };
+}

@@ -1,0 +1,27 @@
+import type { Container, ContainerModule } from 'inversify';
+
+import type { Profile } from './profiles.ts';
+
+/**
+ * How an application is put together. Four layers, each stronger than the one before: the environment (with the built-in profile it names), a
+ * profile function, `modules`, `bind`. What a stronger layer binds of tenon's own keys replaces what a weaker one bound, whether it says `bind` or `rebind`.
+ */
+export interface AppOptions {
+  /**
+   * A built-in profile by its name (`test`, `dev`, `local`, `prod`), which then is stronger than `TENON_PROFILE`, or a function that gives a module. Under a function the
+   * built-in profile that the environment names still fills in what the function does not bind.
+   * @default `TENON_PROFILE`, else `dev`
+   */
+  readonly profile?: string | Profile | undefined;
+  /**
+   * Where `TENON_…` variables are read from.
+   * @default `process.env`
+   */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Loaded in this order. */
+  readonly modules?: readonly ContainerModule[] | undefined;
+  /** The last word: `(container) => container.rebind(Registry).to(MyRegistry)`. */
+  readonly bind?: ((container: Container) => void) | undefined;
+  /** Gives up a start that is under way; what was started is stopped again. */
+  readonly signal?: AbortSignal | undefined;
+}

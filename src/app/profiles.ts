@@ -1,0 +1,94 @@
+import { ContainerModule } from 'inversify';
+
+import { Broker } from '../broker/broker.ts';
+import { Client, ClientOptions } from '../client/client.ts';
+import { RpcClient } from '../client/rpc-client.ts';
+import { Marshaler, Marshalers } from '../codec/codec.ts';
+import { ConsoleLogger } from '../logger/console.ts';
+import { Logger, silentLogger } from '../logger/logger.ts';
+import { Registry } from '../registry/registry.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
+import { Selector } from '../selector/selector.ts';
+import { RpcServer } from '../server/rpc-server.ts';
+import { Server, ServerOptions } from '../server/server.ts';
+import { ManagedService } from '../service/managed-service.ts';
+import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
+import { Transport } from '../transport/transport.ts';
+import { type Backend, backendNames, loadBackend } from './backends.ts';
+import { type Config, readConfig } from './config.ts';
+
+/**
+ * What an application runs on: from the configuration to a module of bindings. A function given as `profile` is loaded over what the environment says, so
+ * it binds only what it wants otherwise.
+ *
+ * @example
+ * ```ts
+ * const staging: Profile = (config) =>
+ *   new ContainerModule(({ rebind }) => {
+ *     rebind(Registry).to(config.profile === 'test' ? MemoryRegistry : FolderRegistry);
+ *   });
+ * ```
+ */
+export type Profile = (config: Config) => ContainerModule | Promise<ContainerModule>;
+
+/** The configuration, and the modules in the order they are to be loaded. */
+export interface ResolvedProfile {
+  readonly config: Config;
+  readonly layers: readonly Profile[];
+}
+
+/**
+ * What is meant by a profile: a name is one of the built-in ones, a function comes over what the environment names, nothing is what the environment names. Throws
+ * INVALID_ARGUMENT (`config.invalid`), as `readConfig` does, and for a name that none has.
+ */
+export function resolveProfile(
+  profile: string | Profile | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): ResolvedProfile {
+  if (typeof profile !== 'function') return { config: readConfig(env, profile), layers: [builtIn] };
+  return { config: readConfig(env), layers: [builtIn, profile] };
+}
+
+/**
+ * The built-in profiles `test`, `dev`, `local` and `prod`: they differ in what the configuration falls back to where the environment is silent, and in nothing
+ * else. Loads the implementations that were chosen, and no others; constructs nothing.
+ */
+export const builtIn: Profile = async (config) => {
+  const [transport, registry, selector, broker, codec, ...codecs] = await Promise.all([
+    loadBackend('transport', config.transport, config),
+    loadBackend('registry', config.registry.name, config),
+    loadBackend('selector', config.selector, config),
+    loadBackend('broker', config.broker.name, config),
+    loadBackend('codec', config.codec, config),
+    // A server understands every codec, whatever its own clients prefer.
+    ...backendNames('codec').map((name) => loadBackend('codec', name, config)),
+  ]);
+  return new ContainerModule(({ bind }) => {
+    bind(Clock).toConstantValue(systemClock);
+    bind(Random).toConstantValue(systemRandom);
+    bind(Timers).toConstantValue(systemTimers);
+    bind(Logger).toResolvedValue((clock: Clock) => makeLogger(config, clock), [Clock]).inSingletonScope();
+    const backend = (key: symbol, { implementation, options }: Backend): void => {
+      bind(key).to(implementation).inSingletonScope();
+      if (options) bind(options.key).toConstantValue(options.value);
+    };
+    backend(Transport as symbol, transport);
+    backend(Registry as symbol, registry);
+    backend(Selector as symbol, selector);
+    backend(Broker as symbol, broker);
+    backend(Marshaler as symbol, codec);
+    for (const one of codecs) backend(Marshalers as symbol, one);
+    bind(ClientOptions).toConstantValue(config.client);
+    bind(ServerOptions).toConstantValue(config.server);
+    bind(ServiceOptions).toConstantValue(config.service);
+    bind(Client).to(RpcClient).inSingletonScope();
+    // Every service of a process has a server and a life of its own.
+    bind(Server).to(RpcServer).inTransientScope();
+    bind(ServiceRuntime).to(ManagedService).inTransientScope();
+  });
+};
+
+function makeLogger(config: Config, clock: Clock): Logger {
+  return config.log.level === 'silent' ? silentLogger : new ConsoleLogger({ ...config.log, clock });
+}
