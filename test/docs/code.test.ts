@@ -79,7 +79,7 @@ function unindented(code: string): string {
   return code.replace(/^\s+/gm, '').trimEnd();
 }
 
-/** The imports that an example leaves out: what it uses of the package, and Inversify's `inject`. */
+/** The imports that an example leaves out: what it uses of the package, and of Inversify. */
 async function importsFor(shown: readonly Example[]): Promise<string[]> {
   const offered = new Map<string, ReadonlyMap<string, { readonly isType: boolean }>>();
   for (const [door, source] of await doors()) offered.set(door, exportsOf(await text(source).catch(() => '')));
@@ -90,11 +90,16 @@ async function importsFor(shown: readonly Example[]): Promise<string[]> {
     const taken = new Set([...code.matchAll(/\b(?:class|const|let|function|interface|type) (\w+)/g)].map((match) => match[1] as string));
     const lines: string[] = [];
     for (const door of [...offered.keys()].sort((a, b) => rank(a) - rank(b))) {
-      const names = [...(offered.get(door) ?? [])].filter(([name]) => !taken.has(name) && new RegExp(`(?<![.'"\\w])${name}\\b`).test(code));
+      const names = [...(offered.get(door) ?? [])].filter(([name]) => !taken.has(name) && usesOf(name).test(code));
       for (const [name] of names) taken.add(name);
       if (names.length > 0) lines.push(`import { ${names.map(([name, { isType }]) => (isType ? `type ${name}` : name)).join(', ')} } from '${door}';`);
     }
-    if (/@inject\(/.test(code)) lines.push("import { inject } from 'inversify';");
+    const ofInversify = ['Container', 'ContainerModule', 'inject', 'injectable', 'optional'].filter((name) => !taken.has(name) && usesOf(name).test(code));
+    if (ofInversify.length > 0) lines.push(`import { ${ofInversify.join(', ')} } from 'inversify';`);
     return lines.join(' ');
   });
+}
+
+function usesOf(name: string): RegExp {
+  return new RegExp(`(?<![.'"\\w])${name}\\b`);
 }
