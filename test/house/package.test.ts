@@ -54,6 +54,10 @@ describe('package.json', () => {
   });
 });
 
+test('the lock file has the packages of every platform, so that npm ci takes it', async () => {
+  await run(process.execPath, ['scripts/complete-lock.js', '--check']);
+});
+
 describe('docs/api', () => {
   test('is what the sources say', async () => {
     const check = new TestProcess(process.execPath, ['scripts/api-report.js', '--check']);
