@@ -30,10 +30,17 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
       package: '@grpc/grpc-js',
       load: async () => ({ implementation: (await import('../transport/grpc.ts')).GrpcTransport }),
     },
-    { name: 'memory', load: async () => ({ implementation: (await import('../transport/memory.ts')).MemoryTransport }) },
+    {
+      name: 'memory',
+      load: async () => ({ implementation: (await import('../transport/memory.ts')).MemoryTransport }),
+    },
   ],
   codec: [
-    { name: 'proto', package: 'protobufjs', load: async () => ({ implementation: (await import('../codec/proto.ts')).ProtoMarshaler }) },
+    {
+      name: 'proto',
+      package: 'protobufjs',
+      load: async () => ({ implementation: (await import('../codec/proto.ts')).ProtoMarshaler }),
+    },
     { name: 'json', load: async () => ({ implementation: (await import('../codec/json.ts')).JsonMarshaler }) },
     { name: 'bytes', load: async () => ({ implementation: (await import('../codec/bytes.ts')).BytesMarshaler }) },
   ],
@@ -52,13 +59,19 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
       package: 'ioredis',
       load: async ({ registry }) => {
         const { RedisRegistry, RedisRegistryOptions } = await import('../registry/redis.ts');
-        return { implementation: RedisRegistry, options: { key: RedisRegistryOptions, value: given({ address: registry.address }) } };
+        return {
+          implementation: RedisRegistry,
+          options: { key: RedisRegistryOptions, value: given({ address: registry.address }) },
+        };
       },
     },
   ],
   selector: [
     { name: 'random', load: async () => ({ implementation: (await import('../selector/random.ts')).RandomSelector }) },
-    { name: 'round-robin', load: async () => ({ implementation: (await import('../selector/round-robin.ts')).RoundRobinSelector }) },
+    {
+      name: 'round-robin',
+      load: async () => ({ implementation: (await import('../selector/round-robin.ts')).RoundRobinSelector }),
+    },
   ],
   broker: [
     { name: 'memory', load: async () => ({ implementation: (await import('../broker/memory.ts')).MemoryBroker }) },
@@ -67,7 +80,10 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
       package: 'ioredis',
       load: async ({ broker }) => {
         const { RedisBroker, RedisBrokerOptions } = await import('../broker/redis.ts');
-        return { implementation: RedisBroker, options: { key: RedisBrokerOptions, value: given({ address: broker.address }) } };
+        return {
+          implementation: RedisBroker,
+          options: { key: RedisBrokerOptions, value: given({ address: broker.address }) },
+        };
       },
     },
     {
@@ -75,7 +91,10 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
       package: 'ioredis',
       load: async ({ broker }) => {
         const { RedisStreamsBroker, RedisStreamsBrokerOptions } = await import('../broker/redis-streams.ts');
-        return { implementation: RedisStreamsBroker, options: { key: RedisStreamsBrokerOptions, value: given({ address: broker.address }) } };
+        return {
+          implementation: RedisStreamsBroker,
+          options: { key: RedisStreamsBrokerOptions, value: given({ address: broker.address }) },
+        };
       },
     },
   ],
@@ -104,7 +123,8 @@ export async function loadBackend(room: BackendRoom, name: string, config: Confi
     if (row.package !== undefined) assertInstalled(row.package);
     return await row.load(config);
   } catch (error) {
-    if (row.package !== undefined && isMissing(error, row.package)) throw packageMissing(room, row.name, row.package, error);
+    if (row.package !== undefined && isMissing(error, row.package))
+      throw packageMissing(room, row.name, row.package, error);
     throw error;
   }
 }

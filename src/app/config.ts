@@ -62,7 +62,8 @@ export const variables = [
   },
   {
     name: 'TENON_CODEC',
-    describes: 'How messages are written when client and method leave it open. proto is for methods with a .proto; others travel as JSON.',
+    describes:
+      'How messages are written when client and method leave it open. proto is for methods with a .proto; others travel as JSON.',
     ...choice,
     choices: () => backendNames('codec'),
     fallback: 'proto',
@@ -74,7 +75,12 @@ export const variables = [
     choices: () => backendNames('registry'),
     fallback: { test: 'memory', dev: 'mdns', local: 'memory', prod: 'redis' },
   },
-  { name: 'TENON_REGISTRY_ADDRESS', describes: "host:port of the registry. Default: the backend's own.", ...text, example: '127.0.0.1:6379' },
+  {
+    name: 'TENON_REGISTRY_ADDRESS',
+    describes: "host:port of the registry. Default: the backend's own.",
+    ...text,
+    example: '127.0.0.1:6379',
+  },
   {
     name: 'TENON_SELECTOR',
     describes: 'How a node is chosen among those that serve.',
@@ -89,9 +95,27 @@ export const variables = [
     choices: () => backendNames('broker'),
     fallback: { test: 'memory', dev: 'memory', local: 'memory', prod: 'redis-streams' },
   },
-  { name: 'TENON_BROKER_ADDRESS', describes: "host:port of the broker. Default: the backend's own.", ...text, example: '127.0.0.1:6379' },
-  { name: 'TENON_MDNS_INTERFACE', describes: 'Address of the network interface that mDNS speaks on. Default: what the system chooses.', ...text, example: '127.0.0.1' },
-  { name: 'TENON_MDNS_PORT', describes: 'Port of mDNS. Default: 5353.', kind: 'integer', unit: '', min: 1, max: 65_535, example: '5353' },
+  {
+    name: 'TENON_BROKER_ADDRESS',
+    describes: "host:port of the broker. Default: the backend's own.",
+    ...text,
+    example: '127.0.0.1:6379',
+  },
+  {
+    name: 'TENON_MDNS_INTERFACE',
+    describes: 'Address of the network interface that mDNS speaks on. Default: what the system chooses.',
+    ...text,
+    example: '127.0.0.1',
+  },
+  {
+    name: 'TENON_MDNS_PORT',
+    describes: 'Port of mDNS. Default: 5353.',
+    kind: 'integer',
+    unit: '',
+    min: 1,
+    max: 65_535,
+    example: '5353',
+  },
   {
     name: 'TENON_SERVER_ADDRESS',
     describes: 'Where to listen, host:port; port 0 for any free one. Stronger than what @Service says.',
@@ -100,13 +124,24 @@ export const variables = [
   },
   {
     name: 'TENON_SERVER_ADVERTISE',
-    describes: 'Address that others are told to call. Default: where it listens; for a wildcard, the first private address of this machine.',
+    describes:
+      'Address that others are told to call. Default: where it listens; for a wildcard, the first private address of this machine.',
     ...text,
     example: '10.0.0.7:50051',
   },
-  { name: 'TENON_SERVER_NAME', describes: 'Name in the registry, instead of the one that @Service says: for one service in a process.', ...text, example: 'greeter' },
+  {
+    name: 'TENON_SERVER_NAME',
+    describes: 'Name in the registry, instead of the one that @Service says: for one service in a process.',
+    ...text,
+    example: 'greeter',
+  },
   { name: 'TENON_SERVER_ID', describes: 'Tail of the node id, <name>-<id>. Default: a UUID.', ...text, example: 'a1' },
-  { name: 'TENON_SERVER_METADATA', describes: 'Goes with the node in the registry: key=value, several by commas.', kind: 'pairs', example: 'zone=a,rack=7' },
+  {
+    name: 'TENON_SERVER_METADATA',
+    describes: 'Goes with the node in the registry: key=value, several by commas.',
+    kind: 'pairs',
+    example: 'zone=a,rack=7',
+  },
   {
     name: 'TENON_REGISTER_TTL_MS',
     describes: 'Lease of the registration: a process that dies is forgotten after this time.',
@@ -156,9 +191,26 @@ export const variables = [
     min: 1,
     fallback: '4194304',
   },
-  { name: 'TENON_MAX_SEND_BYTES', describes: 'Largest message sent, by servers and clients. Default: no limit.', kind: 'integer', unit: 'bytes', min: 1, example: '4194304' },
-  { name: 'TENON_EXPOSE_ERRORS', describes: 'Send the text of unexpected exceptions to the caller. It may hold secrets.', ...boolean, fallback: 'false' },
-  { name: 'TENON_SUGGEST', describes: 'Name methods of similar names in the answer to an unknown one, on transports that can.', ...boolean, fallback: 'false' },
+  {
+    name: 'TENON_MAX_SEND_BYTES',
+    describes: 'Largest message sent, by servers and clients. Default: no limit.',
+    kind: 'integer',
+    unit: 'bytes',
+    min: 1,
+    example: '4194304',
+  },
+  {
+    name: 'TENON_EXPOSE_ERRORS',
+    describes: 'Send the text of unexpected exceptions to the caller. It may hold secrets.',
+    ...boolean,
+    fallback: 'false',
+  },
+  {
+    name: 'TENON_SUGGEST',
+    describes: 'Name methods of similar names in the answer to an unknown one, on transports that can.',
+    ...boolean,
+    fallback: 'false',
+  },
   {
     name: 'TENON_LOG_LEVEL',
     describes: 'Messages below it are not written.',
@@ -245,7 +297,10 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
     const chosen = value<BackendChoice>(`TENON_${name}`);
     return { name: chosen.name, address: chosen.address ?? explicit<string>(`TENON_${name}_ADDRESS`) };
   };
-  const limits = { maxReceiveBytes: explicit<number>('TENON_MAX_RECEIVE_BYTES'), maxSendBytes: explicit<number>('TENON_MAX_SEND_BYTES') };
+  const limits = {
+    maxReceiveBytes: explicit<number>('TENON_MAX_RECEIVE_BYTES'),
+    maxSendBytes: explicit<number>('TENON_MAX_SEND_BYTES'),
+  };
   return {
     profile,
     transport: value('TENON_TRANSPORT'),
@@ -255,8 +310,16 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
     broker: backend('BROKER'),
     log: { level: value('TENON_LOG_LEVEL'), format: value('TENON_LOG_FORMAT') },
     mdns: { interface: explicit('TENON_MDNS_INTERFACE'), port: explicit('TENON_MDNS_PORT') },
-    client: { timeoutMs: value('TENON_CLIENT_TIMEOUT_MS'), maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'), maxSendBytes: limits.maxSendBytes },
-    server: { address: value('TENON_SERVER_ADDRESS'), maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'), maxSendBytes: limits.maxSendBytes },
+    client: {
+      timeoutMs: value('TENON_CLIENT_TIMEOUT_MS'),
+      maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'),
+      maxSendBytes: limits.maxSendBytes,
+    },
+    server: {
+      address: value('TENON_SERVER_ADDRESS'),
+      maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'),
+      maxSendBytes: limits.maxSendBytes,
+    },
     service: {
       ...limits,
       name: explicit('TENON_SERVER_NAME'),

@@ -71,7 +71,8 @@ function assertForeign(container: Container, identifier: unknown): void {
 
 function assertForeignModules(container: Container, modules: readonly ContainerModule[]): void {
   for (const { id } of modules) {
-    for (const binding of bindingsOf(container).getByModuleId(id) ?? []) assertForeign(container, binding.serviceIdentifier);
+    for (const binding of bindingsOf(container).getByModuleId(id) ?? [])
+      assertForeign(container, binding.serviceIdentifier);
   }
 }
 

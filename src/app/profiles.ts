@@ -68,7 +68,9 @@ export const builtIn: Profile = async (config) => {
     bind(Clock).toConstantValue(systemClock);
     bind(Random).toConstantValue(systemRandom);
     bind(Timers).toConstantValue(systemTimers);
-    bind(Logger).toResolvedValue((clock: Clock) => makeLogger(config, clock), [Clock]).inSingletonScope();
+    bind(Logger)
+      .toResolvedValue((clock: Clock) => makeLogger(config, clock), [Clock])
+      .inSingletonScope();
     const backend = (key: symbol, { implementation, options }: Backend): void => {
       bind(key).to(implementation).inSingletonScope();
       if (options) bind(options.key).toConstantValue(options.value);

@@ -6,8 +6,14 @@ import {
   getClassMetadata,
   ResolvedValueElementMetadataKind,
 } from '@inversifyjs/core';
-import { Plugin } from '@inversifyjs/plugin';
-import { type Container, LazyServiceIdentifier, type MetadataName, type MetadataTag, type ServiceIdentifier } from 'inversify';
+import { Plugin, type PluginContext } from '@inversifyjs/plugin';
+import {
+  type Container,
+  LazyServiceIdentifier,
+  type MetadataName,
+  type MetadataTag,
+  type ServiceIdentifier,
+} from 'inversify';
 
 import { parameterNames } from './parameters.ts';
 
@@ -28,15 +34,20 @@ export type Needs = { readonly dependencies: readonly Dependency[] } | { readonl
 
 /** The container's table of bindings; it constructs nothing. */
 export function bindingsOf(container: Container): BindingService {
-  let service: (() => BindingService) | undefined;
+  return contextOf(container).bindingService;
+}
+
+/** The container's tables, as its plug-ins see them. */
+export function contextOf(container: Container): PluginContext {
+  const seen: PluginContext[] = [];
   container.register(
     class extends Plugin<Container> {
       override load(): void {
-        service = () => this._context.bindingService;
+        seen.push(this._context);
       }
     },
   );
-  return (service as unknown as () => BindingService)();
+  return seen[0] as PluginContext;
 }
 
 /** Every binding of the container, in the order of the keys. */

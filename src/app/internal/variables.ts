@@ -66,7 +66,9 @@ function parseInteger(variable: Variable, text: string, wrong: (what: string) =>
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= min && value <= max) return { value };
   const range = variable.max === undefined ? `of at least ${min}` : `from ${min} to ${max}`;
-  return wrong(`it has to be a whole number ${range}${unit === '' ? '' : `, in ${unit}`}, such as ${variable.example ?? min}`);
+  return wrong(
+    `it has to be a whole number ${range}${unit === '' ? '' : `, in ${unit}`}, such as ${variable.example ?? min}`,
+  );
 }
 
 function parsePairs(text: string, wrong: (what: string) => Result): Result {

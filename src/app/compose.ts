@@ -1,0 +1,136 @@
+import { Container, type ContainerModule, type Newable, type ServiceIdentifier } from 'inversify';
+
+import { Client } from '../client/client.ts';
+import { Marshalers } from '../codec/codec.ts';
+import { type Class, serviceOf } from '../decorators/decorators.ts';
+import { Logger } from '../logger/logger.ts';
+import { Registry } from '../registry/registry.ts';
+import { Clock, Timers } from '../runtime/runtime.ts';
+import { clientFrom } from './clients.ts';
+import type { Config } from './config.ts';
+import { clientSourceOf, type ProtoLoader } from './describe.ts';
+import { withLoad } from './guard.ts';
+import { allBindings, bindingsOf, contextOf, needsOf } from './internal/bindings.ts';
+import { disposalOrder, wasResolved } from './internal/dispose.ts';
+import { isFrameworkKey } from './internal/keys.ts';
+import type { AppOptions } from './options.ts';
+import { resolveProfile } from './profiles.ts';
+
+/** An application put together, with nothing of it constructed yet. */
+export interface Composition {
+  readonly services: readonly Class[];
+  readonly config: Config;
+  readonly container: Container;
+  readonly loadProto: ProtoLoader;
+  /** Whether something bound to the key was constructed (or is a constant that was handed out). */
+  wasResolved(identifier: ServiceIdentifier): boolean;
+  /** Runs `@preDestroy` and `onDeactivation` of what was constructed, those who hold something before what they hold. Does not reject: failures are logged. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * Binds what the environment, the profile, the modules and `bind` say, in that order, then the handler classes that nobody bound, and the typed clients
+ * that anyone injects. Constructs nothing. Rejects as `readConfig` and `loadBackend` do.
+ */
+export async function compose(services: readonly Class[], options: AppOptions = {}): Promise<Composition> {
+  const { config, layers } = resolveProfile(options.profile, options.env ?? process.env);
+  const [{ loadProto }, { CachedRegistry }] = await Promise.all([
+    import('../codec/proto.ts'),
+    import('../registry/cache.ts'),
+  ]);
+  const container = new Container({ defaultScope: 'Singleton' });
+  for (const layer of layers) await container.loadAsync(overriding(container, await layer(config)));
+  for (const module of options.modules ?? []) await container.loadAsync(overriding(container, module));
+  if (options.bind) bindOver(container, options.bind);
+  for (const handler of services.flatMap((service) => handlersOf(service))) {
+    const key = handler as Newable;
+    if (!container.isBound(key)) container.bind(key).toSelf().inSingletonScope();
+  }
+  bindClients(container, loadProto);
+  // Whatever registry was bound in the end, callers read it through a cache that outlives its outages.
+  container.onActivation(Registry, (context, registry) =>
+    registry instanceof CachedRegistry
+      ? registry
+      : new CachedRegistry(registry, {
+          clock: context.get(Clock),
+          timers: context.get(Timers),
+          logger: context.get(Logger),
+        }),
+  );
+  return {
+    services,
+    config,
+    container,
+    loadProto,
+    wasResolved: (identifier) => wasResolved(bindingsOf(container), identifier),
+    dispose: () => dispose(container),
+  };
+}
+
+/** The handler classes of a service; one that is undefined, as in an import cycle, is left to `verify`. */
+function handlersOf(service: Class | undefined): readonly Class[] {
+  const record = typeof service === 'function' ? serviceOf(service) : undefined;
+  return (record?.handlers ?? []).filter((handler) => typeof handler === 'function');
+}
+
+/** What the module binds of tenon's own keys takes the place of what was bound before it. */
+function overriding(container: Container, module: ContainerModule): ContainerModule {
+  return withLoad(module, (options) => ({ ...options, ...replacing(container, options) }));
+}
+
+function bindOver(container: Container, bind: (container: Container) => void): void {
+  const own = replacing(container, { bind: container.bind.bind(container), rebind: container.rebind.bind(container) });
+  Object.assign(container, own);
+  try {
+    bind(container);
+  } finally {
+    Reflect.deleteProperty(container, 'bind');
+    Reflect.deleteProperty(container, 'rebind');
+  }
+}
+
+function replacing(
+  container: Container,
+  layer: Pick<Container, 'bind' | 'rebind'>,
+): Pick<Container, 'bind' | 'rebind'> {
+  const ours = new Set<ServiceIdentifier>();
+  const isReplaced = (identifier: ServiceIdentifier): boolean => {
+    // Codecs are many: one more does not take the place of the others.
+    if (!isFrameworkKey(identifier) || identifier === Marshalers || ours.has(identifier)) return false;
+    ours.add(identifier);
+    return container.isCurrentBound(identifier);
+  };
+  return {
+    bind: (identifier) => (isReplaced(identifier) ? layer.rebind(identifier) : layer.bind(identifier)),
+    rebind: (identifier) => {
+      ours.add(identifier);
+      return layer.rebind(identifier);
+    },
+  };
+}
+
+/** A key that `clientOf` made carries what it is a client of, so that nobody has to bind it. */
+function bindClients(container: Container, loadProto: ProtoLoader): void {
+  for (const binding of allBindings(bindingsOf(container))) {
+    const needs = needsOf(binding);
+    if ('undecorated' in needs) continue;
+    for (const { identifier } of needs.dependencies) {
+      const source = clientSourceOf(identifier);
+      if (source === undefined || identifier === undefined || container.isBound(identifier)) continue;
+      container
+        .bind<object>(identifier as ServiceIdentifier<object>)
+        .toResolvedValue((client: Client) => clientFrom(client, source, loadProto), [Client]);
+    }
+  }
+}
+
+async function dispose(container: Container): Promise<void> {
+  for (const binding of disposalOrder(contextOf(container))) {
+    try {
+      // The container's own method: a guarded one would refuse.
+      await Container.prototype.unbindAsync.call(container, binding.serviceIdentifier);
+    } catch (error) {
+      container.get(Logger).warn('disposing failed', { what: String(binding.serviceIdentifier), error });
+    }
+  }
+}

@@ -1,0 +1,141 @@
+import type { BrokerCapabilities } from '../../broker/broker.ts';
+import { missingCapabilities } from '../../broker/delivery.ts';
+import { type Class, handlerOf, serviceOf } from '../../decorators/decorators.ts';
+import type { ServiceOptions } from '../../service/service.ts';
+import { describeHandler, type HandlerDescription, type Problem, type ProtoLoader } from '../describe.ts';
+
+/** What the services are checked against. */
+export interface Surroundings {
+  readonly loadProto: ProtoLoader;
+  /** What the environment says of every service. */
+  readonly options: ServiceOptions;
+  /** Of the bound broker; `undefined` where it cannot be known. */
+  readonly broker: { readonly name: string; readonly capabilities: BrokerCapabilities } | undefined;
+  /** The class of the codec that clients prefer. */
+  readonly codec: string | undefined;
+}
+
+/** Lists what is wrong with services and their handlers, before anything is known of what they run on. */
+export function checkServices(
+  services: readonly (Class | undefined)[],
+  surroundings: Surroundings,
+): readonly Problem[] {
+  const problems: Problem[] = [];
+  const names = new Map<string, string>();
+  for (const service of services) {
+    const record = typeof service === 'function' ? serviceOf(service) : undefined;
+    if (!service || !record) {
+      problems.push(notAService(service));
+      continue;
+    }
+    const name = surroundings.options.name ?? record.name;
+    const other = names.get(name);
+    if (other !== undefined) problems.push(duplicateService(name, other, service.name, surroundings.options.name));
+    names.set(name, service.name);
+    problems.push(...checkHandlers(service, record.handlers, surroundings));
+  }
+  return [...problems, ...sharedAddress(names.size, surroundings.options.address)];
+}
+
+function checkHandlers(
+  service: Class,
+  handlers: readonly (Class | undefined)[],
+  surroundings: Surroundings,
+): readonly Problem[] {
+  const problems: Problem[] = [];
+  const taken = new Map<string, string>();
+  for (const [index, handler] of handlers.entries()) {
+    if (typeof handler !== 'function') {
+      problems.push({
+        kind: 'not-a-handler',
+        where: service.name,
+        message: `handlers[${index}] of ${service.name} is ${String(handler)}, not a class`,
+        fix: 'if it is a class, two modules import each other: move it to a module of its own',
+      });
+      continue;
+    }
+    const description = describeHandler(handler, surroundings.loadProto);
+    problems.push(...description.problems);
+    for (const { descriptor, property } of description.methods) {
+      const place = `${handler.name}.${property}`;
+      const other = taken.get(descriptor.path);
+      if (other !== undefined) problems.push(duplicateMethod(service, descriptor.path.slice(1), other, place));
+      taken.set(descriptor.path, place);
+    }
+    problems.push(...checkSubscriptions(description, surroundings), ...checkCodec(description, surroundings.codec));
+  }
+  return problems;
+}
+
+function checkSubscriptions(description: HandlerDescription, { broker }: Surroundings): readonly Problem[] {
+  if (!broker) return [];
+  return description.subscriptions.flatMap(({ descriptor, topic, options }) =>
+    missingCapabilities(broker.capabilities, options).map((missing) => ({
+      kind: 'broker-cannot',
+      where: descriptor.method,
+      message: `@Subscribe("${topic}") asks for what neither ${broker.name} nor tenon can do: ${missing}`,
+      fix: 'bind a broker that can (docs/broker.md has the table), or do without',
+    })),
+  );
+}
+
+function checkCodec({ target, methods }: HandlerDescription, codec: string | undefined): readonly Problem[] {
+  if (codec !== 'BytesMarshaler' || !methods.some(({ descriptor }) => descriptor.input.proto)) return [];
+  return [
+    {
+      kind: 'codec-mismatch',
+      where: target.name,
+      message: `${target.name} has messages of a .proto, and the codec bytes carries bytes only: no client of this process could call it`,
+      fix: 'choose proto or json: TENON_CODEC=proto',
+    },
+  ];
+}
+
+function notAService(service: Class | undefined): Problem {
+  const name = typeof service === 'function' ? service.name : String(service);
+  const isHandler = typeof service === 'function' && handlerOf(service) !== undefined;
+  const message = isHandler
+    ? `${name} is a handler, and not a service`
+    : `${name} was given as a service, but ${typeof service === 'function' ? 'has no @Service' : 'is no class'}`;
+  const fix = isHandler
+    ? `list it in a service: @Service({ name: '…', handlers: [${name}] })`
+    : typeof service === 'function'
+      ? `decorate it: @Service({ name: '…', handlers: [] }) class ${name}`
+      : 'if it is a class, two modules import each other: move it to a module of its own';
+  return { kind: 'not-a-service', where: name, message, fix };
+}
+
+function duplicateService(name: string, first: string, second: string, forced: string | undefined): Problem {
+  return {
+    kind: 'duplicate-service',
+    where: second,
+    message: first === second ? `${first} is listed twice` : `${first} and ${second} are both named "${name}"`,
+    fix:
+      forced === undefined
+        ? 'give each service a name of its own'
+        : 'unset TENON_SERVER_NAME: it names every service of the process',
+  };
+}
+
+function duplicateMethod(service: Class, method: string, first: string, second: string): Problem {
+  return {
+    kind: 'duplicate-method',
+    where: second,
+    message: `${method} has two handlers in ${service.name}: ${first} and ${second}`,
+    fix: 'take one of them out of handlers, or give it another name',
+  };
+}
+
+/** A port that is said can be listened on once. */
+function sharedAddress(count: number, address: string | undefined): readonly Problem[] {
+  const port = /:(\d+)$/.exec(address ?? '')?.[1];
+  if (count < 2 || port === undefined || Number(port) === 0) return [];
+  return [
+    {
+      kind: 'shared-address',
+      where: 'TENON_SERVER_ADDRESS',
+      message: `${count} services of one process would all listen at ${address}`,
+      fix: 'use port 0, or give each service its address: @Service({ address })',
+    },
+  ];
+}

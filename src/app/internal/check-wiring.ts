@@ -1,0 +1,277 @@
+import type { Binding, BindingConstraints, BindingService } from '@inversifyjs/core';
+import type { ServiceIdentifier } from 'inversify';
+
+import { Broker } from '../../broker/broker.ts';
+import { Client } from '../../client/client.ts';
+import { Context } from '../../context/context.ts';
+import { didYouMean } from '../../internal/suggest.ts';
+import { Registry } from '../../registry/registry.ts';
+import { Selector } from '../../selector/selector.ts';
+import { Server } from '../../server/server.ts';
+import { ServiceRuntime } from '../../service/service.ts';
+import { Transport } from '../../transport/transport.ts';
+import type { Problem } from '../describe.ts';
+import { allBindings, candidatesFor, type Dependency, needsOf } from './bindings.ts';
+import { keyName } from './keys.ts';
+import { hasConstructor } from './parameters.ts';
+
+/** Contracts whose implementations differ in what they can do. */
+const capable: readonly ServiceIdentifier[] = [Transport, Registry, Selector, Broker];
+/** What a process has one of. */
+const single: readonly ServiceIdentifier[] = [...capable, Client];
+/** What each service of a process has one of its own of. */
+const several: readonly ServiceIdentifier[] = [Server, ServiceRuntime];
+
+/** Walks everything that is bound, those keys first, and lists what the container could not construct, or would construct wrongly. Constructs nothing. */
+export function checkWiring(bindings: BindingService, roots: readonly ServiceIdentifier[]): readonly Problem[] {
+  return new WiringCheck(bindings).run(roots);
+}
+
+/** The class that a key is bound to, where it can be known without constructing it. */
+export function classBoundTo(bindings: BindingService, identifier: ServiceIdentifier): object | undefined {
+  const [binding] = [...(bindings.get(identifier) ?? [])];
+  if (binding?.type === 'ServiceRedirection') return classBoundTo(bindings, binding.targetServiceIdentifier);
+  if (binding?.type === 'Instance') return binding.implementationType;
+  return binding?.type === 'ConstantValue' ? (binding.value as object | undefined)?.constructor : undefined;
+}
+
+/** What the implementation bound to a key says that it can do; `undefined` where it says nothing, or cannot be known. */
+export function capabilitiesOf(bindings: BindingService, identifier: ServiceIdentifier): object | undefined {
+  const [binding] = [...(bindings.get(identifier) ?? [])];
+  const own = binding?.type === 'ConstantValue' ? capabilitiesIn(binding.value) : undefined;
+  return own ?? capabilitiesIn(classBoundTo(bindings, identifier));
+}
+
+function capabilitiesIn(value: unknown): object | undefined {
+  const capabilities = (value as { readonly capabilities?: unknown } | undefined)?.capabilities;
+  return typeof capabilities === 'object' && capabilities !== null ? capabilities : undefined;
+}
+
+class WiringCheck {
+  readonly #bindings: BindingService;
+  readonly #problems: Problem[] = [];
+  readonly #done = new Set<Binding>();
+  readonly #stack: Binding[] = [];
+  readonly #requestPaths = new Map<Binding, readonly string[] | undefined>();
+
+  constructor(bindings: BindingService) {
+    this.#bindings = bindings;
+  }
+
+  run(roots: readonly ServiceIdentifier[]): readonly Problem[] {
+    for (const identifier of roots) this.#visitKey(identifier);
+    const all = allBindings(this.#bindings);
+    for (const binding of all) this.#visit(binding, rootConstraints(binding.serviceIdentifier));
+    for (const binding of all) this.#checkScope(binding);
+    for (const identifier of capable) this.#checkCapabilities(identifier);
+    return this.#problems;
+  }
+
+  #visitKey(identifier: ServiceIdentifier): void {
+    const wanted = { identifier, isOptional: false, isMultiple: false, name: undefined, tags: new Map(), place: '' };
+    this.#choose(wanted, undefined, 'the application');
+  }
+
+  #visit(binding: Binding, constraints: BindingConstraints): void {
+    if (this.#stack.includes(binding)) this.#reportCycle(binding);
+    if (this.#done.has(binding)) return;
+    this.#done.add(binding);
+    this.#stack.push(binding);
+    const needs = needsOf(binding);
+    const name = nameOf(binding);
+    if ('undecorated' in needs) {
+      for (const place of needs.undecorated) {
+        this.#report(
+          'undecorated-parameter',
+          `${name}, ${place}`,
+          `${place} of ${name} has no @inject, so the container does not know what to give it${this.#way()}`,
+          'write @inject(Key) before it, and import Key as a value: what `import type` imports is not there at run time',
+        );
+      }
+    } else {
+      for (const dependency of needs.dependencies) this.#choose(dependency, constraints, name);
+      this.#checkBase(binding, name, needs.dependencies);
+    }
+    this.#stack.pop();
+  }
+
+  /** Finds what a dependency is given, as the container would, and goes on from there. */
+  #choose(dependency: Dependency, parent: BindingConstraints | undefined, name: string): void {
+    const { identifier, place } = dependency;
+    const where = place === '' ? name : `${name}, ${place}`;
+    if (identifier === undefined) {
+      this.#report(
+        'undefined-key',
+        where,
+        `${place} of ${name} is injected by a key that was undefined when the class was made${this.#way()}`,
+        'two modules import each other: move what both need to a third one, or inject new LazyServiceIdentifier(() => Key)',
+      );
+      return;
+    }
+    const { found, constraints } = candidatesFor(this.#bindings, dependency, parent);
+    if (found.length === 0 && !dependency.isOptional && !dependency.isMultiple) this.#reportMissing(dependency, where);
+    if (found.length > 1 && !dependency.isMultiple) {
+      this.#report(
+        'ambiguous-binding',
+        where,
+        `${described(dependency)} is bound ${found.length} times (${found.map(nameOf).join(', ')}), and one is wanted${this.#way(identifier)}`,
+        'rebind instead of binding again, tell them apart with whenNamed and @named, or take all of them with @multiInject',
+      );
+    }
+    for (const binding of found) this.#visit(binding, constraints);
+  }
+
+  #reportMissing(dependency: Dependency, where: string): void {
+    const identifier = dependency.identifier as ServiceIdentifier;
+    const name = keyName(identifier);
+    if (identifier === Context) {
+      this.#report(
+        'per-call-object',
+        where,
+        `a Context belongs to one call, and is not to be had from the container${this.#way(identifier)}`,
+        'take it as the second argument of the method, and pass it on',
+      );
+      return;
+    }
+    const message = `nothing is bound to ${described(dependency)}${this.#way(identifier)}`;
+    this.#report(
+      'missing-binding',
+      where,
+      message,
+      `${this.#remedy(identifier, name)}${this.#suggestion(identifier, name)}`,
+    );
+  }
+
+  #remedy(identifier: ServiceIdentifier, name: string): string {
+    const isBoundOtherwise = this.#bindings.get(identifier) !== undefined;
+    if (isBoundOtherwise)
+      return `it is bound, but none of its bindings fits here: look at their when…, at @named and @tagged`;
+    if (typeof identifier === 'function')
+      return `bind it, in a module or in options.bind: container.bind(${name}).toSelf()`;
+    const key = typeof identifier === 'string' ? `'${identifier}'` : name;
+    return `bind it, in a module or in options.bind: container.bind(${key}).to(…)`;
+  }
+
+  #suggestion(identifier: ServiceIdentifier, name: string): string {
+    const bound = [...this.#bindings.getBoundServices()].filter((one) => one !== identifier);
+    if (bound.some((one) => keyName(one) === name)) {
+      return `. Another key of the name ${name} is bound: is it imported from two places?`;
+    }
+    const suggestion = didYouMean(name, bound.map(keyName));
+    return suggestion === '' ? '' : `.${suggestion}`;
+  }
+
+  #reportCycle(binding: Binding): void {
+    const cycle = [...this.#stack.slice(this.#stack.indexOf(binding)), binding].map(nameOf);
+    this.#report(
+      'cyclic-dependency',
+      cycle[0] ?? '',
+      `these need each other before any of them can be constructed: ${cycle.join(' → ')}`,
+      'let one of them do without: move what both need to a third class, or pass it at the call',
+    );
+  }
+
+  /** A subclass that says nothing of its constructor is constructed without arguments, whatever its base wants. */
+  #checkBase(binding: Binding, name: string, dependencies: readonly Dependency[]): void {
+    if (binding.type !== 'Instance' || dependencies.length > 0 || hasConstructor(binding.implementationType)) return;
+    const base = Object.getPrototypeOf(binding.implementationType) as {
+      readonly name: string;
+      readonly length: number;
+    };
+    if (typeof base !== 'function' || base.length === 0) return;
+    this.#report(
+      'undecorated-base',
+      name,
+      `${name} inherits the constructor of ${base.name}, but not what is injected there: it would be constructed without arguments`,
+      `decorate it with @injectFromBase({ extendConstructorArguments: true }), or give it a constructor`,
+    );
+  }
+
+  #checkScope(binding: Binding): void {
+    if (binding.type === 'ServiceRedirection') return;
+    const name = keyName(binding.serviceIdentifier);
+    if (single.includes(binding.serviceIdentifier) && binding.scope !== 'Singleton') {
+      const message = `${nameOf(binding)} is bound in ${binding.scope.toLowerCase()} scope: each who asks would get another one`;
+      this.#report('wrong-scope', name, message, `bind it with inSingletonScope()`);
+    }
+    if (several.includes(binding.serviceIdentifier) && binding.scope === 'Singleton') {
+      const message = `${nameOf(binding)} is bound as a singleton: the services of a process would share it`;
+      this.#report('wrong-scope', name, message, `bind it with inTransientScope()`);
+    }
+    if (binding.scope !== 'Singleton') return;
+    const path = this.#firstPath(binding);
+    if (path) {
+      this.#report(
+        'per-call-object',
+        nameOf(binding),
+        `${nameOf(binding)} is made once and would keep an object that is made per request: ${[nameOf(binding), ...path].join(' → ')}`,
+        `bind ${path.at(-1)} as a singleton, or pass what belongs to a call with the call`,
+      );
+    }
+  }
+
+  /** The way from what a binding needs to an object of request scope, through objects that live as long as who asked for them. */
+  #firstPath(binding: Binding): readonly string[] | undefined {
+    const needs = needsOf(binding);
+    for (const dependency of 'dependencies' in needs ? needs.dependencies : []) {
+      if (dependency.identifier === undefined) continue;
+      for (const held of candidatesFor(this.#bindings, dependency, rootConstraints(binding.serviceIdentifier)).found) {
+        const path = this.#requestPath(held);
+        if (path) return path;
+      }
+    }
+    return undefined;
+  }
+
+  #requestPath(binding: Binding): readonly string[] | undefined {
+    if (this.#requestPaths.has(binding)) return this.#requestPaths.get(binding);
+    const scope = binding.type === 'ServiceRedirection' ? 'Transient' : binding.scope;
+    this.#requestPaths.set(binding, scope === 'Request' ? [nameOf(binding)] : undefined);
+    if (scope === 'Transient') {
+      const path = this.#firstPath(binding);
+      this.#requestPaths.set(binding, path && [nameOf(binding), ...path]);
+    }
+    return this.#requestPaths.get(binding);
+  }
+
+  #checkCapabilities(identifier: ServiceIdentifier): void {
+    const target = classBoundTo(this.#bindings, identifier);
+    if (target === undefined || capabilitiesOf(this.#bindings, identifier) !== undefined) return;
+    const [key, name] = [keyName(identifier), (target as { readonly name: string }).name];
+    this.#report(
+      'no-capabilities',
+      key,
+      `${name} is bound to ${key}, but does not say what it can and cannot do`,
+      `give the class static readonly capabilities: ${key}Capabilities`,
+    );
+  }
+
+  /** How the walk came here, for the message. */
+  #way(identifier?: ServiceIdentifier): string {
+    const names = this.#stack.map(nameOf);
+    if (identifier !== undefined) names.push(keyName(identifier));
+    return names.length < 2 ? '' : `: ${names.join(' → ')}`;
+  }
+
+  #report(kind: string, where: string, message: string, fix: string): void {
+    this.#problems.push({ kind, where, message, fix });
+  }
+}
+
+/** `Registry (FolderRegistry)`; a class that is its own key needs no second name. */
+function nameOf(binding: Binding): string {
+  const key = keyName(binding.serviceIdentifier);
+  if (binding.type !== 'Instance' || binding.implementationType.name === key) return key;
+  return `${key} (${binding.implementationType.name})`;
+}
+
+function described({ identifier, name, tags }: Dependency): string {
+  const parts = [keyName(identifier as ServiceIdentifier)];
+  if (name !== undefined) parts.push(`named ${String(name)}`);
+  for (const [tag, value] of tags) parts.push(`tagged ${String(tag)}=${String(value)}`);
+  return parts.join(' ');
+}
+
+function rootConstraints(serviceIdentifier: ServiceIdentifier): BindingConstraints {
+  return { serviceIdentifier, name: undefined, tags: new Map(), getAncestor: () => undefined };
+}

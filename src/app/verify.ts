@@ -1,0 +1,117 @@
+import type { Binding, BindingService } from '@inversifyjs/core';
+
+import { Broker, type BrokerCapabilities } from '../broker/broker.ts';
+import { Client } from '../client/client.ts';
+import { Marshaler } from '../codec/codec.ts';
+import { type Class, serviceOf } from '../decorators/decorators.ts';
+import { Code, TenonError } from '../errors/errors.ts';
+import { Logger } from '../logger/logger.ts';
+import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
+import { type Composition, compose } from './compose.ts';
+import { clientSourceOf, describeClient, type Problem } from './describe.ts';
+import { allBindings, bindingsOf, needsOf } from './internal/bindings.ts';
+import { checkServices } from './internal/check-services.ts';
+import { capabilitiesOf, checkWiring, classBoundTo } from './internal/check-wiring.ts';
+import { keyName } from './internal/keys.ts';
+import type { AppOptions } from './options.ts';
+
+/** What `verify` found. */
+export interface VerifyReport {
+  readonly ok: boolean;
+  /** Everything that is wrong, at once. */
+  readonly problems: readonly Problem[];
+  /** How many bindings were looked at. */
+  readonly bindings: number;
+  /** Keys bound to dynamic values or factories: what those ask the container for cannot be known before they run. */
+  readonly opaque: readonly string[];
+}
+
+/**
+ * Checks how an application is put together under a profile, without constructing anything: missing, ambiguous and cyclic bindings, handlers that disagree with their
+ * `.proto`, two handlers for one method, subscriptions that the bound broker cannot serve, and more (docs/app.md lists all). A start does the same, and
+ * fails with what it finds.
+ *
+ * Resolves to a report also when something is wrong; a configuration that cannot be read, or a package that is missing, is a problem like any other. Rejects
+ * with what a module or a profile of the application throws.
+ */
+export async function verify(services: readonly Class[], options: AppOptions = {}): Promise<VerifyReport> {
+  try {
+    return inspect(await compose(services, options));
+  } catch (error) {
+    if (!TenonError.is(error) || !(error.reason === 'config.invalid' || error.reason === 'app.package_missing'))
+      throw error;
+    const fix = 'npx tenon env lists every variable with its values';
+    const problem = { kind: 'configuration', where: 'the environment', message: error.message, fix };
+    return { ok: false, problems: [problem], bindings: 0, opaque: [] };
+  }
+}
+
+/** Throws FAILED_PRECONDITION (`app.verify_failed`) with every problem of the composition, if there are any. */
+export function assertVerified(composition: Composition): void {
+  const { ok, problems } = inspect(composition);
+  if (ok) return;
+  const names = composition.services.map((service) => (typeof service === 'function' ? service.name : String(service)));
+  throw new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'app.verify_failed',
+    message: `${names.join(', ') || 'the application'} cannot start: ${formatProblems(problems)}`,
+  });
+}
+
+/** The problems as people read them: numbered, each with its place and what to do about it. */
+export function formatProblems(problems: readonly Problem[]): string {
+  const listed = problems.map(
+    ({ kind, where, message, fix }, index) => `${index + 1}. ${kind} at ${where}\n   ${message}\n   fix: ${fix}`,
+  );
+  return [problems.length === 1 ? 'one problem' : `${problems.length} problems`, ...listed].join('\n');
+}
+
+function inspect(composition: Composition): VerifyReport {
+  const bindings = bindingsOf(composition.container);
+  const all = allBindings(bindings);
+  const problems = [
+    ...checkServices(composition.services, {
+      loadProto: composition.loadProto,
+      options: constantOf(bindings, ServiceOptions) ?? {},
+      broker: brokerOf(bindings),
+      codec: (classBoundTo(bindings, Marshaler) as { readonly name?: string } | undefined)?.name,
+    }),
+    ...checkClients(all, composition),
+    ...checkWiring(bindings, [...handlersOf(composition.services), ServiceRuntime, Client, Logger] as never),
+  ];
+  const distinct = [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
+  return { ok: distinct.length === 0, problems: distinct, bindings: all.length, opaque: opaqueKeys(all) };
+}
+
+/** The clients that are injected somewhere: what they are made of has to be describable. */
+function checkClients(all: readonly Binding[], { loadProto }: Composition): readonly Problem[] {
+  const sources = all.flatMap((binding) => {
+    const needs = needsOf(binding);
+    return 'dependencies' in needs ? needs.dependencies.map(({ identifier }) => clientSourceOf(identifier)) : [];
+  });
+  return [...new Set(sources)].flatMap((source) =>
+    source === undefined ? [] : describeClient(source, loadProto).problems,
+  );
+}
+
+function handlersOf(services: readonly Class[]): readonly Class[] {
+  return services
+    .flatMap((service) => (typeof service === 'function' ? (serviceOf(service)?.handlers ?? []) : []))
+    .filter((handler) => typeof handler === 'function');
+}
+
+function brokerOf(bindings: BindingService): { name: string; capabilities: BrokerCapabilities } | undefined {
+  const capabilities = capabilitiesOf(bindings, Broker) as BrokerCapabilities | undefined;
+  const target = classBoundTo(bindings, Broker) as { readonly name?: string } | undefined;
+  return capabilities && { name: target?.name ?? 'the bound broker', capabilities };
+}
+
+function constantOf<T>(bindings: BindingService, identifier: symbol | unknown): T | undefined {
+  const [binding] = [...(bindings.get<T>(identifier as symbol) ?? [])];
+  return binding?.type === 'ConstantValue' ? (binding.value as T) : undefined;
+}
+
+function opaqueKeys(all: readonly Binding[]): readonly string[] {
+  const opaque = all.filter(({ type }) => type === 'DynamicValue' || type === 'Factory');
+  return [...new Set(opaque.map((binding) => keyName(binding.serviceIdentifier)))];
+}
