@@ -29,15 +29,23 @@ beforeAll(async () => {
   const sources = await filesBelow('src', '.ts');
   examples = (await Promise.all(sources.map(async (file) => examplesOf(file, await text(file))))).flat();
   const imports = await importsFor(examples);
-  const written = await Promise.all(blocks.filter(isCode).map(async (block) => ((await isQuoted(block)) ? [] : [{ block }])));
-  const units: Unit[] = [...written.flat(), ...examples.map((block, index) => ({ block, prelude: imports[index] })), { block: wrong }];
+  const written = await Promise.all(
+    blocks.filter(isCode).map(async (block) => ((await isQuoted(block)) ? [] : [{ block }])),
+  );
+  const units: Unit[] = [
+    ...written.flat(),
+    ...examples.map((block, index) => ({ block, prelude: imports[index] })),
+    { block: wrong },
+  ];
   complaints = await compile(units);
 }, 120_000);
 
 describe('code in pages and docstrings', () => {
   test('is seen by the compiler', () => {
     expect(blocks.filter(isCode).length).toBeGreaterThan(10);
-    expect(complaints.filter((line) => line.startsWith('wrong:'))).toEqual([expect.stringMatching(/^wrong:2: error TS2322/)]);
+    expect(complaints.filter((line) => line.startsWith('wrong:'))).toEqual([
+      expect.stringMatching(/^wrong:2: error TS2322/),
+    ]);
   });
 
   test('compiles in every page', () => {
@@ -50,7 +58,11 @@ describe('code in pages and docstrings', () => {
 
   test('is marked as what it is, and left out only for a reason', () => {
     const otherwise = blocks
-      .filter(({ info }) => /^(typescript|tsx|mts|js|javascript|mjs)\b/.test(info) || (/^ts\b/.test(info) && !/^ts( ignore: \S.*)?$/.test(info)))
+      .filter(
+        ({ info }) =>
+          /^(typescript|tsx|mts|js|javascript|mjs)\b/.test(info) ||
+          (/^ts\b/.test(info) && !/^ts( ignore: \S.*)?$/.test(info)),
+      )
       .map(({ file, line, info }) => `${file}:${line}: \`\`\`${info}: write \`\`\`ts, or \`\`\`ts ignore: <reason>`);
     expect(otherwise).toEqual([]);
     const empty = examples.filter(({ info, code }) => info !== 'ts' || code.trim() === '');
@@ -86,15 +98,23 @@ async function importsFor(shown: readonly Example[]): Promise<string[]> {
   return shown.map(({ file, code }) => {
     const room = /^src\/([^/]+)\//.exec(file)?.[1] ?? '';
     // What the package's own door does not have comes from the room where the example stands, before all others.
-    const rank = (door: string): number => (door === 'tenon' ? 0 : door === `tenon/${room}` ? 1 : door.startsWith(`tenon/${room}/`) ? 2 : 3);
-    const taken = new Set([...code.matchAll(/\b(?:class|const|let|function|interface|type) (\w+)/g)].map((match) => match[1] as string));
+    const rank = (door: string): number =>
+      door === 'tenon' ? 0 : door === `tenon/${room}` ? 1 : door.startsWith(`tenon/${room}/`) ? 2 : 3;
+    const taken = new Set(
+      [...code.matchAll(/\b(?:class|const|let|function|interface|type) (\w+)/g)].map((match) => match[1] as string),
+    );
     const lines: string[] = [];
     for (const door of [...offered.keys()].sort((a, b) => rank(a) - rank(b))) {
       const names = [...(offered.get(door) ?? [])].filter(([name]) => !taken.has(name) && usesOf(name).test(code));
       for (const [name] of names) taken.add(name);
-      if (names.length > 0) lines.push(`import { ${names.map(([name, { isType }]) => (isType ? `type ${name}` : name)).join(', ')} } from '${door}';`);
+      if (names.length > 0)
+        lines.push(
+          `import { ${names.map(([name, { isType }]) => (isType ? `type ${name}` : name)).join(', ')} } from '${door}';`,
+        );
     }
-    const ofInversify = ['Container', 'ContainerModule', 'inject', 'injectable', 'optional'].filter((name) => !taken.has(name) && usesOf(name).test(code));
+    const ofInversify = ['Container', 'ContainerModule', 'inject', 'injectable', 'optional'].filter(
+      (name) => !taken.has(name) && usesOf(name).test(code),
+    );
     if (ofInversify.length > 0) lines.push(`import { ${ofInversify.join(', ')} } from 'inversify';`);
     return lines.join(' ');
   });

@@ -81,7 +81,8 @@ export function examplesOf(file: string, source: string): Example[] {
       .map((one) => one.replace(/^\s*\* ?/, ''))
       .join('\n');
     const below = source.slice(match.index + match[0].length);
-    const of = /^\s*export (?:declare |abstract |async )*(?:function|class|interface|type|const) (\w+)/.exec(below)?.[1] ?? '';
+    const of =
+      /^\s*export (?:declare |abstract |async )*(?:function|class|interface|type|const) (\w+)/.exec(below)?.[1] ?? '';
     const blocks = blocksOf(file, markdown);
     if (blocks.length === 0) examples.push({ file, line, info: '', code: '', of });
     for (const block of blocks) examples.push({ ...block, line: line + block.line - 1, of });
@@ -92,7 +93,8 @@ export function examplesOf(file: string, source: string): Example[] {
 /** What a module offers: whether each name is only a type. */
 export function exportsOf(source: string): Map<string, { readonly isType: boolean }> {
   const names = new Map<string, { readonly isType: boolean }>();
-  const add = (name: string, isType: boolean): void => void names.set(name, { isType: isType && names.get(name)?.isType !== false });
+  const add = (name: string, isType: boolean): void =>
+    void names.set(name, { isType: isType && names.get(name)?.isType !== false });
   for (const [, keyword, name] of source.matchAll(
     /^export (?:declare |abstract |async )*(class|function|const|interface|type)\*? (\w+)/gm,
   )) {
@@ -109,7 +111,9 @@ export function exportsOf(source: string): Map<string, { readonly isType: boolea
 
 /** The doors of the package, each with its source; `./room/*` is a door for every file of the room. */
 export async function doors(): Promise<Map<string, string>> {
-  const { exports } = JSON.parse(await text('package.json')) as { exports: Record<string, string | { default: string } | null> };
+  const { exports } = JSON.parse(await text('package.json')) as {
+    exports: Record<string, string | { default: string } | null>;
+  };
   const sources = await filesBelow('src', '.ts');
   const found = new Map<string, string>();
   for (const [door, target] of Object.entries(exports)) {
@@ -156,7 +160,9 @@ export async function compile(units: readonly Unit[]): Promise<string[]> {
       }),
     );
     await Promise.all(
-      units.map(({ block, prelude }, index) => writeFile(join(folder, `${index}.ts`), `${prelude ?? ''}\n${block.code}\nexport {};\n`)),
+      units.map(({ block, prelude }, index) =>
+        writeFile(join(folder, `${index}.ts`), `${prelude ?? ''}\n${block.code}\nexport {};\n`),
+      ),
     );
     const output = await tsc(['-p', folder], folder);
     return output.split('\n').flatMap((line) => {
@@ -174,11 +180,16 @@ export async function compile(units: readonly Unit[]): Promise<string[]> {
 export function tsc(args: readonly string[], cwd: string): Promise<string> {
   const compiler = join(root, 'node_modules/typescript/bin/tsc');
   return new Promise((done, fail) => {
-    execFile(process.execPath, [compiler, '--pretty', 'false', ...args], { cwd, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
-      // It ends with 1 or 2 when it has something to say, which is what was asked for.
-      if (error && typeof error.code !== 'number') fail(error);
-      else if (stderr !== '') fail(new Error(stderr));
-      else done(stdout);
-    });
+    execFile(
+      process.execPath,
+      [compiler, '--pretty', 'false', ...args],
+      { cwd, maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        // It ends with 1 or 2 when it has something to say, which is what was asked for.
+        if (error && typeof error.code !== 'number') fail(error);
+        else if (stderr !== '') fail(new Error(stderr));
+        else done(stdout);
+      },
+    );
   });
 }

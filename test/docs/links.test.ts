@@ -1,0 +1,108 @@
+import { existsSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+
+import { beforeAll, describe, expect, test } from '@jest/globals';
+
+import { pages, root, text } from './support.ts';
+
+const markdown = new Map<string, string>();
+
+beforeAll(async () => {
+  for (const file of await pages()) markdown.set(file, await text(file));
+});
+
+describe('links in pages', () => {
+  test('lead to files that are there', () => {
+    expect(
+      [...markdown]
+        .flatMap(([file, page]) => linksOf(file, page).filter(({ path }) => !existsSync(join(root, path))))
+        .map(said),
+    ).toEqual([]);
+  });
+
+  test('lead to headings that are there', () => {
+    const links = [...markdown]
+      .flatMap(([file, page]) => linksOf(file, page))
+      .filter(({ path, anchor }) => anchor !== '' && path.endsWith('.md'));
+    expect(links.filter(({ path, anchor }) => !anchorsOf(markdown.get(path) ?? '').has(anchor)).map(said)).toEqual([]);
+  });
+
+  test('stay within the project, or go to the web', () => {
+    const outside = [...markdown]
+      .flatMap(([file, page]) => linksOf(file, page))
+      .filter(({ path }) => path.startsWith('..') || path.startsWith('/'));
+    expect(outside.map(said)).toEqual([]);
+  });
+
+  test('are not missing: every page of docs is in its index', () => {
+    const listed = new Set(linksOf('docs/README.md', markdown.get('docs/README.md') ?? '').map(({ path }) => path));
+    const there = [...markdown.keys()].filter((file) => /^docs\/[^/]+\.md$/.test(file) && file !== 'docs/README.md');
+    expect(there.filter((file) => !listed.has(file))).toEqual([]);
+  });
+
+  test('files that are named in passing are there', () => {
+    const named = [...markdown].flatMap(([file, page]) =>
+      [...withoutCode(page).matchAll(/`((?:src|test|docs|samples|bench|scripts)\/[\w./-]+\.\w+)`/g)].map(
+        ([, path = '']) => ({ file, path }),
+      ),
+    );
+    expect(
+      named.filter(({ path }) => !existsSync(join(root, path))).map(({ file, path }) => `${file}: ${path}`),
+    ).toEqual([]);
+  });
+
+  test('a link that leads nowhere is seen', () => {
+    const page =
+      '# Ein Titel: `x`\n\n[a](gone.md) [b](#ein-titel-x) [c](#other) [d](https://example.org)\n```md\n[e](code.md)\n```\n';
+    const links = linksOf('docs/page.md', page);
+    expect(links.map(({ path, anchor }) => [path, anchor])).toEqual([
+      ['docs/gone.md', ''],
+      ['docs/page.md', 'ein-titel-x'],
+      ['docs/page.md', 'other'],
+    ]);
+    expect([...anchorsOf(page)]).toEqual(['ein-titel-x']);
+  });
+});
+
+interface Link {
+  readonly file: string;
+  /** From the root of the project. */
+  readonly path: string;
+  readonly anchor: string;
+}
+
+/** The links of a page that lead to files. */
+function linksOf(file: string, page: string): Link[] {
+  return [...withoutCode(page).matchAll(/\]\(([^)\s]+)\)/g)]
+    .map((match) => match[1] as string)
+    .filter((target) => !/^\w+:/.test(target))
+    .map((target) => {
+      const [path = '', anchor = ''] = target.split('#');
+      return { file, path: path === '' ? file : relative(root, join(root, dirname(file), path)), anchor };
+    });
+}
+
+/** The anchors that GitHub gives to the headings of a page. */
+function anchorsOf(page: string): Set<string> {
+  const anchors = new Set<string>();
+  for (const [, heading = ''] of withoutCode(page).matchAll(/^#{1,6} (.+)$/gm)) {
+    const plain = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').replace(/[`*]/g, '');
+    const anchor = plain
+      .trim()
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}_ -]/gu, '')
+      .replace(/ /g, '-');
+    let unique = anchor;
+    for (let count = 1; anchors.has(unique); count += 1) unique = `${anchor}-${count}`;
+    anchors.add(unique);
+  }
+  return anchors;
+}
+
+function withoutCode(page: string): string {
+  return page.replace(/^\s*(`{3,})[^\n]*\n[\s\S]*?^\s*\1\s*$/gm, '');
+}
+
+function said({ file, path, anchor }: Link): string {
+  return `${file}: ${path}${anchor === '' ? '' : `#${anchor}`}`;
+}

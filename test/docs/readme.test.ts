@@ -1,0 +1,142 @@
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { beforeAll, describe, expect, test } from '@jest/globals';
+
+import { readConfig } from '../../src/app/config.ts';
+import { BytesMarshaler } from '../../src/codec/bytes.ts';
+import { JsonMarshaler } from '../../src/codec/json.ts';
+import { ProtoMarshaler } from '../../src/codec/proto.ts';
+import { MemoryBroker } from '../../src/broker/memory.ts';
+import { RedisBroker } from '../../src/broker/redis.ts';
+import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
+import { CacheRegistry } from '../../src/registry/cache.ts';
+import { MdnsRegistry } from '../../src/registry/mdns.ts';
+import { MemoryRegistry } from '../../src/registry/memory.ts';
+import { RedisRegistry } from '../../src/registry/redis.ts';
+import { RandomSelector } from '../../src/selector/random.ts';
+import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
+import { GrpcTransport } from '../../src/transport/grpc.ts';
+import { MemoryTransport } from '../../src/transport/memory.ts';
+import { type Block, blocksOf, root, text, tsc } from './support.ts';
+
+/** What an application's own configuration would be. */
+const applicationOptions = {
+  target: 'es2022',
+  module: 'nodenext',
+  types: ['node'],
+  strict: true,
+  experimentalDecorators: true,
+  skipLibCheck: true,
+};
+
+let page: string;
+let blocks: Block[];
+
+beforeAll(async () => {
+  page = await text('README.md');
+  blocks = blocksOf('README.md', page);
+});
+
+describe('README.md', () => {
+  test('its program compiles against the built package, runs, and prints what the page says', async () => {
+    const at = blocks.findIndex(({ info }) => info === 'ts');
+    const output = blocks.slice(at).find(({ info }) => info === 'text');
+    const code = blocks[at]?.code ?? '';
+    expect(code.split('\n').filter((line) => line.trim() !== '').length).toBeLessThanOrEqual(30);
+    expect(await compileAndRun(code)).toMatchObject({ complaints: '', code: 0, printed: `${output?.code}\n` });
+  }, 120_000);
+
+  test('its table of profiles is what the configuration says', () => {
+    const profiles = ['test', 'local', 'dev', 'prod'] as const;
+    const config = Object.fromEntries(profiles.map((profile) => [profile, readConfig({}, profile)]));
+    const rows = {
+      TENON_TRANSPORT: profiles.map((profile) => config[profile]?.transport),
+      TENON_REGISTRY: profiles.map((profile) => config[profile]?.registry.name),
+      TENON_BROKER: profiles.map((profile) => config[profile]?.broker.name),
+      TENON_SELECTOR: profiles.map((profile) => config[profile]?.selector),
+      TENON_CODEC: profiles.map((profile) => config[profile]?.codec),
+    };
+    const written = Object.fromEntries(Object.keys(rows).map((name) => [name, rowOf(name)]));
+    expect(written).toEqual(rows);
+    expect(rowOf('', 0)).toEqual(['`test`', '`local`', '`dev` (the default)', '`prod`']);
+  });
+
+  test('its table of implementations says the capabilities that the classes declare', () => {
+    const declared = [
+      GrpcTransport,
+      MemoryTransport,
+      MemoryRegistry,
+      MdnsRegistry,
+      RedisRegistry,
+      RandomSelector,
+      RoundRobinSelector,
+      MemoryBroker,
+      RedisBroker,
+      RedisStreamsBroker,
+    ];
+    const expected = declared.map(({ name, capabilities }) => {
+      const able = Object.entries(capabilities).filter(([, is]) => is);
+      return [name, able.length === 0 ? 'none' : able.map(([capability]) => capability).join(', ')];
+    });
+    expect(declared.map(({ name }) => [name, rowOf(name)[1]])).toEqual(expected);
+    const others = [ProtoMarshaler, JsonMarshaler, BytesMarshaler, CacheRegistry].map(({ name }) => rowOf(name).length);
+    expect(others).toEqual([2, 2, 2, 2]);
+  });
+
+  test('the commands it gives are those of the package', async () => {
+    const { scripts } = JSON.parse(await text('package.json')) as { scripts: Record<string, string> };
+    const commands = blocks
+      .filter(({ info }) => info === 'sh')
+      .flatMap(({ code }) => [...code.matchAll(/npm (?:run )?(\w+)/g)].map((match) => match[1] as string));
+    expect(commands).toContain('start');
+    expect(commands.filter((command) => command !== 'ci' && command !== 'install' && !(command in scripts))).toEqual(
+      [],
+    );
+  });
+});
+
+/** The cells behind the first one of a table's row. */
+function rowOf(first: string, occurrence = 0): string[] {
+  const rows = page
+    .split('\n')
+    .filter((line) => /^\s*\|/.test(line))
+    .map((line) =>
+      line
+        .trim()
+        .slice(1, -1)
+        .split('|')
+        .map((cell) => cell.trim()),
+    );
+  return rows.filter(([cell = '']) => cell === (first === '' ? '' : `\`${first}\``))[occurrence]?.slice(1) ?? [];
+}
+
+/** As an application does it: a project of its own, its compiler, Node. */
+async function compileAndRun(
+  code: string,
+): Promise<{ complaints: string; code: number | null; printed: string; logged: string }> {
+  await mkdir(join(root, 'node_modules/.cache'), { recursive: true });
+  const folder = await mkdtemp(join(root, 'node_modules/.cache/tenon-readme-'));
+  try {
+    await writeFile(join(folder, 'package.json'), JSON.stringify({ type: 'module' }));
+    await writeFile(
+      join(folder, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions: applicationOptions, files: ['program.ts'] }),
+    );
+    await writeFile(join(folder, 'program.ts'), code);
+    const complaints = await tsc(['-p', folder], folder);
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TENON_')));
+    const program = spawn(process.execPath, ['program.js'], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let [printed, logged] = ['', ''];
+    program.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()));
+    program.stderr.on('data', (chunk: Buffer) => (logged += chunk.toString()));
+    const exit = await new Promise<number | null>((resolve, reject) => {
+      program.on('close', resolve);
+      program.on('error', reject);
+    });
+    return { complaints, code: exit, printed, logged };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
