@@ -20,7 +20,7 @@ void describe('staging', () => {
   void it('finds a service of another system through the shared folder', async () => {
     const options = {
       profile: staging,
-      env: { TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'warn', STAGING_REGISTRY_FOLDER: folder },
+      env: { TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'warn', TENON_REGISTRY_ADDRESS: folder },
     };
     const serving = await System.start([WhereaboutsService], options);
     const calling = await System.start([], options);
