@@ -1,4 +1,4 @@
-import type { Container, ServiceIdentifier } from 'inversify';
+import type { Container, Newable, ServiceIdentifier } from 'inversify';
 
 import { Broker } from '../broker/broker.ts';
 import { Client, type ClientOf, type Contract, type ProtoService } from '../client/client.ts';
@@ -57,7 +57,7 @@ export class System {
     try {
       for (const service of services) system.#services.push(system.#prepare(service));
       guardContainer(composition.container);
-      for (const service of system.#services) await service.start({ signal: options.signal });
+      for (const service of system.#services) await service.start(options.signal ? { signal: options.signal } : {});
     } catch (error) {
       await system.stop({ signal: AbortSignal.abort(error) });
       throw error;
@@ -110,7 +110,7 @@ export class System {
   }
 
   #handle(service: ServiceRuntime, description: HandlerDescription): void {
-    const instance = this.get<Record<string, Invoke>>(description.target);
+    const instance = this.get(description.target as Newable<Record<string, Invoke>>);
     const invokeOf = (property: string): Invoke => (input, ctx) => (instance[property] as Invoke)(input, ctx);
     if (description.methods.length > 0) {
       service.server().handle({
@@ -126,7 +126,6 @@ export class System {
 
   async #stop(): Promise<void> {
     for (const service of [...this.#services].reverse()) await service.stop();
-    const { container } = this.#composition;
     // Callers before what they call on: a client that is closed asks no registry.
     await this.#quietly(Client, (client) => client.close());
     await this.#quietly(Broker, (broker) => broker.disconnect());
@@ -134,7 +133,6 @@ export class System {
     await this.#quietly(Registry, (registry) => registry.close());
     await this.#quietly(Transport, (transport) => transport.close());
     await this.#composition.dispose();
-    void container;
   }
 
   async #quietly<T>(identifier: ServiceIdentifier<T>, close: (value: T) => Promise<void>): Promise<void> {
