@@ -64,7 +64,7 @@ export function show(value: unknown): string {
     case 'bigint':
       return `${value}n`;
     case 'object':
-      return value === null ? 'null' : `an ${kindOf(value)}`.replace(/^an (?![AEIOUaeiou])/, 'a ');
+      return value === null ? 'null' : `${/^[AEIOaeio]/.test(kindOf(value)) ? 'an' : 'a'} ${kindOf(value)}`;
     case 'function':
       return 'a function';
     case 'symbol':

@@ -101,7 +101,7 @@ class Loader {
       imports.push(this.#parse(target).name);
     }
     this.#open.delete(found.path);
-    const syntax = /^\s*(?:syntax|edition)\s*=\s*["'](\w+)["']/m.exec(found.text)?.[1] ?? 'proto2';
+    const syntax = syntaxOf(found);
     const file = { ...found, package: parsed.package ?? '', syntax, imports };
     this.files.set(found.path, file);
     return file;
@@ -142,6 +142,15 @@ function parse(file: { readonly path: string; readonly text: string }, root: pro
   } finally {
     parser.filename = null;
   }
+}
+
+const knownSyntaxes: ReadonlySet<string> = new Set(['proto2', 'proto3', '2023']);
+
+/** Which the parser knows but does not say; and it takes any that it does not know for proto2. */
+function syntaxOf(file: { readonly path: string; readonly text: string }): string {
+  const syntax = /^\s*(?:syntax|edition)\s*=\s*["'](\w+)["']/m.exec(file.text)?.[1] ?? 'proto2';
+  if (!knownSyntaxes.has(syntax)) throw invalid(file.path, lineOf(file.text, syntax), new Error(`unknown syntax '${syntax}'`));
+  return syntax;
 }
 
 /** The line of what the parser complains about without a number: a name, or a number that a field has. */
