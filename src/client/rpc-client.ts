@@ -220,7 +220,7 @@ export class RpcClient implements Client {
         endpoint: method.method,
         metadata: outgoingMetadata(options, forward),
         // A stream lasts as long as it lasts: only what the caller says bounds it.
-        deadline: deadlineOf(options, method.kind === 'unary' ? timeoutMs : undefined, this.#router.runtime.clock.now),
+        deadline: deadlineOf(options, method.kind === 'unary' ? timeoutMs : undefined, this.#router.runtime.clock),
         logger: this.#logger,
       },
       options,

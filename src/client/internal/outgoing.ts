@@ -2,6 +2,7 @@ import { Context, type ContextInit } from '../../context/context.ts';
 import { Metadata } from '../../context/metadata.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
+import type { Clock } from '../../runtime/runtime.ts';
 import type { CallOptions } from '../client.ts';
 
 const noOptions: CallOptions = {};
@@ -61,9 +62,9 @@ export function outgoingMetadata(options: CallOptions, forward: readonly string[
 }
 
 /** Milliseconds since the Unix epoch, the nearer of the call's own time-out and its parent's deadline. */
-export function deadlineOf(options: CallOptions, defaultTimeoutMs: number | undefined, now: () => number): number | undefined {
+export function deadlineOf(options: CallOptions, defaultTimeoutMs: number | undefined, clock: Clock): number | undefined {
   const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-  const own = timeoutMs === undefined || timeoutMs === 0 || timeoutMs === Number.POSITIVE_INFINITY ? undefined : now() + timeoutMs;
+  const own = timeoutMs === undefined || timeoutMs === 0 || timeoutMs === Number.POSITIVE_INFINITY ? undefined : clock.now() + timeoutMs;
   const parent = options.ctx?.deadline;
   if (own === undefined) return parent;
   return parent === undefined ? own : Math.min(own, parent);

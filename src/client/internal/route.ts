@@ -47,7 +47,7 @@ export async function onSomeNode<T>(
     } catch (error) {
       const failure = TenonError.from(error);
       if (!ctx.options.waitForReady || ctx.aborted || !mayComeBack(failure)) throw named(failure, service, ctx.node);
-      await untilAborted(router, ctx, backoffMs(round, router.runtime.random.next, { initialMs: 50, maxMs: 1_000 }));
+      await untilAborted(router, ctx, backoffMs(round, () => router.runtime.random.next(), { initialMs: 50, maxMs: 1_000 }));
     }
   }
 }
