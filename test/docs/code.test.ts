@@ -22,6 +22,8 @@ const wrong: Block = { file: 'wrong', line: 1, info: 'ts', code: "const ok = 1;\
 let blocks: Block[];
 let examples: Example[];
 let complaints: string[];
+/** The sources of the samples. */
+let quotable: string[];
 
 beforeAll(async () => {
   const files = await pages();
@@ -29,11 +31,9 @@ beforeAll(async () => {
   const sources = await filesBelow('src', '.ts');
   examples = (await Promise.all(sources.map(async (file) => examplesOf(file, await text(file))))).flat();
   const imports = await importsFor(examples);
-  const written = await Promise.all(
-    blocks.filter(isCode).map(async (block) => ((await isQuoted(block)) ? [] : [{ block }])),
-  );
+  quotable = await Promise.all((await filesBelow('samples', '.ts')).map(async (file) => unindented(await text(file))));
   const units: Unit[] = [
-    ...written.flat(),
+    ...blocks.filter((block) => isCode(block) && !isQuoted(block)).map((block) => ({ block })),
     ...examples.map((block, index) => ({ block, prelude: imports[index] })),
     { block: wrong },
   ];
@@ -79,12 +79,9 @@ function isCode({ info }: Block): boolean {
   return info === 'ts';
 }
 
-/** A block of a sample's page may stand word for word in one of its sources: that is compiled as a part of the sample. */
-async function isQuoted(block: Block): Promise<boolean> {
-  const sample = /^samples\/[^/]+\//.exec(block.file)?.[0];
-  if (!sample) return false;
-  const sources = await Promise.all((await filesBelow(sample, '.ts')).map(text));
-  return sources.some((source) => unindented(source).includes(unindented(block.code)));
+/** A block may stand word for word in a source of a sample: there it is compiled, and run, as a part of the sample. */
+function isQuoted(block: Block): boolean {
+  return quotable.some((source) => source.includes(unindented(block.code)));
 }
 
 function unindented(code: string): string {

@@ -11,7 +11,7 @@ import { ProtoMarshaler } from '../../src/codec/proto.ts';
 import { MemoryBroker } from '../../src/broker/memory.ts';
 import { RedisBroker } from '../../src/broker/redis.ts';
 import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
-import { CacheRegistry } from '../../src/registry/cache.ts';
+import { CachedRegistry } from '../../src/registry/cache.ts';
 import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { MemoryRegistry } from '../../src/registry/memory.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
@@ -81,7 +81,7 @@ describe('README.md', () => {
       return [name, able.length === 0 ? 'none' : able.map(([capability]) => capability).join(', ')];
     });
     expect(declared.map(({ name }) => [name, rowOf(name)[1]])).toEqual(expected);
-    const others = [ProtoMarshaler, JsonMarshaler, BytesMarshaler, CacheRegistry].map(({ name }) => rowOf(name).length);
+    const others = [ProtoMarshaler, JsonMarshaler, BytesMarshaler, CachedRegistry].map(({ name }) => rowOf(name).length);
     expect(others).toEqual([2, 2, 2, 2]);
   });
 

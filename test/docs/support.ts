@@ -167,7 +167,7 @@ export async function compile(units: readonly Unit[]): Promise<string[]> {
     const output = await tsc(['-p', folder], folder);
     return output.split('\n').flatMap((line) => {
       const found = /(?:^|\/)(\d+)\.ts\((\d+),\d+\): (error TS\d+: .*)$/.exec(line);
-      if (!found) return /^error TS/.test(line) ? [line] : [];
+      if (!found) return line.startsWith('error TS') ? [line] : [];
       const { block } = units[Number(found[1])] as Unit;
       return [`${block.file}:${block.line + Number(found[2]) - 2}: ${found[3]}`];
     });
