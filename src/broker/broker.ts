@@ -154,3 +154,5 @@ export interface Broker {
 }
 /** Container key of the {@link Broker}. */
 export const Broker: ServiceIdentifier<Broker> = token('broker', 'Broker');
+
+export { deliver, type DeliveryOptions, type DeliverySeams, missingCapabilities } from './delivery.ts';

@@ -1,0 +1,15 @@
+/** Runs what has the same key one after another. */
+export class KeyedTurns {
+  readonly #tails = new Map<string, Promise<void>>();
+
+  run(key: string, work: () => Promise<void>): Promise<void> {
+    const turn = (this.#tails.get(key) ?? Promise.resolve()).then(work);
+    // The next one runs whether or not this one fails.
+    const end = (): void => {
+      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+    };
+    const tail: Promise<void> = turn.then(end, end);
+    this.#tails.set(key, tail);
+    return turn;
+  }
+}
