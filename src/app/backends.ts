@@ -8,7 +8,7 @@ import type { Config } from './config.ts';
 /** The rooms whose implementation is chosen by name. */
 export type BackendRoom = 'transport' | 'codec' | 'registry' | 'selector' | 'broker';
 
-/** An implementation, and the options it is given by the environment. */
+/** An implementation, and what its options are bound to. */
 export interface Backend {
   readonly implementation: Newable;
   readonly options?: { readonly key: ServiceIdentifier; readonly value: object } | undefined;
@@ -28,11 +28,17 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
     {
       name: 'grpc',
       package: '@grpc/grpc-js',
-      load: async () => ({ implementation: (await import('../transport/grpc.ts')).GrpcTransport }),
+      load: async () => {
+        const { GrpcTransport, GrpcTransportOptions } = await import('../transport/grpc.ts');
+        return backend(GrpcTransport, GrpcTransportOptions);
+      },
     },
     {
       name: 'memory',
-      load: async () => ({ implementation: (await import('../transport/memory.ts')).MemoryTransport }),
+      load: async () => {
+        const { MemoryTransport, MemoryTransportOptions } = await import('../transport/memory.ts');
+        return backend(MemoryTransport, MemoryTransportOptions);
+      },
     },
   ],
   codec: [
@@ -45,13 +51,19 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
     { name: 'bytes', load: async () => ({ implementation: (await import('../codec/bytes.ts')).BytesMarshaler }) },
   ],
   registry: [
-    { name: 'memory', load: async () => ({ implementation: (await import('../registry/memory.ts')).MemoryRegistry }) },
+    {
+      name: 'memory',
+      load: async () => {
+        const { MemoryRegistry, MemoryRegistryOptions } = await import('../registry/memory.ts');
+        return backend(MemoryRegistry, MemoryRegistryOptions);
+      },
+    },
     {
       name: 'mdns',
       package: 'multicast-dns',
       load: async ({ mdns }) => {
         const { MdnsRegistry, MdnsRegistryOptions } = await import('../registry/mdns.ts');
-        return { implementation: MdnsRegistry, options: { key: MdnsRegistryOptions, value: given(mdns) } };
+        return backend(MdnsRegistry, MdnsRegistryOptions, mdns);
       },
     },
     {
@@ -59,31 +71,40 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
       package: 'ioredis',
       load: async ({ registry }) => {
         const { RedisRegistry, RedisRegistryOptions } = await import('../registry/redis.ts');
-        return {
-          implementation: RedisRegistry,
-          options: { key: RedisRegistryOptions, value: given({ address: registry.address }) },
-        };
+        return backend(RedisRegistry, RedisRegistryOptions, { address: registry.address });
       },
     },
   ],
   selector: [
-    { name: 'random', load: async () => ({ implementation: (await import('../selector/random.ts')).RandomSelector }) },
+    {
+      name: 'random',
+      load: async () => {
+        const { RandomSelector, RandomSelectorOptions } = await import('../selector/random.ts');
+        return backend(RandomSelector, RandomSelectorOptions);
+      },
+    },
     {
       name: 'round-robin',
-      load: async () => ({ implementation: (await import('../selector/round-robin.ts')).RoundRobinSelector }),
+      load: async () => {
+        const { RoundRobinSelector, RoundRobinSelectorOptions } = await import('../selector/round-robin.ts');
+        return backend(RoundRobinSelector, RoundRobinSelectorOptions);
+      },
     },
   ],
   broker: [
-    { name: 'memory', load: async () => ({ implementation: (await import('../broker/memory.ts')).MemoryBroker }) },
+    {
+      name: 'memory',
+      load: async () => {
+        const { MemoryBroker, MemoryBrokerOptions } = await import('../broker/memory.ts');
+        return backend(MemoryBroker, MemoryBrokerOptions);
+      },
+    },
     {
       name: 'redis',
       package: 'ioredis',
       load: async ({ broker }) => {
         const { RedisBroker, RedisBrokerOptions } = await import('../broker/redis.ts');
-        return {
-          implementation: RedisBroker,
-          options: { key: RedisBrokerOptions, value: given({ address: broker.address }) },
-        };
+        return backend(RedisBroker, RedisBrokerOptions, { address: broker.address });
       },
     },
     {
@@ -91,10 +112,7 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
       package: 'ioredis',
       load: async ({ broker }) => {
         const { RedisStreamsBroker, RedisStreamsBrokerOptions } = await import('../broker/redis-streams.ts');
-        return {
-          implementation: RedisStreamsBroker,
-          options: { key: RedisStreamsBrokerOptions, value: given({ address: broker.address }) },
-        };
+        return backend(RedisStreamsBroker, RedisStreamsBrokerOptions, { address: broker.address });
       },
     },
   ],
@@ -153,7 +171,8 @@ function packageMissing(room: BackendRoom, name: string, missing: string, cause:
   });
 }
 
-/** Options without those that were not said, so that they do not stand over the defaults of the backend. */
-function given(options: object): object {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+/** Options that were not said are left out, so that they do not stand over the defaults of the backend. */
+function backend(implementation: Newable, key: ServiceIdentifier, options: object = {}): Backend {
+  const value = Object.fromEntries(Object.entries(options).filter(([, one]) => one !== undefined));
+  return { implementation, options: { key, value } };
 }

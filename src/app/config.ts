@@ -148,7 +148,7 @@ export const variables = [
     kind: 'integer',
     unit: 'ms',
     min: 1,
-    example: '30000',
+    fallback: '30000',
   },
   {
     name: 'TENON_REGISTER_INTERVAL_MS',
@@ -327,7 +327,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
       address: explicit('TENON_SERVER_ADDRESS'),
       advertise: explicit('TENON_SERVER_ADVERTISE'),
       metadata: explicit('TENON_SERVER_METADATA'),
-      registerTtlMs: explicit('TENON_REGISTER_TTL_MS'),
+      registerTtlMs: value('TENON_REGISTER_TTL_MS'),
       registerIntervalMs: explicit('TENON_REGISTER_INTERVAL_MS'),
       exposeErrors: value('TENON_EXPOSE_ERRORS'),
       suggest: value('TENON_SUGGEST'),

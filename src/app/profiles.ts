@@ -73,7 +73,11 @@ export const builtIn: Profile = async (config) => {
       .inSingletonScope();
     const backend = (key: symbol, { implementation, options }: Backend): void => {
       bind(key).to(implementation).inSingletonScope();
-      if (options) bind(options.key).toConstantValue(options.value);
+      if (options)
+        bind(options.key).toResolvedValue(
+          (...seams) => withSeams(options.value, seams),
+          [Clock, Random, Timers, Logger],
+        );
     };
     backend(Transport as symbol, transport);
     backend(Registry as symbol, registry);
@@ -90,6 +94,11 @@ export const builtIn: Profile = async (config) => {
     bind(ServiceRuntime).to(ManagedService).inTransientScope();
   });
 };
+
+/** Backends take time, chance and log from their options; what is bound for the application is bound for them. */
+function withSeams(options: object, [clock, random, timers, logger]: readonly unknown[]): object {
+  return { runtime: { clock, random, timers }, logger, ...options };
+}
 
 function makeLogger(config: Config, clock: Clock): Logger {
   return config.log.level === 'silent' ? silentLogger : new ConsoleLogger({ ...config.log, clock });

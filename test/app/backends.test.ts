@@ -1,0 +1,141 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+import { backendNames, type BackendRoom, loadBackend } from '../../src/app/backends.ts';
+import { readConfig } from '../../src/app/config.ts';
+import { Code } from '../../src/errors/errors.ts';
+import { type CompiledCopy, compiledCopy } from './support.ts';
+
+const rooms: readonly BackendRoom[] = ['transport', 'codec', 'registry', 'selector', 'broker'];
+const all = rooms.flatMap((room) => backendNames(room).map((name) => [room, name] as const));
+
+describe('the table of backends', () => {
+  it.each(all)('%s "%s" has a class, and says what it can do', async (room, name) => {
+    const { implementation } = await loadBackend(room, name, readConfig({}));
+    expect(implementation).toBeInstanceOf(Function);
+    if (room !== 'codec') expect(implementation).toHaveProperty('capabilities');
+  });
+
+  it('gives a backend what the environment says, and nothing where it is silent', async () => {
+    const redis = await loadBackend('registry', 'redis', readConfig({ TENON_REGISTRY_ADDRESS: '10.0.0.1:6379' }));
+    expect(redis.options?.value).toEqual({ address: '10.0.0.1:6379' });
+    const mdns = await loadBackend(
+      'registry',
+      'mdns',
+      readConfig({ TENON_MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: '5' }),
+    );
+    expect(mdns.options?.value).toEqual({ interface: '127.0.0.1', port: 5 });
+    expect((await loadBackend('broker', 'redis-streams', readConfig({}))).options?.value).toEqual({});
+  });
+
+  it('names those there are when asked for another', async () => {
+    await expect(loadBackend('broker', 'redis-stream', readConfig({}))).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      reason: 'config.invalid',
+      message:
+        'there is no broker "redis-stream"; there are memory, redis, redis-streams. Did you mean "redis-streams"?',
+    });
+  });
+});
+
+describe('what is loaded', () => {
+  let copy: CompiledCopy;
+  beforeAll(() => {
+    copy = compiledCopy();
+  });
+  afterAll(() => copy.remove());
+
+  // The hooks run in a thread of their own, so they leave what they saw in a file.
+  const hooks = `
+    import { appendFileSync } from 'node:fs';
+    export async function load(url, context, next) {
+      appendFileSync(process.env.LOADED, url + '\\n');
+      return next(url, context);
+    }`;
+
+  async function loadedBy(
+    code: string,
+    env: Record<string, string> = {},
+  ): Promise<{ files: string[]; packages: string[] }> {
+    const log = join(copy.folder, `loaded-${Object.values(env).join('-')}.txt`);
+    const child = copy.run(
+      `import { register } from 'node:module';
+       register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}));
+       const { System, verify, Handler, Rpc, Service } = await import('./dist/index.js');
+       ${code}`,
+      { env: { LOADED: log, ...env } },
+    );
+    const exit = await child.waitForExit();
+    if (exit.code !== 0) throw new Error(child.stderr);
+    const urls = readFileSync(log, 'utf8').split('\n');
+    return {
+      files: urls.flatMap(
+        (url) => /\/dist\/((?:transport|codec|registry|selector|broker)\/[\w-]+)\.js$/.exec(url)?.[1] ?? [],
+      ),
+      packages: [...new Set(urls.flatMap((url) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(url)?.[1] ?? []))],
+    };
+  }
+
+  const contracts = ['transport/transport', 'codec/codec', 'registry/registry', 'selector/selector', 'broker/broker'];
+  const client = ['@grpc/grpc-js', 'ioredis', 'multicast-dns', 'protobufjs', '@grpc/proto-loader'];
+
+  it('importing the package loads no implementation and no library of one', async () => {
+    const { files, packages } = await loadedBy('');
+    expect(files).toEqual(expect.arrayContaining(contracts));
+    const chosen = all.map(([room, name]) => `${room}/${name}`);
+    expect(files.filter((file) => chosen.includes(file))).toEqual([]);
+    expect(packages.filter((name) => client.includes(name))).toEqual([]);
+  });
+
+  it.each([
+    ['test', ['transport/memory', 'registry/memory', 'selector/random', 'broker/memory'], []],
+    ['local', ['transport/grpc', 'registry/memory', 'selector/random', 'broker/memory'], ['@grpc/grpc-js']],
+  ])('a start under the profile %s loads what is bound, and nothing else', async (profile, bound, libraries) => {
+    const { files, packages } = await loadedBy('await (await System.start([])).stop();', { TENON_PROFILE: profile });
+    const chosen = all.filter(([room]) => room !== 'codec').map(([room, name]) => `${room}/${name}`);
+    expect(files.filter((file) => chosen.includes(file)).sort()).toEqual([...bound].sort());
+    expect(packages.filter((name) => client.includes(name)).sort()).toEqual([...libraries, 'protobufjs'].sort());
+  });
+});
+
+describe('a package that is not installed', () => {
+  let copy: CompiledCopy;
+  beforeAll(() => {
+    copy = compiledCopy(['ioredis', 'multicast-dns']);
+  });
+  afterAll(() => copy.remove());
+
+  async function startUnder(env: Record<string, string>): Promise<string> {
+    const child = copy.run(
+      `const { System, codeName } = await import('./dist/index.js');
+       try { await (await System.start([])).stop(); console.log('started'); }
+       catch (error) { console.log([codeName(error.code), error.reason, error.message].join(' | ')); }`,
+      { env },
+    );
+    await child.waitForExit();
+    return child.stdout + child.stderr;
+  }
+
+  it.each([
+    [
+      { TENON_PROFILE: 'test', TENON_REGISTRY: 'redis' },
+      'the registry "redis" needs the package ioredis, which is not installed: npm install ioredis',
+    ],
+    [
+      { TENON_PROFILE: 'test', TENON_BROKER: 'redis-streams' },
+      'the broker "redis-streams" needs the package ioredis, which is not installed: npm install ioredis',
+    ],
+    [
+      { TENON_PROFILE: 'dev' },
+      'the registry "mdns" needs the package multicast-dns, which is not installed: npm install multicast-dns',
+    ],
+  ])('is named with the command that installs it: %j', async (env, message) => {
+    expect(await startUnder(env)).toBe(`FAILED_PRECONDITION | app.package_missing | ${message}\n`);
+  });
+
+  it('is not missed by who does not need it', async () => {
+    expect(await startUnder({ TENON_PROFILE: 'test' })).toBe('started\n');
+  });
+});

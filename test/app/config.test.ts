@@ -1,0 +1,221 @@
+import { readFileSync } from 'node:fs';
+
+import { describe, expect, it } from '@jest/globals';
+
+import { envExample, profileNames, readConfig, variables } from '../../src/app/config.ts';
+import { Code, TenonError } from '../../src/errors/errors.ts';
+
+function refused(env: Record<string, string>, profile?: string): TenonError {
+  try {
+    readConfig(env, profile);
+  } catch (error) {
+    if (TenonError.is(error)) return error;
+    throw error;
+  }
+  throw new Error('it was accepted');
+}
+
+describe('the configuration', () => {
+  it('falls back to the profile dev where the environment is silent', () => {
+    expect(readConfig({})).toEqual({
+      profile: 'dev',
+      transport: 'grpc',
+      codec: 'proto',
+      registry: { name: 'mdns' },
+      selector: 'random',
+      broker: { name: 'memory' },
+      log: { level: 'info', format: 'text' },
+      mdns: {},
+      client: { timeoutMs: 30_000, maxReceiveBytes: 4_194_304 },
+      server: { address: '127.0.0.1:0', maxReceiveBytes: 4_194_304 },
+      service: {
+        registerTtlMs: 30_000,
+        exposeErrors: false,
+        suggest: false,
+        drain: true,
+        lameDuckMs: 1_000,
+        drainTimeoutMs: 10_000,
+      },
+    });
+  });
+
+  it.each([
+    ['test', 'memory', 'memory', 'memory', '127.0.0.1:0', 'silent', 'text', 0],
+    ['dev', 'grpc', 'mdns', 'memory', '127.0.0.1:0', 'info', 'text', 1_000],
+    ['local', 'grpc', 'memory', 'memory', '127.0.0.1:0', 'info', 'text', 0],
+    ['prod', 'grpc', 'redis', 'redis-streams', '0.0.0.0:0', 'info', 'json', 1_000],
+  ])('under the profile %s', (profile, transport, registry, broker, address, level, format, lameDuckMs) => {
+    const config = readConfig({ TENON_PROFILE: profile });
+    expect(config).toMatchObject({ profile, transport, registry: { name: registry }, broker: { name: broker } });
+    expect(config).toMatchObject({ server: { address }, log: { level, format }, service: { lameDuckMs } });
+    expect(readConfig({ TENON_PROFILE: 'prod' }, profile)).toEqual(config);
+  });
+
+  it('takes what is said over what the profile says', () => {
+    const config = readConfig({
+      TENON_PROFILE: 'prod',
+      TENON_TRANSPORT: 'memory',
+      TENON_CODEC: 'json',
+      TENON_REGISTRY: 'mdns',
+      TENON_SELECTOR: 'round-robin',
+      TENON_BROKER: 'redis',
+      TENON_BROKER_ADDRESS: '10.0.0.1:6379',
+      TENON_LOG_LEVEL: 'debug',
+      TENON_LOG_FORMAT: 'text',
+      TENON_MDNS_INTERFACE: '127.0.0.1',
+      TENON_MDNS_PORT: '15353',
+      TENON_SERVER_ADDRESS: '127.0.0.1:50051',
+      TENON_SERVER_ADVERTISE: '10.0.0.7:50051',
+      TENON_SERVER_NAME: 'greeter',
+      TENON_SERVER_ID: 'a1',
+      TENON_SERVER_METADATA: 'zone=a, rack = 7,empty=',
+      TENON_REGISTER_TTL_MS: '9000',
+      TENON_REGISTER_INTERVAL_MS: '3000',
+      TENON_DRAIN: 'false',
+      TENON_LAME_DUCK_MS: '0',
+      TENON_DRAIN_TIMEOUT_MS: '5',
+      TENON_CLIENT_TIMEOUT_MS: '200',
+      TENON_MAX_RECEIVE_BYTES: '100',
+      TENON_MAX_SEND_BYTES: '200',
+      TENON_EXPOSE_ERRORS: 'true',
+      TENON_SUGGEST: 'true',
+      PATH: '/bin',
+    });
+    expect(config).toEqual({
+      profile: 'prod',
+      transport: 'memory',
+      codec: 'json',
+      registry: { name: 'mdns' },
+      selector: 'round-robin',
+      broker: { name: 'redis', address: '10.0.0.1:6379' },
+      log: { level: 'debug', format: 'text' },
+      mdns: { interface: '127.0.0.1', port: 15_353 },
+      client: { timeoutMs: 200, maxReceiveBytes: 100, maxSendBytes: 200 },
+      server: { address: '127.0.0.1:50051', maxReceiveBytes: 100, maxSendBytes: 200 },
+      service: {
+        maxReceiveBytes: 100,
+        maxSendBytes: 200,
+        name: 'greeter',
+        id: 'a1',
+        address: '127.0.0.1:50051',
+        advertise: '10.0.0.7:50051',
+        metadata: { zone: 'a', rack: '7', empty: '' },
+        registerTtlMs: 9_000,
+        registerIntervalMs: 3_000,
+        exposeErrors: true,
+        suggest: true,
+        drain: false,
+        lameDuckMs: 0,
+        drainTimeoutMs: 5,
+      },
+    });
+  });
+
+  it('reads a backend with its address in one variable', () => {
+    const config = readConfig({ TENON_REGISTRY: 'redis://127.0.0.1:6379', TENON_BROKER: 'redis-streams://a:1,b:2' });
+    expect(config.registry).toEqual({ name: 'redis', address: '127.0.0.1:6379' });
+    expect(config.broker).toEqual({ name: 'redis-streams', address: 'a:1,b:2' });
+    expect(readConfig({ TENON_REGISTRY: 'redis://', TENON_REGISTRY_ADDRESS: 'x:1' }).registry).toEqual({
+      name: 'redis',
+      address: 'x:1',
+    });
+  });
+
+  it('takes a variable that is set to nothing for one that is not set', () => {
+    expect(readConfig({ TENON_REGISTRY: '', TENON_PROFILE: '' })).toEqual(readConfig({}));
+  });
+
+  it('leaves the variables of its own tests alone', () => {
+    expect(readConfig({ TENON_TEST_REQUIRE: 'all' })).toEqual(readConfig({}));
+  });
+
+  it.each<[Record<string, string>, string]>([
+    [{ TENON_REGISTRY: 'redus' }, 'TENON_REGISTRY is "redus": there are memory, mdns, redis. Did you mean "redis"?'],
+    [
+      { TENON_REGISTRY: 'etcd://127.0.0.1:2379' },
+      'TENON_REGISTRY is "etcd://127.0.0.1:2379": there are memory, mdns, redis.',
+    ],
+    [{ TENON_TRANSPORT: 'GRPC' }, 'TENON_TRANSPORT is "GRPC": there are grpc, memory. Did you mean "grpc"?'],
+    [{ TENON_PROFILE: 'staging' }, 'TENON_PROFILE is "staging": there are test, dev, local, prod.'],
+    [{ TENON_DRAIN: 'yes' }, 'TENON_DRAIN is "yes": there are true, false.'],
+    [
+      { TENON_LAME_DUCK_MS: '1s' },
+      'TENON_LAME_DUCK_MS is "1s": it has to be a whole number of at least 0, in ms, such as 0',
+    ],
+    [
+      { TENON_REGISTER_TTL_MS: '0' },
+      'TENON_REGISTER_TTL_MS is "0": it has to be a whole number of at least 1, in ms, such as 1',
+    ],
+    [
+      { TENON_MDNS_PORT: '70000' },
+      'TENON_MDNS_PORT is "70000": it has to be a whole number from 1 to 65535, such as 5353',
+    ],
+    [{ TENON_SERVER_METADATA: 'zone=a,b' }, 'TENON_SERVER_METADATA is "zone=a,b": "b" has to be key=value'],
+    [{ TENON_REGISTY: 'redis' }, 'TENON_REGISTY: there is no such variable. Did you mean "TENON_REGISTRY"?'],
+    [
+      { TENON_FLUX_CAPACITOR: '1' },
+      'TENON_FLUX_CAPACITOR: there is no such variable. Unset it; .env.example lists those that are read.',
+    ],
+    [
+      { TENON_BROKER: 'redis://a:1', TENON_BROKER_ADDRESS: 'b:1' },
+      'TENON_BROKER_ADDRESS: TENON_BROKER already has an address, and another one: say it once',
+    ],
+  ])('refuses %j', (env, message) => {
+    const error = refused(env);
+    expect(error).toMatchObject({ code: Code.InvalidArgument, reason: 'config.invalid' });
+    expect(error.message).toBe(`the configuration is wrong: ${message}`);
+  });
+
+  it('refuses a profile that does not exist, given in code', () => {
+    expect(refused({}, 'tests').message).toBe(
+      'the configuration is wrong: the profile is "tests": there are test, dev, local, prod. Did you mean "test"?',
+    );
+  });
+
+  it('says everything that is wrong at once', () => {
+    const error = refused({ TENON_TRANSPORT: 'tcp', TENON_DRAIN: 'no', TENON_BROKR: 'redis', TENON_CODEC: 'json' });
+    expect(error.message).toBe(
+      [
+        'the configuration has 3 problems:',
+        '- TENON_TRANSPORT is "tcp": there are grpc, memory.',
+        '- TENON_DRAIN is "no": there are true, false.',
+        '- TENON_BROKR: there is no such variable. Did you mean "TENON_BROKER"?',
+      ].join('\n'),
+    );
+  });
+
+  it('does not show passwords', () => {
+    const error = refused({ TENON_REGISTRY: 'reds://user:secret@10.0.0.1:6379' });
+    expect(error.message).toContain('"reds://***@10.0.0.1:6379"');
+    expect(error.message).not.toContain('secret');
+  });
+});
+
+describe('.env.example', () => {
+  it('is current: npm run env makes it', () => {
+    expect(readFileSync(new URL('../../.env.example', import.meta.url), 'utf8')).toBe(envExample());
+  });
+
+  it('sets nothing as it is, and with every line uncommented says what the profile dev says anyway, but for the examples', () => {
+    const lines = envExample().split('\n');
+    expect(lines.filter((line) => line !== '' && !line.startsWith('#'))).toEqual([]);
+    const env = Object.fromEntries(
+      lines.flatMap((line) => [...line.matchAll(/^# (TENON_\w+)=(.*)$/g)].map(([, name, value]) => [name, value])),
+    );
+    expect(Object.keys(env)).toEqual(variables.map(({ name }) => name));
+    const { server, log, ...rest } = readConfig(env as Record<string, string>);
+    expect({ server: { ...server, maxSendBytes: undefined }, log }).toEqual({
+      server: { ...readConfig({}).server, maxSendBytes: undefined },
+      log: readConfig({}).log,
+    });
+    expect(rest.service.metadata).toEqual({ zone: 'a', rack: '7' });
+  });
+
+  it('has a fallback for each profile where there is one for any', () => {
+    for (const variable of variables) {
+      const fallback = 'fallback' in variable ? variable.fallback : undefined;
+      if (typeof fallback === 'object') expect(Object.keys(fallback)).toEqual([...profileNames]);
+      else expect(fallback ?? ('example' in variable ? variable.example : '')).not.toBe('');
+    }
+  });
+});
