@@ -1,0 +1,117 @@
+import { Code, TenonError } from '../../errors/errors.ts';
+
+/** Nobody took the call: it may safely be sent again, here or elsewhere. */
+export function unreachable(address: string, why: string): TenonError {
+  return new TenonError({
+    code: Code.Unavailable,
+    reason: 'transport.unreachable',
+    message: `${address} cannot be reached: ${why}. Is the service running, and does it listen there?`,
+  });
+}
+
+/** The connection broke while the call was under way. */
+export function connectionLost(address: string, why: string): TenonError {
+  return new TenonError({
+    code: Code.Unavailable,
+    reason: 'transport.connection_lost',
+    message: `the connection to ${address} was lost: ${why}. The call may have been processed`,
+  });
+}
+
+/** This side's transport was closed under the call. */
+export function transportClosed(): TenonError {
+  return new TenonError({
+    code: Code.Unavailable,
+    reason: 'transport.closed',
+    message: 'the transport was closed: calls need one that is open until they are over',
+  });
+}
+
+/** The listener was closed under the call. */
+export function listenerClosed(address: string): TenonError {
+  return new TenonError({
+    code: Code.Unavailable,
+    reason: 'transport.connection_lost',
+    message: `the server at ${address} was stopped while it handled the call`,
+  });
+}
+
+export function deadlineExceeded(what: string): TenonError {
+  return new TenonError({
+    code: Code.DeadlineExceeded,
+    reason: 'call.deadline_exceeded',
+    message: `the deadline of ${what} has passed`,
+  });
+}
+
+export function callCancelled(message: string): TenonError {
+  return new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message });
+}
+
+/** What `recv` says after this side's `abort`. */
+export function aborted(code: Code, message: string | undefined): TenonError {
+  if (code === Code.Cancelled) return callCancelled(message ?? 'the call was cancelled');
+  return new TenonError({ code, reason: 'transport.aborted', message: message ?? 'this side ended the call' });
+}
+
+/** `what` is "a request of /a.B/C" or the like. */
+export function tooLarge(what: string, bytes: number | undefined, limit: number, option: string): TenonError {
+  const size = bytes === undefined ? `has more than the ${limit} bytes` : `has ${bytes} bytes, more than the ${limit}`;
+  return new TenonError({
+    code: Code.ResourceExhausted,
+    reason: 'transport.message_too_large',
+    message: `${what} ${size} allowed: raise ${option}, or stream it in parts`,
+  });
+}
+
+/** The client sent another number of messages than the method takes. */
+export function wrongCount(path: string, count: 'no' | 'a second'): TenonError {
+  return new TenonError({
+    code: Code.Unimplemented,
+    reason: 'transport.wrong_message_count',
+    message: `${path} takes one request, and ${count} message came`,
+  });
+}
+
+/** The server broke the rules of the call. */
+export function badReply(path: string, what: string): TenonError {
+  return new TenonError({
+    code: Code.Internal,
+    reason: 'transport.bad_reply',
+    message: `the server's answer to ${path} breaks the rules of gRPC: ${what}`,
+  });
+}
+
+export function unknownMethod(path: string, hint: string): TenonError {
+  return new TenonError({
+    code: Code.Unimplemented,
+    reason: 'transport.unknown_method',
+    message: `the server has no method ${path}.${hint}`,
+  });
+}
+
+export function invalidAddress(address: string, why: string): TenonError {
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'transport.invalid_address',
+    message: `"${address}" is not an address: ${why}. Write host:port, such as 127.0.0.1:50051 or [::1]:50051`,
+  });
+}
+
+export function addressInUse(address: string, cause?: unknown): TenonError {
+  return new TenonError({
+    code: Code.AlreadyExists,
+    reason: 'transport.address_in_use',
+    message: `${address} is in use: stop what listens there, or choose another port (0 for any free one)`,
+    cause,
+  });
+}
+
+export function cannotListen(address: string, why: string, cause?: unknown): TenonError {
+  return new TenonError({
+    code: Code.Unavailable,
+    reason: 'transport.cannot_listen',
+    message: `cannot listen at ${address}: ${why}. Give an address of this machine, or 0.0.0.0 for all of them`,
+    cause,
+  });
+}
