@@ -20,14 +20,30 @@ const cases = {
   'hello, 32 B': { type: 'bench.Hello', value: { name: 'a name of twenty-seven chars', count: 1234 } },
   'place, 120 B': {
     type: 'bench.Place',
-    value: { id: 3_038_832n, name: 'Vila', country: 'AD', kind: 'TOWN', latitude: 42.53176, longitude: 1.56654, population: 1418n, tags: ['seat', 'mountain', 'river'], at: { hour: 12, minute: 30 } },
+    value: {
+      id: 3_038_832n,
+      name: 'Vila',
+      country: 'AD',
+      kind: 'TOWN',
+      latitude: 42.53176,
+      longitude: 1.56654,
+      population: 1418n,
+      tags: ['seat', 'mountain', 'river'],
+      at: { hour: 12, minute: 30 },
+    },
   },
   'places, 50 of them': { type: 'bench.Places', value: { places: [] } },
   'text, 1 KiB': { type: 'bench.Hello', value: { name: 'x'.repeat(1020), count: 1 } },
   'bytes, 1 KiB': { type: 'bench.Blob', value: { data: new Uint8Array(1020).fill(7) } },
-  'numbers, 100': { type: 'bench.Numbers', value: { numbers: Array.from({ length: 100 }, (_, index) => index * index + 1) } },
+  'numbers, 100': {
+    type: 'bench.Numbers',
+    value: { numbers: Array.from({ length: 100 }, (_, index) => index * index + 1) },
+  },
 };
-cases['places, 50 of them'].value.places = Array.from({ length: 50 }, (_, index) => ({ ...cases['place, 120 B'].value, id: BigInt(index + 1) }));
+cases['places, 50 of them'].value.places = Array.from({ length: 50 }, (_, index) => ({
+  ...cases['place, 120 B'].value,
+  id: BigInt(index + 1),
+}));
 
 function perCall(work) {
   let calls = 0;
@@ -54,16 +70,23 @@ function longs(value) {
 const nanoseconds = (value) => `${Math.round(value).toString().padStart(7)} ns`;
 const ratio = (a, b) => (a / b).toFixed(2).padStart(6);
 
-console.log(`${'message'.padEnd(20)} ${'what'.padEnd(7)}  ${'tenon'.padStart(10)} ${'static'.padStart(10)} ${'plain'.padStart(10)}  tenon/static  tenon/plain`);
+console.log(
+  `${'message'.padEnd(20)} ${'what'.padEnd(7)}  ${'tenon'.padStart(10)} ${'static'.padStart(10)} ${'plain'.padStart(10)}  tenon/static  tenon/plain`,
+);
 for (const [name, { type, value }] of Object.entries(cases)) {
   const ours = file.type(type);
   const theirs = root.lookupType(type);
   const bytes = ours.encode(value);
   const forPlain = longs(value);
   const message = theirs.fromObject(forPlain);
-  if (!Buffer.from(theirs.encode(message).finish()).equals(Buffer.from(bytes))) throw new Error(`${name}: the bytes differ`);
+  if (!Buffer.from(theirs.encode(message).finish()).equals(Buffer.from(bytes)))
+    throw new Error(`${name}: the bytes differ`);
   const rows = {
-    encode: [() => ours.encode(value), () => theirs.encode(message).finish(), () => theirs.encode(theirs.fromObject(forPlain)).finish()],
+    encode: [
+      () => ours.encode(value),
+      () => theirs.encode(message).finish(),
+      () => theirs.encode(theirs.fromObject(forPlain)).finish(),
+    ],
     decode: [() => ours.decode(bytes), () => theirs.decode(bytes), () => theirs.toObject(theirs.decode(bytes), plain)],
   };
   for (const [what, works] of Object.entries(rows)) {
@@ -71,6 +94,8 @@ for (const [name, { type, value }] of Object.entries(cases)) {
     const times = works.map(() => []);
     for (let slice = 0; slice < slices; slice += 1) works.forEach((work, index) => times[index].push(perCall(work)));
     const [tenon, bare, full] = times.map(median);
-    console.log(`${name.padEnd(20)} ${what.padEnd(7)}  ${nanoseconds(tenon)} ${nanoseconds(bare)} ${nanoseconds(full)}  ${ratio(tenon, bare).padStart(12)}  ${ratio(tenon, full).padStart(11)}`);
+    console.log(
+      `${name.padEnd(20)} ${what.padEnd(7)}  ${nanoseconds(tenon)} ${nanoseconds(bare)} ${nanoseconds(full)}  ${ratio(tenon, bare).padStart(12)}  ${ratio(tenon, full).padStart(11)}`,
+    );
   }
 }

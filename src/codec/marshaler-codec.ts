@@ -1,6 +1,13 @@
 import { Code, TenonError } from '../errors/errors.ts';
 import { anySchema, type Schema } from '../pipeline/pipeline.ts';
-import { type Codec, type Marshaler, type MessageHeader, type MessageStream, type MessageType, subType } from './codec.ts';
+import {
+  type Codec,
+  type Marshaler,
+  type MessageHeader,
+  type MessageStream,
+  type MessageType,
+  subType,
+} from './codec.ts';
 
 const nothing = new Uint8Array(0);
 
@@ -72,6 +79,10 @@ export class MarshalerCodec implements Codec {
 
   #refuseIfClosed(): void {
     if (!this.#isClosed) return;
-    throw new TenonError({ code: Code.FailedPrecondition, reason: 'codec.closed', message: `the ${this.toString()} codec is closed` });
+    throw new TenonError({
+      code: Code.FailedPrecondition,
+      reason: 'codec.closed',
+      message: `the ${this.toString()} codec is closed`,
+    });
   }
 }

@@ -17,14 +17,14 @@ export interface CodecSample {
 
 /** What is tested, and with which values: formats differ in what they can carry. */
 export interface CodecOptions {
-  make(): Marshaler;
+  readonly make: () => Marshaler;
   readonly samples: readonly CodecSample[];
   /** Values that must be refused; their schema is to be named. At least one. */
   readonly unencodable: readonly { readonly schema: Schema; readonly value: unknown }[];
   /** Bytes that are no message of their schema. At least one, unless the format takes any. */
   readonly garbage: readonly { readonly schema: Schema; readonly bytes: Uint8Array }[];
   /** A value of about so many bytes. */
-  large(bytes: number): { readonly schema: Schema; readonly value: unknown };
+  readonly large: (bytes: number) => { readonly schema: Schema; readonly value: unknown };
   /** The schema of which an empty body is a message. */
   readonly empty: Schema;
   readonly supports?: {
@@ -87,7 +87,8 @@ export const codecCases: readonly Case<CodecOptions>[] = [
       const written = samples.map((sample) => marshaler.marshal(sample.schema, sample.value));
       const before = written.map(hex);
       for (let round = 0; round < 20; round += 1) {
-        for (const sample of [...samples].reverse()) marshaler.unmarshal(sample.schema, marshaler.marshal(sample.schema, sample.value));
+        for (const sample of [...samples].reverse())
+          marshaler.unmarshal(sample.schema, marshaler.marshal(sample.schema, sample.value));
       }
       assert.deepStrictEqual(written.map(hex), before);
     },
@@ -148,7 +149,11 @@ export const codecCases: readonly Case<CodecOptions>[] = [
         for (let round = 0; round < 5; round += 1) {
           const bytes = marshaler.marshal(sample.schema, sample.value);
           await Promise.resolve();
-          assert.deepStrictEqual(plain(marshaler.unmarshal(sample.schema, bytes)), plain(expected(sample)), sample.name);
+          assert.deepStrictEqual(
+            plain(marshaler.unmarshal(sample.schema, bytes)),
+            plain(expected(sample)),
+            sample.name,
+          );
         }
       };
       await Promise.all([...samples, ...samples].map(one));
@@ -197,7 +202,8 @@ export const codecCases: readonly Case<CodecOptions>[] = [
     run({ make, garbage }) {
       const marshaler = make();
       assert.ok(garbage.length > 0, 'a suite without bytes that are no message shows nothing');
-      for (const { schema, bytes } of garbage) refuses('codec.decode', schema, () => marshaler.unmarshal(schema, bytes));
+      for (const { schema, bytes } of garbage)
+        refuses('codec.decode', schema, () => marshaler.unmarshal(schema, bytes));
     },
   },
   {
@@ -207,7 +213,8 @@ export const codecCases: readonly Case<CodecOptions>[] = [
       for (const { schema, value } of samples) {
         const bytes = marshaler.marshal(schema, value);
         const step = Math.max(1, Math.floor(bytes.length / 200));
-        for (let length = 0; length < bytes.length; length += step) readsOrRefuses(marshaler, schema, bytes.slice(0, length));
+        for (let length = 0; length < bytes.length; length += step)
+          readsOrRefuses(marshaler, schema, bytes.slice(0, length));
       }
     },
   },
@@ -230,7 +237,11 @@ export const codecCases: readonly Case<CodecOptions>[] = [
 
 /** Runs the promises of {@link Marshaler} against one implementation. */
 export function codecConformance(api: TestApi, name: string, options: CodecOptions): void {
-  const supports: Readonly<Record<string, boolean | undefined>> = { copies: true, refusesBytes: true, ...options.supports };
+  const supports: Readonly<Record<string, boolean | undefined>> = {
+    copies: true,
+    refusesBytes: true,
+    ...options.supports,
+  };
   api.describe(`codec conformance: ${name}`, () => {
     for (const one of codecCases) {
       if (one.requires === undefined || supports[one.requires] === true) api.it(one.name, () => one.run(options));
@@ -240,7 +251,7 @@ export function codecConformance(api: TestApi, name: string, options: CodecOptio
 
 /** What is tested of a {@link Codec}, and with which body. */
 export interface FramedCodecOptions {
-  make(stream: MessageStream): Codec;
+  readonly make: (stream: MessageStream) => Codec;
   readonly schema: Schema;
   readonly value: unknown;
   /** A body that does not fit. */
@@ -297,7 +308,10 @@ export const framedCodecCases: readonly Case<FramedCodecOptions>[] = [
     name: 'a body that does not fit rejects and nothing is written',
     async run({ make, schema, unencodable }) {
       const stream = loop();
-      await assert.rejects(async () => make(stream).write(header(), unencodable, schema), isRefusal('codec.encode', schema));
+      await assert.rejects(
+        async () => make(stream).write(header(), unencodable, schema),
+        isRefusal('codec.encode', schema),
+      );
       assert.equal(await stream.read(), undefined);
     },
   },
@@ -329,7 +343,8 @@ export const framedCodecCases: readonly Case<FramedCodecOptions>[] = [
     async run({ make, schema, value }) {
       const codec = make(loop());
       await codec.close();
-      const isClosed = (error: unknown): boolean => TenonError.is(error) && error.code === Code.FailedPrecondition && error.reason === 'codec.closed';
+      const isClosed = (error: unknown): boolean =>
+        TenonError.is(error) && error.code === Code.FailedPrecondition && error.reason === 'codec.closed';
       await assert.rejects(async () => codec.readHeader(header(), MessageType.Request), isClosed);
       await assert.rejects(async () => codec.readBody(schema), isClosed);
       await assert.rejects(async () => codec.write(header(), value, schema), isClosed);
@@ -351,7 +366,16 @@ export function framedCodecConformance(api: TestApi, name: string, options: Fram
 }
 
 function header(over: Partial<MessageHeader> = {}): MessageHeader {
-  return { id: '1', type: MessageType.Request, target: 'greeter', method: 'Greeter.Hello', endpoint: 'Greeter.Hello', error: '', header: {}, ...over };
+  return {
+    id: '1',
+    type: MessageType.Request,
+    target: 'greeter',
+    method: 'Greeter.Hello',
+    endpoint: 'Greeter.Hello',
+    error: '',
+    header: {},
+    ...over,
+  };
 }
 
 /** A stream that reads what was written to it. */

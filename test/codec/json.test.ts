@@ -27,7 +27,13 @@ describe('JSON without a .proto', () => {
   const shared = { a: 1 };
 
   it('is what JSON.stringify makes of it', () => {
-    const value = { a: [1, 'é\uD83E', null, true], at: new Date(5), own: { toJSON: () => 'mine' }, none: undefined, twice: [shared, shared] };
+    const value = {
+      a: [1, 'é\uD83E', null, true],
+      at: new Date(5),
+      own: { toJSON: () => 'mine' },
+      none: undefined,
+      twice: [shared, shared],
+    };
     expect(text(value)).toBe(JSON.stringify(value));
     expect(text(undefined)).toBe('null');
     expect(text({ toJSON: () => undefined })).toBe('null');
@@ -45,9 +51,18 @@ describe('JSON without a .proto', () => {
   });
 
   it.each<[unknown, string]>([
-    [{ user: { id: 5n } }, 'any.user.id: expected a JSON value, got 5n: send it as a string, or use application/grpc+proto'],
-    [{ list: [1, { data: new Uint8Array(1) }] }, 'any.list[1].data: expected a JSON value, got a Uint8Array: send base64, or use application/grpc+proto or application/grpc+bytes'],
-    [{ 'odd key': NaN }, 'any["odd key"]: expected a JSON value, got NaN, which JSON does not have: send null, or a string'],
+    [
+      { user: { id: 5n } },
+      'any.user.id: expected a JSON value, got 5n: send it as a string, or use application/grpc+proto',
+    ],
+    [
+      { list: [1, { data: new Uint8Array(1) }] },
+      'any.list[1].data: expected a JSON value, got a Uint8Array: send base64, or use application/grpc+proto or application/grpc+bytes',
+    ],
+    [
+      { 'odd key': NaN },
+      'any["odd key"]: expected a JSON value, got NaN, which JSON does not have: send null, or a string',
+    ],
     [[Infinity], 'any[0]: expected a JSON value, got Infinity, which JSON does not have: send null, or a string'],
     [() => 1, 'any: expected a JSON value, got a function: leave it out'],
     [{ f: () => 1 }, 'any.f: expected a JSON value, got a function: leave it out'],
@@ -57,7 +72,10 @@ describe('JSON without a .proto', () => {
     [{ p: Promise.resolve(1) }, 'any.p: expected a JSON value, got a Promise: await it'],
     [{ d: new Date(NaN) }, 'any.d: expected a Date, got an invalid one'],
     [cycle, 'any.self[0]: leads back to itself: leave the link back out'],
-    [{ buffer: Buffer.from('a') }, 'any.buffer: expected a JSON value, got a Uint8Array: send base64, or use application/grpc+proto or application/grpc+bytes'],
+    [
+      { buffer: Buffer.from('a') },
+      'any.buffer: expected a JSON value, got a Uint8Array: send base64, or use application/grpc+proto or application/grpc+bytes',
+    ],
   ])('refuses %p', (value, problem) => {
     expect(messageOf(() => marshaler.marshal(anySchema, value))).toBe(`codec.encode: ${problem}`);
   });
@@ -69,7 +87,9 @@ describe('JSON without a .proto', () => {
 
   it('says where bytes are wrong', () => {
     const read = (bytes: Uint8Array): string => messageOf(() => marshaler.unmarshal(anySchema, bytes));
-    expect(read(Uint8Array.from([0x22, 0x61, 0xff, 0x22]))).toBe('codec.decode: any: the bytes are not valid UTF-8, at 2 of 4');
+    expect(read(Uint8Array.from([0x22, 0x61, 0xff, 0x22]))).toBe(
+      'codec.decode: any: the bytes are not valid UTF-8, at 2 of 4',
+    );
     expect(read(Uint8Array.from([0x22, 0xc3]))).toBe('codec.decode: any: the bytes are not valid UTF-8, at 1 of 2');
     expect(read(Buffer.from('{"a": x}'))).toMatch(/^codec\.decode: any: .*x.*(position 6|"\{"a": x\}")/);
   });
@@ -146,8 +166,16 @@ describe('JSON of a .proto', () => {
     ['Scalars', { anInt32: '' }, 'Scalars.anInt32: expected an int32, got ""'],
     ['Scalars', { anInt32: ' 1' }, 'Scalars.anInt32: expected an int32, got " 1"'],
     ['Scalars', { aUint32: -1 }, 'Scalars.aUint32: expected a uint32, got -1'],
-    ['Scalars', { anInt64: 2 ** 60 }, 'Scalars.anInt64: expected an int64 (digits in a string, or a safe integer), got 1152921504606847000'],
-    ['Scalars', { anInt64: '9223372036854775808' }, 'Scalars.anInt64: expected an int64 (digits in a string, or a safe integer), got "9223372036854775808"'],
+    [
+      'Scalars',
+      { anInt64: 2 ** 60 },
+      'Scalars.anInt64: expected an int64 (digits in a string, or a safe integer), got 1152921504606847000',
+    ],
+    [
+      'Scalars',
+      { anInt64: '9223372036854775808' },
+      'Scalars.anInt64: expected an int64 (digits in a string, or a safe integer), got "9223372036854775808"',
+    ],
     ['Scalars', { aFloat: 1e39 }, 'Scalars.aFloat: expected a float, got 1e+39'],
     ['Scalars', { aDouble: 'inf' }, 'Scalars.aDouble: expected a double, got "inf"'],
     ['Scalars', { aBool: 'true' }, 'Scalars.aBool: expected a bool, got "true"'],
@@ -164,9 +192,21 @@ describe('JSON of a .proto', () => {
     ['Lists', { strings: [null] }, 'Lists.strings[0]: expected a string, got null'],
     ['Maps', { int32s: { x: 1 } }, 'Maps.int32s["x"]: expected an int32, got "x"'],
     ['Maps', { bools: { 1: '' } }, 'Maps.bools["1"]: expected the key true or false, got "1"'],
-    ['Choice', { text: 'a', number: '1' }, 'Choice.number: is set together with "text", but only one of a oneof can be: leave "text" or "number" out'],
-    ['WellKnown', { at: '2020-02-30T00:00:00Z' }, 'WellKnown.at: expected a time as in RFC 3339 ("2006-01-02T15:04:05Z"), got "2020-02-30T00:00:00Z"'],
-    ['WellKnown', { at: '2020-02-03' }, 'WellKnown.at: expected a time as in RFC 3339 ("2006-01-02T15:04:05Z"), got "2020-02-03"'],
+    [
+      'Choice',
+      { text: 'a', number: '1' },
+      'Choice.number: is set together with "text", but only one of a oneof can be: leave "text" or "number" out',
+    ],
+    [
+      'WellKnown',
+      { at: '2020-02-30T00:00:00Z' },
+      'WellKnown.at: expected a time as in RFC 3339 ("2006-01-02T15:04:05Z"), got "2020-02-30T00:00:00Z"',
+    ],
+    [
+      'WellKnown',
+      { at: '2020-02-03' },
+      'WellKnown.at: expected a time as in RFC 3339 ("2006-01-02T15:04:05Z"), got "2020-02-03"',
+    ],
     ['WellKnown', { took: '1' }, 'WellKnown.took: expected a duration ("1.5s"), got "1"'],
     ['WellKnown', { mask: 'a_b' }, 'WellKnown.mask: expected camelCase paths, got "a_b"'],
     ['WellKnown', { any: { value: '' } }, 'WellKnown.any["@type"]: expected the URL of a type, got undefined'],
@@ -240,13 +280,17 @@ describe('JSON of a .proto', () => {
     };
     expect(type('WellKnown').toJson(value)).toEqual(json);
     expect(type('WellKnown').fromJson(json)).toEqual({ ...value, times: [] });
-    expect(() => type('WellKnown').toJson({ value: NaN })).toThrow('kinds.WellKnown.value: expected a JSON value, got NaN');
+    expect(() => type('WellKnown').toJson({ value: NaN })).toThrow(
+      'kinds.WellKnown.value: expected a JSON value, got NaN',
+    );
     expect(() => type('WellKnown').toJson({ mask: { paths: ['fooBar'] } })).toThrow('has no form in JSON');
   });
 
   it('writes what an Any holds, if its type is known', () => {
     const url = 'type.googleapis.com/';
-    const anyOf = (name: string, value: unknown): unknown => ({ any: { typeUrl: url + name, value: new Uint8Array(typeOf(name).encode(value)) } });
+    const anyOf = (name: string, value: unknown): unknown => ({
+      any: { typeUrl: url + name, value: new Uint8Array(typeOf(name).encode(value)) },
+    });
     for (const [value, any] of [
       [anyOf('kinds.Tree', { name: 'x' }), { '@type': `${url}kinds.Tree`, name: 'x' }],
       [anyOf('google.protobuf.Duration', { seconds: 1n }), { '@type': `${url}google.protobuf.Duration`, value: '1s' }],
@@ -256,14 +300,28 @@ describe('JSON of a .proto', () => {
       expect(type('WellKnown').toJson(value)).toEqual({ any });
       expect(type('WellKnown').fromJson({ any })).toMatchObject(value as object);
     }
-    expect(() => type('WellKnown').toJson({ any: { typeUrl: `${url}kinds.Tree`, value: Uint8Array.of(0x0a, 9) } })).toThrow(TenonError);
+    expect(() =>
+      type('WellKnown').toJson({ any: { typeUrl: `${url}kinds.Tree`, value: Uint8Array.of(0x0a, 9) } }),
+    ).toThrow(TenonError);
   });
 
   it('says which member of a oneof is there', () => {
     expect(type('Choice').toJson({ kindOfChoice: 'number', number: 1n })).toEqual({ number: '1' });
-    expect(type('Choice').fromJson({ number: '1', yes: false })).toEqual({ before: 0, kindOfChoice: 'number', number: 1n, second: 'yes', yes: false });
-    expect(type('Choice').fromJson({ nothing: null, text: null })).toEqual({ before: 0, kindOfChoice: 'nothing', nothing: null });
-    expect(messageOf(() => type('Choice').toJson({ kindOfChoice: 'text' }))).toMatch(/^codec\.encode: kinds\.Choice\.kindOfChoice: says "text"/);
+    expect(type('Choice').fromJson({ number: '1', yes: false })).toEqual({
+      before: 0,
+      kindOfChoice: 'number',
+      number: 1n,
+      second: 'yes',
+      yes: false,
+    });
+    expect(type('Choice').fromJson({ nothing: null, text: null })).toEqual({
+      before: 0,
+      kindOfChoice: 'nothing',
+      nothing: null,
+    });
+    expect(messageOf(() => type('Choice').toJson({ kindOfChoice: 'text' }))).toMatch(
+      /^codec\.encode: kinds\.Choice\.kindOfChoice: says "text"/,
+    );
   });
 
   it('normalizes the keys of maps, and lets none change what objects are', () => {

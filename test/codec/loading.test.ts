@@ -38,14 +38,27 @@ describe('loadProto', () => {
     expect(kinds.package).toBe('kinds');
     const service = kinds.service('kinds.Kinds');
     expect(service).toBe(kinds.services[0]);
-    expect(service?.methods.map(({ path, kind, idempotent, input, output }) => [path, kind, idempotent, input.name, output.name])).toEqual([
+    expect(
+      service?.methods.map(({ path, kind, idempotent, input, output }) => [
+        path,
+        kind,
+        idempotent,
+        input.name,
+        output.name,
+      ]),
+    ).toEqual([
       ['/kinds.Kinds/Unary', 'unary', false, 'kinds.Scalars', 'kinds.Optionals'],
       ['/kinds.Kinds/Down', 'server', true, 'kinds.Scalars', 'kinds.Lists'],
       ['/kinds.Kinds/Up', 'client', true, 'kinds.Lists', 'kinds.Maps'],
       ['/kinds.Kinds/Both', 'bidi', false, 'kinds.Tree', 'kinds.Tree'],
       ['/kinds.Kinds/Nothing', 'unary', false, 'google.protobuf.Empty', 'google.protobuf.Empty'],
     ]);
-    expect(service?.methods[0]).toMatchObject({ service: 'kinds.Kinds', method: 'Unary', aliases: [], defaultContentType: 'application/grpc+proto' });
+    expect(service?.methods[0]).toMatchObject({
+      service: 'kinds.Kinds',
+      method: 'Unary',
+      aliases: [],
+      defaultContentType: 'application/grpc+proto',
+    });
     expect(service?.methods[0]?.input.proto).toBe(kinds.type('kinds.Scalars'));
     expect(kinds.service('Kinds')).toBeUndefined();
   });
@@ -61,7 +74,10 @@ describe('loadProto', () => {
 
   it('finds imports beside the file, and in the directories that are named', () => {
     write('beside.proto', 'syntax = "proto3"; package beside; message Beside {}');
-    write('root/common/types.proto', 'syntax = "proto3"; package common; import "common/more.proto"; message Id { More more = 1; } service NotOurs {}');
+    write(
+      'root/common/types.proto',
+      'syntax = "proto3"; package common; import "common/more.proto"; message Id { More more = 1; } service NotOurs {}',
+    );
     write('root/common/more.proto', 'syntax = "proto3"; package common; message More { string id = 1; }');
     const path = write(
       'main.proto',
@@ -73,13 +89,22 @@ describe('loadProto', () => {
     const file = loadProto(path, { includeDirs: [join(folder, 'root')] });
     expect(file.services.map((service) => service.fullName)).toEqual(['main.Ours']);
     const type = file.type('main.Main');
-    expect(type?.decode(type.encode({ id: { more: { id: 'x' } }, beside: {} }))).toEqual({ beside: {}, id: { more: { id: 'x' } } });
+    expect(type?.decode(type.encode({ id: { more: { id: 'x' } }, beside: {} }))).toEqual({
+      beside: {},
+      id: { more: { id: 'x' } },
+    });
     expect(file.type('common.More')).toBeDefined();
   });
 
   it('loads several files together', () => {
-    const one = write('one.proto', 'syntax = "proto3"; package one; import "shared.proto"; service One { rpc A(shared.S) returns (shared.S); }');
-    const two = write('two.proto', 'syntax = "proto3"; package two; import "shared.proto"; service Two { rpc B(shared.S) returns (shared.S); }');
+    const one = write(
+      'one.proto',
+      'syntax = "proto3"; package one; import "shared.proto"; service One { rpc A(shared.S) returns (shared.S); }',
+    );
+    const two = write(
+      'two.proto',
+      'syntax = "proto3"; package two; import "shared.proto"; service Two { rpc B(shared.S) returns (shared.S); }',
+    );
     write('shared.proto', 'syntax = "proto3"; package shared; message S {}');
     const file = loadProto([one, pathToFileURL(two)]);
     expect(file.services.map((service) => service.fullName)).toEqual(['one.One', 'two.Two']);
@@ -87,7 +112,12 @@ describe('loadProto', () => {
   });
 
   it('needs no package', () => {
-    const file = loadProto(write('bare.proto', 'syntax = "proto3"; message Bare { Bare next = 1; } service S { rpc A(Bare) returns (Bare); }'));
+    const file = loadProto(
+      write(
+        'bare.proto',
+        'syntax = "proto3"; message Bare { Bare next = 1; } service S { rpc A(Bare) returns (Bare); }',
+      ),
+    );
     expect(file.package).toBe('');
     expect(file.services[0]?.methods[0]).toMatchObject({ service: 'S', path: '/S/A', input: { name: 'Bare' } });
     expect(file.type('Bare')?.name).toBe('Bare');
@@ -96,16 +126,25 @@ describe('loadProto', () => {
   it('says which file cannot be read', () => {
     const missing = failure(() => loadProto(join(folder, 'missing.proto')));
     expect(missing.reason).toBe('codec.proto_not_found');
-    expect(missing.message).toMatch(/^cannot read .*missing\.proto: .*ENOENT.*new URL\('x\.proto', import\.meta\.url\)$/);
-    expect(failure(() => loadProto(new URL('http://localhost/x.proto'))).message).toBe('cannot read http://localhost/x.proto: only files can be. Give a path or a file: URL');
+    expect(missing.message).toMatch(
+      /^cannot read .*missing\.proto: .*ENOENT.*new URL\('x\.proto', import\.meta\.url\)$/,
+    );
+    expect(failure(() => loadProto(new URL('http://localhost/x.proto'))).message).toBe(
+      'cannot read http://localhost/x.proto: only files can be. Give a path or a file: URL',
+    );
     expect(failure(() => loadProto(folder)).reason).toBe('codec.proto_not_found');
   });
 
   it('says where an import stands that was not found', () => {
-    const path = write('importing.proto', 'syntax = "proto3";\npackage p;\n// import "gone.proto";\nimport "gone.proto";\n');
+    const path = write(
+      'importing.proto',
+      'syntax = "proto3";\npackage p;\n// import "gone.proto";\nimport "gone.proto";\n',
+    );
     const error = failure(() => loadProto(path, { includeDirs: ['/some/where'] }));
     expect(error.reason).toBe('codec.proto_not_found');
-    expect(error.message).toBe(`${path}, line 4: the import "gone.proto" was not found in /some/where, ${folder}. Name the directory it is in: includeDirs`);
+    expect(error.message).toBe(
+      `${path}, line 4: the import "gone.proto" was not found in /some/where, ${folder}. Name the directory it is in: includeDirs`,
+    );
   });
 
   it.each([
@@ -132,13 +171,18 @@ describe('loadProto', () => {
   it('refuses imports in a circle', () => {
     const path = write('chicken.proto', 'syntax = "proto3";\nimport "egg.proto";');
     write('egg.proto', 'syntax = "proto3";\n\nimport "chicken.proto";');
-    expect(failure(() => loadProto(path)).message).toContain('egg.proto, line 3: the import of "chicken.proto" leads back to this file');
+    expect(failure(() => loadProto(path)).message).toContain(
+      'egg.proto, line 3: the import of "chicken.proto" leads back to this file',
+    );
   });
 });
 
 describe('file descriptors', () => {
   const root = new protobuf.Root();
-  protobuf.parse(readFileSync(fileURLToPath(import.meta.resolve('protobufjs/google/protobuf/descriptor.proto')), 'utf8'), root);
+  protobuf.parse(
+    readFileSync(fileURLToPath(import.meta.resolve('protobufjs/google/protobuf/descriptor.proto')), 'utf8'),
+    root,
+  );
   const type = root.resolveAll().lookupType('google.protobuf.FileDescriptorProto');
   const plain = (bytes: Uint8Array): Record<string, unknown> => type.toObject(type.decode(bytes), { enums: String });
   interface Message {
@@ -161,14 +205,25 @@ describe('file descriptors', () => {
       'google/protobuf/wrappers.proto',
       'all-kinds.proto',
     ]);
-    expect(files.at(-1)).toMatchObject({ package: 'kinds', syntax: 'proto3', dependency: files.slice(0, -1).map((file) => file['name']) });
+    expect(files.at(-1)).toMatchObject({
+      package: 'kinds',
+      syntax: 'proto3',
+      dependency: files.slice(0, -1).map((file) => file['name']),
+    });
     expect(kinds.fileDescriptors).toBe(kinds.fileDescriptors);
   });
 
   it('say of fields, oneofs, maps and methods what protoc says', () => {
     const file = plain(kinds.fileDescriptors.at(-1) as Uint8Array);
-    const message = (name: string): Message => (file['messageType'] as Message[]).find((one) => one.name === name) as Message;
-    expect(message('Scalars').field[3]).toEqual({ name: 'an_int64', number: 4, label: 'LABEL_OPTIONAL', type: 'TYPE_INT64', jsonName: 'anInt64' });
+    const message = (name: string): Message =>
+      (file['messageType'] as Message[]).find((one) => one.name === name) as Message;
+    expect(message('Scalars').field[3]).toEqual({
+      name: 'an_int64',
+      number: 4,
+      label: 'LABEL_OPTIONAL',
+      type: 'TYPE_INT64',
+      jsonName: 'anInt64',
+    });
     expect(message('Scalars').field[15]).toMatchObject({ type: 'TYPE_ENUM', typeName: '.kinds.Color' });
     expect(message('Optionals').field[0]).toMatchObject({ proto3Optional: true, oneofIndex: 0 });
     expect(message('Optionals').oneofDecl).toHaveLength(16);
@@ -176,7 +231,11 @@ describe('file descriptors', () => {
     expect(message('Choice').oneofDecl).toEqual([{ name: 'kind_of_choice' }, { name: 'second' }]);
     expect(message('Choice').field[8]).toMatchObject({ name: 'yes', oneofIndex: 1 });
     expect(message('Lists').field[17]).toMatchObject({ label: 'LABEL_REPEATED', options: { packed: false } });
-    expect(message('Maps').field[7]).toMatchObject({ label: 'LABEL_REPEATED', type: 'TYPE_MESSAGE', typeName: '.kinds.Maps.Fixed32sEntry' });
+    expect(message('Maps').field[7]).toMatchObject({
+      label: 'LABEL_REPEATED',
+      type: 'TYPE_MESSAGE',
+      typeName: '.kinds.Maps.Fixed32sEntry',
+    });
     expect(message('Maps').nestedType[7]).toMatchObject({
       name: 'Fixed32sEntry',
       options: { mapEntry: true },
@@ -186,7 +245,13 @@ describe('file descriptors', () => {
       ],
     });
     expect(message('Awkward').field[3]).toMatchObject({ jsonName: 'clazz' });
-    expect(file['enumType']).toMatchObject([{ name: 'Color', options: { allowAlias: true }, value: [{ number: 0 }, { number: 1 }, { number: 2 }, { number: 2 }, { number: -1 }] }]);
+    expect(file['enumType']).toMatchObject([
+      {
+        name: 'Color',
+        options: { allowAlias: true },
+        value: [{ number: 0 }, { number: 1 }, { number: 2 }, { number: 2 }, { number: -1 }],
+      },
+    ]);
     expect(file['service']).toMatchObject([
       {
         name: 'Kinds',
@@ -209,7 +274,13 @@ describe('file descriptors', () => {
       messageType: [
         {
           name: 'Old',
-          field: [{ label: 'LABEL_REQUIRED' }, {}, { options: { packed: true } }, { type: 'TYPE_GROUP', typeName: '.old.Old.Group' }, { defaultValue: 'a name' }],
+          field: [
+            { label: 'LABEL_REQUIRED' },
+            {},
+            { options: { packed: true } },
+            { type: 'TYPE_GROUP', typeName: '.old.Old.Group' },
+            { defaultValue: 'a name' },
+          ],
           nestedType: [{ name: 'Group' }],
           extensionRange: [{ start: 100, end: 200 }],
         },

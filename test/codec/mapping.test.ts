@@ -25,8 +25,15 @@ const refusedBytes = (name: string, text: string): string => messageOf(() => typ
 
 describe('numbers', () => {
   it('takes 64-bit integers as bigint, safe number or digits', () => {
-    for (const anInt64 of [-5n, -5, '-5']) expect(hex(type('Scalars').encode({ anInt64 }))).toBe('20fbffffffffffffffff01');
-    expect(round('Scalars', { anInt64: Number.MAX_SAFE_INTEGER, aUint64: '18446744073709551615', aSint64: -Number.MAX_SAFE_INTEGER })).toMatchObject({
+    for (const anInt64 of [-5n, -5, '-5'])
+      expect(hex(type('Scalars').encode({ anInt64 }))).toBe('20fbffffffffffffffff01');
+    expect(
+      round('Scalars', {
+        anInt64: Number.MAX_SAFE_INTEGER,
+        aUint64: '18446744073709551615',
+        aSint64: -Number.MAX_SAFE_INTEGER,
+      }),
+    ).toMatchObject({
       anInt64: 9_007_199_254_740_991n,
       aUint64: 2n ** 64n - 1n,
       aSint64: -9_007_199_254_740_991n,
@@ -34,7 +41,10 @@ describe('numbers', () => {
   });
 
   it.each([
-    [{ anInt64: 2n ** 63n }, 'anInt64: expected an int64 (a bigint, a safe integer or digits), got 9223372036854775808n'],
+    [
+      { anInt64: 2n ** 63n },
+      'anInt64: expected an int64 (a bigint, a safe integer or digits), got 9223372036854775808n',
+    ],
     [{ anInt64: 2 ** 53 }, 'anInt64: expected an int64 (a bigint, a safe integer or digits), got 9007199254740992'],
     [{ anInt64: 1.5 }, 'anInt64: expected an int64 (a bigint, a safe integer or digits), got 1.5'],
     [{ anInt64: '1.5' }, 'anInt64: expected an int64 (a bigint, a safe integer or digits), got "1.5"'],
@@ -81,14 +91,21 @@ describe('numbers', () => {
     const file = loadProto(new URL('./all-kinds.proto', import.meta.url), { int64 });
     const other = typeOf('kinds.Scalars', file);
     const of = int64 === 'string' ? String : Number;
-    expect(other.decode(other.encode({ anInt64: -5n, aFixed64: 7 }))).toMatchObject({ anInt64: of(-5), aFixed64: of(7), aUint64: of(0) });
+    expect(other.decode(other.encode({ anInt64: -5n, aFixed64: 7 }))).toMatchObject({
+      anInt64: of(-5),
+      aFixed64: of(7),
+      aUint64: of(0),
+    });
     expect(other.fromJson({ anInt64: '-5' })).toMatchObject({ anInt64: of(-5), aSint64: of(0) });
     const wrapped = typeOf('kinds.WellKnown', file);
     expect(wrapped.decode(wrapped.encode({ int64Value: 8n }))).toMatchObject({ int64Value: of(8) });
   });
 
   it('refuses what a number cannot hold rather than change it', () => {
-    const other = typeOf('kinds.Scalars', loadProto(new URL('./all-kinds.proto', import.meta.url), { int64: 'number' }));
+    const other = typeOf(
+      'kinds.Scalars',
+      loadProto(new URL('./all-kinds.proto', import.meta.url), { int64: 'number' }),
+    );
     expect(messageOf(() => other.decode(type('Scalars').encode({ anInt64: 2n ** 60n })))).toBe(
       "codec.decode: kinds.Scalars.anInt64: 1152921504606846976 does not fit a number; load the .proto with int64: 'bigint'",
     );
@@ -96,19 +113,41 @@ describe('numbers', () => {
 });
 
 describe('text and bytes', () => {
-  it.each(['a', 'é', '€', '🦊', 'a'.repeat(42) + '🦊', '€'.repeat(42), '€'.repeat(43), '\uFFFD', '\uFEFFmark', '\0', 'x'.repeat(200)])('keeps %j', (aString) => {
+  it.each([
+    'a',
+    'é',
+    '€',
+    '🦊',
+    'a'.repeat(42) + '🦊',
+    '€'.repeat(42),
+    '€'.repeat(43),
+    '\uFFFD',
+    '\uFEFFmark',
+    '\0',
+    'x'.repeat(200),
+  ])('keeps %j', (aString) => {
     const encoded = type('Scalars').encode({ aString });
     expect(Buffer.from(encoded).includes(Buffer.from(aString))).toBe(true);
     expect(type('Scalars').decode(encoded)).toMatchObject({ aString });
   });
 
-  it.each(['\uD83E', 'a\uDD8Ab', '\uD83E\uD83E', 'x'.repeat(50) + '\uDD8A'])('refuses half a surrogate pair: %j', (aString) => {
-    expect(refusal('Scalars', { aString })).toBe('codec.encode: kinds.Scalars.aString: the string holds half of a surrogate pair, which is no text');
-  });
+  it.each(['\uD83E', 'a\uDD8Ab', '\uD83E\uD83E', 'x'.repeat(50) + '\uDD8A'])(
+    'refuses half a surrogate pair: %j',
+    (aString) => {
+      expect(refusal('Scalars', { aString })).toBe(
+        'codec.encode: kinds.Scalars.aString: the string holds half of a surrogate pair, which is no text',
+      );
+    },
+  );
 
-  it.each(['72 01 ff', '72 02 c328', '72 03 eda080', '72 04 f0288cbc', '72 02 c080'])('refuses bytes that are not UTF-8: %s', (text) => {
-    expect(refusedBytes('Scalars', text)).toBe('codec.decode: kinds.Scalars.aString: the bytes of the string are not valid UTF-8');
-  });
+  it.each(['72 01 ff', '72 02 c328', '72 03 eda080', '72 04 f0288cbc', '72 02 c080'])(
+    'refuses bytes that are not UTF-8: %s',
+    (text) => {
+      expect(refusedBytes('Scalars', text)).toBe(
+        'codec.decode: kinds.Scalars.aString: the bytes of the string are not valid UTF-8',
+      );
+    },
+  );
 
   it('copies bytes out of what it reads, and takes a Buffer', () => {
     const encoded = Buffer.from(type('Scalars').encode({ someBytes: Buffer.from('abc') }));
@@ -136,7 +175,14 @@ describe('presence', () => {
   });
 
   it('keeps a default that was set explicitly', () => {
-    const value = { aDouble: 0, anInt64: 0n, aBool: false, aString: '', someBytes: new Uint8Array(0), aColor: 'COLOR_UNSPECIFIED' };
+    const value = {
+      aDouble: 0,
+      anInt64: 0n,
+      aBool: false,
+      aString: '',
+      someBytes: new Uint8Array(0),
+      aColor: 'COLOR_UNSPECIFIED',
+    };
     expect(round('Optionals', value)).toEqual(value);
     expect(type('Scalars').encode(noScalars)).toHaveLength(0);
   });
@@ -152,7 +198,9 @@ describe('presence', () => {
     const old = typeOf('old.Old', file);
     expect(old.decode(old.encode({ id: 0 }))).toEqual({ id: 0, unpacked: [], packed: [] });
     expect(messageOf(() => old.encode({}))).toBe('codec.encode: old.Old.id: a required field is missing');
-    expect(messageOf(() => old.decode(new Uint8Array(0)))).toBe('codec.decode: old.Old.id: a required field is missing');
+    expect(messageOf(() => old.decode(new Uint8Array(0)))).toBe(
+      'codec.decode: old.Old.id: a required field is missing',
+    );
     expect(hex(old.encode({ id: 1, unpacked: [1, 2], packed: [1, 2] }))).toBe('0801' + '10011002' + '1a020102');
     // A group, and an extension: both are passed over.
     expect(old.decode(bytes('23 0805 24 0801 a00601'))).toEqual({ id: 1, unpacked: [], packed: [] });
@@ -162,7 +210,13 @@ describe('presence', () => {
 describe('oneofs', () => {
   it('say which member is there', () => {
     expect(round('Choice', { text: 'a' })).toEqual({ before: 0, kindOfChoice: 'text', text: 'a' });
-    expect(round('Choice', { before: 2, number: 0, yes: true })).toEqual({ before: 2, kindOfChoice: 'number', number: 0n, second: 'yes', yes: true });
+    expect(round('Choice', { before: 2, number: 0, yes: true })).toEqual({
+      before: 2,
+      kindOfChoice: 'number',
+      number: 0n,
+      second: 'yes',
+      yes: true,
+    });
     expect(round('Choice', { nothing: null })).toEqual({ before: 0, kindOfChoice: 'nothing', nothing: null });
     expect(round('Choice', { wrapped: '' })).toEqual({ before: 0, kindOfChoice: 'wrapped', wrapped: '' });
     expect(round('Choice', {})).toEqual({ before: 0 });
@@ -176,8 +230,12 @@ describe('oneofs', () => {
     expect(refusal('Choice', { text: 'a', number: 1n })).toBe(
       'codec.encode: kinds.Choice.number: is set together with "text", but only one of a oneof can be: leave "text" or "number" out',
     );
-    expect(refusal('Choice', { kindOfChoice: 'number', text: 'a' })).toBe('codec.encode: kinds.Choice.kindOfChoice: says "number", but the member that is set is "text"');
-    expect(refusal('Choice', { kindOfChoice: 'text' })).toBe('codec.encode: kinds.Choice.kindOfChoice: says "text", but no member of it is set');
+    expect(refusal('Choice', { kindOfChoice: 'number', text: 'a' })).toBe(
+      'codec.encode: kinds.Choice.kindOfChoice: says "number", but the member that is set is "text"',
+    );
+    expect(refusal('Choice', { kindOfChoice: 'text' })).toBe(
+      'codec.encode: kinds.Choice.kindOfChoice: says "text", but no member of it is set',
+    );
     expect(type('Choice').encode({ text: undefined, number: 1n })).toHaveLength(2);
   });
 });
@@ -191,14 +249,23 @@ describe('lists and maps', () => {
   });
 
   it('has string keys in maps, safely', () => {
-    const value = type('Maps').decode(type('Maps').encode({ texts: Object.fromEntries([['__proto__', 'a'], ['constructor', 'b']]) })) as { texts: Record<string, string> };
+    const value = type('Maps').decode(
+      type('Maps').encode({
+        texts: Object.fromEntries([
+          ['__proto__', 'a'],
+          ['constructor', 'b'],
+        ]),
+      }),
+    ) as { texts: Record<string, string> };
     expect(Object.keys(value.texts)).toEqual(['__proto__', 'constructor']);
     expect(Object.getPrototypeOf(value.texts)).toBe(Object.prototype);
     expect(({} as Record<string, unknown>)['a']).toBeUndefined();
   });
 
   it('takes the last of two equal keys, and defaults for what is left out', () => {
-    expect(type('Maps').decode(bytes('0a06 0a0161 120162 0a03 0a0161 0a00'))).toMatchObject({ texts: { a: '', '': '' } });
+    expect(type('Maps').decode(bytes('0a06 0a0161 120162 0a03 0a0161 0a00'))).toMatchObject({
+      texts: { a: '', '': '' },
+    });
     expect(type('Maps').decode(bytes('42 00'))).toMatchObject({ fixed32s: { 0: { name: '', children: [] } } });
   });
 
@@ -206,7 +273,11 @@ describe('lists and maps', () => {
     ['Lists', { int32s: 5 }, 'Lists.int32s: expected a list (an array), got 5'],
     ['Lists', { int32s: [1, 'x'] }, 'Lists.int32s[1]: expected an int32, got "x"'],
     ['Lists', { int32s: [undefined] }, 'Lists.int32s[0]: expected an int32, got undefined'],
-    ['Lists', { trees: [{}, { children: [{ nam: 'x' }] }] }, 'Lists.trees[1].children[0]: no field "nam" in kinds.Tree. Did you mean "name"?'],
+    [
+      'Lists',
+      { trees: [{}, { children: [{ nam: 'x' }] }] },
+      'Lists.trees[1].children[0]: no field "nam" in kinds.Tree. Did you mean "name"?',
+    ],
     ['Lists', { trees: [null] }, 'Lists.trees[0]: expected a kinds.Tree (an object), got null'],
     ['Maps', { texts: [] }, 'Maps.texts: expected a map (a plain object), got an array'],
     ['Maps', { texts: new Map() }, 'Maps.texts: expected a map (a plain object), got a Map'],
@@ -227,17 +298,30 @@ describe('messages', () => {
     expect(type('Tree').decode(bytes('1a05 0a0161 1200 1a04 1200 1a00'))).toEqual({
       name: '',
       children: [],
-      parent: { name: 'a', children: [{ name: '', children: [] }, { name: '', children: [] }], parent: { name: '', children: [] } },
+      parent: {
+        name: 'a',
+        children: [
+          { name: '', children: [] },
+          { name: '', children: [] },
+        ],
+        parent: { name: '', children: [] },
+      },
     });
-    expect(type('Choice').decode(bytes('22 03 0a0161 22 02 1200'))).toMatchObject({ tree: { name: 'a', children: [{}] } });
-    expect(type('Choice').decode(bytes('22 03 0a0161 18 01 22 02 1200'))).toMatchObject({ tree: { name: '', children: [{}] } });
+    expect(type('Choice').decode(bytes('22 03 0a0161 22 02 1200'))).toMatchObject({
+      tree: { name: 'a', children: [{}] },
+    });
+    expect(type('Choice').decode(bytes('22 03 0a0161 18 01 22 02 1200'))).toMatchObject({
+      tree: { name: '', children: [{}] },
+    });
     expect(type('WellKnown').decode(bytes('0a02 0801 0a02 1005'))).toMatchObject({ at: new Timestamp(1, 5) });
   });
 
   it('stops at a depth of 100 both ways', () => {
     const nested = (depth: number): unknown => (depth === 0 ? {} : { parent: nested(depth - 1) });
     expect(() => round('Tree', nested(100))).not.toThrow();
-    expect(refusal('Tree', nested(101))).toMatch(/^codec\.encode: kinds\.Tree(\.parent){101}: nested deeper than 100 levels$/);
+    expect(refusal('Tree', nested(101))).toMatch(
+      /^codec\.encode: kinds\.Tree(\.parent){101}: nested deeper than 100 levels$/,
+    );
     const cycle: Record<string, unknown> = {};
     cycle['parent'] = cycle;
     expect(refusal('Tree', cycle)).toMatch(/nested deeper than 100 levels$/);
@@ -248,7 +332,9 @@ describe('messages', () => {
   });
 
   it('passes over fields it does not know', () => {
-    expect(type('Tree').decode(bytes('98 0605 9d 0600000000 99 060000000000000000 9a 06 0161 9b 06 0801 9c 06 0a 0161'))).toEqual({ name: 'a', children: [] });
+    expect(
+      type('Tree').decode(bytes('98 0605 9d 0600000000 99 060000000000000000 9a 06 0161 9b 06 0801 9c 06 0a 0161')),
+    ).toEqual({ name: 'a', children: [] });
     // A known field of another wire type is one.
     expect(type('Tree').decode(bytes('08 05'))).toEqual({ name: '', children: [] });
   });
@@ -256,14 +342,26 @@ describe('messages', () => {
   it.each([
     ['08', 'kinds.Tree.name: the bytes are not a message of this type: they end in the middle of a field'],
     ['0a 05 61', 'kinds.Tree.name: the bytes are not a message of this type: they end in the middle of a field'],
-    ['0a ffffffff0f 61', 'kinds.Tree.name: the bytes are not a message of this type: they end in the middle of a field'],
-    ['12 04 0a0161', 'kinds.Tree.children[0]: the bytes are not a message of this type: they end in the middle of a field'],
-    ['12 03 0a0561 1200', 'kinds.Tree.children[0].name: the bytes are not a message of this type: they end in the middle of a field'],
+    [
+      '0a ffffffff0f 61',
+      'kinds.Tree.name: the bytes are not a message of this type: they end in the middle of a field',
+    ],
+    [
+      '12 04 0a0161',
+      'kinds.Tree.children[0]: the bytes are not a message of this type: they end in the middle of a field',
+    ],
+    [
+      '12 03 0a0561 1200',
+      'kinds.Tree.children[0].name: the bytes are not a message of this type: they end in the middle of a field',
+    ],
     ['00 01', 'kinds.Tree: the bytes are not a message of this type: a field has the number 0'],
     ['0e', 'kinds.Tree.name: the bytes are not a message of this type: a field has the wire type 6'],
     ['0c', 'kinds.Tree.name: the bytes are not a message of this type: a field has the wire type 4'],
     ['9b06 9406', 'kinds.Tree: the bytes are not a message of this type: a group ends that did not begin'],
-    ['98 06 ffffffffffffffffffff01', 'kinds.Tree: the bytes are not a message of this type: a number is longer than ten bytes'],
+    [
+      '98 06 ffffffffffffffffffff01',
+      'kinds.Tree: the bytes are not a message of this type: a number is longer than ten bytes',
+    ],
   ])('refuses %s', (text, problem) => {
     expect(refusedBytes('Tree', text)).toBe(`codec.decode: ${problem}`);
   });
@@ -311,10 +409,33 @@ describe('messages', () => {
   });
 
   it('copes with names that mean something in JavaScript', () => {
-    const value = { constructor: 'c', toString: 't', hasOwnProperty: { a: 1 }, class: 'k', Leading: 'l', with1Digit: 'd', valueOf: 'proto', proto: 'p' };
+    const value = {
+      constructor: 'c',
+      toString: 't',
+      hasOwnProperty: { a: 1 },
+      class: 'k',
+      Leading: 'l',
+      with1Digit: 'd',
+      valueOf: 'proto',
+      proto: 'p',
+    };
     expect(round('Awkward', value)).toEqual(value);
-    expect(round('Awkward', {})).toEqual({ constructor: '', hasOwnProperty: {}, class: '', Leading: '', with1Digit: '' });
-    expect(type('Awkward').toJson(value)).toEqual({ constructor: 'c', toString: 't', hasOwnProperty: { a: 1 }, clazz: 'k', Leading: 'l', with1Digit: 'd', proto: 'p' });
+    expect(round('Awkward', {})).toEqual({
+      constructor: '',
+      hasOwnProperty: {},
+      class: '',
+      Leading: '',
+      with1Digit: '',
+    });
+    expect(type('Awkward').toJson(value)).toEqual({
+      constructor: 'c',
+      toString: 't',
+      hasOwnProperty: { a: 1 },
+      clazz: 'k',
+      Leading: 'l',
+      with1Digit: 'd',
+      proto: 'p',
+    });
     expect(type('Awkward').fromJson({ clazz: 'k' })).toMatchObject({ class: 'k' });
   });
 });
@@ -334,13 +455,19 @@ describe('well-known types', () => {
     [{ at: new Date(NaN) }, 'at: expected a Date, got an invalid one'],
     [{ at: '2020-01-01' }, 'at: expected a Date, got "2020-01-01"'],
     [{ at: new Date(8.64e15) }, 'at: expected a Date from the year 1 to 9999, got +275760-09-13T00:00:00.000Z'],
-    [{ at: new Date(-62_135_596_800_001) }, 'at: expected a Date from the year 1 to 9999, got 0000-12-31T23:59:59.999Z'],
+    [
+      { at: new Date(-62_135_596_800_001) },
+      'at: expected a Date from the year 1 to 9999, got 0000-12-31T23:59:59.999Z',
+    ],
     [{ times: [new Date(NaN)] }, 'times[0]: expected a Date, got an invalid one'],
     [{ took: 5 }, 'took: expected a duration ({ seconds, nanos }), got 5'],
     [{ took: { seconds: 1.5 } }, 'took.seconds: expected whole seconds (a bigint or an integer), got 1.5'],
     [{ took: { seconds: 1n, nanos: -1 } }, 'took: expected seconds and nanos of the same sign, got 1 and -1'],
     [{ took: { seconds: 0n, nanos: 1e9 } }, 'took: expected nanos from -999999999 to 999999999, got 1000000000'],
-    [{ took: { seconds: 315_576_000_001n } }, 'took: expected seconds from -315576000000 to 315576000000, got 315576000001'],
+    [
+      { took: { seconds: 315_576_000_001n } },
+      'took: expected seconds from -315576000000 to 315576000000, got 315576000001',
+    ],
     [{ took: { second: 1 } }, 'took: google.protobuf.Duration has no field "second"; it has seconds and nanos'],
     [{ struct: { a: { b: [1, 1n] } } }, 'struct["a"]["b"][1]: expected a JSON value, got 1n'],
     [{ struct: { a: () => 1 } }, 'struct["a"]: expected a JSON value, got a function'],
@@ -357,13 +484,29 @@ describe('well-known types', () => {
   });
 
   it('refuses times that a Date cannot hold, and nanos that are none', () => {
-    expect(refusedBytes('WellKnown', '0a0a 08 80a0b0c0d0e0f0fe01')).toMatch(/codec\.decode: kinds\.WellKnown\.at: expected a time from the year 1 to 9999, got \d+ seconds/);
-    expect(refusedBytes('WellKnown', '0a0b 10 ffffffffffffffffff01')).toBe('codec.decode: kinds.WellKnown.at: expected nanos from 0 to 999999999, got -1');
-    expect(refusedBytes('WellKnown', '120d 0801 10 ffffffffffffffffff01')).toBe('codec.decode: kinds.WellKnown.took: expected seconds and nanos of the same sign, got 1 and -1');
+    expect(refusedBytes('WellKnown', '0a0a 08 80a0b0c0d0e0f0fe01')).toMatch(
+      /codec\.decode: kinds\.WellKnown\.at: expected a time from the year 1 to 9999, got \d+ seconds/,
+    );
+    expect(refusedBytes('WellKnown', '0a0b 10 ffffffffffffffffff01')).toBe(
+      'codec.decode: kinds.WellKnown.at: expected nanos from 0 to 999999999, got -1',
+    );
+    expect(refusedBytes('WellKnown', '120d 0801 10 ffffffffffffffffff01')).toBe(
+      'codec.decode: kinds.WellKnown.took: expected seconds and nanos of the same sign, got 1 and -1',
+    );
   });
 
   it('has wrappers as bare values', () => {
-    const value = { doubleValue: 0, floatValue: 1.5, int64Value: -1n, uint64Value: 0n, int32Value: 0, uint32Value: 7, boolValue: false, stringValue: '', bytesValue: Uint8Array.of(1) };
+    const value = {
+      doubleValue: 0,
+      floatValue: 1.5,
+      int64Value: -1n,
+      uint64Value: 0n,
+      int32Value: 0,
+      uint32Value: 7,
+      boolValue: false,
+      stringValue: '',
+      bytesValue: Uint8Array.of(1),
+    };
     expect(round('WellKnown', value)).toMatchObject(value);
     expect(hex(typeOf('google.protobuf.Int64Value').encode(5))).toBe('0805');
     expect(typeOf('google.protobuf.StringValue').decode(new Uint8Array(0))).toBe('');
@@ -382,7 +525,9 @@ describe('well-known types', () => {
   it('takes nothing at all for Empty', () => {
     expect(typeOf('google.protobuf.Empty').encode(undefined)).toHaveLength(0);
     expect(typeOf('google.protobuf.Empty').decode(new Uint8Array(0))).toEqual({});
-    expect(messageOf(() => typeOf('google.protobuf.Empty').encode({ a: 1 }))).toBe('codec.encode: google.protobuf.Empty: no field "a" in google.protobuf.Empty.');
+    expect(messageOf(() => typeOf('google.protobuf.Empty').encode({ a: 1 }))).toBe(
+      'codec.encode: google.protobuf.Empty: no field "a" in google.protobuf.Empty.',
+    );
   });
 
   it.each([0, 1, -1, 1.5, -1.5, 999.999999, 1e12, -1e12, 0.000001])('makes a duration of %p ms and back', (ms) => {
@@ -392,7 +537,9 @@ describe('well-known types', () => {
   });
 
   it('refuses milliseconds that are no duration', () => {
-    expect(messageOf(() => durationFromMs(NaN))).toBe('codec.encode: google.protobuf.Duration: expected milliseconds, got NaN');
+    expect(messageOf(() => durationFromMs(NaN))).toBe(
+      'codec.encode: google.protobuf.Duration: expected milliseconds, got NaN',
+    );
     expect(messageOf(() => durationFromMs(1e18))).toMatch(/expected seconds from/);
   });
 });
@@ -400,8 +547,13 @@ describe('well-known types', () => {
 describe('ProtoMarshaler', () => {
   it('needs a .proto', () => {
     const marshaler = new ProtoMarshaler();
-    for (const work of [() => marshaler.marshal({ name: 'Thing' }, {}), () => marshaler.unmarshal({ name: 'Thing' }, new Uint8Array(0))]) {
-      expect(messageOf(work)).toBe('codec.no_proto: Thing has no .proto, so application/grpc+proto cannot carry it. Give the handler its .proto, or use application/grpc+json');
+    for (const work of [
+      () => marshaler.marshal({ name: 'Thing' }, {}),
+      () => marshaler.unmarshal({ name: 'Thing' }, new Uint8Array(0)),
+    ]) {
+      expect(messageOf(work)).toBe(
+        'codec.no_proto: Thing has no .proto, so application/grpc+proto cannot carry it. Give the handler its .proto, or use application/grpc+json',
+      );
     }
   });
 });
@@ -411,7 +563,13 @@ describe('fields', () => {
     const [, children] = type('Tree').fields;
     expect(children).toMatchObject({ name: 'children', type: 'kinds.Tree', repeated: true, map: false });
     expect(children?.message).toBe(type('Tree'));
-    expect(type('Maps').fields[6]).toMatchObject({ name: 'sint64s', type: 'kinds.Color', repeated: false, map: true, message: undefined });
+    expect(type('Maps').fields[6]).toMatchObject({
+      name: 'sint64s',
+      type: 'kinds.Color',
+      repeated: false,
+      map: true,
+      message: undefined,
+    });
     expect(kinds.type('kinds.Color')).toBeUndefined();
     expect(kinds.type('Tree')).toBeUndefined();
   });

@@ -63,8 +63,16 @@ export const protoSamples: CodecOptions['samples'] = [
   { name: 'nothing', schema: schemaOf('kinds.Scalars'), value: {}, decoded: noScalars },
   { name: 'presence', schema: schemaOf('kinds.Optionals'), value: { ...noScalars, nested: scalars } },
   { name: 'absence', schema: schemaOf('kinds.Optionals'), value: {} },
-  { name: 'a tree', schema: schemaOf('kinds.Tree'), value: { name: 'root', children: [leaf, { name: '', children: [leaf] }], parent: leaf } },
-  { name: 'a member of a oneof', schema: schemaOf('kinds.Choice'), value: { before: 1, kindOfChoice: 'text', text: '', second: 'no', no: false } },
+  {
+    name: 'a tree',
+    schema: schemaOf('kinds.Tree'),
+    value: { name: 'root', children: [leaf, { name: '', children: [leaf] }], parent: leaf },
+  },
+  {
+    name: 'a member of a oneof',
+    schema: schemaOf('kinds.Choice'),
+    value: { before: 1, kindOfChoice: 'text', text: '', second: 'no', no: false },
+  },
   {
     name: 'maps',
     schema: schemaOf('kinds.Maps'),
@@ -117,7 +125,13 @@ export const protoOptions: Omit<CodecOptions, 'make' | 'garbage'> = {
     { schema: schemaOf('kinds.Tree'), value: { name: 'x', children: [{ children: [{ name: 5 }] }] } },
     { schema: schemaOf('kinds.Choice'), value: { text: 'a', number: 1n } },
   ],
-  large: (bytes) => ({ schema: schemaOf('kinds.Tree'), value: { name: 'é'.repeat(bytes / 4), children: Array.from({ length: bytes / 512 }, () => ({ name: 'x'.repeat(256), children: [] })) } }),
+  large: (bytes) => ({
+    schema: schemaOf('kinds.Tree'),
+    value: {
+      name: 'é'.repeat(bytes / 4),
+      children: Array.from({ length: bytes / 512 }, () => ({ name: 'x'.repeat(256), children: [] })),
+    },
+  }),
   empty: schemaOf('kinds.Scalars'),
 };
 

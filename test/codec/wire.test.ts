@@ -20,7 +20,11 @@ const color = fc.constantFrom('COLOR_UNSPECIFIED', 'COLOR_RED', 'COLOR_GREEN', '
 const treeOf = (depth: number): fc.Arbitrary<unknown> =>
   depth === 0
     ? fc.record({ name: text, children: fc.constant([]) })
-    : fc.record({ name: text, children: fc.array(treeOf(depth - 1), { maxLength: 2 }), parent: fc.option(treeOf(depth - 1), { nil: undefined }) });
+    : fc.record({
+        name: text,
+        children: fc.array(treeOf(depth - 1), { maxLength: 2 }),
+        parent: fc.option(treeOf(depth - 1), { nil: undefined }),
+      });
 const tree = treeOf(3);
 
 const scalarArbitraries = {
@@ -43,7 +47,9 @@ const scalarArbitraries = {
 };
 const list = <T>(one: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(one, { maxLength: 5 });
 const map = <T>(key: fc.Arbitrary<unknown>, one: fc.Arbitrary<T>): fc.Arbitrary<Record<string, T>> =>
-  fc.array(fc.tuple(key.map(String), one), { maxLength: 4 }).map((entries) => Object.fromEntries(entries) as Record<string, T>);
+  fc
+    .array(fc.tuple(key.map(String), one), { maxLength: 4 })
+    .map((entries) => Object.fromEntries(entries) as Record<string, T>);
 const json = fc.jsonValue({ maxDepth: 3 });
 
 /** Values of each type, with all that is filled in on reading. */
@@ -94,7 +100,8 @@ const arbitraries: Record<string, fc.Arbitrary<Record<string, unknown>>> = {
 }; // prettier-ignore
 
 const names = Object.keys(arbitraries);
-const arbitrary = (name: string): fc.Arbitrary<Record<string, unknown>> => arbitraries[name] as fc.Arbitrary<Record<string, unknown>>;
+const arbitrary = (name: string): fc.Arbitrary<Record<string, unknown>> =>
+  arbitraries[name] as fc.Arbitrary<Record<string, unknown>>;
 
 /** Without what is `undefined`, and with every key an own one: what fast-check makes has neither. */
 function tidy(value: unknown): unknown {
@@ -102,7 +109,8 @@ function tidy(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(tidy);
   const copy: Record<string, unknown> = {};
   for (const [key, part] of Object.entries(value)) {
-    if (part !== undefined) Object.defineProperty(copy, key, { value: tidy(part), enumerable: true, configurable: true, writable: true });
+    if (part !== undefined)
+      Object.defineProperty(copy, key, { value: tidy(part), enumerable: true, configurable: true, writable: true });
   }
   return copy;
 }
@@ -133,7 +141,15 @@ describe.each(names)('kinds.%s', (name) => {
     fc.assert(
       fc.property(arbitrary(name).map(tidy), (value) => {
         // Keys of maps that protobufjs reads but cannot write back: of 64 bits, which it hashes, and false, which it takes for true.
-        if (name === 'Maps') Object.assign(value as object, { int64s: {}, uint64s: {}, sint64s: {}, fixed64s: {}, sfixed64s: {}, bools: {} });
+        if (name === 'Maps')
+          Object.assign(value as object, {
+            int64s: {},
+            uint64s: {},
+            sint64s: {},
+            fixed64s: {},
+            sfixed64s: {},
+            bools: {},
+          });
         const message = theirs.decode(type.encode(value));
         expect(type.decode(theirs.encode(message).finish())).toEqual(value);
       }),
@@ -166,13 +182,16 @@ function plusZero(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array || value instanceof Date) return value;
   if (Array.isArray(value)) return value.map(plusZero);
   const copy: Record<string, unknown> = {};
-  for (const [key, part] of Object.entries(value)) Object.defineProperty(copy, key, { value: plusZero(part), enumerable: true, configurable: true, writable: true });
+  for (const [key, part] of Object.entries(value))
+    Object.defineProperty(copy, key, { value: plusZero(part), enumerable: true, configurable: true, writable: true });
   return copy;
 }
 
 describe('golden bytes', () => {
   // Typed by protobufjs as no more than a constructor.
-  const Long = protobuf.util.Long as unknown as Record<'ONE' | 'NEG_ONE' | 'MAX_UNSIGNED_VALUE', unknown> & { fromString(digits: string): unknown };
+  const Long = protobuf.util.Long as unknown as Record<'ONE' | 'NEG_ONE' | 'MAX_UNSIGNED_VALUE', unknown> & {
+    fromString(digits: string): unknown;
+  };
   const cases: [string, Record<string, unknown>, Record<string, unknown>, string][] = [
     ['Scalars', { aDouble: 1.5 }, { aDouble: 1.5 }, '09000000000000f83f'],
     ['Scalars', { aFloat: -2 }, { aFloat: -2 }, '15000000c0'],
@@ -200,7 +219,12 @@ describe('golden bytes', () => {
     ['Choice', { tree: { name: 'a' } }, { tree: { name: 'a' } }, '22030a0161'],
     ['WellKnown', { at: new Timestamp(1, 5) }, { at: { seconds: 1, nanos: 5 } }, '0a0408011005'],
     ['WellKnown', { took: { seconds: -1n, nanos: 0 } }, { took: { seconds: -1 } }, '120b08ffffffffffffffffff01'],
-    ['WellKnown', { struct: { a: [null] } }, { struct: { fields: { a: { listValue: { values: [{ nullValue: 0 }] } } } } }, '1a0d0a0b0a0161120632040a020800'],
+    [
+      'WellKnown',
+      { struct: { a: [null] } },
+      { struct: { fields: { a: { listValue: { values: [{ nullValue: 0 }] } } } } },
+      '1a0d0a0b0a0161120632040a020800',
+    ],
     ['WellKnown', { stringValue: '' }, { stringValue: {} }, '8a0100'],
     ['WellKnown', { mask: { paths: ['a'] } }, { mask: { paths: ['a'] } }, '42030a0161'],
   ];

@@ -34,8 +34,18 @@ async function failing<Harness>(cases: readonly Case<Harness>[], options: () => 
 
 describe('the suite of codecs', () => {
   it('finds nothing in those that keep their promises', async () => {
-    expect(await failing(codecCases, json(() => new JsonMarshaler()))).toEqual([]);
-    expect(await failing(codecCases, proto(() => new ProtoMarshaler()))).toEqual([]);
+    expect(
+      await failing(
+        codecCases,
+        json(() => new JsonMarshaler()),
+      ),
+    ).toEqual([]);
+    expect(
+      await failing(
+        codecCases,
+        proto(() => new ProtoMarshaler()),
+      ),
+    ).toEqual([]);
   });
 
   it.each<[string, () => CodecOptions, string[]]>([
@@ -104,7 +114,8 @@ describe('the suite of codecs', () => {
           unmarshal: (inner, schema, bytes) => {
             const value = inner.unmarshal(schema, bytes) as { someBytes?: Uint8Array };
             const at = value.someBytes?.length ? Buffer.from(bytes).indexOf(value.someBytes) : -1;
-            if (value.someBytes && at >= 0) value.someBytes = new Uint8Array(bytes.buffer, bytes.byteOffset + at, value.someBytes.length);
+            if (value.someBytes && at >= 0)
+              value.someBytes = new Uint8Array(bytes.buffer, bytes.byteOffset + at, value.someBytes.length);
             return value;
           },
         }),
@@ -130,7 +141,8 @@ describe('the suite of codecs', () => {
       json(() => {
         let count = 0;
         return over(new JsonMarshaler(), {
-          marshal: (inner, schema, value) => Buffer.concat([inner.marshal(schema, value), Buffer.from(' '.repeat((count += 1) % 7))]),
+          marshal: (inner, schema, value) =>
+            Buffer.concat([inner.marshal(schema, value), Buffer.from(' '.repeat((count += 1) % 7))]),
         });
       }),
       ['the same value gives the same bytes', 'a refused value leaves nothing behind'],
@@ -193,7 +205,8 @@ describe('the suite of codecs', () => {
       'one that throws what its library throws',
       json(() =>
         over(new JsonMarshaler(), {
-          unmarshal: (_, __, bytes) => (bytes.length === 0 ? undefined : JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))),
+          unmarshal: (_, __, bytes) =>
+            bytes.length === 0 ? undefined : JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)),
         }),
       ),
       [
@@ -233,7 +246,12 @@ describe('the suite of codecs', () => {
 });
 
 describe('the suite of framed codecs', () => {
-  const options = (make: (stream: MessageStream) => Codec) => (): FramedCodecOptions => ({ make, schema: anySchema, value: { a: 1 }, unencodable: 1n });
+  const options = (make: (stream: MessageStream) => Codec) => (): FramedCodecOptions => ({
+    make,
+    schema: anySchema,
+    value: { a: 1 },
+    unencodable: 1n,
+  });
   const sane = (stream: MessageStream): MarshalerCodec => new MarshalerCodec(new JsonMarshaler(), stream);
 
   it('finds nothing in one that keeps its promises', async () => {
@@ -243,7 +261,10 @@ describe('the suite of framed codecs', () => {
   it.each<[string, (stream: MessageStream) => Codec, string[]]>([
     [
       'one that never ends',
-      (stream) => changed(sane(stream), (codec) => ({ readHeader: async (message, type) => (await codec.readHeader(message, type)) || true })),
+      (stream) =>
+        changed(sane(stream), (codec) => ({
+          readHeader: async (message, type) => (await codec.readHeader(message, type)) || true,
+        })),
       ['the end of the messages is false', 'a body that was not read is skipped'],
     ],
     [
@@ -283,7 +304,8 @@ describe('the suite of framed codecs', () => {
           let body: Uint8Array = new Uint8Array(0);
           let isClosed = false;
           const closed = (): void => {
-            if (isClosed) throw new TenonError({ code: Code.FailedPrecondition, reason: 'codec.closed', message: 'closed' });
+            if (isClosed)
+              throw new TenonError({ code: Code.FailedPrecondition, reason: 'codec.closed', message: 'closed' });
           };
           return {
             readHeader: async (message) => {
@@ -326,7 +348,11 @@ describe('the suite of framed codecs', () => {
       (stream) => changed(sane(stream), () => ({ close: once(() => stream.close()) })),
       ['after close everything is FAILED_PRECONDITION codec.closed'],
     ],
-    ['one without a name', (stream) => changed(sane(stream), () => ({ toString: () => '[object Object]' })), ['its text is the name of the format']],
+    [
+      'one without a name',
+      (stream) => changed(sane(stream), () => ({ toString: () => '[object Object]' })),
+      ['its text is the name of the format'],
+    ],
   ])('catches %s', async (_, make, names) => {
     expect(await failing(framedCodecCases, options(make))).toEqual(names);
   });

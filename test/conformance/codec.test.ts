@@ -47,5 +47,15 @@ codecConformance(api, 'bytes', {
   supports: { copies: false, refusesBytes: false },
 });
 
-framedCodecConformance(api, 'proto', { make: (stream) => new MarshalerCodec(new ProtoMarshaler(), stream), schema: scalarsSchema, value: scalars, unencodable: { aBool: 1 } });
-framedCodecConformance(api, 'json', { make: (stream) => new MarshalerCodec(new JsonMarshaler(), stream), schema: anySchema, value: { a: 1 }, unencodable: 1n });
+framedCodecConformance(api, 'proto', {
+  make: (stream) => new MarshalerCodec(new ProtoMarshaler(), stream),
+  schema: scalarsSchema,
+  value: scalars,
+  unencodable: { aBool: 1 },
+});
+framedCodecConformance(api, 'json', {
+  make: (stream) => new MarshalerCodec(new JsonMarshaler(), stream),
+  schema: anySchema,
+  value: { a: 1 },
+  unencodable: 1n,
+});

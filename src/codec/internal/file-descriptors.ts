@@ -30,7 +30,9 @@ function fileDescriptorType(): ProtoType {
 
 function fileDescriptor(root: protobuf.Root, file: SourceFile): Descriptor {
   const namespace = file.package === '' ? root : root.lookup(file.package.split('.'));
-  const ours = (namespace instanceof protobuf.Namespace ? namespace.nestedArray : []).filter((nested) => nested.filename === file.path);
+  const ours = (namespace instanceof protobuf.Namespace ? namespace.nestedArray : []).filter(
+    (nested) => nested.filename === file.path,
+  );
   const edition = /^\d+$/.test(file.syntax);
   return {
     name: file.name,
@@ -60,15 +62,22 @@ function messageDescriptor(type: protobuf.Type): Descriptor {
   return {
     name: type.name,
     ...rest,
-    field: type.fieldsArray.filter((field) => field.declaringField === null).map((field) => fieldDescriptor(field, oneofs)),
+    field: type.fieldsArray
+      .filter((field) => field.declaringField === null)
+      .map((field) => fieldDescriptor(field, oneofs)),
     nestedType: [
       ...(messageType as Descriptor[]),
       ...type.fieldsArray.filter((field) => field instanceof protobuf.MapField).map(entryDescriptor),
     ],
     oneofDecl: oneofs.map((oneof) => ({ name: oneof.name })),
     // Ranges end before their end in descriptors of messages, with it in the .proto.
-    extensionRange: ((type.extensions as number[][] | undefined) ?? []).map(([start = 0, end = 0]) => ({ start, end: end + 1 })),
-    reservedRange: reserved.filter((one): one is number[] => typeof one !== 'string').map(([start = 0, end = 0]) => ({ start, end: end + 1 })),
+    extensionRange: ((type.extensions as number[][] | undefined) ?? []).map(([start = 0, end = 0]) => ({
+      start,
+      end: end + 1,
+    })),
+    reservedRange: reserved
+      .filter((one): one is number[] => typeof one !== 'string')
+      .map(([start = 0, end = 0]) => ({ start, end: end + 1 })),
     reservedName: reserved.filter((one) => typeof one === 'string'),
     options: deprecated(type),
   };
@@ -81,7 +90,7 @@ function fieldDescriptor(field: protobuf.Field, oneofs: readonly protobuf.OneOf[
   const isOptional = field.options?.['proto3_optional'] === true;
   const packed: unknown = field.options?.['packed'];
   const given: unknown = field.options?.['json_name'];
-  const fallback: unknown = field.options?.['default'];
+  const fallback = field.options?.['default'] as string | number | boolean | null | undefined;
   return {
     name: field.name,
     number: field.id,
@@ -106,7 +115,13 @@ function typeDescriptor(type: string, resolved: protobuf.Type | protobuf.Enum | 
 
 /** A map is a list of entries, each a message of its own (protobuf.dev: programming-guides/encoding#maps). */
 function entryDescriptor(field: protobuf.MapField): Descriptor {
-  const part = (name: string, number: number, type: Descriptor): Descriptor => ({ name, number, label: labels.optional, jsonName: name, ...type });
+  const part = (name: string, number: number, type: Descriptor): Descriptor => ({
+    name,
+    number,
+    label: labels.optional,
+    jsonName: name,
+    ...type,
+  });
   return {
     name: entryName(field.name),
     field: [

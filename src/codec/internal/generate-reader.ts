@@ -14,7 +14,12 @@ export function generateReader(fields: readonly Field[], int64: Int64): Converte
   const members = fields.map((field, index): Member => {
     if (field.enum) scope[`e${index}`] = field.enum.byNumber;
     if (field.message) scope[`t${index}`] = field.message();
-    return { field, index, local: field.oneof ? `v${oneofs.indexOf(field.oneof)}` : `p${index}`, oneof: field.oneof ? oneofs.indexOf(field.oneof) : -1 };
+    return {
+      field,
+      index,
+      local: field.oneof ? `v${oneofs.indexOf(field.oneof)}` : `p${index}`,
+      oneof: field.oneof ? oneofs.indexOf(field.oneof) : -1,
+    };
   });
   const alone = members.filter((member) => member.oneof < 0);
   const source = `function read(r, depth, before) {
@@ -24,7 +29,10 @@ export function generateReader(fields: readonly Field[], int64: Int64): Converte
     ${oneofs.map((_, index) => `let o${index}; let v${index};`).join('\n')}
     if (before !== undefined) {
       ${alone.map((member) => `${member.local} = ${access('before', member.field.property)};`).join('\n')}
-      ${members.filter((member) => member.oneof >= 0).map(takeOver).join('\n')}
+      ${members
+        .filter((member) => member.oneof >= 0)
+        .map(takeOver)
+        .join('\n')}
     }
     try {
       while (r.pos < r.end) {
@@ -41,9 +49,18 @@ export function generateReader(fields: readonly Field[], int64: Int64): Converte
         default: throw error;
       }
     }
-    ${alone.filter(({ field }) => field.required).map(({ field, local }) => `if (${local} === undefined) missing(${quote(field.property)});`).join('\n')}
-    const m = { ${alone.filter(({ field }) => !isOptional(field)).map(({ field, local }) => `${quote(field.property)}: ${local}`).join(', ')} };
-    ${alone.filter(({ field }) => isOptional(field)).map(({ field, local }) => `if (${local} !== undefined) m[${quote(field.property)}] = ${local};`).join('\n')}
+    ${alone
+      .filter(({ field }) => field.required)
+      .map(({ field, local }) => `if (${local} === undefined) missing(${quote(field.property)});`)
+      .join('\n')}
+    const m = { ${alone
+      .filter(({ field }) => !isOptional(field))
+      .map(({ field, local }) => `${quote(field.property)}: ${local}`)
+      .join(', ')} };
+    ${alone
+      .filter(({ field }) => isOptional(field))
+      .map(({ field, local }) => `if (${local} !== undefined) m[${quote(field.property)}] = ${local};`)
+      .join('\n')}
     ${oneofs.map((oneof, index) => setOneOf(oneof, index)).join('\n')}
     return m;
   }`;
@@ -135,7 +152,9 @@ function mapEntry(member: Member, int64: Int64): string {
   const key = field.key as Scalar;
   const readValue = field.message ? message(index, 'v', 'v') : `v = ${value(member, int64)};`;
   // A message that was left out is an empty one, as a scalar that was left out is its default.
-  const absent = field.message ? `if (v === undefined) { r.end = r.pos; v = t${index}.read(r, depth + 1, undefined); }` : '';
+  const absent = field.message
+    ? `if (v === undefined) { r.end = r.pos; v = t${index}.read(r, depth + 1, undefined); }`
+    : '';
   return `const entry = r.enter();
     let k = ${defaultOf({ scalar: key, enum: undefined, message: undefined }, 'bigint')}; let v = ${defaultOf(field, int64)};
     while (r.pos < r.end) {
@@ -165,7 +184,9 @@ function setOneOf(oneof: OneOf, index: number): string {
 
 /** Source text of the step that leads to the value that is being read. */
 function step(field: Field, local: string): string {
-  return field.cardinality === 'repeated' ? `${quote(`${field.property}[`)} + ${local}.length + "]"` : quote(field.property);
+  return field.cardinality === 'repeated'
+    ? `${quote(`${field.property}[`)} + ${local}.length + "]"`
+    : quote(field.property);
 }
 
 function nameOf(names: ReadonlyMap<number, string>, number: number): string | number {
@@ -174,7 +195,8 @@ function nameOf(names: ReadonlyMap<number, string>, number: number): string | nu
 
 /** `__proto__` is a key like any other. */
 export function setEntry(map: Record<string, unknown>, key: unknown, entry: unknown): void {
-  if (key === '__proto__') Object.defineProperty(map, key, { value: entry, enumerable: true, configurable: true, writable: true });
+  if (key === '__proto__')
+    Object.defineProperty(map, key, { value: entry, enumerable: true, configurable: true, writable: true });
   else map[key as string] = entry;
 }
 

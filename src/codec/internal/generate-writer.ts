@@ -45,7 +45,10 @@ const quote = JSON.stringify;
 function writeField(field: Field, index: number, oneof: number): string {
   const v = `v${index}`;
   const isThere = takesNull(field) && field.cardinality === 'single' ? 'true' : `${v} !== null`;
-  const take = oneof < 0 ? '' : `if (o${oneof} !== undefined) twoMembers(o${oneof}, ${quote(field.property)}); o${oneof} = ${quote(field.property)};`;
+  const take =
+    oneof < 0
+      ? ''
+      : `if (o${oneof} !== undefined) twoMembers(o${oneof}, ${quote(field.property)}); o${oneof} = ${quote(field.property)};`;
   const absent = field.required ? ` if (${v} === undefined || ${v} === null) missing();` : '';
   return `const ${v} = ${access('m', field.property)};
     at = ${field.number};
@@ -56,7 +59,8 @@ function body(field: Field, index: number, v: string): string {
   if (field.cardinality === 'map') return mapEntries(field, index, v);
   if (field.cardinality === 'repeated') return list(field, index, v);
   if (field.hasPresence) return one(field, index, v);
-  if (field.scalar === 'enum') return `const x = numberOf(e${index}, ${v}); if (x !== 0) { ${tag(field.number, 0)} w.int32(x); }`;
+  if (field.scalar === 'enum')
+    return `const x = numberOf(e${index}, ${v}); if (x !== 0) { ${tag(field.number, 0)} w.int32(x); }`;
   return `if (${differsFromDefault(field.scalar as Scalar, v)}) { ${one(field, index, v)} }`;
 }
 
@@ -122,7 +126,9 @@ function checkDiscriminant(property: string | undefined, index: number): string 
 function step(field: Field): string {
   const name = quote(field.property);
   if (field.cardinality === 'single') return name;
-  return field.cardinality === 'map' ? `i < 0 ? ${name} : ${name} + keyStep(key)` : `i < 0 ? ${name} : ${name} + keyStep(i)`;
+  return field.cardinality === 'map'
+    ? `i < 0 ? ${name} : ${name} + keyStep(key)`
+    : `i < 0 ? ${name} : ${name} + keyStep(i)`;
 }
 
 function listOf(value: unknown): void {
@@ -137,7 +143,8 @@ function keysOf(value: unknown): string[] {
 const integer = /^-?\d+$/;
 
 function mapKey(kind: Scalar, key: string): unknown {
-  if (kind === 'bool') return key === 'true' ? true : key === 'false' ? false : misfit(`expected the key true or false, got ${show(key)}`);
+  if (kind === 'bool')
+    return key === 'true' ? true : key === 'false' ? false : misfit(`expected the key true or false, got ${show(key)}`);
   if (isLong(kind)) return key;
   return integer.test(key) ? Number(key) : misfit(`expected a key of digits, for ${kind}, got ${show(key)}`);
 }

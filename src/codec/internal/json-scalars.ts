@@ -25,7 +25,8 @@ export function scalarToJson(type: FieldType, value: unknown): unknown {
       return floatToJson(scalar, value);
     default:
       if (!isLong(scalar)) return checkedInteger(scalar, value);
-      if (!splitLong(value, isUnsigned(scalar))) misfit(`expected ${article(scalar)} (a bigint, a safe integer or digits), got ${show(value)}`);
+      if (!splitLong(value, isUnsigned(scalar)))
+        misfit(`expected ${article(scalar)} (a bigint, a safe integer or digits), got ${show(value)}`);
       return String(value);
   }
 }
@@ -47,7 +48,9 @@ export function scalarFromJson(type: FieldType, json: unknown, int64: Int64): un
     case 'double':
       return floatFromJson(scalar, json);
     default:
-      return isLong(scalar) ? longFromJson(scalar, json, int64) : checkedInteger(scalar, typeof json === 'string' ? numberIn(json) : json);
+      return isLong(scalar)
+        ? longFromJson(scalar, json, int64)
+        : checkedInteger(scalar, typeof json === 'string' ? numberIn(json) : json);
   }
 }
 
@@ -95,7 +98,8 @@ function isBeyondFloat(value: number): boolean {
 }
 
 function floatToJson(scalar: 'float' | 'double', value: unknown): unknown {
-  if (typeof value !== 'number' || (scalar === 'float' && isBeyondFloat(value))) misfit(`expected a ${scalar}, got ${show(value)}`);
+  if (typeof value !== 'number' || (scalar === 'float' && isBeyondFloat(value)))
+    misfit(`expected a ${scalar}, got ${show(value)}`);
   if (!Number.isFinite(value)) return String(value);
   return scalar === 'float' ? shortest(Math.fround(value)) : value;
 }
@@ -139,7 +143,8 @@ const base64 = /^[\w+/-]*={0,2}$/;
 
 function bytesFromJson(json: unknown): Uint8Array {
   // Buffer's base64 takes the alphabet of URLs as well, and skips whatever else there is.
-  if (typeof json !== 'string' || !base64.test(json) || json.replace(/=+$/, '').length % 4 === 1) misfit(`expected base64, got ${show(json)}`);
+  if (typeof json !== 'string' || !base64.test(json) || json.replace(/=+$/, '').length % 4 === 1)
+    misfit(`expected base64, got ${show(json)}`);
   return new Uint8Array(Buffer.from(json, 'base64'));
 }
 
@@ -150,12 +155,15 @@ function nameOf(values: EnumValues, number: number): unknown {
 
 /** The same both ways: a name where there is one, else the number. */
 function enumName(values: EnumValues, json: unknown): unknown {
-  if (values.name === 'google.protobuf.NullValue' && (json === null || json === 'NULL_VALUE' || json === 0)) return null;
+  if (values.name === 'google.protobuf.NullValue' && (json === null || json === 'NULL_VALUE' || json === 0))
+    return null;
   if (typeof json === 'string') {
     const number = values.byName.get(json);
-    if (number === undefined) misfit(`${values.name} has no value ${show(json)}.${didYouMean(json, values.byName.keys())}`);
+    if (number === undefined)
+      misfit(`${values.name} has no value ${show(json)}.${didYouMean(json, values.byName.keys())}`);
     return nameOf(values, number);
   }
-  if (typeof json !== 'number' || (json | 0) !== json) misfit(`expected a name or a number of ${values.name}, got ${show(json)}`);
+  if (typeof json !== 'number' || (json | 0) !== json)
+    misfit(`expected a name or a number of ${values.name}, got ${show(json)}`);
   return nameOf(values, json);
 }

@@ -23,7 +23,9 @@ export function anyConverter(base: Converter, find: FindType): Converter {
       if (plain.typeUrl === undefined) return {};
       const found = find(typeName(plain.typeUrl));
       if (!found) return { '@type': plain.typeUrl, ...(plain.value !== undefined && { value: plain.value }) };
-      const content = found.type.toJson(found.type.decode((value as { value?: Uint8Array }).value ?? new Uint8Array(0)));
+      const content = found.type.toJson(
+        found.type.decode((value as { value?: Uint8Array }).value ?? new Uint8Array(0)),
+      );
       if (!found.isBare) return { '@type': plain.typeUrl, value: content };
       const json: Record<string, unknown> = { '@type': plain.typeUrl };
       for (const [key, part] of Object.entries(content as object)) setEntry(json, key, part);
@@ -41,7 +43,10 @@ export function anyConverter(base: Converter, find: FindType): Converter {
         return { typeUrl, value: new Uint8Array(found.type.encode(content)) };
       }
       const isOpaque = Object.keys(rest).every((key) => key === 'value');
-      if (!isOpaque) misfit(`the type ${show(typeUrl)} is not among those that were loaded; load its .proto, or give its bytes as "value" in base64`);
+      if (!isOpaque)
+        misfit(
+          `the type ${show(typeUrl)} is not among those that were loaded; load its .proto, or give its bytes as "value" in base64`,
+        );
       return base.fromJson({ typeUrl, value: rest['value'] ?? '' }, depth);
     },
   };
@@ -62,7 +67,9 @@ export function fieldMaskConverter(base: Converter): Converter {
       return paths
         .map((path) => {
           const json = camel(path);
-          return snake(json) === path ? json : misfit(`the path ${show(path)} has no form in JSON: it must be of lower_case_names`, 'paths');
+          return snake(json) === path
+            ? json
+            : misfit(`the path ${show(path)} has no form in JSON: it must be of lower_case_names`, 'paths');
         })
         .join(',');
     },

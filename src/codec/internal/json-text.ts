@@ -28,7 +28,8 @@ function check(value: unknown, above: Set<object> | undefined): void {
     case 'boolean':
       return;
     case 'number':
-      if (!Number.isFinite(value)) misfit(`expected a JSON value, got ${value}, which JSON does not have: send null, or a string`);
+      if (!Number.isFinite(value))
+        misfit(`expected a JSON value, got ${value}, which JSON does not have: send null, or a string`);
       return;
     case 'object':
       if (value !== null) checkObject(value, above);
@@ -48,9 +49,13 @@ function checkObject(value: object, above: Set<object> | undefined): void {
   above?.add(value);
   if (Array.isArray(value)) checkList(value, above);
   else if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
-    misfit(`expected a JSON value, got ${show(value)}: send base64, or use application/grpc+proto or application/grpc+bytes`);
+    misfit(
+      `expected a JSON value, got ${show(value)}: send base64, or use application/grpc+proto or application/grpc+bytes`,
+    );
   } else if (value instanceof Map || value instanceof Set || value instanceof Promise) {
-    misfit(`expected a JSON value, got ${show(value)}: ${value instanceof Promise ? 'await it' : 'make an object or an array of it'}`);
+    misfit(
+      `expected a JSON value, got ${show(value)}: ${value instanceof Promise ? 'await it' : 'make an object or an array of it'}`,
+    );
   } else if (typeof (value as { toJSON?: unknown }).toJSON === 'function') {
     if (value instanceof Date && Number.isNaN(value.getTime())) misfit('expected a Date, got an invalid one');
   } else checkProperties(value as Record<string, unknown>, above);

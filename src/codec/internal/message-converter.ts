@@ -40,7 +40,10 @@ export class MessageConverter implements Converter {
     const set = new Map<OneOf, string>();
     for (const field of this.#fieldsOf()) {
       known.add(field.property);
-      const given = Object.hasOwn(value, field.property) || !(field.property in Object.prototype) ? value[field.property] : undefined;
+      const given =
+        Object.hasOwn(value, field.property) || !(field.property in Object.prototype)
+          ? value[field.property]
+          : undefined;
       if (isAbsent(field, given)) {
         if (field.required) misfit('a required field is missing', field.property);
         continue;
@@ -58,7 +61,8 @@ export class MessageConverter implements Converter {
       }
     }
     for (const key of Object.keys(value)) {
-      if (!known.has(key) && value[key] !== undefined) misfit(`no field ${show(key)} in ${this.name}.${didYouMean(key, known)}`);
+      if (!known.has(key) && value[key] !== undefined)
+        misfit(`no field ${show(key)} in ${this.name}.${didYouMean(key, known)}`);
     }
     return json;
   }
@@ -112,7 +116,8 @@ export class MessageConverter implements Converter {
 }
 
 function fieldToJson(field: Field, value: unknown, depth: number): unknown {
-  const one = (content: unknown): unknown => (field.message ? field.message().toJson(content, depth + 1) : scalarToJson(field, content));
+  const one = (content: unknown): unknown =>
+    field.message ? field.message().toJson(content, depth + 1) : scalarToJson(field, content);
   if (field.cardinality === 'repeated') {
     if (!Array.isArray(value)) misfit(`expected a list (an array), got ${show(value)}`);
     return value.map((content, index) => at(keyStep(index), () => one(content)));
@@ -131,7 +136,8 @@ function fieldToJson(field: Field, value: unknown, depth: number): unknown {
 
 /** A map's key, checked: keys of every type are strings in JSON as in our values. */
 function keyFromJson(field: Field, key: string): string {
-  if (field.key === 'bool') return key === 'true' || key === 'false' ? key : misfit(`expected the key true or false, got ${show(key)}`);
+  if (field.key === 'bool')
+    return key === 'true' || key === 'false' ? key : misfit(`expected the key true or false, got ${show(key)}`);
   const type = { scalar: field.key, enum: undefined, message: undefined };
   return String(scalarFromJson(type, key, 'bigint'));
 }
@@ -154,7 +160,11 @@ function emptyOf(field: Field, int64: Int64): unknown {
 
 function takeMember(set: Map<OneOf, string>, oneof: OneOf, property: string): void {
   const first = set.get(oneof);
-  if (first !== undefined) misfit(`is set together with "${first}", but only one of a oneof can be: leave "${first}" or "${property}" out`, property);
+  if (first !== undefined)
+    misfit(
+      `is set together with "${first}", but only one of a oneof can be: leave "${first}" or "${property}" out`,
+      property,
+    );
   set.set(oneof, property);
 }
 

@@ -57,7 +57,9 @@ export type ConverterOf = (type: protobuf.Type) => Converter;
  * The fields of a message, by number. Groups and extensions are not among them: they are passed over when read.
  */
 export function fieldsOf(type: protobuf.Type, converterOf: ConverterOf): readonly Field[] {
-  const declared = type.fieldsArray.map((field) => field.resolve()).filter((field) => !field.delimited && field.declaringField === null);
+  const declared = type.fieldsArray
+    .map((field) => field.resolve())
+    .filter((field) => !field.delimited && field.declaringField === null);
   const properties = new Set(declared.map((field) => propertyName(field.name)));
   const oneofs = new Map<protobuf.OneOf, OneOf>();
   for (const oneof of type.oneofsArray) {
@@ -68,9 +70,7 @@ export function fieldsOf(type: protobuf.Type, converterOf: ConverterOf): readonl
       members: oneof.fieldsArray.map((field) => propertyName(field.name)),
     });
   }
-  return declared
-    .map((field) => fieldOf(field, oneofs, converterOf))
-    .sort((a, b) => a.number - b.number);
+  return declared.map((field) => fieldOf(field, oneofs, converterOf)).sort((a, b) => a.number - b.number);
 }
 
 function fieldOf(field: protobuf.Field, oneofs: ReadonlyMap<protobuf.OneOf, OneOf>, converterOf: ConverterOf): Field {

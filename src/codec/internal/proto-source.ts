@@ -62,8 +62,11 @@ class Loader {
   }
 
   source(path: string): SourceFile {
-    const inside = this.#includeDirs.map((directory) => relative(directory, path)).find((name) => !name.startsWith('..') && !isAbsolute(name));
-    const remedy = "Give a path from the working directory, or better one from the module: new URL('x.proto', import.meta.url)";
+    const inside = this.#includeDirs
+      .map((directory) => relative(directory, path))
+      .find((name) => !name.startsWith('..') && !isAbsolute(name));
+    const remedy =
+      "Give a path from the working directory, or better one from the module: new URL('x.proto', import.meta.url)";
     const text = readText(path);
     if (TenonError.is(text)) throw notFound(`cannot read ${path}: ${textOf(text.cause)}. ${remedy}`, text.cause);
     return this.#parse({ name: (inside ?? basename(path)).replaceAll('\\', '/'), path, text });
@@ -76,7 +79,9 @@ class Loader {
     } catch (error) {
       const word = /'(?:extend )?([\w.]+)'|type: ([\w.]+)/.exec(textOf(error));
       const name = word?.[1] ?? word?.[2] ?? '';
-      const place = [...this.files.values()].map((file) => ({ file, line: lineOf(file.text, name) })).find(({ line }) => line > 0);
+      const place = [...this.files.values()]
+        .map((file) => ({ file, line: lineOf(file.text, name) }))
+        .find(({ line }) => line > 0);
       throw invalid(place?.file.path ?? '', place?.line ?? 0, error);
     }
   }
@@ -96,7 +101,11 @@ class Loader {
         throw this.#missingImport(found, name);
       }
       if (this.#open.has(target.path)) {
-        throw invalid(found.path, lineOf(found.text, `"${name}"`), new Error(`the import of "${name}" leads back to this file`));
+        throw invalid(
+          found.path,
+          lineOf(found.text, `"${name}"`),
+          new Error(`the import of "${name}" leads back to this file`),
+        );
       }
       imports.push(this.#parse(target).name);
     }
@@ -107,7 +116,10 @@ class Loader {
     return file;
   }
 
-  #find(from: string, name: string): { readonly name: string; readonly path: string; readonly text: string } | undefined {
+  #find(
+    from: string,
+    name: string,
+  ): { readonly name: string; readonly path: string; readonly text: string } | undefined {
     const text = wellKnownProtos[name];
     if (text !== undefined) return { name, path: name, text };
     for (const directory of this.#places(from)) {
@@ -127,7 +139,9 @@ class Loader {
   #missingImport(file: { readonly path: string; readonly text: string }, name: string): TenonError {
     const line = lineOf(file.text, `"${name}"`) || lineOf(file.text, `'${name}'`);
     const places = this.#places(file.path).join(', ');
-    return notFound(`${file.path}, line ${line}: the import "${name}" was not found in ${places}. Name the directory it is in: includeDirs`);
+    return notFound(
+      `${file.path}, line ${line}: the import "${name}" was not found in ${places}. Name the directory it is in: includeDirs`,
+    );
   }
 }
 
@@ -149,7 +163,8 @@ const knownSyntaxes: ReadonlySet<string> = new Set(['proto2', 'proto3', '2023'])
 /** Which the parser knows but does not say; and it takes any that it does not know for proto2. */
 function syntaxOf(file: { readonly path: string; readonly text: string }): string {
   const syntax = /^\s*(?:syntax|edition)\s*=\s*["'](\w+)["']/m.exec(file.text)?.[1] ?? 'proto2';
-  if (!knownSyntaxes.has(syntax)) throw invalid(file.path, lineOf(file.text, syntax), new Error(`unknown syntax '${syntax}'`));
+  if (!knownSyntaxes.has(syntax))
+    throw invalid(file.path, lineOf(file.text, syntax), new Error(`unknown syntax '${syntax}'`));
   return syntax;
 }
 
@@ -157,7 +172,12 @@ function syntaxOf(file: { readonly path: string; readonly text: string }): strin
 function lineOfComplaint(text: string, complaint: string): number {
   const id = /\bid (\d+)/.exec(complaint)?.[1];
   const name = /name '([^']+)'/.exec(complaint)?.[1];
-  const pattern = id === undefined ? (name === undefined ? undefined : new RegExp(`\\b${name}\\s*=`)) : new RegExp(`=\\s*${id}\\s*[;[]`);
+  const pattern =
+    id === undefined
+      ? name === undefined
+        ? undefined
+        : new RegExp(`\\b${name}\\s*=`)
+      : new RegExp(`=\\s*${id}\\s*[;[]`);
   if (!pattern) return 0;
   // The second of two is the one too many.
   return lines(text).findLastIndex((line) => pattern.test(line)) + 1;

@@ -68,7 +68,8 @@ export interface Instant {
 
 /** A Date, or a {@link Timestamp} where there is more than milliseconds. */
 export function instantToDate({ seconds, nanos }: Instant): Date {
-  if (seconds < minSeconds || seconds > maxSeconds) misfit(`expected a time from the year 1 to 9999, got ${seconds} seconds since 1970`);
+  if (seconds < minSeconds || seconds > maxSeconds)
+    misfit(`expected a time from the year 1 to 9999, got ${seconds} seconds since 1970`);
   if (nanos < 0 || nanos > 999_999_999) misfit(`expected nanos from 0 to 999999999, got ${nanos}`);
   return nanos % 1_000_000 === 0 ? new Date(Number(seconds) * 1000 + nanos / 1_000_000) : new Timestamp(seconds, nanos);
 }
@@ -80,7 +81,8 @@ export function dateToInstant(value: unknown): Instant {
   const ms = value.getTime();
   if (Number.isNaN(ms)) misfit('expected a Date, got an invalid one');
   const seconds = BigInt(Math.floor(ms / 1000));
-  if (seconds < minSeconds || seconds > maxSeconds) misfit(`expected a Date from the year 1 to 9999, got ${value.toISOString()}`);
+  if (seconds < minSeconds || seconds > maxSeconds)
+    misfit(`expected a Date from the year 1 to 9999, got ${value.toISOString()}`);
   const millis = ms - Number(seconds) * 1000;
   const nanos: unknown = (value as Partial<Timestamp>).nanos;
   // A Date can be changed in place; the nanoseconds count only as long as they still belong to it.
@@ -94,7 +96,8 @@ export function checkDuration(seconds: bigint, nanos: number): void {
     misfit(`expected seconds from -${maxDurationSeconds} to ${maxDurationSeconds}, got ${seconds}`);
   }
   if (nanos > 999_999_999 || nanos < -999_999_999) misfit(`expected nanos from -999999999 to 999999999, got ${nanos}`);
-  if ((seconds > 0n && nanos < 0) || (seconds < 0n && nanos > 0)) misfit(`expected seconds and nanos of the same sign, got ${seconds} and ${nanos}`);
+  if ((seconds > 0n && nanos < 0) || (seconds < 0n && nanos > 0))
+    misfit(`expected seconds and nanos of the same sign, got ${seconds} and ${nanos}`);
 }
 
 /** RFC 3339 in UTC, with 0, 3, 6 or 9 digits of fraction. */

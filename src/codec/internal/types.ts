@@ -33,7 +33,10 @@ export class Types {
   }
 
   #reflection(name: string): protobuf.Type | undefined {
-    const found = this.#root.lookup(name.split('.').filter((part) => part !== ''), protobuf.Type);
+    const found = this.#root.lookup(
+      name.split('.').filter((part) => part !== ''),
+      protobuf.Type,
+    );
     return found instanceof protobuf.Type && bareName(found) === name.replace(/^\./, '') ? found : undefined;
   }
 
@@ -64,7 +67,11 @@ export class Types {
   }
 }
 
-function describe(type: protobuf.Type, fields: readonly Field[], typeOf: (type: protobuf.Type) => ProtoType): readonly ProtoField[] {
+function describe(
+  type: protobuf.Type,
+  fields: readonly Field[],
+  typeOf: (type: protobuf.Type) => ProtoType,
+): readonly ProtoField[] {
   const reflected = new Map(type.fieldsArray.map((field) => [field.id, field.resolvedType]));
   return fields.map((field) => {
     const resolved = reflected.get(field.number);

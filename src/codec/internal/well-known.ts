@@ -46,7 +46,11 @@ const wrapped: Readonly<Record<string, Scalar>> = {
 };
 
 /** Reads `seconds = 1` and `nanos = 2`, as both messages of time have them. */
-function readParts(reader: WireReader, depth: number, before: { seconds: bigint; nanos: number }): { seconds: bigint; nanos: number } {
+function readParts(
+  reader: WireReader,
+  depth: number,
+  before: { seconds: bigint; nanos: number },
+): { seconds: bigint; nanos: number } {
   let { seconds, nanos } = before;
   while (reader.pos < reader.end) {
     const tag = reader.tag();
@@ -75,7 +79,9 @@ const timestamp: Converter = {
     writeParts(writer, seconds, nanos);
   },
   read(reader, depth, before) {
-    return instantToDate(readParts(reader, depth, before === undefined ? { seconds: 0n, nanos: 0 } : dateToInstant(before)));
+    return instantToDate(
+      readParts(reader, depth, before === undefined ? { seconds: 0n, nanos: 0 } : dateToInstant(before)),
+    );
   },
   toJson: formatTimestamp,
   fromJson: parseTimestamp,
@@ -102,12 +108,14 @@ const duration: Converter = {
 function durationParts(value: unknown): Duration {
   if (!isRecord(value)) misfit(`expected a duration ({ seconds, nanos }), got ${show(value)}`);
   for (const key of Object.keys(value)) {
-    if (key !== 'seconds' && key !== 'nanos') misfit(`${prefix}Duration has no field ${show(key)}; it has seconds and nanos`);
+    if (key !== 'seconds' && key !== 'nanos')
+      misfit(`${prefix}Duration has no field ${show(key)}; it has seconds and nanos`);
   }
   const { seconds = 0n, nanos = 0 } = value;
   const isWhole = typeof seconds === 'bigint' || (typeof seconds === 'number' && Number.isSafeInteger(seconds));
   if (!isWhole) misfit(`expected whole seconds (a bigint or an integer), got ${show(seconds)}`, 'seconds');
-  if (typeof nanos !== 'number' || !Number.isInteger(nanos)) misfit(`expected whole nanoseconds, got ${show(nanos)}`, 'nanos');
+  if (typeof nanos !== 'number' || !Number.isInteger(nanos))
+    misfit(`expected whole nanoseconds, got ${show(nanos)}`, 'nanos');
   checkDuration(BigInt(seconds), nanos);
   return { seconds: BigInt(seconds), nanos };
 }
@@ -208,8 +216,10 @@ function structConverter(value: Converter): Converter {
       }
       return struct;
     },
-    toJson: (struct, depth) => (isRecord(struct) ? checkedJson(struct, depth) : misfit(`expected a JSON object, got ${show(struct)}`)),
-    fromJson: (json, depth) => (isRecord(json) ? checkedJson(json, depth) : misfit(`expected a JSON object, got ${show(json)}`)),
+    toJson: (struct, depth) =>
+      isRecord(struct) ? checkedJson(struct, depth) : misfit(`expected a JSON object, got ${show(struct)}`),
+    fromJson: (json, depth) =>
+      isRecord(json) ? checkedJson(json, depth) : misfit(`expected a JSON object, got ${show(json)}`),
   };
 }
 
@@ -242,8 +252,10 @@ function listConverter(value: Converter): Converter {
       }
       return list;
     },
-    toJson: (list, depth) => (Array.isArray(list) ? checkedJson(list, depth) : misfit(`expected a JSON array, got ${show(list)}`)),
-    fromJson: (json, depth) => (Array.isArray(json) ? checkedJson(json, depth) : misfit(`expected a JSON array, got ${show(json)}`)),
+    toJson: (list, depth) =>
+      Array.isArray(list) ? checkedJson(list, depth) : misfit(`expected a JSON array, got ${show(list)}`),
+    fromJson: (json, depth) =>
+      Array.isArray(json) ? checkedJson(json, depth) : misfit(`expected a JSON array, got ${show(json)}`),
   };
 }
 
@@ -255,7 +267,8 @@ function checkedJson(value: unknown, depth: number): unknown {
   if (Array.isArray(value)) return value.map((content, index) => atKey(index, content, depth));
   if (!isRecord(value)) misfit(`expected a JSON value, got ${show(value)}`);
   const copy: Record<string, unknown> = {};
-  for (const [key, content] of Object.entries(value)) if (content !== undefined) setEntry(copy, key, atKey(key, content, depth));
+  for (const [key, content] of Object.entries(value))
+    if (content !== undefined) setEntry(copy, key, atKey(key, content, depth));
   return copy;
 }
 

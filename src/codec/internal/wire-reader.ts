@@ -186,7 +186,8 @@ export class WireReader {
     for (;;) {
       const tag = this.tag();
       if ((tag & 7) === 4) {
-        if (tag >>> 3 !== start >>> 3) misfit('the bytes are not a message of this type: a group ends that did not begin');
+        if (tag >>> 3 !== start >>> 3)
+          misfit('the bytes are not a message of this type: a group ends that did not begin');
         return;
       }
       this.skip(tag, depth + 1);

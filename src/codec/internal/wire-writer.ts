@@ -139,13 +139,15 @@ export class WireWriter {
   }
 
   sfixed64(value: unknown): void {
-    if (!splitLong(value, false)) misfit(`expected an sfixed64 (a bigint, a safe integer or digits), got ${show(value)}`);
+    if (!splitLong(value, false))
+      misfit(`expected an sfixed64 (a bigint, a safe integer or digits), got ${show(value)}`);
     this.#longWord();
   }
 
   float(value: unknown): void {
     if (typeof value !== 'number') misfit(`expected a float, got ${show(value)}`);
-    if (Number.isFinite(value) && !Number.isFinite(Math.fround(value))) misfit(`expected a float, got ${value}, which is beyond its range`);
+    if (Number.isFinite(value) && !Number.isFinite(Math.fround(value)))
+      misfit(`expected a float, got ${value}, which is beyond its range`);
     this.#reserve(4);
     this.#pos = this.#buffer.writeFloatLE(value, this.#pos);
   }
