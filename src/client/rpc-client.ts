@@ -406,7 +406,6 @@ async function pump(plan: Plan, input: AsyncIterable<unknown> | Iterable<unknown
         ? failure
         : new TenonError({ code: Code.Cancelled, reason: 'client.source_failed', message: `the source of requests failed: ${failure.message}`, cause: error }),
     );
-    socket.abort(Code.Cancelled, 'the source of requests failed');
   }
 }
 

@@ -157,3 +157,14 @@ export function serviceNotFound(registry: string, name: string): TenonError {
     message: `no node of service "${name}" is known to the ${registry} registry: is it running, and registered in the same registry?`,
   });
 }
+
+/** A registry that keeps what it has read, for those who choose a node for every call. */
+export interface RegistryCache extends Registry {
+  /** What is known of a service, without waiting; `undefined` when `getService` has to be asked. The same array as long as nothing changed. */
+  peek(name: string): readonly ServiceRecord[] | undefined;
+}
+
+/** Whether the registry is a {@link RegistryCache}. */
+export function isRegistryCache(registry: Registry): registry is RegistryCache {
+  return typeof (registry as Partial<RegistryCache>).peek === 'function';
+}
