@@ -26,7 +26,7 @@ import { type Config, readConfig } from './config.ts';
  * ```ts
  * const staging: Profile = (config) =>
  *   new ContainerModule(({ rebind }) => {
- *     rebind(Registry).to(config.profile === 'test' ? MemoryRegistry : FolderRegistry);
+ *     rebind(Selector).to(config.profile === 'test' ? RoundRobinSelector : RandomSelector);
  *   });
  * ```
  */
