@@ -1,0 +1,105 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+
+import { inject } from 'inversify';
+
+import {
+  Client,
+  type ClientOf,
+  clientOf,
+  Code,
+  type Context,
+  Handler,
+  Registry,
+  Rpc,
+  Service,
+  Subscribe,
+  System,
+  Transport,
+} from '../../src/index.ts';
+import { eventually } from '../../src/testing/internal/eventually.ts';
+
+@Handler('audit.Audit')
+class AuditHandler {
+  readonly seen: string[] = [];
+  @Rpc() async list(): Promise<{ names: string[] }> {
+    return { names: this.seen };
+  }
+  @Subscribe('greeted', { queue: 'audit' }) async onGreeted(event: { name: string }): Promise<void> {
+    this.seen.push(event.name);
+  }
+}
+
+@Handler('greeter.Greeter')
+class GreeterHandler {
+  constructor(
+    @inject(Client) private readonly publisher: Client,
+    @inject(clientOf(AuditHandler)) private readonly audit: ClientOf<AuditHandler>,
+  ) {}
+  @Rpc() async hello(request: { name: string }, ctx: Context): Promise<{ text: string; before: number }> {
+    const { names } = await this.audit.list({}, { ctx });
+    await this.publisher.publish(this.publisher.newMessage('greeted', { name: request.name }), { ctx });
+    return { text: `Hello ${request.name}`, before: names.length };
+  }
+  @Rpc({ stream: 'server' }) async *count(request: { to: number }): AsyncIterable<{ n: number }> {
+    for (let n = 1; n <= request.to; n += 1) yield { n };
+  }
+  @Rpc({ stream: 'client' }) async sum(numbers: AsyncIterable<{ n: number }>): Promise<{ sum: number }> {
+    let sum = 0;
+    for await (const { n } of numbers) sum += n;
+    return { sum };
+  }
+  @Rpc({ stream: 'bidi' }) async *echo(lines: AsyncIterable<{ line: string }>): AsyncIterable<{ line: string }> {
+    for await (const { line } of lines) yield { line: line.toUpperCase() };
+  }
+}
+
+@Service({ name: 'audit', handlers: [AuditHandler] })
+class Audit {}
+
+@Service({ name: 'greeter', version: '1.2.0', handlers: [GreeterHandler] })
+class Greeter {}
+
+let system: System | undefined;
+afterEach(async () => {
+  await system?.stop();
+  system = undefined;
+});
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const result: T[] = [];
+  for await (const item of items) result.push(item);
+  return result;
+}
+
+describe.each(['test', 'local'])('services together under the profile %s', (profile) => {
+  const start = async (): Promise<System> => {
+    system = await System.start([Audit, Greeter], { profile, env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0' } });
+    return system;
+  };
+
+  it('answers all four kinds of calls, one service calling another and telling a third', async () => {
+    const greeter = (await start()).client(GreeterHandler);
+    expect(await greeter.hello({ name: 'Ada' })).toEqual({ text: 'Hello Ada', before: 0 });
+    expect(await all(greeter.count({ to: 3 }))).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
+    expect(await greeter.sum([{ n: 1 }, { n: 2 }])).toEqual({ sum: 3 });
+    expect(await all(greeter.echo([{ line: 'a' }, { line: 'b' }]))).toEqual([{ line: 'A' }, { line: 'B' }]);
+    await eventually('the event is handled', async () => (await greeter.hello({ name: 'Bob' })).before > 0);
+  });
+
+  it('opens a port only over a transport that has one', async () => {
+    const { services } = await start();
+    const addresses = services.map((service) => service.server().address);
+    for (const address of addresses) expect(address).toMatch(profile === 'test' ? /^memory:/ : /^127\.0\.0\.1:\d+$/);
+  });
+
+  it('has stopped everything when stop resolves', async () => {
+    const started = await start();
+    const greeter = started.client(GreeterHandler);
+    const registry = started.get(Registry);
+    await started.stop();
+    await expect(greeter.hello({ name: 'late' })).rejects.toMatchObject({ reason: 'client.closed' });
+    await expect(registry.getService('greeter')).rejects.toMatchObject({ code: Code.FailedPrecondition });
+    expect(started.services.map((service) => service.state)).toEqual(['stopped', 'stopped']);
+    expect(String(started.get(Transport))).toBe(profile === 'test' ? 'memory' : 'grpc');
+  });
+});
