@@ -5,7 +5,6 @@ import type { Marshaler } from './codec.ts';
 import { stringify } from './internal/json-text.ts';
 import { decodeFailure, encodeFailure, misfit } from './internal/misfit.ts';
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /**
@@ -21,7 +20,7 @@ export class JsonMarshaler implements Marshaler {
   marshal(schema: Schema, value: unknown): Uint8Array {
     const plain = schema.proto ? schema.proto.toJson(value) : value;
     try {
-      return encoder.encode(stringify(plain));
+      return Buffer.from(stringify(plain), 'utf8');
     } catch (error) {
       throw encodeFailure(schema.name, error);
     }

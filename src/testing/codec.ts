@@ -227,7 +227,7 @@ export const codecCases: readonly Case<CodecOptions>[] = [
         const { schema, value } = samples[random() % samples.length] as CodecSample;
         const bytes = Uint8Array.from({ length: random() % 48 }, () => random() & 0xff);
         readsOrRefuses(marshaler, schema, bytes);
-        const changed = marshaler.marshal(schema, value).slice(0, 4096);
+        const changed = Uint8Array.from(marshaler.marshal(schema, value).subarray(0, 4096));
         if (changed.length > 0) changed[random() % changed.length] = random() & 0xff;
         readsOrRefuses(marshaler, schema, changed);
       }
