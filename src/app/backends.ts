@@ -76,19 +76,10 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
     },
   ],
   selector: [
-    {
-      name: 'random',
-      load: async () => {
-        const { RandomSelector, RandomSelectorOptions } = await import('../selector/random.ts');
-        return backend(RandomSelector, RandomSelectorOptions);
-      },
-    },
+    { name: 'random', load: async () => ({ implementation: (await import('../selector/random.ts')).RandomSelector }) },
     {
       name: 'round-robin',
-      load: async () => {
-        const { RoundRobinSelector, RoundRobinSelectorOptions } = await import('../selector/round-robin.ts');
-        return backend(RoundRobinSelector, RoundRobinSelectorOptions);
-      },
+      load: async () => ({ implementation: (await import('../selector/round-robin.ts')).RoundRobinSelector }),
     },
   ],
   broker: [

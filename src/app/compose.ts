@@ -1,18 +1,16 @@
-import { Container, type ContainerModule, type Newable, type ServiceIdentifier } from 'inversify';
+import { Container, type Newable, type ServiceIdentifier } from 'inversify';
 
 import { Client } from '../client/client.ts';
-import { Marshalers } from '../codec/codec.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { Logger } from '../logger/logger.ts';
-import { Registry } from '../registry/registry.ts';
+import { isRegistryCache, Registry } from '../registry/registry.ts';
 import { Clock, Timers } from '../runtime/runtime.ts';
 import { clientFrom } from './clients.ts';
 import type { Config } from './config.ts';
 import { clientSourceOf, type ProtoLoader } from './describe.ts';
-import { withLoad } from './guard.ts';
 import { allBindings, bindingsOf, contextOf, needsOf } from './internal/bindings.ts';
 import { disposalOrder, wasResolved } from './internal/dispose.ts';
-import { isFrameworkKey } from './internal/keys.ts';
+import { Layers } from './internal/layers.ts';
 import type { AppOptions } from './options.ts';
 import { resolveProfile } from './profiles.ts';
 
@@ -22,6 +20,8 @@ export interface Composition {
   readonly config: Config;
   readonly container: Container;
   readonly loadProto: ProtoLoader;
+  /** Classes that the container cannot construct, by the key that they were bound to. */
+  readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
   /** Whether something bound to the key was constructed (or is a constant that was handed out). */
   wasResolved(identifier: ServiceIdentifier): boolean;
   /** Runs `@preDestroy` and `onDeactivation` of what was constructed, those who hold something before what they hold. Does not reject: failures are logged. */
@@ -33,23 +33,21 @@ export interface Composition {
  * that anyone injects. Constructs nothing. Rejects as `readConfig` and `loadBackend` do.
  */
 export async function compose(services: readonly Class[], options: AppOptions = {}): Promise<Composition> {
-  const { config, layers } = resolveProfile(options.profile, options.env ?? process.env);
+  const { config, layers: profiles } = resolveProfile(options.profile, options.env ?? process.env);
   const [{ loadProto }, { CachedRegistry }] = await Promise.all([
     import('../codec/proto.ts'),
     import('../registry/cache.ts'),
   ]);
   const container = new Container({ defaultScope: 'Singleton' });
-  for (const layer of layers) await container.loadAsync(overriding(container, await layer(config)));
-  for (const module of options.modules ?? []) await container.loadAsync(overriding(container, module));
-  if (options.bind) bindOver(container, options.bind);
-  for (const handler of services.flatMap((service) => handlersOf(service))) {
-    const key = handler as Newable;
-    if (!container.isBound(key)) container.bind(key).toSelf().inSingletonScope();
-  }
+  const layers = new Layers(container);
+  for (const profile of profiles) await layers.load(await profile(config));
+  for (const module of options.modules ?? []) await layers.load(module);
+  if (options.bind) layers.run(options.bind);
+  layers.run(() => bindHandlers(container, services));
   bindClients(container, loadProto);
   // Whatever registry was bound in the end, callers read it through a cache that outlives its outages.
   container.onActivation(Registry, (context, registry) =>
-    registry instanceof CachedRegistry
+    isRegistryCache(registry)
       ? registry
       : new CachedRegistry(registry, {
           clock: context.get(Clock),
@@ -62,51 +60,23 @@ export async function compose(services: readonly Class[], options: AppOptions = 
     config,
     container,
     loadProto,
+    undecorated: layers.undecorated,
     wasResolved: (identifier) => wasResolved(bindingsOf(container), identifier),
     dispose: () => dispose(container),
   };
+}
+
+function bindHandlers(container: Container, services: readonly Class[]): void {
+  for (const handler of services.flatMap((service) => handlersOf(service))) {
+    const key = handler as Newable;
+    if (!container.isBound(key)) container.bind(key).toSelf().inSingletonScope();
+  }
 }
 
 /** The handler classes of a service; one that is undefined, as in an import cycle, is left to `verify`. */
 function handlersOf(service: Class | undefined): readonly Class[] {
   const record = typeof service === 'function' ? serviceOf(service) : undefined;
   return (record?.handlers ?? []).filter((handler) => typeof handler === 'function');
-}
-
-/** What the module binds of tenon's own keys takes the place of what was bound before it. */
-function overriding(container: Container, module: ContainerModule): ContainerModule {
-  return withLoad(module, (options) => ({ ...options, ...replacing(container, options) }));
-}
-
-function bindOver(container: Container, bind: (container: Container) => void): void {
-  const own = replacing(container, { bind: container.bind.bind(container), rebind: container.rebind.bind(container) });
-  Object.assign(container, own);
-  try {
-    bind(container);
-  } finally {
-    Reflect.deleteProperty(container, 'bind');
-    Reflect.deleteProperty(container, 'rebind');
-  }
-}
-
-function replacing(
-  container: Container,
-  layer: Pick<Container, 'bind' | 'rebind'>,
-): Pick<Container, 'bind' | 'rebind'> {
-  const ours = new Set<ServiceIdentifier>();
-  const isReplaced = (identifier: ServiceIdentifier): boolean => {
-    // Codecs are many: one more does not take the place of the others.
-    if (!isFrameworkKey(identifier) || identifier === Marshalers || ours.has(identifier)) return false;
-    ours.add(identifier);
-    return container.isCurrentBound(identifier);
-  };
-  return {
-    bind: (identifier) => (isReplaced(identifier) ? layer.rebind(identifier) : layer.bind(identifier)),
-    rebind: (identifier) => {
-      ours.add(identifier);
-      return layer.rebind(identifier);
-    },
-  };
 }
 
 /** A key that `clientOf` made carries what it is a client of, so that nobody has to bind it. */

@@ -212,7 +212,7 @@ function matchMethods(
       problems.push({
         kind: 'kind-mismatch',
         where,
-        message: `${service.fullName}.${method.method} is ${kindText(method.kind)} in ${fileName(file)}, but ${kindText(seen)} here`,
+        message: `${service.fullName}.${method.method} is ${kindText(method.kind)} method in ${fileName(file)}, but ${kindText(seen)} method here`,
         fix: `write ${method.kind === 'unary' ? '@Rpc()' : `@Rpc({ stream: '${method.kind}' })`} and give the method that shape, or change the .proto`,
       });
       continue;

@@ -1,8 +1,9 @@
-import type { Container, ContainerModule, ContainerModuleLoadOptions } from 'inversify';
+import type { Container, ContainerModule } from 'inversify';
 
 import { Code, TenonError } from '../errors/errors.ts';
 import { bindingsOf } from './internal/bindings.ts';
 import { isFrameworkKey, keyName } from './internal/keys.ts';
+import { withLoad } from './internal/modules.ts';
 
 const changing = ['bind', 'rebind', 'rebindAsync', 'unbind', 'unbindAsync'] as const;
 
@@ -49,15 +50,6 @@ function guarded(module: ContainerModule): ContainerModule {
     }
     return watched;
   });
-}
-
-/** The same module to the container, id and all, except that its function is given other options. */
-export function withLoad(
-  module: ContainerModule,
-  change: (options: ContainerModuleLoadOptions) => ContainerModuleLoadOptions,
-): ContainerModule {
-  const twin: Pick<ContainerModule, 'id' | 'load'> = { id: module.id, load: (options) => module.load(change(options)) };
-  return twin as ContainerModule;
 }
 
 function assertForeign(container: Container, identifier: unknown): void {

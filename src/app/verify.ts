@@ -1,4 +1,5 @@
 import type { Binding, BindingService } from '@inversifyjs/core';
+import type { ServiceIdentifier } from 'inversify';
 
 import { Broker, type BrokerCapabilities } from '../broker/broker.ts';
 import { Client } from '../client/client.ts';
@@ -69,6 +70,7 @@ export function formatProblems(problems: readonly Problem[]): string {
 function inspect(composition: Composition): VerifyReport {
   const bindings = bindingsOf(composition.container);
   const all = allBindings(bindings);
+  const roots = [...handlersOf(composition.services), ServiceRuntime, Client, Logger] as readonly ServiceIdentifier[];
   const problems = [
     ...checkServices(composition.services, {
       loadProto: composition.loadProto,
@@ -77,10 +79,10 @@ function inspect(composition: Composition): VerifyReport {
       codec: (classBoundTo(bindings, Marshaler) as { readonly name?: string } | undefined)?.name,
     }),
     ...checkClients(all, composition),
-    ...checkWiring(bindings, [...handlersOf(composition.services), ServiceRuntime, Client, Logger] as never),
+    ...checkWiring(bindings, roots, composition.undecorated),
   ];
   const distinct = [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
-  return { ok: distinct.length === 0, problems: distinct, bindings: all.length, opaque: opaqueKeys(all) };
+  return { ok: distinct.length === 0, problems: distinct, bindings: all.length, opaque: opaqueKeys(all, composition) };
 }
 
 /** The clients that are injected somewhere: what they are made of has to be describable. */
@@ -106,12 +108,15 @@ function brokerOf(bindings: BindingService): { name: string; capabilities: Broke
   return capabilities && { name: target?.name ?? 'the bound broker', capabilities };
 }
 
-function constantOf<T>(bindings: BindingService, identifier: symbol | unknown): T | undefined {
-  const [binding] = [...(bindings.get<T>(identifier as symbol) ?? [])];
+function constantOf<T>(bindings: BindingService, identifier: ServiceIdentifier<T>): T | undefined {
+  const [binding] = [...(bindings.get<T>(identifier) ?? [])];
   return binding?.type === 'ConstantValue' ? (binding.value as T) : undefined;
 }
 
-function opaqueKeys(all: readonly Binding[]): readonly string[] {
-  const opaque = all.filter(({ type }) => type === 'DynamicValue' || type === 'Factory');
+function opaqueKeys(all: readonly Binding[], { undecorated }: Composition): readonly string[] {
+  const opaque = all.filter(
+    ({ type, serviceIdentifier }) =>
+      (type === 'DynamicValue' || type === 'Factory') && !undecorated.has(serviceIdentifier),
+  );
   return [...new Set(opaque.map((binding) => keyName(binding.serviceIdentifier)))];
 }

@@ -167,8 +167,8 @@ describe('the configuration', () => {
   });
 
   it('refuses a profile that does not exist, given in code', () => {
-    expect(refused({}, 'tests').message).toBe(
-      'the configuration is wrong: the profile is "tests": there are test, dev, local, prod. Did you mean "test"?',
+    expect(refused({}, 'tset').message).toBe(
+      'the configuration is wrong: the profile is "tset": there are test, dev, local, prod. Did you mean "test"?',
     );
   });
 

@@ -86,7 +86,8 @@ export function candidatesFor(
 
 const classNeeds = new WeakMap<object, Needs>();
 
-function needsOfClass(target: abstract new (...args: never[]) => unknown): Needs {
+/** What a class says of what is to be injected. */
+export function needsOfClass(target: abstract new (...args: never[]) => unknown): Needs {
   let needs = classNeeds.get(target);
   if (!needs) classNeeds.set(target, (needs = readClass(target)));
   return needs;

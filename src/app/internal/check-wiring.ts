@@ -11,7 +11,7 @@ import { Server } from '../../server/server.ts';
 import { ServiceRuntime } from '../../service/service.ts';
 import { Transport } from '../../transport/transport.ts';
 import type { Problem } from '../describe.ts';
-import { allBindings, candidatesFor, type Dependency, needsOf } from './bindings.ts';
+import { allBindings, candidatesFor, type Dependency, needsOf, needsOfClass } from './bindings.ts';
 import { keyName } from './keys.ts';
 import { hasConstructor } from './parameters.ts';
 
@@ -22,9 +22,16 @@ const single: readonly ServiceIdentifier[] = [...capable, Client];
 /** What each service of a process has one of its own of. */
 const several: readonly ServiceIdentifier[] = [Server, ServiceRuntime];
 
+/** Classes that could not be bound, for they do not say what to inject, by their keys. */
+type Undecorated = ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
+
 /** Walks everything that is bound, those keys first, and lists what the container could not construct, or would construct wrongly. Constructs nothing. */
-export function checkWiring(bindings: BindingService, roots: readonly ServiceIdentifier[]): readonly Problem[] {
-  return new WiringCheck(bindings).run(roots);
+export function checkWiring(
+  bindings: BindingService,
+  roots: readonly ServiceIdentifier[],
+  undecorated: Undecorated = new Map(),
+): readonly Problem[] {
+  return new WiringCheck(bindings, undecorated).run(roots);
 }
 
 /** The class that a key is bound to, where it can be known without constructing it. */
@@ -49,13 +56,15 @@ function capabilitiesIn(value: unknown): object | undefined {
 
 class WiringCheck {
   readonly #bindings: BindingService;
+  readonly #undecorated: Undecorated;
   readonly #problems: Problem[] = [];
   readonly #done = new Set<Binding>();
   readonly #stack: Binding[] = [];
   readonly #requestPaths = new Map<Binding, readonly string[] | undefined>();
 
-  constructor(bindings: BindingService) {
+  constructor(bindings: BindingService, undecorated: Undecorated) {
     this.#bindings = bindings;
+    this.#undecorated = undecorated;
   }
 
   run(roots: readonly ServiceIdentifier[]): readonly Problem[] {
@@ -77,7 +86,8 @@ class WiringCheck {
     if (this.#done.has(binding)) return;
     this.#done.add(binding);
     this.#stack.push(binding);
-    const needs = needsOf(binding);
+    const refused = this.#undecorated.get(binding.serviceIdentifier);
+    const needs = refused && binding.type === 'DynamicValue' ? needsOfClass(refused) : needsOf(binding);
     const name = nameOf(binding);
     if ('undecorated' in needs) {
       for (const place of needs.undecorated) {
