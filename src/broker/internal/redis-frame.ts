@@ -1,0 +1,190 @@
+import type { EventHeaders } from '../broker.ts';
+
+/** An event as it is on the wire. */
+export interface Frame {
+  readonly headers: EventHeaders;
+  readonly body: Uint8Array;
+}
+
+// 0xf7 is in no UTF-8 text and begins no protobuf message, so that nobody else's payload is taken for a frame.
+const magic = 0xf7;
+const version = 1;
+const maxVarintBytes = 5;
+const none: EventHeaders = Object.freeze({});
+
+/**
+ * Writes header tables: for each header the length of its name, the name, the length of its value, the value; lengths as varints, text as UTF-8.
+ * Publishers mostly send the same headers again, so the last table is kept.
+ */
+export class HeaderWriter {
+  #names: string[] = [];
+  #values: string[] = [];
+  #table: Buffer = Buffer.alloc(0);
+
+  write(headers: EventHeaders): Buffer {
+    let count = 0;
+    let same = true;
+    // Own properties only, as everywhere where headers are copied.
+    for (const name of Object.keys(headers)) {
+      if (same && (this.#names[count] !== name || this.#values[count] !== headers[name])) same = false;
+      count += 1;
+    }
+    if (same && count === this.#names.length) return this.#table;
+    this.#names = Object.keys(headers);
+    this.#values = this.#names.map((name) => headers[name] as string);
+    this.#table = tableOf(this.#names, this.#values);
+    return this.#table;
+  }
+}
+
+function tableOf(names: readonly string[], values: readonly string[]): Buffer {
+  let bound = 0;
+  for (let i = 0; i < names.length; i += 1) {
+    bound += ((names[i] as string).length + (values[i] as string).length) * 3 + 2 * maxVarintBytes;
+  }
+  const table = Buffer.allocUnsafe(bound);
+  let at = 0;
+  for (let i = 0; i < names.length; i += 1) {
+    at = writeText(table, at, names[i] as string);
+    at = writeText(table, at, values[i] as string);
+  }
+  return table.subarray(0, at);
+}
+
+function writeText(into: Buffer, at: number, text: string): number {
+  if (text.length < 42) {
+    // At most 126 bytes: the length is one byte, and can be filled in afterwards.
+    const length = into.write(text, at + 1);
+    into[at] = length;
+    return at + 1 + length;
+  }
+  const start = writeVarint(into, at, Buffer.byteLength(text));
+  return start + into.write(text, start);
+}
+
+function writeVarint(into: Buffer, at: number, value: number): number {
+  let rest = value;
+  while (rest > 127) {
+    into[at++] = (rest & 127) | 128;
+    rest >>>= 7;
+  }
+  into[at++] = rest;
+  return at;
+}
+
+/** Reads header tables. Headers are frozen: events with the same table share them. */
+export class HeaderReader {
+  #table: Buffer = Buffer.alloc(0);
+  #headers = none;
+  // Where the cursor is; a field, so that reading a length gives two results without an object.
+  #at = 0;
+
+  /** `undefined` if the bytes are no table. */
+  read(bytes: Buffer, start: number, end: number): EventHeaders | undefined {
+    if (start === end) return none;
+    if (end - start === this.#table.length && bytes.compare(this.#table, 0, this.#table.length, start, end) === 0) {
+      return this.#headers;
+    }
+    const headers: Record<string, string> = {};
+    this.#at = start;
+    while (this.#at < end) {
+      const name = this.#text(bytes, end);
+      const value = name === undefined ? undefined : this.#text(bytes, end);
+      if (name === undefined || value === undefined) return undefined;
+      put(headers, name, value);
+    }
+    // A copy: the bytes belong to the connection's buffer.
+    this.#table = Buffer.from(bytes.subarray(start, end));
+    this.#headers = Object.freeze(headers);
+    return this.#headers;
+  }
+
+  /** Reads a varint at the cursor; -1 if it is none. */
+  length(bytes: Buffer, end: number): number {
+    let value = 0;
+    for (let shift = 0; shift < 28 && this.#at < end; shift += 7) {
+      const byte = bytes[this.#at++] as number;
+      value |= (byte & 127) << shift;
+      if (byte < 128) return value;
+    }
+    return -1;
+  }
+
+  /** The headers and the body of a frame; `undefined` if it is none. */
+  frame(payload: Buffer): Frame | undefined {
+    this.#at = 2;
+    const length = this.length(payload, payload.length);
+    const start = this.#at;
+    if (length < 0 || start + length > payload.length) return undefined;
+    const headers = this.read(payload, start, start + length);
+    return headers && { headers, body: payload.subarray(start + length) };
+  }
+
+  #text(bytes: Buffer, end: number): string | undefined {
+    const length = this.length(bytes, end);
+    const start = this.#at;
+    if (length < 0 || start + length > end) return undefined;
+    this.#at = start + length;
+    return bytes.toString('utf8', start, this.#at);
+  }
+}
+
+function put(headers: Record<string, string>, name: string, value: string): void {
+  // Assigned, this one name would set the prototype.
+  if (name === '__proto__')
+    Object.defineProperty(headers, name, { value, enumerable: true, configurable: true, writable: true });
+  else headers[name] = value;
+}
+
+/** One payload with headers and body: the native dialect where the broker has no headers of its own. */
+export function writeFrame(table: Buffer, body: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(2 + maxVarintBytes + table.length + body.length);
+  frame[0] = magic;
+  frame[1] = version;
+  let at = writeVarint(frame, 2, table.length);
+  frame.set(table, at);
+  at += table.length;
+  frame.set(body, at);
+  return frame.subarray(0, at + body.length);
+}
+
+/**
+ * Headers and body of a payload in either dialect. What is neither a frame nor an envelope comes from a program that knows of no headers: it
+ * is all body.
+ */
+export function readPayload(payload: Buffer, reader: HeaderReader): Frame {
+  const first = payload[0];
+  if (first === magic && payload[1] === version) return reader.frame(payload) ?? { headers: none, body: payload };
+  // Go Micro's envelopes begin with a brace.
+  if (first === 0x7b) return readEnvelope(payload) ?? { headers: none, body: payload };
+  return { headers: none, body: payload };
+}
+
+/** Go Micro's envelope: `{"Body":"<base64>","Header":{…}}`, with the header that names the topic. */
+export function writeEnvelope(topic: string, headers: EventHeaders, body: Uint8Array): string {
+  const base64 = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('base64');
+  return JSON.stringify({ Header: { 'Micro-Topic': topic, ...headers }, Body: base64 });
+}
+
+function readEnvelope(payload: Buffer): Frame | undefined {
+  let parsed: { readonly Header?: unknown; readonly Body?: unknown };
+  try {
+    parsed = JSON.parse(payload.toString('utf8')) as typeof parsed;
+  } catch {
+    return undefined;
+  }
+  const { Header: header, Body: body } = parsed;
+  // Go writes null for an empty map and for no bytes.
+  const isEnvelope =
+    (header !== undefined || body !== undefined) &&
+    Object.keys(parsed).every((key) => key === 'Header' || key === 'Body') &&
+    (body === undefined || body === null || typeof body === 'string') &&
+    (header === undefined || (typeof header === 'object' && !Array.isArray(header)));
+  if (!isEnvelope) return undefined;
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(header ?? {})) {
+    if (typeof value !== 'string') return undefined;
+    put(headers, name, value);
+  }
+  return { headers: Object.freeze(headers), body: Buffer.from(body ?? '', 'base64') };
+}
