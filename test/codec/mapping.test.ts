@@ -436,6 +436,8 @@ describe('messages', () => {
       with1Digit: 'd',
       proto: 'p',
     });
+    expect(type('Awkward').toJson({ number: 5 })).toEqual({ number: 5 });
+    expect(round('Awkward', { number: 5 })).toMatchObject({ valueOf: 'number', number: 5 });
     expect(type('Awkward').fromJson({ clazz: 'k' })).toMatchObject({ class: 'k' });
   });
 });

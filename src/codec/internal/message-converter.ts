@@ -40,10 +40,7 @@ export class MessageConverter implements Converter {
     const set = new Map<OneOf, string>();
     for (const field of this.#fieldsOf()) {
       known.add(field.property);
-      const given =
-        Object.hasOwn(value, field.property) || !(field.property in Object.prototype)
-          ? value[field.property]
-          : undefined;
+      const given = read(value, field.property);
       if (isAbsent(field, given)) {
         if (field.required) misfit('a required field is missing', field.property);
         continue;
@@ -55,7 +52,7 @@ export class MessageConverter implements Converter {
     for (const oneof of new Set(this.#fieldsOf().flatMap((field) => field.oneof ?? []))) {
       if (oneof.property === undefined) continue;
       known.add(oneof.property);
-      const said = value[oneof.property];
+      const said = read(value, oneof.property);
       if (said !== undefined && said !== null && said !== set.get(oneof)) {
         misfit(`says ${show(said)}, but the member that is set is ${show(set.get(oneof))}`, oneof.property);
       }
@@ -113,6 +110,11 @@ export class MessageConverter implements Converter {
     }
     return map;
   }
+}
+
+/** A property, but not what every object inherits: a field may be named `constructor`. */
+function read(value: Record<string, unknown>, property: string): unknown {
+  return property in Object.prototype && !Object.hasOwn(value, property) ? undefined : value[property];
 }
 
 function fieldToJson(field: Field, value: unknown, depth: number): unknown {
