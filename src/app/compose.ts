@@ -4,7 +4,7 @@ import { Client } from '../client/client.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { Logger } from '../logger/logger.ts';
 import { isRegistryCache, Registry } from '../registry/registry.ts';
-import { Clock, Timers } from '../runtime/runtime.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { clientFrom } from './clients.ts';
 import type { Config } from './config.ts';
 import { clientSourceOf, type ProtoLoader } from './describe.ts';
@@ -52,6 +52,7 @@ export async function compose(services: readonly Class[], options: AppOptions = 
       : new CachedRegistry(registry, {
           clock: context.get(Clock),
           timers: context.get(Timers),
+          random: context.get(Random),
           logger: context.get(Logger),
         }),
   );

@@ -42,15 +42,17 @@ export class Layers {
 
   #layer(below: Binder): Binder {
     const ours = new Set<ServiceIdentifier>();
-    const isReplaced = (identifier: ServiceIdentifier): boolean => {
+    const makeRoom = (identifier: ServiceIdentifier): void => {
       // Codecs are many: one more does not take the place of the others.
-      if (!isFrameworkKey(identifier) || identifier === Marshalers || ours.has(identifier)) return false;
+      if (!isFrameworkKey(identifier) || identifier === Marshalers || ours.has(identifier)) return;
       ours.add(identifier);
-      return this.#container.isCurrentBound(identifier);
+      if (this.#container.isCurrentBound(identifier)) this.#container.unbind(identifier);
     };
     return {
-      bind: (identifier) =>
-        this.#patient(identifier, isReplaced(identifier) ? below.rebind(identifier) : below.bind(identifier)),
+      bind: (identifier) => {
+        makeRoom(identifier);
+        return this.#patient(identifier, below.bind(identifier));
+      },
       rebind: (identifier) => {
         ours.add(identifier);
         return this.#patient(identifier, below.rebind(identifier));
