@@ -1,0 +1,127 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+import { describe, expect, it } from '@jest/globals';
+
+import { run, startNode } from '../support/process.ts';
+import { sampleFolder } from '../samples/support.ts';
+import { cli, inTemporaryFolder } from './support.ts';
+
+const command = join(import.meta.dirname, '../../dist/cli/tenon.js');
+const library = pathToFileURL(join(import.meta.dirname, '../../dist/index.js')).href;
+
+/** Writes a module, as the compiler would leave it, and verifies it with the built command. */
+async function verify(
+  source: string,
+  ...args: string[]
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  return inTemporaryFolder(async (folder) => {
+    await writeFile(
+      join(folder, 'app.mjs'),
+      `import { Handler, Rpc, Service } from ${JSON.stringify(library)};\n${source}`,
+    );
+    const child = startNode(command, { args: ['verify', 'app.mjs', ...args], cwd: folder });
+    const { code } = await child.exited;
+    return { code, stdout: child.stdout, stderr: child.stderr };
+  });
+}
+
+const healthy = `
+  class Hello { async greet() { return {}; } }
+  Rpc()(Hello.prototype, 'greet', Object.getOwnPropertyDescriptor(Hello.prototype, 'greet'));
+  Handler('hello.Hello')(Hello);
+  export class Greeter {}
+  Service({ name: 'hello', handlers: [Hello] })(Greeter);
+`;
+const broken = `
+  class Hello { async greet() { return {}; } }
+  export class Broken {}
+  Service({ name: 'broken', handlers: [Hello] })(Broken);
+`;
+
+describe('tenon verify', () => {
+  it('finds nothing wrong with the samples', async () => {
+    for (const [sample, module, names] of [
+      ['hello', 'dist/hello.js', 'Hello'],
+      ['places', 'dist/app.js', 'Places, Audit'],
+      ['environments', 'dist/whereabouts.js', 'WhereaboutsService'],
+    ] as const) {
+      const child = await run(process.execPath, [command, 'verify', module, '--profile', 'local'], {
+        cwd: sampleFolder(sample),
+      });
+      expect(child.stdout).toBe(`${names}: no problem found\n`);
+    }
+  });
+
+  it('prints every problem with its place and its fix, and exits with 1', async () => {
+    const result = await verify(broken, '--profile', 'test');
+    expect(result).toEqual({
+      code: 1,
+      stderr: '',
+      stdout: [
+        'Broken: one problem found',
+        '',
+        'not-a-handler: Hello',
+        '  Hello is listed in handlers, but has no @Handler',
+        "  fix: decorate it: @Handler('package.Service') class Hello",
+        '',
+      ].join('\n'),
+    });
+  });
+
+  it('takes one export, or a list of classes', async () => {
+    const both = `${healthy}{${broken.replace('export class Broken', 'globalThis.Broken = class Broken')}}\nexport const all = [Greeter, globalThis.Broken];`;
+    expect(await verify(both, '--profile', 'test', '--export', 'Greeter')).toEqual({
+      code: 0,
+      stdout: 'Greeter: no problem found\n',
+      stderr: '',
+    });
+    expect(await verify(both, '--profile', 'test', '--export', 'all')).toMatchObject({ code: 1 });
+  });
+
+  it('checks with the options that the module exports', async () => {
+    const result = await verify(`${healthy}export const options = { env: { TENON_BROKER: 'rediss' } };`);
+    expect(result).toMatchObject({ code: 1, stderr: '' });
+    expect(result.stdout).toContain('TENON_BROKER');
+  });
+
+  it('ends although the module left something open', async () => {
+    const result = await verify(`${healthy}setInterval(() => {}, 1_000);`, '--profile', 'test');
+    expect(result).toMatchObject({ code: 0 });
+  });
+
+  it.each([
+    ['export const x = 1;', [], 'app.mjs exports no class with @Service: name the module that does'],
+    [healthy, ['--export', 'Greter'], 'app.mjs exports no "Greter". Did you mean "Greeter"?'],
+    ['export const x = 1;', ['--export', 'x'], '"x" of app.mjs is neither a class with @Service nor a list of them'],
+  ])('says what is wrong with how it was called (%#)', async (source, args, message) => {
+    expect(await verify(source, ...args)).toEqual({ code: 2, stdout: '', stderr: `tenon: ${message}\n` });
+  });
+
+  it('names a module that is not there, or not compiled', async () => {
+    expect(await cli(['verify', 'dist/nothing.js'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('there is no file dist/nothing.js'),
+    });
+    expect(await cli(['verify', 'src/index.ts'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('src/index.ts is not compiled'),
+    });
+  });
+
+  it('shows where a module that throws came from', async () => {
+    const result = await verify(`throw new Error('not today');`);
+    expect(result).toMatchObject({ code: 1, stdout: '' });
+    expect(result.stderr).toMatch(/^tenon: not today\n[^]*app\.mjs:2/);
+  });
+});
+
+describe('tenon env', () => {
+  it('prints what .env.example holds', async () => {
+    const { code, stdout } = await cli(['env']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^# TENON_REGISTRY=/m);
+    expect(stdout.endsWith('\n')).toBe(true);
+  });
+});
