@@ -1,0 +1,134 @@
+import { type ChannelCredentials, type ChannelOptions, credentials, ServerCredentials } from '@grpc/grpc-js';
+import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
+
+import { token } from '../internal/token.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { systemRuntime } from '../runtime/system.ts';
+import { GrpcClientSocket, GrpcUnaryCall } from './internal/grpc-client.ts';
+import { Lines } from './internal/grpc-lines.ts';
+import { GrpcListener } from './internal/grpc-listener.ts';
+import type { DialOptions, Listener, ListenOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
+
+/** How a {@link GrpcTransport} connects and listens. */
+export interface GrpcTransportOptions {
+  /**
+   * A connection that carried no call for so long is let go of.
+   * @default 5 minutes
+   */
+  readonly idleMs?: number | undefined;
+  /**
+   * Longest time between two attempts to connect to an address that does not answer. Calls fail at once in between.
+   * @default 5 seconds
+   */
+  readonly maxReconnectMs?: number | undefined;
+  /**
+   * Time between pings on a connection that carries calls, by which the loss of a machine is noticed. Servers of others may close connections that ping
+   * more often than every five minutes.
+   * @default no pings
+   */
+  readonly keepaliveMs?: number | undefined;
+  /**
+   * A ping that is not answered within this time ends the connection.
+   * @default 20 seconds
+   */
+  readonly keepaliveTimeoutMs?: number | undefined;
+  /**
+   * What clients show, and ask of servers.
+   * @default none: calls travel in the clear
+   */
+  readonly credentials?: ChannelCredentials | undefined;
+  /**
+   * What servers show, and ask of clients.
+   * @default none: calls travel in the clear
+   */
+  readonly serverCredentials?: ServerCredentials | undefined;
+  /**
+   * Further options of grpc-js, under their names there (`grpc-node.flow_control_window`), for clients and servers.
+   * @default {}
+   */
+  readonly channelOptions?: Readonly<Record<string, string | number>> | undefined;
+  /** @default the system's own */
+  readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
+}
+/** Container key of the {@link GrpcTransportOptions}. */
+export const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions> = token('transport', 'GrpcTransportOptions');
+
+const defaults = {
+  idleMs: 300_000,
+  maxReconnectMs: 5_000,
+  keepaliveTimeoutMs: 20_000,
+  channelOptions: {},
+  runtime: systemRuntime,
+} as const satisfies GrpcTransportOptions;
+
+/**
+ * Native gRPC, over grpc-js: any gRPC client can call what listens here, and any gRPC server can be called. Connections are shared per address.
+ */
+@injectable()
+export class GrpcTransport implements Transport {
+  static readonly capabilities: TransportCapabilities = { network: true, grpc: true };
+
+  readonly #options: GrpcTransportOptions & typeof defaults;
+  readonly #lines: Lines;
+
+  constructor(@inject(GrpcTransportOptions) @optional() options: GrpcTransportOptions = {}) {
+    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+    this.#options = { ...defaults, ...given };
+    const { idleMs, runtime } = this.#options;
+    this.#lines = new Lines({
+      credentials: this.#options.credentials ?? credentials.createInsecure(),
+      channelOptions: this.#clientOptions(),
+      idleMs,
+      clock: runtime.clock,
+    });
+  }
+
+  dial(address: string, options: DialOptions): TransportClient {
+    return new GrpcClientSocket(this.#lines.to(address, options.maxReceiveBytes), options, this.#options.runtime.clock);
+  }
+
+  unary(address: string, message: Message, options: DialOptions): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      const line = this.#lines.to(address, options.maxReceiveBytes);
+      new GrpcUnaryCall(line, options, this.#options.runtime.clock, resolve, reject).start(message);
+    });
+  }
+
+  async listen(address: string, options: ListenOptions): Promise<Listener> {
+    const { runtime, serverCredentials, channelOptions } = this.#options;
+    const listener = new GrpcListener(options, {
+      credentials: serverCredentials ?? ServerCredentials.createInsecure(),
+      serverOptions: { 'grpc.enable_channelz': 0, ...channelOptions },
+      runtime,
+    });
+    await listener.open(address, options.signal);
+    return listener;
+  }
+
+  async close(): Promise<void> {
+    this.#lines.close();
+  }
+
+  toString(): string {
+    return 'grpc';
+  }
+
+  #clientOptions(): ChannelOptions {
+    const { maxReconnectMs, keepaliveMs, keepaliveTimeoutMs, channelOptions } = this.#options;
+    return {
+      // Whether a call may be sent again is the client's business; here it would only hold back every message in a buffer.
+      'grpc.enable_retries': 0,
+      'grpc.per_rpc_retry_buffer_size': 0,
+      'grpc.enable_channelz': 0,
+      'grpc.service_config_disable_resolution': 1,
+      // Services of one fleet do not talk through the proxy that the environment names for the outside world.
+      'grpc.enable_http_proxy': 0,
+      // Not shared with other transports of the process: what this one closes must be closed.
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': maxReconnectMs,
+      ...(keepaliveMs === undefined ? {} : { 'grpc.keepalive_time_ms': keepaliveMs, 'grpc.keepalive_timeout_ms': keepaliveTimeoutMs }),
+      ...channelOptions,
+    };
+  }
+}

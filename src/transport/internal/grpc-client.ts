@@ -1,0 +1,292 @@
+import type { ChannelInterface, InterceptingListener, Metadata as GrpcMetadata, StatusObject } from '@grpc/grpc-js';
+
+import type { Context } from '../../context/context.ts';
+import type { Status } from '../../context/status.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import { serverStreams } from '../../pipeline/pipeline.ts';
+import type { Clock } from '../../runtime/runtime.ts';
+import type { DialOptions, Message, TransportClient } from '../transport.ts';
+import { aborted, badReply, deadlineExceeded, tooLarge } from './failures.ts';
+import type { Line, OpenCall } from './grpc-lines.ts';
+import { bufferOf, headersFrom, toGrpc } from './grpc-metadata.ts';
+import { outcomeOf } from './grpc-status.ts';
+import { Inbox } from './inbox.ts';
+
+type GrpcCall = ReturnType<ChannelInterface['createCall']>;
+
+// Timers of Node and of grpc-js's server overflow beyond it, and the call would end at once.
+const longestTimeoutMs = 2 ** 31 - 1;
+/** As on the server: with more outstanding, whoever writes is held back. */
+const maxOutstanding = 64;
+const maxOutstandingBytes = 64 * 1024;
+// Bounded by the bytes: small messages are read ahead so far, because an error status overtakes in grpc-js what was not.
+const maxReadAhead = 1024;
+const noContext = {};
+
+/** What both ways of calling have in common: one call on a line, its context, its one end. */
+abstract class GrpcClientCall implements InterceptingListener, OpenCall {
+  protected readonly path: string;
+  protected readonly options: DialOptions;
+  protected readonly line: Line;
+  protected call: GrpcCall | undefined;
+  protected isOver = false;
+  readonly #clock: Clock;
+  #unfollow: (() => void) | undefined;
+
+  constructor(line: Line, options: DialOptions, clock: Clock) {
+    this.line = line;
+    this.options = options;
+    this.path = options.path ?? options.route.path;
+    this.#clock = clock;
+  }
+
+  /** Sends the headers. Without effect on a call that may not begin: `ended` was told why. */
+  protected begin(headers: Message['headers']): GrpcCall | undefined {
+    const { ctx } = this.options;
+    const failure = ctx && this.#notToBegin(ctx);
+    if (failure) {
+      this.fail(failure);
+      return undefined;
+    }
+    let metadata: GrpcMetadata;
+    try {
+      metadata = toGrpc(headers);
+    } catch (error) {
+      this.fail(TenonError.from(error));
+      return undefined;
+    }
+    if (this.options.waitForReady) {
+      metadata = metadata.clone();
+      metadata.setOptions({ waitForReady: true });
+    }
+    this.line.calls.add(this);
+    const call = this.line.channel.createCall(this.path, this.#deadline(ctx), null, null, null);
+    this.call = call;
+    if (ctx) this.#unfollow = ctx.onAbort((reason) => this.fail(reason));
+    call.start(metadata, this);
+    // At once: before it is called for the first time, grpc-js buffers without bound.
+    call.startRead();
+    return call;
+  }
+
+  fail(error: TenonError): void {
+    if (this.isOver) return;
+    this.release();
+    this.call?.cancelWithStatus(Code.Cancelled, 'cancelled');
+    this.ended(error);
+  }
+
+  /** The body may be sent; otherwise the call has failed. */
+  protected fits(body: Uint8Array): boolean {
+    const { maxSendBytes } = this.options;
+    if (maxSendBytes === undefined || body.length <= maxSendBytes) return true;
+    this.fail(tooLarge(`a request of ${this.path}`, body.length, maxSendBytes, 'maxSendBytes of the client'));
+    return false;
+  }
+
+  onReceiveMetadata(metadata: GrpcMetadata): void {
+    if (this.isOver) return;
+    const contentType = metadata.get('content-type')[0];
+    // Else the page that a web server answers with is read as a message, of a size that its first letters spell.
+    if (typeof contentType === 'string' && !contentType.startsWith('application/grpc')) {
+      this.fail(notGrpc(this.line.address, contentType));
+      return;
+    }
+    this.headersCame(metadata);
+  }
+
+  abstract onReceiveMessage(body: Buffer): void;
+
+  onReceiveStatus(ended: StatusObject): void {
+    if (this.isOver) return;
+    this.release();
+    this.ended(outcomeOf(ended, { address: this.line.address, path: this.path, maxReceiveBytes: this.line.maxReceiveBytes }));
+  }
+
+  protected abstract headersCame(metadata: GrpcMetadata): void;
+  /** Called once, when the call is over. */
+  protected abstract ended(outcome: Status | TenonError): void;
+
+  protected release(): void {
+    this.isOver = true;
+    this.line.calls.delete(this);
+    this.line.usedMs = this.#clock.monotonicMs();
+    this.#unfollow?.();
+  }
+
+  #notToBegin(ctx: Context): TenonError | undefined {
+    if (ctx.aborted) return ctx.aborted;
+    return ctx.deadline !== undefined && ctx.deadline <= this.#clock.now() ? deadlineExceeded(this.path) : undefined;
+  }
+
+  #deadline(ctx: Context | undefined): number {
+    const deadline = ctx?.deadline;
+    return deadline === undefined ? Number.POSITIVE_INFINITY : Math.min(deadline, this.#clock.now() + longestTimeoutMs);
+  }
+}
+
+/** A unary call in one go: a promise, and no queue. */
+export class GrpcUnaryCall extends GrpcClientCall {
+  readonly #resolve: (message: Message) => void;
+  readonly #reject: (error: TenonError) => void;
+  #headers: GrpcMetadata | undefined;
+  #body: Buffer | undefined;
+
+  constructor(line: Line, options: DialOptions, clock: Clock, resolve: (message: Message) => void, reject: (error: TenonError) => void) {
+    super(line, options, clock);
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  start({ headers, body }: Message): void {
+    if (body && !this.fits(body)) return;
+    const call = this.begin(headers);
+    if (!call) return;
+    if (body) call.sendMessageWithContext(noContext, bufferOf(body));
+    call.halfClose();
+  }
+
+  override onReceiveMessage(body: Buffer): void {
+    if (this.isOver) return;
+    if (this.#body) {
+      this.fail(badReply(this.path, 'more than one message'));
+      return;
+    }
+    this.#body = body;
+    this.call?.startRead();
+  }
+
+  protected override headersCame(metadata: GrpcMetadata): void {
+    this.#headers = metadata;
+  }
+
+  protected override ended(outcome: Status | TenonError): void {
+    if (TenonError.is(outcome)) this.#reject(outcome);
+    else if (outcome.code === Code.Ok && !this.#body) this.#reject(badReply(this.path, 'OK without a message'));
+    else this.#resolve({ headers: this.#headers && headersFrom(this.#headers), body: this.#body, status: outcome });
+  }
+}
+
+/** The client's end of a call that is made message by message. */
+export class GrpcClientSocket extends GrpcClientCall implements TransportClient {
+  readonly local = '';
+  readonly deadline = undefined;
+  readonly #inbox = new Inbox(maxReadAhead);
+  readonly #unsent: Buffer[] = [];
+  #isEnded = false;
+  #isHalfClosed = false;
+  #replies = 0;
+  /** Whether grpc-js has a stream to write on: before, it keeps no more than one message. */
+  #isFlowing = false;
+  #writing = 0;
+  #outstandingBytes = 0;
+  #room: Promise<void> | undefined;
+  #tellRoom: (() => void) | undefined;
+
+  get remote(): string {
+    const peer = this.call?.getPeer();
+    return peer === undefined || peer === 'unknown' ? '' : peer;
+  }
+
+  send(message: Message): void | Promise<void> {
+    if (this.isOver || this.#isEnded) return undefined;
+    const { headers, body } = message;
+    if (body && !this.fits(body)) return undefined;
+    if (!this.call && !this.begin(headers)) return undefined;
+    if (!body) return undefined;
+    this.#outstandingBytes += body.length;
+    if (this.#isFlowing || this.#writing === 0) this.#write(bufferOf(body));
+    else this.#unsent.push(bufferOf(body));
+    return this.#isFull ? (this.#room ??= new Promise((resolve) => (this.#tellRoom = resolve))) : undefined;
+  }
+
+  recv(): Promise<Message | undefined> {
+    if (!this.call && !this.isOver) this.begin(undefined);
+    return this.#inbox.recv();
+  }
+
+  end(): void {
+    if (this.isOver || this.#isEnded) return;
+    if (!this.call && !this.begin(undefined)) return;
+    this.#isEnded = true;
+    this.#halfClose();
+  }
+
+  abort(code: Code, message?: string): void {
+    if (this.isOver) return;
+    const error = aborted(code, message);
+    this.fail(error);
+    this.#inbox.discard(error);
+  }
+
+  close(): void {
+    this.abort(Code.Cancelled);
+  }
+
+  onAbort(): void {
+    // Of the server's side: a client hears of it from `recv`.
+  }
+
+  override onReceiveMessage(body: Buffer): void {
+    if (this.isOver) return;
+    this.#replies += 1;
+    if (this.#replies > 1 && !serverStreams(this.options.route.kind)) {
+      this.fail(badReply(this.path, 'more than one message'));
+      return;
+    }
+    this.#inbox.push({ body });
+    if (this.#inbox.isFull) this.#inbox.onRoom = () => this.call?.startRead();
+    else this.call?.startRead();
+  }
+
+  protected override headersCame(metadata: GrpcMetadata): void {
+    this.#inbox.push({ headers: headersFrom(metadata) });
+  }
+
+  protected override ended(outcome: Status | TenonError): void {
+    if (TenonError.is(outcome)) {
+      this.#inbox.end(outcome);
+    } else {
+      this.#inbox.push({ status: outcome });
+      this.#inbox.end();
+    }
+    this.#unsent.length = 0;
+    this.#tellRoom?.();
+  }
+
+  get #isFull(): boolean {
+    return this.#writing + this.#unsent.length >= maxOutstanding || this.#outstandingBytes >= maxOutstandingBytes;
+  }
+
+  #write(body: Buffer): void {
+    this.#writing += 1;
+    this.call?.sendMessageWithContext({ callback: () => this.#written(body.length) }, body);
+  }
+
+  #written(bytes: number): void {
+    this.#isFlowing = true;
+    this.#writing -= 1;
+    this.#outstandingBytes -= bytes;
+    for (const body of this.#unsent.splice(0)) this.#write(body);
+    if (this.#isEnded) this.#halfClose();
+    if (this.#room && !this.#isFull) {
+      this.#room = undefined;
+      this.#tellRoom?.();
+    }
+  }
+
+  /** With two writes on their way, grpc-js lets the half-close overtake the second. */
+  #halfClose(): void {
+    if (this.#writing > 1 || this.#unsent.length > 0 || this.#isHalfClosed) return;
+    this.#isHalfClosed = true;
+    this.call?.halfClose();
+  }
+}
+
+function notGrpc(address: string, contentType: string): TenonError {
+  return new TenonError({
+    code: Code.Unknown,
+    reason: 'transport.not_grpc',
+    message: `what answers at ${address} does not speak gRPC: its answer is of type "${contentType}". Is it another port's service, or a proxy?`,
+  });
+}

@@ -1,0 +1,72 @@
+import type { StatusObject } from '@grpc/grpc-js';
+
+import type { Status } from '../../context/status.ts';
+import { Code, codeFrom, type TenonError } from '../../errors/errors.ts';
+import { badReply, callCancelled, connectionLost, deadlineExceeded, tooLarge, transportClosed, unreachable } from './failures.ts';
+import { trailersFrom } from './grpc-metadata.ts';
+
+/** Which call a status ended. */
+export interface EndedCall {
+  readonly address: string;
+  readonly path: string;
+  readonly maxReceiveBytes: number;
+}
+
+/** The status that the server sent, or the error for one that grpc-js made up because none came. */
+export function outcomeOf(ended: StatusObject, call: EndedCall): Status | TenonError {
+  const status: Status = { code: codeFrom(ended.code), message: ended.details, metadata: trailersFrom(ended.metadata) };
+  if (status.code === Code.Ok) return { code: Code.Ok, message: '', metadata: status.metadata };
+  return failureOf(ended, call) ?? status;
+}
+
+/**
+ * grpc-js does not say whether a status came from the server or from itself. Its own carry no metadata at all, while a server's answer without headers has at
+ * least its content type; and its texts are few. They are of grpc-js 1.14 (subchannel-call, load-balancing-call, load-balancer-pick-first,
+ * resolver-dns, internal-channel), and the tests of this transport meet each of them.
+ */
+function failureOf(ended: StatusObject, { address, path, maxReceiveBytes }: EndedCall): TenonError | undefined {
+  const { details } = ended;
+  switch (ended.code as Code) {
+    case Code.Unavailable:
+      if (hasMetadata(ended)) return undefined;
+      if (details.startsWith('Channel closed')) return transportClosed();
+      if (notSent.test(details)) return unreachable(address, plain(details));
+      return lost.test(details) ? connectionLost(address, details) : undefined;
+    case Code.Internal:
+      if (hasMetadata(ended)) return undefined;
+      // The connection was told to go away after it had been chosen for the call.
+      if (details.startsWith('Failed to start HTTP/2 stream')) return unreachable(address, plain(details));
+      if (details.includes('internal client error')) return connectionLost(address, details);
+      return details.startsWith('Received RST_STREAM') ? badReply(path, details) : undefined;
+    case Code.Cancelled:
+      return !hasMetadata(ended) && details === 'Call cancelled' ? callCancelled(`the server at ${address} reset the call ${path}`) : undefined;
+    case Code.DeadlineExceeded:
+      return !hasMetadata(ended) && details.startsWith('Deadline exceeded after') ? deadlineExceeded(path) : undefined;
+    case Code.ResourceExhausted:
+      return !hasMetadata(ended) && oversized.test(details)
+        ? tooLarge(`a reply of ${path}`, sizeIn(details), maxReceiveBytes, 'maxReceiveBytes of the client')
+        : undefined;
+    default:
+      return undefined;
+  }
+}
+
+// A refused stream was not processed (RFC 9113, section 8.7), and neither was one that still waited for its number.
+const notSent = /^No connection established|^Name resolution failed|^Failed to parse DNS address|^Stream refused|NGHTTP2_REFUSED_STREAM|pending stream has been canceled/;
+const lost = /^Connection dropped|^Write error|^Write failed|^(?:read|write) E[A-Z]+/;
+const oversized = /^Received message larger than max|^Received message that decompresses/;
+
+function hasMetadata(ended: StatusObject): boolean {
+  return Object.keys(ended.metadata.getMap()).length > 0;
+}
+
+function sizeIn(details: string): number | undefined {
+  const size = /\((\d+) vs/.exec(details)?.[1];
+  return size === undefined ? undefined : Number(size);
+}
+
+/** Without what only grpc-js understands: times, notes on resolution, and `Error: ` before the reason. */
+function plain(details: string): string {
+  const reason = /Last error: (.*?)(?: \(\d{4}-[^)]*\))?\. Resolution note:/.exec(details)?.[1] ?? details;
+  return reason.replace(/^Error: /, '').replace(/\.$/, '');
+}
