@@ -137,8 +137,9 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       const status = { code: Code.NotFound, message: 'no such thing', metadata: new Metadata({ 'tenon-reason': 'suite.unknown', extra: 'x' }) };
       await serveRaw(parts, routes, (socket) => void socket.send({ status }));
       const client = harness.make(parts);
-      for (const call of [client.method(echo, 'suite')({}) as Promise<unknown>, all(client.method(count, 'suite')({ to: 1 }))]) {
-        const error = await failure(call);
+      const calls = [() => client.method(echo, 'suite')({}) as Promise<unknown>, () => all(client.method(count, 'suite')({ to: 1 }))];
+      for (const call of calls) {
+        const error = await failure(call());
         assert.deepEqual([error.code, error.message, error.reason, error.metadata['extra']], [Code.NotFound, 'no such thing', 'suite.unknown', 'x']);
       }
     },

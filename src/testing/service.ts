@@ -152,7 +152,7 @@ export const serviceCases: readonly Case<ServiceHarness>[] = [
   {
     name: 'a signal cuts a stop short that is under way',
     async run(harness) {
-      const { service, server } = made(harness, { drainTimeoutMs: 60_000 });
+      const { service, server } = made(harness, { drainTimeoutMs: 3_000 });
       server.drained = new Promise(() => {});
       await service.start();
       const stopped = service.stop();
