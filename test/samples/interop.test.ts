@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { Code, Registry, System } from '../../src/index.ts';
 import type { PlacesApi } from '../../samples/places/src/api.ts';
-import { privateMdns, servePlaces, type ServedPlaces } from './support.ts';
+import { servePlaces, type ServedPlaces } from './support.ts';
 
 // Strangers: nothing here but @grpc/grpc-js and the .proto on their side of the wire.
 const protoFile = fileURLToPath(new URL('../../samples/places/proto/places.proto', import.meta.url));
@@ -29,7 +29,7 @@ describe('a plain grpc-js client of a served sample', () => {
   let stranger: Stranger;
 
   beforeAll(async () => {
-    served = await servePlaces({ ...(await privateMdns()), TENON_LOG_LEVEL: 'warn' });
+    served = await servePlaces({ TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'warn' });
     stranger = new places.Places(
       served.addresses['places'] as string,
       grpc.credentials.createInsecure(),
@@ -47,7 +47,7 @@ describe('a plain grpc-js client of a served sample', () => {
     let call: Call | undefined;
     const reply = new Promise<Record<string, unknown>>((resolve, reject) => {
       call = stranger[method](...args, (error: unknown, value: Record<string, unknown>) =>
-        error ? reject(error as Error) : resolve(value),
+        error ? reject(error) : resolve(value),
       );
     });
     return { call: call as Call, reply };

@@ -39,7 +39,7 @@ describe.each(names)('the sample %s', (name) => {
   });
 
   it('stands in the index with its command and its output', () => {
-    const index = readFileSync(join(sampleFolder('..'), 'README.md'), 'utf8');
+    const index = readFileSync(join(sampleFolder('.'), 'README.md'), 'utf8');
     const section = index.split(/^## /m).find((part) => part.startsWith(`[${name}](${name}/README.md)`));
     expect(section).toBeDefined();
     expect(fencedBlocks(section as string, 'sh')).toEqual([`npm start -w ${name}\n`]);
@@ -48,6 +48,6 @@ describe.each(names)('the sample %s', (name) => {
 });
 
 it('there are no samples but these', () => {
-  const folders = readdirSync(sampleFolder('..'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const folders = readdirSync(sampleFolder('.'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
   expect(folders.map((entry) => entry.name).sort()).toEqual([...names].sort());
 });

@@ -8,7 +8,7 @@ import { staging } from './profiles.ts';
 import { WhereaboutsHandler, WhereaboutsService } from './whereabouts.ts';
 
 const folder = await mkdtemp(join(tmpdir(), 'staging-registry-'));
-const env = { TENON_LOG_LEVEL: 'warn', ...process.env, TENON_REGISTRY_ADDRESS: folder };
+const env = { TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'warn', ...process.env, TENON_REGISTRY_ADDRESS: folder };
 
 const profiles: Record<string, string | Profile> = { test: 'test', local: 'local', staging };
 

@@ -2,7 +2,9 @@ import { System } from 'tenon';
 
 import { Hello, HelloHandler } from './hello.ts';
 
-const system = await System.start([Hello], { profile: process.env['TENON_PROFILE'] ?? 'local' });
+// What the environment says is stronger: TENON_PROFILE=test does the same without a port.
+const env = { TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'warn', ...process.env };
+const system = await System.start([Hello], { env });
 const hello = system.client(HelloHandler);
 const reply = await hello.greet({ name: 'Ada' }, { timeoutMs: 1_000 });
 console.log(reply.text);

@@ -19,7 +19,8 @@ else await serveAndCall();
 
 /** Serves and calls in this one process: real gRPC on loopback, and nothing else that would have to run. */
 async function serveAndCall(): Promise<void> {
-  const system = await System.start(services, { ...options, profile: process.env['TENON_PROFILE'] ?? 'local' });
+  const env = { TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'warn', ...process.env };
+  const system = await System.start(services, { ...options, env });
   await callThrough(system);
 }
 
@@ -44,7 +45,7 @@ function printHowToCall(system: System): void {
 
 /** Calls what is served elsewhere: found by name, wherever it runs. */
 async function callRunning(): Promise<void> {
-  const system = await System.start([]);
+  const system = await System.start([], { env: { TENON_LOG_LEVEL: 'warn', ...process.env } });
   await callThrough(system);
 }
 
