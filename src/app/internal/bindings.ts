@@ -25,8 +25,8 @@ export interface Dependency {
   readonly isMultiple: boolean;
   readonly name: MetadataName | undefined;
   readonly tags: Map<MetadataTag, unknown>;
-  /** For people: `constructor parameter 2 (clock)`. */
-  readonly place: string;
+  /** For people: `constructor parameter 2 (clock)`. Made when asked for, as it is read out of the class's text. */
+  readonly place: () => string;
 }
 
 /** What a class needs, or what is wrong with what it says of that. */
@@ -59,14 +59,16 @@ export function allBindings(bindings: BindingService): Binding[] {
 export function needsOf(binding: Binding): Needs {
   if (binding.type === 'Instance') return needsOfClass(binding.implementationType);
   if (binding.type === 'ServiceRedirection') {
-    return { dependencies: [dependency({ value: binding.targetServiceIdentifier }, 'the service it stands for')] };
+    return {
+      dependencies: [dependency({ value: binding.targetServiceIdentifier }, () => 'the service it stands for')],
+    };
   }
   if (binding.type !== 'ResolvedValue') return { dependencies: [] };
   return {
     dependencies: binding.metadata.arguments.map((argument, index) =>
       dependency(
         { ...argument, isMultiple: argument.kind === ResolvedValueElementMetadataKind.multipleInjection },
-        `argument ${index + 1} of its function`,
+        () => `argument ${index + 1} of its function`,
       ),
     ),
   };
@@ -94,9 +96,8 @@ export function needsOfClass(target: abstract new (...args: never[]) => unknown)
 }
 
 function readClass(target: abstract new (...args: never[]) => unknown): Needs {
-  const names = parameterNames(target);
   const placeOf = (index: number): string => {
-    const name = names[index];
+    const name = parameterNames(target)[index];
     return `constructor parameter ${index + 1}${name === undefined ? '' : ` (${name})`}`;
   };
   let metadata;
@@ -107,8 +108,8 @@ function readClass(target: abstract new (...args: never[]) => unknown): Needs {
     return { undecorated: places.length === 0 ? ['a constructor parameter'] : places };
   }
   const elements = [
-    ...metadata.constructorArguments.map((element, index) => [element, placeOf(index)] as const),
-    ...[...metadata.properties].map(([key, element]) => [element, `property ${String(key)}`] as const),
+    ...metadata.constructorArguments.map((element, index) => [element, () => placeOf(index)] as const),
+    ...[...metadata.properties].map(([key, element]) => [element, () => `property ${String(key)}`] as const),
   ];
   return {
     dependencies: elements.flatMap(([element, place]) =>
@@ -136,7 +137,7 @@ interface Element {
   readonly tags?: Map<MetadataTag, unknown>;
 }
 
-function dependency(element: Element, place: string): Dependency {
+function dependency(element: Element, place: () => string): Dependency {
   return {
     identifier: LazyServiceIdentifier.is(element.value) ? element.value.unwrap() : element.value,
     isOptional: element.optional ?? false,

@@ -71,13 +71,24 @@ class WiringCheck {
     for (const identifier of roots) this.#visitKey(identifier);
     const all = allBindings(this.#bindings);
     for (const binding of all) this.#visit(binding, rootConstraints(binding.serviceIdentifier));
-    for (const binding of all) this.#checkScope(binding);
+    const perRequest = all.some((binding) => binding.type !== 'ServiceRedirection' && binding.scope === 'Request');
+    for (const binding of all) {
+      this.#checkScope(binding);
+      if (perRequest) this.#checkCapture(binding);
+    }
     for (const identifier of capable) this.#checkCapabilities(identifier);
     return this.#problems;
   }
 
   #visitKey(identifier: ServiceIdentifier): void {
-    const wanted = { identifier, isOptional: false, isMultiple: false, name: undefined, tags: new Map(), place: '' };
+    const wanted = {
+      identifier,
+      isOptional: false,
+      isMultiple: false,
+      name: undefined,
+      tags: new Map(),
+      place: () => '',
+    };
     this.#choose(wanted, undefined, 'the application');
   }
 
@@ -107,23 +118,24 @@ class WiringCheck {
 
   /** Finds what a dependency is given, as the container would, and goes on from there. */
   #choose(dependency: Dependency, parent: BindingConstraints | undefined, name: string): void {
-    const { identifier, place } = dependency;
-    const where = place === '' ? name : `${name}, ${place}`;
+    const { identifier } = dependency;
+    const where = (): string => [name, dependency.place()].filter(Boolean).join(', ');
     if (identifier === undefined) {
       this.#report(
         'undefined-key',
-        where,
-        `${place} of ${name} is injected by a key that was undefined when the class was made${this.#way()}`,
+        where(),
+        `${dependency.place()} of ${name} is injected by a key that was undefined when the class was made${this.#way()}`,
         'two modules import each other: move what both need to a third one, or inject new LazyServiceIdentifier(() => Key)',
       );
       return;
     }
     const { found, constraints } = candidatesFor(this.#bindings, dependency, parent);
-    if (found.length === 0 && !dependency.isOptional && !dependency.isMultiple) this.#reportMissing(dependency, where);
+    if (found.length === 0 && !dependency.isOptional && !dependency.isMultiple)
+      this.#reportMissing(dependency, where());
     if (found.length > 1 && !dependency.isMultiple) {
       this.#report(
         'ambiguous-binding',
-        where,
+        where(),
         `${described(dependency)} is bound ${found.length} times (${found.map(nameOf).join(', ')}), and one is wanted${this.#way(identifier)}`,
         'rebind instead of binding again, tell them apart with whenNamed and @named, or take all of them with @multiInject',
       );
@@ -208,7 +220,10 @@ class WiringCheck {
       const message = `${nameOf(binding)} is bound as a singleton: the services of a process would share it`;
       this.#report('wrong-scope', name, message, `bind it with inTransientScope()`);
     }
-    if (binding.scope !== 'Singleton') return;
+  }
+
+  #checkCapture(binding: Binding): void {
+    if (binding.type === 'ServiceRedirection' || binding.scope !== 'Singleton') return;
     const path = this.#firstPath(binding);
     if (path) {
       this.#report(
