@@ -1,14 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { expect, it } from '@jest/globals';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
 
 import { promisedOutput } from '../samples/support.ts';
 import { run } from '../support/process.ts';
 import { describeWith } from '../support/require.ts';
-import { inTemporaryFolder } from './support.ts';
 
 const packageFolder = fileURLToPath(new URL('../../', import.meta.url));
 const answered =
@@ -24,22 +24,29 @@ describeWith(
   'npm',
   answered ? undefined : 'the npm registry does not answer',
   () => {
+    let folder: string;
+    let tarball: string;
+
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'tenon-scaffold-'));
+      await npm(packageFolder, 'pack', '--ignore-scripts', '--pack-destination', folder);
+      [tarball] = (await readdir(folder)) as [string];
+      // The command itself comes out of the tarball, as it does for a user.
+      await npm(folder, 'install', '--prefix', join(folder, 'tool'), `./${tarball}`);
+    }, 300_000);
+    afterAll(() => rm(folder, { recursive: true, force: true }));
+
     it.each(['hello', 'places', 'environments'])(
       'made from %s installs, builds, tests and runs',
-      (sample) =>
-        inTemporaryFolder(async (folder) => {
-          await npm(packageFolder, 'pack', '--ignore-scripts', '--pack-destination', folder);
-          const [tarball] = await readdir(folder);
-          // The command itself comes out of the tarball, as it does for a user.
-          await npm(folder, 'install', '--prefix', join(folder, 'tool'), `./${tarball}`);
-          const tenon = join(folder, 'tool/node_modules/.bin/tenon');
-          await run(tenon, ['new', 'my-service', '--sample', sample, '--tenon', `file:../${tarball}`], { cwd: folder });
-          const project = join(folder, 'my-service');
-          await npm(project, 'install');
-          await npm(project, 'run', 'build');
-          expect((await npm(project, 'test')).stdout).toMatch(/^# fail 0|^ℹ fail 0/m);
-          expect((await npm(project, 'start')).stdout).toBe(promisedOutput(sample));
-        }),
+      async (sample) => {
+        const tenon = join(folder, 'tool/node_modules/.bin/tenon');
+        await run(tenon, ['new', `my-${sample}`, '--sample', sample, '--tenon', `file:../${tarball}`], { cwd: folder });
+        const project = join(folder, `my-${sample}`);
+        await npm(project, 'install');
+        await npm(project, 'run', 'build');
+        expect((await npm(project, 'test')).stdout).toMatch(/^# fail 0|^ℹ fail 0/m);
+        expect((await npm(project, 'start')).stdout).toBe(promisedOutput(sample));
+      },
       300_000,
     );
   },

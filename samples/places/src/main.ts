@@ -26,9 +26,12 @@ async function serveAndCall(): Promise<void> {
 
 /** Serves until a signal comes; then what is in flight is finished first. With names, only those services. */
 async function serve(names: readonly string[]): Promise<void> {
-  const chosen = services.filter((service) => names.length === 0 || names.includes(service.name.toLowerCase()));
-  if (chosen.length === 0) throw new Error(`no service is called ${names.join(' or ')}: take places or audit`);
-  await run(chosen, { ...options, onStarted: printHowToCall });
+  const chosen = names.map((name) => {
+    const service = services.find((one) => one.name.toLowerCase() === name);
+    if (!service) throw new Error(`there is no service "${name}" here: take places, audit, or both`);
+    return service;
+  });
+  await run(chosen.length > 0 ? chosen : services, { ...options, onStarted: printHowToCall });
 }
 
 function printHowToCall(system: System): void {
