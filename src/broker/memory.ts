@@ -97,7 +97,7 @@ export class MemoryBroker implements Broker {
   readonly #timers: Timers;
   readonly #logger: Logger;
   /** What ends each subscription at once. */
-  readonly #endings = new Set<() => void>();
+  readonly #endings = new Set<() => unknown>();
   #options: BrokerOptions & { readonly timeoutMs: number };
   #connected = false;
 

@@ -99,7 +99,7 @@ export class RedisBroker implements Broker {
   readonly #logger: Logger;
   readonly #writer = new HeaderWriter();
   readonly #reader = new HeaderReader();
-  readonly #endings = new Set<() => void>();
+  readonly #endings = new Set<() => unknown>();
   #options: BrokerOptions & { readonly timeoutMs: number };
   #link: RedisLink;
   #channels: RedisChannels;

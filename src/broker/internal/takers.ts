@@ -75,7 +75,7 @@ export interface PullSource {
 
 /** An iteration that opens its subscription with the first `next()`, and gives everything back when it is left. */
 export function pullIteration(
-  open: (taker: PullTaker, leave: () => void) => Promise<PullSource>,
+  open: (taker: PullTaker, leave: () => Promise<void>) => Promise<PullSource>,
   signal: AbortSignal | undefined,
 ): AsyncIterable<Event> {
   return {
@@ -102,7 +102,7 @@ export function pullIteration(
       return {
         async next() {
           if (!taker.isEnded) {
-            source ??= open(taker, () => void leave());
+            source ??= open(taker, leave);
             try {
               const opened = await source;
               const result = taker.next();

@@ -1,0 +1,65 @@
+import type { EventHeaders } from '../broker.ts';
+import type { HeaderReader } from './redis-frame.ts';
+
+/** An entry of a Redis stream, as it is handed out. */
+export interface StreamEntry {
+  readonly id: string;
+  readonly headers: EventHeaders;
+  readonly body: Uint8Array;
+  readonly attempt: number;
+}
+
+/** Fields of an entry: the header table, and the body as it is. */
+export const headersField = 'h';
+export const bodyField = 'b';
+
+/** Before every entry. */
+export const firstId = '0-0';
+
+/** An entry with its fields; both `null` where the stream was trimmed in the meantime. */
+export type RawEntry = readonly [id: Buffer, fields: readonly Buffer[] | null] | null;
+
+/** Reads `[id, [field, value, …]]`. An entry that another program has added has its other fields as headers. */
+export function entryFrom(raw: RawEntry, attempt: number, reader: HeaderReader): StreamEntry | undefined {
+  const fields = raw?.[1];
+  if (!raw || !fields) return undefined;
+  const id = raw[0].toString('latin1');
+  let headers: EventHeaders | undefined;
+  let body: Uint8Array | undefined;
+  const others: [string, string][] = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = (fields[i] as Buffer).toString();
+    const value = fields[i + 1] as Buffer;
+    if (name === bodyField) body = value;
+    else if (name === headersField) headers = reader.read(value, 0, value.length);
+    else others.push([name, value.toString()]);
+  }
+  return { id, attempt, body: body ?? Buffer.alloc(0), headers: headers ?? Object.freeze(Object.fromEntries(others)) };
+}
+
+/** The reply of XREAD and XREADGROUP on one stream. */
+export type RawRead = readonly (readonly [key: Buffer, entries: readonly RawEntry[]])[] | null;
+
+export function entriesFrom(reply: RawRead, reader: HeaderReader): StreamEntry[] {
+  const entries: StreamEntry[] = [];
+  for (const raw of reply?.[0]?.[1] ?? []) {
+    const entry = entryFrom(raw, 1, reader);
+    if (entry) entries.push(entry);
+  }
+  return entries;
+}
+
+/** Whether `a` stands before `b`: `<milliseconds>-<number>`. */
+export function isBefore(a: string, b: string): boolean {
+  const [aTime = '0', aNumber = '0'] = a.split('-');
+  const [bTime = '0', bNumber = '0'] = b.split('-');
+  if (aTime !== bTime) return BigInt(aTime) < BigInt(bTime);
+  return BigInt(aNumber) < BigInt(bNumber);
+}
+
+/** The value of a name in a flat reply of XINFO. */
+export function infoOf(reply: unknown, name: string): string | undefined {
+  const flat = reply as readonly unknown[];
+  const index = flat.indexOf(name);
+  return index < 0 ? undefined : String(flat[index + 1]);
+}
