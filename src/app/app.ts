@@ -1,3 +1,4 @@
+export { type BackendChoice, type Config } from './config.ts';
 export { type Problem } from './describe.ts';
 export { type AppOptions } from './options.ts';
 export { type Profile } from './profiles.ts';

@@ -25,8 +25,8 @@ import { type Config, readConfig } from './config.ts';
  * @example
  * ```ts
  * const staging: Profile = (config) =>
- *   new ContainerModule(({ rebind }) => {
- *     rebind(Selector).to(config.profile === 'test' ? RoundRobinSelector : RandomSelector);
+ *   new ContainerModule(({ bind }) => {
+ *     bind(Selector).to(config.transport === 'memory' ? RandomSelector : RoundRobinSelector);
  *   });
  * ```
  */
