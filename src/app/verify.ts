@@ -76,7 +76,7 @@ function inspect(composition: Composition): VerifyReport {
       loadProto: composition.loadProto,
       options: constantOf(bindings, ServiceOptions) ?? {},
       broker: brokerOf(bindings),
-      codec: (classBoundTo(bindings, Marshaler) as { readonly name?: string } | undefined)?.name,
+      codec: classBoundTo(bindings, Marshaler)?.name,
     }),
     ...checkClients(all, composition),
     ...checkWiring(bindings, roots, composition.undecorated),
@@ -104,8 +104,7 @@ function handlersOf(services: readonly Class[]): readonly Class[] {
 
 function brokerOf(bindings: BindingService): { name: string; capabilities: BrokerCapabilities } | undefined {
   const capabilities = capabilitiesOf(bindings, Broker) as BrokerCapabilities | undefined;
-  const target = classBoundTo(bindings, Broker) as { readonly name?: string } | undefined;
-  return capabilities && { name: target?.name ?? 'the bound broker', capabilities };
+  return capabilities && { name: classBoundTo(bindings, Broker)?.name ?? 'the bound broker', capabilities };
 }
 
 function constantOf<T>(bindings: BindingService, identifier: ServiceIdentifier<T>): T | undefined {

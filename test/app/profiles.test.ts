@@ -227,7 +227,7 @@ describe('after the start', () => {
     let id: ReturnType<ReturnType<Container['rebind']>['to']> | undefined;
     const container = await containerOf({
       modules: [own],
-      bind: (it) => void (id = it.rebind(Transport).to(MemoryTransport as never)),
+      bind: (it) => void (id = it.rebind(Transport).to(MemoryTransport)),
     });
     guardContainer(container);
     expect(() => container.unbind(id!.getIdentifier())).toThrow('Transport cannot be bound anew');

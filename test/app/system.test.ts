@@ -73,7 +73,10 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 
 describe.each(['test', 'local'])('services together under the profile %s', (profile) => {
   const start = async (): Promise<System> => {
-    system = await System.start([Audit, Greeter], { profile, env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0' } });
+    system = await System.start([Audit, Greeter], {
+      profile,
+      env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0' },
+    });
     return system;
   };
 

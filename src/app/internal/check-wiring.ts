@@ -34,8 +34,13 @@ export function checkWiring(
   return new WiringCheck(bindings, undecorated).run(roots);
 }
 
+/** A class, of which only the name matters. */
+interface NamedClass {
+  readonly name: string;
+}
+
 /** The class that a key is bound to, where it can be known without constructing it. */
-export function classBoundTo(bindings: BindingService, identifier: ServiceIdentifier): object | undefined {
+export function classBoundTo(bindings: BindingService, identifier: ServiceIdentifier): NamedClass | undefined {
   const [binding] = [...(bindings.get(identifier) ?? [])];
   if (binding?.type === 'ServiceRedirection') return classBoundTo(bindings, binding.targetServiceIdentifier);
   if (binding?.type === 'Instance') return binding.implementationType;
@@ -262,7 +267,7 @@ class WiringCheck {
   #checkCapabilities(identifier: ServiceIdentifier): void {
     const target = classBoundTo(this.#bindings, identifier);
     if (target === undefined || capabilitiesOf(this.#bindings, identifier) !== undefined) return;
-    const [key, name] = [keyName(identifier), (target as { readonly name: string }).name];
+    const [key, name] = [keyName(identifier), target.name];
     this.#report(
       'no-capabilities',
       key,
