@@ -81,7 +81,9 @@ describe('README.md', () => {
       return [name, able.length === 0 ? 'none' : able.map(([capability]) => capability).join(', ')];
     });
     expect(declared.map(({ name }) => [name, rowOf(name)[1]])).toEqual(expected);
-    const others = [ProtoMarshaler, JsonMarshaler, BytesMarshaler, CachedRegistry].map(({ name }) => rowOf(name).length);
+    const others = [ProtoMarshaler, JsonMarshaler, BytesMarshaler, CachedRegistry].map(
+      ({ name }) => rowOf(name).length,
+    );
     expect(others).toEqual([2, 2, 2, 2]);
   });
 
