@@ -1,12 +1,13 @@
 import { systemRuntime } from '../../runtime/system.ts';
 
-/** Resolves when `condition` holds; rejects, naming `what`, when it does not within two seconds. */
-export async function eventually(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let waitedMs = 0; waitedMs < 2_000; waitedMs += 5) {
-    if (await condition()) return;
-    await systemRuntime.timers.sleep(5);
+/** Resolves when `condition` holds; rejects, naming `what`, when it does not within `limitMs`. */
+export async function eventually(what: string, condition: () => boolean | Promise<boolean>, limitMs = 2_000): Promise<void> {
+  const { clock, timers } = systemRuntime;
+  const until = clock.monotonicMs() + limitMs;
+  while (!(await condition())) {
+    if (clock.monotonicMs() > until) throw new Error(`${what}: not within ${limitMs} ms`);
+    await timers.sleep(5);
   }
-  throw new Error(`${what}: not within 2 s`);
 }
 
 /** Something that others wait for. */
