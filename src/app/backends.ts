@@ -71,7 +71,7 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
       package: 'ioredis',
       load: async ({ registry }) => {
         const { RedisRegistry, RedisRegistryOptions } = await import('../registry/redis.ts');
-        return backend(RedisRegistry, RedisRegistryOptions, { address: registry.address });
+        return backend(RedisRegistry, RedisRegistryOptions, { address: redisAddress(registry.address) });
       },
     },
   ],
@@ -95,7 +95,7 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
       package: 'ioredis',
       load: async ({ broker }) => {
         const { RedisBroker, RedisBrokerOptions } = await import('../broker/redis.ts');
-        return backend(RedisBroker, RedisBrokerOptions, { address: broker.address });
+        return backend(RedisBroker, RedisBrokerOptions, { address: redisAddress(broker.address) });
       },
     },
     {
@@ -103,7 +103,7 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
       package: 'ioredis',
       load: async ({ broker }) => {
         const { RedisStreamsBroker, RedisStreamsBrokerOptions } = await import('../broker/redis-streams.ts');
-        return backend(RedisStreamsBroker, RedisStreamsBrokerOptions, { address: broker.address });
+        return backend(RedisStreamsBroker, RedisStreamsBrokerOptions, { address: redisAddress(broker.address) });
       },
     },
   ],
@@ -160,6 +160,11 @@ function packageMissing(room: BackendRoom, name: string, missing: string, cause:
     message: `the ${room} "${name}" needs the package ${missing}, which is not installed: npm install ${missing}`,
     cause,
   });
+}
+
+/** An address that stood behind `redis-streams://` with a password or a database is a URL of Redis again. */
+function redisAddress(address: string | undefined): string | undefined {
+  return address !== undefined && /[@/]/.test(address) && !address.includes('://') ? `redis://${address}` : address;
 }
 
 /** Options that were not said are left out, so that they do not stand over the defaults of the backend. */

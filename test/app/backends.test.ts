@@ -30,6 +30,17 @@ describe('the table of backends', () => {
     expect((await loadBackend('broker', 'redis-streams', readConfig({}))).options?.value).toEqual({});
   });
 
+  it('gives Redis its password and its database, which stood behind the name of the backend', async () => {
+    const addressIn = async (env: Record<string, string>): Promise<unknown> =>
+      (await loadBackend('broker', 'redis-streams', readConfig(env))).options?.value;
+    expect(await addressIn({ TENON_BROKER: 'redis-streams://me:secret@10.0.0.1:6379/2' })).toEqual({
+      address: 'redis://me:secret@10.0.0.1:6379/2',
+    });
+    const tls = { TENON_BROKER: 'redis-streams', TENON_BROKER_ADDRESS: 'rediss://me:secret@10.0.0.1' };
+    expect(await addressIn(tls)).toEqual({ address: 'rediss://me:secret@10.0.0.1' });
+    expect(await addressIn({ TENON_BROKER: 'redis-streams://10.0.0.1:6379' })).toEqual({ address: '10.0.0.1:6379' });
+  });
+
   it('names those there are when asked for another', async () => {
     await expect(loadBackend('broker', 'redis-stream', readConfig({}))).rejects.toMatchObject({
       code: Code.InvalidArgument,

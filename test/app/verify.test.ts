@@ -1,49 +1,21 @@
 import 'reflect-metadata';
 
+import { EventEmitter } from 'node:events';
+
 import { describe, expect, it } from '@jest/globals';
 import { ContainerModule, inject, injectable, LazyServiceIdentifier, named } from 'inversify';
 
 import type { AppOptions } from '../../src/app/options.ts';
 import { System } from '../../src/app/system.ts';
 import { formatProblems, verify } from '../../src/app/verify.ts';
-import { Broker } from '../../src/broker/broker.ts';
-import { clientOf } from '../../src/client/client.ts';
 import { Context } from '../../src/context/context.ts';
-import { type Class, Handler, Rpc, Service, Subscribe } from '../../src/decorators/decorators.ts';
+import { type Class, Handler, Rpc } from '../../src/decorators/decorators.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { Registry } from '../../src/registry/registry.ts';
 import { Clock } from '../../src/runtime/runtime.ts';
 import { Server } from '../../src/server/server.ts';
 import { Transport } from '../../src/transport/transport.ts';
-
-const proto = (name: string): URL => new URL(`./protos/${name}.proto`, import.meta.url);
-
-/** What `verify` says, as people read it. */
-async function problemsOf(services: Class | readonly (Class | undefined)[], options: AppOptions = {}): Promise<string> {
-  const list = (Array.isArray(services) ? services : [services]) as Class[];
-  const report = await verify(list, { profile: 'test', env: {}, ...options });
-  expect(report.ok).toBe(report.problems.length === 0);
-  return report.ok ? '' : formatProblems(report.problems);
-}
-
-function serviceOf(...handlers: readonly unknown[]): Class {
-  @Service({ name: 'greeter', handlers: handlers as Class[] })
-  class Greeter {}
-  return Greeter;
-}
-
-@Handler('greeter.Greeter')
-class GreeterHandler {
-  @Rpc() async hello(request: { name: string }): Promise<{ text: string }> {
-    return { text: request.name };
-  }
-}
-const greeter = serviceOf(GreeterHandler);
-
-/** A problem, as `formatProblems` writes the only one. */
-function only(kind: string, where: string, message: string, fix: string): string {
-  return `one problem\n1. ${kind} at ${where}\n   ${message}\n   fix: ${fix}`;
-}
+import { greeter, only, problemsOf, serviceOf } from './verify-support.ts';
 
 describe('verify', () => {
   it.each(['test', 'dev', 'local', 'prod'])(
@@ -293,8 +265,9 @@ describe('bindings', () => {
     class Base {
       constructor(@inject(Clock) readonly clock: Clock) {}
     }
+    class Between extends Base {}
     @Handler('greeter.Greeter')
-    class NeedyHandler extends Base {
+    class NeedyHandler extends Between {
       @Rpc() async hello(): Promise<object> {
         return {};
       }
@@ -306,6 +279,42 @@ describe('bindings', () => {
         'NeedyHandler inherits the constructor of Base, but not what is injected there: it would be constructed without arguments',
         'decorate it with @injectFromBase({ extendConstructorArguments: true }), or give it a constructor',
       ),
+    );
+  });
+
+  it('a subclass of what is no class of the application is sound', async () => {
+    class Board extends EventEmitter {}
+    class Failure extends Error {}
+    const bind: AppOptions['bind'] = (container) => {
+      container.bind(Board).toSelf();
+      container.bind(Failure).toSelf();
+    };
+    expect(await problemsOf(greeter, { bind })).toBe('');
+  });
+
+  it('classes of the application without any @inject, all of them, and each only once', async () => {
+    class First {
+      constructor(readonly clock: Clock) {}
+    }
+    class Second {
+      constructor(readonly clock: Clock) {}
+    }
+    const bind: AppOptions['bind'] = (container) => {
+      container.bind(First).toSelf().inSingletonScope();
+      container.bind('second').to(Second).whenDefault();
+    };
+    const report = await verify([handlerWith('second')], { profile: 'test', env: {}, bind });
+    expect(report.opaque).toEqual([]);
+    expect(formatProblems(report.problems)).toBe(
+      [
+        '2 problems',
+        '1. undecorated-parameter at second (Second), constructor parameter 1 (clock)',
+        '   constructor parameter 1 (clock) of second (Second) has no @inject, so the container does not know what to give it: NeedyHandler → second (Second)',
+        '   fix: write @inject(Key) before it, and import Key as a value: what `import type` imports is not there at run time',
+        '2. undecorated-parameter at First, constructor parameter 1 (clock)',
+        '   constructor parameter 1 (clock) of First has no @inject, so the container does not know what to give it',
+        '   fix: write @inject(Key) before it, and import Key as a value: what `import type` imports is not there at run time',
+      ].join('\n'),
     );
   });
 
@@ -383,306 +392,6 @@ describe('bindings', () => {
     );
     expect(found).toContain(
       'wrong-scope at Server\n   Server (OtherServer) is bound as a singleton: the services of a process would share it\n   fix: bind it with inTransientScope()',
-    );
-  });
-});
-
-describe('services', () => {
-  it('a handler in the place of a service', async () => {
-    expect(await problemsOf(GreeterHandler)).toBe(
-      only(
-        'not-a-service',
-        'GreeterHandler',
-        'GreeterHandler is a handler, and not a service',
-        "list it in a service: @Service({ name: '…', handlers: [GreeterHandler] })",
-      ),
-    );
-  });
-
-  it('a service and a handler that are undefined, as in an import cycle', async () => {
-    expect(await problemsOf([serviceOf(undefined), undefined])).toBe(
-      [
-        '2 problems',
-        '1. not-a-handler at Greeter',
-        '   handlers[0] of Greeter is undefined, not a class',
-        '   fix: if it is a class, two modules import each other: move it to a module of its own',
-        '2. not-a-service at undefined',
-        '   undefined was given as a service, but is no class',
-        '   fix: if it is a class, two modules import each other: move it to a module of its own',
-      ].join('\n'),
-    );
-  });
-
-  it('two services of one name', async () => {
-    @Service({ name: 'greeter', handlers: [GreeterHandler] })
-    class Other {}
-    expect(await problemsOf([greeter, Other])).toBe(
-      only(
-        'duplicate-service',
-        'Other',
-        'Greeter and Other are both named "greeter"',
-        'give each service a name of its own',
-      ),
-    );
-    @Service({ name: 'other', handlers: [GreeterHandler] })
-    class Third {}
-    expect(await problemsOf([greeter, Third], { env: { TENON_SERVER_NAME: 'both' } })).toBe(
-      only(
-        'duplicate-service',
-        'Third',
-        'Greeter and Third are both named "both"',
-        'unset TENON_SERVER_NAME: it names every service of the process',
-      ),
-    );
-  });
-
-  it('two services at one port', async () => {
-    @Service({ name: 'other', handlers: [GreeterHandler] })
-    class Other {}
-    expect(await problemsOf([greeter, Other], { env: { TENON_SERVER_ADDRESS: '127.0.0.1:50051' } })).toBe(
-      only(
-        'shared-address',
-        'TENON_SERVER_ADDRESS',
-        '2 services of one process would all listen at 127.0.0.1:50051',
-        'use port 0, or give each service its address: @Service({ address })',
-      ),
-    );
-    expect(await problemsOf([greeter, Other], { env: { TENON_SERVER_ADDRESS: '127.0.0.1:0' } })).toBe('');
-  });
-
-  it('two handlers for one method', async () => {
-    @Handler('greeter.Greeter')
-    class Other {
-      @Rpc({ name: 'Hello' }) async welcome(): Promise<object> {
-        return {};
-      }
-    }
-    expect(await problemsOf(serviceOf(GreeterHandler, Other))).toBe(
-      only(
-        'duplicate-method',
-        'Other.welcome',
-        'greeter.Greeter/Hello has two handlers in Greeter: GreeterHandler.hello and Other.welcome',
-        'take one of them out of handlers, or give it another name',
-      ),
-    );
-  });
-
-  it('one handler in two services is sound', async () => {
-    @Service({ name: 'other', handlers: [GreeterHandler] })
-    class Other {}
-    expect(await problemsOf([greeter, Other])).toBe('');
-  });
-
-  it('a handler without methods', async () => {
-    @Handler('greeter.Greeter')
-    class Empty {}
-    expect(await problemsOf(serviceOf(Empty))).toBe(
-      only(
-        'empty-handler',
-        'Empty',
-        'Empty has @Handler, but no method with @Rpc or @Subscribe',
-        'decorate the methods that answer calls with @Rpc(), those that handle events with @Subscribe(topic)',
-      ),
-    );
-  });
-
-  it('methods of a handler without a name', async () => {
-    @Handler()
-    class Nameless {
-      @Rpc() async hello(): Promise<object> {
-        return {};
-      }
-    }
-    expect(await problemsOf(serviceOf(Nameless))).toBe(
-      only(
-        'nameless-handler',
-        'Nameless.hello',
-        'Nameless has @Rpc methods, but its @Handler has no name to call them by',
-        "name the service: @Handler('package.Nameless')",
-      ),
-    );
-  });
-
-  it('an async generator that is declared unary', async () => {
-    @Handler('greeter.Greeter')
-    class Streaming {
-      @Rpc() async *hello(): AsyncIterable<object> {
-        yield {};
-      }
-    }
-    expect(await problemsOf(serviceOf(Streaming))).toBe(
-      only(
-        'kind-mismatch',
-        'Streaming.hello',
-        'Streaming.hello is an async generator, but a unary method by its @Rpc',
-        "say which side streams: @Rpc({ stream: 'server' }), or 'bidi' if it also takes a stream",
-      ),
-    );
-  });
-});
-
-describe('handlers and their .proto', () => {
-  function withProto(file: URL, name = 'greeter.Greeter'): Class {
-    @Handler(name, { proto: file })
-    class ProtoHandler {
-      @Rpc() async hello(): Promise<object> {
-        return {};
-      }
-    }
-    return serviceOf(ProtoHandler);
-  }
-
-  it('a method that the .proto does not have, and one that the class does not', async () => {
-    @Handler('greeter.Greeter', { proto: proto('greeter') })
-    class ProtoHandler {
-      @Rpc() async hello(): Promise<object> {
-        return {};
-      }
-      @Rpc() async coutn(): Promise<object> {
-        return {};
-      }
-    }
-    expect(await problemsOf(serviceOf(ProtoHandler))).toBe(
-      [
-        '2 problems',
-        '1. unknown-method at ProtoHandler.coutn',
-        '   greeter.Greeter in greeter.proto has no method Coutn. Did you mean "Count"?',
-        '   fix: add it to the .proto, rename the method, or name it with @Rpc({ name })',
-        '2. missing-method at ProtoHandler',
-        '   greeter.Greeter.Count is in greeter.proto, but ProtoHandler has no @Rpc method for it',
-        '   fix: add @Rpc() count(…) to ProtoHandler, or take it out of the .proto',
-      ].join('\n'),
-    );
-  });
-
-  it('a method whose kind is another one in the .proto, said or seen', async () => {
-    @Handler('greeter.Greeter', { proto: proto('greeter') })
-    class ProtoHandler {
-      @Rpc({ stream: 'client' }) async hello(_names: AsyncIterable<object>): Promise<object> {
-        return {};
-      }
-      @Rpc() async *count(): AsyncIterable<object> {
-        yield {};
-      }
-    }
-    expect(await problemsOf(serviceOf(ProtoHandler))).toBe(
-      only(
-        'kind-mismatch',
-        'ProtoHandler.hello',
-        'greeter.Greeter.Hello is a unary method in greeter.proto, but a client stream method here',
-        'write @Rpc() and give the method that shape, or change the .proto',
-      ),
-    );
-  });
-
-  it('a service that the .proto does not have', async () => {
-    expect(await problemsOf(withProto(proto('greeter'), 'greeter.Greter'))).toBe(
-      only(
-        'unknown-service',
-        'ProtoHandler',
-        'greeter.proto has no service greeter.Greter, only greeter.Greeter. Did you mean "greeter.Greeter"?',
-        'give the full name, package and all, as it stands in the .proto',
-      ),
-    );
-  });
-
-  it('a .proto that is not there', async () => {
-    const found = await problemsOf(withProto(proto('nowhere')));
-    expect(found).toMatch(/^one problem\n1\. unreadable-proto at ProtoHandler\n {3}.*nowhere\.proto/);
-    expect(found).toContain("fix: give the file relative to the module: new URL('../proto/x.proto', import.meta.url)");
-  });
-
-  it('a .proto that does not parse, with file and line', async () => {
-    const found = await problemsOf(withProto(proto('broken')));
-    expect(found).toMatch(/^one problem\n1\. invalid-proto at ProtoHandler\n {3}.*broken\.proto.*\b7\b/);
-    expect(found).toContain('fix: mend the .proto at that place');
-  });
-
-  it('a codec that cannot carry its messages', async () => {
-    @Handler('greeter.Greeter', { proto: proto('greeter') })
-    class ProtoHandler {
-      @Rpc() async hello(): Promise<object> {
-        return {};
-      }
-      @Rpc() async *count(): AsyncIterable<object> {
-        yield {};
-      }
-    }
-    expect(await problemsOf(serviceOf(ProtoHandler), { env: { TENON_CODEC: 'bytes' } })).toBe(
-      only(
-        'codec-mismatch',
-        'ProtoHandler',
-        'ProtoHandler has messages of a .proto, and the codec bytes carries bytes only: no client of this process could call it',
-        'choose proto or json: TENON_CODEC=proto',
-      ),
-    );
-  });
-});
-
-describe('subscriptions', () => {
-  function subscriberOf(options: Parameters<typeof Subscribe>[1], file?: URL): Class {
-    @Handler(file === undefined ? {} : { proto: file })
-    class AuditHandler {
-      @Subscribe('greeted', options)
-      async onGreeted(): Promise<void> {}
-    }
-    return serviceOf(AuditHandler);
-  }
-
-  it('that ask for what the bound broker cannot do', async () => {
-    const found = await problemsOf(subscriberOf({ queue: 'audit' }), { env: { TENON_BROKER: 'redis' } });
-    expect(found).toMatch(
-      /^one problem\n1\. broker-cannot at AuditHandler\.onGreeted\n {3}@Subscribe\("greeted"\) asks for what neither RedisBroker nor tenon can do: the queue "audit"/,
-    );
-    expect(await problemsOf(subscriberOf({ queue: 'audit' }))).toBe('');
-    expect(await problemsOf(subscriberOf({ queue: 'audit' }), { env: { TENON_BROKER: 'redis-streams' } })).toBe('');
-  });
-
-  it('are checked against a broker of the application, too', async () => {
-    const broker = { capabilities: { groups: false } } as never;
-    const options: AppOptions = { bind: (container) => void container.rebind(Broker).toConstantValue(broker) };
-    expect(await problemsOf(subscriberOf({ queue: 'audit' }), options)).toContain(
-      'broker-cannot at AuditHandler.onGreeted',
-    );
-  });
-
-  it('that name a message which the .proto does not have, or have no .proto', async () => {
-    expect(await problemsOf(subscriberOf({ message: 'greeter.Greeted' }, proto('greeter')))).toBe(
-      only(
-        'unknown-message',
-        'AuditHandler.onGreeted',
-        '@Subscribe("greeted") names the message greeter.Greeted, which is not in greeter.proto',
-        'name a message of the .proto by its full name, or give a schema',
-      ),
-    );
-    expect(await problemsOf(subscriberOf({ message: 'greeter.Greeted' }))).toContain(
-      '@Subscribe("greeted") names the message greeter.Greeted, but AuditHandler has no .proto',
-    );
-  });
-});
-
-describe('clients', () => {
-  it('of a class that is no handler, and of a .proto without the service', async () => {
-    class Plain {
-      async hello(): Promise<void> {}
-    }
-    class Caller {
-      constructor(
-        @inject(clientOf(Plain)) readonly plain: unknown,
-        @inject(clientOf({ proto: proto('greeter'), name: 'greeter.Gretter' })) readonly greeter: unknown,
-        @inject(clientOf(GreeterHandler)) readonly sound: unknown,
-      ) {}
-    }
-    expect(await problemsOf(greeter, { bind: (container) => void container.bind(Caller).toSelf() })).toBe(
-      [
-        '2 problems',
-        '1. not-a-handler at clientOf(Plain)',
-        '   Plain has no @Handler with a name, so there is nothing to call',
-        '   fix: give the class of a handler, a contract(...), or { proto, name }',
-        '2. unknown-service at clientOf(greeter.Gretter)',
-        '   greeter.proto has no service greeter.Gretter, only greeter.Greeter. Did you mean "greeter.Greeter"?',
-        '   fix: give the full name, package and all, as it stands in the .proto',
-      ].join('\n'),
     );
   });
 });

@@ -22,8 +22,10 @@ const single: readonly ServiceIdentifier[] = [...capable, Client];
 /** What each service of a process has one of its own of. */
 const several: readonly ServiceIdentifier[] = [Server, ServiceRuntime];
 
+type AnyConstructor = abstract new (...args: never[]) => unknown;
+
 /** Classes that could not be bound, for they do not say what to inject, by their keys. */
-type Undecorated = ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
+type Undecorated = ReadonlyMap<ServiceIdentifier, AnyConstructor>;
 
 /** Walks everything that is bound, those keys first, and lists what the container could not construct, or would construct wrongly. Constructs nothing. */
 export function checkWiring(
@@ -104,7 +106,7 @@ class WiringCheck {
     this.#stack.push(binding);
     const refused = this.#undecorated.get(binding.serviceIdentifier);
     const needs = refused && binding.type === 'DynamicValue' ? needsOfClass(refused) : needsOf(binding);
-    const name = nameOf(binding);
+    const name = this.#nameOf(binding);
     if ('undecorated' in needs) {
       for (const place of needs.undecorated) {
         this.#report(
@@ -141,7 +143,7 @@ class WiringCheck {
       this.#report(
         'ambiguous-binding',
         where(),
-        `${described(dependency)} is bound ${found.length} times (${found.map(nameOf).join(', ')}), and one is wanted${this.#way(identifier)}`,
+        `${described(dependency)} is bound ${found.length} times (${found.map((one) => this.#nameOf(one)).join(', ')}), and one is wanted${this.#way(identifier)}`,
         'rebind instead of binding again, tell them apart with whenNamed and @named, or take all of them with @multiInject',
       );
     }
@@ -189,7 +191,7 @@ class WiringCheck {
   }
 
   #reportCycle(binding: Binding): void {
-    const cycle = [...this.#stack.slice(this.#stack.indexOf(binding)), binding].map(nameOf);
+    const cycle = [...this.#stack.slice(this.#stack.indexOf(binding)), binding].map((one) => this.#nameOf(one));
     this.#report(
       'cyclic-dependency',
       cycle[0] ?? '',
@@ -200,12 +202,12 @@ class WiringCheck {
 
   /** A subclass that says nothing of its constructor is constructed without arguments, whatever its base wants. */
   #checkBase(binding: Binding, name: string, dependencies: readonly Dependency[]): void {
-    if (binding.type !== 'Instance' || dependencies.length > 0 || hasConstructor(binding.implementationType)) return;
-    const base = Object.getPrototypeOf(binding.implementationType) as {
-      readonly name: string;
-      readonly length: number;
-    };
-    if (typeof base !== 'function' || base.length === 0) return;
+    if (binding.type !== 'Instance' || dependencies.length > 0) return;
+    const base = constructedBy(binding.implementationType);
+    const needs = base && base !== binding.implementationType ? needsOfClass(base) : undefined;
+    const isInjected =
+      needs && 'dependencies' in needs && needs.dependencies.some((one) => one.place().startsWith('constructor'));
+    if (!base || !isInjected) return;
     this.#report(
       'undecorated-base',
       name,
@@ -218,11 +220,11 @@ class WiringCheck {
     if (binding.type === 'ServiceRedirection') return;
     const name = keyName(binding.serviceIdentifier);
     if (single.includes(binding.serviceIdentifier) && binding.scope !== 'Singleton') {
-      const message = `${nameOf(binding)} is bound in ${binding.scope.toLowerCase()} scope: each who asks would get another one`;
+      const message = `${this.#nameOf(binding)} is bound in ${binding.scope.toLowerCase()} scope: each who asks would get another one`;
       this.#report('wrong-scope', name, message, `bind it with inSingletonScope()`);
     }
     if (several.includes(binding.serviceIdentifier) && binding.scope === 'Singleton') {
-      const message = `${nameOf(binding)} is bound as a singleton: the services of a process would share it`;
+      const message = `${this.#nameOf(binding)} is bound as a singleton: the services of a process would share it`;
       this.#report('wrong-scope', name, message, `bind it with inTransientScope()`);
     }
   }
@@ -233,8 +235,8 @@ class WiringCheck {
     if (path) {
       this.#report(
         'per-call-object',
-        nameOf(binding),
-        `${nameOf(binding)} is made once and would keep an object that is made per request: ${[nameOf(binding), ...path].join(' → ')}`,
+        this.#nameOf(binding),
+        `${this.#nameOf(binding)} is made once and would keep an object that is made per request: ${[this.#nameOf(binding), ...path].join(' → ')}`,
         `bind ${path.at(-1)} as a singleton, or pass what belongs to a call with the call`,
       );
     }
@@ -256,10 +258,10 @@ class WiringCheck {
   #requestPath(binding: Binding): readonly string[] | undefined {
     if (this.#requestPaths.has(binding)) return this.#requestPaths.get(binding);
     const scope = binding.type === 'ServiceRedirection' ? 'Transient' : binding.scope;
-    this.#requestPaths.set(binding, scope === 'Request' ? [nameOf(binding)] : undefined);
+    this.#requestPaths.set(binding, scope === 'Request' ? [this.#nameOf(binding)] : undefined);
     if (scope === 'Transient') {
       const path = this.#firstPath(binding);
-      this.#requestPaths.set(binding, path && [nameOf(binding), ...path]);
+      this.#requestPaths.set(binding, path && [this.#nameOf(binding), ...path]);
     }
     return this.#requestPaths.get(binding);
   }
@@ -278,9 +280,17 @@ class WiringCheck {
 
   /** How the walk came here, for the message. */
   #way(identifier?: ServiceIdentifier): string {
-    const names = this.#stack.map(nameOf);
+    const names = this.#stack.map((one) => this.#nameOf(one));
     if (identifier !== undefined) names.push(keyName(identifier));
     return names.length < 2 ? '' : `: ${names.join(' → ')}`;
+  }
+
+  /** `Registry (FolderRegistry)`; a class that is its own key needs no second name. */
+  #nameOf(binding: Binding): string {
+    const key = keyName(binding.serviceIdentifier);
+    const target =
+      binding.type === 'Instance' ? binding.implementationType : this.#undecorated.get(binding.serviceIdentifier);
+    return target === undefined || target.name === key ? key : `${key} (${target.name})`;
   }
 
   #report(kind: string, where: string, message: string, fix: string): void {
@@ -288,11 +298,16 @@ class WiringCheck {
   }
 }
 
-/** `Registry (FolderRegistry)`; a class that is its own key needs no second name. */
-function nameOf(binding: Binding): string {
-  const key = keyName(binding.serviceIdentifier);
-  if (binding.type !== 'Instance' || binding.implementationType.name === key) return key;
-  return `${key} (${binding.implementationType.name})`;
+/** The class whose constructor a class has: itself, or the nearest of its bases that has one. */
+function constructedBy(target: AnyConstructor): AnyConstructor | undefined {
+  for (
+    let at = target;
+    typeof at === 'function' && at.prototype !== undefined;
+    at = Object.getPrototypeOf(at) as AnyConstructor
+  ) {
+    if (hasConstructor(at)) return at;
+  }
+  return undefined;
 }
 
 function described({ identifier, name, tags }: Dependency): string {
