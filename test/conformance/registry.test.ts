@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, it } from '@jest/globals';
 
 import { CachedRegistry } from '../../src/registry/cache.ts';
+import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { MemoryRegistry } from '../../src/registry/memory.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { registryConformance } from '../../src/testing/registry.ts';
@@ -12,6 +13,15 @@ registryConformance(api, 'memory', { make: () => new MemoryRegistry(), capabilit
 registryConformance(api, 'cache over memory', {
   make: () => new CachedRegistry(new MemoryRegistry()),
   capabilities: MemoryRegistry.capabilities,
+});
+// A port of its own is a network of its own.
+const port = 20_000 + (process.pid % 20_000);
+registryConformance(api, 'mdns', {
+  make: () => new MdnsRegistry({ interface: '127.0.0.1', port, queryMs: 60 }),
+  capabilities: MdnsRegistry.capabilities,
+  shortTtlMs: 400,
+  settleMs: 3_000,
+  serviceMetadata: false,
 });
 describeWithRedis('with a real server', (redis) => {
   registryConformance(api, 'redis', {
