@@ -5,7 +5,11 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
 import { System } from 'tenon';
+import { systemClock, systemRandom, systemTimers } from 'tenon/runtime/system';
+import type { TestApi } from 'tenon/testing/api';
+import { registryConformance } from 'tenon/testing/registry';
 
+import { FolderRegistry } from './folder-registry.ts';
 import { staging } from './profiles.ts';
 import { WhereaboutsHandler, WhereaboutsService } from './whereabouts.ts';
 
@@ -32,4 +36,19 @@ void describe('staging', () => {
       await serving.stop();
     }
   });
+});
+
+// A registry of one's own is proved by the cases that tenon's own registries pass. They take the runner's functions, whichever it is.
+const runner: TestApi = {
+  describe: (name, body) => void describe(name, body),
+  it: (name, body, timeoutMs) => void it(name, { timeout: timeoutMs }, body),
+  beforeAll: (body) => before(body),
+  afterAll: (body) => after(body),
+};
+
+registryConformance(runner, 'folder', {
+  make: () => new FolderRegistry(folder, systemClock, systemTimers, systemRandom),
+  capabilities: FolderRegistry.capabilities,
+  // A watcher looks ten times a second: what comes and goes in between is not seen.
+  shortTtlMs: 500,
 });
