@@ -133,6 +133,21 @@ describe('a plain grpc-js client of a served sample', () => {
     talk.end();
     expect(await notes.next()).toMatchObject({ done: true });
   });
+
+  it('may leave in the middle without harm to others', async () => {
+    const placeId = 'graz/steiermark/aut';
+    const leaving = stranger.chat();
+    leaving.write({ placeId, author: 'leaving', text: 'one' });
+    const gone = new Promise<unknown>((resolve) => leaving.on('error', resolve));
+    await new Promise((resolve) => leaving.once('data', resolve));
+    leaving.cancel();
+    expect(await gone).toMatchObject({ code: grpc.status.CANCELLED });
+    const other = stranger.chat();
+    other.write({ placeId, author: 'other', text: 'two' });
+    other.end();
+    expect((await collect<Record<string, unknown>>(other)).map((note) => note['text'])).toEqual(['one', 'two']);
+    expect(served.process.stderr).toBe('');
+  });
 });
 
 describe('a plain grpc-js server, called by a typed client', () => {
