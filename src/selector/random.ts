@@ -17,16 +17,15 @@ export class RandomSelector implements Selector {
   static readonly capabilities: SelectorCapabilities = { marks: true };
 
   readonly #pool: NodePool;
-  readonly #random: Random;
 
   constructor(
     @inject(Registry) registry: Registry,
+    @inject(RandomSelectorOptions) @optional() options: SelectorOptions = {},
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Random) @optional() random: Random = systemRandom,
-    @inject(RandomSelectorOptions) @optional() options: SelectorOptions = {},
   ) {
-    this.#pool = new NodePool(registry, clock, options);
-    this.#random = random;
+    const any = (nodes: readonly NodeRecord[]): number => Math.floor(random.next() * nodes.length);
+    this.#pool = new NodePool(registry, clock, { first: (_cursor, nodes) => any(nodes), other: any }, options);
   }
 
   get options(): SelectorOptions {
@@ -38,7 +37,7 @@ export class RandomSelector implements Selector {
   }
 
   select(service: string, options?: SelectOptions): Next | Promise<Next> {
-    return this.#pool.select(service, options, this.#any);
+    return this.#pool.select(service, options);
   }
 
   mark(service: string, node: NodeRecord, error?: TenonError): void {
@@ -56,6 +55,4 @@ export class RandomSelector implements Selector {
   toString(): string {
     return 'random';
   }
-
-  readonly #any = (_service: string, count: number): number => Math.floor(this.#random.next() * count);
 }

@@ -3,28 +3,37 @@ import { inject, injectable, optional, type ServiceIdentifier } from 'inversify'
 import type { TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
 import { type NodeRecord, Registry } from '../registry/registry.ts';
-import { Clock } from '../runtime/runtime.ts';
-import { systemClock } from '../runtime/system.ts';
-import { NodePool } from './internal/node-pool.ts';
+import { Clock, Random } from '../runtime/runtime.ts';
+import { systemClock, systemRandom } from '../runtime/system.ts';
+import { type Cursor, NodePool } from './internal/node-pool.ts';
 import type { Next, SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from './selector.ts';
 
 /** Container key of the options of a {@link RoundRobinSelector}. */
 export const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions> = token('selector', 'RoundRobinSelectorOptions');
 
-/** Each node in its turn. The position is kept per service, across calls. */
+/**
+ * Each node in its turn, in the order of their ids. The position is kept per service, across calls: a node that comes or goes changes nobody else's
+ * turn. Where a process begins is random, so that those that start together do not call the same node.
+ */
 @injectable()
 export class RoundRobinSelector implements Selector {
   static readonly capabilities: SelectorCapabilities = { marks: true };
 
   readonly #pool: NodePool;
-  readonly #positions = new Map<string, number>();
 
   constructor(
     @inject(Registry) registry: Registry,
-    @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(RoundRobinSelectorOptions) @optional() options: SelectorOptions = {},
+    @inject(Clock) @optional() clock: Clock = systemClock,
+    @inject(Random) @optional() random: Random = systemRandom,
   ) {
-    this.#pool = new NodePool(registry, clock, options);
+    const first = (cursor: Cursor, nodes: readonly NodeRecord[]): number => {
+      const index = cursor.nodes ? following(cursor, nodes) : Math.floor(random.next() * nodes.length);
+      cursor.nodes = nodes;
+      cursor.index = index;
+      return index;
+    };
+    this.#pool = new NodePool(registry, clock, { first, other: () => 0 }, options);
   }
 
   get options(): SelectorOptions {
@@ -36,7 +45,7 @@ export class RoundRobinSelector implements Selector {
   }
 
   select(service: string, options?: SelectOptions): Next | Promise<Next> {
-    return this.#pool.select(service, options, this.#advance);
+    return this.#pool.select(service, options);
   }
 
   mark(service: string, node: NodeRecord, error?: TenonError): void {
@@ -45,7 +54,6 @@ export class RoundRobinSelector implements Selector {
 
   reset(service: string): void {
     this.#pool.reset(service);
-    this.#positions.delete(service);
   }
 
   async close(): Promise<void> {
@@ -55,10 +63,14 @@ export class RoundRobinSelector implements Selector {
   toString(): string {
     return 'round-robin';
   }
+}
 
-  readonly #advance = (service: string, count: number): number => {
-    const position = ((this.#positions.get(service) ?? -1) + 1) % count;
-    this.#positions.set(service, position);
-    return position;
-  };
+/** The node after the one that the cursor stands at, even if that one is gone. */
+function following(cursor: Cursor, nodes: readonly NodeRecord[]): number {
+  if (cursor.nodes === nodes) return (cursor.index + 1) % nodes.length;
+  const last = cursor.nodes?.[cursor.index]?.id ?? '';
+  return Math.max(
+    0,
+    nodes.findIndex((node) => node.id > last),
+  );
 }

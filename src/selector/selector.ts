@@ -34,15 +34,22 @@ export interface SelectOptions {
 
 /**
  * The next node to try: called once per attempt, it gives another node as long as there is one that this `Next` has not
- * given yet. Throws UNAVAILABLE (`selector.none_available`), naming the service, when no node may be used.
+ * given yet, those that are left out for their failures last; then it begins anew. For one call: it does not learn of nodes that come or go.
  */
 export type Next = () => NodeRecord;
 
 /** What a selector is told at once, whatever it is. */
 export interface SelectorOptions {
-  /** How long a node that failed is left out, in milliseconds; while every node is, all are used. */
+  /**
+   * How long a node that failed is left out, in milliseconds; longer, up to a bound, each time that it fails again without having answered
+   * in between. While every node is left out, all are used.
+   * @default 5_000
+   */
   readonly ejectMs?: number | undefined;
-  /** This many failures in a row leave a node out. */
+  /**
+   * This many failures in a row leave a node out. One that certainly takes no call is left out at once: nobody listens there, or it said that it drains.
+   * @default 3
+   */
   readonly ejectAfter?: number | undefined;
 }
 
@@ -64,9 +71,9 @@ export interface Selector {
   /** Changes options, before or after the start. */
   init(options: SelectorOptions): void;
   /**
-   * Gets ready to choose. Answers at once (no promise) when the nodes are already known: this runs for every call. NOT_FOUND
-   * (`registry.not_found`) for a service that nobody announced, UNAVAILABLE (`selector.none_available`) when filters or states leave no node; errors of the
-   * registry pass through.
+   * Gets ready to choose. Answers at once (no promise) when the nodes are already known, and then fails by throwing: this runs for every call. NOT_FOUND
+   * (`registry.not_found`) for a service that nobody announced, UNAVAILABLE (`selector.none_available`) when filters or states leave no node, saying of how many
+   * and why; errors of the registry pass through.
    */
   select(service: string, options?: SelectOptions): Next | Promise<Next>;
   /**

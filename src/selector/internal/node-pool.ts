@@ -2,37 +2,55 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import { isRegistryCache, type NodeRecord, nodeState, type Registry, type ServiceRecord } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { Next, SelectOptions, SelectorOptions } from '../selector.ts';
+import { Health, type HealthOptions } from './health.ts';
+import { noneAvailable } from './none-available.ts';
 
-/** How a strategy orders the nodes of one choice: the index to start from, among `count`. */
-export type StartIndex = (service: string, count: number) => number;
-
-interface Health {
-  failures: number;
-  ejections: number;
-  ejectedUntil: number;
+/** Where a strategy stands within one service. Its own; the pool only keeps it. */
+export interface Cursor {
+  /** The nodes that `index` counts in. */
+  nodes: readonly NodeRecord[] | undefined;
+  index: number;
 }
 
+/** What makes one selector different from another. */
+export interface Strategy {
+  /** The index of the node to try first. `nodes` has at least one, ordered by id; the same array as long as nothing changed. */
+  first(cursor: Cursor, nodes: readonly NodeRecord[]): number;
+  /** The index of the one to try next, of those that are left. */
+  other(left: readonly NodeRecord[]): number;
+}
+
+/** What is kept of a service between calls. */
 interface Known {
-  readonly records: readonly ServiceRecord[];
-  readonly serving: readonly NodeRecord[];
+  records: readonly ServiceRecord[] | undefined;
+  serving: readonly NodeRecord[];
+  /** Those of `serving` that are not left out, as of `changes` and until `nextBackMs`. */
+  fit: readonly NodeRecord[];
+  ejected: readonly NodeRecord[];
+  changes: number;
+  nextBackMs: number;
+  readonly health: Health;
+  readonly cursor: Cursor;
 }
 
-// An ejection doubles with each in a row, up to this many times the first.
-const maxEjectionFactor = 16;
+const defaults: HealthOptions = { ejectMs: 5_000, ejectAfter: 3 };
+const none: readonly NodeRecord[] = [];
 
 /** The nodes of each service and what is known of their health: what all strategies share. */
 export class NodePool {
   readonly #registry: Registry;
   readonly #clock: Clock;
+  readonly #strategy: Strategy;
   readonly #known = new Map<string, Known>();
-  readonly #health = new Map<string, Map<string, Health>>();
-  #ejectedCount = 0;
+  readonly #peek: ((name: string) => readonly ServiceRecord[] | undefined) | undefined;
   #isClosed = false;
-  #options = { ejectMs: 5_000, ejectAfter: 1 };
+  #options: HealthOptions = defaults;
 
-  constructor(registry: Registry, clock: Clock, options: SelectorOptions) {
+  constructor(registry: Registry, clock: Clock, strategy: Strategy, options: SelectorOptions) {
     this.#registry = registry;
     this.#clock = clock;
+    this.#strategy = strategy;
+    this.#peek = isRegistryCache(registry) ? (name) => registry.peek(name) : undefined;
     this.init(options);
   }
 
@@ -44,87 +62,126 @@ export class NodePool {
     this.#options = { ejectMs, ejectAfter };
   }
 
-  select(service: string, options: SelectOptions | undefined, startIndex: StartIndex): Next | Promise<Next> {
-    if (this.#isClosed) {
-      throw new TenonError({ code: Code.FailedPrecondition, reason: 'selector.closed', message: 'the selector is closed' });
-    }
-    const records = isRegistryCache(this.#registry) ? this.#registry.peek(service) : undefined;
-    if (records) return this.#next(service, records, options, startIndex);
-    return this.#registry
-      .getService(service, { signal: options?.signal })
-      .then((found) => this.#next(service, found, options, startIndex));
+  select(service: string, options: SelectOptions | undefined): Next | Promise<Next> {
+    if (this.#isClosed) return Promise.reject(closed());
+    const records = this.#peek?.(service);
+    if (records) return this.#choose(service, records, options);
+    return this.#read(service, options);
   }
 
   mark(service: string, node: NodeRecord, error: TenonError | undefined): void {
-    if (!error || error.code !== Code.Unavailable) {
-      // The ordinary case costs one look-up, and none at all while every node is well.
-      const health = this.#ejectedCount === 0 && this.#health.size === 0 ? undefined : this.#health.get(service)?.get(node.id);
-      if (health && !error) this.#health.get(service)?.delete(node.id);
-      return;
-    }
-    let nodes = this.#health.get(service);
-    if (!nodes) this.#health.set(service, (nodes = new Map()));
-    let health = nodes.get(node.id);
-    if (!health) nodes.set(node.id, (health = { failures: 0, ejections: 0, ejectedUntil: 0 }));
-    health.failures += 1;
-    if (health.failures < this.#options.ejectAfter) return;
-    const factor = Math.min(2 ** health.ejections, maxEjectionFactor);
-    health.ejectedUntil = this.#clock.now() + this.#options.ejectMs * factor;
-    health.ejections += 1;
-    health.failures = 0;
-    this.#ejectedCount += 1;
+    const known = this.#known.get(service);
+    if (!known || (!error && known.health.isSpotless)) return;
+    known.health.mark(node.id, error, this.#options);
   }
 
   reset(service: string): void {
-    this.#health.delete(service);
+    this.#known.get(service)?.health.clear();
   }
 
   close(): void {
     this.#isClosed = true;
     this.#known.clear();
-    this.#health.clear();
   }
 
-  #next(service: string, records: readonly ServiceRecord[], options: SelectOptions | undefined, startIndex: StartIndex): Next {
-    const serving = options?.filters ? servingOf(filtered(records, options)) : this.#servingOf(service, records);
-    if (serving.length === 0) throw noneAvailable(service, records);
-    const nodes = this.#healthy(service, serving);
-    const start = startIndex(service, nodes.length);
-    let given = 0;
-    return () => nodes[(start + given++) % nodes.length] as NodeRecord;
+  async #read(service: string, options: SelectOptions | undefined): Promise<Next> {
+    const records = await this.#registry.getService(service, { signal: options?.signal });
+    if (this.#isClosed) throw closed();
+    return this.#choose(service, records, options);
   }
 
-  #servingOf(service: string, records: readonly ServiceRecord[]): readonly NodeRecord[] {
-    const known = this.#known.get(service);
-    if (known?.records === records) return known.serving;
-    const serving = servingOf(records);
-    this.#known.set(service, { records, serving });
-    return serving;
+  /** Throws where the promise of `select` would reject: both are what the caller awaits. */
+  #choose(service: string, records: readonly ServiceRecord[], options: SelectOptions | undefined): Next {
+    const known = this.#current(service, records);
+    const filters = options?.filters;
+    if (!filters || filters.length === 0) {
+      if (known.serving.length === 0) throw noneAvailable(service, records, records);
+      this.#refit(known);
+      return this.#next(known, known.fit, known.ejected);
+    }
+    const kept = filters.reduce((services, filter) => filter(services), records);
+    const serving = servingOf(kept);
+    if (serving.length === 0) throw noneAvailable(service, records, kept);
+    const { fit, ejected } = known.health.isSpotless ? { fit: serving, ejected: none } : known.health.split(serving);
+    return fit.length > 0 ? this.#next(known, fit, ejected) : this.#next(known, ejected, none);
   }
 
-  /** Without those that are left out for now; all of them when that leaves none. */
-  #healthy(service: string, nodes: readonly NodeRecord[]): readonly NodeRecord[] {
-    const health = this.#health.get(service);
-    if (!health || health.size === 0) return nodes;
-    const now = this.#clock.now();
-    const healthy = nodes.filter((node) => (health.get(node.id)?.ejectedUntil ?? 0) <= now);
-    return healthy.length > 0 ? healthy : nodes;
+  #current(service: string, records: readonly ServiceRecord[]): Known {
+    let known = this.#known.get(service);
+    if (!known) {
+      known = {
+        records: undefined,
+        serving: none,
+        fit: none,
+        ejected: none,
+        changes: 0,
+        nextBackMs: 0,
+        health: new Health(this.#clock),
+        cursor: { nodes: undefined, index: 0 },
+      };
+      this.#known.set(service, known);
+    }
+    if (known.records !== records) {
+      known.records = records;
+      known.serving = servingOf(records);
+      known.fit = known.serving;
+      known.ejected = none;
+      known.health.keepOnly(records.flatMap(({ nodes }) => nodes));
+      known.changes = -1;
+    }
+    return known;
+  }
+
+  /** Brings `fit` up to date. While no node has failed there is nothing to do. */
+  #refit(known: Known): void {
+    const { health, serving } = known;
+    if (known.changes === health.changes && (known.ejected === none || this.#clock.monotonicMs() < known.nextBackMs)) return;
+    const { fit, ejected, nextBackMs } = health.split(serving);
+    known.changes = health.changes;
+    known.nextBackMs = nextBackMs;
+    known.ejected = ejected.length === 0 || fit.length === 0 ? none : ejected;
+    // With every node left out, all are used. The array stays the same one wherever it can, as cursors count in it.
+    known.fit = known.ejected === none ? serving : fit;
+    if (fit.length === 0) known.changes = -1;
+  }
+
+  #next(known: Known, fit: readonly NodeRecord[], ejected: readonly NodeRecord[]): Next {
+    const first = this.#strategy.first(known.cursor, fit);
+    if (fit.length + ejected.length === 1) return () => fit[0] as NodeRecord;
+    let left: NodeRecord[] | undefined;
+    let lastResort: readonly NodeRecord[] = ejected;
+    let isFirst = true;
+    return () => {
+      if (isFirst) {
+        isFirst = false;
+        return fit[first] as NodeRecord;
+      }
+      // From here on a call is in trouble: what it costs matters less than that it gets another node.
+      left ??= [...fit.slice(first + 1), ...fit.slice(0, first)];
+      if (left.length === 0) {
+        left = [...lastResort];
+        lastResort = none;
+      }
+      if (left.length === 0) {
+        left = [...fit.slice(first), ...fit.slice(0, first)];
+        lastResort = ejected;
+      }
+      return left.splice(this.#strategy.other(left), 1)[0] as NodeRecord;
+    };
   }
 }
 
-function filtered(records: readonly ServiceRecord[], { filters = [] }: SelectOptions): readonly ServiceRecord[] {
-  return filters.reduce((services, filter) => filter(services), records);
-}
-
+/** Ordered by id: every process has the same order, whatever order the registry gives. */
 function servingOf(records: readonly ServiceRecord[]): readonly NodeRecord[] {
-  return records.flatMap(({ nodes }) => nodes.filter((node) => nodeState(node) === 'serving'));
+  return records
+    .flatMap(({ nodes }) => nodes.filter((node) => nodeState(node) === 'serving'))
+    .sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
 }
 
-function noneAvailable(service: string, records: readonly ServiceRecord[]): TenonError {
-  const states = records.flatMap(({ version, nodes }) => nodes.map((node) => `${node.id} (version ${version}) is ${nodeState(node)}`));
+function closed(): TenonError {
   return new TenonError({
-    code: Code.Unavailable,
-    reason: 'selector.none_available',
-    message: `no node of service "${service}" may be used: ${states.join(', ') || 'none is registered'}; a filter, or a state other than serving, leaves out the rest`,
+    code: Code.FailedPrecondition,
+    reason: 'selector.closed',
+    message: 'the selector is closed: its system has stopped',
   });
 }

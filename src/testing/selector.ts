@@ -1,0 +1,455 @@
+import assert from 'node:assert/strict';
+
+import { Code, TenonError } from '../errors/errors.ts';
+import {
+  type NodeRecord,
+  type Registry,
+  type RegistryCache,
+  serviceNotFound,
+  type ServiceRecord,
+  stateKey,
+} from '../registry/registry.ts';
+import type { Clock } from '../runtime/runtime.ts';
+import {
+  filterEndpoint,
+  filterLabel,
+  filterVersion,
+  type SelectOptions,
+  type Selector,
+  type SelectorCapabilities,
+  type SelectorOptions,
+} from '../selector/selector.ts';
+import type { Case, TestApi } from './api.ts';
+
+/** What is tested: a selector over the registry that a case gives it, with the case's time. */
+export interface SelectorHarness {
+  make(registry: Registry, options: SelectorOptions, clock: Clock): Selector;
+  readonly capabilities: SelectorCapabilities;
+}
+
+const service = 'suite.greeter';
+
+/** A registry of which a case decides what it knows, and whether it answers at once. */
+class Nodes {
+  records: readonly ServiceRecord[] = [];
+  /** What `getService` fails with, if it is to. */
+  failure: TenonError | undefined;
+  answersAtOnce = true;
+  reads = 0;
+
+  set(...records: readonly ServiceRecord[]): void {
+    this.records = records;
+  }
+
+  registry(): Registry {
+    const getService = async (name: string): Promise<readonly ServiceRecord[]> => {
+      this.reads += 1;
+      if (this.failure) throw this.failure;
+      if (name !== service || this.records.length === 0) throw serviceNotFound('suite', name);
+      return this.records;
+    };
+    const peek = (name: string): readonly ServiceRecord[] | undefined =>
+      this.answersAtOnce && !this.failure && name === service && this.records.length > 0 ? this.records : undefined;
+    return { getService, peek } satisfies Partial<RegistryCache> as unknown as Registry;
+  }
+}
+
+class ManualClock implements Clock {
+  #ms = 1_000_000;
+
+  now(): number {
+    return this.#ms;
+  }
+
+  monotonicMs(): number {
+    return this.#ms;
+  }
+
+  pass(ms: number): void {
+    this.#ms += ms;
+  }
+}
+
+interface Scene {
+  readonly nodes: Nodes;
+  readonly clock: ManualClock;
+  readonly selector: Selector;
+  /** One choice, by id. */
+  pick(options?: SelectOptions): Promise<string>;
+  /** So many choices, by id. */
+  picks(count: number, options?: SelectOptions): Promise<string[]>;
+  /** Tells the selector of calls of the node, one for each error; `undefined` is a call that went well. */
+  mark(id: string, ...errors: readonly (TenonError | undefined)[]): void;
+}
+
+function scene(harness: SelectorHarness, ids: readonly string[], options: SelectorOptions = {}): Scene {
+  const [nodes, clock] = [new Nodes(), new ManualClock()];
+  if (ids.length > 0) nodes.set(record('1.0.0', ids));
+  const selector = harness.make(nodes.registry(), options, clock);
+  const pick = async (given?: SelectOptions): Promise<string> => (await selector.select(service, given))().id;
+  return {
+    nodes,
+    clock,
+    selector,
+    pick,
+    async picks(count, given) {
+      const picked: string[] = [];
+      for (let index = 0; index < count; index += 1) picked.push(await pick(given));
+      return picked;
+    },
+    mark(id, ...errors) {
+      for (const error of errors) selector.mark(service, node(id), error, 1);
+    },
+  };
+}
+
+function node(id: string, metadata: Readonly<Record<string, string>> = {}): NodeRecord {
+  return { id, address: `127.0.0.1:${4000 + Number(id.replace(/\D/g, ''))}`, metadata };
+}
+
+function record(version: string, nodes: readonly (string | NodeRecord)[], more: Partial<ServiceRecord> = {}): ServiceRecord {
+  const all = nodes.map((one) => (typeof one === 'string' ? node(one) : one));
+  return { name: service, version, metadata: {}, endpoints: [], nodes: all, ...more };
+}
+
+function failure(code: Code, reason?: string): TenonError {
+  return new TenonError({ code, reason, message: 'of the suite' });
+}
+
+const unavailable = failure(Code.Unavailable);
+const three = ['n1', 'n2', 'n3'] as const;
+// With chance in the choice, a node that may be chosen is missed in so many only once in a billion runs.
+const many = 100;
+
+/** Whether `ids` are all that is chosen, and each of them is. */
+async function assertChosen(from: Scene, ids: readonly string[], why: string, options?: SelectOptions): Promise<void> {
+  assert.deepEqual([...new Set(await from.picks(many, options))].sort(), [...ids].sort(), why);
+}
+
+/** `select` may throw or reject: to a caller that awaits it is the same. */
+async function failureOf(selector: Selector, name = service, options?: SelectOptions): Promise<TenonError> {
+  try {
+    (await selector.select(name, options))();
+  } catch (error) {
+    assert.ok(TenonError.is(error), `no TenonError but ${String(error)}`);
+    return error;
+  }
+  return assert.fail('a node was chosen');
+}
+
+/** The promises of {@link Selector}. */
+export const selectorCases: readonly Case<SelectorHarness>[] = [
+  {
+    name: 'nodes of every version are chosen',
+    async run(harness) {
+      const one = scene(harness, []);
+      one.nodes.set(record('1.0.0', ['n1', 'n2']), record('2.0.0', ['n3']));
+      await assertChosen(one, three, 'of both versions');
+      assert.equal((await one.selector.select(service))().address.startsWith('127.0.0.1:400'), true);
+    },
+  },
+  {
+    name: 'every node gets its share',
+    async run(harness) {
+      const picked = await scene(harness, ['n1', 'n2', 'n3', 'n4']).picks(2_000);
+      for (const id of ['n1', 'n2', 'n3', 'n4']) {
+        const share = picked.filter((one) => one === id).length;
+        assert.ok(share > 350 && share < 650, `${id} was chosen ${share} times of 2,000`);
+      }
+    },
+  },
+  {
+    name: 'known nodes are chosen without a promise',
+    run(harness) {
+      const next = scene(harness, three).selector.select(service);
+      assert.equal(typeof next, 'function');
+    },
+  },
+  {
+    name: 'nodes that are not known yet are asked for',
+    async run(harness) {
+      const one = scene(harness, three);
+      one.nodes.answersAtOnce = false;
+      await assertChosen(one, three, 'after reading');
+      assert.ok(one.nodes.reads > 0);
+    },
+  },
+  {
+    name: 'many first choices at once all get a node',
+    async run(harness) {
+      const one = scene(harness, three);
+      one.nodes.answersAtOnce = false;
+      const picked = await Promise.all(Array.from({ length: 20 }, () => one.pick()));
+      assert.ok(picked.every((id) => (three as readonly string[]).includes(id)));
+    },
+  },
+  {
+    name: 'a service that nobody announced is NOT_FOUND',
+    async run(harness) {
+      const { code, reason, message } = await failureOf(scene(harness, []).selector, 'suite.nobody');
+      assert.deepEqual([code, reason], [Code.NotFound, 'registry.not_found']);
+      assert.match(message, /suite\.nobody/);
+    },
+  },
+  {
+    name: 'errors of the registry pass through',
+    async run(harness) {
+      const one = scene(harness, three);
+      one.nodes.failure = failure(Code.Unavailable, 'registry.unreachable');
+      assert.equal(await failureOf(one.selector), one.nodes.failure);
+    },
+  },
+  {
+    name: 'only nodes that serve are chosen',
+    async run(harness) {
+      const one = scene(harness, []);
+      one.nodes.set(
+        record('1.0.0', ['n1', node('n2', { [stateKey]: 'draining' }), node('n3', { [stateKey]: 'starting' })]),
+        record('2.0.0', [node('n4', { [stateKey]: 'serving' }), node('n5', { [stateKey]: 'draining' })]),
+      );
+      await assertChosen(one, ['n1', 'n4'], 'by state');
+    },
+  },
+  {
+    name: 'without a node that serves the error says how many there are, and why each is left out',
+    async run(harness) {
+      const one = scene(harness, []);
+      one.nodes.set(record('1.0.0', [node('n1', { [stateKey]: 'draining' }), node('n2', { [stateKey]: 'starting' })]));
+      const { code, reason, message } = await failureOf(one.selector);
+      assert.deepEqual([code, reason], [Code.Unavailable, 'selector.none_available']);
+      for (const part of [service, '2', 'n1', 'draining', 'n2', 'starting']) assert.ok(message.includes(part), `${part} is not in "${message}"`);
+    },
+  },
+  {
+    name: 'filters narrow the choice',
+    async run(harness) {
+      const one = scene(harness, []);
+      const endpoints = [{ name: 'Greeter.Hello', metadata: {} }];
+      one.nodes.set(
+        record('1.0.0', [node('n1', { zone: 'a' }), node('n2', { zone: 'b' })], { endpoints }),
+        record('2.0.0', [node('n3', { zone: 'b' })], { endpoints: [{ name: 'Greeter.Bye', metadata: {} }] }),
+      );
+      await assertChosen(one, ['n3'], 'by version', { filters: [filterVersion('2.0.0')] });
+      await assertChosen(one, ['n2', 'n3'], 'by label', { filters: [filterLabel('zone', 'b')] });
+      await assertChosen(one, ['n1', 'n2'], 'by endpoint', { filters: [filterEndpoint('Greeter.Hello')] });
+      await assertChosen(one, ['n2'], 'by both', { filters: [filterLabel('zone', 'b'), filterVersion('1.0.0')] });
+      await assertChosen(one, three, 'by nothing', { filters: [] });
+    },
+  },
+  {
+    name: 'a filter that leaves no node is UNAVAILABLE, naming the service',
+    async run(harness) {
+      const { code, reason, message } = await failureOf(scene(harness, three).selector, service, {
+        filters: [filterVersion('9.9.9')],
+      });
+      assert.deepEqual([code, reason], [Code.Unavailable, 'selector.none_available']);
+      for (const part of [service, '3', 'filter']) assert.ok(message.includes(part), `${part} is not in "${message}"`);
+    },
+  },
+  {
+    name: 'a filter concerns its own choice only',
+    async run(harness) {
+      const one = scene(harness, []);
+      one.nodes.set(record('1.0.0', ['n1', 'n2']), record('2.0.0', ['n3']));
+      await one.picks(3, { filters: [filterVersion('2.0.0')] });
+      await assertChosen(one, three, 'afterwards');
+    },
+  },
+  {
+    name: 'an attempt after a failed one gets another node, as long as there is one',
+    async run(harness) {
+      const one = scene(harness, three);
+      for (let round = 0; round < 10; round += 1) {
+        const next = await one.selector.select(service);
+        const ids = Array.from({ length: 3 }, () => next().id);
+        assert.deepEqual([...ids].sort(), [...three], `the attempts went to ${ids.join(', ')}`);
+        assert.ok((three as readonly string[]).includes(next().id), 'then it begins anew');
+      }
+    },
+  },
+  {
+    name: 'nodes that come and go are followed',
+    async run(harness) {
+      const one = scene(harness, three);
+      await one.picks(5);
+      one.nodes.set(record('1.0.0', ['n2', 'n4']));
+      await assertChosen(one, ['n2', 'n4'], 'after the change');
+      one.nodes.set(record('1.0.0', ['n2', node('n4', { [stateKey]: 'draining' })]));
+      await assertChosen(one, ['n2'], 'after the drain');
+    },
+  },
+  {
+    name: 'a choice that was made keeps to the nodes it knew',
+    async run(harness) {
+      const one = scene(harness, ['n1', 'n2']);
+      const next = await one.selector.select(service);
+      one.nodes.set(record('1.0.0', ['n8', 'n9']));
+      await one.picks(3);
+      assert.deepEqual([next().id, next().id].sort(), ['n1', 'n2']);
+    },
+  },
+  {
+    name: 'a node that fails again and again is left out, and comes back',
+    requires: 'marks',
+    async run(harness) {
+      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
+      await one.picks(3);
+      one.mark('n2', unavailable);
+      await assertChosen(one, three, 'after one failure');
+      one.mark('n2', unavailable);
+      await assertChosen(one, ['n1', 'n3'], 'after two failures');
+      one.clock.pass(999);
+      await assertChosen(one, ['n1', 'n3'], 'before its time');
+      one.clock.pass(1);
+      await assertChosen(one, three, 'when its time has passed');
+    },
+  },
+  {
+    name: 'a call that went well wipes out the failures before it',
+    requires: 'marks',
+    async run(harness) {
+      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
+      await one.picks(3);
+      one.mark('n2', unavailable, undefined, unavailable, undefined, unavailable);
+      await assertChosen(one, three, 'never two in a row');
+    },
+  },
+  {
+    name: 'an answer that the handler chose is no failure of the node',
+    requires: 'marks',
+    async run(harness) {
+      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
+      await one.picks(3);
+      for (const code of [Code.NotFound, Code.InvalidArgument, Code.Internal, Code.PermissionDenied, Code.Cancelled])
+        one.mark('n2', failure(code), failure(code), failure(code));
+      await assertChosen(one, three, 'after answers with errors');
+    },
+  },
+  {
+    name: 'a node that fails anew when it is back is left out for longer',
+    requires: 'marks',
+    async run(harness) {
+      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      await one.picks(3);
+      one.mark('n2', unavailable);
+      one.clock.pass(1_000);
+      await assertChosen(one, three, 'it is tried again');
+      one.mark('n2', unavailable);
+      one.clock.pass(1_000);
+      await assertChosen(one, ['n1', 'n3'], 'for longer than the first time');
+      one.clock.pass(60_000);
+      await assertChosen(one, three, 'not for ever');
+      one.mark('n2', undefined);
+      one.mark('n2', unavailable);
+      one.clock.pass(1_000);
+      await assertChosen(one, three, 'as the first time, once it has answered');
+    },
+  },
+  {
+    name: 'a node that is left out is still the last resort of a call',
+    requires: 'marks',
+    async run(harness) {
+      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      await one.picks(3);
+      one.mark('n2', unavailable);
+      for (let round = 0; round < 10; round += 1) {
+        const next = await one.selector.select(service);
+        const ids = [next().id, next().id, next().id];
+        assert.deepEqual([ids.slice(0, 2).sort(), ids[2]], [['n1', 'n3'], 'n2'], ids.join(', '));
+      }
+    },
+  },
+  {
+    name: 'while every node is left out, all are used',
+    requires: 'marks',
+    async run(harness) {
+      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      await one.picks(3);
+      for (const id of three) one.mark(id, unavailable);
+      await assertChosen(one, three, 'with all left out');
+      one.mark('n1', undefined);
+      await assertChosen(one, ['n1'], 'with one that answers');
+    },
+  },
+  {
+    name: 'what was marked holds for filtered choices too',
+    requires: 'marks',
+    async run(harness) {
+      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      const options = { filters: [filterVersion('1.0.0')] };
+      await one.picks(3, options);
+      one.mark('n2', unavailable);
+      await assertChosen(one, ['n1', 'n3'], 'filtered', options);
+    },
+  },
+  {
+    name: 'what was marked outlives a change of the nodes',
+    requires: 'marks',
+    async run(harness) {
+      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      await one.picks(3);
+      one.mark('n2', unavailable);
+      one.nodes.set(record('1.0.0', [...three, 'n4']));
+      await assertChosen(one, ['n1', 'n3', 'n4'], 'after a node came');
+    },
+  },
+  {
+    name: 'reset forgets what was marked',
+    requires: 'marks',
+    async run(harness) {
+      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      await one.picks(3);
+      one.mark('n2', unavailable);
+      await assertChosen(one, ['n1', 'n3'], 'before');
+      one.selector.reset(service);
+      one.selector.reset('suite.nobody');
+      await assertChosen(one, three, 'after');
+    },
+  },
+  {
+    name: 'a mark of what is not known is ignored',
+    async run(harness) {
+      const one = scene(harness, three);
+      one.selector.mark('suite.nobody', node('n1'), unavailable, 1);
+      one.mark('n77', unavailable, unavailable, unavailable, undefined);
+      await assertChosen(one, three, 'afterwards');
+    },
+  },
+  {
+    name: 'options may be changed at any time',
+    requires: 'marks',
+    async run(harness) {
+      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      await one.picks(3);
+      one.selector.init({ ejectAfter: 3 });
+      assert.deepEqual([one.selector.options.ejectMs, one.selector.options.ejectAfter], [1_000, 3]);
+      one.mark('n2', unavailable, unavailable);
+      await assertChosen(one, three, 'after two of three');
+      one.mark('n2', unavailable);
+      await assertChosen(one, ['n1', 'n3'], 'after three');
+    },
+  },
+  {
+    name: 'closing refuses what comes',
+    async run(harness) {
+      const one = scene(harness, three);
+      await one.picks(3);
+      await one.selector.close();
+      await one.selector.close();
+      const { code, reason } = await failureOf(one.selector);
+      assert.deepEqual([code, reason], [Code.FailedPrecondition, 'selector.closed']);
+    },
+  },
+];
+
+/** The cases that concern a selector of these capabilities. */
+export function selectorCasesFor({ capabilities }: SelectorHarness): readonly Case<SelectorHarness>[] {
+  return selectorCases.filter(({ requires }) => requires === undefined || (requires === 'marks' && capabilities.marks));
+}
+
+/** Registers the suite of selectors with a runner. */
+export function selectorConformance(api: TestApi, name: string, harness: SelectorHarness): void {
+  api.describe(`selector: ${name}`, () => {
+    for (const one of selectorCasesFor(harness)) api.it(one.name, () => one.run(harness));
+  });
+}
