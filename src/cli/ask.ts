@@ -1,4 +1,4 @@
-import { type CliIo, UsageError } from './io.ts';
+import { type CliIo, GivenUp } from './io.ts';
 import { nameProblem } from './project.ts';
 import type { Sample } from './samples.ts';
 
@@ -11,7 +11,7 @@ export async function askName(io: CliIo): Promise<string> {
     validate: (name) => nameProblem(name ?? ''),
     ...channels(io),
   });
-  if (isCancel(answer)) throw givenUp();
+  if (isCancel(answer)) throw new GivenUp();
   return answer;
 }
 
@@ -23,14 +23,10 @@ export async function askSample(io: CliIo, samples: readonly Sample[]): Promise<
     options: samples.map(({ name, description }) => ({ value: name, label: name, hint: description })),
     ...channels(io),
   });
-  if (isCancel(answer)) throw givenUp();
+  if (isCancel(answer)) throw new GivenUp();
   return samples.find((sample) => sample.name === answer) as Sample;
 }
 
 function channels(io: CliIo): { input: CliIo['stdin']; output: CliIo['stdout']; signal?: AbortSignal } {
   return { input: io.stdin, output: io.stdout, ...(io.signal && { signal: io.signal }) };
-}
-
-function givenUp(): UsageError {
-  return new UsageError('given up: nothing was written');
 }

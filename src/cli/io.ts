@@ -24,3 +24,6 @@ export function print(io: CliIo, line: string): void {
 
 /** A mistake in how the command was called: exit code 2, where a failure of what it does is 1. */
 export class UsageError extends Error {}
+
+/** The user left the questions: exit code 130, as for Ctrl-C anywhere else. */
+export class GivenUp extends Error {}

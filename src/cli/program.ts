@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander';
 
 import { TenonError, textOf } from '../errors/errors.ts';
-import { type CliIo, UsageError } from './io.ts';
+import { type CliIo, GivenUp, UsageError } from './io.ts';
 import { packageVersion } from './samples.ts';
 
 /**
@@ -16,7 +16,7 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<number
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    if (io.signal?.aborted === true) {
+    if (io.signal?.aborted === true || error instanceof GivenUp) {
       io.stderr.write('tenon: given up: nothing was written\n');
       return 130;
     }

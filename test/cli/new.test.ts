@@ -189,7 +189,7 @@ describe('tenon new', () => {
         terminal: true,
         typing: (screen) => (screen.includes('Which sample') ? '\u0003' : undefined),
       });
-      expect(result).toMatchObject({ code: 2 });
+      expect(result).toMatchObject({ code: 130 });
       expect(result.stderr).toBe('tenon: given up: nothing was written\n');
       expect(await contentOf(cwd)).toEqual({});
     }));
