@@ -1,0 +1,17 @@
+export { type Case, type TestApi } from './api.ts';
+export { brokerCases, brokerConformance, type BrokerHarness } from './broker.ts';
+export { clientCases, clientConformance, type ClientHarness, type Parts } from './client.ts';
+export {
+  codecCases,
+  codecConformance,
+  type CodecOptions,
+  type CodecSample,
+  framedCodecCases,
+  framedCodecConformance,
+  type FramedCodecOptions,
+} from './codec.ts';
+export { registryCases, registryCasesFor, registryConformance, type RegistryHarness } from './registry.ts';
+export { selectorCases, selectorCasesFor, selectorConformance, type SelectorHarness } from './selector.ts';
+export { serverCases, serverConformance, type ServerHarness } from './server.ts';
+export { serviceCases, serviceConformance, type ServiceHarness } from './service.ts';
+export { transportCases, transportCasesFor, transportConformance, type TransportOptions } from './transport.ts';
