@@ -159,7 +159,7 @@ export class CachedRegistry implements RegistryCache {
   /** One watch for all services, opened with the first question, and opened anew whenever it breaks. */
   async #watch(onFirst: () => void): Promise<void> {
     const { signal } = this.#closing;
-    for (let failures = 0; !signal.aborted; ) {
+    for (let failures = 0; !signal.aborted;) {
       try {
         const watcher = await this.#inner.watch({ signal });
         onFirst();
@@ -202,7 +202,11 @@ export class CachedRegistry implements RegistryCache {
   }
 }
 
-function withNodes(records: readonly ServiceRecord[], service: ServiceRecord, nodes: readonly NodeRecord[]): readonly ServiceRecord[] {
+function withNodes(
+  records: readonly ServiceRecord[],
+  service: ServiceRecord,
+  nodes: readonly NodeRecord[],
+): readonly ServiceRecord[] {
   const same = records.find((record) => record.version === service.version);
   if (!same) return [...records, service];
   return records.map((record) => (record === same ? { ...service, nodes: [...same.nodes, ...nodes] } : record));
@@ -212,7 +216,14 @@ function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Pro
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
     const onAbort = (): void =>
-      reject(new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the call was cancelled', cause: signal.reason }));
+      reject(
+        new TenonError({
+          code: Code.Cancelled,
+          reason: 'call.cancelled',
+          message: 'the call was cancelled',
+          cause: signal.reason,
+        }),
+      );
     if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));

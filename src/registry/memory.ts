@@ -25,7 +25,10 @@ export interface MemoryRegistryOptions extends RegistryOptions {
   readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
 }
 /** Container key of the {@link MemoryRegistryOptions}. */
-export const MemoryRegistryOptions: ServiceIdentifier<MemoryRegistryOptions> = token('registry', 'MemoryRegistryOptions');
+export const MemoryRegistryOptions: ServiceIdentifier<MemoryRegistryOptions> = token(
+  'registry',
+  'MemoryRegistryOptions',
+);
 
 const defaults = { ttlMs: 30_000 } as const;
 const maxLag = 1_024;
@@ -107,7 +110,9 @@ export class MemoryRegistry implements Registry {
   async listServices(options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
     this.#begin(options);
     this.#expire();
-    return [...this.#entries.values()].flatMap((nodes) => byVersion([...nodes.values()])).sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [...this.#entries.values()]
+      .flatMap((nodes) => byVersion([...nodes.values()]))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   async watch(options: WatchOptions = {}): Promise<Watcher> {
@@ -130,10 +135,19 @@ export class MemoryRegistry implements Registry {
   #begin({ signal }: RegistryCallOptions): void {
     this.#isUsed = true;
     if (this.#isClosed) {
-      throw new TenonError({ code: Code.FailedPrecondition, reason: 'registry.closed', message: 'the memory registry is closed' });
+      throw new TenonError({
+        code: Code.FailedPrecondition,
+        reason: 'registry.closed',
+        message: 'the memory registry is closed',
+      });
     }
     if (signal?.aborted) {
-      throw new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the call to the memory registry was cancelled', cause: signal.reason });
+      throw new TenonError({
+        code: Code.Cancelled,
+        reason: 'call.cancelled',
+        message: 'the call to the memory registry was cancelled',
+        cause: signal.reason,
+      });
     }
   }
 
@@ -188,7 +202,11 @@ class MemoryWatcher implements Watcher {
       return;
     }
     this.#queue.fail(
-      new TenonError({ code: Code.Unavailable, reason: 'registry.watch_lost', message: 'the reader of this watch lags too far behind: read the registry again' }),
+      new TenonError({
+        code: Code.Unavailable,
+        reason: 'registry.watch_lost',
+        message: 'the reader of this watch lags too far behind: read the registry again',
+      }),
     );
     this.#onStop();
   }
@@ -203,7 +221,10 @@ class MemoryWatcher implements Watcher {
   }
 }
 
-function sameRecord(a: { service: ServiceRecord; node: NodeRecord }, b: { service: ServiceRecord; node: NodeRecord }): boolean {
+function sameRecord(
+  a: { service: ServiceRecord; node: NodeRecord },
+  b: { service: ServiceRecord; node: NodeRecord },
+): boolean {
   return JSON.stringify([a.service, a.node]) === JSON.stringify([b.service, b.node]);
 }
 

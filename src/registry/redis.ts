@@ -5,7 +5,16 @@ import { Code, TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
-import { assertRegistrable, assertWanted, byVersion, callCancelled, decodeService, encodeNode, registryClosed, registryStarted } from './internal/records.ts';
+import {
+  assertRegistrable,
+  assertWanted,
+  byVersion,
+  callCancelled,
+  decodeService,
+  encodeNode,
+  registryClosed,
+  registryStarted,
+} from './internal/records.ts';
 import { openRedis, redisFailure } from './internal/redis-connection.ts';
 import { RedisWatches } from './internal/redis-watches.ts';
 import {
@@ -102,7 +111,15 @@ export class RedisRegistry implements Registry {
     await this.#call('register', options, (redis) =>
       Promise.all(
         service.nodes.map((node) =>
-          redis.eval(registerScript, 4, ...this.#keys(service.name, node.id), node.id, encodeNode(service, node), ttlMs, service.name),
+          redis.eval(
+            registerScript,
+            4,
+            ...this.#keys(service.name, node.id),
+            node.id,
+            encodeNode(service, node),
+            ttlMs,
+            service.name,
+          ),
         ),
       ),
     );
@@ -110,7 +127,11 @@ export class RedisRegistry implements Registry {
 
   async deregister(service: ServiceRecord, options: RegistryCallOptions = {}): Promise<void> {
     await this.#call('deregister', options, (redis) =>
-      Promise.all(service.nodes.map((node) => redis.eval(deregisterScript, 4, ...this.#keys(service.name, node.id), node.id, service.name))),
+      Promise.all(
+        service.nodes.map((node) =>
+          redis.eval(deregisterScript, 4, ...this.#keys(service.name, node.id), node.id, service.name),
+        ),
+      ),
     );
   }
 
@@ -189,7 +210,9 @@ export class RedisRegistry implements Registry {
       );
       options.signal?.addEventListener('abort', onAbort, { once: true });
       work(redis)
-        .then(resolve, (error: unknown) => reject(this.#isClosed ? registryClosed('redis') : redisFailure(what, this.#options.address, error)))
+        .then(resolve, (error: unknown) =>
+          reject(this.#isClosed ? registryClosed('redis') : redisFailure(what, this.#options.address, error)),
+        )
         .finally(() => {
           timer.cancel();
           options.signal?.removeEventListener('abort', onAbort);
@@ -198,6 +221,9 @@ export class RedisRegistry implements Registry {
   }
 }
 
-function withDefaults(base: RedisRegistryOptions & typeof defaults, options: RedisRegistryOptions): RedisRegistryOptions & typeof defaults {
+function withDefaults(
+  base: RedisRegistryOptions & typeof defaults,
+  options: RedisRegistryOptions,
+): RedisRegistryOptions & typeof defaults {
   return { ...base, ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) };
 }

@@ -9,7 +9,10 @@ import { type Cursor, NodePool } from './internal/node-pool.ts';
 import type { Next, SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from './selector.ts';
 
 /** Container key of the options of a {@link RoundRobinSelector}. */
-export const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions> = token('selector', 'RoundRobinSelectorOptions');
+export const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions> = token(
+  'selector',
+  'RoundRobinSelectorOptions',
+);
 
 /**
  * Each node in its turn, in the order of their ids. The position is kept per service, across calls: a node that comes or goes changes nobody else's

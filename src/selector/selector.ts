@@ -23,7 +23,9 @@ export function filterLabel(key: string, value: string): Filter {
 /** Keeps services that announce the endpoint `name`, or announce none at all: Go Micro's `FilterEndpoint`. */
 export function filterEndpoint(name: string): Filter {
   return (services) =>
-    services.filter((service) => service.endpoints.length === 0 || service.endpoints.some((endpoint) => endpoint.name === name));
+    services.filter(
+      (service) => service.endpoints.length === 0 || service.endpoints.some((endpoint) => endpoint.name === name),
+    );
 }
 
 /** What a choice has to respect. */

@@ -107,7 +107,11 @@ function node(id: string, metadata: Readonly<Record<string, string>> = {}): Node
   return { id, address: `127.0.0.1:${4000 + Number(id.replace(/\D/g, ''))}`, metadata };
 }
 
-function record(version: string, nodes: readonly (string | NodeRecord)[], more: Partial<ServiceRecord> = {}): ServiceRecord {
+function record(
+  version: string,
+  nodes: readonly (string | NodeRecord)[],
+  more: Partial<ServiceRecord> = {},
+): ServiceRecord {
   const all = nodes.map((one) => (typeof one === 'string' ? node(one) : one));
   return { name: service, version, metadata: {}, endpoints: [], nodes: all, ...more };
 }
@@ -217,7 +221,8 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
       one.nodes.set(record('1.0.0', [node('n1', { [stateKey]: 'draining' }), node('n2', { [stateKey]: 'starting' })]));
       const { code, reason, message } = await failureOf(one.selector);
       assert.deepEqual([code, reason], [Code.Unavailable, 'selector.none_available']);
-      for (const part of [service, '2', 'n1', 'draining', 'n2', 'starting']) assert.ok(message.includes(part), `${part} is not in "${message}"`);
+      for (const part of [service, '2', 'n1', 'draining', 'n2', 'starting'])
+        assert.ok(message.includes(part), `${part} is not in "${message}"`);
     },
   },
   {

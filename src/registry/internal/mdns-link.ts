@@ -1,7 +1,7 @@
-import type { Packet, Question } from 'dns-packet';
-import multicastDns, { type MulticastDNS } from 'multicast-dns';
+import { createSocket, type RemoteInfo } from 'node:dgram';
 
-import type { RemoteInfo } from 'node:dgram';
+import type { Answer, Packet, Question } from 'dns-packet';
+import multicastDns, { type MulticastDNS } from 'multicast-dns';
 
 /** Where multicast goes. */
 export interface MdnsLinkOptions {
@@ -9,61 +9,126 @@ export interface MdnsLinkOptions {
   readonly port: number;
 }
 
-const group = '224.0.0.251';
+/** What a link hears. */
+export interface MdnsListener {
+  query(packet: Packet, from: RemoteInfo): void;
+  response(packet: Packet): void;
+}
 
-/** The socket that hears questions and announcements of everyone, and answers. */
-export class MdnsResponder {
-  readonly ready: Promise<void>;
-  readonly #socket: MulticastDNS;
+/**
+ * The two sockets of one registry. The one on the group's port hears the questions and announcements of everyone, and answers. Questions of our own go out from a port that
+ * nobody shares: the port of the group may be bound by several processes of a machine, and an answer that is sent to it reaches only one of them.
+ */
+export class MdnsLink {
+  readonly #options: MdnsLinkOptions;
+  readonly #listener: MdnsListener;
+  #group: Promise<MulticastDNS> | undefined;
+  #asking: Promise<MulticastDNS> | undefined;
+  #isClosed = false;
 
-  constructor(
-    { interface: at, port }: MdnsLinkOptions,
-    on: { query(packet: Packet, from: RemoteInfo): void; response(packet: Packet): void },
-  ) {
+  constructor(options: MdnsLinkOptions, listener: MdnsListener) {
+    this.#options = options;
+    this.#listener = listener;
+  }
+
+  /** Resolves when questions and announcements of others are heard. */
+  async listen(): Promise<void> {
+    await this.#joined();
+  }
+
+  /** Tells everyone. */
+  async announce(answers: readonly Answer[]): Promise<void> {
+    const socket = await this.#joined();
+    await sent((done) => socket.respond({ answers: [...answers] }, done));
+  }
+
+  /** Tells the one who asked, and repeats the question, without which Go Micro takes no answer. */
+  async answer(question: Question, answers: readonly Answer[], from: RemoteInfo): Promise<void> {
+    const socket = await this.#joined();
+    const packet = { id: 0, questions: [question], answers: [...answers] };
+    // Who asks from the group's own port cannot be reached there alone (RFC 6762 section 6).
+    const to = from.port === this.#options.port ? undefined : { address: from.address, port: from.port };
+    await sent((done) => (to ? respondTo(socket, packet, to, done) : socket.respond(packet, done)));
+  }
+
+  /** Asks everyone; answers come to the listener. */
+  async ask(name: string): Promise<void> {
+    const socket = await (this.#asking ??= this.#openAsking());
+    await sent((done) => socket.query({ questions: [{ name, type: 'PTR', class: 'IN' }] }, done));
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const destroy = async (opening: Promise<MulticastDNS> | undefined): Promise<void> => {
+      const socket = await opening?.catch(() => undefined);
+      if (socket) await new Promise<void>((resolve) => socket.destroy(() => resolve()));
+    };
+    await Promise.all([destroy(this.#group), destroy(this.#asking)]);
+  }
+
+  #joined(): Promise<MulticastDNS> {
+    return (this.#group ??= this.#openGroup());
+  }
+
+  #openGroup(): Promise<MulticastDNS> {
+    const { interface: at, port } = this.#options;
     // Bound to the wildcard: a socket that is bound to an interface's own address gets no multicast.
-    this.#socket = multicastDns({ port, bind: '0.0.0.0', ...(at === undefined ? {} : { interface: at }) });
-    this.ready = new Promise((resolve, reject) => {
-      this.#socket.once('ready', () => resolve());
-      this.#socket.on('error', reject);
-    });
-    this.ready.catch(() => {});
-    this.#socket.on('query', (packet, from) => on.query(packet, from));
-    this.#socket.on('response', (packet) => on.response(packet));
+    const socket = multicastDns({ port, bind: '0.0.0.0', ...(at === undefined ? {} : { interface: at }) });
+    socket.on('query', (packet, from) => this.#listener.query(packet, from));
+    return this.#opened(
+      socket,
+      (ready) => socket.once('ready', ready),
+      () => (this.#group = undefined),
+    );
+  }
+
+  #openAsking(): Promise<MulticastDNS> {
+    const { interface: at, port } = this.#options;
+    const bound = createSocket('udp4');
+    const socket = multicastDns({ socket: bound, port, bind: false, ...(at === undefined ? {} : { interface: at }) });
+    const opened = this.#opened(
+      socket,
+      (ready) => bound.once('listening', ready),
+      () => (this.#asking = undefined),
+    );
+    bound.bind(0, '0.0.0.0');
+    return opened;
+  }
+
+  /** What failed is forgotten, so that the next call tries anew. */
+  #opened(socket: MulticastDNS, onReady: (ready: () => void) => void, forget: () => void): Promise<MulticastDNS> {
+    socket.on('response', (packet) => this.#listener.response(packet));
     // Packets that do not parse, interfaces that come and go: none of it ends the registry.
-    this.#socket.on('warning', () => {});
-  }
-
-  /** To everyone, or to the one who asked; then the question is repeated, without which Go Micro takes no answer. */
-  respond(answers: Packet['answers'], to?: { readonly questions: Question[]; readonly from: RemoteInfo }): Promise<void> {
-    const packet = { id: 0, answers: answers ?? [], ...(to ? { questions: to.questions } : {}) };
+    socket.on('warning', () => {});
     return new Promise((resolve, reject) => {
-      const done = (error: Error | null): void => (error ? reject(error) : resolve());
-      if (to) this.#socket.respond(packet as never, { address: to.from.address, port: to.from.port } as never, done as never);
-      else this.#socket.respond(packet as never, done as never);
+      const fail = (error: Error): void => {
+        socket.destroy();
+        forget();
+        reject(error);
+      };
+      socket.on('error', fail);
+      onReady(() => (this.#isClosed ? fail(new Error('closed')) : resolve(socket)));
     });
-  }
-
-  close(): Promise<void> {
-    return new Promise((resolve) => this.#socket.destroy(() => resolve()));
   }
 }
 
-/** A socket on a port of its own that asks one question: the answers come back to that port. */
-export class MdnsQuestion {
-  readonly #socket: MulticastDNS;
+function sent(send: (done: (error: Error | null) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    send((error) => (error ? reject(error) : resolve()));
+  });
+}
 
-  constructor({ interface: at, port }: MdnsLinkOptions, name: string, onResponse: (packet: Packet) => void, onError: (error: Error) => void) {
-    this.#socket = multicastDns({ port: 0, ...(at === undefined ? {} : { interface: at }) });
-    this.#socket.on('warning', () => {});
-    this.#socket.on('error', onError);
-    this.#socket.on('response', onResponse);
-    const questions: Question[] = [{ name, type: 'PTR', class: 'IN' }];
-    this.#socket.query({ questions }, { address: group, port } as RemoteInfo, (error) => {
-      if (error) onError(error);
-    });
-  }
-
-  close(): void {
-    this.#socket.destroy();
-  }
+/** The library takes an address to send to; its types leave it out. */
+function respondTo(
+  socket: MulticastDNS,
+  packet: { readonly questions: Question[]; readonly answers: Answer[] },
+  to: { readonly address: string; readonly port: number },
+  done: (error: Error | null) => void,
+): void {
+  const respond = socket.respond.bind(socket) as (
+    response: typeof packet,
+    rinfo: typeof to,
+    callback: typeof done,
+  ) => void;
+  respond(packet, to, done);
 }

@@ -1,83 +1,123 @@
+import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 import { deflateSync, inflateSync } from 'node:zlib';
 
 import type { Answer, Packet } from 'dns-packet';
 
 import { Code, TenonError } from '../../errors/errors.ts';
-import type { NodeRecord, ServiceRecord } from '../registry.ts';
+import type { EndpointRecord, NodeRecord, ServiceRecord } from '../registry.ts';
 import { endpointsOf, mapOf } from './records.ts';
 
-/** Go Micro's time to live, in seconds. */
-export const recordTtlS = 120;
 // Go Micro cuts TXT at the longest string that DNS has.
 const txtStringLength = 255;
-// RFC 6762 section 17: a packet must not be larger than 9,000 bytes, headers included.
-const maxTxtLength = 8_000;
+// RFC 1035 section 2.3.4.
+const maxLabelLength = 63;
+const maxNameLength = 253;
+// RFC 6762 section 17: 9,000 bytes with the headers of IP and UDP.
+const mostPacketBytes = 8_950;
+// Go Micro's time to live, in seconds. A shorter lease is said as it is, so that watchers miss a node that died in time.
+const longestTtlS = 120;
+
+/** Where this process stands in multicast DNS. */
+export interface Realm {
+  readonly domain: string;
+  /** The machine's name. */
+  readonly host: string;
+  /** Endpoints are cut down to fit a packet into this. */
+  readonly maxPacketBytes: number;
+}
 
 /** A node of this process, as it is announced. */
 export interface Announcement {
   readonly service: ServiceRecord;
   readonly node: NodeRecord;
-  /** The node's address, resolved. */
-  readonly ip: string;
+  /** The node's address, resolved; none if it is no address of IP. */
+  readonly ip: string | undefined;
   readonly port: number;
+  readonly leaseMs: number;
 }
 
-/** `small-1.small.service.micro`: what a node is called in its domain. */
-export function instanceName({ service, node }: Pick<Announcement, 'service' | 'node'>, domain: string): string {
-  return `${escaped(node.id)}.${service.name}.${domain}`;
+/** A node that a response tells of. */
+export interface HeardNode {
+  /** The service with just this node. */
+  readonly service: ServiceRecord;
+  /** How long to believe it; 0 takes the node back. */
+  readonly ttlS: number;
+}
+
+/** Whether a question for the service can be asked: DNS bounds the length of names and of their parts. */
+export function isAskable(service: string, domain: string): boolean {
+  const name = `${service}.${domain}`;
+  return Buffer.byteLength(name) <= maxNameLength && hasGoodLabels(service);
 }
 
 /**
- * SRV, A (or AAAA) and TXT of a node, in Go Micro's form: all in the answer section, time to live 120 s, or 0 to say good-bye. The TXT is JSON, deflated,
- * in lower-case hex.
+ * SRV, A (or AAAA) and TXT of a node, in Go Micro's form: all in the answer section, no pointer. `isGone` says good-bye by a time to live of 0.
+ * INVALID_ARGUMENT (`registry.invalid_service`) for what no packet can carry.
  */
-export function nodeRecords(announcement: Announcement, domain: string, host: string, ttl = recordTtlS): Answer[] {
-  const name = instanceName(announcement, domain);
-  const { ip, port } = announcement;
+export function nodeRecords(announcement: Announcement, realm: Realm, isGone = false): Answer[] {
+  const { service, ip, port, leaseMs } = announcement;
+  if (!isAskable(service.name, realm.domain)) {
+    throw invalid(
+      `service "${service.name}" cannot be announced over multicast DNS: each part of the name between dots has 1 to ${maxLabelLength} bytes, and all of it less than ${maxNameLength}`,
+    );
+  }
+  const name = instanceName(announcement, realm.domain);
+  const ttl = isGone ? 0 : Math.min(longestTtlS, Math.max(1, Math.ceil(leaseMs / 1_000)));
   return [
-    { type: 'SRV', name, ttl, data: { priority: 10, weight: 1, port, target: host } },
-    { type: isIPv6(ip) ? 'AAAA' : 'A', name: host, ttl, data: ip },
-    { type: 'TXT', name, ttl, data: txtOf(announcement) },
+    { type: 'SRV', name, ttl, data: { priority: 10, weight: 1, port, target: realm.host } },
+    { type: ip !== undefined && isIPv6(ip) ? 'AAAA' : 'A', name: realm.host, ttl, data: ip ?? '0.0.0.0' },
+    { type: 'TXT', name, ttl, data: txtOf(announcement, realm, name) },
   ];
 }
 
 /** The whole answer to a question for a service: the pointer to the node comes first. */
-export function answersFor(announcement: Announcement, domain: string, host: string): Answer[] {
-  const { service } = announcement;
-  const pointer: Answer = { type: 'PTR', name: `${service.name}.${domain}`, ttl: recordTtlS, data: instanceName(announcement, domain) };
-  return [pointer, ...nodeRecords(announcement, domain, host)];
+export function withPointer(records: readonly Answer[], service: string, { domain }: Realm): Answer[] {
+  const [{ name, ttl }] = records as [Extract<Answer, { type: 'SRV' }>];
+  return [{ type: 'PTR', name: `${service}.${domain}`, ttl: ttl ?? longestTtlS, data: name }, ...records];
 }
 
-/** What Go Micro answers to a question for `_services.<domain>`: a pointer per service, and records that only name it. */
-export function listingFor(service: string, domain: string): Answer[] {
+/** What Go Micro answers to a question for `_services.<domain>`: a pointer to a service, and records that only name it. */
+export function listingFor(service: string, { domain, host }: Realm): Answer[] {
   const name = `${service}._services.${domain}`;
+  const ttl = longestTtlS;
   return [
-    { type: 'PTR', name: `_services.${domain}`, ttl: recordTtlS, data: name },
-    { type: 'SRV', name, ttl: recordTtlS, data: { priority: 10, weight: 1, port: 9_999, target: name } },
-    { type: 'A', name, ttl: recordTtlS, data: '0.0.0.0' },
-    { type: 'TXT', name, ttl: recordTtlS, data: [''] },
+    { type: 'PTR', name: listingName(domain), ttl, data: name },
+    { type: 'SRV', name, ttl, data: { priority: 10, weight: 1, port: 9_999, target: host } },
+    { type: 'A', name: host, ttl, data: '0.0.0.0' },
+    { type: 'TXT', name, ttl, data: [''] },
   ];
 }
 
-/** The nodes that a response tells of, and whether it takes them back. */
-export function nodesIn(packet: Packet, domain: string): { readonly service: ServiceRecord; readonly isGone: boolean }[] {
+/** What the question for every service is about. */
+export function listingName(domain: string): string {
+  return `_services.${domain}`;
+}
+
+/** RFC 6763 section 9: the question of general browsers for the types of services that there are. */
+export function browsingName(domain: string): string {
+  return `_services._dns-sd._udp.${domain}`;
+}
+
+/** The nodes that a response tells of. What is not ours in it, or makes no sense, is passed over. */
+export function nodesIn(packet: Packet, domain: string): HeardNode[] {
   const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])];
   const addresses = new Map<string, string>();
   for (const record of records) {
     if (record.type === 'A' || record.type === 'AAAA') addresses.set(record.name.toLowerCase(), record.data);
   }
   return records.flatMap((record) => {
-    if (record.type !== 'SRV') return [];
+    if (record.type !== 'SRV' || !endsWith(record.name, `.${domain}`)) return [];
     const txt = records.find((one) => one.type === 'TXT' && one.name === record.name);
-    const ip = addresses.get(record.data.target.toLowerCase());
     const said = txt?.type === 'TXT' ? decodeTxt(txt.data) : undefined;
-    if (!said || ip === undefined) return [];
-    const suffix = `.${said.name}.${domain}`;
-    if (!record.name.endsWith(suffix)) return [];
-    const address = `${isIPv4(ip) ? ip : `[${ip}]`}:${record.data.port}`;
-    const node = { id: unescaped(record.name.slice(0, -suffix.length)), address, metadata: said.metadata };
-    return [{ service: { ...said, metadata: {}, nodes: [node] }, isGone: record.ttl === 0 }];
+    const suffix = `.${said?.service.name}.${domain}`;
+    if (!said || !endsWith(record.name, suffix)) return [];
+    const ip = addresses.get(record.data.target.toLowerCase());
+    const address = said.address ?? (ip && `${isIPv4(ip) ? ip : `[${ip}]`}:${record.data.port}`);
+    if (address === undefined) return [];
+    const id = said.id ?? record.name.slice(0, -suffix.length);
+    const node: NodeRecord = { id, address, metadata: said.nodeMetadata };
+    return [{ service: { ...said.service, nodes: [node] }, ttlS: record.ttl ?? longestTtlS }];
   });
 }
 
@@ -85,50 +125,120 @@ export function nodesIn(packet: Packet, domain: string): { readonly service: Ser
 export function servicesIn(packet: Packet, domain: string): string[] {
   const suffix = `._services.${domain}`;
   return (packet.answers ?? []).flatMap((record) =>
-    record.type === 'PTR' && record.data.endsWith(suffix) ? [record.data.slice(0, -suffix.length)] : [],
+    record.type === 'PTR' && endsWith(record.data, suffix) ? [record.data.slice(0, -suffix.length)] : [],
   );
 }
 
-/** JSON, zlib, hex, cut: with the endpoints if they fit a packet, else without, for nothing needs them to make a call. */
-function txtOf({ service, node }: Announcement): string[] {
-  const whole = encodeTxt(node.metadata, service, service.endpoints);
-  const text = whole.length <= maxTxtLength ? whole : encodeTxt(node.metadata, service, []);
-  if (text.length > maxTxtLength) {
-    throw new TenonError({
-      code: Code.InvalidArgument,
-      reason: 'registry.invalid_service',
-      message: `the metadata of node "${node.id}" does not fit a multicast packet (${text.length} of ${maxTxtLength} bytes): say less, or use another registry`,
-    });
+/** `small-1.small.service.micro`: what a node is called in its domain. Dots of an id begin labels of their own, as in Go Micro. */
+function instanceName({ service, node }: Announcement, domain: string): string {
+  const name = `${node.id}.${service.name}.${domain}`;
+  return fitsName(node.id, name) ? name : `${shortId(node.id)}.${service.name}.${domain}`;
+}
+
+function fitsName(id: string, name: string): boolean {
+  return hasGoodLabels(id) && Buffer.byteLength(name) <= maxNameLength;
+}
+
+function shortId(id: string): string {
+  return createHash('sha256').update(id).digest('hex').slice(0, 16);
+}
+
+function hasGoodLabels(text: string): boolean {
+  return text.split('.').every((label) => label !== '' && Buffer.byteLength(label) <= maxLabelLength);
+}
+
+function endsWith(name: string, suffix: string): boolean {
+  return name.length > suffix.length && name.toLowerCase().endsWith(suffix.toLowerCase());
+}
+
+/**
+ * JSON, deflated, in lower-case hex, cut. A call needs no endpoints, and a packet that is cut to pieces on its way is easily lost: what does not fit is left out, first
+ * the shapes of requests and responses, then the endpoints.
+ */
+function txtOf(announcement: Announcement, realm: Realm, name: string): string[] {
+  const { endpoints } = announcement.service;
+  const slim = endpoints.map(({ name: endpoint, metadata }) => ({ name: endpoint, metadata }));
+  const room = (bytes: number): number => bytes - overhead(announcement, realm, name);
+  const texts = [endpoints, slim, []].map((some) => () => encodeTxt(announcement, name, realm, some));
+  let text = '';
+  for (const encode of texts) {
+    text = encode();
+    if (txtLength(text) <= room(realm.maxPacketBytes)) break;
+  }
+  if (txtLength(text) > room(mostPacketBytes)) {
+    const { node, service } = announcement;
+    throw invalid(
+      `node "${node.id}" of service "${service.name}" cannot be announced over multicast DNS: its metadata does not fit a packet of ${mostPacketBytes} bytes. Say less, or use another registry`,
+    );
   }
   return Array.from({ length: Math.ceil(text.length / txtStringLength) }, (_, index) =>
     text.slice(index * txtStringLength, (index + 1) * txtStringLength),
   );
 }
 
-function encodeTxt(metadata: NodeRecord['metadata'], { name, version }: ServiceRecord, endpoints: ServiceRecord['endpoints']): string {
-  const json = JSON.stringify({ Metadata: metadata, Service: name, Version: version, Endpoints: endpoints });
+function txtLength(text: string): number {
+  return text.length + Math.ceil(text.length / txtStringLength);
+}
+
+/** All of an answer but its TXT data: header, question, and four records whose names are written out. */
+function overhead({ service }: Announcement, { domain, host }: Realm, name: string): number {
+  const [question, instance, machine] = [`${service.name}.${domain}`, name, host].map(
+    (one) => Buffer.byteLength(one) + 2,
+  );
+  return 12 + 4 * 10 + 4 + 2 * Number(question) + 3 * Number(instance) + 2 * Number(machine) + 6 + 16;
+}
+
+function encodeTxt(
+  { service, node, ip, port }: Announcement,
+  instance: string,
+  { domain }: Realm,
+  endpoints: readonly EndpointRecord[],
+): string {
+  // The last three are tenon's own, and only there when Go Micro's records would lose something.
+  const json = JSON.stringify({
+    Metadata: node.metadata,
+    Service: service.name,
+    Version: service.version,
+    Endpoints: endpoints,
+    ...(instance === `${node.id}.${service.name}.${domain}` ? {} : { Id: node.id }),
+    ...(ip !== undefined && node.address === `${isIPv4(ip) ? ip : `[${ip}]`}:${port}` ? {} : { Address: node.address }),
+    ...(Object.keys(service.metadata).length === 0 ? {} : { ServiceMetadata: service.metadata }),
+  });
   return deflateSync(json).toString('hex');
 }
 
-function decodeTxt(data: unknown): Omit<ServiceRecord, 'nodes'> | undefined {
+interface Said {
+  readonly service: Omit<ServiceRecord, 'nodes'>;
+  readonly nodeMetadata: Readonly<Record<string, string>>;
+  readonly id: string | undefined;
+  readonly address: string | undefined;
+}
+
+function decodeTxt(data: unknown): Said | undefined {
   const strings = Array.isArray(data) ? data : [data];
   try {
-    const hex = Buffer.concat(strings.map((one) => Buffer.from(one as string | Buffer))).toString('latin1');
+    const hex = strings.map((one) => Buffer.from(one as string | Buffer).toString('latin1')).join('');
     // A bound, for the packet may come from anyone.
     const json = inflateSync(Buffer.from(hex, 'hex'), { maxOutputLength: 1024 * 1024 }).toString();
-    const { Metadata, Service, Version, Endpoints } = JSON.parse(json) as Record<string, unknown>;
-    if (typeof Service !== 'string') return undefined;
-    return { name: Service, version: typeof Version === 'string' ? Version : '', metadata: mapOf(Metadata), endpoints: endpointsOf(Endpoints) };
+    const said = JSON.parse(json) as Record<string, unknown>;
+    const { Service: name, Version: version, Id: id, Address: address } = said;
+    if (typeof name !== 'string' || name === '') return undefined;
+    return {
+      service: {
+        name,
+        version: typeof version === 'string' ? version : '',
+        metadata: mapOf(said['ServiceMetadata']),
+        endpoints: endpointsOf(said['Endpoints']),
+      },
+      nodeMetadata: mapOf(said['Metadata']),
+      id: typeof id === 'string' ? id : undefined,
+      address: typeof address === 'string' ? address : undefined,
+    };
   } catch {
     return undefined;
   }
 }
 
-// A dot in a node's id would begin another label; Go Micro's ids have none, ours may.
-function escaped(id: string): string {
-  return id.replaceAll('.', '\\.');
-}
-
-function unescaped(id: string): string {
-  return id.replaceAll('\\.', '.');
+function invalid(message: string): TenonError {
+  return new TenonError({ code: Code.InvalidArgument, reason: 'registry.invalid_service', message });
 }

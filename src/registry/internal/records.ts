@@ -37,7 +37,9 @@ export function endpointsOf(value: unknown): readonly EndpointRecord[] {
 /** A map of texts; anything else in it is left out. */
 export function mapOf(value: unknown): Record<string, string> {
   if (typeof value !== 'object' || value === null) return {};
-  return Object.fromEntries(Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+  return Object.fromEntries(
+    Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  );
 }
 
 /** One record per version, each with its nodes. */

@@ -21,6 +21,11 @@ export class WatchQueue implements Watcher {
     else signal?.addEventListener('abort', this.#stop, { once: true });
   }
 
+  /** Nothing that is pushed from here on is read. */
+  get isStopped(): boolean {
+    return this.#queue.isEnded;
+  }
+
   /** Whether the watcher wants to know of the service. */
   wants(name: string): boolean {
     return this.service === undefined || this.service === name;

@@ -1,5 +1,11 @@
 import { Code, TenonError } from '../../errors/errors.ts';
-import { isRegistryCache, type NodeRecord, nodeState, type Registry, type ServiceRecord } from '../../registry/registry.ts';
+import {
+  isRegistryCache,
+  type NodeRecord,
+  nodeState,
+  type Registry,
+  type ServiceRecord,
+} from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { Next, SelectOptions, SelectorOptions } from '../selector.ts';
 import { Health, type HealthOptions } from './health.ts';
@@ -135,7 +141,8 @@ export class NodePool {
   /** Brings `fit` up to date. While no node has failed there is nothing to do. */
   #refit(known: Known): void {
     const { health, serving } = known;
-    if (known.changes === health.changes && (known.ejected === none || this.#clock.monotonicMs() < known.nextBackMs)) return;
+    if (known.changes === health.changes && (known.ejected === none || this.#clock.monotonicMs() < known.nextBackMs))
+      return;
     const { fit, ejected, nextBackMs } = health.split(serving);
     known.changes = health.changes;
     known.nextBackMs = nextBackMs;

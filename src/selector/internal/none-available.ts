@@ -19,7 +19,8 @@ export function noneAvailable(
     }),
   );
   const count = reasons.length === 1 ? '1 node' : `${reasons.length} nodes`;
-  const list = reasons.slice(0, shown).join(', ') + (reasons.length > shown ? `, and ${reasons.length - shown} more` : '');
+  const list =
+    reasons.slice(0, shown).join(', ') + (reasons.length > shown ? `, and ${reasons.length - shown} more` : '');
   return new TenonError({
     code: Code.Unavailable,
     reason: 'selector.none_available',

@@ -1,0 +1,104 @@
+import type { Clock, Timer, Timers } from '../../runtime/runtime.ts';
+import type { RegistryAction, ServiceRecord, WatchOptions } from '../registry.ts';
+import type { HeardNode } from './mdns-records.ts';
+import { WatchQueue } from './watch-queue.ts';
+
+/** What an {@link MdnsWatch} works with. */
+export interface MdnsWatchTools {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  /** Every service that answers now. */
+  names(): Promise<readonly string[]>;
+  /** The nodes of a service that answer now; `isPatient` waits longer for the first answer. */
+  ask(name: string, isPatient: boolean): Promise<readonly HeardNode[]>;
+}
+
+interface Known {
+  service: ServiceRecord;
+  text: string;
+  believedUntilMs: number;
+}
+
+/**
+ * One watcher. Nodes say when they come, change and go; each is believed for as long as it said, and asked for when it has not said anything since: one that died cannot say
+ * good-bye, and a good-bye may get lost.
+ */
+export class MdnsWatch {
+  readonly watcher: WatchQueue;
+  readonly #tools: MdnsWatchTools;
+  readonly #known = new Map<string, Known>();
+  #isStanding = false;
+  #timer: Timer | undefined;
+
+  constructor(options: WatchOptions, tools: MdnsWatchTools, onStop: (watch: MdnsWatch) => void) {
+    this.#tools = tools;
+    this.watcher = new WatchQueue(options, () => {
+      this.#timer?.cancel();
+      onStop(this);
+    });
+  }
+
+  /** Learns what is there; from here on changes are told. */
+  async start(): Promise<void> {
+    const { service } = this.watcher;
+    const names = service === undefined ? await this.#tools.names() : [service];
+    const found = await Promise.all(names.map((name) => this.#tools.ask(name, false)));
+    for (const node of found.flat()) this.hear(node);
+    this.#isStanding = true;
+    this.#arm();
+  }
+
+  hear({ service, ttlS }: HeardNode): void {
+    if (!this.watcher.wants(service.name)) return;
+    const key = keyOf(service);
+    const known = this.#known.get(key);
+    if (ttlS === 0) {
+      if (known) this.#forget(key, service);
+      return;
+    }
+    const text = JSON.stringify(service);
+    const believedUntilMs = this.#tools.clock.monotonicMs() + ttlS * 1_000;
+    this.#known.set(key, { service, text, believedUntilMs });
+    // Announcements are repeated: only what is new is told.
+    if (known?.text !== text) this.#tell(known ? 'update' : 'create', service);
+    this.#arm();
+  }
+
+  #forget(key: string, service: ServiceRecord): void {
+    this.#known.delete(key);
+    this.#tell('delete', service);
+  }
+
+  #tell(action: RegistryAction, service: ServiceRecord): void {
+    if (this.#isStanding) this.watcher.push({ action, service });
+  }
+
+  #arm(): void {
+    this.#timer?.cancel();
+    if (!this.#isStanding || this.watcher.isStopped || this.#known.size === 0) return;
+    let next = Number.POSITIVE_INFINITY;
+    for (const { believedUntilMs } of this.#known.values()) next = Math.min(next, believedUntilMs);
+    const delayMs = Math.max(0, next - this.#tools.clock.monotonicMs());
+    this.#timer = this.#tools.timers.after(delayMs, () => void this.#askForSilent());
+  }
+
+  async #askForSilent(): Promise<void> {
+    const now = this.#tools.clock.monotonicMs();
+    const silent = [...this.#known].filter(([, { believedUntilMs }]) => believedUntilMs <= now);
+    const names = new Set(silent.map(([, { service }]) => service.name));
+    try {
+      const answers = await Promise.all([...names].map((name) => this.#tools.ask(name, true)));
+      for (const node of answers.flat()) this.hear(node);
+      // Answered or announced anew, a node is known as something else by now.
+      for (const [key, known] of silent) if (this.#known.get(key) === known) this.#forget(key, known.service);
+    } catch (error) {
+      this.watcher.lose('multicast DNS does not work any more', error);
+    }
+    this.#arm();
+  }
+}
+
+/** A node's key among those of all services. */
+function keyOf({ name, nodes }: ServiceRecord): string {
+  return `${name}\n${nodes[0]?.id ?? ''}`;
+}
