@@ -460,7 +460,7 @@ export const brokerCases: readonly Case<BrokerHarness>[] = [
       await (value as Event).ack();
     }
     await pulled.return?.();
-    assert.equal((await pulled.next()).done, true);
+    assert.equal((await stage.within('the end of the iteration', pulled.next())).done, true);
   }),
   scene('a pull that is left gives back what was not settled', 'nack groups', async (stage) => {
     const [one, other] = await stage.two();

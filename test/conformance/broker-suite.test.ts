@@ -1,0 +1,348 @@
+import { describe, expect, it } from '@jest/globals';
+
+import type {
+  BrokerMessage,
+  Event,
+  EventCallback,
+  PublishOptions,
+  Subscriber,
+  SubscribeOptions,
+} from '../../src/broker/broker.ts';
+import { MemoryBroker, MemoryHub } from '../../src/broker/memory.ts';
+import { silentLogger as logger } from '../../src/logger/logger.ts';
+import type { Case } from '../../src/testing/api.ts';
+import { brokerCases, type BrokerHarness } from '../../src/testing/broker.ts';
+import { systemTimers } from '../../src/runtime/system.ts';
+
+type Broken = new (options: { hub: MemoryHub; logger: typeof logger }) => MemoryBroker;
+
+/** The event, with something else about it. */
+function altered(event: Event, change: Partial<Event>): Event {
+  const { topic, headers, body, attempt } = event;
+  return { topic, headers, body, attempt, ack: () => event.ack(), nack: (options) => event.nack(options), ...change };
+}
+
+/** A broker whose events are altered before they reach the callback. */
+function altering(change: (event: Event) => Partial<Event>): Broken {
+  return class extends MemoryBroker {
+    override subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+      return super.subscribe(topic, (event) => callback(altered(event, change(event))), options);
+    }
+  };
+}
+
+/** A broker that is asked for something else than what the subscriber said. */
+function mishearing(hear: (options: SubscribeOptions) => SubscribeOptions): Broken {
+  return class extends MemoryBroker {
+    override subscribe(topic: string, callback: EventCallback, options: SubscribeOptions = {}): Promise<Subscriber> {
+      return super.subscribe(topic, callback, hear(options));
+    }
+  };
+}
+
+/** A broker that publishes in a way of its own. */
+function publishing(
+  way: (
+    topic: string,
+    message: BrokerMessage,
+    publish: (topic: string, message: BrokerMessage) => Promise<void>,
+  ) => Promise<void>,
+): Broken {
+  return class extends MemoryBroker {
+    override publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
+      return way(topic, message, (where, what) => super.publish(where, what, options));
+    }
+  };
+}
+
+const shared = new WeakMap<object, Uint8Array>();
+let published = 0;
+
+class CallsBackAtOnce extends MemoryBroker {
+  readonly #callbacks = new Map<string, EventCallback[]>();
+
+  override async subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    this.#callbacks.set(topic, [...(this.#callbacks.get(topic) ?? []), callback]);
+    return super.subscribe(topic, () => undefined, options);
+  }
+
+  override publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
+    const done = Promise.resolve();
+    const event: Event = { topic, ...message, attempt: 1, ack: () => done, nack: () => done };
+    for (const callback of this.#callbacks.get(topic) ?? []) void callback(event);
+    return super.publish(topic, message, options);
+  }
+}
+
+class SettlesTwice extends MemoryBroker {
+  override subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    const twice = (event: Event): Event => {
+      let acked = false;
+      return altered(event, {
+        ack: () => {
+          acked = true;
+          return event.ack();
+        },
+        nack: (how) => (acked ? this.publish(topic, event) : event.nack(how)),
+      });
+    };
+    return super.subscribe(topic, (event) => callback(twice(event)), options);
+  }
+}
+
+class StandsLater extends MemoryBroker {
+  override async subscribe(
+    topic: string,
+    callback: EventCallback,
+    options: SubscribeOptions = {},
+  ): Promise<Subscriber> {
+    const standing = systemTimers.sleep(20).then(() => super.subscribe(topic, callback, options));
+    standing.catch(() => undefined);
+    return { topic, options, unsubscribe: async (signal) => (await standing).unsubscribe(signal) };
+  }
+}
+
+class LeavesAtOnce extends MemoryBroker {
+  override async subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    const subscriber = await super.subscribe(topic, callback, options);
+    return { ...subscriber, unsubscribe: async (signal) => void subscriber.unsubscribe(signal) };
+  }
+}
+
+class EndsAtTheFirstFailure extends MemoryBroker {
+  override async subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    const subscriber = await super.subscribe(
+      topic,
+      async (event) => {
+        try {
+          await callback(event);
+        } catch (error) {
+          void subscriber.unsubscribe(AbortSignal.abort());
+          throw error;
+        }
+      },
+      options,
+    );
+    return subscriber;
+  }
+}
+
+class KeepsWhatIsInHand extends MemoryBroker {
+  override async subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    const subscriber = await super.subscribe(topic, callback, options);
+    return {
+      ...subscriber,
+      unsubscribe: async (signal) => {
+        const left = subscriber.unsubscribe();
+        if (!signal) await left;
+      },
+    };
+  }
+}
+
+class ForgetsWhoIsAway extends MemoryBroker {
+  static members = 0;
+
+  override async subscribe(
+    topic: string,
+    callback: EventCallback,
+    options: SubscribeOptions = {},
+  ): Promise<Subscriber> {
+    const queue = options.queue === undefined ? undefined : `${options.queue} ${(ForgetsWhoIsAway.members += 1)}`;
+    return super.subscribe(topic, callback, { ...options, queue });
+  }
+}
+
+class PullsAhead extends MemoryBroker {
+  override async *pull(topic: string, options?: SubscribeOptions): AsyncIterable<Event> {
+    const arrived: Event[] = [];
+    const subscriber = await super.subscribe(topic, (event) => void arrived.push(event), options);
+    try {
+      for (;;) {
+        const event = arrived.shift();
+        if (event) yield event;
+        else if (options?.signal?.aborted) return;
+        else await systemTimers.sleep(1);
+      }
+    } finally {
+      await subscriber.unsubscribe(AbortSignal.abort());
+    }
+  }
+}
+
+class WatchesLikeASubscriber extends MemoryBroker {
+  override watch(topic: string, options?: SubscribeOptions): AsyncIterable<Event> {
+    return super.pull(topic, { ...options, queue: 'workers' });
+  }
+}
+
+class HoldsWhatAPullLeft extends MemoryBroker {
+  override pull(topic: string, options?: SubscribeOptions): AsyncIterable<Event> {
+    const events = super.pull(topic, options);
+    return {
+      [Symbol.asyncIterator]: () => {
+        const iterator = events[Symbol.asyncIterator]();
+        return { next: () => iterator.next(), return: async () => ({ done: true, value: undefined }) };
+      },
+    };
+  }
+}
+
+class TakesAnythingAnyTime extends MemoryBroker {
+  override publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
+    return super.publish(topic, message, options).catch(() => undefined);
+  }
+}
+
+class SharesNothing extends MemoryBroker {
+  constructor() {
+    super({ logger });
+  }
+}
+
+/** The cases of those names that the broker fails. */
+async function failing(broken: Broken, names: readonly string[]): Promise<string[]> {
+  const { capabilities } = MemoryBroker;
+  const cases = brokerCases.filter(({ name }) => names.includes(name));
+  const results = cases.map(async (one: Case<BrokerHarness>) => {
+    const hub = new MemoryHub({ logger });
+    try {
+      await one.run({ make: () => new broken({ hub, logger }), capabilities, patienceMs: 1_000 });
+      return [];
+    } catch {
+      return [one.name];
+    }
+  });
+  // At once: most fail by waiting for something that does not come.
+  return (await Promise.all(results)).flat();
+}
+
+const spelled = (headers: Event['headers']): Event['headers'] =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+
+const sameBody = ({ headers, body }: Event): Partial<Event> => {
+  // Headers are made once for all who get the event.
+  if (!shared.has(headers)) shared.set(headers, body);
+  return { body: shared.get(headers) ?? body };
+};
+
+const asText = (body: Uint8Array): Uint8Array => Buffer.from(Buffer.from(body).toString('utf8'));
+
+const broken: readonly [string, Broken, readonly string[]][] = [
+  [
+    'one that loses headers',
+    publishing((topic, { body }, publish) => publish(topic, { headers: {}, body })),
+    ['an event arrives with its bytes and its headers', 'topics and headers may hold any text'],
+  ],
+  [
+    'one that changes the spelling of headers',
+    altering(({ headers }) => ({ headers: spelled(headers) })),
+    ['an event arrives with its bytes and its headers'],
+  ],
+  [
+    'one that writes bodies as text',
+    publishing((topic, { headers, body }, publish) => publish(topic, { headers, body: asText(body) })),
+    ['an event arrives with its bytes and its headers', 'a body of one mebibyte arrives whole'],
+  ],
+  ['one that hands the same body to all', altering(sameBody), ['bodies belong to whoever received them']],
+  [
+    'one that takes every subscriber for a member of one queue',
+    mishearing((options) => ({ ...options, queue: options.queue ?? 'all' })),
+    ['every subscriber without a queue gets every event'],
+  ],
+  [
+    'one that ignores queues',
+    mishearing((options) => ({ ...options, queue: undefined })),
+    ['one member of a queue gets each event'],
+  ],
+  [
+    'one that ignores the bound',
+    mishearing((options) => ({ ...options, maxInFlight: undefined })),
+    ['no more than maxInFlight events are in hand', 'a topic without a name and a bound below one are refused'],
+  ],
+  [
+    'one that does not tell of an acknowledgement',
+    altering(() => ({ ack: () => Promise.resolve() })),
+    ['an acknowledged event is not handed out again', 'unsubscribe waits for what is in hand'],
+  ],
+  [
+    'one that drops what is nacked',
+    altering((event) => ({ nack: () => event.ack() })),
+    ['a nacked event is handed out again, and its attempts are counted'],
+  ],
+  [
+    'one that ignores the delay',
+    altering((event) => ({ nack: () => event.nack() })),
+    ['a nacked event waits for its delay, and others do not'],
+  ],
+  [
+    'one that does not count attempts',
+    altering(() => ({ attempt: 1 })),
+    ['a nacked event is handed out again, and its attempts are counted'],
+  ],
+  ['one whose events settle twice', SettlesTwice, ['an event settles once']],
+  [
+    'one that lets events overtake',
+    publishing(async (topic, message, publish) => {
+      published += 1;
+      if (published % 2 === 0) await systemTimers.sleep(2);
+      await publish(topic, message);
+    }),
+    ['events arrive in the order they were published', 'events of one key keep their order'],
+  ],
+  [
+    'one that mixes topics',
+    publishing((topic, message, publish) => publish(topic.replace(/\.x$/, ''), message)),
+    ['two topics do not mix'],
+  ],
+  [
+    'one that loses one event in fifty',
+    publishing((topic, message, publish) =>
+      (published += 1) % 50 === 0 ? Promise.resolve() : publish(topic, message),
+    ),
+    ['a thousand events published at once are all handled'],
+  ],
+  ['one that calls back within publish', CallsBackAtOnce, ['callbacks do not run within publish']],
+  ['one whose subscriptions stand later', StandsLater, ['a subscription stands when subscribe resolves']],
+  ['one that does not wait for what is in hand', LeavesAtOnce, ['unsubscribe waits for what is in hand']],
+  [
+    'one that ends a subscription at the first failure',
+    EndsAtTheFirstFailure,
+    ['a callback that fails does not end the subscription'],
+  ],
+  [
+    'one that keeps what is in hand',
+    KeepsWhatIsInHand,
+    ['unsubscribe gives back what is in hand when its signal aborts'],
+  ],
+  [
+    'one that forgets queues whose members are away',
+    ForgetsWhoIsAway,
+    ['a queue keeps events for members that are away'],
+  ],
+  ['one that pulls ahead', PullsAhead, ['a pull hands out an event only when it is asked for one']],
+  ['one that holds what a pull has left', HoldsWhatAPullLeft, ['a pull that is left gives back what was not settled']],
+  ['one that watches like a subscriber', WatchesLikeASubscriber, ['watching takes nothing from those who subscribe']],
+  [
+    'one that takes anything at any time',
+    TakesAnythingAnyTime,
+    ['before connect and after disconnect every call is refused', 'a call whose signal has aborted is cancelled'],
+  ],
+  ['one that shares nothing', SharesNothing, ['an event arrives with its bytes and its headers']],
+];
+
+describe('the suite of brokers', () => {
+  it.each(broken)('catches %s', async (_name, implementation, names) => {
+    expect(await failing(implementation, names)).toEqual(
+      brokerCases.map(({ name }) => name).filter((name) => names.includes(name)),
+    );
+    // It is not the case that is broken.
+    expect(await failing(MemoryBroker, names)).toEqual([]);
+  });
+
+  it('is asked for by names that exist', () => {
+    const names = brokerCases.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    expect(broken.flatMap(([, , expected]) => expected).filter((name) => !names.includes(name))).toEqual([]);
+  });
+});
