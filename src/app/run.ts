@@ -13,7 +13,7 @@ export interface RunOptions extends AppOptions {
 }
 
 /**
- * Runs a service (or several) as this process: starts it, waits for SIGTERM or SIGINT, drains, and exits with 0. A second signal stops at once,
+ * Runs a service (or several) as this process: starts it, waits for SIGTERM or SIGINT (or for `options.signal`), drains, and exits with 0. A second signal stops at once,
  * with exit code 1. What no one caught (a promise that was left alone, a callback that threw after its reply) is logged, and the process lives on.
  *
  * Rejects when the wiring is wrong (FAILED_PRECONDITION `app.verify_failed`, every error at once) or the start fails.
@@ -27,37 +27,74 @@ export interface RunOptions extends AppOptions {
  * ```
  */
 export async function run(services: Class | readonly Class[], options: RunOptions = {}): Promise<never> {
-  const system = await System.start(Array.isArray(services) ? (services as Class[]) : [services as Class], options);
+  const stops = new StopSignals();
+  const signal = options.signal ? AbortSignal.any([options.signal, stops.first]) : stops.first;
+  let system: System;
   try {
-    await options.onStarted?.(system);
+    system = await System.start(Array.isArray(services) ? (services as Class[]) : [services as Class], { ...options, signal });
   } catch (error) {
-    await system.stop();
+    // Told to stop before it had started: that is no failure.
+    if (stops.first.aborted) process.exit(0);
+    stops.ignore();
     throw error;
   }
   const logger = system.get(Logger);
   const log = (error: unknown): void => logger.error('an error that no one caught', { error });
   process.on('unhandledRejection', log);
   process.on('uncaughtException', log);
-  await nextSignal((signal) => logger.info(`${signal}: draining`));
-  const stopped = system.stop();
-  const isForced = await Promise.race([
-    stopped.then(() => false),
-    nextSignal((signal) => logger.warn(`${signal} again: stopping now`)).then(() => true),
-  ]);
+  try {
+    await options.onStarted?.(system);
+  } catch (error) {
+    await system.stop();
+    stops.ignore();
+    throw error;
+  }
+  await aborted(signal);
+  logger.info('draining', { signal: stops.name });
+  const isForced = await Promise.race([system.stop().then(() => false), aborted(stops.second).then(() => true)]);
   if (isForced) {
-    const reason = new TenonError({ code: Code.Unavailable, reason: 'app.forced', message: 'the process was told to stop at once' });
-    await system.stop({ signal: AbortSignal.abort(reason) });
+    logger.warn('stopping now', { signal: stops.name });
+    await system.stop({ signal: stops.second });
   }
   process.exit(isForced ? 1 : 0);
 }
 
-function nextSignal(onSignal: (signal: NodeJS.Signals) => void): Promise<void> {
+/** The signals that ask a process to stop, heard from the first moment to the last: in a gap the default would kill it. */
+class StopSignals {
+  readonly #controllers = [new AbortController(), new AbortController()] as const;
+  /** The last one that came. */
+  name: NodeJS.Signals | undefined;
+
+  constructor() {
+    for (const name of signals) process.on(name, this.#hear);
+  }
+
+  /** Aborts with the first signal. */
+  get first(): AbortSignal {
+    return this.#controllers[0].signal;
+  }
+
+  /** Aborts with the second. */
+  get second(): AbortSignal {
+    return this.#controllers[1].signal;
+  }
+
+  /** Leaves signals to whoever else wants them. */
+  ignore(): void {
+    for (const name of signals) process.off(name, this.#hear);
+  }
+
+  readonly #hear = (name: NodeJS.Signals): void => {
+    this.name = name;
+    const [first, second] = this.#controllers;
+    const reason = new TenonError({ code: Code.Unavailable, reason: 'app.forced', message: `the process was told to stop by ${name}` });
+    (first.signal.aborted ? second : first).abort(reason);
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const listener = (signal: NodeJS.Signals): void => {
-      for (const name of signals) process.off(name, listener);
-      onSignal(signal);
-      resolve();
-    };
-    for (const name of signals) process.on(name, listener);
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
   });
 }

@@ -57,7 +57,10 @@ export class System {
     try {
       for (const service of services) system.#services.push(system.#prepare(service));
       guardContainer(composition.container);
-      for (const service of system.#services) await service.start(options.signal ? { signal: options.signal } : {});
+      for (const service of system.#services) {
+        await service.start(options.signal ? { signal: options.signal } : {});
+        options.signal?.throwIfAborted();
+      }
     } catch (error) {
       await system.stop({ signal: AbortSignal.abort(error) });
       throw error;

@@ -1,0 +1,198 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
+import { createServer, type Server } from 'node:net';
+import { fileURLToPath } from 'node:url';
+
+import { type ClientOf, Code, contract, Handler, Rpc, Service, System, TenonError } from '../../src/index.ts';
+import { startNode, type TestProcess } from '../support/process.ts';
+
+interface CarelessApi {
+  throwsText(request: object): Promise<unknown>;
+  throwsLater(request: object): Promise<{ ok: boolean }>;
+  throwsAfterMessages(request: object): AsyncIterable<{ n: number }>;
+  neverEnds(request: object): Promise<unknown>;
+  fine(request: object): Promise<object>;
+  missing(request: object): Promise<unknown>;
+}
+const careless = contract<CarelessApi>('careless.Careless', {
+  throwsText: {},
+  throwsLater: {},
+  throwsAfterMessages: { stream: 'server' },
+  neverEnds: {},
+  fine: {},
+  missing: {},
+});
+const program = fileURLToPath(new URL('./programs/careless.mjs', import.meta.url));
+
+const start = async (env: Record<string, string> = {}): Promise<{ child: TestProcess; address: string }> => {
+  const child = startNode(program, { env: { TENON_PROFILE: 'local', TENON_LAME_DUCK_MS: '0', ...env } });
+  const [, address = ''] = await child.waitForLine(/^address (\S+)/);
+  return { child, address };
+};
+
+const failure = async (call: Promise<unknown>): Promise<TenonError> =>
+  TenonError.from(
+    await call.then(
+      () => new Error('it did not fail'),
+      (error: unknown) => error,
+    ),
+  );
+
+describe('a process whose handlers are careless, over real gRPC', () => {
+  let child: TestProcess;
+  let address: string;
+  let caller: System;
+  let client: ClientOf<CarelessApi>;
+
+  beforeAll(async () => {
+    ({ child, address } = await start({ TENON_MAX_RECEIVE_BYTES: '100000' }));
+    caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
+    client = caller.client(careless);
+  });
+
+  afterAll(async () => {
+    await caller.stop();
+    await child.kill();
+  });
+
+  const lives = async (): Promise<void> => {
+    expect(await client.fine({ still: 'here' }, { address })).toEqual({ still: 'here' });
+    expect(child.exit).toBeUndefined();
+  };
+
+  it('answers INTERNAL when a handler throws a text, and tells nobody the text', async () => {
+    const error = await failure(client.throwsText({}, { address }));
+    expect([error.code, error.reason]).toEqual([Code.Internal, 'server.handler_failed']);
+    expect(error.message).not.toContain('just a text');
+    await lives();
+  });
+
+  it('lives on when a handler throws after its reply, and logs what nobody caught', async () => {
+    expect(await client.throwsLater({}, { address })).toEqual({ ok: true });
+    await child.waitForLog(/nobody waits for this/);
+    await child.waitForLog(/after the reply/);
+    await lives();
+  });
+
+  it('delivers what a stream yielded before it threw', async () => {
+    const seen: unknown[] = [];
+    const reading = (async () => {
+      for await (const reply of client.throwsAfterMessages({}, { address })) seen.push(reply);
+    })();
+    expect((await failure(reading)).code).toBe(Code.Internal);
+    expect(seen).toEqual([{ n: 1 }]);
+    await lives();
+  });
+
+  it('fails with DEADLINE_EXCEEDED when a handler never ends', async () => {
+    expect((await failure(client.neverEnds({}, { address, timeoutMs: 50 }))).code).toBe(Code.DeadlineExceeded);
+    await lives();
+  });
+
+  it('refuses a request above the limit with RESOURCE_EXHAUSTED', async () => {
+    const error = await failure(client.fine({ text: 'x'.repeat(200_000) }, { address }));
+    expect(error.code).toBe(Code.ResourceExhausted);
+    await lives();
+  });
+
+  it('refuses an unknown method with UNIMPLEMENTED', async () => {
+    expect((await failure(client.missing({}, { address }))).code).toBe(Code.Unimplemented);
+    await lives();
+  });
+
+  it('refuses bytes that do not decode with INVALID_ARGUMENT', async () => {
+    // A client that knows nothing of tenon, and sends what is no JSON.
+    const stranger = new Client(address, credentials.createInsecure());
+    const same = (bytes: Buffer): Buffer => bytes;
+    const error = await new Promise<ServiceError | null>((resolve) => {
+      stranger.makeUnaryRequest('/careless.Careless/Fine', same, same, Buffer.of(0xff), resolve);
+    });
+    stranger.close();
+    expect([error?.code, error?.metadata.get('tenon-reason')]).toEqual([Code.InvalidArgument, ['codec.decode']]);
+    await lives();
+  });
+});
+
+describe('an address that cannot be called', () => {
+  it.each([
+    ['a port where nobody listens', '127.0.0.1:1', Code.Unavailable],
+    ['a name that does not resolve', 'no-such-host.invalid:50051', Code.Unavailable],
+    ['what is no address', 'nonsense', Code.InvalidArgument],
+  ])('%s: the error names it', async (_what, address, code) => {
+    const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
+    try {
+      const error = await failure(caller.client(careless).fine({}, { address, timeoutMs: 10_000 }));
+      expect(error.code).toBe(code);
+      expect(error.message).toContain(address);
+    } finally {
+      await caller.stop();
+    }
+  });
+});
+
+describe('a start that cannot be', () => {
+  @Handler('fine.Fine')
+  class FineHandler {
+    @Rpc() async fine(): Promise<object> {
+      return {};
+    }
+  }
+  @Service({ name: 'fine', handlers: [FineHandler] })
+  class Fine {}
+
+  let taken: Server;
+  let port: number;
+
+  beforeAll(async () => {
+    taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+    port = (taken.address() as { port: number }).port;
+  });
+  afterAll(() => void taken.close());
+
+  it.each([
+    ['a port in use', () => `127.0.0.1:${port}`, 'transport.address_in_use'],
+    ['an address of another machine', () => '192.0.2.1:4000', 'transport.cannot_listen'],
+    ['what is no address', () => 'nonsense', 'transport.invalid_address'],
+  ])('%s is named in the error', async (_what, address, reason) => {
+    const env = { TENON_LOG_LEVEL: 'silent', TENON_SERVER_ADDRESS: address() };
+    const starting = System.start([Fine], { profile: 'local', env });
+    const error = await failure(starting);
+    expect(error.reason).toBe(reason);
+    expect(error.message).toContain(address());
+  });
+});
+
+describe('signals', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('%s drains, and the process exits with 0', async (signal) => {
+    const { child } = await start();
+    child.signal(signal);
+    expect(await child.waitForExit()).toEqual({ code: 0, signal: null });
+  });
+
+  it('waits for a call in flight, and a second signal does not', async () => {
+    const { child, address } = await start({ TENON_DRAIN_TIMEOUT_MS: '60000' });
+    const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
+    const failed = failure(caller.client(careless).neverEnds({}, { address }));
+    await caller.client(careless).fine({}, { address });
+    child.signal('SIGTERM');
+    await child.waitForLog(/draining signal=SIGTERM/);
+    expect(child.exit).toBeUndefined();
+    child.signal('SIGTERM');
+    expect(await child.waitForExit()).toEqual({ code: 1, signal: null });
+    expect((await failed).code).toBe(Code.Unavailable);
+    await caller.stop();
+  });
+
+  it('ends a drain at its bound', async () => {
+    const { child, address } = await start({ TENON_DRAIN_TIMEOUT_MS: '200' });
+    const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
+    const failed = failure(caller.client(careless).neverEnds({}, { address }));
+    await caller.client(careless).fine({}, { address });
+    child.signal('SIGTERM');
+    expect(await child.waitForExit(10_000)).toEqual({ code: 0, signal: null });
+    expect((await failed).code).toBe(Code.Unavailable);
+    await caller.stop();
+  });
+});
