@@ -1,0 +1,402 @@
+import { describe, expect, test } from '@jest/globals';
+
+import {
+  type Broker,
+  type BrokerCapabilities,
+  deliver,
+  type DeliveryOptions,
+  type Event,
+  missingCapabilities,
+  type Subscriber,
+} from '../../src/broker/broker.ts';
+import { MemoryBroker } from '../../src/broker/memory.ts';
+import { RedisBroker } from '../../src/broker/redis.ts';
+import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import { silentLogger } from '../../src/logger/logger.ts';
+import { systemRuntime } from '../../src/runtime/system.ts';
+import { describeWithRedis } from '../support/servers.ts';
+import { collector, publishText, RecordingLogger, text, until, virtualRuntime } from './support.ts';
+
+/** A memory broker that says, and does, less: events are forgotten once they are handed out. */
+class Forgetful extends MemoryBroker {
+  static override readonly capabilities: BrokerCapabilities = {
+    ...MemoryBroker.capabilities,
+    persistent: false,
+    ack: false,
+    nack: false,
+    delay: false,
+    groups: false,
+    attempts: false,
+  };
+
+  override subscribe(...[topic, callback, options]: Parameters<MemoryBroker['subscribe']>): Promise<Subscriber> {
+    return super.subscribe(topic, (event) => callback({ ...own(event), attempt: 1, nack: () => event.ack() }), options);
+  }
+}
+
+/** A memory broker that redelivers at once, and does not count. */
+class Uncounting extends MemoryBroker {
+  static override readonly capabilities: BrokerCapabilities = {
+    ...MemoryBroker.capabilities,
+    delay: false,
+    attempts: false,
+  };
+}
+
+function own(event: Event): Event {
+  const { topic, headers, body, attempt } = event;
+  return { topic, headers, body, attempt, ack: () => event.ack(), nack: (options) => event.nack(options) };
+}
+
+async function stage(kind: typeof MemoryBroker = MemoryBroker) {
+  const runtime = virtualRuntime();
+  const logger = new RecordingLogger();
+  const broker = new kind({ runtime, logger });
+  await broker.connect();
+  const handled: { readonly text: string; readonly attempt: number; readonly atMs: number }[] = [];
+  const subscribe = (options: DeliveryOptions, handler: (event: Event) => Promise<void> | void): Promise<Subscriber> =>
+    deliver(
+      broker,
+      'orders',
+      options,
+      async (event) => {
+        handled.push({ text: text(event), attempt: event.attempt, atMs: runtime.timers.nowMs });
+        await handler(event);
+      },
+      { runtime, logger },
+    );
+  const dead = collector();
+  await broker.subscribe('orders.dead-letter', dead.receive);
+  return { broker, runtime, timers: runtime.timers, logger, handled, dead, subscribe };
+}
+
+const fails = (): never => {
+  throw new TenonError({ code: Code.ResourceExhausted, reason: 'stock.empty', message: 'nothing left' });
+};
+
+describe('retry', () => {
+  test.each([
+    ['by the broker', MemoryBroker, [1, 2, 3, 4]],
+    ['in hand where the broker does not count', Uncounting, [1, 1, 1, 1]],
+    ['in hand where the broker forgets', Forgetful, [1, 1, 1, 1]],
+  ])('%s: as often as it says, each time after twice the delay', async (_name, kind, attempts) => {
+    const { broker, timers, handled, dead, subscribe } = await stage(kind as typeof MemoryBroker);
+    await subscribe({ retry: 3, retryDelayMs: 100, deadLetter: true }, fails);
+    await publishText(broker, 'orders', 'a', { kept: 'yes' });
+    await timers.advance(10_000);
+    expect(handled.map(({ atMs }) => atMs)).toEqual([0, 100, 300, 700]);
+    expect(handled.map(({ attempt }) => attempt)).toEqual(attempts);
+    expect(dead.texts).toEqual(['a']);
+    expect(dead.events[0]?.headers).toEqual({
+      kept: 'yes',
+      'tenon-dead-letter-reason': 'stock.empty',
+      'tenon-dead-letter-code': 'RESOURCE_EXHAUSTED',
+      'tenon-dead-letter-message': 'nothing left',
+      'tenon-attempts': '4',
+      'tenon-original-topic': 'orders',
+    });
+  });
+
+  test('ends with the first success', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage();
+    await subscribe({ retry: 5, deadLetter: true }, () => {
+      if (handled.length < 3) throw new Error('not yet');
+    });
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(60_000);
+    expect(handled.map(({ attempt }) => attempt)).toEqual([1, 2, 3]);
+    expect(dead.texts).toEqual([]);
+  });
+
+  test('waits half a minute at the most, give or take a fifth', async () => {
+    const { broker, runtime, timers, handled, subscribe } = await stage();
+    runtime.random.next = () => 1;
+    await subscribe({ retry: 2, retryDelayMs: 60_000 }, fails);
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(200_000);
+    expect(handled.map(({ atMs }) => atMs)).toEqual([0, 36_000, 72_000]);
+  });
+
+  test('others do not wait for an event that waits', async () => {
+    const { broker, timers, handled, subscribe } = await stage();
+    await subscribe({ retry: 1, retryDelayMs: 100, maxInFlight: 1 }, (event) => {
+      if (text(event) === 'bad') fails();
+    });
+    await publishText(broker, 'orders', 'bad');
+    await publishText(broker, 'orders', 'good');
+    await timers.advance(1_000);
+    expect(handled.map((one) => one.text)).toEqual(['bad', 'good', 'bad']);
+  });
+
+  test.each([Number.NaN, -1, 1.5])('%d is no number of retries', async (retry) => {
+    const { subscribe } = await stage();
+    await expect(subscribe({ retry }, fails)).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      reason: 'broker.invalid_options',
+    });
+  });
+});
+
+describe('after the last attempt', () => {
+  test('without a dead-letter topic the event is logged and dropped', async () => {
+    const { broker, timers, logger, handled, subscribe } = await stage();
+    await subscribe({}, fails);
+    await publishText(broker, 'orders', 'a');
+    await publishText(broker, 'orders', 'b');
+    await timers.advance(60_000);
+    expect(handled.map((one) => one.text)).toEqual(['a', 'b']);
+    expect(logger.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields)).toEqual([
+      { topic: 'orders', attempts: 1, error: expect.objectContaining({ reason: 'stock.empty' }) },
+      { topic: 'orders', attempts: 1, error: expect.objectContaining({ reason: 'stock.empty' }) },
+    ]);
+  });
+
+  test('a dead-letter topic may have a name of its own', async () => {
+    const { broker, timers, subscribe } = await stage();
+    const graveyard = collector();
+    await broker.subscribe('graveyard', graveyard.receive);
+    await subscribe({ deadLetter: 'graveyard' }, () => Promise.reject('a text'));
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(0);
+    expect(graveyard.events[0]?.headers).toMatchObject({
+      'tenon-dead-letter-reason': 'handler_failed',
+      'tenon-dead-letter-code': 'INTERNAL',
+      'tenon-dead-letter-message': 'a text',
+    });
+  });
+
+  test('the event is kept until the dead-letter topic has it', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage();
+    const publish = broker.publish.bind(broker);
+    let refused = 0;
+    broker.publish = (topic, message, options) => {
+      if (topic === 'orders' || refused === 3) return publish(topic, message, options);
+      refused += 1;
+      return Promise.reject(new TenonError({ code: Code.Unavailable, reason: 'broker.unreachable', message: 'away' }));
+    };
+    await subscribe({ deadLetter: true }, fails);
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(600);
+    expect([refused, dead.texts]).toEqual([3, []]);
+    await timers.advance(200);
+    expect(dead.texts).toEqual(['a']);
+    // It was tried to bury it again, not to handle it again.
+    expect(handled).toHaveLength(1);
+  });
+
+  test('the event goes to the next member of its queue when the dead-letter topic could not be reached', async () => {
+    const { broker, timers, handled, subscribe } = await stage();
+    const publish = broker.publish.bind(broker);
+    broker.publish = (topic, message, options) =>
+      topic === 'orders' ? publish(topic, message, options) : Promise.reject(new Error('away'));
+    const first = await subscribe({ queue: 'q', deadLetter: true }, fails);
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(50);
+    await first.unsubscribe();
+    await subscribe({ queue: 'q' }, () => {});
+    await timers.advance(1_000);
+    expect(handled.map(({ attempt }) => attempt)).toEqual([1, 2]);
+  });
+});
+
+describe('dedupe', () => {
+  const key = (name: string): Record<string, string> => ({ 'tenon-dedupe-key': name });
+
+  test('what was handled is not handled again; what failed is', async () => {
+    const { broker, timers, handled, subscribe } = await stage();
+    await subscribe({ dedupe: true, retry: 1 }, (event) => {
+      if (text(event) === 'fails once' && event.attempt === 1) fails();
+    });
+    for (const body of ['one', 'fails once']) {
+      await publishText(broker, 'orders', body, key(body));
+      await timers.advance(1_000);
+      await publishText(broker, 'orders', body, key(body));
+      await timers.advance(1_000);
+    }
+    await publishText(broker, 'orders', 'without');
+    await publishText(broker, 'orders', 'without');
+    await timers.advance(1_000);
+    expect(handled.map((one) => one.text)).toEqual(['one', 'fails once', 'fails once', 'without', 'without']);
+  });
+
+  test('two that are there at the same time are one', async () => {
+    const { broker, timers, handled, subscribe } = await stage();
+    await subscribe({ dedupe: true }, () => timers.sleep(100));
+    await Promise.all([1, 2, 3].map(() => publishText(broker, 'orders', 'same', key('same'))));
+    await timers.advance(1_000);
+    expect(handled).toHaveLength(1);
+  });
+
+  test('ten thousand keys are remembered', async () => {
+    const { broker, timers, handled, subscribe } = await stage();
+    await subscribe({ dedupe: true }, () => {});
+    for (let index = 0; index < 10_001; index += 1) await publishText(broker, 'orders', 'x', key(String(index)));
+    await timers.advance(1_000);
+    while (handled.length < 10_001) await timers.settle();
+    await publishText(broker, 'orders', 'again', key('10000'));
+    await publishText(broker, 'orders', 'forgotten', key('0'));
+    await timers.advance(1_000);
+    expect(handled.slice(10_001).map((one) => one.text)).toEqual(['forgotten']);
+  });
+
+  test('is off unless asked for', async () => {
+    const { broker, timers, handled, subscribe } = await stage();
+    await subscribe({}, () => {});
+    await publishText(broker, 'orders', 'same', key('same'));
+    await publishText(broker, 'orders', 'same', key('same'));
+    await timers.advance(0);
+    expect(handled).toHaveLength(2);
+  });
+});
+
+describe('order by key', () => {
+  test('events of a key are handled one at a time, in order, over retries; others pass', async () => {
+    const { broker, timers, handled, subscribe } = await stage();
+    await subscribe({ retry: 1, retryDelayMs: 100 }, async (event) => {
+      await timers.sleep(10);
+      if (text(event) === 'a1' && handled.filter((one) => one.text === 'a1').length === 1) fails();
+    });
+    for (const body of ['a1', 'a2', 'b1', 'b2']) {
+      await broker.publish('orders', { headers: {}, body: Buffer.from(body) }, { orderKey: body.slice(0, 1) });
+    }
+    await timers.advance(1_000);
+    expect(handled.map((one) => [one.text, one.atMs])).toEqual([
+      ['a1', 0],
+      ['b1', 0],
+      ['b2', 10],
+      ['a1', 110],
+      ['a2', 120],
+    ]);
+  });
+
+  test('what waits for its turn when the subscription ends goes to another, in order', async () => {
+    const { broker, timers, handled, subscribe } = await stage();
+    const first = await subscribe({ queue: 'q', retry: 1, retryDelayMs: 100 }, fails);
+    for (const body of ['a1', 'a2'])
+      await broker.publish('orders', { headers: {}, body: Buffer.from(body) }, { orderKey: 'a' });
+    await timers.advance(0);
+    await first.unsubscribe();
+    await subscribe({ queue: 'q' }, () => {});
+    await timers.advance(1_000);
+    expect(handled.map((one) => one.text).sort()).toEqual(['a1', 'a1', 'a2']);
+  });
+});
+
+describe('the end of a subscription', () => {
+  test('waits for handlers; what waits for its next attempt goes back to the broker', async () => {
+    const { broker, timers, handled, subscribe } = await stage(Uncounting as typeof MemoryBroker);
+    const first = await subscribe({ queue: 'q', retry: 5, retryDelayMs: 1_000 }, async (event) => {
+      if (text(event) === 'slow') await timers.sleep(500);
+      else fails();
+    });
+    await publishText(broker, 'orders', 'bad');
+    await publishText(broker, 'orders', 'slow');
+    await timers.advance(100);
+    let left = false;
+    void first.unsubscribe().then(() => (left = true));
+    await timers.advance(100);
+    expect(left).toBe(false);
+    await timers.advance(400);
+    expect(left).toBe(true);
+    await subscribe({ queue: 'q' }, () => {});
+    await timers.advance(2_000);
+    expect(handled.map((one) => one.text)).toEqual(['bad', 'slow', 'bad']);
+  });
+
+  test('where the broker takes nothing back, the attempts that are left are made at once', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage(Forgetful);
+    const subscriber = await subscribe({ retry: 3, retryDelayMs: 1_000, deadLetter: true }, fails);
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(10);
+    await subscriber.unsubscribe();
+    await timers.settle();
+    expect(handled).toHaveLength(4);
+    expect(dead.texts).toEqual(['a']);
+  });
+
+  test('a handler that is given up no longer decides about its event', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage();
+    const first = await subscribe({ queue: 'q', deadLetter: true }, async () => {
+      await timers.sleep(1_000);
+      fails();
+    });
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(10);
+    await first.unsubscribe(AbortSignal.abort());
+    await subscribe({ queue: 'q' }, () => {});
+    await timers.advance(5_000);
+    expect(handled.map(({ attempt }) => attempt)).toEqual([1, 2]);
+    expect(dead.texts).toEqual([]);
+  });
+});
+
+describe('what cannot be done', () => {
+  test.each([
+    [MemoryBroker.capabilities, { queue: 'q', retry: 3, deadLetter: true, dedupe: true }, []],
+    [RedisStreamsBroker.capabilities, { queue: 'q', retry: 3, deadLetter: true, dedupe: true }, []],
+    [RedisBroker.capabilities, { retry: 3, deadLetter: true, dedupe: true }, []],
+    [
+      RedisBroker.capabilities,
+      { queue: 'audit' },
+      [
+        'the queue "audit" needs a broker with groups (memory, redis-streams): on this one every subscriber would handle every event. Bind one of those, or leave out queue',
+      ],
+    ],
+  ])('%#', (capabilities, options, expected) => {
+    expect(missingCapabilities(capabilities, options)).toEqual(expected);
+  });
+
+  test('is refused, naming topic, broker and remedy', async () => {
+    const { subscribe } = await stage(Forgetful);
+    await expect(subscribe({ queue: 'q' }, () => {})).rejects.toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: 'broker.unsupported',
+      message: expect.stringMatching(/"orders".*"memory".*the queue "q" needs.*redis-streams/),
+    });
+  });
+});
+
+describeWithRedis('delivery over redis', (redis) => {
+  test.each<[string, () => Broker, DeliveryOptions]>([
+    ['redis', () => new RedisBroker({ address: redis.address, logger: silentLogger }), {}],
+    ['redis-streams', () => new RedisStreamsBroker({ address: redis.address, logger: silentLogger }), { queue: 'q' }],
+    [
+      'redis-streams without a queue',
+      () => new RedisStreamsBroker({ address: redis.address, logger: silentLogger }),
+      {},
+    ],
+  ])('%s: retries, dead letters, dedupe', async (name, make, options) => {
+    const broker = make();
+    await broker.connect();
+    const topic = `orders of ${name}`;
+    const seen: string[] = [];
+    const dead = collector();
+    await broker.subscribe(`${topic}.dead-letter`, dead.receive);
+    const handler = async (event: Event): Promise<void> => {
+      seen.push(text(event));
+      if (text(event) === 'bad') fails();
+    };
+    const seams = { runtime: systemRuntime, logger: silentLogger };
+    await deliver(
+      broker,
+      topic,
+      { ...options, retry: 2, retryDelayMs: 5, deadLetter: true, dedupe: true },
+      handler,
+      seams,
+    );
+    await publishText(broker, topic, 'bad', { kept: 'yes' });
+    await publishText(broker, topic, 'once', { 'tenon-dedupe-key': 'k' });
+    await publishText(broker, topic, 'once', { 'tenon-dedupe-key': 'k' });
+    await until('the dead letter', () => dead.texts.length === 1);
+    await publishText(broker, topic, 'last');
+    await until('the last event', () => seen.includes('last'));
+    expect(seen.sort()).toEqual(['bad', 'bad', 'bad', 'last', 'once']);
+    expect(dead.events[0]?.headers).toMatchObject({
+      kept: 'yes',
+      'tenon-attempts': '3',
+      'tenon-dead-letter-reason': 'stock.empty',
+    });
+    await broker.disconnect();
+  });
+});
