@@ -1,19 +1,18 @@
 import { Code, TenonError } from '../errors/errors.ts';
-import { backoffMs } from '../internal/backoff.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
-import type { Clock, Random, Timers } from '../runtime/runtime.ts';
+import type { Clock, Random, Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
-import {
-  type NodeRecord,
-  type RegisterOptions,
-  type Registry,
-  type RegistryCache,
-  type RegistryCallOptions,
-  type RegistryEvent,
-  type RegistryOptions,
-  type ServiceRecord,
-  type Watcher,
-  type WatchOptions,
+import { CacheEntry, type CacheSettings } from './internal/cache-entry.ts';
+import { callCancelled } from './internal/records.ts';
+import type {
+  RegisterOptions,
+  Registry,
+  RegistryCache,
+  RegistryCallOptions,
+  RegistryOptions,
+  ServiceRecord,
+  Watcher,
+  WatchOptions,
 } from './registry.ts';
 
 /** How a {@link CachedRegistry} works. */
@@ -23,46 +22,55 @@ export interface CachedRegistryOptions {
    * noticed then.
    * @default 60_000, as in Go Micro
    */
-  readonly ttlMs?: number;
+  readonly ttlMs?: number | undefined;
+  /**
+   * A registry that was away may have lost what it knew. For this time after its return, nodes that it does not name are kept all the same: those that
+   * live announce themselves again meanwhile. In milliseconds.
+   * @default 30_000, the lease of a registration
+   */
+  readonly graceMs?: number | undefined;
+  /** How often a registry that cannot be watched is read, in milliseconds. @default 1_000 */
+  readonly pollMs?: number | undefined;
+  /** A service that nobody asked for during this time is forgotten, and its watch ended, in milliseconds. @default 600_000 */
+  readonly idleMs?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly timers?: Timers | undefined;
   readonly random?: Random | undefined;
   readonly logger?: Logger | undefined;
 }
 
-interface Entry {
-  records: readonly ServiceRecord[] | undefined;
-  readAt: number;
-  /** The read that is under way: concurrent callers share it. */
-  reading: Promise<readonly ServiceRecord[]> | undefined;
-  /** Bumped by every change that the watch reports, so that a read that began before one is not taken for newer. */
-  changes: number;
-}
+const defaults = { ttlMs: 60_000, graceMs: 30_000, pollMs: 1_000, idleMs: 600_000 } as const;
 
 /**
- * A registry in front of another one. What was asked for once is kept, kept current by a watch, and outlives an outage: while the inner
- * registry fails, the last known nodes are given. Concurrent first calls are one read. Announcements pass through.
+ * A registry in front of another one. A service that was asked for once is kept, kept current by a watch of its own, and outlives an outage: while the inner
+ * registry is away the last known nodes are given. Concurrent first calls are one read. That nobody announced a service is not kept: the next
+ * call asks again. Announcements, lists and watches pass through.
  */
 export class CachedRegistry implements RegistryCache {
   readonly #inner: Registry;
-  readonly #ttlMs: number;
-  readonly #clock: Clock;
-  readonly #timers: Timers;
-  readonly #random: Random;
-  readonly #logger: Logger;
-  readonly #entries = new Map<string, Entry>();
-  readonly #closing = new AbortController();
-  #watching: Promise<void> | undefined;
-  #standing: Promise<void> = Promise.resolve();
+  readonly #settings: CacheSettings;
+  readonly #idleMs: number;
+  readonly #entries = new Map<string, CacheEntry>();
+  readonly #reading = new Map<string, Promise<readonly ServiceRecord[]>>();
+  #sweeping: Timer | undefined;
   #isAway = false;
+  #isClosed = false;
 
   constructor(inner: Registry, options: CachedRegistryOptions = {}) {
     this.#inner = inner;
-    this.#ttlMs = options.ttlMs ?? 60_000;
-    this.#clock = options.clock ?? systemClock;
-    this.#timers = options.timers ?? systemTimers;
-    this.#random = options.random ?? systemRandom;
-    this.#logger = options.logger ?? silentLogger;
+    this.#idleMs = options.idleMs ?? defaults.idleMs;
+    const logger = options.logger ?? silentLogger;
+    this.#settings = {
+      registry: inner,
+      ttlMs: options.ttlMs ?? defaults.ttlMs,
+      graceMs: options.graceMs ?? defaults.graceMs,
+      pollMs: options.pollMs ?? defaults.pollMs,
+      clock: options.clock ?? systemClock,
+      timers: options.timers ?? systemTimers,
+      random: options.random ?? systemRandom,
+      onOutage: (error) => this.#noticeOutage(logger, error),
+      onAnswer: () => this.#noticeReturn(logger),
+    };
   }
 
   get options(): RegistryOptions {
@@ -82,24 +90,17 @@ export class CachedRegistry implements RegistryCache {
   }
 
   peek(name: string): readonly ServiceRecord[] | undefined {
-    const entry = this.#entries.get(name);
-    if (!entry?.records) return undefined;
-    if (this.#clock.now() - entry.readAt > this.#ttlMs) this.#refresh(name, entry);
-    return entry.records;
+    return this.#entries.get(name)?.peek();
   }
 
-  async getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]> {
+  getService(name: string, options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
+    const { signal, timeoutMs } = options;
+    if (signal?.aborted) return Promise.reject(callCancelled(String(this.#inner), signal));
     const known = this.peek(name);
-    if (known) return known;
-    if (this.#closing.signal.aborted) return this.#inner.getService(name, options);
-    if (!this.#watching) {
-      // A change between the read and the watch would go unnoticed, so the watch comes first; where it cannot stand, reading has to do.
-      this.#standing = new Promise((resolve) => (this.#watching = this.#watch(resolve)));
-    }
-    await abortable(this.#standing, options?.signal);
-    let entry = this.#entries.get(name);
-    if (!entry) this.#entries.set(name, (entry = { records: undefined, readAt: 0, reading: undefined, changes: 0 }));
-    return abortable(this.#read(name, entry), options?.signal);
+    if (known) return Promise.resolve(known);
+    // A read that is shared must not end with the patience of one of those who share it; who has a time of their own reads on their own.
+    const reading = timeoutMs === undefined ? this.#share(name) : this.#readFirst(name, timeoutMs);
+    return signal ? this.#abortable(reading, signal) : reading;
   }
 
   listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]> {
@@ -111,121 +112,75 @@ export class CachedRegistry implements RegistryCache {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#isClosed = true;
+    this.#sweeping?.cancel();
+    for (const entry of this.#entries.values()) entry.close();
+    this.#entries.clear();
     await this.#inner.close();
-    await this.#watching;
   }
 
   toString(): string {
     return String(this.#inner);
   }
 
-  #refresh(name: string, entry: Entry): void {
-    // Not before the next period, even if it fails: the last known nodes serve meanwhile.
-    entry.readAt = this.#clock.now();
-    this.#read(name, entry).catch(() => {});
+  #share(name: string): Promise<readonly ServiceRecord[]> {
+    let reading = this.#reading.get(name);
+    if (!reading) {
+      reading = this.#readFirst(name).finally(() => this.#reading.delete(name));
+      this.#reading.set(name, reading);
+    }
+    return reading;
   }
 
-  #read(name: string, entry: Entry): Promise<readonly ServiceRecord[]> {
-    entry.reading ??= this.#readOnce(name, entry).finally(() => {
-      entry.reading = undefined;
-    });
-    return entry.reading;
-  }
-
-  async #readOnce(name: string, entry: Entry): Promise<readonly ServiceRecord[]> {
-    const { changes } = entry;
+  /** Only a service that is there is kept and watched: names that mean nothing leave no trace. */
+  async #readFirst(name: string, timeoutMs?: number): Promise<readonly ServiceRecord[]> {
     try {
-      const records = await this.#inner.getService(name);
-      this.#isAway = false;
-      if (entry.changes === changes || !entry.records) entry.records = records;
-      entry.readAt = this.#clock.now();
-      return entry.records;
+      const records = await this.#inner.getService(name, timeoutMs === undefined ? {} : { timeoutMs });
+      this.#settings.onAnswer();
+      this.#keep(name, records);
+      return this.peek(name) ?? records;
     } catch (error) {
-      const failure = TenonError.from(error);
-      if (failure.code === Code.NotFound) entry.records = undefined;
-      else this.#noticeOutage(failure);
-      if (entry.records) return entry.records;
-      throw failure;
+      // The watch may have told of the service while it was read.
+      const known = this.peek(name);
+      if (known) return known;
+      throw error;
     }
   }
 
-  #noticeOutage(error: TenonError): void {
-    if (this.#isAway || this.#closing.signal.aborted) return;
+  #keep(name: string, records: readonly ServiceRecord[]): void {
+    const entry = this.#entries.get(name);
+    if (entry) entry.learn(records);
+    else if (!this.#isClosed) {
+      this.#entries.set(name, new CacheEntry(name, records, this.#settings));
+      this.#sweeping ??= this.#settings.timers.every(this.#idleMs, () => this.#sweep());
+    }
+  }
+
+  #sweep(): void {
+    for (const [name, entry] of this.#entries) {
+      if (entry.wasAsked()) continue;
+      this.#entries.delete(name);
+      entry.close();
+    }
+  }
+
+  #noticeOutage(logger: Logger, error: TenonError): void {
+    if (this.#isAway || this.#isClosed || error.code === Code.NotFound) return;
     this.#isAway = true;
-    this.#logger.warn(`the ${this} registry is away; the nodes known last are used`, { error });
+    logger.warn(`the ${String(this.#inner)} registry is away; the nodes known last are used`, { error });
   }
 
-  /** One watch for all services, opened with the first question, and opened anew whenever it breaks. */
-  async #watch(onFirst: () => void): Promise<void> {
-    const { signal } = this.#closing;
-    for (let failures = 0; !signal.aborted;) {
-      try {
-        const watcher = await this.#inner.watch({ signal });
-        onFirst();
-        if (failures > 0) this.#rereadAll();
-        failures = 0;
-        for await (const event of watcher) this.#apply(event);
-      } catch (error) {
-        onFirst();
-        this.#noticeOutage(TenonError.from(error));
-      }
-      if (signal.aborted) return;
-      failures += 1;
-      const delayMs = backoffMs(failures, () => this.#random.next(), { initialMs: 100, maxMs: 5_000 });
-      await this.#pause(delayMs, signal);
-    }
+  #noticeReturn(logger: Logger): void {
+    if (!this.#isAway) return;
+    this.#isAway = false;
+    logger.info(`the ${String(this.#inner)} registry is back`);
   }
 
-  #pause(delayMs: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#timers.after(delayMs, resolve);
-      signal.addEventListener('abort', () => (timer.cancel(), resolve()), { once: true });
+  #abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => reject(callCancelled(String(this.#inner), signal));
+      signal.addEventListener('abort', onAbort, { once: true });
+      work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
     });
   }
-
-  #rereadAll(): void {
-    for (const [name, entry] of this.#entries) this.#refresh(name, entry);
-  }
-
-  #apply({ action, service }: RegistryEvent): void {
-    const entry = this.#entries.get(service.name);
-    if (!entry) return;
-    entry.changes += 1;
-    if (!entry.records) return;
-    const ids = new Set(service.nodes.map((node) => node.id));
-    const others = entry.records
-      .map((record) => ({ ...record, nodes: record.nodes.filter((node) => !ids.has(node.id)) }))
-      .filter((record) => record.nodes.length > 0);
-    const records = action === 'delete' ? others : withNodes(others, service, service.nodes);
-    entry.records = records.length > 0 ? records : undefined;
-  }
-}
-
-function withNodes(
-  records: readonly ServiceRecord[],
-  service: ServiceRecord,
-  nodes: readonly NodeRecord[],
-): readonly ServiceRecord[] {
-  const same = records.find((record) => record.version === service.version);
-  if (!same) return [...records, service];
-  return records.map((record) => (record === same ? { ...service, nodes: [...same.nodes, ...nodes] } : record));
-}
-
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void =>
-      reject(
-        new TenonError({
-          code: Code.Cancelled,
-          reason: 'call.cancelled',
-          message: 'the call was cancelled',
-          cause: signal.reason,
-        }),
-      );
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

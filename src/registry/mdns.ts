@@ -170,7 +170,7 @@ export class MdnsRegistry implements Registry {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const { watcher } of [...this.#watches]) watcher.stop();
+    for (const { watcher } of this.#watches) watcher.stop();
     for (const { lapse, repeats } of this.#own.values()) for (const timer of [lapse, ...repeats]) timer.cancel();
     this.#own.clear();
     await this.#link?.close();
@@ -263,10 +263,10 @@ export class MdnsRegistry implements Registry {
   }
 
   #hear(packet: Packet): void {
-    for (const listener of [...this.#onResponse]) listener(packet);
+    for (const listener of this.#onResponse) listener(packet);
     if (this.#watches.size === 0) return;
     for (const node of nodesIn(packet, this.#options.domain)) {
-      for (const watch of [...this.#watches]) watch.hear(node);
+      for (const watch of this.#watches) watch.hear(node);
     }
   }
 

@@ -78,7 +78,7 @@ export class MdnsWatch {
     if (!this.#isStanding || this.watcher.isStopped || this.#known.size === 0) return;
     let next = Number.POSITIVE_INFINITY;
     for (const { believedUntilMs } of this.#known.values()) next = Math.min(next, believedUntilMs);
-    const delayMs = Math.max(0, next - this.#tools.clock.monotonicMs());
+    const delayMs = Math.max(0, Math.ceil(next - this.#tools.clock.monotonicMs()));
     this.#timer = this.#tools.timers.after(delayMs, () => void this.#askForSilent());
   }
 

@@ -56,7 +56,7 @@ export class RedisWatches {
   }
 
   close(): void {
-    for (const watcher of [...this.#watchers]) watcher.stop();
+    for (const watcher of this.#watchers) watcher.stop();
     this.#timer?.cancel();
     this.#subscription?.disconnect();
   }
@@ -80,7 +80,7 @@ export class RedisWatches {
     this.#standing = undefined;
     this.#subscription?.disconnect();
     this.#known.clear();
-    for (const watcher of [...this.#watchers]) watcher.lose('the connection to Redis was lost');
+    for (const watcher of this.#watchers) watcher.lose('the connection to Redis was lost');
   }
 
   #receive(text: string): void {
@@ -95,7 +95,7 @@ export class RedisWatches {
     if (action === 'delete') this.#known.delete(key);
     // The message says nothing of the lease: the first look tells.
     else this.#know(record);
-    for (const watcher of [...this.#watchers]) watcher.push({ action, service: record });
+    for (const watcher of this.#watchers) watcher.push({ action, service: record });
   }
 
   async #learn(names: readonly string[]): Promise<void> {

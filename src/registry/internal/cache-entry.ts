@@ -1,0 +1,206 @@
+import { Code, TenonError } from '../../errors/errors.ts';
+import { backoffMs } from '../../internal/backoff.ts';
+import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
+import type { Registry, RegistryEvent, ServiceRecord } from '../registry.ts';
+
+/** What the entries of one cache share. */
+export interface CacheSettings {
+  readonly registry: Registry;
+  readonly ttlMs: number;
+  readonly graceMs: number;
+  readonly pollMs: number;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Random;
+  onOutage(error: TenonError): void;
+  onAnswer(): void;
+}
+
+type Records = readonly ServiceRecord[];
+
+// A node that an answer lacks, though nothing said that it went, is looked for once more after this time.
+const checkMs = 1_000;
+
+/** What a cache knows of one service, and how it keeps that current. */
+export class CacheEntry {
+  readonly #name: string;
+  readonly #settings: CacheSettings;
+  readonly #closing = new AbortController();
+  #records: Records;
+  #readAtMs: number;
+  #reading: Promise<void> | undefined;
+  /** What the watch reported while a read is under way: whether the answer knows of it cannot be seen, so it is applied once more. */
+  #meanwhile: RegistryEvent[] = [];
+  /** The registry was away, so that it may have forgotten nodes that live. */
+  #wasLost = false;
+  #isWatching = false;
+  /** Nodes that an answer lacks are kept until then. */
+  #believeUntilMs = 0;
+  #wasAsked = true;
+
+  constructor(name: string, records: Records, settings: CacheSettings) {
+    this.#name = name;
+    this.#settings = settings;
+    this.#records = records;
+    this.#readAtMs = settings.clock.monotonicMs();
+    void this.#follow();
+  }
+
+  /** What is known; `undefined` when that is no node. Has it read again, in the background, when it is old. */
+  peek(): Records | undefined {
+    this.#wasAsked = true;
+    if (this.#settings.clock.monotonicMs() - this.#readAtMs >= this.#settings.ttlMs) void this.#read();
+    return this.#records.length > 0 ? this.#records : undefined;
+  }
+
+  /** Whether anyone asked since the last time that this was called. */
+  wasAsked(): boolean {
+    const was = this.#wasAsked;
+    this.#wasAsked = false;
+    return was;
+  }
+
+  close(): void {
+    this.#closing.abort();
+  }
+
+  /** What another read found: better than nothing. */
+  learn(records: Records): void {
+    if (this.#records.length === 0) this.#records = records;
+  }
+
+  /** Watches, and watches anew whenever the watch breaks. */
+  async #follow(): Promise<void> {
+    const { registry, pollMs, random } = this.#settings;
+    const { signal } = this.#closing;
+    for (let failures = 0; !signal.aborted;) {
+      let delayMs = pollMs;
+      try {
+        const watcher = await registry.watch({ service: this.#name, signal });
+        failures = 0;
+        this.#isWatching = true;
+        // What changed between the last read and the watch was seen by neither.
+        void this.#read();
+        for await (const event of watcher) this.#hear(event);
+        if (signal.aborted) return;
+      } catch (error) {
+        const failure = TenonError.from(error);
+        if (failure.code !== Code.Unimplemented) {
+          failures += 1;
+          this.#lose(failure);
+          delayMs = backoffMs(failures, () => random.next(), { initialMs: 100, maxMs: 5_000 });
+        }
+      }
+      this.#isWatching = false;
+      await this.#pause(delayMs);
+      // Without a watch, looking has to do.
+      if (!signal.aborted) await this.#read();
+    }
+  }
+
+  /** Without keeping the process alive. */
+  #pause(delayMs: number): Promise<void> {
+    const { signal } = this.#closing;
+    return new Promise((resolve) => {
+      const end = (): void => {
+        timer.cancel();
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      const timer = this.#settings.timers.after(delayMs, end);
+      signal.addEventListener('abort', end, { once: true });
+      if (signal.aborted) end();
+    });
+  }
+
+  #lose(failure: TenonError): void {
+    if (this.#closing.signal.aborted) return;
+    this.#wasLost = true;
+    this.#settings.onOutage(failure);
+  }
+
+  #hear(event: RegistryEvent): void {
+    if (event.service.name !== this.#name) return;
+    if (this.#reading) this.#meanwhile.push(event);
+    this.#records = applied(this.#records, event);
+  }
+
+  /** One read at a time. `isCheck` is a second look at what the first did not find. Never rejects. */
+  #read(isCheck = false): Promise<void> {
+    // Not before the next period, even if it fails: the last known nodes serve meanwhile.
+    this.#readAtMs = this.#settings.clock.monotonicMs();
+    this.#reading ??= this.#readOnce(isCheck).finally(() => (this.#reading = undefined));
+    return this.#reading;
+  }
+
+  async #readOnce(isCheck: boolean): Promise<void> {
+    const { registry, graceMs, clock } = this.#settings;
+    this.#meanwhile = [];
+    let found: Records = [];
+    try {
+      found = await registry.getService(this.#name, { signal: this.#closing.signal });
+    } catch (error) {
+      const failure = TenonError.from(error);
+      if (failure.code !== Code.NotFound) {
+        this.#lose(failure);
+        return;
+      }
+    }
+    this.#settings.onAnswer();
+    const missing = missingIn(found, this.#records);
+    const now = clock.monotonicMs();
+    if (this.#wasLost) this.#believeUntilMs = now + graceMs;
+    // The watch did not tell that they went, and an answer may have been lost on its way.
+    else if (this.#isWatching && missing.length > 0 && !isCheck && now >= this.#believeUntilMs)
+      this.#believeUntilMs = now + Math.min(graceMs, checkMs);
+    this.#wasLost = false;
+    const isKept = now < this.#believeUntilMs;
+    if (isKept && missing.length > 0) this.#checkLater(this.#believeUntilMs);
+    const records = this.#meanwhile.reduce(applied, isKept ? missing.reduce(applied, found) : found);
+    // The same array as long as nothing changed: those who choose from it keep what they worked out.
+    if (JSON.stringify(records) !== JSON.stringify(this.#records)) this.#records = records;
+  }
+
+  #checkLater(atMs: number): void {
+    const { clock, timers } = this.#settings;
+    timers.after(Math.max(0, Math.ceil(atMs - clock.monotonicMs())), () => {
+      if (!this.#closing.signal.aborted && this.#believeUntilMs === atMs) void this.#read(true);
+    });
+  }
+}
+
+/** The records after the event. A node that is known keeps its place. */
+function applied(records: Records, { action, service }: RegistryEvent): Records {
+  const changed = new Map(service.nodes.map((node) => [node.id, node]));
+  const isUpdate = action !== 'delete';
+  let isThere = false;
+  const kept = records.map((record): ServiceRecord => {
+    const isSame = isUpdate && record.version === service.version;
+    isThere ||= isSame;
+    const nodes = record.nodes.flatMap((node) => {
+      const now = changed.get(node.id);
+      if (!now) return [node];
+      if (!isSame) return [];
+      changed.delete(node.id);
+      return [now];
+    });
+    return isSame ? { ...service, nodes } : { ...record, nodes };
+  });
+  const added = isUpdate ? [...changed.values()] : [];
+  const all = isThere
+    ? kept.map((record) =>
+        record.version === service.version ? { ...record, nodes: [...record.nodes, ...added] } : record,
+      )
+    : [...kept, { ...service, nodes: added }];
+  return all.filter((record) => record.nodes.length > 0);
+}
+
+/** The nodes that were known and were not found, as changes that bring them back. */
+function missingIn(found: Records, known: Records): RegistryEvent[] {
+  const ids = new Set(found.flatMap(({ nodes }) => nodes.map((node) => node.id)));
+  return known.flatMap((record) => {
+    const nodes = record.nodes.filter((node) => !ids.has(node.id));
+    const same = found.find(({ version }) => version === record.version) ?? record;
+    return nodes.length > 0 ? [{ action: 'create', service: { ...same, nodes } }] : [];
+  });
+}
