@@ -8,7 +8,9 @@ const warmUpCalls = 10_000;
 const slices = 11;
 
 const scenarios = [
-  ...[32, 1_024].flatMap((size) => [1, 16, 128].map((inFlight) => ({ shape: 'unary', size, inFlight, times: inFlight === 1 ? 1_500 : 4_000 }))),
+  ...[32, 1_024].flatMap((size) =>
+    [1, 16, 128].map((inFlight) => ({ shape: 'unary', size, inFlight, times: inFlight === 1 ? 1_500 : 4_000 })),
+  ),
   { shape: 'stream', size: 32, inFlight: 1, times: 12 },
 ];
 
@@ -18,7 +20,8 @@ export async function grpcBench({ bar }) {
   try {
     for (const scenario of scenarios) {
       const warmUp = scenario.shape === 'stream' ? 20 : scenario === scenarios[0] ? warmUpCalls : 2_000;
-      for (const pair of pairs) await pair.run({ ...scenario, inFlight: Math.max(scenario.inFlight, 16), times: warmUp });
+      for (const pair of pairs)
+        await pair.run({ ...scenario, inFlight: Math.max(scenario.inFlight, 16), times: warmUp });
       const cost = Object.fromEntries(kinds.map((kind) => [kind, []]));
       for (let slice = 0; slice < slices; slice += 1) {
         // The order turns, so that no kind always follows the same one.
@@ -39,7 +42,10 @@ function rowOf(scenario, cost, bar) {
   const perUnit = scenario.shape === 'stream' ? scenario.times * 1_000 : scenario.times;
   const ratios = (kind) => cost.bare.map((bare, index) => bare.cpuUs / cost[kind][index].cpuUs);
   return {
-    what: scenario.shape === 'stream' ? 'server stream, 1,000 messages of 32 B' : `unary ${scenario.size} B, ${scenario.inFlight} in flight`,
+    what:
+      scenario.shape === 'stream'
+        ? 'server stream, 1,000 messages of 32 B'
+        : `unary ${scenario.size} B, ${scenario.inFlight} in flight`,
     'bare µs': (median(cost.bare.map((one) => one.cpuUs)) / perUnit).toFixed(scenario.shape === 'stream' ? 2 : 0),
     'tenon µs': (median(cost.static.map((one) => one.cpuUs)) / perUnit).toFixed(scenario.shape === 'stream' ? 2 : 0),
     'equal marshalers': ratioText(ratios('static')),

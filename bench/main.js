@@ -4,7 +4,10 @@ import { memoryBench } from './memory.mjs';
 import { startBench } from './start.mjs';
 
 const benches = {
-  grpc: ['tenon over gRPC against bare grpc-js, CPU per call of both processes (ratio: bare / tenon, median [90 % interval])', () => grpcBench({ bar: 0.9 })],
+  grpc: [
+    'tenon over gRPC against bare grpc-js, CPU per call of both processes (ratio: bare / tenon, median [90 % interval])',
+    () => grpcBench({ bar: 0.9 }),
+  ],
   memory: ['tenon over the memory transport', memoryBench],
   start: ['start-up, from process start to the first answered call', startBench],
 };

@@ -9,7 +9,9 @@ export function median(values) {
 export function interval90(values) {
   let state = 42;
   const random = () => (state = (state * 1_664_525 + 1_013_904_223) % 2 ** 32) / 2 ** 32;
-  const medians = Array.from({ length: 2_000 }, () => median(values.map(() => values[Math.floor(random() * values.length)]))).sort((a, b) => a - b);
+  const medians = Array.from({ length: 2_000 }, () =>
+    median(values.map(() => values[Math.floor(random() * values.length)])),
+  ).sort((a, b) => a - b);
   return [medians[100], medians[1_899]];
 }
 

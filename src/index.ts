@@ -23,4 +23,10 @@ export {
 export { type Next, Selector, type SelectorCapabilities } from './selector/selector.ts';
 export { type EventHandler, Server, type ServerHandler } from './server/server.ts';
 export { ServiceRuntime } from './service/service.ts';
-export { type Listener, type Socket, Transport, type TransportCapabilities, type TransportClient } from './transport/transport.ts';
+export {
+  type Listener,
+  type Socket,
+  Transport,
+  type TransportCapabilities,
+  type TransportClient,
+} from './transport/transport.ts';

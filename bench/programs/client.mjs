@@ -9,8 +9,13 @@ async function bareCalls() {
   return {
     unary: (body) =>
       new Promise((resolve, reject) => {
-        client.makeUnaryRequest('/bench.Echo/Unary', payload.encode, payload.decode, { body }, { deadline: Date.now() + 30_000 }, (error, reply) =>
-          error ? reject(error) : resolve(reply),
+        client.makeUnaryRequest(
+          '/bench.Echo/Unary',
+          payload.encode,
+          payload.decode,
+          { body },
+          { deadline: Date.now() + 30_000 },
+          (error, reply) => (error ? reject(error) : resolve(reply)),
         );
       }),
     stream: (count, size) =>
@@ -31,7 +36,9 @@ async function tenonCalls() {
   const system = await System.start([], options(kind));
   // Through registry and selector, as a service is called.
   const node = { id: 'bench-1', address, metadata: {} };
-  await system.get(Registry).register({ name: 'bench', version: 'latest', metadata: {}, endpoints: [], nodes: [node] }, { ttlMs: 3_600_000 });
+  await system
+    .get(Registry)
+    .register({ name: 'bench', version: 'latest', metadata: {}, endpoints: [], nodes: [node] }, { ttlMs: 3_600_000 });
   const echo = system.client(EchoHandler);
   return {
     unary: (body) => echo.unary({ body }),
@@ -67,6 +74,6 @@ async function run({ shape, size, inFlight, times }) {
   return { ms, cpu: process.cpuUsage(cpu) };
 }
 
-process.on('message', async (slice) => process.send(await run(slice)));
+process.on('message', (slice) => void run(slice).then((result) => process.send(result)));
 process.on('disconnect', () => process.exit(0));
 process.send({ ready: true });

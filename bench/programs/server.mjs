@@ -1,6 +1,14 @@
 // A server process: `bare`, `static` (tenon, the bare program's marshaler) or `mapped` (tenon's whole mapping). Tells its address, then its CPU time when asked.
 const kind = process.argv[2];
 
+async function sendAll(call) {
+  const body = new Uint8Array(call.request.size);
+  for (let n = 0; n < call.request.count; n += 1) {
+    if (!call.write({ body })) await new Promise((resolve) => call.once('drain', resolve));
+  }
+  call.end();
+}
+
 if (kind === 'bare') {
   const { Server, ServerCredentials } = await import('@grpc/grpc-js');
   const { payload, streamRequest } = await import('./messages.mjs');
@@ -18,13 +26,7 @@ if (kind === 'bare') {
     { unary: method('/bench.Echo/Unary', false, payload), stream: method('/bench.Echo/Stream', true, streamRequest) },
     {
       unary: (call, reply) => reply(null, call.request),
-      stream: async (call) => {
-        const body = new Uint8Array(call.request.size);
-        for (let n = 0; n < call.request.count; n += 1) {
-          if (!call.write({ body })) await new Promise((resolve) => call.once('drain', resolve));
-        }
-        call.end();
-      },
+      stream: (call) => void sendAll(call),
     },
   );
   server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {

@@ -14,7 +14,8 @@ class EchoHandler {
     for (let n = 0; n < request.count; n += 1) yield { body };
   }
 }
-for (const name of ['unary', 'stream']) Rpc()(EchoHandler.prototype, name, Object.getOwnPropertyDescriptor(EchoHandler.prototype, name));
+for (const name of ['unary', 'stream'])
+  Rpc()(EchoHandler.prototype, name, Object.getOwnPropertyDescriptor(EchoHandler.prototype, name));
 Handler('bench.Echo', { proto })(EchoHandler);
 
 class Echo {}

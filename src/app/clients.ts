@@ -4,7 +4,10 @@ import { type ClientDescription, describeClient, type ProtoLoader } from './desc
 
 /** The typed client of a described service: an object with one function per method, each prepared once. */
 export function typedClient(client: Client, description: ClientDescription): object {
-  const methods = [...description.methods].map(([property, method]) => [property, client.method(method, description.service)]);
+  const methods = [...description.methods].map(([property, method]) => [
+    property,
+    client.method(method, description.service),
+  ]);
   return Object.freeze(Object.fromEntries(methods));
 }
 

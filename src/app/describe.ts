@@ -14,7 +14,13 @@ import {
 } from '../decorators/decorators.ts';
 import { TenonError, textOf } from '../errors/errors.ts';
 import { didYouMean } from '../internal/suggest.ts';
-import { anySchema, type Interceptor, type MethodDescriptor, type MethodKind, type Schema } from '../pipeline/pipeline.ts';
+import {
+  anySchema,
+  type Interceptor,
+  type MethodDescriptor,
+  type MethodKind,
+  type Schema,
+} from '../pipeline/pipeline.ts';
 import type { EventHandlerOptions } from '../server/server.ts';
 
 /** Something wrong with how an application is put together. */
@@ -72,11 +78,22 @@ export function describeHandler(target: Class, loadProto: ProtoLoader): HandlerD
       message: `${target.name} is listed in handlers, but has no @Handler`,
       fix: `decorate it: @Handler('package.Service') class ${target.name}`,
     });
-    return { target, name: '', service: '', internal: false, proto: undefined, methods: [], subscriptions: [], problems };
+    return {
+      target,
+      name: '',
+      service: '',
+      internal: false,
+      proto: undefined,
+      methods: [],
+      subscriptions: [],
+      problems,
+    };
   }
   const proto = record.proto === undefined ? undefined : readProto(target, record.proto, loadProto, problems);
   const methods = describeMethods(target, record, proto, problems);
-  const subscriptions = subscriptionsOf(target).map((subscription) => describeSubscription(target, record, subscription, proto, problems));
+  const subscriptions = subscriptionsOf(target).map((subscription) =>
+    describeSubscription(target, record, subscription, proto, problems),
+  );
   if (rpcsOf(target).length === 0 && subscriptions.length === 0) {
     problems.push({
       kind: 'empty-handler',
@@ -86,7 +103,16 @@ export function describeHandler(target: Class, loadProto: ProtoLoader): HandlerD
     });
   }
   const name = record.name ?? '';
-  return { target, name, service: record.service ?? packageOf(name), internal: record.internal, proto, methods, subscriptions, problems };
+  return {
+    target,
+    name,
+    service: record.service ?? packageOf(name),
+    internal: record.internal,
+    proto,
+    methods,
+    subscriptions,
+    problems,
+  };
 }
 
 /** What a client is made of: the methods by property name, and the name to look for in the registry. */
@@ -135,7 +161,12 @@ function describeClassClient(source: AnyClass, loadProto: ProtoLoader): ClientDe
     const where = `clientOf(${source.name})`;
     const message = `${source.name} has no @Handler with a name, so there is nothing to call`;
     const fix = 'give the class of a handler, a contract(...), or { proto, name }';
-    return { name: source.name, service: '', methods: new Map(), problems: [{ kind: 'not-a-handler', where, message, fix }] };
+    return {
+      name: source.name,
+      service: '',
+      methods: new Map(),
+      problems: [{ kind: 'not-a-handler', where, message, fix }],
+    };
   }
   const { name, service, methods, problems } = describeHandler(source as unknown as Class, loadProto);
   const described = new Map(methods.map((method) => [method.property, method.descriptor]));
@@ -146,7 +177,12 @@ function describeContract(source: Contract<unknown>): ClientDescription {
   const methods = new Map(
     Object.entries(source.methods).map(([property, method]: [string, ContractMethod]) => [
       property,
-      jsonDescriptor(source.name, method.name ?? wireName(property), method.stream ?? 'unary', method.idempotent ?? false),
+      jsonDescriptor(
+        source.name,
+        method.name ?? wireName(property),
+        method.stream ?? 'unary',
+        method.idempotent ?? false,
+      ),
     ]),
   );
   return { name: source.name, service: source.service ?? packageOf(source.name), methods, problems: [] };
@@ -207,7 +243,11 @@ function matchMethods(
       continue;
     }
     byName.delete(method.method);
-    const seen = rpc.kind ?? (isAsyncGenerator(target, rpc.property) && (method.kind === 'unary' || method.kind === 'client') ? 'server' : method.kind);
+    const seen =
+      rpc.kind ??
+      (isAsyncGenerator(target, rpc.property) && (method.kind === 'unary' || method.kind === 'client')
+        ? 'server'
+        : method.kind);
     if (seen !== method.kind) {
       problems.push({
         kind: 'kind-mismatch',
@@ -302,11 +342,21 @@ function jsonDescriptor(service: string, method: string, kind: MethodKind, idemp
   };
 }
 
-function readProto(target: Class, source: ProtoSource, loadProto: ProtoLoader, problems: Problem[]): ProtoFile | undefined {
+function readProto(
+  target: Class,
+  source: ProtoSource,
+  loadProto: ProtoLoader,
+  problems: Problem[],
+): ProtoFile | undefined {
   return readProtoAt(target.name, source, loadProto, problems);
 }
 
-function readProtoAt(where: string, source: ProtoSource, loadProto: ProtoLoader, problems: Problem[]): ProtoFile | undefined {
+function readProtoAt(
+  where: string,
+  source: ProtoSource,
+  loadProto: ProtoLoader,
+  problems: Problem[],
+): ProtoFile | undefined {
   try {
     return loadProto(source);
   } catch (error) {
@@ -315,13 +365,21 @@ function readProtoAt(where: string, source: ProtoSource, loadProto: ProtoLoader,
       kind: isMissing ? 'unreadable-proto' : 'invalid-proto',
       where,
       message: textOf(error),
-      fix: isMissing ? "give the file relative to the module: new URL('../proto/x.proto', import.meta.url)" : 'mend the .proto at that place',
+      fix: isMissing
+        ? "give the file relative to the module: new URL('../proto/x.proto', import.meta.url)"
+        : 'mend the .proto at that place',
     });
     return undefined;
   }
 }
 
-function findService(where: string, name: string, file: ProtoFile, source: ProtoSource, problems: Problem[]): ProtoService | undefined {
+function findService(
+  where: string,
+  name: string,
+  file: ProtoFile,
+  source: ProtoSource,
+  problems: Problem[],
+): ProtoService | undefined {
   const service = file.service(name);
   if (service) return service;
   const names = file.services.map((one) => one.fullName);

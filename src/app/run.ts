@@ -31,7 +31,10 @@ export async function run(services: Class | readonly Class[], options: RunOption
   const signal = options.signal ? AbortSignal.any([options.signal, stops.first]) : stops.first;
   let system: System;
   try {
-    system = await System.start(Array.isArray(services) ? (services as Class[]) : [services as Class], { ...options, signal });
+    system = await System.start(Array.isArray(services) ? (services as Class[]) : [services as Class], {
+      ...options,
+      signal,
+    });
   } catch (error) {
     // Told to stop before it had started: that is no failure.
     if (stops.first.aborted) process.exit(0);
@@ -87,7 +90,11 @@ class StopSignals {
   readonly #hear = (name: NodeJS.Signals): void => {
     this.name = name;
     const [first, second] = this.#controllers;
-    const reason = new TenonError({ code: Code.Unavailable, reason: 'app.forced', message: `the process was told to stop by ${name}` });
+    const reason = new TenonError({
+      code: Code.Unavailable,
+      reason: 'app.forced',
+      message: `the process was told to stop by ${name}`,
+    });
     (first.signal.aborted ? second : first).abort(reason);
   };
 }

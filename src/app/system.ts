@@ -108,18 +108,26 @@ export class System {
     const bound = container.isBound(ServiceOptions) ? container.get(ServiceOptions) : {};
     const stated = Object.fromEntries(Object.entries(bound).filter(([, value]) => value !== undefined));
     service.init({ ...record?.options, name: record?.name, version: record?.version, ...stated });
-    for (const handler of record?.handlers ?? []) this.#handle(service, describeHandler(handler, this.#composition.loadProto));
+    for (const handler of record?.handlers ?? [])
+      this.#handle(service, describeHandler(handler, this.#composition.loadProto));
     return service;
   }
 
   #handle(service: ServiceRuntime, description: HandlerDescription): void {
     const instance = this.get(description.target as Newable<Record<string, Invoke>>);
-    const invokeOf = (property: string): Invoke => (input, ctx) => (instance[property] as Invoke)(input, ctx);
+    const invokeOf =
+      (property: string): Invoke =>
+      (input, ctx) =>
+        (instance[property] as Invoke)(input, ctx);
     if (description.methods.length > 0) {
       service.server().handle({
         name: description.name,
         internal: description.internal,
-        methods: description.methods.map(({ descriptor, property, interceptors }) => ({ descriptor, interceptors, invoke: invokeOf(property) })),
+        methods: description.methods.map(({ descriptor, property, interceptors }) => ({
+          descriptor,
+          interceptors,
+          invoke: invokeOf(property),
+        })),
       });
     }
     for (const { descriptor, property, topic, options, interceptors } of description.subscriptions) {

@@ -6,7 +6,9 @@ import type { CallOptions } from './client.ts';
 type Message<T> = T extends AsyncIterable<infer M> ? AsyncIterable<M> | Iterable<M> : T;
 type Caller<F> = F extends (...args: infer A) => infer R
   ? (
-      ...args: A extends [] ? [input?: Record<string, never>, options?: CallOptions] : [input: Message<A[0]>, options?: CallOptions]
+      ...args: A extends []
+        ? [input?: Record<string, never>, options?: CallOptions]
+        : [input: Message<A[0]>, options?: CallOptions]
     ) => [R] extends [AsyncIterable<infer M>] ? AsyncIterable<M> : Promise<Awaited<R>>
   : never;
 
@@ -14,7 +16,9 @@ type Caller<F> = F extends (...args: infer A) => infer R
  * A handler class or an interface of its methods, seen from the caller: every method takes the request (where the client
  * streams, any iterable of requests) and call options, and gives a promise of the reply, or an AsyncIterable of replies.
  */
-export type ClientOf<T> = { readonly [K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: Caller<T[K]> };
+export type ClientOf<T> = {
+  readonly [K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: Caller<T[K]>;
+};
 
 /** How one method of a {@link Contract} is called. */
 export interface ContractMethod {
@@ -82,7 +86,7 @@ export function contract<T>(
   methods: { readonly [K in keyof T & string]: Omit<ContractMethod, 'stream'> & KindOf<T[K]> },
   options: { readonly service?: string } = {},
 ): Contract<T> {
-  return { name, methods: methods as Readonly<Record<string, ContractMethod>>, service: options.service };
+  return { name, methods, service: options.service };
 }
 
 const sourceKey = Symbol.for('tenon.client.source');
@@ -117,7 +121,8 @@ export function clientOf(source: ClientSource): ServiceIdentifier<never> {
     throw new TenonError({
       code: Code.InvalidArgument,
       reason: 'client.invalid_source',
-      message: 'clientOf(undefined): the class is not defined yet where it is named, as in an import cycle; move it to a module of its own',
+      message:
+        'clientOf(undefined): the class is not defined yet where it is named, as in an import cycle; move it to a module of its own',
     });
   }
   if (typeof source === 'object' && 'proto' in source) {
@@ -133,7 +138,9 @@ export function clientOf(source: ClientSource): ServiceIdentifier<never> {
 
 /** What the container key is a client of; `undefined` for a key that `clientOf` did not make. */
 export function clientSourceOf(identifier: unknown): ClientSource | undefined {
-  return typeof identifier === 'function' ? (identifier as unknown as Record<symbol, ClientSource | undefined>)[sourceKey] : undefined;
+  return typeof identifier === 'function'
+    ? (identifier as unknown as Record<symbol, ClientSource | undefined>)[sourceKey]
+    : undefined;
 }
 
 /** A function, so that the key carries its source, and errors of the container show its name. */

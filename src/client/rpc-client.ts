@@ -6,8 +6,16 @@ import { Metadata } from '../context/metadata.ts';
 import { errorOf } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { AsyncQueue } from '../internal/async-queue.ts';
+import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
-import { anySchema, clientStreams, compose, type Invoke, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
+import {
+  anySchema,
+  clientStreams,
+  compose,
+  type Invoke,
+  type MethodDescriptor,
+  serverStreams,
+} from '../pipeline/pipeline.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { Selector } from '../selector/selector.ts';
 import { type DialOptions, type Message, type Socket, Transport } from '../transport/transport.ts';
@@ -45,13 +53,15 @@ interface Plan {
 @injectable()
 export class RpcClient implements Client {
   readonly #transport: Transport;
+  /** The transport's own unary call where it has one: chosen here, once. */
+  readonly #sendUnary: NonNullable<Transport['unary']>;
   readonly #broker: Broker;
   readonly #preferred: Marshaler;
   readonly #marshalers = new Map<string, Marshaler>();
   readonly #logger: Logger;
   readonly #router: Router;
   readonly #calls = new Set<OutgoingContext>();
-  #options: ClientOptions & typeof defaults;
+  #options: WithDefaults<ClientOptions, typeof defaults>;
   #isStarted = false;
   #isClosed = false;
 
@@ -68,19 +78,15 @@ export class RpcClient implements Client {
     @inject(ClientOptions) @optional() options: ClientOptions = {},
   ) {
     this.#transport = transport;
+    this.#sendUnary =
+      transport.unary?.bind(transport) ??
+      ((address, message, options) => unaryOverSocket(transport.dial(address, options), message));
     this.#broker = broker;
     this.#preferred = preferred;
     for (const marshaler of marshalers) this.#marshalers.set(codecName(marshaler.contentType), marshaler);
     this.#logger = logger;
-    this.#options = withDefaults(options);
-    const client = this;
-    this.#router = {
-      selector,
-      runtime: { clock, random, timers },
-      get maxAttempts() {
-        return client.#options.maxAttempts;
-      },
-    };
+    this.#options = withDefaults(defaults, options);
+    this.#router = { selector, runtime: { clock, random, timers }, maxAttempts: () => this.#options.maxAttempts };
   }
 
   get options(): ClientOptions {
@@ -95,7 +101,7 @@ export class RpcClient implements Client {
         message: 'the client has prepared or made calls already: give its options before the first one',
       });
     }
-    this.#options = withDefaults({ ...this.#options, ...options });
+    this.#options = withDefaults(this.#options, options);
   }
 
   newMessage(topic: string, payload: unknown, options: MessageOptions = {}): PublishMessage {
@@ -141,16 +147,24 @@ export class RpcClient implements Client {
   }
 
   stream(request: Request, options: CallOptions = {}): ClientStream {
-    return openStream(request, (input, ctx) => this.#prepare(request.method)(input, ctx), this.#contextOf(request.method, request.service, {
-      contentType: request.contentType,
-      ...options,
-    }));
+    return openStream(
+      request,
+      (input, ctx) => this.#prepare(request.method)(input, ctx),
+      this.#contextOf(request.method, request.service, {
+        contentType: request.contentType,
+        ...options,
+      }),
+    );
   }
 
   async publish(message: PublishMessage, options: ClientPublishOptions = {}): Promise<void> {
     this.#assertOpen();
     const marshaler = this.#marshalerOf(message.contentType);
-    const headers: Record<string, string> = { ...message.headers, 'Content-Type': message.contentType, 'Micro-Topic': message.topic };
+    const headers: Record<string, string> = {
+      ...message.headers,
+      'Content-Type': message.contentType,
+      'Micro-Topic': message.topic,
+    };
     for (const key of options.ctx ? this.#options.forward : []) {
       const value = options.ctx?.metadata.text(key);
       if (value !== undefined) headers[key] ??= value;
@@ -159,7 +173,11 @@ export class RpcClient implements Client {
     const body = marshaler.marshal(message.schema, message.payload);
     const { signal, timeoutMs, orderKey } = options;
     await this.#broker.connect({ signal, timeoutMs });
-    await this.#broker.publish(message.topic, { headers, body }, { signal: signal ?? options.ctx?.signal, timeoutMs, orderKey });
+    await this.#broker.publish(
+      message.topic,
+      { headers, body },
+      { signal: signal ?? options.ctx?.signal, timeoutMs, orderKey },
+    );
   }
 
   method(method: MethodDescriptor, service: string): MethodCaller {
@@ -206,8 +224,10 @@ export class RpcClient implements Client {
       }
       return plan;
     };
-    if (serverStreams(method.kind)) return (input, ctx) => this.#streamingReply(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
-    if (clientStreams(method.kind)) return (input, ctx) => this.#streamingRequest(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
+    if (serverStreams(method.kind))
+      return (input, ctx) => this.#streamingReply(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
+    if (clientStreams(method.kind))
+      return (input, ctx) => this.#streamingRequest(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
     return (input, ctx) => this.#unary(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
   }
 
@@ -235,10 +255,8 @@ export class RpcClient implements Client {
       const message = { headers: headersOf(plan, ctx), body: plan.marshaler.marshal(plan.method.input, input) };
       ctx.throwIfAborted();
       const dial = this.#dialOptions(plan, ctx);
-      const transport = this.#transport;
-      const attempt = transport.unary
-        ? async (address: string) => unlessDraining(await transport.unary!(address, message, dial))
-        : async (address: string) => unlessDraining(await unaryOverSocket(transport.dial(address, dial), message));
+      const attempt = async (address: string): Promise<Message | undefined> =>
+        unlessDraining(await this.#sendUnary(address, message, dial));
       return this.#reply(plan, (await this.#on(ctx, attempt)) ?? {}, ctx);
     } finally {
       this.#release(ctx);
@@ -358,13 +376,12 @@ export class RpcClient implements Client {
 
   #assertOpen(): void {
     if (!this.#isClosed) return;
-    throw new TenonError({ code: Code.FailedPrecondition, reason: 'client.closed', message: 'the client was closed: its system has stopped' });
+    throw new TenonError({
+      code: Code.FailedPrecondition,
+      reason: 'client.closed',
+      message: 'the client was closed: its system has stopped',
+    });
   }
-}
-
-function withDefaults(options: ClientOptions): ClientOptions & typeof defaults {
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  return { ...defaults, ...given } as ClientOptions & typeof defaults;
 }
 
 /** The server assumes the method's own codec; any other has to be said, since grpc-js shows neither side the content sub-type. */
@@ -387,7 +404,13 @@ function decodeReply(plan: Plan, body: Uint8Array): unknown {
 }
 
 /** Sends every request as there is room. A source that throws cancels the call; one that the call outlives is returned. */
-async function pump(plan: Plan, input: AsyncIterable<unknown> | Iterable<unknown>, socket: Socket, first: Message, ctx: OutgoingContext): Promise<void> {
+async function pump(
+  plan: Plan,
+  input: AsyncIterable<unknown> | Iterable<unknown>,
+  socket: Socket,
+  first: Message,
+  ctx: OutgoingContext,
+): Promise<void> {
   let headers: Message = first;
   try {
     for await (const value of input) {
@@ -404,7 +427,12 @@ async function pump(plan: Plan, input: AsyncIterable<unknown> | Iterable<unknown
     ctx.abort(
       failure.reason === 'codec.encode'
         ? failure
-        : new TenonError({ code: Code.Cancelled, reason: 'client.source_failed', message: `the source of requests failed: ${failure.message}`, cause: error }),
+        : new TenonError({
+            code: Code.Cancelled,
+            reason: 'client.source_failed',
+            message: `the source of requests failed: ${failure.message}`,
+            cause: error,
+          }),
     );
   }
 }
@@ -417,7 +445,11 @@ async function collect(socket: Socket): Promise<Message> {
     if (!message) return result;
     if (message.body && result.body) {
       socket.abort(Code.Cancelled, 'more than one reply');
-      throw new TenonError({ code: Code.Internal, reason: 'client.bad_reply', message: 'the server sent more than one reply where one was due' });
+      throw new TenonError({
+        code: Code.Internal,
+        reason: 'client.bad_reply',
+        message: 'the server sent more than one reply where one was due',
+      });
     }
     result = {
       headers: message.headers ?? result.headers,
@@ -468,7 +500,11 @@ function openStream(request: Request, invoke: Invoke, ctx: OutgoingContext): Cli
     request,
     async send(message) {
       if (!requests || requests.isEnded) {
-        throw new TenonError({ code: Code.FailedPrecondition, reason: 'client.stream_ended', message: `no more requests can be sent to ${request.method.path}` });
+        throw new TenonError({
+          code: Code.FailedPrecondition,
+          reason: 'client.stream_ended',
+          message: `no more requests can be sent to ${request.method.path}`,
+        });
       }
       requests.push(message);
       begin();

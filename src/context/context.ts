@@ -101,7 +101,11 @@ export class Context {
 
   /** A logger that names the call in all it writes. */
   get logger(): Logger {
-    return (this.#logger ??= this.#baseLogger.child({ service: this.service, endpoint: this.endpoint, peer: this.peer }));
+    return (this.#logger ??= this.#baseLogger.child({
+      service: this.service,
+      endpoint: this.endpoint,
+      peer: this.peer,
+    }));
   }
 
   /** Why the call was aborted, if it was. */

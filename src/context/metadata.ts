@@ -97,7 +97,8 @@ export class Metadata implements Iterable<[string, MetadataValue]> {
   /** A plain object, for logs and tests: one value as itself, several as an array. */
   toJSON(): Record<string, MetadataValue | MetadataValue[]> {
     const result: Record<string, MetadataValue | MetadataValue[]> = {};
-    for (const [key, values] of this.#map() ?? []) result[key] = values.length === 1 ? (values[0] as MetadataValue) : [...values];
+    for (const [key, values] of this.#map() ?? [])
+      result[key] = values.length === 1 ? (values[0] as MetadataValue) : [...values];
     return result;
   }
 
@@ -133,7 +134,7 @@ function assertValid(key: string, value: MetadataValue): void {
   if (!keyPattern.test(key)) {
     throw invalid(`"${key}" is not a metadata key: use letters, digits, "_", "-" and "."`);
   }
-  if (key.endsWith('-bin') !== (value instanceof Uint8Array)) {
+  if (key.endsWith('-bin') !== value instanceof Uint8Array) {
     throw invalid(
       key.endsWith('-bin')
         ? `the metadata key "${key}" carries bytes: give a Uint8Array`
@@ -141,7 +142,9 @@ function assertValid(key: string, value: MetadataValue): void {
     );
   }
   if (typeof value === 'string' && !textPattern.test(value)) {
-    throw invalid(`the value of the metadata key "${key}" has a character outside printable ASCII: end the key in "-bin" and send bytes`);
+    throw invalid(
+      `the value of the metadata key "${key}" has a character outside printable ASCII: end the key in "-bin" and send bytes`,
+    );
   }
 }
 

@@ -33,7 +33,10 @@ export interface HandlerOptions {
  */
 export function Handler(name: string, options?: HandlerOptions): (target: AnyClass) => void;
 export function Handler(options?: HandlerOptions): (target: AnyClass) => void;
-export function Handler(nameOrOptions: string | HandlerOptions = {}, options: HandlerOptions = {}): (target: AnyClass) => void {
+export function Handler(
+  nameOrOptions: string | HandlerOptions = {},
+  options: HandlerOptions = {},
+): (target: AnyClass) => void {
   const name = typeof nameOrOptions === 'string' ? nameOrOptions : undefined;
   const given = typeof nameOrOptions === 'string' ? options : nameOrOptions;
   return (target) => {

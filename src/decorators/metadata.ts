@@ -111,7 +111,11 @@ function append(key: symbol, target: object, record: unknown): void {
 
 function inherited<T extends { readonly property: string }>(key: symbol, target: AnyClass): readonly T[] {
   const chain: object[] = [];
-  for (let at: object | null = target.prototype as object; at && at !== Object.prototype; at = Object.getPrototypeOf(at) as object | null) {
+  for (
+    let at: object | null = target.prototype as object;
+    at && at !== Object.prototype;
+    at = Object.getPrototypeOf(at) as object | null
+  ) {
     chain.unshift(at);
   }
   const seen = new Set<string>();
@@ -120,7 +124,10 @@ function inherited<T extends { readonly property: string }>(key: symbol, target:
     .reverse()
     .filter((record) => {
       // Two subscriptions of one method are two; a base's record of an overridden one is not.
-      const id = key === subscriptionsKey ? `${record.property} ${(record as unknown as SubscribeRecord).topic}` : record.property;
+      const id =
+        key === subscriptionsKey
+          ? `${record.property} ${(record as unknown as SubscribeRecord).topic}`
+          : record.property;
       return !seen.has(id) && seen.add(id);
     })
     .reverse();

@@ -20,6 +20,7 @@ export interface RpcOptions {
 export type StreamKind = 'server' | 'client' | 'bidi';
 
 // Only `any` accepts every parameter list in a constraint.
+// oxlint-disable-next-line typescript/no-explicit-any
 type AnyMethod = (...args: any[]) => any;
 type IsAny<T> = 0 extends 1 & T ? true : false;
 type Streams<T> = IsAny<T> extends true ? unknown : T extends AsyncIterable<unknown> ? true : false;

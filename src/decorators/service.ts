@@ -3,7 +3,10 @@ import type { ServerOptions } from '../server/server.ts';
 import { type AnyClass, type Class, recordService } from './metadata.ts';
 
 /** What {@link Service} is told. */
-export interface ServiceDecoratorOptions extends Pick<ServerOptions, 'address' | 'metadata' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
+export interface ServiceDecoratorOptions extends Pick<
+  ServerOptions,
+  'address' | 'metadata' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'
+> {
   /** Name in the registry. */
   readonly name: string;
   /** @default 'latest' */

@@ -15,6 +15,8 @@ export interface SubscribeOptions extends EventHandlerOptions {
 }
 
 /** The decorator of a method that handles events: it compiles only on one that gives nothing back. */
+// Only `any` accepts whatever an event is.
+// oxlint-disable-next-line typescript/no-explicit-any
 export type SubscribeDecorator = <F extends (event: any, ctx: Context) => Promise<void> | void>(
   target: object,
   property: string,
@@ -37,12 +39,14 @@ export type SubscribeDecorator = <F extends (event: any, ctx: Context) => Promis
  * }
  * ```
  */
-export function Subscribe(
-  topic: string,
-  options: SubscribeOptions = {},
-): SubscribeDecorator {
+export function Subscribe(topic: string, options: SubscribeOptions = {}): SubscribeDecorator {
   return (target, property, descriptor) => {
-    if (topic === '' || typeof property !== 'string' || typeof descriptor?.value !== 'function' || typeof target === 'function') {
+    if (
+      topic === '' ||
+      typeof property !== 'string' ||
+      typeof descriptor?.value !== 'function' ||
+      typeof target === 'function'
+    ) {
       throw new TenonError({
         code: Code.InvalidArgument,
         reason: 'decorators.invalid',

@@ -104,9 +104,7 @@ export class TenonError extends Error {
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return this === TenonError
-      ? TenonError.is(value)
-      : Function.prototype[Symbol.hasInstance].call(this, value);
+    return this === TenonError ? TenonError.is(value) : Function.prototype[Symbol.hasInstance].call(this, value);
   }
 
   /**
@@ -117,10 +115,20 @@ export class TenonError extends Error {
   static from(value: unknown, fallback: Partial<TenonErrorInit> = {}): TenonError {
     if (TenonError.is(value)) return value;
     if (value instanceof Error && value.name === 'AbortError' && fallback.code === undefined) {
-      return new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the call was cancelled', cause: value });
+      return new TenonError({
+        code: Code.Cancelled,
+        reason: 'call.cancelled',
+        message: 'the call was cancelled',
+        cause: value,
+      });
     }
     if (value instanceof Error && value.name === 'TimeoutError' && fallback.code === undefined) {
-      return new TenonError({ code: Code.DeadlineExceeded, reason: 'call.deadline_exceeded', message: 'the deadline has passed', cause: value });
+      return new TenonError({
+        code: Code.DeadlineExceeded,
+        reason: 'call.deadline_exceeded',
+        message: 'the deadline has passed',
+        cause: value,
+      });
     }
     return new TenonError({
       ...fallback,

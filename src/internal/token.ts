@@ -5,5 +5,5 @@ import type { ServiceIdentifier } from 'inversify';
  * package agree on it. The type parameter travels with the key: `container.get(token)` is typed.
  */
 export function token<T>(room: string, name: string): ServiceIdentifier<T> {
-  return Symbol.for(`tenon.${room}.${name}`) as ServiceIdentifier<T>;
+  return Symbol.for(`tenon.${room}.${name}`);
 }

@@ -1,5 +1,5 @@
 import { codeName, TenonError } from '../errors/errors.ts';
-import { type Clock } from '../runtime/runtime.ts';
+import type { Clock } from '../runtime/runtime.ts';
 import { systemClock } from '../runtime/system.ts';
 import { type LogFields, type Logger, type LogLevel, logLevels } from './logger.ts';
 
@@ -81,7 +81,10 @@ export class ConsoleLogger implements Logger {
 function pairs(fields: LogFields): string {
   return Object.entries(fields)
     .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => ` ${key}=${typeof value === 'string' && /^[^\s"]+$/.test(value) ? value : JSON.stringify(value, plain)}`)
+    .map(
+      ([key, value]) =>
+        ` ${key}=${typeof value === 'string' && /^[^\s"]+$/.test(value) ? value : JSON.stringify(value, plain)}`,
+    )
     .join('');
 }
 
@@ -90,6 +93,7 @@ function plain(_key: string, value: unknown): unknown {
   if (TenonError.is(value)) {
     return { code: codeName(value.code), reason: value.reason, message: value.message, cause: value.cause };
   }
-  if (value instanceof Error) return { name: value.name, message: value.message, stack: value.stack, cause: value.cause };
+  if (value instanceof Error)
+    return { name: value.name, message: value.message, stack: value.stack, cause: value.cause };
   return value;
 }

@@ -3,9 +3,10 @@ import { inject, injectable, multiInject, optional } from 'inversify';
 import { Broker, deliver, type Event, type Subscriber } from '../broker/broker.ts';
 import { codecName, type Marshaler, Marshalers } from '../codec/codec.ts';
 import { Context } from '../context/context.ts';
-import { Metadata, type MetadataInit } from '../context/metadata.ts';
+import { Metadata } from '../context/metadata.ts';
 import { statusOf } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { didYouMean } from '../internal/suggest.ts';
 import { Logger } from '../logger/logger.ts';
 import { anySchema, compose, type Invoke, type MethodDescriptor, type Schema } from '../pipeline/pipeline.ts';
@@ -34,7 +35,7 @@ const defaults = {
   suggest: false,
 } as const satisfies ServerOptions;
 
-type Options = ServerOptions & { readonly [K in keyof typeof defaults]: NonNullable<ServerOptions[K]> };
+type Options = WithDefaults<ServerOptions, typeof defaults>;
 
 /** The {@link Server}, over whatever transport, registry, codecs and broker are bound. */
 @injectable()
@@ -75,7 +76,7 @@ export class RpcServer implements Server {
     this.#runtime = { clock, random, timers };
     this.#logger = logger;
     this.#uuid = random.uuid();
-    this.#options = withDefaults(defaults as Options, options);
+    this.#options = withDefaults(defaults, options);
   }
 
   get options(): ServerOptions {
@@ -120,7 +121,12 @@ export class RpcServer implements Server {
   ): EventHandler {
     const { schema = anySchema, ...rest } = options;
     const method = handler.name === '' ? 'Func' : handler.name;
-    const descriptor: MethodDescriptor = { ...jsonMethod(topic, method), kind: 'event', input: schema, defaultContentType: 'application/json' };
+    const descriptor: MethodDescriptor = {
+      ...jsonMethod(topic, method),
+      kind: 'event',
+      input: schema,
+      defaultContentType: 'application/json',
+    };
     return { topic, descriptor, invoke: handler, options: rest };
   }
 
@@ -176,9 +182,14 @@ export class RpcServer implements Server {
 
   async stop(): Promise<void> {
     this.#isDraining = true;
-    const now = AbortSignal.abort(new TenonError({ code: Code.Unavailable, reason: 'server.stopped', message: 'the server was stopped' }));
+    const now = AbortSignal.abort(
+      new TenonError({ code: Code.Unavailable, reason: 'server.stopped', message: 'the server was stopped' }),
+    );
     const subscribers = this.#subscribers.splice(0);
-    await Promise.allSettled([...subscribers.map((subscriber) => subscriber.unsubscribe(now)), this.#listener?.close()]);
+    await Promise.allSettled([
+      ...subscribers.map((subscriber) => subscriber.unsubscribe(now)),
+      this.#listener?.close(),
+    ]);
     this.#listener = undefined;
     this.#isStarted = false;
   }
@@ -191,7 +202,10 @@ export class RpcServer implements Server {
     const served = new Map<MethodDescriptor, Served>();
     for (const handler of this.#handlers) {
       for (const { descriptor, invoke, interceptors = [] } of handler.methods) {
-        served.set(descriptor, this.#serve(descriptor, compose([...this.#options.interceptors, ...interceptors], descriptor, invoke)));
+        served.set(
+          descriptor,
+          this.#serve(descriptor, compose([...this.#options.interceptors, ...interceptors], descriptor, invoke)),
+        );
       }
     }
     const { address, maxReceiveBytes, maxSendBytes, suggest } = this.#options;
@@ -232,14 +246,26 @@ export class RpcServer implements Server {
   async #deliver(handler: EventHandler): Promise<Subscriber> {
     await this.#broker.connect();
     const { descriptor, options } = handler;
-    const invoke = compose([...this.#options.interceptors, ...(handler.interceptors ?? [])], descriptor, handler.invoke);
+    const invoke = compose(
+      [...this.#options.interceptors, ...(handler.interceptors ?? [])],
+      descriptor,
+      handler.invoke,
+    );
     const handle = async (event: Event): Promise<void> => {
       this.#inFlight += 1;
-      const ctx = new Context({ service: event.topic, endpoint: descriptor.method, metadata: metadataOf(event), logger: this.#logger });
+      const ctx = new Context({
+        service: event.topic,
+        endpoint: descriptor.method,
+        metadata: metadataOf(event),
+        logger: this.#logger,
+      });
       try {
         const type = event.headers['Content-Type'] ?? descriptor.defaultContentType;
         const value = this.#marshalerOf(type).unmarshal(descriptor.input, event.body);
-        await invoke(descriptor.input.validate ? await validated(descriptor.input, descriptor.path, value) : value, ctx);
+        await invoke(
+          descriptor.input.validate ? await validated(descriptor.input, descriptor.path, value) : value,
+          ctx,
+        );
       } catch (error) {
         throw toStatusError({ method: descriptor, logger: this.#logger, exposeErrors: true }, ctx, error);
       } finally {
@@ -253,7 +279,11 @@ export class RpcServer implements Server {
     const { name, version, id = this.#uuid, advertise, metadata } = this.#options;
     const address = this.#listener?.addr();
     if (address === undefined) {
-      throw new TenonError({ code: Code.FailedPrecondition, reason: 'server.not_started', message: `"${name}" is not started: there is no address to register` });
+      throw new TenonError({
+        code: Code.FailedPrecondition,
+        reason: 'server.not_started',
+        message: `"${name}" is not started: there is no address to register`,
+      });
     }
     const transport = String(this.#transport);
     const node = {
@@ -311,16 +341,19 @@ export class RpcServer implements Server {
 
 /** Callers may try another node: nothing was processed. */
 function draining(name: string): TenonError {
-  return new TenonError({ code: Code.Unavailable, reason: 'server.draining', message: `this node of "${name}" is draining: call another` });
+  return new TenonError({
+    code: Code.Unavailable,
+    reason: 'server.draining',
+    message: `this node of "${name}" is draining: call another`,
+  });
 }
 
 function unknownMethod(): TenonError {
-  return new TenonError({ code: Code.Unimplemented, reason: 'server.unknown_method', message: 'the method is not served here' });
-}
-
-function withDefaults(base: Options, options: ServerOptions): Options {
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  return { ...base, ...given };
+  return new TenonError({
+    code: Code.Unimplemented,
+    reason: 'server.unknown_method',
+    message: 'the method is not served here',
+  });
 }
 
 function jsonMethod(service: string, method: string): MethodDescriptor {
@@ -343,5 +376,5 @@ function metadataOf(event: Event): Metadata {
   for (const [key, value] of Object.entries(event.headers)) {
     if (/^[\w.-]+$/.test(key) && !key.toLowerCase().endsWith('-bin') && /^[\x20-\x7e]*$/.test(value)) init[key] = value;
   }
-  return new Metadata(init as MetadataInit);
+  return new Metadata(init);
 }

@@ -2,6 +2,7 @@ import { inject, injectable, optional } from 'inversify';
 
 import { Client } from '../client/client.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
 import type { NodeState } from '../registry/registry.ts';
 import { type Timer, Timers } from '../runtime/runtime.ts';
@@ -27,7 +28,7 @@ export class ManagedService implements ServiceRuntime {
   readonly #client: Client;
   readonly #timers: Timers;
   readonly #logger: Logger;
-  #options: ServiceOptions & typeof defaults;
+  #options: WithDefaults<ServiceOptions, typeof defaults>;
   #state: ServiceState = 'stopped';
   #renewal: Timer | undefined;
   #registering: Promise<void> | undefined;
@@ -86,7 +87,7 @@ export class ManagedService implements ServiceRuntime {
       await this.stop({ signal: AbortSignal.abort(error) });
       throw error;
     }
-    this.#logger.info(`${this} serves`, { address: this.#server.address });
+    this.#logger.info(`${String(this)} serves`, { address: this.#server.address });
   }
 
   stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
@@ -124,26 +125,32 @@ export class ManagedService implements ServiceRuntime {
     await this.#quietly('stopping the server', this.#server.stop());
     this.#state = 'stopped';
     await this.#quietly('an afterStop hook', runHooks(this.#options.afterStop));
-    this.#logger.info(`${this} stopped`);
+    this.#logger.info(`${String(this)} stopped`);
   }
 
   async #drain(signal: AbortSignal): Promise<void> {
     if (this.#isAnnounced) {
-      await this.#within(farewellMs, signal, (bound) => this.#quietly('announcing the drain', this.#server.register({ state: 'draining', signal: bound })));
+      await this.#within(farewellMs, signal, (bound) =>
+        this.#quietly('announcing the drain', this.#server.register({ state: 'draining', signal: bound })),
+      );
       // Callers choose by what their caches know; until those have seen the drain, calls still come and are still served.
       await this.#timers.sleep(this.#options.lameDuckMs, signal).catch(() => {});
     }
     await this.#sayFarewell(signal);
     await this.#within(this.#options.drainTimeoutMs, signal, (bound) =>
       this.#server.drain(bound).catch(() => {
-        this.#logger.warn(`${this} aborts ${this.#server.inFlight} calls that did not end within the drain time-out`);
+        this.#logger.warn(
+          `${String(this)} aborts ${this.#server.inFlight} calls that did not end within the drain time-out`,
+        );
       }),
     );
   }
 
   async #sayFarewell(signal?: AbortSignal): Promise<void> {
     if (!this.#isAnnounced) return;
-    await this.#within(farewellMs, signal, (bound) => this.#quietly('deregistering', this.#server.deregister({ signal: bound })));
+    await this.#within(farewellMs, signal, (bound) =>
+      this.#quietly('deregistering', this.#server.deregister({ signal: bound })),
+    );
     this.#isAnnounced = false;
   }
 
@@ -151,11 +158,11 @@ export class ManagedService implements ServiceRuntime {
   async #announce(state: NodeState): Promise<boolean> {
     try {
       await this.#server.register({ state });
-      if (!this.#isAnnounced) this.#logger.debug(`${this} is announced`);
+      if (!this.#isAnnounced) this.#logger.debug(`${String(this)} is announced`);
       this.#isAnnounced = true;
       return true;
     } catch (error) {
-      this.#logger.warn(`${this} could not be announced in the registry; trying again`, { error });
+      this.#logger.warn(`${String(this)} could not be announced in the registry; trying again`, { error });
       return false;
     }
   }
@@ -174,7 +181,11 @@ export class ManagedService implements ServiceRuntime {
   }
 
   /** Runs `work` with a signal that aborts after `ms`, or with `signal`. */
-  async #within(ms: number, signal: AbortSignal | undefined, work: (bound: AbortSignal) => Promise<void>): Promise<void> {
+  async #within(
+    ms: number,
+    signal: AbortSignal | undefined,
+    work: (bound: AbortSignal) => Promise<void>,
+  ): Promise<void> {
     const controller = new AbortController();
     const abort = (): void => controller.abort(timeUp());
     const timer = this.#timers.after(ms, abort, { keepAlive: true });
@@ -192,7 +203,7 @@ export class ManagedService implements ServiceRuntime {
     try {
       await work;
     } catch (error) {
-      this.#logger.warn(`${this}: ${what} failed`, { error });
+      this.#logger.warn(`${String(this)}: ${what} failed`, { error });
     }
   }
 
@@ -201,14 +212,9 @@ export class ManagedService implements ServiceRuntime {
     throw new TenonError({
       code: Code.FailedPrecondition,
       reason: 'service.started',
-      message: `service "${this}" is ${this.#state}: ${what} once it has stopped`,
+      message: `service "${String(this)}" is ${this.#state}: ${what} once it has stopped`,
     });
   }
-}
-
-function withDefaults(base: ServiceOptions & typeof defaults, options: ServiceOptions): ServiceOptions & typeof defaults {
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  return { ...base, ...given } as ServiceOptions & typeof defaults;
 }
 
 async function runHooks(hooks: readonly Hook[] = []): Promise<void> {
@@ -216,5 +222,9 @@ async function runHooks(hooks: readonly Hook[] = []): Promise<void> {
 }
 
 function timeUp(): TenonError {
-  return new TenonError({ code: Code.DeadlineExceeded, reason: 'service.timeout', message: 'the time for this step of the stop is up' });
+  return new TenonError({
+    code: Code.DeadlineExceeded,
+    reason: 'service.timeout',
+    message: 'the time for this step of the stop is up',
+  });
 }

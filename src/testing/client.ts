@@ -54,7 +54,11 @@ async function reply(socket: Socket, name: string): Promise<void> {
   }
 }
 
-async function serving(harness: ClientHarness, options?: ClientOptions, replaced?: Partial<Parts>): Promise<{ client: Client; parts: Parts }> {
+async function serving(
+  harness: ClientHarness,
+  options?: ClientOptions,
+  replaced?: Partial<Parts>,
+): Promise<{ client: Client; parts: Parts }> {
   const parts = memoryParts(replaced);
   await serveRaw(parts, routes, (socket, route) => answer(socket, route.method));
   return { client: harness.make(parts, options), parts };
@@ -110,7 +114,10 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     name: 'streams go both ways, in order',
     async run(harness) {
       const { client } = await serving(harness);
-      assert.deepEqual(await all(client.method(count, 'suite')({ to: 100 })), Array.from({ length: 100 }, (_, index) => ({ n: index + 1 })));
+      assert.deepEqual(
+        await all(client.method(count, 'suite')({ to: 100 })),
+        Array.from({ length: 100 }, (_, index) => ({ n: index + 1 })),
+      );
       assert.deepEqual(await client.method(sum, 'suite')(numbers(1, 2, 3)), { sum: 6 });
       assert.deepEqual(await all(client.method(chat, 'suite')(numbers(3, 1, 2))), [{ n: 3 }, { n: 1 }, { n: 2 }]);
     },
@@ -134,13 +141,23 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     name: 'the status of the server is the error of the call',
     async run(harness) {
       const parts = memoryParts();
-      const status = { code: Code.NotFound, message: 'no such thing', metadata: new Metadata({ 'tenon-reason': 'suite.unknown', extra: 'x' }) };
+      const status = {
+        code: Code.NotFound,
+        message: 'no such thing',
+        metadata: new Metadata({ 'tenon-reason': 'suite.unknown', extra: 'x' }),
+      };
       await serveRaw(parts, routes, (socket) => void socket.send({ status }));
       const client = harness.make(parts);
-      const calls = [() => client.method(echo, 'suite')({}) as Promise<unknown>, () => all(client.method(count, 'suite')({ to: 1 }))];
+      const calls = [
+        () => client.method(echo, 'suite')({}) as Promise<unknown>,
+        () => all(client.method(count, 'suite')({ to: 1 })),
+      ];
       for (const call of calls) {
         const error = await failure(call());
-        assert.deepEqual([error.code, error.message, error.reason, error.metadata['extra']], [Code.NotFound, 'no such thing', 'suite.unknown', 'x']);
+        assert.deepEqual(
+          [error.code, error.message, error.reason, error.metadata['extra']],
+          [Code.NotFound, 'no such thing', 'suite.unknown', 'x'],
+        );
       }
     },
   },
@@ -148,13 +165,14 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     name: 'an error after replies comes after them',
     async run(harness) {
       const parts = memoryParts();
-      await serveRaw(parts, routes, async (socket) => {
-        await socket.send({ body: json({ n: 1 }) });
-        await socket.send({ body: json({ n: 2 }), status: { code: Code.DataLoss, message: 'lost' } });
+      await serveRaw(parts, routes, (socket) => {
+        void socket.send({ body: json({ n: 1 }) });
+        void socket.send({ body: json({ n: 2 }), status: { code: Code.DataLoss, message: 'lost' } });
       });
       const seen: unknown[] = [];
       const reading = (async () => {
-        for await (const reply of harness.make(parts).method(count, 'suite')({ to: 9 }) as AsyncIterable<unknown>) seen.push(reply);
+        for await (const reply of harness.make(parts).method(count, 'suite')({ to: 9 }) as AsyncIterable<unknown>)
+          seen.push(reply);
       })();
       assert.equal((await failure(reading)).code, Code.DataLoss);
       assert.deepEqual(seen, [{ n: 1 }, { n: 2 }]);
@@ -165,11 +183,14 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     async run(harness) {
       const { client } = await serving(harness);
       const seen: unknown[] = [];
-      await client.method(echo, 'suite')({}, {
-        metadata: { 'x-suite': 'v' },
-        onHeaders: (headers) => seen.push(headers.get('suite-header')),
-        onTrailers: (trailers) => seen.push(trailers.get('suite-trailer')),
-      });
+      await client.method(echo, 'suite')(
+        {},
+        {
+          metadata: { 'x-suite': 'v' },
+          onHeaders: (headers) => seen.push(headers.get('suite-header')),
+          onTrailers: (trailers) => seen.push(trailers.get('suite-trailer')),
+        },
+      );
       assert.deepEqual(seen, ['h', 't']);
     },
   },
@@ -177,8 +198,14 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     name: 'metadata reaches the server, and of the call being handled only what may travel on',
     async run(harness) {
       const { client } = await serving(harness, { forward: ['x-allowed'] });
-      const ctx = new Context({ service: 's', endpoint: 'e', metadata: new Metadata({ 'x-allowed': 'a', 'x-secret': 's', 'x-both': 'old' }) });
-      const reply = (await client.method(echo, 'suite')({}, { ctx, metadata: { 'x-both': 'new' } })) as { seen: Record<string, unknown> };
+      const ctx = new Context({
+        service: 's',
+        endpoint: 'e',
+        metadata: new Metadata({ 'x-allowed': 'a', 'x-secret': 's', 'x-both': 'old' }),
+      });
+      const reply = (await client.method(echo, 'suite')({}, { ctx, metadata: { 'x-both': 'new' } })) as {
+        seen: Record<string, unknown>;
+      };
       assert.equal(reply.seen['x-allowed'], 'a');
       assert.equal(reply.seen['x-secret'], undefined);
       assert.equal(reply.seen['x-both'], 'new');
@@ -190,8 +217,14 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       const parts = memoryParts();
       await serveRaw(parts, routes, () => {});
       const client = harness.make(parts);
-      assert.equal((await failure(client.method(echo, 'suite')({}, { timeoutMs: 20 }) as Promise<unknown>)).code, Code.DeadlineExceeded);
-      assert.equal((await failure(all(client.method(count, 'suite')({}, { timeoutMs: 20 })))).code, Code.DeadlineExceeded);
+      assert.equal(
+        (await failure(client.method(echo, 'suite')({}, { timeoutMs: 20 }) as Promise<unknown>)).code,
+        Code.DeadlineExceeded,
+      );
+      assert.equal(
+        (await failure(all(client.method(count, 'suite')({}, { timeoutMs: 20 })))).code,
+        Code.DeadlineExceeded,
+      );
     },
   },
   {
@@ -208,8 +241,14 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       const client = harness.make(parts);
       await client.method(echo, 'suite')({}, { ctx, timeoutMs: 60_000 });
       await client.method(echo, 'suite')({}, { ctx, timeoutMs: 500 });
-      assert.ok(deadlines[0] !== undefined && deadlines[0] <= now + 1_001, `the parent's deadline was not kept: ${deadlines[0]}`);
-      assert.ok(deadlines[1] !== undefined && deadlines[1] <= now + 900, `the own time-out was not kept: ${deadlines[1]}`);
+      assert.ok(
+        deadlines[0] !== undefined && deadlines[0] <= now + 1_001,
+        `the parent's deadline was not kept: ${deadlines[0]}`,
+      );
+      assert.ok(
+        deadlines[1] !== undefined && deadlines[1] <= now + 900,
+        `the own time-out was not kept: ${deadlines[1]}`,
+      );
     },
   },
   {
@@ -249,9 +288,9 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     async run(harness) {
       const parts = memoryParts();
       let seen: TenonError | undefined;
-      await serveRaw(parts, routes, async (socket) => {
+      await serveRaw(parts, routes, (socket) => {
         socket.onAbort((error) => (seen = error));
-        for (let n = 0; n < 10; n += 1) await socket.send({ body: json({ n }) });
+        for (let n = 0; n < 10; n += 1) void socket.send({ body: json({ n }) });
       });
       for await (const reply of harness.make(parts).method(count, 'suite')({ to: 10 }) as AsyncIterable<unknown>) {
         assert.deepEqual(reply, { n: 0 });
@@ -267,7 +306,9 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       const parts = memoryParts({ selector });
       const listener = await parts.transport.listen('127.0.0.1:0', { routes });
       listener.accept((socket, route) => answer(socket, route.method));
-      const reply = (await harness.make(parts).method(echo, 'suite')({ n: 1 }, { address: listener.addr() })) as { echo: unknown };
+      const reply = (await harness.make(parts).method(echo, 'suite')({ n: 1 }, { address: listener.addr() })) as {
+        echo: unknown;
+      };
       assert.deepEqual(reply.echo, { n: 1 });
     },
   },
@@ -299,7 +340,11 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     name: 'a node that drains is left for another',
     async run(harness) {
       const parts = memoryParts();
-      const draining = { code: Code.Unavailable, message: 'draining', metadata: new Metadata({ 'tenon-reason': 'server.draining' }) };
+      const draining = {
+        code: Code.Unavailable,
+        message: 'draining',
+        metadata: new Metadata({ 'tenon-reason': 'server.draining' }),
+      };
       await serveRaw(parts, routes, (socket) => void socket.send({ status: draining }), 'draining');
       await serveRaw(parts, routes, (socket, route) => answer(socket, route.method), 'serving');
       const client = harness.make(parts);
@@ -310,7 +355,11 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     name: 'a call that may have been processed is not repeated',
     async run(harness) {
       let attempts = 0;
-      const lost = new TenonError({ code: Code.Unavailable, reason: 'transport.connection_lost', message: 'the connection broke' });
+      const lost = new TenonError({
+        code: Code.Unavailable,
+        reason: 'transport.connection_lost',
+        message: 'the connection broke',
+      });
       const inner = memoryParts().transport;
       const transport: Transport = {
         dial: (address, options) => {
@@ -346,7 +395,10 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     name: 'waitForReady waits for a node',
     async run(harness) {
       const parts = memoryParts();
-      const call = harness.make(parts).method(echo, 'suite')({ n: 1 }, { waitForReady: true, timeoutMs: 5_000 }) as Promise<{ echo: unknown }>;
+      const call = harness.make(parts).method(echo, 'suite')(
+        { n: 1 },
+        { waitForReady: true, timeoutMs: 5_000 },
+      ) as Promise<{ echo: unknown }>;
       await parts.runtime.timers.sleep(20);
       await serveRaw(parts, routes, (socket, route) => answer(socket, route.method));
       assert.deepEqual((await call).echo, { n: 1 });
@@ -388,19 +440,27 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     name: 'interceptors are composed once per method, the first outermost',
     async run(harness) {
       const seen: string[] = [];
-      const named = (name: string): Interceptor => (next, { method: called }) => {
-        seen.push(`compose ${name} ${called}`);
-        return (input, ctx) => {
-          seen.push(name);
-          return next(input, ctx);
+      const named =
+        (name: string): Interceptor =>
+        (next, { method: called }) => {
+          seen.push(`compose ${name} ${called}`);
+          return (input, ctx) => {
+            seen.push(name);
+            return next(input, ctx);
+          };
         };
-      };
       const { client } = await serving(harness, { interceptors: [named('outer'), named('inner')] });
       const call = client.method(echo, 'suite');
       await call({});
       await call({});
-      assert.deepEqual(seen.filter((one) => one.startsWith('compose')).sort(), ['compose inner Echo', 'compose outer Echo']);
-      assert.deepEqual(seen.filter((one) => !one.startsWith('compose')), ['outer', 'inner', 'outer', 'inner']);
+      assert.deepEqual(seen.filter((one) => one.startsWith('compose')).sort(), [
+        'compose inner Echo',
+        'compose outer Echo',
+      ]);
+      assert.deepEqual(
+        seen.filter((one) => !one.startsWith('compose')),
+        ['outer', 'inner', 'outer', 'inner'],
+      );
     },
   },
   {
@@ -418,7 +478,10 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       await eventually('the event arrives', () => events.length === 1);
       assert.deepEqual(events[0]?.body, { n: 1 });
       const { headers } = events[0];
-      assert.deepEqual([headers['Content-Type'], headers['Micro-Topic'], headers['Colour']], ['application/json', 'things', 'blue']);
+      assert.deepEqual(
+        [headers['Content-Type'], headers['Micro-Topic'], headers['Colour']],
+        ['application/json', 'things', 'blue'],
+      );
     },
   },
   {

@@ -40,14 +40,21 @@ interface Rig {
   readonly parts: Parts;
   readonly server: Server;
   /** A call of a unary method; the whole answer. */
-  call(descriptor: MethodDescriptor, body?: Uint8Array, headers?: Metadata): Promise<Message>;
-  open(descriptor: MethodDescriptor, ctx?: Context): Socket;
+  readonly call: (descriptor: MethodDescriptor, body?: Uint8Array, headers?: Metadata) => Promise<Message>;
+  readonly open: (descriptor: MethodDescriptor, ctx?: Context) => Socket;
 }
 
-async function started(harness: ServerHarness, replaced: Record<string, Invoke> = {}, options: ServerOptions = {}, parts = memoryParts()): Promise<Rig> {
+async function started(
+  harness: ServerHarness,
+  replaced: Record<string, Invoke> = {},
+  options: ServerOptions = {},
+  parts = memoryParts(),
+): Promise<Rig> {
   await parts.broker.connect();
   const server = harness.make(parts, { name: 'suite', version: '1', id: 'one', ...options });
-  server.handle(server.newHandler('suite.Suite', { ...methods, ...replaced }, { descriptors: [echo, count, sum, chat] }));
+  server.handle(
+    server.newHandler('suite.Suite', { ...methods, ...replaced }, { descriptors: [echo, count, sum, chat] }),
+  );
   await server.start();
   return rigOf(parts, server);
 }
@@ -72,7 +79,8 @@ function rigOf(parts: Parts, server: Server): Rig {
 
 async function answerOf(socket: Socket): Promise<Message> {
   let result: Message = {};
-  for (let message = await socket.recv(); message; message = await socket.recv()) result = { ...result, ...defined(message) };
+  for (let message = await socket.recv(); message; message = await socket.recv())
+    result = { ...result, ...defined(message) };
   return result;
 }
 
@@ -123,7 +131,12 @@ export const serverCases: readonly Case<ServerHarness>[] = [
     async run(harness) {
       const { call, server } = await started(harness, {
         Echo: async () => {
-          throw new TenonError({ code: Code.NotFound, reason: 'suite.unknown', message: 'no such thing', metadata: { extra: 'x' } });
+          throw new TenonError({
+            code: Code.NotFound,
+            reason: 'suite.unknown',
+            message: 'no such thing',
+            metadata: { extra: 'x' },
+          });
         },
       });
       const answer = await call(echo);
@@ -138,9 +151,7 @@ export const serverCases: readonly Case<ServerHarness>[] = [
     async run(harness) {
       for (const thrown of [new Error('the password is swordfish'), 'swordfish', undefined, { swordfish: true }]) {
         const { call, server } = await started(harness, {
-          Echo: () => {
-            throw thrown;
-          },
+          Echo: () => Promise.reject(thrown),
         });
         const answer = await call(echo);
         assert.equal(statusText(answer), 'INTERNAL server.handler_failed');
@@ -152,7 +163,11 @@ export const serverCases: readonly Case<ServerHarness>[] = [
   {
     name: 'exposeErrors tells the text',
     async run(harness) {
-      const { call, server } = await started(harness, { Echo: () => Promise.reject(new Error('out of paper')) }, { exposeErrors: true });
+      const { call, server } = await started(
+        harness,
+        { Echo: () => Promise.reject(new Error('out of paper')) },
+        { exposeErrors: true },
+      );
       assert.match((await call(echo)).status?.message ?? '', /out of paper/);
       await server.stop();
     },
@@ -225,7 +240,9 @@ export const serverCases: readonly Case<ServerHarness>[] = [
     async run(harness) {
       const parts = memoryParts();
       const validate = (value: unknown): ReturnType<NonNullable<MethodDescriptor['input']['validate']>> =>
-        typeof (value as { n?: unknown }).n === 'number' ? { value } : { issues: [{ message: 'must be a number', path: ['n'] }] };
+        typeof (value as { n?: unknown }).n === 'number'
+          ? { value }
+          : { issues: [{ message: 'must be a number', path: ['n'] }] };
       const strict = method('Echo', 'unary', { input: { name: 'Numbered', validate } });
       const server = harness.make(parts, { name: 'suite' });
       server.handle(server.newHandler('suite.Suite', { Echo: methods['Echo'] as Invoke }, { descriptors: [strict] }));
@@ -252,7 +269,10 @@ export const serverCases: readonly Case<ServerHarness>[] = [
       });
       const answer = await call(echo, json({}), new Metadata({ 'x-suite': 'v' }));
       assert.deepEqual(seen, ['suite.Suite', 'Echo', 'v']);
-      assert.deepEqual([answer.headers?.get('suite-header'), answer.status?.metadata?.get('suite-trailer')], ['h', 't']);
+      assert.deepEqual(
+        [answer.headers?.get('suite-header'), answer.status?.metadata?.get('suite-trailer')],
+        ['h', 't'],
+      );
       await server.stop();
     },
   },
@@ -310,8 +330,14 @@ export const serverCases: readonly Case<ServerHarness>[] = [
       const [record] = await parts.registry.getService('suite');
       const [node] = record?.nodes ?? [];
       assert.equal(record?.version, '1');
-      assert.deepEqual(record?.endpoints.map((endpoint) => endpoint.name), ['Suite.Chat', 'Suite.Count', 'Suite.Echo', 'Suite.Sum']);
-      assert.deepEqual([node?.id, node?.address, node?.metadata['zone'], node && nodeState(node)], ['suite-one', server.address, 'a', 'serving']);
+      assert.deepEqual(
+        record?.endpoints.map((endpoint) => endpoint.name),
+        ['Suite.Chat', 'Suite.Count', 'Suite.Echo', 'Suite.Sum'],
+      );
+      assert.deepEqual(
+        [node?.id, node?.address, node?.metadata['zone'], node && nodeState(node)],
+        ['suite-one', server.address, 'a', 'serving'],
+      );
       await server.register({ state: 'draining' });
       const [drained] = await parts.registry.getService('suite');
       assert.equal(drained?.nodes[0] && nodeState(drained.nodes[0]), 'draining');
@@ -403,9 +429,14 @@ export const serverCases: readonly Case<ServerHarness>[] = [
         attempts += 1;
         throw new Error('no');
       };
-      server.subscribe(server.newSubscriber('things', failing, { queue: 'suite', retry: 2, retryDelayMs: 1, deadLetter: true }));
+      server.subscribe(
+        server.newSubscriber('things', failing, { queue: 'suite', retry: 2, retryDelayMs: 1, deadLetter: true }),
+      );
       await server.start();
-      await parts.broker.publish('things', { headers: { 'Content-Type': 'application/json', Colour: 'blue' }, body: json({}) });
+      await parts.broker.publish('things', {
+        headers: { 'Content-Type': 'application/json', Colour: 'blue' },
+        body: json({}),
+      });
       await eventually('the dead letter arrives', () => dead.length > 0);
       assert.deepEqual([attempts, dead[0]?.['Colour']], [3, 'blue']);
       await server.stop();
@@ -434,4 +465,3 @@ export function serverConformance(api: TestApi, name: string, harness: ServerHar
     for (const one of serverCases) api.it(one.name, () => one.run(harness));
   });
 }
-

@@ -47,14 +47,16 @@ function recordedServer(): RecordedServer {
     subscribe: unused,
     async register({ state = 'serving' }: { readonly state?: NodeState } = {}) {
       told.push(`register ${state}`);
-      if (server.registryIsAway) throw new TenonError({ code: Code.Unavailable, reason: 'registry.unreachable', message: 'away' });
+      if (server.registryIsAway)
+        throw new TenonError({ code: Code.Unavailable, reason: 'registry.unreachable', message: 'away' });
     },
     async deregister() {
       told.push('deregister');
     },
     async start() {
       told.push('start');
-      if (server.failsToStart) throw new TenonError({ code: Code.AlreadyExists, reason: 'transport.address_in_use', message: 'taken' });
+      if (server.failsToStart)
+        throw new TenonError({ code: Code.AlreadyExists, reason: 'transport.address_in_use', message: 'taken' });
     },
     async drain(signal) {
       told.push('drain');
@@ -76,7 +78,10 @@ function recordedServer(): RecordedServer {
 
 const noClient = { toString: () => 'none' } as unknown as Client;
 
-function made(harness: ServiceHarness, options: ServiceOptions = {}): { service: ServiceRuntime; server: RecordedServer } {
+function made(
+  harness: ServiceHarness,
+  options: ServiceOptions = {},
+): { service: ServiceRuntime; server: RecordedServer } {
   const server = recordedServer();
   return { server, service: harness.make(server, noClient, { name: 'suite', lameDuckMs: 1, ...options }) };
 }
@@ -176,7 +181,19 @@ export const serviceCases: readonly Case<ServiceHarness>[] = [
       });
       await service.start();
       await service.stop();
-      const order = ['beforeStart', 'start', 'register serving', 'afterStart', 'beforeStop', 'register draining', 'deregister', 'drain', 'drained', 'stop', 'afterStop'];
+      const order = [
+        'beforeStart',
+        'start',
+        'register serving',
+        'afterStart',
+        'beforeStop',
+        'register draining',
+        'deregister',
+        'drain',
+        'drained',
+        'stop',
+        'afterStop',
+      ];
       assert.deepEqual(server.told, order);
     },
   },

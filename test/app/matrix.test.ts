@@ -3,7 +3,19 @@ import { expect, it } from '@jest/globals';
 import { inject } from 'inversify';
 import { fileURLToPath } from 'node:url';
 
-import { Broker, Client, type ClientOf, Code, type Context, Handler, Rpc, Service, Subscribe, System, TenonError } from '../../src/index.ts';
+import {
+  Broker,
+  Client,
+  type ClientOf,
+  Code,
+  type Context,
+  Handler,
+  Rpc,
+  Service,
+  Subscribe,
+  System,
+  TenonError,
+} from '../../src/index.ts';
 import { eventually } from '../../src/testing/internal/eventually.ts';
 import { describeWithRedis } from '../support/servers.ts';
 
@@ -15,7 +27,8 @@ class ShopHandler {
   constructor(@inject(Client) private readonly publisher: Client) {}
 
   @Rpc() async sell(request: { item: string; count: bigint }, ctx: Context): Promise<{ item: string; left: bigint }> {
-    if (request.item === 'moon') throw new TenonError({ code: Code.NotFound, reason: 'shop.not_for_sale', message: 'the moon is not for sale' });
+    if (request.item === 'moon')
+      throw new TenonError({ code: Code.NotFound, reason: 'shop.not_for_sale', message: 'the moon is not for sale' });
     await this.publisher.publish(this.publisher.newMessage('sold', { item: request.item }), { ctx });
     return { item: request.item, left: 2n ** 60n - request.count };
   }
@@ -40,7 +53,9 @@ const brokers = ['memory', 'redis', 'redis-streams'];
 const rows = transports.flatMap((transport) =>
   registries
     .filter((registry) => !(transport === 'memory' && registry === 'mdns'))
-    .flatMap((registry) => codecs.flatMap((codec) => brokers.map((broker) => [transport, codec, registry, broker] as const))),
+    .flatMap((registry) =>
+      codecs.flatMap((codec) => brokers.map((broker) => [transport, codec, registry, broker] as const)),
+    ),
 );
 
 describeWithRedis('any combination of implementations', (redis) => {
@@ -67,7 +82,10 @@ describeWithRedis('any combination of implementations', (redis) => {
       const listed: bigint[] = [];
       for await (const { left } of shop.list({ item: 'tea', count: 3n })) listed.push(left);
       expect(listed).toEqual([3n, 2n, 1n]);
-      await expect(shop.sell({ item: 'moon', count: 1n })).rejects.toMatchObject({ code: Code.NotFound, reason: 'shop.not_for_sale' });
+      await expect(shop.sell({ item: 'moon', count: 1n })).rejects.toMatchObject({
+        code: Code.NotFound,
+        reason: 'shop.not_for_sale',
+      });
       await eventually('the event is handled', () => handler.sold.length > 0, 5_000);
       expect(handler.sold).toEqual(['tea']);
       expect(String(system.get(Broker))).toBe(broker);

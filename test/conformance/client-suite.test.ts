@@ -11,7 +11,18 @@ type Make = ClientHarness['make'];
 type Parts = Parameters<Make>[0];
 
 const sane: Make = ({ transport, selector, broker, marshaler, marshalers, runtime, logger }, options) =>
-  new RpcClient(transport, selector, broker, marshaler, marshalers, runtime.clock, runtime.random, runtime.timers, logger, options);
+  new RpcClient(
+    transport,
+    selector,
+    broker,
+    marshaler,
+    marshalers,
+    runtime.clock,
+    runtime.random,
+    runtime.timers,
+    logger,
+    options,
+  );
 
 /** A client whose callers see their options through `change`. */
 function calling(change: (options: CallOptions) => CallOptions): Make {
@@ -56,21 +67,54 @@ describe('the suite of clients', () => {
   it.each<[string, Make, string]>([
     [
       'one that repeats whatever failed',
-      sending((unary) => (address, message, options) => unary(address, message, options).catch(() => unary(address, message, options))),
+      sending(
+        (unary) => (address, message, options) =>
+          unary(address, message, options).catch(() => unary(address, message, options)),
+      ),
       'a call that may have been processed is not repeated',
     ],
-    ['one that tries one node only', (parts, options) => sane(parts, { ...options, maxAttempts: 1 }), 'a node that cannot be reached is marked, and another one is tried'],
-    ['one that sends everything on', (parts, options) => sane(parts, { ...options, forward: ['x-allowed', 'x-secret'] }), 'metadata reaches the server, and of the call being handled only what may travel on'],
-    ['one that does not listen to signals', calling(({ signal: _signal, ...options }) => options), 'a signal cancels the call, and the server sees it'],
-    ['one that knows nothing of the call being handled', calling(({ ctx: _ctx, ...options }) => options), 'the end of the call being handled cancels the call'],
-    ['one that forgets the deadline', calling(({ timeoutMs: _timeoutMs, ...options }) => options), 'the deadline travels, and never outlives that of the call being handled'],
-    ['one that asks the selector although it has an address', calling(({ address: _address, ...options }) => options), 'an address bypasses registry and selector'],
-    ['one that keeps headers and trailers to itself', calling(({ onHeaders: _onHeaders, onTrailers: _onTrailers, ...options }) => options), 'headers and trailers reach the caller'],
+    [
+      'one that tries one node only',
+      (parts, options) => sane(parts, { ...options, maxAttempts: 1 }),
+      'a node that cannot be reached is marked, and another one is tried',
+    ],
+    [
+      'one that sends everything on',
+      (parts, options) => sane(parts, { ...options, forward: ['x-allowed', 'x-secret'] }),
+      'metadata reaches the server, and of the call being handled only what may travel on',
+    ],
+    [
+      'one that does not listen to signals',
+      calling(({ signal: _signal, ...options }) => options),
+      'a signal cancels the call, and the server sees it',
+    ],
+    [
+      'one that knows nothing of the call being handled',
+      calling(({ ctx: _ctx, ...options }) => options),
+      'the end of the call being handled cancels the call',
+    ],
+    [
+      'one that forgets the deadline',
+      calling(({ timeoutMs: _timeoutMs, ...options }) => options),
+      'the deadline travels, and never outlives that of the call being handled',
+    ],
+    [
+      'one that asks the selector although it has an address',
+      calling(({ address: _address, ...options }) => options),
+      'an address bypasses registry and selector',
+    ],
+    [
+      'one that keeps headers and trailers to itself',
+      calling(({ onHeaders: _onHeaders, onTrailers: _onTrailers, ...options }) => options),
+      'headers and trailers reach the caller',
+    ],
     [
       'one that takes an error for a reply',
       sending((unary) => async (address, message, options) => {
         const reply = await unary(address, message, options);
-        return reply.status?.code === Code.Ok ? reply : { ...reply, body: new TextEncoder().encode('{}'), status: { code: Code.Ok, message: '' } };
+        return reply.status?.code === Code.Ok
+          ? reply
+          : { ...reply, body: new TextEncoder().encode('{}'), status: { code: Code.Ok, message: '' } };
       }),
       'the status of the server is the error of the call',
     ],
@@ -103,7 +147,11 @@ describe('the suite of clients', () => {
       }),
       'interceptors are composed once per method, the first outermost',
     ],
-    ['one that can be closed and goes on', but(() => ({ close: async () => undefined })), 'closing cancels what is under way and refuses what comes'],
+    [
+      'one that can be closed and goes on',
+      but(() => ({ close: async () => undefined })),
+      'closing cancels what is under way and refuses what comes',
+    ],
   ])(
     'catches %s',
     async (_what, make, expected) => {

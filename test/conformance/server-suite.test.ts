@@ -13,7 +13,17 @@ type Make = ServerHarness['make'];
 type Parts = Parameters<Make>[0];
 
 const sane: Make = ({ transport, registry, broker, marshalers, runtime, logger }, options) =>
-  new RpcServer(transport, registry, broker, marshalers, runtime.clock, runtime.random, runtime.timers, logger, options);
+  new RpcServer(
+    transport,
+    registry,
+    broker,
+    marshalers,
+    runtime.clock,
+    runtime.random,
+    runtime.timers,
+    logger,
+    options,
+  );
 
 /** A server that is right but for what `change` replaces. */
 function but(change: (server: Server, parts: Parts, options: ServerOptions | undefined) => Partial<Server>): Make {
@@ -101,7 +111,11 @@ describe('the suite of servers', () => {
       }),
       'two handlers for one method are refused',
     ],
-    ['one that does not wait for calls in flight', but(() => ({ drain: async () => undefined })), 'a drain waits for calls in flight, and takes no new ones'],
+    [
+      'one that does not wait for calls in flight',
+      but(() => ({ drain: async () => undefined })),
+      'a drain waits for calls in flight, and takes no new ones',
+    ],
     [
       'one that never stops draining',
       but((server) => {

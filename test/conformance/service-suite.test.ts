@@ -46,7 +46,9 @@ describe('the suite of services', () => {
     ],
     [
       'one that tells nobody that it drains',
-      seeing((server) => ({ register: async (options) => (options?.state === 'draining' ? undefined : server.register(options)) })),
+      seeing((server) => ({
+        register: async (options) => (options?.state === 'draining' ? undefined : server.register(options)),
+      })),
       'the stop announces the drain, leaves the registry, finishes, and only then stops the server',
     ],
     [

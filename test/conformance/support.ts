@@ -1,7 +1,11 @@
 import type { Case } from '../../src/testing/api.ts';
 
 /** The names of the cases that a harness fails. One that hangs fails: broken implementations often never answer. */
-export async function failing<Harness>(cases: readonly Case<Harness>[], harness: () => Harness, limitMs = 1_000): Promise<string[]> {
+export async function failing<Harness>(
+  cases: readonly Case<Harness>[],
+  harness: () => Harness,
+  limitMs = 1_000,
+): Promise<string[]> {
   const names: string[] = [];
   for (const one of cases) {
     let timer: NodeJS.Timeout | undefined;

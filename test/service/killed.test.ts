@@ -24,7 +24,8 @@ describeWithRedis('a service that is killed with SIGKILL', (redis) => {
     return instance;
   };
 
-  const startCaller = (): Promise<System> => System.start([], { profile: 'dev', env: { ...env(), TENON_LOG_LEVEL: 'silent' } });
+  const startCaller = (): Promise<System> =>
+    System.start([], { profile: 'dev', env: { ...env(), TENON_LOG_LEVEL: 'silent' } });
 
   it('is gone from the registry within its TTL and a second, and its calls go elsewhere meanwhile', async () => {
     const [killed, other] = [await startInstance(), await startInstance()];
@@ -37,7 +38,8 @@ describeWithRedis('a service that is killed with SIGKILL', (redis) => {
       const killedAt = systemRuntime.clock.monotonicMs();
       for (let call = 0; call < 20; call += 1) expect((await client.wait({ ms: 0 })).pid).toBe(other.pid);
       const registry = caller.get(Registry);
-      const nodes = async (): Promise<number> => (await registry.getService('slow')).flatMap((record) => record.nodes).length;
+      const nodes = async (): Promise<number> =>
+        (await registry.getService('slow')).flatMap((record) => record.nodes).length;
       await eventually('the node is gone', async () => (await nodes()) === 1, ttlMs + 1_000);
       // A bound of the contract, not a measure of speed: the lease is a promise about time.
       expect(systemRuntime.clock.monotonicMs() - killedAt).toBeLessThan(ttlMs + 1_000);

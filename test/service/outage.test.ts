@@ -1,6 +1,17 @@
 import { expect, it } from '@jest/globals';
 
-import { Client, type ClientOf, Code, Handler, Registry, Rpc, Service, Subscribe, System, TenonError } from '../../src/index.ts';
+import {
+  Client,
+  type ClientOf,
+  Code,
+  Handler,
+  Registry,
+  Rpc,
+  Service,
+  Subscribe,
+  System,
+  TenonError,
+} from '../../src/index.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { eventually } from '../../src/testing/internal/eventually.ts';
 import { describeWithRedis } from '../support/servers.ts';
@@ -38,7 +49,8 @@ describeWithRedis(
       try {
         const steady: ClientOf<SteadyHandler> = caller.client(SteadyHandler);
         const publisher = caller.get(Client);
-        const publish = (n: number): Promise<void> => publisher.publish(publisher.newMessage('ticks', { n }), { timeoutMs: 5_000 });
+        const publish = (n: number): Promise<void> =>
+          publisher.publish(publisher.newMessage('ticks', { n }), { timeoutMs: 5_000 });
         const { heard } = service.get(SteadyHandler);
         const accepted: number[] = [];
         const refusals: TenonError[] = [];
@@ -68,7 +80,11 @@ describeWithRedis(
         }
         await eventually('every accepted event is handled', () => accepted.every((n) => heard.includes(n)), 20_000);
         expect(accepted.some((n) => n >= 25)).toBe(true);
-        await eventually('the node is announced again', async () => (await service.get(Registry).listServices()).some(({ name }) => name === 'steady'), 10_000);
+        await eventually(
+          'the node is announced again',
+          async () => (await service.get(Registry).listServices()).some(({ name }) => name === 'steady'),
+          10_000,
+        );
       } finally {
         await caller.stop();
         await service.stop();

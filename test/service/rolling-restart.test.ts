@@ -28,7 +28,9 @@ describeWithRedis('a rolling restart under load', (redis) => {
   };
 
   /** Two instances, 200 calls a second, ten SIGTERMs; every instance that is told to stop is replaced first. */
-  const run = async (env: Record<string, string>): Promise<{ calls: number; failures: string[]; exits: (number | null)[] }> => {
+  const run = async (
+    env: Record<string, string>,
+  ): Promise<{ calls: number; failures: string[]; exits: (number | null)[] }> => {
     const caller = await System.start([], {
       profile: 'dev',
       env: { TENON_REGISTRY: 'redis', TENON_REGISTRY_ADDRESS: redis.address, TENON_LOG_LEVEL: 'silent' },
@@ -74,9 +76,12 @@ describeWithRedis('a rolling restart under load', (redis) => {
     expect(calls).toBeGreaterThan(500);
   }, 120_000);
 
-  it.each([1, 2, 3])('fails calls when the drain is switched off: run %i of 3', async () => {
-    const { failures } = await run({ TENON_DRAIN: 'false' });
-    expect(failures).not.toEqual([]);
-  }, 120_000);
-
+  it.each([1, 2, 3])(
+    'fails calls when the drain is switched off: run %i of 3',
+    async () => {
+      const { failures } = await run({ TENON_DRAIN: 'false' });
+      expect(failures).not.toEqual([]);
+    },
+    120_000,
+  );
 });

@@ -62,9 +62,16 @@ export function outgoingMetadata(options: CallOptions, forward: readonly string[
 }
 
 /** Milliseconds since the Unix epoch, the nearer of the call's own time-out and its parent's deadline. */
-export function deadlineOf(options: CallOptions, defaultTimeoutMs: number | undefined, clock: Clock): number | undefined {
+export function deadlineOf(
+  options: CallOptions,
+  defaultTimeoutMs: number | undefined,
+  clock: Clock,
+): number | undefined {
   const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-  const own = timeoutMs === undefined || timeoutMs === 0 || timeoutMs === Number.POSITIVE_INFINITY ? undefined : clock.now() + timeoutMs;
+  const own =
+    timeoutMs === undefined || timeoutMs === 0 || timeoutMs === Number.POSITIVE_INFINITY
+      ? undefined
+      : clock.now() + timeoutMs;
   const parent = options.ctx?.deadline;
   if (own === undefined) return parent;
   return parent === undefined ? own : Math.min(own, parent);
@@ -76,5 +83,10 @@ function reasonOf(signal: AbortSignal): TenonError {
   const isTimeout = reason instanceof Error && reason.name === 'TimeoutError';
   return isTimeout
     ? TenonError.from(reason)
-    : new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the call was cancelled', cause: reason });
+    : new TenonError({
+        code: Code.Cancelled,
+        reason: 'call.cancelled',
+        message: 'the call was cancelled',
+        cause: reason,
+      });
 }

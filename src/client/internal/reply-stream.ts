@@ -39,7 +39,12 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
 
   next(): Promise<IteratorResult<unknown, undefined>> {
     if (this.#isOver) return Promise.resolve(over);
-    const result: Promise<IteratorResult<unknown, undefined>> = this.#line ? this.#line.then(() => this.#read(), () => over) : this.#read();
+    const result: Promise<IteratorResult<unknown, undefined>> = this.#line
+      ? this.#line.then(
+          () => this.#read(),
+          () => over,
+        )
+      : this.#read();
     this.#line = result;
     const clear = (): void => {
       if (this.#line === result) this.#line = undefined;

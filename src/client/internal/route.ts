@@ -11,7 +11,7 @@ import type { OutgoingContext } from './outgoing.ts';
 export interface Router {
   readonly selector: Selector;
   readonly runtime: Runtime;
-  readonly maxAttempts: number;
+  readonly maxAttempts: () => number;
 }
 
 /**
@@ -41,13 +41,17 @@ export async function onSomeNode<T>(
         } catch (error) {
           const failure = TenonError.from(error);
           router.selector.mark(service, node, failure, clock.monotonicMs() - startMs);
-          if (!wasNotProcessed(failure) || tried >= router.maxAttempts || ctx.aborted) throw failure;
+          if (!wasNotProcessed(failure) || tried >= router.maxAttempts() || ctx.aborted) throw failure;
         }
       }
     } catch (error) {
       const failure = TenonError.from(error);
       if (!ctx.options.waitForReady || ctx.aborted || !mayComeBack(failure)) throw named(failure, service, ctx.node);
-      await untilAborted(router, ctx, backoffMs(round, () => router.runtime.random.next(), { initialMs: 50, maxMs: 1_000 }));
+      await untilAborted(
+        router,
+        ctx,
+        backoffMs(round, () => router.runtime.random.next(), { initialMs: 50, maxMs: 1_000 }),
+      );
     }
   }
 }
@@ -65,7 +69,12 @@ export function unlessDraining(message: Message | undefined): Message | undefine
 }
 
 function mayComeBack(error: TenonError): boolean {
-  return wasNotProcessed(error) || error.reason === 'registry.not_found' || error.reason === 'selector.none_available' || error.reason === 'registry.unreachable';
+  return (
+    wasNotProcessed(error) ||
+    error.reason === 'registry.not_found' ||
+    error.reason === 'selector.none_available' ||
+    error.reason === 'registry.unreachable'
+  );
 }
 
 async function select(router: Router, service: string, ctx: OutgoingContext): Promise<Next> {
@@ -81,7 +90,9 @@ function bounded<T>(router: Router, ctx: OutgoingContext, promise: Promise<T>): 
     const timer =
       ctx.deadline === undefined
         ? undefined
-        : router.runtime.timers.after(ctx.deadline - router.runtime.clock.now(), () => ctx.abort(deadlineExceeded(ctx)));
+        : router.runtime.timers.after(ctx.deadline - router.runtime.clock.now(), () =>
+            ctx.abort(deadlineExceeded(ctx)),
+          );
     const done = (): void => {
       stop();
       timer?.cancel();

@@ -8,10 +8,15 @@ import type { EventHandler, ServerHandler } from '../server.ts';
 const deepest = 3;
 
 /** What the registry is told of the methods and subscriptions: Go Micro's endpoints, from real schemas. */
-export function endpointsOf(handlers: readonly ServerHandler[], subscribers: readonly EventHandler[]): readonly EndpointRecord[] {
+export function endpointsOf(
+  handlers: readonly ServerHandler[],
+  subscribers: readonly EventHandler[],
+): readonly EndpointRecord[] {
   const methods = handlers
     .filter((handler) => !handler.internal)
-    .flatMap((handler) => handler.methods.map(({ descriptor }) => methodRecord(descriptor, handler.metadata?.[descriptor.method])));
+    .flatMap((handler) =>
+      handler.methods.map(({ descriptor }) => methodRecord(descriptor, handler.metadata?.[descriptor.method])),
+    );
   return [...methods.sort((a, b) => (a.name < b.name ? -1 : 1)), ...subscribers.map(subscriberRecord)];
 }
 

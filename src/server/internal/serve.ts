@@ -1,10 +1,16 @@
-import { type Marshaler } from '../../codec/codec.ts';
+import type { Marshaler } from '../../codec/codec.ts';
 import { Context } from '../../context/context.ts';
 import type { Metadata } from '../../context/metadata.ts';
 import { okStatus, type Status, statusOf } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { Logger } from '../../logger/logger.ts';
-import { clientStreams, type Invoke, type MethodDescriptor, type Schema, serverStreams } from '../../pipeline/pipeline.ts';
+import {
+  clientStreams,
+  type Invoke,
+  type MethodDescriptor,
+  type Schema,
+  serverStreams,
+} from '../../pipeline/pipeline.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 
 /** What serving one method takes, put together once. */
@@ -47,13 +53,25 @@ export async function serve(served: Served, socket: Socket): Promise<void> {
   }
 }
 
-async function sendReply(served: Served, marshaler: Marshaler, socket: Socket, ctx: Context, input: unknown): Promise<void> {
+async function sendReply(
+  served: Served,
+  marshaler: Marshaler,
+  socket: Socket,
+  ctx: Context,
+  input: unknown,
+): Promise<void> {
   const reply = await served.invoke(input, ctx);
   const body = marshalReply(served.method, marshaler, reply);
   void socket.send({ headers: headersOf(ctx), body, status: finalStatus(ctx) });
 }
 
-async function sendReplies(served: Served, marshaler: Marshaler, socket: Socket, ctx: Context, input: unknown): Promise<void> {
+async function sendReplies(
+  served: Served,
+  marshaler: Marshaler,
+  socket: Socket,
+  ctx: Context,
+  input: unknown,
+): Promise<void> {
   const replies = served.invoke(input, ctx) as AsyncIterable<unknown>;
   let headers = (): Metadata | undefined => {
     headers = () => undefined;
@@ -155,7 +173,11 @@ function fail(served: Served, socket: Socket, ctx: Context | undefined, error: u
 }
 
 /** What the caller may know of `error`. What was not meant for callers is logged, and hidden. */
-export function toStatusError(served: Pick<Served, 'method' | 'logger' | 'exposeErrors'>, ctx: Context | undefined, error: unknown): TenonError {
+export function toStatusError(
+  served: Pick<Served, 'method' | 'logger' | 'exposeErrors'>,
+  ctx: Context | undefined,
+  error: unknown,
+): TenonError {
   if (TenonError.is(error)) return error;
   if (ctx?.aborted && error instanceof Error && error.name === 'AbortError') return ctx.aborted;
   served.logger.error(`${served.method.path} failed`, { error });

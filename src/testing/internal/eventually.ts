@@ -1,7 +1,11 @@
 import { systemRuntime } from '../../runtime/system.ts';
 
 /** Resolves when `condition` holds; rejects, naming `what`, when it does not within `limitMs`. */
-export async function eventually(what: string, condition: () => boolean | Promise<boolean>, limitMs = 2_000): Promise<void> {
+export async function eventually(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  limitMs = 2_000,
+): Promise<void> {
   const { clock, timers } = systemRuntime;
   const until = clock.monotonicMs() + limitMs;
   while (!(await condition())) {

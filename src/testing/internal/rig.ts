@@ -45,7 +45,11 @@ export function memoryParts(replaced: Partial<Parts> = {}): Parts {
 }
 
 /** A JSON method of the service `suite.Suite`. */
-export function method(name: string, kind: MethodKind = 'unary', more: Partial<MethodDescriptor> = {}): MethodDescriptor {
+export function method(
+  name: string,
+  kind: MethodKind = 'unary',
+  more: Partial<MethodDescriptor> = {},
+): MethodDescriptor {
   return {
     service: 'suite.Suite',
     method: name,
@@ -61,7 +65,12 @@ export function method(name: string, kind: MethodKind = 'unary', more: Partial<M
 }
 
 /** Listens with `accept`, and announces the address as a node of the service `suite`. */
-export async function serveRaw(parts: Parts, routes: readonly MethodDescriptor[], accept: Accept, id = 'suite-1'): Promise<Listener> {
+export async function serveRaw(
+  parts: Parts,
+  routes: readonly MethodDescriptor[],
+  accept: Accept,
+  id = 'suite-1',
+): Promise<Listener> {
   const listener = await parts.transport.listen('127.0.0.1:0', { routes });
   listener.accept(accept);
   await announce(parts, id, listener.addr());
@@ -70,7 +79,10 @@ export async function serveRaw(parts: Parts, routes: readonly MethodDescriptor[]
 
 /** Announces a node of the service `suite`. */
 export async function announce(parts: Parts, id: string, address: string): Promise<void> {
-  await parts.registry.register({ name: 'suite', version: '1', metadata: {}, endpoints: [], nodes: [{ id, address, metadata: {} }] }, { ttlMs: 60_000 });
+  await parts.registry.register(
+    { name: 'suite', version: '1', metadata: {}, endpoints: [], nodes: [{ id, address, metadata: {} }] },
+    { ttlMs: 60_000 },
+  );
 }
 
 const encoder = new TextEncoder();

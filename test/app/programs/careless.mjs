@@ -32,7 +32,11 @@ class CarelessHandler {
   }
 }
 
-const method = (name) => [CarelessHandler.prototype, name, Object.getOwnPropertyDescriptor(CarelessHandler.prototype, name)];
+const method = (name) => [
+  CarelessHandler.prototype,
+  name,
+  Object.getOwnPropertyDescriptor(CarelessHandler.prototype, name),
+];
 for (const name of ['throwsText', 'throwsLater', 'neverEnds', 'fine']) Rpc()(...method(name));
 Rpc({ stream: 'server' })(...method('throwsAfterMessages'));
 Subscribe('things')(...method('onEvent'));
