@@ -3,55 +3,105 @@ import { Redis } from 'ioredis';
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 
-/** A connection that comes back by itself, whose commands fail instead of waiting for that. It never throws `error` events at the process. */
-export function openRedis(client: Redis | undefined, address: string, timeoutMs: number, random: () => number): Redis {
-  const options = {
-    connectTimeout: timeoutMs,
-    // Commands wait for the attempt to connect that is under way, and fail with it.
-    maxRetriesPerRequest: 0,
-    autoResendUnfulfilledCommands: false,
-    disconnectTimeout: 100,
-    retryStrategy: (attempt: number) => backoffMs(attempt, random, { initialMs: 50, maxMs: 1_000 }),
-  };
-  const redis = client
-    ? client.duplicate(options)
-    : /^rediss?:\/\//.test(address)
-      ? new Redis(address, options)
-      : new Redis({ ...options, ...hostAndPort(address) });
-  // Every command reports its own failure; without a listener ioredis writes to the console.
-  redis.on('error', () => {});
-  return redis;
+/** Where Redis is, and how it is spoken to. */
+export interface RedisConnectionOptions {
+  readonly address: string;
+  readonly client?: Redis | undefined;
+  readonly timeoutMs: number;
+  /** Gives numbers in [0, 1). */
+  random(): number;
 }
 
-/** What an error of ioredis means: a reply of Redis is one thing, a Redis that does not reply another. */
-export function redisFailure(what: string, address: string, error: unknown): TenonError {
-  if (TenonError.is(error)) return error;
-  const shown = address.replace(/\/\/.*@/, '//…@');
-  if (error instanceof Error && error.name === 'ReplyError') {
-    const isDenied = /^(NOAUTH|WRONGPASS|NOPERM)/.test(error.message);
+// Said with the first word of an error by a Redis that will be able to, later.
+const temporary = /^(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|MISCONF)\b/;
+const connectTimeoutMs = 2_000;
+
+/** One connection, which comes back by itself. Its commands wait for the attempt to connect that is under way or comes next, and fail with it. */
+export class RedisConnection {
+  readonly redis: Redis;
+  readonly #options: RedisConnectionOptions;
+  #lastError: Error | undefined;
+
+  constructor(options: RedisConnectionOptions) {
+    this.#options = options;
+    this.redis = open(options);
+    // Every command reports its own failure; without a listener ioredis writes to the console.
+    this.redis.on('error', (error) => (this.#lastError = error));
+    this.redis.on('ready', () => (this.#lastError = undefined));
+  }
+
+  /** What an error of ioredis means: a reply of Redis is one thing, a Redis that does not reply another. */
+  failure(what: string, error: unknown): TenonError {
+    if (TenonError.is(error)) return error;
+    const where = shownAddress(this.#options);
+    // That a command was given up says less than why there is no connection.
+    const cause = isReply(error) ? error : (this.#lastError ?? error);
+    if (isReply(cause) && !temporary.test(cause.message)) {
+      const isDenied = /^(?:NOAUTH|WRONGPASS|NOPERM)\b/.test(cause.message);
+      return new TenonError({
+        code: isDenied ? Code.PermissionDenied : Code.Internal,
+        reason: 'registry.refused',
+        message: `${what}: the redis registry at ${where} refused: ${cause.message}`,
+        cause,
+      });
+    }
     return new TenonError({
-      code: isDenied ? Code.PermissionDenied : Code.Internal,
-      reason: 'registry.refused',
-      message: `${what}: the redis registry at ${shown} refused: ${error.message}`,
-      cause: error,
+      code: Code.Unavailable,
+      reason: 'registry.unreachable',
+      message: `${what}: the redis registry at ${where} cannot be reached (${textOf(cause)}): is Redis running there? TENON_REGISTRY_ADDRESS says where to look`,
+      cause,
     });
   }
-  return new TenonError({
-    code: Code.Unavailable,
-    reason: 'registry.unreachable',
-    message: `${what}: the redis registry at ${shown} cannot be reached (${textOf(error)}): is Redis running there? TENON_REGISTRY_ADDRESS says where to look`,
-    cause: error,
-  });
+
+  close(): void {
+    this.redis.disconnect();
+  }
 }
 
-function hostAndPort(address: string): { host: string; port: number } {
-  const match = /^(\[[^\]]+\]|[^:]+)(?::(\d+))?$/.exec(address.trim());
-  if (!match) {
+/** The address without its secrets, for messages. */
+export function shownAddress({ address, client }: Pick<RedisConnectionOptions, 'address' | 'client'>): string {
+  if (client) return client.options.path ?? `${client.options.host}:${client.options.port}`;
+  return address.replace(/\/\/.*@/, '//…@');
+}
+
+/** INVALID_ARGUMENT (`registry.invalid_address`) for what is no address of a Redis. */
+export function assertRedisAddress(address: string): void {
+  if (isUrl(address) ? !URL.canParse(address) || new URL(address).hostname === '' : !hostAndPort(address)) {
     throw new TenonError({
       code: Code.InvalidArgument,
       reason: 'registry.invalid_address',
-      message: `"${address}" is not the address of a Redis: write host:port or redis://host:port`,
+      message: `"${shownAddress({ address })}" is not the address of a Redis: write host:port, or redis://user:password@host:port/database`,
     });
   }
-  return { host: (match[1] as string).replace(/^\[|\]$/g, ''), port: Number(match[2] ?? 6379) };
+}
+
+function open(given: RedisConnectionOptions): Redis {
+  const { client, address, timeoutMs } = given;
+  const options = {
+    connectTimeout: Math.min(timeoutMs, connectTimeoutMs),
+    // A Redis that hangs is not waited for: the connection is made anew.
+    socketTimeout: timeoutMs,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    // ioredis waits this long for the end of a connection, even of one that is gone, and keeps the process alive meanwhile.
+    disconnectTimeout: 100,
+    retryStrategy: (attempt: number) => backoffMs(attempt, () => given.random(), { initialMs: 50, maxMs: 1_000 }),
+  };
+  if (client) return client.duplicate(options);
+  return isUrl(address) ? new Redis(address, options) : new Redis({ ...options, ...hostAndPort(address) });
+}
+
+function isUrl(address: string): boolean {
+  return /^rediss?:\/\//i.test(address);
+}
+
+function hostAndPort(address: string): { readonly host: string; readonly port: number } | undefined {
+  const [, host, port = '6379'] = /^(\[[0-9a-f:.]+\]|[^:,\s/@[\]]+)(?::(\d{1,5}))?$/i.exec(address.trim()) ?? [];
+  if (host === undefined || Number(port) > 65_535) return undefined;
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
+}
+
+function isReply(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError';
 }

@@ -1,144 +1,96 @@
-import type { Redis } from 'ioredis';
-
-import type { Clock, Timer, Timers } from '../../runtime/runtime.ts';
-import type { RegistryAction, ServiceRecord, Watcher, WatchOptions } from '../registry.ts';
+import type { RegistryAction, Watcher, WatchOptions } from '../registry.ts';
 import { decodeService } from './records.ts';
-import { WatchQueue } from './watch-queue.ts';
+import { RedisConnection } from './redis-connection.ts';
+import { type RedisChange, RedisWatch, type RedisWatchTools } from './redis-watch.ts';
 
 /** What {@link RedisWatches} work with. */
-export interface RedisWatchesOptions {
-  readonly clock: Clock;
-  readonly timers: Timers;
-  readonly channel: string;
-  open(): Redis;
-  nodesOf(name: string): Promise<ServiceRecord[]>;
-  names(): Promise<string[]>;
-  /** Milliseconds that a node's lease has left; not positive when it has lapsed. */
-  leaseMs(name: string, id: string): Promise<number>;
+export interface RedisWatchesOptions extends RedisWatchTools {
+  /** What the channels of services begin with. */
+  readonly channels: string;
+  channelOf(service: string): string;
+  open(): RedisConnection;
 }
 
-interface Known {
-  readonly record: ServiceRecord;
-  checkAt: number;
-}
-
-// Redis removes a key up to this much after it lapsed, as seen by those who read it.
-const slackMs = 50;
-
-/**
- * All watchers of one registry over one subscription. Redis tells of what is announced and taken back, but not of what lapses (keyspace notifications are
- * off on most servers), so the leases of the nodes that are known are looked at when they should have ended.
- */
+/** All watchers of one registry, over one connection: a subscription of a channel per service, and one of all of them. */
 export class RedisWatches {
   readonly #options: RedisWatchesOptions;
-  readonly #watchers = new Set<WatchQueue>();
-  readonly #known = new Map<string, Known>();
-  #subscription: Redis | undefined;
-  #standing: Promise<void> | undefined;
-  #timer: Timer | undefined;
-  #isChecking = false;
+  readonly #watches = new Set<RedisWatch>();
+  #connection: RedisConnection | undefined;
 
   constructor(options: RedisWatchesOptions) {
     this.#options = options;
   }
 
   async watch(options: WatchOptions): Promise<Watcher> {
-    const watcher = new WatchQueue(options, (stopped) => this.#watchers.delete(stopped));
-    this.#watchers.add(watcher);
+    const connection = (this.#connection ??= this.#open());
+    const watch = new RedisWatch(options, this.#options, (stopped) => this.#drop(stopped));
+    this.#watches.add(watch);
     try {
-      await (this.#standing ??= this.#subscribe());
-      await this.#learn(options.service === undefined ? await this.#options.names() : [options.service]);
+      if (options.service === undefined) await connection.redis.psubscribe(`${escaped(this.#options.channels)}*`);
+      else await connection.redis.subscribe(this.#options.channelOf(options.service));
+      await watch.start();
     } catch (error) {
-      watcher.stop();
-      throw error;
+      watch.watcher.stop();
+      throw connection.failure('watch', error);
     }
-    return watcher;
+    return watch.watcher;
   }
 
   close(): void {
-    for (const watcher of this.#watchers) watcher.stop();
-    this.#timer?.cancel();
-    this.#subscription?.disconnect();
+    for (const { watcher } of this.#watches) watcher.stop();
+    this.#connection?.close();
   }
 
-  async #subscribe(): Promise<void> {
-    const subscription = this.#options.open();
-    this.#subscription = subscription;
-    subscription.on('message', (_channel: string, text: string) => this.#receive(text));
-    // Between the end of a connection and the next one changes go unseen.
-    subscription.on('close', () => this.#loseAll());
-    try {
-      await subscription.subscribe(this.#options.channel);
-    } catch (error) {
-      this.#standing = undefined;
-      subscription.disconnect();
-      throw error;
+  #open(): RedisConnection {
+    const connection = this.#options.open();
+    const { redis } = connection;
+    redis.on('message', (_channel: string, text: string) => this.#hear(text, false));
+    redis.on('pmessage', (_pattern: string, _channel: string, text: string) => this.#hear(text, true));
+    let wasReady = false;
+    redis.on('ready', () => (wasReady = true));
+    // Between the end of a connection and the next one changes go unseen. Before the first, nobody was told that the watch stands.
+    redis.on('close', () => {
+      if (!wasReady || this.#connection !== connection) return;
+      this.#connection = undefined;
+      connection.close();
+      for (const { watcher } of this.#watches) watcher.lose('the connection to Redis was lost');
+    });
+    return connection;
+  }
+
+  /** A change comes once for each kind of subscription. */
+  #hear(text: string, isForAll: boolean): void {
+    const change = parsed(text);
+    if (!change) return;
+    for (const watch of this.#watches) {
+      const { service } = watch.watcher;
+      if (isForAll ? service === undefined : service === change.service.name) watch.hear(change);
     }
   }
 
-  #loseAll(): void {
-    this.#standing = undefined;
-    this.#subscription?.disconnect();
-    this.#known.clear();
-    for (const watcher of this.#watchers) watcher.lose('the connection to Redis was lost');
-  }
-
-  #receive(text: string): void {
-    const blank = text.indexOf(' ');
-    const action = text.slice(0, blank) as RegistryAction;
-    const record = decodeService(text.slice(blank + 1));
-    if (record) this.#tell(action, record);
-  }
-
-  #tell(action: RegistryAction, record: ServiceRecord): void {
-    const key = keyOf(record);
-    if (action === 'delete') this.#known.delete(key);
-    // The message says nothing of the lease: the first look tells.
-    else this.#know(record);
-    for (const watcher of this.#watchers) watcher.push({ action, service: record });
-  }
-
-  async #learn(names: readonly string[]): Promise<void> {
-    for (const name of names) for (const record of await this.#options.nodesOf(name)) this.#know(record);
-  }
-
-  #know(record: ServiceRecord): void {
-    this.#known.set(keyOf(record), { record, checkAt: this.#options.clock.now() + slackMs });
-    this.#arm();
-  }
-
-  #arm(): void {
-    if (this.#isChecking) return;
-    this.#timer?.cancel();
-    if (this.#watchers.size === 0 || this.#known.size === 0) return;
-    const next = Math.min(...[...this.#known.values()].map(({ checkAt }) => checkAt));
-    this.#timer = this.#options.timers.after(Math.max(0, next - this.#options.clock.now()), () => void this.#check());
-  }
-
-  async #check(): Promise<void> {
-    this.#isChecking = true;
-    const now = this.#options.clock.now();
-    const due = [...this.#known.values()].filter(({ checkAt }) => checkAt <= now);
-    await Promise.all(
-      due.map(async (known) => {
-        const { record } = known;
-        try {
-          const leftMs = await this.#options.leaseMs(record.name, record.nodes[0]?.id ?? '');
-          // The same node may have been announced anew meanwhile; then this look is out of date.
-          if (this.#known.get(keyOf(record)) !== known) return;
-          if (leftMs > 0) known.checkAt = this.#options.clock.now() + leftMs + slackMs;
-          else this.#tell('delete', record);
-        } catch {
-          // Redis is away: the subscription notices as well, and ends the watch.
-          known.checkAt = this.#options.clock.now() + 1_000;
-        }
-      }),
-    );
-    this.#isChecking = false;
-    this.#arm();
+  #drop(watch: RedisWatch): void {
+    this.#watches.delete(watch);
+    const { service } = watch.watcher;
+    if ([...this.#watches].some((other) => other.watcher.service === service)) return;
+    const redis = this.#connection?.redis;
+    if (redis?.status !== 'ready') return;
+    const leaving =
+      service === undefined
+        ? redis.punsubscribe(`${escaped(this.#options.channels)}*`)
+        : redis.unsubscribe(this.#options.channelOf(service));
+    leaving.catch(() => {});
   }
 }
 
-function keyOf({ name, nodes }: ServiceRecord): string {
-  return `${name}\n${nodes[0]?.id ?? ''}`;
+/** `<revision> <lease in ms> <action> <record>` */
+function parsed(text: string): RedisChange | undefined {
+  const [, revision, leaseMs, action, json = ''] = /^(\d+) (\d+) (create|update|delete) (.*)$/s.exec(text) ?? [];
+  const service = decodeService(json);
+  if (!service || service.nodes.length !== 1) return undefined;
+  return { revision: Number(revision), leaseMs: Number(leaseMs), action: action as RegistryAction, service };
+}
+
+/** Characters that mean something in a pattern of Redis. */
+function escaped(text: string): string {
+  return text.replace(/[*?[\]\\^]/g, '\\$&');
 }

@@ -1,0 +1,54 @@
+/*
+ * What has to happen in one step. A node has a key of its own, which lapses with its lease. The index of a service has its nodes' ids, the index of all has the services' names, each
+ * with the time when it lapses, so that reading scans nothing. Every change has a number, and is published with it: who has read knows which changes came before.
+ */
+
+const nowMs = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
+/**
+ * KEYS: node, index of the service, index of services, revision. ARGV: id, record, lease in milliseconds, service, channel. The same record again is a
+ * renewal, of which nobody is told.
+ */
+export const registerScript = `${nowMs}
+local lapses = now + tonumber(ARGV[3])
+local before = redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+redis.call('ZADD', KEYS[2], lapses, ARGV[1])
+local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+redis.call('PEXPIREAT', KEYS[2], last)
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+redis.call('ZADD', KEYS[3], last, ARGV[4])
+if before ~= ARGV[2] then
+  local action = before and 'update' or 'create'
+  redis.call('PUBLISH', ARGV[5], redis.call('INCR', KEYS[4]) .. ' ' .. ARGV[3] .. ' ' .. action .. ' ' .. ARGV[2])
+end`;
+
+/** KEYS: as above. ARGV: id, service, channel. */
+export const deregisterScript = `
+local before = redis.call('GET', KEYS[1])
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+if redis.call('ZCARD', KEYS[2]) == 0 then redis.call('ZREM', KEYS[3], ARGV[2]) end
+if before then
+  redis.call('PUBLISH', ARGV[3], redis.call('INCR', KEYS[4]) .. ' 0 delete ' .. before)
+end`;
+
+/** KEYS: index of the service, revision. ARGV: what the keys of its nodes begin with. Gives the revision, then record and lease of each node. */
+export const readScript = `
+local found = { redis.call('GET', KEYS[2]) or '0' }
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  local record = redis.call('GET', ARGV[1] .. id)
+  if record then
+    found[#found + 1] = record
+    found[#found + 1] = redis.call('PTTL', ARGV[1] .. id)
+  end
+end
+return found`;
+
+/** KEYS: index of services. */
+export const namesScript = `${nowMs}
+return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')`;
