@@ -1,4 +1,7 @@
 // npm run bench [-- grpc memory start …]: everything, or what is named. Ratios above 1 are in tenon's favour, but for the start.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
 import { grpcBench } from './grpc.mjs';
 import { memoryBench } from './memory.mjs';
 import { startBench } from './start.mjs';
@@ -9,6 +12,8 @@ const benches = {
     () => grpcBench({ bar: 0.9 }),
   ],
   memory: ['tenon over the memory transport', memoryBench],
+  codec: ["tenon's protobuf mapping against protobufjs", () => script('codec.js')],
+  verify: ['verify of 500 bindings', () => script('verify.js')],
   start: ['start-up, from process start to the first answered call', startBench],
 };
 
@@ -16,5 +21,12 @@ const names = process.argv.slice(2).filter((name) => name in benches);
 for (const name of names.length > 0 ? names : Object.keys(benches)) {
   const [title, run] = benches[name];
   console.log(`\n${name}: ${title}`);
-  console.table(await run());
+  const rows = await run();
+  if (rows) console.table(rows);
+}
+
+/** A benchmark that is a program of its own, and prints for itself. */
+function script(name) {
+  const { status } = spawnSync(process.execPath, [fileURLToPath(new URL(name, import.meta.url))], { stdio: 'inherit' });
+  if (status !== 0) throw new Error(`${name} ended with ${status}`);
 }

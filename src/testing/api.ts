@@ -5,8 +5,6 @@
 export interface TestApi {
   describe(name: string, body: () => void): void;
   it(name: string, body: () => Promise<void> | void, timeoutMs?: number): void;
-  beforeAll(body: () => Promise<void> | void, timeoutMs?: number): void;
-  afterAll(body: () => Promise<void> | void, timeoutMs?: number): void;
 }
 
 /** One promise of a contract and how it is tried. `harness` makes what is tested. */

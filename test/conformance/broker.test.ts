@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { describe, it } from '@jest/globals';
 
 import { MemoryBroker, MemoryHub } from '../../src/broker/memory.ts';
 import { RedisBroker } from '../../src/broker/redis.ts';
@@ -7,7 +7,7 @@ import { silentLogger } from '../../src/logger/logger.ts';
 import { brokerConformance } from '../../src/testing/broker.ts';
 import { describeWithRedis } from '../support/servers.ts';
 
-const api = { describe, it, beforeAll, afterAll };
+const api = { describe, it };
 const logger = silentLogger;
 const hub = new MemoryHub({ logger });
 

@@ -1,9 +1,20 @@
-import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { describe, it } from '@jest/globals';
 
 import { RpcClient } from '../../src/client/rpc-client.ts';
 import { clientConformance } from '../../src/testing/client.ts';
 
-clientConformance({ describe, it, beforeAll, afterAll }, 'rpc', {
+clientConformance({ describe, it }, 'rpc', {
   make: ({ transport, selector, broker, marshaler, marshalers, runtime, logger }, options) =>
-    new RpcClient(transport, selector, broker, marshaler, marshalers, runtime.clock, runtime.random, runtime.timers, logger, options),
+    new RpcClient(
+      transport,
+      selector,
+      broker,
+      marshaler,
+      marshalers,
+      runtime.clock,
+      runtime.random,
+      runtime.timers,
+      logger,
+      options,
+    ),
 });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { describe, it } from '@jest/globals';
 
 import { BytesMarshaler } from '../../src/codec/bytes.ts';
 import { JsonMarshaler } from '../../src/codec/json.ts';
@@ -8,7 +8,7 @@ import { anySchema } from '../../src/pipeline/pipeline.ts';
 import { codecConformance, framedCodecConformance } from '../../src/testing/codec.ts';
 import { jsonOptions, protoOptions, scalars, schemaOf } from '../codec/support.ts';
 
-const api = { describe, it, beforeAll, afterAll };
+const api = { describe, it };
 const scalarsSchema = schemaOf('kinds.Scalars');
 
 codecConformance(api, 'proto', {

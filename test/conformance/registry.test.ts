@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { describe, it } from '@jest/globals';
 
 import { CachedRegistry } from '../../src/registry/cache.ts';
 import { MdnsRegistry } from '../../src/registry/mdns.ts';
@@ -7,7 +7,7 @@ import { RedisRegistry } from '../../src/registry/redis.ts';
 import { registryConformance } from '../../src/testing/registry.ts';
 import { describeWithRedis } from '../support/servers.ts';
 
-const api = { describe, it, beforeAll, afterAll };
+const api = { describe, it };
 
 registryConformance(api, 'memory', { make: () => new MemoryRegistry(), capabilities: MemoryRegistry.capabilities });
 registryConformance(api, 'cache over memory', {

@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { describe, it } from '@jest/globals';
 
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
 import { selectorConformance } from '../../src/testing/selector.ts';
 
-const api = { describe, it, beforeAll, afterAll };
+const api = { describe, it };
 
 for (const Implementation of [RandomSelector, RoundRobinSelector]) {
   selectorConformance(api, Implementation.name, {

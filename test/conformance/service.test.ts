@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { describe, it } from '@jest/globals';
 
 import { silentLogger } from '../../src/logger/logger.ts';
 import { systemTimers } from '../../src/runtime/system.ts';
 import { ManagedService } from '../../src/service/managed-service.ts';
 import { serviceConformance } from '../../src/testing/service.ts';
 
-serviceConformance({ describe, it, beforeAll, afterAll }, 'managed', {
+serviceConformance({ describe, it }, 'managed', {
   make: (server, client, options) => new ManagedService(server, client, systemTimers, silentLogger, options),
 });

@@ -42,8 +42,6 @@ void describe('staging', () => {
 const runner: TestApi = {
   describe: (name, body) => void describe(name, body),
   it: (name, body, timeoutMs) => void it(name, { timeout: timeoutMs }, body),
-  beforeAll: (body) => before(body),
-  afterAll: (body) => after(body),
 };
 
 registryConformance(runner, 'folder', {
