@@ -7,7 +7,15 @@ import { systemRuntime } from '../runtime/system.ts';
 import { GrpcClientSocket, GrpcUnaryCall } from './internal/grpc-client.ts';
 import { Lines } from './internal/grpc-lines.ts';
 import { GrpcListener } from './internal/grpc-listener.ts';
-import type { DialOptions, Listener, ListenOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
+import type {
+  DialOptions,
+  Listener,
+  ListenOptions,
+  Message,
+  Transport,
+  TransportCapabilities,
+  TransportClient,
+} from './transport.ts';
 
 /** How a {@link GrpcTransport} connects and listens. */
 export interface GrpcTransportOptions {
@@ -127,7 +135,9 @@ export class GrpcTransport implements Transport {
       'grpc.use_local_subchannel_pool': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': maxReconnectMs,
-      ...(keepaliveMs === undefined ? {} : { 'grpc.keepalive_time_ms': keepaliveMs, 'grpc.keepalive_timeout_ms': keepaliveTimeoutMs }),
+      ...(keepaliveMs === undefined
+        ? {}
+        : { 'grpc.keepalive_time_ms': keepaliveMs, 'grpc.keepalive_timeout_ms': keepaliveTimeoutMs }),
       ...channelOptions,
     };
   }

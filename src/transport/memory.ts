@@ -8,7 +8,15 @@ import { assertCallable, parseAddress } from './internal/address.ts';
 import { addressInUse, wrongCount } from './internal/failures.ts';
 import { ClientEnd, MemoryCall, ServerEnd, UnaryEnd, view } from './internal/memory-call.ts';
 import { MemoryHub, MemoryPort } from './internal/memory-hub.ts';
-import type { DialOptions, Listener, ListenOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
+import type {
+  DialOptions,
+  Listener,
+  ListenOptions,
+  Message,
+  Transport,
+  TransportCapabilities,
+  TransportClient,
+} from './transport.ts';
 
 /** How a {@link MemoryTransport} works. */
 export interface MemoryTransportOptions {
@@ -16,7 +24,10 @@ export interface MemoryTransportOptions {
   readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
 }
 /** Container key of the {@link MemoryTransportOptions}. */
-export const MemoryTransportOptions: ServiceIdentifier<MemoryTransportOptions> = token('transport', 'MemoryTransportOptions');
+export const MemoryTransportOptions: ServiceIdentifier<MemoryTransportOptions> = token(
+  'transport',
+  'MemoryTransportOptions',
+);
 
 /**
  * Calls within the process: no port is opened and nothing is copied. The instance is the network: who dials must hold the
@@ -42,7 +53,12 @@ export class MemoryTransport implements Transport {
   unary(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
       if (!this.#hub.ports.has(address)) assertCallable(address);
-      const call = new MemoryCall(this.#hub, address, options, new UnaryEnd(options.path ?? options.route.path, resolve, reject));
+      const call = new MemoryCall(
+        this.#hub,
+        address,
+        options,
+        new UnaryEnd(options.path ?? options.route.path, resolve, reject),
+      );
       this.#hub.open(call, () => start(call, message));
       if (call.port) start(call, message);
     });

@@ -17,7 +17,8 @@ export function parseAddress(address: string): HostPort {
   const [, bracketed, plain, digits] = match;
   const port = Number(digits);
   if (port > 65_535) throw invalidAddress(address, `${port} is more than 65535, the highest port`);
-  if (bracketed !== undefined && !isIPv6(bracketed)) throw invalidAddress(address, `"${bracketed}" is not an IPv6 address`);
+  if (bracketed !== undefined && !isIPv6(bracketed))
+    throw invalidAddress(address, `"${bracketed}" is not an IPv6 address`);
   return { host: bracketed ?? plain ?? '', port };
 }
 

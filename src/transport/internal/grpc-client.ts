@@ -8,7 +8,7 @@ import type { Clock } from '../../runtime/runtime.ts';
 import type { DialOptions, Message, TransportClient } from '../transport.ts';
 import { aborted, badReply, deadlineExceeded, tooLarge } from './failures.ts';
 import type { Line, OpenCall } from './grpc-lines.ts';
-import { bufferOf, headersFrom, toGrpc } from './grpc-metadata.ts';
+import { bufferOf, responseMetadata, toGrpc } from './grpc-metadata.ts';
 import { outcomeOf } from './grpc-status.ts';
 import { Inbox } from './inbox.ts';
 
@@ -100,7 +100,9 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
   onReceiveStatus(ended: StatusObject): void {
     if (this.isOver) return;
     this.release();
-    this.ended(outcomeOf(ended, { address: this.line.address, path: this.path, maxReceiveBytes: this.line.maxReceiveBytes }));
+    this.ended(
+      outcomeOf(ended, { address: this.line.address, path: this.path, maxReceiveBytes: this.line.maxReceiveBytes }),
+    );
   }
 
   protected abstract headersCame(metadata: GrpcMetadata): void;
@@ -132,7 +134,13 @@ export class GrpcUnaryCall extends GrpcClientCall {
   #headers: GrpcMetadata | undefined;
   #body: Buffer | undefined;
 
-  constructor(line: Line, options: DialOptions, clock: Clock, resolve: (message: Message) => void, reject: (error: TenonError) => void) {
+  constructor(
+    line: Line,
+    options: DialOptions,
+    clock: Clock,
+    resolve: (message: Message) => void,
+    reject: (error: TenonError) => void,
+  ) {
     super(line, options, clock);
     this.#resolve = resolve;
     this.#reject = reject;
@@ -163,7 +171,8 @@ export class GrpcUnaryCall extends GrpcClientCall {
   protected override ended(outcome: Status | TenonError): void {
     if (TenonError.is(outcome)) this.#reject(outcome);
     else if (outcome.code === Code.Ok && !this.#body) this.#reject(badReply(this.path, 'OK without a message'));
-    else this.#resolve({ headers: this.#headers && headersFrom(this.#headers), body: this.#body, status: outcome });
+    else
+      this.#resolve({ headers: this.#headers && responseMetadata(this.#headers), body: this.#body, status: outcome });
   }
 }
 
@@ -240,7 +249,7 @@ export class GrpcClientSocket extends GrpcClientCall implements TransportClient 
   }
 
   protected override headersCame(metadata: GrpcMetadata): void {
-    this.#inbox.push({ headers: headersFrom(metadata) });
+    this.#inbox.push({ headers: responseMetadata(metadata) });
   }
 
   protected override ended(outcome: Status | TenonError): void {

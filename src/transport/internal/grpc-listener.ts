@@ -146,11 +146,14 @@ export class GrpcListener implements Listener {
 
   /** Takes each call over before grpc-js puts a stream on it. */
   #interceptor({ routes, maxSendBytes }: ListenOptions): ServerInterceptor {
-    const byPath = new Map(routes.flatMap((route) => [route.path, ...route.aliases].map((path) => [path, route] as const)));
+    const byPath = new Map(
+      routes.flatMap((route) => [route.path, ...route.aliases].map((path) => [path, route] as const)),
+    );
     // One for all calls: nothing happens on it.
     const taken = new TakenCall(undefined as unknown as BaseCall);
     const side: ServerSide = {
       clock: this.#runtime.clock,
+      timers: this.#runtime.timers,
       maxSendBytes,
       calls: this.#calls,
       accept: (socket, route) => {

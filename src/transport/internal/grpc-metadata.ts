@@ -57,27 +57,27 @@ export function trailersOf(status: Status): GrpcMetadata | null {
   return result;
 }
 
-const headers = {
+const ofRequest = {
   read: (raw: GrpcMetadata) => entriesOf(raw),
   find: (raw: GrpcMetadata, key: string) => raw.get(key)[0],
 } satisfies Omit<LazyMetadata<GrpcMetadata>, 'raw'>;
 
-const trailers = {
-  read: (raw: GrpcMetadata) => entriesOf(raw, ofResponse),
-  find: (raw: GrpcMetadata, key: string) => (ofResponse.has(key) ? undefined : raw.get(key)[0]),
+const ofResponse = {
+  read: (raw: GrpcMetadata) => entriesOf(raw, http),
+  find: (raw: GrpcMetadata, key: string) => (http.has(key) ? undefined : raw.get(key)[0]),
 } satisfies Omit<LazyMetadata<GrpcMetadata>, 'raw'>;
 
-// They stand beside the trailers where there is nothing but trailers.
-const ofResponse = new Set(['content-type', 'date']);
+// Said by HTTP, not by the application that answers.
+const http: ReadonlySet<string> = new Set(['content-type', 'date']);
 
-/** What a peer sent, read only if somebody looks. */
-export function headersFrom(raw: GrpcMetadata): Metadata {
-  return Metadata.lazy({ raw, read: headers.read, find: headers.find });
+/** What a client sent, read only if somebody looks. */
+export function requestMetadata(raw: GrpcMetadata): Metadata {
+  return Metadata.lazy({ raw, read: ofRequest.read, find: ofRequest.find });
 }
 
-/** What a server sent with its status. */
-export function trailersFrom(raw: GrpcMetadata): Metadata {
-  return Metadata.lazy({ raw, read: trailers.read, find: trailers.find });
+/** What a server sent, before its first message or with its status. */
+export function responseMetadata(raw: GrpcMetadata): Metadata {
+  return Metadata.lazy({ raw, read: ofResponse.read, find: ofResponse.find });
 }
 
 /** grpc-js copies with `Buffer.copy`. */

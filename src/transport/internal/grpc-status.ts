@@ -2,8 +2,16 @@ import type { StatusObject } from '@grpc/grpc-js';
 
 import type { Status } from '../../context/status.ts';
 import { Code, codeFrom, type TenonError } from '../../errors/errors.ts';
-import { badReply, callCancelled, connectionLost, deadlineExceeded, tooLarge, transportClosed, unreachable } from './failures.ts';
-import { trailersFrom } from './grpc-metadata.ts';
+import {
+  badReply,
+  callCancelled,
+  connectionLost,
+  deadlineExceeded,
+  tooLarge,
+  transportClosed,
+  unreachable,
+} from './failures.ts';
+import { responseMetadata } from './grpc-metadata.ts';
 
 /** Which call a status ended. */
 export interface EndedCall {
@@ -14,7 +22,11 @@ export interface EndedCall {
 
 /** The status that the server sent, or the error for one that grpc-js made up because none came. */
 export function outcomeOf(ended: StatusObject, call: EndedCall): Status | TenonError {
-  const status: Status = { code: codeFrom(ended.code), message: ended.details, metadata: trailersFrom(ended.metadata) };
+  const status: Status = {
+    code: codeFrom(ended.code),
+    message: ended.details,
+    metadata: responseMetadata(ended.metadata),
+  };
   if (status.code === Code.Ok) return { code: Code.Ok, message: '', metadata: status.metadata };
   return failureOf(ended, call) ?? status;
 }
@@ -39,7 +51,9 @@ function failureOf(ended: StatusObject, { address, path, maxReceiveBytes }: Ende
       if (details.includes('internal client error')) return connectionLost(address, details);
       return details.startsWith('Received RST_STREAM') ? badReply(path, details) : undefined;
     case Code.Cancelled:
-      return !hasMetadata(ended) && details === 'Call cancelled' ? callCancelled(`the server at ${address} reset the call ${path}`) : undefined;
+      return !hasMetadata(ended) && details === 'Call cancelled'
+        ? callCancelled(`the server at ${address} reset the call ${path}`)
+        : undefined;
     case Code.DeadlineExceeded:
       return !hasMetadata(ended) && details.startsWith('Deadline exceeded after') ? deadlineExceeded(path) : undefined;
     case Code.ResourceExhausted:
@@ -52,7 +66,8 @@ function failureOf(ended: StatusObject, { address, path, maxReceiveBytes }: Ende
 }
 
 // A refused stream was not processed (RFC 9113, section 8.7), and neither was one that still waited for its number.
-const notSent = /^No connection established|^Name resolution failed|^Failed to parse DNS address|^Stream refused|NGHTTP2_REFUSED_STREAM|pending stream has been canceled/;
+const notSent =
+  /^No connection established|^Name resolution failed|^Failed to parse DNS address|^Stream refused|NGHTTP2_REFUSED_STREAM|pending stream has been canceled/;
 const lost = /^Connection dropped|^Write error|^Write failed|^(?:read|write) E[A-Z]+/;
 const oversized = /^Received message larger than max|^Received message that decompresses/;
 

@@ -3,7 +3,13 @@ import { Metadata, type MetadataValue } from '../../context/metadata.ts';
 import { type Status, statusOf } from '../../context/status.ts';
 import { Code, type TenonError } from '../../errors/errors.ts';
 import { clientStreams, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
-import { defaultMaxMessageBytes, type DialOptions, type Message, type Socket, type TransportClient } from '../transport.ts';
+import {
+  defaultMaxMessageBytes,
+  type DialOptions,
+  type Message,
+  type Socket,
+  type TransportClient,
+} from '../transport.ts';
 import { aborted, badReply, callCancelled, deadlineExceeded, tooLarge, wrongCount } from './failures.ts';
 import { Inbox, roomIn } from './inbox.ts';
 import type { Expiring } from '../../runtime/deadlines.ts';
@@ -74,7 +80,9 @@ export class MemoryCall {
     this.finish();
     this.client.fail(reason);
     this.server?.breakOff(
-      reason.code === Code.DeadlineExceeded ? deadlineExceeded(this.path) : callCancelled(`the caller cancelled ${this.path}`),
+      reason.code === Code.DeadlineExceeded
+        ? deadlineExceeded(this.path)
+        : callCancelled(`the caller cancelled ${this.path}`),
     );
   }
 

@@ -29,7 +29,9 @@ export class MemoryHub {
   open(call: MemoryCall, onPort: () => void): void {
     const { ctx } = call;
     if (ctx) {
-      const reason = ctx.aborted ?? (ctx.deadline !== undefined && ctx.deadline <= this.#clock.now() ? deadlineExceeded(call.path) : undefined);
+      const reason =
+        ctx.aborted ??
+        (ctx.deadline !== undefined && ctx.deadline <= this.#clock.now() ? deadlineExceeded(call.path) : undefined);
       if (reason) {
         this.add(call);
         call.fail(reason);

@@ -1,0 +1,280 @@
+import assert from 'node:assert/strict';
+
+import { Context } from '../../context/context.ts';
+import type { Metadata } from '../../context/metadata.ts';
+import { okStatus, type Status } from '../../context/status.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import { anySchema, type MethodDescriptor, type MethodKind } from '../../pipeline/pipeline.ts';
+import { systemClock, systemTimers } from '../../runtime/system.ts';
+import type {
+  DialOptions,
+  Listener,
+  ListenOptions,
+  Message,
+  Socket,
+  Transport,
+  TransportClient,
+} from '../../transport/transport.ts';
+
+/** What is tested. */
+export interface TransportOptions {
+  /** A transport that can listen and call what listens. */
+  make(): Transport | Promise<Transport>;
+  /**
+   * An address to listen at, with a port of one's own each time.
+   * @default '127.0.0.1:0'
+   */
+  readonly address?: string | undefined;
+  /**
+   * A case that takes longer waits for nothing.
+   * @default 10 seconds
+   */
+  readonly patienceMs?: number | undefined;
+  readonly supports?: {
+    /** It names methods of similar names when asked to. @default false */
+    readonly suggest?: boolean;
+    /** A caller that cancels is never taken for one that has sent all its requests. @default true */
+    readonly resets?: boolean;
+  };
+}
+
+/** One method of each kind; `Unary` has an alias. */
+export const routes = {
+  unary: route('Unary', 'unary', ['/suite.Old/Unary']),
+  server: route('Server', 'server'),
+  client: route('Client', 'client'),
+  bidi: route('Bidi', 'bidi'),
+} as const satisfies Record<string, MethodDescriptor>;
+
+/** A method of the service `suite.Transport`. */
+export function route(method: string, kind: MethodKind, aliases: readonly string[] = []): MethodDescriptor {
+  return {
+    service: 'suite.Transport',
+    method,
+    path: `/suite.Transport/${method}`,
+    aliases,
+    kind,
+    input: anySchema,
+    output: anySchema,
+    idempotent: false,
+    defaultContentType: 'application/grpc+json',
+  };
+}
+
+/** A call as the server has it. Its failures are the case's. */
+export type Handle = (socket: Socket, route: MethodDescriptor) => Promise<void> | void;
+
+/** A transport, somebody who listens on it, and what closes both. */
+export interface Rig {
+  readonly transport: Transport;
+  readonly listener: Listener;
+  readonly address: string;
+  /** Opens a call to the listener. */
+  dial(route: MethodDescriptor, options?: Partial<DialOptions>): TransportClient;
+}
+
+const limitMs = 10_000;
+
+/** Runs `body` with a listener whose calls go to `handle`; closes everything afterwards, and fails with what failed in `handle`. */
+export async function withRig(
+  options: TransportOptions,
+  handle: Handle,
+  body: (rig: Rig) => Promise<void>,
+  listening: Partial<ListenOptions> = {},
+): Promise<void> {
+  const transport = await options.make();
+  const failures: unknown[] = [];
+  const listener = await transport.listen(options.address ?? '127.0.0.1:0', {
+    routes: Object.values(routes),
+    ...listening,
+  });
+  listener.accept((socket, called) => {
+    void (async () => handle(socket, called))().catch((error: unknown) => failures.push(error));
+  });
+  const address = listener.addr();
+  try {
+    await within(
+      'the case',
+      body({
+        transport,
+        listener,
+        address,
+        dial: (called, more) => transport.dial(address, { route: called, ...more }),
+      }),
+      {
+        patienceMs: options.patienceMs,
+        keepAlive: true,
+      },
+    );
+  } finally {
+    await within('closing', Promise.all([listener.close(), transport.close()]), { keepAlive: true });
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+/** A promise that is looked at later: a case that fails before leaves no rejection behind that nobody handles. */
+export function later<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
+}
+
+/** The promise, or a failure that names `what` when it takes too long. */
+export async function within<T>(
+  what: string,
+  promise: Promise<T>,
+  options: { readonly patienceMs?: number | undefined; readonly keepAlive?: boolean } = {},
+): Promise<T> {
+  const { patienceMs = limitMs, keepAlive = false } = options;
+  let tooLong: (() => void) | undefined;
+  const timer = systemTimers.after(patienceMs, () => tooLong?.(), { keepAlive });
+  try {
+    return await Promise.race([
+      promise,
+      new Promise<never>((_, reject) => {
+        tooLong = () => reject(new assert.AssertionError({ message: `${what}: nothing for ${patienceMs} ms` }));
+      }),
+    ]);
+  } finally {
+    timer.cancel();
+  }
+}
+
+/** A while in which nothing keeps the process alive: a case that has failed may still wait. */
+export function pause(delayMs: number): Promise<void> {
+  return new Promise((resolve) => void systemTimers.after(delayMs, resolve));
+}
+
+/** Waits until `condition` holds. */
+export async function until(what: string, condition: () => boolean): Promise<void> {
+  const start = systemClock.monotonicMs();
+  while (!condition()) {
+    assert.ok(systemClock.monotonicMs() - start < limitMs, `${what}: not within ${limitMs} ms`);
+    await pause(2);
+  }
+}
+
+/** Waits until `count` has not changed for a while, and returns it. */
+export async function settled(count: () => number): Promise<number> {
+  for (;;) {
+    const before = count();
+    await pause(150);
+    if (count() === before) return before;
+  }
+}
+
+/** All that came back of a call. */
+export interface Answer {
+  readonly headers: Metadata | undefined;
+  readonly bodies: readonly string[];
+  readonly status: Status | undefined;
+  readonly error: TenonError | undefined;
+}
+
+/** Reads a call to its end. */
+export async function answerOf(socket: Socket): Promise<Answer> {
+  const bodies: string[] = [];
+  let headers: Metadata | undefined;
+  let status: Status | undefined;
+  try {
+    for (;;) {
+      const message = await within('recv', socket.recv());
+      if (!message) return { headers, bodies, status, error: undefined };
+      headers ??= message.headers;
+      if (message.body) bodies.push(textOf(message.body));
+      status ??= message.status;
+    }
+  } catch (error) {
+    assert.ok(TenonError.is(error), `recv rejected with ${String(error)}, which is no TenonError`);
+    return { headers, bodies, status, error };
+  }
+}
+
+/** How a call ended, whether the server said so or the call broke off. */
+export async function codeOf(ended: Socket | Promise<Message | undefined>): Promise<Code | undefined> {
+  if ('recv' in ended) {
+    const { status, error } = await answerOf(ended);
+    return error?.code ?? status?.code;
+  }
+  try {
+    return (await within('the call', ended))?.status?.code;
+  } catch (error) {
+    return (await failureOf(Promise.reject(error))).code;
+  }
+}
+
+/** What `promise` rejects with, which must be a TenonError. */
+export async function failureOf(promise: Promise<unknown>): Promise<TenonError> {
+  try {
+    await within('the failure', promise);
+  } catch (error) {
+    assert.ok(TenonError.is(error), `rejected with ${String(error)}, which is no TenonError`);
+    return error;
+  }
+  throw new assert.AssertionError({ message: 'resolved, and should have rejected' });
+}
+
+/** Every body that the client sends. */
+export async function requestsOf(socket: Socket): Promise<string[]> {
+  const bodies: string[] = [];
+  for (;;) {
+    const message = await socket.recv();
+    if (!message) return bodies;
+    if (message.body) bodies.push(textOf(message.body));
+  }
+}
+
+/** A handler that answers every call with the bodies that came, in one reply or as many. */
+export const echo: Handle = async (socket, { kind }) => {
+  if (kind === 'unary' || kind === 'client') {
+    const bodies = await requestsOf(socket);
+    void socket.send({ body: bytesOf(bodies.join(',')), status: okStatus });
+    return;
+  }
+  for (;;) {
+    const message = await socket.recv();
+    if (!message) break;
+    if (message.body) await socket.send({ body: message.body });
+    if (kind === 'server') break;
+  }
+  void socket.send({ status: okStatus });
+};
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Text as bytes. */
+export function bytesOf(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/** Bytes as text. */
+export function textOf(bytes: Uint8Array): string {
+  return decoder.decode(bytes);
+}
+
+/** A context with that deadline, or none. */
+export function contextWith(deadline?: number): Context {
+  return new Context({ service: 'suite.Transport', endpoint: 'Unary', deadline });
+}
+
+/** Something that others wait for. */
+export interface Gate<T = void> {
+  readonly opened: Promise<T>;
+  open(value: T): void;
+}
+
+/** A gate that is shut. */
+export function gate<T = void>(): Gate<T> {
+  let open!: (value: T) => void;
+  const opened = new Promise<T>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
+}
+
+/** Asserts the code, and the reason where one is given. */
+export function assertFailure(error: TenonError | undefined, code: Code, reason?: string): void {
+  assert.ok(error, 'the call did not break off');
+  assert.equal(error.code, code, `code of: ${error.message}`);
+  if (reason !== undefined) assert.equal(error.reason, reason);
+}

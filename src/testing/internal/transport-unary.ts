@@ -1,0 +1,430 @@
+import assert from 'node:assert/strict';
+
+import { Metadata, type MetadataValue } from '../../context/metadata.ts';
+import { okStatus } from '../../context/status.ts';
+import { Code, codeName } from '../../errors/errors.ts';
+import type { Message } from '../../transport/transport.ts';
+import type { Case } from '../api.ts';
+import {
+  answerOf,
+  assertFailure,
+  bytesOf,
+  codeOf,
+  contextWith,
+  echo,
+  failureOf,
+  requestsOf,
+  type Rig,
+  routes,
+  textOf,
+  type TransportOptions,
+  withRig,
+} from './transport-rig.ts';
+
+/** A unary call over `dial`: every transport has that. */
+function callUnary(rig: Rig, message: Message) {
+  const socket = rig.dial(routes.unary);
+  void socket.send(message);
+  socket.end();
+  return answerOf(socket);
+}
+
+const statusMessages = [
+  '',
+  'plain',
+  'naïve – 東京 😀',
+  'two\nlines\r\n\tand a tab',
+  '100 % sure, 50%25, %',
+  '"quoted" \\ <b>',
+];
+
+/** What one request and one reply must be. */
+export const unaryCases: readonly Case<TransportOptions>[] = [
+  {
+    name: 'a unary call carries headers and body there, and headers, body, status and trailers back',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket) => {
+          const first = await socket.recv();
+          assert.equal(first?.headers?.get('who'), 'ada');
+          assert.equal(textOf(first?.body ?? bytesOf('')), 'ping');
+          assert.equal(await socket.recv(), undefined, 'a unary request is one message');
+          void socket.send({
+            headers: new Metadata({ from: 'server' }),
+            body: bytesOf('pong'),
+            status: { code: Code.Ok, message: '', metadata: new Metadata({ took: '3' }) },
+          });
+        },
+        async (rig) => {
+          const answer = await callUnary(rig, { headers: new Metadata({ who: 'ada' }), body: bytesOf('ping') });
+          assert.equal(answer.error, undefined);
+          assert.equal(answer.headers?.get('from'), 'server');
+          assert.deepEqual(answer.bodies, ['pong']);
+          assert.equal(answer.status?.code, Code.Ok);
+          assert.equal(answer.status?.message, '');
+          assert.equal(answer.status?.metadata?.get('took'), '3');
+        },
+      ),
+  },
+  {
+    name: 'metadata carries bytes, and several values under a key',
+    run: (options) => {
+      const sent = (): Metadata =>
+        new Metadata({
+          'raw-bin': [Uint8Array.of(0, 255, 10), Uint8Array.of(), Uint8Array.of(44)],
+          list: ['a', 'b c'],
+          empty: '',
+        });
+      const check = (metadata: Metadata | undefined, where: string): void => {
+        assert.deepEqual(metadata?.getAll('raw-bin').map(plain), [[0, 255, 10], [], [44]], where);
+        // HTTP may join the values of a text key by a comma, and gRPC says that it is the same.
+        assert.equal(metadata?.getAll('list').join(', '), 'a, b c', where);
+        assert.equal(metadata?.get('empty'), '', where);
+      };
+      return withRig(
+        options,
+        async (socket) => {
+          check((await socket.recv())?.headers, 'request headers');
+          void socket.send({
+            headers: sent(),
+            body: bytesOf(''),
+            status: { code: Code.Ok, message: '', metadata: sent() },
+          });
+        },
+        async (rig) => {
+          const answer = await callUnary(rig, { headers: sent(), body: bytesOf('') });
+          check(answer.headers, 'response headers');
+          check(answer.status?.metadata, 'trailers');
+        },
+      );
+    },
+  },
+  {
+    name: 'metadata keys are lower case',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket) => {
+          const headers = (await socket.recv())?.headers;
+          assert.ok([...(headers ?? [])].some(([key]) => key === 'x-mixed-case'));
+          void socket.send({ headers: new Metadata({ 'X-Back': '1' }), body: bytesOf(''), status: okStatus });
+        },
+        async (rig) => {
+          const { headers } = await callUnary(rig, {
+            headers: new Metadata({ 'X-Mixed-Case': '1' }),
+            body: bytesOf(''),
+          });
+          assert.ok([...(headers ?? [])].some(([key]) => key === 'x-back'));
+        },
+      ),
+  },
+  {
+    name: "what a side does to the metadata it received is not seen by the sender's",
+    run: (options) => {
+      const sent = new Metadata({ key: 'mine' });
+      return withRig(
+        options,
+        async (socket) => {
+          const headers = (await socket.recv())?.headers;
+          headers?.set('key', 'theirs').set('more', '1');
+          void socket.send({ body: bytesOf(''), status: okStatus });
+        },
+        async (rig) => {
+          await callUnary(rig, { headers: sent, body: bytesOf('') });
+          assert.deepEqual(sent.toJSON(), { key: 'mine' });
+        },
+      );
+    },
+  },
+  {
+    name: 'an empty body is a message',
+    run: (options) =>
+      withRig(options, echo, async (rig) => {
+        const answer = await callUnary(rig, { body: bytesOf('') });
+        assert.deepEqual([answer.bodies, answer.status?.code], [[''], Code.Ok]);
+      }),
+  },
+  {
+    name: 'a body of one MiB arrives whole',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket) => {
+          const body = (await socket.recv())?.body;
+          void socket.send({ body: body?.map((byte) => byte ^ 0xff), status: okStatus });
+        },
+        async (rig) => {
+          const body = new Uint8Array(1024 * 1024).map((_, index) => (index * 31) >> 3);
+          const socket = rig.dial(routes.unary);
+          void socket.send({ body });
+          socket.end();
+          let reply: Uint8Array | undefined;
+          for (let message = await socket.recv(); message; message = await socket.recv()) reply ??= message.body;
+          assert.equal(reply?.length, body.length);
+          assert.ok(reply.every((byte, index) => byte === ((body[index] as number) ^ 0xff)));
+        },
+      ),
+  },
+  {
+    name: 'every status code arrives',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket) => {
+          const [code = ''] = await requestsOf(socket);
+          const status = { code: Number(code) as Code, message: `this is ${code}` };
+          void socket.send(status.code === Code.Ok ? { body: bytesOf(''), status } : { status });
+        },
+        async (rig) => {
+          for (const code of Object.values(Code)) {
+            const { status, error } = await callUnary(rig, { body: bytesOf(String(code)) });
+            assert.equal(error, undefined, `${codeName(code)} broke the call off: ${error?.message}`);
+            assert.equal(status?.code, code);
+            if (code !== Code.Ok) assert.equal(status.message, `this is ${code}`);
+          }
+        },
+      ),
+  },
+  {
+    name: 'a status message arrives whatever it is made of',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket) => {
+          const [index = ''] = await requestsOf(socket);
+          void socket.send({ status: { code: Code.NotFound, message: statusMessages[Number(index)] as string } });
+        },
+        async (rig) => {
+          for (const [index, message] of statusMessages.entries()) {
+            const { status } = await callUnary(rig, { body: bytesOf(String(index)) });
+            assert.equal(status?.message, message);
+          }
+        },
+      ),
+  },
+  {
+    name: 'an error status comes with its trailers, with headers and without',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket) => {
+          const [kind = ''] = await requestsOf(socket);
+          const status = {
+            code: Code.Aborted,
+            message: 'no',
+            metadata: new Metadata({ why: 'so', 'why-bin': Uint8Array.of(1, 2) }),
+          };
+          void socket.send(kind === 'headers' ? { headers: new Metadata({ early: '1' }), status } : { status });
+        },
+        async (rig) => {
+          for (const kind of ['headers', 'none']) {
+            const answer = await callUnary(rig, { body: bytesOf(kind) });
+            assert.deepEqual(answer.bodies, []);
+            assert.equal(answer.status?.code, Code.Aborted);
+            assert.equal(answer.status.metadata?.get('why'), 'so');
+            assert.deepEqual(plain(answer.status.metadata.get('why-bin')), [1, 2]);
+            assert.equal(answer.headers?.get('early'), kind === 'headers' ? '1' : undefined);
+          }
+        },
+      ),
+  },
+  {
+    name: 'a call in one go answers as one by messages does',
+    requires: 'unary',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket) => {
+          const first = await socket.recv();
+          const text = textOf(first?.body ?? bytesOf(''));
+          const status = {
+            code: text === 'fail' ? Code.NotFound : Code.Ok,
+            message: text === 'fail' ? 'gone' : '',
+            metadata: new Metadata({ t: text }),
+          };
+          if (text === 'pieces') {
+            void socket.send({ headers: new Metadata({ h: '1' }) });
+            void socket.send({ body: bytesOf('reply') });
+            void socket.send({ status });
+          } else {
+            const headers = first?.headers?.has('ask') ? new Metadata({ h: '1' }) : undefined;
+            void socket.send({ headers, body: text === 'fail' ? undefined : bytesOf('reply'), status });
+          }
+        },
+        async (rig) => {
+          for (const text of ['whole', 'pieces', 'fail']) {
+            const message = { headers: new Metadata({ ask: '1' }), body: bytesOf(text) };
+            const byMessages = await callUnary(rig, message);
+            const inOneGo = await rig.transport.unary?.(rig.address, message, {
+              route: routes.unary,
+              ctx: contextWith(),
+            });
+            assert.deepEqual(inOneGo?.body && textOf(inOneGo.body), byMessages.bodies[0], text);
+            assert.equal(inOneGo?.headers?.get('h'), byMessages.headers?.get('h'), text);
+            assert.deepEqual(
+              [inOneGo?.status?.code, inOneGo?.status?.message, inOneGo?.status?.metadata?.get('t')],
+              [byMessages.status?.code, byMessages.status?.message, text],
+            );
+          }
+        },
+      ),
+  },
+  {
+    name: 'a unary method takes one message, neither none nor two',
+    run: (options) => {
+      let calls = 0;
+      return withRig(
+        options,
+        () => void (calls += 1),
+        async (rig) => {
+          const none = rig.dial(routes.unary);
+          void none.send({ headers: new Metadata({ a: '1' }) });
+          none.end();
+          assert.equal(await codeOf(none), Code.Unimplemented, 'no message');
+          const two = rig.dial(routes.unary);
+          void two.send({ body: bytesOf('1') });
+          void two.send({ body: bytesOf('2') });
+          two.end();
+          assert.equal(await codeOf(two), Code.Unimplemented, 'two messages');
+          assert.equal(calls, 0, 'the handler saw a call that was none');
+        },
+      );
+    },
+  },
+  {
+    name: 'a second reply to a unary call is refused',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket) => {
+          await requestsOf(socket);
+          void socket.send({ body: bytesOf('1') });
+          void socket.send({ body: bytesOf('2') });
+          void socket.send({ status: okStatus });
+        },
+        async (rig) => {
+          const { error, status } = await callUnary(rig, { body: bytesOf('') });
+          assert.equal(error?.code ?? status?.code, Code.Internal);
+        },
+      ),
+  },
+  {
+    name: 'an unknown method is answered with UNIMPLEMENTED, and a stranger learns nothing',
+    run: (options) =>
+      withRig(options, echo, async (rig) => {
+        const socket = rig.dial(routes.unary, { path: '/suite.Transport/Unray' });
+        void socket.send({ body: bytesOf('x') });
+        socket.end();
+        const { status } = await answerOf(socket);
+        assert.equal(status?.code, Code.Unimplemented);
+        assert.match(status.message, /Unray/);
+        assert.doesNotMatch(status.message, /Unary/);
+      }),
+  },
+  {
+    name: 'methods of similar names are told where that was asked for',
+    requires: 'suggest',
+    run: (options) =>
+      withRig(
+        options,
+        echo,
+        async (rig) => {
+          const socket = rig.dial(routes.unary, { path: '/suite.Transport/Unray' });
+          void socket.send({ body: bytesOf('x') });
+          socket.end();
+          assert.match((await answerOf(socket)).status?.message ?? '', /Did you mean "\/suite.Transport\/Unary"\?/);
+        },
+        { suggest: true },
+      ),
+  },
+  {
+    name: 'an alias of a method is answered by the method',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket, called) => {
+          assert.equal(called, routes.unary);
+          await echo(socket, called);
+        },
+        async (rig) => {
+          const socket = rig.dial(routes.unary, { path: '/suite.Old/Unary' });
+          void socket.send({ body: bytesOf('old') });
+          socket.end();
+          assert.deepEqual((await answerOf(socket)).bodies, ['old']);
+        },
+      ),
+  },
+  {
+    name: 'a message over the limit is refused, of the sender and of the receiver, and the next call goes well',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket) => {
+          const [size = ''] = await requestsOf(socket);
+          void socket.send({ body: new Uint8Array(Number(size.trim())), status: okStatus });
+        },
+        async (rig) => {
+          const call = (text: string, more: object = {}) => {
+            const socket = rig.dial(routes.unary, more);
+            void socket.send({ body: bytesOf(text) });
+            socket.end();
+            return codeOf(socket);
+          };
+          assert.equal(
+            await call('10'.padEnd(2_000)),
+            Code.ResourceExhausted,
+            'a request over the limit of the server',
+          );
+          assert.equal(
+            await call('10'.padEnd(500), { maxSendBytes: 100 }),
+            Code.ResourceExhausted,
+            'a request over the limit of the client',
+          );
+          assert.equal(await call('3000'), Code.ResourceExhausted, 'a reply over the limit of the server');
+          assert.equal(
+            await call('1500', { maxReceiveBytes: 1_000 }),
+            Code.ResourceExhausted,
+            'a reply over the limit of the client',
+          );
+          assert.equal(await call('1000', { maxReceiveBytes: 1_000 }), Code.Ok, 'a reply of just the limit');
+          assert.equal(await call('10'.padEnd(1_000)), Code.Ok, 'a request of just the limit');
+        },
+        { maxReceiveBytes: 1_000, maxSendBytes: 2_000 },
+      ),
+  },
+  {
+    name: 'a thousand calls at once stay apart',
+    run: (options) =>
+      withRig(options, echo, async (rig) => {
+        const texts = Array.from({ length: 1_000 }, (_, index) => `call ${index}`);
+        const answers = await Promise.all(texts.map((text) => callUnary(rig, { body: bytesOf(text) })));
+        assert.deepEqual(
+          answers.map(({ bodies }) => bodies[0]),
+          texts,
+        );
+      }),
+  },
+  {
+    name: 'a call in one go fails as one by messages does',
+    requires: 'unary',
+    run: (options) =>
+      withRig(options, echo, async (rig) => {
+        const unary = (address: string, more: object = {}) =>
+          (rig.transport.unary as NonNullable<typeof rig.transport.unary>)(
+            address,
+            { body: bytesOf('x') },
+            { route: routes.unary, ...more },
+          );
+        assert.equal(await codeOf(unary(rig.address, { path: '/suite.Transport/None' })), Code.Unimplemented);
+        assert.equal(await codeOf(unary(rig.address, { maxSendBytes: 0 })), Code.ResourceExhausted);
+        assertFailure(await failureOf(unary('nonsense')), Code.InvalidArgument, 'transport.invalid_address');
+        await rig.listener.close();
+        assertFailure(await failureOf(unary(rig.address)), Code.Unavailable, 'transport.unreachable');
+      }),
+  },
+];
+
+function plain(value: MetadataValue | undefined): unknown {
+  return value instanceof Uint8Array ? [...value] : value;
+}

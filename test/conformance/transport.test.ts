@@ -1,0 +1,10 @@
+import { describe, it } from '@jest/globals';
+
+import { transportConformance } from '../../src/testing/transport.ts';
+import { GrpcTransport } from '../../src/transport/grpc.ts';
+import { MemoryTransport } from '../../src/transport/memory.ts';
+
+const api = { describe, it };
+
+transportConformance(api, 'memory', { make: () => new MemoryTransport(), supports: { suggest: true } });
+transportConformance(api, 'grpc', { make: () => new GrpcTransport(), supports: { resets: false } });
