@@ -33,14 +33,15 @@ export interface Composition {
  * that anyone injects. Constructs nothing. Rejects as `readConfig` and `loadBackend` do.
  */
 export async function compose(services: readonly Class[], options: AppOptions = {}): Promise<Composition> {
-  const { config, layers: profiles } = resolveProfile(options.profile, options.env ?? process.env);
+  const env = options.env ?? process.env;
+  const { config, layers: profiles } = resolveProfile(options.profile, env);
   const [{ loadProto }, { CachedRegistry }] = await Promise.all([
     import('../codec/proto.ts'),
     import('../registry/cache.ts'),
   ]);
   const container = new Container({ defaultScope: 'Singleton' });
   const layers = new Layers(container);
-  for (const profile of profiles) await layers.load(await profile(config));
+  for (const profile of profiles) await layers.load(await profile(config, env));
   for (const module of options.modules ?? []) await layers.load(module);
   if (options.bind) layers.run(options.bind);
   layers.run(() => bindHandlers(container, services));

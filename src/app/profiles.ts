@@ -20,7 +20,7 @@ import { type Config, readConfig } from './config.ts';
 
 /**
  * What an application runs on: from the configuration to a module of bindings. A function given as `profile` is loaded over what the environment says, so
- * it binds only what it wants otherwise.
+ * it binds only what it wants otherwise. The environment itself comes second, for variables of the application's own.
  *
  * @example
  * ```ts
@@ -30,7 +30,10 @@ import { type Config, readConfig } from './config.ts';
  *   });
  * ```
  */
-export type Profile = (config: Config) => ContainerModule | Promise<ContainerModule>;
+export type Profile = (
+  config: Config,
+  env: Readonly<Record<string, string | undefined>>,
+) => ContainerModule | Promise<ContainerModule>;
 
 /** The configuration, and the modules in the order they are to be loaded. */
 export interface ResolvedProfile {

@@ -7,6 +7,7 @@ import { compose } from '../../src/app/compose.ts';
 import type { Config } from '../../src/app/config.ts';
 import { guardContainer } from '../../src/app/guard.ts';
 import type { AppOptions } from '../../src/app/options.ts';
+import type { Profile } from '../../src/app/profiles.ts';
 import { System } from '../../src/app/system.ts';
 import { MemoryBroker } from '../../src/broker/memory.ts';
 import { Broker } from '../../src/broker/broker.ts';
@@ -301,4 +302,15 @@ describe('disposal', () => {
     expect(gone.filter((name) => name !== 'flag')).toEqual(['handler', 'index', 'store']);
     expect(gone).toContain('flag');
   });
+});
+
+it('gives a profile function the environment, for variables of its own', async () => {
+  const seen: unknown[] = [];
+  const profile: Profile = (config, env) => {
+    seen.push(config.profile, env['SHOP_COLOUR']);
+    return new ContainerModule(() => {});
+  };
+  const env = { TENON_PROFILE: 'test', SHOP_COLOUR: 'blue' };
+  await compose([], { profile, env });
+  expect(seen).toEqual(['test', 'blue']);
 });
