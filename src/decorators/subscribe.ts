@@ -14,10 +14,12 @@ export interface SubscribeOptions extends EventHandlerOptions {
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
 
-/** The decorator of a method that handles events: it compiles only on one that gives nothing back. */
 // Only `any` accepts whatever an event is.
 // oxlint-disable-next-line typescript/no-explicit-any
-export type SubscribeDecorator = <F extends (event: any, ctx: Context) => Promise<void> | void>(
+type AnyEvent = any;
+
+/** The decorator of a method that handles events: it compiles only on one that gives nothing back. */
+export type SubscribeDecorator = <F extends (event: AnyEvent, ctx: Context) => Promise<void> | void>(
   target: object,
   property: string,
   descriptor: TypedPropertyDescriptor<F>,

@@ -48,7 +48,7 @@ const table: readonly Row[] = [
   {
     room: 'codec',
     mayImport: 'pipeline, the low rooms',
-    thirdParties: 'protobufjs and @grpc/proto-loader in `proto.ts`',
+    thirdParties: 'protobufjs in `proto.ts`',
     rooms: ['pipeline', ...low],
   },
   {
@@ -114,9 +114,10 @@ const table: readonly Row[] = [
 const thirdParties: Readonly<Record<string, RegExp>> = {
   '@grpc/grpc-js': /^src\/transport\/(grpc[^/]*|internal\/.*)\.ts$/,
   protobufjs: /^src\/codec\/(proto|internal\/.*)\.ts$/,
-  '@grpc/proto-loader': /^src\/codec\/(proto|internal\/.*)\.ts$/,
   ioredis: /^src\/(registry\/(redis|internal\/.*)|broker\/(redis[^/]*|internal\/.*))\.ts$/,
   'multicast-dns': /^src\/registry\/(mdns|internal\/.*)\.ts$/,
+  // What multicast-dns reads and writes packets with: it names their types.
+  'dns-packet': /^src\/registry\/(mdns|internal\/.*)\.ts$/,
   'reflect-metadata': /^src\/decorators\/metadata\.ts$/,
   commander: /^src\/cli\//,
   '@clack/prompts': /^src\/cli\//,
@@ -126,6 +127,9 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
   // An interface and nothing else.
   '@standard-schema/spec': /^src\//,
 };
+
+/** Packages from which only types may be imported. */
+const typesOnlyPackages = ['@standard-schema/spec', 'dns-packet'];
 
 /** The memory backends: what works within one process and needs no library. */
 const inMemory = /^src\/(?:\w+\/memory|codec\/(?:json|bytes)|selector\/(?:random|round-robin))\.ts$/;
@@ -193,7 +197,7 @@ function packageProblem(
   const allowed = thirdParties[name];
   if (!allowed) return [`${where}: nothing may import ${name}`];
   if (!allowed.test(path)) return [`${where}: ${name} may not be imported here`];
-  if (name === '@standard-schema/spec' && !typeOnly) return [`${where}: ${name} has types only`];
+  if (typesOnlyPackages.includes(name) && !typeOnly) return [`${where}: ${name} has types only`];
   const container = names.filter((one) => one === 'Container' || one === 'ContainerModule');
   if (name === 'inversify' && container.length > 0 && room !== 'app') {
     return [`${where}: ${container.join(' and ')} may be used in app only`];
@@ -316,6 +320,7 @@ describe('arrows', () => {
     ['src/server/x.ts', "import type { ContainerModule } from 'inversify';", 'ContainerModule may be used in app only'],
     ['src/decorators/x.ts', "import { Server } from '../server/server.ts';", 'types of server only'],
     ['src/pipeline/x.ts', "import { y } from '@standard-schema/spec';", 'has types only'],
+    ['src/registry/mdns.ts', "import { encode } from 'dns-packet';", 'has types only'],
     ['src/registry/x.ts', "import { readFile } from 'fs';", 'say node:fs'],
     ['src/registry/x.ts', "import { Tenon } from '../index.ts';", 'is no room'],
     ['src/index.ts', "export { x } from './client/internal/x.ts';", 'is not exported'],

@@ -90,6 +90,8 @@ export class Caller {
 }
 clientOf(PlacesHandler) satisfies import('inversify').ServiceIdentifier<ClientOf<PlacesHandler>>;
 clientOf(clock) satisfies import('inversify').ServiceIdentifier<ClientOf<ClockApi>>;
-clientOf<ClockApi>({ proto: 'clock.proto', name: 'clock.Clock' }) satisfies import('inversify').ServiceIdentifier<ClientOf<ClockApi>>;
+clientOf<ClockApi>({ proto: 'clock.proto', name: 'clock.Clock' }) satisfies import('inversify').ServiceIdentifier<
+  ClientOf<ClockApi>
+>;
 // @ts-expect-error a service known by its .proto needs the name as well
 clientOf<ClockApi>({ proto: 'clock.proto' });
