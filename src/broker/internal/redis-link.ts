@@ -193,5 +193,6 @@ function isReply(error: unknown): error is Error {
 
 function addressOf({ options }: Redis): RedisAddress {
   const { path, host = '127.0.0.1', port = 6379, name } = options;
-  return { text: path ?? (name === undefined ? `${host}:${port}` : `sentinel ${name}`), options };
+  // ioredis fills in null for what was not said.
+  return { text: path ?? (typeof name === 'string' ? `sentinel ${name}` : `${host}:${port}`), options };
 }

@@ -1,0 +1,253 @@
+import { spawn } from 'node:child_process';
+
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+
+import type { Broker } from '../../src/broker/broker.ts';
+import { RedisBroker } from '../../src/broker/redis.ts';
+import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
+import { Code } from '../../src/errors/errors.ts';
+import { silentLogger as logger } from '../../src/logger/logger.ts';
+import { describeWithRedis, type RedisServer, redisServer } from '../support/servers.ts';
+import { collector, publishAtLast, publishText, RecordingLogger, text, until } from './support.ts';
+
+// What nobody catches would end a process that is not a test's.
+const uncaught: unknown[] = [];
+const onUncaught = (error: unknown): void => void uncaught.push(error);
+beforeAll(() => {
+  process.on('unhandledRejection', onUncaught);
+  process.on('uncaughtException', onUncaught);
+});
+afterAll(() => {
+  process.off('unhandledRejection', onUncaught);
+  process.off('uncaughtException', onUncaught);
+  expect(uncaught).toEqual([]);
+});
+
+const brokers: [string, (redis: RedisServer) => Broker][] = [
+  ['redis', (redis) => new RedisBroker({ address: redis.address, logger })],
+  ['redis-streams', (redis) => new RedisStreamsBroker({ address: redis.address, logger, claimIdleMs: 1_000 })],
+];
+
+describeWithRedis('while redis is away', () => {
+  test.each(brokers)('%s: what is called says so, and everything goes on when it is back', async (name, make) => {
+    const redis = await redisServer({ persistent: true });
+    const broker = make(redis);
+    await broker.connect();
+    const received = collector();
+    await broker.subscribe('news', received.receive);
+    await publishText(broker, 'news', 'before');
+    await until('the first event', () => received.texts.includes('before'));
+
+    await redis.kill();
+    await noticed(broker);
+    const unreachable = {
+      code: Code.Unavailable,
+      reason: 'broker.unreachable',
+      message: expect.stringMatching(
+        new RegExp(`"${name}" at ${redis.address} does not answer\\. Start it, or set TENON_BROKER_ADDRESS`),
+      ),
+    };
+    await expect(publishText(broker, 'news', 'lost')).rejects.toMatchObject(unreachable);
+    await expect(
+      broker.publish('news', { headers: {}, body: Buffer.from('x') }, { timeoutMs: 5_000 }),
+    ).rejects.toMatchObject(unreachable);
+    await expect(broker.connect()).rejects.toMatchObject(unreachable);
+    await expect(broker.subscribe('more', () => {})).rejects.toMatchObject(unreachable);
+    await expect(broker.pull('more')[Symbol.asyncIterator]().next()).rejects.toMatchObject(unreachable);
+    const other = make(redis);
+    await expect(other.connect()).rejects.toMatchObject(unreachable);
+    await other.disconnect();
+
+    await redis.start();
+    const errors = await publishAtLast(broker, 'news', 'after 0');
+    for (const error of errors) expect(error).toMatchObject({ reason: 'broker.unreachable' });
+    // What has no memory may miss what came before it had subscribed again.
+    for (let tried = 1; !received.texts.some((one) => one.startsWith('after')) && tried < 500; tried += 1) {
+      await publishText(broker, 'news', `after ${tried}`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(received.texts.some((one) => one.startsWith('after'))).toBe(true);
+    expect(received.texts).not.toContain('lost');
+    await broker.connect();
+    const more = collector();
+    await broker.subscribe('more', more.receive);
+    await publishText(broker, 'more', 'x');
+    await until('an event of a new subscription', () => more.texts.length === 1);
+    await broker.disconnect();
+    await redis.dispose();
+  });
+
+  test('redis-streams: no event that was taken is lost, and none that was acknowledged comes again', async () => {
+    const redis = await redisServer({ persistent: true });
+    const make = (): Broker => new RedisStreamsBroker({ address: redis.address, logger, claimIdleMs: 1_000 });
+    const [publisher, first, second, third] = [make(), make(), make(), make()];
+    for (const broker of [publisher, first, second, third]) await broker.connect();
+    const handled: string[] = [];
+    const acknowledged = new Set<string>();
+    const again: string[] = [];
+    for (const [broker, queue] of [
+      [first, 'q'],
+      [second, 'q'],
+      [third, undefined],
+    ] as const) {
+      await broker.subscribe(
+        'orders',
+        async (event) => {
+          const name = `${queue} ${text(event)}`;
+          if (acknowledged.has(name)) again.push(name);
+          handled.push(name);
+          await new Promise((resolve) => setTimeout(resolve, Math.random() * 10));
+          await event.ack().then(() => acknowledged.add(name));
+        },
+        { queue, maxInFlight: 8 },
+      );
+    }
+    const stored: string[] = [];
+    let publishing = true;
+    const published = (async () => {
+      for (let number = 0; publishing; number += 1) {
+        await publishText(publisher, 'orders', String(number)).then(
+          () => stored.push(String(number)),
+          () => new Promise((resolve) => setTimeout(resolve, 5)),
+        );
+      }
+    })();
+    for (let outage = 0; outage < 3; outage += 1) {
+      const before = stored.length;
+      await until('some events', () => stored.length > before + 100);
+      await redis.kill();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      await redis.start();
+    }
+    await until('some more events', () => stored.length > 500);
+    publishing = false;
+    await published;
+    const missing = (): string[] => {
+      const seen = new Set(handled);
+      return stored
+        .flatMap((number) => ['q', undefined].map((queue) => `${queue} ${number}`))
+        .filter((name) => !seen.has(name));
+    };
+    await until(`all of ${stored.length} events`, () => missing().length === 0).catch(() => undefined);
+    expect(missing()).toEqual([]);
+    expect(again).toEqual([]);
+    for (const broker of [publisher, first, second, third]) await broker.disconnect();
+    await redis.dispose();
+  }, 60_000);
+
+  test('redis-streams: a redis that comes back without its data is begun anew', async () => {
+    const redis = await redisServer();
+    const broker = new RedisStreamsBroker({ address: redis.address, logger, claimIdleMs: 1_000 });
+    await broker.connect();
+    const [member, all] = [collector(), collector()];
+    await broker.subscribe('news', member.receive, { queue: 'q' });
+    await broker.subscribe('news', all.receive);
+    await publishText(broker, 'news', 'before');
+    await until('the first event', () => member.texts.length + all.texts.length === 2);
+    await redis.restart();
+    await publishAtLast(broker, 'news', 'after');
+    await until('the event afterwards', () => member.texts.includes('after') && all.texts.includes('after'));
+    expect([member.texts, all.texts]).toEqual([
+      ['before', 'after'],
+      ['before', 'after'],
+    ]);
+    await run('redis-cli', ['-p', String(redis.port), 'flushall']);
+    await publishText(broker, 'news', 'flushed');
+    await until('the event after FLUSHALL', () => member.texts.includes('flushed') && all.texts.includes('flushed'));
+    await broker.disconnect();
+    await redis.dispose();
+  });
+
+  test.each(brokers)('%s: one that hangs is given up after the time-out', async (_name, make) => {
+    const redis = await redisServer();
+    const broker = make(redis);
+    broker.init({ timeoutMs: 300 });
+    await broker.connect();
+    const received = collector();
+    await broker.subscribe('news', received.receive);
+    redis.pause();
+    const bounded = broker.publish('news', { headers: {}, body: Buffer.from('x') }, { timeoutMs: 50 });
+    await expect(bounded).rejects.toMatchObject({
+      code: Code.DeadlineExceeded,
+      reason: 'broker.timeout',
+      message: expect.stringContaining(redis.address),
+    });
+    const abort = new AbortController();
+    const cancelled = broker.publish('news', { headers: {}, body: Buffer.from('x') }, { signal: abort.signal });
+    abort.abort();
+    await expect(cancelled).rejects.toMatchObject({ code: Code.Cancelled, reason: 'call.cancelled' });
+    await expect(publishText(broker, 'news', 'x')).rejects.toMatchObject({
+      code: Code.DeadlineExceeded,
+      reason: 'broker.timeout',
+    });
+    redis.resume();
+    await publishAtLast(broker, 'news', 'back');
+    for (let tried = 0; !received.texts.includes('back') && tried < 500; tried += 1) {
+      await publishText(broker, 'news', 'back');
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(received.texts).toContain('back');
+    await broker.disconnect();
+    await redis.dispose();
+  });
+
+  test.each(brokers)('%s: disconnect ends while redis is away', async (_name, make) => {
+    const redis = await redisServer();
+    const broker = make(redis);
+    await broker.connect();
+    await broker.subscribe('news', () => {}, {});
+    const pulled = broker.pull('news')[Symbol.asyncIterator]();
+    const pending = pulled.next();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await redis.kill();
+    await broker.disconnect();
+    expect(await pending).toEqual({ done: true, value: undefined });
+    await redis.dispose();
+  });
+
+  test('redis-streams: what redis refuses is said with its own words', async () => {
+    const redis = await redisServer();
+    await run('redis-cli', ['-p', String(redis.port), 'set', 'tenon:events:taken', 'a text']);
+    await run('redis-cli', ['-p', String(redis.port), 'config', 'set', 'requirepass', 'secret']);
+    const recording = new RecordingLogger();
+    const without = new RedisStreamsBroker({ address: redis.address, logger: recording });
+    await expect(without.connect()).rejects.toMatchObject({
+      code: Code.Unauthenticated,
+      reason: 'broker.refused',
+      message: expect.stringMatching(/"redis-streams" at 127\.0\.0\.1:\d+ refused it, saying "NOAUTH/),
+    });
+    const broker = new RedisStreamsBroker({ address: `redis://:secret@${redis.address}/0`, logger: recording });
+    await broker.connect();
+    expect(broker.address).toBe(redis.address);
+    const wrong = {
+      code: Code.FailedPrecondition,
+      reason: 'broker.refused',
+      message: expect.stringContaining('WRONGTYPE'),
+    };
+    await expect(publishText(broker, 'taken', 'x')).rejects.toMatchObject(wrong);
+    await expect(broker.subscribe('taken', () => {}, { queue: 'q' })).rejects.toMatchObject(wrong);
+    await broker.disconnect();
+    await redis.dispose();
+  });
+});
+
+/** Resolves when the broker has noticed that its connection is gone. */
+async function noticed(broker: Broker): Promise<void> {
+  for (let tried = 0; tried < 500; tried += 1) {
+    try {
+      await broker.connect();
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error('the loss was not noticed');
+}
+
+function run(command: string, args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    spawn(command, args, { stdio: 'ignore' })
+      .once('error', reject)
+      .once('exit', () => resolve());
+  });
+}
