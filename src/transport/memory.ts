@@ -6,8 +6,10 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { assertCallable, parseAddress } from './internal/address.ts';
 import { addressInUse, wrongCount } from './internal/failures.ts';
-import { ClientEnd, MemoryCall, ServerEnd, UnaryEnd, view } from './internal/memory-call.ts';
+import { MemoryCall, view } from './internal/memory-call.ts';
+import { MemoryClientSocket, MemoryUnaryCall } from './internal/memory-client.ts';
 import { MemoryHub, MemoryPort } from './internal/memory-hub.ts';
+import { MemoryServerSocket } from './internal/memory-server.ts';
 import type {
   DialOptions,
   Listener,
@@ -47,7 +49,7 @@ export class MemoryTransport implements Transport {
 
   dial(address: string, options: DialOptions): TransportClient {
     if (!this.#hub.ports.has(address)) assertCallable(address);
-    return new ClientEnd(this.#hub, address, options);
+    return new MemoryClientSocket(this.#hub, address, options);
   }
 
   unary(address: string, message: Message, options: DialOptions): Promise<Message> {
@@ -57,7 +59,7 @@ export class MemoryTransport implements Transport {
         this.#hub,
         address,
         options,
-        new UnaryEnd(options.path ?? options.route.path, resolve, reject),
+        new MemoryUnaryCall(options.path ?? options.route.path, resolve, reject),
       );
       this.#hub.open(call, () => start(call, message));
       if (call.port) start(call, message);
@@ -104,7 +106,7 @@ function start(call: MemoryCall, { headers, body }: Message): void {
     return;
   }
   if (body && !call.fits(body)) return;
-  call.server = new ServerEnd(call, route, { headers: headers && view(headers), body });
+  call.server = new MemoryServerSocket(call, route, { headers: headers && view(headers), body });
   call.server.endRequests();
   port.deliver(call);
 }

@@ -147,7 +147,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
       const { handle, seen } = onlooker();
       await withRig(options, handle, async (rig) => {
         const ctx = contextWith();
-        const call = later(failureOf(unary(rig, { ctx })));
+        const call = later(failureOf(rig.unary({ ctx })));
         const { aborted } = await within('the call', seen);
         ctx.abort(reason);
         assert.equal(await call, reason);
@@ -165,7 +165,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
         const socket = rig.dial(routes.bidi, { ctx });
         void socket.send({ body: bytesOf('1') });
         assert.equal(await failureOf(socket.recv()), reason);
-        if (rig.transport.unary) assert.equal(await failureOf(unary(rig, { ctx })), reason);
+        if (rig.transport.unary) assert.equal(await failureOf(rig.unary({ ctx })), reason);
         await systemTimers.sleep(50);
         assert.equal(count(), 0);
       });
@@ -191,7 +191,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
           void socket.send({ body: bytesOf('x') });
           socket.end();
           await answerOf(socket);
-          if (rig.transport.unary) await unary(rig, { ctx });
+          if (rig.transport.unary) await rig.unary({ ctx });
         }
         assert.equal(following, 0);
       }),
@@ -252,7 +252,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     requires: 'unary',
     run: (options) =>
       withRig(options, onlooker().handle, async (rig) => {
-        assert.equal(await codeOf(unary(rig, { ctx: contextWith(systemClock.now() + 100) })), Code.DeadlineExceeded);
+        assert.equal(await codeOf(rig.unary({ ctx: contextWith(systemClock.now() + 100) })), Code.DeadlineExceeded);
       }),
   },
   {
@@ -264,7 +264,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
         const socket = rig.dial(routes.bidi, { ctx });
         void socket.send({ body: bytesOf('1') });
         assertFailure(await failureOf(socket.recv()), Code.DeadlineExceeded);
-        if (rig.transport.unary) assertFailure(await failureOf(unary(rig, { ctx })), Code.DeadlineExceeded);
+        if (rig.transport.unary) assertFailure(await failureOf(rig.unary({ ctx })), Code.DeadlineExceeded);
         await systemTimers.sleep(50);
         assert.equal(count(), 0);
       });
@@ -397,9 +397,4 @@ async function readAfterCancel(options: TransportOptions): Promise<string[]> {
     },
   );
   return result;
-}
-
-function unary(rig: Parameters<Parameters<typeof withRig>[2]>[0], more: object) {
-  const call = rig.transport.unary as NonNullable<typeof rig.transport.unary>;
-  return call.call(rig.transport, rig.address, { body: bytesOf('x') }, { route: routes.unary, ...more });
 }

@@ -71,6 +71,8 @@ export interface Rig {
   readonly address: string;
   /** Opens a call to the listener. */
   dial(route: MethodDescriptor, options?: Partial<DialOptions>): TransportClient;
+  /** Makes a unary call in one go. */
+  unary(options?: Partial<DialOptions>, message?: Message): Promise<Message>;
 }
 
 const limitMs = 10_000;
@@ -100,6 +102,11 @@ export async function withRig(
         listener,
         address,
         dial: (called, more) => transport.dial(address, { route: called, ...more }),
+        unary: async (more, message = { body: bytesOf('x') }) => {
+          const answer = transport.unary?.(address, message, { route: routes.unary, ...more });
+          assert.ok(answer, 'the transport makes no calls in one go');
+          return answer;
+        },
       }),
       {
         patienceMs: options.patienceMs,

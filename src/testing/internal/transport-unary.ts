@@ -256,14 +256,11 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
           for (const text of ['whole', 'pieces', 'fail']) {
             const message = { headers: new Metadata({ ask: '1' }), body: bytesOf(text) };
             const byMessages = await callUnary(rig, message);
-            const inOneGo = await rig.transport.unary?.(rig.address, message, {
-              route: routes.unary,
-              ctx: contextWith(),
-            });
-            assert.deepEqual(inOneGo?.body && textOf(inOneGo.body), byMessages.bodies[0], text);
-            assert.equal(inOneGo?.headers?.get('h'), byMessages.headers?.get('h'), text);
+            const inOneGo = await rig.unary({ ctx: contextWith() }, message);
+            assert.deepEqual(inOneGo.body && textOf(inOneGo.body), byMessages.bodies[0], text);
+            assert.equal(inOneGo.headers?.get('h'), byMessages.headers?.get('h'), text);
             assert.deepEqual(
-              [inOneGo?.status?.code, inOneGo?.status?.message, inOneGo?.status?.metadata?.get('t')],
+              [inOneGo.status?.code, inOneGo.status?.message, inOneGo.status?.metadata?.get('t')],
               [byMessages.status?.code, byMessages.status?.message, text],
             );
           }
@@ -410,17 +407,12 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
     requires: 'unary',
     run: (options) =>
       withRig(options, echo, async (rig) => {
-        const unary = (address: string, more: object = {}) =>
-          (rig.transport.unary as NonNullable<typeof rig.transport.unary>)(
-            address,
-            { body: bytesOf('x') },
-            { route: routes.unary, ...more },
-          );
-        assert.equal(await codeOf(unary(rig.address, { path: '/suite.Transport/None' })), Code.Unimplemented);
-        assert.equal(await codeOf(unary(rig.address, { maxSendBytes: 0 })), Code.ResourceExhausted);
-        assertFailure(await failureOf(unary('nonsense')), Code.InvalidArgument, 'transport.invalid_address');
+        assert.equal(await codeOf(rig.unary({ path: '/suite.Transport/None' })), Code.Unimplemented);
+        assert.equal(await codeOf(rig.unary({ maxSendBytes: 0 })), Code.ResourceExhausted);
+        const nowhere = rig.transport.unary?.('nonsense', { body: bytesOf('x') }, { route: routes.unary });
+        assertFailure(await failureOf(Promise.resolve(nowhere)), Code.InvalidArgument, 'transport.invalid_address');
         await rig.listener.close();
-        assertFailure(await failureOf(unary(rig.address)), Code.Unavailable, 'transport.unreachable');
+        assertFailure(await failureOf(rig.unary()), Code.Unavailable, 'transport.unreachable');
       }),
   },
 ];

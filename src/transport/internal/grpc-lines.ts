@@ -52,7 +52,7 @@ export class Lines {
 
   close(): void {
     for (const line of this.#all()) {
-      for (const call of [...line.calls]) call.fail(transportClosed());
+      for (const call of line.calls) call.fail(transportClosed());
       line.channel.close();
     }
     this.#byLimit.clear();

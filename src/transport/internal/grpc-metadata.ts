@@ -1,4 +1,4 @@
-import { Metadata as GrpcMetadata, type MetadataValue as GrpcValue } from '@grpc/grpc-js';
+import { Metadata as GrpcMetadata } from '@grpc/grpc-js';
 
 import { type LazyMetadata, Metadata, type MetadataValue } from '../../context/metadata.ts';
 import { detailsKey, type Status } from '../../context/status.ts';
@@ -88,7 +88,7 @@ export function bufferOf(bytes: Uint8Array): Buffer {
 function* entriesOf(raw: GrpcMetadata, hidden?: ReadonlySet<string>): Iterable<[string, MetadataValue]> {
   for (const [key, values] of Object.entries(raw.toJSON())) {
     if (hidden?.has(key)) continue;
-    for (const value of values as GrpcValue[]) yield [key, value];
+    for (const value of values) yield [key, value];
   }
 }
 
