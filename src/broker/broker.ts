@@ -120,6 +120,8 @@ export interface BrokerCapabilities {
  * May be called concurrently. A broker that is away is UNAVAILABLE (`broker.unreachable`) from `connect` and `publish`, naming broker and address; nothing was
  * published then as far as is known. Subscriptions survive an outage and go on by themselves. A call past its time is DEADLINE_EXCEEDED
  * (`broker.timeout`), an aborted one CANCELLED (`call.cancelled`). Before `connect` and after `disconnect` calls reject with FAILED_PRECONDITION (`broker.not_connected`).
+ * What a broker itself refuses (no rights, no memory) is `broker.refused`, with its own words. A subscription that asks for what the broker cannot do is
+ * FAILED_PRECONDITION (`broker.unsupported`); a topic is a text of at least one character (`broker.invalid_topic`), `maxInFlight` at least one (`broker.invalid_options`).
  */
 export interface Broker {
   /** The options in force. */

@@ -148,7 +148,7 @@ export class RedisBroker implements Broker {
   }
 
   publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
-    const client = this.#link.ready;
+    const client = this.#link.batched;
     if (!client || topic === '' || options?.signal || options?.timeoutMs !== undefined)
       return this.#publishBounded(topic, message, options);
     return this.#send(client, topic, message, options?.orderKey);

@@ -81,7 +81,7 @@ describe('retry', () => {
     ['in hand where the broker does not count', Uncounting, [1, 1, 1, 1]],
     ['in hand where the broker forgets', Forgetful, [1, 1, 1, 1]],
   ])('%s: as often as it says, each time after twice the delay', async (_name, kind, attempts) => {
-    const { broker, timers, handled, dead, subscribe } = await stage(kind as typeof MemoryBroker);
+    const { broker, timers, handled, dead, subscribe } = await stage(kind);
     await subscribe({ retry: 3, retryDelayMs: 100, deadLetter: true }, fails);
     await publishText(broker, 'orders', 'a', { kept: 'yes' });
     await timers.advance(10_000);
@@ -285,7 +285,7 @@ describe('order by key', () => {
 
 describe('the end of a subscription', () => {
   test('waits for handlers; what waits for its next attempt goes back to the broker', async () => {
-    const { broker, timers, handled, subscribe } = await stage(Uncounting as typeof MemoryBroker);
+    const { broker, timers, handled, subscribe } = await stage(Uncounting);
     const first = await subscribe({ queue: 'q', retry: 5, retryDelayMs: 1_000 }, async (event) => {
       if (text(event) === 'slow') await timers.sleep(500);
       else fails();

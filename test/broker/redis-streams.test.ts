@@ -30,7 +30,7 @@ describeWithRedis('redis-streams', (redis) => {
     }
   }
   const pending = (topic: string): Promise<number> =>
-    withRedis(async (client) => Number(((await client.xpending(`tenon:events:${topic}`, 'q')) as unknown[])[0]));
+    withRedis(async (client) => Number((await client.xpending(`tenon:events:${topic}`, 'q'))[0]));
   const consumers = (topic: string): Promise<unknown[]> =>
     withRedis(async (client) => (await client.xinfo('CONSUMERS', `tenon:events:${topic}`, 'q')) as unknown[]);
 

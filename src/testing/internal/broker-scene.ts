@@ -13,6 +13,7 @@ import type {
 import type { Code } from '../../errors/errors.ts';
 import { TenonError } from '../../errors/errors.ts';
 import { systemRandom, systemTimers } from '../../runtime/system.ts';
+import type { Case } from '../api.ts';
 
 /** What is tested. */
 export interface BrokerHarness {
@@ -162,4 +163,49 @@ export async function refuses(broker: Broker, code: Code, reason: string, work: 
     assert.ok(error.message.includes(String(broker)), `the message does not name the broker: ${error.message}`);
     return true;
   });
+}
+
+export const numbers = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index));
+
+export const aborted = (): AbortSignal => AbortSignal.abort(new Error('enough'));
+
+/** A case with brokers of its own, which are disconnected afterwards. `requires`: capabilities, separated by blanks; `!` before one that must be missing. */
+export function scene(
+  name: string,
+  requires: string | undefined,
+  run: (scene: Scene) => Promise<void>,
+): Case<BrokerHarness> {
+  return {
+    name,
+    requires,
+    async run(harness) {
+      const stage = new Scene(harness);
+      try {
+        await run(stage);
+      } finally {
+        await stage.end();
+      }
+    },
+  };
+}
+
+/** A first event from a pull: its subscription stands at some time after `next()` was called. */
+export async function firstOf(
+  stage: Scene,
+  broker: Broker,
+  events: AsyncIterator<Event>,
+  topic = stage.topic,
+): Promise<Event> {
+  let first: Event | undefined;
+  const next = events.next().then(({ value }) => (first = value as Event));
+  for (let tried = 0; !first && tried < 100; tried += 1) {
+    await broker.publish(topic, message('first'));
+    await systemTimers.sleep(10);
+  }
+  await stage.within('a first event', next);
+  return first as unknown as Event;
+}
+
+export function iterate<T>(events: AsyncIterable<T>): AsyncIterator<T> {
+  return events[Symbol.asyncIterator]();
 }

@@ -4,7 +4,11 @@ import { RedisStreamsBroker } from '../../../dist/broker/redis-streams.js';
 const [address, topic, claimIdleMs] = process.argv.slice(2);
 const broker = new RedisStreamsBroker({ address, claimIdleMs: Number(claimIdleMs) });
 await broker.connect();
-await broker.subscribe(topic, (event) => console.log(`took ${Buffer.from(event.body)} at attempt ${event.attempt}`), {
-  queue: 'q',
-});
+await broker.subscribe(
+  topic,
+  (event) => console.log(`took ${Buffer.from(event.body).toString()} at attempt ${event.attempt}`),
+  {
+    queue: 'q',
+  },
+);
 console.log('ready');

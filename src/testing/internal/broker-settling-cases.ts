@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+
+import type { Event } from '../../broker/broker.ts';
+import { systemClock, systemTimers } from '../../runtime/system.ts';
+import type { Case } from '../api.ts';
+import { aborted, type BrokerHarness, message, numbers, publish, scene, textOf } from './broker-scene.ts';
+
+/** What becomes of events in hand: settling, redelivery, bounds and order. */
+export const settlingCases: readonly Case<BrokerHarness>[] = [
+  scene('a callback that fails does not end the subscription', undefined, async (stage) => {
+    const broker = await stage.broker();
+    const received = await stage.receive(broker, {
+      settle: (event) => {
+        if (textOf(event) === 'throws') throw new Error('thrown');
+        if (textOf(event) === 'rejects') return Promise.reject(new Error('rejected'));
+        return event.ack();
+      },
+    });
+    await publish(broker, stage.topic, ['throws', 'rejects', 'fine']);
+    await received.text('fine');
+  }),
+  scene('an event whose callback failed is handed out again', 'nack', async (stage) => {
+    const broker = await stage.broker();
+    const failed = new Set<string>();
+    const received = await stage.receive(broker, {
+      settle: (event) => {
+        const text = textOf(event);
+        if (failed.has(text)) return event.ack();
+        failed.add(text);
+        if (text === 'throws') throw new Error('thrown');
+        return Promise.reject(new Error('rejected'));
+      },
+    });
+    await publish(broker, stage.topic, ['throws', 'rejects']);
+    await received.count(4);
+    assert.deepStrictEqual(received.texts.sort(), ['rejects', 'rejects', 'throws', 'throws']);
+  }),
+  scene('an acknowledged event is not handed out again', 'ack groups', async (stage) => {
+    const broker = await stage.broker();
+    const queue = 'workers';
+    let acknowledged: Promise<void> | undefined;
+    const first = await stage.receive(broker, { queue, settle: (event) => (acknowledged = event.ack()) });
+    await publish(broker, stage.topic, ['done']);
+    await first.count(1);
+    await acknowledged;
+    await first.stop(aborted());
+    const second = await stage.receive(broker, { queue });
+    await publish(broker, stage.topic, ['next']);
+    await second.text('next');
+    assert.deepStrictEqual(second.texts, ['next']);
+  }),
+  scene('a nacked event is handed out again, and its attempts are counted', 'nack attempts', async (stage) => {
+    const broker = await stage.broker();
+    for (const queue of stage.capabilities.groups ? ['workers', undefined] : [undefined]) {
+      const topic = `${stage.topic}.${queue}`;
+      const received = await stage.receive(broker, {
+        topic,
+        queue,
+        settle: (event) => (event.attempt < 3 ? event.nack() : event.ack()),
+      });
+      await broker.publish(topic, message('again', { kept: 'yes' }));
+      const events = await received.count(3);
+      assert.deepStrictEqual(
+        events.map(({ attempt }) => attempt),
+        [1, 2, 3],
+      );
+      assert.deepStrictEqual(received.texts, ['again', 'again', 'again']);
+      assert.deepStrictEqual(stage.headersOf(events[2]), { kept: 'yes' });
+      await received.stop();
+    }
+  }),
+  scene('a nacked event waits for its delay, and others do not', 'nack delay', async (stage) => {
+    const broker = await stage.broker();
+    const delayMs = 200;
+    let nackedMs = 0;
+    let againMs = 0;
+    const received = await stage.receive(broker, {
+      queue: stage.capabilities.groups ? 'workers' : undefined,
+      settle: (event) => {
+        if (textOf(event) !== 'late') return event.ack();
+        if (event.attempt > 1) againMs = systemClock.monotonicMs();
+        else nackedMs = systemClock.monotonicMs();
+        return event.attempt > 1 ? event.ack() : event.nack({ delayMs });
+      },
+    });
+    await publish(broker, stage.topic, ['late', 'other']);
+    await received.count(3);
+    assert.deepStrictEqual(received.texts, ['late', 'other', 'late']);
+    // Timers count whole milliseconds.
+    assert.ok(againMs - nackedMs >= delayMs - 2, `it came after ${againMs - nackedMs} ms`);
+  }),
+  scene('an event settles once', 'ack nack', async (stage) => {
+    const broker = await stage.broker();
+    const received = await stage.receive(broker, {
+      settle: async (event) => {
+        const text = textOf(event);
+        if (text === 'nacked' && event.attempt === 1) {
+          void event.nack();
+          await event.ack();
+          return;
+        }
+        void event.ack();
+        await Promise.all([event.nack(), event.nack({ delayMs: 1 }), event.ack()]);
+      },
+    });
+    await publish(broker, stage.topic, ['acked', 'nacked']);
+    await received.count(3);
+    await publish(broker, stage.topic, ['last']);
+    await received.text('last');
+    assert.deepStrictEqual(received.texts.sort(), ['acked', 'last', 'nacked', 'nacked']);
+  }),
+  scene('no more than maxInFlight events are in hand', undefined, async (stage) => {
+    const broker = await stage.broker();
+    const inHand = new Set<Event>();
+    let most = 0;
+    const received = await stage.receive(broker, {
+      maxInFlight: 3,
+      settle: (event) => {
+        inHand.add(event);
+        most = Math.max(most, inHand.size);
+      },
+    });
+    await Promise.all(numbers(20).map((text) => broker.publish(stage.topic, message(text))));
+    for (let settled = 0; settled < 20; settled += 1) {
+      await stage.until('an event in hand', () => inHand.size === Math.min(3, 20 - settled));
+      const [event] = inHand as unknown as Iterable<Event>;
+      inHand.delete(event as Event);
+      await event?.ack();
+    }
+    assert.equal(most, 3);
+    assert.deepStrictEqual(received.texts.sort(), numbers(20).sort());
+  }),
+  scene('events arrive in the order they were published', 'order', async (stage) => {
+    const [publisher, subscriber] = await stage.two();
+    const received = await stage.receive(subscriber);
+    const oneByOne = await stage.receive(subscriber, {
+      maxInFlight: 1,
+      settle: async (event) => (await systemTimers.sleep(0), event.ack()),
+    });
+    await Promise.all(numbers(200).map((text) => publisher.publish(stage.topic, message(text))));
+    await Promise.all([received.count(200), oneByOne.count(200)]);
+    assert.deepStrictEqual(received.texts, numbers(200));
+    assert.deepStrictEqual(oneByOne.texts, numbers(200));
+  }),
+  scene('events of one key keep their order', 'order', async (stage) => {
+    const broker = await stage.broker();
+    const received = await stage.receive(broker, {
+      queue: stage.capabilities.groups ? 'workers' : undefined,
+      maxInFlight: 2,
+    });
+    await Promise.all(
+      numbers(60).map((text) => broker.publish(stage.topic, message(text), { orderKey: `key-${Number(text) % 3}` })),
+    );
+    await received.count(60);
+    for (const rest of [0, 1, 2]) {
+      const ofKey = received.texts.map(Number).filter((number) => number % 3 === rest);
+      assert.deepStrictEqual(
+        ofKey,
+        ofKey.toSorted((a, b) => a - b),
+      );
+    }
+  }),
+];
