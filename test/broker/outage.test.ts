@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
 
 import type { Broker } from '../../src/broker/broker.ts';
 import { RedisBroker } from '../../src/broker/redis.ts';
@@ -64,7 +66,7 @@ describeWithRedis('while redis is away', () => {
     // What has no memory may miss what came before it had subscribed again.
     for (let tried = 1; !received.texts.some((one) => one.startsWith('after')) && tried < 500; tried += 1) {
       await publishText(broker, 'news', `after ${tried}`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      await sleep(10);
     }
     expect(received.texts.some((one) => one.startsWith('after'))).toBe(true);
     expect(received.texts).not.toContain('lost');
@@ -96,7 +98,7 @@ describeWithRedis('while redis is away', () => {
           const name = `${queue} ${text(event)}`;
           if (acknowledged.has(name)) again.push(name);
           handled.push(name);
-          await new Promise((resolve) => setTimeout(resolve, Math.random() * 10));
+          await sleep(Math.random() * 10);
           await event.ack().then(() => acknowledged.add(name));
         },
         { queue, maxInFlight: 8 },
@@ -116,7 +118,7 @@ describeWithRedis('while redis is away', () => {
       const before = stored.length;
       await until('some events', () => stored.length > before + 100);
       await redis.kill();
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await sleep(100);
       await redis.start();
     }
     await until('some more events', () => stored.length > 500);
@@ -131,6 +133,11 @@ describeWithRedis('while redis is away', () => {
     await until(`all of ${stored.length} events`, () => missing().length === 0).catch(() => undefined);
     expect(missing()).toEqual([]);
     expect(again).toEqual([]);
+    // What was acknowledged while redis was away was acknowledged again afterwards.
+    const client = new Redis(redis.port, '127.0.0.1');
+    for (let waitedMs = 0; waitedMs < 5_000 && (await pendingOf(client)) > 0; waitedMs += 50) await sleep(50);
+    expect(await pendingOf(client)).toBe(0);
+    client.disconnect();
     for (const broker of [publisher, first, second, third]) await broker.disconnect();
     await redis.dispose();
   }, 60_000);
@@ -184,7 +191,7 @@ describeWithRedis('while redis is away', () => {
     await publishAtLast(broker, 'news', 'back');
     for (let tried = 0; !received.texts.includes('back') && tried < 500; tried += 1) {
       await publishText(broker, 'news', 'back');
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      await sleep(10);
     }
     expect(received.texts).toContain('back');
     await broker.disconnect();
@@ -198,7 +205,7 @@ describeWithRedis('while redis is away', () => {
     await broker.subscribe('news', () => {}, {});
     const pulled = broker.pull('news')[Symbol.asyncIterator]();
     const pending = pulled.next();
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await sleep(50);
     await redis.kill();
     await broker.disconnect();
     expect(await pending).toEqual({ done: true, value: undefined });
@@ -231,6 +238,10 @@ describeWithRedis('while redis is away', () => {
   });
 });
 
+async function pendingOf(client: Redis): Promise<number> {
+  return Number((await client.xpending('tenon:events:orders', 'q'))[0]);
+}
+
 /** Resolves when the broker has noticed that its connection is gone. */
 async function noticed(broker: Broker): Promise<void> {
   for (let tried = 0; tried < 500; tried += 1) {
@@ -239,7 +250,7 @@ async function noticed(broker: Broker): Promise<void> {
     } catch {
       return;
     }
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await sleep(10);
   }
   throw new Error('the loss was not noticed');
 }

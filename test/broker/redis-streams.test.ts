@@ -31,6 +31,11 @@ describeWithRedis('redis-streams', (redis) => {
   }
   const pending = (topic: string): Promise<number> =>
     withRedis(async (client) => Number((await client.xpending(`tenon:events:${topic}`, 'q'))[0]));
+  const ownerOf = (topic: string): Promise<string> =>
+    withRedis(async (client) => {
+      const [[, owner]] = (await client.xpending(`tenon:events:${topic}`, 'q', '-', '+', 1)) as [[string, string]];
+      return owner;
+    });
   const consumers = (topic: string): Promise<unknown[]> =>
     withRedis(async (client) => (await client.xinfo('CONSUMERS', `tenon:events:${topic}`, 'q')) as unknown[]);
 
@@ -70,9 +75,16 @@ describeWithRedis('redis-streams', (redis) => {
       const others = collector();
       await broker.subscribe('hung', (event) => void held.push(event), { queue: 'q', maxInFlight: 1 });
       await until('the event', () => held.length === 1);
+      const owner = await ownerOf('hung');
       child.signal('SIGCONT');
       await third.subscribe('hung', others.receive, { queue: 'q' });
-      await sleep(1_500);
+      // Both confirm what they take to be theirs, several times in this while.
+      const owners = new Set<string>();
+      for (let looked = 0; looked < 15; looked += 1) {
+        owners.add(await ownerOf('hung'));
+        await sleep(90);
+      }
+      expect([...owners]).toEqual([owner]);
       expect([held.length, others.texts, child.lines.filter((line) => line.startsWith('took'))]).toEqual([
         1,
         [],
