@@ -6,6 +6,7 @@ import type { Answer, Packet } from 'dns-packet';
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { Code, TenonError, textOf } from '../errors/errors.ts';
+import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Clock, type Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemTimers } from '../runtime/system.ts';
@@ -97,7 +98,7 @@ export class MdnsRegistry implements Registry {
   readonly #own = new Map<string, Own>();
   readonly #watches = new Set<MdnsWatch>();
   readonly #onResponse = new Set<(packet: Packet) => void>();
-  #options: MdnsRegistryOptions & typeof defaults;
+  #options: WithDefaults<MdnsRegistryOptions, typeof defaults>;
   #link: MdnsLink | undefined;
   #isClosed = false;
 
@@ -117,7 +118,8 @@ export class MdnsRegistry implements Registry {
 
   init(options: RegistryOptions): void {
     if (this.#link || this.#isClosed) throw registryStarted('mdns');
-    this.#options = withDefaults(this.#options, options);
+    const given: MdnsRegistryOptions = options;
+    this.#options = withDefaults(this.#options, given);
   }
 
   register(service: ServiceRecord, options: RegisterOptions = {}): Promise<void> {
@@ -352,11 +354,4 @@ function unreachable(what: string, where: string, at: string | undefined, error:
     message: `${what}: ${where} does not work${at === undefined ? ' on this machine' : ` at the interface ${at}`} (${textOf(error)}). Set TENON_MDNS_INTERFACE to the address of an interface that is up and TENON_MDNS_PORT to a free port, or use another registry`,
     cause: error,
   });
-}
-
-function withDefaults(
-  base: MdnsRegistryOptions & typeof defaults,
-  options: MdnsRegistryOptions,
-): MdnsRegistryOptions & typeof defaults {
-  return { ...base, ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) };
 }

@@ -1,6 +1,7 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 import type { Redis } from 'ioredis';
 
+import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
@@ -41,9 +42,7 @@ export interface RedisRegistryOptions extends RegistryOptions {
 export const RedisRegistryOptions: ServiceIdentifier<RedisRegistryOptions> = token('registry', 'RedisRegistryOptions');
 
 const defaults = { address: '127.0.0.1:6379', timeoutMs: 5_000, ttlMs: 30_000, prefix: 'tenon:registry:' } as const;
-type Settings = RedisRegistryOptions & {
-  readonly [K in keyof typeof defaults]: (typeof defaults)[K] extends number ? number : string;
-};
+type Settings = WithDefaults<RedisRegistryOptions, typeof defaults>;
 
 /** Nodes in Redis: a key per node, which lapses with its lease. `docs/registry.md` has the layout. */
 @injectable()
@@ -201,11 +200,8 @@ function encoded(name: string): string {
   return encodeURIComponent(Buffer.from(name).toString());
 }
 
-function settingsOf(base: Settings, options: RedisRegistryOptions): Settings {
-  const settings = {
-    ...base,
-    ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)),
-  };
+function settingsOf(base: typeof defaults | Settings, options: RedisRegistryOptions): Settings {
+  const settings = withDefaults(base, options);
   if (!settings.client) assertRedisAddress(settings.address);
   return settings;
 }

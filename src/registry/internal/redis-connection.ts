@@ -79,8 +79,8 @@ function open(given: RedisConnectionOptions): Redis {
   const { client, address, timeoutMs } = given;
   const options = {
     connectTimeout: Math.min(timeoutMs, connectTimeoutMs),
-    // A Redis that hangs is not waited for: the connection is made anew.
-    socketTimeout: timeoutMs,
+    // A Redis that hangs is not waited for: calls give up, and then the connection is made anew.
+    socketTimeout: 2 * timeoutMs,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,

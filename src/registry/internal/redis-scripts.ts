@@ -32,7 +32,13 @@ export const deregisterScript = `
 local before = redis.call('GET', KEYS[1])
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-if redis.call('ZCARD', KEYS[2]) == 0 then redis.call('ZREM', KEYS[3], ARGV[2]) end
+local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+if last then
+  redis.call('PEXPIREAT', KEYS[2], last)
+  redis.call('ZADD', KEYS[3], last, ARGV[2])
+else
+  redis.call('ZREM', KEYS[3], ARGV[2])
+end
 if before then
   redis.call('PUBLISH', ARGV[3], redis.call('INCR', KEYS[4]) .. ' 0 delete ' .. before)
 end`;

@@ -1,0 +1,301 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
+
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import { RedisRegistry } from '../../src/registry/redis.ts';
+import { systemRuntime } from '../../src/runtime/system.ts';
+import { eventually } from '../../src/testing/internal/eventually.ts';
+import { describeWithRedis, redisServer } from '../support/servers.ts';
+import { announcing, foundElsewhere, idsOf, nodeOf, Seen, serviceOf } from './support.ts';
+
+// What nobody catches would end a process that is not a test's.
+const uncaught: unknown[] = [];
+const onUncaught = (error: unknown): void => void uncaught.push(error);
+beforeAll(() => {
+  process.on('unhandledRejection', onUncaught);
+  process.on('uncaughtException', onUncaught);
+});
+afterAll(() => {
+  process.off('unhandledRejection', onUncaught);
+  process.off('uncaughtException', onUncaught);
+  expect(uncaught).toEqual([]);
+});
+
+const { clock } = systemRuntime;
+const clients: Redis[] = [];
+afterAll(() => clients.forEach((client) => client.disconnect()));
+
+function clientOf(port: number): Redis {
+  const client = new Redis(port);
+  clients.push(client);
+  return client;
+}
+
+async function using(
+  options: ConstructorParameters<typeof RedisRegistry>[0],
+  body: (registry: RedisRegistry) => Promise<void>,
+): Promise<void> {
+  const registry = new RedisRegistry(options);
+  try {
+    await body(registry);
+  } finally {
+    await registry.close();
+  }
+}
+
+describe('the address of the redis registry', () => {
+  it.each(['', 'a b', 'host:99999', 'host:port', 'http://host', 'redis://', 'a:1,b:2'])(
+    '"%s" is refused at once',
+    (address) => {
+      expect(() => new RedisRegistry({ address })).toThrow(
+        expect.objectContaining({ code: Code.InvalidArgument, reason: 'registry.invalid_address' }),
+      );
+      expect(() => new RedisRegistry().init({ address })).toThrow(/is not the address of a Redis: write host:port/);
+    },
+  );
+
+  it.each(['host', 'host:6379', '[::1]:6379', 'redis://user:secret@host/1', 'rediss://host:1234'])(
+    '"%s" is one',
+    (address) => {
+      expect(new RedisRegistry({ address }).options.address).toBe(address);
+    },
+  );
+
+  it('is told without its secrets', async () => {
+    const registry = new RedisRegistry({ address: 'redis://user:secret@127.0.0.1:1/0' });
+    const error = await registry.getService('greeter').catch((thrown: unknown) => thrown as TenonError);
+    await registry.close();
+    expect(String(error)).toContain('127.0.0.1:1');
+    expect(String(error)).not.toContain('secret');
+  });
+});
+
+describeWithRedis('the redis registry', (redis) => {
+  it("keeps Go Micro's Service JSON under a key per node, and an index that outlives no node", async () => {
+    const client = clientOf(redis.port);
+    await using({ address: redis.address, prefix: 'layout:' }, async (registry) => {
+      const one = serviceOf('a.greeter', ['n1'], { endpoints: [{ name: 'Greeter.Hello', metadata: {} }] });
+      await registry.register(one, { ttlMs: 400 });
+      await registry.register(serviceOf('a.greeter', ['n/2:x']), { ttlMs: 10_000 });
+      expect((await client.keys('layout:*')).sort()).toEqual([
+        'layout:node:a.greeter:n%2F2%3Ax',
+        'layout:node:a.greeter:n1',
+        'layout:revision',
+        'layout:service:a.greeter',
+        'layout:services',
+      ]);
+      expect(JSON.parse((await client.get('layout:node:a.greeter:n1')) ?? '')).toEqual(one);
+      await registry.deregister(serviceOf('a.greeter', ['n/2:x']));
+      await eventually('the node lapses', async () => (await idsOf(registry, 'a.greeter')).length === 0);
+      await eventually('its index lapses', async () => (await client.exists('layout:service:a.greeter')) === 0);
+      expect(await registry.listServices()).toEqual([]);
+    });
+  });
+
+  it('names that run together are kept apart', async () => {
+    await using({ address: redis.address, prefix: 'apart:' }, async (registry) => {
+      await registry.register(serviceOf('a:b', ['c']));
+      await registry.register(serviceOf('a', ['b:c']));
+      await registry.register(serviceOf('ünï/cödé *?[x] \ud800', ['n']));
+      expect(await idsOf(registry, 'a:b')).toEqual(['c']);
+      expect(await idsOf(registry, 'a')).toEqual(['b:c']);
+      expect(await idsOf(registry, 'ünï/cödé *?[x] \ud800')).toEqual(['n']);
+    });
+  });
+
+  it('reads what Go Micro would write, nulls and all, and passes over what is no record', async () => {
+    const client = clientOf(redis.port);
+    await using({ address: redis.address, prefix: 'foreign:' }, async (registry) => {
+      await registry.register(serviceOf('greeter', ['n1', 'n2', 'n3']));
+      await client.set(
+        'foreign:node:greeter:n1',
+        '{"name":"greeter","version":"2.0","metadata":null,"endpoints":[{"request":{"name":"Req","type":"Req","values":null},"response":null,"metadata":null,"name":"Greeter.Hello"}],"nodes":[{"metadata":null,"id":"n1","address":"10.0.0.1:1"}]}',
+      );
+      await client.set('foreign:node:greeter:n2', '{"name":"greeter"}');
+      await client.set('foreign:node:greeter:n3', 'not json');
+      expect(await registry.getService('greeter')).toEqual([
+        {
+          name: 'greeter',
+          version: '2.0',
+          metadata: {},
+          endpoints: [
+            {
+              name: 'Greeter.Hello',
+              request: { name: 'Req', type: 'Req', values: [] },
+              response: undefined,
+              metadata: {},
+            },
+          ],
+          nodes: [nodeOf('n1', { address: '10.0.0.1:1' })],
+        },
+        { name: 'greeter', version: '', metadata: {}, endpoints: [], nodes: [] },
+      ]);
+    });
+  });
+
+  it('a process that is killed is gone within its lease and a second, for readers and for watchers', async () => {
+    await using({ address: redis.address }, async (registry) => {
+      const [one, all] = [new Seen(await registry.watch({ service: 'killed' })), new Seen(await registry.watch())];
+      const ttlMs = 1_000;
+      const child = await announcing('redis', { address: redis.address }, 'killed', 'n1', ttlMs);
+      expect(await idsOf(registry, 'killed')).toEqual(['n1']);
+      await child.kill('SIGKILL');
+      const killedAt = clock.monotonicMs();
+      await eventually('it is gone', async () => (await idsOf(registry, 'killed')).length === 0, 10_000);
+      expect(clock.monotonicMs() - killedAt).toBeLessThan(ttlMs + 1_000);
+      await eventually(
+        'watchers know',
+        () => one.texts.includes('delete n1') && all.texts.includes('delete n1'),
+        10_000,
+      );
+      expect(clock.monotonicMs() - killedAt).toBeLessThan(ttlMs + 1_000);
+      expect(one.texts).toEqual(['create n1', 'delete n1']);
+    });
+  });
+
+  it('a process finds what another announced', async () => {
+    await using({ address: redis.address }, async (registry) => {
+      await registry.register(serviceOf('elsewhere', ['n1']));
+      expect(await foundElsewhere('redis', { address: redis.address }, 'elsewhere')).toEqual([
+        serviceOf('elsewhere', ['n1']),
+      ]);
+    });
+  });
+
+  it('a renewal is not told, a lease that is renewed does not lapse for watchers', async () => {
+    await using({ address: redis.address, prefix: 'renewal:' }, async (registry) => {
+      const seen = new Seen(await registry.watch({ service: 'greeter' }));
+      for (let round = 0; round < 8; round += 1) {
+        await registry.register(serviceOf('greeter', ['n1']), { ttlMs: 300 });
+        await systemRuntime.timers.sleep(100);
+      }
+      expect(seen.texts).toEqual(['create n1']);
+    });
+  });
+
+  it('what was there before the watch is not told, but its end is', async () => {
+    await using({ address: redis.address, prefix: 'before:' }, async (registry) => {
+      await registry.register(serviceOf('greeter', ['n1', 'n2']), { ttlMs: 10_000 });
+      await registry.register(serviceOf('other', ['n3']), { ttlMs: 200 });
+      const [one, all] = [new Seen(await registry.watch({ service: 'greeter' })), new Seen(await registry.watch())];
+      await registry.deregister(serviceOf('greeter', ['n1']));
+      await eventually('the lease lapses', () => all.texts.includes('delete n3'));
+      expect(one.texts).toEqual(['delete n1']);
+      expect(all.texts).toEqual(['delete n1', 'delete n3']);
+    });
+  });
+
+  it('a burst of changes is told in order, and ends as it is', async () => {
+    await using({ address: redis.address, prefix: 'burst:' }, async (registry) => {
+      const seen = new Seen(await registry.watch({ service: 'greeter' }));
+      const work: Promise<void>[] = [];
+      for (let round = 0; round < 50; round += 1) {
+        work.push(
+          registry.register(serviceOf('greeter', [nodeOf('n1', { metadata: { round: String(round) } })]), {
+            ttlMs: 50,
+          }),
+        );
+        if (round % 10 === 9) work.push(registry.deregister(serviceOf('greeter', ['n1'])));
+      }
+      await Promise.all(work);
+      await registry.register(serviceOf('greeter', ['last']));
+      await eventually('the last one comes', () => seen.texts.includes('create last'));
+      const rounds = seen.events
+        .filter(({ action }) => action !== 'delete')
+        .map(({ service }) => Number(service.nodes[0]?.metadata['round'] ?? 99));
+      expect(rounds).toEqual([...rounds].sort((a, b) => a - b));
+      expect(seen.texts.filter((text) => text === 'delete n1')).toHaveLength(5);
+    });
+  });
+
+  it('a client of ioredis gives its settings, and is left alone', async () => {
+    const client = clientOf(redis.port);
+    await using({ client, prefix: 'client:' }, async (registry) => {
+      await registry.register(serviceOf('greeter', ['n1']));
+      expect(await idsOf(registry, 'greeter')).toEqual(['n1']);
+    });
+    expect(await client.ping()).toBe('PONG');
+  });
+
+  it('what Redis refuses says so', async () => {
+    const client = clientOf(redis.port);
+    await client.set('refused:service:greeter', 'no index');
+    await using({ address: redis.address, prefix: 'refused:' }, async (registry) => {
+      await expect(registry.getService('greeter')).rejects.toMatchObject({
+        code: Code.Internal,
+        reason: 'registry.refused',
+        message: expect.stringContaining(redis.address),
+      });
+    });
+    await client.del('refused:service:greeter');
+  });
+});
+
+describeWithRedis('while redis is away', () => {
+  it('calls say so at once, watches end, and everything goes on when it is back', async () => {
+    const redis = await redisServer();
+    await using({ address: redis.address }, async (registry) => {
+      await registry.register(serviceOf('greeter', ['n1']));
+      const seen = new Seen(await registry.watch({ service: 'greeter' }));
+      await redis.kill();
+      expect(await seen.ended).toMatchObject({ code: Code.Unavailable, reason: 'registry.watch_lost' });
+
+      const unreachable = {
+        code: Code.Unavailable,
+        reason: 'registry.unreachable',
+        message: expect.stringMatching(
+          new RegExp(`${redis.address} cannot be reached .*ECONNREFUSED.*TENON_REGISTRY_ADDRESS`),
+        ),
+      };
+      const startedAt = clock.monotonicMs();
+      await expect(registry.getService('greeter')).rejects.toMatchObject(unreachable);
+      await expect(registry.register(serviceOf('greeter', ['n1']))).rejects.toMatchObject(unreachable);
+      await expect(registry.deregister(serviceOf('greeter', ['n1']))).rejects.toMatchObject(unreachable);
+      await expect(registry.listServices()).rejects.toMatchObject(unreachable);
+      await expect(registry.watch()).rejects.toMatchObject(unreachable);
+      // Well below the time-outs of five calls: each fails with the next attempt to connect.
+      expect(clock.monotonicMs() - startedAt).toBeLessThan(15_000);
+
+      await redis.start();
+      await eventually(
+        'it is back',
+        () =>
+          idsOf(registry, 'greeter').then(
+            () => true,
+            () => false,
+          ),
+        10_000,
+      );
+      expect(await idsOf(registry, 'greeter')).toEqual([]);
+      const again = new Seen(await registry.watch({ service: 'greeter' }));
+      await registry.register(serviceOf('greeter', ['n2']));
+      await eventually('the new watch tells', () => again.texts.includes('create n2'));
+    });
+    await redis.dispose();
+  });
+
+  it('a Redis that hangs is a time-out, and is found again', async () => {
+    const redis = await redisServer();
+    await using({ address: redis.address, timeoutMs: 300 }, async (registry) => {
+      await registry.register(serviceOf('greeter', ['n1']));
+      redis.pause();
+      await expect(registry.getService('greeter')).rejects.toMatchObject({
+        code: Code.DeadlineExceeded,
+        reason: 'registry.timeout',
+        message: expect.stringContaining('300 ms'),
+      });
+      await expect(registry.getService('greeter', { timeoutMs: 50 })).rejects.toThrow(/within 50 ms/);
+      redis.resume();
+      await eventually(
+        'it answers',
+        () =>
+          idsOf(registry, 'greeter').then(
+            (ids) => ids.length === 1,
+            () => false,
+          ),
+        10_000,
+      );
+    });
+    await redis.dispose();
+  });
+});

@@ -1,0 +1,95 @@
+import { fileURLToPath } from 'node:url';
+
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import type { LogFields, Logger } from '../../src/logger/logger.ts';
+import type { NodeRecord, Registry, RegistryEvent, ServiceRecord, Watcher } from '../../src/registry/registry.ts';
+import { startNode, type TestProcess } from '../support/process.ts';
+
+const program = fileURLToPath(new URL('./programs/node.mjs', import.meta.url));
+
+/** A process that announces a node of `name`; resolves when it has. */
+export async function announcing(
+  backend: 'mdns' | 'redis',
+  options: object,
+  name: string,
+  id: string,
+  ttlMs: number,
+): Promise<TestProcess> {
+  const args = [backend, JSON.stringify(options), 'announce', name, id, String(ttlMs)];
+  const child = startNode(program, { args });
+  await child.waitForLine(/^announced$/);
+  return child;
+}
+
+/** What a process of its own finds. */
+export async function foundElsewhere(
+  backend: 'mdns' | 'redis',
+  options: object,
+  name: string,
+): Promise<readonly ServiceRecord[]> {
+  const child = startNode(program, { args: [backend, JSON.stringify(options), 'find', name] });
+  const [, json = ''] = await child.waitForLine(/^found (.*)$/);
+  return JSON.parse(json) as ServiceRecord[];
+}
+
+export function nodeOf(id: string, more: Partial<NodeRecord> = {}): NodeRecord {
+  return { id, address: '127.0.0.1:7000', metadata: {}, ...more };
+}
+
+export function serviceOf(
+  name: string,
+  nodes: readonly (string | NodeRecord)[],
+  more: Partial<ServiceRecord> = {},
+): ServiceRecord {
+  const all = nodes.map((node) => (typeof node === 'string' ? nodeOf(node) : node));
+  return { name, version: '1.0.0', metadata: {}, endpoints: [], nodes: all, ...more };
+}
+
+/** The ids that the registry knows of the service, in order; none if it is not found. */
+export async function idsOf(registry: Registry, name: string): Promise<string[]> {
+  try {
+    const records = await registry.getService(name);
+    return records.flatMap(({ nodes }) => nodes.map(({ id }) => id)).sort();
+  } catch (error) {
+    if (TenonError.from(error).code === Code.NotFound) return [];
+    throw error;
+  }
+}
+
+/** What a watcher tells: `create n1`. */
+export class Seen {
+  readonly events: RegistryEvent[] = [];
+  /** How the iteration ended: an error, or nothing. */
+  readonly ended: Promise<unknown>;
+
+  constructor(watcher: Watcher) {
+    this.ended = (async () => {
+      for await (const event of watcher) this.events.push(event);
+      return undefined;
+    })().catch((error: unknown) => error);
+  }
+
+  get texts(): string[] {
+    return this.events.map(({ action, service }) => `${action} ${service.nodes.map(({ id }) => id).join(' ')}`);
+  }
+}
+
+/** Keeps what is logged, as `level message`. */
+export class RecordingLogger implements Logger {
+  readonly lines: string[] = [];
+  debug(message: string): void {
+    this.lines.push(`debug ${message}`);
+  }
+  info(message: string): void {
+    this.lines.push(`info ${message}`);
+  }
+  warn(message: string, _fields?: LogFields): void {
+    this.lines.push(`warn ${message}`);
+  }
+  error(message: string): void {
+    this.lines.push(`error ${message}`);
+  }
+  child(): Logger {
+    return this;
+  }
+}
