@@ -13,6 +13,7 @@ const benches = {
   ],
   memory: ['tenon over the memory transport', memoryBench],
   codec: ["tenon's protobuf mapping against protobufjs", () => script('codec.js')],
+  broker: ['publishing and receiving over Redis against bare ioredis (needs redis-server)', () => script('broker.js')],
   verify: ['verify of 500 bindings', () => script('verify.js')],
   start: ['start-up, from process start to the first answered call', startBench],
 };
