@@ -1,0 +1,299 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import { AsyncQueue } from '../../src/internal/async-queue.ts';
+import { CachedRegistry, type CachedRegistryOptions } from '../../src/registry/cache.ts';
+import {
+  isRegistryCache,
+  type Registry,
+  type RegistryEvent,
+  serviceNotFound,
+  type ServiceRecord,
+  type Watcher,
+} from '../../src/registry/registry.ts';
+import { eventually } from '../../src/testing/internal/eventually.ts';
+import { VirtualTimers } from '../broker/support.ts';
+import { idsOf, nodeOf, RecordingLogger, serviceOf } from './support.ts';
+
+const away = new TenonError({ code: Code.Unavailable, reason: 'registry.unreachable', message: 'away' });
+const lost = new TenonError({ code: Code.Unavailable, reason: 'registry.watch_lost', message: 'lost' });
+
+/** A registry whose answers and changes the test decides. */
+class Inner {
+  records: readonly ServiceRecord[] = [serviceOf('greeter', ['n1', 'n2'])];
+  failure: TenonError | undefined;
+  watchFailure: TenonError | undefined;
+  /** While set, reads wait for it. */
+  held: Promise<void> | undefined;
+  reads = 0;
+  readonly watches: { readonly service: string | undefined; readonly events: AsyncQueue<RegistryEvent> }[] = [];
+
+  registry(): Registry {
+    const getService = async (name: string): Promise<readonly ServiceRecord[]> => {
+      this.reads += 1;
+      const found = this.records.filter((record) => record.name === name);
+      await this.held;
+      if (this.failure) throw this.failure;
+      if (found.length === 0) throw serviceNotFound('inner', name);
+      return found;
+    };
+    const watch = async ({ service, signal }: { service?: string; signal?: AbortSignal } = {}): Promise<Watcher> => {
+      if (this.watchFailure) throw this.watchFailure;
+      const events = new AsyncQueue<RegistryEvent>();
+      this.watches.push({ service, events });
+      signal?.addEventListener('abort', () => events.end());
+      return { stop: () => events.end(), [Symbol.asyncIterator]: () => events };
+    };
+    return { getService, watch, close: async () => {}, toString: () => 'inner', options: {} } as unknown as Registry;
+  }
+
+  tell(action: RegistryEvent['action'], service: ServiceRecord): void {
+    for (const watch of this.watches) if (watch.service === service.name) watch.events.push({ action, service });
+  }
+
+  get standing(): number {
+    return this.watches.filter(({ events }) => !events.isEnded).length;
+  }
+}
+
+function scene(options: CachedRegistryOptions = {}) {
+  const [inner, timers, logger] = [new Inner(), new VirtualTimers(), new RecordingLogger()];
+  const clock = { now: () => timers.nowMs, monotonicMs: () => timers.nowMs };
+  const random = { next: () => 0.5, uuid: () => 'x' };
+  const cache = new CachedRegistry(inner.registry(), { clock, timers, random, logger, ...options });
+  const known = (): string[] => (cache.peek('greeter') ?? []).flatMap(({ nodes }) => nodes.map(({ id }) => id));
+  return { inner, timers, logger, cache, known };
+}
+
+describe('the cache of a registry', () => {
+  it('reads once, however many ask at the same time, and answers at once from then on', async () => {
+    const { inner, cache, timers } = scene();
+    expect(isRegistryCache(cache)).toBe(true);
+    expect(cache.peek('greeter')).toBeUndefined();
+    const all = await Promise.all(Array.from({ length: 50 }, () => cache.getService('greeter')));
+    expect(new Set(all).size).toBe(1);
+    await timers.settle();
+    // One for all, and one more, as changes before the watch stood were seen by nobody.
+    expect(inner.reads).toBe(2);
+    expect(cache.peek('greeter')).toBe(all[0]);
+    expect(await cache.getService('greeter')).toBe(all[0]);
+    expect(inner.reads).toBe(2);
+    await cache.close();
+  });
+
+  it('a failed first read fails those who wait for it, and the next one reads anew', async () => {
+    const { inner, cache } = scene();
+    inner.failure = away;
+    const asked = [cache.getService('greeter'), cache.getService('greeter')];
+    for (const one of asked) await expect(one).rejects.toBe(away);
+    expect(inner.reads).toBe(1);
+    inner.failure = undefined;
+    expect(await idsOf(cache, 'greeter')).toEqual(['n1', 'n2']);
+    await cache.close();
+  });
+
+  it('names that nobody announced leave no trace', async () => {
+    const { inner, cache, timers } = scene();
+    for (let index = 0; index < 3; index += 1)
+      await expect(cache.getService('nobody')).rejects.toMatchObject({ code: Code.NotFound });
+    await timers.settle();
+    expect([inner.reads, inner.watches.length]).toEqual([3, 0]);
+    inner.records = [serviceOf('nobody', ['n9'])];
+    expect(await idsOf(cache, 'nobody')).toEqual(['n9']);
+    await cache.close();
+  });
+
+  it('follows what the watch tells: nodes come, change their state and version, and go', async () => {
+    const { inner, cache, timers, known } = scene();
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.tell('create', serviceOf('greeter', ['n3']));
+    await timers.settle();
+    expect(known()).toEqual(['n1', 'n2', 'n3']);
+    inner.tell('update', serviceOf('greeter', [nodeOf('n2', { metadata: { 'tenon-state': 'draining' } })]));
+    await timers.settle();
+    expect(known()).toEqual(['n1', 'n2', 'n3']);
+    expect(cache.peek('greeter')?.[0]?.nodes[1]?.metadata).toEqual({ 'tenon-state': 'draining' });
+    inner.tell('update', serviceOf('greeter', ['n1'], { version: '2.0.0' }));
+    await timers.settle();
+    expect(cache.peek('greeter')?.map(({ version, nodes }) => [version, nodes.map(({ id }) => id)])).toEqual([
+      ['1.0.0', ['n2', 'n3']],
+      ['2.0.0', ['n1']],
+    ]);
+    for (const id of ['n1', 'n2', 'n3']) inner.tell('delete', serviceOf('greeter', [id]));
+    await timers.settle();
+    expect(cache.peek('greeter')).toBeUndefined();
+    inner.tell('create', serviceOf('greeter', ['n4']));
+    await timers.settle();
+    expect(known()).toEqual(['n4']);
+    await cache.close();
+  });
+
+  it('a change that comes while it reads is not lost, whether the answer knows of it or not', async () => {
+    const { inner, cache, timers, known } = scene();
+    await cache.getService('greeter');
+    await timers.settle();
+    let answer = (): void => {};
+    inner.held = new Promise((resolve) => (answer = resolve));
+    await timers.advance(60_000);
+    cache.peek('greeter');
+    await timers.settle();
+    inner.tell('delete', serviceOf('greeter', ['n1']));
+    inner.tell('create', serviceOf('greeter', ['n3']));
+    await timers.settle();
+    expect(known()).toEqual(['n2', 'n3']);
+    answer();
+    await timers.settle();
+    expect(known()).toEqual(['n2', 'n3']);
+    await cache.close();
+  });
+
+  it('gives what it knows while the registry is away, says so once, and takes it up again', async () => {
+    const { inner, cache, timers, logger, known } = scene();
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.failure = inner.watchFailure = away;
+    inner.watches[0]?.events.fail(lost);
+    await timers.advance(200_000);
+    expect(known()).toEqual(['n1', 'n2']);
+    expect(await idsOf(cache, 'greeter')).toEqual(['n1', 'n2']);
+    await timers.settle();
+    expect(logger.lines).toEqual(['warn the inner registry is away; the nodes known last are used']);
+    inner.failure = inner.watchFailure = undefined;
+    inner.records = [serviceOf('greeter', ['n1', 'n2', 'n3'])];
+    await timers.advance(6_000);
+    expect(inner.standing).toBe(1);
+    expect(known()).toEqual(['n1', 'n2', 'n3']);
+    expect(logger.lines.slice(1)).toEqual(['info the inner registry is back']);
+    inner.tell('delete', serviceOf('greeter', ['n2']));
+    await timers.settle();
+    expect(known()).toEqual(['n1', 'n3']);
+    await cache.close();
+  });
+
+  it('a registry that comes back empty is given time to hear of the nodes again', async () => {
+    const { inner, cache, timers, known } = scene({ graceMs: 30_000 });
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.failure = inner.watchFailure = away;
+    inner.watches[0]?.events.fail(lost);
+    await timers.advance(10_000);
+    inner.failure = inner.watchFailure = undefined;
+    inner.records = [];
+    await timers.advance(10_000);
+    expect(known()).toEqual(['n1', 'n2']);
+    inner.records = [serviceOf('greeter', ['n2'])];
+    inner.tell('create', serviceOf('greeter', ['n2']));
+    await timers.advance(15_000);
+    expect(known()).toEqual(['n1', 'n2']);
+    await timers.advance(10_000);
+    // The other never came back.
+    expect(known()).toEqual(['n2']);
+    await cache.close();
+  });
+
+  it('a node that one answer lacks is looked for once more before it is given up', async () => {
+    const { inner, cache, timers, known } = scene();
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.records = [serviceOf('greeter', ['n1'])];
+    await timers.advance(60_000);
+    cache.peek('greeter');
+    await timers.settle();
+    expect(known()).toEqual(['n1', 'n2']);
+    inner.records = [serviceOf('greeter', ['n1', 'n2'])];
+    await timers.advance(2_000);
+    expect(known()).toEqual(['n1', 'n2']);
+    inner.records = [serviceOf('greeter', ['n1'])];
+    await timers.advance(60_000);
+    cache.peek('greeter');
+    await timers.advance(2_000);
+    expect(known()).toEqual(['n1']);
+    await cache.close();
+  });
+
+  it('notices after its time what the watch did not tell', async () => {
+    const { inner, cache, timers, known } = scene({ ttlMs: 5_000 });
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.records = [serviceOf('greeter', ['n1', 'n2', 'n3'])];
+    await timers.advance(4_999);
+    known();
+    await timers.settle();
+    expect(known()).toEqual(['n1', 'n2']);
+    await timers.advance(1);
+    known();
+    await timers.settle();
+    expect(known()).toEqual(['n1', 'n2', 'n3']);
+    await cache.close();
+  });
+
+  it('a registry that cannot be watched is read again and again', async () => {
+    const { inner, cache, timers, known, logger } = scene({ pollMs: 1_000 });
+    inner.watchFailure = new TenonError({ code: Code.Unimplemented, reason: 'registry.watch_lost', message: 'cannot' });
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.records = [serviceOf('greeter', ['n2', 'n3'])];
+    await timers.advance(1_000);
+    expect(known()).toEqual(['n2', 'n3']);
+    expect(logger.lines).toEqual([]);
+    await cache.close();
+  });
+
+  it('the array is the same one as long as nothing changed', async () => {
+    const { inner, cache, timers } = scene({ ttlMs: 1_000 });
+    const first = await cache.getService('greeter');
+    await timers.settle();
+    inner.records = structuredClone(inner.records);
+    await timers.advance(2_000);
+    cache.peek('greeter');
+    await timers.settle();
+    expect(inner.reads).toBe(3);
+    expect(cache.peek('greeter')).toBe(first);
+    await cache.close();
+  });
+
+  it('forgets services that nobody asks for, and ends their watches', async () => {
+    const { inner, cache, timers } = scene({ idleMs: 1_000 });
+    await cache.getService('greeter');
+    await timers.advance(1_500);
+    cache.peek('greeter');
+    await timers.advance(1_000);
+    expect(inner.standing).toBe(1);
+    await timers.advance(2_000);
+    expect(inner.standing).toBe(0);
+    expect(cache.peek('greeter')).toBeUndefined();
+    expect(await idsOf(cache, 'greeter')).toEqual(['n1', 'n2']);
+    await cache.close();
+  });
+
+  it('a caller that gives up leaves the read to the others', async () => {
+    const { inner, cache } = scene();
+    let answer = (): void => {};
+    inner.held = new Promise((resolve) => (answer = resolve));
+    const controller = new AbortController();
+    const [impatient, patient] = [
+      cache.getService('greeter', { signal: controller.signal }),
+      cache.getService('greeter'),
+    ];
+    controller.abort();
+    await expect(impatient).rejects.toMatchObject({ code: Code.Cancelled, reason: 'call.cancelled' });
+    expect(inner.reads).toBe(1);
+    answer();
+    expect(await patient).toEqual(inner.records);
+    await cache.close();
+  });
+
+  it('close ends the watches, and leaves nothing to do', async () => {
+    const { inner, cache, timers } = scene();
+    await cache.getService('greeter');
+    await timers.settle();
+    expect(inner.standing).toBe(1);
+    await cache.close();
+    await eventually('the watches end', () => inner.standing === 0);
+    expect(cache.peek('greeter')).toBeUndefined();
+    const { reads } = inner;
+    await timers.advance(600_000);
+    expect([inner.reads, inner.watches.length]).toEqual([reads, 1]);
+  });
+});
