@@ -1,0 +1,158 @@
+// Written by `npm run api`; a test says when it is not current.
+
+// tenon/client
+
+import type { ServiceIdentifier } from 'inversify';
+import type { EventHeaders } from '../broker/broker.ts';
+import type { Context } from '../context/context.ts';
+import type { Metadata, MetadataInit } from '../context/metadata.ts';
+import type { Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
+import type { Filter } from '../selector/selector.ts';
+export interface CallOptions {
+    readonly ctx?: Context | undefined;
+    readonly timeoutMs?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+    readonly metadata?: Metadata | MetadataInit | undefined;
+    readonly address?: string | undefined;
+    readonly service?: string | undefined;
+    readonly filters?: readonly Filter[] | undefined;
+    readonly contentType?: string | undefined;
+    readonly waitForReady?: boolean | undefined;
+    readonly onHeaders?: ((headers: Metadata) => void) | undefined;
+    readonly onTrailers?: ((trailers: Metadata) => void) | undefined;
+}
+export interface Request {
+    readonly service: string;
+    readonly method: MethodDescriptor;
+    readonly body: unknown;
+    readonly contentType: string;
+}
+export interface RequestOptions {
+    readonly contentType?: string | undefined;
+    readonly kind?: Exclude<MethodKind, 'event'> | undefined;
+    readonly input?: Schema | undefined;
+    readonly output?: Schema | undefined;
+}
+export interface PublishMessage {
+    readonly topic: string;
+    readonly payload: unknown;
+    readonly schema: Schema;
+    readonly contentType: string;
+    readonly headers: EventHeaders;
+}
+export interface MessageOptions {
+    readonly contentType?: string | undefined;
+    readonly schema?: Schema | undefined;
+    readonly headers?: EventHeaders | undefined;
+}
+export interface ClientPublishOptions {
+    readonly ctx?: Context | undefined;
+    readonly signal?: AbortSignal | undefined;
+    readonly timeoutMs?: number | undefined;
+    readonly orderKey?: string | undefined;
+    readonly dedupeKey?: string | undefined;
+}
+export interface ClientStream extends AsyncIterable<unknown> {
+    readonly ctx: Context;
+    readonly request: Request;
+    send(message: unknown): Promise<void>;
+    recv(): Promise<unknown>;
+    closeSend(): void;
+    close(): void;
+}
+export interface ClientOptions {
+    readonly timeoutMs?: number | undefined;
+    readonly forward?: readonly string[] | undefined;
+    readonly interceptors?: readonly Interceptor[] | undefined;
+    readonly maxReceiveBytes?: number | undefined;
+    readonly maxSendBytes?: number | undefined;
+    readonly maxAttempts?: number | undefined;
+}
+export declare const ClientOptions: ServiceIdentifier<ClientOptions>;
+export type MethodCaller = (input: unknown, options?: CallOptions) => unknown;
+export interface Client {
+    readonly options: ClientOptions;
+    init(options: ClientOptions): void;
+    newMessage(topic: string, payload: unknown, options?: MessageOptions): PublishMessage;
+    newRequest(service: string, endpoint: string, body: unknown, options?: RequestOptions): Request;
+    call(request: Request, options?: CallOptions): Promise<unknown>;
+    stream(request: Request, options?: CallOptions): ClientStream;
+    publish(message: PublishMessage, options?: ClientPublishOptions): Promise<void>;
+    method(method: MethodDescriptor, service: string): MethodCaller;
+    close(): Promise<void>;
+    toString(): string;
+}
+export declare const Client: ServiceIdentifier<Client>;
+export { type ClientOf, clientOf, type ClientSource, clientSourceOf, type ClientToken, type Contract, contract, type ContractMethod, type ProtoService, } from './client-of.ts';
+
+// tenon/client/client-of
+
+import type { ServiceIdentifier } from 'inversify';
+import type { CallOptions } from './client.ts';
+type Message<T> = T extends AsyncIterable<infer M> ? AsyncIterable<M> | Iterable<M> : T;
+type Caller<F> = F extends (...args: infer A) => infer R ? (...args: A extends [] ? [input?: Record<string, never>, options?: CallOptions] : [input: Message<A[0]>, options?: CallOptions]) => [R] extends [AsyncIterable<infer M>] ? AsyncIterable<M> : Promise<Awaited<R>> : never;
+export type ClientOf<T> = {
+    readonly [K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: Caller<T[K]>;
+};
+export interface ContractMethod {
+    readonly stream?: 'server' | 'client' | 'bidi' | undefined;
+    readonly name?: string | undefined;
+    readonly idempotent?: boolean | undefined;
+}
+export interface Contract<T> {
+    readonly name: string;
+    readonly service?: string | undefined;
+    readonly methods: Readonly<Record<string, ContractMethod>>;
+    readonly type?: T;
+}
+export interface ProtoService {
+    readonly proto: string | URL;
+    readonly name: string;
+    readonly service?: string | undefined;
+}
+export type ClientSource = (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoService;
+export type ClientToken<T> = ServiceIdentifier<ClientOf<T>>;
+type KindOf<F> = F extends (...args: infer A) => infer R ? A[0] extends AsyncIterable<unknown> ? R extends AsyncIterable<unknown> ? {
+    readonly stream: 'bidi';
+} : {
+    readonly stream: 'client';
+} : R extends AsyncIterable<unknown> ? {
+    readonly stream: 'server';
+} : {
+    readonly stream?: undefined;
+} : never;
+export declare function contract<T>(name: string, methods: {
+    readonly [K in keyof T & string]: Omit<ContractMethod, 'stream'> & KindOf<T[K]>;
+}, options?: {
+    readonly service?: string;
+}): Contract<T>;
+export declare function clientOf<T>(source: abstract new (...args: never[]) => T): ClientToken<T>;
+export declare function clientOf<T>(source: Contract<T>): ClientToken<T>;
+export declare function clientOf<T>(source: ProtoService): ClientToken<T>;
+export declare function clientSourceOf(identifier: unknown): ClientSource | undefined;
+export {};
+
+// tenon/client/rpc-client
+
+import { Broker } from '../broker/broker.ts';
+import { type Marshaler } from '../codec/codec.ts';
+import { Logger } from '../logger/logger.ts';
+import { type MethodDescriptor } from '../pipeline/pipeline.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { Selector } from '../selector/selector.ts';
+import { Transport } from '../transport/transport.ts';
+import { type CallOptions, type Client, ClientOptions, type ClientPublishOptions, type ClientStream, type MessageOptions, type MethodCaller, type PublishMessage, type Request, type RequestOptions } from './client.ts';
+export declare class RpcClient implements Client {
+    #private;
+    constructor(transport: Transport, selector: Selector, broker: Broker, preferred: Marshaler, marshalers: readonly Marshaler[], clock: Clock, random: Random, timers: Timers, logger: Logger, options?: ClientOptions);
+    get options(): ClientOptions;
+    init(options: ClientOptions): void;
+    newMessage(topic: string, payload: unknown, options?: MessageOptions): PublishMessage;
+    newRequest(service: string, endpoint: string, body: unknown, options?: RequestOptions): Request;
+    call(request: Request, options?: CallOptions): Promise<unknown>;
+    stream(request: Request, options?: CallOptions): ClientStream;
+    publish(message: PublishMessage, options?: ClientPublishOptions): Promise<void>;
+    method(method: MethodDescriptor, service: string): MethodCaller;
+    close(): Promise<void>;
+    toString(): string;
+}

@@ -1,0 +1,112 @@
+// Written by `npm run api`; a test says when it is not current.
+
+// tenon/codec
+
+import type { ServiceIdentifier } from 'inversify';
+import type { Schema } from '../pipeline/pipeline.ts';
+export interface Marshaler {
+    readonly contentType: string;
+    marshal(schema: Schema, value: unknown): Uint8Array;
+    unmarshal(schema: Schema, bytes: Uint8Array): unknown;
+}
+export declare const Marshaler: ServiceIdentifier<Marshaler>;
+export declare const Marshalers: ServiceIdentifier<Marshaler>;
+export declare const MessageType: {
+    readonly Error: 0;
+    readonly Request: 1;
+    readonly Response: 2;
+    readonly Event: 3;
+};
+export type MessageType = (typeof MessageType)[keyof typeof MessageType];
+export interface MessageHeader {
+    id: string;
+    type: MessageType;
+    target: string;
+    method: string;
+    endpoint: string;
+    error: string;
+    header: Record<string, string>;
+}
+export interface Codec {
+    readHeader(message: MessageHeader, type: MessageType): Promise<boolean>;
+    readBody(schema?: Schema): Promise<unknown>;
+    write(message: MessageHeader, body: unknown, schema?: Schema): Promise<void>;
+    close(): Promise<void>;
+    toString(): string;
+}
+export declare const Codec: ServiceIdentifier<Codec>;
+export interface MessageStream {
+    read(): Promise<{
+        readonly header: MessageHeader;
+        readonly body: Uint8Array;
+    } | undefined>;
+    write(message: {
+        readonly header: MessageHeader;
+        readonly body: Uint8Array;
+    }): Promise<void>;
+    close(): Promise<void>;
+}
+export declare function subType(contentType: string): string;
+export declare function codecName(contentType: string): string;
+
+// tenon/codec/bytes
+
+import type { Schema } from '../pipeline/pipeline.ts';
+import type { Marshaler } from './codec.ts';
+export declare class BytesMarshaler implements Marshaler {
+    readonly contentType = "application/grpc+bytes";
+    marshal(schema: Schema, value: unknown): Uint8Array;
+    unmarshal(_schema: Schema, bytes: Uint8Array): unknown;
+}
+
+// tenon/codec/json
+
+import type { Schema } from '../pipeline/pipeline.ts';
+import type { Marshaler } from './codec.ts';
+export declare class JsonMarshaler implements Marshaler {
+    readonly contentType = "application/grpc+json";
+    marshal(schema: Schema, value: unknown): Uint8Array;
+    unmarshal(schema: Schema, bytes: Uint8Array): unknown;
+}
+
+// tenon/codec/marshaler-codec
+
+import { type Schema } from '../pipeline/pipeline.ts';
+import { type Codec, type Marshaler, type MessageHeader, type MessageStream, type MessageType } from './codec.ts';
+export declare class MarshalerCodec implements Codec {
+    #private;
+    constructor(marshaler: Marshaler, stream: MessageStream);
+    readHeader(message: MessageHeader, _type: MessageType): Promise<boolean>;
+    readBody(schema?: Schema): Promise<unknown>;
+    write(message: MessageHeader, body: unknown, schema?: Schema): Promise<void>;
+    close(): Promise<void>;
+    toString(): string;
+}
+
+// tenon/codec/proto
+
+import type { MethodDescriptor, ProtoType, Schema } from '../pipeline/pipeline.ts';
+import type { Marshaler } from './codec.ts';
+import type { Int64 } from './internal/generate-reader.ts';
+export { type Duration, durationFromMs, durationToMs, Timestamp } from './internal/time.ts';
+export interface LoadProtoOptions {
+    readonly includeDirs?: readonly string[] | undefined;
+    readonly int64?: Int64 | undefined;
+}
+export interface ProtoService {
+    readonly fullName: string;
+    readonly methods: readonly MethodDescriptor[];
+}
+export interface ProtoFile {
+    readonly package: string;
+    readonly services: readonly ProtoService[];
+    readonly fileDescriptors: readonly Uint8Array[];
+    type(name: string): ProtoType | undefined;
+    service(name: string): ProtoService | undefined;
+}
+export declare function loadProto(source: string | URL | readonly (string | URL)[], options?: LoadProtoOptions): ProtoFile;
+export declare class ProtoMarshaler implements Marshaler {
+    readonly contentType = "application/grpc+proto";
+    marshal(schema: Schema, value: unknown): Uint8Array;
+    unmarshal(schema: Schema, bytes: Uint8Array): unknown;
+}

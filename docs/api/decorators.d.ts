@@ -1,0 +1,143 @@
+// Written by `npm run api`; a test says when it is not current.
+
+// tenon/decorators
+
+export { Handler, type HandlerOptions } from './handler.ts';
+export { type AnyClass, type Class, handlerOf, type HandlerRecord, type MessageSchema, type ProtoSource, type RpcRecord, rpcsOf, type ServiceClassRecord, serviceOf, type SubscribeRecord, subscriptionsOf, } from './metadata.ts';
+export { Rpc, type RpcDecorator, type RpcOptions, type StreamDecorator, type StreamKind } from './rpc.ts';
+export { Service, type ServiceDecoratorOptions } from './service.ts';
+export { Subscribe, type SubscribeDecorator, type SubscribeOptions } from './subscribe.ts';
+
+// tenon/decorators/handler
+
+import type { Interceptor } from '../pipeline/pipeline.ts';
+import { type AnyClass, type ProtoSource } from './metadata.ts';
+export interface HandlerOptions {
+    readonly proto?: ProtoSource | undefined;
+    readonly service?: string | undefined;
+    readonly internal?: boolean | undefined;
+    readonly interceptors?: readonly Interceptor[] | undefined;
+}
+export declare function Handler(name: string, options?: HandlerOptions): (target: AnyClass) => void;
+export declare function Handler(options?: HandlerOptions): (target: AnyClass) => void;
+
+// tenon/decorators/metadata
+
+import 'reflect-metadata';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { Interceptor, MethodKind } from '../pipeline/pipeline.ts';
+import type { EventHandlerOptions, ServerOptions } from '../server/server.ts';
+export type AnyClass = abstract new (...args: never[]) => object;
+export type Class<T = object> = new (...args: never[]) => T;
+export type MessageSchema = StandardSchemaV1 | Class<object>;
+export type ProtoSource = string | URL;
+export interface HandlerRecord {
+    readonly name: string | undefined;
+    readonly proto: ProtoSource | undefined;
+    readonly service: string | undefined;
+    readonly internal: boolean;
+    readonly interceptors: readonly Interceptor[];
+}
+export interface RpcRecord {
+    readonly property: string;
+    readonly name: string | undefined;
+    readonly kind: Exclude<MethodKind, 'event'> | undefined;
+    readonly idempotent: boolean | undefined;
+    readonly input: MessageSchema | undefined;
+    readonly output: MessageSchema | undefined;
+    readonly interceptors: readonly Interceptor[];
+}
+export interface SubscribeRecord {
+    readonly property: string;
+    readonly topic: string;
+    readonly options: EventHandlerOptions;
+    readonly message: string | undefined;
+    readonly schema: MessageSchema | undefined;
+    readonly interceptors: readonly Interceptor[];
+}
+export interface ServiceClassRecord {
+    readonly name: string;
+    readonly version: string;
+    readonly handlers: readonly Class[];
+    readonly options: ServerOptions;
+}
+export declare function recordHandler(target: AnyClass, record: HandlerRecord): void;
+export declare function handlerOf(target: object): HandlerRecord | undefined;
+export declare function recordRpc(target: object, record: RpcRecord): void;
+export declare function rpcsOf(target: AnyClass): readonly RpcRecord[];
+export declare function recordSubscription(target: object, record: SubscribeRecord): void;
+export declare function subscriptionsOf(target: AnyClass): readonly SubscribeRecord[];
+export declare function recordService(target: AnyClass, record: ServiceClassRecord): void;
+export declare function serviceOf(target: object): ServiceClassRecord | undefined;
+
+// tenon/decorators/rpc
+
+import type { Interceptor } from '../pipeline/pipeline.ts';
+import { type MessageSchema } from './metadata.ts';
+export interface RpcOptions {
+    readonly name?: string | undefined;
+    readonly idempotent?: boolean | undefined;
+    readonly input?: MessageSchema | undefined;
+    readonly output?: MessageSchema | undefined;
+    readonly interceptors?: readonly Interceptor[] | undefined;
+}
+export type StreamKind = 'server' | 'client' | 'bidi';
+type AnyMethod = (...args: any[]) => any;
+type IsAny<T> = 0 extends 1 & T ? true : false;
+type Streams<T> = IsAny<T> extends true ? unknown : T extends AsyncIterable<unknown> ? true : false;
+type KindFlags = {
+    server: {
+        input: false;
+        output: true;
+    };
+    client: {
+        input: true;
+        output: false;
+    };
+    bidi: {
+        input: true;
+        output: true;
+    };
+};
+type Fits<Flag, Expected> = unknown extends Flag ? true : Flag extends Expected ? true : false;
+type Agrees<F extends AnyMethod, K extends StreamKind> = Fits<Streams<Parameters<F>[0]>, KindFlags[K]['input']> extends true ? Fits<Streams<ReturnType<F>>, KindFlags[K]['output']> extends true ? unknown : {
+    'this method returns what a stream of this kind does not': never;
+} : {
+    'this method takes what a stream of this kind does not': never;
+};
+export type RpcDecorator = <F extends AnyMethod>(target: object, property: string, descriptor: TypedPropertyDescriptor<F>) => void;
+export type StreamDecorator<K extends StreamKind> = <F extends AnyMethod>(target: object, property: string, descriptor: TypedPropertyDescriptor<F> & Agrees<F, K>) => void;
+export declare function Rpc(options?: RpcOptions & {
+    readonly stream?: undefined;
+}): RpcDecorator;
+export declare function Rpc<K extends StreamKind>(options: RpcOptions & {
+    readonly stream: K;
+}): StreamDecorator<K>;
+export {};
+
+// tenon/decorators/service
+
+import type { ServerOptions } from '../server/server.ts';
+import { type AnyClass, type Class } from './metadata.ts';
+export interface ServiceDecoratorOptions extends Pick<ServerOptions, 'address' | 'metadata' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
+    readonly name: string;
+    readonly version?: string | undefined;
+    readonly handlers: readonly Class[];
+}
+export declare function Service(options: ServiceDecoratorOptions): (target: AnyClass) => void;
+
+// tenon/decorators/subscribe
+
+import type { Context } from '../context/context.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
+import type { EventHandlerOptions } from '../server/server.ts';
+import { type MessageSchema } from './metadata.ts';
+export interface SubscribeOptions extends EventHandlerOptions {
+    readonly message?: string | undefined;
+    readonly schema?: MessageSchema | undefined;
+    readonly interceptors?: readonly Interceptor[] | undefined;
+}
+type AnyEvent = any;
+export type SubscribeDecorator = <F extends (event: AnyEvent, ctx: Context) => Promise<void> | void>(target: object, property: string, descriptor: TypedPropertyDescriptor<F>) => void;
+export declare function Subscribe(topic: string, options?: SubscribeOptions): SubscribeDecorator;
+export {};

@@ -1,0 +1,20 @@
+// Written by `npm run api`; a test says when it is not current.
+
+// tenon
+
+export { type AppOptions, type Profile, run, type RunOptions, System, verify } from './app/app.ts';
+export { Client, type CallOptions, type ClientOf, clientOf, contract } from './client/client.ts';
+export { Context, type ContextKey, contextKey } from './context/context.ts';
+export { Metadata } from './context/metadata.ts';
+export { Handler, Rpc, Service, Subscribe } from './decorators/decorators.ts';
+export { Code, codeName, type ErrorDetail, TenonError } from './errors/errors.ts';
+export { Logger } from './logger/logger.ts';
+export { type Interceptor, type Invoke, type MethodDescriptor, type Schema } from './pipeline/pipeline.ts';
+export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
+export { Broker, type BrokerCapabilities, type BrokerMessage, type Event, type Subscriber } from './broker/broker.ts';
+export { Codec, Marshaler, Marshalers } from './codec/codec.ts';
+export { type EndpointRecord, type NodeRecord, Registry, type RegistryCapabilities, type ServiceRecord, type Watcher, } from './registry/registry.ts';
+export { type Next, Selector, type SelectorCapabilities } from './selector/selector.ts';
+export { type EventHandler, Server, type ServerHandler } from './server/server.ts';
+export { ServiceRuntime } from './service/service.ts';
+export { type Listener, type Socket, Transport, type TransportCapabilities, type TransportClient, } from './transport/transport.ts';

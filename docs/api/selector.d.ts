@@ -1,0 +1,75 @@
+// Written by `npm run api`; a test says when it is not current.
+
+// tenon/selector
+
+import type { ServiceIdentifier } from 'inversify';
+import type { TenonError } from '../errors/errors.ts';
+import type { NodeRecord, ServiceRecord } from '../registry/registry.ts';
+export type Filter = (services: readonly ServiceRecord[]) => readonly ServiceRecord[];
+export declare function filterVersion(version: string): Filter;
+export declare function filterLabel(key: string, value: string): Filter;
+export declare function filterEndpoint(name: string): Filter;
+export interface SelectOptions {
+    readonly filters?: readonly Filter[] | undefined;
+    readonly signal?: AbortSignal | undefined;
+}
+export type Next = () => NodeRecord;
+export interface SelectorOptions {
+    readonly ejectMs?: number | undefined;
+    readonly ejectAfter?: number | undefined;
+}
+export interface SelectorCapabilities {
+    readonly marks: boolean;
+}
+export interface Selector {
+    readonly options: SelectorOptions;
+    init(options: SelectorOptions): void;
+    select(service: string, options?: SelectOptions): Next | Promise<Next>;
+    mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number): void;
+    reset(service: string): void;
+    close(): Promise<void>;
+    toString(): string;
+}
+export declare const Selector: ServiceIdentifier<Selector>;
+
+// tenon/selector/random
+
+import { type ServiceIdentifier } from 'inversify';
+import type { TenonError } from '../errors/errors.ts';
+import { type NodeRecord, Registry } from '../registry/registry.ts';
+import { Clock, Random } from '../runtime/runtime.ts';
+import type { Next, SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from './selector.ts';
+export declare const RandomSelectorOptions: ServiceIdentifier<SelectorOptions>;
+export declare class RandomSelector implements Selector {
+    #private;
+    static readonly capabilities: SelectorCapabilities;
+    constructor(registry: Registry, options?: SelectorOptions, clock?: Clock, random?: Random);
+    get options(): SelectorOptions;
+    init(options: SelectorOptions): void;
+    select(service: string, options?: SelectOptions): Next | Promise<Next>;
+    mark(service: string, node: NodeRecord, error?: TenonError): void;
+    reset(service: string): void;
+    close(): Promise<void>;
+    toString(): string;
+}
+
+// tenon/selector/round-robin
+
+import { type ServiceIdentifier } from 'inversify';
+import type { TenonError } from '../errors/errors.ts';
+import { type NodeRecord, Registry } from '../registry/registry.ts';
+import { Clock, Random } from '../runtime/runtime.ts';
+import type { Next, SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from './selector.ts';
+export declare const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions>;
+export declare class RoundRobinSelector implements Selector {
+    #private;
+    static readonly capabilities: SelectorCapabilities;
+    constructor(registry: Registry, options?: SelectorOptions, clock?: Clock, random?: Random);
+    get options(): SelectorOptions;
+    init(options: SelectorOptions): void;
+    select(service: string, options?: SelectOptions): Next | Promise<Next>;
+    mark(service: string, node: NodeRecord, error?: TenonError): void;
+    reset(service: string): void;
+    close(): Promise<void>;
+    toString(): string;
+}

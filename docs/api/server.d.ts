@@ -1,0 +1,122 @@
+// Written by `npm run api`; a test says when it is not current.
+
+// tenon/server
+
+import type { ServiceIdentifier } from 'inversify';
+import type { Context } from '../context/context.ts';
+import type { Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
+import type { NodeState } from '../registry/registry.ts';
+export interface ServerMethod {
+    readonly descriptor: MethodDescriptor;
+    readonly invoke: Invoke;
+    readonly interceptors?: readonly Interceptor[] | undefined;
+}
+export interface ServerHandler {
+    readonly name: string;
+    readonly methods: readonly ServerMethod[];
+    readonly metadata?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined;
+    readonly internal?: boolean | undefined;
+}
+export interface HandlerOptions {
+    readonly metadata?: ServerHandler['metadata'];
+    readonly internal?: boolean | undefined;
+}
+export interface EventHandlerOptions {
+    readonly queue?: string | undefined;
+    readonly retry?: number | undefined;
+    readonly retryDelayMs?: number | undefined;
+    readonly deadLetter?: boolean | string | undefined;
+    readonly dedupe?: boolean | undefined;
+    readonly maxInFlight?: number | undefined;
+}
+export interface EventHandler {
+    readonly topic: string;
+    readonly descriptor: MethodDescriptor;
+    readonly invoke: Invoke;
+    readonly options: EventHandlerOptions;
+    readonly interceptors?: readonly Interceptor[] | undefined;
+}
+export interface ServerOptions {
+    readonly name?: string | undefined;
+    readonly version?: string | undefined;
+    readonly id?: string | undefined;
+    readonly address?: string | undefined;
+    readonly advertise?: string | undefined;
+    readonly metadata?: Readonly<Record<string, string>> | undefined;
+    readonly interceptors?: readonly Interceptor[] | undefined;
+    readonly registerTtlMs?: number | undefined;
+    readonly maxReceiveBytes?: number | undefined;
+    readonly maxSendBytes?: number | undefined;
+    readonly exposeErrors?: boolean | undefined;
+    readonly suggest?: boolean | undefined;
+}
+export declare const ServerOptions: ServiceIdentifier<ServerOptions>;
+export interface Server {
+    readonly options: ServerOptions;
+    init(options: ServerOptions): void;
+    handle(handler: ServerHandler): void;
+    newHandler(name: string, methods: Readonly<Record<string, Invoke>>, options?: HandlerOptions & {
+        readonly descriptors?: readonly MethodDescriptor[];
+    }): ServerHandler;
+    newSubscriber(topic: string, handler: (event: unknown, ctx: Context) => unknown, options?: EventHandlerOptions & {
+        readonly schema?: Schema;
+    }): EventHandler;
+    subscribe(handler: EventHandler): void;
+    register(options?: {
+        readonly state?: NodeState;
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    deregister(options?: {
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    start(options?: {
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    drain(signal?: AbortSignal): Promise<void>;
+    stop(): Promise<void>;
+    readonly address: string | undefined;
+    readonly inFlight: number;
+    toString(): string;
+}
+export declare const Server: ServiceIdentifier<Server>;
+
+// tenon/server/rpc-server
+
+import { Broker } from '../broker/broker.ts';
+import { type Marshaler } from '../codec/codec.ts';
+import { Context } from '../context/context.ts';
+import { Logger } from '../logger/logger.ts';
+import { type Invoke, type MethodDescriptor, type Schema } from '../pipeline/pipeline.ts';
+import { type NodeState, Registry } from '../registry/registry.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { Transport } from '../transport/transport.ts';
+import { type EventHandler, type EventHandlerOptions, type HandlerOptions, type Server, type ServerHandler, ServerOptions } from './server.ts';
+export declare class RpcServer implements Server {
+    #private;
+    constructor(transport: Transport, registry: Registry, broker: Broker, marshalers: readonly Marshaler[], clock: Clock, random: Random, timers: Timers, logger: Logger, options?: ServerOptions);
+    get options(): ServerOptions;
+    get address(): string | undefined;
+    get inFlight(): number;
+    init(options: ServerOptions): void;
+    newHandler(name: string, methods: Readonly<Record<string, Invoke>>, options?: HandlerOptions & {
+        readonly descriptors?: readonly MethodDescriptor[];
+    }): ServerHandler;
+    newSubscriber(topic: string, handler: (event: unknown, ctx: Context) => unknown, options?: EventHandlerOptions & {
+        readonly schema?: Schema;
+    }): EventHandler;
+    handle(handler: ServerHandler): void;
+    subscribe(handler: EventHandler): void;
+    start(options?: {
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    register(options?: {
+        readonly state?: NodeState;
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    deregister(options?: {
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    drain(signal?: AbortSignal): Promise<void>;
+    stop(): Promise<void>;
+    toString(): string;
+}

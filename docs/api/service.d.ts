@@ -1,0 +1,65 @@
+// Written by `npm run api`; a test says when it is not current.
+
+// tenon/service
+
+import type { ServiceIdentifier } from 'inversify';
+import type { Client } from '../client/client.ts';
+import type { Server, ServerOptions } from '../server/server.ts';
+export type ServiceState = 'stopped' | 'starting' | 'serving' | 'draining';
+export interface ServiceOptions extends ServerOptions {
+    readonly registerIntervalMs?: number | undefined;
+    readonly lameDuckMs?: number | undefined;
+    readonly drainTimeoutMs?: number | undefined;
+    readonly drain?: boolean | undefined;
+    readonly beforeStart?: readonly Hook[] | undefined;
+    readonly afterStart?: readonly Hook[] | undefined;
+    readonly beforeStop?: readonly Hook[] | undefined;
+    readonly afterStop?: readonly Hook[] | undefined;
+}
+export declare const ServiceOptions: ServiceIdentifier<ServiceOptions>;
+export type Hook = () => void | Promise<void>;
+export interface ServiceRuntime {
+    readonly options: ServiceOptions;
+    readonly state: ServiceState;
+    init(options: ServiceOptions): void;
+    client(): Client;
+    server(): Server;
+    start(options?: {
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    stop(options?: {
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    run(options?: {
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    toString(): string;
+}
+export declare const ServiceRuntime: ServiceIdentifier<ServiceRuntime>;
+
+// tenon/service/managed-service
+
+import { Client } from '../client/client.ts';
+import { Logger } from '../logger/logger.ts';
+import { Timers } from '../runtime/runtime.ts';
+import { Server } from '../server/server.ts';
+import { ServiceOptions, type ServiceRuntime, type ServiceState } from './service.ts';
+export declare class ManagedService implements ServiceRuntime {
+    #private;
+    constructor(server: Server, client: Client, timers: Timers, logger: Logger, options?: ServiceOptions);
+    get options(): ServiceOptions;
+    get state(): ServiceState;
+    init(options: ServiceOptions): void;
+    client(): Client;
+    server(): Server;
+    start(options?: {
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    stop(options?: {
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    run(options?: {
+        readonly signal?: AbortSignal;
+    }): Promise<void>;
+    toString(): string;
+}

@@ -1,0 +1,154 @@
+// Written by `npm run api`; a test says when it is not current.
+
+// tenon/testing
+
+export { type Case, type TestApi } from './api.ts';
+export { brokerCases, brokerConformance, type BrokerHarness } from './broker.ts';
+export { clientCases, clientConformance, type ClientHarness, type Parts } from './client.ts';
+export { codecCases, codecConformance, type CodecOptions, type CodecSample, framedCodecCases, framedCodecConformance, type FramedCodecOptions, } from './codec.ts';
+export { registryCases, registryCasesFor, registryConformance, type RegistryHarness } from './registry.ts';
+export { selectorCases, selectorCasesFor, selectorConformance, type SelectorHarness } from './selector.ts';
+export { serverCases, serverConformance, type ServerHarness } from './server.ts';
+export { serviceCases, serviceConformance, type ServiceHarness } from './service.ts';
+export { transportCases, transportCasesFor, transportConformance, type TransportOptions } from './transport.ts';
+
+// tenon/testing/api
+
+export interface TestApi {
+    describe(name: string, body: () => void): void;
+    it(name: string, body: () => Promise<void> | void, timeoutMs?: number): void;
+}
+export interface Case<Harness> {
+    readonly name: string;
+    readonly requires?: string | undefined;
+    run(harness: Harness): Promise<void> | void;
+}
+
+// tenon/testing/broker
+
+import type { BrokerCapabilities } from '../broker/broker.ts';
+import type { Case, TestApi } from './api.ts';
+import type { BrokerHarness } from './internal/broker-scene.ts';
+export type { BrokerHarness } from './internal/broker-scene.ts';
+export declare const brokerCases: readonly Case<BrokerHarness>[];
+export declare function concerns(requires: string | undefined, capabilities: BrokerCapabilities): boolean;
+export declare function brokerConformance(api: TestApi, name: string, harness: BrokerHarness): void;
+
+// tenon/testing/client
+
+import type { Client, ClientOptions } from '../client/client.ts';
+import type { Case, TestApi } from './api.ts';
+import { type Parts } from './internal/rig.ts';
+export type { Parts } from './internal/rig.ts';
+export interface ClientHarness {
+    make(parts: Parts, options?: ClientOptions): Client;
+}
+export declare const clientCases: readonly Case<ClientHarness>[];
+export declare function clientConformance(api: TestApi, name: string, harness: ClientHarness): void;
+
+// tenon/testing/codec
+
+import type { Codec, Marshaler, MessageStream } from '../codec/codec.ts';
+import type { Schema } from '../pipeline/pipeline.ts';
+import type { Case, TestApi } from './api.ts';
+export interface CodecSample {
+    readonly name: string;
+    readonly schema: Schema;
+    readonly value: unknown;
+    readonly decoded?: unknown;
+}
+export interface CodecOptions {
+    readonly make: () => Marshaler;
+    readonly samples: readonly CodecSample[];
+    readonly unencodable: readonly {
+        readonly schema: Schema;
+        readonly value: unknown;
+    }[];
+    readonly garbage: readonly {
+        readonly schema: Schema;
+        readonly bytes: Uint8Array;
+    }[];
+    readonly large: (bytes: number) => {
+        readonly schema: Schema;
+        readonly value: unknown;
+    };
+    readonly empty: Schema;
+    readonly supports?: {
+        readonly copies?: boolean;
+        readonly refusesBytes?: boolean;
+    };
+}
+export declare const codecCases: readonly Case<CodecOptions>[];
+export declare function codecConformance(api: TestApi, name: string, options: CodecOptions): void;
+export interface FramedCodecOptions {
+    readonly make: (stream: MessageStream) => Codec;
+    readonly schema: Schema;
+    readonly value: unknown;
+    readonly unencodable: unknown;
+}
+export declare const framedCodecCases: readonly Case<FramedCodecOptions>[];
+export declare function framedCodecConformance(api: TestApi, name: string, options: FramedCodecOptions): void;
+
+// tenon/testing/registry
+
+import type { Registry, RegistryCapabilities } from '../registry/registry.ts';
+import type { Case, TestApi } from './api.ts';
+export interface RegistryHarness {
+    make(): Registry | Promise<Registry>;
+    readonly capabilities: RegistryCapabilities;
+    readonly shortTtlMs?: number | undefined;
+    readonly settleMs?: number | undefined;
+    readonly endpoints?: boolean | undefined;
+    readonly serviceMetadata?: boolean | undefined;
+}
+export declare const registryCases: readonly Case<RegistryHarness>[];
+export declare function registryCasesFor(harness: RegistryHarness): readonly Case<RegistryHarness>[];
+export declare function registryConformance(api: TestApi, name: string, harness: RegistryHarness): void;
+
+// tenon/testing/selector
+
+import { type Registry } from '../registry/registry.ts';
+import type { Clock } from '../runtime/runtime.ts';
+import { type Selector, type SelectorCapabilities, type SelectorOptions } from '../selector/selector.ts';
+import type { Case, TestApi } from './api.ts';
+export interface SelectorHarness {
+    make(registry: Registry, options: SelectorOptions, clock: Clock): Selector;
+    readonly capabilities: SelectorCapabilities;
+}
+export declare const selectorCases: readonly Case<SelectorHarness>[];
+export declare function selectorCasesFor({ capabilities }: SelectorHarness): readonly Case<SelectorHarness>[];
+export declare function selectorConformance(api: TestApi, name: string, harness: SelectorHarness): void;
+
+// tenon/testing/server
+
+import type { Server, ServerOptions } from '../server/server.ts';
+import type { Case, TestApi } from './api.ts';
+import { type Parts } from './internal/rig.ts';
+export interface ServerHarness {
+    make(parts: Parts, options?: ServerOptions): Server;
+}
+export declare const serverCases: readonly Case<ServerHarness>[];
+export declare function serverConformance(api: TestApi, name: string, harness: ServerHarness): void;
+
+// tenon/testing/service
+
+import type { Client } from '../client/client.ts';
+import type { Server } from '../server/server.ts';
+import type { ServiceOptions, ServiceRuntime } from '../service/service.ts';
+import type { Case, TestApi } from './api.ts';
+export interface ServiceHarness {
+    make(server: Server, client: Client, options?: ServiceOptions): ServiceRuntime;
+}
+export declare const serviceCases: readonly Case<ServiceHarness>[];
+export declare function serviceConformance(api: TestApi, name: string, harness: ServiceHarness): void;
+
+// tenon/testing/transport
+
+import type { Case, TestApi } from './api.ts';
+import type { TransportOptions } from './internal/transport-rig.ts';
+export type { TransportOptions } from './internal/transport-rig.ts';
+export declare const transportCases: readonly Case<TransportOptions>[];
+export declare function transportCasesFor(options: TransportOptions, hasUnary: boolean): readonly Case<TransportOptions>[];
+export declare function transportConformance(api: TestApi, name: string, options: TransportOptions & {
+    readonly unary?: boolean;
+}): void;
