@@ -1,5 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 
+import type { DeliveryOptions } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
 import { token } from '../internal/token.ts';
 import type { Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
@@ -30,25 +31,8 @@ export interface HandlerOptions {
   readonly internal?: boolean | undefined;
 }
 
-/** How a subscription delivers. */
-export interface EventHandlerOptions {
-  /** Name of a group of which one member gets each event. @default every instance gets every event */
-  readonly queue?: string | undefined;
-  /** How often an event whose handler threw is handed out again, with back-off. @default 0 */
-  readonly retry?: number | undefined;
-  /** Delay before the first redelivery in milliseconds; it doubles up to 30 s. @default 100 */
-  readonly retryDelayMs?: number | undefined;
-  /**
-   * Where an event goes after its last attempt: `true` for `<topic>.dead-letter`, or a topic's name. Without it the event is logged
-   * and dropped.
-   * @default false
-   */
-  readonly deadLetter?: boolean | string | undefined;
-  /** Handle events with the same `dedupeKey` once: keys are remembered in this process, the last 10,000 of them. @default false */
-  readonly dedupe?: boolean | undefined;
-  /** Events handled at once. @default 64 */
-  readonly maxInFlight?: number | undefined;
-}
+/** How a subscription delivers: queue, retries, dead letters, dedupe, and how much at once. */
+export type EventHandlerOptions = DeliveryOptions;
 
 /** A subscription and what handles its events: Go Micro's server `Subscriber`. */
 export interface EventHandler {
