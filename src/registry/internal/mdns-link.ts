@@ -1,4 +1,5 @@
 import { createSocket, type RemoteInfo } from 'node:dgram';
+import { networkInterfaces } from 'node:os';
 
 import type { Answer, Packet, Question } from 'dns-packet';
 import multicastDns, { type MulticastDNS } from 'multicast-dns';
@@ -53,7 +54,8 @@ export class MdnsLink {
 
   /** Asks everyone; answers come to the listener. */
   async ask(name: string): Promise<void> {
-    const socket = await (this.#asking ??= this.#openAsking());
+    this.#asking ??= retriable(this.#openAsking(), () => (this.#asking = undefined));
+    const socket = await this.#asking;
     await sent((done) => socket.query({ questions: [{ name, type: 'PTR', class: 'IN' }] }, done));
   }
 
@@ -67,14 +69,19 @@ export class MdnsLink {
   }
 
   #joined(): Promise<MulticastDNS> {
-    return (this.#group ??= this.#openGroup());
+    return (this.#group ??= retriable(this.#openGroup(), () => (this.#group = undefined)));
   }
 
-  #openGroup(): Promise<MulticastDNS> {
+  async #openGroup(): Promise<MulticastDNS> {
     const { interface: at, port } = this.#options;
+    await this.#checkInterface();
     // Bound to the wildcard: a socket that is bound to an interface's own address gets no multicast.
     const socket = multicastDns({ port, bind: '0.0.0.0', ...(at === undefined ? {} : { interface: at }) });
-    socket.on('query', (packet, from) => this.#listener.query(packet, from));
+    socket.on('query', (packet, from) => {
+      this.#listener.query(packet, from);
+      // Go Micro forgets to mark its announcements as responses.
+      if ((packet.answers ?? []).length > 0) this.#listener.response(packet);
+    });
     return this.#opened(
       socket,
       (ready) => socket.once('ready', ready),
@@ -82,8 +89,9 @@ export class MdnsLink {
     );
   }
 
-  #openAsking(): Promise<MulticastDNS> {
+  async #openAsking(): Promise<MulticastDNS> {
     const { interface: at, port } = this.#options;
+    await this.#checkInterface();
     const bound = createSocket('udp4');
     const socket = multicastDns({ socket: bound, port, bind: false, ...(at === undefined ? {} : { interface: at }) });
     const opened = this.#opened(
@@ -95,7 +103,14 @@ export class MdnsLink {
     return opened;
   }
 
-  /** What failed is forgotten, so that the next call tries anew. */
+  /** Packets would go out by another one, which is not what was asked for. */
+  async #checkInterface(): Promise<void> {
+    const { interface: at } = this.#options;
+    const addresses = Object.values(networkInterfaces()).flatMap((some) => (some ?? []).map(({ address }) => address));
+    if (at === undefined || addresses.includes(at)) return;
+    throw new Error('no interface of this machine has that address');
+  }
+
   #opened(socket: MulticastDNS, onReady: (ready: () => void) => void, forget: () => void): Promise<MulticastDNS> {
     socket.on('response', (packet) => this.#listener.response(packet));
     // Packets that do not parse, interfaces that come and go: none of it ends the registry.
@@ -110,6 +125,12 @@ export class MdnsLink {
       onReady(() => (this.#isClosed ? fail(new Error('closed')) : resolve(socket)));
     });
   }
+}
+
+/** What failed is forgotten, so that the next call tries anew. */
+function retriable<T>(opening: Promise<T>, forget: () => void): Promise<T> {
+  opening.catch(forget);
+  return opening;
 }
 
 function sent(send: (done: (error: Error | null) => void) => void): Promise<void> {
