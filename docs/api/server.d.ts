@@ -3,6 +3,7 @@
 // tenon/server
 
 import type { ServiceIdentifier } from 'inversify';
+import type { DeliveryOptions } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
 import type { Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
 import type { NodeState } from '../registry/registry.ts';
@@ -21,14 +22,7 @@ export interface HandlerOptions {
     readonly metadata?: ServerHandler['metadata'];
     readonly internal?: boolean | undefined;
 }
-export interface EventHandlerOptions {
-    readonly queue?: string | undefined;
-    readonly retry?: number | undefined;
-    readonly retryDelayMs?: number | undefined;
-    readonly deadLetter?: boolean | string | undefined;
-    readonly dedupe?: boolean | undefined;
-    readonly maxInFlight?: number | undefined;
-}
+export type EventHandlerOptions = DeliveryOptions;
 export interface EventHandler {
     readonly topic: string;
     readonly descriptor: MethodDescriptor;

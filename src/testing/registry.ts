@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 
 import { Code, TenonError } from '../errors/errors.ts';
-import type { NodeRecord, Registry, RegistryCapabilities, RegistryEvent, ServiceRecord, Watcher } from '../registry/registry.ts';
+import type {
+  NodeRecord,
+  Registry,
+  RegistryCapabilities,
+  RegistryEvent,
+  ServiceRecord,
+  Watcher,
+} from '../registry/registry.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import type { Case, TestApi } from './api.ts';
 import { eventually } from './internal/eventually.ts';
@@ -82,10 +89,17 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
       using(harness, async (make) => {
         const name = fresh();
         const value = { name: 'Request', type: 'Request', values: [{ name: 'name', type: 'string', values: [] }] };
-        const full = record(name, [nodeOf(`${name}-1`, { address: '10.0.0.7:50051', metadata: { zone: 'a', protocol: 'grpc' } })], {
-          metadata: harness.serviceMetadata === false ? {} : { owner: 'suite' },
-          endpoints: harness.endpoints === false ? [] : [{ name: 'Suite.Echo', request: value, response: value, metadata: { stream: 'true' } }],
-        });
+        const full = record(
+          name,
+          [nodeOf(`${name}-1`, { address: '10.0.0.7:50051', metadata: { zone: 'a', protocol: 'grpc' } })],
+          {
+            metadata: harness.serviceMetadata === false ? {} : { owner: 'suite' },
+            endpoints:
+              harness.endpoints === false
+                ? []
+                : [{ name: 'Suite.Echo', request: value, response: value, metadata: { stream: 'true' } }],
+          },
+        );
         const registry = await make();
         await registry.register(full, { ttlMs });
         assert.deepEqual(await registry.getService(name), [full]);
@@ -113,7 +127,10 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
         const registry = await make();
         await registry.register(record(name, [nodeOf(`${name}-1`)]), { ttlMs });
         await registry.register(record(name, [nodeOf(`${name}-2`, { address: '127.0.0.1:4001' })]), { ttlMs });
-        await registry.register(record(name, [nodeOf(`${name}-3`, { address: '127.0.0.1:4002' })], { version: '2.0.0' }), { ttlMs });
+        await registry.register(
+          record(name, [nodeOf(`${name}-3`, { address: '127.0.0.1:4002' })], { version: '2.0.0' }),
+          { ttlMs },
+        );
         const records = await registry.getService(name);
         const byVersion = Object.fromEntries(records.map((one) => [one.version, ids([one])]));
         assert.deepEqual(byVersion, { '1.0.0': [`${name}-1`, `${name}-2`], '2.0.0': [`${name}-3`] });
@@ -126,10 +143,15 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
         const name = fresh();
         const registry = await make();
         await registry.register(record(name, [nodeOf(`${name}-1`)]), { ttlMs });
-        await registry.register(record(name, [nodeOf(`${name}-1`, { address: '127.0.0.1:4009', metadata: { 'tenon-state': 'draining' } })]), { ttlMs });
+        await registry.register(
+          record(name, [nodeOf(`${name}-1`, { address: '127.0.0.1:4009', metadata: { 'tenon-state': 'draining' } })]),
+          { ttlMs },
+        );
         const [one, ...others] = await registry.getService(name);
         assert.equal(others.length, 0);
-        assert.deepEqual(one?.nodes, [nodeOf(`${name}-1`, { address: '127.0.0.1:4009', metadata: { 'tenon-state': 'draining' } })]);
+        assert.deepEqual(one?.nodes, [
+          nodeOf(`${name}-1`, { address: '127.0.0.1:4009', metadata: { 'tenon-state': 'draining' } }),
+        ]);
       }),
   },
   {
@@ -229,8 +251,16 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
           await registry.register(kept, { ttlMs: shortTtlMs });
           assert.ok(ids(await found(registry, name)).includes(`${name}-kept`), 'a renewed lease lapsed');
         }
-        await eventually('the lease lapses', async () => !ids(await found(registry, name)).includes(`${name}-left`), settleMs);
-        await eventually('the other lapses as well', async () => (await found(registry, name)).length === 0, shortTtlMs + settleMs);
+        await eventually(
+          'the lease lapses',
+          async () => !ids(await found(registry, name)).includes(`${name}-left`),
+          settleMs,
+        );
+        await eventually(
+          'the other lapses as well',
+          async () => (await found(registry, name)).length === 0,
+          shortTtlMs + settleMs,
+        );
       }),
   },
   {
@@ -245,11 +275,20 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
         const { settleMs } = harness;
         await registry.register(record(name, [nodeOf(`${name}-1`)]), { ttlMs });
         await eventually('the node comes', () => events.some(({ action }) => action !== 'delete'), settleMs);
-        await registry.register(record(name, [nodeOf(`${name}-1`, { metadata: { 'tenon-state': 'draining' } })]), { ttlMs });
-        await eventually('it changes', () => events.some(({ service }) => service.nodes[0]?.metadata['tenon-state'] === 'draining'), settleMs);
+        await registry.register(record(name, [nodeOf(`${name}-1`, { metadata: { 'tenon-state': 'draining' } })]), {
+          ttlMs,
+        });
+        await eventually(
+          'it changes',
+          () => events.some(({ service }) => service.nodes[0]?.metadata['tenon-state'] === 'draining'),
+          settleMs,
+        );
         await registry.deregister(record(name, [nodeOf(`${name}-1`)]));
         await eventually('it goes', () => events.at(-1)?.action === 'delete', settleMs);
-        assert.deepEqual(events.at(-1)?.service.nodes.map((node) => node.id), [`${name}-1`]);
+        assert.deepEqual(
+          events.at(-1)?.service.nodes.map((node) => node.id),
+          [`${name}-1`],
+        );
         watcher.stop();
       }),
   },
@@ -296,7 +335,11 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
         const [seenByOne, seenByAll] = [collect(one), collect(all)];
         await registry.register(record(other, [nodeOf(`${other}-1`)]), { ttlMs });
         await registry.register(record(mine, [nodeOf(`${mine}-1`)]), { ttlMs });
-        await eventually('both are seen', () => new Set(seenByAll.events.map(({ service }) => service.name)).size >= 2 && seenByOne.events.length > 0, harness.settleMs);
+        await eventually(
+          'both are seen',
+          () => new Set(seenByAll.events.map(({ service }) => service.name)).size >= 2 && seenByOne.events.length > 0,
+          harness.settleMs,
+        );
         assert.deepEqual([...new Set(seenByOne.events.map(({ service }) => service.name))], [mine]);
         one.stop();
         all.stop();
@@ -346,7 +389,9 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
     run: (harness) =>
       using(harness, async (make) => {
         const registry = await make();
-        const watching = harness.capabilities.watches ? collect(await registry.watch()).ended : Promise.resolve('ended');
+        const watching = harness.capabilities.watches
+          ? collect(await registry.watch()).ended
+          : Promise.resolve('ended');
         await registry.close();
         await registry.close();
         assert.equal(await watching, 'ended');
@@ -361,7 +406,12 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
 /** The cases that concern a registry of these capabilities. */
 export function registryCasesFor(harness: RegistryHarness): readonly Case<RegistryHarness>[] {
   const { expires, shared, watches } = harness.capabilities;
-  const supported: Record<string, boolean> = { expires, shared: shared && watches, watches, lapses: expires && watches };
+  const supported: Record<string, boolean> = {
+    expires,
+    shared: shared && watches,
+    watches,
+    lapses: expires && watches,
+  };
   return registryCases.filter(({ requires }) => requires === undefined || supported[requires] === true);
 }
 
