@@ -280,4 +280,12 @@ describe('connections', () => {
     await client.close();
     await Promise.all([one.close(), two.close()]);
   });
+
+  it('are not opened for a call that begins after the transport was closed', async () => {
+    const client = new GrpcTransport();
+    const socket = client.dial('127.0.0.1:1', { route: methods.bidi });
+    await client.close();
+    void socket.send({ body: Buffer.from('x') });
+    await expect(socket.recv()).rejects.toMatchObject({ code: Code.Unavailable, reason: 'transport.closed' });
+  });
 });

@@ -6,7 +6,7 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import { serverStreams } from '../../pipeline/pipeline.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { DialOptions, Message, TransportClient } from '../transport.ts';
-import { aborted, badReply, deadlineExceeded, tooLarge } from './failures.ts';
+import { aborted, badReply, deadlineExceeded, tooLarge, transportClosed } from './failures.ts';
 import type { Line, OpenCall } from './grpc-lines.ts';
 import { bufferOf, responseMetadata, toGrpc } from './grpc-metadata.ts';
 import { outcomeOf } from './grpc-status.ts';
@@ -35,6 +35,8 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
 
   constructor(line: Line, options: DialOptions, clock: Clock) {
     this.line = line;
+    // Nobody lets go of the line before the call has begun.
+    line.usedMs = clock.monotonicMs();
     this.options = options;
     this.path = options.path ?? options.route.path;
     this.#clock = clock;
@@ -60,7 +62,14 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
       metadata.setOptions({ waitForReady: true });
     }
     this.line.calls.add(this);
-    const call = this.line.channel.createCall(this.path, this.#deadline(ctx), null, null, null);
+    let call: GrpcCall;
+    try {
+      call = this.line.channel.createCall(this.path, this.#deadline(ctx), null, null, null);
+    } catch {
+      // The transport was closed between `dial` and now.
+      this.fail(transportClosed());
+      return undefined;
+    }
     this.call = call;
     if (ctx) this.#unfollow = ctx.onAbort((reason) => this.fail(reason));
     call.start(metadata, this);
