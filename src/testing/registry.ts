@@ -103,6 +103,7 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
         const registry = await make();
         await registry.register(full, { ttlMs });
         assert.deepEqual(await registry.getService(name), [full]);
+        if (harness.capabilities.shared) assert.deepEqual(await (await make()).getService(name), [full]);
       }),
   },
   {
@@ -170,6 +171,32 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
       }),
   },
   {
+    name: 'a record may bring several nodes, and take them back',
+    run: (harness) =>
+      using(harness, async (make) => {
+        const name = fresh();
+        const registry = await make();
+        const all = [`${name}-1`, `${name}-2`, `${name}-3`].map((id) => nodeOf(id));
+        await registry.register(record(name, all), { ttlMs });
+        assert.deepEqual(ids(await registry.getService(name)), [`${name}-1`, `${name}-2`, `${name}-3`]);
+        await registry.deregister(record(name, all.slice(1)));
+        const left = async (): Promise<string> => ids(await found(registry, name)).join();
+        await eventually('the others are gone', async () => (await left()) === `${name}-1`, harness.settleMs);
+      }),
+  },
+  {
+    name: 'what becomes of a record after it was announced does not show',
+    run: (harness) =>
+      using(harness, async (make) => {
+        const name = fresh();
+        const registry = await make();
+        const metadata = { zone: 'a' };
+        await registry.register(record(name, [nodeOf(`${name}-1`, { metadata })]), { ttlMs });
+        metadata.zone = 'b';
+        assert.deepEqual((await registry.getService(name))[0]?.nodes[0]?.metadata, { zone: 'a' });
+      }),
+  },
+  {
     name: 'taking back what is not there is no error',
     run: (harness) =>
       using(harness, async (make) => {
@@ -205,7 +232,14 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
     run: (harness) =>
       using(harness, async (make) => {
         const base = fresh();
-        const names = [`go.micro.srv.${base}`, `go.micro.srv.${base}.more`, `${base}_x`];
+        const names = [
+          `go.micro.srv.${base}`,
+          `go.micro.srv.${base}.more`,
+          `${base}_x`,
+          `${base}/a`,
+          `${base}:a`,
+          `${base} ü*?`,
+        ];
         const registry = await make();
         for (const name of names) await registry.register(record(name, [nodeOf(`${name}-1`)]), { ttlMs });
         for (const name of names) assert.deepEqual(ids(await registry.getService(name)), [`${name}-1`]);
@@ -346,6 +380,50 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
       }),
   },
   {
+    name: 'a watcher is not told of what was there before, nor of renewals',
+    requires: 'watches',
+    run: (harness) =>
+      using(harness, async (make) => {
+        const name = fresh();
+        const registry = await make();
+        await registry.register(record(name, [nodeOf(`${name}-1`)]), { ttlMs });
+        const watcher = await registry.watch({ service: name });
+        const { events } = collect(watcher);
+        await registry.register(record(name, [nodeOf(`${name}-1`)]), { ttlMs });
+        await registry.register(record(name, [nodeOf(`${name}-2`)]), { ttlMs });
+        await eventually(
+          'a change comes',
+          () => events.some(({ service }) => ids([service]).includes(`${name}-2`)),
+          harness.settleMs,
+        );
+        assert.deepEqual(
+          events.flatMap(({ service }) => ids([service])),
+          [`${name}-2`],
+        );
+        watcher.stop();
+      }),
+  },
+  {
+    name: 'changes are told in their order, and what is told last is how it is',
+    requires: 'watches',
+    run: (harness) =>
+      using(harness, async (make) => {
+        const name = fresh();
+        const registry = await make();
+        const watcher = await registry.watch({ service: name });
+        const { events } = collect(watcher);
+        for (let round = 0; round < 10; round += 1) {
+          await registry.register(record(name, [nodeOf(`${name}-1`, { metadata: { round: String(round) } })]), {
+            ttlMs,
+          });
+        }
+        const told = (): string[] => events.map(({ service }) => service.nodes[0]?.metadata['round'] ?? '');
+        await eventually('the last one comes', () => told().at(-1) === '9', harness.settleMs);
+        assert.deepEqual(told(), [...told()].sort());
+        watcher.stop();
+      }),
+  },
+  {
     name: 'stopping a watcher ends its iteration, and so does its signal',
     requires: 'watches',
     run: (harness) =>
@@ -398,6 +476,8 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
         const closed = { code: Code.FailedPrecondition, reason: 'registry.closed' };
         await assert.rejects(registry.getService(fresh()), closed);
         await assert.rejects(registry.register(record(fresh(), [nodeOf('x')])), closed);
+        await assert.rejects(registry.deregister(record(fresh(), [nodeOf('x')])), closed);
+        await assert.rejects(registry.listServices(), closed);
         await assert.rejects(registry.watch(), closed);
       }),
   },

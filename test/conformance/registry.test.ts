@@ -2,7 +2,7 @@ import { describe, it } from '@jest/globals';
 
 import { CachedRegistry } from '../../src/registry/cache.ts';
 import { MdnsRegistry } from '../../src/registry/mdns.ts';
-import { MemoryRegistry } from '../../src/registry/memory.ts';
+import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { registryConformance } from '../../src/testing/registry.ts';
 import { describeWithRedis } from '../support/servers.ts';
@@ -10,6 +10,11 @@ import { describeWithRedis } from '../support/servers.ts';
 const api = { describe, it };
 
 registryConformance(api, 'memory', { make: () => new MemoryRegistry(), capabilities: MemoryRegistry.capabilities });
+const store = new MemoryRegistryStore();
+registryConformance(api, 'memory, over a store that is shared', {
+  make: () => new MemoryRegistry({ store }),
+  capabilities: { ...MemoryRegistry.capabilities, shared: true },
+});
 registryConformance(api, 'cache over memory', {
   make: () => new CachedRegistry(new MemoryRegistry()),
   capabilities: MemoryRegistry.capabilities,
@@ -21,7 +26,6 @@ registryConformance(api, 'mdns', {
   capabilities: MdnsRegistry.capabilities,
   shortTtlMs: 400,
   settleMs: 3_000,
-  serviceMetadata: false,
 });
 describeWithRedis('with a real server', (redis) => {
   registryConformance(api, 'redis', {

@@ -1,0 +1,310 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { CachedRegistry } from '../../src/registry/cache.ts';
+import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
+import type { Registry, ServiceRecord, Watcher } from '../../src/registry/registry.ts';
+import { registryCasesFor, type RegistryHarness } from '../../src/testing/registry.ts';
+import { failing } from './support.ts';
+
+/** Registries of one network, each seen through `change`. */
+function harnessOf(change: (inner: Registry) => Partial<Registry> = () => ({})): () => RegistryHarness {
+  return () => {
+    const store = new MemoryRegistryStore();
+    return {
+      make: () => {
+        const inner = new MemoryRegistry({ store });
+        const changed = change(inner) as Record<string | symbol, unknown>;
+        return new Proxy<Registry>(inner, {
+          get: (target, name) => {
+            const value: unknown = name in changed ? changed[name] : Reflect.get(target, name, target);
+            return typeof value === 'function' ? value.bind(target) : value;
+          },
+        });
+      },
+      capabilities: { expires: true, shared: true, watches: true },
+      settleMs: 300,
+      shortTtlMs: 60,
+    };
+  };
+}
+
+/** The watcher without, or with other, events. */
+function watching(watcher: Watcher, see: (watcher: Watcher) => AsyncIterator<never>): Watcher {
+  return { stop: () => watcher.stop(), [Symbol.asyncIterator]: () => see(watcher) };
+}
+
+const mapped = (records: readonly ServiceRecord[], change: (record: ServiceRecord) => object): ServiceRecord[] =>
+  records.map((record) => ({ ...record, ...change(record) }));
+
+const run = (harness: () => RegistryHarness): Promise<string[]> => failing(registryCasesFor(harness()), harness);
+
+describe('the suite of registries', () => {
+  it('finds nothing in those that keep their promises', async () => {
+    expect(await run(harnessOf())).toEqual([]);
+    const cached = (): RegistryHarness => ({
+      make: () => new CachedRegistry(new MemoryRegistry()),
+      capabilities: MemoryRegistry.capabilities,
+    });
+    expect(await run(cached)).toEqual([]);
+  }, 60_000);
+
+  it.each<[string, (inner: Registry) => Partial<Registry>, string[]]>([
+    [
+      'one that forgets the endpoints',
+      (inner) => ({
+        getService: async (name, options) => mapped(await inner.getService(name, options), () => ({ endpoints: [] })),
+      }),
+      ['what is announced is found, with all that was said of it'],
+    ],
+    [
+      'one that knows nothing with an empty list',
+      (inner) => ({
+        getService: (name, options) =>
+          inner.getService(name, options).catch((error) => (error.code === 5 ? [] : Promise.reject(error))),
+      }),
+      [
+        'a service that nobody announced is NOT_FOUND, and the message names it',
+        'a node that is taken back is gone, and the others stay',
+        'what one announces another finds',
+      ],
+    ],
+    [
+      'one that does not tell versions apart',
+      (inner) => ({ register: (service, options) => inner.register({ ...service, version: '1.0.0' }, options) }),
+      ['several nodes and versions are grouped by version'],
+    ],
+    [
+      'one that keeps the first record of a node',
+      (inner) => {
+        const first = new Map<string, ServiceRecord>();
+        return {
+          register: async (service, options) => {
+            const id = service.nodes[0]?.id ?? '';
+            if (!first.has(id)) first.set(id, structuredClone(service));
+            await inner.register(first.get(id) ?? service, options);
+          },
+          deregister: async (service, options) => {
+            for (const { id } of service.nodes) first.delete(id);
+            await inner.deregister(service, options);
+          },
+        };
+      },
+      [
+        'announcing a node again replaces its record',
+        'a watcher sees a node come, change and go',
+        'changes are told in their order, and what is told last is how it is',
+      ],
+    ],
+    [
+      'one that takes back the whole service',
+      (inner) => ({
+        deregister: async (service, options) => {
+          const all = await inner.getService(service.name).catch(() => []);
+          for (const record of all) await inner.deregister(record, options);
+          await inner.deregister(service, options);
+        },
+      }),
+      [
+        'a node that is taken back is gone, and the others stay',
+        'a record may bring several nodes, and take them back',
+      ],
+    ],
+    [
+      'one that announces only the first node of a record',
+      (inner) => ({
+        register: (service, options) => inner.register({ ...service, nodes: service.nodes.slice(0, 1) }, options),
+      }),
+      ['a record may bring several nodes, and take them back'],
+    ],
+    [
+      'one that refuses to take back what is not there',
+      (inner) => ({
+        deregister: async (service, options) => {
+          await inner.listServices(options);
+          await inner.getService(service.name);
+          await inner.deregister(service, options);
+        },
+      }),
+      ['taking back what is not there is no error'],
+    ],
+    [
+      'one that takes any record',
+      (inner) => ({
+        register: async (service, options) => {
+          await inner.listServices(options);
+          if (service.name !== '' && service.nodes.length > 0) await inner.register(service, options);
+        },
+      }),
+      ['a record without name or nodes is refused'],
+    ],
+    [
+      'one that lists what it ever heard of',
+      (inner) => {
+        const names = new Set<string>();
+        return {
+          register: (service, options) => inner.register(service, options).finally(() => names.add(service.name)),
+          listServices: async (options) => [
+            ...(await inner.listServices(options)),
+            ...[...names].map((name) => ({ name, version: '', metadata: {}, endpoints: [], nodes: [] })),
+          ],
+        };
+      },
+      ['all services that have nodes are listed'],
+    ],
+    [
+      'one that knows names by their first part',
+      (inner) => {
+        const short = (name: string): string => name.replace(/[/:*? ].*$/, '');
+        return {
+          register: (service, options) => inner.register({ ...service, name: short(service.name) }, options),
+          getService: async (name, options) => mapped(await inner.getService(short(name), options), () => ({ name })),
+        };
+      },
+      ['names with dots and other letters are kept apart'],
+    ],
+    [
+      'one whose leases never lapse',
+      (inner) => ({ register: (service, options) => inner.register(service, { ...options, ttlMs: 600_000 }) }),
+      ['a lease that is not renewed lapses, one that is does not', 'a watcher sees a lease lapse'],
+    ],
+    [
+      'one that does not renew a lease',
+      (inner) => {
+        const texts = new Set<string>();
+        return {
+          register: async (service, options) => {
+            const text = JSON.stringify(service);
+            if (texts.has(text)) return;
+            await inner.register(service, options);
+            texts.add(text);
+          },
+        };
+      },
+      ['a lease that is not renewed lapses, one that is does not'],
+    ],
+    [
+      'one whose watchers see everything',
+      (inner) => ({ watch: ({ signal } = {}) => inner.watch({ signal }) }),
+      ['a watcher of one service sees no other'],
+    ],
+    [
+      'one whose watchers see nothing go',
+      (inner) => ({
+        watch: async (options) =>
+          watching(await inner.watch(options), async function* (watcher) {
+            for await (const event of watcher) if (event.action !== 'delete') yield event as never;
+          }),
+      }),
+      [
+        'a watcher sees a node come, change and go',
+        'a watcher sees what another registry announces',
+        'a watcher sees a lease lapse',
+      ],
+    ],
+    [
+      'one whose watchers are told of what is there',
+      (inner) => ({
+        watch: async (options) => {
+          const before = options?.service === undefined ? [] : await inner.getService(options.service).catch(() => []);
+          return watching(await inner.watch(options), async function* (watcher) {
+            for (const service of before) yield { action: 'create', service } as never;
+            for await (const event of watcher) yield event as never;
+          });
+        },
+      }),
+      ['a watcher is not told of what was there before, nor of renewals'],
+    ],
+    [
+      'one whose watchers see the newest change first',
+      (inner) => ({
+        watch: async (options) =>
+          watching(await inner.watch(options), async function* (watcher) {
+            let held: unknown;
+            for await (const event of watcher) {
+              const isFirst = held === undefined && event.service.nodes[0]?.metadata['round'] !== undefined;
+              if (isFirst) held = event;
+              else {
+                yield event as never;
+                if (held !== undefined) yield held as never;
+                held = undefined;
+              }
+            }
+          }),
+      }),
+      ['changes are told in their order, and what is told last is how it is'],
+    ],
+    [
+      'one whose watchers cannot be stopped',
+      (inner) => ({
+        watch: async ({ service } = {}) => ({
+          ...watching(await inner.watch({ service }), (watcher) => watcher[Symbol.asyncIterator]() as never),
+          stop: () => {},
+        }),
+      }),
+      ['stopping a watcher ends its iteration, and so does its signal'],
+    ],
+    [
+      'one that does not look at signals',
+      (inner) => ({
+        getService: (name) => inner.getService(name),
+        register: (service, { ttlMs } = {}) => inner.register(service, { ttlMs }),
+      }),
+      ['a call whose signal has aborted is CANCELLED'],
+    ],
+    [
+      'one that takes options at any time',
+      () => {
+        let options = {};
+        return {
+          init: (given) => void (options = { ...options, ...given }),
+          get options() {
+            return options;
+          },
+        };
+      },
+      ['options come before the first call'],
+    ],
+    [
+      'one that goes on after its end',
+      () => ({ close: async () => {} }),
+      ['closing ends watchers and refuses what comes'],
+    ],
+    [
+      'one that hands out what it was given',
+      (inner) => {
+        const given = new Map<string, ServiceRecord>();
+        return {
+          register: async (service, options) => {
+            await inner.register(service, options);
+            if (service.nodes.length === 1) given.set(service.nodes[0]?.id ?? '', service);
+          },
+          getService: async (name, options) =>
+            mapped(await inner.getService(name, options), ({ nodes }) => ({
+              nodes: nodes.map((node) => given.get(node.id)?.nodes[0] ?? node),
+            })),
+        };
+      },
+      ['what becomes of a record after it was announced does not show'],
+    ],
+    [
+      'one that tells nobody',
+      () => {
+        const own = new MemoryRegistry();
+        const names = ['register', 'deregister', 'getService', 'listServices', 'watch', 'close', 'init'] as const;
+        const methods = Object.fromEntries(names.map((name) => [name, own[name].bind(own)]));
+        return Object.defineProperty(methods, 'options', { get: () => own.options });
+      },
+      [
+        'what one announces another finds',
+        'a watcher sees what another registry announces',
+        'what is announced is found, with all that was said of it',
+      ],
+    ],
+  ])(
+    'catches %s',
+    async (_what, change, expected) => {
+      expect((await run(harnessOf(change))).sort()).toEqual([...expected].sort());
+    },
+    60_000,
+  );
+});
