@@ -117,7 +117,7 @@ export interface RegistryCapabilities {
  * Where services announce themselves and are found.
  *
  * May be called concurrently. Implementations do not retry a call: a transient failure is UNAVAILABLE (`registry.unreachable`),
- * naming the registry and its address, and the caller decides; connections come back by themselves. A call past its `timeoutMs` fails with
+ * naming the registry and its address, and the caller decides; connections come back by themselves. What the registry's server refuses is PERMISSION_DENIED or INTERNAL (`registry.refused`). A call past its `timeoutMs` fails with
  * DEADLINE_EXCEEDED (`registry.timeout`), an aborted one with CANCELLED (`call.cancelled`): whether it took effect is then unknown, and calling again is
  * safe. After `close()` every call rejects with FAILED_PRECONDITION (`registry.closed`).
  */
