@@ -337,6 +337,39 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     },
   },
   {
+    name: 'an answer that the handler chose is not held against the node',
+    async run(harness) {
+      const marks: string[] = [];
+      const base = memoryParts();
+      const inner = base.selector;
+      const selector: Selector = {
+        options: {},
+        init: () => {},
+        select: (service, options) => inner.select(service, options),
+        mark: (_service, _node, error) => void marks.push(error ? 'failed' : 'well'),
+        reset: () => {},
+        close: () => Promise.resolve(),
+      };
+      const parts: Parts = { ...base, selector };
+      const status = {
+        code: Code.Unavailable,
+        message: 'a service behind this one is away',
+        metadata: new Metadata({ 'tenon-reason': 'transport.unreachable' }),
+      };
+      let calls = 0;
+      await serveRaw(parts, routes, (socket) => {
+        calls += 1;
+        void socket.send({ status });
+      });
+      const client = harness.make(parts);
+      await failure(client.method(echo, 'suite')({}) as Promise<unknown>);
+      await failure(all(client.method(count, 'suite')({ to: 1 })));
+      await failure(all(client.method(chat, 'suite')(numbers(1))));
+      assert.equal(calls, 3, 'a call that was answered was repeated');
+      assert.ok(!marks.includes('failed'), `marks: ${marks.join(', ')}`);
+    },
+  },
+  {
     name: 'a node that drains is left for another',
     async run(harness) {
       const parts = memoryParts();

@@ -147,6 +147,19 @@ export const serverCases: readonly Case<ServerHarness>[] = [
     },
   },
   {
+    name: 'a handler that passes on the refusal of a call of its own does not seem to refuse',
+    async run(harness) {
+      for (const reason of ['server.draining', 'transport.unreachable']) {
+        const refused = new TenonError({ code: Code.Unavailable, reason, message: 'another service is not there' });
+        const { call, server } = await started(harness, { Echo: () => Promise.reject(refused) });
+        const { status } = await call(echo);
+        // Callers repeat what was refused, and this call was not: its handler has run.
+        assert.deepEqual([status?.code, status?.metadata?.get('tenon-reason')], [Code.Unavailable, undefined]);
+        await server.stop();
+      }
+    },
+  },
+  {
     name: 'whatever else is thrown is INTERNAL, and its text stays here',
     async run(harness) {
       for (const thrown of [new Error('the password is swordfish'), 'swordfish', undefined, { swordfish: true }]) {

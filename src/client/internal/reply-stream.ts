@@ -108,8 +108,9 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
     const { ctx } = this.#source;
     if (status.metadata) ctx.trailers = status.metadata;
     ctx.options.onTrailers?.(ctx.trailers);
-    if (status.code !== Code.Ok) throw errorOf(status);
+    // The server's answer, whatever it is, is no failure of its node: only a call that broke off is.
     this.#end();
+    if (status.code !== Code.Ok) throw errorOf(status);
     return over;
   }
 

@@ -172,13 +172,25 @@ function fail(served: Served, socket: Socket, ctx: Context | undefined, error: u
   void socket.send({ headers: ctx && headersOf(ctx), status });
 }
 
+/**
+ * The reasons by which callers know that nothing was processed. A handler has run: if one comes from it, it was told of a call that it made itself, and
+ * passing it on would let its own call be repeated.
+ */
+const refusals: ReadonlySet<string | undefined> = new Set(['server.draining', 'transport.unreachable']);
+
+function unlessRefusal(error: TenonError): TenonError {
+  if (!refusals.has(error.reason)) return error;
+  const { code, message, details, metadata } = error;
+  return new TenonError({ code, message, details, metadata, cause: error });
+}
+
 /** What the caller may know of `error`. What was not meant for callers is logged, and hidden. */
 export function toStatusError(
   served: Pick<Served, 'method' | 'logger' | 'exposeErrors'>,
   ctx: Context | undefined,
   error: unknown,
 ): TenonError {
-  if (TenonError.is(error)) return error;
+  if (TenonError.is(error)) return unlessRefusal(error);
   if (ctx?.aborted && error instanceof Error && error.name === 'AbortError') return ctx.aborted;
   served.logger.error(`${served.method.path} failed`, { error });
   const told = served.exposeErrors ? `: ${TenonError.from(error).message}` : '';
