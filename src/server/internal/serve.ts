@@ -3,6 +3,7 @@ import { Context } from '../../context/context.ts';
 import type { Metadata } from '../../context/metadata.ts';
 import { okStatus, type Status, statusOf } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import { iteratorOf } from '../../internal/iterator-of.ts';
 import type { Logger } from '../../logger/logger.ts';
 import {
   clientStreams,
@@ -72,18 +73,48 @@ async function sendReplies(
   ctx: Context,
   input: unknown,
 ): Promise<void> {
-  const replies = served.invoke(input, ctx) as AsyncIterable<unknown>;
+  const replies = iteratorOf(served.invoke(input, ctx) as AsyncIterable<unknown>);
+  let forget = (): void => {};
+  // A handler may wait long for its next reply, and whoever it waits for should be let go of when nobody wants it any more.
+  const left = new Promise<void>((resolve, reject) => {
+    forget = ctx.onAbort(() => void leave(replies).then(resolve, reject));
+  });
+  try {
+    await Promise.race([sendEach(served, marshaler, socket, ctx, replies), left]);
+  } finally {
+    forget();
+  }
+}
+
+async function sendEach(
+  served: Served,
+  marshaler: Marshaler,
+  socket: Socket,
+  ctx: Context,
+  replies: AsyncIterator<unknown>,
+): Promise<void> {
   let headers = (): Metadata | undefined => {
     headers = () => undefined;
     return headersOf(ctx);
   };
-  for await (const reply of replies) {
-    // Returning from the loop ends the generator, so that its `finally` blocks run.
+  for (let result = await replies.next(); !result.done; result = await replies.next()) {
     if (ctx.aborted) return;
-    const room = socket.send({ headers: headers(), body: marshalReply(served.method, marshaler, reply) });
+    let body: Uint8Array;
+    try {
+      body = marshalReply(served.method, marshaler, result.value);
+    } catch (error) {
+      await leave(replies);
+      throw error;
+    }
+    const room = socket.send({ headers: headers(), body });
     if (room) await room;
   }
   void socket.send({ headers: headers(), status: finalStatus(ctx) });
+}
+
+/** Ends the iteration, so that a generator's `finally` blocks run. */
+async function leave(replies: AsyncIterator<unknown>): Promise<void> {
+  await replies.return?.();
 }
 
 /** The requests of a streaming call. Ends with the client's half-close; throws what broke the call off. */
@@ -168,8 +199,21 @@ function marshalReply(method: MethodDescriptor, marshaler: Marshaler, reply: unk
 
 function fail(served: Served, socket: Socket, ctx: Context | undefined, error: unknown): void {
   const failure = toStatusError(served, ctx, error);
-  const status = statusOf(failure, ctx?.hasTrailers ? ctx.trailers : undefined);
+  const status = sendable(served, failure, ctx?.hasTrailers ? ctx.trailers : undefined);
   void socket.send({ headers: ctx && headersOf(ctx), status });
+}
+
+/** The status with as much of the error as can be sent: a handler may have put anything into it, and its caller waits for an answer. */
+function sendable(served: Served, failure: TenonError, trailers: Metadata | undefined): Status {
+  const { code, message, reason, details } = failure;
+  for (const told of [failure, new TenonError({ code, message, reason, details })]) {
+    try {
+      return statusOf(told, trailers);
+    } catch (error) {
+      served.logger.error(`the error of ${served.method.path} cannot be sent whole`, { error });
+    }
+  }
+  return { code, message, metadata: trailers };
 }
 
 /**
