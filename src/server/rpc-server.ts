@@ -133,8 +133,8 @@ export class RpcServer implements Server {
   handle(handler: ServerHandler): void {
     this.#assertNotStarted('add handlers');
     const paths = handler.methods.flatMap(({ descriptor }) => [descriptor.path, ...descriptor.aliases]);
-    for (const path of paths) {
-      const owner = this.#paths.get(path);
+    for (const [index, path] of paths.entries()) {
+      const owner = this.#paths.get(path) ?? (paths.indexOf(path) < index ? handler.name : undefined);
       if (owner !== undefined) {
         throw new TenonError({
           code: Code.AlreadyExists,
@@ -158,7 +158,11 @@ export class RpcServer implements Server {
     this.#isDraining = false;
     try {
       await this.#listen(options.signal);
-      for (const handler of this.#eventHandlers) this.#subscribers.push(await this.#deliver(handler));
+      this.#assertNotStopped();
+      for (const handler of this.#eventHandlers) {
+        this.#subscribers.push(await this.#deliver(handler));
+        this.#assertNotStopped();
+      }
     } catch (error) {
       await this.stop();
       throw error;
@@ -182,9 +186,7 @@ export class RpcServer implements Server {
 
   async stop(): Promise<void> {
     this.#isDraining = true;
-    const now = AbortSignal.abort(
-      new TenonError({ code: Code.Unavailable, reason: 'server.stopped', message: 'the server was stopped' }),
-    );
+    const now = AbortSignal.abort(stopped());
     const subscribers = this.#subscribers.splice(0);
     await Promise.allSettled([
       ...subscribers.map((subscriber) => subscriber.unsubscribe(now)),
@@ -329,6 +331,11 @@ export class RpcServer implements Server {
     });
   }
 
+  /** What a `stop` during the start did not find open yet would stay open. */
+  #assertNotStopped(): void {
+    if (this.#isDraining) throw stopped();
+  }
+
   #assertNotStarted(what: string): void {
     if (!this.#isStarted) return;
     throw new TenonError({
@@ -346,6 +353,10 @@ function draining(name: string): TenonError {
     reason: 'server.draining',
     message: `this node of "${name}" is draining: call another`,
   });
+}
+
+function stopped(): TenonError {
+  return new TenonError({ code: Code.Unavailable, reason: 'server.stopped', message: 'the server was stopped' });
 }
 
 function unknownMethod(): TenonError {
