@@ -7,6 +7,7 @@ import { errorOf } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { AsyncQueue } from '../internal/async-queue.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
+import { iteratorOf } from '../internal/iterator-of.ts';
 import { Logger } from '../logger/logger.ts';
 import {
   anySchema,
@@ -171,13 +172,12 @@ export class RpcClient implements Client {
     }
     if (options.dedupeKey !== undefined) headers['tenon-dedupe-key'] = options.dedupeKey;
     const body = marshaler.marshal(message.schema, message.payload);
-    const { signal, timeoutMs, orderKey } = options;
+    const { ctx, timeoutMs, orderKey } = options;
+    ctx?.throwIfAborted();
+    const signal =
+      options.signal && ctx ? AbortSignal.any([options.signal, ctx.signal]) : (options.signal ?? ctx?.signal);
     await this.#broker.connect({ signal, timeoutMs });
-    await this.#broker.publish(
-      message.topic,
-      { headers, body },
-      { signal: signal ?? options.ctx?.signal, timeoutMs, orderKey },
-    );
+    await this.#broker.publish(message.topic, { headers, body }, { signal, timeoutMs, orderKey });
   }
 
   method(method: MethodDescriptor, service: string): MethodCaller {
@@ -185,10 +185,12 @@ export class RpcClient implements Client {
     if (serverStreams(method.kind)) {
       return (input, options) => invoke(input, this.#contextOf(method, service, options));
     }
+    const mayRepeat = this.#options.interceptors.length > 0;
     return (input, options) => {
       // A mistake in the options rejects like every other failure of a call, instead of throwing.
       try {
-        return invoke(input, this.#contextOf(method, service, options));
+        const ctx = this.#contextOf(method, service, options);
+        return mayRepeat && (options?.ctx || options?.signal) ? held(invoke, input, ctx) : invoke(input, ctx);
       } catch (error) {
         return Promise.reject(TenonError.from(error));
       }
@@ -266,13 +268,14 @@ export class RpcClient implements Client {
   async #streamingRequest(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<unknown> {
     this.#calls.add(ctx);
     try {
-      const { socket } = await this.#open(plan, input, ctx);
+      const { socket, stop } = await this.#open(plan, input, ctx);
       try {
         return this.#reply(plan, await collect(socket), ctx);
       } catch (error) {
         this.#blame(ctx, error);
         throw error;
       } finally {
+        stop?.();
         await socket.close();
       }
     } finally {
@@ -305,8 +308,9 @@ export class RpcClient implements Client {
     if (clientStreams(plan.method.kind)) {
       return this.#on(ctx, async (address) => {
         const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
-        void pump(plan, input as AsyncIterable<unknown>, socket, { headers }, ctx);
-        return { socket };
+        // By themselves: the first request may be long in coming, and whoever reads the replies would begin the call without them.
+        void socket.send({ headers });
+        return { socket, stop: pump(plan, input as AsyncIterable<unknown>, socket, ctx) };
       });
     }
     const message = { headers, body: plan.marshaler.marshal(plan.method.input, input) };
@@ -371,7 +375,7 @@ export class RpcClient implements Client {
 
   #release(ctx: OutgoingContext): void {
     this.#calls.delete(ctx);
-    ctx.release();
+    if (!ctx.isHeld) ctx.release();
   }
 
   #assertOpen(): void {
@@ -381,6 +385,16 @@ export class RpcClient implements Client {
       reason: 'client.closed',
       message: 'the client was closed: its system has stopped',
     });
+  }
+}
+
+/** Follows its caller until the interceptors are done with the call, however often they make it, or not at all. */
+async function held(invoke: Invoke, input: unknown, ctx: OutgoingContext): Promise<unknown> {
+  ctx.isHeld = true;
+  try {
+    return await invoke(input, ctx);
+  } finally {
+    ctx.release();
   }
 }
 
@@ -403,27 +417,40 @@ function decodeReply(plan: Plan, body: Uint8Array): unknown {
   }
 }
 
-/** Sends every request as there is room. A source that throws cancels the call; one that the call outlives is returned. */
-async function pump(
+/**
+ * Sends every request as there is room. A source that throws cancels the call; one that outlives it is returned by what this gives back, even
+ * while it waits for its next request.
+ */
+function pump(
   plan: Plan,
   input: AsyncIterable<unknown> | Iterable<unknown>,
   socket: Socket,
-  first: Message,
   ctx: OutgoingContext,
-): Promise<void> {
-  let headers: Message = first;
-  try {
-    for await (const value of input) {
-      if (ctx.aborted) break;
-      const body = plan.marshaler.marshal(plan.method.input, value);
-      const wait = socket.send({ ...headers, body });
-      headers = {};
+): () => void {
+  const source = iteratorOf(input);
+  let isOver = false;
+  const stop = (): void => {
+    if (isOver) return;
+    isOver = true;
+    // The call has its end already: how the source takes it changes nothing.
+    void (async () => source.return?.())().catch(() => {});
+  };
+  // Also where nobody reads the replies, and so would see the end.
+  ctx.onAbort(stop);
+  const send = async (): Promise<void> => {
+    for (let result = await source.next(); !result.done && !isOver; result = await source.next()) {
+      const wait = socket.send({ body: plan.marshaler.marshal(plan.method.input, result.value) });
       if (wait) await wait;
     }
-    if (headers.headers) await socket.send(headers);
+    if (isOver) return;
+    isOver = true;
     socket.end();
-  } catch (error) {
+  };
+  send().catch((error: unknown) => {
+    if (isOver) return;
     const failure = TenonError.from(error);
+    // A request that cannot be encoded leaves a source that has more of them.
+    stop();
     ctx.abort(
       failure.reason === 'codec.encode'
         ? failure
@@ -434,7 +461,8 @@ async function pump(
             cause: error,
           }),
     );
-  }
+  });
+  return stop;
 }
 
 /** The whole answer of a call with one reply. */
@@ -487,13 +515,29 @@ function openStream(request: Request, invoke: Invoke, ctx: OutgoingContext): Cli
   // The first request must go out without waiting for someone to read the replies.
   const begin = (): void => {
     if (replies) return;
-    ahead = start().next();
+    ahead = read();
     ahead.catch(() => {});
+  };
+  const read = async (): Promise<IteratorResult<unknown>> => {
+    try {
+      const result = await start().next();
+      if (result.done) void requests?.return();
+      return result;
+    } catch (error) {
+      // Whoever sends would wait for room that nobody makes.
+      void requests?.return();
+      throw error;
+    }
   };
   const next = (): Promise<IteratorResult<unknown>> => {
     const first = ahead;
     ahead = undefined;
-    return first ?? start().next();
+    return first ?? read();
+  };
+  const close = (): void => {
+    requests?.end();
+    ctx.abort();
+    replies?.return?.().catch(() => {});
   };
   return {
     ctx,
@@ -519,11 +563,8 @@ function openStream(request: Request, invoke: Invoke, ctx: OutgoingContext): Cli
       requests?.end();
       begin();
     },
-    close() {
-      requests?.end();
-      ctx.abort();
-    },
-    [Symbol.asyncIterator]: () => ({ next, return: async () => (ctx.abort(), { done: true, value: undefined }) }),
+    close,
+    [Symbol.asyncIterator]: () => ({ next, return: async () => (close(), { done: true, value: undefined }) }),
   };
 }
 

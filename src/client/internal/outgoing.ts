@@ -14,6 +14,8 @@ export class OutgoingContext extends Context {
   registryName = '';
   /** The node that was chosen last; absent where the call goes to an address. */
   node: NodeRecord | undefined;
+  /** Set where interceptors may make the call more than once: then it is over when they say so, not with its first attempt. */
+  isHeld = false;
   #release: (() => void)[] | undefined;
 
   constructor(init: ContextInit, options: CallOptions = noOptions) {
@@ -21,6 +23,12 @@ export class OutgoingContext extends Context {
     this.options = options;
     if (options.ctx) this.#releaseWith(options.ctx.onAbort((reason) => this.abort(reason)));
     if (options.signal) this.#follow(options.signal);
+  }
+
+  /** Aborted, it has nothing to follow any more. */
+  override abort(reason?: TenonError): void {
+    super.abort(reason);
+    this.release();
   }
 
   /** The call is over: lets go of the signal and the context it followed. */

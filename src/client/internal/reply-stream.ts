@@ -17,6 +17,8 @@ export interface ReplySource {
 export interface Opened {
   readonly socket: Socket;
   readonly first?: Message | undefined;
+  /** Ends the source of requests, where there is one: the call is over. */
+  readonly stop?: (() => void) | undefined;
 }
 
 const over: IteratorResult<unknown, undefined> = { done: true, value: undefined };
@@ -28,9 +30,11 @@ const over: IteratorResult<unknown, undefined> = { done: true, value: undefined 
 export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
   readonly #source: ReplySource;
   #socket: Socket | undefined;
+  #stop: (() => void) | undefined;
   #line: Promise<unknown> | undefined;
   #status: Status | undefined;
   #isOver = false;
+  #isLeft = false;
   #sawHeaders = false;
 
   constructor(source: ReplySource) {
@@ -55,6 +59,7 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
 
   return(): Promise<IteratorResult<unknown, undefined>> {
     if (!this.#isOver) {
+      this.#isLeft = true;
       // Through the context, so that a call that is still being opened ends as well.
       this.#source.ctx.abort(
         new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the caller stopped reading' }),
@@ -73,8 +78,13 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
     if (this.#isOver) return over;
     try {
       if (!this.#socket) {
-        const { socket, first } = await this.#source.open();
+        const { socket, first, stop } = await this.#source.open();
         this.#socket = socket;
+        this.#stop = stop;
+        if (this.#isOver) {
+          stop?.();
+          return over;
+        }
         const reply = first && this.#take(first);
         if (reply) return reply;
       }
@@ -87,6 +97,8 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
         if (reply) return reply;
       }
     } catch (error) {
+      // Nobody reads any more: that the call was cancelled for it is no failure.
+      if (this.#isLeft) return over;
       const failure = TenonError.from(error);
       this.#socket?.abort(failure.code === Code.Internal ? Code.Cancelled : failure.code, failure.message);
       this.#end(failure);
@@ -124,6 +136,7 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
   #end(error?: TenonError): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#stop?.();
     this.#source.onEnd(error);
   }
 }
