@@ -33,6 +33,9 @@ export class ManagedService implements ServiceRuntime {
   #renewal: Timer | undefined;
   #registering: Promise<void> | undefined;
   #isAnnounced = false;
+  /** The start under way; a stop takes its place from it. */
+  #start: symbol | undefined;
+  #opening: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #force: AbortController | undefined;
 
@@ -76,15 +79,24 @@ export class ManagedService implements ServiceRuntime {
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     this.#assertStopped('start it again');
     this.#state = 'starting';
+    const start = (this.#start = Symbol('start'));
     try {
       await runHooks(this.#options.beforeStart);
-      await this.#server.start(options);
+      this.#assertGoesOn(start);
+      this.#opening = this.#server.start(options);
+      await this.#opening;
+      this.#assertGoesOn(start);
       this.#state = 'serving';
-      await this.#announce('serving');
-      this.#keepLease();
+      const announcing = this.#announce('serving');
+      this.#registering = announcing.then(() => {});
+      const wasAnnounced = await announcing;
+      this.#assertGoesOn(start);
+      this.#registering = undefined;
+      this.#keepLease(wasAnnounced);
       await runHooks(this.#options.afterStart);
     } catch (error) {
-      await this.stop({ signal: AbortSignal.abort(error) });
+      // One that was stopped meanwhile ends as its stop says.
+      if (this.#start === start) await this.stop({ signal: AbortSignal.abort(error) });
       throw error;
     }
     this.#logger.info(`${String(this)} serves`, { address: this.#server.address });
@@ -92,6 +104,7 @@ export class ManagedService implements ServiceRuntime {
 
   stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#state === 'stopped') return Promise.resolve();
+    this.#start = undefined;
     const force = (this.#force ??= new AbortController());
     const cut = (): void => force.abort(options.signal?.reason);
     if (options.signal?.aborted) cut();
@@ -119,10 +132,13 @@ export class ManagedService implements ServiceRuntime {
     await this.#quietly('a beforeStop hook', runHooks(this.#options.beforeStop));
     this.#state = 'draining';
     this.#renewal?.cancel();
-    await this.#registering;
+    await this.#within(farewellMs, undefined, () => this.#registering ?? Promise.resolve());
+    this.#registering = undefined;
     if (this.#options.drain && !signal.aborted) await this.#drain(signal);
     else await this.#sayFarewell();
     await this.#quietly('stopping the server', this.#server.stop());
+    await this.#within(farewellMs, undefined, () => this.#opening?.catch(() => {}) ?? Promise.resolve());
+    this.#opening = undefined;
     this.#state = 'stopped';
     await this.#quietly('an afterStop hook', runHooks(this.#options.afterStop));
     this.#logger.info(`${String(this)} stopped`);
@@ -180,19 +196,22 @@ export class ManagedService implements ServiceRuntime {
     });
   }
 
-  /** Runs `work` with a signal that aborts after `ms`, or with `signal`. */
+  /** Runs `work` with a signal that aborts after `ms`, or with `signal`, and does not wait for it any longer then. */
   async #within(
     ms: number,
     signal: AbortSignal | undefined,
     work: (bound: AbortSignal) => Promise<void>,
   ): Promise<void> {
     const controller = new AbortController();
+    const ended = new Promise<void>((resolve) => {
+      controller.signal.addEventListener('abort', () => resolve(), { once: true });
+    });
     const abort = (): void => controller.abort(timeUp());
     const timer = this.#timers.after(ms, abort, { keepAlive: true });
     if (signal?.aborted) abort();
     signal?.addEventListener('abort', abort, { once: true });
     try {
-      await work(controller.signal);
+      await Promise.race([work(controller.signal), ended]);
     } finally {
       timer.cancel();
       signal?.removeEventListener('abort', abort);
@@ -205,6 +224,15 @@ export class ManagedService implements ServiceRuntime {
     } catch (error) {
       this.#logger.warn(`${String(this)}: ${what} failed`, { error });
     }
+  }
+
+  #assertGoesOn(start: symbol): void {
+    if (this.#start === start) return;
+    throw new TenonError({
+      code: Code.Unavailable,
+      reason: 'server.stopped',
+      message: `service "${String(this)}" was stopped while it started`,
+    });
   }
 
   #assertStopped(what: string): void {
