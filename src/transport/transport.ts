@@ -19,6 +19,11 @@ export interface Message {
   readonly headers?: Metadata | undefined;
   /** One encoded message. The sender must not change it afterwards, the receiver owns it. */
   readonly body?: Uint8Array | undefined;
+  /**
+   * Received: whether the body came compressed, where the transport can tell. Sent: `false` leaves this body as it is on a call that
+   * compresses. The body itself is never compressed here.
+   */
+  readonly compressed?: boolean | undefined;
   /** Only from the server, and nothing after it. */
   readonly status?: Status | undefined;
 }
