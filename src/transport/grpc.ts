@@ -5,8 +5,10 @@ import { token } from '../internal/token.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { GrpcClientSocket, GrpcUnaryCall } from './internal/grpc-client.ts';
+import { grpcJsEngine } from './internal/grpc-engine.ts';
 import { Lines } from './internal/grpc-lines.ts';
 import { GrpcListener } from './internal/grpc-listener.ts';
+import { http2Engine } from './internal/http2-engine.ts';
 import type {
   DialOptions,
   Listener,
@@ -50,6 +52,11 @@ export interface GrpcTransportOptions {
    * @default none: calls travel in the clear
    */
   readonly serverCredentials?: ServerCredentials | undefined;
+  /**
+   * What answers calls: grpc-js's server, or gRPC on node:http2.
+   * @default 'grpc-js'
+   */
+  readonly server?: 'grpc-js' | 'http2' | undefined;
   /**
    * Further options of grpc-js, under their names there (`grpc-node.flow_control_window`), for clients and servers.
    * @default {}
@@ -104,11 +111,14 @@ export class GrpcTransport implements Transport {
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
     const { runtime, serverCredentials, channelOptions } = this.#options;
-    const listener = new GrpcListener(options, {
-      credentials: serverCredentials ?? ServerCredentials.createInsecure(),
-      serverOptions: { 'grpc.enable_channelz': 0, ...channelOptions },
-      runtime,
-    });
+    const engine =
+      this.#options.server === 'http2'
+        ? http2Engine({ maxSessionMemory: Number.MAX_SAFE_INTEGER })
+        : grpcJsEngine(serverCredentials ?? ServerCredentials.createInsecure(), {
+            'grpc.enable_channelz': 0,
+            ...channelOptions,
+          });
+    const listener = new GrpcListener(options, engine, runtime);
     await listener.open(address, options.signal);
     return listener;
   }

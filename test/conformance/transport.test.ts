@@ -8,3 +8,7 @@ const api = { describe, it };
 
 transportConformance(api, 'memory', { make: () => new MemoryTransport(), supports: { suggest: true } });
 transportConformance(api, 'grpc', { make: () => new GrpcTransport(), supports: { resets: false } });
+transportConformance(api, 'grpc, served by node:http2', {
+  make: () => new GrpcTransport({ server: 'http2' }),
+  supports: { suggest: true, resets: false },
+});

@@ -34,6 +34,13 @@ export function formatAddress(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** Where a socket's end is, as an address; empty where that is not known. */
+export function placeOf(host: string | undefined, port: number | undefined): string {
+  if (host === undefined || port === undefined) return '';
+  // How a socket that takes both families shows IPv4.
+  return formatAddress(host.replace(/^::ffff:/, ''), port);
+}
+
 function whatIsWrong(address: string): string {
   if (address.includes('://')) return 'it is a URL';
   if (isIPv6(address)) return 'an IPv6 address needs brackets and a port';

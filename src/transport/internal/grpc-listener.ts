@@ -1,37 +1,24 @@
 import { createServer, type AddressInfo, type Server as NetServer, type Socket as NetSocket } from 'node:net';
 
-import { Server, type ServerCredentials, type ServerInterceptor, type ServerOptions } from '@grpc/grpc-js';
-
 import { textOf } from '../../errors/errors.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
-import { type Accept, defaultMaxMessageBytes, type Listener, type ListenOptions, type Socket } from '../transport.ts';
+import type { Accept, Listener, ListenOptions, Socket } from '../transport.ts';
 import { formatAddress, parseAddress } from './address.ts';
 import { addressInUse, cannotListen, listenerClosed } from './failures.ts';
-import { type BaseCall, GrpcServerSocket, type ServerSide, TakenCall } from './grpc-server.ts';
-
-/** How a {@link GrpcListener} serves. */
-export interface GrpcListenerOptions {
-  readonly credentials: ServerCredentials;
-  readonly serverOptions: ServerOptions;
-  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
-}
+import type { ServerCall, ServerSide } from './server-call.ts';
+import type { MakeServerEngine, ServerEngine } from './server-engine.ts';
 
 // For a peer that does not read: what was sent to it is given up after this time.
 const flushMs = 1_000;
-const ignored = (): void => {};
-const identity = (bytes: Buffer): Buffer => bytes;
 
-/**
- * A gRPC server on a socket server of our own: it is asked for the error of a port in use, and to which sockets there are, which
- * grpc-js keeps to itself.
- */
+/** A gRPC server on a socket server of our own: the engine is given connections, and knows nothing of ports. */
 export class GrpcListener implements Listener {
   readonly #runtime: Pick<Runtime, 'clock' | 'timers'>;
-  readonly #server: Server;
+  readonly #engine: ServerEngine;
   readonly #net: NetServer;
   readonly #sockets = new Set<NetSocket>();
-  readonly #calls = new Set<GrpcServerSocket>();
+  readonly #calls = new Set<ServerCall>();
   readonly #early: [Socket, MethodDescriptor][] = [];
   #accept: Accept | undefined;
   #address = '';
@@ -39,21 +26,13 @@ export class GrpcListener implements Listener {
   #flushed: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(options: ListenOptions, { credentials, serverOptions, runtime }: GrpcListenerOptions) {
+  constructor(options: ListenOptions, makeEngine: MakeServerEngine, runtime: Pick<Runtime, 'clock' | 'timers'>) {
     this.#runtime = runtime;
-    this.#server = new Server({
-      ...serverOptions,
-      'grpc.max_receive_message_length': options.maxReceiveBytes ?? defaultMaxMessageBytes,
-      interceptors: [this.#interceptor(options)],
-    });
-    for (const { path, aliases } of options.routes) {
-      for (const name of [path, ...aliases]) this.#server.register(name, ignored, identity, identity, 'bidi');
-    }
-    const injector = this.#server.createConnectionInjector(credentials);
+    this.#engine = makeEngine(options, this.#side(options));
     this.#net = createServer({ noDelay: true }, (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
-      injector.injectConnection(socket);
+      this.#engine.inject(socket);
     });
   }
 
@@ -116,7 +95,7 @@ export class GrpcListener implements Listener {
   async #close(): Promise<void> {
     for (const call of this.#calls) call.refuse(listenerClosed(this.#address));
     await this.#orAfter(flushMs, this.#goAway());
-    this.#server.forceShutdown();
+    this.#engine.shutDown();
     for (const socket of this.#sockets) socket.destroy();
   }
 
@@ -127,7 +106,7 @@ export class GrpcListener implements Listener {
   #goAway(): Promise<void> {
     return (this.#flushed ??= new Promise((resolve) => {
       if (this.#net.listening) this.#net.close();
-      this.#server.tryShutdown(() => resolve());
+      void this.#engine.goAway().then(resolve);
       const idle = (): void => void this.#runtime.timers.after(flushMs, resolve);
       if (this.#calls.size === 0) idle();
       else this.#whenIdle = idle;
@@ -144,30 +123,19 @@ export class GrpcListener implements Listener {
     });
   }
 
-  /** Takes each call over before grpc-js puts a stream on it. */
-  #interceptor({ routes, maxSendBytes }: ListenOptions): ServerInterceptor {
-    const byPath = new Map(
-      routes.flatMap((route) => [route.path, ...route.aliases].map((path) => [path, route] as const)),
-    );
-    // One for all calls: nothing happens on it.
-    const taken = new TakenCall(undefined as unknown as BaseCall);
-    const side: ServerSide = {
-      clock: this.#runtime.clock,
-      timers: this.#runtime.timers,
+  #side({ maxSendBytes }: ListenOptions): ServerSide {
+    return {
+      ...this.#runtime,
       maxSendBytes,
       calls: this.#calls,
       accept: (socket, route) => {
         if (this.#accept) this.#accept(socket, route);
         else this.#early.push([socket, route]);
       },
-      release: (socket) => {
-        this.#calls.delete(socket);
+      release: (call) => {
+        this.#calls.delete(call);
         if (this.#calls.size === 0) this.#whenIdle?.();
       },
-    };
-    return ({ path }, call) => {
-      new GrpcServerSocket(call, side, byPath.get(path) as MethodDescriptor);
-      return taken;
     };
   }
 }

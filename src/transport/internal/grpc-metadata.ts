@@ -2,47 +2,19 @@ import { Metadata as GrpcMetadata } from '@grpc/grpc-js';
 
 import { type LazyMetadata, Metadata, type MetadataValue } from '../../context/metadata.ts';
 import { detailsKey, type Status } from '../../context/status.ts';
-import { Code, TenonError } from '../../errors/errors.ts';
+import type { Code } from '../../errors/errors.ts';
+import { assertSingle, isReserved } from './grpc-headers.ts';
 
 /** What is sent where there is nothing to send. Shared, because grpc-js copies what it changes. */
 export const noMetadata = new GrpcMetadata();
-
-// Belong to gRPC, to HTTP/2 or to the connection: sent by an application they would break the call, or all calls of the connection.
-const reserved = new Set([
-  'connection',
-  'content-length',
-  'content-type',
-  'grpc-accept-encoding',
-  'grpc-encoding',
-  'grpc-message',
-  'grpc-status',
-  'grpc-timeout',
-  'host',
-  'http2-settings',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'transfer-encoding',
-  'upgrade',
-]);
-
-// node:http2 throws for a second value of these, and grpc-js then drops the whole connection.
-const single = new Set(
-  (
-    'access-control-allow-credentials access-control-max-age access-control-request-method age authorization content-encoding ' +
-    'content-language content-location content-md5 content-range date dnt etag expires from if-match if-modified-since ' +
-    'if-none-match if-range if-unmodified-since last-modified location max-forwards proxy-authorization range referer retry-after ' +
-    'tk upgrade-insecure-requests user-agent x-content-type-options'
-  ).split(' '),
-);
 
 /** As grpc-js takes it. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of what HTTP allows once. */
 export function toGrpc(metadata: Metadata | undefined): GrpcMetadata {
   if (!metadata || metadata.isEmpty) return noMetadata;
   const result = new GrpcMetadata();
   for (const [key, value] of metadata) {
-    if (reserved.has(key)) continue;
-    if (single.has(key) && result.get(key).length > 0) throw repeated(key);
+    if (isReserved(key)) continue;
+    if (result.get(key).length > 0) assertSingle(key);
     result.add(key, typeof value === 'string' ? value : bufferOf(value));
   }
   return result;
@@ -101,12 +73,4 @@ function withoutPadding(details: Buffer, code: Code): Buffer {
   const missing = (3 - (details.length % 3)) % 3;
   if (missing === 0) return details;
   return Buffer.concat(missing === 2 ? [details, again] : [details, again, again]);
-}
-
-function repeated(key: string): TenonError {
-  return new TenonError({
-    code: Code.InvalidArgument,
-    reason: 'metadata.invalid',
-    message: `HTTP allows the metadata key "${key}" once: give it one value`,
-  });
 }

@@ -1,0 +1,40 @@
+import { Server, type ServerCredentials, type ServerInterceptor, type ServerOptions } from '@grpc/grpc-js';
+
+import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import { defaultMaxMessageBytes } from '../transport.ts';
+import { type BaseCall, GrpcServerCall, TakenCall } from './grpc-server.ts';
+import type { ServerSide } from './server-call.ts';
+import type { MakeServerEngine } from './server-engine.ts';
+
+const ignored = (): void => {};
+const identity = (bytes: Buffer): Buffer => bytes;
+
+/** A server of grpc-js, of which each call is taken over before a stream is put on it. */
+export function grpcJsEngine(credentials: ServerCredentials, serverOptions: ServerOptions): MakeServerEngine {
+  return ({ routes, maxReceiveBytes }, side) => {
+    const byPath = new Map(
+      routes.flatMap((route) => [route.path, ...route.aliases].map((path) => [path, route] as const)),
+    );
+    const server = new Server({
+      ...serverOptions,
+      'grpc.max_receive_message_length': maxReceiveBytes ?? defaultMaxMessageBytes,
+      interceptors: [takingOver(byPath, side)],
+    });
+    for (const path of byPath.keys()) server.register(path, ignored, identity, identity, 'bidi');
+    const injector = server.createConnectionInjector(credentials);
+    return {
+      inject: (connection) => injector.injectConnection(connection),
+      goAway: () => new Promise((resolve) => server.tryShutdown(() => resolve())),
+      shutDown: () => server.forceShutdown(),
+    };
+  };
+}
+
+function takingOver(byPath: ReadonlyMap<string, MethodDescriptor>, side: ServerSide): ServerInterceptor {
+  // One for all calls: nothing happens on it.
+  const taken = new TakenCall(undefined as unknown as BaseCall);
+  return ({ path }, call) => {
+    new GrpcServerCall(call, side, byPath.get(path) as MethodDescriptor);
+    return taken;
+  };
+}

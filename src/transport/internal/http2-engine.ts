@@ -1,0 +1,89 @@
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+  type ServerOptions,
+} from 'node:http2';
+
+import { statusOf } from '../../context/status.ts';
+import { didYouMean } from '../../internal/suggest.ts';
+import { Deadlines } from '../../runtime/deadlines.ts';
+import { placeOf } from './address.ts';
+import { unknownMethod } from './failures.ts';
+import { addMetadata, type RawHeaders, statusHeaders } from './http2-metadata.ts';
+import { type Ends, Http2ServerCall, type Http2Side } from './http2-server.ts';
+import type { MakeServerEngine } from './server-engine.ts';
+
+// PROTOCOL-HTTP2.md: Content-Type is "application/grpc" [("+proto" / "+json" / {custom})].
+const grpcType = /^application\/grpc(?:[+;]|$)/;
+
+const nowhere: Ends = { local: '', remote: '' };
+
+/** A server of node:http2, with gRPC written on its streams by ourselves. */
+export function http2Engine(serverOptions: ServerOptions): MakeServerEngine {
+  return ({ routes, maxReceiveBytes, suggest }, side) => {
+    const byPath = new Map(
+      routes.flatMap((route) => [route.path, ...route.aliases].map((path) => [path, route] as const)),
+    );
+    const deadlines = new Deadlines(side.clock, side.timers);
+    const http: Http2Side = { ...side, deadlines, maxReceiveBytes };
+    const sessions = new Map<ServerHttp2Session, Ends>();
+    let whenGone: (() => void) | undefined;
+    const server = createServer(serverOptions);
+    server.on('session', (session) => {
+      const { localAddress, localPort, remoteAddress, remotePort } = session.socket;
+      sessions.set(session, { local: placeOf(localAddress, localPort), remote: placeOf(remoteAddress, remotePort) });
+      session.once('close', () => {
+        sessions.delete(session);
+        if (sessions.size === 0) whenGone?.();
+      });
+      if (whenGone) session.close();
+    });
+    server.on('sessionError', ignored);
+    server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, raw: RawHeaders) => {
+      const path = headers[':path'] ?? '';
+      const refusal = refusalOf(headers);
+      if (refusal !== undefined) {
+        refuse(stream, { ':status': refusal });
+        return;
+      }
+      const route = byPath.get(path);
+      if (route) {
+        const ends = sessions.get(stream.session as ServerHttp2Session) ?? nowhere;
+        new Http2ServerCall(stream, headers, raw, http, route, ends);
+        return;
+      }
+      const status = statusOf(unknownMethod(path, suggest ? didYouMean(path, byPath.keys()) : ''));
+      const answer = { ':status': 200, 'content-type': headers['content-type'], ...statusHeaders(status) };
+      refuse(stream, addMetadata(answer, status.metadata));
+    });
+    return {
+      inject: (connection) => void server.emit('connection', connection),
+      goAway: () =>
+        new Promise((resolve) => {
+          whenGone = resolve;
+          if (sessions.size === 0) resolve();
+          for (const session of sessions.keys()) session.close();
+        }),
+      shutDown: () => {
+        deadlines.clear();
+        for (const session of sessions.keys()) session.destroy();
+      },
+    };
+  };
+}
+
+/** The status of HTTP for what is no call of gRPC. */
+function refusalOf(headers: IncomingHttpHeaders): number | undefined {
+  if (headers[':method'] !== 'POST') return 405;
+  return grpcType.test(headers['content-type'] ?? '') ? undefined : 415;
+}
+
+function refuse(stream: ServerHttp2Stream, headers: Record<string, unknown>): void {
+  stream.on('error', ignored);
+  stream.respond(headers as never, { endStream: true });
+  stream.resume();
+}
+
+function ignored(): void {}

@@ -1,0 +1,107 @@
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2';
+
+import { type LazyMetadata, Metadata, type MetadataValue } from '../../context/metadata.ts';
+import type { Status } from '../../context/status.ts';
+import { Code, codeFrom } from '../../errors/errors.ts';
+import { badMessage } from './grpc-frames.ts';
+import { assertSingle, isReserved } from './grpc-headers.ts';
+
+/** Request headers as node:http2 gives them: names and values in turn, repeated ones apart. */
+export type RawHeaders = readonly string[];
+
+// Of HTTP and gRPC, not of the application. `content-type` stays: it names the codec.
+const hidden = new Set([
+  'te',
+  'grpc-accept-encoding',
+  'grpc-encoding',
+  'grpc-timeout',
+  'accept-encoding',
+  'content-length',
+  'host',
+]);
+
+const source = {
+  *read(raw: RawHeaders): Iterable<[string, MetadataValue]> {
+    for (let index = 0; index < raw.length; index += 2) {
+      const key = raw[index] as string;
+      if (key.startsWith(':') || hidden.has(key)) continue;
+      const value = raw[index + 1] as string;
+      if (key.endsWith('-bin')) for (const one of value.split(',')) yield [key, Buffer.from(one, 'base64')];
+      else yield [key, value];
+    }
+  },
+  find(raw: RawHeaders, key: string): MetadataValue | undefined {
+    if (key.startsWith(':') || hidden.has(key)) return undefined;
+    for (let index = 0; index < raw.length; index += 2) {
+      if (raw[index] !== key) continue;
+      const value = raw[index + 1] as string;
+      if (!key.endsWith('-bin')) return value;
+      const comma = value.indexOf(',');
+      return Buffer.from(comma < 0 ? value : value.slice(0, comma), 'base64');
+    }
+    return undefined;
+  },
+} satisfies Omit<LazyMetadata<RawHeaders>, 'raw'>;
+
+/** What a client sent, read only if somebody looks. */
+export function requestMetadataOf(raw: RawHeaders): Metadata {
+  return Metadata.lazy({ raw, read: source.read, find: source.find });
+}
+
+/** Adds metadata to headers as node:http2 takes them. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of what HTTP allows once. */
+export function addMetadata(headers: OutgoingHttpHeaders, metadata: Metadata | undefined): OutgoingHttpHeaders {
+  if (!metadata) return headers;
+  for (const [key, value] of metadata) {
+    if (isReserved(key)) continue;
+    const text = typeof value === 'string' ? value : base64(value);
+    const before = headers[key];
+    if (before === undefined) headers[key] = text;
+    else {
+      assertSingle(key);
+      headers[key] = Array.isArray(before) ? [...before, text] : [String(before), text];
+    }
+  }
+  return headers;
+}
+
+/** As gRPC wants it: without padding (PROTOCOL-HTTP2.md: Binary-Header). */
+function base64(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+  return text.endsWith('=') ? text.slice(0, text.indexOf('=')) : text;
+}
+
+/** What a status is in trailers, without its metadata. */
+export function statusHeaders({ code, message }: Status): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = { 'grpc-status': String(codeFrom(code)) };
+  if (message !== '' && code !== Code.Ok) headers['grpc-message'] = percentEncoded(message);
+  return headers;
+}
+
+// PROTOCOL-HTTP2.md: Percent-Encoded, all but printable ASCII without "%".
+const unsafe = /[^\x20-\x24\x26-\x7e]/u;
+const encoder = new TextEncoder();
+
+/** A status message as `grpc-message` carries it. What is no Unicode is mended. */
+function percentEncoded(text: string): string {
+  if (!unsafe.test(text)) return text;
+  let result = '';
+  for (const byte of encoder.encode(text)) {
+    result +=
+      byte >= 0x20 && byte <= 0x7e && byte !== 0x25
+        ? String.fromCharCode(byte)
+        : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }
+  return result;
+}
+
+const unitsMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
+
+/** Milliseconds of a `grpc-timeout`; `undefined` where there is none. Throws for one that is none (PROTOCOL-HTTP2.md: Timeout). */
+export function timeoutMsOf(headers: IncomingHttpHeaders): number | undefined {
+  const text = headers['grpc-timeout'];
+  if (text === undefined) return undefined;
+  const match = typeof text === 'string' ? /^(\d{1,8})([HMSmun])$/.exec(text) : null;
+  if (!match)
+    throw badMessage(`"${String(text)}" is no grpc-timeout, which has at most eight digits and a unit, as in 500m`);
+  return Number(match[1]) * (unitsMs[match[2] as string] as number);
+}

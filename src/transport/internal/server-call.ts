@@ -1,0 +1,209 @@
+import type { Metadata } from '../../context/metadata.ts';
+import { type Status, statusOf } from '../../context/status.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import { clientStreams, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
+import type { Clock, Timers } from '../../runtime/runtime.ts';
+import type { Accept, Message, Socket } from '../transport.ts';
+import { aborted, badReply, tooLarge, wrongCount } from './failures.ts';
+import { Inbox } from './inbox.ts';
+
+/** What a call needs to know of who listens. */
+export interface ServerSide {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly maxSendBytes: number | undefined;
+  readonly accept: Accept;
+  readonly calls: Set<ServerCall>;
+  /** The call is over and its last byte handed to the connection. */
+  readonly release: (call: ServerCall) => void;
+}
+
+const over = Promise.resolve(undefined);
+
+/**
+ * The server's end of a call of gRPC, whatever brings its frames: how many messages a method takes and gives, when it is handed over, and how it
+ * ends. Below it are headers, messages and a status to be written.
+ */
+export abstract class ServerCall implements Socket {
+  abstract readonly local: string;
+  abstract readonly remote: string;
+  abstract readonly deadline: number | undefined;
+  protected readonly side: ServerSide;
+  protected readonly route: MethodDescriptor;
+  protected isOver = false;
+  readonly #inbox: Inbox | undefined;
+  #first: Message | undefined;
+  #wasAccepted = false;
+  #broken: TenonError | undefined;
+  #listener: ((error: TenonError) => void) | undefined;
+  #replies = 0;
+
+  constructor(side: ServerSide, route: MethodDescriptor) {
+    this.side = side;
+    this.route = route;
+    if (route.kind !== 'unary') this.#inbox = new Inbox();
+    side.calls.add(this);
+  }
+
+  /** What the client sent before its messages. */
+  protected abstract requestHeaders(): Metadata;
+  /** Writes headers, once; throws where they cannot be. */
+  protected abstract writeHeaders(headers: Metadata): void;
+  /** Writes a message, behind headers in any case; with `isLast` the status follows at once. */
+  protected abstract writeMessage(message: Message, body: Uint8Array, isLast: boolean): void;
+  /** Writes the end, with nothing before it if nothing was written. Throws, before anything is written, where its metadata cannot be. */
+  protected abstract writeStatus(status: Status): void;
+  /** Asks for the next message. */
+  protected abstract read(): void;
+  /** A promise while there is no room for more. */
+  protected abstract room(): Promise<void> | undefined;
+
+  send(message: Message): void | Promise<void> {
+    if (this.isOver) return undefined;
+    const { headers, body, status } = message;
+    try {
+      if (headers) this.writeHeaders(headers);
+      if (body) {
+        if (!this.#mayReply(body)) return undefined;
+        this.writeMessage(message, body, status !== undefined);
+      }
+      if (status) {
+        this.#finish(status);
+        return undefined;
+      }
+    } catch (error) {
+      this.refuse(unsendable(error));
+      return undefined;
+    }
+    return this.room();
+  }
+
+  recv(): Promise<Message | undefined> {
+    const first = this.#first;
+    if (first) {
+      this.#first = undefined;
+      return Promise.resolve(first);
+    }
+    if (this.#inbox) return this.#inbox.recv();
+    return this.#broken ? Promise.reject(this.#broken) : over;
+  }
+
+  end(): void {
+    // Only clients half-close: a server ends with its status.
+  }
+
+  abort(code: Code, message?: string): void {
+    if (this.isOver) return;
+    const error = aborted(code, message);
+    this.#finish({ code, message: error.message });
+    this.#first = undefined;
+    this.#broken = error;
+    this.#inbox?.discard(error);
+  }
+
+  close(): void {
+    this.abort(Code.Cancelled, 'the server let go of the call');
+  }
+
+  onAbort(listener: (error: TenonError) => void): void {
+    if (this.#broken) listener(this.#broken);
+    else this.#listener = listener;
+  }
+
+  /** Ends the call in the handler's place, and tells the handler. */
+  refuse(error: TenonError): void {
+    if (this.isOver) return;
+    this.#finish(statusOf(error));
+    this.#tell(error);
+  }
+
+  /** The request's headers have come. */
+  protected began(): void {
+    if (clientStreams(this.route.kind)) this.#hand({ headers: this.requestHeaders() });
+    this.read();
+  }
+
+  /** A message has come. */
+  protected came(message: Message): void {
+    if (this.isOver) return;
+    const { kind, path } = this.route;
+    if (clientStreams(kind)) {
+      const inbox = this.#inbox as Inbox;
+      inbox.push(message);
+      if (inbox.isFull) inbox.onRoom = () => this.read();
+      else this.read();
+      return;
+    }
+    if (this.#first || this.#wasAccepted) {
+      this.refuse(wrongCount(path, 'a second'));
+      return;
+    }
+    const opening = { ...message, headers: this.requestHeaders() };
+    if (kind === 'unary') this.#first = opening;
+    // Go Micro's clients never half-close a server stream: the one message is enough to begin.
+    else this.#hand(opening);
+    this.read();
+  }
+
+  /** The client sends no more. */
+  protected halfClosed(): void {
+    if (this.isOver) return;
+    const { kind, path } = this.route;
+    if (kind === 'unary' && this.#first) this.#hand(this.#first);
+    else if (!clientStreams(kind) && !this.#wasAccepted) this.refuse(wrongCount(path, 'no'));
+    // A client on node:http2 that cancels ends its stream first and resets it after, in a packet of its own. A handler should not take that for
+    // the end of the requests: one turn of the event loop is enough to see most of the resets, and costs nothing else.
+    else this.side.timers.soon(() => this.#inbox?.end());
+  }
+
+  /** The call is gone before its status was written. */
+  protected brokeOff(error: TenonError): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.#tell(error);
+  }
+
+  #hand(first: Message): void {
+    this.#first = first;
+    this.#wasAccepted = true;
+    this.side.accept(this, this.route);
+  }
+
+  #mayReply(body: Uint8Array): boolean {
+    const { maxSendBytes } = this.side;
+    const { path, kind } = this.route;
+    if (maxSendBytes !== undefined && body.length > maxSendBytes) {
+      this.refuse(tooLarge(`a reply of ${path}`, body.length, maxSendBytes, 'maxSendBytes of the server'));
+      return false;
+    }
+    this.#replies += 1;
+    if (this.#replies > 1 && !serverStreams(kind)) {
+      this.refuse(badReply(path, 'more than one message'));
+      return false;
+    }
+    return true;
+  }
+
+  #finish(status: Status): void {
+    this.isOver = true;
+    this.#inbox?.discard();
+    try {
+      this.writeStatus(status);
+    } catch (error) {
+      this.writeStatus(statusOf(unsendable(error)));
+    }
+  }
+
+  #tell(error: TenonError): void {
+    this.#broken = error;
+    this.#inbox?.end(error);
+    const listener = this.#listener;
+    this.#listener = undefined;
+    listener?.(error);
+  }
+}
+
+function unsendable(error: unknown): TenonError {
+  const { message } = TenonError.from(error);
+  return new TenonError({ code: Code.Internal, reason: 'metadata.invalid', message, cause: error });
+}
