@@ -21,27 +21,29 @@ const hidden = new Set([
 ]);
 
 const source = {
-  *read(raw: RawHeaders): Iterable<[string, MetadataValue]> {
-    for (let index = 0; index < raw.length; index += 2) {
-      const key = raw[index] as string;
-      if (key.startsWith(':') || hidden.has(key)) continue;
-      const value = raw[index + 1] as string;
-      if (key.endsWith('-bin')) for (const one of value.split(',')) yield [key, Buffer.from(one, 'base64')];
-      else yield [key, value];
-    }
-  },
-  find(raw: RawHeaders, key: string): MetadataValue | undefined {
-    if (key.startsWith(':') || hidden.has(key)) return undefined;
-    for (let index = 0; index < raw.length; index += 2) {
-      if (raw[index] !== key) continue;
-      const value = raw[index + 1] as string;
-      if (!key.endsWith('-bin')) return value;
-      const comma = value.indexOf(',');
-      return Buffer.from(comma < 0 ? value : value.slice(0, comma), 'base64');
-    }
-    return undefined;
-  },
+  read: (raw: RawHeaders) => entriesOf(raw),
+  find: (raw: RawHeaders, key: string) => firstOf(raw, key),
 } satisfies Omit<LazyMetadata<RawHeaders>, 'raw'>;
+
+function* entriesOf(raw: RawHeaders): Iterable<[string, MetadataValue]> {
+  for (let index = 0; index < raw.length; index += 2) {
+    const key = raw[index] as string;
+    if (key.startsWith(':') || hidden.has(key)) continue;
+    const value = raw[index + 1] as string;
+    if (key.endsWith('-bin')) for (const one of value.split(',')) yield [key, Buffer.from(one, 'base64')];
+    else yield [key, value];
+  }
+}
+
+function firstOf(raw: RawHeaders, key: string): MetadataValue | undefined {
+  if (key.startsWith(':') || hidden.has(key)) return undefined;
+  for (let index = 0; index < raw.length; index += 2) {
+    if (raw[index] !== key) continue;
+    const value = raw[index + 1] as string;
+    return key.endsWith('-bin') ? Buffer.from(value.split(',', 1)[0] as string, 'base64') : value;
+  }
+  return undefined;
+}
 
 /** What a client sent, read only if somebody looks. */
 export function requestMetadataOf(raw: RawHeaders): Metadata {
