@@ -3,7 +3,7 @@ import { fork } from 'node:child_process';
 
 import { holds, median, ratioText } from './statistics.mjs';
 
-const kinds = ['bare', 'static', 'mapped'];
+const kinds = ['bare', 'static', 'mapped', 'http2'];
 const warmUpCalls = 10_000;
 const slices = 11;
 
@@ -50,6 +50,7 @@ function rowOf(scenario, cost, bar) {
     'tenon µs': (median(cost.static.map((one) => one.cpuUs)) / perUnit).toFixed(scenario.shape === 'stream' ? 2 : 0),
     'equal marshalers': ratioText(ratios('static')),
     'whole mapping': ratioText(ratios('mapped')),
+    'served by node:http2': ratioText(ratios('http2')),
     [`bar ${bar.toFixed(2)}`]: holds(ratios('static'), bar) ? 'holds' : 'FAILS',
   };
 }

@@ -1,5 +1,6 @@
 // The service on tenon: decorated class, real gRPC, by its .proto. `static` swaps the marshaler for the one that the bare program has.
 import { Handler, Marshaler, Marshalers, Rpc, Service } from '../../dist/index.js';
+import { GrpcTransportOptions } from '../../dist/transport/grpc.js';
 import { byName } from './messages.mjs';
 
 const proto = new URL('./echo.proto', import.meta.url);
@@ -34,7 +35,8 @@ export function options(kind, profile = 'local') {
     profile,
     env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0' },
     bind: (container) => {
-      if (kind !== 'static') return;
+      if (kind === 'http2') container.bind(GrpcTransportOptions).toConstantValue({ server: 'http2' });
+      if (kind === 'mapped') return;
       container.rebind(Marshaler).toConstantValue(staticMarshaler);
       container.rebind(Marshalers).toConstantValue(staticMarshaler);
     },

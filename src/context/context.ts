@@ -37,6 +37,13 @@ export class Context {
   readonly endpoint: string;
   /** Who is at the other end: `host:port` where the transport has one. On the client, the node that was chosen. */
   peer: string;
+  /**
+   * Server: whether replies are compressed from now on, where the transport can and the caller understands it. Set before the first reply if any is to be.
+   * @default the server's `compress`
+   */
+  compress: boolean | undefined;
+  /** Server: whether the request that was taken last came compressed; `undefined` where the transport cannot tell. */
+  wasCompressed: boolean | undefined;
   /** What the caller sent along. Keys are lower case. */
   readonly metadata: Metadata;
   /** When the call has to be over: milliseconds since the Unix epoch, by the bound Clock. */

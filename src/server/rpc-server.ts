@@ -236,6 +236,7 @@ export class RpcServer implements Server {
       invoke,
       logger: this.#logger,
       exposeErrors: this.#options.exposeErrors,
+      compress: this.#options.compress,
       marshalerFor: (headers) => {
         // The content sub-type where the transport shows it, else what tenon's and Go Micro's clients say beside it.
         const contentType = headers?.text('content-type');

@@ -67,6 +67,8 @@ export interface ServerOptions {
   readonly maxReceiveBytes?: number | undefined;
   /** Largest reply sent, in bytes. @default no limit */
   readonly maxSendBytes?: number | undefined;
+  /** Compress replies to callers that understand it, where the transport can; a handler says otherwise by `ctx.compress`. @default false */
+  readonly compress?: boolean | undefined;
   /** Send the text of unexpected exceptions to the caller. @default false: it may hold secrets */
   readonly exposeErrors?: boolean | undefined;
   /** Suggest near method names to callers of unknown ones, on transports that can. @default false */

@@ -53,8 +53,8 @@ export interface GrpcTransportOptions {
    */
   readonly serverCredentials?: ServerCredentials | undefined;
   /**
-   * What answers calls: grpc-js's server, or gRPC on node:http2.
-   * @default 'grpc-js'
+   * What answers calls: gRPC written on node:http2, or grpc-js's server.
+   * @default 'http2', with `serverCredentials` 'grpc-js'
    */
   readonly server?: 'grpc-js' | 'http2' | undefined;
   /**
@@ -112,7 +112,7 @@ export class GrpcTransport implements Transport {
   async listen(address: string, options: ListenOptions): Promise<Listener> {
     const { runtime, serverCredentials, channelOptions } = this.#options;
     const engine =
-      this.#options.server === 'http2'
+      (this.#options.server ?? (serverCredentials ? 'grpc-js' : 'http2')) === 'http2'
         ? http2Engine({ maxSessionMemory: Number.MAX_SAFE_INTEGER })
         : grpcJsEngine(serverCredentials ?? ServerCredentials.createInsecure(), {
             'grpc.enable_channelz': 0,

@@ -20,8 +20,8 @@ export interface Message {
   /** One encoded message. The sender must not change it afterwards, the receiver owns it. */
   readonly body?: Uint8Array | undefined;
   /**
-   * Received: whether the body came compressed, where the transport can tell. Sent: `false` leaves this body as it is on a call that
-   * compresses. The body itself is never compressed here.
+   * Received: whether the body came compressed, where the transport can tell. Sent: whether it shall be, where transport and peer can; a server's
+   * first message says with either that later ones may be. The body itself is never compressed here.
    */
   readonly compressed?: boolean | undefined;
   /** Only from the server, and nothing after it. */

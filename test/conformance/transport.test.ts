@@ -7,8 +7,8 @@ import { MemoryTransport } from '../../src/transport/memory.ts';
 const api = { describe, it };
 
 transportConformance(api, 'memory', { make: () => new MemoryTransport(), supports: { suggest: true } });
-transportConformance(api, 'grpc', { make: () => new GrpcTransport(), supports: { resets: false } });
-transportConformance(api, 'grpc, served by node:http2', {
-  make: () => new GrpcTransport({ server: 'http2' }),
-  supports: { suggest: true, resets: false },
+transportConformance(api, 'grpc', { make: () => new GrpcTransport(), supports: { suggest: true, resets: false } });
+transportConformance(api, 'grpc, served by grpc-js', {
+  make: () => new GrpcTransport({ server: 'grpc-js' }),
+  supports: { resets: false },
 });

@@ -24,6 +24,8 @@ export interface Served {
   readonly logger: Logger;
   /** Send the text of unexpected exceptions. */
   readonly exposeErrors: boolean;
+  /** Compress replies, unless a handler says otherwise. */
+  readonly compress: boolean | undefined;
 }
 
 /** Answers one call, whatever happens: never rejects. */
@@ -42,10 +44,12 @@ export async function serve(served: Served, socket: Socket): Promise<void> {
       logger: served.logger,
     });
     const call = ctx;
+    call.compress = served.compress;
+    call.wasCompressed = first.compressed;
     socket.onAbort((error) => call.abort(error));
     const marshaler = served.marshalerFor(first.headers);
     const input = clientStreams(method.kind)
-      ? new Requests(served, marshaler, socket, first)
+      ? new Requests(served, marshaler, socket, first, call)
       : await decodeRequest(served, marshaler, first.body ?? (await socket.recv())?.body);
     if (serverStreams(method.kind)) await sendReplies(served, marshaler, socket, call, input);
     else await sendReply(served, marshaler, socket, call, input);
@@ -63,7 +67,7 @@ async function sendReply(
 ): Promise<void> {
   const reply = await served.invoke(input, ctx);
   const body = marshalReply(served.method, marshaler, reply);
-  void socket.send({ headers: headersOf(ctx), body, status: finalStatus(ctx) });
+  void socket.send({ headers: headersOf(ctx), body, compressed: ctx.compress, status: finalStatus(ctx) });
 }
 
 async function sendReplies(
@@ -106,7 +110,7 @@ async function sendEach(
       await leave(replies);
       throw error;
     }
-    const room = socket.send({ headers: headers(), body });
+    const room = socket.send({ headers: headers(), body, compressed: ctx.compress });
     if (room) await room;
   }
   void socket.send({ headers: headers(), status: finalStatus(ctx) });
@@ -122,13 +126,15 @@ class Requests implements AsyncIterableIterator<unknown, undefined> {
   readonly #served: Served;
   readonly #marshaler: Marshaler;
   readonly #socket: Socket;
+  readonly #ctx: Context;
   #first: Message | undefined;
 
-  constructor(served: Served, marshaler: Marshaler, socket: Socket, first: Message) {
+  constructor(served: Served, marshaler: Marshaler, socket: Socket, first: Message, ctx: Context) {
     this.#served = served;
     this.#marshaler = marshaler;
     this.#socket = socket;
     this.#first = first;
+    this.#ctx = ctx;
   }
 
   async next(): Promise<IteratorResult<unknown, undefined>> {
@@ -136,7 +142,9 @@ class Requests implements AsyncIterableIterator<unknown, undefined> {
       const message = this.#first ?? (await this.#socket.recv());
       this.#first = undefined;
       if (!message) return { done: true, value: undefined };
-      if (message.body) return { done: false, value: await decodeRequest(this.#served, this.#marshaler, message.body) };
+      if (!message.body) continue;
+      this.#ctx.wasCompressed = message.compressed;
+      return { done: false, value: await decodeRequest(this.#served, this.#marshaler, message.body) };
     }
   }
 

@@ -71,6 +71,7 @@ export class GrpcServerCall extends ServerCall {
   onCancel(): void {
     this.side.release(this);
     this.#tellRoom?.();
+    if (this.isOver) return;
     const { deadline } = this;
     const isLate = deadline !== undefined && deadline <= this.side.clock.now() + 1;
     const { path } = this.route;

@@ -45,6 +45,8 @@ export class Http2ServerCall extends ServerCall {
   #hasEnded = false;
   #sentHeaders = false;
   #trailers: OutgoingHttpHeaders | undefined;
+  /** The last message, which leaves with the end. */
+  #last: Buffer | undefined;
   #isCorked = false;
   /** The last of what waits to be compressed; what is written behind it waits as well. */
   #compressing: Promise<void> | undefined;
@@ -104,8 +106,10 @@ export class Http2ServerCall extends ServerCall {
     return requestMetadataOf(this.#raw);
   }
 
-  protected writeHeaders(headers: Metadata | undefined): void {
+  protected writeHeaders(headers: Metadata | undefined, message: Message): void {
     if (this.#sentHeaders) return;
+    // The encoding is said before the first message, whether that one is compressed or only a later one.
+    if (message.compressed !== undefined) this.#sent = acceptedBy(this.#headers['grpc-accept-encoding']);
     const outgoing = addMetadata(this.#opening(), headers);
     this.#sentHeaders = true;
     if (this.#stream.destroyed) return;
@@ -117,9 +121,7 @@ export class Http2ServerCall extends ServerCall {
   }
 
   protected writeMessage(message: Message, body: Uint8Array, isLast: boolean): void {
-    if (message.compressed !== undefined && !this.#sentHeaders)
-      this.#sent = acceptedBy(this.#headers['grpc-accept-encoding']);
-    this.writeHeaders(undefined);
+    this.writeHeaders(undefined, message);
     const encoding = message.compressed ? this.#sent : undefined;
     if (encoding) {
       this.#compressingBytes += body.length;
@@ -130,12 +132,16 @@ export class Http2ServerCall extends ServerCall {
       });
       return;
     }
+    if (isLast && !this.#compressing) {
+      this.#last = framed(body);
+      return;
+    }
     this.#inTurn(() => {
-      // What one turn writes leaves together; a last message leaves with the end, which uncorks it.
+      // What one turn writes leaves together.
       if (!this.#isCorked) {
         this.#isCorked = true;
         this.#stream.cork();
-        if (!isLast) queueMicrotask(() => this.#uncork());
+        queueMicrotask(() => this.#uncork());
       }
       this.#stream.write(framed(body));
     });
@@ -183,7 +189,7 @@ export class Http2ServerCall extends ServerCall {
         }
         this.#isReading = false;
         if (frame.isCompressed) void this.#inflate(frame.body);
-        else this.came({ body: frame.body });
+        else this.came({ body: frame.body, compressed: false });
       }
       if (this.#frames.isInMessage && !this.isOver) this.#stream.pause();
     } catch (error) {
@@ -225,13 +231,16 @@ export class Http2ServerCall extends ServerCall {
   #opening(): OutgoingHttpHeaders {
     const headers = this.#answer();
     if (this.#sent) headers['grpc-encoding'] = this.#sent.name;
-    headers['grpc-accept-encoding'] = acceptedEncodings;
     return headers;
   }
 
   /** What every answer begins with: the content type is the one that was asked in (PROTOCOL-HTTP2.md: Content-Type). */
   #answer(): OutgoingHttpHeaders {
-    return { ':status': 200, 'content-type': this.#headers['content-type'] ?? 'application/grpc' };
+    return {
+      ':status': 200,
+      'content-type': this.#headers['content-type'] ?? 'application/grpc',
+      'grpc-accept-encoding': acceptedEncodings,
+    };
   }
 
   #end(trailers: OutgoingHttpHeaders): void {
@@ -239,7 +248,7 @@ export class Http2ServerCall extends ServerCall {
     if (stream.destroyed || stream.closed) return;
     if (this.#sentHeaders) {
       this.#trailers = trailers;
-      stream.end();
+      stream.end(this.#last);
       this.#uncork();
     } else {
       this.#sentHeaders = true;
@@ -293,6 +302,7 @@ export class Http2ServerCall extends ServerCall {
     if (this.deadline !== undefined) this.#http.deadlines.delete(this as Expiring);
     this.side.release(this);
     this.#makeRoom();
+    if (this.isOver) return;
     const { path } = this.route;
     this.brokeOff(callCancelled(`the caller cancelled ${path}, or its connection was lost`));
   }

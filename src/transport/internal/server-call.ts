@@ -47,8 +47,8 @@ export abstract class ServerCall implements Socket {
 
   /** What the client sent before its messages. */
   protected abstract requestHeaders(): Metadata;
-  /** Writes headers, once; throws where they cannot be. */
-  protected abstract writeHeaders(headers: Metadata): void;
+  /** Writes headers, once, before whatever else `message` has; throws where they cannot be. */
+  protected abstract writeHeaders(headers: Metadata, message: Message): void;
   /** Writes a message, behind headers in any case; with `isLast` the status follows at once. */
   protected abstract writeMessage(message: Message, body: Uint8Array, isLast: boolean): void;
   /** Writes the end, with nothing before it if nothing was written. Throws, before anything is written, where its metadata cannot be. */
@@ -62,7 +62,7 @@ export abstract class ServerCall implements Socket {
     if (this.isOver) return undefined;
     const { headers, body, status } = message;
     try {
-      if (headers) this.writeHeaders(headers);
+      if (headers) this.writeHeaders(headers, message);
       if (body) {
         if (!this.#mayReply(body)) return undefined;
         this.writeMessage(message, body, status !== undefined);
