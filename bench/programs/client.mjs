@@ -1,6 +1,9 @@
 // A client process: runs slices of calls when told, and says how long they took and what CPU they cost.
+import { peerOf } from './peer.mjs';
+
 const [kind, address] = process.argv.slice(2);
-const calls = kind === 'bare' ? await bareCalls() : await tenonCalls();
+const peer = await peerOf(kind);
+const calls = peer ? await peer.connect(address) : kind === 'bare' ? await bareCalls() : await tenonCalls();
 
 async function bareCalls() {
   const { Client, credentials } = await import('@grpc/grpc-js');

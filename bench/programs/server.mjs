@@ -1,5 +1,8 @@
-// A server process: `bare`, `static` (tenon, the bare program's marshaler) or `mapped` (tenon's whole mapping). Tells its address, then its CPU time when asked.
+// A server process: `bare`, `static` (tenon, the bare program's marshaler) or `mapped` (tenon's whole mapping), `grpc-js` (static, served by grpc-js), or a peer's name. Tells its address, then its CPU time when asked.
+import { peerOf } from './peer.mjs';
+
 const kind = process.argv[2];
+const peer = await peerOf(kind);
 
 async function sendAll(call) {
   const body = new Uint8Array(call.request.size);
@@ -9,7 +12,9 @@ async function sendAll(call) {
   call.end();
 }
 
-if (kind === 'bare') {
+if (peer) {
+  process.send({ address: await peer.serve() });
+} else if (kind === 'bare') {
   const { Server, ServerCredentials } = await import('@grpc/grpc-js');
   const { payload, streamRequest } = await import('./messages.mjs');
   const server = new Server();

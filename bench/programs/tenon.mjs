@@ -19,8 +19,20 @@ for (const name of ['unary', 'stream'])
   Rpc()(EchoHandler.prototype, name, Object.getOwnPropertyDescriptor(EchoHandler.prototype, name));
 Handler('bench.Echo', { proto })(EchoHandler);
 
+/** The same without a `.proto`: JSON. */
+class JsonEchoHandler {
+  async unary(request) {
+    return request;
+  }
+}
+Rpc()(JsonEchoHandler.prototype, 'unary', Object.getOwnPropertyDescriptor(JsonEchoHandler.prototype, 'unary'));
+Handler('bench.JsonEcho')(JsonEchoHandler);
+
 class Echo {}
 Service({ name: 'bench', handlers: [EchoHandler] })(Echo);
+
+class JsonEcho {}
+Service({ name: 'bench', handlers: [JsonEchoHandler] })(JsonEcho);
 
 const staticMarshaler = {
   contentType: 'application/grpc+proto',
@@ -28,14 +40,14 @@ const staticMarshaler = {
   unmarshal: (schema, bytes) => byName[schema.name].decode(bytes),
 };
 
-export { Echo, EchoHandler };
+export { Echo, EchoHandler, JsonEcho, JsonEchoHandler };
 
 export function options(kind, profile = 'local') {
   return {
     profile,
     env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0' },
     bind: (container) => {
-      if (kind === 'http2') container.bind(GrpcTransportOptions).toConstantValue({ server: 'http2' });
+      if (kind === 'grpc-js') container.bind(GrpcTransportOptions).toConstantValue({ server: 'grpc-js' });
       if (kind === 'mapped') return;
       container.rebind(Marshaler).toConstantValue(staticMarshaler);
       container.rebind(Marshalers).toConstantValue(staticMarshaler);
