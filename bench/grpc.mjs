@@ -48,6 +48,7 @@ export async function grpcBench() {
 }
 
 function rowOf(scenario, cost) {
+  const { bar } = scenario;
   const perUnit = scenario.shape === 'stream' ? scenario.times * 1_000 : scenario.times;
   const ratios = (kind) => cost.bare.map((bare, index) => bare.cpuUs / cost[kind][index].cpuUs);
   return {
