@@ -112,12 +112,9 @@ export class Http2ServerCall extends ServerCall {
     if (message.compressed !== undefined) this.#sent = acceptedBy(this.#headers['grpc-accept-encoding']);
     const outgoing = addMetadata(this.#opening(), headers);
     this.#sentHeaders = true;
-    if (this.#stream.destroyed) return;
+    if (this.#stream.destroyed || this.#stream.closed) return;
     this.#stream.respond(outgoing, { waitForTrailers: true });
-    this.#stream.once('wantTrailers', () => {
-      this.#stream.sendTrailers(this.#trailers ?? {});
-      this.#letGo();
-    });
+    this.#stream.once('wantTrailers', () => this.#sendTrailers());
   }
 
   protected writeMessage(message: Message, body: Uint8Array, isLast: boolean): void {
@@ -256,6 +253,16 @@ export class Http2ServerCall extends ServerCall {
       this.#letGo();
     }
     if (!this.#hasEnded) stream.resume();
+  }
+
+  #sendTrailers(): void {
+    try {
+      this.#stream.sendTrailers(this.#trailers ?? {});
+      this.#letGo();
+    } catch {
+      // Nobody would catch it in an event of the stream; the caller learns from the reset that something is wrong.
+      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
   }
 
   /** Whoever still sends is told that nobody listens (RFC 9113, section 8.1), once the trailers have left. */
