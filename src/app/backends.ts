@@ -28,9 +28,9 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
     {
       name: 'grpc',
       package: '@grpc/grpc-js',
-      load: async () => {
+      load: async ({ tls }) => {
         const { GrpcTransport, GrpcTransportOptions } = await import('../transport/grpc.ts');
-        return backend(GrpcTransport, GrpcTransportOptions);
+        return backend(GrpcTransport, GrpcTransportOptions, { tls: tls?.client, serverTls: tls?.server });
       },
     },
     {

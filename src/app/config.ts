@@ -4,6 +4,7 @@ import { didYouMean } from '../internal/suggest.ts';
 import { type LogLevel, logLevels } from '../logger/logger.ts';
 import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
+import type { ClientAuth, ClientTlsOptions, ServerTlsOptions } from '../transport/tls.ts';
 import { backendNames } from './backends.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
 
@@ -30,6 +31,8 @@ export interface Config {
   readonly log: { readonly level: LogLevel; readonly format: 'text' | 'json' };
   /** Where mDNS speaks. */
   readonly mdns: { readonly interface?: string | undefined; readonly port?: number | undefined };
+  /** TLS of transports that open ports; `undefined` where they speak in the clear. */
+  readonly tls: { readonly client: ClientTlsOptions; readonly server: ServerTlsOptions } | undefined;
   readonly client: ClientOptions;
   /** What the profile says of servers: weaker than what `@Service` says. */
   readonly server: ServerOptions;
@@ -141,6 +144,40 @@ export const variables = [
     describes: 'Goes with the node in the registry: key=value, several by commas.',
     kind: 'pairs',
     example: 'zone=a,rack=7',
+  },
+  {
+    name: 'TENON_TLS',
+    describes:
+      'Whether calls travel over TLS, of servers and clients. Servers need a certificate and its key then. Default: true if one of those below is set.',
+    ...boolean,
+    example: 'true',
+  },
+  {
+    name: 'TENON_TLS_CERT_FILE',
+    describes:
+      'Certificate of this process in PEM, with those of the authorities in between behind it: servers show it, clients where they are asked. Read again when it changes.',
+    ...text,
+    example: '/etc/tls/tls.crt',
+  },
+  { name: 'TENON_TLS_KEY_FILE', describes: 'Its private key in PEM.', ...text, example: '/etc/tls/tls.key' },
+  {
+    name: 'TENON_TLS_CA_FILE',
+    describes: 'Certificates of the authorities that are trusted, in PEM. Default: for clients those that Node trusts.',
+    ...text,
+    example: '/etc/tls/ca.crt',
+  },
+  {
+    name: 'TENON_TLS_CLIENT_AUTH',
+    describes: 'Whether servers ask callers for a certificate. request takes callers without one.',
+    ...choice,
+    choices: () => ['none', 'request', 'require'],
+    fallback: 'none',
+  },
+  {
+    name: 'TENON_TLS_SERVER_NAME',
+    describes: 'Name that certificates of servers must be for. Default: the host that is called.',
+    ...text,
+    example: 'greeter.internal',
   },
   {
     name: 'TENON_REGISTER_TTL_MS',
@@ -310,6 +347,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
     broker: backend('BROKER'),
     log: { level: value('TENON_LOG_LEVEL'), format: value('TENON_LOG_FORMAT') },
     mdns: { interface: explicit('TENON_MDNS_INTERFACE'), port: explicit('TENON_MDNS_PORT') },
+    tls: tlsOf(explicit, value('TENON_TLS_CLIENT_AUTH')),
     client: {
       timeoutMs: value('TENON_CLIENT_TIMEOUT_MS'),
       maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'),
@@ -336,6 +374,21 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
       drainTimeoutMs: value('TENON_DRAIN_TIMEOUT_MS'),
     },
   };
+}
+
+function tlsOf(
+  explicit: <T extends Parsed>(name: VariableName) => T | undefined,
+  clientAuth: ClientAuth,
+): Config['tls'] {
+  const files = {
+    certFile: explicit<string>('TENON_TLS_CERT_FILE'),
+    keyFile: explicit<string>('TENON_TLS_KEY_FILE'),
+    caFile: explicit<string>('TENON_TLS_CA_FILE'),
+  };
+  const serverName = explicit<string>('TENON_TLS_SERVER_NAME');
+  const isMeant = [...Object.values(files), serverName].some((one) => one !== undefined) || clientAuth !== 'none';
+  if (!(explicit<boolean>('TENON_TLS') ?? isMeant)) return undefined;
+  return { client: { ...files, serverName }, server: { ...files, clientAuth } };
 }
 
 function unknownVariables(env: Readonly<Record<string, string | undefined>>): string[] {

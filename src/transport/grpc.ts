@@ -1,14 +1,17 @@
-import { type ChannelCredentials, type ChannelOptions, credentials, ServerCredentials } from '@grpc/grpc-js';
+import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
+import { type Logger, silentLogger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
+import { TlsChannelCredentials } from './internal/grpc-credentials.ts';
 import { GrpcClientSocket, GrpcUnaryCall } from './internal/grpc-client.ts';
 import { grpcJsEngine } from './internal/grpc-engine.ts';
 import { Lines } from './internal/grpc-lines.ts';
 import { GrpcListener } from './internal/grpc-listener.ts';
 import { http2Engine } from './internal/http2-engine.ts';
+import { TlsDialer } from './internal/tls-client.ts';
 import type {
   DialOptions,
   Listener,
@@ -18,6 +21,7 @@ import type {
   TransportCapabilities,
   TransportClient,
 } from './transport.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
 
 /** How a {@link GrpcTransport} connects and listens. */
 export interface GrpcTransportOptions {
@@ -43,18 +47,18 @@ export interface GrpcTransportOptions {
    */
   readonly keepaliveTimeoutMs?: number | undefined;
   /**
-   * What clients show, and ask of servers.
+   * TLS of clients: which authorities they trust, and the certificate that they show where they are asked for one.
    * @default none: calls travel in the clear
    */
-  readonly credentials?: ChannelCredentials | undefined;
+  readonly tls?: ClientTlsOptions | undefined;
   /**
-   * What servers show, and ask of clients.
+   * TLS of servers: the certificate that they show, and whether they ask callers for one.
    * @default none: calls travel in the clear
    */
-  readonly serverCredentials?: ServerCredentials | undefined;
+  readonly serverTls?: ServerTlsOptions | undefined;
   /**
    * What answers calls: gRPC written on node:http2, or grpc-js's server.
-   * @default 'http2', with `serverCredentials` 'grpc-js'
+   * @default 'http2'
    */
   readonly server?: 'grpc-js' | 'http2' | undefined;
   /**
@@ -64,6 +68,11 @@ export interface GrpcTransportOptions {
   readonly channelOptions?: Readonly<Record<string, string | number>> | undefined;
   /** @default the system's own */
   readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
+  /**
+   * Told of certificates that were replaced, and of those that cannot be used.
+   * @default writes nothing
+   */
+  readonly logger?: Logger | undefined;
 }
 /** Container key of the {@link GrpcTransportOptions}. */
 export const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions> = token('transport', 'GrpcTransportOptions');
@@ -74,6 +83,7 @@ const defaults = {
   keepaliveTimeoutMs: 20_000,
   channelOptions: {},
   runtime: systemRuntime,
+  logger: silentLogger,
 } as const satisfies GrpcTransportOptions;
 
 /**
@@ -85,13 +95,14 @@ export class GrpcTransport implements Transport {
 
   readonly #options: GrpcTransportOptions & typeof defaults;
   readonly #lines: Lines;
+  #dialer: TlsDialer | undefined;
 
   constructor(@inject(GrpcTransportOptions) @optional() options: GrpcTransportOptions = {}) {
     const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
     this.#options = { ...defaults, ...given };
     const { idleMs, runtime } = this.#options;
     this.#lines = new Lines({
-      credentials: this.#options.credentials ?? credentials.createInsecure(),
+      credentials: () => this.#credentials(),
       channelOptions: this.#clientOptions(),
       idleMs,
       clock: runtime.clock,
@@ -110,25 +121,31 @@ export class GrpcTransport implements Transport {
   }
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
-    const { runtime, serverCredentials, channelOptions } = this.#options;
+    const { runtime, logger, serverTls, channelOptions } = this.#options;
     const engine =
-      (this.#options.server ?? (serverCredentials ? 'grpc-js' : 'http2')) === 'http2'
-        ? http2Engine({ maxSessionMemory: Number.MAX_SAFE_INTEGER })
-        : grpcJsEngine(serverCredentials ?? ServerCredentials.createInsecure(), {
-            'grpc.enable_channelz': 0,
-            ...channelOptions,
-          });
-    const listener = new GrpcListener(options, engine, runtime);
+      this.#options.server === 'grpc-js'
+        ? grpcJsEngine({ 'grpc.enable_channelz': 0, ...channelOptions })
+        : http2Engine({ maxSessionMemory: Number.MAX_SAFE_INTEGER });
+    const listener = new GrpcListener(options, engine, { runtime, logger, tls: serverTls });
     await listener.open(address, options.signal);
     return listener;
   }
 
   async close(): Promise<void> {
     this.#lines.close();
+    this.#dialer?.close();
+    this.#dialer = undefined;
   }
 
   toString(): string {
     return 'grpc';
+  }
+
+  /** Made with the first connection: what is wrong with a file is told to who calls. */
+  #credentials(): ChannelCredentials {
+    const { tls, runtime, logger } = this.#options;
+    if (!tls) return credentials.createInsecure();
+    return new TlsChannelCredentials((this.#dialer ??= new TlsDialer(tls, { runtime, logger })));
   }
 
   #clientOptions(): ChannelOptions {

@@ -69,6 +69,12 @@ describe('the configuration', () => {
       TENON_SERVER_NAME: 'greeter',
       TENON_SERVER_ID: 'a1',
       TENON_SERVER_METADATA: 'zone=a, rack = 7,empty=',
+      TENON_TLS: 'true',
+      TENON_TLS_CERT_FILE: '/tls.crt',
+      TENON_TLS_KEY_FILE: '/tls.key',
+      TENON_TLS_CA_FILE: '/ca.crt',
+      TENON_TLS_CLIENT_AUTH: 'require',
+      TENON_TLS_SERVER_NAME: 'fleet',
       TENON_REGISTER_TTL_MS: '9000',
       TENON_REGISTER_INTERVAL_MS: '3000',
       TENON_DRAIN: 'false',
@@ -90,6 +96,10 @@ describe('the configuration', () => {
       broker: { name: 'redis', address: '10.0.0.1:6379' },
       log: { level: 'debug', format: 'text' },
       mdns: { interface: '127.0.0.1', port: 15_353 },
+      tls: {
+        client: { certFile: '/tls.crt', keyFile: '/tls.key', caFile: '/ca.crt', serverName: 'fleet' },
+        server: { certFile: '/tls.crt', keyFile: '/tls.key', caFile: '/ca.crt', clientAuth: 'require' },
+      },
       client: { timeoutMs: 200, maxReceiveBytes: 100, maxSendBytes: 200 },
       server: { address: '127.0.0.1:50051', maxReceiveBytes: 100, maxSendBytes: 200 },
       service: {
@@ -109,6 +119,15 @@ describe('the configuration', () => {
         drainTimeoutMs: 5,
       },
     });
+  });
+
+  it('speaks TLS where anything is said of it, unless told not to', () => {
+    expect(readConfig({}).tls).toBeUndefined();
+    expect(readConfig({ TENON_TLS: 'true' }).tls).toEqual({ client: {}, server: { clientAuth: 'none' } });
+    for (const name of ['CERT_FILE', 'KEY_FILE', 'CA_FILE', 'SERVER_NAME'])
+      expect(readConfig({ [`TENON_TLS_${name}`]: 'x' }).tls).toBeDefined();
+    expect(readConfig({ TENON_TLS_CLIENT_AUTH: 'require' }).tls?.server.clientAuth).toBe('require');
+    expect(readConfig({ TENON_TLS: 'false', TENON_TLS_CA_FILE: 'x' }).tls).toBeUndefined();
   });
 
   it('reads a backend with its address in one variable', () => {

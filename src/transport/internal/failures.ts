@@ -9,6 +9,15 @@ export function unreachable(address: string, why: string): TenonError {
   });
 }
 
+/** The same for a handshake of TLS that failed: `why` says what to do. */
+export function tlsFailed(address: string, why: string): TenonError {
+  return new TenonError({
+    code: Code.Unavailable,
+    reason: 'transport.unreachable',
+    message: `${address} cannot be reached: ${why}`,
+  });
+}
+
 /** The connection broke while the call was under way. */
 export function connectionLost(address: string, why: string): TenonError {
   return new TenonError({

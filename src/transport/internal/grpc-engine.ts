@@ -1,4 +1,4 @@
-import { Server, type ServerCredentials, type ServerInterceptor, type ServerOptions } from '@grpc/grpc-js';
+import { Server, ServerCredentials, type ServerInterceptor, type ServerOptions } from '@grpc/grpc-js';
 
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import { defaultMaxMessageBytes } from '../transport.ts';
@@ -9,8 +9,8 @@ import type { MakeServerEngine } from './server-engine.ts';
 const ignored = (): void => {};
 const identity = (bytes: Buffer): Buffer => bytes;
 
-/** A server of grpc-js, of which each call is taken over before a stream is put on it. */
-export function grpcJsEngine(credentials: ServerCredentials, serverOptions: ServerOptions): MakeServerEngine {
+/** A server of grpc-js, of which each call is taken over before a stream is put on it. Its connections come decrypted. */
+export function grpcJsEngine(serverOptions: ServerOptions): MakeServerEngine {
   return ({ routes, maxReceiveBytes }, side) => {
     const byPath = new Map(
       routes.flatMap((route) => [route.path, ...route.aliases].map((path) => [path, route] as const)),
@@ -21,7 +21,7 @@ export function grpcJsEngine(credentials: ServerCredentials, serverOptions: Serv
       interceptors: [takingOver(byPath, side)],
     });
     for (const path of byPath.keys()) server.register(path, ignored, identity, identity, 'bidi');
-    const injector = server.createConnectionInjector(credentials);
+    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
     return {
       inject: (connection) => injector.injectConnection(connection),
       goAway: () => new Promise((resolve) => server.tryShutdown(() => resolve())),

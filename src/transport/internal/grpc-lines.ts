@@ -29,7 +29,8 @@ export class Line {
 
 /** How connections are made. */
 export interface LineOptions {
-  readonly credentials: ChannelCredentials;
+  /** Asked once per line. Throws where there can be none. */
+  readonly credentials: () => ChannelCredentials;
   readonly channelOptions: ChannelOptions;
   /** Unused for so long, a connection is let go of. */
   readonly idleMs: number;
@@ -45,7 +46,7 @@ export class Lines {
     this.#options = options;
   }
 
-  /** Throws INVALID_ARGUMENT (`transport.invalid_address`). */
+  /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.tls_invalid`) for TLS that cannot work. */
   to(address: string, maxReceiveBytes: number = defaultMaxMessageBytes): Line {
     return this.#byLimit.get(maxReceiveBytes)?.get(address) ?? this.#open(address, maxReceiveBytes);
   }
@@ -62,7 +63,7 @@ export class Lines {
     assertCallable(address);
     this.#letGo();
     const { credentials, channelOptions, clock } = this.#options;
-    const channel = new Channel(`dns:${address}`, credentials, {
+    const channel = new Channel(`dns:${address}`, credentials(), {
       ...channelOptions,
       'grpc.default_authority': address,
       'grpc.max_receive_message_length': maxReceiveBytes,

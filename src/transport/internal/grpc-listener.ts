@@ -1,22 +1,32 @@
 import { createServer, type AddressInfo, type Server as NetServer, type Socket as NetSocket } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 import { textOf } from '../../errors/errors.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
+import type { ServerTlsOptions } from '../tls.ts';
 import type { Accept, Listener, ListenOptions, Socket } from '../transport.ts';
 import { formatAddress, parseAddress } from './address.ts';
 import { addressInUse, cannotListen, listenerClosed } from './failures.ts';
 import type { ServerCall, ServerSide } from './server-call.ts';
 import type { MakeServerEngine, ServerEngine } from './server-engine.ts';
+import type { TlsSeams } from './tls-material.ts';
+import { TlsFront } from './tls-server.ts';
 
 // For a peer that does not read: what was sent to it is given up after this time.
 const flushMs = 1_000;
+
+/** What a {@link GrpcListener} needs beside its engine. */
+export interface GrpcListenerOptions extends TlsSeams {
+  readonly tls: ServerTlsOptions | undefined;
+}
 
 /** A gRPC server on a socket server of our own: the engine is given connections, and knows nothing of ports. */
 export class GrpcListener implements Listener {
   readonly #runtime: Pick<Runtime, 'clock' | 'timers'>;
   readonly #engine: ServerEngine;
   readonly #net: NetServer;
+  readonly #tls: TlsFront | undefined;
   readonly #sockets = new Set<NetSocket>();
   readonly #calls = new Set<ServerCall>();
   readonly #early: [Socket, MethodDescriptor][] = [];
@@ -26,13 +36,17 @@ export class GrpcListener implements Listener {
   #flushed: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(options: ListenOptions, makeEngine: MakeServerEngine, runtime: Pick<Runtime, 'clock' | 'timers'>) {
-    this.#runtime = runtime;
+  /** Throws FAILED_PRECONDITION (`transport.tls_invalid`). */
+  constructor(options: ListenOptions, makeEngine: MakeServerEngine, { tls, ...seams }: GrpcListenerOptions) {
+    this.#runtime = seams.runtime;
+    this.#tls =
+      tls && new TlsFront({ ...seams, tls, protocols: ['h2'], take: (connection) => this.#decrypted(connection) });
     this.#engine = makeEngine(options, this.#side(options));
     this.#net = createServer({ noDelay: true }, (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
-      this.#engine.inject(socket);
+      if (this.#tls) this.#tls.inject(socket);
+      else this.#engine.inject(socket);
     });
   }
 
@@ -61,6 +75,7 @@ export class GrpcListener implements Listener {
     this.#net.on('error', () => {
       // Of a connection that was lost while it was accepted: the next one may succeed.
     });
+    this.#tls?.watch();
     const bound = this.#net.address() as AddressInfo;
     this.#address = formatAddress(host === '' ? bound.address : host, bound.port);
   }
@@ -96,6 +111,7 @@ export class GrpcListener implements Listener {
     for (const call of this.#calls) call.refuse(listenerClosed(this.#address));
     await this.#orAfter(flushMs, this.#goAway());
     this.#engine.shutDown();
+    this.#tls?.close();
     for (const socket of this.#sockets) socket.destroy();
   }
 
@@ -111,6 +127,12 @@ export class GrpcListener implements Listener {
       if (this.#calls.size === 0) idle();
       else this.#whenIdle = idle;
     }));
+  }
+
+  /** Shaking hands takes a while: the engine may not take connections any more. */
+  #decrypted(connection: Duplex): void {
+    if (this.#flushed) connection.destroy();
+    else this.#engine.inject(connection);
   }
 
   #orAfter(delayMs: number, promise: Promise<void>): Promise<void> {

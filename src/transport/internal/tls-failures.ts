@@ -1,0 +1,53 @@
+/** Before every text of `whyTlsFailed`, so that it is known again where only a text gets through. */
+export const tlsMark = 'TLS failed: ';
+
+/**
+ * Why a handshake with the server of that name failed, and what to do, in one sentence that begins with {@link tlsMark}. Not one byte of a call was
+ * sent then.
+ */
+export function whyTlsFailed(error: Error, serverName: string, hasIdentity: boolean): string {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return tlsMark + (explanationOf(`${code} ${error.message}`, serverName, hasIdentity) ?? error.message);
+}
+
+/** The same for what a server said of a handshake that this side had thought over: with TLS 1.3 it looks at certificates of clients afterwards. */
+export function whyTlsAlert(text: string): string | undefined {
+  if (!/SSL alert number \d+|ssl3_read_bytes|ALERT_/.test(text)) return undefined;
+  return tlsMark + (explanationOf(text, '', true) ?? text);
+}
+
+function explanationOf(text: string, serverName: string, hasIdentity: boolean): string | undefined {
+  if (/CERT_HAS_EXPIRED/.test(text))
+    return 'the certificate of the server, or of one of its authorities, has expired; renew it there';
+  if (/CERT_NOT_YET_VALID/.test(text))
+    return 'the certificate of the server is not valid yet; see the clocks of both machines';
+  if (/ERR_TLS_CERT_ALTNAME_INVALID/.test(text)) {
+    return `${text.replace(/^ERR_TLS_CERT_ALTNAME_INVALID /, '')}; call the server by a name of its certificate, or set tls.serverName (TENON_TLS_SERVER_NAME)`;
+  }
+  if (/SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY|GET)|CERT_UNTRUSTED|INVALID_CA|CERT_SIGNATURE_FAILURE/.test(text))
+    return `the certificate of "${serverName}" was signed by an authority that is not trusted here; set tls.caFile (TENON_TLS_CA_FILE) to the certificate of the authority that signed it`;
+  if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL|BAD_RECORD_TYPE|wrong version number/.test(text))
+    return 'what answers does not speak TLS; give the server a certificate (serverTls), or leave out tls here';
+  if (/CERTIFICATE_REQUIRED|certificate required/i.test(text)) return needsCertificate;
+  if (/HANDSHAKE_FAILURE|handshake failure/i.test(text) && !hasIdentity) return needsCertificate;
+  if (/alert unknown ca|ALERT_UNKNOWN_CA/i.test(text))
+    return 'the server does not trust the authority that signed the certificate of this client; give it one that the server trusts';
+  if (/alert certificate expired|ALERT_CERTIFICATE_EXPIRED/i.test(text))
+    return 'the server says that the certificate of this client has expired; renew it';
+  if (
+    /alert (?:bad|unsupported|unknown) certificate|certificate unknown|ALERT_(?:BAD|UNSUPPORTED)_CERTIFICATE|CERTIFICATE_UNKNOWN/i.test(
+      text,
+    )
+  )
+    return 'the server refused the certificate of this client; it may not be made for clients, or not be the one the server knows';
+  if (/PROTOCOL_VERSION|protocol version|UNSUPPORTED_PROTOCOL/i.test(text))
+    return 'both sides have no version of TLS in common; see minVersion';
+  if (/NO_APPLICATION_PROTOCOL|no application protocol/i.test(text))
+    return 'the server speaks TLS, but not HTTP/2 inside it; is it a server of gRPC?';
+  if (/ECONNRESET|was closed/.test(text))
+    return `the connection was closed in the handshake; does the server speak TLS${hasIdentity ? ', and take the certificate of this client' : ', and does it ask for a certificate (tls.certFile)'}?`;
+  return undefined;
+}
+
+const needsCertificate =
+  'the server asks for a certificate, and this client shows none; set tls.certFile and tls.keyFile (TENON_TLS_CERT_FILE, TENON_TLS_KEY_FILE)';

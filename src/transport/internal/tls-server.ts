@@ -1,0 +1,76 @@
+import type { Socket } from 'node:net';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+
+import { placeOf } from './address.ts';
+import type { ServerTlsOptions } from '../tls.ts';
+import { invalid, sayIt, TlsMaterial, type TlsSeams } from './tls-material.ts';
+
+const defaultHandshakeTimeoutMs = 10_000;
+
+/** How a {@link TlsFront} is made. */
+export interface TlsFrontOptions extends TlsSeams {
+  readonly tls: ServerTlsOptions;
+  /** What is spoken inside (RFC 7301). */
+  readonly protocols: readonly string[];
+  /** Takes a connection whose handshake is over. */
+  readonly take: (connection: TLSSocket) => void;
+}
+
+/** Stands before a server and decrypts its connections. A new certificate counts for the connections that come after it. */
+export class TlsFront {
+  readonly #material: TlsMaterial;
+  readonly #server: Server;
+
+  /** Throws FAILED_PRECONDITION (`transport.tls_invalid`) for what is missing or does not fit. */
+  constructor({ tls, protocols, take, ...seams }: TlsFrontOptions) {
+    const owner = 'a server';
+    const material = new TlsMaterial(tls, owner, seams);
+    this.#material = material;
+    const { ca, cert } = material.current;
+    if (cert === undefined)
+      throw invalid(owner, `it has no certificate to show: ${sayIt('cert')}, and ${sayIt('key')}`);
+    const clientAuth = tls.clientAuth ?? (ca === undefined ? 'none' : 'require');
+    if (clientAuth !== 'none' && ca === undefined)
+      throw invalid(owner, `clientAuth is "${clientAuth}" and no authority is trusted: ${sayIt('ca')}`);
+    this.#server = createServer({
+      ...material.current,
+      ALPNProtocols: [...protocols],
+      handshakeTimeout: tls.handshakeTimeoutMs ?? defaultHandshakeTimeoutMs,
+      requestCert: clientAuth !== 'none',
+      rejectUnauthorized: clientAuth === 'require',
+    });
+    const refused = (connection: TLSSocket, error: unknown): void => {
+      // Strangers may cause as many as they like: not for everybody's log.
+      seams.logger.debug('a TLS handshake failed', {
+        peer: placeOf(connection.remoteAddress, connection.remotePort),
+        error,
+      });
+      connection.destroy();
+    };
+    this.#server.on('secureConnection', (connection: TLSSocket) => {
+      // Without a certificate is allowed; with one that is not trusted is not.
+      const isForged = clientAuth === 'request' && !connection.authorized && hasCertificate(connection);
+      if (isForged) refused(connection, connection.authorizationError);
+      else take(connection);
+    });
+    this.#server.on('tlsClientError', (error: Error, connection: TLSSocket) => refused(connection, error));
+  }
+
+  /** Follows the files from now on, until `close`. */
+  watch(): void {
+    this.#material.watch(() => this.#server.setSecureContext(this.#material.current));
+  }
+
+  /** Takes a connection that was accepted. */
+  inject(connection: Socket): void {
+    this.#server.emit('connection', connection);
+  }
+
+  close(): void {
+    this.#material.close();
+  }
+}
+
+function hasCertificate(connection: TLSSocket): boolean {
+  return connection.getPeerX509Certificate() !== undefined;
+}
