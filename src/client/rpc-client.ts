@@ -1,13 +1,10 @@
 import { inject, injectable, multiInject, optional } from 'inversify';
 
 import { Broker } from '../broker/broker.ts';
-import { codecName, type Marshaler, Marshaler as MarshalerToken, Marshalers } from '../codec/codec.ts';
-import { Metadata } from '../context/metadata.ts';
+import { type Marshaler, Marshaler as MarshalerToken, Marshalers, MarshalerTable } from '../codec/codec.ts';
 import { errorOf } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
-import { AsyncQueue } from '../internal/async-queue.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
-import { iteratorOf } from '../internal/iterator-of.ts';
 import { Logger } from '../logger/logger.ts';
 import {
   anySchema,
@@ -19,7 +16,7 @@ import {
 } from '../pipeline/pipeline.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { Selector } from '../selector/selector.ts';
-import { type DialOptions, type Message, type Socket, Transport } from '../transport/transport.ts';
+import { type DialOptions, type Message, Transport } from '../transport/transport.ts';
 import {
   type CallOptions,
   type Client,
@@ -32,7 +29,11 @@ import {
   type Request,
   type RequestOptions,
 } from './client.ts';
+import { collect, unaryOverSocket } from './internal/collect.ts';
+import { openStream } from './internal/open-stream.ts';
 import { deadlineOf, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
+import { decodeReply, headersOf, type Plan } from './internal/plan.ts';
+import { pump } from './internal/pump.ts';
 import { noStatus, type Opened, ReplyStream } from './internal/reply-stream.ts';
 import { onSomeNode, type Router, unlessDraining } from './internal/route.ts';
 
@@ -43,13 +44,6 @@ const defaults = {
   maxAttempts: 3,
 } as const satisfies ClientOptions;
 
-/** A method and what does not change from call to call. */
-interface Plan {
-  readonly method: MethodDescriptor;
-  readonly contentType: string;
-  readonly marshaler: Marshaler;
-}
-
 /** The {@link Client}, over whatever transport, selector, codecs and broker are bound. */
 @injectable()
 export class RpcClient implements Client {
@@ -58,7 +52,7 @@ export class RpcClient implements Client {
   readonly #sendUnary: NonNullable<Transport['unary']>;
   readonly #broker: Broker;
   readonly #preferred: Marshaler;
-  readonly #marshalers = new Map<string, Marshaler>();
+  readonly #marshalers: MarshalerTable;
   readonly #logger: Logger;
   readonly #router: Router;
   readonly #calls = new Set<OutgoingContext>();
@@ -84,7 +78,7 @@ export class RpcClient implements Client {
       ((address, message, options) => unaryOverSocket(transport.dial(address, options), message));
     this.#broker = broker;
     this.#preferred = preferred;
-    for (const marshaler of marshalers) this.#marshalers.set(codecName(marshaler.contentType), marshaler);
+    this.#marshalers = new MarshalerTable(marshalers, Code.InvalidArgument);
     this.#logger = logger;
     this.#options = withDefaults(defaults, options);
     this.#router = { selector, runtime: { clock, random, timers }, maxAttempts: () => this.#options.maxAttempts };
@@ -160,7 +154,7 @@ export class RpcClient implements Client {
 
   async publish(message: PublishMessage, options: ClientPublishOptions = {}): Promise<void> {
     this.#assertOpen();
-    const marshaler = this.#marshalerOf(message.contentType);
+    const marshaler = this.#marshalers.of(message.contentType);
     const headers: Record<string, string> = {
       ...message.headers,
       'Content-Type': message.contentType,
@@ -221,7 +215,7 @@ export class RpcClient implements Client {
       const contentType = ctx.options.contentType ?? usual;
       let plan = plans.get(contentType);
       if (!plan) {
-        plan = { method, contentType, marshaler: this.#marshalerOf(contentType) };
+        plan = { method, contentType, marshaler: this.#marshalers.of(contentType) };
         plans.set(contentType, plan);
       }
       return plan;
@@ -363,16 +357,6 @@ export class RpcClient implements Client {
     };
   }
 
-  #marshalerOf(contentType: string): Marshaler {
-    const marshaler = this.#marshalers.get(codecName(contentType));
-    if (marshaler) return marshaler;
-    throw new TenonError({
-      code: Code.InvalidArgument,
-      reason: 'codec.unknown',
-      message: `no codec is bound for "${contentType}", only for ${[...this.#marshalers.keys()].join(', ')}`,
-    });
-  }
-
   #release(ctx: OutgoingContext): void {
     this.#calls.delete(ctx);
     if (!ctx.isHeld) ctx.release();
@@ -396,178 +380,4 @@ async function held(invoke: Invoke, input: unknown, ctx: OutgoingContext): Promi
   } finally {
     ctx.release();
   }
-}
-
-/** The server assumes the method's own codec; any other has to be said, since grpc-js shows neither side the content sub-type. */
-function headersOf(plan: Plan, ctx: OutgoingContext): Metadata {
-  if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set('x-content-type', plan.contentType);
-  return ctx.metadata;
-}
-
-function decodeReply(plan: Plan, body: Uint8Array): unknown {
-  try {
-    return plan.marshaler.unmarshal(plan.method.output, body);
-  } catch (error) {
-    throw new TenonError({
-      code: Code.Internal,
-      reason: 'client.bad_reply',
-      message: `the reply of ${plan.method.path} does not decode: ${TenonError.from(error).message}`,
-      cause: error,
-    });
-  }
-}
-
-/**
- * Sends every request as there is room. A source that throws cancels the call; one that outlives it is returned by what this gives back, even
- * while it waits for its next request.
- */
-function pump(
-  plan: Plan,
-  input: AsyncIterable<unknown> | Iterable<unknown>,
-  socket: Socket,
-  ctx: OutgoingContext,
-): () => void {
-  const source = iteratorOf(input);
-  let isOver = false;
-  const stop = (): void => {
-    if (isOver) return;
-    isOver = true;
-    // The call has its end already: how the source takes it changes nothing.
-    void (async () => source.return?.())().catch(() => {});
-  };
-  // Also where nobody reads the replies, and so would see the end.
-  ctx.onAbort(stop);
-  const send = async (): Promise<void> => {
-    for (let result = await source.next(); !result.done && !isOver; result = await source.next()) {
-      const wait = socket.send({ body: plan.marshaler.marshal(plan.method.input, result.value) });
-      if (wait) await wait;
-    }
-    if (isOver) return;
-    isOver = true;
-    socket.end();
-  };
-  send().catch((error: unknown) => {
-    if (isOver) return;
-    const failure = TenonError.from(error);
-    // A request that cannot be encoded leaves a source that has more of them.
-    stop();
-    ctx.abort(
-      failure.reason === 'codec.encode'
-        ? failure
-        : new TenonError({
-            code: Code.Cancelled,
-            reason: 'client.source_failed',
-            message: `the source of requests failed: ${failure.message}`,
-            cause: error,
-          }),
-    );
-  });
-  return stop;
-}
-
-/** The whole answer of a call with one reply. */
-async function collect(socket: Socket): Promise<Message> {
-  let result: Message = {};
-  for (;;) {
-    const message = await socket.recv();
-    if (!message) return result;
-    if (message.body && result.body) {
-      socket.abort(Code.Cancelled, 'more than one reply');
-      throw new TenonError({
-        code: Code.Internal,
-        reason: 'client.bad_reply',
-        message: 'the server sent more than one reply where one was due',
-      });
-    }
-    result = {
-      headers: message.headers ?? result.headers,
-      body: message.body ?? result.body,
-      status: message.status ?? result.status,
-    };
-    if (result.status) return result;
-  }
-}
-
-async function unaryOverSocket(socket: Socket, message: Message): Promise<Message> {
-  try {
-    void socket.send(message);
-    socket.end();
-    return await collect(socket);
-  } finally {
-    await socket.close();
-  }
-}
-
-/** A call's end message by message, over the same pipeline that the typed callers go through. */
-function openStream(request: Request, invoke: Invoke, ctx: OutgoingContext): ClientStream {
-  const requests = clientStreams(request.method.kind) ? new AsyncQueue<unknown>({ limit: 16 }) : undefined;
-  let replies: AsyncIterator<unknown> | undefined;
-  const start = (): AsyncIterator<unknown> => {
-    if (!replies) {
-      const result = invoke(requests ?? request.body, ctx);
-      replies = serverStreams(request.method.kind)
-        ? (result as AsyncIterable<unknown>)[Symbol.asyncIterator]()
-        : single(result as Promise<unknown>);
-    }
-    return replies;
-  };
-  let ahead: Promise<IteratorResult<unknown>> | undefined;
-  // The first request must go out without waiting for someone to read the replies.
-  const begin = (): void => {
-    if (replies) return;
-    ahead = read();
-    ahead.catch(() => {});
-  };
-  const read = async (): Promise<IteratorResult<unknown>> => {
-    try {
-      const result = await start().next();
-      if (result.done) void requests?.return();
-      return result;
-    } catch (error) {
-      // Whoever sends would wait for room that nobody makes.
-      void requests?.return();
-      throw error;
-    }
-  };
-  const next = (): Promise<IteratorResult<unknown>> => {
-    const first = ahead;
-    ahead = undefined;
-    return first ?? read();
-  };
-  const close = (): void => {
-    requests?.end();
-    ctx.abort();
-    replies?.return?.().catch(() => {});
-  };
-  return {
-    ctx,
-    request,
-    async send(message) {
-      if (!requests || requests.isEnded) {
-        throw new TenonError({
-          code: Code.FailedPrecondition,
-          reason: 'client.stream_ended',
-          message: `no more requests can be sent to ${request.method.path}`,
-        });
-      }
-      requests.push(message);
-      begin();
-      ctx.throwIfAborted();
-      await requests.room();
-    },
-    async recv() {
-      const result = await next();
-      return result.done ? undefined : result.value;
-    },
-    closeSend() {
-      requests?.end();
-      begin();
-    },
-    close,
-    [Symbol.asyncIterator]: () => ({ next, return: async () => (close(), { done: true, value: undefined }) }),
-  };
-}
-
-async function* single(reply: Promise<unknown>): AsyncGenerator<unknown> {
-  yield await reply;
 }

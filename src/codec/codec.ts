@@ -75,19 +75,5 @@ export interface MessageStream {
   close(): Promise<void>;
 }
 
-/** The sub-type of a gRPC content type: `json` of `application/grpc+json`; `proto` where there is none (PROTOCOL-HTTP2.md). */
-export function subType(contentType: string): string {
-  const semicolon = contentType.indexOf(';');
-  const bare = semicolon < 0 ? contentType : contentType.slice(0, semicolon).trim();
-  if (bare === 'application/grpc') return 'proto';
-  const slash = bare.indexOf('/');
-  const plus = bare.indexOf('+');
-  return plus < 0 ? bare.slice(slash + 1) : bare.slice(plus + 1);
-}
-
-/** The codec that a content type names, whether gRPC's sub-type or a web type: `proto` of `application/protobuf` and of `application/grpc`. */
-export function codecName(contentType: string): string {
-  const name = subType(contentType);
-  if (name === 'protobuf') return 'proto';
-  return name === 'octet-stream' ? 'bytes' : name;
-}
+export { codecName, subType } from './content-type.ts';
+export { MarshalerTable } from './marshaler-table.ts';

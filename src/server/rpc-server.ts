@@ -1,13 +1,12 @@
 import { inject, injectable, multiInject, optional } from 'inversify';
 
 import { Broker, deliver, type Event, type Subscriber } from '../broker/broker.ts';
-import { codecName, type Marshaler, Marshalers } from '../codec/codec.ts';
+import { type Marshaler, Marshalers, MarshalerTable } from '../codec/codec.ts';
 import { Context } from '../context/context.ts';
 import { Metadata } from '../context/metadata.ts';
 import { statusOf } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
-import { didYouMean } from '../internal/suggest.ts';
 import { Logger } from '../logger/logger.ts';
 import { anySchema, compose, type Invoke, type MethodDescriptor, type Schema } from '../pipeline/pipeline.ts';
 import { type NodeState, Registry, type ServiceRecord, stateKey } from '../registry/registry.ts';
@@ -43,7 +42,7 @@ export class RpcServer implements Server {
   readonly #transport: Transport;
   readonly #registry: Registry;
   readonly #broker: Broker;
-  readonly #marshalers = new Map<string, Marshaler>();
+  readonly #marshalers: MarshalerTable;
   readonly #runtime: Runtime;
   readonly #logger: Logger;
   readonly #handlers: ServerHandler[] = [];
@@ -72,7 +71,7 @@ export class RpcServer implements Server {
     this.#transport = transport;
     this.#registry = registry;
     this.#broker = broker;
-    for (const marshaler of marshalers) this.#marshalers.set(codecName(marshaler.contentType), marshaler);
+    this.#marshalers = new MarshalerTable(marshalers, Code.Unimplemented);
     this.#runtime = { clock, random, timers };
     this.#logger = logger;
     this.#uuid = random.uuid();
@@ -230,7 +229,7 @@ export class RpcServer implements Server {
   }
 
   #serve(method: MethodDescriptor, invoke: Invoke): Served {
-    const fallback = this.#marshalerOf(method.defaultContentType);
+    const fallback = this.#marshalers.of(method.defaultContentType);
     return {
       method,
       invoke,
@@ -241,7 +240,7 @@ export class RpcServer implements Server {
         // The content sub-type where the transport shows it, else what tenon's and Go Micro's clients say beside it.
         const contentType = headers?.text('content-type');
         const given = contentType?.includes('+') ? contentType : headers?.text('x-content-type');
-        return given === undefined ? fallback : this.#marshalerOf(given);
+        return given === undefined ? fallback : this.#marshalers.of(given);
       },
     };
   }
@@ -264,7 +263,7 @@ export class RpcServer implements Server {
       });
       try {
         const type = event.headers['Content-Type'] ?? descriptor.defaultContentType;
-        const value = this.#marshalerOf(type).unmarshal(descriptor.input, event.body);
+        const value = this.#marshalers.of(type).unmarshal(descriptor.input, event.body);
         await invoke(
           descriptor.input.validate ? await validated(descriptor.input, descriptor.path, value) : value,
           ctx,
@@ -303,18 +302,6 @@ export class RpcServer implements Server {
       },
     };
     return { name, version, metadata: {}, endpoints: endpointsOf(this.#handlers, this.#eventHandlers), nodes: [node] };
-  }
-
-  #marshalerOf(contentType: string): Marshaler {
-    const name = codecName(contentType);
-    const marshaler = this.#marshalers.get(name);
-    if (marshaler) return marshaler;
-    const known = [...this.#marshalers.keys()];
-    throw new TenonError({
-      code: Code.Unimplemented,
-      reason: 'codec.unknown',
-      message: `no codec is bound for "${contentType}", only for ${known.join(', ')}.${didYouMean(name, known)}`,
-    });
   }
 
   #release(): void {

@@ -1,0 +1,36 @@
+import { Code, TenonError } from '../../errors/errors.ts';
+import type { Message, Socket } from '../../transport/transport.ts';
+
+/** The whole answer of a call with one reply. */
+export async function collect(socket: Socket): Promise<Message> {
+  let result: Message = {};
+  for (;;) {
+    const message = await socket.recv();
+    if (!message) return result;
+    if (message.body && result.body) {
+      socket.abort(Code.Cancelled, 'more than one reply');
+      throw new TenonError({
+        code: Code.Internal,
+        reason: 'client.bad_reply',
+        message: 'the server sent more than one reply where one was due',
+      });
+    }
+    result = {
+      headers: message.headers ?? result.headers,
+      body: message.body ?? result.body,
+      status: message.status ?? result.status,
+    };
+    if (result.status) return result;
+  }
+}
+
+/** A unary call over a transport that has only sockets. */
+export async function unaryOverSocket(socket: Socket, message: Message): Promise<Message> {
+  try {
+    void socket.send(message);
+    socket.end();
+    return await collect(socket);
+  } finally {
+    await socket.close();
+  }
+}

@@ -1,0 +1,79 @@
+import { Code, TenonError } from '../../errors/errors.ts';
+import { AsyncQueue } from '../../internal/async-queue.ts';
+import { clientStreams, type Invoke, serverStreams } from '../../pipeline/pipeline.ts';
+import type { ClientStream, Request } from '../client.ts';
+import type { OutgoingContext } from './outgoing.ts';
+
+/** A call's end message by message, over the same pipeline that the typed callers go through. */
+export function openStream(request: Request, invoke: Invoke, ctx: OutgoingContext): ClientStream {
+  const requests = clientStreams(request.method.kind) ? new AsyncQueue<unknown>({ limit: 16 }) : undefined;
+  let replies: AsyncIterator<unknown> | undefined;
+  const start = (): AsyncIterator<unknown> => {
+    if (!replies) {
+      const result = invoke(requests ?? request.body, ctx);
+      replies = serverStreams(request.method.kind)
+        ? (result as AsyncIterable<unknown>)[Symbol.asyncIterator]()
+        : single(result as Promise<unknown>);
+    }
+    return replies;
+  };
+  let ahead: Promise<IteratorResult<unknown>> | undefined;
+  // The first request must go out without waiting for someone to read the replies.
+  const begin = (): void => {
+    if (replies) return;
+    ahead = read();
+    ahead.catch(() => {});
+  };
+  const read = async (): Promise<IteratorResult<unknown>> => {
+    try {
+      const result = await start().next();
+      if (result.done) void requests?.return();
+      return result;
+    } catch (error) {
+      // Whoever sends would wait for room that nobody makes.
+      void requests?.return();
+      throw error;
+    }
+  };
+  const next = (): Promise<IteratorResult<unknown>> => {
+    const first = ahead;
+    ahead = undefined;
+    return first ?? read();
+  };
+  const close = (): void => {
+    requests?.end();
+    ctx.abort();
+    replies?.return?.().catch(() => {});
+  };
+  return {
+    ctx,
+    request,
+    async send(message) {
+      if (!requests || requests.isEnded) {
+        throw new TenonError({
+          code: Code.FailedPrecondition,
+          reason: 'client.stream_ended',
+          message: `no more requests can be sent to ${request.method.path}`,
+        });
+      }
+      requests.push(message);
+      begin();
+      ctx.throwIfAborted();
+      await requests.room();
+    },
+    async recv() {
+      const result = await next();
+      return result.done ? undefined : result.value;
+    },
+    closeSend() {
+      requests?.end();
+      begin();
+    },
+    close,
+    [Symbol.asyncIterator]: () => ({ next, return: async () => (close(), { done: true, value: undefined }) }),
+  };
+}
+
+async function* single(reply: Promise<unknown>): AsyncGenerator<unknown> {
+  yield await reply;
+}

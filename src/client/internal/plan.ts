@@ -1,0 +1,32 @@
+import type { Marshaler } from '../../codec/codec.ts';
+import type { Metadata } from '../../context/metadata.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import type { OutgoingContext } from './outgoing.ts';
+
+/** A method and what does not change from call to call. */
+export interface Plan {
+  readonly method: MethodDescriptor;
+  readonly contentType: string;
+  readonly marshaler: Marshaler;
+}
+
+/** The server assumes the method's own codec; any other has to be said, since grpc-js shows neither side the content sub-type. */
+export function headersOf(plan: Plan, ctx: OutgoingContext): Metadata {
+  if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set('x-content-type', plan.contentType);
+  return ctx.metadata;
+}
+
+/** Throws INTERNAL (`client.bad_reply`): that the server's bytes do not decode is no fault of the request. */
+export function decodeReply(plan: Plan, body: Uint8Array): unknown {
+  try {
+    return plan.marshaler.unmarshal(plan.method.output, body);
+  } catch (error) {
+    throw new TenonError({
+      code: Code.Internal,
+      reason: 'client.bad_reply',
+      message: `the reply of ${plan.method.path} does not decode: ${TenonError.from(error).message}`,
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,53 @@
+import { Code, TenonError } from '../../errors/errors.ts';
+import { iteratorOf } from '../../internal/iterator-of.ts';
+import type { Socket } from '../../transport/transport.ts';
+import type { OutgoingContext } from './outgoing.ts';
+import type { Plan } from './plan.ts';
+
+/**
+ * Sends every request as there is room. A source that throws cancels the call; one that outlives it is returned by what this gives back, even
+ * while it waits for its next request.
+ */
+export function pump(
+  plan: Plan,
+  input: AsyncIterable<unknown> | Iterable<unknown>,
+  socket: Socket,
+  ctx: OutgoingContext,
+): () => void {
+  const source = iteratorOf(input);
+  let isOver = false;
+  const stop = (): void => {
+    if (isOver) return;
+    isOver = true;
+    // The call has its end already: how the source takes it changes nothing.
+    void (async () => source.return?.())().catch(() => {});
+  };
+  // Also where nobody reads the replies, and so would see the end.
+  ctx.onAbort(stop);
+  const send = async (): Promise<void> => {
+    for (let result = await source.next(); !result.done && !isOver; result = await source.next()) {
+      const wait = socket.send({ body: plan.marshaler.marshal(plan.method.input, result.value) });
+      if (wait) await wait;
+    }
+    if (isOver) return;
+    isOver = true;
+    socket.end();
+  };
+  send().catch((error: unknown) => {
+    if (isOver) return;
+    const failure = TenonError.from(error);
+    // A request that cannot be encoded leaves a source that has more of them.
+    stop();
+    ctx.abort(
+      failure.reason === 'codec.encode'
+        ? failure
+        : new TenonError({
+            code: Code.Cancelled,
+            reason: 'client.source_failed',
+            message: `the source of requests failed: ${failure.message}`,
+            cause: error,
+          }),
+    );
+  });
+  return stop;
+}
