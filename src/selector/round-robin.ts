@@ -1,12 +1,12 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
-import type { TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
 import { type NodeRecord, Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
 import { systemClock, systemRandom } from '../runtime/system.ts';
 import { type Cursor, NodePool } from './internal/node-pool.ts';
-import type { Next, SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from './selector.ts';
+import { PooledSelector } from './internal/pooled-selector.ts';
+import type { Selector, SelectorOptions } from './selector.ts';
 
 /** Container key of the options of a {@link RoundRobinSelector}. */
 export const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions> = token(
@@ -19,11 +19,7 @@ export const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions> = tok
  * turn. Where a process begins is random, so that those that start together do not call the same node.
  */
 @injectable()
-export class RoundRobinSelector implements Selector {
-  static readonly capabilities: SelectorCapabilities = { marks: true };
-
-  readonly #pool: NodePool;
-
+export class RoundRobinSelector extends PooledSelector implements Selector {
   constructor(
     @inject(Registry) registry: Registry,
     @inject(RoundRobinSelectorOptions) @optional() options: SelectorOptions = {},
@@ -36,34 +32,10 @@ export class RoundRobinSelector implements Selector {
       cursor.index = index;
       return index;
     };
-    this.#pool = new NodePool(registry, clock, { first, other: () => 0 }, options);
+    super(new NodePool(registry, clock, { first, other: () => 0 }, options));
   }
 
-  get options(): SelectorOptions {
-    return this.#pool.options;
-  }
-
-  init(options: SelectorOptions): void {
-    this.#pool.init(options);
-  }
-
-  select(service: string, options?: SelectOptions): Next | Promise<Next> {
-    return this.#pool.select(service, options);
-  }
-
-  mark(service: string, node: NodeRecord, error?: TenonError): void {
-    this.#pool.mark(service, node, error);
-  }
-
-  reset(service: string): void {
-    this.#pool.reset(service);
-  }
-
-  async close(): Promise<void> {
-    this.#pool.close();
-  }
-
-  toString(): string {
+  override toString(): string {
     return 'round-robin';
   }
 }

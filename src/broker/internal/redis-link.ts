@@ -2,6 +2,7 @@ import { Redis } from 'ioredis';
 
 import { Code, type TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
+import { isRedisReply, isTemporaryReply } from '../../internal/redis.ts';
 import type { Logger } from '../../logger/logger.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { BrokerCallOptions } from '../broker.ts';
@@ -31,16 +32,6 @@ const codes: Readonly<Record<string, Code>> = {
   OOM: Code.ResourceExhausted,
   WRONGTYPE: Code.FailedPrecondition,
 };
-const temporary = new Set([
-  'LOADING',
-  'READONLY',
-  'MASTERDOWN',
-  'CLUSTERDOWN',
-  'TRYAGAIN',
-  'BUSY',
-  'NOREPLICAS',
-  'MISCONF',
-]);
 
 /** The connections of one broker to one Redis, and what their errors mean. */
 export class RedisLink {
@@ -163,14 +154,14 @@ export class RedisLink {
   failure(doing: string, error: unknown, client: Redis | undefined = this.#commands): TenonError {
     const { broker, timeoutMs } = this.#options;
     const last = client && this.#lastErrors.get(client);
-    const cause = isReply(error) ? error : (last ?? error);
-    if (!isReply(cause)) {
+    const cause = isRedisReply(error) ? error : (last ?? error);
+    if (!isRedisReply(cause)) {
       // The connection was given up since Redis did not answer in time.
       if (textOf(cause).startsWith('Socket timeout')) return failures.timedOut(broker, this.address, doing, timeoutMs);
       return failures.unreachable(broker, this.address, doing, cause);
     }
+    if (isTemporaryReply(cause)) return failures.unreachable(broker, this.address, doing, cause);
     const [word = ''] = cause.message.split(' ');
-    if (temporary.has(word)) return failures.unreachable(broker, this.address, doing, cause);
     return failures.refused(broker, this.address, doing, codes[word] ?? Code.Internal, cause.message, cause);
   }
 
@@ -197,10 +188,6 @@ export class RedisLink {
   #log(level: 'debug' | 'warn', message: string, connection: string, error?: unknown): void {
     this.#options.logger[level](message, { broker: this.#options.broker, address: this.address, connection, error });
   }
-}
-
-function isReply(error: unknown): error is Error {
-  return error instanceof Error && error.name === 'ReplyError';
 }
 
 function addressOf({ options }: Redis): RedisAddress {

@@ -2,6 +2,7 @@ import { Redis } from 'ioredis';
 
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
+import { isRedisReply, isTemporaryReply, parseRedisAddress, withoutSecrets } from '../../internal/redis.ts';
 
 /** Where Redis is, and how it is spoken to. */
 export interface RedisConnectionOptions {
@@ -12,8 +13,6 @@ export interface RedisConnectionOptions {
   random(): number;
 }
 
-// Said with the first word of an error by a Redis that will be able to, later.
-const temporary = /^(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|MISCONF)\b/;
 const connectTimeoutMs = 2_000;
 
 /** One connection, which comes back by itself. Its commands wait for the attempt to connect that is under way or comes next, and fail with it. */
@@ -35,8 +34,8 @@ export class RedisConnection {
     if (TenonError.is(error)) return error;
     const where = shownAddress(this.#options);
     // That a command was given up says less than why there is no connection.
-    const cause = isReply(error) ? error : (this.#lastError ?? error);
-    if (isReply(cause) && !temporary.test(cause.message)) {
+    const cause = isRedisReply(error) ? error : (this.#lastError ?? error);
+    if (isRedisReply(cause) && !isTemporaryReply(cause)) {
       const isDenied = /^(?:NOAUTH|WRONGPASS|NOPERM)\b/.test(cause.message);
       return new TenonError({
         code: isDenied ? Code.PermissionDenied : Code.Internal,
@@ -61,12 +60,12 @@ export class RedisConnection {
 /** The address without its secrets, for messages. */
 export function shownAddress({ address, client }: Pick<RedisConnectionOptions, 'address' | 'client'>): string {
   if (client) return client.options.path ?? `${client.options.host}:${client.options.port}`;
-  return address.replace(/\/\/.*@/, '//…@');
+  return withoutSecrets(address);
 }
 
 /** INVALID_ARGUMENT (`registry.invalid_address`) for what is no address of a Redis. */
 export function assertRedisAddress(address: string): void {
-  if (isUrl(address) ? !URL.canParse(address) || new URL(address).hostname === '' : !hostAndPort(address)) {
+  if (!parseRedisAddress(address)) {
     throw new TenonError({
       code: Code.InvalidArgument,
       reason: 'registry.invalid_address',
@@ -89,19 +88,5 @@ function open(given: RedisConnectionOptions): Redis {
     retryStrategy: (attempt: number) => backoffMs(attempt, () => given.random(), { initialMs: 50, maxMs: 1_000 }),
   };
   if (client) return client.duplicate(options);
-  return isUrl(address) ? new Redis(address, options) : new Redis({ ...options, ...hostAndPort(address) });
-}
-
-function isUrl(address: string): boolean {
-  return /^rediss?:\/\//i.test(address);
-}
-
-function hostAndPort(address: string): { readonly host: string; readonly port: number } | undefined {
-  const [, host, port = '6379'] = /^(\[[0-9a-f:.]+\]|[^:,\s/@[\]]+)(?::(\d{1,5}))?$/i.exec(address.trim()) ?? [];
-  if (host === undefined || Number(port) > 65_535) return undefined;
-  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
-}
-
-function isReply(error: unknown): error is Error {
-  return error instanceof Error && error.name === 'ReplyError';
+  return new Redis({ ...options, ...parseRedisAddress(address) });
 }

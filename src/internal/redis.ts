@@ -1,0 +1,51 @@
+/** Where a Redis is, with what it takes to get in; as ioredis names it. */
+export interface RedisPlace {
+  readonly host: string;
+  readonly port: number;
+  readonly username?: string;
+  readonly password?: string;
+  readonly db?: number;
+  readonly tls?: Readonly<Record<string, never>>;
+}
+
+const defaultPort = 6379;
+
+/** Reads `host:port`, `host`, `redis://user:password@host:port/database` and `rediss://…`; `undefined` for anything else. */
+export function parseRedisAddress(address: string): RedisPlace | undefined {
+  if (/^rediss?:\/\//i.test(address)) return URL.canParse(address) ? placeIn(new URL(address)) : undefined;
+  const [, host, port = ''] = /^(\[[0-9a-f:.]+\]|[^:,\s/@[\]]+)(?::(\d{1,5}))?$/i.exec(address.trim()) ?? [];
+  return host === undefined || Number(port) > 65_535 ? undefined : placed(host, port);
+}
+
+/** An address without its secrets, for messages. */
+export function withoutSecrets(address: string): string {
+  return address.replace(/\/\/.*@/, '//…@');
+}
+
+/** Whether Redis itself said no: other errors are of the connection. */
+export function isRedisReply(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError';
+}
+
+const temporary = /^(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|MISCONF)\b/;
+
+/** Whether it said no for now: with the first word of the error. */
+export function isTemporaryReply(error: Error): boolean {
+  return temporary.test(error.message);
+}
+
+function placeIn({ hostname, port, username, password, pathname, protocol }: URL): RedisPlace | undefined {
+  const database = pathname.replace(/^\//, '');
+  if (hostname === '' || !/^\d*$/.test(database)) return undefined;
+  return {
+    ...placed(hostname, port),
+    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+    ...(database === '' ? {} : { db: Number(database) }),
+    ...(protocol.toLowerCase() === 'rediss:' ? { tls: {} } : {}),
+  };
+}
+
+function placed(host: string, port: string): { readonly host: string; readonly port: number } {
+  return { host: host.replace(/^\[|\]$/g, ''), port: port === '' ? defaultPort : Number(port) };
+}
