@@ -1,6 +1,7 @@
 import { Code, TenonError } from '../errors/errors.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
 import { Metadata } from './metadata.ts';
+import type { PeerCertificate } from './peer-certificate.ts';
 
 /** A typed key of {@link Context.get}. */
 export interface ContextKey<T> {
@@ -22,6 +23,8 @@ export interface ContextInit {
   readonly metadata?: Metadata | undefined;
   readonly deadline?: number | undefined;
   readonly logger?: Logger | undefined;
+  /** What the call came in by. It is asked when the context is. */
+  readonly connection?: { readonly peerCertificate?: PeerCertificate | undefined } | undefined;
 }
 
 /**
@@ -49,6 +52,8 @@ export class Context {
   /** When the call has to be over: milliseconds since the Unix epoch, by the bound Clock. */
   readonly deadline: number | undefined;
 
+  readonly #connection: ContextInit['connection'];
+  #peerCertificate: PeerCertificate | undefined;
   #headers: Metadata | undefined;
   #trailers: Metadata | undefined;
   #logger: Logger | undefined;
@@ -65,6 +70,15 @@ export class Context {
     this.metadata = init.metadata ?? new Metadata();
     this.deadline = init.deadline;
     this.#baseLogger = init.logger ?? silentLogger;
+    this.#connection = init.connection;
+  }
+
+  /**
+   * Server: who calls, by the certificate that the caller's connection was opened with. `undefined` where the caller showed none, or was not asked; one that
+   * is not trusted is never here. Read when asked for.
+   */
+  get peerCertificate(): PeerCertificate | undefined {
+    return (this.#peerCertificate ??= this.#connection?.peerCertificate);
   }
 
   /** Server: sent before the first reply. Client: what the server sent; empty until then. */

@@ -2,6 +2,7 @@ import type { ServiceIdentifier } from 'inversify';
 
 import type { Context } from '../context/context.ts';
 import type { Metadata } from '../context/metadata.ts';
+import type { PeerCertificate } from '../context/peer-certificate.ts';
 import type { Status } from '../context/status.ts';
 import type { Code, TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
@@ -36,6 +37,8 @@ export interface Socket {
   readonly local: string;
   /** Address of the other end. Empty on a client until it is known. */
   readonly remote: string;
+  /** Server side: what the caller's connection was opened with; read when asked for, as long as the connection is there. */
+  readonly peerCertificate?: PeerCertificate | undefined;
   /** Server side: when the caller stops waiting, in milliseconds since the Unix epoch. */
   readonly deadline: number | undefined;
   /**

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect as connectPlain } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -6,6 +7,7 @@ import { connect as connectTls, createServer as createTlsServer } from 'node:tls
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 
+import type { PeerCertificate } from '../../src/context/peer-certificate.ts';
 import { okStatus } from '../../src/context/status.ts';
 import { type TenonError, textOf } from '../../src/errors/errors.ts';
 import { type Logger, silentLogger } from '../../src/logger/logger.ts';
@@ -119,6 +121,47 @@ describe.each(['http2', 'grpc-js'] as const)('TLS before a server of %s', (engin
       const listener = await listen({ serverTls, server: engine });
       expect(String((await call(transportOf({ tls }), listener)).body)).toBe('hi');
     }
+  });
+
+  it('the server sees the certificate that was verified, and nothing of others', async () => {
+    const odd = ours.issue({ name: 'odd', names: ['a.example', 'spiffe://x/y, DNS:admin.example', '10.0.0.7'] });
+    const seen: (PeerCertificate | undefined)[] = [];
+    for (const [serverTls, tls] of [
+      [mutual, { ...trusting, ...pair(odd) }],
+      [{ ...mutual, clientAuth: 'request' }, trusting],
+      [
+        { ...mutual, clientAuth: 'none' },
+        { ...trusting, ...pair(odd) },
+      ],
+      [undefined, undefined],
+    ] satisfies [GrpcTransportOptions['serverTls'], GrpcTransportOptions['tls']][]) {
+      const listener = await transportOf({ serverTls, server: engine }).listen('127.0.0.1:0', {
+        routes: [methods.unary],
+      });
+      closing.push(() => listener.close());
+      listener.accept((socket) => {
+        seen.push(socket.peerCertificate, socket.peerCertificate);
+        void socket.send({ body: Buffer.from('hi'), status: okStatus });
+      });
+      await call(transportOf({ tls }), listener);
+    }
+    const { raw } = new X509Certificate(odd.cert);
+    expect(seen[0]).toEqual(seen[1]);
+    expect(seen[0]).toEqual({
+      commonName: 'odd',
+      dnsNames: ['a.example'],
+      uris: ['spiffe://x/y, DNS:admin.example'],
+      emails: [],
+      ipAddresses: ['10.0.0.7'],
+      subject: 'CN=odd',
+      issuer: 'CN=Ours',
+      serialNumber: expect.stringMatching(/^[0-9A-F]+$/),
+      fingerprint256: new X509Certificate(raw).fingerprint256,
+      validFrom: expect.any(Number),
+      validTo: expect.any(Number),
+      raw,
+    });
+    expect(seen.slice(2)).toEqual([undefined, undefined, undefined, undefined, undefined, undefined]);
   });
 
   it.each<[string, GrpcTransportOptions, GrpcTransportOptions, RegExp]>([

@@ -42,6 +42,7 @@ export async function serve(served: Served, socket: Socket): Promise<void> {
       metadata: first.headers,
       deadline: socket.deadline,
       logger: served.logger,
+      connection: socket,
     });
     const call = ctx;
     call.compress = served.compress;

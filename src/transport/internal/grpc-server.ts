@@ -1,6 +1,7 @@
 import { type Metadata as GrpcMetadata, ServerInterceptingCall } from '@grpc/grpc-js';
 
 import type { Metadata } from '../../context/metadata.ts';
+import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import type { Status } from '../../context/status.ts';
 import { Code, codeFrom } from '../../errors/errors.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
@@ -8,6 +9,7 @@ import type { Message } from '../transport.ts';
 import { placeOf } from './address.ts';
 import { callCancelled, deadlineExceeded } from './failures.ts';
 import { bufferOf, noMetadata, requestMetadata, toGrpc, trailersOf } from './grpc-metadata.ts';
+import { peerCertificateOf } from './peer-certificate.ts';
 import { ServerCall, type ServerSide } from './server-call.ts';
 
 /** What grpc-js hands to the innermost interceptor. */
@@ -47,6 +49,12 @@ export class GrpcServerCall extends ServerCall {
   get remote(): string {
     const { remoteAddress, remotePort } = this.#base.getConnectionInfo();
     return placeOf(remoteAddress, remotePort);
+  }
+
+  get peerCertificate(): PeerCertificate | undefined {
+    // Of connections that were verified, and of no others.
+    const { sslPeerCertificate } = this.#base.getAuthContext();
+    return sslPeerCertificate && peerCertificateOf(sslPeerCertificate.raw);
   }
 
   get deadline(): number | undefined {

@@ -6,6 +6,7 @@ import {
   type ServerOptions,
 } from 'node:http2';
 
+import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import { statusOf } from '../../context/status.ts';
 import { didYouMean } from '../../internal/suggest.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
@@ -13,12 +14,13 @@ import { placeOf } from './address.ts';
 import { unknownMethod } from './failures.ts';
 import { addMetadata, type RawHeaders, statusHeaders } from './http2-metadata.ts';
 import { type Ends, Http2ServerCall, type Http2Side } from './http2-server.ts';
+import { certificateBehind } from './peer-certificate.ts';
 import type { MakeServerEngine } from './server-engine.ts';
 
 // PROTOCOL-HTTP2.md: Content-Type is "application/grpc" [("+proto" / "+json" / {custom})].
 const grpcType = /^application\/grpc(?:[+;]|$)/;
 
-const nowhere: Ends = { local: '', remote: '' };
+const nowhere: Ends = { local: '', remote: '', certificate: () => undefined };
 
 /** A server of node:http2, with gRPC written on its streams by ourselves. */
 export function http2Engine(serverOptions: ServerOptions): MakeServerEngine {
@@ -33,7 +35,13 @@ export function http2Engine(serverOptions: ServerOptions): MakeServerEngine {
     const server = createServer(serverOptions);
     server.on('session', (session) => {
       const { localAddress, localPort, remoteAddress, remotePort } = session.socket;
-      sessions.set(session, { local: placeOf(localAddress, localPort), remote: placeOf(remoteAddress, remotePort) });
+      let certificate: PeerCertificate | undefined;
+      sessions.set(session, {
+        local: placeOf(localAddress, localPort),
+        remote: placeOf(remoteAddress, remotePort),
+        // Once for all calls of a connection, and not before somebody asks.
+        certificate: () => (certificate ??= session.destroyed ? undefined : certificateBehind(session.socket)),
+      });
       session.once('close', () => {
         sessions.delete(session);
         if (sessions.size === 0) whenGone?.();

@@ -1,6 +1,7 @@
 import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 
 import type { Metadata } from '../../context/metadata.ts';
+import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import type { Status } from '../../context/status.ts';
 import { TenonError } from '../../errors/errors.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
@@ -22,6 +23,7 @@ export interface Http2Side extends ServerSide {
 export interface Ends {
   readonly local: string;
   readonly remote: string;
+  readonly certificate: () => PeerCertificate | undefined;
 }
 
 const maxOutstandingBytes = 64 * 1024;
@@ -31,6 +33,7 @@ export class Http2ServerCall extends ServerCall {
   readonly local: string;
   readonly remote: string;
   readonly deadline: number | undefined;
+  readonly #ends: Ends;
   readonly #stream: ServerHttp2Stream;
   readonly #headers: IncomingHttpHeaders;
   readonly #raw: RawHeaders;
@@ -66,6 +69,7 @@ export class Http2ServerCall extends ServerCall {
     super(side, route);
     this.local = ends.local;
     this.remote = ends.remote;
+    this.#ends = ends;
     this.#stream = stream;
     this.#headers = headers;
     this.#raw = raw;
@@ -95,6 +99,10 @@ export class Http2ServerCall extends ServerCall {
       this.#deliver();
     });
     this.began();
+  }
+
+  get peerCertificate(): PeerCertificate | undefined {
+    return this.#ends.certificate();
   }
 
   /** Of the deadline's wheel. */

@@ -1,0 +1,30 @@
+/**
+ * What the other end of a connection has proved to be: its X.509 certificate (RFC 5280), shown in a TLS handshake and verified against the
+ * certificate authorities that this side trusts. There is none for a certificate that was not verified.
+ */
+export interface PeerCertificate {
+  /** The common name of the subject; `undefined` where it has none, or several. */
+  readonly commonName: string | undefined;
+  /** DNS names of the subjectAltName. */
+  readonly dnsNames: readonly string[];
+  /** URIs of the subjectAltName: the SPIFFE ID of a workload is one. */
+  readonly uris: readonly string[];
+  /** Mail addresses of the subjectAltName. */
+  readonly emails: readonly string[];
+  /** IP addresses of the subjectAltName. */
+  readonly ipAddresses: readonly string[];
+  /** The whole subject, for people: `O=Acme, CN=greeter`. Decide by the names above, which nobody can mimic. */
+  readonly subject: string;
+  /** Who signed it, for people. */
+  readonly issuer: string;
+  /** In hexadecimal digits, upper case; unique for one issuer. */
+  readonly serialNumber: string;
+  /** SHA-256 of the certificate, in hexadecimal digits, upper case, with colons. */
+  readonly fingerprint256: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly validFrom: number;
+  /** Milliseconds since the Unix epoch. */
+  readonly validTo: number;
+  /** The certificate itself, in DER. */
+  readonly raw: Uint8Array;
+}
