@@ -96,7 +96,7 @@ export class MemoryTransport implements Transport {
 /** The whole request is there, so the server can have it at once. */
 function start(call: MemoryCall, { headers, body }: Message): void {
   const port = call.port as MemoryPort;
-  const route = port.routes.get(call.path);
+  const route = port.routes.find(call.path);
   if (!route) {
     call.refuse(port.unknown(call.path));
     return;

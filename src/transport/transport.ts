@@ -102,6 +102,8 @@ export interface DialOptions {
 export interface ListenOptions {
   /** Every method that will be served, so that the transport may prepare. Others are answered with UNIMPLEMENTED. */
   readonly routes: readonly MethodDescriptor[];
+  /** Finds the method of a path that no route has, on transports that see such paths (grpc-js's server does not). @default none */
+  readonly resolve?: ((path: string) => MethodDescriptor | undefined) | undefined;
   /** @default 4 MiB */
   readonly maxReceiveBytes?: number | undefined;
   /** @default no limit */

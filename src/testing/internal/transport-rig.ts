@@ -31,7 +31,7 @@ export interface TransportOptions {
    */
   readonly patienceMs?: number | undefined;
   readonly supports?: {
-    /** It names methods of similar names when asked to. @default false */
+    /** It sees paths that no route has: names methods of similar names when asked to, and asks what they are to be resolved to. @default false */
     readonly suggest?: boolean;
     /** A caller that cancels is never taken for one that has sent all its requests. @default true */
     readonly resets?: boolean;

@@ -336,6 +336,29 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
       ),
   },
   {
+    name: 'a path that no route has is answered by the method that it is resolved to',
+    requires: 'suggest',
+    run: (options) =>
+      withRig(
+        options,
+        async (socket, called) => {
+          assert.equal(called, routes.unary);
+          await echo(socket, called);
+        },
+        async (rig) => {
+          const call = async (path: string): Promise<unknown> => {
+            const socket = rig.dial(routes.unary, { path });
+            void socket.send({ body: bytesOf('x') });
+            socket.end();
+            return (await answerOf(socket)).status?.code;
+          };
+          assert.equal(await call('/any.Thing/Unary'), Code.Ok);
+          assert.equal(await call('/any.Thing/Other'), Code.Unimplemented);
+        },
+        { resolve: (path) => (path.endsWith('/Unary') ? routes.unary : undefined) },
+      ),
+  },
+  {
     name: 'an alias of a method is answered by the method',
     run: (options) =>
       withRig(

@@ -3,6 +3,7 @@ import { Server, ServerCredentials, type ServerInterceptor, type ServerOptions }
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import { defaultMaxMessageBytes } from '../transport.ts';
 import { type BaseCall, GrpcServerCall, TakenCall } from './grpc-server.ts';
+import { Routes } from './routes.ts';
 import type { ServerSide } from './server-call.ts';
 import type { MakeServerEngine } from './server-engine.ts';
 
@@ -11,16 +12,14 @@ const identity = (bytes: Buffer): Buffer => bytes;
 
 /** A server of grpc-js, of which each call is taken over before a stream is put on it. Its connections come decrypted. */
 export function grpcJsEngine(serverOptions: ServerOptions): MakeServerEngine {
-  return ({ routes, maxReceiveBytes }, side) => {
-    const byPath = new Map(
-      routes.flatMap((route) => [route.path, ...route.aliases].map((path) => [path, route] as const)),
-    );
+  return (options, side) => {
+    const routes = new Routes(options);
     const server = new Server({
       ...serverOptions,
-      'grpc.max_receive_message_length': maxReceiveBytes ?? defaultMaxMessageBytes,
-      interceptors: [takingOver(byPath, side)],
+      'grpc.max_receive_message_length': options.maxReceiveBytes ?? defaultMaxMessageBytes,
+      interceptors: [takingOver(routes, side)],
     });
-    for (const path of byPath.keys()) server.register(path, ignored, identity, identity, 'bidi');
+    for (const path of routes.paths) server.register(path, ignored, identity, identity, 'bidi');
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
     return {
       inject: (connection) => injector.injectConnection(connection),
@@ -30,11 +29,11 @@ export function grpcJsEngine(serverOptions: ServerOptions): MakeServerEngine {
   };
 }
 
-function takingOver(byPath: ReadonlyMap<string, MethodDescriptor>, side: ServerSide): ServerInterceptor {
+function takingOver(routes: Routes, side: ServerSide): ServerInterceptor {
   // One for all calls: nothing happens on it.
   const taken = new TakenCall(undefined as unknown as BaseCall);
   return ({ path }, call) => {
-    new GrpcServerCall(call, side, byPath.get(path) as MethodDescriptor);
+    new GrpcServerCall(call, side, routes.find(path) as MethodDescriptor);
     return taken;
   };
 }

@@ -8,13 +8,12 @@ import {
 
 import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import { statusOf } from '../../context/status.ts';
-import { didYouMean } from '../../internal/suggest.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
 import { placeOf } from './address.ts';
-import { unknownMethod } from './failures.ts';
 import { addMetadata, type RawHeaders, statusHeaders } from './http2-metadata.ts';
 import { type Ends, Http2ServerCall, type Http2Side } from './http2-server.ts';
 import { certificateBehind } from './peer-certificate.ts';
+import { Routes } from './routes.ts';
 import type { MakeServerEngine } from './server-engine.ts';
 
 // PROTOCOL-HTTP2.md: Content-Type is "application/grpc" [("+proto" / "+json" / {custom})].
@@ -24,12 +23,10 @@ const nowhere: Ends = { local: '', remote: '', certificate: () => undefined };
 
 /** A server of node:http2, with gRPC written on its streams by ourselves. */
 export function http2Engine(serverOptions: ServerOptions): MakeServerEngine {
-  return ({ routes, maxReceiveBytes, suggest }, side) => {
-    const byPath = new Map(
-      routes.flatMap((route) => [route.path, ...route.aliases].map((path) => [path, route] as const)),
-    );
+  return (options, side) => {
+    const routes = new Routes(options);
     const deadlines = new Deadlines(side.clock, side.timers);
-    const http: Http2Side = { ...side, deadlines, maxReceiveBytes };
+    const http: Http2Side = { ...side, deadlines, maxReceiveBytes: options.maxReceiveBytes };
     const sessions = new Map<ServerHttp2Session, Ends>();
     let whenGone: (() => void) | undefined;
     const server = createServer(serverOptions);
@@ -56,13 +53,13 @@ export function http2Engine(serverOptions: ServerOptions): MakeServerEngine {
         refuse(stream, { ':status': refusal });
         return;
       }
-      const route = byPath.get(path);
+      const route = routes.find(path);
       if (route) {
         const ends = sessions.get(stream.session as ServerHttp2Session) ?? nowhere;
         new Http2ServerCall(stream, headers, raw, http, route, ends);
         return;
       }
-      const status = statusOf(unknownMethod(path, suggest ? didYouMean(path, byPath.keys()) : ''));
+      const status = statusOf(routes.unknown(path));
       const answer = { ':status': 200, 'content-type': headers['content-type'], ...statusHeaders(status) };
       refuse(stream, addMetadata(answer, status.metadata));
     });

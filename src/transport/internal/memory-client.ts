@@ -110,7 +110,7 @@ export class MemoryClientSocket implements TransportClient, ClientSide {
     const call = this.#call;
     const { port } = call;
     if (!port || call.server || call.isOver) return;
-    const route = port.routes.get(call.path);
+    const route = port.routes.find(call.path);
     if (!route) {
       call.refuse(port.unknown(call.path));
       return;

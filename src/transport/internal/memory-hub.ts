@@ -1,11 +1,10 @@
 import type { TenonError } from '../../errors/errors.ts';
-import { didYouMean } from '../../internal/suggest.ts';
-import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
 import type { Clock, Timers } from '../../runtime/runtime.ts';
 import type { Accept, Listener, ListenOptions } from '../transport.ts';
-import { deadlineExceeded, listenerClosed, transportClosed, unknownMethod, unreachable } from './failures.ts';
+import { deadlineExceeded, listenerClosed, transportClosed, unreachable } from './failures.ts';
 import type { MemoryCall } from './memory-call.ts';
+import { Routes } from './routes.ts';
 
 /** What the calls of one memory transport have in common: its addresses, its open calls, its time. */
 export class MemoryHub {
@@ -124,7 +123,7 @@ export class MemoryHub {
 /** An address of a memory transport that takes calls. */
 export class MemoryPort implements Listener {
   readonly options: ListenOptions;
-  readonly routes = new Map<string, MethodDescriptor>();
+  readonly routes: Routes;
   readonly #hub: MemoryHub;
   readonly #address: string;
   readonly #early: MemoryCall[] = [];
@@ -136,7 +135,7 @@ export class MemoryPort implements Listener {
     this.#hub = hub;
     this.#address = address;
     this.options = options;
-    for (const route of options.routes) for (const path of [route.path, ...route.aliases]) this.routes.set(path, route);
+    this.routes = new Routes(options);
   }
 
   addr(): string {
@@ -189,7 +188,7 @@ export class MemoryPort implements Listener {
   }
 
   unknown(path: string): TenonError {
-    return unknownMethod(path, this.options.suggest ? didYouMean(path, this.routes.keys()) : '');
+    return this.routes.unknown(path);
   }
 
   #leave(): void {

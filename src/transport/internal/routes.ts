@@ -1,0 +1,33 @@
+import type { TenonError } from '../../errors/errors.ts';
+import { didYouMean } from '../../internal/suggest.ts';
+import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import type { ListenOptions } from '../transport.ts';
+import { unknownMethod } from './failures.ts';
+
+/** The methods of a listener by their paths. */
+export class Routes {
+  readonly #byPath: ReadonlyMap<string, MethodDescriptor>;
+  readonly #options: Pick<ListenOptions, 'resolve' | 'suggest'>;
+
+  constructor(options: Pick<ListenOptions, 'routes' | 'resolve' | 'suggest'>) {
+    this.#byPath = new Map(
+      options.routes.flatMap((route) => [route.path, ...route.aliases].map((path) => [path, route] as const)),
+    );
+    this.#options = options;
+  }
+
+  /** Every path that is known beforehand. */
+  get paths(): Iterable<string> {
+    return this.#byPath.keys();
+  }
+
+  /** The method that answers at `path`. */
+  find(path: string): MethodDescriptor | undefined {
+    return this.#byPath.get(path) ?? this.#options.resolve?.(path);
+  }
+
+  /** What a caller of a path is told that nothing answers at. */
+  unknown(path: string): TenonError {
+    return unknownMethod(path, this.#options.suggest ? didYouMean(path, this.paths) : '');
+  }
+}
