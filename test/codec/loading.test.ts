@@ -96,6 +96,22 @@ describe('loadProto', () => {
     expect(file.type('common.More')).toBeDefined();
   });
 
+  it('finds the imports of a tree that is laid out by packages, and names its files as protoc does', () => {
+    write('tree/acme/common/v1/id.proto', 'syntax = "proto3"; package acme.common.v1; message Id {}');
+    write(
+      'tree/acme/shop/v1/more.proto',
+      'syntax = "proto3"; package acme.shop.v1; import "acme/common/v1/id.proto"; message More { acme.common.v1.Id id = 1; }',
+    );
+    const path = write(
+      'tree/acme/shop/v1/shop.proto',
+      `syntax = "proto3"; package acme.shop.v1; import "acme/shop/v1/more.proto"; service Shop { rpc Get(More) returns (More); }`,
+    );
+    const file = loadProto(path);
+    expect(file.type('acme.common.v1.Id')).toBeDefined();
+    const names = file.fileDescriptors.map((bytes) => String(Buffer.from(bytes.slice(2, 2 + (bytes[1] as number)))));
+    expect(names).toEqual(['acme/common/v1/id.proto', 'acme/shop/v1/more.proto', 'acme/shop/v1/shop.proto']);
+  });
+
   it('loads several files together', () => {
     const one = write(
       'one.proto',

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, dirname, isAbsolute, relative, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs';
 
@@ -69,7 +69,9 @@ class Loader {
       "Give a path from the working directory, or better one from the module: new URL('x.proto', import.meta.url)";
     const text = readText(path);
     if (TenonError.is(text)) throw notFound(`cannot read ${path}: ${textOf(text.cause)}. ${remedy}`, text.cause);
-    return this.#parse({ name: (inside ?? basename(path)).replaceAll('\\', '/'), path, text });
+    const root = packageRoot({ path, text });
+    const name = inside ?? (root === undefined ? basename(path) : relative(root, path));
+    return this.#parse({ name: name.replaceAll('\\', '/'), path, text });
   }
 
   /** Resolves what fields and methods refer to. */
@@ -95,7 +97,7 @@ class Loader {
     const isWeak = new Set(parsed.weakImports);
     const imports: string[] = [];
     for (const name of names) {
-      const target = this.#find(found.path, name);
+      const target = this.#find(found, name);
       if (!target) {
         if (isWeak.has(name)) continue;
         throw this.#missingImport(found, name);
@@ -117,7 +119,7 @@ class Loader {
   }
 
   #find(
-    from: string,
+    from: { readonly path: string; readonly text: string },
     name: string,
   ): { readonly name: string; readonly path: string; readonly text: string } | undefined {
     const text = wellKnownProtos[name];
@@ -132,13 +134,14 @@ class Loader {
     return { name, path, text: readFileSync(path, 'utf8') };
   }
 
-  #places(from: string): readonly string[] {
-    return [...this.#includeDirs, dirname(from)];
+  #places(from: { readonly path: string; readonly text: string }): readonly string[] {
+    const root = packageRoot(from);
+    return [...this.#includeDirs, dirname(from.path), ...(root === undefined ? [] : [root])];
   }
 
   #missingImport(file: { readonly path: string; readonly text: string }, name: string): TenonError {
     const line = lineOf(file.text, `"${name}"`) || lineOf(file.text, `'${name}'`);
-    const places = this.#places(file.path).join(', ');
+    const places = this.#places(file).join(', ');
     return notFound(
       `${file.path}, line ${line}: the import "${name}" was not found in ${places}. Name the directory it is in: includeDirs`,
     );
@@ -193,6 +196,18 @@ function lineOf(text: string, word: string): number {
 /** The lines, without the comments at their ends. */
 function lines(text: string): string[] {
   return text.split('\n').map((line) => line.replace(/\/\/.*/, ''));
+}
+
+/**
+ * The directory above those that a file of `package a.b` in `a/b/` is in: what its imports are relative to, where a tree of files is laid out as protoc's and
+ * buf's users do.
+ */
+function packageRoot({ path, text }: { readonly path: string; readonly text: string }): string | undefined {
+  const name = /(?:^|;)\s*package\s+([\w.]+)\s*;/m.exec(text)?.[1];
+  if (name === undefined) return undefined;
+  const directory = dirname(path);
+  const tail = `${sep}${name.replaceAll('.', sep)}`;
+  return directory.endsWith(tail) ? directory.slice(0, -tail.length) : undefined;
 }
 
 function readText(path: string): string | TenonError {
