@@ -217,7 +217,7 @@ function describeMethods(
   }
   const service = proto && findService(target.name, name, proto, record.proto, problems);
   if (!service) return [];
-  const found = matchMethods(target, service, rpcs, record.proto, problems);
+  const found = matchMethods(target, service, rpcs, record, problems);
   return found.map(({ rpc, descriptor }) => ({ descriptor, property: rpc.property, interceptors: interceptors(rpc) }));
 }
 
@@ -225,7 +225,7 @@ function matchMethods(
   target: Class,
   service: ProtoService,
   rpcs: readonly RpcRecord[],
-  file: ProtoSource,
+  { proto: file = '', unimplemented }: HandlerRecord,
   problems: Problem[],
 ): { readonly rpc: RpcRecord; readonly descriptor: MethodDescriptor }[] {
   const byName = new Map(service.methods.map((method) => [method.method, method]));
@@ -259,12 +259,22 @@ function matchMethods(
     }
     found.push({ rpc, descriptor: rpc.idempotent === undefined ? method : { ...method, idempotent: rpc.idempotent } });
   }
+  for (const method of unimplemented) {
+    if (byName.delete(method)) continue;
+    const isThere = service.methods.some((one) => one.method === method);
+    problems.push({
+      kind: 'unknown-method',
+      where: target.name,
+      message: `@Handler on ${target.name} leaves ${method} unimplemented, ${isThere ? `and ${target.name} has an @Rpc method for it` : `which ${service.fullName} in ${fileName(file)} does not have.${didYouMean(method, byName.keys())}`}`,
+      fix: 'take it out of unimplemented, or name a method of the .proto as it stands there',
+    });
+  }
   for (const method of byName.keys()) {
     problems.push({
       kind: 'missing-method',
       where: target.name,
       message: `${service.fullName}.${method} is in ${fileName(file)}, but ${target.name} has no @Rpc method for it`,
-      fix: `add @Rpc() ${propertyName(method)}(…) to ${target.name}, or take it out of the .proto`,
+      fix: `add @Rpc() ${propertyName(method)}(…) to ${target.name}, or name it in unimplemented of its @Handler`,
     });
   }
   return found;

@@ -10,6 +10,8 @@ export interface HandlerOptions {
   readonly service?: string | undefined;
   /** Leave it out of the registry's record. @default false */
   readonly internal?: boolean | undefined;
+  /** Methods of the `.proto`, by their names there, that are left out on purpose: callers of them get UNIMPLEMENTED. @default [] */
+  readonly unimplemented?: readonly string[] | undefined;
   /** Around every method of this class, inside the server's own; the first is the outermost. */
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
@@ -59,6 +61,7 @@ export function Handler(
       proto: given.proto,
       service: given.service,
       internal: given.internal ?? false,
+      unimplemented: given.unimplemented ?? [],
       interceptors: given.interceptors ?? [],
     });
   };

@@ -24,6 +24,8 @@ export interface HandlerRecord {
   /** Name in the registry, if it is not the package of `name`. */
   readonly service: string | undefined;
   readonly internal: boolean;
+  /** Methods of the `.proto` that are left out on purpose. */
+  readonly unimplemented: readonly string[];
   readonly interceptors: readonly Interceptor[];
 }
 

@@ -174,7 +174,35 @@ describe('handlers and their .proto', () => {
         '   fix: add it to the .proto, rename the method, or name it with @Rpc({ name })',
         '2. missing-method at ProtoHandler',
         '   greeter.Greeter.Count is in greeter.proto, but ProtoHandler has no @Rpc method for it',
-        '   fix: add @Rpc() count(…) to ProtoHandler, or take it out of the .proto',
+        '   fix: add @Rpc() count(…) to ProtoHandler, or name it in unimplemented of its @Handler',
+      ].join('\n'),
+    );
+  });
+
+  it('methods that are left out on purpose, but not those that are not there or not left out', async () => {
+    @Handler('greeter.Greeter', { proto: proto('greeter'), unimplemented: ['Count'] })
+    class Partial {
+      @Rpc() async hello(): Promise<object> {
+        return {};
+      }
+    }
+    expect(await problemsOf(serviceOf(Partial))).toBe('');
+    @Handler('greeter.Greeter', { proto: proto('greeter'), unimplemented: ['Count', 'Hello', 'Countt'] })
+    class Confused {
+      @Rpc() async hello(): Promise<object> {
+        return {};
+      }
+    }
+    const fix = '   fix: take it out of unimplemented, or name a method of the .proto as it stands there';
+    expect(await problemsOf(serviceOf(Confused))).toBe(
+      [
+        '2 problems',
+        '1. unknown-method at Confused',
+        '   @Handler on Confused leaves Hello unimplemented, and Confused has an @Rpc method for it',
+        fix,
+        '2. unknown-method at Confused',
+        '   @Handler on Confused leaves Countt unimplemented, which greeter.Greeter in greeter.proto does not have.',
+        fix,
       ].join('\n'),
     );
   });
