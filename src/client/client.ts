@@ -29,6 +29,11 @@ export interface CallOptions {
   readonly contentType?: string | undefined;
   /** Wait for a node and a connection until the deadline instead of failing at once. @default false */
   readonly waitForReady?: boolean | undefined;
+  /**
+   * Whether requests are compressed, by gzip, where the transport can. A server that does not understand it answers UNIMPLEMENTED.
+   * @default {@link ClientOptions.compress}
+   */
+  readonly compress?: boolean | undefined;
   /** Called with the server's headers before the first reply is handed out. */
   readonly onHeaders?: ((headers: Metadata) => void) | undefined;
   /** Called with the trailers before the call's promise settles or its iteration ends, whatever the status. */
@@ -109,6 +114,8 @@ export interface ClientOptions {
   readonly maxReceiveBytes?: number | undefined;
   /** Largest request sent, in bytes. @default no limit */
   readonly maxSendBytes?: number | undefined;
+  /** Compress requests, by gzip, where the transport can; a call says otherwise by its own `compress`. @default false */
+  readonly compress?: boolean | undefined;
   /** Nodes tried for one call when a node cannot be reached: only where it is certain that nothing was processed. @default 3 */
   readonly maxAttempts?: number | undefined;
 }

@@ -32,7 +32,7 @@ import {
 import { collect, unaryOverSocket } from './internal/collect.ts';
 import { openStream } from './internal/open-stream.ts';
 import { deadlineOf, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
-import { decodeReply, headersOf, type Plan } from './internal/plan.ts';
+import { decodeReply, headersOf, messageOf, type Plan } from './internal/plan.ts';
 import { pump } from './internal/pump.ts';
 import { noStatus, type Opened, ReplyStream } from './internal/reply-stream.ts';
 import { onSomeNode, type Router, unlessDraining } from './internal/route.ts';
@@ -242,13 +242,14 @@ export class RpcClient implements Client {
       options,
     );
     ctx.registryName = options.service ?? service;
+    ctx.compress = options.compress ?? this.#options.compress;
     return ctx;
   }
 
   async #unary(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<unknown> {
     this.#calls.add(ctx);
     try {
-      const message = { headers: headersOf(plan, ctx), body: plan.marshaler.marshal(plan.method.input, input) };
+      const message = messageOf(plan, input, ctx);
       ctx.throwIfAborted();
       const dial = this.#dialOptions(plan, ctx);
       const attempt = async (address: string): Promise<Message | undefined> =>
@@ -298,16 +299,15 @@ export class RpcClient implements Client {
    */
   #open(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<Opened> {
     ctx.throwIfAborted();
-    const headers = headersOf(plan, ctx);
     if (clientStreams(plan.method.kind)) {
       return this.#on(ctx, async (address) => {
         const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
         // By themselves: the first request may be long in coming, and whoever reads the replies would begin the call without them.
-        void socket.send({ headers });
+        void socket.send({ headers: headersOf(plan, ctx) });
         return { socket, stop: pump(plan, input as AsyncIterable<unknown>, socket, ctx) };
       });
     }
-    const message = { headers, body: plan.marshaler.marshal(plan.method.input, input) };
+    const message = messageOf(plan, input, ctx);
     return this.#on(ctx, async (address) => {
       const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
       void socket.send(message);
@@ -353,6 +353,7 @@ export class RpcClient implements Client {
       ctx,
       maxReceiveBytes: this.#options.maxReceiveBytes,
       maxSendBytes: this.#options.maxSendBytes,
+      compress: ctx.compress !== undefined,
       waitForReady: ctx.options.waitForReady,
     };
   }

@@ -42,7 +42,8 @@ export class Context {
   peer: string;
   /**
    * Server: whether replies are compressed from now on, where the transport can and the caller understands it. Set before the first reply if any is to be.
-   * @default the server's `compress`
+   * Client: the same of requests; one that is set here by an interceptor has to be before the call is begun.
+   * @default the server's `compress`; what the call's options or the client's say
    */
   compress: boolean | undefined;
   /** Server: whether the request that was taken last came compressed; `undefined` where the transport cannot tell. */

@@ -110,12 +110,16 @@ export class GrpcTransport implements Transport {
   }
 
   dial(address: string, options: DialOptions): TransportClient {
-    return new GrpcClientSocket(this.#lines.to(address, options.maxReceiveBytes), options, this.#options.runtime.clock);
+    return new GrpcClientSocket(
+      this.#lines.to(address, options.maxReceiveBytes, options.compress),
+      options,
+      this.#options.runtime.clock,
+    );
   }
 
   unary(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
-      const line = this.#lines.to(address, options.maxReceiveBytes);
+      const line = this.#lines.to(address, options.maxReceiveBytes, options.compress);
       new GrpcUnaryCall(line, options, this.#options.runtime.clock, resolve, reject).start(message);
     });
   }

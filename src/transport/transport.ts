@@ -92,6 +92,11 @@ export interface DialOptions {
   /** @default no limit */
   readonly maxSendBytes?: number | undefined;
   /**
+   * Messages of this call may be compressed: each says by its `compressed` whether it is.
+   * @default false
+   */
+  readonly compress?: boolean | undefined;
+  /**
    * Wait for a connection until the deadline instead of failing when the address cannot be reached.
    * @default false
    */

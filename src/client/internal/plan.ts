@@ -2,6 +2,7 @@ import type { Marshaler } from '../../codec/codec.ts';
 import type { Metadata } from '../../context/metadata.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import type { Message } from '../../transport/transport.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
 /** A method and what does not change from call to call. */
@@ -29,4 +30,13 @@ export function decodeReply(plan: Plan, body: Uint8Array): unknown {
       cause: error,
     });
   }
+}
+
+/** A call's only request, with the headers. Throws `codec.encode` before anything is sent. */
+export function messageOf(plan: Plan, input: unknown, ctx: OutgoingContext): Message {
+  return {
+    headers: headersOf(plan, ctx),
+    body: plan.marshaler.marshal(plan.method.input, input),
+    compressed: ctx.compress,
+  };
 }

@@ -26,7 +26,10 @@ export function pump(
   ctx.onAbort(stop);
   const send = async (): Promise<void> => {
     for (let result = await source.next(); !result.done && !isOver; result = await source.next()) {
-      const wait = socket.send({ body: plan.marshaler.marshal(plan.method.input, result.value) });
+      const wait = socket.send({
+        body: plan.marshaler.marshal(plan.method.input, result.value),
+        compressed: ctx.compress,
+      });
       if (wait) await wait;
     }
     if (isOver) return;

@@ -22,6 +22,8 @@ const maxOutstandingBytes = 64 * 1024;
 // Bounded by the bytes: small messages are read ahead so far, because an error status overtakes in grpc-js what was not.
 const maxReadAhead = 1024;
 const noContext = {};
+// WriteFlags of grpc-js, which exports only the name: NoCompress.
+const uncompressed = { flags: 2 };
 
 /** What both ways of calling have in common: one call on a line, its context, its one end. */
 abstract class GrpcClientCall implements InterceptingListener, OpenCall {
@@ -155,11 +157,11 @@ export class GrpcUnaryCall extends GrpcClientCall {
     this.#reject = reject;
   }
 
-  start({ headers, body }: Message): void {
+  start({ headers, body, compressed }: Message): void {
     if (body && !this.fits(body)) return;
     const call = this.begin(headers);
     if (!call) return;
-    if (body) call.sendMessageWithContext(noContext, bufferOf(body));
+    if (body) call.sendMessageWithContext(compressed === false ? uncompressed : noContext, bufferOf(body));
     call.halfClose();
   }
 
@@ -190,7 +192,7 @@ export class GrpcClientSocket extends GrpcClientCall implements TransportClient 
   readonly local = '';
   readonly deadline = undefined;
   readonly #inbox = new Inbox(maxReadAhead);
-  readonly #unsent: Buffer[] = [];
+  readonly #unsent: Message[] = [];
   #isEnded = false;
   #isHalfClosed = false;
   #replies = 0;
@@ -213,8 +215,8 @@ export class GrpcClientSocket extends GrpcClientCall implements TransportClient 
     if (!this.call && !this.begin(headers)) return undefined;
     if (!body) return undefined;
     this.#outstandingBytes += body.length;
-    if (this.#isFlowing || this.#writing === 0) this.#write(bufferOf(body));
-    else this.#unsent.push(bufferOf(body));
+    if (this.#mayWrite) this.#write(message);
+    else this.#unsent.push(message);
     return this.#isFull ? (this.#room ??= new Promise((resolve) => (this.#tellRoom = resolve))) : undefined;
   }
 
@@ -276,16 +278,23 @@ export class GrpcClientSocket extends GrpcClientCall implements TransportClient 
     return this.#writing + this.#unsent.length >= maxOutstanding || this.#outstandingBytes >= maxOutstandingBytes;
   }
 
-  #write(body: Buffer): void {
+  /** Compressed, two messages at a time could overtake each other in grpc-js. */
+  get #mayWrite(): boolean {
+    return this.#writing === 0 || (this.#isFlowing && !this.line.compresses);
+  }
+
+  #write({ body, compressed }: Message): void {
     this.#writing += 1;
-    this.call?.sendMessageWithContext({ callback: () => this.#written(body.length) }, body);
+    const bytes = bufferOf(body as Uint8Array);
+    const callback = (): void => this.#written(bytes.length);
+    this.call?.sendMessageWithContext(compressed === false ? { ...uncompressed, callback } : { callback }, bytes);
   }
 
   #written(bytes: number): void {
     this.#isFlowing = true;
     this.#writing -= 1;
     this.#outstandingBytes -= bytes;
-    for (const body of this.#unsent.splice(0)) this.#write(body);
+    while (this.#unsent.length > 0 && this.#mayWrite) this.#write(this.#unsent.shift() as Message);
     if (this.#isEnded) this.#halfClose();
     if (this.#room && !this.#isFull) {
       this.#room = undefined;

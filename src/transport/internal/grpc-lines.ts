@@ -1,4 +1,4 @@
-import { Channel, type ChannelCredentials, type ChannelOptions } from '@grpc/grpc-js';
+import { Channel, type ChannelCredentials, type ChannelOptions, compressionAlgorithms } from '@grpc/grpc-js';
 
 import type { TenonError } from '../../errors/errors.ts';
 import type { Clock } from '../../runtime/runtime.ts';
@@ -16,15 +16,24 @@ export class Line {
   readonly address: string;
   readonly channel: Channel;
   readonly maxReceiveBytes: number;
+  /** Its calls may send compressed messages. */
+  readonly compresses: boolean;
   readonly calls = new Set<OpenCall>();
   usedMs: number;
 
-  constructor(address: string, channel: Channel, maxReceiveBytes: number, nowMs: number) {
+  constructor(address: string, channel: Channel, kind: LineKind, nowMs: number) {
     this.address = address;
     this.channel = channel;
-    this.maxReceiveBytes = maxReceiveBytes;
+    this.maxReceiveBytes = kind.maxReceiveBytes;
+    this.compresses = kind.compresses;
     this.usedMs = nowMs;
   }
+}
+
+/** What is a property of the connection in grpc-js, so that calls which differ in it share none. */
+interface LineKind {
+  readonly maxReceiveBytes: number;
+  readonly compresses: boolean;
 }
 
 /** How connections are made. */
@@ -37,18 +46,20 @@ export interface LineOptions {
   readonly clock: Clock;
 }
 
-/** The connections of a transport. A limit is a property of the connection in grpc-js, so calls of different limits share none. */
+/** The connections of a transport. */
 export class Lines {
   readonly #options: LineOptions;
-  readonly #byLimit = new Map<number, Map<string, Line>>();
+  readonly #plain = new Map<number, Map<string, Line>>();
+  readonly #compressing = new Map<number, Map<string, Line>>();
 
   constructor(options: LineOptions) {
     this.#options = options;
   }
 
   /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.tls_invalid`) for TLS that cannot work. */
-  to(address: string, maxReceiveBytes: number = defaultMaxMessageBytes): Line {
-    return this.#byLimit.get(maxReceiveBytes)?.get(address) ?? this.#open(address, maxReceiveBytes);
+  to(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compresses = false): Line {
+    const line = this.#byLimit(compresses).get(maxReceiveBytes)?.get(address);
+    return line ?? this.#open(address, { maxReceiveBytes, compresses });
   }
 
   close(): void {
@@ -56,10 +67,16 @@ export class Lines {
       for (const call of line.calls) call.fail(transportClosed());
       line.channel.close();
     }
-    this.#byLimit.clear();
+    this.#plain.clear();
+    this.#compressing.clear();
   }
 
-  #open(address: string, maxReceiveBytes: number): Line {
+  #byLimit(compresses: boolean): Map<number, Map<string, Line>> {
+    return compresses ? this.#compressing : this.#plain;
+  }
+
+  #open(address: string, kind: LineKind): Line {
+    const { maxReceiveBytes, compresses } = kind;
     assertCallable(address);
     this.#letGo();
     const { credentials, channelOptions, clock } = this.#options;
@@ -67,10 +84,12 @@ export class Lines {
       ...channelOptions,
       'grpc.default_authority': address,
       'grpc.max_receive_message_length': maxReceiveBytes,
+      ...(compresses ? { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip } : {}),
     });
-    const line = new Line(address, channel, maxReceiveBytes, clock.monotonicMs());
-    let lines = this.#byLimit.get(maxReceiveBytes);
-    if (!lines) this.#byLimit.set(maxReceiveBytes, (lines = new Map()));
+    const line = new Line(address, channel, kind, clock.monotonicMs());
+    const byLimit = this.#byLimit(compresses);
+    let lines = byLimit.get(maxReceiveBytes);
+    if (!lines) byLimit.set(maxReceiveBytes, (lines = new Map()));
     lines.set(address, line);
     return line;
   }
@@ -81,11 +100,11 @@ export class Lines {
     for (const line of this.#all()) {
       if (line.calls.size > 0 || line.usedMs > oldest) continue;
       line.channel.close();
-      this.#byLimit.get(line.maxReceiveBytes)?.delete(line.address);
+      this.#byLimit(line.compresses).get(line.maxReceiveBytes)?.delete(line.address);
     }
   }
 
   #all(): Line[] {
-    return [...this.#byLimit.values()].flatMap((lines) => [...lines.values()]);
+    return [...this.#plain.values(), ...this.#compressing.values()].flatMap((lines) => [...lines.values()]);
   }
 }
