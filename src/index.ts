@@ -4,6 +4,21 @@ export { Client, type CallOptions, type ClientOf, clientOf, contract } from './c
 export { Context, type ContextKey, contextKey } from './context/context.ts';
 export { Metadata } from './context/metadata.ts';
 export { Handler, Rpc, Service, Subscribe } from './decorators/decorators.ts';
+export {
+  BadRequest,
+  badRequest,
+  ErrorInfo,
+  errorInfo,
+  findDetail,
+  PreconditionFailure,
+  preconditionFailure,
+  QuotaFailure,
+  quotaFailure,
+  ResourceInfo,
+  resourceInfo,
+  RetryInfo,
+  retryInfo,
+} from './errors/details.ts';
 export { Code, codeName, type ErrorDetail, TenonError } from './errors/errors.ts';
 export { Logger } from './logger/logger.ts';
 export { type Interceptor, type Invoke, type MethodDescriptor, type Schema } from './pipeline/pipeline.ts';
