@@ -62,6 +62,8 @@ const rows: readonly Row[] = [
     },
     badRequest,
     BadRequest,
+    // protobufjs would write the empty text, which says the same.
+    { fieldViolations: [{ ...violation, localizedMessage: localized }, { description: 'x' }] },
   ),
   row({ fieldViolations: [] }, badRequest, BadRequest),
   row({ retryDelayMs: 1500.25 }, retryInfo, RetryInfo, { retryDelay: { seconds: 1, nanos: 500_250_000 } }),
