@@ -221,6 +221,18 @@ export const variables = [
     fallback: '30000',
   },
   {
+    name: 'TENON_CLIENT_COMPRESS',
+    describes: 'Compress what calls send with gzip, on transports that can, to servers that understand it.',
+    ...boolean,
+    fallback: 'false',
+  },
+  {
+    name: 'TENON_SERVER_COMPRESS',
+    describes: 'Compress replies with gzip, on transports that can, to callers that understand it.',
+    ...boolean,
+    fallback: 'false',
+  },
+  {
     name: 'TENON_MAX_RECEIVE_BYTES',
     describes: 'Largest message accepted, by servers and clients.',
     kind: 'integer',
@@ -352,11 +364,13 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
       timeoutMs: value('TENON_CLIENT_TIMEOUT_MS'),
       maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'),
       maxSendBytes: limits.maxSendBytes,
+      compress: value('TENON_CLIENT_COMPRESS'),
     },
     server: {
       address: value('TENON_SERVER_ADDRESS'),
       maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'),
       maxSendBytes: limits.maxSendBytes,
+      compress: value('TENON_SERVER_COMPRESS'),
     },
     service: {
       ...limits,

@@ -6,7 +6,7 @@ import { type Logger, silentLogger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { TlsChannelCredentials } from './internal/grpc-credentials.ts';
-import { GrpcClientSocket, GrpcUnaryCall } from './internal/grpc-client.ts';
+import { GrpcClientSocket, GrpcUnaryCall, notUnderstood } from './internal/grpc-client.ts';
 import { grpcJsEngine } from './internal/grpc-engine.ts';
 import { Lines } from './internal/grpc-lines.ts';
 import { GrpcListener } from './internal/grpc-listener.ts';
@@ -118,10 +118,7 @@ export class GrpcTransport implements Transport {
   }
 
   unary(address: string, message: Message, options: DialOptions): Promise<Message> {
-    return new Promise((resolve, reject) => {
-      const line = this.#lines.to(address, options.maxReceiveBytes, options.compress);
-      new GrpcUnaryCall(line, options, this.#options.runtime.clock, resolve, reject).start(message);
-    });
+    return options.compress ? this.#compressedUnary(address, message, options) : this.#unary(address, message, options);
   }
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
@@ -143,6 +140,18 @@ export class GrpcTransport implements Transport {
 
   toString(): string {
     return 'grpc';
+  }
+
+  #unary(address: string, message: Message, options: DialOptions): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      const line = this.#lines.to(address, options.maxReceiveBytes, options.compress);
+      new GrpcUnaryCall(line, options, this.#options.runtime.clock, resolve, reject).start(message);
+    });
+  }
+
+  async #compressedUnary(address: string, message: Message, options: DialOptions): Promise<Message> {
+    const reply = await this.#unary(address, message, options);
+    return notUnderstood(reply.status) ? this.#unary(address, message, { ...options, compress: false }) : reply;
   }
 
   /** Made with the first connection: what is wrong with a file is told to who calls. */

@@ -92,7 +92,7 @@ export function rawSession(address: string): ClientHttp2Session {
 }
 
 /** What a raw server does to a stream; `cut` ends the connections, as the loss of the machine does. */
-export type OnStream = (stream: ServerHttp2Stream, cut: () => void) => void;
+export type OnStream = (stream: ServerHttp2Stream, cut: () => void, headers: IncomingHttpHeaders) => void;
 
 /** A server whose every byte is the test's. */
 export interface RawServer {
@@ -109,9 +109,9 @@ export function rawServer(onStream: OnStream): Promise<RawServer> {
   const server = createServer();
   return listening(server, (cut) => {
     server.on('sessionError', () => {});
-    server.on('stream', (stream) => {
+    server.on('stream', (stream, headers) => {
       stream.on('error', () => {});
-      onStream(stream, cut);
+      onStream(stream, cut, headers);
     });
   });
 }

@@ -111,9 +111,13 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
   onReceiveStatus(ended: StatusObject): void {
     if (this.isOver) return;
     this.release();
-    this.ended(
-      outcomeOf(ended, { address: this.line.address, path: this.path, maxReceiveBytes: this.line.maxReceiveBytes }),
-    );
+    const outcome = outcomeOf(ended, {
+      address: this.line.address,
+      path: this.path,
+      maxReceiveBytes: this.line.maxReceiveBytes,
+    });
+    if (this.line.compresses && !TenonError.is(outcome) && notUnderstood(outcome)) this.line.notUnderstood();
+    this.ended(outcome);
   }
 
   protected abstract headersCame(metadata: GrpcMetadata): void;
@@ -308,6 +312,13 @@ export class GrpcClientSocket extends GrpcClientCall implements TransportClient 
     this.#isHalfClosed = true;
     this.call?.halfClose();
   }
+}
+
+/** Whether a server says that it does not know how the request was compressed (PROTOCOL-HTTP2.md: Message-Accept-Encoding): nothing was processed. */
+export function notUnderstood(status: Status | undefined): boolean {
+  if (status?.code !== Code.Unimplemented) return false;
+  const accepted = status.metadata?.text('grpc-accept-encoding');
+  return accepted !== undefined && !accepted.split(',').some((name) => name.trim() === 'gzip');
 }
 
 function notGrpc(address: string, contentType: string): TenonError {

@@ -21,12 +21,16 @@ export class Line {
   readonly calls = new Set<OpenCall>();
   usedMs: number;
 
-  constructor(address: string, channel: Channel, kind: LineKind, nowMs: number) {
+  /** To be called when the server does not understand what is compressed: it is sent no more of it. */
+  readonly notUnderstood: () => void;
+
+  constructor(address: string, channel: Channel, kind: LineKind & Pick<Line, 'notUnderstood' | 'usedMs'>) {
     this.address = address;
     this.channel = channel;
     this.maxReceiveBytes = kind.maxReceiveBytes;
     this.compresses = kind.compresses;
-    this.usedMs = nowMs;
+    this.notUnderstood = kind.notUnderstood;
+    this.usedMs = kind.usedMs;
   }
 }
 
@@ -52,12 +56,16 @@ export class Lines {
   readonly #plain = new Map<number, Map<string, Line>>();
   readonly #compressing = new Map<number, Map<string, Line>>();
 
+  /** Addresses of servers that do not understand what is compressed. */
+  readonly #unable = new Set<string>();
+
   constructor(options: LineOptions) {
     this.#options = options;
   }
 
   /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.tls_invalid`) for TLS that cannot work. */
-  to(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compresses = false): Line {
+  to(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compress = false): Line {
+    const compresses = compress && !this.#unable.has(address);
     const line = this.#byLimit(compresses).get(maxReceiveBytes)?.get(address);
     return line ?? this.#open(address, { maxReceiveBytes, compresses });
   }
@@ -69,6 +77,7 @@ export class Lines {
     }
     this.#plain.clear();
     this.#compressing.clear();
+    this.#unable.clear();
   }
 
   #byLimit(compresses: boolean): Map<number, Map<string, Line>> {
@@ -86,7 +95,11 @@ export class Lines {
       'grpc.max_receive_message_length': maxReceiveBytes,
       ...(compresses ? { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip } : {}),
     });
-    const line = new Line(address, channel, kind, clock.monotonicMs());
+    const line = new Line(address, channel, {
+      ...kind,
+      usedMs: clock.monotonicMs(),
+      notUnderstood: () => this.#unable.add(address),
+    });
     const byLimit = this.#byLimit(compresses);
     let lines = byLimit.get(maxReceiveBytes);
     if (!lines) byLimit.set(maxReceiveBytes, (lines = new Map()));
@@ -101,6 +114,8 @@ export class Lines {
       if (line.calls.size > 0 || line.usedMs > oldest) continue;
       line.channel.close();
       this.#byLimit(line.compresses).get(line.maxReceiveBytes)?.delete(line.address);
+      // Another server may come to be there.
+      this.#unable.delete(line.address);
     }
   }
 
