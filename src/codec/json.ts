@@ -2,7 +2,7 @@ import { injectable } from 'inversify';
 
 import type { Schema } from '../pipeline/pipeline.ts';
 import type { Marshaler } from './codec.ts';
-import { stringify } from './internal/json-text.ts';
+import { assertShallow, stringify } from './internal/json-text.ts';
 import { decodeFailure, encodeFailure, misfit } from './internal/misfit.ts';
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -35,6 +35,7 @@ export class JsonMarshaler implements Marshaler {
 
 function parse(name: string, bytes: Uint8Array): unknown {
   try {
+    assertShallow(bytes);
     return JSON.parse(textOf(bytes)) as unknown;
   } catch (error) {
     throw decodeFailure(name, error);

@@ -50,6 +50,35 @@ describe('JSON without a .proto', () => {
     expect(text(inherits)).toBe('{"own":2}');
   });
 
+  it.each([
+    ['[', ']'],
+    ['{"a":', '}'],
+    ['{"]": [', ']}'],
+  ])('may be nested a thousand levels deep, and no deeper: %s', (open, close) => {
+    const levels = close.length;
+    const nested = (depth: number) => Buffer.from(`${open.repeat(depth / levels)}1${close.repeat(depth / levels)}`);
+    const value = marshaler.unmarshal(anySchema, nested(1_000));
+    expect(JSON.parse(text(value))).toEqual(value);
+    const refusal = 'expected at most 1000 levels of nesting, got more: send a list of its parts';
+    expect(messageOf(() => marshaler.unmarshal(anySchema, nested(1_002)))).toBe(`codec.decode: any: ${refusal}`);
+    expect(messageOf(() => marshaler.marshal(anySchema, [[value]]))).toMatch(
+      new RegExp(`^codec\\.encode: any.*: ${refusal}$`),
+    );
+  });
+
+  it('nested a hundred thousand levels deep ended the process: V8 had no stack left for a regular expression', () => {
+    let value: unknown = 1;
+    for (let depth = 0; depth < 100_000; depth += 1) value = { a: value };
+    expect(messageOf(() => marshaler.marshal(anySchema, value))).toMatch(/levels of nesting/);
+    const bytes = Buffer.from(`${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`);
+    expect(messageOf(() => marshaler.unmarshal(anySchema, bytes))).toMatch(/levels of nesting/);
+  });
+
+  it('counts no brackets in its strings', () => {
+    const value = { ['["\\']: '[{"\\'.repeat(2_000), a: ['\\'], b: '' };
+    expect(marshaler.unmarshal(anySchema, marshaler.marshal(anySchema, value))).toEqual(value);
+  });
+
   it.each<[unknown, string]>([
     [
       { user: { id: 5n } },
