@@ -131,7 +131,12 @@ export function describeClient(source: ClientSource, loadProto: ProtoLoader): Cl
     const where = `clientOf(${source.name})`;
     const file = readProtoAt(where, source.proto, loadProto, problems);
     const service = file && findService(where, source.name, file, source.proto, problems);
-    const methods = new Map(service?.methods.map((method) => [propertyName(method.method), method]));
+    const methods = new Map(
+      service?.methods.map((method) => {
+        const property = propertyName(method.method);
+        return [property === 'then' ? method.method : property, method];
+      }),
+    );
     return { name: source.name, service: source.service ?? packageOf(source.name), methods, problems };
   }
   return describeContract(source);
@@ -185,7 +190,20 @@ function describeContract(source: Contract<unknown>): ClientDescription {
       ),
     ]),
   );
-  return { name: source.name, service: source.service ?? packageOf(source.name), methods, problems: [] };
+  const problems = thenables(`contract(${source.name})`, methods.keys());
+  return { name: source.name, service: source.service ?? packageOf(source.name), methods, problems };
+}
+
+/** `await` takes whatever has a `then` for a promise: a handler or a client with such a method could not be handed out of an async function. */
+function thenables(where: string, properties: Iterable<string>): readonly Problem[] {
+  return [...properties]
+    .filter((property) => property === 'then')
+    .map((property) => ({
+      kind: 'thenable',
+      where: `${where}.${property}`,
+      message: `${where} has a method named then, so await takes it for a promise`,
+      fix: "name it otherwise, and give the name on the wire apart: { name: 'Then' }",
+    }));
 }
 
 function describeMethods(
@@ -195,6 +213,12 @@ function describeMethods(
   problems: Problem[],
 ): readonly MethodDescription[] {
   const rpcs = rpcsOf(target);
+  problems.push(
+    ...thenables(
+      target.name,
+      rpcs.map(({ property }) => property),
+    ),
+  );
   const name = record.name;
   if (name === undefined) {
     for (const rpc of rpcs) {

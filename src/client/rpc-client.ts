@@ -30,12 +30,13 @@ import {
   type RequestOptions,
 } from './client.ts';
 import { collect, unaryOverSocket } from './internal/collect.ts';
+import { heldReplies, heldReply } from './internal/held.ts';
 import { openStream } from './internal/open-stream.ts';
 import { deadlineOf, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
 import { decodeReply, headersOf, messageOf, type Plan } from './internal/plan.ts';
 import { pump } from './internal/pump.ts';
 import { noStatus, type Opened, ReplyStream } from './internal/reply-stream.ts';
-import { onSomeNode, type Router, unlessDraining } from './internal/route.ts';
+import { type NodeCall, onAddress, onSomeNode, type Router, settle, unlessDraining } from './internal/route.ts';
 
 const defaults = {
   timeoutMs: 30_000,
@@ -43,6 +44,15 @@ const defaults = {
   interceptors: [],
   maxAttempts: 3,
 } as const satisfies ClientOptions;
+
+/** A method as its callers need it. */
+interface Prepared {
+  readonly method: MethodDescriptor;
+  readonly invoke: Invoke;
+  /** Whether there are interceptors, which may make a call more than once, or not at all. */
+  readonly mayRepeat: boolean;
+  readonly timeoutMs: number | undefined;
+}
 
 /** The {@link Client}, over whatever transport, selector, codecs and broker are bound. */
 @injectable()
@@ -138,17 +148,15 @@ export class RpcClient implements Client {
         message: `${request.method.path} answers with a stream: use stream() instead of call()`,
       });
     }
-    return this.method(request.method, request.service)(request.body, { contentType: request.contentType, ...options });
+    return this.method(request.method, request.service)(request.body, withContentType(request, options));
   }
 
   stream(request: Request, options: CallOptions = {}): ClientStream {
+    const prepared = this.#prepare(request.method);
     return openStream(
       request,
-      (input, ctx) => this.#prepare(request.method)(input, ctx),
-      this.#contextOf(request.method, request.service, {
-        contentType: request.contentType,
-        ...options,
-      }),
+      prepared.invoke,
+      this.#contextOf(prepared, request.service, withContentType(request, options)),
     );
   }
 
@@ -175,16 +183,20 @@ export class RpcClient implements Client {
   }
 
   method(method: MethodDescriptor, service: string): MethodCaller {
-    const invoke = this.#prepare(method);
+    const prepared = this.#prepare(method);
+    const { invoke, mayRepeat } = prepared;
     if (serverStreams(method.kind)) {
-      return (input, options) => invoke(input, this.#contextOf(method, service, options));
+      return (input, options) => {
+        const ctx = this.#contextOf(prepared, service, options);
+        return mayRepeat ? heldReplies(invoke, input, ctx) : invoke(input, ctx);
+      };
     }
-    const mayRepeat = this.#options.interceptors.length > 0;
     return (input, options) => {
       // A mistake in the options rejects like every other failure of a call, instead of throwing.
       try {
-        const ctx = this.#contextOf(method, service, options);
-        return mayRepeat && (options?.ctx || options?.signal) ? held(invoke, input, ctx) : invoke(input, ctx);
+        const ctx = this.#contextOf(prepared, service, options);
+        if (!options?.ctx && !options?.signal) return invoke(input, ctx);
+        return mayRepeat ? heldReply(invoke, input, ctx) : invoke(input, ctx.follow());
       } catch (error) {
         return Promise.reject(TenonError.from(error));
       }
@@ -201,9 +213,16 @@ export class RpcClient implements Client {
     return 'rpc';
   }
 
-  #prepare(method: MethodDescriptor): Invoke {
+  #prepare(method: MethodDescriptor): Prepared {
     this.#isStarted = true;
-    return compose(this.#options.interceptors, method, this.#end(method));
+    const { interceptors, timeoutMs } = this.#options;
+    return {
+      method,
+      invoke: compose(interceptors, method, this.#end(method)),
+      mayRepeat: interceptors.length > 0,
+      // A stream lasts as long as it lasts: only what the caller says bounds it.
+      timeoutMs: method.kind === 'unary' ? timeoutMs : undefined,
+    };
   }
 
   /** The end of the pipeline: bytes and transport. */
@@ -227,19 +246,19 @@ export class RpcClient implements Client {
     return (input, ctx) => this.#unary(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
   }
 
-  #contextOf(method: MethodDescriptor, service: string, options: CallOptions = {}): OutgoingContext {
+  #contextOf(prepared: Prepared, service: string, options: CallOptions = {}): OutgoingContext {
     this.#assertOpen();
-    const { timeoutMs, forward } = this.#options;
+    const { method, timeoutMs } = prepared;
     const ctx = new OutgoingContext(
       {
         service: method.service,
         endpoint: method.method,
-        metadata: outgoingMetadata(options, forward),
-        // A stream lasts as long as it lasts: only what the caller says bounds it.
-        deadline: deadlineOf(options, method.kind === 'unary' ? timeoutMs : undefined, this.#router.runtime.clock),
+        metadata: outgoingMetadata(options, this.#options.forward),
+        deadline: deadlineOf(options, timeoutMs, this.#router.runtime.clock),
         logger: this.#logger,
       },
       options,
+      this.#calls,
     );
     ctx.registryName = options.service ?? service;
     ctx.compress = options.compress ?? this.#options.compress;
@@ -247,32 +266,35 @@ export class RpcClient implements Client {
   }
 
   async #unary(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<unknown> {
-    this.#calls.add(ctx);
+    this.#begin(ctx);
     try {
       const message = messageOf(plan, input, ctx);
       ctx.throwIfAborted();
       const dial = this.#dialOptions(plan, ctx);
-      const attempt = async (address: string): Promise<Message | undefined> =>
+      const send = async (address: string): Promise<Message | undefined> =>
         unlessDraining(await this.#sendUnary(address, message, dial));
-      return this.#reply(plan, (await this.#on(ctx, attempt)) ?? {}, ctx);
+      return this.#reply(plan, (await this.#on(ctx, { send, goesOn: false })) ?? {}, ctx);
     } finally {
       this.#release(ctx);
     }
   }
 
   async #streamingRequest(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<unknown> {
-    this.#calls.add(ctx);
+    this.#begin(ctx);
     try {
       const { socket, stop } = await this.#open(plan, input, ctx);
+      let answer: Message;
       try {
-        return this.#reply(plan, await collect(socket), ctx);
+        answer = unlessDraining(await collect(socket)) ?? {};
+        settle(this.#router, ctx);
       } catch (error) {
-        this.#blame(ctx, error);
+        settle(this.#router, ctx, TenonError.from(error));
         throw error;
       } finally {
         stop?.();
         await socket.close();
       }
+      return this.#reply(plan, answer, ctx);
     } finally {
       this.#release(ctx);
     }
@@ -283,11 +305,11 @@ export class RpcClient implements Client {
       ctx,
       decode: (body) => decodeReply(plan, body),
       open: () => {
-        this.#calls.add(ctx);
+        this.#begin(ctx.follow());
         return this.#open(plan, input, ctx);
       },
-      onEnd: (error) => {
-        if (error) this.#blame(ctx, error);
+      onEnd: (how) => {
+        if (how !== 'left') settle(this.#router, ctx, how === 'answered' ? undefined : how);
         this.#release(ctx);
       },
     });
@@ -300,41 +322,33 @@ export class RpcClient implements Client {
   #open(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<Opened> {
     ctx.throwIfAborted();
     if (clientStreams(plan.method.kind)) {
-      return this.#on(ctx, async (address) => {
+      const send = async (address: string): Promise<Opened> => {
         const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
         // By themselves: the first request may be long in coming, and whoever reads the replies would begin the call without them.
         void socket.send({ headers: headersOf(plan, ctx) });
         return { socket, stop: pump(plan, input as AsyncIterable<unknown>, socket, ctx) };
-      });
+      };
+      return this.#on(ctx, { send, goesOn: true });
     }
     const message = messageOf(plan, input, ctx);
-    return this.#on(ctx, async (address) => {
+    const send = async (address: string): Promise<Opened> => {
       const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
       void socket.send(message);
       socket.end();
       return { socket, first: unlessDraining(await socket.recv()) };
-    });
+    };
+    return this.#on(ctx, { send, goesOn: true });
   }
 
-  /** Tells the selector of a node that failed after the call was under way. */
-  #blame(ctx: OutgoingContext, error: unknown): void {
-    if (ctx.node) this.#router.selector.mark(ctx.registryName, ctx.node, TenonError.from(error));
-  }
-
-  #on<T>(ctx: OutgoingContext, attempt: (address: string) => Promise<T>): Promise<T> {
+  #on<T>(ctx: OutgoingContext, call: NodeCall<T>): Promise<T> {
     const { address } = ctx.options;
-    if (address === undefined) return onSomeNode(this.#router, ctx.registryName, ctx, attempt);
-    ctx.peer = address;
-    return attempt(address);
+    return address === undefined ? onSomeNode(this.#router, ctx, call) : onAddress(address, ctx, call.send);
   }
 
   #reply(plan: Plan, message: Message, ctx: OutgoingContext): unknown {
     const { status, headers, body } = message;
-    const { onHeaders, onTrailers } = ctx.options;
-    if (headers) ctx.headers = headers;
-    if (status?.metadata) ctx.trailers = status.metadata;
-    if (onHeaders) onHeaders(ctx.headers);
-    if (onTrailers) onTrailers(ctx.trailers);
+    ctx.takeHeaders(headers);
+    ctx.takeTrailers(status?.metadata);
     if (!status) throw noStatus();
     if (status.code !== Code.Ok) throw errorOf(status);
     if (!body) {
@@ -358,6 +372,11 @@ export class RpcClient implements Client {
     };
   }
 
+  #begin(ctx: OutgoingContext): void {
+    this.#assertOpen();
+    this.#calls.add(ctx);
+  }
+
   #release(ctx: OutgoingContext): void {
     this.#calls.delete(ctx);
     if (!ctx.isHeld) ctx.release();
@@ -373,12 +392,7 @@ export class RpcClient implements Client {
   }
 }
 
-/** Follows its caller until the interceptors are done with the call, however often they make it, or not at all. */
-async function held(invoke: Invoke, input: unknown, ctx: OutgoingContext): Promise<unknown> {
-  ctx.isHeld = true;
-  try {
-    return await invoke(input, ctx);
-  } finally {
-    ctx.release();
-  }
+/** What the request says, where the options are silent. */
+function withContentType(request: Request, options: CallOptions): CallOptions {
+  return { ...options, contentType: options.contentType ?? request.contentType };
 }

@@ -1,6 +1,7 @@
 import { Code, TenonError } from '../errors/errors.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
 import { Metadata } from './metadata.ts';
+import type { Outgoing } from './outgoing.ts';
 import type { PeerCertificate } from './peer-certificate.ts';
 
 /** A typed key of {@link Context.get}. */
@@ -50,11 +51,10 @@ export class Context {
   wasCompressed: boolean | undefined;
   /** What the caller sent along. Keys are lower case. */
   readonly metadata: Metadata;
-  /** When the call has to be over: milliseconds since the Unix epoch, by the bound Clock. */
-  readonly deadline: number | undefined;
 
   readonly #connection: ContextInit['connection'];
   #peerCertificate: PeerCertificate | undefined;
+  #deadline: number | undefined;
   #headers: Metadata | undefined;
   #trailers: Metadata | undefined;
   #logger: Logger | undefined;
@@ -69,7 +69,7 @@ export class Context {
     this.endpoint = init.endpoint;
     this.peer = init.peer ?? '';
     this.metadata = init.metadata ?? new Metadata();
-    this.deadline = init.deadline;
+    this.#deadline = init.deadline;
     this.#baseLogger = init.logger ?? silentLogger;
     this.#connection = init.connection;
   }
@@ -80,6 +80,24 @@ export class Context {
    */
   get peerCertificate(): PeerCertificate | undefined {
     return (this.#peerCertificate ??= this.#connection?.peerCertificate);
+  }
+
+  /** When the call has to be over: milliseconds since the Unix epoch, by the bound Clock. */
+  get deadline(): number | undefined {
+    return this.#deadline;
+  }
+
+  /**
+   * Brings the deadline forward; a later one changes nothing. Calls that are made with this context keep to it, and so does the call itself on the
+   * client, if it was not sent yet. On the server it is for who brings it forward to abort when it passes.
+   */
+  shorten(deadline: number): void {
+    if (this.#deadline === undefined || deadline < this.#deadline) this.#deadline = deadline;
+  }
+
+  /** Client: what can be done with the call; `undefined` on the server, and for events. */
+  get outgoing(): Outgoing | undefined {
+    return undefined;
   }
 
   /** Server: sent before the first reply. Client: what the server sent; empty until then. */
@@ -119,6 +137,11 @@ export class Context {
       if (this.#abortReason) this.#controller.abort(this.#abortReason);
     }
     return this.#controller.signal;
+  }
+
+  /** The logger that {@link logger} is made of. */
+  protected get baseLogger(): Logger {
+    return this.#baseLogger;
   }
 
   /** A logger that names the call in all it writes. */

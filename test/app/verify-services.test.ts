@@ -207,6 +207,24 @@ describe('handlers and their .proto', () => {
     );
   });
 
+  it('a method named then, which makes a promise of its handler', async () => {
+    @Handler('suite.Later')
+    class LaterHandler {
+      // oxlint-disable-next-line unicorn/no-thenable
+      @Rpc() async then(): Promise<object> {
+        return {};
+      }
+    }
+    expect(await problemsOf(serviceOf(LaterHandler))).toBe(
+      only(
+        'thenable',
+        'LaterHandler.then',
+        'LaterHandler has a method named then, so await takes it for a promise',
+        "name it otherwise, and give the name on the wire apart: { name: 'Then' }",
+      ),
+    );
+  });
+
   it('a method whose kind is another one in the .proto, said or seen', async () => {
     @Handler('greeter.Greeter', { proto: proto('greeter') })
     class ProtoHandler {

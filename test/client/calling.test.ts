@@ -10,6 +10,7 @@ import { json, memoryParts, method, type Parts, serveRaw } from '../../src/testi
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
+import { countedSignal } from './support.ts';
 
 const echo = method('Echo');
 const count = method('Count', 'server');
@@ -38,20 +39,6 @@ afterEach(async () => {
     await listener.close();
   }
 });
-
-/** A signal that counts who listens. */
-function countedSignal(): { signal: AbortSignal; abort: () => void; listeners: () => number } {
-  const controller = new AbortController();
-  const { signal } = controller;
-  let listeners = 0;
-  const add = signal.addEventListener.bind(signal);
-  const remove = signal.removeEventListener.bind(signal);
-  Object.assign(signal, {
-    addEventListener: (...args: Parameters<typeof add>) => ((listeners += 1), add(...args)),
-    removeEventListener: (...args: Parameters<typeof remove>) => ((listeners -= 1), remove(...args)),
-  });
-  return { signal, abort: () => controller.abort(), listeners: () => listeners };
-}
 
 const transports = { memory: () => new MemoryTransport(), grpc: () => new GrpcTransport() };
 

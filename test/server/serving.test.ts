@@ -6,7 +6,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { Invoke, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { eventually, gate } from '../../src/testing/internal/eventually.ts';
-import { json, memoryParts, method, type Parts } from '../../src/testing/internal/rig.ts';
+import { json, memoryParts, method, parsed, type Parts } from '../../src/testing/internal/rig.ts';
 import type { Socket, Transport } from '../../src/transport/transport.ts';
 
 function serverOf(parts: Parts): RpcServer {
@@ -132,5 +132,38 @@ describe('a handler that answers one method twice', () => {
     expect(() =>
       server.handle({ name: 'suite.Suite', methods: [once, { ...once, descriptor: method('Echo') }] }),
     ).toThrow(expect.objectContaining({ reason: 'server.duplicate_method' }));
+  });
+});
+
+describe('two readers of one stream of requests', () => {
+  it('get one request each, where the first was lost', async () => {
+    const pairs: Invoke = async (input) => {
+      const requests = (input as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+      const results = await Promise.all([requests.next(), requests.next(), requests.next()]);
+      return results.map(({ value }) => value ?? null);
+    };
+    const { server, socket } = await serving(method('Pair', 'client'), pairs);
+    void socket.send({ headers: new Metadata(), body: json({ n: 1 }) });
+    void socket.send({ body: json({ n: 2 }) });
+    socket.end();
+    const answer = await socket.recv();
+    expect(parsed(answer?.body)).toEqual([{ n: 1 }, { n: 2 }, null]);
+    await server.stop();
+  });
+});
+
+describe('a stream of replies that an interceptor ends', () => {
+  it('answers with what it was ended with, where the caller waited until its deadline', async () => {
+    const endless: Invoke = async function* replies(_input, ctx: Context) {
+      yield { n: 1 };
+      ctx.abort(new TenonError({ code: Code.DeadlineExceeded, reason: 'suite.too_long', message: 'too long' }));
+      await new Promise(() => {});
+    };
+    const { server, socket } = await serving(method('Endless', 'server'), endless);
+    void socket.send({ headers: new Metadata(), body: json({}) });
+    socket.end();
+    expect(parsed((await socket.recv())?.body)).toEqual({ n: 1 });
+    expect((await socket.recv())?.status).toMatchObject({ code: Code.DeadlineExceeded, message: 'too long' });
+    await server.stop();
   });
 });

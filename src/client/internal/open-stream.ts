@@ -10,7 +10,8 @@ export function openStream(request: Request, invoke: Invoke, ctx: OutgoingContex
   let replies: AsyncIterator<unknown> | undefined;
   const start = (): AsyncIterator<unknown> => {
     if (!replies) {
-      const result = invoke(requests ?? request.body, ctx);
+      ctx.isHeld = true;
+      const result = invoke(requests ?? request.body, ctx.follow());
       replies = serverStreams(request.method.kind)
         ? (result as AsyncIterable<unknown>)[Symbol.asyncIterator]()
         : single(result as Promise<unknown>);
@@ -24,14 +25,18 @@ export function openStream(request: Request, invoke: Invoke, ctx: OutgoingContex
     ahead = read();
     ahead.catch(() => {});
   };
+  const end = (): void => {
+    // Whoever sends would wait for room that nobody makes.
+    void requests?.return();
+    ctx.release();
+  };
   const read = async (): Promise<IteratorResult<unknown>> => {
     try {
       const result = await start().next();
-      if (result.done) void requests?.return();
+      if (result.done || !serverStreams(request.method.kind)) end();
       return result;
     } catch (error) {
-      // Whoever sends would wait for room that nobody makes.
-      void requests?.return();
+      end();
       throw error;
     }
   };

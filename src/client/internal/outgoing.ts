@@ -1,28 +1,92 @@
-import { Context, type ContextInit } from '../../context/context.ts';
+import { Context, type ContextInit, type ContextKey } from '../../context/context.ts';
 import { Metadata } from '../../context/metadata.ts';
+import type { Attempts, Outgoing } from '../../context/outgoing.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { CallOptions } from '../client.ts';
 
+/** gRPC's A6: how often the call was made before, sent with every attempt but the first. */
+const previousAttemptsKey = 'grpc-previous-rpc-attempts';
+
 const noOptions: CallOptions = {};
 
+/** What asks whether a call may go to an address. */
+type NodeCheck = (address: string) => TenonError | undefined;
+
 /** The context of an outgoing call: what interceptors see, and the call's options for the end of the pipeline. */
-export class OutgoingContext extends Context {
+export class OutgoingContext extends Context implements Outgoing {
   readonly options: CallOptions;
   /** Name of the service in the registry. */
   registryName = '';
   /** The node that was chosen last; absent where the call goes to an address. */
   node: NodeRecord | undefined;
+  /** Whether the selector has been told how it went with {@link node}. */
+  isMarked = true;
+  /** How often the call was sent to somebody who may have taken it. */
+  sent = 0;
   /** Set where interceptors may make the call more than once: then it is over when they say so, not with its first attempt. */
   isHeld = false;
+  /** Addresses that are left for others while there are any. */
+  avoided: ReadonlySet<string> | undefined;
+  checks: readonly NodeCheck[] | undefined;
+  /** The calls under way of the client that this is one of. */
+  readonly calls: Set<OutgoingContext> | undefined;
   #release: (() => void)[] | undefined;
+  #isFollowing = false;
 
-  constructor(init: ContextInit, options: CallOptions = noOptions) {
+  constructor(init: ContextInit, options: CallOptions = noOptions, calls?: Set<OutgoingContext>) {
     super(init);
     this.options = options;
-    if (options.ctx) this.#releaseWith(options.ctx.onAbort((reason) => this.abort(reason)));
-    if (options.signal) this.#follow(options.signal);
+    this.calls = calls;
+  }
+
+  override get outgoing(): this {
+    return this;
+  }
+
+  get target(): string {
+    return this.options.address ?? this.registryName;
+  }
+
+  /** Ends with the call being handled and with the caller's signal, from the first time that this is called until it is released. */
+  follow(): this {
+    if (this.#isFollowing) return this;
+    this.#isFollowing = true;
+    const { ctx, signal } = this.options;
+    if (ctx) this.releaseWith(ctx.onAbort((reason) => this.abort(reason)));
+    if (signal) this.#followSignal(signal);
+    return this;
+  }
+
+  attempts(): Attempts {
+    return new CallAttempts(this);
+  }
+
+  onNode(check: NodeCheck): void {
+    this.checks = [...(this.checks ?? []), check];
+  }
+
+  /** What the server sent first. */
+  takeHeaders(headers: Metadata | undefined): void {
+    if (headers) this.headers = headers;
+    this.options.onHeaders?.(this.headers);
+  }
+
+  /** What the server sent last. */
+  takeTrailers(trailers: Metadata | undefined): void {
+    if (trailers) this.trailers = trailers;
+    this.options.onTrailers?.(this.trailers);
+  }
+
+  /** The call is sent to somebody. */
+  onSend(): void {
+    this.sent += 1;
+  }
+
+  /** Who it was sent to certainly did not take it. */
+  onRefused(): void {
+    this.sent -= 1;
   }
 
   /** Aborted, it has nothing to follow any more. */
@@ -38,19 +102,134 @@ export class OutgoingContext extends Context {
     this.#release = undefined;
   }
 
-  #follow(signal: AbortSignal): void {
+  /** For who begins an attempt: the logger that its own is made of. */
+  get attemptLogger(): ContextInit['logger'] {
+    return this.baseLogger;
+  }
+
+  protected releaseWith(release: () => void): void {
+    (this.#release ??= []).push(release);
+  }
+
+  #followSignal(signal: AbortSignal): void {
     const abort = (): void => this.abort(reasonOf(signal));
     if (signal.aborted) {
       abort();
       return;
     }
     signal.addEventListener('abort', abort, { once: true });
-    this.#releaseWith(() => signal.removeEventListener('abort', abort));
+    this.releaseWith(() => signal.removeEventListener('abort', abort));
+  }
+}
+
+/** One attempt of a call: what it hears reaches the call when it is chosen. */
+class AttemptContext extends OutgoingContext {
+  readonly #call: OutgoingContext;
+  #isChosen = false;
+  #hasHeaders = false;
+  #hasTrailers = false;
+
+  constructor(call: OutgoingContext, attemptsBefore: number, avoided: ReadonlySet<string> | undefined) {
+    const metadata = new Metadata().merge(call.metadata);
+    if (attemptsBefore > 0) metadata.set(previousAttemptsKey, String(attemptsBefore));
+    const { service, endpoint, deadline } = call;
+    super({ service, endpoint, metadata, deadline, logger: call.attemptLogger }, call.options, call.calls);
+    this.#call = call;
+    this.registryName = call.registryName;
+    this.compress = call.compress;
+    this.avoided = avoided;
+    this.checks = call.checks;
+    this.releaseWith(call.onAbort((reason) => this.abort(reason)));
   }
 
-  #releaseWith(release: () => void): void {
-    (this.#release ??= []).push(release);
+  /** It ends with the call, which follows them. */
+  override follow(): this {
+    return this;
   }
+
+  override get<T>(key: ContextKey<T>): T | undefined {
+    return super.get(key) ?? this.#call.get(key);
+  }
+
+  override takeHeaders(headers: Metadata | undefined): void {
+    if (headers) this.headers = headers;
+    this.#hasHeaders = true;
+    if (this.#isChosen) this.#call.takeHeaders(headers);
+  }
+
+  override takeTrailers(trailers: Metadata | undefined): void {
+    if (trailers) this.trailers = trailers;
+    this.#hasTrailers = true;
+    if (this.#isChosen) this.#call.takeTrailers(trailers);
+  }
+
+  override onSend(): void {
+    super.onSend();
+    this.#call.onSend();
+  }
+
+  override onRefused(): void {
+    super.onRefused();
+    this.#call.onRefused();
+  }
+
+  choose(): void {
+    if (this.#isChosen) return;
+    this.#isChosen = true;
+    this.#call.peer = this.peer;
+    this.#call.node = this.node;
+    if (this.#hasHeaders) this.#call.takeHeaders(this.hasHeaders ? this.headers : undefined);
+    if (this.#hasTrailers) this.#call.takeTrailers(this.hasTrailers ? this.trailers : undefined);
+  }
+}
+
+class CallAttempts implements Attempts {
+  readonly #call: OutgoingContext;
+  readonly #peers = new Set<string>();
+  #begun: AttemptContext[] = [];
+  #count = 0;
+  #chosen: Context | undefined;
+
+  constructor(call: OutgoingContext) {
+    this.#call = call;
+    // Between two attempts nothing is under way, and a client that is closed must end the call all the same.
+    call.calls?.add(call);
+  }
+
+  begin(): Context {
+    for (const { peer } of this.#begun) if (peer !== '') this.#peers.add(peer);
+    const attempt = new AttemptContext(this.#call, this.#count, this.#peers.size > 0 ? this.#peers : undefined);
+    this.#count += 1;
+    this.#begun.push(attempt);
+    return attempt;
+  }
+
+  wasRefused(attempt: Context): boolean {
+    return attempt instanceof AttemptContext && attempt.sent === 0;
+  }
+
+  choose(attempt: Context): void {
+    this.#chosen = attempt;
+    if (attempt instanceof AttemptContext) attempt.choose();
+  }
+
+  settle(): void {
+    this.#call.calls?.delete(this.#call);
+    const begun = this.#begun;
+    this.#begun = [];
+    for (const attempt of begun) {
+      if (attempt !== this.#chosen) attempt.abort(superseded());
+      attempt.release();
+    }
+  }
+}
+
+function superseded(): TenonError {
+  return new TenonError({
+    code: Code.Cancelled,
+    reason: 'call.cancelled',
+    message: 'the call was decided by another attempt',
+  });
 }
 
 /** The metadata that goes out: what the call's options say, over what travels on from the call being handled. */

@@ -9,8 +9,8 @@ export interface ReplySource {
   readonly decode: (body: Uint8Array) => unknown;
   /** Opens the call; called with the first `next`. */
   readonly open: () => Promise<Opened>;
-  /** The call is over, well or with an error. */
-  readonly onEnd: (error?: TenonError) => void;
+  /** The call is over: the server said how it ended, the reader left, or it broke off. */
+  readonly onEnd: (how: 'answered' | 'left' | TenonError) => void;
 }
 
 /** An open call, and the first message where opening had to wait for it. */
@@ -65,7 +65,7 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
         new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the caller stopped reading' }),
       );
       this.#socket?.abort(Code.Cancelled, 'the caller stopped reading');
-      this.#end();
+      this.#end('left');
     }
     return Promise.resolve(over);
   }
@@ -117,27 +117,27 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
   }
 
   #finish(status: Status): IteratorResult<unknown, undefined> {
-    const { ctx } = this.#source;
-    if (status.metadata) ctx.trailers = status.metadata;
-    ctx.options.onTrailers?.(ctx.trailers);
-    // The server's answer, whatever it is, is no failure of its node: only a call that broke off is.
-    this.#end();
-    if (status.code !== Code.Ok) throw errorOf(status);
-    return over;
+    this.#source.ctx.takeTrailers(status.metadata);
+    if (status.code === Code.Ok) {
+      this.#end('answered');
+      return over;
+    }
+    const error = errorOf(status);
+    // The server's answer, whatever it is, is no failure of its node: only a call that broke off is, or was not taken.
+    this.#end(error.reason === 'server.draining' ? error : 'answered');
+    throw error;
   }
 
   #headers(message: Message): void {
-    const { ctx } = this.#source;
     this.#sawHeaders = true;
-    if (message.headers) ctx.headers = message.headers;
-    ctx.options.onHeaders?.(ctx.headers);
+    this.#source.ctx.takeHeaders(message.headers);
   }
 
-  #end(error?: TenonError): void {
+  #end(how: 'answered' | 'left' | TenonError): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#stop?.();
-    this.#source.onEnd(error);
+    this.#source.onEnd(how);
   }
 }
 

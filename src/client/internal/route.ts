@@ -14,33 +14,35 @@ export interface Router {
   readonly maxAttempts: () => number;
 }
 
-/**
- * Runs `attempt` on a node of `service`, and on another when the first certainly did not take the call. Marks the selector with how each
- * went. `attempt` tells by the error's reason: `transport.unreachable` and `server.draining` mean that nothing was processed.
- */
-export async function onSomeNode<T>(
-  router: Router,
-  service: string,
-  ctx: OutgoingContext,
-  attempt: (address: string) => Promise<T>,
-): Promise<T> {
+/** What is done with a node. */
+export interface NodeCall<T> {
+  /** Sends the call. Its error tells by the reason whether anything was processed: `transport.unreachable` and `server.draining` mean that nothing was. */
+  readonly send: (address: string) => Promise<T>;
+  /** Whether the call goes on after `send`: then {@link settle} tells how it ended. */
+  readonly goesOn: boolean;
+}
+
+/** Sends the call to a node of its service, and to another when the first certainly did not take it. Marks the selector with how each went. */
+export async function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T>): Promise<T> {
   const { clock } = router.runtime;
+  const service = ctx.registryName;
   for (let round = 1; ; round += 1) {
     ctx.node = undefined;
     try {
       const next = await select(router, service, ctx);
       for (let tried = 1; ; tried += 1) {
-        const node = next();
+        const node = ctx.checks || ctx.avoided ? choose(next, ctx) : next();
         ctx.node = node;
+        ctx.isMarked = false;
         ctx.peer = node.address;
         const startMs = clock.monotonicMs();
         try {
-          const result = await attempt(node.address);
-          router.selector.mark(service, node, undefined, clock.monotonicMs() - startMs);
+          const result = await sendTo(node.address, ctx, call.send);
+          if (!call.goesOn) settle(router, ctx, undefined, clock.monotonicMs() - startMs);
           return result;
         } catch (error) {
           const failure = TenonError.from(error);
-          router.selector.mark(service, node, failure, clock.monotonicMs() - startMs);
+          settle(router, ctx, failure, clock.monotonicMs() - startMs);
           if (!wasNotProcessed(failure) || tried >= router.maxAttempts() || ctx.aborted) throw failure;
         }
       }
@@ -54,6 +56,60 @@ export async function onSomeNode<T>(
       );
     }
   }
+}
+
+/** Sends the call to the address that its options say. */
+export async function onAddress<T>(address: string, ctx: OutgoingContext, send: NodeCall<T>['send']): Promise<T> {
+  const refusal = refusalOf(ctx, address);
+  if (refusal) throw refusal;
+  ctx.peer = address;
+  return sendTo(address, ctx, send);
+}
+
+/** Tells the selector, once for each time that a node was chosen, how the call went there. */
+export function settle(router: Router, ctx: OutgoingContext, error?: TenonError, latencyMs?: number): void {
+  if (ctx.isMarked || !ctx.node) return;
+  ctx.isMarked = true;
+  router.selector.mark(ctx.registryName, ctx.node, error, latencyMs);
+}
+
+async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T>['send']): Promise<T> {
+  ctx.onSend();
+  try {
+    return await send(address);
+  } catch (error) {
+    if (TenonError.is(error) && wasNotProcessed(error)) ctx.onRefused();
+    throw error;
+  }
+}
+
+/** The next node that the call's checks let through, rather one that it was not sent to. Throws what ruled out the last, where all are. */
+function choose(next: Next, ctx: OutgoingContext): NodeRecord {
+  const seen = new Set<string>();
+  let second: NodeRecord | undefined;
+  let refusal: TenonError | undefined;
+  for (let node = next(); !seen.has(node.id); node = next()) {
+    seen.add(node.id);
+    if (ctx.avoided?.has(node.address)) {
+      second ??= node;
+      continue;
+    }
+    refusal = refusalOf(ctx, node.address);
+    if (!refusal) return node;
+  }
+  if (second) {
+    refusal = refusalOf(ctx, second.address);
+    if (!refusal) return second;
+  }
+  throw refusal ?? new Error('a selector gave no node');
+}
+
+function refusalOf(ctx: OutgoingContext, address: string): TenonError | undefined {
+  for (const check of ctx.checks ?? []) {
+    const refusal = check(address);
+    if (refusal) return refusal;
+  }
+  return undefined;
 }
 
 /** Whether it is certain that no handler saw the call, so that another node may have it. */

@@ -82,7 +82,11 @@ async function sendReplies(
   let forget = (): void => {};
   // A handler may wait long for its next reply, and whoever it waits for should be let go of when nobody wants it any more.
   const left = new Promise<void>((resolve, reject) => {
-    forget = ctx.onAbort(() => void leave(replies).then(resolve, reject));
+    forget = ctx.onAbort((error) => {
+      // Where the call broke off nobody hears it; where an interceptor ended it the caller waits for a status, however long the handler takes to end.
+      fail(served, socket, ctx, error);
+      leave(replies).then(resolve, reject);
+    });
   });
   try {
     await Promise.race([sendEach(served, marshaler, socket, ctx, replies), left]);
@@ -129,6 +133,8 @@ class Requests implements AsyncIterableIterator<unknown, undefined> {
   readonly #socket: Socket;
   readonly #ctx: Context;
   #first: Message | undefined;
+  #isReading = false;
+  #line: (() => void)[] | undefined;
 
   constructor(served: Served, marshaler: Marshaler, socket: Socket, first: Message, ctx: Context) {
     this.#served = served;
@@ -138,14 +144,16 @@ class Requests implements AsyncIterableIterator<unknown, undefined> {
     this.#ctx = ctx;
   }
 
+  /** One at a time is served by the socket; others wait in line, and messages are handed out in the order they were asked for. */
   async next(): Promise<IteratorResult<unknown, undefined>> {
-    for (;;) {
-      const message = this.#first ?? (await this.#socket.recv());
-      this.#first = undefined;
-      if (!message) return { done: true, value: undefined };
-      if (!message.body) continue;
-      this.#ctx.wasCompressed = message.compressed;
-      return { done: false, value: await decodeRequest(this.#served, this.#marshaler, message.body) };
+    if (this.#isReading) await new Promise<void>((resolve) => (this.#line ??= []).push(resolve));
+    this.#isReading = true;
+    try {
+      return await this.#read();
+    } finally {
+      const turn = this.#line?.shift();
+      if (turn) turn();
+      else this.#isReading = false;
     }
   }
 
@@ -156,6 +164,17 @@ class Requests implements AsyncIterableIterator<unknown, undefined> {
 
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  async #read(): Promise<IteratorResult<unknown, undefined>> {
+    for (;;) {
+      const message = this.#first ?? (await this.#socket.recv());
+      this.#first = undefined;
+      if (!message) return { done: true, value: undefined };
+      if (!message.body) continue;
+      this.#ctx.wasCompressed = message.compressed;
+      return { done: false, value: await decodeRequest(this.#served, this.#marshaler, message.body) };
+    }
   }
 }
 
