@@ -7,8 +7,8 @@ import { run } from '../support/process.ts';
 const suites = ['test/conformance/transport.test.ts', 'test/transport/http2-server.test.ts'];
 
 describeWithOtherNodes('the transports on other Nodes', () => {
-  test.each(Object.keys(otherNodes).map(Number))(
-    'pass their suite on Node %i',
+  test.each(Object.keys(otherNodes))(
+    'pass their suite on Node %s',
     async (major) => {
       const jest = ['--experimental-vm-modules', '--no-warnings', 'node_modules/jest/bin/jest.js'];
       await run(await nodeBinary(major), [...jest, '--silent', ...suites]);
