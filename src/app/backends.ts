@@ -40,6 +40,20 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
         return backend(MemoryTransport, MemoryTransportOptions);
       },
     },
+    {
+      name: 'tcp',
+      load: async ({ tls }) => {
+        const { TcpTransport, TcpTransportOptions } = await import('../transport/tcp.ts');
+        return backend(TcpTransport, TcpTransportOptions, { tls: tls?.client, serverTls: tls?.server });
+      },
+    },
+    {
+      name: 'unix',
+      load: async () => {
+        const { UnixTransport, UnixTransportOptions } = await import('../transport/unix.ts');
+        return backend(UnixTransport, UnixTransportOptions);
+      },
+    },
   ],
   codec: [
     {

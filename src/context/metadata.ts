@@ -16,7 +16,8 @@ export interface LazyMetadata<T> {
   readonly find?: ((raw: T, key: string) => MetadataValue | undefined) | undefined;
 }
 
-const keyPattern = /^[0-9a-z_.-]+$/;
+/** What a key of metadata looks like. */
+export const keyPattern = /^[0-9a-z_.-]+$/;
 // gRPC over HTTP/2 (PROTOCOL-HTTP2.md): ASCII-Value is 1*( %x20-%x7E ).
 const textPattern = /^[\x20-\x7e]*$/;
 

@@ -9,9 +9,10 @@ import { TlsChannelCredentials } from './internal/grpc-credentials.ts';
 import { GrpcClientSocket, GrpcUnaryCall, notUnderstood } from './internal/grpc-client.ts';
 import { grpcJsEngine } from './internal/grpc-engine.ts';
 import { Lines } from './internal/grpc-lines.ts';
-import { GrpcListener } from './internal/grpc-listener.ts';
 import { http2Engine } from './internal/http2-engine.ts';
 import { TlsDialer } from './internal/tls-client.ts';
+import { hostPorts } from './internal/places.ts';
+import { SocketListener } from './internal/socket-listener.ts';
 import type {
   DialOptions,
   Listener,
@@ -127,7 +128,13 @@ export class GrpcTransport implements Transport {
       this.#options.server === 'grpc-js'
         ? grpcJsEngine({ 'grpc.enable_channelz': 0, ...channelOptions })
         : http2Engine({ maxSessionMemory: Number.MAX_SAFE_INTEGER });
-    const listener = new GrpcListener(options, engine, { runtime, logger, tls: serverTls });
+    const listener = new SocketListener(options, engine, {
+      places: hostPorts,
+      runtime,
+      logger,
+      tls: serverTls,
+      protocols: ['h2'],
+    });
     await listener.open(address, options.signal);
     return listener;
   }

@@ -156,7 +156,7 @@ describe('the configuration', () => {
       { TENON_REGISTRY: 'etcd://127.0.0.1:2379' },
       'TENON_REGISTRY is "etcd://127.0.0.1:2379": there are memory, mdns, redis.',
     ],
-    [{ TENON_TRANSPORT: 'GRPC' }, 'TENON_TRANSPORT is "GRPC": there are grpc, memory. Did you mean "grpc"?'],
+    [{ TENON_TRANSPORT: 'GRPC' }, 'TENON_TRANSPORT is "GRPC": there are grpc, memory, tcp, unix. Did you mean "grpc"?'],
     [{ TENON_PROFILE: 'staging' }, 'TENON_PROFILE is "staging": there are test, dev, local, prod.'],
     [{ TENON_DRAIN: 'yes' }, 'TENON_DRAIN is "yes": there are true, false.'],
     [
@@ -194,11 +194,11 @@ describe('the configuration', () => {
   });
 
   it('says everything that is wrong at once', () => {
-    const error = refused({ TENON_TRANSPORT: 'tcp', TENON_DRAIN: 'no', TENON_BROKR: 'redis', TENON_CODEC: 'json' });
+    const error = refused({ TENON_TRANSPORT: 'mucp', TENON_DRAIN: 'no', TENON_BROKR: 'redis', TENON_CODEC: 'json' });
     expect(error.message).toBe(
       [
         'the configuration has 3 problems:',
-        '- TENON_TRANSPORT is "tcp": there are grpc, memory.',
+        '- TENON_TRANSPORT is "mucp": there are grpc, memory, tcp, unix.',
         '- TENON_DRAIN is "no": there are true, false.',
         '- TENON_BROKR: there is no such variable. Did you mean "TENON_BROKER"?',
       ].join('\n'),

@@ -43,16 +43,16 @@ class ShopHandler {
 @Service({ name: 'shop', handlers: [ShopHandler] })
 class Shop {}
 
-const transports = ['grpc', 'memory'];
+const transports = ['grpc', 'memory', 'tcp', 'unix'];
 const codecs = ['proto', 'json'];
 const registries = ['memory', 'mdns', 'redis'];
 const selectors = ['random', 'round-robin'];
 const brokers = ['memory', 'redis', 'redis-streams'];
 
-// mDNS announces IP addresses, and the memory transport has none.
+// mDNS announces IP addresses, and these transports have none.
 const rows = transports.flatMap((transport) =>
   registries
-    .filter((registry) => !(transport === 'memory' && registry === 'mdns'))
+    .filter((registry) => !(registry === 'mdns' && (transport === 'memory' || transport === 'unix')))
     .flatMap((registry) =>
       codecs.flatMap((codec) => brokers.map((broker) => [transport, codec, registry, broker] as const)),
     ),

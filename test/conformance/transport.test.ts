@@ -3,6 +3,8 @@ import { describe, it } from '@jest/globals';
 import { transportConformance } from '../../src/testing/transport.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
+import { TcpTransport } from '../../src/transport/tcp.ts';
+import { UnixTransport } from '../../src/transport/unix.ts';
 
 const api = { describe, it };
 
@@ -12,3 +14,5 @@ transportConformance(api, 'grpc, served by grpc-js', {
   make: () => new GrpcTransport({ server: 'grpc-js' }),
   supports: { resets: false },
 });
+transportConformance(api, 'tcp', { make: () => new TcpTransport(), supports: { suggest: true } });
+transportConformance(api, 'unix', { make: () => new UnixTransport(), supports: { suggest: true } });

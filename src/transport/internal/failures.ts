@@ -1,5 +1,7 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 
+const writeHostPort = 'Write host:port, such as 127.0.0.1:50051 or [::1]:50051';
+
 /** Nobody took the call: it may safely be sent again, here or elsewhere. */
 export function unreachable(address: string, why: string): TenonError {
   return new TenonError({
@@ -99,11 +101,20 @@ export function unknownMethod(path: string, hint: string): TenonError {
   });
 }
 
-export function invalidAddress(address: string, why: string): TenonError {
+/** Somebody answered, and not in our protocol. */
+export function notTenon(address: string, what: string): TenonError {
+  return new TenonError({
+    code: Code.Unknown,
+    reason: 'transport.not_tenon',
+    message: `what answers at ${address} does not speak tenon's own protocol: ${what}. Is it another port's service, or does it use another TENON_TRANSPORT?`,
+  });
+}
+
+export function invalidAddress(address: string, why: string, remedy: string = writeHostPort): TenonError {
   return new TenonError({
     code: Code.InvalidArgument,
     reason: 'transport.invalid_address',
-    message: `"${address}" is not an address: ${why}. Write host:port, such as 127.0.0.1:50051 or [::1]:50051`,
+    message: `"${address}" is not an address: ${why}. ${remedy}`,
   });
 }
 
@@ -123,4 +134,10 @@ export function cannotListen(address: string, why: string, cause?: unknown): Ten
     message: `cannot listen at ${address}: ${why}. Give an address of this machine, or 0.0.0.0 for all of them`,
     cause,
   });
+}
+
+/** What a server was to send cannot be: its own mistake, not the caller's. */
+export function unsendable(error: unknown): TenonError {
+  const { message } = TenonError.from(error);
+  return new TenonError({ code: Code.Internal, reason: 'metadata.invalid', message, cause: error });
 }

@@ -1,10 +1,10 @@
 import type { Metadata } from '../../context/metadata.ts';
 import { type Status, statusOf } from '../../context/status.ts';
-import { Code, TenonError } from '../../errors/errors.ts';
+import { Code, type TenonError } from '../../errors/errors.ts';
 import { clientStreams, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
 import type { Clock, Timers } from '../../runtime/runtime.ts';
 import type { Accept, Message, Socket } from '../transport.ts';
-import { aborted, badReply, tooLarge, wrongCount } from './failures.ts';
+import { aborted, badReply, tooLarge, unsendable, wrongCount } from './failures.ts';
 import { Inbox } from './inbox.ts';
 
 /** What a call needs to know of who listens. */
@@ -13,6 +13,8 @@ export interface ServerSide {
   readonly timers: Timers;
   readonly maxSendBytes: number | undefined;
   readonly accept: Accept;
+  /** The address that is listened at. */
+  readonly addr: () => string;
   readonly calls: Set<ServerCall>;
   /** The call is over and its last byte handed to the connection. */
   readonly release: (call: ServerCall) => void;
@@ -30,7 +32,7 @@ export abstract class ServerCall implements Socket {
   abstract readonly deadline: number | undefined;
   protected readonly side: ServerSide;
   protected readonly route: MethodDescriptor;
-  protected isOver = false;
+  isOver = false;
   readonly #inbox: Inbox | undefined;
   #first: Message | undefined;
   #wasAccepted = false;
@@ -201,9 +203,4 @@ export abstract class ServerCall implements Socket {
     this.#listener = undefined;
     listener?.(error);
   }
-}
-
-function unsendable(error: unknown): TenonError {
-  const { message } = TenonError.from(error);
-  return new TenonError({ code: Code.Internal, reason: 'metadata.invalid', message, cause: error });
 }

@@ -1,13 +1,12 @@
-import { createServer, type AddressInfo, type Server as NetServer, type Socket as NetSocket } from 'node:net';
+import { createServer, type Server as NetServer, type Socket as NetSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
-import { textOf } from '../../errors/errors.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ServerTlsOptions } from '../tls.ts';
 import type { Accept, Listener, ListenOptions, Socket } from '../transport.ts';
-import { formatAddress, parseAddress } from './address.ts';
-import { addressInUse, cannotListen, listenerClosed } from './failures.ts';
+import { listenerClosed } from './failures.ts';
+import type { Places } from './places.ts';
 import type { ServerCall, ServerSide } from './server-call.ts';
 import type { MakeServerEngine, ServerEngine } from './server-engine.ts';
 import type { TlsSeams } from './tls-material.ts';
@@ -16,13 +15,17 @@ import { TlsFront } from './tls-server.ts';
 // For a peer that does not read: what was sent to it is given up after this time.
 const flushMs = 1_000;
 
-/** What a {@link GrpcListener} needs beside its engine. */
-export interface GrpcListenerOptions extends TlsSeams {
+/** What a {@link SocketListener} needs beside its engine. */
+export interface SocketListenerOptions extends TlsSeams {
+  readonly places: Places;
   readonly tls: ServerTlsOptions | undefined;
+  /** What is spoken inside of TLS (RFC 7301). */
+  readonly protocols: readonly string[];
 }
 
-/** A gRPC server on a socket server of our own: the engine is given connections, and knows nothing of ports. */
-export class GrpcListener implements Listener {
+/** A socket server: the engine behind it is given connections, and knows nothing of ports. */
+export class SocketListener implements Listener {
+  readonly #places: Places;
   readonly #runtime: Pick<Runtime, 'clock' | 'timers'>;
   readonly #engine: ServerEngine;
   readonly #net: NetServer;
@@ -38,10 +41,14 @@ export class GrpcListener implements Listener {
   #closed: Promise<void> | undefined;
 
   /** Throws FAILED_PRECONDITION (`transport.tls_invalid`). */
-  constructor(options: ListenOptions, makeEngine: MakeServerEngine, { tls, ...seams }: GrpcListenerOptions) {
+  constructor(
+    options: ListenOptions,
+    makeEngine: MakeServerEngine,
+    { places, tls, protocols, ...seams }: SocketListenerOptions,
+  ) {
+    this.#places = places;
     this.#runtime = seams.runtime;
-    this.#tls =
-      tls && new TlsFront({ ...seams, tls, protocols: ['h2'], take: (connection) => this.#decrypted(connection) });
+    this.#tls = tls && new TlsFront({ ...seams, tls, protocols, take: (connection) => this.#decrypted(connection) });
     this.#engine = makeEngine(options, this.#side(options));
     this.#net = createServer({ noDelay: true }, (socket) => {
       this.#sockets.add(socket);
@@ -57,7 +64,7 @@ export class GrpcListener implements Listener {
   /** Resolves when it listens. Rejects as `Transport.listen` does. */
   async open(address: string, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
-    const { host, port } = parseAddress(address);
+    const options = await this.#places.listening(address);
     try {
       await new Promise<void>((resolve, reject) => {
         const onAbort = (): void => reject(signal?.reason);
@@ -67,21 +74,19 @@ export class GrpcListener implements Listener {
           done();
         };
         this.#net.once('error', (error) => settle(() => reject(error)));
-        // Without a host Node listens on every address of both families.
-        this.#net.listen({ port, host: host === '' ? undefined : host }, () => settle(resolve));
+        this.#net.listen(options, () => settle(resolve));
       });
       signal?.throwIfAborted();
     } catch (error) {
       await this.close();
       if (signal?.aborted) throw signal.reason;
-      throw listenError(address, error);
+      throw this.#places.listenError(address, error);
     }
     this.#net.on('error', () => {
       // Of a connection that was lost while it was accepted: the next one may succeed.
     });
     this.#tls?.watch();
-    const bound = this.#net.address() as AddressInfo;
-    this.#address = formatAddress(host === '' ? bound.address : host, bound.port);
+    this.#address = this.#places.bound(this.#net, options);
   }
 
   addr(): string {
@@ -164,6 +169,7 @@ export class GrpcListener implements Listener {
       ...this.#runtime,
       maxSendBytes,
       calls: this.#calls,
+      addr: () => this.#address,
       accept: (socket, route) => {
         if (this.#accept) this.#accept(socket, route);
         else this.#early.push([socket, route]);
@@ -174,13 +180,4 @@ export class GrpcListener implements Listener {
       },
     };
   }
-}
-
-function listenError(address: string, error: unknown): unknown {
-  const { code } = error as { readonly code?: unknown };
-  if (code === 'EADDRINUSE') return addressInUse(address, error);
-  if (code === 'EADDRNOTAVAIL') return cannotListen(address, 'this machine does not have that address', error);
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return cannotListen(address, 'the name does not resolve', error);
-  if (code === 'EACCES') return cannotListen(address, 'this process may not use that port', error);
-  return cannotListen(address, textOf(error), error);
 }

@@ -1,0 +1,333 @@
+import type { Context } from '../../context/context.ts';
+import type { Metadata } from '../../context/metadata.ts';
+import type { Status } from '../../context/status.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import { serverStreams } from '../../pipeline/pipeline.ts';
+import type { Expiring } from '../../runtime/deadlines.ts';
+import { defaultMaxMessageBytes, type DialOptions, type Message, type TransportClient } from '../transport.ts';
+import {
+  aborted,
+  badReply,
+  callCancelled,
+  connectionLost,
+  deadlineExceeded,
+  tooLarge,
+  unreachable,
+} from './failures.ts';
+import { metadataOf } from './frame-connection.ts';
+import type { ClientConnection, FrameLine } from './frame-lines.ts';
+import { FrameStream, type Outgoing, type Received, type StreamOwner } from './frame-stream.ts';
+import { Inbox } from './inbox.ts';
+
+// Before there is a connection, so much is kept without holding back the writer.
+const maxUnsent = 64;
+
+/** What both ways of calling have in common: one call on a line, its context, its one end. */
+export abstract class FrameClientCall implements StreamOwner {
+  isOver = false;
+  readonly maxReceiveBytes: number;
+  readonly waitsForReady: boolean;
+  protected readonly path: string;
+  protected readonly line: FrameLine;
+  protected readonly options: DialOptions;
+  protected stream: FrameStream | undefined;
+  readonly #ctx: Context | undefined;
+  #unfollow: (() => void) | undefined;
+  #isWatched = false;
+
+  constructor(line: FrameLine, options: DialOptions) {
+    this.line = line;
+    this.options = options;
+    this.path = options.path ?? options.route.path;
+    this.maxReceiveBytes = options.maxReceiveBytes ?? defaultMaxMessageBytes;
+    this.waitsForReady = options.waitForReady === true;
+    this.#ctx = options.ctx;
+  }
+
+  get deadline(): number | undefined {
+    return this.#ctx?.deadline;
+  }
+
+  /** There is a connection for it. */
+  opened(connection: ClientConnection): void {
+    const deadline = this.#ctx?.deadline;
+    let timeoutMs: number | undefined;
+    if (deadline !== undefined) {
+      timeoutMs = Math.ceil(deadline - this.line.clock.now());
+      if (timeoutMs <= 0) {
+        this.fail(deadlineExceeded(this.path));
+        return;
+      }
+      // Beyond what a whole number can say exactly there is no deadline.
+      if (timeoutMs > Number.MAX_SAFE_INTEGER) timeoutMs = undefined;
+    }
+    const stream = new FrameStream(connection, connection.nextId(), this);
+    this.stream = stream;
+    try {
+      stream.open(this.path, timeoutMs, this.firstStep());
+    } catch (error) {
+      stream.close();
+      this.fail(TenonError.from(error));
+    }
+  }
+
+  /** What is known of the request when the call goes out. */
+  protected abstract firstStep(): Outgoing;
+  abstract frameCame(received: Received): void;
+  /** Called once, when the call is over. */
+  protected abstract ended(outcome: Status | TenonError): void;
+
+  /** Hands the call to the line, unless it may not begin. */
+  protected begin(): void {
+    const ctx = this.#ctx;
+    const failure = ctx && this.#notToBegin(ctx);
+    if (failure) this.fail(failure);
+    else this.line.start(this);
+  }
+
+  fail(error: TenonError): void {
+    if (this.isOver) return;
+    this.finish(error);
+  }
+
+  /** Over: the stream is let go of, with a word to the server unless its status came. */
+  protected finish(outcome: Status | TenonError): void {
+    this.isOver = true;
+    const { stream } = this;
+    if (stream) {
+      if (TenonError.is(outcome))
+        stream.reset(outcome.code === Code.DeadlineExceeded ? Code.DeadlineExceeded : Code.Cancelled);
+      else stream.close();
+    } else {
+      this.line.forget(this);
+    }
+    if (this.#isWatched) {
+      this.#unfollow?.();
+      if (this.deadline !== undefined) this.line.late.deadlines.delete(this as Expiring);
+    }
+    this.ended(outcome);
+  }
+
+  /** The body may be sent; otherwise the call has failed. */
+  protected fits(body: Uint8Array): boolean {
+    const { maxSendBytes } = this.options;
+    if (maxSendBytes === undefined || body.length <= maxSendBytes) return true;
+    this.fail(tooLarge(`a request of ${this.path}`, body.length, maxSendBytes, 'maxSendBytes of the client'));
+    return false;
+  }
+
+  tooLarge(bytes: number): void {
+    this.fail(tooLarge(`a reply of ${this.path}`, bytes, this.maxReceiveBytes, 'maxReceiveBytes of the client'));
+  }
+
+  wasReset(_code: Code, isRefused: boolean): void {
+    const { address } = this.line;
+    this.stream?.close();
+    this.fail(
+      isRefused
+        ? unreachable(address, 'it takes no more calls on this connection')
+        : callCancelled(`the server at ${address} reset the call ${this.path}`),
+    );
+  }
+
+  lost(why: string, wasSent: boolean): void {
+    const { address } = this.line;
+    this.stream?.close();
+    this.fail(wasSent ? connectionLost(address, why) : unreachable(address, why));
+  }
+
+  failed(error: TenonError): void {
+    this.fail(error);
+  }
+
+  closed(): void {}
+
+  /** From now on the context and the deadline are followed. */
+  watch(): void {
+    if (this.#isWatched) return;
+    this.#isWatched = true;
+    const ctx = this.#ctx;
+    if (!ctx) return;
+    this.#unfollow = ctx.onAbort((reason) => this.fail(reason));
+    if (!this.isOver && ctx.deadline !== undefined) this.line.late.deadlines.add(this as Expiring);
+  }
+
+  expire(): void {
+    this.fail(deadlineExceeded(this.path));
+  }
+
+  #notToBegin(ctx: Context): TenonError | undefined {
+    if (ctx.aborted) return ctx.aborted;
+    return ctx.deadline !== undefined && ctx.deadline <= this.line.clock.now()
+      ? deadlineExceeded(this.path)
+      : undefined;
+  }
+}
+
+/** A unary call in one go: a promise, and no queue. */
+export class FrameUnaryCall extends FrameClientCall {
+  readonly #message: Message;
+  readonly #resolve: (message: Message) => void;
+  readonly #reject: (error: TenonError) => void;
+  #headers: Metadata | undefined;
+  #body: Uint8Array | undefined;
+
+  constructor(
+    line: FrameLine,
+    message: Message,
+    options: DialOptions,
+    resolve: (message: Message) => void,
+    reject: (error: TenonError) => void,
+  ) {
+    super(line, options);
+    this.#message = message;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  start(): void {
+    const { body } = this.#message;
+    if (body && !this.fits(body)) return;
+    this.begin();
+    if (!this.isOver && this.options.ctx) this.line.late.add(this);
+  }
+
+  override frameCame({ headers, body, status }: Received): void {
+    if (headers) this.#headers ??= metadataOf(headers);
+    if (body) {
+      if (this.#body) {
+        this.fail(badReply(this.path, 'more than one message'));
+        return;
+      }
+      this.#body = body;
+    }
+    if (status) this.finish(status);
+  }
+
+  protected override firstStep(): Outgoing {
+    const { headers, body } = this.#message;
+    return { headers, body, isEnd: true };
+  }
+
+  protected override ended(outcome: Status | TenonError): void {
+    if (TenonError.is(outcome)) this.#reject(outcome);
+    else if (outcome.code === Code.Ok && !this.#body) this.#reject(badReply(this.path, 'OK without a message'));
+    else this.#resolve({ headers: this.#headers, body: this.#body, status: outcome });
+  }
+}
+
+/** The client's end of a call that is made message by message. */
+export class FrameClientSocket extends FrameClientCall implements TransportClient {
+  readonly #inbox = new Inbox();
+  #hasBegun = false;
+  #isEnded = false;
+  #replies = 0;
+  /** What was sent before there was a connection. */
+  #unsent: Outgoing[] | undefined = [];
+  #room: Promise<void> | undefined;
+  #tellRoom: (() => void) | undefined;
+
+  get local(): string {
+    return this.stream ? this.line.local : '';
+  }
+
+  get remote(): string {
+    return this.stream ? this.line.address : '';
+  }
+
+  override get deadline(): number | undefined {
+    return super.deadline;
+  }
+
+  send({ headers, body }: Message): void | Promise<void> {
+    if (this.isOver || this.#isEnded) return undefined;
+    if (body && !this.fits(body)) return undefined;
+    return this.#pass({ headers: this.#hasBegun ? undefined : headers, body });
+  }
+
+  recv(): Promise<Message | undefined> {
+    if (!this.#hasBegun && !this.isOver) void this.#pass({});
+    return this.#inbox.recv();
+  }
+
+  end(): void {
+    if (this.isOver || this.#isEnded) return;
+    this.#isEnded = true;
+    void this.#pass({ isEnd: true });
+  }
+
+  abort(code: Code, message?: string): void {
+    if (this.isOver) return;
+    const error = aborted(code, message);
+    this.fail(error);
+    this.#inbox.discard(error);
+  }
+
+  close(): void {
+    this.abort(Code.Cancelled);
+  }
+
+  onAbort(): void {
+    // Of the server's side: a client hears of it from `recv`.
+  }
+
+  override opened(connection: ClientConnection): void {
+    super.opened(connection);
+    const unsent = this.#unsent;
+    this.#unsent = undefined;
+    if (!this.isOver && unsent) for (const outgoing of unsent) void this.#put(outgoing);
+    this.#tellRoom?.();
+  }
+
+  override frameCame({ headers, body, status }: Received): void {
+    if (body) {
+      this.#replies += 1;
+      if (this.#replies > 1 && !serverStreams(this.options.route.kind)) {
+        this.fail(badReply(this.path, 'more than one message'));
+        return;
+      }
+    }
+    const inbox = this.#inbox;
+    inbox.push({ headers: headers && metadataOf(headers), body, status });
+    if (status) this.finish(status);
+    else if (!inbox.isFull) this.stream?.readOn();
+    else inbox.onRoom = this.#readOn;
+  }
+
+  protected override firstStep(): Outgoing {
+    return this.#unsent?.shift() ?? {};
+  }
+
+  protected override ended(outcome: Status | TenonError): void {
+    this.#inbox.end(TenonError.is(outcome) ? outcome : undefined);
+    this.#unsent = undefined;
+    this.#tellRoom?.();
+  }
+
+  readonly #readOn = (): void => this.stream?.readOn();
+
+  #pass(outgoing: Outgoing): void | Promise<void> {
+    const unsent = this.#unsent;
+    if (!unsent) return this.#put(outgoing);
+    const { length } = unsent;
+    const last = unsent[length - 1];
+    if (outgoing.isEnd && last && !last.isEnd) unsent[length - 1] = { ...last, isEnd: true };
+    else unsent.push(outgoing);
+    if (!this.#hasBegun) {
+      this.#hasBegun = true;
+      this.watch();
+      if (!this.isOver) this.begin();
+    }
+    if (!this.#unsent || length < maxUnsent) return undefined;
+    return (this.#room ??= new Promise((resolve) => (this.#tellRoom = resolve)));
+  }
+
+  #put(outgoing: Outgoing): void | Promise<void> {
+    try {
+      this.stream?.send(outgoing);
+    } catch (error) {
+      this.fail(TenonError.from(error));
+    }
+    return this.stream?.room();
+  }
+}

@@ -1,0 +1,73 @@
+/** What a connection begins with, each way: `tenon`, a line end that mangled text would not survive, and the version. */
+export const preamble: readonly number[] = [0x74, 0x65, 0x6e, 0x6f, 0x6e, 0x0d, 0x0a, 0x01];
+
+/** Length of the payload (3 bytes), type, flags, number of the call (4 bytes). */
+export const headerBytes = 9;
+/** What a frame carries beside its part of a body: path, metadata, status. */
+export const maxSectionBytes = 48 * 1024;
+/** Bodies travel in parts of this size, so that a large one does not hold up the other calls. */
+export const partBytes = 16 * 1024;
+/** No payload is longer. */
+export const maxPayloadBytes = maxSectionBytes + partBytes;
+/** What a frame with a body costs of the credit beside its bytes: empty messages are not free either. */
+export const frameCost = 64;
+/** Smallest window that a side may announce, so that two parts always fit. */
+export const minWindowBytes = 64 * 1024;
+/** Calls are numbered up to here, then the client takes another connection. */
+export const lastCallId = 2 ** 31 - 1;
+
+/** The second half of the format: what a frame is. */
+export const FrameType = {
+  Settings: 0,
+  Call: 1,
+  Message: 2,
+  Reset: 3,
+  Credit: 4,
+  Ping: 5,
+  Pong: 6,
+  GoAway: 7,
+} as const;
+
+/** Of CALL and MESSAGE: which sections there are. They come in the order of their bits from `Timeout` on. */
+export const Flag = {
+  /** The client sends no more. */
+  End: 0x01,
+  /** More parts of this body follow. */
+  More: 0x02,
+  /** How long the client waits, in milliseconds. */
+  Timeout: 0x04,
+  Headers: 0x08,
+  /** How the call ended; nothing comes after it. */
+  Status: 0x10,
+  Trailers: 0x20,
+  /** Size of the whole body, of which this is the first part. */
+  Size: 0x40,
+  /** The rest of the frame is a body, or a part of one. */
+  Body: 0x80,
+} as const;
+
+/** Of RESET: the call was not looked at, and may be made elsewhere. */
+export const refusedFlag = 0x01;
+
+/** Why a side goes away. */
+export const Leave = { Draining: 0, ProtocolError: 1 } as const;
+
+/** What each side says of itself first. */
+export interface Settings {
+  /** How much may be on its way to it in each call, unread. */
+  readonly windowBytes: number;
+  /** How many calls it takes at a time. */
+  readonly maxCalls: number;
+  /** How many fields of metadata it remembers. */
+  readonly fields: number;
+}
+
+/** Bytes of {@link Settings} on the wire. Later versions may say more. */
+export const settingsBytes = 10;
+/** More than this in a table is of no use, and costs both sides memory for every connection. */
+export const maxFields = 128;
+/** A field longer than this, key and value, is not remembered. */
+export const maxFieldBytes = 1024;
+
+/** What came is not of this protocol. The connection ends, and nothing else. */
+export class FrameError extends Error {}

@@ -1,0 +1,290 @@
+import type { Socket as NetSocket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+import { Metadata } from '../../context/metadata.ts';
+import type { PeerCertificate } from '../../context/peer-certificate.ts';
+import { type Status, statusOf } from '../../context/status.ts';
+import { Code, codeFrom, type TenonError } from '../../errors/errors.ts';
+import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import type { Expiring } from '../../runtime/deadlines.ts';
+import { defaultMaxMessageBytes, type ListenOptions, type Message } from '../transport.ts';
+import { callCancelled, deadlineExceeded, tooLarge, unsendable } from './failures.ts';
+import { type ConnectionOptions, FrameConnection, metadataOf } from './frame-connection.ts';
+import { type Field, pathKey } from './frame-fields.ts';
+import { Flag, FrameError } from './frame-format.ts';
+import { FrameStream, type Received, type StreamOwner } from './frame-stream.ts';
+import type { LateCalls } from './late-calls.ts';
+import { certificateBehind } from './peer-certificate.ts';
+import type { Places } from './places.ts';
+import { Routes } from './routes.ts';
+import { ServerCall, type ServerSide } from './server-call.ts';
+import type { ServerEngine } from './server-engine.ts';
+
+/** What the connections of one listener share. */
+interface Serving {
+  readonly side: ServerSide;
+  readonly routes: Routes;
+  readonly maxReceiveBytes: number;
+  readonly late: LateCalls;
+  readonly maxCalls: number;
+  readonly places: Places;
+}
+
+/** The protocol of frames behind a listener. */
+export class FrameEngine implements ServerEngine {
+  readonly #serving: Serving;
+  readonly #options: ConnectionOptions;
+  readonly #connections = new Set<ServerConnection>();
+  #isLeaving = false;
+  #whenGone: (() => void) | undefined;
+
+  constructor(
+    listening: ListenOptions,
+    side: ServerSide,
+    options: ConnectionOptions,
+    shared: { readonly late: LateCalls; readonly places: Places },
+  ) {
+    this.#options = options;
+    this.#serving = {
+      ...shared,
+      side,
+      routes: new Routes(listening),
+      maxReceiveBytes: listening.maxReceiveBytes ?? defaultMaxMessageBytes,
+      maxCalls: options.maxCalls,
+    };
+  }
+
+  inject(socket: Duplex): void {
+    const connection = new ServerConnection(socket, this.#options, this.#serving, () => {
+      this.#connections.delete(connection);
+      if (this.#connections.size === 0) this.#whenGone?.();
+    });
+    this.#connections.add(connection);
+    if (this.#isLeaving) connection.leave();
+  }
+
+  goAway(): Promise<void> {
+    this.#isLeaving = true;
+    for (const connection of this.#connections) connection.leave();
+    if (this.#connections.size === 0) return Promise.resolve();
+    return new Promise((resolve) => (this.#whenGone = resolve));
+  }
+
+  shutDown(): void {
+    for (const connection of this.#connections) connection.destroy();
+  }
+}
+
+class ServerConnection extends FrameConnection {
+  readonly local: string;
+  readonly remote: string;
+  readonly #serving: Serving;
+  readonly #onGone: () => void;
+
+  constructor(socket: Duplex, options: ConnectionOptions, serving: Serving, onGone: () => void) {
+    super(socket, options, false);
+    this.#serving = serving;
+    this.#onGone = onGone;
+    this.local = serving.places.localOf(socket as NetSocket) || serving.side.addr();
+    this.remote = serving.places.remoteOf(socket as NetSocket);
+  }
+
+  /** What its peer's certificate is known by. */
+  get net(): Duplex {
+    return this.socket;
+  }
+
+  protected override get pausesReading(): boolean {
+    return true;
+  }
+
+  protected override ready(): void {}
+
+  protected override called(id: number, flags: number): void {
+    if (id <= this.lastId) throw new FrameError(`call ${id} after call ${this.lastId}`);
+    // It crossed our farewell: the client knows from it that nobody looks at this call.
+    if (this.isLeaving) return;
+    this.lastId = id;
+    const { cursor, fields } = this;
+    const { side, routes, late, maxCalls } = this.#serving;
+    const deadline = (flags & Flag.Timeout) === 0 ? undefined : side.clock.now() + cursor.varint();
+    const [key, path] = fields.read(cursor);
+    if (key !== pathKey || typeof path !== 'string') throw new FrameError('a call without a path');
+    if ((flags & (Flag.Status | Flag.Trailers)) !== 0) throw new FrameError('a status from a client');
+    const route = routes.find(path);
+    if (this.streams.size >= maxCalls || !route) {
+      this.message(undefined, flags);
+      if (route) this.writer.reset(id, Code.Unavailable, true);
+      else this.writer.message(id, { status: statusOf(routes.unknown(path)), flags: 0 });
+      this.wrote();
+      return;
+    }
+    const call = new FrameServerCall(this, id, route, deadline, this.#serving);
+    this.message(call.stream, flags | firstFrame);
+    if (deadline !== undefined) late.add(call);
+  }
+
+  protected override message(stream: FrameStream | undefined, flags: number): void {
+    if ((flags & firstFrame) === 0 && (flags & notFromClients) !== 0 && stream)
+      throw new FrameError('metadata or a status after the first frame of a call');
+    super.message(stream, flags);
+  }
+
+  protected override peerLeaves(): void {
+    this.isLeaving = true;
+    if (this.streams.size === 0) this.finish();
+  }
+
+  protected override stranger(text: string): string {
+    return /^(?:GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT|TRACE) /.test(text) ? notHttp : '';
+  }
+
+  protected override released(): void {}
+
+  protected override ended(): void {
+    for (const stream of this.streams.values()) stream.owner.lost('', true);
+    this.#onGone();
+  }
+}
+
+// Beyond the flags of the wire: the frame is a CALL.
+const firstFrame = 0x100;
+const notFromClients = Flag.Headers | Flag.Status | Flag.Trailers | Flag.Timeout;
+
+const notHttp =
+  'HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n' +
+  "This port speaks tenon's own protocol, not HTTP. Over gRPC a service can be reached by others: TENON_TRANSPORT=grpc.\n";
+
+/** The server's end of a call. */
+class FrameServerCall extends ServerCall implements StreamOwner {
+  readonly stream: FrameStream;
+  readonly deadline: number | undefined;
+  readonly maxReceiveBytes: number;
+  readonly #connection: ServerConnection;
+  readonly #late: LateCalls;
+  #fields: readonly Field[] | undefined;
+  #hasBegun = false;
+  #isWatched = false;
+  #sentHeaders = false;
+  // What waits for the next step, so that both leave in one frame.
+  #headers: Metadata | undefined;
+  #body: Uint8Array | undefined;
+
+  constructor(
+    connection: ServerConnection,
+    id: number,
+    route: MethodDescriptor,
+    deadline: number | undefined,
+    { side, late, maxReceiveBytes }: Serving,
+  ) {
+    super(side, route);
+    this.#connection = connection;
+    this.#late = late;
+    this.deadline = deadline;
+    this.maxReceiveBytes = maxReceiveBytes;
+    this.stream = new FrameStream(connection, id, this);
+  }
+
+  get peerCertificate(): PeerCertificate | undefined {
+    return certificateBehind(this.#connection.net);
+  }
+
+  get local(): string {
+    return this.#connection.local;
+  }
+
+  get remote(): string {
+    return this.#connection.remote;
+  }
+
+  override abort(code: Code, message?: string): void {
+    if (!this.isOver) this.stream.dropWaiting();
+    super.abort(code, message);
+  }
+
+  frameCame({ headers, body, isEnd }: Received): void {
+    if (!this.#hasBegun) {
+      this.#hasBegun = true;
+      this.#fields = headers;
+      this.began();
+    }
+    if (body) this.came({ body });
+    if (isEnd) this.halfClosed();
+  }
+
+  tooLarge(bytes: number): void {
+    const { path } = this.route;
+    this.refuse(tooLarge(`a request of ${path}`, bytes, this.maxReceiveBytes, 'maxReceiveBytes of the server'));
+  }
+
+  wasReset(code: Code): void {
+    const { path } = this.route;
+    this.#gone(code === Code.DeadlineExceeded ? deadlineExceeded(path) : callCancelled(`the caller cancelled ${path}`));
+  }
+
+  lost(): void {
+    this.#gone(callCancelled(`the connection of the caller of ${this.route.path} was lost`));
+  }
+
+  failed(error: TenonError): void {
+    this.refuse(unsendable(error));
+  }
+
+  closed(): void {
+    if (this.#isWatched) this.#late.deadlines.delete(this as Expiring);
+    this.side.release(this);
+  }
+
+  watch(): void {
+    this.#isWatched = true;
+    this.#late.deadlines.add(this as Expiring);
+  }
+
+  expire(): void {
+    this.stream.dropWaiting();
+    this.refuse(deadlineExceeded(this.route.path));
+  }
+
+  protected override requestHeaders(): Metadata {
+    return this.#fields ? metadataOf(this.#fields) : new Metadata();
+  }
+
+  protected override writeHeaders(headers: Metadata, { body, status }: Message): void {
+    if (this.#sentHeaders) return;
+    this.#sentHeaders = true;
+    if (body || status) this.#headers = headers;
+    else this.stream.send({ headers });
+  }
+
+  protected override writeMessage(_message: Message, body: Uint8Array, isLast: boolean): void {
+    // Headers come before a message, also where there are none.
+    this.#sentHeaders = true;
+    if (isLast) this.#body = body;
+    else this.stream.send({ headers: this.#takeHeaders(), body });
+  }
+
+  protected override writeStatus(status: Status): void {
+    const body = this.#body;
+    this.#body = undefined;
+    this.stream.send({ headers: this.#takeHeaders(), body, status: { ...status, code: codeFrom(status.code) } });
+  }
+
+  protected override read(): void {
+    this.stream.readOn();
+  }
+
+  protected override room(): Promise<void> | undefined {
+    return this.stream.room();
+  }
+
+  #takeHeaders(): Metadata | undefined {
+    const headers = this.#headers;
+    this.#headers = undefined;
+    return headers;
+  }
+
+  #gone(error: TenonError): void {
+    this.stream.close();
+    this.brokeOff(error);
+  }
+}

@@ -1,0 +1,111 @@
+import type { Logger } from '../../logger/logger.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from '../tls.ts';
+import type { DialOptions, Listener, ListenOptions, Message, Transport, TransportClient } from '../transport.ts';
+import { FrameClientSocket, FrameUnaryCall } from './frame-client.ts';
+import type { ConnectionOptions } from './frame-connection.ts';
+import { FrameLines } from './frame-lines.ts';
+import { Sections } from './frame-sections.ts';
+import { FrameEngine } from './frame-server.ts';
+import { LateCalls } from './late-calls.ts';
+import type { Places } from './places.ts';
+import { SocketListener } from './socket-listener.ts';
+import { TlsDialer } from './tls-client.ts';
+
+/** What transports of frames can be told. */
+export interface FrameTransportOptions {
+  readonly idleMs: number;
+  readonly maxReconnectMs: number;
+  readonly handshakeTimeoutMs: number;
+  readonly keepaliveMs?: number | undefined;
+  readonly keepaliveTimeoutMs: number;
+  readonly windowBytes: number;
+  readonly maxCalls: number;
+  readonly tls?: ClientTlsOptions | undefined;
+  readonly serverTls?: ServerTlsOptions | undefined;
+  readonly runtime: Runtime;
+  readonly logger: Logger;
+}
+
+/** What such transports do where nothing was said. */
+export const frameDefaults = {
+  idleMs: 300_000,
+  maxReconnectMs: 5_000,
+  handshakeTimeoutMs: 20_000,
+  keepaliveTimeoutMs: 20_000,
+  windowBytes: 256 * 1024,
+  maxCalls: 10_000,
+} as const;
+
+// What is spoken inside of TLS (RFC 7301).
+const protocols = ['tenon/1'];
+
+/** A transport over sockets that speaks our own frames; `places` says which sockets. */
+export class FrameTransport implements Transport {
+  readonly #options: FrameTransportOptions;
+  readonly #places: Places;
+  readonly #connection: ConnectionOptions;
+  readonly #late: LateCalls;
+  readonly #lines: FrameLines;
+  #dialer: TlsDialer | undefined;
+
+  constructor(options: FrameTransportOptions, places: Places) {
+    const { windowBytes, maxCalls, keepaliveMs, keepaliveTimeoutMs, handshakeTimeoutMs, runtime } = options;
+    this.#options = options;
+    this.#places = places;
+    this.#late = new LateCalls(runtime.clock, runtime.timers);
+    this.#connection = {
+      windowBytes,
+      maxCalls,
+      keepaliveMs,
+      keepaliveTimeoutMs,
+      handshakeMs: handshakeTimeoutMs,
+      timers: runtime.timers,
+      sections: new Sections(),
+    };
+    this.#lines = new FrameLines({
+      ...this.#connection,
+      clock: runtime.clock,
+      random: runtime.random,
+      late: this.#late,
+      idleMs: options.idleMs,
+      maxReconnectMs: options.maxReconnectMs,
+      places,
+      secure: options.tls && (async (socket, host) => this.#dial().connect(socket, host, protocols)),
+    });
+  }
+
+  dial(address: string, options: DialOptions): TransportClient {
+    return new FrameClientSocket(this.#lines.to(address), options);
+  }
+
+  unary(address: string, message: Message, options: DialOptions): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      new FrameUnaryCall(this.#lines.to(address), message, options, resolve, reject).start();
+    });
+  }
+
+  async listen(address: string, options: ListenOptions): Promise<Listener> {
+    const { runtime, logger, serverTls } = this.#options;
+    const shared = { late: this.#late, places: this.#places };
+    const listener = new SocketListener(
+      options,
+      (listening, side) => new FrameEngine(listening, side, this.#connection, shared),
+      { places: this.#places, runtime, logger, tls: serverTls, protocols },
+    );
+    await listener.open(address, options.signal);
+    return listener;
+  }
+
+  async close(): Promise<void> {
+    this.#lines.close();
+    this.#dialer?.close();
+    this.#dialer = undefined;
+  }
+
+  /** Made with the first connection: what is wrong with a file is told to who calls. */
+  #dial(): TlsDialer {
+    const { tls = {}, runtime, logger } = this.#options;
+    return (this.#dialer ??= new TlsDialer(tls, { runtime, logger }));
+  }
+}

@@ -1,0 +1,48 @@
+import type { AddressInfo, ListenOptions as NetListenOptions, NetConnectOpts, Server, Socket } from 'node:net';
+
+import { textOf } from '../../errors/errors.ts';
+import { assertCallable, formatAddress, parseAddress, placeOf } from './address.ts';
+import { addressInUse, cannotListen } from './failures.ts';
+
+/** What the addresses of a transport over sockets mean. */
+export interface Places {
+  /** How to listen at an address. Throws INVALID_ARGUMENT (`transport.invalid_address`), or as `Transport.listen` does. */
+  listening(address: string): NetListenOptions | Promise<NetListenOptions>;
+  /** The address at which it really listens. */
+  bound(server: Server, options: NetListenOptions): string;
+  /** Why it could not listen. */
+  listenError(address: string, error: unknown): unknown;
+  /** Throws INVALID_ARGUMENT (`transport.invalid_address`). */
+  assertCallable(address: string): void;
+  connecting(address: string): NetConnectOpts;
+  /** What a certificate of the other end should name. */
+  hostOf(address: string): string;
+  localOf(socket: Socket): string;
+  remoteOf(socket: Socket): string;
+}
+
+/** `host:port`. */
+export const hostPorts: Places = {
+  listening(address) {
+    const { host, port } = parseAddress(address);
+    // Without a host Node listens on every address of both families.
+    return { port, host: host === '' ? undefined : host };
+  },
+  bound(server, { host }) {
+    const { address, port } = server.address() as AddressInfo;
+    return formatAddress(host ?? address, port);
+  },
+  listenError(address, error) {
+    const { code } = error as { readonly code?: unknown };
+    if (code === 'EADDRINUSE') return addressInUse(address, error);
+    if (code === 'EADDRNOTAVAIL') return cannotListen(address, 'this machine does not have that address', error);
+    if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return cannotListen(address, 'the name does not resolve', error);
+    if (code === 'EACCES') return cannotListen(address, 'this process may not use that port', error);
+    return cannotListen(address, textOf(error), error);
+  },
+  assertCallable,
+  connecting: (address) => ({ ...parseAddress(address), noDelay: true }),
+  hostOf: (address) => parseAddress(address).host,
+  localOf: ({ localAddress, localPort }) => placeOf(localAddress, localPort),
+  remoteOf: ({ remoteAddress, remotePort }) => placeOf(remoteAddress, remotePort),
+};

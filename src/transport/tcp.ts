@@ -1,0 +1,89 @@
+import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
+
+import { withDefaults } from '../internal/defaults.ts';
+import { token } from '../internal/token.ts';
+import { type Logger, silentLogger } from '../logger/logger.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { systemRuntime } from '../runtime/system.ts';
+import { frameDefaults, FrameTransport } from './internal/frame-transport.ts';
+import { hostPorts } from './internal/places.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
+import type { Transport, TransportCapabilities } from './transport.ts';
+
+/** How a {@link TcpTransport} connects and listens. */
+export interface TcpTransportOptions {
+  /**
+   * A connection that carried no call for so long is let go of; it may take twice the time until that is noticed.
+   * @default 5 minutes
+   */
+  readonly idleMs?: number | undefined;
+  /**
+   * Longest time between two attempts to connect to an address that does not answer. Calls fail at once in between.
+   * @default 5 seconds
+   */
+  readonly maxReconnectMs?: number | undefined;
+  /**
+   * Time for the other side to connect and to introduce itself.
+   * @default 20 seconds
+   */
+  readonly handshakeTimeoutMs?: number | undefined;
+  /**
+   * Time between pings on a connection that carries calls and is silent, by which the loss of a machine is noticed.
+   * @default no pings
+   */
+  readonly keepaliveMs?: number | undefined;
+  /**
+   * A ping that is not answered within this time ends the connection.
+   * @default 20 seconds
+   */
+  readonly keepaliveTimeoutMs?: number | undefined;
+  /**
+   * How much of each call may be on its way to this side unread, in bytes: it bounds the memory that a slow reader takes, and, with the time that a
+   * message and its answer need, the speed of one stream. At least 64 KiB.
+   * @default 256 KiB
+   */
+  readonly windowBytes?: number | undefined;
+  /**
+   * How many calls a server takes at a time on one connection. A client's further calls wait.
+   * @default 10,000
+   */
+  readonly maxCalls?: number | undefined;
+  /**
+   * TLS of clients.
+   * @default none: calls travel in the clear
+   */
+  readonly tls?: ClientTlsOptions | undefined;
+  /**
+   * TLS of servers.
+   * @default none: calls travel in the clear
+   */
+  readonly serverTls?: ServerTlsOptions | undefined;
+  /** @default the system's own */
+  readonly runtime?: Runtime | undefined;
+  /**
+   * Told of certificates that were replaced, and of those that cannot be used.
+   * @default writes nothing
+   */
+  readonly logger?: Logger | undefined;
+}
+/** Container key of the {@link TcpTransportOptions}. */
+export const TcpTransportOptions: ServiceIdentifier<TcpTransportOptions> = token('transport', 'TcpTransportOptions');
+
+const defaults = { ...frameDefaults, runtime: systemRuntime, logger: silentLogger } satisfies TcpTransportOptions;
+
+/**
+ * Our own frames over TCP, between processes that both run tenon: many calls share one connection per address, and what is written in one turn of the event
+ * loop leaves in one piece. The wire is written down in `docs/wire.md`.
+ */
+@injectable()
+export class TcpTransport extends FrameTransport implements Transport {
+  static readonly capabilities: TransportCapabilities = { network: true, grpc: false };
+
+  constructor(@inject(TcpTransportOptions) @optional() options: TcpTransportOptions = {}) {
+    super(withDefaults(defaults, options), hostPorts);
+  }
+
+  override toString(): string {
+    return 'tcp';
+  }
+}

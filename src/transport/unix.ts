@@ -1,0 +1,43 @@
+import { tmpdir } from 'node:os';
+
+import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
+
+import { withDefaults } from '../internal/defaults.ts';
+import { token } from '../internal/token.ts';
+import { silentLogger } from '../logger/logger.ts';
+import { systemRuntime } from '../runtime/system.ts';
+import { frameDefaults, FrameTransport } from './internal/frame-transport.ts';
+import { socketFiles } from './internal/unix-places.ts';
+import type { TcpTransportOptions } from './tcp.ts';
+import type { Transport, TransportCapabilities } from './transport.ts';
+
+/** How a {@link UnixTransport} connects and listens: as over TCP, without TLS, since the file's permissions say who may connect. */
+export interface UnixTransportOptions extends Omit<TcpTransportOptions, 'tls' | 'serverTls'> {
+  /**
+   * Where socket files are made for addresses with port 0; made if it is not there.
+   * @default the system's folder for temporary files
+   */
+  readonly folder?: string | undefined;
+}
+/** Container key of the {@link UnixTransportOptions}. */
+export const UnixTransportOptions: ServiceIdentifier<UnixTransportOptions> = token('transport', 'UnixTransportOptions');
+
+const defaults = { ...frameDefaults, runtime: systemRuntime, logger: silentLogger } satisfies UnixTransportOptions;
+
+/**
+ * The frames of `tcp` over Unix sockets, between processes of one machine. An address is the path of a socket file, `unix:/run/greeter.sock` or
+ * `/run/greeter.sock`; one with port 0, such as the default of servers, gives a new file in a temporary folder.
+ */
+@injectable()
+export class UnixTransport extends FrameTransport implements Transport {
+  static readonly capabilities: TransportCapabilities = { network: true, grpc: false };
+
+  constructor(@inject(UnixTransportOptions) @optional() options: UnixTransportOptions = {}) {
+    const whole = withDefaults(defaults, options);
+    super(whole, socketFiles(whole.folder ?? tmpdir(), whole.runtime.random));
+  }
+
+  override toString(): string {
+    return 'unix';
+  }
+}
