@@ -2,6 +2,8 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 
 import type { Context } from '../context/context.ts';
 
+export { fieldPath, invalidInput, listed, type Validate, validated, violationsOf } from './validation.ts';
+
 /** How many messages go each way: `server` and `client` name the side that streams. `event` is a subscription. */
 export type MethodKind = 'unary' | 'server' | 'client' | 'bidi' | 'event';
 

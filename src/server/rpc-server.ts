@@ -8,12 +8,19 @@ import { statusOf } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
-import { anySchema, compose, type Invoke, type MethodDescriptor, type Schema } from '../pipeline/pipeline.ts';
+import {
+  anySchema,
+  compose,
+  type Invoke,
+  type MethodDescriptor,
+  type Schema,
+  validated,
+} from '../pipeline/pipeline.ts';
 import { type NodeState, Registry, type ServiceRecord, stateKey } from '../registry/registry.ts';
 import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
 import { type Listener, type Socket, Transport } from '../transport/transport.ts';
 import { advertised, endpointsOf } from './internal/record.ts';
-import { serve, type Served, toStatusError, validated } from './internal/serve.ts';
+import { serve, type Served, toStatusError } from './internal/serve.ts';
 import {
   type EventHandler,
   type EventHandlerOptions,
@@ -265,7 +272,7 @@ export class RpcServer implements Server {
         const type = event.headers['Content-Type'] ?? descriptor.defaultContentType;
         const value = this.#marshalers.of(type).unmarshal(descriptor.input, event.body);
         await invoke(
-          descriptor.input.validate ? await validated(descriptor.input, descriptor.path, value) : value,
+          descriptor.input.validate ? await validated(descriptor.input.validate, descriptor.path, value) : value,
           ctx,
         );
       } catch (error) {

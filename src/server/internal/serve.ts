@@ -9,8 +9,8 @@ import {
   clientStreams,
   type Invoke,
   type MethodDescriptor,
-  type Schema,
   serverStreams,
+  validated,
 } from '../../pipeline/pipeline.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 
@@ -192,23 +192,7 @@ function decodeRequest(served: Served, marshaler: Marshaler, body: Uint8Array | 
       cause: error,
     });
   }
-  return method.input.validate ? validated(method.input, method.path, value) : value;
-}
-
-/** The value as the schema gives it back. Throws INVALID_ARGUMENT (`call.invalid_input`) that lists every issue. */
-export async function validated(schema: Schema, where: string, value: unknown): Promise<unknown> {
-  const result = await schema.validate?.(value);
-  if (!result) return value;
-  if (!result.issues) return result.value;
-  const issues = result.issues.map(({ path = [], message }) => {
-    const keys = path.map((part) => String(typeof part === 'object' ? part.key : part));
-    return keys.length === 0 ? message : `${keys.join('.')}: ${message}`;
-  });
-  throw new TenonError({
-    code: Code.InvalidArgument,
-    reason: 'call.invalid_input',
-    message: `the input of ${where} is not valid: ${issues.join('; ')}`,
-  });
+  return method.input.validate ? validated(method.input.validate, method.path, value) : value;
 }
 
 function marshalReply(method: MethodDescriptor, marshaler: Marshaler, reply: unknown): Uint8Array {
