@@ -8,6 +8,7 @@ import { systemRuntime } from '../runtime/system.ts';
 import { TlsChannelCredentials } from './internal/grpc-credentials.ts';
 import { GrpcClientSocket, GrpcUnaryCall, notUnderstood } from './internal/grpc-client.ts';
 import { grpcJsEngine } from './internal/grpc-engine.ts';
+import { defaultMaxMetadataBytes } from './internal/grpc-headers.ts';
 import { Lines } from './internal/grpc-lines.ts';
 import { http2Engine } from './internal/http2-engine.ts';
 import { TlsDialer } from './internal/tls-client.ts';
@@ -48,6 +49,13 @@ export interface GrpcTransportOptions {
    */
   readonly keepaliveTimeoutMs?: number | undefined;
   /**
+   * Largest metadata sent, in headers and again in trailers, and largest taken by a server; in bytes, as HTTP/2 counts them (RFC 9113, section
+   * 6.5.2: names, values, and 32 for each). What is larger is RESOURCE_EXHAUSTED (`metadata.too_large`) and is not sent. Peers have limits of their own, often
+   * 8 KiB. A client takes 64 KiB, whatever is said here.
+   * @default 32 KiB
+   */
+  readonly maxMetadataBytes?: number | undefined;
+  /**
    * TLS of clients: which authorities they trust, and the certificate that they show where they are asked for one.
    * @default none: calls travel in the clear
    */
@@ -82,6 +90,7 @@ const defaults = {
   idleMs: 300_000,
   maxReconnectMs: 5_000,
   keepaliveTimeoutMs: 20_000,
+  maxMetadataBytes: defaultMaxMetadataBytes,
   channelOptions: {},
   runtime: systemRuntime,
   logger: silentLogger,
@@ -105,6 +114,7 @@ export class GrpcTransport implements Transport {
     this.#lines = new Lines({
       credentials: () => this.#credentials(),
       channelOptions: this.#clientOptions(),
+      maxMetadataBytes: this.#options.maxMetadataBytes,
       idleMs,
       clock: runtime.clock,
     });
@@ -123,11 +133,11 @@ export class GrpcTransport implements Transport {
   }
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
-    const { runtime, logger, serverTls, channelOptions } = this.#options;
+    const { runtime, logger, serverTls, channelOptions, maxMetadataBytes } = this.#options;
     const engine =
       this.#options.server === 'grpc-js'
-        ? grpcJsEngine({ 'grpc.enable_channelz': 0, ...channelOptions })
-        : http2Engine({ maxSessionMemory: Number.MAX_SAFE_INTEGER });
+        ? grpcJsEngine({ 'grpc.enable_channelz': 0, ...channelOptions, maxMetadataBytes })
+        : http2Engine({ maxMetadataBytes });
     const listener = new SocketListener(options, engine, {
       places: hostPorts,
       runtime,

@@ -75,6 +75,15 @@ export function tooLarge(what: string, bytes: number | undefined, limit: number,
   });
 }
 
+/** HTTP/2's ENHANCE_YOUR_CALM: from the server, or from node:http2 on this side for what the server sent. */
+export function calmDown(address: string, path: string): TenonError {
+  return new TenonError({
+    code: Code.ResourceExhausted,
+    reason: 'transport.enhance_your_calm',
+    message: `the call ${path} to ${address} was reset: there is more metadata than one side takes, or the server has too much to do. Send less of it`,
+  });
+}
+
 /** The client sent another number of messages than the method takes. */
 export function wrongCount(path: string, count: 'no' | 'a second'): TenonError {
   return new TenonError({
@@ -138,6 +147,8 @@ export function cannotListen(address: string, why: string, cause?: unknown): Ten
 
 /** What a server was to send cannot be: its own mistake, not the caller's. */
 export function unsendable(error: unknown): TenonError {
-  const { message } = TenonError.from(error);
+  const { message, reason } = TenonError.from(error);
+  if (reason === 'metadata.too_large')
+    return new TenonError({ code: Code.ResourceExhausted, reason, message, cause: error });
   return new TenonError({ code: Code.Internal, reason: 'metadata.invalid', message, cause: error });
 }

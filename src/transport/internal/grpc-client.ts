@@ -54,7 +54,7 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
     }
     let metadata: GrpcMetadata;
     try {
-      metadata = toGrpc(headers);
+      metadata = toGrpc(headers, this.line.maxMetadataBytes);
     } catch (error) {
       this.fail(TenonError.from(error));
       return undefined;

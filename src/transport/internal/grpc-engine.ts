@@ -2,22 +2,26 @@ import { Server, ServerCredentials, type ServerInterceptor, type ServerOptions }
 
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import { defaultMaxMessageBytes } from '../transport.ts';
-import { type BaseCall, GrpcServerCall, TakenCall } from './grpc-server.ts';
+import { type BaseCall, GrpcServerCall, type GrpcSide, TakenCall } from './grpc-server.ts';
 import { Routes } from './routes.ts';
-import type { ServerSide } from './server-call.ts';
 import type { MakeServerEngine } from './server-engine.ts';
 
 const ignored = (): void => {};
 const identity = (bytes: Buffer): Buffer => bytes;
 
+/** How a server of grpc-js works. */
+export interface GrpcEngineOptions extends ServerOptions {
+  readonly maxMetadataBytes: number;
+}
+
 /** A server of grpc-js, of which each call is taken over before a stream is put on it. Its connections come decrypted. */
-export function grpcJsEngine(serverOptions: ServerOptions): MakeServerEngine {
+export function grpcJsEngine({ maxMetadataBytes, ...serverOptions }: GrpcEngineOptions): MakeServerEngine {
   return (options, side) => {
     const routes = new Routes(options);
     const server = new Server({
       ...serverOptions,
       'grpc.max_receive_message_length': options.maxReceiveBytes ?? defaultMaxMessageBytes,
-      interceptors: [takingOver(routes, side)],
+      interceptors: [takingOver(routes, { ...side, maxMetadataBytes })],
     });
     for (const path of routes.paths) server.register(path, ignored, identity, identity, 'bidi');
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
@@ -29,7 +33,7 @@ export function grpcJsEngine(serverOptions: ServerOptions): MakeServerEngine {
   };
 }
 
-function takingOver(routes: Routes, side: ServerSide): ServerInterceptor {
+function takingOver(routes: Routes, side: GrpcSide): ServerInterceptor {
   // One for all calls: nothing happens on it.
   const taken = new TakenCall(undefined as unknown as BaseCall);
   return ({ path }, call) => {

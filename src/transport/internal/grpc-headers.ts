@@ -34,6 +34,42 @@ export function isReserved(key: string): boolean {
   return reserved.has(key);
 }
 
+/** The greatest metadata where nothing else was said: less than the 64 KiB that clients on Node take, with room for what is not metadata. */
+export const defaultMaxMetadataBytes = 32 * 1024;
+
+/** What the protocol's own headers take beside an application's. */
+export const protocolHeaderBytes = 4 * 1024;
+
+// A header in which each character may take nine bytes.
+const longestMessage = 4_096;
+
+/** A status message as much as can be sent of it. */
+export function clipped(message: string): string {
+  return message.length > longestMessage ? `${message.slice(0, longestMessage)}…` : message;
+}
+
+// RFC 9113, section 6.5.2: each field counts so much more than its name and its value.
+const fieldBytes = 32;
+
+/** Adds up the fields of one header block. */
+export class MetadataSize {
+  #bytes = 0;
+
+  add(key: string, valueLength: number): void {
+    this.#bytes += key.length + valueLength + fieldBytes;
+  }
+
+  /** Throws RESOURCE_EXHAUSTED (`metadata.too_large`). */
+  assertWithin(maxBytes: number): void {
+    if (this.#bytes <= maxBytes) return;
+    throw new TenonError({
+      code: Code.ResourceExhausted,
+      reason: 'metadata.too_large',
+      message: `the metadata has ${this.#bytes} bytes, more than the ${maxBytes} allowed: put what is large into messages, or raise maxMetadataBytes`,
+    });
+  }
+}
+
 /** Throws INVALID_ARGUMENT (`metadata.invalid`) if HTTP allows the key once: it is about to be sent a second time. */
 export function assertSingle(key: string): void {
   if (!single.has(key)) return;

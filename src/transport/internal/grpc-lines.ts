@@ -18,18 +18,24 @@ export class Line {
   readonly maxReceiveBytes: number;
   /** Its calls may send compressed messages. */
   readonly compresses: boolean;
+  readonly maxMetadataBytes: number;
   readonly calls = new Set<OpenCall>();
   usedMs: number;
 
   /** To be called when the server does not understand what is compressed: it is sent no more of it. */
   readonly notUnderstood: () => void;
 
-  constructor(address: string, channel: Channel, kind: LineKind & Pick<Line, 'notUnderstood' | 'usedMs'>) {
+  constructor(
+    address: string,
+    channel: Channel,
+    kind: LineKind & Pick<Line, 'maxMetadataBytes' | 'notUnderstood' | 'usedMs'>,
+  ) {
     this.address = address;
     this.channel = channel;
     this.maxReceiveBytes = kind.maxReceiveBytes;
     this.compresses = kind.compresses;
     this.notUnderstood = kind.notUnderstood;
+    this.maxMetadataBytes = kind.maxMetadataBytes;
     this.usedMs = kind.usedMs;
   }
 }
@@ -45,6 +51,7 @@ export interface LineOptions {
   /** Asked once per line. Throws where there can be none. */
   readonly credentials: () => ChannelCredentials;
   readonly channelOptions: ChannelOptions;
+  readonly maxMetadataBytes: number;
   /** Unused for so long, a connection is let go of. */
   readonly idleMs: number;
   readonly clock: Clock;
@@ -88,7 +95,7 @@ export class Lines {
     const { maxReceiveBytes, compresses } = kind;
     assertCallable(address);
     this.#letGo();
-    const { credentials, channelOptions, clock } = this.#options;
+    const { credentials, channelOptions, maxMetadataBytes, clock } = this.#options;
     const channel = new Channel(`dns:${address}`, credentials(), {
       ...channelOptions,
       'grpc.default_authority': address,
@@ -97,6 +104,7 @@ export class Lines {
     });
     const line = new Line(address, channel, {
       ...kind,
+      maxMetadataBytes,
       usedMs: clock.monotonicMs(),
       notUnderstood: () => this.#unable.add(address),
     });

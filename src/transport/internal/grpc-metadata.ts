@@ -3,27 +3,33 @@ import { Metadata as GrpcMetadata } from '@grpc/grpc-js';
 import { type LazyMetadata, Metadata, type MetadataValue } from '../../context/metadata.ts';
 import { detailsKey, type Status } from '../../context/status.ts';
 import type { Code } from '../../errors/errors.ts';
-import { assertSingle, isReserved } from './grpc-headers.ts';
+import { assertSingle, isReserved, MetadataSize } from './grpc-headers.ts';
 
 /** What is sent where there is nothing to send. Shared, because grpc-js copies what it changes. */
 export const noMetadata = new GrpcMetadata();
 
-/** As grpc-js takes it. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of what HTTP allows once. */
-export function toGrpc(metadata: Metadata | undefined): GrpcMetadata {
+/**
+ * As grpc-js takes it. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of what HTTP allows once, RESOURCE_EXHAUSTED
+ * (`metadata.too_large`) for more than `maxBytes`.
+ */
+export function toGrpc(metadata: Metadata | undefined, maxBytes: number): GrpcMetadata {
   if (!metadata || metadata.isEmpty) return noMetadata;
   const result = new GrpcMetadata();
+  const size = new MetadataSize();
   for (const [key, value] of metadata) {
     if (isReserved(key)) continue;
     if (result.get(key).length > 0) assertSingle(key);
+    size.add(key, typeof value === 'string' ? value.length : Math.ceil((value.length * 4) / 3));
     result.add(key, typeof value === 'string' ? value : bufferOf(value));
   }
+  size.assertWithin(maxBytes);
   return result;
 }
 
-/** The trailers of `status`, as grpc-js takes them. */
-export function trailersOf(status: Status): GrpcMetadata | null {
+/** The trailers of `status`, as grpc-js takes them. Throws as `toGrpc` does. */
+export function trailersOf(status: Status, maxBytes: number): GrpcMetadata | null {
   if (!status.metadata) return null;
-  const result = toGrpc(status.metadata);
+  const result = toGrpc(status.metadata, maxBytes);
   const details = result.get(detailsKey)[0];
   if (Buffer.isBuffer(details)) result.set(detailsKey, withoutPadding(details, status.code));
   return result;

@@ -8,6 +8,7 @@ import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Message } from '../transport.ts';
 import { placeOf } from './address.ts';
 import { callCancelled, deadlineExceeded } from './failures.ts';
+import { clipped } from './grpc-headers.ts';
 import { bufferOf, noMetadata, requestMetadata, toGrpc, trailersOf } from './grpc-metadata.ts';
 import { peerCertificateOf } from './peer-certificate.ts';
 import { ServerCall, type ServerSide } from './server-call.ts';
@@ -25,9 +26,16 @@ const maxOutstanding = 64;
 const maxOutstandingBytes = 64 * 1024;
 const noop = (): void => {};
 
+/** What a call on grpc-js needs to know of who listens. */
+export interface GrpcSide extends ServerSide {
+  /** Of headers, and of trailers. */
+  readonly maxMetadataBytes: number;
+}
+
 /** The server's end of a call, put directly on what grpc-js has below its own stream classes. */
 export class GrpcServerCall extends ServerCall {
   readonly #base: BaseCall;
+  readonly #maxMetadataBytes: number;
   #headers: GrpcMetadata | undefined;
   #sentHeaders = false;
   #outstanding = 0;
@@ -35,9 +43,10 @@ export class GrpcServerCall extends ServerCall {
   #room: Promise<void> | undefined;
   #tellRoom: (() => void) | undefined;
 
-  constructor(base: BaseCall, side: ServerSide, route: MethodDescriptor) {
+  constructor(base: BaseCall, side: GrpcSide, route: MethodDescriptor) {
     super(side, route);
     this.#base = base;
+    this.#maxMetadataBytes = side.maxMetadataBytes;
     base.start(this);
   }
 
@@ -97,7 +106,7 @@ export class GrpcServerCall extends ServerCall {
   }
 
   protected writeHeaders(headers: Metadata): void {
-    this.#sendHeaders(toGrpc(headers));
+    this.#sendHeaders(toGrpc(headers, this.#maxMetadataBytes));
   }
 
   protected writeMessage(_message: Message, body: Uint8Array, isLast: boolean): void {
@@ -114,8 +123,8 @@ export class GrpcServerCall extends ServerCall {
   protected writeStatus(status: Status): void {
     const code = codeFrom(status.code);
     // A lone surrogate in it would be an uncaught error that ends the process; and on success grpc-js would say "OK" without ours.
-    const details = code === Code.Ok ? '' : wellFormed(status.message);
-    this.#base.sendStatus({ code, details, metadata: trailersOf(status) });
+    const details = code === Code.Ok ? '' : wellFormed(clipped(status.message));
+    this.#base.sendStatus({ code, details, metadata: trailersOf(status, this.#maxMetadataBytes) });
   }
 
   protected room(): Promise<void> | undefined {

@@ -5,6 +5,7 @@ import { Code, codeFrom, type TenonError } from '../../errors/errors.ts';
 import {
   badReply,
   callCancelled,
+  calmDown,
   connectionLost,
   deadlineExceeded,
   tlsFailed,
@@ -51,6 +52,9 @@ function failureOf(ended: StatusObject, { address, path, maxReceiveBytes }: Ende
       // The connection was told to go away after it had been chosen for the call.
       if (details.startsWith('Failed to start HTTP/2 stream')) return unreachable(address, plain(details));
       if (details.includes('internal client error')) return connectionLost(address, details);
+      // COMPRESSION_ERROR ends the connection and all of its calls: nghttp2 takes no field above 64 KiB.
+      if (details === 'Received RST_STREAM with code 9')
+        return connectionLost(address, 'headers could not be read; was there metadata of more than 64 KiB?');
       return details.startsWith('Received RST_STREAM') ? badReply(path, details) : undefined;
     case Code.Cancelled:
       return !hasMetadata(ended) && details === 'Call cancelled'
@@ -59,7 +63,9 @@ function failureOf(ended: StatusObject, { address, path, maxReceiveBytes }: Ende
     case Code.DeadlineExceeded:
       return !hasMetadata(ended) && details.startsWith('Deadline exceeded after') ? deadlineExceeded(path) : undefined;
     case Code.ResourceExhausted:
-      return !hasMetadata(ended) && oversized.test(details)
+      if (hasMetadata(ended)) return undefined;
+      if (details.startsWith('Bandwidth exhausted')) return calmDown(address, path);
+      return oversized.test(details)
         ? tooLarge(`a reply of ${path}`, sizeIn(details), maxReceiveBytes, 'maxReceiveBytes of the client')
         : undefined;
     default:

@@ -10,6 +10,7 @@ import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import { statusOf } from '../../context/status.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
 import { placeOf } from './address.ts';
+import { protocolHeaderBytes } from './grpc-headers.ts';
 import { addMetadata, type RawHeaders, statusHeaders } from './http2-metadata.ts';
 import { type Ends, Http2ServerCall, type Http2Side } from './http2-server.ts';
 import { certificateBehind } from './peer-certificate.ts';
@@ -21,15 +22,27 @@ const grpcType = /^application\/grpc(?:[+;]|$)/;
 
 const nowhere: Ends = { local: '', remote: '', certificate: () => undefined };
 
+/** How a server of node:http2 works. */
+export interface Http2EngineOptions extends ServerOptions {
+  readonly maxMetadataBytes: number;
+}
+
 /** A server of node:http2, with gRPC written on its streams by ourselves. */
-export function http2Engine(serverOptions: ServerOptions): MakeServerEngine {
+export function http2Engine({ maxMetadataBytes, ...more }: Http2EngineOptions): MakeServerEngine {
   return (options, side) => {
     const routes = new Routes(options);
     const deadlines = new Deadlines(side.clock, side.timers);
-    const http: Http2Side = { ...side, deadlines, maxReceiveBytes: options.maxReceiveBytes };
+    const http: Http2Side = { ...side, deadlines, maxReceiveBytes: options.maxReceiveBytes, maxMetadataBytes };
     const sessions = new Map<ServerHttp2Session, Ends>();
     let whenGone: (() => void) | undefined;
-    const server = createServer(serverOptions);
+    const server = createServer({
+      maxSessionMemory: Number.MAX_SAFE_INTEGER,
+      settings: { maxHeaderListSize: maxMetadataBytes + protocolHeaderBytes },
+      // Bytes are what counts.
+      maxHeaderListPairs: 4_096,
+      maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
+      ...more,
+    });
     server.on('session', (session) => {
       const { localAddress, localPort, remoteAddress, remotePort } = session.socket;
       let certificate: PeerCertificate | undefined;
@@ -61,7 +74,7 @@ export function http2Engine(serverOptions: ServerOptions): MakeServerEngine {
       }
       const status = statusOf(routes.unknown(path));
       const answer = { ':status': 200, 'content-type': headers['content-type'], ...statusHeaders(status) };
-      refuse(stream, addMetadata(answer, status.metadata));
+      refuse(stream, addMetadata(answer, status.metadata, maxMetadataBytes));
     });
     return {
       inject: (connection) => void server.emit('connection', connection),

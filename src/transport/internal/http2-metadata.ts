@@ -4,7 +4,7 @@ import { type LazyMetadata, Metadata, type MetadataValue } from '../../context/m
 import type { Status } from '../../context/status.ts';
 import { Code, codeFrom } from '../../errors/errors.ts';
 import { badMessage } from './grpc-frames.ts';
-import { assertSingle, isReserved } from './grpc-headers.ts';
+import { assertSingle, clipped, isReserved, MetadataSize } from './grpc-headers.ts';
 
 /** Request headers as node:http2 gives them: names and values in turn, repeated ones apart. */
 export type RawHeaders = readonly string[];
@@ -50,19 +50,30 @@ export function requestMetadataOf(raw: RawHeaders): Metadata {
   return Metadata.lazy({ raw, read: source.read, find: source.find });
 }
 
-/** Adds metadata to headers as node:http2 takes them. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of what HTTP allows once. */
-export function addMetadata(headers: OutgoingHttpHeaders, metadata: Metadata | undefined): OutgoingHttpHeaders {
+/**
+ * Adds metadata to headers as node:http2 takes them. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of what HTTP allows once,
+ * RESOURCE_EXHAUSTED (`metadata.too_large`) for more than `maxBytes`.
+ */
+export function addMetadata(
+  headers: OutgoingHttpHeaders,
+  metadata: Metadata | undefined,
+  maxBytes: number,
+): OutgoingHttpHeaders {
   if (!metadata) return headers;
+  const size = new MetadataSize();
   for (const [key, value] of metadata) {
     if (isReserved(key)) continue;
     const text = typeof value === 'string' ? value : base64(value);
+    size.add(key, text.length);
     const before = headers[key];
     if (before === undefined) headers[key] = text;
     else {
       assertSingle(key);
-      headers[key] = Array.isArray(before) ? [...before, text] : [String(before), text];
+      if (Array.isArray(before)) before.push(text);
+      else headers[key] = [String(before), text];
     }
   }
+  size.assertWithin(maxBytes);
   return headers;
 }
 
@@ -75,7 +86,7 @@ function base64(bytes: Uint8Array): string {
 /** What a status is in trailers, without its metadata. */
 export function statusHeaders({ code, message }: Status): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = { 'grpc-status': String(codeFrom(code)) };
-  if (message !== '' && code !== Code.Ok) headers['grpc-message'] = percentEncoded(message);
+  if (message !== '' && code !== Code.Ok) headers['grpc-message'] = percentEncoded(clipped(message));
   return headers;
 }
 

@@ -17,6 +17,8 @@ import { ServerCall, type ServerSide } from './server-call.ts';
 export interface Http2Side extends ServerSide {
   readonly deadlines: Deadlines;
   readonly maxReceiveBytes: number | undefined;
+  /** Of headers, and of trailers. */
+  readonly maxMetadataBytes: number;
 }
 
 /** Where a connection comes from and goes to. */
@@ -118,7 +120,7 @@ export class Http2ServerCall extends ServerCall {
     if (this.#sentHeaders) return;
     // The encoding is said before the first message, whether that one is compressed or only a later one.
     if (message.compressed !== undefined) this.#sent = acceptedBy(this.#headers['grpc-accept-encoding']);
-    const outgoing = addMetadata(this.#opening(), headers);
+    const outgoing = addMetadata(this.#opening(), headers, this.#http.maxMetadataBytes);
     this.#sentHeaders = true;
     if (this.#stream.destroyed || this.#stream.closed) return;
     this.#stream.respond(outgoing, { waitForTrailers: true });
@@ -153,7 +155,7 @@ export class Http2ServerCall extends ServerCall {
   }
 
   protected writeStatus(status: Status): void {
-    const trailers = addMetadata(statusHeaders(status), status.metadata);
+    const trailers = addMetadata(statusHeaders(status), status.metadata, this.#http.maxMetadataBytes);
     if (this.deadline !== undefined) this.#http.deadlines.delete(this as Expiring);
     this.#inTurn(() => this.#end(trailers));
   }

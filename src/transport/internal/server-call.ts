@@ -1,6 +1,6 @@
 import type { Metadata } from '../../context/metadata.ts';
 import { type Status, statusOf } from '../../context/status.ts';
-import { Code, type TenonError } from '../../errors/errors.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
 import { clientStreams, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
 import type { Clock, Timers } from '../../runtime/runtime.ts';
 import type { Accept, Message, Socket } from '../transport.ts';
@@ -192,7 +192,9 @@ export abstract class ServerCall implements Socket {
     try {
       this.writeStatus(status);
     } catch (error) {
-      this.writeStatus(statusOf(unsendable(error)));
+      // What an error is matters more than its details.
+      const isTooLarge = TenonError.is(error) && error.reason === 'metadata.too_large' && status.code !== Code.Ok;
+      this.writeStatus(isTooLarge ? { ...status, metadata: undefined } : statusOf(unsendable(error)));
     }
   }
 
