@@ -367,7 +367,8 @@ export class RpcClient implements Client {
       ctx,
       maxReceiveBytes: this.#options.maxReceiveBytes,
       maxSendBytes: this.#options.maxSendBytes,
-      compress: ctx.compress !== undefined,
+      // Also where an interceptor takes it back for the first message: it may change its mind.
+      compress: ctx.compress === true || (ctx.options.compress ?? this.#options.compress) === true,
       waitForReady: ctx.options.waitForReady,
     };
   }

@@ -4,6 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { type Context, Handler, type Interceptor, Rpc, Service, System } from '../../src/index.ts';
 import { ClientOptions } from '../../src/client/client.ts';
+import { MemoryTransport } from '../../src/transport/memory.ts';
+import { type DialOptions, Transport, type TransportClient } from '../../src/transport/transport.ts';
 
 interface Seen {
   readonly compressed: (boolean | undefined)[];
@@ -92,4 +94,35 @@ describe('requests that are compressed', () => {
       await other.stop();
     }
   });
+});
+
+describe('requests that are not compressed', () => {
+  it.each([[{}], [{ TENON_CLIENT_COMPRESS: 'false' }]])(
+    'travel on a connection that does not compress: %j',
+    async (env) => {
+      const asked: (boolean | undefined)[] = [];
+      const system = await System.start([SeenService], {
+        profile: 'test',
+        env,
+        bind: (container) => {
+          container.rebind(Transport).toConstantValue(
+            new (class extends MemoryTransport {
+              override dial(address: string, options: DialOptions): TransportClient {
+                asked.push(options.compress);
+                return super.dial(address, options);
+              }
+            })(),
+          );
+        },
+      });
+      try {
+        await system.client(SeenHandler).many([]);
+        await system.client(SeenHandler).many([], { compress: false });
+        await system.client(SeenHandler).many([], { compress: true });
+      } finally {
+        await system.stop();
+      }
+      expect(asked).toEqual([false, false, true]);
+    },
+  );
 });
