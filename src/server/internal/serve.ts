@@ -1,5 +1,5 @@
 import type { Marshaler } from '../../codec/codec.ts';
-import { Context } from '../../context/context.ts';
+import type { Context } from '../../context/context.ts';
 import type { Metadata } from '../../context/metadata.ts';
 import { okStatus, type Status, statusOf } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
@@ -13,6 +13,7 @@ import {
   validated,
 } from '../../pipeline/pipeline.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
+import { ServerContext } from './server-context.ts';
 
 /** What serving one method takes, put together once. */
 export interface Served {
@@ -31,19 +32,22 @@ export interface Served {
 /** Answers one call, whatever happens: never rejects. */
 export async function serve(served: Served, socket: Socket): Promise<void> {
   const { method } = served;
-  let ctx: Context | undefined;
+  let ctx: ServerContext | undefined;
   try {
     const first = await socket.recv();
     if (!first) throw noRequest(method);
-    ctx = new Context({
-      service: method.service,
-      endpoint: method.method,
-      peer: socket.remote,
-      metadata: first.headers,
-      deadline: socket.deadline,
-      logger: served.logger,
-      connection: socket,
-    });
+    ctx = new ServerContext(
+      {
+        service: method.service,
+        endpoint: method.method,
+        peer: socket.remote,
+        metadata: first.headers,
+        deadline: socket.deadline,
+        logger: served.logger,
+        connection: socket,
+      },
+      socket,
+    );
     const call = ctx;
     call.compress = served.compress;
     call.wasCompressed = first.compressed;
@@ -63,19 +67,19 @@ async function sendReply(
   served: Served,
   marshaler: Marshaler,
   socket: Socket,
-  ctx: Context,
+  ctx: ServerContext,
   input: unknown,
 ): Promise<void> {
   const reply = await served.invoke(input, ctx);
   const body = marshalReply(served.method, marshaler, reply);
-  void socket.send({ headers: headersOf(ctx), body, compressed: ctx.compress, status: finalStatus(ctx) });
+  void socket.send({ headers: ctx.takeHeaders(), body, compressed: ctx.compress, status: finalStatus(ctx) });
 }
 
 async function sendReplies(
   served: Served,
   marshaler: Marshaler,
   socket: Socket,
-  ctx: Context,
+  ctx: ServerContext,
   input: unknown,
 ): Promise<void> {
   const replies = iteratorOf(served.invoke(input, ctx) as AsyncIterable<unknown>);
@@ -99,13 +103,9 @@ async function sendEach(
   served: Served,
   marshaler: Marshaler,
   socket: Socket,
-  ctx: Context,
+  ctx: ServerContext,
   replies: AsyncIterator<unknown>,
 ): Promise<void> {
-  let headers = (): Metadata | undefined => {
-    headers = () => undefined;
-    return headersOf(ctx);
-  };
   for (let result = await replies.next(); !result.done; result = await replies.next()) {
     if (ctx.aborted) return;
     let body: Uint8Array;
@@ -115,10 +115,10 @@ async function sendEach(
       await leave(replies);
       throw error;
     }
-    const room = socket.send({ headers: headers(), body, compressed: ctx.compress });
+    const room = socket.send({ headers: ctx.takeHeaders(), body, compressed: ctx.compress });
     if (room) await room;
   }
-  void socket.send({ headers: headers(), status: finalStatus(ctx) });
+  void socket.send({ headers: ctx.takeHeaders(), status: finalStatus(ctx) });
 }
 
 /** Ends the iteration, so that a generator's `finally` blocks run. */
@@ -209,10 +209,10 @@ function marshalReply(method: MethodDescriptor, marshaler: Marshaler, reply: unk
   }
 }
 
-function fail(served: Served, socket: Socket, ctx: Context | undefined, error: unknown): void {
+function fail(served: Served, socket: Socket, ctx: ServerContext | undefined, error: unknown): void {
   const failure = toStatusError(served, ctx, error);
   const status = sendable(served, failure, ctx?.hasTrailers ? ctx.trailers : undefined);
-  void socket.send({ headers: ctx && headersOf(ctx), status });
+  void socket.send({ headers: ctx?.takeHeaders(), status });
 }
 
 /** The status with as much of the error as can be sent: a handler may have put anything into it, and its caller waits for an answer. */
@@ -256,10 +256,6 @@ export function toStatusError(
     message: `the handler of ${served.method.path} failed${told}`,
     cause: error,
   });
-}
-
-function headersOf(ctx: Context): Metadata | undefined {
-  return ctx.hasHeaders ? ctx.headers : undefined;
 }
 
 function finalStatus(ctx: Context): Status {
