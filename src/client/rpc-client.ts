@@ -353,8 +353,8 @@ export class RpcClient implements Client {
     if (status.code !== Code.Ok) throw errorOf(status);
     if (!body) {
       throw new TenonError({
-        code: Code.Internal,
-        reason: 'client.bad_reply',
+        code: Code.Unimplemented,
+        reason: 'client.wrong_reply_count',
         message: `${plan.method.path} answered OK without a reply`,
       });
     }

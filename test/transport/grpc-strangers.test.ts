@@ -265,7 +265,7 @@ describe('a plain grpc-js server', () => {
   });
 
   it('fails a unary call that it answers with two messages, or with none', async () => {
-    const failure = { code: Code.Internal, reason: 'transport.bad_reply' };
+    const failure = { code: Code.Unimplemented, reason: 'transport.wrong_reply_count' };
     await expect(unary('x', '/wire.Wire/Twice')).rejects.toMatchObject(failure);
     await expect(unary('x', '/wire.Wire/Never')).rejects.toMatchObject(failure);
     const socket = transport.dial(address, { route: methods.unary, path: '/wire.Wire/Twice' });

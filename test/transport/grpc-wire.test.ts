@@ -4,12 +4,13 @@ import { gzipSync } from 'node:zlib';
 
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
+import { Context } from '../../src/context/context.ts';
 import { Metadata } from '../../src/context/metadata.ts';
 import { okStatus, statusOf } from '../../src/context/status.ts';
 import { decodeRichStatus } from '../../src/errors/status-details.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import type { MethodKind } from '../../src/pipeline/pipeline.ts';
-import { systemTimers } from '../../src/runtime/system.ts';
+import type { MethodDescriptor, MethodKind } from '../../src/pipeline/pipeline.ts';
+import { systemClock, systemTimers } from '../../src/runtime/system.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { frame, leavingServer, methods, type OnStream, rawCall, rawServer, rawSession, readAll } from './support.ts';
@@ -103,6 +104,32 @@ describe.each(servers)('a gRPC listener on %s, on the wire', (server) => {
     expect((await call({}, null)).headers).toMatchObject({ 'grpc-status': '12' });
   });
 
+  it('waits whether a second message comes for a server stream, but not with a client of Go Micro, which never ends its side', async () => {
+    const late = async (headers: Record<string, string>): Promise<unknown> => {
+      const session = rawSession(listener.addr());
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': methods.server.path,
+        'content-type': 'application/grpc',
+        te: 'trailers',
+        ...headers,
+      });
+      const answer = new Promise((resolve) => {
+        stream.on('response', (received) => resolve(received['grpc-status'] ?? 'replies'));
+      });
+      stream.on('error', () => {});
+      stream.write(frame(Buffer.from('1')));
+      setTimeout(() => stream.write(frame(Buffer.from('2'))), 100);
+      try {
+        return await answer;
+      } finally {
+        session.destroy();
+      }
+    };
+    expect(await late({})).toBe('12');
+    expect(await late({ 'x-content-type': 'application/grpc+proto' })).toBe('replies');
+  });
+
   it('answers the unknown with UNIMPLEMENTED, and what is not gRPC with 415', async () => {
     expect((await call({}, frame(Buffer.from('x')), '/wire.Wire/Nothing')).headers).toMatchObject({
       'grpc-status': '12',
@@ -193,6 +220,22 @@ describe('a gRPC client, before servers that misbehave', () => {
       { code: Code.Unavailable, reason: 'transport.connection_lost' },
     ],
     [
+      'a compressed message without an encoding',
+      (stream) => {
+        stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+        stream.write(frame(Buffer.from('x'), 1));
+      },
+      { code: Code.Internal, reason: 'transport.bad_reply', message: expect.stringContaining('compressed') },
+    ],
+    [
+      'an encoding that nobody announced',
+      (stream) => {
+        stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-encoding': 'zip9' });
+        stream.write(frame(Buffer.from('x'), 1));
+      },
+      { code: Code.Internal, reason: 'transport.bad_reply', message: expect.stringContaining('compressed') },
+    ],
+    [
       'a message that claims to be too large',
       (stream) => {
         stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
@@ -226,6 +269,30 @@ describe('a gRPC client, before servers that misbehave', () => {
     const { status } = await transport.unary(server.address, { body: Buffer.from('x') }, { route: methods.unary });
     expect(status?.code).toBe(Code.Unavailable);
     await server.close();
+  });
+
+  it('knows a call that its server reset because the deadline has passed there', async () => {
+    const deadline = Date.now() + 60_000;
+    let now = Date.now();
+    const runtime = { timers: systemTimers, clock: { ...systemClock, now: () => now } };
+    const late = new GrpcTransport({ runtime });
+    const server = await rawServer((stream, _cut, headers) => {
+      if (headers[':path'] === methods.bidi.path) now = deadline - 1;
+      stream.close(constants.NGHTTP2_CANCEL);
+    });
+    const codeOf = async (route: MethodDescriptor): Promise<unknown> => {
+      const socket = late.dial(server.address, { route, ctx: new Context({ service: 's', endpoint: 'e', deadline }) });
+      void socket.send({ body: Buffer.from('x') });
+      socket.end();
+      return readAll(socket).catch((error: unknown) => (error as TenonError).reason);
+    };
+    try {
+      expect(await codeOf(methods.server)).toBe('call.cancelled');
+      expect(await codeOf(methods.bidi)).toBe('call.deadline_exceeded');
+    } finally {
+      await late.close();
+      await server.close();
+    }
   });
 
   it('knows a call that a leaving server did not take', async () => {

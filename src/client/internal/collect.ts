@@ -10,8 +10,8 @@ export async function collect(socket: Socket): Promise<Message> {
     if (message.body && result.body) {
       socket.abort(Code.Cancelled, 'more than one reply');
       throw new TenonError({
-        code: Code.Internal,
-        reason: 'client.bad_reply',
+        code: Code.Unimplemented,
+        reason: 'client.wrong_reply_count',
         message: 'the server sent more than one reply where one was due',
       });
     }

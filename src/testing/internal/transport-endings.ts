@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 
+import { Metadata } from '../../context/metadata.ts';
 import { okStatus } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { systemClock, systemTimers } from '../../runtime/system.ts';
@@ -67,7 +68,10 @@ export const endingCases: readonly Case<TransportOptions>[] = [
         const { handle, seen } = onlooker();
         await withRig(options, handle, async (rig) => {
           const socket = rig.dial(route);
-          void socket.send({ body: bytesOf('1') });
+          void socket.send({
+            headers: new Metadata({ 'x-content-type': 'application/grpc+bytes' }),
+            body: bytesOf('1'),
+          });
           const { aborted, recv } = await within('the call', seen);
           socket.abort(Code.Cancelled, 'enough');
           assertFailure(await within('onAbort', aborted), Code.Cancelled);

@@ -93,6 +93,15 @@ export function wrongCount(path: string, count: 'no' | 'a second'): TenonError {
   });
 }
 
+/** The same of replies (statuscodes.md: response cardinality violation). */
+export function wrongReplyCount(path: string, count: 'no' | 'a second'): TenonError {
+  return new TenonError({
+    code: Code.Unimplemented,
+    reason: 'transport.wrong_reply_count',
+    message: `${path} gives one reply, and ${count} message came`,
+  });
+}
+
 /** The server broke the rules of the call. */
 export function badReply(path: string, what: string): TenonError {
   return new TenonError({

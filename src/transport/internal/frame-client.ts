@@ -7,12 +7,12 @@ import type { Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type DialOptions, type Message, type TransportClient } from '../transport.ts';
 import {
   aborted,
-  badReply,
   callCancelled,
   connectionLost,
   deadlineExceeded,
   tooLarge,
   unreachable,
+  wrongReplyCount,
 } from './failures.ts';
 import { metadataOf } from './frame-connection.ts';
 import type { ClientConnection, FrameLine } from './frame-lines.ts';
@@ -196,7 +196,7 @@ export class FrameUnaryCall extends FrameClientCall {
     if (headers) this.#headers ??= metadataOf(headers);
     if (body) {
       if (this.#body) {
-        this.fail(badReply(this.path, 'more than one message'));
+        this.fail(wrongReplyCount(this.path, 'a second'));
         return;
       }
       this.#body = body;
@@ -211,7 +211,7 @@ export class FrameUnaryCall extends FrameClientCall {
 
   protected override ended(outcome: Status | TenonError): void {
     if (TenonError.is(outcome)) this.#reject(outcome);
-    else if (outcome.code === Code.Ok && !this.#body) this.#reject(badReply(this.path, 'OK without a message'));
+    else if (outcome.code === Code.Ok && !this.#body) this.#reject(wrongReplyCount(this.path, 'no'));
     else this.#resolve({ headers: this.#headers, body: this.#body, status: outcome });
   }
 }
@@ -283,7 +283,7 @@ export class FrameClientSocket extends FrameClientCall implements TransportClien
     if (body) {
       this.#replies += 1;
       if (this.#replies > 1 && !serverStreams(this.options.route.kind)) {
-        this.fail(badReply(this.path, 'more than one message'));
+        this.fail(wrongReplyCount(this.path, 'a second'));
         return;
       }
     }

@@ -6,7 +6,7 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import { serverStreams } from '../../pipeline/pipeline.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { DialOptions, Message, TransportClient } from '../transport.ts';
-import { aborted, badReply, deadlineExceeded, tooLarge, transportClosed } from './failures.ts';
+import { aborted, deadlineExceeded, tooLarge, transportClosed, wrongReplyCount } from './failures.ts';
 import type { Line, OpenCall } from './grpc-lines.ts';
 import { bufferOf, responseMetadata, toGrpc } from './grpc-metadata.ts';
 import { outcomeOf } from './grpc-status.ts';
@@ -115,6 +115,8 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
       address: this.line.address,
       path: this.path,
       maxReceiveBytes: this.line.maxReceiveBytes,
+      deadline: this.options.ctx?.deadline,
+      clock: this.#clock,
     });
     if (this.line.compresses && !TenonError.is(outcome) && notUnderstood(outcome)) this.line.notUnderstood();
     this.ended(outcome);
@@ -172,7 +174,7 @@ export class GrpcUnaryCall extends GrpcClientCall {
   override onReceiveMessage(body: Buffer): void {
     if (this.isOver) return;
     if (this.#body) {
-      this.fail(badReply(this.path, 'more than one message'));
+      this.fail(wrongReplyCount(this.path, 'a second'));
       return;
     }
     this.#body = body;
@@ -185,7 +187,7 @@ export class GrpcUnaryCall extends GrpcClientCall {
 
   protected override ended(outcome: Status | TenonError): void {
     if (TenonError.is(outcome)) this.#reject(outcome);
-    else if (outcome.code === Code.Ok && !this.#body) this.#reject(badReply(this.path, 'OK without a message'));
+    else if (outcome.code === Code.Ok && !this.#body) this.#reject(wrongReplyCount(this.path, 'no'));
     else
       this.#resolve({ headers: this.#headers && responseMetadata(this.#headers), body: this.#body, status: outcome });
   }
@@ -255,7 +257,7 @@ export class GrpcClientSocket extends GrpcClientCall implements TransportClient 
     if (this.isOver) return;
     this.#replies += 1;
     if (this.#replies > 1 && !serverStreams(this.options.route.kind)) {
-      this.fail(badReply(this.path, 'more than one message'));
+      this.fail(wrongReplyCount(this.path, 'a second'));
       return;
     }
     this.#inbox.push({ body });

@@ -8,7 +8,7 @@ import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Message } from '../transport.ts';
 import { placeOf } from './address.ts';
 import { callCancelled, deadlineExceeded } from './failures.ts';
-import { clipped } from './grpc-headers.ts';
+import { clipped, isGoMicro } from './grpc-headers.ts';
 import { bufferOf, noMetadata, requestMetadata, toGrpc, trailersOf } from './grpc-metadata.ts';
 import { peerCertificateOf } from './peer-certificate.ts';
 import { ServerCall, type ServerSide } from './server-call.ts';
@@ -99,6 +99,10 @@ export class GrpcServerCall extends ServerCall {
 
   protected requestHeaders(): Metadata {
     return requestMetadata(this.#headers as GrpcMetadata);
+  }
+
+  protected override mustHalfClose(headers: Metadata): boolean {
+    return !isGoMicro(headers);
   }
 
   protected read(): void {

@@ -2,6 +2,7 @@ import type { StatusObject } from '@grpc/grpc-js';
 
 import type { Status } from '../../context/status.ts';
 import { Code, codeFrom, type TenonError } from '../../errors/errors.ts';
+import type { Clock } from '../../runtime/runtime.ts';
 import {
   badReply,
   callCancelled,
@@ -21,6 +22,8 @@ export interface EndedCall {
   readonly address: string;
   readonly path: string;
   readonly maxReceiveBytes: number;
+  readonly deadline: number | undefined;
+  readonly clock: Clock;
 }
 
 /** The status that the server sent, or the error for one that grpc-js made up because none came. */
@@ -39,8 +42,15 @@ export function outcomeOf(ended: StatusObject, call: EndedCall): Status | TenonE
  * least its content type; and its texts are few. They are of grpc-js 1.14 (subchannel-call, load-balancing-call, load-balancer-pick-first,
  * resolver-dns, internal-channel), and the tests of this transport meet each of them.
  */
-function failureOf(ended: StatusObject, { address, path, maxReceiveBytes }: EndedCall): TenonError | undefined {
+function failureOf(ended: StatusObject, call: EndedCall): TenonError | undefined {
+  const { address, path, maxReceiveBytes } = call;
   const { details } = ended;
+  // The error of a filter of its own, which has none; an answer has a number, though it may be no code.
+  if (ended.code === undefined)
+    return badReply(
+      path,
+      'a message came compressed in another way than its headers say, or in one that is not understood',
+    );
   switch (ended.code as Code) {
     case Code.Unavailable:
       if (hasMetadata(ended)) return undefined;
@@ -57,9 +67,9 @@ function failureOf(ended: StatusObject, { address, path, maxReceiveBytes }: Ende
         return connectionLost(address, 'headers could not be read; was there metadata of more than 64 KiB?');
       return details.startsWith('Received RST_STREAM') ? badReply(path, details) : undefined;
     case Code.Cancelled:
-      return !hasMetadata(ended) && details === 'Call cancelled'
-        ? callCancelled(`the server at ${address} reset the call ${path}`)
-        : undefined;
+      if (hasMetadata(ended) || details !== 'Call cancelled') return undefined;
+      // Servers reset a call when its deadline passes, and may be the first to see it.
+      return isLate(call) ? deadlineExceeded(path) : callCancelled(`the server at ${address} reset the call ${path}`);
     case Code.DeadlineExceeded:
       return !hasMetadata(ended) && details.startsWith('Deadline exceeded after') ? deadlineExceeded(path) : undefined;
     case Code.ResourceExhausted:
@@ -71,6 +81,11 @@ function failureOf(ended: StatusObject, { address, path, maxReceiveBytes }: Ende
     default:
       return undefined;
   }
+}
+
+/** Time-outs travel in whole milliseconds, and each side has a clock of its own. */
+function isLate({ deadline, clock }: EndedCall): boolean {
+  return deadline !== undefined && deadline <= clock.now() + 2;
 }
 
 // A refused stream was not processed (RFC 9113, section 8.7), and neither was one that still waited for its number.

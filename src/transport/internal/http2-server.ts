@@ -9,6 +9,7 @@ import type { Deadlines, Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type Message } from '../transport.ts';
 import { callCancelled, deadlineExceeded, tooLarge } from './failures.ts';
 import { badMessage, framed, GrpcFrames, MessageTooLarge } from './grpc-frames.ts';
+import { isGoMicro } from './grpc-headers.ts';
 import { acceptedBy, acceptedEncodings, type Encoding, encodingOf } from './grpc-encoding.ts';
 import { addMetadata, type RawHeaders, requestMetadataOf, statusHeaders, timeoutMsOf } from './http2-metadata.ts';
 import { ServerCall, type ServerSide } from './server-call.ts';
@@ -114,6 +115,10 @@ export class Http2ServerCall extends ServerCall {
 
   protected requestHeaders(): Metadata {
     return requestMetadataOf(this.#raw);
+  }
+
+  protected override mustHalfClose(headers: Metadata): boolean {
+    return !isGoMicro(headers);
   }
 
   protected writeHeaders(headers: Metadata | undefined, message: Message): void {

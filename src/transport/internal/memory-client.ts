@@ -3,7 +3,7 @@ import type { Status } from '../../context/status.ts';
 import { Code, type TenonError } from '../../errors/errors.ts';
 import { clientStreams } from '../../pipeline/pipeline.ts';
 import type { DialOptions, Message, TransportClient } from '../transport.ts';
-import { aborted, badReply, wrongCount } from './failures.ts';
+import { aborted, wrongCount, wrongReplyCount } from './failures.ts';
 import { Inbox, roomIn } from './inbox.ts';
 import { type ClientSide, MemoryCall, view } from './memory-call.ts';
 import type { MemoryHub } from './memory-hub.ts';
@@ -147,7 +147,7 @@ export class MemoryUnaryCall implements ClientSide {
     const { status } = message;
     if (status) {
       if (status.code === Code.Ok && !message.body && !this.#body) {
-        this.#reject(badReply(this.#path, 'OK without a message'));
+        this.#reject(wrongReplyCount(this.#path, 'no'));
       } else if (this.#headers || this.#body || status.metadata) {
         const body = message.body ?? this.#body;
         this.#resolve({ headers: message.headers ?? this.#headers, body, status: withView(status) });

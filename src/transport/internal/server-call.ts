@@ -55,6 +55,11 @@ export abstract class ServerCall implements Socket {
   protected abstract writeMessage(message: Message, body: Uint8Array, isLast: boolean): void;
   /** Writes the end, with nothing before it if nothing was written. Throws, before anything is written, where its metadata cannot be. */
   protected abstract writeStatus(status: Status): void;
+  /** Whether a server stream waits for the end of its one request, as another may come. */
+  protected mustHalfClose(_headers: Metadata): boolean {
+    return false;
+  }
+
   /** Asks for the next message. */
   protected abstract read(): void;
   /** A promise while there is no room for more. */
@@ -141,9 +146,8 @@ export abstract class ServerCall implements Socket {
       return;
     }
     const opening = { ...message, headers: this.requestHeaders() };
-    if (kind === 'unary') this.#first = opening;
-    // Go Micro's clients never half-close a server stream: the one message is enough to begin.
-    else this.#hand(opening);
+    if (kind === 'server' && !this.mustHalfClose(opening.headers)) this.#hand(opening);
+    else this.#first = opening;
     this.read();
   }
 
@@ -151,8 +155,14 @@ export abstract class ServerCall implements Socket {
   protected halfClosed(): void {
     if (this.isOver) return;
     const { kind, path } = this.route;
-    if (kind === 'unary' && this.#first) this.#hand(this.#first);
-    else if (!clientStreams(kind) && !this.#wasAccepted) this.refuse(wrongCount(path, 'no'));
+    if (!clientStreams(kind) && !this.#wasAccepted) {
+      if (!this.#first) {
+        this.refuse(wrongCount(path, 'no'));
+        return;
+      }
+      this.#inbox?.end();
+      this.#hand(this.#first);
+    }
     // A client on node:http2 that cancels ends its stream first and resets it after, in a packet of its own. A handler should not take that for
     // the end of the requests: one turn of the event loop is enough to see most of the resets, and costs nothing else.
     else this.side.timers.soon(() => this.#inbox?.end());
