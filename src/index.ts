@@ -3,7 +3,17 @@ export { type AppOptions, type Profile, run, type RunOptions, System, verify } f
 export { Client, type CallOptions, type ClientOf, clientOf, contract } from './client/client.ts';
 export { Context, type ContextKey, contextKey } from './context/context.ts';
 export { Metadata } from './context/metadata.ts';
-export { Handler, Rpc, Service, Subscribe } from './decorators/decorators.ts';
+export {
+  CatchError,
+  Handler,
+  Rpc,
+  Service,
+  Subscribe,
+  UseErrorFilter,
+  UseGuard,
+  UseInterceptor,
+  UsePipe,
+} from './decorators/decorators.ts';
 export {
   BadRequest,
   badRequest,
@@ -21,7 +31,16 @@ export {
 } from './errors/details.ts';
 export { Code, codeName, type ErrorDetail, TenonError } from './errors/errors.ts';
 export { Logger } from './logger/logger.ts';
-export { type Interceptor, type Invoke, type MethodDescriptor, type Schema } from './pipeline/pipeline.ts';
+export {
+  type CallInterceptor,
+  type ErrorFilter,
+  type Guard,
+  type Interceptor,
+  type Invoke,
+  type MethodDescriptor,
+  type Pipe,
+  type Schema,
+} from './pipeline/pipeline.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
 
 // For those who bind implementations, and for authors of backends.

@@ -11,6 +11,7 @@ import { clientSourceOf, type ProtoLoader } from './describe.ts';
 import { allBindings, bindingsOf, contextOf, needsOf } from './internal/bindings.ts';
 import { disposalOrder, wasResolved } from './internal/dispose.ts';
 import { Layers } from './internal/layers.ts';
+import { usedKeys } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
 import { resolveProfile } from './profiles.ts';
 
@@ -29,7 +30,7 @@ export interface Composition {
 }
 
 /**
- * Binds what the environment, the profile, the modules and `bind` say, in that order, then the handler classes that nobody bound, and the typed clients
+ * Binds what the environment, the profile, the modules and `bind` say, in that order, then the handler classes, and the guards and their like, that nobody bound, and the typed clients
  * that anyone injects. Constructs nothing. Rejects as `readConfig` and `loadBackend` do.
  */
 export async function compose(services: readonly Class[], options: AppOptions = {}): Promise<Composition> {
@@ -73,6 +74,16 @@ function bindHandlers(container: Container, services: readonly Class[]): void {
     const key = handler as Newable;
     if (!container.isBound(key)) container.bind(key).toSelf().inSingletonScope();
   }
+  for (const { key } of classesOf(services).flatMap((target) => usedKeys(target))) {
+    if (typeof key === 'function' && !container.isBound(key)) container.bind(key).toSelf().inSingletonScope();
+  }
+}
+
+/** The services and their handlers. */
+export function classesOf(services: readonly (Class | undefined)[]): readonly Class[] {
+  return [
+    ...new Set(services.flatMap((service) => (typeof service === 'function' ? [service, ...handlersOf(service)] : []))),
+  ];
 }
 
 /** The handler classes of a service; one that is undefined, as in an import cycle, is left to `verify`. */

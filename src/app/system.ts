@@ -4,7 +4,7 @@ import { Broker } from '../broker/broker.ts';
 import { Client, type ClientOf, type Contract, type ProtoService } from '../client/client.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { TenonError } from '../errors/errors.ts';
-import type { Invoke } from '../pipeline/pipeline.ts';
+import type { Interceptor, Invoke } from '../pipeline/pipeline.ts';
 import { Logger } from '../logger/logger.ts';
 import { Registry } from '../registry/registry.ts';
 import { Selector } from '../selector/selector.ts';
@@ -14,6 +14,7 @@ import { clientFrom } from './clients.ts';
 import { type Composition, compose } from './compose.ts';
 import { describeHandler, type HandlerDescription } from './describe.ts';
 import { guardContainer } from './guard.ts';
+import { Steps } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
 import { assertVerified } from './verify.ts';
 
@@ -109,11 +110,16 @@ export class System {
     const stated = Object.fromEntries(Object.entries(bound).filter(([, value]) => value !== undefined));
     service.init({ ...record?.options, name: record?.name, version: record?.version, ...stated });
     for (const handler of record?.handlers ?? [])
-      this.#handle(service, describeHandler(handler, this.#composition.loadProto));
+      this.#handle(target, service, describeHandler(handler, this.#composition.loadProto));
     return service;
   }
 
-  #handle(service: ServiceRuntime, description: HandlerDescription): void {
+  #handle(target: Class, service: ServiceRuntime, description: HandlerDescription): void {
+    const steps = new Steps(this.#composition.container);
+    const around = (interceptors: readonly Interceptor[], property: string): readonly Interceptor[] => [
+      ...interceptors,
+      ...steps.interceptorsFor(target, description.target, property),
+    ];
     const instance = this.get(description.target as Newable<Record<string, Invoke>>);
     const invokeOf =
       (property: string): Invoke =>
@@ -125,13 +131,19 @@ export class System {
         internal: description.internal,
         methods: description.methods.map(({ descriptor, property, interceptors }) => ({
           descriptor,
-          interceptors,
+          interceptors: around(interceptors, property),
           invoke: invokeOf(property),
         })),
       });
     }
     for (const { descriptor, property, topic, options, interceptors } of description.subscriptions) {
-      service.server().subscribe({ topic, descriptor, options, interceptors, invoke: invokeOf(property) });
+      service.server().subscribe({
+        topic,
+        descriptor,
+        options,
+        interceptors: around(interceptors, property),
+        invoke: invokeOf(property),
+      });
     }
   }
 

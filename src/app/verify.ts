@@ -8,12 +8,14 @@ import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { Logger } from '../logger/logger.ts';
 import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
-import { type Composition, compose } from './compose.ts';
+import { classesOf, type Composition, compose } from './compose.ts';
 import { clientSourceOf, describeClient, type Problem } from './describe.ts';
 import { allBindings, bindingsOf, needsOf } from './internal/bindings.ts';
 import { checkServices } from './internal/check-services.ts';
+import { checkSteps } from './internal/check-steps.ts';
 import { capabilitiesOf, checkWiring, classBoundTo } from './internal/check-wiring.ts';
 import { keyName } from './internal/keys.ts';
+import { usedKeys } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
 
 /** What `verify` found. */
@@ -70,6 +72,8 @@ export function formatProblems(problems: readonly Problem[]): string {
 function inspect(composition: Composition): VerifyReport {
   const bindings = bindingsOf(composition.container);
   const all = allBindings(bindings);
+  const classes = classesOf(composition.services);
+  const steps = classes.flatMap((target) => usedKeys(target));
   const roots = [...handlersOf(composition.services), ServiceRuntime, Client, Logger] as readonly ServiceIdentifier[];
   const problems = [
     ...checkServices(composition.services, {
@@ -79,7 +83,8 @@ function inspect(composition: Composition): VerifyReport {
       codec: classBoundTo(bindings, Marshaler)?.name,
     }),
     ...checkClients(all, composition),
-    ...checkWiring(bindings, roots, composition.undecorated),
+    ...checkSteps(classes, bindings),
+    ...checkWiring(bindings, roots, composition.undecorated, steps),
   ];
   const distinct = [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
   return { ok: distinct.length === 0, problems: distinct, bindings: all.length, opaque: opaqueKeys(all, composition) };

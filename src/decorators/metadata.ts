@@ -2,7 +2,17 @@ import 'reflect-metadata';
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 
-import type { Interceptor, MethodKind } from '../pipeline/pipeline.ts';
+import type { ServiceIdentifier } from 'inversify';
+
+import type {
+  CallInterceptor,
+  ErrorClass,
+  ErrorFilter,
+  Guard,
+  Interceptor,
+  MethodKind,
+  Pipe,
+} from '../pipeline/pipeline.ts';
 import type { EventHandlerOptions, ServerOptions } from '../server/server.ts';
 
 /** Any class, abstract ones included. */
@@ -61,6 +71,21 @@ export interface ServiceClassRecord {
   readonly options: ServerOptions;
 }
 
+/** What is done around calls, of one kind, in the order written; the first is the outermost. */
+export interface Uses {
+  /** Keys of the container, or guards that are ready. */
+  readonly guard: readonly (ServiceIdentifier<Guard> | Guard)[];
+  /** Keys of the container, or functions. */
+  readonly interceptor: readonly (ServiceIdentifier<CallInterceptor> | CallInterceptor | Interceptor)[];
+  /** Keys of the container, pipes that are ready, or validators. */
+  readonly pipe: readonly (ServiceIdentifier<Pipe> | Pipe | StandardSchemaV1)[];
+  /** Classes with `@CatchError`. */
+  readonly errorFilter: readonly Class<ErrorFilter>[];
+}
+
+/** A kind of {@link Uses}. */
+export type UseKind = keyof Uses;
+
 const handlerKey = Symbol.for('tenon.decorators.handler');
 const rpcsKey = Symbol.for('tenon.decorators.rpcs');
 const subscriptionsKey = Symbol.for('tenon.decorators.subscriptions');
@@ -106,12 +131,89 @@ export function serviceOf(target: object): ServiceClassRecord | undefined {
   return Reflect.getOwnMetadata(serviceKey, target) as ServiceClassRecord | undefined;
 }
 
-function append(key: symbol, target: object, record: unknown): void {
-  const records = (Reflect.getOwnMetadata(key, target) as unknown[] | undefined) ?? [];
-  Reflect.defineMetadata(key, [...records, record], target);
+const frameworkCore = '@inversifyjs/framework-core';
+
+// Those of Inversify's own decorators count as well: a guard that was taken from the other package must not be passed over.
+const useKeys: Readonly<
+  Record<UseKind, { readonly own: symbol; readonly theirs: readonly [string, string] | undefined }>
+> = {
+  guard: keysOf('guard', 'Guard'),
+  interceptor: keysOf('interceptor', 'Interceptor'),
+  pipe: keysOf('pipe', undefined),
+  errorFilter: keysOf('errorFilter', 'ErrorFilter'),
+};
+const catchKey = Symbol.for('tenon.decorators.catch');
+const theirCatchKey = `${frameworkCore}/error-filter/catchErrorMetadataReflectKey`;
+
+function keysOf(kind: UseKind, name: string | undefined): (typeof useKeys)[UseKind] {
+  return {
+    own: Symbol.for(`tenon.decorators.use.${kind}`),
+    theirs:
+      name === undefined
+        ? undefined
+        : [
+            `${frameworkCore}/class/class${name}MetadataReflectKey`,
+            `${frameworkCore}/class/classMethod${name}MetadataReflectKey`,
+          ],
+  };
 }
 
-function inherited<T extends { readonly property: string }>(key: symbol, target: AnyClass): readonly T[] {
+/** Records what is used on a class, or on a method where `target` is its prototype, before what was recorded there: decorators run from the last to the first. */
+export function recordUse(
+  kind: UseKind,
+  target: object,
+  property: string | symbol | undefined,
+  used: readonly unknown[],
+): void {
+  const { own } = useKeys[kind];
+  if (property === undefined) Reflect.defineMetadata(own, [...used, ...metadataList(own, target)], target);
+  else Reflect.defineMetadata(own, [...used, ...metadataList(own, target, property)], target, property);
+}
+
+/**
+ * What is used on a class, or on one of its methods, of one kind: that of base classes first. What a base class asks for its subclasses ask for as well, also for
+ * methods that they override.
+ */
+export function usesOf<K extends UseKind>(kind: K, target: AnyClass, property?: string): Uses[K] {
+  const { own, theirs } = useKeys[kind];
+  const used = prototypesOf(target).flatMap((prototype) => {
+    const type = prototype.constructor;
+    return property === undefined
+      ? [...metadataList(own, type), ...(theirs ? metadataList(theirs[0], type) : [])]
+      : [...metadataList(own, prototype, property), ...(theirs ? metadataList(theirs[1], type, property) : [])];
+  });
+  return [...new Set(used)] as unknown as Uses[K];
+}
+
+/** The methods of a class on which something is used. */
+export function methodsWithUses(target: AnyClass): readonly string[] {
+  const properties = prototypesOf(target).flatMap((prototype) => Object.getOwnPropertyNames(prototype));
+  return [...new Set(properties)].filter((property) =>
+    (Object.keys(useKeys) as UseKind[]).some((kind) => usesOf(kind, target, property).length > 0),
+  );
+}
+
+/** Records which errors a filter is for; `undefined` is all. */
+export function recordCatch(target: object, type: ErrorClass | undefined): void {
+  Reflect.defineMetadata(catchKey, [...metadataList(catchKey, target), type], target);
+}
+
+/** Which errors a filter is for; none where it has no `@CatchError`. */
+export function caughtBy(target: object): readonly (ErrorClass | undefined)[] {
+  const theirs = metadataList(theirCatchKey, target).map((type) => type ?? undefined);
+  return [...metadataList(catchKey, target), ...theirs] as (ErrorClass | undefined)[];
+}
+
+/** A list, or the set that Inversify has in its place. */
+function metadataList(key: symbol | string, target: object, property?: string | symbol): readonly unknown[] {
+  const found = (
+    property === undefined ? Reflect.getOwnMetadata(key, target) : Reflect.getOwnMetadata(key, target, property)
+  ) as Iterable<unknown> | undefined;
+  return [...(found ?? [])];
+}
+
+/** The class's prototype behind those of its base classes. */
+function prototypesOf(target: AnyClass): readonly object[] {
   const chain: object[] = [];
   for (
     let at: object | null = target.prototype as object;
@@ -120,8 +222,17 @@ function inherited<T extends { readonly property: string }>(key: symbol, target:
   ) {
     chain.unshift(at);
   }
+  return chain;
+}
+
+function append(key: symbol, target: object, record: unknown): void {
+  const records = (Reflect.getOwnMetadata(key, target) as unknown[] | undefined) ?? [];
+  Reflect.defineMetadata(key, [...records, record], target);
+}
+
+function inherited<T extends { readonly property: string }>(key: symbol, target: AnyClass): readonly T[] {
   const seen = new Set<string>();
-  return chain
+  return prototypesOf(target)
     .flatMap((prototype) => (Reflect.getOwnMetadata(key, prototype) as T[] | undefined) ?? [])
     .reverse()
     .filter((record) => {

@@ -2,6 +2,19 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 
 import type { Context } from '../context/context.ts';
 
+export { clientStreams, serverStreams } from './internal/kinds.ts';
+export { filtering, guarding, intercepting, piping } from './step-interceptors.ts';
+export {
+  type CallInterceptor,
+  type ErrorClass,
+  type ErrorFilter,
+  type FilterRule,
+  type Guard,
+  isStandardSchema,
+  type Pipe,
+  type PipeMetadata,
+  type ReplyTransforms,
+} from './steps.ts';
 export { fieldPath, invalidInput, listed, type Validate, validated, violationsOf } from './validation.ts';
 
 /** How many messages go each way: `server` and `client` name the side that streams. `event` is a subscription. */
@@ -97,14 +110,4 @@ export type Interceptor = (next: Invoke, method: MethodDescriptor) => Invoke;
 /** Wraps `invoke` in the interceptors: the first is the outermost. Composed once, never per call. */
 export function compose(interceptors: readonly Interceptor[], method: MethodDescriptor, invoke: Invoke): Invoke {
   return interceptors.reduceRight((next, interceptor) => interceptor(next, method), invoke);
-}
-
-/** Whether the client sends a stream. */
-export function clientStreams(kind: MethodKind): boolean {
-  return kind === 'client' || kind === 'bidi';
-}
-
-/** Whether the server sends a stream. */
-export function serverStreams(kind: MethodKind): boolean {
-  return kind === 'server' || kind === 'bidi';
 }

@@ -38,10 +38,16 @@ test('docs/app.md lists every variable', () => {
 
 test('docs/app.md lists every kind of problem, and each has a message that a test holds it to', () => {
   const folder = new URL('../../src/app/', import.meta.url);
-  const files = ['describe.ts', 'verify.ts', 'internal/check-services.ts', 'internal/check-wiring.ts'];
+  const files = [
+    'describe.ts',
+    'verify.ts',
+    'internal/check-services.ts',
+    'internal/check-steps.ts',
+    'internal/check-wiring.ts',
+  ];
   const sources = files.map((file) => readFileSync(new URL(file, folder), 'utf8')).join('\n');
   const found = [
-    ...sources.matchAll(/\bkind: '([a-z-]+-[a-z-]+|configuration)'/g),
+    ...sources.matchAll(/\bkind: '([a-z-]+-[a-z-]+|configuration|thenable)'/g),
     ...sources.matchAll(/#report\(\s*'([a-z-]+)'/g),
     ...sources.matchAll(/\? '([a-z-]+)' : 'invalid-proto'/g),
   ].map((match) => match[1] as string);

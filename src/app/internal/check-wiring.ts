@@ -27,13 +27,23 @@ type AnyConstructor = abstract new (...args: never[]) => unknown;
 /** Classes that could not be bound, for they do not say what to inject, by their keys. */
 type Undecorated = ReadonlyMap<ServiceIdentifier, AnyConstructor>;
 
+/** A key that is asked for at a place other than a constructor. */
+interface Asked {
+  readonly key: ServiceIdentifier;
+  readonly place: string;
+}
+
 /** Walks everything that is bound, those keys first, and lists what the container could not construct, or would construct wrongly. Constructs nothing. */
 export function checkWiring(
   bindings: BindingService,
   roots: readonly ServiceIdentifier[],
   undecorated: Undecorated = new Map(),
+  asked: readonly Asked[] = [],
 ): readonly Problem[] {
-  return new WiringCheck(bindings, undecorated).run(roots);
+  return new WiringCheck(bindings, undecorated).run([
+    ...roots.map((key) => ({ key, place: 'the application' })),
+    ...asked,
+  ]);
 }
 
 /** A class, of which only the name matters. */
@@ -74,8 +84,8 @@ class WiringCheck {
     this.#undecorated = undecorated;
   }
 
-  run(roots: readonly ServiceIdentifier[]): readonly Problem[] {
-    for (const identifier of roots) this.#visitKey(identifier);
+  run(roots: readonly Asked[]): readonly Problem[] {
+    for (const { key, place } of roots) this.#visitKey(key, place);
     const all = allBindings(this.#bindings);
     for (const binding of all) this.#visit(binding, rootConstraints(binding.serviceIdentifier));
     const perRequest = all.some((binding) => binding.type !== 'ServiceRedirection' && binding.scope === 'Request');
@@ -87,7 +97,7 @@ class WiringCheck {
     return this.#problems;
   }
 
-  #visitKey(identifier: ServiceIdentifier): void {
+  #visitKey(identifier: ServiceIdentifier, place: string): void {
     const wanted = {
       identifier,
       isOptional: false,
@@ -96,7 +106,7 @@ class WiringCheck {
       tags: new Map(),
       place: () => '',
     };
-    this.#choose(wanted, undefined, 'the application');
+    this.#choose(wanted, undefined, place);
   }
 
   #visit(binding: Binding, constraints: BindingConstraints): void {
@@ -118,6 +128,7 @@ class WiringCheck {
       }
     } else {
       for (const dependency of needs.dependencies) this.#choose(dependency, constraints, name);
+      this.#checkStrays(binding, name, needs.dependencies);
       this.#checkBase(binding, name, needs.dependencies);
     }
     this.#stack.pop();
@@ -198,6 +209,21 @@ class WiringCheck {
       `these need each other before any of them can be constructed: ${cycle.join(' → ')}`,
       'let one of them do without: move what both need to a third class, or pass it at the call',
     );
+  }
+
+  /** Whoever asks for a server gets one of his own, which nobody starts. */
+  #checkStrays(binding: Binding, name: string, dependencies: readonly Dependency[]): void {
+    if (several.includes(binding.serviceIdentifier)) return;
+    for (const { identifier, place } of dependencies) {
+      if (identifier === undefined || !several.includes(identifier)) continue;
+      const key = keyName(identifier);
+      this.#report(
+        'per-service-object',
+        [name, place()].filter(Boolean).join(', '),
+        `each service of a process has a ${key} of its own, and who injects one gets yet another, which nobody starts: not the one that ${name} runs in`,
+        'inject what it is wanted for (Registry, Broker, Logger, a typed client), or take it from outside: system.services[0]',
+      );
+    }
   }
 
   /** A subclass that says nothing of its constructor is constructed without arguments, whatever its base wants. */

@@ -1,0 +1,76 @@
+import type { BindingService } from '@inversifyjs/core';
+
+import {
+  type AnyClass,
+  caughtBy,
+  type Class,
+  methodsWithUses,
+  rpcsOf,
+  subscriptionsOf,
+  type UseKind,
+  usesOf,
+} from '../../decorators/decorators.ts';
+import type { Problem } from '../describe.ts';
+import { classBoundTo } from './check-wiring.ts';
+import { keyName } from './keys.ts';
+import { stepKinds, usedKeys, type UsedKey } from './steps.ts';
+
+/** Lists what is wrong with the guards, interceptors, pipes and error filters of classes; whether they can be constructed is a matter of the wiring. */
+export function checkSteps(classes: readonly Class[], bindings: BindingService): readonly Problem[] {
+  return classes.flatMap((target) => [
+    ...usedKeys(target).flatMap((used) => checkKey(used, bindings)),
+    ...unusedOn(target),
+  ]);
+}
+
+function checkKey({ kind, key, place }: UsedKey, bindings: BindingService): readonly Problem[] {
+  const problems: Problem[] = [];
+  const { method } = stepKinds[kind];
+  const bound = (classBoundTo(bindings, key) ?? key) as unknown;
+  if (typeof bound === 'function' && !mayHave(bound as AnyClass, method)) {
+    problems.push({
+      kind: 'wrong-step',
+      where: place,
+      message: `${bound.name} has no method ${method}, so it can do nothing there`,
+      fix: `write ${method}(…) in ${bound.name}, or use another class`,
+    });
+  }
+  if (kind === 'errorFilter' && typeof key === 'function' && caughtBy(key).length === 0) {
+    problems.push({
+      kind: 'filter-without-errors',
+      where: place,
+      message: `${keyName(key)} does not say which errors it is for, and would never be asked`,
+      fix: `decorate it: @CatchError(SomeError) class ${keyName(key)}, or @CatchError() for all`,
+    });
+  }
+  return problems;
+}
+
+/** On the prototypes, or in the text of the class, where a property may hold a function. */
+function mayHave(target: AnyClass, method: string): boolean {
+  if (typeof (target.prototype as Record<string, unknown> | undefined)?.[method] === 'function') return true;
+  for (
+    let at: unknown = target;
+    typeof at === 'function' && at !== Function.prototype;
+    at = Object.getPrototypeOf(at)
+  ) {
+    if (new RegExp(`\\b${method}\\b`).test(Function.prototype.toString.call(at))) return true;
+  }
+  return false;
+}
+
+function unusedOn(target: AnyClass): readonly Problem[] {
+  const called = new Set([...rpcsOf(target), ...subscriptionsOf(target)].map(({ property }) => property));
+  return methodsWithUses(target)
+    .filter((property) => !called.has(property))
+    .map((property) => {
+      const kind = (Object.keys(stepKinds) as UseKind[]).find((one) => usesOf(one, target, property).length > 0);
+      const decorator = stepKinds[kind as UseKind].decorator;
+      return {
+        kind: 'unused-step',
+        where: `${target.name}.${property}`,
+        message: `${target.name}.${property} has ${decorator}, but is called by nobody: it has neither @Rpc nor @Subscribe`,
+        fix: `decorate it with @Rpc() or @Subscribe(topic), or take ${decorator} away`,
+      };
+    });
+}

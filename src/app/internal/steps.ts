@@ -1,0 +1,133 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { Container, ServiceIdentifier } from 'inversify';
+
+import {
+  type AnyClass,
+  caughtBy,
+  type Class,
+  rpcsOf,
+  subscriptionsOf,
+  type UseKind,
+  type Uses,
+  usesOf,
+} from '../../decorators/decorators.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import {
+  type CallInterceptor,
+  type ErrorFilter,
+  filtering,
+  type Guard,
+  guarding,
+  intercepting,
+  type Interceptor,
+  isStandardSchema,
+  type Pipe,
+  type PipeMetadata,
+  piping,
+  validated,
+} from '../../pipeline/pipeline.ts';
+import { keyName } from './keys.ts';
+
+/** The decorator that uses things of a kind, and the method that they have. */
+export const stepKinds: Readonly<Record<UseKind, { readonly decorator: string; readonly method: string }>> = {
+  guard: { decorator: '@UseGuard', method: 'activate' },
+  interceptor: { decorator: '@UseInterceptor', method: 'intercept' },
+  pipe: { decorator: '@UsePipe', method: 'execute' },
+  errorFilter: { decorator: '@UseErrorFilter', method: 'catch' },
+};
+
+/** Whether something used is a key of the container, and not ready by itself. */
+export function isKey(kind: UseKind, used: unknown): used is ServiceIdentifier {
+  if (typeof used === 'string' || typeof used === 'symbol') return true;
+  if (typeof used !== 'function' || isStandardSchema(used)) return false;
+  return kind !== 'interceptor' || isClass(used);
+}
+
+/** An interceptor that is a function is the other thing that one can be. */
+function isClass(value: NewableFunction | CallableFunction): boolean {
+  const prototype = (value as { readonly prototype?: { readonly intercept?: unknown } }).prototype;
+  return typeof prototype?.intercept === 'function' || /^class\b/.test(Function.prototype.toString.call(value));
+}
+
+/** A key that something is used by, and where. */
+export interface UsedKey {
+  readonly kind: UseKind;
+  readonly key: ServiceIdentifier;
+  /** `@UseGuard of GreeterHandler.hello` */
+  readonly place: string;
+}
+
+/** The keys that are used by a class and its methods. */
+export function usedKeys(target: AnyClass): readonly UsedKey[] {
+  const methods = [...rpcsOf(target), ...subscriptionsOf(target)].map(({ property }) => property);
+  return [undefined, ...new Set(methods)].flatMap((property) =>
+    (Object.keys(stepKinds) as UseKind[]).flatMap((kind) =>
+      (usesOf(kind, target, property) as readonly unknown[])
+        .filter((used) => isKey(kind, used))
+        .map((key) => ({ kind, key, place: placeOf(kind, target, property) })),
+    ),
+  );
+}
+
+/** For people. */
+export function placeOf(kind: UseKind, target: AnyClass, property: string | undefined): string {
+  return `${stepKinds[kind].decorator} of ${target.name}${property === undefined ? '' : `.${property}`}`;
+}
+
+/** Makes interceptors of what decorators say is used. What is made by the container is asked for once, here. */
+export class Steps {
+  readonly #container: Container;
+
+  constructor(container: Container) {
+    this.#container = container;
+  }
+
+  /** From the outside in: error filters, guards, interceptors, pipes; of each kind the service's, the class's, the method's. */
+  interceptorsFor(service: Class, handler: Class, property: string): Interceptor[] {
+    const levels = <K extends UseKind>(kind: K): Uses[K][] => [
+      usesOf(kind, service),
+      usesOf(kind, handler),
+      usesOf(kind, handler, property),
+    ];
+    const all = <K extends UseKind>(kind: K): Uses[K][number][] => levels(kind).flat() as Uses[K][number][];
+    const metadata: PipeMetadata = { targetClass: handler, methodName: property, parameterIndex: 0 };
+    const nearest = levels('errorFilter').reverse().flat();
+    const rules = nearest.map((type) => ({
+      filter: this.#made<ErrorFilter>('errorFilter', type),
+      catches: caughtBy(type),
+    }));
+    return [
+      ...(rules.length > 0 ? [filtering(rules)] : []),
+      ...all('guard').map((used) => guarding(this.#made<Guard>('guard', used))),
+      ...all('interceptor').map((used) =>
+        typeof used === 'function' && !isKey('interceptor', used)
+          ? used
+          : intercepting(this.#made<CallInterceptor>('interceptor', used)),
+      ),
+      ...all('pipe').map((used) =>
+        isStandardSchema(used) ? validating(used, metadata) : piping(this.#made<Pipe>('pipe', used), metadata),
+      ),
+    ];
+  }
+
+  #made<T extends object>(kind: UseKind, used: unknown): T {
+    const made = (isKey(kind, used) ? this.#container.get(used) : used) as T;
+    const { decorator, method } = stepKinds[kind];
+    if (typeof (made as Record<string, unknown> | undefined)?.[method] === 'function') return made;
+    throw new TenonError({
+      code: Code.InvalidArgument,
+      reason: 'decorators.invalid',
+      message: `${decorator} was given ${nameOf(used)}, which has no method ${method}`,
+    });
+  }
+}
+
+function validating(schema: StandardSchemaV1, metadata: PipeMetadata): Interceptor {
+  const { validate } = schema['~standard'];
+  return (next, method) =>
+    piping({ execute: (input) => validated(validate, method.path, input) }, metadata)(next, method);
+}
+
+function nameOf(used: unknown): string {
+  return typeof used === 'object' ? 'an object' : keyName(used as ServiceIdentifier);
+}

@@ -1,0 +1,232 @@
+import type { Context } from '../context/context.ts';
+import { Code, TenonError } from '../errors/errors.ts';
+import { iteratorOf } from '../internal/iterator-of.ts';
+import { clientStreams, serverStreams } from './internal/kinds.ts';
+import type { Interceptor, Invoke, MethodDescriptor } from './pipeline.ts';
+import type { CallInterceptor, ErrorClass, ErrorFilter, FilterRule, Guard, Pipe, PipeMetadata } from './steps.ts';
+
+/** The guard as an interceptor. */
+export function guarding(guard: Guard): Interceptor {
+  return (next, method) => {
+    const admit = (verdict: unknown, input: unknown, ctx: Context): unknown => {
+      if (verdict !== true) throw notPermitted(method);
+      return next(input, ctx);
+    };
+    const settled = async (verdict: Promise<unknown>, input: unknown, ctx: Context): Promise<unknown> =>
+      admit(await verdict, input, ctx);
+    return (input, ctx) => {
+      const verdict = guard.activate(ctx, input, method);
+      return isPromise(verdict) ? later(method, settled(verdict, input, ctx)) : admit(verdict, input, ctx);
+    };
+  };
+}
+
+/** The pipe as an interceptor. */
+export function piping(pipe: Pipe, metadata: PipeMetadata): Interceptor {
+  return (next, method) => {
+    if (clientStreams(method.kind)) {
+      const execute = (input: unknown): unknown => pipe.execute(input, metadata);
+      return (input, ctx) => next(new Mapped(input as AsyncIterable<unknown>, [execute]), ctx);
+    }
+    const settled = async (output: Promise<unknown>, ctx: Context): Promise<unknown> => next(await output, ctx);
+    return (input, ctx) => {
+      const output = pipe.execute(input, metadata);
+      return isPromise(output) ? later(method, settled(output, ctx)) : next(output, ctx);
+    };
+  };
+}
+
+/** The interceptor of Inversify's shape as one of ours. */
+export function intercepting(interceptor: CallInterceptor): Interceptor {
+  return (next, method) => (input, ctx) => later(method, intercepted(interceptor, next, method, input, ctx));
+}
+
+async function intercepted(
+  interceptor: CallInterceptor,
+  next: Invoke,
+  method: MethodDescriptor,
+  input: unknown,
+  ctx: Context,
+): Promise<unknown> {
+  const transforms: ((value: unknown) => unknown)[] = [];
+  const pushing = { push: (transform: (value: unknown) => unknown) => void transforms.push(transform) };
+  let result: unknown = pushing;
+  await interceptor.intercept(ctx, ctx, () => {
+    const made = (async () => {
+      result = await next(input, ctx);
+      return pushing;
+    })();
+    // One that does not wait for it must not end the process by its failure.
+    made.catch(() => {});
+    return made;
+  });
+  if (result === pushing) throw notCalled(method);
+  if (serverStreams(method.kind)) return new Mapped(result as AsyncIterable<unknown>, transforms);
+  for (const transform of transforms) result = await transform(result);
+  return result;
+}
+
+/**
+ * The filters as one interceptor. The filter of the nearest class of error has the call, of several for one class the first; what a filter throws is for those
+ * after it.
+ */
+export function filtering(rules: readonly FilterRule[]): Interceptor {
+  const ranked = rules
+    .flatMap(({ filter, catches }) => catches.map((type) => ({ filter, type, depth: depthOf(type) })))
+    .sort((a, b) => b.depth - a.depth);
+  const answer = async (error: unknown, ctx: Context, from = 0): Promise<unknown> => {
+    const index = ranked.findIndex(({ type }, at) => at >= from && (type === undefined || error instanceof type));
+    if (index < 0) throw error;
+    const { filter } = ranked[index] as { readonly filter: ErrorFilter };
+    let result: unknown;
+    try {
+      // A filter's method, not a promise's.
+      // oxlint-disable-next-line promise/valid-params
+      result = await filter.catch(error, ctx, ctx);
+    } catch (failure) {
+      return answer(failure, ctx, index + 1);
+    }
+    if (result instanceof Error) return answer(result, ctx, index + 1);
+    return result;
+  };
+  return (next, method) => {
+    if (serverStreams(method.kind)) {
+      return (input, ctx) =>
+        new Filtered(
+          () => next(input, ctx) as AsyncIterable<unknown>,
+          (error) => answer(error, ctx),
+        );
+    }
+    return (input, ctx) => {
+      let result: unknown;
+      try {
+        result = next(input, ctx);
+      } catch (error) {
+        return answer(error, ctx);
+      }
+      return isPromise(result) ? result.catch((error: unknown) => answer(error, ctx)) : result;
+    };
+  };
+}
+
+function depthOf(type: ErrorClass | undefined): number {
+  let depth = 0;
+  for (let at: unknown = type?.prototype; at; at = Object.getPrototypeOf(at)) depth += 1;
+  return depth;
+}
+
+/** What comes of a promise, in the shape of the method's result. */
+function later(method: MethodDescriptor, result: Promise<unknown>): unknown {
+  if (!serverStreams(method.kind)) return result;
+  // Whoever is given the iterable may not look at it before the promise has failed.
+  result.catch(() => {});
+  return new Filtered(async () => (await result) as AsyncIterable<unknown>);
+}
+
+/** Each of the values, changed by functions in turn. */
+class Mapped implements AsyncIterableIterator<unknown> {
+  readonly #values: AsyncIterator<unknown>;
+  readonly #transforms: readonly ((value: unknown) => unknown)[];
+
+  constructor(values: AsyncIterable<unknown>, transforms: readonly ((value: unknown) => unknown)[]) {
+    this.#values = iteratorOf(values);
+    this.#transforms = transforms;
+  }
+
+  async next(): Promise<IteratorResult<unknown>> {
+    const result = await this.#values.next();
+    if (result.done) return result;
+    try {
+      let value: unknown = result.value;
+      for (const transform of this.#transforms) value = await transform(value);
+      return { done: false, value };
+    } catch (error) {
+      await this.return();
+      throw error;
+    }
+  }
+
+  async return(): Promise<IteratorResult<unknown>> {
+    await this.#values.return?.();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+/** Values that are there when they are first asked for; `answer` has what comes of their failure. */
+class Filtered implements AsyncIterableIterator<unknown> {
+  readonly #open: () => AsyncIterable<unknown> | Promise<AsyncIterable<unknown>>;
+  readonly #answer: ((error: unknown) => Promise<unknown>) | undefined;
+  #opening: Promise<AsyncIterator<unknown>> | undefined;
+  #values: AsyncIterator<unknown> | undefined;
+  #isAnswered = false;
+  #isEnded = false;
+
+  constructor(
+    open: () => AsyncIterable<unknown> | Promise<AsyncIterable<unknown>>,
+    answer?: (error: unknown) => Promise<unknown>,
+  ) {
+    this.#open = open;
+    this.#answer = answer;
+  }
+
+  async next(): Promise<IteratorResult<unknown>> {
+    if (this.#isEnded) return { done: true, value: undefined };
+    try {
+      const values = (this.#values ??= await (this.#opening ??= this.#opened()));
+      return await values.next();
+    } catch (error) {
+      if (!this.#answer || this.#isAnswered) throw error;
+      this.#isAnswered = true;
+      return this.#goOn(await this.#answer(error));
+    }
+  }
+
+  async return(): Promise<IteratorResult<unknown>> {
+    this.#isEnded = true;
+    await this.#values?.return?.();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async #opened(): Promise<AsyncIterator<unknown>> {
+    const values = iteratorOf(await this.#open());
+    if (this.#isEnded) await values.return?.();
+    return values;
+  }
+
+  async #goOn(result: unknown): Promise<IteratorResult<unknown>> {
+    if (typeof result === 'object' && result !== null && Symbol.asyncIterator in result) {
+      this.#values = iteratorOf(result as AsyncIterable<unknown>);
+      return this.#values.next();
+    }
+    this.#isEnded = true;
+    return result === undefined ? { done: true, value: undefined } : { done: false, value: result };
+  }
+}
+
+function isPromise(value: unknown): value is Promise<unknown> {
+  return typeof (value as Partial<Promise<unknown>> | undefined)?.then === 'function';
+}
+
+function notPermitted({ path }: MethodDescriptor): TenonError {
+  return new TenonError({
+    code: Code.PermissionDenied,
+    reason: 'call.permission_denied',
+    message: `this caller may not call ${path}`,
+  });
+}
+
+function notCalled({ path }: MethodDescriptor): TenonError {
+  return new TenonError({
+    code: Code.Internal,
+    reason: 'call.not_intercepted',
+    message: `an interceptor of ${path} returned before its next() had a reply: await next(), or throw`,
+  });
+}
