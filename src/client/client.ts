@@ -6,6 +6,7 @@ import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import { token } from '../internal/token.ts';
 import type { Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
 import type { Filter } from '../selector/selector.ts';
+import type { CallCredentials } from './credentials.ts';
 
 /** What one call may be told. */
 export interface CallOptions {
@@ -34,6 +35,8 @@ export interface CallOptions {
    * @default {@link ClientOptions.compress}
    */
   readonly compress?: boolean | undefined;
+  /** What proves who calls; `false` for nothing, where the client has some. @default {@link ClientOptions.credentials} */
+  readonly credentials?: CallCredentials | false | undefined;
   /** Called with the server's headers before the first reply is handed out. */
   readonly onHeaders?: ((headers: Metadata) => void) | undefined;
   /** Called with the trailers before the call's promise settles or its iteration ends, whatever the status. */
@@ -108,6 +111,8 @@ export interface ClientOptions {
   readonly timeoutMs?: number | undefined;
   /** Metadata keys of the call being handled that travel on with its `ctx`. @default none but the trace's: `traceparent`, `tracestate`, `baggage` */
   readonly forward?: readonly string[] | undefined;
+  /** What proves with every call who calls. @default nothing */
+  readonly credentials?: CallCredentials | undefined;
   /** Around every call, the first outermost. */
   readonly interceptors?: readonly Interceptor[] | undefined;
   /** Largest reply accepted, in bytes. @default 4 MiB */

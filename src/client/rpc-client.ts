@@ -29,12 +29,14 @@ import {
   type Request,
   type RequestOptions,
 } from './client.ts';
+import type { CallCredentials } from './credentials.ts';
 import { collect, unaryOverSocket } from './internal/collect.ts';
 import { heldReplies, heldReply } from './internal/held.ts';
 import { openStream } from './internal/open-stream.ts';
 import { deadlineOf, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
-import { decodeReply, headersOf, messageOf, type Plan } from './internal/plan.ts';
+import { decodeReply, headersOf, messageOf, type Opening, type Plan } from './internal/plan.ts';
 import { pump } from './internal/pump.ts';
+import { signed } from './internal/sign.ts';
 import { noStatus, type Opened, ReplyStream } from './internal/reply-stream.ts';
 import { type NodeCall, onAddress, onSomeNode, type Router, settle, unlessDraining } from './internal/route.ts';
 
@@ -271,8 +273,11 @@ export class RpcClient implements Client {
       const message = messageOf(plan, input, ctx);
       ctx.throwIfAborted();
       const dial = this.#dialOptions(plan, ctx);
-      const send = async (address: string): Promise<Message | undefined> =>
-        unlessDraining(await this.#sendUnary(address, message, dial));
+      const credentials = this.#credentialsOf(ctx);
+      const send = async (address: string): Promise<Message | undefined> => {
+        const sent = credentials ? await this.#signed(credentials, message, ctx) : message;
+        return unlessDraining(await this.#sendUnary(address, sent, dial));
+      };
       return this.#reply(plan, (await this.#on(ctx, { send, goesOn: false })) ?? {}, ctx);
     } finally {
       this.#release(ctx);
@@ -321,23 +326,37 @@ export class RpcClient implements Client {
    */
   #open(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<Opened> {
     ctx.throwIfAborted();
+    const credentials = this.#credentialsOf(ctx);
     if (clientStreams(plan.method.kind)) {
       const send = async (address: string): Promise<Opened> => {
+        const opening = { headers: headersOf(plan, ctx) };
+        const sent = credentials ? await this.#signed(credentials, opening, ctx) : opening;
         const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
         // By themselves: the first request may be long in coming, and whoever reads the replies would begin the call without them.
-        void socket.send({ headers: headersOf(plan, ctx) });
+        void socket.send(sent);
         return { socket, stop: pump(plan, input as AsyncIterable<unknown>, socket, ctx) };
       };
       return this.#on(ctx, { send, goesOn: true });
     }
     const message = messageOf(plan, input, ctx);
     const send = async (address: string): Promise<Opened> => {
+      const sent = credentials ? await this.#signed(credentials, message, ctx) : message;
       const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
-      void socket.send(message);
+      void socket.send(sent);
       socket.end();
       return { socket, first: unlessDraining(await socket.recv()) };
     };
     return this.#on(ctx, { send, goesOn: true });
+  }
+
+  #credentialsOf(ctx: OutgoingContext): CallCredentials | undefined {
+    const { credentials = this.#options.credentials } = ctx.options;
+    return credentials === false ? undefined : credentials;
+  }
+
+  async #signed(credentials: CallCredentials, message: Opening, ctx: OutgoingContext): Promise<Message> {
+    const signer = { transport: this.#transport, router: this.#router };
+    return { ...message, headers: await signed(signer, credentials, message.headers, ctx) };
   }
 
   #on<T>(ctx: OutgoingContext, call: NodeCall<T>): Promise<T> {

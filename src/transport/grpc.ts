@@ -155,6 +155,10 @@ export class GrpcTransport implements Transport {
     this.#dialer = undefined;
   }
 
+  isSecure(): boolean {
+    return this.#options.tls !== undefined;
+  }
+
   toString(): string {
     return 'grpc';
   }

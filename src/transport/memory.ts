@@ -82,6 +82,10 @@ export class MemoryTransport implements Transport {
     this.#hub.close();
   }
 
+  isSecure(): boolean {
+    return true;
+  }
+
   toString(): string {
     return 'memory';
   }

@@ -168,6 +168,10 @@ export interface Transport {
    * INVALID_ARGUMENT (`transport.invalid_address`) or UNAVAILABLE (`transport.cannot_listen`), naming the address; nothing stays open then.
    */
   listen(address: string, options: ListenOptions): Promise<Listener>;
+  /**
+   * Whether nobody on the way to an address can read what is sent there: it is encrypted, or does not leave the machine. Left out: somebody can.
+   */
+  isSecure?(address: string): boolean;
   /** Closes the connections that `dial` opened; calls on them end with UNAVAILABLE. Listeners are closed by who opened them. */
   close(): Promise<void>;
   /** The name it is bound by: `grpc`. */

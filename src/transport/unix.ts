@@ -37,6 +37,10 @@ export class UnixTransport extends FrameTransport implements Transport {
     super(whole, socketFiles(whole.folder ?? tmpdir(), whole.runtime.random));
   }
 
+  override isSecure(): boolean {
+    return true;
+  }
+
   override toString(): string {
     return 'unix';
   }

@@ -86,6 +86,7 @@ describe('what is held against a node', () => {
   it.each<[string, TenonError]>([
     ['that a call took too long', failure('call.deadline_exceeded', Code.DeadlineExceeded)],
     ['that the caller gave up', failure('call.cancelled', Code.Cancelled)],
+    ['that there were no credentials for the call', failure('client.no_credentials', Code.Unavailable)],
     ['that the request does not encode', failure('codec.encode', Code.InvalidArgument)],
   ])('not %s; it does not wipe out failures either', (_what, error) => {
     const selector = roundRobin({ current: [serviceOf('greeter', ['n1', 'n2'])] });

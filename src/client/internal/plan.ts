@@ -12,6 +12,11 @@ export interface Plan {
   readonly marshaler: Marshaler;
 }
 
+/** What a call begins with. */
+export interface Opening extends Message {
+  readonly headers: Metadata;
+}
+
 /** The server assumes the method's own codec; any other has to be said, since grpc-js shows neither side the content sub-type. */
 export function headersOf(plan: Plan, ctx: OutgoingContext): Metadata {
   if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set('x-content-type', plan.contentType);
@@ -33,7 +38,7 @@ export function decodeReply(plan: Plan, body: Uint8Array): unknown {
 }
 
 /** A call's only request, with the headers. Throws `codec.encode` before anything is sent. */
-export function messageOf(plan: Plan, input: unknown, ctx: OutgoingContext): Message {
+export function messageOf(plan: Plan, input: unknown, ctx: OutgoingContext): Opening {
   return {
     headers: headersOf(plan, ctx),
     body: plan.marshaler.marshal(plan.method.input, input),

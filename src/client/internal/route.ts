@@ -139,8 +139,8 @@ async function select(router: Router, service: string, ctx: OutgoingContext): Pr
   return typeof selected === 'function' ? selected : bounded(router, ctx, selected);
 }
 
-/** The registry knows nothing of the call's deadline. */
-function bounded<T>(router: Router, ctx: OutgoingContext, promise: Promise<T>): Promise<T> {
+/** What `promise` gives, within the call's time: who makes it knows nothing of the deadline. */
+export function bounded<T>(router: Router, ctx: OutgoingContext, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = ctx.onAbort(reject);
     const timer =

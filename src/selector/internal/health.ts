@@ -102,6 +102,8 @@ function verdictOf(error: TenonError | undefined): Verdict {
   if (!error) return 'well';
   // It certainly takes no call now: more proof is not needed.
   if (error.reason === 'transport.unreachable' || error.reason === 'server.draining') return 'gone';
+  // Of this side's own, UNAVAILABLE too: credentials that could not be had.
+  if (error.reason?.startsWith('client.')) return 'nothing';
   if (error.code === Code.Unavailable || error.reason === 'transport.bad_reply') return 'failed';
   // Made on this side, it may be: nothing was heard of the node.
   if (error.code === Code.Cancelled || error.code === Code.DeadlineExceeded) return 'nothing';

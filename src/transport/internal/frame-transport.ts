@@ -97,6 +97,10 @@ export class FrameTransport implements Transport {
     return listener;
   }
 
+  isSecure(): boolean {
+    return this.#options.tls !== undefined;
+  }
+
   async close(): Promise<void> {
     this.#lines.close();
     this.#dialer?.close();

@@ -1,0 +1,67 @@
+import { Metadata } from '../../context/metadata.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import type { Transport } from '../../transport/transport.ts';
+import type { CallCredentials } from '../credentials.ts';
+import type { OutgoingContext } from './outgoing.ts';
+import { bounded, type Router } from './route.ts';
+
+/** What signing a call takes. */
+export interface Signer {
+  readonly transport: Transport;
+  readonly router: Router;
+}
+
+/** `headers` with the credentials of the call, in a copy: whoever looks at the call's metadata does not see them. */
+export async function signed(
+  { transport, router }: Signer,
+  credentials: CallCredentials,
+  headers: Metadata,
+  ctx: OutgoingContext,
+): Promise<Metadata> {
+  const { service, endpoint, peer: address } = ctx;
+  try {
+    if (!credentials.allowInsecure && transport.isSecure?.(address) !== true) throw insecure(address);
+    const given = credentials.metadata({
+      service,
+      method: endpoint,
+      address,
+      get signal() {
+        return ctx.signal;
+      },
+    });
+    const metadata = new Metadata().merge(isPromise(given) ? await bounded(router, ctx, given) : given);
+    const result = new Metadata().merge(headers);
+    for (const [key] of metadata) result.delete(key);
+    return result.merge(metadata);
+  } catch (error) {
+    // Nobody has been sent anything.
+    ctx.onRefused();
+    if (ctx.aborted) throw ctx.aborted;
+    throw TenonError.is(error) && error.reason === insecureReason ? error : noCredentials(ctx, error);
+  }
+}
+
+function isPromise<T extends object>(given: T | Promise<T>): given is Promise<T> {
+  return 'then' in given && typeof given.then === 'function';
+}
+
+const insecureReason = 'client.insecure_credentials';
+
+function insecure(address: string): TenonError {
+  return new TenonError({
+    code: Code.Unauthenticated,
+    reason: 'client.insecure_credentials',
+    message: `${address} is called in the clear, and whoever is on the way could take the credentials: set tls of the transport, or allowInsecure of the credentials`,
+  });
+}
+
+/** The text of a source may hold secrets, and this error may travel on to a caller: it is only in the cause. */
+function noCredentials({ service, endpoint }: OutgoingContext, cause: unknown): TenonError {
+  const isAway = TenonError.is(cause) && cause.code === Code.Unavailable;
+  return new TenonError({
+    code: isAway ? Code.Unavailable : Code.Unauthenticated,
+    reason: 'client.no_credentials',
+    message: `there are no credentials for the call of ${service}/${endpoint}: their source failed. See the cause`,
+    cause,
+  });
+}
