@@ -1,6 +1,5 @@
 // tenon over gRPC against bare grpc-js: CPU per call of both processes, slices interleaved.
-import { fork } from 'node:child_process';
-
+import { interleaved, startPair } from './pair.mjs';
 import { installPeers } from './peers.mjs';
 import { holds, median, ratioText } from './statistics.mjs';
 
@@ -31,14 +30,7 @@ export async function grpcBench() {
       const warmUp = scenario.shape === 'stream' ? 20 : scenario === scenarios[0] ? warmUpCalls : 2_000;
       for (const pair of pairs)
         await pair.run({ ...scenario, inFlight: Math.max(scenario.inFlight, 16), times: warmUp });
-      const cost = Object.fromEntries(kinds.map((kind) => [kind, []]));
-      for (let slice = 0; slice < slices; slice += 1) {
-        // The order turns, so that no kind always follows the same one.
-        for (let k = 0; k < pairs.length; k += 1) {
-          const pair = pairs[(k + slice) % pairs.length];
-          cost[pair.kind].push(await pair.run(scenario));
-        }
-      }
+      const cost = await interleaved(pairs, scenario, slices);
       rows.push(rowOf(scenario, cost));
     }
   } finally {
@@ -64,43 +56,4 @@ function rowOf(scenario, cost) {
     bar: `${bar.toFixed(1)} ${holds(ratios('static'), bar) ? 'holds' : 'FAILS'}`,
     ...Object.fromEntries(peers.map((peer) => [peer, ratioText(ratios(peer))])),
   };
-}
-
-async function startPair(kind) {
-  const server = fork(new URL('./programs/server.mjs', import.meta.url), [kind]);
-  const { address } = await once(server);
-  const client = fork(new URL('./programs/client.mjs', import.meta.url), [kind, address]);
-  await once(client);
-  const serverCpu = async () => {
-    server.send('cpu');
-    return total((await once(server)).cpu);
-  };
-  return {
-    kind,
-    async run(scenario) {
-      const before = await serverCpu();
-      client.send(scenario);
-      const { cpu } = await once(client);
-      return { cpuUs: total(cpu) + (await serverCpu()) - before };
-    },
-    stop() {
-      client.disconnect();
-      server.disconnect();
-    },
-  };
-}
-
-function once(child) {
-  return new Promise((resolve, reject) => {
-    const onExit = (code) => reject(new Error(`${child.spawnargs.slice(1).join(' ')} ended with ${code}`));
-    child.once('exit', onExit);
-    child.once('message', (message) => {
-      child.off('exit', onExit);
-      resolve(message);
-    });
-  });
-}
-
-function total({ user, system }) {
-  return user + system;
 }

@@ -5,11 +5,16 @@ import { fileURLToPath } from 'node:url';
 import { grpcBench } from './grpc.mjs';
 import { memoryBench } from './memory.mjs';
 import { startBench } from './start.mjs';
+import { tcpBench } from './tcp.mjs';
 
 const benches = {
   grpc: [
     'tenon and other frameworks over gRPC against bare grpc-js, CPU per call of both processes (ratio: bare / the other, median [90 % interval])',
     grpcBench,
+  ],
+  tcp: [
+    'tenon over its own frames against NestJS TCP and Moleculer TCP, CPU per call of both processes (ratio: the better of both / tenon, median [90 % interval])',
+    tcpBench,
   ],
   memory: ['tenon over the memory transport', memoryBench],
   codec: ["tenon's protobuf mapping against protobufjs", () => script('codec.js')],

@@ -43,12 +43,14 @@ const staticMarshaler = {
 export { Echo, EchoHandler, JsonEcho, JsonEchoHandler };
 
 export function options(kind, profile = 'local') {
+  const [name] = kind.split(' ');
+  const transport = ['tcp', 'unix'].includes(name) ? { TENON_TRANSPORT: name } : {};
   return {
     profile,
-    env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0' },
+    env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0', ...transport },
     bind: (container) => {
       if (kind === 'grpc-js') container.bind(GrpcTransportOptions).toConstantValue({ server: 'grpc-js' });
-      if (kind === 'mapped') return;
+      if (kind.endsWith('mapped')) return;
       container.rebind(Marshaler).toConstantValue(staticMarshaler);
       container.rebind(Marshalers).toConstantValue(staticMarshaler);
     },

@@ -5,6 +5,7 @@ import { type Marshaler, Marshaler as MarshalerToken, Marshalers, MarshalerTable
 import { errorOf } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
+import { LinkedList } from '../internal/linked-list.ts';
 import { Logger } from '../logger/logger.ts';
 import {
   anySchema,
@@ -67,7 +68,7 @@ export class RpcClient implements Client {
   readonly #marshalers: MarshalerTable;
   readonly #logger: Logger;
   readonly #router: Router;
-  readonly #calls = new Set<OutgoingContext>();
+  readonly #calls = new LinkedList<OutgoingContext>();
   #options: WithDefaults<ClientOptions, typeof defaults>;
   #isStarted = false;
   #isClosed = false;

@@ -2,6 +2,7 @@ import { Context, type ContextInit, type ContextKey } from '../../context/contex
 import { Metadata } from '../../context/metadata.ts';
 import type { Attempts, Outgoing } from '../../context/outgoing.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import type { Linked, LinkedList } from '../../internal/linked-list.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { CallOptions } from '../client.ts';
@@ -15,7 +16,9 @@ const noOptions: CallOptions = {};
 type NodeCheck = (address: string) => TenonError | undefined;
 
 /** The context of an outgoing call: what interceptors see, and the call's options for the end of the pipeline. */
-export class OutgoingContext extends Context implements Outgoing {
+export class OutgoingContext extends Context implements Outgoing, Linked<OutgoingContext> {
+  next: OutgoingContext | undefined;
+  previous: OutgoingContext | undefined;
   readonly options: CallOptions;
   /** Name of the service in the registry. */
   registryName = '';
@@ -31,11 +34,11 @@ export class OutgoingContext extends Context implements Outgoing {
   avoided: ReadonlySet<string> | undefined;
   checks: readonly NodeCheck[] | undefined;
   /** The calls under way of the client that this is one of. */
-  readonly calls: Set<OutgoingContext> | undefined;
+  readonly calls: LinkedList<OutgoingContext> | undefined;
   #release: (() => void)[] | undefined;
   #isFollowing = false;
 
-  constructor(init: ContextInit, options: CallOptions = noOptions, calls?: Set<OutgoingContext>) {
+  constructor(init: ContextInit, options: CallOptions = noOptions, calls?: LinkedList<OutgoingContext>) {
     super(init);
     this.options = options;
     this.calls = calls;

@@ -18,12 +18,15 @@ import { metadataOf } from './frame-connection.ts';
 import type { ClientConnection, FrameLine } from './frame-lines.ts';
 import { FrameStream, type Outgoing, type Received, type StreamOwner } from './frame-stream.ts';
 import { Inbox } from './inbox.ts';
+import type { LateCall } from './late-calls.ts';
 
 // Before there is a connection, so much is kept without holding back the writer.
 const maxUnsent = 64;
 
 /** What both ways of calling have in common: one call on a line, its context, its one end. */
-export abstract class FrameClientCall implements StreamOwner {
+export abstract class FrameClientCall implements StreamOwner, LateCall {
+  newer: LateCall | undefined;
+  older: LateCall | undefined;
   isOver = false;
   readonly maxReceiveBytes: number;
   readonly waitsForReady: boolean;
@@ -104,6 +107,8 @@ export abstract class FrameClientCall implements StreamOwner {
     if (this.#isWatched) {
       this.#unfollow?.();
       if (this.deadline !== undefined) this.line.late.deadlines.delete(this as Expiring);
+    } else {
+      this.line.late.remove(this);
     }
     this.ended(outcome);
   }

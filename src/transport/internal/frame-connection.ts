@@ -20,6 +20,7 @@ import {
 } from './frame-format.ts';
 import { FrameCursor, type Sections } from './frame-sections.ts';
 import type { FrameStream } from './frame-stream.ts';
+import { FrameStreams } from './frame-streams.ts';
 import { FrameWriter } from './frame-writer.ts';
 
 /** What a connection needs of the transport it belongs to. */
@@ -42,7 +43,7 @@ const lingerMs = 1_000;
 
 /** A connection, on either side: the preamble, frames in and out, one write per turn of the event loop, and its end. */
 export abstract class FrameConnection {
-  readonly streams = new Map<number, FrameStream>();
+  readonly streams = new FrameStreams();
   readonly writer: FrameWriter;
   readonly windowBytes: number;
   peerWindowBytes = 0;
@@ -118,7 +119,7 @@ export abstract class FrameConnection {
   }
 
   release(stream: FrameStream): void {
-    this.streams.delete(stream.id);
+    this.streams.delete(stream);
     this.#senders.delete(stream);
     this.released();
     if (this.isLeaving && this.streams.size === 0) this.finish();

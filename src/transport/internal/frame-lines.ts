@@ -172,7 +172,7 @@ export class FrameLine {
     this.#retry?.cancel();
     for (const call of this.#waiting) call.fail(transportClosed());
     for (const connection of this.#connections) {
-      for (const { owner } of connection.streams.values()) (owner as FrameClientCall).fail(transportClosed());
+      for (const { owner } of connection.streams.all()) (owner as FrameClientCall).fail(transportClosed());
       connection.finish();
     }
   }
@@ -261,7 +261,7 @@ export class ClientConnection extends FrameConnection {
     }
     this.isLeaving = true;
     this.#line.retire(this);
-    for (const stream of this.streams.values()) {
+    for (const stream of this.streams.all()) {
       if (stream.id > lastId) stream.owner.lost('it is going away', false);
     }
     if (this.streams.size === 0) this.finish();
@@ -284,6 +284,6 @@ export class ClientConnection extends FrameConnection {
       return;
     }
     this.#line.gone(this);
-    for (const stream of this.streams.values()) stream.owner.lost(why, stream.id <= this.sentId);
+    for (const stream of this.streams.all()) stream.owner.lost(why, stream.id <= this.sentId);
   }
 }

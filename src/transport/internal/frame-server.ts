@@ -13,7 +13,7 @@ import { type ConnectionOptions, FrameConnection, metadataOf } from './frame-con
 import { type Field, pathKey } from './frame-fields.ts';
 import { Flag, FrameError } from './frame-format.ts';
 import { FrameStream, type Received, type StreamOwner } from './frame-stream.ts';
-import type { LateCalls } from './late-calls.ts';
+import type { LateCall, LateCalls } from './late-calls.ts';
 import { certificateBehind } from './peer-certificate.ts';
 import type { Places } from './places.ts';
 import { Routes } from './routes.ts';
@@ -120,8 +120,8 @@ class ServerConnection extends FrameConnection {
       return;
     }
     const call = new FrameServerCall(this, id, route, deadline, this.#serving);
-    this.message(call.stream, flags | firstFrame);
     if (deadline !== undefined) late.add(call);
+    this.message(call.stream, flags | firstFrame);
   }
 
   protected override message(stream: FrameStream | undefined, flags: number): void {
@@ -142,7 +142,7 @@ class ServerConnection extends FrameConnection {
   protected override released(): void {}
 
   protected override ended(): void {
-    for (const stream of this.streams.values()) stream.owner.lost('', true);
+    for (const stream of this.streams.all()) stream.owner.lost('', true);
     this.#onGone();
   }
 }
@@ -156,7 +156,9 @@ const notHttp =
   "This port speaks tenon's own protocol, not HTTP. Over gRPC a service can be reached by others: TENON_TRANSPORT=grpc.\n";
 
 /** The server's end of a call. */
-class FrameServerCall extends ServerCall implements StreamOwner {
+class FrameServerCall extends ServerCall implements StreamOwner, LateCall {
+  newer: LateCall | undefined;
+  older: LateCall | undefined;
   readonly stream: FrameStream;
   readonly deadline: number | undefined;
   readonly maxReceiveBytes: number;
@@ -232,6 +234,7 @@ class FrameServerCall extends ServerCall implements StreamOwner {
 
   closed(): void {
     if (this.#isWatched) this.#late.deadlines.delete(this as Expiring);
+    else this.#late.remove(this);
     this.side.release(this);
   }
 

@@ -76,7 +76,7 @@ export class FrameStream {
     this.owner = owner;
     this.#credit = connection.peerWindowBytes;
     this.#allowance = connection.windowBytes;
-    connection.streams.set(id, this);
+    connection.streams.add(this);
   }
 
   /** The first frame of a client's call. Throws for metadata that cannot be sent. */

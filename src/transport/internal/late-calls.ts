@@ -3,7 +3,9 @@ import type { Clock, Timers } from '../../runtime/runtime.ts';
 
 /** A call that may last. */
 export interface LateCall {
-  readonly isOver: boolean;
+  // Links of the list that it is part of until it is over or watched.
+  newer: LateCall | undefined;
+  older: LateCall | undefined;
   /** It has lasted: from now on it looks after its deadline and its context. */
   watch(): void;
 }
@@ -15,7 +17,9 @@ const lateMs = 4;
 export class LateCalls {
   readonly deadlines: Deadlines;
   readonly #timers: Timers;
-  #fresh: LateCall[] = [];
+  // A list that calls leave when they are over: an array would keep what they hold for longer than the garbage collector likes.
+  #newest: LateCall | undefined;
+  #isWaiting = false;
 
   constructor(clock: Clock, timers: Timers) {
     this.#timers = timers;
@@ -23,13 +27,30 @@ export class LateCalls {
   }
 
   add(call: LateCall): void {
-    this.#fresh.push(call);
-    if (this.#fresh.length === 1) this.#timers.after(lateMs, this.#look);
+    const older = this.#newest;
+    call.older = older;
+    if (older) older.newer = call;
+    this.#newest = call;
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
+    this.#timers.after(lateMs, this.#look);
+  }
+
+  /** Without effect on a call that is not there. */
+  remove(call: LateCall): void {
+    const { newer, older } = call;
+    if (newer) newer.older = older;
+    else if (this.#newest === call) this.#newest = older;
+    if (older) older.newer = newer;
+    call.newer = undefined;
+    call.older = undefined;
   }
 
   readonly #look = (): void => {
-    const fresh = this.#fresh;
-    this.#fresh = [];
-    for (const call of fresh) if (!call.isOver) call.watch();
+    this.#isWaiting = false;
+    for (let call = this.#newest; call; call = this.#newest) {
+      this.remove(call);
+      call.watch();
+    }
   };
 }

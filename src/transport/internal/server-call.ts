@@ -1,6 +1,7 @@
 import type { Metadata } from '../../context/metadata.ts';
 import { type Status, statusOf } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import type { Linked, LinkedList } from '../../internal/linked-list.ts';
 import { clientStreams, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
 import type { Clock, Timers } from '../../runtime/runtime.ts';
 import type { Accept, Message, Socket } from '../transport.ts';
@@ -15,7 +16,7 @@ export interface ServerSide {
   readonly accept: Accept;
   /** The address that is listened at. */
   readonly addr: () => string;
-  readonly calls: Set<ServerCall>;
+  readonly calls: LinkedList<ServerCall>;
   /** The call is over and its last byte handed to the connection. */
   readonly release: (call: ServerCall) => void;
 }
@@ -26,7 +27,9 @@ const over = Promise.resolve(undefined);
  * The server's end of a call of gRPC, whatever brings its frames: how many messages a method takes and gives, when it is handed over, and how it
  * ends. Below it are headers, messages and a status to be written.
  */
-export abstract class ServerCall implements Socket {
+export abstract class ServerCall implements Socket, Linked<ServerCall> {
+  next: ServerCall | undefined;
+  previous: ServerCall | undefined;
   abstract readonly local: string;
   abstract readonly remote: string;
   abstract readonly deadline: number | undefined;
@@ -145,7 +148,7 @@ export abstract class ServerCall implements Socket {
       this.refuse(wrongCount(path, 'a second'));
       return;
     }
-    const opening = { ...message, headers: this.requestHeaders() };
+    const opening = { headers: this.requestHeaders(), body: message.body, compressed: message.compressed };
     if (kind === 'server' && !this.mustHalfClose(opening.headers)) this.#hand(opening);
     else this.#first = opening;
     this.read();

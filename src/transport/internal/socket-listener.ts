@@ -1,6 +1,7 @@
 import { createServer, type Server as NetServer, type Socket as NetSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
+import { LinkedList } from '../../internal/linked-list.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ServerTlsOptions } from '../tls.ts';
@@ -31,7 +32,7 @@ export class SocketListener implements Listener {
   readonly #net: NetServer;
   readonly #tls: TlsFront | undefined;
   readonly #sockets = new Set<NetSocket>();
-  readonly #calls = new Set<ServerCall>();
+  readonly #calls = new LinkedList<ServerCall>();
   readonly #early: [Socket, MethodDescriptor][] = [];
   #accept: Accept | undefined;
   #address = '';
