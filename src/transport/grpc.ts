@@ -49,6 +49,12 @@ export interface GrpcTransportOptions {
    */
   readonly keepaliveTimeoutMs?: number | undefined;
   /**
+   * A connection to a server from which nothing came for so long is pinged, and closed if it does not answer: what a peer left behind that is gone without
+   * a word is found so. `Infinity` for never.
+   * @default 1 minute
+   */
+  readonly serverKeepaliveMs?: number | undefined;
+  /**
    * Largest metadata sent, in headers and again in trailers, and largest taken by a server; in bytes, as HTTP/2 counts them (RFC 9113, section
    * 6.5.2: names, values, and 32 for each). What is larger is RESOURCE_EXHAUSTED (`metadata.too_large`) and is not sent. Peers have limits of their own, often
    * 8 KiB. A client takes 64 KiB, whatever is said here.
@@ -90,6 +96,7 @@ const defaults = {
   idleMs: 300_000,
   maxReconnectMs: 5_000,
   keepaliveTimeoutMs: 20_000,
+  serverKeepaliveMs: 60_000,
   maxMetadataBytes: defaultMaxMetadataBytes,
   channelOptions: {},
   runtime: systemRuntime,
@@ -134,10 +141,16 @@ export class GrpcTransport implements Transport {
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
     const { runtime, logger, serverTls, channelOptions, maxMetadataBytes } = this.#options;
+    const { serverKeepaliveMs: keepaliveMs, keepaliveTimeoutMs } = this.#options;
     const engine =
       this.#options.server === 'grpc-js'
-        ? grpcJsEngine({ 'grpc.enable_channelz': 0, ...channelOptions, maxMetadataBytes })
-        : http2Engine({ maxMetadataBytes });
+        ? grpcJsEngine({
+            'grpc.enable_channelz': 0,
+            ...pings(keepaliveMs, keepaliveTimeoutMs),
+            ...channelOptions,
+            maxMetadataBytes,
+          })
+        : http2Engine({ maxMetadataBytes, keepaliveMs, keepaliveTimeoutMs });
     const listener = new SocketListener(options, engine, {
       places: hostPorts,
       runtime,
@@ -196,10 +209,14 @@ export class GrpcTransport implements Transport {
       'grpc.use_local_subchannel_pool': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': maxReconnectMs,
-      ...(keepaliveMs === undefined
-        ? {}
-        : { 'grpc.keepalive_time_ms': keepaliveMs, 'grpc.keepalive_timeout_ms': keepaliveTimeoutMs }),
+      ...pings(keepaliveMs ?? Number.POSITIVE_INFINITY, keepaliveTimeoutMs),
       ...channelOptions,
     };
   }
+}
+
+/** As grpc-js is told of them. */
+function pings(keepaliveMs: number, keepaliveTimeoutMs: number): ChannelOptions {
+  if (keepaliveMs === Number.POSITIVE_INFINITY) return {};
+  return { 'grpc.keepalive_time_ms': keepaliveMs, 'grpc.keepalive_timeout_ms': keepaliveTimeoutMs };
 }

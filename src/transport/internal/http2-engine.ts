@@ -12,6 +12,7 @@ import { Deadlines } from '../../runtime/deadlines.ts';
 import { placeOf } from './address.ts';
 import { protocolHeaderBytes } from './grpc-headers.ts';
 import { addMetadata, type RawHeaders, statusHeaders } from './http2-metadata.ts';
+import { Keepalive, type KeepaliveOptions } from './http2-keepalive.ts';
 import { type Ends, Http2ServerCall, type Http2Side } from './http2-server.ts';
 import { certificateBehind } from './peer-certificate.ts';
 import { Routes } from './routes.ts';
@@ -23,17 +24,19 @@ const grpcType = /^application\/grpc(?:[+;]|$)/;
 const nowhere: Ends = { local: '', remote: '', certificate: () => undefined };
 
 /** How a server of node:http2 works. */
-export interface Http2EngineOptions extends ServerOptions {
+export interface Http2EngineOptions extends ServerOptions, KeepaliveOptions {
   readonly maxMetadataBytes: number;
 }
 
 /** A server of node:http2, with gRPC written on its streams by ourselves. */
-export function http2Engine({ maxMetadataBytes, ...more }: Http2EngineOptions): MakeServerEngine {
+export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine {
+  const { maxMetadataBytes, keepaliveMs, keepaliveTimeoutMs, ...more } = engineOptions;
   return (options, side) => {
     const routes = new Routes(options);
     const deadlines = new Deadlines(side.clock, side.timers);
     const http: Http2Side = { ...side, deadlines, maxReceiveBytes: options.maxReceiveBytes, maxMetadataBytes };
     const sessions = new Map<ServerHttp2Session, Ends>();
+    const keepalive = new Keepalive(side.timers, { keepaliveMs, keepaliveTimeoutMs });
     let whenGone: (() => void) | undefined;
     const server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
@@ -52,7 +55,9 @@ export function http2Engine({ maxMetadataBytes, ...more }: Http2EngineOptions): 
         // Once for all calls of a connection, and not before somebody asks.
         certificate: () => (certificate ??= session.destroyed ? undefined : certificateBehind(session.socket)),
       });
+      keepalive.add(session);
       session.once('close', () => {
+        keepalive.delete(session);
         sessions.delete(session);
         if (sessions.size === 0) whenGone?.();
       });

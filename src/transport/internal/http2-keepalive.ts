@@ -1,0 +1,83 @@
+import type { ServerHttp2Session } from 'node:http2';
+
+import type { Timer, Timers } from '../../runtime/runtime.ts';
+
+/** When a {@link Keepalive} asks, and how long it waits. */
+export interface KeepaliveOptions {
+  /** A connection from which nothing came for so long is pinged. */
+  readonly keepaliveMs: number;
+  /** One that does not answer within this time is closed. */
+  readonly keepaliveTimeoutMs: number;
+}
+
+interface Watched {
+  bytes: number;
+  quietMs: number;
+  isAsked: boolean;
+}
+
+/**
+ * Finds connections whose peers are gone without a word, and those that node:http2 has forgotten: after some errors of the protocol Node 20 says
+ * its farewell and neither reads on nor closes, so that it does not see the peer go either, and each such connection would be open for ever.
+ *
+ * One timer for all of them: a connection that is in use costs nothing.
+ */
+export class Keepalive {
+  readonly #timers: Timers;
+  readonly #options: KeepaliveOptions;
+  readonly #stepMs: number;
+  readonly #watched = new Map<ServerHttp2Session, Watched>();
+  #timer: Timer | undefined;
+
+  constructor(timers: Timers, options: KeepaliveOptions) {
+    this.#timers = timers;
+    this.#options = options;
+    this.#stepMs = Math.min(options.keepaliveMs, options.keepaliveTimeoutMs);
+  }
+
+  add(session: ServerHttp2Session): void {
+    if (this.#options.keepaliveMs === Number.POSITIVE_INFINITY) return;
+    this.#watched.set(session, { bytes: 0, quietMs: 0, isAsked: false });
+    this.#timer ??= this.#timers.every(this.#stepMs, () => this.#look());
+  }
+
+  delete(session: ServerHttp2Session): void {
+    this.#watched.delete(session);
+    if (this.#watched.size > 0) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #look(): void {
+    const { keepaliveMs, keepaliveTimeoutMs } = this.#options;
+    for (const [session, watched] of this.#watched) {
+      if (hasSpoken(session, watched)) continue;
+      watched.quietMs += this.#stepMs;
+      if (!watched.isAsked && watched.quietMs >= keepaliveMs) ask(session, watched);
+      else if (watched.isAsked && watched.quietMs >= keepaliveTimeoutMs) {
+        // In a process that was busy for long, the answer may lie in the socket.
+        this.#timers.soon(() => {
+          if (watched.isAsked && !hasSpoken(session, watched)) session.destroy();
+        });
+      }
+    }
+  }
+}
+
+function hasSpoken(session: ServerHttp2Session, watched: Watched): boolean {
+  const bytes = session.destroyed ? watched.bytes : session.socket.bytesRead;
+  if (bytes === watched.bytes) return false;
+  watched.bytes = bytes;
+  watched.quietMs = 0;
+  watched.isAsked = false;
+  return true;
+}
+
+function ask(session: ServerHttp2Session, watched: Watched): void {
+  watched.isAsked = true;
+  watched.quietMs = 0;
+  if (session.destroyed) return;
+  session.ping((error) => {
+    if (!error) watched.isAsked = false;
+  });
+}
