@@ -233,6 +233,13 @@ export const variables = [
     fallback: 'false',
   },
   {
+    name: 'TENON_CLIENT_SERVICE_CONFIG',
+    describes:
+      "Policies per method, in gRPC's own format: time-outs, limits, retries, hedges. JSON, or the path of a file with it. Default: none.",
+    kind: 'service-config',
+    example: '{"methodConfig":[{"name":[{}],"timeout":"5s"}]}',
+  },
+  {
     name: 'TENON_MAX_RECEIVE_BYTES',
     describes: 'Largest message accepted, by servers and clients.',
     kind: 'integer',
@@ -362,6 +369,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
     tls: tlsOf(explicit, value('TENON_TLS_CLIENT_AUTH')),
     client: {
       timeoutMs: value('TENON_CLIENT_TIMEOUT_MS'),
+      serviceConfig: explicit('TENON_CLIENT_SERVICE_CONFIG'),
       maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'),
       maxSendBytes: limits.maxSendBytes,
       compress: value('TENON_CLIENT_COMPRESS'),

@@ -199,7 +199,7 @@ function thenables(where: string, properties: Iterable<string>): readonly Proble
   return [...properties]
     .filter((property) => property === 'then')
     .map((property) => ({
-      kind: 'thenable',
+      kind: 'thenable-method',
       where: `${where}.${property}`,
       message: `${where} has a method named then, so await takes it for a promise`,
       fix: "name it otherwise, and give the name on the wire apart: { name: 'Then' }",

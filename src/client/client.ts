@@ -3,6 +3,7 @@ import type { ServiceIdentifier } from 'inversify';
 import type { EventHeaders } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
+import type { ServiceConfig } from '../interceptors/interceptors.ts';
 import { token } from '../internal/token.ts';
 import type { Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
 import type { Filter } from '../selector/selector.ts';
@@ -121,6 +122,11 @@ export interface ClientOptions {
   readonly maxSendBytes?: number | undefined;
   /** Compress requests, by gzip, where the transport can; a call says otherwise by its own `compress`. @default false */
   readonly compress?: boolean | undefined;
+  /**
+   * Policies per method as data, in gRPC's own format: time-outs, limits, retries, hedges. Its retries and hedges are the innermost interceptors.
+   * INVALID_ARGUMENT (`interceptors.invalid_service_config`) for one that is wrong.
+   */
+  readonly serviceConfig?: ServiceConfig | undefined;
   /** Nodes tried for one call when a node cannot be reached: only where it is certain that nothing was processed. @default 3 */
   readonly maxAttempts?: number | undefined;
 }

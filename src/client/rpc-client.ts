@@ -4,6 +4,7 @@ import { Broker } from '../broker/broker.ts';
 import { type Marshaler, Marshaler as MarshalerToken, Marshalers, MarshalerTable } from '../codec/codec.ts';
 import { errorOf } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { type MethodPolicy, ServicePolicies } from '../interceptors/interceptors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { LinkedList } from '../internal/linked-list.ts';
 import { Logger } from '../logger/logger.ts';
@@ -54,7 +55,11 @@ interface Prepared {
   readonly invoke: Invoke;
   /** Whether there are interceptors, which may make a call more than once, or not at all. */
   readonly mayRepeat: boolean;
+  /** Of calls that name none. */
   readonly timeoutMs: number | undefined;
+  /** No call may take longer. */
+  readonly maxTimeoutMs: number | undefined;
+  readonly waitForReady: boolean | undefined;
 }
 
 /** The {@link Client}, over whatever transport, selector, codecs and broker are bound. */
@@ -70,6 +75,7 @@ export class RpcClient implements Client {
   readonly #router: Router;
   readonly #calls = new LinkedList<OutgoingContext>();
   #options: WithDefaults<ClientOptions, typeof defaults>;
+  #policies: ServicePolicies | undefined;
   #isStarted = false;
   #isClosed = false;
 
@@ -95,6 +101,7 @@ export class RpcClient implements Client {
     this.#logger = logger;
     this.#options = withDefaults(defaults, options);
     this.#router = { selector, runtime: { clock, random, timers }, maxAttempts: () => this.#options.maxAttempts };
+    this.#policies = this.#readPolicies();
   }
 
   get options(): ClientOptions {
@@ -110,6 +117,7 @@ export class RpcClient implements Client {
       });
     }
     this.#options = withDefaults(this.#options, options);
+    this.#policies = this.#readPolicies();
   }
 
   newMessage(topic: string, payload: unknown, options: MessageOptions = {}): PublishMessage {
@@ -216,20 +224,31 @@ export class RpcClient implements Client {
     return 'rpc';
   }
 
+  #readPolicies(): ServicePolicies | undefined {
+    const { serviceConfig } = this.#options;
+    return serviceConfig && new ServicePolicies(serviceConfig, this.#router.runtime);
+  }
+
   #prepare(method: MethodDescriptor): Prepared {
     this.#isStarted = true;
     const { interceptors, timeoutMs } = this.#options;
+    const policy = this.#policies?.of(method);
+    const all = policy ? [...interceptors, ...policy.interceptors] : interceptors;
     return {
       method,
-      invoke: compose(interceptors, method, this.#end(method)),
-      mayRepeat: interceptors.length > 0,
-      // A stream lasts as long as it lasts: only what the caller says bounds it.
-      timeoutMs: method.kind === 'unary' ? timeoutMs : undefined,
+      invoke: compose(all, method, this.#end(method, policy)),
+      mayRepeat: all.length > 0,
+      // A stream lasts as long as it lasts: only what the caller says bounds it, or who wrote of this method.
+      timeoutMs: policy?.timeoutMs ?? (method.kind === 'unary' ? timeoutMs : undefined),
+      maxTimeoutMs: policy?.timeoutMs,
+      waitForReady: policy?.waitForReady,
     };
   }
 
   /** The end of the pipeline: bytes and transport. */
-  #end(method: MethodDescriptor): Invoke {
+  #end(method: MethodDescriptor, policy: MethodPolicy | undefined): Invoke {
+    const maxReceiveBytes = smaller(this.#options.maxReceiveBytes, policy?.maxReceiveBytes);
+    const maxSendBytes = smaller(this.#options.maxSendBytes, policy?.maxSendBytes);
     const isPreferred = this.#preferred.contentType !== 'application/grpc+proto' || method.input.proto !== undefined;
     const usual: string = isPreferred ? this.#preferred.contentType : method.defaultContentType;
     const plans = new Map<string, Plan>();
@@ -237,7 +256,7 @@ export class RpcClient implements Client {
       const contentType = ctx.options.contentType ?? usual;
       let plan = plans.get(contentType);
       if (!plan) {
-        plan = { method, contentType, marshaler: this.#marshalers.of(contentType) };
+        plan = { method, contentType, marshaler: this.#marshalers.of(contentType), maxReceiveBytes, maxSendBytes };
         plans.set(contentType, plan);
       }
       return plan;
@@ -251,19 +270,20 @@ export class RpcClient implements Client {
 
   #contextOf(prepared: Prepared, service: string, options: CallOptions = {}): OutgoingContext {
     this.#assertOpen();
-    const { method, timeoutMs } = prepared;
+    const { method, timeoutMs, maxTimeoutMs } = prepared;
     const ctx = new OutgoingContext(
       {
         service: method.service,
         endpoint: method.method,
         metadata: outgoingMetadata(options, this.#options.forward),
-        deadline: deadlineOf(options, timeoutMs, this.#router.runtime.clock),
+        deadline: deadlineOf(options, timeoutMs, maxTimeoutMs, this.#router.runtime.clock),
         logger: this.#logger,
       },
       options,
       this.#calls,
     );
     ctx.registryName = options.service ?? service;
+    ctx.waitForReady = options.waitForReady ?? prepared.waitForReady;
     ctx.compress = options.compress ?? this.#options.compress;
     return ctx;
   }
@@ -385,11 +405,11 @@ export class RpcClient implements Client {
     return {
       route: plan.method,
       ctx,
-      maxReceiveBytes: this.#options.maxReceiveBytes,
-      maxSendBytes: this.#options.maxSendBytes,
+      maxReceiveBytes: plan.maxReceiveBytes,
+      maxSendBytes: plan.maxSendBytes,
       // Also where an interceptor takes it back for the first message: it may change its mind.
       compress: ctx.compress === true || (ctx.options.compress ?? this.#options.compress) === true,
-      waitForReady: ctx.options.waitForReady,
+      waitForReady: ctx.waitForReady,
     };
   }
 
@@ -411,6 +431,11 @@ export class RpcClient implements Client {
       message: 'the client was closed: its system has stopped',
     });
   }
+}
+
+/** The nearer of two bounds, of which each may be missing. */
+function smaller(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
 }
 
 /** What the request says, where the options are silent. */

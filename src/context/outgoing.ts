@@ -10,11 +10,16 @@ export interface Outgoing {
   readonly target: string;
   /** Prepares the call to be made any number of times. Whoever asks must {@link Attempts.settle} it. */
   attempts(): Attempts;
-  /**
-   * Asks `check` before the call is sent to an address: an error that it returns rules the node out, and becomes the call's when no node is left.
-   * Asked again for each node that is tried, of each check that was given.
-   */
-  onNode(check: (address: string) => TenonError | undefined): void;
+  /** Has a say in which nodes the call goes to, and hears of those that it was sent to. */
+  onNode(watch: NodeWatch): void;
+}
+
+/** What is asked and told of nodes; by their address. */
+export interface NodeWatch {
+  /** An error rules the node out, and becomes the call's when no other is left. May be asked of nodes that the call is not sent to. */
+  refuse(address: string): TenonError | undefined;
+  /** The call is sent to the node; where it was sent to another before, that one certainly did not take it. */
+  onSend(address: string): void;
 }
 
 /** One call, made several times. */
@@ -26,8 +31,8 @@ export interface Attempts {
   begin(): Context;
   /** Whether no handler can have seen the attempt: it was not sent, or whoever was asked certainly did not take it. */
   wasRefused(attempt: Context): boolean;
-  /** Makes the attempt the one that the caller sees: its peer, its headers and its trailers, also those that are still to come. */
+  /** Makes the attempt the one that the caller sees: its peer, its headers and its trailers, also those that are still to come. The others are cancelled. */
   choose(attempt: Context): void;
-  /** The call is over. Every attempt that was not chosen is cancelled. */
+  /** The call is over: attempts that were not chosen are cancelled. */
   settle(): void;
 }

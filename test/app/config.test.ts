@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { describe, expect, it } from '@jest/globals';
 
@@ -49,6 +51,24 @@ describe('the configuration', () => {
     expect(config).toMatchObject({ profile, transport, registry: { name: registry }, broker: { name: broker } });
     expect(config).toMatchObject({ server: { address }, log: { level, format }, service: { lameDuckMs } });
     expect(readConfig({ TENON_PROFILE: 'prod' }, profile)).toEqual(config);
+  });
+
+  it('takes a service config as JSON or from a file, and says what is wrong with it', () => {
+    const serviceConfig = { methodConfig: [{ name: [{}], timeout: '1s' }] };
+    const text = JSON.stringify(serviceConfig);
+    expect(readConfig({ TENON_CLIENT_SERVICE_CONFIG: text }).client).toMatchObject({ serviceConfig });
+    const folder = mkdtempSync(join(tmpdir(), 'tenon-config-'));
+    const file = join(folder, 'service-config.json');
+    writeFileSync(file, text);
+    expect(readConfig({ TENON_CLIENT_SERVICE_CONFIG: file }).client).toMatchObject({ serviceConfig });
+    rmSync(folder, { recursive: true });
+    expect(refused({ TENON_CLIENT_SERVICE_CONFIG: file }).message).toMatch(
+      /TENON_CLIENT_SERVICE_CONFIG: the file .* cannot be read/,
+    );
+    expect(refused({ TENON_CLIENT_SERVICE_CONFIG: '{' }).message).toMatch(/the JSON cannot be read/);
+    expect(refused({ TENON_CLIENT_SERVICE_CONFIG: '{"methodConfigs":[]}' }).message).toMatch(
+      /methodConfigs is no field of a service config. Did you mean "methodConfig"\?/,
+    );
   });
 
   it('takes what is said over what the profile says', () => {

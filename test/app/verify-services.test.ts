@@ -217,7 +217,7 @@ describe('handlers and their .proto', () => {
     }
     expect(await problemsOf(serviceOf(LaterHandler))).toBe(
       only(
-        'thenable',
+        'thenable-method',
         'LaterHandler.then',
         'LaterHandler has a method named then, so await takes it for a promise',
         "name it otherwise, and give the name on the wire apart: { name: 'Then' }",

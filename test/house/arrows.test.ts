@@ -65,23 +65,18 @@ const table: readonly Row[] = [
     rooms: ['codec', 'pipeline', ...low],
   },
   { room: 'selector', mayImport: 'registry, the low rooms', thirdParties: '–', rooms: ['registry', ...low] },
+  { room: 'interceptors', mayImport: 'pipeline, the low rooms', thirdParties: '–', rooms: ['pipeline', ...low] },
   {
     room: 'client',
-    mayImport: 'codec, transport, registry, selector, broker, pipeline, the low rooms',
+    mayImport: 'codec, transport, registry, selector, broker, interceptors, pipeline, the low rooms',
     thirdParties: '–',
-    rooms: ['codec', 'transport', 'registry', 'selector', 'broker', 'pipeline', ...low],
+    rooms: ['codec', 'transport', 'registry', 'selector', 'broker', 'interceptors', 'pipeline', ...low],
   },
   {
     room: 'server',
     mayImport: 'codec, transport, registry, broker, pipeline, the low rooms',
     thirdParties: '–',
     rooms: ['codec', 'transport', 'registry', 'broker', 'pipeline', ...low],
-  },
-  {
-    room: 'interceptors',
-    mayImport: 'pipeline, client, server, the low rooms',
-    thirdParties: '–',
-    rooms: ['pipeline', 'client', 'server', ...low],
   },
   {
     room: 'service',

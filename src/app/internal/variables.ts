@@ -1,4 +1,6 @@
+import type { ServiceConfig } from '../../interceptors/interceptors.ts';
 import { didYouMean } from '../../internal/suggest.ts';
+import { readServiceConfig } from './service-config.ts';
 
 /** An environment variable that is read. */
 export interface Variable {
@@ -6,9 +8,10 @@ export interface Variable {
   /** For people, as a sentence. */
   readonly describes: string;
   /**
-   * How its text is understood. `backend` is a choice that may carry an address, `redis://127.0.0.1:6379`; `pairs` is `key=value,key=value`.
+   * How its text is understood. `backend` is a choice that may carry an address, `redis://127.0.0.1:6379`; `pairs` is `key=value,key=value`; `service-config` is JSON, or the
+   * path of a file with it.
    */
-  readonly kind: 'choice' | 'backend' | 'text' | 'integer' | 'boolean' | 'pairs';
+  readonly kind: 'choice' | 'backend' | 'text' | 'integer' | 'boolean' | 'pairs' | 'service-config';
   readonly choices?: () => readonly string[];
   /** Of an integer: `ms`, `bytes`. */
   readonly unit?: string;
@@ -26,6 +29,7 @@ export type Parsed =
   | number
   | boolean
   | Readonly<Record<string, string>>
+  | ServiceConfig
   | { readonly name: string; readonly address?: string | undefined };
 
 type Result = { readonly value: Parsed } | { readonly problem: string };
@@ -48,6 +52,10 @@ export function parseVariable(variable: Variable, text: string): Result {
       return parseInteger(variable, text, wrong);
     case 'pairs':
       return parsePairs(text, wrong);
+    case 'service-config': {
+      const read = readServiceConfig(text);
+      return 'value' in read ? read : { problem: `${variable.name}: ${read.problem}` };
+    }
   }
 }
 

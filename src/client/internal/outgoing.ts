@@ -1,6 +1,6 @@
 import { Context, type ContextInit, type ContextKey } from '../../context/context.ts';
 import { Metadata } from '../../context/metadata.ts';
-import type { Attempts, Outgoing } from '../../context/outgoing.ts';
+import type { Attempts, NodeWatch, Outgoing } from '../../context/outgoing.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { Linked, LinkedList } from '../../internal/linked-list.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
@@ -11,9 +11,6 @@ import type { CallOptions } from '../client.ts';
 const previousAttemptsKey = 'grpc-previous-rpc-attempts';
 
 const noOptions: CallOptions = {};
-
-/** What asks whether a call may go to an address. */
-type NodeCheck = (address: string) => TenonError | undefined;
 
 /** The context of an outgoing call: what interceptors see, and the call's options for the end of the pipeline. */
 export class OutgoingContext extends Context implements Outgoing, Linked<OutgoingContext> {
@@ -30,9 +27,10 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
   sent = 0;
   /** Set where interceptors may make the call more than once: then it is over when they say so, not with its first attempt. */
   isHeld = false;
+  waitForReady: boolean | undefined;
   /** Addresses that are left for others while there are any. */
   avoided: ReadonlySet<string> | undefined;
-  checks: readonly NodeCheck[] | undefined;
+  watches: readonly NodeWatch[] | undefined;
   /** The calls under way of the client that this is one of. */
   readonly calls: LinkedList<OutgoingContext> | undefined;
   #release: (() => void)[] | undefined;
@@ -66,8 +64,8 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
     return new CallAttempts(this);
   }
 
-  onNode(check: NodeCheck): void {
-    this.checks = [...(this.checks ?? []), check];
+  onNode(watch: NodeWatch): void {
+    this.watches = [...(this.watches ?? []), watch];
   }
 
   /** What the server sent first. */
@@ -140,8 +138,9 @@ class AttemptContext extends OutgoingContext {
     this.#call = call;
     this.registryName = call.registryName;
     this.compress = call.compress;
+    this.waitForReady = call.waitForReady;
     this.avoided = avoided;
-    this.checks = call.checks;
+    this.watches = call.watches;
     this.releaseWith(call.onAbort((reason) => this.abort(reason)));
   }
 
@@ -191,7 +190,7 @@ class CallAttempts implements Attempts {
   readonly #peers = new Set<string>();
   #begun: AttemptContext[] = [];
   #count = 0;
-  #chosen: Context | undefined;
+  #chosen: AttemptContext | undefined;
 
   constructor(call: OutgoingContext) {
     this.#call = call;
@@ -212,18 +211,22 @@ class CallAttempts implements Attempts {
   }
 
   choose(attempt: Context): void {
+    if (!(attempt instanceof AttemptContext)) return;
     this.#chosen = attempt;
-    if (attempt instanceof AttemptContext) attempt.choose();
+    this.#cancelOthers();
+    attempt.choose();
   }
 
   settle(): void {
     this.#call.calls?.delete(this.#call);
+    this.#cancelOthers();
+    this.#chosen?.release();
+  }
+
+  #cancelOthers(): void {
     const begun = this.#begun;
     this.#begun = [];
-    for (const attempt of begun) {
-      if (attempt !== this.#chosen) attempt.abort(superseded());
-      attempt.release();
-    }
+    for (const attempt of begun) if (attempt !== this.#chosen) attempt.abort(superseded());
   }
 }
 
@@ -251,17 +254,17 @@ export function outgoingMetadata(options: CallOptions, forward: readonly string[
   return result;
 }
 
-/** Milliseconds since the Unix epoch, the nearer of the call's own time-out and its parent's deadline. */
+/** Milliseconds since the Unix epoch, the nearest of the call's own time-out, the bound of all calls of its method, and its parent's deadline. */
 export function deadlineOf(
   options: CallOptions,
   defaultTimeoutMs: number | undefined,
+  maxTimeoutMs: number | undefined,
   clock: Clock,
 ): number | undefined {
-  const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
-  const own =
-    timeoutMs === undefined || timeoutMs === 0 || timeoutMs === Number.POSITIVE_INFINITY
-      ? undefined
-      : clock.now() + timeoutMs;
+  let timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+  if (timeoutMs === 0 || timeoutMs === Number.POSITIVE_INFINITY) timeoutMs = undefined;
+  if (maxTimeoutMs !== undefined && (timeoutMs === undefined || timeoutMs > maxTimeoutMs)) timeoutMs = maxTimeoutMs;
+  const own = timeoutMs === undefined ? undefined : clock.now() + timeoutMs;
   const parent = options.ctx?.deadline;
   if (own === undefined) return parent;
   return parent === undefined ? own : Math.min(own, parent);

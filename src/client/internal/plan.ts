@@ -10,6 +10,8 @@ export interface Plan {
   readonly method: MethodDescriptor;
   readonly contentType: string;
   readonly marshaler: Marshaler;
+  readonly maxReceiveBytes: number | undefined;
+  readonly maxSendBytes: number | undefined;
 }
 
 /** What a call begins with. */

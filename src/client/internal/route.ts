@@ -31,7 +31,7 @@ export async function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: 
     try {
       const next = await select(router, service, ctx);
       for (let tried = 1; ; tried += 1) {
-        const node = ctx.checks || ctx.avoided ? choose(next, ctx) : next();
+        const node = ctx.watches || ctx.avoided ? choose(next, ctx) : next();
         ctx.node = node;
         ctx.isMarked = false;
         ctx.peer = node.address;
@@ -48,7 +48,7 @@ export async function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: 
       }
     } catch (error) {
       const failure = TenonError.from(error);
-      if (!ctx.options.waitForReady || ctx.aborted || !mayComeBack(failure)) throw named(failure, service, ctx.node);
+      if (!ctx.waitForReady || ctx.aborted || !mayComeBack(failure)) throw named(failure, service, ctx.node);
       await untilAborted(
         router,
         ctx,
@@ -75,6 +75,7 @@ export function settle(router: Router, ctx: OutgoingContext, error?: TenonError,
 
 async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T>['send']): Promise<T> {
   ctx.onSend();
+  if (ctx.watches) for (const watch of ctx.watches) watch.onSend(address);
   try {
     return await send(address);
   } catch (error) {
@@ -83,7 +84,7 @@ async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T
   }
 }
 
-/** The next node that the call's checks let through, rather one that it was not sent to. Throws what ruled out the last, where all are. */
+/** The next node that nothing rules out, rather one that it was not sent to. Throws what ruled out the last, where all are. */
 function choose(next: Next, ctx: OutgoingContext): NodeRecord {
   const seen = new Set<string>();
   let second: NodeRecord | undefined;
@@ -105,8 +106,8 @@ function choose(next: Next, ctx: OutgoingContext): NodeRecord {
 }
 
 function refusalOf(ctx: OutgoingContext, address: string): TenonError | undefined {
-  for (const check of ctx.checks ?? []) {
-    const refusal = check(address);
+  for (const watch of ctx.watches ?? []) {
+    const refusal = watch.refuse(address);
     if (refusal) return refusal;
   }
   return undefined;

@@ -1,0 +1,19 @@
+import { readFileSync } from 'node:fs';
+
+import { TenonError, textOf } from '../../errors/errors.ts';
+import { type ServiceConfig, ServicePolicies } from '../../interceptors/interceptors.ts';
+import { systemRuntime } from '../../runtime/system.ts';
+
+/** A service config, from its JSON text or from the file that has it; or what is wrong with it. */
+export function readServiceConfig(text: string): { readonly value: ServiceConfig } | { readonly problem: string } {
+  const isText = text.trimStart().startsWith('{');
+  try {
+    const value = JSON.parse(isText ? text : readFileSync(text, 'utf8')) as ServiceConfig;
+    // Says what is wrong now, with the rest of the configuration, and not when a client is made.
+    void new ServicePolicies(value, systemRuntime);
+    return { value };
+  } catch (error) {
+    const where = isText ? 'the JSON' : `the file ${text}`;
+    return { problem: TenonError.is(error) ? error.message : `${where} cannot be read: ${textOf(error)}` };
+  }
+}

@@ -1,0 +1,9 @@
+export { bulkhead, type BulkheadOptions } from './bulkhead.ts';
+export { circuitBreaker, type CircuitBreakerOptions } from './circuit-breaker.ts';
+export { hedge, type HedgeOptions } from './hedge.ts';
+export { logging, type LoggingOptions } from './logging.ts';
+export { rateLimit, type RateLimitOptions } from './rate-limit.ts';
+export { retry, type RetryOptions } from './retry.ts';
+export { RetryBudget, type RetryBudgetOptions } from './retry-budget.ts';
+export { type MethodPolicy, ServicePolicies, type ServiceConfig } from './service-config.ts';
+export { timeout, type TimeoutOptions } from './timeout.ts';

@@ -1,0 +1,105 @@
+import type { Context } from '../context/context.ts';
+import { retryInfo } from '../errors/details.ts';
+import { Code, TenonError } from '../errors/errors.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { systemRuntime } from '../runtime/system.ts';
+import { around, type Passage } from './internal/around.ts';
+import { invalidOption } from './internal/repeating.ts';
+
+/** How many calls there may be in a time. */
+export interface RateLimitOptions {
+  /** Calls in the long run, per second. */
+  readonly perSecond: number;
+  /** Calls that may come at once after a pause. @default one second's, at least 1 */
+  readonly burst?: number | undefined;
+  /** Calls that share a limit: by caller, by tenant. @default all that the interceptor is put around */
+  readonly key?: ((ctx: Context) => string) | undefined;
+  /** The clock. @default the machine's own */
+  readonly runtime?: Pick<Runtime, 'clock'> | undefined;
+}
+
+/**
+ * Bounds the rate of calls by a token bucket. On either side; a stream and an event count as one call.
+ *
+ * Above the rate a call fails with RESOURCE_EXHAUSTED (`ratelimit.exceeded`), and is not made; message and `google.rpc.RetryInfo` say when the next will be let through. An event that is refused
+ * goes back to its broker as one that failed: its subscription's own bounds suit better.
+ *
+ * The limit is this process's: of ten nodes each lets `perSecond` calls through.
+ *
+ * @example
+ * ```ts
+ * const perTenant = rateLimit({ perSecond: 50, key: (ctx) => ctx.metadata.text('x-tenant') ?? '' });
+ * const options: ServerOptions = { interceptors: [perTenant] };
+ * ```
+ */
+export function rateLimit(options: RateLimitOptions): Interceptor {
+  const { perSecond, key, runtime = systemRuntime } = options;
+  const burst = options.burst ?? Math.max(1, perSecond);
+  if (!(perSecond > 0)) throw invalidOption('rateLimit', `perSecond is ${perSecond}: give a number above 0`);
+  if (!(burst >= 1)) throw invalidOption('rateLimit', `burst is ${burst}: give a number of at least 1`);
+  const buckets = new Buckets(perSecond / 1000, burst);
+  const enter = (ctx: Context): Passage => {
+    const waitMs = buckets.take(key ? key(ctx) : '', runtime.clock.monotonicMs());
+    if (waitMs > 0) throw exceeded(ctx, perSecond, waitMs);
+    return passage;
+  };
+  return (next, method) => around(next, method, enter);
+}
+
+const passage: Passage = { onEnd: () => {} };
+
+interface Bucket {
+  tokens: number;
+  atMs: number;
+}
+
+// What is full again is forgotten each time that there are twice as many as then were left.
+const firstSweep = 1_000;
+
+class Buckets {
+  readonly #perMs: number;
+  readonly #burst: number;
+  readonly #buckets = new Map<string, Bucket>();
+  #sweepAt = firstSweep;
+
+  constructor(perMs: number, burst: number) {
+    this.#perMs = perMs;
+    this.#burst = burst;
+  }
+
+  /** Takes a token: 0, or the milliseconds until there is one. */
+  take(key: string, nowMs: number): number {
+    let bucket = this.#buckets.get(key);
+    if (!bucket) {
+      if (this.#buckets.size >= this.#sweepAt) this.#sweep(nowMs);
+      this.#buckets.set(key, (bucket = { tokens: this.#burst, atMs: nowMs }));
+    } else {
+      bucket.tokens = this.#tokensAt(bucket, nowMs);
+      bucket.atMs = nowMs;
+    }
+    if (bucket.tokens < 1) return Math.max(1, Math.ceil((1 - bucket.tokens) / this.#perMs));
+    bucket.tokens -= 1;
+    return 0;
+  }
+
+  #tokensAt(bucket: Bucket, nowMs: number): number {
+    return Math.min(this.#burst, bucket.tokens + (nowMs - bucket.atMs) * this.#perMs);
+  }
+
+  #sweep(nowMs: number): void {
+    for (const [key, bucket] of this.#buckets) {
+      if (this.#tokensAt(bucket, nowMs) >= this.#burst) this.#buckets.delete(key);
+    }
+    this.#sweepAt = Math.max(firstSweep, this.#buckets.size * 2);
+  }
+}
+
+function exceeded(ctx: Context, perSecond: number, waitMs: number): TenonError {
+  return new TenonError({
+    code: Code.ResourceExhausted,
+    reason: 'ratelimit.exceeded',
+    message: `${ctx.service}/${ctx.endpoint} may be called ${perSecond} times a second: try again in ${waitMs} ms`,
+    details: [retryInfo({ retryDelayMs: waitMs })],
+  });
+}

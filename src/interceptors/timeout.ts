@@ -1,0 +1,62 @@
+import { Code, TenonError } from '../errors/errors.ts';
+import { type Interceptor, type Invoke, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { systemRuntime } from '../runtime/system.ts';
+import { around } from './internal/around.ts';
+import { invalidOption } from './internal/repeating.ts';
+
+/** How long calls may take. */
+export interface TimeoutOptions {
+  /** From here on, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Time and timers. @default the machine's own */
+  readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
+}
+
+/**
+ * Brings the deadline of calls forward; one that is nearer already stays. On either side.
+ *
+ * On the client the whole call is bounded, streams as well, and the server learns of it; inside `retry`, every attempt. Where calls are served and events are handled, the handler's context is
+ * aborted when the time is up: calls that it makes with its `ctx` end, and the caller gets DEADLINE_EXCEEDED (`call.deadline_exceeded`) whether the handler heeds it or not. An event goes back to its
+ * broker as one that failed.
+ *
+ * @example
+ * ```ts
+ * const options: ServerOptions = { interceptors: [timeout({ timeoutMs: 2_000 })] };
+ * ```
+ */
+export function timeout(options: TimeoutOptions): Interceptor {
+  const { timeoutMs, runtime = systemRuntime } = options;
+  if (!(timeoutMs > 0)) throw invalidOption('timeout', `timeoutMs is ${timeoutMs}: give a number above 0`);
+  return (next, method) => {
+    // Whoever sends replies hears of the abort by itself; a single one is waited for.
+    const bounded = around(serverStreams(method.kind) ? next : abortable(next), method, (ctx) => {
+      const timer = runtime.timers.after(timeoutMs, () => ctx.abort(tooLong(method, timeoutMs)));
+      return { onEnd: () => timer.cancel() };
+    });
+    return (input, ctx) => {
+      const deadline = runtime.clock.now() + timeoutMs;
+      if (ctx.deadline !== undefined && ctx.deadline <= deadline) return next(input, ctx);
+      ctx.shorten(deadline);
+      // Outgoing calls are ended by their transport.
+      return ctx.outgoing ? next(input, ctx) : bounded(input, ctx);
+    };
+  };
+}
+
+function abortable(next: Invoke): Invoke {
+  return (input, ctx) =>
+    new Promise((resolve, reject) => {
+      const forget = ctx.onAbort(reject);
+      const invoked = (async () => next(input, ctx))();
+      void invoked.then(resolve, reject).finally(forget);
+    });
+}
+
+function tooLong(method: MethodDescriptor, timeoutMs: number): TenonError {
+  return new TenonError({
+    code: Code.DeadlineExceeded,
+    reason: 'call.deadline_exceeded',
+    message: `${method.path} took longer than the ${timeoutMs} ms it is given`,
+  });
+}
