@@ -75,18 +75,19 @@ export function loadProto(source: string | URL | readonly (string | URL)[], opti
 }
 
 function describeFile(parsed: ParsedProto, int64: Int64): ProtoFile {
-  const types = new Types(parsed.root, int64);
+  let descriptors: readonly Uint8Array[] | undefined;
+  const fileDescriptors = (): readonly Uint8Array[] => (descriptors ??= fileDescriptorsOf(parsed));
+  const types = new Types(parsed.root, int64, fileDescriptors);
   const ours = new Set(parsed.sources.map((file) => file.path));
   const services = servicesIn(parsed.root)
     .filter((service) => service.filename !== null && ours.has(service.filename))
     .map((service) => describeService(service, types));
   const byName = new Map(services.map((service) => [service.fullName, service]));
-  let descriptors: readonly Uint8Array[] | undefined;
   return {
     package: parsed.sources[0]?.package ?? '',
     services,
     get fileDescriptors() {
-      return (descriptors ??= fileDescriptorsOf(parsed));
+      return fileDescriptors();
     },
     type: (name) => types.find(name),
     service: (name) => byName.get(name),

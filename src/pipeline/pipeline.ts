@@ -37,6 +37,8 @@ export interface ProtoType<T = unknown> {
   fromJson(json: unknown): T;
   /** The fields, for descriptions in the registry. */
   readonly fields: readonly ProtoField[];
+  /** The files that it is made of, each behind those it imports, as serialized `google.protobuf.FileDescriptorProto`; `undefined` where they are not known. */
+  readonly fileDescriptors?: readonly Uint8Array[] | undefined;
 }
 
 /** A field of a {@link ProtoType}. */

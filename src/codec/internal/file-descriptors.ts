@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import protobuf from 'protobufjs';
 
 import type { ProtoType } from '../../pipeline/pipeline.ts';
+import { encodeOptions, encodeValueOptions } from './descriptor-options.ts';
 import { propertyName } from './message-fields.ts';
 import type { ParsedProto, SourceFile } from './proto-source.ts';
 import { Types } from './types.ts';
@@ -13,22 +14,37 @@ type Descriptor = Record<string, unknown>;
  * Each file as a serialized `google.protobuf.FileDescriptorProto`, behind those it imports. Made here because protobufjs's own
  * descriptors have one file per package, without its imports and with map entries under names that grpcurl refuses.
  *
- * Options other than `packed`, `deprecated`, `allow_alias` and `idempotency_level` are not in them.
+ * Options are in them, those of others included; those of a file as a whole (`go_package` and the like) are not.
  */
 export function fileDescriptorsOf(parsed: ParsedProto): readonly Uint8Array[] {
-  const type = fileDescriptorType();
-  return parsed.files.map((file) => type.encode(fileDescriptor(parsed.root, file)));
+  const { file: type, optionsOf } = descriptorTypes();
+  return parsed.files.map((file) => type.encode(fileDescriptor(parsed.root, file, optionsOf)));
 }
 
-function fileDescriptorType(): ProtoType {
+/** Gives the message type of the options of something, by the name of its descriptor. */
+type OptionsOf = (descriptor: string) => protobuf.Type;
+
+function descriptorTypes(): { readonly file: ProtoType; readonly optionsOf: OptionsOf } {
   const root = new protobuf.Root();
   const path = createRequire(import.meta.url).resolve('protobufjs/google/protobuf/descriptor.proto');
   protobuf.parse(readFileSync(path, 'utf8'), root, { keepCase: true });
   root.resolveAll();
-  return new Types(root, 'bigint').of(root.lookupType('google.protobuf.FileDescriptorProto'));
+  const options = new Map<string, protobuf.Type>();
+  for (const type of (root.lookup('google.protobuf') as protobuf.Namespace).nestedArray) {
+    const field = type instanceof protobuf.Type ? type.fields['options'] : undefined;
+    if (!(field?.resolvedType instanceof protobuf.Type)) continue;
+    options.set(type.name, field.resolvedType);
+    // On the wire a message is bytes, and options hold fields that no type of this root has.
+    field.type = 'bytes';
+    field.resolvedType = null;
+  }
+  return {
+    file: new Types(root, 'bigint').of(root.lookupType('google.protobuf.FileDescriptorProto')),
+    optionsOf: (descriptor) => options.get(descriptor) as protobuf.Type,
+  };
 }
 
-function fileDescriptor(root: protobuf.Root, file: SourceFile): Descriptor {
+function fileDescriptor(root: protobuf.Root, file: SourceFile, optionsOf: OptionsOf): Descriptor {
   const namespace = file.package === '' ? root : root.lookup(file.package.split('.'));
   const ours = (namespace instanceof protobuf.Namespace ? namespace.nestedArray : []).filter(
     (nested) => nested.filename === file.path,
@@ -38,38 +54,45 @@ function fileDescriptor(root: protobuf.Root, file: SourceFile): Descriptor {
     name: file.name,
     package: file.package === '' ? undefined : file.package,
     dependency: file.imports,
-    ...members(ours),
-    service: ours.filter((nested) => nested instanceof protobuf.Service).map(serviceDescriptor),
+    ...members(ours, optionsOf),
+    service: ours
+      .filter((nested) => nested instanceof protobuf.Service)
+      .map((service) => serviceDescriptor(service, optionsOf)),
     syntax: edition ? 'editions' : file.syntax === 'proto2' ? undefined : file.syntax,
     edition: edition ? `EDITION_${file.syntax}` : undefined,
   };
 }
 
 /** Messages, enums and extensions, of a file or of a message. */
-function members(nested: readonly protobuf.ReflectionObject[]): Descriptor {
+function members(nested: readonly protobuf.ReflectionObject[], optionsOf: OptionsOf): Descriptor {
   return {
-    enumType: nested.filter((one) => one instanceof protobuf.Enum).map(enumDescriptor),
-    extension: nested.filter((one) => one instanceof protobuf.Field).map((field) => fieldDescriptor(field, undefined)),
-    messageType: nested.filter((one) => one instanceof protobuf.Type).map(messageDescriptor),
+    enumType: nested.filter((one) => one instanceof protobuf.Enum).map((type) => enumDescriptor(type, optionsOf)),
+    extension: nested
+      .filter((one) => one instanceof protobuf.Field)
+      .map((field) => fieldDescriptor(field, undefined, optionsOf)),
+    messageType: nested.filter((one) => one instanceof protobuf.Type).map((type) => messageDescriptor(type, optionsOf)),
   };
 }
 
-function messageDescriptor(type: protobuf.Type): Descriptor {
+function messageDescriptor(type: protobuf.Type, optionsOf: OptionsOf): Descriptor {
   // protoc puts the oneofs that it makes up for "optional" behind the others.
   const oneofs = [...type.oneofsArray].sort((a, b) => Number(a.isProto3Optional) - Number(b.isProto3Optional));
-  const { messageType, ...rest } = members(type.nestedArray);
+  const { messageType, ...rest } = members(type.nestedArray, optionsOf);
   const reserved = type.reserved ?? [];
   return {
     name: type.name,
     ...rest,
     field: type.fieldsArray
       .filter((field) => field.declaringField === null)
-      .map((field) => fieldDescriptor(field, oneofs)),
+      .map((field) => fieldDescriptor(field, oneofs, optionsOf)),
     nestedType: [
       ...(messageType as Descriptor[]),
       ...type.fieldsArray.filter((field) => field instanceof protobuf.MapField).map(entryDescriptor),
     ],
-    oneofDecl: oneofs.map((oneof) => ({ name: oneof.name })),
+    oneofDecl: oneofs.map((oneof) => ({
+      name: oneof.name,
+      options: encodeOptions(oneof, optionsOf('OneofDescriptorProto')),
+    })),
     // Ranges end before their end in descriptors of messages, with it in the .proto.
     extensionRange: ((type.extensions as number[][] | undefined) ?? []).map(([start = 0, end = 0]) => ({
       start,
@@ -79,16 +102,19 @@ function messageDescriptor(type: protobuf.Type): Descriptor {
       .filter((one): one is number[] => typeof one !== 'string')
       .map(([start = 0, end = 0]) => ({ start, end: end + 1 })),
     reservedName: reserved.filter((one) => typeof one === 'string'),
-    options: deprecated(type),
+    options: encodeOptions(type, optionsOf('DescriptorProto')),
   };
 }
 
 const labels = { optional: 'LABEL_OPTIONAL', required: 'LABEL_REQUIRED', repeated: 'LABEL_REPEATED' };
 
-function fieldDescriptor(field: protobuf.Field, oneofs: readonly protobuf.OneOf[] | undefined): Descriptor {
+function fieldDescriptor(
+  field: protobuf.Field,
+  oneofs: readonly protobuf.OneOf[] | undefined,
+  optionsOf: OptionsOf,
+): Descriptor {
   const isMap = field instanceof protobuf.MapField;
   const isOptional = field.options?.['proto3_optional'] === true;
-  const packed: unknown = field.options?.['packed'];
   const given: unknown = field.options?.['json_name'];
   const fallback = field.options?.['default'] as string | number | boolean | null | undefined;
   return {
@@ -103,7 +129,7 @@ function fieldDescriptor(field: protobuf.Field, oneofs: readonly protobuf.OneOf[
     proto3Optional: isOptional || undefined,
     jsonName: typeof given === 'string' ? given : propertyName(field.name),
     defaultValue: fallback === undefined || fallback === null ? undefined : String(fallback),
-    options: typeof packed === 'boolean' ? { packed, ...deprecated(field) } : deprecated(field),
+    options: encodeOptions(field, optionsOf('FieldDescriptorProto')),
   };
 }
 
@@ -112,6 +138,9 @@ function typeDescriptor(type: string, resolved: protobuf.Type | protobuf.Enum | 
   const kind = resolved instanceof protobuf.Enum ? 'TYPE_ENUM' : isGroup ? 'TYPE_GROUP' : 'TYPE_MESSAGE';
   return { type: kind, typeName: resolved.fullName };
 }
+
+/** `google.protobuf.MessageOptions` with `map_entry`. */
+const mapEntryOptions = Uint8Array.of(0x38, 1);
 
 /** A map is a list of entries, each a message of its own (protobuf.dev: programming-guides/encoding#maps). */
 function entryDescriptor(field: protobuf.MapField): Descriptor {
@@ -128,7 +157,7 @@ function entryDescriptor(field: protobuf.MapField): Descriptor {
       part('key', 1, typeDescriptor(field.keyType, null, false)),
       part('value', 2, typeDescriptor(field.type, field.resolvedType, false)),
     ],
-    options: { mapEntry: true },
+    options: mapEntryOptions,
   };
 }
 
@@ -137,31 +166,33 @@ function entryName(field: string): string {
   return `${propertyName(`_${field}`)}Entry`;
 }
 
-function enumDescriptor(type: protobuf.Enum): Descriptor {
-  const allowAlias = type.options?.['allow_alias'] === true;
+function enumDescriptor(type: protobuf.Enum, optionsOf: OptionsOf): Descriptor {
   return {
     name: type.name,
-    value: Object.entries(type.values).map(([name, number]) => ({ name, number })),
-    options: allowAlias ? { allowAlias, ...deprecated(type) } : deprecated(type),
+    value: Object.entries(type.values).map(([name, number]) => ({
+      name,
+      number,
+      options: encodeValueOptions(type, name, optionsOf('EnumValueDescriptorProto')),
+    })),
+    options: encodeOptions(type, optionsOf('EnumDescriptorProto')),
   };
 }
 
-function serviceDescriptor(service: protobuf.Service): Descriptor {
-  return { name: service.name, method: service.methodsArray.map(methodDescriptor), options: deprecated(service) };
+function serviceDescriptor(service: protobuf.Service, optionsOf: OptionsOf): Descriptor {
+  return {
+    name: service.name,
+    method: service.methodsArray.map((method) => methodDescriptor(method, optionsOf)),
+    options: encodeOptions(service, optionsOf('ServiceDescriptorProto')),
+  };
 }
 
-function methodDescriptor(method: protobuf.Method): Descriptor {
-  const level: unknown = method.options?.['idempotency_level'];
+function methodDescriptor(method: protobuf.Method, optionsOf: OptionsOf): Descriptor {
   return {
     name: method.name,
     inputType: method.resolvedRequestType?.fullName,
     outputType: method.resolvedResponseType?.fullName,
     clientStreaming: method.requestStream === true ? true : undefined,
     serverStreaming: method.responseStream === true ? true : undefined,
-    options: typeof level === 'string' ? { idempotencyLevel: level, ...deprecated(method) } : deprecated(method),
+    options: encodeOptions(method, optionsOf('MethodDescriptorProto')),
   };
-}
-
-function deprecated(object: protobuf.ReflectionObject): Descriptor | undefined {
-  return object.options?.['deprecated'] === true ? { deprecated: true } : undefined;
 }

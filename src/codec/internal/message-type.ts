@@ -14,11 +14,21 @@ export class MessageType implements ProtoType {
   readonly name: string;
   readonly #converter: Converter;
   readonly #fieldsOf: () => readonly ProtoField[];
+  readonly #filesOf: () => readonly Uint8Array[] | undefined;
 
-  constructor(converter: Converter, fieldsOf: () => readonly ProtoField[]) {
+  constructor(
+    converter: Converter,
+    fieldsOf: () => readonly ProtoField[],
+    filesOf: () => readonly Uint8Array[] | undefined,
+  ) {
     this.name = converter.name;
     this.#converter = converter;
     this.#fieldsOf = fieldsOf;
+    this.#filesOf = filesOf;
+  }
+
+  get fileDescriptors(): readonly Uint8Array[] | undefined {
+    return this.#filesOf();
   }
 
   get fields(): readonly ProtoField[] {

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs';
 
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
-import { carriedProtos, wellKnownProtos } from './well-known-protos.ts';
+import { carriedProtos, vendoredProtos, wellKnownProtos } from './well-known-protos.ts';
 
 /** A file that was read. */
 export interface SourceFile {
@@ -129,6 +129,10 @@ class Loader {
       const content = readText(path);
       if (typeof content === 'string') return { name, path, text: content };
     }
+    if (vendoredProtos.has(name)) {
+      const path = fileURLToPath(new URL(`../../../proto/${name}`, import.meta.url));
+      return { name, path, text: readFileSync(path, 'utf8') };
+    }
     if (!carriedProtos.has(name)) return undefined;
     const path = createRequire(import.meta.url).resolve(`protobufjs/${name}`);
     return { name, path, text: readFileSync(path, 'utf8') };
@@ -152,13 +156,40 @@ function parse(file: { readonly path: string; readonly text: string }, root: pro
   const parser = protobuf.parse as typeof protobuf.parse & { filename: string | null };
   parser.filename = file.path;
   try {
-    return protobuf.parse(file.text, root, { keepCase: true });
+    return protobuf.parse(withPlainTexts(file.text), root, { keepCase: true });
   } catch (error) {
     const said = /\(.*line (\d+)\)/.exec(textOf(error))?.[1];
     throw invalid(file.path, said === undefined ? lineOfComplaint(file.text, textOf(error)) : Number(said), error);
   } finally {
     parser.filename = null;
   }
+}
+
+const comment = String.raw`\/\/[^\n]*|\/\*[^]*?\*\/`;
+const quoted = String.raw`"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'`;
+const commentOrText = new RegExp(`${comment}|${quoted}`, 'g');
+const escape = /\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([^]))/g;
+const letters: Readonly<Record<string, string>> = { a: '\x07', b: '\b', f: '\f', v: '\v' };
+
+/** The parser drops what is escaped in texts, but for line ends, tabs and backslashes; expressions of validation rules have quotes in them. */
+function withPlainTexts(source: string): string {
+  if (!/\\[^\\nrt]/.test(source)) return source;
+  return source.replace(commentOrText, (found) => {
+    if (!/^["']/.test(found) || !found.includes('\\')) return found;
+    const quote = found.charAt(0);
+    const other = quote === '"' ? "'" : '"';
+    return found.replace(escape, (whole, hex?: string, octal?: string, unit?: string, point?: string, one?: string) => {
+      if (one !== undefined && 'nrt\\'.includes(one)) return whole;
+      const text =
+        one === undefined
+          ? String.fromCodePoint(
+              octal === undefined ? Number.parseInt(hex ?? unit ?? point ?? '', 16) : Number.parseInt(octal, 8),
+            )
+          : (letters[one] ?? one);
+      // Texts that stand side by side are one text: the quote goes into one of the other kind.
+      return text === quote ? `${quote} ${other}${quote}${other} ${quote}` : text === '\\' ? '\\\\' : text;
+    });
+  });
 }
 
 const knownSyntaxes: ReadonlySet<string> = new Set(['proto2', 'proto3', '2023']);

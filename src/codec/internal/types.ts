@@ -16,7 +16,10 @@ export class Types {
   readonly #made = new Map<protobuf.Type, { readonly converter: Converter; readonly type: ProtoType }>();
   readonly #wellKnown: ReadonlyMap<string, Converter>;
 
-  constructor(root: protobuf.Root, int64: Int64) {
+  readonly #files: () => readonly Uint8Array[] | undefined;
+
+  constructor(root: protobuf.Root, int64: Int64, files: () => readonly Uint8Array[] | undefined = () => undefined) {
+    this.#files = files;
     this.#root = root;
     this.#int64 = int64;
     this.#wellKnown = new Map(wellKnownConverters(int64).map((converter) => [converter.name, converter]));
@@ -46,7 +49,7 @@ export class Types {
     const fields = once(() => fieldsOf(type, (other) => this.#make(other).converter));
     const converter = this.#converter(bareName(type), fields);
     const descriptions = once(() => describe(type, fields(), (other) => this.of(other)));
-    const fresh = { converter, type: new MessageType(converter, descriptions) };
+    const fresh = { converter, type: new MessageType(converter, descriptions, this.#files) };
     this.#made.set(type, fresh);
     return fresh;
   }

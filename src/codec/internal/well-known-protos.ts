@@ -44,3 +44,6 @@ export const carriedProtos: ReadonlySet<string> = new Set([
   'google/protobuf/source_context.proto',
   'google/protobuf/type.proto',
 ]);
+
+/** Files of others in our own folder `proto`, for those who import them and have none of their own. */
+export const vendoredProtos: ReadonlySet<string> = new Set(['buf/validate/validate.proto']);
