@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { grpcBench } from './grpc.mjs';
 import { memoryBench } from './memory.mjs';
 import { startBench } from './start.mjs';
+import { streamsMemoryBench } from './streams.mjs';
 import { tcpBench } from './tcp.mjs';
 
 const benches = {
@@ -17,6 +18,7 @@ const benches = {
     tcpBench,
   ],
   memory: ['tenon over the memory transport', memoryBench],
+  'streams-memory': ['a million messages of 32 B on one stream, both ends in one process', streamsMemoryBench],
   codec: ["tenon's protobuf mapping against protobufjs", () => script('codec.js')],
   broker: ['publishing and receiving over Redis against bare ioredis (needs redis-server)', () => script('broker.js')],
   verify: ['verify of 500 bindings', () => script('verify.js')],
