@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 import { grpcBench } from './grpc.mjs';
+import { idleBench } from './idle.mjs';
 import { memoryBench } from './memory.mjs';
 import { startBench } from './start.mjs';
 import { streamsMemoryBench } from './streams.mjs';
@@ -19,6 +20,7 @@ const benches = {
   ],
   memory: ['tenon over the memory transport', memoryBench],
   'streams-memory': ['a million messages of 32 B on one stream, both ends in one process', streamsMemoryBench],
+  idle: ['memory of the server per idle connection that has made a call, against bare grpc-js', idleBench],
   codec: ["tenon's protobuf mapping against protobufjs", () => script('codec.js')],
   broker: ['publishing and receiving over Redis against bare ioredis (needs redis-server)', () => script('broker.js')],
   verify: ['verify of 500 bindings', () => script('verify.js')],

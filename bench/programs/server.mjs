@@ -1,4 +1,4 @@
-// A server process: `bare`, `static` (tenon, the bare program's marshaler) or `mapped` (tenon's whole mapping), `grpc-js` (static, served by grpc-js), `tcp`, `unix` (static) or `tcp mapped`, or a peer's name. Tells its address, then its CPU time when asked.
+// A server process: `bare`, `static` (tenon, the bare program's marshaler) or `mapped` (tenon's whole mapping), `grpc-js` (static, served by grpc-js), `tcp`, `unix` (static) or `tcp mapped`, or a peer's name. Tells its address, then its CPU time and memory when asked.
 import { peerOf } from './peer.mjs';
 
 const kind = process.argv[2];
@@ -45,5 +45,8 @@ if (peer) {
   process.send({ address: system.services[0].server().address });
 }
 
-process.on('message', () => process.send({ cpu: process.cpuUsage() }));
+process.on('message', (asked) => {
+  if (asked === 'memory') globalThis.gc();
+  process.send({ cpu: process.cpuUsage(), rss: process.memoryUsage.rss(), heapUsed: process.memoryUsage().heapUsed });
+});
 process.on('disconnect', () => process.exit(0));

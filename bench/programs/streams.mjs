@@ -55,7 +55,12 @@ const system = await System.start([Streams], {
     TENON_LOG_LEVEL: 'silent',
     TENON_LAME_DUCK_MS: '0',
     TENON_TRANSPORT: transport,
-    TENON_SERVER_ADDRESS: transport === 'memory' ? undefined : transport === 'unix' ? `/tmp/tenon-streams-${process.pid}.sock` : '127.0.0.1:0',
+    TENON_SERVER_ADDRESS:
+      transport === 'memory'
+        ? undefined
+        : transport === 'unix'
+          ? `/tmp/tenon-streams-${process.pid}.sock`
+          : '127.0.0.1:0',
   },
 });
 const client = system.client(EchoHandler);

@@ -48,11 +48,17 @@ describe('a long stream leaves memory where it was', () => {
 
 describe('a slow reader holds the writer', () => {
   const kinds = ['server', 'client', 'bidi'];
-  const cases = ['memory', 'grpc', 'tcp', 'unix'].flatMap((transport) => kinds.map((kind) => [transport, kind] as const));
+  const cases = ['memory', 'grpc', 'tcp', 'unix'].flatMap((transport) =>
+    kinds.map((kind) => [transport, kind] as const),
+  );
 
-  it.each(cases)('%s, %s', async (transport, kind) => {
-    // A megabyte of small messages could be on its way by any measure of windows and buffers; three were sent.
-    const { ahead } = await stream(transport, kind, 3_000, 1_000, 'slow');
-    expect(ahead).toBeLessThan(1_000);
-  }, 60_000);
+  it.each(cases)(
+    '%s, %s',
+    async (transport, kind) => {
+      // A megabyte of small messages could be on its way by any measure of windows and buffers; three were sent.
+      const { ahead } = await stream(transport, kind, 3_000, 1_000, 'slow');
+      expect(ahead).toBeLessThan(1_000);
+    },
+    60_000,
+  );
 });
