@@ -64,6 +64,7 @@ export abstract class FrameConnection {
   #saidHello = false;
   #isReady = false;
   #isPaused = false;
+  #isFinishing = false;
   #willFlush = false;
   #rest: Buffer[] = [];
   #restBytes = 0;
@@ -85,7 +86,11 @@ export abstract class FrameConnection {
     socket.on('data', (chunk: Buffer) => this.#data(chunk));
     socket.on('drain', () => this.#drained());
     socket.on('error', (error) => (this.#error ??= textOf(error)));
-    socket.on('end', () => (this.isLeaving = true));
+    // Whoever has said its last word waits for none either.
+    socket.on('end', () => {
+      this.finish();
+      this.#end();
+    });
     socket.on('close', () => this.#closed());
     this.#handshake = options.timers.after(options.handshakeMs, () => {
       this.#error = `nothing that could be understood came within ${options.handshakeMs} ms`;
@@ -127,7 +132,8 @@ export abstract class FrameConnection {
 
   /** Sends what is left, and closes. */
   finish(): void {
-    if (this.isClosed) return;
+    if (this.isClosed || this.#isFinishing) return;
+    this.#isFinishing = true;
     this.isLeaving = true;
     this.#flush();
     this.socket.end();
@@ -241,6 +247,10 @@ export abstract class FrameConnection {
 
   #data(chunk: Buffer): void {
     this.#isQuiet = false;
+    if (this.#pong) {
+      this.#pong.cancel();
+      this.#pong = undefined;
+    }
     let data = chunk;
     if (this.#restBytes > 0) {
       this.#rest.push(chunk);
@@ -389,12 +399,10 @@ export abstract class FrameConnection {
     this.#keepalive = timers.every(keepaliveMs, () => {
       const wasQuiet = this.#isQuiet;
       this.#isQuiet = true;
-      if (!wasQuiet || this.streams.size === 0) return;
+      if (!wasQuiet || this.#pong || this.streams.size === 0) return;
       this.writer.ping();
       this.wrote();
-      this.#pong?.cancel();
       this.#pong = timers.after(keepaliveTimeoutMs, () => {
-        if (!this.#isQuiet) return;
         this.#error ??= `a ping was not answered within ${keepaliveTimeoutMs} ms`;
         this.socket.destroy();
       });

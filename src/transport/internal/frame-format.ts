@@ -5,7 +5,7 @@ export const preamble: readonly number[] = [0x74, 0x65, 0x6e, 0x6f, 0x6e, 0x0d, 
 export const headerBytes = 9;
 /** What a frame carries beside its part of a body: path, metadata, status. */
 export const maxSectionBytes = 48 * 1024;
-/** Bodies travel in parts of this size, so that a large one does not hold up the other calls. */
+/** Bodies travel in parts of just this size, and a last one, so that a large one does not hold up the other calls. */
 export const partBytes = 16 * 1024;
 /** No payload is longer. */
 export const maxPayloadBytes = maxSectionBytes + partBytes;
@@ -45,6 +45,9 @@ export const Flag = {
   /** The rest of the frame is a body, or a part of one. */
   Body: 0x80,
 } as const;
+
+/** Beyond the flags of the wire: the frame is the first of its call. */
+export const firstFrame = 0x100;
 
 /** Of RESET: the call was not looked at, and may be made elsewhere. */
 export const refusedFlag = 0x01;

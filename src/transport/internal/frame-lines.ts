@@ -58,7 +58,7 @@ export class FrameLines {
   #letGo(): void {
     for (const [address, line] of this.#lines) {
       if (!line.isIdle()) continue;
-      line.close();
+      line.hangUp();
       this.#lines.delete(address);
     }
   }
@@ -93,6 +93,10 @@ export class FrameLine {
 
   /** Opens the call, or lets it wait for a connection. */
   start(call: FrameClientCall): void {
+    if (this.#isClosed) {
+      call.fail(transportClosed());
+      return;
+    }
     this.#started += 1;
     const connection = this.#current;
     if (connection?.hasRoom) {
@@ -165,6 +169,11 @@ export class FrameLine {
     const isUsed = this.#started !== this.#startedBefore || this.#waiting.size > 0;
     this.#startedBefore = this.#started;
     return !isUsed && [...this.#connections].every(({ streams }) => streams.size === 0);
+  }
+
+  /** Closes its connections, on which there are no calls. */
+  hangUp(): void {
+    for (const connection of this.#connections) connection.finish();
   }
 
   close(): void {

@@ -11,7 +11,7 @@ import { defaultMaxMessageBytes, type ListenOptions, type Message } from '../tra
 import { callCancelled, deadlineExceeded, tooLarge, unsendable } from './failures.ts';
 import { type ConnectionOptions, FrameConnection, metadataOf } from './frame-connection.ts';
 import { type Field, pathKey } from './frame-fields.ts';
-import { Flag, FrameError } from './frame-format.ts';
+import { firstFrame, Flag, FrameError } from './frame-format.ts';
 import { FrameStream, type Received, type StreamOwner } from './frame-stream.ts';
 import type { LateCall, LateCalls } from './late-calls.ts';
 import { certificateBehind } from './peer-certificate.ts';
@@ -147,8 +147,6 @@ class ServerConnection extends FrameConnection {
   }
 }
 
-// Beyond the flags of the wire: the frame is a CALL.
-const firstFrame = 0x100;
 const notFromClients = Flag.Headers | Flag.Status | Flag.Trailers | Flag.Timeout;
 
 const notHttp =

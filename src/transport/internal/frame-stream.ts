@@ -5,7 +5,7 @@ import { TenonError as Failure } from '../../errors/errors.ts';
 import { unsendable } from './failures.ts';
 import type { FrameConnection } from './frame-connection.ts';
 import type { Field } from './frame-fields.ts';
-import { Flag, frameCost, FrameError, partBytes } from './frame-format.ts';
+import { firstFrame, Flag, frameCost, FrameError, partBytes } from './frame-format.ts';
 
 /** What came in one frame, or with its last part. */
 export interface Received {
@@ -66,6 +66,7 @@ export class FrameStream {
   #tellRoom: (() => void) | undefined;
   #parts: Uint8Array[] | undefined;
   #size = 0;
+  #came = 0;
   /** Of bodies that came and were not read. */
   #owed = 0;
   #isOver = false;
@@ -207,7 +208,7 @@ export class FrameStream {
       else this.#owed += cost;
     }
     const isEnd = (flags & Flag.End) !== 0;
-    if (headers || body || status || isEnd) this.owner.frameCame({ headers, body, status, isEnd });
+    if (headers || body || status || isEnd || (flags & firstFrame) !== 0) this.owner.frameCame({ headers, body, status, isEnd });
   }
 
   #assemble(part: Uint8Array, size: number | undefined, flags: number): Uint8Array | undefined {
@@ -216,14 +217,20 @@ export class FrameStream {
       if (size === undefined) throw new FrameError(`call ${this.id} sent a part of a body without its size`);
       this.#parts = [part];
       this.#size = size;
+      this.#came = part.length;
     } else {
       if (size !== undefined) throw new FrameError(`call ${this.id} began a body inside another`);
       this.#parts.push(part);
+      this.#came += part.length;
     }
-    const came = this.#parts.reduce((sum, { length }) => sum + length, 0);
+    const came = this.#came;
     if (came > this.#size || (isLast && came !== this.#size))
       throw new FrameError(`call ${this.id} sent ${came} bytes of a body of ${this.#size}`);
-    if (!isLast) return undefined;
+    if (!isLast) {
+      // Else a body could be sent byte by byte, and each would take a hundred here.
+      if (part.length !== partBytes) throw new FrameError(`call ${this.id} sent a part of ${part.length} bytes`);
+      return undefined;
+    }
     const body = Buffer.concat(this.#parts, came);
     this.#parts = undefined;
     return body;

@@ -4,6 +4,7 @@ import type { ClientTlsOptions, ServerTlsOptions } from '../tls.ts';
 import type { DialOptions, Listener, ListenOptions, Message, Transport, TransportClient } from '../transport.ts';
 import { FrameClientSocket, FrameUnaryCall } from './frame-client.ts';
 import type { ConnectionOptions } from './frame-connection.ts';
+import { minWindowBytes } from './frame-format.ts';
 import { FrameLines } from './frame-lines.ts';
 import { Sections } from './frame-sections.ts';
 import { FrameEngine } from './frame-server.ts';
@@ -55,7 +56,7 @@ export class FrameTransport implements Transport {
     this.#places = places;
     this.#late = new LateCalls(runtime.clock, runtime.timers);
     this.#connection = {
-      windowBytes,
+      windowBytes: Math.max(windowBytes, minWindowBytes),
       maxCalls,
       keepaliveMs,
       keepaliveTimeoutMs,
