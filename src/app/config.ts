@@ -58,7 +58,8 @@ export const variables = [
   },
   {
     name: 'TENON_TRANSPORT',
-    describes: 'How calls travel. memory stays in the process and opens no port.',
+    describes:
+      'How calls travel. memory stays in the process and opens no port; tcp and unix are for callers that run tenon too.',
     ...choice,
     choices: () => backendNames('transport'),
     fallback: { test: 'memory', dev: 'grpc', local: 'grpc', prod: 'grpc' },
@@ -121,7 +122,8 @@ export const variables = [
   },
   {
     name: 'TENON_SERVER_ADDRESS',
-    describes: 'Where to listen, host:port; port 0 for any free one. Stronger than what @Service says.',
+    describes:
+      'Where to listen, host:port, or over unix the path of a socket file; port 0 for any free one. Stronger than what @Service says.',
     ...text,
     fallback: { test: '127.0.0.1:0', dev: '127.0.0.1:0', local: '127.0.0.1:0', prod: '0.0.0.0:0' },
   },

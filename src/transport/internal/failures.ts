@@ -136,11 +136,15 @@ export function invalidAddress(address: string, why: string, remedy: string = wr
   });
 }
 
-export function addressInUse(address: string, cause?: unknown): TenonError {
+export function addressInUse(
+  address: string,
+  cause?: unknown,
+  other = 'another port (0 for any free one)',
+): TenonError {
   return new TenonError({
     code: Code.AlreadyExists,
     reason: 'transport.address_in_use',
-    message: `${address} is in use: stop what listens there, or choose another port (0 for any free one)`,
+    message: `${address} is in use: stop what listens there, or choose ${other}`,
     cause,
   });
 }

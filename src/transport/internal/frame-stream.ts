@@ -208,7 +208,8 @@ export class FrameStream {
       else this.#owed += cost;
     }
     const isEnd = (flags & Flag.End) !== 0;
-    if (headers || body || status || isEnd || (flags & firstFrame) !== 0) this.owner.frameCame({ headers, body, status, isEnd });
+    if (headers || body || status || isEnd || (flags & firstFrame) !== 0)
+      this.owner.frameCame({ headers, body, status, isEnd });
   }
 
   #assemble(part: Uint8Array, size: number | undefined, flags: number): Uint8Array | undefined {

@@ -24,7 +24,7 @@ export function socketFiles(folder: string, random: Random): Places {
     bound: (_server, { path }) => `unix:${path}`,
     listenError(address, error) {
       const { code } = error as { readonly code?: unknown };
-      if (code === 'EADDRINUSE') return addressInUse(`unix:${pathOf(address)}`, error);
+      if (code === 'EADDRINUSE') return addressInUse(`unix:${pathOf(address)}`, error, 'another path');
       if (code === 'EACCES') return cannotListen(address, 'this process may not write there', error);
       if (code === 'ENOENT') return cannotListen(address, `there is no folder ${dirname(pathOf(address))}`, error);
       return cannotListen(address, textOf(error), error);
