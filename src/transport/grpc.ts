@@ -1,10 +1,10 @@
-import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
+import { type ChannelCredentials, type ChannelOptions, credentials, type ServerOptions } from '@grpc/grpc-js';
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import { systemRuntime } from '../runtime/system.ts';
+import { systemRandom, systemRuntime } from '../runtime/system.ts';
 import { TlsChannelCredentials } from './internal/grpc-credentials.ts';
 import { GrpcClientSocket, GrpcUnaryCall, notUnderstood } from './internal/grpc-client.ts';
 import { grpcJsEngine } from './internal/grpc-engine.ts';
@@ -55,6 +55,38 @@ export interface GrpcTransportOptions {
    */
   readonly serverKeepaliveMs?: number | undefined;
   /**
+   * Ping also on connections of a client that carry no calls: gRPC's `keepalive_permit_without_calls`. Servers of others may take it amiss.
+   * @default false
+   */
+  readonly keepaliveWithoutCalls?: boolean | undefined;
+  /**
+   * A peer that pings a server more often than this, three times in a row with nothing sent to it in between, is told `too_many_pings`, and its connection
+   * closed: gRPC's `min_recv_ping_interval_without_data_ms`. grpc-js's server does not watch it.
+   * @default 5 seconds: clients of gRPC ping every 10 at most
+   */
+  readonly minPingIntervalMs?: number | undefined;
+  /**
+   * A connection to a server that carries no call for so long is told to go elsewhere (GOAWAY).
+   * @default for ever
+   */
+  readonly maxConnectionIdleMs?: number | undefined;
+  /**
+   * A connection to a server that is so old, give or take a tenth, is told to go elsewhere (GOAWAY), so that callers come to see new nodes, and
+   * certificates that were replaced.
+   * @default for ever
+   */
+  readonly maxConnectionAgeMs?: number | undefined;
+  /**
+   * The time that calls have to finish on such a connection; those left are aborted.
+   * @default for ever
+   */
+  readonly maxConnectionAgeGraceMs?: number | undefined;
+  /**
+   * How many calls a server takes at a time on one connection. A client's further calls wait.
+   * @default 10,000
+   */
+  readonly maxCalls?: number | undefined;
+  /**
    * Largest metadata sent, in headers and again in trailers, and largest taken by a server; in bytes, as HTTP/2 counts them (RFC 9113, section
    * 6.5.2: names, values, and 32 for each). What is larger is RESOURCE_EXHAUSTED (`metadata.too_large`) and is not sent. Peers have limits of their own, often
    * 8 KiB. A client takes 64 KiB, whatever is said here.
@@ -82,7 +114,7 @@ export interface GrpcTransportOptions {
    */
   readonly channelOptions?: Readonly<Record<string, string | number>> | undefined;
   /** @default the system's own */
-  readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
+  readonly runtime?: (Pick<Runtime, 'clock' | 'timers'> & Partial<Runtime>) | undefined;
   /**
    * Told of certificates that were replaced, and of those that cannot be used.
    * @default writes nothing
@@ -97,6 +129,8 @@ const defaults = {
   maxReconnectMs: 5_000,
   keepaliveTimeoutMs: 20_000,
   serverKeepaliveMs: 60_000,
+  minPingIntervalMs: 5_000,
+  maxCalls: 10_000,
   maxMetadataBytes: defaultMaxMetadataBytes,
   channelOptions: {},
   runtime: systemRuntime,
@@ -144,13 +178,15 @@ export class GrpcTransport implements Transport {
     const { serverKeepaliveMs: keepaliveMs, keepaliveTimeoutMs } = this.#options;
     const engine =
       this.#options.server === 'grpc-js'
-        ? grpcJsEngine({
-            'grpc.enable_channelz': 0,
-            ...pings(keepaliveMs, keepaliveTimeoutMs),
-            ...channelOptions,
+        ? grpcJsEngine({ ...this.#grpcJsServerOptions(), ...channelOptions, maxMetadataBytes })
+        : http2Engine({
             maxMetadataBytes,
-          })
-        : http2Engine({ maxMetadataBytes, keepaliveMs, keepaliveTimeoutMs });
+            maxCalls: this.#options.maxCalls,
+            keepaliveMs,
+            keepaliveTimeoutMs,
+            rules: this.#options,
+            random: runtime.random ?? systemRandom,
+          });
     const listener = new SocketListener(options, engine, {
       places: hostPorts,
       runtime,
@@ -195,8 +231,21 @@ export class GrpcTransport implements Transport {
     return new TlsChannelCredentials((this.#dialer ??= new TlsDialer(tls, { runtime, logger })));
   }
 
+  #grpcJsServerOptions(): ServerOptions {
+    const { maxConnectionIdleMs, maxConnectionAgeMs, maxConnectionAgeGraceMs, maxCalls } = this.#options;
+    const { serverKeepaliveMs, keepaliveTimeoutMs } = this.#options;
+    return {
+      'grpc.enable_channelz': 0,
+      ...pings(serverKeepaliveMs, keepaliveTimeoutMs),
+      'grpc.max_concurrent_streams': maxCalls,
+      ...(maxConnectionIdleMs !== undefined && { 'grpc.max_connection_idle_ms': maxConnectionIdleMs }),
+      ...(maxConnectionAgeMs !== undefined && { 'grpc.max_connection_age_ms': maxConnectionAgeMs }),
+      ...(maxConnectionAgeGraceMs !== undefined && { 'grpc.max_connection_age_grace_ms': maxConnectionAgeGraceMs }),
+    };
+  }
+
   #clientOptions(): ChannelOptions {
-    const { maxReconnectMs, keepaliveMs, keepaliveTimeoutMs, channelOptions } = this.#options;
+    const { maxReconnectMs, keepaliveMs, keepaliveTimeoutMs, keepaliveWithoutCalls, channelOptions } = this.#options;
     return {
       // Whether a call may be sent again is the client's business; here it would only hold back every message in a buffer.
       'grpc.enable_retries': 0,
@@ -210,6 +259,7 @@ export class GrpcTransport implements Transport {
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': maxReconnectMs,
       ...pings(keepaliveMs ?? Number.POSITIVE_INFINITY, keepaliveTimeoutMs),
+      'grpc.keepalive_permit_without_calls': keepaliveWithoutCalls ? 1 : 0,
       ...channelOptions,
     };
   }

@@ -6,58 +6,56 @@ import {
   type ServerOptions,
 } from 'node:http2';
 
-import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import { statusOf } from '../../context/status.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
-import { placeOf } from './address.ts';
+import type { Random } from '../../runtime/runtime.ts';
 import { protocolHeaderBytes } from './grpc-headers.ts';
+import { type ConnectionRules, Http2Connection } from './http2-connection.ts';
 import { addMetadata, type RawHeaders, statusHeaders } from './http2-metadata.ts';
 import { Keepalive, type KeepaliveOptions } from './http2-keepalive.ts';
 import { type Ends, Http2ServerCall, type Http2Side } from './http2-server.ts';
-import { certificateBehind } from './peer-certificate.ts';
 import { Routes } from './routes.ts';
 import type { MakeServerEngine } from './server-engine.ts';
 
 // PROTOCOL-HTTP2.md: Content-Type is "application/grpc" [("+proto" / "+json" / {custom})].
 const grpcType = /^application\/grpc(?:[+;]|$)/;
 
-const nowhere: Ends = { local: '', remote: '', certificate: () => undefined };
+const nowhere: Ends = { local: '', remote: '', certificate: () => undefined, hasSent: false };
 
 /** How a server of node:http2 works. */
 export interface Http2EngineOptions extends ServerOptions, KeepaliveOptions {
   readonly maxMetadataBytes: number;
+  readonly maxCalls: number;
+  readonly rules: ConnectionRules;
+  readonly random: Pick<Random, 'next'>;
 }
 
 /** A server of node:http2, with gRPC written on its streams by ourselves. */
 export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine {
-  const { maxMetadataBytes, keepaliveMs, keepaliveTimeoutMs, ...more } = engineOptions;
+  const { maxMetadataBytes, maxCalls, rules, random, keepaliveMs, keepaliveTimeoutMs, ...more } = engineOptions;
   return (options, side) => {
     const routes = new Routes(options);
     const deadlines = new Deadlines(side.clock, side.timers);
     const http: Http2Side = { ...side, deadlines, maxReceiveBytes: options.maxReceiveBytes, maxMetadataBytes };
-    const sessions = new Map<ServerHttp2Session, Ends>();
+    const seams = { clock: side.clock, timers: side.timers, random };
+    const sessions = new Map<ServerHttp2Session, Http2Connection>();
     const keepalive = new Keepalive(side.timers, { keepaliveMs, keepaliveTimeoutMs });
     let whenGone: (() => void) | undefined;
     const server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
-      settings: { maxHeaderListSize: maxMetadataBytes + protocolHeaderBytes },
+      settings: { maxHeaderListSize: maxMetadataBytes + protocolHeaderBytes, maxConcurrentStreams: maxCalls },
       // Bytes are what counts.
       maxHeaderListPairs: 4_096,
       maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
       ...more,
     });
     server.on('session', (session) => {
-      const { localAddress, localPort, remoteAddress, remotePort } = session.socket;
-      let certificate: PeerCertificate | undefined;
-      sessions.set(session, {
-        local: placeOf(localAddress, localPort),
-        remote: placeOf(remoteAddress, remotePort),
-        // Once for all calls of a connection, and not before somebody asks.
-        certificate: () => (certificate ??= session.destroyed ? undefined : certificateBehind(session.socket)),
-      });
+      const connection = new Http2Connection(session, rules, seams);
+      sessions.set(session, connection);
       keepalive.add(session);
       session.once('close', () => {
         keepalive.delete(session);
+        connection.closed();
         sessions.delete(session);
         if (sessions.size === 0) whenGone?.();
       });
@@ -73,8 +71,9 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
       }
       const route = routes.find(path);
       if (route) {
-        const ends = sessions.get(stream.session as ServerHttp2Session) ?? nowhere;
-        new Http2ServerCall(stream, headers, raw, http, route, ends);
+        const connection = sessions.get(stream.session as ServerHttp2Session);
+        connection?.began(stream);
+        new Http2ServerCall(stream, headers, raw, http, route, connection ?? nowhere);
         return;
       }
       const status = statusOf(routes.unknown(path));

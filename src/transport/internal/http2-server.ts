@@ -26,7 +26,9 @@ export interface Http2Side extends ServerSide {
 export interface Ends {
   readonly local: string;
   readonly remote: string;
-  readonly certificate: () => PeerCertificate | undefined;
+  certificate(): PeerCertificate | undefined;
+  /** Something was sent on it since its peer's last ping. */
+  hasSent: boolean;
 }
 
 const maxOutstandingBytes = 64 * 1024;
@@ -134,6 +136,7 @@ export class Http2ServerCall extends ServerCall {
 
   protected writeMessage(message: Message, body: Uint8Array, isLast: boolean): void {
     this.writeHeaders(undefined, message);
+    this.#ends.hasSent = true;
     const encoding = message.compressed ? this.#sent : undefined;
     if (encoding) {
       this.#compressingBytes += body.length;
@@ -257,6 +260,7 @@ export class Http2ServerCall extends ServerCall {
 
   #end(trailers: OutgoingHttpHeaders): void {
     const stream = this.#stream;
+    this.#ends.hasSent = true;
     if (stream.destroyed || stream.closed) return;
     if (this.#sentHeaders) {
       this.#trailers = trailers;

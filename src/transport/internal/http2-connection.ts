@@ -1,0 +1,122 @@
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+
+import type { PeerCertificate } from '../../context/peer-certificate.ts';
+import type { Clock, Random, Timer, Timers } from '../../runtime/runtime.ts';
+import { placeOf } from './address.ts';
+import type { Ends } from './http2-server.ts';
+import { certificateBehind } from './peer-certificate.ts';
+
+/** How long connections to a server live, and how often their peers may ping. */
+export interface ConnectionRules {
+  readonly maxConnectionIdleMs?: number | undefined;
+  readonly maxConnectionAgeMs?: number | undefined;
+  readonly maxConnectionAgeGraceMs?: number | undefined;
+  readonly minPingIntervalMs: number;
+}
+
+/** What rules need of who listens. */
+export interface ConnectionSeams {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Pick<Random, 'next'>;
+}
+
+// gRPC's A8: so many pings may come too early before the connection is closed, and this is what it is told then.
+const maxPingStrikes = 2;
+const tooManyPings = Buffer.from('too_many_pings');
+const highestStream = 2 ** 31 - 1;
+// After so long, a peer has heard that it should go elsewhere, and what it sent before is here.
+const heardMs = 1_000;
+// gRPC's A9: an age differs by a tenth from connection to connection, or all that were made at once would end at once.
+const ageJitter = 0.1;
+
+/** One connection to a server: where it comes from, who opened it, and the rules that it is under. */
+export class Http2Connection implements Ends {
+  readonly local: string;
+  readonly remote: string;
+  hasSent = false;
+  readonly #session: ServerHttp2Session;
+  readonly #rules: ConnectionRules;
+  readonly #seams: ConnectionSeams;
+  #certificate: PeerCertificate | undefined;
+  #calls = 0;
+  #lastPingMs = Number.NEGATIVE_INFINITY;
+  #strikes = 0;
+  #idle: Timer | undefined;
+  #age: Timer | undefined;
+  #farewell: Timer | undefined;
+
+  constructor(session: ServerHttp2Session, rules: ConnectionRules, seams: ConnectionSeams) {
+    this.#session = session;
+    this.#rules = rules;
+    this.#seams = seams;
+    const { localAddress, localPort, remoteAddress, remotePort } = session.socket;
+    this.local = placeOf(localAddress, localPort);
+    this.remote = placeOf(remoteAddress, remotePort);
+    session.on('ping', () => this.#pinged());
+    const { maxConnectionAgeMs } = rules;
+    if (maxConnectionAgeMs !== undefined) {
+      const ageMs = maxConnectionAgeMs * (1 + ageJitter * (2 * seams.random.next() - 1));
+      this.#age = seams.timers.after(ageMs, () => this.leave());
+    }
+    this.#quiet();
+  }
+
+  /** Read once for all calls of the connection, and not before somebody asks. */
+  certificate(): PeerCertificate | undefined {
+    return (this.#certificate ??= this.#session.destroyed ? undefined : certificateBehind(this.#session.socket));
+  }
+
+  /** A call has come. */
+  began(stream: ServerHttp2Stream): void {
+    if (this.#rules.maxConnectionIdleMs === undefined) return;
+    this.#calls += 1;
+    this.#idle?.cancel();
+    stream.once('close', () => {
+      this.#calls -= 1;
+      this.#quiet();
+    });
+  }
+
+  /** The connection is gone. */
+  closed(): void {
+    this.#idle?.cancel();
+    this.#age?.cancel();
+    this.#farewell?.cancel();
+  }
+
+  /**
+   * Tells the peer to go elsewhere: calls that it sends before it has heard of that are taken, and those under way go on, for as long as the
+   * rules allow (RFC 9113, section 6.8).
+   */
+  leave(): void {
+    const session = this.#session;
+    if (session.destroyed || session.closed || this.#farewell) return;
+    session.goaway(constants.NGHTTP2_NO_ERROR, highestStream);
+    // Not a ping, whose answer would say that it was heard: a client on Node 20 that finds both in one packet stands still.
+    this.#farewell = this.#seams.timers.after(heardMs, () => session.close());
+    const { maxConnectionAgeGraceMs } = this.#rules;
+    if (maxConnectionAgeGraceMs === undefined) return;
+    this.#age = this.#seams.timers.after(maxConnectionAgeGraceMs, () => session.destroy());
+  }
+
+  #quiet(): void {
+    const { maxConnectionIdleMs } = this.#rules;
+    if (maxConnectionIdleMs === undefined || this.#calls > 0 || this.#session.destroyed) return;
+    this.#idle = this.#seams.timers.after(maxConnectionIdleMs, () => this.leave());
+  }
+
+  #pinged(): void {
+    const now = this.#seams.clock.monotonicMs();
+    const isEarly = now - this.#lastPingMs < this.#rules.minPingIntervalMs;
+    this.#lastPingMs = now;
+    if (this.hasSent) {
+      this.hasSent = false;
+      this.#strikes = 0;
+    } else if (isEarly) this.#strikes += 1;
+    if (this.#strikes <= maxPingStrikes || this.#session.destroyed) return;
+    this.#session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, tooManyPings);
+    // What was just written has to leave.
+    this.#seams.timers.soon(() => this.#session.destroy());
+  }
+}
