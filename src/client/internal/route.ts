@@ -63,7 +63,13 @@ export async function onAddress<T>(address: string, ctx: OutgoingContext, send: 
   const refusal = refusalOf(ctx, address);
   if (refusal) throw refusal;
   ctx.peer = address;
-  return sendTo(address, ctx, send);
+  try {
+    return await sendTo(address, ctx, send);
+  } catch (error) {
+    // Its connection may have gone away as the call went on it, and the next one take it: gRPC's transparent retry (A6).
+    if (!TenonError.is(error) || !wasNotProcessed(error) || ctx.aborted) throw error;
+    return sendTo(address, ctx, send);
+  }
 }
 
 /** Tells the selector, once for each time that a node was chosen, how the call went there. */
