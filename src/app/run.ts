@@ -50,6 +50,9 @@ export async function run(services: Class | readonly Class[], options: RunOption
   } catch (error) {
     await system.stop();
     stops.ignore();
+    // Else the rejection of a program that does not catch it would be logged, and the program seem to have ended well.
+    process.off('unhandledRejection', log);
+    process.off('uncaughtException', log);
     throw error;
   }
   await aborted(signal);

@@ -164,6 +164,13 @@ describe('a start that cannot be', () => {
   });
 });
 
+it('a program whose onStarted throws ends with an error, and does not seem to have ended well', async () => {
+  const child = startNode(program, { env: { TENON_PROFILE: 'local', REFUSE_TO_START: '1' } });
+  expect((await child.waitForExit()).code).toBe(1);
+  expect(child.stderr).toContain('Error: not today');
+  expect(child.stderr).not.toContain('no one caught');
+});
+
 describe('signals', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)('%s drains, and the process exits with 0', async (signal) => {
     const { child } = await start();

@@ -46,5 +46,8 @@ class Careless {}
 Service({ name: 'careless', handlers: [CarelessHandler] })(Careless);
 
 await run(Careless, {
-  onStarted: (system) => console.log(`address ${system.services[0].server().address}`),
+  onStarted: (system) => {
+    if (process.env.REFUSE_TO_START) throw new Error('not today');
+    console.log(`address ${system.services[0].server().address}`);
+  },
 });
