@@ -133,7 +133,7 @@ describe('tenon new', () => {
     const { code, stdout } = await cli(['new', '--list']);
     expect(code).toBe(0);
     const samples = await listSamples();
-    expect(samples.map((sample) => sample.name)).toEqual(['environments', 'hello', 'places']);
+    expect(samples.map((sample) => sample.name)).toEqual(['environments', 'hello', 'interop', 'places']);
     for (const { name, description } of samples) {
       expect(description).not.toBe('');
       expect(stdout).toMatch(new RegExp(`^${name} +${description.slice(0, 20)}`, 'm'));
@@ -142,10 +142,13 @@ describe('tenon new', () => {
 
   it.each([
     [['new'], 'the name of the project is missing'],
-    [['new', 'mine'], 'say which sample to start from: tenon new mine --sample environments | hello | places'],
+    [
+      ['new', 'mine'],
+      'say which sample to start from: tenon new mine --sample environments | hello | interop | places',
+    ],
     [
       ['new', 'mine', '--sample', 'place'],
-      'there is no sample "place": take environments | hello | places. Did you mean "places"?',
+      'there is no sample "place": take environments | hello | interop | places. Did you mean "places"?',
     ],
     [
       ['new', 'My-Service', '--sample', 'hello'],

@@ -36,7 +36,7 @@ describeWith(
     }, 300_000);
     afterAll(() => rm(folder, { recursive: true, force: true }));
 
-    it.each(['hello', 'places', 'environments'])(
+    it.each(['hello', 'places', 'environments', 'interop'])(
       'made from %s installs, builds, tests and runs',
       async (sample) => {
         const tenon = join(folder, 'tool/node_modules/.bin/tenon');

@@ -263,7 +263,9 @@ function focusedTests(file: SourceFile): string[] {
 
 describe('everything that is committed', () => {
   test('leaves nothing marked as unfinished', () => {
-    expect(textFiles().flatMap((file) => linesWith(unfinished, file))).toEqual([]);
+    // What others wrote is kept as it is.
+    const ours = textFiles().filter(({ path }) => !/^samples\/interop\/proto\/.*\.proto$/.test(path));
+    expect(ours.flatMap((file) => linesWith(unfinished, file))).toEqual([]);
     expect(linesWith(unfinished, { path: 'x', text: `// ${'TO' + 'DO'}: later` })).toHaveLength(1);
   });
 

@@ -6,7 +6,7 @@ import { describe, expect, it } from '@jest/globals';
 import { run, startNode } from '../support/process.ts';
 import { fencedBlocks, promisedOutput, sampleFolder, sampleMain } from './support.ts';
 
-const names = ['hello', 'places', 'environments'];
+const names = ['hello', 'places', 'environments', 'interop'];
 
 describe.each(names)('the sample %s', (name) => {
   const readme = readFileSync(join(sampleFolder(name), 'README.md'), 'utf8');

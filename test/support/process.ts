@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 
 import { afterAll } from '@jest/globals';
 
@@ -20,6 +21,8 @@ export interface StartOptions {
   readonly command?: string;
   /** Options of Node itself, before the script. */
   readonly nodeArgs?: readonly string[];
+  /** Whether the test writes to the process's standard input. @default false: it is empty */
+  readonly withInput?: boolean;
 }
 
 const running = new Set<ChildProcess>();
@@ -60,15 +63,19 @@ export class TestProcess {
       if (value === undefined) delete env[name];
       else env[name] = value;
     }
-    const child = spawn(command, args, { cwd: options.cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, {
+      cwd: options.cwd,
+      env,
+      stdio: [options.withInput ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    });
     this.#child = child;
     this.pid = child.pid ?? -1;
     running.add(child);
-    createInterface({ input: child.stdout }).on('line', (line) => {
+    createInterface({ input: child.stdout as Readable }).on('line', (line) => {
       this.lines.push(line);
       this.#wake();
     });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    (child.stderr as Readable).setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
       this.#wake();
     });
@@ -135,6 +142,16 @@ export class TestProcess {
   kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<Exit> {
     this.#child.kill(signal);
     return this.exited;
+  }
+
+  /** Writes a line to the process's standard input. */
+  writeLine(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
+  }
+
+  /** Ends the process's standard input. */
+  endInput(): void {
+    this.#child.stdin?.end();
   }
 
   /** Sends a signal and waits for nothing. */

@@ -1,0 +1,299 @@
+import { credentials, loadPackageDefinition, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import { readFileSync } from 'node:fs';
+
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+import { freePort, type TestProcess } from '../support/process.ts';
+import { describeWithRedis } from '../support/servers.ts';
+import { certificateFiles, root, start, startService } from './support.ts';
+
+type Answer = Readonly<Record<string, unknown>>;
+
+/** A caller that is up. Lines go in, and the answer of an id comes out. */
+class Caller {
+  readonly process: TestProcess;
+  #id = 0;
+
+  constructor(env: Readonly<Record<string, string>> = {}) {
+    this.process = start('caller', { withInput: true, env });
+  }
+
+  async ask(order: object): Promise<Answer> {
+    this.#id += 1;
+    const id = this.#id;
+    this.process.writeLine(JSON.stringify({ id, ...order }));
+    const [line] = await this.process.waitForLine(new RegExp(`^\\{"id":${id},.*$`));
+    const { id: _, ...answer } = JSON.parse(line) as Answer;
+    return answer;
+  }
+
+  /** Ends the input, and gives the exit status. */
+  async end(): Promise<number | null> {
+    this.process.endInput();
+    return (await this.process.waitForExit()).code;
+  }
+}
+
+describe('the service', () => {
+  it('is what listens, says where, and ends with 0 when it is told to', async () => {
+    const { process } = await startService();
+    expect(await process.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+    expect(process.stderr).toBe('');
+  });
+
+  it.each([
+    ['no port', { PORT: '' }, 'PORT is not set: say where to listen, 0 for any free port'],
+    ['a port that is none', { PORT: 'http' }, 'PORT=http: a whole number is expected'],
+    ['a registry that there is not', { REGISTRY: 'phonebook' }, 'the registry "phonebook" comes later: this version'],
+    ['a broker that there is not', { BROKER: 'pigeons' }, 'the broker "pigeons" comes later: this version'],
+  ])('refuses %s in one line', async (_, env, line) => {
+    const process = start('service', { env: { PORT: '0', ...env } });
+    expect((await process.waitForExit()).code).toBe(2);
+    expect(process.stderr).toContain(line);
+    expect(process.stderr.trim().split('\n')).toHaveLength(1);
+  });
+
+  it('answers for LAME_DUCK_MS after it was told to stop, and finishes what is in flight', async () => {
+    const { process, port } = await startService({ LAME_DUCK_MS: '1500', NODE_ID: 'leaving' });
+    const caller = new Caller();
+    const address = `127.0.0.1:${port}`;
+    expect(await caller.ask({ op: 'call', address })).toMatchObject({ ok: true, serverId: 'leaving' });
+    const client = rawClient(address);
+    // Still under way when the lame duck is over.
+    const slow = replySizes(client, [{ size: 1, interval_us: 2_500_000 }]);
+    process.signal('SIGTERM');
+    expect(await caller.ask({ op: 'call', address })).toMatchObject({ ok: true, serverId: 'leaving' });
+    expect(await slow).toEqual([1]);
+    expect(await process.exited).toEqual({ code: 0, signal: null });
+    expect(await caller.ask({ op: 'call', address })).toMatchObject({ ok: false, code: status.UNAVAILABLE });
+    expect(await caller.end()).toBe(0);
+    client.close();
+  });
+});
+
+describe('what the service answers', () => {
+  let address = '';
+  let client: RawClient;
+  beforeAll(async () => {
+    ({ address } = await startService({ NODE_ID: 'n1', MAX_RECV_BYTES: '1000' }));
+    client = rawClient(address);
+  });
+  afterAll(() => client.close());
+
+  const unary = (request: object, metadata = new Metadata()): Promise<Answer> =>
+    new Promise((resolve, reject) => {
+      client.UnaryCall(request, metadata, (error, reply) => (error ? reject(error) : resolve(reply)));
+    });
+
+  it('refuses a message above MAX_RECV_BYTES', async () => {
+    await expect(unary({ payload: { body: Buffer.alloc(900) } })).resolves.toMatchObject({});
+    await expect(unary({ payload: { body: Buffer.alloc(1_100) } })).rejects.toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+    });
+  });
+
+  it('gives the metadata back, also beside an error', async () => {
+    const metadata = new Metadata();
+    metadata.set('x-grpc-test-echo-initial', 'abc');
+    metadata.set('x-grpc-test-echo-trailing-bin', Buffer.from([1, 2, 255]));
+    const call = client.UnaryCall({ response_status: { code: 9, message: 'as asked' } }, metadata, () => {});
+    const headers = new Promise<Metadata>((resolve) => call.on('metadata', resolve));
+    const ended = new Promise<ServiceError>((resolve) => call.on('status', resolve));
+    expect((await headers).get('x-grpc-test-echo-initial')).toEqual(['abc']);
+    const { code, details, metadata: trailers } = await ended;
+    expect([code, details]).toEqual([9, 'as asked']);
+    expect(trailers.get('x-grpc-test-echo-trailing-bin')).toEqual([Buffer.from([1, 2, 255])]);
+    // Exactly what was asked for: nothing of tenon's own.
+    expect(Object.keys(trailers.getMap()).filter((key) => key.startsWith('tenon'))).toEqual([]);
+  });
+
+  it('says that a message is not compressed as was expected', async () => {
+    await expect(unary({ expect_compressed: { value: true } })).rejects.toMatchObject({
+      code: status.INVALID_ARGUMENT,
+    });
+    await expect(unary({ expect_compressed: { value: false } })).resolves.toMatchObject({});
+  });
+
+  it('waits before a message for as long as it is told to', async () => {
+    const startMs = performance.now();
+    expect(await replySizes(client, [{ size: 3, interval_us: 300_000 }, { size: 5 }])).toEqual([3, 5]);
+    expect(performance.now() - startMs).toBeGreaterThan(280);
+  });
+});
+
+describe('the service and its callers over TLS', () => {
+  const files = certificateFiles();
+
+  it('takes none in the clear, nor without a certificate where it asks for one', async () => {
+    const { port } = await startService({ TLS_CERT: files.cert, TLS_KEY: files.key, TLS_CLIENT_CA: files.ca });
+    const address = `localhost:${port}`;
+    const call = (client: RawClient): Promise<number> =>
+      new Promise((resolve) => {
+        client.UnaryCall({}, new Metadata(), (error) => {
+          resolve(error?.code ?? 0);
+          client.close();
+        });
+      });
+    const read = (path: string): Buffer => readFileSync(path);
+    expect(await call(rawClient(address))).toBe(status.UNAVAILABLE);
+    expect(await call(rawClient(address, credentials.createSsl(read(files.ca))))).toBe(status.UNAVAILABLE);
+    const known = credentials.createSsl(read(files.ca), read(files.clientKey), read(files.clientCert));
+    expect(await call(rawClient(address, known))).toBe(status.OK);
+  });
+});
+
+describe('the caller', () => {
+  it('answers each line, and exits with 0 at the end of its input', async () => {
+    const caller = new Caller();
+    expect(await caller.ask({ op: 'ping' })).toEqual({ ok: true });
+    expect(await caller.ask({ op: 'dance' })).toMatchObject({ ok: false, message: 'there is no operation "dance"' });
+    caller.process.writeLine('no JSON');
+    await caller.process.waitForLine(/^\{"id":null,"ok":false/);
+    expect(await caller.ask({ op: 'list', service: 'nobody' })).toEqual({ ok: true, nodes: [] });
+    expect(await caller.end()).toBe(0);
+    expect(caller.process.stderr).toBe('');
+  });
+
+  it('calls an address, and tells what went wrong', async () => {
+    const { process, address } = await startService({ NODE_ID: 'n7' });
+    const caller = new Caller();
+    expect(await caller.ask({ op: 'call', address, size: 10, responseSize: 20 })).toEqual({
+      ok: true,
+      serverId: 'n7',
+      bytes: 20,
+    });
+    expect(await caller.ask({ op: 'call', address, size: 5_000_000 })).toMatchObject({
+      ok: false,
+      code: status.RESOURCE_EXHAUSTED,
+    });
+    expect(await caller.ask({ op: 'call', address, responseSize: 5_000_000 })).toMatchObject({
+      ok: false,
+      code: status.RESOURCE_EXHAUSTED,
+    });
+    process.signal('SIGSTOP');
+    expect(await caller.ask({ op: 'call', address, timeoutMs: 200 })).toMatchObject({
+      ok: false,
+      code: status.DEADLINE_EXCEEDED,
+    });
+    process.signal('SIGCONT');
+    expect(await caller.ask({ op: 'call', service: 'nobody.here' })).toMatchObject({
+      ok: false,
+      code: status.UNAVAILABLE,
+      message: expect.stringContaining('nobody.here'),
+    });
+    expect(await caller.end()).toBe(0);
+  });
+
+  it('answers many at once, those that are done first', async () => {
+    const { process, address } = await startService();
+    const caller = new Caller();
+    await caller.ask({ op: 'call', address });
+    process.signal('SIGSTOP');
+    const slow = caller.ask({ op: 'call', address });
+    expect(await caller.ask({ op: 'ping' })).toEqual({ ok: true });
+    process.signal('SIGCONT');
+    expect(await slow).toMatchObject({ ok: true });
+    // What is asked last is answered before it ends.
+    caller.process.writeLine(JSON.stringify({ id: 99, op: 'call', address, responseSize: 7 }));
+    expect(await caller.end()).toBe(0);
+    expect(caller.process.lines.at(-1)).toContain('"id":99,"ok":true');
+  });
+
+  it('finds nodes that are written down', async () => {
+    const nodes = await Promise.all(['a', 'b'].map((NODE_ID) => startService({ NODE_ID, REGISTRY: 'static' })));
+    const addresses = nodes.map(({ address }) => address);
+    const caller = new Caller({ REGISTRY: 'static', STATIC_NODES: addresses.join() });
+    expect(await caller.ask({ op: 'list', service: 'any.name' })).toEqual({ ok: true, nodes: addresses });
+    const seen = new Set<unknown>();
+    for (let round = 0; round < 200 && seen.size < 2; round += 1)
+      seen.add((await caller.ask({ op: 'call', service: 'any.name' }))['serverId']);
+    expect([...seen].map(String).sort()).toEqual(['a', 'b']);
+    expect(await caller.end()).toBe(0);
+  });
+
+  it('refuses a registry that there is not', async () => {
+    const caller = start('caller', { env: { REGISTRY: 'dns' } });
+    expect((await caller.waitForExit()).code).toBe(2);
+    expect(caller.stderr).toContain('the registry "dns" comes later');
+  });
+
+  it('finds a service by mDNS, under the name that it was given', async () => {
+    const mdns = { MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: String(await freePort()), REGISTRY: 'mdns' };
+    const service = await startService({ ...mdns, NODE_ID: 'm1', SERVICE_NAME: 'interop.named' });
+    const caller = new Caller(mdns);
+    expect(await caller.ask({ op: 'list', service: 'interop.named' })).toEqual({ ok: true, nodes: [service.address] });
+    expect(await caller.ask({ op: 'call', service: 'interop.named' })).toMatchObject({ ok: true, serverId: 'm1' });
+    expect(await caller.end()).toBe(0);
+  });
+});
+
+describeWithRedis('service and caller through Redis', (redis) => {
+  it('find each other, until the service has gone', async () => {
+    const env = { REGISTRY: 'redis', REGISTRY_ADDRESS: redis.address };
+    const service = await startService({ ...env, NODE_ID: 'r1' });
+    const caller = new Caller(env);
+    expect(await caller.ask({ op: 'list', service: 'interop.echo' })).toEqual({ ok: true, nodes: [service.address] });
+    expect(await caller.ask({ op: 'call', service: 'interop.echo', responseSize: 3 })).toEqual({
+      ok: true,
+      serverId: 'r1',
+      bytes: 3,
+    });
+    expect(await service.process.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+    expect(await caller.end()).toBe(0);
+    const later = new Caller(env);
+    expect(await later.ask({ op: 'list', service: 'interop.echo' })).toEqual({ ok: true, nodes: [] });
+    expect(await later.end()).toBe(0);
+  });
+
+  it('do not start where the broker cannot do what is asked', async () => {
+    const env = { PORT: '0', BROKER: 'redis', BROKER_ADDRESS: redis.address, SUBSCRIBE: 'one', QUEUE: 'q' };
+    const service = start('service', { env });
+    expect((await service.waitForExit()).code).toBe(1);
+    expect(service.stderr).toContain('the queue "q" needs a broker with groups');
+  });
+
+  it('pass events on, whatever their bytes are', async () => {
+    const env = { BROKER: 'redis', BROKER_ADDRESS: redis.address };
+    const service = await startService({ ...env, SUBSCRIBE: 'one,two' });
+    await service.process.waitForLine(/^\{"event":"subscribed"\}$/);
+    const caller = new Caller(env);
+    const body = Buffer.from([0, 1, 254, 255]).toString('base64');
+    const event = { topic: 'two', headers: { Colour: 'blue' }, body };
+    expect(await caller.ask({ op: 'publish', ...event })).toEqual({ ok: true });
+    const [line] = await service.process.waitForLine(/"event":"message".*/);
+    expect(JSON.parse(`{${line}`)).toMatchObject({ event: 'message', topic: 'two', body });
+    expect(line).toContain('"Colour":"blue"');
+    expect(await caller.end()).toBe(0);
+    expect(await service.process.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+  });
+});
+
+interface RawClient {
+  UnaryCall(
+    request: object,
+    metadata: Metadata,
+    done: (error: ServiceError | null, reply: Answer) => void,
+  ): NodeJS.EventEmitter;
+  StreamingOutputCall(request: object): AsyncIterable<{ readonly payload: { readonly body: Buffer } }>;
+  close(): void;
+}
+
+/** A client that is grpc-js's own. */
+function rawClient(address: string, creds = credentials.createInsecure()): RawClient {
+  const definition = loadSync('grpc/testing/test.proto', {
+    includeDirs: [`${root}samples/interop/proto`],
+    keepCase: true,
+  });
+  const { grpc } = loadPackageDefinition(definition) as unknown as {
+    grpc: { testing: { TestService: new (address: string, creds: unknown) => RawClient } };
+  };
+  return new grpc.testing.TestService(address, creds);
+}
+
+async function replySizes(client: RawClient, parameters: readonly object[]): Promise<number[]> {
+  const sizes: number[] = [];
+  for await (const { payload } of client.StreamingOutputCall({ response_parameters: parameters }))
+    sizes.push(payload.body.length);
+  return sizes;
+}
