@@ -4,6 +4,7 @@ import { didYouMean } from '../internal/suggest.ts';
 import { type LogLevel, logLevels } from '../logger/logger.ts';
 import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
+import { dialects } from '../transport/transport.ts';
 import type { ClientAuth, ClientTlsOptions, ServerTlsOptions } from '../transport/tls.ts';
 import { backendNames } from './backends.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
@@ -215,6 +216,20 @@ export const variables = [
     fallback: '10000',
   },
   {
+    name: 'TENON_SERVER_DIALECT',
+    describes: "Whether servers answer Go Micro's clients as its own servers do, beside plain gRPC.",
+    ...choice,
+    choices: () => dialects,
+    fallback: 'grpc',
+  },
+  {
+    name: 'TENON_CLIENT_DIALECT',
+    describes: "Whether clients call as Go Micro's do. Servers of tenon that they call need the dialect as well.",
+    ...choice,
+    choices: () => dialects,
+    fallback: 'grpc',
+  },
+  {
     name: 'TENON_CLIENT_TIMEOUT_MS',
     describes: 'Bound of unary calls that name none; 0 for none.',
     kind: 'integer',
@@ -370,6 +385,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
     mdns: { interface: explicit('TENON_MDNS_INTERFACE'), port: explicit('TENON_MDNS_PORT') },
     tls: tlsOf(explicit, value('TENON_TLS_CLIENT_AUTH')),
     client: {
+      dialect: value('TENON_CLIENT_DIALECT'),
       timeoutMs: value('TENON_CLIENT_TIMEOUT_MS'),
       serviceConfig: explicit('TENON_CLIENT_SERVICE_CONFIG'),
       maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'),
@@ -378,6 +394,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
     },
     server: {
       address: value('TENON_SERVER_ADDRESS'),
+      dialect: value('TENON_SERVER_DIALECT'),
       maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'),
       maxSendBytes: limits.maxSendBytes,
       compress: value('TENON_SERVER_COMPRESS'),
@@ -388,6 +405,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
       id: explicit('TENON_SERVER_ID'),
       address: explicit('TENON_SERVER_ADDRESS'),
       advertise: explicit('TENON_SERVER_ADVERTISE'),
+      dialect: explicit('TENON_SERVER_DIALECT'),
       metadata: explicit('TENON_SERVER_METADATA'),
       registerTtlMs: value('TENON_REGISTER_TTL_MS'),
       registerIntervalMs: explicit('TENON_REGISTER_INTERVAL_MS'),

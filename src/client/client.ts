@@ -7,6 +7,7 @@ import type { ServiceConfig } from '../interceptors/interceptors.ts';
 import { token } from '../internal/token.ts';
 import type { Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
 import type { Filter } from '../selector/selector.ts';
+import type { Dialect } from '../transport/transport.ts';
 import type { CallCredentials } from './credentials.ts';
 
 /** What one call may be told. */
@@ -110,10 +111,19 @@ export interface ClientStream extends AsyncIterable<unknown> {
 export interface ClientOptions {
   /** Bound of unary calls that name none, in milliseconds; 0 for none. @default 30_000, Go Micro's RequestTimeout */
   readonly timeoutMs?: number | undefined;
-  /** Metadata keys of the call being handled that travel on with its `ctx`. @default none but the trace's: `traceparent`, `tracestate`, `baggage` */
+  /**
+   * Metadata keys of the call being handled that travel on with its `ctx`.
+   * @default none but the trace's: `traceparent`, `tracestate`, `baggage`; in Go Micro's dialect all, also those by which a caller proves who it is
+   */
   readonly forward?: readonly string[] | undefined;
   /** What proves with every call who calls. @default nothing */
   readonly credentials?: CallCredentials | undefined;
+  /**
+   * `go-micro`: calls as Go Micro's clients do, so that its servers answer: on its paths, with its `timeout` and `x-content-type`, and understands its
+   * errors. Servers of tenon that it calls need the dialect as well.
+   * @default 'grpc'
+   */
+  readonly dialect?: Dialect | undefined;
   /** Around every call, the first outermost. */
   readonly interceptors?: readonly Interceptor[] | undefined;
   /** Largest reply accepted, in bytes. @default 4 MiB */

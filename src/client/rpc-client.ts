@@ -2,7 +2,6 @@ import { inject, injectable, multiInject, optional } from 'inversify';
 
 import { Broker } from '../broker/broker.ts';
 import { type Marshaler, Marshaler as MarshalerToken, Marshalers, MarshalerTable } from '../codec/codec.ts';
-import { errorOf } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type MethodPolicy, ServicePolicies } from '../interceptors/interceptors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
@@ -35,8 +34,9 @@ import type { CallCredentials } from './credentials.ts';
 import { collect, unaryOverSocket } from './internal/collect.ts';
 import { heldReplies, heldReply } from './internal/held.ts';
 import { openStream } from './internal/open-stream.ts';
-import { deadlineOf, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
-import { decodeReply, headersOf, messageOf, type Opening, type Plan } from './internal/plan.ts';
+import { deadlineOf, type Forward, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
+import { isForwarded, microCalling } from './internal/go-micro.ts';
+import { decodeReply, failureOf, headersOf, messageOf, type Opening, type Plan } from './internal/plan.ts';
 import { pump } from './internal/pump.ts';
 import { signed } from './internal/sign.ts';
 import { noStatus, type Opened, ReplyStream } from './internal/reply-stream.ts';
@@ -44,10 +44,13 @@ import { type NodeCall, onAddress, onSomeNode, type Router, settle, unlessDraini
 
 const defaults = {
   timeoutMs: 30_000,
-  forward: ['traceparent', 'tracestate', 'baggage'],
   interceptors: [],
+  dialect: 'grpc',
   maxAttempts: 3,
 } as const satisfies ClientOptions;
+
+/** What travels on where nothing was said: the trace. */
+const traceKeys = ['traceparent', 'tracestate', 'baggage'];
 
 /** A method as its callers need it. */
 interface Prepared {
@@ -73,6 +76,8 @@ export class RpcClient implements Client {
   readonly #marshalers: MarshalerTable;
   readonly #logger: Logger;
   readonly #router: Router;
+  /** Methods whose path was given whole. */
+  readonly #asWritten = new WeakSet<MethodDescriptor>();
   readonly #calls = new LinkedList<OutgoingContext>();
   #options: WithDefaults<ClientOptions, typeof defaults>;
   #policies: ServicePolicies | undefined;
@@ -148,6 +153,7 @@ export class RpcClient implements Client {
       idempotent: false,
       defaultContentType: contentType,
     };
+    if (endpoint.startsWith('/')) this.#asWritten.add(method);
     return { service, method, body, contentType };
   }
 
@@ -179,9 +185,8 @@ export class RpcClient implements Client {
       'Content-Type': message.contentType,
       'Micro-Topic': message.topic,
     };
-    for (const key of options.ctx ? this.#options.forward : []) {
-      const value = options.ctx?.metadata.text(key);
-      if (value !== undefined) headers[key] ??= value;
+    for (const [key, value] of outgoingMetadata({ ctx: options.ctx }, this.#forward) ?? []) {
+      if (typeof value === 'string') headers[key] ??= value;
     }
     if (options.dedupeKey !== undefined) headers['tenon-dedupe-key'] = options.dedupeKey;
     const body = marshaler.marshal(message.schema, message.payload);
@@ -252,11 +257,14 @@ export class RpcClient implements Client {
     const isPreferred = this.#preferred.contentType !== 'application/grpc+proto' || method.input.proto !== undefined;
     const usual: string = isPreferred ? this.#preferred.contentType : method.defaultContentType;
     const plans = new Map<string, Plan>();
+    const isMicro = this.#options.dialect === 'go-micro';
+    const goMicro = isMicro ? microCalling(method, this.#router.runtime.clock, this.#asWritten.has(method)) : undefined;
     const planOf = (ctx: OutgoingContext): Plan => {
       const contentType = ctx.options.contentType ?? usual;
       let plan = plans.get(contentType);
       if (!plan) {
-        plan = { method, contentType, marshaler: this.#marshalers.of(contentType), maxReceiveBytes, maxSendBytes };
+        const marshaler = this.#marshalers.of(contentType);
+        plan = { method, contentType, marshaler, maxReceiveBytes, maxSendBytes, goMicro };
         plans.set(contentType, plan);
       }
       return plan;
@@ -275,7 +283,7 @@ export class RpcClient implements Client {
       {
         service: method.service,
         endpoint: method.method,
-        metadata: outgoingMetadata(options, this.#options.forward),
+        metadata: outgoingMetadata(options, this.#forward),
         deadline: deadlineOf(options, timeoutMs, maxTimeoutMs, this.#router.runtime.clock),
         logger: this.#logger,
       },
@@ -330,6 +338,7 @@ export class RpcClient implements Client {
     return new ReplyStream({
       ctx,
       decode: (body) => decodeReply(plan, body),
+      failureOf: (status) => failureOf(plan, status),
       open: () => {
         this.#begin(ctx.follow());
         return this.#open(plan, input, ctx);
@@ -370,6 +379,11 @@ export class RpcClient implements Client {
     return this.#on(ctx, { send, goesOn: true });
   }
 
+  get #forward(): Forward {
+    const { forward, dialect } = this.#options;
+    return forward ?? (dialect === 'go-micro' ? isForwarded : traceKeys);
+  }
+
   #credentialsOf(ctx: OutgoingContext): CallCredentials | undefined {
     const { credentials = this.#options.credentials } = ctx.options;
     return credentials === false ? undefined : credentials;
@@ -390,7 +404,7 @@ export class RpcClient implements Client {
     ctx.takeHeaders(headers);
     ctx.takeTrailers(status?.metadata);
     if (!status) throw noStatus();
-    if (status.code !== Code.Ok) throw errorOf(status);
+    if (status.code !== Code.Ok) throw failureOf(plan, status);
     if (!body) {
       throw new TenonError({
         code: Code.Unimplemented,
@@ -404,6 +418,7 @@ export class RpcClient implements Client {
   #dialOptions(plan: Plan, ctx: OutgoingContext): DialOptions {
     return {
       route: plan.method,
+      path: plan.goMicro?.pathAt(ctx.registryName),
       ctx,
       maxReceiveBytes: plan.maxReceiveBytes,
       maxSendBytes: plan.maxSendBytes,

@@ -19,6 +19,7 @@ import {
 import { type NodeState, Registry, type ServiceRecord, stateKey } from '../registry/registry.ts';
 import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
 import { type Listener, type Socket, Transport } from '../transport/transport.ts';
+import { microContentType, microRoutes } from './internal/go-micro.ts';
 import { advertised, endpointsOf } from './internal/record.ts';
 import { serve, type Served, toStatusError } from './internal/serve.ts';
 import {
@@ -39,6 +40,7 @@ const defaults = {
   registerTtlMs: 30_000,
   exposeErrors: false,
   suggest: false,
+  dialect: 'grpc',
 } as const satisfies ServerOptions;
 
 type Options = WithDefaults<ServerOptions, typeof defaults>;
@@ -216,10 +218,14 @@ export class RpcServer implements Server {
         );
       }
     }
-    const { address, maxReceiveBytes, maxSendBytes, suggest } = this.#options;
-    const routes = [...served.keys()];
-    this.#listener = await this.#transport.listen(address, { routes, maxReceiveBytes, maxSendBytes, suggest, signal });
-    this.#listener.accept((socket, route) => void this.#accept(served.get(route), socket));
+    const { name, dialect, address, maxReceiveBytes, maxSendBytes, suggest } = this.#options;
+    const micro = dialect === 'go-micro' ? microRoutes(this.#handlers, name) : undefined;
+    const byRoute = new Map([...served].map(([method, how]) => [micro?.routeOf(method) ?? method, how]));
+    const routes = [...byRoute.keys()];
+    const resolve = micro?.resolve;
+    const limits = { maxReceiveBytes, maxSendBytes };
+    this.#listener = await this.#transport.listen(address, { routes, resolve, ...limits, suggest, signal });
+    this.#listener.accept((socket, route) => void this.#accept(byRoute.get(route), socket));
   }
 
   async #accept(served: Served | undefined, socket: Socket): Promise<void> {
@@ -237,6 +243,8 @@ export class RpcServer implements Server {
 
   #serve(method: MethodDescriptor, invoke: Invoke): Served {
     const fallback = this.#marshalers.of(method.defaultContentType);
+    const { name, dialect } = this.#options;
+    const isMicro = dialect === 'go-micro';
     return {
       method,
       invoke,
@@ -247,8 +255,9 @@ export class RpcServer implements Server {
         // The content sub-type where the transport shows it, else what tenon's and Go Micro's clients say beside it.
         const contentType = headers?.text('content-type');
         const given = contentType?.includes('+') ? contentType : headers?.text('x-content-type');
-        return given === undefined ? fallback : this.#marshalers.of(given);
+        return given === undefined ? fallback : this.#marshalers.of(isMicro ? microContentType(given) : given);
       },
+      goMicro: isMicro ? { name, runtime: this.#runtime } : undefined,
     };
   }
 

@@ -5,6 +5,7 @@ import type { Context } from '../context/context.ts';
 import { token } from '../internal/token.ts';
 import type { Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
 import type { NodeState } from '../registry/registry.ts';
+import type { Dialect } from '../transport/transport.ts';
 
 /** A method and what answers it. */
 export interface ServerMethod {
@@ -71,6 +72,12 @@ export interface ServerOptions {
   readonly compress?: boolean | undefined;
   /** Send the text of unexpected exceptions to the caller. @default false: it may hold secrets */
   readonly exposeErrors?: boolean | undefined;
+  /**
+   * `go-micro`: answers Go Micro's clients as its own servers do, beside everybody else: on its paths, by its `timeout`, with its errors. Others notice nothing
+   * of it.
+   * @default 'grpc'
+   */
+  readonly dialect?: Dialect | undefined;
   /** Suggest near method names to callers of unknown ones, on transports that can. @default false */
   readonly suggest?: boolean | undefined;
 }

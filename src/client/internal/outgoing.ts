@@ -238,13 +238,20 @@ function superseded(): TenonError {
   });
 }
 
+/** What travels on from the call being handled: these keys, or those that pass. */
+export type Forward = readonly string[] | ((key: string) => boolean);
+
 /** The metadata that goes out: what the call's options say, over what travels on from the call being handled. */
-export function outgoingMetadata(options: CallOptions, forward: readonly string[]): Metadata | undefined {
+export function outgoingMetadata(options: CallOptions, forward: Forward): Metadata | undefined {
   const { ctx, metadata } = options;
   if (!ctx && !metadata) return undefined;
   const result = new Metadata();
   if (ctx) {
-    for (const key of forward) for (const value of ctx.metadata.getAll(key)) result.append(key, value);
+    if (typeof forward === 'function') {
+      for (const [key, value] of ctx.metadata) if (forward(key)) result.append(key, value);
+    } else {
+      for (const key of forward) for (const value of ctx.metadata.getAll(key)) result.append(key, value);
+    }
   }
   if (metadata) {
     const given = metadata instanceof Metadata ? metadata : new Metadata(metadata);

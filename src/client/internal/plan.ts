@@ -1,8 +1,11 @@
 import type { Marshaler } from '../../codec/codec.ts';
+import { microErrorOf } from '../../context/go-micro-status.ts';
 import type { Metadata } from '../../context/metadata.ts';
+import { errorOf, type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Message } from '../../transport/transport.ts';
+import type { MicroCalling } from './go-micro.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
 /** A method and what does not change from call to call. */
@@ -12,6 +15,8 @@ export interface Plan {
   readonly marshaler: Marshaler;
   readonly maxReceiveBytes: number | undefined;
   readonly maxSendBytes: number | undefined;
+  /** Set where Go Micro's dialect is spoken. */
+  readonly goMicro: MicroCalling | undefined;
 }
 
 /** What a call begins with. */
@@ -21,8 +26,14 @@ export interface Opening extends Message {
 
 /** The server assumes the method's own codec; any other has to be said, since grpc-js shows neither side the content sub-type. */
 export function headersOf(plan: Plan, ctx: OutgoingContext): Metadata {
-  if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set('x-content-type', plan.contentType);
+  if (plan.goMicro) plan.goMicro.addHeaders(ctx.metadata, plan.contentType, ctx.deadline);
+  else if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set('x-content-type', plan.contentType);
   return ctx.metadata;
+}
+
+/** What the call ended with that `status` stands for. */
+export function failureOf(plan: Plan, status: Status): TenonError {
+  return plan.goMicro ? microErrorOf(status) : errorOf(status);
 }
 
 /** Throws INTERNAL (`client.bad_reply`): that the server's bytes do not decode is no fault of the request. */

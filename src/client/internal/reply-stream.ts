@@ -1,4 +1,4 @@
-import { errorOf, type Status } from '../../context/status.ts';
+import type { Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 import type { OutgoingContext } from './outgoing.ts';
@@ -7,6 +7,7 @@ import type { OutgoingContext } from './outgoing.ts';
 export interface ReplySource {
   readonly ctx: OutgoingContext;
   readonly decode: (body: Uint8Array) => unknown;
+  readonly failureOf: (status: Status) => TenonError;
   /** Opens the call; called with the first `next`. */
   readonly open: () => Promise<Opened>;
   /** The call is over: the server said how it ended, the reader left, or it broke off. */
@@ -122,7 +123,7 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
       this.#end('answered');
       return over;
     }
-    const error = errorOf(status);
+    const error = this.#source.failureOf(status);
     // The server's answer, whatever it is, is no failure of its node: only a call that broke off is, or was not taken.
     this.#end(error.reason === 'server.draining' ? error : 'answered');
     throw error;

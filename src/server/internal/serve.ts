@@ -1,6 +1,7 @@
 import type { Marshaler } from '../../codec/codec.ts';
 import type { Context } from '../../context/context.ts';
 import type { Metadata } from '../../context/metadata.ts';
+import { microStatusOf } from '../../context/go-micro-status.ts';
 import { okStatus, type Status, statusOf } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { iteratorOf } from '../../internal/iterator-of.ts';
@@ -12,7 +13,9 @@ import {
   serverStreams,
   validated,
 } from '../../pipeline/pipeline.ts';
+import type { Runtime, Timer } from '../../runtime/runtime.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
+import { type MicroCall, microCallOf } from './go-micro.ts';
 import { ServerContext } from './server-context.ts';
 
 /** What serving one method takes, put together once. */
@@ -27,21 +30,32 @@ export interface Served {
   readonly exposeErrors: boolean;
   /** Compress replies, unless a handler says otherwise. */
   readonly compress: boolean | undefined;
+  /** Set where Go Micro's dialect is spoken. */
+  readonly goMicro: MicroServing | undefined;
+}
+
+/** What speaking Go Micro's dialect takes. */
+export interface MicroServing {
+  /** Name of the service in the registry. */
+  readonly name: string;
+  readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
 }
 
 /** Answers one call, whatever happens: never rejects. */
 export async function serve(served: Served, socket: Socket): Promise<void> {
   const { method } = served;
   let ctx: ServerContext | undefined;
+  let timer: Timer | undefined;
   try {
     const first = await socket.recv();
     if (!first) throw noRequest(method);
+    const micro = served.goMicro && microCallOf(first.headers);
     ctx = new ServerContext(
       {
         service: method.service,
         endpoint: method.method,
         peer: socket.remote,
-        metadata: first.headers,
+        metadata: micro ? micro.metadata : first.headers,
         deadline: socket.deadline,
         logger: served.logger,
         connection: socket,
@@ -52,6 +66,10 @@ export async function serve(served: Served, socket: Socket): Promise<void> {
     call.compress = served.compress;
     call.wasCompressed = first.compressed;
     socket.onAbort((error) => call.abort(error));
+    if (micro) {
+      call.isMicro = true;
+      timer = limit(served, micro, socket, call);
+    }
     const marshaler = served.marshalerFor(first.headers);
     const input = clientStreams(method.kind)
       ? new Requests(served, marshaler, socket, first, call)
@@ -60,7 +78,27 @@ export async function serve(served: Served, socket: Socket): Promise<void> {
     else await sendReply(served, marshaler, socket, call, input);
   } catch (error) {
     fail(served, socket, ctx, error);
+  } finally {
+    timer?.cancel();
   }
+}
+
+/** Where Go Micro's own time-out is the nearer one, no transport knows of it. */
+function limit(served: Served, micro: MicroCall, socket: Socket, ctx: ServerContext): Timer | undefined {
+  const { clock, timers } = (served.goMicro as MicroServing).runtime;
+  const { timeoutMs } = micro;
+  if (timeoutMs === undefined || (socket.deadline ?? Number.POSITIVE_INFINITY) <= clock.now() + timeoutMs)
+    return undefined;
+  ctx.shorten(clock.now() + timeoutMs);
+  return timers.after(timeoutMs, () => {
+    const error = new TenonError({
+      code: Code.DeadlineExceeded,
+      reason: 'call.deadline_exceeded',
+      message: `the deadline of ${served.method.path} has passed`,
+    });
+    ctx.abort(error);
+    fail(served, socket, ctx, error);
+  });
 }
 
 async function sendReply(
@@ -211,16 +249,19 @@ function marshalReply(method: MethodDescriptor, marshaler: Marshaler, reply: unk
 
 function fail(served: Served, socket: Socket, ctx: ServerContext | undefined, error: unknown): void {
   const failure = toStatusError(served, ctx, error);
-  const status = sendable(served, failure, ctx?.hasTrailers ? ctx.trailers : undefined);
+  const status = sendable(served, failure, ctx);
   void socket.send({ headers: ctx?.takeHeaders(), status });
 }
 
 /** The status with as much of the error as can be sent: a handler may have put anything into it, and its caller waits for an answer. */
-function sendable(served: Served, failure: TenonError, trailers: Metadata | undefined): Status {
+function sendable(served: Served, failure: TenonError, ctx: ServerContext | undefined): Status {
   const { code, message, reason, details } = failure;
+  const trailers = ctx?.hasTrailers ? ctx.trailers : undefined;
   for (const told of [failure, new TenonError({ code, message, reason, details })]) {
     try {
-      return statusOf(told, trailers);
+      return served.goMicro && ctx?.isMicro
+        ? microStatusOf(told, served.goMicro.name, trailers)
+        : statusOf(told, trailers);
     } catch (error) {
       served.logger.error(`the error of ${served.method.path} cannot be sent whole`, { error });
     }

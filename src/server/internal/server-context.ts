@@ -4,6 +4,8 @@ import type { Socket } from '../../transport/transport.ts';
 
 /** The context of a call that is served: it can send its headers before there is a reply. */
 export class ServerContext extends Context {
+  /** A client of Go Micro's dialect calls, and takes errors in its own form. */
+  isMicro = false;
   readonly #socket: Socket;
   #hasSent = false;
 

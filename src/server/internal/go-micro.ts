@@ -1,0 +1,105 @@
+import { Metadata, type MetadataValue } from '../../context/metadata.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import type { ServerHandler } from '../server.ts';
+
+/** What a call says that Go Micro's clients make. */
+export interface MicroCall {
+  /** Without what is between Go Micro's client and server. */
+  readonly metadata: Metadata;
+  /** Nanoseconds since the call was made; `undefined` where it names none. */
+  readonly timeoutMs: number | undefined;
+}
+
+const contentTypeKey = 'x-content-type';
+const timeoutKey = 'timeout';
+const hiddenKeys: ReadonlySet<string> = new Set([contentTypeKey, timeoutKey]);
+
+/**
+ * What Go Micro's client says with a call; `undefined` for calls of others. It never leaves `x-content-type` out, so that a `timeout` without one is somebody
+ * else's own.
+ */
+export function microCallOf(headers: Metadata | undefined): MicroCall | undefined {
+  if (headers?.text(contentTypeKey) === undefined) return undefined;
+  return {
+    metadata: Metadata.lazy({ raw: headers, read: shown, find: findShown }),
+    timeoutMs: timeoutOf(headers.text(timeoutKey)),
+  };
+}
+
+/** The codec that `x-content-type` names where nothing else does: Go Micro's client writes bytes that are no message as protobuf. */
+export function microContentType(contentType: string): string {
+  return contentType === 'application/octet-stream' ? 'application/grpc+proto' : contentType;
+}
+
+function timeoutOf(nanoseconds: string | undefined): number | undefined {
+  return nanoseconds !== undefined && /^\d{1,19}$/.test(nanoseconds) ? Number(nanoseconds) / 1e6 : undefined;
+}
+
+function* shown(headers: Metadata): Iterable<[string, MetadataValue]> {
+  for (const entry of headers) if (!hiddenKeys.has(entry[0])) yield entry;
+}
+
+function findShown(headers: Metadata, key: string): MetadataValue | undefined {
+  return hiddenKeys.has(key) ? undefined : headers.get(key);
+}
+
+/** The methods of a server under Go Micro's paths as well. */
+export interface MicroRoutes {
+  /** The method as the transport is told of it, with the paths that are known beforehand. */
+  readonly routeOf: (method: MethodDescriptor) => MethodDescriptor;
+  /** Go Micro's server looks at what is behind the last dot of the service only. */
+  readonly resolve: (path: string) => MethodDescriptor | undefined;
+}
+
+/**
+ * Gives each method that the registry is told of Go Micro's paths: `/<name>.<Type>/<Method>`, `/<Type>/<Method>`, and by `resolve` any
+ * other before the type. Throws ALREADY_EXISTS (`server.duplicate_method`) for two methods that Go Micro's clients could not tell apart.
+ */
+export function microRoutes(handlers: readonly ServerHandler[], name: string): MicroRoutes {
+  const owners = new Map<string, ServerHandler>();
+  for (const handler of handlers) {
+    for (const { descriptor } of handler.methods) {
+      for (const path of [descriptor.path, ...descriptor.aliases]) owners.set(path, handler);
+    }
+  }
+  const routes = new Map<MethodDescriptor, MethodDescriptor>();
+  const byShortPath = new Map<string, MethodDescriptor>();
+  for (const handler of handlers) {
+    if (handler.internal) continue;
+    for (const { descriptor } of handler.methods) {
+      const own = [descriptor.path, ...descriptor.aliases];
+      const short = shortPath(descriptor.path);
+      const aliases = [short, `/${name}.${short.slice(1)}`].filter((path) => !own.includes(path));
+      for (const path of aliases) {
+        const owner = owners.get(path);
+        if (owner) throw ambiguous(path, owner.name, handler.name);
+        owners.set(path, handler);
+      }
+      const route = { ...descriptor, aliases: [...descriptor.aliases, ...aliases] };
+      routes.set(descriptor, route);
+      byShortPath.set(short, route);
+    }
+  }
+  return {
+    routeOf: (method) => routes.get(method) ?? method,
+    resolve: (path) => byShortPath.get(shortPath(path)),
+  };
+}
+
+/** `/Greeter/Hello` of `/any.package.Greeter/Hello`. */
+function shortPath(path: string): string {
+  const slash = path.indexOf('/', 1);
+  return `/${path.slice(path.lastIndexOf('.', slash < 0 ? undefined : slash) + 1).replace(/^\//, '')}`;
+}
+
+function ambiguous(path: string, owner: string, other: string): TenonError {
+  const who = owner === other ? `two methods of ${owner}` : `${owner} and ${other}`;
+  return new TenonError({
+    code: Code.AlreadyExists,
+    reason: 'server.duplicate_method',
+    message:
+      `${path} is the path of ${who} for clients of Go Micro, which tell services apart by what is behind the last dot: ` +
+      "serve them from two servers, or leave the dialect 'go-micro' off",
+  });
+}

@@ -1,0 +1,324 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+
+import { RpcClient } from '../../src/client/rpc-client.ts';
+import type { ClientOptions, MethodCaller } from '../../src/client/client.ts';
+import { JsonMarshaler } from '../../src/codec/json.ts';
+import { loadProto, ProtoMarshaler } from '../../src/codec/proto.ts';
+import { Context } from '../../src/context/context.ts';
+import { Metadata } from '../../src/context/metadata.ts';
+import { badRequest, findDetail } from '../../src/errors/details.ts';
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import { MicroError, microError } from '../../src/errors/go-micro.ts';
+import type { Invoke } from '../../src/pipeline/pipeline.ts';
+import { RpcServer } from '../../src/server/rpc-server.ts';
+import { memoryParts, type Parts } from '../../src/testing/internal/rig.ts';
+import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
+import { TestProcess } from '../support/process.ts';
+import { describeWithTools, toolPath } from '../support/tools.ts';
+
+const service = 'go.micro.srv.greeter';
+const greeter = loadProto(new URL('./go-micro/greeter.proto', import.meta.url)).service('tenon.gomicro.Greeter')!;
+
+const allTypes = {
+  fDouble: 1.5,
+  fFloat: -0.25,
+  fInt32: -3,
+  fInt64: 9_007_199_254_740_993n,
+  fUint64: 2n ** 64n - 1n,
+  fSint64: -9_007_199_254_740_993n,
+  fFixed32: 2 ** 32 - 1,
+  fBool: true,
+  fString: 'héllo, 世界 "q" <tag>&',
+  fBytes: Uint8Array.of(0, 1, 0xfe, 0xff),
+  fColour: 'COLOUR_BLUE',
+  rInt32: [1, -2, 300],
+  rString: ['', 'a', 'ß'],
+  mCounts: { one: 1n, big: 2n ** 60n },
+  nested: { name: 'inner' },
+  choice: 'cNumber',
+  cNumber: 5,
+  oInt32: -7,
+};
+
+const methods: Record<string, Invoke> = {
+  Hello: async (input) => ({ msg: `Hello ${(input as { name: string }).name}` }),
+  Echo: async (input) => input,
+  Meta: async (_input, ctx) => ({
+    headers: {
+      ...Object.fromEntries([...ctx.metadata].map(([key, value]) => [key, String(value)])),
+      ...(ctx.deadline === undefined ? {} : { 'remaining-ms': String(ctx.deadline - Date.now()) }),
+    },
+  }),
+  Fail: async (input) => {
+    const { kind, id, code, detail: text } = input as { kind: string; id: string; code: number; detail: string };
+    if (kind === 'micro') throw microError({ id, code, detail: text });
+    if (kind === 'code') throw new TenonError({ code: Code.NotFound, reason: 'greeter.unknown', message: text });
+    if (kind === 'details') {
+      const details = [badRequest({ fieldViolations: [{ field: 'name', description: 'is empty' }] })];
+      throw new TenonError({ code: Code.InvalidArgument, message: text, details });
+    }
+    throw new Error(text);
+  },
+  Slow: async (_input, ctx) => {
+    await new Promise((resolve) => ctx.onAbort(resolve));
+    return {};
+  },
+  Count: async function* (input) {
+    for (let n = 1n; n <= (input as { to: bigint }).to; n += 1n) yield { n };
+  },
+  Chat: async function* (input) {
+    for await (const { text } of input as AsyncIterable<{ text: string }>) {
+      if (text === 'fail') throw microError({ id: 'greeter.chat', code: 409, detail: 'chat failed' });
+      yield { text: text.toUpperCase() };
+    }
+  },
+};
+
+function parts(options?: GrpcTransportOptions): Parts {
+  const marshalers = [new ProtoMarshaler(), new JsonMarshaler()];
+  return memoryParts({ transport: new GrpcTransport(options), marshaler: marshalers[0]!, marshalers });
+}
+
+function serverOf({ transport, registry, broker, marshalers, runtime, logger }: Parts): RpcServer {
+  const { clock, random, timers } = runtime;
+  const server = new RpcServer(transport, registry, broker, marshalers, clock, random, timers, logger, {
+    name: service,
+    dialect: 'go-micro',
+  });
+  server.handle(server.newHandler(greeter.fullName, methods, { descriptors: greeter.methods }));
+  return server;
+}
+
+function clientOf(
+  { transport, selector, broker, marshaler, marshalers, runtime, logger }: Parts,
+  options: ClientOptions = {},
+): RpcClient {
+  const { clock, random, timers } = runtime;
+  return new RpcClient(transport, selector, broker, marshaler, marshalers, clock, random, timers, logger, {
+    dialect: 'go-micro',
+    ...options,
+  });
+}
+
+interface Outcome {
+  readonly value?: unknown;
+  readonly error?: { readonly id: string; readonly code: number; readonly detail: string; readonly status: string };
+  readonly grpc?: { readonly code: number; readonly message: string };
+}
+
+describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
+  describe.each(['http2', 'grpc-js'] as const)('its client, and a server of tenon on %s', (engine) => {
+    describeWithTools('calls', [program], () => {
+      const outcomes = new Map<string, Outcome>();
+
+      beforeAll(async () => {
+        const made = parts({ server: engine });
+        const server = serverOf(made);
+        await server.start();
+        try {
+          const client = new TestProcess(toolPath(program), ['client', server.address!]);
+          // It ends at once if an answer is not what it takes for one.
+          expect(await client.waitForExit(60_000)).toEqual({ code: 0, signal: null });
+          for (const line of client.lines) {
+            const { case: name, ...outcome } = JSON.parse(line) as Outcome & { readonly case: string };
+            outcomes.set(name, outcome);
+          }
+        } finally {
+          await server.stop();
+          await made.transport.close();
+        }
+      }, 90_000);
+
+      it.each([
+        'hello',
+        'hello application/grpc+json',
+        'hello application/json',
+        'hello application/protobuf',
+        'hello application/proto',
+        'hello application/octet-stream',
+        'hello application/grpc',
+        'hello without a service',
+        'hello by a whole path',
+        'hello after all',
+      ])('%s', (name) => {
+        expect(outcomes.get(name)).toEqual({ value: 'Hello John' });
+      });
+
+      it.each(['echo', 'echo json'])('every kind of field there and back: %s', (name) => {
+        expect(outcomes.get(name)).toEqual({ value: true });
+      });
+
+      it('metadata arrives in lower case, the time-out as the deadline, and nothing of the dialect', () => {
+        const headers = outcomes.get('meta')?.value as Record<string, string>;
+        expect(headers).toMatchObject({ 'x-trace-id': 'abc-123', tenant: 'acme' });
+        expect(Number(headers['remaining-ms'])).toBeGreaterThan(1_000);
+        expect(Number(headers['remaining-ms'])).toBeLessThanOrEqual(20_000);
+        expect(headers).not.toHaveProperty('timeout');
+        expect(headers).not.toHaveProperty('x-content-type');
+      });
+
+      it('an error keeps all that Go Micro says of it', () => {
+        expect(outcomes.get('fail')).toEqual({
+          error: { id: 'greeter.fail', code: 409, detail: 'because é <b>', status: 'Conflict' },
+        });
+      });
+
+      it('an error of ours is one of Go Micro, by its reason', () => {
+        expect(outcomes.get('fail with a code of ours')).toEqual({
+          error: { id: 'greeter.unknown', code: 404, detail: 'not here', status: 'Not Found' },
+        });
+      });
+
+      it('details that Go Micro cannot read do not take the place of the error', () => {
+        expect(outcomes.get('fail with foreign details')).toEqual({
+          error: { id: service, code: 400, detail: 'three of them', status: 'Bad Request' },
+        });
+      });
+
+      it('an unexpected error says nothing of itself', () => {
+        const { error } = outcomes.get('fail unexpectedly') ?? {};
+        expect(error).toMatchObject({ id: 'server.handler_failed', code: 500, status: 'Internal Server Error' });
+        expect(error?.detail).not.toContain('a secret');
+      });
+
+      it('an unknown method is one', () => {
+        expect(outcomes.get('unknown method')?.error).toMatchObject({ id: 'go.micro.client', code: 501 });
+      });
+
+      it('the deadline passes', () => {
+        expect(outcomes.get('deadline')?.error?.code).toBe(408);
+      });
+
+      it.each(['count', 'count json'])('a server stream begins without a half-close: %s', (name) => {
+        expect(outcomes.get(name)).toEqual({ value: [1, 2, 3, 4, 5] });
+      });
+
+      it.each(['chat', 'chat json'])('a stream both ways: %s', (name) => {
+        expect(outcomes.get(name)).toEqual({ value: ['ONE', 'TWO', 'THREE'] });
+      });
+
+      it('a stream that fails ends as one of Go Micro', () => {
+        const { code, message } = outcomes.get('chat fail')?.grpc ?? {};
+        expect(code).toBe(Code.AlreadyExists);
+        expect(JSON.parse(message ?? '')).toEqual({
+          id: 'greeter.chat',
+          code: 409,
+          detail: 'chat failed',
+          status: 'Conflict',
+        });
+      });
+    });
+  });
+
+  describeWithTools('a client of tenon, and its server', [program], () => {
+    let server: TestProcess;
+    let address: string;
+    const made: Parts[] = [];
+
+    beforeAll(async () => {
+      server = new TestProcess(toolPath(program), ['server']);
+      [, address = ''] = await server.waitForLine(/^listening (\S+)$/);
+    });
+
+    afterEach(async () => {
+      for (const { transport } of made.splice(0)) await transport.close();
+    });
+
+    afterAll(async () => {
+      await server.kill();
+    });
+
+    function caller(name: string, options?: ClientOptions): MethodCaller {
+      const one = parts();
+      made.push(one);
+      const call = clientOf(one, options).method(
+        greeter.methods.find(({ method }) => method === name)!,
+        service,
+      );
+      return (input, more) => call(input, { address, ...more });
+    }
+
+    it('unary', async () => {
+      expect(await caller('Hello')({ name: 'John' })).toEqual({ msg: 'Hello John' });
+    });
+
+    it('every kind of field there and back', async () => {
+      expect(await caller('Echo')(allTypes)).toEqual(allTypes);
+    });
+
+    it('metadata and the time-out arrive, and those of the call being handled go on', async () => {
+      const handled = new Context({
+        service: 'other',
+        endpoint: 'Call',
+        metadata: new Metadata({
+          tenant: 'acme',
+          timeout: '1',
+          'user-agent': 'somebody',
+          'x-content-type': 'text/plain',
+        }),
+      });
+      const options = { ctx: handled, metadata: { 'x-trace-id': 'abc-123' }, timeoutMs: 5_000 };
+      const { headers } = (await caller('Meta')({}, options)) as { headers: Record<string, string> };
+      expect(headers['user-agent']).not.toContain('somebody');
+      expect(headers).toMatchObject({ 'x-trace-id': 'abc-123', tenant: 'acme' });
+      expect(Number(headers['remaining-ms'])).toBeGreaterThan(1_000);
+      expect(Number(headers['remaining-ms'])).toBeLessThanOrEqual(5_000);
+    });
+
+    it.each([
+      [400, Code.InvalidArgument, 'Bad Request'],
+      [401, Code.Unauthenticated, 'Unauthorized'],
+      [403, Code.PermissionDenied, 'Forbidden'],
+      [404, Code.NotFound, 'Not Found'],
+      [409, Code.AlreadyExists, 'Conflict'],
+      [412, Code.FailedPrecondition, 'Precondition Failed'],
+      [418, Code.Unknown, "I'm a teapot"],
+      [500, Code.Internal, 'Internal Server Error'],
+      [501, Code.Unimplemented, 'Not Implemented'],
+      [503, Code.Unavailable, 'Service Unavailable'],
+    ])('an error of code %i', async (code, expected, status) => {
+      const call = caller('Fail')({ kind: 'micro', id: 'greeter.fail', code, detail: 'because é <b>' });
+      const error = await (call as Promise<never>).catch((thrown: unknown) => thrown as TenonError);
+      expect(error).toMatchObject({ code: expected, message: 'because é <b>' });
+      expect(findDetail(error, MicroError)).toEqual({ id: 'greeter.fail', code, detail: 'because é <b>', status });
+    });
+
+    it('a plain error', async () => {
+      await expect(caller('Fail')({ kind: 'plain', detail: 'just text' })).rejects.toMatchObject({
+        code: Code.Unknown,
+        message: 'just text',
+      });
+    });
+
+    it('the deadline passes', async () => {
+      await expect(caller('Slow')({ millis: 30_000n }, { timeoutMs: 200 })).rejects.toMatchObject({
+        code: Code.DeadlineExceeded,
+      });
+    });
+
+    it('a server stream', async () => {
+      const numbers: bigint[] = [];
+      for await (const { n } of caller('Count')({ to: 5n }) as AsyncIterable<{ n: bigint }>) numbers.push(n);
+      expect(numbers).toEqual([1n, 2n, 3n, 4n, 5n]);
+    });
+
+    it('a stream both ways', async () => {
+      async function* requests(): AsyncIterable<unknown> {
+        for (const text of ['one', 'two', 'three', 'bye']) yield { text };
+      }
+      const texts: string[] = [];
+      for await (const { text } of caller('Chat')(requests()) as AsyncIterable<{ text: string }>) texts.push(text);
+      expect(texts).toEqual(['ONE', 'TWO', 'THREE']);
+    });
+
+    it('a stream that fails', async () => {
+      async function* requests(): AsyncIterable<unknown> {
+        yield { text: 'fail' };
+      }
+      const replies = (caller('Chat')(requests()) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+      const error = await replies.next().catch((thrown: unknown) => thrown as TenonError);
+      expect(error).toMatchObject({ code: Code.AlreadyExists, message: 'chat failed' });
+      expect(findDetail(error as TenonError, MicroError)).toMatchObject({ id: 'greeter.chat', code: 409 });
+    });
+  });
+});
