@@ -1,0 +1,402 @@
+import { strict as assert } from 'node:assert';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import type { ClientOf } from '../../src/client/client.ts';
+import type { MetadataInit } from '../../src/context/metadata.ts';
+import { ErrorInfo, findDetail } from '../../src/errors/details.ts';
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import type { System } from '../../src/index.ts';
+import { Client, Metadata } from '../../src/index.ts';
+import { fieldsOf, parityMetadata, type ParityHandler, until } from './service.ts';
+
+/** Every transport, by the name of its column. */
+export const columns = ['memory', 'grpc', 'grpc by grpc-js', 'tcp', 'unix'] as const;
+export type Column = (typeof columns)[number];
+
+/** A service on one transport, and a client of it. */
+export interface Rig {
+  readonly system: System;
+  readonly client: ClientOf<ParityHandler>;
+  readonly handler: ParityHandler;
+  readonly address: string;
+}
+
+/** A row of the table. */
+export interface ParityCase {
+  readonly group: string;
+  readonly name: string;
+  run(rig: Rig): Promise<void>;
+  /** Where it is otherwise, and why: there it must fail. */
+  readonly except?: Partial<Record<Column, string>>;
+}
+
+const failureOf = async (promise: Promise<unknown>): Promise<TenonError> => {
+  try {
+    await promise;
+  } catch (error) {
+    assert.ok(TenonError.is(error), String(error));
+    return error;
+  }
+  throw new assert.AssertionError({ message: 'it did not fail' });
+};
+
+const all = async <T>(replies: AsyncIterable<T>): Promise<T[]> => {
+  const result: T[] = [];
+  for await (const reply of replies) result.push(reply);
+  return result;
+};
+
+async function* numbers(to: number): AsyncIterable<{ n: number }> {
+  for (let n = 1; n <= to; n += 1) yield { n };
+}
+
+async function* lines(...texts: string[]): AsyncIterable<{ text: string }> {
+  for (const text of texts) yield { text };
+}
+
+/** Requests without an end, and how many were asked for. */
+function flood() {
+  const state = { sent: 0 };
+  const padding = 'x'.repeat(1_024);
+  async function* source(): AsyncIterable<{ n: number }> {
+    for (; state.sent < 20_000; state.sent += 1) yield { n: 1, padding } as { n: number };
+  }
+  return { state, source: source() };
+}
+
+/** Waits until a count stands still. */
+async function settled(count: () => number): Promise<number> {
+  for (let before = -1; ;) {
+    await sleep(100);
+    if (count() === before) return before;
+    before = count();
+  }
+}
+
+function gate(): { readonly opened: Promise<void>; open(): void } {
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open: () => open() };
+}
+
+const grpcJsAnswers = 'grpc-js answers unknown methods itself';
+
+/** What is the same on every transport, or is not. */
+export const cases: readonly ParityCase[] = [
+  {
+    group: 'calls',
+    name: 'unary',
+    run: async ({ client }) => assert.deepEqual(await client.echo({ text: 'hello' }), { text: 'hello' }),
+  },
+  {
+    group: 'calls',
+    name: 'server stream, in order',
+    run: async ({ client }) => assert.deepEqual(await all(client.count({ to: 300 })), await all(numbers(300))),
+  },
+  {
+    group: 'calls',
+    name: 'client stream',
+    run: async ({ client }) => assert.deepEqual(await client.sum(numbers(300)), { total: 45_150 }),
+  },
+  {
+    group: 'calls',
+    name: 'bidi, and the server speaks first',
+    run: async ({ client }) =>
+      assert.deepEqual(
+        (await all(client.chat(lines('a', 'b')))).map(({ text }) => text),
+        ['welcome', 'A', 'B'],
+      ),
+  },
+  {
+    group: 'calls',
+    name: 'a thousand at once stay apart',
+    run: async ({ client }) => {
+      const texts = Array.from({ length: 1_000 }, (_, index) => `call ${index}`);
+      const replies = await Promise.all(texts.map((text) => client.echo({ text })));
+      assert.deepEqual(
+        replies.map(({ text }) => text),
+        texts,
+      );
+    },
+  },
+  {
+    group: 'calls',
+    name: 'a message of 3 MiB',
+    run: async ({ client }) => {
+      const text = 'x'.repeat(3 * 1024 * 1024);
+      assert.equal((await client.echo({ text })).text.length, text.length);
+    },
+  },
+  {
+    group: 'calls',
+    name: 'a message over 4 MiB is RESOURCE_EXHAUSTED',
+    run: async ({ client }) => {
+      const { code } = await failureOf(client.echo({ text: 'x'.repeat(5 * 1024 * 1024) }));
+      assert.equal(code, Code.ResourceExhausted);
+      assert.equal((await client.echo({ text: 'next' })).text, 'next');
+    },
+  },
+  {
+    group: 'deadline',
+    name: 'reaches the handler',
+    run: async ({ client, handler }) => {
+      const before = Date.now();
+      await client.echo({ text: '' }, { timeoutMs: 60_000 });
+      assert.ok(Math.abs((handler.seen.deadline ?? 0) - before - 60_000) < 5_000);
+    },
+  },
+  {
+    group: 'deadline',
+    name: 'ends the call on both sides',
+    run: async ({ client, handler }) => {
+      handler.go = gate().opened;
+      assert.equal((await failureOf(client.held({ text: 'x' }, { timeoutMs: 100 }))).code, Code.DeadlineExceeded);
+      await until('the handler to hear of it', () => handler.seen.aborted !== undefined);
+    },
+  },
+  {
+    group: 'deadline',
+    name: 'ends a stream',
+    run: async ({ client }) => {
+      async function* silence(): AsyncIterable<{ text: string }> {
+        await sleep(5_000, undefined, { ref: false });
+        yield { text: 'late' };
+      }
+      assert.equal((await failureOf(all(client.chat(silence(), { timeoutMs: 100 })))).code, Code.DeadlineExceeded);
+    },
+  },
+  {
+    group: 'deadline',
+    name: 'more than 24 days away arrives as it is',
+    run: async ({ client, handler }) => {
+      const days = 60 * 24 * 3_600_000;
+      const before = Date.now();
+      await client.echo({ text: '' }, { timeoutMs: days });
+      assert.ok(Math.abs((handler.seen.deadline ?? 0) - before - days) < 60_000, `${handler.seen.deadline}`);
+    },
+    except: {
+      grpc: 'shortened to 24 days: timers of the grpc-js client overflow beyond',
+      'grpc by grpc-js': 'shortened to 24 days: timers of grpc-js overflow beyond',
+    },
+  },
+  {
+    group: 'cancel',
+    name: 'a unary call, and its handler hears of it',
+    run: async ({ client, handler }) => {
+      handler.go = gate().opened;
+      const controller = new AbortController();
+      const failure = failureOf(client.held({ text: 'x' }, { signal: controller.signal }));
+      await until('the call', () => handler.seen.requests.length > 0);
+      controller.abort();
+      assert.equal((await failure).code, Code.Cancelled);
+      await until('the handler to hear of it', () => handler.seen.aborted === Code.Cancelled);
+    },
+  },
+  {
+    group: 'cancel',
+    name: 'a stream, by leaving its loop',
+    run: async ({ client, handler }) => {
+      for await (const { text } of client.chat(lines('a'))) if (text === 'A') break;
+      for await (const { n } of client.count({ to: 1_000_000, size: 1_000 })) if (n === 3) break;
+      await until('the handler to hear of it', () => handler.seen.aborted === Code.Cancelled);
+    },
+  },
+  {
+    group: 'errors',
+    name: 'all codes with their messages, in any script',
+    run: async ({ client }) => {
+      for (const code of Object.values(Code).filter((one) => one !== Code.Ok)) {
+        const error = await failureOf(client.fail({ code, how: 'plain' }));
+        assert.deepEqual([error.code, error.message], [code, `naïve – 東京 😀 ${code}`]);
+      }
+    },
+  },
+  {
+    group: 'errors',
+    name: 'reason, details and metadata',
+    run: async ({ client }) => {
+      const error = await failureOf(client.fail({ code: Code.Aborted, how: 'rich' }));
+      assert.equal(error.reason, 'parity.failed');
+      assert.deepEqual(findDetail(error, ErrorInfo), { reason: 'PARITY', domain: 'tenon', metadata: { a: '1' } });
+      assert.deepEqual([...(error.metadata['raw-bin'] as Uint8Array)], [0, 255]);
+      assert.equal(error.metadata['text'], 'so');
+    },
+  },
+  {
+    group: 'errors',
+    name: 'an exception is INTERNAL, and its text stays',
+    run: async ({ client }) => {
+      const error = await failureOf(client.fail({ code: 0, how: 'crash' }));
+      assert.equal(error.code, Code.Internal);
+      assert.doesNotMatch(error.message, /secret/);
+    },
+  },
+  {
+    group: 'errors',
+    name: 'after messages of a stream, which are read first',
+    run: async ({ client }) => {
+      const read: number[] = [];
+      const error = await failureOf(
+        (async () => {
+          for await (const { n } of client.failLate({ after: 40 })) {
+            read.push(n);
+            if (n === 1) await sleep(50);
+          }
+        })(),
+      );
+      assert.deepEqual([read.length, error.code], [40, Code.DataLoss]);
+    },
+  },
+  {
+    group: 'errors',
+    name: 'an unknown method is UNIMPLEMENTED',
+    run: async (rig) => assert.equal((await failureOf(unknown(rig))).code, Code.Unimplemented),
+  },
+  {
+    group: 'errors',
+    name: 'an unknown method names one like it, if `suggest` is on',
+    run: async (rig) => assert.match((await failureOf(unknown(rig))).message, /Did you mean "\/parity.Parity\/Echo"\?/),
+    except: { 'grpc by grpc-js': grpcJsAnswers },
+  },
+  {
+    group: 'errors',
+    name: 'nobody there is UNAVAILABLE, `transport.unreachable`',
+    run: async ({ client, address }) => {
+      // Of the same kind of address, where nobody listens.
+      const nowhere = address.startsWith('unix:') ? 'unix:/nowhere/parity.sock' : '127.0.0.1:1';
+      const { code, reason } = await failureOf(client.echo({ text: '' }, { address: nowhere }));
+      assert.deepEqual([code, reason], [Code.Unavailable, 'transport.unreachable']);
+    },
+  },
+  {
+    group: 'metadata',
+    name: 'bytes, to the handler and back in headers and trailers',
+    run: async (rig) => {
+      const bytes = fieldsOf(parityMetadata()).filter(([key]) => key === 'raw-bin');
+      for (const fields of await mirrored(rig))
+        assert.deepEqual(
+          fields.filter(([key]) => key === 'raw-bin'),
+          bytes,
+        );
+    },
+  },
+  {
+    group: 'metadata',
+    name: 'repeated text keys stay apart, to the handler',
+    run: async (rig) => assert.deepEqual((await mirrored(rig))[0], fieldsOf(parityMetadata())),
+    except: { 'grpc by grpc-js': 'HTTP joins them by commas, and grpc-js shows them so' },
+  },
+  {
+    group: 'metadata',
+    name: 'repeated text keys stay apart, to the caller',
+    run: async (rig) => {
+      const [, headers, trailers] = await mirrored(rig);
+      assert.deepEqual([headers, trailers], [fieldsOf(parityMetadata()), fieldsOf(parityMetadata())]);
+    },
+    except: {
+      grpc: 'HTTP joins them by commas, and the grpc-js client shows them so',
+      'grpc by grpc-js': 'HTTP joins them by commas, and grpc-js shows them so',
+    },
+  },
+  {
+    group: 'metadata',
+    name: '`authorization` with two values',
+    run: async ({ client }) => {
+      const metadata: MetadataInit = { authorization: ['a', 'b'] };
+      await client.echo({ text: '' }, { metadata });
+    },
+    except: {
+      grpc: 'INVALID_ARGUMENT: HTTP allows it once',
+      'grpc by grpc-js': 'INVALID_ARGUMENT: HTTP allows it once',
+    },
+  },
+  {
+    group: 'back-pressure',
+    name: 'a slow caller holds back a handler that yields',
+    run: async ({ client, handler }) => {
+      const replies = client.count({ to: 20_000, size: 1_024 })[Symbol.asyncIterator]();
+      await replies.next();
+      assert.ok((await settled(() => handler.seen.sent)) < 20_000, 'it was not held back');
+      for (let n = 2; n <= 20_000; n += 1) assert.equal((await replies.next()).value?.n, n);
+    },
+  },
+  {
+    group: 'back-pressure',
+    name: 'a slow handler holds back a caller that sends',
+    run: async ({ client, handler }) => {
+      const { opened, open } = gate();
+      handler.go = opened;
+      const { state, source } = flood();
+      const sum = client.sum(source);
+      assert.ok((await settled(() => state.sent)) < 20_000, 'it was not held back');
+      open();
+      assert.deepEqual(await sum, { total: 20_000 });
+    },
+  },
+  {
+    group: 'back-pressure',
+    name: 'a stream that nobody reads does not hold up other calls',
+    run: async ({ client, handler }) => {
+      const replies = client.count({ to: 20_000, size: 1_024 })[Symbol.asyncIterator]();
+      await replies.next();
+      await settled(() => handler.seen.sent);
+      assert.equal((await client.echo({ text: 'through' }, { timeoutMs: 5_000 })).text, 'through');
+      await replies.return?.();
+    },
+  },
+  {
+    group: 'life',
+    name: 'the handler knows its peer',
+    run: async ({ client, handler }) => {
+      await client.echo({ text: '' });
+      assert.notEqual(handler.seen.peer, '');
+    },
+  },
+  {
+    group: 'life',
+    name: 'a drain lets a call finish, and takes no new one',
+    run: async ({ system, client, handler, address }) => {
+      const { opened, open } = gate();
+      handler.go = opened;
+      const call = client.held({ text: 'x' });
+      await until('the call', () => handler.seen.requests.length > 0);
+      const drained = system.services[0]?.server().drain();
+      await sleep(50);
+      assert.equal((await failureOf(client.echo({ text: 'late' }, { address }))).code, Code.Unavailable);
+      open();
+      assert.deepEqual(await call, { text: 'x' });
+      await drained;
+    },
+  },
+  {
+    group: 'life',
+    name: 'a server that stops ends its calls with UNAVAILABLE',
+    run: async ({ system, client, handler }) => {
+      handler.go = gate().opened;
+      const call = failureOf(client.held({ text: 'x' }));
+      await until('the call', () => handler.seen.requests.length > 0);
+      await system.services[0]?.server().stop();
+      assert.equal((await call).code, Code.Unavailable);
+    },
+  },
+];
+
+function unknown({ system }: Rig): Promise<unknown> {
+  const client = system.get(Client);
+  return client.call(client.newRequest('parity', 'parity.Parity/Ehco', {}));
+}
+
+/** What the handler was told, and what came back as headers and as trailers. */
+async function mirrored({ client }: Rig): Promise<ReturnType<typeof fieldsOf>[]> {
+  let headers = new Metadata();
+  let trailers = new Metadata();
+  const { fields } = await client.mirror(
+    {},
+    {
+      metadata: parityMetadata(),
+      onHeaders: (received) => (headers = received),
+      onTrailers: (received) => (trailers = received),
+    },
+  );
+  return [fields, fieldsOf(headers), fieldsOf(trailers)];
+}
