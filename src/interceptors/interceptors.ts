@@ -1,3 +1,11 @@
+export {
+  bearerGuard,
+  type BearerOptions,
+  certificateGuard,
+  type CertificateOptions,
+  type Nobody,
+  principal,
+} from './authentication.ts';
 export { bulkhead, type BulkheadOptions } from './bulkhead.ts';
 export { circuitBreaker, type CircuitBreakerOptions } from './circuit-breaker.ts';
 export { hedge, type HedgeOptions } from './hedge.ts';
@@ -7,3 +15,5 @@ export { retry, type RetryOptions } from './retry.ts';
 export { RetryBudget, type RetryBudgetOptions } from './retry-budget.ts';
 export { type MethodPolicy, ServicePolicies, type ServiceConfig } from './service-config.ts';
 export { timeout, type TimeoutOptions } from './timeout.ts';
+export { protovalidate } from './protovalidate.ts';
+export { validation, type ValidationOptions } from './validation.ts';

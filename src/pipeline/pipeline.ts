@@ -3,7 +3,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Context } from '../context/context.ts';
 
 export { clientStreams, serverStreams } from './internal/kinds.ts';
-export { filtering, guarding, intercepting, piping } from './step-interceptors.ts';
+export { changingRequests, filtering, guarding, intercepting, piping } from './step-interceptors.ts';
 export {
   type CallInterceptor,
   type ErrorClass,

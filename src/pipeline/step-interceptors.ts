@@ -23,14 +23,18 @@ export function guarding(guard: Guard): Interceptor {
 
 /** The pipe as an interceptor. */
 export function piping(pipe: Pipe, metadata: PipeMetadata): Interceptor {
+  return changingRequests((input) => pipe.execute(input, metadata));
+}
+
+/** What a function makes of the request, or its promise resolves to, takes the request's place; where the client streams, of each. */
+export function changingRequests(change: (input: unknown) => unknown): Interceptor {
   return (next, method) => {
     if (clientStreams(method.kind)) {
-      const execute = (input: unknown): unknown => pipe.execute(input, metadata);
-      return (input, ctx) => next(new Mapped(input as AsyncIterable<unknown>, [execute]), ctx);
+      return (input, ctx) => next(new Mapped(input as AsyncIterable<unknown>, [change]), ctx);
     }
     const settled = async (output: Promise<unknown>, ctx: Context): Promise<unknown> => next(await output, ctx);
     return (input, ctx) => {
-      const output = pipe.execute(input, metadata);
+      const output = change(input);
       return isPromise(output) ? later(method, settled(output, ctx)) : next(output, ctx);
     };
   };

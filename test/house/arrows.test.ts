@@ -65,7 +65,12 @@ const table: readonly Row[] = [
     rooms: ['codec', 'pipeline', ...low],
   },
   { room: 'selector', mayImport: 'registry, the low rooms', thirdParties: '–', rooms: ['registry', ...low] },
-  { room: 'interceptors', mayImport: 'pipeline, the low rooms', thirdParties: '–', rooms: ['pipeline', ...low] },
+  {
+    room: 'interceptors',
+    mayImport: 'pipeline, the low rooms',
+    thirdParties: '@bufbuild/protobuf and protovalidate in `protovalidate.ts`',
+    rooms: ['pipeline', ...low],
+  },
   {
     room: 'client',
     mayImport: 'codec, transport, registry, selector, broker, interceptors, pipeline, the low rooms',
@@ -109,6 +114,9 @@ const table: readonly Row[] = [
 const thirdParties: Readonly<Record<string, RegExp>> = {
   '@grpc/grpc-js': /^src\/transport\/(grpc[^/]*|internal\/.*)\.ts$/,
   protobufjs: /^src\/codec\/(proto|internal\/.*)\.ts$/,
+  // Optional, and loaded when a method has rules.
+  '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,
+  '@bufbuild/protovalidate': /^src\/interceptors\/protovalidate\.ts$/,
   ioredis: /^src\/(registry\/(redis|internal\/.*)|broker\/(redis[^/]*|internal\/.*))\.ts$/,
   'multicast-dns': /^src\/registry\/(mdns|internal\/.*)\.ts$/,
   // What multicast-dns reads and writes packets with: it names their types.
@@ -124,7 +132,7 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
 };
 
 /** Packages from which only types may be imported. */
-const typesOnlyPackages = ['@standard-schema/spec', 'dns-packet'];
+const typesOnlyPackages = ['@standard-schema/spec', 'dns-packet', '@bufbuild/protobuf', '@bufbuild/protovalidate'];
 
 /** The memory backends: what works within one process and needs no library. */
 const inMemory = /^src\/(?:\w+\/memory|codec\/(?:json|bytes)|selector\/(?:random|round-robin))\.ts$/;

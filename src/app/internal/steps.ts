@@ -14,6 +14,7 @@ import {
 import { Code, TenonError } from '../../errors/errors.ts';
 import {
   type CallInterceptor,
+  changingRequests,
   type ErrorFilter,
   filtering,
   type Guard,
@@ -105,7 +106,7 @@ export class Steps {
           : intercepting(this.#made<CallInterceptor>('interceptor', used)),
       ),
       ...all('pipe').map((used) =>
-        isStandardSchema(used) ? validating(used, metadata) : piping(this.#made<Pipe>('pipe', used), metadata),
+        isStandardSchema(used) ? validating(used) : piping(this.#made<Pipe>('pipe', used), metadata),
       ),
     ];
   }
@@ -122,10 +123,9 @@ export class Steps {
   }
 }
 
-function validating(schema: StandardSchemaV1, metadata: PipeMetadata): Interceptor {
+function validating(schema: StandardSchemaV1): Interceptor {
   const { validate } = schema['~standard'];
-  return (next, method) =>
-    piping({ execute: (input) => validated(validate, method.path, input) }, metadata)(next, method);
+  return (next, method) => changingRequests((input) => validated(validate, method.path, input))(next, method);
 }
 
 function nameOf(used: unknown): string {

@@ -1,0 +1,94 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+
+import { Code, TenonError } from '../errors/errors.ts';
+import {
+  changingRequests,
+  type Interceptor,
+  listed,
+  type MethodDescriptor,
+  serverStreams,
+  type Validate,
+  validated,
+  violationsOf,
+} from '../pipeline/pipeline.ts';
+
+/** What {@link validation} is told. */
+export interface ValidationOptions {
+  /** What a request looks like. @default the method's own, `@Rpc({ input })` */
+  readonly input?: StandardSchemaV1 | undefined;
+  /** What a reply looks like. @default the method's own, `@Rpc({ output })` */
+  readonly output?: StandardSchemaV1 | undefined;
+}
+
+/**
+ * Validates requests and replies, on either side, each element of a stream alike. Who sends a message only checks it; who receives it goes on with what the validator gives back.
+ *
+ * A request that is refused is INVALID_ARGUMENT (`call.invalid_input`) with a `BadRequest`; on the client it is not sent. A reply that is refused is INTERNAL (`call.invalid_output`): on the server what is wrong
+ * with it is logged, and not told. A server validates requests by the method's own validator in any case, so there it is for replies, and for methods of a `.proto`.
+ *
+ * @example
+ * ```ts
+ * import { z } from 'zod';
+ *
+ * const Greeting = z.object({ name: z.string().min(1) });
+ *
+ * @Handler('greeter.Greeter', { proto: new URL('greeter.proto', import.meta.url) })
+ * class GreeterHandler {
+ *   @UseInterceptor(validation({ input: Greeting }))
+ *   @Rpc() async hello(request: { name: string }): Promise<{ text: string }> {
+ *     return { text: `Hello ${request.name}` };
+ *   }
+ * }
+ * ```
+ */
+export function validation(options: ValidationOptions = {}): Interceptor {
+  return (next, method) => {
+    const output = options.output?.['~standard'].validate ?? method.output.validate;
+    const within = output ? checkingReplies(output)(next, method) : next;
+    const given = options.input?.['~standard'].validate;
+    const input = given ?? method.input.validate;
+    if (!input) return within;
+    const sending = changingRequests((value) => checked(validated(input, method.path, value), value))(within, method);
+    const receiving = given
+      ? changingRequests((value) => validated(given, method.path, value))(within, method)
+      : within;
+    return (value, ctx) => (ctx.outgoing ? sending(value, ctx) : receiving(value, ctx));
+  };
+}
+
+/** The value itself, once it is known that it is sound. */
+function checked(result: unknown, value: unknown): unknown {
+  return result instanceof Promise ? result.then(() => value) : value;
+}
+
+function checkingReplies(validate: Validate): Interceptor {
+  return (next, method) => {
+    if (!serverStreams(method.kind)) {
+      return async (input, ctx) =>
+        soundReply(validate, method, await next(input, ctx), ctx.outgoing === undefined, ctx.logger);
+    }
+    return async function* (input, ctx) {
+      for await (const reply of next(input, ctx) as AsyncIterable<unknown>) {
+        yield await soundReply(validate, method, reply, ctx.outgoing === undefined, ctx.logger);
+      }
+    };
+  };
+}
+
+async function soundReply(
+  validate: Validate,
+  { path }: MethodDescriptor,
+  reply: unknown,
+  isOurs: boolean,
+  logger: { error(message: string, fields?: Record<string, unknown>): void },
+): Promise<unknown> {
+  const result = await validate(reply);
+  if (!result.issues) return isOurs ? reply : result.value;
+  const wrong = listed(violationsOf(result.issues));
+  if (isOurs) logger.error(`the reply of ${path} is not valid`, { wrong });
+  throw new TenonError({
+    code: Code.Internal,
+    reason: 'call.invalid_output',
+    message: isOurs ? `the reply of ${path} is not what it should be` : `the reply of ${path} is not valid: ${wrong}`,
+  });
+}
