@@ -49,6 +49,7 @@ export interface Composition {
     dispose(): Promise<void>;
 }
 export declare function compose(services: readonly Class[], options?: AppOptions): Promise<Composition>;
+export declare function classesOf(services: readonly (Class | undefined)[]): readonly Class[];
 
 // tenon/app/config
 
@@ -56,6 +57,7 @@ import type { ClientOptions } from '../client/client.ts';
 import { type LogLevel } from '../logger/logger.ts';
 import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from '../transport/tls.ts';
 export declare const profileNames: readonly ['test', 'dev', 'local', 'prod'];
 export type ProfileName = (typeof profileNames)[number];
 export interface BackendChoice {
@@ -77,6 +79,10 @@ export interface Config {
         readonly interface?: string | undefined;
         readonly port?: number | undefined;
     };
+    readonly tls: {
+        readonly client: ClientTlsOptions;
+        readonly server: ServerTlsOptions;
+    } | undefined;
     readonly client: ClientOptions;
     readonly server: ServerOptions;
     readonly service: ServiceOptions;
@@ -90,7 +96,7 @@ export declare const variables: readonly [{
 }, {
     readonly kind: 'choice';
     readonly name: 'TENON_TRANSPORT';
-    readonly describes: 'How calls travel. memory stays in the process and opens no port.';
+    readonly describes: 'How calls travel. memory stays in the process and opens no port; tcp and unix are for callers that run tenon too.';
     readonly choices: () => readonly string[];
     readonly fallback: {
         readonly test: 'memory';
@@ -158,7 +164,7 @@ export declare const variables: readonly [{
 }, {
     readonly kind: 'text';
     readonly name: 'TENON_SERVER_ADDRESS';
-    readonly describes: 'Where to listen, host:port; port 0 for any free one. Stronger than what @Service says.';
+    readonly describes: 'Where to listen, host:port, or over unix the path of a socket file; port 0 for any free one. Stronger than what @Service says.';
     readonly fallback: {
         readonly test: '127.0.0.1:0';
         readonly dev: '127.0.0.1:0';
@@ -185,6 +191,37 @@ export declare const variables: readonly [{
     readonly describes: 'Goes with the node in the registry: key=value, several by commas.';
     readonly kind: 'pairs';
     readonly example: 'zone=a,rack=7';
+}, {
+    readonly kind: 'boolean';
+    readonly name: 'TENON_TLS';
+    readonly describes: 'Whether calls travel over TLS, of servers and clients. Servers need a certificate and its key then. Default: true if one of those below is set.';
+    readonly example: 'true';
+}, {
+    readonly kind: 'text';
+    readonly name: 'TENON_TLS_CERT_FILE';
+    readonly describes: 'Certificate of this process in PEM, with those of the authorities in between behind it: servers show it, clients where they are asked. Read again when it changes.';
+    readonly example: '/etc/tls/tls.crt';
+}, {
+    readonly kind: 'text';
+    readonly name: 'TENON_TLS_KEY_FILE';
+    readonly describes: 'Its private key in PEM.';
+    readonly example: '/etc/tls/tls.key';
+}, {
+    readonly kind: 'text';
+    readonly name: 'TENON_TLS_CA_FILE';
+    readonly describes: 'Certificates of the authorities that are trusted, in PEM. Default: for clients those that Node trusts.';
+    readonly example: '/etc/tls/ca.crt';
+}, {
+    readonly kind: 'choice';
+    readonly name: 'TENON_TLS_CLIENT_AUTH';
+    readonly describes: 'Whether servers ask callers for a certificate. request takes callers without one.';
+    readonly choices: () => string[];
+    readonly fallback: 'none';
+}, {
+    readonly kind: 'text';
+    readonly name: 'TENON_TLS_SERVER_NAME';
+    readonly describes: 'Name that certificates of servers must be for. Default: the host that is called.';
+    readonly example: 'greeter.internal';
 }, {
     readonly name: 'TENON_REGISTER_TTL_MS';
     readonly describes: 'Lease of the registration: a process that dies is forgotten after this time.';
@@ -224,12 +261,39 @@ export declare const variables: readonly [{
     readonly min: 0;
     readonly fallback: '10000';
 }, {
+    readonly kind: 'choice';
+    readonly name: 'TENON_SERVER_DIALECT';
+    readonly describes: "Whether servers answer Go Micro's clients as its own servers do, beside plain gRPC.";
+    readonly choices: () => readonly ["grpc", "go-micro"];
+    readonly fallback: 'grpc';
+}, {
+    readonly kind: 'choice';
+    readonly name: 'TENON_CLIENT_DIALECT';
+    readonly describes: "Whether clients call as Go Micro's do. Servers of tenon that they call need the dialect as well.";
+    readonly choices: () => readonly ["grpc", "go-micro"];
+    readonly fallback: 'grpc';
+}, {
     readonly name: 'TENON_CLIENT_TIMEOUT_MS';
     readonly describes: 'Bound of unary calls that name none; 0 for none.';
     readonly kind: 'integer';
     readonly unit: 'ms';
     readonly min: 0;
     readonly fallback: '30000';
+}, {
+    readonly kind: 'boolean';
+    readonly name: 'TENON_CLIENT_COMPRESS';
+    readonly describes: 'Compress what calls send with gzip, on transports that can, to servers that understand it.';
+    readonly fallback: 'false';
+}, {
+    readonly kind: 'boolean';
+    readonly name: 'TENON_SERVER_COMPRESS';
+    readonly describes: 'Compress replies with gzip, on transports that can, to callers that understand it.';
+    readonly fallback: 'false';
+}, {
+    readonly name: 'TENON_CLIENT_SERVICE_CONFIG';
+    readonly describes: "Policies per method, in gRPC's own format: time-outs, limits, retries, hedges. JSON, or the path of a file with it. Default: none.";
+    readonly kind: 'service-config';
+    readonly example: '{"methodConfig":[{"name":[{}],"timeout":"5s"}]}';
 }, {
     readonly name: 'TENON_MAX_RECEIVE_BYTES';
     readonly describes: 'Largest message accepted, by servers and clients.';

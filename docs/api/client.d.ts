@@ -6,8 +6,11 @@ import type { ServiceIdentifier } from 'inversify';
 import type { EventHeaders } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
+import type { ServiceConfig } from '../interceptors/interceptors.ts';
 import type { Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
 import type { Filter } from '../selector/selector.ts';
+import type { Dialect } from '../transport/transport.ts';
+import type { CallCredentials } from './credentials.ts';
 export interface CallOptions {
     readonly ctx?: Context | undefined;
     readonly timeoutMs?: number | undefined;
@@ -18,6 +21,8 @@ export interface CallOptions {
     readonly filters?: readonly Filter[] | undefined;
     readonly contentType?: string | undefined;
     readonly waitForReady?: boolean | undefined;
+    readonly compress?: boolean | undefined;
+    readonly credentials?: CallCredentials | false | undefined;
     readonly onHeaders?: ((headers: Metadata) => void) | undefined;
     readonly onTrailers?: ((trailers: Metadata) => void) | undefined;
 }
@@ -63,9 +68,13 @@ export interface ClientStream extends AsyncIterable<unknown> {
 export interface ClientOptions {
     readonly timeoutMs?: number | undefined;
     readonly forward?: readonly string[] | undefined;
+    readonly credentials?: CallCredentials | undefined;
+    readonly dialect?: Dialect | undefined;
     readonly interceptors?: readonly Interceptor[] | undefined;
     readonly maxReceiveBytes?: number | undefined;
     readonly maxSendBytes?: number | undefined;
+    readonly compress?: boolean | undefined;
+    readonly serviceConfig?: ServiceConfig | undefined;
     readonly maxAttempts?: number | undefined;
 }
 export declare const ClientOptions: ServiceIdentifier<ClientOptions>;
@@ -131,6 +140,32 @@ export declare function clientOf<T>(source: Contract<T>): ClientToken<T>;
 export declare function clientOf<T>(source: ProtoService): ClientToken<T>;
 export declare function clientSourceOf(identifier: unknown): ClientSource | undefined;
 export {};
+
+// tenon/client/credentials
+
+import type { Metadata, MetadataInit } from '../context/metadata.ts';
+import type { Clock } from '../runtime/runtime.ts';
+export interface CredentialsCall {
+    readonly service: string;
+    readonly method: string;
+    readonly address: string;
+    readonly signal: AbortSignal;
+}
+export interface CallCredentials {
+    metadata(call: CredentialsCall): Metadata | MetadataInit | Promise<Metadata | MetadataInit>;
+    readonly allowInsecure?: boolean | undefined;
+}
+export interface Token {
+    readonly value: string;
+    readonly expiresAt?: number | undefined;
+}
+export interface BearerTokenOptions {
+    readonly earlyMs?: number | undefined;
+    readonly maxAgeMs?: number | undefined;
+    readonly allowInsecure?: boolean | undefined;
+    readonly clock?: Clock | undefined;
+}
+export declare function bearerToken(source: string | (() => string | Token | Promise<string | Token>), options?: BearerTokenOptions): CallCredentials;
 
 // tenon/client/rpc-client
 

@@ -46,8 +46,8 @@ export interface MessageStream {
     }): Promise<void>;
     close(): Promise<void>;
 }
-export declare function subType(contentType: string): string;
-export declare function codecName(contentType: string): string;
+export { codecName, subType } from './content-type.ts';
+export { MarshalerTable } from './marshaler-table.ts';
 
 // tenon/codec/bytes
 
@@ -58,6 +58,11 @@ export declare class BytesMarshaler implements Marshaler {
     marshal(schema: Schema, value: unknown): Uint8Array;
     unmarshal(_schema: Schema, bytes: Uint8Array): unknown;
 }
+
+// tenon/codec/content-type
+
+export declare function subType(contentType: string): string;
+export declare function codecName(contentType: string): string;
 
 // tenon/codec/json
 
@@ -81,6 +86,16 @@ export declare class MarshalerCodec implements Codec {
     write(message: MessageHeader, body: unknown, schema?: Schema): Promise<void>;
     close(): Promise<void>;
     toString(): string;
+}
+
+// tenon/codec/marshaler-table
+
+import { type Code } from '../errors/errors.ts';
+import type { Marshaler } from './codec.ts';
+export declare class MarshalerTable {
+    #private;
+    constructor(marshalers: readonly Marshaler[], unknown: Code);
+    of(contentType: string): Marshaler;
 }
 
 // tenon/codec/proto

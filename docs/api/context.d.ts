@@ -5,6 +5,8 @@
 import { TenonError } from '../errors/errors.ts';
 import { type Logger } from '../logger/logger.ts';
 import { Metadata } from './metadata.ts';
+import type { Outgoing } from './outgoing.ts';
+import type { PeerCertificate } from './peer-certificate.ts';
 export interface ContextKey<T> {
     readonly symbol: symbol;
     readonly type?: T;
@@ -17,22 +19,32 @@ export interface ContextInit {
     readonly metadata?: Metadata | undefined;
     readonly deadline?: number | undefined;
     readonly logger?: Logger | undefined;
+    readonly connection?: {
+        readonly peerCertificate?: PeerCertificate | undefined;
+    } | undefined;
 }
 export declare class Context {
     #private;
     readonly service: string;
     readonly endpoint: string;
     peer: string;
+    compress: boolean | undefined;
+    wasCompressed: boolean | undefined;
     readonly metadata: Metadata;
-    readonly deadline: number | undefined;
     constructor(init: ContextInit);
+    get peerCertificate(): PeerCertificate | undefined;
+    get deadline(): number | undefined;
+    shorten(deadline: number): void;
+    get outgoing(): Outgoing | undefined;
     get headers(): Metadata;
     set headers(value: Metadata);
     get hasHeaders(): boolean;
+    sendHeaders(): void;
     get trailers(): Metadata;
     set trailers(value: Metadata);
     get hasTrailers(): boolean;
     get signal(): AbortSignal;
+    protected get baseLogger(): Logger;
     get logger(): Logger;
     get aborted(): TenonError | undefined;
     get<T>(key: ContextKey<T>): T | undefined;
@@ -41,6 +53,14 @@ export declare class Context {
     onAbort(listener: (reason: TenonError) => void): () => void;
     abort(reason?: TenonError): void;
 }
+
+// tenon/context/go-micro-status
+
+import { TenonError } from '../errors/errors.ts';
+import type { Metadata } from './metadata.ts';
+import { type Status } from './status.ts';
+export declare function microStatusOf(error: TenonError, id: string, trailers?: Metadata): Status;
+export declare function microErrorOf(status: Status): TenonError;
 
 // tenon/context/metadata
 
@@ -51,6 +71,7 @@ export interface LazyMetadata<T> {
     readonly read: (raw: T) => Iterable<readonly [key: string, value: MetadataValue]>;
     readonly find?: ((raw: T, key: string) => MetadataValue | undefined) | undefined;
 }
+export declare const keyPattern: RegExp;
 export declare class Metadata implements Iterable<[string, MetadataValue]> {
     #private;
     constructor(init?: MetadataInit);
@@ -66,6 +87,43 @@ export declare class Metadata implements Iterable<[string, MetadataValue]> {
     get isEmpty(): boolean;
     [Symbol.iterator](): Iterator<[string, MetadataValue]>;
     toJSON(): Record<string, MetadataValue | MetadataValue[]>;
+}
+
+// tenon/context/outgoing
+
+import type { TenonError } from '../errors/errors.ts';
+import type { Context } from './context.ts';
+export interface Outgoing {
+    readonly target: string;
+    attempts(): Attempts;
+    onNode(watch: NodeWatch): void;
+}
+export interface NodeWatch {
+    refuse(address: string): TenonError | undefined;
+    onSend(address: string): void;
+}
+export interface Attempts {
+    begin(): Context;
+    wasRefused(attempt: Context): boolean;
+    choose(attempt: Context): void;
+    settle(): void;
+}
+
+// tenon/context/peer-certificate
+
+export interface PeerCertificate {
+    readonly commonName: string | undefined;
+    readonly dnsNames: readonly string[];
+    readonly uris: readonly string[];
+    readonly emails: readonly string[];
+    readonly ipAddresses: readonly string[];
+    readonly subject: string;
+    readonly issuer: string;
+    readonly serialNumber: string;
+    readonly fingerprint256: string;
+    readonly validFrom: number;
+    readonly validTo: number;
+    readonly raw: Uint8Array;
 }
 
 // tenon/context/status

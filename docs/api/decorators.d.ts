@@ -3,10 +3,11 @@
 // tenon/decorators
 
 export { Handler, type HandlerOptions } from './handler.ts';
-export { type AnyClass, type Class, handlerOf, type HandlerRecord, type MessageSchema, type ProtoSource, type RpcRecord, rpcsOf, type ServiceClassRecord, serviceOf, type SubscribeRecord, subscriptionsOf, } from './metadata.ts';
+export { type AnyClass, caughtBy, type Class, handlerOf, type HandlerRecord, type MessageSchema, methodsWithUses, type ProtoSource, type RpcRecord, rpcsOf, type ServiceClassRecord, serviceOf, type SubscribeRecord, subscriptionsOf, type UseKind, type Uses, usesOf, } from './metadata.ts';
 export { Rpc, type RpcDecorator, type RpcOptions, type StreamDecorator, type StreamKind } from './rpc.ts';
 export { Service, type ServiceDecoratorOptions } from './service.ts';
 export { Subscribe, type SubscribeDecorator, type SubscribeOptions } from './subscribe.ts';
+export { CatchError, type UseDecorator, UseErrorFilter, UseGuard, UseInterceptor, UsePipe } from './use.ts';
 
 // tenon/decorators/handler
 
@@ -16,6 +17,7 @@ export interface HandlerOptions {
     readonly proto?: ProtoSource | undefined;
     readonly service?: string | undefined;
     readonly internal?: boolean | undefined;
+    readonly unimplemented?: readonly string[] | undefined;
     readonly interceptors?: readonly Interceptor[] | undefined;
 }
 export declare function Handler(name: string, options?: HandlerOptions): (target: AnyClass) => void;
@@ -25,7 +27,8 @@ export declare function Handler(options?: HandlerOptions): (target: AnyClass) =>
 
 import 'reflect-metadata';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import type { Interceptor, MethodKind } from '../pipeline/pipeline.ts';
+import type { ServiceIdentifier } from 'inversify';
+import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Interceptor, MethodKind, Pipe } from '../pipeline/pipeline.ts';
 import type { EventHandlerOptions, ServerOptions } from '../server/server.ts';
 export type AnyClass = abstract new (...args: never[]) => object;
 export type Class<T = object> = new (...args: never[]) => T;
@@ -36,6 +39,7 @@ export interface HandlerRecord {
     readonly proto: ProtoSource | undefined;
     readonly service: string | undefined;
     readonly internal: boolean;
+    readonly unimplemented: readonly string[];
     readonly interceptors: readonly Interceptor[];
 }
 export interface RpcRecord {
@@ -61,6 +65,13 @@ export interface ServiceClassRecord {
     readonly handlers: readonly Class[];
     readonly options: ServerOptions;
 }
+export interface Uses {
+    readonly guard: readonly (ServiceIdentifier<Guard> | Guard)[];
+    readonly interceptor: readonly (ServiceIdentifier<CallInterceptor> | CallInterceptor | Interceptor)[];
+    readonly pipe: readonly (ServiceIdentifier<Pipe> | Pipe | StandardSchemaV1)[];
+    readonly errorFilter: readonly Class<ErrorFilter>[];
+}
+export type UseKind = keyof Uses;
 export declare function recordHandler(target: AnyClass, record: HandlerRecord): void;
 export declare function handlerOf(target: object): HandlerRecord | undefined;
 export declare function recordRpc(target: object, record: RpcRecord): void;
@@ -69,6 +80,11 @@ export declare function recordSubscription(target: object, record: SubscribeReco
 export declare function subscriptionsOf(target: AnyClass): readonly SubscribeRecord[];
 export declare function recordService(target: AnyClass, record: ServiceClassRecord): void;
 export declare function serviceOf(target: object): ServiceClassRecord | undefined;
+export declare function recordUse(kind: UseKind, target: object, property: string | symbol | undefined, used: readonly unknown[]): void;
+export declare function usesOf<K extends UseKind>(kind: K, target: AnyClass, property?: string): Uses[K];
+export declare function methodsWithUses(target: AnyClass): readonly string[];
+export declare function recordCatch(target: object, type: ErrorClass | undefined): void;
+export declare function caughtBy(target: object): readonly (ErrorClass | undefined)[];
 
 // tenon/decorators/rpc
 
@@ -141,3 +157,18 @@ type AnyEvent = any;
 export type SubscribeDecorator = <F extends (event: AnyEvent, ctx: Context) => Promise<void> | void>(target: object, property: string, descriptor: TypedPropertyDescriptor<F>) => void;
 export declare function Subscribe(topic: string, options?: SubscribeOptions): SubscribeDecorator;
 export {};
+
+// tenon/decorators/use
+
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { ServiceIdentifier } from 'inversify';
+import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Interceptor, Pipe } from '../pipeline/pipeline.ts';
+import { type Class } from './metadata.ts';
+export type UseDecorator = (target: object, property?: string | symbol, descriptor?: PropertyDescriptor) => void;
+export declare function UseGuard(...guards: readonly (ServiceIdentifier<Guard> | Guard)[]): UseDecorator;
+export declare function UseInterceptor(...interceptors: readonly (ServiceIdentifier<CallInterceptor> | CallInterceptor | Interceptor)[]): UseDecorator;
+export declare function UsePipe(...pipes: readonly (ServiceIdentifier<Pipe> | Pipe | StandardSchemaV1)[]): UseDecorator;
+export declare function UseErrorFilter(...filters: readonly Class<ErrorFilter>[]): UseDecorator;
+export declare function CatchError(type?: ErrorClass | {
+    readonly error?: ErrorClass;
+}): (target: Class<ErrorFilter>) => void;

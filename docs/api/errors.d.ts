@@ -49,6 +49,124 @@ export declare class TenonError extends Error {
 }
 export declare function textOf(value: unknown): string;
 
+// tenon/errors/details
+
+import type { ErrorDetail } from './errors.ts';
+export interface DetailType<T> {
+    readonly type: string;
+    encode(value: T): Uint8Array;
+    decode(bytes: Uint8Array): T | undefined;
+}
+export declare function findDetail<T>(error: {
+    readonly details: readonly ErrorDetail[];
+}, of: DetailType<T>): T | undefined;
+export interface BadRequest {
+    readonly fieldViolations: readonly FieldViolation[];
+}
+export interface FieldViolation {
+    readonly field: string;
+    readonly description: string;
+    readonly reason?: string | undefined;
+    readonly localizedMessage?: LocalizedMessage | undefined;
+}
+export interface RetryInfo {
+    readonly retryDelayMs: number;
+}
+export interface ErrorInfo {
+    readonly reason: string;
+    readonly domain?: string | undefined;
+    readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+export interface DebugInfo {
+    readonly stackEntries?: readonly string[] | undefined;
+    readonly detail?: string | undefined;
+}
+export interface QuotaFailure {
+    readonly violations: readonly QuotaViolation[];
+}
+export interface QuotaViolation {
+    readonly subject: string;
+    readonly description: string;
+    readonly apiService?: string | undefined;
+    readonly quotaMetric?: string | undefined;
+    readonly quotaId?: string | undefined;
+    readonly quotaDimensions?: Readonly<Record<string, string>> | undefined;
+    readonly quotaValue?: number | undefined;
+    readonly futureQuotaValue?: number | undefined;
+}
+export interface PreconditionFailure {
+    readonly violations: readonly PreconditionViolation[];
+}
+export interface PreconditionViolation {
+    readonly type: string;
+    readonly subject: string;
+    readonly description: string;
+}
+export interface RequestInfo {
+    readonly requestId: string;
+    readonly servingData?: string | undefined;
+}
+export interface ResourceInfo {
+    readonly resourceType: string;
+    readonly resourceName: string;
+    readonly owner?: string | undefined;
+    readonly description?: string | undefined;
+}
+export interface Help {
+    readonly links: readonly HelpLink[];
+}
+export interface HelpLink {
+    readonly description: string;
+    readonly url: string;
+}
+export interface LocalizedMessage {
+    readonly locale: string;
+    readonly message: string;
+}
+export declare const BadRequest: DetailType<BadRequest>;
+export declare const RetryInfo: DetailType<RetryInfo>;
+export declare const ErrorInfo: DetailType<ErrorInfo>;
+export declare const DebugInfo: DetailType<DebugInfo>;
+export declare const QuotaFailure: DetailType<QuotaFailure>;
+export declare const PreconditionFailure: DetailType<PreconditionFailure>;
+export declare const RequestInfo: DetailType<RequestInfo>;
+export declare const ResourceInfo: DetailType<ResourceInfo>;
+export declare const Help: DetailType<Help>;
+export declare const LocalizedMessage: DetailType<LocalizedMessage>;
+export declare function badRequest(value: BadRequest): ErrorDetail;
+export declare function retryInfo(value: RetryInfo): ErrorDetail;
+export declare function errorInfo(value: ErrorInfo): ErrorDetail;
+export declare function debugInfo(value: DebugInfo): ErrorDetail;
+export declare function quotaFailure(value: QuotaFailure): ErrorDetail;
+export declare function preconditionFailure(value: PreconditionFailure): ErrorDetail;
+export declare function requestInfo(value: RequestInfo): ErrorDetail;
+export declare function resourceInfo(value: ResourceInfo): ErrorDetail;
+export declare function help(value: Help): ErrorDetail;
+export declare function localizedMessage(value: LocalizedMessage): ErrorDetail;
+
+// tenon/errors/go-micro
+
+import type { DetailType } from './details.ts';
+import { Code, TenonError } from './errors.ts';
+export interface MicroError {
+    readonly id: string;
+    readonly code: number;
+    readonly detail: string;
+    readonly status: string;
+}
+export declare const MicroError: DetailType<MicroError>;
+export interface MicroErrorInit {
+    readonly id: string;
+    readonly code: number;
+    readonly detail: string;
+    readonly status?: string | undefined;
+    readonly cause?: unknown;
+}
+export declare function microError({ id, code, detail, status, cause }: MicroErrorInit): TenonError;
+export declare function codeOfHttp(code: number): Code;
+export declare function httpOf(code: Code): number;
+export declare function reasonPhrase(code: number): string;
+
 // tenon/errors/status-details
 
 import { Code, type ErrorDetail } from './errors.ts';

@@ -6,10 +6,11 @@ export { type AppOptions, type Profile, run, type RunOptions, System, verify } f
 export { Client, type CallOptions, type ClientOf, clientOf, contract } from './client/client.ts';
 export { Context, type ContextKey, contextKey } from './context/context.ts';
 export { Metadata } from './context/metadata.ts';
-export { Handler, Rpc, Service, Subscribe } from './decorators/decorators.ts';
+export { CatchError, Handler, Rpc, Service, Subscribe, UseErrorFilter, UseGuard, UseInterceptor, UsePipe, } from './decorators/decorators.ts';
+export { BadRequest, badRequest, ErrorInfo, errorInfo, findDetail, PreconditionFailure, preconditionFailure, QuotaFailure, quotaFailure, ResourceInfo, resourceInfo, RetryInfo, retryInfo, } from './errors/details.ts';
 export { Code, codeName, type ErrorDetail, TenonError } from './errors/errors.ts';
 export { Logger } from './logger/logger.ts';
-export { type Interceptor, type Invoke, type MethodDescriptor, type Schema } from './pipeline/pipeline.ts';
+export { type CallInterceptor, type ErrorFilter, type Guard, type Interceptor, type Invoke, type MethodDescriptor, type Pipe, type Schema, } from './pipeline/pipeline.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
 export { Broker, type BrokerCapabilities, type BrokerMessage, type Event, type Subscriber } from './broker/broker.ts';
 export { Codec, Marshaler, Marshalers } from './codec/codec.ts';

@@ -4,6 +4,10 @@
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Context } from '../context/context.ts';
+export { clientStreams, serverStreams } from './internal/kinds.ts';
+export { filtering, guarding, intercepting, piping } from './step-interceptors.ts';
+export { type CallInterceptor, type ErrorClass, type ErrorFilter, type FilterRule, type Guard, isStandardSchema, type Pipe, type PipeMetadata, type ReplyTransforms, } from './steps.ts';
+export { fieldPath, invalidInput, listed, type Validate, validated, violationsOf } from './validation.ts';
 export type MethodKind = 'unary' | 'server' | 'client' | 'bidi' | 'event';
 export interface ProtoType<T = unknown> {
     readonly name: string;
@@ -12,6 +16,7 @@ export interface ProtoType<T = unknown> {
     toJson(value: T): unknown;
     fromJson(json: unknown): T;
     readonly fields: readonly ProtoField[];
+    readonly fileDescriptors?: readonly Uint8Array[] | undefined;
 }
 export interface ProtoField {
     readonly name: string;
@@ -40,5 +45,56 @@ export interface MethodDescriptor {
 export type Invoke = (input: unknown, ctx: Context) => unknown;
 export type Interceptor = (next: Invoke, method: MethodDescriptor) => Invoke;
 export declare function compose(interceptors: readonly Interceptor[], method: MethodDescriptor, invoke: Invoke): Invoke;
-export declare function clientStreams(kind: MethodKind): boolean;
-export declare function serverStreams(kind: MethodKind): boolean;
+
+// tenon/pipeline/step-interceptors
+
+import type { Interceptor } from './pipeline.ts';
+import type { CallInterceptor, FilterRule, Guard, Pipe, PipeMetadata } from './steps.ts';
+export declare function guarding(guard: Guard): Interceptor;
+export declare function piping(pipe: Pipe, metadata: PipeMetadata): Interceptor;
+export declare function intercepting(interceptor: CallInterceptor): Interceptor;
+export declare function filtering(rules: readonly FilterRule[]): Interceptor;
+
+// tenon/pipeline/steps
+
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { Context } from '../context/context.ts';
+import type { MethodDescriptor } from './pipeline.ts';
+export interface Guard {
+    activate(ctx: Context, input: unknown, method: MethodDescriptor): boolean | Promise<boolean>;
+}
+export interface CallInterceptor {
+    intercept(request: Context, response: Context, next: () => Promise<ReplyTransforms>): Promise<void>;
+}
+export interface ReplyTransforms {
+    push: (transform: (value: unknown) => unknown) => void;
+}
+export interface Pipe<Input = unknown, Output = unknown> {
+    execute(input: Input, metadata: PipeMetadata): Output | Promise<Output>;
+}
+export interface PipeMetadata {
+    readonly targetClass: NewableFunction;
+    readonly methodName: string | symbol;
+    readonly parameterIndex: number;
+}
+export interface ErrorFilter<Failure = unknown> {
+    catch(error: Failure, request: Context, response: Context): unknown;
+}
+export type ErrorClass = abstract new (...args: never[]) => Error;
+export interface FilterRule {
+    readonly filter: ErrorFilter;
+    readonly catches: readonly (ErrorClass | undefined)[];
+}
+export declare function isStandardSchema(value: unknown): value is StandardSchemaV1;
+
+// tenon/pipeline/validation
+
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { type FieldViolation } from '../errors/details.ts';
+import { TenonError } from '../errors/errors.ts';
+export type Validate<T = unknown> = StandardSchemaV1<unknown, T>['~standard']['validate'];
+export declare function validated(validate: Validate, where: string, value: unknown): unknown;
+export declare function violationsOf(issues: readonly StandardSchemaV1.Issue[]): FieldViolation[];
+export declare function fieldPath(path: readonly (PropertyKey | StandardSchemaV1.PathSegment)[]): string;
+export declare function invalidInput(where: string, violations: readonly FieldViolation[]): TenonError;
+export declare function listed(violations: readonly FieldViolation[], count?: number): string;

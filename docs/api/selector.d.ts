@@ -35,41 +35,25 @@ export declare const Selector: ServiceIdentifier<Selector>;
 // tenon/selector/random
 
 import { type ServiceIdentifier } from 'inversify';
-import type { TenonError } from '../errors/errors.ts';
-import { type NodeRecord, Registry } from '../registry/registry.ts';
+import { Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
-import type { Next, SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from './selector.ts';
+import { PooledSelector } from './internal/pooled-selector.ts';
+import type { Selector, SelectorOptions } from './selector.ts';
 export declare const RandomSelectorOptions: ServiceIdentifier<SelectorOptions>;
-export declare class RandomSelector implements Selector {
-    #private;
-    static readonly capabilities: SelectorCapabilities;
+export declare class RandomSelector extends PooledSelector implements Selector {
     constructor(registry: Registry, options?: SelectorOptions, clock?: Clock, random?: Random);
-    get options(): SelectorOptions;
-    init(options: SelectorOptions): void;
-    select(service: string, options?: SelectOptions): Next | Promise<Next>;
-    mark(service: string, node: NodeRecord, error?: TenonError): void;
-    reset(service: string): void;
-    close(): Promise<void>;
     toString(): string;
 }
 
 // tenon/selector/round-robin
 
 import { type ServiceIdentifier } from 'inversify';
-import type { TenonError } from '../errors/errors.ts';
-import { type NodeRecord, Registry } from '../registry/registry.ts';
+import { Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
-import type { Next, SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from './selector.ts';
+import { PooledSelector } from './internal/pooled-selector.ts';
+import type { Selector, SelectorOptions } from './selector.ts';
 export declare const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions>;
-export declare class RoundRobinSelector implements Selector {
-    #private;
-    static readonly capabilities: SelectorCapabilities;
+export declare class RoundRobinSelector extends PooledSelector implements Selector {
     constructor(registry: Registry, options?: SelectorOptions, clock?: Clock, random?: Random);
-    get options(): SelectorOptions;
-    init(options: SelectorOptions): void;
-    select(service: string, options?: SelectOptions): Next | Promise<Next>;
-    mark(service: string, node: NodeRecord, error?: TenonError): void;
-    reset(service: string): void;
-    close(): Promise<void>;
     toString(): string;
 }

@@ -7,6 +7,7 @@ import type { DeliveryOptions } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
 import type { Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
 import type { NodeState } from '../registry/registry.ts';
+import type { Dialect } from '../transport/transport.ts';
 export interface ServerMethod {
     readonly descriptor: MethodDescriptor;
     readonly invoke: Invoke;
@@ -41,7 +42,9 @@ export interface ServerOptions {
     readonly registerTtlMs?: number | undefined;
     readonly maxReceiveBytes?: number | undefined;
     readonly maxSendBytes?: number | undefined;
+    readonly compress?: boolean | undefined;
     readonly exposeErrors?: boolean | undefined;
+    readonly dialect?: Dialect | undefined;
     readonly suggest?: boolean | undefined;
 }
 export declare const ServerOptions: ServiceIdentifier<ServerOptions>;

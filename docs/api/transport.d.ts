@@ -5,18 +5,23 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Context } from '../context/context.ts';
 import type { Metadata } from '../context/metadata.ts';
+import type { PeerCertificate } from '../context/peer-certificate.ts';
 import type { Status } from '../context/status.ts';
 import type { Code, TenonError } from '../errors/errors.ts';
 import type { MethodDescriptor } from '../pipeline/pipeline.ts';
 export declare const defaultMaxMessageBytes: number;
+export declare const dialects: readonly ['grpc', 'go-micro'];
+export type Dialect = (typeof dialects)[number];
 export interface Message {
     readonly headers?: Metadata | undefined;
     readonly body?: Uint8Array | undefined;
+    readonly compressed?: boolean | undefined;
     readonly status?: Status | undefined;
 }
 export interface Socket {
     readonly local: string;
     readonly remote: string;
+    readonly peerCertificate?: PeerCertificate | undefined;
     readonly deadline: number | undefined;
     send(message: Message): void | Promise<void>;
     recv(): Promise<Message | undefined>;
@@ -33,10 +38,12 @@ export interface DialOptions {
     readonly ctx?: Context | undefined;
     readonly maxReceiveBytes?: number | undefined;
     readonly maxSendBytes?: number | undefined;
+    readonly compress?: boolean | undefined;
     readonly waitForReady?: boolean | undefined;
 }
 export interface ListenOptions {
     readonly routes: readonly MethodDescriptor[];
+    readonly resolve?: ((path: string) => MethodDescriptor | undefined) | undefined;
     readonly maxReceiveBytes?: number | undefined;
     readonly maxSendBytes?: number | undefined;
     readonly suggest?: boolean | undefined;
@@ -57,6 +64,7 @@ export interface Transport {
     dial(address: string, options: DialOptions): TransportClient;
     unary?(address: string, message: Message, options: DialOptions): Promise<Message>;
     listen(address: string, options: ListenOptions): Promise<Listener>;
+    isSecure?(address: string): boolean;
     close(): Promise<void>;
     toString(): string;
 }
@@ -64,19 +72,30 @@ export declare const Transport: ServiceIdentifier<Transport>;
 
 // tenon/transport/grpc
 
-import { type ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
 import { type ServiceIdentifier } from 'inversify';
+import { type Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { DialOptions, Listener, ListenOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
 export interface GrpcTransportOptions {
     readonly idleMs?: number | undefined;
     readonly maxReconnectMs?: number | undefined;
     readonly keepaliveMs?: number | undefined;
     readonly keepaliveTimeoutMs?: number | undefined;
-    readonly credentials?: ChannelCredentials | undefined;
-    readonly serverCredentials?: ServerCredentials | undefined;
+    readonly serverKeepaliveMs?: number | undefined;
+    readonly keepaliveWithoutCalls?: boolean | undefined;
+    readonly minPingIntervalMs?: number | undefined;
+    readonly maxConnectionIdleMs?: number | undefined;
+    readonly maxConnectionAgeMs?: number | undefined;
+    readonly maxConnectionAgeGraceMs?: number | undefined;
+    readonly maxCalls?: number | undefined;
+    readonly maxMetadataBytes?: number | undefined;
+    readonly tls?: ClientTlsOptions | undefined;
+    readonly serverTls?: ServerTlsOptions | undefined;
+    readonly server?: 'grpc-js' | 'http2' | undefined;
     readonly channelOptions?: Readonly<Record<string, string | number>> | undefined;
-    readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
+    readonly runtime?: (Pick<Runtime, 'clock' | 'timers'> & Partial<Runtime>) | undefined;
+    readonly logger?: Logger | undefined;
 }
 export declare const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions>;
 export declare class GrpcTransport implements Transport {
@@ -87,6 +106,7 @@ export declare class GrpcTransport implements Transport {
     unary(address: string, message: Message, options: DialOptions): Promise<Message>;
     listen(address: string, options: ListenOptions): Promise<Listener>;
     close(): Promise<void>;
+    isSecure(): boolean;
     toString(): string;
 }
 
@@ -107,5 +127,72 @@ export declare class MemoryTransport implements Transport {
     unary(address: string, message: Message, options: DialOptions): Promise<Message>;
     listen(address: string, options: ListenOptions): Promise<Listener>;
     close(): Promise<void>;
+    isSecure(): boolean;
+    toString(): string;
+}
+
+// tenon/transport/tcp
+
+import { type ServiceIdentifier } from 'inversify';
+import { type Logger } from '../logger/logger.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { FrameTransport } from './internal/frame-transport.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
+import type { Transport, TransportCapabilities } from './transport.ts';
+export interface TcpTransportOptions {
+    readonly idleMs?: number | undefined;
+    readonly maxReconnectMs?: number | undefined;
+    readonly handshakeTimeoutMs?: number | undefined;
+    readonly keepaliveMs?: number | undefined;
+    readonly keepaliveTimeoutMs?: number | undefined;
+    readonly windowBytes?: number | undefined;
+    readonly maxCalls?: number | undefined;
+    readonly tls?: ClientTlsOptions | undefined;
+    readonly serverTls?: ServerTlsOptions | undefined;
+    readonly runtime?: Runtime | undefined;
+    readonly logger?: Logger | undefined;
+}
+export declare const TcpTransportOptions: ServiceIdentifier<TcpTransportOptions>;
+export declare class TcpTransport extends FrameTransport implements Transport {
+    static readonly capabilities: TransportCapabilities;
+    constructor(options?: TcpTransportOptions);
+    toString(): string;
+}
+
+// tenon/transport/tls
+
+export interface TlsOptions {
+    readonly certFile?: string | undefined;
+    readonly keyFile?: string | undefined;
+    readonly caFile?: string | undefined;
+    readonly cert?: string | Uint8Array | undefined;
+    readonly key?: string | Uint8Array | undefined;
+    readonly ca?: string | Uint8Array | undefined;
+    readonly minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
+    readonly reloadMs?: number | undefined;
+    readonly handshakeTimeoutMs?: number | undefined;
+}
+export type ClientAuth = 'none' | 'request' | 'require';
+export interface ServerTlsOptions extends TlsOptions {
+    readonly clientAuth?: ClientAuth | undefined;
+}
+export interface ClientTlsOptions extends TlsOptions {
+    readonly serverName?: string | undefined;
+}
+
+// tenon/transport/unix
+
+import { type ServiceIdentifier } from 'inversify';
+import { FrameTransport } from './internal/frame-transport.ts';
+import type { TcpTransportOptions } from './tcp.ts';
+import type { Transport, TransportCapabilities } from './transport.ts';
+export interface UnixTransportOptions extends Omit<TcpTransportOptions, 'tls' | 'serverTls'> {
+    readonly folder?: string | undefined;
+}
+export declare const UnixTransportOptions: ServiceIdentifier<UnixTransportOptions>;
+export declare class UnixTransport extends FrameTransport implements Transport {
+    static readonly capabilities: TransportCapabilities;
+    constructor(options?: UnixTransportOptions);
+    isSecure(): boolean;
     toString(): string;
 }

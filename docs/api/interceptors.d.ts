@@ -1,0 +1,178 @@
+// Written by `npm run api`; a test says when it is not current.
+
+// tenon/interceptors
+
+export { bulkhead, type BulkheadOptions } from './bulkhead.ts';
+export { circuitBreaker, type CircuitBreakerOptions } from './circuit-breaker.ts';
+export { hedge, type HedgeOptions } from './hedge.ts';
+export { logging, type LoggingOptions } from './logging.ts';
+export { rateLimit, type RateLimitOptions } from './rate-limit.ts';
+export { retry, type RetryOptions } from './retry.ts';
+export { RetryBudget, type RetryBudgetOptions } from './retry-budget.ts';
+export { type MethodPolicy, ServicePolicies, type ServiceConfig } from './service-config.ts';
+export { timeout, type TimeoutOptions } from './timeout.ts';
+
+// tenon/interceptors/bulkhead
+
+import type { Context } from '../context/context.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+export interface BulkheadOptions {
+    readonly maxConcurrent: number;
+    readonly maxQueue?: number | undefined;
+    readonly key?: ((ctx: Context) => string) | undefined;
+    readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
+}
+export declare function bulkhead(options: BulkheadOptions): Interceptor;
+
+// tenon/interceptors/circuit-breaker
+
+import { Code } from '../errors/errors.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+export interface CircuitBreakerOptions {
+    readonly per?: 'node' | 'method' | 'service' | undefined;
+    readonly codes?: readonly Code[] | undefined;
+    readonly failureRatio?: number | undefined;
+    readonly minimumCalls?: number | undefined;
+    readonly windowMs?: number | undefined;
+    readonly openMs?: number | undefined;
+    readonly halfOpenCalls?: number | undefined;
+    readonly runtime?: Pick<Runtime, 'clock'> | undefined;
+}
+export declare function circuitBreaker(options?: CircuitBreakerOptions): Interceptor;
+
+// tenon/interceptors/hedge
+
+import { Code } from '../errors/errors.ts';
+import { type Interceptor } from '../pipeline/pipeline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { RetryBudget } from './retry-budget.ts';
+export interface HedgeOptions {
+    readonly maxAttempts?: number | undefined;
+    readonly delayMs?: number | undefined;
+    readonly nonFatalCodes?: readonly Code[] | undefined;
+    readonly budget?: RetryBudget | false | undefined;
+    readonly runtime?: Runtime | undefined;
+}
+export declare function hedge(options?: HedgeOptions): Interceptor;
+
+// tenon/interceptors/logging
+
+import { Code } from '../errors/errors.ts';
+import type { LogLevel } from '../logger/logger.ts';
+import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+export interface LoggingOptions {
+    readonly level?: ((code: Code, method: MethodDescriptor) => LogLevel) | undefined;
+    readonly runtime?: Pick<Runtime, 'clock'> | undefined;
+}
+export declare function logging(options?: LoggingOptions): Interceptor;
+
+// tenon/interceptors/rate-limit
+
+import type { Context } from '../context/context.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+export interface RateLimitOptions {
+    readonly perSecond: number;
+    readonly burst?: number | undefined;
+    readonly key?: ((ctx: Context) => string) | undefined;
+    readonly runtime?: Pick<Runtime, 'clock'> | undefined;
+}
+export declare function rateLimit(options: RateLimitOptions): Interceptor;
+
+// tenon/interceptors/retry-budget
+
+export interface RetryBudgetOptions {
+    readonly maxTokens?: number | undefined;
+    readonly tokenRatio?: number | undefined;
+}
+export declare class RetryBudget {
+    #private;
+    constructor(options?: RetryBudgetOptions);
+    succeeded(service: string): void;
+    failed(service: string): void;
+    allows(service: string): boolean;
+}
+export declare const unlimitedRetries: Pick<RetryBudget, 'succeeded' | 'failed' | 'allows'>;
+
+// tenon/interceptors/retry
+
+import { Code } from '../errors/errors.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { RetryBudget } from './retry-budget.ts';
+export interface RetryOptions {
+    readonly maxAttempts?: number | undefined;
+    readonly codes?: readonly Code[] | undefined;
+    readonly initialBackoffMs?: number | undefined;
+    readonly maxBackoffMs?: number | undefined;
+    readonly backoffMultiplier?: number | undefined;
+    readonly budget?: RetryBudget | false | undefined;
+    readonly runtime?: Runtime | undefined;
+}
+export declare function retry(options?: RetryOptions): Interceptor;
+
+// tenon/interceptors/service-config
+
+import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+export type ConfigCode = string | number;
+export type ConfigDuration = string;
+export interface ServiceConfig {
+    readonly methodConfig?: readonly MethodConfig[] | undefined;
+    readonly retryThrottling?: {
+        readonly maxTokens: number;
+        readonly tokenRatio: number;
+    } | undefined;
+    readonly loadBalancingPolicy?: unknown;
+    readonly loadBalancingConfig?: unknown;
+    readonly healthCheckConfig?: unknown;
+}
+export interface MethodConfig {
+    readonly name: readonly {
+        readonly service?: string | undefined;
+        readonly method?: string | undefined;
+    }[];
+    readonly waitForReady?: boolean | undefined;
+    readonly timeout?: ConfigDuration | undefined;
+    readonly maxRequestMessageBytes?: number | undefined;
+    readonly maxResponseMessageBytes?: number | undefined;
+    readonly retryPolicy?: RetryPolicyConfig | undefined;
+    readonly hedgingPolicy?: HedgingPolicyConfig | undefined;
+}
+export interface RetryPolicyConfig {
+    readonly maxAttempts: number;
+    readonly initialBackoff: ConfigDuration;
+    readonly maxBackoff: ConfigDuration;
+    readonly backoffMultiplier: number;
+    readonly retryableStatusCodes: readonly ConfigCode[];
+}
+export interface HedgingPolicyConfig {
+    readonly maxAttempts: number;
+    readonly hedgingDelay?: ConfigDuration | undefined;
+    readonly nonFatalStatusCodes?: readonly ConfigCode[] | undefined;
+}
+export interface MethodPolicy {
+    readonly waitForReady?: boolean | undefined;
+    readonly timeoutMs?: number | undefined;
+    readonly maxSendBytes?: number | undefined;
+    readonly maxReceiveBytes?: number | undefined;
+    readonly interceptors: readonly Interceptor[];
+}
+export declare class ServicePolicies {
+    #private;
+    constructor(config: ServiceConfig, runtime: Runtime);
+    of(method: Pick<MethodDescriptor, 'service' | 'method'>): MethodPolicy;
+}
+
+// tenon/interceptors/timeout
+
+import { type Interceptor } from '../pipeline/pipeline.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+export interface TimeoutOptions {
+    readonly timeoutMs: number;
+    readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
+}
+export declare function timeout(options: TimeoutOptions): Interceptor;
