@@ -46,7 +46,8 @@ export async function run(services: Class | readonly Class[], options: RunOption
   process.on('unhandledRejection', log);
   process.on('uncaughtException', log);
   try {
-    await options.onStarted?.(system);
+    // It may take as long as the program: a signal does not wait for it.
+    await Promise.race([options.onStarted?.(system), aborted(signal)]);
   } catch (error) {
     await system.stop();
     stops.ignore();

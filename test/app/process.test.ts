@@ -178,6 +178,16 @@ describe('signals', () => {
     expect(await child.waitForExit()).toEqual({ code: 0, signal: null });
   });
 
+  it('are heard while onStarted has not come to its end', async () => {
+    const { child } = await start({ NEVER_DONE: '1' });
+    child.signal('SIGTERM');
+    try {
+      expect(await child.waitForExit(5_000)).toEqual({ code: 0, signal: null });
+    } finally {
+      await child.kill();
+    }
+  });
+
   it('waits for a call in flight, and a second signal does not', async () => {
     const { child, address } = await start({ TENON_DRAIN_TIMEOUT_MS: '60000' });
     const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });

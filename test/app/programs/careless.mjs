@@ -49,5 +49,6 @@ await run(Careless, {
   onStarted: (system) => {
     if (process.env.REFUSE_TO_START) throw new Error('not today');
     console.log(`address ${system.services[0].server().address}`);
+    return process.env.NEVER_DONE === undefined ? undefined : new Promise(() => {});
   },
 });
