@@ -30,6 +30,7 @@ export {
   retryInfo,
 } from './errors/details.ts';
 export { Code, codeName, type ErrorDetail, TenonError } from './errors/errors.ts';
+export { Health, type ServingStatus } from './health/health.ts';
 export { Logger } from './logger/logger.ts';
 export {
   type CallInterceptor,

@@ -37,6 +37,8 @@ export interface Config {
   readonly client: ClientOptions;
   /** What the profile says of servers: weaker than what `@Service` says. */
   readonly server: ServerOptions;
+  /** What the profile says of reflection: weaker than what `@Service` says. */
+  readonly reflection: boolean;
   /** What the environment says of services: stronger than what `@Service` says. */
   readonly service: ServiceOptions;
 }
@@ -230,6 +232,26 @@ export const variables = [
     fallback: 'grpc',
   },
   {
+    name: 'TENON_HEALTH',
+    describes: 'Whether grpc.health.v1.Health is served. Stronger than what @Service says.',
+    ...boolean,
+    fallback: 'true',
+  },
+  {
+    name: 'TENON_HEALTH_FOLLOWS_REGISTRY',
+    describes:
+      'Whether a node whose lease in the registry has run out, so that callers cannot find it, is NOT_SERVING.',
+    ...boolean,
+    fallback: 'true',
+  },
+  {
+    name: 'TENON_REFLECTION',
+    describes:
+      'Whether grpc.reflection is served, v1 and v1alpha: it tells every caller what can be called. Stronger than what @Service says.',
+    ...boolean,
+    fallback: { test: 'false', dev: 'true', local: 'true', prod: 'false' },
+  },
+  {
     name: 'TENON_CLIENT_TIMEOUT_MS',
     describes: 'Bound of unary calls that name none; 0 for none.',
     kind: 'integer',
@@ -399,6 +421,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
       maxSendBytes: limits.maxSendBytes,
       compress: value('TENON_SERVER_COMPRESS'),
     },
+    reflection: value('TENON_REFLECTION'),
     service: {
       ...limits,
       name: explicit('TENON_SERVER_NAME'),
@@ -414,6 +437,9 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
       drain: value('TENON_DRAIN'),
       lameDuckMs: value('TENON_LAME_DUCK_MS'),
       drainTimeoutMs: value('TENON_DRAIN_TIMEOUT_MS'),
+      health: explicit('TENON_HEALTH'),
+      healthFollowsRegistry: value('TENON_HEALTH_FOLLOWS_REGISTRY'),
+      reflection: explicit('TENON_REFLECTION'),
     },
   };
 }

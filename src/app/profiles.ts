@@ -4,6 +4,8 @@ import { Broker } from '../broker/broker.ts';
 import { Client, ClientOptions } from '../client/client.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { Marshaler, Marshalers } from '../codec/codec.ts';
+import { HealthBoard } from '../health/board.ts';
+import { Health } from '../health/health.ts';
 import { ConsoleLogger } from '../logger/console.ts';
 import { Logger, silentLogger } from '../logger/logger.ts';
 import { Registry } from '../registry/registry.ts';
@@ -92,6 +94,7 @@ export const builtIn: Profile = async (config) => {
     bind(ServerOptions).toConstantValue(config.server);
     bind(ServiceOptions).toConstantValue(config.service);
     bind(Client).to(RpcClient).inSingletonScope();
+    bind(Health).to(HealthBoard).inSingletonScope();
     // Every service of a process has a server and a life of its own.
     bind(Server).to(RpcServer).inTransientScope();
     bind(ServiceRuntime).to(ManagedService).inTransientScope();

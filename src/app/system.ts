@@ -4,8 +4,9 @@ import { Broker } from '../broker/broker.ts';
 import { Client, type ClientOf, type Contract, type ProtoService } from '../client/client.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { TenonError } from '../errors/errors.ts';
-import type { Interceptor, Invoke } from '../pipeline/pipeline.ts';
+import { Health } from '../health/health.ts';
 import { Logger } from '../logger/logger.ts';
+import type { Interceptor, Invoke } from '../pipeline/pipeline.ts';
 import { Registry } from '../registry/registry.ts';
 import { Selector } from '../selector/selector.ts';
 import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
@@ -14,6 +15,7 @@ import { clientFrom } from './clients.ts';
 import { type Composition, compose } from './compose.ts';
 import { describeHandler, type HandlerDescription } from './describe.ts';
 import { guardContainer } from './guard.ts';
+import { standardHandlers } from './internal/standard.ts';
 import { Steps } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
 import { assertVerified } from './verify.ts';
@@ -56,7 +58,7 @@ export class System {
     assertVerified(composition);
     const system = new System(composition);
     try {
-      for (const service of services) system.#services.push(system.#prepare(service));
+      for (const service of services) system.#services.push(await system.#prepare(service));
       guardContainer(composition.container);
       for (const service of system.#services) {
         await service.start(options.signal ? { signal: options.signal } : {});
@@ -101,16 +103,19 @@ export class System {
     return (this.#stopping ??= this.#stop());
   }
 
-  #prepare(target: Class): ServiceRuntime {
+  async #prepare(target: Class): Promise<ServiceRuntime> {
     const record = serviceOf(target);
-    const { container } = this.#composition;
+    const { container, config, loadProto } = this.#composition;
     const service = container.get(ServiceRuntime);
     // What the environment and the profile say is stronger than what the class says.
     const bound = container.isBound(ServiceOptions) ? container.get(ServiceOptions) : {};
     const stated = Object.fromEntries(Object.entries(bound).filter(([, value]) => value !== undefined));
-    service.init({ ...record?.options, name: record?.name, version: record?.version, ...stated });
-    for (const handler of record?.handlers ?? [])
-      this.#handle(target, service, describeHandler(handler, this.#composition.loadProto));
+    const { reflection } = config;
+    service.init({ reflection, ...record?.options, name: record?.name, version: record?.version, ...stated });
+    const descriptions = (record?.handlers ?? []).map((handler) => describeHandler(handler, loadProto));
+    for (const description of descriptions) this.#handle(target, service, description);
+    const standard = await standardHandlers({ service, descriptions, loadProto, health: this.get(Health) });
+    for (const handler of standard) service.server().handle(handler);
     return service;
   }
 

@@ -12,6 +12,7 @@ export {
   rpcsOf,
   type ServiceClassRecord,
   serviceOf,
+  type StandardServices,
   type SubscribeRecord,
   subscriptionsOf,
   type UseKind,

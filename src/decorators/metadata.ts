@@ -63,12 +63,20 @@ export interface SubscribeRecord {
   readonly interceptors: readonly Interceptor[];
 }
 
+/** The standard services that may be served beside the handlers. */
+export interface StandardServices {
+  /** Whether `grpc.health.v1.Health` is served as well. `TENON_HEALTH` is stronger. @default true */
+  readonly health?: boolean | undefined;
+  /** Whether `grpc.reflection` is served as well, v1 and v1alpha. `TENON_REFLECTION` is stronger. @default what the profile says: under `dev` and `local` */
+  readonly reflection?: boolean | undefined;
+}
+
 /** What `@Service` recorded. */
 export interface ServiceClassRecord {
   readonly name: string;
   readonly version: string;
   readonly handlers: readonly Class[];
-  readonly options: ServerOptions;
+  readonly options: ServerOptions & StandardServices;
 }
 
 /** What is done around calls, of one kind, in the order written; the first is the outermost. */

@@ -1,12 +1,12 @@
 import { Code, TenonError } from '../errors/errors.ts';
 import type { ServerOptions } from '../server/server.ts';
-import { type AnyClass, type Class, recordService } from './metadata.ts';
+import { type AnyClass, type Class, recordService, type StandardServices } from './metadata.ts';
 
 /** What {@link Service} is told. */
-export interface ServiceDecoratorOptions extends Pick<
-  ServerOptions,
-  'address' | 'metadata' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'
-> {
+export interface ServiceDecoratorOptions
+  extends
+    StandardServices,
+    Pick<ServerOptions, 'address' | 'metadata' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
   /** Name in the registry. */
   readonly name: string;
   /** @default 'latest' */

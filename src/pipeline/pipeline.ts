@@ -64,6 +64,17 @@ export interface Schema<T = unknown> {
 /** The schema of a message about which nothing was said. */
 export const anySchema: Schema = { name: 'any' };
 
+/** The schema of a message type of a `.proto` that is found with the first message, once: for handlers that come with a file of their own. */
+export function lazySchema(name: string, findType: (name: string) => ProtoType | undefined): Schema {
+  let type: ProtoType | undefined;
+  return {
+    name,
+    get proto() {
+      return (type ??= findType(name));
+    },
+  };
+}
+
 /**
  * One method, said once: client, server, reflection, `verify`, the registry's endpoints and documents all
  * read this. Built from decorators or a `.proto`, immutable.

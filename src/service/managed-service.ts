@@ -7,13 +7,16 @@ import { Logger } from '../logger/logger.ts';
 import type { NodeState } from '../registry/registry.ts';
 import { type Timer, Timers } from '../runtime/runtime.ts';
 import { Server } from '../server/server.ts';
-import { type Hook, ServiceOptions, type ServiceRuntime, type ServiceState } from './service.ts';
+import { type Hook, ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus } from './service.ts';
 
 const defaults = {
   registerTtlMs: 30_000,
   lameDuckMs: 1_000,
   drainTimeoutMs: 10_000,
   drain: true,
+  health: true,
+  healthFollowsRegistry: true,
+  reflection: false,
 } as const satisfies ServiceOptions;
 
 // A registry that does not answer must not hold up a stop for longer than its lease is worth.
@@ -29,7 +32,9 @@ export class ManagedService implements ServiceRuntime {
   readonly #timers: Timers;
   readonly #logger: Logger;
   #options: WithDefaults<ServiceOptions, typeof defaults>;
-  #state: ServiceState = 'stopped';
+  readonly #listeners = new Set<(status: ServiceStatus) => void>();
+  #status: ServiceStatus = { state: 'stopped', isRegistered: false, isAccepting: false };
+  #lapse: Timer | undefined;
   #renewal: Timer | undefined;
   #registering: Promise<void> | undefined;
   #isAnnounced = false;
@@ -59,7 +64,18 @@ export class ManagedService implements ServiceRuntime {
   }
 
   get state(): ServiceState {
-    return this.#state;
+    return this.#status.state;
+  }
+
+  get status(): ServiceStatus {
+    return this.#status;
+  }
+
+  onChange(listener: (status: ServiceStatus) => void): () => void {
+    // Wrapped, so that one function may listen twice.
+    const own = (status: ServiceStatus): void => listener(status);
+    this.#listeners.add(own);
+    return () => this.#listeners.delete(own);
   }
 
   init(options: ServiceOptions): void {
@@ -78,7 +94,7 @@ export class ManagedService implements ServiceRuntime {
 
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     this.#assertStopped('start it again');
-    this.#state = 'starting';
+    this.#become({ state: 'starting' });
     const start = (this.#start = Symbol('start'));
     try {
       await runHooks(this.#options.beforeStart);
@@ -86,7 +102,7 @@ export class ManagedService implements ServiceRuntime {
       this.#opening = this.#server.start(options);
       await this.#opening;
       this.#assertGoesOn(start);
-      this.#state = 'serving';
+      this.#become({ state: 'serving', isAccepting: true });
       const announcing = this.#announce('serving');
       this.#registering = announcing.then(() => {});
       const wasAnnounced = await announcing;
@@ -103,7 +119,7 @@ export class ManagedService implements ServiceRuntime {
   }
 
   stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    if (this.#state === 'stopped') return Promise.resolve();
+    if (this.state === 'stopped') return Promise.resolve();
     this.#start = undefined;
     const force = (this.#force ??= new AbortController());
     const cut = (): void => force.abort(options.signal?.reason);
@@ -130,16 +146,17 @@ export class ManagedService implements ServiceRuntime {
 
   async #stop(signal: AbortSignal): Promise<void> {
     await this.#quietly('a beforeStop hook', runHooks(this.#options.beforeStop));
-    this.#state = 'draining';
+    this.#become({ state: 'draining' });
     this.#renewal?.cancel();
     await this.#within(farewellMs, undefined, () => this.#registering ?? Promise.resolve());
     this.#registering = undefined;
     if (this.#options.drain && !signal.aborted) await this.#drain(signal);
     else await this.#sayFarewell();
+    this.#become({ isAccepting: false });
     await this.#quietly('stopping the server', this.#server.stop());
     await this.#within(farewellMs, undefined, () => this.#opening?.catch(() => {}) ?? Promise.resolve());
     this.#opening = undefined;
-    this.#state = 'stopped';
+    this.#become({ state: 'stopped' });
     await this.#quietly('an afterStop hook', runHooks(this.#options.afterStop));
     this.#logger.info(`${String(this)} stopped`);
   }
@@ -153,6 +170,7 @@ export class ManagedService implements ServiceRuntime {
       await this.#timers.sleep(this.#options.lameDuckMs, signal).catch(() => {});
     }
     await this.#sayFarewell(signal);
+    this.#become({ isAccepting: false });
     await this.#within(this.#options.drainTimeoutMs, signal, (bound) =>
       this.#server.drain(bound).catch(() => {
         this.#logger.warn(
@@ -168,6 +186,8 @@ export class ManagedService implements ServiceRuntime {
       this.#quietly('deregistering', this.#server.deregister({ signal: bound })),
     );
     this.#isAnnounced = false;
+    this.#lapse?.cancel();
+    this.#become({ isRegistered: false });
   }
 
   /** A registry that is away costs a warning, not the start: the renewal announces the node when it is back. */
@@ -176,10 +196,38 @@ export class ManagedService implements ServiceRuntime {
       await this.#server.register({ state });
       if (!this.#isAnnounced) this.#logger.debug(`${String(this)} is announced`);
       this.#isAnnounced = true;
+      this.#holdLease();
       return true;
     } catch (error) {
       this.#logger.warn(`${String(this)} could not be announced in the registry; trying again`, { error });
       return false;
+    }
+  }
+
+  /** One renewal that fails costs nothing: the node can be found until the lease ends. */
+  #holdLease(): void {
+    this.#lapse?.cancel();
+    if (this.state === 'stopped') return;
+    this.#become({ isRegistered: true });
+    const ttlMs = this.#server.options.registerTtlMs ?? defaults.registerTtlMs;
+    this.#lapse = this.#timers.after(ttlMs, () => this.#become({ isRegistered: false }));
+  }
+
+  #become(change: Partial<ServiceStatus>): void {
+    const before = this.#status;
+    const status = { ...before, ...change };
+    const isChange =
+      status.state !== before.state ||
+      status.isRegistered !== before.isRegistered ||
+      status.isAccepting !== before.isAccepting;
+    if (!isChange) return;
+    this.#status = status;
+    for (const listener of this.#listeners) {
+      try {
+        listener(status);
+      } catch (error) {
+        this.#logger.warn(`${String(this)}: a listener failed`, { error });
+      }
     }
   }
 
@@ -188,10 +236,10 @@ export class ManagedService implements ServiceRuntime {
     const intervalMs = this.#options.registerIntervalMs ?? ttlMs / 3;
     const delayMs = wasAnnounced ? intervalMs : Math.min(retryMs, intervalMs);
     this.#renewal = this.#timers.after(delayMs, () => {
-      if (this.#state !== 'serving') return;
+      if (this.state !== 'serving') return;
       this.#registering = this.#announce('serving').then((ok) => {
         this.#registering = undefined;
-        if (this.#state === 'serving') this.#keepLease(ok);
+        if (this.state === 'serving') this.#keepLease(ok);
       });
     });
   }
@@ -236,11 +284,11 @@ export class ManagedService implements ServiceRuntime {
   }
 
   #assertStopped(what: string): void {
-    if (this.#state === 'stopped') return;
+    if (this.state === 'stopped') return;
     throw new TenonError({
       code: Code.FailedPrecondition,
       reason: 'service.started',
-      message: `service "${String(this)}" is ${this.#state}: ${what} once it has stopped`,
+      message: `service "${String(this)}" is ${this.state}: ${what} once it has stopped`,
     });
   }
 }

@@ -7,6 +7,15 @@ import type { Server, ServerOptions } from '../server/server.ts';
 /** The states of a service, in order. */
 export type ServiceState = 'stopped' | 'starting' | 'serving' | 'draining';
 
+/** Where a service is in its life, and who can reach it. */
+export interface ServiceStatus {
+  readonly state: ServiceState;
+  /** The registry was told of the node, and the lease has not run out since: callers can find it. */
+  readonly isRegistered: boolean;
+  /** Calls are taken: from when it listens, until the lame duck time of its stop is over. */
+  readonly isAccepting: boolean;
+}
+
 /** What a service is told at once; what concerns its server is passed on. */
 export interface ServiceOptions extends ServerOptions {
   /** Time between renewals of the lease, in milliseconds. @default a third of `registerTtlMs` */
@@ -22,6 +31,12 @@ export interface ServiceOptions extends ServerOptions {
   readonly afterStart?: readonly Hook[] | undefined;
   readonly beforeStop?: readonly Hook[] | undefined;
   readonly afterStop?: readonly Hook[] | undefined;
+  /** Whether an application serves `grpc.health.v1.Health` beside the handlers. @default true */
+  readonly health?: boolean | undefined;
+  /** Whether that says NOT_SERVING of a node that callers cannot find, for its lease in the registry has run out. @default true */
+  readonly healthFollowsRegistry?: boolean | undefined;
+  /** Whether an application serves `grpc.reflection`, v1 and v1alpha, beside the handlers. @default false */
+  readonly reflection?: boolean | undefined;
 }
 /** Container key of the {@link ServiceOptions}. */
 export const ServiceOptions: ServiceIdentifier<ServiceOptions> = token('service', 'ServiceOptions');
@@ -39,6 +54,12 @@ export interface ServiceRuntime {
   /** The options in force. */
   readonly options: ServiceOptions;
   readonly state: ServiceState;
+  readonly status: ServiceStatus;
+  /**
+   * Calls `listener` after each change of {@link status}, in the same turn, so that who has to end before a drain can. Returns how to stop that. What it throws is
+   * logged.
+   */
+  onChange(listener: (status: ServiceStatus) => void): () => void;
   /** Changes options. FAILED_PRECONDITION (`service.started`) unless stopped. */
   init(options: ServiceOptions): void;
   client(): Client;

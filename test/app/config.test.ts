@@ -37,7 +37,9 @@ describe('the configuration', () => {
         drain: true,
         lameDuckMs: 1_000,
         drainTimeoutMs: 10_000,
+        healthFollowsRegistry: true,
       },
+      reflection: true,
     });
   });
 
@@ -102,6 +104,9 @@ describe('the configuration', () => {
       TENON_DRAIN_TIMEOUT_MS: '5',
       TENON_CLIENT_DIALECT: 'go-micro',
       TENON_SERVER_DIALECT: 'go-micro',
+      TENON_HEALTH: 'false',
+      TENON_HEALTH_FOLLOWS_REGISTRY: 'false',
+      TENON_REFLECTION: 'true',
       TENON_CLIENT_TIMEOUT_MS: '200',
       TENON_CLIENT_COMPRESS: 'true',
       TENON_SERVER_COMPRESS: 'true',
@@ -148,7 +153,11 @@ describe('the configuration', () => {
         drain: false,
         lameDuckMs: 0,
         drainTimeoutMs: 5,
+        health: false,
+        healthFollowsRegistry: false,
+        reflection: true,
       },
+      reflection: true,
     });
   });
 

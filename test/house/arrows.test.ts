@@ -89,6 +89,12 @@ const table: readonly Row[] = [
     thirdParties: '–',
     rooms: ['client', 'server', 'registry', 'broker', ...low],
   },
+  ...['health', 'reflection'].map((room) => ({
+    room,
+    mayImport: 'service, server, pipeline, the low rooms',
+    thirdParties: '–',
+    rooms: ['service', 'server', 'pipeline', ...low],
+  })),
   {
     room: 'decorators',
     mayImport: 'pipeline, errors, server, broker, context',

@@ -1,0 +1,109 @@
+import { Code, TenonError } from '../errors/errors.ts';
+import {
+  type Invoke,
+  lazySchema,
+  type MethodDescriptor,
+  type MethodKind,
+  type ProtoType,
+  type Schema,
+} from '../pipeline/pipeline.ts';
+import type { ServerHandler } from '../server/server.ts';
+import type { ServingStatus } from './health.ts';
+import type { ServiceHealth } from './service-health.ts';
+
+/** The `.proto` of the protocol. */
+export const healthProto = new URL('../../proto/grpc/health/v1/health.proto', import.meta.url);
+
+/** Full name of the service. */
+export const healthName = 'grpc.health.v1.Health';
+
+// What the protocol says of List.
+const mostListed = 100;
+
+interface CheckRequest {
+  readonly service: string;
+}
+
+/** How a service is, as the protocol says it. */
+export interface CheckResponse {
+  readonly status: ServingStatus | 'SERVICE_UNKNOWN';
+}
+
+/**
+ * `grpc.health.v1.Health` as a handler like any other: Check, List and Watch (github.com/grpc/grpc: doc/health-checking.md). Left out of the registry's record.
+ *
+ * `findType` gives a message type of {@link healthProto}; it is asked with the first call, so that a start does not wait for a file that is read.
+ */
+export function healthHandler(health: ServiceHealth, findType: (name: string) => ProtoType | undefined): ServerHandler {
+  const message = (name: string): Schema => lazySchema(`grpc.health.v1.${name}`, findType);
+  const [checkRequest, checkResponse] = [message('HealthCheckRequest'), message('HealthCheckResponse')];
+  const check: Invoke = (request) => checked(health, (request as CheckRequest).service);
+  const list: Invoke = () => listed(health);
+  const watch: Invoke = (request) => watched(health, (request as CheckRequest).service);
+  return {
+    name: healthName,
+    internal: true,
+    methods: [
+      { descriptor: descriptor('Check', 'unary', checkRequest, checkResponse), invoke: check },
+      {
+        descriptor: descriptor('List', 'unary', message('HealthListRequest'), message('HealthListResponse')),
+        invoke: list,
+      },
+      { descriptor: descriptor('Watch', 'server', checkRequest, checkResponse), invoke: watch },
+    ],
+  };
+}
+
+function checked(health: ServiceHealth, name: string): CheckResponse {
+  const status = health.status(name);
+  if (status !== undefined) return { status };
+  throw new TenonError({
+    code: Code.NotFound,
+    reason: 'health.unknown_service',
+    message: `nothing is known of the health of "${name}": List says of what it is`,
+  });
+}
+
+function listed(health: ServiceHealth): { readonly statuses: Readonly<Record<string, CheckResponse>> } {
+  const names = health.names();
+  if (names.length > mostListed) {
+    throw new TenonError({
+      code: Code.ResourceExhausted,
+      reason: 'health.too_many',
+      message: `${names.length} services are known, and no more than ${mostListed} may be listed: check them one at a time`,
+    });
+  }
+  return { statuses: Object.fromEntries(names.map((name) => [name, { status: health.status(name) ?? 'UNKNOWN' }])) };
+}
+
+/** Not a generator: one that waits for the next change could not be left. */
+function watched(health: ServiceHealth, name: string): AsyncIterableIterator<CheckResponse, undefined> {
+  const statuses = health.watch(name);
+  return {
+    async next() {
+      const { done, value } = await statuses.next();
+      return done ? { done, value } : { done: false, value: { status: value } };
+    },
+    async return() {
+      await statuses.return?.();
+      return { done: true, value: undefined };
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+function descriptor(method: string, kind: MethodKind, input: Schema, output: Schema): MethodDescriptor {
+  return {
+    service: healthName,
+    method,
+    path: `/${healthName}/${method}`,
+    aliases: [],
+    kind,
+    input,
+    output,
+    idempotent: true,
+    defaultContentType: 'application/grpc+proto',
+  };
+}
