@@ -9,7 +9,7 @@ import type { DialOptions, Message, TransportClient } from '../transport.ts';
 import { aborted, deadlineExceeded, tooLarge, transportClosed, wrongReplyCount } from './failures.ts';
 import type { Line, OpenCall } from './grpc-lines.ts';
 import { bufferOf, responseMetadata, toGrpc } from './grpc-metadata.ts';
-import { outcomeOf } from './grpc-status.ts';
+import { notGrpc, outcomeOf, wasLeftAlone, withStatusOfHttp } from './grpc-status.ts';
 import { Inbox } from './inbox.ts';
 
 type GrpcCall = ReturnType<ChannelInterface['createCall']>;
@@ -34,6 +34,9 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
   protected isOver = false;
   readonly #clock: Clock;
   #unfollow: (() => void) | undefined;
+  #heard = 0;
+  /** What answers is not gRPC. */
+  #stranger: TenonError | undefined;
 
   constructor(line: Line, options: DialOptions, clock: Clock) {
     this.line = line;
@@ -64,6 +67,7 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
       metadata.setOptions({ waitForReady: true });
     }
     this.line.calls.add(this);
+    this.#heard = this.line.heard;
     let call: GrpcCall;
     try {
       call = this.line.channel.createCall(this.path, this.#deadline(ctx), null, null, null);
@@ -97,13 +101,18 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
 
   onReceiveMetadata(metadata: GrpcMetadata): void {
     if (this.isOver) return;
+    this.line.heard += 1;
     const contentType = metadata.get('content-type')[0];
-    // Else the page that a web server answers with is read as a message, of a size that its first letters spell.
-    if (typeof contentType === 'string' && !contentType.startsWith('application/grpc')) {
-      this.fail(notGrpc(this.line.address, contentType));
-      return;
-    }
-    this.headersCame(metadata);
+    // Else the page that a web server answers with is read as a message, of a size that its first letters spell. Its status of HTTP comes later.
+    if (typeof contentType === 'string' && !contentType.startsWith('application/grpc'))
+      this.#stranger = notGrpc(this.line.address, contentType);
+    else this.headersCame(metadata);
+  }
+
+  /** Whether the message that came is none: the call has failed then. */
+  protected isNoMessage(): boolean {
+    if (this.#stranger) this.fail(this.#stranger);
+    return this.isOver;
   }
 
   abstract onReceiveMessage(body: Buffer): void;
@@ -111,6 +120,12 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
   onReceiveStatus(ended: StatusObject): void {
     if (this.isOver) return;
     this.release();
+    if (wasLeftAlone(ended)) this.line.leftAlone(this.#heard);
+    else this.line.heard += 1;
+    if (this.#stranger) {
+      this.ended(withStatusOfHttp(this.#stranger, ended));
+      return;
+    }
     const outcome = outcomeOf(ended, {
       address: this.line.address,
       path: this.path,
@@ -128,7 +143,7 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
 
   protected release(): void {
     this.isOver = true;
-    this.line.calls.delete(this);
+    this.line.release(this);
     this.line.usedMs = this.#clock.monotonicMs();
     this.#unfollow?.();
   }
@@ -172,7 +187,7 @@ export class GrpcUnaryCall extends GrpcClientCall {
   }
 
   override onReceiveMessage(body: Buffer): void {
-    if (this.isOver) return;
+    if (this.isOver || this.isNoMessage()) return;
     if (this.#body) {
       this.fail(wrongReplyCount(this.path, 'a second'));
       return;
@@ -254,7 +269,7 @@ export class GrpcClientSocket extends GrpcClientCall implements TransportClient 
   }
 
   override onReceiveMessage(body: Buffer): void {
-    if (this.isOver) return;
+    if (this.isOver || this.isNoMessage()) return;
     this.#replies += 1;
     if (this.#replies > 1 && !serverStreams(this.options.route.kind)) {
       this.fail(wrongReplyCount(this.path, 'a second'));
@@ -321,12 +336,4 @@ export function notUnderstood(status: Status | undefined): boolean {
   if (status?.code !== Code.Unimplemented) return false;
   const accepted = status.metadata?.text('grpc-accept-encoding');
   return accepted !== undefined && !accepted.split(',').some((name) => name.trim() === 'gzip');
-}
-
-function notGrpc(address: string, contentType: string): TenonError {
-  return new TenonError({
-    code: Code.Unknown,
-    reason: 'transport.not_grpc',
-    message: `what answers at ${address} does not speak gRPC: its answer is of type "${contentType}". Is it another port's service, or a proxy?`,
-  });
 }

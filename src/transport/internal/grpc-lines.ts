@@ -11,6 +11,12 @@ export interface OpenCall {
   fail(error: TenonError): void;
 }
 
+/**
+ * So many calls in a row that ran out of time or were refused, with not a word from the server in between, and the connection is taken for dead. Some are
+ * and do not know: Node 20 neither reads on nor closes a connection on which the server broke the rules of HTTP/2, and no later call would be answered on it.
+ */
+const silentCalls = 3;
+
 /** The connection to one address, shared by its calls. */
 export class Line {
   readonly address: string;
@@ -22,6 +28,12 @@ export class Line {
   readonly calls = new Set<OpenCall>();
   usedMs: number;
 
+  /** How often something has come from the server: calls compare. */
+  heard = 0;
+  #silent = 0;
+  #isGivenUp = false;
+  readonly #giveUp: (line: Line) => void;
+
   /** To be called when the server does not understand what is compressed: it is sent no more of it. */
   readonly notUnderstood: () => void;
 
@@ -29,6 +41,7 @@ export class Line {
     address: string,
     channel: Channel,
     kind: LineKind & Pick<Line, 'maxMetadataBytes' | 'notUnderstood' | 'usedMs'>,
+    giveUp: (line: Line) => void,
   ) {
     this.address = address;
     this.channel = channel;
@@ -37,6 +50,22 @@ export class Line {
     this.notUnderstood = kind.notUnderstood;
     this.maxMetadataBytes = kind.maxMetadataBytes;
     this.usedMs = kind.usedMs;
+    this.#giveUp = giveUp;
+  }
+
+  /** A call is over. */
+  release(call: OpenCall): void {
+    this.calls.delete(call);
+    if (this.#isGivenUp && this.calls.size === 0) this.channel.close();
+  }
+
+  /** A call had its connection, and no answer; when it began, so often something had come. */
+  leftAlone(heard: number): void {
+    this.#silent = heard === this.heard ? this.#silent + 1 : 0;
+    if (this.#silent < silentCalls || this.#isGivenUp) return;
+    this.#isGivenUp = true;
+    this.#giveUp(this);
+    if (this.calls.size === 0) this.channel.close();
   }
 }
 
@@ -66,6 +95,9 @@ export class Lines {
   /** Addresses of servers that do not understand what is compressed. */
   readonly #unable = new Set<string>();
 
+  /** Connections that are taken for dead, with calls that have not ended yet. */
+  readonly #givenUp = new Set<Line>();
+
   constructor(options: LineOptions) {
     this.#options = options;
   }
@@ -85,6 +117,7 @@ export class Lines {
     this.#plain.clear();
     this.#compressing.clear();
     this.#unable.clear();
+    this.#givenUp.clear();
   }
 
   #byLimit(compresses: boolean): Map<number, Map<string, Line>> {
@@ -102,12 +135,12 @@ export class Lines {
       'grpc.max_receive_message_length': maxReceiveBytes,
       ...(compresses ? { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip } : {}),
     });
-    const line = new Line(address, channel, {
-      ...kind,
-      maxMetadataBytes,
-      usedMs: clock.monotonicMs(),
-      notUnderstood: () => this.#unable.add(address),
-    });
+    const line = new Line(
+      address,
+      channel,
+      { ...kind, maxMetadataBytes, usedMs: clock.monotonicMs(), notUnderstood: () => this.#unable.add(address) },
+      (silent) => this.#giveUp(silent),
+    );
     const byLimit = this.#byLimit(compresses);
     let lines = byLimit.get(maxReceiveBytes);
     if (!lines) byLimit.set(maxReceiveBytes, (lines = new Map()));
@@ -119,7 +152,7 @@ export class Lines {
   #letGo(): void {
     const oldest = this.#options.clock.monotonicMs() - this.#options.idleMs;
     for (const line of this.#all()) {
-      if (line.calls.size > 0 || line.usedMs > oldest) continue;
+      if (line.calls.size > 0 || line.usedMs > oldest || this.#givenUp.has(line)) continue;
       line.channel.close();
       this.#byLimit(line.compresses).get(line.maxReceiveBytes)?.delete(line.address);
       // Another server may come to be there.
@@ -127,7 +160,17 @@ export class Lines {
     }
   }
 
+  /** Its calls go on; the next one is made on a connection of its own. */
+  #giveUp(line: Line): void {
+    const lines = this.#byLimit(line.compresses).get(line.maxReceiveBytes);
+    if (lines?.get(line.address) !== line) return;
+    lines.delete(line.address);
+    if (line.calls.size > 0) this.#givenUp.add(line);
+    for (const other of this.#givenUp) if (other.calls.size === 0) this.#givenUp.delete(other);
+  }
+
   #all(): Line[] {
-    return [...this.#plain.values(), ...this.#compressing.values()].flatMap((lines) => [...lines.values()]);
+    const maps = [...this.#plain.values(), ...this.#compressing.values()];
+    return [...maps.flatMap((lines) => [...lines.values()]), ...this.#givenUp];
   }
 }

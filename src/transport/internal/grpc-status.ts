@@ -1,7 +1,7 @@
 import type { StatusObject } from '@grpc/grpc-js';
 
 import type { Status } from '../../context/status.ts';
-import { Code, codeFrom, type TenonError } from '../../errors/errors.ts';
+import { Code, codeFrom, TenonError } from '../../errors/errors.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import {
   badReply,
@@ -35,6 +35,31 @@ export function outcomeOf(ended: StatusObject, call: EndedCall): Status | TenonE
   };
   if (status.code === Code.Ok) return { code: Code.Ok, message: '', metadata: status.metadata };
   return failureOf(ended, call) ?? status;
+}
+
+/** A web page answered, or something else of `contentType`. */
+export function notGrpc(address: string, contentType: string, code: Code = Code.Unknown): TenonError {
+  return new TenonError({
+    code,
+    reason: 'transport.not_grpc',
+    message: `what answers at ${address} does not speak gRPC: its answer is of type "${contentType}". Is it another port's service, or a proxy?`,
+  });
+}
+
+/** The error with the code for the answer's status of HTTP (grpc: doc/http-grpc-status-mapping.md): a proxy without a server behind it is UNAVAILABLE. */
+export function withStatusOfHttp(stranger: TenonError, ended: StatusObject): TenonError {
+  const { reason, message } = stranger;
+  const status = /^Received HTTP status code (\d+)/.exec(ended.details)?.[1];
+  if (status === undefined || status === '200') return stranger;
+  return new TenonError({ code: codeFrom(ended.code), reason, message: `${message} Its status of HTTP is ${status}.` });
+}
+
+/** Whether a call that had its connection ran out of time by the client's clock, or was refused without a word of why. */
+export function wasLeftAlone(ended: StatusObject): boolean {
+  const { details } = ended;
+  if (ended.code === (Code.DeadlineExceeded as number))
+    return details.startsWith('Deadline exceeded after') && details.includes('remote_addr=') && !hasMetadata(ended);
+  return ended.code === (Code.Unavailable as number) && details.startsWith('Stream refused') && !hasMetadata(ended);
 }
 
 /**
