@@ -43,7 +43,10 @@ export interface ProtoType<T = unknown> {
 
 /** A field of a {@link ProtoType}. */
 export interface ProtoField {
+  /** The property of a value. */
   readonly name: string;
+  /** As the `.proto` says it. */
+  readonly original: string;
   /** Scalar type (`string`, `int64`) or full message or enum name. */
   readonly type: string;
   readonly repeated: boolean;

@@ -80,6 +80,7 @@ function describe(
     const resolved = reflected.get(field.number);
     return {
       name: field.property,
+      original: field.original,
       type: field.typeName,
       repeated: field.cardinality === 'repeated',
       map: field.cardinality === 'map',

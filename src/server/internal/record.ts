@@ -4,8 +4,21 @@ import type { MethodDescriptor, ProtoType, Schema } from '../../pipeline/pipelin
 import type { EndpointRecord, ValueRecord } from '../../registry/registry.ts';
 import type { EventHandler, ServerHandler } from '../server.ts';
 
-// Go Micro describes messages to the same depth.
-const deepest = 3;
+// Go Micro describes messages, their fields, and the fields of those.
+const deepest = 2;
+
+/** Types of protobuf under the names that they have in Go. */
+const goTypes: Readonly<Record<string, string>> = {
+  double: 'float64',
+  float: 'float32',
+  sint32: 'int32',
+  sfixed32: 'int32',
+  fixed32: 'uint32',
+  sint64: 'int64',
+  sfixed64: 'int64',
+  fixed64: 'uint64',
+  bytes: '[]uint8',
+};
 
 /** What the registry is told of the methods and subscriptions: Go Micro's endpoints, from real schemas. */
 export function endpointsOf(
@@ -17,7 +30,8 @@ export function endpointsOf(
     .flatMap((handler) =>
       handler.methods.map(({ descriptor }) => methodRecord(descriptor, handler.metadata?.[descriptor.method])),
     );
-  return [...methods.sort((a, b) => (a.name < b.name ? -1 : 1)), ...subscribers.map(subscriberRecord)];
+  const byTopic = [...subscribers].sort((a, b) => (a.topic > b.topic ? -1 : 1));
+  return [...methods.sort((a, b) => (a.name < b.name ? -1 : 1)), ...byTopic.map(subscriberRecord)];
 }
 
 function methodRecord(method: MethodDescriptor, metadata: Readonly<Record<string, string>> = {}): EndpointRecord {
@@ -50,9 +64,11 @@ function messageValue(name: string, type: ProtoType, depth: number): ValueRecord
 }
 
 function fieldValue(field: ProtoType['fields'][number], depth: number): ValueRecord {
-  if (field.message && !field.map && !field.repeated) return messageValue(field.name, field.message, depth + 1);
-  const shortType = field.type.slice(field.type.lastIndexOf('.') + 1);
-  return { name: field.name, type: field.map ? '' : field.repeated ? `[]${shortType}` : shortType, values: [] };
+  if (field.message && !field.map && !field.repeated) return messageValue(field.original, field.message, depth + 1);
+  const type = goTypes[field.type] ?? field.type.slice(field.type.lastIndexOf('.') + 1);
+  // Go has no name for a slice of slices, and Go Micro says none.
+  const repeatedType = type.startsWith('[]') ? '[]' : `[]${type}`;
+  return { name: field.original, type: field.map ? '' : field.repeated ? repeatedType : type, values: [] };
 }
 
 /**

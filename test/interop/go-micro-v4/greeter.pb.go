@@ -694,6 +694,67 @@ func (x *ChatMessage) GetText() string {
 	return ""
 }
 
+// On the topic greeter.events.
+type Event struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Timestamp     int64                  `protobuf:"varint,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_greeter_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_greeter_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_greeter_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Event) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Event) GetTimestamp() int64 {
+	if x != nil {
+		return x.Timestamp
+	}
+	return 0
+}
+
+func (x *Event) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_greeter_proto protoreflect.FileDescriptor
 
 const file_greeter_proto_rawDesc = "" +
@@ -747,7 +808,11 @@ const file_greeter_proto_rawDesc = "" +
 	"\rCountResponse\x12\f\n" +
 	"\x01n\x18\x01 \x01(\x03R\x01n\"!\n" +
 	"\vChatMessage\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text*A\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\"O\n" +
+	"\x05Event\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\ttimestamp\x18\x02 \x01(\x03R\ttimestamp\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage*A\n" +
 	"\x06Colour\x12\x16\n" +
 	"\x12COLOUR_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -775,7 +840,7 @@ func file_greeter_proto_rawDescGZIP() []byte {
 }
 
 var file_greeter_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_greeter_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_greeter_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_greeter_proto_goTypes = []any{
 	(Colour)(0),           // 0: tenon.gomicro.Colour
 	(*AllTypes)(nil),      // 1: tenon.gomicro.AllTypes
@@ -788,14 +853,15 @@ var file_greeter_proto_goTypes = []any{
 	(*CountRequest)(nil),  // 8: tenon.gomicro.CountRequest
 	(*CountResponse)(nil), // 9: tenon.gomicro.CountResponse
 	(*ChatMessage)(nil),   // 10: tenon.gomicro.ChatMessage
-	nil,                   // 11: tenon.gomicro.AllTypes.MCountsEntry
-	nil,                   // 12: tenon.gomicro.MetaResponse.HeadersEntry
+	(*Event)(nil),         // 11: tenon.gomicro.Event
+	nil,                   // 12: tenon.gomicro.AllTypes.MCountsEntry
+	nil,                   // 13: tenon.gomicro.MetaResponse.HeadersEntry
 }
 var file_greeter_proto_depIdxs = []int32{
 	0,  // 0: tenon.gomicro.AllTypes.f_colour:type_name -> tenon.gomicro.Colour
-	11, // 1: tenon.gomicro.AllTypes.m_counts:type_name -> tenon.gomicro.AllTypes.MCountsEntry
+	12, // 1: tenon.gomicro.AllTypes.m_counts:type_name -> tenon.gomicro.AllTypes.MCountsEntry
 	2,  // 2: tenon.gomicro.AllTypes.nested:type_name -> tenon.gomicro.HelloRequest
-	12, // 3: tenon.gomicro.MetaResponse.headers:type_name -> tenon.gomicro.MetaResponse.HeadersEntry
+	13, // 3: tenon.gomicro.MetaResponse.headers:type_name -> tenon.gomicro.MetaResponse.HeadersEntry
 	2,  // 4: tenon.gomicro.Greeter.Hello:input_type -> tenon.gomicro.HelloRequest
 	1,  // 5: tenon.gomicro.Greeter.Echo:input_type -> tenon.gomicro.AllTypes
 	4,  // 6: tenon.gomicro.Greeter.Meta:input_type -> tenon.gomicro.MetaRequest
@@ -832,7 +898,7 @@ func file_greeter_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_greeter_proto_rawDesc), len(file_greeter_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
