@@ -60,7 +60,7 @@ export interface GrpcTransportOptions {
    */
   readonly keepaliveWithoutCalls?: boolean | undefined;
   /**
-   * A peer that pings a server more often than this, three times in a row with nothing sent to it in between, is told `too_many_pings`, and its connection
+   * A peer that pings a server more often than this, three times in a row with nothing sent to it in between (a long message counts as long as it leaves), is told `too_many_pings`, and its connection
    * closed: gRPC's `min_recv_ping_interval_without_data_ms`. grpc-js's server does not watch it.
    * @default 5 seconds: clients of gRPC ping every 10 at most
    */

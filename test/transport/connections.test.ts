@@ -115,6 +115,31 @@ describe('a connection to a gRPC server', () => {
     expect(lenient.destroyed).toBe(false);
   });
 
+  it('may ping with every piece of a long message, as grpc-go does to measure the bandwidth', async () => {
+    const peer = await session(await listen({}));
+    const stream = peer.request({
+      ':method': 'POST',
+      ':path': methods.unary.path,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    const trailers = new Promise((resolve, reject) => {
+      stream.once('trailers', resolve);
+      stream.once('error', reject);
+    });
+    let pings = 0;
+    let isWaiting = false;
+    stream.on('data', () => {
+      if (isWaiting) return;
+      isWaiting = true;
+      pings += 1;
+      peer.ping(() => (isWaiting = false));
+    });
+    stream.end(frame(Buffer.alloc(4_000_000)));
+    expect(await trailers).toMatchObject({ 'grpc-status': '0' });
+    expect(pings).toBeGreaterThan(4);
+  });
+
   it('that is quiet for long is let go of, and one that carries a call is not', async () => {
     const { runtime, set, fire } = manual();
     const listener = await listen({ maxConnectionIdleMs: 60_000, runtime });

@@ -25,6 +25,8 @@ export interface ConnectionSeams {
 const maxPingStrikes = 2;
 const tooManyPings = Buffer.from('too_many_pings');
 const highestStream = 2 ** 31 - 1;
+// More than the answer to a ping takes, encrypted too.
+const answerBytes = 64;
 // After so long, a peer has heard that it should go elsewhere, and what it sent before is here.
 const heardMs = 1_000;
 // gRPC's A9: an age differs by a tenth from connection to connection, or all that were made at once would end at once.
@@ -41,6 +43,7 @@ export class Http2Connection implements Ends {
   #certificate: PeerCertificate | undefined;
   #calls = 0;
   #lastPingMs = Number.NEGATIVE_INFINITY;
+  #lastPingBytes = 0;
   #strikes = 0;
   #idle: Timer | undefined;
   #age: Timer | undefined;
@@ -110,7 +113,11 @@ export class Http2Connection implements Ends {
     const now = this.#seams.clock.monotonicMs();
     const isEarly = now - this.#lastPingMs < this.#rules.minPingIntervalMs;
     this.#lastPingMs = now;
-    if (this.hasSent) {
+    // A long message leaves piece by piece, and grpc-go measures the bandwidth by a ping for each round of them.
+    const bytes = this.#session.destroyed ? 0 : this.#session.socket.bytesWritten;
+    const isSending = bytes - this.#lastPingBytes > answerBytes;
+    this.#lastPingBytes = bytes;
+    if (this.hasSent || isSending) {
       this.hasSent = false;
       this.#strikes = 0;
     } else if (isEarly) this.#strikes += 1;
