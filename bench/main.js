@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 import { grpcBench } from './grpc.mjs';
 import { idleBench } from './idle.mjs';
+import { interceptorsBench } from './interceptors.mjs';
 import { memoryBench } from './memory.mjs';
 import { startBench } from './start.mjs';
 import { streamsMemoryBench } from './streams.mjs';
@@ -19,6 +20,10 @@ const benches = {
     tcpBench,
   ],
   memory: ['tenon over the memory transport', memoryBench],
+  interceptors: [
+    'what five interceptors cost, CPU per call (ratio: without / with, median [90 % interval])',
+    interceptorsBench,
+  ],
   'streams-memory': ['a million messages of 32 B on one stream, both ends in one process', streamsMemoryBench],
   idle: ['memory of the server per idle connection that has made a call, against bare grpc-js', idleBench],
   codec: ["tenon's protobuf mapping against protobufjs", () => script('codec.js')],

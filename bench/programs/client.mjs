@@ -43,8 +43,9 @@ async function tenonCalls() {
     .get(Registry)
     .register({ name: 'bench', version: 'latest', metadata: {}, endpoints: [], nodes: [node] }, { ttlMs: 3_600_000 });
   const echo = system.client(EchoHandler);
+  const given = kind.startsWith('with ') ? { metadata: (await import('./interceptors.mjs')).metadata } : undefined;
   return {
-    unary: (body) => echo.unary({ body }),
+    unary: (body) => echo.unary({ body }, given),
     stream: async (count, size) => {
       let seen = 0;
       for await (const reply of echo.stream({ count, size })) {

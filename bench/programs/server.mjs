@@ -1,4 +1,4 @@
-// A server process: `bare`, `static` (tenon, the bare program's marshaler) or `mapped` (tenon's whole mapping), `grpc-js` (static, served by grpc-js), `tcp`, `unix` (static) or `tcp mapped`, or a peer's name. Tells its address, then its CPU time and memory when asked.
+// A server process: `bare`, `static` (tenon, the bare program's marshaler) or `mapped` (tenon's whole mapping), `grpc-js` (static, served by grpc-js), `tcp`, `unix` (static) or `tcp mapped`, `with metadata`, `with five` (interceptors; static), or a peer's name. Tells its address, then its CPU time and memory when asked.
 import { peerOf } from './peer.mjs';
 
 const kind = process.argv[2];
@@ -41,8 +41,14 @@ if (peer) {
 } else {
   const { System } = await import('../../dist/index.js');
   const { Echo, options } = await import('./tenon.mjs');
-  const system = await System.start([Echo], options(kind));
+  const service = kind === 'with five' ? await inFiveInterceptors() : Echo;
+  const system = await System.start([service], options(kind));
   process.send({ address: system.services[0].server().address });
+}
+
+async function inFiveInterceptors() {
+  const { echoWith, names } = await import('./interceptors.mjs');
+  return echoWith(names).service;
 }
 
 process.on('message', (asked) => {
