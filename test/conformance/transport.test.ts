@@ -5,6 +5,7 @@ import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import { UnixTransport } from '../../src/transport/unix.ts';
+import { authority } from '../support/certificates.ts';
 
 const api = { describe, it };
 
@@ -16,3 +17,10 @@ transportConformance(api, 'grpc, served by grpc-js', {
 });
 transportConformance(api, 'tcp', { make: () => new TcpTransport(), supports: { suggest: true } });
 transportConformance(api, 'unix', { make: () => new UnixTransport(), supports: { suggest: true } });
+
+const ca = authority();
+const { cert, key } = ca.issue({ name: 'both', names: ['127.0.0.1'] });
+transportConformance(api, 'grpc, over TLS with certificates on both sides', {
+  make: () => new GrpcTransport({ tls: { ca: ca.cert, cert, key }, serverTls: { ca: ca.cert, cert, key } }),
+  supports: { suggest: true, resets: false },
+});

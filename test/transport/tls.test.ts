@@ -12,6 +12,7 @@ import { okStatus } from '../../src/context/status.ts';
 import { type TenonError, textOf } from '../../src/errors/errors.ts';
 import { type Logger, silentLogger } from '../../src/logger/logger.ts';
 import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
+import { TcpTransport } from '../../src/transport/tcp.ts';
 import type { Listener, Message, Transport } from '../../src/transport/transport.ts';
 import { authority, type Certified } from '../support/certificates.ts';
 import { methods } from './support.ts';
@@ -35,14 +36,21 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-function transportOf(options: GrpcTransportOptions): Transport {
-  const transport = new GrpcTransport(options);
+/** What listens: the servers of the grpc transport, and that of our own frames. */
+const engines = ['http2', 'grpc-js', 'tcp'] as const;
+
+interface Options extends Omit<GrpcTransportOptions, 'server' | 'runtime'> {
+  readonly server?: (typeof engines)[number] | undefined;
+}
+
+function transportOf({ server, ...options }: Options): Transport {
+  const transport = server === 'tcp' ? new TcpTransport(options) : new GrpcTransport({ ...options, server });
   closing.push(() => transport.close());
   return transport;
 }
 
 /** Answers with what it was sent, and streams without an end. */
-async function listen(options: GrpcTransportOptions): Promise<Listener> {
+async function listen(options: Options): Promise<Listener> {
   const listener = await transportOf(options).listen('127.0.0.1:0', { routes: Object.values(methods) });
   closing.push(() => listener.close());
   listener.accept((socket, { kind }) => {
@@ -99,7 +107,7 @@ function shownBy(listener: Listener): Promise<string> {
         port: Number(listener.addr().split(':')[1]),
         host: '127.0.0.1',
         rejectUnauthorized: false,
-        ALPNProtocols: ['h2'],
+        ALPNProtocols: ['h2', 'tenon/1'],
       },
       () => {
         resolve(String(socket.getPeerCertificate().subject.CN));
@@ -110,7 +118,7 @@ function shownBy(listener: Listener): Promise<string> {
   });
 }
 
-describe.each(['http2', 'grpc-js'] as const)('TLS before a server of %s', (engine) => {
+describe.each(engines)('TLS before a server of %s', (engine) => {
   it('carries calls, and shows the certificate of the client where it is asked for', async () => {
     for (const [serverTls, tls] of [
       [pair(server), trusting],
@@ -119,7 +127,7 @@ describe.each(['http2', 'grpc-js'] as const)('TLS before a server of %s', (engin
       [{ ...mutual, clientAuth: 'none' }, trusting],
     ] satisfies [GrpcTransportOptions['serverTls'], GrpcTransportOptions['tls']][]) {
       const listener = await listen({ serverTls, server: engine });
-      expect(String((await call(transportOf({ tls }), listener)).body)).toBe('hi');
+      expect(String((await call(transportOf({ tls, server: engine }), listener)).body)).toBe('hi');
     }
   });
 
@@ -143,7 +151,7 @@ describe.each(['http2', 'grpc-js'] as const)('TLS before a server of %s', (engin
         seen.push(socket.peerCertificate, socket.peerCertificate);
         void socket.send({ body: Buffer.from('hi'), status: okStatus });
       });
-      await call(transportOf({ tls }), listener);
+      await call(transportOf({ tls, server: engine }), listener);
     }
     const { raw } = new X509Certificate(odd.cert);
     expect(seen[0]).toEqual(seen[1]);
@@ -183,8 +191,18 @@ describe.each(['http2', 'grpc-js'] as const)('TLS before a server of %s', (engin
       { tls: { ...trusting, serverName: 'elsewhere' } },
       /altnames.*elsewhere.*set tls\.serverName/,
     ],
-    ['a client in the clear', { serverTls: pair(server) }, {}, /closed before HTTP\/2 began\. Does it speak TLS/],
-    ['a server in the clear', {}, { tls: trusting }, /does not speak TLS; give the server a certificate/],
+    [
+      'a client in the clear',
+      { serverTls: pair(server) },
+      {},
+      /closed before it could carry a call\. Does it speak TLS/,
+    ],
+    [
+      'a server in the clear',
+      {},
+      { tls: trusting },
+      /does (?:not speak TLS; give the server a certificate|the server speak TLS)/,
+    ],
     [
       'a client without a certificate',
       { serverTls: mutual },
@@ -205,7 +223,7 @@ describe.each(['http2', 'grpc-js'] as const)('TLS before a server of %s', (engin
     ],
   ])('%s: nothing was processed, and the error says what to do', async (_name, serving, calling, text) => {
     const listener = await listen({ ...serving, server: engine });
-    const failure = await failureOf(call(transportOf(calling), listener));
+    const failure = await failureOf(call(transportOf({ ...calling, server: engine }), listener));
     expect(failure).toMatch(/^transport\.unreachable: /);
     expect(failure).toContain(listener.addr());
     expect(failure).toMatch(text);
@@ -231,7 +249,7 @@ describe.each(['http2', 'grpc-js'] as const)('TLS before a server of %s', (engin
     writeFileSync(keyFile, before.key);
     const { logger, next } = listening();
     const listener = await listen({ serverTls: { certFile, keyFile, reloadMs: 10 }, server: engine, logger });
-    const caller = transportOf({ tls: trusting });
+    const caller = transportOf({ tls: trusting, server: engine });
     const open = caller.dial(listener.addr(), { route: methods.bidi });
     void open.send({ body: Buffer.from('one') });
     const replies: string[] = [];
@@ -305,15 +323,20 @@ describe('certificates in files', () => {
     expect(String(reply.body)).toBe('hi');
   });
 
-  it('a file that was missing when a client was made may come later', async () => {
+  it.each(engines)('a file that was missing when a client of %s was made may come later', async (engine) => {
     const caFile = join(folder(), 'ca.crt');
-    const caller = transportOf({ tls: { caFile } });
-    const listener = await listen({ serverTls: pair(server) });
+    const caller = transportOf({ tls: { caFile }, maxReconnectMs: 1, server: engine });
+    const listener = await listen({ serverTls: pair(server), server: engine });
     expect(await failureOf(call(caller, listener))).toMatch(
       /^transport\.tls_invalid: .*cannot be read from .*ca\.crt: there is no such file/,
     );
     writeFileSync(caFile, ours.cert);
-    expect(String((await call(caller, listener)).body)).toBe('hi');
+    const reply = await caller.unary!(
+      listener.addr(),
+      { body: Buffer.from('hi') },
+      { route: methods.unary, waitForReady: true },
+    );
+    expect(String(reply.body)).toBe('hi');
   });
 
   it.each<[string, GrpcTransportOptions['serverTls'], RegExp]>([
@@ -340,7 +363,7 @@ describe('certificates in files', () => {
 
   it('the certificate of a server that expired while it ran is not taken', async () => {
     const old = pair(ours.issue({ name: 'old', names, toDays: -0.5 }));
-    const listener = createTlsServer({ ...old, ALPNProtocols: ['h2'] }, (socket) => socket.destroy());
+    const listener = createTlsServer({ ...old, ALPNProtocols: ['h2', 'tenon/1'] }, (socket) => socket.destroy());
     listener.on('tlsClientError', () => {});
     await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
     closing.push(() => listener.close());

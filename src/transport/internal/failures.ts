@@ -1,22 +1,22 @@
 import { Code, TenonError } from '../../errors/errors.ts';
+import { whyTls } from './tls-failures.ts';
 
 const writeHostPort = 'Write host:port, such as 127.0.0.1:50051 or [::1]:50051';
 
+// What a server of TLS does to a caller in the clear, and one that does not like a certificate, with TLS 1.3.
+const hangUps = /^(?:Failed to connect|the other side closed it|(?:read|write) (?:ECONNRESET|EPIPE))$/;
+const hungUp =
+  'the connection was closed before it could carry a call. Does it speak TLS, and this client not (tls)? Or does it not trust the certificate of this client?';
+
 /** Nobody took the call: it may safely be sent again, here or elsewhere. */
 export function unreachable(address: string, why: string): TenonError {
+  const told = hangUps.test(why)
+    ? hungUp
+    : (whyTls(why) ?? `${why}. Is the service running, and does it listen there?`);
   return new TenonError({
     code: Code.Unavailable,
     reason: 'transport.unreachable',
-    message: `${address} cannot be reached: ${why}. Is the service running, and does it listen there?`,
-  });
-}
-
-/** The same for a handshake of TLS that failed: `why` says what to do. */
-export function tlsFailed(address: string, why: string): TenonError {
-  return new TenonError({
-    code: Code.Unavailable,
-    reason: 'transport.unreachable',
-    message: `${address} cannot be reached: ${why}`,
+    message: `${address} cannot be reached: ${told}`,
   });
 }
 

@@ -1,6 +1,6 @@
 import { connect, type Socket as NetSocket } from 'node:net';
 
-import { type TenonError, textOf } from '../../errors/errors.ts';
+import { TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 import type { Clock, Random, Timer } from '../../runtime/runtime.ts';
 import { notTenon, transportClosed, unreachable } from './failures.ts';
@@ -81,6 +81,7 @@ export class FrameLine {
   #retryMs = 0;
   #retry: Timer | undefined;
   #why = '';
+  #error: TenonError | undefined;
   #started = 0;
   #startedBefore = -1;
 
@@ -105,7 +106,7 @@ export class FrameLine {
     }
     const isResting = !connection && !this.#isConnecting && this.clock.monotonicMs() < this.#retryMs;
     if (isResting && !call.waitsForReady) {
-      call.fail(unreachable(this.address, this.#why));
+      call.fail(this.#error ?? unreachable(this.address, this.#why));
       return;
     }
     this.#waiting.add(call);
@@ -154,6 +155,7 @@ export class FrameLine {
     this.#isConnecting = false;
     this.#failures += 1;
     this.#why = why;
+    this.#error = error;
     const { random, maxReconnectMs } = this.#options;
     const restMs = backoffMs(this.#failures, () => random.next(), { initialMs: 100, maxMs: maxReconnectMs });
     this.#retryMs = this.clock.monotonicMs() + restMs;
@@ -196,10 +198,14 @@ export class FrameLine {
       this.#take(socket);
       return;
     }
-    // Whoever waits for an event of it hears of an error that came before.
+    // Nobody else hears of it where there can be no TLS.
+    socket.on('error', () => {});
     secure(socket, places.hostOf(this.address)).then(
       (secured) => (this.#isClosed ? secured.destroy() : this.#take(secured)),
-      (error: unknown) => this.notConnected(undefined, textOf(error), undefined),
+      (error: unknown) => {
+        socket.destroy();
+        this.notConnected(undefined, textOf(error), TenonError.is(error) ? error : undefined);
+      },
     );
   }
 

@@ -9,13 +9,11 @@ import {
   calmDown,
   connectionLost,
   deadlineExceeded,
-  tlsFailed,
   tooLarge,
   transportClosed,
   unreachable,
 } from './failures.ts';
 import { responseMetadata } from './grpc-metadata.ts';
-import { tlsMark, whyTlsAlert } from './tls-failures.ts';
 
 /** Which call a status ended. */
 export interface EndedCall {
@@ -80,7 +78,7 @@ function failureOf(ended: StatusObject, call: EndedCall): TenonError | undefined
     case Code.Unavailable:
       if (hasMetadata(ended)) return undefined;
       if (details.startsWith('Channel closed')) return transportClosed();
-      if (notSent.test(details)) return notReached(address, plain(details));
+      if (notSent.test(details)) return unreachable(address, plain(details));
       return lost.test(details) ? connectionLost(address, details) : undefined;
     case Code.Internal:
       if (hasMetadata(ended)) return undefined;
@@ -126,17 +124,6 @@ function hasMetadata(ended: StatusObject): boolean {
 function sizeIn(details: string): number | undefined {
   const size = /\((\d+) vs/.exec(details)?.[1];
   return size === undefined ? undefined : Number(size);
-}
-
-// What a server of TLS does to a caller in the clear, and one that does not like a certificate, with TLS 1.3.
-const hangUps = /^(?:Failed to connect|read ECONNRESET|write EPIPE|write ECONNRESET)$/;
-const hungUp =
-  'the connection was closed before HTTP/2 began. Does it speak TLS, and this client not (tls)? Or does it not trust the certificate of this client?';
-
-function notReached(address: string, why: string): TenonError {
-  if (hangUps.test(why)) return tlsFailed(address, hungUp);
-  const tls = why.startsWith(tlsMark) ? why : whyTlsAlert(why);
-  return tls === undefined ? unreachable(address, why) : tlsFailed(address, tls);
 }
 
 /** Without what only grpc-js understands: times, notes on resolution, and `Error: ` before the reason. */

@@ -1,5 +1,5 @@
 /** Before every text of `whyTlsFailed`, so that it is known again where only a text gets through. */
-export const tlsMark = 'TLS failed: ';
+const tlsMark = 'TLS failed: ';
 
 /**
  * Why a handshake with the server of that name failed, and what to do, in one sentence that begins with {@link tlsMark}. Not one byte of a call was
@@ -10,8 +10,12 @@ export function whyTlsFailed(error: Error, serverName: string, hasIdentity: bool
   return tlsMark + (explanationOf(`${code} ${error.message}`, serverName, hasIdentity) ?? error.message);
 }
 
-/** The same for what a server said of a handshake that this side had thought over: with TLS 1.3 it looks at certificates of clients afterwards. */
-export function whyTlsAlert(text: string): string | undefined {
+/**
+ * What a text says of TLS, if it does: that of {@link whyTlsFailed}, or of a server's alert about a handshake that this side had thought over: with
+ * TLS 1.3 it looks at certificates of clients afterwards.
+ */
+export function whyTls(text: string): string | undefined {
+  if (text.startsWith(tlsMark)) return text;
   if (!/SSL alert number \d+|ssl3_read_bytes|ALERT_/.test(text)) return undefined;
   return tlsMark + (explanationOf(text, '', true) ?? text);
 }
