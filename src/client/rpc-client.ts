@@ -424,7 +424,8 @@ export class RpcClient implements Client {
       maxSendBytes: plan.maxSendBytes,
       // Also where an interceptor takes it back for the first message: it may change its mind.
       compress: ctx.compress === true || (ctx.options.compress ?? this.#options.compress) === true,
-      waitForReady: ctx.waitForReady,
+      // Where there are nodes to choose from, another may be ready sooner: the client waits, and the transport says at once that this one is not.
+      waitForReady: ctx.options.address !== undefined && ctx.waitForReady,
     };
   }
 

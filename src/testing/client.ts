@@ -9,6 +9,7 @@ import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Selector } from '../selector/selector.ts';
 import type { Message, Socket, Transport } from '../transport/transport.ts';
 import type { Case, TestApi } from './api.ts';
+import { clientEndingCases } from './internal/client-endings.ts';
 import { eventually, gate } from './internal/eventually.ts';
 import { announce, bodies, json, memoryParts, method, parsed, type Parts, serveRaw } from './internal/rig.ts';
 
@@ -543,6 +544,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       assert.equal((await failure(call({}) as Promise<unknown>)).reason, 'client.closed');
     },
   },
+  ...clientEndingCases,
 ];
 
 /** Registers the suite of clients with a runner. */

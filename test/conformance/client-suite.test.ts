@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import type { CallOptions, Client, MethodCaller } from '../../src/client/client.ts';
 import { RpcClient } from '../../src/client/rpc-client.ts';
+import type { Context } from '../../src/context/context.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { clientCases, type ClientHarness } from '../../src/testing/client.ts';
 import type { Transport } from '../../src/transport/transport.ts';
@@ -146,6 +147,82 @@ describe('the suite of clients', () => {
         return { method: (descriptor, service) => (input, options) => method(descriptor, service)(input, options) };
       }),
       'interceptors are composed once per method, the first outermost',
+    ],
+    [
+      'one that forgets what the server said',
+      sending((unary) => async (address, message, options) => {
+        const reply = await unary(address, message, options);
+        const { status } = reply;
+        if (!status || status.code === Code.Ok) return reply;
+        return { ...reply, status: { ...status, code: status.code === Code.DataLoss ? Code.Unknown : status.code } };
+      }),
+      'every code arrives as it is, whatever the shape of the call',
+    ],
+    [
+      'one whose streams know no time',
+      calling(({ timeoutMs: _timeoutMs, ...options }) => options),
+      'a deadline ends a stream while nothing comes',
+    ],
+    [
+      'one that forgets the deadline of the call being handled',
+      calling(({ ctx: _ctx, ...options }) => options),
+      'a call whose time is up is not made',
+    ],
+    [
+      'one whose streams cannot be cancelled',
+      calling(({ signal: _signal, ...options }) => options),
+      'cancelling reaches the server of a stream, by the signal and by the call being handled',
+    ],
+    [
+      'one that waits for a node whatever happens',
+      calling(({ timeoutMs: _timeoutMs, ...options }) => options),
+      'who waits for a node is let go of by the deadline and by the signal',
+    ],
+    [
+      'one that waits for the node it chose first',
+      sending((unary) => (address, message, options) => unary(address, message, { ...options, waitForReady: true })),
+      'waitForReady waits for a node that can be reached',
+    ],
+    [
+      'one that marks a node when it is chosen',
+      (parts, options) => {
+        const { selector } = parts;
+        const select: typeof selector.select = async (service, given) => {
+          const next = await selector.select(service, given);
+          return () => {
+            const node = next();
+            selector.mark(service, node);
+            return node;
+          };
+        };
+        const marking: typeof selector = {
+          options: {},
+          init: () => {},
+          select,
+          mark: (...args) => selector.mark(...args),
+          reset: () => {},
+          close: () => Promise.resolve(),
+        };
+        return sane({ ...parts, selector: marking }, options);
+      },
+      'a stream is marked once, by its end',
+    ],
+    [
+      'one whose interceptors make the same attempt again',
+      (parts, options) =>
+        sane(parts, {
+          ...options,
+          interceptors: options?.interceptors?.map((interceptor) => (next, method) => {
+            let first: Context | undefined;
+            return interceptor((input, ctx) => next(input, (first ??= ctx)), method);
+          }),
+        }),
+      'attempts have contexts of their own, and the caller sees the one that is chosen',
+    ],
+    [
+      'one that has no time for policies',
+      (parts, options) => sane(parts, { ...options, serviceConfig: undefined }),
+      'a service config is obeyed, and repeats only what may be',
     ],
     [
       'one that can be closed and goes on',
