@@ -133,6 +133,12 @@ function use(kind: UseKind, name: string, used: readonly unknown[]): UseDecorato
         `argument ${missing + 1} of @${name} on ${place} is ${String(used[missing])}: if it is a class, two modules import each other; move it to a module of its own`,
       );
     }
+    const odd = kind === 'errorFilter' ? used.findIndex((one) => typeof one !== 'function') : -1;
+    if (odd >= 0) {
+      throw misplaced(
+        `argument ${odd + 1} of @${name} on ${place} is no class: which errors it is for is said by @CatchError on a class`,
+      );
+    }
     recordUse(kind, target, property, used);
   };
 }

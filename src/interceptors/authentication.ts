@@ -1,6 +1,7 @@
 import type { Context, ContextKey } from '../context/context.ts';
 import type { PeerCertificate } from '../context/peer-certificate.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { isPromise } from '../internal/is-promise.ts';
 import type { Guard } from '../pipeline/pipeline.ts';
 
 /** Who calls, as a guard of this file found out: `ctx.get(principal)`. A key of your own, given as `as`, has the type as well. */
@@ -118,7 +119,8 @@ function admit<P>(
   } catch (error) {
     return failed(error);
   }
-  return found instanceof Promise ? found.catch(failed).then(settle) : settle(found);
+  // Whatever promise it is: taken for a caller itself, it would let everyone in.
+  return isPromise(found) ? Promise.resolve(found).catch(failed).then(settle) : settle(found);
 }
 
 /** The scheme is written in any case, the token in the letters of RFC 6750, section 2.1. */

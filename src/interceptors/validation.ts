@@ -1,6 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 
 import { Code, TenonError } from '../errors/errors.ts';
+import { isPromise } from '../internal/is-promise.ts';
 import {
   changingRequests,
   type Interceptor,
@@ -58,7 +59,7 @@ export function validation(options: ValidationOptions = {}): Interceptor {
 
 /** The value itself, once it is known that it is sound. */
 function checked(result: unknown, value: unknown): unknown {
-  return result instanceof Promise ? result.then(() => value) : value;
+  return isPromise(result) ? Promise.resolve(result).then(() => value) : value;
 }
 
 function checkingReplies(validate: Validate): Interceptor {

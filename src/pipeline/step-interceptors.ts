@@ -1,5 +1,6 @@
 import type { Context } from '../context/context.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { isPromise } from '../internal/is-promise.ts';
 import { iteratorOf } from '../internal/iterator-of.ts';
 import { clientStreams, serverStreams } from './internal/kinds.ts';
 import type { Interceptor, Invoke, MethodDescriptor } from './pipeline.ts';
@@ -12,7 +13,7 @@ export function guarding(guard: Guard): Interceptor {
       if (verdict !== true) throw notPermitted(method);
       return next(input, ctx);
     };
-    const settled = async (verdict: Promise<unknown>, input: unknown, ctx: Context): Promise<unknown> =>
+    const settled = async (verdict: PromiseLike<unknown>, input: unknown, ctx: Context): Promise<unknown> =>
       admit(await verdict, input, ctx);
     return (input, ctx) => {
       const verdict = guard.activate(ctx, input, method);
@@ -32,7 +33,7 @@ export function changingRequests(change: (input: unknown) => unknown): Intercept
     if (clientStreams(method.kind)) {
       return (input, ctx) => next(new Mapped(input as AsyncIterable<unknown>, [change]), ctx);
     }
-    const settled = async (output: Promise<unknown>, ctx: Context): Promise<unknown> => next(await output, ctx);
+    const settled = async (output: PromiseLike<unknown>, ctx: Context): Promise<unknown> => next(await output, ctx);
     return (input, ctx) => {
       const output = change(input);
       return isPromise(output) ? later(method, settled(output, ctx)) : next(output, ctx);
@@ -108,7 +109,7 @@ export function filtering(rules: readonly FilterRule[]): Interceptor {
       } catch (error) {
         return answer(error, ctx);
       }
-      return isPromise(result) ? result.catch((error: unknown) => answer(error, ctx)) : result;
+      return isPromise(result) ? result.then(undefined, (error: unknown) => answer(error, ctx)) : result;
     };
   };
 }
@@ -213,10 +214,6 @@ class Filtered implements AsyncIterableIterator<unknown> {
     this.#isEnded = true;
     return result === undefined ? { done: true, value: undefined } : { done: false, value: result };
   }
-}
-
-function isPromise(value: unknown): value is Promise<unknown> {
-  return typeof (value as Partial<Promise<unknown>> | undefined)?.then === 'function';
 }
 
 function notPermitted({ path }: MethodDescriptor): TenonError {

@@ -2,6 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 
 import { badRequest, type FieldViolation } from '../errors/details.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { isPromise } from '../internal/is-promise.ts';
 
 /** A validator in the form of Standard Schema (https://standardschema.dev): `zod`, `valibot` and `arktype` make them, among others. */
 export type Validate<T = unknown> = StandardSchemaV1<unknown, T>['~standard']['validate'];
@@ -15,7 +16,11 @@ const most = { violations: 16, bytes: 2500, inMessage: 3, letters: 160, lettersO
  */
 export function validated(validate: Validate, where: string, value: unknown): unknown {
   const result = validate(value);
-  return result instanceof Promise ? result.then((settled) => valueOf(settled, where)) : valueOf(result, where);
+  return isPromise(result) ? settled(result, where) : valueOf(result, where);
+}
+
+async function settled(result: PromiseLike<unknown>, where: string): Promise<unknown> {
+  return valueOf((await result) as StandardSchemaV1.Result<unknown>, where);
 }
 
 function valueOf(result: StandardSchemaV1.Result<unknown>, where: string): unknown {

@@ -184,6 +184,7 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
   });
 
   it.each([
+    [() => UseErrorFilter({ catch: () => undefined } as never), /^argument 1 of @UseErrorFilter on Plain is no class/],
     [() => UseGuard(), /^@UseGuard\(\) on Plain: say what to use$/],
     [
       () => UseGuard(undefined as never),

@@ -111,6 +111,25 @@ describe('bearerGuard', () => {
   });
 });
 
+it('a promise of another library is waited for, and not taken for the caller', async () => {
+  // What is tried here.
+  // oxlint-disable-next-line unicorn/no-thenable
+  const none = { then: (resolve: (value: undefined) => void) => resolve(undefined) } as unknown as Promise<undefined>;
+  @Handler('bank.Counter')
+  class Counter {
+    @UseGuard(bearerGuard({ verify: () => none })) @Rpc() async pay(): Promise<object> {
+      return {};
+    }
+    @UseGuard({ activate: () => none as never }) @Rpc() async look(): Promise<object> {
+      return {};
+    }
+  }
+  const client = (await started(Counter)).client(Counter);
+  const call = { metadata: { authorization: 'Bearer x' } };
+  expect((await failureOf(client.pay({}, call))).reason).toBe('auth.invalid_token');
+  expect((await failureOf(client.look({}, call))).reason).toBe('call.permission_denied');
+});
+
 describe('certificateGuard', () => {
   const ours = authority('Ours');
   const workload = contextKey<string>('workload');
