@@ -30,6 +30,9 @@ export async function run(services: Class | readonly Class[], options: RunOption
   const stops = new StopSignals();
   const signal = options.signal ? AbortSignal.any([options.signal, stops.first]) : stops.first;
   let system: System;
+  // Something may hang before there is anything to stop.
+  const force = (): never => process.exit(1);
+  stops.second.addEventListener('abort', force);
   try {
     system = await System.start(Array.isArray(services) ? (services as Class[]) : [services as Class], {
       ...options,
@@ -41,6 +44,7 @@ export async function run(services: Class | readonly Class[], options: RunOption
     stops.ignore();
     throw error;
   }
+  stops.second.removeEventListener('abort', force);
   const logger = system.get(Logger);
   const log = (error: unknown): void => logger.error('an error that no one caught', { error });
   process.on('unhandledRejection', log);

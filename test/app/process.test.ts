@@ -188,6 +188,19 @@ describe('signals', () => {
     }
   });
 
+  it('twice end a process whose start hangs', async () => {
+    const child = startNode(program, { env: { TENON_PROFILE: 'local', NEVER_STARTED: '1' } });
+    await child.waitForLine(/^starting/);
+    child.signal('SIGTERM');
+    // Another one: two of a kind that were not heard yet are one.
+    child.signal('SIGINT');
+    try {
+      expect(await child.waitForExit(10_000)).toEqual({ code: 1, signal: null });
+    } finally {
+      await child.kill();
+    }
+  });
+
   it('waits for a call in flight, and a second signal does not', async () => {
     const { child, address } = await start({ TENON_DRAIN_TIMEOUT_MS: '60000' });
     const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });

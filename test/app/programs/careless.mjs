@@ -1,5 +1,5 @@
 // A service whose handlers do what handlers must not do, as a process of its own.
-import { Handler, Rpc, run, Service, Subscribe } from '../../../dist/index.js';
+import { Handler, Rpc, run, Server, Service, Subscribe } from '../../../dist/index.js';
 
 class CarelessHandler {
   async throwsText() {
@@ -46,6 +46,17 @@ class Careless {}
 Service({ name: 'careless', handlers: [CarelessHandler] })(Careless);
 
 await run(Careless, {
+  bind: (container) => {
+    if (!process.env.NEVER_STARTED) return;
+    container.onActivation(Server, (_context, server) => {
+      server.start = () => {
+        console.log('starting');
+        // Something that keeps the process alive, and never comes.
+        return new Promise((resolve) => setTimeout(resolve, 2 ** 31 - 1));
+      };
+      return server;
+    });
+  },
   onStarted: (system) => {
     if (process.env.REFUSE_TO_START) throw new Error('not today');
     console.log(`address ${system.services[0].server().address}`);
