@@ -22,6 +22,9 @@ export function reflectionName(version: ReflectionVersion): string {
   return `grpc.reflection.${version}.ServerReflection`;
 }
 
+/** The `.proto` of the details of errors that are in common use: clients ask the server how to show them. */
+export const errorDetailsProto = new URL('../../proto/google/rpc/error_details.proto', import.meta.url);
+
 /** What {@link reflectionHandler} is told. */
 export interface ReflectionOptions {
   readonly version: ReflectionVersion;
@@ -47,16 +50,19 @@ export interface ReflectedService {
 /** What a server tells of itself, shared by the versions of the protocol. */
 export class Reflected {
   readonly #services: readonly ReflectedService[];
+  readonly #others: () => readonly Uint8Array[];
   #index: DescriptorIndex | undefined;
   #names: readonly string[] | undefined;
 
-  constructor(services: readonly ReflectedService[]) {
+  /** `others` are files that define no service: the types of what travels in an `Any`, such as the details of errors. */
+  constructor(services: readonly ReflectedService[], others: () => readonly Uint8Array[] = () => []) {
     this.#services = services;
+    this.#others = others;
   }
 
   /** @internal */
   get index(): DescriptorIndex {
-    return (this.#index ??= new DescriptorIndex(this.#services.map(({ files }) => files() ?? [])));
+    return (this.#index ??= new DescriptorIndex([...this.#services.map(({ files }) => files() ?? []), this.#others()]));
   }
 
   /** The services that have a definition, in order. */

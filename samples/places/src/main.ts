@@ -41,9 +41,9 @@ function printHowToCall(system: System): void {
   const places = system.services.find((service) => String(service) === 'places');
   if (!places) return;
   const request = `'{"point": {"latitude": 45.9764, "longitude": 7.6586}}'`;
-  print(
-    `  grpcurl -plaintext -proto proto/places.proto -d ${request} ${places.server().address} places.Places/Nearest`,
-  );
+  // Without reflection grpcurl has to be given the file.
+  const file = places.options.reflection ? '' : '-proto proto/places.proto ';
+  print(`  grpcurl -plaintext ${file}-d ${request} ${places.server().address} places.Places/Nearest`);
 }
 
 /** Calls what is served elsewhere: found by name, wherever it runs. */

@@ -39,7 +39,7 @@ async function makeHealth(parts: StandardParts, services: readonly string[]): Pr
 }
 
 async function makeReflection(parts: StandardParts, withHealth: boolean): Promise<readonly ServerHandler[]> {
-  const { Reflected, reflectionHandler, reflectionName, reflectionProto, reflectionVersions } =
+  const { errorDetailsProto, Reflected, reflectionHandler, reflectionName, reflectionProto, reflectionVersions } =
     await import('../../reflection/reflection.ts');
   const { descriptions, service, loadProto } = parts;
   const ours = descriptions.filter(({ name, methods }) => name !== '' && methods.length > 0);
@@ -47,10 +47,11 @@ async function makeReflection(parts: StandardParts, withHealth: boolean): Promis
     ...(withHealth ? [await healthSource()] : []),
     ...reflectionVersions.map((version) => ({ name: reflectionName(version), proto: reflectionProto(version) })),
   ].filter(({ name }) => !ours.some((one) => one.name === name));
-  const reflected = new Reflected([
+  const files = [
     ...ours.map(({ name, proto }) => ({ name, files: () => proto?.fileDescriptors })),
     ...standard.map(({ name, proto }) => ({ name, files: () => loadProto(proto).fileDescriptors })),
-  ]);
+  ];
+  const reflected = new Reflected(files, () => loadProto(errorDetailsProto).fileDescriptors);
   return reflectionVersions.map((version) =>
     reflectionHandler({
       version,
