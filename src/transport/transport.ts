@@ -160,7 +160,7 @@ export interface TransportCapabilities {
 export interface Transport {
   /**
    * Opens a call. Does no I/O and never throws for what the network does: `recv` reports it. Throws INVALID_ARGUMENT
-   * (`transport.invalid_address`) for an address that is none.
+   * (`transport.invalid_address`) for an address that is none, and may throw FAILED_PRECONDITION (`transport.tls_invalid`) for certificates that cannot be used.
    */
   dial(address: string, options: DialOptions): TransportClient;
   /**
@@ -170,7 +170,8 @@ export interface Transport {
   unary?(address: string, message: Message, options: DialOptions): Promise<Message>;
   /**
    * Takes calls at `address` (`host:port`; port 0 for any free one). Rejects with ALREADY_EXISTS (`transport.address_in_use`),
-   * INVALID_ARGUMENT (`transport.invalid_address`) or UNAVAILABLE (`transport.cannot_listen`), naming the address; nothing stays open then.
+   * INVALID_ARGUMENT (`transport.invalid_address`), UNAVAILABLE (`transport.cannot_listen`), naming the address, or FAILED_PRECONDITION
+   * (`transport.tls_invalid`), naming the file; nothing stays open then.
    */
   listen(address: string, options: ListenOptions): Promise<Listener>;
   /**
