@@ -4,8 +4,9 @@ import { readFileSync } from 'node:fs';
 
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
-import { freePort, type TestProcess } from '../support/process.ts';
+import { freePort, TestProcess } from '../support/process.ts';
 import { describeWithRedis } from '../support/servers.ts';
+import { describeWithTools, toolPath } from '../support/tools.ts';
 import { certificateFiles, root, start, startService } from './support.ts';
 
 type Answer = Readonly<Record<string, unknown>>;
@@ -69,6 +70,49 @@ describe('the service', () => {
     expect(await caller.ask({ op: 'call', address })).toMatchObject({ ok: false, code: status.UNAVAILABLE });
     expect(await caller.end()).toBe(0);
     client.close();
+  });
+});
+
+describeWithTools('the service, before the programs that ask after it', ['grpcurl', 'grpc-health-probe'], () => {
+  const ask = async (tool: string, ...args: string[]): Promise<string> => {
+    const asked = new TestProcess(toolPath(tool), args);
+    const { code } = await asked.waitForExit();
+    return code === 0 ? asked.stdout : `status ${code}: ${asked.stderr}`;
+  };
+
+  it('lists what it serves, health and reflection among it', async () => {
+    const { address } = await startService();
+    expect((await ask('grpcurl', '-plaintext', address, 'list')).trim().split('\n')).toEqual([
+      'grpc.health.v1.Health',
+      'grpc.reflection.v1.ServerReflection',
+      'grpc.reflection.v1alpha.ServerReflection',
+      'grpc.testing.TestService',
+    ]);
+    const echoed = await ask(
+      'grpcurl',
+      '-plaintext',
+      '-d',
+      '{"responseSize": 3}',
+      address,
+      'grpc.testing.TestService/UnaryCall',
+    );
+    expect(JSON.parse(echoed)).toEqual({ payload: { body: 'AAAA' } });
+  });
+
+  it('is SERVING until it is told to stop, and NOT_SERVING while it goes on for a while', async () => {
+    const { process, address } = await startService({ LAME_DUCK_MS: '4000' });
+    const probe = (...service: string[]): Promise<string> => ask('grpc-health-probe', '-addr', address, ...service);
+    for (const service of ['', 'grpc.testing.TestService'])
+      expect(await probe('-service', service)).not.toMatch(/^status/);
+    expect(await probe('-service', 'nobody')).toContain('NotFound');
+    process.signal('SIGTERM');
+    // The signal has to be heard first.
+    let said = '';
+    do said = await probe();
+    while (!said.startsWith('status'));
+    expect(said).toContain('NOT_SERVING');
+    expect(await probe('-service', 'grpc.testing.TestService')).toContain('NOT_SERVING');
+    expect(await process.exited).toEqual({ code: 0, signal: null });
   });
 });
 
