@@ -85,6 +85,7 @@ export interface Config {
     } | undefined;
     readonly client: ClientOptions;
     readonly server: ServerOptions;
+    readonly reflection: boolean;
     readonly service: ServiceOptions;
 }
 export declare const variables: readonly [{
@@ -272,6 +273,26 @@ export declare const variables: readonly [{
     readonly describes: "Whether clients call as Go Micro's do. Servers of tenon that they call need the dialect as well.";
     readonly choices: () => readonly ["grpc", "go-micro"];
     readonly fallback: 'grpc';
+}, {
+    readonly kind: 'boolean';
+    readonly name: 'TENON_HEALTH';
+    readonly describes: 'Whether grpc.health.v1.Health is served. Stronger than what @Service says.';
+    readonly fallback: 'true';
+}, {
+    readonly kind: 'boolean';
+    readonly name: 'TENON_HEALTH_FOLLOWS_REGISTRY';
+    readonly describes: 'Whether a node whose lease in the registry has run out, so that callers cannot find it, is NOT_SERVING.';
+    readonly fallback: 'true';
+}, {
+    readonly kind: 'boolean';
+    readonly name: 'TENON_REFLECTION';
+    readonly describes: 'Whether grpc.reflection is served, v1 and v1alpha: it tells every caller what can be called. Stronger than what @Service says.';
+    readonly fallback: {
+        readonly test: 'false';
+        readonly dev: 'true';
+        readonly local: 'true';
+        readonly prod: 'false';
+    };
 }, {
     readonly name: 'TENON_CLIENT_TIMEOUT_MS';
     readonly describes: 'Bound of unary calls that name none; 0 for none.';

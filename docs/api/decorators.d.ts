@@ -3,7 +3,7 @@
 // tenon/decorators
 
 export { Handler, type HandlerOptions } from './handler.ts';
-export { type AnyClass, caughtBy, type Class, handlerOf, type HandlerRecord, type MessageSchema, methodsWithUses, type ProtoSource, type RpcRecord, rpcsOf, type ServiceClassRecord, serviceOf, type SubscribeRecord, subscriptionsOf, type UseKind, type Uses, usesOf, } from './metadata.ts';
+export { type AnyClass, caughtBy, type Class, handlerOf, type HandlerRecord, type MessageSchema, methodsWithUses, type ProtoSource, type RpcRecord, rpcsOf, type ServiceClassRecord, serviceOf, type StandardServices, type SubscribeRecord, subscriptionsOf, type UseKind, type Uses, usesOf, } from './metadata.ts';
 export { Rpc, type RpcDecorator, type RpcOptions, type StreamDecorator, type StreamKind } from './rpc.ts';
 export { Service, type ServiceDecoratorOptions } from './service.ts';
 export { Subscribe, type SubscribeDecorator, type SubscribeOptions } from './subscribe.ts';
@@ -59,11 +59,15 @@ export interface SubscribeRecord {
     readonly schema: MessageSchema | undefined;
     readonly interceptors: readonly Interceptor[];
 }
+export interface StandardServices {
+    readonly health?: boolean | undefined;
+    readonly reflection?: boolean | undefined;
+}
 export interface ServiceClassRecord {
     readonly name: string;
     readonly version: string;
     readonly handlers: readonly Class[];
-    readonly options: ServerOptions;
+    readonly options: ServerOptions & StandardServices;
 }
 export interface Uses {
     readonly guard: readonly (ServiceIdentifier<Guard> | Guard)[];
@@ -134,8 +138,8 @@ export {};
 // tenon/decorators/service
 
 import type { ServerOptions } from '../server/server.ts';
-import { type AnyClass, type Class } from './metadata.ts';
-export interface ServiceDecoratorOptions extends Pick<ServerOptions, 'address' | 'metadata' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
+import { type AnyClass, type Class, type StandardServices } from './metadata.ts';
+export interface ServiceDecoratorOptions extends StandardServices, Pick<ServerOptions, 'address' | 'metadata' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
     readonly name: string;
     readonly version?: string | undefined;
     readonly handlers: readonly Class[];

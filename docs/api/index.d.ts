@@ -9,6 +9,7 @@ export { Metadata } from './context/metadata.ts';
 export { CatchError, Handler, Rpc, Service, Subscribe, UseErrorFilter, UseGuard, UseInterceptor, UsePipe, } from './decorators/decorators.ts';
 export { BadRequest, badRequest, ErrorInfo, errorInfo, findDetail, PreconditionFailure, preconditionFailure, QuotaFailure, quotaFailure, ResourceInfo, resourceInfo, RetryInfo, retryInfo, } from './errors/details.ts';
 export { Code, codeName, type ErrorDetail, TenonError } from './errors/errors.ts';
+export { Health, type ServingStatus } from './health/health.ts';
 export { Logger } from './logger/logger.ts';
 export { type CallInterceptor, type ErrorFilter, type Guard, type Interceptor, type Invoke, type MethodDescriptor, type Pipe, type Schema, } from './pipeline/pipeline.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';

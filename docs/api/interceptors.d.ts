@@ -2,6 +2,7 @@
 
 // tenon/interceptors
 
+export { bearerGuard, type BearerOptions, certificateGuard, type CertificateOptions, type Nobody, principal, } from './authentication.ts';
 export { bulkhead, type BulkheadOptions } from './bulkhead.ts';
 export { circuitBreaker, type CircuitBreakerOptions } from './circuit-breaker.ts';
 export { hedge, type HedgeOptions } from './hedge.ts';
@@ -11,6 +12,26 @@ export { retry, type RetryOptions } from './retry.ts';
 export { RetryBudget, type RetryBudgetOptions } from './retry-budget.ts';
 export { type MethodPolicy, ServicePolicies, type ServiceConfig } from './service-config.ts';
 export { timeout, type TimeoutOptions } from './timeout.ts';
+export { protovalidate } from './protovalidate.ts';
+export { validation, type ValidationOptions } from './validation.ts';
+
+// tenon/interceptors/authentication
+
+import type { Context, ContextKey } from '../context/context.ts';
+import type { PeerCertificate } from '../context/peer-certificate.ts';
+import type { Guard } from '../pipeline/pipeline.ts';
+export declare const principal: ContextKey<unknown>;
+export type Nobody = undefined | null | false;
+export interface BearerOptions<P> {
+    readonly verify: (token: string, ctx: Context) => P | Nobody | Promise<P | Nobody>;
+    readonly as?: ContextKey<P> | undefined;
+}
+export declare function bearerGuard<P>(options: BearerOptions<P>): Guard;
+export interface CertificateOptions<P> {
+    readonly verify?: ((certificate: PeerCertificate, ctx: Context) => P | Nobody | Promise<P | Nobody>) | undefined;
+    readonly as?: ContextKey<P> | undefined;
+}
+export declare function certificateGuard<P = PeerCertificate>(options?: CertificateOptions<P>): Guard;
 
 // tenon/interceptors/bulkhead
 
@@ -68,6 +89,11 @@ export interface LoggingOptions {
     readonly runtime?: Pick<Runtime, 'clock'> | undefined;
 }
 export declare function logging(options?: LoggingOptions): Interceptor;
+
+// tenon/interceptors/protovalidate
+
+import { type Interceptor } from '../pipeline/pipeline.ts';
+export declare function protovalidate(): Interceptor;
 
 // tenon/interceptors/rate-limit
 
@@ -176,3 +202,13 @@ export interface TimeoutOptions {
     readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
 }
 export declare function timeout(options: TimeoutOptions): Interceptor;
+
+// tenon/interceptors/validation
+
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { type Interceptor } from '../pipeline/pipeline.ts';
+export interface ValidationOptions {
+    readonly input?: StandardSchemaV1 | undefined;
+    readonly output?: StandardSchemaV1 | undefined;
+}
+export declare function validation(options?: ValidationOptions): Interceptor;

@@ -5,7 +5,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Context } from '../context/context.ts';
 export { clientStreams, serverStreams } from './internal/kinds.ts';
-export { filtering, guarding, intercepting, piping } from './step-interceptors.ts';
+export { changingRequests, filtering, guarding, intercepting, piping } from './step-interceptors.ts';
 export { type CallInterceptor, type ErrorClass, type ErrorFilter, type FilterRule, type Guard, isStandardSchema, type Pipe, type PipeMetadata, type ReplyTransforms, } from './steps.ts';
 export { fieldPath, invalidInput, listed, type Validate, validated, violationsOf } from './validation.ts';
 export type MethodKind = 'unary' | 'server' | 'client' | 'bidi' | 'event';
@@ -20,6 +20,7 @@ export interface ProtoType<T = unknown> {
 }
 export interface ProtoField {
     readonly name: string;
+    readonly original: string;
     readonly type: string;
     readonly repeated: boolean;
     readonly map: boolean;
@@ -31,6 +32,7 @@ export interface Schema<T = unknown> {
     readonly proto?: ProtoType<T> | undefined;
 }
 export declare const anySchema: Schema;
+export declare function lazySchema(name: string, findType: (name: string) => ProtoType | undefined): Schema;
 export interface MethodDescriptor {
     readonly service: string;
     readonly method: string;
@@ -52,6 +54,7 @@ import type { Interceptor } from './pipeline.ts';
 import type { CallInterceptor, FilterRule, Guard, Pipe, PipeMetadata } from './steps.ts';
 export declare function guarding(guard: Guard): Interceptor;
 export declare function piping(pipe: Pipe, metadata: PipeMetadata): Interceptor;
+export declare function changingRequests(change: (input: unknown) => unknown): Interceptor;
 export declare function intercepting(interceptor: CallInterceptor): Interceptor;
 export declare function filtering(rules: readonly FilterRule[]): Interceptor;
 

@@ -6,6 +6,11 @@ import type { ServiceIdentifier } from 'inversify';
 import type { Client } from '../client/client.ts';
 import type { Server, ServerOptions } from '../server/server.ts';
 export type ServiceState = 'stopped' | 'starting' | 'serving' | 'draining';
+export interface ServiceStatus {
+    readonly state: ServiceState;
+    readonly isRegistered: boolean;
+    readonly isAccepting: boolean;
+}
 export interface ServiceOptions extends ServerOptions {
     readonly registerIntervalMs?: number | undefined;
     readonly lameDuckMs?: number | undefined;
@@ -15,12 +20,17 @@ export interface ServiceOptions extends ServerOptions {
     readonly afterStart?: readonly Hook[] | undefined;
     readonly beforeStop?: readonly Hook[] | undefined;
     readonly afterStop?: readonly Hook[] | undefined;
+    readonly health?: boolean | undefined;
+    readonly healthFollowsRegistry?: boolean | undefined;
+    readonly reflection?: boolean | undefined;
 }
 export declare const ServiceOptions: ServiceIdentifier<ServiceOptions>;
 export type Hook = () => void | Promise<void>;
 export interface ServiceRuntime {
     readonly options: ServiceOptions;
     readonly state: ServiceState;
+    readonly status: ServiceStatus;
+    onChange(listener: (status: ServiceStatus) => void): () => void;
     init(options: ServiceOptions): void;
     client(): Client;
     server(): Server;
@@ -43,12 +53,14 @@ import { Client } from '../client/client.ts';
 import { Logger } from '../logger/logger.ts';
 import { Timers } from '../runtime/runtime.ts';
 import { Server } from '../server/server.ts';
-import { ServiceOptions, type ServiceRuntime, type ServiceState } from './service.ts';
+import { ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus } from './service.ts';
 export declare class ManagedService implements ServiceRuntime {
     #private;
     constructor(server: Server, client: Client, timers: Timers, logger: Logger, options?: ServiceOptions);
     get options(): ServiceOptions;
     get state(): ServiceState;
+    get status(): ServiceStatus;
+    onChange(listener: (status: ServiceStatus) => void): () => void;
     init(options: ServiceOptions): void;
     client(): Client;
     server(): Server;
