@@ -1,8 +1,8 @@
 import { findDetail } from '../errors/details.ts';
-import { Code, TenonError } from '../errors/errors.ts';
-import { codeOfHttp, httpOf, MicroError, reasonPhrase } from '../errors/go-micro.ts';
+import { TenonError } from '../errors/errors.ts';
+import { httpOf, MicroError, reasonPhrase } from '../errors/go-micro.ts';
 import type { Metadata } from './metadata.ts';
-import { errorOf, type Status, statusOf } from './status.ts';
+import { errorOf, microParts, type Status, statusOf } from './status.ts';
 
 /**
  * The status that tells a client of Go Micro of `error`: its `errors.Error` is the first detail, and the message is the same as JSON. Other details
@@ -30,29 +30,11 @@ export function microStatusOf(error: TenonError, id: string, trailers?: Metadata
  */
 export function microErrorOf(status: Status): TenonError {
   const error = errorOf(status);
-  const first = error.details[0];
-  if (first) return first.type === MicroError.type ? withMicroError(error, MicroError.decode(first.value)) : error;
-  const told = fromJson(status.message);
-  if (!told) return error;
-  const details = [{ type: MicroError.type, value: MicroError.encode(told) }];
-  return withMicroError(new TenonError({ ...partsOf(error), details }), told);
-}
-
-function withMicroError(error: TenonError, told: MicroError | undefined): TenonError {
-  if (!told) return error;
-  // Go Micro has no code of gRPC for most of HTTP's, and a message that its server did not make says more than nothing.
-  const code = error.code === Code.Unknown ? codeOfHttp(told.code) : error.code;
-  return new TenonError({ ...partsOf(error), code, message: told.detail === '' ? told.status : told.detail });
-}
-
-function partsOf({
-  code,
-  message,
-  reason,
-  details,
-  metadata,
-}: TenonError): ConstructorParameters<typeof TenonError>[0] {
-  return { code, message, reason, details, metadata };
+  const micro = error.details.length === 0 ? fromJson(status.message) : undefined;
+  if (!micro) return error;
+  const { code, reason, metadata } = error;
+  const details = [{ type: MicroError.type, value: MicroError.encode(micro) }];
+  return new TenonError({ ...microParts(code, micro), reason, details, metadata });
 }
 
 /** As Go's encoding/json writes it: empty fields left out, and what HTML would take for its own escaped. */

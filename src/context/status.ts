@@ -1,5 +1,6 @@
 import { Code, codeFrom, type ErrorDetail, TenonError } from '../errors/errors.ts';
 import { decodeRichStatus, encodeRichStatus } from '../errors/status-details.ts';
+import { codeOfHttp, MicroError } from '../errors/go-micro.ts';
 import { Metadata } from './metadata.ts';
 
 /** How a call ended: gRPC's status and the trailers that come with it. */
@@ -34,7 +35,10 @@ export function statusOf(error: TenonError, trailers?: Metadata): Status {
   return { code: error.code, message: error.message, metadata };
 }
 
-/** The error that a status other than OK stands for. Its `metadata` are all of the trailers but tenon's and gRPC's own. */
+/**
+ * The error that a status other than OK stands for. Its `metadata` are all of the trailers but tenon's and gRPC's own. Where the first detail is Go Micro's
+ * `errors.Error`, the message is its `detail`: what a server of Go Micro puts into the status's message is the whole of it as JSON.
+ */
 export function errorOf(status: Status): TenonError {
   const trailers: Record<string, string | Uint8Array> = {};
   let reason: string | undefined;
@@ -44,5 +48,15 @@ export function errorOf(status: Status): TenonError {
     else if (key === detailsKey && typeof value !== 'string') details = decodeRichStatus(value)?.details ?? [];
     else trailers[key] = value;
   }
-  return new TenonError({ code: codeFrom(status.code), message: status.message, reason, details, metadata: trailers });
+  const error = { code: codeFrom(status.code), message: status.message, reason, details, metadata: trailers };
+  const micro = details[0]?.type === MicroError.type ? MicroError.decode(details[0].value) : undefined;
+  return new TenonError(micro ? { ...error, ...microParts(error.code, micro) } : error);
+}
+
+/** What an `errors.Error` says of a status that has this code. Go Micro knows none of gRPC's for most codes of HTTP, and says UNKNOWN then. */
+export function microParts(code: Code, micro: MicroError): Pick<TenonError, 'code' | 'message'> {
+  return {
+    code: code === Code.Unknown ? codeOfHttp(micro.code) : code,
+    message: micro.detail === '' ? micro.status : micro.detail,
+  };
 }

@@ -6,7 +6,7 @@ import { type AnyClass, type Class, recordService, type StandardServices } from 
 export interface ServiceDecoratorOptions
   extends
     StandardServices,
-    Pick<ServerOptions, 'address' | 'metadata' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
+    Pick<ServerOptions, 'address' | 'metadata' | 'dialect' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
   /** Name in the registry. */
   readonly name: string;
   /** @default 'latest' */
