@@ -6,6 +6,7 @@ import type { Linked, LinkedList } from '../../internal/linked-list.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { CallOptions } from '../client.ts';
+import { followSignal } from './signal-followers.ts';
 
 /** gRPC's A6: how often the call was made before, sent with every attempt but the first. */
 const previousAttemptsKey = 'grpc-previous-rpc-attempts';
@@ -118,8 +119,7 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
       abort();
       return;
     }
-    signal.addEventListener('abort', abort, { once: true });
-    this.releaseWith(() => signal.removeEventListener('abort', abort));
+    this.releaseWith(followSignal(signal, abort));
   }
 }
 
