@@ -13,8 +13,12 @@ export function guarding(guard: Guard): Interceptor {
       if (verdict !== true) throw notPermitted(method);
       return next(input, ctx);
     };
-    const settled = async (verdict: PromiseLike<unknown>, input: unknown, ctx: Context): Promise<unknown> =>
-      admit(await verdict, input, ctx);
+    const settled = async (verdict: PromiseLike<unknown>, input: unknown, ctx: Context): Promise<unknown> => {
+      const answer = await verdict;
+      // Its caller may have gone in the meantime: nobody wants what the handler would do.
+      ctx.throwIfAborted();
+      return admit(answer, input, ctx);
+    };
     return (input, ctx) => {
       const verdict = guard.activate(ctx, input, method);
       return isPromise(verdict) ? later(method, settled(verdict, input, ctx)) : admit(verdict, input, ctx);

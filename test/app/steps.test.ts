@@ -40,7 +40,7 @@ import type {
   ReplyTransforms,
 } from '../../src/pipeline/pipeline.ts';
 import { Clock } from '../../src/runtime/runtime.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
+import { eventually, gate } from '../../src/testing/internal/eventually.ts';
 
 interface Value {
   value: number;
@@ -254,6 +254,37 @@ describe('guards, interceptors, pipes and error filters', () => {
     const client = (await started(serviceWith(NumbersHandler))).client(NumbersHandler);
     expect((await failureOf(client.sync())).code).toBe(Code.PermissionDenied);
     expect((await failureOf(client.later())).code).toBe(Code.PermissionDenied);
+  });
+
+  it('a call whose caller left while a guard waited is not handled', async () => {
+    const asked = gate();
+    const answered = gate();
+    let finished = 0;
+    @UseGuard({
+      activate: async (ctx) => {
+        asked.open();
+        await new Promise((resolve) => ctx.onAbort(resolve));
+        finished += 1;
+        answered.open();
+        return true;
+      },
+    })
+    @Handler('numbers.Numbers')
+    class NumbersHandler {
+      @Rpc() async echo(request: Value): Promise<Value> {
+        seen.push('handled');
+        return request;
+      }
+    }
+    const running = await started(serviceWith(NumbersHandler));
+    const controller = new AbortController();
+    const call = failureOf(running.client(NumbersHandler).echo({ value: 1 }, { signal: controller.signal }));
+    await asked.opened;
+    controller.abort();
+    expect((await call).code).toBe(Code.Cancelled);
+    await answered.opened;
+    await eventually('nothing is in flight', () => running.services[0]?.server().inFlight === 0);
+    expect([finished, seen]).toEqual([1, []]);
   });
 
   it('an interceptor that makes no call, or does not wait for it, fails the call and not the process', async () => {
