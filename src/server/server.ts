@@ -115,7 +115,10 @@ export interface Server {
   register(options?: { readonly state?: NodeState; readonly signal?: AbortSignal }): Promise<void>;
   /** Takes the node out of the registry. */
   deregister(options?: { readonly signal?: AbortSignal }): Promise<void>;
-  /** Listens, then subscribes. If either fails, what was opened is closed again. */
+  /**
+   * Listens, then subscribes. If either fails, what was opened is closed again. ALREADY_EXISTS (`server.duplicate_method`) for two methods that are one in
+   * Go Micro's dialect, where that is spoken.
+   */
   start(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /**
    * Takes no new calls and no new events, and resolves when those in hand are done. If `signal` aborts first it rejects with its reason
