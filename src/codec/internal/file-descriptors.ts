@@ -54,6 +54,7 @@ function fileDescriptor(root: protobuf.Root, file: SourceFile, optionsOf: Option
     name: file.name,
     package: file.package === '' ? undefined : file.package,
     dependency: file.imports,
+    publicDependency: file.publicImports.map((name) => file.imports.indexOf(name)),
     ...members(ours, optionsOf),
     service: ours
       .filter((nested) => nested instanceof protobuf.Service)
@@ -123,19 +124,39 @@ function fieldDescriptor(
     label: field.repeated || isMap ? labels.repeated : field.required ? labels.required : labels.optional,
     ...(isMap
       ? { type: 'TYPE_MESSAGE', typeName: `${String(field.parent?.fullName)}.${entryName(field.name)}` }
-      : typeDescriptor(field.type, field.resolvedType, field.delimited)),
+      : typeDescriptor(field.type, field.resolvedType, isGroup(field))),
     extendee: field.extend === undefined ? undefined : (field.extensionField?.parent?.fullName ?? field.extend),
     oneofIndex: field.partOf && oneofs ? oneofs.indexOf(field.partOf) : undefined,
     proto3Optional: isOptional || undefined,
     jsonName: typeof given === 'string' ? given : propertyName(field.name),
-    defaultValue: fallback === undefined || fallback === null ? undefined : String(fallback),
+    defaultValue: fallback === undefined || fallback === null ? undefined : defaultText(field, fallback),
     options: encodeOptions(field, optionsOf('FieldDescriptorProto')),
   };
 }
 
-function typeDescriptor(type: string, resolved: protobuf.Type | protobuf.Enum | null, isGroup: boolean): Descriptor {
+/** Only what proto2 calls so: that an edition's field is delimited says a feature. */
+function isGroup(field: protobuf.Field): boolean {
+  return (field.resolvedType as { readonly group?: boolean } | null)?.group === true;
+}
+
+/** As protoc writes it: bytes in C's escapes, and infinity by C's name (descriptor.proto, FieldDescriptorProto.default_value). */
+function defaultText(field: protobuf.Field, fallback: string | number | boolean): string {
+  const text = String(fallback);
+  if (typeof fallback === 'number') return text.replace('Infinity', 'inf').replace('NaN', 'nan');
+  return field.type === 'bytes' ? escaped(text) : text;
+}
+
+const escapes: Readonly<Record<string, string>> = { '\n': 'n', '\r': 'r', '\t': 't', '"': '"', "'": "'", '\\': '\\' };
+
+function escaped(bytes: string): string {
+  return bytes.replace(/[^ !#-&(-[\]-~]/g, (character) => {
+    return `\\${escapes[character] ?? character.charCodeAt(0).toString(8).padStart(3, '0')}`;
+  });
+}
+
+function typeDescriptor(type: string, resolved: protobuf.Type | protobuf.Enum | null, asGroup: boolean): Descriptor {
   if (resolved === null) return { type: `TYPE_${type.toUpperCase()}` };
-  const kind = resolved instanceof protobuf.Enum ? 'TYPE_ENUM' : isGroup ? 'TYPE_GROUP' : 'TYPE_MESSAGE';
+  const kind = resolved instanceof protobuf.Enum ? 'TYPE_ENUM' : asGroup ? 'TYPE_GROUP' : 'TYPE_MESSAGE';
   return { type: kind, typeName: resolved.fullName };
 }
 
@@ -167,6 +188,7 @@ function entryName(field: string): string {
 }
 
 function enumDescriptor(type: protobuf.Enum, optionsOf: OptionsOf): Descriptor {
+  const reserved = (type as { readonly reserved?: readonly (number[] | string)[] }).reserved ?? [];
   return {
     name: type.name,
     value: Object.entries(type.values).map(([name, number]) => ({
@@ -174,6 +196,11 @@ function enumDescriptor(type: protobuf.Enum, optionsOf: OptionsOf): Descriptor {
       number,
       options: encodeValueOptions(type, name, optionsOf('EnumValueDescriptorProto')),
     })),
+    // Unlike those of messages, ranges end with their end.
+    reservedRange: reserved
+      .filter((one): one is number[] => typeof one !== 'string')
+      .map(([start = 0, end = 0]) => ({ start, end })),
+    reservedName: reserved.filter((one) => typeof one === 'string'),
     options: encodeOptions(type, optionsOf('EnumDescriptorProto')),
   };
 }

@@ -18,6 +18,8 @@ export interface SourceFile {
   readonly syntax: string;
   /** Names of the imported files, in order. */
   imports: readonly string[];
+  /** Those that count as imports of who imports this file. */
+  publicImports: readonly string[];
 }
 
 /** The files of one `loadProto`, parsed and with every reference resolved. */
@@ -113,7 +115,8 @@ class Loader {
     }
     this.#open.delete(found.path);
     const syntax = syntaxOf(found);
-    const file = { ...found, package: parsed.package ?? '', syntax, imports };
+    const publicImports = publicImportsOf(found.text).filter((name) => imports.includes(name));
+    const file = { ...found, package: parsed.package ?? '', syntax, imports, publicImports };
     this.files.set(found.path, file);
     return file;
   }
@@ -193,6 +196,11 @@ function withPlainTexts(source: string): string {
 }
 
 const knownSyntaxes: ReadonlySet<string> = new Set(['proto2', 'proto3', '2023']);
+
+/** Which the parser passes over. */
+function publicImportsOf(text: string): string[] {
+  return [...text.matchAll(/^\s*import\s+public\s+["']([^"']+)["']/gm)].map((match) => match[1] as string);
+}
 
 /** Which the parser knows but does not say; and it takes any that it does not know for proto2. */
 function syntaxOf(file: { readonly path: string; readonly text: string }): string {
