@@ -18,8 +18,10 @@ export interface Outgoing {
 export interface NodeWatch {
   /** An error rules the node out, and becomes the call's when no other is left. May be asked of nodes that the call is not sent to. */
   refuse(address: string): TenonError | undefined;
-  /** The call is sent to the node; where it was sent to another before, that one certainly did not take it. */
+  /** The call is sent to the node: once for each attempt, and for each node that is tried in it. */
   onSend(address: string): void;
+  /** The node certainly did not take it. */
+  onRefused(address: string): void;
 }
 
 /** One call, made several times. */

@@ -1,3 +1,4 @@
+import type { Context } from '../context/context.ts';
 import type { Outgoing } from '../context/outgoing.ts';
 import { retryInfo } from '../errors/details.ts';
 import { Code, TenonError } from '../errors/errors.ts';
@@ -5,7 +6,7 @@ import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
 import type { Clock, Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { around, type Ending, type Passage } from './internal/around.ts';
-import { type Admission, Circuit, type CircuitRules } from './internal/circuit.ts';
+import { type Admission, Circuit, type CircuitRules, type Verdict } from './internal/circuit.ts';
 import { invalidOption } from './internal/repeating.ts';
 
 /** When calls are refused instead of made. */
@@ -57,7 +58,7 @@ export function circuitBreaker(options: CircuitBreakerOptions = {}): Interceptor
   return (next, method) =>
     around(next, method, (ctx) => {
       const { outgoing } = ctx;
-      return per === 'node' && outgoing ? throughNodes(policy, outgoing) : through(policy, method);
+      return per === 'node' && outgoing ? throughNodes(policy, ctx, outgoing) : through(policy, method);
     });
 }
 
@@ -67,33 +68,39 @@ function through(policy: Policy, method: MethodDescriptor): Passage {
   const waitMs = circuit.closedForMs;
   if (waitMs !== undefined) throw isOpen(what, waitMs);
   const admission = circuit.admit();
-  return passage(policy, () => admission);
+  return {
+    onFirst: () => admission.settle('well'),
+    onEnd: (ending) => admission.settle(verdictOf(policy, ending)),
+  };
 }
 
-/** The node is chosen later, and another one after it where it cannot be reached. */
-function throughNodes(policy: Policy, outgoing: Outgoing): Passage {
-  let admission: Admission | undefined;
+/** The node is chosen later, and another one after it where it cannot be reached; attempts within go to several. */
+function throughNodes(policy: Policy, ctx: Context, outgoing: Outgoing): Passage {
+  const admissions = new Map<string, Admission>();
+  const settle = (address: string, verdict: Verdict): void => {
+    admissions.get(address)?.settle(verdict);
+    admissions.delete(address);
+  };
   outgoing.onNode({
     refuse: (address) => {
       const waitMs = policy.circuits.of(address).closedForMs;
       return waitMs === undefined ? undefined : isOpen(address, waitMs);
     },
     onSend: (address) => {
-      admission?.settle('failed');
-      admission = policy.circuits.of(address).admit();
+      settle(address, 'nothing');
+      admissions.set(address, policy.circuits.of(address).admit());
     },
+    onRefused: (address) => settle(address, 'failed'),
   });
-  return passage(policy, () => admission);
-}
-
-function passage(policy: Policy, admission: () => Admission | undefined): Passage {
-  return {
-    onFirst: () => admission()?.settle('well'),
-    onEnd: (ending) => admission()?.settle(verdictOf(policy, ending)),
+  const end = (verdict: Verdict): void => {
+    settle(ctx.peer, verdict);
+    // Of attempts that did not decide the call nothing is known here.
+    for (const admission of admissions.values()) admission.settle('nothing');
   };
+  return { onFirst: () => settle(ctx.peer, 'well'), onEnd: (ending) => end(verdictOf(policy, ending)) };
 }
 
-function verdictOf(policy: Policy, ending: Ending): 'well' | 'failed' | 'nothing' {
+function verdictOf(policy: Policy, ending: Ending): Verdict {
   if (ending.how === 'well') return 'well';
   if (ending.how === 'left') return 'nothing';
   const { code } = TenonError.from(ending.error);

@@ -9,6 +9,7 @@ import {
   bulkhead,
   circuitBreaker,
   type CircuitBreakerOptions,
+  hedge,
   logging,
   rateLimit,
   timeout,
@@ -169,6 +170,25 @@ describe('circuitBreaker', () => {
     expect(seen.filter((id) => id === 'a')).toHaveLength(2);
     await expect(call({})).rejects.toMatchObject({ reason: 'circuit.open' });
     await expect(call({}, { address: servers[0]?.address })).rejects.toMatchObject({ reason: 'circuit.open' });
+    for (const server of servers) await server.stop();
+  });
+
+  it('around a hedge does not take the slower node for a failed one', async () => {
+    const parts = memoryParts();
+    const runtime = virtualRuntime();
+    const servers = ['a', 'b'].map((id) =>
+      serverOf(parts, [[get, async () => (id === 'a' ? new Promise(() => {}) : { id })]], [], id),
+    );
+    for (const server of servers) {
+      await server.start();
+      await server.register();
+    }
+    const interceptors = [circuitBreaker({ minimumCalls: 1, runtime }), hedge({ delayMs: 0 })];
+    const call = clientOf(parts, { interceptors }).method(get, 'suite');
+    for (let n = 0; n < 6; n += 1) expect(await call({})).toEqual({ id: 'b' });
+    // Were one of the circuits open, this would say so.
+    const waiting = call({}, { address: servers[0]?.address, timeoutMs: 20 });
+    await expect(waiting).rejects.toMatchObject({ code: Code.DeadlineExceeded });
     for (const server of servers) await server.stop();
   });
 

@@ -10,6 +10,7 @@ import type { RpcServer } from '../../src/server/rpc-server.ts';
 import { memoryParts, method, type Parts } from '../../src/testing/internal/rig.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
+import { TcpTransport } from '../../src/transport/tcp.ts';
 import type { DialOptions, Message, Transport, TransportClient } from '../../src/transport/transport.ts';
 import { all, clientOf, serverOf } from './support.ts';
 
@@ -271,7 +272,11 @@ async function callMany(
   return answered;
 }
 
-const transports = { memory: () => new MemoryTransport(), grpc: () => new GrpcTransport() };
+const transports = {
+  memory: () => new MemoryTransport(),
+  grpc: () => new GrpcTransport(),
+  tcp: () => new TcpTransport(),
+};
 const cases = Object.entries(transports).flatMap(([name, make]) =>
   Object.keys(clients).map((client, index) => ({ name, make, client, seed: 100 + index })),
 );

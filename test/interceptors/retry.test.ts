@@ -172,6 +172,22 @@ describe('retry', () => {
     expect(listeners()).toBe(0);
   });
 
+  it('cancels with the call what an interceptor within it makes again', async () => {
+    const { signal, abort, listeners } = countedSignal();
+    const { parts, calls } = await scripted([fails(Code.Aborted), () => abort()]);
+    const again: Interceptor = (next) => async (input, ctx) => {
+      try {
+        return await next(input, ctx);
+      } catch {
+        return next(input, ctx);
+      }
+    };
+    const { interceptors } = retrying();
+    const call = clientOf(parts, { interceptors: [...interceptors, again] }).method(get, 'suite');
+    await expect(call({}, { signal, timeoutMs: 10_000 })).rejects.toMatchObject({ code: Code.Cancelled });
+    expect([calls.length, listeners()]).toEqual([2, 0]);
+  });
+
   it('is ended by the close of its client while it waits', async () => {
     const { parts } = await scripted([gone]);
     const { clock, random, timers } = systemRuntime;

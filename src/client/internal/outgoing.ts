@@ -136,6 +136,8 @@ class AttemptContext extends OutgoingContext {
     const { service, endpoint, deadline } = call;
     super({ service, endpoint, metadata, deadline, logger: call.attemptLogger }, call.options, call.calls);
     this.#call = call;
+    // Whoever began it says when it is over: interceptors within may make it more than once.
+    this.isHeld = true;
     this.registryName = call.registryName;
     this.compress = call.compress;
     this.waitForReady = call.waitForReady;

@@ -85,7 +85,10 @@ async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T
   try {
     return await send(address);
   } catch (error) {
-    if (TenonError.is(error) && wasNotProcessed(error)) ctx.onRefused();
+    if (TenonError.is(error) && wasNotProcessed(error)) {
+      ctx.onRefused();
+      if (ctx.watches) for (const watch of ctx.watches) watch.onRefused(address);
+    }
     throw error;
   }
 }

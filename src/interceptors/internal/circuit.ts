@@ -19,9 +19,12 @@ interface Slot {
   failures: number;
 }
 
+/** What the end of a call says of who was called. */
+export type Verdict = 'well' | 'failed' | 'nothing';
+
 /** A call that the circuit let through: how it ended is told once. */
 export interface Admission {
-  settle(verdict: 'well' | 'failed' | 'nothing'): void;
+  settle(verdict: Verdict): void;
 }
 
 /** Closed while calls go well; open, and letting none through, after too many failed; then half open for a few that try. */
@@ -72,7 +75,7 @@ export class Circuit {
     };
   }
 
-  #tried(verdict: 'well' | 'failed' | 'nothing'): void {
+  #tried(verdict: Verdict): void {
     this.#trials -= 1;
     if (verdict === 'failed') this.#open();
     if (verdict !== 'well') return;

@@ -1,0 +1,32 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { expect, it } from '@jest/globals';
+
+import { describeClient } from '../../src/app/describe.ts';
+import { contract } from '../../src/client/client.ts';
+import { loadProto } from '../../src/codec/proto.ts';
+
+it('a method named Then in a .proto made a promise of its client: await waited for it for ever', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenon-then-'));
+  const proto = join(folder, 'later.proto');
+  writeFileSync(
+    proto,
+    'syntax = "proto3"; package later; message M {} service Later { rpc Then(M) returns (M); rpc Now(M) returns (M); }',
+  );
+  const { methods, problems } = describeClient({ proto, name: 'later.Later' }, (source) => loadProto(source));
+  rmSync(folder, { recursive: true });
+  expect([...methods.keys()]).toEqual(['Then', 'now']);
+  expect(problems).toEqual([]);
+});
+
+it('a contract with a method named then is refused, with what to write instead', () => {
+  interface Later {
+    then(request: object): Promise<object>;
+  }
+  // oxlint-disable-next-line unicorn/no-thenable
+  const source = contract<Later>('later.Later', { then: {} });
+  const { problems } = describeClient(source, (given) => loadProto(given));
+  expect(problems).toMatchObject([{ kind: 'thenable-method', where: 'contract(later.Later).then' }]);
+});
