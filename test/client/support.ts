@@ -9,5 +9,6 @@ export function countedSignal(): { signal: AbortSignal; abort: () => void; liste
     addEventListener: (...args: Parameters<typeof add>) => ((listeners += 1), add(...args)),
     removeEventListener: (...args: Parameters<typeof remove>) => ((listeners -= 1), remove(...args)),
   });
-  return { signal, abort: () => controller.abort(), listeners: () => listeners };
+  // Who listens once is gone with the event.
+  return { signal, abort: () => controller.abort(), listeners: () => (signal.aborted ? 0 : listeners) };
 }
