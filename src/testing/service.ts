@@ -248,6 +248,51 @@ export const serviceCases: readonly Case<ServiceHarness>[] = [
     },
   },
   {
+    name: 'it tells of each change: who can find it, and whether calls are taken',
+    async run(harness) {
+      const { service, server } = made(harness, { lameDuckMs: 40 });
+      const told: string[] = [];
+      const describe = (): string => {
+        const { state, isRegistered, isAccepting } = service.status;
+        return [state, isRegistered && 'registered', isAccepting && 'accepting'].filter(Boolean).join(' ');
+      };
+      service.onChange(() => told.push(describe()));
+      service.onChange(() => told.push('a listener that was taken back was called'))();
+      assert.equal(describe(), 'stopped');
+      await service.start();
+      server.drained = Promise.resolve(told.push('started')).then(() => {});
+      await service.stop();
+      assert.deepEqual(told, [
+        'starting',
+        'serving accepting',
+        'serving registered accepting',
+        'started',
+        'draining registered accepting',
+        'draining accepting',
+        'draining',
+        'stopped',
+      ]);
+    },
+  },
+  {
+    name: 'it can be found until its lease ends, however often a renewal fails, and again when it is announced',
+    async run(harness) {
+      const { service, server } = made(harness, { registerIntervalMs: 20, registerTtlMs: 400 });
+      const told: boolean[] = [];
+      await service.start();
+      assert.equal(service.status.isRegistered, true);
+      service.onChange(({ isRegistered }) => told.push(isRegistered));
+      server.told.length = 0;
+      server.registryIsAway = true;
+      await eventually('the lease ends', () => !service.status.isRegistered);
+      assert.ok(server.told.length > 1, 'it ended with the first renewal that failed');
+      server.registryIsAway = false;
+      await eventually('it is announced', () => service.status.isRegistered);
+      assert.deepEqual(told, [false, true]);
+      await service.stop();
+    },
+  },
+  {
     name: 'options come before the start, and it starts once',
     async run(harness) {
       const { service } = made(harness);

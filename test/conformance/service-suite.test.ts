@@ -95,6 +95,26 @@ describe('the suite of services', () => {
       (server, client, { beforeStart: _before, afterStop: _after, ...options } = {}) => sane(server, client, options),
       'hooks run in their places',
     ],
+    [
+      'one that keeps its changes to itself',
+      (server, client, options) => {
+        const service = sane(server, client, options);
+        service.onChange = () => () => {};
+        return service;
+      },
+      'it tells of each change: who can find it, and whether calls are taken',
+    ],
+    [
+      'one that does not notice that its lease has ended',
+      (server, client, options) => {
+        const service = sane(server, client, options);
+        Object.defineProperty(service, 'status', {
+          get: () => ({ state: service.state, isRegistered: true, isAccepting: true }),
+        });
+        return service;
+      },
+      'it can be found until its lease ends, however often a renewal fails, and again when it is announced',
+    ],
   ])(
     'catches %s',
     async (_what, make, expected) => {
