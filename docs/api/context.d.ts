@@ -101,6 +101,7 @@ export interface Outgoing {
 export interface NodeWatch {
     refuse(address: string): TenonError | undefined;
     onSend(address: string): void;
+    onRefused(address: string): void;
 }
 export interface Attempts {
     begin(): Context;
@@ -129,6 +130,7 @@ export interface PeerCertificate {
 // tenon/context/status
 
 import { Code, TenonError } from '../errors/errors.ts';
+import { MicroError } from '../errors/go-micro.ts';
 import { Metadata } from './metadata.ts';
 export interface Status {
     readonly code: Code;
@@ -140,3 +142,4 @@ export declare const reasonKey = "tenon-reason";
 export declare const detailsKey = "grpc-status-details-bin";
 export declare function statusOf(error: TenonError, trailers?: Metadata): Status;
 export declare function errorOf(status: Status): TenonError;
+export declare function microParts(code: Code, micro: MicroError): Pick<TenonError, 'code' | 'message'>;

@@ -139,7 +139,7 @@ export {};
 
 import type { ServerOptions } from '../server/server.ts';
 import { type AnyClass, type Class, type StandardServices } from './metadata.ts';
-export interface ServiceDecoratorOptions extends StandardServices, Pick<ServerOptions, 'address' | 'metadata' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
+export interface ServiceDecoratorOptions extends StandardServices, Pick<ServerOptions, 'address' | 'metadata' | 'dialect' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
     readonly name: string;
     readonly version?: string | undefined;
     readonly handlers: readonly Class[];
