@@ -220,7 +220,7 @@ export const protocolCases: readonly HostileCase[] = [
   },
   one('the preface twice', refused, exchange(preface)),
   one(
-    'a message in a hundred frames, with pings between',
+    'a message in a hundred frames, with more pings between than are suffered',
     /^status 0$|^goaway 11$/,
     exchange(
       headers(1, request(unary)),
