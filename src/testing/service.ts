@@ -150,7 +150,14 @@ export const serviceCases: readonly Case<ServiceHarness>[] = [
       server.drained = new Promise(() => {});
       await service.start();
       server.told.length = 0;
-      await service.stop();
+      const stopped = service.stop();
+      try {
+        await eventually('the drain is cut off', () => service.state === 'stopped');
+      } finally {
+        // One that goes on waiting would keep the process.
+        await service.stop({ signal: AbortSignal.abort(new Error('now')) });
+      }
+      await stopped;
       assert.deepEqual(server.told, ['register draining', 'deregister', 'drain', 'stop']);
     },
   },
