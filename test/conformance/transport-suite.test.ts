@@ -76,7 +76,7 @@ function altered<T extends object>(inner: T, members: Partial<T> | undefined): T
 }
 
 async function failing(make: () => Transport): Promise<string[]> {
-  const options: TransportOptions = { make, patienceMs: 1_500, supports: { suggest: true } };
+  const options: TransportOptions = { make, patienceMs: 4_000, supports: { suggest: true } };
   // All at once: each has a transport of its own, and most of their time is waiting.
   const names = await Promise.all(
     transportCasesFor(options, true).map(async (one) => {
