@@ -221,7 +221,7 @@ export const protocolCases: readonly HostileCase[] = [
   one('the preface twice', refused, exchange(preface)),
   one(
     'a message in a hundred frames, with more pings between than are suffered',
-    /^status 0$|^goaway 11$/,
+    /^status 0$|^goaway 11$|^closed$/,
     exchange(
       headers(1, request(unary)),
       ...[...message(Buffer.from(`0a64${'61'.repeat(100)}`, 'hex'))].flatMap((byte) => [
