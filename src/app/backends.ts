@@ -27,10 +27,17 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
   transport: [
     {
       name: 'grpc',
-      package: '@grpc/grpc-js',
       load: async ({ tls }) => {
         const { GrpcTransport, GrpcTransportOptions } = await import('../transport/grpc.ts');
         return backend(GrpcTransport, GrpcTransportOptions, { tls: tls?.client, serverTls: tls?.server });
+      },
+    },
+    {
+      name: 'grpc-js',
+      package: '@grpc/grpc-js',
+      load: async ({ tls }) => {
+        const { GrpcJsTransport, GrpcJsTransportOptions } = await import('../transport/grpc-js.ts');
+        return backend(GrpcJsTransport, GrpcJsTransportOptions, { tls: tls?.client, serverTls: tls?.server });
       },
     },
     {

@@ -1,19 +1,20 @@
-import { type ChannelCredentials, type ChannelOptions, credentials, type ServerOptions } from '@grpc/grpc-js';
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
-import { type Logger, silentLogger } from '../logger/logger.ts';
+import type { Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import { systemRandom, systemRuntime } from '../runtime/system.ts';
-import { TlsChannelCredentials } from './internal/grpc-credentials.ts';
-import { GrpcClientSocket, GrpcUnaryCall, notUnderstood } from './internal/grpc-client.ts';
-import { grpcJsEngine } from './internal/grpc-engine.ts';
-import { defaultMaxMetadataBytes } from './internal/grpc-headers.ts';
-import { Lines } from './internal/grpc-lines.ts';
+import { systemRandom } from '../runtime/system.ts';
+import { type CallConnection, ClientSocket, UnaryCall } from './internal/client-call.ts';
+import { notUnderstood } from './internal/grpc-encoding.ts';
+import { type grpcDefaults, withDefaults } from './internal/grpc-defaults.ts';
+import { Http2ClientConnection } from './internal/http2-client-connection.ts';
 import { http2Engine } from './internal/http2-engine.ts';
-import { TlsDialer } from './internal/tls-client.ts';
+import { Keepalive } from './internal/http2-keepalive.ts';
+import { LateCalls } from './internal/late-calls.ts';
+import { Lines } from './internal/lines.ts';
 import { hostPorts } from './internal/places.ts';
 import { SocketListener } from './internal/socket-listener.ts';
+import { TlsDialer } from './internal/tls-client.ts';
 import type {
   DialOptions,
   Listener,
@@ -61,7 +62,7 @@ export interface GrpcTransportOptions {
   readonly keepaliveWithoutCalls?: boolean | undefined;
   /**
    * A peer that pings a server more often than this, three times in a row with nothing sent to it in between (a long message counts as long as it leaves), is told `too_many_pings`, and its connection
-   * closed: gRPC's `min_recv_ping_interval_without_data_ms`. grpc-js's server does not watch it.
+   * closed: gRPC's `min_recv_ping_interval_without_data_ms`.
    * @default 5 seconds: clients of gRPC ping every 10 at most
    */
   readonly minPingIntervalMs?: number | undefined;
@@ -103,16 +104,6 @@ export interface GrpcTransportOptions {
    * @default none: calls travel in the clear
    */
   readonly serverTls?: ServerTlsOptions | undefined;
-  /**
-   * What answers calls: gRPC written on node:http2, or grpc-js's server.
-   * @default 'http2'
-   */
-  readonly server?: 'grpc-js' | 'http2' | undefined;
-  /**
-   * Further options of grpc-js, under their names there (`grpc-node.flow_control_window`), for clients and servers.
-   * @default {}
-   */
-  readonly channelOptions?: Readonly<Record<string, string | number>> | undefined;
   /** @default the system's own */
   readonly runtime?: (Pick<Runtime, 'clock' | 'timers'> & Partial<Runtime>) | undefined;
   /**
@@ -124,49 +115,54 @@ export interface GrpcTransportOptions {
 /** Container key of the {@link GrpcTransportOptions}. */
 export const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions> = token('transport', 'GrpcTransportOptions');
 
-const defaults = {
-  idleMs: 300_000,
-  maxReconnectMs: 5_000,
-  keepaliveTimeoutMs: 20_000,
-  serverKeepaliveMs: 60_000,
-  minPingIntervalMs: 5_000,
-  maxCalls: 10_000,
-  maxMetadataBytes: defaultMaxMetadataBytes,
-  channelOptions: {},
-  runtime: systemRuntime,
-  logger: silentLogger,
-} as const satisfies GrpcTransportOptions;
+// What is spoken inside of TLS (RFC 7301).
+const protocols = ['h2'];
 
 /**
- * Native gRPC, over grpc-js: any gRPC client can call what listens here, and any gRPC server can be called. Connections are shared per address.
+ * Native gRPC, written on node:http2: any gRPC client can call what listens here, and any gRPC server can be called. Connections are shared per address.
  */
 @injectable()
 export class GrpcTransport implements Transport {
   static readonly capabilities: TransportCapabilities = { network: true, grpc: true };
 
-  readonly #options: GrpcTransportOptions & typeof defaults;
-  readonly #lines: Lines;
+  readonly #options: GrpcTransportOptions & typeof grpcDefaults;
+  readonly #lines: Lines<CallConnection>;
+  readonly #late: LateCalls;
   #dialer: TlsDialer | undefined;
 
-  constructor(@inject(GrpcTransportOptions) @optional() options: GrpcTransportOptions = {}) {
-    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-    this.#options = { ...defaults, ...given };
-    const { idleMs, runtime } = this.#options;
+  constructor(@inject(GrpcTransportOptions) @optional() given: GrpcTransportOptions = {}) {
+    const options = withDefaults(given);
+    const { runtime, tls, maxMetadataBytes, keepaliveMs = Number.POSITIVE_INFINITY, keepaliveTimeoutMs } = options;
+    const { clock, timers } = runtime;
+    this.#options = options;
+    this.#late = new LateCalls(clock, timers);
+    const connection = {
+      timers,
+      places: hostPorts,
+      isSecure: tls !== undefined,
+      maxMetadataBytes,
+      keepalive: new Keepalive(timers, {
+        keepaliveMs,
+        keepaliveTimeoutMs,
+        withoutCalls: options.keepaliveWithoutCalls === true,
+      }),
+      patience: new Map<string, number>(),
+    };
     this.#lines = new Lines({
-      credentials: () => this.#credentials(),
-      channelOptions: this.#clientOptions(),
-      maxMetadataBytes: this.#options.maxMetadataBytes,
-      idleMs,
-      clock: runtime.clock,
+      clock,
+      timers,
+      random: runtime.random ?? systemRandom,
+      late: this.#late,
+      idleMs: options.idleMs,
+      maxReconnectMs: options.maxReconnectMs,
+      places: hostPorts,
+      secure: tls && (async (socket, host) => this.#dial(tls).connect(socket, host, protocols)),
+      open: (socket, line) => new Http2ClientConnection(socket, connection, line),
     });
   }
 
   dial(address: string, options: DialOptions): TransportClient {
-    return new GrpcClientSocket(
-      this.#lines.to(address, options.maxReceiveBytes, options.compress),
-      options,
-      this.#options.runtime.clock,
-    );
+    return new ClientSocket(this.#lines.to(address), options);
   }
 
   unary(address: string, message: Message, options: DialOptions): Promise<Message> {
@@ -174,25 +170,22 @@ export class GrpcTransport implements Transport {
   }
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
-    const { runtime, logger, serverTls, channelOptions, maxMetadataBytes } = this.#options;
+    const { runtime, logger, serverTls, maxMetadataBytes, maxCalls } = this.#options;
     const { serverKeepaliveMs: keepaliveMs, keepaliveTimeoutMs } = this.#options;
-    const engine =
-      this.#options.server === 'grpc-js'
-        ? grpcJsEngine({ ...this.#grpcJsServerOptions(), ...channelOptions, maxMetadataBytes })
-        : http2Engine({
-            maxMetadataBytes,
-            maxCalls: this.#options.maxCalls,
-            keepaliveMs,
-            keepaliveTimeoutMs,
-            rules: this.#options,
-            random: runtime.random ?? systemRandom,
-          });
+    const engine = http2Engine({
+      maxMetadataBytes,
+      maxCalls,
+      keepaliveMs,
+      keepaliveTimeoutMs,
+      rules: this.#options,
+      random: runtime.random ?? systemRandom,
+    });
     const listener = new SocketListener(options, engine, {
       places: hostPorts,
       runtime,
       logger,
       tls: serverTls,
-      protocols: ['h2'],
+      protocols,
     });
     await listener.open(address, options.signal);
     return listener;
@@ -214,8 +207,7 @@ export class GrpcTransport implements Transport {
 
   #unary(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
-      const line = this.#lines.to(address, options.maxReceiveBytes, options.compress);
-      new GrpcUnaryCall(line, options, this.#options.runtime.clock, resolve, reject).start(message);
+      new UnaryCall(this.#lines.to(address), message, options, resolve, reject).start();
     });
   }
 
@@ -225,48 +217,8 @@ export class GrpcTransport implements Transport {
   }
 
   /** Made with the first connection: what is wrong with a file is told to who calls. */
-  #credentials(): ChannelCredentials {
-    const { tls, runtime, logger } = this.#options;
-    if (!tls) return credentials.createInsecure();
-    return new TlsChannelCredentials((this.#dialer ??= new TlsDialer(tls, { runtime, logger })));
+  #dial(tls: ClientTlsOptions): TlsDialer {
+    const { runtime, logger } = this.#options;
+    return (this.#dialer ??= new TlsDialer(tls, { runtime, logger }));
   }
-
-  #grpcJsServerOptions(): ServerOptions {
-    const { maxConnectionIdleMs, maxConnectionAgeMs, maxConnectionAgeGraceMs, maxCalls } = this.#options;
-    const { serverKeepaliveMs, keepaliveTimeoutMs } = this.#options;
-    return {
-      'grpc.enable_channelz': 0,
-      ...pings(serverKeepaliveMs, keepaliveTimeoutMs),
-      'grpc.max_concurrent_streams': maxCalls,
-      ...(maxConnectionIdleMs !== undefined && { 'grpc.max_connection_idle_ms': maxConnectionIdleMs }),
-      ...(maxConnectionAgeMs !== undefined && { 'grpc.max_connection_age_ms': maxConnectionAgeMs }),
-      ...(maxConnectionAgeGraceMs !== undefined && { 'grpc.max_connection_age_grace_ms': maxConnectionAgeGraceMs }),
-    };
-  }
-
-  #clientOptions(): ChannelOptions {
-    const { maxReconnectMs, keepaliveMs, keepaliveTimeoutMs, keepaliveWithoutCalls, channelOptions } = this.#options;
-    return {
-      // Whether a call may be sent again is the client's business; here it would only hold back every message in a buffer.
-      'grpc.enable_retries': 0,
-      'grpc.per_rpc_retry_buffer_size': 0,
-      'grpc.enable_channelz': 0,
-      'grpc.service_config_disable_resolution': 1,
-      // Services of one fleet do not talk through the proxy that the environment names for the outside world.
-      'grpc.enable_http_proxy': 0,
-      // Not shared with other transports of the process: what this one closes must be closed.
-      'grpc.use_local_subchannel_pool': 1,
-      'grpc.initial_reconnect_backoff_ms': 100,
-      'grpc.max_reconnect_backoff_ms': maxReconnectMs,
-      ...pings(keepaliveMs ?? Number.POSITIVE_INFINITY, keepaliveTimeoutMs),
-      'grpc.keepalive_permit_without_calls': keepaliveWithoutCalls ? 1 : 0,
-      ...channelOptions,
-    };
-  }
-}
-
-/** As grpc-js is told of them. */
-function pings(keepaliveMs: number, keepaliveTimeoutMs: number): ChannelOptions {
-  if (keepaliveMs === Number.POSITIVE_INFINITY) return {};
-  return { 'grpc.keepalive_time_ms': keepaliveMs, 'grpc.keepalive_timeout_ms': keepaliveTimeoutMs };
 }

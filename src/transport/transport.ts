@@ -102,6 +102,11 @@ export interface DialOptions {
    */
   readonly compress?: boolean | undefined;
   /**
+   * What the messages are, as HTTP has it: `application/grpc+json`. Transports that have no word for it leave it out.
+   * @default application/grpc
+   */
+  readonly contentType?: string | undefined;
+  /**
    * Wait for a connection until the deadline instead of failing when the address cannot be reached.
    * @default false
    */
@@ -180,7 +185,7 @@ export interface Transport {
   isSecure?(address: string): boolean;
   /** Closes the connections that `dial` opened; calls on them end with UNAVAILABLE. Listeners are closed by who opened them. */
   close(): Promise<void>;
-  /** The name it is bound by: `grpc`. */
+  /** What it speaks, as nodes say in their metadata: `grpc`. */
   toString(): string;
 }
 /** Container key of the {@link Transport}. */

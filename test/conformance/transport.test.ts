@@ -2,6 +2,7 @@ import { describe, it } from '@jest/globals';
 
 import { transportConformance } from '../../src/testing/transport.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
+import { GrpcJsTransport } from '../../src/transport/grpc-js.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import { UnixTransport } from '../../src/transport/unix.ts';
@@ -11,8 +12,8 @@ const api = { describe, it };
 
 transportConformance(api, 'memory', { make: () => new MemoryTransport(), supports: { suggest: true } });
 transportConformance(api, 'grpc', { make: () => new GrpcTransport(), supports: { suggest: true, resets: false } });
-transportConformance(api, 'grpc, served by grpc-js', {
-  make: () => new GrpcTransport({ server: 'grpc-js' }),
+transportConformance(api, 'grpc by grpc-js', {
+  make: () => new GrpcJsTransport(),
   supports: { resets: false },
 });
 transportConformance(api, 'tcp', { make: () => new TcpTransport(), supports: { suggest: true } });

@@ -119,6 +119,47 @@ export function unknownMethod(path: string, hint: string): TenonError {
   });
 }
 
+/** A web page answered, or something else of `contentType`, with `status` of HTTP. */
+export function notGrpc(address: string, contentType: string | undefined, status?: number): TenonError {
+  const type = contentType === undefined ? 'has no content type' : `is of type "${contentType}"`;
+  const said = status === undefined || status === 200 ? '' : ` Its status of HTTP is ${status}.`;
+  return new TenonError({
+    code: codeOfHttp(status),
+    reason: 'transport.not_grpc',
+    message: `what answers at ${address} does not speak gRPC: its answer ${type}. Is it another port's service, or a proxy?${said}`,
+  });
+}
+
+/** grpc: doc/http-grpc-status-mapping.md. */
+function codeOfHttp(status: number | undefined): Code {
+  switch (status) {
+    case 400:
+      return Code.Internal;
+    case 401:
+      return Code.Unauthenticated;
+    case 403:
+      return Code.PermissionDenied;
+    case 404:
+      return Code.Unimplemented;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return Code.Unavailable;
+    default:
+      return Code.Unknown;
+  }
+}
+
+/** HTTP/2's INADEQUATE_SECURITY, which is PERMISSION_DENIED (PROTOCOL-HTTP2.md: Errors). */
+export function inadequateSecurity(address: string, path: string): TenonError {
+  return new TenonError({
+    code: Code.PermissionDenied,
+    reason: 'transport.inadequate_security',
+    message: `the server at ${address} does not take ${path} over a connection that is no more secure than this one: see the TLS of both sides`,
+  });
+}
+
 /** Somebody answered, and not in our protocol. */
 export function notTenon(address: string, what: string): TenonError {
   return new TenonError({

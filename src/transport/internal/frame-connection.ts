@@ -185,7 +185,7 @@ export abstract class FrameConnection {
     if (!isBody && cursor.left > 0) throw new FrameError(`${cursor.left} bytes too many in a frame`);
     if (!isBody && (flags & (Flag.More | Flag.Size)) !== 0) throw new FrameError('a part of a body without a body');
     this.fields.commit();
-    stream?.received(flags, headers, status, size, isBody ? cursor.rest() : undefined);
+    stream?.received(flags, headers && metadataOf(headers), status, size, isBody ? cursor.rest() : undefined);
   }
 
   #hello(): void {
@@ -343,7 +343,7 @@ export abstract class FrameConnection {
         this.message(this.#known(id), flags);
         break;
       case FrameType.Reset:
-        this.#known(id)?.owner.wasReset(codeFrom(cursor.byte()), flags !== 0);
+        this.#known(id)?.owner.wasReset(flags !== 0, codeFrom(cursor.byte()));
         break;
       case FrameType.Credit:
         this.#credit(id, cursor.uint32());
@@ -443,7 +443,7 @@ const viewed = {
 };
 
 /** Fields as metadata; looked into only by who looks. */
-export function metadataOf(fields: readonly Field[]): Metadata {
+function metadataOf(fields: readonly Field[]): Metadata {
   return Metadata.lazy({ raw: fields, read: viewed.read, find: viewed.find });
 }
 

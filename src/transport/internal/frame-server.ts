@@ -9,10 +9,11 @@ import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type ListenOptions, type Message } from '../transport.ts';
 import { callCancelled, deadlineExceeded, tooLarge, unsendable } from './failures.ts';
-import { type ConnectionOptions, FrameConnection, metadataOf } from './frame-connection.ts';
-import { type Field, pathKey } from './frame-fields.ts';
+import { type ConnectionOptions, FrameConnection } from './frame-connection.ts';
+import { pathKey } from './frame-fields.ts';
 import { firstFrame, Flag, FrameError } from './frame-format.ts';
-import { FrameStream, type Received, type StreamOwner } from './frame-stream.ts';
+import { FrameStream } from './frame-stream.ts';
+import type { StreamOwner } from './streams.ts';
 import type { LateCall, LateCalls } from './late-calls.ts';
 import { certificateBehind } from './peer-certificate.ts';
 import type { Places } from './places.ts';
@@ -162,7 +163,7 @@ class FrameServerCall extends ServerCall implements StreamOwner, LateCall {
   readonly maxReceiveBytes: number;
   readonly #connection: ServerConnection;
   readonly #late: LateCalls;
-  #fields: readonly Field[] | undefined;
+  #opening: Metadata | undefined;
   #hasBegun = false;
   #isWatched = false;
   #sentHeaders = false;
@@ -202,22 +203,22 @@ class FrameServerCall extends ServerCall implements StreamOwner, LateCall {
     super.abort(code, message);
   }
 
-  frameCame({ headers, body, isEnd }: Received): void {
+  received({ headers, body }: Message, isEnd: boolean): void {
     if (!this.#hasBegun) {
       this.#hasBegun = true;
-      this.#fields = headers;
+      this.#opening = headers;
       this.began();
     }
     if (body) this.came({ body });
     if (isEnd) this.halfClosed();
   }
 
-  tooLarge(bytes: number): void {
+  tooLarge(bytes: number | undefined): void {
     const { path } = this.route;
     this.refuse(tooLarge(`a request of ${path}`, bytes, this.maxReceiveBytes, 'maxReceiveBytes of the server'));
   }
 
-  wasReset(code: Code): void {
+  wasReset(_isRefused: boolean, code: Code): void {
     const { path } = this.route;
     this.#gone(code === Code.DeadlineExceeded ? deadlineExceeded(path) : callCancelled(`the caller cancelled ${path}`));
   }
@@ -247,7 +248,7 @@ class FrameServerCall extends ServerCall implements StreamOwner, LateCall {
   }
 
   protected override requestHeaders(): Metadata {
-    return this.#fields ? metadataOf(this.#fields) : new Metadata();
+    return this.#opening ?? new Metadata();
   }
 
   protected override writeHeaders(headers: Metadata, { body, status }: Message): void {

@@ -4,43 +4,8 @@ import type { Code, TenonError } from '../../errors/errors.ts';
 import { TenonError as Failure } from '../../errors/errors.ts';
 import { unsendable } from './failures.ts';
 import type { FrameConnection } from './frame-connection.ts';
-import type { Field } from './frame-fields.ts';
+import type { CallStream, Outgoing, StreamOwner } from './streams.ts';
 import { firstFrame, Flag, frameCost, FrameError, partBytes } from './frame-format.ts';
-
-/** What came in one frame, or with its last part. */
-export interface Received {
-  readonly headers: readonly Field[] | undefined;
-  /** A whole one. */
-  readonly body: Uint8Array | undefined;
-  readonly status: Status | undefined;
-  /** The client sends no more. */
-  readonly isEnd: boolean;
-}
-
-/** Whose call it is. */
-export interface StreamOwner {
-  /** More than this is not taken in. */
-  readonly maxReceiveBytes: number;
-  frameCame(received: Received): void;
-  /** A body of that size is on its way: it is over the limit, and the call is to be ended. */
-  tooLarge(bytes: number): void;
-  /** The peer let go of the call. `isRefused`: without having looked at it. */
-  wasReset(code: Code, isRefused: boolean): void;
-  /** The connection is gone. `wasSent`: the peer may have seen the call. */
-  lost(why: string, wasSent: boolean): void;
-  /** What waited cannot be sent. */
-  failed(error: TenonError): void;
-  /** The call is over, and its last byte handed to the connection. */
-  closed(): void;
-}
-
-/** What is to be sent. */
-export interface Outgoing {
-  readonly headers?: Metadata | undefined;
-  readonly body?: Uint8Array | undefined;
-  readonly status?: Status | undefined;
-  readonly isEnd?: boolean | undefined;
-}
 
 interface Waiting {
   readonly outgoing: Outgoing;
@@ -51,7 +16,7 @@ interface Waiting {
  * One call on a connection, below the rules of calls: parts, and credit each way. What a reader has not read yet holds back the writer of this call, and
  * no other.
  */
-export class FrameStream {
+export class FrameStream implements CallStream {
   readonly id: number;
   readonly owner: StreamOwner;
   readonly #connection: FrameConnection;
@@ -97,7 +62,6 @@ export class FrameStream {
     this.#enqueue({ body, isEnd });
   }
 
-  /** Sends it now, or as soon as there is room. Throws for metadata that cannot be sent. */
   send(outgoing: Outgoing): void {
     const { body } = outgoing;
     if (this.#isOver) return;
@@ -115,13 +79,11 @@ export class FrameStream {
     if (outgoing.status) this.close();
   }
 
-  /** A promise while something waits to be sent. */
   room(): Promise<void> | undefined {
     if (!this.#queue) return undefined;
     return (this.#room ??= new Promise((resolve) => (this.#tellRoom = resolve)));
   }
 
-  /** Lets go of the call without a word: what waits is dropped. */
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -138,7 +100,6 @@ export class FrameStream {
     this.#letGo();
   }
 
-  /** Lets go of the call, and tells the peer. */
   reset(code: Code, isRefused = false): void {
     if (this.#isOver) return;
     this.#connection.writer.reset(this.id, code, isRefused);
@@ -152,7 +113,6 @@ export class FrameStream {
     if (this.#credit > 2 ** 31) throw new FrameError('more credit than there can be');
   }
 
-  /** The reader has taken what came, or has room for more. */
   readOn(): void {
     const owed = this.#owed;
     this.#owed = 0;
@@ -186,7 +146,7 @@ export class FrameStream {
   /** A frame of the call has come. */
   received(
     flags: number,
-    headers: readonly Field[] | undefined,
+    headers: Metadata | undefined,
     status: Status | undefined,
     size: number | undefined,
     part: Uint8Array | undefined,
@@ -209,7 +169,7 @@ export class FrameStream {
     }
     const isEnd = (flags & Flag.End) !== 0;
     if (headers || body || status || isEnd || (flags & firstFrame) !== 0)
-      this.owner.frameCame({ headers, body, status, isEnd });
+      this.owner.received({ headers, body, status }, isEnd);
   }
 
   #assemble(part: Uint8Array, size: number | undefined, flags: number): Uint8Array | undefined {

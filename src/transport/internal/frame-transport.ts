@@ -2,13 +2,14 @@ import type { Logger } from '../../logger/logger.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls.ts';
 import type { DialOptions, Listener, ListenOptions, Message, Transport, TransportClient } from '../transport.ts';
-import { FrameClientSocket, FrameUnaryCall } from './frame-client.ts';
+import { type CallConnection, ClientSocket, UnaryCall } from './client-call.ts';
 import type { ConnectionOptions } from './frame-connection.ts';
 import { minWindowBytes } from './frame-format.ts';
-import { FrameLines } from './frame-lines.ts';
+import { FrameClientConnection } from './frame-client-connection.ts';
 import { Sections } from './frame-sections.ts';
 import { FrameEngine } from './frame-server.ts';
 import { LateCalls } from './late-calls.ts';
+import { Lines } from './lines.ts';
 import type { Places } from './places.ts';
 import { SocketListener } from './socket-listener.ts';
 import { TlsDialer } from './tls-client.ts';
@@ -47,7 +48,7 @@ export class FrameTransport implements Transport {
   readonly #places: Places;
   readonly #connection: ConnectionOptions;
   readonly #late: LateCalls;
-  readonly #lines: FrameLines;
+  readonly #lines: Lines<CallConnection>;
   #dialer: TlsDialer | undefined;
 
   constructor(options: FrameTransportOptions, places: Places) {
@@ -64,25 +65,26 @@ export class FrameTransport implements Transport {
       timers: runtime.timers,
       sections: new Sections(),
     };
-    this.#lines = new FrameLines({
-      ...this.#connection,
+    this.#lines = new Lines({
+      timers: runtime.timers,
       clock: runtime.clock,
       random: runtime.random,
       late: this.#late,
       idleMs: options.idleMs,
       maxReconnectMs: options.maxReconnectMs,
       places,
+      open: (socket, line) => new FrameClientConnection(socket, { ...this.#connection, places }, line),
       secure: options.tls && (async (socket, host) => this.#dial().connect(socket, host, protocols)),
     });
   }
 
   dial(address: string, options: DialOptions): TransportClient {
-    return new FrameClientSocket(this.#lines.to(address), options);
+    return new ClientSocket(this.#lines.to(address), options);
   }
 
   unary(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
-      new FrameUnaryCall(this.#lines.to(address), message, options, resolve, reject).start();
+      new UnaryCall(this.#lines.to(address), message, options, resolve, reject).start();
     });
   }
 

@@ -1,5 +1,6 @@
 import { deflate, gunzip, gzip, inflate } from 'node:zlib';
 
+import type { Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { badMessage, MessageTooLarge } from './grpc-frames.ts';
 
@@ -20,8 +21,11 @@ type Zlib = (
   done: (error: Error | null, result: Buffer) => void,
 ) => void;
 
+/** What clients compress with. */
+export const gzipped: Encoding = encoding('gzip', gzip, gunzip);
+
 const encodings: ReadonlyMap<string, Encoding> = new Map([
-  ['gzip', encoding('gzip', gzip, gunzip)],
+  ['gzip', gzipped],
   // "deflate" is zlib's format there (RFC 9110, section 8.4.1.2).
   ['deflate', encoding('deflate', deflate, inflate)],
 ]);
@@ -44,6 +48,13 @@ export function acceptedBy(header: string | readonly string[] | undefined): Enco
   const names = String(header ?? '').split(',');
   for (const name of ['gzip', 'deflate']) if (names.some((one) => one.trim() === name)) return encodings.get(name);
   return undefined;
+}
+
+/** Whether a server says that it does not know how the request was compressed (PROTOCOL-HTTP2.md: Message-Accept-Encoding): nothing was processed. */
+export function notUnderstood(status: Status | undefined): boolean {
+  if (status?.code !== Code.Unimplemented) return false;
+  const accepted = status.metadata?.text('grpc-accept-encoding');
+  return accepted !== undefined && !accepted.split(',').some((name) => name.trim() === 'gzip');
 }
 
 function encoding(name: string, compress: Zlib, decompress: Zlib): Encoding {

@@ -29,7 +29,7 @@ const nowhere: Ends = { local: '', remote: '', certificate: () => undefined, has
 const resetLimits = { streamResetBurst: 10_000, streamResetRate: 1_000 };
 
 /** How a server of node:http2 works. */
-export interface Http2EngineOptions extends ServerOptions, KeepaliveOptions {
+export interface Http2EngineOptions extends ServerOptions, Omit<KeepaliveOptions, 'withoutCalls'> {
   readonly maxMetadataBytes: number;
   readonly maxCalls: number;
   readonly rules: ConnectionRules;
@@ -45,7 +45,7 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
     const http: Http2Side = { ...side, deadlines, maxReceiveBytes: options.maxReceiveBytes, maxMetadataBytes };
     const seams = { clock: side.clock, timers: side.timers, random };
     const sessions = new Map<ServerHttp2Session, Http2Connection>();
-    const keepalive = new Keepalive(side.timers, { keepaliveMs, keepaliveTimeoutMs });
+    const keepalive = new Keepalive(side.timers, { keepaliveMs, keepaliveTimeoutMs, withoutCalls: true });
     let whenGone: (() => void) | undefined;
     const server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,

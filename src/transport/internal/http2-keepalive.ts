@@ -1,4 +1,4 @@
-import type { ServerHttp2Session } from 'node:http2';
+import type { Http2Session } from 'node:http2';
 
 import type { Timer, Timers } from '../../runtime/runtime.ts';
 
@@ -8,9 +8,24 @@ export interface KeepaliveOptions {
   readonly keepaliveMs: number;
   /** One that does not answer within this time is closed. */
   readonly keepaliveTimeoutMs: number;
+  /** Also one that carries no calls. */
+  readonly withoutCalls: boolean;
+}
+
+/** What is said of a connection. */
+export interface Kept {
+  /** How many calls it carries; left out where that is all the same. */
+  readonly size?: (() => number) | undefined;
+  /**
+   * How many times longer than others it may be quiet.
+   * @default 1
+   */
+  readonly patience?: number | undefined;
 }
 
 interface Watched {
+  readonly size: (() => number) | undefined;
+  readonly keepaliveMs: number;
   bytes: number;
   quietMs: number;
   isAsked: boolean;
@@ -26,7 +41,7 @@ export class Keepalive {
   readonly #timers: Timers;
   readonly #options: KeepaliveOptions;
   readonly #stepMs: number;
-  readonly #watched = new Map<ServerHttp2Session, Watched>();
+  readonly #watched = new Map<Http2Session, Watched>();
   #timer: Timer | undefined;
 
   constructor(timers: Timers, options: KeepaliveOptions) {
@@ -35,13 +50,15 @@ export class Keepalive {
     this.#stepMs = Math.min(options.keepaliveMs, options.keepaliveTimeoutMs);
   }
 
-  add(session: ServerHttp2Session): void {
-    if (this.#options.keepaliveMs === Number.POSITIVE_INFINITY) return;
-    this.#watched.set(session, { bytes: 0, quietMs: 0, isAsked: false });
+  add(session: Http2Session, { size, patience = 1 }: Kept = {}): void {
+    const { keepaliveMs, withoutCalls } = this.#options;
+    if (keepaliveMs === Number.POSITIVE_INFINITY) return;
+    const watched = { keepaliveMs: keepaliveMs * patience, bytes: 0, quietMs: 0, isAsked: false };
+    this.#watched.set(session, { size: withoutCalls ? undefined : size, ...watched });
     this.#timer ??= this.#timers.every(this.#stepMs, () => this.#look());
   }
 
-  delete(session: ServerHttp2Session): void {
+  delete(session: Http2Session): void {
     this.#watched.delete(session);
     if (this.#watched.size > 0) return;
     this.#timer?.cancel();
@@ -49,11 +66,12 @@ export class Keepalive {
   }
 
   #look(): void {
-    const { keepaliveMs, keepaliveTimeoutMs } = this.#options;
+    const { keepaliveTimeoutMs } = this.#options;
     for (const [session, watched] of this.#watched) {
-      if (hasSpoken(session, watched)) continue;
+      if (watched.size?.() === 0) watched.quietMs = 0;
+      if (hasSpoken(session, watched) || (watched.size?.() === 0 && !watched.isAsked)) continue;
       watched.quietMs += this.#stepMs;
-      if (!watched.isAsked && watched.quietMs >= keepaliveMs) ask(session, watched);
+      if (!watched.isAsked && watched.quietMs >= watched.keepaliveMs) ask(session, watched);
       else if (watched.isAsked && watched.quietMs >= keepaliveTimeoutMs) {
         // In a process that was busy for long, the answer may lie in the socket.
         this.#timers.soon(() => {
@@ -64,7 +82,7 @@ export class Keepalive {
   }
 }
 
-function hasSpoken(session: ServerHttp2Session, watched: Watched): boolean {
+function hasSpoken(session: Http2Session, watched: Watched): boolean {
   const bytes = session.destroyed ? watched.bytes : session.socket.bytesRead;
   if (bytes === watched.bytes) return false;
   watched.bytes = bytes;
@@ -73,7 +91,7 @@ function hasSpoken(session: ServerHttp2Session, watched: Watched): boolean {
   return true;
 }
 
-function ask(session: ServerHttp2Session, watched: Watched): void {
+function ask(session: Http2Session, watched: Watched): void {
   watched.isAsked = true;
   watched.quietMs = 0;
   if (session.destroyed) return;

@@ -10,7 +10,7 @@ import { assertSingle, clipped, isReserved, MetadataSize } from './grpc-headers.
 export type RawHeaders = readonly string[];
 
 // Of HTTP and gRPC, not of the application. `content-type` stays: it names the codec.
-const hidden = new Set([
+const hiddenInRequests = new Set([
   'te',
   'grpc-accept-encoding',
   'grpc-encoding',
@@ -20,12 +20,18 @@ const hidden = new Set([
   'host',
 ]);
 
-const source = {
-  read: (raw: RawHeaders) => entriesOf(raw),
-  find: (raw: RawHeaders, key: string) => firstOf(raw, key),
-} satisfies Omit<LazyMetadata<RawHeaders>, 'raw'>;
+// Which encodings a server takes stays: a caller that was not understood looks for it.
+const hiddenInResponses = new Set(['content-type', 'date', 'grpc-encoding', 'grpc-message', 'grpc-status']);
 
-function* entriesOf(raw: RawHeaders): Iterable<[string, MetadataValue]> {
+/** Reads headers but for some that are not the application's. */
+function reading(hidden: ReadonlySet<string>): Omit<LazyMetadata<RawHeaders>, 'raw'> {
+  return {
+    read: (raw) => entriesOf(raw, hidden),
+    find: (raw, key) => firstOf(raw, key, hidden),
+  };
+}
+
+function* entriesOf(raw: RawHeaders, hidden: ReadonlySet<string>): Iterable<[string, MetadataValue]> {
   for (let index = 0; index < raw.length; index += 2) {
     const key = raw[index] as string;
     if (key.startsWith(':') || hidden.has(key)) continue;
@@ -35,7 +41,7 @@ function* entriesOf(raw: RawHeaders): Iterable<[string, MetadataValue]> {
   }
 }
 
-function firstOf(raw: RawHeaders, key: string): MetadataValue | undefined {
+function firstOf(raw: RawHeaders, key: string, hidden: ReadonlySet<string>): MetadataValue | undefined {
   if (key.startsWith(':') || hidden.has(key)) return undefined;
   for (let index = 0; index < raw.length; index += 2) {
     if (raw[index] !== key) continue;
@@ -45,9 +51,17 @@ function firstOf(raw: RawHeaders, key: string): MetadataValue | undefined {
   return undefined;
 }
 
+const ofRequest = reading(hiddenInRequests);
+const ofResponse = reading(hiddenInResponses);
+
 /** What a client sent, read only if somebody looks. */
 export function requestMetadataOf(raw: RawHeaders): Metadata {
-  return Metadata.lazy({ raw, read: source.read, find: source.find });
+  return Metadata.lazy({ raw, read: ofRequest.read, find: ofRequest.find });
+}
+
+/** What a server sent, before its first message or with its status. */
+export function responseMetadataOf(raw: RawHeaders): Metadata {
+  return Metadata.lazy({ raw, read: ofResponse.read, find: ofResponse.find });
 }
 
 /**
@@ -105,6 +119,33 @@ function percentEncoded(text: string): string {
         : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }
   return result;
+}
+
+/** The text of a `grpc-message`. What is no percent-encoding is taken as it stands (PROTOCOL-HTTP2.md: Status-Message). */
+function percentDecoded(text: string): string {
+  if (!text.includes('%')) return text;
+  const bytes = text.replace(/%([0-9A-Fa-f]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
+  return Buffer.from(bytes, 'latin1').toString('utf8');
+}
+
+/** The status that a server ended with; `undefined` where these headers have none. A number that is no code is UNKNOWN. */
+export function statusFrom(headers: IncomingHttpHeaders, raw: RawHeaders): Status | undefined {
+  const text = headers['grpc-status'];
+  if (text === undefined) return undefined;
+  const code = /^\d+$/.test(String(text)) ? codeFrom(Number(text)) : Code.Unknown;
+  const message = code === Code.Ok ? '' : percentDecoded(String(headers['grpc-message'] ?? ''));
+  return { code, message, metadata: responseMetadataOf(raw) };
+}
+
+// PROTOCOL-HTTP2.md: TimeoutValue has at most eight digits.
+const mostUnits = 99_999_999;
+
+/** A time-out as `grpc-timeout` says it: in the finest unit that can, rounded up. */
+export function timeoutText(timeoutMs: number): string {
+  if (timeoutMs <= mostUnits) return `${timeoutMs}m`;
+  if (timeoutMs <= mostUnits * 1_000) return `${Math.ceil(timeoutMs / 1_000)}S`;
+  if (timeoutMs <= mostUnits * 60_000) return `${Math.ceil(timeoutMs / 60_000)}M`;
+  return `${Math.min(mostUnits, Math.ceil(timeoutMs / 3_600_000))}H`;
 }
 
 const unitsMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };

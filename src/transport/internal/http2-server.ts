@@ -8,10 +8,12 @@ import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Deadlines, Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type Message } from '../transport.ts';
 import { callCancelled, deadlineExceeded, tooLarge } from './failures.ts';
-import { badMessage, framed, GrpcFrames, MessageTooLarge } from './grpc-frames.ts';
+import { badMessage, framed, MessageTooLarge } from './grpc-frames.ts';
 import { isGoMicro } from './grpc-headers.ts';
 import { acceptedBy, acceptedEncodings, type Encoding, encodingOf } from './grpc-encoding.ts';
 import { addMetadata, type RawHeaders, requestMetadataOf, statusHeaders, timeoutMsOf } from './http2-metadata.ts';
+import { Http2Reader, type ReaderOwner } from './http2-reader.ts';
+import { Http2Writer } from './http2-writer.ts';
 import { ServerCall, type ServerSide } from './server-call.ts';
 
 /** What a call on node:http2 needs to know of who listens. */
@@ -31,10 +33,8 @@ export interface Ends {
   hasSent: boolean;
 }
 
-const maxOutstandingBytes = 64 * 1024;
-
 /** The server's end of a call, put on a stream of node:http2. */
-export class Http2ServerCall extends ServerCall {
+export class Http2ServerCall extends ServerCall implements ReaderOwner {
   readonly local: string;
   readonly remote: string;
   readonly deadline: number | undefined;
@@ -43,25 +43,14 @@ export class Http2ServerCall extends ServerCall {
   readonly #headers: IncomingHttpHeaders;
   readonly #raw: RawHeaders;
   readonly #http: Http2Side;
-  readonly #frames: GrpcFrames;
   readonly #maxReceiveBytes: number;
-  readonly #received: Encoding | undefined;
+  #reader: Http2Reader | undefined;
+  #writer: Http2Writer | undefined;
   #sent: Encoding | undefined;
-  #isReading = false;
-  #isDelivering = false;
-  #isInflating = false;
-  #hasEnded = false;
   #sentHeaders = false;
   #trailers: OutgoingHttpHeaders | undefined;
   /** The last message, which leaves with the end. */
   #last: Buffer | undefined;
-  #isCorked = false;
-  /** The last of what waits to be compressed; what is written behind it waits as well. */
-  #compressing: Promise<void> | undefined;
-  #compressingBytes = 0;
-  #hearsDrain = false;
-  #room: Promise<void> | undefined;
-  #tellRoom: (() => void) | undefined;
 
   constructor(
     stream: ServerHttp2Stream,
@@ -80,29 +69,23 @@ export class Http2ServerCall extends ServerCall {
     this.#raw = raw;
     this.#http = side;
     this.#maxReceiveBytes = side.maxReceiveBytes ?? defaultMaxMessageBytes;
-    this.#frames = new GrpcFrames(this.#maxReceiveBytes);
     stream.on('error', ignored);
     stream.once('close', () => this.#closed());
+    let received: Encoding | undefined;
     try {
       const timeoutMs = timeoutMsOf(headers);
       if (timeoutMs !== undefined) {
         this.deadline = side.clock.now() + timeoutMs;
         side.deadlines.add(this as Expiring);
       }
-      this.#received = encodingOf(headers['grpc-encoding']);
+      received = encodingOf(headers['grpc-encoding']);
     } catch (error) {
       this.deadline = undefined;
       this.refuse(TenonError.from(error));
       return;
     }
-    stream.on('data', (chunk: Buffer) => {
-      this.#frames.push(chunk);
-      this.#deliver();
-    });
-    stream.once('end', () => {
-      this.#hasEnded = true;
-      this.#deliver();
-    });
+    this.#reader = new Http2Reader(stream, this, this.#maxReceiveBytes);
+    this.#reader.encoding = received;
     this.began();
   }
 
@@ -138,103 +121,38 @@ export class Http2ServerCall extends ServerCall {
     this.writeHeaders(undefined, message);
     this.#ends.hasSent = true;
     const encoding = message.compressed ? this.#sent : undefined;
-    if (encoding) {
-      this.#compressingBytes += body.length;
-      this.#inTurn(async () => {
-        const compressed = await encoding.compress(body);
-        this.#compressingBytes -= body.length;
-        this.#stream.write(framed(compressed, true));
-      });
-      return;
-    }
-    if (isLast && !this.#compressing) {
-      this.#last = framed(body);
-      return;
-    }
-    this.#inTurn(() => {
-      // What one turn writes leaves together.
-      if (!this.#isCorked) {
-        this.#isCorked = true;
-        this.#stream.cork();
-        queueMicrotask(() => this.#uncork());
-      }
-      this.#stream.write(framed(body));
-    });
+    if (isLast && !encoding && !this.#writer?.isBusy) this.#last = framed(body);
+    else (this.#writer ??= new Http2Writer(this.#stream)).write(body, encoding);
   }
 
   protected writeStatus(status: Status): void {
     const trailers = addMetadata(statusHeaders(status), status.metadata, this.#http.maxMetadataBytes);
     if (this.deadline !== undefined) this.#http.deadlines.delete(this as Expiring);
-    this.#inTurn(() => this.#end(trailers));
+    if (this.#writer) this.#writer.inTurn(() => this.#end(trailers));
+    else this.#end(trailers);
   }
 
   protected read(): void {
-    this.#isReading = true;
-    if (this.#stream.isPaused()) this.#stream.resume();
-    this.#deliver();
+    this.#reader?.read();
   }
 
   protected room(): Promise<void> | undefined {
-    if (this.#hasRoom) return undefined;
-    if (!this.#room) {
-      this.#room = new Promise((resolve) => (this.#tellRoom = resolve));
-      if (!this.#hearsDrain) {
-        this.#hearsDrain = true;
-        this.#stream.on('drain', () => this.#makeRoom());
-      }
-    }
-    return this.#room;
+    return this.#writer?.room();
   }
 
-  get #hasRoom(): boolean {
-    return this.#stream.destroyed || this.#stream.writableLength + this.#compressingBytes < maxOutstandingBytes;
+  /** @internal Of the reader. */
+  messageCame(body: Buffer, compressed: boolean): void {
+    this.came({ body, compressed });
   }
 
-  /** Hands on what has come, as long as it is asked for. */
-  #deliver(): void {
-    // What is handed on asks for more: that is this loop's next round.
-    if (this.#isDelivering) return;
-    this.#isDelivering = true;
-    try {
-      while (this.#isReading && !this.#isInflating && !this.isOver) {
-        const frame = this.#frames.take();
-        if (!frame) {
-          if (this.#hasEnded) this.#ended();
-          return;
-        }
-        this.#isReading = false;
-        if (frame.isCompressed) void this.#inflate(frame.body);
-        else this.came({ body: frame.body, compressed: false });
-      }
-      if (this.#frames.isInMessage && !this.isOver) this.#stream.pause();
-    } catch (error) {
-      this.#refuseMessage(error);
-    } finally {
-      this.#isDelivering = false;
-    }
-  }
-
-  #ended(): void {
-    this.#isReading = false;
-    if (this.#frames.isInMessage) this.refuse(badMessage('it ends in its middle'));
+  /** @internal Of the reader. */
+  drained(isInMessage: boolean): void {
+    if (isInMessage) this.refuse(badMessage('it ends in its middle'));
     else this.halfClosed();
   }
 
-  async #inflate(body: Buffer): Promise<void> {
-    this.#isInflating = true;
-    try {
-      if (!this.#received) throw badMessage('it is compressed, and grpc-encoding does not say how');
-      const whole = await this.#received.decompress(body, this.#maxReceiveBytes);
-      this.#isInflating = false;
-      this.came({ body: whole, compressed: true });
-      this.#deliver();
-    } catch (error) {
-      this.#isInflating = false;
-      this.#refuseMessage(error);
-    }
-  }
-
-  #refuseMessage(error: unknown): void {
+  /** @internal Of the reader. */
+  unreadable(error: unknown): void {
     const { path } = this.route;
     this.refuse(
       error instanceof MessageTooLarge
@@ -265,13 +183,13 @@ export class Http2ServerCall extends ServerCall {
     if (this.#sentHeaders) {
       this.#trailers = trailers;
       stream.end(this.#last);
-      this.#uncork();
+      this.#writer?.uncork();
     } else {
       this.#sentHeaders = true;
       stream.respond({ ...this.#answer(), ...trailers }, { endStream: true });
       this.#letGo();
     }
-    if (!this.#hasEnded) stream.resume();
+    if (!this.#reader?.hasEnded) stream.resume();
   }
 
   #sendTrailers(): void {
@@ -286,48 +204,16 @@ export class Http2ServerCall extends ServerCall {
 
   /** Whoever still sends is told that nobody listens (RFC 9113, section 8.1), once the trailers have left. */
   #letGo(): void {
-    if (this.#hasEnded) return;
+    if (this.#reader?.hasEnded) return;
     this.side.timers.soon(() => {
       if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_NO_ERROR);
     });
   }
 
-  /** Writes at once, or behind what is still being compressed. */
-  #inTurn(write: () => void | Promise<void>): void {
-    const before = this.#compressing;
-    const result = before ? before.then(write) : write();
-    if (!result) return;
-    const turn: Promise<void> = result.then(
-      () => this.#turned(turn),
-      (error: unknown) => {
-        this.#turned(turn);
-        this.#stream.destroy(error as Error);
-      },
-    );
-    this.#compressing = turn;
-  }
-
-  #turned(turn: Promise<void>): void {
-    if (this.#compressing === turn) this.#compressing = undefined;
-    this.#makeRoom();
-  }
-
-  #uncork(): void {
-    if (!this.#isCorked) return;
-    this.#isCorked = false;
-    this.#stream.uncork();
-  }
-
-  #makeRoom(): void {
-    if (!this.#room || !this.#hasRoom) return;
-    this.#room = undefined;
-    this.#tellRoom?.();
-  }
-
   #closed(): void {
     if (this.deadline !== undefined) this.#http.deadlines.delete(this as Expiring);
     this.side.release(this);
-    this.#makeRoom();
+    this.#writer?.makeRoom();
     if (this.isOver) return;
     const { path } = this.route;
     this.brokeOff(callCancelled(`the caller cancelled ${path}, or its connection was lost`));

@@ -9,7 +9,7 @@ import type { Message } from '../transport.ts';
 import { placeOf } from './address.ts';
 import { callCancelled, deadlineExceeded } from './failures.ts';
 import { clipped, isGoMicro } from './grpc-headers.ts';
-import { bufferOf, noMetadata, requestMetadata, toGrpc, trailersOf } from './grpc-metadata.ts';
+import { bufferOf, noMetadata, requestMetadata, toGrpc, trailersOf } from './grpc-js-metadata.ts';
 import { peerCertificateOf } from './peer-certificate.ts';
 import { ServerCall, type ServerSide } from './server-call.ts';
 

@@ -18,7 +18,7 @@ export interface OpenCall {
 const silentCalls = 3;
 
 /** The connection to one address, shared by its calls. */
-export class Line {
+export class GrpcChannel {
   readonly address: string;
   readonly channel: Channel;
   readonly maxReceiveBytes: number;
@@ -32,7 +32,7 @@ export class Line {
   heard = 0;
   #silent = 0;
   #isGivenUp = false;
-  readonly #giveUp: (line: Line) => void;
+  readonly #giveUp: (line: GrpcChannel) => void;
 
   /** To be called when the server does not understand what is compressed: it is sent no more of it. */
   readonly notUnderstood: () => void;
@@ -40,8 +40,8 @@ export class Line {
   constructor(
     address: string,
     channel: Channel,
-    kind: LineKind & Pick<Line, 'maxMetadataBytes' | 'notUnderstood' | 'usedMs'>,
-    giveUp: (line: Line) => void,
+    kind: ChannelKind & Pick<GrpcChannel, 'maxMetadataBytes' | 'notUnderstood' | 'usedMs'>,
+    giveUp: (line: GrpcChannel) => void,
   ) {
     this.address = address;
     this.channel = channel;
@@ -70,13 +70,13 @@ export class Line {
 }
 
 /** What is a property of the connection in grpc-js, so that calls which differ in it share none. */
-interface LineKind {
+interface ChannelKind {
   readonly maxReceiveBytes: number;
   readonly compresses: boolean;
 }
 
 /** How connections are made. */
-export interface LineOptions {
+export interface GrpcChannelOptions {
   /** Asked once per line. Throws where there can be none. */
   readonly credentials: () => ChannelCredentials;
   readonly channelOptions: ChannelOptions;
@@ -87,23 +87,23 @@ export interface LineOptions {
 }
 
 /** The connections of a transport. */
-export class Lines {
-  readonly #options: LineOptions;
-  readonly #plain = new Map<number, Map<string, Line>>();
-  readonly #compressing = new Map<number, Map<string, Line>>();
+export class GrpcChannels {
+  readonly #options: GrpcChannelOptions;
+  readonly #plain = new Map<number, Map<string, GrpcChannel>>();
+  readonly #compressing = new Map<number, Map<string, GrpcChannel>>();
 
   /** Addresses of servers that do not understand what is compressed. */
   readonly #unable = new Set<string>();
 
   /** Connections that are taken for dead, with calls that have not ended yet. */
-  readonly #givenUp = new Set<Line>();
+  readonly #givenUp = new Set<GrpcChannel>();
 
-  constructor(options: LineOptions) {
+  constructor(options: GrpcChannelOptions) {
     this.#options = options;
   }
 
   /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.tls_invalid`) for TLS that cannot work. */
-  to(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compress = false): Line {
+  to(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compress = false): GrpcChannel {
     const compresses = compress && !this.#unable.has(address);
     const line = this.#byLimit(compresses).get(maxReceiveBytes)?.get(address);
     return line ?? this.#open(address, { maxReceiveBytes, compresses });
@@ -120,11 +120,11 @@ export class Lines {
     this.#givenUp.clear();
   }
 
-  #byLimit(compresses: boolean): Map<number, Map<string, Line>> {
+  #byLimit(compresses: boolean): Map<number, Map<string, GrpcChannel>> {
     return compresses ? this.#compressing : this.#plain;
   }
 
-  #open(address: string, kind: LineKind): Line {
+  #open(address: string, kind: ChannelKind): GrpcChannel {
     const { maxReceiveBytes, compresses } = kind;
     assertCallable(address);
     this.#letGo();
@@ -135,7 +135,7 @@ export class Lines {
       'grpc.max_receive_message_length': maxReceiveBytes,
       ...(compresses ? { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip } : {}),
     });
-    const line = new Line(
+    const line = new GrpcChannel(
       address,
       channel,
       { ...kind, maxMetadataBytes, usedMs: clock.monotonicMs(), notUnderstood: () => this.#unable.add(address) },
@@ -161,7 +161,7 @@ export class Lines {
   }
 
   /** Its calls go on; the next one is made on a connection of its own. */
-  #giveUp(line: Line): void {
+  #giveUp(line: GrpcChannel): void {
     const lines = this.#byLimit(line.compresses).get(line.maxReceiveBytes);
     if (lines?.get(line.address) !== line) return;
     lines.delete(line.address);
@@ -169,7 +169,7 @@ export class Lines {
     for (const other of this.#givenUp) if (other.calls.size === 0) this.#givenUp.delete(other);
   }
 
-  #all(): Line[] {
+  #all(): GrpcChannel[] {
     const maps = [...this.#plain.values(), ...this.#compressing.values()];
     return [...maps.flatMap((lines) => [...lines.values()]), ...this.#givenUp];
   }

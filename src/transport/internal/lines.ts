@@ -2,18 +2,37 @@ import { connect, type Socket as NetSocket } from 'node:net';
 
 import { TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
-import type { Clock, Random, Timer } from '../../runtime/runtime.ts';
-import { notTenon, transportClosed, unreachable } from './failures.ts';
-import type { FrameClientCall } from './frame-client.ts';
-import { type ConnectionOptions, FrameConnection } from './frame-connection.ts';
-import { FrameError, lastCallId } from './frame-format.ts';
+import type { Clock, Random, Timer, Timers } from '../../runtime/runtime.ts';
+import { transportClosed, unreachable } from './failures.ts';
 import type { LateCalls } from './late-calls.ts';
 import type { Places } from './places.ts';
 
+/** A call that is made over a line, and waits for a connection. */
+export interface LineCall<Connection> {
+  /** It waits until there is one, instead of failing when there can be none now. */
+  readonly waitsForReady: boolean;
+  /** There is one. */
+  opened(connection: Connection): void;
+  fail(error: TenonError): void;
+}
+
+/** A connection that calls share. It tells its line when it is `connected`, `retire`s, or is `gone`. */
+export interface LineConnection {
+  /** Takes another call now. */
+  readonly hasRoom: boolean;
+  /** How many calls it carries. */
+  readonly size: number;
+  /** Ends its calls. */
+  fail(error: TenonError): void;
+  /** Closes it, when what was written has left. */
+  finish(): void;
+}
+
 /** How connections are made. */
-export interface LineOptions extends ConnectionOptions {
+export interface LineOptions<Connection extends LineConnection> {
   readonly clock: Clock;
-  readonly random: Random;
+  readonly timers: Timers;
+  readonly random: Pick<Random, 'next'>;
   readonly late: LateCalls;
   /** Unused for so long, a connection is let go of. */
   readonly idleMs: number;
@@ -21,20 +40,22 @@ export interface LineOptions extends ConnectionOptions {
   readonly places: Places;
   /** Makes the connection secret; absent where it travels in the clear. */
   readonly secure: ((socket: NetSocket, host: string) => Promise<NetSocket>) | undefined;
+  /** What is spoken over a socket, which may not be connected yet. */
+  readonly open: (socket: NetSocket, line: Line<Connection>) => Connection;
 }
 
 /** The lines of a transport, one to each address. */
-export class FrameLines {
-  readonly #options: LineOptions;
-  readonly #lines = new Map<string, FrameLine>();
+export class Lines<Connection extends LineConnection> {
+  readonly #options: LineOptions<Connection>;
+  readonly #lines = new Map<string, Line<Connection>>();
   #idle: Timer | undefined;
 
-  constructor(options: LineOptions) {
+  constructor(options: LineOptions<Connection>) {
     this.#options = options;
   }
 
   /** Throws INVALID_ARGUMENT (`transport.invalid_address`). */
-  to(address: string): FrameLine {
+  to(address: string): Line<Connection> {
     return this.#lines.get(address) ?? this.#add(address);
   }
 
@@ -45,10 +66,10 @@ export class FrameLines {
     this.#lines.clear();
   }
 
-  #add(address: string): FrameLine {
+  #add(address: string): Line<Connection> {
     const { places, timers, idleMs } = this.#options;
     places.assertCallable(address);
-    const line = new FrameLine(address, this.#options);
+    const line = new Line(address, this.#options);
     this.#lines.set(address, line);
     // Nodes come and go, and each has an address of its own.
     this.#idle ??= timers.every(idleMs, () => this.#letGo());
@@ -65,16 +86,16 @@ export class FrameLines {
 }
 
 /** The way to one address: a connection that its calls share, and calls that wait for one. */
-export class FrameLine {
+export class Line<Connection extends LineConnection> {
   readonly address: string;
   readonly clock: Clock;
   readonly late: LateCalls;
   local = '';
-  readonly #options: LineOptions;
-  readonly #connections = new Set<ClientConnection>();
-  readonly #waiting = new Set<FrameClientCall>();
+  readonly #options: LineOptions<Connection>;
+  readonly #connections = new Set<Connection>();
+  readonly #waiting = new Set<LineCall<Connection>>();
   /** Takes new calls. */
-  #current: ClientConnection | undefined;
+  #current: Connection | undefined;
   #isConnecting = false;
   #isClosed = false;
   #failures = 0;
@@ -85,7 +106,7 @@ export class FrameLine {
   #started = 0;
   #startedBefore = -1;
 
-  constructor(address: string, options: LineOptions) {
+  constructor(address: string, options: LineOptions<Connection>) {
     this.address = address;
     this.clock = options.clock;
     this.late = options.late;
@@ -93,7 +114,7 @@ export class FrameLine {
   }
 
   /** Opens the call, or lets it wait for a connection. */
-  start(call: FrameClientCall): void {
+  start(call: LineCall<Connection>): void {
     if (this.#isClosed) {
       call.fail(transportClosed());
       return;
@@ -115,12 +136,12 @@ export class FrameLine {
   }
 
   /** The call waits no longer. */
-  forget(call: FrameClientCall): void {
+  forget(call: LineCall<Connection>): void {
     this.#waiting.delete(call);
   }
 
   /** The peer can be spoken to. */
-  connected(connection: ClientConnection, local: string): void {
+  connected(connection: Connection, local: string): void {
     this.#isConnecting = false;
     this.#failures = 0;
     this.#current = connection;
@@ -138,19 +159,19 @@ export class FrameLine {
   }
 
   /** The connection takes no more calls. */
-  retire(connection: ClientConnection): void {
+  retire(connection: Connection): void {
     if (this.#current !== connection) return;
     this.#current = undefined;
     if (this.#waiting.size > 0) this.#connect();
   }
 
-  gone(connection: ClientConnection): void {
+  gone(connection: Connection): void {
     this.#connections.delete(connection);
     this.retire(connection);
   }
 
   /** It was never connected. */
-  notConnected(connection: ClientConnection | undefined, why: string, error: TenonError | undefined): void {
+  notConnected(connection: Connection | undefined, why: string, error: TenonError | undefined): void {
     if (connection) this.#connections.delete(connection);
     this.#isConnecting = false;
     this.#failures += 1;
@@ -170,7 +191,7 @@ export class FrameLine {
   isIdle(): boolean {
     const isUsed = this.#started !== this.#startedBefore || this.#waiting.size > 0;
     this.#startedBefore = this.#started;
-    return !isUsed && [...this.#connections].every(({ streams }) => streams.size === 0);
+    return !isUsed && [...this.#connections].every(({ size }) => size === 0);
   }
 
   /** Closes its connections, on which there are no calls. */
@@ -183,7 +204,7 @@ export class FrameLine {
     this.#retry?.cancel();
     for (const call of this.#waiting) call.fail(transportClosed());
     for (const connection of this.#connections) {
-      for (const { owner } of connection.streams.all()) (owner as FrameClientCall).fail(transportClosed());
+      connection.fail(transportClosed());
       connection.finish();
     }
   }
@@ -210,7 +231,7 @@ export class FrameLine {
   }
 
   #take(socket: NetSocket): void {
-    this.#connections.add(new ClientConnection(socket, this.#options, this));
+    this.#connections.add(this.#options.open(socket, this));
   }
 
   #retryLater(): void {
@@ -224,81 +245,5 @@ export class FrameLine {
       },
       { keepAlive: true },
     );
-  }
-}
-
-/** The client's end of a connection. */
-export class ClientConnection extends FrameConnection {
-  readonly #line: FrameLine;
-  readonly #net: NetSocket;
-  readonly #places: Places;
-  #isConnected = false;
-  #stranger: TenonError | undefined;
-
-  constructor(socket: NetSocket, options: LineOptions, line: FrameLine) {
-    super(socket, options, true);
-    this.#net = socket;
-    this.#line = line;
-    this.#places = options.places;
-  }
-
-  get hasRoom(): boolean {
-    return !this.isLeaving && this.streams.size < this.peerMaxCalls;
-  }
-
-  /** The number of a new call. */
-  nextId(): number {
-    // While there are calls the process waits for them, and a connection without any keeps nobody alive.
-    if (this.streams.size === 0) this.#net.ref();
-    this.lastId += 1;
-    if (this.lastId === lastCallId) {
-      this.isLeaving = true;
-      this.#line.retire(this);
-    }
-    return this.lastId;
-  }
-
-  protected override ready(): void {
-    this.#isConnected = true;
-    this.#net.unref();
-    this.#line.connected(this, this.#places.localOf(this.#net));
-  }
-
-  protected override called(): void {
-    throw new FrameError('a call from a server');
-  }
-
-  protected override peerLeaves(lastId: number, isError: boolean, text: string): void {
-    if (isError) {
-      this.#stranger = notTenon(this.#line.address, text);
-      this.fatal(`it ended the connection: ${text}`);
-      return;
-    }
-    this.isLeaving = true;
-    this.#line.retire(this);
-    for (const stream of this.streams.all()) {
-      if (stream.id > lastId) stream.owner.lost('it is going away', false);
-    }
-    if (this.streams.size === 0) this.finish();
-  }
-
-  protected override stranger(text: string, isOtherVersion: boolean): string {
-    const what = isOtherVersion ? text : `its answer begins with ${JSON.stringify(text)}`;
-    this.#stranger = notTenon(this.#line.address, what);
-    return '';
-  }
-
-  protected override released(): void {
-    if (this.streams.size === 0) this.#net.unref();
-    if (this.streams.size === this.peerMaxCalls - 1) this.#line.next();
-  }
-
-  protected override ended(why: string): void {
-    if (!this.#isConnected) {
-      this.#line.notConnected(this, why, this.#stranger);
-      return;
-    }
-    this.#line.gone(this);
-    for (const stream of this.streams.all()) stream.owner.lost(why, stream.id <= this.sentId);
   }
 }

@@ -13,7 +13,7 @@ import {
   transportClosed,
   unreachable,
 } from './failures.ts';
-import { responseMetadata } from './grpc-metadata.ts';
+import { responseMetadata } from './grpc-js-metadata.ts';
 
 /** Which call a status ended. */
 export interface EndedCall {
@@ -35,21 +35,10 @@ export function outcomeOf(ended: StatusObject, call: EndedCall): Status | TenonE
   return failureOf(ended, call) ?? status;
 }
 
-/** A web page answered, or something else of `contentType`. */
-export function notGrpc(address: string, contentType: string, code: Code = Code.Unknown): TenonError {
-  return new TenonError({
-    code,
-    reason: 'transport.not_grpc',
-    message: `what answers at ${address} does not speak gRPC: its answer is of type "${contentType}". Is it another port's service, or a proxy?`,
-  });
-}
-
-/** The error with the code for the answer's status of HTTP (grpc: doc/http-grpc-status-mapping.md): a proxy without a server behind it is UNAVAILABLE. */
-export function withStatusOfHttp(stranger: TenonError, ended: StatusObject): TenonError {
-  const { reason, message } = stranger;
-  const status = /^Received HTTP status code (\d+)/.exec(ended.details)?.[1];
-  if (status === undefined || status === '200') return stranger;
-  return new TenonError({ code: codeFrom(ended.code), reason, message: `${message} Its status of HTTP is ${status}.` });
+/** The answer's status of HTTP, where grpc-js says it. */
+export function statusOfHttp({ details }: StatusObject): number | undefined {
+  const status = /^Received HTTP status code (\d+)/.exec(details)?.[1];
+  return status === undefined ? undefined : Number(status);
 }
 
 /** Whether a call that had its connection ran out of time by the client's clock, or was refused without a word of why. */

@@ -6,10 +6,11 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import { serverStreams } from '../../pipeline/pipeline.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { DialOptions, Message, TransportClient } from '../transport.ts';
-import { aborted, deadlineExceeded, tooLarge, transportClosed, wrongReplyCount } from './failures.ts';
-import type { Line, OpenCall } from './grpc-lines.ts';
-import { bufferOf, responseMetadata, toGrpc } from './grpc-metadata.ts';
-import { notGrpc, outcomeOf, wasLeftAlone, withStatusOfHttp } from './grpc-status.ts';
+import { aborted, deadlineExceeded, notGrpc, tooLarge, transportClosed, wrongReplyCount } from './failures.ts';
+import { notUnderstood } from './grpc-encoding.ts';
+import type { GrpcChannel, OpenCall } from './grpc-js-channels.ts';
+import { bufferOf, responseMetadata, toGrpc } from './grpc-js-metadata.ts';
+import { outcomeOf, statusOfHttp, wasLeftAlone } from './grpc-js-status.ts';
 import { Inbox } from './inbox.ts';
 
 type GrpcCall = ReturnType<ChannelInterface['createCall']>;
@@ -26,19 +27,19 @@ const noContext = {};
 const uncompressed = { flags: 2 };
 
 /** What both ways of calling have in common: one call on a line, its context, its one end. */
-abstract class GrpcClientCall implements InterceptingListener, OpenCall {
+abstract class GrpcJsCall implements InterceptingListener, OpenCall {
   protected readonly path: string;
   protected readonly options: DialOptions;
-  protected readonly line: Line;
+  protected readonly line: GrpcChannel;
   protected call: GrpcCall | undefined;
   protected isOver = false;
   readonly #clock: Clock;
   #unfollow: (() => void) | undefined;
   #heard = 0;
-  /** What answers is not gRPC. */
-  #stranger: TenonError | undefined;
+  /** The content type of what answers, where that is not gRPC. */
+  #stranger: string | undefined;
 
-  constructor(line: Line, options: DialOptions, clock: Clock) {
+  constructor(line: GrpcChannel, options: DialOptions, clock: Clock) {
     this.line = line;
     // Nobody lets go of the line before the call has begun.
     line.usedMs = clock.monotonicMs();
@@ -105,13 +106,13 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
     const contentType = metadata.get('content-type')[0];
     // Else the page that a web server answers with is read as a message, of a size that its first letters spell. Its status of HTTP comes later.
     if (typeof contentType === 'string' && !contentType.startsWith('application/grpc'))
-      this.#stranger = notGrpc(this.line.address, contentType);
+      this.#stranger = contentType;
     else this.headersCame(metadata);
   }
 
   /** Whether the message that came is none: the call has failed then. */
   protected isNoMessage(): boolean {
-    if (this.#stranger) this.fail(this.#stranger);
+    if (this.#stranger !== undefined) this.fail(notGrpc(this.line.address, this.#stranger));
     return this.isOver;
   }
 
@@ -122,8 +123,8 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
     this.release();
     if (wasLeftAlone(ended)) this.line.leftAlone(this.#heard);
     else this.line.heard += 1;
-    if (this.#stranger) {
-      this.ended(withStatusOfHttp(this.#stranger, ended));
+    if (this.#stranger !== undefined) {
+      this.ended(notGrpc(this.line.address, this.#stranger, statusOfHttp(ended)));
       return;
     }
     const outcome = outcomeOf(ended, {
@@ -160,14 +161,14 @@ abstract class GrpcClientCall implements InterceptingListener, OpenCall {
 }
 
 /** A unary call in one go: a promise, and no queue. */
-export class GrpcUnaryCall extends GrpcClientCall {
+export class GrpcJsUnaryCall extends GrpcJsCall {
   readonly #resolve: (message: Message) => void;
   readonly #reject: (error: TenonError) => void;
   #headers: GrpcMetadata | undefined;
   #body: Buffer | undefined;
 
   constructor(
-    line: Line,
+    line: GrpcChannel,
     options: DialOptions,
     clock: Clock,
     resolve: (message: Message) => void,
@@ -209,7 +210,7 @@ export class GrpcUnaryCall extends GrpcClientCall {
 }
 
 /** The client's end of a call that is made message by message. */
-export class GrpcClientSocket extends GrpcClientCall implements TransportClient {
+export class GrpcJsSocket extends GrpcJsCall implements TransportClient {
   readonly local = '';
   readonly deadline = undefined;
   readonly #inbox = new Inbox(maxReadAhead);
@@ -329,11 +330,4 @@ export class GrpcClientSocket extends GrpcClientCall implements TransportClient 
     this.#isHalfClosed = true;
     this.call?.halfClose();
   }
-}
-
-/** Whether a server says that it does not know how the request was compressed (PROTOCOL-HTTP2.md: Message-Accept-Encoding): nothing was processed. */
-export function notUnderstood(status: Status | undefined): boolean {
-  if (status?.code !== Code.Unimplemented) return false;
-  const accepted = status.metadata?.text('grpc-accept-encoding');
-  return accepted !== undefined && !accepted.split(',').some((name) => name.trim() === 'gzip');
 }

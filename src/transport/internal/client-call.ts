@@ -14,31 +14,36 @@ import {
   unreachable,
   wrongReplyCount,
 } from './failures.ts';
-import { metadataOf } from './frame-connection.ts';
-import type { ClientConnection, FrameLine } from './frame-lines.ts';
-import { FrameStream, type Outgoing, type Received, type StreamOwner } from './frame-stream.ts';
 import { Inbox } from './inbox.ts';
 import type { LateCall } from './late-calls.ts';
+import type { Line, LineCall, LineConnection } from './lines.ts';
+import type { CallStream, Outgoing, StreamOwner } from './streams.ts';
 
 // Before there is a connection, so much is kept without holding back the writer.
 const maxUnsent = 64;
 
-/** What both ways of calling have in common: one call on a line, its context, its one end. */
-export abstract class FrameClientCall implements StreamOwner, LateCall {
+/** A connection that carries calls of clients. */
+export interface CallConnection extends LineConnection {
+  /** Sends the head of a call, and its first step. Throws where its metadata cannot be sent. */
+  open(call: ClientCall, timeoutMs: number | undefined): CallStream;
+}
+
+/** The client's end of a call, whatever brings its frames: its context, its deadline, its one end. */
+export abstract class ClientCall implements StreamOwner, LineCall<CallConnection>, LateCall {
   newer: LateCall | undefined;
   older: LateCall | undefined;
   isOver = false;
   readonly maxReceiveBytes: number;
   readonly waitsForReady: boolean;
-  protected readonly path: string;
-  protected readonly line: FrameLine;
-  protected readonly options: DialOptions;
-  protected stream: FrameStream | undefined;
+  readonly path: string;
+  readonly options: DialOptions;
+  protected readonly line: Line<CallConnection>;
+  protected stream: CallStream | undefined;
   readonly #ctx: Context | undefined;
   #unfollow: (() => void) | undefined;
   #isWatched = false;
 
-  constructor(line: FrameLine, options: DialOptions) {
+  constructor(line: Line<CallConnection>, options: DialOptions) {
     this.line = line;
     this.options = options;
     this.path = options.path ?? options.route.path;
@@ -51,8 +56,15 @@ export abstract class FrameClientCall implements StreamOwner, LateCall {
     return this.#ctx?.deadline;
   }
 
+  /** It has no time left; what a server says of that comes about as late. */
+  get isLate(): boolean {
+    const { deadline } = this;
+    // Time-outs travel in whole milliseconds, and each side has a clock of its own.
+    return deadline !== undefined && deadline <= this.line.clock.now() + 2;
+  }
+
   /** There is a connection for it. */
-  opened(connection: ClientConnection): void {
+  opened(connection: CallConnection): void {
     const deadline = this.#ctx?.deadline;
     let timeoutMs: number | undefined;
     if (deadline !== undefined) {
@@ -64,19 +76,16 @@ export abstract class FrameClientCall implements StreamOwner, LateCall {
       // Beyond what a whole number can say exactly there is no deadline.
       if (timeoutMs > Number.MAX_SAFE_INTEGER) timeoutMs = undefined;
     }
-    const stream = new FrameStream(connection, connection.nextId(), this);
-    this.stream = stream;
     try {
-      stream.open(this.path, timeoutMs, this.firstStep());
+      this.stream = connection.open(this, timeoutMs);
     } catch (error) {
-      stream.close();
       this.fail(TenonError.from(error));
     }
   }
 
   /** What is known of the request when the call goes out. */
-  protected abstract firstStep(): Outgoing;
-  abstract frameCame(received: Received): void;
+  abstract firstStep(): Outgoing;
+  abstract received(message: Message): void;
   /** Called once, when the call is over. */
   protected abstract ended(outcome: Status | TenonError): void;
 
@@ -121,11 +130,11 @@ export abstract class FrameClientCall implements StreamOwner, LateCall {
     return false;
   }
 
-  tooLarge(bytes: number): void {
+  tooLarge(bytes: number | undefined): void {
     this.fail(tooLarge(`a reply of ${this.path}`, bytes, this.maxReceiveBytes, 'maxReceiveBytes of the client'));
   }
 
-  wasReset(_code: Code, isRefused: boolean): void {
+  wasReset(isRefused: boolean): void {
     const { address } = this.line;
     this.stream?.close();
     this.fail(
@@ -170,15 +179,16 @@ export abstract class FrameClientCall implements StreamOwner, LateCall {
 }
 
 /** A unary call in one go: a promise, and no queue. */
-export class FrameUnaryCall extends FrameClientCall {
+export class UnaryCall extends ClientCall {
   readonly #message: Message;
   readonly #resolve: (message: Message) => void;
   readonly #reject: (error: TenonError) => void;
   #headers: Metadata | undefined;
   #body: Uint8Array | undefined;
+  #compressed: boolean | undefined;
 
   constructor(
-    line: FrameLine,
+    line: Line<CallConnection>,
     message: Message,
     options: DialOptions,
     resolve: (message: Message) => void,
@@ -197,32 +207,35 @@ export class FrameUnaryCall extends FrameClientCall {
     if (!this.isOver && this.options.ctx) this.line.late.add(this);
   }
 
-  override frameCame({ headers, body, status }: Received): void {
-    if (headers) this.#headers ??= metadataOf(headers);
+  override firstStep(): Outgoing {
+    const { headers, body, compressed } = this.#message;
+    return { headers, body, compressed, isEnd: true };
+  }
+
+  override received({ headers, body, compressed, status }: Message): void {
+    if (headers) this.#headers ??= headers;
     if (body) {
       if (this.#body) {
         this.fail(wrongReplyCount(this.path, 'a second'));
         return;
       }
       this.#body = body;
+      this.#compressed = compressed;
     }
     if (status) this.finish(status);
-  }
-
-  protected override firstStep(): Outgoing {
-    const { headers, body } = this.#message;
-    return { headers, body, isEnd: true };
+    else if (body) this.stream?.readOn();
   }
 
   protected override ended(outcome: Status | TenonError): void {
     if (TenonError.is(outcome)) this.#reject(outcome);
     else if (outcome.code === Code.Ok && !this.#body) this.#reject(wrongReplyCount(this.path, 'no'));
-    else this.#resolve({ headers: this.#headers, body: this.#body, status: outcome });
+    else
+      this.#resolve({ headers: this.#headers, body: this.#body, compressed: this.#compressed, status: outcome });
   }
 }
 
 /** The client's end of a call that is made message by message. */
-export class FrameClientSocket extends FrameClientCall implements TransportClient {
+export class ClientSocket extends ClientCall implements TransportClient {
   readonly #inbox = new Inbox();
   #hasBegun = false;
   #isEnded = false;
@@ -244,10 +257,10 @@ export class FrameClientSocket extends FrameClientCall implements TransportClien
     return super.deadline;
   }
 
-  send({ headers, body }: Message): void | Promise<void> {
+  send({ headers, body, compressed }: Message): void | Promise<void> {
     if (this.isOver || this.#isEnded) return undefined;
     if (body && !this.fits(body)) return undefined;
-    return this.#pass({ headers: this.#hasBegun ? undefined : headers, body });
+    return this.#pass({ headers: this.#hasBegun ? undefined : headers, body, compressed });
   }
 
   recv(): Promise<Message | undefined> {
@@ -276,7 +289,7 @@ export class FrameClientSocket extends FrameClientCall implements TransportClien
     // Of the server's side: a client hears of it from `recv`.
   }
 
-  override opened(connection: ClientConnection): void {
+  override opened(connection: CallConnection): void {
     super.opened(connection);
     const unsent = this.#unsent;
     this.#unsent = undefined;
@@ -284,7 +297,12 @@ export class FrameClientSocket extends FrameClientCall implements TransportClien
     this.#tellRoom?.();
   }
 
-  override frameCame({ headers, body, status }: Received): void {
+  override firstStep(): Outgoing {
+    return this.#unsent?.shift() ?? {};
+  }
+
+  override received(message: Message): void {
+    const { body, status } = message;
     if (body) {
       this.#replies += 1;
       if (this.#replies > 1 && !serverStreams(this.options.route.kind)) {
@@ -293,14 +311,10 @@ export class FrameClientSocket extends FrameClientCall implements TransportClien
       }
     }
     const inbox = this.#inbox;
-    inbox.push({ headers: headers && metadataOf(headers), body, status });
+    inbox.push(message);
     if (status) this.finish(status);
     else if (!inbox.isFull) this.stream?.readOn();
     else inbox.onRoom = this.#readOn;
-  }
-
-  protected override firstStep(): Outgoing {
-    return this.#unsent?.shift() ?? {};
   }
 
   protected override ended(outcome: Status | TenonError): void {

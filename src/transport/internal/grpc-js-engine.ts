@@ -2,7 +2,7 @@ import { Server, ServerCredentials, type ServerInterceptor, type ServerOptions }
 
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import { defaultMaxMessageBytes } from '../transport.ts';
-import { type BaseCall, GrpcServerCall, type GrpcSide, TakenCall } from './grpc-server.ts';
+import { type BaseCall, GrpcServerCall, type GrpcSide, TakenCall } from './grpc-js-server.ts';
 import { Routes } from './routes.ts';
 import type { MakeServerEngine } from './server-engine.ts';
 

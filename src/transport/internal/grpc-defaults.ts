@@ -1,0 +1,23 @@
+import { silentLogger } from '../../logger/logger.ts';
+import { systemRuntime } from '../../runtime/system.ts';
+import type { GrpcTransportOptions } from '../grpc.ts';
+import { defaultMaxMetadataBytes } from './grpc-headers.ts';
+
+/** What transports of gRPC do where nothing was said. */
+export const grpcDefaults = {
+  idleMs: 300_000,
+  maxReconnectMs: 5_000,
+  keepaliveTimeoutMs: 20_000,
+  serverKeepaliveMs: 60_000,
+  minPingIntervalMs: 5_000,
+  maxCalls: 10_000,
+  maxMetadataBytes: defaultMaxMetadataBytes,
+  runtime: systemRuntime,
+  logger: silentLogger,
+} as const satisfies GrpcTransportOptions;
+
+/** The options, filled in. */
+export function withDefaults<T extends GrpcTransportOptions>(options: T): T & typeof grpcDefaults {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return { ...grpcDefaults, ...given } as T & typeof grpcDefaults;
+}

@@ -1,0 +1,47 @@
+import type { Metadata } from '../../context/metadata.ts';
+import type { Status } from '../../context/status.ts';
+import type { Code, TenonError } from '../../errors/errors.ts';
+import type { Message } from '../transport.ts';
+
+/** What is to be sent. */
+export interface Outgoing {
+  readonly headers?: Metadata | undefined;
+  readonly body?: Uint8Array | undefined;
+  /** As a {@link Message} says it. */
+  readonly compressed?: boolean | undefined;
+  readonly status?: Status | undefined;
+  /** The client sends no more. */
+  readonly isEnd?: boolean | undefined;
+}
+
+/** What carries one call on a connection, below the rules of calls. */
+export interface CallStream {
+  /** Sends it now, or as soon as there is room. Throws for metadata that cannot be sent. */
+  send(outgoing: Outgoing): void;
+  /** A promise while something waits to be sent. */
+  room(): Promise<void> | undefined;
+  /** The reader has taken what came, or has room for more. */
+  readOn(): void;
+  /** Lets go of the call without a word: what waits is dropped. */
+  close(): void;
+  /** Lets go of the call, and tells the peer. */
+  reset(code: Code): void;
+}
+
+/** Whose call it is. */
+export interface StreamOwner {
+  /** More than this is not taken in. */
+  readonly maxReceiveBytes: number;
+  /** `isEnd`: the peer sends no more. */
+  received(message: Message, isEnd: boolean): void;
+  /** A body of that size is on its way: it is over the limit, and the call is to be ended. */
+  tooLarge(bytes: number | undefined): void;
+  /** The peer let go of the call. `isRefused`: without having looked at it. */
+  wasReset(isRefused: boolean, code: Code): void;
+  /** The connection is gone. `wasSent`: the peer may have seen the call. */
+  lost(why: string, wasSent: boolean): void;
+  /** What waited cannot be sent, or what came makes no sense. */
+  failed(error: TenonError): void;
+  /** The call is over, and its last byte handed to the connection. */
+  closed(): void;
+}
