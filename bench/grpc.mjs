@@ -52,7 +52,7 @@ function rowOf(scenario, cost) {
     'tenon µs': (median(cost.static.map((one) => one.cpuUs)) / perUnit).toFixed(scenario.shape === 'stream' ? 2 : 0),
     'equal marshalers': ratioText(ratios('static')),
     'whole mapping': ratioText(ratios('mapped')),
-    'served by grpc-js': ratioText(ratios('grpc-js')),
+    'by grpc-js': ratioText(ratios('grpc-js')),
     bar: `${bar.toFixed(1)} ${holds(ratios('static'), bar) ? 'holds' : 'FAILS'}`,
     ...Object.fromEntries(peers.map((peer) => [peer, ratioText(ratios(peer))])),
   };

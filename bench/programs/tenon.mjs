@@ -44,12 +44,11 @@ export { Echo, EchoHandler, JsonEcho, JsonEchoHandler };
 
 export function options(kind, profile = 'local') {
   const [name] = kind.split(' ');
-  const transport = ['tcp', 'unix'].includes(name) ? { TENON_TRANSPORT: name } : {};
+  const transport = ['tcp', 'unix', 'grpc-js'].includes(name) ? { TENON_TRANSPORT: name } : {};
   return {
     profile,
     env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0', ...transport },
     bind: (container) => {
-      if (kind === 'grpc-js') container.bind(GrpcTransportOptions).toConstantValue({ server: 'grpc-js' });
       if (kind.endsWith('mapped')) return;
       container.rebind(Marshaler).toConstantValue(staticMarshaler);
       container.rebind(Marshalers).toConstantValue(staticMarshaler);

@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import type { Listener } from '../../src/transport/transport.ts';
-import { GrpcTransport } from '../../src/transport/grpc.ts';
-import { methods } from '../transport/support.ts';
+import { grpcTransport, methods } from '../transport/support.ts';
 import { engines } from './support/cases.ts';
 import { connectTo, Flag, frame, FrameType, preface, settings } from './support/http2-peer.ts';
 
 describe.each(engines)('a server on %s that asks whether its peers are there', (server) => {
-  const transport = new GrpcTransport({ server, serverKeepaliveMs: 150, keepaliveTimeoutMs: 150 });
+  const transport = grpcTransport(server, { serverKeepaliveMs: 150, keepaliveTimeoutMs: 150 });
   let listener: Listener;
 
   beforeAll(async () => {
@@ -44,8 +43,7 @@ describe.each(engines)('a server on %s that asks whether its peers are there', (
 
 describe('a server that never asks', () => {
   it.each(engines)('leaves connections alone on %s', async (server) => {
-    const transport = new GrpcTransport({
-      server,
+    const transport = grpcTransport(server, {
       serverKeepaliveMs: Number.POSITIVE_INFINITY,
       keepaliveTimeoutMs: 20,
     });

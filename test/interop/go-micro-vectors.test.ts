@@ -13,7 +13,7 @@ import type { MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import type { RpcServer } from '../../src/server/rpc-server.ts';
 import type { EndpointRecord, ServiceRecord, ValueRecord } from '../../src/registry/registry.ts';
 import type { Parts } from '../../src/testing/internal/rig.ts';
-import { rawCall, rawServer, rawSession } from '../transport/support.ts';
+import { grpcNames, grpcTransport, rawCall, rawServer, rawSession } from '../transport/support.ts';
 import { allTypes, clientOf, greeter, parts, serverOf, service } from './go-micro/greeter.ts';
 
 type Header = readonly [name: string, value: string];
@@ -120,12 +120,12 @@ describe.each(captures)("what Go Micro's client and server of %s said to each ot
     expect(called.length).toBeGreaterThan(15);
   });
 
-  describe.each(['http2', 'grpc-js'] as const)('a server of tenon on %s answers the same', (engine) => {
+  describe.each(grpcNames)('a server of tenon on %s answers the same', (engine) => {
     let made: Parts;
     let server: RpcServer;
 
     beforeAll(async () => {
-      made = parts({ server: engine });
+      made = parts(grpcTransport(engine));
       server = serverOf(made);
       await server.start();
     });
@@ -146,9 +146,9 @@ describe.each(captures)("what Go Micro's client and server of %s said to each ot
       const ended = answer.trailers ?? answer.headers;
       expect(statusIn(ended)).toEqual(statusIn(exchange.status));
       // Not only the same values: grpc-js pads base64, and its padding is made up for.
-      if (engine === 'http2') expect(ended['grpc-status-details-bin']).toBe(exchange.status['grpc-status-details-bin']);
+      if (engine === 'grpc') expect(ended['grpc-status-details-bin']).toBe(exchange.status['grpc-status-details-bin']);
       expect(answer.headers['content-type']).toBe(
-        engine === 'http2' ? exchange.response['content-type'] : 'application/grpc+proto',
+        engine === 'grpc' ? exchange.response['content-type'] : 'application/grpc+proto',
       );
       const decode = (framed: Buffer): unknown => valueOf(exchange, 'output', framed);
       expect(split(answer.data).map(decode)).toEqual(exchange.responses.map(decode));

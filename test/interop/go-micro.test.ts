@@ -8,6 +8,7 @@ import { Code, type TenonError } from '../../src/errors/errors.ts';
 import { MicroError } from '../../src/errors/go-micro.ts';
 import type { Parts } from '../../src/testing/internal/rig.ts';
 import { TestProcess } from '../support/process.ts';
+import { grpcNames, grpcTransport } from '../transport/support.ts';
 import { describeWithTools, toolPath } from '../support/tools.ts';
 import { allTypes, clientOf, greeter, parts, serverOf, service } from './go-micro/greeter.ts';
 
@@ -18,12 +19,12 @@ interface Outcome {
 }
 
 describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
-  describe.each(['http2', 'grpc-js'] as const)('its client, and a server of tenon on %s', (engine) => {
+  describe.each(grpcNames)('its client, and a server of tenon on %s', (engine) => {
     describeWithTools('calls', [program], () => {
       const outcomes = new Map<string, Outcome>();
 
       beforeAll(async () => {
-        const made = parts({ server: engine });
+        const made = parts(grpcTransport(engine));
         const server = serverOf(made);
         await server.start();
         try {

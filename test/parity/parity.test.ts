@@ -3,25 +3,20 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from '@jest/globals';
 
 import { System } from '../../src/index.ts';
-import { GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import { cases, type Column, columns, type ParityCase } from './cases.ts';
 import { Parity, ParityHandler } from './service.ts';
 
 const page = 'docs/parity.md';
 
 async function tried(one: ParityCase, column: Column): Promise<string> {
-  const [transport] = column.split(' ') as [string];
   const system = await System.start([Parity], {
     profile: 'local',
     env: {
-      TENON_TRANSPORT: transport,
+      TENON_TRANSPORT: column,
       TENON_SUGGEST: 'true',
       TENON_LOG_LEVEL: 'silent',
       TENON_LAME_DUCK_MS: '0',
       TENON_DRAIN: 'false',
-    },
-    bind: (container) => {
-      if (column === 'grpc by grpc-js') container.bind(GrpcTransportOptions).toConstantValue({ server: 'grpc-js' });
     },
   });
   try {

@@ -7,7 +7,17 @@ import { Code, type TenonError } from '../../src/errors/errors.ts';
 import { type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import type { DialOptions, Listener } from '../../src/transport/transport.ts';
-import { frame, methods, rawCall, rawServer, rawSession, readAll } from './support.ts';
+import {
+  frame,
+  type GrpcName,
+  grpcNames,
+  grpcTransport,
+  methods,
+  rawCall,
+  rawServer,
+  rawSession,
+  readAll,
+} from './support.ts';
 
 const closing: (() => unknown)[] = [];
 
@@ -51,8 +61,8 @@ async function stranger(known: readonly string[], body = frame(Buffer.from('ok')
 }
 
 /** Sends each message back. */
-async function echoing(server: 'http2' | 'grpc-js'): Promise<Listener> {
-  const transport = new GrpcTransport({ server });
+async function echoing(server: GrpcName): Promise<Listener> {
+  const transport = grpcTransport(server);
   const listener = await transport.listen('127.0.0.1:0', { routes: Object.values(methods) });
   closing.push(() => listener.close());
   listener.accept((socket) => {
@@ -125,7 +135,7 @@ describe('a gRPC client that compresses', () => {
   });
 });
 
-describe.each(['http2', 'grpc-js'] as const)('a gRPC server on %s that is sent what is compressed', (server) => {
+describe.each(grpcNames)('a gRPC server on %s that is sent what is compressed', (server) => {
   it('has the messages in their order, however long each takes', async () => {
     const listener = await echoing(server);
     const socket = client().dial(listener.addr(), streaming);

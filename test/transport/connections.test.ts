@@ -8,9 +8,9 @@ import { okStatus } from '../../src/context/status.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
 import type { Timers } from '../../src/runtime/runtime.ts';
 import { systemClock, systemTimers } from '../../src/runtime/system.ts';
-import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
-import type { Listener, TransportClient } from '../../src/transport/transport.ts';
-import { frame, methods, rawCall, rawSession, readAll } from './support.ts';
+import type { GrpcTransportOptions } from '../../src/transport/grpc.ts';
+import type { Listener, Transport, TransportClient } from '../../src/transport/transport.ts';
+import { frame, type GrpcName, grpcNames, grpcTransport, methods, rawCall, rawSession, readAll } from './support.ts';
 
 const closing: (() => unknown)[] = [];
 
@@ -18,14 +18,14 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-function transportOf(options: GrpcTransportOptions = {}): GrpcTransport {
-  const transport = new GrpcTransport(options);
+function transportOf(options: GrpcTransportOptions = {}, name: GrpcName = 'grpc'): ReturnType<typeof grpcTransport> {
+  const transport = grpcTransport(name, options);
   closing.push(() => transport.close());
   return transport;
 }
 
-async function listen(options: GrpcTransportOptions): Promise<Listener> {
-  const listener = await transportOf(options).listen('127.0.0.1:0', { routes: Object.values(methods) });
+async function listen(options: GrpcTransportOptions, name?: GrpcName): Promise<Listener> {
+  const listener = await transportOf(options, name).listen('127.0.0.1:0', { routes: Object.values(methods) });
   closing.push(() => listener.close());
   listener.accept((socket) => {
     void (async () => {
@@ -72,7 +72,7 @@ function manual() {
 const hi = Buffer.from('hi');
 
 /** A stream on which one message has gone there and back. */
-async function opened(listener: Listener, client = transportOf()): Promise<TransportClient> {
+async function opened(listener: Listener, client: Transport = transportOf()): Promise<TransportClient> {
   const call = client.dial(listener.addr(), { route: methods.bidi });
   void call.send({ body: hi });
   for (let message = await call.recv(); !message?.body; message = await call.recv());
@@ -80,7 +80,7 @@ async function opened(listener: Listener, client = transportOf()): Promise<Trans
 }
 
 /** A call that crosses the GOAWAY is refused, and may be made again. */
-async function openedAtLast(listener: Listener, client: GrpcTransport): Promise<TransportClient> {
+async function openedAtLast(listener: Listener, client: Transport): Promise<TransportClient> {
   for (;;) {
     try {
       return await opened(listener, client);
@@ -187,8 +187,8 @@ describe('a connection to a gRPC server', () => {
     expect(failure).toMatchObject({ code: Code.Unavailable, reason: 'transport.connection_lost' });
   });
 
-  it.each(['http2', 'grpc-js'] as const)('on %s says how many calls it takes at a time', async (server) => {
-    const peer = await session(await listen({ server, maxCalls: 7 }));
+  it.each(grpcNames)('on %s says how many calls it takes at a time', async (server) => {
+    const peer = await session(await listen({ maxCalls: 7 }, server));
     expect(peer.remoteSettings.maxConcurrentStreams).toBe(7);
   });
 

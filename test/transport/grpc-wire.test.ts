@@ -10,15 +10,10 @@ import { okStatus, statusOf } from '../../src/context/status.ts';
 import { decodeRichStatus } from '../../src/errors/status-details.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { MethodDescriptor, MethodKind } from '../../src/pipeline/pipeline.ts';
+import type { Timers } from '../../src/runtime/runtime.ts';
 import { systemClock, systemTimers } from '../../src/runtime/system.ts';
-import { GrpcTransport } from '../../src/transport/grpc.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
-import { frame, leavingServer, methods, type OnStream, rawCall, rawServer, rawSession, readAll } from './support.ts';
-
-const transport = new GrpcTransport();
-const servers = ['http2', 'grpc-js'] as const;
-
-afterAll(() => transport.close());
+import { frame, grpcNames, grpcTransport, leavingServer, methods, type OnStream, rawCall, rawServer, rawSession, readAll } from './support.ts';
 
 /** Does what the call's headers say. */
 async function misbehave(socket: Socket, kind: MethodKind): Promise<void> {
@@ -45,11 +40,11 @@ async function misbehave(socket: Socket, kind: MethodKind): Promise<void> {
   }
 }
 
-describe.each(servers)('a gRPC listener on %s, on the wire', (server) => {
+describe.each(grpcNames)('a gRPC listener on %s, on the wire', (server) => {
   let listener: Listener;
 
   beforeAll(async () => {
-    listener = await new GrpcTransport({ server }).listen('127.0.0.1:0', { routes: Object.values(methods) });
+    listener = await grpcTransport(server).listen('127.0.0.1:0', { routes: Object.values(methods) });
     listener.accept((socket, { kind }) => void misbehave(socket, kind));
   });
 
@@ -177,7 +172,11 @@ describe.each(servers)('a gRPC listener on %s, on the wire', (server) => {
   });
 });
 
-describe('a gRPC client, before servers that misbehave', () => {
+describe.each(grpcNames)('a client of %s, before servers that misbehave', (name) => {
+  const transport = grpcTransport(name);
+
+  afterAll(() => transport.close());
+
   const cases: [string, OnStream, object][] = [
     [
       'a web page',
@@ -266,8 +265,11 @@ describe('a gRPC client, before servers that misbehave', () => {
     const server = await rawServer((stream) =>
       stream.respond({ ':status': 503, 'content-type': 'text/plain' }, { endStream: true }),
     );
-    const { status } = await transport.unary(server.address, { body: Buffer.from('x') }, { route: methods.unary });
-    expect(status?.code).toBe(Code.Unavailable);
+    const code = await transport.unary(server.address, { body: Buffer.from('x') }, { route: methods.unary }).then(
+      ({ status }) => status?.code,
+      (error: TenonError) => error.code,
+    );
+    expect(code).toBe(Code.Unavailable);
     await server.close();
   });
 
@@ -275,7 +277,7 @@ describe('a gRPC client, before servers that misbehave', () => {
     const deadline = Date.now() + 60_000;
     let now = Date.now();
     const runtime = { timers: systemTimers, clock: { ...systemClock, now: () => now } };
-    const late = new GrpcTransport({ runtime });
+    const late = grpcTransport(name, { runtime });
     const server = await rawServer((stream, _cut, headers) => {
       if (headers[':path'] === methods.bidi.path) now = deadline - 1;
       stream.close(constants.NGHTTP2_CANCEL);
@@ -327,11 +329,16 @@ describe('a gRPC client, before servers that misbehave', () => {
   });
 });
 
-describe('connections', () => {
+describe.each(grpcNames)('connections of a client of %s', (name) => {
   it('are shared by the calls to an address, and let go of when nobody calls it any more', async () => {
     let nowMs = 0;
     const clock = { now: () => 1_000_000 + nowMs, monotonicMs: () => nowMs };
-    const client = new GrpcTransport({ idleMs: 60_000, runtime: { clock, timers: systemTimers } });
+    const periodic: (() => void)[] = [];
+    const timers: Timers = {
+      ...systemTimers,
+      every: (_ms, callback) => (periodic.push(callback), { cancel: () => {} }),
+    };
+    const client = grpcTransport(name, { idleMs: 60_000, runtime: { clock, timers } });
     const answer: OnStream = (stream) => {
       stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
       stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
@@ -342,8 +349,11 @@ describe('connections', () => {
     await Promise.all([call(one.address), call(one.address), call(one.address)]);
     expect(one.connections()).toBe(1);
     nowMs = 60_001;
+    // A period in which it is called, and others in which it is not.
+    const passing = setInterval(() => periodic.forEach((callback) => callback()), 5);
     await call(two.address);
     await one.closed;
+    clearInterval(passing);
     await call(one.address);
     expect(one.connections()).toBe(2);
     await client.close();
@@ -351,7 +361,7 @@ describe('connections', () => {
   });
 
   it('are not opened for a call that begins after the transport was closed', async () => {
-    const client = new GrpcTransport();
+    const client = grpcTransport(name);
     const socket = client.dial('127.0.0.1:1', { route: methods.bidi });
     await client.close();
     void socket.send({ body: Buffer.from('x') });

@@ -3,9 +3,9 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { Metadata } from '../../src/context/metadata.ts';
 import { okStatus, statusOf } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
+import type { GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import type { Listener, Message, Socket } from '../../src/transport/transport.ts';
-import { frame, methods, rawCall, rawSession, readAll } from './support.ts';
+import { frame, type GrpcName, grpcNames, grpcTransport, methods, rawCall, rawSession, readAll } from './support.ts';
 
 const closing: (() => unknown)[] = [];
 
@@ -13,14 +13,18 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-function transportOf(options: GrpcTransportOptions = {}): GrpcTransport {
-  const transport = new GrpcTransport(options);
+function transportOf(options: GrpcTransportOptions = {}, name: GrpcName = 'grpc'): ReturnType<typeof grpcTransport> {
+  const transport = grpcTransport(name, options);
   closing.push(() => transport.close());
   return transport;
 }
 
-async function listen(options: GrpcTransportOptions, answer: (socket: Socket) => Message): Promise<Listener> {
-  const listener = await transportOf(options).listen('127.0.0.1:0', { routes: Object.values(methods) });
+async function listen(
+  options: GrpcTransportOptions,
+  answer: (socket: Socket) => Message,
+  name?: GrpcName,
+): Promise<Listener> {
+  const listener = await transportOf(options, name).listen('127.0.0.1:0', { routes: Object.values(methods) });
   closing.push(() => listener.close());
   listener.accept((socket) => {
     void readAll(socket).then(
@@ -42,10 +46,10 @@ async function outcome(promise: Promise<Message>): Promise<unknown> {
   );
 }
 
-describe.each(['http2', 'grpc-js'] as const)('metadata of a server on %s', (server) => {
+describe.each(grpcNames)('metadata of a server on %s', (server) => {
   it('that is larger than the client may send is not sent', async () => {
     const heads: unknown[] = [];
-    const listener = await listen({ server }, () => (heads.push(1), { body: hi, status: okStatus }));
+    const listener = await listen({}, () => (heads.push(1), { body: hi, status: okStatus }), server);
     const client = transportOf({ maxMetadataBytes: 1_000 });
     const sized = (bytes: number): Promise<Message> =>
       client.unary(listener.addr(), { headers: big(bytes), body: hi }, { route });
@@ -74,7 +78,7 @@ describe.each(['http2', 'grpc-js'] as const)('metadata of a server on %s', (serv
       { headers: big(60_000), body: hi, status: okStatus },
       { status: { code: Code.Aborted, message: '%'.repeat(1_000_000) } },
     ];
-    const listener = await listen({ server }, () => answers.shift() as Message);
+    const listener = await listen({}, () => answers.shift() as Message, server);
     const client = transportOf();
     const call = (): Promise<unknown> => outcome(client.unary(listener.addr(), { body: hi }, { route }));
     expect(await call()).toEqual({ code: Code.NotFound, reason: undefined, message: 'no such thing' });

@@ -15,7 +15,17 @@ import {
 
 import type { MethodDescriptor, MethodKind } from '../../src/pipeline/pipeline.ts';
 import { anySchema } from '../../src/pipeline/pipeline.ts';
+import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
+import { GrpcJsTransport } from '../../src/transport/grpc-js.ts';
 import type { Message, Socket } from '../../src/transport/transport.ts';
+
+/** The transports that speak gRPC, by the names that they are bound by. */
+export const grpcNames = ['grpc', 'grpc-js'] as const;
+export type GrpcName = (typeof grpcNames)[number];
+
+export function grpcTransport(name: GrpcName, options?: GrpcTransportOptions): GrpcTransport | GrpcJsTransport {
+  return name === 'grpc' ? new GrpcTransport(options) : new GrpcJsTransport(options);
+}
 
 /** A method of `wire.Wire`. */
 export function method(name: string, kind: MethodKind): MethodDescriptor {

@@ -11,11 +11,11 @@ import type { PeerCertificate } from '../../src/context/peer-certificate.ts';
 import { okStatus } from '../../src/context/status.ts';
 import { type TenonError, textOf } from '../../src/errors/errors.ts';
 import { type Logger, silentLogger } from '../../src/logger/logger.ts';
-import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
+import type { GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import type { Listener, Message, Transport } from '../../src/transport/transport.ts';
 import { authority, type Certified } from '../support/certificates.ts';
-import { methods } from './support.ts';
+import { grpcTransport, methods } from './support.ts';
 
 const ours = authority('Ours');
 const theirs = authority('Theirs');
@@ -37,14 +37,14 @@ afterEach(async () => {
 });
 
 /** What listens: the servers of the grpc transport, and that of our own frames. */
-const engines = ['http2', 'grpc-js', 'tcp'] as const;
+const engines = ['grpc', 'grpc-js', 'tcp'] as const;
 
-interface Options extends Omit<GrpcTransportOptions, 'server' | 'runtime'> {
+interface Options extends Omit<GrpcTransportOptions, 'runtime'> {
   readonly server?: (typeof engines)[number] | undefined;
 }
 
 function transportOf({ server, ...options }: Options): Transport {
-  const transport = server === 'tcp' ? new TcpTransport(options) : new GrpcTransport({ ...options, server });
+  const transport = server === 'tcp' ? new TcpTransport(options) : grpcTransport(server ?? 'grpc', options);
   closing.push(() => transport.close());
   return transport;
 }

@@ -97,6 +97,11 @@ export class Http2ClientConnection implements CallConnection {
       }
     });
     session.on('error', (error) => (this.#why ??= textOf(error)));
+    // Node waits for its last words to leave, and over TLS that failed they never do.
+    socket.once('error', (error) => {
+      this.#why ??= textOf(error);
+      options.timers.soon(() => socket.destroy());
+    });
     session.on('goaway', (code, lastTaken, text) => this.#leave(code, lastTaken, text));
     session.once('close', () => {
       handshake.cancel();

@@ -103,8 +103,7 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
   drained(isInMessage: boolean): void {
     const status = this.#last && statusFrom(this.#last, this.#rawLast);
     const { path } = this.call;
-    if (!status && this.#broken) this.#broken();
-    else if (!status) this.call.failed(badReply(path, 'it ends without a status'));
+    if (!status) (this.#broken ?? this.#whyBroken())();
     else if (isInMessage && status.code === Code.Ok)
       this.call.failed(badReply(path, 'it ends in the middle of a message'));
     else {
@@ -137,8 +136,9 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     }
     try {
       this.#reader.encoding = encodingOf(headers['grpc-encoding']);
-    } catch (error) {
-      this.call.failed(badReply(this.call.path, textOf(error)));
+    } catch {
+      const name = String(headers['grpc-encoding']);
+      this.call.failed(badReply(this.call.path, `its messages are compressed in "${name}", which is not understood`));
       return;
     }
     this.call.received({ headers: responseMetadataOf(raw) });
@@ -163,10 +163,12 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     const { call } = this;
     const connection = this.#connection;
     const { path } = call;
-    const { id, rstCode } = this.#stream;
+    const { id, rstCode = constants.NGHTTP2_NO_ERROR } = this.#stream;
     if (id === undefined || id > connection.lastTaken) return () => call.lost('it is going away', false);
     if (connection.isGone) return () => call.lost(connection.why, true);
     switch (rstCode) {
+      case constants.NGHTTP2_NO_ERROR:
+        return () => call.failed(badReply(path, 'it ends without a status'));
       case constants.NGHTTP2_REFUSED_STREAM:
         connection.leftAlone(this.#heard);
         return () => call.wasReset(true);

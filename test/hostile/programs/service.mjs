@@ -1,9 +1,10 @@
 // The service that bad peers call: every kind of method, by a .proto and in JSON, and one method that tells how the process is.
-// Arguments: the engine of the server, and after how many milliseconds of silence it asks. Prints its address.
+// Arguments: the name of its transport, and after how many milliseconds of silence it asks. Prints its address.
 import { Handler, Rpc, Service, System } from '../../../dist/index.js';
 import { GrpcTransportOptions } from '../../../dist/transport/grpc.js';
+import { GrpcJsTransportOptions } from '../../../dist/transport/grpc-js.js';
 
-const [engine = 'http2', keepaliveMs = '1000'] = process.argv.slice(2);
+const [engine = 'grpc', keepaliveMs = '1000'] = process.argv.slice(2);
 const proto = new URL('./echo.proto', import.meta.url);
 const large = new Uint8Array(16 * 1024).fill(7);
 let running = 0;
@@ -116,11 +117,11 @@ Service({ name: 'hostile', handlers: [EchoHandler, JsonHandler, ProbeHandler] })
 
 const system = await System.start([Hostile], {
   profile: 'local',
-  env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0', TENON_DRAIN_TIMEOUT_MS: '5000' },
-  bind: (container) =>
-    container
-      .bind(GrpcTransportOptions)
-      .toConstantValue({ server: engine, serverKeepaliveMs: +keepaliveMs, keepaliveTimeoutMs: +keepaliveMs }),
+  env: { TENON_TRANSPORT: engine, TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0', TENON_DRAIN_TIMEOUT_MS: '5000' },
+  bind: (container) => {
+    for (const key of [GrpcTransportOptions, GrpcJsTransportOptions])
+      container.bind(key).toConstantValue({ serverKeepaliveMs: +keepaliveMs, keepaliveTimeoutMs: +keepaliveMs });
+  },
 });
 console.log(`address ${system.services[0].server().address}`);
 process.once('SIGTERM', () => {

@@ -12,7 +12,7 @@ import {
 } from './http2-peer.ts';
 
 /** What answers calls on the gRPC transport. */
-export const engines = ['grpc-js', 'http2'] as const;
+export const engines = ['grpc-js', 'grpc'] as const;
 /** One of {@link engines}. */
 export type Engine = (typeof engines)[number];
 

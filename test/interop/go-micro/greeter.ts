@@ -9,7 +9,8 @@ import type { Invoke } from '../../../src/pipeline/pipeline.ts';
 import type { ServerOptions } from '../../../src/server/server.ts';
 import { RpcServer } from '../../../src/server/rpc-server.ts';
 import { memoryParts, type Parts } from '../../../src/testing/internal/rig.ts';
-import { GrpcTransport, type GrpcTransportOptions } from '../../../src/transport/grpc.ts';
+import { GrpcTransport } from '../../../src/transport/grpc.ts';
+import type { Transport } from '../../../src/transport/transport.ts';
 
 /** The name in the registry. */
 export const service = 'go.micro.srv.greeter';
@@ -75,9 +76,9 @@ const methods: Record<string, Invoke> = {
 };
 
 /** gRPC, protobuf and JSON; the rest in memory. */
-export function parts(options?: GrpcTransportOptions): Parts {
+export function parts(transport: Transport = new GrpcTransport()): Parts {
   const marshalers = [new ProtoMarshaler(), new JsonMarshaler()];
-  return memoryParts({ transport: new GrpcTransport(options), marshaler: marshalers[0]!, marshalers });
+  return memoryParts({ transport, marshaler: marshalers[0]!, marshalers });
 }
 
 /** A server of Greeter. */
