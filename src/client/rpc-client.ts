@@ -36,7 +36,7 @@ import { heldReplies, heldReply } from './internal/held.ts';
 import { openStream } from './internal/open-stream.ts';
 import { deadlineOf, type Forward, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
 import { isForwarded, microCalling } from './internal/go-micro.ts';
-import { decodeReply, failureOf, headersOf, messageOf, type Opening, type Plan } from './internal/plan.ts';
+import { decodeReply, failureOf, grpcTypeOf, headersOf, messageOf, type Opening, type Plan } from './internal/plan.ts';
 import { pump } from './internal/pump.ts';
 import { signed } from './internal/sign.ts';
 import { noStatus, type Opened, ReplyStream } from './internal/reply-stream.ts';
@@ -264,7 +264,15 @@ export class RpcClient implements Client {
       let plan = plans.get(contentType);
       if (!plan) {
         const marshaler = this.#marshalers.of(contentType);
-        plan = { method, contentType, marshaler, maxReceiveBytes, maxSendBytes, goMicro };
+        plan = {
+          method,
+          contentType,
+          subType: grpcTypeOf(contentType),
+          marshaler,
+          maxReceiveBytes,
+          maxSendBytes,
+          goMicro,
+        };
         plans.set(contentType, plan);
       }
       return plan;
@@ -422,6 +430,7 @@ export class RpcClient implements Client {
       ctx,
       maxReceiveBytes: plan.maxReceiveBytes,
       maxSendBytes: plan.maxSendBytes,
+      contentType: plan.subType,
       // Also where an interceptor takes it back for the first message: it may change its mind.
       compress: ctx.compress === true || (ctx.options.compress ?? this.#options.compress) === true,
       // Where there are nodes to choose from, another may be ready sooner: the client waits, and the transport says at once that this one is not.

@@ -18,6 +18,8 @@ interface Outcome {
   readonly grpc?: { readonly code: number; readonly message: string };
 }
 
+const types = ['application/grpc+proto', 'application/grpc+json'];
+
 describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
   describe.each(grpcNames)('its client, and a server of tenon on %s', (engine) => {
     describeWithTools('calls', [program], () => {
@@ -150,12 +152,12 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
       return (input, more) => call(input, { address, ...more });
     }
 
-    it('unary', async () => {
-      expect(await caller('Hello')({ name: 'John' })).toEqual({ msg: 'Hello John' });
+    it.each(types)('unary, %s', async (contentType) => {
+      expect(await caller('Hello')({ name: 'John' }, { contentType })).toEqual({ msg: 'Hello John' });
     });
 
-    it('every kind of field there and back', async () => {
-      expect(await caller('Echo')(allTypes)).toEqual(allTypes);
+    it.each(types)('every kind of field there and back, %s', async (contentType) => {
+      expect(await caller('Echo')(allTypes, { contentType })).toEqual(allTypes);
     });
 
     it('metadata and the time-out arrive, and those of the call being handled go on', async () => {
@@ -208,18 +210,18 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
       });
     });
 
-    it('a server stream', async () => {
+    it.each(types)('a server stream, %s', async (contentType) => {
       const numbers: bigint[] = [];
-      for await (const { n } of caller('Count')({ to: 5n }) as AsyncIterable<{ n: bigint }>) numbers.push(n);
+      for await (const { n } of caller('Count')({ to: 5n }, { contentType }) as AsyncIterable<{ n: bigint }>) numbers.push(n);
       expect(numbers).toEqual([1n, 2n, 3n, 4n, 5n]);
     });
 
-    it('a stream both ways', async () => {
+    it.each(types)('a stream both ways, %s', async (contentType) => {
       async function* requests(): AsyncIterable<unknown> {
         for (const text of ['one', 'two', 'three', 'bye']) yield { text };
       }
       const texts: string[] = [];
-      for await (const { text } of caller('Chat')(requests()) as AsyncIterable<{ text: string }>) texts.push(text);
+      for await (const { text } of caller('Chat')(requests(), { contentType }) as AsyncIterable<{ text: string }>) texts.push(text);
       expect(texts).toEqual(['ONE', 'TWO', 'THREE']);
     });
 

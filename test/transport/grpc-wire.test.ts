@@ -13,7 +13,18 @@ import type { MethodDescriptor, MethodKind } from '../../src/pipeline/pipeline.t
 import type { Timers } from '../../src/runtime/runtime.ts';
 import { systemClock, systemTimers } from '../../src/runtime/system.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
-import { frame, grpcNames, grpcTransport, leavingServer, methods, type OnStream, rawCall, rawServer, rawSession, readAll } from './support.ts';
+import {
+  frame,
+  grpcNames,
+  grpcTransport,
+  leavingServer,
+  methods,
+  type OnStream,
+  rawCall,
+  rawServer,
+  rawSession,
+  readAll,
+} from './support.ts';
 
 /** Does what the call's headers say. */
 async function misbehave(socket: Socket, kind: MethodKind): Promise<void> {

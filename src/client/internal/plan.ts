@@ -1,4 +1,4 @@
-import type { Marshaler } from '../../codec/codec.ts';
+import { codecName, type Marshaler } from '../../codec/codec.ts';
 import { microErrorOf } from '../../context/go-micro-status.ts';
 import type { Metadata } from '../../context/metadata.ts';
 import { errorOf, type Status } from '../../context/status.ts';
@@ -12,6 +12,8 @@ import type { OutgoingContext } from './outgoing.ts';
 export interface Plan {
   readonly method: MethodDescriptor;
   readonly contentType: string;
+  /** What HTTP is told of it. */
+  readonly subType: string | undefined;
   readonly marshaler: Marshaler;
   readonly maxReceiveBytes: number | undefined;
   readonly maxSendBytes: number | undefined;
@@ -24,7 +26,13 @@ export interface Opening extends Message {
   readonly headers: Metadata;
 }
 
-/** The server assumes the method's own codec; any other has to be said, since grpc-js shows neither side the content sub-type. */
+/** The content type of gRPC with the codec that `contentType` names; nothing for protobuf, which every server takes a call without a sub-type for. */
+export function grpcTypeOf(contentType: string): string | undefined {
+  const name = codecName(contentType);
+  return name === 'proto' ? undefined : `application/grpc+${name}`;
+}
+
+/** A server of tenon assumes the method's own codec; any other is said in the metadata too, since grpc-js shows neither side the content sub-type. */
 export function headersOf(plan: Plan, ctx: OutgoingContext): Metadata {
   if (plan.goMicro) plan.goMicro.addHeaders(ctx.metadata, plan.contentType, ctx.deadline);
   else if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set('x-content-type', plan.contentType);

@@ -229,8 +229,7 @@ export class UnaryCall extends ClientCall {
   protected override ended(outcome: Status | TenonError): void {
     if (TenonError.is(outcome)) this.#reject(outcome);
     else if (outcome.code === Code.Ok && !this.#body) this.#reject(wrongReplyCount(this.path, 'no'));
-    else
-      this.#resolve({ headers: this.#headers, body: this.#body, compressed: this.#compressed, status: outcome });
+    else this.#resolve({ headers: this.#headers, body: this.#body, compressed: this.#compressed, status: outcome });
   }
 }
 

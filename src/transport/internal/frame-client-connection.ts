@@ -17,11 +17,7 @@ export class FrameClientConnection extends FrameConnection implements CallConnec
   #isConnected = false;
   #stranger: TenonError | undefined;
 
-  constructor(
-    socket: NetSocket,
-    options: ConnectionOptions & { readonly places: Places },
-    line: Line<CallConnection>,
-  ) {
+  constructor(socket: NetSocket, options: ConnectionOptions & { readonly places: Places }, line: Line<CallConnection>) {
     super(socket, options, true);
     this.#net = socket;
     this.#line = line;

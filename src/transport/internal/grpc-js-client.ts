@@ -105,8 +105,7 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
     this.line.heard += 1;
     const contentType = metadata.get('content-type')[0];
     // Else the page that a web server answers with is read as a message, of a size that its first letters spell. Its status of HTTP comes later.
-    if (typeof contentType === 'string' && !contentType.startsWith('application/grpc'))
-      this.#stranger = contentType;
+    if (typeof contentType === 'string' && !contentType.startsWith('application/grpc')) this.#stranger = contentType;
     else this.headersCame(metadata);
   }
 

@@ -3,14 +3,7 @@ import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'nod
 import { Code, textOf } from '../../errors/errors.ts';
 import type { Linked } from '../../internal/linked-list.ts';
 import type { ClientCall } from './client-call.ts';
-import {
-  badReply,
-  calmDown,
-  connectionLost,
-  deadlineExceeded,
-  inadequateSecurity,
-  notGrpc,
-} from './failures.ts';
+import { badReply, calmDown, connectionLost, deadlineExceeded, inadequateSecurity, notGrpc } from './failures.ts';
 import { type Encoding, encodingOf, gzipped, notUnderstood } from './grpc-encoding.ts';
 import { framed, MessageTooLarge } from './grpc-frames.ts';
 import type { Http2ClientConnection } from './http2-client-connection.ts';

@@ -124,7 +124,9 @@ function percentEncoded(text: string): string {
 /** The text of a `grpc-message`. What is no percent-encoding is taken as it stands (PROTOCOL-HTTP2.md: Status-Message). */
 function percentDecoded(text: string): string {
   if (!text.includes('%')) return text;
-  const bytes = text.replace(/%([0-9A-Fa-f]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
+  const bytes = text.replace(/%([0-9A-Fa-f]{2})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 16)),
+  );
   return Buffer.from(bytes, 'latin1').toString('utf8');
 }
 
