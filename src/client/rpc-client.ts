@@ -409,6 +409,7 @@ export class RpcClient implements Client {
 
   #reply(plan: Plan, message: Message, ctx: OutgoingContext): unknown {
     const { status, headers, body } = message;
+    ctx.wasCompressed = message.compressed;
     ctx.takeHeaders(headers);
     ctx.takeTrailers(status?.metadata);
     if (!status) throw noStatus();

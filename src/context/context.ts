@@ -47,7 +47,7 @@ export class Context {
    * @default the server's `compress`; what the call's options or the client's say
    */
   compress: boolean | undefined;
-  /** Server: whether the request that was taken last came compressed; `undefined` where the transport cannot tell. */
+  /** Whether the request that was taken last, on the client the reply, came compressed; `undefined` where the transport cannot tell. */
   wasCompressed: boolean | undefined;
   /** What the caller sent along. Keys are lower case. */
   readonly metadata: Metadata;

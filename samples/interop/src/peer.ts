@@ -1,4 +1,5 @@
-import { type AppOptions, System } from 'tenon';
+import { type AppOptions, type Context, type Interceptor, System } from 'tenon';
+import { ClientOptions } from 'tenon/client';
 
 import type { Peer } from './cases.ts';
 import { type TestApi, testSource, type UnimplementedApi, unimplementedSource } from './testing-api.ts';
@@ -9,13 +10,25 @@ export async function connect(
   soakIterations: number,
   options: AppOptions,
 ): Promise<Peer & { readonly close: () => Promise<void> }> {
-  const system = await System.start([], options);
+  let last: Context | undefined;
+  const noting: Interceptor = (next) => (input, ctx) => {
+    last = ctx;
+    return next(input, ctx);
+  };
+  const system = await System.start([], {
+    ...options,
+    bind: (container) => {
+      container.rebind(ClientOptions).toConstantValue({ interceptors: [noting] });
+      options.bind?.(container);
+    },
+  });
   return {
     test: system.client<TestApi>(testSource),
     unimplemented: system.client<UnimplementedApi>(unimplementedSource),
     to: { address },
     anew: () => connect(address, soakIterations, options),
     soakIterations,
+    wasCompressed: () => last?.wasCompressed,
     close: () => system.stop(),
   };
 }

@@ -18,6 +18,7 @@ export async function collect(socket: Socket): Promise<Message> {
     result = {
       headers: message.headers ?? result.headers,
       body: message.body ?? result.body,
+      compressed: message.body ? message.compressed : result.compressed,
       status: message.status ?? result.status,
     };
     if (result.status) return result;

@@ -110,6 +110,7 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
   #take(message: Message): IteratorResult<unknown, undefined> | undefined {
     if (message.headers || (message.body && !this.#sawHeaders)) this.#headers(message);
     if (message.body) {
+      this.#source.ctx.wasCompressed = message.compressed;
       // The status may share the last reply's message; it is handed out with the next read.
       this.#status = message.status;
       return { done: false, value: this.#source.decode(message.body) };
