@@ -3,7 +3,6 @@ import type { Socket as NetSocket } from 'node:net';
 
 import { type TenonError, textOf } from '../../errors/errors.ts';
 import { LinkedList } from '../../internal/linked-list.ts';
-import { clientStreams } from '../../pipeline/pipeline.ts';
 import type { Timers } from '../../runtime/runtime.ts';
 import type { CallConnection, ClientCall } from './client-call.ts';
 import { unreachable } from './failures.ts';
@@ -46,9 +45,7 @@ const silentCalls = 3;
 // PROTOCOL-HTTP2.md: User-Agent.
 const userAgent = 'grpc-node-tenon';
 
-const whole = { endStream: false } as const;
-// Its end is a frame of its own then. Node ends a stream before it resets it, and a server would take a cancelled upload for a whole one.
-const inParts = { endStream: false, waitForTrailers: true } as const;
+const goesOn = { endStream: false } as const;
 
 /** A connection of node:http2 to a server of gRPC. */
 export class Http2ClientConnection implements CallConnection {
@@ -150,7 +147,7 @@ export class Http2ClientConnection implements CallConnection {
     if (compresses) headers['grpc-encoding'] = 'gzip';
     let stream: Http2ClientStream;
     try {
-      const made = this.#session.request(headers, clientStreams(options.route.kind) ? inParts : whole);
+      const made = this.#session.request(headers, goesOn);
       stream = new Http2ClientStream(made, this, call, compresses);
     } catch (error) {
       throw unreachable(this.address, textOf(error));

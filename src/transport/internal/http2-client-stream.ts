@@ -1,4 +1,5 @@
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'node:http2';
+import type { Writable } from 'node:stream';
 
 import { Code, textOf } from '../../errors/errors.ts';
 import type { Linked } from '../../internal/linked-list.ts';
@@ -84,7 +85,11 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
 
   reset(code: Code): void {
     if (code === Code.DeadlineExceeded) this.#connection.leftAlone(this.#heard);
-    if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
+    const stream: Writable & ClientHttp2Stream = this.#stream;
+    if (stream.closed) return;
+    // Node ends a stream before it resets it, and a server would take a cancelled upload for a whole one.
+    if (!stream.writableEnded) stream._final = withoutEnd;
+    stream.close(constants.NGHTTP2_CANCEL);
   }
 
   /** @internal Of the reader. */
@@ -181,6 +186,10 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
         return () => call.failed(badReply(path, `it was reset with ${errorName(rstCode)}`));
     }
   }
+}
+
+function withoutEnd(done: () => void): void {
+  done();
 }
 
 function ignored(): void {}
