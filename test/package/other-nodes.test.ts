@@ -4,7 +4,14 @@ import { describeWithOtherNodes, nodeBinary, otherNodes } from '../support/node-
 import { run } from '../support/process.ts';
 
 // What stands directly on Node's network changes with it: node:http2's own drain did, with 24.
-const suites = ['test/conformance/transport.test.ts', 'test/transport/http2-server.test.ts'];
+const suites = [
+  'test/conformance/transport.test.ts',
+  'test/hostile/servers.test.ts',
+  'test/transport/connections.test.ts',
+  'test/transport/grpc-wire.test.ts',
+  'test/transport/http2-client.test.ts',
+  'test/transport/http2-server.test.ts',
+];
 
 describeWithOtherNodes('the transports on other Nodes', () => {
   test.each(Object.keys(otherNodes))(
