@@ -1,26 +1,16 @@
-import { type ChannelCredentials, type ChannelOptions, credentials, type ServerOptions } from '@grpc/grpc-js';
+import { type ChannelOptions, credentials, type ServerOptions } from '@grpc/grpc-js';
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
 import type { GrpcTransportOptions } from './grpc.ts';
-import { type grpcDefaults, withDefaults } from './internal/grpc-defaults.ts';
-import { notUnderstood } from './internal/grpc-encoding.ts';
+import { GrpcBase } from './internal/grpc-base.ts';
+import { withDefaults } from './internal/grpc-defaults.ts';
 import { GrpcChannels } from './internal/grpc-js-channels.ts';
 import { GrpcJsSocket, GrpcJsUnaryCall } from './internal/grpc-js-client.ts';
 import { TlsChannelCredentials } from './internal/grpc-js-credentials.ts';
 import { grpcJsEngine } from './internal/grpc-js-engine.ts';
-import { hostPorts } from './internal/places.ts';
-import { SocketListener } from './internal/socket-listener.ts';
-import { TlsDialer } from './internal/tls-client.ts';
-import type {
-  DialOptions,
-  Listener,
-  ListenOptions,
-  Message,
-  Transport,
-  TransportCapabilities,
-  TransportClient,
-} from './transport.ts';
+import type { MakeServerEngine } from './internal/server-engine.ts';
+import type { DialOptions, Message, TransportCapabilities, TransportClient } from './transport.ts';
 
 /** How a {@link GrpcJsTransport} connects and listens. grpc-js does not watch `minPingIntervalMs`. */
 export interface GrpcJsTransportOptions extends GrpcTransportOptions {
@@ -40,18 +30,16 @@ export const GrpcJsTransportOptions: ServiceIdentifier<GrpcJsTransportOptions> =
  * Native gRPC, over grpc-js on both sides: what `GrpcTransport` does, less what grpc-js does not let through (docs/parity.md says what), and with its channel options.
  */
 @injectable()
-export class GrpcJsTransport implements Transport {
+export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> {
   static readonly capabilities: TransportCapabilities = { network: true, grpc: true };
 
-  readonly #options: GrpcJsTransportOptions & typeof grpcDefaults;
   readonly #channels: GrpcChannels;
-  #dialer: TlsDialer | undefined;
 
   constructor(@inject(GrpcJsTransportOptions) @optional() options: GrpcJsTransportOptions = {}) {
-    this.#options = withDefaults(options);
-    const { idleMs, runtime, maxMetadataBytes } = this.#options;
+    super(withDefaults(options));
+    const { tls, idleMs, runtime, maxMetadataBytes } = this.options;
     this.#channels = new GrpcChannels({
-      credentials: () => this.#credentials(),
+      credentials: () => (tls ? new TlsChannelCredentials(this.dialer(tls)) : credentials.createInsecure()),
       channelOptions: this.#clientOptions(),
       maxMetadataBytes,
       idleMs,
@@ -61,58 +49,28 @@ export class GrpcJsTransport implements Transport {
 
   dial(address: string, options: DialOptions): TransportClient {
     const channel = this.#channels.to(address, options.maxReceiveBytes, options.compress);
-    return new GrpcJsSocket(channel, options, this.#options.runtime.clock);
+    return new GrpcJsSocket(channel, options, this.options.runtime.clock);
   }
 
-  unary(address: string, message: Message, options: DialOptions): Promise<Message> {
-    return options.compress ? this.#compressedUnary(address, message, options) : this.#unary(address, message, options);
-  }
-
-  async listen(address: string, options: ListenOptions): Promise<Listener> {
-    const { runtime, logger, serverTls, channelOptions, maxMetadataBytes } = this.#options;
-    const engine = grpcJsEngine({ ...this.#serverOptions(), ...channelOptions, maxMetadataBytes });
-    const seams = { places: hostPorts, runtime, logger, tls: serverTls, protocols: ['h2'] };
-    const listener = new SocketListener(options, engine, seams);
-    await listener.open(address, options.signal);
-    return listener;
-  }
-
-  async close(): Promise<void> {
-    this.#channels.close();
-    this.#dialer?.close();
-    this.#dialer = undefined;
-  }
-
-  isSecure(): boolean {
-    return this.#options.tls !== undefined;
-  }
-
-  toString(): string {
-    return 'grpc';
-  }
-
-  #unary(address: string, message: Message, options: DialOptions): Promise<Message> {
+  protected override call(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
       const channel = this.#channels.to(address, options.maxReceiveBytes, options.compress);
-      new GrpcJsUnaryCall(channel, options, this.#options.runtime.clock, resolve, reject).start(message);
+      new GrpcJsUnaryCall(channel, options, this.options.runtime.clock, resolve, reject).start(message);
     });
   }
 
-  async #compressedUnary(address: string, message: Message, options: DialOptions): Promise<Message> {
-    const reply = await this.#unary(address, message, options);
-    return notUnderstood(reply.status) ? this.#unary(address, message, { ...options, compress: false }) : reply;
+  protected override engine(): MakeServerEngine {
+    const { channelOptions, maxMetadataBytes } = this.options;
+    return grpcJsEngine({ ...this.#serverOptions(), ...channelOptions, maxMetadataBytes });
   }
 
-  /** Made with the first connection: what is wrong with a file is told to who calls. */
-  #credentials(): ChannelCredentials {
-    const { tls, runtime, logger } = this.#options;
-    if (!tls) return credentials.createInsecure();
-    return new TlsChannelCredentials((this.#dialer ??= new TlsDialer(tls, { runtime, logger })));
+  protected override closeConnections(): void {
+    this.#channels.close();
   }
 
   #serverOptions(): ServerOptions {
-    const { maxConnectionIdleMs, maxConnectionAgeMs, maxConnectionAgeGraceMs, maxCalls } = this.#options;
-    const { serverKeepaliveMs, keepaliveTimeoutMs } = this.#options;
+    const { maxConnectionIdleMs, maxConnectionAgeMs, maxConnectionAgeGraceMs, maxCalls } = this.options;
+    const { serverKeepaliveMs, keepaliveTimeoutMs } = this.options;
     return {
       'grpc.enable_channelz': 0,
       ...pings(serverKeepaliveMs, keepaliveTimeoutMs),
@@ -124,7 +82,7 @@ export class GrpcJsTransport implements Transport {
   }
 
   #clientOptions(): ChannelOptions {
-    const { maxReconnectMs, keepaliveMs, keepaliveTimeoutMs, keepaliveWithoutCalls, channelOptions } = this.#options;
+    const { maxReconnectMs, keepaliveMs, keepaliveTimeoutMs, keepaliveWithoutCalls, channelOptions } = this.options;
     return {
       // Whether a call may be sent again is the client's business; here it would only hold back every message in a buffer.
       'grpc.enable_retries': 0,

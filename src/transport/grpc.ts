@@ -5,25 +5,16 @@ import type { Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRandom } from '../runtime/system.ts';
 import { type CallConnection, ClientSocket, UnaryCall } from './internal/client-call.ts';
-import { notUnderstood } from './internal/grpc-encoding.ts';
-import { type grpcDefaults, withDefaults } from './internal/grpc-defaults.ts';
+import { GrpcBase, grpcProtocols } from './internal/grpc-base.ts';
+import { withDefaults } from './internal/grpc-defaults.ts';
 import { Http2ClientConnection } from './internal/http2-client-connection.ts';
 import { http2Engine } from './internal/http2-engine.ts';
 import { Keepalive } from './internal/http2-keepalive.ts';
 import { LateCalls } from './internal/late-calls.ts';
 import { Lines } from './internal/lines.ts';
 import { hostPorts } from './internal/places.ts';
-import { SocketListener } from './internal/socket-listener.ts';
-import { TlsDialer } from './internal/tls-client.ts';
-import type {
-  DialOptions,
-  Listener,
-  ListenOptions,
-  Message,
-  Transport,
-  TransportCapabilities,
-  TransportClient,
-} from './transport.ts';
+import type { MakeServerEngine } from './internal/server-engine.ts';
+import type { DialOptions, Message, TransportCapabilities, TransportClient } from './transport.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
 
 /** How a {@link GrpcTransport} connects and listens. */
@@ -115,48 +106,37 @@ export interface GrpcTransportOptions {
 /** Container key of the {@link GrpcTransportOptions}. */
 export const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions> = token('transport', 'GrpcTransportOptions');
 
-// What is spoken inside of TLS (RFC 7301).
-const protocols = ['h2'];
-
 /**
  * Native gRPC, written on node:http2: any gRPC client can call what listens here, and any gRPC server can be called. Connections are shared per address.
  */
 @injectable()
-export class GrpcTransport implements Transport {
+export class GrpcTransport extends GrpcBase<GrpcTransportOptions> {
   static readonly capabilities: TransportCapabilities = { network: true, grpc: true };
 
-  readonly #options: GrpcTransportOptions & typeof grpcDefaults;
   readonly #lines: Lines<CallConnection>;
-  readonly #late: LateCalls;
-  #dialer: TlsDialer | undefined;
 
   constructor(@inject(GrpcTransportOptions) @optional() given: GrpcTransportOptions = {}) {
-    const options = withDefaults(given);
-    const { runtime, tls, maxMetadataBytes, keepaliveMs = Number.POSITIVE_INFINITY, keepaliveTimeoutMs } = options;
+    super(withDefaults(given));
+    const { runtime, tls, idleMs, maxReconnectMs, maxMetadataBytes, keepaliveTimeoutMs } = this.options;
+    const { keepaliveMs = Number.POSITIVE_INFINITY, keepaliveWithoutCalls: withoutCalls = false } = this.options;
     const { clock, timers } = runtime;
-    this.#options = options;
-    this.#late = new LateCalls(clock, timers);
     const connection = {
       timers,
       places: hostPorts,
       isSecure: tls !== undefined,
       maxMetadataBytes,
-      keepalive: new Keepalive(timers, {
-        keepaliveMs,
-        keepaliveTimeoutMs,
-        withoutCalls: options.keepaliveWithoutCalls === true,
-      }),
+      keepalive: new Keepalive(timers, { keepaliveMs, keepaliveTimeoutMs, withoutCalls }),
       patience: new Map<string, number>(),
     };
     this.#lines = new Lines({
       clock,
       timers,
       random: runtime.random ?? systemRandom,
-      late: this.#late,
-      idleMs: options.idleMs,
-      maxReconnectMs: options.maxReconnectMs,
+      late: new LateCalls(clock, timers),
+      idleMs,
+      maxReconnectMs,
       places: hostPorts,
-      secure: tls && (async (socket, host) => this.#dial(tls).connect(socket, host, protocols)),
+      secure: tls && (async (socket, host) => this.dialer(tls).connect(socket, host, grpcProtocols)),
       open: (socket, line) => new Http2ClientConnection(socket, connection, line),
     });
   }
@@ -165,60 +145,25 @@ export class GrpcTransport implements Transport {
     return new ClientSocket(this.#lines.to(address), options);
   }
 
-  unary(address: string, message: Message, options: DialOptions): Promise<Message> {
-    return options.compress ? this.#compressedUnary(address, message, options) : this.#unary(address, message, options);
-  }
-
-  async listen(address: string, options: ListenOptions): Promise<Listener> {
-    const { runtime, logger, serverTls, maxMetadataBytes, maxCalls } = this.#options;
-    const { serverKeepaliveMs: keepaliveMs, keepaliveTimeoutMs } = this.#options;
-    const engine = http2Engine({
-      maxMetadataBytes,
-      maxCalls,
-      keepaliveMs,
-      keepaliveTimeoutMs,
-      rules: this.#options,
-      random: runtime.random ?? systemRandom,
-    });
-    const listener = new SocketListener(options, engine, {
-      places: hostPorts,
-      runtime,
-      logger,
-      tls: serverTls,
-      protocols,
-    });
-    await listener.open(address, options.signal);
-    return listener;
-  }
-
-  async close(): Promise<void> {
-    this.#lines.close();
-    this.#dialer?.close();
-    this.#dialer = undefined;
-  }
-
-  isSecure(): boolean {
-    return this.#options.tls !== undefined;
-  }
-
-  toString(): string {
-    return 'grpc';
-  }
-
-  #unary(address: string, message: Message, options: DialOptions): Promise<Message> {
+  protected override call(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
       new UnaryCall(this.#lines.to(address), message, options, resolve, reject).start();
     });
   }
 
-  async #compressedUnary(address: string, message: Message, options: DialOptions): Promise<Message> {
-    const reply = await this.#unary(address, message, options);
-    return notUnderstood(reply.status) ? this.#unary(address, message, { ...options, compress: false }) : reply;
+  protected override engine(): MakeServerEngine {
+    const { runtime, maxMetadataBytes, maxCalls, serverKeepaliveMs, keepaliveTimeoutMs } = this.options;
+    return http2Engine({
+      maxMetadataBytes,
+      maxCalls,
+      keepaliveMs: serverKeepaliveMs,
+      keepaliveTimeoutMs,
+      rules: this.options,
+      random: runtime.random ?? systemRandom,
+    });
   }
 
-  /** Made with the first connection: what is wrong with a file is told to who calls. */
-  #dial(tls: ClientTlsOptions): TlsDialer {
-    const { runtime, logger } = this.#options;
-    return (this.#dialer ??= new TlsDialer(tls, { runtime, logger }));
+  protected override closeConnections(): void {
+    this.#lines.close();
   }
 }

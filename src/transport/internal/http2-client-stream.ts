@@ -161,7 +161,7 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     const { call } = this;
     const connection = this.#connection;
     const { path } = call;
-    const { id, rstCode = constants.NGHTTP2_NO_ERROR } = this.#stream;
+    const { id, rstCode } = this.#stream;
     if (id === undefined || id > connection.lastTaken) return () => call.lost('it is going away', false);
     if (connection.isGone) return () => call.lost(connection.why, true);
     switch (rstCode) {
