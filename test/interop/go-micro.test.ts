@@ -212,7 +212,8 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
 
     it.each(types)('a server stream, %s', async (contentType) => {
       const numbers: bigint[] = [];
-      for await (const { n } of caller('Count')({ to: 5n }, { contentType }) as AsyncIterable<{ n: bigint }>) numbers.push(n);
+      for await (const { n } of caller('Count')({ to: 5n }, { contentType }) as AsyncIterable<{ n: bigint }>)
+        numbers.push(n);
       expect(numbers).toEqual([1n, 2n, 3n, 4n, 5n]);
     });
 
@@ -221,7 +222,8 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
         for (const text of ['one', 'two', 'three', 'bye']) yield { text };
       }
       const texts: string[] = [];
-      for await (const { text } of caller('Chat')(requests(), { contentType }) as AsyncIterable<{ text: string }>) texts.push(text);
+      for await (const { text } of caller('Chat')(requests(), { contentType }) as AsyncIterable<{ text: string }>)
+        texts.push(text);
       expect(texts).toEqual(['ONE', 'TWO', 'THREE']);
     });
 
