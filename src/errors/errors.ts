@@ -147,6 +147,9 @@ export class TenonError extends Error {
 
 /** The text of any thrown value; never throws itself. */
 export function textOf(value: unknown): string {
+  // Such as Node makes where a name has several addresses, and none answers.
+  if (value instanceof AggregateError && value.message === '' && value.errors.length > 0)
+    return value.errors.map(textOf).join(', ');
   if (value instanceof Error) return value.message === '' ? value.name : value.message;
   try {
     return String(value);
