@@ -5,6 +5,7 @@ import {
   type ServerHttp2Stream,
   type ServerOptions,
 } from 'node:http2';
+import type { Duplex } from 'node:stream';
 
 import { statusOf } from '../../context/status.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
@@ -47,6 +48,8 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
     const sessions = new Map<ServerHttp2Session, Http2Connection>();
     const keepalive = new Keepalive(side.timers, { keepaliveMs, keepaliveTimeoutMs, withoutCalls: true });
     let whenGone: (() => void) | undefined;
+    /** What the next session stands on. */
+    let injected: Duplex | undefined;
     const server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       settings: { maxHeaderListSize: maxMetadataBytes + protocolHeaderBytes, maxConcurrentStreams: maxCalls },
@@ -57,7 +60,7 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
       ...more,
     });
     server.on('session', (session) => {
-      const connection = new Http2Connection(session, rules, seams);
+      const connection = new Http2Connection(session, injected, rules, seams);
       sessions.set(session, connection);
       keepalive.add(session);
       session.once('close', () => {
@@ -88,7 +91,11 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
       refuse(stream, addMetadata(answer, status.metadata, maxMetadataBytes));
     });
     return {
-      inject: (connection) => void server.emit('connection', connection),
+      inject: (connection) => {
+        injected = connection;
+        server.emit('connection', connection);
+        injected = undefined;
+      },
       goAway: () =>
         new Promise((resolve) => {
           whenGone = resolve;
@@ -97,7 +104,7 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
         }),
       shutDown: () => {
         deadlines.clear();
-        for (const session of sessions.keys()) session.destroy();
+        for (const connection of sessions.values()) connection.cut();
       },
     };
   };
