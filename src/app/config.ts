@@ -62,7 +62,7 @@ export const variables = [
   {
     name: 'TENON_TRANSPORT',
     describes:
-      'How calls travel. memory stays in the process and opens no port; tcp and unix are for callers that run tenon too.',
+      'How calls travel. grpc-js is grpc by the library of that name; memory stays in the process and opens no port; tcp and unix are for callers that run tenon too.',
     ...choice,
     choices: () => backendNames('transport'),
     fallback: { test: 'memory', dev: 'grpc', local: 'grpc', prod: 'grpc' },

@@ -10,7 +10,7 @@ import { GrpcJsSocket, GrpcJsUnaryCall } from './internal/grpc-js-client.ts';
 import { TlsChannelCredentials } from './internal/grpc-js-credentials.ts';
 import { grpcJsEngine } from './internal/grpc-js-engine.ts';
 import type { MakeServerEngine } from './internal/server-engine.ts';
-import type { DialOptions, Message, TransportCapabilities, TransportClient } from './transport.ts';
+import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 
 /** How a {@link GrpcJsTransport} connects and listens. grpc-js does not watch `minPingIntervalMs`. */
 export interface GrpcJsTransportOptions extends GrpcTransportOptions {
@@ -27,10 +27,10 @@ export const GrpcJsTransportOptions: ServiceIdentifier<GrpcJsTransportOptions> =
 );
 
 /**
- * Native gRPC, over grpc-js on both sides: what `GrpcTransport` does, less what grpc-js does not let through (docs/parity.md says what), and with its channel options.
+ * Native gRPC, over grpc-js on both sides: what `GrpcTransport` does, less what grpc-js does not let through (docs/transport.md says what), and with its channel options.
  */
 @injectable()
-export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> {
+export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> implements Transport {
   static readonly capabilities: TransportCapabilities = { network: true, grpc: true };
 
   readonly #channels: GrpcChannels;

@@ -14,7 +14,7 @@ import { LateCalls } from './internal/late-calls.ts';
 import { Lines } from './internal/lines.ts';
 import { hostPorts } from './internal/places.ts';
 import type { MakeServerEngine } from './internal/server-engine.ts';
-import type { DialOptions, Message, TransportCapabilities, TransportClient } from './transport.ts';
+import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
 
 /** How a {@link GrpcTransport} connects and listens. */
@@ -110,7 +110,7 @@ export const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions> = tok
  * Native gRPC, written on node:http2: any gRPC client can call what listens here, and any gRPC server can be called. Connections are shared per address.
  */
 @injectable()
-export class GrpcTransport extends GrpcBase<GrpcTransportOptions> {
+export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Transport {
   static readonly capabilities: TransportCapabilities = { network: true, grpc: true };
 
   readonly #lines: Lines<CallConnection>;

@@ -100,11 +100,13 @@ describe('what is loaded', () => {
     expect(packages.filter((name) => client.includes(name))).toEqual([]);
   });
 
+  const others = ['registry/memory', 'selector/random', 'broker/memory'];
   it.each([
-    ['test', ['transport/memory', 'registry/memory', 'selector/random', 'broker/memory'], []],
-    ['local', ['transport/grpc', 'registry/memory', 'selector/random', 'broker/memory'], ['@grpc/grpc-js']],
-  ])('a start under the profile %s loads what is bound, and nothing else', async (profile, bound, libraries) => {
-    const { files, packages } = await loadedBy('await (await System.start([])).stop();', { TENON_PROFILE: profile });
+    [{ TENON_PROFILE: 'test' }, ['transport/memory', ...others], []],
+    [{ TENON_PROFILE: 'local' }, ['transport/grpc', ...others], []],
+    [{ TENON_PROFILE: 'local', TENON_TRANSPORT: 'grpc-js' }, ['transport/grpc-js', ...others], ['@grpc/grpc-js']],
+  ])('a start under %j loads what is bound, and nothing else', async (env, bound, libraries) => {
+    const { files, packages } = await loadedBy('await (await System.start([])).stop();', env);
     const chosen = all.filter(([room]) => room !== 'codec').map(([room, name]) => `${room}/${name}`);
     expect(files.filter((file) => chosen.includes(file)).sort()).toEqual([...bound].sort());
     expect(packages.filter((name) => client.includes(name)).sort()).toEqual([...libraries, 'protobufjs'].sort());

@@ -212,16 +212,7 @@ export const badAnswers: readonly BadAnswer[] = [
       .map(([phase, bytes]) =>
         does(
           `a reset with ${code} ${phase}`,
-          // A reset without an error (0) is nothing to grpc-js while the call still sends.
-          [
-            Cancelled,
-            Internal,
-            Unavailable,
-            ResourceExhausted,
-            PermissionDenied,
-            Unknown,
-            ...(code === 0 ? [DeadlineExceeded] : []),
-          ],
+          [Cancelled, Internal, Unavailable, ResourceExhausted, PermissionDenied, Unknown],
           ({ stream, write }) => write(...bytes(stream), reset(stream, code)),
           false,
         ),
