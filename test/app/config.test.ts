@@ -194,7 +194,7 @@ describe('the configuration', () => {
       { TENON_REGISTRY: 'etcd://127.0.0.1:2379' },
       'TENON_REGISTRY is "etcd://127.0.0.1:2379": there are memory, mdns, redis.',
     ],
-    [{ TENON_TRANSPORT: 'GRPC' }, 'TENON_TRANSPORT is "GRPC": there are grpc, memory, tcp, unix. Did you mean "grpc"?'],
+    [{ TENON_TRANSPORT: 'GRPC' }, 'TENON_TRANSPORT is "GRPC": there are grpc, grpc-js, memory, tcp, unix. Did you mean "grpc"?'],
     [{ TENON_PROFILE: 'staging' }, 'TENON_PROFILE is "staging": there are test, dev, local, prod.'],
     [{ TENON_DRAIN: 'yes' }, 'TENON_DRAIN is "yes": there are true, false.'],
     [
@@ -236,7 +236,7 @@ describe('the configuration', () => {
     expect(error.message).toBe(
       [
         'the configuration has 3 problems:',
-        '- TENON_TRANSPORT is "mucp": there are grpc, memory, tcp, unix.',
+        '- TENON_TRANSPORT is "mucp": there are grpc, grpc-js, memory, tcp, unix.',
         '- TENON_DRAIN is "no": there are true, false.',
         '- TENON_BROKR: there is no such variable. Did you mean "TENON_BROKER"?',
       ].join('\n'),

@@ -11,7 +11,7 @@ import {
   windowUpdate,
 } from './http2-peer.ts';
 
-/** What answers calls on the gRPC transport. */
+/** The transports of gRPC. */
 export const engines = ['grpc-js', 'grpc'] as const;
 /** One of {@link engines}. */
 export type Engine = (typeof engines)[number];
