@@ -1,5 +1,4 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
-import type { Duplex } from 'node:stream';
 
 import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import type { Clock, Random, Timer, Timers } from '../../runtime/runtime.ts';
@@ -39,7 +38,6 @@ export class Http2Connection implements Ends {
   readonly remote: string;
   hasSent = false;
   readonly #session: ServerHttp2Session;
-  readonly #socket: Duplex | undefined;
   readonly #rules: ConnectionRules;
   readonly #seams: ConnectionSeams;
   #certificate: PeerCertificate | undefined;
@@ -51,9 +49,8 @@ export class Http2Connection implements Ends {
   #age: Timer | undefined;
   #farewell: Timer | undefined;
 
-  constructor(session: ServerHttp2Session, socket: Duplex | undefined, rules: ConnectionRules, seams: ConnectionSeams) {
+  constructor(session: ServerHttp2Session, rules: ConnectionRules, seams: ConnectionSeams) {
     this.#session = session;
-    this.#socket = socket;
     this.#rules = rules;
     this.#seams = seams;
     const { localAddress, localPort, remoteAddress, remotePort } = session.socket;
@@ -103,13 +100,7 @@ export class Http2Connection implements Ends {
     this.#farewell = this.#seams.timers.after(heardMs, () => session.close());
     const { maxConnectionAgeGraceMs } = this.#rules;
     if (maxConnectionAgeGraceMs === undefined) return;
-    this.#age = this.#seams.timers.after(maxConnectionAgeGraceMs, () => this.cut());
-  }
-
-  /** Ends it at once. Node would reset each call with NO_ERROR first, which says that all is well; a connection that breaks is understood by everybody. */
-  cut(): void {
-    if (this.#socket) this.#socket.destroy();
-    else this.#session.destroy();
+    this.#age = this.#seams.timers.after(maxConnectionAgeGraceMs, () => session.destroy());
   }
 
   #quiet(): void {

@@ -5,7 +5,6 @@ import {
   type ServerHttp2Stream,
   type ServerOptions,
 } from 'node:http2';
-import type { Duplex } from 'node:stream';
 
 import { statusOf } from '../../context/status.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
@@ -48,8 +47,6 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
     const sessions = new Map<ServerHttp2Session, Http2Connection>();
     const keepalive = new Keepalive(side.timers, { keepaliveMs, keepaliveTimeoutMs, withoutCalls: true });
     let whenGone: (() => void) | undefined;
-    /** What the next session stands on. */
-    let injected: Duplex | undefined;
     const server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       settings: { maxHeaderListSize: maxMetadataBytes + protocolHeaderBytes, maxConcurrentStreams: maxCalls },
@@ -60,7 +57,7 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
       ...more,
     });
     server.on('session', (session) => {
-      const connection = new Http2Connection(session, injected, rules, seams);
+      const connection = new Http2Connection(session, rules, seams);
       sessions.set(session, connection);
       keepalive.add(session);
       session.once('close', () => {
@@ -91,11 +88,7 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
       refuse(stream, addMetadata(answer, status.metadata, maxMetadataBytes));
     });
     return {
-      inject: (connection) => {
-        injected = connection;
-        server.emit('connection', connection);
-        injected = undefined;
-      },
+      inject: (connection) => void server.emit('connection', connection),
       goAway: () =>
         new Promise((resolve) => {
           whenGone = resolve;
@@ -104,7 +97,7 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
         }),
       shutDown: () => {
         deadlines.clear();
-        for (const connection of sessions.values()) connection.cut();
+        for (const session of sessions.keys()) session.destroy();
       },
     };
   };
