@@ -11,7 +11,7 @@ import { authority } from '../support/certificates.ts';
 const api = { describe, it };
 
 transportConformance(api, 'memory', { make: () => new MemoryTransport(), supports: { suggest: true } });
-transportConformance(api, 'grpc', { make: () => new GrpcTransport(), supports: { suggest: true } });
+transportConformance(api, 'grpc', { make: () => new GrpcTransport(), supports: { suggest: true, resets: false } });
 transportConformance(api, 'grpc by grpc-js', {
   make: () => new GrpcJsTransport(),
   supports: { resets: false },
@@ -23,5 +23,5 @@ const ca = authority();
 const { cert, key } = ca.issue({ name: 'both', names: ['127.0.0.1'] });
 transportConformance(api, 'grpc, over TLS with certificates on both sides', {
   make: () => new GrpcTransport({ tls: { ca: ca.cert, cert, key }, serverTls: { ca: ca.cert, cert, key } }),
-  supports: { suggest: true },
+  supports: { suggest: true, resets: false },
 });

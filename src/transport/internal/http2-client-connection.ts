@@ -55,6 +55,8 @@ export class Http2ClientConnection implements CallConnection {
   heard = 0;
   /** Streams beyond this one were not looked at by a server that leaves. */
   lastTaken = lastStreamId;
+  /** It takes no new calls. */
+  isLeaving = false;
   readonly address: string;
   readonly #options: Http2ConnectionOptions;
   readonly #line: Line<CallConnection>;
@@ -63,7 +65,6 @@ export class Http2ClientConnection implements CallConnection {
   readonly #streams = new LinkedList<Http2ClientStream>();
   #maxCalls = anyNumber;
   #isConnected = false;
-  #isLeaving = false;
   #silent = 0;
   #why: string | undefined;
 
@@ -107,7 +108,7 @@ export class Http2ClientConnection implements CallConnection {
   }
 
   get hasRoom(): boolean {
-    return !this.#isLeaving && this.#streams.size < this.#maxCalls && !this.#session.closed && !this.#session.destroyed;
+    return !this.isLeaving && this.#streams.size < this.#maxCalls && !this.#session.closed && !this.#session.destroyed;
   }
 
   get size(): number {
@@ -166,7 +167,7 @@ export class Http2ClientConnection implements CallConnection {
     this.#streams.delete(stream);
     if (this.#streams.size === 0 && !this.#session.destroyed) {
       this.#session.unref();
-      if (this.#isLeaving) this.finish();
+      if (this.isLeaving) this.finish();
     }
     if (wasFull) this.#line.next();
   }
@@ -182,7 +183,7 @@ export class Http2ClientConnection implements CallConnection {
   }
 
   finish(): void {
-    this.#isLeaving = true;
+    this.isLeaving = true;
     const session = this.#session;
     if (!this.#isConnected) session.destroy();
     if (session.destroyed) return;
@@ -200,8 +201,8 @@ export class Http2ClientConnection implements CallConnection {
 
   /** Takes no more calls; those that it has go on. */
   #retire(): void {
-    if (this.#isLeaving) return;
-    this.#isLeaving = true;
+    if (this.isLeaving) return;
+    this.isLeaving = true;
     this.#line.retire(this);
     if (this.#streams.size === 0) this.finish();
   }
@@ -218,7 +219,7 @@ export class Http2ClientConnection implements CallConnection {
   }
 
   #closed(): void {
-    this.#isLeaving = true;
+    this.isLeaving = true;
     this.#options.keepalive.delete(this.#session);
     if (this.#isConnected) this.#line.gone(this);
     else this.#line.notConnected(this, this.why, undefined);

@@ -1,5 +1,4 @@
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'node:http2';
-import type { Writable } from 'node:stream';
 
 import { Code, textOf } from '../../errors/errors.ts';
 import type { Linked } from '../../internal/linked-list.ts';
@@ -85,11 +84,7 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
 
   reset(code: Code): void {
     if (code === Code.DeadlineExceeded) this.#connection.leftAlone(this.#heard);
-    const stream: Writable & ClientHttp2Stream = this.#stream;
-    if (stream.closed) return;
-    // Node ends a stream before it resets it, and a server would take a cancelled upload for a whole one.
-    if (!stream.writableEnded) stream._final = withoutEnd;
-    stream.close(constants.NGHTTP2_CANCEL);
+    if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
   }
 
   /** @internal Of the reader. */
@@ -166,6 +161,8 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     if (connection.isGone) return () => call.lost(connection.why, true);
     switch (rstCode) {
       case constants.NGHTTP2_NO_ERROR:
+        // So Node's servers end the calls of a connection that they close.
+        if (connection.isLeaving) return () => call.lost(connection.why, true);
         return () => call.failed(badReply(path, 'it ends without a status'));
       case constants.NGHTTP2_REFUSED_STREAM:
         connection.leftAlone(this.#heard);
@@ -186,10 +183,6 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
         return () => call.failed(badReply(path, `it was reset with ${errorName(rstCode)}`));
     }
   }
-}
-
-function withoutEnd(done: () => void): void {
-  done();
 }
 
 function ignored(): void {}
