@@ -161,6 +161,10 @@ export class Http2ClientConnection implements CallConnection {
     return stream;
   }
 
+  soon(callback: () => void): void {
+    this.#options.timers.soon(callback);
+  }
+
   /** The stream is closed. */
   release(stream: Http2ClientStream): void {
     const wasFull = this.#streams.size === this.#maxCalls;

@@ -79,12 +79,12 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
   close(): void {
     const stream = this.#stream;
     // A server may answer before it has everything: the rest is not sent.
-    if (!stream.writableEnded || stream.writableLength > 0) stream.close(constants.NGHTTP2_CANCEL);
+    if (!stream.writableEnded || stream.writableLength > 0) this.#connection.soon(this.#cancel);
   }
 
   reset(code: Code): void {
     if (code === Code.DeadlineExceeded) this.#connection.leftAlone(this.#heard);
-    if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
+    this.#connection.soon(this.#cancel);
   }
 
   /** @internal Of the reader. */
@@ -110,6 +110,11 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     if (error instanceof MessageTooLarge) this.call.tooLarge(error.bytes);
     else this.call.failed(badReply(this.call.path, textOf(error)));
   }
+
+  /** Never while Node works off what came: it lets go of the stream before the reset has left then, and writes on into memory that is somebody else's. */
+  readonly #cancel = (): void => {
+    if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
+  };
 
   #responded(headers: IncomingHttpHeaders, flags: number, raw: RawHeaders): void {
     this.#connection.heard += 1;
