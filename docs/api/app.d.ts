@@ -97,7 +97,7 @@ export declare const variables: readonly [{
 }, {
     readonly kind: 'choice';
     readonly name: 'TENON_TRANSPORT';
-    readonly describes: 'How calls travel. memory stays in the process and opens no port; tcp and unix are for callers that run tenon too.';
+    readonly describes: 'How calls travel. grpc-js is grpc by the library of that name; memory stays in the process and opens no port; tcp and unix are for callers that run tenon too.';
     readonly choices: () => readonly string[];
     readonly fallback: {
         readonly test: 'memory';

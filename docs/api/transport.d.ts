@@ -39,6 +39,7 @@ export interface DialOptions {
     readonly maxReceiveBytes?: number | undefined;
     readonly maxSendBytes?: number | undefined;
     readonly compress?: boolean | undefined;
+    readonly contentType?: string | undefined;
     readonly waitForReady?: boolean | undefined;
 }
 export interface ListenOptions {
@@ -70,12 +71,35 @@ export interface Transport {
 }
 export declare const Transport: ServiceIdentifier<Transport>;
 
+// tenon/transport/grpc-js
+
+import { type ServiceIdentifier } from 'inversify';
+import type { GrpcTransportOptions } from './grpc.ts';
+import { GrpcBase } from './internal/grpc-base.ts';
+import type { MakeServerEngine } from './internal/server-engine.ts';
+import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
+export interface GrpcJsTransportOptions extends GrpcTransportOptions {
+    readonly channelOptions?: Readonly<Record<string, string | number>> | undefined;
+}
+export declare const GrpcJsTransportOptions: ServiceIdentifier<GrpcJsTransportOptions>;
+export declare class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> implements Transport {
+    #private;
+    static readonly capabilities: TransportCapabilities;
+    constructor(options?: GrpcJsTransportOptions);
+    dial(address: string, options: DialOptions): TransportClient;
+    protected call(address: string, message: Message, options: DialOptions): Promise<Message>;
+    protected engine(): MakeServerEngine;
+    protected closeConnections(): void;
+}
+
 // tenon/transport/grpc
 
 import { type ServiceIdentifier } from 'inversify';
-import { type Logger } from '../logger/logger.ts';
+import type { Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import type { DialOptions, Listener, ListenOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
+import { GrpcBase } from './internal/grpc-base.ts';
+import type { MakeServerEngine } from './internal/server-engine.ts';
+import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
 export interface GrpcTransportOptions {
     readonly idleMs?: number | undefined;
@@ -92,22 +116,18 @@ export interface GrpcTransportOptions {
     readonly maxMetadataBytes?: number | undefined;
     readonly tls?: ClientTlsOptions | undefined;
     readonly serverTls?: ServerTlsOptions | undefined;
-    readonly server?: 'grpc-js' | 'http2' | undefined;
-    readonly channelOptions?: Readonly<Record<string, string | number>> | undefined;
     readonly runtime?: (Pick<Runtime, 'clock' | 'timers'> & Partial<Runtime>) | undefined;
     readonly logger?: Logger | undefined;
 }
 export declare const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions>;
-export declare class GrpcTransport implements Transport {
+export declare class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Transport {
     #private;
     static readonly capabilities: TransportCapabilities;
-    constructor(options?: GrpcTransportOptions);
+    constructor(given?: GrpcTransportOptions);
     dial(address: string, options: DialOptions): TransportClient;
-    unary(address: string, message: Message, options: DialOptions): Promise<Message>;
-    listen(address: string, options: ListenOptions): Promise<Listener>;
-    close(): Promise<void>;
-    isSecure(): boolean;
-    toString(): string;
+    protected call(address: string, message: Message, options: DialOptions): Promise<Message>;
+    protected engine(): MakeServerEngine;
+    protected closeConnections(): void;
 }
 
 // tenon/transport/memory
