@@ -149,7 +149,7 @@ describe('a client on node:http2', () => {
     const ctx = new Context({ service: 's', endpoint: 'e', deadline: Date.now() + 50 });
     const late = client.unary(address, { body: hi }, { route: methods.unary, ctx });
     expect(await failureOf(late)).toMatchObject({ code: Code.DeadlineExceeded });
-    for (const call of held) call.close();
+    for (const call of held) void call.close();
   });
 });
 
