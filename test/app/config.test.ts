@@ -194,7 +194,10 @@ describe('the configuration', () => {
       { TENON_REGISTRY: 'etcd://127.0.0.1:2379' },
       'TENON_REGISTRY is "etcd://127.0.0.1:2379": there are memory, mdns, redis.',
     ],
-    [{ TENON_TRANSPORT: 'GRPC' }, 'TENON_TRANSPORT is "GRPC": there are grpc, grpc-js, memory, tcp, unix. Did you mean "grpc"?'],
+    [
+      { TENON_TRANSPORT: 'GRPC' },
+      'TENON_TRANSPORT is "GRPC": there are grpc, grpc-js, memory, tcp, unix. Did you mean "grpc"?',
+    ],
     [{ TENON_PROFILE: 'staging' }, 'TENON_PROFILE is "staging": there are test, dev, local, prod.'],
     [{ TENON_DRAIN: 'yes' }, 'TENON_DRAIN is "yes": there are true, false.'],
     [
