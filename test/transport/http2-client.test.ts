@@ -65,6 +65,23 @@ describe('a client on node:http2', () => {
     expect(messages.at(-1)?.status).toMatchObject({ code: Code.FailedPrecondition, message: 'no more' });
   });
 
+  it('loses no message that came before the status when the connection breaks while nobody reads', async () => {
+    const replies = Buffer.concat(Array.from({ length: 1_500 }, () => frame(Buffer.alloc(32))));
+    let cutOff = (): void => {};
+    const { address } = await serving((stream, cut, headers) => {
+      cutOff = cut;
+      answering(replies, { 'grpc-status': '0' })(stream, cut, headers);
+    });
+    const call = clientOf().dial(address, { route: methods.server });
+    void call.send({ body: hi });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    cutOff();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const messages = await readAll(call);
+    expect(messages.filter(({ body }) => body)).toHaveLength(1_500);
+    expect(messages.at(-1)?.status?.code).toBe(Code.Ok);
+  });
+
   it.each([
     ['a message', frame(Buffer.from('whole')).subarray(0, 8)],
     ['the head of a message', frame(Buffer.from('whole')).subarray(0, 3)],

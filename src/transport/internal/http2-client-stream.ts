@@ -96,7 +96,8 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
   drained(isInMessage: boolean): void {
     const status = this.#last && statusFrom(this.#last, this.#rawLast);
     const { path } = this.call;
-    if (!status) (this.#broken ?? this.#whyBroken())();
+    // A success that broke off may lack messages.
+    if (!status || (this.#broken && status.code === Code.Ok)) (this.#broken ?? this.#whyBroken())();
     else if (isInMessage && status.code === Code.Ok)
       this.call.failed(badReply(path, 'it ends in the middle of a message'));
     else {
@@ -146,6 +147,7 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     this.#connection.heard += 1;
     this.#last = headers;
     this.#rawLast = raw;
+    this.#reader.takeAll();
   }
 
   #closed(): void {

@@ -29,6 +29,7 @@ export class Http2Reader {
   #isReading = false;
   #isDelivering = false;
   #isInflating = false;
+  #isTakingAll = false;
 
   constructor(stream: Http2Stream, owner: ReaderOwner, maxBytes: number) {
     this.#stream = stream;
@@ -47,6 +48,12 @@ export class Http2Reader {
     this.#isReading = true;
     if (this.#stream.isPaused()) this.#stream.resume();
     this.#deliver();
+  }
+
+  /** All is on its way: what Node keeps for a reader that is slow is taken over, since it would be lost with the connection. It is no more than the window. */
+  takeAll(): void {
+    this.#isTakingAll = true;
+    if (this.#stream.isPaused()) this.#stream.resume();
   }
 
   /** Nothing more will come. */
@@ -74,7 +81,7 @@ export class Http2Reader {
         if (frame.isCompressed) void this.#inflate(frame.body);
         else this.#owner.messageCame(frame.body, false);
       }
-      if (this.#frames.isInMessage && !this.#owner.isOver) this.#stream.pause();
+      if (this.#frames.isInMessage && !this.#owner.isOver && !this.#isTakingAll) this.#stream.pause();
     } catch (error) {
       this.#unreadable(error);
     } finally {
