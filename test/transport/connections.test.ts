@@ -187,6 +187,18 @@ describe('a connection to a gRPC server', () => {
     expect(failure).toMatchObject({ code: Code.Unavailable, reason: 'transport.connection_lost' });
   });
 
+  it('is not taken for dead because Node sends no pings on one that is drained', async () => {
+    const listener = await listen({ serverKeepaliveMs: 40, keepaliveTimeoutMs: 40 });
+    const call = await opened(listener, transportOf({ keepaliveMs: 40, keepaliveTimeoutMs: 40 }));
+    const drained = listener.drain();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    void call.send({ body: hi });
+    expect((await call.recv())?.body).toEqual(hi);
+    call.end();
+    expect((await readAll(call)).at(-1)?.status?.code).toBe(Code.Ok);
+    await drained;
+  });
+
   it.each(grpcNames)('on %s says how many calls it takes at a time', async (server) => {
     const peer = await session(await listen({ maxCalls: 7 }, server));
     expect(peer.remoteSettings.maxConcurrentStreams).toBe(7);

@@ -1,4 +1,5 @@
 import { constants, type IncomingHttpHeaders } from 'node:http2';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 
@@ -144,6 +145,42 @@ describe('a client on node:http2', () => {
     const { status } = await clientOf().unary(address, { body: Buffer.alloc(4_000_000) }, { route: methods.unary });
     expect(status).toMatchObject({ code: Code.ResourceExhausted, message: 'too much' });
     while (!isClosed) await new Promise((resolve) => setTimeout(resolve, 5));
+  });
+
+  it('does not call a call unprocessed that was answered, whatever the reset says', async () => {
+    const { address } = await serving((stream) => {
+      stream.respond(head);
+      stream.write(frame(hi), () => setTimeout(() => stream.close(constants.NGHTTP2_REFUSED_STREAM), 20));
+    });
+    const call = clientOf().dial(address, { route: methods.server });
+    void call.send({ body: hi });
+    expect(await failureOf(readAll(call))).toMatchObject({ reason: 'transport.bad_reply' });
+  });
+
+  it('does not wait for a connection that was given up, to close, before it makes another', async () => {
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      // Takes in what is sent, as far as the machine does, and never answers.
+      if (sockets.push(socket) === 1)
+        socket.once('data', () => socket.pause().write(Buffer.from('000000040000000000', 'hex')));
+      else socket.destroy();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closing.push(
+      () => server.close(),
+      () => sockets.forEach((socket) => socket.destroy()),
+    );
+    const client = clientOf({ keepaliveMs: 50, keepaliveTimeoutMs: 50 });
+    const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const upload = client.dial(address, { route: methods.client });
+    void (async () => {
+      for (let index = 0; index < 200; index += 1) await upload.send({ body: Buffer.alloc(60_000) });
+    })();
+    expect(await failureOf(readAll(upload))).toMatchObject({ reason: 'transport.connection_lost' });
+    const next = client.unary(address, { body: hi }, { route: methods.unary });
+    expect(await failureOf(next)).toMatchObject({ reason: 'transport.unreachable' });
+    expect(sockets.length).toBeGreaterThan(1);
   });
 
   it('takes a reset with NO_ERROR, on a connection that goes away, for the loss of the connection', async () => {

@@ -55,8 +55,6 @@ export class Http2ClientConnection implements CallConnection {
   heard = 0;
   /** Streams beyond this one were not looked at by a server that leaves. */
   lastTaken = lastStreamId;
-  /** It takes no new calls. */
-  isLeaving = false;
   readonly address: string;
   readonly #options: Http2ConnectionOptions;
   readonly #line: Line<CallConnection>;
@@ -65,6 +63,7 @@ export class Http2ClientConnection implements CallConnection {
   readonly #streams = new LinkedList<Http2ClientStream>();
   #maxCalls = anyNumber;
   #isConnected = false;
+  #isRetired = false;
   #silent = 0;
   #why: string | undefined;
 
@@ -83,9 +82,10 @@ export class Http2ClientConnection implements CallConnection {
       settings: { enablePush: false, maxHeaderListSize },
     });
     this.#session = session;
-    const handshake = options.timers.after(connectMs, () =>
-      session.destroy(new Error(`nothing that could be understood came within ${connectMs} ms`)),
-    );
+    const handshake = options.timers.after(connectMs, () => {
+      this.#why = `nothing that could be understood came within ${connectMs} ms`;
+      this.#destroy();
+    });
     session.on('remoteSettings', ({ maxConcurrentStreams = anyNumber }) => {
       this.#maxCalls = maxConcurrentStreams;
       if (this.#isConnected) line.next();
@@ -108,7 +108,11 @@ export class Http2ClientConnection implements CallConnection {
   }
 
   get hasRoom(): boolean {
-    return !this.isLeaving && this.#streams.size < this.#maxCalls && !this.#session.closed && !this.#session.destroyed;
+    return !this.isLeaving && this.#streams.size < this.#maxCalls;
+  }
+
+  get isLeaving(): boolean {
+    return this.#isRetired || this.#session.closed || this.#session.destroyed;
   }
 
   get size(): number {
@@ -187,26 +191,39 @@ export class Http2ClientConnection implements CallConnection {
   }
 
   finish(): void {
-    this.isLeaving = true;
+    this.#isRetired = true;
     const session = this.#session;
-    if (!this.#isConnected) session.destroy();
+    if (!this.#isConnected) this.#destroy();
     if (session.destroyed) return;
     session.close();
-    this.#options.timers.after(lingerMs, () => session.destroy());
+    this.#options.timers.after(lingerMs, () => this.#destroy());
+  }
+
+  /** Node lets a socket go only when it is connected, and when what was written to it has left: neither may ever be. */
+  #destroy(): void {
+    this.#retire();
+    const wasConnecting = this.#session.connecting;
+    this.#session.destroy();
+    if (wasConnecting) this.#socket.destroy();
+    else this.#options.timers.after(lingerMs, () => this.#socket.destroy());
   }
 
   #connected(): void {
     this.#isConnected = true;
     this.#session.unref();
     const { keepalive, patience } = this.#options;
-    keepalive.add(this.#session, { size: () => this.#streams.size, patience: patience.get(this.address) });
+    keepalive.add(this.#session, {
+      size: () => this.#streams.size,
+      patience: patience.get(this.address),
+      giveUp: () => this.#destroy(),
+    });
     this.#line.connected(this, this.#options.places.localOf(this.#socket));
   }
 
   /** Takes no more calls; those that it has go on. */
   #retire(): void {
-    if (this.isLeaving) return;
-    this.isLeaving = true;
+    if (this.#isRetired) return;
+    this.#isRetired = true;
     this.#line.retire(this);
     if (this.#streams.size === 0) this.finish();
   }
@@ -223,7 +240,7 @@ export class Http2ClientConnection implements CallConnection {
   }
 
   #closed(): void {
-    this.isLeaving = true;
+    this.#isRetired = true;
     this.#options.keepalive.delete(this.#session);
     if (this.#isConnected) this.#line.gone(this);
     else this.#line.notConnected(this, this.why, undefined);

@@ -27,6 +27,8 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
   /** The block that has the status, when it has come. */
   #last: IncomingHttpHeaders | undefined;
   #rawLast: RawHeaders = [];
+  /** The server has begun to answer: whatever it says of the call later, it did look at it. */
+  #isAnswered = false;
   /** How it broke off. */
   #broken: (() => void) | undefined;
 
@@ -115,9 +117,11 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
   /** Never while Node works off what came: it lets go of the stream before the reset has left then, and writes on into memory that is somebody else's. */
   readonly #cancel = (): void => {
     if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
+    this.#writer?.makeRoom();
   };
 
   #responded(headers: IncomingHttpHeaders, flags: number, raw: RawHeaders): void {
+    this.#isAnswered = true;
     this.#connection.heard += 1;
     if (this.isOver) return;
     const status = Number(headers[':status']);
@@ -164,7 +168,8 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     const connection = this.#connection;
     const { path } = call;
     const { id, rstCode } = this.#stream;
-    if (id === undefined || id > connection.lastTaken) return () => call.lost('it is going away', false);
+    if (id === undefined || (id > connection.lastTaken && !this.#isAnswered))
+      return () => call.lost('it is going away', false);
     if (connection.isGone) return () => call.lost(connection.why, true);
     switch (rstCode) {
       case constants.NGHTTP2_NO_ERROR:
@@ -173,7 +178,8 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
         return () => call.failed(badReply(path, 'it ends without a status'));
       case constants.NGHTTP2_REFUSED_STREAM:
         connection.leftAlone(this.#heard);
-        return () => call.wasReset(true);
+        if (!this.#isAnswered) return () => call.wasReset(true);
+        return () => call.failed(badReply(path, 'it was refused after it had begun'));
       case constants.NGHTTP2_CANCEL:
         // Servers reset a call when its deadline passes, and may be the first to see it.
         return call.isLate ? () => call.failed(deadlineExceeded(path)) : () => call.wasReset(false);

@@ -21,11 +21,14 @@ export interface Kept {
    * @default 1
    */
   readonly patience?: number | undefined;
+  /** What is done with one that does not answer. Left out: it is destroyed. */
+  readonly giveUp?: (() => void) | undefined;
 }
 
 interface Watched {
   readonly size: (() => number) | undefined;
   readonly keepaliveMs: number;
+  readonly giveUp: () => void;
   bytes: number;
   quietMs: number;
   isAsked: boolean;
@@ -50,10 +53,10 @@ export class Keepalive {
     this.#stepMs = Math.min(options.keepaliveMs, options.keepaliveTimeoutMs);
   }
 
-  add(session: Http2Session, { size, patience = 1 }: Kept = {}): void {
+  add(session: Http2Session, { size, patience = 1, giveUp = () => session.destroy() }: Kept = {}): void {
     const { keepaliveMs, withoutCalls } = this.#options;
     if (keepaliveMs === Number.POSITIVE_INFINITY) return;
-    const watched = { keepaliveMs: keepaliveMs * patience, bytes: 0, quietMs: 0, isAsked: false };
+    const watched = { keepaliveMs: keepaliveMs * patience, giveUp, bytes: 0, quietMs: 0, isAsked: false };
     this.#watched.set(session, { size: withoutCalls ? undefined : size, ...watched });
     this.#timer ??= this.#timers.every(this.#stepMs, () => this.#look());
   }
@@ -69,13 +72,18 @@ export class Keepalive {
     const { keepaliveTimeoutMs } = this.#options;
     for (const [session, watched] of this.#watched) {
       if (watched.size?.() === 0) watched.quietMs = 0;
+      // Node sends no pings on a session that was told to end when its calls do, and says that they failed.
+      if (session.closed) {
+        watched.isAsked = false;
+        continue;
+      }
       if (hasSpoken(session, watched) || (watched.size?.() === 0 && !watched.isAsked)) continue;
       watched.quietMs += this.#stepMs;
       if (!watched.isAsked && watched.quietMs >= watched.keepaliveMs) ask(session, watched);
       else if (watched.isAsked && watched.quietMs >= keepaliveTimeoutMs) {
         // In a process that was busy for long, the answer may lie in the socket.
         this.#timers.soon(() => {
-          if (watched.isAsked && !hasSpoken(session, watched)) session.destroy();
+          if (watched.isAsked && !hasSpoken(session, watched)) watched.giveUp();
         });
       }
     }

@@ -81,7 +81,8 @@ export class Http2Writer {
   }
 
   get #hasRoom(): boolean {
-    return this.#stream.destroyed || this.#stream.writableLength + this.#compressingBytes < maxOutstandingBytes;
+    const { destroyed, closed } = this.#stream;
+    return destroyed || closed || this.#stream.writableLength + this.#compressingBytes < maxOutstandingBytes;
   }
 
   #put(bytes: Buffer): void {

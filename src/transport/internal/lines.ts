@@ -20,6 +20,8 @@ export interface LineCall<Connection> {
 export interface LineConnection {
   /** Takes another call now. */
   readonly hasRoom: boolean;
+  /** Takes no more calls, and will not. */
+  readonly isLeaving: boolean;
   /** How many calls it carries. */
   readonly size: number;
   /** Ends its calls. */
@@ -123,6 +125,7 @@ export class Line<Connection extends LineConnection> {
       return;
     }
     this.#started += 1;
+    if (this.#current?.isLeaving) this.#current = undefined;
     const connection = this.#current;
     if (connection?.hasRoom) {
       call.opened(connection);
