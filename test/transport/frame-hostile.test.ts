@@ -22,7 +22,7 @@ describe('a server of frames', () => {
   let peers: WirePeer[];
 
   beforeEach(async () => {
-    transport = new TcpTransport({ handshakeTimeoutMs: 150, maxCalls: 3 });
+    transport = new TcpTransport({ handshakeTimeoutMs: 600, maxCalls: 3 });
     sockets = [];
     peers = [];
     listener = await transport.listen('127.0.0.1:0', { routes: Object.values(methods), maxReceiveBytes: 100_000 });
