@@ -50,6 +50,14 @@ export interface ListenOptions {
     readonly suggest?: boolean | undefined;
     readonly signal?: AbortSignal | undefined;
 }
+export interface SocketServerOptions {
+    readonly maxConnections?: number | undefined;
+    readonly maxHandshakes?: number | undefined;
+    readonly backlog?: number | undefined;
+    readonly maxUnsentBytesPerConnection?: number | undefined;
+    readonly maxUnsentBytes?: number | undefined;
+    readonly sendTimeoutMs?: number | undefined;
+}
 export type Accept = (socket: Socket, route: MethodDescriptor) => void;
 export interface Listener {
     addr(): string;
@@ -99,9 +107,9 @@ import type { Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { GrpcBase } from './internal/grpc-base.ts';
 import type { MakeServerEngine } from './internal/server-engine.ts';
-import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
+import type { DialOptions, Message, SocketServerOptions, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
-export interface GrpcTransportOptions {
+export interface GrpcTransportOptions extends SocketServerOptions {
     readonly idleMs?: number | undefined;
     readonly maxReconnectMs?: number | undefined;
     readonly keepaliveMs?: number | undefined;
@@ -158,8 +166,8 @@ import { type Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { FrameTransport } from './internal/frame-transport.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
-import type { Transport, TransportCapabilities } from './transport.ts';
-export interface TcpTransportOptions {
+import type { SocketServerOptions, Transport, TransportCapabilities } from './transport.ts';
+export interface TcpTransportOptions extends SocketServerOptions {
     readonly idleMs?: number | undefined;
     readonly maxReconnectMs?: number | undefined;
     readonly handshakeTimeoutMs?: number | undefined;

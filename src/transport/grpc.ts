@@ -14,11 +14,18 @@ import { LateCalls } from './internal/late-calls.ts';
 import { Lines } from './internal/lines.ts';
 import { hostPorts } from './internal/places.ts';
 import type { MakeServerEngine } from './internal/server-engine.ts';
-import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
+import type {
+  DialOptions,
+  Message,
+  SocketServerOptions,
+  Transport,
+  TransportCapabilities,
+  TransportClient,
+} from './transport.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
 
 /** How a {@link GrpcTransport} connects and listens. */
-export interface GrpcTransportOptions {
+export interface GrpcTransportOptions extends SocketServerOptions {
   /**
    * A connection that carried no call for so long is let go of.
    * @default 5 minutes

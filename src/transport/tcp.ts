@@ -8,10 +8,10 @@ import { systemRuntime } from '../runtime/system.ts';
 import { frameDefaults, FrameTransport } from './internal/frame-transport.ts';
 import { hostPorts } from './internal/places.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
-import type { Transport, TransportCapabilities } from './transport.ts';
+import type { SocketServerOptions, Transport, TransportCapabilities } from './transport.ts';
 
 /** How a {@link TcpTransport} connects and listens. */
-export interface TcpTransportOptions {
+export interface TcpTransportOptions extends SocketServerOptions {
   /**
    * A connection that carried no call for so long is let go of; it may take twice the time until that is noticed.
    * @default 5 minutes

@@ -132,6 +132,42 @@ export interface ListenOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What servers of transports over sockets bound. Each listener counts for itself. */
+export interface SocketServerOptions {
+  /**
+   * How many connections a listener has at a time. Further ones are closed as soon as they are made.
+   * @default 50,000
+   */
+  readonly maxConnections?: number | undefined;
+  /**
+   * How many connections may be shaking hands at a time: over TLS, and on `tcp` and `unix` until the peer has introduced itself. Further
+   * ones are closed as soon as they are made.
+   * @default 4,096
+   */
+  readonly maxHandshakes?: number | undefined;
+  /**
+   * How many connections wait in the system until they are accepted. The system may have a lower limit of its own
+   * (`net.core.somaxconn` on Linux).
+   * @default 4,096
+   */
+  readonly backlog?: number | undefined;
+  /**
+   * With so much of its replies unsent, a connection begins no new calls: those that come wait until its peer has read some.
+   * @default 16 MiB
+   */
+  readonly maxUnsentBytesPerConnection?: number | undefined;
+  /**
+   * With so much unsent on all connections of a listener together, none of them begins new calls.
+   * @default 256 MiB
+   */
+  readonly maxUnsentBytes?: number | undefined;
+  /**
+   * A connection whose peer takes nothing for so long of what it is sent is closed. `Infinity` for never.
+   * @default 1 minute
+   */
+  readonly sendTimeoutMs?: number | undefined;
+}
+
 /** Takes a call. Must not throw; what it returns is not looked at. */
 export type Accept = (socket: Socket, route: MethodDescriptor) => void;
 

@@ -11,11 +11,12 @@ import { FrameEngine } from './frame-server.ts';
 import { LateCalls } from './late-calls.ts';
 import { Lines } from './lines.ts';
 import type { Places } from './places.ts';
+import { socketServerDefaults, type SocketServerLimits } from './socket-defaults.ts';
 import { SocketListener } from './socket-listener.ts';
 import { TlsDialer } from './tls-client.ts';
 
 /** What transports of frames can be told. */
-export interface FrameTransportOptions {
+export interface FrameTransportOptions extends SocketServerLimits {
   readonly idleMs: number;
   readonly maxReconnectMs: number;
   readonly handshakeTimeoutMs: number;
@@ -31,6 +32,7 @@ export interface FrameTransportOptions {
 
 /** What such transports do where nothing was said. */
 export const frameDefaults = {
+  ...socketServerDefaults,
   idleMs: 300_000,
   maxReconnectMs: 5_000,
   handshakeTimeoutMs: 20_000,
@@ -94,7 +96,7 @@ export class FrameTransport implements Transport {
     const listener = new SocketListener(
       options,
       (listening, side) => new FrameEngine(listening, side, this.#connection, shared),
-      { places: this.#places, runtime, logger, tls: serverTls, protocols },
+      { places: this.#places, runtime, logger, tls: serverTls, protocols, limits: this.#options },
     );
     await listener.open(address, options.signal);
     return listener;

@@ -33,7 +33,7 @@ export abstract class GrpcBase<Options extends GrpcTransportOptions> implements 
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
     const { runtime, logger, serverTls: tls } = this.options;
-    const seams = { places: hostPorts, runtime, logger, tls, protocols: grpcProtocols };
+    const seams = { places: hostPorts, runtime, logger, tls, protocols: grpcProtocols, limits: this.options };
     const listener = new SocketListener(options, this.engine(), seams);
     await listener.open(address, options.signal);
     return listener;

@@ -2,9 +2,11 @@ import { silentLogger } from '../../logger/logger.ts';
 import { systemRuntime } from '../../runtime/system.ts';
 import type { GrpcTransportOptions } from '../grpc.ts';
 import { defaultMaxMetadataBytes } from './grpc-headers.ts';
+import { socketServerDefaults } from './socket-defaults.ts';
 
 /** What transports of gRPC do where nothing was said. */
 export const grpcDefaults = {
+  ...socketServerDefaults,
   idleMs: 300_000,
   maxReconnectMs: 5_000,
   keepaliveTimeoutMs: 20_000,

@@ -2,6 +2,7 @@ import { createServer, type Server as NetServer, type Socket as NetSocket } from
 import type { Duplex } from 'node:stream';
 
 import { LinkedList } from '../../internal/linked-list.ts';
+import type { Logger } from '../../logger/logger.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ServerTlsOptions } from '../tls.ts';
@@ -10,6 +11,7 @@ import { listenerClosed } from './failures.ts';
 import type { Places } from './places.ts';
 import type { ServerCall, ServerSide } from './server-call.ts';
 import type { MakeServerEngine, ServerEngine } from './server-engine.ts';
+import type { SocketServerLimits } from './socket-defaults.ts';
 import type { TlsSeams } from './tls-material.ts';
 import { TlsFront } from './tls-server.ts';
 
@@ -22,11 +24,14 @@ export interface SocketListenerOptions extends TlsSeams {
   readonly tls: ServerTlsOptions | undefined;
   /** What is spoken inside of TLS (RFC 7301). */
   readonly protocols: readonly string[];
+  readonly limits: Pick<SocketServerLimits, 'maxConnections' | 'maxHandshakes' | 'backlog'>;
 }
 
 /** A socket server: the engine behind it is given connections, and knows nothing of ports. */
 export class SocketListener implements Listener {
   readonly #places: Places;
+  readonly #limits: SocketListenerOptions['limits'];
+  readonly #logger: Logger;
   readonly #runtime: Pick<Runtime, 'clock' | 'timers'>;
   readonly #engine: ServerEngine;
   readonly #net: NetServer;
@@ -45,21 +50,18 @@ export class SocketListener implements Listener {
   constructor(
     options: ListenOptions,
     makeEngine: MakeServerEngine,
-    { places, tls, protocols, ...seams }: SocketListenerOptions,
+    { places, tls, protocols, limits, ...seams }: SocketListenerOptions,
   ) {
     this.#places = places;
+    this.#limits = limits;
+    this.#logger = seams.logger;
     this.#runtime = seams.runtime;
-    this.#tls = tls && new TlsFront({ ...seams, tls, protocols, take: (connection) => this.#decrypted(connection) });
+    const { maxHandshakes } = limits;
+    this.#tls =
+      tls &&
+      new TlsFront({ ...seams, tls, protocols, maxHandshakes, take: (connection) => this.#decrypted(connection) });
     this.#engine = makeEngine(options, this.#side(options));
-    this.#net = createServer({ noDelay: true }, (socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => {
-        this.#sockets.delete(socket);
-        this.#check?.();
-      });
-      if (this.#tls) this.#tls.inject(socket);
-      else this.#engine.inject(socket);
-    });
+    this.#net = createServer({ noDelay: true }, (socket) => this.#connected(socket));
   }
 
   /** Resolves when it listens. Rejects as `Transport.listen` does. */
@@ -75,7 +77,7 @@ export class SocketListener implements Listener {
           done();
         };
         this.#net.once('error', (error) => settle(() => reject(error)));
-        this.#net.listen(options, () => settle(resolve));
+        this.#net.listen({ ...options, backlog: this.#limits.backlog }, () => settle(resolve));
       });
       signal?.throwIfAborted();
     } catch (error) {
@@ -115,6 +117,23 @@ export class SocketListener implements Listener {
 
   close(): Promise<void> {
     return (this.#closed ??= this.#close());
+  }
+
+  #connected(socket: NetSocket): void {
+    if (this.#sockets.size >= this.#limits.maxConnections) {
+      this.#logger.debug('a connection is refused: there are as many as maxConnections allows', {
+        peer: this.#places.remoteOf(socket),
+      });
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#check?.();
+    });
+    if (this.#tls) this.#tls.inject(socket);
+    else this.#engine.inject(socket);
   }
 
   async #close(): Promise<void> {

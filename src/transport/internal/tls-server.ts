@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 
 import { placeOf } from './address.ts';
+import type { Logger } from '../../logger/logger.ts';
 import type { ServerTlsOptions } from '../tls.ts';
 import { invalid, sayIt, TlsMaterial, type TlsSeams } from './tls-material.ts';
 
@@ -12,6 +13,8 @@ export interface TlsFrontOptions extends TlsSeams {
   readonly tls: ServerTlsOptions;
   /** What is spoken inside (RFC 7301). */
   readonly protocols: readonly string[];
+  /** So many handshakes are under way at a time. */
+  readonly maxHandshakes: number;
   /** Takes a connection whose handshake is over. */
   readonly take: (connection: TLSSocket) => void;
 }
@@ -20,9 +23,15 @@ export interface TlsFrontOptions extends TlsSeams {
 export class TlsFront {
   readonly #material: TlsMaterial;
   readonly #server: Server;
+  readonly #maxHandshakes: number;
+  readonly #logger: Logger;
+  /** Where the peers are whose handshakes are under way. */
+  readonly #handshakes = new Set<string>();
 
   /** Throws FAILED_PRECONDITION (`transport.tls_invalid`) for what is missing or does not fit. */
-  constructor({ tls, protocols, take, ...seams }: TlsFrontOptions) {
+  constructor({ tls, protocols, maxHandshakes, take, ...seams }: TlsFrontOptions) {
+    this.#maxHandshakes = maxHandshakes;
+    this.#logger = seams.logger;
     const owner = 'a server';
     const material = new TlsMaterial(tls, owner, seams);
     this.#material = material;
@@ -42,12 +51,13 @@ export class TlsFront {
     const refused = (connection: TLSSocket, error: unknown): void => {
       // Strangers may cause as many as they like: not for everybody's log.
       seams.logger.debug('a TLS handshake failed', {
-        peer: placeOf(connection.remoteAddress, connection.remotePort),
+        peer: peerOf(connection),
         error,
       });
       connection.destroy();
     };
     this.#server.on('secureConnection', (connection: TLSSocket) => {
+      this.#handshakes.delete(peerOf(connection));
       // Without a certificate is allowed; with one that is not trusted is not.
       const isForged = clientAuth === 'request' && !connection.authorized && hasCertificate(connection);
       if (isForged) refused(connection, connection.authorizationError);
@@ -63,12 +73,24 @@ export class TlsFront {
 
   /** Takes a connection that was accepted. */
   inject(connection: Socket): void {
+    const peer = peerOf(connection);
+    if (this.#handshakes.size >= this.#maxHandshakes) {
+      this.#logger.debug('a connection is refused: maxHandshakes are under way', { peer });
+      connection.destroy();
+      return;
+    }
+    this.#handshakes.add(peer);
+    connection.once('close', () => this.#handshakes.delete(peer));
     this.#server.emit('connection', connection);
   }
 
   close(): void {
     this.#material.close();
   }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return placeOf(remoteAddress, remotePort);
 }
 
 function hasCertificate(connection: TLSSocket): boolean {

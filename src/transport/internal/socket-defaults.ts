@@ -1,0 +1,14 @@
+import type { SocketServerOptions } from '../transport.ts';
+
+/** What servers over sockets bound where nothing was said. */
+export const socketServerDefaults = {
+  maxConnections: 50_000,
+  maxHandshakes: 4_096,
+  backlog: 4_096,
+  maxUnsentBytesPerConnection: 16 * 1024 * 1024,
+  maxUnsentBytes: 256 * 1024 * 1024,
+  sendTimeoutMs: 60_000,
+} as const satisfies Required<SocketServerOptions>;
+
+/** The bounds of a listener, all known. */
+export type SocketServerLimits = Readonly<Record<keyof SocketServerOptions, number>>;
