@@ -89,7 +89,10 @@ export function rawCall(
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
     stream.on('error', () => {});
     session.once('error', reject);
-    stream.on('close', () => resolve({ headers, trailers, data: Buffer.concat(chunks), resetCode: stream.rstCode }));
+    stream.on('close', () => {
+      session.off('error', reject);
+      resolve({ headers, trailers, data: Buffer.concat(chunks), resetCode: stream.rstCode });
+    });
     stream.end(body);
   });
 }

@@ -83,12 +83,12 @@ class ProbeHandler {
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
     }
-    const { heapUsed, rss, external } = process.memoryUsage();
+    const { heapUsed, external } = process.memoryUsage();
     const handles = process.getActiveResourcesInfo();
     const sockets = handles.filter((name) => name === 'TCPSocketWrap').length;
     // This call is one of them.
     const inFlight = system.services[0].server().inFlight - 1;
-    return { heapUsed, rss, external, sockets, handles: handles.length, inFlight, running, warnings };
+    return { heapUsed, external, sockets, handles: handles.length, inFlight, running, warnings };
   }
 }
 

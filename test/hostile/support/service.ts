@@ -9,7 +9,6 @@ import { type Engine, good, paths } from './cases.ts';
 /** How the process of the service is. */
 export interface Report {
   readonly heapUsed: number;
-  readonly rss: number;
   readonly external: number;
   readonly sockets: number;
   readonly handles: number;
@@ -76,7 +75,7 @@ export class HostileService {
   async #answered<T>(call: Promise<T>): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error('no answer within 10 s')), 10_000);
+      timer = setTimeout(() => reject(new Error('no answer within 60 s')), 60_000);
     });
     const gone = this.process.exited.then(() => {
       throw new Error(`the service ended\n${this.process.stderr}`);
@@ -88,6 +87,6 @@ export class HostileService {
   async stop(): Promise<number | null> {
     this.#session?.destroy();
     this.process.signal('SIGTERM');
-    return (await this.process.waitForExit(15_000)).code;
+    return (await this.process.waitForExit(60_000)).code;
   }
 }
