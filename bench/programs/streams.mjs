@@ -1,5 +1,5 @@
 // One stream, both ends in this process, so that what either keeps is seen. Arguments: transport, kind, messages, bytes of each, and whether its reader is slow.
-// Prints how the resident memory went, and how far the writer was ahead of the reader.
+// Prints how the resident memory went, how far the writer was ahead of the reader and, with --expose-gc, what collections left of the heap.
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Handler, Rpc, Service, System } from '../../dist/index.js';
@@ -12,6 +12,14 @@ let sent = 0;
 let received = 0;
 let ahead = 0;
 const rss = {};
+const kept = {};
+
+/** The heap and what it refers to outside of itself, after a collection. */
+function keptBytes() {
+  globalThis.gc?.();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
 
 async function* source() {
   for (let n = 0; n < messages; n += 1) {
@@ -26,9 +34,13 @@ async function drain(stream) {
     if (message.body.length !== body.length) throw new Error('a message is not what was sent');
     received += 1;
     if (pace === 'slow' && received % 50 === 0) await sleep(1);
-    if (received === first) rss.first = process.memoryUsage.rss();
+    if (received === first) {
+      rss.first = process.memoryUsage.rss();
+      kept.first = keptBytes();
+    }
   }
   rss.last = process.memoryUsage.rss();
+  kept.last = keptBytes();
 }
 
 class EchoHandler {
@@ -84,6 +96,7 @@ console.log(
     firstMiB: +(rss.first / mebi).toFixed(1),
     lastMiB: +(rss.last / mebi).toFixed(1),
     grownMiB: +((rss.last - rss.first) / mebi).toFixed(1),
+    ...(globalThis.gc && { keptBytes: kept.last - kept.first }),
     ahead,
   }),
 );
