@@ -6,7 +6,7 @@ import type { Context } from '../../src/context/context.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { clientCases, type ClientHarness } from '../../src/testing/client.ts';
 import type { Transport } from '../../src/transport/transport.ts';
-import { failing } from './support.ts';
+import { failing, saneLimitMs } from './support.ts';
 
 type Make = ClientHarness['make'];
 type Parts = Parameters<Make>[0];
@@ -62,7 +62,7 @@ function sending(wrap: (unary: NonNullable<Transport['unary']>) => NonNullable<T
 
 describe('the suite of clients', () => {
   it('finds nothing in one that keeps its promises', async () => {
-    expect(await failing(clientCases, () => ({ make: sane }))).toEqual([]);
+    expect(await failing(clientCases, () => ({ make: sane }), saneLimitMs)).toEqual([]);
   }, 60_000);
 
   it.each<[string, Make, string]>([

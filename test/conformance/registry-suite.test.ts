@@ -4,7 +4,7 @@ import { CachedRegistry } from '../../src/registry/cache.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
 import type { Registry, ServiceRecord, Watcher } from '../../src/registry/registry.ts';
 import { registryCasesFor, type RegistryHarness } from '../../src/testing/registry.ts';
-import { failing } from './support.ts';
+import { failing, saneLimitMs } from './support.ts';
 
 /** Registries of one network, each seen through `change`. */
 function harnessOf(change: (inner: Registry) => Partial<Registry> = () => ({})): () => RegistryHarness {
@@ -36,16 +36,17 @@ function watching(watcher: Watcher, see: (watcher: Watcher) => AsyncIterator<nev
 const mapped = (records: readonly ServiceRecord[], change: (record: ServiceRecord) => object): ServiceRecord[] =>
   records.map((record) => ({ ...record, ...change(record) }));
 
-const run = (harness: () => RegistryHarness): Promise<string[]> => failing(registryCasesFor(harness()), harness);
+const run = (harness: () => RegistryHarness, limitMs?: number): Promise<string[]> =>
+  failing(registryCasesFor(harness()), harness, limitMs);
 
 describe('the suite of registries', () => {
   it('finds nothing in those that keep their promises', async () => {
-    expect(await run(harnessOf())).toEqual([]);
+    expect(await run(harnessOf(), saneLimitMs)).toEqual([]);
     const cached = (): RegistryHarness => ({
       make: () => new CachedRegistry(new MemoryRegistry()),
       capabilities: MemoryRegistry.capabilities,
     });
-    expect(await run(cached)).toEqual([]);
+    expect(await run(cached, saneLimitMs)).toEqual([]);
   }, 60_000);
 
   it.each<[string, (inner: Registry) => Partial<Registry>, string[]]>([

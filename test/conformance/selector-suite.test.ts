@@ -7,7 +7,7 @@ import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
 import type { Next, SelectOptions, Selector, SelectorOptions } from '../../src/selector/selector.ts';
 import { selectorCasesFor, type SelectorHarness } from '../../src/testing/selector.ts';
-import { failing } from './support.ts';
+import { failing, saneLimitMs } from './support.ts';
 
 type Make = SelectorHarness['make'];
 /** What a broken selector does otherwise. `inner` keeps its promises. */
@@ -52,13 +52,14 @@ function changedNext(change: (next: Next) => Next): Change {
   });
 }
 
-const run = (harness: () => SelectorHarness): Promise<string[]> => failing(selectorCasesFor(harness()), harness);
+const run = (harness: () => SelectorHarness, limitMs?: number): Promise<string[]> =>
+  failing(selectorCasesFor(harness()), harness, limitMs);
 
 describe('the suite of selectors', () => {
   it('finds nothing in those that keep their promises', async () => {
     for (const Implementation of [RandomSelector, RoundRobinSelector]) {
       const make: Make = (registry, options, clock) => new Implementation(registry, options, clock);
-      expect(await run(() => ({ make, capabilities }))).toEqual([]);
+      expect(await run(() => ({ make, capabilities }), saneLimitMs)).toEqual([]);
     }
   });
 

@@ -7,7 +7,7 @@ import { RpcServer } from '../../src/server/rpc-server.ts';
 import type { Server, ServerOptions } from '../../src/server/server.ts';
 import { serverCases, type ServerHarness } from '../../src/testing/server.ts';
 import type { Accept, Transport } from '../../src/transport/transport.ts';
-import { failing } from './support.ts';
+import { failing, saneLimitMs } from './support.ts';
 
 type Make = ServerHarness['make'];
 type Parts = Parameters<Make>[0];
@@ -65,7 +65,7 @@ function accepting(wrap: (accept: Accept) => Accept): Make {
 
 describe('the suite of servers', () => {
   it('finds nothing in one that keeps its promises', async () => {
-    expect(await failing(serverCases, () => ({ make: sane }))).toEqual([]);
+    expect(await failing(serverCases, () => ({ make: sane }), saneLimitMs)).toEqual([]);
   }, 60_000);
 
   it.each<[string, Make, string]>([

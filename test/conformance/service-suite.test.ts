@@ -7,7 +7,7 @@ import type { Server } from '../../src/server/server.ts';
 import { ManagedService } from '../../src/service/managed-service.ts';
 import type { ServiceOptions, ServiceRuntime } from '../../src/service/service.ts';
 import { serviceCases } from '../../src/testing/service.ts';
-import { failing } from './support.ts';
+import { failing, saneLimitMs } from './support.ts';
 
 type Make = (server: Server, client: Client, options?: ServiceOptions) => ServiceRuntime;
 
@@ -30,7 +30,7 @@ function seeing(change: (server: Server) => Partial<Server>): Make {
 
 describe('the suite of services', () => {
   it('finds nothing in one that keeps its promises', async () => {
-    expect(await failing(serviceCases, () => ({ make: sane }))).toEqual([]);
+    expect(await failing(serviceCases, () => ({ make: sane }), saneLimitMs)).toEqual([]);
   }, 60_000);
 
   it.each<[string, Make, string]>([
