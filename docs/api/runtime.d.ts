@@ -44,6 +44,7 @@ export declare class Deadlines {
     constructor(clock: Clock, timers: Timers);
     add(entry: Expiring): void;
     delete(entry: Expiring): void;
+    get size(): number;
     clear(): void;
 }
 

@@ -79,7 +79,8 @@ class TokenCache {
   readonly #maxAgeMs: number;
   readonly #clock: Clock;
   #header: MetadataInit | undefined;
-  #expiresAt = 0;
+  /** By the monotonic clock. */
+  #expiresAtMs = Number.NEGATIVE_INFINITY;
   #asking: Promise<MetadataInit> | undefined;
 
   constructor(source: () => string | Token | Promise<string | Token>, options: BearerTokenOptions) {
@@ -91,7 +92,7 @@ class TokenCache {
   }
 
   header(): MetadataInit | Promise<MetadataInit> {
-    const leftMs = this.#expiresAt - this.#clock.now();
+    const leftMs = this.#expiresAtMs - this.#clock.monotonicMs();
     if (this.#header && leftMs > this.#earlyMs) return this.#header;
     const asking = (this.#asking ??= this.#ask());
     if (!this.#header || leftMs <= 0) return asking;
@@ -105,7 +106,9 @@ class TokenCache {
       const given = await this.#source();
       const { value, expiresAt } = typeof given === 'string' ? { value: given, expiresAt: undefined } : given;
       this.#header = headerOf(value);
-      this.#expiresAt = expiresAt ?? this.#clock.now() + this.#maxAgeMs + this.#earlyMs;
+      // A date is read once, against the time at which it came.
+      const lastsMs = expiresAt === undefined ? this.#maxAgeMs + this.#earlyMs : expiresAt - this.#clock.now();
+      this.#expiresAtMs = this.#clock.monotonicMs() + lastsMs;
       return this.#header;
     } finally {
       this.#asking = undefined;

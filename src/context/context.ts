@@ -22,6 +22,7 @@ export interface ContextInit {
   readonly endpoint: string;
   readonly peer?: string | undefined;
   readonly metadata?: Metadata | undefined;
+  /** By the monotonic reading of the bound Clock. */
   readonly deadline?: number | undefined;
   readonly logger?: Logger | undefined;
   /** What the call came in by. It is asked when the context is. */
@@ -82,7 +83,10 @@ export class Context {
     return (this.#peerCertificate ??= this.#connection?.peerCertificate);
   }
 
-  /** When the call has to be over: milliseconds since the Unix epoch, by the bound Clock. */
+  /**
+   * When the call has to be over, by the bound Clock's `monotonicMs()`, which no change of the machine's time moves: with the system's clock,
+   * `deadline - performance.now()` milliseconds are left.
+   */
   get deadline(): number | undefined {
     return this.#deadline;
   }

@@ -96,7 +96,7 @@ function inLine(cell: Cell, ctx: Context, runtime: Pick<Runtime, 'clock' | 'time
     };
     cell.line.push(enter);
     if (ctx.deadline !== undefined) {
-      timer = runtime.timers.after(ctx.deadline - runtime.clock.now(), () => leave(tooLong(ctx)));
+      timer = runtime.timers.after(ctx.deadline - runtime.clock.monotonicMs(), () => leave(tooLong(ctx)));
     }
     forget = ctx.onAbort(leave);
   });

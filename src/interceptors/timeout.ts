@@ -35,7 +35,7 @@ export function timeout(options: TimeoutOptions): Interceptor {
       return { onEnd: () => timer.cancel() };
     });
     return (input, ctx) => {
-      const deadline = runtime.clock.now() + timeoutMs;
+      const deadline = runtime.clock.monotonicMs() + timeoutMs;
       if (ctx.deadline !== undefined && ctx.deadline <= deadline) return next(input, ctx);
       ctx.shorten(deadline);
       // Outgoing calls are ended by their transport.

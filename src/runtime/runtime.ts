@@ -6,9 +6,9 @@ import { token } from '../internal/token.ts';
  * The time. Everything in tenon that needs it takes it from here, so that a test can hold it still.
  */
 export interface Clock {
-  /** Milliseconds since the Unix epoch. May jump when the machine's clock is set. */
+  /** Milliseconds since the Unix epoch. Jumps when the machine's clock is set: for dates alone. */
   now(): number;
-  /** Milliseconds from an arbitrary start, with fractions. Never goes back: for durations. */
+  /** Milliseconds from an arbitrary start, with fractions. Never goes back: for durations and deadlines. */
   monotonicMs(): number;
 }
 /** Container key of the {@link Clock}. */

@@ -237,7 +237,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
         deadlines.push(socket.deadline);
         void socket.send({ body: json({}), status: okStatus });
       });
-      const now = parts.runtime.clock.now();
+      const now = parts.runtime.clock.monotonicMs();
       const ctx = new Context({ service: 's', endpoint: 'e', deadline: now + 1_000 });
       const client = harness.make(parts);
       await client.method(echo, 'suite')({}, { ctx, timeoutMs: 60_000 });

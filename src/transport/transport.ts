@@ -44,7 +44,7 @@ export interface Socket {
   readonly remote: string;
   /** Server side: what the caller's connection was opened with; read when asked for, as long as the connection is there. */
   readonly peerCertificate?: PeerCertificate | undefined;
-  /** Server side: when the caller stops waiting, in milliseconds since the Unix epoch. */
+  /** Server side: when the caller stops waiting, by the monotonic reading of the bound Clock. */
   readonly deadline: number | undefined;
   /**
    * Passes a message on. Returns nothing while there is room, and a promise that resolves when there is again: who awaits it

@@ -163,20 +163,22 @@ describe('a bearer token', () => {
   /** A source that gives what it is told, and a clock that stands still. */
   function scene(expiresInMs: number | undefined) {
     let now = 1_000_000;
+    let dateMs = now;
     const asked: ((token: string | Error) => void)[] = [];
     const credentials = bearerToken(
       () =>
         new Promise((resolve, reject) => {
           asked.push((given) => {
             if (typeof given !== 'string') reject(given);
-            else resolve(expiresInMs === undefined ? given : { value: given, expiresAt: now + expiresInMs });
+            else resolve(expiresInMs === undefined ? given : { value: given, expiresAt: dateMs + expiresInMs });
           });
         }),
-      { earlyMs: 1_000, maxAgeMs: 10_000, clock: { now: () => now, monotonicMs: () => now } },
+      { earlyMs: 1_000, maxAgeMs: 10_000, clock: { now: () => dateMs, monotonicMs: () => now } },
     );
     return {
       asked,
-      pass: (ms: number) => (now += ms),
+      pass: (ms: number) => [(now += ms), (dateMs += ms)],
+      setDate: (byMs: number) => (dateMs += byMs),
       show: async () =>
         credentials.metadata({ service: 's', method: 'm', address: 'a', signal: new AbortController().signal }),
     };
@@ -189,6 +191,17 @@ describe('a bearer token', () => {
     expect(await Promise.all(shown)).toEqual(Array.from({ length: 3 }, () => ({ authorization: 'Bearer t1' })));
     expect(await show()).toEqual({ authorization: 'Bearer t1' });
     expect(asked).toHaveLength(1);
+  });
+
+  it('lasts as long as it said when it came, though the date is set back', async () => {
+    const { asked, pass, setDate, show } = scene(60_000);
+    const first = show();
+    asked[0]?.('t1');
+    await first;
+    setDate(-3_600_000);
+    pass(60_000);
+    void show();
+    expect(asked).toHaveLength(2);
   });
 
   it.each([[60_000], [undefined]])(

@@ -19,6 +19,15 @@ interface Rule {
 
 const outsideRuntime = (path: string): boolean => !path.startsWith('src/runtime/');
 
+/** Where a date is shown, or comes from outside. */
+const readersOfDates: ReadonlySet<string> = new Set([
+  'src/client/credentials.ts',
+  'src/logger/console.ts',
+  'src/transport/internal/grpc-js-client.ts',
+  'src/transport/internal/grpc-js-server.ts',
+  'src/transport/internal/tls-material.ts',
+]);
+
 const rules: readonly Rule[] = [
   {
     name: 'raw time',
@@ -35,6 +44,14 @@ const rules: readonly Rule[] = [
     ],
     good: ['const t = new Date(clock.now());', 'const t: Date = x;', "const t = 'Date.now()';", '// new Date()'],
     appliesTo: outsideRuntime,
+  },
+  {
+    name: 'wall time',
+    pattern: /\bclock\.now\b|\bsystemClock\.now\b/gi,
+    remedy: 'measure durations with monotonicMs(); dates are made in the files that this rule names',
+    bad: ['const end = clock.now() + timeoutMs;', 'this.#clock.now()', 'systemClock.now()'],
+    good: ['const end = clock.monotonicMs() + timeoutMs;'],
+    appliesTo: (path) => path.startsWith('src/') && !readersOfDates.has(path),
   },
   {
     name: 'raw randomness',

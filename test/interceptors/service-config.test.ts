@@ -189,7 +189,7 @@ describe('a client with a service config', () => {
     const deadlines: number[] = [];
     const { parts } = await scripted([
       (socket: Socket) => {
-        deadlines.push((socket.deadline ?? Number.POSITIVE_INFINITY) - systemRuntime.clock.now());
+        deadlines.push((socket.deadline ?? Number.POSITIVE_INFINITY) - systemRuntime.clock.monotonicMs());
         void socket.send(answers({}));
       },
     ]);

@@ -101,7 +101,7 @@ describe('a client on node:http2', () => {
     });
     const client = clientOf();
     const year = 365 * 24 * 3_600_000;
-    const ctx = new Context({ service: 's', endpoint: 'e', deadline: Date.now() + year });
+    const ctx = new Context({ service: 's', endpoint: 'e', deadline: performance.now() + year });
     const message: Message = { body: hi, headers: new Metadata({ 'user-agent': 'mine/1' }) };
     await client.unary(address, message, { route: methods.unary, contentType: 'application/grpc+json', ctx });
     await client.unary(address, { body: hi }, { route: methods.unary });
@@ -200,7 +200,7 @@ describe('a client on node:http2', () => {
     for (const { status } of await Promise.all(calls)) expect(status?.code).toBe(Code.Ok);
     const held = [1, 2].map(() => client.dial(address, { route: methods.bidi }));
     for (const call of held) void call.send({ body: hi });
-    const ctx = new Context({ service: 's', endpoint: 'e', deadline: Date.now() + 50 });
+    const ctx = new Context({ service: 's', endpoint: 'e', deadline: performance.now() + 50 });
     const late = client.unary(address, { body: hi }, { route: methods.unary, ctx });
     expect(await failureOf(late)).toMatchObject({ code: Code.DeadlineExceeded });
     for (const call of held) void call.close();

@@ -120,7 +120,8 @@ export class ConformanceHandler {
   }
 
   #infoOf(requests: readonly Any[], ctx: Context): RequestInfo {
-    const left = ctx.deadline === undefined ? undefined : Math.max(0, Math.trunc(ctx.deadline - this.clock.now()));
+    const left =
+      ctx.deadline === undefined ? undefined : Math.max(0, Math.trunc(ctx.deadline - this.clock.monotonicMs()));
     return { requestHeaders: toHeaders(ctx.metadata), timeoutMs: left, requests };
   }
 }

@@ -27,7 +27,7 @@ export function microCalling(method: MethodDescriptor, clock: Clock, isAsWritten
     addHeaders(metadata, contentType, deadline) {
       metadata.set('x-content-type', contentType);
       // A stream has no time-out in Go Micro.
-      if (isUnary && deadline !== undefined) metadata.set('timeout', nanoseconds(deadline - clock.now()));
+      if (isUnary && deadline !== undefined) metadata.set('timeout', nanoseconds(deadline - clock.monotonicMs()));
     },
   };
 }
@@ -39,7 +39,7 @@ function microPath(method: MethodDescriptor, service: string): string {
 }
 
 function nanoseconds(ms: number): string {
-  // As text: most are beyond what a number holds exactly, and the clock counts milliseconds.
+  // As text: most are beyond what a number holds exactly. Whole milliseconds are fine enough.
   return `${Math.max(0, Math.round(ms))}000000`;
 }
 

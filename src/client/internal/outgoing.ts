@@ -263,7 +263,7 @@ export function outgoingMetadata(options: CallOptions, forward: Forward): Metada
   return result;
 }
 
-/** Milliseconds since the Unix epoch, the nearest of the call's own time-out, the bound of all calls of its method, and its parent's deadline. */
+/** By the monotonic clock, the nearest of the call's own time-out, the bound of all calls of its method, and its parent's deadline. */
 export function deadlineOf(
   options: CallOptions,
   defaultTimeoutMs: number | undefined,
@@ -273,7 +273,7 @@ export function deadlineOf(
   let timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
   if (timeoutMs === 0 || timeoutMs === Number.POSITIVE_INFINITY) timeoutMs = undefined;
   if (maxTimeoutMs !== undefined && (timeoutMs === undefined || timeoutMs > maxTimeoutMs)) timeoutMs = maxTimeoutMs;
-  const own = timeoutMs === undefined ? undefined : clock.now() + timeoutMs;
+  const own = timeoutMs === undefined ? undefined : clock.monotonicMs() + timeoutMs;
   const parent = options.ctx?.deadline;
   if (own === undefined) return parent;
   return parent === undefined ? own : Math.min(own, parent);

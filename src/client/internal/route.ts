@@ -156,7 +156,7 @@ export function bounded<T>(router: Router, ctx: OutgoingContext, promise: Promis
     const timer =
       ctx.deadline === undefined
         ? undefined
-        : router.runtime.timers.after(ctx.deadline - router.runtime.clock.now(), () =>
+        : router.runtime.timers.after(ctx.deadline - router.runtime.clock.monotonicMs(), () =>
             ctx.abort(deadlineExceeded(ctx)),
           );
     const done = (): void => {

@@ -98,7 +98,7 @@ export class RepeatedCall {
   /** Whether the call's time is up after `delayMs`. */
   isTooLate(delayMs: number): boolean {
     const { deadline } = this.ctx;
-    return deadline !== undefined && this.#policy.runtime.clock.now() + delayMs >= deadline;
+    return deadline !== undefined && this.#policy.runtime.clock.monotonicMs() + delayMs >= deadline;
   }
 }
 

@@ -87,9 +87,9 @@ export async function serve(served: Served, socket: Socket): Promise<void> {
 function limit(served: Served, micro: MicroCall, socket: Socket, ctx: ServerContext): Timer | undefined {
   const { clock, timers } = (served.goMicro as MicroServing).runtime;
   const { timeoutMs } = micro;
-  if (timeoutMs === undefined || (socket.deadline ?? Number.POSITIVE_INFINITY) <= clock.now() + timeoutMs)
+  if (timeoutMs === undefined || (socket.deadline ?? Number.POSITIVE_INFINITY) <= clock.monotonicMs() + timeoutMs)
     return undefined;
-  ctx.shorten(clock.now() + timeoutMs);
+  ctx.shorten(clock.monotonicMs() + timeoutMs);
   return timers.after(timeoutMs, () => {
     const error = new TenonError({
       code: Code.DeadlineExceeded,

@@ -113,7 +113,7 @@ export const clientEndingCases: readonly Case<ClientHarness>[] = [
       const parts = memoryParts();
       let calls = 0;
       await serveRaw(parts, routes, () => void (calls += 1));
-      const ctx = new Context({ service: 's', endpoint: 'e', deadline: parts.runtime.clock.now() - 1_000 });
+      const ctx = new Context({ service: 's', endpoint: 'e', deadline: parts.runtime.clock.monotonicMs() - 1_000 });
       for (const descriptor of shapes) {
         const error = await failure(make(harness, parts, descriptor, { ctx, timeoutMs: 60_000 }));
         assert.equal(error.code, Code.DeadlineExceeded, descriptor.method);

@@ -179,7 +179,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     name: 'a context lets go of a call that is over',
     run: (options) =>
       withRig(options, echo, async (rig) => {
-        const ctx = contextWith(systemClock.now() + 3_600_000);
+        const ctx = contextWith(systemClock.monotonicMs() + 3_600_000);
         const follow = ctx.onAbort.bind(ctx);
         let following = 0;
         ctx.onAbort = (listener) => {
@@ -212,7 +212,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
           void socket.send({ body: bytesOf(''), status: okStatus });
         },
         async (rig) => {
-          const deadline = systemClock.now() + 3_600_000;
+          const deadline = systemClock.monotonicMs() + 3_600_000;
           for (const ctx of [contextWith(deadline), contextWith(), undefined]) {
             const socket = rig.dial(routes.unary, { ctx });
             void socket.send({ body: bytesOf('') });
@@ -230,7 +230,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     run: (options) =>
       withRig(options, echo, async (rig) => {
         // Beyond what timers of Node count to, and what some gRPC servers do.
-        const socket = rig.dial(routes.unary, { ctx: contextWith(systemClock.now() + 2 ** 40) });
+        const socket = rig.dial(routes.unary, { ctx: contextWith(systemClock.monotonicMs() + 2 ** 40) });
         void socket.send({ body: bytesOf('far') });
         socket.end();
         assert.deepEqual((await answerOf(socket)).bodies, ['far']);
@@ -241,7 +241,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     run: async (options) => {
       const { handle, seen } = onlooker();
       await withRig(options, handle, async (rig) => {
-        const socket = rig.dial(routes.bidi, { ctx: contextWith(systemClock.now() + 100) });
+        const socket = rig.dial(routes.bidi, { ctx: contextWith(systemClock.monotonicMs() + 100) });
         void socket.send({ body: bytesOf('1') });
         assert.equal(await codeOf(socket), Code.DeadlineExceeded);
         const { aborted } = await within('the call', seen);
@@ -256,7 +256,10 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     requires: 'unary',
     run: (options) =>
       withRig(options, onlooker().handle, async (rig) => {
-        assert.equal(await codeOf(rig.unary({ ctx: contextWith(systemClock.now() + 100) })), Code.DeadlineExceeded);
+        assert.equal(
+          await codeOf(rig.unary({ ctx: contextWith(systemClock.monotonicMs() + 100) })),
+          Code.DeadlineExceeded,
+        );
       }),
   },
   {
@@ -264,7 +267,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     run: (options) => {
       const { handle, count } = onlooker();
       return withRig(options, handle, async (rig) => {
-        const ctx = contextWith(systemClock.now() - 1);
+        const ctx = contextWith(systemClock.monotonicMs() - 1);
         const socket = rig.dial(routes.bidi, { ctx });
         void socket.send({ body: bytesOf('1') });
         assertFailure(await failureOf(socket.recv()), Code.DeadlineExceeded);

@@ -160,7 +160,10 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
       withRig(options, echo, async (rig) => {
         await rig.listener.close();
         const call = (ms: number): Socket => {
-          const socket = rig.dial(routes.unary, { waitForReady: true, ctx: contextWith(systemClock.now() + ms) });
+          const socket = rig.dial(routes.unary, {
+            waitForReady: true,
+            ctx: contextWith(systemClock.monotonicMs() + ms),
+          });
           void socket.send({ body: bytesOf('patience') });
           socket.end();
           return socket;

@@ -60,7 +60,7 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
   get isLate(): boolean {
     const { deadline } = this;
     // Time-outs travel in whole milliseconds, and each side has a clock of its own.
-    return deadline !== undefined && deadline <= this.line.clock.now() + 2;
+    return deadline !== undefined && deadline <= this.line.clock.monotonicMs() + 2;
   }
 
   /** There is a connection for it. */
@@ -68,7 +68,7 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
     const deadline = this.#ctx?.deadline;
     let timeoutMs: number | undefined;
     if (deadline !== undefined) {
-      timeoutMs = Math.ceil(deadline - this.line.clock.now());
+      timeoutMs = Math.ceil(deadline - this.line.clock.monotonicMs());
       if (timeoutMs <= 0) {
         this.fail(deadlineExceeded(this.path));
         return;
@@ -172,7 +172,7 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
 
   #notToBegin(ctx: Context): TenonError | undefined {
     if (ctx.aborted) return ctx.aborted;
-    return ctx.deadline !== undefined && ctx.deadline <= this.line.clock.now()
+    return ctx.deadline !== undefined && ctx.deadline <= this.line.clock.monotonicMs()
       ? deadlineExceeded(this.path)
       : undefined;
   }

@@ -108,7 +108,7 @@ class ServerConnection extends FrameConnection {
     this.lastId = id;
     const { cursor, fields } = this;
     const { side, routes, late, maxCalls } = this.#serving;
-    const deadline = (flags & Flag.Timeout) === 0 ? undefined : side.clock.now() + cursor.varint();
+    const deadline = (flags & Flag.Timeout) === 0 ? undefined : side.clock.monotonicMs() + cursor.varint();
     const [key, path] = fields.read(cursor);
     if (key !== pathKey || typeof path !== 'string') throw new FrameError('a call without a path');
     if ((flags & (Flag.Status | Flag.Trailers)) !== 0) throw new FrameError('a status from a client');

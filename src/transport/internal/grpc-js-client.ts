@@ -5,6 +5,7 @@ import type { Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { serverStreams } from '../../pipeline/pipeline.ts';
 import type { Clock } from '../../runtime/runtime.ts';
+import { systemClock } from '../../runtime/system.ts';
 import type { DialOptions, Message, TransportClient } from '../transport.ts';
 import { aborted, deadlineExceeded, notGrpc, tooLarge, transportClosed, wrongReplyCount } from './failures.ts';
 import { notUnderstood } from './grpc-encoding.ts';
@@ -150,12 +151,16 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
 
   #notToBegin(ctx: Context): TenonError | undefined {
     if (ctx.aborted) return ctx.aborted;
-    return ctx.deadline !== undefined && ctx.deadline <= this.#clock.now() ? deadlineExceeded(this.path) : undefined;
+    return ctx.deadline !== undefined && ctx.deadline <= this.#clock.monotonicMs()
+      ? deadlineExceeded(this.path)
+      : undefined;
   }
 
   #deadline(ctx: Context | undefined): number {
     const deadline = ctx?.deadline;
-    return deadline === undefined ? Number.POSITIVE_INFINITY : Math.min(deadline, this.#clock.now() + longestTimeoutMs);
+    if (deadline === undefined) return Number.POSITIVE_INFINITY;
+    // grpc-js takes a date, and makes a time-out of it at once.
+    return systemClock.now() + Math.min(deadline - this.#clock.monotonicMs(), longestTimeoutMs);
   }
 }
 

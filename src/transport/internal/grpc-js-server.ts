@@ -5,6 +5,7 @@ import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import type { Status } from '../../context/status.ts';
 import { Code, codeFrom } from '../../errors/errors.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import { systemClock } from '../../runtime/system.ts';
 import type { Message } from '../transport.ts';
 import { placeOf } from './address.ts';
 import { callCancelled, deadlineExceeded } from './failures.ts';
@@ -34,6 +35,7 @@ export interface GrpcSide extends ServerSide {
 
 /** The server's end of a call, put directly on what grpc-js has below its own stream classes. */
 export class GrpcServerCall extends ServerCall {
+  deadline: number | undefined;
   readonly #base: BaseCall;
   readonly #maxMetadataBytes: number;
   #headers: GrpcMetadata | undefined;
@@ -66,13 +68,12 @@ export class GrpcServerCall extends ServerCall {
     return sslPeerCertificate && peerCertificateOf(sslPeerCertificate.raw);
   }
 
-  get deadline(): number | undefined {
-    const deadline = Number(this.#base.getDeadline());
-    return deadline === Number.POSITIVE_INFINITY ? undefined : deadline;
-  }
-
   onReceiveMetadata(metadata: GrpcMetadata): void {
     this.#headers = metadata;
+    // A date, of this very moment: what is left of it is what counts.
+    const date = Number(this.#base.getDeadline());
+    if (date !== Number.POSITIVE_INFINITY)
+      this.deadline = this.side.clock.monotonicMs() + Math.max(0, date - systemClock.now());
     this.began();
   }
 
@@ -90,7 +91,7 @@ export class GrpcServerCall extends ServerCall {
     this.#tellRoom?.();
     if (this.isOver) return;
     const { deadline } = this;
-    const isLate = deadline !== undefined && deadline <= this.side.clock.now() + 1;
+    const isLate = deadline !== undefined && deadline <= this.side.clock.monotonicMs() + 1;
     const { path } = this.route;
     this.brokeOff(
       isLate ? deadlineExceeded(path) : callCancelled(`the caller cancelled ${path}, or its connection was lost`),

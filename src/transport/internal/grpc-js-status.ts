@@ -97,7 +97,7 @@ function failureOf(ended: StatusObject, call: EndedCall): TenonError | undefined
 
 /** Time-outs travel in whole milliseconds, and each side has a clock of its own. */
 function isLate({ deadline, clock }: EndedCall): boolean {
-  return deadline !== undefined && deadline <= clock.now() + 2;
+  return deadline !== undefined && deadline <= clock.monotonicMs() + 2;
 }
 
 // A refused stream was not processed (RFC 9113, section 8.7), and neither was one that still waited for its number.

@@ -75,7 +75,7 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner {
     try {
       const timeoutMs = timeoutMsOf(headers);
       if (timeoutMs !== undefined) {
-        this.deadline = side.clock.now() + timeoutMs;
+        this.deadline = side.clock.monotonicMs() + timeoutMs;
         side.deadlines.add(this as Expiring);
       }
       received = encodingOf(headers['grpc-encoding']);

@@ -30,7 +30,9 @@ export class MemoryHub {
     if (ctx) {
       const reason =
         ctx.aborted ??
-        (ctx.deadline !== undefined && ctx.deadline <= this.#clock.now() ? deadlineExceeded(call.path) : undefined);
+        (ctx.deadline !== undefined && ctx.deadline <= this.#clock.monotonicMs()
+          ? deadlineExceeded(call.path)
+          : undefined);
       if (reason) {
         this.add(call);
         call.fail(reason);

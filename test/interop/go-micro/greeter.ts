@@ -46,7 +46,7 @@ const methods: Record<string, Invoke> = {
   Meta: async (_input, ctx) => ({
     headers: {
       ...Object.fromEntries([...ctx.metadata].map(([key, value]) => [key, String(value)])),
-      ...(ctx.deadline === undefined ? {} : { 'remaining-ms': String(ctx.deadline - Date.now()) }),
+      ...(ctx.deadline === undefined ? {} : { 'remaining-ms': String(ctx.deadline - performance.now()) }),
     },
   }),
   Fail: async (input) => {

@@ -1,0 +1,51 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
+
+import { Context } from '../../src/context/context.ts';
+import { Code } from '../../src/errors/errors.ts';
+import { systemClock } from '../../src/runtime/system.ts';
+import { MemoryTransport } from '../../src/transport/memory.ts';
+import { TcpTransport } from '../../src/transport/tcp.ts';
+import type { Transport } from '../../src/transport/transport.ts';
+import { UnixTransport } from '../../src/transport/unix.ts';
+import { grpcTransport, methods } from './support.ts';
+
+const transports: Readonly<Record<string, { make: () => Transport; address: string }>> = {
+  grpc: { make: () => grpcTransport('grpc'), address: '127.0.0.1:0' },
+  'grpc-js': { make: () => grpcTransport('grpc-js'), address: '127.0.0.1:0' },
+  tcp: { make: () => new TcpTransport(), address: '127.0.0.1:0' },
+  unix: { make: () => new UnixTransport(), address: `unix:${join(tmpdir(), `tenon-wall-${process.pid}.sock`)}` },
+  memory: { make: () => new MemoryTransport(), address: '127.0.0.1:0' },
+};
+
+afterEach(() => void jest.restoreAllMocks());
+
+describe.each(Object.keys(transports))('a deadline over %s', (name) => {
+  it.each([-3_600_000, 3_600_000])(
+    'ends the call in its time on both sides, though the machine’s clock is set by %i ms',
+    async (byMs) => {
+      const { make, address } = transports[name]!;
+      const [transport, real] = [make(), Date.now];
+      const listener = await transport.listen(address, { routes: [methods.unary] });
+      const aborted = new Promise<Code>((resolve) => {
+        listener.accept((socket) => {
+          expect(socket.deadline! - systemClock.monotonicMs()).toBeLessThanOrEqual(250);
+          jest.spyOn(Date, 'now').mockImplementation(() => real() + byMs);
+          socket.onAbort(({ code }) => resolve(code));
+        });
+      });
+      const ctx = new Context({ service: 's', endpoint: 'e', deadline: systemClock.monotonicMs() + 250 });
+      try {
+        const call = transport.unary!(listener.addr(), { body: Buffer.from('x') }, { route: methods.unary, ctx });
+        await expect(call).rejects.toMatchObject({ code: Code.DeadlineExceeded });
+        expect([Code.DeadlineExceeded, Code.Cancelled]).toContain(await aborted);
+        expect(systemClock.monotonicMs()).toBeGreaterThanOrEqual(ctx.deadline! - 1);
+      } finally {
+        await listener.close();
+        await transport.close();
+      }
+    },
+  );
+});
