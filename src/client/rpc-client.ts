@@ -6,6 +6,7 @@ import { Code, TenonError } from '../errors/errors.ts';
 import { type MethodPolicy, ServicePolicies } from '../interceptors/interceptors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { LinkedList } from '../internal/linked-list.ts';
+import { setOwn } from '../internal/own.ts';
 import { Logger } from '../logger/logger.ts';
 import {
   anySchema,
@@ -186,7 +187,7 @@ export class RpcClient implements Client {
       'Micro-Topic': message.topic,
     };
     for (const [key, value] of outgoingMetadata({ ctx: options.ctx }, this.#forward) ?? []) {
-      if (typeof value === 'string') headers[key] ??= value;
+      if (typeof value === 'string' && !Object.hasOwn(headers, key)) setOwn(headers, key, value);
     }
     if (options.dedupeKey !== undefined) headers['tenon-dedupe-key'] = options.dedupeKey;
     const body = marshaler.marshal(message.schema, message.payload);

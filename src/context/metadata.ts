@@ -1,4 +1,5 @@
 import { Code, TenonError } from '../errors/errors.ts';
+import { setOwn } from '../internal/own.ts';
 
 /** A metadata value: text, or bytes for keys that end in `-bin`. */
 export type MetadataValue = string | Uint8Array;
@@ -99,7 +100,7 @@ export class Metadata implements Iterable<[string, MetadataValue]> {
   toJSON(): Record<string, MetadataValue | MetadataValue[]> {
     const result: Record<string, MetadataValue | MetadataValue[]> = {};
     for (const [key, values] of this.#map() ?? [])
-      result[key] = values.length === 1 ? (values[0] as MetadataValue) : [...values];
+      setOwn(result, key, values.length === 1 ? (values[0] as MetadataValue) : [...values]);
     return result;
   }
 

@@ -1,6 +1,7 @@
 import { Code, codeFrom, type ErrorDetail, TenonError } from '../errors/errors.ts';
 import { decodeRichStatus, encodeRichStatus } from '../errors/status-details.ts';
 import { codeOfHttp, MicroError } from '../errors/go-micro.ts';
+import { setOwn } from '../internal/own.ts';
 import { Metadata } from './metadata.ts';
 
 /** How a call ended: gRPC's status and the trailers that come with it. */
@@ -46,7 +47,7 @@ export function errorOf(status: Status): TenonError {
   for (const [key, value] of status.metadata ?? []) {
     if (key === reasonKey && typeof value === 'string') reason = value;
     else if (key === detailsKey && typeof value !== 'string') details = decodeRichStatus(value)?.details ?? [];
-    else trailers[key] = value;
+    else setOwn(trailers, key, value);
   }
   const error = { code: codeFrom(status.code), message: status.message, reason, details, metadata: trailers };
   const micro = details[0]?.type === MicroError.type ? MicroError.decode(details[0].value) : undefined;

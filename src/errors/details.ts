@@ -1,3 +1,4 @@
+import { setOwn } from '../internal/own.ts';
 import type { ErrorDetail } from './errors.ts';
 import { bytesOf, pushBytes, pushInteger, readFields, textOfBytes, type WireValue } from './internal/wire.ts';
 
@@ -366,13 +367,13 @@ function decodeField(values: Values, name: string, kind: Kind, value: WireValue)
   }
   if (kind === 'int64') return false;
   if (kind === 'string') values[name] = textOfBytes(value);
-  else if (kind === 'strings') values[name] = [...((values[name] as string[] | undefined) ?? []), textOfBytes(value)];
+  else if (kind === 'strings') ((values[name] ??= []) as string[]).push(textOfBytes(value));
   else if (kind === 'milliseconds') values[name] = decodeDuration(value);
   else if (kind === 'map') return decodeEntry((values[name] ??= {}) as Values, value);
   else if ('one' in kind) values[name] = decodeMessage(kind.one, value);
   else {
     const one = decodeMessage(kind.many, value);
-    if (one) values[name] = [...(values[name] as Values[]), one];
+    if (one) (values[name] as Values[]).push(one);
     return one !== undefined;
   }
   return values[name] !== undefined;
@@ -384,8 +385,7 @@ function decodeEntry(map: Values, bytes: Uint8Array): boolean {
     if (field === 1 && typeof value === 'object') key = textOfBytes(value);
     if (field === 2 && typeof value === 'object') text = textOfBytes(value);
   });
-  // Not by assignment: a peer may name a key `__proto__`.
-  if (isWhole) Object.defineProperty(map, key, { value: text, enumerable: true, configurable: true, writable: true });
+  if (isWhole) setOwn<unknown>(map, key, text);
   return isWhole;
 }
 

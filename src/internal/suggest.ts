@@ -1,9 +1,24 @@
-/** The candidate nearest to `name` by edit distance, if it is near enough to be a misspelling of it. */
+// A longer name is no misspelling of a short one, and comparing it would cost its length times that of each candidate.
+const longestName = 64;
+// Steps of all comparisons for one suggestion, each a letter of one name against a letter of the other.
+const maxSteps = 100_000;
+
+/**
+ * The candidate nearest to `name` by edit distance, if it is near enough to be a misspelling of it. The name may be a stranger's, so the
+ * work is bounded: a name of more than 64 characters has none, and candidates beyond a bound are not looked at.
+ */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
+  if (name.length > longestName) return undefined;
+  const wanted = name.toLowerCase();
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
+  let steps = 0;
   for (const candidate of candidates) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    // The distance is at least the difference in length.
+    if (Math.abs(candidate.length - name.length) >= bestDistance) continue;
+    steps += name.length * candidate.length;
+    if (steps > maxSteps) break;
+    const distance = editDistance(wanted, candidate.toLowerCase());
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;

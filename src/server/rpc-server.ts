@@ -387,9 +387,10 @@ function jsonMethod(service: string, method: string): MethodDescriptor {
 
 /** Headers of an event that can be metadata: a foreign broker's may hold any text, and must not fail the event. */
 function metadataOf(event: Event): Metadata {
-  const init: Record<string, string> = {};
+  const metadata = new Metadata();
   for (const [key, value] of Object.entries(event.headers)) {
-    if (/^[\w.-]+$/.test(key) && !key.toLowerCase().endsWith('-bin') && /^[\x20-\x7e]*$/.test(value)) init[key] = value;
+    if (/^[\w.-]+$/.test(key) && !key.toLowerCase().endsWith('-bin') && /^[\x20-\x7e]*$/.test(value))
+      metadata.append(key, value);
   }
-  return new Metadata(init);
+  return metadata;
 }

@@ -1,3 +1,4 @@
+import { setOwn } from '../../internal/own.ts';
 import type { EventHeaders } from '../broker.ts';
 
 /** An event as it is on the wire. */
@@ -91,7 +92,7 @@ export class HeaderReader {
       const name = this.#text(bytes, end);
       const value = name === undefined ? undefined : this.#text(bytes, end);
       if (name === undefined || value === undefined) return undefined;
-      put(headers, name, value);
+      setOwn(headers, name, value);
     }
     // A copy: the bytes belong to the connection's buffer.
     this.#table = Buffer.from(bytes.subarray(start, end));
@@ -127,13 +128,6 @@ export class HeaderReader {
     this.#at = start + length;
     return bytes.toString('utf8', start, this.#at);
   }
-}
-
-function put(headers: Record<string, string>, name: string, value: string): void {
-  // Assigned, this one name would set the prototype.
-  if (name === '__proto__')
-    Object.defineProperty(headers, name, { value, enumerable: true, configurable: true, writable: true });
-  else headers[name] = value;
 }
 
 /** One payload with headers and body: the native dialect where the broker has no headers of its own. */
@@ -184,7 +178,7 @@ function readEnvelope(payload: Buffer): Frame | undefined {
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(header ?? {})) {
     if (typeof value !== 'string') return undefined;
-    put(headers, name, value);
+    setOwn(headers, name, value);
   }
   return { headers: Object.freeze(headers), body: Buffer.from(body ?? '', 'base64') };
 }

@@ -2,6 +2,7 @@ import { Redis } from 'ioredis';
 
 import { Code, type TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
+import { ownValue } from '../../internal/own.ts';
 import { isRedisReply, isTemporaryReply } from '../../internal/redis.ts';
 import type { Logger } from '../../logger/logger.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
@@ -162,7 +163,7 @@ export class RedisLink {
     }
     if (isTemporaryReply(cause)) return failures.unreachable(broker, this.address, doing, cause);
     const [word = ''] = cause.message.split(' ');
-    return failures.refused(broker, this.address, doing, codes[word] ?? Code.Internal, cause.message, cause);
+    return failures.refused(broker, this.address, doing, ownValue(codes, word) ?? Code.Internal, cause.message, cause);
   }
 
   #make(role: string, overrides: RedisOptions): Redis {

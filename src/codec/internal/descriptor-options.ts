@@ -1,5 +1,7 @@
 import protobuf from 'protobufjs';
 
+import { ownValue } from '../../internal/own.ts';
+
 /** What was said in one statement: names as they stand in the `.proto`, extensions in parentheses. */
 type Said = Readonly<Record<string, unknown>>;
 
@@ -16,7 +18,7 @@ export function encodeOptions(object: protobuf.ReflectionObject, type: protobuf.
 
 /** The options of a value of an enum, which is no object of its own. */
 export function encodeValueOptions(owner: protobuf.Enum, value: string, type: protobuf.Type): Uint8Array | undefined {
-  return encodeSaid(sayings(owner.valuesOptions?.[value]), type, owner.parent ?? owner.root);
+  return encodeSaid(sayings(ownValue(owner.valuesOptions ?? {}, value)), type, owner.parent ?? owner.root);
 }
 
 function sayings(given: unknown): readonly Said[] {
@@ -49,7 +51,7 @@ function writeMessage(writer: protobuf.Writer, type: protobuf.Type, values: Said
 /** `(buf.validate.field)` before a value, `[buf.validate.field]` within one. */
 function fieldNamed(type: protobuf.Type, name: string, scope: protobuf.NamespaceBase): protobuf.Field | undefined {
   const extension = /^[([]\.?([\w.]+)[)\]]$/.exec(name)?.[1];
-  if (extension === undefined) return type.fields[name];
+  if (extension === undefined) return ownValue(type.fields, name);
   const path = extension.split('.');
   for (let at: protobuf.NamespaceBase | null = scope; at; at = at.parent) {
     let found: protobuf.ReflectionObject | null = at;
@@ -76,7 +78,7 @@ function writeField(
     if (field.delimited) writer.uint32(id * 8 + 4);
     else writer.ldelim();
   } else if (resolvedType instanceof protobuf.Enum) {
-    const number = typeof value === 'number' ? value : resolvedType.values[String(value)];
+    const number = typeof value === 'number' ? value : ownValue(resolvedType.values, String(value));
     if (number !== undefined) writer.uint32(id * 8).int32(number);
   } else {
     writeScalar(writer, id, type, value);
@@ -101,7 +103,7 @@ function writeEntry(
 const wireTypes: Readonly<Record<string, number>> = { ...protobuf.types.basic };
 
 function writeScalar(writer: protobuf.Writer, id: number, type: string, value: unknown): void {
-  const wire = wireTypes[type];
+  const wire = ownValue(wireTypes, type);
   if (wire === undefined) return;
   writer.uint32(id * 8 + wire);
   if (type === 'string') writer.string(String(value));

@@ -1,3 +1,4 @@
+import { setOwn } from '../../internal/own.ts';
 import type { Converter } from './converter.ts';
 import { access, compile, isLong, isPackable, tagOf, wireType } from './generate.ts';
 import type { Field, FieldType, OneOf, Scalar } from './message-fields.ts';
@@ -9,7 +10,7 @@ export type Int64 = 'bigint' | 'string' | 'number';
 
 /** Makes the function that reads messages with these `fields`. */
 export function generateReader(fields: readonly Field[], int64: Int64): Converter['read'] {
-  const scope: Record<string, unknown> = { below, checkDepth, safeNumber, nameOf, setEntry, missing };
+  const scope: Record<string, unknown> = { below, checkDepth, safeNumber, nameOf, setOwn, missing };
   const oneofs = [...new Set(fields.flatMap((field) => field.oneof ?? []))];
   const members = fields.map((field, index): Member => {
     if (field.enum) scope[`e${index}`] = field.enum.byNumber;
@@ -167,7 +168,7 @@ function mapEntry(member: Member, int64: Int64): string {
     }
     ${absent}
     r.leave(entry);
-    setEntry(${local}, k, v);`;
+    setOwn(${local}, k, v);`;
 }
 
 /** Takes a member of a oneof over from the value that was there before. */
@@ -191,13 +192,6 @@ function step(field: Field, local: string): string {
 
 function nameOf(names: ReadonlyMap<number, string>, number: number): string | number {
   return names.get(number) ?? number;
-}
-
-/** `__proto__` is a key like any other. */
-export function setEntry(map: Record<string, unknown>, key: unknown, entry: unknown): void {
-  if (key === '__proto__')
-    Object.defineProperty(map, key, { value: entry, enumerable: true, configurable: true, writable: true });
-  else map[key as string] = entry;
 }
 
 function missing(property: string): never {

@@ -1,6 +1,6 @@
 import type { ProtoType } from '../../pipeline/pipeline.ts';
+import { setOwn } from '../../internal/own.ts';
 import type { Converter } from './converter.ts';
-import { setEntry } from './generate-reader.ts';
 import { propertyName } from './message-fields.ts';
 import { isRecord, misfit, show } from './misfit.ts';
 import { checkDepth } from './wire-reader.ts';
@@ -28,7 +28,7 @@ export function anyConverter(base: Converter, find: FindType): Converter {
       );
       if (!found.isBare) return { '@type': plain.typeUrl, value: content };
       const json: Record<string, unknown> = { '@type': plain.typeUrl };
-      for (const [key, part] of Object.entries(content as object)) setEntry(json, key, part);
+      for (const [key, part] of Object.entries(content as object)) setOwn(json, key, part);
       return json;
     },
     fromJson(json, depth) {

@@ -1,6 +1,7 @@
+import { setOwn } from '../../internal/own.ts';
 import { didYouMean } from '../../internal/suggest.ts';
 import type { Converter } from './converter.ts';
-import { generateReader, type Int64, setEntry } from './generate-reader.ts';
+import { generateReader, type Int64 } from './generate-reader.ts';
 import { generateWriter } from './generate-writer.ts';
 import { takesNull } from './generate.ts';
 import { isDefaultJson, scalarDefault, scalarFromJson, scalarToJson } from './json-scalars.ts';
@@ -47,7 +48,7 @@ export class MessageConverter implements Converter {
       }
       if (field.oneof) takeMember(set, field.oneof, field.property);
       const converted = at(field.property, () => fieldToJson(field, given, depth));
-      if (!isLeftOut(field, converted)) setEntry(json, field.jsonName, converted);
+      if (!isLeftOut(field, converted)) setOwn(json, field.jsonName, converted);
     }
     for (const oneof of new Set(this.#fieldsOf().flatMap((field) => field.oneof ?? []))) {
       if (oneof.property === undefined) continue;
@@ -105,7 +106,7 @@ export class MessageConverter implements Converter {
     const map: Record<string, unknown> = {};
     for (const [key, content] of Object.entries(json)) {
       at(keyStep(key), () => {
-        setEntry(map, keyFromJson(field, key), one(content));
+        setOwn(map, keyFromJson(field, key), one(content));
       });
     }
     return map;
@@ -130,7 +131,7 @@ function fieldToJson(field: Field, value: unknown, depth: number): unknown {
   for (const [key, content] of Object.entries(value)) {
     if (content === undefined) continue;
     at(keyStep(key), () => {
-      setEntry(json, keyFromJson(field, key), one(content));
+      setOwn(json, keyFromJson(field, key), one(content));
     });
   }
   return json;

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs';
 
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
+import { ownValue } from '../../internal/own.ts';
 import { carriedProtos, vendoredProtos, wellKnownProtos } from './well-known-protos.ts';
 
 /** A file that was read. */
@@ -125,7 +126,7 @@ class Loader {
     from: { readonly path: string; readonly text: string },
     name: string,
   ): { readonly name: string; readonly path: string; readonly text: string } | undefined {
-    const text = wellKnownProtos[name];
+    const text = ownValue(wellKnownProtos, name);
     if (text !== undefined) return { name, path: name, text };
     for (const directory of this.#places(from)) {
       const path = resolve(directory, name);

@@ -1,6 +1,6 @@
+import { setOwn } from '../../internal/own.ts';
 import type { Converter } from './converter.ts';
 import type { Int64 } from './generate-reader.ts';
-import { setEntry } from './generate-reader.ts';
 import { isLong, tagOf, wireType } from './generate.ts';
 import { isDefaultJson, scalarDefault, scalarFromJson, scalarToJson } from './json-scalars.ts';
 import type { FieldType, Scalar } from './message-fields.ts';
@@ -212,7 +212,7 @@ function structConverter(value: Converter): Converter {
           } else reader.skip(part, depth);
         }
         reader.leave(outer);
-        setEntry(struct, key, content);
+        setOwn(struct, key, content);
       }
       return struct;
     },
@@ -268,7 +268,7 @@ function checkedJson(value: unknown, depth: number): unknown {
   if (!isRecord(value)) misfit(`expected a JSON value, got ${show(value)}`);
   const copy: Record<string, unknown> = {};
   for (const [key, content] of Object.entries(value))
-    if (content !== undefined) setEntry(copy, key, atKey(key, content, depth));
+    if (content !== undefined) setOwn(copy, key, atKey(key, content, depth));
   return copy;
 }
 

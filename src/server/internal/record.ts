@@ -1,5 +1,6 @@
 import { networkInterfaces } from 'node:os';
 
+import { ownValue } from '../../internal/own.ts';
 import type { MethodDescriptor, ProtoType, Schema } from '../../pipeline/pipeline.ts';
 import type { EndpointRecord, ValueRecord } from '../../registry/registry.ts';
 import type { EventHandler, ServerHandler } from '../server.ts';
@@ -28,7 +29,9 @@ export function endpointsOf(
   const methods = handlers
     .filter((handler) => !handler.internal)
     .flatMap((handler) =>
-      handler.methods.map(({ descriptor }) => methodRecord(descriptor, handler.metadata?.[descriptor.method])),
+      handler.methods.map(({ descriptor }) =>
+        methodRecord(descriptor, handler.metadata && ownValue(handler.metadata, descriptor.method)),
+      ),
     );
   const byTopic = [...subscribers].sort((a, b) => (a.topic > b.topic ? -1 : 1));
   return [...methods.sort((a, b) => (a.name < b.name ? -1 : 1)), ...byTopic.map(subscriberRecord)];
@@ -65,7 +68,7 @@ function messageValue(name: string, type: ProtoType, depth: number): ValueRecord
 
 function fieldValue(field: ProtoType['fields'][number], depth: number): ValueRecord {
   if (field.message && !field.map && !field.repeated) return messageValue(field.original, field.message, depth + 1);
-  const type = goTypes[field.type] ?? field.type.slice(field.type.lastIndexOf('.') + 1);
+  const type = ownValue(goTypes, field.type) ?? field.type.slice(field.type.lastIndexOf('.') + 1);
   // Go has no name for a slice of slices, and Go Micro says none.
   const repeatedType = type.startsWith('[]') ? '[]' : `[]${type}`;
   return { name: field.original, type: field.map ? '' : field.repeated ? repeatedType : type, values: [] };

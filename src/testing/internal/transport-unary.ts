@@ -101,6 +101,47 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
     },
   },
   {
+    name: 'metadata keys that every object inherits are keys like others',
+    run: (options) => {
+      const keys = ['constructor', 'tostring', 'hasownproperty', '__proto__', 'valueof'];
+      const sent = (): Metadata => {
+        const metadata = new Metadata();
+        for (const key of keys) metadata.append(key, `of ${key}`);
+        return metadata;
+      };
+      const check = (metadata: Metadata | undefined, where: string): void => {
+        for (const key of keys) {
+          assert.equal(metadata?.get(key), `of ${key}`, `${where}: ${key}`);
+          assert.deepEqual(metadata.getAll(key), [`of ${key}`], `${where}: ${key}`);
+          assert.ok(
+            [...metadata].some(([name, value]) => name === key && value === `of ${key}`),
+            `${where}: ${key}`,
+          );
+          const json = new Map(Object.entries(metadata.toJSON()));
+          assert.equal(json.get(key), `of ${key}`, `${where}, as JSON: ${key}`);
+        }
+      };
+      return withRig(
+        options,
+        async (socket) => {
+          const headers = (await socket.recv())?.headers;
+          check(headers, 'request headers');
+          assert.equal(headers?.get('isprototypeof'), undefined);
+          void socket.send({
+            headers: sent(),
+            body: bytesOf(''),
+            status: { code: Code.Ok, message: '', metadata: sent() },
+          });
+        },
+        async (rig) => {
+          const answer = await callUnary(rig, { headers: sent(), body: bytesOf('') });
+          check(answer.headers, 'response headers');
+          check(answer.status?.metadata, 'trailers');
+        },
+      );
+    },
+  },
+  {
     name: 'metadata keys are lower case',
     run: (options) =>
       withRig(

@@ -5,6 +5,23 @@ import { detailsKey, type Status } from '../../context/status.ts';
 import type { Code } from '../../errors/errors.ts';
 import { assertSingle, isReserved, MetadataSize } from './grpc-headers.ts';
 
+/**
+ * Keeps `__proto__`, a key like any other, which grpc-js loses by assigning it to plain objects. In capitals it is an ordinary property, and
+ * node:http2 writes every name in lower case.
+ */
+class ProtoKeyMetadata extends GrpcMetadata {
+  override clone(): ProtoKeyMetadata {
+    const copy = new ProtoKeyMetadata(this.getOptions());
+    copy.merge(super.clone());
+    return copy;
+  }
+
+  override toHttp2Headers(): ReturnType<GrpcMetadata['toHttp2Headers']> {
+    const headers = super.toHttp2Headers();
+    return { ...headers, __PROTO__: this.get('__proto__').map(String) };
+  }
+}
+
 /** What is sent where there is nothing to send. Shared, because grpc-js copies what it changes. */
 export const noMetadata = new GrpcMetadata();
 
@@ -14,7 +31,7 @@ export const noMetadata = new GrpcMetadata();
  */
 export function toGrpc(metadata: Metadata | undefined, maxBytes: number): GrpcMetadata {
   if (!metadata || metadata.isEmpty) return noMetadata;
-  const result = new GrpcMetadata();
+  const result = metadata.has('__proto__') ? new ProtoKeyMetadata() : new GrpcMetadata();
   const size = new MetadataSize();
   for (const [key, value] of metadata) {
     if (isReserved(key)) continue;
@@ -68,6 +85,8 @@ function* entriesOf(raw: GrpcMetadata, hidden?: ReadonlySet<string>): Iterable<[
     if (hidden?.has(key)) continue;
     for (const value of values) yield [key, value];
   }
+  // Assigned to a plain object, these have become its prototype.
+  for (const value of raw.get('__proto__')) yield ['__proto__', value];
 }
 
 /**

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2';
 import { type LazyMetadata, Metadata, type MetadataValue } from '../../context/metadata.ts';
 import type { Status } from '../../context/status.ts';
 import { Code, codeFrom } from '../../errors/errors.ts';
+import { ownValue, setOwn } from '../../internal/own.ts';
 import { badMessage } from './grpc-frames.ts';
 import { assertSingle, clipped, isReserved, MetadataSize } from './grpc-headers.ts';
 
@@ -79,12 +80,12 @@ export function addMetadata(
     if (isReserved(key)) continue;
     const text = typeof value === 'string' ? value : base64(value);
     size.add(key, text.length);
-    const before = headers[key];
-    if (before === undefined) headers[key] = text;
+    const before = ownValue(headers, key);
+    if (before === undefined) setOwn(headers, key, text);
     else {
       assertSingle(key);
       if (Array.isArray(before)) before.push(text);
-      else headers[key] = [String(before), text];
+      else setOwn(headers, key, [String(before), text]);
     }
   }
   size.assertWithin(maxBytes);

@@ -1,0 +1,16 @@
+/*
+ * Keys that come from a stranger are looked up in Maps, or with these: a plain object inherits `constructor`, `toString` and others, and
+ * takes a value for its prototype when it is assigned to `__proto__`.
+ */
+
+/** The object's own value under `key`; never what it inherits. */
+export function ownValue<T>(object: Readonly<Record<string, T>>, key: string): T | undefined {
+  return Object.hasOwn(object, key) ? object[key] : undefined;
+}
+
+/** Sets the object's own value under `key`, whatever the key is. */
+export function setOwn<T>(object: Record<string, T>, key: string, value: T): void {
+  if (key === '__proto__')
+    Object.defineProperty(object, key, { value, enumerable: true, configurable: true, writable: true });
+  else object[key] = value;
+}
