@@ -1,0 +1,94 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+import { describe, expect, it } from '@jest/globals';
+
+import { GrpcFrames } from '../../src/transport/internal/grpc-frames.ts';
+import { frame } from './support.ts';
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+/** Bytes that are held, on the heap and beside it. */
+function heldBytes(): number {
+  collect();
+  collect();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+function messagesIn(frames: GrpcFrames): string[] {
+  const messages: string[] = [];
+  for (let found = frames.take(); found; found = frames.take()) messages.push(String(found.body));
+  return messages;
+}
+
+describe('the frames of gRPC', () => {
+  it('costs at most two bytes more for each byte of a message that comes byte by byte', () => {
+    const bytes = 1024 * 1024;
+    const frames = new GrpcFrames(4 * bytes);
+    const before = heldBytes();
+    frames.push(frame(Buffer.alloc(0), 0, 4 * bytes));
+    for (let at = 0; at < bytes; at += 1) frames.push(Buffer.alloc(1));
+    expect(frames.take()).toBeUndefined();
+    expect((heldBytes() - before) / bytes).toBeLessThan(3);
+  });
+
+  it('costs no more where long and short pieces take turns', () => {
+    const bytes = 2 * 1024 * 1024;
+    const frames = new GrpcFrames(4 * bytes);
+    const before = heldBytes();
+    frames.push(frame(Buffer.alloc(0), 0, 2 * bytes));
+    for (let at = 0; at < bytes; at += 4_097) {
+      frames.push(Buffer.alloc(1));
+      frames.push(Buffer.alloc(4_096));
+    }
+    expect(frames.take()).toBeUndefined();
+    expect((heldBytes() - before) / bytes).toBeLessThan(3);
+  });
+
+  it('takes nothing for what is announced and does not come', () => {
+    const before = heldBytes();
+    const waiting = Array.from({ length: 1_000 }, () => {
+      const frames = new GrpcFrames(4 * 1024 * 1024);
+      frames.push(frame(Buffer.alloc(1), 0, 4 * 1024 * 1024));
+      frames.push(Buffer.alloc(1));
+      return frames;
+    });
+    expect((heldBytes() - before) / waiting.length).toBeLessThan(1_024);
+  });
+
+  it('keeps only what came for it of the packet that a piece came in', () => {
+    const packets = 64;
+    const frames = new GrpcFrames(4 * 1024 * 1024);
+    const before = heldBytes();
+    frames.push(frame(Buffer.alloc(0), 0, 1024 * 1024));
+    for (let at = 0; at < packets; at += 1) frames.push(Buffer.alloc(64 * 1024).subarray(0, 1));
+    expect(heldBytes() - before).toBeLessThan(packets * 8 * 1024);
+  });
+
+  it.each([1, 2, 3, 7, 64, 1_000])('takes messages apart that come in pieces of %i bytes', (size) => {
+    const texts = Array.from({ length: 200 }, (_, index) => 'x'.repeat(index) + String(index));
+    const bytes = Buffer.concat(texts.map((text) => frame(Buffer.from(text))));
+    const frames = new GrpcFrames(1_000);
+    const seen: string[] = [];
+    for (let at = 0; at < bytes.length; at += size) {
+      frames.push(bytes.subarray(at, at + size));
+      // Now and then nobody reads for a while.
+      if (at % 5 !== 0) seen.push(...messagesIn(frames));
+    }
+    seen.push(...messagesIn(frames));
+    expect(seen).toEqual(texts);
+    expect(frames.isInMessage).toBe(false);
+  });
+
+  it('does not touch a message again that it has handed over', () => {
+    const frames = new GrpcFrames(1_000);
+    const bytes = Buffer.concat([frame(Buffer.from('first')), frame(Buffer.from('second'))]);
+    for (const byte of bytes.subarray(0, 12)) frames.push(Buffer.of(byte));
+    const first = frames.take()?.body;
+    for (const byte of bytes.subarray(12)) frames.push(Buffer.of(byte));
+    expect(String(frames.take()?.body)).toBe('second');
+    expect(String(first)).toBe('first');
+  });
+});
