@@ -5,7 +5,7 @@ import { clientStreams } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { assertCallable, parseAddress } from './internal/address.ts';
-import { addressInUse, wrongCount } from './internal/failures.ts';
+import { addressInUse, usedAfterClose, wrongCount } from './internal/failures.ts';
 import { MemoryCall, view } from './internal/memory-call.ts';
 import { MemoryClientSocket, MemoryUnaryCall } from './internal/memory-client.ts';
 import { MemoryHub, MemoryPort } from './internal/memory-hub.ts';
@@ -48,13 +48,13 @@ export class MemoryTransport implements Transport {
   }
 
   dial(address: string, options: DialOptions): TransportClient {
-    if (!this.#hub.ports.has(address)) assertCallable(address);
+    this.#assertCallable(address);
     return new MemoryClientSocket(this.#hub, address, options);
   }
 
   unary(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
-      if (!this.#hub.ports.has(address)) assertCallable(address);
+      this.#assertCallable(address);
       const call = new MemoryCall(
         this.#hub,
         address,
@@ -88,6 +88,11 @@ export class MemoryTransport implements Transport {
 
   toString(): string {
     return 'memory';
+  }
+
+  #assertCallable(address: string): void {
+    if (this.#hub.isClosed) throw usedAfterClose();
+    if (!this.#hub.ports.has(address)) assertCallable(address);
   }
 
   #freeAddress(): string {

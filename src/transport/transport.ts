@@ -201,7 +201,8 @@ export interface TransportCapabilities {
 export interface Transport {
   /**
    * Opens a call. Does no I/O and never throws for what the network does: `recv` reports it. Throws INVALID_ARGUMENT
-   * (`transport.invalid_address`) for an address that is none, and may throw FAILED_PRECONDITION (`transport.tls_invalid`) for certificates that cannot be used.
+   * (`transport.invalid_address`) for an address that is none, and FAILED_PRECONDITION after `close` (`transport.closed`) and, where it does so early, for
+   * certificates that cannot be used (`transport.tls_invalid`).
    */
   dial(address: string, options: DialOptions): TransportClient;
   /**
@@ -219,7 +220,7 @@ export interface Transport {
    * Whether nobody on the way to an address can read what is sent there: it is encrypted, or does not leave the machine. Left out: somebody can.
    */
   isSecure?(address: string): boolean;
-  /** Closes the connections that `dial` opened; calls on them end with UNAVAILABLE. Listeners are closed by who opened them. */
+  /** Closes the connections that `dial` opened; calls on them end with UNAVAILABLE, and no more are made. Listeners are closed by who opened them. */
   close(): Promise<void>;
   /** What it speaks, as nodes say in their metadata: `grpc`. */
   toString(): string;

@@ -291,6 +291,24 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
     },
   },
   {
+    name: 'a transport that was closed makes no more calls: FAILED_PRECONDITION',
+    run: (options) =>
+      withRig(options, echo, async (rig) => {
+        const { address } = rig;
+        assert.equal(await codeOf(start(rig)), Code.Ok);
+        await within('close', rig.transport.close());
+        for (const route of Object.values(routes)) {
+          const failure = await failureOf(Promise.resolve().then(() => rig.transport.dial(address, { route })));
+          assertFailure(failure, Code.FailedPrecondition, 'transport.closed');
+        }
+        if (!rig.transport.unary) return;
+        const failure = await failureOf(
+          Promise.resolve().then(() => rig.transport.unary?.(address, {}, { route: routes.unary })),
+        );
+        assertFailure(failure, Code.FailedPrecondition, 'transport.closed');
+      }),
+  },
+  {
     name: 'closing again is nothing',
     run: (options) =>
       withRig(options, echo, async (rig) => {

@@ -38,6 +38,15 @@ export function transportClosed(): TenonError {
   });
 }
 
+/** This side's transport was closed before the call. */
+export function usedAfterClose(): TenonError {
+  return new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'transport.closed',
+    message: 'the transport is closed: it makes no more calls',
+  });
+}
+
 /** The listener was closed under the call. */
 export function listenerClosed(address: string): TenonError {
   return new TenonError({

@@ -15,6 +15,7 @@ export class FrameClientConnection extends FrameConnection implements CallConnec
   readonly #net: NetSocket;
   readonly #places: Places;
   #isConnected = false;
+  #isWaitedFor = false;
   #stranger: TenonError | undefined;
 
   constructor(socket: NetSocket, options: ConnectionOptions & { readonly places: Places }, line: Line<CallConnection>) {
@@ -30,6 +31,13 @@ export class FrameClientConnection extends FrameConnection implements CallConnec
 
   get size(): number {
     return this.streams.size;
+  }
+
+  keepAlive(isWaitedFor: boolean): void {
+    this.#isWaitedFor = isWaitedFor;
+    if (this.streams.size > 0) return;
+    if (isWaitedFor) this.#net.ref();
+    else this.#net.unref();
   }
 
   fail(error: TenonError): void {
@@ -90,7 +98,7 @@ export class FrameClientConnection extends FrameConnection implements CallConnec
   }
 
   protected override released(): void {
-    if (this.streams.size === 0) this.#net.unref();
+    if (this.streams.size === 0 && !this.#isWaitedFor) this.#net.unref();
     if (this.streams.size === this.peerMaxCalls - 1) this.#line.next();
   }
 

@@ -4,7 +4,7 @@ import type { TenonError } from '../../errors/errors.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import { defaultMaxMessageBytes } from '../transport.ts';
 import { assertCallable } from './address.ts';
-import { transportClosed } from './failures.ts';
+import { transportClosed, usedAfterClose } from './failures.ts';
 
 /** A call that can be ended from outside. */
 export interface OpenCall {
@@ -97,12 +97,13 @@ export class GrpcChannels {
 
   /** Connections that are taken for dead, with calls that have not ended yet. */
   readonly #givenUp = new Set<GrpcChannel>();
+  #isClosed = false;
 
   constructor(options: GrpcChannelOptions) {
     this.#options = options;
   }
 
-  /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.tls_invalid`) for TLS that cannot work. */
+  /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION for TLS that cannot work (`transport.tls_invalid`) and after `close` (`transport.closed`). */
   to(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compress = false): GrpcChannel {
     const compresses = compress && !this.#unable.has(address);
     const line = this.#byLimit(compresses).get(maxReceiveBytes)?.get(address);
@@ -110,6 +111,7 @@ export class GrpcChannels {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const line of this.#all()) {
       for (const call of line.calls) call.fail(transportClosed());
       line.channel.close();
@@ -126,6 +128,7 @@ export class GrpcChannels {
 
   #open(address: string, kind: ChannelKind): GrpcChannel {
     const { maxReceiveBytes, compresses } = kind;
+    if (this.#isClosed) throw usedAfterClose();
     assertCallable(address);
     this.#letGo();
     const { credentials, channelOptions, maxMetadataBytes, clock } = this.#options;

@@ -64,6 +64,7 @@ export class Http2ClientConnection implements CallConnection {
   #maxCalls = anyNumber;
   #isConnected = false;
   #isRetired = false;
+  #isWaitedFor = false;
   #silent = 0;
   #why: string | undefined;
 
@@ -174,7 +175,7 @@ export class Http2ClientConnection implements CallConnection {
     const wasFull = this.#streams.size === this.#maxCalls;
     this.#streams.delete(stream);
     if (this.#streams.size === 0 && !this.#session.destroyed) {
-      this.#session.unref();
+      if (!this.#isWaitedFor) this.#session.unref();
       if (this.isLeaving) this.finish();
     }
     if (wasFull) this.#line.next();
@@ -184,6 +185,13 @@ export class Http2ClientConnection implements CallConnection {
   leftAlone(heard: number): void {
     this.#silent = heard === this.heard ? this.#silent + 1 : 0;
     if (this.#silent >= silentCalls) this.#retire();
+  }
+
+  keepAlive(isWaitedFor: boolean): void {
+    this.#isWaitedFor = isWaitedFor;
+    if (this.#session.destroyed || this.#streams.size > 0) return;
+    if (isWaitedFor) this.#session.ref();
+    else this.#session.unref();
   }
 
   fail(error: TenonError): void {

@@ -3,7 +3,7 @@ import { connect, type Socket as NetSocket } from 'node:net';
 import { TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 import type { Clock, Random, Timer, Timers } from '../../runtime/runtime.ts';
-import { transportClosed, unreachable } from './failures.ts';
+import { transportClosed, unreachable, usedAfterClose } from './failures.ts';
 import type { LateCalls } from './late-calls.ts';
 import type { Places } from './places.ts';
 
@@ -26,6 +26,8 @@ export interface LineConnection {
   readonly size: number;
   /** Ends its calls. */
   fail(error: TenonError): void;
+  /** Calls wait for room on it: it keeps the process alive, as its own calls do. */
+  keepAlive(isWaitedFor: boolean): void;
   /** Closes it, when what was written has left. */
   finish(): void;
 }
@@ -54,17 +56,19 @@ export class Lines<Connection extends LineConnection> {
   readonly #options: LineOptions<Connection>;
   readonly #lines = new Map<string, Line<Connection>>();
   #idle: Timer | undefined;
+  #isClosed = false;
 
   constructor(options: LineOptions<Connection>) {
     this.#options = options;
   }
 
-  /** Throws INVALID_ARGUMENT (`transport.invalid_address`). */
+  /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.closed`) after `close`. */
   to(address: string): Line<Connection> {
     return this.#lines.get(address) ?? this.#add(address);
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#idle?.cancel();
     this.#idle = undefined;
     for (const line of this.#lines.values()) line.close();
@@ -72,6 +76,7 @@ export class Lines<Connection extends LineConnection> {
   }
 
   #add(address: string): Line<Connection> {
+    if (this.#isClosed) throw usedAfterClose();
     const { places, timers, idleMs } = this.#options;
     places.assertCallable(address);
     const line = new Line(address, this.#options);
@@ -103,7 +108,12 @@ export class Line<Connection extends LineConnection> {
   #current: Connection | undefined;
   #isConnecting = false;
   #isClosed = false;
+  /** When the last attempt to connect began. */
+  #attemptMs = 0;
+  /** Attempts in a row that brought no connection, or one that never took a call. */
   #failures = 0;
+  /** The current connection has taken one. */
+  #hasCarried = false;
   #retryMs = 0;
   #retry: Timer | undefined;
   #why = '';
@@ -125,42 +135,47 @@ export class Line<Connection extends LineConnection> {
       return;
     }
     this.#started += 1;
-    if (this.#current?.isLeaving) this.#current = undefined;
+    if (this.#current?.isLeaving) this.retire(this.#current);
     const connection = this.#current;
     if (connection?.hasRoom) {
+      this.#hasCarried = true;
       call.opened(connection);
       return;
     }
-    const isResting = !connection && !this.#isConnecting && this.clock.monotonicMs() < this.#retryMs;
+    const isResting = !connection && !this.#isConnecting && this.#isResting;
     if (isResting && !call.waitsForReady) {
       call.fail(this.#error ?? unreachable(this.address, this.#why));
       return;
     }
     this.#waiting.add(call);
+    connection?.keepAlive(true);
     if (isResting) this.#retryLater();
     else if (!connection && !this.#isConnecting) this.#connect();
   }
 
   /** The call waits no longer. */
   forget(call: LineCall<Connection>): void {
-    this.#waiting.delete(call);
+    if (this.#waiting.delete(call) && this.#waiting.size === 0) this.#current?.keepAlive(false);
   }
 
   /** The peer can be spoken to. */
   connected(connection: Connection, local: string): void {
     this.#isConnecting = false;
-    this.#failures = 0;
+    this.#hasCarried = false;
     this.#current = connection;
     this.local = local;
     this.next();
+    if (this.#waiting.size > 0) this.#current?.keepAlive(true);
   }
 
   /** Calls that wait for room on the connection take it. */
   next(): void {
     for (const call of this.#waiting) {
-      if (!this.#current?.hasRoom) return;
-      this.#waiting.delete(call);
-      call.opened(this.#current);
+      const connection = this.#current;
+      if (!connection?.hasRoom) return;
+      this.#hasCarried = true;
+      this.forget(call);
+      call.opened(connection);
     }
   }
 
@@ -168,7 +183,11 @@ export class Line<Connection extends LineConnection> {
   retire(connection: Connection): void {
     if (this.#current !== connection) return;
     this.#current = undefined;
-    if (this.#waiting.size > 0) this.#connect();
+    if (this.#waiting.size > 0) connection.keepAlive(false);
+    if (this.#hasCarried) this.#failures = 0;
+    // A server that lets itself be connected to, and takes nothing, would be connected to without end.
+    else this.#rest(this.#attemptMs, 'it went away before it took a call', undefined);
+    if (this.#waiting.size > 0 && !this.#isResting) this.#connect();
   }
 
   gone(connection: Connection): void {
@@ -180,18 +199,7 @@ export class Line<Connection extends LineConnection> {
   notConnected(connection: Connection | undefined, why: string, error: TenonError | undefined): void {
     if (connection) this.#connections.delete(connection);
     this.#isConnecting = false;
-    this.#failures += 1;
-    this.#why = why;
-    this.#error = error;
-    const { random, maxReconnectMs } = this.#options;
-    const times = { ...backoff, maxMs: maxReconnectMs };
-    const restMs = backoffMs(this.#failures, () => random.next(), times);
-    this.#retryMs = this.clock.monotonicMs() + restMs;
-    for (const call of this.#waiting) {
-      if (error) call.fail(error);
-      else if (!call.waitsForReady) call.fail(unreachable(this.address, why));
-    }
-    if (this.#waiting.size > 0) this.#retryLater();
+    this.#rest(this.clock.monotonicMs(), why, error);
   }
 
   /** Nothing was asked of it since the last time that this was. */
@@ -216,10 +224,31 @@ export class Line<Connection extends LineConnection> {
     }
   }
 
+  get #isResting(): boolean {
+    return this.clock.monotonicMs() < this.#retryMs;
+  }
+
+  /** No attempt to connect is made for a while, which begins at `fromMs`. Calls that do not wait fail. */
+  #rest(fromMs: number, why: string, error: TenonError | undefined): void {
+    this.#failures += 1;
+    this.#why = why;
+    this.#error = error;
+    const { random, maxReconnectMs } = this.#options;
+    const times = { ...backoff, maxMs: maxReconnectMs };
+    this.#retryMs = fromMs + backoffMs(this.#failures, () => random.next(), times);
+    if (!this.#isResting) return;
+    for (const call of this.#waiting) {
+      if (error) call.fail(error);
+      else if (!call.waitsForReady) call.fail(unreachable(this.address, why));
+    }
+    if (this.#waiting.size > 0) this.#retryLater();
+  }
+
   #connect(): void {
     this.#retry?.cancel();
     this.#retry = undefined;
     this.#isConnecting = true;
+    this.#attemptMs = this.clock.monotonicMs();
     const { places, secure } = this.#options;
     const socket = connect(places.connecting(this.address));
     if (!secure) {

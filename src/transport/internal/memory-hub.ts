@@ -10,6 +10,7 @@ import { Routes } from './routes.ts';
 export class MemoryHub {
   readonly deadlines: Deadlines;
   readonly ports = new Map<string, MemoryPort>();
+  isClosed = false;
   readonly #waiting = new Map<string, Map<MemoryCall, () => void>>();
   readonly #ready: MemoryCall[] = [];
   readonly #clock: Clock;
@@ -99,6 +100,7 @@ export class MemoryHub {
   }
 
   close(): void {
+    this.isClosed = true;
     for (const call of this.calls()) {
       const { server } = call;
       const error = transportClosed();

@@ -1,0 +1,162 @@
+import { execFile } from 'node:child_process';
+import { createServer as createHttp2Server } from 'node:http2';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+import { afterEach, describe, expect, it } from '@jest/globals';
+
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import { until } from '../../src/testing/internal/transport-rig.ts';
+import { GrpcTransport } from '../../src/transport/grpc.ts';
+import { TcpTransport } from '../../src/transport/tcp.ts';
+import { virtualRuntime } from '../broker/support.ts';
+import { methods } from './support.ts';
+import { preamble, rawFrame, hex } from './wire-peer.ts';
+
+const run = promisify(execFile);
+const closing: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+/** A server that does `greet` to each connection, and counts them. */
+async function serving(greet: (socket: Socket) => void): Promise<{ readonly address: string; count: number }> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    seen.count += 1;
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.resume();
+    greet(socket);
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  closing.push(() => {
+    for (const socket of sockets) socket.destroy();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  const seen = { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, count: 0 };
+  return seen;
+}
+
+/** SETTINGS with MAX_CONCURRENT_STREAMS 0, and GOAWAY (RFC 9113, sections 6.5 and 6.8). */
+const noStreams = hex('00 00 06 04 00 00 00 00 00  00 03 00 00 00 00');
+const goAway = hex('00 00 08 07 00 00 00 00 00  00 00 00 00 00 00 00 00');
+/** The same of our own frames: a window of 256 KiB, no calls, 128 fields; and a farewell. */
+const noCalls = rawFrame(0, 0, 0, hex('00 04 00 00  00 00 00 00  00 80'));
+
+const servers = [
+  ['grpc', GrpcTransport, (socket: Socket) => void socket.write(Buffer.concat([noStreams, goAway]))],
+  [
+    'tcp',
+    TcpTransport,
+    (socket: Socket) => {
+      socket.write(Buffer.concat([preamble, noCalls]));
+      socket.once('data', () => socket.end());
+    },
+  ],
+] as const;
+
+describe.each(servers)('the way to an address, over %s', (_, Transport, greet) => {
+  function clientOf() {
+    const runtime = virtualRuntime();
+    const client = new Transport({ runtime, maxReconnectMs: 5_000 });
+    closing.push(() => client.close());
+    return { client, timers: runtime.timers };
+  }
+
+  /** Real sockets need a while that no clock says. */
+  async function rest(): Promise<void> {
+    for (let turns = 0; turns < 200; turns += 1) await turn();
+  }
+
+  it('backs off from a server that says that it takes no calls, and goes away', async () => {
+    const server = await serving(greet);
+    const { client, timers } = clientOf();
+    const call = client.dial(server.address, { route: methods.unary, waitForReady: true });
+    const ending = call.recv().catch((error: unknown) => error);
+    await until('the first connection', () => server.count === 1);
+    await rest();
+    expect(server.count).toBe(1);
+    for (let ms = 0; ms < 10_000; ms += 50) {
+      await timers.advance(50);
+      await rest();
+    }
+    // 100 ms, 160, 256 and so on: eight attempts in the first five seconds.
+    expect(server.count).toBeGreaterThan(3);
+    expect(server.count).toBeLessThan(12);
+    call.close();
+    await ending;
+  });
+
+  it('fails calls that do not wait while it backs off from such a server', async () => {
+    const server = await serving(greet);
+    const { client } = clientOf();
+    for (let calls = 0; calls < 50; calls += 1) {
+      const failure = await client.dial(server.address, { route: methods.unary }).recv().catch(TenonError.from);
+      expect(failure).toMatchObject({ code: Code.Unavailable, reason: 'transport.unreachable' });
+    }
+    expect(server.count).toBe(1);
+  });
+
+  it('backs off from an address that does not answer', async () => {
+    const server = await serving((socket) => socket.destroy());
+    const { client, timers } = clientOf();
+    for (let calls = 0; calls < 20; calls += 1) {
+      const failure = await client.dial(server.address, { route: methods.unary }).recv().catch(TenonError.from);
+      expect(failure).toMatchObject({ code: Code.Unavailable, reason: 'transport.unreachable' });
+    }
+    expect(server.count).toBe(1);
+    const call = client.dial(server.address, { route: methods.unary, waitForReady: true });
+    const ending = call.recv().catch((error: unknown) => error);
+    const counts: number[] = [];
+    for (let second = 0; second < 10; second += 1) {
+      for (let ms = 0; ms < 1_000; ms += 50) {
+        await timers.advance(50);
+        await rest();
+      }
+      counts.push(server.count);
+    }
+    expect(counts.at(-1)).toBeGreaterThan(3);
+    expect(counts.at(-1)).toBeLessThan(12);
+    // It grows: the first second has more attempts than the five that come last.
+    expect((counts[0] as number) - 1).toBeGreaterThan((counts[9] as number) - (counts[4] as number));
+    call.close();
+    await ending;
+  });
+});
+
+describe('a call that waits for room on a connection', () => {
+  it.each(['grpc', 'tcp'])('keeps its process alive until it has an end, over %s', async (name) => {
+    const connections: (() => void)[] = [];
+    let address: string;
+    if (name === 'grpc') {
+      const server = createHttp2Server({ settings: { maxConcurrentStreams: 0 } });
+      server.on('session', (session) => connections.push(() => session.destroy()));
+      await new Promise<void>((resolve) => {
+        server.listen(0, '127.0.0.1', resolve);
+      });
+      closing.push(() => server.close());
+      address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    } else {
+      const server = await serving((socket) => void socket.write(Buffer.concat([preamble, noCalls])));
+      ({ address } = server);
+    }
+    const door = new URL(`../../dist/transport/${name}.js`, import.meta.url).href;
+    const program = `
+      import * as door from ${JSON.stringify(door)};
+      const client = new (door.GrpcTransport ?? door.TcpTransport)();
+      const route = { service: 'wire.Wire', method: 'Unary', path: '/wire.Wire/Unary', aliases: [], kind: 'unary' };
+      const call = client.dial(${JSON.stringify(address)}, { route });
+      setTimeout(() => call.close(), 1_000).unref();
+      await call.recv().catch((error) => console.log(error.reason));
+      await client.close();
+    `;
+    const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', program]);
+    expect(stdout.trim()).toBe('call.cancelled');
+    for (const destroy of connections) destroy();
+  });
+});
