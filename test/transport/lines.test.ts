@@ -88,7 +88,7 @@ describe.each(servers)('the way to an address, over %s', (_, Transport, greet) =
     // 100 ms, 160, 256 and so on: eight attempts in the first five seconds.
     expect(server.count).toBeGreaterThan(3);
     expect(server.count).toBeLessThan(12);
-    call.close();
+    void call.close();
     await ending;
   });
 
@@ -124,7 +124,7 @@ describe.each(servers)('the way to an address, over %s', (_, Transport, greet) =
     expect(counts.at(-1)).toBeLessThan(12);
     // It grows: the first second has more attempts than the five that come last.
     expect((counts[0] as number) - 1).toBeGreaterThan((counts[9] as number) - (counts[4] as number));
-    call.close();
+    void call.close();
     await ending;
   });
 });
