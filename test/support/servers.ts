@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { afterAll, beforeAll } from '@jest/globals';
+import { Redis, type RedisOptions as ClientOptions } from 'ioredis';
 
 import { freePort, TestProcess } from './process.ts';
 import { describeWith } from './require.ts';
@@ -18,6 +19,12 @@ export interface RedisOptions {
   /** Keeps the data over `restart()` and `kill()`, by an append-only file synced on each write. @default false */
   readonly persistent?: boolean;
 }
+
+const clients = new Set<Redis>();
+
+afterAll(() => {
+  for (const client of clients) client.disconnect();
+});
 
 /** A real redis-server on loopback, with a folder of its own. */
 export class RedisServer {
@@ -44,6 +51,15 @@ export class RedisServer {
   get pid(): number {
     if (this.#process === undefined) throw new Error('the redis-server is not running');
     return this.#process.pid;
+  }
+
+  /** A client of the test's own, which is disconnected when its file has ended. */
+  client(options: ClientOptions = {}): Redis {
+    // ioredis waits that long for the end of a connection, even of one that is gone, and keeps the process alive meanwhile.
+    const client = new Redis(this.port, '127.0.0.1', { disconnectTimeout: 50, ...options });
+    clients.add(client);
+    client.once('end', () => clients.delete(client));
+    return client;
   }
 
   /** Starts it, and resolves when it answers PING. After `stop()` or `kill()`: on the same port again. */
