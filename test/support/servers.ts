@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { afterAll, beforeAll } from '@jest/globals';
-import { Redis, type RedisOptions as ClientOptions } from 'ioredis';
+import { Redis } from 'ioredis';
 
 import { freePort, TestProcess } from './process.ts';
 import { describeWith } from './require.ts';
@@ -54,7 +54,7 @@ export class RedisServer {
   }
 
   /** A client of the test's own, which is disconnected when its file has ended. */
-  client(options: ClientOptions = {}): Redis {
+  client(options: { readonly db?: number; readonly lazyConnect?: boolean } = {}): Redis {
     // ioredis waits that long for the end of a connection, even of one that is gone, and keeps the process alive meanwhile.
     const client = new Redis(this.port, '127.0.0.1', { disconnectTimeout: 50, ...options });
     clients.add(client);
