@@ -7,6 +7,7 @@ import { Context } from '../../src/context/context.ts';
 import { Metadata } from '../../src/context/metadata.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
+import { until } from '../../src/testing/internal/transport-rig.ts';
 import type { Message } from '../../src/transport/transport.ts';
 import { frame, methods, type OnStream, rawServer, type RawServer, readAll } from './support.ts';
 
@@ -82,6 +83,40 @@ describe('a client on node:http2', () => {
     expect(messages.filter(({ body }) => body)).toHaveLength(1_500);
     expect(messages.at(-1)?.status?.code).toBe(Code.Ok);
   });
+
+  const endings: [string, OnStream, string][] = [
+    ['the connection is cut', (_stream, cut) => cut(), 'transport.connection_lost'],
+    ['the call is reset', (stream) => stream.close(constants.NGHTTP2_INTERNAL_ERROR), 'transport.bad_reply'],
+  ];
+  it.each(endings)(
+    'delivers what had arrived before it says how the call broke off, when %s',
+    async (_, breakOff, reason) => {
+      const replies = Buffer.concat(Array.from({ length: 200 }, () => frame(Buffer.alloc(300))));
+      let broken = false;
+      const { address } = await serving((stream, cut, headers) => {
+        stream.respond(head);
+        // It has left when the client answers the ping behind it.
+        stream.write(replies, () => {
+          stream.session?.ping(() => {
+            breakOff(stream, cut, headers);
+            broken = true;
+          });
+        });
+      });
+      const call = clientOf().dial(address, { route: methods.server });
+      void call.send({ body: hi });
+      await until('the end', () => broken);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      let bodies = 0;
+      const failure = await failureOf(
+        (async () => {
+          for (;;) if ((await call.recv())?.body) bodies += 1;
+        })(),
+      );
+      expect(failure).toMatchObject({ reason });
+      expect(bodies).toBe(200);
+    },
+  );
 
   it.each([
     ['a message', frame(Buffer.from('whole')).subarray(0, 8)],

@@ -1,10 +1,11 @@
+import { constants } from 'node:http2';
 import { gunzipSync, gzipSync } from 'node:zlib';
 
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
-import type { Listener, Message } from '../../src/transport/transport.ts';
+import type { Listener, Message, Socket } from '../../src/transport/transport.ts';
 import { frame, methods, rawCall, rawSession } from './support.ts';
 
 const transport = new GrpcTransport();
@@ -107,6 +108,38 @@ describe('gRPC on node:http2', () => {
   it('takes a time-out of years', async () => {
     const { trailers } = await call({ 'grpc-timeout': '99999999H' });
     expect(trailers).toMatchObject({ 'grpc-status': '0' });
+  });
+
+  it.each(['reset', 'cut'])('hands over the requests that had come before a call was %s', async (how) => {
+    let accepted: ((socket: Socket) => void) | undefined;
+    const handled = new Promise<Socket>((resolve) => (accepted = resolve));
+    const server = await transport.listen('127.0.0.1:0', { routes: Object.values(methods) });
+    server.accept((socket) => accepted?.(socket));
+    const session = rawSession(server.addr());
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': methods.bidi.path,
+      'content-type': 'application/grpc',
+    });
+    stream.on('error', () => {});
+    stream.write(Buffer.concat(Array.from({ length: 200 }, () => frame(Buffer.alloc(300)))));
+    const socket = await handled;
+    const aborted = new Promise((resolve) => socket.onAbort(resolve));
+    // All of it is there when the server has answered a ping behind it.
+    await new Promise((resolve) => session.ping(resolve));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    if (how === 'cut') session.destroy();
+    else stream.close(constants.NGHTTP2_CANCEL);
+    await aborted;
+    let bodies = 0;
+    await expect(
+      (async () => {
+        for (;;) if ((await socket.recv())?.body) bodies += 1;
+      })(),
+    ).rejects.toMatchObject({ reason: 'call.cancelled' });
+    expect(bodies).toBe(200);
+    session.destroy();
+    await server.close();
   });
 
   it('refuses what is no call of gRPC as HTTP does', async () => {

@@ -160,7 +160,7 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     if (this.isOver || this.#reader.hasEnded) return;
     // Found out now, and told when all that came before has been read.
     this.#broken = this.#whyBroken();
-    this.#reader.end();
+    this.#reader.breakOff();
   }
 
   #whyBroken(): () => void {

@@ -62,6 +62,31 @@ export class Http2Reader {
     this.#deliver();
   }
 
+  /** The stream is gone: what Node keeps for a reader that is slow is taken over, and handed on as it is asked for. It is no more than the window. */
+  breakOff(): void {
+    this.#takeRest();
+    this.end();
+  }
+
+  /** The same, handed on at once, whether it is asked for or not. Messages that are compressed stay behind. */
+  flush(): void {
+    this.#takeRest();
+    this.#isDelivering = true;
+    try {
+      for (let frame = this.#frames.take(); frame && !frame.isCompressed; frame = this.#frames.take())
+        this.#owner.messageCame(frame.body, false);
+    } catch {
+      // The call is over, and says why.
+    } finally {
+      this.#isDelivering = false;
+    }
+  }
+
+  #takeRest(): void {
+    for (let chunk = this.#stream.read() as Buffer | null; chunk; chunk = this.#stream.read() as Buffer | null)
+      this.#frames.push(chunk);
+  }
+
   /** Hands on what has come, as long as it is asked for. */
   #deliver(): void {
     // What is handed on asks for more: that is this loop's next round.

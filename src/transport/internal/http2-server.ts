@@ -4,7 +4,7 @@ import type { Metadata } from '../../context/metadata.ts';
 import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import type { Status } from '../../context/status.ts';
 import { TenonError } from '../../errors/errors.ts';
-import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import { clientStreams, type MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Deadlines, Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type Message } from '../transport.ts';
 import { callCancelled, deadlineExceeded, tooLarge } from './failures.ts';
@@ -215,6 +215,8 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner {
     this.side.release(this);
     this.#writer?.makeRoom();
     if (this.isOver) return;
+    // Requests that have come are read before the error.
+    if (clientStreams(this.route.kind)) this.#reader?.flush();
     const { path } = this.route;
     this.brokeOff(callCancelled(`the caller cancelled ${path}, or its connection was lost`));
   }
