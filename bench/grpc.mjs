@@ -23,7 +23,7 @@ const scenarios = [
 
 export async function grpcBench() {
   installPeers();
-  const pairs = await Promise.all(kinds.map(startPair));
+  const pairs = await Promise.all(kinds.map((kind) => startPair(kind)));
   const rows = [];
   try {
     for (const scenario of scenarios) {

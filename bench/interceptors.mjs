@@ -55,7 +55,7 @@ async function inMemory() {
 
 async function overGrpc() {
   const kinds = ['static', 'with metadata', 'with five'];
-  const pairs = await Promise.all(kinds.map(startPair));
+  const pairs = await Promise.all(kinds.map((kind) => startPair(kind)));
   const scenario = { shape: 'unary', size: 32, inFlight: 16, times: 3_000 };
   try {
     for (const pair of pairs) await pair.run({ ...scenario, times: 10_000 });

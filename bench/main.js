@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
+import { buildsBench } from './builds.mjs';
 import { grpcBench } from './grpc.mjs';
 import { idleBench } from './idle.mjs';
 import { interceptorsBench } from './interceptors.mjs';
@@ -31,10 +32,18 @@ const benches = {
   verify: ['verify of 500 bindings', () => script('verify.js')],
   start: ['start-up, from process start to the first answered call', startBench],
 };
+/** Only where it is named: it needs another build. */
+const comparisons = {
+  builds: [
+    'this build against the one in TENON_BENCH_BASE, CPU per call or event (ratio: before / now, median [90 % interval])',
+    buildsBench,
+  ],
+};
 
-const names = process.argv.slice(2).filter((name) => name in benches);
+const known = { ...benches, ...comparisons };
+const names = process.argv.slice(2).filter((name) => Object.hasOwn(known, name));
 for (const name of names.length > 0 ? names : Object.keys(benches)) {
-  const [title, run] = benches[name];
+  const [title, run] = known[name];
   console.log(`\n${name}: ${title}`);
   const rows = await run();
   if (rows) console.table(rows);

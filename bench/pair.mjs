@@ -1,11 +1,11 @@
 // A server and a client, each a process of its own, and what their calls cost.
 import { fork } from 'node:child_process';
 
-/** Starts both. `run` makes the calls of a slice, and tells what CPU time both took, and how long it was. */
-export async function startPair(kind) {
-  const server = fork(new URL('./programs/server.mjs', import.meta.url), [kind]);
+/** Starts both, of this checkout unless the folder `bench/` of another is given. `run` makes the calls of a slice, and tells what CPU time both took, and how long it was. */
+export async function startPair(kind, folder = import.meta.url) {
+  const server = fork(new URL('./programs/server.mjs', folder), [kind]);
   const { address } = await once(server);
-  const client = fork(new URL('./programs/client.mjs', import.meta.url), [kind, address]);
+  const client = fork(new URL('./programs/client.mjs', folder), [kind, address]);
   await once(client);
   const serverCpu = async () => {
     server.send('cpu');

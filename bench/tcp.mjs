@@ -16,7 +16,7 @@ const scenarios = [32, 1_024].flatMap((size) => [
 
 export async function tcpBench() {
   installPeers();
-  const pairs = await Promise.all(kinds.map(startPair));
+  const pairs = await Promise.all(kinds.map((kind) => startPair(kind)));
   const rows = [];
   try {
     for (const scenario of scenarios) {
