@@ -168,17 +168,21 @@ export declare class MemoryRegistry implements Registry {
 
 import { type ServiceIdentifier } from 'inversify';
 import type { Redis } from 'ioredis';
+import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { type RegisterOptions, type Registry, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from './registry.ts';
 export interface RedisRegistryOptions extends RegistryOptions {
     readonly client?: Redis | undefined;
     readonly prefix?: string | undefined;
+    readonly minReadMs?: number | undefined;
+    readonly maxReadMs?: number | undefined;
+    readonly maxRecordBytes?: number | undefined;
 }
 export declare const RedisRegistryOptions: ServiceIdentifier<RedisRegistryOptions>;
 export declare class RedisRegistry implements Registry {
     #private;
     static readonly capabilities: RegistryCapabilities;
-    constructor(options?: RedisRegistryOptions, clock?: Clock, random?: Random, timers?: Timers);
+    constructor(options?: RedisRegistryOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
     get options(): RegistryOptions;
     init(options: RegistryOptions): void;
     register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;

@@ -30,6 +30,7 @@ import {
   assertWanted,
   byVersion,
   encodeNode,
+  leaseOf,
   registryClosed,
   registryStarted,
 } from './internal/records.ts';
@@ -125,8 +126,8 @@ export class MdnsRegistry implements Registry {
   register(service: ServiceRecord, options: RegisterOptions = {}): Promise<void> {
     return this.#call('register', options, async (link) => {
       assertRegistrable(service);
+      const ttlMs = leaseOf(options.ttlMs ?? this.#options.ttlMs);
       await link.listen();
-      const { ttlMs = this.#options.ttlMs } = options;
       await Promise.all(service.nodes.map((node) => this.#announce(link, service, node, ttlMs)));
     });
   }
@@ -267,7 +268,7 @@ export class MdnsRegistry implements Registry {
   #hear(packet: Packet): void {
     for (const listener of this.#onResponse) listener(packet);
     if (this.#watches.size === 0) return;
-    for (const node of nodesIn(packet, this.#options.domain)) {
+    for (const node of nodesIn(packet, this.#options.domain, () => true)) {
       for (const watch of this.#watches) watch.hear(node);
     }
   }
@@ -287,7 +288,7 @@ export class MdnsRegistry implements Registry {
     if (!isAskable(name, domain)) return [];
     const found = new Map<string, HeardNode>();
     await this.#ask(link, `${name}.${domain}`, signal, isPatient ? patienceMs : 0, (packet) => {
-      for (const node of nodesIn(packet, domain)) {
+      for (const node of nodesIn(packet, domain, () => true)) {
         const { service, ttlS } = node;
         const key = keyOf(service.name, service.nodes[0] as NodeRecord);
         if (service.name === name && ttlS > 0) found.set(key, node);

@@ -4,7 +4,14 @@ import { token } from '../internal/token.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { MemoryEntries } from './internal/memory-store.ts';
-import { assertRegistrable, assertWanted, byVersion, registryClosed, registryStarted } from './internal/records.ts';
+import {
+  assertRegistrable,
+  assertWanted,
+  byVersion,
+  leaseOf,
+  registryClosed,
+  registryStarted,
+} from './internal/records.ts';
 import { WatchQueue } from './internal/watch-queue.ts';
 import {
   type RegisterOptions,
@@ -74,7 +81,7 @@ export class MemoryRegistry implements Registry {
   async register(service: ServiceRecord, options: RegisterOptions = {}): Promise<void> {
     this.#begin(options);
     assertRegistrable(service);
-    const ttlMs = options.ttlMs ?? this.#options.ttlMs ?? defaults.ttlMs;
+    const ttlMs = leaseOf(options.ttlMs ?? this.#options.ttlMs ?? defaults.ttlMs);
     for (const node of service.nodes) this.#store.entries.put(service, node, ttlMs);
   }
 

@@ -3,15 +3,19 @@ import type { Redis } from 'ioredis';
 
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
+import { Logger, silentLogger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
 import { boundedCall } from './internal/bounded-call.ts';
+import { BrokenRecords } from './internal/broken-records.ts';
 import {
   assertRegistrable,
   assertWanted,
+  BrokenRecord,
   byVersion,
-  decodeService,
+  decodeNode,
   encodeNode,
+  leaseOf,
   registryClosed,
   registryStarted,
 } from './internal/records.ts';
@@ -37,11 +41,28 @@ export interface RedisRegistryOptions extends RegistryOptions {
   readonly client?: Redis | undefined;
   /** Begins every key and channel. @default 'tenon:registry:' */
   readonly prefix?: string | undefined;
+  /** A watcher reads Redis no more often than this, in milliseconds, whatever Redis answers. @default 100 */
+  readonly minReadMs?: number | undefined;
+  /**
+   * A watcher reads what it watches at least as often as this, in milliseconds: it finds then what nobody told it, as what a Redis lost. A node without a lease, as one that was written by
+   * hand, stays until such a read misses it. @default 30_000
+   */
+  readonly maxReadMs?: number | undefined;
+  /** A larger record of a node is refused, and passed over by readers, in bytes. @default 1_048_576 */
+  readonly maxRecordBytes?: number | undefined;
 }
 /** Container key of the {@link RedisRegistryOptions}. */
 export const RedisRegistryOptions: ServiceIdentifier<RedisRegistryOptions> = token('registry', 'RedisRegistryOptions');
 
-const defaults = { address: '127.0.0.1:6379', timeoutMs: 5_000, ttlMs: 30_000, prefix: 'tenon:registry:' } as const;
+const defaults = {
+  address: '127.0.0.1:6379',
+  timeoutMs: 5_000,
+  ttlMs: 30_000,
+  prefix: 'tenon:registry:',
+  minReadMs: 100,
+  maxReadMs: 30_000,
+  maxRecordBytes: 1_048_576,
+} as const;
 type Settings = WithDefaults<RedisRegistryOptions, typeof defaults>;
 
 /** Nodes in Redis: a key per node, which lapses with its lease. `docs/registry.md` has the layout. */
@@ -52,6 +73,7 @@ export class RedisRegistry implements Registry {
   readonly #timers: Timers;
   readonly #random: Random;
   readonly #clock: Clock;
+  readonly #broken: BrokenRecords;
   #options: Settings;
   #connection: RedisConnection | undefined;
   #watches: RedisWatches | undefined;
@@ -62,11 +84,13 @@ export class RedisRegistry implements Registry {
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Random) @optional() random: Random = systemRandom,
     @inject(Timers) @optional() timers: Timers = systemTimers,
+    @inject(Logger) @optional() logger: Logger = silentLogger,
   ) {
     this.#options = settingsOf(defaults, options);
     this.#clock = clock;
     this.#random = random;
     this.#timers = timers;
+    this.#broken = new BrokenRecords(logger);
   }
 
   get options(): RegistryOptions {
@@ -80,9 +104,9 @@ export class RedisRegistry implements Registry {
 
   register(service: ServiceRecord, options: RegisterOptions = {}): Promise<void> {
     return this.#call('register', options, async (redis) => {
-      assertRegistrable(service);
+      assertRegistrable(service, this.#options.maxRecordBytes);
       const { name } = service;
-      const ttlMs = Math.max(1, Math.ceil(options.ttlMs ?? this.#options.ttlMs));
+      const ttlMs = leaseOf(options.ttlMs ?? this.#options.ttlMs);
       await Promise.all(
         service.nodes.map((node) => {
           const keys = [...this.#keys(name, node.id), encoded(node.id), encodeNode(service, node), ttlMs];
@@ -118,17 +142,20 @@ export class RedisRegistry implements Registry {
   }
 
   watch(options: WatchOptions = {}): Promise<Watcher> {
-    return this.#call('watch', { signal: options.signal }, (redis) => {
+    return this.#call('watch', { signal: options.signal }, (redis, signal) => {
       this.#watches ??= new RedisWatches({
         clock: this.#clock,
         timers: this.#timers,
+        minReadMs: this.#options.minReadMs,
+        maxReadMs: this.#options.maxReadMs,
         channels: this.#channelOf(''),
         channelOf: (name) => this.#channelOf(name),
         open: () => this.#open(),
+        decode: (text, channel) => this.#told(text, channel),
         names: () => this.#call('watch', {}, () => this.#names(redis)),
         read: (name) => this.#call('watch', {}, () => this.#read(redis, name)),
       });
-      return this.#watches.watch(options);
+      return this.#watches.watch(options, signal);
     });
   }
 
@@ -142,16 +169,20 @@ export class RedisRegistry implements Registry {
     return 'redis';
   }
 
-  async #call<T>(what: string, options: RegistryCallOptions, work: (redis: Redis) => Promise<T>): Promise<T> {
+  async #call<T>(
+    what: string,
+    options: RegistryCallOptions,
+    work: (redis: Redis, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     if (this.#isClosed) throw registryClosed('redis');
     assertWanted('redis', options);
     const connection = (this.#connection ??= this.#open());
     const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs;
     const where = `Redis at ${shownAddress(this.#options)}`;
     const bounds = { registry: 'redis', what, where, timers: this.#timers, signal: options.signal, timeoutMs };
-    return boundedCall(bounds, async () => {
+    return boundedCall(bounds, async (bound) => {
       try {
-        return await work(connection.redis);
+        return await work(connection.redis, bound);
       } catch (error) {
         throw this.#isClosed ? registryClosed('redis') : connection.failure(what, error);
       }
@@ -160,15 +191,38 @@ export class RedisRegistry implements Registry {
 
   async #read(redis: Redis, name: string): Promise<RedisSnapshot> {
     const [, index, , revision] = this.#keys(name, '');
-    const [last, ...found] = (await redis.eval(readScript, 2, index, revision, this.#nodeKey(name, ''))) as (
+    const { maxRecordBytes } = this.#options;
+    const prefix = this.#nodeKey(name, '');
+    const [last, ...found] = (await redis.eval(readScript, 2, index, revision, prefix, maxRecordBytes)) as (
       string | number
     )[];
     const nodes: { service: ServiceRecord; leaseMs: number }[] = [];
-    for (let at = 0; at < found.length; at += 2) {
-      const service = decodeService(String(found[at]));
-      if (service) nodes.push({ service, leaseMs: Number(found[at + 1]) });
+    for (let at = 0; at < found.length; at += 3) {
+      const [id, text, leaseMs] = found.slice(at, at + 3);
+      const key = `${prefix}${id}`;
+      const service = this.#broken.read(key, () => this.#decode(String(text), key));
+      if (service) nodes.push({ service, leaseMs: Number(leaseMs) });
     }
     return { revision: Number(last), nodes };
+  }
+
+  /** The record of a node, which has to lie under its own key. */
+  #decode(text: string, key: string): ServiceRecord {
+    const { maxRecordBytes } = this.#options;
+    if (text === '') throw new BrokenRecord(`is no text of at most ${maxRecordBytes} bytes`);
+    const service = decodeNode(text, maxRecordBytes);
+    const own = this.#nodeKey(service.name, service.nodes[0]?.id ?? '');
+    if (own !== key) throw new BrokenRecord('is the record of another node');
+    return service;
+  }
+
+  /** The record of a node that a channel told of. Its key tells where the same record lies, if it does. */
+  #told(text: string, channel: string): ServiceRecord | undefined {
+    return this.#broken.read(channel, () => {
+      const service = decodeNode(text, this.#options.maxRecordBytes);
+      if (this.#channelOf(service.name) !== channel) throw new BrokenRecord('is the record of another service');
+      return service;
+    });
   }
 
   async #names(redis: Redis): Promise<string[]> {

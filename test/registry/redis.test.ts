@@ -129,7 +129,6 @@ describeWithRedis('the redis registry', (redis) => {
           ],
           nodes: [nodeOf('n1', { address: '10.0.0.1:1' })],
         },
-        { name: 'greeter', version: '', metadata: {}, endpoints: [], nodes: [] },
       ]);
     });
   });

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 import { deflateSync, inflateSync } from 'node:zlib';
 
-import type { Answer, Packet } from 'dns-packet';
+import type { Answer, Packet, SrvAnswer, TxtAnswer } from 'dns-packet';
 
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { EndpointRecord, NodeRecord, ServiceRecord } from '../registry.ts';
-import { endpointsOf, mapOf } from './records.ts';
+import { BrokenRecord, checkedNode, parsed, serviceParts } from './records.ts';
 
 // Go Micro cuts TXT at the longest string that DNS has.
 const txtStringLength = 255;
@@ -17,6 +17,9 @@ const maxNameLength = 253;
 const mostPacketBytes = 8_950;
 // Go Micro's time to live, in seconds. A shorter lease is said as it is, so that watchers miss a node that died in time.
 const longestTtlS = 120;
+// A text that fits a packet unpacks to less. Packets that unpack to more were made for that.
+const maxTextBytes = 256 * 1024;
+const maxUnpackedBytes = 1024 * 1024;
 
 /** Where this process stands in multicast DNS. */
 export interface Realm {
@@ -99,26 +102,73 @@ export function browsingName(domain: string): string {
   return `_services._dns-sd._udp.${domain}`;
 }
 
-/** The nodes that a response tells of. What is not ours in it, or makes no sense, is passed over. */
-export function nodesIn(packet: Packet, domain: string): HeardNode[] {
+/**
+ * The nodes that a response tells of, and those of them that are `wanted` by the name of their records. What is not ours in it, or makes no sense, is passed over. Linear in the packet, and
+ * bounded in what it unpacks: anyone on the link may have sent it.
+ */
+export function nodesIn(packet: Packet, domain: string, wanted: (name: string) => boolean): HeardNode[] {
   const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])];
   const addresses = new Map<string, string>();
+  const texts = new Map<string, TxtAnswer>();
   for (const record of records) {
-    if (record.type === 'A' || record.type === 'AAAA') addresses.set(record.name.toLowerCase(), record.data);
+    const name = record.name.toLowerCase();
+    if (record.type === 'A' || record.type === 'AAAA') addresses.set(name, record.data);
+    if (record.type === 'TXT' && !texts.has(name)) texts.set(name, record);
   }
+  const room = { bytes: maxUnpackedBytes };
   return records.flatMap((record) => {
-    if (record.type !== 'SRV' || !endsWith(record.name, `.${domain}`)) return [];
-    const txt = records.find((one) => one.type === 'TXT' && one.name === record.name);
-    const said = txt?.type === 'TXT' ? decodeTxt(txt.data) : undefined;
-    const suffix = `.${said?.service.name}.${domain}`;
-    if (!said || !endsWith(record.name, suffix)) return [];
+    if (record.type !== 'SRV' || !endsWith(record.name, `.${domain}`) || !wanted(record.name)) return [];
+    const txt = texts.get(record.name.toLowerCase());
+    if (!txt) return [];
+    // Once for each text, however many records name it.
+    texts.delete(record.name.toLowerCase());
     const ip = addresses.get(record.data.target.toLowerCase());
-    const address = said.address ?? (ip && `${isIPv4(ip) ? ip : `[${ip}]`}:${record.data.port}`);
-    if (address === undefined) return [];
-    const id = said.id ?? record.name.slice(0, -suffix.length);
-    const node: NodeRecord = { id, address, metadata: said.nodeMetadata };
-    return [{ service: { ...said.service, nodes: [node] }, ttlS: record.ttl ?? longestTtlS }];
+    const service = heardService(record, txt, ip, domain, room);
+    return service ? [{ service, ttlS: Math.min(record.ttl ?? longestTtlS, longestTtlS) }] : [];
   });
+}
+
+/** The service with the one node that the records tell of. */
+function heardService(
+  { name, data: { port } }: SrvAnswer,
+  txt: TxtAnswer,
+  ip: string | undefined,
+  domain: string,
+  room: { bytes: number },
+): ServiceRecord | undefined {
+  try {
+    const said = parsed(unpacked(txt.data, room));
+    const service = serviceParts(said['Service'], {
+      version: said['Version'],
+      metadata: said['ServiceMetadata'],
+      endpoints: said['Endpoints'],
+    });
+    const suffix = `.${service.name}.${domain}`;
+    if (!endsWith(name, suffix)) return undefined;
+    const id = said['Id'] ?? name.slice(0, -suffix.length);
+    const address = said['Address'] ?? (ip && `${isIPv4(ip) ? ip : `[${ip}]`}:${port}`);
+    return { ...service, nodes: [checkedNode(id, address, said['Metadata'])] };
+  } catch (error) {
+    if (error instanceof BrokenRecord) return undefined;
+    throw error;
+  }
+}
+
+/** JSON that was deflated, in hex. Throws {@link BrokenRecord}. */
+function unpacked(data: unknown, room: { bytes: number }): string {
+  const strings = Array.isArray(data) ? data : [data];
+  const hex = strings.map((one) => Buffer.from(one as string | Buffer).toString('latin1')).join('');
+  if (room.bytes <= 0) throw new BrokenRecord('is in a packet that unpacks to too much');
+  const maxOutputLength = Math.min(room.bytes, maxTextBytes);
+  try {
+    const json = inflateSync(Buffer.from(hex, 'hex'), { maxOutputLength });
+    room.bytes -= json.length;
+    return json.toString();
+  } catch {
+    // What it would have taken was unpacked before it was too much.
+    room.bytes -= maxOutputLength;
+    throw new BrokenRecord('does not unpack');
+  }
 }
 
 /** The names of services in the answer to a question for `_services.<domain>`. */
@@ -205,38 +255,6 @@ function encodeTxt(
     ...(Object.keys(service.metadata).length === 0 ? {} : { ServiceMetadata: service.metadata }),
   });
   return deflateSync(json).toString('hex');
-}
-
-interface Said {
-  readonly service: Omit<ServiceRecord, 'nodes'>;
-  readonly nodeMetadata: Readonly<Record<string, string>>;
-  readonly id: string | undefined;
-  readonly address: string | undefined;
-}
-
-function decodeTxt(data: unknown): Said | undefined {
-  const strings = Array.isArray(data) ? data : [data];
-  try {
-    const hex = strings.map((one) => Buffer.from(one as string | Buffer).toString('latin1')).join('');
-    // A bound, for the packet may come from anyone.
-    const json = inflateSync(Buffer.from(hex, 'hex'), { maxOutputLength: 1024 * 1024 }).toString();
-    const said = JSON.parse(json) as Record<string, unknown>;
-    const { Service: name, Version: version, Id: id, Address: address } = said;
-    if (typeof name !== 'string' || name === '') return undefined;
-    return {
-      service: {
-        name,
-        version: typeof version === 'string' ? version : '',
-        metadata: mapOf(said['ServiceMetadata']),
-        endpoints: endpointsOf(said['Endpoints']),
-      },
-      nodeMetadata: mapOf(said['Metadata']),
-      id: typeof id === 'string' ? id : undefined,
-      address: typeof address === 'string' ? address : undefined,
-    };
-  } catch {
-    return undefined;
-  }
 }
 
 function invalid(message: string): TenonError {

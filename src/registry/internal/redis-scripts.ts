@@ -8,13 +8,21 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
+// The number of changes may be lost with everything else. It begins at the time then, so that it is above all that were given before.
+const nextRevision = `
+local function nextRevision(key)
+  redis.call('SET', key, string.format('%.0f', now), 'NX')
+  return redis.call('INCR', key)
+end
+`;
+
 /**
  * KEYS: node, index of the service, index of services, revision. ARGV: id, record, lease in milliseconds, service, channel. The same record again is a
- * renewal, of which nobody is told.
+ * renewal, of which nobody is told, unless readers could not find it any more.
  */
-export const registerScript = `${nowMs}
+export const registerScript = `${nowMs}${nextRevision}
 local lapses = now + tonumber(ARGV[3])
-local before = redis.call('GET', KEYS[1])
+local before = redis.call('ZSCORE', KEYS[2], ARGV[1]) and redis.pcall('GET', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 redis.call('ZADD', KEYS[2], lapses, ARGV[1])
@@ -23,13 +31,13 @@ redis.call('PEXPIREAT', KEYS[2], last)
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
 redis.call('ZADD', KEYS[3], last, ARGV[4])
 if before ~= ARGV[2] then
-  local action = before and 'update' or 'create'
-  redis.call('PUBLISH', ARGV[5], redis.call('INCR', KEYS[4]) .. ' ' .. ARGV[3] .. ' ' .. action .. ' ' .. ARGV[2])
+  local action = type(before) == 'string' and 'update' or 'create'
+  redis.call('PUBLISH', ARGV[5], nextRevision(KEYS[4]) .. ' ' .. ARGV[3] .. ' ' .. action .. ' ' .. ARGV[2])
 end`;
 
 /** KEYS: as above. ARGV: id, service, channel. */
-export const deregisterScript = `
-local before = redis.call('GET', KEYS[1])
+export const deregisterScript = `${nowMs}${nextRevision}
+local before = redis.pcall('GET', KEYS[1])
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
@@ -39,18 +47,24 @@ if last then
 else
   redis.call('ZREM', KEYS[3], ARGV[2])
 end
-if before then
-  redis.call('PUBLISH', ARGV[3], redis.call('INCR', KEYS[4]) .. ' 0 delete ' .. before)
+if type(before) == 'string' then
+  redis.call('PUBLISH', ARGV[3], nextRevision(KEYS[4]) .. ' 0 delete ' .. before)
 end`;
 
-/** KEYS: index of the service, revision. ARGV: what the keys of its nodes begin with. Gives the revision, then record and lease of each node. */
+/**
+ * KEYS: index of the service, revision. ARGV: what the keys of its nodes begin with, and how many bytes a record may have. Gives the revision, then id, record and lease of each node; the
+ * record of a key that holds something else, or too much, is empty.
+ */
 export const readScript = `
 local found = { redis.call('GET', KEYS[2]) or '0' }
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-  local record = redis.call('GET', ARGV[1] .. id)
-  if record then
-    found[#found + 1] = record
-    found[#found + 1] = redis.call('PTTL', ARGV[1] .. id)
+  local key = ARGV[1] .. id
+  local length = redis.pcall('STRLEN', key)
+  local isRecord = type(length) == 'number' and length <= tonumber(ARGV[2])
+  if length ~= 0 then
+    found[#found + 1] = id
+    found[#found + 1] = isRecord and redis.call('GET', key) or ''
+    found[#found + 1] = redis.call('PTTL', key)
   end
 end
 return found`;

@@ -1,5 +1,4 @@
-import type { RegistryAction, Watcher, WatchOptions } from '../registry.ts';
-import { decodeService } from './records.ts';
+import type { RegistryAction, ServiceRecord, Watcher, WatchOptions } from '../registry.ts';
 import { RedisConnection } from './redis-connection.ts';
 import { type RedisChange, RedisWatch, type RedisWatchTools } from './redis-watch.ts';
 
@@ -9,6 +8,8 @@ export interface RedisWatchesOptions extends RedisWatchTools {
   readonly channels: string;
   channelOf(service: string): string;
   open(): RedisConnection;
+  /** The record that a channel told of; `undefined` if it is broken. */
+  decode(text: string, channel: string): ServiceRecord | undefined;
 }
 
 /** All watchers of one registry, over one connection: a subscription of a channel per service, and one of all of them. */
@@ -21,19 +22,27 @@ export class RedisWatches {
     this.#options = options;
   }
 
-  async watch(options: WatchOptions): Promise<Watcher> {
+  /** `bound` aborts when nobody waits for the watch any more: it is stopped then, or as soon as it stands. */
+  async watch(options: WatchOptions, bound: AbortSignal): Promise<Watcher> {
     const connection = (this.#connection ??= this.#open());
     const watch = new RedisWatch(options, this.#options, (stopped) => this.#drop(stopped));
+    const { watcher } = watch;
+    const stop = (): void => watcher.stop();
+    bound.addEventListener('abort', stop, { once: true });
     this.#watches.add(watch);
     try {
       if (options.service === undefined) await connection.redis.psubscribe(`${escaped(this.#options.channels)}*`);
       else await connection.redis.subscribe(this.#options.channelOf(options.service));
-      await watch.start();
+      // One that was stopped meanwhile has left already, before there was anything to leave.
+      if (watcher.isStopped) this.#drop(watch);
+      else await watch.start();
     } catch (error) {
-      watch.watcher.stop();
+      watcher.stop();
       throw connection.failure('watch', error);
+    } finally {
+      bound.removeEventListener('abort', stop);
     }
-    return watch.watcher;
+    return watcher;
   }
 
   close(): void {
@@ -44,8 +53,8 @@ export class RedisWatches {
   #open(): RedisConnection {
     const connection = this.#options.open();
     const { redis } = connection;
-    redis.on('message', (_channel: string, text: string) => this.#hear(text, false));
-    redis.on('pmessage', (_pattern: string, _channel: string, text: string) => this.#hear(text, true));
+    redis.on('message', (channel: string, text: string) => this.#hear(channel, text, false));
+    redis.on('pmessage', (_pattern: string, channel: string, text: string) => this.#hear(channel, text, true));
     let wasReady = false;
     redis.on('ready', () => (wasReady = true));
     // Between the end of a connection and the next one changes go unseen. Before the first, nobody was told that the watch stands.
@@ -59,13 +68,22 @@ export class RedisWatches {
   }
 
   /** A change comes once for each kind of subscription. */
-  #hear(text: string, isForAll: boolean): void {
-    const change = parsed(text);
+  #hear(channel: string, text: string, isForAll: boolean): void {
+    const change = this.#changeIn(channel, text);
     if (!change) return;
     for (const watch of this.#watches) {
       const { service } = watch.watcher;
       if (isForAll ? service === undefined : service === change.service.name) watch.hear(change);
     }
+  }
+
+  /** `<revision> <lease in ms> <action> <record>` */
+  #changeIn(channel: string, text: string): RedisChange | undefined {
+    const [, revision, leaseMs, action, record = ''] =
+      /^(\d{1,15}) (\d{1,15}) (create|update|delete) (.*)$/s.exec(text) ?? [];
+    const service = this.#options.decode(record, channel);
+    if (!service) return undefined;
+    return { revision: Number(revision), leaseMs: Number(leaseMs), action: action as RegistryAction, service };
   }
 
   #drop(watch: RedisWatch): void {
@@ -80,14 +98,6 @@ export class RedisWatches {
         : redis.unsubscribe(this.#options.channelOf(service));
     leaving.catch(() => {});
   }
-}
-
-/** `<revision> <lease in ms> <action> <record>` */
-function parsed(text: string): RedisChange | undefined {
-  const [, revision, leaseMs, action, json = ''] = /^(\d+) (\d+) (create|update|delete) (.*)$/s.exec(text) ?? [];
-  const service = decodeService(json);
-  if (!service || service.nodes.length !== 1) return undefined;
-  return { revision: Number(revision), leaseMs: Number(leaseMs), action: action as RegistryAction, service };
 }
 
 /** Characters that mean something in a pattern of Redis. */
