@@ -73,11 +73,10 @@ export class RedisWatch {
 
   /** Learns what is there. Changes have to be heard from before it is called; from when it resolves they are told. */
   async start(): Promise<void> {
-    const { names, read } = this.#tools;
     const { service } = this.watcher;
-    const wanted = service === undefined ? await names() : [service];
+    const wanted = service === undefined ? await this.#tools.names() : [service];
     if (this.watcher.isStopped) return;
-    await Promise.all(wanted.map(async (name) => this.#learn(this.#track(name), await read(name))));
+    await Promise.all(wanted.map(async (name) => this.#learn(this.#track(name), await this.#tools.read(name))));
     const early = this.#early ?? [];
     for (const change of early) this.#apply(change);
     this.#early = undefined;
