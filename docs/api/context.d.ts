@@ -72,6 +72,7 @@ export interface LazyMetadata<T> {
     readonly find?: ((raw: T, key: string) => MetadataValue | undefined) | undefined;
 }
 export declare const keyPattern: RegExp;
+export declare function isCarried(key: string, value: MetadataValue): boolean;
 export declare class Metadata implements Iterable<[string, MetadataValue]> {
     #private;
     constructor(init?: MetadataInit);

@@ -22,9 +22,19 @@ export const keyPattern = /^[0-9a-z_.-]+$/;
 // gRPC over HTTP/2 (PROTOCOL-HTTP2.md): ASCII-Value is 1*( %x20-%x7E ).
 const textPattern = /^[\x20-\x7e]*$/;
 
+/** Whether a key and its value can be sent: text is printable ASCII, without blanks at either end, which HTTP drops. */
+export function isCarried(key: string, value: MetadataValue): boolean {
+  if (!keyPattern.test(key)) return false;
+  return typeof value !== 'string' || (textPattern.test(value) && !hasBlankEnd(value));
+}
+
+function hasBlankEnd(text: string): boolean {
+  return text.charCodeAt(0) === 0x20 || text.charCodeAt(text.length - 1) === 0x20;
+}
+
 /**
  * The headers or trailers of a call: ordered values under lower-case keys, several per key where they
- * repeat. Keys ending in `-bin` carry bytes, all others printable ASCII.
+ * repeat. Keys ending in `-bin` carry bytes, all others printable ASCII without blanks at either end.
  *
  * Look-ups ignore case. Writing an invalid key or value throws INVALID_ARGUMENT (`metadata.invalid`).
  */
@@ -143,10 +153,11 @@ function assertValid(key: string, value: MetadataValue): void {
         : `the metadata key "${key}" carries text: give a string, or end the key in "-bin" for bytes`,
     );
   }
-  if (typeof value === 'string' && !textPattern.test(value)) {
-    throw invalid(
-      `the value of the metadata key "${key}" has a character outside printable ASCII: end the key in "-bin" and send bytes`,
-    );
+  if (typeof value === 'string' && !isCarried(key, value)) {
+    const why = hasBlankEnd(value)
+      ? 'begins or ends with a blank, which HTTP drops: trim it, or'
+      : 'has a character outside printable ASCII:';
+    throw invalid(`the value of the metadata key "${key}" ${why} end the key in "-bin" and send bytes`);
   }
 }
 

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 
 import { RpcClient } from '../../src/client/rpc-client.ts';
+import { Context } from '../../src/context/context.ts';
 import { Metadata } from '../../src/context/metadata.ts';
 import { okStatus } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
@@ -38,6 +39,25 @@ afterEach(async () => {
     await parts.transport.close();
     await listener.close();
   }
+});
+
+it('what a stranger sent and nobody can send on stays behind, and fails no call', async () => {
+  const seen: unknown[] = [];
+  const parts = await serving(async (socket) => {
+    const { headers } = (await socket.recv()) ?? {};
+    seen.push([headers?.get('traceparent'), headers?.getAll('baggage')]);
+    void socket.send({ body: json({}), status: okStatus });
+  });
+  const sent: [string, string][] = [
+    ['traceparent', '00-1'],
+    ['baggage', 'na\u00efve=1'],
+    ['baggage', ' blank=1'],
+    ['baggage', 'good=1'],
+  ];
+  const metadata = Metadata.lazy({ raw: sent, read: (raw) => raw });
+  const ctx = new Context({ service: 's', endpoint: 'e', metadata });
+  await clientOf(parts).method(echo, 'suite')({}, { ctx });
+  expect(seen).toEqual([['00-1', ['good=1']]]);
 });
 
 const transports = { memory: () => new MemoryTransport(), grpc: () => new GrpcTransport() };

@@ -212,6 +212,14 @@ export const cases: readonly ParityCase[] = [
   },
   {
     group: 'errors',
+    name: 'a message with blanks at its ends, tabs and control characters is as it was',
+    run: async ({ client }) => {
+      for (const said of [' a', 'a ', '  ', '\t', ' \u0000\u001b[31m ', '% ', '\u00a0', 'half \ud83d'])
+        assert.equal((await failureOf(client.say({ said }))).message, Buffer.from(said).toString());
+    },
+  },
+  {
+    group: 'errors',
     name: 'reason, details and metadata',
     run: async ({ client }) => {
       const error = await failureOf(client.fail({ code: Code.Aborted, how: 'rich' }));
@@ -277,6 +285,21 @@ export const cases: readonly ParityCase[] = [
           fields.filter(([key]) => key === 'raw-bin'),
           bytes,
         );
+    },
+  },
+  {
+    group: 'metadata',
+    name: 'text that cannot be carried is INVALID_ARGUMENT before it is sent, `metadata.invalid`',
+    run: async ({ client, handler }) => {
+      for (const text of [' a', 'a ', ' ', 'a\tb', 'a\r\nb: c', '\u0000', 'ä', '\ud83d']) {
+        const error = TenonError.from(
+          await Promise.resolve()
+            .then(() => client.echo({ text }, { metadata: { text } }))
+            .catch((thrown: unknown) => thrown),
+        );
+        assert.deepEqual([error.code, error.reason], [Code.InvalidArgument, 'metadata.invalid']);
+      }
+      assert.equal(handler.seen.peer, '');
     },
   },
   {

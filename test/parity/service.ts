@@ -90,6 +90,10 @@ export class ParityHandler {
     });
   }
 
+  @Rpc() async say(request: { said: string }): Promise<never> {
+    throw new TenonError({ code: Code.Aborted, message: request.said });
+  }
+
   @Rpc({ stream: 'server' }) async *failLate(request: { after: number }): AsyncIterable<{ n: number }> {
     for (let n = 1; n <= request.after; n += 1) yield { n };
     throw new TenonError({ code: Code.DataLoss, message: 'the rest is gone' });

@@ -1,5 +1,5 @@
 import { Context, type ContextInit, type ContextKey } from '../../context/context.ts';
-import { Metadata } from '../../context/metadata.ts';
+import { isCarried, Metadata, type MetadataValue } from '../../context/metadata.ts';
 import type { Attempts, NodeWatch, Outgoing } from '../../context/outgoing.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { Linked, LinkedList } from '../../internal/linked-list.ts';
@@ -250,9 +250,9 @@ export function outgoingMetadata(options: CallOptions, forward: Forward): Metada
   const result = new Metadata();
   if (ctx) {
     if (typeof forward === 'function') {
-      for (const [key, value] of ctx.metadata) if (forward(key)) result.append(key, value);
+      for (const [key, value] of ctx.metadata) if (forward(key)) pass(result, key, value);
     } else {
-      for (const key of forward) for (const value of ctx.metadata.getAll(key)) result.append(key, value);
+      for (const key of forward) for (const value of ctx.metadata.getAll(key)) pass(result, key, value);
     }
   }
   if (metadata) {
@@ -261,6 +261,11 @@ export function outgoingMetadata(options: CallOptions, forward: Forward): Metada
     result.merge(given);
   }
   return result;
+}
+
+/** What a stranger sent need not be what can be sent: such values stay here, and fail no call. */
+function pass(result: Metadata, key: string, value: MetadataValue): void {
+  if (isCarried(key, value)) result.append(key, value);
 }
 
 /** By the monotonic clock, the nearest of the call's own time-out, the bound of all calls of its method, and its parent's deadline. */

@@ -257,7 +257,11 @@ function fail(served: Served, socket: Socket, ctx: ServerContext | undefined, er
 function sendable(served: Served, failure: TenonError, ctx: ServerContext | undefined): Status {
   const { code, message, reason, details } = failure;
   const trailers = ctx?.hasTrailers ? ctx.trailers : undefined;
-  for (const told of [failure, new TenonError({ code, message, reason, details })]) {
+  for (const told of [
+    failure,
+    new TenonError({ code, message, reason, details }),
+    new TenonError({ code, message, details }),
+  ]) {
     try {
       return served.goMicro && ctx?.isMicro
         ? microStatusOf(told, served.goMicro.name, trailers)

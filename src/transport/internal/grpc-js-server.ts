@@ -4,6 +4,7 @@ import type { Metadata } from '../../context/metadata.ts';
 import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import type { Status } from '../../context/status.ts';
 import { Code, codeFrom } from '../../errors/errors.ts';
+import { wellFormed } from '../../internal/well-formed.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import { systemClock } from '../../runtime/system.ts';
 import type { Message } from '../transport.ts';
@@ -153,9 +154,4 @@ export class GrpcServerCall extends ServerCall {
     this.#room = undefined;
     this.#tellRoom?.();
   }
-}
-
-/** The types of the library are older than the method, which every supported Node has. */
-function wellFormed(text: string): string {
-  return (text as unknown as { toWellFormed(): string }).toWellFormed();
 }

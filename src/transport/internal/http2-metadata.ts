@@ -105,17 +105,19 @@ export function statusHeaders({ code, message }: Status): OutgoingHttpHeaders {
   return headers;
 }
 
-// PROTOCOL-HTTP2.md: Percent-Encoded, all but printable ASCII without "%".
-const unsafe = /[^\x20-\x24\x26-\x7e]/u;
+// PROTOCOL-HTTP2.md: Percent-Encoded, all but printable ASCII without "%". HTTP drops blanks at either end, so that those are encoded too.
+const unsafe = /[^\x20-\x24\x26-\x7e]|^ | $/u;
 const encoder = new TextEncoder();
 
 /** A status message as `grpc-message` carries it. What is no Unicode is mended. */
 function percentEncoded(text: string): string {
   if (!unsafe.test(text)) return text;
+  const bytes = encoder.encode(text);
   let result = '';
-  for (const byte of encoder.encode(text)) {
+  for (const [index, byte] of bytes.entries()) {
+    const isAtEnd = index === 0 || index === bytes.length - 1;
     result +=
-      byte >= 0x20 && byte <= 0x7e && byte !== 0x25
+      byte >= (isAtEnd ? 0x21 : 0x20) && byte <= 0x7e && byte !== 0x25
         ? String.fromCharCode(byte)
         : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }

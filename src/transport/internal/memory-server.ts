@@ -1,5 +1,6 @@
 import type { Metadata } from '../../context/metadata.ts';
 import { Code, type TenonError } from '../../errors/errors.ts';
+import { wellFormed } from '../../internal/well-formed.ts';
 import { type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
 import { defaultMaxMessageBytes, type Message, type Socket } from '../transport.ts';
 import { aborted, badReply, callCancelled, tooLarge } from './failures.ts';
@@ -48,7 +49,7 @@ export class MemoryServerSocket implements Socket {
       call.finish();
       this.#inbox?.discard();
     }
-    client.take(message.headers ? { ...message, headers: this.#headersOnce(message.headers) } : message);
+    client.take(message.headers || message.status?.message ? this.#asSent(message) : message);
     return !status && client.inbox?.isFull ? roomIn(client.inbox) : undefined;
   }
 
@@ -111,6 +112,16 @@ export class MemoryServerSocket implements Socket {
     this.#broken ??= error;
     this.#listener = undefined;
     this.#inbox?.discard(error);
+  }
+
+  /** What a wire would make of it. */
+  #asSent(message: Message): Message {
+    const { headers, status } = message;
+    return {
+      ...message,
+      headers: headers && this.#headersOnce(headers),
+      status: status && { ...status, message: wellFormed(status.message) },
+    };
   }
 
   #headersOnce(headers: Metadata): Metadata | undefined {
