@@ -2,7 +2,7 @@
 
 // tenon/context
 
-import { TenonError } from '../errors/errors.ts';
+import { type TenonError } from '../errors/errors.ts';
 import { type Logger } from '../logger/logger.ts';
 import { Metadata } from './metadata.ts';
 import type { Outgoing } from './outgoing.ts';
@@ -58,8 +58,8 @@ export declare class Context {
 
 import { TenonError } from '../errors/errors.ts';
 import type { Metadata } from './metadata.ts';
-import { type Status } from './status.ts';
-export declare function microStatusOf(error: TenonError, id: string, trailers?: Metadata): Status;
+import { type Status, type ToldError } from './status.ts';
+export declare function microStatusOf(error: ToldError, id: string, trailers?: Metadata): Status;
 export declare function microErrorOf(status: Status): TenonError;
 
 // tenon/context/metadata
@@ -141,6 +141,7 @@ export interface Status {
 export declare const okStatus: Status;
 export declare const reasonKey = "tenon-reason";
 export declare const detailsKey = "grpc-status-details-bin";
-export declare function statusOf(error: TenonError, trailers?: Metadata): Status;
+export type ToldError = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'metadata'>;
+export declare function statusOf(error: ToldError, trailers?: Metadata): Status;
 export declare function errorOf(status: Status): TenonError;
 export declare function microParts(code: Code, micro: MicroError): Pick<TenonError, 'code' | 'message'>;

@@ -177,3 +177,8 @@ export interface RichStatus {
 }
 export declare function encodeRichStatus(status: RichStatus): Uint8Array;
 export declare function decodeRichStatus(bytes: Uint8Array): RichStatus | undefined;
+
+// tenon/errors/unthrown
+
+import { TenonError, type TenonErrorInit } from './errors.ts';
+export declare function unthrown(init: TenonErrorInit): TenonError;

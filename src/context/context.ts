@@ -1,4 +1,5 @@
-import { Code, TenonError } from '../errors/errors.ts';
+import { Code, type TenonError } from '../errors/errors.ts';
+import { unthrown } from '../errors/unthrown.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
 import { Metadata } from './metadata.ts';
 import type { Outgoing } from './outgoing.ts';
@@ -210,5 +211,5 @@ export class Context {
 function noop(): void {}
 
 function cancelled(): TenonError {
-  return new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the call was cancelled' });
+  return unthrown({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the call was cancelled' });
 }

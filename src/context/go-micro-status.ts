@@ -2,7 +2,7 @@ import { findDetail } from '../errors/details.ts';
 import { TenonError } from '../errors/errors.ts';
 import { httpOf, MicroError, reasonPhrase } from '../errors/go-micro.ts';
 import type { Metadata } from './metadata.ts';
-import { errorOf, microParts, type Status, statusOf } from './status.ts';
+import { errorOf, microParts, type Status, statusOf, type ToldError } from './status.ts';
 
 /**
  * The status that tells a client of Go Micro of `error`: its `errors.Error` is the first detail, and the message is the same as JSON. Other details
@@ -10,7 +10,7 @@ import { errorOf, microParts, type Status, statusOf } from './status.ts';
  *
  * `id` is who says so where the error itself does not.
  */
-export function microStatusOf(error: TenonError, id: string, trailers?: Metadata): Status {
+export function microStatusOf(error: ToldError, id: string, trailers?: Metadata): Status {
   const { code, message, reason, metadata } = error;
   const http = httpOf(code);
   const told = findDetail(error, MicroError) ?? {
@@ -21,7 +21,7 @@ export function microStatusOf(error: TenonError, id: string, trailers?: Metadata
   };
   const first = { type: MicroError.type, value: MicroError.encode(told) };
   const details = [first, ...error.details.filter(({ type }) => type !== MicroError.type)];
-  return statusOf(new TenonError({ code, message: microJson(told), reason, details, metadata }), trailers);
+  return statusOf({ code, message: microJson(told), reason, details, metadata }, trailers);
 }
 
 /**

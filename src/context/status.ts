@@ -20,8 +20,11 @@ export const reasonKey = 'tenon-reason';
 /** Trailer that carries a `google.rpc.Status` with the details. */
 export const detailsKey = 'grpc-status-details-bin';
 
+/** What a peer is told of an error. */
+export type ToldError = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'metadata'>;
+
 /** The status that tells a peer of `error`; `trailers` are sent along. */
-export function statusOf(error: TenonError, trailers?: Metadata): Status {
+export function statusOf(error: ToldError, trailers?: Metadata): Status {
   const keys = Object.keys(error.metadata);
   if (error.reason === undefined && error.details.length === 0 && keys.length === 0) {
     return { code: error.code, message: error.message, metadata: trailers };

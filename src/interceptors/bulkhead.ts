@@ -1,5 +1,6 @@
 import type { Context } from '../context/context.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { unthrown } from '../errors/unthrown.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime, Timer } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
@@ -112,7 +113,7 @@ function full(ctx: Context, maxConcurrent: number, maxQueue: number): TenonError
 }
 
 function tooLong(ctx: Context): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.DeadlineExceeded,
     reason: 'call.deadline_exceeded',
     message: `the deadline of ${ctx.service}/${ctx.endpoint} passed while it waited for other calls to end`,

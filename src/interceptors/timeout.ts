@@ -1,4 +1,5 @@
 import { Code, TenonError } from '../errors/errors.ts';
+import { unthrown } from '../errors/unthrown.ts';
 import { type Interceptor, type Invoke, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
@@ -54,7 +55,7 @@ function abortable(next: Invoke): Invoke {
 }
 
 function tooLong(method: MethodDescriptor, timeoutMs: number): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.DeadlineExceeded,
     reason: 'call.deadline_exceeded',
     message: `${method.path} took longer than the ${timeoutMs} ms it is given`,

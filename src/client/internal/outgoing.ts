@@ -2,6 +2,7 @@ import { Context, type ContextInit, type ContextKey } from '../../context/contex
 import { isCarried, Metadata, type MetadataValue } from '../../context/metadata.ts';
 import type { Attempts, NodeWatch, Outgoing } from '../../context/outgoing.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import { unthrown } from '../../errors/unthrown.ts';
 import type { Linked, LinkedList } from '../../internal/linked-list.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
@@ -233,7 +234,7 @@ class CallAttempts implements Attempts {
 }
 
 function superseded(): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.Cancelled,
     reason: 'call.cancelled',
     message: 'the call was decided by another attempt',
@@ -290,7 +291,7 @@ function reasonOf(signal: AbortSignal): TenonError {
   const isTimeout = reason instanceof Error && reason.name === 'TimeoutError';
   return isTimeout
     ? TenonError.from(reason)
-    : new TenonError({
+    : unthrown({
         code: Code.Cancelled,
         reason: 'call.cancelled',
         message: 'the call was cancelled',

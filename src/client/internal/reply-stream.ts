@@ -1,5 +1,6 @@
 import type { Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import { unthrown } from '../../errors/unthrown.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
@@ -63,7 +64,7 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
       this.#isLeft = true;
       // Through the context, so that a call that is still being opened ends as well.
       this.#source.ctx.abort(
-        new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the caller stopped reading' }),
+        unthrown({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the caller stopped reading' }),
       );
       this.#socket?.abort(Code.Cancelled, 'the caller stopped reading');
       this.#end('left');

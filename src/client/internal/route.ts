@@ -1,5 +1,6 @@
 import { errorOf, reasonKey } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import { unthrown } from '../../errors/unthrown.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
@@ -172,7 +173,7 @@ async function untilAborted(router: Router, ctx: OutgoingContext, delayMs: numbe
 }
 
 function deadlineExceeded(ctx: OutgoingContext): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.DeadlineExceeded,
     reason: 'call.deadline_exceeded',
     message: `the deadline of ${ctx.service}/${ctx.endpoint} passed before a node could be reached`,

@@ -4,6 +4,7 @@ import type { Metadata } from '../../context/metadata.ts';
 import { microStatusOf } from '../../context/go-micro-status.ts';
 import { okStatus, type Status, statusOf } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import { unthrown } from '../../errors/unthrown.ts';
 import { iteratorOf } from '../../internal/iterator-of.ts';
 import type { Logger } from '../../logger/logger.ts';
 import {
@@ -91,7 +92,7 @@ function limit(served: Served, micro: MicroCall, socket: Socket, ctx: ServerCont
     return undefined;
   ctx.shorten(clock.monotonicMs() + timeoutMs);
   return timers.after(timeoutMs, () => {
-    const error = new TenonError({
+    const error = unthrown({
       code: Code.DeadlineExceeded,
       reason: 'call.deadline_exceeded',
       message: `the deadline of ${served.method.path} has passed`,
@@ -259,8 +260,8 @@ function sendable(served: Served, failure: TenonError, ctx: ServerContext | unde
   const trailers = ctx?.hasTrailers ? ctx.trailers : undefined;
   for (const told of [
     failure,
-    new TenonError({ code, message, reason, details }),
-    new TenonError({ code, message, details }),
+    { code, message, reason, details, metadata: {} },
+    { code, message, reason: undefined, details, metadata: {} },
   ]) {
     try {
       return served.goMicro && ctx?.isMicro
@@ -282,7 +283,7 @@ const refusals: ReadonlySet<string | undefined> = new Set(['server.draining', 't
 function unlessRefusal(error: TenonError): TenonError {
   if (!refusals.has(error.reason)) return error;
   const { code, message, details, metadata } = error;
-  return new TenonError({ code, message, details, metadata, cause: error });
+  return unthrown({ code, message, details, metadata, cause: error });
 }
 
 /** What the caller may know of `error`. What was not meant for callers is logged, and hidden. */
@@ -295,7 +296,7 @@ export function toStatusError(
   if (ctx?.aborted && error instanceof Error && error.name === 'AbortError') return ctx.aborted;
   served.logger.error(`${served.method.path} failed`, { error });
   const told = served.exposeErrors ? `: ${TenonError.from(error).message}` : '';
-  return new TenonError({
+  return unthrown({
     code: Code.Internal,
     reason: 'server.handler_failed',
     message: `the handler of ${served.method.path} failed${told}`,

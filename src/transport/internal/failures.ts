@@ -1,4 +1,5 @@
 import { Code, TenonError } from '../../errors/errors.ts';
+import { unthrown } from '../../errors/unthrown.ts';
 import { whyTls } from './tls-failures.ts';
 
 const writeHostPort = 'Write host:port, such as 127.0.0.1:50051 or [::1]:50051';
@@ -13,7 +14,7 @@ export function unreachable(address: string, why: string): TenonError {
   const told = hangUps.test(why)
     ? hungUp
     : (whyTls(why) ?? `${why}. Is the service running, and does it listen there?`);
-  return new TenonError({
+  return unthrown({
     code: Code.Unavailable,
     reason: 'transport.unreachable',
     message: `${address} cannot be reached: ${told}`,
@@ -22,7 +23,7 @@ export function unreachable(address: string, why: string): TenonError {
 
 /** The connection broke while the call was under way. */
 export function connectionLost(address: string, why: string): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.Unavailable,
     reason: 'transport.connection_lost',
     message: `the connection to ${address} was lost: ${why}. The call may have been processed`,
@@ -31,7 +32,7 @@ export function connectionLost(address: string, why: string): TenonError {
 
 /** This side's transport was closed under the call. */
 export function transportClosed(): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.Unavailable,
     reason: 'transport.closed',
     message: 'the transport was closed: calls need one that is open until they are over',
@@ -49,7 +50,7 @@ export function usedAfterClose(): TenonError {
 
 /** The listener was closed under the call. */
 export function listenerClosed(address: string): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.Unavailable,
     reason: 'transport.connection_lost',
     message: `the server at ${address} was stopped while it handled the call`,
@@ -57,7 +58,7 @@ export function listenerClosed(address: string): TenonError {
 }
 
 export function deadlineExceeded(what: string): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.DeadlineExceeded,
     reason: 'call.deadline_exceeded',
     message: `the deadline of ${what} has passed`,
@@ -65,19 +66,19 @@ export function deadlineExceeded(what: string): TenonError {
 }
 
 export function callCancelled(message: string): TenonError {
-  return new TenonError({ code: Code.Cancelled, reason: 'call.cancelled', message });
+  return unthrown({ code: Code.Cancelled, reason: 'call.cancelled', message });
 }
 
 /** What `recv` says after this side's `abort`. */
 export function aborted(code: Code, message: string | undefined): TenonError {
   if (code === Code.Cancelled) return callCancelled(message ?? 'the call was cancelled');
-  return new TenonError({ code, reason: 'transport.aborted', message: message ?? 'this side ended the call' });
+  return unthrown({ code, reason: 'transport.aborted', message: message ?? 'this side ended the call' });
 }
 
 /** `what` is "a request of /a.B/C" or the like. */
 export function tooLarge(what: string, bytes: number | undefined, limit: number, option: string): TenonError {
   const size = bytes === undefined ? `has more than the ${limit} bytes` : `has ${bytes} bytes, more than the ${limit}`;
-  return new TenonError({
+  return unthrown({
     code: Code.ResourceExhausted,
     reason: 'transport.message_too_large',
     message: `${what} ${size} allowed: raise ${option}, or stream it in parts`,
@@ -86,7 +87,7 @@ export function tooLarge(what: string, bytes: number | undefined, limit: number,
 
 /** HTTP/2's ENHANCE_YOUR_CALM: from the server, or from node:http2 on this side for what the server sent. */
 export function calmDown(address: string, path: string): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.ResourceExhausted,
     reason: 'transport.enhance_your_calm',
     message: `the call ${path} to ${address} was reset: there is more metadata than one side takes, or the server has too much to do. Send less of it`,
@@ -95,7 +96,7 @@ export function calmDown(address: string, path: string): TenonError {
 
 /** The client sent another number of messages than the method takes. */
 export function wrongCount(path: string, count: 'no' | 'a second'): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.Unimplemented,
     reason: 'transport.wrong_message_count',
     message: `${path} takes one request, and ${count} message came`,
@@ -104,7 +105,7 @@ export function wrongCount(path: string, count: 'no' | 'a second'): TenonError {
 
 /** The same of replies (statuscodes.md: response cardinality violation). */
 export function wrongReplyCount(path: string, count: 'no' | 'a second'): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.Unimplemented,
     reason: 'transport.wrong_reply_count',
     message: `${path} gives one reply, and ${count} message came`,
@@ -113,7 +114,7 @@ export function wrongReplyCount(path: string, count: 'no' | 'a second'): TenonEr
 
 /** The server broke the rules of the call. */
 export function badReply(path: string, what: string): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.Internal,
     reason: 'transport.bad_reply',
     message: `the server's answer to ${path} breaks the rules of gRPC: ${what}`,
@@ -121,7 +122,7 @@ export function badReply(path: string, what: string): TenonError {
 }
 
 export function unknownMethod(path: string, hint: string): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.Unimplemented,
     reason: 'transport.unknown_method',
     message: `the server has no method ${path}.${hint}`,
@@ -132,7 +133,7 @@ export function unknownMethod(path: string, hint: string): TenonError {
 export function notGrpc(address: string, contentType: string | undefined, status?: number): TenonError {
   const type = contentType === undefined ? 'has no content type' : `is of type "${contentType}"`;
   const said = status === undefined || status === 200 ? '' : ` Its status of HTTP is ${status}.`;
-  return new TenonError({
+  return unthrown({
     code: codeOfHttp(status),
     reason: 'transport.not_grpc',
     message: `what answers at ${address} does not speak gRPC: its answer ${type}. Is it another port's service, or a proxy?${said}`,
@@ -162,7 +163,7 @@ function codeOfHttp(status: number | undefined): Code {
 
 /** HTTP/2's INADEQUATE_SECURITY, which is PERMISSION_DENIED (PROTOCOL-HTTP2.md: Errors). */
 export function inadequateSecurity(address: string, path: string): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.PermissionDenied,
     reason: 'transport.inadequate_security',
     message: `the server at ${address} does not take ${path} over a connection that is no more secure than this one: see the TLS of both sides`,
@@ -171,7 +172,7 @@ export function inadequateSecurity(address: string, path: string): TenonError {
 
 /** Somebody answered, and not in our protocol. */
 export function notTenon(address: string, what: string): TenonError {
-  return new TenonError({
+  return unthrown({
     code: Code.Unknown,
     reason: 'transport.not_tenon',
     message: `what answers at ${address} does not speak tenon's own protocol: ${what}. Is it another port's service, or does it use another TENON_TRANSPORT?`,
