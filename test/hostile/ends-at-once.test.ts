@@ -113,7 +113,9 @@ describe.each(['memory', 'grpc', 'grpc-js', 'tcp', 'unix'])('many calls that end
   it('cost no stack trace where the server stops', async () => {
     const controller = new AbortController();
     let stopped: Promise<void> | undefined;
-    await ended(() => (stopped = system.stop()), controller.signal);
+    await ended(() => {
+      stopped = system.stop();
+    }, controller.signal);
     controller.abort();
     await stopped;
     expect(traced(told)).toEqual([]);
