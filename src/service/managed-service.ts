@@ -5,8 +5,10 @@ import { Code, TenonError } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
 import type { NodeState } from '../registry/registry.ts';
-import { type Timer, Timers } from '../runtime/runtime.ts';
+import { Clock, Random, type Timer, Timers } from '../runtime/runtime.ts';
+import { systemClock, systemRandom } from '../runtime/system.ts';
 import { Server } from '../server/server.ts';
+import { RegistrationPace } from './internal/registration-pace.ts';
 import { type Hook, ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus } from './service.ts';
 
 const defaults = {
@@ -21,8 +23,8 @@ const defaults = {
 
 // A registry that does not answer must not hold up a stop for longer than its lease is worth.
 const farewellMs = 2_000;
-// After a renewal that failed: soon enough that a short outage does not cost the lease.
-const retryMs = 1_000;
+// Nor may it hold up a start, or the renewals after the one that it does not answer.
+const announceMs = 10_000;
 
 /** The {@link ServiceRuntime}: the order of start and stop, and the lease in between. */
 @injectable()
@@ -37,7 +39,9 @@ export class ManagedService implements ServiceRuntime {
   #lapse: Timer | undefined;
   #renewal: Timer | undefined;
   #registering: Promise<void> | undefined;
+  /** The registry knows the node, or may know it: then it is told when the node leaves. */
   #isAnnounced = false;
+  readonly #pace: RegistrationPace;
   /** The start under way; a stop takes its place from it. */
   #start: symbol | undefined;
   #opening: Promise<void> | undefined;
@@ -50,11 +54,14 @@ export class ManagedService implements ServiceRuntime {
     @inject(Timers) timers: Timers,
     @inject(Logger) logger: Logger,
     @inject(ServiceOptions) @optional() options: ServiceOptions = {},
+    @inject(Random) @optional() random: Random = systemRandom,
+    @inject(Clock) @optional() clock: Clock = systemClock,
   ) {
     this.#server = server;
     this.#client = client;
     this.#timers = timers;
     this.#logger = logger;
+    this.#pace = new RegistrationPace(random, clock, logger);
     this.#options = withDefaults(defaults, options);
     server.init(options);
   }
@@ -104,11 +111,11 @@ export class ManagedService implements ServiceRuntime {
       this.#assertGoesOn(start);
       this.#become({ state: 'serving', isAccepting: true });
       const announcing = this.#announce('serving');
-      this.#registering = announcing.then(() => {});
-      const wasAnnounced = await announcing;
+      this.#registering = announcing;
+      await announcing;
       this.#assertGoesOn(start);
       this.#registering = undefined;
-      this.#keepLease(wasAnnounced);
+      this.#keepLease();
       await runHooks(this.#options.afterStart);
     } catch (error) {
       // One that was stopped meanwhile ends as its stop says.
@@ -191,16 +198,23 @@ export class ManagedService implements ServiceRuntime {
   }
 
   /** A registry that is away costs a warning, not the start: the renewal announces the node when it is back. */
-  async #announce(state: NodeState): Promise<boolean> {
+  async #announce(state: NodeState): Promise<void> {
+    let isDone = false;
     try {
-      await this.#server.register({ state });
+      await this.#within(announceMs, undefined, async (bound) => {
+        await this.#server.register({ state, signal: bound });
+        isDone = true;
+      });
+      if (!isDone) throw timeUp('the registry does not answer');
+      this.#pace.succeeded(String(this));
       if (!this.#isAnnounced) this.#logger.debug(`${String(this)} is announced`);
       this.#isAnnounced = true;
       this.#holdLease();
-      return true;
     } catch (error) {
-      this.#logger.warn(`${String(this)} could not be announced in the registry; trying again`, { error });
-      return false;
+      const failure = TenonError.from(error);
+      // Nobody knows whether it took effect.
+      if (failure.code === Code.DeadlineExceeded || failure.code === Code.Cancelled) this.#isAnnounced = true;
+      this.#pace.failed(String(this), failure);
     }
   }
 
@@ -231,15 +245,14 @@ export class ManagedService implements ServiceRuntime {
     }
   }
 
-  #keepLease(wasAnnounced = this.#isAnnounced): void {
+  #keepLease(): void {
     const ttlMs = this.#server.options.registerTtlMs ?? defaults.registerTtlMs;
-    const intervalMs = this.#options.registerIntervalMs ?? ttlMs / 3;
-    const delayMs = wasAnnounced ? intervalMs : Math.min(retryMs, intervalMs);
+    const delayMs = this.#pace.nextMs(this.#options.registerIntervalMs ?? ttlMs / 3);
     this.#renewal = this.#timers.after(delayMs, () => {
       if (this.state !== 'serving') return;
-      this.#registering = this.#announce('serving').then((ok) => {
+      this.#registering = this.#announce('serving').then(() => {
         this.#registering = undefined;
-        if (this.state === 'serving') this.#keepLease(ok);
+        if (this.state === 'serving') this.#keepLease();
       });
     });
   }
@@ -297,10 +310,10 @@ async function runHooks(hooks: readonly Hook[] = []): Promise<void> {
   for (const hook of hooks) await hook();
 }
 
-function timeUp(): TenonError {
+function timeUp(message = 'the time for this step of the stop is up'): TenonError {
   return new TenonError({
     code: Code.DeadlineExceeded,
     reason: 'service.timeout',
-    message: 'the time for this step of the stop is up',
+    message,
   });
 }

@@ -1,0 +1,115 @@
+import { describe, expect, it } from '@jest/globals';
+
+import type { Client } from '../../src/client/client.ts';
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import { MemoryRegistry } from '../../src/registry/memory.ts';
+import type { Registry } from '../../src/registry/registry.ts';
+import { systemRuntime } from '../../src/runtime/system.ts';
+import { RpcServer } from '../../src/server/rpc-server.ts';
+import { ManagedService } from '../../src/service/managed-service.ts';
+import { memoryParts } from '../../src/testing/internal/rig.ts';
+import { VirtualTimers } from '../broker/support.ts';
+import { RecordingLogger, Seen } from '../registry/support.ts';
+
+const noClient = { toString: () => 'none' } as unknown as Client;
+
+/** A service in virtual time, whose registry may be away. `draws` are the numbers that chance gives, again and again. */
+function scene(draws: readonly number[], registerTtlMs = 30_000) {
+  const timers = new VirtualTimers();
+  const logger = new RecordingLogger();
+  const clock = { now: () => timers.nowMs, monotonicMs: () => timers.nowMs };
+  let drawn = 0;
+  const random = { ...systemRuntime.random, next: () => draws[drawn++ % draws.length] ?? 0 };
+  const inner = new MemoryRegistry({ runtime: { clock, timers } });
+  const state = { isAway: false, isMute: false, attempts: [] as number[], left: 0 };
+  const register: Registry['register'] = async (record, options) => {
+    state.attempts.push(timers.nowMs);
+    if (state.isMute) await new Promise(() => {});
+    if (state.isAway) throw new TenonError({ code: Code.Unavailable, reason: 'registry.unreachable', message: 'away' });
+    await inner.register(record, options);
+  };
+  const deregister: Registry['deregister'] = async (record, options) => {
+    state.left += 1;
+    await inner.deregister(record, options);
+  };
+  const registry = Object.assign(Object.create(inner) as Registry, { register, deregister, toString: () => 'memory' });
+  const { transport, broker, marshalers } = memoryParts();
+  const server = new RpcServer(transport, registry, broker, marshalers, clock, systemRuntime.random, timers, logger);
+  const options = { name: 'suite', lameDuckMs: 1_000, registerTtlMs };
+  const service = new ManagedService(server, noClient, timers, logger, options, random, clock);
+  const waits = (): number[] => state.attempts.slice(1).map((at, index) => at - (state.attempts[index] ?? 0));
+  return { timers, logger, inner, state, service, waits };
+}
+
+describe('a registration', () => {
+  it('is renewed at intervals that are jittered', async () => {
+    const { timers, service, waits } = scene([0, 0.5, 1 - 1e-9]);
+    await service.start();
+    await timers.advance(27_500);
+    expect(waits().map((waitMs) => Math.round(waitMs))).toEqual([10_000, 9_000, 8_000]);
+  });
+
+  it('that fails is tried again with a back-off of full jitter, up to the interval', async () => {
+    const almostOne = 1 - 1e-9;
+    const { timers, state, service, waits } = scene([almostOne]);
+    state.isAway = true;
+    await service.start();
+    await timers.advance(60_000);
+    expect(waits().map((waitMs) => Math.round(waitMs))).toEqual([
+      1_000, 2_000, 4_000, 8_000, 10_000, 10_000, 10_000, 10_000,
+    ]);
+    const half = scene([0.5]);
+    half.state.isAway = true;
+    await half.service.start();
+    await half.timers.advance(8_000);
+    expect(half.waits()).toEqual([500, 1_000, 2_000, 4_000]);
+  });
+
+  it('that fails is never tried in a busy loop, whatever chance gives', async () => {
+    const { timers, state, service } = scene([0], 300);
+    state.isAway = true;
+    await service.start();
+    await timers.advance(10_000);
+    expect(state.attempts.length).toBeLessThanOrEqual(101);
+  });
+
+  it('that is lost is warned of once, reminded of at a long interval, and its return is told', async () => {
+    const { timers, state, service, logger } = scene([0.5]);
+    await service.start();
+    state.isAway = true;
+    const warnings = (): string[] => logger.lines.filter((line) => line.startsWith('warn'));
+    await timers.advance(240_000);
+    expect(warnings()).toEqual(['warn suite could not be announced in the registry; trying again']);
+    await timers.advance(240_000);
+    expect(warnings().slice(1)).toEqual(['warn suite is still not announced in the registry; trying on']);
+    state.isAway = false;
+    await timers.advance(60_000);
+    expect(warnings().slice(2)).toEqual(['warn suite is announced in the registry again']);
+  });
+
+  it('that is never answered does not hold up the start, nor the next attempt, and is taken back at the stop', async () => {
+    const { timers, state, service } = scene([0.5]);
+    state.isMute = true;
+    let hasStarted = false;
+    void service.start().then(() => (hasStarted = true));
+    await timers.advance(15_000);
+    expect(hasStarted).toBe(true);
+    expect(state.attempts.length).toBeGreaterThan(1);
+    void service.stop();
+    await timers.advance(60_000);
+    expect([service.state, state.left]).toEqual(['stopped', 1]);
+  });
+
+  it('of a service that drains says so, until the node leaves', async () => {
+    const { timers, service, inner } = scene([0.5]);
+    await service.start();
+    const seen = new Seen(await inner.watch());
+    void service.stop();
+    await timers.advance(500);
+    const [record] = await inner.getService('suite');
+    expect(record?.nodes[0]?.metadata['tenon-state']).toBe('draining');
+    await timers.advance(10_000);
+    expect(seen.events.map(({ action }) => action)).toEqual(['update', 'delete']);
+    expect(service.state).toBe('stopped');
+  });
+});
