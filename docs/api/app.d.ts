@@ -38,6 +38,7 @@ import { Container, type ServiceIdentifier } from 'inversify';
 import { type Class } from '../decorators/decorators.ts';
 import type { Config } from './config.ts';
 import { type ProtoLoader } from './describe.ts';
+import { type OptionParts } from './internal/option-parts.ts';
 import type { AppOptions } from './options.ts';
 export interface Composition {
     readonly services: readonly Class[];
@@ -45,6 +46,8 @@ export interface Composition {
     readonly container: Container;
     readonly loadProto: ProtoLoader;
     readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
+    readonly options: OptionParts;
+    readonly boundBy: ReadonlyMap<ServiceIdentifier, string>;
     wasResolved(identifier: ServiceIdentifier): boolean;
     dispose(): Promise<void>;
 }
@@ -66,6 +69,7 @@ export interface BackendChoice {
 }
 export interface Config {
     readonly profile: ProfileName;
+    readonly stated: readonly string[];
     readonly transport: string;
     readonly codec: string;
     readonly registry: BackendChoice;
@@ -483,6 +487,7 @@ import type { AppOptions } from './options.ts';
 export interface VerifyReport {
     readonly ok: boolean;
     readonly problems: readonly Problem[];
+    readonly notes: readonly Problem[];
     readonly bindings: number;
     readonly opaque: readonly string[];
 }

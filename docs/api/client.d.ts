@@ -7,7 +7,7 @@ import type { EventHeaders } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import type { ServiceConfig } from '../interceptors/interceptors.ts';
-import type { Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
+import type { CallInterceptor, Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
 import type { Filter } from '../selector/selector.ts';
 import type { Dialect } from '../transport/transport.ts';
 import type { CallCredentials } from './credentials.ts';
@@ -78,6 +78,7 @@ export interface ClientOptions {
     readonly maxAttempts?: number | undefined;
 }
 export declare const ClientOptions: ServiceIdentifier<ClientOptions>;
+export declare const ClientInterceptors: ServiceIdentifier<Interceptor | CallInterceptor>;
 export type MethodCaller = (input: unknown, options?: CallOptions) => unknown;
 export interface Client {
     readonly options: ClientOptions;

@@ -5,7 +5,7 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { DeliveryOptions } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
-import type { Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
+import type { CallInterceptor, Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
 import type { NodeState } from '../registry/registry.ts';
 import type { Dialect } from '../transport/transport.ts';
 export interface ServerMethod {
@@ -48,6 +48,7 @@ export interface ServerOptions {
     readonly suggest?: boolean | undefined;
 }
 export declare const ServerOptions: ServiceIdentifier<ServerOptions>;
+export declare const ServerInterceptors: ServiceIdentifier<Interceptor | CallInterceptor>;
 export interface Server {
     readonly options: ServerOptions;
     init(options: ServerOptions): void;

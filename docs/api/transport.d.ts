@@ -68,12 +68,18 @@ export interface Listener {
 export interface TransportCapabilities {
     readonly network: boolean;
     readonly grpc: boolean;
+    readonly security?: 'tls' | 'local' | undefined;
+}
+export interface TransportEncryption {
+    readonly client: boolean;
+    readonly server: boolean;
 }
 export interface Transport {
     dial(address: string, options: DialOptions): TransportClient;
     unary?(address: string, message: Message, options: DialOptions): Promise<Message>;
     listen(address: string, options: ListenOptions): Promise<Listener>;
     isSecure?(address: string): boolean;
+    readonly encryption?: TransportEncryption | undefined;
     close(): Promise<void>;
     toString(): string;
 }
@@ -189,6 +195,7 @@ export declare class TcpTransport extends FrameTransport implements Transport {
 
 // tenon/transport/tls
 
+import type { ServiceIdentifier } from 'inversify';
 export interface TlsOptions {
     readonly certFile?: string | undefined;
     readonly keyFile?: string | undefined;
@@ -207,6 +214,11 @@ export interface ServerTlsOptions extends TlsOptions {
 export interface ClientTlsOptions extends TlsOptions {
     readonly serverName?: string | undefined;
 }
+export interface TransportTlsOptions {
+    readonly client?: ClientTlsOptions | undefined;
+    readonly server?: ServerTlsOptions | false | undefined;
+}
+export declare const TransportTlsOptions: ServiceIdentifier<TransportTlsOptions>;
 
 // tenon/transport/unix
 

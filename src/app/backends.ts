@@ -27,17 +27,17 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
   transport: [
     {
       name: 'grpc',
-      load: async ({ tls }) => {
+      load: async () => {
         const { GrpcTransport, GrpcTransportOptions } = await import('../transport/grpc.ts');
-        return backend(GrpcTransport, GrpcTransportOptions, { tls: tls?.client, serverTls: tls?.server });
+        return backend(GrpcTransport, GrpcTransportOptions);
       },
     },
     {
       name: 'grpc-js',
       package: '@grpc/grpc-js',
-      load: async ({ tls }) => {
+      load: async () => {
         const { GrpcJsTransport, GrpcJsTransportOptions } = await import('../transport/grpc-js.ts');
-        return backend(GrpcJsTransport, GrpcJsTransportOptions, { tls: tls?.client, serverTls: tls?.server });
+        return backend(GrpcJsTransport, GrpcJsTransportOptions);
       },
     },
     {
@@ -49,9 +49,9 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
     },
     {
       name: 'tcp',
-      load: async ({ tls }) => {
+      load: async () => {
         const { TcpTransport, TcpTransportOptions } = await import('../transport/tcp.ts');
-        return backend(TcpTransport, TcpTransportOptions, { tls: tls?.client, serverTls: tls?.server });
+        return backend(TcpTransport, TcpTransportOptions);
       },
     },
     {

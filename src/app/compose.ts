@@ -11,9 +11,10 @@ import { clientSourceOf, type ProtoLoader } from './describe.ts';
 import { allBindings, bindingsOf, contextOf, needsOf } from './internal/bindings.ts';
 import { disposalOrder, wasResolved } from './internal/dispose.ts';
 import { Layers } from './internal/layers.ts';
+import { environmentLayer, type OptionParts } from './internal/option-parts.ts';
 import { usedKeys } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
-import { resolveProfile } from './profiles.ts';
+import { builtIn, resolveProfile } from './profiles.ts';
 
 /** An application put together, with nothing of it constructed yet. */
 export interface Composition {
@@ -23,6 +24,10 @@ export interface Composition {
   readonly loadProto: ProtoLoader;
   /** Classes that the container cannot construct, by the key that they were bound to. */
   readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
+  /** What the layers say of options. */
+  readonly options: OptionParts;
+  /** The layer that bound each of tenon's own keys last. */
+  readonly boundBy: ReadonlyMap<ServiceIdentifier, string>;
   /** Whether something bound to the key was constructed (or is a constant that was handed out). */
   wasResolved(identifier: ServiceIdentifier): boolean;
   /** Runs `@preDestroy` and `onDeactivation` of what was constructed, those who hold something before what they hold. Does not reject: failures are logged. */
@@ -42,10 +47,11 @@ export async function compose(services: readonly Class[], options: AppOptions = 
   ]);
   const container = new Container({ defaultScope: 'Singleton' });
   const layers = new Layers(container);
-  for (const profile of profiles) await layers.load(await profile(config, env));
-  for (const module of options.modules ?? []) await layers.load(module);
-  if (options.bind) layers.run(options.bind);
-  layers.run(() => bindHandlers(container, services));
+  for (const profile of profiles)
+    await layers.load(await profile(config, env), profile === builtIn ? environmentLayer : 'the profile');
+  for (const [index, module] of (options.modules ?? []).entries()) await layers.load(module, `modules[${index}]`);
+  if (options.bind) layers.run(options.bind, 'bind');
+  layers.run(() => bindHandlers(container, services), 'the handlers');
   bindClients(container, loadProto);
   // Whatever registry was bound in the end, callers read it through a cache that outlives its outages.
   container.onActivation(Registry, (context, registry) =>
@@ -64,6 +70,8 @@ export async function compose(services: readonly Class[], options: AppOptions = 
     container,
     loadProto,
     undecorated: layers.undecorated,
+    options: layers.options,
+    boundBy: layers.boundBy,
     wasResolved: (identifier) => wasResolved(bindingsOf(container), identifier),
     dispose: () => dispose(container),
   };

@@ -24,6 +24,8 @@ export interface BackendChoice {
 /** The environment, read: what it says, and what the built-in profile says where it is silent. */
 export interface Config {
   readonly profile: ProfileName;
+  /** The variables that the environment said; of the others the profile speaks. */
+  readonly stated: readonly string[];
   readonly transport: string;
   readonly codec: string;
   readonly registry: BackendChoice;
@@ -398,6 +400,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
   };
   return {
     profile,
+    stated: [...said.keys()],
     transport: value('TENON_TRANSPORT'),
     codec: value('TENON_CODEC'),
     registry: backend('REGISTRY'),

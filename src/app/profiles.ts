@@ -6,6 +6,7 @@ import { RpcClient } from '../client/rpc-client.ts';
 import { Marshaler, Marshalers } from '../codec/codec.ts';
 import { HealthBoard } from '../health/board.ts';
 import { Health } from '../health/health.ts';
+import { token } from '../internal/token.ts';
 import { ConsoleLogger } from '../logger/console.ts';
 import { Logger, silentLogger } from '../logger/logger.ts';
 import { Registry } from '../registry/registry.ts';
@@ -16,6 +17,7 @@ import { RpcServer } from '../server/rpc-server.ts';
 import { Server, ServerOptions } from '../server/server.ts';
 import { ManagedService } from '../service/managed-service.ts';
 import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
+import { TransportTlsOptions } from '../transport/tls.ts';
 import { Transport } from '../transport/transport.ts';
 import { type Backend, backendNames, loadBackend } from './backends.ts';
 import { type Config, readConfig } from './config.ts';
@@ -78,7 +80,7 @@ export const builtIn: Profile = async (config) => {
       .inSingletonScope();
     const backend = (key: symbol, { implementation, options }: Backend): void => {
       bind(key).to(implementation).inSingletonScope();
-      if (options)
+      if (options && !tlsKeys.includes(options.key as symbol))
         bind(options.key).toResolvedValue(
           (...seams) => withSeams(options.value, seams),
           [Clock, Random, Timers, Logger],
@@ -90,6 +92,13 @@ export const builtIn: Profile = async (config) => {
     backend(Broker as symbol, broker);
     backend(Marshaler as symbol, codec);
     for (const one of codecs) backend(Marshalers as symbol, one);
+    bind(TransportTlsOptions).toConstantValue(config.tls ?? {});
+    for (const key of tlsKeys)
+      bind(key).toResolvedValue(
+        ({ client, server }: TransportTlsOptions, ...seams) =>
+          withSeams({ tls: client, serverTls: server === false ? undefined : server }, seams),
+        [TransportTlsOptions, Clock, Random, Timers, Logger],
+      );
     bind(ClientOptions).toConstantValue(config.client);
     bind(ServerOptions).toConstantValue(config.server);
     bind(ServiceOptions).toConstantValue(config.service);
@@ -100,6 +109,11 @@ export const builtIn: Profile = async (config) => {
     bind(ServiceRuntime).to(ManagedService).inTransientScope();
   });
 };
+
+/** The options of transports that speak TLS, whichever of them is bound in the end. Named here, as nothing of them is loaded before it is bound. */
+const tlsKeys = ['GrpcTransportOptions', 'GrpcJsTransportOptions', 'TcpTransportOptions'].map(
+  (name) => token<object>('transport', name) as symbol,
+);
 
 /** Backends take time, chance and log from their options; what is bound for the application is bound for them. */
 function withSeams(options: object, [clock, random, timers, logger]: readonly unknown[]): object {

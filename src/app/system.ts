@@ -9,12 +9,15 @@ import { Logger } from '../logger/logger.ts';
 import type { Interceptor, Invoke } from '../pipeline/pipeline.ts';
 import { Registry } from '../registry/registry.ts';
 import { Selector } from '../selector/selector.ts';
+import { ServerOptions } from '../server/server.ts';
 import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
 import { Transport } from '../transport/transport.ts';
 import { clientFrom } from './clients.ts';
 import { type Composition, compose } from './compose.ts';
 import { describeHandler, type HandlerDescription } from './describe.ts';
 import { guardContainer } from './guard.ts';
+import { assertEncrypted } from './internal/encryption.ts';
+import { mergeOptions } from './internal/merge.ts';
 import { standardHandlers } from './internal/standard.ts';
 import { Steps } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
@@ -59,6 +62,7 @@ export class System {
     const system = new System(composition);
     try {
       for (const service of services) system.#services.push(await system.#prepare(service));
+      await assertEncrypted(composition.container, composition.options, services.length > 0);
       guardContainer(composition.container);
       for (const service of system.#services) {
         await service.start(options.signal ? { signal: options.signal } : {});
@@ -107,11 +111,17 @@ export class System {
     const record = serviceOf(target);
     const { container, config, loadProto } = this.#composition;
     const service = container.get(ServiceRuntime);
-    // What the environment and the profile say is stronger than what the class says.
     const bound = container.isBound(ServiceOptions) ? container.get(ServiceOptions) : {};
-    const stated = Object.fromEntries(Object.entries(bound).filter(([, value]) => value !== undefined));
-    const { reflection } = config;
-    service.init({ reflection, ...record?.options, name: record?.name, version: record?.version, ...stated });
+    const { interceptors } = container.isBound(ServerOptions) ? container.get(ServerOptions) : {};
+    // What the environment and the application say is stronger than what the class says; interceptors of all are used, theirs outermost.
+    const { interceptors: own, ...said } = record?.options ?? {};
+    service.init(
+      mergeOptions<ServiceOptions>(
+        { reflection: config.reflection, ...said, name: record?.name, version: record?.version, interceptors },
+        bound,
+        { interceptors: own },
+      ),
+    );
     const descriptions = (record?.handlers ?? []).map((handler) => describeHandler(handler, loadProto));
     for (const description of descriptions) this.#handle(target, service, description);
     const standard = await standardHandlers({ service, descriptions, loadProto, health: this.get(Health) });

@@ -11,9 +11,11 @@ import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
 import { classesOf, type Composition, compose } from './compose.ts';
 import { clientSourceOf, describeClient, type Problem } from './describe.ts';
 import { allBindings, bindingsOf, needsOf } from './internal/bindings.ts';
+import { capabilitiesBoundTo, classBoundTo } from './internal/capabilities.ts';
+import { checkOptions, constantOptions } from './internal/check-options.ts';
 import { checkServices } from './internal/check-services.ts';
 import { checkSteps } from './internal/check-steps.ts';
-import { capabilitiesOf, checkWiring, classBoundTo } from './internal/check-wiring.ts';
+import { checkWiring } from './internal/check-wiring.ts';
 import { keyName } from './internal/keys.ts';
 import { usedKeys } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
@@ -23,6 +25,8 @@ export interface VerifyReport {
   readonly ok: boolean;
   /** Everything that is wrong, at once. */
   readonly problems: readonly Problem[];
+  /** What is not wrong, but says nothing or does nothing that one might expect: options and variables without effect. */
+  readonly notes: readonly Problem[];
   /** How many bindings were looked at. */
   readonly bindings: number;
   /** Keys bound to dynamic values or factories: what those ask the container for cannot be known before they run. */
@@ -45,7 +49,7 @@ export async function verify(services: readonly Class[], options: AppOptions = {
       throw error;
     const fix = 'npx tenon env lists every variable with its values';
     const problem = { kind: 'configuration', where: 'the environment', message: error.message, fix };
-    return { ok: false, problems: [problem], bindings: 0, opaque: [] };
+    return { ok: false, problems: [problem], notes: [], bindings: 0, opaque: [] };
   }
 }
 
@@ -75,19 +79,28 @@ function inspect(composition: Composition): VerifyReport {
   const classes = classesOf(composition.services);
   const steps = classes.flatMap((target) => usedKeys(target));
   const roots = [...handlersOf(composition.services), ServiceRuntime, Client, Logger] as readonly ServiceIdentifier[];
+  const { services, options, boundBy, config } = composition;
+  const found = checkOptions(bindings, { options, boundBy, config, serves: services.length > 0 });
   const problems = [
     ...checkServices(composition.services, {
       loadProto: composition.loadProto,
-      options: constantOf(bindings, ServiceOptions) ?? {},
+      options: constantOptions(bindings, composition.options, ServiceOptions),
       broker: brokerOf(bindings),
       codec: classBoundTo(bindings, Marshaler)?.name,
     }),
     ...checkClients(all, composition),
     ...checkSteps(classes, bindings),
+    ...found.problems,
     ...checkWiring(bindings, roots, composition.undecorated, steps),
   ];
   const distinct = [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
-  return { ok: distinct.length === 0, problems: distinct, bindings: all.length, opaque: opaqueKeys(all, composition) };
+  return {
+    ok: distinct.length === 0,
+    problems: distinct,
+    notes: found.notes,
+    bindings: all.length,
+    opaque: opaqueKeys(all, composition),
+  };
 }
 
 /** The clients that are injected somewhere: what they are made of has to be describable. */
@@ -108,13 +121,8 @@ function handlersOf(services: readonly Class[]): readonly Class[] {
 }
 
 function brokerOf(bindings: BindingService): { name: string; capabilities: BrokerCapabilities } | undefined {
-  const capabilities = capabilitiesOf(bindings, Broker) as BrokerCapabilities | undefined;
+  const capabilities = capabilitiesBoundTo<BrokerCapabilities>(bindings, Broker);
   return capabilities && { name: classBoundTo(bindings, Broker)?.name ?? 'the bound broker', capabilities };
-}
-
-function constantOf<T>(bindings: BindingService, identifier: ServiceIdentifier<T>): T | undefined {
-  const [binding] = [...(bindings.get<T>(identifier) ?? [])];
-  return binding?.type === 'ConstantValue' ? (binding.value as T) : undefined;
 }
 
 function opaqueKeys(all: readonly Binding[], { undecorated }: Composition): readonly string[] {

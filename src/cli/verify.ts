@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-import { type AppOptions, verify } from '../app/app.ts';
+import { type AppOptions, type Problem, verify } from '../app/app.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { didYouMean } from '../internal/suggest.ts';
 import { type CliIo, print, UsageError } from './io.ts';
@@ -24,18 +24,24 @@ export async function verifyModule(io: CliIo, path: string, options: VerifyOptio
   const services =
     options.export === undefined ? exportedServices(shown, module) : namedExport(shown, module, options.export);
   const given = (module['options'] ?? {}) as AppOptions;
-  const { problems } = await verify(services, {
+  const { problems, notes } = await verify(services, {
     ...given,
     ...(options.profile !== undefined && { profile: options.profile }),
   });
   const names = services.map((service) => service.name).join(', ');
   if (problems.length === 0) {
     print(io, `${names}: no problem found`);
+    for (const note of notes) print(io, `\nnote: ${formatted(note)}`);
     return 0;
   }
   print(io, `${names}: ${problems.length === 1 ? 'one problem' : `${problems.length} problems`} found`);
-  for (const { kind, where, message, fix } of problems) print(io, `\n${kind}: ${where}\n  ${message}\n  fix: ${fix}`);
+  for (const problem of problems) print(io, `\n${formatted(problem)}`);
+  for (const note of notes) print(io, `\nnote: ${formatted(note)}`);
   return 1;
+}
+
+function formatted({ kind, where, message, fix }: Problem): string {
+  return `${kind}: ${where}\n  ${message}\n  fix: ${fix}`;
 }
 
 function exportedServices(file: string, module: Readonly<Record<string, unknown>>): Class[] {

@@ -5,7 +5,7 @@ import type { Context } from '../context/context.ts';
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import type { ServiceConfig } from '../interceptors/interceptors.ts';
 import { token } from '../internal/token.ts';
-import type { Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
+import type { CallInterceptor, Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
 import type { Filter } from '../selector/selector.ts';
 import type { Dialect } from '../transport/transport.ts';
 import type { CallCredentials } from './credentials.ts';
@@ -142,6 +142,12 @@ export interface ClientOptions {
 }
 /** Container key of the {@link ClientOptions}. */
 export const ClientOptions: ServiceIdentifier<ClientOptions> = token('client', 'ClientOptions');
+
+/** Container key of interceptors around every call of the client, inside those of {@link ClientOptions}. Bindings add up, in their order. */
+export const ClientInterceptors: ServiceIdentifier<Interceptor | CallInterceptor> = token(
+  'client',
+  'ClientInterceptors',
+);
 
 /** A method made ready to be called: where the client streams it takes an AsyncIterable, where the server streams it gives one. */
 export type MethodCaller = (input: unknown, options?: CallOptions) => unknown;

@@ -3,7 +3,7 @@ import type { ServiceIdentifier } from 'inversify';
 import type { DeliveryOptions } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
 import { token } from '../internal/token.ts';
-import type { Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
+import type { CallInterceptor, Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
 import type { NodeState } from '../registry/registry.ts';
 import type { Dialect } from '../transport/transport.ts';
 
@@ -83,6 +83,12 @@ export interface ServerOptions {
 }
 /** Container key of the {@link ServerOptions}. */
 export const ServerOptions: ServiceIdentifier<ServerOptions> = token('server', 'ServerOptions');
+
+/** Container key of interceptors around every call and event of each server, inside those of {@link ServerOptions}. Bindings add up, in their order. */
+export const ServerInterceptors: ServiceIdentifier<Interceptor | CallInterceptor> = token(
+  'server',
+  'ServerInterceptors',
+);
 
 /**
  * Answers calls and handles events.

@@ -31,7 +31,7 @@ export const GrpcJsTransportOptions: ServiceIdentifier<GrpcJsTransportOptions> =
  */
 @injectable()
 export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> implements Transport {
-  static readonly capabilities: TransportCapabilities = { network: true, grpc: true };
+  static readonly capabilities: TransportCapabilities = { network: true, grpc: true, security: 'tls' };
 
   readonly #channels: GrpcChannels;
 

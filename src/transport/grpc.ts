@@ -118,7 +118,7 @@ export const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions> = tok
  */
 @injectable()
 export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Transport {
-  static readonly capabilities: TransportCapabilities = { network: true, grpc: true };
+  static readonly capabilities: TransportCapabilities = { network: true, grpc: true, security: 'tls' };
 
   readonly #lines: Lines<CallConnection>;
 

@@ -37,7 +37,7 @@ export const MemoryTransportOptions: ServiceIdentifier<MemoryTransportOptions> =
  */
 @injectable()
 export class MemoryTransport implements Transport {
-  static readonly capabilities: TransportCapabilities = { network: false, grpc: false };
+  static readonly capabilities: TransportCapabilities = { network: false, grpc: false, security: 'local' };
 
   readonly #hub: MemoryHub;
   #lastPort = 0;

@@ -77,7 +77,7 @@ const defaults = { ...frameDefaults, runtime: systemRuntime, logger: silentLogge
  */
 @injectable()
 export class TcpTransport extends FrameTransport implements Transport {
-  static readonly capabilities: TransportCapabilities = { network: true, grpc: false };
+  static readonly capabilities: TransportCapabilities = { network: true, grpc: false, security: 'tls' };
 
   constructor(@inject(TcpTransportOptions) @optional() options: TcpTransportOptions = {}) {
     super(withDefaults(defaults, options), hostPorts);

@@ -1,3 +1,7 @@
+import type { ServiceIdentifier } from 'inversify';
+
+import { token } from '../internal/token.ts';
+
 /**
  * What one side of a TLS connection shows and trusts, as PEM: from files, which are read again when they change, or as text. Each of
  * the three is said once, as a file or as text.
@@ -53,3 +57,27 @@ export interface ClientTlsOptions extends TlsOptions {
    */
   readonly serverName?: string | undefined;
 }
+
+/**
+ * TLS of whatever transport is bound, said once. A transport's own `tls` and `serverTls` are stronger.
+ *
+ * @example
+ * ```ts
+ * const tls: TransportTlsOptions = {
+ *   server: { certFile: '/etc/tls/tls.crt', keyFile: '/etc/tls/tls.key' },
+ *   client: { caFile: '/etc/tls/ca.crt' },
+ * };
+ * await run([], { bind: (container) => container.bind(TransportTlsOptions).toConstantValue(tls) });
+ * ```
+ */
+export interface TransportTlsOptions {
+  /** Of clients. @default none: calls are sent in the clear */
+  readonly client?: ClientTlsOptions | undefined;
+  /**
+   * Of servers; `false` for servers that speak in the clear beside clients that do not.
+   * @default none: with a `client`, an application that serves does not start
+   */
+  readonly server?: ServerTlsOptions | false | undefined;
+}
+/** Container key of the {@link TransportTlsOptions}. */
+export const TransportTlsOptions: ServiceIdentifier<TransportTlsOptions> = token('transport', 'TransportTlsOptions');

@@ -192,6 +192,17 @@ export interface TransportCapabilities {
   readonly network: boolean;
   /** Strangers that speak gRPC can. */
   readonly grpc: boolean;
+  /**
+   * How calls are kept from others on the way: `tls` takes `TransportTlsOptions`, `local` never leaves the machine.
+   * @default they are not: an application that was told of TLS does not start on it
+   */
+  readonly security?: 'tls' | 'local' | undefined;
+}
+
+/** Which sides of a transport speak TLS. */
+export interface TransportEncryption {
+  readonly client: boolean;
+  readonly server: boolean;
 }
 
 /**
@@ -220,6 +231,8 @@ export interface Transport {
    * Whether nobody on the way to an address can read what is sent there: it is encrypted, or does not leave the machine. Left out: somebody can.
    */
   isSecure?(address: string): boolean;
+  /** Which of its sides speak TLS; compared at the start with what the application was told. Left out: as its capabilities say. */
+  readonly encryption?: TransportEncryption | undefined;
   /** Closes the connections that `dial` opened; calls on them end with UNAVAILABLE, and no more are made. Listeners are closed by who opened them. */
   close(): Promise<void>;
   /** What it speaks, as nodes say in their metadata: `grpc`. */

@@ -30,7 +30,7 @@ const defaults = { ...frameDefaults, runtime: systemRuntime, logger: silentLogge
  */
 @injectable()
 export class UnixTransport extends FrameTransport implements Transport {
-  static readonly capabilities: TransportCapabilities = { network: true, grpc: false };
+  static readonly capabilities: TransportCapabilities = { network: true, grpc: false, security: 'local' };
 
   constructor(@inject(UnixTransportOptions) @optional() options: UnixTransportOptions = {}) {
     const whole = withDefaults(defaults, options);

@@ -21,6 +21,7 @@ describe('the configuration', () => {
   it('falls back to the profile dev where the environment is silent', () => {
     expect(readConfig({})).toEqual({
       profile: 'dev',
+      stated: [],
       transport: 'grpc',
       codec: 'proto',
       registry: { name: 'mdns' },
@@ -118,6 +119,7 @@ describe('the configuration', () => {
     });
     expect(config).toEqual({
       profile: 'prod',
+      stated: expect.arrayContaining(['TENON_PROFILE', 'TENON_TLS_CA_FILE', 'TENON_LOG_FORMAT']),
       transport: 'memory',
       codec: 'json',
       registry: { name: 'mdns' },

@@ -41,6 +41,7 @@ test('docs/app.md lists every kind of problem, and each has a message that a tes
   const files = [
     'describe.ts',
     'verify.ts',
+    'internal/check-options.ts',
     'internal/check-services.ts',
     'internal/check-steps.ts',
     'internal/check-wiring.ts',
@@ -48,6 +49,7 @@ test('docs/app.md lists every kind of problem, and each has a message that a tes
   const sources = files.map((file) => readFileSync(new URL(file, folder), 'utf8')).join('\n');
   const found = [
     ...sources.matchAll(/\bkind: '([a-z-]+-[a-z-]+|configuration|thenable)'/g),
+    ...sources.matchAll(/\bproblem\(\s*'([a-z-]+)'/g),
     ...sources.matchAll(/#report\(\s*'([a-z-]+)'/g),
     ...sources.matchAll(/\? '([a-z-]+)' : 'invalid-proto'/g),
   ].map((match) => match[1] as string);

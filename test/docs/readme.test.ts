@@ -78,7 +78,12 @@ describe('README.md', () => {
     ];
     const expected = declared.map(({ name, capabilities }) => {
       const able = Object.entries(capabilities).filter(([, is]) => is);
-      return [name, able.length === 0 ? 'none' : able.map(([capability]) => capability).join(', ')];
+      return [
+        name,
+        able.length === 0
+          ? 'none'
+          : able.map(([capability, is]) => (is === true ? capability : `${capability}: ${is}`)).join(', '),
+      ];
     });
     expect(declared.map(({ name }) => [name, rowOf(name)[1]])).toEqual(expected);
     const others = [ProtoMarshaler, JsonMarshaler, BytesMarshaler, CachedRegistry].map(

@@ -1,6 +1,6 @@
 import { type ClientOf, System } from 'tenon';
 import { ClientOptions } from 'tenon/client';
-import { GrpcTransportOptions } from 'tenon/transport/grpc';
+import { TransportTlsOptions } from 'tenon/transport/tls';
 
 import { type ConformanceApi, conformanceSource } from './conformance-api.ts';
 import type { ClientCompatRequest } from './conformance-calls.ts';
@@ -27,7 +27,7 @@ export class ConformanceClients {
         env: tenonEnv(process.env),
         bind: (container) => {
           container.rebind(ClientOptions).toConstantValue(limits);
-          if (tls) container.rebind(GrpcTransportOptions).toConstantValue({ tls });
+          if (tls) container.bind(TransportTlsOptions).toConstantValue({ client: tls });
         },
       });
       this.#systems.set(key, system);

@@ -1,5 +1,5 @@
 import { run } from 'tenon';
-import { GrpcTransportOptions } from 'tenon/transport/grpc';
+import { TransportTlsOptions } from 'tenon/transport/tls';
 
 import { decode, encode } from './conformance-api.ts';
 import { ConformanceService } from './conformance-service.ts';
@@ -28,9 +28,7 @@ async function serve({ useTls, clientTlsCert, messageReceiveLimit, serverCreds }
     bind: (container) => {
       if (!creds) return;
       const asked = clientTlsCert.length > 0 ? { ca: clientTlsCert, clientAuth: 'require' as const } : {};
-      container
-        .rebind(GrpcTransportOptions)
-        .toConstantValue({ serverTls: { cert: creds.cert, key: creds.key, ...asked } });
+      container.bind(TransportTlsOptions).toConstantValue({ server: { cert: creds.cert, key: creds.key, ...asked } });
     },
     onStarted: (system) => {
       const address = system.services[0]?.server().address ?? '';

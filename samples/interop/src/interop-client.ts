@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 
 import type { AppOptions } from 'tenon';
-import { GrpcTransportOptions } from 'tenon/transport/grpc';
+import { TransportTlsOptions } from 'tenon/transport/tls';
 
 import { type Case, cases } from './cases.ts';
 import { connect } from './peer.ts';
@@ -65,7 +65,7 @@ function told(args: readonly string[]): Told {
       env: tenonEnv(process.env),
       bind: (container) => {
         if (values.use_tls !== 'true') return;
-        container.rebind(GrpcTransportOptions).toConstantValue({ tls: { caFile, serverName } });
+        container.bind(TransportTlsOptions).toConstantValue({ client: { caFile, serverName } });
       },
     },
   };

@@ -11,7 +11,7 @@ import {
   usesOf,
 } from '../../decorators/decorators.ts';
 import type { Problem } from '../describe.ts';
-import { classBoundTo } from './check-wiring.ts';
+import { classBoundTo } from './capabilities.ts';
 import { keyName } from './keys.ts';
 import { stepKinds, usedKeys, type UsedKey } from './steps.ts';
 

@@ -12,6 +12,7 @@ import { ServiceRuntime } from '../../service/service.ts';
 import { Transport } from '../../transport/transport.ts';
 import type { Problem } from '../describe.ts';
 import { allBindings, candidatesFor, type Dependency, needsOf, needsOfClass } from './bindings.ts';
+import { capabilitiesBoundTo, classBoundTo } from './capabilities.ts';
 import { keyName } from './keys.ts';
 import { hasConstructor } from './parameters.ts';
 
@@ -44,31 +45,6 @@ export function checkWiring(
     ...roots.map((key) => ({ key, place: 'the application' })),
     ...asked,
   ]);
-}
-
-/** A class, of which only the name matters. */
-interface NamedClass {
-  readonly name: string;
-}
-
-/** The class that a key is bound to, where it can be known without constructing it. */
-export function classBoundTo(bindings: BindingService, identifier: ServiceIdentifier): NamedClass | undefined {
-  const [binding] = [...(bindings.get(identifier) ?? [])];
-  if (binding?.type === 'ServiceRedirection') return classBoundTo(bindings, binding.targetServiceIdentifier);
-  if (binding?.type === 'Instance') return binding.implementationType;
-  return binding?.type === 'ConstantValue' ? (binding.value as object | undefined)?.constructor : undefined;
-}
-
-/** What the implementation bound to a key says that it can do; `undefined` where it says nothing, or cannot be known. */
-export function capabilitiesOf(bindings: BindingService, identifier: ServiceIdentifier): object | undefined {
-  const [binding] = [...(bindings.get(identifier) ?? [])];
-  const own = binding?.type === 'ConstantValue' ? capabilitiesIn(binding.value) : undefined;
-  return own ?? capabilitiesIn(classBoundTo(bindings, identifier));
-}
-
-function capabilitiesIn(value: unknown): object | undefined {
-  const capabilities = (value as { readonly capabilities?: unknown } | undefined)?.capabilities;
-  return typeof capabilities === 'object' && capabilities !== null ? capabilities : undefined;
 }
 
 class WiringCheck {
@@ -294,7 +270,7 @@ class WiringCheck {
 
   #checkCapabilities(identifier: ServiceIdentifier): void {
     const target = classBoundTo(this.#bindings, identifier);
-    if (target === undefined || capabilitiesOf(this.#bindings, identifier) !== undefined) return;
+    if (target === undefined || capabilitiesBoundTo(this.#bindings, identifier) !== undefined) return;
     const [key, name] = [keyName(identifier), target.name];
     this.#report(
       'no-capabilities',

@@ -7,6 +7,11 @@ export function isFrameworkKey(identifier: unknown): identifier is symbol {
   return typeof identifier === 'symbol' && frameworkKey.test(identifier.description ?? '');
 }
 
+/** Whether the key is one of tenon's own options, of which layers say one field each. */
+export function isOptionsKey(identifier: unknown): identifier is symbol {
+  return isFrameworkKey(identifier) && keyName(identifier).endsWith('Options');
+}
+
 /** A container key as people call it: the class's name, `Registry` of `tenon.registry.Registry`, the text itself. */
 export function keyName(identifier: ServiceIdentifier): string {
   if (typeof identifier === 'function') return identifier.name || 'a class without a name';

@@ -1,36 +1,48 @@
 import { InversifyCoreError } from '@inversifyjs/core';
 import type { BindToFluentSyntax, Container, ContainerModule, ServiceIdentifier } from 'inversify';
 
+import { ClientInterceptors } from '../../client/client.ts';
 import { Marshalers } from '../../codec/codec.ts';
-import { isFrameworkKey } from './keys.ts';
+import { ServerInterceptors } from '../../server/server.ts';
+import { isFrameworkKey, isOptionsKey } from './keys.ts';
 import { withLoad } from './modules.ts';
+import { OptionParts } from './option-parts.ts';
 
 type Binder = Pick<Container, 'bind' | 'rebind'>;
 type AnyConstructor = abstract new (...args: never[]) => unknown;
 
+/** Keys of which there are many: one more does not take the place of the others. */
+const many: ReadonlySet<ServiceIdentifier> = new Set([Marshalers, ClientInterceptors, ServerInterceptors]);
+
 /**
  * The layers of an application, each stronger than the one before: what a layer binds of tenon's own keys takes the place of what was bound
- * before it. A class that does not say what to inject, which the container would refuse one at a time, is noted and left to `verify`.
+ * before it, of options field by field. A class that does not say what to inject, which the container would refuse one at a time, is noted and left to `verify`.
  */
 export class Layers {
   /** Classes that cannot be constructed, by the key that they were bound to. */
   readonly undecorated = new Map<ServiceIdentifier, AnyConstructor>();
+  /** The layer that bound each of tenon's own keys last. */
+  readonly boundBy = new Map<ServiceIdentifier, string>();
+  /** What the layers say of options. */
+  readonly options: OptionParts;
   readonly #container: Container;
 
   constructor(container: Container) {
     this.#container = container;
+    this.options = new OptionParts(container);
   }
 
-  async load(module: ContainerModule): Promise<void> {
-    await this.#container.loadAsync(withLoad(module, (options) => ({ ...options, ...this.#layer(options) })));
+  /** `name` is for people. */
+  async load(module: ContainerModule, name: string): Promise<void> {
+    await this.#container.loadAsync(withLoad(module, (options) => ({ ...options, ...this.#layer(options, name) })));
   }
 
   /** Runs a function that binds on the container itself. */
-  run(bind: (container: Container) => void): void {
+  run(bind: (container: Container) => void, name: string): void {
     const container = this.#container;
     Object.assign(
       container,
-      this.#layer({ bind: container.bind.bind(container), rebind: container.rebind.bind(container) }),
+      this.#layer({ bind: container.bind.bind(container), rebind: container.rebind.bind(container) }, name),
     );
     try {
       bind(container);
@@ -40,22 +52,31 @@ export class Layers {
     }
   }
 
-  #layer(below: Binder): Binder {
+  #layer(below: Binder, name: string): Binder {
     const ours = new Set<ServiceIdentifier>();
+    const parts = new Map<ServiceIdentifier, ServiceIdentifier>();
+    const placeOf = <T>(identifier: ServiceIdentifier<T>): ServiceIdentifier<T> => {
+      if (isFrameworkKey(identifier)) this.boundBy.set(identifier, name);
+      if (!isOptionsKey(identifier)) return identifier;
+      const part = parts.get(identifier) ?? this.options.add(identifier, name);
+      parts.set(identifier, part);
+      return part as ServiceIdentifier<T>;
+    };
     const makeRoom = (identifier: ServiceIdentifier): void => {
-      // Codecs are many: one more does not take the place of the others.
-      if (!isFrameworkKey(identifier) || identifier === Marshalers || ours.has(identifier)) return;
+      if (!isFrameworkKey(identifier) || many.has(identifier) || ours.has(identifier)) return;
       ours.add(identifier);
       if (this.#container.isCurrentBound(identifier)) this.#container.unbind(identifier);
     };
     return {
       bind: (identifier) => {
-        makeRoom(identifier);
-        return this.#patient(identifier, below.bind(identifier));
+        const place = placeOf(identifier);
+        if (place === identifier) makeRoom(identifier);
+        return this.#patient(place, below.bind(place));
       },
       rebind: (identifier) => {
+        const place = placeOf(identifier);
         ours.add(identifier);
-        return this.#patient(identifier, below.rebind(identifier));
+        return this.#patient(place, below.rebind(place));
       },
     };
   }

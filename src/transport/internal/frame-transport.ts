@@ -1,7 +1,15 @@
 import type { Logger } from '../../logger/logger.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls.ts';
-import type { DialOptions, Listener, ListenOptions, Message, Transport, TransportClient } from '../transport.ts';
+import type {
+  DialOptions,
+  Listener,
+  ListenOptions,
+  Message,
+  Transport,
+  TransportClient,
+  TransportEncryption,
+} from '../transport.ts';
 import { type CallConnection, ClientSocket, UnaryCall } from './client-call.ts';
 import type { ConnectionOptions } from './frame-connection.ts';
 import { minWindowBytes } from './frame-format.ts';
@@ -100,6 +108,10 @@ export class FrameTransport implements Transport {
     );
     await listener.open(address, options.signal);
     return listener;
+  }
+
+  get encryption(): TransportEncryption {
+    return { client: this.#options.tls !== undefined, server: this.#options.serverTls !== undefined };
   }
 
   isSecure(): boolean {

@@ -1,4 +1,12 @@
-import type { DialOptions, Listener, ListenOptions, Message, Transport, TransportClient } from '../transport.ts';
+import type {
+  DialOptions,
+  Listener,
+  ListenOptions,
+  Message,
+  Transport,
+  TransportClient,
+  TransportEncryption,
+} from '../transport.ts';
 import type { GrpcTransportOptions } from '../grpc.ts';
 import type { ClientTlsOptions } from '../tls.ts';
 import { notUnderstood } from './grpc-encoding.ts';
@@ -43,6 +51,10 @@ export abstract class GrpcBase<Options extends GrpcTransportOptions> implements 
     this.closeConnections();
     this.#dialer?.close();
     this.#dialer = undefined;
+  }
+
+  get encryption(): TransportEncryption {
+    return { client: this.options.tls !== undefined, server: this.options.serverTls !== undefined };
   }
 
   isSecure(): boolean {

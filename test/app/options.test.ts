@@ -1,0 +1,153 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { type Container, ContainerModule, injectable } from 'inversify';
+
+import { verify } from '../../src/app/verify.ts';
+import { ClientInterceptors, ClientOptions } from '../../src/client/client.ts';
+import { type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
+import type { CallInterceptor, Interceptor, ReplyTransforms } from '../../src/pipeline/pipeline.ts';
+import { RandomSelectorOptions } from '../../src/selector/random.ts';
+import { RoundRobinSelectorOptions } from '../../src/selector/round-robin.ts';
+import { ServerInterceptors, ServerOptions } from '../../src/server/server.ts';
+import { ServiceOptions } from '../../src/service/service.ts';
+import { greeter, GreeterHandler } from './verify-support.ts';
+
+let system: System | undefined;
+let order: string[] = [];
+afterEach(async () => {
+  await system?.stop();
+  system = undefined;
+  order = [];
+});
+
+const noting =
+  (name: string): Interceptor =>
+  (next) =>
+  (input, ctx) => {
+    order.push(name);
+    return next(input, ctx);
+  };
+
+@injectable()
+class Noting implements CallInterceptor {
+  async intercept(_request: Context, _response: Context, next: () => Promise<ReplyTransforms>): Promise<void> {
+    order.push('class');
+    await next();
+  }
+}
+
+describe('options that are bound', () => {
+  const env = { TENON_CLIENT_TIMEOUT_MS: '1234', TENON_DRAIN_TIMEOUT_MS: '99', TENON_SERVER_COMPRESS: 'true' };
+
+  it.each(['bind', 'rebind'] as const)('say field by field, by %s, what the environment did not', async (how) => {
+    const modules = [
+      new ContainerModule((options) => {
+        options[how](ClientOptions).toConstantValue({ maxAttempts: 7, timeoutMs: undefined });
+        options[how](ServerOptions).toConstantValue({ id: 'a1' });
+        options[how](ServiceOptions).toConstantValue({ lameDuckMs: 5 });
+      }),
+    ];
+    system = await System.start([greeter], { profile: 'test', env, modules });
+    expect(system.get(ClientOptions)).toMatchObject({ timeoutMs: 1234, maxAttempts: 7, dialect: 'grpc' });
+    expect(system.get(ServerOptions)).toMatchObject({ compress: true, id: 'a1' });
+    expect(system.services[0]?.options).toMatchObject({ drainTimeoutMs: 99, lameDuckMs: 5 });
+  });
+
+  it('take each field from the strongest layer that says it', async () => {
+    const module = (value: object): ContainerModule =>
+      new ContainerModule(({ bind }) => void bind(ClientOptions).toConstantValue(value));
+    const bind = (container: Container): void =>
+      void container.rebind(ClientOptions).toDynamicValue(() => ({ maxAttempts: 9 }));
+    const modules = [module({ timeoutMs: 1, forward: ['a'] }), module({ timeoutMs: 2, maxAttempts: 2 })];
+    system = await System.start([greeter], { profile: 'test', env, modules, bind });
+    expect(system.get(ClientOptions)).toMatchObject({ timeoutMs: 2, forward: ['a'], maxAttempts: 9 });
+  });
+
+  it('say nothing any more once they are unbound', async () => {
+    const bind = (container: Container): void => {
+      container.unbind(ClientOptions);
+      container.bind(ClientOptions).toConstantValue({ maxAttempts: 2 });
+    };
+    system = await System.start([greeter], { profile: 'test', env, bind });
+    expect(system.get(ClientOptions)).toEqual({ maxAttempts: 2 });
+  });
+});
+
+describe('interceptors of several modules', () => {
+  const module = (name: string): ContainerModule =>
+    new ContainerModule(({ bind }) => {
+      bind(ClientOptions).toConstantValue({ interceptors: [noting(`client ${name}`)] });
+      bind(ServerOptions).toConstantValue({ interceptors: [noting(`server ${name}`)] });
+      bind(ServiceOptions).toConstantValue({ interceptors: [noting(`service ${name}`)] });
+      bind(ClientInterceptors).toConstantValue(noting(`more client ${name}`));
+      bind(ServerInterceptors).toConstantValue(noting(`more server ${name}`));
+    });
+
+  it('all run, in the order of the modules, and those of the class innermost', async () => {
+    @Handler('tally.Tally')
+    class TallyHandler {
+      @Rpc() async count(): Promise<object> {
+        return {};
+      }
+    }
+    @Service({ name: 'tally', handlers: [TallyHandler], interceptors: [noting('decorated')] })
+    class Tally {}
+    system = await System.start([Tally], { profile: 'test', env: {}, modules: [module('one'), module('two')] });
+    await system.client(TallyHandler).count();
+    expect(order).toEqual([
+      'client one',
+      'client two',
+      'more client one',
+      'more client two',
+      'server one',
+      'server two',
+      'more server one',
+      'more server two',
+      'service one',
+      'service two',
+      'decorated',
+    ]);
+  });
+
+  it('may be classes', async () => {
+    const bind = (container: Container): void => void container.bind(ClientInterceptors).to(Noting);
+    system = await System.start([greeter], { profile: 'test', env: {}, bind });
+    await system.client(GreeterHandler).hello({ name: 'Ada' });
+    expect(order).toEqual(['class']);
+  });
+
+  it('are refused where they are neither', async () => {
+    const bind = (container: Container): void => void container.bind(ClientInterceptors).toConstantValue({} as never);
+    await expect(System.start([greeter], { profile: 'test', env: {}, bind })).rejects.toMatchObject({
+      reason: 'app.invalid_interceptor',
+    });
+  });
+});
+
+describe('hooks of several modules', () => {
+  it('all run, in the order of the modules', async () => {
+    const module = (name: string): ContainerModule =>
+      new ContainerModule(({ bind }) => {
+        bind(ServiceOptions).toConstantValue({ beforeStart: [() => void order.push(name)] });
+      });
+    system = await System.start([greeter], { profile: 'test', env: {}, modules: [module('one'), module('two')] });
+    expect(order).toEqual(['one', 'two']);
+  });
+});
+
+describe('settings that nothing reads', () => {
+  it('are noted by verify', async () => {
+    const bind = (container: Container): void => {
+      container.bind(RoundRobinSelectorOptions).toConstantValue({});
+      container.bind(RandomSelectorOptions).toConstantValue({});
+    };
+    const env = { TENON_REGISTRY_ADDRESS: '10.0.0.1:6379', TENON_MDNS_PORT: '5354', TENON_TLS: 'true' };
+    const { ok, notes } = await verify([greeter], { profile: 'test', env, bind });
+    expect(ok).toBe(true);
+    expect(notes.map(({ kind, where }) => `${kind} ${where}`)).toEqual([
+      'unused-options RoundRobinSelectorOptions',
+      'unused-options TENON_TLS_…',
+      'unused-variable TENON_REGISTRY_ADDRESS',
+      'unused-variable TENON_MDNS_PORT',
+    ]);
+  });
+});

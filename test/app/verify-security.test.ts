@@ -1,0 +1,187 @@
+import { connect } from 'node:net';
+
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { type Container, ContainerModule, injectable } from 'inversify';
+
+import type { AppOptions } from '../../src/app/options.ts';
+import { verify } from '../../src/app/verify.ts';
+import { RedisBrokerOptions } from '../../src/broker/redis.ts';
+import { Code, System } from '../../src/index.ts';
+import { RedisRegistryOptions } from '../../src/registry/redis.ts';
+import { GrpcTransport, GrpcTransportOptions } from '../../src/transport/grpc.ts';
+import { MemoryTransport } from '../../src/transport/memory.ts';
+import { TcpTransport, TcpTransportOptions } from '../../src/transport/tcp.ts';
+import { TransportTlsOptions } from '../../src/transport/tls.ts';
+import { Transport, type TransportCapabilities } from '../../src/transport/transport.ts';
+import { authority } from '../support/certificates.ts';
+import { greeter, GreeterHandler } from './verify-support.ts';
+
+const ca = authority();
+const { cert, key } = ca.issue({ name: 'greeter', names: ['127.0.0.1'] });
+const tls: TransportTlsOptions = { server: { cert, key }, client: { ca: ca.cert } };
+
+let system: System | undefined;
+afterEach(async () => {
+  await system?.stop();
+  system = undefined;
+});
+
+const sayOnce = (container: Container): void => {
+  container.bind(TransportTlsOptions).toConstantValue(tls);
+};
+const sayToGrpc = (container: Container): void => {
+  container.rebind(GrpcTransportOptions).toConstantValue({ serverTls: { cert, key }, tls: { ca: ca.cert } });
+};
+
+function over(transport: string, options: AppOptions): AppOptions {
+  return { profile: 'local', ...options, env: { TENON_LOG_LEVEL: 'silent', TENON_TRANSPORT: transport } };
+}
+
+async function kindsOf(options: AppOptions): Promise<string[]> {
+  return (await verify([greeter], options)).problems.map(({ kind, where }) => `${kind} ${where}`);
+}
+
+async function notesOf(options: AppOptions): Promise<string[]> {
+  const { ok, notes } = await verify([greeter], options);
+  expect(ok).toBe(true);
+  return notes.map(({ kind, where }) => `${kind} ${where}`);
+}
+
+/** Whether what listens there understands somebody who speaks in the clear. */
+async function speaksInTheClear(address: string): Promise<boolean> {
+  const [host, port] = address.split(':');
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port), host, () => socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'));
+    socket.once('error', reject);
+    // A server of TLS answers what is no handshake with an alert, or closes.
+    socket.once('data', (data) => resolve(data[0] !== 0x15));
+    socket.once('close', () => resolve(false));
+    socket.once('data', () => socket.destroy());
+  });
+}
+
+describe('TLS that is said once', () => {
+  it.each(['grpc', 'grpc-js', 'tcp'])('is in force over %s, whichever transport a variable chooses', async (name) => {
+    system = await System.start([greeter], over(name, { bind: sayOnce }));
+    expect(await system.client(GreeterHandler).hello({ name: 'Ada' })).toEqual({ text: 'Ada' });
+    expect(system.get(Transport).encryption).toEqual({ client: true, server: true });
+    expect(await speaksInTheClear(system.services[0]?.server().address ?? '')).toBe(false);
+  });
+
+  it('is in force beside other options of the transport, and over a transport that is bound in code', async () => {
+    const bind = (container: Container): void => {
+      sayOnce(container);
+      container.rebind(Transport).to(TcpTransport).inSingletonScope();
+      container.rebind(TcpTransportOptions).toConstantValue({ idleMs: 1_000 });
+    };
+    system = await System.start([greeter], over('grpc', { bind }));
+    expect(system.get(Transport).encryption).toEqual({ client: true, server: true });
+  });
+
+  it('is weaker than what the transport itself is told', async () => {
+    const own = ca.issue({ name: 'other', names: ['127.0.0.1'] });
+    const bind = (container: Container): void => {
+      sayOnce(container);
+      container.rebind(GrpcTransportOptions).toConstantValue({ serverTls: { ...own, ca: ca.cert } });
+    };
+    system = await System.start([greeter], over('grpc', { bind }));
+    await expect(system.client(GreeterHandler).hello({ name: 'Ada' })).rejects.toMatchObject({
+      code: Code.Unavailable,
+    });
+  });
+
+  it.each(['memory', 'unix'])(
+    'has no object over %s, which does not leave the machine, and verify notes it',
+    async (name) => {
+      expect(await notesOf(over(name, { bind: sayOnce }))).toEqual(['unused-options TransportTlsOptions']);
+      system = await System.start([greeter], over(name, { bind: sayOnce }));
+      expect(await system.client(GreeterHandler).hello({ name: 'Ada' })).toEqual({ text: 'Ada' });
+    },
+  );
+});
+
+describe('TLS that is bound and not in force', () => {
+  it.each(['grpc-js', 'tcp'])('refuses the start over %s where it was said to grpc', async (name) => {
+    const options = over(name, { bind: sayToGrpc });
+    expect(await kindsOf(options)).toEqual(['security-not-in-force GrpcTransportOptions']);
+    await expect(System.start([greeter], options)).rejects.toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: 'app.verify_failed',
+    });
+  });
+
+  it('is noted over memory, where nobody listens', async () => {
+    expect(await notesOf(over('memory', { bind: sayToGrpc }))).toEqual(['unused-options GrpcTransportOptions']);
+  });
+
+  it('refuses servers in the clear beside clients that speak TLS, unless that is said', async () => {
+    const clientOnly = (server?: false) => (container: Container) =>
+      void container.bind(TransportTlsOptions).toConstantValue({ client: { ca: ca.cert }, server });
+    expect(await kindsOf(over('grpc', { bind: clientOnly() }))).toEqual(['security-not-in-force TransportTlsOptions']);
+    expect(await kindsOf(over('grpc', { bind: clientOnly(false) }))).toEqual([]);
+    expect((await verify([], over('grpc', { bind: clientOnly() }))).ok).toBe(true);
+  });
+
+  it('refuses a transport that does not take it', async () => {
+    @injectable()
+    class Radio extends MemoryTransport {
+      static override readonly capabilities: TransportCapabilities = { network: true, grpc: false };
+      constructor() {
+        super();
+      }
+    }
+    const bind = (container: Container): void => {
+      sayOnce(container);
+      container.rebind(Transport).to(Radio).inSingletonScope();
+    };
+    expect(await kindsOf(over('grpc', { bind }))).toEqual(['security-not-in-force TransportTlsOptions']);
+  });
+
+  it.each([
+    ['a constant', (container: Container) => container.rebind(Transport).toConstantValue(new GrpcTransport())],
+    [
+      'a function',
+      (container: Container) =>
+        container
+          .rebind(Transport)
+          .toDynamicValue(() => new TcpTransport())
+          .inSingletonScope(),
+    ],
+  ])('refuses the start with a transport that %s made without it', async (_what, bindTransport) => {
+    const bind = (container: Container): void => {
+      sayOnce(container);
+      bindTransport(container);
+    };
+    await expect(System.start([greeter], over('grpc', { bind }))).rejects.toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: 'app.security_not_in_force',
+    });
+  });
+
+  it('refuses options that only a function knows, for another transport than the one that is chosen', async () => {
+    const bind = (container: Container): void =>
+      void container.rebind(GrpcTransportOptions).toDynamicValue(() => ({ serverTls: { cert, key } }));
+    await expect(System.start([greeter], over('tcp', { bind }))).rejects.toMatchObject({
+      reason: 'app.security_not_in_force',
+    });
+  });
+
+  it('refuses TLS to a Redis that is said to another backend than the one that is chosen', async () => {
+    const address = 'rediss://me:secret@10.0.0.1:6379';
+    const modules = [
+      new ContainerModule(({ bind }) => {
+        bind(RedisBrokerOptions).toConstantValue({ address });
+        bind(RedisRegistryOptions).toConstantValue({ address });
+      }),
+    ];
+    const env = { TENON_REGISTRY: 'mdns', TENON_BROKER: 'redis-streams', TENON_TRANSPORT: 'memory' };
+    const { problems } = await verify([greeter], { profile: 'local', modules, env });
+    expect(problems.map(({ kind, where }) => `${kind} ${where}`)).toEqual([
+      'security-not-in-force RedisBrokerOptions',
+      'security-not-in-force RedisRegistryOptions',
+    ]);
+    expect(JSON.stringify(problems)).not.toContain('secret');
+    const quiet = await verify([greeter], { profile: 'test', modules, env: {} });
+    expect([quiet.ok, quiet.notes.length]).toEqual([true, 2]);
+  });
+});
