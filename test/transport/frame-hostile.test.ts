@@ -13,6 +13,8 @@ import { hex, preamble, rawField, rawFrame, type SeenFrame, settings, WirePeer }
 const path = (name: string): Buffer => rawField(':path', `/wire.Wire/${name}`);
 const body = (text: string): Buffer => Buffer.from(text);
 const join = (...parts: Uint8Array[]): Buffer => Buffer.concat(parts);
+/** As long as that, all of its bytes say that more follow, and the weight of the last is beyond every number. */
+const longNumber = join(Buffer.alloc(167, 0x80), hex('00'));
 const unaryCall = (id: number, text = 'x'): Buffer => rawFrame(1, 0x81, id, join(path('Unary'), body(text)));
 
 describe('a server of frames', () => {
@@ -109,6 +111,11 @@ describe('a server of frames', () => {
     ['a path of a length beyond the frame', rawFrame(1, 0x80, 1, hex('00 05 3a 70 61 74 68 ff ff 7f 2f'))],
     ['a path that is not text', rawFrame(1, 0x80, 1, rawField(':path', '/\u0000\u0007'))],
     ['a number without an end', rawFrame(1, 0x84, 1, Buffer.alloc(40, 0xff))],
+    ['a number of 168 bytes, which would be none', rawFrame(1, 0x84, 1, longNumber)],
+    ['a number of nine bytes', rawFrame(1, 0x84, 1, hex('80 80 80 80 80 80 80 80 00'))],
+    ['a number beyond 2^53', rawFrame(1, 0x84, 1, hex('80 80 80 80 80 80 80 10'))],
+    ['a path of a length that is no number', rawFrame(1, 0x80, 1, join(hex('00 05 3a 70 61 74 68'), longNumber))],
+    ['a number of fields that is none', rawFrame(1, 0x88, 1, join(path('Unary'), longNumber))],
     ['a field from a place where none is', rawFrame(1, 0x88, 1, join(path('Unary'), hex('01 09')))],
     ['a million fields', rawFrame(1, 0x88, 1, join(path('Unary'), hex('c0 84 3d')))],
     ['a key in capitals', rawFrame(1, 0x88, 1, join(path('Unary'), hex('01'), rawField('Who', 'ada')))],

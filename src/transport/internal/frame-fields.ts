@@ -122,7 +122,7 @@ export class FieldReader {
   readAll(cursor: FrameCursor): readonly Field[] {
     const count = cursor.varint();
     // Every field takes a byte at least: a number that cannot be true must not make an array.
-    if (count > cursor.left) throw new FrameError(`${count} fields in ${cursor.left} bytes`);
+    if (!(count <= cursor.left)) throw new FrameError(`${count} fields in ${cursor.left} bytes`);
     if (count === 1) return [this.read(cursor)];
     const fields: Field[] = [];
     for (let index = 0; index < count; index += 1) fields.push(this.read(cursor));

@@ -1,6 +1,8 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import { FrameError, maxSectionBytes } from './frame-format.ts';
 
+// So many bytes say any number up to 2^53; a longer one would not be exact, and a very long one not even a number.
+const longestVarint = 8;
 // Below it a loop in JavaScript is faster than a call into Node.
 const shortBytes = 32;
 
@@ -98,13 +100,16 @@ export class FrameCursor {
     if (byte < 0x80) return byte;
     let value = byte & 0x7f;
     let factor = 0x80;
-    for (;;) {
+    for (let length = 2; length <= longestVarint; length += 1) {
       byte = this.byte();
       value += (byte & 0x7f) * factor;
-      if (value > Number.MAX_SAFE_INTEGER) throw new FrameError('a number beyond 2^53');
-      if (byte < 0x80) return value;
+      if (byte < 0x80) {
+        if (Number.isSafeInteger(value)) return value;
+        break;
+      }
       factor *= 0x80;
     }
+    throw new FrameError('a number beyond 2^53');
   }
 
   byte(): number {
@@ -152,7 +157,8 @@ export class FrameCursor {
 
   #skip(length: number): number {
     const start = this.at;
-    if (length > this.end - start) throw cutOff();
+    // So that whatever is no number fails, too.
+    if (!(length >= 0 && length <= this.end - start)) throw cutOff();
     this.at = start + length;
     return start;
   }
