@@ -179,6 +179,7 @@ export interface TcpTransportOptions extends SocketServerOptions {
     readonly handshakeTimeoutMs?: number | undefined;
     readonly keepaliveMs?: number | undefined;
     readonly keepaliveTimeoutMs?: number | undefined;
+    readonly serverKeepaliveMs?: number | undefined;
     readonly windowBytes?: number | undefined;
     readonly maxCalls?: number | undefined;
     readonly tls?: ClientTlsOptions | undefined;

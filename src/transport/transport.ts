@@ -67,7 +67,10 @@ export interface Socket {
   end(): void;
   /** Ends the call at once, both ways, with `code` for the peer. Outstanding and later `recv`s reject with it. Without effect on a call that is over. */
   abort(code: Code, message?: string): void;
-  /** Lets go of the call: one that is not over is aborted with CANCELLED. May be called again. */
+  /**
+   * Lets go of the call: one that is not over is aborted with CANCELLED. May be called again. Who took a call on a server closes it when nothing runs
+   * for it any more; until then one that broke off may count as one of the calls that its connection carries.
+   */
   close(): void | Promise<void>;
   /**
    * Server side: `listener` is called once if the call breaks off before its status was sent: cancelled, deadline passed, connection
@@ -168,7 +171,7 @@ export interface SocketServerOptions {
   readonly sendTimeoutMs?: number | undefined;
 }
 
-/** Takes a call. Must not throw; what it returns is not looked at. */
+/** Takes a call, and closes it when it is done with it. Must not throw; what it returns is not looked at. */
 export type Accept = (socket: Socket, route: MethodDescriptor) => void;
 
 /** An address that takes calls. */

@@ -170,6 +170,11 @@ describe('a server of frames', () => {
       'credit that is cut off',
       join(rawFrame(1, 0x80, 1, join(path('Bidi'), body('x'))), rawFrame(4, 0, 1, hex('00 01'))),
     ],
+    [
+      'a second end',
+      join(rawFrame(1, 0x81, 1, join(path('Bidi'), body('x'))), rawFrame(2, 0x01, 1), rawFrame(2, 0x01, 1)),
+    ],
+    ['a message after its end', join(rawFrame(1, 0x81, 1, join(path('Bidi'), body('x'))), rawFrame(2, 0x80, 1))],
     ['a reset without a code', join(rawFrame(1, 0x80, 1, join(path('Bidi'), body('x'))), rawFrame(3, 0, 1))],
   ])('ends the connection of a client that sends %s, and says why', async (_what, bytes) => {
     const peer = await greet();
@@ -231,18 +236,37 @@ describe('a server of frames', () => {
       expect(flags).toBe(1);
     }
     expect(sockets).toHaveLength(3);
-    peer.send(rawFrame(3, 0, 1, hex('01')), unaryCall(6, 'room'));
+    sockets[0]!.close();
+    peer.send(unaryCall(6, 'room'));
     expect((await peer.sees('an answer', ({ id }) => id === 6)).payload.toString()).toContain('room');
   });
 
-  it('forgets calls that were reset, thousands of them', async () => {
+  it('counts a call that was reset for as long as its handler runs, in floods too', async () => {
     const peer = await greet();
     let broken = 0;
     for (let id = 1; id <= 5_000; id += 1) peer.send(rawFrame(1, 0, id, path('Bidi')), rawFrame(3, 0, id, hex('01')));
+    await peer.sees('the last refusal', ({ type, id }) => type === 3 && id === 5_000);
+    expect(sockets).toHaveLength(3);
+    for (const socket of sockets) socket.onAbort(({ code }) => (broken += code === Code.Cancelled ? 1 : 0));
+    expect(broken).toBe(3);
+    for (const socket of sockets) socket.close();
+    for (const socket of sockets) socket.close();
     peer.send(unaryCall(5_001, 'still there'));
     expect((await peer.sees('an answer', ({ id }) => id === 5_001)).payload.toString()).toContain('still there');
-    for (const socket of sockets) socket.onAbort(({ code }) => (broken += code === Code.Cancelled ? 1 : 0));
-    expect(broken).toBe(5_000);
+  });
+
+  it('forgets calls that were reset and whose handlers are done, thousands of them', async () => {
+    const peer = await greet();
+    listener.accept((socket) => {
+      sockets.push(socket);
+      socket.onAbort(() => socket.close());
+    });
+    for (let id = 1; id <= 5_000; id += 1) peer.send(rawFrame(1, 0, id, path('Bidi')), rawFrame(3, 0, id, hex('01')));
+    peer.send(rawFrame(5, 0, 0));
+    await peer.sees('the pong', ({ type }) => type === 6);
+    expect(sockets.length).toBeGreaterThan(3);
+    expect(peer.frames.some(({ type }) => type === 3)).toBe(false);
+    listener.accept((socket, route) => void echo(socket, route));
   });
 
   it('reads no further for a client that does not read, and goes on when it does', async () => {

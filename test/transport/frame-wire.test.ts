@@ -4,7 +4,15 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
 import { Metadata } from '../../src/context/metadata.ts';
 import { Code } from '../../src/errors/errors.ts';
-import { answerOf, bytesOf, contextWith, failureOf, textOf, until } from '../../src/testing/internal/transport-rig.ts';
+import {
+  answerOf,
+  bytesOf,
+  contextWith,
+  failureOf,
+  later,
+  textOf,
+  until,
+} from '../../src/testing/internal/transport-rig.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { UnixTransport } from '../../src/transport/unix.ts';
@@ -200,6 +208,54 @@ describe('the client on the wire', () => {
     await patient.close();
   });
 
+  it('gives up a connection on which three calls in a row ran out of time, with not a word from the server', async () => {
+    const late = (): Promise<unknown> => failureOf(unary(Date.now() + 200));
+    const first = late();
+    const one = await welcome();
+    await one.sees('the call', ({ id }) => id === 1);
+    expect(await first).toMatchObject({ code: Code.DeadlineExceeded });
+    for (let call = 1; call < 3; call += 1) {
+      expect(one.frames.some(({ type }) => type === 7)).toBe(false);
+      expect(await late()).toMatchObject({ code: Code.DeadlineExceeded });
+    }
+    await one.closes();
+    const next = unary();
+    await until('another connection', () => peers.length === 2);
+    peers[1]!.send(preamble, settings);
+    await peers[1]!.sees('the next call', ({ id }) => id === 1);
+    peers[1]!.send(rawFrame(2, 0x90, 1, hex('00 70')));
+    expect(textOf((await next).body!)).toBe('p');
+  });
+
+  it('keeps a connection whose server speaks, however many calls run out of time', async () => {
+    for (let call = 0; call < 5; call += 1) {
+      const failed = failureOf(unary(Date.now() + 60));
+      const one = call === 0 ? await welcome() : peers[0]!;
+      await one.sees('the call', ({ type, id }) => type === 1 && id === call + 1);
+      one.send(rawFrame(6, 0, 0));
+      expect(await failed).toMatchObject({ code: Code.DeadlineExceeded });
+    }
+    expect(peers).toHaveLength(1);
+    expect(peers[0]!.isClosed).toBe(false);
+  });
+
+  it('answers no pings of a server that does not read', async () => {
+    const call = later(unary());
+    const one = await welcome();
+    await one.sees('the call', ({ type }) => type === 1);
+    one.socket.pause();
+    const pings = Buffer.alloc(9 * 100_000, rawFrame(5, 0, 0));
+    for (let round = 0; round < 40; round += 1) {
+      await new Promise<void>((resolve) => one.socket.write(pings, () => resolve()));
+    }
+    const before = one.heard.length;
+    one.socket.resume();
+    one.send(rawFrame(2, 0x90, 1, hex('00 70')));
+    expect(textOf((await call).body!)).toBe('p');
+    // What the system keeps for a reader, and half a megabyte: nothing like the 36 MB that asked for it.
+    expect(one.heard.length - before).toBeLessThan(20_000_000);
+  });
+
   it('tells the server of a call that it gives up', async () => {
     const socket = transport.dial(server.address, { route: methods.bidi });
     void socket.send({ body: bytesOf('x') });
@@ -282,6 +338,20 @@ describe('the client on the wire', () => {
     ['a field that was not remembered', rawFrame(2, 0x08, 1, hex('01 05'))],
     ['more than there is credit for', Buffer.concat(Array.from({ length: 5_000 }, () => rawFrame(2, 0x80, 1, none)))],
     ['settings a second time', settings],
+    [
+      'metadata without end, which costs no credit',
+      Buffer.concat(
+        Array.from({ length: 2_000 }, () => rawFrame(2, 0x08, 1, Buffer.concat([hex('01'), rawField('k', 'v')]))),
+      ),
+    ],
+    [
+      'metadata after a message',
+      Buffer.concat([
+        rawFrame(2, 0x80, 1, bytesOf('x')),
+        rawFrame(2, 0x08, 1, Buffer.concat([hex('01'), rawField('k', 'v')])),
+      ]),
+    ],
+    ['a status whose length is no number', rawFrame(2, 0x10, 1, Buffer.concat([hex('05'), Buffer.alloc(168, 0x80)]))],
   ])('ends a connection on which comes %s, and connects again for the next call', async (_what, bytes) => {
     const socket = transport.dial(server.address, { route: methods.server });
     void socket.send({ body: bytesOf('x') });

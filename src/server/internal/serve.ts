@@ -81,6 +81,8 @@ export async function serve(served: Served, socket: Socket): Promise<void> {
     fail(served, socket, ctx, error);
   } finally {
     timer?.cancel();
+    // Also of a call that broke off long ago: from now on nothing runs for it.
+    void socket.close();
   }
 }
 

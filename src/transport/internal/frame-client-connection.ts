@@ -9,6 +9,9 @@ import { FrameStream } from './frame-stream.ts';
 import type { Line } from './lines.ts';
 import type { Places } from './places.ts';
 
+// So many calls in a row that ran out of time, with not a word from the server in between, and the connection is taken for dead.
+const silentCalls = 3;
+
 /** The client's end of a connection. */
 export class FrameClientConnection extends FrameConnection implements CallConnection {
   readonly #line: Line<CallConnection>;
@@ -16,6 +19,7 @@ export class FrameClientConnection extends FrameConnection implements CallConnec
   readonly #places: Places;
   #isConnected = false;
   #isWaitedFor = false;
+  #silent = 0;
   #stranger: TenonError | undefined;
 
   constructor(socket: NetSocket, options: ConnectionOptions & { readonly places: Places }, line: Line<CallConnection>) {
@@ -53,6 +57,13 @@ export class FrameClientConnection extends FrameConnection implements CallConnec
       throw error;
     }
     return stream;
+  }
+
+  override leftAlone(heard: number): void {
+    this.#silent = heard === this.heard ? this.#silent + 1 : 0;
+    if (this.#silent < silentCalls || this.isLeaving) return;
+    this.isLeaving = true;
+    this.#line.retire(this);
   }
 
   /** The number of a new call. */

@@ -27,8 +27,10 @@ import { FrameWriter } from './frame-writer.ts';
 export interface ConnectionOptions {
   readonly windowBytes: number;
   readonly maxCalls: number;
-  /** Between pings while there are calls. */
+  /** A connection from which nothing came for so long is pinged. */
   readonly keepaliveMs: number | undefined;
+  /** Also one that carries no calls. */
+  readonly keepaliveWithoutCalls: boolean;
   readonly keepaliveTimeoutMs: number;
   /** For the peer to begin. */
   readonly handshakeMs: number;
@@ -52,6 +54,12 @@ export abstract class FrameConnection {
   /** No new calls, from whichever side. */
   isLeaving = false;
   isClosed = false;
+  /** How often something has come: calls compare. */
+  heard = 0;
+  /** What waits for credit, or for room. */
+  protected waitingBytes = 0;
+  /** What was handed to the socket, all told. */
+  protected handedBytes = 0;
   /** The highest number of a call so far. */
   protected lastId = 0;
   /** Calls up to this one may have been seen by the peer. */
@@ -84,7 +92,10 @@ export abstract class FrameConnection {
     this.writer = new FrameWriter(options.sections);
     if (speaksFirst) this.#hello();
     socket.on('data', (chunk: Buffer) => this.#data(chunk));
-    socket.on('drain', () => this.#drained());
+    socket.on('drain', () => {
+      this.#drained();
+      this.unsentChanged();
+    });
     socket.on('error', (error) => (this.#error ??= textOf(error)));
     // Whoever has said its last word waits for none either.
     socket.on('end', () => {
@@ -108,6 +119,10 @@ export abstract class FrameConnection {
   protected abstract ended(why: string): void;
   /** A call is over. */
   protected abstract released(): void;
+  /** Bytes have come. */
+  protected came(): void {}
+  /** What is unsent has become more, or less. */
+  protected unsentChanged(): void {}
 
   /** Something was written: it leaves with all else that is written in this turn. */
   wrote(): void {
@@ -122,6 +137,15 @@ export abstract class FrameConnection {
     this.#senders.add(stream);
     if (!this.isBlocked) this.#sendWaiting(stream);
   }
+
+  /** So much more waits to be sent, or less. */
+  waitsFor(bytes: number): void {
+    this.waitingBytes += bytes;
+    this.unsentChanged();
+  }
+
+  /** A call ran out of time; when it began, so often something had come. */
+  leftAlone(_heard: number): void {}
 
   release(stream: FrameStream): void {
     this.streams.delete(stream);
@@ -153,7 +177,8 @@ export abstract class FrameConnection {
     if (this.streams.size === 0) this.finish();
   }
 
-  destroy(): void {
+  destroy(why?: string): void {
+    this.#error ??= why;
     this.socket.destroy();
   }
 
@@ -200,6 +225,7 @@ export abstract class FrameConnection {
     if (this.isClosed || this.socket.destroyed) return;
     const { socket } = this;
     this.sentId = this.lastId;
+    this.handedBytes += this.writer.bytes;
     const buffers = this.writer.take();
     if (buffers.length === 1) {
       socket.write(buffers[0]);
@@ -210,6 +236,7 @@ export abstract class FrameConnection {
     }
     if (socket.writableLength > mostUnsentBytes) this.#block();
     else if (this.isBlocked) this.#drained();
+    this.unsentChanged();
   };
 
   #block(): void {
@@ -247,6 +274,8 @@ export abstract class FrameConnection {
 
   #data(chunk: Buffer): void {
     this.#isQuiet = false;
+    this.heard += 1;
+    this.came();
     if (this.#pong) {
       this.#pong.cancel();
       this.#pong = undefined;
@@ -349,6 +378,8 @@ export abstract class FrameConnection {
         this.#credit(id, cursor.uint32());
         break;
       case FrameType.Ping:
+        // Who reads nothing needs no answer, and could have this side keep any number of them.
+        if (this.isBlocked) break;
         this.writer.pong();
         this.wrote();
         break;
@@ -394,19 +425,29 @@ export abstract class FrameConnection {
   }
 
   #startPinging(): void {
-    const { keepaliveMs, keepaliveTimeoutMs, timers } = this.options;
-    if (keepaliveMs === undefined) return;
+    const { keepaliveMs, keepaliveWithoutCalls, keepaliveTimeoutMs, timers } = this.options;
+    if (keepaliveMs === undefined || keepaliveMs === Number.POSITIVE_INFINITY) return;
     this.#keepalive = timers.every(keepaliveMs, () => {
       const wasQuiet = this.#isQuiet;
       this.#isQuiet = true;
-      if (!wasQuiet || this.#pong || this.streams.size === 0) return;
+      // Where nothing is read no answer can be heard.
+      if (!wasQuiet || this.#pong || this.#isPaused) return;
+      if (!keepaliveWithoutCalls && this.streams.size === 0) return;
       this.writer.ping();
       this.wrote();
       this.#pong = timers.after(keepaliveTimeoutMs, () => {
-        this.#error ??= `a ping was not answered within ${keepaliveTimeoutMs} ms`;
-        this.socket.destroy();
+        // In a process that was busy for long, the answer may lie in the socket.
+        timers.soon(() => this.#unanswered());
       });
     });
+  }
+
+  #unanswered(): void {
+    if (!this.#pong || this.isClosed) return;
+    this.#pong = undefined;
+    if (this.#isPaused) return;
+    this.#error ??= `a ping was not answered within ${this.options.keepaliveTimeoutMs} ms`;
+    this.socket.destroy();
   }
 
   #status(flags: number): Status {

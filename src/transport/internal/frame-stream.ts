@@ -1,7 +1,6 @@
 import type { Metadata } from '../../context/metadata.ts';
 import { type Status, statusOf } from '../../context/status.ts';
-import type { Code, TenonError } from '../../errors/errors.ts';
-import { TenonError as Failure } from '../../errors/errors.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
 import { unsendable } from './failures.ts';
 import type { FrameConnection } from './frame-connection.ts';
 import type { CallStream, Outgoing, StreamOwner } from './streams.ts';
@@ -35,6 +34,12 @@ export class FrameStream implements CallStream {
   /** Of bodies that came and were not read. */
   #owed = 0;
   #isOver = false;
+  /** Metadata has come, or something before which it should have. */
+  #hasBegun = false;
+  /** The client has said that it sends no more. */
+  #hasEnded = false;
+  /** When it began, so often something had come on the connection. */
+  readonly #heard: number;
 
   constructor(connection: FrameConnection, id: number, owner: StreamOwner) {
     this.#connection = connection;
@@ -42,6 +47,7 @@ export class FrameStream implements CallStream {
     this.owner = owner;
     this.#credit = connection.peerWindowBytes;
     this.#allowance = connection.windowBytes;
+    this.#heard = connection.heard;
     connection.streams.add(this);
   }
 
@@ -63,20 +69,15 @@ export class FrameStream implements CallStream {
   }
 
   send(outgoing: Outgoing): void {
-    const { body } = outgoing;
-    if (this.#isOver) return;
+    const { headers, body, status, isEnd } = outgoing;
+    if (this.#isOver || (!headers && !body && !status && !isEnd)) return;
     if (this.#queue || (body && !this.#fits(body))) {
       this.#enqueue(outgoing);
       return;
     }
-    this.#connection.writer.message(this.id, {
-      headers: outgoing.headers,
-      status: outgoing.status,
-      body,
-      flags: outgoing.isEnd ? Flag.End : 0,
-    });
+    this.#connection.writer.message(this.id, { headers, status, body, flags: isEnd ? Flag.End : 0 });
     this.#connection.wrote();
-    if (outgoing.status) this.close();
+    if (status) this.close();
   }
 
   room(): Promise<void> | undefined {
@@ -87,21 +88,23 @@ export class FrameStream implements CallStream {
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#queue = undefined;
     this.#parts = undefined;
-    this.#letGo();
+    this.dropWaiting();
     this.#connection.release(this);
     this.owner.closed();
   }
 
   /** What waits to be sent is not sent any more. */
   dropWaiting(): void {
+    const queue = this.#queue;
     this.#queue = undefined;
+    if (queue) for (const { outgoing, sent } of queue) this.#connection.waitsFor(sent - costOf(outgoing));
     this.#letGo();
   }
 
   reset(code: Code, isRefused = false): void {
     if (this.#isOver) return;
+    if (code === Code.DeadlineExceeded) this.#connection.leftAlone(this.#heard);
     this.#connection.writer.reset(this.id, code, isRefused);
     this.#connection.wrote();
     this.close();
@@ -127,12 +130,13 @@ export class FrameStream implements CallStream {
     try {
       if (!this.#write(head)) return false;
     } catch (error) {
-      this.#unsendable(head.outgoing, Failure.from(error));
+      this.#unsendable(head.outgoing, TenonError.from(error));
       return false;
     }
     if (this.#isOver) return false;
     if (head.sent < (head.outgoing.body?.length ?? 0)) return true;
     queue.shift();
+    this.#connection.waitsFor(-frameCost);
     if (head.outgoing.status) {
       this.close();
       return false;
@@ -151,8 +155,17 @@ export class FrameStream implements CallStream {
     size: number | undefined,
     part: Uint8Array | undefined,
   ): void {
+    const isEnd = (flags & Flag.End) !== 0;
+    // Without it, what costs no credit could come without end.
+    if (headers) {
+      if (this.#hasBegun) throw new FrameError(`call ${this.id} sent metadata again, or late`);
+      this.#hasBegun = true;
+    }
+    if (this.#hasEnded && (part || isEnd)) throw new FrameError(`call ${this.id} goes on after its end`);
+    this.#hasEnded ||= isEnd;
     let body: Uint8Array | undefined;
     if (part) {
+      this.#hasBegun = true;
       const cost = part.length + frameCost;
       this.#allowance -= cost;
       if (this.#allowance < 0) throw new FrameError(`call ${this.id} sent more than it had credit for`);
@@ -167,7 +180,6 @@ export class FrameStream implements CallStream {
       if (isWanted) this.#give(cost);
       else this.#owed += cost;
     }
-    const isEnd = (flags & Flag.End) !== 0;
     if (headers || body || status || isEnd || (flags & firstFrame) !== 0)
       this.owner.received({ headers, body, status }, isEnd);
   }
@@ -216,6 +228,7 @@ export class FrameStream implements CallStream {
 
   #enqueue(outgoing: Outgoing): void {
     (this.#queue ??= []).push({ outgoing, sent: 0 });
+    this.#connection.waitsFor(costOf(outgoing));
     this.#connection.waits(this);
   }
 
@@ -239,6 +252,7 @@ export class FrameStream implements CallStream {
         flags: isLast ? last : Flag.More,
       });
       head.sent += length;
+      this.#connection.waitsFor(-length);
     }
     this.#connection.wrote();
     return true;
@@ -249,7 +263,7 @@ export class FrameStream implements CallStream {
       this.owner.failed(error);
       return;
     }
-    this.#queue = undefined;
+    this.dropWaiting();
     this.send({ status: statusOf(unsendable(error)) });
   }
 
@@ -258,4 +272,9 @@ export class FrameStream implements CallStream {
     this.#tellRoom?.();
     this.#tellRoom = undefined;
   }
+}
+
+/** What waits takes so much. */
+function costOf({ body }: Outgoing): number {
+  return (body?.length ?? 0) + frameCost;
 }

@@ -30,6 +30,7 @@ export interface FrameTransportOptions extends SocketServerLimits {
   readonly handshakeTimeoutMs: number;
   readonly keepaliveMs?: number | undefined;
   readonly keepaliveTimeoutMs: number;
+  readonly serverKeepaliveMs: number;
   readonly windowBytes: number;
   readonly maxCalls: number;
   readonly tls?: ClientTlsOptions | undefined;
@@ -45,6 +46,7 @@ export const frameDefaults = {
   maxReconnectMs: 5_000,
   handshakeTimeoutMs: 20_000,
   keepaliveTimeoutMs: 20_000,
+  serverKeepaliveMs: 60_000,
   windowBytes: 256 * 1024,
   maxCalls: 10_000,
 } as const;
@@ -70,6 +72,7 @@ export class FrameTransport implements Transport {
       windowBytes: Math.max(windowBytes, minWindowBytes),
       maxCalls,
       keepaliveMs,
+      keepaliveWithoutCalls: false,
       keepaliveTimeoutMs,
       handshakeMs: handshakeTimeoutMs,
       timers: runtime.timers,
@@ -100,10 +103,15 @@ export class FrameTransport implements Transport {
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
     const { runtime, logger, serverTls } = this.#options;
-    const shared = { late: this.#late, places: this.#places };
+    const shared = { late: this.#late, places: this.#places, limits: this.#options };
+    const connection = {
+      ...this.#connection,
+      keepaliveMs: this.#options.serverKeepaliveMs,
+      keepaliveWithoutCalls: true,
+    };
     const listener = new SocketListener(
       options,
-      (listening, side) => new FrameEngine(listening, side, this.#connection, shared),
+      (listening, side) => new FrameEngine(listening, side, connection, shared),
       { places: this.#places, runtime, logger, tls: serverTls, protocols, limits: this.#options },
     );
     await listener.open(address, options.signal);

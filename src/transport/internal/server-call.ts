@@ -39,6 +39,10 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   readonly #inbox: Inbox | undefined;
   #first: Message | undefined;
   #wasAccepted = false;
+  /** Somebody answers it. */
+  #isTaken = false;
+  /** It has broken off, and whoever answers it is not done. */
+  #isAbandoned = false;
   #broken: TenonError | undefined;
   #listener: ((error: TenonError) => void) | undefined;
   #replies = 0;
@@ -67,6 +71,22 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   protected abstract read(): void;
   /** A promise while there is no room for more. */
   protected abstract room(): Promise<void> | undefined;
+  /** Hands the call over with `take`, now or when it may begin. */
+  protected handOver(): void {
+    this.take();
+  }
+
+  /** It has broken off while somebody answers it. */
+  protected abandoned(): void {}
+  /** Whoever answered an abandoned call is done. */
+  protected settled(): void {}
+
+  /** Somebody answers it from now on, unless it is over. */
+  take(): void {
+    if (this.isOver) return;
+    this.#isTaken = true;
+    this.side.accept(this, this.route);
+  }
 
   send(message: Message): void | Promise<void> {
     if (this.isOver) return undefined;
@@ -113,6 +133,10 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
 
   close(): void {
     this.abort(Code.Cancelled, 'the server let go of the call');
+    this.#isTaken = false;
+    if (!this.#isAbandoned) return;
+    this.#isAbandoned = false;
+    this.settled();
   }
 
   onAbort(listener: (error: TenonError) => void): void {
@@ -181,7 +205,7 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   #hand(first: Message): void {
     this.#first = first;
     this.#wasAccepted = true;
-    this.side.accept(this, this.route);
+    this.handOver();
   }
 
   #mayReply(body: Uint8Array): boolean {
@@ -212,6 +236,10 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   }
 
   #tell(error: TenonError): void {
+    if (this.#isTaken) {
+      this.#isAbandoned = true;
+      this.abandoned();
+    }
     this.#broken = error;
     this.#inbox?.end(error);
     const listener = this.#listener;
