@@ -1,4 +1,4 @@
-import { type AddressInfo, connect, Server as NetServer, type Socket as NetSocket } from 'node:net';
+import { connect, Server as NetServer, type Socket as NetSocket } from 'node:net';
 
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 
@@ -136,9 +136,9 @@ describe('a server of frames', () => {
     void socket.recv().then(
       () => {
         void socket.send({ body: large, status: okStatus });
-        socket.close();
+        void socket.close();
       },
-      () => socket.close(),
+      () => void socket.close(),
     );
   };
   // The smallest window: of each reply three parts leave, and the rest waits.

@@ -236,7 +236,7 @@ describe('a server of frames', () => {
       expect(flags).toBe(1);
     }
     expect(sockets).toHaveLength(3);
-    sockets[0]!.close();
+    void sockets[0]!.close();
     peer.send(unaryCall(6, 'room'));
     expect((await peer.sees('an answer', ({ id }) => id === 6)).payload.toString()).toContain('room');
   });
@@ -249,8 +249,8 @@ describe('a server of frames', () => {
     expect(sockets).toHaveLength(3);
     for (const socket of sockets) socket.onAbort(({ code }) => (broken += code === Code.Cancelled ? 1 : 0));
     expect(broken).toBe(3);
-    for (const socket of sockets) socket.close();
-    for (const socket of sockets) socket.close();
+    for (const socket of sockets) void socket.close();
+    for (const socket of sockets) void socket.close();
     peer.send(unaryCall(5_001, 'still there'));
     expect((await peer.sees('an answer', ({ id }) => id === 5_001)).payload.toString()).toContain('still there');
   });
@@ -259,7 +259,7 @@ describe('a server of frames', () => {
     const peer = await greet();
     listener.accept((socket) => {
       sockets.push(socket);
-      socket.onAbort(() => socket.close());
+      socket.onAbort(() => void socket.close());
     });
     for (let id = 1; id <= 5_000; id += 1) peer.send(rawFrame(1, 0, id, path('Bidi')), rawFrame(3, 0, id, hex('01')));
     peer.send(rawFrame(5, 0, 0));

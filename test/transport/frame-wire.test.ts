@@ -209,7 +209,7 @@ describe('the client on the wire', () => {
   });
 
   it('gives up a connection on which three calls in a row ran out of time, with not a word from the server', async () => {
-    const late = (): Promise<unknown> => failureOf(unary(Date.now() + 200));
+    const late = (): Promise<unknown> => failureOf(unary(performance.now() + 200));
     const first = late();
     const one = await welcome();
     await one.sees('the call', ({ id }) => id === 1);
@@ -229,7 +229,7 @@ describe('the client on the wire', () => {
 
   it('keeps a connection whose server speaks, however many calls run out of time', async () => {
     for (let call = 0; call < 5; call += 1) {
-      const failed = failureOf(unary(Date.now() + 60));
+      const failed = failureOf(unary(performance.now() + 60));
       const one = call === 0 ? await welcome() : peers[0]!;
       await one.sees('the call', ({ type, id }) => type === 1 && id === call + 1);
       one.send(rawFrame(6, 0, 0));
