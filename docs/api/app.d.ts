@@ -57,6 +57,7 @@ export declare function classesOf(services: readonly (Class | undefined)[]): rea
 // tenon/app/config
 
 import type { ClientOptions } from '../client/client.ts';
+import type { MessageLimits } from '../codec/codec.ts';
 import { type LogLevel } from '../logger/logger.ts';
 import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
@@ -72,6 +73,7 @@ export interface Config {
     readonly stated: readonly string[];
     readonly transport: string;
     readonly codec: string;
+    readonly messages: MessageLimits;
     readonly registry: BackendChoice;
     readonly selector: string;
     readonly broker: BackendChoice;
@@ -333,6 +335,19 @@ export declare const variables: readonly [{
     readonly unit: 'bytes';
     readonly min: 1;
     readonly example: '4194304';
+}, {
+    readonly name: 'TENON_MAX_ELEMENTS';
+    readonly describes: 'Most elements of a message that is read: messages in it, items of lists, keys and values of maps. See docs/codec.md.';
+    readonly kind: 'integer';
+    readonly min: 1;
+    readonly fallback: '1000000';
+}, {
+    readonly name: 'TENON_MAX_DEPTH';
+    readonly describes: 'How deep a message may be nested. Default: 100 levels, 1000 for JSON without a .proto.';
+    readonly kind: 'integer';
+    readonly min: 1;
+    readonly max: 1000;
+    readonly example: '100';
 }, {
     readonly kind: 'boolean';
     readonly name: 'TENON_EXPOSE_ERRORS';

@@ -3,7 +3,7 @@
 // tenon/codec
 
 import type { ServiceIdentifier } from 'inversify';
-import type { Schema } from '../pipeline/pipeline.ts';
+import type { MessageLimits as Limits, Schema } from '../pipeline/pipeline.ts';
 export interface Marshaler {
     readonly contentType: string;
     marshal(schema: Schema, value: unknown): Uint8Array;
@@ -11,6 +11,8 @@ export interface Marshaler {
 }
 export declare const Marshaler: ServiceIdentifier<Marshaler>;
 export declare const Marshalers: ServiceIdentifier<Marshaler>;
+export type MessageLimits = Limits;
+export declare const MessageLimits: ServiceIdentifier<MessageLimits>;
 export declare const MessageType: {
     readonly Error: 0;
     readonly Request: 1;
@@ -67,9 +69,11 @@ export declare function codecName(contentType: string): string;
 // tenon/codec/json
 
 import type { Schema } from '../pipeline/pipeline.ts';
-import type { Marshaler } from './codec.ts';
+import { type Marshaler, MessageLimits } from './codec.ts';
 export declare class JsonMarshaler implements Marshaler {
+    #private;
     readonly contentType = "application/grpc+json";
+    constructor(limits?: MessageLimits);
     marshal(schema: Schema, value: unknown): Uint8Array;
     unmarshal(schema: Schema, bytes: Uint8Array): unknown;
 }
@@ -101,7 +105,7 @@ export declare class MarshalerTable {
 // tenon/codec/proto
 
 import type { MethodDescriptor, ProtoType, Schema } from '../pipeline/pipeline.ts';
-import type { Marshaler } from './codec.ts';
+import { type Marshaler, MessageLimits } from './codec.ts';
 import type { Int64 } from './internal/generate-reader.ts';
 export { type Duration, durationFromMs, durationToMs, Timestamp } from './internal/time.ts';
 export interface LoadProtoOptions {
@@ -121,7 +125,9 @@ export interface ProtoFile {
 }
 export declare function loadProto(source: string | URL | readonly (string | URL)[], options?: LoadProtoOptions): ProtoFile;
 export declare class ProtoMarshaler implements Marshaler {
+    #private;
     readonly contentType = "application/grpc+proto";
+    constructor(limits?: MessageLimits);
     marshal(schema: Schema, value: unknown): Uint8Array;
     unmarshal(schema: Schema, bytes: Uint8Array): unknown;
 }

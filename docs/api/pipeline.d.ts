@@ -9,12 +9,16 @@ export { changingRequests, filtering, guarding, intercepting, piping } from './s
 export { type CallInterceptor, type ErrorClass, type ErrorFilter, type FilterRule, type Guard, isStandardSchema, type Pipe, type PipeMetadata, type ReplyTransforms, } from './steps.ts';
 export { fieldPath, invalidInput, listed, type Validate, validated, violationsOf } from './validation.ts';
 export type MethodKind = 'unary' | 'server' | 'client' | 'bidi' | 'event';
+export interface MessageLimits {
+    readonly maxElements?: number | undefined;
+    readonly maxDepth?: number | undefined;
+}
 export interface ProtoType<T = unknown> {
     readonly name: string;
-    encode(value: T): Uint8Array;
-    decode(bytes: Uint8Array): T;
-    toJson(value: T): unknown;
-    fromJson(json: unknown): T;
+    encode(value: T, limits?: MessageLimits): Uint8Array;
+    decode(bytes: Uint8Array, limits?: MessageLimits): T;
+    toJson(value: T, limits?: MessageLimits): unknown;
+    fromJson(json: unknown, limits?: MessageLimits): T;
     readonly fields: readonly ProtoField[];
     readonly fileDescriptors?: readonly Uint8Array[] | undefined;
 }

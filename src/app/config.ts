@@ -1,4 +1,5 @@
 import type { ClientOptions } from '../client/client.ts';
+import type { MessageLimits } from '../codec/codec.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { didYouMean } from '../internal/suggest.ts';
 import { type LogLevel, logLevels } from '../logger/logger.ts';
@@ -28,6 +29,8 @@ export interface Config {
   readonly stated: readonly string[];
   readonly transport: string;
   readonly codec: string;
+  /** What one message may cost. */
+  readonly messages: MessageLimits;
   readonly registry: BackendChoice;
   readonly selector: string;
   readonly broker: BackendChoice;
@@ -297,6 +300,22 @@ export const variables = [
     example: '4194304',
   },
   {
+    name: 'TENON_MAX_ELEMENTS',
+    describes:
+      'Most elements of a message that is read: messages in it, items of lists, keys and values of maps. See docs/codec.md.',
+    kind: 'integer',
+    min: 1,
+    fallback: '1000000',
+  },
+  {
+    name: 'TENON_MAX_DEPTH',
+    describes: 'How deep a message may be nested. Default: 100 levels, 1000 for JSON without a .proto.',
+    kind: 'integer',
+    min: 1,
+    max: 1000,
+    example: '100',
+  },
+  {
     name: 'TENON_EXPOSE_ERRORS',
     describes: 'Send the text of unexpected exceptions to the caller. It may hold secrets.',
     ...boolean,
@@ -403,6 +422,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
     stated: [...said.keys()],
     transport: value('TENON_TRANSPORT'),
     codec: value('TENON_CODEC'),
+    messages: { maxElements: value('TENON_MAX_ELEMENTS'), maxDepth: explicit('TENON_MAX_DEPTH') },
     registry: backend('REGISTRY'),
     selector: value('TENON_SELECTOR'),
     broker: backend('BROKER'),

@@ -3,7 +3,7 @@ import { ContainerModule } from 'inversify';
 import { Broker } from '../broker/broker.ts';
 import { Client, ClientOptions } from '../client/client.ts';
 import { RpcClient } from '../client/rpc-client.ts';
-import { Marshaler, Marshalers } from '../codec/codec.ts';
+import { Marshaler, Marshalers, MessageLimits } from '../codec/codec.ts';
 import { HealthBoard } from '../health/board.ts';
 import { Health } from '../health/health.ts';
 import { token } from '../internal/token.ts';
@@ -99,6 +99,7 @@ export const builtIn: Profile = async (config) => {
           withSeams({ tls: client, serverTls: server === false ? undefined : server }, seams),
         [TransportTlsOptions, Clock, Random, Timers, Logger],
       );
+    bind(MessageLimits).toConstantValue(config.messages);
     bind(ClientOptions).toConstantValue(config.client);
     bind(ServerOptions).toConstantValue(config.server);
     bind(ServiceOptions).toConstantValue(config.service);

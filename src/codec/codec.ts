@@ -1,7 +1,7 @@
 import type { ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
-import type { Schema } from '../pipeline/pipeline.ts';
+import type { MessageLimits as Limits, Schema } from '../pipeline/pipeline.ts';
 
 /**
  * Values to bytes and back: all that the call path asks of a format.
@@ -17,13 +17,21 @@ export interface Marshaler {
    * written then.
    */
   marshal(schema: Schema, value: unknown): Uint8Array;
-  /** Throws INVALID_ARGUMENT (`codec.decode`) naming the schema when `bytes` are not such a message. */
+  /**
+   * Throws INVALID_ARGUMENT (`codec.decode`) naming the schema when `bytes` are not such a message, RESOURCE_EXHAUSTED (`codec.too_many_elements`) when they
+   * hold more than the codec's limits allow.
+   */
   unmarshal(schema: Schema, bytes: Uint8Array): unknown;
 }
 /** Container key of the {@link Marshaler} that a client and a server use when a method names none. */
 export const Marshaler: ServiceIdentifier<Marshaler> = token('codec', 'Marshaler');
 /** Container key of every {@link Marshaler} a server understands: bound several times. */
 export const Marshalers: ServiceIdentifier<Marshaler> = token('codec', 'Marshalers');
+
+/** What one message may cost; see `pipeline`. */
+export type MessageLimits = Limits;
+/** Container key of the {@link MessageLimits} that the marshalers of this package keep. */
+export const MessageLimits: ServiceIdentifier<MessageLimits> = token('codec', 'MessageLimits');
 
 /** What a framed message is. The numbers are Go Micro's. */
 export const MessageType = { Error: 0, Request: 1, Response: 2, Event: 3 } as const;

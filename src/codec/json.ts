@@ -1,8 +1,9 @@
-import { injectable } from 'inversify';
+import { inject, injectable, optional } from 'inversify';
 
 import type { Schema } from '../pipeline/pipeline.ts';
-import type { Marshaler } from './codec.ts';
-import { assertShallow, stringify } from './internal/json-text.ts';
+import { type Marshaler, MessageLimits } from './codec.ts';
+import { assertWithin, stringify } from './internal/json-text.ts';
+import { assertLimits, deepestJson, defaultMaxElements } from './internal/limits.ts';
 import { decodeFailure, encodeFailure, misfit } from './internal/misfit.ts';
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -16,11 +17,19 @@ const decoder = new TextDecoder('utf-8', { fatal: true });
 @injectable()
 export class JsonMarshaler implements Marshaler {
   readonly contentType = 'application/grpc+json';
+  readonly #limits: MessageLimits;
+  readonly #maxDepth: number;
+
+  constructor(@inject(MessageLimits) @optional() limits: MessageLimits = {}) {
+    assertLimits(limits);
+    this.#limits = limits;
+    this.#maxDepth = limits.maxDepth ?? deepestJson;
+  }
 
   marshal(schema: Schema, value: unknown): Uint8Array {
-    const plain = schema.proto ? schema.proto.toJson(value) : value;
+    const plain = schema.proto ? schema.proto.toJson(value, this.#limits) : value;
     try {
-      return Buffer.from(stringify(plain), 'utf8');
+      return Buffer.from(stringify(plain, schema.proto ? deepestJson : this.#maxDepth), 'utf8');
     } catch (error) {
       throw encodeFailure(schema.name, error);
     }
@@ -28,17 +37,19 @@ export class JsonMarshaler implements Marshaler {
 
   unmarshal(schema: Schema, bytes: Uint8Array): unknown {
     if (bytes.length === 0) return schema.proto?.fromJson({});
-    const json = parse(schema.name, bytes);
-    return schema.proto ? schema.proto.fromJson(json) : json;
+    const json = this.#parse(schema, bytes);
+    return schema.proto ? schema.proto.fromJson(json, this.#limits) : json;
   }
-}
 
-function parse(name: string, bytes: Uint8Array): unknown {
-  try {
-    assertShallow(bytes);
-    return JSON.parse(textOf(bytes)) as unknown;
-  } catch (error) {
-    throw decodeFailure(name, error);
+  #parse(schema: Schema, bytes: Uint8Array): unknown {
+    try {
+      // Lists and maps are levels of their own in the JSON of a message; its own depth is counted when it is read.
+      const maxDepth = schema.proto ? deepestJson : this.#maxDepth;
+      assertWithin(bytes, this.#limits.maxElements ?? defaultMaxElements, maxDepth);
+      return JSON.parse(textOf(bytes)) as unknown;
+    } catch (error) {
+      throw decodeFailure(schema.name, error);
+    }
   }
 }
 

@@ -1,12 +1,13 @@
 import { resolve } from 'node:path';
-import { injectable } from 'inversify';
+import { inject, injectable, optional } from 'inversify';
 import protobuf from 'protobufjs';
 
 import { Code, TenonError } from '../errors/errors.ts';
 import type { MethodDescriptor, MethodKind, ProtoType, Schema } from '../pipeline/pipeline.ts';
-import type { Marshaler } from './codec.ts';
+import { type Marshaler, MessageLimits } from './codec.ts';
 import { fileDescriptorsOf } from './internal/file-descriptors.ts';
 import type { Int64 } from './internal/generate-reader.ts';
+import { assertLimits } from './internal/limits.ts';
 import { bareName } from './internal/message-fields.ts';
 import { type ParsedProto, parseProtos, sourcePath } from './internal/proto-source.ts';
 import { Types } from './internal/types.ts';
@@ -135,13 +136,19 @@ function schemaOf(type: protobuf.Type | null, types: Types): Schema {
 @injectable()
 export class ProtoMarshaler implements Marshaler {
   readonly contentType = contentType;
+  readonly #limits: MessageLimits;
+
+  constructor(@inject(MessageLimits) @optional() limits: MessageLimits = {}) {
+    assertLimits(limits);
+    this.#limits = limits;
+  }
 
   marshal(schema: Schema, value: unknown): Uint8Array {
-    return (schema.proto ?? noProto(schema)).encode(value);
+    return (schema.proto ?? noProto(schema)).encode(value, this.#limits);
   }
 
   unmarshal(schema: Schema, bytes: Uint8Array): unknown {
-    return (schema.proto ?? noProto(schema)).decode(bytes);
+    return (schema.proto ?? noProto(schema)).decode(bytes, this.#limits);
   }
 }
 

@@ -20,6 +20,21 @@ export { fieldPath, invalidInput, listed, type Validate, validated, violationsOf
 /** How many messages go each way: `server` and `client` name the side that streams. `event` is a subscription. */
 export type MethodKind = 'unary' | 'server' | 'client' | 'bidi' | 'event';
 
+/** What one message may cost, whatever its size in bytes is. */
+export interface MessageLimits {
+  /**
+   * How much may be in a message that is read. Each message in it, item of a list, and key and value of a map is one element. A message is one more for each of
+   * its fields that is a list, a map or `bytes`, and for every eight others. More is RESOURCE_EXHAUSTED (`codec.too_many_elements`).
+   * @default 1_000_000
+   */
+  readonly maxElements?: number | undefined;
+  /**
+   * How deep messages are nested, read or written: 250 levels at most, 1,000 for JSON without a `.proto`. Deeper is INVALID_ARGUMENT.
+   * @default 100 levels, 1_000 for JSON without a `.proto`
+   */
+  readonly maxDepth?: number | undefined;
+}
+
 /**
  * How a type of a `.proto` becomes a value and back, built once per type. Values are the plain objects of the mapping
  * that `docs/codec.md` describes.
@@ -28,13 +43,16 @@ export interface ProtoType<T = unknown> {
   /** Full name without a leading dot: `greeter.HelloRequest`. */
   readonly name: string;
   /** Throws INVALID_ARGUMENT (`codec.encode`) that names the field when the value does not fit the type. */
-  encode(value: T): Uint8Array;
-  /** Throws INVALID_ARGUMENT (`codec.decode`) when the bytes are not a message of the type. The result shares no memory with `bytes`. */
-  decode(bytes: Uint8Array): T;
+  encode(value: T, limits?: MessageLimits): Uint8Array;
+  /**
+   * Throws INVALID_ARGUMENT (`codec.decode`) when the bytes are not a message of the type, RESOURCE_EXHAUSTED (`codec.too_many_elements`) when it holds more than
+   * `limits` allow. The result shares no memory with `bytes`.
+   */
+  decode(bytes: Uint8Array, limits?: MessageLimits): T;
   /** Proto3 JSON (protobuf.dev: programming-guides/json), as a value for `JSON.stringify`. */
-  toJson(value: T): unknown;
+  toJson(value: T, limits?: MessageLimits): unknown;
   /** The reverse of `toJson`; accepts both camelCase and original field names. */
-  fromJson(json: unknown): T;
+  fromJson(json: unknown, limits?: MessageLimits): T;
   /** The fields, for descriptions in the registry. */
   readonly fields: readonly ProtoField[];
   /** The files that it is made of, each behind those it imports, as serialized `google.protobuf.FileDescriptorProto`; `undefined` where they are not known. */

@@ -59,7 +59,8 @@ describe('JSON without a .proto', () => {
     const nested = (depth: number) => Buffer.from(`${open.repeat(depth / levels)}1${close.repeat(depth / levels)}`);
     const value = marshaler.unmarshal(anySchema, nested(1_000));
     expect(JSON.parse(text(value))).toEqual(value);
-    const refusal = 'expected at most 1000 levels of nesting, got more: send a list of its parts';
+    const refusal =
+      'expected at most 1000 levels of nesting, the maxDepth of the codec, got more: send a list of its parts';
     expect(messageOf(() => marshaler.unmarshal(anySchema, nested(1_002)))).toBe(`codec.decode: any: ${refusal}`);
     expect(messageOf(() => marshaler.marshal(anySchema, [[value]]))).toMatch(
       new RegExp(`^codec\\.encode: any.*: ${refusal}$`),
@@ -363,12 +364,20 @@ describe('JSON of a .proto', () => {
   it('stops at a depth of 100 both ways', () => {
     let deep: unknown = {};
     for (let depth = 0; depth < 101; depth += 1) deep = { parent: deep };
-    expect(messageOf(() => type('Tree').fromJson(deep))).toMatch(/nested deeper than 100 levels$/);
-    expect(messageOf(() => type('Tree').toJson(deep))).toMatch(/nested deeper than 100 levels$/);
+    expect(messageOf(() => type('Tree').fromJson(deep))).toMatch(
+      /nested deeper than 100 levels, the maxDepth of the codec$/,
+    );
+    expect(messageOf(() => type('Tree').toJson(deep))).toMatch(
+      /nested deeper than 100 levels, the maxDepth of the codec$/,
+    );
     let list: unknown = [];
     for (let depth = 0; depth < 200; depth += 1) list = [list];
-    expect(messageOf(() => type('WellKnown').fromJson({ value: list }))).toMatch(/nested deeper than 100 levels$/);
-    expect(messageOf(() => type('WellKnown').encode({ value: list }))).toMatch(/nested deeper than 100 levels$/);
+    expect(messageOf(() => type('WellKnown').fromJson({ value: list }))).toMatch(
+      /nested deeper than 100 levels, the maxDepth of the codec$/,
+    );
+    expect(messageOf(() => type('WellKnown').encode({ value: list }))).toMatch(
+      /nested deeper than 100 levels, the maxDepth of the codec$/,
+    );
   });
 
   it('needs what proto2 requires', () => {

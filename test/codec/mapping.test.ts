@@ -320,15 +320,19 @@ describe('messages', () => {
     const nested = (depth: number): unknown => (depth === 0 ? {} : { parent: nested(depth - 1) });
     expect(() => round('Tree', nested(100))).not.toThrow();
     expect(refusal('Tree', nested(101))).toMatch(
-      /^codec\.encode: kinds\.Tree(\.parent){101}: nested deeper than 100 levels$/,
+      /^codec\.encode: kinds\.Tree(\.parent){101}: nested deeper than 100 levels, the maxDepth of the codec$/,
     );
     const cycle: Record<string, unknown> = {};
     cycle['parent'] = cycle;
-    expect(refusal('Tree', cycle)).toMatch(/nested deeper than 100 levels$/);
+    expect(refusal('Tree', cycle)).toMatch(/nested deeper than 100 levels, the maxDepth of the codec$/);
     let deep = Buffer.alloc(0);
     for (let depth = 0; depth < 20_000; depth += 1) deep = Buffer.concat([Buffer.of(0x1a), varint(deep.length), deep]);
-    expect(messageOf(() => type('Tree').decode(deep))).toMatch(/nested deeper than 100 levels$/);
-    expect(messageOf(() => type('Tree').decode(Buffer.alloc(20_000, 0x23)))).toMatch(/nested deeper than 100 levels$/);
+    expect(messageOf(() => type('Tree').decode(deep))).toMatch(
+      /nested deeper than 100 levels, the maxDepth of the codec$/,
+    );
+    expect(messageOf(() => type('Tree').decode(Buffer.alloc(20_000, 0x23)))).toMatch(
+      /nested deeper than 100 levels, the maxDepth of the codec$/,
+    );
   });
 
   it('passes over fields it does not know', () => {

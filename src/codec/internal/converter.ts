@@ -1,3 +1,4 @@
+import type { Budget } from './limits.ts';
 import type { WireReader } from './wire-reader.ts';
 import type { WireWriter } from './wire-writer.ts';
 
@@ -11,6 +12,6 @@ export interface Converter {
    * occurrences of a message are merged.
    */
   read(reader: WireReader, depth: number, before: unknown): unknown;
-  toJson(value: unknown, depth: number): unknown;
-  fromJson(json: unknown, depth: number): unknown;
+  toJson(value: unknown, depth: number, budget: Budget): unknown;
+  fromJson(json: unknown, depth: number, budget: Budget): unknown;
 }

@@ -1,16 +1,16 @@
 import { setOwn } from '../../internal/own.ts';
 import type { Converter } from './converter.ts';
 import { access, compile, isLong, isPackable, tagOf, wireType } from './generate.ts';
-import type { Field, FieldType, OneOf, Scalar } from './message-fields.ts';
+import { elementsOf, type Field, type FieldType, type OneOf, type Scalar } from './message-fields.ts';
 import { below, misfit } from './misfit.ts';
-import { checkDepth, depthLimit, safeNumber } from './wire-reader.ts';
+import { safeNumber } from './wire-reader.ts';
 
 /** How a 64-bit integer looks in a value. */
 export type Int64 = 'bigint' | 'string' | 'number';
 
 /** Makes the function that reads messages with these `fields`. */
 export function generateReader(fields: readonly Field[], int64: Int64): Converter['read'] {
-  const scope: Record<string, unknown> = { below, checkDepth, safeNumber, nameOf, setOwn, missing };
+  const scope: Record<string, unknown> = { below, safeNumber, nameOf, setOwn, missing };
   const oneofs = [...new Set(fields.flatMap((field) => field.oneof ?? []))];
   const members = fields.map((field, index): Member => {
     if (field.enum) scope[`e${index}`] = field.enum.byNumber;
@@ -24,7 +24,8 @@ export function generateReader(fields: readonly Field[], int64: Int64): Converte
   });
   const alone = members.filter((member) => member.oneof < 0);
   const source = `function read(r, depth, before) {
-    if (depth > ${depthLimit}) checkDepth(depth);
+    if (depth > r.maxDepth) r.tooDeep();
+    if ((r.left -= ${elementsOf(fields)}) < 0) r.tooMany();
     let tag = 0;
     ${alone.map((member) => `let ${member.local} = ${initial(member.field, int64)};`).join('\n')}
     ${oneofs.map((_, index) => `let o${index}; let v${index};`).join('\n')}
@@ -133,10 +134,14 @@ function cases(member: Member, int64: Int64): string {
   if (field.cardinality === 'map') return `${label(2)} { ${mapEntry(member, int64)} continue; }`;
   if (field.cardinality === 'repeated') {
     if (field.message) return `${label(2)} { let x; ${message(index, 'x', 'undefined')} ${local}.push(x); continue; }`;
-    const one = `${label(wireType(field.scalar))} ${local}.push(${value(member, int64)}); continue;`;
+    const one = `${label(wireType(field.scalar))} if (--r.left < 0) r.tooMany(); ${local}.push(${value(member, int64)}); continue;`;
     if (!isPackable(field.scalar)) return one;
     return `${one}
-      ${label(2)} { const outer = r.enter(); while (r.pos < r.end) ${local}.push(${value(member, int64)}); r.leave(outer); continue; }`;
+      ${label(2)} {
+        const outer = r.enter(); let left = r.left;
+        while (r.pos < r.end) { if (--left < 0) r.tooMany(); ${local}.push(${value(member, int64)}); }
+        r.left = left; r.leave(outer); continue;
+      }`;
   }
   if (member.oneof >= 0) {
     const name = quote(field.property);
@@ -157,6 +162,7 @@ function mapEntry(member: Member, int64: Int64): string {
     ? `if (v === undefined) { r.end = r.pos; v = t${index}.read(r, depth + 1, undefined); }`
     : '';
   return `const entry = r.enter();
+    if ((r.left -= 2) < 0) r.tooMany();
     let k = ${defaultOf({ scalar: key, enum: undefined, message: undefined }, 'bigint')}; let v = ${defaultOf(field, int64)};
     while (r.pos < r.end) {
       const part = r.tag();

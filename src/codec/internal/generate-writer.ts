@@ -3,14 +3,13 @@ import type { Converter } from './converter.ts';
 import { access, compile, isLong, isPackable, tagOf, takesNull, wireType } from './generate.ts';
 import type { EnumValues, Field, Scalar } from './message-fields.ts';
 import { below, isRecord, keyStep, misfit, show } from './misfit.ts';
-import { checkDepth, depthLimit } from './wire-reader.ts';
 
 /** Makes the function that writes messages with these `fields`. */
 export function generateWriter(name: string, fields: readonly Field[]): Converter['write'] {
   const oneofs = [...new Set(fields.flatMap((field) => field.oneof ?? []))];
   const known = new Set([...fields.map((field) => field.property), ...oneofs.flatMap((oneof) => oneof.property ?? [])]);
   const scope: Record<string, unknown> = {
-    below, checkDepth, keyStep, listOf, keysOf, mapKey, numberOf, missing, twoMembers, otherMember,
+    below, keyStep, listOf, keysOf, mapKey, numberOf, missing, twoMembers, otherMember,
     notAMessage: (value: unknown): never => misfit(`expected a ${name} (an object), got ${show(value)}`),
     checkNames: (value: object) => checkNames(name, known, value),
   }; // prettier-ignore
@@ -19,7 +18,7 @@ export function generateWriter(name: string, fields: readonly Field[]): Converte
     if (field.message) scope[`t${index}`] = field.message();
   });
   const source = `function write(w, m, depth) {
-    if (depth > ${depthLimit}) checkDepth(depth);
+    if (depth > w.maxDepth) w.tooDeep();
     if (typeof m !== "object" || m === null) notAMessage(m);
     let at = 0, i = 0, key = "", n = 0;
     ${oneofs.map((_, index) => `let o${index};`).join(' ')}

@@ -1,55 +1,76 @@
-import type { ProtoType } from '../../pipeline/pipeline.ts';
 import { setOwn } from '../../internal/own.ts';
 import type { Converter } from './converter.ts';
+import type { Budget } from './limits.ts';
 import { propertyName } from './message-fields.ts';
 import { isRecord, misfit, show } from './misfit.ts';
-import { checkDepth } from './wire-reader.ts';
+import { WireReader } from './wire-reader.ts';
+import { WireWriter } from './wire-writer.ts';
 
-/** Finds a type by its full name, among those that were loaded. */
-export type FindType = (name: string) => { readonly type: ProtoType; readonly isBare: boolean } | undefined;
+/** Finds a type by its full name, among those that were loaded. `isBare` where its JSON is an object of its fields. */
+export type FindType = (name: string) => { readonly converter: Converter; readonly isBare: boolean } | undefined;
 
 /**
  * `google.protobuf.Any`: in bytes an ordinary message, in JSON the message in it with its type in `@type`. A type that is
  * not known is kept as base64.
+ *
+ * What is in it is a level deeper, and its bytes take from the budget: they are read or written again for each `Any` that they are within.
  */
 export function anyConverter(base: Converter, find: FindType): Converter {
   return {
     name: base.name,
     write: (writer, value, depth) => base.write(writer, value, depth),
     read: (reader, depth, before) => base.read(reader, depth, before),
-    toJson(value, depth) {
-      checkDepth(depth);
-      const plain = base.toJson(value, depth) as { typeUrl?: string; value?: string };
-      if (plain.typeUrl === undefined) return {};
-      const found = find(typeName(plain.typeUrl));
-      if (!found) return { '@type': plain.typeUrl, ...(plain.value !== undefined && { value: plain.value }) };
-      const content = found.type.toJson(
-        found.type.decode((value as { value?: Uint8Array }).value ?? new Uint8Array(0)),
-      );
-      if (!found.isBare) return { '@type': plain.typeUrl, value: content };
-      const json: Record<string, unknown> = { '@type': plain.typeUrl };
+    toJson(value, depth, budget) {
+      budget.checkDepth(depth);
+      const { typeUrl, value: base64 } = base.toJson(value, depth, budget) as { typeUrl?: string; value?: string };
+      if (typeUrl === undefined) return {};
+      const found = find(typeName(typeUrl));
+      if (!found) return { '@type': typeUrl, ...(base64 !== undefined && { value: base64 }) };
+      const message = read(found.converter, (value as { value?: Uint8Array }).value, depth + 1, budget);
+      const content = found.converter.toJson(message, depth + 1, budget);
+      if (!found.isBare) return { '@type': typeUrl, value: content };
+      const json: Record<string, unknown> = { '@type': typeUrl };
       for (const [key, part] of Object.entries(content as object)) setOwn(json, key, part);
       return json;
     },
-    fromJson(json, depth) {
-      checkDepth(depth);
+    fromJson(json, depth, budget) {
+      budget.checkDepth(depth);
       if (!isRecord(json)) misfit(`expected a ${base.name} (a JSON object with "@type"), got ${show(json)}`);
       const { '@type': typeUrl, ...rest } = json;
-      if (typeUrl === undefined && Object.keys(rest).length === 0) return base.fromJson({}, depth);
+      if (typeUrl === undefined && Object.keys(rest).length === 0) return base.fromJson({}, depth, budget);
       if (typeof typeUrl !== 'string') misfit(`expected the URL of a type, got ${show(typeUrl)}`, '["@type"]');
       const found = find(typeName(typeUrl));
       if (found) {
-        const content = found.type.fromJson(found.isBare ? rest : rest['value']);
-        return { typeUrl, value: new Uint8Array(found.type.encode(content)) };
+        const content = found.converter.fromJson(found.isBare ? rest : rest['value'], depth + 1, budget);
+        return { typeUrl, value: written(found.converter, content, depth + 1, budget) };
       }
       const isOpaque = Object.keys(rest).every((key) => key === 'value');
       if (!isOpaque)
         misfit(
           `the type ${show(typeUrl)} is not among those that were loaded; load its .proto, or give its bytes as "value" in base64`,
         );
-      return base.fromJson({ typeUrl, value: rest['value'] ?? '' }, depth);
+      return base.fromJson({ typeUrl, value: rest['value'] ?? '' }, depth, budget);
     },
   };
+}
+
+function read(converter: Converter, bytes: Uint8Array = new Uint8Array(0), depth: number, budget: Budget): unknown {
+  budget.takeBytes(bytes.length);
+  const reader = new WireReader().limit(budget);
+  reader.left = budget.left;
+  reader.reset(bytes);
+  const value = converter.read(reader, depth, undefined);
+  budget.left = reader.left;
+  return value;
+}
+
+function written(converter: Converter, value: unknown, depth: number, budget: Budget): Uint8Array {
+  const writer = new WireWriter();
+  writer.limitDepth(budget);
+  converter.write(writer, value, depth);
+  const bytes = writer.finish();
+  budget.takeBytes(bytes.length);
+  return new Uint8Array(bytes);
 }
 
 function typeName(url: string): string {
@@ -62,8 +83,8 @@ export function fieldMaskConverter(base: Converter): Converter {
     name: base.name,
     write: (writer, value, depth) => base.write(writer, value, depth),
     read: (reader, depth, before) => base.read(reader, depth, before),
-    toJson(value, depth) {
-      const { paths = [] } = base.toJson(value, depth) as { paths?: readonly string[] };
+    toJson(value, depth, budget) {
+      const { paths = [] } = base.toJson(value, depth, budget) as { paths?: readonly string[] };
       return paths
         .map((path) => {
           const json = camel(path);
@@ -73,9 +94,10 @@ export function fieldMaskConverter(base: Converter): Converter {
         })
         .join(',');
     },
-    fromJson(json) {
+    fromJson(json, _depth, budget) {
       if (typeof json !== 'string') misfit(`expected paths with commas between them, got ${show(json)}`);
       if (json.includes('_')) misfit(`expected camelCase paths, got ${show(json)}`);
+      budget.take(partsOf(json));
       return { paths: json === '' ? [] : json.split(',').map(snake) };
     },
   };
@@ -87,9 +109,19 @@ export function emptyConverter(base: Converter): Converter {
     name: base.name,
     write: (writer, value, depth) => base.write(writer, value ?? {}, depth),
     read: (reader, depth, before) => base.read(reader, depth, before),
-    toJson: (value, depth) => base.toJson(value ?? {}, depth),
-    fromJson: (json, depth) => base.fromJson(json, depth),
+    toJson: (value, depth, budget) => base.toJson(value ?? {}, depth, budget),
+    fromJson: (json, depth, budget) => base.fromJson(json, depth, budget),
   };
+}
+
+/** The words that paths are made of: each costs as much as an item of a list. */
+function partsOf(paths: string): number {
+  let parts = 1;
+  for (let index = 0; index < paths.length; index += 1) {
+    const unit = paths.charCodeAt(index);
+    if (unit === 0x2c || (unit >= 0x41 && unit <= 0x5a)) parts += 1;
+  }
+  return parts;
 }
 
 function camel(path: string): string {

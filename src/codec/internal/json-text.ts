@@ -1,30 +1,34 @@
+import { tooManyElements } from './limits.ts';
 import { below, keyStep, Misfit, misfit, show } from './misfit.ts';
-
-/**
- * Values nested deeper than this are neither written nor read, as in Jackson: whoever walks one, here or in a handler, would run out of stack, and
- * near its end even V8 gives up the whole process.
- */
-export const deepestJson = 1_000;
 
 // In ASCII, brackets and braces differ in one bit.
 const braces = 0x20;
 const open = 0x7b;
 const close = 0x7d;
 const quote = 0x22;
+const comma = 0x2c;
+const colon = 0x3a;
 const backslash = 0x5c;
 
-/** Throws a {@link Misfit} for JSON that is nested too deep. It need not be JSON: what it is not, parsing says. */
-export function assertShallow(bytes: Uint8Array): void {
-  // Each level takes two bytes at least.
-  if (bytes.length <= 2 * deepestJson) return;
+/**
+ * Throws a {@link Misfit} for JSON that is nested deeper, or holds more values and keys, than the limits say. It need not be JSON: what it is not,
+ * parsing says. Before parsing, as what is parsed has its memory already.
+ */
+export function assertWithin(bytes: Uint8Array, maxElements: number, maxDepth: number): void {
+  // A level takes two bytes at least, an element one.
+  if (bytes.length <= Math.min(2 * maxDepth, maxElements)) return;
   let depth = 0;
+  let left = maxElements - 1;
   for (let index = 0; index < bytes.length; index += 1) {
     const byte = bytes[index] as number;
     if (byte === quote) index = endOfString(bytes, index);
     else if ((byte | braces) === open) {
       depth += 1;
-      if (depth > deepestJson) tooDeep();
+      left -= 1;
+      if (depth > maxDepth) tooDeep(maxDepth);
     } else if ((byte | braces) === close) depth -= 1;
+    else if (byte === comma || byte === colon) left -= 1;
+    if (left < 0) throw tooManyElements(maxElements);
   }
 }
 
@@ -38,8 +42,10 @@ function endOfString(bytes: Uint8Array, start: number): number {
   return bytes.length;
 }
 
-function tooDeep(): never {
-  return misfit(`expected at most ${deepestJson} levels of nesting, got more: send a list of its parts`);
+function tooDeep(maxDepth: number): never {
+  return misfit(
+    `expected at most ${maxDepth} levels of nesting, the maxDepth of the codec, got more: send a list of its parts`,
+  );
 }
 
 /**
@@ -48,7 +54,7 @@ function tooDeep(): never {
  *
  * The check is a walk of its own behind the stringifying: a replacer would make that many times slower.
  */
-export function stringify(value: unknown): string {
+export function stringify(value: unknown, maxDepth: number): string {
   if (value === undefined) return 'null';
   let text: string | undefined;
   try {
@@ -56,15 +62,21 @@ export function stringify(value: unknown): string {
     text = JSON.stringify(value) as string | undefined;
   } catch (error) {
     // A bigint, or a cycle. Where it is, the walk says.
-    check(value, 0, new Set());
+    check(value, 0, { above: new Set(), maxDepth });
     throw error;
   }
-  check(value, 0, undefined);
+  check(value, 0, { above: undefined, maxDepth });
   return text ?? 'null';
 }
 
-/** Throws a {@link Misfit} with the path of what JSON cannot carry. Cycles are looked for where `above` is given. */
-function check(value: unknown, depth: number, above: Set<object> | undefined): void {
+/** What a walk over a value has passed, and how deep it may go. Cycles are looked for where `above` is given. */
+interface Walk {
+  readonly above: Set<object> | undefined;
+  readonly maxDepth: number;
+}
+
+/** Throws a {@link Misfit} with the path of what JSON cannot carry. */
+function check(value: unknown, depth: number, walk: Walk): void {
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -74,7 +86,7 @@ function check(value: unknown, depth: number, above: Set<object> | undefined): v
         misfit(`expected a JSON value, got ${value}, which JSON does not have: send null, or a string`);
       return;
     case 'object':
-      if (value !== null) checkObject(value, depth + 1, above);
+      if (value !== null) checkObject(value, depth + 1, walk);
       return;
     default:
       misfit(`expected a JSON value, got ${show(value)}: ${remedies[typeof value] ?? 'leave it out'}`);
@@ -86,11 +98,12 @@ const remedies: Readonly<Record<string, string>> = {
   undefined: 'a list cannot leave it out, send null',
 };
 
-function checkObject(value: object, depth: number, above: Set<object> | undefined): void {
+function checkObject(value: object, depth: number, walk: Walk): void {
+  const { above, maxDepth } = walk;
   if (above?.has(value)) misfit('leads back to itself: leave the link back out');
-  if (depth > deepestJson) tooDeep();
+  if (depth > maxDepth) tooDeep(maxDepth);
   above?.add(value);
-  if (Array.isArray(value)) checkList(value, depth, above);
+  if (Array.isArray(value)) checkList(value, depth, walk);
   else if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
     misfit(
       `expected a JSON value, got ${show(value)}: send base64, or use application/grpc+proto or application/grpc+bytes`,
@@ -101,36 +114,37 @@ function checkObject(value: object, depth: number, above: Set<object> | undefine
     );
   } else if (typeof (value as { toJSON?: unknown }).toJSON === 'function') {
     if (value instanceof Date && Number.isNaN(value.getTime())) misfit('expected a Date, got an invalid one');
-  } else checkProperties(value as Record<string, unknown>, depth, above);
+  } else checkProperties(value as Record<string, unknown>, depth, walk);
   above?.delete(value);
 }
 
-function checkList(list: readonly unknown[], depth: number, above: Set<object> | undefined): void {
+function checkList(list: readonly unknown[], depth: number, walk: Walk): void {
   let index = 0;
   try {
-    for (; index < list.length; index += 1) check(list[index], depth, above);
+    for (; index < list.length; index += 1) check(list[index], depth, walk);
   } catch (error) {
     throw below(keyStep(index), error);
   }
 }
 
+const longestName = 40;
 const plainName = /^[\p{L}_$][\p{L}\p{N}_$]*$/u;
 
-function checkProperties(object: Record<string, unknown>, depth: number, above: Set<object> | undefined): void {
+function checkProperties(object: Record<string, unknown>, depth: number, walk: Walk): void {
   let key = '';
   try {
     for (key in object) {
       const value = object[key];
-      if (typeof value !== 'string' && value !== undefined) check(value, depth, above);
+      if (typeof value !== 'string' && value !== undefined) check(value, depth, walk);
     }
   } catch (error) {
     if (!(error instanceof Misfit)) throw error;
     // JSON takes an object's own properties; inherited ones are checked only because asking first would cost more.
-    if (!Object.hasOwn(object, key)) return checkOwn(object, depth, above);
-    throw below(plainName.test(key) ? key : keyStep(key), error);
+    if (!Object.hasOwn(object, key)) return checkOwn(object, depth, walk);
+    throw below(key.length <= longestName && plainName.test(key) ? key : keyStep(key), error);
   }
 }
 
-function checkOwn(object: Record<string, unknown>, depth: number, above: Set<object> | undefined): void {
-  checkProperties(Object.fromEntries(Object.entries(object)), depth, above);
+function checkOwn(object: Record<string, unknown>, depth: number, walk: Walk): void {
+  checkProperties(Object.fromEntries(Object.entries(object)), depth, walk);
 }

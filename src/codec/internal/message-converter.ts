@@ -5,9 +5,9 @@ import { generateReader, type Int64 } from './generate-reader.ts';
 import { generateWriter } from './generate-writer.ts';
 import { takesNull } from './generate.ts';
 import { isDefaultJson, scalarDefault, scalarFromJson, scalarToJson } from './json-scalars.ts';
-import type { Field, OneOf } from './message-fields.ts';
+import type { Budget } from './limits.ts';
+import { elementsOf, type Field, type OneOf } from './message-fields.ts';
 import { below, isRecord, keyStep, misfit, show } from './misfit.ts';
-import { checkDepth } from './wire-reader.ts';
 
 /** The converter of an ordinary message: generated for bytes, a walk over the fields for JSON. */
 export class MessageConverter implements Converter {
@@ -15,6 +15,7 @@ export class MessageConverter implements Converter {
   readonly #fieldsOf: () => readonly Field[];
   readonly #int64: Int64;
   #jsonNames: ReadonlyMap<string, Field> | undefined;
+  #elements: number | undefined;
 
   constructor(name: string, fieldsOf: () => readonly Field[], int64: Int64) {
     this.name = name;
@@ -33,8 +34,8 @@ export class MessageConverter implements Converter {
     return this.read(reader, depth, before);
   };
 
-  toJson(value: unknown, depth: number): unknown {
-    checkDepth(depth);
+  toJson(value: unknown, depth: number, budget: Budget): unknown {
+    budget.checkDepth(depth);
     if (!isRecord(value)) misfit(`expected a ${this.name} (an object), got ${show(value)}`);
     const json: Record<string, unknown> = {};
     const known = new Set<string>();
@@ -47,7 +48,7 @@ export class MessageConverter implements Converter {
         continue;
       }
       if (field.oneof) takeMember(set, field.oneof, field.property);
-      const converted = at(field.property, () => fieldToJson(field, given, depth));
+      const converted = at(field.property, () => fieldToJson(field, given, depth, budget));
       if (!isLeftOut(field, converted)) setOwn(json, field.jsonName, converted);
     }
     for (const oneof of new Set(this.#fieldsOf().flatMap((field) => field.oneof ?? []))) {
@@ -65,8 +66,9 @@ export class MessageConverter implements Converter {
     return json;
   }
 
-  fromJson(json: unknown, depth: number): unknown {
-    checkDepth(depth);
+  fromJson(json: unknown, depth: number, budget: Budget): unknown {
+    budget.checkDepth(depth);
+    budget.take((this.#elements ??= elementsOf(this.#fieldsOf())));
     if (!isRecord(json)) misfit(`expected a ${this.name} (a JSON object), got ${show(json)}`);
     const names = (this.#jsonNames ??= jsonNames(this.#fieldsOf()));
     const given = new Map<Field, unknown>();
@@ -89,22 +91,27 @@ export class MessageConverter implements Converter {
         takeMember(set, field.oneof, field.property);
         if (field.oneof.property !== undefined) value[field.oneof.property] = field.property;
       }
-      value[field.property] = at(field.property, () => this.#fieldFromJson(field, content, depth));
+      value[field.property] = at(field.property, () => this.#fieldFromJson(field, content, depth, budget));
     }
     return value;
   }
 
-  #fieldFromJson(field: Field, json: unknown, depth: number): unknown {
+  #fieldFromJson(field: Field, json: unknown, depth: number, budget: Budget): unknown {
     const one = (content: unknown): unknown =>
-      field.message ? field.message().fromJson(content, depth + 1) : scalarFromJson(field, content, this.#int64);
+      field.message
+        ? field.message().fromJson(content, depth + 1, budget)
+        : scalarFromJson(field, content, this.#int64);
     if (field.cardinality === 'repeated') {
       if (!Array.isArray(json)) misfit(`expected a list (a JSON array), got ${show(json)}`);
+      // A message counts itself.
+      if (!field.message) budget.take(json.length);
       return json.map((content, index) => at(keyStep(index), () => one(content)));
     }
     if (field.cardinality === 'single') return one(json);
     if (!isRecord(json)) misfit(`expected a map (a JSON object), got ${show(json)}`);
     const map: Record<string, unknown> = {};
     for (const [key, content] of Object.entries(json)) {
+      budget.take(2);
       at(keyStep(key), () => {
         setOwn(map, keyFromJson(field, key), one(content));
       });
@@ -118,9 +125,9 @@ function read(value: Record<string, unknown>, property: string): unknown {
   return property in Object.prototype && !Object.hasOwn(value, property) ? undefined : value[property];
 }
 
-function fieldToJson(field: Field, value: unknown, depth: number): unknown {
+function fieldToJson(field: Field, value: unknown, depth: number, budget: Budget): unknown {
   const one = (content: unknown): unknown =>
-    field.message ? field.message().toJson(content, depth + 1) : scalarToJson(field, content);
+    field.message ? field.message().toJson(content, depth + 1, budget) : scalarToJson(field, content);
   if (field.cardinality === 'repeated') {
     if (!Array.isArray(value)) misfit(`expected a list (an array), got ${show(value)}`);
     return value.map((content, index) => at(keyStep(index), () => one(content)));

@@ -97,6 +97,12 @@ function fieldOf(field: protobuf.Field, oneofs: ReadonlyMap<protobuf.OneOf, OneO
   };
 }
 
+/** What a message with these fields counts for among `maxElements`, whatever is in it. */
+export function elementsOf(fields: readonly Field[]): number {
+  const own = fields.filter(({ cardinality, scalar }) => cardinality !== 'single' || scalar === 'bytes').length;
+  return 1 + own + Math.ceil((fields.length - own) / 8);
+}
+
 const enums = new WeakMap<protobuf.Enum, EnumValues>();
 
 function enumValues(type: protobuf.Enum): EnumValues {

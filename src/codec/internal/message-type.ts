@@ -1,5 +1,6 @@
-import type { ProtoField, ProtoType } from '../../pipeline/pipeline.ts';
+import type { MessageLimits, ProtoField, ProtoType } from '../../pipeline/pipeline.ts';
 import type { Converter } from './converter.ts';
+import { Budget } from './limits.ts';
 import { decodeFailure, encodeFailure, misfit, show } from './misfit.ts';
 import { WireReader } from './wire-reader.ts';
 import { WireWriter } from './wire-writer.ts';
@@ -35,8 +36,9 @@ export class MessageType implements ProtoType {
     return this.#fieldsOf();
   }
 
-  encode(value: unknown): Uint8Array {
+  encode(value: unknown, limits?: MessageLimits): Uint8Array {
     const writer = idleWriter ?? new WireWriter();
+    writer.limitDepth(limits);
     idleWriter = undefined;
     try {
       this.#converter.write(writer, value, 0);
@@ -49,10 +51,10 @@ export class MessageType implements ProtoType {
     }
   }
 
-  decode(bytes: Uint8Array): unknown {
+  decode(bytes: Uint8Array, limits?: MessageLimits): unknown {
     try {
       if (!(bytes instanceof Uint8Array)) misfit(`expected bytes, got ${show(bytes)}`);
-      reader.reset(bytes);
+      reader.limit(limits).reset(bytes);
       return this.#converter.read(reader, 0, undefined);
     } catch (error) {
       throw decodeFailure(this.name, error);
@@ -61,17 +63,17 @@ export class MessageType implements ProtoType {
     }
   }
 
-  toJson(value: unknown): unknown {
+  toJson(value: unknown, limits?: MessageLimits): unknown {
     try {
-      return this.#converter.toJson(value, 0);
+      return this.#converter.toJson(value, 0, new Budget().limit(limits));
     } catch (error) {
       throw encodeFailure(this.name, error);
     }
   }
 
-  fromJson(json: unknown): unknown {
+  fromJson(json: unknown, limits?: MessageLimits): unknown {
     try {
-      return this.#converter.fromJson(json, 0);
+      return this.#converter.fromJson(json, 0, new Budget().limit(limits));
     } catch (error) {
       throw decodeFailure(this.name, error);
     }

@@ -6,10 +6,13 @@ import { Code, TenonError, textOf } from '../../errors/errors.ts';
  */
 export class Misfit extends Error {
   path: string;
+  /** Whether it is more than a limit allows, rather than wrong. */
+  readonly isTooMuch: boolean;
 
-  constructor(problem: string, path = '') {
+  constructor(problem: string, path = '', isTooMuch = false) {
     super(problem);
     this.path = path;
+    this.isTooMuch = isTooMuch;
   }
 }
 
@@ -26,12 +29,12 @@ export function below(step: string, error: unknown): unknown {
   return error;
 }
 
-/** `["odd key"]` or `[3]`: a step of a path into a list or a map. */
+/** `["odd key"]` or `[3]`: a step of a path into a list or a map. A long key is cut off. */
 export function keyStep(key: string | number): string {
-  return typeof key === 'number' ? `[${key}]` : `[${JSON.stringify(key)}]`;
+  return typeof key === 'number' ? `[${key}]` : `[${show(key)}]`;
 }
 
-/** What the contract promises of every failure: INVALID_ARGUMENT that names the type and the place in it. */
+/** What the contract promises of every failure: INVALID_ARGUMENT that names the type and the place in it, RESOURCE_EXHAUSTED for a limit. */
 export function encodeFailure(name: string, error: unknown): TenonError {
   return failure('codec.encode', name, error);
 }
@@ -45,10 +48,11 @@ function failure(reason: 'codec.encode' | 'codec.decode', name: string, error: u
   if (TenonError.is(error)) return error;
   const path = error instanceof Misfit ? error.path : '';
   const step = path === '' || path.startsWith('[') ? path : `.${path}`;
+  const isTooMuch = error instanceof Misfit && error.isTooMuch;
   // A Misfit says all there is to say; anything else was thrown by a getter or a proxy of the caller's value.
   return new TenonError({
-    code: Code.InvalidArgument,
-    reason,
+    code: isTooMuch ? Code.ResourceExhausted : Code.InvalidArgument,
+    reason: isTooMuch ? 'codec.too_many_elements' : reason,
     message: `${name}${step}: ${textOf(error)}`,
     cause: error instanceof Misfit ? undefined : error,
   });

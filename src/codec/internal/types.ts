@@ -13,6 +13,7 @@ import { wellKnownConverters } from './well-known.ts';
 export class Types {
   readonly #root: protobuf.Root;
   readonly #int64: Int64;
+  #byName: ReadonlyMap<string, protobuf.Type> | undefined;
   readonly #made = new Map<protobuf.Type, { readonly converter: Converter; readonly type: ProtoType }>();
   readonly #wellKnown: ReadonlyMap<string, Converter>;
 
@@ -36,11 +37,9 @@ export class Types {
   }
 
   #reflection(name: string): protobuf.Type | undefined {
-    const found = this.#root.lookup(
-      name.split('.').filter((part) => part !== ''),
-      protobuf.Type,
-    );
-    return found instanceof protobuf.Type && bareName(found) === name.replace(/^\./, '') ? found : undefined;
+    // By a Map of our own: protobufjs looks in every namespace, and keeps each name that it did not find. It may be a stranger's.
+    this.#byName ??= new Map(typesIn(this.#root).map((type) => [bareName(type), type]));
+    return this.#byName.get(name.startsWith('.') ? name.slice(1) : name);
   }
 
   #make(type: protobuf.Type): { readonly converter: Converter; readonly type: ProtoType } {
@@ -65,9 +64,17 @@ export class Types {
       const found = this.#reflection(wanted);
       if (!found) return undefined;
       const isBare = wanted === 'google.protobuf.Empty' || this.#make(found).converter instanceof MessageConverter;
-      return { type: this.of(found), isBare };
+      return { converter: this.#make(found).converter, isBare };
     });
   }
+}
+
+/** Every message type, those within others too. */
+function typesIn(namespace: protobuf.NamespaceBase): protobuf.Type[] {
+  return namespace.nestedArray.flatMap((nested) => {
+    const inside = nested instanceof protobuf.Namespace ? typesIn(nested) : [];
+    return nested instanceof protobuf.Type ? [nested, ...inside] : inside;
+  });
 }
 
 function describe(

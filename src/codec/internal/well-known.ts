@@ -3,6 +3,7 @@ import type { Converter } from './converter.ts';
 import type { Int64 } from './generate-reader.ts';
 import { isLong, tagOf, wireType } from './generate.ts';
 import { isDefaultJson, scalarDefault, scalarFromJson, scalarToJson } from './json-scalars.ts';
+import type { Budget } from './limits.ts';
 import type { FieldType, Scalar } from './message-fields.ts';
 import { below, isRecord, keyStep, misfit, show } from './misfit.ts';
 import {
@@ -15,7 +16,7 @@ import {
   parseDuration,
   parseTimestamp,
 } from './time.ts';
-import { checkDepth, safeNumber, type WireReader } from './wire-reader.ts';
+import { safeNumber, type WireReader } from './wire-reader.ts';
 import type { WireWriter } from './wire-writer.ts';
 
 const prefix = 'google.protobuf.';
@@ -51,6 +52,7 @@ function readParts(
   depth: number,
   before: { seconds: bigint; nanos: number },
 ): { seconds: bigint; nanos: number } {
+  reader.take(1);
   let { seconds, nanos } = before;
   while (reader.pos < reader.end) {
     const tag = reader.tag();
@@ -84,7 +86,10 @@ const timestamp: Converter = {
     );
   },
   toJson: formatTimestamp,
-  fromJson: parseTimestamp,
+  fromJson(json, _depth, budget) {
+    budget.take(1);
+    return parseTimestamp(json);
+  },
 };
 
 const duration: Converter = {
@@ -102,7 +107,10 @@ const duration: Converter = {
     const { seconds, nanos } = durationParts(value);
     return formatDuration(seconds, nanos);
   },
-  fromJson: parseDuration,
+  fromJson(json, _depth, budget) {
+    budget.take(1);
+    return parseDuration(json);
+  },
 };
 
 function durationParts(value: unknown): Duration {
@@ -124,7 +132,7 @@ function valueConverter(): Converter {
   const converter: Converter = {
     name: `${prefix}Value`,
     write(writer, value, depth) {
-      checkDepth(depth);
+      writer.checkDepth(depth);
       if (value === null) {
         writer.byte(8);
         writer.byte(0);
@@ -144,6 +152,7 @@ function valueConverter(): Converter {
       } else misfit(`expected a JSON value, got ${show(value)}`);
     },
     read(reader, depth, before) {
+      reader.take(1);
       let value: unknown = before === undefined ? null : before;
       while (reader.pos < reader.end) {
         const tag = reader.tag();
@@ -162,8 +171,8 @@ function valueConverter(): Converter {
       }
       return value;
     },
-    toJson: checkedJson,
-    fromJson: checkedJson,
+    toJson: (json, depth, budget) => checkedJson(json, depth, budget, 0),
+    fromJson: (json, depth, budget) => checkedJson(json, depth, budget, 1),
   };
   const struct = structConverter(converter);
   const list = listConverter(converter);
@@ -174,7 +183,7 @@ function structConverter(value: Converter): Converter {
   return {
     name: `${prefix}Struct`,
     write(writer, struct, depth) {
-      checkDepth(depth);
+      writer.checkDepth(depth);
       if (!isRecord(struct)) misfit(`expected a JSON object, got ${show(struct)}`);
       for (const key of Object.keys(struct)) {
         const content = struct[key];
@@ -191,7 +200,8 @@ function structConverter(value: Converter): Converter {
       }
     },
     read(reader, depth, before) {
-      checkDepth(depth);
+      reader.checkDepth(depth);
+      reader.take(1);
       const struct = (before as Record<string, unknown> | undefined) ?? {};
       while (reader.pos < reader.end) {
         const tag = reader.tag();
@@ -199,6 +209,7 @@ function structConverter(value: Converter): Converter {
           reader.skip(tag, depth);
           continue;
         }
+        reader.take(1);
         const outer = reader.enter();
         let key = '';
         let content: unknown = null;
@@ -216,10 +227,10 @@ function structConverter(value: Converter): Converter {
       }
       return struct;
     },
-    toJson: (struct, depth) =>
-      isRecord(struct) ? checkedJson(struct, depth) : misfit(`expected a JSON object, got ${show(struct)}`),
-    fromJson: (json, depth) =>
-      isRecord(json) ? checkedJson(json, depth) : misfit(`expected a JSON object, got ${show(json)}`),
+    toJson: (struct, depth, budget) =>
+      isRecord(struct) ? checkedJson(struct, depth, budget, 0) : misfit(`expected a JSON object, got ${show(struct)}`),
+    fromJson: (json, depth, budget) =>
+      isRecord(json) ? checkedJson(json, depth, budget, 1) : misfit(`expected a JSON object, got ${show(json)}`),
   };
 }
 
@@ -227,7 +238,7 @@ function listConverter(value: Converter): Converter {
   return {
     name: `${prefix}ListValue`,
     write(writer, list, depth) {
-      checkDepth(depth);
+      writer.checkDepth(depth);
       if (!Array.isArray(list)) misfit(`expected a JSON array, got ${show(list)}`);
       list.forEach((content: unknown, index) => {
         try {
@@ -238,7 +249,8 @@ function listConverter(value: Converter): Converter {
       });
     },
     read(reader, depth, before) {
-      checkDepth(depth);
+      reader.checkDepth(depth);
+      reader.take(1);
       const list = (before as unknown[] | undefined) ?? [];
       while (reader.pos < reader.end) {
         const tag = reader.tag();
@@ -252,29 +264,37 @@ function listConverter(value: Converter): Converter {
       }
       return list;
     },
-    toJson: (list, depth) =>
-      Array.isArray(list) ? checkedJson(list, depth) : misfit(`expected a JSON array, got ${show(list)}`),
-    fromJson: (json, depth) =>
-      Array.isArray(json) ? checkedJson(json, depth) : misfit(`expected a JSON array, got ${show(json)}`),
+    toJson: (list, depth, budget) =>
+      Array.isArray(list) ? checkedJson(list, depth, budget, 0) : misfit(`expected a JSON array, got ${show(list)}`),
+    fromJson: (json, depth, budget) =>
+      Array.isArray(json) ? checkedJson(json, depth, budget, 1) : misfit(`expected a JSON array, got ${show(json)}`),
   };
 }
 
-/** A copy of a JSON value: what is not JSON is refused, what is nested too deeply as well. */
-function checkedJson(value: unknown, depth: number): unknown {
-  checkDepth(depth);
+/**
+ * A copy of a JSON value: what is not JSON is refused, what is nested too deeply as well. Each value and key takes `weight` elements of the budget: none where
+ * it is written.
+ */
+function checkedJson(value: unknown, depth: number, budget: Budget, weight: 0 | 1): unknown {
+  budget.checkDepth(depth);
+  budget.take(weight);
   if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;
   if (typeof value === 'number') return Number.isFinite(value) ? value : misfit(`expected a JSON value, got ${value}`);
-  if (Array.isArray(value)) return value.map((content, index) => atKey(index, content, depth));
+  const at = (key: string | number, content: unknown): unknown => atKey(key, content, depth, budget, weight);
+  if (Array.isArray(value)) return value.map((content, index) => at(index, content));
   if (!isRecord(value)) misfit(`expected a JSON value, got ${show(value)}`);
   const copy: Record<string, unknown> = {};
-  for (const [key, content] of Object.entries(value))
-    if (content !== undefined) setOwn(copy, key, atKey(key, content, depth));
+  for (const [key, content] of Object.entries(value)) {
+    if (content === undefined) continue;
+    budget.take(weight);
+    setOwn(copy, key, at(key, content));
+  }
   return copy;
 }
 
-function atKey(key: string | number, content: unknown, depth: number): unknown {
+function atKey(key: string | number, content: unknown, depth: number, budget: Budget, weight: 0 | 1): unknown {
   try {
-    return checkedJson(content, depth + 1);
+    return checkedJson(content, depth + 1, budget, weight);
   } catch (error) {
     throw below(keyStep(key), error);
   }
@@ -293,6 +313,7 @@ function wrapperConverter(name: string, scalar: Scalar, int64: Int64): Converter
       writer[method](value);
     },
     read(reader, depth, before) {
+      reader.take(1);
       let value = before ?? scalarDefault(type, int64);
       while (reader.pos < reader.end) {
         const found = reader.tag();
@@ -302,7 +323,10 @@ function wrapperConverter(name: string, scalar: Scalar, int64: Int64): Converter
       return value;
     },
     toJson: (value) => scalarToJson(type, value),
-    fromJson: (json) => scalarFromJson(type, json, int64),
+    fromJson(json, _depth, budget) {
+      budget.take(1);
+      return scalarFromJson(type, json, int64);
+    },
   };
 }
 

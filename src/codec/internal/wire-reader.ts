@@ -1,10 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 
 import { longs, lowWord, highWord, unsignedLongs, words } from './halves.ts';
+import { Budget } from './limits.ts';
 import { misfit } from './misfit.ts';
-
-/** Messages nested deeper than this are refused: protobuf's own limit (protobuf.dev: programming-guides/proto-limits). */
-export const depthLimit = 100;
 
 const floats = new DataView(new ArrayBuffer(8));
 const nothing: Buffer = Buffer.alloc(0);
@@ -15,7 +13,7 @@ const nothing: Buffer = Buffer.alloc(0);
  *
  * Every read is checked against `end`, the end of the message that is being read.
  */
-export class WireReader {
+export class WireReader extends Budget {
   buffer: Buffer = nothing;
   pos = 0;
   end = 0;
@@ -23,6 +21,7 @@ export class WireReader {
   #low = 0;
   #high = 0;
 
+  /** Begins to read `bytes`, within the limits that were set. */
   reset(bytes: Uint8Array): void {
     this.buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.pos = 0;
@@ -153,6 +152,7 @@ export class WireReader {
 
   /** A copy: the buffer that was read may be reused by whoever owns it. */
   bytes(): Uint8Array {
+    this.take(1);
     const length = this.uint32();
     const start = this.#take(length);
     return new Uint8Array(this.buffer.subarray(start, start + length));
@@ -182,7 +182,7 @@ export class WireReader {
   }
 
   #skipGroup(start: number, depth: number): void {
-    checkDepth(depth);
+    this.checkDepth(depth);
     for (;;) {
       const tag = this.tag();
       if ((tag & 7) === 4) {
@@ -250,11 +250,6 @@ export class WireReader {
   #truncated(): never {
     misfit('the bytes are not a message of this type: they end in the middle of a field');
   }
-}
-
-/** Refuses to go deeper than {@link depthLimit}. */
-export function checkDepth(depth: number): void {
-  if (depth > depthLimit) misfit(`nested deeper than ${depthLimit} levels`);
 }
 
 /** A 64-bit integer as a number. Throws where a number cannot hold it, rather than change it. */

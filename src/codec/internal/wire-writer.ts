@@ -1,4 +1,5 @@
 import { highWord, lowWord, splitLong, words } from './halves.ts';
+import { DepthLimit } from './limits.ts';
 import { misfit, show } from './misfit.ts';
 
 const chunkSize = 16_384;
@@ -12,7 +13,7 @@ const none: Buffer = Buffer.alloc(0);
  *
  * The methods named after scalar types check what they are given: see docs/codec.md.
  */
-export class WireWriter {
+export class WireWriter extends DepthLimit {
   #buffer: Buffer = none;
   #start = 0;
   #pos = 0;

@@ -1,0 +1,79 @@
+import { Code, TenonError } from '../../errors/errors.ts';
+import type { MessageLimits } from '../../pipeline/pipeline.ts';
+import { Misfit, misfit, show } from './misfit.ts';
+
+/** See {@link MessageLimits}. */
+export const defaultMaxElements = 1_000_000;
+/** Protobuf's own limit (protobuf.dev: programming-guides/proto-limits). */
+export const defaultMaxDepth = 100;
+/**
+ * JSON without a `.proto` is neither written nor read when it is nested deeper, as in Jackson. No limit may be set higher: whoever walks such a value,
+ * here or in a handler, would run out of stack, and near its end even V8 gives up the whole process.
+ */
+export const deepestJson = 1_000;
+
+/** The same for messages of a `.proto`, whose levels take more of the stack. */
+const deepestMessage = 250;
+
+/** Bytes of an `Any` in JSON that count as one element: they are written or read again at each level of nesting. */
+const bytesPerElement = 64;
+
+/** How deep a value may be nested. */
+export class DepthLimit {
+  maxDepth = defaultMaxDepth;
+
+  limitDepth(limits: MessageLimits | undefined): void {
+    this.maxDepth = limits?.maxDepth === undefined ? defaultMaxDepth : Math.min(limits.maxDepth, deepestMessage);
+  }
+
+  checkDepth(depth: number): void {
+    if (depth > this.maxDepth) this.tooDeep();
+  }
+
+  tooDeep(): never {
+    misfit(`nested deeper than ${this.maxDepth} levels, the maxDepth of the codec`);
+  }
+}
+
+/** What a message may still hold while it is read. */
+export class Budget extends DepthLimit {
+  maxElements = defaultMaxElements;
+  left = defaultMaxElements;
+
+  limit(limits: MessageLimits | undefined): this {
+    this.limitDepth(limits);
+    this.maxElements = limits?.maxElements ?? defaultMaxElements;
+    this.left = this.maxElements;
+    return this;
+  }
+
+  take(elements: number): void {
+    this.left -= elements;
+    if (this.left < 0) this.tooMany();
+  }
+
+  takeBytes(bytes: number): void {
+    this.take(1 + Math.floor(bytes / bytesPerElement));
+  }
+
+  tooMany(): never {
+    throw tooManyElements(this.maxElements);
+  }
+}
+
+/** RESOURCE_EXHAUSTED (`codec.too_many_elements`), on its way up. */
+export function tooManyElements(maxElements: number): Misfit {
+  return new Misfit(`the message holds more than ${maxElements} elements, the maxElements of the codec`, '', true);
+}
+
+/** Throws INVALID_ARGUMENT (`codec.invalid_option`) for limits that are none. */
+export function assertLimits({ maxElements, maxDepth }: MessageLimits): void {
+  if (maxElements !== undefined && !(Number.isSafeInteger(maxElements) && maxElements >= 1))
+    throw invalid(`maxElements: expected a whole number of at least 1, got ${show(maxElements)}`);
+  if (maxDepth !== undefined && !(Number.isSafeInteger(maxDepth) && maxDepth >= 1 && maxDepth <= deepestJson))
+    throw invalid(`maxDepth: expected a whole number from 1 to ${deepestJson}, got ${show(maxDepth)}`);
+}
+
+function invalid(message: string): TenonError {
+  return new TenonError({ code: Code.InvalidArgument, reason: 'codec.invalid_option', message });
+}
