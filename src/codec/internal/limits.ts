@@ -39,10 +39,16 @@ export class DepthLimit {
 export class Budget extends DepthLimit {
   maxElements = defaultMaxElements;
   left = defaultMaxElements;
+  /** Whose limits these are: mostly those of the message before. */
+  #limits: MessageLimits | undefined;
 
+  /** Begins a message. */
   limit(limits: MessageLimits | undefined): this {
-    this.limitDepth(limits);
-    this.maxElements = limits?.maxElements ?? defaultMaxElements;
+    if (limits !== this.#limits) {
+      this.#limits = limits;
+      this.limitDepth(limits);
+      this.maxElements = limits?.maxElements ?? defaultMaxElements;
+    }
     this.left = this.maxElements;
     return this;
   }
