@@ -51,12 +51,12 @@ export declare const ServiceRuntime: ServiceIdentifier<ServiceRuntime>;
 
 import { Client } from '../client/client.ts';
 import { Logger } from '../logger/logger.ts';
-import { Timers } from '../runtime/runtime.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { Server } from '../server/server.ts';
 import { ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus } from './service.ts';
 export declare class ManagedService implements ServiceRuntime {
     #private;
-    constructor(server: Server, client: Client, timers: Timers, logger: Logger, options?: ServiceOptions);
+    constructor(server: Server, client: Client, timers: Timers, logger: Logger, options?: ServiceOptions, random?: Random, clock?: Clock);
     get options(): ServiceOptions;
     get state(): ServiceState;
     get status(): ServiceStatus;
