@@ -166,6 +166,7 @@ export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Tra
       keepaliveMs: serverKeepaliveMs,
       keepaliveTimeoutMs,
       rules: this.options,
+      limits: this.options,
       random: runtime.random ?? systemRandom,
     });
   }

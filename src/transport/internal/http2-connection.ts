@@ -1,10 +1,13 @@
-import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Session } from 'node:http2';
+import type { Duplex } from 'node:stream';
 
 import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import type { Clock, Random, Timer, Timers } from '../../runtime/runtime.ts';
 import { placeOf } from './address.ts';
+import { CallAdmission } from './call-admission.ts';
 import type { Ends } from './http2-server.ts';
 import { certificateBehind } from './peer-certificate.ts';
+import type { Unsent } from './unsent.ts';
 
 /** How long connections to a server live, and how often their peers may ping. */
 export interface ConnectionRules {
@@ -19,6 +22,8 @@ export interface ConnectionSeams {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Pick<Random, 'next'>;
+  /** Of all connections of the listener. */
+  readonly unsent: Unsent;
 }
 
 // gRPC's A8: so many pings may come too early before the connection is closed, and this is what it is told then.
@@ -29,11 +34,15 @@ const highestStream = 2 ** 31 - 1;
 const answerBytes = 64;
 // After so long, a peer has heard that it should go elsewhere, and what it sent before is here.
 const heardMs = 1_000;
+/** For a peer that does not let go of a connection that is closed. */
+const lingerMs = 1_000;
 // gRPC's A9: an age differs by a tenth from connection to connection, or all that were made at once would end at once.
 const ageJitter = 0.1;
 
 /** One connection to a server: where it comes from, who opened it, and the rules that it is under. */
 export class Http2Connection implements Ends {
+  abandoned = 0;
+  readonly admission: CallAdmission;
   readonly local: string;
   readonly remote: string;
   hasSent = false;
@@ -41,6 +50,7 @@ export class Http2Connection implements Ends {
   readonly #rules: ConnectionRules;
   readonly #seams: ConnectionSeams;
   #certificate: PeerCertificate | undefined;
+  readonly #socket: Duplex;
   #calls = 0;
   #lastPingMs = Number.NEGATIVE_INFINITY;
   #lastPingBytes = 0;
@@ -49,8 +59,10 @@ export class Http2Connection implements Ends {
   #age: Timer | undefined;
   #farewell: Timer | undefined;
 
-  constructor(session: ServerHttp2Session, rules: ConnectionRules, seams: ConnectionSeams) {
+  constructor(session: ServerHttp2Session, socket: Duplex, rules: ConnectionRules, seams: ConnectionSeams) {
     this.#session = session;
+    this.#socket = socket;
+    this.admission = new CallAdmission(seams.unsent, seams.timers);
     this.#rules = rules;
     this.#seams = seams;
     const { localAddress, localPort, remoteAddress, remotePort } = session.socket;
@@ -70,19 +82,38 @@ export class Http2Connection implements Ends {
     return (this.#certificate ??= this.#session.destroyed ? undefined : certificateBehind(this.#session.socket));
   }
 
+  /** Calls that are under way, with those that broke off and whose handlers still run. */
+  get calls(): number {
+    return this.#calls + this.abandoned;
+  }
+
   /** A call has come. */
-  began(stream: ServerHttp2Stream): void {
-    if (this.#rules.maxConnectionIdleMs === undefined) return;
+  began(): void {
     this.#calls += 1;
     this.#idle?.cancel();
-    stream.once('close', () => {
-      this.#calls -= 1;
-      this.#quiet();
-    });
+  }
+
+  /** One of those is over. */
+  ended(): void {
+    this.#calls -= 1;
+    this.#quiet();
+  }
+
+  /** Is called `looks` times in the time that a peer has to take something; one that has taken nothing is let go of. */
+  look(looks: number): void {
+    const written = this.#session.destroyed ? 0 : this.#session.socket.bytesWritten;
+    if (this.admission.hasStalled(looks, written)) this.destroy();
+  }
+
+  /** Node lets a socket go only when what was written to it has left, and it never may. */
+  destroy(): void {
+    this.#session.destroy();
+    this.#seams.timers.after(lingerMs, () => this.#socket.destroy());
   }
 
   /** The connection is gone. */
   closed(): void {
+    this.admission.close();
     this.#idle?.cancel();
     this.#age?.cancel();
     this.#farewell?.cancel();

@@ -1,4 +1,5 @@
 import {
+  constants,
   createServer,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
@@ -6,21 +7,23 @@ import {
   type ServerOptions,
 } from 'node:http2';
 
+import type { Duplex } from 'node:stream';
+
 import { statusOf } from '../../context/status.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
-import type { Random } from '../../runtime/runtime.ts';
+import type { Random, Timer } from '../../runtime/runtime.ts';
 import { protocolHeaderBytes } from './grpc-headers.ts';
 import { type ConnectionRules, Http2Connection } from './http2-connection.ts';
 import { addMetadata, type RawHeaders, statusHeaders } from './http2-metadata.ts';
 import { Keepalive, type KeepaliveOptions } from './http2-keepalive.ts';
-import { type Ends, Http2ServerCall, type Http2Side } from './http2-server.ts';
+import { Http2ServerCall, type Http2Side } from './http2-server.ts';
 import { Routes } from './routes.ts';
 import type { MakeServerEngine } from './server-engine.ts';
+import type { SocketServerLimits } from './socket-defaults.ts';
+import { Unsent } from './unsent.ts';
 
 // PROTOCOL-HTTP2.md: Content-Type is "application/grpc" [("+proto" / "+json" / {custom})].
 const grpcType = /^application\/grpc(?:[+;]|$)/;
-
-const nowhere: Ends = { local: '', remote: '', certificate: () => undefined, hasSent: false };
 
 /**
  * How many calls a client may cancel at once, and each second, before its connection is closed (CVE-2023-44487). Node's own 33 a second are less than deadlines and
@@ -28,25 +31,35 @@ const nowhere: Ends = { local: '', remote: '', certificate: () => undefined, has
  */
 const resetLimits = { streamResetBurst: 10_000, streamResetRate: 1_000 };
 
+// In the time that a peer has to take something it is looked at so often.
+const looks = 4;
+
 /** How a server of node:http2 works. */
 export interface Http2EngineOptions extends ServerOptions, Omit<KeepaliveOptions, 'withoutCalls'> {
   readonly maxMetadataBytes: number;
   readonly maxCalls: number;
   readonly rules: ConnectionRules;
+  readonly limits: Pick<SocketServerLimits, 'maxUnsentBytes' | 'maxUnsentBytesPerConnection' | 'sendTimeoutMs'>;
   readonly random: Pick<Random, 'next'>;
 }
 
 /** A server of node:http2, with gRPC written on its streams by ourselves. */
 export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine {
-  const { maxMetadataBytes, maxCalls, rules, random, keepaliveMs, keepaliveTimeoutMs, ...more } = engineOptions;
+  const { maxMetadataBytes, maxCalls, rules, limits, random, keepaliveMs, keepaliveTimeoutMs, ...more } = engineOptions;
   return (options, side) => {
     const routes = new Routes(options);
     const deadlines = new Deadlines(side.clock, side.timers);
     const http: Http2Side = { ...side, deadlines, maxReceiveBytes: options.maxReceiveBytes, maxMetadataBytes };
-    const seams = { clock: side.clock, timers: side.timers, random };
+    const seams = { clock: side.clock, timers: side.timers, random, unsent: new Unsent(limits) };
     const sessions = new Map<ServerHttp2Session, Http2Connection>();
     const keepalive = new Keepalive(side.timers, { keepaliveMs, keepaliveTimeoutMs, withoutCalls: true });
+    /** The socket that becomes a session. */
+    let injected: Duplex;
+    let stalls: Timer | undefined;
     let whenGone: (() => void) | undefined;
+    const look = (): void => {
+      for (const connection of sessions.values()) connection.look(looks);
+    };
     const server = createServer({
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       settings: { maxHeaderListSize: maxMetadataBytes + protocolHeaderBytes, maxConcurrentStreams: maxCalls },
@@ -57,14 +70,19 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
       ...more,
     });
     server.on('session', (session) => {
-      const connection = new Http2Connection(session, rules, seams);
+      const connection = new Http2Connection(session, injected, rules, seams);
       sessions.set(session, connection);
-      keepalive.add(session);
+      keepalive.add(session, { giveUp: () => connection.destroy() });
+      if (limits.sendTimeoutMs !== Number.POSITIVE_INFINITY)
+        stalls ??= side.timers.every(limits.sendTimeoutMs / looks, look);
       session.once('close', () => {
         keepalive.delete(session);
         connection.closed();
         sessions.delete(session);
-        if (sessions.size === 0) whenGone?.();
+        if (sessions.size > 0) return;
+        stalls?.cancel();
+        stalls = undefined;
+        whenGone?.();
       });
       if (whenGone) session.close();
     });
@@ -79,8 +97,16 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
       const route = routes.find(path);
       if (route) {
         const connection = sessions.get(stream.session as ServerHttp2Session);
-        connection?.began(stream);
-        new Http2ServerCall(stream, headers, raw, http, route, connection ?? nowhere);
+        // Node counts the calls that are open; of those that a client gives up the handlers may still run.
+        if (!connection || (connection.abandoned > 0 && connection.calls >= maxCalls)) {
+          stream.on('error', ignored);
+          side.timers.soon(() => {
+            if (!stream.closed) stream.close(constants.NGHTTP2_REFUSED_STREAM);
+          });
+          return;
+        }
+        connection.began();
+        new Http2ServerCall(stream, headers, raw, http, route, connection);
         return;
       }
       const status = statusOf(routes.unknown(path));
@@ -88,7 +114,10 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
       refuse(stream, addMetadata(answer, status.metadata, maxMetadataBytes));
     });
     return {
-      inject: (connection) => void server.emit('connection', connection),
+      inject: (connection) => {
+        injected = connection;
+        server.emit('connection', connection);
+      },
       goAway: () =>
         new Promise((resolve) => {
           whenGone = resolve;

@@ -7,6 +7,7 @@ import { TenonError } from '../../errors/errors.ts';
 import { clientStreams, type MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Deadlines, Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type Message } from '../transport.ts';
+import type { AdmittedCall, CallAdmission } from './call-admission.ts';
 import { callCancelled, deadlineExceeded, tooLarge } from './failures.ts';
 import { badMessage, framed, MessageTooLarge } from './grpc-frames.ts';
 import { isGoMicro } from './grpc-headers.ts';
@@ -26,6 +27,12 @@ export interface Http2Side extends ServerSide {
 
 /** Where a connection comes from and goes to. */
 export interface Ends {
+  /** Calls that broke off and whose handlers still run. */
+  abandoned: number;
+  /** A call is over. */
+  ended(): void;
+  /** When its calls may begin. */
+  readonly admission: CallAdmission;
   readonly local: string;
   readonly remote: string;
   certificate(): PeerCertificate | undefined;
@@ -34,7 +41,7 @@ export interface Ends {
 }
 
 /** The server's end of a call, put on a stream of node:http2. */
-export class Http2ServerCall extends ServerCall implements ReaderOwner {
+export class Http2ServerCall extends ServerCall implements ReaderOwner, AdmittedCall {
   readonly local: string;
   readonly remote: string;
   readonly deadline: number | undefined;
@@ -51,6 +58,11 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner {
   #trailers: OutgoingHttpHeaders | undefined;
   /** The last message, which leaves with the end. */
   #last: Buffer | undefined;
+  /** How the requests are compressed. */
+  #received: Encoding | undefined;
+  /** What the connection knows to be unsent of this call. */
+  #counted = 0;
+  #isGone = false;
 
   constructor(
     stream: ServerHttp2Stream,
@@ -71,21 +83,26 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner {
     this.#maxReceiveBytes = side.maxReceiveBytes ?? defaultMaxMessageBytes;
     stream.on('error', ignored);
     stream.once('close', () => this.#closed());
-    let received: Encoding | undefined;
     try {
       const timeoutMs = timeoutMsOf(headers);
       if (timeoutMs !== undefined) {
         this.deadline = side.clock.monotonicMs() + timeoutMs;
         side.deadlines.add(this as Expiring);
       }
-      received = encodingOf(headers['grpc-encoding']);
+      this.#received = encodingOf(headers['grpc-encoding']);
     } catch (error) {
       this.deadline = undefined;
       this.refuse(TenonError.from(error));
       return;
     }
-    this.#reader = new Http2Reader(stream, this, this.#maxReceiveBytes);
-    this.#reader.encoding = received;
+    ends.admission.admit(this);
+  }
+
+  /** @internal Of the admission: reads the requests from now on. */
+  begin(): void {
+    if (this.isOver) return;
+    this.#reader = new Http2Reader(this.#stream, this, this.#maxReceiveBytes);
+    this.#reader.encoding = this.#received;
     this.began();
   }
 
@@ -121,8 +138,10 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner {
     this.writeHeaders(undefined, message);
     this.#ends.hasSent = true;
     const encoding = message.compressed ? this.#sent : undefined;
+    this.#ends.admission.replied(body.length);
     if (isLast && !encoding && !this.#writer?.isBusy) this.#last = framed(body);
-    else (this.#writer ??= new Http2Writer(this.#stream)).write(body, encoding);
+    else (this.#writer ??= new Http2Writer(this.#stream, () => this.#count())).write(body, encoding);
+    this.#count();
   }
 
   protected writeStatus(status: Status): void {
@@ -130,6 +149,14 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner {
     if (this.deadline !== undefined) this.#http.deadlines.delete(this as Expiring);
     if (this.#writer) this.#writer.inTurn(() => this.#end(trailers));
     else this.#end(trailers);
+  }
+
+  protected override abandoned(): void {
+    this.#ends.abandoned += 1;
+  }
+
+  protected override settled(): void {
+    this.#ends.abandoned -= 1;
   }
 
   protected read(): void {
@@ -210,7 +237,22 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner {
     });
   }
 
+  /** Tells the connection what is unsent of this call: the last message until all is over. */
+  #count(): void {
+    if (this.#isGone) return;
+    const unsent = (this.#writer?.unsentBytes ?? 0) + (this.#last?.length ?? 0);
+    if (unsent === this.#counted) return;
+    const change = unsent - this.#counted;
+    this.#counted = unsent;
+    this.#ends.admission.change(change);
+  }
+
   #closed(): void {
+    const { admission } = this.#ends;
+    this.#isGone = true;
+    if (this.#counted > 0) admission.change(-this.#counted);
+    admission.forget(this);
+    this.#ends.ended();
     if (this.deadline !== undefined) this.#http.deadlines.delete(this as Expiring);
     this.side.release(this);
     this.#writer?.makeRoom();

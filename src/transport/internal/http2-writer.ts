@@ -8,6 +8,7 @@ const maxOutstandingBytes = 64 * 1024;
 /** Puts messages on a stream of node:http2: in their order, whether they are compressed or not, and what one turn writes in one piece. */
 export class Http2Writer {
   readonly #stream: Http2Stream;
+  readonly #onWritten: (() => void) | undefined;
   #isCorked = false;
   /** The last of what waits to be compressed; what is written behind it waits as well. */
   #compressing: Promise<void> | undefined;
@@ -16,8 +17,15 @@ export class Http2Writer {
   #room: Promise<void> | undefined;
   #tellRoom: (() => void) | undefined;
 
-  constructor(stream: Http2Stream) {
+  /** `onWritten` is called when something that was written has left. */
+  constructor(stream: Http2Stream, onWritten?: () => void) {
     this.#stream = stream;
+    this.#onWritten = onWritten;
+  }
+
+  /** What was written and has not left. */
+  get unsentBytes(): number {
+    return this.#stream.writableLength + this.#compressingBytes;
   }
 
   /** Something is still being compressed. */
@@ -34,7 +42,7 @@ export class Http2Writer {
     this.inTurn(async () => {
       const compressed = await encoding.compress(body);
       this.#compressingBytes -= body.length;
-      this.#stream.write(framed(compressed, true));
+      this.#stream.write(framed(compressed, true), this.#onWritten);
     });
   }
 
@@ -82,7 +90,7 @@ export class Http2Writer {
 
   get #hasRoom(): boolean {
     const { destroyed, closed } = this.#stream;
-    return destroyed || closed || this.#stream.writableLength + this.#compressingBytes < maxOutstandingBytes;
+    return destroyed || closed || this.unsentBytes < maxOutstandingBytes;
   }
 
   #put(bytes: Buffer): void {
@@ -91,7 +99,7 @@ export class Http2Writer {
       this.#stream.cork();
       queueMicrotask(() => this.uncork());
     }
-    this.#stream.write(bytes);
+    this.#stream.write(bytes, this.#onWritten);
   }
 
   #turned(turn: Promise<void>): void {
