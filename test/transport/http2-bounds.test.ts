@@ -1,0 +1,235 @@
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
+import { connect as connectSocket } from 'node:net';
+
+import { afterEach, describe, expect, it } from '@jest/globals';
+
+import { okStatus } from '../../src/context/status.ts';
+import type { Timers } from '../../src/runtime/runtime.ts';
+import { systemClock, systemTimers } from '../../src/runtime/system.ts';
+import { until } from '../../src/testing/internal/transport-rig.ts';
+import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
+import type { Listener, Socket } from '../../src/transport/transport.ts';
+import { frame, methods } from './support.ts';
+
+const closing: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+const replyBytes = 64 * 1024;
+const bounds = { maxUnsentBytesPerConnection: 1024 * 1024, maxUnsentBytes: 2 * 1024 * 1024 };
+
+/** Timers whose periods pass when the test says so. */
+function manual() {
+  const periods: (() => void)[] = [];
+  const timers: Timers = {
+    ...systemTimers,
+    every(_periodMs, callback) {
+      periods.push(callback);
+      return { cancel: () => void (periods.includes(callback) && periods.splice(periods.indexOf(callback), 1)) };
+    },
+  };
+  const pass = (): void => {
+    for (const period of [...periods]) period();
+  };
+  return { runtime: { clock: systemClock, timers }, pass };
+}
+
+async function listening(options: GrpcTransportOptions, handle: (socket: Socket) => void): Promise<Listener> {
+  const transport = new GrpcTransport(options);
+  const listener = await transport.listen('127.0.0.1:0', { routes: Object.values(methods) });
+  listener.accept(handle);
+  closing.push(() => listener.close());
+  return listener;
+}
+
+/** Answers with a large reply, and counts. */
+function replying() {
+  const made = { replies: 0 };
+  const handle = (socket: Socket): void => {
+    void socket.recv().then(() => {
+      made.replies += 1;
+      void socket.send({ body: Buffer.alloc(replyBytes), status: okStatus });
+    });
+  };
+  return { made, handle };
+}
+
+/** A peer that gives no window for replies. */
+function deaf(listener: Listener): ClientHttp2Session {
+  const session = connect(`http://${listener.addr()}`, { settings: { initialWindowSize: 0 } });
+  session.on('error', () => {});
+  closing.push(() => session.destroy());
+  return session;
+}
+
+function callOn(session: ClientHttp2Session): ClientHttp2Stream {
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': methods.unary.path,
+    'content-type': 'application/grpc',
+  });
+  stream.on('error', () => {});
+  stream.resume();
+  stream.end(frame(Buffer.from('hi')));
+  return stream;
+}
+
+/** A client's first words and calls, on a connection with all the window there is. */
+function deafCalls(calls: number): Buffer {
+  const frameOf = (type: number, flags: number, id: number, payload: Buffer): Buffer => {
+    const head = Buffer.alloc(9);
+    head.writeUIntBE(payload.length, 0, 3);
+    head.writeUInt8(type, 3);
+    head.writeUInt8(flags, 4);
+    head.writeUInt32BE(id, 5);
+    return Buffer.concat([head, payload]);
+  };
+  const literal = (text: string): Buffer => Buffer.concat([Buffer.from([text.length]), Buffer.from(text)]);
+  // POST and http from the static table, and the rest as literals that are not indexed (RFC 7541).
+  const headers = Buffer.concat([
+    Buffer.from([0x83, 0x86, 0x04]),
+    literal(methods.unary.path),
+    Buffer.from([0x01]),
+    literal('far'),
+    Buffer.from([0x0f, 0x10]),
+    literal('application/grpc'),
+  ]);
+  const window = Buffer.alloc(4);
+  window.writeUInt32BE(2 ** 31 - 1 - 65_535);
+  const parts = [
+    Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+    frameOf(4, 0, 0, Buffer.from('00047fffffff', 'hex')),
+    frameOf(8, 0, 0, window),
+  ];
+  for (let id = 1; id < 2 * calls; id += 2)
+    parts.push(frameOf(1, 4, id, headers), frameOf(0, 1, id, frame(Buffer.from('hi'))));
+  return Buffer.concat(parts);
+}
+
+/** What a server does with what has come is done when it has answered a few pings. */
+async function settled(session: ClientHttp2Session): Promise<void> {
+  for (let pings = 0; pings < 3; pings += 1) await new Promise<void>((resolve) => session.ping(() => resolve()));
+  for (let turns = 0; turns < 50; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe('a server on node:http2', () => {
+  it('makes no more replies for a peer that reads none than its bound allows, and the rest when it does', async () => {
+    const { made, handle } = replying();
+    const listener = await listening(bounds, handle);
+    const session = deaf(listener);
+    let ended = 0;
+    for (let calls = 0; calls < 500; calls += 1) callOn(session).on('end', () => (ended += 1));
+    await until('replies', () => made.replies > 0);
+    await settled(session);
+    expect(made.replies * replyBytes).toBeGreaterThanOrEqual(bounds.maxUnsentBytesPerConnection);
+    expect(made.replies * replyBytes).toBeLessThan(2 * bounds.maxUnsentBytesPerConnection);
+    session.settings({ initialWindowSize: 65_535 });
+    await until('all replies', () => ended === 500);
+    expect(made.replies).toBe(500);
+  });
+
+  it('begins no calls on any connection while too much is unsent on all of them, and does when some is taken', async () => {
+    const { made, handle } = replying();
+    const listener = await listening(bounds, handle);
+    const sessions = [deaf(listener), deaf(listener), deaf(listener), deaf(listener), deaf(listener)];
+    let ended = 0;
+    for (const session of sessions)
+      for (let calls = 0; calls < 50; calls += 1) callOn(session).on('end', () => (ended += 1));
+    for (const session of sessions) await settled(session);
+    expect(made.replies * replyBytes).toBeLessThan(2 * bounds.maxUnsentBytes);
+    for (const session of sessions) session.settings({ initialWindowSize: 65_535 });
+    await until('all replies', () => ended === 250);
+  });
+
+  it('counts what streams have not sent, and lets long quiet ones hold up nobody', async () => {
+    const { made, handle } = replying();
+    const streams: Socket[] = [];
+    const listener = await listening(bounds, (socket) => {
+      if (streams.length === 30) handle(socket);
+      else streams.push(socket);
+    });
+    const session = connect(`http://${listener.addr()}`);
+    closing.push(() => session.destroy());
+    for (let calls = 0; calls < 30; calls += 1) callOn(session);
+    await until('the streams', () => streams.length === 30);
+    for (const socket of streams) {
+      await socket.recv();
+      void socket.send({ body: Buffer.alloc(bounds.maxUnsentBytesPerConnection / 20) });
+    }
+    let ended = 0;
+    for (let calls = 0; calls < 20; calls += 1) callOn(session).on('end', () => (ended += 1));
+    await until('the replies', () => ended === 20);
+    expect(made.replies).toBe(20);
+  });
+
+  it('lets go of a peer that takes nothing while calls wait for that, and of no other', async () => {
+    const { runtime, pass } = manual();
+    const { made, handle } = replying();
+    const listener = await listening({ ...bounds, runtime, serverKeepaliveMs: Number.POSITIVE_INFINITY }, handle);
+    const stubborn = deaf(listener);
+    const slow = deaf(listener);
+    for (let calls = 0; calls < 100; calls += 1) callOn(stubborn);
+    callOn(slow);
+    await settled(stubborn);
+    await settled(slow);
+    const before = made.replies;
+    for (let looks = 0; looks < 3; looks += 1) pass();
+    expect(stubborn.destroyed).toBe(false);
+    for (let looks = 0; looks < 2; looks += 1) pass();
+    await until('the end of the connection', () => stubborn.destroyed);
+    expect(made.replies).toBe(before);
+    expect(slow.destroyed).toBe(false);
+  });
+
+  it('lets go of the socket of a peer that does not read it', async () => {
+    const { runtime, pass } = manual();
+    const { made, handle } = replying();
+    const options = { ...bounds, runtime, serverKeepaliveMs: Number.POSITIVE_INFINITY };
+    const listener = await listening(options, handle);
+    const [host, port] = listener.addr().split(':');
+    const session = deaf(listener);
+    callOn(session);
+    await until('the first reply', () => made.replies > 0);
+    const raw = connectSocket(Number(port), host as string);
+    closing.push(() => raw.destroy());
+    raw.on('error', () => {});
+    raw.pause();
+    raw.write(deafCalls(600));
+    const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+    const before = made.replies;
+    await until('replies', () => made.replies > before);
+    await settled(session);
+    const open = sockets();
+    for (let looks = 0; looks < 6; looks += 1) pass();
+    await until('the end of the socket', () => sockets() < open);
+    expect(session.destroyed).toBe(false);
+  });
+
+  it('counts a call that its client gave up as long as its handler runs', async () => {
+    const running: Socket[] = [];
+    let most = 0;
+    const listener = await listening({ maxCalls: 10 }, (socket) => {
+      running.push(socket);
+      most = Math.max(most, running.length);
+    });
+    const session = connect(`http://${listener.addr()}`);
+    session.on('error', () => {});
+    closing.push(() => session.destroy());
+    for (let round = 0; round < 50; round += 1) {
+      const streams = Array.from({ length: 10 }, () => callOn(session));
+      await new Promise<void>((resolve) => session.ping(() => resolve()));
+      for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
+    }
+    await settled(session);
+    expect(most).toBe(10);
+    const refused = callOn(session);
+    await until('the refusal', () => refused.closed);
+    expect(refused.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM);
+    // The handlers come to their ends.
+    for (const socket of running.splice(0)) void socket.close();
+    callOn(session);
+    await until('another call', () => running.length === 1);
+  });
+});
