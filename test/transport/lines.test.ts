@@ -129,6 +129,57 @@ describe.each(servers)('the way to an address, over %s', (_, Transport, greet) =
   });
 });
 
+describe('before there is a connection', () => {
+  it.each([
+    ['grpc', GrpcTransport],
+    ['tcp', TcpTransport],
+  ] as const)(
+    'a writer is held back by the bytes that wait, and not by their number alone, over %s',
+    async (_, Transport) => {
+      const server = await serving(() => {});
+      const client = new Transport();
+      closing.push(() => client.close());
+      const call = client.dial(server.address, { route: methods.bidi });
+      const ending = call.recv().catch((error: unknown) => error);
+      const held = Array.from({ length: 4 }, () => call.send({ body: Buffer.alloc(32 * 1024) }) !== undefined);
+      expect(held).toEqual([false, true, true, true]);
+      void call.close();
+      await ending;
+    },
+  );
+});
+
+describe('a server that says again and again that it is pinged too often', () => {
+  it('is pinged half as often from then on, and not never', async () => {
+    const tooManyPings = Buffer.concat([
+      hex('00 00 16 07 00 00 00 00 00  00 00 00 00 00 00 00 0b'),
+      Buffer.from('too_many_pings'),
+    ]);
+    const heard: Buffer[] = [];
+    const server = await serving((socket) => {
+      socket.write(hex('00 00 00 04 00 00 00 00 00'));
+      if (server.count === 1) socket.end(Buffer.concat(Array.from({ length: 60 }, () => tooManyPings)));
+      else socket.on('data', (chunk: Buffer) => heard.push(chunk));
+    });
+    const runtime = virtualRuntime();
+    const client = new GrpcTransport({ runtime, keepaliveMs: 1_000, keepaliveTimeoutMs: 1_000 });
+    closing.push(() => client.close());
+    await client.dial(server.address, { route: methods.unary }).recv().catch(TenonError.from);
+    const call = client.dial(server.address, { route: methods.unary });
+    const ending = call.recv().catch((error: unknown) => error);
+    // A ping that is no answer (RFC 9113, section 6.7).
+    const ping = hex('00 00 08 06 00 00 00 00 00');
+    await until('the call', () => heard.length > 0);
+    for (let seconds = 0; seconds < 10 && !Buffer.concat(heard).includes(ping); seconds += 1) {
+      await runtime.timers.advance(1_000);
+      for (let turns = 0; turns < 100; turns += 1) await turn();
+    }
+    expect(Buffer.concat(heard).includes(ping)).toBe(true);
+    void call.close();
+    await ending;
+  });
+});
+
 describe('a call that waits for room on a connection', () => {
   it.each(['grpc', 'tcp'])('keeps its process alive until it has an end, over %s', async (name) => {
     const connections: (() => void)[] = [];

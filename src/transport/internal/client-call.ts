@@ -19,8 +19,9 @@ import type { LateCall } from './late-calls.ts';
 import type { Line, LineCall, LineConnection } from './lines.ts';
 import type { CallStream, Outgoing, StreamOwner } from './streams.ts';
 
-// Before there is a connection, so much is kept without holding back the writer.
+// Before there is a connection, so much is kept without holding back the writer: as much as is on its way once there is one.
 const maxUnsent = 64;
+const maxUnsentBytes = 64 * 1024;
 
 /** A connection that carries calls of clients. */
 export interface CallConnection extends LineConnection {
@@ -241,6 +242,7 @@ export class ClientSocket extends ClientCall implements TransportClient {
   #replies = 0;
   /** What was sent before there was a connection. */
   #unsent: Outgoing[] | undefined = [];
+  #unsentBytes = 0;
   #room: Promise<void> | undefined;
   #tellRoom: (() => void) | undefined;
 
@@ -336,7 +338,8 @@ export class ClientSocket extends ClientCall implements TransportClient {
       this.watch();
       if (!this.isOver) this.begin();
     }
-    if (!this.#unsent || length < maxUnsent) return undefined;
+    this.#unsentBytes += outgoing.body?.length ?? 0;
+    if (!this.#unsent || (length < maxUnsent && this.#unsentBytes < maxUnsentBytes)) return undefined;
     return (this.#room ??= new Promise((resolve) => (this.#tellRoom = resolve)));
   }
 

@@ -65,6 +65,7 @@ export class Http2ClientConnection implements CallConnection {
   #isConnected = false;
   #isRetired = false;
   #isWaitedFor = false;
+  #pingedTooOften = false;
   #silent = 0;
   #why: string | undefined;
 
@@ -240,8 +241,11 @@ export class Http2ClientConnection implements CallConnection {
     this.lastTaken = lastTaken;
     const said = text && text.length > 0 ? ` (${Buffer.from(text).toString('latin1')})` : '';
     const { patience } = this.#options;
-    // gRPC's A8: twice as long from now on.
-    if (said.includes('too_many_pings')) patience.set(this.address, 2 * (patience.get(this.address) ?? 1));
+    // gRPC's A8: twice as long from now on. Once for each connection: a server may say so any number of times.
+    if (said.includes('too_many_pings') && !this.#pingedTooOften) {
+      this.#pingedTooOften = true;
+      patience.set(this.address, 2 * (patience.get(this.address) ?? 1));
+    }
     if (code !== constants.NGHTTP2_NO_ERROR) this.#why ??= `the other side ended it with ${errorName(code)}${said}`;
     else this.#why ??= 'it is going away';
     this.#retire();
