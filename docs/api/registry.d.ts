@@ -110,6 +110,7 @@ export declare class CachedRegistry implements RegistryCache {
 // tenon/registry/mdns
 
 import { type ServiceIdentifier } from 'inversify';
+import { Logger } from '../logger/logger.ts';
 import { Clock, Timers } from '../runtime/runtime.ts';
 import { type RegisterOptions, type Registry, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from './registry.ts';
 export interface MdnsRegistryOptions extends RegistryOptions {
@@ -119,12 +120,15 @@ export interface MdnsRegistryOptions extends RegistryOptions {
     readonly queryMs?: number | undefined;
     readonly patienceMs?: number | undefined;
     readonly maxPacketBytes?: number | undefined;
+    readonly maxAnswerBytesPerSecond?: number | undefined;
+    readonly maxNodes?: number | undefined;
+    readonly minReadMs?: number | undefined;
 }
 export declare const MdnsRegistryOptions: ServiceIdentifier<MdnsRegistryOptions>;
 export declare class MdnsRegistry implements Registry {
     #private;
     static readonly capabilities: RegistryCapabilities;
-    constructor(options?: MdnsRegistryOptions, clock?: Clock, timers?: Timers);
+    constructor(options?: MdnsRegistryOptions, clock?: Clock, timers?: Timers, logger?: Logger);
     get options(): RegistryOptions;
     init(options: RegistryOptions): void;
     register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;

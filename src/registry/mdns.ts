@@ -8,6 +8,7 @@ import { inject, injectable, optional, type ServiceIdentifier } from 'inversify'
 import { Code, TenonError, textOf } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
+import { Logger, silentLogger } from '../logger/logger.ts';
 import { Clock, type Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemTimers } from '../runtime/system.ts';
 import { MdnsLink } from './internal/mdns-link.ts';
@@ -23,6 +24,7 @@ import {
   servicesIn,
   withPointer,
 } from './internal/mdns-records.ts';
+import { type MdnsReply, MdnsResponder } from './internal/mdns-responder.ts';
 import { MdnsWatch } from './internal/mdns-watch.ts';
 import { boundedCall } from './internal/bounded-call.ts';
 import {
@@ -47,8 +49,6 @@ import {
   type WatchOptions,
 } from './registry.ts';
 
-import type { RemoteInfo } from 'node:dgram';
-
 /** How a {@link MdnsRegistry} works. `address` means nothing here. */
 export interface MdnsRegistryOptions extends RegistryOptions {
   /** Address of the interface to use: `127.0.0.1` keeps everything on this machine. @default the system's */
@@ -63,6 +63,12 @@ export interface MdnsRegistryOptions extends RegistryOptions {
   readonly patienceMs?: number | undefined;
   /** Descriptions of endpoints are cut down to fit an answer into so many bytes, as one network packet carries. @default 1_400 */
   readonly maxPacketBytes?: number | undefined;
+  /** What one address that asks is sent in a second at the most, in bytes: nobody makes more of a question by asking in the name of another. @default 262_144 */
+  readonly maxAnswerBytesPerSecond?: number | undefined;
+  /** So many nodes, and names of services, are believed that others announce; more are passed over. @default 10_000 */
+  readonly maxNodes?: number | undefined;
+  /** A watcher asks for nodes that were silent no more often than this, in milliseconds. @default 100 */
+  readonly minReadMs?: number | undefined;
 }
 /** Container key of the {@link MdnsRegistryOptions}. */
 export const MdnsRegistryOptions: ServiceIdentifier<MdnsRegistryOptions> = token('registry', 'MdnsRegistryOptions');
@@ -73,11 +79,16 @@ const defaults = {
   queryMs: 100,
   patienceMs: 500,
   maxPacketBytes: 1_400,
+  maxAnswerBytesPerSecond: 262_144,
+  maxNodes: 10_000,
+  minReadMs: 100,
   timeoutMs: 5_000,
   ttlMs: 30_000,
 } as const;
 // Go Micro announces what is new three times: datagrams get lost.
 const repeatMs = [1_000, 3_000] as const;
+// RFC 6762 section 6: a record that did not change is multicast once in a second.
+const announceIntervalMs = 1_000;
 
 /** A node of this process. */
 interface Own {
@@ -86,7 +97,14 @@ interface Own {
   readonly records: readonly Answer[];
   readonly goodBye: readonly Answer[];
   lapse: Timer;
+  announcedAtMs: number;
   readonly repeats: readonly Timer[];
+}
+
+/** A question whose answers are collected. */
+interface OpenQuestion {
+  readonly name: string;
+  hear(packet: Packet, nodes: readonly HeardNode[]): void;
 }
 
 /** Nodes that answer for themselves over multicast DNS, in Go Micro's own records: nothing to install, and no server. */
@@ -98,7 +116,9 @@ export class MdnsRegistry implements Registry {
   readonly #timers: Timers;
   readonly #own = new Map<string, Own>();
   readonly #watches = new Set<MdnsWatch>();
-  readonly #onResponse = new Set<(packet: Packet) => void>();
+  readonly #logger: Logger;
+  readonly #questions = new Set<OpenQuestion>();
+  #isFull = false;
   #options: WithDefaults<MdnsRegistryOptions, typeof defaults>;
   #link: MdnsLink | undefined;
   #isClosed = false;
@@ -107,10 +127,12 @@ export class MdnsRegistry implements Registry {
     @inject(MdnsRegistryOptions) @optional() options: MdnsRegistryOptions = {},
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Timers) @optional() timers: Timers = systemTimers,
+    @inject(Logger) @optional() logger: Logger = silentLogger,
   ) {
     this.#options = withDefaults(defaults, options);
     this.#clock = clock;
     this.#timers = timers;
+    this.#logger = logger;
   }
 
   get options(): RegistryOptions {
@@ -155,6 +177,8 @@ export class MdnsRegistry implements Registry {
       const tools = {
         clock: this.#clock,
         timers: this.#timers,
+        minReadMs: this.#options.minReadMs,
+        hasRoom: (count: number) => this.#hasRoom(count),
         names: () => this.#names(link, signal),
         ask: (name: string, isPatient: boolean) => this.#nodesOf(link, name, isPatient, signal),
       };
@@ -195,10 +219,7 @@ export class MdnsRegistry implements Registry {
       async (signal) => {
         if (this.#isClosed) throw registryClosed('mdns');
         assertWanted('mdns', options);
-        this.#link ??= new MdnsLink(this.#options, {
-          query: (packet, from) => this.#answer(packet, from),
-          response: (packet) => this.#hear(packet),
-        });
+        this.#link ??= this.#open();
         try {
           return await work(this.#link, signal);
         } catch (error) {
@@ -225,11 +246,22 @@ export class MdnsRegistry implements Registry {
       if (this.#isClosed) return;
       const again = (): void => void link.announce(records).catch(() => {});
       const repeats = repeatMs.map((delayMs) => this.#timers.after(delayMs, again));
-      own = { service: service.name, text, records, goodBye, repeats, lapse: noTimer };
+      own = {
+        service: service.name,
+        text,
+        records,
+        goodBye,
+        repeats,
+        lapse: noTimer,
+        announcedAtMs: Number.NEGATIVE_INFINITY,
+      };
       this.#own.set(key, own);
     }
     own.lapse = this.#timers.after(leaseMs, () => void this.#withdraw(link, key).catch(() => {}));
     // What is known already is said once more, so that watchers go on believing it.
+    const now = this.#clock.monotonicMs();
+    if (now - own.announcedAtMs < announceIntervalMs) return;
+    own.announcedAtMs = now;
     await link.announce(own.records);
   }
 
@@ -246,38 +278,55 @@ export class MdnsRegistry implements Registry {
     if (own) await link.announce(own.goodBye);
   }
 
-  #answer(packet: Packet, from: RemoteInfo): void {
+  #open(): MdnsLink {
+    const responder = new MdnsResponder({
+      clock: this.#clock,
+      port: this.#options.port,
+      maxAnswerBytesPerSecond: this.#options.maxAnswerBytesPerSecond,
+      replies: () => this.#replies(),
+      send: (question, records, to) => void this.#link?.answer(question, records, to).catch(() => {}),
+    });
+    return new MdnsLink(
+      { ...this.#options, clock: this.#clock },
+      {
+        query: (packet, from) => responder.answer(packet, from),
+        response: (packet) => this.#hear(packet),
+      },
+    );
+  }
+
+  #replies(): MdnsReply[] {
     const realm = this.#realm();
-    for (const question of packet.questions ?? []) {
-      const name = question.name.toLowerCase();
-      const answer = (records: readonly Answer[]): void =>
-        void this.#link?.answer(question, records, from).catch(() => {});
-      const services = new Set([...this.#own.values()].map(({ service }) => service));
-      for (const service of services) {
-        if (name === listingName(realm.domain).toLowerCase()) answer(listingFor(service, realm));
-        if (name === browsingName(realm.domain).toLowerCase())
-          answer([{ type: 'PTR', name: question.name, ttl: 120, data: `${service}.${realm.domain}` }]);
-      }
-      // A packet for each node: together they might not fit one.
-      for (const { service, records } of this.#own.values()) {
-        if (name === `${service}.${realm.domain}`.toLowerCase()) answer(withPointer(records, service, realm));
-      }
-    }
+    const { domain } = realm;
+    const own = [...this.#own.values()];
+    const browsing = browsingName(domain);
+    const lists = [...new Set(own.map(({ service }) => service))].flatMap((service): MdnsReply[] => [
+      { name: listingName(domain), records: listingFor(service, realm) },
+      { name: browsing, records: [{ type: 'PTR', name: browsing, ttl: 120, data: `${service}.${domain}` }] },
+    ]);
+    // A packet for each node: together they might not fit one.
+    const nodes = own.map(({ service, records }): MdnsReply => {
+      return { name: `${service}.${domain}`, records: withPointer(records, service, realm) };
+    });
+    return [...lists, ...nodes];
   }
 
   #hear(packet: Packet): void {
-    for (const listener of this.#onResponse) listener(packet);
-    if (this.#watches.size === 0) return;
-    for (const node of nodesIn(packet, this.#options.domain, () => true)) {
-      for (const watch of this.#watches) watch.hear(node);
-    }
+    const { domain } = this.#options;
+    const watched = [...this.#watches].map(({ watcher }) => watcher.service);
+    const asked = new Set([...this.#questions].map(({ name }) => name.toLowerCase()));
+    for (const service of watched) if (service !== undefined) asked.add(`${service}.${domain}`.toLowerCase());
+    const isForAll = watched.includes(undefined);
+    const nodes = nodesIn(packet, domain, (name) => isForAll || isBelow(name.toLowerCase(), asked));
+    for (const question of this.#questions) question.hear(packet, nodes);
+    for (const node of nodes) for (const watch of this.#watches) watch.hear(node);
   }
 
   async #names(link: MdnsLink, signal: AbortSignal): Promise<readonly string[]> {
     const { domain } = this.#options;
     const names = new Set<string>();
     await this.#ask(link, listingName(domain), signal, 0, (packet) => {
-      for (const name of servicesIn(packet, domain)) names.add(name);
+      for (const name of servicesIn(packet, domain)) if (names.has(name) || this.#hasRoom(names.size)) names.add(name);
       return names.size;
     });
     return [...names].sort();
@@ -287,42 +336,54 @@ export class MdnsRegistry implements Registry {
     const { domain, patienceMs } = this.#options;
     if (!isAskable(name, domain)) return [];
     const found = new Map<string, HeardNode>();
-    await this.#ask(link, `${name}.${domain}`, signal, isPatient ? patienceMs : 0, (packet) => {
-      for (const node of nodesIn(packet, domain, () => true)) {
+    await this.#ask(link, `${name}.${domain}`, signal, isPatient ? patienceMs : 0, (_packet, nodes) => {
+      for (const node of nodes) {
         const { service, ttlS } = node;
-        const key = keyOf(service.name, service.nodes[0] as NodeRecord);
-        if (service.name === name && ttlS > 0) found.set(key, node);
+        if (service.name !== name) continue;
+        const { id } = service.nodes[0] as NodeRecord;
         // It said good-bye while we asked.
-        else found.delete(key);
+        if (ttlS === 0) found.delete(id);
+        else if (found.has(id) || this.#hasRoom(found.size)) found.set(id, node);
       }
       return found.size;
     });
     return [...found.values()];
   }
 
+  /** Whether one more is believed, of those that anyone on the link may announce. */
+  #hasRoom(count: number): boolean {
+    const { maxNodes } = this.#options;
+    if (count < maxNodes) return true;
+    if (!this.#isFull) {
+      this.#logger.warn(`multicast DNS tells of more than ${maxNodes} nodes or services: the others are passed over`);
+    }
+    this.#isFull = true;
+    return false;
+  }
+
   /** Asks, and once more as datagrams get lost, until the time is up; while nothing has come, until patience is. */
   async #ask(
     link: MdnsLink,
-    question: string,
+    name: string,
     signal: AbortSignal,
     patienceMs: number,
-    onResponse: (packet: Packet) => number,
+    onResponse: (packet: Packet, nodes: readonly HeardNode[]) => number,
   ): Promise<void> {
     let count = 0;
-    const listener = (packet: Packet): void => void (count = onResponse(packet));
-    this.#onResponse.add(listener);
+    const question: OpenQuestion = { name, hear: (packet, nodes) => void (count = onResponse(packet, nodes)) };
+    this.#questions.add(question);
     try {
-      const halfMs = this.#options.queryMs / 2;
+      const halfMs = Math.max(1, this.#options.queryMs / 2);
       for (let waitedMs = 0; ;) {
         for (let half = 0; half < 2; half += 1) {
-          await link.ask(question);
+          await link.ask(name);
           await this.#timers.sleep(halfMs, signal);
           waitedMs += halfMs;
         }
         if (count > 0 || waitedMs >= patienceMs) return;
       }
     } finally {
-      this.#onResponse.delete(listener);
+      this.#questions.delete(question);
     }
   }
 
@@ -333,6 +394,14 @@ export class MdnsRegistry implements Registry {
 }
 
 const noTimer: Timer = { cancel: () => {} };
+
+/** Whether a name lies below one of the others. */
+function isBelow(name: string, others: ReadonlySet<string>): boolean {
+  for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
+    if (others.has(name.slice(dot + 1))) return true;
+  }
+  return false;
+}
 
 function keyOf(service: string, { id }: NodeRecord): string {
   return `${service}\n${id}`;

@@ -4,16 +4,25 @@ import { networkInterfaces } from 'node:os';
 import type { Answer, Packet, Question } from 'dns-packet';
 import multicastDns, { type MulticastDNS } from 'multicast-dns';
 
+import type { Clock } from '../../runtime/runtime.ts';
+import { isOnLink, type LinkAddress } from './mdns-responder.ts';
+
+// The interfaces of the machine are looked up anew after this time.
+const linksHoldMs = 5_000;
+
 /** Where multicast goes. */
 export interface MdnsLinkOptions {
   readonly interface?: string | undefined;
   readonly port: number;
+  readonly clock: Clock;
+  /** The addresses of this machine. @default those that the system gives */
+  readonly links?: (() => readonly LinkAddress[]) | undefined;
 }
 
 /** What a link hears. */
 export interface MdnsListener {
   query(packet: Packet, from: RemoteInfo): void;
-  response(packet: Packet): void;
+  response(packet: Packet, from: RemoteInfo): void;
 }
 
 /**
@@ -26,6 +35,8 @@ export class MdnsLink {
   #group: Promise<MulticastDNS> | undefined;
   #asking: Promise<MulticastDNS> | undefined;
   #isClosed = false;
+  #links: readonly LinkAddress[] = [];
+  #linksReadAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: MdnsLinkOptions, listener: MdnsListener) {
     this.#options = options;
@@ -43,13 +54,13 @@ export class MdnsLink {
     await sent((done) => socket.respond({ answers: [...answers] }, done));
   }
 
-  /** Tells the one who asked, and repeats the question, without which Go Micro takes no answer. */
-  async answer(question: Question, answers: readonly Answer[], from: RemoteInfo): Promise<void> {
+  /** Tells the one who asked, or everyone, and repeats the question, without which Go Micro takes no answer. */
+  async answer(question: Question, answers: readonly Answer[], to: RemoteInfo | undefined): Promise<void> {
     const socket = await this.#joined();
     const packet = { id: 0, questions: [question], answers: [...answers] };
-    // Who asks from the group's own port cannot be reached there alone (RFC 6762 section 6).
-    const to = from.port === this.#options.port ? undefined : { address: from.address, port: from.port };
-    await sent((done) => (to ? respondTo(socket, packet, to, done) : socket.respond(packet, done)));
+    await sent((done) =>
+      to ? respondTo(socket, packet, { address: to.address, port: to.port }, done) : socket.respond(packet, done),
+    );
   }
 
   /** Asks everyone; answers come to the listener. */
@@ -78,9 +89,10 @@ export class MdnsLink {
     // Bound to the wildcard: a socket that is bound to an interface's own address gets no multicast.
     const socket = multicastDns({ port, bind: '0.0.0.0', ...(at === undefined ? {} : { interface: at }) });
     socket.on('query', (packet, from) => {
+      if (!this.#isOnLink(from)) return;
       this.#listener.query(packet, from);
       // Go Micro forgets to mark its announcements as responses.
-      if ((packet.answers ?? []).length > 0) this.#listener.response(packet);
+      if ((packet.answers ?? []).length > 0 && (packet.questions ?? []).length === 0) this.#respond(packet, from);
     });
     return this.#opened(
       socket,
@@ -103,16 +115,30 @@ export class MdnsLink {
     return opened;
   }
 
+  /** RFC 6762 sections 6 and 11: answers come from the port of the group, and everything from the link itself. */
+  #respond(packet: Packet, from: RemoteInfo): void {
+    if (from.port === this.#options.port && this.#isOnLink(from)) this.#listener.response(packet, from);
+  }
+
+  #isOnLink({ address }: RemoteInfo): boolean {
+    const { interface: at, clock, links = systemLinks } = this.#options;
+    const now = clock.monotonicMs();
+    if (now - this.#linksReadAtMs > linksHoldMs) {
+      this.#linksReadAtMs = now;
+      this.#links = links().filter((link) => at === undefined || link.address === at);
+    }
+    return isOnLink(address, this.#links);
+  }
+
   /** Packets would go out by another one, which is not what was asked for. */
   async #checkInterface(): Promise<void> {
     const { interface: at } = this.#options;
-    const addresses = Object.values(networkInterfaces()).flatMap((some) => (some ?? []).map(({ address }) => address));
-    if (at === undefined || addresses.includes(at)) return;
+    if (at === undefined || systemLinks().some(({ address }) => address === at)) return;
     throw new Error('no interface of this machine has that address');
   }
 
   #opened(socket: MulticastDNS, onReady: (ready: () => void) => void, forget: () => void): Promise<MulticastDNS> {
-    socket.on('response', (packet) => this.#listener.response(packet));
+    socket.on('response', (packet, from) => this.#respond(packet, from));
     // Packets that do not parse, interfaces that come and go: none of it ends the registry.
     socket.on('warning', () => {});
     return new Promise((resolve, reject) => {
@@ -125,6 +151,10 @@ export class MdnsLink {
       onReady(() => (this.#isClosed ? fail(new Error('closed')) : resolve(socket)));
     });
   }
+}
+
+function systemLinks(): readonly LinkAddress[] {
+  return Object.values(networkInterfaces()).flatMap((some) => some ?? []);
 }
 
 /** What failed is forgotten, so that the next call tries anew. */

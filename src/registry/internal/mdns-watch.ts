@@ -7,11 +7,18 @@ import { WatchQueue } from './watch-queue.ts';
 export interface MdnsWatchTools {
   readonly clock: Clock;
   readonly timers: Timers;
+  /** Nodes are asked for no more often than this, whatever they answer. */
+  readonly minReadMs: number;
+  /** Whether one more node is believed beside so many. */
+  hasRoom(count: number): boolean;
   /** Every service that answers now. */
   names(): Promise<readonly string[]>;
   /** The nodes of a service that answer now; `isPatient` waits longer for the first answer. */
   ask(name: string, isPatient: boolean): Promise<readonly HeardNode[]>;
 }
+
+// Questions that are open at the same time.
+const maxQuestions = 64;
 
 interface Known {
   service: ServiceRecord;
@@ -28,6 +35,9 @@ export class MdnsWatch {
   readonly #tools: MdnsWatchTools;
   readonly #known = new Map<string, Known>();
   #isStanding = false;
+  #isAsking = false;
+  #askedAtMs = 0;
+  #armedForMs = Number.POSITIVE_INFINITY;
   #timer: Timer | undefined;
 
   constructor(options: WatchOptions, tools: MdnsWatchTools, onStop: (watch: MdnsWatch) => void) {
@@ -42,9 +52,9 @@ export class MdnsWatch {
   async start(): Promise<void> {
     const { service } = this.watcher;
     const names = service === undefined ? await this.#tools.names() : [service];
-    const found = await Promise.all(names.map((name) => this.#tools.ask(name, false)));
-    for (const node of found.flat()) this.hear(node);
+    await this.#ask(names, false);
     this.#isStanding = true;
+    this.#askedAtMs = this.#tools.clock.monotonicMs();
     this.#arm();
   }
 
@@ -56,12 +66,13 @@ export class MdnsWatch {
       if (known) this.#forget(key, service);
       return;
     }
+    if (!known && !this.#tools.hasRoom(this.#known.size)) return;
     const text = JSON.stringify(service);
     const believedUntilMs = this.#tools.clock.monotonicMs() + ttlS * 1_000;
     this.#known.set(key, { service, text, believedUntilMs });
     // Announcements are repeated: only what is new is told.
     if (known?.text !== text) this.#tell(known ? 'update' : 'create', service);
-    this.#arm();
+    if (believedUntilMs < this.#armedForMs) this.#arm();
   }
 
   #forget(key: string, service: ServiceRecord): void {
@@ -74,26 +85,42 @@ export class MdnsWatch {
   }
 
   #arm(): void {
+    if (this.#isAsking) return;
     this.#timer?.cancel();
+    this.#armedForMs = Number.POSITIVE_INFINITY;
     if (!this.#isStanding || this.watcher.isStopped || this.#known.size === 0) return;
     let next = Number.POSITIVE_INFINITY;
     for (const { believedUntilMs } of this.#known.values()) next = Math.min(next, believedUntilMs);
-    const delayMs = Math.max(0, Math.ceil(next - this.#tools.clock.monotonicMs()));
+    this.#armedForMs = next;
+    const atMs = Math.max(next, this.#askedAtMs + this.#tools.minReadMs);
+    const delayMs = Math.max(0, Math.ceil(atMs - this.#tools.clock.monotonicMs()));
     this.#timer = this.#tools.timers.after(delayMs, () => void this.#askForSilent());
   }
 
+  /** A few at a time: anyone may tell of services without end. */
+  async #ask(names: readonly string[], isPatient: boolean): Promise<void> {
+    for (let at = 0; at < names.length && !this.watcher.isStopped; at += maxQuestions) {
+      const some = names.slice(at, at + maxQuestions);
+      const found = await Promise.all(some.map((name) => this.#tools.ask(name, isPatient)));
+      for (const node of found.flat()) this.hear(node);
+    }
+  }
+
+  /** One round at a time. Never rejects. */
   async #askForSilent(): Promise<void> {
+    this.#isAsking = true;
     const now = this.#tools.clock.monotonicMs();
     const silent = [...this.#known].filter(([, { believedUntilMs }]) => believedUntilMs <= now);
     const names = new Set(silent.map(([, { service }]) => service.name));
     try {
-      const answers = await Promise.all([...names].map((name) => this.#tools.ask(name, true)));
-      for (const node of answers.flat()) this.hear(node);
+      await this.#ask([...names], true);
       // Answered or announced anew, a node is known as something else by now.
       for (const [key, known] of silent) if (this.#known.get(key) === known) this.#forget(key, known.service);
     } catch (error) {
       this.watcher.lose('multicast DNS does not work any more', error);
     }
+    this.#isAsking = false;
+    this.#askedAtMs = this.#tools.clock.monotonicMs();
     this.#arm();
   }
 }

@@ -1,0 +1,349 @@
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { deflateSync } from 'node:zlib';
+
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { type Answer, decode, encode, type Packet, type Question } from 'dns-packet';
+
+import { nodesIn, servicesIn } from '../../src/registry/internal/mdns-records.ts';
+import { MdnsLink } from '../../src/registry/internal/mdns-link.ts';
+import { isOnLink, type LinkAddress, MdnsResponder } from '../../src/registry/internal/mdns-responder.ts';
+import { MdnsWatch } from '../../src/registry/internal/mdns-watch.ts';
+import { MdnsRegistry, type MdnsRegistryOptions } from '../../src/registry/mdns.ts';
+import { systemRuntime } from '../../src/runtime/system.ts';
+import { eventually } from '../../src/testing/internal/eventually.ts';
+import { VirtualTimers } from '../broker/support.ts';
+import { freePort } from '../support/process.ts';
+import { idsOf, RecordingLogger, Seen, serviceOf } from './support.ts';
+
+const group = '224.0.0.251';
+const patientMs = 20_000;
+const toClose: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const close of toClose.splice(0)) await close();
+});
+
+const everything = (): boolean => true;
+
+function question(name: string): Question {
+  return { type: 'PTR', name, class: 'IN' };
+}
+
+function pointer(service: string, id: string, ttl = 120): Answer {
+  return { type: 'PTR', name: `${service}.micro`, ttl, data: `${id}.${service}.micro` };
+}
+
+/** The records of a node as anyone may send them. */
+function recordsOf(service: string, id: string, said: unknown = { Service: service }, port = 7_000): Answer[] {
+  const name = `${id}.${service}.micro`;
+  const text = typeof said === 'string' ? said : deflateSync(JSON.stringify(said)).toString('hex');
+  return [
+    { type: 'SRV', name, ttl: 120, data: { port, target: 'host' } },
+    { type: 'TXT', name, ttl: 120, data: text.match(/.{1,255}/g) ?? [] },
+  ];
+}
+
+const host: Answer = { type: 'A', name: 'host', ttl: 120, data: '127.0.0.1' };
+
+describe('the links of a machine', () => {
+  const links = [
+    { address: '127.0.0.1', netmask: '255.0.0.0' },
+    { address: '192.168.7.20', netmask: '255.255.255.0' },
+    { address: 'fe80::1', netmask: 'ffff:ffff:ffff:ffff::' },
+  ];
+
+  it.each(['127.0.0.1', '127.255.0.9', '192.168.7.1', '192.168.7.255'])('%s is on one', (address) => {
+    expect(isOnLink(address, links)).toBe(true);
+  });
+
+  it.each(['192.168.8.20', '10.0.0.1', '8.8.8.8', '128.0.0.1', 'fe80::2', '', 'host'])('%s is on none', (address) => {
+    expect(isOnLink(address, links)).toBe(false);
+  });
+});
+
+describe('the answers of multicast DNS', () => {
+  const port = 5353;
+  const asker: RemoteInfo = { address: '127.0.0.1', port: 40_000, family: 'IPv4', size: 0 };
+
+  function scene(nodes = 1, maxAnswerBytesPerSecond = 100_000) {
+    const timers = new VirtualTimers();
+    const sent: { readonly name: string; readonly to: string; readonly bytes: number }[] = [];
+    const replies = Array.from({ length: nodes }, (_, index) => {
+      const records = [pointer('greeter', `n${index}`), ...recordsOf('greeter', `n${index}`), host];
+      return { name: 'greeter.micro', records };
+    });
+    const responder = new MdnsResponder({
+      clock: { now: () => timers.nowMs, monotonicMs: () => timers.nowMs },
+      port,
+      maxAnswerBytesPerSecond,
+      replies: () => replies,
+      send: ({ name }, records, to) => {
+        const packet: Packet = { type: 'response', questions: [question(name)], answers: [...records] };
+        sent.push({ name, to: to?.address ?? 'all', bytes: encode(packet).length });
+      },
+    });
+    return { timers, sent, responder };
+  }
+
+  it('come once for each question of a packet, however often it stands there', () => {
+    const { sent, responder } = scene();
+    const names = ['greeter.micro', 'GREETER.micro', 'Greeter.Micro', 'other.micro'];
+    responder.answer({ questions: Array.from({ length: 2_000 }, (_, at) => question(names[at % 4] ?? '')) }, asker);
+    expect(sent).toHaveLength(1);
+  });
+
+  it('leave out what the asker knows, unless it knows it for less than half of its time', () => {
+    const { sent, responder } = scene(3);
+    const known = [pointer('greeter', 'n0'), pointer('greeter', 'n1', 59), pointer('greeter', 'n2', 60)];
+    responder.answer({ questions: [question('greeter.micro')], answers: known }, asker);
+    expect(sent).toHaveLength(1);
+    responder.answer({ questions: [question('greeter.micro')], answers: [] }, asker);
+    expect(sent).toHaveLength(4);
+  });
+
+  it('go to everyone once in a second', async () => {
+    const { sent, responder, timers } = scene(2);
+    const ask = (): void => responder.answer({ questions: [question('greeter.micro')] }, { ...asker, port });
+    for (let time = 0; time < 100; time += 1) {
+      ask();
+      await timers.advance(10);
+    }
+    expect(sent.map(({ to }) => to)).toEqual(['all', 'all']);
+    ask();
+    expect(sent).toHaveLength(4);
+  });
+
+  it('to one address are bounded, whatever it asks and however often', async () => {
+    const { sent, responder, timers } = scene(50, 10_000);
+    const bytes = (): number => sent.reduce((sum, one) => sum + one.bytes, 0);
+    const ask = (address: string): void =>
+      responder.answer({ questions: [question('greeter.micro')] }, { ...asker, address });
+    for (let time = 0; time < 100; time += 1) ask('127.0.0.1');
+    expect(bytes()).toBeGreaterThan(8_000);
+    expect(bytes()).toBeLessThanOrEqual(10_000);
+    ask('127.0.0.2');
+    expect(sent.at(-1)?.to).toBe('127.0.0.2');
+    const before = bytes();
+    for (let second = 0; second < 5; second += 1) {
+      await timers.advance(1_000);
+      for (let time = 0; time < 100; time += 1) ask('127.0.0.1');
+    }
+    expect(bytes() - before).toBeLessThanOrEqual(50_000);
+  });
+
+  it('to many addresses are bounded together, and go on a second later', async () => {
+    const { sent, responder, timers } = scene();
+    const askAll = (): void => {
+      for (let at = 0; at < 5_000; at += 1) {
+        const address = `127.1.${at >> 8}.${at & 255}`;
+        responder.answer({ questions: [question('greeter.micro')] }, { ...asker, address });
+      }
+    };
+    askAll();
+    expect(sent).toHaveLength(256);
+    await timers.advance(1_000);
+    askAll();
+    expect(sent).toHaveLength(512);
+  });
+});
+
+describe('a packet of multicast DNS that was made to harm', () => {
+  it('is unpacked in bounds, however many bombs it holds', () => {
+    // Each unpacks to 10 MB; a text that is right comes after all of them.
+    const bomb = deflateSync(Buffer.alloc(10_000_000, 'a')).toString('hex');
+    const bombs = Array.from({ length: 20 }, (_, at) => recordsOf('greeter', `bomb${at}`, bomb)).flat();
+    const answers = [host, ...bombs, ...recordsOf('greeter', 'n1')];
+    expect(nodesIn({ answers }, 'micro', everything)).toEqual([]);
+    const small = [host, ...recordsOf('greeter', 'bomb', bomb), ...recordsOf('greeter', 'n1')];
+    expect(nodesIn({ answers: small }, 'micro', everything).map(({ service }) => service.nodes[0]?.id)).toEqual(['n1']);
+  });
+
+  it('is read once for each of its texts, however many records point to them', () => {
+    const [srv, txt] = recordsOf('greeter', 'n1') as [Answer, Answer];
+    expect(nodesIn({ answers: [host, txt, ...Array<Answer>(3_000).fill(srv)] }, 'micro', everything)).toHaveLength(1);
+  });
+
+  it.each<[string, unknown, number]>([
+    ['nested 8,000 deep', `${'{"values":['.repeat(8_000)}${']}'.repeat(8_000)}`, 7_000],
+    ['no object', [], 7_000],
+    ['without a name', { Service: 7 }, 7_000],
+    ['of another service', { Service: 'other' }, 7_000],
+    ['with an id that is no text', { Service: 'greeter', Id: 7 }, 7_000],
+    ['with an empty id', { Service: 'greeter', Id: '' }, 7_000],
+    ['with an address that is no text', { Service: 'greeter', Address: {} }, 7_000],
+    ['with a port above 65,535', { Service: 'greeter', Address: '127.0.0.1:70000' }, 7_000],
+    ['with the port 0', { Service: 'greeter' }, 0],
+  ])('tells of no node: a text %s', (_what, said, port) => {
+    const text = typeof said === 'string' ? deflateSync(said).toString('hex') : said;
+    expect(nodesIn({ answers: [host, ...recordsOf('greeter', 'n1', text, port)] }, 'micro', everything)).toEqual([]);
+  });
+
+  it('is passed over when it is a loop of names, or cut anywhere', () => {
+    const loop = Buffer.from('000084000000000100000000c00cc00c000c000100000078000ac00c', 'hex');
+    expect(() => decode(loop)).toThrow();
+    const whole = encode({ type: 'response', answers: [host, ...recordsOf('greeter', 'n1')] });
+    for (let length = 12; length < whole.length; length += 1) {
+      let packet: Packet = {};
+      try {
+        packet = decode(whole.subarray(0, length));
+      } catch {
+        continue;
+      }
+      expect(nodesIn(packet, 'micro', everything).length + servicesIn(packet, 'micro').length).toBe(0);
+    }
+  });
+});
+
+describe('a watch of multicast DNS', () => {
+  it('asks in single rounds with a pause between them, whatever is announced meanwhile', async () => {
+    const timers = new VirtualTimers();
+    let open = 0;
+    let most = 0;
+    let asked = 0;
+    const watch = new MdnsWatch(
+      {},
+      {
+        clock: { now: () => timers.nowMs, monotonicMs: () => timers.nowMs },
+        timers,
+        minReadMs: 100,
+        hasRoom: (count) => count < 1_000,
+        names: async () => Array.from({ length: 500 }, (_, at) => `s${at}`),
+        ask: async () => {
+          asked += 1;
+          most = Math.max(most, (open += 1));
+          await timers.sleep(50);
+          open -= 1;
+          return [];
+        },
+      },
+      () => {},
+    );
+    const starting = watch.start();
+    await timers.advance(5_000);
+    await starting;
+    expect([asked, most]).toEqual([500, 64]);
+    asked = 0;
+    const seen = new Seen(watch.watcher);
+    for (let step = 0; step < 100; step += 1) {
+      // Believed for no time at all.
+      watch.hear({ service: serviceOf('greeter', [`n${step}`]), ttlS: 0.001 });
+      await timers.advance(10);
+    }
+    expect(asked).toBeLessThanOrEqual(11);
+    for (let at = 0; at < 5_000; at += 1) watch.hear({ service: serviceOf('flood', [`f${at}`]), ttlS: 120 });
+    watch.watcher.stop();
+    await seen.ended;
+    expect(seen.texts.filter((text) => /^create f/.test(text)).length).toBeLessThanOrEqual(1_000);
+  });
+});
+
+describe('the mdns registry and a stranger on its link', () => {
+  async function network(): Promise<{ readonly interface: string; readonly port: number }> {
+    return { interface: '127.0.0.1', port: await freePort() };
+  }
+
+  function registryOn(options: MdnsRegistryOptions, logger = new RecordingLogger()): MdnsRegistry {
+    const registry = new MdnsRegistry(options, systemRuntime.clock, systemRuntime.timers, logger);
+    toClose.push(() => registry.close());
+    return registry;
+  }
+
+  async function socketOn(port: number, address = '0.0.0.0'): Promise<Socket> {
+    const socket = createSocket({ type: 'udp4', reuseAddr: true });
+    await new Promise<void>((resolve) => socket.bind(port, address, resolve));
+    socket.setMulticastInterface('127.0.0.1');
+    toClose.push(() => new Promise((resolve) => socket.close(() => resolve())));
+    return socket;
+  }
+
+  it('a packet of 7 KB that asks one thing 300 times gets one answer', async () => {
+    const where = await network();
+    const registry = registryOn(where);
+    await registry.register(serviceOf('greeter', ['n1']));
+    await registry.register(serviceOf('last', ['n2']));
+    const socket = await socketOn(0);
+    const heard: Packet[] = [];
+    socket.on('message', (bytes) => heard.push(decode(bytes)));
+    const ask = (names: readonly string[]): void =>
+      socket.send(encode({ type: 'query', questions: names.map(question) }), where.port, group);
+    ask(Array<string>(300).fill('greeter.micro'));
+    ask(['last.micro']);
+    const named = (name: string): number => heard.filter(({ questions }) => questions?.[0]?.name === name).length;
+    await eventually('the last is answered', () => named('last.micro') > 0, patientMs);
+    expect(named('greeter.micro')).toBe(1);
+  });
+
+  it('what comes from off the link of its interface is not heard: no question, no answer', async () => {
+    const heard: string[] = [];
+    const linkOn = async (name: string, links: readonly LinkAddress[]): Promise<Socket> => {
+      const where = await network();
+      const listener = {
+        query: () => void heard.push(`${name} query`),
+        response: () => void heard.push(`${name} response`),
+      };
+      const link = new MdnsLink({ ...where, clock: systemRuntime.clock, links: () => links }, listener);
+      toClose.push(() => link.close());
+      await link.listen();
+      const peer = await socketOn(where.port);
+      const query = encode({ type: 'query', questions: [question('greeter.micro')] });
+      const response = encode({ type: 'response', answers: recordsOf('greeter', 'n1') });
+      for (const packet of [query, response]) peer.send(packet, where.port, group);
+      return peer;
+    };
+    await linkOn('far', []);
+    await linkOn('near', [{ address: '127.0.0.1', netmask: '255.0.0.0' }]);
+    await eventually('the near are heard', () => heard.length >= 2, patientMs);
+    expect(heard).toEqual(['near query', 'near response']);
+  });
+
+  it('what comes from another port than that of the group is no answer', async () => {
+    const where = await network();
+    const registry = registryOn(where);
+    const seen = new Seen(await registry.watch());
+    const [forger, peer] = [await socketOn(0), await socketOn(where.port)];
+    const response = (id: string): Buffer => encode({ type: 'response', answers: [host, ...recordsOf('greeter', id)] });
+    forger.send(response('forged'), where.port, group);
+    peer.send(response('real'), where.port, group);
+    await eventually('the other is heard', () => seen.texts.includes('create real'), patientMs);
+    expect(seen.texts).toEqual(['create real']);
+  });
+
+  it('a flood of nodes and names is believed up to a bound, and told once', async () => {
+    const where = await network();
+    const logger = new RecordingLogger();
+    const registry = registryOn({ ...where, maxNodes: 50 }, logger);
+    const seen = new Seen(await registry.watch());
+    const peer = await socketOn(where.port);
+    peer.on('message', (bytes, from) => {
+      if ((decode(bytes).questions ?? []).length === 0) return;
+      for (let at = 0; at < 200; at += 1) {
+        const answers: Answer[] = [
+          host,
+          ...recordsOf('greeter', `n${at}`),
+          { type: 'PTR', name: '_services.micro', ttl: 120, data: `s${at}._services.micro` },
+        ];
+        peer.send(encode({ type: 'response', answers }), from.port, from.address);
+      }
+    });
+    peer.addMembership(group, '127.0.0.1');
+    expect((await idsOf(registry, 'greeter')).length).toBeLessThanOrEqual(50);
+    expect((await registry.listServices()).length).toBeLessThanOrEqual(50);
+    await eventually('it is told', () => logger.lines.length > 0, patientMs);
+    expect(logger.lines).toEqual([expect.stringMatching(/^warn multicast DNS tells of more than 50 nodes/)]);
+    expect(seen.texts.length).toBeLessThanOrEqual(50);
+  });
+
+  it('a renewal that changes nothing is announced once in a second', async () => {
+    const where = await network();
+    const registry = registryOn(where);
+    const peer = await socketOn(where.port);
+    peer.addMembership(group, '127.0.0.1');
+    const heard: Packet[] = [];
+    peer.on('message', (bytes) => heard.push(decode(bytes)));
+    for (let time = 0; time < 100; time += 1) await registry.register(serviceOf('greeter', ['n1']));
+    await registry.register(serviceOf('last', ['n2']));
+    const named = (name: string): number => heard.filter(({ answers }) => answers?.[0]?.name === name).length;
+    await eventually('the last is heard', () => named('n2.last.micro') > 0, patientMs);
+    // With one more for each second that a busy machine takes, and the two repetitions.
+    expect(named('n1.greeter.micro')).toBeLessThan(20);
+  });
+});
