@@ -232,7 +232,7 @@ describe('a watch of multicast DNS', () => {
     for (let at = 0; at < 5_000; at += 1) watch.hear({ service: serviceOf('flood', [`f${at}`]), ttlS: 120 });
     watch.watcher.stop();
     await seen.ended;
-    expect(seen.texts.filter((text) => /^create f/.test(text)).length).toBeLessThanOrEqual(1_000);
+    expect(seen.texts.filter((text) => text.startsWith('create f')).length).toBeLessThanOrEqual(1_000);
   });
 });
 
