@@ -49,6 +49,19 @@ export declare class TenonError extends Error {
 }
 export declare function textOf(value: unknown): string;
 
+// tenon/errors/checked-options
+
+export interface NumberRule {
+    readonly min?: number | undefined;
+    readonly max?: number | undefined;
+    readonly isWhole?: boolean | undefined;
+}
+export declare const aCount: NumberRule;
+export declare function checkedOptions<T extends object>(owner: string, options: T, rules?: {
+    readonly [K in keyof T]?: NumberRule;
+}): T;
+export declare function checkNumber(name: string, value: unknown, rule?: NumberRule): void;
+
 // tenon/errors/details
 
 import type { ErrorDetail } from './errors.ts';

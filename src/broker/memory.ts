@@ -1,5 +1,6 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
+import { checkedOptions } from '../errors/checked-options.ts';
 import { token } from '../internal/token.ts';
 import { ConsoleLogger } from '../logger/console.ts';
 import { Logger } from '../logger/logger.ts';
@@ -42,6 +43,7 @@ const topicsOf = new WeakMap<MemoryHub, Topics>();
 /** Where the events of memory brokers are: brokers with the same hub are as one server's. */
 export class MemoryHub {
   constructor(options: MemoryHubOptions = {}) {
+    checkedOptions('MemoryHubOptions', options);
     const { runtime, logger = new ConsoleLogger({ level: 'warn' }), maxQueued = 10_000 } = options;
     topicsOf.set(this, new Topics({ timers: runtime?.timers ?? systemRuntime.timers, logger, maxQueued }));
   }
@@ -107,6 +109,7 @@ export class MemoryBroker implements Broker {
     @inject(Timers) @optional() timers: Timers = systemRuntime.timers,
     @inject(Logger) @optional() logger: Logger = new ConsoleLogger({ level: 'warn' }),
   ) {
+    checkedOptions('MemoryBrokerOptions', options, { watchLag: {} });
     this.#random = options.runtime?.random ?? random;
     this.#timers = options.runtime?.timers ?? timers;
     this.#logger = options.logger ?? logger;

@@ -1,6 +1,7 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 import type { Redis } from 'ioredis';
 
+import { checkedOptions } from '../errors/checked-options.ts';
 import { token } from '../internal/token.ts';
 import { ConsoleLogger } from '../logger/console.ts';
 import { Logger } from '../logger/logger.ts';
@@ -128,7 +129,7 @@ export class RedisStreamsBroker implements Broker {
     @inject(Timers) @optional() timers: Timers = systemRuntime.timers,
     @inject(Logger) @optional() logger: Logger = new ConsoleLogger({ level: 'warn' }),
   ) {
-    this.#given = options;
+    this.#given = checkedOptions('RedisStreamsBrokerOptions', options);
     this.#runtime = {
       clock: options.runtime?.clock ?? clock,
       random: options.runtime?.random ?? random,

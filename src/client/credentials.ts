@@ -1,3 +1,4 @@
+import { checkedOptions } from '../errors/checked-options.ts';
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import type { Clock } from '../runtime/runtime.ts';
 import { systemClock } from '../runtime/system.ts';
@@ -64,7 +65,7 @@ export function bearerToken(
   source: string | (() => string | Token | Promise<string | Token>),
   options: BearerTokenOptions = {},
 ): CallCredentials {
-  const { allowInsecure } = options;
+  const { allowInsecure } = checkedOptions('BearerTokenOptions', options);
   if (typeof source === 'string') {
     const metadata = headerOf(source);
     return { allowInsecure, metadata: () => metadata };

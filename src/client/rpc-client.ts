@@ -2,6 +2,7 @@ import { inject, injectable, multiInject, optional } from 'inversify';
 
 import { Broker } from '../broker/broker.ts';
 import { type Marshaler, Marshaler as MarshalerToken, Marshalers, MarshalerTable } from '../codec/codec.ts';
+import { aCount, checkedOptions, checkNumber } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type MethodPolicy, ServicePolicies } from '../interceptors/interceptors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
@@ -49,6 +50,8 @@ const defaults = {
   dialect: 'grpc',
   maxAttempts: 3,
 } as const satisfies ClientOptions;
+
+const clientRules = { maxAttempts: aCount };
 
 /** What travels on where nothing was said: the trace. */
 const traceKeys = ['traceparent', 'tracestate', 'baggage'];
@@ -105,7 +108,7 @@ export class RpcClient implements Client {
     this.#preferred = preferred;
     this.#marshalers = new MarshalerTable(marshalers, Code.InvalidArgument);
     this.#logger = logger;
-    this.#options = withDefaults(defaults, options);
+    this.#options = withDefaults(defaults, checkedOptions('ClientOptions', options, clientRules));
     this.#router = { selector, runtime: { clock, random, timers }, maxAttempts: () => this.#options.maxAttempts };
     this.#policies = this.#readPolicies();
   }
@@ -122,7 +125,7 @@ export class RpcClient implements Client {
         message: 'the client has prepared or made calls already: give its options before the first one',
       });
     }
-    this.#options = withDefaults(this.#options, options);
+    this.#options = withDefaults(this.#options, checkedOptions('ClientOptions', options, clientRules));
     this.#policies = this.#readPolicies();
   }
 
@@ -192,6 +195,7 @@ export class RpcClient implements Client {
     if (options.dedupeKey !== undefined) headers['tenon-dedupe-key'] = options.dedupeKey;
     const body = marshaler.marshal(message.schema, message.payload);
     const { ctx, timeoutMs, orderKey } = options;
+    checkNumber('timeoutMs', timeoutMs);
     ctx?.throwIfAborted();
     const signal =
       options.signal && ctx ? AbortSignal.any([options.signal, ctx.signal]) : (options.signal ?? ctx?.signal);

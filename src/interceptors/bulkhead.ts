@@ -1,4 +1,5 @@
 import type { Context } from '../context/context.ts';
+import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { unthrown } from '../errors/unthrown.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
@@ -32,7 +33,7 @@ export interface BulkheadOptions {
  * ```
  */
 export function bulkhead(options: BulkheadOptions): Interceptor {
-  const { maxConcurrent, maxQueue = 0, key, runtime = systemRuntime } = options;
+  const { maxConcurrent, maxQueue = 0, key, runtime = systemRuntime } = checkedOptions('bulkhead', options);
   if (!(Number.isInteger(maxConcurrent) && maxConcurrent >= 1)) {
     throw invalidOption('bulkhead', `maxConcurrent is ${maxConcurrent}: give a whole number of at least 1`);
   }

@@ -1,6 +1,7 @@
 import type { Context } from '../context/context.ts';
 import type { Outgoing } from '../context/outgoing.ts';
 import { retryInfo } from '../errors/details.ts';
+import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
 import type { Clock, Runtime } from '../runtime/runtime.ts';
@@ -140,7 +141,13 @@ function isOpen(what: string, waitMs: number): TenonError {
 }
 
 function rulesOf(options: CircuitBreakerOptions): CircuitRules {
-  const { failureRatio = 0.5, minimumCalls = 10, windowMs = 10_000, openMs = 5_000, halfOpenCalls = 1 } = options;
+  const {
+    failureRatio = 0.5,
+    minimumCalls = 10,
+    windowMs = 10_000,
+    openMs = 5_000,
+    halfOpenCalls = 1,
+  } = checkedOptions('circuitBreaker', options, { failureRatio: {}, minimumCalls: {}, halfOpenCalls: {} });
   if (!(failureRatio > 0 && failureRatio <= 1)) {
     throw invalidOption('circuitBreaker', `failureRatio is ${failureRatio}: give a share above 0, up to 1`);
   }

@@ -1,4 +1,5 @@
 import type { Context } from '../context/context.ts';
+import { checkedOptions } from '../errors/checked-options.ts';
 import { Code } from '../errors/errors.ts';
 import { clientStreams, type Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime, Timer } from '../runtime/runtime.ts';
@@ -197,7 +198,7 @@ class Race<T> {
 }
 
 function policyOf(options: HedgeOptions): Policy {
-  const { runtime = systemRuntime, delayMs = 50, budget } = options;
+  const { runtime = systemRuntime, delayMs = 50, budget } = checkedOptions('hedge', options);
   if (!(delayMs >= 0)) throw invalidOption('hedge', `delayMs is ${delayMs}: give a number of at least 0`);
   return {
     maxAttempts: attemptsWithin(options.maxAttempts ?? 2, 'hedge'),

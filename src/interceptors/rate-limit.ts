@@ -1,5 +1,6 @@
 import type { Context } from '../context/context.ts';
 import { retryInfo } from '../errors/details.ts';
+import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -34,7 +35,11 @@ export interface RateLimitOptions {
  * ```
  */
 export function rateLimit(options: RateLimitOptions): Interceptor {
-  const { perSecond, key, runtime = systemRuntime } = options;
+  const {
+    perSecond,
+    key,
+    runtime = systemRuntime,
+  } = checkedOptions('rateLimit', options, { perSecond: {}, burst: {} });
   const burst = options.burst ?? Math.max(1, perSecond);
   if (!(perSecond > 0)) throw invalidOption('rateLimit', `perSecond is ${perSecond}: give a number above 0`);
   if (!(burst >= 1)) throw invalidOption('rateLimit', `burst is ${burst}: give a number of at least 1`);

@@ -1,3 +1,5 @@
+import { checkedOptions } from '../errors/checked-options.ts';
+
 /** How many repetitions the calls of a service may have: gRPC's `retryThrottling` (A6). */
 export interface RetryBudgetOptions {
   /** Where the tokens begin, and their most. @default 100 */
@@ -17,6 +19,7 @@ export class RetryBudget {
   readonly #tokens = new Map<string, number>();
 
   constructor(options: RetryBudgetOptions = {}) {
+    checkedOptions('RetryBudgetOptions', options, { tokenRatio: {} });
     this.#maxTokens = options.maxTokens ?? 100;
     this.#tokenRatio = options.tokenRatio ?? 0.1;
   }

@@ -1,4 +1,5 @@
 import type { Context } from '../context/context.ts';
+import { checkedOptions } from '../errors/checked-options.ts';
 import { Code } from '../errors/errors.ts';
 import { backoffMs } from '../internal/backoff.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
@@ -117,7 +118,7 @@ function policyOf(options: RetryOptions): Policy {
     maxBackoffMs = 5_000,
     backoffMultiplier = 2,
     budget,
-  } = options;
+  } = checkedOptions('retry', options, { backoffMultiplier: {} });
   for (const [name, value] of Object.entries({ initialBackoffMs, maxBackoffMs, backoffMultiplier })) {
     if (!(value >= 0)) throw invalidOption('retry', `${name} is ${value}: give a number of at least 0`);
   }

@@ -1,3 +1,4 @@
+import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { unthrown } from '../errors/unthrown.ts';
 import { type Interceptor, type Invoke, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
@@ -27,7 +28,7 @@ export interface TimeoutOptions {
  * ```
  */
 export function timeout(options: TimeoutOptions): Interceptor {
-  const { timeoutMs, runtime = systemRuntime } = options;
+  const { timeoutMs, runtime = systemRuntime } = checkedOptions('timeout', options);
   if (!(timeoutMs > 0)) throw invalidOption('timeout', `timeoutMs is ${timeoutMs}: give a number above 0`);
   return (next, method) => {
     // Whoever sends replies hears of the abort by itself; a single one is waited for.

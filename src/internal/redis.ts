@@ -17,6 +17,12 @@ export function parseRedisAddress(address: string): RedisPlace | undefined {
   return host === undefined || Number(port) > 65_535 ? undefined : placed(host, port);
 }
 
+/** What to write instead of what is no address of a Redis. */
+export function redisAddressRemedy(address: string): string {
+  const percent = decoded(address) === undefined ? ', and a % in it as %25' : '';
+  return `write host:port, or redis://user:password@host:port/database${percent}`;
+}
+
 /** An address without its secrets, for messages. */
 export function withoutSecrets(address: string): string {
   return address.replace(/\/\/.*@/, '//…@');
@@ -36,14 +42,24 @@ export function isTemporaryReply(error: Error): boolean {
 
 function placeIn({ hostname, port, username, password, pathname, protocol }: URL): RedisPlace | undefined {
   const database = pathname.replace(/^\//, '');
-  if (hostname === '' || !/^\d*$/.test(database)) return undefined;
+  const [user, secret] = [decoded(username), decoded(password)];
+  if (hostname === '' || !/^\d*$/.test(database) || user === undefined || secret === undefined) return undefined;
   return {
     ...placed(hostname, port),
-    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
-    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+    ...(username === '' ? {} : { username: user }),
+    ...(password === '' ? {} : { password: secret }),
     ...(database === '' ? {} : { db: Number(database) }),
     ...(protocol.toLowerCase() === 'rediss:' ? { tls: {} } : {}),
   };
+}
+
+/** `undefined` where a `%` stands for itself, or for what is no text. */
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function placed(host: string, port: string): { readonly host: string; readonly port: number } {

@@ -1,3 +1,4 @@
+import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
 import type { Clock, Random, Timer, Timers } from '../runtime/runtime.ts';
@@ -57,6 +58,7 @@ export class CachedRegistry implements RegistryCache {
   #isClosed = false;
 
   constructor(inner: Registry, options: CachedRegistryOptions = {}) {
+    checkedOptions('CachedRegistryOptions', options);
     this.#inner = inner;
     this.#idleMs = options.idleMs ?? defaults.idleMs;
     const logger = options.logger ?? silentLogger;

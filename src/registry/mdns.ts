@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import type { Answer, Packet } from 'dns-packet';
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
+import { aCount, checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError, textOf } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
@@ -129,7 +130,7 @@ export class MdnsRegistry implements Registry {
     @inject(Timers) @optional() timers: Timers = systemTimers,
     @inject(Logger) @optional() logger: Logger = silentLogger,
   ) {
-    this.#options = withDefaults(defaults, options);
+    this.#options = withDefaults(defaults, checkedOptions('MdnsRegistryOptions', options, { port: aCount }));
     this.#clock = clock;
     this.#timers = timers;
     this.#logger = logger;
@@ -142,7 +143,7 @@ export class MdnsRegistry implements Registry {
   init(options: RegistryOptions): void {
     if (this.#link || this.#isClosed) throw registryStarted('mdns');
     const given: MdnsRegistryOptions = options;
-    this.#options = withDefaults(this.#options, given);
+    this.#options = withDefaults(this.#options, checkedOptions('RegistryOptions', given));
   }
 
   register(service: ServiceRecord, options: RegisterOptions = {}): Promise<void> {

@@ -1,6 +1,7 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 import type { Redis } from 'ioredis';
 
+import { checkedOptions } from '../errors/checked-options.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Logger, silentLogger } from '../logger/logger.ts';
@@ -255,7 +256,7 @@ function encoded(name: string): string {
 }
 
 function settingsOf(base: typeof defaults | Settings, options: RedisRegistryOptions): Settings {
-  const settings = withDefaults(base, options);
+  const settings = withDefaults(base, checkedOptions('RedisRegistryOptions', options));
   if (!settings.client) assertRedisAddress(settings.address);
   return settings;
 }

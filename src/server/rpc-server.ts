@@ -5,6 +5,7 @@ import { type Marshaler, Marshalers, MarshalerTable } from '../codec/codec.ts';
 import { Context } from '../context/context.ts';
 import { Metadata } from '../context/metadata.ts';
 import { statusOf } from '../context/status.ts';
+import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
@@ -84,7 +85,7 @@ export class RpcServer implements Server {
     this.#runtime = { clock, random, timers };
     this.#logger = logger;
     this.#uuid = random.uuid();
-    this.#options = withDefaults(defaults, options);
+    this.#options = withDefaults(defaults, checkedOptions('ServerOptions', options));
   }
 
   get options(): ServerOptions {
@@ -101,7 +102,7 @@ export class RpcServer implements Server {
 
   init(options: ServerOptions): void {
     this.#assertNotStarted('give its options');
-    this.#options = withDefaults(this.#options, options);
+    this.#options = withDefaults(this.#options, checkedOptions('ServerOptions', options));
   }
 
   newHandler(

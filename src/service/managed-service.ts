@@ -1,6 +1,7 @@
 import { inject, injectable, optional } from 'inversify';
 
 import { Client } from '../client/client.ts';
+import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
@@ -62,7 +63,7 @@ export class ManagedService implements ServiceRuntime {
     this.#timers = timers;
     this.#logger = logger;
     this.#pace = new RegistrationPace(random, clock, logger);
-    this.#options = withDefaults(defaults, options);
+    this.#options = withDefaults(defaults, checkedOptions('ServiceOptions', options));
     server.init(options);
   }
 
@@ -87,7 +88,7 @@ export class ManagedService implements ServiceRuntime {
 
   init(options: ServiceOptions): void {
     this.#assertStopped('give its options');
-    this.#options = withDefaults(this.#options, options);
+    this.#options = withDefaults(this.#options, checkedOptions('ServiceOptions', options));
     this.#server.init(options);
   }
 

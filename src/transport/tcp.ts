@@ -1,5 +1,7 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
+import { socketRules } from './internal/socket-defaults.ts';
+import { aCount, checkedOptions } from '../errors/checked-options.ts';
 import { withDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
@@ -86,7 +88,10 @@ export class TcpTransport extends FrameTransport implements Transport {
   static readonly capabilities: TransportCapabilities = { network: true, grpc: false, security: 'tls' };
 
   constructor(@inject(TcpTransportOptions) @optional() options: TcpTransportOptions = {}) {
-    super(withDefaults(defaults, options), hostPorts);
+    super(
+      withDefaults(defaults, checkedOptions('TcpTransportOptions', options, { ...socketRules, windowBytes: aCount })),
+      hostPorts,
+    );
   }
 
   override toString(): string {

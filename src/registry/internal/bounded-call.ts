@@ -1,3 +1,4 @@
+import { checkNumber } from '../../errors/checked-options.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { Timers } from '../../runtime/runtime.ts';
 import { callCancelled } from './records.ts';
@@ -21,6 +22,7 @@ export interface CallBounds {
 export function boundedCall<T>(bounds: CallBounds, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const { registry, what, where, timers, timeoutMs, signal } = bounds;
   return new Promise((resolve, reject) => {
+    checkNumber('timeoutMs', timeoutMs);
     const controller = new AbortController();
     const giveUp = (error: TenonError): void => {
       end();

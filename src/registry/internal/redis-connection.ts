@@ -2,7 +2,13 @@ import { Redis } from 'ioredis';
 
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
-import { isRedisReply, isTemporaryReply, parseRedisAddress, withoutSecrets } from '../../internal/redis.ts';
+import {
+  isRedisReply,
+  isTemporaryReply,
+  parseRedisAddress,
+  redisAddressRemedy,
+  withoutSecrets,
+} from '../../internal/redis.ts';
 
 /** Where Redis is, and how it is spoken to. */
 export interface RedisConnectionOptions {
@@ -69,7 +75,7 @@ export function assertRedisAddress(address: string): void {
     throw new TenonError({
       code: Code.InvalidArgument,
       reason: 'registry.invalid_address',
-      message: `"${shownAddress({ address })}" is not the address of a Redis: write host:port, or redis://user:password@host:port/database`,
+      message: `"${shownAddress({ address })}" is not the address of a Redis: ${redisAddressRemedy(address)}`,
     });
   }
 }

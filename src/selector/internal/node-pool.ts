@@ -1,3 +1,4 @@
+import { aCount, checkedOptions } from '../../errors/checked-options.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import {
   isRegistryCache,
@@ -64,7 +65,12 @@ export class NodePool {
     return this.#options;
   }
 
-  init({ ejectMs = this.#options.ejectMs, ejectAfter = this.#options.ejectAfter }: SelectorOptions): void {
+  init(options: SelectorOptions): void {
+    const { ejectMs = this.#options.ejectMs, ejectAfter = this.#options.ejectAfter } = checkedOptions(
+      'SelectorOptions',
+      options,
+      { ejectAfter: aCount },
+    );
     this.#options = { ejectMs, ejectAfter };
   }
 

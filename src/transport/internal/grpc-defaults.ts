@@ -1,8 +1,9 @@
+import { aCount, checkedOptions } from '../../errors/checked-options.ts';
 import { silentLogger } from '../../logger/logger.ts';
 import { systemRuntime } from '../../runtime/system.ts';
 import type { GrpcTransportOptions } from '../grpc.ts';
 import { defaultMaxMetadataBytes } from './grpc-headers.ts';
-import { socketServerDefaults } from './socket-defaults.ts';
+import { socketRules, socketServerDefaults } from './socket-defaults.ts';
 
 /** What transports of gRPC do where nothing was said. */
 export const grpcDefaults = {
@@ -20,6 +21,7 @@ export const grpcDefaults = {
 
 /** The options, filled in. */
 export function withDefaults<T extends GrpcTransportOptions>(options: T): T & typeof grpcDefaults {
+  checkedOptions<GrpcTransportOptions>('GrpcTransportOptions', options, { ...socketRules, maxMetadataBytes: aCount });
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   return { ...grpcDefaults, ...given } as T & typeof grpcDefaults;
 }

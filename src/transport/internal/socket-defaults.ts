@@ -1,3 +1,4 @@
+import { aCount, type NumberRule } from '../../errors/checked-options.ts';
 import type { SocketServerOptions } from '../transport.ts';
 
 /** What servers over sockets bound where nothing was said. */
@@ -9,6 +10,12 @@ export const socketServerDefaults = {
   maxUnsentBytes: 256 * 1024 * 1024,
   sendTimeoutMs: 60_000,
 } as const satisfies Required<SocketServerOptions>;
+
+/** Which of their numbers are counts, with an end. */
+export const socketRules = {
+  maxCalls: { ...aCount, max: 2 ** 32 - 1 },
+  backlog: { ...aCount, max: 2 ** 31 - 1 },
+} as const satisfies Readonly<Record<string, NumberRule>>;
 
 /** The bounds of a listener, all known. */
 export type SocketServerLimits = Readonly<Record<keyof SocketServerOptions, number>>;

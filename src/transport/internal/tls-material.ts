@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 
+import { checkedOptions } from '../../errors/checked-options.ts';
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import type { Logger } from '../../logger/logger.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
@@ -42,7 +43,7 @@ export class TlsMaterial {
 
   /** Throws FAILED_PRECONDITION (`transport.tls_invalid`) for what is missing or does not fit; `owner` is "a server" or the like. */
   constructor(options: TlsOptions, owner: string, seams: TlsSeams) {
-    this.#options = options;
+    this.#options = checkedOptions('TlsOptions', options);
     this.#owner = owner;
     this.#seams = seams;
     this.#files = partNames.flatMap((part) => options[`${part}File`] ?? []);
