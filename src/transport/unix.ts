@@ -39,7 +39,7 @@ export class UnixTransport extends FrameTransport implements Transport {
       defaults,
       checkedOptions('UnixTransportOptions', options, { ...socketRules, windowBytes: aCount }),
     );
-    super(whole, socketFiles(whole.folder ?? tmpdir(), whole.runtime.random));
+    super(whole, socketFiles(whole.folder ?? tmpdir(), whole.runtime));
   }
 
   override isSecure(): boolean {

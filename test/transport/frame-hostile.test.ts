@@ -218,6 +218,28 @@ describe('a server of frames', () => {
     await peer.sees('credit', ({ type }) => type === 4);
   });
 
+  it('gives back all of the credit that was used, to the byte', async () => {
+    const peer = await greet();
+    peer.send(rawFrame(1, 0, 1, path('Bidi')));
+    await until('the call', () => sockets.length === 1);
+    await sockets[0]!.recv();
+    const given = (): number =>
+      peer.frames.filter(({ type }) => type === 4).reduce((sum, { payload }) => sum + payload.readUInt32BE(0), 0);
+    // Eight of them, with what they cost beside, are half a window.
+    for (let round = 1; round <= 4; round += 1) {
+      for (let part = 0; part < 8; part += 1) {
+        peer.send(rawFrame(2, 0x80, 1, Buffer.alloc(16_320)));
+        await sockets[0]!.recv();
+      }
+      await until('credit', () => peer.frames.filter(({ type }) => type === 4).length === round);
+      expect(given()).toBe(round * 131_072);
+    }
+    // What it gives it also takes: all of the window can be used again.
+    for (let part = 0; part < 16; part += 1) peer.send(rawFrame(2, 0x80, 1, Buffer.alloc(16_320)));
+    peer.send(rawFrame(5, 0, 0));
+    await peer.sees('the pong', ({ type }) => type === 6);
+  });
+
   it('refuses a body by its announced size, before it comes', async () => {
     const peer = await greet();
     peer.send(rawFrame(1, 0xc2, 1, join(path('Unary'), hex('7f ff ff ff'), Buffer.alloc(16_384))));
@@ -282,6 +304,28 @@ describe('a server of frames', () => {
     peer.socket.resume();
     await peer.sees('the last answer', ({ id }) => id === count);
     expect(sockets.length).toBeGreaterThan(0);
+  });
+
+  it('looks at no call that comes after its farewell', async () => {
+    const peer = await greet();
+    peer.send(rawFrame(1, 0, 1, path('Bidi')));
+    await until('the call', () => sockets.length === 1);
+    const other = await transport.listen('127.0.0.1:0', { routes: Object.values(methods) });
+    const taken: Socket[] = [];
+    other.accept((socket) => void taken.push(socket));
+    const late = await WirePeer.greet(other.addr());
+    peers.push(late);
+    late.send(rawFrame(1, 0, 1, path('Bidi')));
+    await until('the call', () => taken.length === 1);
+    const drained = other.drain();
+    await late.sees('the farewell', farewell);
+    late.send(unaryCall(2), rawFrame(5, 0, 0));
+    await late.sees('the pong', ({ type }) => type === 6);
+    expect(taken).toHaveLength(1);
+    expect(late.frames.some(({ id }) => id === 2)).toBe(false);
+    void taken[0]!.send({ status: okStatus });
+    await drained;
+    await other.close();
   });
 
   it('outlives a client that is cut off in the middle of a frame', async () => {

@@ -185,6 +185,24 @@ describe('the client on the wire', () => {
     expect([textOf((await small).body!), textOf((await call).body!)]).toEqual(['p', 'q']);
   });
 
+  it('gives back all of the credit that was used, to the byte', async () => {
+    const socket = transport.dial(server.address, { route: methods.bidi });
+    void socket.send({ body: bytesOf('x') });
+    const one = await welcome();
+    await one.sees('the call', ({ type }) => type === 1);
+    const credits = (): number[] =>
+      one.frames.filter(({ type }) => type === 4).map(({ payload }) => payload.readUInt32BE(0));
+    // Eight of them, with what they cost beside, are half a window.
+    for (let round = 1; round <= 4; round += 1) {
+      for (let part = 0; part < 8; part += 1) {
+        one.send(rawFrame(2, 0x80, 1, Buffer.alloc(16_320)));
+        await socket.recv();
+      }
+      await until('credit', () => credits().length === round);
+      expect(credits()).toEqual(Array.from({ length: round }, () => 131_072));
+    }
+  });
+
   it('answers a ping', async () => {
     const call = unary();
     const one = await welcome();

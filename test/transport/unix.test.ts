@@ -1,4 +1,5 @@
-import { existsSync, lstatSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, lstatSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -64,6 +65,64 @@ describe('socket files', () => {
     expect(existsSync(path)).toBe(true);
     const listener = await listen(path);
     expect(await call(path)).toBe('hello');
+    await listener.close();
+  });
+
+  it('that a dead process left behind are taken over by one of many that find them at once', async () => {
+    const leftBehind = new TestProcess(process.execPath, [
+      '-e',
+      `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`,
+    ]);
+    await leftBehind.exited;
+    const dead = join(folder, 'dead.sock');
+    renameSync(path, dead);
+    for (let round = 0; round < 10; round += 1) {
+      linkSync(dead, path);
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 8 }, async (_, index) => {
+          for (let turn = 0; turn < index * (round % 10); turn += 1) await new Promise(setImmediate);
+          return listen(path);
+        }),
+      );
+      const listeners = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+      expect(listeners).toHaveLength(1);
+      for (const outcome of outcomes) {
+        if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ reason: 'transport.address_in_use' });
+      }
+      expect(readdirSync(folder)).toEqual(['dead.sock', 'greeter.sock']);
+      await listeners[0]!.close();
+      expect(readdirSync(folder)).toEqual(['dead.sock']);
+    }
+  });
+
+  it('that were dead when they were looked at are not removed when somebody listens there meanwhile', () => {
+    // In a program of its own, since what it changes are Node's own functions: the second to remove the file is slow, and the first one listens by then.
+    const program = `
+      import fs from 'node:fs';
+      import { syncBuiltinESMExports } from 'node:module';
+      import { spawnSync } from 'node:child_process';
+      const { unlink } = fs.promises;
+      let removals = 0;
+      fs.promises.unlink = async (file) => {
+        if (file === ${JSON.stringify(path)} && ++removals === 2) await new Promise((resolve) => setTimeout(resolve, 200));
+        return unlink(file);
+      };
+      syncBuiltinESMExports();
+      const { UnixTransport } = await import('./dist/transport/unix.js');
+      spawnSync(process.execPath, ['-e', "require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))", ${JSON.stringify(path)}]);
+      const transport = new UnixTransport();
+      const outcomes = await Promise.allSettled([1, 2].map(() => transport.listen(${JSON.stringify(path)}, { routes: [] })));
+      process.stdout.write(outcomes.map(({ status, reason }) => reason?.reason ?? status).sort().join(' '), () => process.exit());
+    `;
+    const told = execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+    expect(told).toBe('fulfilled transport.address_in_use');
+  });
+
+  it('are listened at although a process died while it held their lock', async () => {
+    writeFileSync(`${path}.lock`, '');
+    const listener = await listen(path);
+    expect(await call(path)).toBe('hello');
+    expect(readdirSync(folder)).toEqual(['greeter.sock']);
     await listener.close();
   });
 

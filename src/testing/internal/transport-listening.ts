@@ -230,6 +230,26 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
     },
   },
   {
+    name: 'a listener that drains takes no call that crosses its farewell on the way',
+    run: (options) => {
+      const { go, sockets, handle } = held();
+      return withRig(options, handle, async (rig) => {
+        const call = later(answerOf(start(rig)));
+        await until('the call', () => sockets.length === 1);
+        const drained = later(rig.listener.drain());
+        // The connection is there, and the client has not heard that it should go elsewhere.
+        const crossing = Array.from({ length: 3 }, () => later(answerOf(start(rig))));
+        for (const { error } of await Promise.all(crossing)) {
+          assertFailure(error, Code.Unavailable, 'transport.unreachable');
+        }
+        go.open();
+        assert.deepEqual((await call).bodies, ['held']);
+        await within('drain', drained);
+        assert.equal(sockets.length, 1);
+      });
+    },
+  },
+  {
     name: 'a listener that drains under load loses no call: each is answered, or was not taken',
     run: async (options) => {
       for (let round = 0; round < 3; round += 1) {

@@ -8,6 +8,8 @@ import { addressInUse, cannotListen } from './failures.ts';
 export interface Places {
   /** How to listen at an address. Throws INVALID_ARGUMENT (`transport.invalid_address`), or as `Transport.listen` does. */
   listening(address: string): NetListenOptions | Promise<NetListenOptions>;
+  /** It listens, or could not. */
+  settled?(options: NetListenOptions): Promise<void>;
   /** The address at which it really listens. */
   bound(server: Server, options: NetListenOptions): string;
   /** Why it could not listen. */

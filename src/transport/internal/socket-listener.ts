@@ -84,6 +84,8 @@ export class SocketListener implements Listener {
       await this.close();
       if (signal?.aborted) throw signal.reason;
       throw this.#places.listenError(address, error);
+    } finally {
+      await this.#places.settled?.(options);
     }
     this.#net.on('error', () => {
       // Of a connection that was lost while it was accepted: the next one may succeed.

@@ -1,9 +1,9 @@
 import { connect } from 'node:net';
-import { lstat, mkdir, unlink } from 'node:fs/promises';
+import { lstat, mkdir, open, unlink } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 
 import { textOf } from '../../errors/errors.ts';
-import type { Random } from '../../runtime/runtime.ts';
+import type { Random, Timers } from '../../runtime/runtime.ts';
 import { addressInUse, cannotListen, invalidAddress } from './failures.ts';
 import type { Places } from './places.ts';
 
@@ -11,15 +11,27 @@ import type { Places } from './places.ts';
 const longestPath = 103;
 const remedy = 'Write the path of a socket file, such as unix:/run/greeter.sock';
 
+// A process holds the lock of a path for moments; one that is there for this long was left behind.
+const lockLooks = 100;
+const lockLookMs = 20;
+
 /** Paths of socket files. Port 0, of whatever host, is a new file in `folder`. */
-export function socketFiles(folder: string, random: Random): Places {
+export function socketFiles(folder: string, { random, timers }: { random: Random; timers: Timers }): Places {
+  const locked = new Set<string>();
   return {
     async listening(address) {
       const isAny = anyPort.test(address);
       const path = isAny ? join(folder, `tenon-${random.uuid().slice(0, 13)}.sock`) : pathOf(address);
       if (isAny) await mkdir(folder, { recursive: true });
-      else await removeStale(path);
+      else {
+        // Until this one listens: another that finds the file meanwhile would take it for a dead one, or remove it.
+        if (await lock(path, timers)) locked.add(path);
+        await removeStale(path);
+      }
       return { path };
+    },
+    async settled({ path }) {
+      if (path !== undefined && locked.delete(path)) await unlink(lockOf(path)).catch(() => {});
     },
     bound: (_server, { path }) => `unix:${path}`,
     listenError(address, error) {
@@ -52,6 +64,30 @@ function pathOf(address: string): string {
     );
   }
   return path;
+}
+
+const lockOf = (path: string): string => `${path}.lock`;
+
+/** Takes the lock of a path, when whoever has it is done. `false` where there can be none: listening will say why. */
+async function lock(path: string, timers: Timers): Promise<boolean> {
+  const file = lockOf(path);
+  let seen: number | undefined;
+  for (let looks = 0; ; looks += 1) {
+    try {
+      await (await open(file, 'wx')).close();
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') return false;
+    }
+    const made = await lstat(file).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => undefined,
+    );
+    if (made !== seen) looks = 0;
+    seen = made;
+    if (looks >= lockLooks) await unlink(file).catch(() => {});
+    else await timers.sleep(lockLookMs);
+  }
 }
 
 /** The file of a process that died stays behind. It is removed if it is a socket that nobody listens at; anything else is left alone. */
