@@ -40,6 +40,8 @@ export interface CachedRegistryOptions {
   readonly logger?: Logger | undefined;
 }
 
+// A registry that comes and goes is told of once in this time.
+const outageLogMs = 60_000;
 const defaults = { ttlMs: 60_000, graceMs: 30_000, pollMs: 1_000, idleMs: 600_000 } as const;
 
 /**
@@ -55,6 +57,7 @@ export class CachedRegistry implements RegistryCache {
   readonly #reading = new Map<string, Promise<readonly ServiceRecord[]>>();
   #sweeping: Timer | undefined;
   #isAway = false;
+  #toldAtMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
 
   constructor(inner: Registry, options: CachedRegistryOptions = {}) {
@@ -168,6 +171,9 @@ export class CachedRegistry implements RegistryCache {
 
   #noticeOutage(logger: Logger, error: TenonError): void {
     if (this.#isAway || this.#isClosed || error.code === Code.NotFound) return;
+    const now = this.#settings.clock.monotonicMs();
+    if (now - this.#toldAtMs < outageLogMs) return;
+    this.#toldAtMs = now;
     this.#isAway = true;
     logger.warn(`the ${String(this.#inner)} registry is away; the nodes known last are used`, { error });
   }

@@ -296,4 +296,42 @@ describe('the cache of a registry', () => {
     await timers.advance(600_000);
     expect([inner.reads, inner.watches.length]).toEqual([reads, 1]);
   });
+
+  it('a registry whose watches break at once is watched and read at a pace that slows down, and told of once in a minute', async () => {
+    const { inner, cache, timers, logger } = scene();
+    await cache.getService('greeter');
+    let watches = 0;
+    for (let passedMs = 0; passedMs < 60_000; passedMs += 10) {
+      watches = inner.watches.length;
+      for (const { events } of inner.watches) if (!events.isEnded) events.fail(lost);
+      await timers.advance(10);
+    }
+    // 100 ms, doubled up to five seconds.
+    expect(watches).toBeLessThan(22);
+    expect(inner.reads).toBeLessThan(50);
+    expect(logger.lines.filter((line) => line.startsWith('warn'))).toHaveLength(1);
+    await cache.close();
+  }, 60_000);
+
+  it.each([0, -1, Number.NaN])('a registry without watches is read at a pace, with pollMs %p', async (pollMs) => {
+    const { inner, cache, timers } = scene({ pollMs });
+    inner.watchFailure = new TenonError({ code: Code.Unimplemented, reason: 'suite', message: 'no watches' });
+    await cache.getService('greeter');
+    await timers.advance(1_000);
+    expect(inner.reads).toBeLessThan(25);
+    await cache.close();
+  });
+
+  it('records of a registry that are no JSON are kept as they are', async () => {
+    const { inner, cache, timers, known } = scene({ ttlMs: 100 });
+    await cache.getService('greeter');
+    const [record] = inner.records;
+    const odd = { ...record, metadata: { n: 1n as unknown as string } } as ServiceRecord;
+    inner.records = [{ ...odd, nodes: [nodeOf('n3'), ...odd.nodes] }];
+    await timers.advance(1_000);
+    known();
+    await timers.advance(1_000);
+    expect(known()).toContain('n3');
+    await cache.close();
+  });
 });

@@ -20,6 +20,11 @@ type Records = readonly ServiceRecord[];
 
 // A node that an answer lacks, though nothing said that it went, is looked for once more after this time.
 const checkMs = 1_000;
+// A watch that held for so long was a good one: its end is not one more failure of a row.
+const goodWatchMs = 30_000;
+const longestPauseMs = 5_000;
+// A registry is looked at no more often than this, whatever it does and is told.
+const shortestPauseMs = 50;
 
 /** What a cache knows of one service, and how it keeps that current. */
 export class CacheEntry {
@@ -71,13 +76,14 @@ export class CacheEntry {
 
   /** Watches, and watches anew whenever the watch breaks. */
   async #follow(): Promise<void> {
-    const { registry, pollMs, random } = this.#settings;
+    const { registry, pollMs, random, clock } = this.#settings;
     const { signal } = this.#closing;
     for (let failures = 0; !signal.aborted;) {
       let delayMs = pollMs;
+      let stoodAtMs = Number.POSITIVE_INFINITY;
       try {
         const watcher = await registry.watch({ service: this.#name, signal });
-        failures = 0;
+        stoodAtMs = clock.monotonicMs();
         this.#isWatching = true;
         // What changed between the last read and the watch was seen by neither.
         void this.#read();
@@ -86,13 +92,13 @@ export class CacheEntry {
       } catch (error) {
         const failure = TenonError.from(error);
         if (failure.code !== Code.Unimplemented) {
-          failures += 1;
+          failures = clock.monotonicMs() - stoodAtMs >= goodWatchMs ? 1 : failures + 1;
           this.#lose(failure);
-          delayMs = backoffMs(failures, () => random.next(), { initialMs: 100, maxMs: 5_000 });
+          delayMs = backoffMs(failures, () => random.next(), { initialMs: 100, maxMs: longestPauseMs });
         }
       }
       this.#isWatching = false;
-      await this.#pause(delayMs);
+      await this.#pause(Math.max(shortestPauseMs, delayMs || 0));
       // Without a watch, looking has to do.
       if (!signal.aborted) await this.#read();
     }
@@ -158,7 +164,7 @@ export class CacheEntry {
     if (isKept && missing.length > 0) this.#checkLater(this.#believeUntilMs);
     const records = this.#meanwhile.reduce(applied, isKept ? missing.reduce(applied, found) : found);
     // The same array as long as nothing changed: those who choose from it keep what they worked out.
-    if (JSON.stringify(records) !== JSON.stringify(this.#records)) this.#records = records;
+    if (!isSame(records, this.#records)) this.#records = records;
   }
 
   #checkLater(atMs: number): void {
@@ -166,6 +172,15 @@ export class CacheEntry {
     timers.after(Math.max(0, Math.ceil(atMs - clock.monotonicMs())), () => {
       if (!this.#closing.signal.aborted && this.#believeUntilMs === atMs) void this.#read(true);
     });
+  }
+}
+
+/** Whether they say the same. What a registry of someone's own gives may be no JSON: then it counts as something new. */
+function isSame(one: Records, other: Records): boolean {
+  try {
+    return JSON.stringify(one) === JSON.stringify(other);
+  } catch {
+    return false;
   }
 }
 
