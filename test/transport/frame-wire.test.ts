@@ -323,6 +323,26 @@ describe('the client on the wire', () => {
     expect(await failed).toMatchObject({ code: Code.Unavailable, reason: 'transport.connection_lost' });
   });
 
+  it.each([
+    ['closed', (one: WirePeer) => void one.socket.end()],
+    ['reset', (one: WirePeer) => void one.socket.resetAndDestroy()],
+  ])('reads what had arrived of a call whose connection was %s, before the error', async (_how, cut) => {
+    const socket = transport.dial(server.address, { route: methods.server });
+    void socket.send({ body: bytesOf('x') });
+    socket.end();
+    void socket.recv();
+    const one = await welcome();
+    await one.sees('the call', ({ type }) => type === 1);
+    const messages = Array.from({ length: 201 }, (_, index) => rawFrame(2, 0x80, 1, bytesOf(String(index))));
+    one.send(...messages, rawFrame(5, 0, 0));
+    await one.sees('the pong', ({ type }) => type === 6);
+    cut(one);
+    await one.closes();
+    const { bodies, error } = await answerOf(socket);
+    expect(bodies).toEqual(Array.from({ length: 200 }, (_, index) => String(index + 1)));
+    expect(error).toMatchObject({ code: Code.Unavailable, reason: 'transport.connection_lost' });
+  });
+
   it('knows that a server which closes before it introduced itself has processed nothing', async () => {
     const failed = failureOf(unary());
     (await peer()).socket.destroy();
