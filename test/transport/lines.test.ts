@@ -152,7 +152,7 @@ describe('before there is a connection', () => {
 describe('a server that says again and again that it is pinged too often', () => {
   it('is pinged half as often from then on, and not never', async () => {
     const tooManyPings = Buffer.concat([
-      hex('00 00 16 07 00 00 00 00 00  00 00 00 00 00 00 00 0b'),
+      hex('00 00 16 07 00 00 00 00 00  00 00 00 01 00 00 00 00'),
       Buffer.from('too_many_pings'),
     ]);
     const heard: Buffer[] = [];
