@@ -22,6 +22,7 @@ import { FrameCursor, type Sections } from './frame-sections.ts';
 import type { FrameStream } from './frame-stream.ts';
 import { FrameStreams } from './frame-streams.ts';
 import { FrameWriter } from './frame-writer.ts';
+import { Pieces } from './pieces.ts';
 
 /** What a connection needs of the transport it belongs to. */
 export interface ConnectionOptions {
@@ -74,8 +75,7 @@ export abstract class FrameConnection {
   #isPaused = false;
   #isFinishing = false;
   #willFlush = false;
-  #rest: Buffer[] = [];
-  #restBytes = 0;
+  readonly #rest = new Pieces();
   #neededBytes = preamble.length;
   #isPastPreamble = false;
   #error: string | undefined;
@@ -281,20 +281,16 @@ export abstract class FrameConnection {
       this.#pong = undefined;
     }
     let data = chunk;
-    if (this.#restBytes > 0) {
-      this.#rest.push(chunk);
-      this.#restBytes += chunk.length;
+    if (this.#rest.size > 0) {
+      this.#rest.add(chunk);
       // Joined once when a frame is whole, however small the pieces are that it comes in.
-      if (this.#restBytes < this.#neededBytes) return;
-      data = Buffer.concat(this.#rest, this.#restBytes);
-      this.#rest = [];
-      this.#restBytes = 0;
+      if (this.#rest.size < this.#neededBytes) return;
+      data = this.#rest.join();
     }
     try {
       const at = this.#frames(data, this.#isPastPreamble ? 0 : this.#begin(data));
       if (at < data.length && !this.isClosed) {
-        this.#rest = [data.subarray(at)];
-        this.#restBytes = data.length - at;
+        this.#rest.add(data.subarray(at));
       }
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
@@ -469,8 +465,7 @@ export abstract class FrameConnection {
     if (this.isClosed) return;
     this.isClosed = true;
     this.isLeaving = true;
-    this.#rest = [];
-    this.#restBytes = 0;
+    this.#rest.clear();
     this.ended(this.#error ?? 'the other side closed it');
   }
 }

@@ -1,11 +1,8 @@
 import { Code, TenonError } from '../../errors/errors.ts';
+import { Pieces } from './pieces.ts';
 
 /** Length of what precedes a message: one byte for compression, four for the length (PROTOCOL-HTTP2.md: Length-Prefixed-Message). */
 const prefixBytes = 5;
-// A piece costs more than a hundred bytes beside its own, and keeps the packet that it came in: smaller ones are copied together.
-const pieceBytes = 4 * 1024;
-const minBlockBytes = 64;
-const maxBlockBytes = 64 * 1024;
 
 /**
  * Takes a stream of bytes apart into messages. Keeps no more than one message, whose length was checked before its bytes came; what it takes for that is
@@ -15,10 +12,7 @@ export class GrpcFrames {
   readonly #maxBytes: number;
   #head: Buffer | undefined;
   #at = 0;
-  #tail: Buffer[] = [];
-  /** The last of the tail, where it is a copy that more can be written to. */
-  #block: Buffer | undefined;
-  #blockEnd = 0;
+  readonly #tail = new Pieces();
   #size = 0;
 
   constructor(maxBytes: number) {
@@ -31,7 +25,7 @@ export class GrpcFrames {
   }
 
   push(chunk: Buffer): void {
-    if (this.#head) this.#append(chunk);
+    if (this.#head) this.#tail.add(chunk);
     else this.#head = chunk;
     this.#size += chunk.length;
   }
@@ -51,7 +45,7 @@ export class GrpcFrames {
     this.#at += total;
     this.#size -= total;
     if (this.#at === head.length) {
-      this.#head = this.#tail.length > 0 || this.#block ? this.#joined() : undefined;
+      this.#head = this.#tail.size > 0 ? this.#tail.join() : undefined;
       this.#at = 0;
     }
     return { body, isCompressed: flag === 1 };
@@ -61,42 +55,10 @@ export class GrpcFrames {
   #atLeast(bytes: number): Buffer {
     const head = this.#head as Buffer;
     if (head.length - this.#at >= bytes) return head;
-    this.#tail.unshift(head.subarray(this.#at));
-    const joined = this.#joined();
+    const joined = this.#tail.join(head.subarray(this.#at));
     this.#head = joined;
     this.#at = 0;
     return joined;
-  }
-
-  #append(chunk: Buffer): void {
-    const block = this.#block;
-    if (!block || block.length - this.#blockEnd < chunk.length) {
-      this.#seal();
-      if (chunk.length >= pieceBytes) {
-        this.#tail.push(chunk);
-        return;
-      }
-      const bytes = Math.max(chunk.length, minBlockBytes, Math.min(this.#size, maxBlockBytes));
-      this.#block = Buffer.allocUnsafe(bytes);
-    }
-    this.#blockEnd += chunk.copy(this.#block as Buffer, this.#blockEnd);
-  }
-
-  /** No more is written to the block. */
-  #seal(): void {
-    if (!this.#block) return;
-    const written = this.#block.subarray(0, this.#blockEnd);
-    // One that is mostly empty is not kept for the rest.
-    this.#tail.push(2 * this.#blockEnd < this.#block.length ? Buffer.from(written) : written);
-    this.#block = undefined;
-    this.#blockEnd = 0;
-  }
-
-  #joined(): Buffer {
-    this.#seal();
-    const tail = this.#tail;
-    this.#tail = [];
-    return tail.length === 1 ? (tail[0] as Buffer) : Buffer.concat(tail);
   }
 }
 
