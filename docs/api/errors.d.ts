@@ -36,6 +36,7 @@ export interface TenonErrorInit {
     readonly metadata?: Readonly<Record<string, string | Uint8Array>> | undefined;
     readonly cause?: unknown;
 }
+declare const inspected: unique symbol;
 export declare class TenonError extends Error {
     readonly code: Code;
     readonly reason: string | undefined;
@@ -45,9 +46,13 @@ export declare class TenonError extends Error {
     static is(value: unknown): value is TenonError;
     static [Symbol.hasInstance](value: unknown): boolean;
     static from(value: unknown, fallback?: Partial<TenonErrorInit>): TenonError;
+    static passOn(value: unknown): TenonError;
+    toJSON(): Record<string, unknown>;
+    [inspected](depth: number, options: object, inspect: (value: unknown, options: object) => string): string;
     toString(): string;
 }
 export declare function textOf(value: unknown): string;
+export {};
 
 // tenon/errors/checked-options
 
@@ -179,6 +184,12 @@ export declare function microError({ id, code, detail, status, cause }: MicroErr
 export declare function codeOfHttp(code: number): Code;
 export declare function httpOf(code: Code): number;
 export declare function reasonPhrase(code: number): string;
+
+// tenon/errors/received
+
+import type { TenonError } from './errors.ts';
+export declare function markReceived(error: TenonError): TenonError;
+export declare function wasReceived(error: TenonError): boolean;
 
 // tenon/errors/status-details
 

@@ -15,6 +15,18 @@ export interface Status {
 /** The status of a call that succeeded and sends no trailers. */
 export const okStatus: Status = { code: Code.Ok, message: '' };
 
+// Said by HTTP and gRPC where an answer is all trailers.
+const ofTransport: ReadonlySet<string> = new Set([
+  'accept-encoding',
+  'content-length',
+  'content-type',
+  'date',
+  'grpc-accept-encoding',
+  'grpc-encoding',
+  'grpc-message',
+  'grpc-status',
+]);
+
 /** Trailer that carries {@link TenonError.reason}. */
 export const reasonKey = 'tenon-reason';
 /** Trailer that carries a `google.rpc.Status` with the details. */
@@ -49,6 +61,7 @@ export function errorOf(status: Status): TenonError {
   let details: readonly ErrorDetail[] = [];
   for (const [key, value] of status.metadata ?? []) {
     if (key === reasonKey && typeof value === 'string') reason = value;
+    else if (ofTransport.has(key)) continue;
     else if (key === detailsKey && typeof value !== 'string') details = decodeRichStatus(value)?.details ?? [];
     else setOwn(trailers, key, value);
   }

@@ -65,6 +65,7 @@ export interface TenonErrorInit {
 }
 
 const brand = Symbol.for('tenon.errors.TenonError');
+const inspected = Symbol.for('nodejs.util.inspect.custom');
 
 /**
  * The one error of tenon: what its calls reject with, and what a handler throws to choose the status
@@ -138,11 +139,54 @@ export class TenonError extends Error {
     });
   }
 
+  /**
+   * What a handler throws to give its own caller the answer that it got from somebody else. Thrown as it is, the error of a call that the handler made is the
+   * handler's failure (`server.dependency_failed`): what was UNAUTHENTICATED there need not be here.
+   *
+   * @example
+   * ```ts
+   * async function priceOf(client: { price(request: object): Promise<object> }): Promise<object> {
+   *   return client.price({}).catch((error: unknown) => {
+   *     throw TenonError.passOn(error);
+   *   });
+   * }
+   * ```
+   */
+  static passOn(value: unknown): TenonError {
+    const { code, reason, message, details, metadata } = TenonError.from(value);
+    return new TenonError({ code, reason, message, details, metadata, cause: value });
+  }
+
+  /** For logs: the code by its name, and no stack. */
+  toJSON(): Record<string, unknown> {
+    const { name, message } = this;
+    return { name, message, ...fieldsOf(this) };
+  }
+
+  /** What `console.log` shows: the stack, and the code by its name. */
+  [inspected](depth: number, options: object, inspect: (value: unknown, options: object) => string): string {
+    const cause = this.cause === undefined ? {} : { cause: this.cause };
+    if (depth < 0) return `[${this.toString()}]`;
+    return `${this.stack || this.toString()} ${inspect({ ...fieldsOf(this), ...cause }, options)}`;
+  }
+
   /** `TenonError: UNAVAILABLE (registry.unreachable): …` */
   override toString(): string {
     const reason = this.reason === undefined ? '' : ` (${this.reason})`;
     return `${this.name}: ${codeName(this.code)}${reason}: ${this.message}`;
   }
+}
+
+/** What an error is made of beside its message and its cause, for people. */
+function fieldsOf(error: TenonError): Record<string, unknown> {
+  const { reason, details, metadata, ...more } = error;
+  return {
+    ...more,
+    code: codeName(error.code),
+    ...(reason === undefined ? {} : { reason }),
+    ...(details.length === 0 ? {} : { details }),
+    ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
+  };
 }
 
 /** The text of any thrown value; never throws itself. */

@@ -1,6 +1,7 @@
 import type { Context } from '../context/context.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { counted } from '../internal/counted.ts';
 import { unthrown } from '../errors/unthrown.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime, Timer } from '../runtime/runtime.ts';
@@ -109,7 +110,7 @@ function full(ctx: Context, maxConcurrent: number, maxQueue: number): TenonError
   return new TenonError({
     code: Code.ResourceExhausted,
     reason: 'bulkhead.full',
-    message: `${ctx.service}/${ctx.endpoint} was not called: ${maxConcurrent} calls are under way${waiting}. Call again later, or raise the bound`,
+    message: `${ctx.service}/${ctx.endpoint} was not called: ${counted(maxConcurrent, 'call is', 'calls are')} under way${waiting}. Call again later, or raise the bound`,
   });
 }
 

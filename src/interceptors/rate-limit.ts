@@ -2,6 +2,7 @@ import type { Context } from '../context/context.ts';
 import { retryInfo } from '../errors/details.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { counted } from '../internal/counted.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
@@ -104,7 +105,7 @@ function exceeded(ctx: Context, perSecond: number, waitMs: number): TenonError {
   return new TenonError({
     code: Code.ResourceExhausted,
     reason: 'ratelimit.exceeded',
-    message: `${ctx.service}/${ctx.endpoint} may be called ${perSecond} times a second: try again in ${waitMs} ms`,
+    message: `${ctx.service}/${ctx.endpoint} may be called ${counted(perSecond, 'time')} a second: try again in ${waitMs} ms`,
     details: [retryInfo({ retryDelayMs: waitMs })],
   });
 }

@@ -3,6 +3,7 @@ import { inject, injectable, optional } from 'inversify';
 import { Client } from '../client/client.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { counted } from '../internal/counted.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
 import type { NodeState } from '../registry/registry.ts';
@@ -182,7 +183,7 @@ export class ManagedService implements ServiceRuntime {
     await this.#within(this.#options.drainTimeoutMs, signal, (bound) =>
       this.#server.drain(bound).catch(() => {
         this.#logger.warn(
-          `${String(this)} aborts ${this.#server.inFlight} calls that did not end within the drain time-out`,
+          `${String(this)} aborts ${counted(this.#server.inFlight, 'call')} that did not end within the drain time-out`,
         );
       }),
     );

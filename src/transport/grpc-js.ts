@@ -95,6 +95,8 @@ export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> implements
       'grpc.use_local_subchannel_pool': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': maxReconnectMs,
+      // A name may have moved: it is asked for again as often as it is connected to.
+      'grpc.dns_min_time_between_resolutions_ms': maxReconnectMs,
       ...pings(keepaliveMs ?? Number.POSITIVE_INFINITY, keepaliveTimeoutMs),
       'grpc.keepalive_permit_without_calls': keepaliveWithoutCalls ? 1 : 0,
       ...channelOptions,

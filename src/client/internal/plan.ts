@@ -3,6 +3,7 @@ import { microErrorOf } from '../../context/go-micro-status.ts';
 import type { Metadata } from '../../context/metadata.ts';
 import { errorOf, type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import { markReceived } from '../../errors/received.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Message } from '../../transport/transport.ts';
 import type { MicroCalling } from './go-micro.ts';
@@ -41,7 +42,7 @@ export function headersOf(plan: Plan, ctx: OutgoingContext): Metadata {
 
 /** What the call ended with that `status` stands for. */
 export function failureOf(plan: Plan, status: Status): TenonError {
-  return plan.goMicro ? microErrorOf(status) : errorOf(status);
+  return markReceived(plan.goMicro ? microErrorOf(status) : errorOf(status));
 }
 
 /** Throws INTERNAL (`client.bad_reply`): that the server's bytes do not decode is no fault of the request. */

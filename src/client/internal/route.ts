@@ -1,5 +1,6 @@
 import { errorOf, reasonKey } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import { markReceived } from '../../errors/received.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
@@ -131,7 +132,8 @@ export function wasNotProcessed(error: TenonError): boolean {
 /** Throws what a server said that took no call because it drains; every other answer is the call's. */
 export function unlessDraining(message: Message | undefined): Message | undefined {
   const status = message?.status;
-  if (status?.code === Code.Unavailable && status.metadata?.get(reasonKey) === 'server.draining') throw errorOf(status);
+  if (status?.code === Code.Unavailable && status.metadata?.get(reasonKey) === 'server.draining')
+    throw markReceived(errorOf(status));
   return message;
 }
 

@@ -1,4 +1,5 @@
 import { Code, TenonError } from '../../errors/errors.ts';
+import { counted } from '../../internal/counted.ts';
 import { nodeState, type ServiceRecord } from '../../registry/registry.ts';
 
 // A message is read by people: a fleet does not fit into it.
@@ -18,7 +19,7 @@ export function noneAvailable(
       return `${node.id} (version ${version}) ${why}`;
     }),
   );
-  const count = reasons.length === 1 ? '1 node' : `${reasons.length} nodes`;
+  const count = counted(reasons.length, 'node');
   const list =
     reasons.slice(0, shown).join(', ') + (reasons.length > shown ? `, and ${reasons.length - shown} more` : '');
   return new TenonError({

@@ -4,6 +4,7 @@ import type { Metadata } from '../../context/metadata.ts';
 import { microStatusOf } from '../../context/go-micro-status.ts';
 import { okStatus, type Status, statusOf } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import { wasReceived } from '../../errors/received.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { iteratorOf } from '../../internal/iterator-of.ts';
 import type { Logger } from '../../logger/logger.ts';
@@ -288,13 +289,31 @@ function unlessRefusal(error: TenonError): TenonError {
   return unthrown({ code, message, details, metadata, cause: error });
 }
 
+/** Codes by which a caller decides when to call again; of the failure of a call that a handler made nothing else is passed on. */
+const passedOn: ReadonlySet<Code> = new Set([
+  Code.Unavailable,
+  Code.DeadlineExceeded,
+  Code.Cancelled,
+  Code.ResourceExhausted,
+]);
+
 /** What the caller may know of `error`. What was not meant for callers is logged, and hidden. */
 export function toStatusError(
   served: Pick<Served, 'method' | 'logger' | 'exposeErrors'>,
   ctx: Context | undefined,
   error: unknown,
 ): TenonError {
-  if (TenonError.is(error)) return unlessRefusal(error);
+  if (TenonError.is(error)) {
+    if (error === ctx?.aborted || !wasReceived(error)) return unlessRefusal(error);
+    served.logger.error(`${served.method.path} failed`, { error });
+    const told = served.exposeErrors ? `: ${error.message}` : '';
+    return unthrown({
+      code: passedOn.has(error.code) ? error.code : Code.Internal,
+      reason: 'server.dependency_failed',
+      message: `something that ${served.method.path} depends on failed${told}`,
+      cause: error,
+    });
+  }
   if (ctx?.aborted && error instanceof Error && error.name === 'AbortError') return ctx.aborted;
   served.logger.error(`${served.method.path} failed`, { error });
   const told = served.exposeErrors ? `: ${TenonError.from(error).message}` : '';
