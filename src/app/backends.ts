@@ -159,8 +159,12 @@ export async function loadBackend(room: BackendRoom, name: string, config: Confi
   }
 }
 
-/** Asked beforehand: a backend may load its package only when it first connects, and that would be late to hear of it. */
+/**
+ * Asked beforehand: a backend may load its package only when it first connects, and that would be late to hear of it. In a program that was
+ * bundled, packages are part of it and nowhere else.
+ */
 function assertInstalled(name: string): void {
+  if (isBundled) return;
   try {
     createRequire(import.meta.url).resolve(name);
   } catch (error) {
@@ -168,6 +172,9 @@ function assertInstalled(name: string): void {
     if (isMissing(error, name)) throw error;
   }
 }
+
+const here: string | undefined = import.meta.url;
+const isBundled = here === undefined || !/\/app\/backends\.[jt]s$/.test(here);
 
 function isMissing(error: unknown, name: string): boolean {
   const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };

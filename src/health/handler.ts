@@ -11,8 +11,8 @@ import type { ServerHandler } from '../server/server.ts';
 import type { ServingStatus } from './health.ts';
 import type { ServiceHealth } from './service-health.ts';
 
-/** The `.proto` of the protocol. */
-export const healthProto = new URL('../../proto/grpc/health/v1/health.proto', import.meta.url);
+/** The `.proto` of the protocol, which `loadProto` has. */
+export const healthProto = new URL('tenon:grpc/health/v1/health.proto');
 
 /** Full name of the service. */
 export const healthName = 'grpc.health.v1.Health';

@@ -53,8 +53,8 @@ interface Libraries {
 
 /** At once, for interceptors are composed at once; a service that starts may wait for it. */
 function load(): Libraries {
-  const require = createRequire(import.meta.url);
   try {
+    const require = createRequire(import.meta.url);
     return {
       protobuf: require('@bufbuild/protobuf') as Libraries['protobuf'],
       wellKnown: require('@bufbuild/protobuf/wkt') as Libraries['wellKnown'],

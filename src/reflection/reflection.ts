@@ -14,7 +14,7 @@ export type ReflectionVersion = (typeof reflectionVersions)[number];
 
 /** The `.proto` of a version. */
 export function reflectionProto(version: ReflectionVersion): URL {
-  return new URL(`../../proto/grpc/reflection/${version}/reflection.proto`, import.meta.url);
+  return new URL(`tenon:grpc/reflection/${version}/reflection.proto`);
 }
 
 /** Full name of the service of a version. */
@@ -23,7 +23,7 @@ export function reflectionName(version: ReflectionVersion): string {
 }
 
 /** The `.proto` of the details of errors that are in common use: clients ask the server how to show them. */
-export const errorDetailsProto = new URL('../../proto/google/rpc/error_details.proto', import.meta.url);
+export const errorDetailsProto = new URL('tenon:google/rpc/error_details.proto');
 
 /** What {@link reflectionHandler} is told. */
 export interface ReflectionOptions {

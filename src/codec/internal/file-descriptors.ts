@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import protobuf from 'protobufjs';
 
 import type { ProtoType } from '../../pipeline/pipeline.ts';
+import { carriedProtos } from './carried-protos.ts';
 import { encodeOptions, encodeValueOptions } from './descriptor-options.ts';
 import { propertyName } from './message-fields.ts';
 import type { ParsedProto, SourceFile } from './proto-source.ts';
@@ -26,8 +25,7 @@ type OptionsOf = (descriptor: string) => protobuf.Type;
 
 function descriptorTypes(): { readonly file: ProtoType; readonly optionsOf: OptionsOf } {
   const root = new protobuf.Root();
-  const path = createRequire(import.meta.url).resolve('protobufjs/google/protobuf/descriptor.proto');
-  protobuf.parse(readFileSync(path, 'utf8'), root, { keepCase: true });
+  protobuf.parse(carriedProtos.get('google/protobuf/descriptor.proto') as string, root, { keepCase: true });
   root.resolveAll();
   const options = new Map<string, protobuf.Type>();
   for (const type of (root.lookup('google.protobuf') as protobuf.Namespace).nestedArray) {

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { basename, dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs';
 
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { ownValue } from '../../internal/own.ts';
-import { carriedProtos, vendoredProtos, wellKnownProtos } from './well-known-protos.ts';
+import { carriedProtos } from './carried-protos.ts';
+import { wellKnownProtos } from './well-known-protos.ts';
 
 /** A file that was read. */
 export interface SourceFile {
@@ -43,8 +43,12 @@ export function parseProtos(paths: readonly string[], includeDirs: readonly stri
   return { root: loader.root, sources, files: [...loader.files.values()] };
 }
 
-/** The path that a source means: a path, a `file:` URL or its text. */
+/** How the URL of a file begins that comes with tenon: `tenon:grpc/health/v1/health.proto`. */
+const carriedScheme = 'tenon:';
+
+/** The path that a source means: a path, a `file:` URL or its text. A file that comes with tenon keeps its URL. */
 export function sourcePath(source: string | URL): string {
+  if (String(source).startsWith(carriedScheme)) return String(source);
   if (typeof source === 'string' && !source.startsWith('file:')) return resolve(source);
   try {
     return fileURLToPath(source);
@@ -65,6 +69,10 @@ class Loader {
   }
 
   source(path: string): SourceFile {
+    const carried = path.startsWith(carriedScheme) ? path.slice(carriedScheme.length) : undefined;
+    const carriedText = carried === undefined ? undefined : carriedProtos.get(carried);
+    if (carried !== undefined && carriedText !== undefined)
+      return this.#parse({ name: carried, path: carried, text: carriedText });
     const inside = this.#includeDirs
       .map((directory) => relative(directory, path))
       .find((name) => !name.startsWith('..') && !isAbsolute(name));
@@ -133,13 +141,8 @@ class Loader {
       const content = readText(path);
       if (typeof content === 'string') return { name, path, text: content };
     }
-    if (vendoredProtos.has(name)) {
-      const path = fileURLToPath(new URL(`../../../proto/${name}`, import.meta.url));
-      return { name, path, text: readFileSync(path, 'utf8') };
-    }
-    if (!carriedProtos.has(name)) return undefined;
-    const path = createRequire(import.meta.url).resolve(`protobufjs/${name}`);
-    return { name, path, text: readFileSync(path, 'utf8') };
+    const carried = carriedProtos.get(name);
+    return carried === undefined ? undefined : { name, path: name, text: carried };
   }
 
   #places(from: { readonly path: string; readonly text: string }): readonly string[] {

@@ -36,14 +36,3 @@ message ListValue { repeated Value values = 1; }`),
       wrapper('Int32', 'int32') + wrapper('UInt32', 'uint32') + wrapper('Bool', 'bool') + wrapper('String', 'string') + wrapper('Bytes', 'bytes'),
   ), // prettier-ignore
 };
-
-/** Files that protobufjs carries as they are, for those who import them: descriptors, and the types of custom options. */
-export const carriedProtos: ReadonlySet<string> = new Set([
-  'google/protobuf/api.proto',
-  'google/protobuf/descriptor.proto',
-  'google/protobuf/source_context.proto',
-  'google/protobuf/type.proto',
-]);
-
-/** Files of others in our own folder `proto`, for those who import them and have none of their own. */
-export const vendoredProtos: ReadonlySet<string> = new Set(['buf/validate/validate.proto']);
