@@ -6,6 +6,7 @@ import protobuf from 'protobufjs';
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { ownValue } from '../../internal/own.ts';
 import { carriedProtos } from './carried-protos.ts';
+import { bareName, propertyName } from './message-fields.ts';
 import { wellKnownProtos } from './well-known-protos.ts';
 
 /** A file that was read. */
@@ -40,6 +41,7 @@ export function parseProtos(paths: readonly string[], includeDirs: readonly stri
   const loader = new Loader(includeDirs);
   const sources = paths.map((path) => loader.source(path));
   loader.resolve();
+  assertDistinctProperties(loader.root, loader.files.values());
   return { root: loader.root, sources, files: [...loader.files.values()] };
 }
 
@@ -163,13 +165,66 @@ function parse(file: { readonly path: string; readonly text: string }, root: pro
   const parser = protobuf.parse as typeof protobuf.parse & { filename: string | null };
   parser.filename = file.path;
   try {
-    return protobuf.parse(withPlainTexts(file.text), root, { keepCase: true });
+    return protobuf.parse(withoutGroupOptions(withPlainTexts(file.text)), root, { keepCase: true });
   } catch (error) {
+    const inherited = /^duplicate name '(\w+)' in Enum (\w+)/.exec(textOf(error));
+    if (inherited?.[1] !== undefined && inherited[1] in Object.prototype)
+      throw unusableName(file, inherited[1], String(inherited[2]));
     const said = /\(.*line (\d+)\)/.exec(textOf(error))?.[1];
     throw invalid(file.path, said === undefined ? lineOfComplaint(file.text, textOf(error)) : Number(said), error);
   } finally {
     parser.filename = null;
   }
+}
+
+/** The parser has none for groups. Values do not have groups either. */
+function withoutGroupOptions(source: string): string {
+  return source.replace(/(\bgroup\s+\w+\s*=\s*\w+\s*)(\[[^\]{}]*\])(?=\s*\{)/g, (_, start: string, options: string) => {
+    return start + options.replace(/[^\n]/g, '');
+  });
+}
+
+/** Two fields that would be one property of a value, which protobuf's JSON mapping has no answer to. */
+function assertDistinctProperties(namespace: protobuf.NamespaceBase, files: Iterable<SourceFile>): void {
+  for (const nested of namespace.nestedArray) {
+    if (nested instanceof protobuf.Type) {
+      const names = new Map<string, string>();
+      for (const { name } of nested.fieldsArray) {
+        const property = propertyName(name);
+        const first = names.get(property);
+        if (first !== undefined) throw oneProperty(nested, [first, name], property, files);
+        names.set(property, name);
+      }
+    }
+    if (nested instanceof protobuf.Namespace) assertDistinctProperties(nested, files);
+  }
+}
+
+function oneProperty(
+  type: protobuf.Type,
+  [first, second]: readonly [string, string],
+  property: string,
+  files: Iterable<SourceFile>,
+): TenonError {
+  const file = [...files].find(({ path }) => path === type.filename);
+  const place = file ? `${file.path}, line ${lineOf(file.text, second)}: ` : '';
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'codec.proto_invalid',
+    message:
+      `${place}the fields "${first}" and "${second}" of ${bareName(type)} would both be the property "${property}" of a value. ` +
+      'The file is valid, but such a message has no value here: rename one of them',
+  });
+}
+
+function unusableName(file: { readonly path: string; readonly text: string }, name: string, owner: string): TenonError {
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'codec.proto_invalid',
+    message:
+      `${file.path}, line ${lineOf(file.text, name)}: the parser cannot take the value "${name}" of the enum ${owner}, as every object of ` +
+      'JavaScript has a property of that name. The file is valid: rename the value, its number alone is on the wire',
+  });
 }
 
 const comment = String.raw`\/\/[^\n]*|\/\*[^]*?\*\/`;
