@@ -124,7 +124,7 @@ export function recordSubscription(target: object, record: SubscribeRecord): voi
   append(subscriptionsKey, target, record);
 }
 
-/** The methods that handle events, those of base classes included. */
+/** The methods that handle events, those of base classes included; an overriding one replaces its base's. */
 export function subscriptionsOf(target: AnyClass): readonly SubscribeRecord[] {
   return inherited<SubscribeRecord>(subscriptionsKey, target);
 }
@@ -234,22 +234,32 @@ function prototypesOf(target: AnyClass): readonly object[] {
 }
 
 function append(key: symbol, target: object, record: unknown): void {
-  const records = (Reflect.getOwnMetadata(key, target) as unknown[] | undefined) ?? [];
-  Reflect.defineMetadata(key, [...records, record], target);
+  Reflect.defineMetadata(key, [...recordsAt(key, target), record], target);
 }
 
+/** The records of a class and its base classes. A class that decorates a method again replaces what its base classes say of that method, as a call or as events. */
 function inherited<T extends { readonly property: string }>(key: symbol, target: AnyClass): readonly T[] {
-  const seen = new Set<string>();
-  return prototypesOf(target)
-    .flatMap((prototype) => (Reflect.getOwnMetadata(key, prototype) as T[] | undefined) ?? [])
-    .reverse()
-    .filter((record) => {
-      // Two subscriptions of one method are two; a base's record of an overridden one is not.
-      const id =
-        key === subscriptionsKey
-          ? `${record.property} ${(record as unknown as SubscribeRecord).topic}`
-          : record.property;
-      return !seen.has(id) && seen.add(id);
-    })
-    .reverse();
+  const replaced = new Set<string>();
+  const found: T[] = [];
+  for (const prototype of prototypesOf(target).toReversed()) {
+    const records = recordsAt<T>(key, prototype).filter(({ property }) => !replaced.has(property));
+    found.unshift(...lastOfEach(key, records));
+    for (const kind of [rpcsKey, subscriptionsKey])
+      for (const { property } of recordsAt<T>(kind, prototype)) replaced.add(property);
+  }
+  return found;
+}
+
+/** A method may be decorated with several topics, and answers one call. */
+function lastOfEach<T extends { readonly property: string }>(key: symbol, records: readonly T[]): readonly T[] {
+  const byId = new Map<string, T>();
+  for (const record of records) {
+    const topic = key === subscriptionsKey ? (record as unknown as SubscribeRecord).topic : '';
+    byId.set(`${record.property} ${topic}`, record);
+  }
+  return [...byId.values()];
+}
+
+function recordsAt<T>(key: symbol, prototype: object): readonly T[] {
+  return (Reflect.getOwnMetadata(key, prototype) as T[] | undefined) ?? [];
 }
