@@ -66,6 +66,12 @@ export interface SubscribeOptions {
    * @default 64
    */
   readonly maxInFlight?: number | undefined;
+  /**
+   * Events that this subscription has and that wait: for a delay, or for their turn. They are not among those of `maxInFlight`; with so many
+   * of them no new ones are taken.
+   * @default 1_000
+   */
+  readonly maxWaiting?: number | undefined;
   /** Stops the subscription. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -157,4 +163,4 @@ export interface Broker {
 /** Container key of the {@link Broker}. */
 export const Broker: ServiceIdentifier<Broker> = token('broker', 'Broker');
 
-export { deliver, type DeliveryOptions, type DeliverySeams, missingCapabilities } from './delivery.ts';
+export { deliver, type DeliveryHandler, type DeliveryOptions, type DeliverySeams, missingCapabilities } from './delivery.ts';

@@ -1,5 +1,5 @@
 import { backoffMs } from '../internal/backoff.ts';
-import type { Logger } from '../logger/logger.ts';
+import type { LogFields, Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities, Event, Subscriber, SubscribeOptions } from './broker.ts';
 import { brokersWithGroups, capabilitiesOf } from './internal/capabilities.ts';
@@ -8,26 +8,32 @@ import * as failures from './internal/failures.ts';
 import { deadLetterHeaders, dedupeKeyHeader, orderKeyHeader } from './internal/headers.ts';
 import { KeyedTurns } from './internal/keyed-turns.ts';
 import { Pauses } from './internal/pauses.ts';
+import { type CanWait, settled } from './internal/receiver.ts';
 
 /** How a subscription delivers. */
 export interface DeliveryOptions {
   /** Name of a group of which one member gets each event. @default every subscriber gets every event */
   readonly queue?: string | undefined;
-  /** How often an event whose handler threw is handed out again, with back-off. @default 0 */
+  /** How often an event whose handler threw is handed out again, with back-off. @default 3 */
   readonly retry?: number | undefined;
   /** Delay before the first redelivery in milliseconds; it doubles up to 30 s. @default 100 */
   readonly retryDelayMs?: number | undefined;
   /**
-   * Where an event goes after its last attempt: `true` for `<topic>.dead-letter`, or a topic's name. Without it the event is logged
+   * Where an event goes after its last attempt: `true` for `<topic>.dead-letter`, or a topic's name. With `false` the event is logged
    * and dropped.
-   * @default false
+   * @default true
    */
   readonly deadLetter?: boolean | string | undefined;
   /** Handle events with the same `tenon-dedupe-key` once: keys are remembered in this process, the last 10,000 of them. @default false */
   readonly dedupe?: boolean | undefined;
   /** Events handled at once. @default 64 */
   readonly maxInFlight?: number | undefined;
+  /** Events that wait in hand for their next attempt or for others of their key, besides; with so many no new ones are taken. @default 1_000 */
+  readonly maxWaiting?: number | undefined;
 }
+
+/** Handles an event. `signal` aborts when the subscription was ended by force: its events are for others then. */
+export type DeliveryHandler = (event: Event, signal: AbortSignal) => Promise<void>;
 
 /** What a delivery works with. */
 export interface DeliverySeams {
@@ -35,7 +41,7 @@ export interface DeliverySeams {
   readonly logger: Logger;
 }
 
-const defaults = { retry: 0, retryDelayMs: 100, deadLetter: false, dedupe: false, maxInFlight: 64 } as const;
+const defaults = { retry: 3, retryDelayMs: 100, deadLetter: true, dedupe: false, maxInFlight: 64, maxWaiting: 1_000 } as const;
 const longestDelayMs = 30_000;
 const rememberedKeys = 10_000;
 
@@ -59,17 +65,19 @@ export function missingCapabilities(capabilities: BrokerCapabilities, options: D
  * - `handler` resolves: the event is acknowledged.
  * - It throws: the event is handed out again up to `retry` times, after a delay that doubles and is jittered. Where the broker counts attempts and keeps
  *   delays the event goes back to it, and any member of the group may get it; elsewhere it stays in hand and is tried again here.
- * - After the last attempt it is published to the dead-letter topic with its own headers and `tenon-dead-letter-reason`, `tenon-dead-letter-code`, `tenon-attempts` and
- *   `tenon-original-topic`, and acknowledged when that has succeeded; until then it is kept. Without a dead-letter topic it is logged and dropped.
- * - Events with an order key are handled one at a time per key, in order, and their retries in hand.
+ * - After the last attempt it is published to the dead-letter topic with its own headers and `tenon-dead-letter-reason`, `tenon-dead-letter-code`,
+ *   `tenon-dead-letter-message`, `tenon-attempts` and `tenon-original-topic`, and acknowledged when that has succeeded; until then it is kept. With `deadLetter: false` it is logged and dropped.
+ * - Events with an order key are handled one at a time per key, in order, and their retries in hand. Those that wait hold no place of `maxInFlight`.
+ * - The subscription ends: what has not been handled goes back, or is left unacknowledged, where the broker has `ack`; elsewhere the attempts that are left are made at once.
  *
- * FAILED_PRECONDITION (`broker.unsupported`) if {@link missingCapabilities} finds something.
+ * Says at the start what the broker cannot keep. FAILED_PRECONDITION (`broker.unsupported`) if {@link missingCapabilities} finds something, INVALID_ARGUMENT
+ * (`broker.invalid_options`) for an option without a meaning.
  */
 export async function deliver(
   broker: Broker,
   topic: string,
   options: DeliveryOptions,
-  handler: (event: Event) => Promise<void>,
+  handler: DeliveryHandler,
   seams: DeliverySeams,
 ): Promise<Subscriber> {
   const missing = missingCapabilities(capabilitiesOf(broker), options);
@@ -80,95 +88,152 @@ export async function deliver(
   const subscribeOptions: SubscribeOptions = {
     queue: options.queue,
     maxInFlight: options.maxInFlight ?? defaults.maxInFlight,
+    maxWaiting: options.maxWaiting ?? defaults.maxWaiting,
   };
   const subscriber = await broker.subscribe(topic, (event) => delivery.receive(event), subscribeOptions);
+  delivery.sayWhatIsNotKept();
   return {
     topic,
     options: subscribeOptions,
     async unsubscribe(signal) {
       delivery.stop(signal);
-      await subscriber.unsubscribe(signal);
+      const end = new AbortController();
+      const onAbort = (): void => end.abort(signal?.reason);
+      if (signal?.aborted) onAbort();
+      else signal?.addEventListener('abort', onAbort, { once: true });
+      const ended = subscriber.unsubscribe(end.signal);
+      await Promise.race([delivery.idle(), ended]);
+      // What is left was not settled on purpose, so that the broker hands it out again.
+      if (delivery.hasLeftEvents) end.abort();
+      await ended.finally(() => signal?.removeEventListener('abort', onAbort));
     },
   };
 }
 
+function deadLetterTopic(broker: string, topic: string, deadLetter: boolean | string): string | undefined {
+  if (deadLetter === false) return undefined;
+  const name = deadLetter === true ? `${topic}.dead-letter` : deadLetter;
+  failures.assertDeadLetter(broker, topic, name);
+  return name;
+}
+
 class Delivery {
   readonly #broker: Broker;
-  readonly #handler: (event: Event) => Promise<void>;
+  readonly #topic: string;
+  readonly #handler: DeliveryHandler;
   readonly #seams: DeliverySeams;
   readonly #retry: number;
   readonly #retryDelayMs: number;
   readonly #deadLetter: string | undefined;
+  readonly #capabilities: BrokerCapabilities;
   /** The broker redelivers by itself: with a delay, and counting. */
   readonly #brokerRetries: boolean;
-  readonly #brokerTakesBack: boolean;
   readonly #deduplicator: Deduplicator | undefined;
   readonly #turns = new KeyedTurns();
   readonly #pauses: Pauses;
-  /** Its events in hand belong to others from now on. */
-  #abandoned = false;
+  /** Aborts when its events in hand belong to others. */
+  readonly #abandoned = new AbortController();
+  #running = 0;
+  #whenIdle: (() => void)[] = [];
+  #hasLeftEvents = false;
 
-  constructor(
-    broker: Broker,
-    topic: string,
-    options: DeliveryOptions,
-    handler: (event: Event) => Promise<void>,
-    seams: DeliverySeams,
-  ) {
-    const { ack, nack, delay, attempts } = capabilitiesOf(broker);
+  constructor(broker: Broker, topic: string, options: DeliveryOptions, handler: DeliveryHandler, seams: DeliverySeams) {
+    this.#capabilities = capabilitiesOf(broker);
     this.#broker = broker;
+    this.#topic = topic;
     this.#handler = handler;
     this.#seams = seams;
     this.#retry = options.retry ?? defaults.retry;
     this.#retryDelayMs = options.retryDelayMs ?? defaults.retryDelayMs;
-    const { deadLetter = defaults.deadLetter } = options;
-    this.#deadLetter = deadLetter === true ? `${topic}.dead-letter` : deadLetter || undefined;
-    this.#brokerTakesBack = ack && nack;
-    this.#brokerRetries = this.#brokerTakesBack && delay && attempts;
+    this.#deadLetter = deadLetterTopic(String(broker), topic, options.deadLetter ?? defaults.deadLetter);
+    const { ack, nack, delay, attempts } = this.#capabilities;
+    this.#brokerRetries = ack && nack && delay && attempts;
     this.#deduplicator = (options.dedupe ?? defaults.dedupe) ? new Deduplicator(rememberedKeys) : undefined;
     this.#pauses = new Pauses(seams.runtime.timers);
   }
 
-  /** Ends the waiting between attempts; those whose broker takes events back give them back. */
+  /** Events were left without `ack` and `nack`, for the broker to hand out again. */
+  get hasLeftEvents(): boolean {
+    return this.#hasLeftEvents;
+  }
+
+  /** A topic that nobody can read later keeps nothing. */
+  sayWhatIsNotKept(): void {
+    if (this.#deadLetter === undefined || (this.#capabilities.persistent && this.#capabilities.replay)) return;
+    const fields = { topic: this.#topic, broker: String(this.#broker), deadLetter: this.#deadLetter };
+    if (this.#capabilities.persistent)
+      this.#say('info', 'dead letters are kept only for queues that have subscribed to their topic', fields);
+    else
+      this.#say('warn', 'events whose handler fails are lost: this broker keeps no dead letters for later', fields);
+  }
+
+  /** Ends the waiting between attempts; those whose broker keeps events leave them to it. */
   stop(signal: AbortSignal | undefined): void {
-    const abandon = (): void => {
-      this.#abandoned = true;
-      this.#pauses.end();
-    };
+    const abandon = (): void => this.#abandoned.abort(failures.subscriptionEnded(String(this.#broker), this.#topic));
     if (signal?.aborted) abandon();
     else signal?.addEventListener('abort', abandon, { once: true });
     this.#pauses.end();
   }
 
+  /** Resolves when no event is being handled. */
+  idle(): Promise<void> {
+    if (this.#running === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
   /** Never rejects: what happens to the event is decided here. */
   async receive(event: Event): Promise<void> {
+    this.#running += 1;
     try {
       const key = event.headers[orderKeyHeader];
       if (key === undefined) await this.#once(event, false);
-      else await this.#turns.run(key, () => this.#inTurn(event));
+      else {
+        // It waits for its turn, and others need not wait with it.
+        if (this.#turns.isBusy(key)) setAside(event);
+        await this.#turns.run(key, () => this.#inTurn(event));
+      }
     } catch (error) {
-      // The broker could not be told; it hands the event out again, if it can.
       this.#log('warn', 'an event could not be settled', event, error);
+      // Had it been settled, this would do nothing.
+      await this.#putBack(event, this.#retryDelayMs).catch(() => undefined);
+    } finally {
+      this.#running -= 1;
+      if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
     }
   }
 
-  #inTurn(event: Event): Promise<void> {
+  /** It is over, and the broker has the events that were not handled. */
+  get #isLeaving(): boolean {
+    return this.#pauses.isEnded && this.#capabilities.ack;
+  }
+
+  async #inTurn(event: Event): Promise<void> {
+    await resume(event);
     // Its predecessor may have been given back: it must not overtake.
-    if (this.#pauses.isEnded && this.#brokerTakesBack) return event.nack();
-    return this.#once(event, true);
+    if (this.#isLeaving) await this.#putBack(event, 0);
+    else await this.#once(event, true);
   }
 
   async #once(event: Event, inOrder: boolean): Promise<void> {
     const key = this.#deduplicator && event.headers[dedupeKeyHeader];
-    if (this.#deduplicator === undefined || key === undefined) await this.#handle(event, inOrder);
-    else if (!(await this.#deduplicator.run(key, () => this.#handle(event, inOrder)))) await event.ack();
+    if (this.#deduplicator === undefined || key === undefined) {
+      await this.#handle(event, inOrder);
+      return;
+    }
+    if (this.#deduplicator.isBusy(key)) setAside(event);
+    const handle = async (): Promise<boolean> => {
+      await resume(event);
+      return this.#handle(event, inOrder);
+    };
+    if (!(await this.#deduplicator.run(key, handle))) await event.ack();
   }
 
   /** Resolves with whether the event was handled. */
   async #handle(event: Event, inOrder: boolean): Promise<boolean> {
     const inHand = inOrder || !this.#brokerRetries;
     for (let attempt = event.attempt; ; attempt += 1) {
-      const failure = await this.#attempt(event);
+      const { aborted, reason } = this.#abandoned.signal;
+      const failure = aborted ? { error: reason as unknown } : await this.#attempt(event);
       if (failure === undefined) {
         await event
           .ack()
@@ -177,15 +242,15 @@ class Delivery {
           );
         return true;
       }
-      if (this.#abandoned && this.#brokerTakesBack) return false;
-      if (attempt > this.#retry || this.#abandoned) {
+      if (this.#abandoned.signal.aborted && this.#capabilities.ack) return false;
+      if (attempt > this.#retry || this.#abandoned.signal.aborted) {
         await this.#giveUp(event, attempt, failure.error);
         return false;
       }
       const delayMs = this.#delayMs(attempt);
       this.#log('warn', 'a handler failed; its event is handed out again', event, failure.error, { attempt, delayMs });
-      if (!inHand || !(await this.#waited(delayMs))) {
-        await event.nack({ delayMs });
+      if (!inHand || !(await this.#waited(event, delayMs))) {
+        await this.#putBack(event, delayMs);
         return false;
       }
     }
@@ -193,7 +258,7 @@ class Delivery {
 
   async #attempt(event: Event): Promise<{ readonly error: unknown } | undefined> {
     try {
-      await this.#handler(event);
+      await this.#handler(event, this.#abandoned.signal);
       return undefined;
     } catch (error) {
       return { error };
@@ -203,13 +268,8 @@ class Delivery {
   async #giveUp(event: Event, attempts: number, failure: unknown): Promise<void> {
     const deadLetter = this.#deadLetter;
     if (deadLetter === undefined) {
-      this.#log(
-        'error',
-        'an event is dropped: its handler failed at the last attempt, and there is no dead-letter topic',
-        event,
-        failure,
-        { attempts },
-      );
+      const message = 'an event is dropped: its handler failed at the last attempt, and it has no dead-letter topic';
+      this.#log('error', message, event, failure, { attempts });
       return event.ack();
     }
     const message = { headers: deadLetterHeaders(event, attempts, failure), body: event.body };
@@ -219,37 +279,36 @@ class Delivery {
         await this.#broker.publish(deadLetter, message, { orderKey });
         break;
       } catch (error) {
-        if (this.#pauses.isEnded && !this.#brokerTakesBack) {
-          this.#log(
-            'error',
-            'an event is lost: the subscription ended before its dead-letter topic could be reached',
-            event,
-            error,
-            { deadLetter },
-          );
+        if (this.#pauses.isEnded && !this.#capabilities.ack) {
+          const lost = 'an event is lost: the subscription ended before its dead-letter topic could be reached';
+          this.#log('error', lost, event, error, { deadLetter });
           return event.ack();
         }
-        this.#log('warn', 'an event could not be published to its dead-letter topic; it is kept', event, error, {
-          deadLetter,
-        });
+        const kept = 'an event could not be published to its dead-letter topic; it is kept';
+        this.#log('warn', kept, event, error, { deadLetter });
       }
-      if (!(await this.#waited(this.#delayMs(tried)))) return event.nack({ delayMs: this.#retryDelayMs });
+      if (!(await this.#waited(event, this.#delayMs(tried)))) return this.#putBack(event, this.#retryDelayMs);
     }
-    const fields = { attempts, deadLetter };
-    this.#log(
-      'error',
-      'an event went to its dead-letter topic: its handler failed at the last attempt',
-      event,
-      failure,
-      fields,
-    );
+    const { persistent, replay } = this.#capabilities;
+    this.#log('error', buried(persistent, replay), event, failure, { attempts, deadLetter });
     return event.ack();
   }
 
   /** Whether the event stays in hand after the delay. At the end of the subscription it does only where the broker would lose it. */
-  async #waited(delayMs: number): Promise<boolean> {
+  async #waited(event: Event, delayMs: number): Promise<boolean> {
+    setAside(event);
     await this.#pauses.wait(delayMs);
-    return !(this.#pauses.isEnded && this.#brokerTakesBack);
+    if (this.#isLeaving) return false;
+    await resume(event);
+    return !this.#isLeaving;
+  }
+
+  /** The event is for the broker to hand out again. One that cannot take it back does so when it was never acknowledged. */
+  #putBack(event: Event, delayMs: number): Promise<void> {
+    const { ack, nack } = this.#capabilities;
+    if (nack || !ack) return event.nack({ delayMs });
+    this.#hasLeftEvents = true;
+    return settled;
   }
 
   #delayMs(attempt: number): number {
@@ -258,6 +317,31 @@ class Delivery {
   }
 
   #log(level: 'warn' | 'error', message: string, event: Event, error: unknown, fields: object = {}): void {
-    this.#seams.logger[level](message, { topic: event.topic, ...fields, error });
+    this.#say(level, message, { topic: event.topic, ...fields, error });
   }
+
+  /** A logger that fails must not cost an event. */
+  #say(level: 'info' | 'warn' | 'error', message: string, fields: LogFields): void {
+    try {
+      this.#seams.logger[level](message, fields);
+    } catch {
+      // There is nowhere else to say it.
+    }
+  }
+}
+
+/** What became of an event that was published to its dead-letter topic. */
+function buried(persistent: boolean, replay: boolean): string {
+  const why = 'its handler failed at the last attempt';
+  if (persistent && replay) return `an event went to its dead-letter topic: ${why}`;
+  if (persistent) return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;
+  return `an event is lost, unless somebody reads its dead-letter topic at this moment: ${why}`;
+}
+
+function setAside(event: Event & Partial<CanWait>): void {
+  event.setAside?.();
+}
+
+function resume(event: Event & Partial<CanWait>): Promise<void> | undefined {
+  return event.resume?.();
 }

@@ -72,7 +72,7 @@ export interface MemoryBrokerOptions {
 /** Container key of the {@link MemoryBrokerOptions}. */
 export const MemoryBrokerOptions: ServiceIdentifier<MemoryBrokerOptions> = token('broker', 'MemoryBrokerOptions');
 
-const defaults = { maxInFlight: 64, timeoutMs: 5_000, watchLag: 1_000 } as const;
+const defaults = { maxInFlight: 64, maxWaiting: 1_000, timeoutMs: 5_000, watchLag: 1_000 } as const;
 
 /**
  * Events within this process: groups, acknowledgement, delayed redelivery and order, with nothing installed. What is published lives as long as the
@@ -234,13 +234,15 @@ export class MemoryBroker implements Broker {
   ): { receiver: Receiver<Entry>; group: Group; leave: () => void } {
     this.#assertConnected(doing);
     failures.assertTopic(String(this), topic);
-    const { queue, maxInFlight = defaults.maxInFlight } = options;
+    const { queue, maxInFlight = defaults.maxInFlight, maxWaiting = defaults.maxWaiting } = options;
     failures.assertCount(String(this), topic, 'maxInFlight', maxInFlight, 1);
+    failures.assertCount(String(this), topic, 'maxWaiting', maxWaiting, 1);
     const where = this.#topics.open(topic);
     const group = where.group(queue);
     const receiver = new Receiver<Entry>({
       topic,
       maxInFlight,
+      maxWaiting,
       taker,
       settlement: {
         ack: (entry) => group.ack(entry),

@@ -83,6 +83,7 @@ const defaults = {
   claimIdleMs: 10_000,
   from: 'now',
   maxInFlight: 64,
+  maxWaiting: 1_000,
 } as const;
 const nothing = (): void => {};
 
@@ -226,7 +227,7 @@ export class RedisStreamsBroker implements Broker {
         },
         hand: ({ headers, body }) => taker.take(watched(topic, headers, body)),
       };
-      const { reader, close } = await this.#stand(topic, undefined, `watch "${topic}"`, () => sink);
+      const { reader, close } = await this.#stand(topic, {}, `watch "${topic}"`, () => sink);
       this.#endings.add(leave);
       return {
         asked: () => reader.wake(),
@@ -250,20 +251,21 @@ export class RedisStreamsBroker implements Broker {
     taker: Taker,
     doing: string,
   ): Promise<Standing<Receiver<StreamEntry>>> {
-    const maxInFlight = options.maxInFlight ?? defaults.maxInFlight;
+    const { queue, maxInFlight = defaults.maxInFlight, maxWaiting = defaults.maxWaiting } = options;
     failures.assertNotAborted(String(this), doing, options);
     failures.assertCount(String(this), topic, 'maxInFlight', maxInFlight, 1);
+    failures.assertCount(String(this), topic, 'maxWaiting', maxWaiting, 1);
     return this.#stand(
       topic,
-      options.queue,
+      { queue, maxWaiting },
       doing,
-      (settlement, onRoom) => new Receiver({ topic, maxInFlight, taker, settlement, onRoom }),
+      (settlement, onRoom) => new Receiver({ topic, maxInFlight, maxWaiting, taker, settlement, onRoom }),
     );
   }
 
   async #stand<Sink extends StreamSink>(
     topic: string,
-    queue: string | undefined,
+    { queue, maxWaiting = defaults.maxWaiting }: SubscribeOptions,
     doing: string,
     sinkOf: (source: StreamSource, onRoom: () => void) => Sink,
   ): Promise<Standing<Sink>> {
@@ -279,6 +281,7 @@ export class RedisStreamsBroker implements Broker {
       key: this.#keyOf(topic),
       claimIdleMs: this.#given.claimIdleMs ?? defaults.claimIdleMs,
       from: this.#given.from ?? defaults.from,
+      maxWaiting,
     };
     const source = queue === undefined ? new StreamTail(setup) : new StreamGroup(setup, queue);
     const close = async (): Promise<void> => {

@@ -72,7 +72,7 @@ export interface RedisBrokerOptions {
 /** Container key of the {@link RedisBrokerOptions}. */
 export const RedisBrokerOptions: ServiceIdentifier<RedisBrokerOptions> = token('broker', 'RedisBrokerOptions');
 
-const defaults = { timeoutMs: 5_000, dialect: 'native', maxBacklog: 10_000, watchLag: 1_000, maxInFlight: 64 } as const;
+const defaults = { timeoutMs: 5_000, dialect: 'native', maxBacklog: 10_000, watchLag: 1_000, maxInFlight: 64, maxWaiting: 1_000 } as const;
 const nothing = (): void => {};
 
 /**
@@ -234,12 +234,13 @@ export class RedisBroker implements Broker {
   ): Promise<{ backlog: Backlog; leave: () => void }> {
     failures.assertNotAborted(String(this), doing, options);
     failures.assertTopic(String(this), topic);
-    const maxInFlight = options.maxInFlight ?? defaults.maxInFlight;
+    const { maxInFlight = defaults.maxInFlight, maxWaiting = defaults.maxWaiting } = options;
     failures.assertCount(String(this), topic, 'maxInFlight', maxInFlight, 1);
+    failures.assertCount(String(this), topic, 'maxWaiting', maxWaiting, 1);
     const missing = missingCapabilities(RedisBroker.capabilities, options);
     if (missing.length > 0) throw failures.unsupported(String(this), topic, missing);
     const maxBacklog = this.#given.maxBacklog ?? defaults.maxBacklog;
-    const backlog = new Backlog({ topic, maxInFlight, maxBacklog, taker, logger: this.#logger });
+    const backlog = new Backlog({ topic, maxInFlight, maxWaiting, maxBacklog, taker, logger: this.#logger });
     const leave = await this.#channels.join(topic, (frame) => backlog.add(frame), doing);
     return { backlog, leave };
   }

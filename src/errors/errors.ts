@@ -101,7 +101,13 @@ export class TenonError extends Error {
 
   /** Whether `value` is a TenonError, of this copy of the package or another. */
   static is(value: unknown): value is TenonError {
-    return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[brand] === true;
+    if (typeof value !== 'object' || value === null) return false;
+    try {
+      return (value as Record<symbol, unknown>)[brand] === true;
+    } catch {
+      // A revoked proxy, or a getter that throws: anything may be thrown.
+      return false;
+    }
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
@@ -191,11 +197,11 @@ function fieldsOf(error: TenonError): Record<string, unknown> {
 
 /** The text of any thrown value; never throws itself. */
 export function textOf(value: unknown): string {
-  // Such as Node makes where a name has several addresses, and none answers.
-  if (value instanceof AggregateError && value.message === '' && value.errors.length > 0)
-    return value.errors.map(textOf).join(', ');
-  if (value instanceof Error) return value.message === '' ? value.name : value.message;
   try {
+    // Such as Node makes where a name has several addresses, and none answers.
+    if (value instanceof AggregateError && value.message === '' && value.errors.length > 0)
+      return value.errors.map(textOf).join(', ');
+    if (value instanceof Error) return value.message === '' ? value.name : value.message;
     return String(value);
   } catch {
     return 'a value that cannot be shown';

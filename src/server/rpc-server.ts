@@ -22,7 +22,7 @@ import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
 import { type Listener, type Socket, Transport } from '../transport/transport.ts';
 import { microContentType, microRoutes } from './internal/go-micro.ts';
 import { advertised, endpointsOf } from './internal/record.ts';
-import { serve, type Served, toStatusError } from './internal/serve.ts';
+import { serve, type Served } from './internal/serve.ts';
 import {
   type EventHandler,
   type EventHandlerOptions,
@@ -270,7 +270,16 @@ export class RpcServer implements Server {
       descriptor,
       handler.invoke,
     );
-    const handle = async (event: Event): Promise<void> => {
+    // Those that are handled now, for the one moment at which they are told to stop.
+    const running = new Set<Context>();
+    let told: AbortSignal | undefined;
+    const handle = async (event: Event, signal: AbortSignal): Promise<void> => {
+      if (told !== signal) {
+        told = signal;
+        signal.addEventListener('abort', () => {
+          for (const ctx of running) ctx.abort(signal.reason as TenonError);
+        });
+      }
       this.#inFlight += 1;
       const ctx = new Context({
         service: event.topic,
@@ -278,6 +287,7 @@ export class RpcServer implements Server {
         metadata: metadataOf(event),
         logger: this.#logger,
       });
+      running.add(ctx);
       try {
         const type = event.headers['Content-Type'] ?? descriptor.defaultContentType;
         const value = this.#marshalers.of(type).unmarshal(descriptor.input, event.body);
@@ -285,9 +295,8 @@ export class RpcServer implements Server {
           descriptor.input.validate ? await validated(descriptor.input.validate, descriptor.path, value) : value,
           ctx,
         );
-      } catch (error) {
-        throw toStatusError({ method: descriptor, logger: this.#logger, exposeErrors: true }, ctx, error);
       } finally {
+        running.delete(ctx);
         this.#release();
       }
     };

@@ -10,6 +10,8 @@ import {
   type Subscriber,
 } from '../../src/broker/broker.ts';
 import { MemoryBroker } from '../../src/broker/memory.ts';
+import { KeyedTurns } from '../../src/broker/internal/keyed-turns.ts';
+import type { CanWait } from '../../src/broker/internal/receiver.ts';
 import { RedisBroker } from '../../src/broker/redis.ts';
 import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
@@ -35,6 +37,20 @@ class Forgetful extends MemoryBroker {
   }
 }
 
+/** A memory broker in the shape of a log of events: what was not acknowledged comes again, and nothing is taken back. */
+class OnlyAck extends MemoryBroker {
+  static override readonly capabilities: BrokerCapabilities = {
+    ...MemoryBroker.capabilities,
+    nack: false,
+    delay: false,
+    attempts: false,
+  };
+
+  override subscribe(...[topic, callback, options]: Parameters<MemoryBroker['subscribe']>): Promise<Subscriber> {
+    return super.subscribe(topic, (event) => callback({ ...own(event), attempt: 1, nack: () => event.ack() }), options);
+  }
+}
+
 /** A memory broker that redelivers at once, and does not count. */
 class Uncounting extends MemoryBroker {
   static override readonly capabilities: BrokerCapabilities = {
@@ -44,10 +60,23 @@ class Uncounting extends MemoryBroker {
   };
 }
 
-function own(event: Event): Event {
+function own(event: Event & Partial<CanWait>): Event & CanWait {
   const { topic, headers, body, attempt } = event;
-  return { topic, headers, body, attempt, ack: () => event.ack(), nack: (options) => event.nack(options) };
+  return {
+    topic,
+    headers,
+    body,
+    attempt,
+    ack: () => event.ack(),
+    nack: (options) => event.nack(options),
+    setAside: () => event.setAside?.(),
+    resume: () => event.resume?.(),
+  };
 }
+
+const never = new Promise<never>(() => {});
+const numbered = (name: string, count: number): string[] =>
+  Array.from({ length: count }, (_, number) => `${name} ${number}`);
 
 async function stage(kind: typeof MemoryBroker = MemoryBroker) {
   const runtime = virtualRuntime();
@@ -69,6 +98,12 @@ async function stage(kind: typeof MemoryBroker = MemoryBroker) {
   const dead = collector();
   await broker.subscribe('orders.dead-letter', dead.receive);
   return { broker, runtime, timers: runtime.timers, logger, handled, dead, subscribe };
+}
+
+function revoked(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
 }
 
 const fails = (): never => {
@@ -139,9 +174,46 @@ describe('retry', () => {
 });
 
 describe('after the last attempt', () => {
-  test('without a dead-letter topic the event is logged and dropped', async () => {
-    const { broker, timers, logger, handled, subscribe } = await stage();
+  test('of a subscription that says nothing, after a few retries, the event goes to its dead-letter topic', async () => {
+    const { broker, timers, logger, handled, dead, subscribe } = await stage();
     await subscribe({}, fails);
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(60_000);
+    expect(handled.map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4]);
+    expect(dead.texts).toEqual(['a']);
+    expect(dead.events[0]?.headers).toMatchObject({ 'tenon-attempts': '4', 'tenon-original-topic': 'orders' });
+    expect(logger.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields)).toEqual([
+      {
+        topic: 'orders',
+        attempts: 4,
+        deadLetter: 'orders.dead-letter',
+        error: expect.objectContaining({ reason: 'stock.empty' }),
+      },
+    ]);
+  });
+
+  test('a broker that keeps no dead letters is named at the start, and each event that it loses', async () => {
+    const { broker, timers, logger, subscribe } = await stage(Forgetful);
+    await subscribe({}, fails);
+    const said = (level: string): string[] =>
+      logger.lines.filter((line) => line.level === level).map(({ message }) => message);
+    expect(said('warn')).toEqual(['events whose handler fails are lost: this broker keeps no dead letters for later']);
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(60_000);
+    expect(said('error')).toEqual([expect.stringMatching(/^an event is lost, unless somebody reads its dead-letter/)]);
+  });
+
+  test.each(['', 'orders'])('"%s" is no dead-letter topic of orders', async (deadLetter) => {
+    const { subscribe } = await stage();
+    await expect(subscribe({ deadLetter }, fails)).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      reason: 'broker.invalid_options',
+    });
+  });
+
+  test('an event is dropped, and logged, only where that was asked for', async () => {
+    const { broker, timers, logger, handled, subscribe } = await stage();
+    await subscribe({ deadLetter: false, retry: 0 }, fails);
     await publishText(broker, 'orders', 'a');
     await publishText(broker, 'orders', 'b');
     await timers.advance(60_000);
@@ -156,7 +228,7 @@ describe('after the last attempt', () => {
     const { broker, timers, subscribe } = await stage();
     const graveyard = collector();
     await broker.subscribe('graveyard', graveyard.receive);
-    await subscribe({ deadLetter: 'graveyard' }, () => Promise.reject('a text'));
+    await subscribe({ deadLetter: 'graveyard', retry: 0 }, () => Promise.reject('a text'));
     await publishText(broker, 'orders', 'a');
     await timers.advance(0);
     expect(graveyard.events[0]?.headers).toMatchObject({
@@ -175,7 +247,7 @@ describe('after the last attempt', () => {
       refused += 1;
       return Promise.reject(new TenonError({ code: Code.Unavailable, reason: 'broker.unreachable', message: 'away' }));
     };
-    await subscribe({ deadLetter: true }, fails);
+    await subscribe({ retry: 0 }, fails);
     await publishText(broker, 'orders', 'a');
     await timers.advance(600);
     expect([refused, dead.texts]).toEqual([3, []]);
@@ -183,6 +255,31 @@ describe('after the last attempt', () => {
     expect(dead.texts).toEqual(['a']);
     // It was tried to bury it again, not to handle it again.
     expect(handled).toHaveLength(1);
+  });
+
+  test.each([
+    ['nothing', undefined],
+    ['a frozen object', Object.freeze({ frozen: true })],
+    ['what cannot be looked at', revoked()],
+    ['what cannot be written as text', { toString: 'no function' }],
+  ])('%s that a handler throws is a failure like others', async (_name, thrown) => {
+    const { broker, timers, dead, subscribe } = await stage();
+    await subscribe({ retry: 1 }, () => Promise.reject(thrown));
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(1_000);
+    expect(dead.events.map(({ headers }) => headers)).toEqual([
+      expect.objectContaining({ 'tenon-dead-letter-reason': 'handler_failed', 'tenon-attempts': '2' }),
+    ]);
+  });
+
+  test('a logger that fails costs no event', async () => {
+    const { broker, runtime, timers, dead } = await stage();
+    const logger = { ...silentLogger, warn: fails, error: fails, info: fails };
+    const options = { retry: 1 };
+    await deliver(broker, 'orders', options, () => Promise.reject(new Error('no')), { runtime, logger });
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(1_000);
+    expect(dead.texts).toEqual(['a']);
   });
 
   test('the event goes to the next member of its queue when the dead-letter topic could not be reached', async () => {
@@ -270,6 +367,68 @@ describe('order by key', () => {
     ]);
   });
 
+  test.each([
+    ['by the broker', MemoryBroker],
+    ['in hand where the broker forgets', Forgetful],
+  ])('%s: events that wait for a failing one of their key do not hold up other keys', async (_name, kind) => {
+    const { broker, timers, handled, subscribe } = await stage(kind);
+    await subscribe({ maxInFlight: 4, retry: 5, retryDelayMs: 1_000 }, (event) => {
+      if (text(event).startsWith('poison')) fails();
+    });
+    const send = (key: string, body: string): Promise<void> =>
+      broker.publish('orders', { headers: {}, body: Buffer.from(body) }, { orderKey: key });
+    for (let number = 0; number < 200; number += 1) await send('__proto__', `poison ${number}`);
+    for (let number = 0; number < 10; number += 1) await send(`key ${number % 3}`, `good ${number}`);
+    await timers.advance(0);
+    expect(handled.map((one) => one.text)).toEqual(['poison 0', ...numbered('good', 10)]);
+  });
+
+  test('events that wait hold back the broker when there are as many as may wait', async () => {
+    const { broker, timers, handled, subscribe } = await stage();
+    await subscribe({ maxInFlight: 2, maxWaiting: 5, retry: 5, retryDelayMs: 1_000 }, (event) => {
+      if (text(event).startsWith('poison')) fails();
+    });
+    for (let number = 0; number < 10; number += 1)
+      await broker.publish('orders', { headers: {}, body: Buffer.from(`poison ${number}`) }, { orderKey: 'a' });
+    await publishText(broker, 'orders', 'good');
+    await timers.advance(0);
+    // The failing one and four of its followers wait; two more followers have the places.
+    expect(handled.map((one) => one.text)).toEqual(['poison 0']);
+  });
+
+  test('no more handlers run at once than maxInFlight says, whatever has waited', async () => {
+    const { broker, timers, handled, subscribe } = await stage();
+    let running = 0;
+    let most = 0;
+    await subscribe({ maxInFlight: 3, retry: 2, retryDelayMs: 100 }, async (event) => {
+      running += 1;
+      most = Math.max(most, running);
+      await timers.sleep(70);
+      running -= 1;
+      if (Number(text(event)) % 3 === 0 && handled.filter((one) => one.text === text(event)).length === 1) fails();
+    });
+    for (let number = 0; number < 60; number += 1)
+      await broker.publish('orders', { headers: {}, body: Buffer.from(`${number}`) }, { orderKey: `${number % 20}` });
+    await timers.advance(60_000);
+    expect(most).toBe(3);
+    expect(new Set(handled.map((one) => one.text)).size).toBe(60);
+    for (let key = 0; key < 20; key += 1) {
+      const ofKey = handled.map((one) => Number(one.text)).filter((number) => number % 20 === key);
+      expect(ofKey).toEqual(ofKey.toSorted((a, b) => a - b));
+    }
+  });
+
+  test('a key that has gone is forgotten', async () => {
+    const turns = new KeyedTurns();
+    const running = turns.run('__proto__', () => Promise.reject(new Error('failed')));
+    const waiting = turns.run('__proto__', () => Promise.resolve());
+    expect(turns.isBusy('__proto__')).toBe(true);
+    await expect(running).rejects.toThrow('failed');
+    await waiting;
+    await Promise.resolve();
+    expect(turns.isBusy('__proto__')).toBe(false);
+  });
+
   test('what waits for its turn when the subscription ends goes to another, in order', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     const first = await subscribe({ queue: 'q', retry: 1, retryDelayMs: 100 }, fails);
@@ -313,6 +472,66 @@ describe('the end of a subscription', () => {
     await timers.settle();
     expect(handled).toHaveLength(4);
     expect(dead.texts).toEqual(['a']);
+  });
+
+  test('where an event that was not acknowledged comes again, one that waits for its next attempt is left to the broker', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage(OnlyAck);
+    const first = await subscribe({ queue: 'q', retry: 5, retryDelayMs: 1_000 }, fails);
+    await publishText(broker, 'orders', 'a');
+    for (const body of ['b1', 'b2'])
+      await broker.publish('orders', { headers: {}, body: Buffer.from(body) }, { orderKey: 'b' });
+    await timers.advance(100);
+    let left = false;
+    void first.unsubscribe().then(() => (left = true));
+    await timers.advance(0);
+    expect([left, handled.map((one) => one.text), dead.texts]).toEqual([true, ['a', 'b1'], []]);
+    await subscribe({ queue: 'q' }, () => {});
+    await timers.advance(1_000);
+    expect(handled.map((one) => one.text)).toEqual(['a', 'b1', 'a', 'b1', 'b2']);
+  });
+
+  test('where an event that was not acknowledged comes again, one whose dead-letter topic is away is left to the broker', async () => {
+    const { broker, timers, handled, subscribe } = await stage(OnlyAck);
+    const publish = broker.publish.bind(broker);
+    broker.publish = (topic, message, options) =>
+      topic === 'orders' ? publish(topic, message, options) : Promise.reject(new Error('away'));
+    const first = await subscribe({ queue: 'q', retry: 0 }, fails);
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(50);
+    await first.unsubscribe();
+    await subscribe({ queue: 'q' }, () => {});
+    await timers.advance(1_000);
+    expect(handled.map((one) => one.text)).toEqual(['a', 'a']);
+  });
+
+  test('a handler is told when the subscription is ended by force, and not before', async () => {
+    const { broker, timers, runtime, logger } = await stage();
+    const signals: AbortSignal[] = [];
+    const seams = { runtime, logger };
+    const subscriber = await deliver(broker, 'orders', {}, (_event, signal) => (signals.push(signal), never), seams);
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(10);
+    const force = new AbortController();
+    const ended = subscriber.unsubscribe(force.signal);
+    await timers.advance(10_000);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
+    force.abort();
+    await ended;
+    expect(signals.map(({ reason }) => reason)).toEqual([
+      expect.objectContaining({ code: Code.Cancelled, reason: 'broker.subscription_ended' }),
+    ]);
+  });
+
+  test('events whose turn comes after the end by force are not begun', async () => {
+    const { broker, timers, handled, dead, subscribe } = await stage(Forgetful);
+    const subscriber = await subscribe({}, () => timers.sleep(1_000));
+    for (const body of ['b1', 'b2'])
+      await broker.publish('orders', { headers: {}, body: Buffer.from(body) }, { orderKey: 'b' });
+    await timers.advance(10);
+    await subscriber.unsubscribe(AbortSignal.abort());
+    await timers.advance(5_000);
+    expect([handled.map((one) => one.text), dead.texts]).toEqual([['b1'], ['b2']]);
+    expect(dead.events[0]?.headers['tenon-dead-letter-reason']).toBe('broker.subscription_ended');
   });
 
   test('a handler that is given up no longer decides about its event', async () => {

@@ -6,6 +6,7 @@ import type { Frame } from './redis-frame.ts';
 export interface BacklogOptions {
   readonly topic: string;
   readonly maxInFlight: number;
+  readonly maxWaiting: number;
   readonly maxBacklog: number;
   readonly taker: Taker;
   readonly logger: Logger;
@@ -25,9 +26,9 @@ export class Backlog {
   #whenEmpty: (() => void)[] = [];
 
   constructor(options: BacklogOptions) {
-    const { topic, maxInFlight, taker } = options;
+    const { topic, maxInFlight, maxWaiting, taker } = options;
     this.#options = options;
-    this.#receiver = new Receiver({ topic, maxInFlight, taker, settlement: forgotten, onRoom: () => this.#soon() });
+    this.#receiver = new Receiver({ topic, maxInFlight, maxWaiting, taker, settlement: forgotten, onRoom: () => this.#soon() });
   }
 
   get #size(): number {

@@ -8,6 +8,11 @@ export class Deduplicator {
     this.#limit = limit;
   }
 
+  /** Whether `run` would wait for another of that key. */
+  isBusy(key: string): boolean {
+    return this.#running.has(key);
+  }
+
   /** Runs `work` unless its key was done before, and remembers the key if `work` resolves with `true`. Resolves with whether it ran. */
   async run(key: string, work: () => Promise<boolean>): Promise<boolean> {
     for (let other = this.#running.get(key); other; other = this.#running.get(key)) await other;

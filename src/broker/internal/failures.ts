@@ -95,6 +95,25 @@ export function assertCount(broker: string, topic: string, option: string, value
   });
 }
 
+/** An event that goes back to its own topic would be handled for ever. */
+export function assertDeadLetter(broker: string, topic: string, deadLetter: string): void {
+  if (typeof deadLetter === 'string' && deadLetter !== '' && deadLetter !== topic) return;
+  throw new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'broker.invalid_options',
+    message: `the subscription to "${topic}" on the broker "${broker}" has deadLetter ${JSON.stringify(deadLetter)}: name another topic, or say false to drop what cannot be handled`,
+  });
+}
+
+/** Why a handler is to stop: it no longer decides about its event. */
+export function subscriptionEnded(broker: string, topic: string): TenonError {
+  return new TenonError({
+    code: Code.Cancelled,
+    reason: 'broker.subscription_ended',
+    message: `the subscription to "${topic}" on the broker "${broker}" was ended while the event was handled`,
+  });
+}
+
 export function assertNotAborted(broker: string, doing: string, options: BrokerCallOptions | undefined): void {
   if (options?.signal?.aborted) throw cancelled(broker, doing, options.signal);
 }

@@ -2,6 +2,11 @@
 export class KeyedTurns {
   readonly #tails = new Map<string, Promise<void>>();
 
+  /** Whether something of that key runs or waits. */
+  isBusy(key: string): boolean {
+    return this.#tails.has(key);
+  }
+
   run(key: string, work: () => Promise<void>): Promise<void> {
     const turn = (this.#tails.get(key) ?? Promise.resolve()).then(work);
     // The next one runs whether or not this one fails.

@@ -150,6 +150,8 @@ export class Group {
   /** Who has events of a key in hand gets the next ones of it too, or they could be handled out of order. */
   readonly #keyHolders = new Map<string, { readonly member: Receiver<Entry>; count: number }>();
   readonly #holders = new Map<Entry, Receiver<Entry>>();
+  /** How many wait for the delay that they were put back with. */
+  #delayed = 0;
   #next = 0;
   #scheduled = false;
   #dropping = false;
@@ -161,6 +163,11 @@ export class Group {
   }
 
   get #size(): number {
+    return this.#waiting + this.#delayed;
+  }
+
+  /** How many could be handed out now. */
+  get #waiting(): number {
     return this.#ready.length - this.#head + this.#returned.length;
   }
 
@@ -193,7 +200,11 @@ export class Group {
 
   nack(entry: Entry, delayMs: number): Promise<void> {
     this.#release(entry);
-    const again = (): void => this.#return(entry);
+    this.#delayed += 1;
+    const again = (): void => {
+      this.#delayed -= 1;
+      this.#return(entry);
+    };
     // Never in this turn: a receiver that gives everything back at once would spin.
     if (delayMs > 0) this.#setup.timers.after(delayMs, again);
     else this.#setup.timers.soon(again);
@@ -210,7 +221,7 @@ export class Group {
 
   /** Hands out what it can, in a turn of its own. */
   schedule(): void {
-    if (this.#scheduled || this.#members.length === 0 || this.#size === 0) return;
+    if (this.#scheduled || this.#members.length === 0 || this.#waiting === 0) return;
     this.#scheduled = true;
     this.#setup.timers.soon(() => {
       this.#scheduled = false;
@@ -282,6 +293,7 @@ export class Group {
   }
 
   #dropOldest(): void {
+    if (this.#waiting === 0) return;
     this.#shift();
     if (this.#dropping) return;
     this.#dropping = true;

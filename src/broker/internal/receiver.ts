@@ -20,6 +20,8 @@ export interface Taker {
 export interface ReceiverInit<Ref> {
   readonly topic: string;
   readonly maxInFlight: number;
+  /** See `SubscribeOptions.maxWaiting`. */
+  readonly maxWaiting: number;
   readonly taker: Taker;
   readonly settlement: Settlement<Ref>;
   /** An event was settled: there may be room for another. */
@@ -28,20 +30,34 @@ export interface ReceiverInit<Ref> {
 
 export const settled = Promise.resolve();
 
+/** An event in hand that can wait without one of the places of `maxInFlight`. Events of brokers that do not know of it keep theirs. */
+export interface CanWait {
+  /** Gives its place to others, unless as many wait as may. */
+  setAside(): void;
+  /** Takes a place again, before any new event does. `undefined`: it has one. */
+  resume(): Promise<void> | undefined;
+}
+
 /** The receiving end of one subscription: knows which events are in hand, and keeps their number bounded. */
 export class Receiver<Ref> {
   readonly topic: string;
   readonly #max: number;
+  readonly #maxWaiting: number;
   readonly taker: Taker;
   readonly #settlement: Settlement<Ref>;
   readonly #onRoom: () => void;
   readonly #held = new Set<Held<Ref>>();
+  /** How many of them wait without a place. */
+  #aside = 0;
+  /** Those that have waited, and want a place again. */
+  #resuming: Resuming<Ref>[] = [];
   #whenIdle: (() => void)[] = [];
   #stopped = false;
 
   constructor(init: ReceiverInit<Ref>) {
     this.topic = init.topic;
     this.#max = init.maxInFlight;
+    this.#maxWaiting = init.maxWaiting;
     this.taker = init.taker;
     this.#settlement = init.settlement;
     this.#onRoom = init.onRoom;
@@ -49,7 +65,12 @@ export class Receiver<Ref> {
 
   /** How many events may be handed out now. */
   get room(): number {
-    return this.#stopped ? 0 : Math.max(0, Math.min(this.#max - this.#held.size, this.taker.wanted));
+    if (this.#stopped || this.#resuming.length > 0) return 0;
+    return Math.max(0, Math.min(this.#places, this.taker.wanted));
+  }
+
+  get #places(): number {
+    return this.#max - this.#held.size + this.#aside;
   }
 
   get isStopped(): boolean {
@@ -93,25 +114,59 @@ export class Receiver<Ref> {
       refs.push(held.ref);
     }
     this.#held.clear();
+    this.#aside = 0;
+    for (const { resolve } of this.#resuming.splice(0)) resolve();
     this.#released();
     return this.#settlement.giveBack(refs);
   }
 
   ack(held: Held<Ref>): Promise<void> {
-    this.#held.delete(held);
+    this.#drop(held);
     const done = this.#settlement.ack(held.ref);
     this.#released();
     return done;
   }
 
   nack(held: Held<Ref>, delayMs: number): Promise<void> {
-    this.#held.delete(held);
+    this.#drop(held);
     const done = this.#settlement.nack(held.ref, delayMs);
     this.#released();
     return done;
   }
 
+  /** Its place is for others. */
+  setAside(held: Held<Ref>): void {
+    if (held.isAside || this.#aside >= this.#maxWaiting) return;
+    held.isAside = true;
+    this.#aside += 1;
+    this.#released();
+  }
+
+  resume(held: Held<Ref>): Promise<void> | undefined {
+    if (!held.isAside) return undefined;
+    if (this.#resuming.length === 0 && this.#places > 0) {
+      this.#takePlace(held);
+      return undefined;
+    }
+    return new Promise((resolve) => this.#resuming.push({ held, resolve }));
+  }
+
+  #takePlace(held: Held<Ref>): void {
+    held.isAside = false;
+    this.#aside -= 1;
+  }
+
+  #drop(held: Held<Ref>): void {
+    this.#held.delete(held);
+    if (held.isAside) this.#takePlace(held);
+  }
+
   #released(): void {
+    while (this.#resuming.length > 0 && this.#places > 0) {
+      const { held, resolve } = this.#resuming.shift() as Resuming<Ref>;
+      this.#takePlace(held);
+      resolve();
+    }
     if (this.#held.size === 0 && this.#whenIdle.length > 0) {
       const waiting = this.#whenIdle;
       this.#whenIdle = [];
@@ -121,13 +176,20 @@ export class Receiver<Ref> {
   }
 }
 
+interface Resuming<Ref> {
+  readonly held: Held<Ref>;
+  readonly resolve: () => void;
+}
+
 /** An event in hand: it settles once. */
-class Held<Ref> implements Event {
+class Held<Ref> implements Event, CanWait {
   readonly headers: EventHeaders;
   readonly body: Uint8Array;
   readonly attempt: number;
   readonly ref: Ref;
   readonly topic: string;
+  /** It waits, and holds no place. */
+  isAside = false;
   #receiver: Receiver<Ref> | undefined;
 
   constructor(receiver: Receiver<Ref>, ref: Ref, headers: EventHeaders, body: Uint8Array, attempt: number) {
@@ -154,7 +216,16 @@ class Held<Ref> implements Event {
     return receiver.nack(this, delayMs > 0 ? delayMs : 0);
   }
 
+  setAside(): void {
+    this.#receiver?.setAside(this);
+  }
+
+  resume(): Promise<void> | undefined {
+    return this.#receiver?.resume(this);
+  }
+
   forget(): void {
     this.#receiver = undefined;
+    this.isAside = false;
   }
 }

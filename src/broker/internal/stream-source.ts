@@ -19,6 +19,8 @@ export interface StreamSetup {
   readonly claimIdleMs: number;
   /** See `RedisStreamsBrokerOptions.from`. */
   readonly from: 'now' | 'start';
+  /** See `SubscribeOptions.maxWaiting`. */
+  readonly maxWaiting: number;
 }
 
 /** Where a subscription's entries come from: a group, or the end of the stream. */

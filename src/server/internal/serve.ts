@@ -298,7 +298,7 @@ const passedOn: ReadonlySet<Code> = new Set([
 ]);
 
 /** What the caller may know of `error`. What was not meant for callers is logged, and hidden. */
-export function toStatusError(
+function toStatusError(
   served: Pick<Served, 'method' | 'logger' | 'exposeErrors'>,
   ctx: Context | undefined,
   error: unknown,
