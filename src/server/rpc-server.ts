@@ -395,12 +395,17 @@ function jsonMethod(service: string, method: string): MethodDescriptor {
   };
 }
 
-/** Headers of an event that can be metadata: a foreign broker's may hold any text, and must not fail the event. */
+/** Headers of an event as metadata: text that metadata cannot hold is percent-encoded, and names that it cannot hold are left out. */
 function metadataOf(event: Event): Metadata {
   const metadata = new Metadata();
   for (const [key, value] of Object.entries(event.headers)) {
-    if (/^[\w.-]+$/.test(key) && !key.toLowerCase().endsWith('-bin') && /^[\x20-\x7e]*$/.test(value))
-      metadata.append(key, value);
+    if (/^[\w.-]+$/.test(key) && !key.toLowerCase().endsWith('-bin')) metadata.append(key, printable(value));
   }
   return metadata;
+}
+
+function printable(text: string): string {
+  if (/^[\x20-\x7e]*$/.test(text)) return text;
+  // By way of bytes, which mends halves of surrogates.
+  return text.replace(/[^\x20-\x24\x26-\x7e]+/gu, (part) => encodeURIComponent(Buffer.from(part).toString()));
 }
