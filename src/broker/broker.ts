@@ -163,4 +163,10 @@ export interface Broker {
 /** Container key of the {@link Broker}. */
 export const Broker: ServiceIdentifier<Broker> = token('broker', 'Broker');
 
-export { deliver, type DeliveryHandler, type DeliveryOptions, type DeliverySeams, missingCapabilities } from './delivery.ts';
+export {
+  deliver,
+  type DeliveryHandler,
+  type DeliveryOptions,
+  type DeliverySeams,
+  missingCapabilities,
+} from './delivery.ts';

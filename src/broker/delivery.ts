@@ -41,7 +41,14 @@ export interface DeliverySeams {
   readonly logger: Logger;
 }
 
-const defaults = { retry: 3, retryDelayMs: 100, deadLetter: true, dedupe: false, maxInFlight: 64, maxWaiting: 1_000 } as const;
+const defaults = {
+  retry: 3,
+  retryDelayMs: 100,
+  deadLetter: true,
+  dedupe: false,
+  maxInFlight: 64,
+  maxWaiting: 1_000,
+} as const;
 const longestDelayMs = 30_000;
 const rememberedKeys = 10_000;
 
@@ -163,8 +170,7 @@ class Delivery {
     const fields = { topic: this.#topic, broker: String(this.#broker), deadLetter: this.#deadLetter };
     if (this.#capabilities.persistent)
       this.#say('info', 'dead letters are kept only for queues that have subscribed to their topic', fields);
-    else
-      this.#say('warn', 'events whose handler fails are lost: this broker keeps no dead letters for later', fields);
+    else this.#say('warn', 'events whose handler fails are lost: this broker keeps no dead letters for later', fields);
   }
 
   /** Ends the waiting between attempts; those whose broker keeps events leave them to it. */

@@ -72,7 +72,14 @@ export interface RedisBrokerOptions {
 /** Container key of the {@link RedisBrokerOptions}. */
 export const RedisBrokerOptions: ServiceIdentifier<RedisBrokerOptions> = token('broker', 'RedisBrokerOptions');
 
-const defaults = { timeoutMs: 5_000, dialect: 'native', maxBacklog: 10_000, watchLag: 1_000, maxInFlight: 64, maxWaiting: 1_000 } as const;
+const defaults = {
+  timeoutMs: 5_000,
+  dialect: 'native',
+  maxBacklog: 10_000,
+  watchLag: 1_000,
+  maxInFlight: 64,
+  maxWaiting: 1_000,
+} as const;
 const nothing = (): void => {};
 
 /**

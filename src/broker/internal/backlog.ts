@@ -28,7 +28,14 @@ export class Backlog {
   constructor(options: BacklogOptions) {
     const { topic, maxInFlight, maxWaiting, taker } = options;
     this.#options = options;
-    this.#receiver = new Receiver({ topic, maxInFlight, maxWaiting, taker, settlement: forgotten, onRoom: () => this.#soon() });
+    this.#receiver = new Receiver({
+      topic,
+      maxInFlight,
+      maxWaiting,
+      taker,
+      settlement: forgotten,
+      onRoom: () => this.#soon(),
+    });
   }
 
   get #size(): number {

@@ -1,3 +1,4 @@
+import { isRedisReply, isTemporaryReply } from '../../internal/redis.ts';
 import type { EventHeaders } from '../broker.ts';
 import type { HeaderReader } from './redis-frame.ts';
 
@@ -12,6 +13,8 @@ export interface StreamEntry {
 /** Fields of an entry: the header table, and the body as it is. */
 export const headersField = 'h';
 export const bodyField = 'b';
+
+const chunkSize = 500;
 
 /** Before every entry. */
 export const firstId = '0-0';
@@ -62,4 +65,19 @@ export function infoOf(reply: unknown, name: string): string | undefined {
   const flat = reply as readonly unknown[];
   const index = flat.indexOf(name);
   return index < 0 ? undefined : String(flat[index + 1]);
+}
+
+/** The group is not there, or not any more. */
+export function isNoGroup(error: unknown): boolean {
+  return isRedisReply(error) && error.message.includes('NOGROUP');
+}
+
+/** Redis said no, and not only for now, nor since the group has to be made anew, nor to end a read. */
+export function isRefusal(error: unknown): boolean {
+  return isRedisReply(error) && !isTemporaryReply(error) && !isNoGroup(error) && !error.message.startsWith('UNBLOCKED');
+}
+
+/** Parts of `all`, so that no command has more of them than Redis works off in a moment. */
+export function* chunksOf<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let start = 0; start < all.length; start += chunkSize) yield all.slice(start, start + chunkSize);
 }

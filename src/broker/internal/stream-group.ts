@@ -1,27 +1,46 @@
 import type { Timer } from '../../runtime/runtime.ts';
 import { AckBatch } from './ack-batch.ts';
-import { settled } from './receiver.ts';
+import { FailureLog } from './failure-log.ts';
 import { HeaderReader } from './redis-frame.ts';
 import {
+  chunksOf,
   entriesFrom,
   entryFrom,
   firstId,
   infoOf,
   isBefore,
+  isNoGroup,
+  isRefusal,
   type RawEntry,
+  type RawRead,
   type StreamEntry,
 } from './stream-entries.ts';
-import { claimScript, leaveScript, takeScript, tidyScript, touchScript } from './stream-scripts.ts';
-import { maxBlockMs, type StreamSetup, type StreamSource } from './stream-source.ts';
-import { lastId } from './stream-tail.ts';
+import {
+  claimScript,
+  createScript,
+  leaveScript,
+  nextScript,
+  restoreScript,
+  takeScript,
+  tidyScript,
+  touchScript,
+} from './stream-scripts.ts';
+import { maxBlockMs, reportGap, type StreamSetup, type StreamSource } from './stream-source.ts';
+import { streamInfo } from './stream-tail.ts';
 
 type Counted = readonly [entry: RawEntry, attempt: number];
+
+/** An event that waits to be handed out again. */
+interface Due {
+  readonly atMs: number;
+  readonly attempt: number;
+}
 
 // An entry that counts as untouched for so long is taken by whoever looks next, whatever their `claimIdleMs`.
 const givenAwayMs = 24 * 3_600_000;
 const tidyEveryMs = 60_000;
 const forgottenAfterMs = 600_000;
-const maxOwnPending = 1_000;
+const pendingPage = 1_000;
 
 /** One member of a consumer group of a stream. */
 export class StreamGroup implements StreamSource {
@@ -32,11 +51,14 @@ export class StreamGroup implements StreamSource {
   readonly #headers = new HeaderReader();
   readonly #acks: AckBatch;
   readonly #heartbeat: Timer;
-  readonly #inHand = new Set<string>();
-  /** To be handed out again, by the time when. */
-  readonly #due = new Map<string, number>();
+  readonly #log: FailureLog;
+  /** What its receiver has, by id: the number of the attempt. */
+  readonly #inHand = new Map<string, number>();
+  /** To be handed out again. */
+  readonly #due = new Map<string, Due>();
   /** The last entry that this member has seen the group get. */
   #seen: string | undefined;
+  #isKeeping = false;
   #claimFrom = firstId;
   #claimAt = 0;
   #tidyAt: number;
@@ -48,9 +70,19 @@ export class StreamGroup implements StreamSource {
     this.#setup = setup;
     this.#group = group;
     this.#consumer = `tenon-${runtime.random.uuid()}`;
-    this.#acks = new AckBatch(runtime.timers, (ids) => link.commands('acknowledge events').xack(key, group, ...ids));
+    this.#log = new FailureLog(setup.logger, { key, group });
+    this.#acks = new AckBatch({
+      runtime,
+      send: (ids) => link.commands('acknowledge events').xack(key, group, ...ids),
+      isRefusal,
+      onRefusal: (error, events, isLast) => {
+        const fields = { key, group, events, error };
+        if (isLast) setup.logger.error('redis refuses an acknowledgement: the events are handed out again', fields);
+        else setup.logger.warn('redis refuses an acknowledgement; it is tried again', fields);
+      },
+    });
     // Three of them in the time after which others may take an event: one may be late, and one lost.
-    this.#heartbeat = runtime.timers.every(Math.max(1, setup.claimIdleMs / 3), () => this.#keep());
+    this.#heartbeat = runtime.timers.every(Math.max(1, setup.claimIdleMs / 3), () => void this.#keep());
     this.#tidyAt = runtime.clock.monotonicMs() + tidyEveryMs;
     reads.on('ready', this.#onReconnect);
   }
@@ -59,29 +91,41 @@ export class StreamGroup implements StreamSource {
     return this.#setup.runtime.clock.monotonicMs();
   }
 
-  async open(): Promise<void> {
+  get room(): number {
+    return Math.max(0, this.#setup.maxWaiting - this.#due.size);
+  }
+
+  async open(cause?: unknown): Promise<void> {
     const { link, key, from } = this.#setup;
     const redis = link.commands('subscribe');
     let start = from === 'start' ? firstId : '$';
     if (this.#seen !== undefined) {
       // The group may have gone with the data of Redis: then all that is in the stream came afterwards.
-      start = isBefore(await lastId(this.#setup), this.#seen) ? firstId : this.#seen;
+      start = isBefore((await streamInfo(this.#setup)).last, this.#seen) ? firstId : this.#seen;
     }
     try {
-      await redis.xgroup('CREATE', key, this.#group, start, 'MKSTREAM');
+      await this.#run(createScript, start, this.#seen === undefined ? '' : 'anew');
     } catch (error) {
-      if (!(error instanceof Error && error.message.startsWith('BUSYGROUP'))) throw error;
+      if (!(error instanceof Error && error.message.includes('BUSYGROUP'))) throw error;
     }
+    if (isNoGroup(cause)) await this.#restore();
     if (this.#seen !== undefined) return;
     const groups = (await redis.xinfo('GROUPS', key)) as unknown[];
     const own = groups.find((group) => infoOf(group, 'name') === this.#group);
     this.#seen = own === undefined ? firstId : infoOf(own, 'last-delivered-id');
   }
 
-  async read(count: number): Promise<StreamEntry[]> {
+  async next(count: number): Promise<StreamEntry[]> {
+    const [missed, read] = (await this.#run(nextScript, count)) as [number, RawRead];
+    reportGap(this.#setup, missed, this.#group);
+    return this.#passed(read);
+  }
+
+  async wait(count: number): Promise<StreamEntry[]> {
     const { reads, key } = this.#setup;
     const now = this.#now;
-    const until = Math.min(now + maxBlockMs, this.#claimAt, ...this.#due.values());
+    let until = Math.min(now + maxBlockMs, this.#claimAt);
+    for (const { atMs } of this.#due.values()) until = Math.min(until, atMs);
     const blockMs = Math.max(1, Math.ceil(until - now));
     const where = ['STREAMS', key, '>'] as const;
     const reply = await reads.xreadgroupBuffer(
@@ -94,15 +138,13 @@ export class StreamGroup implements StreamSource {
       blockMs,
       ...where,
     );
-    const entries = entriesFrom(reply, this.#headers);
-    this.#seen = entries.at(-1)?.id ?? this.#seen;
-    return this.#taken(entries);
+    return this.#passed(reply as RawRead);
   }
 
-  async again(count: number): Promise<StreamEntry[]> {
+  async again(count: number, fresh: number): Promise<StreamEntry[]> {
     const own = await this.#takeOwn(count);
-    if (own.length > 0 || this.#claimAt > this.#now) return own;
-    return this.#claim(count);
+    if (own.length > 0 || fresh === 0 || this.#claimAt > this.#now) return own;
+    return this.#claim(fresh);
   }
 
   ack(entry: StreamEntry): Promise<void> {
@@ -110,10 +152,10 @@ export class StreamGroup implements StreamSource {
     return this.#acks.add(entry.id);
   }
 
-  async nack({ id }: StreamEntry, delayMs: number): Promise<void> {
+  async nack({ id, attempt }: StreamEntry, delayMs: number): Promise<void> {
     this.#inHand.delete(id);
     if (this.#closed) return this.#touch([[id, this.#idleUntil(delayMs)]]);
-    this.#due.set(id, this.#now + delayMs);
+    this.#due.set(id, { atMs: this.#now + delayMs, attempt });
     this.#setup.runtime.timers.after(delayMs, () => this.onDue());
     // Others take it when the delay has passed, should this process be gone by then. At once means here: they need not hurry.
     if (delayMs > 0) await this.#touch([[id, this.#idleUntil(delayMs)]]);
@@ -132,7 +174,7 @@ export class StreamGroup implements StreamSource {
     await this.#acks.finish();
     try {
       const left = await this.#pending();
-      await this.#touch(left.map((id) => [id, this.#idleUntil((this.#due.get(id) ?? 0) - this.#now)]));
+      await this.#touch(left.map((id) => [id, this.#idleUntil((this.#due.get(id)?.atMs ?? 0) - this.#now)]));
       if (left.length === 0) await this.#run(leaveScript);
     } catch (error) {
       // It is taken for dead after a while, and what it had goes to others then.
@@ -146,79 +188,101 @@ export class StreamGroup implements StreamSource {
 
   readonly #onReconnect = (): void => {
     this.#lookForOwn = true;
-    this.#acks.flush();
-    this.#keep();
+    void this.#keep();
   };
 
+  #passed(read: RawRead): StreamEntry[] {
+    const entries = entriesFrom(read, this.#headers);
+    this.#seen = entries.at(-1)?.id ?? this.#seen;
+    return this.#taken(entries);
+  }
+
   #taken(entries: StreamEntry[]): StreamEntry[] {
-    for (const { id } of entries) this.#inHand.add(id);
+    for (const { id, attempt } of entries) this.#inHand.set(id, attempt);
     return entries;
   }
 
   /** What is due again, and what Redis gave to this member and never arrived. */
   async #takeOwn(count: number): Promise<StreamEntry[]> {
+    if (this.#lookForOwn) await this.#findOwn();
     const now = this.#now;
-    const ids = Array.from(this.#due).flatMap(([id, due]) => (due <= now ? [id] : []));
-    if (this.#lookForOwn) ids.push(...(await this.#lost()));
-    const chosen = ids.slice(0, count);
-    if (chosen.length === 0) return [];
-    const taken = (await this.#run(takeScript, ...chosen)) as Counted[];
-    for (const id of chosen) this.#due.delete(id);
-    return this.#counted(taken);
+    const ids: string[] = [];
+    for (const [id, { atMs }] of this.#due) if (atMs <= now && ids.length < count) ids.push(id);
+    const entries = await this.#take(ids);
+    for (const id of ids) this.#due.delete(id);
+    return entries;
   }
 
-  async #lost(): Promise<string[]> {
+  /** Hands out what Redis has for this member, each once more. */
+  async #take(ids: readonly string[]): Promise<StreamEntry[]> {
+    const entries: StreamEntry[] = [];
+    for (const chunk of chunksOf(ids)) {
+      const [taken, gone] = (await this.#run(takeScript, ...chunk)) as [Counted[], number];
+      this.#reportGone(gone);
+      for (const [raw, attempt] of taken) {
+        const entry = entryFrom(raw, attempt, this.#headers);
+        if (entry) entries.push(entry);
+      }
+    }
+    return this.#taken(entries);
+  }
+
+  async #findOwn(): Promise<void> {
     const pending = await this.#pending();
     this.#lookForOwn = false;
-    const lost = pending.filter((id) => !this.#isKnown(id));
-    for (const id of lost) this.#due.set(id, 0);
-    return lost;
+    for (const id of pending) if (!this.#isKnown(id)) this.#due.set(id, { atMs: 0, attempt: 1 });
   }
 
   /** What Redis takes this member to have. */
   async #pending(): Promise<string[]> {
     const { link, key } = this.#setup;
     const redis = link.commands('look for events');
-    const pending = (await redis.xpending(key, this.#group, '-', '+', maxOwnPending, this.#consumer)) as [string][];
-    return pending.map(([id]) => id);
+    const all: string[] = [];
+    for (let start = '-'; ; start = `(${all.at(-1)}`) {
+      const page = (await redis.xpending(key, this.#group, start, '+', pendingPage, this.#consumer)) as [string][];
+      for (const [id] of page) all.push(id);
+      if (page.length < pendingPage) return all;
+    }
   }
 
   /** What the members who had it have not touched for a while: they are gone. */
   async #claim(count: number): Promise<StreamEntry[]> {
-    const { claimIdleMs, logger, key } = this.#setup;
-    const reply = (await this.#run(claimScript, claimIdleMs, this.#claimFrom, count)) as [Buffer, Counted[], number];
+    const { claimIdleMs } = this.#setup;
+    const reply = (await this.#run(claimScript, claimIdleMs, this.#claimFrom, count)) as [Buffer, Buffer[], number];
     this.#claimFrom = reply[0].toString();
     // Whether there is more is known once the scan has come round.
     if (this.#claimFrom === firstId) this.#claimAt = this.#now + claimIdleMs / 4;
-    if (reply[2] > 0) {
-      logger.error('events were lost: the stream was cut to its length before they were handled', {
-        key,
-        group: this.#group,
-        events: reply[2],
-      });
-    }
+    this.#reportGone(reply[2]);
     if (this.#now >= this.#tidyAt) {
       this.#tidyAt = this.#now + tidyEveryMs;
       await this.#run(tidyScript, forgottenAfterMs);
     }
-    return this.#counted(reply[1].filter(([raw]) => raw && !this.#isKnown(raw[0].toString('latin1'))));
+    // What it has itself is among it if it was late to say that it lives.
+    return this.#take(reply[1].map((id) => id.toString('latin1')).filter((id) => !this.#isKnown(id)));
+  }
+
+  #reportGone(events: number): void {
+    if (events === 0) return;
+    const { logger, key } = this.#setup;
+    const message = 'events were lost: the stream or the group no longer had them before they were handled';
+    logger.error(message, { key, group: this.#group, events });
   }
 
   #isKnown(id: string): boolean {
     return this.#inHand.has(id) || this.#due.has(id) || this.#acks.has(id);
   }
 
-  #counted(taken: readonly Counted[]): StreamEntry[] {
-    const entries = taken.map(([raw, attempt]) => entryFrom(raw, attempt, this.#headers));
-    return this.#taken(entries.filter((entry) => entry !== undefined));
-  }
-
   /** Says that this member lives and still has what it has. */
-  #keep(): void {
-    this.#acks.flush();
-    const ids: [string, number][] = Array.from(this.#inHand, (id) => [id, 0]);
-    for (const [id, due] of this.#due) ids.push([id, this.#idleUntil(due - this.#now)]);
-    void this.#touch(ids);
+  async #keep(): Promise<void> {
+    if (this.#isKeeping) return;
+    this.#isKeeping = true;
+    try {
+      const ids: [string, number][] = Array.from(this.#inHand.keys(), (id) => [id, 0]);
+      for (const [id, { atMs }] of this.#due) ids.push([id, this.#idleUntil(atMs - this.#now)]);
+      await this.#touch(ids);
+    } finally {
+      this.#isKeeping = false;
+    }
   }
 
   /** So long must an entry count as untouched for others to take it after `delayMs`. */
@@ -228,12 +292,24 @@ export class StreamGroup implements StreamSource {
 
   /** Never rejects: while Redis is away nobody else can take anything either. */
   async #touch(ids: readonly (readonly [string, number])[]): Promise<void> {
-    if (ids.length === 0) return settled;
     try {
-      await this.#run(touchScript, ...ids.flat());
+      for (const chunk of chunksOf(ids)) await this.#run(touchScript, ...chunk.flat());
+      if (ids.length > 0) this.#log.succeeded();
     } catch (error) {
-      this.#setup.logger.debug('events in hand could not be kept', { key: this.#setup.key, group: this.#group, error });
+      const { logger, key, link } = this.#setup;
+      if (link.ready) this.#log.failed('events in hand could not be kept: others may be given them as well', error);
+      else logger.debug('events in hand could not be kept', { key, group: this.#group, error });
+      if (isNoGroup(error) && !this.#closed) await this.open(error).catch(() => undefined);
     }
+  }
+
+  /** A group that was made anew knows nothing of what its members have. */
+  async #restore(): Promise<void> {
+    const { logger, key } = this.#setup;
+    const ids: (readonly [string, number])[] = [...this.#inHand];
+    for (const [id, { attempt }] of this.#due) ids.push([id, attempt]);
+    logger.warn('the group was gone, and is made anew', { key, group: this.#group, inHand: ids.length });
+    for (const chunk of chunksOf(ids)) await this.#run(restoreScript, ...chunk.flat());
   }
 
   #run(script: string, ...args: (string | number)[]): Promise<unknown> {

@@ -2,8 +2,9 @@ import type { Redis } from 'ioredis';
 
 import { backoffMs } from '../../internal/backoff.ts';
 import type { EventHeaders } from '../broker.ts';
+import { FailureLog } from './failure-log.ts';
 import { Pauses } from './pauses.ts';
-import type { StreamEntry } from './stream-entries.ts';
+import { isRefusal, type StreamEntry } from './stream-entries.ts';
 import type { StreamSetup, StreamSource } from './stream-source.ts';
 
 /** Where entries go. */
@@ -24,17 +25,23 @@ export class StreamReader {
   readonly #pauses: Pauses;
   #ended: Promise<void> | undefined;
   #wake: (() => void) | undefined;
+  /** It was woken since it looked last. */
+  #isAwake = false;
+  /** There may be entries that came while nothing was read: what is gone of them is found out only by asking. */
+  #mayLag = true;
   /** Number of the blocking read of this connection, for CLIENT UNBLOCK. */
   #connectionId: number | undefined;
   #isReading = false;
   #stopped = false;
   #failures = 0;
+  readonly #log: FailureLog;
 
   constructor(setup: StreamSetup, source: StreamSource, sink: StreamSink) {
     this.#setup = setup;
     this.#source = source;
     this.#sink = sink;
     this.#pauses = new Pauses(setup.runtime.timers);
+    this.#log = new FailureLog(setup.logger, { key: setup.key });
     source.onDue = () => {
       this.wake();
       this.#unblock();
@@ -59,8 +66,8 @@ export class StreamReader {
 
   /** There is room, or something to hand out again. */
   wake(): void {
+    this.#isAwake = true;
     this.#wake?.();
-    this.#wake = undefined;
   }
 
   /** Resolves when nothing is read any more. */
@@ -85,27 +92,47 @@ export class StreamReader {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
+      this.#isAwake = false;
       const { room } = this.#sink;
       if (room === 0) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
+        await this.#sleep();
         continue;
       }
       try {
-        const again = await this.#source.again(room);
-        await this.#hand(again.length > 0 || this.#stopped ? again : await this.#read(room));
+        const fresh = Math.min(room, this.#source.room);
+        const again = await this.#source.again(room, fresh);
+        if (again.length > 0 || this.#stopped) await this.#hand(again);
+        else if (fresh > 0) await this.#hand(await this.#read(fresh));
+        else await this.#sleep();
         this.#failures = 0;
+        this.#log.succeeded();
       } catch (error) {
         await this.#recover(error);
       }
     }
   }
 
-  async #read(room: number): Promise<StreamEntry[]> {
+  /** Until it is woken. */
+  async #sleep(): Promise<void> {
+    this.#mayLag = true;
+    if (this.#isAwake || this.#stopped) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = undefined;
+  }
+
+  async #read(count: number): Promise<StreamEntry[]> {
+    let entries = this.#mayLag ? await this.#source.next(count) : [];
+    if (entries.length === 0 && !this.#stopped) entries = await this.#wait(count);
+    this.#mayLag = entries.length >= count;
+    return entries;
+  }
+
+  async #wait(count: number): Promise<StreamEntry[]> {
     this.#isReading = true;
     try {
-      return await this.#source.read(room);
+      return await this.#source.wait(count);
     } finally {
       this.#isReading = false;
     }
@@ -122,16 +149,18 @@ export class StreamReader {
   }
 
   async #recover(error: unknown): Promise<void> {
-    const { logger, runtime, key } = this.#setup;
+    const { logger, runtime, key, link } = this.#setup;
     this.#failures += 1;
+    this.#mayLag = true;
     // Losing the connection is reported where it is noticed.
-    logger.debug('events could not be read; it is tried again', { key, failures: this.#failures, error });
+    if (isRefusal(error)) this.#log.failed('redis refuses to hand out events; it is tried again', error);
+    else logger.debug('events could not be read; it is tried again', { key, failures: this.#failures, error });
     await this.#pauses.wait(backoffMs(this.#failures, () => runtime.random.next(), retry));
     if (this.#stopped) return;
     try {
-      await this.#source.open();
+      await this.#source.open(error);
     } catch (cause) {
-      logger.debug('the place in the stream could not be found again', { key, error: cause });
+      if (link.ready) this.#log.failed('the place in the stream could not be found again; it is tried again', cause);
     }
   }
 

@@ -25,12 +25,16 @@ export interface StreamSetup {
 
 /** Where a subscription's entries come from: a group, or the end of the stream. */
 export interface StreamSource extends Settlement<StreamEntry> {
-  /** Finds its place in the stream: at the beginning, and again after anything went wrong. */
-  open(): Promise<void>;
-  /** Entries that are to be handed out again, `count` at the most. */
-  again(count: number): Promise<StreamEntry[]>;
+  /** How many new entries it may take now: it keeps only so many that wait. */
+  readonly room: number;
+  /** Finds its place in the stream: at the beginning, and again after anything went wrong. `cause`: what did. */
+  open(cause?: unknown): Promise<void>;
+  /** Entries that are to be handed out again, `count` at the most, of them `fresh` that others had. */
+  again(count: number, fresh: number): Promise<StreamEntry[]>;
+  /** The next entries that are there, `count` at the most. Reports those that the stream lost before they were read. */
+  next(count: number): Promise<StreamEntry[]>;
   /** The next entries, `count` at the most; waits for the first one, but no longer than until something is to be handed out again. */
-  read(count: number): Promise<StreamEntry[]>;
+  wait(count: number): Promise<StreamEntry[]>;
   /** Something is to be handed out again earlier than it was to be. */
   onDue: () => void;
   /** Leaves nothing behind but what others are to have. Never rejects. */
@@ -39,3 +43,11 @@ export interface StreamSource extends Settlement<StreamEntry> {
 
 /** Longest time of a read that blocks. */
 export const maxBlockMs = 5_000;
+
+/** Says that events were cut off before they were read; -1 stands for a number that this Redis does not know. */
+export function reportGap({ logger, key }: StreamSetup, events: number, group?: string): void {
+  if (events === 0) return;
+  const fields = { key, group, events: events > 0 ? events : 'unknown' };
+  if (events > 0) logger.error('events were lost: the stream was cut to its length before they were read', fields);
+  else logger.error('events may have been lost: the stream was cut beyond what had been read', fields);
+}

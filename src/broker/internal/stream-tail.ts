@@ -7,53 +7,87 @@ import {
   infoOf,
   isBefore,
   type RawEntry,
+  type RawRead,
   type StreamEntry,
 } from './stream-entries.ts';
-import { maxBlockMs, type StreamSetup, type StreamSource } from './stream-source.ts';
+import { nextOfTailScript } from './stream-scripts.ts';
+import { maxBlockMs, reportGap, type StreamSetup, type StreamSource } from './stream-source.ts';
 
 /** Everything that is added to a stream from now on, for one reader: nobody else is concerned by what it does. */
 export class StreamTail implements StreamSource {
   onDue: () => void = () => {};
   readonly #setup: StreamSetup;
   readonly #headers = new HeaderReader();
-  /** To be handed out again, by the time when. */
-  readonly #due = new Map<StreamEntry, number>();
+  /** To be handed out again, by their ids. */
+  readonly #due = new Map<string, { readonly atMs: number; readonly attempt: number }>();
   #cursor: string | undefined;
+  /** How many entries were added up to the cursor; -1 where Redis does not count them. */
+  #position = -1;
   #closed = false;
 
   constructor(setup: StreamSetup) {
     this.#setup = setup;
   }
 
-  async open(): Promise<void> {
-    const last = await lastId(this.#setup);
-    // A stream that ends before the place that was read is another one: Redis came back without its data.
-    if (this.#cursor === undefined) this.#cursor = this.#setup.from === 'start' ? firstId : last;
-    else if (isBefore(last, this.#cursor)) this.#cursor = firstId;
+  get room(): number {
+    return Math.max(0, this.#setup.maxWaiting - this.#due.size);
   }
 
-  async read(count: number): Promise<StreamEntry[]> {
+  async open(): Promise<void> {
+    const { last, added, length } = await streamInfo(this.#setup);
+    if (this.#cursor === undefined) {
+      const fromStart = this.#setup.from === 'start';
+      this.#cursor = fromStart ? firstId : last;
+      this.#position = fromStart && added >= 0 ? added - length : added;
+    } else if (isBefore(last, this.#cursor)) {
+      // A stream that ends before the place that was read is another one: Redis came back without its data.
+      this.#cursor = firstId;
+      this.#position = added < 0 ? -1 : 0;
+    }
+  }
+
+  async next(count: number): Promise<StreamEntry[]> {
+    const { link, key } = this.#setup;
+    const cursor = this.#cursor ?? firstId;
+    const reply = await link
+      .commands('read events')
+      .callBuffer('EVAL', nextOfTailScript, 1, key, '', cursor, this.#position, count);
+    const [missed, read] = reply as [number, RawRead];
+    reportGap(this.#setup, missed);
+    if (missed > 0) this.#position += missed;
+    return this.#passed(entriesFrom(read, this.#headers), cursor);
+  }
+
+  async wait(count: number): Promise<StreamEntry[]> {
     const { reads, key } = this.#setup;
     const now = this.#setup.runtime.clock.monotonicMs();
-    const blockMs = Math.max(1, Math.ceil(Math.min(maxBlockMs, ...Array.from(this.#due.values(), (due) => due - now))));
+    let blockMs = maxBlockMs;
+    for (const { atMs } of this.#due.values()) blockMs = Math.min(blockMs, atMs - now);
     const cursor = this.#cursor ?? firstId;
-    const reply = await reads.xreadBuffer('COUNT', count, 'BLOCK', blockMs, 'STREAMS', key, cursor);
-    const entries = entriesFrom(reply, this.#headers);
+    const until = Math.max(1, Math.ceil(blockMs));
+    const reply = await reads.xreadBuffer('COUNT', count, 'BLOCK', until, 'STREAMS', key, cursor);
+    return this.#passed(entriesFrom(reply, this.#headers), cursor);
+  }
+
+  #passed(entries: StreamEntry[], cursor: string): StreamEntry[] {
     this.#cursor = entries.at(-1)?.id ?? cursor;
+    if (this.#position >= 0) this.#position += entries.length;
     return entries;
   }
 
   async again(count: number): Promise<StreamEntry[]> {
-    const { link, key, runtime } = this.#setup;
+    const { link, key, runtime, logger } = this.#setup;
     const now = runtime.clock.monotonicMs();
     const entries: StreamEntry[] = [];
-    for (const [entry, due] of this.#due) {
-      if (due > now || entries.length >= count) continue;
+    for (const [id, { atMs, attempt }] of this.#due) {
+      if (atMs > now) continue;
+      if (entries.length >= count) break;
       // Its receiver owned the body: read anew.
-      const [raw] = (await link.commands('read an event again').xrangeBuffer(key, entry.id, entry.id)) as RawEntry[];
-      this.#due.delete(entry);
-      const again = entryFrom(raw ?? null, entry.attempt + 1, this.#headers);
+      const [raw] = (await link.commands('read an event again').xrangeBuffer(key, id, id)) as RawEntry[];
+      this.#due.delete(id);
+      const again = entryFrom(raw ?? null, attempt + 1, this.#headers);
       if (again) entries.push(again);
+      else logger.error('an event was lost: the stream no longer had it for its next attempt', { key, id });
     }
     return entries;
   }
@@ -62,10 +96,10 @@ export class StreamTail implements StreamSource {
     return settled;
   }
 
-  nack(entry: StreamEntry, delayMs: number): Promise<void> {
+  nack({ id, attempt }: StreamEntry, delayMs: number): Promise<void> {
     if (this.#closed) return settled;
     const { clock, timers } = this.#setup.runtime;
-    this.#due.set(entry, clock.monotonicMs() + delayMs);
+    this.#due.set(id, { atMs: clock.monotonicMs() + delayMs, attempt });
     timers.after(delayMs, () => this.onDue());
     return settled;
   }
@@ -82,12 +116,26 @@ export class StreamTail implements StreamSource {
   }
 }
 
-/** Id of the last entry that was added to the stream, whether it is still there or not. */
-export async function lastId({ link, key }: StreamSetup): Promise<string> {
+/** What is known of a stream, whether it is there or not. */
+export interface StreamInfo {
+  /** Id of the last entry that was added, whether it is still there or not. */
+  readonly last: string;
+  /** How many entries were ever added; -1 where Redis does not count them. */
+  readonly added: number;
+  readonly length: number;
+}
+
+export async function streamInfo({ link, key }: StreamSetup): Promise<StreamInfo> {
   try {
-    return infoOf(await link.commands('subscribe').xinfo('STREAM', key), 'last-generated-id') ?? firstId;
+    const info = await link.commands('subscribe').xinfo('STREAM', key);
+    const added = infoOf(info, 'entries-added');
+    return {
+      last: infoOf(info, 'last-generated-id') ?? firstId,
+      added: added === undefined ? -1 : Number(added),
+      length: Number(infoOf(info, 'length') ?? 0),
+    };
   } catch (error) {
-    if (error instanceof Error && error.message.includes('no such key')) return firstId;
+    if (error instanceof Error && error.message.includes('no such key')) return { last: firstId, added: 0, length: 0 };
     throw error;
   }
 }
