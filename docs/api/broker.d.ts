@@ -30,6 +30,7 @@ export interface PublishOptions extends BrokerCallOptions {
 export interface SubscribeOptions {
     readonly queue?: string | undefined;
     readonly maxInFlight?: number | undefined;
+    readonly maxWaiting?: number | undefined;
     readonly signal?: AbortSignal | undefined;
 }
 export interface Subscriber {
@@ -66,7 +67,7 @@ export interface Broker {
     toString(): string;
 }
 export declare const Broker: ServiceIdentifier<Broker>;
-export { deliver, type DeliveryOptions, type DeliverySeams, missingCapabilities } from './delivery.ts';
+export { deliver, type DeliveryHandler, type DeliveryOptions, type DeliverySeams, missingCapabilities, } from './delivery.ts';
 
 // tenon/broker/delivery
 
@@ -80,13 +81,15 @@ export interface DeliveryOptions {
     readonly deadLetter?: boolean | string | undefined;
     readonly dedupe?: boolean | undefined;
     readonly maxInFlight?: number | undefined;
+    readonly maxWaiting?: number | undefined;
 }
+export type DeliveryHandler = (event: Event, signal: AbortSignal) => Promise<void>;
 export interface DeliverySeams {
     readonly runtime: Runtime;
     readonly logger: Logger;
 }
 export declare function missingCapabilities(capabilities: BrokerCapabilities, options: DeliveryOptions): string[];
-export declare function deliver(broker: Broker, topic: string, options: DeliveryOptions, handler: (event: Event) => Promise<void>, seams: DeliverySeams): Promise<Subscriber>;
+export declare function deliver(broker: Broker, topic: string, options: DeliveryOptions, handler: DeliveryHandler, seams: DeliverySeams): Promise<Subscriber>;
 
 // tenon/broker/memory
 

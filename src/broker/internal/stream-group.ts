@@ -138,7 +138,7 @@ export class StreamGroup implements StreamSource {
       blockMs,
       ...where,
     );
-    return this.#passed(reply as RawRead);
+    return this.#passed(reply);
   }
 
   async again(count: number, fresh: number): Promise<StreamEntry[]> {
