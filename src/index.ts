@@ -41,6 +41,7 @@ export {
   type MethodDescriptor,
   type Pipe,
   type Schema,
+  withHooks,
 } from './pipeline/pipeline.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
 

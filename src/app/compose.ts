@@ -3,8 +3,11 @@ import { Container, type Newable, type ServiceIdentifier } from 'inversify';
 import { Client } from '../client/client.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { Logger } from '../logger/logger.ts';
+import { unfailing } from '../logger/unfailing.ts';
 import { isRegistryCache, Registry } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { systemTimers } from '../runtime/system.ts';
+import { endsWithin } from '../runtime/within.ts';
 import { clientFrom } from './clients.ts';
 import type { Config } from './config.ts';
 import { clientSourceOf, type ProtoLoader } from './describe.ts';
@@ -30,8 +33,11 @@ export interface Composition {
   readonly boundBy: ReadonlyMap<ServiceIdentifier, string>;
   /** Whether something bound to the key was constructed (or is a constant that was handed out). */
   wasResolved(identifier: ServiceIdentifier): boolean;
-  /** Runs `@preDestroy` and `onDeactivation` of what was constructed, those who hold something before what they hold. Does not reject: failures are logged. */
-  dispose(): Promise<void>;
+  /**
+   * Runs `@preDestroy` and `onDeactivation` of what was constructed, those who hold something before what they hold. Does not reject: failures, and what does not
+   * end within `stepMs` or by the time that `signal` aborts, are logged.
+   */
+  dispose(stepMs: number, signal: AbortSignal): Promise<void>;
 }
 
 /**
@@ -53,6 +59,7 @@ export async function compose(services: readonly Class[], options: AppOptions = 
   if (options.bind) layers.run(options.bind, 'bind');
   layers.run(() => bindHandlers(container, services), 'the handlers');
   bindClients(container, loadProto);
+  container.onActivation(Logger, (_context, logger) => unfailing(logger));
   // Whatever registry was bound in the end, callers read it through a cache that outlives its outages.
   container.onActivation(Registry, (context, registry) =>
     isRegistryCache(registry)
@@ -73,7 +80,7 @@ export async function compose(services: readonly Class[], options: AppOptions = 
     options: layers.options,
     boundBy: layers.boundBy,
     wasResolved: (identifier) => wasResolved(bindingsOf(container), identifier),
-    dispose: () => dispose(container),
+    dispose: (stepMs, signal) => dispose(container, stepMs, signal),
   };
 }
 
@@ -115,13 +122,16 @@ function bindClients(container: Container, loadProto: ProtoLoader): void {
   }
 }
 
-async function dispose(container: Container): Promise<void> {
+async function dispose(container: Container, stepMs: number, signal: AbortSignal): Promise<void> {
+  const logger = container.get(Logger);
   for (const binding of disposalOrder(contextOf(container))) {
     try {
       // The container's own method: a guarded one would refuse.
-      await Container.prototype.unbindAsync.call(container, binding.serviceIdentifier);
+      const unbinding = Container.prototype.unbindAsync.call(container, binding.serviceIdentifier);
+      if (await endsWithin(systemTimers, stepMs, unbinding, signal)) continue;
+      logger.warn('disposing does not end; the stop goes on', { what: String(binding.serviceIdentifier) });
     } catch (error) {
-      container.get(Logger).warn('disposing failed', { what: String(binding.serviceIdentifier), error });
+      logger.warn('disposing failed', { what: String(binding.serviceIdentifier), error });
     }
   }
 }

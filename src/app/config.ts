@@ -223,6 +223,15 @@ export const variables = [
     fallback: '10000',
   },
   {
+    name: 'TENON_STOP_TIMEOUT_MS',
+    describes:
+      'Time for each other step of a stop to end: hooks, @preDestroy, the closing of a backend. Then the stop goes on without it.',
+    kind: 'integer',
+    unit: 'ms',
+    min: 0,
+    fallback: '5000',
+  },
+  {
     name: 'TENON_SERVER_DIALECT',
     describes: "Whether servers answer Go Micro's clients as its own servers do, beside plain gRPC.",
     ...choice,
@@ -460,6 +469,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
       drain: value('TENON_DRAIN'),
       lameDuckMs: value('TENON_LAME_DUCK_MS'),
       drainTimeoutMs: value('TENON_DRAIN_TIMEOUT_MS'),
+      stopTimeoutMs: value('TENON_STOP_TIMEOUT_MS'),
       health: explicit('TENON_HEALTH'),
       healthFollowsRegistry: value('TENON_HEALTH_FOLLOWS_REGISTRY'),
       reflection: explicit('TENON_REFLECTION'),

@@ -6,11 +6,13 @@ import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { TenonError } from '../errors/errors.ts';
 import { Health } from '../health/health.ts';
 import { Logger } from '../logger/logger.ts';
-import type { Interceptor, Invoke } from '../pipeline/pipeline.ts';
+import type { Interceptor, HandlerFunction } from '../pipeline/pipeline.ts';
 import { Registry } from '../registry/registry.ts';
 import { Selector } from '../selector/selector.ts';
 import { ServerOptions } from '../server/server.ts';
 import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
+import { systemTimers } from '../runtime/system.ts';
+import { endsWithin } from '../runtime/within.ts';
 import { Transport } from '../transport/transport.ts';
 import { clientFrom } from './clients.ts';
 import { type Composition, compose } from './compose.ts';
@@ -45,6 +47,7 @@ import { assertVerified } from './verify.ts';
 export class System {
   readonly #composition: Composition;
   readonly #services: ServiceRuntime[] = [];
+  readonly #force = new AbortController();
   #stopping: Promise<void> | undefined;
 
   private constructor(composition: Composition) {
@@ -99,11 +102,16 @@ export class System {
   }
 
   /**
-   * Stops the services, the last started first, then what they ran on. Resolves when everything has stopped; does not reject. When `signal`
-   * aborts, calls in flight are not waited for any longer. May be called again.
+   * Stops the services side by side, then what they ran on, each step within its bound. Resolves when everything has stopped; does not reject. When `signal`
+   * aborts, neither calls in flight nor steps that do not end are waited for any longer. May be called again.
    */
   stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    if (options.signal) for (const service of this.#services) void service.stop(options);
+    const { signal } = options;
+    if (signal) {
+      for (const service of this.#services) void service.stop(options);
+      if (signal.aborted) this.#force.abort();
+      else signal.addEventListener('abort', () => this.#force.abort(), { once: true });
+    }
     return (this.#stopping ??= this.#stop());
   }
 
@@ -135,11 +143,11 @@ export class System {
       ...interceptors,
       ...steps.interceptorsFor(target, description.target, property),
     ];
-    const instance = this.get(description.target as Newable<Record<string, Invoke>>);
+    const instance = this.get(description.target as Newable<Record<string, HandlerFunction>>);
     const invokeOf =
-      (property: string): Invoke =>
+      (property: string): HandlerFunction =>
       (input, ctx) =>
-        (instance[property] as Invoke)(input, ctx);
+        (instance[property] as HandlerFunction)(input, ctx);
     if (description.methods.length > 0) {
       service.server().handle({
         name: description.name,
@@ -162,20 +170,28 @@ export class System {
     }
   }
 
+  get #stopTimeoutMs(): number {
+    const { container, config } = this.#composition;
+    const bound = container.isBound(ServiceOptions) ? container.get(ServiceOptions).stopTimeoutMs : undefined;
+    return bound ?? config.service.stopTimeoutMs ?? 5_000;
+  }
+
   async #stop(): Promise<void> {
-    for (const service of [...this.#services].reverse()) await service.stop();
+    await Promise.all([...this.#services].reverse().map((service) => service.stop()));
     // Callers before what they call on: a client that is closed asks no registry.
     await this.#quietly(Client, (client) => client.close());
     await this.#quietly(Broker, (broker) => broker.disconnect());
     await this.#quietly(Selector, (selector) => selector.close());
     await this.#quietly(Registry, (registry) => registry.close());
     await this.#quietly(Transport, (transport) => transport.close());
-    await this.#composition.dispose();
+    await this.#composition.dispose(this.#stopTimeoutMs, this.#force.signal);
   }
 
   async #quietly<T>(identifier: ServiceIdentifier<T>, close: (value: T) => Promise<void>): Promise<void> {
     try {
-      if (this.#composition.wasResolved(identifier)) await close(this.get(identifier));
+      if (!this.#composition.wasResolved(identifier)) return;
+      if (await endsWithin(systemTimers, this.#stopTimeoutMs, close(this.get(identifier)), this.#force.signal)) return;
+      this.get(Logger).warn('closing does not end; the stop goes on', { what: String(identifier) });
     } catch (error) {
       this.get(Logger).warn('closing failed', { what: String(identifier), error: TenonError.from(error) });
     }

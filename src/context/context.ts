@@ -1,5 +1,6 @@
 import { Code, type TenonError } from '../errors/errors.ts';
 import { unthrown } from '../errors/unthrown.ts';
+import { quietly } from '../internal/quietly.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
 import { Metadata } from './metadata.ts';
 import type { Outgoing } from './outgoing.ts';
@@ -184,12 +185,12 @@ export class Context {
   }
 
   /**
-   * Calls `listener` once when the call is aborted, at once if it already is; returns what takes it back. Cheaper than
+   * Calls `listener` once when the call is aborted, at once if it already is; returns what takes it back. What it throws is logged. Cheaper than
    * {@link signal}, which must make an `AbortController`.
    */
   onAbort(listener: (reason: TenonError) => void): () => void {
     if (this.#abortReason) {
-      listener(this.#abortReason);
+      quietly(listener, this.#abortReason, this.#listenerFailed);
       return noop;
     }
     const listeners = (this.#abortListeners ??= new Set());
@@ -204,7 +205,11 @@ export class Context {
     const listeners = this.#abortListeners;
     this.#abortListeners = undefined;
     this.#controller?.abort(reason);
-    if (listeners) for (const listener of listeners) listener(reason);
+    if (listeners) for (const listener of listeners) quietly(listener, reason, this.#listenerFailed);
+  }
+
+  get #listenerFailed(): (error: unknown) => void {
+    return (error) => this.#baseLogger.error('a listener to the end of a call failed', { error });
   }
 }
 

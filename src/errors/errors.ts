@@ -121,7 +121,8 @@ export class TenonError extends Error {
    */
   static from(value: unknown, fallback: Partial<TenonErrorInit> = {}): TenonError {
     if (TenonError.is(value)) return value;
-    if (value instanceof Error && value.name === 'AbortError' && fallback.code === undefined) {
+    const name = nameOfError(value);
+    if (name === 'AbortError' && fallback.code === undefined) {
       return new TenonError({
         code: Code.Cancelled,
         reason: 'call.cancelled',
@@ -129,7 +130,7 @@ export class TenonError extends Error {
         cause: value,
       });
     }
-    if (value instanceof Error && value.name === 'TimeoutError' && fallback.code === undefined) {
+    if (name === 'TimeoutError' && fallback.code === undefined) {
       return new TenonError({
         code: Code.DeadlineExceeded,
         reason: 'call.deadline_exceeded',
@@ -201,9 +202,18 @@ export function textOf(value: unknown): string {
     // Such as Node makes where a name has several addresses, and none answers.
     if (value instanceof AggregateError && value.message === '' && value.errors.length > 0)
       return value.errors.map(textOf).join(', ');
-    if (value instanceof Error) return value.message === '' ? value.name : value.message;
+    if (value instanceof Error) return String(value.message === '' ? value.name : value.message);
     return String(value);
   } catch {
     return 'a value that cannot be shown';
+  }
+}
+
+/** The name of an error; `undefined` of anything else that was thrown, and of what cannot be read. */
+export function nameOfError(value: unknown): string | undefined {
+  try {
+    return value instanceof Error ? value.name : undefined;
+  } catch {
+    return undefined;
   }
 }

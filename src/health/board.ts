@@ -1,12 +1,19 @@
-import { injectable } from 'inversify';
+import { inject, injectable, optional } from 'inversify';
 
+import { quietly } from '../internal/quietly.ts';
+import { Logger, silentLogger } from '../logger/logger.ts';
 import type { Health, ServingStatus } from './health.ts';
 
 /** The {@link Health}, kept in memory. */
 @injectable()
 export class HealthBoard implements Health {
   readonly #said = new Map<string, ServingStatus>();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Set<() => unknown>();
+  readonly #logger: Logger;
+
+  constructor(@inject(Logger) @optional() logger: Logger = silentLogger) {
+    this.#logger = logger;
+  }
 
   set(service: string, status: ServingStatus): void {
     if (this.#said.get(service) === status) return;
@@ -28,12 +35,13 @@ export class HealthBoard implements Health {
 
   onChange(listener: () => void): () => void {
     // Wrapped, so that one function may listen twice.
-    const own = (): void => listener();
+    const own = (): unknown => listener();
     this.#listeners.add(own);
     return () => this.#listeners.delete(own);
   }
 
   #tell(): void {
-    for (const listener of this.#listeners) listener();
+    const failed = (error: unknown): void => this.#logger.warn('a listener to changes of health failed', { error });
+    for (const listener of this.#listeners) quietly(listener, undefined, failed);
   }
 }

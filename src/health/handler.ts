@@ -1,6 +1,6 @@
 import { Code, TenonError } from '../errors/errors.ts';
 import {
-  type Invoke,
+  type HandlerFunction,
   lazySchema,
   type MethodDescriptor,
   type MethodKind,
@@ -37,9 +37,9 @@ export interface CheckResponse {
 export function healthHandler(health: ServiceHealth, findType: (name: string) => ProtoType | undefined): ServerHandler {
   const message = (name: string): Schema => lazySchema(`grpc.health.v1.${name}`, findType);
   const [checkRequest, checkResponse] = [message('HealthCheckRequest'), message('HealthCheckResponse')];
-  const check: Invoke = (request) => checked(health, (request as CheckRequest).service);
-  const list: Invoke = () => listed(health);
-  const watch: Invoke = (request) => watched(health, (request as CheckRequest).service);
+  const check: HandlerFunction = (request) => checked(health, (request as CheckRequest).service);
+  const list: HandlerFunction = () => listed(health);
+  const watch: HandlerFunction = (request) => watched(health, (request as CheckRequest).service);
   return {
     name: healthName,
     internal: true,

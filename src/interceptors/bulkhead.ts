@@ -3,10 +3,9 @@ import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { counted } from '../internal/counted.ts';
 import { unthrown } from '../errors/unthrown.ts';
-import type { Interceptor } from '../pipeline/pipeline.ts';
+import { type CallHooks, type Interceptor, withHooks } from '../pipeline/pipeline.ts';
 import type { Runtime, Timer } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { around, type Passage } from './internal/around.ts';
 import { invalidOption } from './internal/repeating.ts';
 
 /** How many calls there may be at once. */
@@ -42,19 +41,19 @@ export function bulkhead(options: BulkheadOptions): Interceptor {
     throw invalidOption('bulkhead', `maxQueue is ${maxQueue}: give a whole number of at least 0`);
   }
   const cells = new Map<string, Cell>();
-  const enter = (ctx: Context): Passage | Promise<Passage> => {
+  const enter = (ctx: Context): CallHooks | Promise<CallHooks> => {
     const name = key ? key(ctx) : '';
     let cell = cells.get(name);
     if (!cell) cells.set(name, (cell = { running: 0, line: [] }));
-    const passage = leaving(cells, name, cell);
+    const hooks = leaving(cells, name, cell);
     if (cell.running < maxConcurrent) {
       cell.running += 1;
-      return passage;
+      return hooks;
     }
     if (cell.line.length >= maxQueue) throw full(ctx, maxConcurrent, maxQueue);
-    return inLine(cell, ctx, runtime).then(() => passage);
+    return inLine(cell, ctx, runtime).then(() => hooks);
   };
-  return (next, method) => around(next, method, enter);
+  return withHooks(enter);
 }
 
 /** Calls that are counted together. */
@@ -64,7 +63,7 @@ interface Cell {
 }
 
 /** Whoever ends gives the place to the next in line; a cell without calls is forgotten. */
-function leaving(cells: Map<string, Cell>, name: string, cell: Cell): Passage {
+function leaving(cells: Map<string, Cell>, name: string, cell: Cell): CallHooks {
   return {
     onEnd: () => {
       const next = cell.line.shift();

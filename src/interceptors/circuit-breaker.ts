@@ -3,10 +3,15 @@ import type { Outgoing } from '../context/outgoing.ts';
 import { retryInfo } from '../errors/details.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
-import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
+import {
+  type CallHooks,
+  type CallOutcome,
+  type Interceptor,
+  type MethodDescriptor,
+  withHooks,
+} from '../pipeline/pipeline.ts';
 import type { Clock, Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { around, type Ending, type Passage } from './internal/around.ts';
 import { type Admission, Circuit, type CircuitRules, type Verdict } from './internal/circuit.ts';
 import { invalidOption } from './internal/repeating.ts';
 
@@ -56,14 +61,13 @@ export function circuitBreaker(options: CircuitBreakerOptions = {}): Interceptor
   const { per = 'node', runtime = systemRuntime } = options;
   const codes = new Set(options.codes ?? [Code.Unavailable, Code.DeadlineExceeded, Code.Internal, Code.Unknown]);
   const policy: Policy = { per, codes, circuits: new Circuits(rulesOf(options), runtime.clock) };
-  return (next, method) =>
-    around(next, method, (ctx) => {
-      const { outgoing } = ctx;
-      return per === 'node' && outgoing ? throughNodes(policy, ctx, outgoing) : through(policy, method);
-    });
+  return withHooks((ctx, method) => {
+    const { outgoing } = ctx;
+    return per === 'node' && outgoing ? throughNodes(policy, ctx, outgoing) : through(policy, method);
+  });
 }
 
-function through(policy: Policy, method: MethodDescriptor): Passage {
+function through(policy: Policy, method: MethodDescriptor): CallHooks {
   const what = policy.per === 'service' ? method.service : method.path;
   const circuit = policy.circuits.of(what);
   const waitMs = circuit.closedForMs;
@@ -76,7 +80,7 @@ function through(policy: Policy, method: MethodDescriptor): Passage {
 }
 
 /** The node is chosen later, and another one after it where it cannot be reached; attempts within go to several. */
-function throughNodes(policy: Policy, ctx: Context, outgoing: Outgoing): Passage {
+function throughNodes(policy: Policy, ctx: Context, outgoing: Outgoing): CallHooks {
   const admissions = new Map<string, Admission>();
   const settle = (address: string, verdict: Verdict): void => {
     admissions.get(address)?.settle(verdict);
@@ -101,9 +105,9 @@ function throughNodes(policy: Policy, ctx: Context, outgoing: Outgoing): Passage
   return { onFirst: () => settle(ctx.peer, 'well'), onEnd: (ending) => end(verdictOf(policy, ending)) };
 }
 
-function verdictOf(policy: Policy, ending: Ending): Verdict {
-  if (ending.how === 'well') return 'well';
-  if (ending.how === 'left') return 'nothing';
+function verdictOf(policy: Policy, ending: CallOutcome): Verdict {
+  if (ending.outcome === 'ok') return 'well';
+  if (ending.outcome === 'cancelled') return 'nothing';
   const { code } = TenonError.from(ending.error);
   if (policy.codes.has(code)) return 'failed';
   // Made by the caller: nothing was heard of who was called.

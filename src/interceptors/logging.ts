@@ -1,10 +1,9 @@
 import type { Context } from '../context/context.ts';
 import { Code, codeName, TenonError } from '../errors/errors.ts';
 import type { LogLevel } from '../logger/logger.ts';
-import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
+import { type CallOutcome, type Interceptor, type MethodDescriptor, withHooks } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { around, type Ending } from './internal/around.ts';
 
 /** What is written of calls. */
 export interface LoggingOptions {
@@ -29,35 +28,33 @@ export interface LoggingOptions {
 export function logging(options: LoggingOptions = {}): Interceptor {
   const { level = usualLevel, runtime = systemRuntime } = options;
   const { clock } = runtime;
-  return (next, method) => {
+  return withHooks((ctx, method) => {
     const what = method.kind === 'event' ? 'event' : 'call';
-    return around(next, method, (ctx) => {
-      const startMs = clock.monotonicMs();
-      return {
-        onEnd: (ending) => {
-          const error = ending.how === 'failed' ? TenonError.from(ending.error) : undefined;
-          const code = error?.code ?? codeOf(ending);
-          const at = level(code, method);
-          if (at === 'silent') return;
-          write(ctx, at, what, {
-            method: method.path,
-            code: codeName(code),
-            durationMs: Math.round((clock.monotonicMs() - startMs) * 1000) / 1000,
-            peer: ctx.peer,
-            ...(error ? { reason: error.reason, message: error.message } : {}),
-          });
-        },
-      };
-    });
-  };
+    const startMs = clock.monotonicMs();
+    return {
+      onEnd: (ending) => {
+        const error = ending.outcome === 'failed' ? TenonError.from(ending.error) : undefined;
+        const code = error?.code ?? codeOf(ending);
+        const at = level(code, method);
+        if (at === 'silent') return;
+        write(ctx, at, what, {
+          method: method.path,
+          code: codeName(code),
+          durationMs: Math.round((clock.monotonicMs() - startMs) * 1000) / 1000,
+          peer: ctx.peer,
+          ...(error ? { reason: error.reason, message: error.message } : {}),
+        });
+      },
+    };
+  });
 }
 
 function write(ctx: Context, level: Exclude<LogLevel, 'silent'>, what: string, fields: Record<string, unknown>): void {
   ctx.logger[level](what, fields);
 }
 
-function codeOf(ending: Ending): Code {
-  return ending.how === 'left' ? Code.Cancelled : Code.Ok;
+function codeOf(ending: CallOutcome): Code {
+  return ending.outcome === 'cancelled' ? Code.Cancelled : Code.Ok;
 }
 
 const levels: Readonly<Partial<Record<Code, LogLevel>>> = {

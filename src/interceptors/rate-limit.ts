@@ -3,10 +3,9 @@ import { retryInfo } from '../errors/details.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { counted } from '../internal/counted.ts';
-import type { Interceptor } from '../pipeline/pipeline.ts';
+import { type CallHooks, type Interceptor, withHooks } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { around, type Passage } from './internal/around.ts';
 import { invalidOption } from './internal/repeating.ts';
 
 /** How many calls there may be in a time. */
@@ -45,15 +44,15 @@ export function rateLimit(options: RateLimitOptions): Interceptor {
   if (!(perSecond > 0)) throw invalidOption('rateLimit', `perSecond is ${perSecond}: give a number above 0`);
   if (!(burst >= 1)) throw invalidOption('rateLimit', `burst is ${burst}: give a number of at least 1`);
   const buckets = new Buckets(perSecond / 1000, burst);
-  const enter = (ctx: Context): Passage => {
+  const enter = (ctx: Context): CallHooks => {
     const waitMs = buckets.take(key ? key(ctx) : '', runtime.clock.monotonicMs());
     if (waitMs > 0) throw exceeded(ctx, perSecond, waitMs);
-    return passage;
+    return noHooks;
   };
-  return (next, method) => around(next, method, enter);
+  return withHooks(enter);
 }
 
-const passage: Passage = { onEnd: () => {} };
+const noHooks: CallHooks = {};
 
 interface Bucket {
   tokens: number;

@@ -1,10 +1,15 @@
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { unthrown } from '../errors/unthrown.ts';
-import { type Interceptor, type Invoke, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
+import {
+  type Interceptor,
+  type Invoke,
+  type MethodDescriptor,
+  serverStreams,
+  withHooks,
+} from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { around } from './internal/around.ts';
 import { invalidOption } from './internal/repeating.ts';
 
 /** How long calls may take. */
@@ -30,12 +35,13 @@ export interface TimeoutOptions {
 export function timeout(options: TimeoutOptions): Interceptor {
   const { timeoutMs, runtime = systemRuntime } = checkedOptions('timeout', options);
   if (!(timeoutMs > 0)) throw invalidOption('timeout', `timeoutMs is ${timeoutMs}: give a number above 0`);
+  const bounding = withHooks((ctx, method) => {
+    const timer = runtime.timers.after(timeoutMs, () => ctx.abort(tooLong(method, timeoutMs)));
+    return { onEnd: () => timer.cancel() };
+  });
   return (next, method) => {
     // Whoever sends replies hears of the abort by itself; a single one is waited for.
-    const bounded = around(serverStreams(method.kind) ? next : abortable(next), method, (ctx) => {
-      const timer = runtime.timers.after(timeoutMs, () => ctx.abort(tooLong(method, timeoutMs)));
-      return { onEnd: () => timer.cancel() };
-    });
+    const bounded = bounding(serverStreams(method.kind) ? next : abortable(next), method);
     return (input, ctx) => {
       const deadline = runtime.clock.monotonicMs() + timeoutMs;
       if (ctx.deadline !== undefined && ctx.deadline <= deadline) return next(input, ctx);

@@ -1,6 +1,8 @@
-import { codeName, TenonError } from '../errors/errors.ts';
+import { nameOfError, TenonError, textOf } from '../errors/errors.ts';
 import type { Clock } from '../runtime/runtime.ts';
 import { systemClock } from '../runtime/system.ts';
+import { plainOf, type PlainLimits } from './internal/plain.ts';
+import { escaped, textLine } from './internal/text.ts';
 import { type LogFields, type Logger, type LogLevel, logLevels } from './logger.ts';
 
 /** How a {@link ConsoleLogger} writes. */
@@ -21,10 +23,28 @@ export interface ConsoleLoggerOptions {
    */
   readonly write?: (line: string) => void;
   readonly clock?: Clock;
+  /**
+   * How many objects, one in the other, a field is written with.
+   * @default 8
+   */
+  readonly maxDepth?: number;
+  /**
+   * How many values a message is written with, those within its fields included.
+   * @default 1_000
+   */
+  readonly maxEntries?: number;
+  /**
+   * Longer texts are cut, in UTF-16 units.
+   * @default 16_384
+   */
+  readonly maxTextLength?: number;
   readonly fields?: LogFields;
 }
 
-/** A {@link Logger} of one line a message, on standard error. */
+/**
+ * A {@link Logger} on standard error, with one line a message; of an error that nobody made to be shown, text has its stack below, indented. A message that cannot be written is
+ * lost, and nothing else.
+ */
 export class ConsoleLogger implements Logger {
   readonly #options: Required<ConsoleLoggerOptions>;
   readonly #threshold: number;
@@ -33,9 +53,12 @@ export class ConsoleLogger implements Logger {
     this.#options = {
       level: 'info',
       format: 'text',
-      write: (line) => void process.stderr.write(`${line}\n`),
+      write: writeError,
       clock: systemClock,
       fields: {},
+      maxDepth: 8,
+      maxEntries: 1_000,
+      maxTextLength: 16_384,
       ...options,
     };
     this.#threshold = logLevels.indexOf(this.#options.level);
@@ -63,37 +86,59 @@ export class ConsoleLogger implements Logger {
 
   #write(level: LogLevel, message: string, fields: LogFields = {}): void {
     if (logLevels.indexOf(level) < this.#threshold) return;
-    const time = new Date(this.#options.clock.now()).toISOString();
-    const all = { ...this.#options.fields, ...fields };
     try {
-      this.#options.write(
+      const time = new Date(this.#options.clock.now()).toISOString();
+      const all = merged(this.#options.fields, fields);
+      const line =
         this.#options.format === 'json'
-          ? JSON.stringify({ time, level, message, ...all }, plain)
-          : `${time} ${level.padEnd(5)} ${message}${pairs(all)}`,
-      );
+          ? jsonLine({ time, level, message: String(message) }, all, this.#options)
+          : textLine(`${time} ${level.padEnd(5)}`, String(message), all, this.#options);
+      this.#options.write(line);
     } catch {
-      // A field that cannot be written (a cycle, a throwing getter) must not take the caller down.
-      this.#options.write(`${time} ${level.padEnd(5)} ${message}`);
+      // There is nobody left to say it to, and the caller has other things to do.
     }
   }
 }
 
-function pairs(fields: LogFields): string {
-  return Object.entries(fields)
-    .filter(([, value]) => value !== undefined)
-    .map(
-      ([key, value]) =>
-        ` ${key}=${typeof value === 'string' && /^[^\s"]+$/.test(value) ? value : JSON.stringify(value, plain)}`,
-    )
-    .join('');
+/** Those of the message over those of the logger. A getter that throws takes none of the others along. */
+function merged(fields: LogFields, more: LogFields): LogFields {
+  const all = Object.create(null) as Record<string, unknown>;
+  for (const source of [fields, more]) {
+    for (const key of Object.keys(source)) {
+      try {
+        all[key] = source[key];
+      } catch (error) {
+        all[key] = `[cannot be read: ${textOf(error)}]`;
+      }
+    }
+  }
+  return all;
 }
 
-function plain(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return value.toString();
-  if (TenonError.is(value)) {
-    return { code: codeName(value.code), reason: value.reason, message: value.message, cause: value.cause };
+/** What the line itself says is not overwritten by a field of the same name. */
+function jsonLine(head: Record<string, string>, fields: LogFields, limits: PlainLimits): string {
+  const { 'process.pid': pid = process.pid, ...rest } = fields;
+  const named = { ...rest, ...exceptionOf(rest), 'process.pid': pid };
+  const shortHead = plainOf(head, limits) as object;
+  return escaped(JSON.stringify({ ...shortHead, ...(plainOf(named, limits) as object), ...shortHead }));
+}
+
+/** OpenTelemetry's names for the error of a message. */
+function exceptionOf({ error }: LogFields): LogFields | undefined {
+  const name = nameOfError(error);
+  if (name === undefined && !TenonError.is(error)) return undefined;
+  const reason = TenonError.is(error) ? error.reason : undefined;
+  return { 'error.type': reason ?? name, 'exception.type': name, 'exception.message': textOf(error) };
+}
+
+const survived = new WeakSet<NodeJS.WritableStream>();
+
+/** Writes to standard error as long as somebody reads it: whoever did may end before this process does, and nothing is gained by ending with them. */
+function writeError(line: string): void {
+  const { stderr } = process;
+  if (!survived.has(stderr)) {
+    survived.add(stderr);
+    stderr.on('error', () => {});
   }
-  if (value instanceof Error)
-    return { name: value.name, message: value.message, stack: value.stack, cause: value.cause };
-  return value;
+  stderr.write(`${line}\n`);
 }

@@ -2,6 +2,10 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 
 import type { Context } from '../context/context.ts';
 
+import { serverStreams } from './internal/kinds.ts';
+import { promising, streaming } from './internal/replies.ts';
+
+export { type BeforeCall, type CallHooks, type CallOutcome, withHooks } from './hooks.ts';
 export { clientStreams, serverStreams } from './internal/kinds.ts';
 export { changingRequests, filtering, guarding, intercepting, piping } from './step-interceptors.ts';
 export {
@@ -118,11 +122,17 @@ export interface MethodDescriptor {
   readonly defaultContentType: string;
 }
 
+/** What a call gives: a promise of its reply, or, where the server streams, an AsyncIterable of replies. */
+export type CallResult = Promise<unknown> | AsyncIterable<unknown>;
+
 /**
  * A call, from any point of the pipeline on. `input` is the request, or an AsyncIterable of requests where
- * the client streams; the result is a promise of the reply, or an AsyncIterable of replies where the server streams.
+ * the client streams. Where the server streams, a promise of the iterable is as good as the iterable, so that an interceptor may be `async`.
  */
-export type Invoke = (input: unknown, ctx: Context) => unknown;
+export type Invoke = (input: unknown, ctx: Context) => CallResult;
+
+/** The end of the pipeline as applications write it: a reply may also be given without a promise. */
+export type HandlerFunction = (input: unknown, ctx: Context) => unknown;
 
 /**
  * Something done around calls: authentication, validation, tracing, retries. One shape for server and client,
@@ -142,6 +152,22 @@ export type Invoke = (input: unknown, ctx: Context) => unknown;
 export type Interceptor = (next: Invoke, method: MethodDescriptor) => Invoke;
 
 /** Wraps `invoke` in the interceptors: the first is the outermost. Composed once, never per call. */
-export function compose(interceptors: readonly Interceptor[], method: MethodDescriptor, invoke: Invoke): Invoke {
-  return interceptors.reduceRight((next, interceptor) => interceptor(next, method), invoke);
+export function compose(
+  interceptors: readonly Interceptor[],
+  method: MethodDescriptor,
+  handler: HandlerFunction,
+): Invoke {
+  if (serverStreams(method.kind)) {
+    return interceptors.reduceRight<Invoke>(
+      (next, interceptor) => streaming(interceptor(next, method), method, nameOf(interceptor)),
+      streaming(handler, method, 'the handler'),
+    );
+  }
+  // Without interceptors nobody is there to wait for anything but the end of the pipeline itself.
+  if (interceptors.length === 0) return handler as Invoke;
+  return interceptors.reduceRight<Invoke>((next, interceptor) => interceptor(next, method), promising(handler));
+}
+
+function nameOf({ name }: Interceptor): string {
+  return name === '' ? 'an interceptor' : `the interceptor "${name}"`;
 }

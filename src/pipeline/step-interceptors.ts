@@ -3,13 +3,14 @@ import { Code, TenonError } from '../errors/errors.ts';
 import { isPromise } from '../internal/is-promise.ts';
 import { iteratorOf } from '../internal/iterator-of.ts';
 import { clientStreams, serverStreams } from './internal/kinds.ts';
-import type { Interceptor, Invoke, MethodDescriptor } from './pipeline.ts';
+import { laterReplies } from './internal/replies.ts';
+import type { CallResult, Interceptor, Invoke, MethodDescriptor } from './pipeline.ts';
 import type { CallInterceptor, ErrorClass, ErrorFilter, FilterRule, Guard, Pipe, PipeMetadata } from './steps.ts';
 
 /** The guard as an interceptor. */
 export function guarding(guard: Guard): Interceptor {
   return (next, method) => {
-    const admit = (verdict: unknown, input: unknown, ctx: Context): unknown => {
+    const admit = (verdict: unknown, input: unknown, ctx: Context): CallResult => {
       if (verdict !== true) throw notPermitted(method);
       return next(input, ctx);
     };
@@ -107,13 +108,13 @@ export function filtering(rules: readonly FilterRule[]): Interceptor {
         );
     }
     return (input, ctx) => {
-      let result: unknown;
+      let result: CallResult;
       try {
         result = next(input, ctx);
       } catch (error) {
         return answer(error, ctx);
       }
-      return isPromise(result) ? result.then(undefined, (error: unknown) => answer(error, ctx)) : result;
+      return (result as Promise<unknown>).then(undefined, (error: unknown) => answer(error, ctx));
     };
   };
 }
@@ -125,11 +126,8 @@ function depthOf(type: ErrorClass | undefined): number {
 }
 
 /** What comes of a promise, in the shape of the method's result. */
-function later(method: MethodDescriptor, result: Promise<unknown>): unknown {
-  if (!serverStreams(method.kind)) return result;
-  // Whoever is given the iterable may not look at it before the promise has failed.
-  result.catch(() => {});
-  return new Filtered(async () => (await result) as AsyncIterable<unknown>);
+function later(method: MethodDescriptor, result: Promise<unknown>): CallResult {
+  return serverStreams(method.kind) ? laterReplies(result, method, 'an interceptor') : result;
 }
 
 /** Each of the values, changed by functions in turn. */
@@ -167,17 +165,13 @@ class Mapped implements AsyncIterableIterator<unknown> {
 
 /** Values that are there when they are first asked for; `answer` has what comes of their failure. */
 class Filtered implements AsyncIterableIterator<unknown> {
-  readonly #open: () => AsyncIterable<unknown> | Promise<AsyncIterable<unknown>>;
-  readonly #answer: ((error: unknown) => Promise<unknown>) | undefined;
-  #opening: Promise<AsyncIterator<unknown>> | undefined;
+  readonly #open: () => AsyncIterable<unknown>;
+  readonly #answer: (error: unknown) => Promise<unknown>;
   #values: AsyncIterator<unknown> | undefined;
   #isAnswered = false;
   #isEnded = false;
 
-  constructor(
-    open: () => AsyncIterable<unknown> | Promise<AsyncIterable<unknown>>,
-    answer?: (error: unknown) => Promise<unknown>,
-  ) {
+  constructor(open: () => AsyncIterable<unknown>, answer: (error: unknown) => Promise<unknown>) {
     this.#open = open;
     this.#answer = answer;
   }
@@ -185,10 +179,9 @@ class Filtered implements AsyncIterableIterator<unknown> {
   async next(): Promise<IteratorResult<unknown>> {
     if (this.#isEnded) return { done: true, value: undefined };
     try {
-      const values = (this.#values ??= await (this.#opening ??= this.#opened()));
-      return await values.next();
+      return await (this.#values ??= iteratorOf(this.#open())).next();
     } catch (error) {
-      if (!this.#answer || this.#isAnswered) throw error;
+      if (this.#isAnswered) throw error;
       this.#isAnswered = true;
       return this.#goOn(await this.#answer(error));
     }
@@ -202,12 +195,6 @@ class Filtered implements AsyncIterableIterator<unknown> {
 
   [Symbol.asyncIterator](): this {
     return this;
-  }
-
-  async #opened(): Promise<AsyncIterator<unknown>> {
-    const values = iteratorOf(await this.#open());
-    if (this.#isEnded) await values.return?.();
-    return values;
   }
 
   async #goOn(result: unknown): Promise<IteratorResult<unknown>> {

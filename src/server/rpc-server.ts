@@ -12,6 +12,7 @@ import { Logger } from '../logger/logger.ts';
 import {
   anySchema,
   compose,
+  type HandlerFunction,
   type Invoke,
   type MethodDescriptor,
   type Schema,
@@ -107,7 +108,7 @@ export class RpcServer implements Server {
 
   newHandler(
     name: string,
-    methods: Readonly<Record<string, Invoke>>,
+    methods: Readonly<Record<string, HandlerFunction>>,
     options: HandlerOptions & { readonly descriptors?: readonly MethodDescriptor[] } = {},
   ): ServerHandler {
     const { descriptors = [], metadata, internal } = options;

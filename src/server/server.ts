@@ -3,14 +3,14 @@ import type { ServiceIdentifier } from 'inversify';
 import type { DeliveryOptions } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
 import { token } from '../internal/token.ts';
-import type { CallInterceptor, Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
+import type { CallInterceptor, HandlerFunction, Interceptor, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
 import type { NodeState } from '../registry/registry.ts';
 import type { Dialect } from '../transport/transport.ts';
 
 /** A method and what answers it. */
 export interface ServerMethod {
   readonly descriptor: MethodDescriptor;
-  readonly invoke: Invoke;
+  readonly invoke: HandlerFunction;
   /** Around this method only, inside the server's own. */
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
@@ -41,7 +41,7 @@ export interface EventHandler {
   /** Kind `event`; `input` is the event's schema. */
   readonly descriptor: MethodDescriptor;
   /** Resolves: acknowledged. Throws: redelivered, or dead-lettered, as the options say. */
-  readonly invoke: Invoke;
+  readonly invoke: HandlerFunction;
   readonly options: EventHandlerOptions;
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
@@ -106,7 +106,7 @@ export interface Server {
   /** A handler made of functions by method name: JSON, unary unless `descriptors` say otherwise. */
   newHandler(
     name: string,
-    methods: Readonly<Record<string, Invoke>>,
+    methods: Readonly<Record<string, HandlerFunction>>,
     options?: HandlerOptions & { readonly descriptors?: readonly MethodDescriptor[] },
   ): ServerHandler;
   /** A subscription made of a function. */

@@ -5,10 +5,12 @@ import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { counted } from '../internal/counted.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
+import { quietly } from '../internal/quietly.ts';
 import { Logger } from '../logger/logger.ts';
 import type { NodeState } from '../registry/registry.ts';
 import { Clock, Random, type Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom } from '../runtime/system.ts';
+import { endsWithin } from '../runtime/within.ts';
 import { Server } from '../server/server.ts';
 import { RegistrationPace } from './internal/registration-pace.ts';
 import { type Hook, ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus } from './service.ts';
@@ -17,6 +19,7 @@ const defaults = {
   registerTtlMs: 30_000,
   lameDuckMs: 1_000,
   drainTimeoutMs: 10_000,
+  stopTimeoutMs: 5_000,
   drain: true,
   health: true,
   healthFollowsRegistry: true,
@@ -36,7 +39,7 @@ export class ManagedService implements ServiceRuntime {
   readonly #timers: Timers;
   readonly #logger: Logger;
   #options: WithDefaults<ServiceOptions, typeof defaults>;
-  readonly #listeners = new Set<(status: ServiceStatus) => void>();
+  readonly #listeners = new Set<(status: ServiceStatus) => unknown>();
   #status: ServiceStatus = { state: 'stopped', isRegistered: false, isAccepting: false };
   #lapse: Timer | undefined;
   #renewal: Timer | undefined;
@@ -82,7 +85,7 @@ export class ManagedService implements ServiceRuntime {
 
   onChange(listener: (status: ServiceStatus) => void): () => void {
     // Wrapped, so that one function may listen twice.
-    const own = (status: ServiceStatus): void => listener(status);
+    const own = (status: ServiceStatus): unknown => listener(status);
     this.#listeners.add(own);
     return () => this.#listeners.delete(own);
   }
@@ -154,7 +157,7 @@ export class ManagedService implements ServiceRuntime {
   }
 
   async #stop(signal: AbortSignal): Promise<void> {
-    await this.#quietly('a beforeStop hook', runHooks(this.#options.beforeStop));
+    await this.#step('the beforeStop hooks', () => runHooks(this.#options.beforeStop), signal);
     this.#become({ state: 'draining' });
     this.#renewal?.cancel();
     await this.#within(farewellMs, undefined, () => this.#registering ?? Promise.resolve());
@@ -162,11 +165,11 @@ export class ManagedService implements ServiceRuntime {
     if (this.#options.drain && !signal.aborted) await this.#drain(signal);
     else await this.#sayFarewell();
     this.#become({ isAccepting: false });
-    await this.#quietly('stopping the server', this.#server.stop());
+    await this.#step('stopping the server', () => this.#server.stop());
     await this.#within(farewellMs, undefined, () => this.#opening?.catch(() => {}) ?? Promise.resolve());
     this.#opening = undefined;
     this.#become({ state: 'stopped' });
-    await this.#quietly('an afterStop hook', runHooks(this.#options.afterStop));
+    await this.#step('the afterStop hooks', () => runHooks(this.#options.afterStop), signal);
     this.#logger.info(`${String(this)} stopped`);
   }
 
@@ -238,13 +241,8 @@ export class ManagedService implements ServiceRuntime {
       status.isAccepting !== before.isAccepting;
     if (!isChange) return;
     this.#status = status;
-    for (const listener of this.#listeners) {
-      try {
-        listener(status);
-      } catch (error) {
-        this.#logger.warn(`${String(this)}: a listener failed`, { error });
-      }
-    }
+    const failed = (error: unknown): void => this.#logger.warn(`${String(this)}: a listener failed`, { error });
+    for (const listener of this.#listeners) quietly(listener, status, failed);
   }
 
   #keepLease(): void {
@@ -279,6 +277,19 @@ export class ManagedService implements ServiceRuntime {
       timer.cancel();
       signal?.removeEventListener('abort', abort);
     }
+  }
+
+  /** One step of the stop: what fails, or does not end in time, does not hold up the others. */
+  async #step(what: string, work: () => Promise<void>, signal?: AbortSignal): Promise<void> {
+    const { stopTimeoutMs } = this.#options;
+    await this.#quietly(what, this.#bounded(what, stopTimeoutMs, work, signal));
+  }
+
+  async #bounded(what: string, ms: number, work: () => Promise<void>, signal?: AbortSignal): Promise<void> {
+    if (await endsWithin(this.#timers, ms, work(), signal)) return;
+    this.#logger.warn(`${String(this)}: ${what} did not end in time; the stop goes on`, {
+      stopTimeoutMs: signal?.aborted ? undefined : ms,
+    });
   }
 
   async #quietly(what: string, work: Promise<void>): Promise<void> {

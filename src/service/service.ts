@@ -24,6 +24,11 @@ export interface ServiceOptions extends ServerOptions {
   readonly lameDuckMs?: number | undefined;
   /** Time for what is in flight to finish, in milliseconds; then it is aborted. @default 10_000 */
   readonly drainTimeoutMs?: number | undefined;
+  /**
+   * Time for each other step of a stop to end, in milliseconds: the `beforeStop` hooks, a `@preDestroy`, the closing of a backend. Then the stop goes on without it.
+   * @default 5_000
+   */
+  readonly stopTimeoutMs?: number | undefined;
   /** Whether a stop drains at all. @default true */
   readonly drain?: boolean | undefined;
   /** Called in order around the start and the stop; Go Micro's names. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Context } from '../context/context.ts';
 import { Metadata } from '../context/metadata.ts';
 import { Code, codeName, TenonError } from '../errors/errors.ts';
-import type { Invoke, MethodDescriptor } from '../pipeline/pipeline.ts';
+import type { HandlerFunction, MethodDescriptor } from '../pipeline/pipeline.ts';
 import { nodeState } from '../registry/registry.ts';
 import type { Server, ServerOptions } from '../server/server.ts';
 import type { Message, Socket } from '../transport/transport.ts';
@@ -21,7 +21,7 @@ const count = method('Count', 'server');
 const sum = method('Sum', 'client');
 const chat = method('Chat', 'bidi');
 
-const methods: Record<string, Invoke> = {
+const methods: Record<string, HandlerFunction> = {
   Echo: async (input) => input,
   Count: async function* (input) {
     for (let n = 1; n <= (input as { to: number }).to; n += 1) yield { n };
@@ -46,7 +46,7 @@ interface Rig {
 
 async function started(
   harness: ServerHarness,
-  replaced: Record<string, Invoke> = {},
+  replaced: Record<string, HandlerFunction> = {},
   options: ServerOptions = {},
   parts = memoryParts(),
 ): Promise<Rig> {
@@ -258,7 +258,9 @@ export const serverCases: readonly Case<ServerHarness>[] = [
           : { issues: [{ message: 'must be a number', path: ['n'] }] };
       const strict = method('Echo', 'unary', { input: { name: 'Numbered', validate } });
       const server = harness.make(parts, { name: 'suite' });
-      server.handle(server.newHandler('suite.Suite', { Echo: methods['Echo'] as Invoke }, { descriptors: [strict] }));
+      server.handle(
+        server.newHandler('suite.Suite', { Echo: methods['Echo'] as HandlerFunction }, { descriptors: [strict] }),
+      );
       await server.start();
       const { call } = rigOf(parts, server);
       assert.equal((await call(strict, json({ n: 1 }))).status?.code, Code.Ok);
@@ -343,7 +345,7 @@ export const serverCases: readonly Case<ServerHarness>[] = [
     name: 'two handlers for one method are refused',
     async run(harness) {
       const server = harness.make(memoryParts(), { name: 'suite' });
-      const handler = server.newHandler('suite.Suite', { Echo: methods['Echo'] as Invoke });
+      const handler = server.newHandler('suite.Suite', { Echo: methods['Echo'] as HandlerFunction });
       server.handle(handler);
       assert.throws(() => server.handle(handler), { code: Code.AlreadyExists, reason: 'server.duplicate_method' });
     },

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import { statusOf } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import type { Invoke } from '../../src/pipeline/pipeline.ts';
+import type { HandlerFunction, Invoke } from '../../src/pipeline/pipeline.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import type { Server, ServerOptions } from '../../src/server/server.ts';
 import { serverCases, type ServerHarness } from '../../src/testing/server.ts';
@@ -34,7 +34,7 @@ function but(change: (server: Server, parts: Parts, options: ServerOptions | und
 }
 
 /** A server whose handlers are wrapped. */
-function handling(wrap: (invoke: Invoke) => Invoke): Make {
+function handling(wrap: (invoke: HandlerFunction) => HandlerFunction): Make {
   return but((server) => {
     const handle = server.handle.bind(server);
     return {

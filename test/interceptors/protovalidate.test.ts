@@ -148,7 +148,7 @@ describe('protovalidate', () => {
   });
 
   it('a method whose messages have no rules pays nothing', () => {
-    const next: Invoke = () => undefined;
+    const next: Invoke = () => Promise.resolve();
     const methods = loadProto(proto).service('rules.Users')!.methods;
     const around = protovalidate();
     const untouched = (name: string): boolean => {

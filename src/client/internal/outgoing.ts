@@ -2,9 +2,10 @@ import { Context, type ContextInit, type ContextKey } from '../../context/contex
 import { isCarried, Metadata, type MetadataValue } from '../../context/metadata.ts';
 import type { Attempts, NodeWatch, Outgoing } from '../../context/outgoing.ts';
 import { checkNumber } from '../../errors/checked-options.ts';
-import { Code, TenonError } from '../../errors/errors.ts';
 import { unthrown } from '../../errors/unthrown.ts';
+import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import type { Linked, LinkedList } from '../../internal/linked-list.ts';
+import { quietly } from '../../internal/quietly.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { CallOptions } from '../client.ts';
@@ -74,13 +75,13 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
   /** What the server sent first. */
   takeHeaders(headers: Metadata | undefined): void {
     if (headers) this.headers = headers;
-    this.options.onHeaders?.(this.headers);
+    if (this.options.onHeaders) tell('onHeaders', this.options.onHeaders, this.headers);
   }
 
   /** What the server sent last. */
   takeTrailers(trailers: Metadata | undefined): void {
     if (trailers) this.trailers = trailers;
-    this.options.onTrailers?.(this.trailers);
+    if (this.options.onTrailers) tell('onTrailers', this.options.onTrailers, this.trailers);
   }
 
   /** The call is sent to somebody. */
@@ -232,6 +233,26 @@ class CallAttempts implements Attempts {
     this.#begun = [];
     for (const attempt of begun) if (attempt !== this.#chosen) attempt.abort(superseded());
   }
+}
+
+/** What a callback throws is the call's failure; what its promise rejects with comes too late for that. */
+function tell(name: string, callback: (metadata: Metadata) => unknown, metadata: Metadata): void {
+  let failure: TenonError | undefined;
+  let isOver = false;
+  quietly(callback, metadata, (error) => {
+    if (!isOver) failure = callbackFailed(name, error);
+  });
+  isOver = true;
+  if (failure) throw failure;
+}
+
+function callbackFailed(name: string, error: unknown): TenonError {
+  return new TenonError({
+    code: Code.Internal,
+    reason: 'client.callback_failed',
+    message: `${name} of the call failed: ${textOf(error)}`,
+    cause: error,
+  });
 }
 
 function superseded(): TenonError {

@@ -3,6 +3,7 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import { markReceived } from '../../errors/received.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { backoffMs } from '../../internal/backoff.ts';
+import { noPromise } from '../../internal/quietly.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { Next, Selector } from '../../selector/selector.ts';
@@ -33,7 +34,7 @@ export async function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: 
     try {
       const next = await select(router, service, ctx);
       for (let tried = 1; ; tried += 1) {
-        const node = ctx.watches || ctx.avoided ? choose(next, ctx) : next();
+        const node = ctx.watches || ctx.avoided ? choose(next, ctx) : noPromise(next());
         ctx.node = node;
         ctx.isMarked = false;
         ctx.peer = node.address;
@@ -78,7 +79,7 @@ export async function onAddress<T>(address: string, ctx: OutgoingContext, send: 
 export function settle(router: Router, ctx: OutgoingContext, error?: TenonError, latencyMs?: number): void {
   if (ctx.isMarked || !ctx.node) return;
   ctx.isMarked = true;
-  router.selector.mark(ctx.registryName, ctx.node, error, latencyMs);
+  noPromise<unknown>(router.selector.mark(ctx.registryName, ctx.node, error, latencyMs));
 }
 
 async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T>['send']): Promise<T> {
@@ -100,7 +101,7 @@ function choose(next: Next, ctx: OutgoingContext): NodeRecord {
   const seen = new Set<string>();
   let second: NodeRecord | undefined;
   let refusal: TenonError | undefined;
-  for (let node = next(); !seen.has(node.id); node = next()) {
+  for (let node = noPromise(next()); !seen.has(node.id); node = noPromise(next())) {
     seen.add(node.id);
     if (ctx.avoided?.has(node.address)) {
       second ??= node;

@@ -1,4 +1,5 @@
 import { aCount, checkedOptions } from '../../errors/checked-options.ts';
+import { noPromise } from '../../internal/quietly.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import {
   isRegistryCache,
@@ -111,7 +112,7 @@ export class NodePool {
       this.#refit(known);
       return this.#next(known, known.fit, known.ejected);
     }
-    const kept = filters.reduce((services, filter) => filter(services), records);
+    const kept = filters.reduce((services, filter) => noPromise(filter(services)), records);
     const serving = servingOf(kept);
     if (serving.length === 0) throw noneAvailable(service, records, kept);
     const { fit, ejected } = known.health.isSpotless ? { fit: serving, ejected: none } : known.health.split(serving);

@@ -3,9 +3,9 @@ import type { Context } from '../../context/context.ts';
 import type { Metadata } from '../../context/metadata.ts';
 import { microStatusOf } from '../../context/go-micro-status.ts';
 import { okStatus, type Status, statusOf } from '../../context/status.ts';
-import { Code, TenonError } from '../../errors/errors.ts';
 import { wasReceived } from '../../errors/received.ts';
 import { unthrown } from '../../errors/unthrown.ts';
+import { Code, nameOfError, TenonError } from '../../errors/errors.ts';
 import { iteratorOf } from '../../internal/iterator-of.ts';
 import type { Logger } from '../../logger/logger.ts';
 import {
@@ -253,8 +253,12 @@ function marshalReply(method: MethodDescriptor, marshaler: Marshaler, reply: unk
 
 function fail(served: Served, socket: Socket, ctx: ServerContext | undefined, error: unknown): void {
   const failure = toStatusError(served, ctx, error);
-  const status = sendable(served, failure, ctx);
-  void socket.send({ headers: ctx?.takeHeaders(), status });
+  try {
+    void socket.send({ headers: ctx?.takeHeaders(), status: sendable(served, failure, ctx) });
+  } catch (unsendable) {
+    served.logger.error(`the error of ${served.method.path} cannot be sent`, { error: unsendable });
+    void socket.send({ status: { code: failure.code, message: `${served.method.path} failed` } });
+  }
 }
 
 /** The status with as much of the error as can be sent: a handler may have put anything into it, and its caller waits for an answer. */
@@ -289,7 +293,15 @@ function unlessRefusal(error: TenonError): TenonError {
   return unthrown({ code, message, details, metadata, cause: error });
 }
 
-/** Codes by which a caller decides when to call again; of the failure of a call that a handler made nothing else is passed on. */
+/** Rooms whose errors are about what this service works with: they name addresses and variables that are no business of its callers. */
+const dependencies = /^(?:app|broker|client|config|registry|selector)\./;
+/** Those of the transport that are about connections of its own; the others tell a caller about its call. */
+const ofConnections: ReadonlySet<string> = new Set(
+  ['unreachable', 'connection_lost', 'closed', 'invalid_address', 'address_in_use', 'cannot_listen', 'tls_invalid'].map(
+    (what) => `transport.${what}`,
+  ),
+);
+/** Codes by which a caller decides when to call again; of a dependency's failure nothing else is passed on. */
 const passedOn: ReadonlySet<Code> = new Set([
   Code.Unavailable,
   Code.DeadlineExceeded,
@@ -297,14 +309,37 @@ const passedOn: ReadonlySet<Code> = new Set([
   Code.ResourceExhausted,
 ]);
 
+function isOfDependency({ reason }: TenonError): boolean {
+  return reason !== undefined && (dependencies.test(reason) || ofConnections.has(reason));
+}
+
+/** Whether an error has the parts that a status is made of: a handler may throw one with anything in it. */
+function isSound(error: TenonError): boolean {
+  try {
+    const { code, message, reason, details, metadata } = error;
+    return (
+      Number.isInteger(code) &&
+      code > 0 &&
+      code <= 16 &&
+      typeof message === 'string' &&
+      (reason === undefined || typeof reason === 'string') &&
+      Array.isArray(details) &&
+      typeof metadata === 'object'
+    );
+  } catch {
+    return false;
+  }
+}
+
 /** What the caller may know of `error`. What was not meant for callers is logged, and hidden. */
 function toStatusError(
   served: Pick<Served, 'method' | 'logger' | 'exposeErrors'>,
   ctx: Context | undefined,
   error: unknown,
 ): TenonError {
-  if (TenonError.is(error)) {
-    if (error === ctx?.aborted || !wasReceived(error)) return unlessRefusal(error);
+  if (TenonError.is(error) && isSound(error)) {
+    const isOwn = !wasReceived(error) && (served.exposeErrors || !isOfDependency(error));
+    if (error === ctx?.aborted || isOwn) return unlessRefusal(error);
     served.logger.error(`${served.method.path} failed`, { error });
     const told = served.exposeErrors ? `: ${error.message}` : '';
     return unthrown({
@@ -314,7 +349,7 @@ function toStatusError(
       cause: error,
     });
   }
-  if (ctx?.aborted && error instanceof Error && error.name === 'AbortError') return ctx.aborted;
+  if (ctx?.aborted && nameOfError(error) === 'AbortError') return ctx.aborted;
   served.logger.error(`${served.method.path} failed`, { error });
   const told = served.exposeErrors ? `: ${TenonError.from(error).message}` : '';
   return unthrown({

@@ -1,0 +1,46 @@
+import { quietly } from '../internal/quietly.ts';
+import { ConsoleLogger } from './console.ts';
+import { type LogFields, type Logger, silentLogger } from './logger.ts';
+
+/** A logger of the application's own whose failures end nothing: the message is lost, and whoever logs goes on. Those of tenon are given back as they are. */
+export function unfailing(logger: Logger): Logger {
+  const isOurs = logger === silentLogger || logger instanceof ConsoleLogger || logger instanceof UnfailingLogger;
+  return isOurs ? logger : new UnfailingLogger(logger);
+}
+
+class UnfailingLogger implements Logger {
+  readonly #logger: Logger;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  debug(message: string, fields?: LogFields): void {
+    quietly(() => this.#logger.debug(message, fields), undefined, forget);
+  }
+
+  info(message: string, fields?: LogFields): void {
+    quietly(() => this.#logger.info(message, fields), undefined, forget);
+  }
+
+  warn(message: string, fields?: LogFields): void {
+    quietly(() => this.#logger.warn(message, fields), undefined, forget);
+  }
+
+  error(message: string, fields?: LogFields): void {
+    quietly(() => this.#logger.error(message, fields), undefined, forget);
+  }
+
+  child(fields: LogFields): Logger {
+    let child: Logger | undefined;
+    try {
+      child = this.#logger.child(fields);
+      if (typeof child.info === 'function') return unfailing(child);
+    } catch {
+      // Its messages have fewer fields then.
+    }
+    return this;
+  }
+}
+
+function forget(): void {}
