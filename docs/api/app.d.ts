@@ -49,7 +49,7 @@ export interface Composition {
     readonly options: OptionParts;
     readonly boundBy: ReadonlyMap<ServiceIdentifier, string>;
     wasResolved(identifier: ServiceIdentifier): boolean;
-    dispose(): Promise<void>;
+    dispose(stepMs: number, signal: AbortSignal): Promise<void>;
 }
 export declare function compose(services: readonly Class[], options?: AppOptions): Promise<Composition>;
 export declare function classesOf(services: readonly (Class | undefined)[]): readonly Class[];
@@ -268,6 +268,13 @@ export declare const variables: readonly [{
     readonly min: 0;
     readonly fallback: '10000';
 }, {
+    readonly name: 'TENON_STOP_TIMEOUT_MS';
+    readonly describes: 'Time for each other step of a stop to end: hooks, @preDestroy, the closing of a backend. Then the stop goes on without it.';
+    readonly kind: 'integer';
+    readonly unit: 'ms';
+    readonly min: 0;
+    readonly fallback: '5000';
+}, {
     readonly kind: 'choice';
     readonly name: 'TENON_SERVER_DIALECT';
     readonly describes: "Whether servers answer Go Micro's clients as its own servers do, beside plain gRPC.";
@@ -468,6 +475,7 @@ import type { AppOptions } from './options.ts';
 import { System } from './system.ts';
 export interface RunOptions extends AppOptions {
     readonly onStarted?: ((system: System) => void | Promise<void>) | undefined;
+    readonly exitOnUncaught?: boolean | undefined;
 }
 export declare function run(services: Class | readonly Class[], options?: RunOptions): Promise<never>;
 

@@ -52,6 +52,7 @@ export declare class TenonError extends Error {
     toString(): string;
 }
 export declare function textOf(value: unknown): string;
+export declare function nameOfError(value: unknown): string | undefined;
 export {};
 
 // tenon/errors/checked-options

@@ -15,9 +15,11 @@ export declare const Health: ServiceIdentifier<Health>;
 
 // tenon/health/board
 
+import { Logger } from '../logger/logger.ts';
 import type { Health, ServingStatus } from './health.ts';
 export declare class HealthBoard implements Health {
     #private;
+    constructor(logger?: Logger);
     set(service: string, status: ServingStatus): void;
     clear(service: string): void;
     get(service: string): ServingStatus | undefined;

@@ -11,7 +11,7 @@ export { BadRequest, badRequest, ErrorInfo, errorInfo, findDetail, PreconditionF
 export { Code, codeName, type ErrorDetail, TenonError } from './errors/errors.ts';
 export { Health, type ServingStatus } from './health/health.ts';
 export { Logger } from './logger/logger.ts';
-export { type CallInterceptor, type ErrorFilter, type Guard, type Interceptor, type Invoke, type MethodDescriptor, type Pipe, type Schema, } from './pipeline/pipeline.ts';
+export { type CallInterceptor, type ErrorFilter, type Guard, type Interceptor, type Invoke, type MethodDescriptor, type Pipe, type Schema, withHooks, } from './pipeline/pipeline.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
 export { Broker, type BrokerCapabilities, type BrokerMessage, type Event, type Subscriber } from './broker/broker.ts';
 export { Codec, Marshaler, Marshalers } from './codec/codec.ts';

@@ -25,6 +25,9 @@ export interface ConsoleLoggerOptions {
     readonly format?: 'json' | 'text';
     readonly write?: (line: string) => void;
     readonly clock?: Clock;
+    readonly maxDepth?: number;
+    readonly maxEntries?: number;
+    readonly maxTextLength?: number;
     readonly fields?: LogFields;
 }
 export declare class ConsoleLogger implements Logger {

@@ -4,6 +4,7 @@
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Context } from '../context/context.ts';
+export { type BeforeCall, type CallHooks, type CallOutcome, withHooks } from './hooks.ts';
 export { clientStreams, serverStreams } from './internal/kinds.ts';
 export { changingRequests, filtering, guarding, intercepting, piping } from './step-interceptors.ts';
 export { type CallInterceptor, type ErrorClass, type ErrorFilter, type FilterRule, type Guard, isStandardSchema, type Pipe, type PipeMetadata, type ReplyTransforms, } from './steps.ts';
@@ -48,9 +49,30 @@ export interface MethodDescriptor {
     readonly idempotent: boolean;
     readonly defaultContentType: string;
 }
-export type Invoke = (input: unknown, ctx: Context) => unknown;
+export type CallResult = Promise<unknown> | AsyncIterable<unknown>;
+export type Invoke = (input: unknown, ctx: Context) => CallResult;
+export type HandlerFunction = (input: unknown, ctx: Context) => unknown;
 export type Interceptor = (next: Invoke, method: MethodDescriptor) => Invoke;
-export declare function compose(interceptors: readonly Interceptor[], method: MethodDescriptor, invoke: Invoke): Invoke;
+export declare function compose(interceptors: readonly Interceptor[], method: MethodDescriptor, handler: HandlerFunction): Invoke;
+
+// tenon/pipeline/hooks
+
+import type { Context } from '../context/context.ts';
+import type { Interceptor, MethodDescriptor } from './pipeline.ts';
+export type CallOutcome = {
+    readonly outcome: 'ok';
+} | {
+    readonly outcome: 'failed';
+    readonly error: unknown;
+} | {
+    readonly outcome: 'cancelled';
+};
+export interface CallHooks {
+    readonly onFirst?: (() => void) | undefined;
+    readonly onEnd?: ((ending: CallOutcome) => void) | undefined;
+}
+export type BeforeCall = (ctx: Context, method: MethodDescriptor) => CallHooks | void | Promise<CallHooks | void>;
+export declare function withHooks(before: BeforeCall): Interceptor;
 
 // tenon/pipeline/step-interceptors
 

@@ -55,3 +55,8 @@ export declare const systemClock: Clock;
 export declare const systemRandom: Random;
 export declare const systemTimers: Timers;
 export declare const systemRuntime: Runtime;
+
+// tenon/runtime/within
+
+import type { Timers } from './runtime.ts';
+export declare function endsWithin(timers: Timers, ms: number, work: PromiseLike<unknown>, signal?: AbortSignal): Promise<boolean>;

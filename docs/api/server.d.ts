@@ -5,12 +5,12 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { DeliveryOptions } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
-import type { CallInterceptor, Interceptor, Invoke, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
+import type { CallInterceptor, HandlerFunction, Interceptor, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
 import type { NodeState } from '../registry/registry.ts';
 import type { Dialect } from '../transport/transport.ts';
 export interface ServerMethod {
     readonly descriptor: MethodDescriptor;
-    readonly invoke: Invoke;
+    readonly invoke: HandlerFunction;
     readonly interceptors?: readonly Interceptor[] | undefined;
 }
 export interface ServerHandler {
@@ -27,7 +27,7 @@ export type EventHandlerOptions = DeliveryOptions;
 export interface EventHandler {
     readonly topic: string;
     readonly descriptor: MethodDescriptor;
-    readonly invoke: Invoke;
+    readonly invoke: HandlerFunction;
     readonly options: EventHandlerOptions;
     readonly interceptors?: readonly Interceptor[] | undefined;
 }
@@ -53,7 +53,7 @@ export interface Server {
     readonly options: ServerOptions;
     init(options: ServerOptions): void;
     handle(handler: ServerHandler): void;
-    newHandler(name: string, methods: Readonly<Record<string, Invoke>>, options?: HandlerOptions & {
+    newHandler(name: string, methods: Readonly<Record<string, HandlerFunction>>, options?: HandlerOptions & {
         readonly descriptors?: readonly MethodDescriptor[];
     }): ServerHandler;
     newSubscriber(topic: string, handler: (event: unknown, ctx: Context) => unknown, options?: EventHandlerOptions & {
@@ -84,7 +84,7 @@ import { Broker } from '../broker/broker.ts';
 import { type Marshaler } from '../codec/codec.ts';
 import { Context } from '../context/context.ts';
 import { Logger } from '../logger/logger.ts';
-import { type Invoke, type MethodDescriptor, type Schema } from '../pipeline/pipeline.ts';
+import { type HandlerFunction, type MethodDescriptor, type Schema } from '../pipeline/pipeline.ts';
 import { type NodeState, Registry } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { Transport } from '../transport/transport.ts';
@@ -96,7 +96,7 @@ export declare class RpcServer implements Server {
     get address(): string | undefined;
     get inFlight(): number;
     init(options: ServerOptions): void;
-    newHandler(name: string, methods: Readonly<Record<string, Invoke>>, options?: HandlerOptions & {
+    newHandler(name: string, methods: Readonly<Record<string, HandlerFunction>>, options?: HandlerOptions & {
         readonly descriptors?: readonly MethodDescriptor[];
     }): ServerHandler;
     newSubscriber(topic: string, handler: (event: unknown, ctx: Context) => unknown, options?: EventHandlerOptions & {

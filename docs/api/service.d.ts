@@ -15,6 +15,7 @@ export interface ServiceOptions extends ServerOptions {
     readonly registerIntervalMs?: number | undefined;
     readonly lameDuckMs?: number | undefined;
     readonly drainTimeoutMs?: number | undefined;
+    readonly stopTimeoutMs?: number | undefined;
     readonly drain?: boolean | undefined;
     readonly beforeStart?: readonly Hook[] | undefined;
     readonly afterStart?: readonly Hook[] | undefined;

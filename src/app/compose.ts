@@ -3,7 +3,7 @@ import { Container, type Newable, type ServiceIdentifier } from 'inversify';
 import { Client } from '../client/client.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { Logger } from '../logger/logger.ts';
-import { unfailing } from '../logger/unfailing.ts';
+import { unfailing } from '../logger/internal/unfailing.ts';
 import { isRegistryCache, Registry } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { systemTimers } from '../runtime/system.ts';

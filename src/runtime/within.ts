@@ -18,16 +18,17 @@ export function endsWithin(
       signal?.removeEventListener('abort', giveUp);
     };
     signal?.addEventListener('abort', giveUp, { once: true });
-    Promise.resolve(work).then(
-      () => {
-        done();
+    const watch = async (): Promise<void> => {
+      try {
+        await work;
         resolve(true);
-      },
-      (error: unknown) => {
-        done();
+      } catch (error) {
         reject(error);
-      },
-    );
+      } finally {
+        done();
+      }
+    };
+    void watch();
     if (signal?.aborted) giveUp();
   });
 }

@@ -10,6 +10,7 @@ import { startNode, type TestProcess } from '../support/process.ts';
 interface CarelessApi {
   throwsText(request: object): Promise<unknown>;
   throwsLater(request: object): Promise<{ ok: boolean }>;
+  rejectsLater(request: object): Promise<{ ok: boolean }>;
   throwsAfterMessages(request: object): AsyncIterable<{ n: number }>;
   neverEnds(request: object): Promise<unknown>;
   fine(request: object): Promise<object>;
@@ -18,6 +19,7 @@ interface CarelessApi {
 const careless = contract<CarelessApi>('careless.Careless', {
   throwsText: {},
   throwsLater: {},
+  rejectsLater: {},
   throwsAfterMessages: { stream: 'server' },
   neverEnds: {},
   fine: {},
@@ -46,7 +48,7 @@ describe('a process whose handlers are careless, over real gRPC', () => {
   let client: ClientOf<CarelessApi>;
 
   beforeAll(async () => {
-    ({ child, address } = await start({ TENON_MAX_RECEIVE_BYTES: '100000' }));
+    ({ child, address } = await start({ TENON_MAX_RECEIVE_BYTES: '100000', LIVES_ON: '1' }));
     caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
     client = caller.client(careless);
   });
@@ -68,8 +70,9 @@ describe('a process whose handlers are careless, over real gRPC', () => {
     await lives();
   });
 
-  it('lives on when a handler throws after its reply, and logs what nobody caught', async () => {
+  it('lives on where it is told to when a handler throws after its reply, and logs what nobody caught', async () => {
     expect(await client.throwsLater({}, { address })).toEqual({ ok: true });
+    expect(await client.rejectsLater({}, { address })).toEqual({ ok: true });
     await child.waitForLog(/nobody waits for this/);
     await child.waitForLog(/after the reply/);
     await lives();
@@ -169,6 +172,85 @@ it('a program whose onStarted throws ends with an error, and does not seem to ha
   expect((await child.waitForExit()).code).toBe(1);
   expect(child.stderr).toContain('Error: not today');
   expect(child.stderr).not.toContain('no one caught');
+});
+
+describe('a start that fails', () => {
+  it.each([
+    ['a configuration that is wrong', { TENON_TRANSPORT: 'pigeon' }, 'config.invalid'],
+    ['an address that is none', { TENON_SERVER_ADDRESS: 'nonsense' }, 'transport.invalid_address'],
+  ])('of %s is one message and exit code 1, and no dump of a stack', async (_what, env, reason) => {
+    const child = startNode(program, {
+      env: { TENON_PROFILE: 'local', TENON_LOG_FORMAT: 'json', TENON_LOG_LEVEL: 'error', ...env },
+    });
+    expect((await child.waitForExit()).code).toBe(1);
+    const lines = child.stderr.trim().split('\n');
+    expect(lines).toHaveLength(1);
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({ level: 'error', message: expect.stringContaining(reason) });
+  });
+
+  it('has its stack at the level debug', async () => {
+    const child = startNode(program, {
+      env: { TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'debug', TENON_SERVER_ADDRESS: 'nonsense' },
+    });
+    expect((await child.waitForExit()).code).toBe(1);
+    expect(child.stderr).toMatch(/^ {4} +at /m);
+  });
+});
+
+describe('what no one caught', () => {
+  it.each(['throwsLater', 'rejectsLater'] as const)(
+    'is said, drains, and ends the process with 1: %s',
+    async (method) => {
+      const { child, address } = await start();
+      const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
+      expect(await caller.client(careless)[method]({}, { address })).toEqual({ ok: true });
+      expect(await child.waitForExit()).toEqual({ code: 1, signal: null });
+      expect(child.stderr).toMatch(/an error that no one caught: Error: (after the reply|nobody waits for this)/);
+      expect(child.stderr).toContain('careless stopped');
+      await caller.stop();
+    },
+  );
+});
+
+describe('a log that nobody reads any more', () => {
+  it.each(['json', 'text'])('leaves the process at work, and it heeds SIGTERM: %s', async (format) => {
+    const { child, address } = await start({ TENON_LOG_LEVEL: 'debug', TENON_LOG_FORMAT: format });
+    child.closeOutput();
+    const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
+    const client = caller.client(careless);
+    for (let i = 0; i < 3; i++) await failure(client.throwsText({}, { address }));
+    expect(await client.fine({ still: 'here' }, { address })).toEqual({ still: 'here' });
+    child.signal('SIGTERM');
+    expect(await child.waitForExit()).toEqual({ code: 0, signal: null });
+    await caller.stop();
+  });
+});
+
+describe('a step of the stop that never ends', () => {
+  it.each([
+    ['a beforeStop hook', { HANGING_HOOK: 'beforeStop' }],
+    ['an afterStop hook', { HANGING_HOOK: 'afterStop' }],
+    ['a @preDestroy', { HANGING_DISPOSAL: '1' }],
+    ['the closing of a backend', { HANGING_CLOSE: '1' }],
+  ])('%s is given up after its bound', async (_what, env) => {
+    const { child } = await start({ TENON_STOP_TIMEOUT_MS: '100', ...env });
+    child.signal('SIGTERM');
+    expect(await child.waitForExit()).toEqual({ code: 0, signal: null });
+    expect(child.stderr).toMatch(/the stop goes on/);
+  });
+
+  it.each([
+    ['a beforeStop hook', { HANGING_HOOK: 'beforeStop' }],
+    ['an afterStop hook', { HANGING_HOOK: 'afterStop' }],
+    ['a @preDestroy', { HANGING_DISPOSAL: '1' }],
+    ['the closing of a backend', { HANGING_CLOSE: '1' }],
+  ])('%s does not keep a second signal from ending the process', async (_what, env) => {
+    const { child } = await start({ TENON_STOP_TIMEOUT_MS: '600000', ...env });
+    child.signal('SIGTERM');
+    await child.waitForLine(/^hangs/);
+    child.signal('SIGTERM');
+    expect(await child.waitForExit()).toEqual({ code: 1, signal: null });
+  });
 });
 
 describe('signals', () => {

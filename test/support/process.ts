@@ -154,6 +154,12 @@ export class TestProcess {
     this.#child.stdin?.end();
   }
 
+  /** Stops reading what it prints: its next write finds the pipe broken. */
+  closeOutput(): void {
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+  }
+
   /** Sends a signal and waits for nothing. */
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);

@@ -17,7 +17,7 @@ export function textLine(start: string, message: string, fields: LogFields, limi
   let line = `${start} ${escaped(shortened(message, limits))}`;
   let rest = '';
   for (const [key, value] of Object.entries(fields)) {
-    if (value === undefined || hidden.has(key)) continue;
+    if (value === undefined || hidden.test(key)) continue;
     if (isError(value)) {
       line += `${key === 'error' ? ': ' : ` ${escaped(key)}: `}${escaped(shortened(chain(value), limits))}`;
       below.push(...stackOf(value));
@@ -27,14 +27,8 @@ export function textLine(start: string, message: string, fields: LogFields, limi
   return [line + rest, ...below.map((one) => `    ${one}`)].join('\n');
 }
 
-/** For machines, and for who has the logs of many processes. */
-const hidden: ReadonlySet<string> = new Set([
-  'process.pid',
-  'service.version',
-  'service.instance.id',
-  'trace_id',
-  'span_id',
-]);
+/** Whose log it is and what it belongs to: for machines, and for who has the logs of many processes. */
+const hidden = /^(?:service\.|trace_id$|span_id$)/;
 
 // A longer chain of causes is hardly read; a cycle has no end.
 const longestChain = 8;
@@ -84,7 +78,7 @@ function stackOf(error: unknown): string[] {
       return one.stack
         .split('\n')
         .map((line) => line.trim())
-        .filter((line) => /^at /.test(line))
+        .filter((line) => line.startsWith('at '))
         .slice(0, longestStack)
         .map(escaped);
     } catch {

@@ -34,6 +34,7 @@ const hostile = () =>
       throw new Error('nor its class');
     },
   });
+// oxlint-disable-next-line unicorn/no-thenable
 const thenable = (then) => ({ then });
 const late = (fail) => new Promise((_resolve, reject) => setImmediate(() => reject(fail)));
 const cyclic = () => {
@@ -239,6 +240,7 @@ const system = await System.start([App], {
   },
 });
 for (const deed of Object.values(deeds)) {
+  // oxlint-disable-next-line typescript/no-misused-promises
   system.services[0].onChange(deed);
 }
 
@@ -308,9 +310,7 @@ await Promise.all(
         try {
           source = deed();
         } catch (error) {
-          source = (async function* () {
-            throw error;
-          })();
+          source = { [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(error) }) };
         }
         Promise.resolve(source).catch(() => {});
         return run(name, kind, {}, source);

@@ -1,5 +1,7 @@
 // A service whose handlers do what handlers must not do, as a process of its own.
-import { Handler, Rpc, run, Server, Service, Subscribe } from '../../../dist/index.js';
+import { preDestroy } from 'inversify';
+
+import { Broker, Handler, Rpc, run, Server, Service, ServiceRuntime, Subscribe } from '../../../dist/index.js';
 
 class CarelessHandler {
   async throwsText() {
@@ -10,7 +12,11 @@ class CarelessHandler {
     setTimeout(() => {
       throw new Error('after the reply');
     }, 1);
-    void Promise.reject(new Error('nobody waits for this'));
+    return { ok: true };
+  }
+
+  async rejectsLater() {
+    setTimeout(() => void Promise.reject(new Error('nobody waits for this')), 1);
     return { ok: true };
   }
 
@@ -37,16 +43,38 @@ const method = (name) => [
   name,
   Object.getOwnPropertyDescriptor(CarelessHandler.prototype, name),
 ];
-for (const name of ['throwsText', 'throwsLater', 'neverEnds', 'fine']) Rpc()(...method(name));
+for (const name of ['throwsText', 'throwsLater', 'rejectsLater', 'neverEnds', 'fine']) Rpc()(...method(name));
 Rpc({ stream: 'server' })(...method('throwsAfterMessages'));
 Subscribe('things')(...method('onEvent'));
 Handler('careless.Careless')(CarelessHandler);
 
+CarelessHandler.prototype.bye = () => hang();
+if (process.env.HANGING_DISPOSAL) preDestroy()(...method('bye'));
+
 class Careless {}
 Service({ name: 'careless', handlers: [CarelessHandler] })(Careless);
 
+const hang = () => {
+  console.log('hangs');
+  return new Promise(() => {});
+};
+
 await run(Careless, {
+  exitOnUncaught: process.env.LIVES_ON ? false : undefined,
   bind: (container) => {
+    if (process.env.HANGING_HOOK) {
+      container.onActivation(ServiceRuntime, (_context, service) => {
+        const init = service.init.bind(service);
+        service.init = (options) => init({ ...options, [process.env.HANGING_HOOK]: [hang] });
+        return service;
+      });
+    }
+    if (process.env.HANGING_CLOSE) {
+      container.onActivation(Broker, (_context, broker) => {
+        broker.disconnect = hang;
+        return broker;
+      });
+    }
     if (!process.env.NEVER_STARTED) return;
     container.onActivation(Server, (_context, server) => {
       server.start = () => {
