@@ -314,7 +314,7 @@ export const variables = [
       'Most elements of a message that is read: messages in it, items of lists, keys and values of maps. See docs/codec.md.',
     kind: 'integer',
     min: 1,
-    fallback: '1000000',
+    fallback: '1048576',
   },
   {
     name: 'TENON_MAX_DEPTH',

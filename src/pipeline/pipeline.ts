@@ -29,7 +29,7 @@ export interface MessageLimits {
   /**
    * How much may be in a message that is read. Each message in it, item of a list, and key and value of a map is one element. A message is one more for each of
    * its fields that is a list, a map or `bytes`, and for every eight others. More is RESOURCE_EXHAUSTED (`codec.too_many_elements`).
-   * @default 1_000_000
+   * @default 1_048_576
    */
   readonly maxElements?: number | undefined;
   /**

@@ -3,7 +3,7 @@ import type { MessageLimits } from '../../pipeline/pipeline.ts';
 import { Misfit, misfit, show } from './misfit.ts';
 
 /** See {@link MessageLimits}. */
-export const defaultMaxElements = 1_000_000;
+export const defaultMaxElements = 2 ** 20;
 /** Protobuf's own limit (protobuf.dev: programming-guides/proto-limits). */
 export const defaultMaxDepth = 100;
 /**

@@ -227,10 +227,13 @@ function decodeRequest(served: Served, marshaler: Marshaler, body: Uint8Array | 
   try {
     value = marshaler.unmarshal(method.input, body);
   } catch (error) {
+    const { code, reason, message } = TenonError.from(error);
+    // A request that is too much for a limit is not a wrong one.
+    const isTooMuch = code === Code.ResourceExhausted;
     throw new TenonError({
-      code: Code.InvalidArgument,
-      reason: 'codec.decode',
-      message: `the request of ${method.path} does not decode: ${TenonError.from(error).message}`,
+      code: isTooMuch ? code : Code.InvalidArgument,
+      reason: isTooMuch ? reason : 'codec.decode',
+      message: `the request of ${method.path} does not decode: ${message}`,
       cause: error,
     });
   }

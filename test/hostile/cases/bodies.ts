@@ -26,6 +26,7 @@ const times = (count: number, bytes: Buffer) => Buffer.concat(Array<Buffer>(coun
 
 const invalid = /^status 3$/;
 const valid = /^status 0$/;
+const tooMuch = /^status 8$/;
 
 const protos: readonly (readonly [name: string, sees: RegExp, body: Buffer])[] = [
   ['a tag that is cut off', invalid, hex('8a')],
@@ -65,6 +66,7 @@ const protos: readonly (readonly [name: string, sees: RegExp, body: Buffer])[] =
   ['messages within messages, half a million deep', invalid, nested(500_000)],
   ['a million unknown fields', valid, times(1_000_000, hex('a00601'))],
   ['a million numbers', valid, Buffer.concat([hex('32c0843d'), Buffer.alloc(1_000_000, 1)])],
+  ['two million numbers', tooMuch, Buffer.concat([hex('3280897a'), Buffer.alloc(2_000_000, 1)])],
   ['a hundred thousand empty children', valid, times(100_000, hex('2a00'))],
   ['random bytes', /^status [03]$/, Buffer.from(Array.from({ length: 4_000 }, (_, n) => (n * 7919 + 13) % 251))],
 ];
