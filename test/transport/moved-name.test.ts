@@ -27,7 +27,7 @@ it.each(grpcNames)(
       if ((more[0] as dns.LookupOptions).all) done(null, [{ address: place, family: 4 }]);
       else done(null, place, 4);
     };
-    jest.spyOn(dns, 'lookup').mockImplementation(lookup as never);
+    jest.spyOn(dns, 'lookup').mockImplementation(lookup);
     const call = async (): Promise<string> => {
       const ctx = new Context({ service: 's', endpoint: 'e', deadline: systemClock.monotonicMs() + 15_000 });
       const options = { route: methods.unary, ctx, waitForReady: true };
