@@ -1,5 +1,5 @@
 // For applications.
-export { type AppOptions, type Profile, run, type RunOptions, System, verify } from './app/app.ts';
+export { type AppOptions, type Backends, type Profile, run, type RunOptions, System, verify, wrap } from './app/app.ts';
 export { Client, type CallOptions, type ClientOf, clientOf, contract } from './client/client.ts';
 export { Context, type ContextKey, contextKey } from './context/context.ts';
 export { Metadata } from './context/metadata.ts';

@@ -2,19 +2,36 @@
 
 // tenon/app
 
+export type { Backends } from './backends.ts';
 export { type BackendChoice, type Config } from './config.ts';
 export { type Problem } from './describe.ts';
 export { type AppOptions } from './options.ts';
 export { type Profile } from './profiles.ts';
 export { run, type RunOptions } from './run.ts';
 export { System } from './system.ts';
+export { wrap } from './wrap.ts';
 export { verify, type VerifyReport } from './verify.ts';
 
 // tenon/app/backends
 
 import type { Newable, ServiceIdentifier } from 'inversify';
+import type { Broker } from '../broker/broker.ts';
+import type { Marshaler } from '../codec/codec.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { Selector } from '../selector/selector.ts';
+import type { Transport } from '../transport/transport.ts';
 import type { Config } from './config.ts';
 export type BackendRoom = 'transport' | 'codec' | 'registry' | 'selector' | 'broker';
+interface Contracts {
+    readonly transport: Transport;
+    readonly codec: Marshaler;
+    readonly registry: Registry;
+    readonly selector: Selector;
+    readonly broker: Broker;
+}
+export type Backends = {
+    readonly [R in BackendRoom]?: Readonly<Record<string, Newable<Contracts[R]>>> | undefined;
+};
 export interface Backend {
     readonly implementation: Newable;
     readonly options?: {
@@ -22,15 +39,16 @@ export interface Backend {
         readonly value: object;
     } | undefined;
 }
-export declare function backendNames(room: BackendRoom): readonly string[];
-export declare function loadBackend(room: BackendRoom, name: string, config: Config): Promise<Backend>;
+export declare function backendNames(room: BackendRoom, own?: Backends): readonly string[];
+export declare function loadBackend(room: BackendRoom, name: string, config: Config, own?: Backends): Promise<Backend>;
+export {};
 
 // tenon/app/clients
 
 import type { Client, ClientSource } from '../client/client.ts';
 import { type ClientDescription, type ProtoLoader } from './describe.ts';
 export declare function typedClient(client: Client, description: ClientDescription): object;
-export declare function clientFrom(client: Client, source: ClientSource, loadProto: ProtoLoader): object;
+export declare function clientFrom(client: Client, source: ClientSource, loadProto: ProtoLoader, hosts: ReadonlyMap<string, readonly string[]>): object;
 
 // tenon/app/compose
 
@@ -45,6 +63,7 @@ export interface Composition {
     readonly config: Config;
     readonly container: Container;
     readonly loadProto: ProtoLoader;
+    readonly hosts: ReadonlyMap<string, readonly string[]>;
     readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
     readonly options: OptionParts;
     readonly boundBy: ReadonlyMap<ServiceIdentifier, string>;
@@ -62,6 +81,7 @@ import { type LogLevel } from '../logger/logger.ts';
 import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../transport/tls.ts';
+import { type Backends } from './backends.ts';
 export declare const profileNames: readonly ['test', 'dev', 'local', 'prod'];
 export type ProfileName = (typeof profileNames)[number];
 export interface BackendChoice {
@@ -315,6 +335,11 @@ export declare const variables: readonly [{
     readonly fallback: '30000';
 }, {
     readonly kind: 'boolean';
+    readonly name: 'TENON_CLIENT_INSECURE_CREDENTIALS';
+    readonly describes: 'Whether credentials of calls are sent also to other machines in the clear.';
+    readonly fallback: 'false';
+}, {
+    readonly kind: 'boolean';
     readonly name: 'TENON_CLIENT_COMPRESS';
     readonly describes: 'Compress what calls send with gzip, on transports that can, to servers that understand it.';
     readonly fallback: 'false';
@@ -388,7 +413,7 @@ export declare const variables: readonly [{
         readonly prod: 'json';
     };
 }];
-export declare function readConfig(env: Readonly<Record<string, string | undefined>>, profile?: string): Config;
+export declare function readConfig(env: Readonly<Record<string, string | undefined>>, profile?: string, backends?: Backends): Config;
 export declare function envExample(): string;
 
 // tenon/app/describe
@@ -447,10 +472,12 @@ export declare function guardContainer(container: Container): void;
 // tenon/app/options
 
 import type { Container, ContainerModule } from 'inversify';
+import type { Backends } from './backends.ts';
 import type { Profile } from './profiles.ts';
 export interface AppOptions {
     readonly profile?: string | Profile | undefined;
     readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+    readonly backends?: Backends | undefined;
     readonly modules?: readonly ContainerModule[] | undefined;
     readonly bind?: ((container: Container) => void) | undefined;
     readonly signal?: AbortSignal | undefined;
@@ -459,14 +486,14 @@ export interface AppOptions {
 // tenon/app/profiles
 
 import { ContainerModule } from 'inversify';
+import { type Backends } from './backends.ts';
 import { type Config } from './config.ts';
 export type Profile = (config: Config, env: Readonly<Record<string, string | undefined>>) => ContainerModule | Promise<ContainerModule>;
 export interface ResolvedProfile {
     readonly config: Config;
     readonly layers: readonly Profile[];
 }
-export declare function resolveProfile(profile: string | Profile | undefined, env: Readonly<Record<string, string | undefined>>): ResolvedProfile;
-export declare const builtIn: Profile;
+export declare function resolveProfile(profile: string | Profile | undefined, env: Readonly<Record<string, string | undefined>>, backends?: Backends): ResolvedProfile;
 
 // tenon/app/run
 
@@ -493,6 +520,7 @@ export declare class System {
     get services(): readonly ServiceRuntime[];
     get container(): Container;
     get<T>(identifier: ServiceIdentifier<T>): T;
+    getAsync<T>(identifier: ServiceIdentifier<T>): Promise<T>;
     client<T>(source: abstract new (...args: never[]) => T): ClientOf<T>;
     client<T>(source: Contract<T>): ClientOf<T>;
     client<T>(source: ProtoService): ClientOf<T>;
@@ -517,3 +545,9 @@ export interface VerifyReport {
 export declare function verify(services: readonly Class[], options?: AppOptions): Promise<VerifyReport>;
 export declare function assertVerified(composition: Composition): void;
 export declare function formatProblems(problems: readonly Problem[]): string;
+
+// tenon/app/wrap
+
+import type { Container, ResolutionContext, ServiceIdentifier } from 'inversify';
+export type Activating = Pick<Container, 'onActivation'>;
+export declare function wrap<T extends object>(container: Activating, key: ServiceIdentifier<T>, make: (inner: T, context: ResolutionContext) => T): void;

@@ -69,6 +69,7 @@ export interface ClientOptions {
     readonly timeoutMs?: number | undefined;
     readonly forward?: readonly string[] | undefined;
     readonly credentials?: CallCredentials | undefined;
+    readonly insecureCredentials?: boolean | undefined;
     readonly dialect?: Dialect | undefined;
     readonly interceptors?: readonly Interceptor[] | undefined;
     readonly maxReceiveBytes?: number | undefined;

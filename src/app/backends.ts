@@ -3,10 +3,31 @@ import type { Newable, ServiceIdentifier } from 'inversify';
 
 import { Code, TenonError } from '../errors/errors.ts';
 import { didYouMean } from '../internal/suggest.ts';
+import type { Broker } from '../broker/broker.ts';
+import type { Marshaler } from '../codec/codec.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { Selector } from '../selector/selector.ts';
+import type { Transport } from '../transport/transport.ts';
 import type { Config } from './config.ts';
 
 /** The rooms whose implementation is chosen by name. */
 export type BackendRoom = 'transport' | 'codec' | 'registry' | 'selector' | 'broker';
+
+interface Contracts {
+  readonly transport: Transport;
+  readonly codec: Marshaler;
+  readonly registry: Registry;
+  readonly selector: Selector;
+  readonly broker: Broker;
+}
+
+/**
+ * Implementations of the application's own, by the name that a variable chooses them by: with `{ registry: { folder: FolderRegistry } }` there is
+ * `TENON_REGISTRY=folder`. A registry or a broker is given its address (`TENON_REGISTRY_ADDRESS`, or behind `folder://`) by `init`.
+ */
+export type Backends = {
+  readonly [R in BackendRoom]?: Readonly<Record<string, Newable<Contracts[R]>>> | undefined;
+};
 
 /** An implementation, and what its options are bound to. */
 export interface Backend {
@@ -131,18 +152,25 @@ const table: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
 };
 
 /** The names that a room's implementation can be chosen by. */
-export function backendNames(room: BackendRoom): readonly string[] {
-  return table[room].map((row) => row.name);
+export function backendNames(room: BackendRoom, own: Backends = {}): readonly string[] {
+  return [...table[room].map((row) => row.name), ...Object.keys(own[room] ?? {})];
 }
 
 /**
  * Loads the implementation of that name. INVALID_ARGUMENT (`config.invalid`) naming the ones there are, FAILED_PRECONDITION (`app.package_missing`)
  * naming the package that is not installed and the command that installs it.
  */
-export async function loadBackend(room: BackendRoom, name: string, config: Config): Promise<Backend> {
+export async function loadBackend(
+  room: BackendRoom,
+  name: string,
+  config: Config,
+  own: Backends = {},
+): Promise<Backend> {
+  const mine = own[room];
+  if (mine && Object.hasOwn(mine, name)) return { implementation: mine[name] as Newable };
   const row = table[room].find((one) => one.name === name);
   if (!row) {
-    const names = backendNames(room);
+    const names = backendNames(room, own);
     throw new TenonError({
       code: Code.InvalidArgument,
       reason: 'config.invalid',

@@ -1,23 +1,25 @@
 import { Container, type Newable, type ServiceIdentifier } from 'inversify';
 
 import { Client } from '../client/client.ts';
-import { type Class, serviceOf } from '../decorators/decorators.ts';
+import { type Class, handlerOf, serviceOf } from '../decorators/decorators.ts';
 import { Logger } from '../logger/logger.ts';
 import { unfailing } from '../logger/internal/unfailing.ts';
 import { isRegistryCache, Registry } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { systemTimers } from '../runtime/system.ts';
 import { endsWithin } from '../runtime/within.ts';
+import { ServiceOptions } from '../service/service.ts';
 import { clientFrom } from './clients.ts';
 import type { Config } from './config.ts';
 import { clientSourceOf, type ProtoLoader } from './describe.ts';
 import { allBindings, bindingsOf, contextOf, needsOf } from './internal/bindings.ts';
+import { constantOptions } from './internal/check-options.ts';
 import { disposalOrder, wasResolved } from './internal/dispose.ts';
 import { Layers } from './internal/layers.ts';
 import { environmentLayer, type OptionParts } from './internal/option-parts.ts';
 import { usedKeys } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
-import { builtIn, resolveProfile } from './profiles.ts';
+import { resolveProfile } from './profiles.ts';
 
 /** An application put together, with nothing of it constructed yet. */
 export interface Composition {
@@ -25,6 +27,8 @@ export interface Composition {
   readonly config: Config;
   readonly container: Container;
   readonly loadProto: ProtoLoader;
+  /** The names of the services that have a handler, by the handler's full name. */
+  readonly hosts: ReadonlyMap<string, readonly string[]>;
   /** Classes that the container cannot construct, by the key that they were bound to. */
   readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
   /** What the layers say of options. */
@@ -45,20 +49,23 @@ export interface Composition {
  * that anyone injects. Constructs nothing. Rejects as `readConfig` and `loadBackend` do.
  */
 export async function compose(services: readonly Class[], options: AppOptions = {}): Promise<Composition> {
-  const env = options.env ?? process.env;
-  const { config, layers: profiles } = resolveProfile(options.profile, env);
+  // Who names `test` in code has unit tests in mind, and not the shell that they happen to run in.
+  const env = options.env ?? (options.profile === 'test' ? {} : process.env);
+  const { config, layers: profiles } = resolveProfile(options.profile, env, options.backends);
   const [{ loadProto }, { CachedRegistry }] = await Promise.all([
     import('../codec/proto.ts'),
     import('../registry/cache.ts'),
   ]);
   const container = new Container({ defaultScope: 'Singleton' });
   const layers = new Layers(container);
-  for (const profile of profiles)
-    await layers.load(await profile(config, env), profile === builtIn ? environmentLayer : 'the profile');
+  for (const [index, profile] of profiles.entries())
+    await layers.load(await profile(config, env), index === 0 ? environmentLayer : 'the profile');
   for (const [index, module] of (options.modules ?? []).entries()) await layers.load(module, `modules[${index}]`);
   if (options.bind) layers.run(options.bind, 'bind');
   layers.run(() => bindHandlers(container, services), 'the handlers');
-  bindClients(container, loadProto);
+  const { name } = constantOptions(bindingsOf(container), layers.options, ServiceOptions);
+  const hosts = hostsOf(services, name);
+  bindClients(container, loadProto, hosts);
   container.onActivation(Logger, (_context, logger) => unfailing(logger));
   // Whatever registry was bound in the end, callers read it through a cache that outlives its outages.
   container.onActivation(Registry, (context, registry) =>
@@ -79,6 +86,7 @@ export async function compose(services: readonly Class[], options: AppOptions = 
     undecorated: layers.undecorated,
     options: layers.options,
     boundBy: layers.boundBy,
+    hosts,
     wasResolved: (identifier) => wasResolved(bindingsOf(container), identifier),
     dispose: (stepMs, signal) => dispose(container, stepMs, signal),
   };
@@ -107,8 +115,24 @@ function handlersOf(service: Class | undefined): readonly Class[] {
   return (record?.handlers ?? []).filter((handler) => typeof handler === 'function');
 }
 
+function hostsOf(services: readonly Class[], forced: string | undefined): ReadonlyMap<string, readonly string[]> {
+  const hosts = new Map<string, string[]>();
+  for (const service of services) {
+    const name = forced ?? (typeof service === 'function' ? serviceOf(service)?.name : undefined);
+    for (const handler of handlersOf(service)) {
+      const handled = handlerOf(handler)?.name;
+      if (name !== undefined && handled) hosts.set(handled, [...(hosts.get(handled) ?? []), name]);
+    }
+  }
+  return hosts;
+}
+
 /** A key that `clientOf` made carries what it is a client of, so that nobody has to bind it. */
-function bindClients(container: Container, loadProto: ProtoLoader): void {
+function bindClients(
+  container: Container,
+  loadProto: ProtoLoader,
+  hosts: ReadonlyMap<string, readonly string[]>,
+): void {
   for (const binding of allBindings(bindingsOf(container))) {
     const needs = needsOf(binding);
     if ('undecorated' in needs) continue;
@@ -117,7 +141,7 @@ function bindClients(container: Container, loadProto: ProtoLoader): void {
       if (source === undefined || identifier === undefined || container.isBound(identifier)) continue;
       container
         .bind<object>(identifier as ServiceIdentifier<object>)
-        .toResolvedValue((client: Client) => clientFrom(client, source, loadProto), [Client]);
+        .toResolvedValue((client: Client) => clientFrom(client, source, loadProto, hosts), [Client]);
     }
   }
 }

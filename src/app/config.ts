@@ -7,7 +7,7 @@ import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
 import { dialects } from '../transport/transport.ts';
 import type { ClientAuth, ClientTlsOptions, ServerTlsOptions } from '../transport/tls.ts';
-import { backendNames } from './backends.ts';
+import { type BackendRoom, backendNames, type Backends } from './backends.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
 
 /** The built-in profiles. */
@@ -274,6 +274,12 @@ export const variables = [
     fallback: '30000',
   },
   {
+    name: 'TENON_CLIENT_INSECURE_CREDENTIALS',
+    describes: 'Whether credentials of calls are sent also to other machines in the clear.',
+    ...boolean,
+    fallback: 'false',
+  },
+  {
     name: 'TENON_CLIENT_COMPRESS',
     describes: 'Compress what calls send with gzip, on transports that can, to servers that understand it.',
     ...boolean,
@@ -364,13 +370,17 @@ const foreignPrefix = 'TENON_TEST_';
  * Throws INVALID_ARGUMENT (`config.invalid`) with everything that is wrong at once: values that do not exist or do not fit, and variables
  * in `TENON_` that nobody reads, for a misspelt one would otherwise change nothing, in silence. `TENON_TEST_…` is left alone.
  */
-export function readConfig(env: Readonly<Record<string, string | undefined>>, profile?: string): Config {
-  const problems: string[] = [];
+export function readConfig(
+  env: Readonly<Record<string, string | undefined>>,
+  profile?: string,
+  backends: Backends = {},
+): Config {
+  const problems: string[] = takenNames(backends);
   const said = new Map<string, Parsed>();
   for (const variable of variables) {
     const given = env[variable.name];
     if (given === undefined || given === '') continue;
-    const parsed = parseVariable(variable, given);
+    const parsed = parseVariable(withOwn(variable, backends), given);
     if ('problem' in parsed) problems.push(parsed.problem);
     else said.set(variable.name, parsed.value);
   }
@@ -382,6 +392,28 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, pr
   }
   if (problems.length > 0) throw invalid(problems);
   return buildConfig(said);
+}
+
+const rooms: Readonly<Record<string, BackendRoom>> = {
+  TENON_TRANSPORT: 'transport',
+  TENON_CODEC: 'codec',
+  TENON_REGISTRY: 'registry',
+  TENON_SELECTOR: 'selector',
+  TENON_BROKER: 'broker',
+};
+
+/** The variable, with the application's own implementations among its choices. */
+function withOwn(variable: Variable, backends: Backends): Variable {
+  const room = rooms[variable.name];
+  return room === undefined ? variable : { ...variable, choices: () => backendNames(room, backends) };
+}
+
+function takenNames(backends: Backends): string[] {
+  return Object.values(rooms).flatMap((room) =>
+    Object.keys(backends[room] ?? {})
+      .filter((name) => backendNames(room).includes(name) || !/^[\w.-]+$/.test(name))
+      .map((name) => `backends.${room}: "${name}" is the name of one of tenon's own, or no name: choose another`),
+  );
 }
 
 /** The text of `.env.example`: every variable with what it does, its values and its defaults, each commented out. */
@@ -445,6 +477,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>): Config {
       maxReceiveBytes: value('TENON_MAX_RECEIVE_BYTES'),
       maxSendBytes: limits.maxSendBytes,
       compress: value('TENON_CLIENT_COMPRESS'),
+      insecureCredentials: value('TENON_CLIENT_INSECURE_CREDENTIALS'),
     },
     server: {
       address: value('TENON_SERVER_ADDRESS'),
@@ -495,7 +528,7 @@ function tlsOf(
 function unknownVariables(env: Readonly<Record<string, string | undefined>>): string[] {
   const known = variables.map((variable): string => variable.name);
   return Object.keys(env)
-    .filter((name) => name.startsWith(prefix) && !name.startsWith(foreignPrefix) && !known.includes(name))
+    .filter((name) => name.toUpperCase().startsWith(prefix) && !name.startsWith(foreignPrefix) && !known.includes(name))
     .map((name) => {
       const suggestion = didYouMean(name, known);
       return `${name}: there is no such variable.${suggestion === '' ? ' Unset it; .env.example lists those that are read.' : suggestion}`;

@@ -1,5 +1,6 @@
 import type { Container, ContainerModule } from 'inversify';
 
+import type { Backends } from './backends.ts';
 import type { Profile } from './profiles.ts';
 
 /**
@@ -15,9 +16,11 @@ export interface AppOptions {
   readonly profile?: string | Profile | undefined;
   /**
    * Where `TENON_…` variables are read from.
-   * @default `process.env`
+   * @default `process.env`; none with `profile: 'test'`, so that tests do not depend on what the shell exports
    */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Implementations of one's own that variables can choose by name: `{ registry: { folder: FolderRegistry } }` for `TENON_REGISTRY=folder`. */
+  readonly backends?: Backends | undefined;
   /** Loaded in this order. */
   readonly modules?: readonly ContainerModule[] | undefined;
   /** The last word: `(container) => container.rebind(Registry).to(MyRegistry)`. */

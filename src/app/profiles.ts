@@ -1,4 +1,4 @@
-import { ContainerModule } from 'inversify';
+import { ContainerModule, type Newable } from 'inversify';
 
 import { Broker } from '../broker/broker.ts';
 import { Client, ClientOptions } from '../client/client.ts';
@@ -19,7 +19,7 @@ import { ManagedService } from '../service/managed-service.ts';
 import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
 import { TransportTlsOptions } from '../transport/tls.ts';
 import { Transport } from '../transport/transport.ts';
-import { type Backend, backendNames, loadBackend } from './backends.ts';
+import { type Backend, type BackendRoom, backendNames, type Backends, loadBackend } from './backends.ts';
 import { type Config, readConfig } from './config.ts';
 
 /**
@@ -52,69 +52,86 @@ export interface ResolvedProfile {
 export function resolveProfile(
   profile: string | Profile | undefined,
   env: Readonly<Record<string, string | undefined>>,
+  backends: Backends = {},
 ): ResolvedProfile {
-  if (typeof profile !== 'function') return { config: readConfig(env, profile), layers: [builtIn] };
-  return { config: readConfig(env), layers: [builtIn, profile] };
+  const below = builtInWith(backends);
+  if (typeof profile !== 'function') return { config: readConfig(env, profile, backends), layers: [below] };
+  return { config: readConfig(env, undefined, backends), layers: [below, profile] };
 }
 
 /**
  * The built-in profiles `test`, `dev`, `local` and `prod`: they differ in what the configuration falls back to where the environment is silent, and in nothing
  * else. Loads the implementations that were chosen, and no others; constructs nothing.
  */
-export const builtIn: Profile = async (config) => {
-  const [transport, registry, selector, broker, codec, ...codecs] = await Promise.all([
-    loadBackend('transport', config.transport, config),
-    loadBackend('registry', config.registry.name, config),
-    loadBackend('selector', config.selector, config),
-    loadBackend('broker', config.broker.name, config),
-    loadBackend('codec', config.codec, config),
-    // A server understands every codec, whatever its own clients prefer.
-    ...backendNames('codec').map((name) => loadBackend('codec', name, config)),
-  ]);
-  return new ContainerModule(({ bind }) => {
-    bind(Clock).toConstantValue(systemClock);
-    bind(Random).toConstantValue(systemRandom);
-    bind(Timers).toConstantValue(systemTimers);
-    bind(Logger)
-      .toResolvedValue((clock: Clock) => makeLogger(config, clock), [Clock])
-      .inSingletonScope();
-    const backend = (key: symbol, { implementation, options }: Backend): void => {
-      bind(key).to(implementation).inSingletonScope();
-      if (options && !tlsKeys.includes(options.key as symbol))
-        bind(options.key).toResolvedValue(
-          (...seams) => withSeams(options.value, seams),
-          [Clock, Random, Timers, Logger],
+const builtInWith =
+  (backends: Backends): Profile =>
+  async (config) => {
+    const load = (room: BackendRoom, name: string): Promise<Backend> => loadBackend(room, name, config, backends);
+    const [transport, registry, selector, broker, codec, ...codecs] = await Promise.all([
+      load('transport', config.transport),
+      load('registry', config.registry.name),
+      load('selector', config.selector),
+      load('broker', config.broker.name),
+      load('codec', config.codec),
+      // A server understands every codec, whatever its own clients prefer.
+      ...backendNames('codec', backends).map((name) => load('codec', name)),
+    ]);
+    return new ContainerModule(({ bind }) => {
+      bind(Clock).toConstantValue(systemClock);
+      bind(Random).toConstantValue(systemRandom);
+      bind(Timers).toConstantValue(systemTimers);
+      bind(Logger)
+        .toResolvedValue((clock: Clock) => makeLogger(config, clock), [Clock])
+        .inSingletonScope();
+      const backend = (key: symbol, { implementation, options }: Backend, address?: string): void => {
+        const bound = bind<Addressed>(key)
+          .to(implementation as Newable<Addressed>)
+          .inSingletonScope();
+        // One of tenon's own has it among its options.
+        if (address !== undefined && !options)
+          bound.onActivation((_context, made) => {
+            made.init({ address });
+            return made;
+          });
+        if (options && !tlsKeys.includes(options.key as symbol))
+          bind(options.key).toResolvedValue(
+            (...seams) => withSeams(options.value, seams),
+            [Clock, Random, Timers, Logger],
+          );
+      };
+      backend(Transport as symbol, transport);
+      backend(Registry as symbol, registry, config.registry.address);
+      backend(Selector as symbol, selector);
+      backend(Broker as symbol, broker, config.broker.address);
+      backend(Marshaler as symbol, codec);
+      for (const one of codecs) backend(Marshalers as symbol, one);
+      bind(TransportTlsOptions).toConstantValue(config.tls ?? {});
+      for (const key of tlsKeys)
+        bind(key).toResolvedValue(
+          ({ client, server }: TransportTlsOptions, ...seams) =>
+            withSeams({ tls: client, serverTls: server === false ? undefined : server }, seams),
+          [TransportTlsOptions, Clock, Random, Timers, Logger],
         );
-    };
-    backend(Transport as symbol, transport);
-    backend(Registry as symbol, registry);
-    backend(Selector as symbol, selector);
-    backend(Broker as symbol, broker);
-    backend(Marshaler as symbol, codec);
-    for (const one of codecs) backend(Marshalers as symbol, one);
-    bind(TransportTlsOptions).toConstantValue(config.tls ?? {});
-    for (const key of tlsKeys)
-      bind(key).toResolvedValue(
-        ({ client, server }: TransportTlsOptions, ...seams) =>
-          withSeams({ tls: client, serverTls: server === false ? undefined : server }, seams),
-        [TransportTlsOptions, Clock, Random, Timers, Logger],
-      );
-    bind(MessageLimits).toConstantValue(config.messages);
-    bind(ClientOptions).toConstantValue(config.client);
-    bind(ServerOptions).toConstantValue(config.server);
-    bind(ServiceOptions).toConstantValue(config.service);
-    bind(Client).to(RpcClient).inSingletonScope();
-    bind(Health).to(HealthBoard).inSingletonScope();
-    // Every service of a process has a server and a life of its own.
-    bind(Server).to(RpcServer).inTransientScope();
-    bind(ServiceRuntime).to(ManagedService).inTransientScope();
-  });
-};
+      bind(MessageLimits).toConstantValue(config.messages);
+      bind(ClientOptions).toConstantValue(config.client);
+      bind(ServerOptions).toConstantValue(config.server);
+      bind(ServiceOptions).toConstantValue(config.service);
+      bind(Client).to(RpcClient).inSingletonScope();
+      bind(Health).to(HealthBoard).inSingletonScope();
+      // Every service of a process has a server and a life of its own.
+      bind(Server).to(RpcServer).inTransientScope();
+      bind(ServiceRuntime).to(ManagedService).inTransientScope();
+    });
+  };
 
 /** The options of transports that speak TLS, whichever of them is bound in the end. Named here, as nothing of them is loaded before it is bound. */
 const tlsKeys = ['GrpcTransportOptions', 'GrpcJsTransportOptions', 'TcpTransportOptions'].map(
   (name) => token<object>('transport', name) as symbol,
 );
+
+interface Addressed {
+  init(options: { readonly address: string }): void;
+}
 
 /** Backends take time, chance and log from their options; what is bound for the application is bound for them. */
 function withSeams(options: object, [clock, random, timers, logger]: readonly unknown[]): object {

@@ -3,7 +3,7 @@ import type { Container, Newable, ServiceIdentifier } from 'inversify';
 import { Broker } from '../broker/broker.ts';
 import { Client, type ClientOf, type Contract, type ProtoService } from '../client/client.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
-import { TenonError } from '../errors/errors.ts';
+import { Code, TenonError } from '../errors/errors.ts';
 import { Health } from '../health/health.ts';
 import { Logger } from '../logger/logger.ts';
 import type { Interceptor, HandlerFunction } from '../pipeline/pipeline.ts';
@@ -19,6 +19,7 @@ import { type Composition, compose } from './compose.ts';
 import { describeHandler, type HandlerDescription } from './describe.ts';
 import { guardContainer } from './guard.ts';
 import { assertEncrypted } from './internal/encryption.ts';
+import { keyName } from './internal/keys.ts';
 import { mergeOptions } from './internal/merge.ts';
 import { standardHandlers } from './internal/standard.ts';
 import { Steps } from './internal/steps.ts';
@@ -88,9 +89,18 @@ export class System {
     return this.#composition.container;
   }
 
-  /** Resolves a token: `system.get(Registry)`. */
+  /** Resolves a token: `system.get(Registry)`. FAILED_PRECONDITION (`app.async_binding`) for one that was not made yet, and is made asynchronously. */
   get<T>(identifier: ServiceIdentifier<T>): T {
-    return this.#composition.container.get(identifier);
+    try {
+      return this.#composition.container.get(identifier);
+    } catch (error) {
+      throw asyncBinding(error, identifier) ?? error;
+    }
+  }
+
+  /** Resolves a token that is bound to something asynchronous, or needs such a thing. */
+  getAsync<T>(identifier: ServiceIdentifier<T>): Promise<T> {
+    return this.#composition.container.getAsync(identifier);
   }
 
   /** A typed client, for code outside of classes. See `clientOf` for what it takes. */
@@ -98,7 +108,7 @@ export class System {
   client<T>(source: Contract<T>): ClientOf<T>;
   client<T>(source: ProtoService): ClientOf<T>;
   client(source: (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoService): object {
-    return clientFrom(this.get(Client), source, this.#composition.loadProto);
+    return clientFrom(this.get(Client), source, this.#composition.loadProto, this.#composition.hosts);
   }
 
   /**
@@ -118,9 +128,9 @@ export class System {
   async #prepare(target: Class): Promise<ServiceRuntime> {
     const record = serviceOf(target);
     const { container, config, loadProto } = this.#composition;
-    const service = container.get(ServiceRuntime);
-    const bound = container.isBound(ServiceOptions) ? container.get(ServiceOptions) : {};
-    const { interceptors } = container.isBound(ServerOptions) ? container.get(ServerOptions) : {};
+    const service = await container.getAsync(ServiceRuntime);
+    const bound = container.isBound(ServiceOptions) ? await container.getAsync(ServiceOptions) : {};
+    const { interceptors } = container.isBound(ServerOptions) ? await container.getAsync(ServerOptions) : {};
     // What the environment and the application say is stronger than what the class says; interceptors of all are used, theirs outermost.
     const { interceptors: own, ...said } = record?.options ?? {};
     service.init(
@@ -131,19 +141,25 @@ export class System {
       ),
     );
     const descriptions = (record?.handlers ?? []).map((handler) => describeHandler(handler, loadProto));
-    for (const description of descriptions) this.#handle(target, service, description);
-    const standard = await standardHandlers({ service, descriptions, loadProto, health: this.get(Health) });
+    for (const description of descriptions) await this.#handle(target, service, description);
+    const standard = await standardHandlers({
+      service,
+      descriptions,
+      loadProto,
+      health: await container.getAsync(Health),
+    });
     for (const handler of standard) service.server().handle(handler);
     return service;
   }
 
-  #handle(target: Class, service: ServiceRuntime, description: HandlerDescription): void {
-    const steps = new Steps(this.#composition.container);
+  async #handle(target: Class, service: ServiceRuntime, description: HandlerDescription): Promise<void> {
+    const { container } = this.#composition;
+    const steps = await Steps.of(container, [target, description.target]);
     const around = (interceptors: readonly Interceptor[], property: string): readonly Interceptor[] => [
       ...interceptors,
       ...steps.interceptorsFor(target, description.target, property),
     ];
-    const instance = this.get(description.target as Newable<Record<string, HandlerFunction>>);
+    const instance = await container.getAsync(description.target as Newable<Record<string, HandlerFunction>>);
     const invokeOf =
       (property: string): HandlerFunction =>
       (input, ctx) =>
@@ -196,4 +212,16 @@ export class System {
       this.get(Logger).warn('closing failed', { what: String(identifier), error: TenonError.from(error) });
     }
   }
+}
+
+/** What to do where the container can only say that it met a promise. */
+function asyncBinding(error: unknown, identifier: ServiceIdentifier): TenonError | undefined {
+  if (!(error instanceof Error) || !error.message.startsWith('Unexpected asynchronous service')) return undefined;
+  const name = keyName(identifier);
+  return new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'app.async_binding',
+    message: `${name}, or something that it needs, is made asynchronously (toDynamicValue(async …), @postConstruct), and was not made yet: await system.getAsync(${name})`,
+    cause: error,
+  });
 }

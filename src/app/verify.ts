@@ -4,7 +4,7 @@ import type { ServiceIdentifier } from 'inversify';
 import { Broker, type BrokerCapabilities } from '../broker/broker.ts';
 import { Client } from '../client/client.ts';
 import { Marshaler } from '../codec/codec.ts';
-import { type Class, serviceOf } from '../decorators/decorators.ts';
+import { type Class, handlerOf, serviceOf } from '../decorators/decorators.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { Logger } from '../logger/logger.ts';
 import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
@@ -13,7 +13,7 @@ import { clientSourceOf, describeClient, type Problem } from './describe.ts';
 import { allBindings, bindingsOf, needsOf } from './internal/bindings.ts';
 import { capabilitiesBoundTo, classBoundTo } from './internal/capabilities.ts';
 import { checkOptions, constantOptions } from './internal/check-options.ts';
-import { checkServices } from './internal/check-services.ts';
+import { checkServices, otherNames } from './internal/check-services.ts';
 import { checkSteps } from './internal/check-steps.ts';
 import { checkWiring } from './internal/check-wiring.ts';
 import { keyName } from './internal/keys.ts';
@@ -97,7 +97,7 @@ function inspect(composition: Composition): VerifyReport {
   return {
     ok: distinct.length === 0,
     problems: distinct,
-    notes: found.notes,
+    notes: [...found.notes, ...otherNames(composition.hosts, saysService(classes))],
     bindings: all.length,
     opaque: opaqueKeys(all, composition),
   };
@@ -112,6 +112,12 @@ function checkClients(all: readonly Binding[], { loadProto }: Composition): read
   return [...new Set(sources)].flatMap((source) =>
     source === undefined ? [] : describeClient(source, loadProto).problems,
   );
+}
+
+/** Whether a handler says itself which service its callers are to look for. */
+function saysService(classes: readonly Class[]): (handler: string) => boolean {
+  const records = classes.map((target) => handlerOf(target));
+  return (name) => records.some((record) => record?.name === name && record.service !== undefined);
 }
 
 function handlersOf(services: readonly Class[]): readonly Class[] {

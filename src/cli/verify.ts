@@ -26,7 +26,7 @@ export async function verifyModule(io: CliIo, path: string, options: VerifyOptio
   const given = (module['options'] ?? {}) as AppOptions;
   const { problems, notes } = await verify(services, {
     ...given,
-    ...(options.profile !== undefined && { profile: options.profile }),
+    ...(options.profile !== undefined && { profile: options.profile, env: given.env ?? process.env }),
   });
   const names = services.map((service) => service.name).join(', ');
   if (problems.length === 0) {

@@ -118,6 +118,8 @@ export interface ClientOptions {
   readonly forward?: readonly string[] | undefined;
   /** What proves with every call who calls. @default nothing */
   readonly credentials?: CallCredentials | undefined;
+  /** Whether credentials that leave it open are sent also where others on the way can read them. @default false: only over TLS and on this machine */
+  readonly insecureCredentials?: boolean | undefined;
   /**
    * `go-micro`: calls as Go Micro's clients do, so that its servers answer: on its paths, with its `timeout` and `x-content-type`, and understands its
    * errors. Servers of tenon that it calls need the dialect as well.

@@ -23,8 +23,9 @@ export interface CallCredentials {
    */
   metadata(call: CredentialsCall): Metadata | MetadataInit | Promise<Metadata | MetadataInit>;
   /**
-   * Send them also where others on the way can read them. Otherwise such a call fails with UNAUTHENTICATED (`client.insecure_credentials`).
-   * @default false
+   * Send them also where others on the way can read them. Otherwise such a call fails with UNAUTHENTICATED (`client.insecure_credentials`). Loopback
+   * addresses are within the machine.
+   * @default `insecureCredentials` of the client
    */
   readonly allowInsecure?: boolean | undefined;
 }
@@ -42,7 +43,7 @@ export interface BearerTokenOptions {
   readonly earlyMs?: number | undefined;
   /** How long a token is used that does not say when it expires, in milliseconds. @default 60_000 */
   readonly maxAgeMs?: number | undefined;
-  /** As in {@link CallCredentials}. @default false */
+  /** As in {@link CallCredentials}. @default `insecureCredentials` of the client */
   readonly allowInsecure?: boolean | undefined;
   /** @default the system's own */
   readonly clock?: Clock | undefined;

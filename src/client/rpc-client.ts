@@ -403,7 +403,8 @@ export class RpcClient implements Client {
   }
 
   async #signed(credentials: CallCredentials, message: Opening, ctx: OutgoingContext): Promise<Message> {
-    const signer = { transport: this.#transport, router: this.#router };
+    const allowInsecure = this.#options.insecureCredentials === true;
+    const signer = { transport: this.#transport, router: this.#router, allowInsecure };
     return { ...message, headers: await signed(signer, credentials, message.headers, ctx) };
   }
 

@@ -23,11 +23,6 @@ export function redisAddressRemedy(address: string): string {
   return `write host:port, or redis://user:password@host:port/database${percent}`;
 }
 
-/** An address without its secrets, for messages. */
-export function withoutSecrets(address: string): string {
-  return address.replace(/\/\/.*@/, '//…@');
-}
-
 /** Whether Redis itself said no: other errors are of the connection. */
 export function isRedisReply(error: unknown): error is Error {
   return error instanceof Error && error.name === 'ReplyError';
@@ -40,10 +35,21 @@ export function isTemporaryReply(error: Error): boolean {
   return temporary.test(error.message);
 }
 
-function placeIn({ hostname, port, username, password, pathname, protocol }: URL): RedisPlace | undefined {
+function placeIn({
+  hostname,
+  port,
+  username,
+  password,
+  pathname,
+  protocol,
+  search,
+  hash,
+}: URL): RedisPlace | undefined {
   const database = pathname.replace(/^\//, '');
   const [user, secret] = [decoded(username), decoded(password)];
   if (hostname === '' || !/^\d*$/.test(database) || user === undefined || secret === undefined) return undefined;
+  // What stands behind a ? is not read: who asks for TLS there would not get it.
+  if (search !== '' || hash !== '') return undefined;
   return {
     ...placed(hostname, port),
     ...(username === '' ? {} : { username: user }),

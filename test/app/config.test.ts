@@ -30,7 +30,13 @@ describe('the configuration', () => {
       broker: { name: 'memory' },
       log: { level: 'info', format: 'text' },
       mdns: {},
-      client: { dialect: 'grpc', timeoutMs: 30_000, maxReceiveBytes: 4_194_304, compress: false },
+      client: {
+        insecureCredentials: false,
+        dialect: 'grpc',
+        timeoutMs: 30_000,
+        maxReceiveBytes: 4_194_304,
+        compress: false,
+      },
       server: { address: '127.0.0.1:0', dialect: 'grpc', maxReceiveBytes: 4_194_304, compress: false },
       service: {
         registerTtlMs: 30_000,
@@ -136,7 +142,14 @@ describe('the configuration', () => {
         client: { certFile: '/tls.crt', keyFile: '/tls.key', caFile: '/ca.crt', serverName: 'fleet' },
         server: { certFile: '/tls.crt', keyFile: '/tls.key', caFile: '/ca.crt', clientAuth: 'require' },
       },
-      client: { dialect: 'go-micro', timeoutMs: 200, maxReceiveBytes: 100, maxSendBytes: 200, compress: true },
+      client: {
+        insecureCredentials: false,
+        dialect: 'go-micro',
+        timeoutMs: 200,
+        maxReceiveBytes: 100,
+        maxSendBytes: 200,
+        compress: true,
+      },
       server: {
         address: '127.0.0.1:50051',
         dialect: 'go-micro',

@@ -97,17 +97,34 @@ describe('credentials of calls', () => {
 
   it('are not sent where others can read them, unless they may be', async () => {
     const door = (await start({ transport: new GrpcTransport() })).client(DoorHandler);
+    // An address for documentation (RFC 5737): nobody is there.
+    const elsewhere = { credentials: token, address: '192.0.2.1:1' };
     for (const call of [
-      () => door.open({}, { credentials: token }),
-      () => door.push([{}], { credentials: token }),
-      () => door.watch({}, { credentials: token })[Symbol.asyncIterator]().next(),
+      () => door.open({}, elsewhere),
+      () => door.push([{}], elsewhere),
+      () => door.watch({}, elsewhere)[Symbol.asyncIterator]().next(),
     ]) {
       const failure = await failureOf(call());
       expect(failure).toMatchObject({ code: Code.Unauthenticated, reason: 'client.insecure_credentials' });
       expect(failure.message).not.toContain('s3cret');
     }
-    const brave = bearerToken('s3cret', { allowInsecure: true });
-    expect(await door.open({}, { credentials: brave })).toEqual({ shown: 'Bearer s3cret' });
+    let asked = 0;
+    const metadata = (): object => {
+      asked += 1;
+      throw new Error('no token');
+    };
+    const brave = { ...elsewhere, credentials: { metadata, allowInsecure: true } as unknown as CallCredentials };
+    expect(await failureOf(door.open({}, brave))).toMatchObject({ reason: 'client.no_credentials' });
+    expect(asked).toBe(1);
+    const told = await start({ transport: new GrpcTransport(), options: { insecureCredentials: true } });
+    const open = { ...brave, credentials: { metadata } as unknown as CallCredentials };
+    expect(await failureOf(told.client(DoorHandler).open({}, open))).toMatchObject({ reason: 'client.no_credentials' });
+    expect(asked).toBe(2);
+  });
+
+  it('are sent to loopback addresses in the clear, which do not leave the machine', async () => {
+    const door = (await start({ transport: new GrpcTransport() })).client(DoorHandler);
+    expect(await door.open({}, { credentials: token })).toEqual({ shown: 'Bearer s3cret' });
   });
 
   it('are sent over TLS', async () => {

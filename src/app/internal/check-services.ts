@@ -2,7 +2,7 @@ import type { BrokerCapabilities } from '../../broker/broker.ts';
 import { missingCapabilities } from '../../broker/delivery.ts';
 import { type Class, handlerOf, serviceOf } from '../../decorators/decorators.ts';
 import type { ServiceOptions } from '../../service/service.ts';
-import { describeHandler, type HandlerDescription, type Problem, type ProtoLoader } from '../describe.ts';
+import { describeHandler, type HandlerDescription, packageOf, type Problem, type ProtoLoader } from '../describe.ts';
 
 /** What the services are checked against. */
 export interface Surroundings {
@@ -138,4 +138,24 @@ function sharedAddress(count: number, address: string | undefined): readonly Pro
       fix: 'use port 0, or give each service its address: @Service({ address })',
     },
   ];
+}
+
+/** Handlers that callers who know only their name look for under another name than that of their service. */
+export function otherNames(
+  hosts: ReadonlyMap<string, readonly string[]>,
+  explicit: (handler: string) => boolean,
+): readonly Problem[] {
+  return [...hosts].flatMap(([handler, services]) => {
+    const expected = packageOf(handler);
+    const [kind, [service]] = ['other-name', services];
+    if (service === undefined || services.includes(expected) || explicit(handler)) return [];
+    return [
+      {
+        kind,
+        where: handler,
+        message: `${handler} is served by "${service}"; callers elsewhere who know only the .proto look for "${expected}"`,
+        fix: `name the service so: @Service({ name: '${expected}' }); or let callers say service: '${service}'`,
+      },
+    ];
+  });
 }

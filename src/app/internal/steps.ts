@@ -77,10 +77,18 @@ export function placeOf(kind: UseKind, target: AnyClass, property: string | unde
 
 /** Makes interceptors of what decorators say is used. What is made by the container is asked for once, here. */
 export class Steps {
-  readonly #container: Container;
+  readonly #made: ReadonlyMap<ServiceIdentifier, unknown>;
 
-  constructor(container: Container) {
-    this.#container = container;
+  private constructor(made: ReadonlyMap<ServiceIdentifier, unknown>) {
+    this.#made = made;
+  }
+
+  /** Those that the classes use. What is made asynchronously is awaited. */
+  static async of(container: Container, classes: readonly Class[]): Promise<Steps> {
+    const made = new Map<ServiceIdentifier, unknown>();
+    for (const { key } of classes.flatMap((target) => usedKeys(target)))
+      if (!made.has(key)) made.set(key, await container.getAsync(key));
+    return new Steps(made);
   }
 
   /** From the outside in: error filters, guards, interceptors, pipes; of each kind the service's, the class's, the method's. */
@@ -94,25 +102,25 @@ export class Steps {
     const metadata: PipeMetadata = { targetClass: handler, methodName: property, parameterIndex: 0 };
     const nearest = levels('errorFilter').reverse().flat();
     const rules = nearest.map((type) => ({
-      filter: this.#made<ErrorFilter>('errorFilter', type),
+      filter: this.#ready<ErrorFilter>('errorFilter', type),
       catches: caughtBy(type),
     }));
     return [
       ...(rules.length > 0 ? [filtering(rules)] : []),
-      ...all('guard').map((used) => guarding(this.#made<Guard>('guard', used))),
+      ...all('guard').map((used) => guarding(this.#ready<Guard>('guard', used))),
       ...all('interceptor').map((used) =>
         typeof used === 'function' && !isKey('interceptor', used)
           ? used
-          : intercepting(this.#made<CallInterceptor>('interceptor', used)),
+          : intercepting(this.#ready<CallInterceptor>('interceptor', used)),
       ),
       ...all('pipe').map((used) =>
-        isStandardSchema(used) ? validating(used) : piping(this.#made<Pipe>('pipe', used), metadata),
+        isStandardSchema(used) ? validating(used) : piping(this.#ready<Pipe>('pipe', used), metadata),
       ),
     ];
   }
 
-  #made<T extends object>(kind: UseKind, used: unknown): T {
-    const made = (isKey(kind, used) ? this.#container.get(used) : used) as T;
+  #ready<T extends object>(kind: UseKind, used: unknown): T {
+    const made = (isKey(kind, used) ? this.#made.get(used) : used) as T;
     const { decorator, method } = stepKinds[kind];
     if (typeof (made as Record<string, unknown> | undefined)?.[method] === 'function') return made;
     throw new TenonError({

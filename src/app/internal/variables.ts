@@ -1,4 +1,5 @@
 import type { ServiceConfig } from '../../interceptors/interceptors.ts';
+import { maskAddress } from '../../internal/mask.ts';
 import { didYouMean } from '../../internal/suggest.ts';
 import { readServiceConfig } from './service-config.ts';
 
@@ -36,7 +37,7 @@ type Result = { readonly value: Parsed } | { readonly problem: string };
 
 /** Understands the text of a variable, or says what is wrong with it: variable, value, what there is, and a near miss. */
 export function parseVariable(variable: Variable, text: string): Result {
-  const wrong = (what: string): Result => ({ problem: `${variable.name} is "${withoutSecrets(text)}": ${what}` });
+  const wrong = (what: string): Result => ({ problem: `${variable.name} is "${shown(variable, text)}": ${what}` });
   switch (variable.kind) {
     case 'text':
       return { value: text };
@@ -59,9 +60,9 @@ export function parseVariable(variable: Variable, text: string): Result {
   }
 }
 
-/** A value as it may be shown: what stands before the `@` of an address is nobody's business. */
-export function withoutSecrets(text: string): string {
-  return text.replace(/[^/,\s]*@/g, '***@');
+/** Pairs are no address, unless somebody took them for one. */
+function shown({ kind }: Variable, text: string): string {
+  return kind === 'pairs' && !/[@:?]/.test(text) ? text : maskAddress(text);
 }
 
 function oneOf(variable: Variable, name: string, wrong: (what: string) => Result): Result | undefined {
@@ -85,5 +86,5 @@ function parsePairs(text: string, wrong: (what: string) => Result): Result {
     return cut < 0 ? ['', pair] : [pair.slice(0, cut).trim(), pair.slice(cut + 1).trim()];
   });
   const bad = pairs.find(([key]) => key === '');
-  return bad ? wrong(`"${bad[1]}" has to be key=value`) : { value: Object.fromEntries(pairs) };
+  return bad ? wrong(`"${maskAddress(bad[1])}" has to be key=value`) : { value: Object.fromEntries(pairs) };
 }

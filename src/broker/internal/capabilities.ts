@@ -13,9 +13,10 @@ const none: BrokerCapabilities = {
   shared: false,
 };
 
-/** What the class of `broker` says it can do; one that says nothing is taken to be able to do nothing. */
+/** What `broker`, or else its class, says it can do; one that says nothing is taken to be able to do nothing. */
 export function capabilitiesOf(broker: Broker): BrokerCapabilities {
-  const { capabilities } = broker.constructor as { readonly capabilities?: Partial<BrokerCapabilities> };
+  type Capable = { readonly capabilities?: Partial<BrokerCapabilities> };
+  const capabilities = (broker as Capable).capabilities ?? (broker.constructor as Capable).capabilities;
   return { ...none, ...capabilities };
 }
 

@@ -1,6 +1,7 @@
 import type { RedisOptions as AnyRedisOptions } from 'ioredis';
 
-import { parseRedisAddress, redisAddressRemedy, withoutSecrets } from '../../internal/redis.ts';
+import { maskAddress } from '../../internal/mask.ts';
+import { parseRedisAddress, redisAddressRemedy } from '../../internal/redis.ts';
 import * as failures from './failures.ts';
 
 /** Settings of a connection. How replies are mapped is not among them: the brokers read them as they come. */
@@ -16,7 +17,7 @@ export interface RedisAddress {
 /** Reads `host:port`, `host`, `redis://…` and `rediss://…`. INVALID_ARGUMENT (`broker.invalid_address`) for anything else. */
 export function redisAddress(broker: string, address: string): RedisAddress {
   const options = parseRedisAddress(address);
-  if (!options) throw failures.invalidAddress(broker, withoutSecrets(address), redisAddressRemedy(address));
+  if (!options) throw failures.invalidAddress(broker, maskAddress(address), redisAddressRemedy(address));
   const { host, port } = options;
   return { text: `${host.includes(':') ? `[${host}]` : host}:${port}`, options };
 }

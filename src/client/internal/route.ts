@@ -51,7 +51,7 @@ export async function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: 
       }
     } catch (error) {
       const failure = TenonError.from(error);
-      if (!ctx.waitForReady || ctx.aborted || !mayComeBack(failure)) throw named(failure, service, ctx.node);
+      if (!ctx.waitForReady || ctx.aborted || !mayComeBack(failure)) throw named(failure, service, ctx);
       await untilAborted(
         router,
         ctx,
@@ -184,12 +184,12 @@ function deadlineExceeded(ctx: OutgoingContext): TenonError {
 }
 
 /** The same failure, with the name of the service in its message: an address alone tells a caller little. */
-function named(error: TenonError, service: string, node: NodeRecord | undefined): TenonError {
+function named(error: TenonError, service: string, { node, service: called }: OutgoingContext): TenonError {
   if (error.reason === 'registry.not_found') {
     return new TenonError({
       code: Code.Unavailable,
       reason: 'client.no_node',
-      message: error.message,
+      message: called.startsWith(`${service}.`) ? `${error.message}${otherName(called, service)}` : error.message,
       cause: error,
     });
   }
@@ -202,6 +202,10 @@ function named(error: TenonError, service: string, node: NodeRecord | undefined)
     metadata: error.metadata,
     cause: error,
   });
+}
+
+function otherName(called: string, service: string): string {
+  return `. "${service}" is the package of ${called}; if its service has another name, say that one: service, where the client is described or in the options of the call`;
 }
 
 function isLocal(error: TenonError): boolean {

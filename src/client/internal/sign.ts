@@ -9,18 +9,21 @@ import { bounded, type Router } from './route.ts';
 export interface Signer {
   readonly transport: Transport;
   readonly router: Router;
+  /** What holds for credentials that leave it open. */
+  readonly allowInsecure: boolean;
 }
 
 /** `headers` with the credentials of the call, in a copy: whoever looks at the call's metadata does not see them. */
 export async function signed(
-  { transport, router }: Signer,
+  { transport, router, allowInsecure }: Signer,
   credentials: CallCredentials,
   headers: Metadata,
   ctx: OutgoingContext,
 ): Promise<Metadata> {
   const { service, endpoint, peer: address } = ctx;
   try {
-    if (!credentials.allowInsecure && transport.isSecure?.(address) !== true) throw insecure(address);
+    if (!(credentials.allowInsecure ?? allowInsecure) && transport.isSecure?.(address) !== true && !isLoopback(address))
+      throw insecure(address);
     const given = credentials.metadata({
       service,
       method: endpoint,
@@ -41,6 +44,11 @@ export async function signed(
   }
 }
 
+/** Whether nobody but this machine sees what is sent there, as with gRPC's local credentials. */
+function isLoopback(address: string): boolean {
+  return /^(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]|\[::ffff:127(?:\.\d{1,3}){3}\]):\d+$/i.test(address);
+}
+
 function isPromise<T extends object>(given: T | Promise<T>): given is Promise<T> {
   return 'then' in given && typeof given.then === 'function';
 }
@@ -51,7 +59,7 @@ function insecure(address: string): TenonError {
   return new TenonError({
     code: Code.Unauthenticated,
     reason: 'client.insecure_credentials',
-    message: `${address} is called in the clear, and whoever is on the way could take the credentials: set tls of the transport, or allowInsecure of the credentials`,
+    message: `${address} is called in the clear, and whoever is on the way could take the credentials: give clients TLS (TENON_TLS_CA_FILE), or set allowInsecure of the credentials (TENON_CLIENT_INSECURE_CREDENTIALS)`,
   });
 }
 

@@ -2,13 +2,8 @@ import { Redis } from 'ioredis';
 
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
-import {
-  isRedisReply,
-  isTemporaryReply,
-  parseRedisAddress,
-  redisAddressRemedy,
-  withoutSecrets,
-} from '../../internal/redis.ts';
+import { maskAddress } from '../../internal/mask.ts';
+import { isRedisReply, isTemporaryReply, parseRedisAddress, redisAddressRemedy } from '../../internal/redis.ts';
 
 /** Where Redis is, and how it is spoken to. */
 export interface RedisConnectionOptions {
@@ -66,7 +61,7 @@ export class RedisConnection {
 /** The address without its secrets, for messages. */
 export function shownAddress({ address, client }: Pick<RedisConnectionOptions, 'address' | 'client'>): string {
   if (client) return client.options.path ?? `${client.options.host}:${client.options.port}`;
-  return withoutSecrets(address);
+  return maskAddress(address);
 }
 
 /** INVALID_ARGUMENT (`registry.invalid_address`) for what is no address of a Redis. */

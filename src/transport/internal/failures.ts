@@ -1,3 +1,4 @@
+import { maskAddress } from '../../internal/mask.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { whyTls } from './tls-failures.ts';
@@ -183,7 +184,7 @@ export function invalidAddress(address: string, why: string, remedy: string = wr
   return new TenonError({
     code: Code.InvalidArgument,
     reason: 'transport.invalid_address',
-    message: `"${address}" is not an address: ${why}. ${remedy}`,
+    message: `"${maskAddress(address)}" is not an address: ${why}. ${remedy}`,
   });
 }
 

@@ -1,0 +1,27 @@
+/**
+ * An address as messages and logs may show it: scheme, hosts, ports and a numbered database. Everything else may be a secret, and becomes `***`: what stands before an `@`, after
+ * a `?` or a `#`, and what is neither a port nor a number where one belongs.
+ */
+export function maskAddress(address: string): string {
+  // A word or a number holds no credentials.
+  if (!/[@:/?#=\\\s]/.test(address)) return address;
+  const [scheme = ''] = /^[a-z][a-z0-9+.-]*:\/\//i.exec(address) ?? [];
+  const rest = address.slice(scheme.length);
+  const at = rest.lastIndexOf('@');
+  // One cannot tell a host behind a password from the end of a password behind a host.
+  if (/[?#=]/.test(rest.slice(0, Math.max(at, 0)))) return `${scheme}***`;
+  const shown = rest
+    .slice(at + 1)
+    .split(',')
+    .map(maskPlace);
+  const hidden = shown.findIndex((one) => one.endsWith('***'));
+  return `${scheme}${at < 0 ? '' : '***@'}${(hidden < 0 ? shown : shown.slice(0, hidden + 1)).join(',')}`;
+}
+
+function maskPlace(place: string): string {
+  const [whole = ''] =
+    /^(?:unix:)?\/[\w./-]*$/.exec(place) ??
+    /^(?:\[[\da-f:.]*\]|[\da-f]*:[\da-f]*:[\da-f:.]*$|[\w.-]*)(?::\d{1,5}(?!\d))?(?:\/\d{0,3}$)?/i.exec(place) ??
+    [];
+  return whole === place ? place : `${whole.replace(/:\d+$/, '')}***`;
+}

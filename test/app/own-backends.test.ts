@@ -1,0 +1,121 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { injectable } from 'inversify';
+
+import { verify } from '../../src/app/verify.ts';
+import { wrap } from '../../src/app/wrap.ts';
+import { Broker, type BrokerCapabilities } from '../../src/broker/broker.ts';
+import { capabilitiesOf } from '../../src/broker/internal/capabilities.ts';
+import { MemoryBroker } from '../../src/broker/memory.ts';
+import { Handler, Registry, Rpc, Selector, Service, Subscribe, System, Transport } from '../../src/index.ts';
+import { MemoryRegistry } from '../../src/registry/memory.ts';
+import { RandomSelector } from '../../src/selector/random.ts';
+import { MemoryTransport } from '../../src/transport/memory.ts';
+import { greeter, GreeterHandler } from './verify-support.ts';
+
+@injectable()
+class JsonRegistry extends MemoryRegistry {
+  constructor() {
+    super();
+  }
+}
+@injectable()
+class OwnBroker extends MemoryBroker {
+  constructor() {
+    super();
+  }
+}
+@injectable()
+class OwnSelector extends RandomSelector {}
+@injectable()
+class OwnTransport extends MemoryTransport {
+  constructor() {
+    super();
+  }
+}
+
+let system: System | undefined;
+afterEach(async () => {
+  await system?.stop();
+  system = undefined;
+});
+
+describe("an application's own backends", () => {
+  const backends = {
+    registry: { json: JsonRegistry },
+    broker: { own: OwnBroker },
+    transport: { own: OwnTransport },
+  } as const;
+
+  it('are chosen by the variable of their contract, and given their address', async () => {
+    const env = { TENON_REGISTRY: 'json://nodes.json', TENON_BROKER: 'own', TENON_TRANSPORT: 'own' };
+    system = await System.start([greeter], { profile: 'test', env, backends });
+    expect(system.get(Transport)).toBeInstanceOf(OwnTransport);
+    expect(system.get(Broker)).toBeInstanceOf(OwnBroker);
+    expect(system.get(Registry).options.address).toBe('nodes.json');
+    expect(await system.client(GreeterHandler).hello({ name: 'Ada' })).toEqual({ text: 'Ada' });
+  });
+
+  it('are among the choices that an error lists, and leave the names of tenon alone', async () => {
+    const wrong = await verify([greeter], { profile: 'test', env: { TENON_REGISTRY: 'jsn' }, backends });
+    expect(wrong.problems[0]?.message).toContain('json');
+    const taken = await verify([greeter], { profile: 'test', backends: { selector: { random: OwnSelector } } });
+    expect(taken.problems[0]?.message).toContain('backends.selector: "random"');
+  });
+});
+
+describe('what is wrapped', () => {
+  class Traced {
+    readonly inner: Broker;
+    constructor(inner: Broker) {
+      this.inner = inner;
+    }
+    get options(): Broker['options'] {
+      return this.inner.options;
+    }
+    get address(): string {
+      return this.inner.address;
+    }
+    init: Broker['init'] = (options) => this.inner.init(options);
+    connect: Broker['connect'] = () => this.inner.connect();
+    disconnect: Broker['disconnect'] = () => this.inner.disconnect();
+    publish: Broker['publish'] = (...given) => this.inner.publish(...given);
+    subscribe: Broker['subscribe'] = (...given) => this.inner.subscribe(...given);
+    pull: Broker['pull'] = (...given) => this.inner.pull(...given);
+    watch: Broker['watch'] = (...given) => this.inner.watch(...given);
+  }
+
+  @Handler('mail.Mail')
+  class MailHandler {
+    @Rpc() async ping(): Promise<object> {
+      return {};
+    }
+    @Subscribe('mail', { queue: 'mail' }) async sent(): Promise<void> {}
+  }
+  @Service({ name: 'mail', handlers: [MailHandler] })
+  class Mail {}
+
+  it('can do what the wrapped one can, and is not told to bind what is bound', async () => {
+    system = await System.start([Mail], {
+      profile: 'test',
+      bind: (container) => wrap(container, Broker, (broker) => new Traced(broker)),
+    });
+    const broker = system.get(Broker);
+    expect(broker).toBeInstanceOf(Traced);
+    expect(capabilitiesOf(broker)).toEqual(MemoryBroker.capabilities satisfies BrokerCapabilities);
+  });
+
+  it('is read through the cache, if it is the registry', async () => {
+    const seen: unknown[] = [];
+    system = await System.start([greeter], {
+      profile: 'test',
+      bind: (container) =>
+        wrap(container, Registry, (registry) => {
+          seen.push(registry);
+          return registry;
+        }),
+    });
+    expect(seen).toEqual([expect.any(MemoryRegistry)]);
+    expect(system.get(Registry)).not.toBeInstanceOf(MemoryRegistry);
+    expect(system.get(Selector)).toBeDefined();
+  });
+});
