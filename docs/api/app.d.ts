@@ -372,7 +372,7 @@ export declare const variables: readonly [{
     readonly describes: 'Most elements of a message that is read: messages in it, items of lists, keys and values of maps. See docs/codec.md.';
     readonly kind: 'integer';
     readonly min: 1;
-    readonly fallback: '1000000';
+    readonly fallback: '1048576';
 }, {
     readonly name: 'TENON_MAX_DEPTH';
     readonly describes: 'How deep a message may be nested. Default: 100 levels, 1000 for JSON without a .proto.';
