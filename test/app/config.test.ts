@@ -24,7 +24,7 @@ describe('the configuration', () => {
       stated: [],
       transport: 'grpc',
       codec: 'proto',
-      messages: { maxElements: 1_000_000 },
+      messages: { maxElements: 1_048_576 },
       registry: { name: 'mdns' },
       selector: 'random',
       broker: { name: 'memory' },
