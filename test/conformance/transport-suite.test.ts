@@ -272,6 +272,7 @@ describe('the suite of transports', () => {
         'a call in one go fails as one by messages does',
         'a listener that closes ends its calls with UNAVAILABLE, and tells their handlers',
         'a listener that drains lets its calls finish, and takes no new ones',
+        'a listener that drains takes no call that crosses its farewell on the way',
       ],
     ],
     [
@@ -279,6 +280,7 @@ describe('the suite of transports', () => {
       { listener: (listener) => ({ drain: () => listener.close() }) },
       [
         'a listener that drains lets its calls finish, and takes no new ones',
+        'a listener that drains takes no call that crosses its farewell on the way',
         'a drain that is given up leaves its calls alone',
       ],
     ],
@@ -287,6 +289,7 @@ describe('the suite of transports', () => {
       { listener: () => ({ drain: async () => {} }) },
       [
         'a listener that drains lets its calls finish, and takes no new ones',
+        'a listener that drains takes no call that crosses its farewell on the way',
         'a drain that is given up leaves its calls alone',
       ],
     ],

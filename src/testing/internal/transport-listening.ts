@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 
 import { okStatus } from '../../context/status.ts';
 import { Code } from '../../errors/errors.ts';
+import { maskAddress } from '../../internal/mask.ts';
 import { systemClock, systemTimers } from '../../runtime/system.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
@@ -90,7 +91,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
             () => rig.transport.dial(address, { route: routes.unary }),
             (error: unknown) => {
               assertFailure(error as never, Code.InvalidArgument, 'transport.invalid_address');
-              return (error as Error).message.includes(`"${address}"`);
+              return (error as Error).message.includes(`"${maskAddress(address)}"`);
             },
             address,
           );
