@@ -1,7 +1,7 @@
 import { nameOfError, TenonError, textOf } from '../errors/errors.ts';
 import type { Clock } from '../runtime/runtime.ts';
 import { systemClock } from '../runtime/system.ts';
-import { plainOf, type PlainLimits } from './internal/plain.ts';
+import { plainOf, type PlainLimits, shortened } from './internal/plain.ts';
 import { escaped, textLine } from './internal/text.ts';
 import { type LogFields, type Logger, type LogLevel, logLevels } from './logger.ts';
 
@@ -91,7 +91,7 @@ export class ConsoleLogger implements Logger {
       const all = merged(this.#options.fields, fields);
       const line =
         this.#options.format === 'json'
-          ? jsonLine({ time, level, message: String(message) }, all, this.#options)
+          ? jsonLine({ time, level, message: shortened(String(message), this.#options) }, all, this.#options)
           : textLine(`${time} ${level.padEnd(5)}`, String(message), all, this.#options);
       this.#options.write(line);
     } catch {
@@ -117,10 +117,8 @@ function merged(fields: LogFields, more: LogFields): LogFields {
 
 /** What the line itself says is not overwritten by a field of the same name. */
 function jsonLine(head: Record<string, string>, fields: LogFields, limits: PlainLimits): string {
-  const { 'process.pid': pid = process.pid, ...rest } = fields;
-  const named = { ...rest, ...exceptionOf(rest), 'process.pid': pid };
-  const shortHead = plainOf(head, limits) as object;
-  return escaped(JSON.stringify({ ...shortHead, ...(plainOf(named, limits) as object), ...shortHead }));
+  const named = { 'process.pid': process.pid, ...exceptionOf(fields), ...fields };
+  return escaped(JSON.stringify({ ...head, ...(plainOf(named, limits) as object), ...head }));
 }
 
 /** OpenTelemetry's names for the error of a message. */

@@ -33,6 +33,11 @@ export function headOfError(error: unknown): string {
   }
 }
 
+/** A text, cut where it is longer than it may be. */
+export function shortened(text: string, { maxTextLength }: PlainLimits): string {
+  return text.length <= maxTextLength ? text : `${text.slice(0, maxTextLength)}… [${text.length - maxTextLength} more]`;
+}
+
 class Plain {
   readonly #limits: PlainLimits;
   /** Those that the value at hand stands in. */
@@ -45,8 +50,8 @@ class Plain {
 
   of(value: unknown, depth: number): unknown {
     try {
-      if (typeof value === 'string') return this.#text(value);
-      if (typeof value === 'bigint' || typeof value === 'symbol') return this.#text(String(value));
+      if (typeof value === 'string') return shortened(value, this.#limits);
+      if (typeof value === 'bigint' || typeof value === 'symbol') return shortened(String(value), this.#limits);
       if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
       if (typeof value === 'function') return '[function]';
       if (typeof value !== 'object' || value === null) return value;
@@ -59,7 +64,7 @@ class Plain {
         this.#around.pop();
       }
     } catch (error) {
-      return `[cannot be read: ${this.#text(textOf(error))}]`;
+      return `[cannot be read: ${shortened(textOf(error), this.#limits)}]`;
     }
   }
 
@@ -77,14 +82,13 @@ class Plain {
   }
 
   #list(values: Iterable<unknown>, count: number, depth: number): unknown[] {
+    const room = this.#take(count);
     const list: unknown[] = [];
-    for (const value of values) {
-      if (!this.#hasRoom()) {
-        list.push(`[${count - list.length} more]`);
-        break;
-      }
+    for (const value of room > 0 ? values : []) {
       list.push(this.of(value, depth + 1));
+      if (list.length === room) break;
     }
+    if (room < count) list.push(`[${count - room} more]`);
     return list;
   }
 
@@ -92,13 +96,9 @@ class Plain {
     // Without a prototype: a key may be `__proto__`.
     const record = Object.create(null) as Record<string, unknown>;
     const keys = Object.keys(value);
-    for (const [index, key] of keys.entries()) {
-      if (!this.#hasRoom()) {
-        record['…'] = `[${keys.length - index} more]`;
-        break;
-      }
-      record[key] = this.#property(value, key, depth);
-    }
+    const room = this.#take(keys.length);
+    for (const key of keys.slice(0, room)) record[key] = this.#property(value, key, depth);
+    if (room < keys.length) record['…'] = `[${keys.length - room} more]`;
     return record;
   }
 
@@ -107,19 +107,14 @@ class Plain {
     try {
       return this.of((value as Record<string, unknown>)[key], depth + 1);
     } catch (error) {
-      return `[cannot be read: ${this.#text(textOf(error))}]`;
+      return `[cannot be read: ${shortened(textOf(error), this.#limits)}]`;
     }
   }
 
-  #text(text: string): string {
-    const { maxTextLength } = this.#limits;
-    return text.length <= maxTextLength
-      ? text
-      : `${text.slice(0, maxTextLength)}… [${text.length - maxTextLength} more]`;
-  }
-
-  #hasRoom(): boolean {
-    this.#entries += 1;
-    return this.#entries <= this.#limits.maxEntries;
+  /** Room for so many values of one object, before what is within them: one that is huge leaves its neighbours theirs. */
+  #take(count: number): number {
+    const room = Math.max(0, Math.min(count, this.#limits.maxEntries - this.#entries));
+    this.#entries += room;
+    return room;
   }
 }

@@ -1,6 +1,6 @@
 import { TenonError } from '../../errors/errors.ts';
 import type { LogFields } from '../logger.ts';
-import { headOfError, plainOf, type PlainLimits } from './plain.ts';
+import { headOfError, plainOf, type PlainLimits, shortened } from './plain.ts';
 
 // C0, C1, line separators, and what turns the direction of writing.
 // oxlint-disable-next-line no-control-regex
@@ -86,8 +86,4 @@ function stackOf(error: unknown): string[] {
     }
   }
   return [];
-}
-
-function shortened(text: string, { maxTextLength }: PlainLimits): string {
-  return text.length <= maxTextLength ? text : `${text.slice(0, maxTextLength)}… [${text.length - maxTextLength} more]`;
 }
