@@ -11,7 +11,9 @@ export type Activating = Pick<Container, 'onActivation'>;
  *
  * @example
  * ```ts
- * await run([], { bind: (container) => wrap(container, Registry, (registry) => new TracedRegistry(registry)) });
+ * declare function traced(registry: Registry): Registry;
+ *
+ * await run([], { bind: (container) => wrap(container, Registry, traced) });
  * ```
  */
 export function wrap<T extends object>(
