@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 
 import type { Broker } from '../../src/broker/broker.ts';
 import { RedisBroker } from '../../src/broker/redis.ts';
@@ -134,7 +134,7 @@ describeWithRedis('while redis is away', () => {
     expect(missing()).toEqual([]);
     expect(again).toEqual([]);
     // What was acknowledged while redis was away was acknowledged again afterwards.
-    const client = new Redis(redis.port, '127.0.0.1');
+    const client = redis.client();
     for (let waitedMs = 0; waitedMs < 5_000 && (await pendingOf(client)) > 0; waitedMs += 50) await sleep(50);
     expect(await pendingOf(client)).toBe(0);
     client.disconnect();

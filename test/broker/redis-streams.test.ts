@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 
 import { describe, expect, test } from '@jest/globals';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 
 import type { Event } from '../../src/broker/broker.ts';
 import { RedisStreamsBroker, type RedisStreamsBrokerOptions } from '../../src/broker/redis-streams.ts';
@@ -22,7 +22,7 @@ describeWithRedis('redis-streams', (redis) => {
     return broker;
   }
   async function withRedis<T>(work: (client: Redis) => Promise<T>): Promise<T> {
-    const client = new Redis(redis.port, '127.0.0.1');
+    const client = redis.client();
     try {
       return await work(client);
     } finally {
@@ -230,7 +230,7 @@ describeWithRedis('redis-streams', (redis) => {
   });
 
   test('a client of ioredis may be given instead of an address', async () => {
-    const client = new Redis(redis.port, '127.0.0.1', { lazyConnect: true, db: 3 });
+    const client = redis.client({ lazyConnect: true, db: 3 });
     const broker = await connected({ address: undefined, client });
     await publishText(broker, 'given', 'x');
     expect(broker.address).toBe(redis.address);

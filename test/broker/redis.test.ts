@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 
 import { describe, expect, test } from '@jest/globals';
-import { Redis } from 'ioredis';
 
 import type { Event } from '../../src/broker/broker.ts';
 import {
@@ -147,7 +146,7 @@ describeWithRedis('over redis', (redis) => {
     const all = [collector(), collector()];
     await native.subscribe('greeter.events', all[0]!.receive);
     await goMicro.subscribe('greeter.events', all[1]!.receive);
-    const client = new Redis(redis.port, '127.0.0.1');
+    const client = redis.client();
     await publishText(native, 'greeter.events', 'native', { a: 'b' });
     await publishText(goMicro, 'greeter.events', 'go-micro', { a: 'b' });
     await client.publish('greeter.events', captured.published[0]!.payload);
@@ -210,7 +209,7 @@ describeWithRedis('over redis', (redis) => {
 
   test('one connection carries all subscriptions, and forgets the topics that nobody wants', async () => {
     const broker = await connected();
-    const client = new Redis(redis.port, '127.0.0.1');
+    const client = redis.client();
     const subscribers = await Promise.all(['x', 'y', 'x'].map((topic) => broker.subscribe(topic, () => {})));
     const list = async (): Promise<number> =>
       String(await client.call('CLIENT', 'LIST'))

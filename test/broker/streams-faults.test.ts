@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { expect, test } from '@jest/globals';
-import { Redis } from 'ioredis';
 
 import { deliver, type Event } from '../../src/broker/broker.ts';
 import { RedisStreamsBroker, type RedisStreamsBrokerOptions } from '../../src/broker/redis-streams.ts';
 import type { Timers } from '../../src/runtime/runtime.ts';
 import { systemRuntime, systemTimers } from '../../src/runtime/system.ts';
-import { describeWithRedis, redisServer } from '../support/servers.ts';
+import { describeWithRedis, type RedisServer, redisServer } from '../support/servers.ts';
 import { collector, publishAtLast, publishText, RecordingLogger, text, until } from './support.ts';
 
 const patienceMs = 60_000;
@@ -21,11 +20,11 @@ const withoutHeartbeats: Timers = {
 };
 
 describeWithRedis('redis-streams, when things go wrong', (redis) => {
-  async function stage(topic: string, options: RedisStreamsBrokerOptions = {}, address = redis.address) {
+  async function stage(topic: string, options: RedisStreamsBrokerOptions = {}, server: RedisServer = redis) {
     const logger = new RecordingLogger();
-    const broker = new RedisStreamsBroker({ address, logger, ...options });
+    const broker = new RedisStreamsBroker({ address: server.address, logger, ...options });
     await broker.connect();
-    const client = new Redis(Number(address.split(':')[1]), '127.0.0.1');
+    const client = server.client();
     client.on('error', () => undefined);
     const key = `tenon:events:${topic}`;
     return {
@@ -199,7 +198,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
   test('acknowledgements that failed in an outage are sent when redis is back', async () => {
     const server = await redisServer({ persistent: true });
     // None comes again meanwhile: only the acknowledgement itself can take it off.
-    const { broker, client, pending, end } = await stage('late', { claimIdleMs: 600_000 }, server.address);
+    const { broker, client, pending, end } = await stage('late', { claimIdleMs: 600_000 }, server);
     const events: Event[] = [];
     await broker.subscribe('late', (event) => void events.push(event), { queue: 'q' });
     for (const body of ['a', 'b', 'c']) await publishText(broker, 'late', body);
@@ -244,6 +243,58 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await until('all of the first', () => one.texts.length >= 200, patienceMs);
     expect([one.texts.length, two.texts.length]).toEqual([200, 200]);
     expect(said('error')).toEqual([]);
+    await end();
+  }, 120_000);
+
+  test('thousands of events in hand are kept, in parts: a living member is not robbed', async () => {
+    const count = 3_000;
+    const { broker, client, key, fill, said, end } = await stage('many', { claimIdleMs: 3_000 });
+    await client.xgroup('CREATE', key, 'q', '0', 'MKSTREAM');
+    await fill(count);
+    let inHand = 0;
+    await broker.subscribe('many', () => void (inHand += 1), { queue: 'q', maxInFlight: count });
+    await until('all in hand', () => inHand === count, patienceMs);
+    const commands = await client.monitor();
+    let [looks, longest] = [0, 0];
+    commands.on('monitor', (_time: string, [name = '', ...args]: string[]) => {
+      if (name.toLowerCase() === 'xautoclaim') looks += 1;
+      if (name.toLowerCase() === 'eval') longest = Math.max(longest, args.length);
+    });
+    const other = await stage('many', { claimIdleMs: 3_000 });
+    const robbed = collector();
+    await other.broker.subscribe('many', robbed.receive, { queue: 'q' });
+    // Four of them are as long as the time after which it would take what nobody has kept.
+    await until('it has looked for events of the dead', () => looks >= 7, patienceMs);
+    expect([robbed.texts, said('warn')]).toEqual([[], []]);
+    // Redis does nothing else while it works off one of them.
+    expect(longest).toBeGreaterThan(500);
+    expect(longest).toBeLessThan(1_100);
+    commands.disconnect();
+    await other.end();
+    await end();
+  }, 120_000);
+
+  test('heartbeats that fail are one warning, and another one when they fail again', async () => {
+    const { broker, client, said, pending, end } = await stage('beats', { claimIdleMs: 300 });
+    const failed = 'events in hand could not be kept: others may be given them as well';
+    const events: Event[] = [];
+    await broker.subscribe('beats', (event) => void events.push(event), { queue: 'q' });
+    await publishText(broker, 'beats', 'x');
+    await until('it is in hand', () => events.length === 1, patienceMs);
+    const kept = async (): Promise<number> =>
+      Number(/cmdstat_xclaim:calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0);
+    const failures = (level: string): number => said(level).filter((one) => one === failed).length;
+    for (const warnings of [1, 2]) {
+      const before = failures('debug');
+      await client.call('ACL', 'SETUSER', 'default', '-xclaim');
+      await until('more failures', () => failures('debug') >= before + 2, patienceMs);
+      expect(failures('warn')).toBe(warnings);
+      await client.call('ACL', 'SETUSER', 'default', '+xclaim');
+      const soFar = await kept();
+      for (let waited = 0; (await kept()) < soFar + 2 && waited < 600; waited += 1) await sleep(50);
+    }
+    await events[0]?.ack();
+    expect([events.length, await pending()]).toEqual([1, 0]);
     await end();
   }, 120_000);
 });

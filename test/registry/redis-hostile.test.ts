@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 
 import { Code } from '../../src/errors/errors.ts';
 import { RedisRegistry, type RedisRegistryOptions } from '../../src/registry/redis.ts';
@@ -59,9 +59,7 @@ const brokenRecords: readonly [why: string, text: string][] = [
 
 describeWithRedis('the redis registry and a Redis that loses or keeps what it should not', (redis) => {
   let client: Redis;
-  // Its end is waited for that long, and the process with it, even when the server has gone.
-  beforeAll(() => void (client = new Redis({ port: redis.port, disconnectTimeout: 100 })));
-  afterAll(() => client.disconnect());
+  beforeAll(() => void (client = redis.client()));
 
   /** How many scripts ran since the last time. */
   const scripts = async (): Promise<number> => {

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Redis } from 'ioredis';
 
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
@@ -20,15 +19,6 @@ afterAll(() => {
   process.off('uncaughtException', onUncaught);
   expect(uncaught).toEqual([]);
 });
-
-const clients: Redis[] = [];
-afterAll(() => clients.forEach((client) => client.disconnect()));
-
-function clientOf(port: number): Redis {
-  const client = new Redis(port);
-  clients.push(client);
-  return client;
-}
 
 async function using(
   options: ConstructorParameters<typeof RedisRegistry>[0],
@@ -73,7 +63,7 @@ describe('the address of the redis registry', () => {
 
 describeWithRedis('the redis registry', (redis) => {
   it("keeps Go Micro's Service JSON under a key per node, and an index that outlives no node", async () => {
-    const client = clientOf(redis.port);
+    const client = redis.client();
     await using({ address: redis.address, prefix: 'layout:' }, async (registry) => {
       const one = serviceOf('a.greeter', ['n1'], { endpoints: [{ name: 'Greeter.Hello', metadata: {} }] });
       await registry.register(one, { ttlMs: 400 });
@@ -105,7 +95,7 @@ describeWithRedis('the redis registry', (redis) => {
   });
 
   it('reads what Go Micro would write, nulls and all, and passes over what is no record', async () => {
-    const client = clientOf(redis.port);
+    const client = redis.client();
     await using({ address: redis.address, prefix: 'foreign:' }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1', 'n2', 'n3']));
       await client.set(
@@ -206,7 +196,7 @@ describeWithRedis('the redis registry', (redis) => {
   });
 
   it('a client of ioredis gives its settings, and is left alone', async () => {
-    const client = clientOf(redis.port);
+    const client = redis.client();
     await using({ client, prefix: 'client:' }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1']));
       expect(await idsOf(registry, 'greeter')).toEqual(['n1']);
@@ -215,7 +205,7 @@ describeWithRedis('the redis registry', (redis) => {
   });
 
   it('what Redis refuses says so', async () => {
-    const client = clientOf(redis.port);
+    const client = redis.client();
     await client.set('refused:service:greeter', 'no index');
     await using({ address: redis.address, prefix: 'refused:' }, async (registry) => {
       await expect(registry.getService('greeter')).rejects.toMatchObject({
