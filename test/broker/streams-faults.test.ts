@@ -297,4 +297,33 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     expect([events.length, await pending()]).toEqual([1, 0]);
     await end();
   }, 120_000);
+
+  test.each([undefined, 'q'])(
+    'an event whose place was taken while it was read is handed out later (queue %s)',
+    async (queue) => {
+      const { broker, end } = await stage(`taken-${queue}`);
+      const handled: string[] = [];
+      let release = (): void => undefined;
+      const released = new Promise<void>((resolve) => (release = resolve));
+      let tries = 0;
+      const handle = async (event: Event): Promise<void> => {
+        if (text(event) === 'first' && (tries += 1) === 1) throw new Error('not yet');
+        if (text(event) === 'first') await released;
+        handled.push(`${text(event)} ${event.attempt}`);
+      };
+      const seams = { runtime: systemRuntime, logger: new RecordingLogger() };
+      await deliver(broker, `taken-${queue}`, { queue, maxInFlight: 1, retryDelayMs: 50 }, handle, seams);
+      await broker.publish(`taken-${queue}`, { headers: {}, body: Buffer.from('first') }, { orderKey: 'a' });
+      await until('the second attempt', () => tries === 2, patienceMs);
+      await publishText(broker, `taken-${queue}`, 'second');
+      await publishText(broker, `taken-${queue}`, 'third');
+      // It reads meanwhile what it has no place for.
+      await sleep(200);
+      release();
+      await until('all', () => handled.length === 3, patienceMs);
+      expect(handled).toEqual(['first 1', 'second 1', 'third 1']);
+      await end();
+    },
+    120_000,
+  );
 });

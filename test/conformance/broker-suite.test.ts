@@ -140,6 +140,30 @@ class KeepsWhatIsInHand extends MemoryBroker {
   }
 }
 
+/** Hands out whatever its events say about waiting. */
+class TakesMoreForWhatWaits extends MemoryBroker {
+  override subscribe(topic: string, callback: EventCallback, options: SubscribeOptions = {}): Promise<Subscriber> {
+    const more = { ...options, maxInFlight: 1_000 };
+    return super.subscribe(topic, (event) => callback(altered(event, {})), more);
+  }
+}
+
+class DropsWhatWaits extends MemoryBroker {
+  override async subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    let isLeaving = false;
+    const given = (event: Event): Event =>
+      altered(event, { nack: (how) => (isLeaving || how?.delayMs ? event.ack() : event.nack(how)) });
+    const subscriber = await super.subscribe(topic, (event) => callback(given(event)), options);
+    return {
+      ...subscriber,
+      unsubscribe: (signal) => {
+        isLeaving = true;
+        return subscriber.unsubscribe(signal);
+      },
+    };
+  }
+}
+
 class ForgetsWhoIsAway extends MemoryBroker {
   static members = 0;
 
@@ -314,6 +338,21 @@ const broken: readonly [string, Broken, readonly string[]][] = [
     'one that keeps what is in hand',
     KeepsWhatIsInHand,
     ['unsubscribe gives back what is in hand when its signal aborts'],
+  ],
+  [
+    'one whose events that wait keep their places',
+    altering(() => ({})),
+    ['events that wait for another of their key do not hold up other keys'],
+  ],
+  [
+    'one that hands out more than the bound while events wait',
+    TakesMoreForWhatWaits,
+    ['no more than maxInFlight handlers run while events wait for retries'],
+  ],
+  [
+    'one that drops what waits when its subscription ends',
+    DropsWhatWaits,
+    ['unsubscribe leaves to others what waits for its next attempt'],
   ],
   [
     'one that forgets queues whose members are away',

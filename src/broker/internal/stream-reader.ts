@@ -32,6 +32,8 @@ export class StreamReader {
   /** Number of the blocking read of this connection, for CLIENT UNBLOCK. */
   #connectionId: number | undefined;
   #isReading = false;
+  /** What was read for room that others have taken since: it comes before anything else, in its order. */
+  #rest: StreamEntry[] = [];
   #stopped = false;
   #failures = 0;
   readonly #log: FailureLog;
@@ -98,11 +100,15 @@ export class StreamReader {
         await this.#sleep();
         continue;
       }
+      if (this.#rest.length > 0) {
+        this.#hand(this.#rest);
+        continue;
+      }
       try {
         const fresh = Math.min(room, this.#source.room);
         const again = await this.#source.again(room, fresh);
-        if (again.length > 0 || this.#stopped) await this.#hand(again);
-        else if (fresh > 0) await this.#hand(await this.#read(fresh));
+        if (again.length > 0 || this.#stopped) this.#hand(again);
+        else if (fresh > 0) this.#hand(await this.#read(fresh));
         else await this.#sleep();
         this.#failures = 0;
         this.#log.succeeded();
@@ -110,6 +116,7 @@ export class StreamReader {
         await this.#recover(error);
       }
     }
+    if (this.#rest.length > 0) await this.#source.giveBack(this.#rest);
   }
 
   /** Until it is woken. */
@@ -138,14 +145,15 @@ export class StreamReader {
     }
   }
 
-  async #hand(entries: readonly StreamEntry[]): Promise<void> {
-    const refused: StreamEntry[] = [];
+  #hand(entries: readonly StreamEntry[]): void {
+    let handed = 0;
     for (const entry of entries) {
-      // A reader that asked may have left since.
-      if (this.#stopped || this.#sink.room === 0) refused.push(entry);
-      else this.#sink.hand(entry, entry.headers, entry.body, entry.attempt);
+      // Events that have waited may have taken the places.
+      if (this.#stopped || this.#sink.room === 0) break;
+      handed += 1;
+      this.#sink.hand(entry, entry.headers, entry.body, entry.attempt);
     }
-    if (refused.length > 0) await this.#source.giveBack(refused);
+    this.#rest = entries.slice(handed);
   }
 
   async #recover(error: unknown): Promise<void> {

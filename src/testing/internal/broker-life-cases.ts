@@ -4,7 +4,18 @@ import type { BrokerCapabilities } from '../../broker/broker.ts';
 import { Code } from '../../errors/errors.ts';
 import { systemTimers } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
-import { aborted, type BrokerHarness, iterate, leaveInHand, message, publish, refuses, scene } from './broker-scene.ts';
+import {
+  aborted,
+  type BrokerHarness,
+  delivered,
+  iterate,
+  leaveInHand,
+  message,
+  publish,
+  refuses,
+  scene,
+  textOf,
+} from './broker-scene.ts';
 
 /** The life of brokers and subscriptions, and what is refused. */
 export const lifeCases: readonly Case<BrokerHarness>[] = [
@@ -49,6 +60,26 @@ export const lifeCases: readonly Case<BrokerHarness>[] = [
     // It is no longer in the hands of the first one.
     await a?.ack();
     await a?.nack();
+  }),
+  scene('unsubscribe leaves to others what waits for its next attempt', 'persistent ack groups', async (stage) => {
+    const [one, other] = await stage.two();
+    const queue = 'workers';
+    const failed: string[] = [];
+    const options = { queue, retry: 20, retryDelayMs: 20 };
+    const left = await delivered(stage, one, options, (event) => {
+      failed.push(textOf(event));
+      return Promise.reject(new Error('not here'));
+    });
+    await publish(one, stage.topic, ['key 0', 'key 1', 'key 2'], { orderKey: 'key' });
+    await publish(one, stage.topic, ['free']);
+    await stage.until('attempts of both', () => failed.includes('key 0') && failed.includes('free'));
+    await stage.within('the end of the subscription', left.unsubscribe());
+    const attempts = failed.length;
+    const handled: string[] = [];
+    const back = await delivered(stage, other, { queue }, async (event) => void handled.push(textOf(event)));
+    await stage.until('what was left', () => new Set(handled).size === 4);
+    assert.equal(failed.length, attempts, 'it was tried after the end of its subscription');
+    await stage.within('the end of the other subscription', back.unsubscribe());
   }),
   scene('disconnect gives back what is in hand', 'nack groups', async (stage) => {
     const [one, other] = await stage.two();

@@ -10,9 +10,11 @@ import type {
   Subscriber,
   SubscribeOptions,
 } from '../../broker/broker.ts';
+import { deliver, type DeliveryHandler, type DeliveryOptions } from '../../broker/delivery.ts';
 import type { Code } from '../../errors/errors.ts';
 import { TenonError } from '../../errors/errors.ts';
-import { systemRandom, systemTimers } from '../../runtime/system.ts';
+import { silentLogger } from '../../logger/logger.ts';
+import { systemRandom, systemRuntime, systemTimers } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
 
 /** What is tested. */
@@ -150,6 +152,16 @@ export async function publish(
   options?: PublishOptions,
 ): Promise<void> {
   for (const text of texts) await broker.publish(topic, message(text), options);
+}
+
+/** A subscription under the contract of delivery. */
+export function delivered(
+  stage: Scene,
+  broker: Broker,
+  options: DeliveryOptions,
+  handler: DeliveryHandler,
+): Promise<Subscriber> {
+  return deliver(broker, stage.topic, options, handler, { runtime: systemRuntime, logger: silentLogger });
 }
 
 export const leaveInHand = (): void => undefined;

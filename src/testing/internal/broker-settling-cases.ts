@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Event } from '../../broker/broker.ts';
 import { systemClock, systemTimers } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
-import { aborted, type BrokerHarness, message, numbers, publish, scene, textOf } from './broker-scene.ts';
+import { aborted, type BrokerHarness, delivered, message, numbers, publish, scene, textOf } from './broker-scene.ts';
 
 /** What becomes of events in hand: settling, redelivery, bounds and order. */
 export const settlingCases: readonly Case<BrokerHarness>[] = [
@@ -129,6 +129,49 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     }
     assert.equal(most, 3);
     assert.deepStrictEqual(received.texts.sort(), numbers(20).sort());
+  }),
+  scene('events that wait for another of their key do not hold up other keys', undefined, async (stage) => {
+    const broker = await stage.broker();
+    const handled: string[] = [];
+    let release = (): void => undefined;
+    const released = new Promise<void>((resolve) => (release = resolve));
+    const subscriber = await delivered(stage, broker, { maxInFlight: 2 }, async (event) => {
+      if (textOf(event) === 'held 0') await released;
+      handled.push(textOf(event));
+    });
+    const held = numbers(10).map((text) => `held ${text}`);
+    await publish(broker, stage.topic, held, { orderKey: 'a' });
+    await publish(broker, stage.topic, ['free'], { orderKey: 'b' });
+    await stage.until('the event of the other key', () => handled.length > 0);
+    assert.deepStrictEqual(handled, ['free']);
+    release();
+    await stage.until('the events of the first key', () => handled.length > held.length);
+    assert.deepStrictEqual(handled, ['free', ...held]);
+    await stage.within('the end of the subscription', subscriber.unsubscribe());
+  }),
+  scene('no more than maxInFlight handlers run while events wait for retries', undefined, async (stage) => {
+    const broker = await stage.broker();
+    const [failed, handled] = [new Set<string>(), new Set<string>()];
+    let [running, most] = [0, 0];
+    const options = { maxInFlight: 3, retry: 2, retryDelayMs: 5 };
+    const subscriber = await delivered(stage, broker, options, async (event) => {
+      const text = textOf(event);
+      running += 1;
+      most = Math.max(most, running);
+      await systemTimers.sleep(2);
+      running -= 1;
+      if (Number(text) % 2 === 0 && !failed.has(text)) {
+        failed.add(text);
+        throw new Error('not yet');
+      }
+      handled.add(text);
+    });
+    await Promise.all(
+      numbers(40).map((text) => broker.publish(stage.topic, message(text), { orderKey: `key-${Number(text) % 10}` })),
+    );
+    await stage.until('all events', () => handled.size === 40);
+    assert.ok(most <= 3, `${most} handlers ran at once`);
+    await stage.within('the end of the subscription', subscriber.unsubscribe());
   }),
   scene('events arrive in the order they were published', 'order', async (stage) => {
     const [publisher, subscriber] = await stage.two();
