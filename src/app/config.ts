@@ -44,7 +44,7 @@ export interface Config {
   readonly server: ServerOptions;
   /** What the profile says of reflection: weaker than what `@Service` says. */
   readonly reflection: boolean;
-  /** What the environment says of services: stronger than what `@Service` says. */
+  /** What the environment says of services, stronger than what `@Service` says; and what the profile says of them, weaker than that. */
   readonly service: ServiceOptions;
 }
 
@@ -413,6 +413,28 @@ function takenNames(backends: Backends): string[] {
     Object.keys(backends[room] ?? {})
       .filter((name) => backendNames(room).includes(name) || !/^[\w.-]+$/.test(name))
       .map((name) => `backends.${room}: "${name}" is the name of one of tenon's own, or no name: choose another`),
+  );
+}
+
+// Of these the profile speaks where the environment is silent; of all others of a service nobody does.
+const fallenBack: Readonly<Partial<Record<keyof ServiceOptions, VariableName>>> = {
+  registerTtlMs: 'TENON_REGISTER_TTL_MS',
+  exposeErrors: 'TENON_EXPOSE_ERRORS',
+  suggest: 'TENON_SUGGEST',
+  drain: 'TENON_DRAIN',
+  lameDuckMs: 'TENON_LAME_DUCK_MS',
+  drainTimeoutMs: 'TENON_DRAIN_TIMEOUT_MS',
+  stopTimeoutMs: 'TENON_STOP_TIMEOUT_MS',
+  healthFollowsRegistry: 'TENON_HEALTH_FOLLOWS_REGISTRY',
+};
+
+/** What variables say of services, without what the profile says where they are silent. */
+export function statedOfServices({ service, stated }: Config): ServiceOptions {
+  return Object.fromEntries(
+    Object.entries(service).filter(([field]) => {
+      const variable = fallenBack[field as keyof ServiceOptions];
+      return variable === undefined || stated.includes(variable);
+    }),
   );
 }
 

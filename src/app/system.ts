@@ -21,6 +21,7 @@ import { guardContainer } from './guard.ts';
 import { assertEncrypted } from './internal/encryption.ts';
 import { keyName } from './internal/keys.ts';
 import { mergeOptions } from './internal/merge.ts';
+import { resolvedOptionsAround } from './internal/service-options.ts';
 import { standardHandlers } from './internal/standard.ts';
 import { Steps } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
@@ -129,14 +130,16 @@ export class System {
     const record = serviceOf(target);
     const { container, config, loadProto } = this.#composition;
     const service = await container.getAsync(ServiceRuntime);
-    const bound = container.isBound(ServiceOptions) ? await container.getAsync(ServiceOptions) : {};
+    const { weaker, stronger } = await resolvedOptionsAround(config, this.#composition.options, container);
     const { interceptors } = container.isBound(ServerOptions) ? await container.getAsync(ServerOptions) : {};
     // What the environment and the application say is stronger than what the class says; interceptors of all are used, theirs outermost.
     const { interceptors: own, ...said } = record?.options ?? {};
     service.init(
       mergeOptions<ServiceOptions>(
-        { reflection: config.reflection, ...said, name: record?.name, version: record?.version, interceptors },
-        bound,
+        { reflection: config.reflection },
+        weaker,
+        { ...said, name: record?.name, version: record?.version, interceptors },
+        stronger,
         { interceptors: own },
       ),
     );

@@ -7,16 +7,17 @@ import { Marshaler } from '../codec/codec.ts';
 import { type Class, handlerOf, serviceOf } from '../decorators/decorators.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { Logger } from '../logger/logger.ts';
-import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
+import { ServiceRuntime } from '../service/service.ts';
 import { classesOf, type Composition, compose } from './compose.ts';
 import { clientSourceOf, describeClient, type Problem } from './describe.ts';
 import { allBindings, bindingsOf, needsOf } from './internal/bindings.ts';
 import { capabilitiesBoundTo, classBoundTo } from './internal/capabilities.ts';
-import { checkOptions, constantOptions } from './internal/check-options.ts';
+import { checkOptions } from './internal/check-options.ts';
 import { checkServices, otherNames } from './internal/check-services.ts';
 import { checkSteps } from './internal/check-steps.ts';
 import { checkWiring } from './internal/check-wiring.ts';
 import { keyName } from './internal/keys.ts';
+import { constantOptionsAround } from './internal/service-options.ts';
 import { usedKeys } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
 
@@ -84,7 +85,7 @@ function inspect(composition: Composition): VerifyReport {
   const problems = [
     ...checkServices(composition.services, {
       loadProto: composition.loadProto,
-      options: constantOptions(bindings, composition.options, ServiceOptions),
+      options: constantOptionsAround(config, composition.options, bindings).stronger,
       broker: brokerOf(bindings),
       codec: classBoundTo(bindings, Marshaler)?.name,
     }),

@@ -2,9 +2,11 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { type Container, ContainerModule, injectable } from 'inversify';
 
 import { verify } from '../../src/app/verify.ts';
+import { JsonMarshaler } from '../../src/codec/json.ts';
+import { Marshalers, MessageLimits } from '../../src/codec/codec.ts';
 import { ClientInterceptors, ClientOptions } from '../../src/client/client.ts';
-import { type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
-import type { CallInterceptor, Interceptor, ReplyTransforms } from '../../src/pipeline/pipeline.ts';
+import { Code, type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
+import { anySchema, type CallInterceptor, type Interceptor, type ReplyTransforms } from '../../src/pipeline/pipeline.ts';
 import { RandomSelectorOptions } from '../../src/selector/random.ts';
 import { RoundRobinSelectorOptions } from '../../src/selector/round-robin.ts';
 import { ServerInterceptors, ServerOptions } from '../../src/server/server.ts';
@@ -60,6 +62,72 @@ describe('options that are bound', () => {
     const modules = [module({ timeoutMs: 1, forward: ['a'] }), module({ timeoutMs: 2, maxAttempts: 2 })];
     system = await System.start([greeter], { profile: 'test', env, modules, bind });
     expect(system.get(ClientOptions)).toMatchObject({ timeoutMs: 2, forward: ['a'], maxAttempts: 9 });
+  });
+
+  it('of servers are stronger than the environment, of services than those of servers', async () => {
+    const env = {
+      TENON_SERVER_ADDRESS: '127.0.0.1:1',
+      TENON_SERVER_ID: 'env',
+      TENON_MAX_SEND_BYTES: '77',
+      TENON_EXPOSE_ERRORS: 'false',
+    };
+    const modules = [
+      new ContainerModule((options) => {
+        options.bind(ServiceOptions).toConstantValue({ id: 'service' });
+        options.bind(ServerOptions).toConstantValue({ address: '127.0.0.1:0', id: 'server', exposeErrors: true });
+      }),
+    ];
+    system = await System.start([greeter], { profile: 'test', env, modules });
+    expect(system.services[0]?.options).toMatchObject({
+      address: '127.0.0.1:0',
+      id: 'service',
+      maxSendBytes: 77,
+      exposeErrors: true,
+    });
+  });
+
+  it('name the service where they are of servers, for its callers and for verify as well', async () => {
+    const bind = (container: Container): void =>
+      void container.rebind(ServerOptions).toConstantValue({ name: 'g2', address: '127.0.0.1:5000' });
+    system = await System.start([greeter], { profile: 'test', env: { TENON_SERVER_NAME: 'g1' }, bind });
+    expect(system.services[0]?.options.name).toBe('g2');
+    expect(await system.client(GreeterHandler).hello({ name: 'Ada' })).toEqual({ text: 'Ada' });
+    @Service({ name: 'other', handlers: [GreeterHandler] })
+    class Other {}
+    const { problems } = await verify([greeter, Other], { profile: 'test', env: {}, bind });
+    expect(problems.map(({ kind }) => kind)).toContain('duplicate-service');
+  });
+
+  it('of the class are stronger than what the profile falls back to, and weaker than what a variable says', async () => {
+    @Service({ name: 'g', handlers: [GreeterHandler], exposeErrors: true, registerTtlMs: 7, lameDuckMs: 8 })
+    class Own {}
+    const said = { TENON_EXPOSE_ERRORS: 'false', TENON_LAME_DUCK_MS: '0' };
+    system = await System.start([Own], { profile: 'test', env: {} });
+    expect(system.services[0]?.options).toMatchObject({ exposeErrors: true, registerTtlMs: 7, lameDuckMs: 8 });
+    await system.stop();
+    system = await System.start([Own], { profile: 'test', env: said });
+    expect(system.services[0]?.options).toMatchObject({ exposeErrors: false, registerTtlMs: 7, lameDuckMs: 0 });
+  });
+
+  it('may be made asynchronously', async () => {
+    const bind = (container: Container): void => {
+      container.rebind(ServerOptions).toDynamicValue(async () => ({ id: 'later' }));
+    };
+    system = await System.start([greeter], { profile: 'test', env: { TENON_SERVER_ID: 'env' }, bind });
+    expect(system.services[0]?.options.id).toBe('later');
+  });
+
+  it('say what messages may cost field by field, too', async () => {
+    const env = { TENON_MAX_ELEMENTS: '3', TENON_MAX_DEPTH: '9' };
+    const bind = (container: Container): void =>
+      void container.bind(MessageLimits).toConstantValue({ maxDepth: 2, maxElements: undefined });
+    system = await System.start([greeter], { profile: 'test', env, bind });
+    expect(system.get(MessageLimits)).toEqual({ maxElements: 3, maxDepth: 2 });
+    const json = system.container.getAll(Marshalers).find((one) => one instanceof JsonMarshaler);
+    const read = (text: string): unknown => json?.unmarshal(anySchema, new TextEncoder().encode(text));
+    expect(read('[1,2]')).toEqual([1, 2]);
+    expect(() => read('[1,2,3,4]')).toThrow(expect.objectContaining({ code: Code.ResourceExhausted }));
+    expect(() => read('[[[[]]]]')).toThrow(expect.objectContaining({ code: Code.ResourceExhausted }));
   });
 
   it('say nothing any more once they are unbound', async () => {

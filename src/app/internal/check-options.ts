@@ -2,6 +2,7 @@ import type { Binding, BindingService } from '@inversifyjs/core';
 import type { ServiceIdentifier } from 'inversify';
 
 import { Broker, type BrokerCapabilities } from '../../broker/broker.ts';
+import { Marshaler } from '../../codec/codec.ts';
 import { Registry, type RegistryCapabilities } from '../../registry/registry.ts';
 import { Selector } from '../../selector/selector.ts';
 import { TransportTlsOptions } from '../../transport/tls.ts';
@@ -63,7 +64,7 @@ export function constantOptions<T extends object>(
   identifier: ServiceIdentifier<T>,
 ): Partial<T> {
   return mergeOptions<Partial<T>>(
-    ...partsOf(options, identifier).map(({ key }) => constantOf(bindings, key) as Partial<T> | undefined),
+    ...options.of(identifier).map(({ key }) => constantOf(bindings, key) as Partial<T> | undefined),
   );
 }
 
@@ -119,7 +120,7 @@ function tlsOfTransport(bindings: BindingService, { options, serves }: OptionsSu
   if (client === undefined && !server) return [];
   const capabilities = capabilitiesBoundTo<TransportCapabilities>(bindings, Transport);
   if (!capabilities) return [];
-  const where = partsOf(options, TransportTlsOptions).length > 1 ? 'TransportTlsOptions' : 'TENON_TLS_…';
+  const where = options.of(TransportTlsOptions).length > 1 ? 'TransportTlsOptions' : 'TENON_TLS_…';
   const bound = nameOf(bindings, Transport);
   if (capabilities.security === 'local') {
     return [
@@ -160,6 +161,7 @@ function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Findi
   const isSaid = (name: string): boolean => config.stated.includes(name);
   const chosen: readonly (readonly [string, ServiceIdentifier])[] = [
     ['TENON_TRANSPORT', Transport],
+    ['TENON_CODEC', Marshaler],
     ['TENON_REGISTRY', Registry],
     ['TENON_SELECTOR', Selector],
     ['TENON_BROKER', Broker],
@@ -196,10 +198,6 @@ function problem(kind: string, where: string, message: string, fix: string): Fin
 
 function note(kind: string, where: string, message: string, fix: string): Finding {
   return { isProblem: false, problem: { kind, where, message, fix } };
-}
-
-function partsOf(options: OptionParts, identifier: ServiceIdentifier): readonly OptionPart[] {
-  return options.all.get(identifier) ?? [];
 }
 
 function layersOf(parts: readonly OptionPart[]): string {

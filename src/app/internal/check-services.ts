@@ -7,7 +7,7 @@ import { describeHandler, type HandlerDescription, packageOf, type Problem, type
 /** What the services are checked against. */
 export interface Surroundings {
   readonly loadProto: ProtoLoader;
-  /** What the environment says of every service. */
+  /** What is said of every service, stronger than what its class says. */
   readonly options: ServiceOptions;
   /** Of the bound broker; `undefined` where it cannot be known. */
   readonly broker: { readonly name: string; readonly capabilities: BrokerCapabilities } | undefined;

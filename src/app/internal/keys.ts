@@ -7,9 +7,9 @@ export function isFrameworkKey(identifier: unknown): identifier is symbol {
   return typeof identifier === 'symbol' && frameworkKey.test(identifier.description ?? '');
 }
 
-/** Whether the key is one of tenon's own options, of which layers say one field each. */
+/** Whether the key is one of tenon's own options or limits, of which layers say one field each. */
 export function isOptionsKey(identifier: unknown): identifier is symbol {
-  return isFrameworkKey(identifier) && keyName(identifier).endsWith('Options');
+  return isFrameworkKey(identifier) && /(?:Options|Limits)$/.test(keyName(identifier));
 }
 
 /** A container key as people call it: the class's name, `Registry` of `tenon.registry.Registry`, the text itself. */

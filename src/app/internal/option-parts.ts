@@ -40,6 +40,11 @@ export class OptionParts {
     return this.#parts;
   }
 
+  /** What the layers say of the key, the weakest first. */
+  of(identifier: ServiceIdentifier): readonly OptionPart[] {
+    return this.#parts.get(identifier) ?? [];
+  }
+
   /** Where the layer is to bind what it says of the key. */
   add(identifier: symbol, layer: string): ServiceIdentifier<object> {
     // Unbound by somebody: then nothing that was said before counts.
