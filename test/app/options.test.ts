@@ -103,17 +103,6 @@ describe('options that are bound', () => {
     expect(problems.map(({ kind }) => kind)).toContain('duplicate-service');
   });
 
-  it('of the class are stronger than what the profile falls back to, and weaker than what a variable says', async () => {
-    @Service({ name: 'g', handlers: [GreeterHandler], exposeErrors: true, registerTtlMs: 7, lameDuckMs: 8 })
-    class Own {}
-    const said = { TENON_EXPOSE_ERRORS: 'false', TENON_LAME_DUCK_MS: '0' };
-    system = await System.start([Own], { profile: 'test', env: {} });
-    expect(system.services[0]?.options).toMatchObject({ exposeErrors: true, registerTtlMs: 7, lameDuckMs: 8 });
-    await system.stop();
-    system = await System.start([Own], { profile: 'test', env: said });
-    expect(system.services[0]?.options).toMatchObject({ exposeErrors: false, registerTtlMs: 7, lameDuckMs: 0 });
-  });
-
   it('may be made asynchronously', async () => {
     const bind = (container: Container): void => {
       container.rebind(ServerOptions).toDynamicValue(async () => ({ id: 'later' }));
