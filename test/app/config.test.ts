@@ -302,3 +302,9 @@ describe('.env.example', () => {
     }
   });
 });
+
+describe('variables whose prefix is not written in capitals', () => {
+  it.each(['tenon_registry', 'Tenon_Registry'])('are refused: %s', (name) => {
+    expect(() => readConfig({ [name]: 'memory' })).toThrow(new RegExp(`${name}: there is no such variable`));
+  });
+});
