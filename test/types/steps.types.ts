@@ -13,6 +13,7 @@ import {
   UseGuard,
   UseInterceptor,
   UsePipe,
+  withHooks,
 } from '../../src/index.ts';
 import { bearerGuard, principal, protovalidate } from '../../src/interceptors/interceptors.ts';
 import { BadRequest, badRequest, findDetail, RetryInfo } from '../../src/errors/details.ts';
@@ -42,6 +43,12 @@ class Wall {
   readonly height = 3;
 }
 const around: Interceptor = (next) => next;
+export const awaiting: Interceptor = (next) => async (input, ctx) => await next(input, ctx);
+export const hooked: Interceptor = withHooks(async () => ({ onFirst: () => {}, onEnd: ({ outcome }) => void outcome }));
+// @ts-expect-error a call gives a promise or an iterable
+export const numbering: Interceptor = () => () => 7;
+// @ts-expect-error hooks are functions
+withHooks(() => ({ onEnd: 7 }));
 
 @UseGuard(Open, Sessions, 'a key', Symbol('another'), { activate: () => true })
 @UseInterceptor(around, protovalidate())
