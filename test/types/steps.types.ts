@@ -43,7 +43,10 @@ class Wall {
   readonly height = 3;
 }
 const around: Interceptor = (next) => next;
-export const awaiting: Interceptor = (next) => async (input, ctx) => await next(input, ctx);
+export const awaiting: Interceptor = (next) => async (input, ctx) => {
+  const result = await next(input, ctx);
+  return result;
+};
 export const hooked: Interceptor = withHooks(async () => ({ onFirst: () => {}, onEnd: ({ outcome }) => void outcome }));
 // @ts-expect-error a call gives a promise or an iterable
 export const numbering: Interceptor = () => () => 7;
