@@ -414,6 +414,7 @@ export declare const variables: readonly [{
     };
 }];
 export declare function readConfig(env: Readonly<Record<string, string | undefined>>, profile?: string, backends?: Backends): Config;
+export declare function statedOfServices({ service, stated }: Config): ServiceOptions;
 export declare function envExample(): string;
 
 // tenon/app/describe
