@@ -106,3 +106,35 @@ describe.each(['test', 'local'])('services together under the profile %s', (prof
     expect(String(started.get(Transport))).toBe(profile === 'test' ? 'memory' : 'grpc');
   });
 });
+
+@Handler('patient.Patient')
+class PatientHandler {
+  static entered = 0;
+  /** Answers when both services drain. */
+  @Rpc() async wait(): Promise<{ states: string[] }> {
+    PatientHandler.entered += 1;
+    const states = (): string[] => (system?.services ?? []).map((service) => service.state);
+    await eventually('both drain', () => states().every((state) => state === 'draining'));
+    return { states: states() };
+  }
+}
+
+@Handler('second.Patient')
+class SecondPatientHandler extends PatientHandler {}
+
+@Service({ name: 'one', handlers: [PatientHandler] })
+class One {}
+
+@Service({ name: 'two', handlers: [SecondPatientHandler] })
+class Two {}
+
+describe('services that are stopped together', () => {
+  it('drain side by side, not one after the other', async () => {
+    system = await System.start([One, Two], { profile: 'test', env: { TENON_LAME_DUCK_MS: '0' } });
+    const calls = [system.client(PatientHandler).wait({}), system.client(SecondPatientHandler).wait({})];
+    await eventually('both calls are in their handlers', () => PatientHandler.entered === 2);
+    const stopped = system.stop();
+    expect(await Promise.all(calls)).toEqual(Array(2).fill({ states: ['draining', 'draining'] }));
+    await stopped;
+  });
+});

@@ -127,6 +127,15 @@ describe('credentials of calls', () => {
     expect(await door.open({}, { credentials: token })).toEqual({ shown: 'Bearer s3cret' });
   });
 
+  it.each(['localhost.example:1', '127.0.0.1.example:1', 'a127.0.0.1:1', '128.0.0.1:1', '[fe80::1]:1'])(
+    'are not sent to %s, which only looks like this machine',
+    async (address) => {
+      const door = (await start({ transport: new GrpcTransport() })).client(DoorHandler);
+      const failure = await failureOf(door.open({}, { credentials: token, address, timeoutMs: 5_000 }));
+      expect(failure).toMatchObject({ code: Code.Unauthenticated, reason: 'client.insecure_credentials' });
+    },
+  );
+
   it('are sent over TLS', async () => {
     const ca = authority();
     const { cert, key } = ca.issue({ name: 'door', names: ['127.0.0.1'] });
