@@ -282,8 +282,12 @@ export const registryCases: readonly Case<RegistryHarness>[] = [
         await registry.register(left, { ttlMs: shortTtlMs });
         for (let waitedMs = 0; waitedMs < 2 * shortTtlMs; waitedMs += shortTtlMs / 4) {
           await systemRuntime.timers.sleep(shortTtlMs / 4);
+          const renewedMs = systemRuntime.clock.monotonicMs();
           await registry.register(kept, { ttlMs: shortTtlMs });
-          assert.ok(ids(await found(registry, name)).includes(`${name}-kept`), 'a renewed lease lapsed');
+          const isThere = ids(await found(registry, name)).includes(`${name}-kept`);
+          // On a machine that was too busy to look in time, the lease may have run out.
+          const isLate = systemRuntime.clock.monotonicMs() - renewedMs >= shortTtlMs;
+          assert.ok(isThere || isLate, 'a renewed lease lapsed');
         }
         await eventually(
           'the lease lapses',
