@@ -59,7 +59,8 @@ describe('interceptors over the four kinds of call', () => {
       (next, method) =>
       async (input, ctx) => {
         seen.push(`${side} ${method.method}`);
-        return await next(input, ctx);
+        const result = await next(input, ctx);
+        return result;
       };
     const kinds = await start(awaiting('server'), awaiting('client'));
     expect(await kinds.unary({ n: 7 })).toEqual({ n: 7 });
