@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
 
 import type { Broker } from '../../src/broker/broker.ts';
@@ -10,20 +10,10 @@ import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { silentLogger as logger } from '../../src/logger/logger.ts';
 import { describeWithRedis, type RedisServer, redisServer } from '../support/servers.ts';
+import { expectNothingUncaught } from '../support/uncaught.ts';
 import { collector, publishAtLast, publishText, RecordingLogger, text, until } from './support.ts';
 
-// What nobody catches would end a process that is not a test's.
-const uncaught: unknown[] = [];
-const onUncaught = (error: unknown): void => void uncaught.push(error);
-beforeAll(() => {
-  process.on('unhandledRejection', onUncaught);
-  process.on('uncaughtException', onUncaught);
-});
-afterAll(() => {
-  process.off('unhandledRejection', onUncaught);
-  process.off('uncaughtException', onUncaught);
-  expect(uncaught).toEqual([]);
-});
+expectNothingUncaught();
 
 const brokers: [string, (redis: RedisServer) => Broker][] = [
   ['redis', (redis) => new RedisBroker({ address: redis.address, logger })],

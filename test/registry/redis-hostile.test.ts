@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { beforeAll, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 
 import { Code } from '../../src/errors/errors.ts';
@@ -6,23 +6,13 @@ import { RedisRegistry, type RedisRegistryOptions } from '../../src/registry/red
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { eventually } from '../../src/testing/internal/eventually.ts';
 import { describeWithRedis } from '../support/servers.ts';
+import { expectNothingUncaught } from '../support/uncaught.ts';
 import { idsOf, nodeOf, RecordingLogger, Seen, serviceOf } from './support.ts';
 
 const { clock, random, timers } = systemRuntime;
 const patientMs = 20_000;
 
-// What an event of a connection throws would end a process that is not a test's.
-const uncaught: unknown[] = [];
-const onUncaught = (error: unknown): void => void uncaught.push(error);
-beforeAll(() => {
-  process.on('unhandledRejection', onUncaught);
-  process.on('uncaughtException', onUncaught);
-});
-afterAll(() => {
-  process.off('unhandledRejection', onUncaught);
-  process.off('uncaughtException', onUncaught);
-  expect(uncaught).toEqual([]);
-});
+expectNothingUncaught();
 
 /** Text of JSON, nested so deep. */
 function nested(depth: number): string {

@@ -1,24 +1,14 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { eventually } from '../../src/testing/internal/eventually.ts';
 import { describeWithRedis, redisServer } from '../support/servers.ts';
+import { expectNothingUncaught } from '../support/uncaught.ts';
 import { announcing, foundElsewhere, idsOf, nodeOf, Seen, serviceOf } from './support.ts';
 
-// What nobody catches would end a process that is not a test's.
-const uncaught: unknown[] = [];
-const onUncaught = (error: unknown): void => void uncaught.push(error);
-beforeAll(() => {
-  process.on('unhandledRejection', onUncaught);
-  process.on('uncaughtException', onUncaught);
-});
-afterAll(() => {
-  process.off('unhandledRejection', onUncaught);
-  process.off('uncaughtException', onUncaught);
-  expect(uncaught).toEqual([]);
-});
+expectNothingUncaught();
 
 async function using(
   options: ConstructorParameters<typeof RedisRegistry>[0],
