@@ -102,7 +102,7 @@ async function call(kind, address, options) {
 async function calls() {
   while (Date.now() < endMs) {
     const route = routes[below(routes.length)];
-    const deadline = oneIn(2) ? Date.now() + 1 + below(30) : undefined;
+    const deadline = oneIn(2) ? performance.now() + 1 + below(30) : undefined;
     const ctx = oneIn(3) ? undefined : new Context({ service: 'chaos', endpoint: route.method, deadline });
     const options = { route, ctx, compress: oneIn(4), waitForReady: oneIn(8) && ctx?.deadline !== undefined };
     let timer;

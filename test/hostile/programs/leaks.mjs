@@ -49,7 +49,7 @@ const system = await System.start([Echo], {
 });
 const echo = system.client(EchoHandler);
 const { signal } = new AbortController();
-const ctx = new Context({ service: 'leaks', endpoint: 'parent', deadline: Date.now() + 3_600_000 });
+const ctx = new Context({ service: 'leaks', endpoint: 'parent', deadline: performance.now() + 3_600_000 });
 
 async function cancelled(options) {
   const controller = new AbortController();
