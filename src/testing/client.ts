@@ -10,7 +10,8 @@ import type { Selector } from '../selector/selector.ts';
 import type { Message, Socket, Transport } from '../transport/transport.ts';
 import type { Case, TestApi } from './api.ts';
 import { clientEndingCases } from './internal/client-endings.ts';
-import { eventually, gate } from './internal/eventually.ts';
+import { failureOf } from './failures.ts';
+import { eventually, gate } from './waiting.ts';
 import { announce, bodies, json, memoryParts, method, parsed, type Parts, serveRaw } from './internal/rig.ts';
 
 export type { Parts } from './internal/rig.ts';
@@ -63,15 +64,6 @@ async function serving(
   const parts = memoryParts(replaced);
   await serveRaw(parts, routes, (socket, route) => answer(socket, route.method));
   return { client: harness.make(parts, options), parts };
-}
-
-async function failure(call: Promise<unknown>): Promise<TenonError> {
-  const error: unknown = await call.then(
-    (value) => assert.fail(`it resolved to ${JSON.stringify(value)}`),
-    (reason: unknown) => reason,
-  );
-  assert.ok(TenonError.is(error), `not a TenonError: ${String(error)}`);
-  return error;
 }
 
 async function all(replies: unknown): Promise<unknown[]> {
@@ -135,7 +127,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       assert.deepEqual(await stream.recv(), { n: 2 });
       stream.closeSend();
       assert.equal(await stream.recv(), undefined);
-      assert.equal((await failure(stream.send({ n: 3 }))).reason, 'client.stream_ended');
+      assert.equal((await failureOf(stream.send({ n: 3 }))).reason, 'client.stream_ended');
     },
   },
   {
@@ -154,7 +146,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
         () => all(client.method(count, 'suite')({ to: 1 })),
       ];
       for (const call of calls) {
-        const error = await failure(call());
+        const error = await failureOf(call());
         assert.deepEqual(
           [error.code, error.message, error.reason, error.metadata['extra']],
           [Code.NotFound, 'no such thing', 'suite.unknown', 'x'],
@@ -175,7 +167,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
         for await (const reply of harness.make(parts).method(count, 'suite')({ to: 9 }) as AsyncIterable<unknown>)
           seen.push(reply);
       })();
-      assert.equal((await failure(reading)).code, Code.DataLoss);
+      assert.equal((await failureOf(reading)).code, Code.DataLoss);
       assert.deepEqual(seen, [{ n: 1 }, { n: 2 }]);
     },
   },
@@ -219,11 +211,11 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       await serveRaw(parts, routes, () => {});
       const client = harness.make(parts);
       assert.equal(
-        (await failure(client.method(echo, 'suite')({}, { timeoutMs: 20 }) as Promise<unknown>)).code,
+        (await failureOf(client.method(echo, 'suite')({}, { timeoutMs: 20 }) as Promise<unknown>)).code,
         Code.DeadlineExceeded,
       );
       assert.equal(
-        (await failure(all(client.method(count, 'suite')({}, { timeoutMs: 20 })))).code,
+        (await failureOf(all(client.method(count, 'suite')({}, { timeoutMs: 20 })))).code,
         Code.DeadlineExceeded,
       );
     },
@@ -264,7 +256,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       });
       const controller = new AbortController();
       const call = harness.make(parts).method(echo, 'suite')({}, { signal: controller.signal }) as Promise<unknown>;
-      const failed = failure(call);
+      const failed = failureOf(call);
       await arrived.opened;
       controller.abort();
       assert.equal((await failed).code, Code.Cancelled);
@@ -278,7 +270,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       const arrived = gate();
       await serveRaw(parts, routes, () => arrived.open());
       const ctx = new Context({ service: 's', endpoint: 'e' });
-      const failed = failure(harness.make(parts).method(echo, 'suite')({}, { ctx }) as Promise<unknown>);
+      const failed = failureOf(harness.make(parts).method(echo, 'suite')({}, { ctx }) as Promise<unknown>);
       await arrived.opened;
       ctx.abort();
       assert.equal((await failed).code, Code.Cancelled);
@@ -363,9 +355,9 @@ export const clientCases: readonly Case<ClientHarness>[] = [
         void socket.send({ status });
       });
       const client = harness.make(parts);
-      await failure(client.method(echo, 'suite')({}) as Promise<unknown>);
-      await failure(all(client.method(count, 'suite')({ to: 1 })));
-      await failure(all(client.method(chat, 'suite')(numbers(1))));
+      await failureOf(client.method(echo, 'suite')({}) as Promise<unknown>);
+      await failureOf(all(client.method(count, 'suite')({ to: 1 })));
+      await failureOf(all(client.method(chat, 'suite')(numbers(1))));
       assert.equal(calls, 3, 'a call that was answered was repeated');
       assert.ok(!marks.includes('failed'), `marks: ${marks.join(', ')}`);
     },
@@ -412,7 +404,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       const parts = memoryParts({ transport });
       await announce(parts, 'a', '127.0.0.1:1');
       await announce(parts, 'b', '127.0.0.1:2');
-      const error = await failure(harness.make(parts).method(echo, 'suite')({}) as Promise<unknown>);
+      const error = await failureOf(harness.make(parts).method(echo, 'suite')({}) as Promise<unknown>);
       assert.deepEqual([error.code, error.reason, attempts], [Code.Unavailable, 'transport.connection_lost', 1]);
       assert.match(error.message, /suite/);
     },
@@ -420,7 +412,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
   {
     name: 'a service without nodes is UNAVAILABLE, and the message names it',
     async run(harness) {
-      const error = await failure(harness.make(memoryParts()).method(echo, 'suite')({}) as Promise<unknown>);
+      const error = await failureOf(harness.make(memoryParts()).method(echo, 'suite')({}) as Promise<unknown>);
       assert.deepEqual([error.code, error.reason], [Code.Unavailable, 'client.no_node']);
       assert.match(error.message, /"suite"/);
     },
@@ -444,7 +436,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       const parts = memoryParts();
       let arrived = 0;
       await serveRaw(parts, routes, () => (arrived += 1));
-      const error = await failure(harness.make(parts).method(echo, 'suite')({ big: 1n }) as Promise<unknown>);
+      const error = await failureOf(harness.make(parts).method(echo, 'suite')({ big: 1n }) as Promise<unknown>);
       assert.deepEqual([error.code, error.reason, arrived], [Code.InvalidArgument, 'codec.encode', 0]);
     },
   },
@@ -453,7 +445,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     async run(harness) {
       const parts = memoryParts();
       await serveRaw(parts, routes, (socket) => void socket.send({ body: Uint8Array.of(0x7b), status: okStatus }));
-      const error = await failure(harness.make(parts).method(echo, 'suite')({}) as Promise<unknown>);
+      const error = await failureOf(harness.make(parts).method(echo, 'suite')({}) as Promise<unknown>);
       assert.deepEqual([error.code, error.reason], [Code.Internal, 'client.bad_reply']);
     },
   },
@@ -465,7 +457,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
         yield { n: 1 };
         throw new Error('out of numbers');
       }
-      const error = await failure(client.method(sum, 'suite')(failing()) as Promise<unknown>);
+      const error = await failureOf(client.method(sum, 'suite')(failing()) as Promise<unknown>);
       assert.deepEqual([error.code, error.reason], [Code.Cancelled, 'client.source_failed']);
       assert.match(error.message, /out of numbers/);
     },
@@ -536,12 +528,12 @@ export const clientCases: readonly Case<ClientHarness>[] = [
       await serveRaw(parts, routes, () => arrived.open());
       const client = harness.make(parts);
       const call = client.method(echo, 'suite');
-      const failed = failure(call({}) as Promise<unknown>);
+      const failed = failureOf(call({}) as Promise<unknown>);
       await arrived.opened;
       await client.close();
       await client.close();
       assert.equal((await failed).code, Code.Cancelled);
-      assert.equal((await failure(call({}) as Promise<unknown>)).reason, 'client.closed');
+      assert.equal((await failureOf(call({}) as Promise<unknown>)).reason, 'client.closed');
     },
   },
   ...clientEndingCases,

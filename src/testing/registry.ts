@@ -11,7 +11,7 @@ import type {
 } from '../registry/registry.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import type { Case, TestApi } from './api.ts';
-import { eventually } from './internal/eventually.ts';
+import { eventually } from './waiting.ts';
 
 /** What is tested. Registries that `make` gives within one run see each other's announcements if `capabilities.shared`. */
 export interface RegistryHarness {

@@ -20,6 +20,8 @@ import {
   type SelectorOptions,
 } from '../selector/selector.ts';
 import type { Case, TestApi } from './api.ts';
+import { failureOf } from './failures.ts';
+import { virtualRuntime, type VirtualTimers } from './virtual-time.ts';
 
 /** What is tested: a selector over the registry that a case gives it, with the case's time. */
 export interface SelectorHarness {
@@ -54,25 +56,9 @@ class Nodes {
   }
 }
 
-class ManualClock implements Clock {
-  #ms = 1_000_000;
-
-  now(): number {
-    return this.#ms;
-  }
-
-  monotonicMs(): number {
-    return this.#ms;
-  }
-
-  pass(ms: number): void {
-    this.#ms += ms;
-  }
-}
-
 interface Scene {
   readonly nodes: Nodes;
-  readonly clock: ManualClock;
+  readonly timers: VirtualTimers;
   readonly selector: Selector;
   /** One choice, by id. */
   pick(options?: SelectOptions): Promise<string>;
@@ -83,13 +69,14 @@ interface Scene {
 }
 
 function scene(harness: SelectorHarness, ids: readonly string[], options: SelectorOptions = {}): Scene {
-  const [nodes, clock] = [new Nodes(), new ManualClock()];
+  const nodes = new Nodes();
+  const { clock, timers } = virtualRuntime(1_000_000);
   if (ids.length > 0) nodes.set(record('1.0.0', ids));
   const selector = harness.make(nodes.registry(), options, clock);
   const pick = async (given?: SelectOptions): Promise<string> => (await selector.select(service, given))().id;
   return {
     nodes,
-    clock,
+    timers,
     selector,
     pick,
     async picks(count, given) {
@@ -131,14 +118,8 @@ async function assertChosen(from: Scene, ids: readonly string[], why: string, op
 }
 
 /** `select` may throw or reject: to a caller that awaits it is the same. */
-async function failureOf(selector: Selector, name = service, options?: SelectOptions): Promise<TenonError> {
-  try {
-    (await selector.select(name, options))();
-  } catch (error) {
-    assert.ok(TenonError.is(error), `no TenonError but ${String(error)}`);
-    return error;
-  }
-  return assert.fail('a node was chosen');
+function refusalOf(selector: Selector, name = service, options?: SelectOptions): Promise<TenonError> {
+  return failureOf((async () => (await selector.select(name, options))())());
 }
 
 /** The promises of {@link Selector}. */
@@ -190,7 +171,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'a service that nobody announced is NOT_FOUND',
     async run(harness) {
-      const { code, reason, message } = await failureOf(scene(harness, []).selector, 'suite.nobody');
+      const { code, reason, message } = await refusalOf(scene(harness, []).selector, 'suite.nobody');
       assert.deepEqual([code, reason], [Code.NotFound, 'registry.not_found']);
       assert.match(message, /suite\.nobody/);
     },
@@ -200,7 +181,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     async run(harness) {
       const one = scene(harness, three);
       one.nodes.failure = failure(Code.Unavailable, 'registry.unreachable');
-      assert.equal(await failureOf(one.selector), one.nodes.failure);
+      assert.equal(await refusalOf(one.selector), one.nodes.failure);
     },
   },
   {
@@ -219,7 +200,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     async run(harness) {
       const one = scene(harness, []);
       one.nodes.set(record('1.0.0', [node('n1', { [stateKey]: 'draining' }), node('n2', { [stateKey]: 'starting' })]));
-      const { code, reason, message } = await failureOf(one.selector);
+      const { code, reason, message } = await refusalOf(one.selector);
       assert.deepEqual([code, reason], [Code.Unavailable, 'selector.none_available']);
       for (const part of [service, '2', 'n1', 'draining', 'n2', 'starting'])
         assert.ok(message.includes(part), `${part} is not in "${message}"`);
@@ -244,7 +225,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'a filter that leaves no node is UNAVAILABLE, naming the service',
     async run(harness) {
-      const { code, reason, message } = await failureOf(scene(harness, three).selector, service, {
+      const { code, reason, message } = await refusalOf(scene(harness, three).selector, service, {
         filters: [filterVersion('9.9.9')],
       });
       assert.deepEqual([code, reason], [Code.Unavailable, 'selector.none_available']);
@@ -303,9 +284,9 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
       await assertChosen(one, three, 'after one failure');
       one.mark('n2', unavailable);
       await assertChosen(one, ['n1', 'n3'], 'after two failures');
-      one.clock.pass(999);
+      one.timers.nowMs += 999;
       await assertChosen(one, ['n1', 'n3'], 'before its time');
-      one.clock.pass(1);
+      one.timers.nowMs += 1;
       await assertChosen(one, three, 'when its time has passed');
     },
   },
@@ -337,16 +318,16 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
       await one.picks(3);
       one.mark('n2', unavailable);
-      one.clock.pass(1_000);
+      one.timers.nowMs += 1_000;
       await assertChosen(one, three, 'it is tried again');
       one.mark('n2', unavailable);
-      one.clock.pass(1_000);
+      one.timers.nowMs += 1_000;
       await assertChosen(one, ['n1', 'n3'], 'for longer than the first time');
-      one.clock.pass(60_000);
+      one.timers.nowMs += 60_000;
       await assertChosen(one, three, 'not for ever');
       one.mark('n2', undefined);
       one.mark('n2', unavailable);
-      one.clock.pass(1_000);
+      one.timers.nowMs += 1_000;
       await assertChosen(one, three, 'as the first time, once it has answered');
     },
   },
@@ -441,7 +422,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
       await one.picks(3);
       await one.selector.close();
       await one.selector.close();
-      const { code, reason } = await failureOf(one.selector);
+      const { code, reason } = await refusalOf(one.selector);
       assert.deepEqual([code, reason], [Code.FailedPrecondition, 'selector.closed']);
     },
   },

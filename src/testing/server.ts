@@ -8,7 +8,7 @@ import { nodeState } from '../registry/registry.ts';
 import type { Server, ServerOptions } from '../server/server.ts';
 import type { Message, Socket } from '../transport/transport.ts';
 import type { Case, TestApi } from './api.ts';
-import { eventually, gate } from './internal/eventually.ts';
+import { eventually, gate } from './waiting.ts';
 import { bodies, json, memoryParts, method, parsed, type Parts } from './internal/rig.ts';
 
 /** What is tested: a server, made of the parts that a case gives it. */

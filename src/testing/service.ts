@@ -7,7 +7,7 @@ import type { Server, ServerOptions } from '../server/server.ts';
 import type { ServiceOptions, ServiceRuntime } from '../service/service.ts';
 import type { Case, TestApi } from './api.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { eventually } from './internal/eventually.ts';
+import { eventually } from './waiting.ts';
 
 /** What is tested: a service, made of the server and client that a case gives it. */
 export interface ServiceHarness {

@@ -16,7 +16,7 @@ import {
   System,
   TenonError,
 } from '../../src/index.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { describeWithRedis } from '../support/servers.ts';
 
 const proto = fileURLToPath(new URL('./programs/shop.proto', import.meta.url));

@@ -5,6 +5,7 @@ import { createServer, type Server } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
 import { type ClientOf, Code, contract, Handler, Rpc, Service, System, TenonError } from '../../src/index.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
 
 interface CarelessApi {
@@ -33,14 +34,6 @@ const start = async (env: Record<string, string> = {}): Promise<{ child: TestPro
   return { child, address };
 };
 
-const failure = async (call: Promise<unknown>): Promise<TenonError> =>
-  TenonError.from(
-    await call.then(
-      () => new Error('it did not fail'),
-      (error: unknown) => error,
-    ),
-  );
-
 describe('a process whose handlers are careless, over real gRPC', () => {
   let child: TestProcess;
   let address: string;
@@ -64,7 +57,7 @@ describe('a process whose handlers are careless, over real gRPC', () => {
   };
 
   it('answers INTERNAL when a handler throws a text, and tells nobody the text', async () => {
-    const error = await failure(client.throwsText({}, { address }));
+    const error = await failureOf(client.throwsText({}, { address }));
     expect([error.code, error.reason]).toEqual([Code.Internal, 'server.handler_failed']);
     expect(error.message).not.toContain('just a text');
     await lives();
@@ -83,24 +76,24 @@ describe('a process whose handlers are careless, over real gRPC', () => {
     const reading = (async () => {
       for await (const reply of client.throwsAfterMessages({}, { address })) seen.push(reply);
     })();
-    expect((await failure(reading)).code).toBe(Code.Internal);
+    expect((await failureOf(reading)).code).toBe(Code.Internal);
     expect(seen).toEqual([{ n: 1 }]);
     await lives();
   });
 
   it('fails with DEADLINE_EXCEEDED when a handler never ends', async () => {
-    expect((await failure(client.neverEnds({}, { address, timeoutMs: 50 }))).code).toBe(Code.DeadlineExceeded);
+    expect((await failureOf(client.neverEnds({}, { address, timeoutMs: 50 }))).code).toBe(Code.DeadlineExceeded);
     await lives();
   });
 
   it('refuses a request above the limit with RESOURCE_EXHAUSTED', async () => {
-    const error = await failure(client.fine({ text: 'x'.repeat(200_000) }, { address }));
+    const error = await failureOf(client.fine({ text: 'x'.repeat(200_000) }, { address }));
     expect(error.code).toBe(Code.ResourceExhausted);
     await lives();
   });
 
   it('refuses an unknown method with UNIMPLEMENTED', async () => {
-    expect((await failure(client.missing({}, { address }))).code).toBe(Code.Unimplemented);
+    expect((await failureOf(client.missing({}, { address }))).code).toBe(Code.Unimplemented);
     await lives();
   });
 
@@ -125,7 +118,7 @@ describe('an address that cannot be called', () => {
   ])('%s: the error names it', async (_what, address, code) => {
     const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
     try {
-      const error = await failure(caller.client(careless).fine({}, { address, timeoutMs: 10_000 }));
+      const error = await failureOf(caller.client(careless).fine({}, { address, timeoutMs: 10_000 }));
       expect(error.code).toBe(code);
       expect(error.message).toContain(address);
     } finally {
@@ -161,7 +154,7 @@ describe('a start that cannot be', () => {
   ])('%s is named in the error', async (_what, address, reason) => {
     const env = { TENON_LOG_LEVEL: 'silent', TENON_SERVER_ADDRESS: address() };
     const starting = System.start([Fine], { profile: 'local', env });
-    const error = await failure(starting);
+    const error = await failureOf(starting);
     expect(error.reason).toBe(reason);
     expect(error.message).toContain(address());
   });
@@ -218,7 +211,7 @@ describe('a log that nobody reads any more', () => {
     child.closeOutput();
     const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
     const client = caller.client(careless);
-    for (let i = 0; i < 3; i++) await failure(client.throwsText({}, { address }));
+    for (let i = 0; i < 3; i++) await failureOf(client.throwsText({}, { address }));
     expect(await client.fine({ still: 'here' }, { address })).toEqual({ still: 'here' });
     child.signal('SIGTERM');
     expect(await child.waitForExit()).toEqual({ code: 0, signal: null });
@@ -286,7 +279,7 @@ describe('signals', () => {
   it('waits for a call in flight, and a second signal does not', async () => {
     const { child, address } = await start({ TENON_DRAIN_TIMEOUT_MS: '60000' });
     const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
-    const failed = failure(caller.client(careless).neverEnds({}, { address }));
+    const failed = failureOf(caller.client(careless).neverEnds({}, { address }));
     await caller.client(careless).fine({}, { address });
     child.signal('SIGTERM');
     await child.waitForLog(/draining signal=SIGTERM/);
@@ -300,7 +293,7 @@ describe('signals', () => {
   it('ends a drain at its bound', async () => {
     const { child, address } = await start({ TENON_DRAIN_TIMEOUT_MS: '200' });
     const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
-    const failed = failure(caller.client(careless).neverEnds({}, { address }));
+    const failed = failureOf(caller.client(careless).neverEnds({}, { address }));
     await caller.client(careless).fine({}, { address });
     child.signal('SIGTERM');
     expect(await child.waitForExit(10_000)).toEqual({ code: 0, signal: null });

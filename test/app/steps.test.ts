@@ -40,7 +40,8 @@ import type {
   ReplyTransforms,
 } from '../../src/pipeline/pipeline.ts';
 import { Clock } from '../../src/runtime/runtime.ts';
-import { eventually, gate } from '../../src/testing/internal/eventually.ts';
+import { failureOf } from '../../src/testing/failures.ts';
+import { eventually, gate } from '../../src/testing/waiting.ts';
 
 interface Value {
   value: number;
@@ -70,15 +71,6 @@ function serviceWith(...handlers: Class[]): Class {
 async function started(service: Class, options: AppOptions = {}): Promise<System> {
   system = await System.start([service], { profile: 'test', ...options });
   return system;
-}
-
-async function failureOf(call: Promise<unknown>): Promise<TenonError> {
-  try {
-    await call;
-  } catch (error) {
-    return TenonError.from(error);
-  }
-  throw new Error('it did not fail');
 }
 
 async function all<T>(values: AsyncIterable<T>): Promise<T[]> {

@@ -16,7 +16,7 @@ import {
   System,
   Transport,
 } from '../../src/index.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 
 @Handler('audit.Audit')
 class AuditHandler {

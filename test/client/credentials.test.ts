@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { bearerToken, type CallCredentials, type CredentialsCall } from '../../src/client/credentials.ts';
 import { ClientOptions } from '../../src/client/client.ts';
 import { Code, type Context, Handler, type Interceptor, Rpc, Service, System, TenonError } from '../../src/index.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { Transport } from '../../src/transport/transport.ts';
 import { authority } from '../support/certificates.ts';
@@ -53,13 +54,6 @@ async function start({ options = {}, transport }: Wishes = {}): Promise<System> 
 }
 
 const token: CallCredentials = bearerToken('s3cret');
-
-async function failureOf(result: Promise<unknown>): Promise<TenonError> {
-  return result.then(
-    () => new TenonError({ code: Code.Ok, message: 'no failure' }),
-    (error: TenonError) => error,
-  );
-}
 
 describe('credentials of calls', () => {
   it('go with calls of every kind, of the client or of one call', async () => {

@@ -6,23 +6,14 @@ import { JsonMarshaler } from '../../src/codec/json.ts';
 import { ProtoMarshaler } from '../../src/codec/proto.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { anySchema, type MessageLimits } from '../../src/pipeline/pipeline.ts';
+import { thrownBy } from '../../src/testing/failures.ts';
 import { schemaOf, typeOf } from './support.ts';
 
 const type = (name: string): ReturnType<typeof typeOf> => typeOf(`kinds.${name}`);
 const schema = (name: string): ReturnType<typeof schemaOf> => schemaOf(`kinds.${name}`);
 
-function failureOf(work: () => unknown): TenonError {
-  try {
-    work();
-  } catch (error) {
-    if (TenonError.is(error)) return error;
-    throw error;
-  }
-  throw new Error('it was taken');
-}
-
 function expectTooMany(work: () => unknown, maxElements: number): void {
-  const { code, reason, message } = failureOf(work);
+  const { code, reason, message } = thrownBy(work);
   expect([code, reason]).toEqual([Code.ResourceExhausted, 'codec.too_many_elements']);
   expect(message).toMatch(new RegExp(`more than ${maxElements} elements, the maxElements of the codec$`));
 }
@@ -88,7 +79,7 @@ describe('elements of a message of a .proto', () => {
 
   it('of four mebibytes of empty messages end at the limit, and not with all of them in memory', () => {
     const bytes = Buffer.alloc(4 * 1024 * 1024, Buffer.from([0x8a, 1, 0]));
-    const { message } = failureOf(() => type('Lists').decode(bytes.subarray(0, bytes.length - (bytes.length % 3))));
+    const { message } = thrownBy(() => type('Lists').decode(bytes.subarray(0, bytes.length - (bytes.length % 3))));
     const read = Number(/trees\[(\d+)\]/.exec(message)?.[1]);
     expect(read).toBeGreaterThan(300_000);
     expect(read).toBeLessThan(2 ** 20 / emptyTree);
@@ -118,7 +109,7 @@ describe('an Any within an Any', () => {
       () => type('WellKnown').fromJson(nestedJson(200, {})),
       () => type('WellKnown').toJson(nestedValue(200, {})),
     ]) {
-      const { code, message } = failureOf(work);
+      const { code, message } = thrownBy(work);
       expect(code).toBe(Code.InvalidArgument);
       expect(message).toMatch(/nested deeper than 100 levels, the maxDepth of the codec$/);
     }
@@ -180,8 +171,8 @@ describe('limits of the codecs', () => {
     expectTooMany(() => small.unmarshal(schema('Lists'), usual.marshal(schema('Lists'), list)), 50);
     const tooDeep = /nested deeper than 3 levels, the maxDepth of the codec$/;
     const bytes = usual.marshal(schema('Tree'), deep);
-    expect(failureOf(() => small.unmarshal(schema('Tree'), bytes)).message).toMatch(tooDeep);
-    expect(failureOf(() => small.marshal(schema('Tree'), deep)).message).toMatch(tooDeep);
+    expect(thrownBy(() => small.unmarshal(schema('Tree'), bytes)).message).toMatch(tooDeep);
+    expect(thrownBy(() => small.marshal(schema('Tree'), deep)).message).toMatch(tooDeep);
     expect(() => usual.unmarshal(schema('Tree'), bytes)).not.toThrow();
   });
 
@@ -198,15 +189,15 @@ describe('limits of the codecs', () => {
     const codec = new JsonMarshaler({ maxDepth: 2 });
     expect(codec.unmarshal(anySchema, Buffer.from('[[1, 2, 3]]'))).toEqual([[1, 2, 3]]);
     const tooDeep = /at most 2 levels of nesting, the maxDepth of the codec/;
-    expect(failureOf(() => codec.unmarshal(anySchema, Buffer.from('[[[1]]]'))).message).toMatch(tooDeep);
-    expect(failureOf(() => codec.marshal(anySchema, [[[1]]])).message).toMatch(tooDeep);
+    expect(thrownBy(() => codec.unmarshal(anySchema, Buffer.from('[[[1]]]'))).message).toMatch(tooDeep);
+    expect(thrownBy(() => codec.marshal(anySchema, [[[1]]])).message).toMatch(tooDeep);
   });
 
   it.each([{ maxElements: 0 }, { maxElements: NaN }, { maxElements: 1.5 }, { maxDepth: 0 }, { maxDepth: 1_001 }])(
     'are refused where they are none: %j',
     (limits) => {
       for (const Codec of [ProtoMarshaler, JsonMarshaler]) {
-        const { code, reason, message } = failureOf(() => new Codec(limits));
+        const { code, reason, message } = thrownBy(() => new Codec(limits));
         expect([code, reason]).toEqual([Code.InvalidArgument, 'codec.invalid_option']);
         expect(message).toContain(Object.keys(limits)[0]);
       }
@@ -218,11 +209,11 @@ describe('what is told of a message that was refused', () => {
   it('is short, however long its keys are', () => {
     const key = 'k'.repeat(1_000_000);
     const messages = [
-      failureOf(() => type('Maps').fromJson({ texts: { [key]: 1 } })).message,
-      failureOf(() => type('Tree').fromJson({ [key]: 1 })).message,
-      failureOf(() => type('Scalars').fromJson({ aColor: key })).message,
-      failureOf(() => new JsonMarshaler().marshal(anySchema, { [key]: 1n })).message,
-      failureOf(() => new JsonMarshaler().unmarshal(schema('Tree'), Buffer.from(JSON.stringify({ [key]: 1 })))).message,
+      thrownBy(() => type('Maps').fromJson({ texts: { [key]: 1 } })).message,
+      thrownBy(() => type('Tree').fromJson({ [key]: 1 })).message,
+      thrownBy(() => type('Scalars').fromJson({ aColor: key })).message,
+      thrownBy(() => new JsonMarshaler().marshal(anySchema, { [key]: 1n })).message,
+      thrownBy(() => new JsonMarshaler().unmarshal(schema('Tree'), Buffer.from(JSON.stringify({ [key]: 1 })))).message,
     ];
     for (const message of messages) expect(message.length).toBeLessThan(300);
   });

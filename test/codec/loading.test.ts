@@ -7,6 +7,7 @@ import protobuf from 'protobufjs';
 
 import { loadProto } from '../../src/codec/proto.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
+import { thrownBy } from '../../src/testing/failures.ts';
 import { kinds } from './support.ts';
 
 let folder = '';
@@ -22,15 +23,10 @@ function write(name: string, text: string): string {
   return path;
 }
 
-function failure(work: () => unknown): TenonError {
-  try {
-    work();
-  } catch (error) {
-    expect(error).toBeInstanceOf(TenonError);
-    expect((error as TenonError).code).toBe(Code.InvalidArgument);
-    return error as TenonError;
-  }
-  throw new Error('it was loaded');
+function refusal(work: () => unknown): TenonError {
+  const error = thrownBy(work);
+  expect(error.code).toBe(Code.InvalidArgument);
+  return error;
 }
 
 describe('loadProto', () => {
@@ -140,15 +136,15 @@ describe('loadProto', () => {
   });
 
   it('says which file cannot be read', () => {
-    const missing = failure(() => loadProto(join(folder, 'missing.proto')));
+    const missing = refusal(() => loadProto(join(folder, 'missing.proto')));
     expect(missing.reason).toBe('codec.proto_not_found');
     expect(missing.message).toMatch(
       /^cannot read .*missing\.proto: .*ENOENT.*new URL\('x\.proto', import\.meta\.url\)$/,
     );
-    expect(failure(() => loadProto(new URL('http://localhost/x.proto'))).message).toBe(
+    expect(refusal(() => loadProto(new URL('http://localhost/x.proto'))).message).toBe(
       'cannot read http://localhost/x.proto: only files can be. Give a path or a file: URL',
     );
-    expect(failure(() => loadProto(folder)).reason).toBe('codec.proto_not_found');
+    expect(refusal(() => loadProto(folder)).reason).toBe('codec.proto_not_found');
   });
 
   it('says where an import stands that was not found', () => {
@@ -156,7 +152,7 @@ describe('loadProto', () => {
       'importing.proto',
       'syntax = "proto3";\npackage p;\n// import "gone.proto";\nimport "gone.proto";\n',
     );
-    const error = failure(() => loadProto(path, { includeDirs: ['/some/where'] }));
+    const error = refusal(() => loadProto(path, { includeDirs: ['/some/where'] }));
     expect(error.reason).toBe('codec.proto_not_found');
     expect(error.message).toBe(
       `${path}, line 4: the import "gone.proto" was not found in /some/where, ${folder}. Name the directory it is in: includeDirs`,
@@ -174,7 +170,7 @@ describe('loadProto', () => {
     ['message A {', 1, ''],
   ])('says where a file is wrong: %j', (text, line, complaint) => {
     const path = write(`wrong-${Buffer.from(text).toString('hex').slice(-40)}.proto`, text);
-    const error = failure(() => loadProto(path));
+    const error = refusal(() => loadProto(path));
     expect(error.reason).toBe('codec.proto_invalid');
     expect(error.message).toContain(`${path}, line ${line}: `);
     expect(error.message).toContain(complaint);
@@ -187,7 +183,7 @@ describe('loadProto', () => {
   it('refuses imports in a circle', () => {
     const path = write('chicken.proto', 'syntax = "proto3";\nimport "egg.proto";');
     write('egg.proto', 'syntax = "proto3";\n\nimport "chicken.proto";');
-    expect(failure(() => loadProto(path)).message).toContain(
+    expect(refusal(() => loadProto(path)).message).toContain(
       'egg.proto, line 3: the import of "chicken.proto" leads back to this file',
     );
   });

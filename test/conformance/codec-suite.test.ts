@@ -6,9 +6,9 @@ import { MarshalerCodec } from '../../src/codec/marshaler-codec.ts';
 import { ProtoMarshaler } from '../../src/codec/proto.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { anySchema, type Schema } from '../../src/pipeline/pipeline.ts';
-import type { Case } from '../../src/testing/api.ts';
 import { codecCases, type CodecOptions, framedCodecCases, type FramedCodecOptions } from '../../src/testing/codec.ts';
 import { jsonOptions, protoOptions, schemaOf } from '../codec/support.ts';
+import { failing } from './support.ts';
 
 const protoGarbage = [{ schema: schemaOf('kinds.Scalars'), bytes: Uint8Array.of(0x72, 0x05, 0x61) }];
 
@@ -19,18 +19,6 @@ function fresh(options: Omit<CodecOptions, 'make'>, make: () => Marshaler): Code
 
 const json = (make: () => Marshaler) => (): CodecOptions => fresh(jsonOptions, make);
 const proto = (make: () => Marshaler) => (): CodecOptions => fresh({ ...protoOptions, garbage: protoGarbage }, make);
-
-async function failing<Harness>(cases: readonly Case<Harness>[], options: () => Harness): Promise<string[]> {
-  const names: string[] = [];
-  for (const one of cases) {
-    try {
-      await one.run(options());
-    } catch {
-      names.push(one.name);
-    }
-  }
-  return names;
-}
 
 describe('the suite of codecs', () => {
   it('finds nothing in those that keep their promises', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import { Context } from '../../src/context/context.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
+import { failingCases } from '../../src/testing/failures.ts';
 import { type TransportOptions, transportCasesFor } from '../../src/testing/transport.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import type {
@@ -75,20 +76,10 @@ function altered<T extends object>(inner: T, members: Partial<T> | undefined): T
   });
 }
 
-async function failing(make: () => Transport): Promise<string[]> {
+/** Each case has a transport of its own, and gives up by itself. */
+function failing(make: () => Transport): Promise<string[]> {
   const options: TransportOptions = { make, patienceMs: 4_000, supports: { suggest: true } };
-  // All at once: each has a transport of its own, and most of their time is waiting.
-  const names = await Promise.all(
-    transportCasesFor(options, true).map(async (one) => {
-      try {
-        await one.run(options);
-        return undefined;
-      } catch {
-        return one.name;
-      }
-    }),
-  );
-  return names.filter((name) => name !== undefined);
+  return failingCases(transportCasesFor(options, true), () => options, { limitMs: 60_000 });
 }
 
 describe('the suite of transports', () => {

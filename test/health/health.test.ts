@@ -5,7 +5,7 @@ import { HealthBoard } from '../../src/health/board.ts';
 import { healthProto } from '../../src/health/handler.ts';
 import { ServiceHealth } from '../../src/health/service-health.ts';
 import type { ServiceStatus } from '../../src/service/service.ts';
-import { gate } from '../../src/testing/internal/eventually.ts';
+import { gate } from '../../src/testing/waiting.ts';
 
 @Handler('shop.Stock')
 class StockHandler {

@@ -21,6 +21,7 @@ import {
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { bearerGuard, certificateGuard, principal } from '../../src/interceptors/authentication.ts';
 import type { CallInterceptor, ErrorFilter, Guard } from '../../src/pipeline/pipeline.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 import { authority } from '../support/certificates.ts';
 
 interface User {
@@ -52,15 +53,6 @@ async function started(handler: Class): Promise<System> {
   const system = await System.start([Bank], { profile: 'test' });
   systems.push(system);
   return system;
-}
-
-async function failureOf(call: Promise<unknown>): Promise<TenonError> {
-  try {
-    await call;
-  } catch (error) {
-    return TenonError.from(error);
-  }
-  throw new Error('it did not fail');
 }
 
 describe('bearerGuard', () => {

@@ -16,9 +16,10 @@ import {
 } from '../../src/interceptors/interceptors.ts';
 import type { Interceptor, Invoke, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
-import { gate } from '../../src/testing/internal/eventually.ts';
+import { gate } from '../../src/testing/waiting.ts';
 import { json, memoryParts, method } from '../../src/testing/internal/rig.ts';
-import { RecordingLogger, virtualRuntime } from '../broker/support.ts';
+import { RecordingLogger } from '../../src/testing/recorders.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { all, answers, clientOf, count, echo, fails, get, scripted, serverOf } from './support.ts';
 
 const event = method('onThing', 'event');

@@ -3,10 +3,10 @@ import { describe, expect, it } from '@jest/globals';
 import { okStatus } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { hedge, type HedgeOptions, RetryBudget } from '../../src/interceptors/interceptors.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { json } from '../../src/testing/internal/rig.ts';
 import type { Socket } from '../../src/transport/transport.ts';
-import { virtualRuntime } from '../broker/support.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { countedSignal } from '../client/support.ts';
 import { all, answers, clientOf, count, echo, fails, get, type Script, scripted, silent } from './support.ts';
 

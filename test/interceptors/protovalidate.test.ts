@@ -10,7 +10,8 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import { protovalidate } from '../../src/interceptors/protovalidate.ts';
 import type { Invoke, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { loadProto } from '../../src/codec/proto.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
+import { failureOf } from '../../src/testing/failures.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { TestProcess } from '../support/process.ts';
 
 const proto = new URL('../codec/rules.proto', import.meta.url);
@@ -65,15 +66,6 @@ class Users {}
 async function started(service: Class = Users): Promise<System> {
   system = await System.start([service], { profile: 'test' });
   return system;
-}
-
-async function failureOf(call: Promise<unknown>): Promise<TenonError> {
-  try {
-    await call;
-  } catch (error) {
-    return TenonError.from(error);
-  }
-  throw new Error('it did not fail');
 }
 
 describe('protovalidate', () => {

@@ -10,6 +10,7 @@ import { BadRequest, findDetail } from '../../src/errors/details.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { validation } from '../../src/interceptors/validation.ts';
 import type { Interceptor } from '../../src/pipeline/pipeline.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 
 interface Text {
   text: string;
@@ -36,15 +37,6 @@ async function started(handler: Class, interceptors: readonly Interceptor[] = []
     bind: (container) => container.bind(ClientOptions).toConstantValue({ interceptors: [...interceptors, counting] }),
   });
   return system;
-}
-
-async function failureOf(call: Promise<unknown>): Promise<TenonError> {
-  try {
-    await call;
-  } catch (error) {
-    return TenonError.from(error);
-  }
-  throw new Error('it did not fail');
 }
 
 const fieldsOf = (failure: TenonError): (string | undefined)[] =>

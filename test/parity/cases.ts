@@ -7,7 +7,9 @@ import { ErrorInfo, findDetail } from '../../src/errors/details.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { System } from '../../src/index.ts';
 import { Client, Metadata } from '../../src/index.ts';
-import { fieldsOf, parityMetadata, type ParityHandler, until } from './service.ts';
+import { failureOf } from '../../src/testing/failures.ts';
+import { eventually, gate, settled } from '../../src/testing/waiting.ts';
+import { fieldsOf, parityMetadata, type ParityHandler } from './service.ts';
 
 /** Every transport, by the name of its column. */
 export const columns = ['memory', 'grpc', 'grpc-js', 'tcp', 'unix'] as const;
@@ -29,16 +31,6 @@ export interface ParityCase {
   /** Where it is otherwise, and why: there it must fail. */
   readonly except?: Partial<Record<Column, string>>;
 }
-
-const failureOf = async (promise: Promise<unknown>): Promise<TenonError> => {
-  try {
-    await promise;
-  } catch (error) {
-    assert.ok(TenonError.is(error), String(error));
-    return error;
-  }
-  throw new assert.AssertionError({ message: 'it did not fail' });
-};
 
 const all = async <T>(replies: AsyncIterable<T>): Promise<T[]> => {
   const result: T[] = [];
@@ -62,21 +54,6 @@ function flood() {
     for (; state.sent < 20_000; state.sent += 1) yield { n: 1, padding } as { n: number };
   }
   return { state, source: source() };
-}
-
-/** Waits until a count stands still. */
-async function settled(count: () => number): Promise<number> {
-  for (let before = -1; ;) {
-    await sleep(100);
-    if (count() === before) return before;
-    before = count();
-  }
-}
-
-function gate(): { readonly opened: Promise<void>; open(): void } {
-  let open = (): void => {};
-  const opened = new Promise<void>((resolve) => (open = resolve));
-  return { opened, open: () => open() };
 }
 
 const grpcJsAnswers = 'grpc-js answers unknown methods itself';
@@ -151,7 +128,7 @@ export const cases: readonly ParityCase[] = [
     run: async ({ client, handler }) => {
       handler.go = gate().opened;
       assert.equal((await failureOf(client.held({ text: 'x' }, { timeoutMs: 100 }))).code, Code.DeadlineExceeded);
-      await until('the handler to hear of it', () => handler.seen.aborted !== undefined);
+      await eventually('the handler to hear of it', () => handler.seen.aborted !== undefined);
     },
   },
   {
@@ -185,10 +162,10 @@ export const cases: readonly ParityCase[] = [
       handler.go = gate().opened;
       const controller = new AbortController();
       const failure = failureOf(client.held({ text: 'x' }, { signal: controller.signal }));
-      await until('the call', () => handler.seen.requests.length > 0);
+      await eventually('the call', () => handler.seen.requests.length > 0);
       controller.abort();
       assert.equal((await failure).code, Code.Cancelled);
-      await until('the handler to hear of it', () => handler.seen.aborted === Code.Cancelled);
+      await eventually('the handler to hear of it', () => handler.seen.aborted === Code.Cancelled);
     },
   },
   {
@@ -197,7 +174,7 @@ export const cases: readonly ParityCase[] = [
     run: async ({ client, handler }) => {
       for await (const { text } of client.chat(lines('a'))) if (text === 'A') break;
       for await (const { n } of client.count({ to: 1_000_000, size: 1_000 })) if (n === 3) break;
-      await until('the handler to hear of it', () => handler.seen.aborted === Code.Cancelled);
+      await eventually('the handler to hear of it', () => handler.seen.aborted === Code.Cancelled);
     },
   },
   {
@@ -380,7 +357,7 @@ export const cases: readonly ParityCase[] = [
       const { opened, open } = gate();
       handler.go = opened;
       const call = client.held({ text: 'x' });
-      await until('the call', () => handler.seen.requests.length > 0);
+      await eventually('the call', () => handler.seen.requests.length > 0);
       const drained = system.services[0]?.server().drain();
       await sleep(50);
       assert.equal((await failureOf(client.echo({ text: 'late' }, { address }))).code, Code.Unavailable);
@@ -395,7 +372,7 @@ export const cases: readonly ParityCase[] = [
     run: async ({ system, client, handler }) => {
       handler.go = gate().opened;
       const call = failureOf(client.held({ text: 'x' }));
-      await until('the call', () => handler.seen.requests.length > 0);
+      await eventually('the call', () => handler.seen.requests.length > 0);
       await system.services[0]?.server().stop();
       assert.equal((await call).code, Code.Unavailable);
     },

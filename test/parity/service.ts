@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-
 import { Code, type Context, errorInfo, Handler, Metadata, Rpc, Service, TenonError } from '../../src/index.ts';
 import type { MetadataValue } from '../../src/context/metadata.ts';
 
@@ -137,13 +135,4 @@ function textOf(value: MetadataValue): string {
 
 function fresh(): Seen {
   return { deadline: undefined, peer: '', aborted: undefined, requests: [], sent: 0 };
-}
-
-/** Waits until it is so; what it says is what did not come. */
-export async function until(what: string, condition: () => boolean): Promise<void> {
-  // Looks are counted and not time: a busy machine slows both.
-  for (let looks = 0; !condition(); looks += 1) {
-    if (looks > 5_000) throw new Error(`${what}: not within ten seconds`);
-    await sleep(2);
-  }
 }

@@ -11,7 +11,8 @@ import { Handler, Rpc, Service, Subscribe } from '../../src/decorators/decorator
 import { System } from '../../src/app/app.ts';
 import { Broker } from '../../src/broker/broker.ts';
 import { fieldPath, validated } from '../../src/pipeline/pipeline.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
+import { failureOf } from '../../src/testing/failures.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 
 interface Order {
   id: string;
@@ -54,15 +55,6 @@ class Shop {}
 
 const good: Order = { id: 'a', items: [{ count: 1 }] };
 const bad: Order = { id: '', items: [{ count: 1 }, { count: -1 }] };
-
-async function failureOf(call: PromiseLike<unknown>): Promise<TenonError> {
-  try {
-    await call;
-  } catch (error) {
-    return TenonError.from(error);
-  }
-  throw new Error('it did not fail');
-}
 
 describe('an input that a validator refuses', () => {
   it.each(['withZod', 'withValibot', 'withArktype'] as const)('arrives as a BadRequest: %s', async (name) => {

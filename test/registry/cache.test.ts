@@ -13,8 +13,8 @@ import {
   type ServiceRecord,
   type Watcher,
 } from '../../src/registry/registry.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
-import { VirtualTimers } from '../broker/support.ts';
+import { eventually } from '../../src/testing/waiting.ts';
+import { VirtualTimers } from '../../src/testing/virtual-time.ts';
 import { idsOf, nodeOf, RecordingLogger, serviceOf } from './support.ts';
 
 const away = new TenonError({ code: Code.Unavailable, reason: 'registry.unreachable', message: 'away' });

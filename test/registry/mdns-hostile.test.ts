@@ -10,8 +10,8 @@ import { isOnLink, type LinkAddress, MdnsResponder } from '../../src/registry/in
 import { MdnsWatch } from '../../src/registry/internal/mdns-watch.ts';
 import { MdnsRegistry, type MdnsRegistryOptions } from '../../src/registry/mdns.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
-import { VirtualTimers } from '../broker/support.ts';
+import { eventually } from '../../src/testing/waiting.ts';
+import { VirtualTimers } from '../../src/testing/virtual-time.ts';
 import { freePort } from '../support/process.ts';
 import { idsOf, RecordingLogger, Seen, serviceOf } from './support.ts';
 

@@ -8,7 +8,7 @@ import { decode, encode, type Packet, type SrvAnswer, type TxtAnswer } from 'dns
 import { Code } from '../../src/errors/errors.ts';
 import { MdnsRegistry, type MdnsRegistryOptions } from '../../src/registry/mdns.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { freePort } from '../support/process.ts';
 import { announcing, foundElsewhere, idsOf, nodeOf, Seen, serviceOf } from './support.ts';
 

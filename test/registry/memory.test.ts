@@ -1,13 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
-import { VirtualTimers } from '../broker/support.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { idsOf, nodeOf, Seen, serviceOf } from './support.ts';
-
-function virtualTime() {
-  const timers = new VirtualTimers();
-  return { timers, runtime: { timers, clock: { now: () => timers.nowMs, monotonicMs: () => timers.nowMs } } };
-}
 
 describe('the memory registry', () => {
   it('instances see each other if they share a store, and only then', async () => {
@@ -25,7 +20,8 @@ describe('the memory registry', () => {
   });
 
   it('leases lapse in the time that it is given, each at its own', async () => {
-    const { timers, runtime } = virtualTime();
+    const runtime = virtualRuntime();
+    const { timers } = runtime;
     const registry = new MemoryRegistry({ runtime });
     const seen = new Seen(await registry.watch());
     await registry.register(serviceOf('greeter', ['n1']), { ttlMs: 1_000 });

@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { Code } from '../../src/errors/errors.ts';
 import { RedisRegistry, type RedisRegistryOptions } from '../../src/registry/redis.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { describeWithRedis } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { idsOf, nodeOf, RecordingLogger, Seen, serviceOf } from './support.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 
 import { type RedisChange, type RedisSnapshot, RedisWatch } from '../../src/registry/internal/redis-watch.ts';
-import { gate } from '../../src/testing/internal/eventually.ts';
-import { VirtualTimers } from '../broker/support.ts';
+import { gate } from '../../src/testing/waiting.ts';
+import { VirtualTimers } from '../../src/testing/virtual-time.ts';
 import { nodeOf, Seen, serviceOf } from './support.ts';
 
 const leaseMs = 10_000;

@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { describeWithRedis, redisServer } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { announcing, foundElsewhere, idsOf, nodeOf, Seen, serviceOf } from './support.ts';

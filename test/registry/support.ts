@@ -2,8 +2,10 @@ import { fileURLToPath } from 'node:url';
 
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { LogFields, Logger } from '../../src/logger/logger.ts';
-import type { NodeRecord, Registry, RegistryEvent, ServiceRecord, Watcher } from '../../src/registry/registry.ts';
+import type { NodeRecord, Registry, ServiceRecord } from '../../src/registry/registry.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
+
+export { WatchRecorder as Seen } from '../../src/testing/recorders.ts';
 
 const program = fileURLToPath(new URL('./programs/node.mjs', import.meta.url));
 
@@ -53,24 +55,6 @@ export async function idsOf(registry: Registry, name: string): Promise<string[]>
   } catch (error) {
     if (TenonError.from(error).code === Code.NotFound) return [];
     throw error;
-  }
-}
-
-/** What a watcher tells: `create n1`. */
-export class Seen {
-  readonly events: RegistryEvent[] = [];
-  /** How the iteration ended: an error, or nothing. */
-  readonly ended: Promise<unknown>;
-
-  constructor(watcher: Watcher) {
-    this.ended = (async () => {
-      for await (const event of watcher) this.events.push(event);
-      return undefined;
-    })().catch((error: unknown) => error);
-  }
-
-  get texts(): string[] {
-    return this.events.map(({ action, service }) => `${action} ${service.nodes.map(({ id }) => id).join(' ')}`);
   }
 }
 

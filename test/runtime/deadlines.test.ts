@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 
 import { Deadlines, type Expiring } from '../../src/runtime/deadlines.ts';
-import { virtualRuntime } from '../broker/support.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 
 function entry(deadline: number, expired: number[] = []): Expiring {
   return { deadline, expire: () => void expired.push(deadline) };

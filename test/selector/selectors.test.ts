@@ -7,7 +7,7 @@ import type { NodeRecord, Registry, ServiceRecord } from '../../src/registry/reg
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
 import { filterVersion, type Next } from '../../src/selector/selector.ts';
-import { eventually } from '../../src/testing/internal/eventually.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { nodeOf, serviceOf } from '../registry/support.ts';
 
 /** A registry that knows what `records` holds, and answers at once. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { Code, type Context, type Guard, Handler, Logger, Rpc, Service, System, TenonError } from '../../src/index.ts';
 import { UseGuard } from '../../src/decorators/decorators.ts';
 import { ConsoleLogger } from '../../src/logger/console.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 
 const address = '10.11.12.13:6379';
 
@@ -97,14 +98,6 @@ describe.each(['memory', 'grpc', 'tcp'])('the address that an inner failure name
   });
   beforeEach(() => void log.splice(0));
   afterAll(() => system.stop());
-
-  async function failureOf(call: Promise<unknown>): Promise<TenonError> {
-    const error = await call.then(
-      () => new Error('it did not fail'),
-      (failure: unknown) => failure,
-    );
-    return TenonError.from(error);
-  }
 
   async function read(replies: AsyncIterable<unknown>): Promise<void> {
     for await (const _ of replies);

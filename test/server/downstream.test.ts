@@ -2,6 +2,7 @@ import { inject } from 'inversify';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { clientOf, Code, type Context, Handler, Rpc, Service, System, TenonError } from '../../src/index.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 
 interface Ask {
   readonly code: number;
@@ -47,13 +48,6 @@ describe.each(['memory', 'grpc'])('the error of a call that a handler made, over
     system = await System.start([Two], { profile: 'test', env: { ...env, ...address } });
   });
   afterAll(() => system.stop());
-
-  async function failureOf(call: Promise<unknown>): Promise<TenonError> {
-    return call.then(
-      () => new TenonError({ code: Code.Ok, message: 'it did not fail' }),
-      (error: unknown) => TenonError.from(error),
-    );
-  }
 
   it.each([Code.Unauthenticated, Code.NotFound, Code.InvalidArgument])(
     'is not the answer to its caller: %i',

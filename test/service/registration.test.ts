@@ -8,16 +8,15 @@ import { systemRuntime } from '../../src/runtime/system.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { ManagedService } from '../../src/service/managed-service.ts';
 import { memoryParts } from '../../src/testing/internal/rig.ts';
-import { VirtualTimers } from '../broker/support.ts';
-import { RecordingLogger, Seen } from '../registry/support.ts';
+import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 
 const noClient = { toString: () => 'none' } as unknown as Client;
 
 /** A service in virtual time, whose registry may be away. `draws` are the numbers that chance gives, again and again. */
 function scene(draws: readonly number[], registerTtlMs = 30_000) {
-  const timers = new VirtualTimers();
+  const { clock, timers } = virtualRuntime();
   const logger = new RecordingLogger();
-  const clock = { now: () => timers.nowMs, monotonicMs: () => timers.nowMs };
   let drawn = 0;
   const random = { ...systemRuntime.random, next: () => draws[drawn++ % draws.length] ?? 0 };
   const inner = new MemoryRegistry({ runtime: { clock, timers } });
@@ -77,7 +76,7 @@ describe('a registration', () => {
     const { timers, state, service, logger } = scene([0.5]);
     await service.start();
     state.isAway = true;
-    const warnings = (): string[] => logger.lines.filter((line) => line.startsWith('warn'));
+    const warnings = (): string[] => logger.texts.filter((line) => line.startsWith('warn'));
     await timers.advance(240_000);
     expect(warnings()).toEqual(['warn suite could not be announced in the registry; trying again']);
     await timers.advance(240_000);
@@ -103,7 +102,7 @@ describe('a registration', () => {
   it('of a service that drains says so, until the node leaves', async () => {
     const { timers, service, inner } = scene([0.5]);
     await service.start();
-    const seen = new Seen(await inner.watch());
+    const seen = new WatchRecorder(await inner.watch());
     void service.stop();
     await timers.advance(500);
     const [record] = await inner.getService('suite');

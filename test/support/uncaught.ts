@@ -1,16 +1,15 @@
 import { afterAll, beforeAll, expect } from '@jest/globals';
 
+import { type UncaughtErrors, watchUncaught } from '../../src/testing/failures.ts';
+
 /** Fails the file for what nobody caught while it ran: that would end a process which is not a test's. */
 export function expectNothingUncaught(): void {
-  const uncaught: unknown[] = [];
-  const onUncaught = (error: unknown): void => void uncaught.push(error);
+  let uncaught: UncaughtErrors;
   beforeAll(() => {
-    process.on('unhandledRejection', onUncaught);
-    process.on('uncaughtException', onUncaught);
+    uncaught = watchUncaught();
   });
   afterAll(() => {
-    process.off('unhandledRejection', onUncaught);
-    process.off('uncaughtException', onUncaught);
-    expect(uncaught).toEqual([]);
+    uncaught.stop();
+    expect(uncaught.errors).toEqual([]);
   });
 }

@@ -3,7 +3,8 @@ import { connect, Server as NetServer, type Socket as NetSocket } from 'node:net
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
-import { bytesOf, echo, textOf, until } from '../../src/testing/internal/transport-rig.ts';
+import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-rig.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { GrpcJsTransport } from '../../src/transport/grpc-js.ts';
 import { TcpTransport, type TcpTransportOptions } from '../../src/transport/tcp.ts';
@@ -71,7 +72,7 @@ describe.each(transports)('a listener of %s', (_name, make) => {
     const silent = Array.from({ length: 3 }, () => open(listener.addr()));
     await Promise.all(silent.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
     const further = open(listener.addr());
-    await until('the end of one too many', () => further.isGone === true);
+    await eventually('the end of one too many', () => further.isGone === true);
     expect(silent.map(({ isGone }) => isGone === true)).toEqual([false, false, false]);
     silent[0]!.destroy();
     const other = make({});
@@ -97,7 +98,7 @@ describe.each(overTls)('a listener of %s over TLS', (_name, make) => {
     const silent = [open(listener.addr()), open(listener.addr())];
     await Promise.all(silent.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
     const further = open(listener.addr());
-    await until('the end of one too many', () => further.isGone === true);
+    await eventually('the end of one too many', () => further.isGone === true);
     expect(silent.map(({ isGone }) => isGone === true)).toEqual([false, false]);
     silent[0]!.destroy();
     // Handshakes that are over do not count, however many there are.
@@ -151,10 +152,10 @@ describe('a server of frames', () => {
     const strangers = [open(listener.addr()), open(listener.addr())];
     await Promise.all(strangers.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
     const further = open(listener.addr());
-    await until('the end of one too many', () => further.isGone === true);
+    await eventually('the end of one too many', () => further.isGone === true);
     expect([...strangers.map(({ isGone }) => isGone === true), known.isClosed]).toEqual([false, false, false]);
     strangers[0]!.destroy();
-    await until('room', () => strangers[0]!.isGone === true);
+    await eventually('room', () => strangers[0]!.isGone === true);
     for (let round = 0; round < 5; round += 1) {
       const other = new TcpTransport();
       closing.push(() => other.close());
@@ -176,7 +177,7 @@ describe('a server of frames', () => {
     });
     const peer = await greet(listener.addr(), narrow);
     peer.send(calls(1, 2_000));
-    await until('the bound', () => begun * waitingOfEach >= maxUnsentBytesPerConnection);
+    await eventually('the bound', () => begun * waitingOfEach >= maxUnsentBytesPerConnection);
     await new Promise((resolve) => setTimeout(resolve, 100));
     // Not 400 MB: as much as the bound, and what began before the size of a reply was known.
     const most = Math.ceil(maxUnsentBytesPerConnection / waitingOfEach) + 16 + 20;
@@ -184,7 +185,7 @@ describe('a server of frames', () => {
     const before = begun;
     // The client loses interest in some of them.
     for (let id = 1; id <= before; id += 1) peer.send(rawFrame(3, 0, id, hex('01')));
-    await until('further calls', () => begun >= before + 20);
+    await eventually('further calls', () => begun >= before + 20);
     expect(begun).toBeLessThanOrEqual(before + most);
   });
 
@@ -200,14 +201,14 @@ describe('a server of frames', () => {
       const peer = await greet(listener.addr(), narrow);
       peers.push(peer);
       peer.send(calls(1, 10));
-      await until('ten calls, or the bound', () => all() === (index + 1) * 10 || all() * waitingOfEach >= 6_000_000);
+      await eventually('ten calls, or the bound', () => all() === (index + 1) * 10 || all() * waitingOfEach >= 6_000_000);
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(begun.size).toBe(4);
     const before = all();
     expect(before).toBeLessThan(50);
     peers[0]!.socket.destroy();
-    await until('the others', () => begun.size === 5 && all() === 50);
+    await eventually('the others', () => begun.size === 5 && all() === 50);
   });
 
   it('answers every call of a client that reads, however small its bounds are', async () => {
@@ -231,7 +232,7 @@ describe('a server of frames', () => {
     });
     const peer = await greet(listener.addr(), narrow);
     peer.send(calls(1, 10));
-    await until('the bound', () => begun * waitingOfEach >= 1_000_000);
+    await eventually('the bound', () => begun * waitingOfEach >= 1_000_000);
     await new Promise((resolve) => setTimeout(resolve, 50));
     const before = begun;
     for (let id = 11; id <= 5_000; id += 1) peer.send(calls(id, id), rawFrame(3, 0, id, hex('01')));
@@ -247,7 +248,7 @@ describe('a server of frames', () => {
     peer.socket.pause();
     peer.send(calls(1, 500));
     // A closed socket is not seen by who does not read: writing is.
-    await until('the end', () => {
+    await eventually('the end', () => {
       peer.socket.write(rawFrame(6, 0, 0));
       return peer.isClosed;
     });

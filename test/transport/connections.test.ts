@@ -6,8 +6,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
-import type { Timers } from '../../src/runtime/runtime.ts';
-import { systemClock, systemTimers } from '../../src/runtime/system.ts';
+import { systemClock } from '../../src/runtime/system.ts';
+import { HeldTimers } from '../../src/testing/virtual-time.ts';
 import type { GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import type { Listener, Transport, TransportClient } from '../../src/transport/transport.ts';
 import { frame, type GrpcName, grpcNames, grpcTransport, methods, rawCall, rawSession, readAll } from './support.ts';
@@ -51,22 +51,10 @@ const ping = (peer: ClientHttp2Session): Promise<unknown> =>
     if (!peer.ping(resolve)) resolve(undefined);
   });
 
-/** Timers that fire when the test says so; those of less than a second fire by themselves. */
+/** Timers that fire when the test says so; those of less than two seconds fire by themselves. */
 function manual() {
-  const set: { readonly delayMs: number; readonly fire: () => void }[] = [];
-  const timers: Timers = {
-    ...systemTimers,
-    after(delayMs, callback, options) {
-      if (delayMs < 2_000) return systemTimers.after(delayMs, callback, options);
-      const one = { delayMs, fire: callback };
-      set.push(one);
-      return { cancel: () => void (set.includes(one) && set.splice(set.indexOf(one), 1)) };
-    },
-  };
-  const fire = (): void => {
-    for (const one of set.splice(0)) one.fire();
-  };
-  return { runtime: { clock: systemClock, timers, random: { next: () => 0.75, uuid: () => '' } }, set, fire };
+  const timers = new HeldTimers((delayMs, isPeriodic) => delayMs >= 2_000 && !isPeriodic);
+  return { runtime: { clock: systemClock, timers, random: { next: () => 0.75, uuid: () => '' } }, timers };
 }
 
 const hi = Buffer.from('hi');
@@ -141,32 +129,32 @@ describe('a connection to a gRPC server', () => {
   });
 
   it('that is quiet for long is let go of, and one that carries a call is not', async () => {
-    const { runtime, set, fire } = manual();
+    const { runtime, timers } = manual();
     const listener = await listen({ maxConnectionIdleMs: 60_000, runtime });
     const quiet = await session(listener);
-    expect(set.map(({ delayMs }) => delayMs)).toEqual([60_000]);
+    expect(timers.held.map(({ delayMs }) => delayMs)).toEqual([60_000]);
     const call = await opened(listener);
-    expect(set).toHaveLength(1);
+    expect(timers.held).toHaveLength(1);
     const gone = closed(quiet);
-    fire();
+    timers.fire();
     await gone;
     void call.send({ body: hi });
     expect((await call.recv())?.body).toEqual(hi);
     call.end();
     await readAll(call);
-    expect(set).toHaveLength(1);
+    expect(timers.held).toHaveLength(1);
   });
 
   it('that is old takes no new calls; those under way end by themselves', async () => {
-    const { runtime, set, fire } = manual();
+    const { runtime, timers } = manual();
     const listener = await listen({ maxConnectionAgeMs: 100_000, runtime });
     const client = transportOf();
     const call = await opened(listener, client);
     // The tenth by which ages differ.
-    expect(set.map(({ delayMs }) => delayMs)).toEqual([105_000]);
-    fire();
+    expect(timers.held.map(({ delayMs }) => delayMs)).toEqual([105_000]);
+    timers.fire();
     const next = await openedAtLast(listener, client);
-    expect(set).toHaveLength(1);
+    expect(timers.held).toHaveLength(1);
     expect(next.remote).toBe(call.remote);
     for (const one of [call, next]) {
       void one.send({ body: hi });
@@ -177,12 +165,12 @@ describe('a connection to a gRPC server', () => {
   });
 
   it('that is old loses the calls that outlast its grace', async () => {
-    const { runtime, set, fire } = manual();
+    const { runtime, timers } = manual();
     const listener = await listen({ maxConnectionAgeMs: 100_000, maxConnectionAgeGraceMs: 30_000, runtime });
     const call = await opened(listener);
-    fire();
-    expect(set.map(({ delayMs }) => delayMs)).toEqual([30_000]);
-    fire();
+    timers.fire();
+    expect(timers.held.map(({ delayMs }) => delayMs)).toEqual([30_000]);
+    timers.fire();
     const failure = await readAll(call).catch((error: TenonError) => error);
     expect(failure).toMatchObject({ code: Code.Unavailable, reason: 'transport.connection_lost' });
   });

@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
 import { Code } from '../../src/errors/errors.ts';
-import { bytesOf, echo, textOf, until } from '../../src/testing/internal/transport-rig.ts';
+import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-rig.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { methods } from './support.ts';
@@ -203,7 +204,7 @@ describe('a server of frames', () => {
     expect((await peer.sees('the farewell', farewell)).payload.toString()).toContain(
       'call 1 sent more than it had credit for',
     );
-    await until('the handler to hear of it', () => sockets.length === 1);
+    await eventually('the handler to hear of it', () => sockets.length === 1);
     await peer.closes();
   });
 
@@ -211,7 +212,7 @@ describe('a server of frames', () => {
     const peer = await greet();
     peer.send(rawFrame(1, 0, 1, path('Bidi')));
     for (let part = 0; part < 15; part += 1) peer.send(rawFrame(2, 0x80, 1, Buffer.alloc(16_384)));
-    await until('the call', () => sockets.length === 1);
+    await eventually('the call', () => sockets.length === 1);
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(peer.frames.filter(({ type }) => type === 4)).toEqual([]);
     for (let part = 0; part < 16; part += 1) await sockets[0]!.recv();
@@ -221,7 +222,7 @@ describe('a server of frames', () => {
   it('gives back all of the credit that was used, to the byte', async () => {
     const peer = await greet();
     peer.send(rawFrame(1, 0, 1, path('Bidi')));
-    await until('the call', () => sockets.length === 1);
+    await eventually('the call', () => sockets.length === 1);
     await sockets[0]!.recv();
     const given = (): number =>
       peer.frames.filter(({ type }) => type === 4).reduce((sum, { payload }) => sum + payload.readUInt32BE(0), 0);
@@ -231,7 +232,7 @@ describe('a server of frames', () => {
         peer.send(rawFrame(2, 0x80, 1, Buffer.alloc(16_320)));
         await sockets[0]!.recv();
       }
-      await until('credit', () => peer.frames.filter(({ type }) => type === 4).length === round);
+      await eventually('credit', () => peer.frames.filter(({ type }) => type === 4).length === round);
       expect(given()).toBe(round * 131_072);
     }
     // What it gives it also takes: all of the window can be used again.
@@ -309,14 +310,14 @@ describe('a server of frames', () => {
   it('looks at no call that comes after its farewell', async () => {
     const peer = await greet();
     peer.send(rawFrame(1, 0, 1, path('Bidi')));
-    await until('the call', () => sockets.length === 1);
+    await eventually('the call', () => sockets.length === 1);
     const other = await transport.listen('127.0.0.1:0', { routes: Object.values(methods) });
     const taken: Socket[] = [];
     other.accept((socket) => void taken.push(socket));
     const late = await WirePeer.greet(other.addr());
     peers.push(late);
     late.send(rawFrame(1, 0, 1, path('Bidi')));
-    await until('the call', () => taken.length === 1);
+    await eventually('the call', () => taken.length === 1);
     const drained = other.drain();
     await late.sees('the farewell', farewell);
     late.send(unaryCall(2), rawFrame(5, 0, 0));
@@ -341,7 +342,7 @@ describe('a server of frames', () => {
   it('tells the handlers of a client whose connection broke the rules', async () => {
     const peer = await greet();
     peer.send(rawFrame(1, 0, 1, path('Bidi')));
-    await until('the call', () => sockets.length === 1);
+    await eventually('the call', () => sockets.length === 1);
     const told = new Promise<Code>((resolve) => sockets[0]!.onAbort(({ code }) => resolve(code)));
     peer.send(rawFrame(9, 0, 0));
     expect(await told).toBe(Code.Cancelled);

@@ -4,15 +4,15 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
 import { Metadata } from '../../src/context/metadata.ts';
 import { Code } from '../../src/errors/errors.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 import {
   answerOf,
   bytesOf,
   contextWith,
-  failureOf,
   later,
   textOf,
-  until,
 } from '../../src/testing/internal/transport-rig.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { UnixTransport } from '../../src/transport/unix.ts';
@@ -101,7 +101,7 @@ describe('the client on the wire', () => {
   });
 
   const peer = async (): Promise<WirePeer> => {
-    await until('the connection', () => peers.length > 0);
+    await eventually('the connection', () => peers.length > 0);
     return peers[0]!;
   };
   const welcome = async (): Promise<WirePeer> => {
@@ -198,7 +198,7 @@ describe('the client on the wire', () => {
         one.send(rawFrame(2, 0x80, 1, Buffer.alloc(16_320)));
         await socket.recv();
       }
-      await until('credit', () => credits().length === round);
+      await eventually('credit', () => credits().length === round);
       expect(credits()).toEqual(Array.from({ length: round }, () => 131_072));
     }
   });
@@ -238,7 +238,7 @@ describe('the client on the wire', () => {
     }
     await one.closes();
     const next = unary();
-    await until('another connection', () => peers.length === 2);
+    await eventually('another connection', () => peers.length === 2);
     peers[1]!.send(preamble, settings);
     await peers[1]!.sees('the next call', ({ id }) => id === 1);
     peers[1]!.send(rawFrame(2, 0x90, 1, hex('00 70')));
@@ -400,7 +400,7 @@ describe('the client on the wire', () => {
     expect((await answer).error).toMatchObject({ code: Code.Unavailable, reason: 'transport.connection_lost' });
     expect(await one.sees('the farewell', ({ type }) => type === 7)).toMatchObject({ flags: 1 });
     const next = unary();
-    await until('another connection', () => peers.length === 2);
+    await eventually('another connection', () => peers.length === 2);
     peers[1]!.send(preamble, settings);
     await peers[1]!.sees('the next call', ({ id }) => id === 1);
     peers[1]!.send(rawFrame(2, 0x90, 1, hex('00 70')));

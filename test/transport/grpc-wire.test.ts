@@ -10,8 +10,8 @@ import { okStatus, statusOf } from '../../src/context/status.ts';
 import { decodeRichStatus } from '../../src/errors/status-details.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { MethodDescriptor, MethodKind } from '../../src/pipeline/pipeline.ts';
-import type { Timers } from '../../src/runtime/runtime.ts';
 import { systemClock, systemTimers } from '../../src/runtime/system.ts';
+import { HeldTimers } from '../../src/testing/virtual-time.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import {
   frame,
@@ -344,11 +344,7 @@ describe.each(grpcNames)('connections of a client of %s', (name) => {
   it('are shared by the calls to an address, and let go of when nobody calls it any more', async () => {
     let nowMs = 0;
     const clock = { now: () => 1_000_000 + nowMs, monotonicMs: () => nowMs };
-    const periodic: (() => void)[] = [];
-    const timers: Timers = {
-      ...systemTimers,
-      every: (_ms, callback) => (periodic.push(callback), { cancel: () => {} }),
-    };
+    const timers = new HeldTimers((_delayMs, isPeriodic) => isPeriodic);
     const client = grpcTransport(name, { idleMs: 60_000, runtime: { clock, timers } });
     const answer: OnStream = (stream) => {
       stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
@@ -361,7 +357,7 @@ describe.each(grpcNames)('connections of a client of %s', (name) => {
     expect(one.connections()).toBe(1);
     nowMs = 60_001;
     // A period in which it is called, and others in which it is not.
-    const passing = setInterval(() => periodic.forEach((callback) => callback()), 5);
+    const passing = setInterval(() => timers.fire(), 5);
     await call(two.address);
     await one.closed;
     clearInterval(passing);

@@ -4,9 +4,9 @@ import { connect as connectSocket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
-import type { Timers } from '../../src/runtime/runtime.ts';
-import { systemClock, systemTimers } from '../../src/runtime/system.ts';
-import { until } from '../../src/testing/internal/transport-rig.ts';
+import { systemClock } from '../../src/runtime/system.ts';
+import { eventually } from '../../src/testing/waiting.ts';
+import { HeldTimers } from '../../src/testing/virtual-time.ts';
 import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { frame, methods } from './support.ts';
@@ -22,18 +22,8 @@ const bounds = { maxUnsentBytesPerConnection: 1024 * 1024, maxUnsentBytes: 2 * 1
 
 /** Timers whose periods pass when the test says so. */
 function manual() {
-  const periods: (() => void)[] = [];
-  const timers: Timers = {
-    ...systemTimers,
-    every(_periodMs, callback) {
-      periods.push(callback);
-      return { cancel: () => void (periods.includes(callback) && periods.splice(periods.indexOf(callback), 1)) };
-    },
-  };
-  const pass = (): void => {
-    for (const period of periods.slice()) period();
-  };
-  return { runtime: { clock: systemClock, timers }, pass };
+  const timers = new HeldTimers((_delayMs, isPeriodic) => isPeriodic);
+  return { runtime: { clock: systemClock, timers }, pass: () => timers.fire() };
 }
 
 async function listening(options: GrpcTransportOptions, handle: (socket: Socket) => void): Promise<Listener> {
@@ -121,12 +111,12 @@ describe('a server on node:http2', () => {
     const session = deaf(listener);
     let ended = 0;
     for (let calls = 0; calls < 500; calls += 1) callOn(session).on('end', () => (ended += 1));
-    await until('replies', () => made.replies > 0);
+    await eventually('replies', () => made.replies > 0);
     await settled(session);
     expect(made.replies * replyBytes).toBeGreaterThanOrEqual(bounds.maxUnsentBytesPerConnection);
     expect(made.replies * replyBytes).toBeLessThan(2 * bounds.maxUnsentBytesPerConnection);
     session.settings({ initialWindowSize: 65_535 });
-    await until('all replies', () => ended === 500);
+    await eventually('all replies', () => ended === 500);
     expect(made.replies).toBe(500);
   });
 
@@ -140,7 +130,7 @@ describe('a server on node:http2', () => {
     for (const session of sessions) await settled(session);
     expect(made.replies * replyBytes).toBeLessThan(2 * bounds.maxUnsentBytes);
     for (const session of sessions) session.settings({ initialWindowSize: 65_535 });
-    await until('all replies', () => ended === 250);
+    await eventually('all replies', () => ended === 250);
   });
 
   it('counts what streams have not sent, and lets long quiet ones hold up nobody', async () => {
@@ -153,14 +143,14 @@ describe('a server on node:http2', () => {
     const session = connect(`http://${listener.addr()}`);
     closing.push(() => session.destroy());
     for (let calls = 0; calls < 30; calls += 1) callOn(session);
-    await until('the streams', () => streams.length === 30);
+    await eventually('the streams', () => streams.length === 30);
     for (const socket of streams) {
       await socket.recv();
       void socket.send({ body: Buffer.alloc(bounds.maxUnsentBytesPerConnection / 20) });
     }
     let ended = 0;
     for (let calls = 0; calls < 20; calls += 1) callOn(session).on('end', () => (ended += 1));
-    await until('the replies', () => ended === 20);
+    await eventually('the replies', () => ended === 20);
     expect(made.replies).toBe(20);
   });
 
@@ -178,7 +168,7 @@ describe('a server on node:http2', () => {
     for (let looks = 0; looks < 3; looks += 1) pass();
     expect(stubborn.destroyed).toBe(false);
     for (let looks = 0; looks < 2; looks += 1) pass();
-    await until('the end of the connection', () => stubborn.destroyed);
+    await eventually('the end of the connection', () => stubborn.destroyed);
     expect(made.replies).toBe(before);
     expect(slow.destroyed).toBe(false);
   });
@@ -191,7 +181,7 @@ describe('a server on node:http2', () => {
     const [host, port] = listener.addr().split(':');
     const session = deaf(listener);
     callOn(session);
-    await until('the first reply', () => made.replies > 0);
+    await eventually('the first reply', () => made.replies > 0);
     const raw = connectSocket(Number(port), host as string);
     closing.push(() => raw.destroy());
     raw.on('error', () => {});
@@ -199,11 +189,11 @@ describe('a server on node:http2', () => {
     raw.write(deafCalls(600));
     const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
     const before = made.replies;
-    await until('replies', () => made.replies > before);
+    await eventually('replies', () => made.replies > before);
     await settled(session);
     const open = sockets();
     for (let looks = 0; looks < 6; looks += 1) pass();
-    await until('the end of the socket', () => sockets() < open);
+    await eventually('the end of the socket', () => sockets() < open);
     expect(session.destroyed).toBe(false);
   });
 
@@ -225,11 +215,11 @@ describe('a server on node:http2', () => {
     await settled(session);
     expect(most).toBe(10);
     const refused = callOn(session);
-    await until('the refusal', () => refused.closed);
+    await eventually('the refusal', () => refused.closed);
     expect(refused.rstCode).toBe(constants.NGHTTP2_REFUSED_STREAM);
     // The handlers come to their ends.
     for (const socket of running.splice(0)) void socket.close();
     callOn(session);
-    await until('another call', () => running.length === 1);
+    await eventually('another call', () => running.length === 1);
   });
 });

@@ -6,8 +6,9 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { Context } from '../../src/context/context.ts';
 import { Metadata } from '../../src/context/metadata.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
-import { until } from '../../src/testing/internal/transport-rig.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import type { Message } from '../../src/transport/transport.ts';
 import { frame, methods, type OnStream, rawServer, type RawServer, readAll } from './support.ts';
 
@@ -43,15 +44,6 @@ function answering(bytes: Uint8Array, trailers: Record<string, string>): OnStrea
 }
 
 const good = answering(frame(hi), { 'grpc-status': '0' });
-
-async function failureOf(promise: Promise<unknown>): Promise<TenonError> {
-  return promise.then(
-    () => {
-      throw new Error('it did not fail');
-    },
-    (error: TenonError) => error,
-  );
-}
 
 describe('a client on node:http2', () => {
   it('hands over all messages that came before an error status, in one packet with it too', async () => {
@@ -105,7 +97,7 @@ describe('a client on node:http2', () => {
       });
       const call = clientOf().dial(address, { route: methods.server });
       void call.send({ body: hi });
-      await until('the end', () => broken);
+      await eventually('the end', () => broken);
       await new Promise((resolve) => setTimeout(resolve, 50));
       let bodies = 0;
       const failure = await failureOf(

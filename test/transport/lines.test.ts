@@ -7,10 +7,10 @@ import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from '@jest/globals';
 
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import { until } from '../../src/testing/internal/transport-rig.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
-import { virtualRuntime } from '../broker/support.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { methods } from './support.ts';
 import { preamble, rawFrame, hex } from './wire-peer.ts';
 
@@ -78,7 +78,7 @@ describe.each(servers)('the way to an address, over %s', (_, Transport, greet) =
     const { client, timers } = clientOf();
     const call = client.dial(server.address, { route: methods.unary, waitForReady: true });
     const ending = call.recv().catch((error: unknown) => error);
-    await until('the first connection', () => server.count === 1);
+    await eventually('the first connection', () => server.count === 1);
     await rest();
     expect(server.count).toBe(1);
     for (let ms = 0; ms < 10_000; ms += 50) {
@@ -169,7 +169,7 @@ describe('a server that says again and again that it is pinged too often', () =>
     const ending = call.recv().catch((error: unknown) => error);
     // A ping that is no answer (RFC 9113, section 6.7).
     const ping = hex('00 00 08 06 00 00 00 00 00');
-    await until('the call', () => heard.length > 0);
+    await eventually('the call', () => heard.length > 0);
     for (let seconds = 0; seconds < 10 && !Buffer.concat(heard).includes(ping); seconds += 1) {
       await runtime.timers.advance(1_000);
       for (let turns = 0; turns < 100; turns += 1) await turn();

@@ -3,47 +3,28 @@ import { describe, expect, it } from '@jest/globals';
 import { Context } from '../../src/context/context.ts';
 import { okStatus } from '../../src/context/status.ts';
 import { Code } from '../../src/errors/errors.ts';
-import type { Timers } from '../../src/runtime/runtime.ts';
 import { systemTimers } from '../../src/runtime/system.ts';
+import { VirtualTimers } from '../../src/testing/virtual-time.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import type { Socket } from '../../src/transport/transport.ts';
 import { methods } from './support.ts';
 
-/** Time that stands still until it is told to go on. */
+/** Time that stands still, in which the next turn of the event loop comes when the test says so. */
+class HeldTurns extends VirtualTimers {
+  readonly #soon: (() => void)[] = [];
+
+  override soon(callback: () => void): void {
+    this.#soon.push(callback);
+  }
+
+  turn(): void {
+    for (const run of this.#soon.splice(0)) run();
+  }
+}
+
 function stillTime() {
-  let nowMs = 1_000_000;
-  const due: { atMs: number; run: () => void }[] = [];
-  const soon: (() => void)[] = [];
-  const timers: Timers = {
-    after(delayMs, run) {
-      const entry = { atMs: nowMs + delayMs, run };
-      due.push(entry);
-      return {
-        cancel: () => {
-          const index = due.indexOf(entry);
-          if (index >= 0) due.splice(index, 1);
-        },
-      };
-    },
-    every: () => ({ cancel: () => {} }),
-    soon: (run) => void soon.push(run),
-    sleep: (delayMs) => new Promise((resolve) => void timers.after(delayMs, resolve)),
-  };
-  return {
-    runtime: { clock: { now: () => nowMs, monotonicMs: () => nowMs }, timers },
-    armed: () => due.length,
-    turn: () => {
-      for (const run of soon.splice(0)) run();
-    },
-    advance: (byMs: number) => {
-      nowMs += byMs;
-      for (const entry of due.filter(({ atMs }) => atMs <= nowMs)) {
-        due.splice(due.indexOf(entry), 1);
-        entry.run();
-      }
-    },
-    now: () => nowMs,
-  };
+  const timers = new HeldTurns(1_000_000);
+  return { timers, runtime: { clock: { now: () => timers.nowMs, monotonicMs: () => timers.nowMs }, timers } };
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => systemTimers.soon(resolve));
@@ -64,14 +45,14 @@ describe('the memory transport', () => {
       seen.push(socket.deadline);
       socket.onAbort(({ code }) => codes.push(code));
     });
-    const ctx = new Context({ service: 'a', endpoint: 'b', deadline: time.now() + 5_000 });
+    const ctx = new Context({ service: 'a', endpoint: 'b', deadline: time.timers.nowMs + 5_000 });
     const call = transport.unary(listener.addr(), { body: Buffer.from('x') }, { route: methods.unary, ctx });
     const failure = call.catch((error: unknown) => error);
     await turn();
-    time.turn();
-    time.advance(4_900);
+    time.timers.turn();
+    await time.timers.advance(4_900);
     expect(codes).toEqual([]);
-    time.advance(200);
+    await time.timers.advance(200);
     expect(await failure).toMatchObject({ code: Code.DeadlineExceeded, reason: 'call.deadline_exceeded' });
     expect(seen).toEqual([ctx.deadline]);
     expect(codes).toEqual([Code.DeadlineExceeded]);
@@ -85,11 +66,11 @@ describe('the memory transport', () => {
       (socket) => void socket.send({ body: Buffer.from('y'), status: okStatus }),
     );
     for (let call = 0; call < 10; call += 1) {
-      const ctx = new Context({ service: 'a', endpoint: 'b', deadline: time.now() + 5_000 });
+      const ctx = new Context({ service: 'a', endpoint: 'b', deadline: time.timers.nowMs + 5_000 });
       await transport.unary(listener.addr(), { body: Buffer.from('x') }, { route: methods.unary, ctx });
     }
-    time.turn();
-    expect(time.armed()).toBe(0);
+    time.timers.turn();
+    expect(time.timers.pending).toBe(0);
   });
 
   it('runs no handler inside the stack of its caller', async () => {

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
 import { Code } from '../../src/errors/errors.ts';
-import { bytesOf, echo, failureOf, textOf } from '../../src/testing/internal/transport-rig.ts';
+import { failureOf } from '../../src/testing/failures.ts';
+import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-rig.ts';
 import { UnixTransport } from '../../src/transport/unix.ts';
 import { TestProcess } from '../support/process.ts';
 import { methods } from './support.ts';

@@ -1,6 +1,6 @@
 import { connect, createServer, type AddressInfo, type Socket as NetSocket } from 'node:net';
 
-import { until } from '../../src/testing/internal/transport-rig.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 
 /** `74 65 6e`, blanks as one likes, to bytes. */
 export function hex(text: string): Buffer {
@@ -76,7 +76,7 @@ export class WirePeer {
   }
 
   async hears(bytes: number): Promise<Buffer> {
-    await until(`${bytes} bytes`, () => this.isClosed || this.heard.length >= bytes);
+    await eventually(`${bytes} bytes`, () => this.isClosed || this.heard.length >= bytes);
     return this.heard;
   }
 
@@ -99,14 +99,14 @@ export class WirePeer {
   }
 
   async sees(what: string, test: (frame: SeenFrame) => boolean): Promise<SeenFrame> {
-    await until(what, () => this.isClosed || this.frames.some(test));
+    await eventually(what, () => this.isClosed || this.frames.some(test));
     const seen = this.frames.find(test);
     if (!seen) throw new Error(`the connection was closed before ${what}`);
     return seen;
   }
 
   async closes(): Promise<void> {
-    await until('the end of the connection', () => this.isClosed);
+    await eventually('the end of the connection', () => this.isClosed);
   }
 }
 

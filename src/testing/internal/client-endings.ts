@@ -10,7 +10,8 @@ import type { Selector } from '../../selector/selector.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
 import type { ClientHarness } from '../client.ts';
-import { eventually, gate } from './eventually.ts';
+import { failureOf } from '../failures.ts';
+import { eventually, gate } from '../waiting.ts';
 import { announce, json, memoryParts, method, type Parts, serveRaw } from './rig.ts';
 
 const echo = method('Echo');
@@ -50,15 +51,6 @@ async function* unfinished(): AsyncIterable<unknown> {
   await new Promise(() => {});
 }
 
-async function failure(call: Promise<unknown>): Promise<TenonError> {
-  const error: unknown = await call.then(
-    (value) => assert.fail(`it resolved to ${JSON.stringify(value)}`),
-    (reason: unknown) => reason,
-  );
-  assert.ok(TenonError.is(error), `not a TenonError: ${String(error)}`);
-  return error;
-}
-
 /** A selector that writes down what it is told. */
 function marking(parts: Parts): { parts: Parts; marks: string[] } {
   const marks: string[] = [];
@@ -89,7 +81,7 @@ export const clientEndingCases: readonly Case<ClientHarness>[] = [
           const call = make(harness, parts, descriptor);
           if (code === Code.Ok) assert.deepEqual(await call, { n: 1 });
           else {
-            const error = await failure(call);
+            const error = await failureOf(call);
             assert.deepEqual([error.code, error.message], [code, codeName(code)], descriptor.method);
           }
         }
@@ -102,7 +94,7 @@ export const clientEndingCases: readonly Case<ClientHarness>[] = [
       const parts = memoryParts();
       await serveRaw(parts, routes, (socket) => void socket.send({ body: json({ n: 1 }) }));
       for (const descriptor of [count, sum, chat]) {
-        const error = await failure(make(harness, parts, descriptor, { timeoutMs: 30 }));
+        const error = await failureOf(make(harness, parts, descriptor, { timeoutMs: 30 }));
         assert.equal(error.code, Code.DeadlineExceeded, descriptor.method);
       }
     },
@@ -115,7 +107,7 @@ export const clientEndingCases: readonly Case<ClientHarness>[] = [
       await serveRaw(parts, routes, () => void (calls += 1));
       const ctx = new Context({ service: 's', endpoint: 'e', deadline: parts.runtime.clock.monotonicMs() - 1_000 });
       for (const descriptor of shapes) {
-        const error = await failure(make(harness, parts, descriptor, { ctx, timeoutMs: 60_000 }));
+        const error = await failureOf(make(harness, parts, descriptor, { ctx, timeoutMs: 60_000 }));
         assert.equal(error.code, Code.DeadlineExceeded, descriptor.method);
       }
       assert.equal(calls, 0);
@@ -141,7 +133,7 @@ export const clientEndingCases: readonly Case<ClientHarness>[] = [
         ];
         for (const [options, cancel] of ways) {
           arrived = gate();
-          const failed = failure(make(harness, parts, descriptor, options));
+          const failed = failureOf(make(harness, parts, descriptor, options));
           await arrived.opened;
           cancel();
           assert.equal((await failed).code, Code.Cancelled, descriptor.method);
@@ -156,10 +148,10 @@ export const clientEndingCases: readonly Case<ClientHarness>[] = [
     async run(harness) {
       const parts = memoryParts();
       for (const descriptor of shapes) {
-        const late = await failure(make(harness, parts, descriptor, { waitForReady: true, timeoutMs: 20 }));
+        const late = await failureOf(make(harness, parts, descriptor, { waitForReady: true, timeoutMs: 20 }));
         assert.equal(late.code, Code.DeadlineExceeded, descriptor.method);
         const controller = new AbortController();
-        const call = failure(make(harness, parts, descriptor, { waitForReady: true, signal: controller.signal }));
+        const call = failureOf(make(harness, parts, descriptor, { waitForReady: true, signal: controller.signal }));
         await parts.runtime.timers.sleep(5);
         controller.abort();
         assert.equal((await call).code, Code.Cancelled, descriptor.method);
@@ -189,9 +181,9 @@ export const clientEndingCases: readonly Case<ClientHarness>[] = [
       for (const descriptor of streams) await make(harness, parts, descriptor);
       assert.deepEqual(marks.splice(0), ['well', 'well', 'well']);
       await listener.close();
-      for (const descriptor of [sum, chat]) await failure(make(harness, parts, descriptor));
+      for (const descriptor of [sum, chat]) await failureOf(make(harness, parts, descriptor));
       assert.deepEqual(marks.splice(0), ['transport.unreachable', 'transport.unreachable']);
-      await failure(make(harness, parts, count));
+      await failureOf(make(harness, parts, count));
       // As many as were tried, and no more.
       assert.deepEqual(new Set(marks), new Set(['transport.unreachable']));
       assert.equal(marks.length, 3);
@@ -260,7 +252,7 @@ export const clientEndingCases: readonly Case<ClientHarness>[] = [
         retryableStatusCodes: ['UNAVAILABLE'],
       };
       const client = harness.make(parts, { serviceConfig: { methodConfig: [{ name: [{}], retryPolicy }] } });
-      await failure(client.method(echo, 'suite')({}) as Promise<unknown>);
+      await failureOf(client.method(echo, 'suite')({}) as Promise<unknown>);
       assert.equal(calls, 1, 'a call that is not declared idempotent was repeated');
       assert.deepEqual(await client.method(get, 'suite')({}), { calls: 3 });
     },

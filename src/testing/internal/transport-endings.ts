@@ -6,24 +6,9 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import { systemClock, systemTimers } from '../../runtime/system.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
-import {
-  answerOf,
-  assertFailure,
-  bytesOf,
-  codeOf,
-  contextWith,
-  echo,
-  failureOf,
-  gate,
-  later,
-  requestsOf,
-  routes,
-  textOf,
-  type TransportOptions,
-  until,
-  within,
-  withRig,
-} from './transport-rig.ts';
+import { failureOf } from '../failures.ts';
+import { eventually, gate } from '../waiting.ts';
+import { answerOf, assertFailure, bytesOf, codeOf, contextWith, echo, later, requestsOf, routes, textOf, type TransportOptions, within, withRig } from './transport-rig.ts';
 
 /** What one server saw of a call that broke off. */
 interface Seen {
@@ -309,7 +294,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
           void socket.send({ body: bytesOf('1') });
           const server = await within('the call', late.opened);
           socket.abort(Code.Cancelled);
-          await until('onAbort', () => heard.length > 0);
+          await eventually('onAbort', () => heard.length > 0);
           server.onAbort((error) => heard.push(`late ${error.code}`));
           assert.deepEqual(heard, ['second', `late ${Code.Cancelled}`]);
         },

@@ -6,24 +6,9 @@ import { maskAddress } from '../../internal/mask.ts';
 import { systemClock, systemTimers } from '../../runtime/system.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
-import {
-  answerOf,
-  assertFailure,
-  bytesOf,
-  codeOf,
-  contextWith,
-  echo,
-  failureOf,
-  gate,
-  later,
-  requestsOf,
-  type Rig,
-  routes,
-  type TransportOptions,
-  until,
-  within,
-  withRig,
-} from './transport-rig.ts';
+import { failureOf } from '../failures.ts';
+import { eventually, gate } from '../waiting.ts';
+import { answerOf, assertFailure, bytesOf, codeOf, contextWith, echo, later, requestsOf, type Rig, routes, type TransportOptions, within, withRig } from './transport-rig.ts';
 
 /** A handler whose calls end when the gate opens. */
 function held() {
@@ -200,7 +185,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
       const { sockets, handle } = held();
       return withRig(options, handle, async (rig) => {
         const calls = [start(rig), start(rig)].map((socket) => later(codeOf(socket)));
-        await until('both calls', () => sockets.length === 2);
+        await eventually('both calls', () => sockets.length === 2);
         const aborted = sockets.map(
           (socket) => new Promise<Code>((resolve) => socket.onAbort(({ code }) => resolve(code))),
         );
@@ -217,7 +202,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
       const { go, sockets, handle } = held();
       return withRig(options, handle, async (rig) => {
         const call = later(answerOf(start(rig)));
-        await until('the call', () => sockets.length === 1);
+        await eventually('the call', () => sockets.length === 1);
         let isDrained = false;
         const drained = later(rig.listener.drain().then(() => (isDrained = true)));
         await systemTimers.sleep(50);
@@ -236,7 +221,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
       const { go, sockets, handle } = held();
       return withRig(options, handle, async (rig) => {
         const call = later(answerOf(start(rig)));
-        await until('the call', () => sockets.length === 1);
+        await eventually('the call', () => sockets.length === 1);
         const drained = later(rig.listener.drain());
         // The connection is there, and the client has not heard that it should go elsewhere.
         const crossing = Array.from({ length: 3 }, () => later(answerOf(start(rig))));
@@ -274,7 +259,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
               }),
             ),
           );
-          await until('some load', () => answered > 40);
+          await eventually('some load', () => answered > 40);
           await within('drain', rig.listener.drain());
           isOver = true;
           await within('the load', load);
@@ -288,7 +273,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
       const { go, sockets, handle } = held();
       return withRig(options, handle, async (rig) => {
         const call = later(answerOf(start(rig)));
-        await until('the call', () => sockets.length === 1);
+        await eventually('the call', () => sockets.length === 1);
         const controller = new AbortController();
         const reason = new Error('no time');
         const drained = later(assert.rejects(rig.listener.drain(controller.signal), (error) => error === reason));
@@ -305,7 +290,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
       const { sockets, handle } = held();
       return withRig(options, handle, async (rig) => {
         const call = later(codeOf(start(rig)));
-        await until('the call', () => sockets.length === 1);
+        await eventually('the call', () => sockets.length === 1);
         await within('close', rig.transport.close());
         assert.equal(await call, Code.Unavailable);
       });

@@ -5,7 +5,7 @@ import type { Metadata } from '../../context/metadata.ts';
 import { okStatus, type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { anySchema, type MethodDescriptor, type MethodKind } from '../../pipeline/pipeline.ts';
-import { systemClock, systemTimers } from '../../runtime/system.ts';
+import { systemTimers } from '../../runtime/system.ts';
 import type {
   DialOptions,
   Listener,
@@ -15,6 +15,7 @@ import type {
   Transport,
   TransportClient,
 } from '../../transport/transport.ts';
+import { failureOf } from '../failures.ts';
 
 /** What is tested. */
 export interface TransportOptions {
@@ -146,29 +147,6 @@ export async function within<T>(
   }
 }
 
-/** A while in which nothing keeps the process alive: a case that has failed may still wait. */
-export function pause(delayMs: number): Promise<void> {
-  return new Promise((resolve) => void systemTimers.after(delayMs, resolve));
-}
-
-/** Waits until `condition` holds. */
-export async function until(what: string, condition: () => boolean): Promise<void> {
-  const start = systemClock.monotonicMs();
-  while (!condition()) {
-    assert.ok(systemClock.monotonicMs() - start < limitMs, `${what}: not within ${limitMs} ms`);
-    await pause(2);
-  }
-}
-
-/** Waits until `count` has not changed for a while, and returns it. */
-export async function settled(count: () => number): Promise<number> {
-  for (;;) {
-    const before = count();
-    await pause(150);
-    if (count() === before) return before;
-  }
-}
-
 /** All that came back of a call. */
 export interface Answer {
   readonly headers: Metadata | undefined;
@@ -207,17 +185,6 @@ export async function codeOf(ended: Socket | Promise<Message | undefined>): Prom
   } catch (error) {
     return (await failureOf(Promise.reject(error))).code;
   }
-}
-
-/** What `promise` rejects with, which must be a TenonError. */
-export async function failureOf(promise: Promise<unknown>): Promise<TenonError> {
-  try {
-    await within('the failure', promise);
-  } catch (error) {
-    assert.ok(TenonError.is(error), `rejected with ${String(error)}, which is no TenonError`);
-    return error;
-  }
-  throw new assert.AssertionError({ message: 'resolved, and should have rejected' });
 }
 
 /** Every body that the client sends. */
@@ -262,21 +229,6 @@ export function textOf(bytes: Uint8Array): string {
 /** A context with that deadline, or none. */
 export function contextWith(deadline?: number): Context {
   return new Context({ service: 'suite.Transport', endpoint: 'Unary', deadline });
-}
-
-/** Something that others wait for. */
-export interface Gate<T = void> {
-  readonly opened: Promise<T>;
-  open(value: T): void;
-}
-
-/** A gate that is shut. */
-export function gate<T = void>(): Gate<T> {
-  let open!: (value: T) => void;
-  const opened = new Promise<T>((resolve) => {
-    open = resolve;
-  });
-  return { opened, open };
 }
 
 /** Asserts the code, and the reason where one is given. */

@@ -5,21 +5,8 @@ import { okStatus } from '../../context/status.ts';
 import { Code, codeName } from '../../errors/errors.ts';
 import type { Message } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
-import {
-  answerOf,
-  assertFailure,
-  bytesOf,
-  codeOf,
-  contextWith,
-  echo,
-  failureOf,
-  requestsOf,
-  type Rig,
-  routes,
-  textOf,
-  type TransportOptions,
-  withRig,
-} from './transport-rig.ts';
+import { failureOf } from '../failures.ts';
+import { answerOf, assertFailure, bytesOf, codeOf, contextWith, echo, requestsOf, type Rig, routes, textOf, type TransportOptions, withRig } from './transport-rig.ts';
 
 /** A unary call over `dial`: every transport has that. */
 function callUnary(rig: Rig, message: Message) {

@@ -1,0 +1,42 @@
+import { systemTimers } from '../runtime/system.ts';
+
+const pauseMs = 5;
+
+/**
+ * Resolves when `condition` holds; rejects, naming `what`, when it does not within `limitMs`. Looks are counted and not
+ * time: on a busy machine the process that looks and the one that is looked at are slow together.
+ */
+export async function eventually(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  limitMs = 5_000,
+): Promise<void> {
+  for (let looks = 0; !(await condition()); looks += 1) {
+    if (looks * pauseMs > limitMs) throw new Error(`${what}: not within ${limitMs} ms`);
+    await systemTimers.sleep(pauseMs);
+  }
+}
+
+/** Resolves with a count that has not changed for `quietMs`. */
+export async function settled(count: () => number, quietMs = 150): Promise<number> {
+  for (;;) {
+    const before = count();
+    await systemTimers.sleep(quietMs);
+    if (count() === before) return before;
+  }
+}
+
+/** Something that others wait for until a test opens it. */
+export interface Gate<T = void> {
+  readonly opened: Promise<T>;
+  open(value: T): void;
+}
+
+/** Makes a gate that is shut. */
+export function gate<T = void>(): Gate<T> {
+  let open!: (value: T) => void;
+  const opened = new Promise<T>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
+}
