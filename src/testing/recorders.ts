@@ -79,3 +79,10 @@ export class WatchRecorder {
     return this.events.map(({ action, service }) => `${action} ${service.nodes.map(({ id }) => id).join(' ')}`);
   }
 }
+
+/** Everything that an iteration gives, once it has ended. */
+export async function collect<T>(values: AsyncIterable<T>): Promise<T[]> {
+  const collected: T[] = [];
+  for await (const value of values) collected.push(value);
+  return collected;
+}

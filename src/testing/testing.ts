@@ -18,7 +18,15 @@ export {
   type UncaughtErrors,
   watchUncaught,
 } from './failures.ts';
-export { EventRecorder, type LogLine, publishText, RecordingLogger, textOf, WatchRecorder } from './recorders.ts';
+export {
+  collect,
+  EventRecorder,
+  type LogLine,
+  publishText,
+  RecordingLogger,
+  textOf,
+  WatchRecorder,
+} from './recorders.ts';
 export { registryCases, registryCasesFor, registryConformance, type RegistryHarness } from './registry.ts';
 export { selectorCases, selectorCasesFor, selectorConformance, type SelectorHarness } from './selector.ts';
 export { serverCases, serverConformance, type ServerHarness } from './server.ts';

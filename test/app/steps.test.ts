@@ -41,6 +41,7 @@ import type {
 } from '../../src/pipeline/pipeline.ts';
 import { Clock } from '../../src/runtime/runtime.ts';
 import { failureOf } from '../../src/testing/failures.ts';
+import { collect } from '../../src/testing/recorders.ts';
 import { eventually, gate } from '../../src/testing/waiting.ts';
 
 interface Value {
@@ -71,12 +72,6 @@ function serviceWith(...handlers: Class[]): Class {
 async function started(service: Class, options: AppOptions = {}): Promise<System> {
   system = await System.start([service], { profile: 'test', ...options });
   return system;
-}
-
-async function all<T>(values: AsyncIterable<T>): Promise<T[]> {
-  const list: T[] = [];
-  for await (const value of values) list.push(value);
-  return list;
 }
 
 async function* of(...values: number[]): AsyncIterable<Value> {
@@ -198,13 +193,13 @@ describe('guards, interceptors, pipes and error filters', () => {
     }
     const client = (await started(serviceWith(NumbersHandler))).client(NumbersHandler);
     const open = { metadata: { open: 'yes' } };
-    expect(await all(client.count({ value: 1 }, open))).toEqual([{ value: 0 }, { value: 10 }]);
+    expect(await collect(client.count({ value: 1 }, open))).toEqual([{ value: 0 }, { value: 10 }]);
     expect(await client.sum(of(1, 2), open)).toEqual({ value: 50 });
-    expect(await all(client.echo(of(1, 2), open))).toEqual([{ value: 20 }, { value: 30 }]);
-    for (const refused of [all(client.count({ value: 1 })), client.sum(of(1)), all(client.echo(of(1)))]) {
+    expect(await collect(client.echo(of(1, 2), open))).toEqual([{ value: 20 }, { value: 30 }]);
+    for (const refused of [collect(client.count({ value: 1 })), client.sum(of(1)), collect(client.echo(of(1)))]) {
       expect(await failureOf(refused)).toMatchObject({ code: Code.PermissionDenied, reason: 'call.permission_denied' });
     }
-    const bad = [all(client.count({ value: 13 }, open)), client.sum(of(1, 13), open), all(client.echo(of(13), open))];
+    const bad = [collect(client.count({ value: 13 }, open)), client.sum(of(1, 13), open), collect(client.echo(of(13), open))];
     for (const refused of bad) expect((await failureOf(refused)).code).toBe(Code.OutOfRange);
   });
 
@@ -421,7 +416,7 @@ describe('error filters', () => {
 
   it('a stream ends with what is returned, behind the replies that were sent', async () => {
     const client = (await started(serviceWith(NumbersHandler))).client(NumbersHandler);
-    expect(await all(client.list({ value: 2 }))).toEqual([{ value: 0 }, { value: -1 }]);
+    expect(await collect(client.list({ value: 2 }))).toEqual([{ value: 0 }, { value: -1 }]);
     const got: Value[] = [];
     const reading = (async () => {
       for await (const value of client.list({ value: 1 })) got.push(value);

@@ -16,6 +16,7 @@ import {
   System,
   Transport,
 } from '../../src/index.ts';
+import { collect } from '../../src/testing/recorders.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 
 @Handler('audit.Audit')
@@ -65,12 +66,6 @@ afterEach(async () => {
   system = undefined;
 });
 
-async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const result: T[] = [];
-  for await (const item of items) result.push(item);
-  return result;
-}
-
 describe.each(['test', 'local'])('services together under the profile %s', (profile) => {
   const start = async (): Promise<System> => {
     system = await System.start([Audit, Greeter], {
@@ -83,9 +78,9 @@ describe.each(['test', 'local'])('services together under the profile %s', (prof
   it('answers all four kinds of calls, one service calling another and telling a third', async () => {
     const greeter = (await start()).client(GreeterHandler);
     expect(await greeter.hello({ name: 'Ada' })).toEqual({ text: 'Hello Ada', before: 0 });
-    expect(await all(greeter.count({ to: 3 }))).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
+    expect(await collect(greeter.count({ to: 3 }))).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
     expect(await greeter.sum([{ n: 1 }, { n: 2 }])).toEqual({ sum: 3 });
-    expect(await all(greeter.echo([{ line: 'a' }, { line: 'b' }]))).toEqual([{ line: 'A' }, { line: 'B' }]);
+    expect(await collect(greeter.echo([{ line: 'a' }, { line: 'b' }]))).toEqual([{ line: 'A' }, { line: 'B' }]);
     await eventually('the event is handled', async () => (await greeter.hello({ name: 'Bob' })).before > 0);
   });
 

@@ -67,14 +67,14 @@ describe('docs/api', () => {
 });
 
 describe('the count that CI prints', () => {
-  const count = async (result: object, steps: number): Promise<string> => {
+  const count = async (results: readonly object[], steps: number): Promise<string> => {
     const { mkdtemp, rm, writeFile } = await import('node:fs/promises');
     const { tmpdir } = await import('node:os');
     const folder = await mkdtemp(join(tmpdir(), 'tenon-summary-'));
-    const file = join(folder, 'result.json');
     try {
-      await writeFile(file, JSON.stringify(result));
-      const summary = new TestProcess(process.execPath, ['scripts/test-summary.js', file, String(steps)]);
+      const files = results.map((_, index) => join(folder, `${index}.json`));
+      await Promise.all(results.map((result, index) => writeFile(files[index] as string, JSON.stringify(result))));
+      const summary = new TestProcess(process.execPath, ['scripts/test-summary.js', String(steps), ...files]);
       const { code } = await summary.exited;
       return `${summary.lines.at(-1)}; ${code}`;
     } finally {
@@ -90,18 +90,25 @@ describe('the count that CI prints', () => {
     success: true,
     ...counts,
   });
+  const fine = result({});
+  const oneFailed = result({ numFailedTests: 1, success: false });
 
   test.each([
-    [result({}), 0, '5 passed, 0 failed, 0 skipped; 0'],
-    [result({ numPendingTests: 2 }), 0, '5 passed, 0 failed, 2 skipped; 1'],
-    [result({ numFailedTests: 1, success: false }), 1, '5 passed, 1 failed, 0 skipped; 1'],
-    [result({ numFailedTests: 1, success: false }), 2, '5 passed, 2 failed, 0 skipped; 1'],
-    [result({ numRuntimeErrorTestSuites: 1, success: false }), 1, '5 passed, 1 failed, 0 skipped; 1'],
-    [result({}), 1, '5 passed, 1 failed, 0 skipped; 1'],
-    [result({ numPassedTests: 0 }), 0, '0 passed, 0 failed, 0 skipped; 1'],
-    [{}, 1, '0 passed, 1 failed, 0 skipped; 1'],
-  ])('of %j after %i failed steps', async (counts, steps, expected) => {
-    expect(await count(counts, steps)).toBe(expected);
+    [[fine], 0, '5 passed, 0 failed, 0 skipped; 0'],
+    [[fine, fine], 0, '10 passed, 0 failed, 0 skipped; 0'],
+    [[result({ numPendingTests: 2 })], 0, '5 passed, 0 failed, 2 skipped; 1'],
+    [[fine, result({ numPendingTests: 2 })], 0, '10 passed, 0 failed, 2 skipped; 1'],
+    [[oneFailed], 1, '5 passed, 1 failed, 0 skipped; 1'],
+    [[oneFailed], 2, '5 passed, 2 failed, 0 skipped; 1'],
+    [[oneFailed, oneFailed], 2, '10 passed, 2 failed, 0 skipped; 1'],
+    [[fine, oneFailed], 2, '10 passed, 2 failed, 0 skipped; 1'],
+    [[result({ numRuntimeErrorTestSuites: 1, success: false })], 1, '5 passed, 1 failed, 0 skipped; 1'],
+    [[fine], 1, '5 passed, 1 failed, 0 skipped; 1'],
+    [[result({ numPassedTests: 0 })], 0, '0 passed, 0 failed, 0 skipped; 1'],
+    [[{}], 1, '0 passed, 1 failed, 0 skipped; 1'],
+    [[], 2, '0 passed, 2 failed, 0 skipped; 1'],
+  ])('of %j after %i failed steps', async (results, steps, expected) => {
+    expect(await count(results, steps)).toBe(expected);
   });
 });
 

@@ -176,7 +176,7 @@ function tooLong(file: SourceFile): string[] {
 }
 
 function badName(path: string): string[] {
-  return /^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.types|\.test)?\.(?:ts|js)$/.test(basename(path))
+  return /^[a-z0-9]+(?:-[a-z0-9]+)*(?:\.types|(?:\.long)?\.test)?\.(?:ts|js)$/.test(basename(path))
     ? []
     : [`${path} is not named in kebab case`];
 }

@@ -8,6 +8,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { System } from '../../src/index.ts';
 import { Client, Metadata } from '../../src/index.ts';
 import { failureOf } from '../../src/testing/failures.ts';
+import { collect } from '../../src/testing/recorders.ts';
 import { eventually, gate, settled } from '../../src/testing/waiting.ts';
 import { fieldsOf, parityMetadata, type ParityHandler } from './service.ts';
 
@@ -31,12 +32,6 @@ export interface ParityCase {
   /** Where it is otherwise, and why: there it must fail. */
   readonly except?: Partial<Record<Column, string>>;
 }
-
-const all = async <T>(replies: AsyncIterable<T>): Promise<T[]> => {
-  const result: T[] = [];
-  for await (const reply of replies) result.push(reply);
-  return result;
-};
 
 async function* numbers(to: number): AsyncIterable<{ n: number }> {
   for (let n = 1; n <= to; n += 1) yield { n };
@@ -68,7 +63,7 @@ export const cases: readonly ParityCase[] = [
   {
     group: 'calls',
     name: 'server stream, in order',
-    run: async ({ client }) => assert.deepEqual(await all(client.count({ to: 300 })), await all(numbers(300))),
+    run: async ({ client }) => assert.deepEqual(await collect(client.count({ to: 300 })), await collect(numbers(300))),
   },
   {
     group: 'calls',
@@ -80,7 +75,7 @@ export const cases: readonly ParityCase[] = [
     name: 'bidi, and the server speaks first',
     run: async ({ client }) =>
       assert.deepEqual(
-        (await all(client.chat(lines('a', 'b')))).map(({ text }) => text),
+        (await collect(client.chat(lines('a', 'b')))).map(({ text }) => text),
         ['welcome', 'A', 'B'],
       ),
   },
@@ -139,7 +134,7 @@ export const cases: readonly ParityCase[] = [
         await sleep(5_000, undefined, { ref: false });
         yield { text: 'late' };
       }
-      assert.equal((await failureOf(all(client.chat(silence(), { timeoutMs: 100 })))).code, Code.DeadlineExceeded);
+      assert.equal((await failureOf(collect(client.chat(silence(), { timeoutMs: 100 })))).code, Code.DeadlineExceeded);
     },
   },
   {

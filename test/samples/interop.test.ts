@@ -5,6 +5,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { Code, Registry, System } from '../../src/index.ts';
+import { collect } from '../../src/testing/recorders.ts';
 import type { PlacesApi } from '../../samples/places/src/api.ts';
 import { servePlaces, type ServedPlaces } from './support.ts';
 
@@ -17,12 +18,6 @@ const { places } = grpc.loadPackageDefinition(definition) as unknown as {
 
 type Call = grpc.ClientDuplexStream<object, Record<string, unknown>>;
 type Stranger = grpc.Client & Record<'nearest' | 'within' | 'recordRoute' | 'chat', (...args: unknown[]) => Call>;
-
-async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const collected: T[] = [];
-  for await (const item of items) collected.push(item);
-  return collected;
-}
 
 describe('a plain grpc-js client of a served sample', () => {
   let served: ServedPlaces;

@@ -166,7 +166,7 @@ export function describeWithRedis(
   define: (redis: RedisServer) => void,
   options: RedisOptions = {},
 ): void {
-  const missing = redisAvailable() ? undefined : 'redis-server is not installed';
+  const missing = redisAvailable() ? undefined : 'redis-server is not installed (apt-get install redis-server)';
   describeWith(name, 'redis', missing, () => {
     const redis = new RedisServer(options);
     beforeAll(async () => {

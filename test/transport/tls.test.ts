@@ -69,7 +69,7 @@ function call(transport: Transport, listener: Pick<Listener, 'addr'>): Promise<M
   return transport.unary!(listener.addr(), { body: Buffer.from('hi') }, { route: methods.unary });
 }
 
-async function failureOf(result: Promise<unknown>): Promise<string> {
+async function failureText(result: Promise<unknown>): Promise<string> {
   return result.then(
     () => 'no failure',
     (error: TenonError) => `${error.reason}: ${error.message}`,
@@ -223,7 +223,7 @@ describe.each(engines)('TLS before a server of %s', (engine) => {
     ],
   ])('%s: nothing was processed, and the error says what to do', async (_name, serving, calling, text) => {
     const listener = await listen({ ...serving, server: engine });
-    const failure = await failureOf(call(transportOf({ ...calling, server: engine }), listener));
+    const failure = await failureText(call(transportOf({ ...calling, server: engine }), listener));
     expect(failure).toMatch(/^transport\.unreachable: /);
     expect(failure).toContain(listener.addr());
     expect(failure).toMatch(text);
@@ -311,7 +311,7 @@ describe('certificates in files', () => {
     const { logger, next } = listening();
     const listener = await listen({ serverTls: pair(server) });
     const caller = transportOf({ tls: { caFile, reloadMs: 10 }, maxReconnectMs: 10, logger });
-    expect(await failureOf(call(caller, listener))).toContain('not trusted');
+    expect(await failureText(call(caller, listener))).toContain('not trusted');
     const changed = next('info');
     replace(caFile, theirs.cert + ours.cert);
     await changed;
@@ -327,7 +327,7 @@ describe('certificates in files', () => {
     const caFile = join(folder(), 'ca.crt');
     const caller = transportOf({ tls: { caFile }, maxReconnectMs: 1, server: engine });
     const listener = await listen({ serverTls: pair(server), server: engine });
-    expect(await failureOf(call(caller, listener))).toMatch(
+    expect(await failureText(call(caller, listener))).toMatch(
       /^transport\.tls_invalid: .*cannot be read from .*ca\.crt: there is no such file/,
     );
     writeFileSync(caFile, ours.cert);
@@ -356,7 +356,7 @@ describe('certificates in files', () => {
     ['nobody to trust', { ...pair(server), clientAuth: 'require' }, /no authority is trusted: give caFile/],
     ['file and text', { ...pair(server), certFile: 'a' }, /both given/],
   ])('a server with %s does not start, and says why', async (_name, serverTls, text) => {
-    const failure = await failureOf(transportOf({ serverTls }).listen('127.0.0.1:0', { routes: [] }));
+    const failure = await failureText(transportOf({ serverTls }).listen('127.0.0.1:0', { routes: [] }));
     expect(failure).toMatch(/^transport\.tls_invalid: TLS of a server: /);
     expect(failure).toMatch(text);
   });
@@ -368,7 +368,7 @@ describe('certificates in files', () => {
     await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
     closing.push(() => listener.close());
     const { port } = listener.address() as { port: number };
-    const failure = await failureOf(call(transportOf({ tls: trusting }), { addr: () => `127.0.0.1:${port}` }));
+    const failure = await failureText(call(transportOf({ tls: trusting }), { addr: () => `127.0.0.1:${port}` }));
     expect(failure).toMatch(/^transport\.unreachable: .*has expired; renew it/);
   });
 });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 
 import type { CallOptions } from '../../src/client/client.ts';
 import { Code, System, TenonError } from '../../src/index.ts';
+import { collect } from '../../src/testing/recorders.ts';
 import { badAnswers } from './cases/servers.ts';
 import { answer, BadServer, hello } from './support/bad-server.ts';
 
@@ -21,19 +22,13 @@ type Call = (echo: Echo, options: CallOptions) => Promise<unknown>;
 
 const calls: Readonly<Record<string, Call>> = {
   unary: (echo, options) => echo.unary({ text: 'a' }, options),
-  server: (echo, options) => all(echo.server({ text: 'a' }, options)),
+  server: (echo, options) => collect(echo.server({ text: 'a' }, options)),
   client: (echo, options) => echo.client(three(), options),
-  bidi: (echo, options) => all(echo.bidi(three(), options)),
+  bidi: (echo, options) => collect(echo.bidi(three(), options)),
 };
 
 async function* three(): AsyncIterable<Payload> {
   for (const text of ['a', 'b', 'c']) yield { text };
-}
-
-async function all(replies: AsyncIterable<unknown>): Promise<unknown> {
-  const seen: unknown[] = [];
-  for await (const reply of replies) seen.push(reply);
-  return seen;
 }
 
 const timeoutMs = 300;

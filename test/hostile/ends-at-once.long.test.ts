@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
 import { Code, type Context, Handler, Rpc, Service, System, TenonError } from '../../src/index.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 
 const together = 300;
+const patienceMs = 30_000;
 let told: TenonError[] = [];
 let begun = 0;
 
@@ -34,13 +36,6 @@ class CrowdHandler {
 
 @Service({ name: 'crowd', handlers: [CrowdHandler] })
 class Crowd {}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let looks = 0; !condition(); looks += 1) {
-    if (looks > 3_000) throw new Error('it does not come to it');
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
 
 /** The stacks with frames of `errors` and of what they were caused by: for each of them the engine walked the stack. */
 function traced(errors: readonly TenonError[]): string[] {
@@ -88,10 +83,10 @@ describe.each(['memory', 'grpc', 'grpc-js', 'tcp', 'unix'])('many calls that end
         errors.push(TenonError.from(error));
       });
     });
-    await until(() => begun === together);
+    await eventually('all calls have begun', () => begun === together, patienceMs);
     end();
     await Promise.all(calls);
-    await until(() => told.length === together);
+    await eventually('all handlers are told', () => told.length === together, patienceMs);
     return errors;
   }
 

@@ -6,8 +6,8 @@ import { run } from '../support/process.ts';
 // What stands directly on Node's network changes with it: node:http2's own drain did, with 24.
 const suites = [
   'test/conformance/transport.test.ts',
-  'test/hostile/chaos.test.ts',
-  'test/hostile/servers.test.ts',
+  'test/hostile/chaos.long.test.ts',
+  'test/hostile/servers.long.test.ts',
   'test/transport/connections.test.ts',
   'test/transport/grpc-wire.test.ts',
   'test/transport/http2-client.test.ts',
