@@ -11,7 +11,7 @@ const config: Config = {
   maxWorkers: Math.max(2, availableParallelism() - 1),
   reporters: ['default', '<rootDir>/test/support/skipped-reporter.js'],
   // Some tests start processes and servers, on machines that do other things at the same time.
-  testTimeout: 20_000,
+  testTimeout: 60_000,
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

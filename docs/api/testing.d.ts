@@ -6,11 +6,15 @@ export { type Case, type TestApi } from './api.ts';
 export { brokerCases, brokerConformance, type BrokerHarness } from './broker.ts';
 export { clientCases, clientConformance, type ClientHarness, type Parts } from './client.ts';
 export { codecCases, codecConformance, type CodecOptions, type CodecSample, framedCodecCases, framedCodecConformance, type FramedCodecOptions, } from './codec.ts';
+export { failingCases, type FailingCasesOptions, failureOf, thrownBy, type UncaughtErrors, watchUncaught, } from './failures.ts';
+export { collect, EventRecorder, type LogLine, publishText, RecordingLogger, textOf, WatchRecorder, } from './recorders.ts';
 export { registryCases, registryCasesFor, registryConformance, type RegistryHarness } from './registry.ts';
 export { selectorCases, selectorCasesFor, selectorConformance, type SelectorHarness } from './selector.ts';
 export { serverCases, serverConformance, type ServerHarness } from './server.ts';
 export { serviceCases, serviceConformance, type ServiceHarness } from './service.ts';
 export { transportCases, transportCasesFor, transportConformance, type TransportOptions } from './transport.ts';
+export { type HeldTimer, HeldTimers, type VirtualRuntime, virtualRuntime, VirtualTimers } from './virtual-time.ts';
+export { eventually, type Gate, gate, settled } from './waiting.ts';
 
 // tenon/testing/api
 
@@ -89,6 +93,60 @@ export interface FramedCodecOptions {
 export declare const framedCodecCases: readonly Case<FramedCodecOptions>[];
 export declare function framedCodecConformance(api: TestApi, name: string, options: FramedCodecOptions): void;
 
+// tenon/testing/failures
+
+import { TenonError } from '../errors/errors.ts';
+import type { Case } from './api.ts';
+export declare function failureOf(call: PromiseLike<unknown>): Promise<TenonError>;
+export declare function thrownBy(work: () => unknown): TenonError;
+export interface UncaughtErrors {
+    readonly errors: readonly unknown[];
+    stop(): void;
+}
+export declare function watchUncaught(): UncaughtErrors;
+export interface FailingCasesOptions {
+    readonly limitMs?: number | undefined;
+    readonly atOnce?: number | undefined;
+}
+export declare function failingCases<Harness>(cases: readonly Case<Harness>[], harness: () => Harness | Promise<Harness>, options?: FailingCasesOptions): Promise<string[]>;
+
+// tenon/testing/recorders
+
+import type { Broker, Event } from '../broker/broker.ts';
+import type { LogFields, Logger } from '../logger/logger.ts';
+import type { RegistryEvent, Watcher } from '../registry/registry.ts';
+export interface LogLine {
+    readonly level: 'debug' | 'info' | 'warn' | 'error';
+    readonly message: string;
+    readonly fields: LogFields;
+}
+export declare class RecordingLogger implements Logger {
+    #private;
+    readonly lines: LogLine[];
+    get texts(): string[];
+    debug: (message: string, fields?: LogFields) => void;
+    info: (message: string, fields?: LogFields) => void;
+    warn: (message: string, fields?: LogFields) => void;
+    error: (message: string, fields?: LogFields) => void;
+    child: () => Logger;
+}
+export declare function textOf(event: {
+    readonly body: Uint8Array;
+}): string;
+export declare function publishText(broker: Broker, topic: string, text: string, headers?: Readonly<Record<string, string>>): Promise<void>;
+export declare class EventRecorder {
+    readonly events: Event[];
+    readonly texts: string[];
+    readonly receive: (event: Event) => Promise<void>;
+}
+export declare class WatchRecorder {
+    readonly events: RegistryEvent[];
+    readonly ended: Promise<unknown>;
+    constructor(watcher: Watcher);
+    get texts(): string[];
+}
+export declare function collect<T>(values: AsyncIterable<T>): Promise<T[]>;
+
 // tenon/testing/registry
 
 import type { Registry, RegistryCapabilities } from '../registry/registry.ts';
@@ -152,3 +210,48 @@ export declare function transportCasesFor(options: TransportOptions, hasUnary: b
 export declare function transportConformance(api: TestApi, name: string, options: TransportOptions & {
     readonly unary?: boolean;
 }): void;
+
+// tenon/testing/virtual-time
+
+import type { Runtime, Timer, TimerOptions, Timers } from '../runtime/runtime.ts';
+export declare class VirtualTimers implements Timers {
+    #private;
+    nowMs: number;
+    constructor(startMs?: number);
+    get pending(): number;
+    after(delayMs: number, callback: () => void): Timer;
+    every(periodMs: number, callback: () => void): Timer;
+    soon(callback: () => void): void;
+    sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
+    settle(): Promise<void>;
+    advance(byMs: number): Promise<void>;
+}
+export interface VirtualRuntime extends Runtime {
+    readonly timers: VirtualTimers;
+}
+export declare function virtualRuntime(startMs?: number): VirtualRuntime;
+export interface HeldTimer {
+    readonly delayMs: number;
+    readonly callback: () => void;
+    readonly isPeriodic: boolean;
+}
+export declare class HeldTimers implements Timers {
+    #private;
+    readonly held: HeldTimer[];
+    constructor(holds: (delayMs: number, isPeriodic: boolean) => boolean);
+    after(delayMs: number, callback: () => void, options?: TimerOptions): Timer;
+    every(periodMs: number, callback: () => void, options?: TimerOptions): Timer;
+    soon(callback: () => void): void;
+    sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
+    fire(): void;
+}
+
+// tenon/testing/waiting
+
+export declare function eventually(what: string, condition: () => boolean | Promise<boolean>, limitMs?: number): Promise<void>;
+export declare function settled(count: () => number, quietMs?: number): Promise<number>;
+export interface Gate<T = void> {
+    readonly opened: Promise<T>;
+    open(value: T): void;
+}
+export declare function gate<T = void>(): Gate<T>;

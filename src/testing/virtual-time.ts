@@ -96,9 +96,6 @@ export interface VirtualRuntime extends Runtime {
  *
  * @example
  * ```ts
- * import { MemoryRegistry } from 'tenon/registry/memory';
- * import { virtualRuntime } from 'tenon/testing/virtual-time';
- *
  * const runtime = virtualRuntime();
  * const registry = new MemoryRegistry({ runtime });
  * await runtime.timers.advance(30_000);

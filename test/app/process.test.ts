@@ -4,7 +4,7 @@ import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
 import { createServer, type Server } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
-import { type ClientOf, Code, contract, Handler, Rpc, Service, System, TenonError } from '../../src/index.ts';
+import { type ClientOf, Code, contract, Handler, Rpc, Service, System } from '../../src/index.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
 

@@ -199,7 +199,11 @@ describe('guards, interceptors, pipes and error filters', () => {
     for (const refused of [collect(client.count({ value: 1 })), client.sum(of(1)), collect(client.echo(of(1)))]) {
       expect(await failureOf(refused)).toMatchObject({ code: Code.PermissionDenied, reason: 'call.permission_denied' });
     }
-    const bad = [collect(client.count({ value: 13 }, open)), client.sum(of(1, 13), open), collect(client.echo(of(13), open))];
+    const bad = [
+      collect(client.count({ value: 13 }, open)),
+      client.sum(of(1, 13), open),
+      collect(client.echo(of(13), open)),
+    ];
     for (const refused of bad) expect((await failureOf(refused)).code).toBe(Code.OutOfRange);
   });
 

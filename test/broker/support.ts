@@ -5,7 +5,7 @@ import { EventRecorder, publishText } from '../../src/testing/recorders.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 
 export { publishText, RecordingLogger, textOf as text } from '../../src/testing/recorders.ts';
-export { virtualRuntime, VirtualTimers } from '../../src/testing/virtual-time.ts';
+export { virtualRuntime } from '../../src/testing/virtual-time.ts';
 
 /** Resolves when `condition` holds; rejects when it does not for a long time. */
 export function until(what: string, condition: () => boolean, limitMs = 15_000): Promise<void> {

@@ -4,7 +4,7 @@ import protobuf from 'protobufjs';
 import type { Marshaler } from '../../src/codec/codec.ts';
 import { JsonMarshaler } from '../../src/codec/json.ts';
 import { ProtoMarshaler } from '../../src/codec/proto.ts';
-import { Code, TenonError } from '../../src/errors/errors.ts';
+import { Code } from '../../src/errors/errors.ts';
 import { anySchema, type MessageLimits } from '../../src/pipeline/pipeline.ts';
 import { thrownBy } from '../../src/testing/failures.ts';
 import { schemaOf, typeOf } from './support.ts';

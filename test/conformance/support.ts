@@ -11,9 +11,13 @@ const tickMs = 10;
 const unsettled = new Set<Promise<void>>();
 const longestWaitMs = 6_000;
 
-afterAll(async () => {
-  for (let ticksLeft = longestWaitMs / tickMs; unsettled.size > 0 && ticksLeft > 0; ticksLeft -= 1) await sleep(tickMs);
-}, 2 * longestWaitMs + 60_000);
+afterAll(
+  async () => {
+    for (let ticksLeft = longestWaitMs / tickMs; unsettled.size > 0 && ticksLeft > 0; ticksLeft -= 1)
+      await sleep(tickMs);
+  },
+  2 * longestWaitMs + 60_000,
+);
 
 /** The same case, which is waited for when the file ends. */
 function keptInMind<Harness>(one: Case<Harness>): Case<Harness> {

@@ -6,7 +6,7 @@ import { Broker } from '../../src/broker/broker.ts';
 import { ClientOptions } from '../../src/client/client.ts';
 import { type Class, Handler, Rpc, Service, Subscribe, UseInterceptor } from '../../src/decorators/decorators.ts';
 import { BadRequest, findDetail } from '../../src/errors/details.ts';
-import { Code, TenonError } from '../../src/errors/errors.ts';
+import { Code } from '../../src/errors/errors.ts';
 import { protovalidate } from '../../src/interceptors/protovalidate.ts';
 import type { Invoke, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { loadProto } from '../../src/codec/proto.ts';

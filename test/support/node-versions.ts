@@ -39,6 +39,8 @@ export async function nodeBinary(major: keyof typeof otherNodes): Promise<string
 
 /** A `describe` for tests on other Nodes: skipped, and saying so, unless `TENON_TEST_REQUIRE` names `node` or `all`. */
 export function describeWithOtherNodes(name: string, define: () => void): void {
-  const missing = isRequired('node') ? undefined : 'other Nodes are fetched (100 MB each) only with TENON_TEST_REQUIRE=node';
+  const missing = isRequired('node')
+    ? undefined
+    : 'other Nodes are fetched (100 MB each) only with TENON_TEST_REQUIRE=node';
   describeWith(name, 'node', missing, define);
 }

@@ -36,8 +36,11 @@ process.on('exit', killAll);
 
 afterAll(async () => {
   const left = [...running];
+  const ended = Promise.all(left.map((child) => new Promise((resolve) => child.once('exit', resolve))));
   killAll();
-  await Promise.all(left.map((child) => new Promise((resolve) => child.once('close', resolve))));
+  await ended;
+  // Programs that they have started may hold the pipes still.
+  for (const child of left) for (const pipe of child.stdio) pipe?.destroy();
   process.off('exit', killAll);
 });
 

@@ -12,6 +12,7 @@ export function toolPath(name: string): string {
 /** A `describe` for tests that speak with programs of others: without them they are skipped, and where they are required they fail. */
 export function describeWithTools(name: string, tools: readonly string[], define: () => void): void {
   const absent = tools.filter((tool) => !existsSync(toolPath(tool)));
-  const missing = absent.length === 0 ? undefined : `there is no ${absent.join(', no ')} (scripts/go-tools.sh makes them, with Go)`;
+  const missing =
+    absent.length === 0 ? undefined : `there is no ${absent.join(', no ')} (scripts/go-tools.sh makes them, with Go)`;
   describeWith(name, 'interop', missing, define);
 }

@@ -201,7 +201,10 @@ describe('a server of frames', () => {
       const peer = await greet(listener.addr(), narrow);
       peers.push(peer);
       peer.send(calls(1, 10));
-      await eventually('ten calls, or the bound', () => all() === (index + 1) * 10 || all() * waitingOfEach >= 6_000_000);
+      await eventually(
+        'ten calls, or the bound',
+        () => all() === (index + 1) * 10 || all() * waitingOfEach >= 6_000_000,
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(begun.size).toBe(4);

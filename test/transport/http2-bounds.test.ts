@@ -99,7 +99,7 @@ function deafCalls(calls: number): Buffer {
 }
 
 /** What a server does with what has come is done when it has answered a few pings. */
-async function settled(session: ClientHttp2Session): Promise<void> {
+async function pinged(session: ClientHttp2Session): Promise<void> {
   for (let pings = 0; pings < 3; pings += 1) await new Promise<void>((resolve) => session.ping(() => resolve()));
   for (let turns = 0; turns < 50; turns += 1) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -112,7 +112,7 @@ describe('a server on node:http2', () => {
     let ended = 0;
     for (let calls = 0; calls < 500; calls += 1) callOn(session).on('end', () => (ended += 1));
     await eventually('replies', () => made.replies > 0);
-    await settled(session);
+    await pinged(session);
     expect(made.replies * replyBytes).toBeGreaterThanOrEqual(bounds.maxUnsentBytesPerConnection);
     expect(made.replies * replyBytes).toBeLessThan(2 * bounds.maxUnsentBytesPerConnection);
     session.settings({ initialWindowSize: 65_535 });
@@ -127,7 +127,7 @@ describe('a server on node:http2', () => {
     let ended = 0;
     for (const session of sessions)
       for (let calls = 0; calls < 50; calls += 1) callOn(session).on('end', () => (ended += 1));
-    for (const session of sessions) await settled(session);
+    for (const session of sessions) await pinged(session);
     expect(made.replies * replyBytes).toBeLessThan(2 * bounds.maxUnsentBytes);
     for (const session of sessions) session.settings({ initialWindowSize: 65_535 });
     await eventually('all replies', () => ended === 250);
@@ -162,8 +162,8 @@ describe('a server on node:http2', () => {
     const slow = deaf(listener);
     for (let calls = 0; calls < 100; calls += 1) callOn(stubborn);
     callOn(slow);
-    await settled(stubborn);
-    await settled(slow);
+    await pinged(stubborn);
+    await pinged(slow);
     const before = made.replies;
     for (let looks = 0; looks < 3; looks += 1) pass();
     expect(stubborn.destroyed).toBe(false);
@@ -190,7 +190,7 @@ describe('a server on node:http2', () => {
     const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
     const before = made.replies;
     await eventually('replies', () => made.replies > before);
-    await settled(session);
+    await pinged(session);
     const open = sockets();
     for (let looks = 0; looks < 6; looks += 1) pass();
     await eventually('the end of the socket', () => sockets() < open);
@@ -212,7 +212,7 @@ describe('a server on node:http2', () => {
       await new Promise<void>((resolve) => session.ping(() => resolve()));
       for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
     }
-    await settled(session);
+    await pinged(session);
     expect(most).toBe(10);
     const refused = callOn(session);
     await eventually('the refusal', () => refused.closed);

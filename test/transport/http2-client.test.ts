@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 
 import { Context } from '../../src/context/context.ts';
 import { Metadata } from '../../src/context/metadata.ts';
-import { Code, type TenonError } from '../../src/errors/errors.ts';
+import { Code } from '../../src/errors/errors.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { eventually } from '../../src/testing/waiting.ts';

@@ -4,7 +4,7 @@ import type { CallOptions } from '../../client/client.ts';
 import { Context } from '../../context/context.ts';
 import { Metadata } from '../../context/metadata.ts';
 import { okStatus } from '../../context/status.ts';
-import { Code, codeName, TenonError } from '../../errors/errors.ts';
+import { Code, codeName } from '../../errors/errors.ts';
 import type { Interceptor, MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Selector } from '../../selector/selector.ts';
 import type { Socket } from '../../transport/transport.ts';

@@ -8,7 +8,21 @@ import type { Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
 import { failureOf } from '../failures.ts';
 import { eventually, gate } from '../waiting.ts';
-import { answerOf, assertFailure, bytesOf, codeOf, contextWith, echo, later, requestsOf, routes, textOf, type TransportOptions, within, withRig } from './transport-rig.ts';
+import {
+  answerOf,
+  assertFailure,
+  bytesOf,
+  codeOf,
+  contextWith,
+  echo,
+  later,
+  requestsOf,
+  routes,
+  textOf,
+  type TransportOptions,
+  within,
+  withRig,
+} from './transport-rig.ts';
 
 /** What one server saw of a call that broke off. */
 interface Seen {

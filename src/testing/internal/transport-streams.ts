@@ -7,7 +7,17 @@ import { systemTimers } from '../../runtime/system.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
 import { gate, settled } from '../waiting.ts';
-import { answerOf, bytesOf, echo, requestsOf, routes, textOf, type TransportOptions, within, withRig } from './transport-rig.ts';
+import {
+  answerOf,
+  bytesOf,
+  echo,
+  requestsOf,
+  routes,
+  textOf,
+  type TransportOptions,
+  within,
+  withRig,
+} from './transport-rig.ts';
 
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index));
 

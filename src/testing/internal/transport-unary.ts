@@ -6,7 +6,20 @@ import { Code, codeName } from '../../errors/errors.ts';
 import type { Message } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
 import { failureOf } from '../failures.ts';
-import { answerOf, assertFailure, bytesOf, codeOf, contextWith, echo, requestsOf, type Rig, routes, textOf, type TransportOptions, withRig } from './transport-rig.ts';
+import {
+  answerOf,
+  assertFailure,
+  bytesOf,
+  codeOf,
+  contextWith,
+  echo,
+  requestsOf,
+  type Rig,
+  routes,
+  textOf,
+  type TransportOptions,
+  withRig,
+} from './transport-rig.ts';
 
 /** A unary call over `dial`: every transport has that. */
 function callUnary(rig: Rig, message: Message) {
