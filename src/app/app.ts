@@ -1,4 +1,5 @@
 export type { Backends } from './backends.ts';
+export { type Choice } from './choices.ts';
 export { type BackendChoice, type Config } from './config.ts';
 export { type Problem } from './describe.ts';
 export { type AppOptions } from './options.ts';
@@ -6,4 +7,4 @@ export { type Profile } from './profiles.ts';
 export { run, type RunOptions } from './run.ts';
 export { System } from './system.ts';
 export { wrap } from './wrap.ts';
-export { verify, type VerifyReport } from './verify.ts';
+export { type Note, verify, type VerifyReport } from './verify.ts';

@@ -10,14 +10,15 @@ import { systemTimers } from '../runtime/system.ts';
 import { endsWithin } from '../runtime/within.ts';
 import { clientFrom } from './clients.ts';
 import type { Config } from './config.ts';
-import { clientSourceOf, type ProtoLoader } from './describe.ts';
+import { clientSourceOf, type Problem, type ProtoLoader } from './describe.ts';
 import { allBindings, bindingsOf, contextOf, needsOf } from './internal/bindings.ts';
 import { disposalOrder, wasResolved } from './internal/dispose.ts';
 import { Layers } from './internal/layers.ts';
-import { environmentLayer, type OptionParts } from './internal/option-parts.ts';
+import { misspeltVariables } from './internal/misspelt.ts';
+import { decoratorsLayer, environmentLayer, type OptionParts } from './internal/option-parts.ts';
 import { constantOptionsAround } from './internal/service-options.ts';
 import { usedKeys } from './internal/steps.ts';
-import type { AppOptions } from './options.ts';
+import { type AppOptions, environmentOf } from './options.ts';
 import { resolveProfile } from './profiles.ts';
 
 /** An application put together, with nothing of it constructed yet. */
@@ -32,8 +33,12 @@ export interface Composition {
   readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
   /** What the layers say of options. */
   readonly options: OptionParts;
-  /** The layer that bound each of tenon's own keys last. */
-  readonly boundBy: ReadonlyMap<ServiceIdentifier, string>;
+  /** The layers that bound each key, a name for each time, the last one last. */
+  readonly boundBy: ReadonlyMap<ServiceIdentifier, readonly string[]>;
+  /** Where the profile was named. */
+  readonly profileOrigin: string;
+  /** Variables that are named almost as one of tenon's. */
+  readonly misspelt: readonly Problem[];
   /** Whether something bound to the key was constructed (or is a constant that was handed out). */
   wasResolved(identifier: ServiceIdentifier): boolean;
   /**
@@ -48,8 +53,7 @@ export interface Composition {
  * that anyone injects. Constructs nothing. Rejects as `readConfig` and `loadBackend` do.
  */
 export async function compose(services: readonly Class[], options: AppOptions = {}): Promise<Composition> {
-  // Who names `test` in code has unit tests in mind, and not the shell that they happen to run in.
-  const env = options.env ?? (options.profile === 'test' ? {} : process.env);
+  const env = environmentOf(options);
   const { config, layers: profiles } = resolveProfile(options.profile, env, options.backends);
   const [{ loadProto }, { CachedRegistry }] = await Promise.all([
     import('../codec/proto.ts'),
@@ -58,13 +62,13 @@ export async function compose(services: readonly Class[], options: AppOptions = 
   const container = new Container({ defaultScope: 'Singleton' });
   const layers = new Layers(container);
   for (const [index, profile] of profiles.entries())
-    await layers.load(await profile(config, env), index === 0 ? environmentLayer : 'the profile');
+    await layers.load(await profile(config, env), index === 0 ? environmentLayer : 'the profile function');
   for (const [index, module] of (options.modules ?? []).entries()) await layers.load(module, `modules[${index}]`);
   if (options.bind) layers.run(options.bind, 'bind');
-  layers.run(() => bindHandlers(container, services), 'the handlers');
+  layers.run(() => bindHandlers(container, services), decoratorsLayer);
   const { name } = constantOptionsAround(config, layers.options, bindingsOf(container)).stronger;
   const hosts = hostsOf(services, name);
-  bindClients(container, loadProto, hosts);
+  layers.run(() => bindClients(container, loadProto, hosts), decoratorsLayer);
   container.onActivation(Logger, (_context, logger) => unfailing(logger));
   // Whatever registry was bound in the end, callers read it through a cache that outlives its outages.
   container.onActivation(Registry, (context, registry) =>
@@ -85,10 +89,17 @@ export async function compose(services: readonly Class[], options: AppOptions = 
     undecorated: layers.undecorated,
     options: layers.options,
     boundBy: layers.boundBy,
+    profileOrigin: profileOriginOf(options, config),
+    misspelt: misspeltVariables(env),
     hosts,
     wasResolved: (identifier) => wasResolved(bindingsOf(container), identifier),
     dispose: (stepMs, signal) => dispose(container, stepMs, signal),
   };
+}
+
+function profileOriginOf({ profile }: AppOptions, { stated }: Config): string {
+  if (typeof profile === 'string') return 'the option profile';
+  return stated.includes('TENON_PROFILE') ? 'TENON_PROFILE' : 'default';
 }
 
 function bindHandlers(container: Container, services: readonly Class[]): void {

@@ -28,3 +28,8 @@ export interface AppOptions {
   /** Gives up a start that is under way; what was started is stopped again. */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** The variables that an application sees. Code that names `test` has unit tests in mind, and not the shell that they happen to run in. */
+export function environmentOf({ env, profile }: AppOptions): Readonly<Record<string, string | undefined>> {
+  return env ?? (profile === 'test' ? {} : process.env);
+}

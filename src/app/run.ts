@@ -7,7 +7,7 @@ import { type LogFields, Logger } from '../logger/logger.ts';
 import { systemTimers } from '../runtime/system.ts';
 import { endsWithin } from '../runtime/within.ts';
 import { readConfig } from './config.ts';
-import type { AppOptions } from './options.ts';
+import { type AppOptions, environmentOf } from './options.ts';
 import { System } from './system.ts';
 
 const signals = ['SIGTERM', 'SIGINT'] as const;
@@ -163,15 +163,16 @@ function failed(stops: StopSignals, error: unknown): void {
 }
 
 /** The application's own logger if there is one yet, else one as the environment asks for it. */
-function loggerOf(container: Container | undefined, { env = process.env, profile }: AppOptions): Logger {
+function loggerOf(container: Container | undefined, options: AppOptions): Logger {
   try {
     if (container) return container.get(Logger);
   } catch {
     // It may be what could not be made.
   }
+  const { profile, backends } = options;
+  const env = environmentOf(options);
   try {
-    const { level, format } = readConfig(env, typeof profile === 'string' ? profile : undefined).log;
-    return new ConsoleLogger({ level, format });
+    return new ConsoleLogger(readConfig(env, typeof profile === 'string' ? profile : undefined, backends).log);
   } catch {
     const isJson = env['TENON_LOG_FORMAT'] === 'json' || (profile ?? env['TENON_PROFILE']) === 'prod';
     return new ConsoleLogger({ format: isJson ? 'json' : 'text' });

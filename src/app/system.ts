@@ -25,7 +25,7 @@ import { resolvedOptionsAround } from './internal/service-options.ts';
 import { standardHandlers } from './internal/standard.ts';
 import { Steps } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
-import { assertVerified } from './verify.ts';
+import { assertVerified, type Note } from './verify.ts';
 
 /**
  * Services that run together in this process, on one container: over the memory transport for tests, over real gRPC, or anything else that is bound.
@@ -63,9 +63,10 @@ export class System {
    */
   static async start(services: readonly Class[], options: AppOptions = {}): Promise<System> {
     const composition = await compose(services, options);
-    assertVerified(composition);
+    const notes = assertVerified(composition);
     const system = new System(composition);
     try {
+      await system.#tell(notes);
       for (const service of services) system.#services.push(await system.#prepare(service));
       await assertEncrypted(composition.container, composition.options, services.length > 0);
       guardContainer(composition.container);
@@ -126,6 +127,12 @@ export class System {
     return (this.#stopping ??= this.#stop());
   }
 
+  async #tell(notes: readonly Note[]): Promise<void> {
+    if (notes.length === 0) return;
+    const logger = await this.#composition.container.getAsync(Logger);
+    for (const { level, kind, message, fix } of notes) logger[level](message, { kind, fix });
+  }
+
   async #prepare(target: Class): Promise<ServiceRuntime> {
     const record = serviceOf(target);
     const { container, config, loadProto } = this.#composition;
@@ -136,7 +143,7 @@ export class System {
     const { interceptors: own, ...said } = record?.options ?? {};
     service.init(
       mergeOptions<ServiceOptions>(
-        { reflection: config.reflection },
+        { health: config.health, reflection: config.reflection },
         weaker,
         { ...said, name: record?.name, version: record?.version, interceptors },
         stronger,

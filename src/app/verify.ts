@@ -8,6 +8,7 @@ import { type Class, handlerOf, serviceOf } from '../decorators/decorators.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { Logger } from '../logger/logger.ts';
 import { ServiceRuntime } from '../service/service.ts';
+import { type Choice, listChoices } from './choices.ts';
 import { classesOf, type Composition, compose } from './compose.ts';
 import { clientSourceOf, describeClient, type Problem } from './describe.ts';
 import { allBindings, bindingsOf, needsOf } from './internal/bindings.ts';
@@ -17,9 +18,16 @@ import { checkServices, otherNames } from './internal/check-services.ts';
 import { checkSteps } from './internal/check-steps.ts';
 import { checkWiring } from './internal/check-wiring.ts';
 import { keyName } from './internal/keys.ts';
+import { misspeltVariables } from './internal/misspelt.ts';
 import { constantOptionsAround } from './internal/service-options.ts';
 import { usedKeys } from './internal/steps.ts';
-import type { AppOptions } from './options.ts';
+import { type AppOptions, environmentOf } from './options.ts';
+
+/** Something that is not wrong, and perhaps not what was meant. */
+export interface Note extends Problem {
+  /** `warn`: something was said, and has no effect. `info`: all else. A start logs it at this level. */
+  readonly level: 'info' | 'warn';
+}
 
 /** What `verify` found. */
 export interface VerifyReport {
@@ -27,7 +35,9 @@ export interface VerifyReport {
   /** Everything that is wrong, at once. */
   readonly problems: readonly Problem[];
   /** What is not wrong, but says nothing or does nothing that one might expect: options and variables without effect. */
-  readonly notes: readonly Problem[];
+  readonly notes: readonly Note[];
+  /** What is in force, and who chose it: the profile, every binding, every option. Empty where the configuration cannot be read. */
+  readonly choices: readonly Choice[];
   /** How many bindings were looked at. */
   readonly bindings: number;
   /** Keys bound to dynamic values or factories: what those ask the container for cannot be known before they run. */
@@ -44,20 +54,25 @@ export interface VerifyReport {
  */
 export async function verify(services: readonly Class[], options: AppOptions = {}): Promise<VerifyReport> {
   try {
-    return inspect(await compose(services, options));
+    const composition = await compose(services, options);
+    return { ...inspect(composition), choices: listChoices(bindingsOf(composition.container), composition) };
   } catch (error) {
     if (!TenonError.is(error) || !(error.reason === 'config.invalid' || error.reason === 'app.package_missing'))
       throw error;
     const fix = 'npx tenon env lists every variable with its values';
     const problem = { kind: 'configuration', where: 'the environment', message: error.message, fix };
-    return { ok: false, problems: [problem], notes: [], bindings: 0, opaque: [] };
+    const notes = misspeltVariables(environmentOf(options)).map(noteOf);
+    return { ok: false, problems: [problem], notes, choices: [], bindings: 0, opaque: [] };
   }
 }
 
-/** Throws FAILED_PRECONDITION (`app.verify_failed`) with every problem of the composition, if there are any. */
-export function assertVerified(composition: Composition): void {
-  const { ok, problems } = inspect(composition);
-  if (ok) return;
+/**
+ * The notes on the composition. Throws FAILED_PRECONDITION (`app.verify_failed`) with every problem of it, if there are
+ * any.
+ */
+export function assertVerified(composition: Composition): readonly Note[] {
+  const { ok, problems, notes } = inspect(composition);
+  if (ok) return notes;
   const names = composition.services.map((service) => (typeof service === 'function' ? service.name : String(service)));
   throw new TenonError({
     code: Code.FailedPrecondition,
@@ -74,7 +89,7 @@ export function formatProblems(problems: readonly Problem[]): string {
   return [problems.length === 1 ? 'one problem' : `${problems.length} problems`, ...listed].join('\n');
 }
 
-function inspect(composition: Composition): VerifyReport {
+function inspect(composition: Composition): Omit<VerifyReport, 'choices'> {
   const bindings = bindingsOf(composition.container);
   const all = allBindings(bindings);
   const classes = classesOf(composition.services);
@@ -98,10 +113,18 @@ function inspect(composition: Composition): VerifyReport {
   return {
     ok: distinct.length === 0,
     problems: distinct,
-    notes: [...found.notes, ...otherNames(composition.hosts, saysService(classes))],
+    notes: [...composition.misspelt, ...found.notes, ...otherNames(composition.hosts, saysService(classes))].map(
+      noteOf,
+    ),
     bindings: all.length,
     opaque: opaqueKeys(all, composition),
   };
+}
+
+const warnings: ReadonlySet<string> = new Set(['misspelt-variable', 'unused-variable']);
+
+function noteOf(found: Problem): Note {
+  return { level: warnings.has(found.kind) ? 'warn' : 'info', ...found };
 }
 
 /** The clients that are injected somewhere: what they are made of has to be describable. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-import { type AppOptions, type Problem, verify } from '../app/app.ts';
+import { type AppOptions, type Choice, type Problem, verify, type VerifyReport } from '../app/app.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { didYouMean } from '../internal/suggest.ts';
 import { type CliIo, print, UsageError } from './io.ts';
@@ -13,7 +13,7 @@ export interface VerifyOptions {
   readonly profile?: string | undefined;
 }
 
-/** Prints what is wrong with how the module's services are put together; resolves to the exit code. */
+/** Prints how the module's services are put together, and what is wrong with that; resolves to the exit code. */
 export async function verifyModule(io: CliIo, path: string, options: VerifyOptions): Promise<number> {
   const file = resolve(io.cwd, path);
   const shown = relative(io.cwd, file);
@@ -24,20 +24,37 @@ export async function verifyModule(io: CliIo, path: string, options: VerifyOptio
   const services =
     options.export === undefined ? exportedServices(shown, module) : namedExport(shown, module, options.export);
   const given = (module['options'] ?? {}) as AppOptions;
-  const { problems, notes } = await verify(services, {
+  const report = await verify(services, {
     ...given,
     ...(options.profile !== undefined && { profile: options.profile, env: given.env ?? process.env }),
   });
-  const names = services.map((service) => service.name).join(', ');
-  if (problems.length === 0) {
-    print(io, `${names}: no problem found`);
-    for (const note of notes) print(io, `\nnote: ${formatted(note)}`);
-    return 0;
-  }
-  print(io, `${names}: ${problems.length === 1 ? 'one problem' : `${problems.length} problems`} found`);
-  for (const problem of problems) print(io, `\n${formatted(problem)}`);
-  for (const note of notes) print(io, `\nnote: ${formatted(note)}`);
-  return 1;
+  print(io, reportText(services.map((service) => service.name).join(', '), report));
+  return report.problems.length === 0 ? 0 : 1;
+}
+
+/** The verdict, each problem and note with its remedy, and what is in force. */
+function reportText(names: string, { problems, notes, choices }: VerifyReport): string {
+  const count = ['no problem', 'one problem'][problems.length] ?? `${problems.length} problems`;
+  return [
+    `${names}: ${count} found`,
+    ...problems.map(formatted),
+    ...notes.map((note) => `${note.level === 'warn' ? 'warning' : 'note'}: ${formatted(note)}`),
+    ...(choices.length > 0 ? [choiceTable(choices)] : []),
+  ].join('\n\n');
+}
+
+// What is longer moves the rest of its own line, and no others.
+const maxWidth = 48;
+
+/** A line for each choice, bindings before options: its name, what was chosen, and by whom, in columns. */
+function choiceTable(choices: readonly Choice[]): string {
+  const rows = choices.map(({ name, value, origin }) => [name, value, origin] as const);
+  const widthOf = (column: 0 | 1): number =>
+    Math.max(...rows.map((row) => row[column].length).filter((width) => width <= maxWidth));
+  const widths = [widthOf(0), widthOf(1)];
+  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
+  const bindings = choices.filter(({ kind }) => kind !== 'option').length;
+  return [lines.slice(0, bindings), lines.slice(bindings)].map((part) => part.join('\n')).join('\n\n');
 }
 
 function formatted({ kind, where, message, fix }: Problem): string {

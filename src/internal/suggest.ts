@@ -4,14 +4,18 @@ const longestName = 64;
 const maxSteps = 100_000;
 
 /**
- * The candidate nearest to `name` by edit distance, if it is near enough to be a misspelling of it. The name may be a stranger's, so the
- * work is bounded: a name of more than 64 characters has none, and candidates beyond a bound are not looked at.
+ * The candidate nearest to `name` by edit distance, if it is near enough to be a misspelling of it: by default a third of the letters, and at least one. The name may be
+ * a stranger's, so the work is bounded: a name of more than 64 characters has none, and candidates beyond a bound are not looked at.
  */
-export function nearest(name: string, candidates: Iterable<string>): string | undefined {
+export function nearest(
+  name: string,
+  candidates: Iterable<string>,
+  maxDistance = Math.max(1, Math.floor(name.length / 3)),
+): string | undefined {
   if (name.length > longestName) return undefined;
   const wanted = name.toLowerCase();
   let best: string | undefined;
-  let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
+  let bestDistance = maxDistance + 1;
   let steps = 0;
   for (const candidate of candidates) {
     // The distance is at least the difference in length.

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 
 import { describe, expect, it } from '@jest/globals';
 
-import { envExample, profileNames, readConfig, variables } from '../../src/app/config.ts';
+import { envExample, readConfig } from '../../src/app/config.ts';
+import { profileNames, variables } from '../../src/app/internal/variable-list.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 
 function refused(env: Record<string, string>, profile?: string): TenonError {
@@ -48,6 +49,7 @@ describe('the configuration', () => {
         stopTimeoutMs: 5_000,
         healthFollowsRegistry: true,
       },
+      health: true,
       reflection: true,
     });
   });
@@ -165,6 +167,7 @@ describe('the configuration', () => {
         address: '127.0.0.1:50051',
         advertise: '10.0.0.7:50051',
         dialect: 'go-micro',
+        compress: true,
         metadata: { zone: 'a', rack: '7', empty: '' },
         registerTtlMs: 9_000,
         registerIntervalMs: 3_000,
@@ -178,6 +181,7 @@ describe('the configuration', () => {
         healthFollowsRegistry: false,
         reflection: true,
       },
+      health: false,
       reflection: true,
     });
   });

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 import { expect, test } from '@jest/globals';
 
-import { profileNames, type ProfileName, variables } from '../../src/app/config.ts';
+import { profileNames, type ProfileName, variables } from '../../src/app/internal/variable-list.ts';
 import type { Variable } from '../../src/app/internal/variables.ts';
 
 const page = readFileSync(new URL('../../docs/app.md', import.meta.url), 'utf8');
@@ -58,4 +58,21 @@ test('docs/app.md lists every kind of problem, and each has a message that a tes
   const tests = readdirSync(new URL('.', import.meta.url)).filter((file) => file.startsWith('verify'));
   const golden = tests.map((file) => readFileSync(new URL(file, import.meta.url), 'utf8')).join('\n');
   expect(documented.filter((kind) => !golden.includes(kind ?? ''))).toEqual([]);
+});
+
+test('docs/app.md lists every kind of note, and its level', () => {
+  const folder = new URL('../../src/app/', import.meta.url);
+  const read = (file: string): string => readFileSync(new URL(file, folder), 'utf8');
+  const found = [
+    ...read('internal/check-options.ts').matchAll(/\bnote\(\s*'([a-z-]+)'/g),
+    ...read('internal/misspelt.ts').matchAll(/\bkind: '([a-z-]+)'/g),
+    ...read('internal/check-services.ts').matchAll(/\['(other-name)'/g),
+  ].map((match) => match[1] as string);
+  const documented = rowsBelow('Notes').map(([kind = '', level = '']) =>
+    [kind, level].map((one) => one.replaceAll('`', '')),
+  );
+  expect(new Set(documented.map(([kind]) => kind))).toEqual(new Set(found));
+  const warnings = /const warnings[^;]*\[([^\]]*)\]/.exec(read('verify.ts'))?.[1] ?? '';
+  for (const [kind = '', level] of documented)
+    expect([kind, level]).toEqual([kind, warnings.includes(`'${kind}'`) ? 'warn' : 'info']);
 });

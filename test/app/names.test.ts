@@ -50,6 +50,7 @@ describe('a handler whose package is not the name of its service', () => {
     expect(ok).toBe(true);
     expect(notes).toEqual([
       {
+        level: 'info',
         kind: 'other-name',
         where: 'shop.orders.v1.Orders',
         message:

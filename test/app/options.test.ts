@@ -16,7 +16,7 @@ import { RandomSelectorOptions } from '../../src/selector/random.ts';
 import { RoundRobinSelectorOptions } from '../../src/selector/round-robin.ts';
 import { ServerInterceptors, ServerOptions } from '../../src/server/server.ts';
 import { ServiceOptions } from '../../src/service/service.ts';
-import { greeter, GreeterHandler } from './verify-support.ts';
+import { greeter, GreeterHandler, refusalOf } from './verify-support.ts';
 
 let system: System | undefined;
 let order: string[] = [];
@@ -124,6 +124,17 @@ describe('options that are bound', () => {
     expect(() => read('[[[[]]]]')).toThrow(/at most 2 levels/);
   });
 
+  it('of the environment are stronger than those of the class, those of the profile weaker', async () => {
+    @Service({ name: 'plain', handlers: [GreeterHandler], maxSendBytes: 5_000, health: false, reflection: true })
+    class Plain {}
+    system = await System.start([Plain], { profile: 'test', env: {} });
+    expect(system.services[0]?.options).toMatchObject({ maxSendBytes: 5_000, health: false, reflection: true });
+    await system.stop();
+    const env = { TENON_MAX_SEND_BYTES: '6000', TENON_HEALTH: 'true', TENON_REFLECTION: 'false' };
+    system = await System.start([Plain], { profile: 'test', env });
+    expect(system.services[0]?.options).toMatchObject({ maxSendBytes: 6_000, health: true, reflection: false });
+  });
+
   it('say nothing any more once they are unbound', async () => {
     const bind = (container: Container): void => {
       container.unbind(ClientOptions);
@@ -179,9 +190,8 @@ describe('interceptors of several modules', () => {
 
   it('are refused where they are neither', async () => {
     const bind = (container: Container): void => void container.bind(ClientInterceptors).toConstantValue({} as never);
-    await expect(System.start([greeter], { profile: 'test', env: {}, bind })).rejects.toMatchObject({
-      reason: 'app.invalid_interceptor',
-    });
+    const { reason } = await refusalOf([greeter], { profile: 'test', env: {}, bind });
+    expect(reason).toBe('app.invalid_interceptor');
   });
 });
 

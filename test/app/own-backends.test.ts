@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { injectable } from 'inversify';
+import { type Container, injectable } from 'inversify';
 
 import { verify } from '../../src/app/verify.ts';
 import { wrap } from '../../src/app/wrap.ts';
@@ -9,8 +9,10 @@ import { MemoryBroker } from '../../src/broker/memory.ts';
 import { Handler, Registry, Rpc, Selector, Service, Subscribe, System, Transport } from '../../src/index.ts';
 import { MemoryRegistry } from '../../src/registry/memory.ts';
 import { RandomSelector } from '../../src/selector/random.ts';
+import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
-import { greeter, GreeterHandler } from './verify-support.ts';
+import { TransportTlsOptions } from '../../src/transport/tls.ts';
+import { greeter, GreeterHandler, refusalOf } from './verify-support.ts';
 
 @injectable()
 class JsonRegistry extends MemoryRegistry {
@@ -102,6 +104,36 @@ describe('what is wrapped', () => {
     const broker = system.get(Broker);
     expect(broker).toBeInstanceOf(Traced);
     expect(capabilitiesOf(broker)).toEqual(MemoryBroker.capabilities satisfies BrokerCapabilities);
+  });
+
+  class TracedTransport {
+    readonly inner: Transport;
+    constructor(inner: Transport) {
+      this.inner = inner;
+    }
+    dial: Transport['dial'] = (...given) => this.inner.dial(...given);
+    listen: Transport['listen'] = (...given) => this.inner.listen(...given);
+    close: Transport['close'] = () => this.inner.close();
+  }
+  const tls = { cert: 'certificate', key: 'key' };
+  const traced =
+    (transport: Transport, more: Partial<Transport> = {}) =>
+    (container: Container): void => {
+      container.bind(TransportTlsOptions).toConstantValue({ client: { ca: 'authority' }, server: tls });
+      container.rebind(Transport).toConstantValue(transport);
+      wrap(container, Transport, (inner) => Object.assign(new TracedTransport(inner), more));
+    };
+
+  it('speaks no more TLS than the wrapped transport, whatever the class of that could', async () => {
+    const bind = traced(new GrpcTransport());
+    const { reason } = await refusalOf([greeter], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' }, bind });
+    expect(reason).toBe('app.security_not_in_force');
+  });
+
+  it('may say itself which TLS is spoken', async () => {
+    const bind = traced(new GrpcTransport(), { encryption: { client: true, server: true } });
+    system = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' }, bind });
+    expect(system.get(Transport).encryption).toEqual({ client: true, server: true });
   });
 
   it('is read through the cache, if it is the registry', async () => {

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { type ClientOf, Code, contract, Handler, Rpc, Service, System } from '../../src/index.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
+import { refusalOf } from './verify-support.ts';
 
 interface CarelessApi {
   throwsText(request: object): Promise<unknown>;
@@ -153,8 +154,7 @@ describe('a start that cannot be', () => {
     ['what is no address', () => 'nonsense', 'transport.invalid_address'],
   ])('%s is named in the error', async (_what, address, reason) => {
     const env = { TENON_LOG_LEVEL: 'silent', TENON_SERVER_ADDRESS: address() };
-    const starting = System.start([Fine], { profile: 'local', env });
-    const error = await failureOf(starting);
+    const error = await refusalOf([Fine], { profile: 'local', env });
     expect(error.reason).toBe(reason);
     expect(error.message).toContain(address());
   });
@@ -187,6 +187,33 @@ describe('a start that fails', () => {
     });
     expect((await child.waitForExit()).code).toBe(1);
     expect(child.stderr).toMatch(/^ {4} +at /m);
+  });
+});
+
+describe('a start that fails before there is a logger', () => {
+  const failing = fileURLToPath(new URL('./programs/failing.mjs', import.meta.url));
+  const shell = { TENON_PROFILE: undefined, TENON_LOG_LEVEL: 'info', TENON_LOG_FORMAT: 'json' };
+
+  it('is told in the form that the environment asks for', async () => {
+    const child = startNode(failing, { env: shell });
+    expect(await child.waitForExit()).toEqual({ code: 1, signal: null });
+    const message = 'the start failed: Error: no store';
+    expect(JSON.parse(child.stderr)).toMatchObject({ level: 'error', message: expect.stringContaining(message) });
+  });
+
+  it('is told at the level of the environment also where that names a backend of the application', async () => {
+    const env = { ...shell, TENON_REGISTRY: 'own', TENON_LOG_LEVEL: 'debug', TENON_LOG_FORMAT: 'text' };
+    const child = startNode(failing, { env });
+    expect((await child.waitForExit()).code).toBe(1);
+    expect(child.stderr).toMatch(/DEBUG.*the start failed here/i);
+  });
+
+  it('does not see the variables of the shell under the profile test, named in code, unless they are given', async () => {
+    const silent = startNode(failing, { env: { ...shell, PROFILE_IN_CODE: 'test' } });
+    expect([(await silent.waitForExit()).code, silent.stderr]).toEqual([1, '']);
+    const told = startNode(failing, { env: { ...shell, PROFILE_IN_CODE: 'test', ENV_IN_CODE: '1' } });
+    expect((await told.waitForExit()).code).toBe(1);
+    expect(JSON.parse(told.stderr)).toMatchObject({ level: 'error' });
   });
 });
 

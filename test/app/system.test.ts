@@ -9,6 +9,7 @@ import {
   Code,
   type Context,
   Handler,
+  Logger,
   Registry,
   Rpc,
   Service,
@@ -131,5 +132,23 @@ describe('services that are stopped together', () => {
     const stopped = system.stop();
     expect(await Promise.all(calls)).toEqual(Array(2).fill({ states: ['draining', 'draining'] }));
     await stopped;
+  });
+});
+
+describe('a logger of the application that throws', () => {
+  it('ends neither the start, nor calls, nor who logs, nor the stop', async () => {
+    const refuse = (): never => {
+      throw new Error('the disk is full');
+    };
+    const logger: Logger = { debug: refuse, info: refuse, warn: refuse, error: refuse, child: refuse };
+    system = await System.start([Audit, Greeter], {
+      profile: 'test',
+      env: { TENON_MDNS_PORT: '5354' },
+      bind: (container) => void container.rebind(Logger).toConstantValue(logger),
+    });
+    expect(await system.client(GreeterHandler).hello({ name: 'Ada' })).toEqual({ text: 'Hello Ada', before: 0 });
+    const bound = system.get(Logger);
+    expect(() => bound.child({ request: 1 }).error('lost')).not.toThrow();
+    await system.stop();
   });
 });

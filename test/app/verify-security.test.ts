@@ -14,7 +14,7 @@ import { TcpTransport, TcpTransportOptions } from '../../src/transport/tcp.ts';
 import { TransportTlsOptions } from '../../src/transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../src/transport/transport.ts';
 import { authority } from '../support/certificates.ts';
-import { greeter, GreeterHandler } from './verify-support.ts';
+import { greeter, GreeterHandler, refusalOf } from './verify-support.ts';
 
 const ca = authority();
 const { cert, key } = ca.issue({ name: 'greeter', names: ['127.0.0.1'] });
@@ -104,7 +104,7 @@ describe('TLS that is bound and not in force', () => {
   it.each(['grpc-js', 'tcp'])('refuses the start over %s where it was said to grpc', async (name) => {
     const options = over(name, { bind: sayToGrpc });
     expect(await kindsOf(options)).toEqual(['security-not-in-force GrpcTransportOptions']);
-    await expect(System.start([greeter], options)).rejects.toMatchObject({
+    expect(await refusalOf([greeter], options)).toMatchObject({
       code: Code.FailedPrecondition,
       reason: 'app.verify_failed',
     });
@@ -152,7 +152,7 @@ describe('TLS that is bound and not in force', () => {
       sayOnce(container);
       bindTransport(container);
     };
-    await expect(System.start([greeter], over('grpc', { bind }))).rejects.toMatchObject({
+    expect(await refusalOf([greeter], over('grpc', { bind }))).toMatchObject({
       code: Code.FailedPrecondition,
       reason: 'app.security_not_in_force',
     });
@@ -161,9 +161,55 @@ describe('TLS that is bound and not in force', () => {
   it('refuses options that only a function knows, for another transport than the one that is chosen', async () => {
     const bind = (container: Container): void =>
       void container.rebind(GrpcTransportOptions).toDynamicValue(() => ({ serverTls: { cert, key } }));
-    await expect(System.start([greeter], over('tcp', { bind }))).rejects.toMatchObject({
-      reason: 'app.security_not_in_force',
-    });
+    const { reason, message } = await refusalOf([greeter], over('tcp', { bind }));
+    expect(reason).toBe('app.security_not_in_force');
+    expect(message).toMatch(/^GrpcTransportOptions ask for TLS of servers, and .* \(tcp\) does not speak it/);
+  });
+
+  const made =
+    (transport: () => Transport, more: (container: Container) => void = sayOnce) =>
+    (container: Container): void => {
+      more(container);
+      container.rebind(Transport).toConstantValue(transport());
+    };
+
+  it.each([
+    ['clients', () => new GrpcTransport({ serverTls: { cert, key } })],
+    ['servers', () => new GrpcTransport({ tls: { ca: ca.cert } })],
+  ])('names the side that would speak in the clear where the other does not: %s', async (side, transport) => {
+    const { reason, message } = await refusalOf([greeter], over('grpc', { bind: made(transport) }));
+    expect(reason).toBe('app.security_not_in_force');
+    expect(message).toMatch(
+      new RegExp(`^TransportTlsOptions ask for TLS of ${side}, and .* \\(grpc\\) does not speak it`),
+    );
+  });
+
+  it('refuses clients in the clear of which only a function knows that they were to speak TLS', async () => {
+    const bind = (container: Container): void =>
+      void container.rebind(GrpcTransportOptions).toDynamicValue(() => ({ tls: { ca: ca.cert } }));
+    const { reason, message } = await refusalOf([], over('tcp', { bind }));
+    expect(reason).toBe('app.security_not_in_force');
+    expect(message).toMatch(/^GrpcTransportOptions ask for TLS of clients/);
+  });
+
+  it('lets a process that serves nothing start without the TLS of servers', async () => {
+    const bind = made(() => new GrpcTransport({ tls: { ca: ca.cert } }));
+    system = await System.start([], over('grpc', { bind }));
+    expect(system.get(Transport).encryption).toEqual({ client: true, server: false });
+  });
+
+  it('starts on a transport that keeps its calls on this machine, whoever made it', async () => {
+    const bind = made(
+      () => new MemoryTransport(),
+      (container) => {
+        sayOnce(container);
+        container
+          .rebind(GrpcTransportOptions)
+          .toDynamicValue(() => ({ serverTls: { cert, key }, tls: { ca: ca.cert } }));
+      },
+    );
+    system = await System.start([greeter], over('grpc', { bind }));
+    expect(await system.client(GreeterHandler).hello({ name: 'Ada' })).toEqual({ text: 'Ada' });
   });
 
   it('refuses TLS to a Redis that is said to another backend than the one that is chosen', async () => {

@@ -1,8 +1,10 @@
 import { expect } from '@jest/globals';
 
 import type { AppOptions } from '../../src/app/options.ts';
+import { System } from '../../src/app/system.ts';
 import { formatProblems, verify } from '../../src/app/verify.ts';
 import { type Class, Handler, Rpc, Service } from '../../src/decorators/decorators.ts';
+import { TenonError } from '../../src/errors/errors.ts';
 
 /** What `verify` says, as people read it. */
 export async function problemsOf(
@@ -35,4 +37,16 @@ export const greeter = serviceOf(GreeterHandler);
 /** A problem, as `formatProblems` writes the only one. */
 export function only(kind: string, where: string, message: string, fix: string): string {
   return `one problem\n1. ${kind} at ${where}\n   ${message}\n   fix: ${fix}`;
+}
+
+/** The error that a start is refused with. A system that starts all the same is stopped, so that the test fails and nothing keeps its process alive. */
+export async function refusalOf(services: readonly Class[], options: AppOptions): Promise<TenonError> {
+  let system: System;
+  try {
+    system = await System.start(services, options);
+  } catch (error) {
+    return TenonError.from(error);
+  }
+  await system.stop();
+  throw new Error('the start was not refused');
 }

@@ -6,7 +6,6 @@ import { describe, expect, it } from '@jest/globals';
 import { ContainerModule, inject, injectable, LazyServiceIdentifier, named } from 'inversify';
 
 import type { AppOptions } from '../../src/app/options.ts';
-import { System } from '../../src/app/system.ts';
 import { formatProblems, verify } from '../../src/app/verify.ts';
 import { Context } from '../../src/context/context.ts';
 import { type Class, Handler, Rpc } from '../../src/decorators/decorators.ts';
@@ -15,7 +14,7 @@ import { Registry } from '../../src/registry/registry.ts';
 import { Clock } from '../../src/runtime/runtime.ts';
 import { Server } from '../../src/server/server.ts';
 import { Transport } from '../../src/transport/transport.ts';
-import { greeter, only, problemsOf, serviceOf } from './verify-support.ts';
+import { greeter, only, problemsOf, refusalOf, serviceOf } from './verify-support.ts';
 
 describe('verify', () => {
   it.each(['test', 'dev', 'local', 'prod'])(
@@ -48,8 +47,7 @@ describe('verify', () => {
       }
     }
     class Plain {}
-    const start = System.start([serviceOf(NeedyHandler, Plain), Plain], { profile: 'test', env: {} });
-    await expect(start).rejects.toMatchObject({
+    expect(await refusalOf([serviceOf(NeedyHandler, Plain), Plain], { profile: 'test', env: {} })).toMatchObject({
       code: Code.FailedPrecondition,
       reason: 'app.verify_failed',
       message: [
@@ -106,7 +104,7 @@ describe('nothing is constructed', () => {
     expect(formatProblems(report.problems)).toBe('0 problems');
     expect(report.opaque).toEqual(['dynamic', 'factory']);
     const broken = serviceOf(CountedHandler, CountedHandler);
-    await expect(System.start([broken], options)).rejects.toMatchObject({ reason: 'app.verify_failed' });
+    expect((await refusalOf([broken], options)).reason).toBe('app.verify_failed');
     expect(count).toBe(0);
   });
 });

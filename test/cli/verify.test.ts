@@ -50,33 +50,109 @@ describe('tenon verify', () => {
       const child = await run(process.execPath, [command, 'verify', module, '--profile', 'local'], {
         cwd: sampleFolder(sample),
       });
-      expect(child.stdout).toBe(`${names}: no problem found\n`);
+      const [verdict, bindings, options, ...more] = child.stdout.split('\n\n');
+      expect([verdict, more]).toEqual([`${names}: no problem found`, []]);
+      expect(bindings).toMatch(/^profile +local +the option profile\nTransport +GrpcTransport +profile local\n/);
+      expect(options).toMatch(/^ServiceOptions\.address +127\.0\.0\.1:0 +profile local\n/);
     }
   });
 
-  it('prints every problem with its place and its fix, and exits with 1', async () => {
-    const result = await verify(broken, '--profile', 'test');
-    expect(result).toEqual({
-      code: 1,
-      stderr: '',
-      stdout: [
-        'Broken: one problem found',
-        '',
+  it('prints every problem with its place and its fix, then what is in force, and exits with 1', async () => {
+    const { code, stdout, stderr } = await verify(broken, '--profile', 'test');
+    expect([code, stderr]).toEqual([1, '']);
+    const [verdict, problem, bindings] = stdout.split('\n\n');
+    expect([verdict, problem]).toEqual([
+      'Broken: one problem found',
+      [
         'not-a-handler: Hello',
         '  Hello is listed in handlers, but has no @Handler',
         "  fix: decorate it: @Handler('package.Service') class Hello",
+      ].join('\n'),
+    ]);
+    expect(bindings).toMatch(/^profile +test +the option profile\n/);
+  });
+
+  it('prints warnings and notes, and where each binding and each option comes from, without secrets', async () => {
+    const result = await verify(`${healthy}
+      class Store {}
+      export const options = {
+        env: {
+          TENON_PROFILE: 'test',
+          TENON_REGISTRY: 'redis://me:hunter2@10.0.0.1:6379',
+          TENON_CLIENT_TIMEOUT_MS: '200',
+          TENON_SERVER_ADVERTISE: '10.0.0.${'7'.repeat(60)}:1',
+          TENNON_BROKER: 'redis',
+        },
+        bind: (container) => {
+          container.bind(Store).toSelf().inSingletonScope();
+          container.bind('token').toConstantValue('hunter2');
+        },
+      };`);
+    expect(result).toMatchObject({ code: 0, stderr: '' });
+    expect(result.stdout).toBe(
+      [
+        'Greeter: no problem found',
+        '',
+        'warning: misspelt-variable: TENNON_BROKER',
+        '  TENNON_BROKER is set, and tenon does not read it. Did you mean "TENON_BROKER"?',
+        "  fix: name it TENON_BROKER; or leave it, if it is another program's",
+        '',
+        'profile                               test               TENON_PROFILE',
+        'Transport                             MemoryTransport    profile test',
+        'Marshaler                             ProtoMarshaler     default',
+        'Registry                              RedisRegistry      TENON_REGISTRY',
+        'Selector                              RandomSelector     default',
+        'Broker                                MemoryBroker       profile test',
+        'Client                                RpcClient          default',
+        'Clock                                 built in           default',
+        'Health                                HealthBoard        default',
+        'Logger                                silentLogger       default',
+        'Marshalers                            ProtoMarshaler     default',
+        'Marshalers                            JsonMarshaler      default',
+        'Marshalers                            BytesMarshaler     default',
+        'Random                                built in           default',
+        'Server                                RpcServer          default',
+        'ServiceRuntime                        ManagedService     default',
+        'Timers                                built in           default',
+        'Store                                 Store              bind',
+        'token                                 a string           bind',
+        'Hello                                 Hello              decorators',
+        '',
+        'ServiceOptions.address                127.0.0.1:0        profile test',
+        'ServiceOptions.dialect                grpc               default',
+        'ServiceOptions.maxReceiveBytes        4194304            default',
+        'ServiceOptions.compress               false              default',
+        'ServiceOptions.health                 true               default',
+        'ServiceOptions.reflection             false              profile test',
+        `ServiceOptions.advertise              10.0.0.${'7'.repeat(60)}:1  TENON_SERVER_ADVERTISE`,
+        'ServiceOptions.registerTtlMs          30000              default',
+        'ServiceOptions.exposeErrors           false              default',
+        'ServiceOptions.suggest                false              default',
+        'ServiceOptions.drain                  true               default',
+        'ServiceOptions.lameDuckMs             0                  profile test',
+        'ServiceOptions.drainTimeoutMs         10000              default',
+        'ServiceOptions.stopTimeoutMs          5000               default',
+        'ServiceOptions.healthFollowsRegistry  true               default',
+        'Greeter.name                          hello              @Service',
+        'Greeter.version                       latest             default',
+        'RedisRegistryOptions.address          ***@10.0.0.1:6379  TENON_REGISTRY',
+        'MessageLimits.maxElements             1048576            default',
+        'ClientOptions.dialect                 grpc               default',
+        'ClientOptions.timeoutMs               200                TENON_CLIENT_TIMEOUT_MS',
+        'ClientOptions.maxReceiveBytes         4194304            default',
+        'ClientOptions.compress                false              default',
+        'ClientOptions.insecureCredentials     false              default',
+        'Logger.level                          silent             profile test',
+        'Logger.format                         text               profile test',
         '',
       ].join('\n'),
-    });
+    );
   });
 
   it('takes one export, or a list of classes', async () => {
     const both = `${healthy}{${broken.replace('export class Broken', 'globalThis.Broken = class Broken')}}\nexport const all = [Greeter, globalThis.Broken];`;
-    expect(await verify(both, '--profile', 'test', '--export', 'Greeter')).toEqual({
-      code: 0,
-      stdout: 'Greeter: no problem found\n',
-      stderr: '',
-    });
+    const { code, stdout, stderr } = await verify(both, '--profile', 'test', '--export', 'Greeter');
+    expect([code, stderr, stdout.split('\n')[0]]).toEqual([0, '', 'Greeter: no problem found']);
     expect(await verify(both, '--profile', 'test', '--export', 'all')).toMatchObject({ code: 1 });
   });
 

@@ -18,8 +18,8 @@ import { environmentLayer, type OptionPart, type OptionParts } from './option-pa
 /** What the options are checked against. */
 export interface OptionsSurroundings {
   readonly options: OptionParts;
-  /** The layer that bound each of tenon's own keys last. */
-  readonly boundBy: ReadonlyMap<ServiceIdentifier, string>;
+  /** The layers that bound each key, a name for each time, the last one last. */
+  readonly boundBy: ReadonlyMap<ServiceIdentifier, readonly string[]>;
   readonly config: Config;
   /** Whether there is anything to serve. */
   readonly serves: boolean;
@@ -84,14 +84,26 @@ function speaksTls(options: { readonly serverTls?: unknown } = {}): boolean {
   return options.serverTls !== undefined;
 }
 
-function unreadOptions(bindings: BindingService, all: readonly Binding[], options: OptionParts): Finding[] {
+/** Says of a key of options whether something that is bound reads it, or may read whatever it likes. */
+export function readersIn(
+  bindings: BindingService,
+  all: readonly Binding[],
+): (identifier: ServiceIdentifier) => boolean {
   const read = new Set(all.flatMap(readsOf));
+  return (identifier) => {
+    const contract = contracts[roomOf(identifier)];
+    return read.has(identifier) || (contract !== undefined && isOpaque(bindings, contract));
+  };
+}
+
+function unreadOptions(bindings: BindingService, all: readonly Binding[], options: OptionParts): Finding[] {
+  const mayRead = readersIn(bindings, all);
   return [...options.all].flatMap(([identifier, parts]) => {
     const room = roomOf(identifier);
     const contract = contracts[room];
     const own = parts.filter(({ layer }) => layer !== environmentLayer);
     if (contract === undefined || own.length === 0 || identifier === TransportTlsOptions) return [];
-    if (read.has(identifier) || isOpaque(bindings, contract)) return [];
+    if (mayRead(identifier)) return [];
     const isProblem =
       own.some(({ key }) => isSecuring(constantOf(bindings, key))) && !isLocal(bindings, room, contract);
     const [name, bound] = [keyName(identifier), nameOf(bindings, contract)];
@@ -167,7 +179,7 @@ function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Findi
     ['TENON_BROKER', Broker],
   ];
   const overruled = chosen.flatMap(([name, contract]) => {
-    const layer = boundBy.get(contract);
+    const layer = boundBy.get(contract)?.at(-1);
     if (!isSaid(name) || layer === undefined || layer === environmentLayer) return [];
     return [
       note(
@@ -228,6 +240,6 @@ function nameOf(bindings: BindingService, contract: ServiceIdentifier): string {
 }
 
 /** `transport` of `tenon.transport.GrpcTransportOptions`. */
-function roomOf(identifier: ServiceIdentifier): string {
+export function roomOf(identifier: ServiceIdentifier): string {
   return typeof identifier === 'symbol' ? ((identifier.description ?? '').split('.')[1] ?? '') : '';
 }

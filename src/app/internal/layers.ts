@@ -21,8 +21,8 @@ const many: ReadonlySet<ServiceIdentifier> = new Set([Marshalers, ClientIntercep
 export class Layers {
   /** Classes that cannot be constructed, by the key that they were bound to. */
   readonly undecorated = new Map<ServiceIdentifier, AnyConstructor>();
-  /** The layer that bound each of tenon's own keys last. */
-  readonly boundBy = new Map<ServiceIdentifier, string>();
+  /** The layers that bound each key, a name for each time, the last one last. */
+  readonly boundBy = new Map<ServiceIdentifier, readonly string[]>();
   /** What the layers say of options. */
   readonly options: OptionParts;
   readonly #container: Container;
@@ -56,7 +56,7 @@ export class Layers {
     const ours = new Set<ServiceIdentifier>();
     const parts = new Map<ServiceIdentifier, ServiceIdentifier>();
     const placeOf = <T>(identifier: ServiceIdentifier<T>): ServiceIdentifier<T> => {
-      if (isFrameworkKey(identifier)) this.boundBy.set(identifier, name);
+      this.boundBy.set(identifier, [...(this.boundBy.get(identifier) ?? []), name]);
       if (!isOptionsKey(identifier)) return identifier;
       const part = parts.get(identifier) ?? this.options.add(identifier, name);
       parts.set(identifier, part);

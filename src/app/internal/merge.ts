@@ -4,6 +4,11 @@ import { type CallInterceptor, intercepting, type Interceptor } from '../../pipe
 // What is done around calls, starts and stops is added; what is set is replaced.
 const adding: ReadonlySet<string> = new Set(['interceptors', 'beforeStart', 'afterStart', 'beforeStop', 'afterStop']);
 
+/** Whether what several say of the option is all used. */
+export function isAdding(field: string): boolean {
+  return adding.has(field);
+}
+
 /** Options that several say, the weakest first: field by field the strongest that says something; interceptors and hooks of all, in that order. */
 export function mergeOptions<T extends object>(...parts: readonly (T | undefined)[]): T {
   const merged: Record<string, unknown> = {};
@@ -12,7 +17,7 @@ export function mergeOptions<T extends object>(...parts: readonly (T | undefined
       if (value === undefined) continue;
       const before = merged[name];
       merged[name] =
-        adding.has(name) && Array.isArray(before) ? [...(before as unknown[]), ...(value as unknown[])] : value;
+        isAdding(name) && Array.isArray(before) ? [...(before as unknown[]), ...(value as unknown[])] : value;
     }
   }
   return merged as T;

@@ -7,10 +7,12 @@ import { asInterceptor, mergeOptions } from './merge.ts';
 
 /** The layer of what the environment says, and of what a built-in profile says where it is silent. */
 export const environmentLayer = 'the environment';
+/** The layer of what nobody binds, as decorators say what is needed: handlers, guards, typed clients. */
+export const decoratorsLayer = 'decorators';
 
 /** What one layer says of the options of a key. */
 export interface OptionPart {
-  /** Of the environment, `module 1`, `bind`. */
+  /** For people: `the environment`, `modules[1]`, `bind`. */
   readonly layer: string;
   /** Where it is bound. */
   readonly key: ServiceIdentifier<object>;

@@ -1,0 +1,38 @@
+import { maskAddress } from '../../internal/mask.ts';
+import type { Config } from '../config.ts';
+import { type VariableName, variables } from './variable-list.ts';
+import type { Variable } from './variables.ts';
+
+/** Where the value of a variable comes from: the environment, the profile that speaks where it is silent, or neither. */
+export function originOf(name: VariableName, { stated, profile }: Config): string {
+  if (stated.includes(name)) return name;
+  const variable: Variable | undefined = variables.find((one) => one.name === name);
+  return typeof variable?.fallback === 'object' ? `profile ${profile}` : 'default';
+}
+
+/** Options whose text is no secret; the text of any other may be one. */
+const plain: ReadonlySet<string> = new Set([
+  'address',
+  'advertise',
+  'dialect',
+  'domain',
+  'format',
+  'id',
+  'interface',
+  'level',
+  'name',
+  'prefix',
+  'version',
+]);
+
+/** The value of an option as people may see it: numbers, flags and known texts; of all else only its form. */
+export function shownOption(field: string, value: unknown): string {
+  if (typeof value === 'string') return plain.has(field) ? maskAddress(value) : '***';
+  if (typeof value === 'function') return 'a function';
+  if (Array.isArray(value)) return value.length === 1 ? 'one entry' : `${value.length} entries`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  const { name = 'Object' } = (value as { readonly constructor?: { readonly name?: string } }).constructor ?? {};
+  if (name !== 'Object') return name;
+  const said = Object.entries(value).filter(([, one]) => one !== undefined);
+  return said.length === 0 ? '{}' : `{ ${said.map(([one]) => one).join(', ')} }`;
+}

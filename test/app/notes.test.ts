@@ -1,0 +1,155 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { type Container, ContainerModule } from 'inversify';
+
+import { misspeltVariables } from '../../src/app/internal/misspelt.ts';
+import { verify } from '../../src/app/verify.ts';
+import { type AppOptions, Logger, Selector, Service, System } from '../../src/index.ts';
+import type { LogFields } from '../../src/logger/logger.ts';
+import { RandomSelector } from '../../src/selector/random.ts';
+import { RoundRobinSelectorOptions } from '../../src/selector/round-robin.ts';
+import { greeter, GreeterHandler, refusalOf } from './verify-support.ts';
+
+let system: System | undefined;
+afterEach(async () => {
+  await system?.stop();
+  system = undefined;
+});
+
+/** A logger that keeps what it is told at the levels of notes. */
+class Kept implements Logger {
+  readonly messages: { readonly level: string; readonly message: string; readonly fields: LogFields | undefined }[] =
+    [];
+  debug(): void {}
+  info(message: string, fields?: LogFields): void {
+    this.messages.push({ level: 'info', message, fields });
+  }
+  warn(message: string, fields?: LogFields): void {
+    this.messages.push({ level: 'warn', message, fields });
+  }
+  error(): void {}
+  child(): Logger {
+    return this;
+  }
+  /** Those that say what to do, as notes do. */
+  get notes(): string[] {
+    return this.messages.flatMap(({ level, fields }) =>
+      fields?.['fix'] ? [`${level} ${String(fields['kind'])}`] : [],
+    );
+  }
+}
+
+@Service({ name: 'other', handlers: [GreeterHandler] })
+class Other {}
+
+describe('the notes of verify', () => {
+  const modules = [
+    new ContainerModule(({ bind }) => {
+      bind(Selector).to(RandomSelector).inSingletonScope();
+      bind(RoundRobinSelectorOptions).toConstantValue({});
+    }),
+  ];
+  const env = { TENNON_SELECTOR: 'random', TENON_SELECTOR: 'round-robin', TENON_MDNS_PORT: '5354' };
+  const expected = [
+    'warn misspelt-variable',
+    'info unused-options',
+    'warn unused-variable',
+    'warn unused-variable',
+    'info other-name',
+  ];
+
+  it('are logged at the start, each once, and what was said in vain is a warning', async () => {
+    const logger = new Kept();
+    const options: AppOptions = {
+      profile: 'test',
+      env,
+      modules,
+      bind: (container) => void container.rebind(Logger).toConstantValue(logger),
+    };
+    const { ok, notes } = await verify([Other], options);
+    expect([ok, notes.map(({ level, kind }) => `${level} ${kind}`)]).toEqual([true, expected]);
+    system = await System.start([Other], options);
+    await system.client(GreeterHandler).hello({ name: 'Ada' });
+    expect(logger.notes).toEqual(expected);
+    expect(logger.messages.filter(({ message }) => notes.some((note) => note.message === message))).toHaveLength(5);
+  });
+
+  it('are logged by a logger that is made asynchronously', async () => {
+    const logger = new Kept();
+    const bind = (container: Container): void => {
+      container.rebind(Logger).toDynamicValue(async () => logger);
+    };
+    system = await System.start([], { profile: 'test', env, bind });
+    expect(logger.notes).toEqual(['warn misspelt-variable', 'warn unused-variable']);
+  });
+
+  it('construct nothing where there are none', async () => {
+    let count = 0;
+    const bind = (container: Container): void => {
+      container
+        .rebind(Logger)
+        .toDynamicValue(() => {
+          count += 1;
+          return new Kept();
+        })
+        .inSingletonScope();
+    };
+    const { reason } = await refusalOf([class Plain {}], { profile: 'test', env, bind });
+    expect([reason, count]).toEqual(['app.verify_failed', 0]);
+  });
+});
+
+describe('a variable whose prefix is misspelt', () => {
+  it.each([
+    ['TENNON_REGISTRY', 'TENON_REGISTRY'],
+    ['TENO_REGISTRY', 'TENON_REGISTRY'],
+    ['TENNO_LOG_LEVEL', 'TENON_LOG_LEVEL'],
+    ['TEN_ON_LOG_LEVEL', 'TENON_LOG_LEVEL'],
+    ['TENAN_SERVER_ADDRESS', 'TENON_SERVER_ADDRESS'],
+    ['_TENON_REGISTRY', 'TENON_REGISTRY'],
+    ['tennon_registry_address', 'TENON_REGISTRY_ADDRESS'],
+    ['TENON-REGISTRY', 'TENON_REGISTRY'],
+    ['TENON.REGISTY', 'TENON_REGISTRY'],
+    ['TENON-SERVER-ADDRESS', 'TENON_SERVER_ADDRESS'],
+    ['TENONREGISTRY', 'TENON_REGISTRY'],
+  ])('is told of with the name that was meant: %s', async (name, meant) => {
+    const env = { [name]: 'memory' };
+    const { ok, notes } = await verify([greeter], { profile: 'test', env });
+    expect(ok).toBe(true);
+    expect(notes).toEqual([
+      {
+        level: 'warn',
+        kind: 'misspelt-variable',
+        where: name,
+        message: `${name} is set, and tenon does not read it. Did you mean "${meant}"?`,
+        fix: `name it ${meant}; or leave it, if it is another program's`,
+      },
+    ]);
+    const logger = new Kept();
+    const bind = (container: Container): void => void container.rebind(Logger).toConstantValue(logger);
+    system = await System.start([greeter], { profile: 'test', env, bind });
+    expect(logger.messages[0]).toMatchObject({ level: 'warn', message: notes[0]?.message });
+  });
+
+  it('is told of also where the configuration cannot be read', async () => {
+    const env = { TENNON_REGISTRY: 'memory', TENON_BROKER: 'pigeon' };
+    const { ok, notes } = await verify([greeter], { profile: 'test', env });
+    expect([ok, notes.map(({ where }) => where)]).toEqual([false, ['TENNON_REGISTRY']]);
+  });
+
+  it.each([
+    'REGISTRY',
+    'TENANT_REGISTRY',
+    'TENSOR_LOG_LEVEL',
+    'MY_TENON_REGISTRY',
+    'TENNIS_COURT',
+    'TENON_TEST_REQUIRE',
+    'TENON-COLOUR',
+    'PATH',
+  ])('is none of other programs: %s', (name) => {
+    expect(misspeltVariables({ [name]: 'memory' })).toEqual([]);
+  });
+
+  it('is left alone where it is not set', () => {
+    expect(misspeltVariables({ TENNON_REGISTRY: undefined })).toEqual([]);
+  });
+});
