@@ -106,7 +106,7 @@ import type { MessageLimits } from '../codec/codec.ts';
 import type { LogLevel } from '../logger/logger.ts';
 import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
-import type { ClientTlsOptions, ServerTlsOptions } from '../transport/tls.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import { type Backends } from './backends.ts';
 import { type ProfileName } from './internal/variable-list.ts';
 export interface BackendChoice {

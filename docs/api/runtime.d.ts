@@ -32,6 +32,25 @@ export interface Runtime {
     readonly timers: Timers;
 }
 
+// tenon/runtime/bounded
+
+import { type Abortable } from '../internal/abort.ts';
+import type { Timers } from './runtime.ts';
+export interface Bounds {
+    readonly timers: Pick<Timers, 'after'>;
+    readonly timeoutMs?: number | undefined;
+    readonly signal?: AbortSignal | Abortable | undefined;
+    readonly keepAlive?: boolean | undefined;
+    readonly onTimeout?: ((timeoutMs: number) => unknown) | undefined;
+    readonly onAbort?: ((reason: unknown) => unknown) | undefined;
+}
+export type BoundedWork<T> = PromiseLike<T> | ((signal: AbortSignal) => PromiseLike<T>);
+export declare function bounded<T>(work: BoundedWork<T>, bounds: Bounds): Promise<T>;
+export declare function endsWithin(work: BoundedWork<unknown>, bounds: Bounds): Promise<boolean>;
+export declare function pause(timers: Pick<Timers, 'after'>, delayMs: number, signal?: AbortSignal | Abortable, { keepAlive }?: {
+    readonly keepAlive?: boolean | undefined;
+}): Promise<void>;
+
 // tenon/runtime/deadlines
 
 import type { Clock, Timers } from './runtime.ts';
@@ -48,6 +67,24 @@ export declare class Deadlines {
     clear(): void;
 }
 
+// tenon/runtime/retrying
+
+import { Backoff, type BackoffSchedule } from '../internal/backoff.ts';
+import type { Runtime } from './runtime.ts';
+export interface RetryingOptions {
+    readonly runtime: Pick<Runtime, 'random' | 'timers'>;
+    readonly backoff: BackoffSchedule;
+    readonly signal?: AbortSignal | undefined;
+    readonly keepAlive?: boolean | undefined;
+    onFailure?(error: unknown, delayMs: number, backoff: Backoff): number | void;
+    pause?(delayMs: number): Promise<void>;
+}
+export declare function retrying<T>(work: () => PromiseLike<T>, options: RetryingOptions): Promise<T>;
+export interface RepeatedlyOptions extends RetryingOptions {
+    readonly signal: AbortSignal;
+}
+export declare function repeatedly(work: () => PromiseLike<number | void>, options: RepeatedlyOptions): Promise<void>;
+
 // tenon/runtime/system
 
 import type { Clock, Random, Runtime, Timers } from './runtime.ts';
@@ -55,8 +92,3 @@ export declare const systemClock: Clock;
 export declare const systemRandom: Random;
 export declare const systemTimers: Timers;
 export declare const systemRuntime: Runtime;
-
-// tenon/runtime/within
-
-import type { Timers } from './runtime.ts';
-export declare function endsWithin(timers: Timers, ms: number, work: PromiseLike<unknown>, signal?: AbortSignal): Promise<boolean>;

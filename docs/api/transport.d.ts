@@ -114,7 +114,7 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { GrpcBase } from './internal/grpc-base.ts';
 import type { MakeServerEngine } from './internal/server-engine.ts';
 import type { DialOptions, Message, SocketServerOptions, Transport, TransportCapabilities, TransportClient } from './transport.ts';
-import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 export interface GrpcTransportOptions extends SocketServerOptions {
     readonly idleMs?: number | undefined;
     readonly maxReconnectMs?: number | undefined;
@@ -171,7 +171,7 @@ import { type ServiceIdentifier } from 'inversify';
 import { type Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { FrameTransport } from './internal/frame-transport.ts';
-import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import type { SocketServerOptions, Transport, TransportCapabilities } from './transport.ts';
 export interface TcpTransportOptions extends SocketServerOptions {
     readonly idleMs?: number | undefined;
@@ -197,24 +197,7 @@ export declare class TcpTransport extends FrameTransport implements Transport {
 // tenon/transport/tls
 
 import type { ServiceIdentifier } from 'inversify';
-export interface TlsOptions {
-    readonly certFile?: string | undefined;
-    readonly keyFile?: string | undefined;
-    readonly caFile?: string | undefined;
-    readonly cert?: string | Uint8Array | undefined;
-    readonly key?: string | Uint8Array | undefined;
-    readonly ca?: string | Uint8Array | undefined;
-    readonly minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
-    readonly reloadMs?: number | undefined;
-    readonly handshakeTimeoutMs?: number | undefined;
-}
-export type ClientAuth = 'none' | 'request' | 'require';
-export interface ServerTlsOptions extends TlsOptions {
-    readonly clientAuth?: ClientAuth | undefined;
-}
-export interface ClientTlsOptions extends TlsOptions {
-    readonly serverName?: string | undefined;
-}
+import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 export interface TransportTlsOptions {
     readonly client?: ClientTlsOptions | undefined;
     readonly server?: ServerTlsOptions | false | undefined;

@@ -7,7 +7,7 @@ import { unfailing } from '../logger/internal/unfailing.ts';
 import { isRegistryCache, Registry } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { systemTimers } from '../runtime/system.ts';
-import { endsWithin } from '../runtime/within.ts';
+import { endsWithin } from '../runtime/bounded.ts';
 import { clientFrom } from './clients.ts';
 import type { Config } from './config.ts';
 import { clientSourceOf, type Problem, type ProtoLoader } from './describe.ts';
@@ -162,7 +162,7 @@ async function dispose(container: Container, stepMs: number, signal: AbortSignal
     try {
       // The container's own method: a guarded one would refuse.
       const unbinding = Container.prototype.unbindAsync.call(container, binding.serviceIdentifier);
-      if (await endsWithin(systemTimers, stepMs, unbinding, signal)) continue;
+      if (await endsWithin(unbinding, { timers: systemTimers, timeoutMs: stepMs, signal })) continue;
       logger.warn('disposing does not end; the stop goes on', { what: String(binding.serviceIdentifier) });
     } catch (error) {
       logger.warn('disposing failed', { what: String(binding.serviceIdentifier), error });

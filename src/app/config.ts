@@ -5,7 +5,7 @@ import { didYouMean } from '../internal/suggest.ts';
 import type { LogLevel } from '../logger/logger.ts';
 import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
-import type { ClientAuth, ClientTlsOptions, ServerTlsOptions } from '../transport/tls.ts';
+import type { ClientAuth, ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import { type BackendRoom, backendNames, type Backends } from './backends.ts';
 import { fallbackOf, profileNames, type ProfileName, type VariableName, variables } from './internal/variable-list.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';

@@ -4,8 +4,8 @@ import type { Class } from '../decorators/decorators.ts';
 import { Code, nameOfError, TenonError, textOf } from '../errors/errors.ts';
 import { ConsoleLogger } from '../logger/console.ts';
 import { type LogFields, Logger } from '../logger/logger.ts';
+import { endsWithin } from '../runtime/bounded.ts';
 import { systemTimers } from '../runtime/system.ts';
-import { endsWithin } from '../runtime/within.ts';
 import { readConfig } from './config.ts';
 import { type AppOptions, environmentOf } from './options.ts';
 import { System } from './system.ts';
@@ -76,7 +76,7 @@ export async function run(services: Class | readonly Class[], options: RunOption
   if (isForced) {
     stops.exitCode = 1;
     stops.log('warn', 'stopping now', { signal: stops.name });
-    await endsWithin(systemTimers, forcedStopMs, system.stop({ signal: stops.second }));
+    await endsWithin(system.stop({ signal: stops.second }), { timers: systemTimers, timeoutMs: forcedStopMs });
   }
   process.exit(stops.exitCode);
 }
@@ -142,10 +142,8 @@ function told(by: string): TenonError {
 async function abandoned(starting: Promise<unknown>, stops: StopSignals): Promise<never> {
   await aborted(stops.first);
   const hasEnded = await endsWithin(
-    systemTimers,
-    abandonedStartMs,
     starting.catch(() => {}),
-    stops.second,
+    { timers: systemTimers, timeoutMs: abandonedStartMs, signal: stops.second },
   );
   if (!hasEnded || stops.second.aborted) stops.exitCode = 1;
   throw stops.first.reason;

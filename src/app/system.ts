@@ -12,7 +12,7 @@ import { Selector } from '../selector/selector.ts';
 import { ServerOptions } from '../server/server.ts';
 import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
 import { systemTimers } from '../runtime/system.ts';
-import { endsWithin } from '../runtime/within.ts';
+import { endsWithin } from '../runtime/bounded.ts';
 import { Transport } from '../transport/transport.ts';
 import { clientFrom } from './clients.ts';
 import { type Composition, compose } from './compose.ts';
@@ -216,7 +216,8 @@ export class System {
   async #quietly<T>(identifier: ServiceIdentifier<T>, close: (value: T) => Promise<void>): Promise<void> {
     try {
       if (!this.#composition.wasResolved(identifier)) return;
-      if (await endsWithin(systemTimers, this.#stopTimeoutMs, close(this.get(identifier)), this.#force.signal)) return;
+      const bounds = { timers: systemTimers, timeoutMs: this.#stopTimeoutMs, signal: this.#force.signal };
+      if (await endsWithin(close(this.get(identifier)), bounds)) return;
       this.get(Logger).warn('closing does not end; the stop goes on', { what: String(identifier) });
     } catch (error) {
       this.get(Logger).warn('closing failed', { what: String(identifier), error: TenonError.from(error) });

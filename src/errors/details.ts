@@ -1,6 +1,13 @@
 import { setOwn } from '../internal/own.ts';
+import {
+  bytesOf,
+  type FieldValue,
+  pushBytes,
+  pushInteger,
+  readFields,
+  textOfBytes,
+} from '../internal/protobuf-fields.ts';
 import type { ErrorDetail } from './errors.ts';
-import { bytesOf, pushBytes, pushInteger, readFields, textOfBytes, type WireValue } from './internal/wire.ts';
 
 /** A kind of detail of an error: how its values are written and read. Those of Google are in this file; make others with any protobuf library. */
 export interface DetailType<T> {
@@ -354,13 +361,13 @@ function decodeMessage(fields: Fields, bytes: Uint8Array): Values | undefined {
   let isSound = true;
   const isWhole = readFields(bytes, (number, value) => {
     const known = byNumber.get(number);
-    if (known && !decodeField(values, known[0], known[1], value)) isSound = false;
+    if (known && value !== undefined && !decodeField(values, known[0], known[1], value)) isSound = false;
   });
   return isWhole && isSound ? values : undefined;
 }
 
 /** False for a value that the field cannot have. */
-function decodeField(values: Values, name: string, kind: Kind, value: WireValue): boolean {
+function decodeField(values: Values, name: string, kind: Kind, value: FieldValue): boolean {
   if (typeof value === 'number') {
     if (kind === 'int64') values[name] = value;
     return kind === 'int64';

@@ -1,6 +1,6 @@
+import { bytesOf, pushBytes, pushInteger, readFields, textOfBytes } from '../internal/protobuf-fields.ts';
 import type { DetailType } from './details.ts';
 import { Code, TenonError } from './errors.ts';
-import { bytesOf, pushBytes, pushInteger, readFields, textOfBytes } from './internal/wire.ts';
 
 /** Go Micro's own error, `errors.Error`: what its services return, and what its clients give their callers. */
 export interface MicroError {
@@ -30,7 +30,7 @@ export const MicroError: DetailType<MicroError> = {
     const isWhole = readFields(bytes, (field, value) => {
       // int32: a negative one takes all 64 bits.
       if (field === 2 && typeof value === 'number') error.code = Number(BigInt.asIntN(32, BigInt(value)));
-      else if (typeof value === 'number') return;
+      else if (typeof value !== 'object') return;
       else if (field === 1) error.id = textOfBytes(value);
       else if (field === 3) error.detail = textOfBytes(value);
       else if (field === 4) error.status = textOfBytes(value);

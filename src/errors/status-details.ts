@@ -1,5 +1,5 @@
+import { bytesOf, pushBytes, pushInteger, readFields, textOfBytes } from '../internal/protobuf-fields.ts';
 import { Code, codeFrom, type ErrorDetail } from './errors.ts';
-import { bytesOf, pushBytes, pushInteger, readFields, textOfBytes } from './internal/wire.ts';
 
 const typePrefix = 'type.googleapis.com/';
 

@@ -1,4 +1,5 @@
 import { Code, TenonError } from '../errors/errors.ts';
+import { mapIterator } from '../internal/iterators.ts';
 import {
   type HandlerFunction,
   lazySchema,
@@ -39,7 +40,8 @@ export function healthHandler(health: ServiceHealth, findType: (name: string) =>
   const [checkRequest, checkResponse] = [message('HealthCheckRequest'), message('HealthCheckResponse')];
   const check: HandlerFunction = (request) => checked(health, (request as CheckRequest).service);
   const list: HandlerFunction = () => listed(health);
-  const watch: HandlerFunction = (request) => watched(health, (request as CheckRequest).service);
+  const watch: HandlerFunction = (request) =>
+    mapIterator(health.watch((request as CheckRequest).service), (status): CheckResponse => ({ status }));
   return {
     name: healthName,
     internal: true,
@@ -74,24 +76,6 @@ function listed(health: ServiceHealth): { readonly statuses: Readonly<Record<str
     });
   }
   return { statuses: Object.fromEntries(names.map((name) => [name, { status: health.status(name) ?? 'UNKNOWN' }])) };
-}
-
-/** Not a generator: one that waits for the next change could not be left. */
-function watched(health: ServiceHealth, name: string): AsyncIterableIterator<CheckResponse, undefined> {
-  const statuses = health.watch(name);
-  return {
-    async next() {
-      const { done, value } = await statuses.next();
-      return done ? { done, value } : { done: false, value: { status: value } };
-    },
-    async return() {
-      await statuses.return?.();
-      return { done: true, value: undefined };
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
 }
 
 function descriptor(method: string, kind: MethodKind, input: Schema, output: Schema): MethodDescriptor {

@@ -1,4 +1,5 @@
 import { Code, TenonError } from '../errors/errors.ts';
+import { over, SerialIterator } from '../internal/iterators.ts';
 import type { ServiceRuntime } from '../service/service.ts';
 import type { Health, ServingStatus } from './health.ts';
 
@@ -74,10 +75,8 @@ export class ServiceHealth {
   }
 }
 
-type Result<T> = IteratorResult<T, undefined>;
-
 /** The changes of a value. Not a generator: one that waits cannot be left. */
-class Watch<T> implements AsyncIterableIterator<T, undefined> {
+class Watch<T> extends SerialIterator<T> {
   readonly #value: () => T;
   readonly #goesOn: () => boolean;
   readonly #onChange: (listener: () => void) => () => void;
@@ -87,37 +86,35 @@ class Watch<T> implements AsyncIterableIterator<T, undefined> {
   #wake: (() => void) | undefined;
 
   constructor(value: () => T, goesOn: () => boolean, onChange: (listener: () => void) => () => void) {
+    super();
     this.#value = value;
     this.#goesOn = goesOn;
     this.#onChange = onChange;
   }
 
-  async next(): Promise<Result<T>> {
-    this.#forget ??= this.#onChange(() => this.#wake?.());
+  override async return(): Promise<IteratorResult<T, undefined>> {
+    this.#isLeft = true;
+    this.#forget?.();
+    this.#wake?.();
+    return over;
+  }
+
+  protected override async read(): Promise<IteratorResult<T, undefined>> {
     for (;;) {
-      if (this.#isLeft) return { done: true, value: undefined };
+      if (this.#isLeft) return over;
+      this.#forget ??= this.#onChange(() => this.#wake?.());
       const value = this.#value();
       if (value !== this.#last) {
         this.#last = value;
         return { done: false, value };
       }
       if (!this.#goesOn()) {
+        this.#isLeft = true;
         this.#forget();
         throw stopping();
       }
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
-  }
-
-  async return(): Promise<Result<T>> {
-    this.#isLeft = true;
-    this.#forget?.();
-    this.#wake?.();
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
   }
 }
 

@@ -1,18 +1,37 @@
+import { type Abortable, onAbort } from './abort.ts';
+import { over } from './iterators.ts';
+
 interface Waiter<T> {
   resolve(result: IteratorResult<T, undefined>): void;
   reject(error: unknown): void;
 }
 
+/** How an {@link AsyncQueue} behaves. */
+export interface AsyncQueueOptions {
+  /** Values that may wait to be read. @default no limit */
+  readonly limit?: number | undefined;
+  /**
+   * What `push` does to a queue that is full. `drop-oldest` makes room; a function gives the error that the queue fails with, and the value is not taken.
+   * @default the queue grows: a writer that can wait asks `hasRoom` and awaits `room()`
+   */
+  readonly overflow?: 'drop-oldest' | (() => unknown) | undefined;
+  /** Ends the iteration when it aborts, as a reader that leaves: what is queued is not read any more. */
+  readonly signal?: AbortSignal | Abortable | undefined;
+  /** Nothing is taken any more: called once, whoever ended it. What is queued may still be read. */
+  readonly onEnd?: (() => void) | undefined;
+}
+
 /**
  * A queue with one writer side and one reader side, joined by promises.
  *
- * Values that were pushed before `end` or `fail` are still read; after `fail` the reader gets the error
- * once they are gone. `push` never blocks: a writer that must be held back asks `hasRoom` and awaits `room()`.
- * Leaving the iteration early (`break`, `return`) discards what is queued and calls `onReturn`.
+ * Values that were pushed before `end` or `fail` are still read; after `fail` one `next()` rejects with the error once they are gone, and then the iteration is over. Several `next()` may be
+ * pending: they are served in order. Leaving the iteration (`break`, `return`) discards what is queued, and ends those that are pending.
  */
 export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
   readonly #limit: number;
-  readonly #onReturn: (() => void) | undefined;
+  readonly #overflow: AsyncQueueOptions['overflow'];
+  readonly #onEnd: (() => void) | undefined;
+  readonly #forget: () => void;
   #items: T[] = [];
   #head = 0;
   #waiters: Waiter<T>[] = [];
@@ -21,15 +40,26 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
   #error: unknown;
   #failed = false;
 
-  constructor(options: { readonly limit?: number; readonly onReturn?: () => void } = {}) {
+  constructor(options: AsyncQueueOptions = {}) {
     this.#limit = options.limit ?? Number.POSITIVE_INFINITY;
-    this.#onReturn = options.onReturn;
+    this.#overflow = options.overflow;
+    this.#onEnd = options.onEnd;
+    let forget = (): void => {};
+    this.#forget = () => forget();
+    forget = onAbort(options.signal, () => void this.return());
   }
 
+  /** Values that wait to be read. */
   get size(): number {
     return this.#items.length - this.#head;
   }
 
+  /** How many `next()` wait for a value. */
+  get demand(): number {
+    return this.#waiters.length;
+  }
+
+  /** Nothing is taken any more. */
   get isEnded(): boolean {
     return this.#ended;
   }
@@ -44,12 +74,22 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     return new Promise((resolve) => this.#roomWaiters.push(resolve));
   }
 
-  /** Appends a value. After the end it is dropped and `false` is returned. */
+  /** Appends a value. False where it was not taken: after the end, and where the queue failed for it. */
   push(value: T): boolean {
     if (this.#ended) return false;
     const waiter = this.#waiters.shift();
-    if (waiter) waiter.resolve({ done: false, value });
-    else this.#items.push(value);
+    if (waiter) {
+      waiter.resolve({ done: false, value });
+      return true;
+    }
+    if (this.#overflow !== undefined && this.size >= this.#limit) {
+      if (this.#overflow !== 'drop-oldest') {
+        this.fail(this.#overflow());
+        return false;
+      }
+      this.#take();
+    }
+    this.#items.push(value);
     return true;
   }
 
@@ -66,8 +106,8 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
 
   next(): Promise<IteratorResult<T, undefined>> {
     if (this.#head < this.#items.length) return Promise.resolve({ done: false, value: this.#take() });
-    if (this.#failed) return Promise.reject(this.#error);
-    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
+    if (this.#failed) return Promise.reject(this.#failure());
+    if (this.#ended) return Promise.resolve(over);
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
 
@@ -75,9 +115,9 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     this.#items = [];
     this.#head = 0;
     this.#failed = false;
+    this.#error = undefined;
     this.#finish();
-    this.#onReturn?.();
-    return Promise.resolve({ done: true, value: undefined });
+    return Promise.resolve(over);
   }
 
   [Symbol.asyncIterator](): this {
@@ -97,15 +137,25 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     return value;
   }
 
+  #failure(): unknown {
+    const error = this.#error;
+    this.#failed = false;
+    this.#error = undefined;
+    return error;
+  }
+
   #finish(): void {
+    if (this.#ended) return;
     this.#ended = true;
+    this.#forget();
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiters) {
-      if (this.#failed) waiter.reject(this.#error);
-      else waiter.resolve({ done: true, value: undefined });
+      if (this.#failed) waiter.reject(this.#failure());
+      else waiter.resolve(over);
     }
     this.#releaseRoom();
+    this.#onEnd?.();
   }
 
   #releaseRoom(): void {

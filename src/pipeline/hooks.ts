@@ -1,5 +1,5 @@
 import type { Context } from '../context/context.ts';
-import { iteratorOf } from '../internal/iterator-of.ts';
+import { DerivedIterator, iteratorOf } from '../internal/iterators.ts';
 import { serverStreams } from './internal/kinds.ts';
 import type { Interceptor, Invoke, MethodDescriptor } from './pipeline.ts';
 
@@ -21,8 +21,6 @@ export interface CallHooks {
 export type BeforeCall = (ctx: Context, method: MethodDescriptor) => CallHooks | void | Promise<CallHooks | void>;
 
 const ok: CallOutcome = { outcome: 'ok' };
-const cancelled: CallOutcome = { outcome: 'cancelled' };
-const over: IteratorResult<unknown, undefined> = { done: true, value: undefined };
 const noHooks: CallHooks = {};
 
 /**
@@ -55,23 +53,17 @@ export function withHooks(before: BeforeCall): Interceptor {
   };
 }
 
-interface LetIn {
-  readonly hooks: CallHooks;
-  readonly replies: AsyncIterator<unknown>;
-}
-
-class HookedReplies implements AsyncIterableIterator<unknown, undefined> {
+class HookedReplies extends DerivedIterator<unknown> {
   readonly #next: Invoke;
   readonly #method: MethodDescriptor;
   readonly #before: BeforeCall;
   readonly #input: unknown;
   readonly #ctx: Context;
-  #entering: Promise<LetIn> | undefined;
-  #letIn: LetIn | undefined;
+  #hooks = noHooks;
   #hasFirst = false;
-  #isOver = false;
 
   constructor(next: Invoke, method: MethodDescriptor, before: BeforeCall, input: unknown, ctx: Context) {
+    super();
     this.#next = next;
     this.#method = method;
     this.#before = before;
@@ -79,65 +71,20 @@ class HookedReplies implements AsyncIterableIterator<unknown, undefined> {
     this.#ctx = ctx;
   }
 
-  async next(): Promise<IteratorResult<unknown, undefined>> {
-    if (this.#isOver) return over;
-    const { hooks, replies } = this.#letIn ?? (await (this.#entering ??= this.#begin()));
-    try {
-      const result = await replies.next();
-      if (result.done) {
-        this.#end(hooks, ok);
-        return over;
-      }
-      if (!this.#hasFirst) {
-        this.#hasFirst = true;
-        hooks.onFirst?.();
-      }
-      return result;
-    } catch (error) {
-      this.#end(hooks, { outcome: 'failed', error });
-      throw error;
-    }
+  protected override async open(): Promise<AsyncIterator<unknown>> {
+    this.#hooks = (await this.#before(this.#ctx, this.#method)) ?? noHooks;
+    return iteratorOf(this.#next(this.#input, this.#ctx) as AsyncIterable<unknown>);
   }
 
-  async return(): Promise<IteratorResult<unknown, undefined>> {
-    if (this.#isOver) return over;
-    if (!this.#entering) {
-      this.#isOver = true;
-      return over;
+  protected override map(reply: unknown): unknown {
+    if (!this.#hasFirst) {
+      this.#hasFirst = true;
+      this.#hooks.onFirst?.();
     }
-    const { hooks, replies } = this.#letIn ?? (await this.#entering);
-    try {
-      await replies.return?.();
-    } finally {
-      this.#end(hooks, cancelled);
-    }
-    return over;
+    return reply;
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async #begin(): Promise<LetIn> {
-    try {
-      const hooks = (await this.#before(this.#ctx, this.#method)) ?? noHooks;
-      let replies: AsyncIterator<unknown>;
-      try {
-        replies = iteratorOf(this.#next(this.#input, this.#ctx) as AsyncIterable<unknown>);
-      } catch (error) {
-        hooks.onEnd?.({ outcome: 'failed', error });
-        throw error;
-      }
-      return (this.#letIn = { hooks, replies });
-    } catch (error) {
-      this.#isOver = true;
-      throw error;
-    }
-  }
-
-  #end(hooks: CallHooks, ending: CallOutcome): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    hooks.onEnd?.(ending);
+  protected override onEnd(end: CallOutcome): void {
+    this.#hooks.onEnd?.(end);
   }
 }

@@ -1,7 +1,7 @@
 import type { Context } from '../context/context.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { isPromise } from '../internal/is-promise.ts';
-import { iteratorOf } from '../internal/iterator-of.ts';
+import { DerivedIterator, isAsyncIterable, iteratorOf, mapIterator } from '../internal/iterators.ts';
 import { clientStreams, serverStreams } from './internal/kinds.ts';
 import { laterReplies } from './internal/replies.ts';
 import type { CallResult, Interceptor, Invoke, MethodDescriptor } from './pipeline.ts';
@@ -36,7 +36,7 @@ export function piping(pipe: Pipe, metadata: PipeMetadata): Interceptor {
 export function changingRequests(change: (input: unknown) => unknown): Interceptor {
   return (next, method) => {
     if (clientStreams(method.kind)) {
-      return (input, ctx) => next(new Mapped(input as AsyncIterable<unknown>, [change]), ctx);
+      return (input, ctx) => next(mapIterator(iteratorOf(input as AsyncIterable<unknown>), change), ctx);
     }
     const settled = async (output: PromiseLike<unknown>, ctx: Context): Promise<unknown> => next(await output, ctx);
     return (input, ctx) => {
@@ -71,9 +71,13 @@ async function intercepted(
     return made;
   });
   if (result === pushing) throw notCalled(method);
-  if (serverStreams(method.kind)) return new Mapped(result as AsyncIterable<unknown>, transforms);
-  for (const transform of transforms) result = await transform(result);
-  return result;
+  const transformed = async (value: unknown): Promise<unknown> => {
+    let changed = value;
+    for (const transform of transforms) changed = await transform(changed);
+    return changed;
+  };
+  if (!serverStreams(method.kind)) return transformed(result);
+  return transforms.length === 0 ? result : mapIterator(iteratorOf(result as AsyncIterable<unknown>), transformed);
 }
 
 /**
@@ -102,7 +106,7 @@ export function filtering(rules: readonly FilterRule[]): Interceptor {
   return (next, method) => {
     if (serverStreams(method.kind)) {
       return (input, ctx) =>
-        new Filtered(
+        new FilteredReplies(
           () => next(input, ctx) as AsyncIterable<unknown>,
           (error) => answer(error, ctx),
         );
@@ -130,80 +134,25 @@ function later(method: MethodDescriptor, result: Promise<unknown>): CallResult {
   return serverStreams(method.kind) ? laterReplies(result, method, 'an interceptor') : result;
 }
 
-/** Each of the values, changed by functions in turn. */
-class Mapped implements AsyncIterableIterator<unknown> {
-  readonly #values: AsyncIterator<unknown>;
-  readonly #transforms: readonly ((value: unknown) => unknown)[];
-
-  constructor(values: AsyncIterable<unknown>, transforms: readonly ((value: unknown) => unknown)[]) {
-    this.#values = iteratorOf(values);
-    this.#transforms = transforms;
-  }
-
-  async next(): Promise<IteratorResult<unknown>> {
-    const result = await this.#values.next();
-    if (result.done) return result;
-    try {
-      let value: unknown = result.value;
-      for (const transform of this.#transforms) value = await transform(value);
-      return { done: false, value };
-    } catch (error) {
-      await this.return();
-      throw error;
-    }
-  }
-
-  async return(): Promise<IteratorResult<unknown>> {
-    await this.#values.return?.();
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-}
-
-/** Values that are there when they are first asked for; `answer` has what comes of their failure. */
-class Filtered implements AsyncIterableIterator<unknown> {
-  readonly #open: () => AsyncIterable<unknown>;
+/** Replies that are opened when they are first asked for; `answer` says what comes of their first failure. */
+class FilteredReplies extends DerivedIterator<unknown> {
+  readonly #replies: () => AsyncIterable<unknown>;
   readonly #answer: (error: unknown) => Promise<unknown>;
-  #values: AsyncIterator<unknown> | undefined;
-  #isAnswered = false;
-  #isEnded = false;
 
-  constructor(open: () => AsyncIterable<unknown>, answer: (error: unknown) => Promise<unknown>) {
-    this.#open = open;
+  constructor(replies: () => AsyncIterable<unknown>, answer: (error: unknown) => Promise<unknown>) {
+    super();
+    this.#replies = replies;
     this.#answer = answer;
   }
 
-  async next(): Promise<IteratorResult<unknown>> {
-    if (this.#isEnded) return { done: true, value: undefined };
-    try {
-      return await (this.#values ??= iteratorOf(this.#open())).next();
-    } catch (error) {
-      if (this.#isAnswered) throw error;
-      this.#isAnswered = true;
-      return this.#goOn(await this.#answer(error));
-    }
+  protected override open(): AsyncIterator<unknown> {
+    return iteratorOf(this.#replies());
   }
 
-  async return(): Promise<IteratorResult<unknown>> {
-    this.#isEnded = true;
-    await this.#values?.return?.();
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async #goOn(result: unknown): Promise<IteratorResult<unknown>> {
-    if (typeof result === 'object' && result !== null && Symbol.asyncIterator in result) {
-      this.#values = iteratorOf(result as AsyncIterable<unknown>);
-      return this.#values.next();
-    }
-    this.#isEnded = true;
-    return result === undefined ? { done: true, value: undefined } : { done: false, value: result };
+  protected override async recover(error: unknown): Promise<AsyncIterator<unknown>> {
+    const answer = await this.#answer(error);
+    if (isAsyncIterable(answer)) return iteratorOf(answer);
+    return iteratorOf(answer === undefined ? [] : [answer]);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Context } from '../context/context.ts';
 import { Code, TenonError } from '../errors/errors.ts';
-import { iteratorOf } from '../internal/iterator-of.ts';
+import { iteratorOf } from '../internal/iterators.ts';
 import { lazySchema, type ProtoType, type Schema } from '../pipeline/pipeline.ts';
 import type { ServerHandler } from '../server/server.ts';
 import type { ServiceRuntime } from '../service/service.ts';

@@ -8,6 +8,7 @@ import { statusOf } from '../context/status.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
+import { InFlight } from '../internal/in-flight.ts';
 import { Logger } from '../logger/logger.ts';
 import {
   anySchema,
@@ -65,8 +66,7 @@ export class RpcServer implements Server {
   #listener: Listener | undefined;
   #isStarted = false;
   #isDraining = false;
-  #inFlight = 0;
-  #whenIdle: (() => void)[] = [];
+  readonly #inFlight = new InFlight();
 
   constructor(
     @inject(Transport) transport: Transport,
@@ -98,7 +98,7 @@ export class RpcServer implements Server {
   }
 
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#inFlight.count;
   }
 
   init(options: ServerOptions): void {
@@ -191,7 +191,7 @@ export class RpcServer implements Server {
   async drain(signal?: AbortSignal): Promise<void> {
     this.#isDraining = true;
     const unsubscribed = this.#subscribers.map((subscriber) => subscriber.unsubscribe(signal));
-    await Promise.all([this.#listener?.drain(signal), this.#idle(signal), ...unsubscribed]);
+    await Promise.all([this.#listener?.drain(signal), this.#inFlight.idle(signal), ...unsubscribed]);
   }
 
   async stop(): Promise<void> {
@@ -235,11 +235,11 @@ export class RpcServer implements Server {
       void socket.send({ status: statusOf(served ? draining(this.#options.name) : unknownMethod()) });
       return;
     }
-    this.#inFlight += 1;
+    this.#inFlight.enter();
     try {
       await serve(served, socket);
     } finally {
-      this.#release();
+      this.#inFlight.leave();
     }
   }
 
@@ -281,7 +281,7 @@ export class RpcServer implements Server {
           for (const ctx of running) ctx.abort(signal.reason as TenonError);
         });
       }
-      this.#inFlight += 1;
+      this.#inFlight.enter();
       const ctx = new Context({
         service: event.topic,
         endpoint: descriptor.method,
@@ -298,7 +298,7 @@ export class RpcServer implements Server {
         );
       } finally {
         running.delete(ctx);
-        this.#release();
+        this.#inFlight.leave();
       }
     };
     return deliver(this.#broker, handler.topic, options, handle, { runtime: this.#runtime, logger: this.#logger });
@@ -329,21 +329,6 @@ export class RpcServer implements Server {
       },
     };
     return { name, version, metadata: {}, endpoints: endpointsOf(this.#handlers, this.#eventHandlers), nodes: [node] };
-  }
-
-  #release(): void {
-    this.#inFlight -= 1;
-    if (this.#inFlight > 0 || this.#whenIdle.length === 0) return;
-    for (const resolve of this.#whenIdle.splice(0)) resolve();
-  }
-
-  #idle(signal: AbortSignal | undefined): Promise<void> {
-    if (this.#inFlight === 0) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) reject(signal.reason);
-      signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
-      this.#whenIdle.push(resolve);
-    });
   }
 
   /** What a `stop` during the start did not find open yet would stay open. */

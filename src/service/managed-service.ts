@@ -8,9 +8,9 @@ import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { quietly } from '../internal/quietly.ts';
 import { Logger } from '../logger/logger.ts';
 import type { NodeState } from '../registry/registry.ts';
+import { endsWithin } from '../runtime/bounded.ts';
 import { Clock, Random, type Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom } from '../runtime/system.ts';
-import { endsWithin } from '../runtime/within.ts';
 import { Server } from '../server/server.ts';
 import { RegistrationPace } from './internal/registration-pace.ts';
 import { type Hook, ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus } from './service.ts';
@@ -286,7 +286,7 @@ export class ManagedService implements ServiceRuntime {
   }
 
   async #bounded(what: string, ms: number, work: () => Promise<void>, signal?: AbortSignal): Promise<void> {
-    if (await endsWithin(this.#timers, ms, work(), signal)) return;
+    if (await endsWithin(work(), { timers: this.#timers, timeoutMs: ms, signal })) return;
     this.#logger.warn(`${String(this)}: ${what} did not end in time; the stop goes on`, {
       stopTimeoutMs: signal?.aborted ? undefined : ms,
     });

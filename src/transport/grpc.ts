@@ -22,7 +22,7 @@ import type {
   TransportCapabilities,
   TransportClient,
 } from './transport.ts';
-import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 
 /** How a {@link GrpcTransport} connects and listens. */
 export interface GrpcTransportOptions extends SocketServerOptions {

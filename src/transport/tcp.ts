@@ -9,7 +9,7 @@ import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { frameDefaults, FrameTransport } from './internal/frame-transport.ts';
 import { hostPorts } from './internal/places.ts';
-import type { ClientTlsOptions, ServerTlsOptions } from './tls.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import type { SocketServerOptions, Transport, TransportCapabilities } from './transport.ts';
 
 /** How a {@link TcpTransport} connects and listens. */

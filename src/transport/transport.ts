@@ -216,7 +216,7 @@ export interface Transport {
   /**
    * Opens a call. Does no I/O and never throws for what the network does: `recv` reports it. Throws INVALID_ARGUMENT
    * (`transport.invalid_address`) for an address that is none, and FAILED_PRECONDITION after `close` (`transport.closed`) and, where it does so early, for
-   * certificates that cannot be used (`transport.tls_invalid`).
+   * certificates that cannot be used (`tls.invalid`).
    */
   dial(address: string, options: DialOptions): TransportClient;
   /**
@@ -227,7 +227,7 @@ export interface Transport {
   /**
    * Takes calls at `address` (`host:port`; port 0 for any free one). Rejects with ALREADY_EXISTS (`transport.address_in_use`),
    * INVALID_ARGUMENT (`transport.invalid_address`), UNAVAILABLE (`transport.cannot_listen`), naming the address, or FAILED_PRECONDITION
-   * (`transport.tls_invalid`), naming the file; nothing stays open then.
+   * (`tls.invalid`), naming the file; nothing stays open then.
    */
   listen(address: string, options: ListenOptions): Promise<Listener>;
   /**

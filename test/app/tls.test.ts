@@ -61,7 +61,7 @@ describe('an application told of certificates by its environment', () => {
     const { TENON_TLS_CA_FILE } = tls;
     await expect(start({ TENON_TLS_CA_FILE })).rejects.toMatchObject({
       code: Code.FailedPrecondition,
-      reason: 'transport.tls_invalid',
+      reason: 'tls.invalid',
     });
   });
 });

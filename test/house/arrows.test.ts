@@ -24,7 +24,7 @@ interface Row {
   readonly rooms: readonly string[];
 }
 
-const low = ['internal', 'runtime', 'errors', 'logger', 'context'];
+const low = ['internal', 'runtime', 'errors', 'logger', 'context', 'tls'];
 const contracts = ['pipeline', 'codec', 'transport', 'registry', 'selector', 'broker', 'client', 'server', 'service'];
 
 // A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
@@ -40,6 +40,12 @@ const table: readonly Row[] = [
   },
   {
     room: 'context',
+    mayImport: 'logger, errors, runtime, internal',
+    thirdParties: '–',
+    rooms: ['logger', 'errors', 'runtime', 'internal'],
+  },
+  {
+    room: 'tls',
     mayImport: 'logger, errors, runtime, internal',
     thirdParties: '–',
     rooms: ['logger', 'errors', 'runtime', 'internal'],

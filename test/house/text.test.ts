@@ -25,7 +25,7 @@ const readersOfDates: ReadonlySet<string> = new Set([
   'src/logger/console.ts',
   'src/transport/internal/grpc-js-client.ts',
   'src/transport/internal/grpc-js-server.ts',
-  'src/transport/internal/tls-material.ts',
+  'src/tls/material.ts',
 ]);
 
 const rules: readonly Rule[] = [

@@ -9,7 +9,7 @@ import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { GrpcJsTransport } from '../../src/transport/grpc-js.ts';
 import { TcpTransport, type TcpTransportOptions } from '../../src/transport/tcp.ts';
 import type { Listener, ListenOptions, Socket, SocketServerOptions, Transport } from '../../src/transport/transport.ts';
-import type { ServerTlsOptions } from '../../src/transport/tls.ts';
+import type { ServerTlsOptions } from '../../src/tls/tls.ts';
 import { UnixTransport } from '../../src/transport/unix.ts';
 import { authority } from '../support/certificates.ts';
 import { methods } from './support.ts';

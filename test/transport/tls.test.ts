@@ -328,7 +328,7 @@ describe('certificates in files', () => {
     const caller = transportOf({ tls: { caFile }, maxReconnectMs: 1, server: engine });
     const listener = await listen({ serverTls: pair(server), server: engine });
     expect(await failureText(call(caller, listener))).toMatch(
-      /^transport\.tls_invalid: .*cannot be read from .*ca\.crt: there is no such file/,
+      /^tls\.invalid: .*cannot be read from .*ca\.crt: there is no such file/,
     );
     writeFileSync(caFile, ours.cert);
     const reply = await caller.unary!(
@@ -357,7 +357,7 @@ describe('certificates in files', () => {
     ['file and text', { ...pair(server), certFile: 'a' }, /both given/],
   ])('a server with %s does not start, and says why', async (_name, serverTls, text) => {
     const failure = await failureText(transportOf({ serverTls }).listen('127.0.0.1:0', { routes: [] }));
-    expect(failure).toMatch(/^transport\.tls_invalid: TLS of a server: /);
+    expect(failure).toMatch(/^tls\.invalid: TLS of a server: /);
     expect(failure).toMatch(text);
   });
 

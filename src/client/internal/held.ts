@@ -1,3 +1,4 @@
+import { DerivedIterator, iteratorOf } from '../../internal/iterators.ts';
 import type { Invoke } from '../../pipeline/pipeline.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
@@ -17,49 +18,22 @@ export function heldReplies(invoke: Invoke, input: unknown, ctx: OutgoingContext
   return new HeldReplies(invoke(input, ctx) as AsyncIterable<unknown>, ctx);
 }
 
-class HeldReplies implements AsyncIterableIterator<unknown, undefined> {
+class HeldReplies extends DerivedIterator<unknown> {
   readonly #replies: AsyncIterable<unknown>;
   readonly #ctx: OutgoingContext;
-  #iterator: AsyncIterator<unknown> | undefined;
 
   constructor(replies: AsyncIterable<unknown>, ctx: OutgoingContext) {
+    super();
     this.#replies = replies;
     this.#ctx = ctx;
   }
 
-  async next(): Promise<IteratorResult<unknown, undefined>> {
-    try {
-      this.#iterator ??= this.#start();
-      const result = await this.#iterator.next();
-      if (!result.done) return result;
-    } catch (error) {
-      this.#ctx.release();
-      throw error;
-    }
-    return this.#over();
-  }
-
-  async return(): Promise<IteratorResult<unknown, undefined>> {
-    try {
-      this.#iterator ??= this.#replies[Symbol.asyncIterator]();
-      await this.#iterator.return?.();
-    } finally {
-      this.#ctx.release();
-    }
-    return this.#over();
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  #start(): AsyncIterator<unknown> {
+  protected override open(): AsyncIterator<unknown> {
     this.#ctx.follow();
-    return this.#replies[Symbol.asyncIterator]();
+    return iteratorOf(this.#replies);
   }
 
-  #over(): IteratorResult<unknown, undefined> {
+  protected override onEnd(): void {
     this.#ctx.release();
-    return { done: true, value: undefined };
   }
 }

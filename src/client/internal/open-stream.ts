@@ -1,5 +1,6 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import { AsyncQueue } from '../../internal/async-queue.ts';
+import { iterable, iteratorOf, over } from '../../internal/iterators.ts';
 import { clientStreams, type Invoke, serverStreams } from '../../pipeline/pipeline.ts';
 import type { ClientStream, Request } from '../client.ts';
 import type { OutgoingContext } from './outgoing.ts';
@@ -13,8 +14,8 @@ export function openStream(request: Request, invoke: Invoke, ctx: OutgoingContex
       ctx.isHeld = true;
       const result = invoke(requests ?? request.body, ctx.follow());
       replies = serverStreams(request.method.kind)
-        ? (result as AsyncIterable<unknown>)[Symbol.asyncIterator]()
-        : single(result as Promise<unknown>);
+        ? iteratorOf(result as AsyncIterable<unknown>)
+        : iteratorOf([result as Promise<unknown>]);
     }
     return replies;
   };
@@ -75,10 +76,6 @@ export function openStream(request: Request, invoke: Invoke, ctx: OutgoingContex
       begin();
     },
     close,
-    [Symbol.asyncIterator]: () => ({ next, return: async () => (close(), { done: true, value: undefined }) }),
+    ...iterable(() => ({ next, return: async () => (close(), over) })),
   };
-}
-
-async function* single(reply: Promise<unknown>): AsyncGenerator<unknown> {
-  yield await reply;
 }

@@ -4,12 +4,12 @@ import type { Attempts, NodeWatch, Outgoing } from '../../context/outgoing.ts';
 import { checkNumber } from '../../errors/checked-options.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
+import { onAbort } from '../../internal/abort.ts';
 import type { Linked, LinkedList } from '../../internal/linked-list.ts';
 import { quietly } from '../../internal/quietly.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { CallOptions } from '../client.ts';
-import { followSignal } from './signal-followers.ts';
 
 /** gRPC's A6: how often the call was made before, sent with every attempt but the first. */
 const previousAttemptsKey = 'grpc-previous-rpc-attempts';
@@ -60,7 +60,7 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
     this.#isFollowing = true;
     const { ctx, signal } = this.options;
     if (ctx) this.releaseWith(ctx.onAbort((reason) => this.abort(reason)));
-    if (signal) this.#followSignal(signal);
+    if (signal) this.releaseWith(onAbort(signal, () => this.abort(reasonOf(signal))));
     return this;
   }
 
@@ -114,15 +114,6 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
 
   protected releaseWith(release: () => void): void {
     (this.#release ??= []).push(release);
-  }
-
-  #followSignal(signal: AbortSignal): void {
-    const abort = (): void => this.abort(reasonOf(signal));
-    if (signal.aborted) {
-      abort();
-      return;
-    }
-    this.releaseWith(followSignal(signal, abort));
   }
 }
 

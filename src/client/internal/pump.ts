@@ -1,5 +1,5 @@
 import { Code, TenonError } from '../../errors/errors.ts';
-import { iteratorOf } from '../../internal/iterator-of.ts';
+import { iteratorOf } from '../../internal/iterators.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { OutgoingContext } from './outgoing.ts';
 import type { Plan } from './plan.ts';

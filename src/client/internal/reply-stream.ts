@@ -1,6 +1,7 @@
 import type { Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { unthrown } from '../../errors/unthrown.ts';
+import { over, SerialIterator } from '../../internal/iterators.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
@@ -23,43 +24,24 @@ export interface Opened {
   readonly stop?: (() => void) | undefined;
 }
 
-const over: IteratorResult<unknown, undefined> = { done: true, value: undefined };
-
 /**
- * The replies of a call as an iteration. Nothing is sent before the first `next`; leaving early cancels the call. One `next` at a time is served by
- * the socket, so concurrent ones wait in line.
+ * The replies of a call as an iteration. Nothing is sent before the first `next`; leaving early cancels the call.
  */
-export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
+export class ReplyStream extends SerialIterator<unknown> {
   readonly #source: ReplySource;
   #socket: Socket | undefined;
   #stop: (() => void) | undefined;
-  #line: Promise<unknown> | undefined;
   #status: Status | undefined;
   #isOver = false;
   #isLeft = false;
   #sawHeaders = false;
 
   constructor(source: ReplySource) {
+    super();
     this.#source = source;
   }
 
-  next(): Promise<IteratorResult<unknown, undefined>> {
-    if (this.#isOver) return Promise.resolve(over);
-    const result: Promise<IteratorResult<unknown, undefined>> = this.#line
-      ? this.#line.then(
-          () => this.#read(),
-          () => over,
-        )
-      : this.#read();
-    this.#line = result;
-    const clear = (): void => {
-      if (this.#line === result) this.#line = undefined;
-    };
-    result.then(clear, clear);
-    return result;
-  }
-
-  return(): Promise<IteratorResult<unknown, undefined>> {
+  override return(): Promise<IteratorResult<unknown, undefined>> {
     if (!this.#isOver) {
       this.#isLeft = true;
       // Through the context, so that a call that is still being opened ends as well.
@@ -72,11 +54,7 @@ export class ReplyStream implements AsyncIterableIterator<unknown, undefined> {
     return Promise.resolve(over);
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async #read(): Promise<IteratorResult<unknown, undefined>> {
+  protected override async read(): Promise<IteratorResult<unknown, undefined>> {
     if (this.#isOver) return over;
     try {
       if (!this.#socket) {

@@ -2,7 +2,7 @@ import type { Context } from '../../context/context.ts';
 import type { Attempts, Outgoing } from '../../context/outgoing.ts';
 import { findDetail, RetryInfo } from '../../errors/details.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
-import { iteratorOf } from '../../internal/iterator-of.ts';
+import { iterable, iteratorOf } from '../../internal/iterators.ts';
 import { clientStreams, type Invoke, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { RetryBudget } from '../retry-budget.ts';
@@ -42,7 +42,8 @@ export class RepeatedCall {
   readonly #target: string;
   readonly #next: Invoke;
   readonly #input: unknown;
-  readonly #source: OnceRead | undefined;
+  /** Somebody has begun to read the requests. */
+  #isRead = false;
 
   constructor(policy: Repeating, next: Invoke, method: MethodDescriptor, input: unknown, ctx: Context) {
     const outgoing = outgoingOf(ctx, method);
@@ -52,8 +53,7 @@ export class RepeatedCall {
     this.#method = method;
     this.#target = outgoing.target;
     this.#next = next;
-    this.#source = clientStreams(method.kind) ? new OnceRead(input as AsyncIterable<unknown>) : undefined;
-    this.#input = this.#source ?? input;
+    this.#input = clientStreams(method.kind) ? this.#noticed(input as AsyncIterable<unknown>) : input;
   }
 
   /** Makes one attempt of a call with one reply. */
@@ -63,7 +63,7 @@ export class RepeatedCall {
 
   /** Makes one attempt of a call with a stream of replies, up to the first of them. */
   async open(attempt: Context): Promise<OpenReplies> {
-    const replies = (this.#next(this.#input, attempt) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+    const replies = iteratorOf(this.#next(this.#input, attempt) as AsyncIterable<unknown>);
     return { replies, first: await replies.next() };
   }
 
@@ -81,13 +81,20 @@ export class RepeatedCall {
     if (this.ctx.aborted || !this.#policy.codes.has(failure.code)) return fatal;
     this.#policy.budget.failed(this.#target);
     const isSafe = this.#method.idempotent || this.attempts.wasRefused(attempt);
-    if (!isSafe || this.#source?.isRead) return fatal;
+    if (!isSafe || this.#isRead) return fatal;
     const pushback = failure.metadata[pushbackKey];
     const waitMs = typeof pushback === 'string' && /^\d{1,15}$/.test(pushback) ? Number(pushback) : undefined;
     // Anything that is no number of milliseconds forbids repetitions (A6).
     if (!this.mayBegin() || (pushback !== undefined && waitMs === undefined)) return noMore;
     if (waitMs !== undefined) return { may: true, isFatal: false, waitMs, exactly: true };
     return { may: true, isFatal: false, waitMs: findDetail(failure, RetryInfo)?.retryDelayMs };
+  }
+
+  #noticed(requests: AsyncIterable<unknown>): AsyncIterable<unknown> {
+    return iterable(() => {
+      this.#isRead = true;
+      return iteratorOf(requests);
+    });
   }
 
   /** Whether the budget has an attempt left. */
@@ -133,19 +140,4 @@ function outgoingOf(ctx: Context, method: MethodDescriptor): Outgoing {
     reason: 'interceptors.client_only',
     message: `${method.path} is served here: calls are repeated by who makes them. Give retry and hedge to the client`,
   });
-}
-
-/** A stream of requests that knows whether anyone has begun to read it. */
-class OnceRead implements AsyncIterable<unknown> {
-  readonly #input: AsyncIterable<unknown>;
-  isRead = false;
-
-  constructor(input: AsyncIterable<unknown>) {
-    this.#input = input;
-  }
-
-  [Symbol.asyncIterator](): AsyncIterator<unknown> {
-    this.isRead = true;
-    return iteratorOf(this.#input);
-  }
 }

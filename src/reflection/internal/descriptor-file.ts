@@ -1,4 +1,4 @@
-import { fieldsOf, textField, textOf, type WireField } from './wire.ts';
+import { bytesOf, type FieldValue, pushBytes, readFields, textOfBytes } from '../../internal/protobuf-fields.ts';
 
 /** An extension that a file declares. */
 export interface Extension {
@@ -28,24 +28,24 @@ const inField = { name: 1, extendee: 2, number: 3 };
 
 /** Reads what a file declares. */
 export function readFile(bytes: Uint8Array): DescriptorFile {
-  const fields = [...fieldsOf(bytes)];
+  const fields = fieldsOf(bytes);
   const scope = text(fields, inFile.package);
   const found: Found = { symbols: [], messages: [], extensions: [] };
-  for (const { number, bytes: part } of fields) {
+  for (const { number, part } of fields) {
     if (number === inFile.message) readMessage(part, scope, found);
     else if (number === inFile.enumeration) readEnum(part, scope, found);
     else if (number === inFile.service) readService(part, scope, found);
     else if (number === inFile.extension) readExtension(part, scope, found);
   }
-  const dependencies = fields.filter(({ number }) => number === inFile.dependency).map(textOf);
+  const dependencies = fields.filter(({ number }) => number === inFile.dependency).map(({ part }) => textOfBytes(part));
   return { name: text(fields, inFile.name), dependencies, ...found, bytes };
 }
 
 /** The same file under other names, its own and those of what it imports. */
 export function renamed(file: DescriptorFile, names: ReadonlyMap<string, string>): DescriptorFile {
-  const parts = [...fieldsOf(file.bytes)].map((field) => {
+  const parts = fieldsOf(file.bytes).map((field) => {
     const isName = field.number === inFile.name || field.number === inFile.dependency;
-    const name = isName ? names.get(textOf(field)) : undefined;
+    const name = isName ? names.get(textOfBytes(field.part)) : undefined;
     return name === undefined ? field.raw : textField(field.number, name);
   });
   return {
@@ -56,6 +56,34 @@ export function renamed(file: DescriptorFile, names: ReadonlyMap<string, string>
   };
 }
 
+/** A field of a descriptor, whose type is not asked for: this room needs no codec. */
+interface Field {
+  readonly number: number;
+  readonly value: FieldValue | undefined;
+  /** Its content, where it has a length. */
+  readonly part: Uint8Array;
+  /** All of it, tag included. */
+  readonly raw: Uint8Array;
+}
+
+const nothing = new Uint8Array(0);
+
+/** The fields of a descriptor in order, as far as it can be read. */
+function fieldsOf(bytes: Uint8Array): readonly Field[] {
+  const fields: Field[] = [];
+  readFields(bytes, (number, value, from, to) => {
+    const part = typeof value === 'object' ? value : nothing;
+    fields.push({ number, value, part, raw: bytes.subarray(from, to) });
+  });
+  return fields;
+}
+
+function textField(number: number, content: string): Uint8Array {
+  const bytes: number[] = [];
+  pushBytes(bytes, number, bytesOf(content));
+  return Uint8Array.from(bytes);
+}
+
 interface Found {
   readonly symbols: string[];
   readonly messages: string[];
@@ -63,11 +91,11 @@ interface Found {
 }
 
 function readMessage(bytes: Uint8Array, scope: string, found: Found): void {
-  const fields = [...fieldsOf(bytes)];
+  const fields = fieldsOf(bytes);
   const name = join(scope, text(fields, inMessage.name));
   found.symbols.push(name);
   found.messages.push(name);
-  for (const { number, bytes: part } of fields) {
+  for (const { number, part } of fields) {
     if (number === inMessage.field || number === inMessage.oneof) found.symbols.push(join(name, nameIn(part)));
     else if (number === inMessage.message) readMessage(part, name, found);
     else if (number === inMessage.enumeration) readEnum(part, name, found);
@@ -77,38 +105,39 @@ function readMessage(bytes: Uint8Array, scope: string, found: Found): void {
 
 /** Values are siblings of their enum (protobuf.dev: programming-guides/proto3#enum), yet some ask for them below it. */
 function readEnum(bytes: Uint8Array, scope: string, found: Found): void {
-  const fields = [...fieldsOf(bytes)];
+  const fields = fieldsOf(bytes);
   const name = join(scope, text(fields, inEnum.name));
   found.symbols.push(name);
-  for (const { number, bytes: part } of fields) {
+  for (const { number, part } of fields) {
     if (number === inEnum.value) found.symbols.push(join(scope, nameIn(part)), join(name, nameIn(part)));
   }
 }
 
 function readService(bytes: Uint8Array, scope: string, found: Found): void {
-  const fields = [...fieldsOf(bytes)];
+  const fields = fieldsOf(bytes);
   const name = join(scope, text(fields, inService.name));
   found.symbols.push(name);
-  for (const { number, bytes: part } of fields) {
+  for (const { number, part } of fields) {
     if (number === inService.method) found.symbols.push(join(name, nameIn(part)));
   }
 }
 
 function readExtension(bytes: Uint8Array, scope: string, found: Found): void {
-  const fields = [...fieldsOf(bytes)];
+  const fields = fieldsOf(bytes);
   found.symbols.push(join(scope, text(fields, inField.name)));
-  const number = fields.find((field) => field.number === inField.number)?.varint ?? 0;
-  found.extensions.push({ type: text(fields, inField.extendee).replace(/^\./, ''), number });
+  const number = fields.find((field) => field.number === inField.number)?.value;
+  const type = text(fields, inField.extendee).replace(/^\./, '');
+  found.extensions.push({ type, number: typeof number === 'number' ? number : 0 });
 }
 
 /** Every descriptor has its name in its first field. */
 function nameIn(bytes: Uint8Array): string {
-  return text([...fieldsOf(bytes)], 1);
+  return text(fieldsOf(bytes), 1);
 }
 
-function text(fields: readonly WireField[], number: number): string {
+function text(fields: readonly Field[], number: number): string {
   const field = fields.find((one) => one.number === number);
-  return field ? textOf(field) : '';
+  return field ? textOfBytes(field.part) : '';
 }
 
 function join(scope: string, name: string): string {

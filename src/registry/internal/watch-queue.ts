@@ -8,17 +8,17 @@ const maxLag = 1_024;
 /** A {@link Watcher} that is fed. */
 export class WatchQueue implements Watcher {
   readonly service: string | undefined;
-  readonly #queue = new AsyncQueue<RegistryEvent>({ limit: maxLag, onReturn: () => this.stop() });
-  readonly #onStop: (watcher: WatchQueue) => void;
-  readonly #signal: AbortSignal | undefined;
-  readonly #stop = (): void => this.stop();
+  readonly #queue: AsyncQueue<RegistryEvent>;
 
+  /** @param onStop called once, however the watch ends */
   constructor({ service, signal }: WatchOptions, onStop: (watcher: WatchQueue) => void) {
     this.service = service;
-    this.#onStop = onStop;
-    this.#signal = signal;
-    if (signal?.aborted) this.stop();
-    else signal?.addEventListener('abort', this.#stop, { once: true });
+    this.#queue = new AsyncQueue({
+      limit: maxLag,
+      overflow: () => this.#lost('its reader lags too far behind'),
+      signal,
+      onEnd: () => onStop(this),
+    });
   }
 
   /** Nothing that is pushed from here on is read. */
@@ -32,35 +32,28 @@ export class WatchQueue implements Watcher {
   }
 
   push(event: RegistryEvent): void {
-    if (!this.wants(event.service.name)) return;
-    if (this.#queue.hasRoom) this.#queue.push(event);
-    else this.lose('its reader lags too far behind');
+    if (this.wants(event.service.name)) this.#queue.push(event);
   }
 
   /** Changes may have been missed: the iteration throws after what was seen. */
   lose(why: string, cause?: unknown): void {
-    this.#queue.fail(
-      new TenonError({
-        code: Code.Unavailable,
-        reason: 'registry.watch_lost',
-        message: `the watch of ${this.service ?? 'all services'} ended, ${why}: read the registry again, and watch anew`,
-        cause,
-      }),
-    );
-    this.#leave();
+    this.#queue.fail(this.#lost(why, cause));
   }
 
   stop(): void {
     this.#queue.end();
-    this.#leave();
   }
 
   [Symbol.asyncIterator](): AsyncIterator<RegistryEvent> {
     return this.#queue;
   }
 
-  #leave(): void {
-    this.#signal?.removeEventListener('abort', this.#stop);
-    this.#onStop(this);
+  #lost(why: string, cause?: unknown): TenonError {
+    return new TenonError({
+      code: Code.Unavailable,
+      reason: 'registry.watch_lost',
+      message: `the watch of ${this.service ?? 'all services'} ended, ${why}: read the registry again, and watch anew`,
+      cause,
+    });
   }
 }

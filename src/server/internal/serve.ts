@@ -6,7 +6,7 @@ import { okStatus, type Status, statusOf } from '../../context/status.ts';
 import { wasReceived } from '../../errors/received.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { Code, nameOfError, TenonError } from '../../errors/errors.ts';
-import { iteratorOf } from '../../internal/iterator-of.ts';
+import { iteratorOf, over, SerialIterator } from '../../internal/iterators.ts';
 import type { Logger } from '../../logger/logger.ts';
 import {
   clientStreams,
@@ -169,16 +169,15 @@ async function leave(replies: AsyncIterator<unknown>): Promise<void> {
 }
 
 /** The requests of a streaming call. Ends with the client's half-close; throws what broke the call off. */
-class Requests implements AsyncIterableIterator<unknown, undefined> {
+class Requests extends SerialIterator<unknown> {
   readonly #served: Served;
   readonly #marshaler: Marshaler;
   readonly #socket: Socket;
   readonly #ctx: Context;
   #first: Message | undefined;
-  #isReading = false;
-  #line: (() => void)[] | undefined;
 
   constructor(served: Served, marshaler: Marshaler, socket: Socket, first: Message, ctx: Context) {
+    super();
     this.#served = served;
     this.#marshaler = marshaler;
     this.#socket = socket;
@@ -186,33 +185,16 @@ class Requests implements AsyncIterableIterator<unknown, undefined> {
     this.#ctx = ctx;
   }
 
-  /** One at a time is served by the socket; others wait in line, and messages are handed out in the order they were asked for. */
-  async next(): Promise<IteratorResult<unknown, undefined>> {
-    if (this.#isReading) await new Promise<void>((resolve) => (this.#line ??= []).push(resolve));
-    this.#isReading = true;
-    try {
-      return await this.#read();
-    } finally {
-      const turn = this.#line?.shift();
-      if (turn) turn();
-      else this.#isReading = false;
-    }
-  }
-
   /** A handler that has read enough may still reply: leaving the loop does not end the call. */
-  async return(): Promise<IteratorResult<unknown, undefined>> {
-    return { done: true, value: undefined };
+  override async return(): Promise<IteratorResult<unknown, undefined>> {
+    return over;
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async #read(): Promise<IteratorResult<unknown, undefined>> {
+  protected override async read(): Promise<IteratorResult<unknown, undefined>> {
     for (;;) {
       const message = this.#first ?? (await this.#socket.recv());
       this.#first = undefined;
-      if (!message) return { done: true, value: undefined };
+      if (!message) return over;
       if (!message.body) continue;
       this.#ctx.wasCompressed = message.compressed;
       return { done: false, value: await decodeRequest(this.#served, this.#marshaler, message.body) };
@@ -297,10 +279,10 @@ function unlessRefusal(error: TenonError): TenonError {
 }
 
 /** Rooms whose errors are about what this service works with: they name addresses and variables that are no business of its callers. */
-const dependencies = /^(?:app|broker|client|config|registry|selector)\./;
+const dependencies = /^(?:app|broker|client|config|registry|selector|tls)\./;
 /** Those of the transport that are about connections of its own; the others tell a caller about its call. */
 const ofConnections: ReadonlySet<string> = new Set(
-  ['unreachable', 'connection_lost', 'closed', 'invalid_address', 'address_in_use', 'cannot_listen', 'tls_invalid'].map(
+  ['unreachable', 'connection_lost', 'closed', 'invalid_address', 'address_in_use', 'cannot_listen'].map(
     (what) => `transport.${what}`,
   ),
 );

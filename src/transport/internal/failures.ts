@@ -1,7 +1,7 @@
 import { maskAddress } from '../../internal/mask.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { unthrown } from '../../errors/unthrown.ts';
-import { whyTls } from './tls-failures.ts';
+import { whyTls } from '../../tls/failures.ts';
 
 const writeHostPort = 'Write host:port, such as 127.0.0.1:50051 or [::1]:50051';
 

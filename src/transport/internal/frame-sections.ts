@@ -1,8 +1,7 @@
 import { Code, TenonError } from '../../errors/errors.ts';
+import { maxExactVarintBytes, VarintReader, writeVarint } from '../../internal/varint.ts';
 import { FrameError, maxSectionBytes } from './frame-format.ts';
 
-// So many bytes say any number up to 2^53; a longer one would not be exact, and a very long one not even a number.
-const longestVarint = 8;
 // Below it a loop in JavaScript is faster than a call into Node.
 const shortBytes = 32;
 
@@ -14,23 +13,10 @@ export class Sections {
   readonly buffer: Buffer = Buffer.allocUnsafeSlow(maxSectionBytes);
   length = 0;
 
-  /** A whole number, 7 bits a byte, the lowest first (LEB128, as in protobuf). */
+  /** A whole number, up to 2^53. */
   varint(value: number): void {
-    if (value < 0x80) {
-      this.#room(1);
-      this.buffer[this.length] = value;
-      this.length += 1;
-      return;
-    }
-    this.#room(8);
-    let rest = value;
-    while (rest >= 0x80) {
-      this.buffer[this.length] = (rest % 0x80) | 0x80;
-      this.length += 1;
-      rest = Math.floor(rest / 0x80);
-    }
-    this.buffer[this.length] = rest;
-    this.length += 1;
+    this.#room(value < 0x80 ? 1 : maxExactVarintBytes);
+    this.length = writeVarint(this.buffer, this.length, value);
   }
 
   uint32(value: number): void {
@@ -79,10 +65,10 @@ export class Sections {
 const printable = /^[\x20-\x7e]*$/;
 
 /** Where a reader is in the payload of a frame. Every step past its end is a {@link FrameError}. */
-export class FrameCursor {
-  data: Buffer = Buffer.alloc(0);
-  at = 0;
-  end = 0;
+export class FrameCursor extends VarintReader<Buffer> {
+  constructor() {
+    super(Buffer.alloc(0));
+  }
 
   get left(): number {
     return this.end - this.at;
@@ -95,21 +81,10 @@ export class FrameCursor {
     return this;
   }
 
-  varint(): number {
-    let byte = this.byte();
-    if (byte < 0x80) return byte;
-    let value = byte & 0x7f;
-    let factor = 0x80;
-    for (let length = 2; length <= longestVarint; length += 1) {
-      byte = this.byte();
-      value += (byte & 0x7f) * factor;
-      if (byte < 0x80) {
-        if (Number.isSafeInteger(value)) return value;
-        break;
-      }
-      factor *= 0x80;
-    }
-    throw new FrameError('a number beyond 2^53');
+  override varint(): number {
+    const value = super.varint();
+    if (Number.isNaN(value)) throw this.left > 0 ? new FrameError('a number beyond 2^53') : cutOff();
+    return value;
   }
 
   byte(): number {

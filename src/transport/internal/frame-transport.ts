@@ -1,6 +1,6 @@
 import type { Logger } from '../../logger/logger.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
-import type { ClientTlsOptions, ServerTlsOptions } from '../tls.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from '../../tls/tls.ts';
 import type {
   DialOptions,
   Listener,

@@ -8,7 +8,7 @@ import type {
   TransportEncryption,
 } from '../transport.ts';
 import type { GrpcTransportOptions } from '../grpc.ts';
-import type { ClientTlsOptions } from '../tls.ts';
+import type { ClientTlsOptions } from '../../tls/tls.ts';
 import { notUnderstood } from './grpc-encoding.ts';
 import type { grpcDefaults } from './grpc-defaults.ts';
 import { hostPorts } from './places.ts';

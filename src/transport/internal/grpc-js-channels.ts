@@ -103,7 +103,7 @@ export class GrpcChannels {
     this.#options = options;
   }
 
-  /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION for TLS that cannot work (`transport.tls_invalid`) and after `close` (`transport.closed`). */
+  /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION for TLS that cannot work (`tls.invalid`) and after `close` (`transport.closed`). */
   to(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compress = false): GrpcChannel {
     const compresses = compress && !this.#unable.has(address);
     const line = this.#byLimit(compresses).get(maxReceiveBytes)?.get(address);

@@ -1,4 +1,5 @@
 import type { TenonError } from '../../errors/errors.ts';
+import { InFlight } from '../../internal/in-flight.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
 import type { Clock, Timers } from '../../runtime/runtime.ts';
 import type { Accept, Listener, ListenOptions } from '../transport.ts';
@@ -131,9 +132,8 @@ export class MemoryPort implements Listener {
   readonly #hub: MemoryHub;
   readonly #address: string;
   readonly #early: MemoryCall[] = [];
-  readonly #whenIdle: (() => void)[] = [];
   #accept: Accept | undefined;
-  #inFlight = 0;
+  readonly #inFlight = new InFlight();
 
   constructor(hub: MemoryHub, address: string, options: ListenOptions) {
     this.#hub = hub;
@@ -153,16 +153,7 @@ export class MemoryPort implements Listener {
 
   async drain(signal?: AbortSignal): Promise<void> {
     this.#leave();
-    if (this.#inFlight === 0) return;
-    signal?.throwIfAborted();
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = (): void => reject(signal?.reason);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#whenIdle.push(() => {
-        signal?.removeEventListener('abort', onAbort);
-        resolve();
-      });
-    });
+    await this.#inFlight.idle(signal);
   }
 
   async close(): Promise<void> {
@@ -172,13 +163,11 @@ export class MemoryPort implements Listener {
 
   admit(call: MemoryCall): void {
     call.port = this;
-    this.#inFlight += 1;
+    this.#inFlight.enter();
   }
 
   release(): void {
-    this.#inFlight -= 1;
-    if (this.#inFlight > 0 || this.#whenIdle.length === 0) return;
-    for (const resolve of this.#whenIdle.splice(0)) resolve();
+    this.#inFlight.leave();
   }
 
   deliver(call: MemoryCall): void {

@@ -5,14 +5,14 @@ import { LinkedList } from '../../internal/linked-list.ts';
 import type { Logger } from '../../logger/logger.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
-import type { ServerTlsOptions } from '../tls.ts';
+import type { ServerTlsOptions } from '../../tls/tls.ts';
 import type { Accept, Listener, ListenOptions, Socket } from '../transport.ts';
 import { listenerClosed } from './failures.ts';
 import type { Places } from './places.ts';
 import type { ServerCall, ServerSide } from './server-call.ts';
 import type { MakeServerEngine, ServerEngine } from './server-engine.ts';
 import type { SocketServerLimits } from './socket-defaults.ts';
-import type { TlsSeams } from './tls-material.ts';
+import type { TlsSeams } from '../../tls/material.ts';
 import { TlsFront } from './tls-server.ts';
 
 // For a peer that does not read: what was sent to it is given up after this time.
@@ -46,7 +46,7 @@ export class SocketListener implements Listener {
   #flushed: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  /** Throws FAILED_PRECONDITION (`transport.tls_invalid`). */
+  /** Throws FAILED_PRECONDITION (`tls.invalid`). */
   constructor(
     options: ListenOptions,
     makeEngine: MakeServerEngine,

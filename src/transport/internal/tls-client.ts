@@ -1,9 +1,9 @@
 import { isIP, type Socket } from 'node:net';
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 
-import type { ClientTlsOptions } from '../tls.ts';
-import { TlsMaterial, type TlsSeams } from './tls-material.ts';
-import { whyTlsFailed } from './tls-failures.ts';
+import { whyTlsFailed } from '../../tls/failures.ts';
+import { TlsMaterial, type TlsSeams } from '../../tls/material.ts';
+import type { ClientTlsOptions } from '../../tls/tls.ts';
 
 const defaultHandshakeTimeoutMs = 10_000;
 
@@ -14,11 +14,11 @@ export class TlsDialer {
   readonly #material: TlsMaterial;
   #context: SecureContext;
 
-  /** Throws FAILED_PRECONDITION (`transport.tls_invalid`) for what is missing or does not fit. */
+  /** Throws FAILED_PRECONDITION (`tls.invalid`) for what is missing or does not fit. */
   constructor(options: ClientTlsOptions, seams: TlsSeams) {
     this.#options = options;
     this.#seams = seams;
-    const material = new TlsMaterial(options, 'a client', seams);
+    const material = new TlsMaterial(options, { name: 'a client' }, seams);
     this.#material = material;
     this.#context = createSecureContext(material.current);
     material.watch(() => (this.#context = createSecureContext(material.current)));
@@ -40,7 +40,7 @@ export class TlsDialer {
       const fail = (error: Error): void => {
         settled();
         secured.destroy();
-        reject(new Error(whyTlsFailed(error, serverName, hasIdentity)));
+        reject(new Error(whyTlsFailed(error, { serverName, hasIdentity })));
       };
       const timer = this.#seams.runtime.timers.after(handshakeTimeoutMs, () =>
         fail(new Error(`the handshake was not over after ${handshakeTimeoutMs} ms`)),

@@ -3,8 +3,8 @@ import { createServer, type Server, type TLSSocket } from 'node:tls';
 
 import { placeOf } from './address.ts';
 import type { Logger } from '../../logger/logger.ts';
-import type { ServerTlsOptions } from '../tls.ts';
-import { invalid, sayIt, TlsMaterial, type TlsSeams } from './tls-material.ts';
+import { invalidTls, remedyFor, TlsMaterial, type TlsOwner, type TlsSeams } from '../../tls/material.ts';
+import type { ServerTlsOptions } from '../../tls/tls.ts';
 
 const defaultHandshakeTimeoutMs = 10_000;
 
@@ -28,19 +28,22 @@ export class TlsFront {
   /** Where the peers are whose handshakes are under way. */
   readonly #handshakes = new Set<string>();
 
-  /** Throws FAILED_PRECONDITION (`transport.tls_invalid`) for what is missing or does not fit. */
+  /** Throws FAILED_PRECONDITION (`tls.invalid`) for what is missing or does not fit. */
   constructor({ tls, protocols, maxHandshakes, take, ...seams }: TlsFrontOptions) {
     this.#maxHandshakes = maxHandshakes;
     this.#logger = seams.logger;
-    const owner = 'a server';
+    const owner: TlsOwner = { name: 'a server' };
     const material = new TlsMaterial(tls, owner, seams);
     this.#material = material;
     const { ca, cert } = material.current;
     if (cert === undefined)
-      throw invalid(owner, `it has no certificate to show: ${sayIt('cert')}, and ${sayIt('key')}`);
+      throw invalidTls(
+        owner,
+        `it has no certificate to show: ${remedyFor('cert', owner)}, and ${remedyFor('key', owner)}`,
+      );
     const clientAuth = tls.clientAuth ?? (ca === undefined ? 'none' : 'require');
     if (clientAuth !== 'none' && ca === undefined)
-      throw invalid(owner, `clientAuth is "${clientAuth}" and no authority is trusted: ${sayIt('ca')}`);
+      throw invalidTls(owner, `clientAuth is "${clientAuth}" and no authority is trusted: ${remedyFor('ca', owner)}`);
     this.#server = createServer({
       ...material.current,
       ALPNProtocols: [...protocols],

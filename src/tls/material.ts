@@ -3,35 +3,44 @@ import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 
-import { checkedOptions } from '../../errors/checked-options.ts';
-import { Code, TenonError, textOf } from '../../errors/errors.ts';
-import type { Logger } from '../../logger/logger.ts';
-import type { Runtime, Timer } from '../../runtime/runtime.ts';
-import type { TlsOptions } from '../tls.ts';
+import { checkedOptions } from '../errors/checked-options.ts';
+import { Code, TenonError, textOf } from '../errors/errors.ts';
+import type { Logger } from '../logger/logger.ts';
+import type { Runtime, Timer } from '../runtime/runtime.ts';
+import type { TlsOptions } from './tls.ts';
 
-/** What TLS needs of who runs it. */
+/** Time and log for TLS material. */
 export interface TlsSeams {
   readonly runtime: Pick<Runtime, 'clock' | 'timers'>;
   readonly logger: Logger;
+}
+
+/** Names for messages about TLS material. */
+export interface TlsOwner {
+  /** The side that shows it: `a server`, `the redis registry`. */
+  readonly name: string;
+  /** What the variables begin with that say it. @default 'TENON_TLS_' */
+  readonly variables?: string | undefined;
 }
 
 const defaultReloadMs = 10_000;
 
 /** The three parts, as they are called in messages. */
 const parts = {
-  cert: { what: 'certificate', variable: 'TENON_TLS_CERT_FILE' },
-  key: { what: 'private key', variable: 'TENON_TLS_KEY_FILE' },
-  ca: { what: 'certificate authorities', variable: 'TENON_TLS_CA_FILE' },
+  cert: 'certificate',
+  key: 'private key',
+  ca: 'certificate authorities',
 } as const;
 type Part = keyof typeof parts;
 const partNames = Object.keys(parts) as Part[];
 
 /**
- * Certificate, key and authorities of one side: loaded, held together, and loaded again when a file changes.
+ * Holds certificate, key and authorities of one side: loads them, checks that they fit together, and loads them again when a file changes. Printed, it shows
+ * nothing of them.
  */
 export class TlsMaterial {
   readonly #options: TlsOptions;
-  readonly #owner: string;
+  readonly #owner: TlsOwner;
   readonly #seams: TlsSeams;
   readonly #files: readonly string[];
   #current: SecureContextOptions;
@@ -41,8 +50,8 @@ export class TlsMaterial {
   #hasComplained = false;
   #timer: Timer | undefined;
 
-  /** Throws FAILED_PRECONDITION (`transport.tls_invalid`) for what is missing or does not fit; `owner` is "a server" or the like. */
-  constructor(options: TlsOptions, owner: string, seams: TlsSeams) {
+  /** Throws FAILED_PRECONDITION (`tls.invalid`) for what is missing or does not fit. */
+  constructor(options: TlsOptions, owner: TlsOwner, seams: TlsSeams) {
     this.#options = checkedOptions('TlsOptions', options);
     this.#owner = owner;
     this.#seams = seams;
@@ -51,13 +60,13 @@ export class TlsMaterial {
     this.#current = this.#load();
   }
 
-  /** What new connections are to use. */
+  /** What new connections are to use. It holds secrets. */
   get current(): SecureContextOptions {
     return this.#current;
   }
 
   /** Looks at the files from time to time, and calls `changed` when there is something new to use. Ends with `close`. */
-  watch(changed: () => void): void {
+  watch(changed: () => void = () => {}): void {
     const { reloadMs = defaultReloadMs } = this.#options;
     if (reloadMs <= 0 || this.#files.length === 0) return;
     let isLooking = false;
@@ -90,7 +99,7 @@ export class TlsMaterial {
       if (isNew || this.#hasComplained) return;
       this.#hasComplained = true;
       this.#seams.logger.error(
-        `TLS of ${this.#owner}: what changed cannot be used; the certificate before it is kept`,
+        `TLS of ${this.#owner.name}: what changed cannot be used; the certificate before it is kept`,
         {
           files,
           error,
@@ -98,7 +107,7 @@ export class TlsMaterial {
       );
       return;
     }
-    this.#seams.logger.info(`TLS of ${this.#owner}: new connections use what changed`, { files });
+    this.#seams.logger.info(`TLS of ${this.#owner.name}: new connections use what changed`, { files });
     changed();
   }
 
@@ -108,7 +117,10 @@ export class TlsMaterial {
     const ca = this.#read('ca');
     if ((cert === undefined) !== (key === undefined)) {
       const [there, missing]: [Part, Part] = cert === undefined ? ['key', 'cert'] : ['cert', 'key'];
-      throw invalid(this.#owner, `it has a ${parts[there].what} and no ${parts[missing].what}: ${sayIt(missing)}`);
+      throw invalidTls(
+        this.#owner,
+        `it has a ${parts[there]} and no ${parts[missing]}: ${remedyFor(missing, this.#owner)}`,
+      );
     }
     if (cert !== undefined && key !== undefined) this.#assertPair(cert, key);
     if (ca !== undefined) this.#certificates('ca', ca);
@@ -117,7 +129,7 @@ export class TlsMaterial {
     try {
       createSecureContext(material);
     } catch (error) {
-      throw invalid(this.#owner, `OpenSSL does not take ${this.#place('cert')}: ${textOf(error)}`, error);
+      throw invalidTls(this.#owner, `OpenSSL does not take ${this.#place('cert')}: ${textOf(error)}`, error);
     }
     return material;
   }
@@ -126,7 +138,7 @@ export class TlsMaterial {
     const file = this.#options[`${part}File`];
     const text = this.#options[part];
     if (file !== undefined && text !== undefined)
-      throw invalid(this.#owner, `${part} and ${part}File are both given: say it once`);
+      throw invalidTls(this.#owner, `${part} and ${part}File are both given: say it once`);
     if (text !== undefined) return typeof text === 'string' ? text : Buffer.from(text).toString('latin1');
     if (file === undefined) return undefined;
     try {
@@ -134,7 +146,11 @@ export class TlsMaterial {
     } catch (error) {
       const { code } = error as { readonly code?: unknown };
       const why = code === 'ENOENT' ? 'there is no such file' : textOf(error);
-      throw invalid(this.#owner, `its ${parts[part].what} cannot be read from ${file}: ${why}. ${sayIt(part)}`, error);
+      throw invalidTls(
+        this.#owner,
+        `its ${parts[part]} cannot be read from ${file}: ${why}. ${remedyFor(part, this.#owner)}`,
+        error,
+      );
     }
   }
 
@@ -145,31 +161,31 @@ export class TlsMaterial {
     try {
       privateKey = createPrivateKey(key);
     } catch (error) {
-      throw invalid(
+      throw invalidTls(
         this.#owner,
         `${this.#place('key')} holds no private key in PEM, or an encrypted one: decrypt it with "openssl pkey"`,
         error,
       );
     }
     if (!leaf.checkPrivateKey(privateKey)) {
-      throw invalid(
+      throw invalidTls(
         this.#owner,
         `the key in ${this.#place('key')} does not belong to the certificate in ${this.#place('cert')}: give those that were made together`,
       );
     }
     if (Date.parse(leaf.validTo) < this.#seams.runtime.clock.now())
-      throw invalid(this.#owner, `the certificate in ${this.#place('cert')} expired on ${leaf.validTo}: renew it`);
+      throw invalidTls(this.#owner, `the certificate in ${this.#place('cert')} expired on ${leaf.validTo}: renew it`);
   }
 
   #certificates(part: 'cert' | 'ca', pem: string): X509Certificate[] {
     const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
     // OpenSSL would trust nobody, without a word.
-    if (blocks.length === 0) throw invalid(this.#owner, `${this.#place(part)} holds no certificate in PEM`);
+    if (blocks.length === 0) throw invalidTls(this.#owner, `${this.#place(part)} holds no certificate in PEM`);
     return blocks.map((block) => {
       try {
         return new X509Certificate(block);
       } catch (error) {
-        throw invalid(this.#owner, `a certificate in ${this.#place(part)} cannot be read: ${textOf(error)}`, error);
+        throw invalidTls(this.#owner, `a certificate in ${this.#place(part)} cannot be read: ${textOf(error)}`, error);
       }
     });
   }
@@ -179,19 +195,19 @@ export class TlsMaterial {
   }
 }
 
-/** A setting of TLS that cannot work. */
-export function invalid(owner: string, why: string, cause?: unknown): TenonError {
+/** The error for a setting of TLS that cannot work. */
+export function invalidTls(owner: TlsOwner, why: string, cause?: unknown): TenonError {
   return new TenonError({
     code: Code.FailedPrecondition,
-    reason: 'transport.tls_invalid',
-    message: `TLS of ${owner}: ${why}`,
+    reason: 'tls.invalid',
+    message: `TLS of ${owner.name}: ${why}`,
     cause,
   });
 }
 
-/** What to do about a missing part. */
-export function sayIt(part: Part): string {
-  return `give ${part}File (or ${parts[part].variable})`;
+/** Says what to do about a missing part. */
+export function remedyFor(part: Part, { variables = 'TENON_TLS_' }: TlsOwner): string {
+  return `give ${part}File (or ${variables}${part.toUpperCase()}_FILE)`;
 }
 
 const asBigint = { bigint: true } as const;

@@ -1,39 +1,50 @@
 /** Before every text of `whyTlsFailed`, so that it is known again where only a text gets through. */
 const tlsMark = 'TLS failed: ';
 
-/**
- * Why a handshake with the server of that name failed, and what to do, in one sentence that begins with {@link tlsMark}. Not one byte of a call was
- * sent then.
- */
-export function whyTlsFailed(error: Error, serverName: string, hasIdentity: boolean): string {
-  const { code = '' } = error as NodeJS.ErrnoException;
-  return tlsMark + (explanationOf(`${code} ${error.message}`, serverName, hasIdentity) ?? error.message);
+/** The two ends of a handshake that failed, as far as the explanation needs them. */
+export interface TlsHandshake {
+  /** The name that the certificate of the server had to be for. */
+  readonly serverName: string;
+  /** This side has a certificate to show. */
+  readonly hasIdentity: boolean;
+  /** What the variables begin with that say this side's TLS. @default 'TENON_TLS_' */
+  readonly variables?: string | undefined;
 }
 
 /**
- * What a text says of TLS, if it does: that of {@link whyTlsFailed}, or of a server's alert about a handshake that this side had thought over: with
+ * Explains why a handshake with a server failed, and what to do, in one sentence that begins with {@link tlsMark}. Not one byte of what was to be sent has been
+ * sent then.
+ */
+export function whyTlsFailed(error: Error, handshake: TlsHandshake): string {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return tlsMark + (explanationOf(`${code} ${error.message}`, handshake) ?? error.message);
+}
+
+/**
+ * Says what a text tells of TLS, if it does: that of {@link whyTlsFailed}, or of a server's alert about a handshake that this side had thought over: with
  * TLS 1.3 it looks at certificates of clients afterwards.
  */
 export function whyTls(text: string): string | undefined {
   if (text.startsWith(tlsMark)) return text;
   if (!/SSL alert number \d+|ssl3_read_bytes|ALERT_/.test(text)) return undefined;
-  return tlsMark + (explanationOf(text, '', true) ?? text);
+  return tlsMark + (explanationOf(text, { serverName: '', hasIdentity: true }) ?? text);
 }
 
-function explanationOf(text: string, serverName: string, hasIdentity: boolean): string | undefined {
+function explanationOf(text: string, handshake: TlsHandshake): string | undefined {
+  const { serverName, hasIdentity, variables = 'TENON_TLS_' } = handshake;
   if (/CERT_HAS_EXPIRED/.test(text))
     return 'the certificate of the server, or of one of its authorities, has expired; renew it there';
   if (/CERT_NOT_YET_VALID/.test(text))
     return 'the certificate of the server is not valid yet; see the clocks of both machines';
   if (/ERR_TLS_CERT_ALTNAME_INVALID/.test(text)) {
-    return `${text.replace(/^ERR_TLS_CERT_ALTNAME_INVALID /, '')}; call the server by a name of its certificate, or set tls.serverName (TENON_TLS_SERVER_NAME)`;
+    return `${text.replace(/^ERR_TLS_CERT_ALTNAME_INVALID /, '')}; call the server by a name of its certificate, or set tls.serverName (${variables}SERVER_NAME)`;
   }
   if (/SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY|GET)|CERT_UNTRUSTED|INVALID_CA|CERT_SIGNATURE_FAILURE/.test(text))
-    return `the certificate of "${serverName}" was signed by an authority that is not trusted here; set tls.caFile (TENON_TLS_CA_FILE) to the certificate of the authority that signed it`;
+    return `the certificate of "${serverName}" was signed by an authority that is not trusted here; set tls.caFile (${variables}CA_FILE) to the certificate of the authority that signed it`;
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL|BAD_RECORD_TYPE|wrong version number/.test(text))
     return 'what answers does not speak TLS; give the server a certificate (serverTls), or leave out tls here';
-  if (/CERTIFICATE_REQUIRED|certificate required/i.test(text)) return needsCertificate;
-  if (/HANDSHAKE_FAILURE|handshake failure/i.test(text) && !hasIdentity) return needsCertificate;
+  if (/CERTIFICATE_REQUIRED|certificate required/i.test(text)) return needsCertificate(variables);
+  if (/HANDSHAKE_FAILURE|handshake failure/i.test(text) && !hasIdentity) return needsCertificate(variables);
   if (/alert unknown ca|ALERT_UNKNOWN_CA/i.test(text))
     return 'the server does not trust the authority that signed the certificate of this client; give it one that the server trusts';
   if (/alert certificate expired|ALERT_CERTIFICATE_EXPIRED/i.test(text))
@@ -53,5 +64,6 @@ function explanationOf(text: string, serverName: string, hasIdentity: boolean): 
   return undefined;
 }
 
-const needsCertificate =
-  'the server asks for a certificate, and this client shows none; set tls.certFile and tls.keyFile (TENON_TLS_CERT_FILE, TENON_TLS_KEY_FILE)';
+function needsCertificate(variables: string): string {
+  return `the server asks for a certificate, and this client shows none; set tls.certFile and tls.keyFile (${variables}CERT_FILE, ${variables}KEY_FILE)`;
+}
