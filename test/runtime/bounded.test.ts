@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 
 import { bounded, endsWithin, pause } from '../../src/runtime/bounded.ts';
-import { virtualRuntime } from '../broker/support.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 
 const reason = new Error('enough');
 const never = new Promise<never>(() => {});

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 
 import { repeatedly, retrying } from '../../src/runtime/retrying.ts';
-import { virtualRuntime } from '../broker/support.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 
 const backoff = { initialMs: 10, maxMs: 40, factor: 2, jitter: 0.2 } as const;
 const reason = new Error('enough');

@@ -7,9 +7,10 @@ import { inspect } from 'node:util';
 
 import { afterEach, describe, expect, it } from '@jest/globals';
 
+import { silentLogger } from '../../src/logger/logger.ts';
+import { type VirtualTimers, virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { ClientTls } from '../../src/tls/client-tls.ts';
 import type { ClientTlsOptions } from '../../src/tls/tls.ts';
-import { RecordingLogger, type VirtualTimers, virtualRuntime } from '../broker/support.ts';
 import { authority, type Certified } from '../support/certificates.ts';
 
 const ours = authority('Ours');
@@ -22,7 +23,7 @@ afterEach(async () => {
 function clientTls(options: ClientTlsOptions): { readonly tls: ClientTls; readonly timers: VirtualTimers } {
   const runtime = virtualRuntime();
   const owner = { name: 'the test', variables: 'TENON_TEST_TLS_' };
-  const tls = new ClientTls(options, owner, { runtime, logger: new RecordingLogger() });
+  const tls = new ClientTls(options, owner, { runtime, logger: silentLogger });
   closing.push(() => tls.close());
   return { tls, timers: runtime.timers };
 }
