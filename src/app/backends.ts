@@ -192,7 +192,7 @@ export async function loadBackend(
  * bundled, packages are part of it and nowhere else.
  */
 function assertInstalled(name: string): void {
-  if (isBundled) return;
+  if (isBundled()) return;
   try {
     createRequire(import.meta.url).resolve(name);
   } catch (error) {
@@ -201,8 +201,15 @@ function assertInstalled(name: string): void {
   }
 }
 
-const here: string | undefined = import.meta.url;
-const isBundled = here === undefined || !/\/app\/backends\.[jt]s$/.test(here);
+/** In a program that was bundled, tenon's package does not begin two folders up, as it does from `src/app` and from `dist/chunks`. */
+function isBundled(): boolean {
+  try {
+    const manifest = createRequire(import.meta.url)('../../package.json') as { readonly name?: unknown };
+    return manifest.name !== 'tenon';
+  } catch {
+    return true;
+  }
+}
 
 function isMissing(error: unknown, name: string): boolean {
   const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
