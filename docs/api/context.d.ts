@@ -35,6 +35,7 @@ export declare class Context {
     get peerCertificate(): PeerCertificate | undefined;
     get deadline(): number | undefined;
     shorten(deadline: number): void;
+    get topic(): string | undefined;
     get outgoing(): Outgoing | undefined;
     get headers(): Metadata;
     set headers(value: Metadata);

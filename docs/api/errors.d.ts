@@ -203,6 +203,11 @@ export interface RichStatus {
 export declare function encodeRichStatus(status: RichStatus): Uint8Array;
 export declare function decodeRichStatus(bytes: Uint8Array): RichStatus | undefined;
 
+// tenon/errors/transient
+
+import { type TenonError } from './errors.ts';
+export declare function isTransient({ code }: TenonError): boolean;
+
 // tenon/errors/unthrown
 
 import { TenonError, type TenonErrorInit } from './errors.ts';

@@ -47,11 +47,12 @@ import type { Health, ServingStatus } from './health.ts';
 export interface ServiceHealthOptions {
     readonly services: readonly string[];
     readonly followsRegistry?: boolean | undefined;
+    readonly followsBroker?: boolean | undefined;
 }
 export declare const liveness = "liveness";
 export declare class ServiceHealth {
     #private;
-    constructor(service: Pick<ServiceRuntime, 'status' | 'onChange'>, health: Health, { services, followsRegistry }: ServiceHealthOptions);
+    constructor(service: Pick<ServiceRuntime, 'status' | 'onChange'>, health: Health, { services, followsRegistry, followsBroker }: ServiceHealthOptions);
     names(): readonly string[];
     status(name: string): ServingStatus | undefined;
     watch(name: string): AsyncIterableIterator<ServingStatus | 'SERVICE_UNKNOWN', undefined>;

@@ -42,6 +42,7 @@ export interface MethodDescriptor {
     readonly service: string;
     readonly method: string;
     readonly path: string;
+    readonly topic?: string | undefined;
     readonly aliases: readonly string[];
     readonly kind: MethodKind;
     readonly input: Schema;

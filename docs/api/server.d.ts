@@ -43,12 +43,17 @@ export interface ServerOptions {
     readonly maxReceiveBytes?: number | undefined;
     readonly maxSendBytes?: number | undefined;
     readonly compress?: boolean | undefined;
+    readonly requireBackends?: boolean | undefined;
     readonly exposeErrors?: boolean | undefined;
     readonly dialect?: Dialect | undefined;
     readonly suggest?: boolean | undefined;
 }
 export declare const ServerOptions: ServiceIdentifier<ServerOptions>;
 export declare const ServerInterceptors: ServiceIdentifier<Interceptor | CallInterceptor>;
+export interface ServerStartOptions {
+    readonly signal?: AbortSignal | undefined;
+    readonly onSubscribed?: (() => void) | undefined;
+}
 export interface Server {
     readonly options: ServerOptions;
     init(options: ServerOptions): void;
@@ -67,12 +72,13 @@ export interface Server {
     deregister(options?: {
         readonly signal?: AbortSignal;
     }): Promise<void>;
-    start(options?: {
-        readonly signal?: AbortSignal;
-    }): Promise<void>;
+    start(options?: ServerStartOptions): Promise<void>;
     drain(signal?: AbortSignal): Promise<void>;
     stop(): Promise<void>;
     readonly address: string | undefined;
+    readonly advertisedAddress: string | undefined;
+    readonly nodeId: string;
+    readonly isSubscribed: boolean;
     readonly inFlight: number;
     toString(): string;
 }
@@ -82,18 +88,21 @@ export declare const Server: ServiceIdentifier<Server>;
 
 import { Broker } from '../broker/broker.ts';
 import { type Marshaler } from '../codec/codec.ts';
-import { Context } from '../context/context.ts';
+import type { Context } from '../context/context.ts';
 import { Logger } from '../logger/logger.ts';
 import { type HandlerFunction, type MethodDescriptor, type Schema } from '../pipeline/pipeline.ts';
 import { type NodeState, Registry } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { Transport } from '../transport/transport.ts';
-import { type EventHandler, type EventHandlerOptions, type HandlerOptions, type Server, type ServerHandler, ServerOptions } from './server.ts';
+import { type EventHandler, type EventHandlerOptions, type HandlerOptions, type Server, type ServerHandler, ServerOptions, type ServerStartOptions } from './server.ts';
 export declare class RpcServer implements Server {
     #private;
     constructor(transport: Transport, registry: Registry, broker: Broker, marshalers: readonly Marshaler[], clock: Clock, random: Random, timers: Timers, logger: Logger, options?: ServerOptions);
     get options(): ServerOptions;
     get address(): string | undefined;
+    get advertisedAddress(): string | undefined;
+    get nodeId(): string;
+    get isSubscribed(): boolean;
     get inFlight(): number;
     init(options: ServerOptions): void;
     newHandler(name: string, methods: Readonly<Record<string, HandlerFunction>>, options?: HandlerOptions & {
@@ -104,9 +113,7 @@ export declare class RpcServer implements Server {
     }): EventHandler;
     handle(handler: ServerHandler): void;
     subscribe(handler: EventHandler): void;
-    start(options?: {
-        readonly signal?: AbortSignal;
-    }): Promise<void>;
+    start(options?: ServerStartOptions): Promise<void>;
     register(options?: {
         readonly state?: NodeState;
         readonly signal?: AbortSignal;

@@ -9,6 +9,7 @@ export type ServiceState = 'stopped' | 'starting' | 'serving' | 'draining';
 export interface ServiceStatus {
     readonly state: ServiceState;
     readonly isRegistered: boolean;
+    readonly isSubscribed: boolean;
     readonly isAccepting: boolean;
 }
 export interface ServiceOptions extends ServerOptions {
@@ -23,9 +24,19 @@ export interface ServiceOptions extends ServerOptions {
     readonly afterStop?: readonly Hook[] | undefined;
     readonly health?: boolean | undefined;
     readonly healthFollowsRegistry?: boolean | undefined;
+    readonly healthFollowsBroker?: boolean | undefined;
     readonly reflection?: boolean | undefined;
 }
 export declare const ServiceOptions: ServiceIdentifier<ServiceOptions>;
+export interface Wiring {
+    readonly transport: string;
+    readonly codec: string;
+    readonly registry: string;
+    readonly selector: string;
+    readonly broker: string;
+    readonly profile?: string | undefined;
+}
+export declare const Wiring: ServiceIdentifier<Wiring>;
 export type Hook = () => void | Promise<void>;
 export interface ServiceRuntime {
     readonly options: ServiceOptions;
@@ -54,10 +65,10 @@ import { Client } from '../client/client.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { Server } from '../server/server.ts';
-import { ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus } from './service.ts';
+import { ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus, Wiring } from './service.ts';
 export declare class ManagedService implements ServiceRuntime {
     #private;
-    constructor(server: Server, client: Client, timers: Timers, logger: Logger, options?: ServiceOptions, random?: Random, clock?: Clock);
+    constructor(server: Server, client: Client, timers: Timers, logger: Logger, options?: ServiceOptions, random?: Random, clock?: Clock, wiring?: Wiring);
     get options(): ServiceOptions;
     get state(): ServiceState;
     get status(): ServiceStatus;

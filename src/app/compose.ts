@@ -3,6 +3,7 @@ import { Container, type Newable, type ServiceIdentifier } from 'inversify';
 import { Client } from '../client/client.ts';
 import { type Class, handlerOf, serviceOf } from '../decorators/decorators.ts';
 import { Logger } from '../logger/logger.ts';
+import { type ProcessIdentity, processLogger } from '../logger/internal/process-logger.ts';
 import { unfailing } from '../logger/internal/unfailing.ts';
 import { isRegistryCache, Registry } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
@@ -27,6 +28,8 @@ export interface Composition {
   readonly config: Config;
   readonly container: Container;
   readonly loadProto: ProtoLoader;
+  /** What every line of the log names. */
+  readonly identity: ProcessIdentity;
   /** The names of the services that have a handler, by the handler's full name. */
   readonly hosts: ReadonlyMap<string, readonly string[]>;
   /** Classes that the container cannot construct, by the key that they were bound to. */
@@ -69,7 +72,8 @@ export async function compose(services: readonly Class[], options: AppOptions = 
   const { name } = constantOptionsAround(config, layers.options, bindingsOf(container)).stronger;
   const hosts = hostsOf(services, name);
   layers.run(() => bindClients(container, loadProto, hosts), decoratorsLayer);
-  container.onActivation(Logger, (_context, logger) => unfailing(logger));
+  const identity: ProcessIdentity = { fields: undefined };
+  container.onActivation(Logger, (_context, logger) => processLogger(unfailing(logger), identity));
   // Whatever registry was bound in the end, callers read it through a cache that outlives its outages.
   container.onActivation(Registry, (context, registry) =>
     isRegistryCache(registry)
@@ -86,6 +90,7 @@ export async function compose(services: readonly Class[], options: AppOptions = 
     config,
     container,
     loadProto,
+    identity,
     undecorated: layers.undecorated,
     options: layers.options,
     boundBy: layers.boundBy,

@@ -343,8 +343,10 @@ function describeSubscription(
     }
   }
   const descriptor: MethodDescriptor = {
-    service: subscription.topic,
+    // The server that handles it puts its own name in this place.
+    service: record.name ?? target.name,
     method: where,
+    topic: subscription.topic,
     path: `${subscription.topic} → ${where}`,
     aliases: [],
     kind: 'event',

@@ -5,6 +5,7 @@ import { Client, type ClientOf, type Contract, type ProtoService } from '../clie
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { Health } from '../health/health.ts';
+import { serviceFields } from '../logger/internal/fields.ts';
 import { Logger } from '../logger/logger.ts';
 import type { Interceptor, HandlerFunction } from '../pipeline/pipeline.ts';
 import { Registry } from '../registry/registry.ts';
@@ -68,6 +69,7 @@ export class System {
     try {
       await system.#tell(notes);
       for (const service of services) system.#services.push(await system.#prepare(service));
+      system.#identify();
       await assertEncrypted(composition.container, composition.options, services.length > 0);
       guardContainer(composition.container);
       for (const service of system.#services) {
@@ -131,6 +133,13 @@ export class System {
     if (notes.length === 0) return;
     const logger = await this.#composition.container.getAsync(Logger);
     for (const { level, kind, message, fix } of notes) logger[level](message, { kind, fix });
+  }
+
+  /** Where there is one service, the lines of all that it shares a process with are its own. */
+  #identify(): void {
+    const [service, ...others] = this.#services;
+    if (service === undefined || others.length > 0) return;
+    this.#composition.identity.fields = serviceFields(service.server());
   }
 
   async #prepare(target: Class): Promise<ServiceRuntime> {

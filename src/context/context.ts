@@ -1,6 +1,7 @@
 import { Code, type TenonError } from '../errors/errors.ts';
 import { unthrown } from '../errors/unthrown.ts';
 import { quietly } from '../internal/quietly.ts';
+import { callFields } from '../logger/internal/fields.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
 import { Metadata } from './metadata.ts';
 import type { Outgoing } from './outgoing.ts';
@@ -38,9 +39,9 @@ export interface ContextInit {
  * Passing it on (`client.hello(request, { ctx })`) passes on the deadline and the cancellation.
  */
 export class Context {
-  /** The service called: `greeter.Greeter`; for an event, its topic. */
+  /** The service called: `greeter.Greeter`; for an event, the service that handles it, by its name in the registry. */
   readonly service: string;
-  /** The method called: `Hello`; for an event, the handler that takes it. */
+  /** The method called: `Hello`; for an event, the method that handles it: `OrdersHandler.onOrder`. */
   readonly endpoint: string;
   /** Who is at the other end: `host:port` where the transport has one. On the client, the node that was chosen. */
   peer: string;
@@ -101,6 +102,11 @@ export class Context {
     if (this.#deadline === undefined || deadline < this.#deadline) this.#deadline = deadline;
   }
 
+  /** The topic of an event; `undefined` for calls. */
+  get topic(): string | undefined {
+    return undefined;
+  }
+
   /** Client: what can be done with the call; `undefined` on the server, and for events. */
   get outgoing(): Outgoing | undefined {
     return undefined;
@@ -156,13 +162,17 @@ export class Context {
     return this.#baseLogger;
   }
 
-  /** A logger that names the call in all it writes. */
+  /** A logger that names the call or event in all it writes, and its trace where a `traceparent` came with it. */
   get logger(): Logger {
-    return (this.#logger ??= this.#baseLogger.child({
-      service: this.service,
-      endpoint: this.endpoint,
-      peer: this.peer,
-    }));
+    return (this.#logger ??= this.#baseLogger.child(
+      callFields({
+        service: this.service,
+        endpoint: this.endpoint,
+        peer: this.peer,
+        topic: this.topic,
+        traceparent: this.metadata.text('traceparent'),
+      }),
+    ));
   }
 
   /** Why the call was aborted, if it was. */

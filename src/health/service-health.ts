@@ -9,6 +9,8 @@ export interface ServiceHealthOptions {
   readonly services: readonly string[];
   /** Whether a node that callers cannot find in the registry is NOT_SERVING. @default true */
   readonly followsRegistry?: boolean | undefined;
+  /** Whether a node whose subscriptions do not stand is NOT_SERVING. @default true */
+  readonly followsBroker?: boolean | undefined;
 }
 
 /** The name under which nothing but a process that no longer answers is a failure: what a supervisor restarts by. */
@@ -17,25 +19,28 @@ export const liveness = 'liveness';
 /**
  * How one service of the process is: what its lifecycle says, and while it serves what the application says.
  *
- * SERVING needs a service that serves and, unless told otherwise, a lease in the registry that has not run out: one that failed to be renewed once is
- * still good, so a short outage does not show. `liveness` follows neither: a node that drains must not be killed, nor every node of a fleet
- * because the registry is away.
+ * SERVING needs a service that serves and, unless told otherwise, a lease in the registry that has not run out: one
+ * that failed to be renewed once is still good, so a short outage does not show. Its subscriptions have to stand as
+ * well: they do not where the broker was away at the start. `liveness` follows neither: a node that drains must not be
+ * killed, nor every node of a fleet because the registry is away.
  */
 export class ServiceHealth {
   readonly #service: Pick<ServiceRuntime, 'status' | 'onChange'>;
   readonly #health: Health;
   readonly #services: ReadonlySet<string>;
   readonly #followsRegistry: boolean;
+  readonly #followsBroker: boolean;
 
   constructor(
     service: Pick<ServiceRuntime, 'status' | 'onChange'>,
     health: Health,
-    { services, followsRegistry = true }: ServiceHealthOptions,
+    { services, followsRegistry = true, followsBroker = true }: ServiceHealthOptions,
   ) {
     this.#service = service;
     this.#health = health;
     this.#services = new Set(['', ...services, liveness]);
     this.#followsRegistry = followsRegistry;
+    this.#followsBroker = followsBroker;
   }
 
   /** The names that can be asked for. */
@@ -63,8 +68,9 @@ export class ServiceHealth {
   }
 
   #isServing(): boolean {
-    const { state, isRegistered } = this.#service.status;
-    return state === 'serving' && (isRegistered || !this.#followsRegistry);
+    const { state, isRegistered, isSubscribed } = this.#service.status;
+    const isReachable = isRegistered || !this.#followsRegistry;
+    return state === 'serving' && isReachable && (isSubscribed || !this.#followsBroker);
   }
 
   #onChange(listener: () => void): () => void {

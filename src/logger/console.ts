@@ -1,6 +1,7 @@
 import { nameOfError, TenonError, textOf } from '../errors/errors.ts';
 import type { Clock } from '../runtime/runtime.ts';
 import { systemClock } from '../runtime/system.ts';
+import { processFields } from './internal/fields.ts';
 import { plainOf, type PlainLimits, shortened } from './internal/plain.ts';
 import { escaped, textLine } from './internal/text.ts';
 import { type LogFields, type Logger, type LogLevel, logLevels } from './logger.ts';
@@ -117,7 +118,7 @@ function merged(fields: LogFields, more: LogFields): LogFields {
 
 /** What the line itself says is not overwritten by a field of the same name. */
 function jsonLine(head: Record<string, string>, fields: LogFields, limits: PlainLimits): string {
-  const named = { 'process.pid': process.pid, ...exceptionOf(fields), ...fields };
+  const named = { ...processFields(), ...exceptionOf(fields), ...fields };
   return escaped(JSON.stringify({ ...head, ...(plainOf(named, limits) as object), ...head }));
 }
 

@@ -105,12 +105,14 @@ export function lazySchema(name: string, findType: (name: string) => ProtoType |
  * read this. Built from decorators or a `.proto`, immutable.
  */
 export interface MethodDescriptor {
-  /** Full service name: `greeter.Greeter`. */
+  /** Full service name: `greeter.Greeter`. Of an event, the service that handles it, by its name in the registry. */
   readonly service: string;
-  /** The method's name on the wire: `Hello`. */
+  /** The method's name on the wire: `Hello`. Of an event, the method that handles it: `OrdersHandler.onOrder`. */
   readonly method: string;
-  /** `/greeter.Greeter/Hello` */
+  /** `/greeter.Greeter/Hello`; of an event `orders → OrdersHandler.onOrder`. */
   readonly path: string;
+  /** The topic that events are subscribed to; `undefined` of calls. */
+  readonly topic?: string | undefined;
   /** Further paths that a server answers as well. */
   readonly aliases: readonly string[];
   readonly kind: MethodKind;

@@ -1,14 +1,15 @@
 import { inject, injectable, multiInject, optional } from 'inversify';
 
-import { Broker, deliver, type Event, type Subscriber } from '../broker/broker.ts';
+import { Broker, deliver, type Event } from '../broker/broker.ts';
 import { type Marshaler, Marshalers, MarshalerTable } from '../codec/codec.ts';
-import { Context } from '../context/context.ts';
+import type { Context } from '../context/context.ts';
 import { Metadata } from '../context/metadata.ts';
 import { statusOf } from '../context/status.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { InFlight } from '../internal/in-flight.ts';
+import { serviceFields } from '../logger/internal/fields.ts';
 import { Logger } from '../logger/logger.ts';
 import {
   anySchema,
@@ -22,9 +23,11 @@ import {
 import { type NodeState, Registry, type ServiceRecord, stateKey } from '../registry/registry.ts';
 import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
 import { type Listener, type Socket, Transport } from '../transport/transport.ts';
+import { EventContext } from './internal/event-context.ts';
 import { microContentType, microRoutes } from './internal/go-micro.ts';
 import { advertised, endpointsOf } from './internal/record.ts';
 import { serve, type Served } from './internal/serve.ts';
+import { type IntendedSubscription, Subscriptions } from './internal/subscriptions.ts';
 import {
   type EventHandler,
   type EventHandlerOptions,
@@ -32,6 +35,7 @@ import {
   type Server,
   type ServerHandler,
   ServerOptions,
+  type ServerStartOptions,
 } from './server.ts';
 
 const defaults = {
@@ -43,6 +47,7 @@ const defaults = {
   registerTtlMs: 30_000,
   exposeErrors: false,
   suggest: false,
+  requireBackends: false,
   dialect: 'grpc',
 } as const satisfies ServerOptions;
 
@@ -59,11 +64,11 @@ export class RpcServer implements Server {
   readonly #logger: Logger;
   readonly #handlers: ServerHandler[] = [];
   readonly #eventHandlers: EventHandler[] = [];
-  readonly #subscribers: Subscriber[] = [];
   readonly #paths = new Map<string, string>();
   readonly #uuid: string;
   #options: Options;
   #listener: Listener | undefined;
+  #subscriptions: Subscriptions | undefined;
   #isStarted = false;
   #isDraining = false;
   readonly #inFlight = new InFlight();
@@ -95,6 +100,20 @@ export class RpcServer implements Server {
 
   get address(): string | undefined {
     return this.#listener?.addr();
+  }
+
+  get advertisedAddress(): string | undefined {
+    const { address } = this;
+    return address && (this.#options.advertise ?? advertised(address));
+  }
+
+  get nodeId(): string {
+    const { name, id = this.#uuid } = this.#options;
+    return `${name}-${id}`;
+  }
+
+  get isSubscribed(): boolean {
+    return this.#subscriptions?.areStanding ?? false;
   }
 
   get inFlight(): number {
@@ -132,7 +151,8 @@ export class RpcServer implements Server {
     const { schema = anySchema, ...rest } = options;
     const method = handler.name === '' ? 'Func' : handler.name;
     const descriptor: MethodDescriptor = {
-      ...jsonMethod(topic, method),
+      ...jsonMethod(this.#options.name, method),
+      path: `${topic} → ${method}`,
       kind: 'event',
       input: schema,
       defaultContentType: 'application/json',
@@ -162,17 +182,17 @@ export class RpcServer implements Server {
     this.#eventHandlers.push(handler);
   }
 
-  async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  async start(options: ServerStartOptions = {}): Promise<void> {
     this.#assertNotStarted('start it again');
     this.#isStarted = true;
     this.#isDraining = false;
+    const logger = this.#logger.child(serviceFields(this));
     try {
-      await this.#listen(options.signal);
+      await this.#listen(logger, options.signal);
       this.#assertNotStopped();
-      for (const handler of this.#eventHandlers) {
-        this.#subscribers.push(await this.#deliver(handler));
-        this.#assertNotStopped();
-      }
+      this.#subscriptions = this.#intendSubscriptions(logger, options);
+      await this.#subscriptions.start();
+      this.#assertNotStopped();
     } catch (error) {
       await this.stop();
       throw error;
@@ -190,18 +210,14 @@ export class RpcServer implements Server {
 
   async drain(signal?: AbortSignal): Promise<void> {
     this.#isDraining = true;
-    const unsubscribed = this.#subscribers.map((subscriber) => subscriber.unsubscribe(signal));
-    await Promise.all([this.#listener?.drain(signal), this.#inFlight.idle(signal), ...unsubscribed]);
+    await Promise.all([this.#listener?.drain(signal), this.#inFlight.idle(signal), this.#subscriptions?.end(signal)]);
   }
 
   async stop(): Promise<void> {
     this.#isDraining = true;
-    const now = AbortSignal.abort(stopped());
-    const subscribers = this.#subscribers.splice(0);
-    await Promise.allSettled([
-      ...subscribers.map((subscriber) => subscriber.unsubscribe(now)),
-      this.#listener?.close(),
-    ]);
+    const subscriptions = this.#subscriptions;
+    this.#subscriptions = undefined;
+    await Promise.allSettled([subscriptions?.end(AbortSignal.abort(stopped())), this.#listener?.close()]);
     this.#listener = undefined;
     this.#isStarted = false;
   }
@@ -210,13 +226,17 @@ export class RpcServer implements Server {
     return 'rpc';
   }
 
-  async #listen(signal: AbortSignal | undefined): Promise<void> {
+  async #listen(logger: Logger, signal: AbortSignal | undefined): Promise<void> {
     const served = new Map<MethodDescriptor, Served>();
     for (const handler of this.#handlers) {
       for (const { descriptor, invoke, interceptors = [] } of handler.methods) {
         served.set(
           descriptor,
-          this.#serve(descriptor, compose([...this.#options.interceptors, ...interceptors], descriptor, invoke)),
+          this.#serve(
+            descriptor,
+            compose([...this.#options.interceptors, ...interceptors], descriptor, invoke),
+            logger,
+          ),
         );
       }
     }
@@ -243,14 +263,14 @@ export class RpcServer implements Server {
     }
   }
 
-  #serve(method: MethodDescriptor, invoke: Invoke): Served {
+  #serve(method: MethodDescriptor, invoke: Invoke, logger: Logger): Served {
     const fallback = this.#marshalers.of(method.defaultContentType);
     const { name, dialect } = this.#options;
     const isMicro = dialect === 'go-micro';
     return {
       method,
       invoke,
-      logger: this.#logger,
+      logger,
       exposeErrors: this.#options.exposeErrors,
       compress: this.#options.compress,
       marshalerFor: (headers) => {
@@ -263,9 +283,23 @@ export class RpcServer implements Server {
     };
   }
 
-  async #deliver(handler: EventHandler): Promise<Subscriber> {
-    await this.#broker.connect();
-    const { descriptor, options } = handler;
+  #intendSubscriptions(logger: Logger, { onSubscribed = () => {} }: ServerStartOptions): Subscriptions {
+    return new Subscriptions(
+      this.#eventHandlers.map((handler) => this.#intend(handler, logger)),
+      {
+        service: this.#options.name,
+        broker: this.#broker,
+        runtime: this.#runtime,
+        logger,
+        isBrokerRequired: this.#options.requireBackends,
+        onStanding: onSubscribed,
+      },
+    );
+  }
+
+  #intend({ topic, options, ...handler }: EventHandler, logger: Logger): IntendedSubscription {
+    const service = this.#options.name;
+    const descriptor = { ...handler.descriptor, service, topic };
     const invoke = compose(
       [...this.#options.interceptors, ...(handler.interceptors ?? [])],
       descriptor,
@@ -282,12 +316,8 @@ export class RpcServer implements Server {
         });
       }
       this.#inFlight.enter();
-      const ctx = new Context({
-        service: event.topic,
-        endpoint: descriptor.method,
-        metadata: metadataOf(event),
-        logger: this.#logger,
-      });
+      const init = { service, endpoint: descriptor.method, metadata: metadataOf(event), logger };
+      const ctx = new EventContext(init, event.topic);
       running.add(ctx);
       try {
         const type = event.headers['Content-Type'] ?? descriptor.defaultContentType;
@@ -301,12 +331,13 @@ export class RpcServer implements Server {
         this.#inFlight.leave();
       }
     };
-    return deliver(this.#broker, handler.topic, options, handle, { runtime: this.#runtime, logger: this.#logger });
+    const seams = { runtime: this.#runtime, logger };
+    return { topic, subscribe: () => deliver(this.#broker, topic, options, handle, seams) };
   }
 
   #record(state: NodeState): ServiceRecord {
-    const { name, version, id = this.#uuid, advertise, metadata } = this.#options;
-    const address = this.#listener?.addr();
+    const { name, version, metadata } = this.#options;
+    const address = this.advertisedAddress;
     if (address === undefined) {
       throw new TenonError({
         code: Code.FailedPrecondition,
@@ -316,8 +347,8 @@ export class RpcServer implements Server {
     }
     const transport = String(this.#transport);
     const node = {
-      id: `${name}-${id}`,
-      address: advertise ?? advertised(address),
+      id: this.nodeId,
+      address,
       metadata: {
         ...metadata,
         broker: String(this.#broker),

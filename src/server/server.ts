@@ -70,6 +70,12 @@ export interface ServerOptions {
   readonly maxSendBytes?: number | undefined;
   /** Compress replies to callers that understand it, where the transport can; a handler says otherwise by `ctx.compress`. @default false */
   readonly compress?: boolean | undefined;
+  /**
+   * A broker or a registry that is away fails the start. Without it only what waiting does not mend does, as a wrong
+   * password: the rest is tried until it is there.
+   * @default false
+   */
+  readonly requireBackends?: boolean | undefined;
   /** Send the text of unexpected exceptions to the caller. @default false: it may hold secrets */
   readonly exposeErrors?: boolean | undefined;
   /**
@@ -89,6 +95,14 @@ export const ServerInterceptors: ServiceIdentifier<Interceptor | CallInterceptor
   'server',
   'ServerInterceptors',
 );
+
+/** What a start may be told. */
+export interface ServerStartOptions {
+  /** Gives up to listen. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called when every subscription stands, if {@link Server.isSubscribed} was false when the start resolved. */
+  readonly onSubscribed?: (() => void) | undefined;
+}
 
 /**
  * Answers calls and handles events.
@@ -122,10 +136,12 @@ export interface Server {
   /** Takes the node out of the registry. */
   deregister(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /**
-   * Listens, then subscribes. If either fails, what was opened is closed again. ALREADY_EXISTS (`server.duplicate_method`) for two methods that are one in
-   * Go Micro's dialect, where that is spoken.
+   * Listens, then subscribes. If either fails, what was opened is closed again. A broker that is away (UNAVAILABLE,
+   * DEADLINE_EXCEEDED) is no failure, unless `requireBackends` says so: it is tried with back-off, and the
+   * subscriptions stand when it is back. ALREADY_EXISTS (`server.duplicate_method`) for two methods that are one in Go
+   * Micro's dialect, where that is spoken.
    */
-  start(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  start(options?: ServerStartOptions): Promise<void>;
   /**
    * Takes no new calls and no new events, and resolves when those in hand are done. If `signal` aborts first it rejects with its reason
    * and leaves them running until `stop`.
@@ -135,6 +151,15 @@ export interface Server {
   stop(): Promise<void>;
   /** Where it listens; `undefined` before `start`. */
   readonly address: string | undefined;
+  /** Where others are told to call; `undefined` before `start`. */
+  readonly advertisedAddress: string | undefined;
+  /** The node's id in the registry: `<name>-<id>`. */
+  readonly nodeId: string;
+  /**
+   * True from when every subscription stands, also where there is none, until the stop. False while the broker is away
+   * that was away at the start.
+   */
+  readonly isSubscribed: boolean;
   /** Calls and events in hand. */
   readonly inFlight: number;
   /** The name it is bound by. */

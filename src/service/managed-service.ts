@@ -3,9 +3,11 @@ import { inject, injectable, optional } from 'inversify';
 import { Client } from '../client/client.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { isTransient } from '../errors/transient.ts';
 import { counted } from '../internal/counted.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { quietly } from '../internal/quietly.ts';
+import { serviceFields } from '../logger/internal/fields.ts';
 import { Logger } from '../logger/logger.ts';
 import type { NodeState } from '../registry/registry.ts';
 import { endsWithin } from '../runtime/bounded.ts';
@@ -13,7 +15,14 @@ import { Clock, Random, type Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom } from '../runtime/system.ts';
 import { Server } from '../server/server.ts';
 import { RegistrationPace } from './internal/registration-pace.ts';
-import { type Hook, ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus } from './service.ts';
+import {
+  type Hook,
+  ServiceOptions,
+  type ServiceRuntime,
+  type ServiceState,
+  type ServiceStatus,
+  Wiring,
+} from './service.ts';
 
 const defaults = {
   registerTtlMs: 30_000,
@@ -23,6 +32,8 @@ const defaults = {
   drain: true,
   health: true,
   healthFollowsRegistry: true,
+  healthFollowsBroker: true,
+  requireBackends: false,
   reflection: false,
 } as const satisfies ServiceOptions;
 
@@ -37,10 +48,13 @@ export class ManagedService implements ServiceRuntime {
   readonly #server: Server;
   readonly #client: Client;
   readonly #timers: Timers;
-  readonly #logger: Logger;
+  readonly #baseLogger: Logger;
+  readonly #wiring: Wiring | undefined;
+  /** Names the service, as it was when it started. */
+  #logger: Logger;
   #options: WithDefaults<ServiceOptions, typeof defaults>;
   readonly #listeners = new Set<(status: ServiceStatus) => unknown>();
-  #status: ServiceStatus = { state: 'stopped', isRegistered: false, isAccepting: false };
+  #status: ServiceStatus = { state: 'stopped', isRegistered: false, isSubscribed: false, isAccepting: false };
   #lapse: Timer | undefined;
   #renewal: Timer | undefined;
   #registering: Promise<void> | undefined;
@@ -61,12 +75,15 @@ export class ManagedService implements ServiceRuntime {
     @inject(ServiceOptions) @optional() options: ServiceOptions = {},
     @inject(Random) @optional() random: Random = systemRandom,
     @inject(Clock) @optional() clock: Clock = systemClock,
+    @inject(Wiring) @optional() wiring?: Wiring,
   ) {
     this.#server = server;
     this.#client = client;
     this.#timers = timers;
+    this.#baseLogger = logger;
     this.#logger = logger;
-    this.#pace = new RegistrationPace(random, clock, logger);
+    this.#wiring = wiring;
+    this.#pace = new RegistrationPace(random, clock);
     this.#options = withDefaults(defaults, checkedOptions('ServiceOptions', options));
     server.init(options);
   }
@@ -107,19 +124,22 @@ export class ManagedService implements ServiceRuntime {
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     this.#assertStopped('start it again');
     this.#become({ state: 'starting' });
+    this.#logger = this.#baseLogger.child(serviceFields(this.#server));
     const start = (this.#start = Symbol('start'));
+    const onSubscribed = (): void => this.#become({ isSubscribed: true });
     try {
       await runHooks(this.#options.beforeStart);
       this.#assertGoesOn(start);
-      this.#opening = this.#server.start(options);
+      this.#opening = this.#server.start({ ...options, onSubscribed });
       await this.#opening;
       this.#assertGoesOn(start);
-      this.#become({ state: 'serving', isAccepting: true });
+      this.#become({ state: 'serving', isSubscribed: this.#server.isSubscribed, isAccepting: true });
       const announcing = this.#announce('serving');
-      this.#registering = announcing;
-      await announcing;
+      this.#registering = announcing.then(() => {});
+      const failure = await announcing;
       this.#assertGoesOn(start);
       this.#registering = undefined;
+      if (failure) this.#outlive(failure);
       this.#keepLease();
       await runHooks(this.#options.afterStart);
     } catch (error) {
@@ -127,7 +147,11 @@ export class ManagedService implements ServiceRuntime {
       if (this.#start === start) await this.stop({ signal: AbortSignal.abort(error) });
       throw error;
     }
-    this.#logger.info(`${String(this)} serves`, { address: this.#server.address });
+    this.#logger.info(`${String(this)} serves`, {
+      address: this.#server.advertisedAddress,
+      node: this.#server.nodeId,
+      ...this.#wiring,
+    });
   }
 
   stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
@@ -164,7 +188,7 @@ export class ManagedService implements ServiceRuntime {
     this.#registering = undefined;
     if (this.#options.drain && !signal.aborted) await this.#drain(signal);
     else await this.#sayFarewell();
-    this.#become({ isAccepting: false });
+    this.#become({ isAccepting: false, isSubscribed: false });
     await this.#step('stopping the server', () => this.#server.stop());
     await this.#within(farewellMs, undefined, () => this.#opening?.catch(() => {}) ?? Promise.resolve());
     this.#opening = undefined;
@@ -182,7 +206,7 @@ export class ManagedService implements ServiceRuntime {
       await this.#timers.sleep(this.#options.lameDuckMs, signal).catch(() => {});
     }
     await this.#sayFarewell(signal);
-    this.#become({ isAccepting: false });
+    this.#become({ isAccepting: false, isSubscribed: false });
     await this.#within(this.#options.drainTimeoutMs, signal, (bound) =>
       this.#server.drain(bound).catch(() => {
         this.#logger.warn(
@@ -202,8 +226,17 @@ export class ManagedService implements ServiceRuntime {
     this.#become({ isRegistered: false });
   }
 
-  /** A registry that is away costs a warning, not the start: the renewal announces the node when it is back. */
-  async #announce(state: NodeState): Promise<void> {
+  /**
+   * A registry that is away costs a warning: the renewal announces the node when it is back. Throws what waiting does
+   * not mend.
+   */
+  #outlive(failure: TenonError): void {
+    if (this.#options.requireBackends || !isTransient(failure)) throw failure;
+    this.#pace.failed(String(this), failure, this.#logger);
+  }
+
+  /** Resolves with what the registry had against it, if anything. */
+  async #announce(state: NodeState): Promise<TenonError | undefined> {
     let isDone = false;
     try {
       await this.#within(announceMs, undefined, async (bound) => {
@@ -211,15 +244,16 @@ export class ManagedService implements ServiceRuntime {
         isDone = true;
       });
       if (!isDone) throw timeUp('the registry does not answer');
-      this.#pace.succeeded(String(this));
+      this.#pace.succeeded(String(this), this.#logger);
       if (!this.#isAnnounced) this.#logger.debug(`${String(this)} is announced`);
       this.#isAnnounced = true;
       this.#holdLease();
+      return undefined;
     } catch (error) {
       const failure = TenonError.from(error);
       // Nobody knows whether it took effect.
       if (failure.code === Code.DeadlineExceeded || failure.code === Code.Cancelled) this.#isAnnounced = true;
-      this.#pace.failed(String(this), failure);
+      return failure;
     }
   }
 
@@ -238,6 +272,7 @@ export class ManagedService implements ServiceRuntime {
     const isChange =
       status.state !== before.state ||
       status.isRegistered !== before.isRegistered ||
+      status.isSubscribed !== before.isSubscribed ||
       status.isAccepting !== before.isAccepting;
     if (!isChange) return;
     this.#status = status;
@@ -250,8 +285,9 @@ export class ManagedService implements ServiceRuntime {
     const delayMs = this.#pace.nextMs(this.#options.registerIntervalMs ?? ttlMs / 3);
     this.#renewal = this.#timers.after(delayMs, () => {
       if (this.state !== 'serving') return;
-      this.#registering = this.#announce('serving').then(() => {
+      this.#registering = this.#announce('serving').then((failure) => {
         this.#registering = undefined;
+        if (failure) this.#pace.failed(String(this), failure, this.#logger);
         if (this.state === 'serving') this.#keepLease();
       });
     });
@@ -286,10 +322,18 @@ export class ManagedService implements ServiceRuntime {
   }
 
   async #bounded(what: string, ms: number, work: () => Promise<void>, signal?: AbortSignal): Promise<void> {
-    if (await endsWithin(work(), { timers: this.#timers, timeoutMs: ms, signal })) return;
+    const cut = signal?.aborted ? this.#soonAborted(signal) : signal;
+    if (await endsWithin(work(), { timers: this.#timers, timeoutMs: ms, signal: cut })) return;
     this.#logger.warn(`${String(this)}: ${what} did not end in time; the stop goes on`, {
       stopTimeoutMs: signal?.aborted ? undefined : ms,
     });
+  }
+
+  /** For work that waits for nothing: it has ended before this aborts, and nobody is to say that it had to be cut. */
+  #soonAborted({ reason }: AbortSignal): AbortSignal {
+    const controller = new AbortController();
+    this.#timers.soon(() => controller.abort(reason));
+    return controller.signal;
   }
 
   async #quietly(what: string, work: Promise<void>): Promise<void> {

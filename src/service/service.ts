@@ -12,6 +12,8 @@ export interface ServiceStatus {
   readonly state: ServiceState;
   /** The registry was told of the node, and the lease has not run out since: callers can find it. */
   readonly isRegistered: boolean;
+  /** Every subscription stands, also where there is none: false while the broker is away that was away at the start. */
+  readonly isSubscribed: boolean;
   /** Calls are taken: from when it listens, until the lame duck time of its stop is over. */
   readonly isAccepting: boolean;
 }
@@ -40,11 +42,31 @@ export interface ServiceOptions extends ServerOptions {
   readonly health?: boolean | undefined;
   /** Whether that says NOT_SERVING of a node that callers cannot find, for its lease in the registry has run out. @default true */
   readonly healthFollowsRegistry?: boolean | undefined;
+  /**
+   * Whether that says NOT_SERVING of a node whose subscriptions do not stand yet, for the broker was away at its start.
+   * @default true
+   */
+  readonly healthFollowsBroker?: boolean | undefined;
   /** Whether an application serves `grpc.reflection`, v1 and v1alpha, beside the handlers. @default false */
   readonly reflection?: boolean | undefined;
 }
 /** Container key of the {@link ServiceOptions}. */
 export const ServiceOptions: ServiceIdentifier<ServiceOptions> = token('service', 'ServiceOptions');
+
+/**
+ * What a process runs on, by the names that its parts are bound by; behind an `@` the address of those that have one.
+ * For the start line of its services.
+ */
+export interface Wiring {
+  readonly transport: string;
+  readonly codec: string;
+  readonly registry: string;
+  readonly selector: string;
+  readonly broker: string;
+  readonly profile?: string | undefined;
+}
+/** Container key of the {@link Wiring}. */
+export const Wiring: ServiceIdentifier<Wiring> = token('service', 'Wiring');
 
 /** Something to do at a moment of the lifecycle. One that rejects before or after the start fails the start. */
 export type Hook = () => void | Promise<void>;
@@ -52,8 +74,9 @@ export type Hook = () => void | Promise<void>;
 /**
  * One service: a server, the client it calls others with, and their life together.
  *
- * Start: `starting` → connect the broker, listen, subscribe, register → `serving`. Stop: `draining` in the registry → serve on for
- * `lameDuckMs` → deregister → refuse new calls, finish what is in flight within `drainTimeoutMs` → stop the server → `stopped`.
+ * Start: `starting` → listen, connect the broker and subscribe, register → `serving`. A broker or a registry that is
+ * away holds up nothing and is tried until it is back. Stop: `draining` in the registry → serve on for `lameDuckMs` →
+ * deregister → refuse new calls, finish what is in flight within `drainTimeoutMs` → stop the server → `stopped`.
  */
 export interface ServiceRuntime {
   /** The options in force. */
@@ -70,8 +93,10 @@ export interface ServiceRuntime {
   client(): Client;
   server(): Server;
   /**
-   * Resolves when callers can be served. If it fails, what was started is stopped again, in reverse order, and it rejects with the first
-   * error. FAILED_PRECONDITION (`service.started`) unless stopped. A registry that is away does not fail the start: the node is announced when it is back.
+   * Resolves when callers can be served. If it fails, what was started is stopped again, in reverse order, and it
+   * rejects with the first error. FAILED_PRECONDITION (`service.started`) unless stopped. A broker or a registry that
+   * is away (UNAVAILABLE, DEADLINE_EXCEEDED) does not fail the start, unless `requireBackends` says so: subscriptions
+   * stand and the node is announced when it is back. What it refuses fails the start.
    */
   start(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /**

@@ -37,6 +37,9 @@ function recordedServer(): RecordedServer {
       return options;
     },
     address: '127.0.0.1:7000',
+    advertisedAddress: '127.0.0.1:7000',
+    nodeId: 'suite-1',
+    isSubscribed: true,
     inFlight: 0,
     init(given) {
       options = { ...options, ...given };

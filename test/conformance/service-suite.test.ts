@@ -109,7 +109,7 @@ describe('the suite of services', () => {
       (server, client, options) => {
         const service = sane(server, client, options);
         Object.defineProperty(service, 'status', {
-          get: () => ({ state: service.state, isRegistered: true, isAccepting: true }),
+          get: () => ({ state: service.state, isRegistered: true, isSubscribed: true, isAccepting: true }),
         });
         return service;
       },

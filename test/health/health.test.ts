@@ -150,8 +150,8 @@ describe('who is asked', () => {
 });
 
 describe('the health of one service', () => {
-  const serving: ServiceStatus = { state: 'serving', isRegistered: true, isAccepting: true };
-  function made(followsRegistry?: boolean) {
+  const serving: ServiceStatus = { state: 'serving', isRegistered: true, isSubscribed: true, isAccepting: true };
+  function made(followed: { readonly followsRegistry?: boolean; readonly followsBroker?: boolean } = {}) {
     const listeners = new Set<(status: ServiceStatus) => void>();
     const service = {
       status: serving,
@@ -169,15 +169,16 @@ describe('the health of one service', () => {
       board,
       become,
       listeners,
-      health: new ServiceHealth(service, board, { services: ['a.A'], followsRegistry }),
+      health: new ServiceHealth(service, board, { services: ['a.A'], ...followed }),
     };
   }
 
   it.each<[string, Partial<ServiceStatus>]>([
-    ['starts', { state: 'starting', isRegistered: false, isAccepting: false }],
+    ['starts', { state: 'starting', isRegistered: false, isSubscribed: true, isAccepting: false }],
     ['drains', { state: 'draining' }],
     ['cannot be found', { isRegistered: false }],
-    ['has stopped', { state: 'stopped', isRegistered: false, isAccepting: false }],
+    ['has subscriptions that do not stand', { isSubscribed: false }],
+    ['has stopped', { state: 'stopped', isRegistered: false, isSubscribed: true, isAccepting: false }],
   ])('that %s is NOT_SERVING whatever the application says; its process is live', (_what, change) => {
     const { health, board, become } = made();
     board.set('a.A', 'SERVING');
@@ -193,10 +194,18 @@ describe('the health of one service', () => {
   });
 
   it('does not follow the registry where it is told not to', () => {
-    const { health, become } = made(false);
+    const { health, become } = made({ followsRegistry: false });
     become({ isRegistered: false });
     expect(health.status('')).toBe('SERVING');
     become({ state: 'draining' });
+    expect(health.status('')).toBe('NOT_SERVING');
+  });
+
+  it('does not follow the broker where it is told not to', () => {
+    const { health, become } = made({ followsBroker: false });
+    become({ isSubscribed: false });
+    expect(health.status('')).toBe('SERVING');
+    become({ isRegistered: false });
     expect(health.status('')).toBe('NOT_SERVING');
   });
 

@@ -7,6 +7,9 @@ const sources = sourcesBelow('src');
 /** What a reason may begin with, beside the names of rooms. */
 const otherAreas = ['call', 'metadata', 'config'];
 
+/** Names of OpenTelemetry that look like reasons. */
+const foreignNames = ['service.name', 'service.version'];
+
 /** Every reason that the code gives, with one place where it does. */
 function reasonsIn(files: readonly SourceFile[]): Map<string, string> {
   const areas = new Set([...files.map((file) => roomOf(file.path)), ...otherAreas]);
@@ -15,6 +18,7 @@ function reasonsIn(files: readonly SourceFile[]): Map<string, string> {
     // Any literal of the form counts: helpers pass reasons on.
     for (const match of file.code.matchAll(/(['"`])([a-z]+)\.([a-z]+(?:_[a-z]+)*)\1/g)) {
       const isReason = /\breason\??:\s*$/.test(file.code.slice(0, match.index));
+      if (foreignNames.includes(`${match[2]}.${match[3]}`)) continue;
       if (isReason || areas.has(match[2] ?? '')) reasons.set(`${match[2]}.${match[3]}`, file.path);
     }
   }

@@ -7,6 +7,7 @@ import type { Registry } from '../../src/registry/registry.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { ManagedService } from '../../src/service/managed-service.ts';
+import type { ServiceOptions } from '../../src/service/service.ts';
 import { memoryParts } from '../../src/testing/internal/rig.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
@@ -14,17 +15,19 @@ import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 const noClient = { toString: () => 'none' } as unknown as Client;
 
 /** A service in virtual time, whose registry may be away. `draws` are the numbers that chance gives, again and again. */
-function scene(draws: readonly number[], registerTtlMs = 30_000) {
+function scene(draws: readonly number[], registerTtlMs = 30_000, more: ServiceOptions = {}) {
   const { clock, timers } = virtualRuntime();
   const logger = new RecordingLogger();
   let drawn = 0;
   const random = { ...systemRuntime.random, next: () => draws[drawn++ % draws.length] ?? 0 };
   const inner = new MemoryRegistry({ runtime: { clock, timers } });
-  const state = { isAway: false, isMute: false, attempts: [] as number[], left: 0 };
+  const state = { isAway: false, isMute: false, refuses: false, attempts: [] as number[], left: 0 };
   const register: Registry['register'] = async (record, options) => {
     state.attempts.push(timers.nowMs);
     if (state.isMute) await new Promise(() => {});
     if (state.isAway) throw new TenonError({ code: Code.Unavailable, reason: 'registry.unreachable', message: 'away' });
+    if (state.refuses)
+      throw new TenonError({ code: Code.PermissionDenied, reason: 'registry.refused', message: 'a wrong password' });
     await inner.register(record, options);
   };
   const deregister: Registry['deregister'] = async (record, options) => {
@@ -34,7 +37,7 @@ function scene(draws: readonly number[], registerTtlMs = 30_000) {
   const registry = Object.assign(Object.create(inner) as Registry, { register, deregister, toString: () => 'memory' });
   const { transport, broker, marshalers } = memoryParts();
   const server = new RpcServer(transport, registry, broker, marshalers, clock, systemRuntime.random, timers, logger);
-  const options = { name: 'suite', lameDuckMs: 1_000, registerTtlMs };
+  const options = { name: 'suite', lameDuckMs: 1_000, registerTtlMs, ...more };
   const service = new ManagedService(server, noClient, timers, logger, options, random, clock);
   const waits = (): number[] => state.attempts.slice(1).map((at, index) => at - (state.attempts[index] ?? 0));
   return { timers, logger, inner, state, service, waits };
@@ -78,7 +81,9 @@ describe('a registration', () => {
     state.isAway = true;
     const warnings = (): string[] => logger.texts.filter((line) => line.startsWith('warn'));
     await timers.advance(240_000);
-    expect(warnings()).toEqual(['warn suite could not be announced in the registry; trying again']);
+    expect(warnings()).toEqual([
+      'warn suite could not be announced in the registry, so that callers cannot find it for long; trying again',
+    ]);
     await timers.advance(240_000);
     expect(warnings().slice(1)).toEqual(['warn suite is still not announced in the registry; trying on']);
     state.isAway = false;
@@ -110,5 +115,40 @@ describe('a registration', () => {
     await timers.advance(10_000);
     expect(seen.events.map(({ action }) => action)).toEqual(['update', 'delete']);
     expect(service.state).toBe('stopped');
+  });
+
+  it('that is refused at the start fails it, and is not logged as if it were tried again', async () => {
+    const { timers, state, service, logger } = scene([0.5]);
+    state.refuses = true;
+    await expect(service.start()).rejects.toMatchObject({ reason: 'registry.refused' });
+    await timers.advance(60_000);
+    expect([service.state, state.attempts.length]).toEqual(['stopped', 1]);
+    expect(logger.texts.filter((line) => line.startsWith('warn'))).toEqual([]);
+  });
+
+  it('that is refused later costs a warning, and is tried again', async () => {
+    const { timers, state, service, logger } = scene([0.5]);
+    await service.start();
+    state.refuses = true;
+    await timers.advance(60_000);
+    expect(state.attempts.length).toBeGreaterThan(4);
+    expect(logger.texts.filter((line) => line.startsWith('warn'))).toHaveLength(1);
+    state.isAway = true;
+    await timers.advance(20_000);
+    expect(logger.texts.filter((line) => line.startsWith('warn'))).toHaveLength(2);
+  });
+
+  it('that fails at the start, or is not answered, fails it where backends are required', async () => {
+    for (const [what, reason] of [
+      ['isAway', 'registry.unreachable'],
+      ['isMute', 'service.timeout'],
+    ] as const) {
+      const { timers, state, service } = scene([0.5], 30_000, { requireBackends: true });
+      state[what] = true;
+      const starting = expect(service.start()).rejects.toMatchObject({ reason });
+      await timers.advance(30_000);
+      await starting;
+      expect(service.state).toBe('stopped');
+    }
   });
 });

@@ -32,8 +32,8 @@ async function makeHealth(parts: StandardParts, services: readonly string[]): Pr
     import('../../health/handler.ts'),
   ]);
   const { service, health, loadProto } = parts;
-  const followsRegistry = service.options.healthFollowsRegistry;
-  return healthHandler(new ServiceHealth(service, health, { services, followsRegistry }), (name) =>
+  const { healthFollowsRegistry: followsRegistry, healthFollowsBroker: followsBroker } = service.options;
+  return healthHandler(new ServiceHealth(service, health, { services, followsRegistry, followsBroker }), (name) =>
     loadProto(healthProto).type(name),
   );
 }

@@ -219,6 +219,19 @@ export const variables = [
     fallback: 'true',
   },
   {
+    name: 'TENON_HEALTH_FOLLOWS_BROKER',
+    describes:
+      'Whether a node whose subscriptions do not stand yet, for the broker was away at its start, is NOT_SERVING.',
+    ...boolean,
+    fallback: 'true',
+  },
+  {
+    name: 'TENON_REQUIRE_BACKENDS',
+    describes: 'Whether a broker or a registry that is away fails the start, instead of being tried until it is back.',
+    ...boolean,
+    fallback: 'false',
+  },
+  {
     name: 'TENON_REFLECTION',
     describes:
       'Whether grpc.reflection is served, v1 and v1alpha: it tells every caller what can be called. Stronger than what @Service says.',

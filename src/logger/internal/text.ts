@@ -1,4 +1,5 @@
 import { TenonError } from '../../errors/errors.ts';
+import { ownValue } from '../../internal/own.ts';
 import type { LogFields } from '../logger.ts';
 import { headOfError, plainOf, type PlainLimits, shortened } from './plain.ts';
 
@@ -22,13 +23,16 @@ export function textLine(start: string, message: string, fields: LogFields, limi
       line += `${key === 'error' ? ': ' : ` ${escaped(key)}: `}${escaped(shortened(chain(value), limits))}`;
       below.push(...stackOf(value));
     } else if (isList(value)) below.push(...value.map((one) => escaped(shortened(one, limits))));
-    else rest += ` ${escaped(key)}=${pairOf(value, limits)}`;
+    else rest += ` ${escaped(ownValue(shortNames, key) ?? key)}=${pairOf(value, limits)}`;
   }
   return [line + rest, ...below.map((one) => `    ${one}`)].join('\n');
 }
 
 /** Whose log it is and what it belongs to: for machines, and for who has the logs of many processes. */
 const hidden = /^(?:service\.|trace_id$|span_id$)/;
+
+/** Names that are long since machines read them. */
+const shortNames: Readonly<Record<string, string>> = { 'messaging.destination.name': 'topic' };
 
 // A longer chain of causes is hardly read; a cycle has no end.
 const longestChain = 8;

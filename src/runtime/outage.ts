@@ -1,0 +1,56 @@
+import type { Runtime } from './runtime.ts';
+
+const firstRetryMs = 1_000;
+const longestRetryMs = 30_000;
+// Full jitter may draw almost nothing: nobody is asked faster than this.
+const shortestRetryMs = 100;
+// What stays away is told of again after this time.
+const reminderMs = 300_000;
+
+/**
+ * An outage of something that is tried until it is back: when to try again, and when to tell of it. Waits are drawn
+ * anew each time from a range that doubles (full jitter), so that many processes do not come back to one server all at
+ * once.
+ */
+export class Outage {
+  readonly #runtime: Pick<Runtime, 'clock' | 'random'>;
+  #failures = 0;
+  #kind: string | undefined;
+  #toldAtMs = 0;
+
+  constructor(runtime: Pick<Runtime, 'clock' | 'random'>) {
+    this.#runtime = runtime;
+  }
+
+  /** The attempts that failed since the last one that did not. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /**
+   * Notes a failed attempt. Gives what is to be told: `new` for the first of its kind, `lasting` at long intervals,
+   * else nothing.
+   */
+  failed(kind = ''): 'new' | 'lasting' | undefined {
+    const now = this.#runtime.clock.monotonicMs();
+    const isNew = this.#failures === 0 || kind !== this.#kind;
+    this.#failures += 1;
+    this.#kind = kind;
+    if (!isNew && now - this.#toldAtMs < reminderMs) return undefined;
+    this.#toldAtMs = now;
+    return isNew ? 'new' : 'lasting';
+  }
+
+  /** Notes an attempt that succeeded. Gives how many had failed before it. */
+  ended(): number {
+    const failures = this.#failures;
+    this.#failures = 0;
+    return failures;
+  }
+
+  /** The wait before the next attempt, at most `longestMs`. */
+  retryMs(longestMs = longestRetryMs): number {
+    const mostMs = Math.min(longestMs, longestRetryMs, firstRetryMs * 2 ** Math.max(0, this.#failures - 1));
+    return Math.max(Math.min(shortestRetryMs, mostMs), mostMs * this.#runtime.random.next());
+  }
+}

@@ -1,0 +1,272 @@
+import { describe, expect, it } from '@jest/globals';
+
+import type { Broker } from '../../src/broker/broker.ts';
+import { MemoryBroker } from '../../src/broker/memory.ts';
+import type { Context } from '../../src/context/context.ts';
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import { RpcServer } from '../../src/server/rpc-server.ts';
+import type { ServerOptions } from '../../src/server/server.ts';
+import { gate } from '../../src/testing/waiting.ts';
+import { memoryParts } from '../../src/testing/internal/rig.ts';
+import { publishText, RecordingLogger } from '../../src/testing/recorders.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
+
+const away = (): TenonError =>
+  new TenonError({ code: Code.Unavailable, reason: 'broker.unreachable', message: 'the broker does not answer' });
+const refused = (): TenonError =>
+  new TenonError({ code: Code.Unauthenticated, reason: 'broker.refused', message: 'the broker refused: WRONGPASS' });
+
+interface Scene {
+  readonly options?: ServerOptions;
+  /** What becomes of an attempt to connect, by its number from 1. Nothing: it succeeds. */
+  readonly connect?: (attempt: number, signal: AbortSignal | undefined) => unknown;
+  /** The same of an attempt to subscribe. */
+  readonly subscribe?: (topic: string, attempt: number) => unknown;
+  readonly topics?: readonly string[];
+}
+
+/**
+ * A server in virtual time with subscriptions, on a broker whose calls do as they are told before they do what they
+ * should.
+ */
+function scene({ options, connect, subscribe, topics = ['orders'] }: Scene) {
+  const runtime = virtualRuntime();
+  const { timers } = runtime;
+  const logger = new RecordingLogger();
+  const inner = new MemoryBroker({ runtime });
+  const seen = { connects: [] as number[], subscribes: [] as string[], left: [] as string[] };
+  const address = { value: 'me:secret@10.0.0.9:1' };
+  const broker: Broker = Object.assign(Object.create(inner, { address }) as Broker, {
+    capabilities: MemoryBroker.capabilities,
+    toString: () => 'fake',
+    connect: async (given: Parameters<Broker['connect']>[0]) => {
+      seen.connects.push(timers.nowMs);
+      await connect?.(seen.connects.length, given?.signal);
+      await inner.connect();
+    },
+    subscribe: async (...args: Parameters<Broker['subscribe']>) => {
+      seen.subscribes.push(args[0]);
+      await subscribe?.(args[0], seen.subscribes.length);
+      const subscriber = await inner.subscribe(...args);
+      return {
+        ...subscriber,
+        unsubscribe: (signal?: AbortSignal) => {
+          seen.left.push(args[0]);
+          return subscriber.unsubscribe(signal);
+        },
+      };
+    },
+    publish: inner.publish.bind(inner),
+  });
+  const { transport, registry, marshalers } = memoryParts();
+  const server = new RpcServer(transport, registry, broker, marshalers, runtime.clock, runtime.random, timers, logger, {
+    name: 'shop',
+    ...options,
+  });
+  const handled: { readonly event: unknown; readonly ctx: Context }[] = [];
+  const onEvent = (event: unknown, ctx: Context): void => void handled.push({ event, ctx });
+  for (const topic of topics) server.subscribe(server.newSubscriber(topic, onEvent, { queue: 'q' }));
+  const log = (): string[] =>
+    logger.lines.filter(({ level }) => level !== 'info').map(({ level, message }) => `${level} ${message}`);
+  return { server, timers, seen, inner, handled, logger, log };
+}
+
+const failsFirst =
+  (count: number, error = away) =>
+  (attempt: number): void => {
+    if (attempt <= count) throw error();
+  };
+
+const withoutOrders =
+  'warn shop runs without events of orders, and is not ready, until its broker is back; trying again';
+
+describe('a server whose broker is away at the start', () => {
+  it('starts, tries again with back-off and jitter, and its subscriptions stand when the broker is back', async () => {
+    const { server, timers, seen, inner, handled, log } = scene({ connect: failsFirst(5) });
+    let subscribed = 0;
+    await server.start({ onSubscribed: () => (subscribed += 1) });
+    expect([server.isSubscribed, seen.connects.length, log()]).toEqual([false, 1, [withoutOrders]]);
+    await timers.advance(15_500);
+    // Half of 1, 2, 4, 8 and 16 s: what chance gives here.
+    expect(seen.connects).toEqual([0, 500, 1_500, 3_500, 7_500, 15_500]);
+    expect([server.isSubscribed, subscribed]).toEqual([true, 1]);
+    expect(log()).toEqual([withoutOrders, 'warn shop receives events: its subscriptions stand']);
+    await publishText(inner, 'orders', '{"n":1}');
+    await timers.settle();
+    expect(handled.map(({ event }) => event)).toEqual([{ n: 1 }]);
+    await timers.advance(600_000);
+    expect([seen.connects.length, seen.subscribes]).toEqual([6, ['orders']]);
+    await server.stop();
+    expect(server.isSubscribed).toBe(false);
+  });
+
+  it('never waits longer than 30 s between attempts, and reminds every five minutes', async () => {
+    const { server, timers, seen, log } = scene({ connect: failsFirst(Number.POSITIVE_INFINITY) });
+    await server.start();
+    await timers.advance(330_000);
+    const waits = seen.connects.map((at, index) => at - (seen.connects[index - 1] ?? 0));
+    expect(waits.slice(-3)).toEqual([15_000, 15_000, 15_000]);
+    expect(log()).toEqual([
+      withoutOrders,
+      'warn shop still runs without events of orders, and is not ready, until its broker is back; trying again',
+    ]);
+    await server.stop();
+  });
+
+  it('has what its error said in the warning', async () => {
+    const { server, logger } = scene({ connect: failsFirst(1) });
+    await server.start();
+    expect(logger.lines.find(({ level }) => level === 'warn')?.fields).toMatchObject({
+      error: { reason: 'broker.unreachable' },
+      failures: 1,
+    });
+    await server.stop();
+  });
+
+  it('subscribes to what does not stand yet, and to nothing twice', async () => {
+    const { server, timers, seen } = scene({
+      topics: ['a', 'b', 'c'],
+      subscribe: (_topic, attempt) => {
+        if (attempt === 2) throw away();
+      },
+    });
+    await server.start();
+    expect([server.isSubscribed, seen.subscribes]).toEqual([false, ['a', 'b']]);
+    await timers.advance(1_000);
+    expect([server.isSubscribed, seen.subscribes]).toEqual([true, ['a', 'b', 'b', 'c']]);
+    await server.stop();
+    expect(seen.left.sort()).toEqual(['a', 'b', 'c']);
+  });
+
+  it('is not tried any more once the server stops, and holds up neither drain nor stop', async () => {
+    const { server, timers, seen } = scene({ connect: failsFirst(Number.POSITIVE_INFINITY) });
+    await server.start();
+    await server.drain();
+    await server.stop();
+    await timers.advance(600_000);
+    expect(seen.connects).toEqual([0]);
+  });
+
+  it('and does not answer: starts after ten seconds, and subscribes when the answer comes', async () => {
+    const answer = gate();
+    const { server, timers, log, seen } = scene({ connect: () => answer.opened });
+    let hasStarted = false;
+    const starting = server.start().then(() => (hasStarted = true));
+    await timers.advance(9_999);
+    expect(hasStarted).toBe(false);
+    await timers.advance(1);
+    await starting;
+    expect([server.isSubscribed, log()]).toEqual([false, [withoutOrders]]);
+    await timers.advance(60_000);
+    answer.open();
+    await timers.settle();
+    expect([server.isSubscribed, seen.connects.length, seen.subscribes]).toEqual([true, 1, ['orders']]);
+    await server.stop();
+  });
+
+  it('and does not answer: names it without its secrets', async () => {
+    const { server, timers, logger } = scene({ connect: () => new Promise(() => {}) });
+    void server.start();
+    await timers.advance(10_000);
+    const { message } = logger.lines.find(({ level }) => level === 'warn')?.fields['error'] as TenonError;
+    expect(message).toBe('the broker "fake" at ***@10.0.0.9:1 did not answer within 10000 ms');
+    await server.stop();
+  });
+
+  it('and does not answer: a stop during the start cancels the attempt and ends both', async () => {
+    let given: AbortSignal | undefined;
+    const { server, timers } = scene({
+      connect: (_attempt, signal) => {
+        given = signal;
+        return new Promise(() => {});
+      },
+    });
+    const starting = expect(server.start()).rejects.toMatchObject({ reason: 'server.stopped' });
+    await timers.settle();
+    await server.stop();
+    await starting;
+    expect(given?.aborted).toBe(true);
+    expect(server.address).toBeUndefined();
+  });
+
+  it('and answers a subscription after the stop: leaves it again', async () => {
+    const answer = gate();
+    const { server, timers, seen, handled, inner } = scene({
+      connect: failsFirst(1),
+      subscribe: () => answer.opened,
+    });
+    await server.start();
+    await timers.advance(1_000);
+    await server.stop();
+    answer.open();
+    await timers.settle();
+    expect(seen.left).toEqual(['orders']);
+    await publishText(inner, 'orders', '{"n":1}');
+    await timers.settle();
+    expect(handled).toEqual([]);
+  });
+
+  it('can be started again after the stop', async () => {
+    const { server, seen } = scene({ connect: failsFirst(1) });
+    await server.start();
+    await server.stop();
+    await server.start();
+    expect([server.isSubscribed, seen.subscribes]).toEqual([true, ['orders']]);
+    await server.stop();
+  });
+
+  it('fails the start where backends are required', async () => {
+    const { server, timers, seen } = scene({ connect: failsFirst(1), options: { requireBackends: true } });
+    await expect(server.start()).rejects.toMatchObject({ reason: 'broker.unreachable' });
+    await timers.advance(600_000);
+    expect([server.address, seen.connects.length]).toEqual([undefined, 1]);
+  });
+
+  it('fails the start where backends are required and it does not answer', async () => {
+    const { server, timers } = scene({
+      connect: () => new Promise(() => {}),
+      options: { requireBackends: true },
+    });
+    const starting = expect(server.start()).rejects.toMatchObject({ reason: 'broker.timeout' });
+    await timers.advance(10_000);
+    await starting;
+  });
+
+  it('concerns nobody without subscriptions', async () => {
+    const { server, seen, log } = scene({ connect: failsFirst(1), topics: [] });
+    expect(server.isSubscribed).toBe(false);
+    await server.start();
+    expect([server.isSubscribed, seen.connects, log()]).toEqual([true, [], []]);
+    await server.stop();
+  });
+});
+
+describe('a server whose broker refuses it', () => {
+  it('fails the start when it does so then', async () => {
+    for (const one of [{ connect: failsFirst(1, refused) }, { subscribe: () => Promise.reject(refused()) }]) {
+      const { server, timers, seen, log } = scene(one);
+      await expect(server.start()).rejects.toMatchObject({ reason: 'broker.refused' });
+      await timers.advance(600_000);
+      expect([server.address, seen.connects.length, log()]).toEqual([undefined, 1, []]);
+    }
+  });
+
+  it('logs an error when it does so later, tries on, and subscribes to all that are not refused', async () => {
+    const { server, timers, log, seen } = scene({
+      topics: ['a', 'b'],
+      connect: failsFirst(1),
+      subscribe: (topic) => {
+        if (topic === 'a' && timers.nowMs < 10_000) throw refused();
+      },
+    });
+    await server.start();
+    await timers.advance(3_000);
+    expect(log().slice(1)).toEqual([
+      'error shop runs without events of a, and is not ready, until its broker accepts its subscriptions; trying again',
+    ]);
+    expect(server.isSubscribed).toBe(false);
+    await timers.advance(60_000);
+    expect([server.isSubscribed, seen.subscribes.filter((topic) => topic === 'b').length]).toEqual([true, 1]);
+    await server.stop();
+  });
+});
