@@ -113,6 +113,19 @@ describe('a server whose broker is away at the start', () => {
     await server.stop();
   });
 
+  it('is not tried again because a listener to its return fails', async () => {
+    const { server, timers, seen, log } = scene({ connect: failsFirst(1) });
+    await server.start({
+      onSubscribed: () => {
+        throw new Error('no');
+      },
+    });
+    await timers.advance(60_000);
+    expect([server.isSubscribed, seen.connects.length]).toEqual([true, 2]);
+    expect(log().at(-1)).toBe('warn shop: a listener to its subscriptions failed');
+    await server.stop();
+  });
+
   it('has what its error said in the warning', async () => {
     const { server, logger } = scene({ connect: failsFirst(1) });
     await server.start();
@@ -168,8 +181,9 @@ describe('a server whose broker is away at the start', () => {
     const { server, timers, logger } = scene({ connect: () => new Promise(() => {}) });
     void server.start();
     await timers.advance(10_000);
-    const { message } = logger.lines.find(({ level }) => level === 'warn')?.fields['error'] as TenonError;
-    expect(message).toBe('the broker "fake" at ***@10.0.0.9:1 did not answer within 10000 ms');
+    expect(logger.lines.find(({ level }) => level === 'warn')?.fields['error']).toMatchObject({
+      message: 'the broker "fake" at ***@10.0.0.9:1 did not answer within 10000 ms',
+    });
     await server.stop();
   });
 

@@ -3,6 +3,7 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import { isTransient } from '../../errors/transient.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { maskAddress } from '../../internal/mask.ts';
+import { quietly } from '../../internal/quietly.ts';
 import type { Logger } from '../../logger/logger.ts';
 import { Outage } from '../../runtime/outage.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
@@ -124,13 +125,16 @@ export class Subscriptions {
   async #follow(attempt: Promise<void>): Promise<void> {
     try {
       await attempt;
-      if (this.#end.signal.aborted) return;
-      const { service, logger, onStanding } = this.#seams;
-      logger.warn(`${service} receives events: its subscriptions stand`, { failures: this.#outage.ended() });
-      onStanding();
     } catch (error) {
       if (!this.#end.signal.aborted) this.#tryLater(TenonError.from(error));
+      return;
     }
+    if (this.#end.signal.aborted) return;
+    const { service, logger } = this.#seams;
+    logger.warn(`${service} receives events: its subscriptions stand`, { failures: this.#outage.ended() });
+    const failed = (error: unknown): void =>
+      logger.warn(`${service}: a listener to its subscriptions failed`, { error });
+    quietly(() => this.#seams.onStanding(), undefined, failed);
   }
 
   #tryLater(failure: TenonError): void {
