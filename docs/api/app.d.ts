@@ -78,6 +78,7 @@ export declare function clientFrom(client: Client, source: ClientSource, loadPro
 
 import { Container, type ServiceIdentifier } from 'inversify';
 import { type Class } from '../decorators/decorators.ts';
+import { type ProcessIdentity } from '../logger/internal/process-logger.ts';
 import type { Config } from './config.ts';
 import { type Problem, type ProtoLoader } from './describe.ts';
 import { type OptionParts } from './internal/option-parts.ts';
@@ -87,6 +88,7 @@ export interface Composition {
     readonly config: Config;
     readonly container: Container;
     readonly loadProto: ProtoLoader;
+    readonly identity: ProcessIdentity;
     readonly hosts: ReadonlyMap<string, readonly string[]>;
     readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
     readonly options: OptionParts;
