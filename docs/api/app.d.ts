@@ -176,6 +176,8 @@ export declare const serviceFields: {
     readonly stopTimeoutMs: 'TENON_STOP_TIMEOUT_MS';
     readonly health: 'TENON_HEALTH';
     readonly healthFollowsRegistry: 'TENON_HEALTH_FOLLOWS_REGISTRY';
+    readonly healthFollowsBroker: 'TENON_HEALTH_FOLLOWS_BROKER';
+    readonly requireBackends: 'TENON_REQUIRE_BACKENDS';
     readonly reflection: 'TENON_REFLECTION';
 };
 export declare function statedOfServices({ service, stated }: Config): ServiceOptions;

@@ -67,6 +67,18 @@ export declare class Deadlines {
     clear(): void;
 }
 
+// tenon/runtime/outage
+
+import type { Runtime } from './runtime.ts';
+export declare class Outage {
+    #private;
+    constructor(runtime: Pick<Runtime, 'clock' | 'random'>);
+    get failures(): number;
+    failed(kind?: string): 'new' | 'lasting' | undefined;
+    ended(): number;
+    retryMs(longestMs?: number): number;
+}
+
 // tenon/runtime/retrying
 
 import { Backoff, type BackoffSchedule } from '../internal/backoff.ts';

@@ -144,6 +144,8 @@ export const serviceFields = {
   stopTimeoutMs: 'TENON_STOP_TIMEOUT_MS',
   health: 'TENON_HEALTH',
   healthFollowsRegistry: 'TENON_HEALTH_FOLLOWS_REGISTRY',
+  healthFollowsBroker: 'TENON_HEALTH_FOLLOWS_BROKER',
+  requireBackends: 'TENON_REQUIRE_BACKENDS',
   reflection: 'TENON_REFLECTION',
 } as const satisfies Fields<ServiceOptions>;
 
