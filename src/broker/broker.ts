@@ -1,5 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 
+import type { TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
 
 /** Headers of an event: text by name. Names are kept as written and compared as written. */
@@ -22,10 +23,15 @@ export interface NackOptions {
 }
 
 /**
- * An event in the hands of one receiver. It settles once: the first `ack` or `nack` counts, later ones are ignored. A
- * receiver that dies without either leaves it to another, where the broker can.
+ * An event in the hands of one receiver. It settles once: the first `ack`, `nack` or `reject` counts, later ones are ignored. A
+ * receiver that dies without one of them leaves it to another, where the broker can.
  */
 export interface Event {
+  /**
+   * Tells it from others of its topic: the same at every attempt, and for every receiver of a broker that is persistent. Not the same again when the event is
+   * published again.
+   */
+  readonly id: string;
   readonly topic: string;
   readonly headers: EventHeaders;
   /** Owned by the receiver. */
@@ -36,6 +42,11 @@ export interface Event {
   ack(): Promise<void>;
   /** Give it out again, to any receiver of the group. Dropped where the broker cannot (`capabilities.nack`). */
   nack(options?: NackOptions): Promise<void>;
+  /**
+   * Refused for good: it goes to the dead-letter topic of its subscription, with `reason` in its headers, and is not handed out again. Resolves when it is stored there.
+   * If that fails it rejects, and the event is given back where the broker can.
+   */
+  reject(reason?: unknown): Promise<void>;
 }
 
 /** Takes an event. Settling it is its own business, except as the subscription's options say. */
@@ -72,6 +83,11 @@ export interface SubscribeOptions {
    * @default 1_000
    */
   readonly maxWaiting?: number | undefined;
+  /**
+   * Topic of events that are rejected; `false` drops them.
+   * @default '<topic>.dead-letter'
+   */
+  readonly deadLetter?: string | false | undefined;
   /** Stops the subscription. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -85,6 +101,11 @@ export interface Subscriber {
    * others where it can. May be called again.
    */
   unsubscribe(signal?: AbortSignal): Promise<void>;
+  /**
+   * Resolves when the subscription has ended: with nothing if it was ended by `unsubscribe`, its signal or `disconnect`, with the error of which it died otherwise (a queue
+   * that was deleted, a right that was taken away). An outage ends none.
+   */
+  readonly closed: Promise<TenonError | undefined>;
 }
 
 /** What a broker is told at once, whatever it is. */
@@ -95,7 +116,20 @@ export interface BrokerOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** What a broker can and cannot do; a static of its class. What it lacks and the framework can do, the framework does. */
+/** How a broker is connected. */
+export interface BrokerStatus {
+  /** `away`: connected once, and the broker does not answer at the moment. `closed`: before `connect` and after `disconnect`. */
+  readonly state: 'connected' | 'away' | 'closed';
+  /** Since this time of the monotonic clock. */
+  readonly sinceMs: number;
+  /** What went wrong last. */
+  readonly lastError?: TenonError | undefined;
+}
+
+/**
+ * What a broker can and cannot do: a static of its class, for its default options. One whose options decide has `capabilities` of its own as well, and its class
+ * a static `capabilitiesFor(options)`. What a broker lacks and the framework can do, the framework does.
+ */
 export interface BrokerCapabilities {
   /** Events wait for subscribers that are away (of a group that has subscribed before). */
   readonly persistent: boolean;
@@ -128,12 +162,17 @@ export interface BrokerCapabilities {
  * (`broker.timeout`), an aborted one CANCELLED (`call.cancelled`). Before `connect` and after `disconnect` calls reject with FAILED_PRECONDITION (`broker.not_connected`).
  * What a broker itself refuses (no rights, no memory) is `broker.refused`, with its own words. A subscription that asks for what the broker cannot do is
  * FAILED_PRECONDITION (`broker.unsupported`); a topic is a text of at least one character (`broker.invalid_topic`), `maxInFlight` at least one (`broker.invalid_options`).
+ * What a server takes in no way, however it is written, is INVALID_ARGUMENT (`broker.invalid_topic`, `broker.invalid_headers`), an event over its limit RESOURCE_EXHAUSTED
+ * (`broker.too_large`).
  */
 export interface Broker {
   /** The options in force. */
   readonly options: BrokerOptions;
   /** Where it is connected: `host:port`, or a name for one that has no address. */
   readonly address: string;
+  readonly status: BrokerStatus;
+  /** What this one can do, where its options decide it. Otherwise what its class says. */
+  readonly capabilities?: BrokerCapabilities | undefined;
   /** Changes options. FAILED_PRECONDITION (`broker.started`) while connected. */
   init(options: BrokerOptions): void;
   /** Resolves when the broker answers. May be called again. */
@@ -153,10 +192,12 @@ export interface Broker {
    */
   pull(topic: string, options?: SubscribeOptions): AsyncIterable<Event>;
   /**
-   * **Watch**: sees events go by without consuming them: groups are not affected, `ack` and `nack` do nothing. A reader that lags more than a bounded number
+   * **Watch**: sees events go by without consuming them: groups are not affected, `ack`, `nack` and `reject` do nothing. A reader that lags more than a bounded number
    * behind misses the oldest ones.
    */
   watch(topic: string, options?: Omit<SubscribeOptions, 'queue'>): AsyncIterable<Event>;
+  /** The object of the client library, for what this contract does not have; `undefined` where there is none, and before `connect`. */
+  unwrap(): unknown;
   /** The name it is bound by: `nats`. */
   toString(): string;
 }
@@ -168,5 +209,5 @@ export {
   type DeliveryHandler,
   type DeliveryOptions,
   type DeliverySeams,
-  missingCapabilities,
 } from './delivery.ts';
+export { missingCapabilities } from './kit/capabilities.ts';

@@ -2,13 +2,13 @@ import { backoffMs } from '../internal/backoff.ts';
 import type { LogFields, Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities, Event, Subscriber, SubscribeOptions } from './broker.ts';
-import { brokersWithGroups, capabilitiesOf } from './internal/capabilities.ts';
-import { Deduplicator } from './internal/deduplicator.ts';
-import * as failures from './internal/failures.ts';
-import { deadLetterHeaders, dedupeKeyHeader, orderKeyHeader } from './internal/headers.ts';
-import { KeyedTurns } from './internal/keyed-turns.ts';
-import { Pauses } from './internal/pauses.ts';
-import { type CanWait, settled } from './internal/receiver.ts';
+import { Deduplicator } from './delivery/deduplicator.ts';
+import { KeyedQueue } from './delivery/keyed-queue.ts';
+import { capabilitiesOf, missingCapabilities } from './kit/capabilities.ts';
+import * as failures from './kit/failures.ts';
+import { deadLetterHeaders, dedupeKeyHeader, orderKeyHeader } from './kit/headers.ts';
+import { type Deferrable, settled } from './kit/in-flight.ts';
+import { InterruptibleDelay } from './kit/interruptible-delay.ts';
 
 /** How a subscription delivers. */
 export interface DeliveryOptions {
@@ -53,20 +53,6 @@ const longestDelayMs = 30_000;
 const rememberedKeys = 10_000;
 
 /**
- * What a subscription asks for and neither a broker of these capabilities nor the framework can do, each as a sentence with its remedy. Retry, dead letters,
- * dedupe and order by key are never among it: {@link deliver} does what the broker does not.
- */
-export function missingCapabilities(capabilities: BrokerCapabilities, options: DeliveryOptions): string[] {
-  const missing: string[] = [];
-  if (options.queue !== undefined && !capabilities.groups) {
-    missing.push(
-      `the queue "${options.queue}" needs a broker with groups (${brokersWithGroups}): on this one every subscriber would handle every event. Bind one of those, or leave out queue`,
-    );
-  }
-  return missing;
-}
-
-/**
  * Hands the events of `topic` to `handler`, and keeps the promises of the delivery contract over whatever broker is bound. Resolves when the subscription stands.
  *
  * - `handler` resolves: the event is acknowledged.
@@ -74,6 +60,7 @@ export function missingCapabilities(capabilities: BrokerCapabilities, options: D
  *   delays the event goes back to it, and any member of the group may get it; elsewhere it stays in hand and is tried again here.
  * - After the last attempt it is published to the dead-letter topic with its own headers and `tenon-dead-letter-reason`, `tenon-dead-letter-code`,
  *   `tenon-dead-letter-message`, `tenon-attempts` and `tenon-original-topic`, and acknowledged when that has succeeded; until then it is kept. With `deadLetter: false` it is logged and dropped.
+ * - It calls `event.reject(reason)`: the same at once, without another attempt.
  * - Events with an order key are handled one at a time per key, in order, and their retries in hand. Those that wait hold no place of `maxInFlight`.
  * - The subscription ends: what has not been handled goes back, or is left unacknowledged, where the broker has `ack`; elsewhere the attempts that are left are made at once.
  *
@@ -96,12 +83,14 @@ export async function deliver(
     queue: options.queue,
     maxInFlight: options.maxInFlight ?? defaults.maxInFlight,
     maxWaiting: options.maxWaiting ?? defaults.maxWaiting,
+    deadLetter: delivery.deadLetter ?? false,
   };
   const subscriber = await broker.subscribe(topic, (event) => delivery.receive(event), subscribeOptions);
   delivery.sayWhatIsNotKept();
   return {
     topic,
     options: subscribeOptions,
+    closed: subscriber.closed,
     async unsubscribe(signal) {
       delivery.stop(signal);
       const end = new AbortController();
@@ -131,15 +120,20 @@ class Delivery {
   readonly #seams: DeliverySeams;
   readonly #retry: number;
   readonly #retryDelayMs: number;
-  readonly #deadLetter: string | undefined;
+  /** The topic that events go to after their last attempt. */
+  readonly deadLetter: string | undefined;
   readonly #capabilities: BrokerCapabilities;
   /** The broker redelivers by itself: with a delay, and counting. */
   readonly #brokerRetries: boolean;
   readonly #deduplicator: Deduplicator | undefined;
-  readonly #turns = new KeyedTurns();
-  readonly #pauses: Pauses;
+  readonly #turns = new KeyedQueue();
+  readonly #pauses: InterruptibleDelay;
   /** Aborts when its events in hand belong to others. */
   readonly #abandoned = new AbortController();
+  /** Events that their handler refused for good, until that is done. */
+  readonly #rejected = new Map<Event, Promise<void>>();
+  /** The number of the attempt of events that are tried again in hand. */
+  readonly #attempts = new Map<Event, number>();
   #running = 0;
   #whenIdle: (() => void)[] = [];
   #hasLeftEvents = false;
@@ -152,11 +146,11 @@ class Delivery {
     this.#seams = seams;
     this.#retry = options.retry ?? defaults.retry;
     this.#retryDelayMs = options.retryDelayMs ?? defaults.retryDelayMs;
-    this.#deadLetter = deadLetterTopic(String(broker), topic, options.deadLetter ?? defaults.deadLetter);
+    this.deadLetter = deadLetterTopic(String(broker), topic, options.deadLetter ?? defaults.deadLetter);
     const { ack, nack, delay, attempts } = this.#capabilities;
     this.#brokerRetries = ack && nack && delay && attempts;
     this.#deduplicator = (options.dedupe ?? defaults.dedupe) ? new Deduplicator(rememberedKeys) : undefined;
-    this.#pauses = new Pauses(seams.runtime.timers);
+    this.#pauses = new InterruptibleDelay(seams.runtime.timers);
   }
 
   /** Events were left without `ack` and `nack`, for the broker to hand out again. */
@@ -166,8 +160,8 @@ class Delivery {
 
   /** A topic that nobody can read later keeps nothing. */
   sayWhatIsNotKept(): void {
-    if (this.#deadLetter === undefined || (this.#capabilities.persistent && this.#capabilities.replay)) return;
-    const fields = { topic: this.#topic, broker: String(this.#broker), deadLetter: this.#deadLetter };
+    if (this.deadLetter === undefined || (this.#capabilities.persistent && this.#capabilities.replay)) return;
+    const fields = { topic: this.#topic, broker: String(this.#broker), deadLetter: this.deadLetter };
     if (this.#capabilities.persistent)
       this.#say('info', 'dead letters are kept only for queues that have subscribed to their topic', fields);
     else this.#say('warn', 'events whose handler fails are lost: this broker keeps no dead letters for later', fields);
@@ -190,6 +184,7 @@ class Delivery {
   /** Never rejects: what happens to the event is decided here. */
   async receive(event: Event): Promise<void> {
     this.#running += 1;
+    (event as Event & Partial<Deferrable>).onReject = this.#onReject;
     try {
       const key = event.headers[orderKeyHeader];
       if (key === undefined) await this.#once(event, false);
@@ -203,6 +198,8 @@ class Delivery {
       // Had it been settled, this would do nothing.
       await this.#putBack(event, this.#retryDelayMs).catch(() => undefined);
     } finally {
+      this.#rejected.delete(event);
+      this.#attempts.delete(event);
       this.#running -= 1;
       if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
     }
@@ -240,6 +237,11 @@ class Delivery {
     for (let attempt = event.attempt; ; attempt += 1) {
       const { aborted, reason } = this.#abandoned.signal;
       const failure = aborted ? { error: reason as unknown } : await this.#attempt(event);
+      const rejected = this.#rejected.get(event);
+      if (rejected) {
+        await rejected;
+        return false;
+      }
       if (failure === undefined) {
         await event
           .ack()
@@ -250,7 +252,7 @@ class Delivery {
       }
       if (this.#abandoned.signal.aborted && this.#capabilities.ack) return false;
       if (attempt > this.#retry || this.#abandoned.signal.aborted) {
-        await this.#giveUp(event, attempt, failure.error);
+        await this.#giveUp(event, attempt, failure.error, 'its handler failed at the last attempt');
         return false;
       }
       const delayMs = this.#delayMs(attempt);
@@ -259,6 +261,7 @@ class Delivery {
         await this.#putBack(event, delayMs);
         return false;
       }
+      this.#attempts.set(event, attempt + 1);
     }
   }
 
@@ -271,11 +274,22 @@ class Delivery {
     }
   }
 
-  async #giveUp(event: Event, attempts: number, failure: unknown): Promise<void> {
-    const deadLetter = this.#deadLetter;
+  readonly #onReject = (event: Event, reason: unknown): Promise<void> => {
+    const known = this.#rejected.get(event);
+    if (known) return known;
+    const cause = reason ?? failures.rejected(String(this.#broker), this.#topic);
+    const attempts = this.#attempts.get(event) ?? event.attempt;
+    const done = this.#giveUp(event, attempts, cause, 'its handler refused it');
+    // What went wrong with it is seen to when the handler has ended, whether or not that looks.
+    done.catch(() => undefined);
+    this.#rejected.set(event, done);
+    return done;
+  };
+
+  async #giveUp(event: Event, attempts: number, failure: unknown, why: string): Promise<void> {
+    const deadLetter = this.deadLetter;
     if (deadLetter === undefined) {
-      const message = 'an event is dropped: its handler failed at the last attempt, and it has no dead-letter topic';
-      this.#log('error', message, event, failure, { attempts });
+      this.#log('error', `an event is dropped: ${why}, and it has no dead-letter topic`, event, failure, { attempts });
       return event.ack();
     }
     const message = { headers: deadLetterHeaders(event, attempts, failure), body: event.body };
@@ -296,7 +310,7 @@ class Delivery {
       if (!(await this.#waited(event, this.#delayMs(tried)))) return this.#putBack(event, this.#retryDelayMs);
     }
     const { persistent, replay } = this.#capabilities;
-    this.#log('error', buried(persistent, replay), event, failure, { attempts, deadLetter });
+    this.#log('error', buried(persistent, replay, why), event, failure, { attempts, deadLetter });
     return event.ack();
   }
 
@@ -337,17 +351,16 @@ class Delivery {
 }
 
 /** What became of an event that was published to its dead-letter topic. */
-function buried(persistent: boolean, replay: boolean): string {
-  const why = 'its handler failed at the last attempt';
+function buried(persistent: boolean, replay: boolean, why: string): string {
   if (persistent && replay) return `an event went to its dead-letter topic: ${why}`;
   if (persistent) return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;
   return `an event is lost, unless somebody reads its dead-letter topic at this moment: ${why}`;
 }
 
-function setAside(event: Event & Partial<CanWait>): void {
+function setAside(event: Event & Partial<Deferrable>): void {
   event.setAside?.();
 }
 
-function resume(event: Event & Partial<CanWait>): Promise<void> | undefined {
+function resume(event: Event & Partial<Deferrable>): Promise<void> | undefined {
   return event.resume?.();
 }

@@ -4,7 +4,7 @@ import { type Container, injectable } from 'inversify';
 import { verify } from '../../src/app/verify.ts';
 import { wrap } from '../../src/app/wrap.ts';
 import { Broker, type BrokerCapabilities } from '../../src/broker/broker.ts';
-import { capabilitiesOf } from '../../src/broker/internal/capabilities.ts';
+import { capabilitiesOf } from '../../src/broker/kit/capabilities.ts';
 import { MemoryBroker } from '../../src/broker/memory.ts';
 import { Handler, Registry, Rpc, Selector, Service, Subscribe, System, Transport } from '../../src/index.ts';
 import { MemoryRegistry } from '../../src/registry/memory.ts';
@@ -77,6 +77,9 @@ describe('what is wrapped', () => {
     get address(): string {
       return this.inner.address;
     }
+    get status(): Broker['status'] {
+      return this.inner.status;
+    }
     init: Broker['init'] = (options) => this.inner.init(options);
     connect: Broker['connect'] = () => this.inner.connect();
     disconnect: Broker['disconnect'] = () => this.inner.disconnect();
@@ -84,6 +87,7 @@ describe('what is wrapped', () => {
     subscribe: Broker['subscribe'] = (...given) => this.inner.subscribe(...given);
     pull: Broker['pull'] = (...given) => this.inner.pull(...given);
     watch: Broker['watch'] = (...given) => this.inner.watch(...given);
+    unwrap: Broker['unwrap'] = () => this.inner.unwrap();
   }
 
   @Handler('mail.Mail')

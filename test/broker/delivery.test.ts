@@ -10,8 +10,8 @@ import {
   type Subscriber,
 } from '../../src/broker/broker.ts';
 import { MemoryBroker } from '../../src/broker/memory.ts';
-import { KeyedTurns } from '../../src/broker/internal/keyed-turns.ts';
-import type { CanWait } from '../../src/broker/internal/receiver.ts';
+import { KeyedQueue } from '../../src/broker/delivery/keyed-queue.ts';
+import type { Deferrable } from '../../src/broker/kit/in-flight.ts';
 import { RedisBroker } from '../../src/broker/redis.ts';
 import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
@@ -60,15 +60,18 @@ class Uncounting extends MemoryBroker {
   };
 }
 
-function own(event: Event & Partial<CanWait>): Event & CanWait {
-  const { topic, headers, body, attempt } = event;
+function own(event: Event & Partial<Deferrable>): Event & Deferrable {
+  const { id, topic, headers, body, attempt } = event;
   return {
+    id,
     topic,
     headers,
     body,
     attempt,
+    onReject: undefined,
     ack: () => event.ack(),
     nack: (options) => event.nack(options),
+    reject: (reason) => event.reject(reason),
     setAside: () => event.setAside?.(),
     resume: () => event.resume?.(),
   };
@@ -419,7 +422,7 @@ describe('order by key', () => {
   });
 
   test('a key that has gone is forgotten', async () => {
-    const turns = new KeyedTurns();
+    const turns = new KeyedQueue();
     const running = turns.run('__proto__', () => Promise.reject(new Error('failed')));
     const waiting = turns.run('__proto__', () => Promise.resolve());
     expect(turns.isBusy('__proto__')).toBe(true);

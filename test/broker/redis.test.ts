@@ -3,14 +3,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 
 import type { Event } from '../../src/broker/broker.ts';
-import {
-  HeaderReader,
-  HeaderWriter,
-  readPayload,
-  writeEnvelope,
-  writeFrame,
-} from '../../src/broker/internal/redis-frame.ts';
-import { redisAddress } from '../../src/broker/internal/redis-address.ts';
+import { HeaderReader, HeaderWriter, readPayload, writeFrame } from '../../src/broker/kit/frame.ts';
+import { writeEnvelope } from '../../src/broker/kit/go-micro.ts';
+import { redisAddress } from '../../src/broker/redis/address.ts';
 import { RedisBroker, type RedisBrokerOptions } from '../../src/broker/redis.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { silentLogger } from '../../src/logger/logger.ts';

@@ -140,8 +140,8 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await until('the event', () => events.length === 1, patienceMs);
     await client.call('ACL', 'SETUSER', 'default', '-xack');
     await expect(events[0]?.ack()).rejects.toThrow(/xack/i);
-    expect(said('warn').filter((one) => one.startsWith('redis refuses an acknowledgement'))).toHaveLength(4);
-    expect(said('error').filter((one) => one.startsWith('redis refuses an acknowledgement'))).toHaveLength(1);
+    expect(said('warn').filter((one) => one.startsWith('the broker refuses an acknowledgement'))).toHaveLength(4);
+    expect(said('error').filter((one) => one.startsWith('the broker refuses an acknowledgement'))).toHaveLength(1);
     await client.call('ACL', 'SETUSER', 'default', '+xack');
     await until('it again', () => events.length === 2, patienceMs);
     await events[1]?.ack();

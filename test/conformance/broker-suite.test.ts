@@ -18,8 +18,18 @@ type Broken = new (options: { hub: MemoryHub; logger: typeof logger }) => Memory
 
 /** The event, with something else about it. */
 function altered(event: Event, change: Partial<Event>): Event {
-  const { topic, headers, body, attempt } = event;
-  return { topic, headers, body, attempt, ack: () => event.ack(), nack: (options) => event.nack(options), ...change };
+  const { id, topic, headers, body, attempt } = event;
+  return {
+    id,
+    topic,
+    headers,
+    body,
+    attempt,
+    ack: () => event.ack(),
+    nack: (options) => event.nack(options),
+    reject: (reason) => event.reject(reason),
+    ...change,
+  };
 }
 
 /** A broker whose events are altered before they reach the callback. */
@@ -68,7 +78,7 @@ class CallsBackAtOnce extends MemoryBroker {
 
   override publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
     const done = Promise.resolve();
-    const event: Event = { topic, ...message, attempt: 1, ack: () => done, nack: () => done };
+    const event: Event = { id: '1', topic, ...message, attempt: 1, ack: () => done, nack: () => done, reject: () => done };
     for (const callback of this.#callbacks.get(topic) ?? []) void callback(event);
     return super.publish(topic, message, options);
   }
@@ -98,7 +108,9 @@ class StandsLater extends MemoryBroker {
   ): Promise<Subscriber> {
     const standing = systemTimers.sleep(20).then(() => super.subscribe(topic, callback, options));
     standing.catch(() => undefined);
-    return { topic, options, unsubscribe: async (signal) => (await standing).unsubscribe(signal) };
+    const closed = standing.then((subscriber) => subscriber.closed);
+    closed.catch(() => undefined);
+    return { topic, options, closed, unsubscribe: async (signal) => (await standing).unsubscribe(signal) };
   }
 }
 

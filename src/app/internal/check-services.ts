@@ -1,5 +1,5 @@
 import type { BrokerCapabilities } from '../../broker/broker.ts';
-import { missingCapabilities } from '../../broker/delivery.ts';
+import { missingCapabilities } from '../../broker/broker.ts';
 import { type Class, handlerOf, serviceOf } from '../../decorators/decorators.ts';
 import type { ServiceOptions } from '../../service/service.ts';
 import { describeHandler, type HandlerDescription, packageOf, type Problem, type ProtoLoader } from '../describe.ts';

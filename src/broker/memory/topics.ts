@@ -1,7 +1,7 @@
 import type { Logger } from '../../logger/logger.ts';
 import type { Timers } from '../../runtime/runtime.ts';
 import type { EventHeaders } from '../broker.ts';
-import { type Receiver, settled } from './receiver.ts';
+import type { EventSink, IncomingEvent } from '../kit/driver.ts';
 
 /** An event as one group has it. */
 export interface Entry {
@@ -13,6 +13,14 @@ export interface Entry {
   attempt: number;
 }
 
+/** An event as a member has it in hand: the body is its own. */
+export interface Handed extends IncomingEvent {
+  readonly entry: Entry;
+}
+
+/** A member of a group. */
+export type Member = EventSink<Handed>;
+
 /** What topics are made with. */
 export interface TopicSetup {
   readonly timers: Timers;
@@ -23,7 +31,8 @@ export interface TopicSetup {
 /** A publish that waits for room. */
 export interface WaitingPublish {
   readonly stored: Promise<void>;
-  giveUp(): void;
+  /** Takes it back. True if it was not stored. */
+  withdraw(): boolean;
 }
 
 /** The topics of a hub. */
@@ -88,7 +97,7 @@ export class Topic {
   }
 
   /** A named group goes on without its member, and keeps events. */
-  leave(group: Group, member: Receiver<Entry>): void {
+  leave(group: Group, member: Member): void {
     group.leave(member);
     if (![...this.#queues.values()].includes(group)) this.#groups.delete(group);
     this.#admit();
@@ -109,7 +118,7 @@ export class Topic {
       };
       this.#waiting.add(admit);
     });
-    return { stored, giveUp: () => this.#waiting.delete(admit) };
+    return { stored, withdraw: () => this.#waiting.delete(admit) };
   }
 
   #hasRoom(): boolean {
@@ -141,15 +150,15 @@ export class Group {
   readonly #name: string;
   readonly #setup: TopicSetup;
   readonly #onRoom: () => void;
-  readonly #members: Receiver<Entry>[] = [];
+  readonly #members: Member[] = [];
   /** In the order of publishing; taken from `#head` on. */
   #ready: Entry[] = [];
   #head = 0;
   /** Handed out before and returned; ordered, and older than anything ready. */
   readonly #returned: Entry[] = [];
   /** Who has events of a key in hand gets the next ones of it too, or they could be handled out of order. */
-  readonly #keyHolders = new Map<string, { readonly member: Receiver<Entry>; count: number }>();
-  readonly #holders = new Map<Entry, Receiver<Entry>>();
+  readonly #keyHolders = new Map<string, { readonly member: Member; count: number }>();
+  readonly #holders = new Map<Entry, Member>();
   /** How many wait for the delay that they were put back with. */
   #delayed = 0;
   #next = 0;
@@ -176,12 +185,12 @@ export class Group {
     return this.#members.length > 0 && this.#size >= this.#setup.maxQueued;
   }
 
-  join(member: Receiver<Entry>): void {
+  join(member: Member): void {
     this.#members.push(member);
     this.schedule();
   }
 
-  leave(member: Receiver<Entry>): void {
+  leave(member: Member): void {
     const index = this.#members.indexOf(member);
     if (index >= 0) this.#members.splice(index, 1);
   }
@@ -193,12 +202,11 @@ export class Group {
     this.schedule();
   }
 
-  ack(entry: Entry): Promise<void> {
+  ack({ entry }: Handed): void {
     this.#release(entry);
-    return settled;
   }
 
-  nack(entry: Entry, delayMs: number): Promise<void> {
+  nack({ entry }: Handed, delayMs: number): void {
     this.#release(entry);
     this.#delayed += 1;
     const again = (): void => {
@@ -208,15 +216,13 @@ export class Group {
     // Never in this turn: a receiver that gives everything back at once would spin.
     if (delayMs > 0) this.#setup.timers.after(delayMs, again);
     else this.#setup.timers.soon(again);
-    return settled;
   }
 
-  giveBack(entries: readonly Entry[]): Promise<void> {
-    for (const entry of entries) {
+  release(events: readonly Handed[]): void {
+    for (const { entry } of events) {
       this.#release(entry);
       this.#return(entry);
     }
-    return settled;
   }
 
   /** Hands out what it can, in a turn of its own. */
@@ -230,7 +236,7 @@ export class Group {
   }
 
   #handOut(): void {
-    for (let handed = 0; handed < handedAtOnce; handed += 1) {
+    for (let count = 0; count < handedAtOnce; count += 1) {
       const entry = this.#returned[0] ?? this.#ready[this.#head];
       const member = entry && this.#memberFor(entry);
       if (!member) {
@@ -240,20 +246,20 @@ export class Group {
       this.#shift();
       this.#hold(entry, member);
       entry.attempt += 1;
-      member.hand(entry, entry.headers, new Uint8Array(entry.body), entry.attempt);
+      member.deliver(handed(entry));
     }
     this.#onRoom();
     this.schedule();
   }
 
   /** Members take turns. */
-  #memberFor(entry: Entry): Receiver<Entry> | undefined {
+  #memberFor(entry: Entry): Member | undefined {
     const holder = entry.orderKey === undefined ? undefined : this.#keyHolders.get(entry.orderKey)?.member;
-    if (holder && !holder.isStopped) return holder.room > 0 ? holder : undefined;
+    if (holder && !holder.isStopped) return holder.demand > 0 ? holder : undefined;
     for (let tried = 0; tried < this.#members.length; tried += 1) {
       this.#next = (this.#next + 1) % this.#members.length;
       const member = this.#members[this.#next];
-      if (member && member.room > 0) return member;
+      if (member && member.demand > 0) return member;
     }
     return undefined;
   }
@@ -278,7 +284,7 @@ export class Group {
     this.schedule();
   }
 
-  #hold(entry: Entry, member: Receiver<Entry>): void {
+  #hold(entry: Entry, member: Member): void {
     if (entry.orderKey === undefined) return;
     this.#holders.set(entry, member);
     const held = this.#keyHolders.get(entry.orderKey);
@@ -302,4 +308,10 @@ export class Group {
       kept: this.#setup.maxQueued,
     });
   }
+}
+
+/** The event for one receiver. */
+export function handed(entry: Entry): Handed {
+  const { headers, body, attempt, sequence } = entry;
+  return { entry, id: String(sequence), headers, body: new Uint8Array(body), attempt };
 }

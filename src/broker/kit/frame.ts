@@ -1,11 +1,6 @@
 import { setOwn } from '../../internal/own.ts';
 import type { EventHeaders } from '../broker.ts';
-
-/** An event as it is on the wire. */
-export interface Frame {
-  readonly headers: EventHeaders;
-  readonly body: Uint8Array;
-}
+import { type EventContent, readEnvelope } from './go-micro.ts';
 
 // 0xf7 is in no UTF-8 text and begins no protobuf message, so that nobody else's payload is taken for a frame.
 const magic = 0xf7;
@@ -112,7 +107,7 @@ export class HeaderReader {
   }
 
   /** The headers and the body of a frame; `undefined` if it is none. */
-  frame(payload: Buffer): Frame | undefined {
+  frame(payload: Buffer): EventContent | undefined {
     this.#at = 2;
     const length = this.length(payload, payload.length);
     const start = this.#at;
@@ -146,39 +141,10 @@ export function writeFrame(table: Buffer, body: Uint8Array): Buffer {
  * Headers and body of a payload in either dialect. What is neither a frame nor an envelope comes from a program that knows of no headers: it
  * is all body.
  */
-export function readPayload(payload: Buffer, reader: HeaderReader): Frame {
+export function readPayload(payload: Buffer, reader: HeaderReader): EventContent {
   const first = payload[0];
   if (first === magic && payload[1] === version) return reader.frame(payload) ?? { headers: none, body: payload };
   // Go Micro's envelopes begin with a brace.
   if (first === 0x7b) return readEnvelope(payload) ?? { headers: none, body: payload };
   return { headers: none, body: payload };
-}
-
-/** Go Micro's envelope: `{"Body":"<base64>","Header":{…}}`, with the header that names the topic. */
-export function writeEnvelope(topic: string, headers: EventHeaders, body: Uint8Array): string {
-  const base64 = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('base64');
-  return JSON.stringify({ Header: { 'Micro-Topic': topic, ...headers }, Body: base64 });
-}
-
-function readEnvelope(payload: Buffer): Frame | undefined {
-  let parsed: { readonly Header?: unknown; readonly Body?: unknown };
-  try {
-    parsed = JSON.parse(payload.toString('utf8')) as typeof parsed;
-  } catch {
-    return undefined;
-  }
-  const { Header: header, Body: body } = parsed;
-  // Go writes null for an empty map and for no bytes.
-  const isEnvelope =
-    (header !== undefined || body !== undefined) &&
-    Object.keys(parsed).every((key) => key === 'Header' || key === 'Body') &&
-    (body === undefined || body === null || typeof body === 'string') &&
-    (header === undefined || (typeof header === 'object' && !Array.isArray(header)));
-  if (!isEnvelope) return undefined;
-  const headers: Record<string, string> = {};
-  for (const [name, value] of Object.entries(header ?? {})) {
-    if (typeof value !== 'string') return undefined;
-    setOwn(headers, name, value);
-  }
-  return { headers: Object.freeze(headers), body: Buffer.from(body ?? '', 'base64') };
 }

@@ -10,6 +10,7 @@ export function notConnected(broker: string, doing: string): TenonError {
   });
 }
 
+/** Options that were given while connected. */
 export function alreadyStarted(broker: string): TenonError {
   return new TenonError({
     code: Code.FailedPrecondition,
@@ -18,6 +19,7 @@ export function alreadyStarted(broker: string): TenonError {
   });
 }
 
+/** The server is away. */
 export function unreachable(broker: string, address: string, doing: string, cause?: unknown): TenonError {
   return new TenonError({
     code: Code.Unavailable,
@@ -27,6 +29,7 @@ export function unreachable(broker: string, address: string, doing: string, caus
   });
 }
 
+/** No answer in time. */
 export function timedOut(broker: string, address: string, doing: string, timeoutMs: number): TenonError {
   return new TenonError({
     code: Code.DeadlineExceeded,
@@ -35,6 +38,7 @@ export function timedOut(broker: string, address: string, doing: string, timeout
   });
 }
 
+/** The caller gave up. */
 export function cancelled(broker: string, doing: string, signal: AbortSignal): TenonError {
   return new TenonError({
     code: Code.Cancelled,
@@ -44,6 +48,7 @@ export function cancelled(broker: string, doing: string, signal: AbortSignal): T
   });
 }
 
+/** A subscription that asks for too much. */
 export function unsupported(broker: string, topic: string, missing: readonly string[]): TenonError {
   return new TenonError({
     code: Code.FailedPrecondition,
@@ -52,6 +57,7 @@ export function unsupported(broker: string, topic: string, missing: readonly str
   });
 }
 
+/** The server said no. */
 export function refused(
   broker: string,
   address: string,
@@ -68,6 +74,52 @@ export function refused(
   });
 }
 
+/** A topic that the server takes in no way. */
+export function unusableTopic(broker: string, topic: string): TenonError {
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'broker.invalid_topic',
+    message: `the broker "${broker}" cannot have a topic ${JSON.stringify(topic)}, however it is written: name it otherwise, or shorter`,
+  });
+}
+
+/** A header that the server takes in no way. */
+export function unusableHeader(broker: string, topic: string, name: string): TenonError {
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'broker.invalid_headers',
+    message: `cannot publish to "${topic}": the broker "${broker}" cannot carry the header ${JSON.stringify(name)}, however it is written`,
+  });
+}
+
+/** An event over the limit of the server. */
+export function tooLarge(broker: string, topic: string, part: string, bytes: number, limit: number): TenonError {
+  return new TenonError({
+    code: Code.ResourceExhausted,
+    reason: 'broker.too_large',
+    message: `cannot publish to "${topic}": ${part} of ${bytes} bytes is more than the ${limit} that the broker "${broker}" takes`,
+  });
+}
+
+/** What a receiver says of an event that it refuses without a reason. */
+export function rejected(broker: string, topic: string): TenonError {
+  return new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'broker.rejected',
+    message: `the receiver refused an event of "${topic}" on the broker "${broker}"`,
+  });
+}
+
+/** An acknowledgement that can no longer be sent. */
+export function sessionOver(broker: string, topic: string): TenonError {
+  return new TenonError({
+    code: Code.Unavailable,
+    reason: 'broker.session_over',
+    message: `an event of "${topic}" could not be acknowledged: the connection to the broker "${broker}" that it came on has ended. It is handed out again`,
+  });
+}
+
+/** An address that the broker does not understand. */
 export function invalidAddress(broker: string, address: string, remedy: string): TenonError {
   return new TenonError({
     code: Code.InvalidArgument,
@@ -76,6 +128,7 @@ export function invalidAddress(broker: string, address: string, remedy: string):
   });
 }
 
+/** Throws `broker.invalid_topic` for what is no name. */
 export function assertTopic(broker: string, topic: string): void {
   if (typeof topic === 'string' && topic !== '') return;
   throw new TenonError({
@@ -85,7 +138,7 @@ export function assertTopic(broker: string, topic: string): void {
   });
 }
 
-/** `Infinity` is a count as well. */
+/** Throws `broker.invalid_options` for what is no count of at least `least`. `Infinity` is one as well. */
 export function assertCount(broker: string, topic: string, option: string, value: number, least: number): void {
   if (value >= least && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY)) return;
   throw new TenonError({
@@ -95,7 +148,7 @@ export function assertCount(broker: string, topic: string, option: string, value
   });
 }
 
-/** An event that goes back to its own topic would be handled for ever. */
+/** Throws `broker.invalid_options` for no name, and for the topic itself: an event that goes back there would be handled for ever. */
 export function assertDeadLetter(broker: string, topic: string, deadLetter: string): void {
   if (typeof deadLetter === 'string' && deadLetter !== '' && deadLetter !== topic) return;
   throw new TenonError({
@@ -114,15 +167,16 @@ export function subscriptionEnded(broker: string, topic: string): TenonError {
   });
 }
 
+/** Throws `call.cancelled` if the caller has given up already. */
 export function assertNotAborted(broker: string, doing: string, options: BrokerCallOptions | undefined): void {
   if (options?.signal?.aborted) throw cancelled(broker, doing, options.signal);
 }
 
-/** No room came in time. Unlike a time-out on a wire, it is known that nothing was published. */
-export function full(broker: string, doing: string, timeoutMs: number): TenonError {
+/** The event was taken back in time: unlike with a time-out on a wire, it is known that nothing was published. */
+export function withdrawn(broker: string, doing: string, timeoutMs: number): TenonError {
   return new TenonError({
     code: Code.DeadlineExceeded,
     reason: 'broker.timeout',
-    message: `gave up to ${doing} after ${timeoutMs} ms: a group of the broker "${broker}" has as many events waiting as it keeps. Its subscribers are too slow, or do not settle their events`,
+    message: `gave up to ${doing} after ${timeoutMs} ms: the broker "${broker}" had no room for it, and nothing was published. Its subscribers are too slow, or do not settle their events`,
   });
 }

@@ -1,6 +1,6 @@
-import { isRedisReply, isTemporaryReply } from '../../internal/redis.ts';
+import { isRedisReply } from '../../internal/redis.ts';
 import type { EventHeaders } from '../broker.ts';
-import type { HeaderReader } from './redis-frame.ts';
+import type { HeaderReader } from '../kit/frame.ts';
 
 /** An entry of a Redis stream, as it is handed out. */
 export interface StreamEntry {
@@ -72,9 +72,9 @@ export function isNoGroup(error: unknown): boolean {
   return isRedisReply(error) && error.message.includes('NOGROUP');
 }
 
-/** Redis said no, and not only for now, nor since the group has to be made anew, nor to end a read. */
-export function isRefusal(error: unknown): boolean {
-  return isRedisReply(error) && !isTemporaryReply(error) && !isNoGroup(error) && !error.message.startsWith('UNBLOCKED');
+/** The group has to be made anew, or a read was ended: neither is a refusal. */
+export function isPassing(error: unknown): boolean {
+  return isNoGroup(error) || (isRedisReply(error) && error.message.startsWith('UNBLOCKED'));
 }
 
 /** Parts of `all`, so that no command has more of them than Redis works off in a moment. */

@@ -2,17 +2,17 @@ import { backoffMs } from '../../internal/backoff.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
 
 /** What an {@link AckBatch} works with. */
-export interface AckBatchInit {
+export interface AckBatchInit<E> {
   readonly runtime: Pick<Runtime, 'random' | 'timers'>;
-  send(ids: readonly string[]): Promise<unknown>;
-  /** Whether the broker said no, instead of being away. */
+  send(events: readonly E[]): Promise<unknown>;
+  /** True if the server said no, instead of being away. */
   isRefusal(error: unknown): boolean;
   /** `isLast`: it is not tried again, and the events come again. */
   onRefusal(error: unknown, events: number, isLast: boolean): void;
 }
 
-interface Batch {
-  readonly ids: readonly string[];
+interface Batch<E> {
+  readonly events: E[];
   readonly done: Promise<void>;
   resolve(): void;
   reject(error: unknown): void;
@@ -21,41 +21,53 @@ interface Batch {
 
 const retry = { initialMs: 20, maxMs: 1_000 } as const;
 const maxRefusals = 5;
-const maxIds = 1_000;
+const maxEvents = 1_000;
 
 /**
- * Sends what was acknowledged in one turn of the event loop together. What could not be sent is tried again with back-off: for as long as the broker is away, and
+ * Sends what was acknowledged in one turn of the event loop together. What could not be sent is tried again with back-off: for as long as the server is away, and
  * a few times where it refuses.
  */
-export class AckBatch {
-  readonly #init: AckBatchInit;
-  readonly #unsent = new Set<Batch>();
-  #next: (Batch & { readonly ids: string[] }) | undefined;
+export class AckBatch<E> {
+  readonly #init: AckBatchInit<E>;
+  readonly #unsent = new Set<Batch<E>>();
+  #next: Batch<E> | undefined;
   #timer: Timer | undefined;
   #failures = 0;
   #closed = false;
 
-  constructor(init: AckBatchInit) {
+  constructor(init: AckBatchInit<E>) {
     this.#init = init;
   }
 
-  /** Resolves when the broker knows. */
-  add(id: string): Promise<void> {
-    if (this.#next && this.#next.ids.length < maxIds) {
-      this.#next.ids.push(id);
+  /** Resolves when the server knows. */
+  add(event: E): Promise<void> {
+    if (this.#next && this.#next.events.length < maxEvents) {
+      this.#next.events.push(event);
       return this.#next.done;
     }
     this.#sendNext();
-    this.#next = batch(id);
+    this.#next = batch(event);
     this.#init.runtime.timers.soon(() => this.#sendNext());
     return this.#next.done;
   }
 
-  /** Whether the broker is yet to be told. */
-  has(id: string): boolean {
-    if (this.#next?.ids.includes(id)) return true;
-    for (const { ids } of this.#unsent) if (ids.includes(id)) return true;
-    return false;
+  /** Those of which the server is yet to be told. */
+  get events(): E[] {
+    const events = [...(this.#next?.events ?? [])];
+    for (const one of this.#unsent) events.push(...one.events);
+    return events;
+  }
+
+  /** Drops what is not sent: the server would take it for something else, and hands the events out again. */
+  drop(error: unknown): void {
+    const dropped = [...this.#unsent];
+    if (this.#next) dropped.push(this.#next);
+    this.#next = undefined;
+    this.#unsent.clear();
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#failures = 0;
+    for (const one of dropped) one.reject(error);
   }
 
   /** Tries a last time. */
@@ -63,7 +75,10 @@ export class AckBatch {
     this.#closed = true;
     this.#timer?.cancel();
     const last = [...this.#unsent];
-    if (this.#next) last.push(this.#next);
+    if (this.#next) {
+      last.push(this.#next);
+      this.#unsent.add(this.#next);
+    }
     this.#next = undefined;
     await Promise.all(last.map((one) => this.#try(one)));
   }
@@ -76,13 +91,15 @@ export class AckBatch {
     void this.#try(next);
   }
 
-  async #try(one: Batch): Promise<void> {
+  async #try(one: Batch<E>): Promise<void> {
     try {
-      await this.#init.send(one.ids);
+      await this.#init.send(one.events);
       this.#failures = 0;
       this.#unsent.delete(one);
       one.resolve();
     } catch (error) {
+      // Dropped meanwhile.
+      if (!this.#unsent.has(one)) return;
       if (this.#isFinal(one, error)) {
         this.#unsent.delete(one);
         one.reject(error);
@@ -90,11 +107,11 @@ export class AckBatch {
     }
   }
 
-  #isFinal(one: Batch, error: unknown): boolean {
+  #isFinal(one: Batch<E>, error: unknown): boolean {
     if (!this.#init.isRefusal(error)) return this.#closed;
     one.refusals += 1;
     const isLast = this.#closed || one.refusals >= maxRefusals;
-    this.#init.onRefusal(error, one.ids.length, isLast);
+    this.#init.onRefusal(error, one.events.length, isLast);
     return isLast;
   }
 
@@ -112,7 +129,7 @@ export class AckBatch {
   }
 }
 
-function batch(id: string): Batch & { readonly ids: string[] } {
+function batch<E>(event: E): Batch<E> {
   let resolve: () => void = () => {};
   let reject: (error: unknown) => void = () => {};
   const done = new Promise<void>((onDone, onFail) => {
@@ -121,5 +138,5 @@ function batch(id: string): Batch & { readonly ids: string[] } {
   });
   // Whoever acknowledged may not look: the event comes again then, which is not an error of the process.
   done.catch(() => undefined);
-  return { ids: [id], done, resolve, reject, refusals: 0 };
+  return { events: [event], done, resolve, reject, refusals: 0 };
 }

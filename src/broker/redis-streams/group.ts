@@ -1,7 +1,6 @@
-import type { Timer } from '../../runtime/runtime.ts';
-import { AckBatch } from './ack-batch.ts';
-import { FailureLog } from './failure-log.ts';
-import { HeaderReader } from './redis-frame.ts';
+import { DelayedEvents } from '../kit/delayed-events.ts';
+import type { DriverSubscription, PollRequest } from '../kit/driver.ts';
+import { FailureLog } from '../kit/failure-log.ts';
 import {
   chunksOf,
   entriesFrom,
@@ -10,11 +9,10 @@ import {
   infoOf,
   isBefore,
   isNoGroup,
-  isRefusal,
   type RawEntry,
   type RawRead,
   type StreamEntry,
-} from './stream-entries.ts';
+} from './entries.ts';
 import {
   claimScript,
   createScript,
@@ -24,17 +22,10 @@ import {
   takeScript,
   tidyScript,
   touchScript,
-} from './stream-scripts.ts';
-import { maxBlockMs, reportGap, type StreamSetup, type StreamSource } from './stream-source.ts';
-import { streamInfo } from './stream-tail.ts';
+} from './scripts.ts';
+import { Stream, type StreamSetup } from './stream.ts';
 
 type Counted = readonly [entry: RawEntry, attempt: number];
-
-/** An event that waits to be handed out again. */
-interface Due {
-  readonly atMs: number;
-  readonly attempt: number;
-}
 
 // An entry that counts as untouched for so long is taken by whoever looks next, whatever their `claimIdleMs`.
 const givenAwayMs = 24 * 3_600_000;
@@ -43,22 +34,19 @@ const forgottenAfterMs = 600_000;
 const pendingPage = 1_000;
 
 /** One member of a consumer group of a stream. */
-export class StreamGroup implements StreamSource {
-  onDue: () => void = () => {};
+export class StreamGroup implements DriverSubscription<StreamEntry> {
+  readonly batchesAcks = true;
+  /** Three of them in the time after which others may take an event: one may be late, and one lost. */
+  readonly keepAliveMs: number;
+  readonly #stream: Stream;
   readonly #setup: StreamSetup;
   readonly #group: string;
   readonly #consumer: string;
-  readonly #headers = new HeaderReader();
-  readonly #acks: AckBatch;
-  readonly #heartbeat: Timer;
   readonly #log: FailureLog;
-  /** What its receiver has, by id: the number of the attempt. */
-  readonly #inHand = new Map<string, number>();
-  /** To be handed out again. */
-  readonly #due = new Map<string, Due>();
+  readonly #delayed: DelayedEvents;
   /** The last entry that this member has seen the group get. */
   #seen: string | undefined;
-  #isKeeping = false;
+  #mayLag = true;
   #claimFrom = firstId;
   #claimAt = 0;
   #tidyAt: number;
@@ -66,42 +54,32 @@ export class StreamGroup implements StreamSource {
   #closed = false;
 
   constructor(setup: StreamSetup, group: string) {
-    const { runtime, link, key, reads } = setup;
+    const { runtime, logger, key, sink, reads, claimIdleMs } = setup;
     this.#setup = setup;
+    this.#stream = new Stream(setup);
     this.#group = group;
     this.#consumer = `tenon-${runtime.random.uuid()}`;
-    this.#log = new FailureLog(setup.logger, { key, group });
-    this.#acks = new AckBatch({
-      runtime,
-      send: (ids) => link.commands('acknowledge events').xack(key, group, ...ids),
-      isRefusal,
-      onRefusal: (error, events, isLast) => {
-        const fields = { key, group, events, error };
-        if (isLast) setup.logger.error('redis refuses an acknowledgement: the events are handed out again', fields);
-        else setup.logger.warn('redis refuses an acknowledgement; it is tried again', fields);
-      },
-    });
-    // Three of them in the time after which others may take an event: one may be late, and one lost.
-    this.#heartbeat = runtime.timers.every(Math.max(1, setup.claimIdleMs / 3), () => void this.#keep());
-    this.#tidyAt = runtime.clock.monotonicMs() + tidyEveryMs;
+    this.#log = new FailureLog(logger, { key, group });
+    this.#delayed = new DelayedEvents(runtime, () => sink.wake());
+    this.keepAliveMs = claimIdleMs / 3;
+    this.#tidyAt = this.#now + tidyEveryMs;
     reads.on('ready', this.#onReconnect);
+  }
+
+  get waiting(): number {
+    return this.#delayed.size;
   }
 
   get #now(): number {
     return this.#setup.runtime.clock.monotonicMs();
   }
 
-  get room(): number {
-    return Math.max(0, this.#setup.maxWaiting - this.#due.size);
-  }
-
-  async open(cause?: unknown): Promise<void> {
+  async recover(cause?: unknown): Promise<void> {
     const { link, key, from } = this.#setup;
-    const redis = link.commands('subscribe');
     let start = from === 'start' ? firstId : '$';
     if (this.#seen !== undefined) {
       // The group may have gone with the data of Redis: then all that is in the stream came afterwards.
-      start = isBefore((await streamInfo(this.#setup)).last, this.#seen) ? firstId : this.#seen;
+      start = isBefore((await this.#stream.info()).last, this.#seen) ? firstId : this.#seen;
     }
     try {
       await this.#run(createScript, start, this.#seen === undefined ? '' : 'anew');
@@ -110,106 +88,98 @@ export class StreamGroup implements StreamSource {
     }
     if (isNoGroup(cause)) await this.#restore();
     if (this.#seen !== undefined) return;
-    const groups = (await redis.xinfo('GROUPS', key)) as unknown[];
+    const groups = (await link.commands.xinfo('GROUPS', key)) as unknown[];
     const own = groups.find((group) => infoOf(group, 'name') === this.#group);
     this.#seen = own === undefined ? firstId : infoOf(own, 'last-delivered-id');
   }
 
-  async next(count: number): Promise<StreamEntry[]> {
-    const [missed, read] = (await this.#run(nextScript, count)) as [number, RawRead];
-    reportGap(this.#setup, missed, this.#group);
-    return this.#passed(read);
-  }
-
-  async wait(count: number): Promise<StreamEntry[]> {
-    const { reads, key } = this.#setup;
-    const now = this.#now;
-    let until = Math.min(now + maxBlockMs, this.#claimAt);
-    for (const { atMs } of this.#due.values()) until = Math.min(until, atMs);
-    const blockMs = Math.max(1, Math.ceil(until - now));
-    const where = ['STREAMS', key, '>'] as const;
-    const reply = await reads.xreadgroupBuffer(
-      'GROUP',
-      this.#group,
-      this.#consumer,
-      'COUNT',
-      count,
-      'BLOCK',
-      blockMs,
-      ...where,
-    );
-    return this.#passed(reply);
-  }
-
-  async again(count: number, fresh: number): Promise<StreamEntry[]> {
+  async poll({ count, fresh, mayLag }: PollRequest): Promise<readonly StreamEntry[]> {
+    this.#mayLag ||= mayLag;
     const own = await this.#takeOwn(count);
-    if (own.length > 0 || fresh === 0 || this.#claimAt > this.#now) return own;
-    return this.#claim(fresh);
+    if (own.length > 0 || fresh === 0) return own;
+    const claimed = this.#claimAt > this.#now ? [] : await this.#claim(fresh);
+    if (claimed.length > 0 || this.#setup.sink.isStopped) return claimed;
+    const entries = this.#mayLag ? await this.#next(fresh) : [];
+    if (entries.length > 0 || this.#setup.sink.isStopped) return entries;
+    return this.#wait(fresh);
   }
 
-  ack(entry: StreamEntry): Promise<void> {
-    this.#inHand.delete(entry.id);
-    return this.#acks.add(entry.id);
+  interrupt(tried: number): void {
+    this.#stream.interrupt(tried);
+  }
+
+  ack(events: readonly StreamEntry[]): Promise<unknown> {
+    return this.#setup.link.commands.xack(this.#setup.key, this.#group, ...events.map(({ id }) => id));
   }
 
   async nack({ id, attempt }: StreamEntry, delayMs: number): Promise<void> {
-    this.#inHand.delete(id);
     if (this.#closed) return this.#touch([[id, this.#idleUntil(delayMs)]]);
-    this.#due.set(id, { atMs: this.#now + delayMs, attempt });
-    this.#setup.runtime.timers.after(delayMs, () => this.onDue());
+    this.#delayed.add(id, attempt, delayMs);
     // Others take it when the delay has passed, should this process be gone by then. At once means here: they need not hurry.
     if (delayMs > 0) await this.#touch([[id, this.#idleUntil(delayMs)]]);
   }
 
-  giveBack(entries: readonly StreamEntry[]): Promise<void> {
-    for (const { id } of entries) this.#inHand.delete(id);
+  release(entries: readonly StreamEntry[]): Promise<void> {
     return this.#touch(entries.map(({ id }) => [id, givenAwayMs]));
   }
 
+  keepAlive(events: readonly StreamEntry[]): Promise<void> {
+    const ids: [string, number][] = events.map(({ id }) => [id, 0]);
+    for (const [id, { atMs }] of this.#delayed) ids.push([id, this.#idleUntil(atMs - this.#now)]);
+    return this.#touch(ids);
+  }
+
+  stop(): void {}
+
   async close(): Promise<void> {
-    if (this.#closed) return;
     this.#closed = true;
-    this.#heartbeat.cancel();
     this.#setup.reads.off('ready', this.#onReconnect);
-    await this.#acks.finish();
     try {
       const left = await this.#pending();
-      await this.#touch(left.map((id) => [id, this.#idleUntil((this.#due.get(id)?.atMs ?? 0) - this.#now)]));
+      const idle = (id: string): number => this.#idleUntil((this.#delayed.get(id)?.atMs ?? 0) - this.#now);
+      await this.#touch(left.map((id) => [id, idle(id)]));
       if (left.length === 0) await this.#run(leaveScript);
     } catch (error) {
       // It is taken for dead after a while, and what it had goes to others then.
-      this.#setup.logger.debug('a member of a group could not take its leave', {
-        key: this.#setup.key,
-        group: this.#group,
-        error,
-      });
+      const { logger, key } = this.#setup;
+      logger.debug('a member of a group could not take its leave', { key, group: this.#group, error });
+    } finally {
+      this.#stream.close();
     }
   }
 
   readonly #onReconnect = (): void => {
     this.#lookForOwn = true;
-    void this.#keep();
+    void this.keepAlive(this.#setup.sink.unsettled());
   };
 
-  #passed(read: RawRead): StreamEntry[] {
-    const entries = entriesFrom(read, this.#headers);
-    this.#seen = entries.at(-1)?.id ?? this.#seen;
-    return this.#taken(entries);
+  async #next(count: number): Promise<StreamEntry[]> {
+    const [missed, read] = (await this.#run(nextScript, count)) as [number, RawRead];
+    this.#stream.reportGap(missed, this.#group);
+    return this.#passed(read, count);
   }
 
-  #taken(entries: StreamEntry[]): StreamEntry[] {
-    for (const { id, attempt } of entries) this.#inHand.set(id, attempt);
+  async #wait(count: number): Promise<StreamEntry[]> {
+    const [group, consumer, key] = [this.#group, this.#consumer, this.#setup.key];
+    const reply = await this.#stream.wait(Math.min(this.#claimAt, this.#delayed.nextAtMs), (reads, blockMs) =>
+      reads.xreadgroupBuffer('GROUP', group, consumer, 'COUNT', count, 'BLOCK', blockMs, 'STREAMS', key, '>'),
+    );
+    return this.#passed(reply, count);
+  }
+
+  #passed(read: RawRead, count: number): StreamEntry[] {
+    const entries = entriesFrom(read, this.#stream.headers);
+    this.#seen = entries.at(-1)?.id ?? this.#seen;
+    this.#mayLag = entries.length >= count;
     return entries;
   }
 
   /** What is due again, and what Redis gave to this member and never arrived. */
   async #takeOwn(count: number): Promise<StreamEntry[]> {
     if (this.#lookForOwn) await this.#findOwn();
-    const now = this.#now;
-    const ids: string[] = [];
-    for (const [id, { atMs }] of this.#due) if (atMs <= now && ids.length < count) ids.push(id);
+    const ids = this.#delayed.due(count).map(([id]) => id);
     const entries = await this.#take(ids);
-    for (const id of ids) this.#due.delete(id);
+    for (const id of ids) this.#delayed.delete(id);
     return entries;
   }
 
@@ -220,26 +190,27 @@ export class StreamGroup implements StreamSource {
       const [taken, gone] = (await this.#run(takeScript, ...chunk)) as [Counted[], number];
       this.#reportGone(gone);
       for (const [raw, attempt] of taken) {
-        const entry = entryFrom(raw, attempt, this.#headers);
+        const entry = entryFrom(raw, attempt, this.#stream.headers);
         if (entry) entries.push(entry);
       }
     }
-    return this.#taken(entries);
+    return entries;
   }
 
   async #findOwn(): Promise<void> {
     const pending = await this.#pending();
     this.#lookForOwn = false;
-    for (const id of pending) if (!this.#isKnown(id)) this.#due.set(id, { atMs: 0, attempt: 1 });
+    const known = this.#known();
+    for (const id of pending) if (!known.has(id)) this.#delayed.add(id, 1, 0);
   }
 
   /** What Redis takes this member to have. */
   async #pending(): Promise<string[]> {
     const { link, key } = this.#setup;
-    const redis = link.commands('look for events');
     const all: string[] = [];
     for (let start = '-'; ; start = `(${all.at(-1)}`) {
-      const page = (await redis.xpending(key, this.#group, start, '+', pendingPage, this.#consumer)) as [string][];
+      const reply = await link.commands.xpending(key, this.#group, start, '+', pendingPage, this.#consumer);
+      const page = reply as [string][];
       for (const [id] of page) all.push(id);
       if (page.length < pendingPage) return all;
     }
@@ -257,8 +228,10 @@ export class StreamGroup implements StreamSource {
       this.#tidyAt = this.#now + tidyEveryMs;
       await this.#run(tidyScript, forgottenAfterMs);
     }
+    if (reply[1].length === 0) return [];
     // What it has itself is among it if it was late to say that it lives.
-    return this.#take(reply[1].map((id) => id.toString('latin1')).filter((id) => !this.#isKnown(id)));
+    const known = this.#known();
+    return this.#take(reply[1].map((id) => id.toString('latin1')).filter((id) => !known.has(id)));
   }
 
   #reportGone(events: number): void {
@@ -268,21 +241,12 @@ export class StreamGroup implements StreamSource {
     logger.error(message, { key, group: this.#group, events });
   }
 
-  #isKnown(id: string): boolean {
-    return this.#inHand.has(id) || this.#due.has(id) || this.#acks.has(id);
-  }
-
-  /** Says that this member lives and still has what it has. */
-  async #keep(): Promise<void> {
-    if (this.#isKeeping) return;
-    this.#isKeeping = true;
-    try {
-      const ids: [string, number][] = Array.from(this.#inHand.keys(), (id) => [id, 0]);
-      for (const [id, { atMs }] of this.#due) ids.push([id, this.#idleUntil(atMs - this.#now)]);
-      await this.#touch(ids);
-    } finally {
-      this.#isKeeping = false;
-    }
+  /** The ids of what this member has, or has done. */
+  #known(): Set<string> {
+    const { sink } = this.#setup;
+    const known = new Set([...sink.unsettled(), ...sink.settling()].map(({ id }) => id));
+    for (const [id] of this.#delayed) known.add(id);
+    return known;
   }
 
   /** So long must an entry count as untouched for others to take it after `delayMs`. */
@@ -299,15 +263,15 @@ export class StreamGroup implements StreamSource {
       const { logger, key, link } = this.#setup;
       if (link.ready) this.#log.failed('events in hand could not be kept: others may be given them as well', error);
       else logger.debug('events in hand could not be kept', { key, group: this.#group, error });
-      if (isNoGroup(error) && !this.#closed) await this.open(error).catch(() => undefined);
+      if (isNoGroup(error) && !this.#closed) await this.recover(error).catch(() => undefined);
     }
   }
 
   /** A group that was made anew knows nothing of what its members have. */
   async #restore(): Promise<void> {
-    const { logger, key } = this.#setup;
-    const ids: (readonly [string, number])[] = [...this.#inHand];
-    for (const [id, { attempt }] of this.#due) ids.push([id, attempt]);
+    const { logger, key, sink } = this.#setup;
+    const ids: [string, number][] = sink.unsettled().map(({ id, attempt }) => [id, attempt]);
+    for (const [id, { attempt }] of this.#delayed) ids.push([id, attempt]);
     logger.warn('the group was gone, and is made anew', { key, group: this.#group, inHand: ids.length });
     for (const chunk of chunksOf(ids)) await this.#run(restoreScript, ...chunk.flat());
   }
@@ -315,7 +279,7 @@ export class StreamGroup implements StreamSource {
   #run(script: string, ...args: (string | number)[]): Promise<unknown> {
     const { link, key } = this.#setup;
     try {
-      return link.commands('read events').callBuffer('EVAL', script, 1, key, this.#group, this.#consumer, ...args);
+      return link.commands.callBuffer('EVAL', script, 1, key, this.#group, this.#consumer, ...args);
     } catch (error) {
       return Promise.reject(error);
     }

@@ -2,21 +2,20 @@ import type { Redis } from 'ioredis';
 
 import type { Logger } from '../../logger/logger.ts';
 import type { Timer, Timers } from '../../runtime/runtime.ts';
-import type { Frame } from './redis-frame.ts';
-import type { RedisLink } from './redis-link.ts';
+import type { EventSink } from '../kit/driver.ts';
+import type { EventContent } from '../kit/go-micro.ts';
+import type { RedisLink } from './link.ts';
 
 /** What {@link RedisChannels} work with. */
 export interface RedisChannelsOptions {
   readonly link: RedisLink;
-  read(payload: Buffer): Frame;
+  read(payload: Buffer): EventContent;
   readonly timers: Timers;
   readonly logger: Logger;
 }
 
-type See = (frame: Frame) => void;
-
 interface Channel {
-  readonly readers: See[];
+  readonly sinks: EventSink[];
   /** Redis has confirmed the subscription. */
   standing: Promise<unknown>;
 }
@@ -35,23 +34,23 @@ export class RedisChannels {
     this.#options = options;
   }
 
-  /** Resolves when what is published arrives at `see`, which never throws. Gives back what ends it. */
-  async join(topic: string, see: See, doing: string): Promise<() => void> {
-    const { link } = this.#options;
-    link.commands(doing);
+  /** Resolves when what is published arrives at the sink. Gives back what ends it. */
+  async join(topic: string, sink: EventSink): Promise<() => void> {
+    // While Redis is away this throws.
+    void this.#options.link.commands;
     const connection = await (this.#connection ??= this.#open());
     let channel = this.#channels.get(topic);
     if (!channel) {
-      channel = { readers: [], standing: connection.subscribe(topic) };
+      channel = { sinks: [], standing: connection.subscribe(topic) };
       this.#channels.set(topic, channel);
     }
-    const { readers } = channel;
-    readers.push(see);
+    const { sinks } = channel;
+    sinks.push(sink);
     const leave = (): void => {
-      const index = readers.indexOf(see);
+      const index = sinks.indexOf(sink);
       if (index < 0) return;
-      readers.splice(index, 1);
-      if (readers.length > 0) return;
+      sinks.splice(index, 1);
+      if (sinks.length > 0) return;
       this.#channels.delete(topic);
       // If it cannot be told, it has gone with the connection.
       connection.unsubscribe(topic).catch(() => undefined);
@@ -60,7 +59,7 @@ export class RedisChannels {
       await channel.standing;
     } catch (error) {
       leave();
-      throw link.failure(doing, error, connection);
+      throw error;
     }
     return leave;
   }
@@ -72,7 +71,7 @@ export class RedisChannels {
   }
 
   #open(): Promise<Redis> {
-    const opening = this.#options.link.open('subscriptions', {}).then((connection) => {
+    const opening = this.#options.link.connect('subscriptions').then((connection) => {
       connection.on('messageBuffer', (name, payload) => this.#receive(name, payload));
       connection.on('ready', () => this.#resubscribe(connection));
       this.#ping = this.#options.timers.every(pingEveryMs, () => {
@@ -87,12 +86,12 @@ export class RedisChannels {
   }
 
   #receive(name: Buffer, payload: Buffer): void {
-    const readers = this.#channels.get(name.toString())?.readers;
-    if (!readers) return;
-    const frame = this.#options.read(payload);
-    // The body belongs to its receiver: all but one get a copy. A copy of the list: a reader may leave while it reads.
-    if (readers.length === 1) readers[0]?.(frame);
-    else for (const see of readers.slice()) see({ headers: frame.headers, body: new Uint8Array(frame.body) });
+    const sinks = this.#channels.get(name.toString())?.sinks;
+    if (!sinks) return;
+    const { headers, body } = this.#options.read(payload);
+    // The body belongs to its receiver: all but one get a copy. A copy of the list: one may leave while it receives.
+    if (sinks.length === 1) sinks[0]?.deliver({ headers, body, attempt: 1 });
+    else for (const sink of sinks.slice()) sink.deliver({ headers, body: new Uint8Array(body), attempt: 1 });
   }
 
   #resubscribe(connection: Redis): void {

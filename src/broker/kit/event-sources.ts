@@ -2,10 +2,10 @@ import { backoffMs } from '../../internal/backoff.ts';
 import type { Logger } from '../../logger/logger.ts';
 import type { Random } from '../../runtime/runtime.ts';
 import type { Event, EventCallback } from '../broker.ts';
-import type { Taker } from './receiver.ts';
+import { type EventTaker, settled } from './in-flight.ts';
 
 /** Calls `callback` for each event. One that fails is logged and nacked, with a growing delay so that it does not spin. */
-export function pushTaker(callback: EventCallback, logger: Logger, random: Random): Taker {
+export function pushTaker(callback: EventCallback, logger: Logger, random: Random): EventTaker {
   const failed = (event: Event, error: unknown): void => {
     logger.error('the callback of a subscription failed; its event is handed out again where the broker can', {
       topic: event.topic,
@@ -17,7 +17,7 @@ export function pushTaker(callback: EventCallback, logger: Logger, random: Rando
     });
   };
   return {
-    wanted: Number.POSITIVE_INFINITY,
+    demand: Number.POSITIVE_INFINITY,
     take(event) {
       try {
         const result = callback(event);
@@ -33,13 +33,19 @@ export function pushTaker(callback: EventCallback, logger: Logger, random: Rando
 type Result = IteratorResult<Event, undefined>;
 const ended: Result = { done: true, value: undefined };
 
-/** Hands each event to a reader that has asked for it. */
-export class PullTaker implements Taker {
-  #waiting: ((result: Result) => void)[] = [];
-  #ended = false;
+interface Reader {
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
 
-  get wanted(): number {
-    return this.#waiting.length;
+/** Hands each event to a reader that has asked for it. */
+export class PullTaker implements EventTaker {
+  #readers: Reader[] = [];
+  #ended = false;
+  #failure: { readonly error: unknown } | undefined;
+
+  get demand(): number {
+    return this.#readers.length;
   }
 
   get isEnded(): boolean {
@@ -47,26 +53,41 @@ export class PullTaker implements Taker {
   }
 
   take(event: Event): void {
-    this.#waiting.shift()?.({ done: false, value: event });
+    this.#readers.shift()?.resolve({ done: false, value: event });
   }
 
   next(): Promise<Result> {
+    if (this.#failure) return Promise.reject(this.#failure.error);
     if (this.#ended) return Promise.resolve(ended);
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }));
   }
 
   end(): void {
     this.#ended = true;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve(ended);
+    for (const { resolve } of this.#readers.splice(0)) resolve(ended);
+  }
+
+  /** Ends it with an error, which one who reads is told. */
+  fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const readers = this.#readers.splice(0);
+    if (readers.length === 0) this.#failure = { error };
+    for (const { reject } of readers) reject(error);
+  }
+
+  /** The error that it ended with and nobody was told, once. */
+  takeFailure(): { readonly error: unknown } | undefined {
+    const failure = this.#failure;
+    this.#failure = undefined;
+    return failure;
   }
 }
 
-/** What an iteration over events stands on. */
+/** The subscription below an iteration. */
 export interface PullSource {
   /** There is a reader who asks. */
-  asked(): void;
+  resume(): void;
   /** Takes no more events. */
   stop(): void;
   /** The iteration is over: gives back what is in hand. */
@@ -93,7 +114,7 @@ export function pullIteration(
       };
       // The reader may be busy with an event, and settles it before it asks again: only then is the rest given back.
       const stop = (): void => {
-        if (taker.wanted > 0) return void leave();
+        if (taker.demand > 0) return void leave();
         taker.end();
         source?.then((opened) => opened.stop()).catch(() => undefined);
       };
@@ -106,14 +127,16 @@ export function pullIteration(
             try {
               const opened = await source;
               const result = taker.next();
-              opened.asked();
+              opened.resume();
               return await result;
             } catch (error) {
               void leave();
               throw error;
             }
           }
+          const failure = taker.takeFailure();
           await leave();
+          if (failure) throw failure.error;
           return ended;
         },
         async return() {
@@ -123,4 +146,9 @@ export function pullIteration(
       };
     },
   };
+}
+
+/** An event that is only looked at. */
+export function watched(event: Omit<Event, 'ack' | 'nack' | 'reject'>): Event {
+  return { ...event, ack: () => settled, nack: () => settled, reject: () => settled };
 }

@@ -1,5 +1,5 @@
 /** Runs what has the same key one after another. */
-export class KeyedTurns {
+export class KeyedQueue {
   readonly #tails = new Map<string, Promise<void>>();
 
   /** Whether something of that key runs or waits. */

@@ -1,7 +1,7 @@
 import type { Timers } from '../../runtime/runtime.ts';
 
 /** Waiting that can be ended for all who wait. */
-export class Pauses {
+export class InterruptibleDelay {
   readonly #timers: Timers;
   readonly #waiting = new Set<() => void>();
   #ended = false;

@@ -2,7 +2,7 @@ import type { RedisOptions as AnyRedisOptions } from 'ioredis';
 
 import { maskAddress } from '../../internal/mask.ts';
 import { parseRedisAddress, redisAddressRemedy } from '../../internal/redis.ts';
-import * as failures from './failures.ts';
+import * as failures from '../kit/failures.ts';
 
 /** Settings of a connection. How replies are mapped is not among them: the brokers read them as they come. */
 export type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'>;

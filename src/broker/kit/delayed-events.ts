@@ -1,0 +1,68 @@
+import type { Runtime } from '../../runtime/runtime.ts';
+
+/** When an event is to be handed out again. */
+export interface Delayed {
+  readonly atMs: number;
+  /** The attempts that were made. */
+  readonly attempt: number;
+}
+
+/** The ids of events that wait in this process to be handed out again, for servers that keep no delays. */
+export class DelayedEvents {
+  readonly #runtime: Pick<Runtime, 'clock' | 'timers'>;
+  readonly #onDue: () => void;
+  readonly #events = new Map<string, Delayed>();
+
+  /** `onDue` is called when the time of one has come. */
+  constructor(runtime: Pick<Runtime, 'clock' | 'timers'>, onDue: () => void) {
+    this.#runtime = runtime;
+    this.#onDue = onDue;
+  }
+
+  get size(): number {
+    return this.#events.size;
+  }
+
+  /** When the first of them is due, by the monotonic clock. */
+  get nextAtMs(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { atMs } of this.#events.values()) next = Math.min(next, atMs);
+    return next;
+  }
+
+  add(id: string, attempt: number, delayMs: number): void {
+    this.#events.set(id, { atMs: this.#runtime.clock.monotonicMs() + delayMs, attempt });
+    this.#runtime.timers.after(delayMs, this.#onDue);
+  }
+
+  get(id: string): Delayed | undefined {
+    return this.#events.get(id);
+  }
+
+  has(id: string): boolean {
+    return this.#events.has(id);
+  }
+
+  delete(id: string): void {
+    this.#events.delete(id);
+  }
+
+  clear(): void {
+    this.#events.clear();
+  }
+
+  /** Up to `count` of those whose time has come. They stay until they are deleted. */
+  due(count: number): [string, Delayed][] {
+    const now = this.#runtime.clock.monotonicMs();
+    const due: [string, Delayed][] = [];
+    for (const entry of this.#events) {
+      if (due.length >= count) break;
+      if (entry[1].atMs <= now) due.push(entry);
+    }
+    return due;
+  }
+
+  [Symbol.iterator](): Iterator<[string, Delayed]> {
+    return this.#events[Symbol.iterator]();
+  }
+}

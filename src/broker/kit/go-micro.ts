@@ -1,0 +1,41 @@
+import { setOwn } from '../../internal/own.ts';
+import type { EventHeaders } from '../broker.ts';
+
+/** How events are written: the broker's own way, or as Go Micro's brokers do. Both are read. */
+export type BrokerDialect = 'native' | 'go-micro';
+
+/** What a payload holds. */
+export interface EventContent {
+  readonly headers: EventHeaders;
+  readonly body: Uint8Array;
+}
+
+/** Writes the envelope: `{"Body":"<base64>","Header":{…}}`, with the header that names the topic. */
+export function writeEnvelope(topic: string, headers: EventHeaders, body: Uint8Array): string {
+  const base64 = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('base64');
+  return JSON.stringify({ Header: { 'Micro-Topic': topic, ...headers }, Body: base64 });
+}
+
+/** Headers and body of an envelope; `undefined` for what is none. */
+export function readEnvelope(payload: Buffer): EventContent | undefined {
+  let parsed: { readonly Header?: unknown; readonly Body?: unknown };
+  try {
+    parsed = JSON.parse(payload.toString('utf8')) as typeof parsed;
+  } catch {
+    return undefined;
+  }
+  const { Header: header, Body: body } = parsed;
+  // Go writes null for an empty map and for no bytes.
+  const isEnvelope =
+    (header !== undefined || body !== undefined) &&
+    Object.keys(parsed).every((key) => key === 'Header' || key === 'Body') &&
+    (body === undefined || body === null || typeof body === 'string') &&
+    (header === undefined || (typeof header === 'object' && !Array.isArray(header)));
+  if (!isEnvelope) return undefined;
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(header ?? {})) {
+    if (typeof value !== 'string') return undefined;
+    setOwn(headers, name, value);
+  }
+  return { headers: Object.freeze(headers), body: Buffer.from(body ?? '', 'base64') };
+}

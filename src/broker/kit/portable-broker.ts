@@ -1,0 +1,409 @@
+import { type Code, Code as codes, TenonError, textOf } from '../../errors/errors.ts';
+import { backoffMs } from '../../internal/backoff.ts';
+import type { Logger } from '../../logger/logger.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type {
+  Broker,
+  BrokerCallOptions,
+  BrokerCapabilities,
+  BrokerMessage,
+  BrokerOptions,
+  BrokerStatus,
+  Event,
+  EventCallback,
+  EventHeaders,
+  PublishOptions,
+  Subscriber,
+  SubscribeOptions,
+} from '../broker.ts';
+import { bounded } from './bounded.ts';
+import { classCapabilities, missingCapabilities } from './capabilities.ts';
+import { ConnectionStatus } from './connection-status.ts';
+import type { BrokerDriver, DriverHost, IncomingEvent, OutgoingEvent, ReceiveRequest } from './driver.ts';
+import { type PullSource, PullTaker, pullIteration, pushTaker } from './event-sources.ts';
+import * as failures from './failures.ts';
+import { orderKeyHeader, withOrderKey } from './headers.ts';
+import { type EventTaker, settled } from './in-flight.ts';
+import { InterruptibleDelay } from './interruptible-delay.ts';
+import { headerBytes, WireEncoding } from './name-encoding.ts';
+import { PublishBatch } from './publishing.ts';
+import { Subscription, type SubscriptionHost } from './subscription.ts';
+
+/** The options that every broker has, in force. */
+export interface BrokerSettings extends BrokerOptions {
+  readonly timeoutMs: number;
+}
+
+/** What a {@link PortableBroker} is made of. */
+export interface PortableBrokerInit<E extends IncomingEvent> {
+  /** The name it is bound by. */
+  readonly name: string;
+  readonly address?: string | undefined;
+  /** @default 5_000 */
+  readonly timeoutMs?: number | undefined;
+  /** Events that a `watch` may lag behind, where the server does not wait for it. @default 1_000 */
+  readonly watchLag?: number | undefined;
+  readonly runtime: Runtime;
+  readonly logger: Logger;
+  /** Called with the options in force: at once, and by `init`. Throws for an address that is none. */
+  makeDriver(settings: BrokerSettings): BrokerDriver<E>;
+}
+
+const defaults = { timeoutMs: 5_000, watchLag: 1_000, maxInFlight: 64, maxWaiting: 1_000 } as const;
+const reopen = { initialMs: 50, maxMs: 5_000 } as const;
+const nothing = (): void => {};
+
+/**
+ * A broker over a driver: keeps the contract of `Broker`, and asks of the driver only what its server alone can do. A broker of one's own extends it, has
+ * `static readonly capabilities`, and gives its driver to the constructor.
+ */
+export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements Broker {
+  readonly #init: PortableBrokerInit<E>;
+  readonly #status: ConnectionStatus;
+  readonly #host: SubscriptionHost<E>;
+  readonly #subscriptions = new Set<Subscription<E>>();
+  /** What ends each subscription at once. */
+  readonly #endings = new Map<Subscription<E>, () => Promise<void>>();
+  #settings: BrokerSettings;
+  #driver: BrokerDriver<E>;
+  #batch: PublishBatch<E> | undefined;
+  #encoding: WireEncoding | undefined;
+  #opening: Promise<void> | undefined;
+  #isOpen = false;
+  /** Ends the waiting between attempts to open it again. */
+  #reopening: InterruptibleDelay | undefined;
+
+  constructor(init: PortableBrokerInit<E>) {
+    const { name, address, timeoutMs = defaults.timeoutMs, runtime, logger } = init;
+    this.#init = init;
+    this.#status = new ConnectionStatus({ broker: name, clock: runtime.clock, logger });
+    this.#host = this.#makeHost(init);
+    this.#settings = { address, timeoutMs };
+    this.#driver = init.makeDriver(this.#settings);
+  }
+
+  get options(): BrokerOptions {
+    return this.#settings;
+  }
+
+  get address(): string {
+    return this.#driver.address;
+  }
+
+  get status(): BrokerStatus {
+    return this.#status.current;
+  }
+
+  get capabilities(): BrokerCapabilities {
+    return this.#driver.capabilities ?? classCapabilities(this);
+  }
+
+  init(options: BrokerOptions): void {
+    if (this.#isOpen || this.#opening) throw failures.alreadyStarted(this.#init.name);
+    const { address = this.#settings.address, timeoutMs = this.#settings.timeoutMs } = options;
+    const settings = { address, timeoutMs };
+    this.#driver = this.#init.makeDriver(settings);
+    this.#settings = settings;
+  }
+
+  async connect(options?: BrokerCallOptions): Promise<void> {
+    failures.assertNotAborted(this.#init.name, 'connect', options);
+    if (this.#isOpen) {
+      if (this.status.state === 'away') throw this.#away('connect');
+      return;
+    }
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    await this.#bounded(this.#opening, 'connect', options);
+  }
+
+  async disconnect(): Promise<void> {
+    this.#isOpen = false;
+    this.#reopening?.end();
+    const endings = [...this.#endings.values()];
+    this.#endings.clear();
+    await Promise.all(endings.map((end) => end()));
+    await this.#driver.close();
+    // Unless it was connected again meanwhile.
+    if (!this.#isOpen) this.#status.closed();
+  }
+
+  publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
+    try {
+      return this.#publish(topic, message, options);
+    } catch (error) {
+      return Promise.reject(this.#failure(`publish to "${topic}"`, error));
+    }
+  }
+
+  async subscribe(topic: string, callback: EventCallback, options: SubscribeOptions = {}): Promise<Subscriber> {
+    const { logger, runtime } = this.#init;
+    const taker = pushTaker(callback, logger, runtime.random);
+    const subscription = this.#subscription(topic, options, taker, `subscribe to "${topic}"`);
+    await this.#stand(subscription, () => subscription.unsubscribe(AbortSignal.abort()));
+    return {
+      topic,
+      options,
+      closed: subscription.closed,
+      unsubscribe: (signal) => subscription.unsubscribe(signal),
+    };
+  }
+
+  pull(topic: string, options: SubscribeOptions = {}): AsyncIterable<Event> {
+    return this.#iterate(topic, options, 'consume', `pull from "${topic}"`);
+  }
+
+  watch(topic: string, options: Omit<SubscribeOptions, 'queue'> = {}): AsyncIterable<Event> {
+    return this.#iterate(topic, { signal: options.signal }, 'watch', `watch "${topic}"`);
+  }
+
+  unwrap(): unknown {
+    return this.#isOpen ? this.#driver.unwrap() : undefined;
+  }
+
+  toString(): string {
+    return this.#init.name;
+  }
+
+  #publish(topic: string, message: BrokerMessage, options: PublishOptions | undefined): Promise<void> {
+    const driver = this.#driver;
+    if (options?.signal?.aborted) failures.assertNotAborted(this.#init.name, `publish to "${topic}"`, options);
+    if (!this.#isOpen) throw failures.notConnected(this.#init.name, `publish to "${topic}"`);
+    if (typeof topic !== 'string' || topic === '') failures.assertTopic(this.#init.name, topic);
+    const event = this.#outgoing(topic, message, options?.orderKey);
+    const sent = this.#batch ? this.#batch.add(event) : single(driver.publish([event]));
+    if (sent === undefined) return settled;
+    const done = sent.then(nothing, (error: unknown) => {
+      throw this.#failure(`publish to "${topic}"`, error);
+    });
+    const timeoutMs = options?.timeoutMs ?? (driver.endsCalls ? undefined : this.#settings.timeoutMs);
+    if (timeoutMs === undefined && options?.signal === undefined) return done;
+    return this.#bounded(done, `publish to "${topic}"`, { signal: options?.signal, timeoutMs }, event);
+  }
+
+  /** As the server takes it. */
+  #outgoing(topic: string, { headers, body }: BrokerMessage, orderKey: string | undefined): OutgoingEvent {
+    const all =
+      orderKey === undefined || headers[orderKeyHeader] === orderKey ? headers : withOrderKey(headers, orderKey);
+    if (this.#driver.wire) return this.#encoded(topic, all, body, orderKey);
+    return { topic, headers: all, body, orderKey, withdraw: undefined };
+  }
+
+  #encoded(topic: string, headers: EventHeaders, body: Uint8Array, orderKey: string | undefined): OutgoingEvent {
+    const { name } = this.#init;
+    const encoding = this.#wireEncoding();
+    const { maxBodyBytes = Number.POSITIVE_INFINITY, maxHeaderBytes } = encoding?.rules ?? {};
+    if (body.length > maxBodyBytes) throw failures.tooLarge(name, topic, 'a body', body.length, maxBodyBytes);
+    const written = encoding?.headers(headers) ?? headers;
+    if (typeof written === 'string') throw failures.unusableHeader(name, topic, written);
+    const bytes = maxHeaderBytes === undefined ? 0 : headerBytes(written);
+    if (maxHeaderBytes !== undefined && bytes > maxHeaderBytes)
+      throw failures.tooLarge(name, topic, 'headers', bytes, maxHeaderBytes);
+    return { topic: this.#topicOf(topic), headers: written, body, orderKey, withdraw: undefined };
+  }
+
+  #topicOf(topic: string): string {
+    const encoding = this.#wireEncoding();
+    const encoded = encoding ? encoding.topic(topic) : topic;
+    if (encoded === undefined) throw failures.unusableTopic(this.#init.name, topic);
+    return encoded;
+  }
+
+  #wireEncoding(): WireEncoding | undefined {
+    const { wire } = this.#driver;
+    if (wire && this.#encoding?.rules !== wire) this.#encoding = new WireEncoding(wire);
+    return wire && this.#encoding;
+  }
+
+  #iterate(
+    topic: string,
+    options: SubscribeOptions,
+    mode: ReceiveRequest['mode'],
+    doing: string,
+  ): AsyncIterable<Event> {
+    return pullIteration(async (taker, leave): Promise<PullSource> => {
+      const subscription = this.#subscription(topic, options, taker, doing, mode);
+      await this.#stand(subscription, leave);
+      return {
+        resume: () => subscription.resume(),
+        stop: () => void subscription.stop(),
+        leave: () => subscription.unsubscribe(AbortSignal.abort()),
+      };
+    }, options.signal);
+  }
+
+  #subscription(
+    topic: string,
+    options: SubscribeOptions,
+    taker: EventTaker,
+    doing: string,
+    mode: ReceiveRequest['mode'] = 'consume',
+  ): Subscription<E> {
+    const { name, watchLag = defaults.watchLag } = this.#init;
+    const { queue, maxInFlight = defaults.maxInFlight, maxWaiting = defaults.maxWaiting } = options;
+    const { signal, deadLetter = `${topic}.dead-letter` } = options;
+    failures.assertNotAborted(name, doing, options);
+    failures.assertTopic(name, topic);
+    failures.assertCount(name, topic, 'maxInFlight', maxInFlight, 1);
+    failures.assertCount(name, topic, 'maxWaiting', maxWaiting, 1);
+    if (deadLetter !== false) failures.assertDeadLetter(name, topic, deadLetter);
+    const missing = missingCapabilities(this.capabilities, options);
+    if (missing.length > 0) throw failures.unsupported(name, topic, missing);
+    return new Subscription<E>({
+      host: this.#host,
+      topic,
+      request: { topic: this.#topicOf(topic), queue, mode, maxInFlight, maxWaiting, doing },
+      taker,
+      watchLag,
+      deadLetter,
+      // An iteration sees to its signal itself: it ends when its reader asks again.
+      signal: taker instanceof PullTaker ? undefined : signal,
+    });
+  }
+
+  /** Resolves when it stands. `end`: what ends it at once. */
+  async #stand(subscription: Subscription<E>, end: () => Promise<void>): Promise<void> {
+    const { doing } = subscription.request;
+    const driver = this.#driver;
+    if (!this.#isOpen) throw failures.notConnected(this.#init.name, doing);
+    try {
+      await subscription.open();
+    } catch (error) {
+      throw this.#failure(doing, error);
+    }
+    this.#subscriptions.add(subscription);
+    this.#endings.set(subscription, end);
+    if (this.#isOpen && driver === this.#driver) return;
+    // Disconnected meanwhile.
+    await subscription.unsubscribe(AbortSignal.abort());
+    throw failures.notConnected(this.#init.name, doing);
+  }
+
+  #makeHost({ name, runtime, logger }: PortableBrokerInit<E>): SubscriptionHost<E> {
+    return {
+      name,
+      runtime,
+      logger,
+      isConnected: () => this.#isOpen && this.status.state === 'connected',
+      hasDeadLetters: () => this.capabilities.deadLetter,
+      encoding: () => this.#wireEncoding(),
+      receive: (request, sink) => this.#driver.receive(request, sink),
+      publish: (topic, message, options) => this.publish(topic, message, options),
+      failure: (doing, error) => this.#failure(doing, error),
+      isFinal: (error) => this.#isFinal(error),
+      onEnd: (subscription) => {
+        this.#subscriptions.delete(subscription);
+        this.#endings.delete(subscription);
+      },
+    };
+  }
+
+  async #open(): Promise<void> {
+    const driver = this.#driver;
+    try {
+      await driver.open(this.#driverHost(driver));
+    } catch (error) {
+      throw this.#failure('connect', error);
+    }
+    const { maxBatch = 1 } = driver;
+    this.#batch = maxBatch > 1 ? new PublishBatch(driver, maxBatch) : undefined;
+    this.#isOpen = true;
+    this.#status.connected(driver.address);
+  }
+
+  #driverHost(driver: BrokerDriver<E>): DriverHost {
+    const isCurrent = (): boolean => this.#isOpen && driver === this.#driver;
+    return {
+      away: (error) => {
+        if (isCurrent()) this.#status.away(driver.address, this.#failure('reach it', error));
+      },
+      back: () => {
+        if (isCurrent() && !this.#reopening) this.#onBack();
+      },
+      lost: (error) => {
+        if (!isCurrent() || this.#reopening) return;
+        this.#status.away(driver.address, this.#failure('reach it', error));
+        void this.#reopen(driver);
+      },
+    };
+  }
+
+  #onBack(): void {
+    this.#status.connected(this.#driver.address);
+    for (const subscription of this.#subscriptions) {
+      if (subscription.isInterrupted) void subscription.revive(undefined);
+    }
+  }
+
+  /** Opens it with back-off until it succeeds, or is disconnected. */
+  async #reopen(driver: BrokerDriver<E>): Promise<void> {
+    const { runtime } = this.#init;
+    const delay = new InterruptibleDelay(runtime.timers);
+    this.#reopening = delay;
+    await Promise.all(Array.from(this.#subscriptions, (one) => one.revive(undefined)));
+    for (let attempt = 1; this.#isOpen; attempt += 1) {
+      try {
+        await driver.close();
+        await delay.wait(backoffMs(attempt, () => runtime.random.next(), reopen));
+        if (!this.#isOpen) break;
+        await driver.open(this.#driverHost(driver));
+        break;
+      } catch (error) {
+        this.#status.away(driver.address, this.#failure('reach it', error));
+      }
+    }
+    if (this.#reopening === delay) this.#reopening = undefined;
+    if (this.#isOpen) this.#onBack();
+    else await driver.close();
+  }
+
+  #failure(doing: string, error: unknown): TenonError {
+    if (TenonError.is(error)) return error;
+    const { name } = this.#init;
+    const { address } = this;
+    const { kind, code = codes.Internal as Code, said = textOf(error), cause = error } = this.#driver.translate(error);
+    if (kind === 'timeout') return failures.timedOut(name, address, doing, this.#settings.timeoutMs);
+    if (kind === 'unreachable') return failures.unreachable(name, address, doing, cause);
+    return failures.refused(name, address, doing, code, said, cause);
+  }
+
+  #isFinal(error: unknown): boolean {
+    if (!TenonError.is(error)) return this.#driver.translate(error).isFinal === true;
+    return error.code !== codes.Unavailable && error.code !== codes.DeadlineExceeded;
+  }
+
+  #away(doing: string): TenonError {
+    const { lastError } = this.status;
+    return failures.unreachable(this.#init.name, this.address, doing, lastError?.cause ?? lastError);
+  }
+
+  #bounded(
+    work: Promise<void>,
+    doing: string,
+    options: BrokerCallOptions | undefined,
+    event?: OutgoingEvent,
+  ): Promise<void> {
+    const { name, runtime } = this.#init;
+    return bounded(work, {
+      timers: runtime.timers,
+      signal: options?.signal,
+      timeoutMs: options?.timeoutMs,
+      onTimeout: (timeoutMs) =>
+        event?.withdraw?.()
+          ? failures.withdrawn(name, doing, timeoutMs)
+          : failures.timedOut(name, this.address, doing, timeoutMs),
+      onAbort: (signal) => {
+        event?.withdraw?.();
+        return failures.cancelled(name, doing, signal);
+      },
+    });
+  }
+}
+
+/** What became of the one event of a batch. */
+function single(
+  result: Promise<unknown> | readonly (Promise<unknown> | undefined)[] | undefined,
+): Promise<unknown> | undefined {
+  return Array.isArray(result) ? (result as readonly (Promise<unknown> | undefined)[])[0] : (result as Promise<unknown>);
+}

@@ -1,0 +1,445 @@
+import { TenonError } from '../../errors/errors.ts';
+import { backoffMs } from '../../internal/backoff.ts';
+import type { Logger } from '../../logger/logger.ts';
+import type { Runtime, Timer } from '../../runtime/runtime.ts';
+import type { BrokerMessage, Event, PublishOptions } from '../broker.ts';
+import { AckBatch } from './ack-batch.ts';
+import type { DriverSubscription, EventSink, IncomingEvent, ReceiveRequest } from './driver.ts';
+import { watched } from './event-sources.ts';
+import * as failures from './failures.ts';
+import { FailureLog } from './failure-log.ts';
+import { deadLetterHeaders, orderKeyHeader } from './headers.ts';
+import { type EventTaker, InFlightEvents, settled, type Settlement } from './in-flight.ts';
+import { InterruptibleDelay } from './interruptible-delay.ts';
+import type { WireEncoding } from './name-encoding.ts';
+import { PollLoop } from './poll-loop.ts';
+import { PushBuffer } from './push-buffer.ts';
+
+/** The broker, as its subscriptions need it. */
+export interface SubscriptionHost<E extends IncomingEvent> {
+  readonly name: string;
+  readonly runtime: Runtime;
+  readonly logger: Logger;
+  isConnected(): boolean;
+  /** The server keeps dead letters by itself. */
+  hasDeadLetters(): boolean;
+  receive(request: ReceiveRequest, sink: EventSink<E>): Promise<DriverSubscription<E>>;
+  publish(topic: string, message: BrokerMessage, options: PublishOptions): Promise<void>;
+  /** What an error of the driver means to a caller. */
+  failure(doing: string, error: unknown): TenonError;
+  /** The server said no, and will not say otherwise. */
+  isFinal(error: unknown): boolean;
+  /** How topics and headers are written for the server. */
+  encoding(): WireEncoding | undefined;
+  onEnd(subscription: Subscription<E>): void;
+}
+
+/** What a {@link Subscription} is made of. */
+export interface SubscriptionInit<E extends IncomingEvent> {
+  readonly host: SubscriptionHost<E>;
+  /** As the subscriber names it. */
+  readonly topic: string;
+  readonly request: ReceiveRequest;
+  readonly taker: EventTaker;
+  /** Events that a `watch` may lag behind. */
+  readonly watchLag: number;
+  readonly deadLetter: string | false;
+  readonly signal: AbortSignal | undefined;
+}
+
+const retry = { initialMs: 50, maxMs: 5_000 } as const;
+
+/** One standing subscription: what its driver delivers waits, is handed out within bounds, is settled, and outlives faults, until the subscription ends. */
+export class Subscription<E extends IncomingEvent> implements EventSink<E>, Settlement<E> {
+  /** See `Subscriber.closed`. */
+  readonly closed: Promise<TenonError | undefined>;
+  readonly #init: SubscriptionInit<E>;
+  readonly #host: SubscriptionHost<E>;
+  /** Undefined for a watch: nothing is in hand. */
+  readonly #inFlight: InFlightEvents<E> | undefined;
+  readonly #buffer: PushBuffer<E>;
+  readonly #delay: InterruptibleDelay;
+  readonly #log: FailureLog;
+  #source: DriverSubscription<E> | undefined;
+  #loop: PollLoop<E> | undefined;
+  #acks: AckBatch<E> | undefined;
+  #heartbeat: Timer | undefined;
+  #isKeeping = false;
+  #isDropping = false;
+  #isHanding = false;
+  #isPumping = false;
+  #reviving: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+  #finishing: Promise<void> | undefined;
+  #whenEmpty: (() => void)[] = [];
+  #ids = 0;
+  #idBase: string | undefined;
+  #close: (error: TenonError | undefined) => void = () => {};
+
+  constructor(init: SubscriptionInit<E>) {
+    const { host, request, taker, topic, watchLag } = init;
+    this.#init = init;
+    this.#host = host;
+    this.#delay = new InterruptibleDelay(host.runtime.timers);
+    this.#log = new FailureLog(host.logger, { broker: host.name, topic });
+    const isWatch = request.mode === 'watch';
+    this.#buffer = new PushBuffer(
+      isWatch ? { limit: watchLag, drops: 'oldest' } : { limit: Number.POSITIVE_INFINITY, drops: 'newest' },
+    );
+    const { maxInFlight, maxWaiting } = request;
+    this.#inFlight = isWatch
+      ? undefined
+      : new InFlightEvents({
+          topic,
+          maxInFlight,
+          maxWaiting,
+          taker,
+          settlement: this,
+          onRoom: () => this.#onRoom(),
+        });
+    this.closed = new Promise((resolve) => {
+      this.#close = resolve;
+    });
+  }
+
+  async open(): Promise<void> {
+    this.#start(await this.#host.receive(this.#init.request, this));
+    const { signal } = this.#init;
+    if (signal?.aborted) this.#onAbort();
+    else signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  get request(): ReceiveRequest {
+    return this.#init.request;
+  }
+
+  get isStopped(): boolean {
+    return this.#stopping !== undefined;
+  }
+
+  get demand(): number {
+    return this.#stopping ? 0 : Math.max(0, this.#room - this.#buffer.size);
+  }
+
+  deliver(event: E): void {
+    if (this.#buffer.size === 0 && !this.#isHanding && this.#room > 0) this.#hand(event);
+    else if (this.#stopping && this.#source?.release) void this.release([event]);
+    else if (!this.#buffer.push(event)) this.#onDrop();
+  }
+
+  wake(): void {
+    this.#loop?.wake();
+    this.#loop?.interrupt();
+  }
+
+  unsettled(): readonly E[] {
+    return [...(this.#inFlight?.events ?? []), ...this.#buffer.events];
+  }
+
+  settling(): readonly E[] {
+    return this.#acks?.events ?? [];
+  }
+
+  renew(): void {
+    this.#buffer.clear();
+    this.#inFlight?.forget();
+    this.#acks?.drop(failures.sessionOver(this.#host.name, this.#init.topic));
+  }
+
+  fail(error: unknown): void {
+    if (this.#stopping) return;
+    if (this.#host.isFinal(error)) this.#die(error);
+    else void this.revive(error);
+  }
+
+  /** It has no source, and nothing is done about it: the broker was away when it was interrupted. */
+  get isInterrupted(): boolean {
+    return this.#source === undefined && !this.#reviving && !this.#stopping;
+  }
+
+  /** There is a reader who asks, or the server may have more. */
+  resume(): void {
+    this.#pump();
+    this.#onRoom();
+  }
+
+  /** Receives anew, and tries until it succeeds, or the subscription has ended. */
+  revive(cause: unknown): Promise<void> {
+    return (this.#reviving ??= this.#revive(cause).finally(() => {
+      this.#reviving = undefined;
+    }));
+  }
+
+  /** Takes no more events. Resolves when none is delivered any more. */
+  stop(): Promise<void> {
+    return (this.#stopping ??= this.#stop());
+  }
+
+  /** Takes no more events, then resolves when those in hand are settled; if `signal` aborts, at once. */
+  async unsubscribe(signal?: AbortSignal): Promise<void> {
+    const stopped = this.stop();
+    if (this.#buffer.size > 0) await this.#emptied(signal);
+    this.#inFlight?.stop();
+    await this.#inFlight?.idle(signal);
+    await stopped;
+    await (this.#finishing ??= this.#finish());
+  }
+
+  ack(event: E): Promise<void> {
+    if (this.#acks) return this.#acks.add(event);
+    const done = this.#source?.ack?.([event]);
+    return done ? this.#translated('acknowledge an event', done) : settled;
+  }
+
+  nack(event: E, delayMs: number): Promise<void> {
+    return this.#source?.nack?.(event, delayMs) || settled;
+  }
+
+  async reject(event: Event, from: E, reason: unknown): Promise<boolean> {
+    const { deadLetter, topic } = this.#init;
+    const cause = reason ?? failures.rejected(this.#host.name, topic);
+    if (this.#host.hasDeadLetters() && this.#source?.reject) {
+      await this.#translated('refuse an event', this.#source.reject(from, cause));
+      return true;
+    }
+    const fields = { topic, attempts: event.attempt, error: cause };
+    if (deadLetter === false) {
+      this.#host.logger.error('an event is dropped: it was refused, and has no dead-letter topic', fields);
+      return false;
+    }
+    const message = { headers: deadLetterHeaders(event, event.attempt, cause), body: event.body };
+    await this.#host.publish(deadLetter, message, { orderKey: event.headers[orderKeyHeader] });
+    this.#host.logger.error('an event went to its dead-letter topic: it was refused', { ...fields, deadLetter });
+    return false;
+  }
+
+  release(events: readonly E[]): Promise<void> {
+    return this.#source?.release?.(events) || settled;
+  }
+
+  nextId(): string {
+    this.#idBase ??= this.#host.runtime.random.uuid();
+    return `${this.#idBase}-${(this.#ids += 1)}`;
+  }
+
+  readonly #onAbort = (): void => void this.#quietly('end', () => this.unsubscribe());
+
+  get #room(): number {
+    if (this.#inFlight) return this.#inFlight.room;
+    return this.#stopping ? 0 : this.#init.taker.demand;
+  }
+
+  #start(source: DriverSubscription<E>): void {
+    const { host } = this.#init;
+    const { runtime, logger } = host;
+    this.#source = source;
+    if (this.#inFlight) this.#buffer.limit = source.maxBacklog ?? Number.POSITIVE_INFINITY;
+    this.#acks =
+      source.ack && source.batchesAcks
+        ? new AckBatch({
+            runtime,
+            send: (events) => this.#translated('acknowledge events', source.ack?.(events)),
+            isRefusal: (error) => TenonError.is(error) && error.reason === 'broker.refused',
+            onRefusal: (error, events, isLast) => this.#onRefusal(error, events, isLast),
+          })
+        : undefined;
+    if (source.poll) {
+      const isRefusal = (error: unknown): boolean => host.failure('receive', error).reason === 'broker.refused';
+      this.#loop = new PollLoop({
+        source,
+        sink: this,
+        maxWaiting: this.#init.request.maxWaiting,
+        runtime,
+        logger,
+        fields: { broker: host.name, topic: this.#init.topic },
+        isRefusal,
+        isConnected: () => host.isConnected(),
+      });
+    } else this.#onRoom();
+    if (source.keepAlive && source.keepAliveMs !== undefined)
+      this.#heartbeat = runtime.timers.every(Math.max(1, source.keepAliveMs), () => void this.#keepAlive(source));
+  }
+
+  #hand(event: E): void {
+    const { taker, topic } = this.#init;
+    const encoding = this.#host.encoding();
+    const headers = encoding ? encoding.readHeaders(event.headers) : event.headers;
+    this.#isHanding = true;
+    if (this.#inFlight) this.#inFlight.deliver(event, headers);
+    else {
+      const { body, id = this.nextId() } = event;
+      taker.take(watched({ id, topic, headers, body, attempt: 1 }));
+    }
+    this.#isHanding = false;
+  }
+
+  #onRoom(): void {
+    if (this.#buffer.size > 0) {
+      if (this.#isPumping || this.#isHanding) return;
+      this.#isPumping = true;
+      queueMicrotask(() => {
+        this.#isPumping = false;
+        this.#pump();
+      });
+    } else if (this.#loop) this.#loop.wake();
+    else this.#source?.resume?.();
+  }
+
+  /** Hands out what has arrived, as far as there is room. */
+  #pump(): void {
+    if (this.#isHanding) return;
+    if (this.#buffer.size === 0) return;
+    while (this.#buffer.size > 0 && this.#room > 0) this.#hand(this.#buffer.shift() as E);
+    if (this.#buffer.size > 0) return;
+    this.#caughtUp();
+    this.#onRoom();
+  }
+
+  #onDrop(): void {
+    if (!this.#inFlight || this.#isDropping) return;
+    this.#isDropping = true;
+    const fields = { topic: this.#init.topic, maxBacklog: this.#buffer.limit };
+    this.#host.logger.warn('events are dropped: the subscriber is slower than its events come', fields);
+  }
+
+  #caughtUp(): void {
+    const dropped = this.#buffer.takeDropped();
+    if (this.#isDropping) {
+      this.#isDropping = false;
+      this.#host.logger.warn('the subscriber has caught up with its events', { topic: this.#init.topic, dropped });
+    }
+    for (const resolve of this.#whenEmpty.splice(0)) resolve();
+  }
+
+  /** Resolves when what has arrived is handed out; when `signal` aborts it is dropped. */
+  async #emptied(signal: AbortSignal | undefined): Promise<void> {
+    const drop = (): void => {
+      this.#buffer.clear();
+      this.#caughtUp();
+    };
+    if (signal?.aborted) return drop();
+    signal?.addEventListener('abort', drop, { once: true });
+    await new Promise<void>((resolve) => this.#whenEmpty.push(resolve));
+    signal?.removeEventListener('abort', drop);
+  }
+
+  async #keepAlive(source: DriverSubscription<E>): Promise<void> {
+    if (this.#isKeeping) return;
+    this.#isKeeping = true;
+    try {
+      await source.keepAlive?.(this.unsettled());
+    } finally {
+      this.#isKeeping = false;
+    }
+  }
+
+  async #stop(): Promise<void> {
+    this.#init.signal?.removeEventListener('abort', this.#onAbort);
+    this.#delay.end();
+    const source = this.#source;
+    let released = settled;
+    if (source?.release || !this.#inFlight) {
+      this.#inFlight?.stop();
+      const rest = this.#buffer.clear();
+      if (rest.length > 0 && this.#inFlight) released = this.release(rest);
+    }
+    await Promise.all([released, this.#reviving, this.#stopSource(source)]);
+  }
+
+  async #stopSource(source: DriverSubscription<E> | undefined): Promise<void> {
+    // What delivers by itself must not do so while this waits.
+    if (this.#loop) await this.#loop.stop();
+    await this.#quietly('stop', () => source?.stop());
+  }
+
+  async #finish(): Promise<void> {
+    await this.#letGo();
+    this.#host.onEnd(this);
+    this.#close(undefined);
+  }
+
+  async #letGo(): Promise<void> {
+    const source = this.#source;
+    this.#heartbeat?.cancel();
+    await this.#acks?.finish();
+    await this.#quietly('close', () => source?.close());
+  }
+
+  /** It ends by itself. */
+  #die(cause: unknown): void {
+    const { topic, request, taker } = this.#init;
+    const error = this.#host.failure(request.doing, cause);
+    this.#stopping ??= this.#stop();
+    this.#finishing ??= this.#stopping.then(async () => {
+      this.renew();
+      await this.#letGo();
+      this.#host.onEnd(this);
+    });
+    this.#host.logger.error('a subscription has ended: the broker refuses it', {
+      broker: this.#host.name,
+      topic,
+      error,
+    });
+    taker.fail?.(error);
+    this.#close(error);
+  }
+
+  async #revive(cause: unknown): Promise<void> {
+    const { runtime } = this.#host;
+    const { request } = this.#init;
+    let reason = cause;
+    for (let attempt = 1; !this.#stopping; attempt += 1) {
+      this.renew();
+      const [loop, source] = [this.#loop, this.#source];
+      this.#loop = undefined;
+      this.#source = undefined;
+      this.#heartbeat?.cancel();
+      await loop?.stop();
+      await this.#quietly('close', () => source?.close());
+      if (this.#host.isConnected()) this.#log.failed('a subscription was interrupted; it is begun anew', reason);
+      // The broker revives it when it is connected again.
+      if (!this.#host.isConnected()) return;
+      await this.#delay.wait(backoffMs(attempt, () => runtime.random.next(), retry));
+      if (this.#stopping || !this.#host.isConnected()) return;
+      try {
+        const anew = await this.#host.receive(request, this);
+        if (this.isStopped) {
+          await this.#quietly('stop', () => anew.stop());
+          await this.#quietly('close', () => anew.close());
+          return;
+        }
+        this.#start(anew);
+        this.#log.succeeded();
+        return;
+      } catch (error) {
+        reason = error;
+        if (this.#host.isFinal(error)) return this.#die(error);
+      }
+    }
+  }
+
+  #onRefusal(error: unknown, events: number, isLast: boolean): void {
+    const { logger, name } = this.#host;
+    const fields = { broker: name, topic: this.#init.topic, events, error };
+    if (isLast) logger.error('the broker refuses an acknowledgement: the events are handed out again', fields);
+    else logger.warn('the broker refuses an acknowledgement; it is tried again', fields);
+  }
+
+  async #translated(doing: string, work: Promise<unknown> | void): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      throw this.#host.failure(doing, error);
+    }
+  }
+
+  async #quietly(doing: string, work: () => Promise<void> | void | undefined): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const fields = { broker: this.#host.name, topic: this.#init.topic, error };
+      this.#host.logger.debug(`a subscription could not ${doing} in order`, fields);
+    }
+  }
+}
+
