@@ -12,7 +12,9 @@ const problems = [];
 
 /** The doors under one key of `exports`: [door, path below src/ without its ending]. */
 function doorsOf(key, types) {
-  if (!key.endsWith('/*')) return [[key, types.replace('./dist/', '').replace('.d.ts', '')]];
+  const path = types.replace('./dist/', '').replace('.d.ts', '');
+  if (key.endsWith('/kit')) return [[key, path], ...partsOf(key, path)];
+  if (!key.endsWith('/*')) return [[key, path]];
   const room = key.slice(2, -2);
   // What is in the sources counts; dist/ may hold files of earlier builds.
   return readdirSync(join('src', room))
@@ -20,6 +22,13 @@ function doorsOf(key, types) {
     .sort()
     .map((name) => name.slice(0, -3))
     .map((name) => [`./${room}/${name}`, `${room}/${name}`]);
+}
+
+/** The files that a kit gives out by name: its door holds no declarations of its own. */
+function partsOf(key, path) {
+  const text = readFileSync(join('src', `${path}.ts`), 'utf8');
+  const names = [...text.matchAll(/ from '\.\/(.+)\.ts'/g)].map((match) => match[1]).sort();
+  return names.map((name) => [`${key} (${name})`, path.replace(/[^/]+$/, name)]);
 }
 
 function withoutComments(text) {

@@ -78,7 +78,15 @@ class CallsBackAtOnce extends MemoryBroker {
 
   override publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
     const done = Promise.resolve();
-    const event: Event = { id: '1', topic, ...message, attempt: 1, ack: () => done, nack: () => done, reject: () => done };
+    const event: Event = {
+      id: '1',
+      topic,
+      ...message,
+      attempt: 1,
+      ack: () => done,
+      nack: () => done,
+      reject: () => done,
+    };
     for (const callback of this.#callbacks.get(topic) ?? []) void callback(event);
     return super.publish(topic, message, options);
   }

@@ -129,7 +129,7 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
   // Optional, and loaded when a method has rules.
   '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,
   '@bufbuild/protovalidate': /^src\/interceptors\/protovalidate\.ts$/,
-  ioredis: /^src\/(registry\/(redis|internal\/.*)|broker\/(redis[^/]*|internal\/.*))\.ts$/,
+  ioredis: /^src\/(registry\/(redis|internal\/.*)|broker\/redis(?:-streams)?(?:\/[^/]*)?)\.ts$/,
   'multicast-dns': /^src\/registry\/(mdns|internal\/.*)\.ts$/,
   // What multicast-dns reads and writes packets with: it names their types.
   'dns-packet': /^src\/registry\/(mdns|internal\/.*)\.ts$/,

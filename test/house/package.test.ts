@@ -9,6 +9,13 @@ import { filesBelow, type Manifest, manifest } from './source.ts';
 /** Rooms without a door: `internal` is nobody's business, and the command is run, not imported. */
 const withoutDoor = ['internal', 'cli'];
 
+function foldersOf(room: string): string[] {
+  if (!existsSync(join('src', room))) return [];
+  return readdirSync(join('src', room), { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !['internal', 'kit'].includes(entry.name))
+    .map((entry) => entry.name);
+}
+
 /** What `exports` should say of the rooms in the tree. */
 function expectedDoors(rooms: readonly string[]): Manifest['exports'] {
   const door = (path: string): { types: string; default: string } => ({
@@ -20,6 +27,13 @@ function expectedDoors(rooms: readonly string[]): Manifest['exports'] {
     doors[`./${room}`] = door(`${room}/${room}`);
     doors[`./${room}/*`] = door(`${room}/*`);
     doors[`./${room}/internal/*`] = null;
+    // The parts of a room that its backends are made of, through a door of their own.
+    if (existsSync(`src/${room}/kit/kit.ts`)) {
+      doors[`./${room}/kit`] = door(`${room}/kit/kit`);
+      doors[`./${room}/kit/*`] = null;
+    }
+    // What belongs to one backend, or to one file, is nobody else's.
+    for (const folder of foldersOf(room)) doors[`./${room}/${folder}/*`] = null;
   }
   return { ...doors, './package.json': './package.json' };
 }

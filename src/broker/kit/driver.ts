@@ -31,9 +31,7 @@ export interface BrokerDriver<E extends IncomingEvent = IncomingEvent> {
    * Sends events, in their order. What is returned stands for all of them, or, as an array, for each; nothing where the server has them already. Rejects at once
    * while the server is away: nothing is kept to be sent later.
    */
-  publish(
-    events: readonly OutgoingEvent[],
-  ): Promise<unknown> | readonly (Promise<unknown> | undefined)[] | undefined;
+  publish(events: readonly OutgoingEvent[]): Promise<unknown> | readonly (Promise<unknown> | undefined)[] | undefined;
   /** Resolves when the subscription stands: what is published afterwards arrives at `sink`. */
   receive(request: ReceiveRequest, sink: EventSink<E>): Promise<DriverSubscription<E>>;
   /** Says what an error of its client library means. `TenonError`s are passed on as they are, and do not come here. */

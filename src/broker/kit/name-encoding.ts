@@ -3,7 +3,7 @@ import { setOwn } from '../../internal/own.ts';
 
 /** Texts that a server takes as they are. */
 export interface NameRule {
-  /** Matches one character that the server takes. */
+  /** Matches one character that the server takes; the digits and A to F among them. */
   readonly allowed: RegExp;
   /**
    * Begins what stands for another character: its bytes in UTF-8, each as this and two hexadecimal digits. One that the server takes.
@@ -143,6 +143,7 @@ export class WireEncoding {
 /** Bytes of all headers together. */
 export function headerBytes(headers: EventHeaders): number {
   let bytes = 0;
-  for (const name of Object.keys(headers)) bytes += Buffer.byteLength(name) + Buffer.byteLength(headers[name] as string);
+  for (const name of Object.keys(headers))
+    bytes += Buffer.byteLength(name) + Buffer.byteLength(headers[name] as string);
   return bytes;
 }

@@ -1,4 +1,4 @@
-import { type Code, Code as codes, TenonError, textOf } from '../../errors/errors.ts';
+import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 import type { Logger } from '../../logger/logger.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
@@ -362,7 +362,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     if (TenonError.is(error)) return error;
     const { name } = this.#init;
     const { address } = this;
-    const { kind, code = codes.Internal as Code, said = textOf(error), cause = error } = this.#driver.translate(error);
+    const { kind, code = Code.Internal, said = textOf(error), cause = error } = this.#driver.translate(error);
     if (kind === 'timeout') return failures.timedOut(name, address, doing, this.#settings.timeoutMs);
     if (kind === 'unreachable') return failures.unreachable(name, address, doing, cause);
     return failures.refused(name, address, doing, code, said, cause);
@@ -370,7 +370,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
 
   #isFinal(error: unknown): boolean {
     if (!TenonError.is(error)) return this.#driver.translate(error).isFinal === true;
-    return error.code !== codes.Unavailable && error.code !== codes.DeadlineExceeded;
+    return error.code !== Code.Unavailable && error.code !== Code.DeadlineExceeded;
   }
 
   #away(doing: string): TenonError {
@@ -405,5 +405,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
 function single(
   result: Promise<unknown> | readonly (Promise<unknown> | undefined)[] | undefined,
 ): Promise<unknown> | undefined {
-  return Array.isArray(result) ? (result as readonly (Promise<unknown> | undefined)[])[0] : (result as Promise<unknown>);
+  return Array.isArray(result)
+    ? (result as readonly (Promise<unknown> | undefined)[])[0]
+    : (result as Promise<unknown>);
 }

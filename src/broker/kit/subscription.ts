@@ -442,4 +442,3 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     }
   }
 }
-

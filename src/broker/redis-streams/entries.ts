@@ -10,8 +10,9 @@ export interface StreamEntry {
   readonly attempt: number;
 }
 
-/** Fields of an entry: the header table, and the body as it is. */
+/** Field of an entry that holds the header table. */
 export const headersField = 'h';
+/** Field of an entry that holds the body as it is. */
 export const bodyField = 'b';
 
 const chunkSize = 500;
@@ -43,6 +44,7 @@ export function entryFrom(raw: RawEntry, attempt: number, reader: HeaderReader):
 /** The reply of XREAD and XREADGROUP on one stream. */
 export type RawRead = readonly (readonly [key: Buffer, entries: readonly RawEntry[]])[] | null;
 
+/** Reads the entries of a reply. */
 export function entriesFrom(reply: RawRead, reader: HeaderReader): StreamEntry[] {
   const entries: StreamEntry[] = [];
   for (const raw of reply?.[0]?.[1] ?? []) {
