@@ -319,7 +319,7 @@ export declare function notConnected(broker: string, doing: string): TenonError;
 export declare function alreadyStarted(broker: string): TenonError;
 export declare function unreachable(broker: string, address: string, doing: string, cause?: unknown): TenonError;
 export declare function timedOut(broker: string, address: string, doing: string, timeoutMs: number): TenonError;
-export declare function cancelled(broker: string, doing: string, signal: AbortSignal): TenonError;
+export declare function cancelled(broker: string, doing: string, reason: unknown): TenonError;
 export declare function unsupported(broker: string, topic: string, missing: readonly string[]): TenonError;
 export declare function refused(broker: string, address: string, doing: string, code: Code, said: string, cause: unknown): TenonError;
 export declare function unusableTopic(broker: string, topic: string): TenonError;

@@ -1,5 +1,7 @@
 import { backoffMs } from '../internal/backoff.ts';
+import { InFlight } from '../internal/in-flight.ts';
 import type { LogFields, Logger } from '../logger/logger.ts';
+import { pause } from '../runtime/bounded.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities, Event, Subscriber, SubscribeOptions } from './broker.ts';
 import { Deduplicator } from './delivery/deduplicator.ts';
@@ -8,7 +10,6 @@ import { capabilitiesOf, missingCapabilities } from './kit/capabilities.ts';
 import * as failures from './kit/failures.ts';
 import { deadLetterHeaders, dedupeKeyHeader, orderKeyHeader } from './kit/headers.ts';
 import { type Deferrable, settled } from './kit/in-flight.ts';
-import { InterruptibleDelay } from './kit/interruptible-delay.ts';
 
 /** How a subscription delivers. */
 export interface DeliveryOptions {
@@ -127,15 +128,15 @@ class Delivery {
   readonly #brokerRetries: boolean;
   readonly #deduplicator: Deduplicator | undefined;
   readonly #turns = new KeyedQueue();
-  readonly #pauses: InterruptibleDelay;
+  /** Aborts when no more events are taken. */
+  readonly #ending = new AbortController();
   /** Aborts when its events in hand belong to others. */
   readonly #abandoned = new AbortController();
   /** Events that their handler refused for good, until that is done. */
   readonly #rejected = new Map<Event, Promise<void>>();
   /** The number of the attempt of events that are tried again in hand. */
   readonly #attempts = new Map<Event, number>();
-  #running = 0;
-  #whenIdle: (() => void)[] = [];
+  readonly #handling = new InFlight();
   #hasLeftEvents = false;
 
   constructor(broker: Broker, topic: string, options: DeliveryOptions, handler: DeliveryHandler, seams: DeliverySeams) {
@@ -150,7 +151,6 @@ class Delivery {
     const { ack, nack, delay, attempts } = this.#capabilities;
     this.#brokerRetries = ack && nack && delay && attempts;
     this.#deduplicator = (options.dedupe ?? defaults.dedupe) ? new Deduplicator(rememberedKeys) : undefined;
-    this.#pauses = new InterruptibleDelay(seams.runtime.timers);
   }
 
   /** Events were left without `ack` and `nack`, for the broker to hand out again. */
@@ -172,18 +172,17 @@ class Delivery {
     const abandon = (): void => this.#abandoned.abort(failures.subscriptionEnded(String(this.#broker), this.#topic));
     if (signal?.aborted) abandon();
     else signal?.addEventListener('abort', abandon, { once: true });
-    this.#pauses.end();
+    this.#ending.abort();
   }
 
   /** Resolves when no event is being handled. */
   idle(): Promise<void> {
-    if (this.#running === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#whenIdle.push(resolve));
+    return this.#handling.idle();
   }
 
   /** Never rejects: what happens to the event is decided here. */
   async receive(event: Event): Promise<void> {
-    this.#running += 1;
+    this.#handling.enter();
     (event as Event & Partial<Deferrable>).onReject = this.#onReject;
     try {
       const key = event.headers[orderKeyHeader];
@@ -200,14 +199,13 @@ class Delivery {
     } finally {
       this.#rejected.delete(event);
       this.#attempts.delete(event);
-      this.#running -= 1;
-      if (this.#running === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
+      this.#handling.leave();
     }
   }
 
   /** It is over, and the broker has the events that were not handled. */
   get #isLeaving(): boolean {
-    return this.#pauses.isEnded && this.#capabilities.ack;
+    return this.#ending.signal.aborted && this.#capabilities.ack;
   }
 
   async #inTurn(event: Event): Promise<void> {
@@ -299,7 +297,7 @@ class Delivery {
         await this.#broker.publish(deadLetter, message, { orderKey });
         break;
       } catch (error) {
-        if (this.#pauses.isEnded && !this.#capabilities.ack) {
+        if (this.#ending.signal.aborted && !this.#capabilities.ack) {
           const lost = 'an event is lost: the subscription ended before its dead-letter topic could be reached';
           this.#log('error', lost, event, error, { deadLetter });
           return event.ack();
@@ -317,7 +315,7 @@ class Delivery {
   /** Whether the event stays in hand after the delay. At the end of the subscription it does only where the broker would lose it. */
   async #waited(event: Event, delayMs: number): Promise<boolean> {
     setAside(event);
-    await this.#pauses.wait(delayMs);
+    await pause(this.#seams.runtime.timers, delayMs, this.#ending.signal);
     if (this.#isLeaving) return false;
     await resume(event);
     return !this.#isLeaving;

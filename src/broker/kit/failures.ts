@@ -39,12 +39,12 @@ export function timedOut(broker: string, address: string, doing: string, timeout
 }
 
 /** The caller gave up. */
-export function cancelled(broker: string, doing: string, signal: AbortSignal): TenonError {
+export function cancelled(broker: string, doing: string, reason: unknown): TenonError {
   return new TenonError({
     code: Code.Cancelled,
     reason: 'call.cancelled',
     message: `the caller gave up to ${doing} on the broker "${broker}"`,
-    cause: signal.reason,
+    cause: reason,
   });
 }
 
@@ -169,7 +169,7 @@ export function subscriptionEnded(broker: string, topic: string): TenonError {
 
 /** Throws `call.cancelled` if the caller has given up already. */
 export function assertNotAborted(broker: string, doing: string, options: BrokerCallOptions | undefined): void {
-  if (options?.signal?.aborted) throw cancelled(broker, doing, options.signal);
+  if (options?.signal?.aborted) throw cancelled(broker, doing, options.signal.reason);
 }
 
 /** The event was taken back in time: unlike with a time-out on a wire, it is known that nothing was published. */

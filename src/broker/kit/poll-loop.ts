@@ -1,9 +1,9 @@
 import { backoffMs } from '../../internal/backoff.ts';
 import type { LogFields, Logger } from '../../logger/logger.ts';
+import { pause } from '../../runtime/bounded.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { DriverSubscription, EventSink, IncomingEvent } from './driver.ts';
 import { FailureLog } from './failure-log.ts';
-import { InterruptibleDelay } from './interruptible-delay.ts';
 
 /** What a {@link PollLoop} works with. */
 export interface PollLoopInit<E extends IncomingEvent> {
@@ -30,7 +30,8 @@ const saidAfter = 5;
 /** Polls a source for as many events as there is room for, one poll at a time, until it is stopped. Outlives outages. */
 export class PollLoop<E extends IncomingEvent> {
   readonly #init: PollLoopInit<E>;
-  readonly #delay: InterruptibleDelay;
+  /** Aborts when it is stopped. */
+  readonly #ending = new AbortController();
   readonly #log: FailureLog;
   readonly #ended: Promise<void>;
   #wake: (() => void) | undefined;
@@ -38,16 +39,18 @@ export class PollLoop<E extends IncomingEvent> {
   #isAwake = false;
   #mayLag = true;
   #isPolling = false;
-  #stopped = false;
   #failures = 0;
   /** In a row, of a server that does not wait for events. */
   #emptyPolls = 0;
 
   constructor(init: PollLoopInit<E>) {
     this.#init = init;
-    this.#delay = new InterruptibleDelay(init.runtime.timers);
     this.#log = new FailureLog(init.logger, init.fields);
     this.#ended = this.#run();
+  }
+
+  get #isStopped(): boolean {
+    return this.#ending.signal.aborted;
   }
 
   /** There is room, or something to poll for. */
@@ -64,8 +67,7 @@ export class PollLoop<E extends IncomingEvent> {
   /** Resolves when nothing is polled any more. */
   async stop(): Promise<void> {
     const { runtime, source } = this.#init;
-    this.#stopped = true;
-    this.#delay.end();
+    this.#ending.abort();
     this.wake();
     let tried = 0;
     // The poll may not have begun to wait when it was told to end, so it is told again.
@@ -80,7 +82,7 @@ export class PollLoop<E extends IncomingEvent> {
 
   async #run(): Promise<void> {
     const { sink, source, maxWaiting } = this.#init;
-    while (!this.#stopped) {
+    while (!this.#isStopped) {
       this.#isAwake = false;
       const count = sink.demand;
       if (count === 0) {
@@ -90,7 +92,7 @@ export class PollLoop<E extends IncomingEvent> {
       try {
         const fresh = Math.min(count, Math.max(0, maxWaiting - (source.waiting ?? 0)));
         const events = await this.#poll({ count, fresh, mayLag: this.#mayLag });
-        if (this.#stopped && source.release) await source.release(events);
+        if (this.#isStopped && source.release) await source.release(events);
         else for (const event of events) sink.deliver(event);
         this.#mayLag = false;
         this.#failures = 0;
@@ -115,7 +117,7 @@ export class PollLoop<E extends IncomingEvent> {
 
   async #sleep(): Promise<void> {
     this.#mayLag = true;
-    if (this.#isAwake || this.#stopped) return;
+    if (this.#isAwake || this.#isStopped) return;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
@@ -144,8 +146,12 @@ export class PollLoop<E extends IncomingEvent> {
     } else {
       logger.debug('events could not be read; it is tried again', { ...fields, failures: this.#failures, error });
     }
-    await this.#delay.wait(backoffMs(this.#failures, () => runtime.random.next(), retry));
-    if (this.#stopped) return;
+    await pause(
+      runtime.timers,
+      backoffMs(this.#failures, () => runtime.random.next(), retry),
+      this.#ending.signal,
+    );
+    if (this.#isStopped) return;
     try {
       await source.recover?.(error);
     } catch (cause) {

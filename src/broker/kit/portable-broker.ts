@@ -1,6 +1,7 @@
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
-import { backoffMs } from '../../internal/backoff.ts';
 import type { Logger } from '../../logger/logger.ts';
+import { bounded, pause } from '../../runtime/bounded.ts';
+import { retrying } from '../../runtime/retrying.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type {
   Broker,
@@ -16,7 +17,6 @@ import type {
   Subscriber,
   SubscribeOptions,
 } from '../broker.ts';
-import { bounded } from './bounded.ts';
 import { classCapabilities, missingCapabilities } from './capabilities.ts';
 import { ConnectionStatus } from './connection-status.ts';
 import type { BrokerDriver, DriverHost, IncomingEvent, OutgoingEvent, ReceiveRequest } from './driver.ts';
@@ -24,7 +24,6 @@ import { type PullSource, PullTaker, pullIteration, pushTaker } from './event-so
 import * as failures from './failures.ts';
 import { orderKeyHeader, withOrderKey } from './headers.ts';
 import { type EventTaker, settled } from './in-flight.ts';
-import { InterruptibleDelay } from './interruptible-delay.ts';
 import { headerBytes, WireEncoding } from './name-encoding.ts';
 import { PublishBatch } from './publishing.ts';
 import { Subscription, type SubscriptionHost } from './subscription.ts';
@@ -70,8 +69,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   #encoding: WireEncoding | undefined;
   #opening: Promise<void> | undefined;
   #isOpen = false;
-  /** Ends the waiting between attempts to open it again. */
-  #reopening: InterruptibleDelay | undefined;
+  /** Ends the attempts to open it again. */
+  #reopening: AbortController | undefined;
 
   constructor(init: PortableBrokerInit<E>) {
     const { name, address, timeoutMs = defaults.timeoutMs, runtime, logger } = init;
@@ -120,7 +119,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
 
   async disconnect(): Promise<void> {
     this.#isOpen = false;
-    this.#reopening?.end();
+    this.#reopening?.abort();
+    this.#reopening = undefined;
     const endings = [...this.#endings.values()];
     this.#endings.clear();
     await Promise.all(endings.map((end) => end()));
@@ -339,23 +339,29 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   /** Opens it with back-off until it succeeds, or is disconnected. */
   async #reopen(driver: BrokerDriver<E>): Promise<void> {
     const { runtime } = this.#init;
-    const delay = new InterruptibleDelay(runtime.timers);
-    this.#reopening = delay;
+    const reopening = new AbortController();
+    const { signal } = reopening;
+    this.#reopening = reopening;
     await Promise.all(Array.from(this.#subscriptions, (one) => one.revive(undefined)));
-    for (let attempt = 1; this.#isOpen; attempt += 1) {
-      try {
-        await driver.close();
-        await delay.wait(backoffMs(attempt, () => runtime.random.next(), reopen));
-        if (!this.#isOpen) break;
-        await driver.open(this.#driverHost(driver));
-        break;
-      } catch (error) {
-        this.#status.away(driver.address, this.#failure('reach it', error));
-      }
+    const open = async (): Promise<void> => {
+      await driver.close();
+      await driver.open(this.#driverHost(driver));
+    };
+    try {
+      await pause(runtime.timers, reopen.initialMs, signal);
+      await retrying(open, {
+        runtime,
+        backoff: reopen,
+        signal,
+        keepAlive: false,
+        onFailure: (error) => this.#status.away(driver.address, this.#failure('reach it', error)),
+      });
+      this.#reopening = undefined;
+      this.#onBack();
+    } catch {
+      // Disconnected meanwhile.
+      await driver.close();
     }
-    if (this.#reopening === delay) this.#reopening = undefined;
-    if (this.#isOpen) this.#onBack();
-    else await driver.close();
   }
 
   #failure(doing: string, error: unknown): TenonError {
@@ -381,21 +387,22 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   #bounded(
     work: Promise<void>,
     doing: string,
-    options: BrokerCallOptions | undefined,
+    { signal, timeoutMs }: BrokerCallOptions = {},
     event?: OutgoingEvent,
   ): Promise<void> {
+    if (signal === undefined && timeoutMs === undefined) return work;
     const { name, runtime } = this.#init;
     return bounded(work, {
       timers: runtime.timers,
-      signal: options?.signal,
-      timeoutMs: options?.timeoutMs,
-      onTimeout: (timeoutMs) =>
+      signal,
+      timeoutMs,
+      onTimeout: (afterMs) =>
         event?.withdraw?.()
-          ? failures.withdrawn(name, doing, timeoutMs)
-          : failures.timedOut(name, this.address, doing, timeoutMs),
-      onAbort: (signal) => {
+          ? failures.withdrawn(name, doing, afterMs)
+          : failures.timedOut(name, this.address, doing, afterMs),
+      onAbort: (reason) => {
         event?.withdraw?.();
-        return failures.cancelled(name, doing, signal);
+        return failures.cancelled(name, doing, reason);
       },
     });
   }

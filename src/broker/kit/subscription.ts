@@ -1,6 +1,7 @@
 import { TenonError } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 import type { Logger } from '../../logger/logger.ts';
+import { pause } from '../../runtime/bounded.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
 import type { BrokerMessage, Event, PublishOptions } from '../broker.ts';
 import { AckBatch } from './ack-batch.ts';
@@ -10,7 +11,6 @@ import * as failures from './failures.ts';
 import { FailureLog } from './failure-log.ts';
 import { deadLetterHeaders, orderKeyHeader } from './headers.ts';
 import { type EventTaker, InFlightEvents, settled, type Settlement } from './in-flight.ts';
-import { InterruptibleDelay } from './interruptible-delay.ts';
 import type { WireEncoding } from './name-encoding.ts';
 import { PollLoop } from './poll-loop.ts';
 import { PushBuffer } from './push-buffer.ts';
@@ -58,7 +58,8 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   /** Undefined for a watch: nothing is in hand. */
   readonly #inFlight: InFlightEvents<E> | undefined;
   readonly #buffer: PushBuffer<E>;
-  readonly #delay: InterruptibleDelay;
+  /** Aborts when it takes no more events. */
+  readonly #ending = new AbortController();
   readonly #log: FailureLog;
   #source: DriverSubscription<E> | undefined;
   #loop: PollLoop<E> | undefined;
@@ -80,7 +81,6 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     const { host, request, taker, topic, watchLag } = init;
     this.#init = init;
     this.#host = host;
-    this.#delay = new InterruptibleDelay(host.runtime.timers);
     this.#log = new FailureLog(host.logger, { broker: host.name, topic });
     const isWatch = request.mode === 'watch';
     this.#buffer = new PushBuffer(
@@ -335,7 +335,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
 
   async #stop(): Promise<void> {
     this.#init.signal?.removeEventListener('abort', this.#onAbort);
-    this.#delay.end();
+    this.#ending.abort();
     const source = this.#source;
     let released = settled;
     if (source?.release || !this.#inFlight) {
@@ -399,7 +399,11 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
       if (this.#host.isConnected()) this.#log.failed('a subscription was interrupted; it is begun anew', reason);
       // The broker revives it when it is connected again.
       if (!this.#host.isConnected()) return;
-      await this.#delay.wait(backoffMs(attempt, () => runtime.random.next(), retry));
+      await pause(
+        runtime.timers,
+        backoffMs(attempt, () => runtime.random.next(), retry),
+        this.#ending.signal,
+      );
       if (this.#stopping || !this.#host.isConnected()) return;
       try {
         const anew = await this.#host.receive(request, this);

@@ -12,7 +12,8 @@ import type {
   WireRules,
 } from '../../../src/broker/kit/kit.ts';
 import { PortableBroker } from '../../../src/broker/kit/kit.ts';
-import { RecordingLogger, virtualRuntime, type VirtualTimers } from '../support.ts';
+import { RecordingLogger } from '../../../src/testing/recorders.ts';
+import { virtualRuntime, type VirtualTimers } from '../../../src/testing/virtual-time.ts';
 
 /** What a server says: the test throws it, and the driver translates it. */
 export class Refusal extends Error {
