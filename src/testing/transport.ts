@@ -38,7 +38,7 @@ export function transportConformance(
 ): void {
   api.describe(`Transport: ${name}`, () => {
     for (const one of transportCasesFor(options, options.unary ?? true)) {
-      api.it(one.name, () => one.run(options), 30_000);
+      api.it(one.name, () => one.run(options), 90_000);
     }
   });
 }

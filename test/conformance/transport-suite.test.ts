@@ -76,28 +76,57 @@ function altered<T extends object>(inner: T, members: Partial<T> | undefined): T
   });
 }
 
+/** Waits for room with so many messages, and with no more. */
+function waitingFor(messages: number): (socket: Socket) => Partial<Socket> {
+  return (socket) => {
+    let left = messages;
+    return {
+      send: (message) => {
+        left -= 1;
+        return left >= 0 ? socket.send(message) : void socket.send(message);
+      },
+    };
+  };
+}
+
 /** Each case has a transport of its own, and gives up by itself. */
-function failing(make: () => Transport): Promise<string[]> {
-  const options: TransportOptions = { make, patienceMs: 4_000, supports: { suggest: true } };
+function failing(make: () => Transport, patienceMs = 4_000): Promise<string[]> {
+  const options: TransportOptions = { make, patienceMs, supports: { suggest: true } };
   return failingCases(transportCasesFor(options, true), () => options, { limitMs: 60_000 });
 }
 
 describe('the suite of transports', () => {
   it('finds nothing in one that keeps its promises', async () => {
-    expect(await failing(() => new MemoryTransport())).toEqual([]);
-    expect(await failing(() => new DefectiveTransport({}))).toEqual([]);
-  });
+    expect(await failing(() => new MemoryTransport(), 60_000)).toEqual([]);
+    expect(await failing(() => new DefectiveTransport({}), 60_000)).toEqual([]);
+  }, 120_000);
 
   it.each<[string, Defect, string[]]>([
     [
       'one whose server never waits for room',
       { server: (socket) => ({ send: (message) => void socket.send(message) }) },
-      ['a slow client holds back a server that writes'],
+      [
+        'a slow client holds back a server that writes',
+        'a server that has long been read is held back as soon as it is not',
+      ],
     ],
     [
       'one whose client never waits for room',
       { client: (socket) => ({ send: (message) => void socket.send(message) }) },
-      ['a slow server holds back a client that writes'],
+      [
+        'a slow server holds back a client that writes',
+        'a client that has long been read is held back as soon as it is not',
+      ],
+    ],
+    [
+      'one whose server waits for room no more when much was read',
+      { server: waitingFor(250) },
+      ['a server that has long been read is held back as soon as it is not'],
+    ],
+    [
+      'one whose client waits for room no more when much was read',
+      { client: waitingFor(250) },
+      ['a client that has long been read is held back as soon as it is not'],
     ],
     [
       'one whose error status overtakes what was sent before it',
@@ -322,7 +351,7 @@ describe('the suite of transports', () => {
     ],
   ])('catches %s', async (_, defect, expected) => {
     expect((await failing(() => new DefectiveTransport(defect))).toSorted()).toEqual(expected.toSorted());
-  });
+  }, 120_000);
 });
 
 function lost(error: unknown): unknown {

@@ -29,16 +29,22 @@ describe.each(engines)('a server on %s that asks whether its peers are there', (
   });
 
   it('keeps one that answers', async () => {
-    const peer = await connectTo(listener.addr());
+    // With time to answer in, as this process may have other things to do.
+    const patient = await grpcTransport(server, { serverKeepaliveMs: 100, keepaliveTimeoutMs: 30_000 }).listen(
+      '127.0.0.1:0',
+      { routes: Object.values(methods) },
+    );
+    const peer = await connectTo(patient.addr());
     peer.write(preface, settings());
     for (let asked = 1; asked <= 5; asked += 1) {
       const pings = () => peer.frames.filter(({ type, flags }) => type === FrameType.Ping && flags === 0);
-      await peer.until(() => pings()[asked - 1] ?? (peer.isClosed ? true : undefined), 10_000);
+      await peer.until(() => pings()[asked - 1] ?? (peer.isClosed ? true : undefined), 60_000);
       peer.write(frame(FrameType.Ping, Flag.Ack, 0, pings()[asked - 1]?.payload));
     }
     expect(peer.isClosed).toBe(false);
     peer.destroy();
-  });
+    await patient.close();
+  }, 120_000);
 });
 
 describe('a server that never asks', () => {

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { okStatus } from '../../src/context/status.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
 import { type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
+import { until } from '../../src/testing/internal/transport-rig.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import type { DialOptions, Listener } from '../../src/transport/transport.ts';
 import {
@@ -136,6 +137,18 @@ describe('a gRPC client that compresses', () => {
     }
     expect(answers).toEqual([Code.Unimplemented, Code.Ok]);
     expect(seen).toEqual(['gzip 1', 'none 0']);
+  });
+
+  it('is held back by what waits to be compressed, and goes on when that has left', async () => {
+    const listener = await echoing('grpc');
+    const socket = client().dial(listener.addr(), streaming);
+    void socket.send({ body: Buffer.from('first') });
+    await until('the connection', () => socket.remote !== '');
+    const held = Array.from({ length: 4 }, () => socket.send({ body: Buffer.alloc(30_000) }));
+    expect(held.map((room) => room !== undefined)).toEqual([false, false, true, true]);
+    await Promise.all(held);
+    socket.end();
+    expect((await readAll(socket)).filter(({ body }) => body)).toHaveLength(5);
   });
 
   it('takes no more of a compressed reply than it was told', async () => {

@@ -226,7 +226,7 @@ describe('a gRPC client that keeps its connections alive', () => {
       for (const socket of sockets) socket.destroy();
       between.close();
     });
-    const client = transportOf({ keepaliveMs: 50, keepaliveTimeoutMs: 50 });
+    const client = transportOf({ keepaliveMs: 50, keepaliveTimeoutMs: 1_000 });
     const call = await opened({ ...listener, addr: () => address }, client);
     for (const socket of sockets) socket.unpipe().pause();
     const failure = await readAll(call).catch((error: TenonError) => error);

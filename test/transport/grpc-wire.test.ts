@@ -111,7 +111,7 @@ describe.each(grpcNames)('a gRPC listener on %s, on the wire', (server) => {
   });
 
   it('waits whether a second message comes for a server stream, but not with a client of Go Micro, which never ends its side', async () => {
-    const late = async (headers: Record<string, string>): Promise<unknown> => {
+    const late = async (headers: Record<string, string>, isSecondSent = false): Promise<unknown> => {
       const session = rawSession(listener.addr());
       const stream = session.request({
         ':method': 'POST',
@@ -125,14 +125,14 @@ describe.each(grpcNames)('a gRPC listener on %s, on the wire', (server) => {
       });
       stream.on('error', () => {});
       stream.write(frame(Buffer.from('1')));
-      setTimeout(() => stream.write(frame(Buffer.from('2'))), 100);
+      if (isSecondSent) setTimeout(() => stream.write(frame(Buffer.from('2'))), 100);
       try {
         return await answer;
       } finally {
         session.destroy();
       }
     };
-    expect(await late({})).toBe('12');
+    expect(await late({}, true)).toBe('12');
     expect(await late({ 'x-content-type': 'application/grpc+proto' })).toBe('replies');
   });
 

@@ -154,6 +154,21 @@ describe('a server on node:http2', () => {
     expect(made.replies).toBe(20);
   });
 
+  it('forgets what was unsent of calls that their clients gave up, and begins others', async () => {
+    const { made, handle } = replying();
+    const listener = await listening({ ...bounds, minPingIntervalMs: 0 }, handle);
+    const sessions = [deaf(listener), deaf(listener), deaf(listener)];
+    for (let rounds = 0; rounds < 3; rounds += 1) {
+      const before = made.replies;
+      const streams = sessions.flatMap((session) => Array.from({ length: 50 }, () => callOn(session)));
+      for (const session of sessions) await settled(session);
+      expect((made.replies - before) * replyBytes).toBeGreaterThanOrEqual(bounds.maxUnsentBytes);
+      expect((made.replies - before) * replyBytes).toBeLessThan(2 * bounds.maxUnsentBytes);
+      for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
+      for (const session of sessions) await settled(session);
+    }
+  });
+
   it('lets go of a peer that takes nothing while calls wait for that, and of no other', async () => {
     const { runtime, pass } = manual();
     const { made, handle } = replying();

@@ -61,15 +61,20 @@ describe('a client on node:http2', () => {
 
   it('loses no message that came before the status when the connection breaks while nobody reads', async () => {
     const replies = Buffer.concat(Array.from({ length: 1_500 }, () => frame(Buffer.alloc(32))));
-    let cutOff = (): void => {};
+    let isCut = false;
     const { address } = await serving((stream, cut, headers) => {
-      cutOff = cut;
       answering(replies, { 'grpc-status': '0' })(stream, cut, headers);
+      // It has arrived when the client answers a ping behind it.
+      stream.once('wantTrailers', () => {
+        stream.session?.ping(() => {
+          cut();
+          isCut = true;
+        });
+      });
     });
     const call = clientOf().dial(address, { route: methods.server });
     void call.send({ body: hi });
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    cutOff();
+    await until('the cut', () => isCut);
     await new Promise((resolve) => setTimeout(resolve, 50));
     const messages = await readAll(call);
     expect(messages.filter(({ body }) => body)).toHaveLength(1_500);

@@ -129,6 +129,33 @@ describe.each(servers)('the way to an address, over %s', (_, Transport, greet) =
   });
 });
 
+describe.each([
+  ['grpc', GrpcTransport],
+  ['tcp', TcpTransport],
+] as const)('a way to an address that rests for no time, over %s', (_, Transport) => {
+  it('fails a call when its attempt to connect has failed', async () => {
+    const server = await serving((socket) => socket.destroy());
+    const client = new Transport({ maxReconnectMs: 0 });
+    closing.push(() => client.close());
+    for (let calls = 1; calls <= 3; calls += 1) {
+      const failure = await client.dial(server.address, { route: methods.unary }).recv().catch(TenonError.from);
+      expect(failure).toMatchObject({ code: Code.Unavailable, reason: 'transport.unreachable' });
+      expect(server.count).toBe(calls);
+    }
+  });
+
+  it('goes on trying for a call that waits', async () => {
+    const server = await serving((socket) => socket.destroy());
+    const client = new Transport({ maxReconnectMs: 0 });
+    closing.push(() => client.close());
+    const call = client.dial(server.address, { route: methods.unary, waitForReady: true });
+    const ending = call.recv().catch((error: unknown) => error);
+    await until('some attempts', () => server.count > 3);
+    void call.close();
+    await ending;
+  });
+});
+
 describe('before there is a connection', () => {
   it.each([
     ['grpc', GrpcTransport],

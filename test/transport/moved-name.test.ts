@@ -6,7 +6,11 @@ import { Context } from '../../src/context/context.ts';
 import { okStatus } from '../../src/context/status.ts';
 import { systemClock } from '../../src/runtime/system.ts';
 import type { Listener } from '../../src/transport/transport.ts';
+import { within } from '../../src/testing/internal/transport-rig.ts';
 import { grpcNames, grpcTransport, methods } from './support.ts';
+
+// A call that is made again and again has its end by then, on a machine that is busy too.
+const patienceMs = 15_000;
 
 afterEach(() => void jest.restoreAllMocks());
 
@@ -29,22 +33,27 @@ it.each(grpcNames)(
     };
     jest.spyOn(dns, 'lookup').mockImplementation(lookup);
     const call = async (): Promise<string> => {
-      const ctx = new Context({ service: 's', endpoint: 'e', deadline: systemClock.monotonicMs() + 15_000 });
+      const ctx = new Context({ service: 's', endpoint: 'e', deadline: systemClock.monotonicMs() + patienceMs });
       const options = { route: methods.unary, ctx, waitForReady: true };
-      const { body } = await transport.unary(`moving.test:${port}`, { body: Buffer.from('x') }, options);
+      const message = { body: Buffer.from('x') };
+      const { body } = await within('the call', transport.unary(`moving.test:${port}`, message, options), {
+        patienceMs: 2 * patienceMs,
+        keepAlive: true,
+      });
       return Buffer.from(body!).toString();
     };
     const first = await serve('127.0.0.1:0');
     const port = first.addr().split(':').at(-1);
+    let second: Listener | undefined;
     try {
       expect(await call()).toBe('127.0.0.1');
-      await first.close();
+      await within('the end of the first', first.close());
       place = '127.0.0.2';
-      const second = await serve(`127.0.0.2:${port}`);
+      second = await serve(`127.0.0.2:${port}`);
       expect(await call()).toBe('127.0.0.2');
-      await second.close();
     } finally {
-      await transport.close();
+      await within('closing', Promise.all([first.close(), second?.close(), transport.close()]), { keepAlive: true });
     }
   },
+  5 * patienceMs,
 );

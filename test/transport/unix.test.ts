@@ -119,11 +119,26 @@ describe('socket files', () => {
     expect(told).toBe('fulfilled transport.address_in_use');
   });
 
-  it('are listened at although a process died while it held their lock', async () => {
-    writeFileSync(`${path}.lock`, '');
+  it('are listened at although a process died while it replaced one of a dead process', async () => {
+    const program = `
+      import fs from 'node:fs';
+      import { syncBuiltinESMExports } from 'node:module';
+      import { spawnSync } from 'node:child_process';
+      fs.promises.unlink = (file) => process.kill(process.pid, 'SIGKILL');
+      syncBuiltinESMExports();
+      const { UnixTransport } = await import('./dist/transport/unix.js');
+      spawnSync(process.execPath, ['-e', "require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))", ${JSON.stringify(path)}]);
+      await new UnixTransport().listen(${JSON.stringify(path)}, { routes: [] });
+    `;
+    const { exited } = new TestProcess(process.execPath, ['--input-type=module', '-e', program]);
+    expect(await exited).toEqual({ code: null, signal: 'SIGKILL' });
+    // The dead file, what the process listened at, and its claim to remove the dead file.
+    const left = readdirSync(folder);
+    expect(left).toHaveLength(3);
     const listener = await listen(path);
     expect(await call(path)).toBe('hello');
-    expect(readdirSync(folder)).toEqual(['greeter.sock']);
+    const [own] = readdirSync(folder).filter((name) => name !== 'greeter.sock');
+    expect(readdirSync(folder)).toEqual([own, 'greeter.sock']);
     await listener.close();
   });
 

@@ -28,7 +28,7 @@ export interface TransportOptions {
   readonly address?: string | undefined;
   /**
    * A case that takes longer waits for nothing.
-   * @default 10 seconds
+   * @default 30 seconds
    */
   readonly patienceMs?: number | undefined;
   readonly supports?: {
@@ -76,7 +76,7 @@ export interface Rig {
   unary(options?: Partial<DialOptions>, message?: Message): Promise<Message>;
 }
 
-const limitMs = 10_000;
+const limitMs = 30_000;
 
 /** Runs `body` with a listener whose calls go to `handle`; closes everything afterwards, and fails with what failed in `handle`. */
 export async function withRig(

@@ -47,6 +47,41 @@ async function readFlood(next: () => Promise<Message | undefined>): Promise<void
   assert.equal(expected, floodCount, 'messages were lost');
 }
 
+// Messages that are too large for a bound of their number to hold back the writer in time, and how many of them are read first.
+const largeBytes = 32 * 1024;
+const readFirst = 300;
+// What windows and queues on the way may hold, and a writer that looks for room after it has written.
+const mostUnread = 40;
+
+/** Writes large messages, waiting for room, until it is stopped. */
+function pour(socket: Socket): { readonly count: () => number; readonly stop: () => void } {
+  let count = 0;
+  let isOver = false;
+  void (async () => {
+    // One that nothing holds back comes to an end as well.
+    while (!isOver && count < 2 * readFirst) {
+      count += 1;
+      await socket.send({ body: new Uint8Array(largeBytes) });
+    }
+  })();
+  return { count: () => count, stop: () => (isOver = true) };
+}
+
+/** Reads many of them, then none: the writer must come as far, and not much further. */
+async function assertHeldBack({ count, stop }: ReturnType<typeof pour>, reader: Socket): Promise<void> {
+  try {
+    for (let bodies = 0; bodies < readFirst; ) {
+      const message = await within('a message', reader.recv());
+      assert.ok(message, 'the stream has ended');
+      if (message.body) bodies += 1;
+    }
+    const ahead = (await settled(count)) - readFirst;
+    assert.ok(ahead <= mostUnread, `the writer is ${ahead} messages ahead of its reader`);
+  } finally {
+    stop();
+  }
+}
+
 /** What streams must be. */
 export const streamCases: readonly Case<TransportOptions>[] = [
   {
@@ -307,6 +342,43 @@ export const streamCases: readonly Case<TransportOptions>[] = [
           await within('the writer', done);
           socket.end();
           assert.deepEqual((await answerOf(socket)).bodies, ['all']);
+        },
+      );
+    },
+  },
+  {
+    name: 'a server that has long been read is held back as soon as it is not',
+    run: (options) => {
+      const started = gate<ReturnType<typeof pour>>();
+      return withRig(
+        options,
+        async (socket) => {
+          await socket.recv();
+          started.open(pour(socket));
+        },
+        async (rig) => {
+          const socket = rig.dial(routes.server);
+          void socket.send({ body: bytesOf('go') });
+          socket.end();
+          const writing = await within('the call', started.opened);
+          await assertHeldBack(writing, socket);
+          socket.abort(Code.Cancelled);
+        },
+      );
+    },
+  },
+  {
+    name: 'a client that has long been read is held back as soon as it is not',
+    run: (options) => {
+      const called = gate<Socket>();
+      return withRig(
+        options,
+        (socket) => called.open(socket),
+        async (rig) => {
+          const socket = rig.dial(routes.client);
+          const writing = pour(socket);
+          await assertHeldBack(writing, await within('the call', called.opened));
+          socket.abort(Code.Cancelled);
         },
       );
     },

@@ -184,10 +184,16 @@ export class Line<Connection extends LineConnection> {
     if (this.#current !== connection) return;
     this.#current = undefined;
     if (this.#waiting.size > 0) connection.keepAlive(false);
-    if (this.#hasCarried) this.#failures = 0;
-    // A server that lets itself be connected to, and takes nothing, would be connected to without end.
-    else this.#rest(this.#attemptMs, 'it went away before it took a call', undefined);
-    if (this.#waiting.size > 0 && !this.#isResting) this.#connect();
+    if (this.#hasCarried) {
+      this.#failures = 0;
+    } else {
+      // A server that lets itself be connected to, and takes nothing, would be connected to without end.
+      this.#rest(this.#attemptMs, 'it went away before it took a call', undefined);
+      if (this.#isResting) this.#failWaiting();
+    }
+    if (this.#waiting.size === 0) return;
+    if (this.#isResting) this.#retryLater();
+    else this.#connect();
   }
 
   gone(connection: Connection): void {
@@ -200,6 +206,9 @@ export class Line<Connection extends LineConnection> {
     if (connection) this.#connections.delete(connection);
     this.#isConnecting = false;
     this.#rest(this.clock.monotonicMs(), why, error);
+    // Whether the rest is over by now or not: calls that do not wait have had their attempt.
+    this.#failWaiting();
+    if (this.#waiting.size > 0) this.#retryLater();
   }
 
   /** Nothing was asked of it since the last time that this was. */
@@ -228,7 +237,7 @@ export class Line<Connection extends LineConnection> {
     return this.clock.monotonicMs() < this.#retryMs;
   }
 
-  /** No attempt to connect is made for a while, which begins at `fromMs`. Calls that do not wait fail. */
+  /** No attempt to connect is made for a while, which begins at `fromMs`. */
   #rest(fromMs: number, why: string, error: TenonError | undefined): void {
     this.#failures += 1;
     this.#why = why;
@@ -236,12 +245,14 @@ export class Line<Connection extends LineConnection> {
     const { random, maxReconnectMs } = this.#options;
     const times = { ...backoff, maxMs: maxReconnectMs };
     this.#retryMs = fromMs + backoffMs(this.#failures, () => random.next(), times);
-    if (!this.#isResting) return;
+  }
+
+  /** Calls that do not wait for an attempt that succeeds fail; all do where none ever will. */
+  #failWaiting(): void {
     for (const call of this.#waiting) {
-      if (error) call.fail(error);
-      else if (!call.waitsForReady) call.fail(unreachable(this.address, why));
+      if (this.#error) call.fail(this.#error);
+      else if (!call.waitsForReady) call.fail(unreachable(this.address, this.#why));
     }
-    if (this.#waiting.size > 0) this.#retryLater();
   }
 
   #connect(): void {

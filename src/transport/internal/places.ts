@@ -4,16 +4,23 @@ import { textOf } from '../../errors/errors.ts';
 import { assertCallable, formatAddress, parseAddress, placeOf } from './address.ts';
 import { addressInUse, cannotListen } from './failures.ts';
 
+/** An address that is about to be listened at. */
+export interface ListeningPlace {
+  readonly options: NetListenOptions;
+  /** The address at which `server` really listens. */
+  bound(server: Server): string;
+  /** It is listened at: callers find it from now on. Fails as listening does. */
+  publish?(): Promise<void>;
+  /** It will be listened at no more. */
+  release?(): void;
+  /** What it means that it could not be listened at. */
+  failure(error: unknown): unknown;
+}
+
 /** What the addresses of a transport over sockets mean. */
 export interface Places {
   /** How to listen at an address. Throws INVALID_ARGUMENT (`transport.invalid_address`), or as `Transport.listen` does. */
-  listening(address: string): NetListenOptions | Promise<NetListenOptions>;
-  /** It listens, or could not. */
-  settled?(options: NetListenOptions): Promise<void>;
-  /** The address at which it really listens. */
-  bound(server: Server, options: NetListenOptions): string;
-  /** Why it could not listen. */
-  listenError(address: string, error: unknown): unknown;
+  listening(address: string): ListeningPlace | Promise<ListeningPlace>;
   /** Throws INVALID_ARGUMENT (`transport.invalid_address`). */
   assertCallable(address: string): void;
   connecting(address: string): NetConnectOpts;
@@ -27,20 +34,24 @@ export interface Places {
 export const hostPorts: Places = {
   listening(address) {
     const { host, port } = parseAddress(address);
-    // Without a host Node listens on every address of both families.
-    return { port, host: host === '' ? undefined : host };
-  },
-  bound(server, { host }) {
-    const { address, port } = server.address() as AddressInfo;
-    return formatAddress(host ?? address, port);
-  },
-  listenError(address, error) {
-    const { code } = error as { readonly code?: unknown };
-    if (code === 'EADDRINUSE') return addressInUse(address, error);
-    if (code === 'EADDRNOTAVAIL') return cannotListen(address, 'this machine does not have that address', error);
-    if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return cannotListen(address, 'the name does not resolve', error);
-    if (code === 'EACCES') return cannotListen(address, 'this process may not use that port', error);
-    return cannotListen(address, textOf(error), error);
+    return {
+      // Without a host Node listens on every address of both families.
+      options: { port, host: host === '' ? undefined : host },
+      bound(server) {
+        const { address: bound, port: boundPort } = server.address() as AddressInfo;
+        return formatAddress(host === '' ? bound : host, boundPort);
+      },
+      failure(error) {
+        const { code } = error as { readonly code?: unknown };
+        if (code === 'EADDRINUSE') return addressInUse(address, error);
+        if (code === 'EADDRNOTAVAIL')
+          return cannotListen(address, 'this machine does not have that address', error);
+        if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+          return cannotListen(address, 'the name does not resolve', error);
+        if (code === 'EACCES') return cannotListen(address, 'this process may not use that port', error);
+        return cannotListen(address, textOf(error), error);
+      },
+    };
   },
   assertCallable,
   connecting: (address) => ({ ...parseAddress(address), noDelay: true }),

@@ -8,7 +8,7 @@ import type { Runtime } from '../../runtime/runtime.ts';
 import type { ServerTlsOptions } from '../../tls/tls.ts';
 import type { Accept, Listener, ListenOptions, Socket } from '../transport.ts';
 import { listenerClosed } from './failures.ts';
-import type { Places } from './places.ts';
+import type { ListeningPlace, Places } from './places.ts';
 import type { ServerCall, ServerSide } from './server-call.ts';
 import type { MakeServerEngine, ServerEngine } from './server-engine.ts';
 import type { SocketServerLimits } from './socket-defaults.ts';
@@ -40,6 +40,7 @@ export class SocketListener implements Listener {
   readonly #calls = new LinkedList<ServerCall>();
   readonly #early: [Socket, MethodDescriptor][] = [];
   #accept: Accept | undefined;
+  #place: ListeningPlace | undefined;
   #address = '';
   /** Sees whether a drain has come to its end. */
   #check: (() => void) | undefined;
@@ -67,7 +68,8 @@ export class SocketListener implements Listener {
   /** Resolves when it listens. Rejects as `Transport.listen` does. */
   async open(address: string, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
-    const options = await this.#places.listening(address);
+    const place = await this.#places.listening(address);
+    this.#place = place;
     try {
       await new Promise<void>((resolve, reject) => {
         const onAbort = (): void => reject(signal?.reason);
@@ -77,21 +79,21 @@ export class SocketListener implements Listener {
           done();
         };
         this.#net.once('error', (error) => settle(() => reject(error)));
-        this.#net.listen({ ...options, backlog: this.#limits.backlog }, () => settle(resolve));
+        this.#net.listen({ ...place.options, backlog: this.#limits.backlog }, () => settle(resolve));
       });
+      signal?.throwIfAborted();
+      this.#address = place.bound(this.#net);
+      await place.publish?.();
       signal?.throwIfAborted();
     } catch (error) {
       await this.close();
       if (signal?.aborted) throw signal.reason;
-      throw this.#places.listenError(address, error);
-    } finally {
-      await this.#places.settled?.(options);
+      throw place.failure(error);
     }
     this.#net.on('error', () => {
       // Of a connection that was lost while it was accepted: the next one may succeed.
     });
     this.#tls?.watch();
-    this.#address = this.#places.bound(this.#net, options);
   }
 
   addr(): string {
@@ -152,7 +154,10 @@ export class SocketListener implements Listener {
    */
   #goAway(): Promise<void> {
     return (this.#flushed ??= new Promise((resolve) => {
-      if (this.#net.listening) this.#net.close();
+      if (this.#net.listening) {
+        this.#place?.release?.();
+        this.#net.close();
+      }
       let isGone = false;
       let isIdle = false;
       // The engine alone is not believed: grpc-js's says that it is done while calls are under way, from Node 24 on.

@@ -27,7 +27,7 @@ function says(name: string, bytes: string | Uint8Array, sees = /^closed$|^goaway
     attack: async (target) => {
       const peer = await target.connect();
       peer.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes);
-      return peer.outcome(1, 2_000);
+      return peer.outcome();
     },
   };
 }

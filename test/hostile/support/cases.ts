@@ -105,10 +105,14 @@ export const paths = {
 } as const;
 
 /** Runs an attack, and closes its connections. */
-export async function run({ attack }: HostileCase, address: string): Promise<string | undefined> {
+export async function run(hostile: HostileCase, address: string): Promise<string | undefined> {
   const peers: Http2Peer[] = [];
+  const seen = [hostile.sees, ...Object.values(hostile.except ?? {}).map(({ sees }) => sees)];
+  // Where something must be seen a busy service is waited for; where nothing may be, that is not known before some time has passed.
+  const isPatient = seen.every((sees) => sees && !sees.test('nothing'));
   const connect = async (acknowledges?: boolean): Promise<Http2Peer> => {
     const peer = await connectTo(address, acknowledges);
+    if (isPatient) peer.patienceMs = 30_000;
     peers.push(peer);
     return peer;
   };
@@ -119,7 +123,7 @@ export async function run({ attack }: HostileCase, address: string): Promise<str
     return peer;
   };
   try {
-    return await attack({ address, connect, open });
+    return await hostile.attack({ address, connect, open });
   } finally {
     for (const peer of peers) peer.destroy();
   }

@@ -132,6 +132,8 @@ export class Http2Peer {
   /** Resolves when the other side has closed, or the connection broke. */
   readonly closed: Promise<void>;
   isClosed = false;
+  /** How long an outcome is waited for. */
+  patienceMs = 3_000;
   readonly socket: Socket;
   #bytes = Buffer.alloc(0);
   #sent = 0;
@@ -189,7 +191,7 @@ export class Http2Peer {
   }
 
   /** How the stream ended: `status 12`, `http 415`, `reset 8`, `goaway 1`, `closed`, or `nothing` so far. */
-  async outcome(stream = 1, timeoutMs = 3_000): Promise<string> {
+  async outcome(stream = 1, timeoutMs = this.patienceMs): Promise<string> {
     return (await this.until(() => this.#outcome(stream), timeoutMs)) ?? 'nothing';
   }
 

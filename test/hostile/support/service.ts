@@ -36,7 +36,7 @@ export class HostileService {
       args: [engine, String(keepaliveMs)],
       nodeArgs: ['--expose-gc'],
     });
-    const [, address = ''] = await process.waitForLine(/^address (.+)$/);
+    const [, address = ''] = await process.waitForLine(/^address (.+)$/, 60_000);
     return new HostileService(process, address);
   }
 
@@ -56,7 +56,7 @@ export class HostileService {
   }
 
   /** The report once no call is under way and no more than so many connections are open, or the last one before `timeoutMs` were over. */
-  async idle(sockets = Number.POSITIVE_INFINITY, timeoutMs = 5_000): Promise<Report> {
+  async idle(sockets = Number.POSITIVE_INFINITY, timeoutMs = 60_000): Promise<Report> {
     const end = performance.now() + timeoutMs;
     for (;;) {
       const report = await this.report();
