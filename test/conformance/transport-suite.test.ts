@@ -349,9 +349,13 @@ describe('the suite of transports', () => {
       { unary: (answer) => answer.then(({ body, status }) => ({ body, status })) },
       ['a call in one go answers as one by messages does'],
     ],
-  ])('catches %s', async (_, defect, expected) => {
-    expect((await failing(() => new DefectiveTransport(defect))).toSorted()).toEqual(expected.toSorted());
-  }, 120_000);
+  ])(
+    'catches %s',
+    async (_, defect, expected) => {
+      expect((await failing(() => new DefectiveTransport(defect))).toSorted()).toEqual(expected.toSorted());
+    },
+    120_000,
+  );
 });
 
 function lost(error: unknown): unknown {

@@ -71,11 +71,7 @@ describe.each(['memory', 'grpc', 'grpc-js', 'tcp', 'unix'])('many calls that end
   }
 
   /** `undefined` where they had ended before all of them had begun. */
-  async function ended(
-    end: () => void,
-    signal: AbortSignal,
-    timeoutMs?: number,
-  ): Promise<TenonError[] | undefined> {
+  async function ended(end: () => void, signal: AbortSignal, timeoutMs?: number): Promise<TenonError[] | undefined> {
     setMaxListeners(0, signal);
     const client = system.client(CrowdHandler);
     const errors: TenonError[] = [];

@@ -19,13 +19,17 @@ describe.each(engines)('a service on %s', (engine) => {
   afterAll(() => service.stop());
 
   describe.each(Object.keys(groups))('and bad peers: %s', (group) => {
-    it.each(groups[group] as HostileCase[])('$name', async (hostile) => {
-      const seen = await run(hostile, service.address);
-      expect(await service.goodCall()).toBe('status 0');
-      expect(await service.idle()).toMatchObject({ inFlight: 0, running: 0, warnings: 0 });
-      const sees = hostile.except?.[engine]?.sees ?? hostile.sees;
-      if (sees) expect(seen).toMatch(sees);
-    }, 120_000);
+    it.each(groups[group] as HostileCase[])(
+      '$name',
+      async (hostile) => {
+        const seen = await run(hostile, service.address);
+        expect(await service.goodCall()).toBe('status 0');
+        expect(await service.idle()).toMatchObject({ inFlight: 0, running: 0, warnings: 0 });
+        const sees = hostile.except?.[engine]?.sees ?? hostile.sees;
+        if (sees) expect(seen).toMatch(sees);
+      },
+      120_000,
+    );
 
     // Some that Node 20 forgets are open until they do not answer a ping (`serverKeepaliveMs`).
     it('leave no connection behind', async () => {

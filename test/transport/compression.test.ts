@@ -144,11 +144,13 @@ describe('a gRPC client that compresses', () => {
     const socket = client().dial(listener.addr(), streaming);
     void socket.send({ body: Buffer.from('first') });
     await until('the connection', () => socket.remote !== '');
-    const held = Array.from({ length: 4 }, () => socket.send({ body: Buffer.alloc(30_000) }));
-    expect(held.map((room) => room !== undefined)).toEqual([false, false, true, true]);
+    const held = Array.from({ length: 8 }, () => socket.send({ body: Buffer.alloc(30_000) }));
+    expect(held.map((room) => room !== undefined)).toEqual([false, false, true, true, true, true, true, true]);
     await Promise.all(held);
+    // There is room, and not only less of what waits than before.
+    expect(socket.send({ body: Buffer.of(1) })).toBeUndefined();
     socket.end();
-    expect((await readAll(socket)).filter(({ body }) => body)).toHaveLength(5);
+    expect((await readAll(socket)).filter(({ body }) => body)).toHaveLength(10);
   });
 
   it('takes no more of a compressed reply than it was told', async () => {

@@ -70,7 +70,7 @@ function pour(socket: Socket): { readonly count: () => number; readonly stop: ()
 /** Reads many of them, then none: the writer must come as far, and not much further. */
 async function assertHeldBack({ count, stop }: ReturnType<typeof pour>, reader: Socket): Promise<void> {
   try {
-    for (let bodies = 0; bodies < readFirst; ) {
+    for (let bodies = 0; bodies < readFirst;) {
       const message = await within('a message', reader.recv());
       assert.ok(message, 'the stream has ended');
       if (message.body) bodies += 1;

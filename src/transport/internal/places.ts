@@ -44,8 +44,7 @@ export const hostPorts: Places = {
       failure(error) {
         const { code } = error as { readonly code?: unknown };
         if (code === 'EADDRINUSE') return addressInUse(address, error);
-        if (code === 'EADDRNOTAVAIL')
-          return cannotListen(address, 'this machine does not have that address', error);
+        if (code === 'EADDRNOTAVAIL') return cannotListen(address, 'this machine does not have that address', error);
         if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
           return cannotListen(address, 'the name does not resolve', error);
         if (code === 'EACCES') return cannotListen(address, 'this process may not use that port', error);

@@ -63,7 +63,7 @@ export async function claimPath(
   timers: Pick<Timers, 'sleep'>,
   steps: ClaimSteps = fileSteps,
 ): Promise<boolean> {
-  for (let looks = 0; looks < maxLooks; ) {
+  for (let looks = 0; looks < maxLooks;) {
     if (await succeeds(steps.link(own, path), 'EEXIST')) return true;
     const file = await fileAt(path, steps);
     if (!file) continue;
