@@ -128,4 +128,4 @@ describe('the count that CI prints', () => {
 
 test('the expectations of the types hold', async () => {
   await run(process.execPath, ['node_modules/typescript/bin/tsc', '--noEmit', '-p', 'test/types']);
-});
+}, 120_000);

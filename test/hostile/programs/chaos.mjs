@@ -143,7 +143,7 @@ async function changes() {
 
 const watch = setInterval(() => {
   if (performance.now() - lastEndMs < patienceMs) return;
-  const addresses = servers.map(({ listener }) => listener.addr());
+  const addresses = servers.map(({ listener }) => listener.addr()).join();
   console.error(`calls have no end: ${JSON.stringify([...open])}; servers: ${addresses}; ${JSON.stringify(outcomes)}`);
   process.exit(1);
 }, 1_000);
