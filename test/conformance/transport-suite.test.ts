@@ -90,9 +90,13 @@ function waitingFor(messages: number): (socket: Socket) => Partial<Socket> {
 }
 
 /** Each case has a transport of its own, and gives up by itself. */
-function failing(make: () => Transport, patienceMs = 4_000): Promise<string[]> {
+async function failing(make: () => Transport, patienceMs = 4_000): Promise<string[]> {
   const options: TransportOptions = { make, patienceMs, supports: { suggest: true } };
-  return failingCases(transportCasesFor(options, true), () => options, { limitMs: 60_000 });
+  const cases = transportCasesFor(options, true);
+  const failed = await failingCases(cases, () => options, { limitMs: 60_000 });
+  // Those that fail are tried again: a busy machine may have had no time for all at once.
+  const again = cases.filter(({ name }) => failed.includes(name));
+  return failingCases(again, () => options, { limitMs: 60_000 });
 }
 
 describe('the suite of transports', () => {

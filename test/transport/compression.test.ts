@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { okStatus } from '../../src/context/status.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
 import { type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
-import { until } from '../../src/testing/internal/transport-rig.ts';
+import { eventually } from '../../src/testing/waiting.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import type { DialOptions, Listener } from '../../src/transport/transport.ts';
 import {
@@ -143,7 +143,7 @@ describe('a gRPC client that compresses', () => {
     const listener = await echoing('grpc');
     const socket = client().dial(listener.addr(), streaming);
     void socket.send({ body: Buffer.from('first') });
-    await until('the connection', () => socket.remote !== '');
+    await eventually('the connection', () => socket.remote !== '');
     const rooms = Array.from({ length: 8 }, () => socket.send({ body: Buffer.alloc(30_000) }));
     expect(rooms.map((room) => room !== undefined)).toEqual([false, false, true, true, true, true, true, true]);
     for (const room of rooms) await room;

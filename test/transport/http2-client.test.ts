@@ -74,7 +74,7 @@ describe('a client on node:http2', () => {
     });
     const call = clientOf().dial(address, { route: methods.server });
     void call.send({ body: hi });
-    await until('the cut', () => isCut);
+    await eventually('the cut', () => isCut);
     await new Promise((resolve) => setTimeout(resolve, 50));
     const messages = await readAll(call);
     expect(messages.filter(({ body }) => body)).toHaveLength(1_500);

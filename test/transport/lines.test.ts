@@ -150,7 +150,7 @@ describe.each([
     closing.push(() => client.close());
     const call = client.dial(server.address, { route: methods.unary, waitForReady: true });
     const ending = call.recv().catch((error: unknown) => error);
-    await until('some attempts', () => server.count > 3);
+    await eventually('some attempts', () => server.count > 3);
     void call.close();
     await ending;
   });
