@@ -54,10 +54,20 @@ export interface RegistryOptions {
     readonly timeoutMs?: number | undefined;
     readonly ttlMs?: number | undefined;
 }
+export interface RecordParts {
+    readonly metadata?: boolean | undefined;
+    readonly serviceMetadata?: boolean | undefined;
+    readonly endpoints?: boolean | undefined;
+    readonly versions?: boolean | undefined;
+}
 export interface RegistryCapabilities {
+    readonly registers?: boolean | undefined;
     readonly expires: boolean;
     readonly shared: boolean;
     readonly watches: boolean;
+    readonly keeps?: RecordParts | undefined;
+    readonly ttlGranularityMs?: number | undefined;
+    readonly minTtlMs?: number | undefined;
 }
 export interface Registry {
     readonly options: RegistryOptions;
@@ -110,9 +120,11 @@ export declare class CachedRegistry implements RegistryCache {
 // tenon/registry/mdns
 
 import { type ServiceIdentifier } from 'inversify';
+import type { WithDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Timers } from '../runtime/runtime.ts';
-import { type RegisterOptions, type Registry, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from './registry.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
 export interface MdnsRegistryOptions extends RegistryOptions {
     readonly interface?: string | undefined;
     readonly port?: number | undefined;
@@ -125,26 +137,31 @@ export interface MdnsRegistryOptions extends RegistryOptions {
     readonly minReadMs?: number | undefined;
 }
 export declare const MdnsRegistryOptions: ServiceIdentifier<MdnsRegistryOptions>;
-export declare class MdnsRegistry implements Registry {
-    #private;
+declare const defaults: {
+    readonly port: 5353;
+    readonly domain: 'micro';
+    readonly queryMs: 100;
+    readonly patienceMs: 500;
+    readonly maxPacketBytes: 1400;
+    readonly maxAnswerBytesPerSecond: 262144;
+    readonly maxNodes: 10000;
+    readonly minReadMs: 100;
+    readonly timeoutMs: 5000;
+    readonly ttlMs: 30000;
+};
+type Settings = WithDefaults<MdnsRegistryOptions, typeof defaults>;
+export declare class MdnsRegistry extends DrivenRegistry<Settings> implements Registry {
     static readonly capabilities: RegistryCapabilities;
     constructor(options?: MdnsRegistryOptions, clock?: Clock, timers?: Timers, logger?: Logger);
-    get options(): RegistryOptions;
-    init(options: RegistryOptions): void;
-    register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
-    deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void>;
-    getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
-    listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
-    watch(options?: WatchOptions): Promise<Watcher>;
-    close(): Promise<void>;
-    toString(): string;
 }
+export {};
 
 // tenon/registry/memory
 
 import { type ServiceIdentifier } from 'inversify';
 import type { Runtime } from '../runtime/runtime.ts';
-import { type RegisterOptions, type Registry, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from './registry.ts';
+import { DrivenRegistry, type DriverSettings } from './kit/driven-registry.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
 export declare class MemoryRegistryStore {
     constructor(runtime?: Pick<Runtime, 'clock' | 'timers'>);
 }
@@ -153,28 +170,20 @@ export interface MemoryRegistryOptions extends RegistryOptions {
     readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
 }
 export declare const MemoryRegistryOptions: ServiceIdentifier<MemoryRegistryOptions>;
-export declare class MemoryRegistry implements Registry {
-    #private;
+export declare class MemoryRegistry extends DrivenRegistry<DriverSettings> implements Registry {
     static readonly capabilities: RegistryCapabilities;
     constructor(options?: MemoryRegistryOptions);
-    get options(): RegistryOptions;
-    init(options: RegistryOptions): void;
-    register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
-    deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void>;
-    getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
-    listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
-    watch(options?: WatchOptions): Promise<Watcher>;
-    close(): Promise<void>;
-    toString(): string;
 }
 
 // tenon/registry/redis
 
 import { type ServiceIdentifier } from 'inversify';
 import type { Redis } from 'ioredis';
+import type { WithDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
-import { type RegisterOptions, type Registry, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from './registry.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
 export interface RedisRegistryOptions extends RegistryOptions {
     readonly client?: Redis | undefined;
     readonly prefix?: string | undefined;
@@ -183,11 +192,102 @@ export interface RedisRegistryOptions extends RegistryOptions {
     readonly maxRecordBytes?: number | undefined;
 }
 export declare const RedisRegistryOptions: ServiceIdentifier<RedisRegistryOptions>;
-export declare class RedisRegistry implements Registry {
-    #private;
+declare const defaults: {
+    readonly address: '127.0.0.1:6379';
+    readonly timeoutMs: 5000;
+    readonly ttlMs: 30000;
+    readonly prefix: 'tenon:registry:';
+    readonly minReadMs: 100;
+    readonly maxReadMs: 30000;
+    readonly maxRecordBytes: 1048576;
+};
+type Settings = WithDefaults<RedisRegistryOptions, typeof defaults>;
+export declare class RedisRegistry extends DrivenRegistry<Settings> implements Registry {
     static readonly capabilities: RegistryCapabilities;
     constructor(options?: RedisRegistryOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+export {};
+
+// tenon/registry/kit
+
+export { AddressList, type AddressListOptions, type FailoverCall, formatAddress, parseAddresses, type ServerAddress, } from './address-list.ts';
+export { BrokenRecords } from './broken-records.ts';
+export type { Change, DriverCall, DriverTools, HeldNode, Registration, RegistryDriver, Snapshot, WatchFeed, } from './driver.ts';
+export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
+export { type DriverFailure, invalidAddress, invalidService } from './errors.ts';
+export { LeaseBook, type LeaseBookOptions, type LeaseKeeper } from './lease-book.ts';
+export { type KnownNode, NodeTable } from './node-table.ts';
+export { BrokenRecord, checkedNode, decodeNode, encodeNode, serviceParts } from './records.ts';
+
+// tenon/registry/kit (address-list)
+
+import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
+export interface ServerAddress {
+    readonly host: string;
+    readonly port: number;
+}
+export interface AddressListOptions {
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly timers: Timers;
+    readonly registry: string;
+    readonly server: string;
+    readonly minBackoffMs?: number | undefined;
+    readonly maxBackoffMs?: number | undefined;
+}
+export interface FailoverCall {
+    readonly what: string;
+    readonly signal: AbortSignal;
+    readonly timeoutMs: number;
+    isFaultOfAddress(error: unknown): boolean;
+}
+export declare class AddressList {
+    #private;
+    constructor(addresses: readonly ServerAddress[], options: AddressListOptions);
+    get current(): ServerAddress;
+    succeeded(address: ServerAddress): void;
+    failed(address: ServerAddress): void;
+    run<T>(call: FailoverCall, work: (address: ServerAddress, signal: AbortSignal) => Promise<T>): Promise<T>;
+}
+export declare function parseAddresses(text: string, defaultPort: number): readonly ServerAddress[];
+export declare function formatAddress({ host, port }: ServerAddress): string;
+
+// tenon/registry/kit (broken-records)
+
+import type { Logger } from '../../logger/logger.ts';
+export declare class BrokenRecords {
+    #private;
+    constructor(logger: Logger);
+    read<T>(place: string, read: () => T): T | undefined;
+}
+
+// tenon/registry/kit (driven-registry)
+
+import { type NumberRule } from '../../errors/checked-options.ts';
+import { type RegisterOptions, type Registry, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from '../registry.ts';
+import type { DriverTools, RegistryDriver } from './driver.ts';
+export interface DriverSettings extends RegistryOptions {
+    readonly timeoutMs: number;
+    readonly ttlMs: number;
+}
+export interface RegistrySpec<Settings extends DriverSettings> {
+    readonly name: string;
+    readonly capabilities: RegistryCapabilities;
+    readonly optionsName: string;
+    readonly defaults?: object | undefined;
+    readonly rules?: {
+        readonly [K in keyof Settings]?: NumberRule;
+    } | undefined;
+    check?(settings: Settings): void;
+    open(settings: Settings, tools: DriverTools): RegistryDriver;
+}
+export declare abstract class DrivenRegistry<Settings extends DriverSettings> implements Registry {
+    #private;
+    protected constructor(spec: RegistrySpec<Settings>, options: RegistryOptions, { clock, random, timers, logger }?: {
+        readonly [K in keyof DriverTools]?: DriverTools[K] | undefined;
+    });
     get options(): RegistryOptions;
+    get capabilities(): RegistryCapabilities;
     init(options: RegistryOptions): void;
     register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
     deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void>;
@@ -197,3 +297,151 @@ export declare class RedisRegistry implements Registry {
     close(): Promise<void>;
     toString(): string;
 }
+
+// tenon/registry/kit (driver)
+
+import type { Logger } from '../../logger/logger.ts';
+import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
+import type { NodeRecord, RegistryAction, ServiceRecord } from '../registry.ts';
+import type { DriverFailure } from './errors.ts';
+export interface DriverTools {
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly timers: Timers;
+    readonly logger: Logger;
+}
+export interface DriverCall {
+    readonly what: string;
+    readonly signal: AbortSignal;
+    readonly timeoutMs: number;
+    readonly isFirstLook: boolean;
+}
+export interface Registration {
+    readonly service: ServiceRecord;
+    readonly node: NodeRecord;
+    readonly ttlMs: number;
+}
+export interface HeldNode {
+    readonly service: ServiceRecord;
+    readonly leaseMs?: number | undefined;
+}
+export interface Snapshot {
+    readonly nodes: readonly HeldNode[];
+    readonly revision?: number | undefined;
+    readonly isComplete?: boolean | undefined;
+    readonly readAgainMs?: number | undefined;
+}
+export interface Change extends HeldNode {
+    readonly action: RegistryAction;
+    readonly revision?: number | undefined;
+}
+export interface WatchFeed {
+    readonly service: string | undefined;
+    change(change: Change): void;
+    refresh(service?: string): void;
+    lose(why: string, cause?: unknown): void;
+}
+export interface DriverBounds {
+    readonly maxRecordBytes?: number | undefined;
+    readonly minReadMs?: number | undefined;
+    readonly maxReadMs?: number | undefined;
+}
+export interface RegistryDriver {
+    readonly where: string;
+    readonly bounds?: DriverBounds | undefined;
+    readonly listsNames?: boolean | undefined;
+    announce?(registration: Registration, call: DriverCall): Promise<void> | void;
+    withdraw?(service: string, id: string, call: DriverCall): Promise<void> | void;
+    read(service: string | undefined, call: DriverCall): Promise<Snapshot> | Snapshot;
+    names?(call: DriverCall): Promise<readonly string[]>;
+    hasRoom?(count: number): boolean;
+    watch?(feed: WatchFeed, signal: AbortSignal, call: DriverCall): Promise<void> | void;
+    failure(error: unknown): DriverFailure;
+    close?(): Promise<void> | void;
+}
+
+// tenon/registry/kit (errors)
+
+import { TenonError } from '../../errors/errors.ts';
+export interface CallPlace {
+    readonly registry: string;
+    readonly what: string;
+    readonly where: string;
+}
+export interface DriverFailure {
+    readonly kind: 'unreachable' | 'refused' | 'denied';
+    readonly why?: string | undefined;
+    readonly remedy?: string | undefined;
+    readonly cause?: unknown;
+}
+export declare function serverFailed({ registry, what, where }: CallPlace, failure: DriverFailure, error: unknown): TenonError;
+export declare function callTimedOut({ registry, what, where }: CallPlace, timeoutMs: number): TenonError;
+export declare function callCancelled(registry: string, signal: AbortSignal): TenonError;
+export declare function registryClosed(registry: string): TenonError;
+export declare function registryStarted(registry: string): TenonError;
+export declare function registryReadOnly(registry: string, what: string): TenonError;
+export declare function watchLost(service: string | undefined, why: string, cause?: unknown): TenonError;
+export declare function invalidService(name: string, why: string): TenonError;
+export declare function invalidAddress(message: string): TenonError;
+
+// tenon/registry/kit (lease-book)
+
+import type { DriverTools, Registration } from './driver.ts';
+export interface LeaseKeeper<Grant> {
+    grant(registration: Registration, signal: AbortSignal): Promise<Grant>;
+    renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
+    replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
+    revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
+}
+export interface LeaseBookOptions extends DriverTools {
+    readonly registry: string;
+    readonly spreadMs?: number | undefined;
+    readonly maxPauseMs?: number | undefined;
+}
+export declare class LeaseBook<Grant> {
+    #private;
+    constructor(keeper: LeaseKeeper<Grant>, options: LeaseBookOptions);
+    get madeAgain(): number;
+    entries(): IterableIterator<{
+        readonly registration: Registration;
+        readonly grant: Grant | undefined;
+    }>;
+    hold(registration: Registration, signal: AbortSignal): Promise<void>;
+    release(service: string, id: string, signal: AbortSignal): Promise<void>;
+    lost(isLost?: (grant: Grant) => boolean): void;
+    close(): void;
+}
+
+// tenon/registry/kit (node-table)
+
+import type { RegistryEvent, ServiceRecord } from '../registry.ts';
+export interface KnownNode {
+    readonly service: ServiceRecord;
+    readonly text: string;
+    lapsesAtMs: number;
+}
+export declare class NodeTable {
+    #private;
+    get size(): number;
+    nodes(service?: string): IterableIterator<KnownNode>;
+    get(service: ServiceRecord): KnownNode | undefined;
+    put(service: ServiceRecord, lapsesAtMs?: number): RegistryEvent | undefined;
+    remove(service: string, id: string): RegistryEvent | undefined;
+    replaceWith(other: NodeTable): RegistryEvent[];
+}
+export declare function idOf({ nodes }: ServiceRecord): string;
+export declare function nodeKey(service: string, id: string): string;
+
+// tenon/registry/kit (records)
+
+import type { NodeRecord, RegistryCapabilities, ServiceRecord } from '../registry.ts';
+export declare function encodeNode(service: ServiceRecord, node: NodeRecord): string;
+export declare class BrokenRecord extends Error {
+}
+export declare function decodeNode(text: string, maxBytes: number): ServiceRecord;
+export declare function parsed(text: string): Record<string, unknown>;
+export declare function serviceParts(name: unknown, said: Readonly<Record<string, unknown>>): Omit<ServiceRecord, 'nodes'>;
+export declare function checkedNode(id: unknown, address: unknown, metadata: unknown): NodeRecord;
+export declare function byVersion(records: readonly ServiceRecord[]): readonly ServiceRecord[];
+export declare function assertRegistrable(service: ServiceRecord, maxBytes?: number): void;
+export declare function leaseOf(ttlMs: number, { ttlGranularityMs, minTtlMs }?: Pick<RegistryCapabilities, 'ttlGranularityMs' | 'minTtlMs'>): number;

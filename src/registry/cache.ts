@@ -4,7 +4,7 @@ import { type Logger, silentLogger } from '../logger/logger.ts';
 import type { Clock, Random, Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
 import { CacheEntry, type CacheSettings } from './internal/cache-entry.ts';
-import { callCancelled } from './internal/records.ts';
+import { callCancelled } from './kit/errors.ts';
 import type {
   RegisterOptions,
   Registry,
@@ -47,7 +47,7 @@ const defaults = { ttlMs: 60_000, graceMs: 30_000, pollMs: 1_000, idleMs: 600_00
 /**
  * A registry in front of another one. A service that was asked for once is kept, kept current by a watch of its own, and outlives an outage: while the inner
  * registry is away the last known nodes are given. Concurrent first calls are one read. That nobody announced a service is not kept: the next
- * call asks again. Announcements, lists and watches pass through.
+ * call asks again. Announcements, lists and watches pass through; a node that is taken back is forgotten at once.
  */
 export class CachedRegistry implements RegistryCache {
   readonly #inner: Registry;
@@ -90,8 +90,10 @@ export class CachedRegistry implements RegistryCache {
     return this.#inner.register(service, options);
   }
 
-  deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void> {
-    return this.#inner.deregister(service, options);
+  async deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void> {
+    await this.#inner.deregister(service, options);
+    // Who took a node back does not find it any more, however late the watch tells of it.
+    this.#entries.get(service.name)?.forget(service);
   }
 
   peek(name: string): readonly ServiceRecord[] | undefined {
@@ -100,7 +102,7 @@ export class CachedRegistry implements RegistryCache {
 
   getService(name: string, options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
     const { signal, timeoutMs } = options;
-    if (signal?.aborted) return Promise.reject(callCancelled(String(this.#inner), signal));
+    if (signal?.aborted) return Promise.reject(callCancelled(String(this.#inner), signal.reason));
     const known = this.peek(name);
     if (known) return Promise.resolve(known);
     // A read that is shared must not end with the patience of one of those who share it; who has a time of their own reads on their own.
@@ -186,7 +188,7 @@ export class CachedRegistry implements RegistryCache {
 
   #abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
     return new Promise((resolve, reject) => {
-      const onAbort = (): void => reject(callCancelled(String(this.#inner), signal));
+      const onAbort = (): void => reject(callCancelled(String(this.#inner), signal.reason));
       signal.addEventListener('abort', onAbort, { once: true });
       work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
     });

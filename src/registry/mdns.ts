@@ -5,13 +5,11 @@ import { hostname } from 'node:os';
 import type { Answer, Packet } from 'dns-packet';
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
-import { aCount, checkedOptions } from '../errors/checked-options.ts';
-import { Code, TenonError, textOf } from '../errors/errors.ts';
-import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
+import { aCount } from '../errors/checked-options.ts';
+import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
-import { Logger, silentLogger } from '../logger/logger.ts';
+import { Logger } from '../logger/logger.ts';
 import { Clock, type Timer, Timers } from '../runtime/runtime.ts';
-import { systemClock, systemTimers } from '../runtime/system.ts';
 import { MdnsLink } from './internal/mdns-link.ts';
 import {
   browsingName,
@@ -26,31 +24,21 @@ import {
   withPointer,
 } from './internal/mdns-records.ts';
 import { type MdnsReply, MdnsResponder } from './internal/mdns-responder.ts';
-import { MdnsWatch } from './internal/mdns-watch.ts';
-import { boundedCall } from './internal/bounded-call.ts';
-import {
-  assertRegistrable,
-  assertWanted,
-  byVersion,
-  encodeNode,
-  leaseOf,
-  registryClosed,
-  registryStarted,
-} from './internal/records.ts';
-import {
-  type NodeRecord,
-  type RegisterOptions,
-  type Registry,
-  type RegistryCallOptions,
-  type RegistryCapabilities,
-  type RegistryOptions,
-  serviceNotFound,
-  type ServiceRecord,
-  type Watcher,
-  type WatchOptions,
-} from './registry.ts';
+import type {
+  DriverCall,
+  DriverTools,
+  HeldNode,
+  Registration,
+  RegistryDriver,
+  Snapshot,
+  WatchFeed,
+} from './kit/driver.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import type { DriverFailure } from './kit/errors.ts';
+import { LeaseBook } from './kit/lease-book.ts';
+import type { NodeRecord, Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
 
-/** How a {@link MdnsRegistry} works. `address` means nothing here. */
+/** Configures a {@link MdnsRegistry}. `address` means nothing here. */
 export interface MdnsRegistryOptions extends RegistryOptions {
   /** Address of the interface to use: `127.0.0.1` keeps everything on this machine. @default the system's */
   readonly interface?: string | undefined;
@@ -58,15 +46,27 @@ export interface MdnsRegistryOptions extends RegistryOptions {
   readonly port?: number | undefined;
   /** @default 'micro', Go Micro's */
   readonly domain?: string | undefined;
-  /** How long answers to a question are collected, in milliseconds: nobody knows how many there are. @default 100, as in Go Micro */
+  /**
+   * How long answers to a question are collected, in milliseconds: nobody knows how many there are.
+   * @default 100, as in Go Micro
+   */
   readonly queryMs?: number | undefined;
-  /** How long a question that nobody answers is asked again and again, in milliseconds, before there is no node. @default 500 */
+  /**
+   * How long a question that nobody answers is asked again and again, in milliseconds, before there is no node.
+   * @default 500
+   */
   readonly patienceMs?: number | undefined;
-  /** Descriptions of endpoints are cut down to fit an answer into so many bytes, as one network packet carries. @default 1_400 */
+  /**
+   * Descriptions of endpoints are cut down to fit an answer into so many bytes, as one network packet carries.
+   * @default 1_400
+   */
   readonly maxPacketBytes?: number | undefined;
-  /** What one address that asks is sent in a second at the most, in bytes: nobody makes more of a question by asking in the name of another. @default 262_144 */
+  /**
+   * One address that asks is sent so many bytes in a second at the most: nobody makes more of a question by asking in the name of
+   * another. @default 262_144
+   */
   readonly maxAnswerBytesPerSecond?: number | undefined;
-  /** So many nodes, and names of services, are believed that others announce; more are passed over. @default 10_000 */
+  /** So many nodes, and names of services, are believed that others announce. More are passed over. @default 10_000 */
   readonly maxNodes?: number | undefined;
   /** A watcher asks for nodes that were silent no more often than this, in milliseconds. @default 100 */
   readonly minReadMs?: number | undefined;
@@ -91,15 +91,15 @@ const repeatMs = [1_000, 3_000] as const;
 // RFC 6762 section 6: a record that did not change is multicast once in a second.
 const announceIntervalMs = 1_000;
 
-/** A node of this process. */
+type Settings = WithDefaults<MdnsRegistryOptions, typeof defaults>;
+
+/** A node of this process, as it is announced. */
 interface Own {
   readonly service: string;
-  readonly text: string;
   readonly records: readonly Answer[];
   readonly goodBye: readonly Answer[];
-  lapse: Timer;
-  announcedAtMs: number;
   readonly repeats: readonly Timer[];
+  announcedAtMs: number;
 }
 
 /** A question whose answers are collected. */
@@ -110,196 +110,172 @@ interface OpenQuestion {
 
 /** Nodes that answer for themselves over multicast DNS, in Go Micro's own records: nothing to install, and no server. */
 @injectable()
-export class MdnsRegistry implements Registry {
-  static readonly capabilities: RegistryCapabilities = { expires: true, shared: true, watches: true };
-
-  readonly #clock: Clock;
-  readonly #timers: Timers;
-  readonly #own = new Map<string, Own>();
-  readonly #watches = new Set<MdnsWatch>();
-  readonly #logger: Logger;
-  readonly #questions = new Set<OpenQuestion>();
-  #isFull = false;
-  #options: WithDefaults<MdnsRegistryOptions, typeof defaults>;
-  #link: MdnsLink | undefined;
-  #isClosed = false;
+export class MdnsRegistry extends DrivenRegistry<Settings> implements Registry {
+  static readonly capabilities: RegistryCapabilities = {
+    expires: true,
+    shared: true,
+    watches: true,
+    ttlGranularityMs: 1_000,
+  };
 
   constructor(
     @inject(MdnsRegistryOptions) @optional() options: MdnsRegistryOptions = {},
-    @inject(Clock) @optional() clock: Clock = systemClock,
-    @inject(Timers) @optional() timers: Timers = systemTimers,
-    @inject(Logger) @optional() logger: Logger = silentLogger,
+    @inject(Clock) @optional() clock?: Clock,
+    @inject(Timers) @optional() timers?: Timers,
+    @inject(Logger) @optional() logger?: Logger,
   ) {
-    this.#options = withDefaults(defaults, checkedOptions('MdnsRegistryOptions', options, { port: aCount }));
-    this.#clock = clock;
-    this.#timers = timers;
-    this.#logger = logger;
+    const spec = {
+      name: 'mdns',
+      capabilities: MdnsRegistry.capabilities,
+      optionsName: 'MdnsRegistryOptions',
+      defaults,
+      rules: { port: aCount },
+      open: (settings: Settings, tools: DriverTools) => new MdnsDriver(settings, tools),
+    };
+    super(spec, options, { clock, timers, logger });
   }
+}
 
-  get options(): RegistryOptions {
-    return this.#options;
-  }
+class MdnsDriver implements RegistryDriver {
+  readonly where: string;
+  readonly bounds: { readonly minReadMs: number; readonly maxReadMs: number };
+  readonly listsNames = true;
+  readonly #settings: Settings;
+  readonly #tools: DriverTools;
+  readonly #link: MdnsLink;
+  readonly #book: LeaseBook<Own>;
+  readonly #questions = new Set<OpenQuestion>();
+  readonly #feeds = new Set<WatchFeed>();
+  #isFull = false;
 
-  init(options: RegistryOptions): void {
-    if (this.#link || this.#isClosed) throw registryStarted('mdns');
-    const given: MdnsRegistryOptions = options;
-    this.#options = withDefaults(this.#options, checkedOptions('RegistryOptions', given));
-  }
-
-  register(service: ServiceRecord, options: RegisterOptions = {}): Promise<void> {
-    return this.#call('register', options, async (link) => {
-      assertRegistrable(service);
-      const ttlMs = leaseOf(options.ttlMs ?? this.#options.ttlMs);
-      await link.listen();
-      await Promise.all(service.nodes.map((node) => this.#announce(link, service, node, ttlMs)));
+  constructor(settings: Settings, tools: DriverTools) {
+    const { port, interface: at, minReadMs, maxAnswerBytesPerSecond } = settings;
+    this.where = `multicast DNS on UDP port ${port}${at === undefined ? '' : ` at the interface ${at}`}`;
+    // Nodes say when they come, change and go: only those that are silent are asked for.
+    this.bounds = { minReadMs, maxReadMs: Number.POSITIVE_INFINITY };
+    this.#settings = settings;
+    this.#tools = tools;
+    const responder = new MdnsResponder({
+      clock: tools.clock,
+      port,
+      maxAnswerBytesPerSecond,
+      replies: () => this.#replies(),
+      send: (question, records, to) => void this.#link.answer(question, records, to).catch(() => {}),
     });
+    const listener = {
+      query: responder.answer.bind(responder),
+      response: (packet: Packet) => this.#hear(packet),
+    };
+    this.#link = new MdnsLink({ ...settings, clock: tools.clock }, listener);
+    const keeper = {
+      grant: (registration: Registration) => this.#introduce(registration),
+      renew: (own: Own) => this.#repeat(own),
+      replace: (own: Own, registration: Registration) => {
+        silence(own);
+        return this.#introduce(registration);
+      },
+      revoke: (own: Own) => {
+        silence(own);
+        return this.#link.announce(own.goodBye);
+      },
+    };
+    this.#book = new LeaseBook(keeper, { registry: 'mdns', ...tools });
   }
 
-  deregister(service: ServiceRecord, options: RegistryCallOptions = {}): Promise<void> {
-    return this.#call('deregister', options, async (link) => {
-      await Promise.all(service.nodes.map((node) => this.#withdraw(link, keyOf(service.name, node))));
+  async announce(registration: Registration, { signal }: DriverCall): Promise<void> {
+    await this.#link.listen();
+    await this.#book.hold(registration, signal);
+  }
+
+  withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
+    return this.#book.release(service, id, signal);
+  }
+
+  async names({ signal }: DriverCall): Promise<readonly string[]> {
+    const { domain } = this.#settings;
+    const names = new Set<string>();
+    await this.#ask(listingName(domain), signal, 0, (packet) => {
+      for (const name of servicesIn(packet, domain)) if (names.has(name) || this.hasRoom(names.size)) names.add(name);
+      return names.size;
     });
+    return [...names].sort();
   }
 
-  async getService(name: string, options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
-    const nodes = await this.#call('getService', options, (link, signal) => this.#nodesOf(link, name, true, signal));
-    if (nodes.length === 0) throw serviceNotFound('mdns', name);
-    return byVersion(nodes.map(({ service }) => service));
-  }
-
-  async listServices(options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
-    const names = await this.#call('listServices', options, (link, signal) => this.#names(link, signal));
-    return names.map((name) => ({ name, version: '', metadata: {}, endpoints: [], nodes: [] }));
-  }
-
-  watch(options: WatchOptions = {}): Promise<Watcher> {
-    return this.#call('watch', { signal: options.signal }, async (link, signal) => {
-      await link.listen();
-      const tools = {
-        clock: this.#clock,
-        timers: this.#timers,
-        minReadMs: this.#options.minReadMs,
-        hasRoom: (count: number) => this.#hasRoom(count),
-        names: () => this.#names(link, signal),
-        ask: (name: string, isPatient: boolean) => this.#nodesOf(link, name, isPatient, signal),
-      };
-      const watch = new MdnsWatch(options, tools, (stopped) => this.#watches.delete(stopped));
-      this.#watches.add(watch);
-      try {
-        await watch.start();
-      } catch (error) {
-        watch.watcher.stop();
-        throw error;
+  /** The nodes that answer now. A node that is silent may have lost the question. */
+  async read(name = '', { signal, isFirstLook }: DriverCall): Promise<Snapshot> {
+    const { domain, patienceMs } = this.#settings;
+    if (!isAskable(name, domain)) return { nodes: [] };
+    const found = new Map<string, HeardNode>();
+    await this.#ask(`${name}.${domain}`, signal, isFirstLook ? 0 : patienceMs, (_packet, nodes) => {
+      for (const node of nodes) {
+        const { service, ttlS } = node;
+        if (service.name !== name) continue;
+        const { id } = service.nodes[0] as NodeRecord;
+        // It said good-bye while we asked.
+        if (ttlS === 0) found.delete(id);
+        else if (found.has(id) || this.hasRoom(found.size)) found.set(id, node);
       }
-      return watch.watcher;
+      return found.size;
     });
+    return { nodes: [...found.values()].map(heldNode), isComplete: false };
+  }
+
+  async watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
+    await this.#link.listen();
+    if (signal.aborted) return;
+    this.#feeds.add(feed);
+    signal.addEventListener('abort', () => this.#feeds.delete(feed), { once: true });
+  }
+
+  /** Bounds what is believed of those that anyone on the link may announce. */
+  hasRoom(count: number): boolean {
+    const { maxNodes } = this.#settings;
+    if (count < maxNodes) return true;
+    if (!this.#isFull) {
+      const message = `multicast DNS tells of more than ${maxNodes} nodes or services: the others are passed over`;
+      this.#tools.logger.warn(message);
+    }
+    this.#isFull = true;
+    return false;
+  }
+
+  failure(): DriverFailure {
+    const remedy =
+      'Set TENON_MDNS_INTERFACE to the address of an interface that is up and TENON_MDNS_PORT to a free port, or use another registry';
+    return { kind: 'unreachable', remedy };
   }
 
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    for (const { watcher } of this.#watches) watcher.stop();
-    for (const { lapse, repeats } of this.#own.values()) for (const timer of [lapse, ...repeats]) timer.cancel();
-    this.#own.clear();
-    await this.#link?.close();
+    for (const { grant } of this.#book.entries()) if (grant) silence(grant);
+    this.#book.close();
+    await this.#link.close();
   }
 
-  toString(): string {
-    return 'mdns';
+  /** Announces a node that is new, or that changed. */
+  async #introduce({ service, node, ttlMs: leaseMs }: Registration): Promise<Own> {
+    const announcement = { service, node, leaseMs, ...(await located(node)) };
+    const records = nodeRecords(announcement, this.#realm());
+    const goodBye = nodeRecords(announcement, this.#realm(), true);
+    const announcedAtMs = this.#tools.clock.monotonicMs();
+    await this.#link.announce(records);
+    const again = (): void => void this.#link.announce(records).catch(() => {});
+    const repeats = repeatMs.map((delayMs) => this.#tools.timers.after(delayMs, again));
+    return { service: service.name, records, goodBye, repeats, announcedAtMs };
   }
 
-  #call<T>(
-    what: string,
-    options: RegistryCallOptions,
-    work: (link: MdnsLink, signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const { port, timeoutMs } = this.#options;
-    const where = `multicast DNS on UDP port ${port}`;
-    return boundedCall(
-      { registry: 'mdns', what, where, timers: this.#timers, ...options, timeoutMs: options.timeoutMs ?? timeoutMs },
-      async (signal) => {
-        if (this.#isClosed) throw registryClosed('mdns');
-        assertWanted('mdns', options);
-        this.#link ??= this.#open();
-        try {
-          return await work(this.#link, signal);
-        } catch (error) {
-          if (this.#isClosed) throw registryClosed('mdns');
-          throw TenonError.is(error) ? error : unreachable(what, where, this.#options.interface, error);
-        }
-      },
-    );
-  }
-
-  async #announce(link: MdnsLink, service: ServiceRecord, node: NodeRecord, leaseMs: number): Promise<void> {
-    const key = keyOf(service.name, node);
-    const text = `${leaseMs} ${encodeNode(service, node)}`;
-    let own = this.#own.get(key);
-    const isNew = own?.text !== text;
-    own?.lapse.cancel();
-    if (!own || isNew) {
-      const realm = this.#realm();
-      const announcement = { service, node, leaseMs, ...(await located(node)) };
-      const records = nodeRecords(announcement, realm);
-      const goodBye = nodeRecords(announcement, realm, true);
-      // Someone may have announced or taken back the node while its address was looked up.
-      this.#forget(key);
-      if (this.#isClosed) return;
-      const again = (): void => void link.announce(records).catch(() => {});
-      const repeats = repeatMs.map((delayMs) => this.#timers.after(delayMs, again));
-      own = {
-        service: service.name,
-        text,
-        records,
-        goodBye,
-        repeats,
-        lapse: noTimer,
-        announcedAtMs: Number.NEGATIVE_INFINITY,
-      };
-      this.#own.set(key, own);
-    }
-    own.lapse = this.#timers.after(leaseMs, () => void this.#withdraw(link, key).catch(() => {}));
-    // What is known already is said once more, so that watchers go on believing it.
-    const now = this.#clock.monotonicMs();
-    if (now - own.announcedAtMs < announceIntervalMs) return;
+  /** Says once more what is known already, so that watchers go on believing it. */
+  async #repeat(own: Own): Promise<Own> {
+    const now = this.#tools.clock.monotonicMs();
+    if (now - own.announcedAtMs < announceIntervalMs) return own;
     own.announcedAtMs = now;
-    await link.announce(own.records);
-  }
-
-  #forget(key: string): Own | undefined {
-    const own = this.#own.get(key);
-    if (!own) return undefined;
-    this.#own.delete(key);
-    for (const timer of [own.lapse, ...own.repeats]) timer.cancel();
+    await this.#link.announce(own.records);
     return own;
-  }
-
-  async #withdraw(link: MdnsLink, key: string): Promise<void> {
-    const own = this.#forget(key);
-    if (own) await link.announce(own.goodBye);
-  }
-
-  #open(): MdnsLink {
-    const responder = new MdnsResponder({
-      clock: this.#clock,
-      port: this.#options.port,
-      maxAnswerBytesPerSecond: this.#options.maxAnswerBytesPerSecond,
-      replies: () => this.#replies(),
-      send: (question, records, to) => void this.#link?.answer(question, records, to).catch(() => {}),
-    });
-    return new MdnsLink(
-      { ...this.#options, clock: this.#clock },
-      {
-        query: (packet, from) => responder.answer(packet, from),
-        response: (packet) => this.#hear(packet),
-      },
-    );
   }
 
   #replies(): MdnsReply[] {
     const realm = this.#realm();
     const { domain } = realm;
-    const own = [...this.#own.values()];
+    const own = [...this.#book.entries()].flatMap(({ grant }) => grant ?? []);
     const browsing = browsingName(domain);
     const lists = [...new Set(own.map(({ service }) => service))].flatMap((service): MdnsReply[] => [
       { name: listingName(domain), records: listingFor(service, realm) },
@@ -313,58 +289,23 @@ export class MdnsRegistry implements Registry {
   }
 
   #hear(packet: Packet): void {
-    const { domain } = this.#options;
-    const watched = [...this.#watches].map(({ watcher }) => watcher.service);
+    const { domain } = this.#settings;
     const asked = new Set([...this.#questions].map(({ name }) => name.toLowerCase()));
-    for (const service of watched) if (service !== undefined) asked.add(`${service}.${domain}`.toLowerCase());
-    const isForAll = watched.includes(undefined);
+    let isForAll = false;
+    for (const { service } of this.#feeds) {
+      if (service === undefined) isForAll = true;
+      else asked.add(`${service}.${domain}`.toLowerCase());
+    }
     const nodes = nodesIn(packet, domain, (name) => isForAll || isBelow(name.toLowerCase(), asked));
     for (const question of this.#questions) question.hear(packet, nodes);
-    for (const node of nodes) for (const watch of this.#watches) watch.hear(node);
-  }
-
-  async #names(link: MdnsLink, signal: AbortSignal): Promise<readonly string[]> {
-    const { domain } = this.#options;
-    const names = new Set<string>();
-    await this.#ask(link, listingName(domain), signal, 0, (packet) => {
-      for (const name of servicesIn(packet, domain)) if (names.has(name) || this.#hasRoom(names.size)) names.add(name);
-      return names.size;
-    });
-    return [...names].sort();
-  }
-
-  async #nodesOf(link: MdnsLink, name: string, isPatient: boolean, signal: AbortSignal): Promise<readonly HeardNode[]> {
-    const { domain, patienceMs } = this.#options;
-    if (!isAskable(name, domain)) return [];
-    const found = new Map<string, HeardNode>();
-    await this.#ask(link, `${name}.${domain}`, signal, isPatient ? patienceMs : 0, (_packet, nodes) => {
-      for (const node of nodes) {
-        const { service, ttlS } = node;
-        if (service.name !== name) continue;
-        const { id } = service.nodes[0] as NodeRecord;
-        // It said good-bye while we asked.
-        if (ttlS === 0) found.delete(id);
-        else if (found.has(id) || this.#hasRoom(found.size)) found.set(id, node);
-      }
-      return found.size;
-    });
-    return [...found.values()];
-  }
-
-  /** Whether one more is believed, of those that anyone on the link may announce. */
-  #hasRoom(count: number): boolean {
-    const { maxNodes } = this.#options;
-    if (count < maxNodes) return true;
-    if (!this.#isFull) {
-      this.#logger.warn(`multicast DNS tells of more than ${maxNodes} nodes or services: the others are passed over`);
+    for (const node of nodes) {
+      const change = { ...heldNode(node), action: node.ttlS === 0 ? ('delete' as const) : ('update' as const) };
+      for (const feed of this.#feeds) feed.change(change);
     }
-    this.#isFull = true;
-    return false;
   }
 
   /** Asks, and once more as datagrams get lost, until the time is up; while nothing has come, until patience is. */
   async #ask(
-    link: MdnsLink,
     name: string,
     signal: AbortSignal,
     patienceMs: number,
@@ -374,11 +315,11 @@ export class MdnsRegistry implements Registry {
     const question: OpenQuestion = { name, hear: (packet, nodes) => void (count = onResponse(packet, nodes)) };
     this.#questions.add(question);
     try {
-      const halfMs = Math.max(1, this.#options.queryMs / 2);
+      const halfMs = Math.max(1, this.#settings.queryMs / 2);
       for (let waitedMs = 0; ;) {
         for (let half = 0; half < 2; half += 1) {
-          await link.ask(name);
-          await this.#timers.sleep(halfMs, signal);
+          await this.#link.ask(name);
+          await this.#tools.timers.sleep(halfMs, signal);
           waitedMs += halfMs;
         }
         if (count > 0 || waitedMs >= patienceMs) return;
@@ -389,12 +330,18 @@ export class MdnsRegistry implements Registry {
   }
 
   #realm(): Realm {
-    const { domain, maxPacketBytes } = this.#options;
+    const { domain, maxPacketBytes } = this.#settings;
     return { domain, maxPacketBytes, host: hostname() };
   }
 }
 
-const noTimer: Timer = { cancel: () => {} };
+function heldNode({ service, ttlS }: HeardNode): HeldNode {
+  return { service, leaseMs: ttlS * 1_000 };
+}
+
+function silence({ repeats }: Own): void {
+  for (const timer of repeats) timer.cancel();
+}
 
 /** Whether a name lies below one of the others. */
 function isBelow(name: string, others: ReadonlySet<string>): boolean {
@@ -402,10 +349,6 @@ function isBelow(name: string, others: ReadonlySet<string>): boolean {
     if (others.has(name.slice(dot + 1))) return true;
   }
   return false;
-}
-
-function keyOf(service: string, { id }: NodeRecord): string {
-  return `${service}\n${id}`;
 }
 
 /** Records of DNS carry an address of IP, so that a name has to be looked up; one that has none travels as it is. */
@@ -416,13 +359,4 @@ async function located({ address }: NodeRecord): Promise<{ readonly ip: string |
   if (isIP(name) !== 0) return { ip: name, port: Number(port) };
   const found = await lookup(name, { family: 4 }).catch(() => undefined);
   return { ip: found?.address, port: Number(port) };
-}
-
-function unreachable(what: string, where: string, at: string | undefined, error: unknown): TenonError {
-  return new TenonError({
-    code: Code.Unavailable,
-    reason: 'registry.unreachable',
-    message: `${what}: ${where} does not work${at === undefined ? ' on this machine' : ` at the interface ${at}`} (${textOf(error)}). Set TENON_MDNS_INTERFACE to the address of an interface that is up and TENON_MDNS_PORT to a free port, or use another registry`,
-    cause: error,
-  });
 }

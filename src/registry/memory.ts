@@ -1,29 +1,14 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
-import type { Runtime } from '../runtime/runtime.ts';
+import type { Runtime, Timer } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { MemoryEntries } from './internal/memory-store.ts';
-import {
-  assertRegistrable,
-  assertWanted,
-  byVersion,
-  leaseOf,
-  registryClosed,
-  registryStarted,
-} from './internal/records.ts';
-import { WatchQueue } from './internal/watch-queue.ts';
-import {
-  type RegisterOptions,
-  type Registry,
-  type RegistryCallOptions,
-  type RegistryCapabilities,
-  type RegistryOptions,
-  serviceNotFound,
-  type ServiceRecord,
-  type Watcher,
-  type WatchOptions,
-} from './registry.ts';
+import type { HeldNode, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
+import { DrivenRegistry, type DriverSettings } from './kit/driven-registry.ts';
+import type { DriverFailure } from './kit/errors.ts';
+import { idOf, NodeTable } from './kit/node-table.ts';
+import { encodeNode } from './kit/records.ts';
+import type { Registry, RegistryCapabilities, RegistryEvent, RegistryOptions, ServiceRecord } from './registry.ts';
 
 /** What several {@link MemoryRegistry | MemoryRegistries} of a process share. */
 export class MemoryRegistryStore {
@@ -48,88 +33,120 @@ export const MemoryRegistryOptions: ServiceIdentifier<MemoryRegistryOptions> = t
   'MemoryRegistryOptions',
 );
 
-const defaults = { ttlMs: 30_000 } as const;
-
 /** Announcements inside one process. Nothing is known to those who do not share the instance, or its store. */
 @injectable()
-export class MemoryRegistry implements Registry {
+export class MemoryRegistry extends DrivenRegistry<DriverSettings> implements Registry {
   static readonly capabilities: RegistryCapabilities = { expires: true, shared: false, watches: true };
 
-  readonly #store: MemoryRegistryStore;
-  readonly #isStoreOwn: boolean;
-  readonly #watchers = new Set<WatchQueue>();
-  #options: RegistryOptions;
-  #isUsed = false;
-  #isClosed = false;
-
   constructor(@inject(MemoryRegistryOptions) @optional() options: MemoryRegistryOptions = {}) {
-    const { runtime, store, address, timeoutMs, ttlMs = defaults.ttlMs } = options;
-    this.#isStoreOwn = store === undefined;
-    this.#store = store ?? new MemoryRegistryStore(runtime);
-    this.#options = { address, timeoutMs, ttlMs };
+    const { runtime, store, ...more } = options;
+    const spec = {
+      name: 'memory',
+      capabilities: MemoryRegistry.capabilities,
+      optionsName: 'MemoryRegistryOptions',
+      open: () => new MemoryDriver(store ?? new MemoryRegistryStore(runtime), store === undefined),
+    };
+    super(spec, more, runtime);
+  }
+}
+
+class MemoryDriver implements RegistryDriver {
+  readonly where = 'the memory of this process';
+  // The store tells of every change, the end of a lease included.
+  readonly bounds = { maxReadMs: Number.POSITIVE_INFINITY };
+  readonly #entries: MemoryEntries;
+  readonly #isStoreOwn: boolean;
+
+  constructor({ entries }: MemoryRegistryStore, isStoreOwn: boolean) {
+    this.#entries = entries;
+    this.#isStoreOwn = isStoreOwn;
   }
 
-  get options(): RegistryOptions {
-    return this.#options;
+  announce({ service, node, ttlMs }: Registration): void {
+    // A copy: what the caller does with its record afterwards is not announced.
+    this.#entries.put(JSON.parse(encodeNode(service, node)) as ServiceRecord, ttlMs);
   }
 
-  init(options: RegistryOptions): void {
-    if (this.#isUsed) throw registryStarted('memory');
-    this.#options = { ...this.#options, ...options };
+  withdraw(service: string, id: string): void {
+    this.#entries.remove(service, id);
   }
 
-  async register(service: ServiceRecord, options: RegisterOptions = {}): Promise<void> {
-    this.#begin(options);
-    assertRegistrable(service);
-    const ttlMs = leaseOf(options.ttlMs ?? this.#options.ttlMs ?? defaults.ttlMs);
-    for (const node of service.nodes) this.#store.entries.put(service, node, ttlMs);
+  read(service: string | undefined): Snapshot {
+    return { nodes: this.#entries.nodes(service) };
   }
 
-  async deregister(service: ServiceRecord, options: RegistryCallOptions = {}): Promise<void> {
-    this.#begin(options);
-    for (const node of service.nodes) this.#store.entries.remove(service.name, node.id);
+  watch(feed: WatchFeed, signal: AbortSignal): void {
+    this.#entries.feeds.add(feed);
+    signal.addEventListener('abort', () => this.#entries.feeds.delete(feed), { once: true });
   }
 
-  async getService(name: string, options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
-    this.#begin(options);
-    const nodes = this.#store.entries.nodesOf(name);
-    if (nodes.length === 0) throw serviceNotFound('memory', name);
-    return byVersion(nodes);
+  failure(): DriverFailure {
+    return { kind: 'refused' };
   }
 
-  async listServices(options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
-    this.#begin(options);
-    const { entries } = this.#store;
-    return entries.names().flatMap((name) => byVersion(entries.nodesOf(name)));
+  close(): void {
+    if (this.#isStoreOwn) this.#entries.stop();
+  }
+}
+
+/** What was announced, with one timer for the next lease that lapses. */
+class MemoryEntries {
+  readonly feeds = new Set<WatchFeed>();
+  readonly #time: Pick<Runtime, 'clock' | 'timers'>;
+  readonly #table = new NodeTable();
+  #timer: Timer | undefined;
+  #armedForMs = Number.POSITIVE_INFINITY;
+
+  constructor(time: Pick<Runtime, 'clock' | 'timers'>) {
+    this.#time = time;
   }
 
-  async watch(options: WatchOptions = {}): Promise<Watcher> {
-    this.#begin({});
-    const { watchers } = this.#store.entries;
-    const watcher = new WatchQueue(options, (stopped) => {
-      watchers.delete(stopped);
-      this.#watchers.delete(stopped);
-    });
-    if (!watcher.isStopped) {
-      watchers.add(watcher);
-      this.#watchers.add(watcher);
+  put(service: ServiceRecord, ttlMs: number): void {
+    this.#expire();
+    const lapsesAtMs = this.#time.clock.monotonicMs() + ttlMs;
+    this.#tell(this.#table.put(service, lapsesAtMs));
+    if (lapsesAtMs < this.#armedForMs) this.#arm(lapsesAtMs);
+  }
+
+  remove(service: string, id: string): void {
+    this.#expire();
+    this.#tell(this.#table.remove(service, id));
+  }
+
+  nodes(service: string | undefined): HeldNode[] {
+    this.#expire();
+    return [...this.#table.nodes(service)];
+  }
+
+  /** Lets go of the timer. */
+  stop(): void {
+    this.#timer?.cancel();
+    this.#armedForMs = Number.POSITIVE_INFINITY;
+  }
+
+  #tell(event: RegistryEvent | undefined): void {
+    if (event) for (const feed of this.feeds) feed.change(event);
+  }
+
+  #expire(): void {
+    if (this.#time.clock.monotonicMs() >= this.#armedForMs) this.#sweep();
+  }
+
+  #sweep(): void {
+    const now = this.#time.clock.monotonicMs();
+    let next = Number.POSITIVE_INFINITY;
+    for (const { service, lapsesAtMs } of this.#table.nodes()) {
+      if (lapsesAtMs <= now) this.#tell(this.#table.remove(service.name, idOf(service)));
+      else next = Math.min(next, lapsesAtMs);
     }
-    return watcher;
+    this.#arm(next);
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    for (const watcher of this.#watchers) watcher.stop();
-    if (this.#isStoreOwn) this.#store.entries.stop();
-  }
-
-  toString(): string {
-    return 'memory';
-  }
-
-  #begin(options: RegistryCallOptions): void {
-    this.#isUsed = true;
-    if (this.#isClosed) throw registryClosed('memory');
-    assertWanted('memory', options);
+  #arm(atMs: number): void {
+    this.#timer?.cancel();
+    this.#armedForMs = atMs;
+    if (atMs === Number.POSITIVE_INFINITY) return;
+    const delayMs = Math.max(0, Math.ceil(atMs - this.#time.clock.monotonicMs()));
+    this.#timer = this.#time.timers.after(delayMs, () => this.#sweep());
   }
 }

@@ -103,14 +103,37 @@ export interface RegistryOptions {
   readonly ttlMs?: number | undefined;
 }
 
-/** What a registry can and cannot do; a static of its class. */
+/** Parts of a record that not every registry has a place for. */
+export interface RecordParts {
+  /** Metadata of a node. @default true */
+  readonly metadata?: boolean | undefined;
+  /** Metadata of the service itself. @default true */
+  readonly serviceMetadata?: boolean | undefined;
+  /** Endpoints with the shapes of their messages. @default true */
+  readonly endpoints?: boolean | undefined;
+  /** Versions: without them every node is of one version. @default true */
+  readonly versions?: boolean | undefined;
+}
+
+/**
+ * What a registry can and cannot do; a static of its class. One whose capabilities depend on its options has a static function of them,
+ * and gives those in force as a property of the instance.
+ */
 export interface RegistryCapabilities {
+  /** Services can announce themselves. False where that is done by other means, as by hand in a file. @default true */
+  readonly registers?: boolean | undefined;
   /** Nodes that died are forgotten after their TTL. */
   readonly expires: boolean;
   /** Other processes see it. */
   readonly shared: boolean;
   /** `watch` reports changes that other processes make. */
   readonly watches: boolean;
+  /** The parts of a record that are found as they were announced. @default all */
+  readonly keeps?: RecordParts | undefined;
+  /** A TTL is rounded up to a multiple of this, in milliseconds. @default 1 */
+  readonly ttlGranularityMs?: number | undefined;
+  /** A shorter TTL is made this long, in milliseconds. @default 1 */
+  readonly minTtlMs?: number | undefined;
 }
 
 /**
@@ -128,7 +151,8 @@ export interface Registry {
   init(options: RegistryOptions): void;
   /**
    * Announces the nodes of `service`. Announcing a node again renews its lease and replaces its record. Resolves when others can see it.
-   * INVALID_ARGUMENT (`registry.invalid_service`) for a record without name or nodes.
+   * INVALID_ARGUMENT (`registry.invalid_service`) for a record without name or nodes. UNIMPLEMENTED (`registry.read_only`) if the
+   * capabilities say that it does not register; likewise `deregister`.
    */
   register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
   /** Takes the nodes of `service` back. Not an error if they are not there. */

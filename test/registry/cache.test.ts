@@ -48,7 +48,15 @@ class Inner {
       signal?.addEventListener('abort', () => events.end());
       return { stop: () => events.end(), [Symbol.asyncIterator]: () => events };
     };
-    return { getService, watch, close: async () => {}, toString: () => 'inner', options: {} } as unknown as Registry;
+    const deregister = async (): Promise<void> => {};
+    return {
+      getService,
+      deregister,
+      watch,
+      close: async () => {},
+      toString: () => 'inner',
+      options: {},
+    } as unknown as Registry;
   }
 
   tell(action: RegistryEvent['action'], service: ServiceRecord): void {
@@ -285,6 +293,19 @@ describe('the cache of a registry', () => {
     expect(inner.reads).toBe(1);
     answer();
     expect(await patient).toEqual(inner.records);
+    await cache.close();
+  });
+
+  it('a node that is taken back through it is gone at once, whatever the watch tells', async () => {
+    const { inner, cache, timers, known } = scene();
+    await cache.getService('greeter');
+    await timers.settle();
+    await cache.deregister(serviceOf('greeter', ['n1']));
+    expect(known()).toEqual(['n2']);
+    await cache.deregister(serviceOf('nobody', ['n1']));
+    inner.tell('delete', serviceOf('greeter', ['n1']));
+    await timers.settle();
+    expect(known()).toEqual(['n2']);
     await cache.close();
   });
 

@@ -7,7 +7,6 @@ import { type Answer, decode, encode, type Packet, type Question } from 'dns-pac
 import { nodesIn, servicesIn } from '../../src/registry/internal/mdns-records.ts';
 import { MdnsLink } from '../../src/registry/internal/mdns-link.ts';
 import { isOnLink, type LinkAddress, MdnsResponder } from '../../src/registry/internal/mdns-responder.ts';
-import { MdnsWatch } from '../../src/registry/internal/mdns-watch.ts';
 import { MdnsRegistry, type MdnsRegistryOptions } from '../../src/registry/mdns.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { eventually } from '../../src/testing/waiting.ts';
@@ -190,49 +189,6 @@ describe('a packet of multicast DNS that was made to harm', () => {
       }
       expect(nodesIn(packet, 'micro', everything).length + servicesIn(packet, 'micro').length).toBe(0);
     }
-  });
-});
-
-describe('a watch of multicast DNS', () => {
-  it('asks in single rounds with a pause between them, whatever is announced meanwhile', async () => {
-    const timers = new VirtualTimers();
-    let open = 0;
-    let most = 0;
-    let asked = 0;
-    const watch = new MdnsWatch(
-      {},
-      {
-        clock: { now: () => timers.nowMs, monotonicMs: () => timers.nowMs },
-        timers,
-        minReadMs: 100,
-        hasRoom: (count) => count < 1_000,
-        names: async () => Array.from({ length: 500 }, (_, at) => `s${at}`),
-        ask: async () => {
-          asked += 1;
-          most = Math.max(most, (open += 1));
-          await timers.sleep(50);
-          open -= 1;
-          return [];
-        },
-      },
-      () => {},
-    );
-    const starting = watch.start();
-    await timers.advance(5_000);
-    await starting;
-    expect([asked, most]).toEqual([500, 64]);
-    asked = 0;
-    const seen = new Seen(watch.watcher);
-    for (let step = 0; step < 100; step += 1) {
-      // Believed for no time at all.
-      watch.hear({ service: serviceOf('greeter', [`n${step}`]), ttlS: 0.001 });
-      await timers.advance(10);
-    }
-    expect(asked).toBeLessThanOrEqual(11);
-    for (let at = 0; at < 5_000; at += 1) watch.hear({ service: serviceOf('flood', [`f${at}`]), ttlS: 120 });
-    watch.watcher.stop();
-    await seen.ended;
-    expect(seen.texts.filter((text) => text.startsWith('create f')).length).toBeLessThanOrEqual(1_000);
   });
 });
 

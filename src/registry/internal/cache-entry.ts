@@ -74,6 +74,11 @@ export class CacheEntry {
     if (this.#records.length === 0) this.#records = records;
   }
 
+  /** Nodes that were taken back by this process. */
+  forget(service: ServiceRecord): void {
+    this.#hear({ action: 'delete', service });
+  }
+
   /** Watches, and watches anew whenever the watch breaks. */
   async #follow(): Promise<void> {
     const { registry, pollMs, random, clock } = this.#settings;

@@ -6,7 +6,7 @@ import type { Answer, Packet, SrvAnswer, TxtAnswer } from 'dns-packet';
 
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { EndpointRecord, NodeRecord, ServiceRecord } from '../registry.ts';
-import { BrokenRecord, checkedNode, parsed, serviceParts } from './records.ts';
+import { BrokenRecord, checkedNode, parsed, serviceParts } from '../kit/records.ts';
 
 // Go Micro cuts TXT at the longest string that DNS has.
 const txtStringLength = 255;

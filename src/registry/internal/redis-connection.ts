@@ -1,9 +1,9 @@
 import { Redis } from 'ioredis';
 
-import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 import { maskAddress } from '../../internal/mask.ts';
 import { isRedisReply, isTemporaryReply, parseRedisAddress, redisAddressRemedy } from '../../internal/redis.ts';
+import { type DriverFailure, invalidAddress } from '../kit/errors.ts';
 
 /** Where Redis is, and how it is spoken to. */
 export interface RedisConnectionOptions {
@@ -19,38 +19,18 @@ const connectTimeoutMs = 2_000;
 /** One connection, which comes back by itself. Its commands wait for the attempt to connect that is under way or comes next, and fail with it. */
 export class RedisConnection {
   readonly redis: Redis;
-  readonly #options: RedisConnectionOptions;
   #lastError: Error | undefined;
 
   constructor(options: RedisConnectionOptions) {
-    this.#options = options;
     this.redis = open(options);
     // Every command reports its own failure; without a listener ioredis writes to the console.
     this.redis.on('error', (error) => (this.#lastError = error));
     this.redis.on('ready', () => (this.#lastError = undefined));
   }
 
-  /** What an error of ioredis means: a reply of Redis is one thing, a Redis that does not reply another. */
-  failure(what: string, error: unknown): TenonError {
-    if (TenonError.is(error)) return error;
-    const where = shownAddress(this.#options);
-    // That a command was given up says less than why there is no connection.
-    const cause = isRedisReply(error) ? error : (this.#lastError ?? error);
-    if (isRedisReply(cause) && !isTemporaryReply(cause)) {
-      const isDenied = /^(?:NOAUTH|WRONGPASS|NOPERM)\b/.test(cause.message);
-      return new TenonError({
-        code: isDenied ? Code.PermissionDenied : Code.Internal,
-        reason: 'registry.refused',
-        message: `${what}: the redis registry at ${where} refused: ${cause.message}`,
-        cause,
-      });
-    }
-    return new TenonError({
-      code: Code.Unavailable,
-      reason: 'registry.unreachable',
-      message: `${what}: the redis registry at ${where} cannot be reached (${textOf(cause)}): is Redis running there? TENON_REGISTRY_ADDRESS says where to look`,
-      cause,
-    });
+  /** The error that says most: a reply of Redis, or why there is no connection, or that a command was given up. */
+  reasonOf(error: unknown): unknown {
+    return isRedisReply(error) ? error : (this.#lastError ?? error);
   }
 
   close(): void {
@@ -66,13 +46,16 @@ export function shownAddress({ address, client }: Pick<RedisConnectionOptions, '
 
 /** INVALID_ARGUMENT (`registry.invalid_address`) for what is no address of a Redis. */
 export function assertRedisAddress(address: string): void {
-  if (!parseRedisAddress(address)) {
-    throw new TenonError({
-      code: Code.InvalidArgument,
-      reason: 'registry.invalid_address',
-      message: `"${shownAddress({ address })}" is not the address of a Redis: ${redisAddressRemedy(address)}`,
-    });
+  if (parseRedisAddress(address)) return;
+  throw invalidAddress(`"${shownAddress({ address })}" is not the address of a Redis: ${redisAddressRemedy(address)}`);
+}
+
+/** What an error means: a reply of Redis is one thing, a Redis that does not reply another. */
+export function redisFailure(cause: unknown): DriverFailure {
+  if (isRedisReply(cause) && !isTemporaryReply(cause)) {
+    return { kind: /^(?:NOAUTH|WRONGPASS|NOPERM)\b/.test(cause.message) ? 'denied' : 'refused', cause };
   }
+  return { kind: 'unreachable', remedy: 'Is Redis running there? TENON_REGISTRY_ADDRESS says where to look', cause };
 }
 
 function open(given: RedisConnectionOptions): Redis {

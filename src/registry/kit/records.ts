@@ -1,5 +1,6 @@
 import { Code, TenonError } from '../../errors/errors.ts';
-import type { EndpointRecord, NodeRecord, RegistryCallOptions, ServiceRecord, ValueRecord } from '../registry.ts';
+import type { EndpointRecord, NodeRecord, RegistryCapabilities, ServiceRecord, ValueRecord } from '../registry.ts';
+import { invalidService } from './errors.ts';
 
 /** Go Micro's Service JSON with just one node: what registries keep per node. */
 export function encodeNode(service: ServiceRecord, node: NodeRecord): string {
@@ -87,75 +88,41 @@ export function byVersion(records: readonly ServiceRecord[]): readonly ServiceRe
  * INVALID_ARGUMENT (`registry.invalid_service`) for a record that cannot be announced: one that its readers would pass over, or that takes more than `maxBytes` with one of its nodes.
  */
 export function assertRegistrable(service: ServiceRecord, maxBytes = Number.POSITIVE_INFINITY): void {
-  if (service.name === '') throw invalidService(service, 'it needs a name');
-  if (service.nodes.length === 0) throw invalidService(service, 'it needs a node');
+  if (service.name === '') throw invalidService(service.name, 'it needs a name');
+  if (service.nodes.length === 0) throw invalidService(service.name, 'it needs a node');
   const isDeep = service.endpoints.some(
     ({ request, response }) => depthOf(request) > maxValueDepth || depthOf(response) > maxValueDepth,
   );
-  if (isDeep) throw invalidService(service, `it describes messages that are nested more than ${maxValueDepth} deep`);
+  if (isDeep)
+    throw invalidService(service.name, `it describes messages that are nested more than ${maxValueDepth} deep`);
   for (const node of service.nodes) {
     if (node.id === '' || node.address === '') {
-      throw invalidService(service, 'it needs an id and an address for each node');
+      throw invalidService(service.name, 'it needs an id and an address for each node');
     }
     if (!isDialable(node.address)) {
-      throw invalidService(service, `the port of its node "${node.id}" is not from 1 to 65535: ${node.address}`);
+      throw invalidService(service.name, `the port of its node "${node.id}" is not from 1 to 65535: ${node.address}`);
     }
     if (maxBytes !== Number.POSITIVE_INFINITY && Buffer.byteLength(encodeNode(service, node)) > maxBytes) {
-      throw invalidService(service, `its record takes more than ${maxBytes} bytes. Say less in metadata`);
+      throw invalidService(service.name, `its record takes more than ${maxBytes} bytes. Say less in metadata`);
     }
   }
 }
 
-function invalidService({ name }: ServiceRecord, why: string): TenonError {
-  return new TenonError({
-    code: Code.InvalidArgument,
-    reason: 'registry.invalid_service',
-    message: `service "${name}" cannot be registered: ${why}`,
-  });
-}
-
-/** The lease in whole milliseconds. INVALID_ARGUMENT (`registry.invalid_option`) for what is no time. */
-export function leaseOf(ttlMs: number): number {
-  const leaseMs = Math.ceil(ttlMs);
-  if (leaseMs > 0 && Number.isSafeInteger(leaseMs)) return leaseMs;
+/**
+ * The lease in milliseconds, rounded up to what the registry can keep. INVALID_ARGUMENT (`registry.invalid_option`) for what is no
+ * time.
+ */
+export function leaseOf(
+  ttlMs: number,
+  { ttlGranularityMs = 1, minTtlMs = 1 }: Pick<RegistryCapabilities, 'ttlGranularityMs' | 'minTtlMs'> = {},
+): number {
+  const leaseMs = Math.ceil(ttlMs / ttlGranularityMs) * ttlGranularityMs;
+  if (leaseMs > 0 && Number.isSafeInteger(leaseMs)) return Math.max(minTtlMs, leaseMs);
   throw new TenonError({
     code: Code.InvalidArgument,
     reason: 'registry.invalid_option',
     message: `ttlMs is ${ttlMs}: give the lease as a number of milliseconds above 0`,
   });
-}
-
-/** FAILED_PRECONDITION (`registry.closed`): the registry was closed. */
-export function registryClosed(registry: string): TenonError {
-  return new TenonError({
-    code: Code.FailedPrecondition,
-    reason: 'registry.closed',
-    message: `the ${registry} registry is closed: its system has stopped`,
-  });
-}
-
-/** FAILED_PRECONDITION (`registry.started`): options come too late. */
-export function registryStarted(registry: string): TenonError {
-  return new TenonError({
-    code: Code.FailedPrecondition,
-    reason: 'registry.started',
-    message: `the ${registry} registry is in use: give its options before the first call`,
-  });
-}
-
-/** CANCELLED (`call.cancelled`): the caller gave up. */
-export function callCancelled(registry: string, signal: AbortSignal): TenonError {
-  return new TenonError({
-    code: Code.Cancelled,
-    reason: 'call.cancelled',
-    message: `the call to the ${registry} registry was cancelled`,
-    cause: signal.reason,
-  });
-}
-
-/** Throws if the caller has given up already. */
-export function assertWanted(registry: string, { signal }: RegistryCallOptions): void {
-  if (signal?.aborted) throw callCancelled(registry, signal);
 }
 
 function objectOf(value: unknown, what: string): Record<string, unknown> {

@@ -1,6 +1,6 @@
-import { Code, TenonError } from '../../errors/errors.ts';
 import { AsyncQueue } from '../../internal/async-queue.ts';
 import type { RegistryEvent, Watcher, WatchOptions } from '../registry.ts';
+import { watchLost } from './errors.ts';
 
 // A reader this far behind has stopped reading.
 const maxLag = 1_024;
@@ -15,7 +15,7 @@ export class WatchQueue implements Watcher {
     this.service = service;
     this.#queue = new AsyncQueue({
       limit: maxLag,
-      overflow: () => this.#lost('its reader lags too far behind'),
+      overflow: () => watchLost(service, 'its reader lags too far behind'),
       signal,
       onEnd: () => onStop(this),
     });
@@ -37,7 +37,7 @@ export class WatchQueue implements Watcher {
 
   /** Changes may have been missed: the iteration throws after what was seen. */
   lose(why: string, cause?: unknown): void {
-    this.#queue.fail(this.#lost(why, cause));
+    this.#queue.fail(watchLost(this.service, why, cause));
   }
 
   stop(): void {
@@ -46,14 +46,5 @@ export class WatchQueue implements Watcher {
 
   [Symbol.asyncIterator](): AsyncIterator<RegistryEvent> {
     return this.#queue;
-  }
-
-  #lost(why: string, cause?: unknown): TenonError {
-    return new TenonError({
-      code: Code.Unavailable,
-      reason: 'registry.watch_lost',
-      message: `the watch of ${this.service ?? 'all services'} ended, ${why}: read the registry again, and watch anew`,
-      cause,
-    });
   }
 }

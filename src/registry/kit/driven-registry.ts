@@ -1,0 +1,223 @@
+import { checkedOptions, type NumberRule } from '../../errors/checked-options.ts';
+import { TenonError } from '../../errors/errors.ts';
+import { withDefaults } from '../../internal/defaults.ts';
+import { silentLogger } from '../../logger/logger.ts';
+import { systemRuntime } from '../../runtime/system.ts';
+import {
+  type RegisterOptions,
+  type Registry,
+  type RegistryCallOptions,
+  type RegistryCapabilities,
+  type RegistryOptions,
+  serviceNotFound,
+  type ServiceRecord,
+  type Watcher,
+  type WatchOptions,
+} from '../registry.ts';
+import { boundedCall } from './bounded-call.ts';
+import type { DriverCall, DriverTools, RegistryDriver, Snapshot } from './driver.ts';
+import { callCancelled, registryClosed, registryReadOnly, registryStarted, serverFailed } from './errors.ts';
+import { assertRegistrable, byVersion, leaseOf } from './records.ts';
+import { RegistryWatch } from './registry-watch.ts';
+
+/** Options as they are in force: those that every registry needs have a value. */
+export interface DriverSettings extends RegistryOptions {
+  readonly timeoutMs: number;
+  readonly ttlMs: number;
+}
+
+/** A registry, as its backend describes it. */
+export interface RegistrySpec<Settings extends DriverSettings> {
+  /** The name it is bound by. */
+  readonly name: string;
+  readonly capabilities: RegistryCapabilities;
+  /** The name of its options, for messages: `RedisRegistryOptions`. */
+  readonly optionsName: string;
+  /** Values of options that are not given. @default timeoutMs 5_000, ttlMs 30_000 */
+  readonly defaults?: object | undefined;
+  /** Which numbers options take, beside what their names say. */
+  readonly rules?: { readonly [K in keyof Settings]?: NumberRule } | undefined;
+  /** Throws for options that cannot be right. Called with those of the constructor, and with those of `init`. */
+  check?(settings: Settings): void;
+  /** Makes the driver, before the first call. It connects when it is called. */
+  open(settings: Settings, tools: DriverTools): RegistryDriver;
+}
+
+const defaults = { timeoutMs: 5_000, ttlMs: 30_000 } as const;
+// Without one of its own a driver that is told of changes is read seldom, and one that is not, often.
+const minReadMs = 100;
+const maxReadMs = 30_000;
+const pollMs = 1_000;
+
+/**
+ * A registry over a driver. It has what is the same for every server: options before the first call and none after it, calls that end
+ * by time-out or abort, records that are checked before they are announced, leases rounded to what the server keeps, grouping by
+ * version, watches by events or by polling, and the errors of the contract.
+ */
+export abstract class DrivenRegistry<Settings extends DriverSettings> implements Registry {
+  readonly #spec: RegistrySpec<Settings>;
+  readonly #tools: DriverTools;
+  readonly #watches = new Set<RegistryWatch>();
+  #settings: Settings;
+  #driver: RegistryDriver | undefined;
+  #isClosed = false;
+
+  protected constructor(
+    spec: RegistrySpec<Settings>,
+    options: RegistryOptions,
+    { clock, random, timers, logger }: { readonly [K in keyof DriverTools]?: DriverTools[K] | undefined } = {},
+  ) {
+    this.#spec = spec;
+    this.#tools = {
+      clock: clock ?? systemRuntime.clock,
+      random: random ?? systemRuntime.random,
+      timers: timers ?? systemRuntime.timers,
+      logger: logger ?? silentLogger,
+    };
+    this.#settings = this.#settingsOf({ ...defaults, ...spec.defaults }, options);
+  }
+
+  get options(): RegistryOptions {
+    return this.#settings;
+  }
+
+  /** What this registry can and cannot do. */
+  get capabilities(): RegistryCapabilities {
+    return this.#spec.capabilities;
+  }
+
+  init(options: RegistryOptions): void {
+    if (this.#driver || this.#isClosed) throw registryStarted(this.#spec.name);
+    this.#settings = this.#settingsOf(this.#settings, options);
+  }
+
+  register(service: ServiceRecord, options: RegisterOptions = {}): Promise<void> {
+    return this.#call('register', options, async (driver, call) => {
+      const { name, capabilities } = this.#spec;
+      if (!driver.announce) throw registryReadOnly(name, call.what);
+      assertRegistrable(service, driver.bounds?.maxRecordBytes);
+      const ttlMs = leaseOf(options.ttlMs ?? this.#settings.ttlMs, capabilities);
+      const announced = service.nodes.map(async (node) =>
+        driver.announce?.({ service: { ...service, nodes: [node] }, node, ttlMs }, call),
+      );
+      await Promise.all(announced);
+    });
+  }
+
+  deregister(service: ServiceRecord, options: RegistryCallOptions = {}): Promise<void> {
+    return this.#call('deregister', options, async (driver, call) => {
+      if (!driver.withdraw) throw registryReadOnly(this.#spec.name, call.what);
+      await Promise.all(service.nodes.map(async ({ id }) => driver.withdraw?.(service.name, id, call)));
+    });
+  }
+
+  async getService(name: string, options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
+    const { nodes } = await this.#call('getService', options, async (driver, call) => driver.read(name, call));
+    const found = nodes.map(({ service }) => service).filter((service) => service.name === name);
+    if (found.length === 0) throw serviceNotFound(this.#spec.name, name);
+    return byVersion(found);
+  }
+
+  listServices(options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
+    return this.#call('listServices', options, async (driver, call) => {
+      const names = await driver.names?.(call);
+      if (names && driver.listsNames) {
+        return names.map((name) => ({ name, version: '', metadata: {}, endpoints: [], nodes: [] }));
+      }
+      const read = await Promise.all((names ?? [undefined]).map(async (name) => driver.read(name, call)));
+      return byName(read).flatMap(byVersion);
+    });
+  }
+
+  watch(options: WatchOptions = {}): Promise<Watcher> {
+    return this.#call('watch', { signal: options.signal }, async (driver, call) => {
+      const ended = new AbortController();
+      const watch = new RegistryWatch(options, this.#watchTools(driver), (stopped) => {
+        this.#watches.delete(stopped);
+        ended.abort();
+      });
+      const { watcher } = watch;
+      const stop = (): void => watcher.stop();
+      call.signal.addEventListener('abort', stop, { once: true });
+      this.#watches.add(watch);
+      try {
+        await driver.watch?.(watch, ended.signal, call);
+        await watch.start();
+      } catch (error) {
+        watcher.stop();
+        throw error;
+      } finally {
+        call.signal.removeEventListener('abort', stop);
+      }
+      return watcher;
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const { watcher } of this.#watches) watcher.stop();
+    await this.#driver?.close?.();
+  }
+
+  toString(): string {
+    return this.#spec.name;
+  }
+
+  async #call<T>(
+    what: string,
+    options: RegistryCallOptions,
+    work: (driver: RegistryDriver, call: DriverCall) => Promise<T>,
+    isFirstLook = false,
+  ): Promise<T> {
+    const { name: registry } = this.#spec;
+    if (this.#isClosed) throw registryClosed(registry);
+    if (options.signal?.aborted) throw callCancelled(registry, options.signal.reason);
+    const driver = (this.#driver ??= this.#spec.open(this.#settings, this.#tools));
+    const { where } = driver;
+    const { timers } = this.#tools;
+    const timeoutMs = options.timeoutMs ?? this.#settings.timeoutMs;
+    return boundedCall({ registry, what, where, timers, timeoutMs, signal: options.signal }, async (signal) => {
+      try {
+        return await work(driver, { what, signal, timeoutMs, isFirstLook });
+      } catch (error) {
+        if (this.#isClosed) throw registryClosed(registry);
+        if (TenonError.is(error)) throw error;
+        throw serverFailed({ registry, what, where }, driver.failure(error), error);
+      }
+    });
+  }
+
+  #watchTools(driver: RegistryDriver): ConstructorParameters<typeof RegistryWatch>[1] {
+    const { clock, timers } = this.#tools;
+    return {
+      clock,
+      timers,
+      where: driver.where,
+      minReadMs: driver.bounds?.minReadMs ?? minReadMs,
+      maxReadMs: driver.bounds?.maxReadMs ?? (driver.watch ? maxReadMs : pollMs),
+      read: (service, isFirstLook) =>
+        this.#call('watch', {}, async (_, call) => driver.read(service, call), isFirstLook),
+      ...(driver.names && { names: () => this.#call('watch', {}, async (_, call) => driver.names?.(call) ?? []) }),
+      ...(driver.hasRoom && { hasRoom: (count: number) => driver.hasRoom?.(count) ?? true }),
+    };
+  }
+
+  #settingsOf(base: object, options: RegistryOptions): Settings {
+    const { optionsName, rules = {} } = this.#spec;
+    const settings = withDefaults(base, checkedOptions<object>(optionsName, options, rules)) as Settings;
+    this.#spec.check?.(settings);
+    return settings;
+  }
+}
+
+/** The records of each service, by name. */
+function byName(snapshots: readonly Snapshot[]): readonly ServiceRecord[][] {
+  const services = new Map<string, ServiceRecord[]>();
+  for (const { service } of snapshots.flatMap(({ nodes }) => nodes)) {
+    const known = services.get(service.name);
+    if (known) known.push(service);
+    else services.set(service.name, [service]);
+  }
+  return [...services].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, records]) => records);
+}
