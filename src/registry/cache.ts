@@ -1,6 +1,7 @@
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
+import { bounded } from '../runtime/bounded.ts';
 import type { Clock, Random, Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
 import { CacheEntry, type CacheSettings } from './internal/cache-entry.ts';
@@ -10,6 +11,7 @@ import type {
   Registry,
   RegistryCache,
   RegistryCallOptions,
+  RegistryCapabilities,
   RegistryOptions,
   ServiceRecord,
   Watcher,
@@ -82,6 +84,12 @@ export class CachedRegistry implements RegistryCache {
     return this.#inner.options;
   }
 
+  /** What the registry behind it can and cannot do. */
+  get capabilities(): RegistryCapabilities | undefined {
+    const ofClass = this.#inner.constructor as { readonly capabilities?: RegistryCapabilities };
+    return this.#inner.capabilities ?? ofClass.capabilities;
+  }
+
   init(options: RegistryOptions): void {
     this.#inner.init(options);
   }
@@ -107,7 +115,9 @@ export class CachedRegistry implements RegistryCache {
     if (known) return Promise.resolve(known);
     // A read that is shared must not end with the patience of one of those who share it; who has a time of their own reads on their own.
     const reading = timeoutMs === undefined ? this.#share(name) : this.#readFirst(name, timeoutMs);
-    return signal ? this.#abortable(reading, signal) : reading;
+    if (!signal) return reading;
+    const onAbort = (reason: unknown): TenonError => callCancelled(String(this.#inner), reason);
+    return bounded(reading, { timers: this.#settings.timers, signal, onAbort });
   }
 
   listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]> {
@@ -184,13 +194,5 @@ export class CachedRegistry implements RegistryCache {
     if (!this.#isAway) return;
     this.#isAway = false;
     logger.info(`the ${String(this.#inner)} registry is back`);
-  }
-
-  #abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => reject(callCancelled(String(this.#inner), signal.reason));
-      signal.addEventListener('abort', onAbort, { once: true });
-      work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-    });
   }
 }

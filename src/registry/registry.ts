@@ -147,6 +147,8 @@ export interface RegistryCapabilities {
 export interface Registry {
   /** The options in force. */
   readonly options: RegistryOptions;
+  /** What this registry can and cannot do. @default what its class says */
+  readonly capabilities?: RegistryCapabilities | undefined;
   /** Changes options. FAILED_PRECONDITION (`registry.started`) once the registry has been used. */
   init(options: RegistryOptions): void;
   /**

@@ -1,15 +1,20 @@
 import { describe, expect, it } from '@jest/globals';
 
+import { Code, TenonError } from '../../src/errors/errors.ts';
 import { CachedRegistry } from '../../src/registry/cache.ts';
+import { registryReadOnly } from '../../src/registry/kit/errors.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
-import type { Registry, ServiceRecord, Watcher } from '../../src/registry/registry.ts';
+import type { Registry, RegistryCapabilities, ServiceRecord, Watcher } from '../../src/registry/registry.ts';
 import { registryCasesFor, type RegistryHarness } from '../../src/testing/registry.ts';
 import { failing, saneLimitMs } from './support.ts';
 
 /** Registries of one network, each seen through `change`. */
-function harnessOf(change: (inner: Registry) => Partial<Registry> = () => ({})): () => RegistryHarness {
+function harnessOf(
+  change: (inner: Registry) => Partial<Registry> = () => ({}),
+  shared?: MemoryRegistryStore,
+): () => RegistryHarness {
   return () => {
-    const store = new MemoryRegistryStore();
+    const store = shared ?? new MemoryRegistryStore();
     return {
       make: () => {
         const inner = new MemoryRegistry({ store });
@@ -21,11 +26,55 @@ function harnessOf(change: (inner: Registry) => Partial<Registry> = () => ({})):
           },
         });
       },
-      capabilities: { expires: true, shared: true, watches: true },
+      capabilities: MemoryRegistry.capabilities,
+      seesOthers: true,
       settleMs: 300,
       shortTtlMs: 60,
     };
   };
+}
+
+/** Registries that only find, as over DNS: what there is is seeded, and poor. */
+function readOnlyHarness(change: (inner: Registry) => Partial<Registry> = () => ({})): () => RegistryHarness {
+  return () => {
+    const store = new MemoryRegistryStore();
+    const writer = new MemoryRegistry({ store });
+    const keeps = { metadata: false, serviceMetadata: false, endpoints: false, versions: false };
+    const capabilities = { ...MemoryRegistry.capabilities, registers: false, keeps };
+    const poor = (service: ServiceRecord): ServiceRecord => ({
+      ...service,
+      version: '',
+      metadata: {},
+      endpoints: [],
+      nodes: service.nodes.map((node) => ({ ...node, metadata: {} })),
+    });
+    const refuse = (what: string) => () => Promise.reject(registryReadOnly('suite', what));
+    const late = <T>(work: Promise<T>): Promise<T> => new Promise((resolve) => setTimeout(() => resolve(work), 20));
+    const readOnly = harnessOf(
+      (inner) => ({
+        capabilities,
+        // Those of one that has been closed, or of a caller who gave up, come first.
+        register: async (_service, options) =>
+          (await inner.getService('', options).catch(closedOr(refuse('register')))) as never,
+        deregister: async (_service, options) =>
+          (await inner.getService('', options).catch(closedOr(refuse('deregister')))) as never,
+        ...change(inner),
+      }),
+      store,
+    );
+    return {
+      ...readOnly(),
+      capabilities,
+      settleMs: 1_000,
+      seed: (service) => late(writer.register(poor(service), { ttlMs: 60_000 })),
+      unseed: (service) => late(writer.deregister(service)),
+    };
+  };
+}
+
+/** What a call ends with that found nothing. */
+function closedOr(otherwise: () => Promise<never>): (error: unknown) => Promise<never> {
+  return (error) => (TenonError.from(error).code === Code.NotFound ? otherwise() : Promise.reject(error));
 }
 
 /** The watcher without, or with other, events. */
@@ -93,6 +142,7 @@ describe('the suite of registries', () => {
       [
         'announcing a node again replaces its record',
         'a watcher sees a node come, change and go',
+        'a watcher sees a node begin to drain',
         'changes are told in their order, and what is told last is how it is',
       ],
     ],
@@ -200,7 +250,24 @@ describe('the suite of registries', () => {
         'a watcher sees a node come, change and go',
         'a watcher sees what another registry announces',
         'a watcher sees a lease lapse',
+        'what a watcher is told adds up to what is found',
       ],
+    ],
+    [
+      'one whose watchers miss a change now and then',
+      (inner) => ({
+        watch: async (options) =>
+          watching(await inner.watch(options), async function* (watcher) {
+            let count = 0;
+            for await (const event of watcher) if ((count += 1) % 7 !== 0) yield event as never;
+          }),
+      }),
+      ['what a watcher is told adds up to what is found'],
+    ],
+    [
+      'one that says of itself what it cannot do',
+      () => ({ capabilities: { ...MemoryRegistry.capabilities, shared: true } }),
+      ['an instance says the capabilities that it is tested with, if it says any'],
     ],
     [
       'one whose watchers are told of what is there',
@@ -308,4 +375,83 @@ describe('the suite of registries', () => {
     },
     60_000,
   );
+
+  it('finds nothing in one that only finds, knows no metadata, endpoints or versions, and tells late', async () => {
+    expect(await run(readOnlyHarness(), saneLimitMs)).toEqual([]);
+  }, 60_000);
+
+  it('catches one that only finds, and pretends to register', async () => {
+    const pretending = readOnlyHarness(() => ({ register: async () => {}, deregister: async () => {} }));
+    expect(await run(pretending)).toEqual([
+      'a registry that does not register says so',
+      'a call whose signal has aborted is CANCELLED',
+      'closing ends watchers and refuses what comes',
+    ]);
+  }, 60_000);
+
+  it('catches one that only finds, and takes what cannot be found for an empty list', async () => {
+    const empty = readOnlyHarness((inner) => ({
+      getService: (name, options) =>
+        inner.getService(name, options).catch((error) => (error.code === 5 ? [] : Promise.reject(error))),
+    }));
+    expect(await run(empty)).toEqual([
+      'a service that nobody announced is NOT_FOUND, and the message names it',
+      'a node that is taken back is gone, and the others stay',
+      'what one announces another finds',
+    ]);
+  }, 60_000);
+
+  it.each<[string, (ttlMs: number) => number, string[]]>([
+    ['finds nothing in one that keeps leases in steps', (ttlMs) => Math.ceil(ttlMs / 200) * 200, []],
+    [
+      'catches one that cuts leases to its steps',
+      (ttlMs) => Math.floor(ttlMs / 200) * 200,
+      ['a lease is not cut short by what the registry rounds it to'],
+    ],
+  ])(
+    '%s',
+    async (_what, rounded, expected) => {
+      const capabilities = { ...MemoryRegistry.capabilities, ttlGranularityMs: 200 };
+      const steps = harnessOf((inner) => ({
+        capabilities,
+        register: (service, options) => inner.register(service, { ...options, ttlMs: rounded(options?.ttlMs ?? 0) }),
+      }));
+      expect(await run(() => ({ ...steps(), capabilities }), saneLimitMs)).toEqual(expected);
+    },
+    60_000,
+  );
+
+  it.each<[string, boolean, string[]]>([
+    ['finds nothing in one that has a largest record', true, []],
+    [
+      'catches one that takes records that it cannot keep',
+      false,
+      ['a record that is too large is refused, and one that is not is found'],
+    ],
+  ])(
+    '%s',
+    async (_what, isBounded, expected) => {
+      const limited = harnessOf((inner) => ({
+        register: async (service, options) => {
+          const isLarge = JSON.stringify(service).length > 2_048;
+          if (isLarge && isBounded) await inner.register({ ...service, name: '' }, options);
+          await inner.register(service, options);
+        },
+      }));
+      expect(await run(() => ({ ...limited(), maxRecordBytes: 4_096 }), saneLimitMs)).toEqual(expected);
+    },
+    60_000,
+  );
+
+  it('asks nothing of a registry that its capabilities do not say', () => {
+    const names = (capabilities: Partial<RegistryCapabilities>): string[] => {
+      const harness = { ...harnessOf()(), capabilities: { ...MemoryRegistry.capabilities, ...capabilities } };
+      return registryCasesFor(harness).map(({ name }) => name);
+    };
+    expect(names({ registers: false }).filter((name) => /lease|announcements at once|refused/.test(name))).toEqual([]);
+    expect(names({ watches: false }).filter((name) => /watcher (?:sees|is|of)/.test(name))).toEqual([]);
+    expect(names({ keeps: { metadata: false } }).filter((name) => /drain|replaces/.test(name))).toEqual([]);
+    expect(names({ keeps: { versions: false } }).filter((name) => /versions/.test(name))).toEqual([]);
+    expect(names({ expires: false }).filter((name) => /lease/.test(name))).toEqual([]);
+  });
 });

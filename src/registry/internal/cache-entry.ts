@@ -1,5 +1,6 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
+import { pause } from '../../runtime/bounded.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import type { Registry, RegistryEvent, ServiceRecord } from '../registry.ts';
 
@@ -81,7 +82,7 @@ export class CacheEntry {
 
   /** Watches, and watches anew whenever the watch breaks. */
   async #follow(): Promise<void> {
-    const { registry, pollMs, random, clock } = this.#settings;
+    const { registry, pollMs, random, clock, timers } = this.#settings;
     const { signal } = this.#closing;
     for (let failures = 0; !signal.aborted;) {
       let delayMs = pollMs;
@@ -103,25 +104,10 @@ export class CacheEntry {
         }
       }
       this.#isWatching = false;
-      await this.#pause(Math.max(shortestPauseMs, delayMs || 0));
+      await pause(timers, Math.max(shortestPauseMs, delayMs || 0), signal);
       // Without a watch, looking has to do.
       if (!signal.aborted) await this.#read();
     }
-  }
-
-  /** Without keeping the process alive. */
-  #pause(delayMs: number): Promise<void> {
-    const { signal } = this.#closing;
-    return new Promise((resolve) => {
-      const end = (): void => {
-        timer.cancel();
-        signal.removeEventListener('abort', end);
-        resolve();
-      };
-      const timer = this.#settings.timers.after(delayMs, end);
-      signal.addEventListener('abort', end, { once: true });
-      if (signal.aborted) end();
-    });
   }
 
   #lose(failure: TenonError): void {

@@ -55,6 +55,8 @@ const pollMs = 1_000;
  * version, watches by events or by polling, and the errors of the contract.
  */
 export abstract class DrivenRegistry<Settings extends DriverSettings> implements Registry {
+  /** No `#` field: an object that was made with this one as its prototype has a name as well. */
+  private readonly name: string;
   readonly #spec: RegistrySpec<Settings>;
   readonly #tools: DriverTools;
   readonly #watches = new Set<RegistryWatch>();
@@ -67,6 +69,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
     options: RegistryOptions,
     { clock, random, timers, logger }: { readonly [K in keyof DriverTools]?: DriverTools[K] | undefined } = {},
   ) {
+    this.name = spec.name;
     this.#spec = spec;
     this.#tools = {
       clock: clock ?? systemRuntime.clock,
@@ -161,7 +164,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   }
 
   toString(): string {
-    return this.#spec.name;
+    return this.name;
   }
 
   async #call<T>(
