@@ -71,6 +71,7 @@ export interface RegistryCapabilities {
 }
 export interface Registry {
     readonly options: RegistryOptions;
+    readonly capabilities?: RegistryCapabilities | undefined;
     init(options: RegistryOptions): void;
     register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
     deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void>;
@@ -91,7 +92,7 @@ export declare function isRegistryCache(registry: Registry): registry is Registr
 
 import { type Logger } from '../logger/logger.ts';
 import type { Clock, Random, Timers } from '../runtime/runtime.ts';
-import type { RegisterOptions, Registry, RegistryCache, RegistryCallOptions, RegistryOptions, ServiceRecord, Watcher, WatchOptions } from './registry.ts';
+import type { RegisterOptions, Registry, RegistryCache, RegistryCallOptions, RegistryCapabilities, RegistryOptions, ServiceRecord, Watcher, WatchOptions } from './registry.ts';
 export interface CachedRegistryOptions {
     readonly ttlMs?: number | undefined;
     readonly graceMs?: number | undefined;
@@ -106,6 +107,7 @@ export declare class CachedRegistry implements RegistryCache {
     #private;
     constructor(inner: Registry, options?: CachedRegistryOptions);
     get options(): RegistryOptions;
+    get capabilities(): RegistryCapabilities | undefined;
     init(options: RegistryOptions): void;
     register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
     deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void>;
@@ -283,6 +285,7 @@ export interface RegistrySpec<Settings extends DriverSettings> {
 }
 export declare abstract class DrivenRegistry<Settings extends DriverSettings> implements Registry {
     #private;
+    private readonly name;
     protected constructor(spec: RegistrySpec<Settings>, options: RegistryOptions, { clock, random, timers, logger }?: {
         readonly [K in keyof DriverTools]?: DriverTools[K] | undefined;
     });
@@ -376,7 +379,7 @@ export interface DriverFailure {
 }
 export declare function serverFailed({ registry, what, where }: CallPlace, failure: DriverFailure, error: unknown): TenonError;
 export declare function callTimedOut({ registry, what, where }: CallPlace, timeoutMs: number): TenonError;
-export declare function callCancelled(registry: string, signal: AbortSignal): TenonError;
+export declare function callCancelled(registry: string, reason: unknown): TenonError;
 export declare function registryClosed(registry: string): TenonError;
 export declare function registryStarted(registry: string): TenonError;
 export declare function registryReadOnly(registry: string, what: string): TenonError;

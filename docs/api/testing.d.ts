@@ -149,16 +149,9 @@ export declare function collect<T>(values: AsyncIterable<T>): Promise<T[]>;
 
 // tenon/testing/registry
 
-import type { Registry, RegistryCapabilities } from '../registry/registry.ts';
 import type { Case, TestApi } from './api.ts';
-export interface RegistryHarness {
-    make(): Registry | Promise<Registry>;
-    readonly capabilities: RegistryCapabilities;
-    readonly shortTtlMs?: number | undefined;
-    readonly settleMs?: number | undefined;
-    readonly endpoints?: boolean | undefined;
-    readonly serviceMetadata?: boolean | undefined;
-}
+import { type RegistryHarness } from './internal/registry-scene.ts';
+export type { RegistryHarness } from './internal/registry-scene.ts';
 export declare const registryCases: readonly Case<RegistryHarness>[];
 export declare function registryCasesFor(harness: RegistryHarness): readonly Case<RegistryHarness>[];
 export declare function registryConformance(api: TestApi, name: string, harness: RegistryHarness): void;
