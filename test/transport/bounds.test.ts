@@ -3,6 +3,8 @@ import { connect, Server as NetServer, type Socket as NetSocket } from 'node:net
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
+import type { Timers } from '../../src/runtime/runtime.ts';
+import { systemRuntime, systemTimers } from '../../src/runtime/system.ts';
 import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-rig.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
@@ -88,6 +90,31 @@ describe.each(transports)('a listener of %s', (_name, make) => {
     closing.push(() => spy.mockRestore());
     await listen(make(options));
     expect(spy.mock.calls.map(([given]) => (given as { backlog?: number }).backlog)).toEqual([backlog]);
+  });
+});
+
+describe.each(transports)('a listener of %s that drains', (_name, make) => {
+  it('waits for a call for longer than what was sent has to leave', async () => {
+    // The times that it gives to peers that do not read are over at once.
+    const timers: Timers = {
+      ...systemTimers,
+      after: (delayMs, callback, options) => systemTimers.after(delayMs === 1_000 ? 0 : delayMs, callback, options),
+    };
+    const transport = make({ runtime: { ...systemRuntime, timers } } as SocketServerOptions);
+    const listener = await listen(transport);
+    let held: Socket | undefined;
+    listener.accept((socket) => (held = socket));
+    const client = make({});
+    closing.push(() => client.close());
+    const answered = call(client, listener.addr());
+    await eventually('the call', () => held !== undefined);
+    let isDrained = false;
+    const drained = listener.drain().then(() => (isDrained = true));
+    for (let turns = 0; turns < 50; turns += 1) await systemTimers.sleep(1);
+    expect(isDrained).toBe(false);
+    void held!.send({ body: bytesOf('late'), status: okStatus });
+    expect(await answered).toBe('late');
+    await drained;
   });
 });
 

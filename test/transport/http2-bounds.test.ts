@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
 import { systemClock } from '../../src/runtime/system.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { HeldTimers } from '../../src/testing/virtual-time.ts';
 import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
+import { Http2ServerCall } from '../../src/transport/internal/http2-server.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { frame, methods } from './support.ts';
 
@@ -172,6 +173,23 @@ describe('a server on node:http2', () => {
       for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
       for (const session of sessions) await pinged(session);
     }
+  });
+
+  it('keeps no call that is reset while it waits for its beginning', async () => {
+    const begin = jest.spyOn(Http2ServerCall.prototype, 'begin');
+    closing.push(() => begin.mockRestore());
+    const { made, handle } = replying();
+    const listener = await listening({ ...bounds, minPingIntervalMs: 0 }, handle);
+    const session = deaf(listener);
+    const streams = Array.from({ length: 100 }, () => callOn(session));
+    await pinged(session);
+    expect(made.replies).toBeLessThan(50);
+    for (const stream of streams.slice(50)) stream.close(constants.NGHTTP2_CANCEL);
+    await pinged(session);
+    session.settings({ initialWindowSize: 65_535 });
+    await eventually('the other replies', () => made.replies === 50);
+    await pinged(session);
+    expect(begin).toHaveBeenCalledTimes(50);
   });
 
   it('lets go of a peer that takes nothing while calls wait for that, and of no other', async () => {
