@@ -6,9 +6,6 @@ import { basename, join, relative, resolve, sep } from 'node:path';
 
 import { rolldown } from 'rolldown';
 
-/** Whatever is bound, a service loads these, and what they import. */
-const loadedByAll = ['index', 'codec/proto', 'codec/json', 'codec/bytes', 'registry/cache'];
-
 const { bin, exports: doors } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 /** The path of a file of dist/ below it, without its ending; of all files of a room for `dist/room/*.js`. */
@@ -20,46 +17,53 @@ function entriesOf(file) {
   return names.map((name) => `${room}/${name.slice(0, -3)}`);
 }
 
-/** The modules and packages that are loaded with `ids`. */
-function loadedWith(ids, context) {
+/** Gives the modules and packages that are loaded with a module. */
+function loadedWith(start, context) {
+  const known = loads.get(start);
+  if (known) return known;
   const loaded = new Set();
   const add = (id) => {
     if (loaded.has(id)) return;
     loaded.add(id);
     for (const imported of context.getModuleInfo(id)?.importedIds ?? []) add(imported);
   };
-  for (const id of ids) add(id);
+  add(start);
+  loads.set(start, loaded);
   return loaded;
 }
+const loads = new Map();
 
-/** The files of what every service loads. The first is for those that load no package. */
-const shared = ['core', 'proto', 'app'];
+/** The files of chunks/ that are made on purpose. The others hold what a few files happen to share. */
+const chunks = ['core', 'proto', 'app', 'sockets', 'in-memory'];
 
 /**
- * The file that a module of every service is in. Who imports a door is not to load a package that the door has no use
- * for: what needs none is apart, and what needs the parser of `.proto` files.
+ * The file of {@link chunks} that a module is in, if any. Who imports a door is not to load a package that the door has
+ * no use for, and a service nothing of backends that are not bound.
  */
 function chunkOf(id, context) {
-  loadedAlways ??= loadedWith(
-    loadedByAll.map((path) => resolve('src', `${path}.ts`)),
-    context,
-  );
-  if (!loadedAlways.has(id)) return null;
-  const packages = [...loadedWith([id], context)].filter((one) => /^[\w@]/.test(one) && !one.startsWith('node:'));
-  if (packages.length === 0) return 'core';
-  return packages.includes('protobufjs') ? 'proto' : 'app';
+  const isWith = (path) => loadedWith(resolve('src', `${path}.ts`), context).has(id);
+  const isAlways =
+    ['index', 'codec/proto', 'codec/json', 'codec/bytes', 'selector/random'].some(isWith) ||
+    ['transport/grpc', 'transport/tcp', 'transport/memory'].every(isWith);
+  if (isAlways) {
+    const packages = [...loadedWith(id, context)].filter((one) => /^[\w@]/.test(one) && !one.startsWith('node:'));
+    return packages.length === 0 ? 'core' : packages.includes('protobufjs') ? 'proto' : 'app';
+  }
+  if (['transport/grpc', 'transport/tcp'].every(isWith)) return 'sockets';
+  return ['registry/memory', 'broker/memory'].some(isWith) ? 'in-memory' : null;
 }
-let loadedAlways;
 
-/** `transport-lines` for what `src/transport/internal/lines.ts` gives its name. */
+/** `transport-grpc-defaults` for what `src/transport/internal/grpc-defaults.ts` gives its name. */
 function chunkFileName({ name, moduleIds }) {
-  if (shared.includes(name)) return 'chunks/[name].js';
-  const file = moduleIds.findLast((id) => basename(id, '.ts') === name);
+  const file = chunks.includes(name) ? undefined : moduleIds.findLast((id) => basename(id, '.ts') === name);
   return file === undefined ? 'chunks/[name].js' : `chunks/${relative('src', file).split(sep)[0]}-[name].js`;
 }
 
 const files = [...Object.values(bin), ...Object.values(doors).flatMap((target) => target?.default ?? [])];
-const entries = files.flatMap(entriesOf).map((path) => [path, join('src', `${path}.ts`)]);
+const entries = files
+  .filter((file) => file.endsWith('.js'))
+  .flatMap(entriesOf)
+  .map((path) => [path, join('src', `${path}.ts`)]);
 const bundle = await rolldown({
   input: Object.fromEntries(entries),
   // Packages stay what they are. The helpers that decorators are compiled to are no package of ours.
@@ -78,9 +82,10 @@ await bundle.write({
   comments: { legal: true, annotation: false, jsdoc: false },
   sourcemap: true,
   codeSplitting: {
-    groups: shared.map((name, index) => ({
+    // What the first groups take the others leave.
+    groups: chunks.map((name, index) => ({
       debugName: name,
-      priority: shared.length - index,
+      priority: chunks.length - index,
       name: (id, context) => (chunkOf(id, context) === name ? name : null),
     })),
   },

@@ -5,6 +5,7 @@ import { type Class, handlerOf, serviceOf } from '../decorators/decorators.ts';
 import { Logger } from '../logger/logger.ts';
 import { type ProcessIdentity, processLogger } from '../logger/internal/process-logger.ts';
 import { unfailing } from '../logger/internal/unfailing.ts';
+import { CachedRegistry } from '../registry/cache.ts';
 import { isRegistryCache, Registry } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { systemTimers } from '../runtime/system.ts';
@@ -58,10 +59,7 @@ export interface Composition {
 export async function compose(services: readonly Class[], options: AppOptions = {}): Promise<Composition> {
   const env = environmentOf(options);
   const { config, layers: profiles } = resolveProfile(options.profile, env, options.backends);
-  const [{ loadProto }, { CachedRegistry }] = await Promise.all([
-    import('../codec/proto.ts'),
-    import('../registry/cache.ts'),
-  ]);
+  const { loadProto } = await import('../codec/proto.ts');
   const container = new Container({ defaultScope: 'Singleton' });
   const layers = new Layers(container);
   for (const [index, profile] of profiles.entries())

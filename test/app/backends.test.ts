@@ -58,7 +58,7 @@ describe('what is loaded', () => {
   const libraries = ['@grpc/grpc-js', 'ioredis', 'multicast-dns', 'protobufjs', '@grpc/proto-loader'];
 
   it('importing the package loads no implementation and no library of one', async () => {
-    const { files, packages } = await copy.loadedBy('');
+    const { files, packages } = await copy.loadedBy("import './dist/index.js';");
     expect([...files].sort()).toEqual(['chunks/app', 'chunks/core', 'index']);
     expect(packages.filter((name) => libraries.includes(name))).toEqual([]);
   });
@@ -69,7 +69,11 @@ describe('what is loaded', () => {
     [{ TENON_PROFILE: 'local' }, ['transport/grpc', ...others], []],
     [{ TENON_PROFILE: 'local', TENON_TRANSPORT: 'grpc-js' }, ['transport/grpc-js', ...others], ['@grpc/grpc-js']],
   ])('a start under %j loads what is bound, and nothing else', async (env, bound, ofBound) => {
-    const { files, packages } = await copy.loadedBy('await (await System.start([])).stop();', env);
+    const { files, packages } = await copy.loadedBy(
+      `import { System } from './dist/index.js';
+       await (await System.start([])).stop();`,
+      env,
+    );
     const chosen = all.filter(([room]) => room !== 'codec').map(([room, name]) => `${room}/${name}`);
     expect(files.filter((file) => chosen.includes(file)).sort()).toEqual([...bound].sort());
     expect(packages.filter((name) => libraries.includes(name)).sort()).toEqual([...ofBound, 'protobufjs'].sort());

@@ -50,11 +50,12 @@ export function builtCopy(without: readonly string[] = []): BuiltCopy {
     run,
     async loadedBy(code, env = {}) {
       const log = join(folder, `loaded-${(count += 1)}.txt`);
+      const name = `loading-${count}.mjs`;
+      writeFileSync(join(folder, name), code);
       const child = run(
         `import { register } from 'node:module';
          register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}));
-         const { System, Handler, Rpc, Service } = await import('./dist/index.js');
-         ${code}`,
+         await import('./${name}');`,
         { env: { LOADED: log, ...env } },
       );
       const exit = await child.waitForExit();

@@ -1,0 +1,99 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+
+import { type BuiltCopy, builtCopy, type Loaded } from './support.ts';
+
+const hello = `
+  import { Handler, Rpc, Service, System } from './dist/index.js';
+  import { writeFileSync } from 'node:fs';
+  writeFileSync('greeter.proto', \`syntax = "proto3";
+    package greeter;
+    service Greeter { rpc Hello(Text) returns (Text); }
+    message Text { string text = 1; }\`);
+  class GreeterHandler {
+    async hello({ text }) {
+      return { text: 'Hello, ' + text + '!' };
+    }
+  }
+  Rpc()(GreeterHandler.prototype, 'hello', Object.getOwnPropertyDescriptor(GreeterHandler.prototype, 'hello'));
+  Handler('greeter.Greeter', { proto: 'greeter.proto' })(GreeterHandler);
+  class Greeter {}
+  Service({ name: 'greeter', handlers: [GreeterHandler] })(Greeter);
+  const system = await System.start([Greeter]);
+  await system.client(GreeterHandler).hello({ text: 'Ada' });
+  await system.stop();
+`;
+
+let copy: BuiltCopy;
+beforeAll(() => {
+  copy = builtCopy();
+});
+afterAll(() => copy.remove());
+
+/** The files of `src/` that a file of `dist/` was made of; a door alone has none. */
+function sourcesOf(file: string): readonly string[] {
+  const map = join(copy.folder, 'dist', `${file}.js.map`);
+  if (!existsSync(map)) return [];
+  const { sources } = JSON.parse(readFileSync(map, 'utf8')) as { readonly sources: readonly string[] };
+  return sources.map((source) => source.replace(/^(?:\.\.\/)+src\//, ''));
+}
+
+describe('what a service loads that starts, answers a call over grpc and stops', () => {
+  let loaded: Loaded;
+  let sources: readonly string[];
+  beforeAll(async () => {
+    loaded = await copy.loadedBy(hello, { TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'silent' });
+    sources = loaded.files.flatMap(sourcesOf);
+  });
+
+  test('is these packages', () => {
+    expect([...loaded.packages].sort()).toEqual([
+      '@inversifyjs/common',
+      '@inversifyjs/container',
+      '@inversifyjs/core',
+      '@inversifyjs/plugin',
+      '@inversifyjs/prototype-utils',
+      '@inversifyjs/reflect-metadata-utils',
+      'inversify',
+      'protobufjs',
+      'reflect-metadata',
+    ]);
+  });
+
+  // A file costs a start as much as 20 KB of code in another file: scripts/bundle.js puts together what is loaded so.
+  test('is few files', () => {
+    expect(loaded.files.length).toBeLessThanOrEqual(18);
+    expect(loaded.files).toEqual(expect.arrayContaining(['index', 'chunks/core', 'chunks/app', 'chunks/proto']));
+  });
+
+  // Each was looked at. A new one is either needed by every service, or it is to be imported where it is needed.
+  test('is made of at most 240 files of src', () => {
+    expect(sources.length).toBeGreaterThan(100);
+    expect(sources.length).toBeLessThanOrEqual(240);
+    expect(new Set(sources).size).toBe(sources.length);
+  });
+
+  test('has nothing of the command, of suites, or of backends that are not bound', () => {
+    const others =
+      /^(?:cli|testing)\/|^transport\/(?:internal\/)?(?:memory|tcp|unix|frame|grpc-js)|redis|mdns|round-robin/;
+    expect(sources.filter((source) => others.test(source))).toEqual([]);
+  });
+});
+
+describe('the doors', () => {
+  const { exports: doors } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+    readonly exports: Readonly<Record<string, { readonly default: string }>>;
+  };
+  // What has to do with the container, and suites of tests.
+  const withPackages = ['.', './app', './decorators', './testing', './package.json'];
+  const names = Object.keys(doors).filter((name) => !name.includes('*') && !withPackages.includes(name));
+
+  test('load no package, but for those of the container', async () => {
+    expect(names).toContain('./errors');
+    const files = names.map((name) => doors[name]?.default);
+    const { packages } = await copy.loadedBy(files.map((file) => `import ${JSON.stringify(file)};`).join('\n'));
+    expect(packages).toEqual([]);
+  });
+});
