@@ -164,7 +164,9 @@ describe('a server whose broker is away at the start', () => {
     const answer = gate();
     const { server, timers, log, seen } = scene({ connect: () => answer.opened });
     let hasStarted = false;
-    const starting = server.start().then(() => (hasStarted = true));
+    let subscribed = 0;
+    const onSubscribed = (): void => void (subscribed += 1);
+    const starting = server.start({ onSubscribed }).then(() => (hasStarted = true));
     await timers.advance(9_999);
     expect(hasStarted).toBe(false);
     await timers.advance(1);
@@ -174,6 +176,7 @@ describe('a server whose broker is away at the start', () => {
     answer.open();
     await timers.settle();
     expect([server.isSubscribed, seen.connects.length, seen.subscribes]).toEqual([true, 1, ['orders']]);
+    expect([subscribed, log().at(-1)]).toEqual([1, 'warn shop receives events: its subscriptions stand']);
     await server.stop();
   });
 
