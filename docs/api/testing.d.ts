@@ -14,7 +14,7 @@ export { serverCases, serverConformance, type ServerHarness } from './server.ts'
 export { serviceCases, serviceConformance, type ServiceHarness } from './service.ts';
 export { transportCases, transportCasesFor, transportConformance, type TransportOptions } from './transport.ts';
 export { type HeldTimer, HeldTimers, type VirtualRuntime, virtualRuntime, VirtualTimers } from './virtual-time.ts';
-export { eventually, type Gate, gate, settled } from './waiting.ts';
+export { eventually, type Gate, gate, settled, within, type WithinOptions } from './waiting.ts';
 
 // tenon/testing/api
 
@@ -242,6 +242,11 @@ export declare class HeldTimers implements Timers {
 // tenon/testing/waiting
 
 export declare function eventually(what: string, condition: () => boolean | Promise<boolean>, limitMs?: number): Promise<void>;
+export interface WithinOptions {
+    readonly limitMs?: number | undefined;
+    readonly keepAlive?: boolean | undefined;
+}
+export declare function within<T>(what: string, work: PromiseLike<T>, options?: WithinOptions): Promise<T>;
 export declare function settled(count: () => number, quietMs?: number): Promise<number>;
 export interface Gate<T = void> {
     readonly opened: Promise<T>;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 
 import { TenonError } from '../errors/errors.ts';
-import { systemTimers } from '../runtime/system.ts';
 import type { Case } from './api.ts';
+import { within } from './waiting.ts';
 
 /** The `TenonError` that `call` rejects with. Fails if it resolves, or rejects with anything else. */
 export async function failureOf(call: PromiseLike<unknown>): Promise<TenonError> {
@@ -63,8 +63,6 @@ export interface FailingCasesOptions {
   readonly atOnce?: number | undefined;
 }
 
-const tickMs = 10;
-
 /**
  * The names of the cases that an implementation fails: what proves a suite, by implementations that are broken in one
  * way each.
@@ -83,27 +81,9 @@ export async function failingCases<Harness>(
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const one = next;
       const run = async (): Promise<void> => one.run(await harness());
-      await endsWithin(run(), limitMs).catch(() => failed.add(one.name));
+      await within(one.name, run(), { limitMs, keepAlive: true }).catch(() => failed.add(one.name));
     }
   };
   await Promise.all(Array.from({ length: atOnce }, work));
   return cases.map(({ name }) => name).filter((name) => failed.has(name));
-}
-
-/** Ticks are counted and not time: a busy machine slows them as it slows the case. */
-function endsWithin(run: Promise<void>, limitMs: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let ticksLeft = limitMs / tickMs;
-    const timer = systemTimers.every(
-      tickMs,
-      () => {
-        ticksLeft -= 1;
-        if (ticksLeft > 0) return;
-        timer.cancel();
-        reject(new Error(`it takes longer than ${limitMs} ms`));
-      },
-      { keepAlive: true },
-    );
-    run.then(resolve, reject).finally(() => timer.cancel());
-  });
 }

@@ -125,15 +125,23 @@ export const serviceCases: readonly Case<ServiceHarness>[] = [
   {
     name: 'it serves on for the lame duck time before it leaves the registry',
     async run(harness) {
-      const { service, server } = made(harness, { lameDuckMs: 40 });
+      const { service, server } = made(harness, { lameDuckMs: 60_000 });
       await service.start();
       server.told.length = 0;
-      const stopped = service.stop();
+      const controller = new AbortController();
+      const stopped = service.stop({ signal: controller.signal });
       await eventually('the drain is announced', () => server.told.includes('register draining'));
-      assert.deepEqual(server.told, ['register draining']);
-      assert.equal(service.state, 'draining');
+      await systemRuntime.timers.sleep(30);
+      const told = [...server.told];
+      const { state } = service;
+      controller.abort(new Error('now'));
       await stopped;
-      assert.ok(server.told.includes('deregister'));
+      assert.deepEqual(told, ['register draining']);
+      assert.equal(state, 'draining');
+      const brief = made(harness, { lameDuckMs: 30 });
+      await brief.service.start();
+      await brief.service.stop();
+      assert.ok(brief.server.told.includes('deregister'));
     },
   },
   {

@@ -33,4 +33,4 @@ export { serverCases, serverConformance, type ServerHarness } from './server.ts'
 export { serviceCases, serviceConformance, type ServiceHarness } from './service.ts';
 export { transportCases, transportCasesFor, transportConformance, type TransportOptions } from './transport.ts';
 export { type HeldTimer, HeldTimers, type VirtualRuntime, virtualRuntime, VirtualTimers } from './virtual-time.ts';
-export { eventually, type Gate, gate, settled } from './waiting.ts';
+export { eventually, type Gate, gate, settled, within, type WithinOptions } from './waiting.ts';

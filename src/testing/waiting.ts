@@ -17,6 +17,45 @@ export async function eventually(
   }
 }
 
+/** How long {@link within} waits. */
+export interface WithinOptions {
+  /** @default 30_000 */
+  readonly limitMs?: number | undefined;
+  /**
+   * Whether the wait keeps the process alive.
+   * @default false
+   */
+  readonly keepAlive?: boolean | undefined;
+}
+
+/**
+ * What `work` resolves or rejects with; rejects, naming `what`, when it has not ended within `limitMs`. Ticks are
+ * counted and not time: a busy machine slows them as it slows the work.
+ */
+export function within<T>(what: string, work: PromiseLike<T>, options: WithinOptions = {}): Promise<T> {
+  const { limitMs = 30_000, keepAlive = false } = options;
+  const tickMs = Math.max(10, limitMs / 100);
+  return new Promise<T>((resolve, reject) => {
+    let ticks = 0;
+    const timer = systemTimers.every(
+      tickMs,
+      () => {
+        ticks += 1;
+        if (ticks * tickMs >= limitMs) end(() => reject(new Error(`${what}: nothing for ${limitMs} ms`)));
+      },
+      { keepAlive },
+    );
+    const end = (settle: () => void): void => {
+      timer.cancel();
+      settle();
+    };
+    work.then(
+      (value) => end(() => resolve(value)),
+      (error: unknown) => end(() => reject(error)),
+    );
+  });
+}
+
 /** Resolves with a count that has not changed for `quietMs`. */
 export async function settled(count: () => number, quietMs = 150): Promise<number> {
   for (;;) {

@@ -4,9 +4,9 @@ import { type Container, ContainerModule } from 'inversify';
 import { misspeltVariables } from '../../src/app/internal/misspelt.ts';
 import { verify } from '../../src/app/verify.ts';
 import { type AppOptions, Logger, Selector, Service, System } from '../../src/index.ts';
-import type { LogFields } from '../../src/logger/logger.ts';
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelectorOptions } from '../../src/selector/round-robin.ts';
+import { RecordingLogger } from '../../src/testing/recorders.ts';
 import { greeter, GreeterHandler, refusalOf } from './verify-support.ts';
 
 let system: System | undefined;
@@ -15,26 +15,10 @@ afterEach(async () => {
   system = undefined;
 });
 
-/** A logger that keeps what it is told at the levels of notes. */
-class Kept implements Logger {
-  readonly messages: { readonly level: string; readonly message: string; readonly fields: LogFields | undefined }[] =
-    [];
-  debug(): void {}
-  info(message: string, fields?: LogFields): void {
-    this.messages.push({ level: 'info', message, fields });
-  }
-  warn(message: string, fields?: LogFields): void {
-    this.messages.push({ level: 'warn', message, fields });
-  }
-  error(): void {}
-  child(): Logger {
-    return this;
-  }
-  /** Those that say what to do, as notes do. */
+/** A logger that knows which lines say what to do, as notes do. */
+class NotesLogger extends RecordingLogger {
   get notes(): string[] {
-    return this.messages.flatMap(({ level, fields }) =>
-      fields?.['fix'] ? [`${level} ${String(fields['kind'])}`] : [],
-    );
+    return this.lines.flatMap(({ level, fields }) => (fields['fix'] ? [`${level} ${String(fields['kind'])}`] : []));
   }
 }
 
@@ -58,7 +42,7 @@ describe('the notes of verify', () => {
   ];
 
   it('are logged at the start, each once, and what was said in vain is a warning', async () => {
-    const logger = new Kept();
+    const logger = new NotesLogger();
     const options: AppOptions = {
       profile: 'test',
       env,
@@ -70,11 +54,11 @@ describe('the notes of verify', () => {
     system = await System.start([Other], options);
     await system.client(GreeterHandler).hello({ name: 'Ada' });
     expect(logger.notes).toEqual(expected);
-    expect(logger.messages.filter(({ message }) => notes.some((note) => note.message === message))).toHaveLength(5);
+    expect(logger.lines.filter(({ message }) => notes.some((note) => note.message === message))).toHaveLength(5);
   });
 
   it('are logged by a logger that is made asynchronously', async () => {
-    const logger = new Kept();
+    const logger = new NotesLogger();
     const bind = (container: Container): void => {
       container.rebind(Logger).toDynamicValue(async () => logger);
     };
@@ -89,7 +73,7 @@ describe('the notes of verify', () => {
         .rebind(Logger)
         .toDynamicValue(() => {
           count += 1;
-          return new Kept();
+          return new NotesLogger();
         })
         .inSingletonScope();
     };
@@ -124,10 +108,10 @@ describe('a variable whose prefix is misspelt', () => {
         fix: `name it ${meant}; or leave it, if it is another program's`,
       },
     ]);
-    const logger = new Kept();
+    const logger = new NotesLogger();
     const bind = (container: Container): void => void container.rebind(Logger).toConstantValue(logger);
     system = await System.start([greeter], { profile: 'test', env, bind });
-    expect(logger.messages[0]).toMatchObject({ level: 'warn', message: notes[0]?.message });
+    expect(logger.lines[0]).toMatchObject({ level: 'warn', message: notes[0]?.message });
   });
 
   it('is told of also where the configuration cannot be read', async () => {

@@ -6,7 +6,7 @@ import type { Context } from '../../src/context/context.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { clientCases, type ClientHarness } from '../../src/testing/client.ts';
 import type { Transport } from '../../src/transport/transport.ts';
-import { failing, saneLimitMs } from './support.ts';
+import { failing, saneLimitMs, unkept } from './support.ts';
 
 type Make = ClientHarness['make'];
 type Parts = Parameters<Make>[0];
@@ -20,7 +20,7 @@ const sane: Make = ({ transport, selector, broker, marshaler, marshalers, runtim
     marshalers,
     runtime.clock,
     runtime.random,
-    runtime.timers,
+    unkept(runtime.timers),
     logger,
     options,
   );
@@ -65,7 +65,7 @@ describe('the suite of clients', () => {
     expect(await failing(clientCases, () => ({ make: sane }), saneLimitMs)).toEqual([]);
   }, 60_000);
 
-  it.each<[string, Make, string]>([
+  it.concurrent.each<[string, Make, string]>([
     [
       'one that repeats whatever failed',
       sending(

@@ -7,11 +7,12 @@ import type { Server } from '../../src/server/server.ts';
 import { ManagedService } from '../../src/service/managed-service.ts';
 import type { ServiceOptions, ServiceRuntime } from '../../src/service/service.ts';
 import { serviceCases } from '../../src/testing/service.ts';
-import { failing, saneLimitMs } from './support.ts';
+import { failing, saneLimitMs, unkept } from './support.ts';
 
 type Make = (server: Server, client: Client, options?: ServiceOptions) => ServiceRuntime;
 
-const sane: Make = (server, client, options) => new ManagedService(server, client, systemTimers, silentLogger, options);
+const sane: Make = (server, client, options) =>
+  new ManagedService(server, client, unkept(systemTimers), silentLogger, options);
 
 /** A service that sees its server through `change`. */
 function seeing(change: (server: Server) => Partial<Server>): Make {
@@ -33,7 +34,7 @@ describe('the suite of services', () => {
     expect(await failing(serviceCases, () => ({ make: sane }), saneLimitMs)).toEqual([]);
   }, 60_000);
 
-  it.each<[string, Make, string]>([
+  it.concurrent.each<[string, Make, string]>([
     [
       'one that announces itself before it listens',
       seeing((server) => ({

@@ -2,7 +2,6 @@ import { describe, expect, it } from '@jest/globals';
 
 import { Context } from '../../src/context/context.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import { failingCases } from '../../src/testing/failures.ts';
 import { type TransportOptions, transportCasesFor } from '../../src/testing/transport.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import type {
@@ -13,6 +12,7 @@ import type {
   Socket,
   Transport,
 } from '../../src/transport/transport.ts';
+import { failing } from './support.ts';
 
 /** A memory transport of which some part is done otherwise. */
 interface Defect {
@@ -90,22 +90,22 @@ function waitingFor(messages: number): (socket: Socket) => Partial<Socket> {
 }
 
 /** Each case has a transport of its own, and gives up by itself. */
-async function failing(make: () => Transport, patienceMs = 4_000): Promise<string[]> {
+async function failingOf(make: () => Transport, patienceMs = 2_000): Promise<string[]> {
   const options: TransportOptions = { make, patienceMs, supports: { suggest: true } };
   const cases = transportCasesFor(options, true);
-  const failed = await failingCases(cases, () => options, { limitMs: 60_000 });
+  const failed = await failing(cases, () => options, 60_000);
   // Those that fail are tried again: a busy machine may have had no time for all at once.
   const again = cases.filter(({ name }) => failed.includes(name));
-  return failingCases(again, () => options, { limitMs: 60_000 });
+  return failing(again, () => options, 60_000);
 }
 
 describe('the suite of transports', () => {
   it('finds nothing in one that keeps its promises', async () => {
-    expect(await failing(() => new MemoryTransport(), 60_000)).toEqual([]);
-    expect(await failing(() => new DefectiveTransport({}), 60_000)).toEqual([]);
+    expect(await failingOf(() => new MemoryTransport(), 60_000)).toEqual([]);
+    expect(await failingOf(() => new DefectiveTransport({}), 60_000)).toEqual([]);
   }, 120_000);
 
-  it.each<[string, Defect, string[]]>([
+  it.concurrent.each<[string, Defect, string[]]>([
     [
       'one whose server never waits for room',
       { server: (socket) => ({ send: (message) => void socket.send(message) }) },
@@ -356,7 +356,7 @@ describe('the suite of transports', () => {
   ])(
     'catches %s',
     async (_, defect, expected) => {
-      expect((await failing(() => new DefectiveTransport(defect))).toSorted()).toEqual(expected.toSorted());
+      expect((await failingOf(() => new DefectiveTransport(defect))).toSorted()).toEqual(expected.toSorted());
     },
     120_000,
   );

@@ -44,9 +44,9 @@ async function* lines(...texts: string[]): AsyncIterable<{ text: string }> {
 /** Requests without an end, and how many were asked for. */
 function flood() {
   const state = { sent: 0 };
-  const padding = 'x'.repeat(1_024);
+  const padding = 'x'.repeat(4_096);
   async function* source(): AsyncIterable<{ n: number }> {
-    for (; state.sent < 20_000; state.sent += 1) yield { n: 1, padding } as { n: number };
+    for (; state.sent < 4_000; state.sent += 1) yield { n: 1, padding } as { n: number };
   }
   return { state, source: source() };
 }
@@ -307,10 +307,10 @@ export const cases: readonly ParityCase[] = [
     group: 'back-pressure',
     name: 'a slow caller holds back a handler that yields',
     run: async ({ client, handler }) => {
-      const replies = client.count({ to: 20_000, size: 1_024 })[Symbol.asyncIterator]();
+      const replies = client.count({ to: 4_000, size: 4_096 })[Symbol.asyncIterator]();
       await replies.next();
-      assert.ok((await settled(() => handler.seen.sent)) < 20_000, 'it was not held back');
-      for (let n = 2; n <= 20_000; n += 1) assert.equal((await replies.next()).value?.n, n);
+      assert.ok((await settled(() => handler.seen.sent)) < 4_000, 'it was not held back');
+      for (let n = 2; n <= 4_000; n += 1) assert.equal((await replies.next()).value?.n, n);
     },
   },
   {
@@ -321,16 +321,16 @@ export const cases: readonly ParityCase[] = [
       handler.go = opened;
       const { state, source } = flood();
       const sum = client.sum(source);
-      assert.ok((await settled(() => state.sent)) < 20_000, 'it was not held back');
+      assert.ok((await settled(() => state.sent)) < 4_000, 'it was not held back');
       open();
-      assert.deepEqual(await sum, { total: 20_000 });
+      assert.deepEqual(await sum, { total: 4_000 });
     },
   },
   {
     group: 'back-pressure',
     name: 'a stream that nobody reads does not hold up other calls',
     run: async ({ client, handler }) => {
-      const replies = client.count({ to: 20_000, size: 1_024 })[Symbol.asyncIterator]();
+      const replies = client.count({ to: 4_000, size: 4_096 })[Symbol.asyncIterator]();
       await replies.next();
       await settled(() => handler.seen.sent);
       assert.equal((await client.echo({ text: 'through' }, { timeoutMs: 5_000 })).text, 'through');

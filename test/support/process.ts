@@ -36,13 +36,18 @@ process.on('exit', killAll);
 
 afterAll(async () => {
   const left = [...running];
-  const ended = Promise.all(left.map((child) => new Promise((resolve) => child.once('exit', resolve))));
+  const ended = Promise.all(left.map(ending));
   killAll();
   await ended;
   // Programs that they have started may hold the pipes still.
   for (const child of left) for (const pipe of child.stdio) pipe?.destroy();
   process.off('exit', killAll);
 });
+
+function ending(child: ChildProcess): Promise<unknown> {
+  const hasEnded = child.exitCode !== null || child.signalCode !== null;
+  return hasEnded ? Promise.resolve() : new Promise((resolve) => child.once('exit', resolve));
+}
 
 /** A child process of a test. All that a test file started are killed when the file has ended. */
 export class TestProcess {

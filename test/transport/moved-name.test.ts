@@ -6,7 +6,7 @@ import { Context } from '../../src/context/context.ts';
 import { okStatus } from '../../src/context/status.ts';
 import { systemClock } from '../../src/runtime/system.ts';
 import type { Listener } from '../../src/transport/transport.ts';
-import { within } from '../../src/testing/internal/transport-rig.ts';
+import { within } from '../../src/testing/waiting.ts';
 import { grpcNames, grpcTransport, methods } from './support.ts';
 
 // A call that is made again and again has its end by then, on a machine that is busy too.

@@ -7,7 +7,7 @@ import { systemClock, systemTimers } from '../../runtime/system.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
 import { failureOf } from '../failures.ts';
-import { eventually, gate } from '../waiting.ts';
+import { eventually, gate, within } from '../waiting.ts';
 import {
   answerOf,
   assertFailure,
@@ -20,7 +20,6 @@ import {
   type Rig,
   routes,
   type TransportOptions,
-  within,
   withRig,
 } from './transport-rig.ts';
 

@@ -5,7 +5,6 @@ import type { Metadata } from '../../context/metadata.ts';
 import { okStatus, type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { anySchema, type MethodDescriptor, type MethodKind } from '../../pipeline/pipeline.ts';
-import { systemTimers } from '../../runtime/system.ts';
 import type {
   DialOptions,
   Listener,
@@ -16,6 +15,7 @@ import type {
   TransportClient,
 } from '../../transport/transport.ts';
 import { failureOf } from '../failures.ts';
+import { within } from '../waiting.ts';
 
 /** What is tested. */
 export interface TransportOptions {
@@ -76,8 +76,6 @@ export interface Rig {
   unary(options?: Partial<DialOptions>, message?: Message): Promise<Message>;
 }
 
-const limitMs = 30_000;
-
 /** Runs `body` with a listener whose calls go to `handle`; closes everything afterwards, and fails with what failed in `handle`. */
 export async function withRig(
   options: TransportOptions,
@@ -110,7 +108,7 @@ export async function withRig(
         },
       }),
       {
-        patienceMs: options.patienceMs,
+        limitMs: options.patienceMs,
         keepAlive: true,
       },
     );
@@ -124,27 +122,6 @@ export async function withRig(
 export function later<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
-}
-
-/** The promise, or a failure that names `what` when it takes too long. */
-export async function within<T>(
-  what: string,
-  promise: Promise<T>,
-  options: { readonly patienceMs?: number | undefined; readonly keepAlive?: boolean } = {},
-): Promise<T> {
-  const { patienceMs = limitMs, keepAlive = false } = options;
-  let tooLong: (() => void) | undefined;
-  const timer = systemTimers.after(patienceMs, () => tooLong?.(), { keepAlive });
-  try {
-    return await Promise.race([
-      promise,
-      new Promise<never>((_, reject) => {
-        tooLong = () => reject(new assert.AssertionError({ message: `${what}: nothing for ${patienceMs} ms` }));
-      }),
-    ]);
-  } finally {
-    timer.cancel();
-  }
 }
 
 /** All that came back of a call. */

@@ -6,7 +6,7 @@ import { Code } from '../../errors/errors.ts';
 import { systemTimers } from '../../runtime/system.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
-import { gate, settled } from '../waiting.ts';
+import { gate, settled, within } from '../waiting.ts';
 import {
   answerOf,
   bytesOf,
@@ -15,7 +15,6 @@ import {
   routes,
   textOf,
   type TransportOptions,
-  within,
   withRig,
 } from './transport-rig.ts';
 
