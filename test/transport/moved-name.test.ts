@@ -37,7 +37,7 @@ it.each(grpcNames)(
       const options = { route: methods.unary, ctx, waitForReady: true };
       const message = { body: Buffer.from('x') };
       const { body } = await within('the call', transport.unary(`moving.test:${port}`, message, options), {
-        patienceMs: 2 * patienceMs,
+        limitMs: 2 * patienceMs,
         keepAlive: true,
       });
       return Buffer.from(body!).toString();
