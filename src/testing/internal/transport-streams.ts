@@ -50,7 +50,7 @@ async function readFlood(next: () => Promise<Message | undefined>): Promise<void
 const largeBytes = 32 * 1024;
 const readFirst = 300;
 // What windows and queues on the way may hold, and a writer that looks for room after it has written.
-const mostUnread = 40;
+const mostUnread = 16;
 
 /** Writes large messages, waiting for room, until it is stopped. */
 function pour(socket: Socket): { readonly count: () => number; readonly stop: () => void } {
