@@ -60,6 +60,14 @@ describe('a handler whose package is not the name of its service', () => {
     ]);
   });
 
+  it('is not noted where the handler says the name of its service itself', async () => {
+    @Handler('shop.orders.v1.Orders', { service: 'orders' })
+    class NamedHandler extends OrdersHandler {}
+    @Service({ name: 'orders', handlers: [NamedHandler] })
+    class Named {}
+    expect((await verify([Named], { profile: 'test' })).notes).toEqual([]);
+  });
+
   it('is not found elsewhere, and the error says what to say', async () => {
     system = await System.start([], { profile: 'test' });
     const failure: unknown = await system

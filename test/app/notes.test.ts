@@ -57,6 +57,13 @@ describe('the notes of verify', () => {
     expect(logger.lines.filter(({ message }) => notes.some((note) => note.message === message))).toHaveLength(5);
   });
 
+  it('are none of variables that nobody set', async () => {
+    const { notes } = await verify([greeter], { profile: 'test', env: {}, modules: modules.slice(0, 0) });
+    expect(notes).toEqual([]);
+    const bind = (container: Container): void => void container.rebind(Selector).to(RandomSelector).inSingletonScope();
+    expect((await verify([greeter], { profile: 'test', env: {}, bind })).notes).toEqual([]);
+  });
+
   it('are logged by a logger that is made asynchronously', async () => {
     const logger = new NotesLogger();
     const bind = (container: Container): void => {

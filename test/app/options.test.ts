@@ -135,6 +135,25 @@ describe('options that are bound', () => {
     expect(system.services[0]?.options).toMatchObject({ maxSendBytes: 6_000, health: true, reflection: false });
   });
 
+  it('of the profile are weaker than whatever a class says', async () => {
+    class Plain {}
+    const said = { name: 'plain', handlers: [], lameDuckMs: 7, suggest: true };
+    Service(said)(Plain);
+    system = await System.start([Plain], { profile: 'test', env: { TENON_SUGGEST: 'false' } });
+    expect(system.services[0]?.options).toMatchObject({ lameDuckMs: 7, suggest: false });
+  });
+
+  it('of services say nothing of the environment any more once they are unbound', async () => {
+    const bind = (container: Container): void => {
+      container.unbind(ServiceOptions);
+      container.bind(ServiceOptions).toConstantValue({ suggest: true });
+    };
+    const env = { TENON_REGISTER_TTL_MS: '9000', TENON_SERVER_ID: 'a1' };
+    system = await System.start([greeter], { profile: 'test', env, bind });
+    const { registerTtlMs, suggest, id } = system.services[0]?.options ?? {};
+    expect([registerTtlMs, suggest, id === 'a1']).toEqual([30_000, true, false]);
+  });
+
   it('say nothing any more once they are unbound', async () => {
     const bind = (container: Container): void => {
       container.unbind(ClientOptions);

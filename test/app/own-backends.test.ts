@@ -62,6 +62,8 @@ describe("an application's own backends", () => {
     expect(wrong.problems[0]?.message).toContain('json');
     const taken = await verify([greeter], { profile: 'test', backends: { selector: { random: OwnSelector } } });
     expect(taken.problems[0]?.message).toContain('backends.selector: "random"');
+    const nameless = await verify([greeter], { profile: 'test', backends: { selector: { 'my own': OwnSelector } } });
+    expect(nameless.problems[0]?.message).toContain('backends.selector: "my own"');
   });
 });
 

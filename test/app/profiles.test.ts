@@ -9,6 +9,7 @@ import { guardContainer } from '../../src/app/guard.ts';
 import type { AppOptions } from '../../src/app/options.ts';
 import type { Profile } from '../../src/app/profiles.ts';
 import { System } from '../../src/app/system.ts';
+import { verify } from '../../src/app/verify.ts';
 import { MemoryBroker } from '../../src/broker/memory.ts';
 import { Broker } from '../../src/broker/broker.ts';
 import { Client, type ClientOf, ClientOptions, clientOf } from '../../src/client/client.ts';
@@ -128,6 +129,18 @@ describe('layers', () => {
     const container = await containerOf({ profile: async (config) => profile(config), env });
     expect(container.get(Transport)).toBeInstanceOf(MemoryTransport);
   });
+
+  it.each(['bind', 'rebind'] as const)(
+    'one that says %s and then bind means two, and verify asks for one',
+    async (how) => {
+      const twice = new ContainerModule((options) => {
+        options[how](Selector).to(RandomSelector).inSingletonScope();
+        options.bind(Selector).to(RoundRobinSelector).inSingletonScope();
+      });
+      const { problems } = await verify([Greeter], { profile: 'test', env: {}, modules: [twice] });
+      expect(problems.map(({ kind }) => kind)).toContain('ambiguous-binding');
+    },
+  );
 
   it('codecs add up', async () => {
     const text = { contentType: 'application/grpc+text', marshal: () => new Uint8Array(), unmarshal: () => '' };

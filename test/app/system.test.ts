@@ -106,12 +106,19 @@ describe.each(['test', 'local'])('services together under the profile %s', (prof
 @Handler('patient.Patient')
 class PatientHandler {
   static entered = 0;
-  /** Answers when both services drain. */
+  private static bothDrain: Promise<string[]> | undefined;
+  /** Answers when both services drain: no call before the other, for then one service would have stopped. */
   @Rpc() async wait(): Promise<{ states: string[] }> {
     PatientHandler.entered += 1;
-    const states = (): string[] => (system?.services ?? []).map((service) => service.state);
-    await eventually('both drain', () => states().every((state) => state === 'draining'));
-    return { states: states() };
+    return { states: await (PatientHandler.bothDrain ??= PatientHandler.draining()) };
+  }
+  private static async draining(): Promise<string[]> {
+    let states: string[] = [];
+    await eventually('both drain', () => {
+      states = (system?.services ?? []).map((service) => service.state);
+      return states.every((state) => state === 'draining');
+    });
+    return states;
   }
 }
 

@@ -90,10 +90,24 @@ describe('TLS that is said once', () => {
     });
   });
 
+  it('is taken for read where a function makes the transport, which may read what it likes', async () => {
+    const bind = (container: Container): void => {
+      sayToGrpc(container);
+      container
+        .rebind(Transport)
+        .toDynamicValue(({ get }) => new GrpcTransport(get(GrpcTransportOptions)))
+        .inSingletonScope();
+    };
+    expect(await notesOf(over('tcp', { bind }))).toEqual(['unused-variable TENON_TRANSPORT']);
+    system = await System.start([greeter], over('tcp', { bind }));
+    expect(system.get(Transport).encryption).toEqual({ client: true, server: true });
+  });
+
   it.each(['memory', 'unix'])(
     'has no object over %s, which does not leave the machine, and verify notes it',
     async (name) => {
       expect(await notesOf(over(name, { bind: sayOnce }))).toEqual(['unused-options TransportTlsOptions']);
+      expect((await verify([], over(name, { bind: sayOnce }))).notes).toHaveLength(1);
       system = await System.start([greeter], over(name, { bind: sayOnce }));
       expect(await system.client(GreeterHandler).hello({ name: 'Ada' })).toEqual({ text: 'Ada' });
     },
@@ -120,6 +134,18 @@ describe('TLS that is bound and not in force', () => {
     expect(await kindsOf(over('grpc', { bind: clientOnly() }))).toEqual(['security-not-in-force TransportTlsOptions']);
     expect(await kindsOf(over('grpc', { bind: clientOnly(false) }))).toEqual([]);
     expect((await verify([], over('grpc', { bind: clientOnly() }))).ok).toBe(true);
+    const withOwn = (container: Container): void => {
+      clientOnly()(container);
+      container.rebind(GrpcTransportOptions).toConstantValue({ serverTls: { cert, key } });
+    };
+    expect(await kindsOf(over('grpc', { bind: withOwn }))).toEqual([]);
+  });
+
+  it.each(['grpc', 'grpc-js', 'tcp'])('serves in the clear over %s where that is said', async (name) => {
+    const bind = (container: Container): void =>
+      void container.bind(TransportTlsOptions).toConstantValue({ client: { ca: ca.cert }, server: false });
+    system = await System.start([greeter], over(name, { bind }));
+    expect(system.get(Transport).encryption).toEqual({ client: true, server: false });
   });
 
   it('refuses a transport that does not take it', async () => {
@@ -190,6 +216,20 @@ describe('TLS that is bound and not in force', () => {
     const { reason, message } = await refusalOf([], over('tcp', { bind }));
     expect(reason).toBe('app.security_not_in_force');
     expect(message).toMatch(/^GrpcTransportOptions ask for TLS of clients/);
+  });
+
+  it('refuses a transport of which nobody knows whether it speaks TLS', async () => {
+    class Radio extends MemoryTransport {
+      static override readonly capabilities: TransportCapabilities = { network: true, grpc: false };
+    }
+    const bind = (container: Container): void => {
+      sayOnce(container);
+      container
+        .rebind(Transport)
+        .toDynamicValue(() => new Radio())
+        .inSingletonScope();
+    };
+    expect((await refusalOf([greeter], over('grpc', { bind }))).reason).toBe('app.security_not_in_force');
   });
 
   it('lets a process that serves nothing start without the TLS of servers', async () => {
