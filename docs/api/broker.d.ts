@@ -135,22 +135,17 @@ export declare class MemoryBroker extends PortableBroker implements Broker {
 // tenon/broker/redis-streams
 
 import { type ServiceIdentifier } from 'inversify';
-import type { Redis } from 'ioredis';
 import { Logger } from '../logger/logger.ts';
-import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
 import { PortableBroker } from './kit/portable-broker.ts';
+import { type RedisConnectionOptions } from './redis/link.ts';
 import { type StreamEntry } from './redis-streams/entries.ts';
-export interface RedisStreamsBrokerOptions {
-    readonly address?: string | undefined;
-    readonly client?: Redis | undefined;
-    readonly timeoutMs?: number | undefined;
+export interface RedisStreamsBrokerOptions extends RedisConnectionOptions {
     readonly keyPrefix?: string | undefined;
     readonly maxLength?: number | undefined;
     readonly claimIdleMs?: number | undefined;
     readonly from?: 'now' | 'start' | undefined;
-    readonly runtime?: Partial<Runtime> | undefined;
-    readonly logger?: Logger | undefined;
 }
 export declare const RedisStreamsBrokerOptions: ServiceIdentifier<RedisStreamsBrokerOptions>;
 export declare class RedisStreamsBroker extends PortableBroker<StreamEntry> implements Broker {
@@ -161,21 +156,15 @@ export declare class RedisStreamsBroker extends PortableBroker<StreamEntry> impl
 // tenon/broker/redis
 
 import { type ServiceIdentifier } from 'inversify';
-import type { Redis } from 'ioredis';
 import { Logger } from '../logger/logger.ts';
-import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
 import { type BrokerDialect } from './kit/go-micro.ts';
 import { PortableBroker } from './kit/portable-broker.ts';
-export interface RedisBrokerOptions {
-    readonly address?: string | undefined;
-    readonly client?: Redis | undefined;
-    readonly timeoutMs?: number | undefined;
+import { type RedisConnectionOptions } from './redis/link.ts';
+export interface RedisBrokerOptions extends RedisConnectionOptions {
     readonly dialect?: BrokerDialect | undefined;
     readonly maxBacklog?: number | undefined;
-    readonly watchLag?: number | undefined;
-    readonly runtime?: Partial<Runtime> | undefined;
-    readonly logger?: Logger | undefined;
 }
 export declare const RedisBrokerOptions: ServiceIdentifier<RedisBrokerOptions>;
 export declare class RedisBroker extends PortableBroker implements Broker {
@@ -186,7 +175,7 @@ export declare class RedisBroker extends PortableBroker implements Broker {
 // tenon/broker/kit
 
 export type { BrokerDriver, DriverHost, DriverSubscription, ErrorMeaning, EventSink, IncomingEvent, OutgoingEvent, PollRequest, ReceiveRequest, } from './driver.ts';
-export { type BrokerSettings, PortableBroker, type PortableBrokerInit } from './portable-broker.ts';
+export { type BrokerSeams, type DriverSetup, PortableBroker, type PortableBrokerInit, type PortableBrokerOptions, } from './portable-broker.ts';
 export { NameEncoding, type NameRule, type WireRules } from './name-encoding.ts';
 export { type Delayed, DelayedEvents } from './delayed-events.ts';
 export { FailureLog } from './failure-log.ts';
@@ -407,24 +396,35 @@ export declare function headerBytes(headers: EventHeaders): number;
 // tenon/broker/kit (portable-broker)
 
 import type { Logger } from '../../logger/logger.ts';
-import type { Runtime } from '../../runtime/runtime.ts';
+import type { Clock, Random, Runtime, Timers } from '../../runtime/runtime.ts';
 import type { Broker, BrokerCallOptions, BrokerCapabilities, BrokerMessage, BrokerOptions, BrokerStatus, Event, EventCallback, PublishOptions, Subscriber, SubscribeOptions } from '../broker.ts';
 import type { BrokerDriver, IncomingEvent } from './driver.ts';
-export interface BrokerSettings extends BrokerOptions {
+export interface PortableBrokerOptions extends BrokerOptions {
+    readonly watchLag?: number | undefined;
+    readonly runtime?: Partial<Runtime> | undefined;
+    readonly logger?: Logger | undefined;
+}
+export interface BrokerSeams {
+    readonly clock?: Clock | undefined;
+    readonly random?: Random | undefined;
+    readonly timers?: Timers | undefined;
+    readonly logger?: Logger | undefined;
+}
+export interface DriverSetup {
+    readonly address: string | undefined;
     readonly timeoutMs: number;
+    readonly runtime: Runtime;
+    readonly logger: Logger;
 }
 export interface PortableBrokerInit<E extends IncomingEvent> {
     readonly name: string;
-    readonly address?: string | undefined;
-    readonly timeoutMs?: number | undefined;
-    readonly watchLag?: number | undefined;
-    readonly runtime: Runtime;
-    readonly logger: Logger;
-    makeDriver(settings: BrokerSettings): BrokerDriver<E>;
+    readonly options: PortableBrokerOptions;
+    readonly seams?: BrokerSeams | undefined;
+    readonly makeDriver: (setup: DriverSetup) => BrokerDriver<E>;
 }
 export declare class PortableBroker<E extends IncomingEvent = IncomingEvent> implements Broker {
     #private;
-    constructor(init: PortableBrokerInit<E>);
+    constructor({ name, options, seams, makeDriver }: PortableBrokerInit<E>);
     get options(): BrokerOptions;
     get address(): string;
     get status(): BrokerStatus;

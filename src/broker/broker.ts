@@ -23,13 +23,13 @@ export interface NackOptions {
 }
 
 /**
- * An event in the hands of one receiver. It settles once: the first `ack`, `nack` or `reject` counts, later ones are ignored. A
- * receiver that dies without one of them leaves it to another, where the broker can.
+ * An event in the hands of one receiver. It settles once: the first `ack`, `nack` or `reject` counts, later ones are
+ * ignored. A receiver that dies without one of them leaves it to another, where the broker can.
  */
 export interface Event {
   /**
-   * Tells it from others of its topic: the same at every attempt, and for every receiver of a broker that is persistent. Not the same again when the event is
-   * published again.
+   * Tells it from others of its topic: the same at every attempt, and for every receiver of a broker that is
+   * persistent. Not the same again when the event is published again.
    */
   readonly id: string;
   readonly topic: string;
@@ -43,8 +43,9 @@ export interface Event {
   /** Give it out again, to any receiver of the group. Dropped where the broker cannot (`capabilities.nack`). */
   nack(options?: NackOptions): Promise<void>;
   /**
-   * Refused for good: it goes to the dead-letter topic of its subscription, with `reason` in its headers, and is not handed out again. Resolves when it is stored there.
-   * If that fails it rejects, and the event is given back where the broker can.
+   * Refused for good: it goes to the dead-letter topic of its subscription, with `reason` in its headers, and is not
+   * handed out again. Resolves when it is stored there. If that fails it rejects, and the event is given back where the
+   * broker can.
    */
   reject(reason?: unknown): Promise<void>;
 }
@@ -78,8 +79,8 @@ export interface SubscribeOptions {
    */
   readonly maxInFlight?: number | undefined;
   /**
-   * Events that this subscription has and that wait: for a delay, or for their turn. They are not among those of `maxInFlight`; with so many
-   * of them no new ones are taken.
+   * Events that this subscription has and that wait: for a delay, or for their turn. They are not among those of
+   * `maxInFlight`; with so many of them no new ones are taken.
    * @default 1_000
    */
   readonly maxWaiting?: number | undefined;
@@ -97,13 +98,14 @@ export interface Subscriber {
   readonly topic: string;
   readonly options: SubscribeOptions;
   /**
-   * Takes no more events, then resolves when those in hand are settled; if `signal` aborts, at once, and the broker hands them to
-   * others where it can. May be called again.
+   * Takes no more events, then resolves when those in hand are settled; if `signal` aborts, at once, and the broker
+   * hands them to others where it can. May be called again.
    */
   unsubscribe(signal?: AbortSignal): Promise<void>;
   /**
-   * Resolves when the subscription has ended: with nothing if it was ended by `unsubscribe`, its signal or `disconnect`, with the error of which it died otherwise (a queue
-   * that was deleted, a right that was taken away). An outage ends none.
+   * Resolves when the subscription has ended: with nothing if it was ended by `unsubscribe`, its signal or
+   * `disconnect`, with the error of which it died otherwise (a queue that was deleted, a right that was taken away). An
+   * outage ends none.
    */
   readonly closed: Promise<TenonError | undefined>;
 }
@@ -118,7 +120,10 @@ export interface BrokerOptions {
 
 /** How a broker is connected. */
 export interface BrokerStatus {
-  /** `away`: connected once, and the broker does not answer at the moment. `closed`: before `connect` and after `disconnect`. */
+  /**
+   * `away`: connected once, and the broker does not answer at the moment. `closed`: before `connect` and after
+   * `disconnect`.
+   */
   readonly state: 'connected' | 'away' | 'closed';
   /** Since this time of the monotonic clock. */
   readonly sinceMs: number;
@@ -127,8 +132,9 @@ export interface BrokerStatus {
 }
 
 /**
- * What a broker can and cannot do: a static of its class, for its default options. One whose options decide has `capabilities` of its own as well, and its class
- * a static `capabilitiesFor(options)`. What a broker lacks and the framework can do, the framework does.
+ * What a broker can and cannot do: a static of its class, for its default options. One whose options decide has
+ * `capabilities` of its own as well, and its class a static `capabilitiesFor(options)`. What a broker lacks and the
+ * framework can do, the framework does.
  */
 export interface BrokerCapabilities {
   /** Events wait for subscribers that are away (of a group that has subscribed before). */
@@ -154,16 +160,18 @@ export interface BrokerCapabilities {
 }
 
 /**
- * Events by topic. The delivery contract stands in `docs/broker.md`: at least once where `capabilities.ack`
- * says so, at most once elsewhere, never silently lost once `publish` has resolved on a persistent broker.
+ * Events by topic. The delivery contract stands in `docs/broker.md`: at least once where `capabilities.ack` says so, at
+ * most once elsewhere, never silently lost once `publish` has resolved on a persistent broker.
  *
- * May be called concurrently. A broker that is away is UNAVAILABLE (`broker.unreachable`) from `connect` and `publish`, naming broker and address; nothing was
- * published then as far as is known. Subscriptions survive an outage and go on by themselves. A call past its time is DEADLINE_EXCEEDED
- * (`broker.timeout`), an aborted one CANCELLED (`call.cancelled`). Before `connect` and after `disconnect` calls reject with FAILED_PRECONDITION (`broker.not_connected`).
- * What a broker itself refuses (no rights, no memory) is `broker.refused`, with its own words. A subscription that asks for what the broker cannot do is
- * FAILED_PRECONDITION (`broker.unsupported`); a topic is a text of at least one character (`broker.invalid_topic`), `maxInFlight` at least one (`broker.invalid_options`).
- * What a server takes in no way, however it is written, is INVALID_ARGUMENT (`broker.invalid_topic`, `broker.invalid_headers`), an event over its limit RESOURCE_EXHAUSTED
- * (`broker.too_large`).
+ * May be called concurrently. A broker that is away is UNAVAILABLE (`broker.unreachable`) from `connect` and `publish`,
+ * naming broker and address; nothing was published then as far as is known. Subscriptions survive an outage and go on
+ * by themselves. A call past its time is DEADLINE_EXCEEDED (`broker.timeout`), an aborted one CANCELLED
+ * (`call.cancelled`). Before `connect` and after `disconnect` calls reject with FAILED_PRECONDITION
+ * (`broker.not_connected`). What a broker itself refuses (no rights, no memory) is `broker.refused`, with its own
+ * words. A subscription that asks for what the broker cannot do is FAILED_PRECONDITION (`broker.unsupported`); a topic
+ * is a text of at least one character (`broker.invalid_topic`), `maxInFlight` at least one (`broker.invalid_options`).
+ * What a server takes in no way, however it is written, is INVALID_ARGUMENT (`broker.invalid_topic`,
+ * `broker.invalid_headers`), an event over its limit RESOURCE_EXHAUSTED (`broker.too_large`).
  */
 export interface Broker {
   /** The options in force. */
@@ -182,21 +190,25 @@ export interface Broker {
   /** Resolves when the broker has the event (not when someone handled it). */
   publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void>;
   /**
-   * **Push**: calls `callback` for each event, up to `maxInFlight` at once. A callback that throws or rejects does not settle the
-   * event by that; the error is reported to the logger, and the event is nacked. Resolves when the subscription stands: what is published afterwards arrives.
+   * **Push**: calls `callback` for each event, up to `maxInFlight` at once. A callback that throws or rejects does not
+   * settle the event by that; the error is reported to the logger, and the event is nacked. Resolves when the
+   * subscription stands: what is published afterwards arrives.
    */
   subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber>;
   /**
-   * **Pull**: hands out the next event only when asked, and each must be settled by hand. Leaving the iteration gives back what was not
-   * settled. The subscription stands once the first `next()` was called.
+   * **Pull**: hands out the next event only when asked, and each must be settled by hand. Leaving the iteration gives
+   * back what was not settled. The subscription stands once the first `next()` was called.
    */
   pull(topic: string, options?: SubscribeOptions): AsyncIterable<Event>;
   /**
-   * **Watch**: sees events go by without consuming them: groups are not affected, `ack`, `nack` and `reject` do nothing. A reader that lags more than a bounded number
-   * behind misses the oldest ones.
+   * **Watch**: sees events go by without consuming them: groups are not affected, `ack`, `nack` and `reject` do
+   * nothing. A reader that lags more than a bounded number behind misses the oldest ones.
    */
   watch(topic: string, options?: Omit<SubscribeOptions, 'queue'>): AsyncIterable<Event>;
-  /** The object of the client library, for what this contract does not have; `undefined` where there is none, and before `connect`. */
+  /**
+   * The object of the client library, for what this contract does not have; `undefined` where there is none, and before
+   * `connect`.
+   */
   unwrap(): unknown;
   /** The name it is bound by: `nats`. */
   toString(): string;

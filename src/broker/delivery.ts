@@ -20,16 +20,22 @@ export interface DeliveryOptions {
   /** Delay before the first redelivery in milliseconds; it doubles up to 30 s. @default 100 */
   readonly retryDelayMs?: number | undefined;
   /**
-   * Where an event goes after its last attempt: `true` for `<topic>.dead-letter`, or a topic's name. With `false` the event is logged
-   * and dropped.
+   * Where an event goes after its last attempt: `true` for `<topic>.dead-letter`, or a topic's name. With `false` the
+   * event is logged and dropped.
    * @default true
    */
   readonly deadLetter?: boolean | string | undefined;
-  /** Handle events with the same `tenon-dedupe-key` once: keys are remembered in this process, the last 10,000 of them. @default false */
+  /**
+   * Handle events with the same `tenon-dedupe-key` once: keys are remembered in this process, the last 10,000 of them.
+   * @default false
+   */
   readonly dedupe?: boolean | undefined;
   /** Events handled at once. @default 64 */
   readonly maxInFlight?: number | undefined;
-  /** Events that wait in hand for their next attempt or for others of their key, besides; with so many no new ones are taken. @default 1_000 */
+  /**
+   * Events that wait in hand for their next attempt or for others of their key, besides; with so many no new ones are
+   * taken. @default 1_000
+   */
   readonly maxWaiting?: number | undefined;
 }
 
@@ -54,19 +60,26 @@ const longestDelayMs = 30_000;
 const rememberedKeys = 10_000;
 
 /**
- * Hands the events of `topic` to `handler`, and keeps the promises of the delivery contract over whatever broker is bound. Resolves when the subscription stands.
+ * Hands the events of `topic` to `handler`, and keeps the promises of the delivery contract over whatever broker is
+ * bound. Resolves when the subscription stands.
  *
  * - `handler` resolves: the event is acknowledged.
- * - It throws: the event is handed out again up to `retry` times, after a delay that doubles and is jittered. Where the broker counts attempts and keeps
- *   delays the event goes back to it, and any member of the group may get it; elsewhere it stays in hand and is tried again here.
- * - After the last attempt it is published to the dead-letter topic with its own headers and `tenon-dead-letter-reason`, `tenon-dead-letter-code`,
- *   `tenon-dead-letter-message`, `tenon-attempts` and `tenon-original-topic`, and acknowledged when that has succeeded; until then it is kept. With `deadLetter: false` it is logged and dropped.
+ * - It throws: the event is handed out again up to `retry` times, after a delay that doubles and is jittered. Where the
+ *   broker counts attempts and keeps
+ * delays the event goes back to it, and any member of the group may get it; elsewhere it stays in hand and is tried
+ * again here.
+ * - After the last attempt it is published to the dead-letter topic with its own headers and
+ *   `tenon-dead-letter-reason`, `tenon-dead-letter-code`,
+ * `tenon-dead-letter-message`, `tenon-attempts` and `tenon-original-topic`, and acknowledged when that has succeeded;
+ * until then it is kept. With `deadLetter: false` it is logged and dropped.
  * - It calls `event.reject(reason)`: the same at once, without another attempt.
- * - Events with an order key are handled one at a time per key, in order, and their retries in hand. Those that wait hold no place of `maxInFlight`.
- * - The subscription ends: what has not been handled goes back, or is left unacknowledged, where the broker has `ack`; elsewhere the attempts that are left are made at once.
+ * - Events with an order key are handled one at a time per key, in order, and their retries in hand. Those that wait
+ *   hold no place of `maxInFlight`.
+ * - The subscription ends: what has not been handled goes back, or is left unacknowledged, where the broker has `ack`;
+ *   elsewhere the attempts that are left are made at once.
  *
- * Says at the start what the broker cannot keep. FAILED_PRECONDITION (`broker.unsupported`) if {@link missingCapabilities} finds something, INVALID_ARGUMENT
- * (`broker.invalid_options`) for an option without a meaning.
+ * Says at the start what the broker cannot keep. FAILED_PRECONDITION (`broker.unsupported`) if {@link
+ * missingCapabilities} finds something, INVALID_ARGUMENT (`broker.invalid_options`) for an option without a meaning.
  */
 export async function deliver(
   broker: Broker,
@@ -312,7 +325,10 @@ class Delivery {
     return event.ack();
   }
 
-  /** Whether the event stays in hand after the delay. At the end of the subscription it does only where the broker would lose it. */
+  /**
+   * Whether the event stays in hand after the delay. At the end of the subscription it does only where the broker would
+   * lose it.
+   */
   async #waited(event: Event, delayMs: number): Promise<boolean> {
     setAside(event);
     await pause(this.#seams.runtime.timers, delayMs, this.#ending.signal);
@@ -321,7 +337,9 @@ class Delivery {
     return !this.#isLeaving;
   }
 
-  /** The event is for the broker to hand out again. One that cannot take it back does so when it was never acknowledged. */
+  /**
+   * The event is for the broker to hand out again. One that cannot take it back does so when it was never acknowledged.
+   */
   #putBack(event: Event, delayMs: number): Promise<void> {
     const { ack, nack } = this.#capabilities;
     if (nack || !ack) return event.nack({ delayMs });

@@ -15,7 +15,7 @@ import type {
   OutgoingEvent,
   ReceiveRequest,
 } from './kit/driver.ts';
-import { PortableBroker } from './kit/portable-broker.ts';
+import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
 import { type Entry, type Handed, handed, Topics } from './memory/topics.ts';
 
 /** How a {@link MemoryHub} keeps events. */
@@ -23,8 +23,8 @@ export interface MemoryHubOptions {
   readonly runtime?: Partial<Runtime> | undefined;
   readonly logger?: Logger | undefined;
   /**
-   * Events that a group keeps and nobody has in hand. While a member is there, `publish` waits for room; without one the oldest give way, and the
-   * logger says so.
+   * Events that a group keeps and nobody has in hand. While a member is there, `publish` waits for room; without one
+   * the oldest give way, and the logger says so.
    * @default 10_000
    */
   readonly maxQueued?: number | undefined;
@@ -85,24 +85,19 @@ export class MemoryBroker extends PortableBroker implements Broker {
 
   constructor(
     @inject(MemoryBrokerOptions) @optional() options: MemoryBrokerOptions = {},
-    @inject(Clock) @optional() clock: Clock = systemRuntime.clock,
-    @inject(Random) @optional() random: Random = systemRuntime.random,
-    @inject(Timers) @optional() timers: Timers = systemRuntime.timers,
-    @inject(Logger) @optional() logger: Logger = new ConsoleLogger({ level: 'warn' }),
+    @inject(Clock) @optional() clock?: Clock,
+    @inject(Random) @optional() random?: Random,
+    @inject(Timers) @optional() timers?: Timers,
+    @inject(Logger) @optional() logger?: Logger,
   ) {
-    const { timeoutMs, watchLag } = checkedOptions('MemoryBrokerOptions', options, { watchLag: {} });
-    const runtime = { clock, random, timers, ...options.runtime };
-    const log = options.logger ?? logger;
-    const hub = options.hub ?? new MemoryHub({ runtime: { timers: runtime.timers }, logger: log });
-    const topics = topicsOf.get(hub) as Topics;
-    super({
-      name: 'memory',
-      timeoutMs,
-      watchLag,
-      runtime,
-      logger: log,
-      makeDriver: () => new MemoryDriver(topics),
-    });
+    checkedOptions('MemoryBrokerOptions', options, { watchLag: {} });
+    const seams = { clock, random, timers, logger };
+    let { hub } = options;
+    const makeDriver = ({ runtime, logger: log }: DriverSetup): MemoryDriver => {
+      hub ??= new MemoryHub({ runtime, logger: log });
+      return new MemoryDriver(topicsOf.get(hub) as Topics);
+    };
+    super({ name: 'memory', options, seams, makeDriver });
   }
 }
 

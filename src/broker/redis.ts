@@ -1,59 +1,30 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
-import type { Redis } from 'ioredis';
 
 import { checkedOptions } from '../errors/checked-options.ts';
 import { token } from '../internal/token.ts';
-import { ConsoleLogger } from '../logger/console.ts';
 import { Logger } from '../logger/logger.ts';
-import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
-import { systemRuntime } from '../runtime/system.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
-import type {
-  BrokerDriver,
-  DriverHost,
-  DriverSubscription,
-  ErrorMeaning,
-  EventSink,
-  OutgoingEvent,
-  ReceiveRequest,
-} from './kit/driver.ts';
+import type { DriverSubscription, EventSink, OutgoingEvent, ReceiveRequest } from './kit/driver.ts';
 import { HeaderReader, HeaderWriter, readPayload, writeFrame } from './kit/frame.ts';
 import { type BrokerDialect, writeEnvelope } from './kit/go-micro.ts';
-import { type BrokerSettings, PortableBroker } from './kit/portable-broker.ts';
+import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
 import { RedisChannels } from './redis/channels.ts';
-import { RedisLink } from './redis/link.ts';
+import { type RedisConnectionOptions, RedisDriver, RedisLink } from './redis/link.ts';
 
 /** How a {@link RedisBroker} works. */
-export interface RedisBrokerOptions {
-  /**
-   * `host:port`, or `redis://user:password@host:port/database` (`rediss://` for TLS).
-   * @default '127.0.0.1:6379'
-   */
-  readonly address?: string | undefined;
-  /** A client of ioredis whose settings are used instead of an address: for TLS, sentinels, credentials. It is copied, not used itself, and not closed. */
-  readonly client?: Redis | undefined;
-  /**
-   * After this time without an answer a connection is given up, and with it what waits for an answer.
-   * @default 5_000
-   */
-  readonly timeoutMs?: number | undefined;
+export interface RedisBrokerOptions extends RedisConnectionOptions {
   /**
    * How events are written; both are read. `go-micro` is the JSON envelope of Go Micro's redis broker.
    * @default 'native'
    */
   readonly dialect?: BrokerDialect | undefined;
   /**
-   * Events of one subscription that have arrived and that nobody has in hand. Redis does not wait: what comes on top is dropped, and the logger says so.
+   * Events of one subscription that have arrived and that nobody has in hand. Redis does not wait: what comes on top is
+   * dropped, and the logger says so.
    * @default 10_000
    */
   readonly maxBacklog?: number | undefined;
-  /**
-   * Events that a `watch` may lag behind.
-   * @default 1_000
-   */
-  readonly watchLag?: number | undefined;
-  readonly runtime?: Partial<Runtime> | undefined;
-  readonly logger?: Logger | undefined;
 }
 /** Container key of the {@link RedisBrokerOptions}. */
 export const RedisBrokerOptions: ServiceIdentifier<RedisBrokerOptions> = token('broker', 'RedisBrokerOptions');
@@ -81,82 +52,46 @@ export class RedisBroker extends PortableBroker implements Broker {
 
   constructor(
     @inject(RedisBrokerOptions) @optional() options: RedisBrokerOptions = {},
-    @inject(Clock) @optional() clock: Clock = systemRuntime.clock,
-    @inject(Random) @optional() random: Random = systemRuntime.random,
-    @inject(Timers) @optional() timers: Timers = systemRuntime.timers,
-    @inject(Logger) @optional() logger: Logger = new ConsoleLogger({ level: 'warn' }),
+    @inject(Clock) @optional() clock?: Clock,
+    @inject(Random) @optional() random?: Random,
+    @inject(Timers) @optional() timers?: Timers,
+    @inject(Logger) @optional() logger?: Logger,
   ) {
-    const { address, timeoutMs, watchLag } = checkedOptions('RedisBrokerOptions', options, { watchLag: {} });
-    const runtime = { clock, random, timers, ...options.runtime };
-    const log = options.logger ?? logger;
-    super({
-      name: 'redis',
-      address,
-      timeoutMs,
-      watchLag,
-      runtime,
-      logger: log,
-      makeDriver: (settings) => new RedisDriver(options, settings, runtime, log),
-    });
+    checkedOptions('RedisBrokerOptions', options, { watchLag: {} });
+    const seams = { clock, random, timers, logger };
+    super({ name: 'redis', options, seams, makeDriver: (setup) => new ChannelsDriver(options, setup) });
   }
 }
 
 /** The channels of a Redis. It sends to whoever listens, and forgets. */
-class RedisDriver implements BrokerDriver {
-  readonly endsCalls = true;
-  readonly #maxBacklog: number;
-  readonly #dialect: BrokerDialect | undefined;
+class ChannelsDriver extends RedisDriver {
+  readonly #options: RedisBrokerOptions;
   readonly #writer = new HeaderWriter();
-  readonly #link: RedisLink;
   readonly #channels: RedisChannels;
 
-  constructor(options: RedisBrokerOptions, settings: BrokerSettings, runtime: Runtime, logger: Logger) {
+  constructor(options: RedisBrokerOptions, setup: DriverSetup) {
+    super(new RedisLink('redis', options.client, setup));
     const reader = new HeaderReader();
-    this.#maxBacklog = options.maxBacklog ?? defaultBacklog;
-    this.#dialect = options.dialect;
-    this.#link = new RedisLink({ ...settings, broker: 'redis', client: options.client, runtime });
-    this.#channels = new RedisChannels({
-      link: this.#link,
-      read: (payload) => readPayload(payload, reader),
-      timers: runtime.timers,
-      logger,
-    });
+    this.#options = options;
+    this.#channels = new RedisChannels(this.link, setup, (payload) => readPayload(payload, reader));
   }
 
-  get address(): string {
-    return this.#link.address;
-  }
-
-  open(host: DriverHost): Promise<void> {
-    return this.#link.open(host);
-  }
-
-  close(): void {
+  override close(): void {
     this.#channels.close();
-    this.#link.close();
+    super.close();
   }
 
-  publish([event]: readonly [OutgoingEvent]): Promise<unknown> {
+  override publish([event]: readonly [OutgoingEvent]): Promise<unknown> {
     const { topic, headers, body } = event;
-    const client = this.#link.batched;
-    return client.publish(
-      topic,
-      this.#dialect === 'go-micro'
+    const payload =
+      this.#options.dialect === 'go-micro'
         ? writeEnvelope(topic, headers, body)
-        : writeFrame(this.#writer.write(headers), body),
-    );
+        : writeFrame(this.#writer.write(headers), body);
+    return this.link.batched.publish(topic, payload);
   }
 
-  async receive({ topic }: ReceiveRequest, sink: EventSink): Promise<DriverSubscription> {
+  override async receive({ topic }: ReceiveRequest, sink: EventSink): Promise<DriverSubscription> {
     const leave = await this.#channels.join(topic, sink);
-    return { maxBacklog: this.#maxBacklog, stop: leave, close: leave };
-  }
-
-  translate(error: unknown): ErrorMeaning {
-    return this.#link.translate(error);
-  }
-
-  unwrap(): Redis | undefined {
-    return this.#link.client;
+    return { maxBacklog: this.#options.maxBacklog ?? defaultBacklog, stop: leave, close: leave };
   }
 }

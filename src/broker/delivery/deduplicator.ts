@@ -13,7 +13,10 @@ export class Deduplicator {
     return this.#running.has(key);
   }
 
-  /** Runs `work` unless its key was done before, and remembers the key if `work` resolves with `true`. Resolves with whether it ran. */
+  /**
+   * Runs `work` unless its key was done before, and remembers the key if `work` resolves with `true`. Resolves with
+   * whether it ran.
+   */
   async run(key: string, work: () => Promise<boolean>): Promise<boolean> {
     for (let other = this.#running.get(key); other; other = this.#running.get(key)) await other;
     if (this.#done.has(key)) return false;

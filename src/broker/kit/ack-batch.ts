@@ -24,8 +24,8 @@ const maxRefusals = 5;
 const maxEvents = 1_000;
 
 /**
- * Sends what was acknowledged in one turn of the event loop together. What could not be sent is tried again with back-off: for as long as the server is away, and
- * a few times where it refuses.
+ * Sends what was acknowledged in one turn of the event loop together. What could not be sent is tried again with
+ * back-off: for as long as the server is away, and a few times where it refuses.
  */
 export class AckBatch<E> {
   readonly #init: AckBatchInit<E>;

@@ -30,8 +30,9 @@ export function classCapabilities(broker: object): BrokerCapabilities {
 const brokersWithGroups = 'memory, redis-streams';
 
 /**
- * What a subscription asks for and neither a broker of these capabilities nor the framework can do, each as a sentence with its remedy. Retry, dead letters,
- * dedupe and order by key are never among it: `deliver` does what the broker does not.
+ * What a subscription asks for and neither a broker of these capabilities nor the framework can do, each as a sentence
+ * with its remedy. Retry, dead letters, dedupe and order by key are never among it: `deliver` does what the broker does
+ * not.
  */
 export function missingCapabilities(
   capabilities: BrokerCapabilities,

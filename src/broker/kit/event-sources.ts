@@ -4,7 +4,9 @@ import type { Random } from '../../runtime/runtime.ts';
 import type { Event, EventCallback } from '../broker.ts';
 import { type EventTaker, settled } from './in-flight.ts';
 
-/** Calls `callback` for each event. One that fails is logged and nacked, with a growing delay so that it does not spin. */
+/**
+ * Calls `callback` for each event. One that fails is logged and nacked, with a growing delay so that it does not spin.
+ */
 export function pushTaker(callback: EventCallback, logger: Logger, random: Random): EventTaker {
   const failed = (event: Event, error: unknown): void => {
     logger.error('the callback of a subscription failed; its event is handed out again where the broker can', {

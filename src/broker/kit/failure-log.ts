@@ -1,6 +1,9 @@
 import type { LogFields, Logger } from '../../logger/logger.ts';
 
-/** Says once that something fails, until it succeeds again: what is tried over and over must be neither silent nor a flood. */
+/**
+ * Says once that something fails, until it succeeds again: what is tried over and over must be neither silent nor a
+ * flood.
+ */
 export class FailureLog {
   readonly #logger: Logger;
   readonly #fields: LogFields;

@@ -148,7 +148,10 @@ export function assertCount(broker: string, topic: string, option: string, value
   });
 }
 
-/** Throws `broker.invalid_options` for no name, and for the topic itself: an event that goes back there would be handled for ever. */
+/**
+ * Throws `broker.invalid_options` for no name, and for the topic itself: an event that goes back there would be handled
+ * for ever.
+ */
 export function assertDeadLetter(broker: string, topic: string, deadLetter: string): void {
   if (typeof deadLetter === 'string' && deadLetter !== '' && deadLetter !== topic) return;
   throw new TenonError({

@@ -9,8 +9,8 @@ const maxVarintBytes = 5;
 const none: EventHeaders = Object.freeze({});
 
 /**
- * Writes header tables: for each header the length of its name, the name, the length of its value, the value; lengths as varints, text as UTF-8.
- * Publishers mostly send the same headers again, so the last table is kept.
+ * Writes header tables: for each header the length of its name, the name, the length of its value, the value; lengths
+ * as varints, text as UTF-8. Publishers mostly send the same headers again, so the last table is kept.
  */
 export class HeaderWriter {
   #names: string[] = [];
@@ -138,8 +138,8 @@ export function writeFrame(table: Buffer, body: Uint8Array): Buffer {
 }
 
 /**
- * Headers and body of a payload in either dialect. What is neither a frame nor an envelope comes from a program that knows of no headers: it
- * is all body.
+ * Headers and body of a payload in either dialect. What is neither a frame nor an envelope comes from a program that
+ * knows of no headers: it is all body.
  */
 export function readPayload(payload: Buffer, reader: HeaderReader): EventContent {
   const first = payload[0];

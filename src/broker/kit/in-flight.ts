@@ -39,8 +39,8 @@ export interface InFlightInit<E extends IncomingEvent> {
 export const settled: Promise<void> = Promise.resolve();
 
 /**
- * What an event in hand can do besides, for those who handle it in turns. Events of brokers that are not made with the kit lack it: they keep their places, and are
- * refused in their broker's own way.
+ * What an event in hand can do besides, for those who handle it in turns. Events of brokers that are not made with the
+ * kit lack it: they keep their places, and are refused in their broker's own way.
  */
 export interface Deferrable {
   /** Gives its place to others, unless as many wait as may. */

@@ -9,7 +9,13 @@ export type {
   PollRequest,
   ReceiveRequest,
 } from './driver.ts';
-export { type BrokerSettings, PortableBroker, type PortableBrokerInit } from './portable-broker.ts';
+export {
+  type BrokerSeams,
+  type DriverSetup,
+  PortableBroker,
+  type PortableBrokerInit,
+  type PortableBrokerOptions,
+} from './portable-broker.ts';
 export { NameEncoding, type NameRule, type WireRules } from './name-encoding.ts';
 export { type Delayed, DelayedEvents } from './delayed-events.ts';
 export { FailureLog } from './failure-log.ts';

@@ -6,11 +6,15 @@ export interface NameRule {
   /** Matches one character that the server takes; the digits and A to F among them. */
   readonly allowed: RegExp;
   /**
-   * Begins what stands for another character: its bytes in UTF-8, each as this and two hexadecimal digits. One that the server takes.
+   * Begins what stands for another character: its bytes in UTF-8, each as this and two hexadecimal digits. One that the
+   * server takes.
    * @default '%'
    */
   readonly escape?: string | undefined;
-  /** Texts that the server does not take though it takes their characters: `a..b`. In these everything but letters and digits is escaped. */
+  /**
+   * Texts that the server does not take though it takes their characters: `a..b`. In these everything but letters and
+   * digits is escaped.
+   */
   readonly forbids?: ((text: string) => boolean) | undefined;
   /** Longest text, once it is encoded. */
   readonly maxBytes?: number | undefined;
@@ -32,8 +36,8 @@ const plain = /[A-Za-z0-9]/;
 const hexPair = /^[0-9A-F]{2}/;
 
 /**
- * Writes texts in the characters that a server takes, and reads them again. A text that the server takes is written as it is, so that other programs see it
- * so. A text that nobody has encoded is read as it is.
+ * Writes texts in the characters that a server takes, and reads them again. A text that the server takes is written as
+ * it is, so that other programs see it so. A text that nobody has encoded is read as it is.
  */
 export class NameEncoding {
   readonly #rule: NameRule;

@@ -27,7 +27,9 @@ const interruptEveryMs = 50;
 // So many failures are more than an outage that is being noticed.
 const saidAfter = 5;
 
-/** Polls a source for as many events as there is room for, one poll at a time, until it is stopped. Outlives outages. */
+/**
+ * Polls a source for as many events as there is room for, one poll at a time, until it is stopped. Outlives outages.
+ */
 export class PollLoop<E extends IncomingEvent> {
   readonly #init: PollLoopInit<E>;
   /** Aborts when it is stopped. */

@@ -1,8 +1,10 @@
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
+import { ConsoleLogger } from '../../logger/console.ts';
 import type { Logger } from '../../logger/logger.ts';
 import { bounded, pause } from '../../runtime/bounded.ts';
 import { retrying } from '../../runtime/retrying.ts';
-import type { Runtime } from '../../runtime/runtime.ts';
+import type { Clock, Random, Runtime, Timers } from '../../runtime/runtime.ts';
+import { systemClock, systemRandom, systemTimers } from '../../runtime/system.ts';
 import type {
   Broker,
   BrokerCallOptions,
@@ -28,24 +30,42 @@ import { headerBytes, WireEncoding } from './name-encoding.ts';
 import { PublishBatch } from './publishing.ts';
 import { Subscription, type SubscriptionHost } from './subscription.ts';
 
-/** The options that every broker has, in force. */
-export interface BrokerSettings extends BrokerOptions {
+/** What every broker may be told. */
+export interface PortableBrokerOptions extends BrokerOptions {
+  /**
+   * Events that a `watch` may lag behind, where the server does not wait for it.
+   * @default 1_000
+   */
+  readonly watchLag?: number | undefined;
+  readonly runtime?: Partial<Runtime> | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+/** What a broker is given by the container; the options are stronger. */
+export interface BrokerSeams {
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+  readonly timers?: Timers | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+/** What a driver works with. */
+export interface DriverSetup {
+  readonly address: string | undefined;
+  /** Bound of each call. */
   readonly timeoutMs: number;
+  readonly runtime: Runtime;
+  readonly logger: Logger;
 }
 
 /** What a {@link PortableBroker} is made of. */
 export interface PortableBrokerInit<E extends IncomingEvent> {
   /** The name it is bound by. */
   readonly name: string;
-  readonly address?: string | undefined;
-  /** @default 5_000 */
-  readonly timeoutMs?: number | undefined;
-  /** Events that a `watch` may lag behind, where the server does not wait for it. @default 1_000 */
-  readonly watchLag?: number | undefined;
-  readonly runtime: Runtime;
-  readonly logger: Logger;
-  /** Called with the options in force: at once, and by `init`. Throws for an address that is none. */
-  makeDriver(settings: BrokerSettings): BrokerDriver<E>;
+  readonly options: PortableBrokerOptions;
+  readonly seams?: BrokerSeams | undefined;
+  /** Called at once, and by `init`, with the options in force. Throws for an address that is none. */
+  readonly makeDriver: (setup: DriverSetup) => BrokerDriver<E>;
 }
 
 const defaults = { timeoutMs: 5_000, watchLag: 1_000, maxInFlight: 64, maxWaiting: 1_000 } as const;
@@ -53,17 +73,21 @@ const reopen = { initialMs: 50, maxMs: 5_000 } as const;
 const nothing = (): void => {};
 
 /**
- * A broker over a driver: keeps the contract of `Broker`, and asks of the driver only what its server alone can do. A broker of one's own extends it, has
- * `static readonly capabilities`, and gives its driver to the constructor.
+ * A broker over a driver: keeps the contract of `Broker`, and asks of the driver only what its server alone can do. A
+ * broker of one's own extends it, has `static readonly capabilities`, and gives its driver to the constructor.
  */
 export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements Broker {
-  readonly #init: PortableBrokerInit<E>;
+  readonly #name: string;
+  readonly #watchLag: number;
+  readonly #runtime: Runtime;
+  readonly #logger: Logger;
+  readonly #makeDriver: (setup: DriverSetup) => BrokerDriver<E>;
   readonly #status: ConnectionStatus;
   readonly #host: SubscriptionHost<E>;
   readonly #subscriptions = new Set<Subscription<E>>();
   /** What ends each subscription at once. */
   readonly #endings = new Map<Subscription<E>, () => Promise<void>>();
-  #settings: BrokerSettings;
+  #settings: BrokerOptions & { readonly timeoutMs: number };
   #driver: BrokerDriver<E>;
   #batch: PublishBatch<E> | undefined;
   #encoding: WireEncoding | undefined;
@@ -72,13 +96,17 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   /** Ends the attempts to open it again. */
   #reopening: AbortController | undefined;
 
-  constructor(init: PortableBrokerInit<E>) {
-    const { name, address, timeoutMs = defaults.timeoutMs, runtime, logger } = init;
-    this.#init = init;
-    this.#status = new ConnectionStatus({ broker: name, clock: runtime.clock, logger });
-    this.#host = this.#makeHost(init);
-    this.#settings = { address, timeoutMs };
-    this.#driver = init.makeDriver(this.#settings);
+  constructor({ name, options, seams = {}, makeDriver }: PortableBrokerInit<E>) {
+    const { clock = systemClock, random = systemRandom, timers = systemTimers } = seams;
+    this.#name = name;
+    this.#watchLag = options.watchLag ?? defaults.watchLag;
+    this.#runtime = { clock, random, timers, ...options.runtime };
+    this.#logger = options.logger ?? seams.logger ?? new ConsoleLogger({ level: 'warn' });
+    this.#makeDriver = makeDriver;
+    this.#status = new ConnectionStatus({ broker: name, clock: this.#runtime.clock, logger: this.#logger });
+    this.#host = this.#makeHost();
+    this.#settings = { address: options.address, timeoutMs: options.timeoutMs ?? defaults.timeoutMs };
+    this.#driver = this.#driverFor(this.#settings);
   }
 
   get options(): BrokerOptions {
@@ -98,15 +126,15 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   }
 
   init(options: BrokerOptions): void {
-    if (this.#isOpen || this.#opening) throw failures.alreadyStarted(this.#init.name);
+    if (this.#isOpen || this.#opening) throw failures.alreadyStarted(this.#name);
     const { address = this.#settings.address, timeoutMs = this.#settings.timeoutMs } = options;
     const settings = { address, timeoutMs };
-    this.#driver = this.#init.makeDriver(settings);
+    this.#driver = this.#driverFor(settings);
     this.#settings = settings;
   }
 
   async connect(options?: BrokerCallOptions): Promise<void> {
-    failures.assertNotAborted(this.#init.name, 'connect', options);
+    failures.assertNotAborted(this.#name, 'connect', options);
     if (this.#isOpen) {
       if (this.status.state === 'away') throw this.#away('connect');
       return;
@@ -138,8 +166,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   }
 
   async subscribe(topic: string, callback: EventCallback, options: SubscribeOptions = {}): Promise<Subscriber> {
-    const { logger, runtime } = this.#init;
-    const taker = pushTaker(callback, logger, runtime.random);
+    const taker = pushTaker(callback, this.#logger, this.#runtime.random);
     const subscription = this.#subscription(topic, options, taker, `subscribe to "${topic}"`);
     await this.#stand(subscription, () => subscription.unsubscribe(AbortSignal.abort()));
     return {
@@ -163,14 +190,14 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   }
 
   toString(): string {
-    return this.#init.name;
+    return this.#name;
   }
 
   #publish(topic: string, message: BrokerMessage, options: PublishOptions | undefined): Promise<void> {
     const driver = this.#driver;
-    if (options?.signal?.aborted) failures.assertNotAborted(this.#init.name, `publish to "${topic}"`, options);
-    if (!this.#isOpen) throw failures.notConnected(this.#init.name, `publish to "${topic}"`);
-    if (typeof topic !== 'string' || topic === '') failures.assertTopic(this.#init.name, topic);
+    if (options?.signal?.aborted) failures.assertNotAborted(this.#name, `publish to "${topic}"`, options);
+    if (!this.#isOpen) throw failures.notConnected(this.#name, `publish to "${topic}"`);
+    if (typeof topic !== 'string' || topic === '') failures.assertTopic(this.#name, topic);
     const event = this.#outgoing(topic, message, options?.orderKey);
     const sent = this.#batch ? this.#batch.add(event) : single(driver.publish([event]));
     if (sent === undefined) return settled;
@@ -191,7 +218,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   }
 
   #encoded(topic: string, headers: EventHeaders, body: Uint8Array, orderKey: string | undefined): OutgoingEvent {
-    const { name } = this.#init;
+    const name = this.#name;
     const encoding = this.#wireEncoding();
     const { maxBodyBytes = Number.POSITIVE_INFINITY, maxHeaderBytes } = encoding?.rules ?? {};
     if (body.length > maxBodyBytes) throw failures.tooLarge(name, topic, 'a body', body.length, maxBodyBytes);
@@ -206,7 +233,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   #topicOf(topic: string): string {
     const encoding = this.#wireEncoding();
     const encoded = encoding ? encoding.topic(topic) : topic;
-    if (encoded === undefined) throw failures.unusableTopic(this.#init.name, topic);
+    if (encoded === undefined) throw failures.unusableTopic(this.#name, topic);
     return encoded;
   }
 
@@ -240,7 +267,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     doing: string,
     mode: ReceiveRequest['mode'] = 'consume',
   ): Subscription<E> {
-    const { name, watchLag = defaults.watchLag } = this.#init;
+    const name = this.#name;
     const { queue, maxInFlight = defaults.maxInFlight, maxWaiting = defaults.maxWaiting } = options;
     const { signal, deadLetter = `${topic}.dead-letter` } = options;
     failures.assertNotAborted(name, doing, options);
@@ -255,7 +282,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
       topic,
       request: { topic: this.#topicOf(topic), queue, mode, maxInFlight, maxWaiting, doing },
       taker,
-      watchLag,
+      watchLag: this.#watchLag,
       deadLetter,
       // An iteration sees to its signal itself: it ends when its reader asks again.
       signal: taker instanceof PullTaker ? undefined : signal,
@@ -266,7 +293,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   async #stand(subscription: Subscription<E>, end: () => Promise<void>): Promise<void> {
     const { doing } = subscription.request;
     const driver = this.#driver;
-    if (!this.#isOpen) throw failures.notConnected(this.#init.name, doing);
+    if (!this.#isOpen) throw failures.notConnected(this.#name, doing);
     try {
       await subscription.open();
     } catch (error) {
@@ -277,14 +304,18 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     if (this.#isOpen && driver === this.#driver) return;
     // Disconnected meanwhile.
     await subscription.unsubscribe(AbortSignal.abort());
-    throw failures.notConnected(this.#init.name, doing);
+    throw failures.notConnected(this.#name, doing);
   }
 
-  #makeHost({ name, runtime, logger }: PortableBrokerInit<E>): SubscriptionHost<E> {
+  #driverFor({ address, timeoutMs }: BrokerOptions & { readonly timeoutMs: number }): BrokerDriver<E> {
+    return this.#makeDriver({ address, timeoutMs, runtime: this.#runtime, logger: this.#logger });
+  }
+
+  #makeHost(): SubscriptionHost<E> {
     return {
-      name,
-      runtime,
-      logger,
+      name: this.#name,
+      runtime: this.#runtime,
+      logger: this.#logger,
       isConnected: () => this.#isOpen && this.status.state === 'connected',
       hasDeadLetters: () => this.capabilities.deadLetter,
       encoding: () => this.#wireEncoding(),
@@ -338,7 +369,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
 
   /** Opens it with back-off until it succeeds, or is disconnected. */
   async #reopen(driver: BrokerDriver<E>): Promise<void> {
-    const { runtime } = this.#init;
+    const runtime = this.#runtime;
     const reopening = new AbortController();
     const { signal } = reopening;
     this.#reopening = reopening;
@@ -366,8 +397,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
 
   #failure(doing: string, error: unknown): TenonError {
     if (TenonError.is(error)) return error;
-    const { name } = this.#init;
     const { address } = this;
+    const name = this.#name;
     const { kind, code = Code.Internal, said = textOf(error), cause = error } = this.#driver.translate(error);
     if (kind === 'timeout') return failures.timedOut(name, address, doing, this.#settings.timeoutMs);
     if (kind === 'unreachable') return failures.unreachable(name, address, doing, cause);
@@ -381,7 +412,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
 
   #away(doing: string): TenonError {
     const { lastError } = this.status;
-    return failures.unreachable(this.#init.name, this.address, doing, lastError?.cause ?? lastError);
+    return failures.unreachable(this.#name, this.address, doing, lastError?.cause ?? lastError);
   }
 
   #bounded(
@@ -391,9 +422,9 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     event?: OutgoingEvent,
   ): Promise<void> {
     if (signal === undefined && timeoutMs === undefined) return work;
-    const { name, runtime } = this.#init;
+    const name = this.#name;
     return bounded(work, {
-      timers: runtime.timers,
+      timers: this.#runtime.timers,
       signal,
       timeoutMs,
       onTimeout: (afterMs) =>

@@ -49,7 +49,10 @@ export interface SubscriptionInit<E extends IncomingEvent> {
 
 const retry = { initialMs: 50, maxMs: 5_000 } as const;
 
-/** One standing subscription: what its driver delivers waits, is handed out within bounds, is settled, and outlives faults, until the subscription ends. */
+/**
+ * One standing subscription: what its driver delivers waits, is handed out within bounds, is settled, and outlives
+ * faults, until the subscription ends.
+ */
 export class Subscription<E extends IncomingEvent> implements EventSink<E>, Settlement<E> {
   /** See `Subscriber.closed`. */
   readonly closed: Promise<TenonError | undefined>;
@@ -61,6 +64,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   /** Aborts when it takes no more events. */
   readonly #ending = new AbortController();
   readonly #log: FailureLog;
+  readonly #keeping: FailureLog;
   #source: DriverSubscription<E> | undefined;
   #loop: PollLoop<E> | undefined;
   #acks: AckBatch<E> | undefined;
@@ -82,6 +86,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     this.#init = init;
     this.#host = host;
     this.#log = new FailureLog(host.logger, { broker: host.name, topic });
+    this.#keeping = new FailureLog(host.logger, { broker: host.name, topic });
     const isWatch = request.mode === 'watch';
     this.#buffer = new PushBuffer(
       isWatch ? { limit: watchLag, drops: 'oldest' } : { limit: Number.POSITIVE_INFINITY, drops: 'newest' },
@@ -192,7 +197,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   nack(event: E, delayMs: number): Promise<void> {
-    return this.#source?.nack?.(event, delayMs) || settled;
+    return this.#told(this.#source?.nack?.(event, delayMs));
   }
 
   async reject(event: Event, from: E, reason: unknown): Promise<boolean> {
@@ -214,7 +219,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   release(events: readonly E[]): Promise<void> {
-    return this.#source?.release?.(events) || settled;
+    return this.#told(this.#source?.release?.(events));
   }
 
   nextId(): string {
@@ -327,10 +332,30 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     if (this.#isKeeping) return;
     this.#isKeeping = true;
     try {
-      await source.keepAlive?.(this.unsettled());
+      const events = this.unsettled();
+      await source.keepAlive?.(events);
+      this.#keeping.succeeded();
+    } catch (error) {
+      this.#notKept(error);
+      await this.#quietly('recover', () => (this.#stopping ? undefined : source.recover?.(error)));
     } finally {
       this.#isKeeping = false;
     }
+  }
+
+  /** The server was told what becomes of events, or is away: then they come again all the same. */
+  #told(work: Promise<void> | void): Promise<void> {
+    return work ? work.catch((error: unknown) => this.#notKept(error)) : settled;
+  }
+
+  #notKept(error: unknown): void {
+    // While the server is away nobody else can take anything either.
+    if (this.#host.isConnected()) {
+      this.#keeping.failed('events in hand could not be kept: others may be given them as well', error);
+      return;
+    }
+    const fields = { broker: this.#host.name, topic: this.#init.topic, error };
+    this.#host.logger.debug('events in hand could not be kept', fields);
   }
 
   async #stop(): Promise<void> {

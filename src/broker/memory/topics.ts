@@ -142,7 +142,8 @@ export class Topic {
   }
 }
 
-// Between two turns of the event loop: subscribers that publish to their own topic must not keep the process from its I/O.
+// Between two turns of the event loop: subscribers that publish to their own topic must not keep the process from its
+// I/O.
 const handedAtOnce = 256;
 
 /** Members of whom one gets each event, and the events that none has in hand. */

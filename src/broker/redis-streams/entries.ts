@@ -1,13 +1,11 @@
 import { isRedisReply } from '../../internal/redis.ts';
 import type { EventHeaders } from '../broker.ts';
+import type { IncomingEvent } from '../kit/driver.ts';
 import type { HeaderReader } from '../kit/frame.ts';
 
 /** An entry of a Redis stream, as it is handed out. */
-export interface StreamEntry {
+export interface StreamEntry extends IncomingEvent {
   readonly id: string;
-  readonly headers: EventHeaders;
-  readonly body: Uint8Array;
-  readonly attempt: number;
 }
 
 /** Field of an entry that holds the header table. */
@@ -56,10 +54,8 @@ export function entriesFrom(reply: RawRead, reader: HeaderReader): StreamEntry[]
 
 /** Whether `a` stands before `b`: `<milliseconds>-<number>`. */
 export function isBefore(a: string, b: string): boolean {
-  const [aTime = '0', aNumber = '0'] = a.split('-');
-  const [bTime = '0', bNumber = '0'] = b.split('-');
-  if (aTime !== bTime) return BigInt(aTime) < BigInt(bTime);
-  return BigInt(aNumber) < BigInt(bNumber);
+  const [[aTime = 0n, aNumber = 0n], [bTime = 0n, bNumber = 0n]] = [a.split('-').map(BigInt), b.split('-').map(BigInt)];
+  return aTime === bTime ? aNumber < bNumber : aTime < bTime;
 }
 
 /** The value of a name in a flat reply of XINFO. */

@@ -1,6 +1,6 @@
 /*
- * What has to happen in one step. Each begins with KEYS[1] the stream, ARGV[1] the group, ARGV[2] the consumer. Only what the consumer still owns is
- * touched: a process that was stopped for a while must not take back what another has in hand.
+ * Steps that must not be divided. Each begins with KEYS[1] the stream, ARGV[1] the group, ARGV[2] the consumer. Only what
+ * the consumer owns is touched: a process that was stopped for a while must not take back what another has.
  */
 
 /** ARGV: pairs of id and idle time. Sets how long they count as untouched: 0 keeps them, much gives them away. */
@@ -11,7 +11,7 @@ for i = 3, #ARGV, 2 do
   end
 end`;
 
-/** ARGV: pairs of id and number of attempts. Puts into a group that was made anew what the consumer has in hand, as far as the stream still has it. */
+/** ARGV: pairs of id and attempts. Puts what the consumer has, and the stream still has, into a group made anew. */
 export const restoreScript = `
 for i = 3, #ARGV, 2 do
   if #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i], 'COUNT', 1) == 1
@@ -20,7 +20,7 @@ for i = 3, #ARGV, 2 do
   end
 end`;
 
-/** ARGV: ids. Hands them out once more, and gives them with the number of times that has happened; and how many are pending with nobody. */
+/** ARGV: ids. Hands them out once more; gives them with their attempts, and how many are pending with nobody. */
 export const takeScript = `
 local taken, gone = {}, 0
 for i = 3, #ARGV do
@@ -35,7 +35,7 @@ for i = 3, #ARGV do
 end
 return { taken, gone }`;
 
-/** ARGV: least idle time, start, count. Takes over what nobody has touched for so long; gives where it has got to, the entries, and how many the stream no longer has. */
+/** ARGV: least idle time, start, count. Takes over what is idle; gives where it got to, ids, how many are gone. */
 export const claimScript = `
 local reply = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')
 local claimed, gone = {}, reply[3] and #reply[3] or 0
@@ -66,10 +66,7 @@ local function lost(at, read)
   return -1
 end`;
 
-/**
- * ARGV: count. Gives how many entries were cut off the stream before the group got them, -1 if that may be but is not known, and the next entries. It does not
- * wait.
- */
+/** ARGV: count. Gives how many were cut off before the group got them (-1: maybe some), and the next entries. */
 export const nextScript = `${gap}
 local missed = 0
 if stream then
@@ -86,13 +83,13 @@ end
 local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[3], 'STREAMS', KEYS[1], '>')
 return { missed, read }`;
 
-/** ARGV: nothing, the id behind which to read, how many entries were added up to it (-1: not known), count. As {@link nextScript}, for one without a group. */
+/** ARGV: nothing, the id read last, entries added up to it (-1: not known), count. As {@link nextScript}. */
 export const nextOfTailScript = `${gap}
 local position = tonumber(ARGV[3])
 local missed = lost(ARGV[2], position >= 0 and position)
 return { missed, redis.call('XREAD', 'COUNT', ARGV[4], 'STREAMS', KEYS[1], ARGV[2]) }`;
 
-/** ARGV: where it begins. Makes the group, and the stream if there is none; what was cut off before is not missed by a group that was not there. */
+/** ARGV: where it begins. Makes the group, and the stream; what was cut off before is not missed by a new group. */
 export const createScript = `${gap}
 local start = ARGV[3]
 local position = -1

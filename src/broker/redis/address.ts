@@ -14,7 +14,10 @@ export interface RedisAddress {
   readonly options: RedisOptions;
 }
 
-/** Reads `host:port`, `host`, `redis://…` and `rediss://…`. INVALID_ARGUMENT (`broker.invalid_address`) for anything else. */
+/**
+ * Reads `host:port`, `host`, `redis://…` and `rediss://…`. INVALID_ARGUMENT (`broker.invalid_address`) for anything
+ * else.
+ */
 export function redisAddress(broker: string, address: string): RedisAddress {
   const options = parseRedisAddress(address);
   if (!options) throw failures.invalidAddress(broker, maskAddress(address), redisAddressRemedy(address));

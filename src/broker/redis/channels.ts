@@ -1,18 +1,10 @@
 import type { Redis } from 'ioredis';
 
-import type { Logger } from '../../logger/logger.ts';
-import type { Timer, Timers } from '../../runtime/runtime.ts';
+import type { Timer } from '../../runtime/runtime.ts';
 import type { EventSink } from '../kit/driver.ts';
 import type { EventContent } from '../kit/go-micro.ts';
+import type { DriverSetup } from '../kit/portable-broker.ts';
 import type { RedisLink } from './link.ts';
-
-/** What {@link RedisChannels} work with. */
-export interface RedisChannelsOptions {
-  readonly link: RedisLink;
-  read(payload: Buffer): EventContent;
-  readonly timers: Timers;
-  readonly logger: Logger;
-}
 
 interface Channel {
   readonly sinks: EventSink[];
@@ -25,19 +17,21 @@ const pingEveryMs = 15_000;
 
 /** All subscriptions of one broker to Redis channels, on one connection. */
 export class RedisChannels {
-  readonly #options: RedisChannelsOptions;
+  readonly #link: RedisLink;
+  readonly #setup: DriverSetup;
+  readonly #read: (payload: Buffer) => EventContent;
   readonly #channels = new Map<string, Channel>();
   #connection: Promise<Redis> | undefined;
   #ping: Timer | undefined;
 
-  constructor(options: RedisChannelsOptions) {
-    this.#options = options;
+  constructor(link: RedisLink, setup: DriverSetup, read: (payload: Buffer) => EventContent) {
+    this.#link = link;
+    this.#setup = setup;
+    this.#read = read;
   }
 
   /** Resolves when what is published arrives at the sink. Gives back what ends it. */
   async join(topic: string, sink: EventSink): Promise<() => void> {
-    // While Redis is away this throws.
-    void this.#options.link.commands;
     const connection = await (this.#connection ??= this.#open());
     let channel = this.#channels.get(topic);
     if (!channel) {
@@ -71,10 +65,10 @@ export class RedisChannels {
   }
 
   #open(): Promise<Redis> {
-    const opening = this.#options.link.connect('subscriptions').then((connection) => {
+    const opening = this.#link.connect('subscriptions').then((connection) => {
       connection.on('messageBuffer', (name, payload) => this.#receive(name, payload));
       connection.on('ready', () => this.#resubscribe(connection));
-      this.#ping = this.#options.timers.every(pingEveryMs, () => {
+      this.#ping = this.#setup.runtime.timers.every(pingEveryMs, () => {
         if (connection.status === 'ready') connection.ping().catch(() => undefined);
       });
       return connection;
@@ -88,7 +82,7 @@ export class RedisChannels {
   #receive(name: Buffer, payload: Buffer): void {
     const sinks = this.#channels.get(name.toString())?.sinks;
     if (!sinks) return;
-    const { headers, body } = this.#options.read(payload);
+    const { headers, body } = this.#read(payload);
     // The body belongs to its receiver: all but one get a copy. A copy of the list: one may leave while it receives.
     if (sinks.length === 1) sinks[0]?.deliver({ headers, body, attempt: 1 });
     else for (const sink of sinks.slice()) sink.deliver({ headers, body: new Uint8Array(body), attempt: 1 });
@@ -97,7 +91,8 @@ export class RedisChannels {
   #resubscribe(connection: Redis): void {
     const topics = [...this.#channels.keys()];
     if (topics.length === 0) return;
-    const { logger, link } = this.#options;
+    const { logger } = this.#setup;
+    const link = this.#link;
     const standing = connection.subscribe(...topics);
     for (const channel of this.#channels.values()) channel.standing = standing;
     standing.then(

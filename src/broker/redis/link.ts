@@ -4,18 +4,36 @@ import { Code, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 import { ownValue } from '../../internal/own.ts';
 import { isRedisReply, isTemporaryReply } from '../../internal/redis.ts';
-import type { Runtime } from '../../runtime/runtime.ts';
-import type { DriverHost, ErrorMeaning } from '../kit/driver.ts';
+import type {
+  BrokerDriver,
+  DriverHost,
+  DriverSubscription,
+  ErrorMeaning,
+  EventSink,
+  IncomingEvent,
+  OutgoingEvent,
+  ReceiveRequest,
+} from '../kit/driver.ts';
+import type { DriverSetup, PortableBrokerOptions } from '../kit/portable-broker.ts';
 import { redisAddress, type RedisAddress, type RedisOptions } from './address.ts';
 
-/** What a {@link RedisLink} is told. */
-export interface RedisLinkOptions {
-  /** Name of the broker, for messages. */
-  readonly broker: string;
+/** How a broker comes to its Redis. */
+export interface RedisConnectionOptions extends PortableBrokerOptions {
+  /**
+   * `host:port`, or `redis://user:password@host:port/database` (`rediss://` for TLS).
+   * @default '127.0.0.1:6379'
+   */
   readonly address?: string | undefined;
+  /**
+   * A client of ioredis whose settings are used instead of an address: for TLS, sentinels, credentials. It is copied,
+   * not used itself, and not closed.
+   */
   readonly client?: Redis | undefined;
-  readonly timeoutMs: number;
-  readonly runtime: Pick<Runtime, 'random'>;
+  /**
+   * After this time without an answer a connection is given up, and with it what waits for an answer.
+   * @default 5_000
+   */
+  readonly timeoutMs?: number | undefined;
 }
 
 const defaultAddress = '127.0.0.1:6379';
@@ -32,16 +50,17 @@ const codes: Readonly<Record<string, Code>> = {
 
 /** The connections of one broker to one Redis, and what their errors mean. */
 export class RedisLink {
-  readonly #options: RedisLinkOptions;
+  readonly #client: Redis | undefined;
+  readonly #setup: DriverSetup;
   readonly #address: RedisAddress;
   readonly #connections = new Set<Redis>();
   readonly #lastErrors = new WeakMap<Redis, Error>();
   #commands: Redis | undefined;
 
-  constructor(options: RedisLinkOptions) {
-    this.#options = options;
-    const { client } = options;
-    this.#address = client ? addressOf(client) : redisAddress(options.broker, options.address ?? defaultAddress);
+  constructor(broker: string, client: Redis | undefined, setup: DriverSetup) {
+    this.#client = client;
+    this.#setup = setup;
+    this.#address = client ? addressOf(client) : redisAddress(broker, setup.address ?? defaultAddress);
   }
 
   /** `host:port`, without secrets. */
@@ -66,7 +85,9 @@ export class RedisLink {
     throw (client && this.#lastErrors.get(client)) ?? new Error('the connection is lost');
   }
 
-  /** {@link commands}, with what is sent in this turn going out in one write: a system call costs more than a command. */
+  /**
+   * {@link commands}, with what is sent in this turn going out in one write: a system call costs more than a command.
+   */
   get batched(): Redis {
     const client = this.commands;
     const { stream } = client;
@@ -79,7 +100,7 @@ export class RedisLink {
 
   /** Makes the connection for commands, whose outages the host is told. */
   async open(host: DriverHost): Promise<void> {
-    const client = await this.connect('commands');
+    const client = await this.#connect('commands', {});
     this.#commands = client;
     client.on('close', () => {
       if (this.#connections.has(client)) host.away(this.#lastErrors.get(client));
@@ -88,21 +109,13 @@ export class RedisLink {
   }
 
   /**
-   * One more connection, which reconnects by itself from now on. Its commands fail at once while it is away, and nothing
-   * is sent twice. Rejects, and leaves nothing behind, if Redis does not answer the first time.
+   * One more connection, which reconnects by itself from now on. Its commands fail at once while it is away, and
+   * nothing is sent twice. Rejects, and leaves nothing behind, if Redis does not answer the first time.
    */
   async connect(role: string, overrides: RedisOptions = {}): Promise<Redis> {
-    const client = this.#make(role, overrides);
-    this.#connections.add(client);
-    client.on('error', (error) => this.#lastErrors.set(client, error));
-    client.on('ready', () => this.#lastErrors.delete(client));
-    try {
-      await client.connect();
-      return client;
-    } catch (error) {
-      this.release(client);
-      throw isRedisReply(error) ? error : (this.#lastErrors.get(client) ?? error);
-    }
+    // While Redis is away this throws.
+    void this.commands;
+    return this.#connect(role, overrides);
   }
 
   /** Closes a connection. */
@@ -127,13 +140,29 @@ export class RedisLink {
     return { kind: textOf(cause).startsWith('Socket timeout') ? 'timeout' : 'unreachable', cause };
   }
 
+  async #connect(role: string, overrides: RedisOptions): Promise<Redis> {
+    const client = this.#make(role, overrides);
+    this.#connections.add(client);
+    client.on('error', (error) => this.#lastErrors.set(client, error));
+    client.on('ready', () => this.#lastErrors.delete(client));
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      this.release(client);
+      throw isRedisReply(error) ? error : (this.#lastErrors.get(client) ?? error);
+    }
+  }
+
   #make(role: string, overrides: RedisOptions): Redis {
-    const { client, timeoutMs, runtime } = this.#options;
+    const { timeoutMs, runtime } = this.#setup;
+    const client = this.#client;
     const options: RedisOptions = {
       lazyConnect: true,
       connectionName: `tenon:${role}`,
       connectTimeout: timeoutMs,
-      // ioredis waits this long for the end of a connection, even of one that is gone, and keeps the process alive meanwhile.
+      // ioredis waits this long for the end of a connection, even of one that is gone, and keeps the process alive
+      // meanwhile.
       disconnectTimeout: 100,
       socketTimeout: timeoutMs,
       // A command is sent once, or fails at once: whether it is to be repeated is for the caller to say.
@@ -145,6 +174,39 @@ export class RedisLink {
       ...overrides,
     };
     return client ? client.duplicate(options) : new Redis({ ...options, ...this.#address.options });
+  }
+}
+
+/** A driver whose server is a Redis. */
+export abstract class RedisDriver<E extends IncomingEvent = IncomingEvent> implements BrokerDriver<E> {
+  readonly endsCalls = true;
+  protected readonly link: RedisLink;
+
+  constructor(link: RedisLink) {
+    this.link = link;
+  }
+
+  get address(): string {
+    return this.link.address;
+  }
+
+  open(host: DriverHost): Promise<void> {
+    return this.link.open(host);
+  }
+
+  close(): void {
+    this.link.close();
+  }
+
+  abstract publish(events: readonly OutgoingEvent[]): Promise<unknown>;
+  abstract receive(request: ReceiveRequest, sink: EventSink<E>): Promise<DriverSubscription<E>>;
+
+  translate(error: unknown): ErrorMeaning {
+    return this.link.translate(error);
+  }
+
+  unwrap(): unknown {
+    return this.link.client;
   }
 }
 

@@ -183,7 +183,10 @@ export const numbers = (count: number): string[] => Array.from({ length: count }
 
 export const aborted = (): AbortSignal => AbortSignal.abort(new Error('enough'));
 
-/** A case with brokers of its own, which are disconnected afterwards. `requires`: capabilities, separated by blanks; `!` before one that must be missing. */
+/**
+ * A case with brokers of its own, which are disconnected afterwards. `requires`: capabilities, separated by blanks; `!`
+ * before one that must be missing.
+ */
 export function scene(
   name: string,
   requires: string | undefined,

@@ -163,7 +163,11 @@ export async function stage(prepare: (driver: ScriptedDriver) => void = () => {}
   const logger = new RecordingLogger();
   const driver = new ScriptedDriver();
   prepare(driver);
-  const broker = new ScriptedBroker({ name: 'scripted', runtime, logger, watchLag: 3, makeDriver: () => driver });
+  const broker = new ScriptedBroker({
+    name: 'scripted',
+    options: { runtime, logger, watchLag: 3 },
+    makeDriver: () => driver,
+  });
   await broker.connect();
   const said = (level: string): string[] =>
     logger.lines.filter((line) => line.level === level).map(({ message }) => message);
