@@ -1,8 +1,9 @@
 import type { Context } from '../context/context.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code } from '../errors/errors.ts';
-import { backoffMs } from '../internal/backoff.ts';
-import type { Interceptor } from '../pipeline/pipeline.ts';
+import type { Backoff, BackoffSchedule } from '../internal/backoff.ts';
+import type { Interceptor, Invoke, MethodDescriptor } from '../pipeline/pipeline.ts';
+import { retrying, type RetryingOptions } from '../runtime/retrying.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { LateReplies, type OpenReplies } from './internal/late-replies.ts';
@@ -35,7 +36,7 @@ export interface RetryOptions {
 }
 
 interface Policy extends Repeating {
-  readonly backoffMs: (failures: number) => number;
+  readonly backoff: BackoffSchedule;
 }
 
 /**
@@ -60,11 +61,11 @@ export function retry(options: RetryOptions = {}): Interceptor {
     if (!isCall(method) || policy.maxAttempts === 1) return next;
     if (serverStreams(method.kind)) {
       return (input, ctx) => {
-        let call: RepeatedCall | undefined;
+        let call: RetriedCall | undefined;
         return new LateReplies({
           open: () => {
-            const opened = (call = new RepeatedCall(policy, next, method, input, ctx));
-            return repeat<OpenReplies>(policy, opened, (attempt) => opened.open(attempt));
+            const opened = (call = new RetriedCall(policy, next, method, input, ctx));
+            return retrying(() => opened.tryOpening(), opened);
           },
           leave: () => ctx.abort(),
           onEnd: () => call?.attempts.settle(),
@@ -72,9 +73,9 @@ export function retry(options: RetryOptions = {}): Interceptor {
       };
     }
     return async (input, ctx) => {
-      const call = new RepeatedCall(policy, next, method, input, ctx);
+      const call = new RetriedCall(policy, next, method, input, ctx);
       try {
-        return await repeat(policy, call, (attempt) => call.call(attempt));
+        return await retrying(() => call.tryCalling(), call);
       } finally {
         call.attempts.settle();
       }
@@ -82,33 +83,62 @@ export function retry(options: RetryOptions = {}): Interceptor {
   };
 }
 
-async function repeat<T>(policy: Policy, call: RepeatedCall, make: (attempt: Context) => Promise<T>): Promise<T> {
-  let waits = 0;
-  for (let made = 1; ; made += 1) {
-    const attempt = call.attempts.begin();
+/** A call whose attempts follow one another. It says itself how, so that one that succeeds costs no more than this object. */
+class RetriedCall extends RepeatedCall implements RetryingOptions {
+  readonly runtime: Runtime;
+  readonly backoff: BackoffSchedule;
+  readonly #maxAttempts: number;
+  #made = 0;
+  #last: Context | undefined;
+
+  constructor(policy: Policy, next: Invoke, method: MethodDescriptor, input: unknown, ctx: Context) {
+    super(policy, next, method, input, ctx);
+    this.runtime = policy.runtime;
+    this.backoff = policy.backoff;
+    this.#maxAttempts = policy.maxAttempts;
+  }
+
+  async tryCalling(): Promise<unknown> {
+    const attempt = this.#begin();
+    const reply = await this.call(attempt);
+    this.succeeded(attempt);
+    return reply;
+  }
+
+  async tryOpening(): Promise<OpenReplies> {
+    const attempt = this.#begin();
+    const replies = await this.open(attempt);
+    this.succeeded(attempt);
+    return replies;
+  }
+
+  onFailure(error: unknown, delayMs: number, backoff: Backoff): number {
+    const { may, exactly, waitMs = 0 } = this.judge(this.#last as Context, error);
+    if (!may || this.#made >= this.#maxAttempts) throw this.#failed(error);
+    if (exactly) backoff.succeeded();
+    const pauseMs = exactly ? waitMs : Math.max(delayMs, waitMs);
+    if (this.isTooLate(pauseMs)) throw this.#failed(error);
+    return pauseMs;
+  }
+
+  async pause(delayMs: number): Promise<void> {
     try {
-      const result = await make(attempt);
-      call.succeeded(attempt);
-      return result;
-    } catch (error) {
-      const verdict = call.judge(attempt, error);
-      if (!verdict.may || made >= policy.maxAttempts) throw chosen(call, attempt, error);
-      waits = verdict.exactly ? 0 : waits + 1;
-      const delayMs = verdict.exactly ? (verdict.waitMs ?? 0) : Math.max(policy.backoffMs(waits), verdict.waitMs ?? 0);
-      if (call.isTooLate(delayMs)) throw chosen(call, attempt, error);
-      try {
-        await policy.runtime.timers.sleep(delayMs, call.ctx.signal);
-      } catch (aborted) {
-        throw chosen(call, attempt, aborted);
-      }
+      await this.runtime.timers.sleep(delayMs, this.ctx.signal);
+    } catch (aborted) {
+      throw this.#failed(aborted);
     }
   }
-}
 
-/** The call ends with this attempt: what its server sent is what the caller sees. */
-function chosen(call: RepeatedCall, attempt: Context, error: unknown): unknown {
-  call.attempts.choose(attempt);
-  return error;
+  #begin(): Context {
+    this.#made += 1;
+    return (this.#last = this.attempts.begin());
+  }
+
+  /** The call ends with its last attempt: what its server sent is what the caller sees. */
+  #failed(error: unknown): unknown {
+    this.attempts.choose(this.#last as Context);
+    return error;
+  }
 }
 
 function policyOf(options: RetryOptions): Policy {
@@ -127,11 +157,6 @@ function policyOf(options: RetryOptions): Policy {
     codes: new Set(options.codes ?? [Code.Unavailable]),
     budget: budget === false ? unlimitedRetries : (budget ?? new RetryBudget()),
     runtime,
-    backoffMs: (failures) =>
-      backoffMs(failures, () => runtime.random.next(), {
-        initialMs: initialBackoffMs,
-        maxMs: maxBackoffMs,
-        factor: backoffMultiplier,
-      }),
+    backoff: { initialMs: initialBackoffMs, maxMs: maxBackoffMs, factor: backoffMultiplier },
   };
 }

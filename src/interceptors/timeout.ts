@@ -8,7 +8,8 @@ import {
   serverStreams,
   withHooks,
 } from '../pipeline/pipeline.ts';
-import type { Runtime } from '../runtime/runtime.ts';
+import { bounded } from '../runtime/bounded.ts';
+import type { Runtime, Timers } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { invalidOption } from './internal/repeating.ts';
 
@@ -41,7 +42,7 @@ export function timeout(options: TimeoutOptions): Interceptor {
   });
   return (next, method) => {
     // Whoever sends replies hears of the abort by itself; a single one is waited for.
-    const bounded = bounding(serverStreams(method.kind) ? next : abortable(next), method);
+    const bounded = bounding(serverStreams(method.kind) ? next : abortable(next, runtime.timers), method);
     return (input, ctx) => {
       const deadline = runtime.clock.monotonicMs() + timeoutMs;
       if (ctx.deadline !== undefined && ctx.deadline <= deadline) return next(input, ctx);
@@ -52,13 +53,8 @@ export function timeout(options: TimeoutOptions): Interceptor {
   };
 }
 
-function abortable(next: Invoke): Invoke {
-  return (input, ctx) =>
-    new Promise((resolve, reject) => {
-      const forget = ctx.onAbort(reject);
-      const invoked = (async () => next(input, ctx))();
-      void invoked.then(resolve, reject).finally(forget);
-    });
+function abortable(next: Invoke, timers: Timers): Invoke {
+  return (input, ctx) => bounded((async () => next(input, ctx))(), { timers, signal: ctx });
 }
 
 function tooLong(method: MethodDescriptor, timeoutMs: number): TenonError {

@@ -2,9 +2,10 @@ import { errorOf, reasonKey } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { markReceived } from '../../errors/received.ts';
 import { unthrown } from '../../errors/unthrown.ts';
-import { backoffMs } from '../../internal/backoff.ts';
 import { noPromise } from '../../internal/quietly.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
+import { bounded } from '../../runtime/bounded.ts';
+import { retrying } from '../../runtime/retrying.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { Next, Selector } from '../../selector/selector.ts';
 import type { Message } from '../../transport/transport.ts';
@@ -25,39 +26,49 @@ export interface NodeCall<T> {
   readonly goesOn: boolean;
 }
 
-/** Sends the call to a node of its service, and to another when the first certainly did not take it. Marks the selector with how each went. */
-export async function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T>): Promise<T> {
+// As soon as a node may be there, for a caller that waits for nothing else.
+const readyBackoff = { initialMs: 50, maxMs: 1_000 } as const;
+
+/**
+ * Sends the call to a node of its service, and to another when the first certainly did not take it. Marks the selector with how each went. A call that waits for ready
+ * goes on until there is a node that takes it.
+ */
+export function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T>): Promise<T> {
+  if (!ctx.waitForReady) return onNodes(router, ctx, call);
+  return retrying(() => onNodes(router, ctx, call), {
+    runtime: router.runtime,
+    backoff: readyBackoff,
+    onFailure(error) {
+      if (ctx.aborted || !mayComeBack(error as TenonError)) throw error;
+    },
+    pause: (delayMs) => withinCall(router, ctx, router.runtime.timers.sleep(delayMs, ctx.signal)),
+  });
+}
+
+async function onNodes<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T>): Promise<T> {
   const { clock } = router.runtime;
   const service = ctx.registryName;
-  for (let round = 1; ; round += 1) {
-    ctx.node = undefined;
-    try {
-      const next = await select(router, service, ctx);
-      for (let tried = 1; ; tried += 1) {
-        const node = ctx.watches || ctx.avoided ? choose(next, ctx) : noPromise(next());
-        ctx.node = node;
-        ctx.isMarked = false;
-        ctx.peer = node.address;
-        const startMs = clock.monotonicMs();
-        try {
-          const result = await sendTo(node.address, ctx, call.send);
-          if (!call.goesOn) settle(router, ctx, undefined, clock.monotonicMs() - startMs);
-          return result;
-        } catch (error) {
-          const failure = TenonError.from(error);
-          settle(router, ctx, failure, clock.monotonicMs() - startMs);
-          if (!wasNotProcessed(failure) || tried >= router.maxAttempts() || ctx.aborted) throw failure;
-        }
+  ctx.node = undefined;
+  try {
+    const next = await select(router, service, ctx);
+    for (let tried = 1; ; tried += 1) {
+      const node = ctx.watches || ctx.avoided ? choose(next, ctx) : noPromise(next());
+      ctx.node = node;
+      ctx.isMarked = false;
+      ctx.peer = node.address;
+      const startMs = clock.monotonicMs();
+      try {
+        const result = await sendTo(node.address, ctx, call.send);
+        if (!call.goesOn) settle(router, ctx, undefined, clock.monotonicMs() - startMs);
+        return result;
+      } catch (error) {
+        const failure = TenonError.from(error);
+        settle(router, ctx, failure, clock.monotonicMs() - startMs);
+        if (!wasNotProcessed(failure) || tried >= router.maxAttempts() || ctx.aborted) throw failure;
       }
-    } catch (error) {
-      const failure = TenonError.from(error);
-      if (!ctx.waitForReady || ctx.aborted || !mayComeBack(failure)) throw named(failure, service, ctx);
-      await untilAborted(
-        router,
-        ctx,
-        backoffMs(round, () => router.runtime.random.next(), { initialMs: 50, maxMs: 1_000 }),
-      );
     }
+  } catch (error) {
+    throw named(TenonError.from(error), service, ctx);
   }
 }
 
@@ -141,7 +152,7 @@ export function unlessDraining(message: Message | undefined): Message | undefine
 function mayComeBack(error: TenonError): boolean {
   return (
     wasNotProcessed(error) ||
-    error.reason === 'registry.not_found' ||
+    error.reason === 'client.no_node' ||
     error.reason === 'selector.none_available' ||
     error.reason === 'registry.unreachable'
   );
@@ -150,29 +161,23 @@ function mayComeBack(error: TenonError): boolean {
 async function select(router: Router, service: string, ctx: OutgoingContext): Promise<Next> {
   const { filters } = ctx.options;
   const selected = router.selector.select(service, filters ? { filters, signal: ctx.signal } : undefined);
-  return typeof selected === 'function' ? selected : bounded(router, ctx, selected);
+  return typeof selected === 'function' ? selected : withinCall(router, ctx, selected);
 }
 
-/** What `promise` gives, within the call's time: who makes it knows nothing of the deadline. */
-export function bounded<T>(router: Router, ctx: OutgoingContext, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = ctx.onAbort(reject);
-    const timer =
-      ctx.deadline === undefined
-        ? undefined
-        : router.runtime.timers.after(ctx.deadline - router.runtime.clock.monotonicMs(), () =>
-            ctx.abort(deadlineExceeded(ctx)),
-          );
-    const done = (): void => {
-      stop();
-      timer?.cancel();
-    };
-    promise.then(resolve, reject).finally(done);
+/** Settles as `promise` does, within the call's time: who makes it knows nothing of the deadline. */
+export function withinCall<T>(router: Router, ctx: OutgoingContext, promise: PromiseLike<T>): Promise<T> {
+  const { clock, timers } = router.runtime;
+  return bounded(promise, {
+    timers,
+    timeoutMs: ctx.deadline === undefined ? undefined : ctx.deadline - clock.monotonicMs(),
+    signal: ctx,
+    keepAlive: false,
+    onTimeout() {
+      const error = deadlineExceeded(ctx);
+      ctx.abort(error);
+      return error;
+    },
   });
-}
-
-async function untilAborted(router: Router, ctx: OutgoingContext, delayMs: number): Promise<void> {
-  await bounded(router, ctx, router.runtime.timers.sleep(delayMs, ctx.signal));
 }
 
 function deadlineExceeded(ctx: OutgoingContext): TenonError {

@@ -1,9 +1,10 @@
 import { Metadata } from '../../context/metadata.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import { isPromise } from '../../internal/is-promise.ts';
 import type { Transport } from '../../transport/transport.ts';
 import type { CallCredentials } from '../credentials.ts';
 import type { OutgoingContext } from './outgoing.ts';
-import { bounded, type Router } from './route.ts';
+import { type Router, withinCall } from './route.ts';
 
 /** What signing a call takes. */
 export interface Signer {
@@ -32,7 +33,7 @@ export async function signed(
         return ctx.signal;
       },
     });
-    const metadata = new Metadata().merge(isPromise(given) ? await bounded(router, ctx, given) : given);
+    const metadata = new Metadata().merge(isPromise(given) ? await withinCall(router, ctx, given) : given);
     const result = new Metadata().merge(headers);
     for (const [key] of metadata) result.delete(key);
     return result.merge(metadata);
@@ -47,10 +48,6 @@ export async function signed(
 /** Whether nobody but this machine sees what is sent there, as with gRPC's local credentials. */
 function isLoopback(address: string): boolean {
   return /^(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]|\[::ffff:127(?:\.\d{1,3}){3}\]):\d+$/i.test(address);
-}
-
-function isPromise<T extends object>(given: T | Promise<T>): given is Promise<T> {
-  return 'then' in given && typeof given.then === 'function';
 }
 
 const insecureReason = 'client.insecure_credentials';

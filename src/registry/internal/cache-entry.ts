@@ -1,6 +1,5 @@
 import { Code, TenonError } from '../../errors/errors.ts';
-import { backoffMs } from '../../internal/backoff.ts';
-import { pause } from '../../runtime/bounded.ts';
+import { repeatedly } from '../../runtime/retrying.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import type { Registry, RegistryEvent, ServiceRecord } from '../registry.ts';
 
@@ -23,7 +22,7 @@ type Records = readonly ServiceRecord[];
 const checkMs = 1_000;
 // A watch that held for so long was a good one: its end is not one more failure of a row.
 const goodWatchMs = 30_000;
-const longestPauseMs = 5_000;
+const backoff = { initialMs: 100, maxMs: 5_000 } as const;
 // A registry is looked at no more often than this, whatever it does and is told.
 const shortestPauseMs = 50;
 
@@ -40,6 +39,7 @@ export class CacheEntry {
   /** The registry was away, so that it may have forgotten nodes that live. */
   #wasLost = false;
   #isWatching = false;
+  #hasWatched = false;
   /** Nodes that an answer lacks are kept until then. */
   #believeUntilMs = 0;
   #wasAsked = true;
@@ -82,32 +82,43 @@ export class CacheEntry {
 
   /** Watches, and watches anew whenever the watch breaks. */
   async #follow(): Promise<void> {
-    const { registry, pollMs, random, clock, timers } = this.#settings;
+    const { random, timers, clock } = this.#settings;
+    let stoodAtMs = Number.POSITIVE_INFINITY;
+    const stood = (): void => void (stoodAtMs = clock.monotonicMs());
+    await repeatedly(() => this.#watch(stood), {
+      runtime: { random, timers },
+      backoff,
+      signal: this.#closing.signal,
+      onFailure: (error, delayMs, failures) => {
+        const wasGood = clock.monotonicMs() - stoodAtMs >= goodWatchMs;
+        stoodAtMs = Number.POSITIVE_INFINITY;
+        if (wasGood) failures.succeeded();
+        this.#lose(TenonError.from(error));
+        return Math.max(shortestPauseMs, wasGood ? failures.failed() : delayMs);
+      },
+    });
+  }
+
+  /** Watches until the watch ends; gives the wait before the next. `stood` is told when it stands. */
+  async #watch(stood: () => void): Promise<number> {
+    const { registry, pollMs } = this.#settings;
     const { signal } = this.#closing;
-    for (let failures = 0; !signal.aborted;) {
-      let delayMs = pollMs;
-      let stoodAtMs = Number.POSITIVE_INFINITY;
-      try {
-        const watcher = await registry.watch({ service: this.#name, signal });
-        stoodAtMs = clock.monotonicMs();
-        this.#isWatching = true;
-        // What changed between the last read and the watch was seen by neither.
-        void this.#read();
-        for await (const event of watcher) this.#hear(event);
-        if (signal.aborted) return;
-      } catch (error) {
-        const failure = TenonError.from(error);
-        if (failure.code !== Code.Unimplemented) {
-          failures = clock.monotonicMs() - stoodAtMs >= goodWatchMs ? 1 : failures + 1;
-          this.#lose(failure);
-          delayMs = backoffMs(failures, () => random.next(), { initialMs: 100, maxMs: longestPauseMs });
-        }
-      }
+    // Without a watch, looking has to do.
+    if (this.#hasWatched) await this.#read();
+    this.#hasWatched = true;
+    try {
+      const watcher = await registry.watch({ service: this.#name, signal });
+      stood();
+      this.#isWatching = true;
+      // What changed between the last read and the watch was seen by neither.
+      void this.#read();
+      for await (const event of watcher) this.#hear(event);
+    } catch (error) {
+      if (TenonError.from(error).code !== Code.Unimplemented) throw error;
+    } finally {
       this.#isWatching = false;
-      await pause(timers, Math.max(shortestPauseMs, delayMs || 0), signal);
-      // Without a watch, looking has to do.
-      if (!signal.aborted) await this.#read();
     }
+    return Math.max(shortestPauseMs, pollMs || 0);
   }
 
   #lose(failure: TenonError): void {
