@@ -10,6 +10,8 @@ import {
   callCancelled,
   connectionLost,
   deadlineExceeded,
+  notToBegin,
+  requestTooLarge,
   tooLarge,
   unreachable,
   wrongReplyCount,
@@ -92,8 +94,7 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
 
   /** Hands the call to the line, unless it may not begin. */
   protected begin(): void {
-    const ctx = this.#ctx;
-    const failure = ctx && this.#notToBegin(ctx);
+    const failure = notToBegin(this.path, this.#ctx, this.line.clock);
     if (failure) this.fail(failure);
     else this.line.start(this);
   }
@@ -125,10 +126,9 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
 
   /** The body may be sent; otherwise the call has failed. */
   protected fits(body: Uint8Array): boolean {
-    const { maxSendBytes } = this.options;
-    if (maxSendBytes === undefined || body.length <= maxSendBytes) return true;
-    this.fail(tooLarge(`a request of ${this.path}`, body.length, maxSendBytes, 'maxSendBytes of the client'));
-    return false;
+    const error = requestTooLarge(this.path, body, this.options.maxSendBytes);
+    if (error) this.fail(error);
+    return error === undefined;
   }
 
   tooLarge(bytes: number | undefined): void {
@@ -169,13 +169,6 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
 
   expire(): void {
     this.fail(deadlineExceeded(this.path));
-  }
-
-  #notToBegin(ctx: Context): TenonError | undefined {
-    if (ctx.aborted) return ctx.aborted;
-    return ctx.deadline !== undefined && ctx.deadline <= this.line.clock.monotonicMs()
-      ? deadlineExceeded(this.path)
-      : undefined;
   }
 }
 

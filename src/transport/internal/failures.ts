@@ -1,6 +1,8 @@
-import { maskAddress } from '../../internal/mask.ts';
+import type { Context } from '../../context/context.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { unthrown } from '../../errors/unthrown.ts';
+import { maskAddress } from '../../internal/mask.ts';
+import type { Clock } from '../../runtime/runtime.ts';
 import { whyTls } from '../../tls/failures.ts';
 
 const writeHostPort = 'Write host:port, such as 127.0.0.1:50051 or [::1]:50051';
@@ -74,6 +76,23 @@ export function callCancelled(message: string): TenonError {
 export function aborted(code: Code, message: string | undefined): TenonError {
   if (code === Code.Cancelled) return callCancelled(message ?? 'the call was cancelled');
   return unthrown({ code, reason: 'transport.aborted', message: message ?? 'this side ended the call' });
+}
+
+/** Why a call may not begin: it was cancelled, or has no time left. */
+export function notToBegin(path: string, ctx: Context | undefined, clock: Clock): TenonError | undefined {
+  if (!ctx) return undefined;
+  if (ctx.aborted) return ctx.aborted;
+  return ctx.deadline !== undefined && ctx.deadline <= clock.monotonicMs() ? deadlineExceeded(path) : undefined;
+}
+
+/** Why the body of a request may not be sent, if it may not. */
+export function requestTooLarge(
+  path: string,
+  body: Uint8Array,
+  maxSendBytes: number | undefined,
+): TenonError | undefined {
+  if (maxSendBytes === undefined || body.length <= maxSendBytes) return undefined;
+  return tooLarge(`a request of ${path}`, body.length, maxSendBytes, 'maxSendBytes of the client');
 }
 
 /** `what` is "a request of /a.B/C" or the like. */

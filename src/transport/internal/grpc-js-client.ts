@@ -7,7 +7,7 @@ import { serverStreams } from '../../pipeline/pipeline.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import { systemClock } from '../../runtime/system.ts';
 import type { DialOptions, Message, TransportClient } from '../transport.ts';
-import { aborted, deadlineExceeded, notGrpc, tooLarge, transportClosed, wrongReplyCount } from './failures.ts';
+import { aborted, notGrpc, notToBegin, requestTooLarge, transportClosed, wrongReplyCount } from './failures.ts';
 import { notUnderstood } from './grpc-encoding.ts';
 import type { GrpcChannel, OpenCall } from './grpc-js-channels.ts';
 import { bufferOf, responseMetadata, toGrpc } from './grpc-js-metadata.ts';
@@ -52,7 +52,7 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
   /** Sends the headers. Without effect on a call that may not begin: `ended` was told why. */
   protected begin(headers: Message['headers']): GrpcCall | undefined {
     const { ctx } = this.options;
-    const failure = ctx && this.#notToBegin(ctx);
+    const failure = notToBegin(this.path, ctx, this.#clock);
     if (failure) {
       this.fail(failure);
       return undefined;
@@ -95,10 +95,9 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
 
   /** The body may be sent; otherwise the call has failed. */
   protected fits(body: Uint8Array): boolean {
-    const { maxSendBytes } = this.options;
-    if (maxSendBytes === undefined || body.length <= maxSendBytes) return true;
-    this.fail(tooLarge(`a request of ${this.path}`, body.length, maxSendBytes, 'maxSendBytes of the client'));
-    return false;
+    const error = requestTooLarge(this.path, body, this.options.maxSendBytes);
+    if (error) this.fail(error);
+    return error === undefined;
   }
 
   onReceiveMetadata(metadata: GrpcMetadata): void {
@@ -147,13 +146,6 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
     this.line.release(this);
     this.line.usedMs = this.#clock.monotonicMs();
     this.#unfollow?.();
-  }
-
-  #notToBegin(ctx: Context): TenonError | undefined {
-    if (ctx.aborted) return ctx.aborted;
-    return ctx.deadline !== undefined && ctx.deadline <= this.#clock.monotonicMs()
-      ? deadlineExceeded(this.path)
-      : undefined;
   }
 
   #deadline(ctx: Context | undefined): number {

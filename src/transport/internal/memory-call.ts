@@ -4,7 +4,7 @@ import { statusOf } from '../../context/status.ts';
 import { Code, type TenonError } from '../../errors/errors.ts';
 import type { Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type DialOptions, type Message } from '../transport.ts';
-import { callCancelled, deadlineExceeded, tooLarge } from './failures.ts';
+import { callCancelled, deadlineExceeded, requestTooLarge, tooLarge } from './failures.ts';
 import type { Inbox } from './inbox.ts';
 import type { MemoryHub, MemoryPort } from './memory-hub.ts';
 import type { MemoryServerSocket } from './memory-server.ts';
@@ -105,9 +105,9 @@ export class MemoryCall {
 
   /** The client's body is within both limits; otherwise the call is over. */
   fits(body: Uint8Array): boolean {
-    const { maxSendBytes } = this.options;
-    if (maxSendBytes !== undefined && body.length > maxSendBytes) {
-      this.abandon(tooLarge(`a request of ${this.path}`, body.length, maxSendBytes, 'maxSendBytes of the client'));
+    const error = requestTooLarge(this.path, body, this.options.maxSendBytes);
+    if (error) {
+      this.abandon(error);
       return false;
     }
     const limit = this.port?.options.maxReceiveBytes ?? defaultMaxMessageBytes;

@@ -3,7 +3,7 @@ import { InFlight } from '../../internal/in-flight.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
 import type { Clock, Timers } from '../../runtime/runtime.ts';
 import type { Accept, Listener, ListenOptions } from '../transport.ts';
-import { deadlineExceeded, listenerClosed, transportClosed, unreachable } from './failures.ts';
+import { listenerClosed, notToBegin, transportClosed, unreachable } from './failures.ts';
 import type { MemoryCall } from './memory-call.ts';
 import { Routes } from './routes.ts';
 
@@ -28,20 +28,12 @@ export class MemoryHub {
 
   /** Joins `call` to who listens at its address; `onPort` is called if that takes a while. */
   open(call: MemoryCall, onPort: () => void): void {
-    const { ctx } = call;
-    if (ctx) {
-      const reason =
-        ctx.aborted ??
-        (ctx.deadline !== undefined && ctx.deadline <= this.#clock.monotonicMs()
-          ? deadlineExceeded(call.path)
-          : undefined);
-      if (reason) {
-        this.add(call);
-        call.fail(reason);
-        return;
-      }
-    }
     this.add(call);
+    const failure = notToBegin(call.path, call.ctx, this.#clock);
+    if (failure) {
+      call.fail(failure);
+      return;
+    }
     const port = this.ports.get(call.address);
     if (port) {
       port.admit(call);

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { LinkedList } from '../../internal/linked-list.ts';
 import type { Logger } from '../../logger/logger.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import { bounded, endsWithin } from '../../runtime/bounded.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { ServerTlsOptions } from '../../tls/tls.ts';
 import type { Accept, Listener, ListenOptions, Socket } from '../transport.ts';
@@ -107,16 +108,7 @@ export class SocketListener implements Listener {
 
   async drain(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
-    const flushed = this.#goAway();
-    if (!signal) return flushed;
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = (): void => reject(signal.reason);
-      signal.addEventListener('abort', onAbort, { once: true });
-      void flushed.then(() => {
-        signal.removeEventListener('abort', onAbort);
-        resolve();
-      });
-    });
+    await bounded(this.#goAway(), { timers: this.#runtime.timers, signal });
   }
 
   close(): Promise<void> {
@@ -142,7 +134,7 @@ export class SocketListener implements Listener {
 
   async #close(): Promise<void> {
     for (const call of this.#calls) call.refuse(listenerClosed(this.#address));
-    await this.#orAfter(flushMs, this.#goAway());
+    await endsWithin(this.#goAway(), { timers: this.#runtime.timers, timeoutMs: flushMs });
     this.#engine.shutDown();
     this.#tls?.close();
     for (const socket of this.#sockets) socket.destroy();
@@ -179,16 +171,6 @@ export class SocketListener implements Listener {
   #decrypted(connection: Duplex): void {
     if (this.#flushed) connection.destroy();
     else this.#engine.inject(connection);
-  }
-
-  #orAfter(delayMs: number, promise: Promise<void>): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#runtime.timers.after(delayMs, resolve, { keepAlive: true });
-      void promise.then(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
   }
 
   #side({ maxSendBytes }: ListenOptions): ServerSide {

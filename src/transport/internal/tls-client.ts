@@ -1,6 +1,7 @@
 import { isIP, type Socket } from 'node:net';
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 
+import { bounded } from '../../runtime/bounded.ts';
 import { whyTlsFailed } from '../../tls/failures.ts';
 import { TlsMaterial, type TlsSeams } from '../../tls/material.ts';
 import type { ClientTlsOptions } from '../../tls/tls.ts';
@@ -25,41 +26,29 @@ export class TlsDialer {
   }
 
   /** Shakes hands over a connection to `host`. Rejects with an error whose message says why that did not work, and what to do. */
-  connect(connection: Socket, host: string, protocols: readonly string[]): Promise<TLSSocket> {
+  async connect(connection: Socket, host: string, protocols: readonly string[]): Promise<TLSSocket> {
     const { serverName = host, handshakeTimeoutMs = defaultHandshakeTimeoutMs } = this.#options;
     const hasIdentity = this.#material.current.cert !== undefined;
-    return new Promise((resolve, reject) => {
-      const secured = connect({
-        socket: connection,
-        secureContext: this.#context,
-        ALPNProtocols: [...protocols],
-        host: serverName,
-        // RFC 6066, section 3: literal addresses are no names.
-        ...(isIP(serverName) === 0 && { servername: serverName }),
-      });
-      const fail = (error: Error): void => {
-        settled();
-        secured.destroy();
-        reject(new Error(whyTlsFailed(error, { serverName, hasIdentity })));
-      };
-      const timer = this.#seams.runtime.timers.after(handshakeTimeoutMs, () =>
-        fail(new Error(`the handshake was not over after ${handshakeTimeoutMs} ms`)),
-      );
-      const onClose = (): void => fail(new Error('the connection was closed in the handshake'));
-      const settled = (): void => {
-        timer.cancel();
-        secured.removeListener('close', onClose);
-        secured.removeListener('error', fail);
-        // After a failure there may be a second error.
-        secured.on('error', ignored);
-      };
-      secured.once('close', onClose);
-      secured.once('error', fail);
-      secured.once('secureConnect', () => {
-        settled();
-        resolve(secured);
-      });
+    const secured = connect({
+      socket: connection,
+      secureContext: this.#context,
+      ALPNProtocols: [...protocols],
+      host: serverName,
+      // RFC 6066, section 3: literal addresses are no names.
+      ...(isIP(serverName) === 0 && { servername: serverName }),
     });
+    try {
+      await bounded(handshakeOf(secured), {
+        timers: this.#seams.runtime.timers,
+        timeoutMs: handshakeTimeoutMs,
+        keepAlive: false,
+        onTimeout: () => new Error(`the handshake was not over after ${handshakeTimeoutMs} ms`),
+      });
+      return secured;
+    } catch (error) {
+      secured.destroy();
+      throw new Error(whyTlsFailed(error as Error, { serverName, hasIdentity }), { cause: error });
+    }
   }
 
   close(): void {
@@ -67,4 +56,15 @@ export class TlsDialer {
   }
 }
 
-function ignored(): void {}
+function handshakeOf(secured: TLSSocket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onClose = (): void => reject(new Error('the connection was closed in the handshake'));
+    // After a failure there may be a second error.
+    secured.on('error', reject);
+    secured.once('close', onClose);
+    secured.once('secureConnect', () => {
+      secured.removeListener('close', onClose);
+      resolve();
+    });
+  });
+}
