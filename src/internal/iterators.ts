@@ -40,17 +40,17 @@ export function iterable<T>(iterate: () => AsyncIterator<T>): AsyncIterable<T> {
 export abstract class SerialIterator<T> implements AsyncIterableIterator<T, undefined> {
   #isReading = false;
   #line: (() => void)[] | undefined;
+  // One for all reads: this is the path of every message of a stream.
+  readonly #hasRead = (): void => {
+    const turn = this.#line?.shift();
+    if (turn) turn();
+    else this.#isReading = false;
+  };
 
-  async next(): Promise<IteratorResult<T, undefined>> {
-    if (this.#isReading) await new Promise<void>((resolve) => (this.#line ??= []).push(resolve));
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#isReading) return this.#inLine();
     this.#isReading = true;
-    try {
-      return await this.read();
-    } finally {
-      const turn = this.#line?.shift();
-      if (turn) turn();
-      else this.#isReading = false;
-    }
+    return this.#read();
   }
 
   /** The reader leaves. A `read` under way is for the subclass to end. */
@@ -60,6 +60,17 @@ export abstract class SerialIterator<T> implements AsyncIterableIterator<T, unde
 
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  #read(): Promise<IteratorResult<T, undefined>> {
+    const result = this.read();
+    result.then(this.#hasRead, this.#hasRead);
+    return result;
+  }
+
+  async #inLine(): Promise<IteratorResult<T, undefined>> {
+    await new Promise<void>((resolve) => (this.#line ??= []).push(resolve));
+    return this.#read();
   }
 }
 
