@@ -1,9 +1,8 @@
+import { backoffMs } from '../internal/backoff.ts';
 import type { Runtime } from './runtime.ts';
 
-const firstRetryMs = 1_000;
-const longestRetryMs = 30_000;
-// Full jitter may draw almost nothing: nobody is asked faster than this.
-const shortestRetryMs = 100;
+// Full jitter: many processes do not come back to one server all at once. Nobody is asked faster than the least of it.
+const backoff = { initialMs: 1_000, maxMs: 30_000, jitter: 'full', minMs: 100 } as const;
 // What stays away is told of again after this time.
 const reminderMs = 300_000;
 
@@ -49,8 +48,8 @@ export class Outage {
   }
 
   /** The wait before the next attempt, at most `longestMs`. */
-  retryMs(longestMs = longestRetryMs): number {
-    const mostMs = Math.min(longestMs, longestRetryMs, firstRetryMs * 2 ** Math.max(0, this.#failures - 1));
-    return Math.max(Math.min(shortestRetryMs, mostMs), mostMs * this.#runtime.random.next());
+  retryMs(longestMs: number = backoff.maxMs): number {
+    const maxMs = Math.min(longestMs, backoff.maxMs);
+    return backoffMs(this.#failures, () => this.#runtime.random.next(), { ...backoff, maxMs });
   }
 }
