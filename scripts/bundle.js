@@ -36,16 +36,25 @@ const loads = new Map();
 /** The files of chunks/ that are made on purpose. The others hold what a few files happen to share. */
 const chunks = ['core', 'proto', 'app', 'sockets', 'in-memory'];
 
+/** A service loads these, and what all backends of a room load. */
+const loadedByAll = ['index', 'codec/proto', 'codec/json', 'codec/bytes', 'selector/random'];
+const backends = [
+  ['transport/grpc', 'transport/tcp', 'transport/memory'],
+  ['registry/memory', 'registry/redis'],
+  ['broker/memory', 'broker/redis'],
+];
+
 /**
  * The file of {@link chunks} that a module is in, if any. Who imports a door is not to load a package that the door has
  * no use for, and a service nothing of backends that are not bound.
  */
 function chunkOf(id, context) {
-  const isWith = (path) => loadedWith(resolve('src', `${path}.ts`), context).has(id);
-  const isAlways =
-    ['index', 'codec/proto', 'codec/json', 'codec/bytes', 'selector/random'].some(isWith) ||
-    ['transport/grpc', 'transport/tcp', 'transport/memory'].every(isWith);
-  if (isAlways) {
+  const isWith = (path) => {
+    const start = resolve('src', `${path}.ts`);
+    if (!context.getModuleInfo(start)) throw new Error(`scripts/bundle.js names src/${path}.ts, which is not there`);
+    return loadedWith(start, context).has(id);
+  };
+  if (loadedByAll.some(isWith) || backends.some((paths) => paths.every(isWith))) {
     const packages = [...loadedWith(id, context)].filter((one) => /^[\w@]/.test(one) && !one.startsWith('node:'));
     return packages.length === 0 ? 'core' : packages.includes('protobufjs') ? 'proto' : 'app';
   }

@@ -69,9 +69,9 @@ describe('what a service loads that starts, answers a call over grpc and stops',
   });
 
   // Each was looked at. A new one is either needed by every service, or it is to be imported where it is needed.
-  test('is made of at most 240 files of src', () => {
+  test('is made of at most 260 files of src', () => {
     expect(sources.length).toBeGreaterThan(100);
-    expect(sources.length).toBeLessThanOrEqual(240);
+    expect(sources.length).toBeLessThanOrEqual(260);
     expect(new Set(sources).size).toBe(sources.length);
   });
 
