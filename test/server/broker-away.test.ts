@@ -36,8 +36,8 @@ function scene({ options, connect, subscribe, topics = ['orders'] }: Scene) {
   const inner = new MemoryBroker({ runtime });
   const seen = { connects: [] as number[], subscribes: [] as string[], left: [] as string[] };
   const address = { value: 'me:secret@10.0.0.9:1' };
-  const broker: Broker = Object.assign(Object.create(inner, { address }) as Broker, {
-    capabilities: MemoryBroker.capabilities,
+  const capabilities = { value: MemoryBroker.capabilities };
+  const broker: Broker = Object.assign(Object.create(inner, { address, capabilities }) as Broker, {
     toString: () => 'fake',
     connect: async (given: Parameters<Broker['connect']>[0]) => {
       seen.connects.push(timers.nowMs);
