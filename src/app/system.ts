@@ -161,7 +161,7 @@ export class System {
     );
     const descriptions = (record?.handlers ?? []).map((handler) => describeHandler(handler, loadProto));
     for (const description of descriptions) await this.#handle(target, service, description);
-    const standard = await standardHandlers({
+    const standard = standardHandlers({
       service,
       descriptions,
       loadProto,

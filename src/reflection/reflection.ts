@@ -1,11 +1,7 @@
 import type { Context } from '../context/context.ts';
-import { Code, TenonError } from '../errors/errors.ts';
-import { iteratorOf } from '../internal/iterators.ts';
 import { lazySchema, type ProtoType, type Schema } from '../pipeline/pipeline.ts';
 import type { ServerHandler } from '../server/server.ts';
 import type { ServiceRuntime } from '../service/service.ts';
-import type { DescriptorFile } from './internal/descriptor-file.ts';
-import { DescriptorIndex } from './internal/descriptor-index.ts';
 
 /** The versions of the protocol: clients try the first, and older ones know only the second. */
 export const reflectionVersions = ['v1', 'v1alpha'] as const;
@@ -51,7 +47,6 @@ export interface ReflectedService {
 export class Reflected {
   readonly #services: readonly ReflectedService[];
   readonly #others: () => readonly Uint8Array[];
-  #index: DescriptorIndex | undefined;
   #names: readonly string[] | undefined;
 
   /** `others` are files that define no service: the types of what travels in an `Any`, such as the details of errors. */
@@ -60,9 +55,9 @@ export class Reflected {
     this.#others = others;
   }
 
-  /** @internal */
-  get index(): DescriptorIndex {
-    return (this.#index ??= new DescriptorIndex([...this.#services.map(({ files }) => files() ?? []), this.#others()]));
+  /** @internal The files of each service, then the others. */
+  get files(): readonly (readonly Uint8Array[])[] {
+    return [...this.#services.map(({ files }) => files() ?? []), this.#others()];
   }
 
   /** The services that have a definition, in order. */
@@ -79,16 +74,6 @@ export class Reflected {
       ({ name, files }) => (symbol === name || symbol.startsWith(`${name}.`)) && files() === undefined,
     );
   }
-}
-
-interface Request {
-  readonly host: string;
-  readonly messageRequest?: string;
-  readonly fileByFilename?: string;
-  readonly fileContainingSymbol?: string;
-  readonly fileContainingExtension?: { readonly containingType: string; readonly extensionNumber: number };
-  readonly allExtensionNumbersOfType?: string;
-  readonly listServices?: string;
 }
 
 /**
@@ -116,113 +101,19 @@ export function reflectionHandler({ version, reflected, findType, service }: Ref
           idempotent: true,
           defaultContentType: 'application/grpc+proto',
         },
-        invoke: (requests, ctx) => answers(reflected, requests as AsyncIterable<Request>, ctx, service),
+        invoke: (requests, ctx) => answered(reflected, requests as AsyncIterable<unknown>, ctx, service),
       },
     ],
   };
 }
 
-async function* answers(
+/** Services are asked of themselves seldom, and many never: what answers is loaded with the first call. */
+async function* answered(
   reflected: Reflected,
-  requests: AsyncIterable<Request>,
+  requests: AsyncIterable<unknown>,
   ctx: Context,
   service: ReflectionOptions['service'],
 ): AsyncIterable<object> {
-  const sent = new Set<string>();
-  const iterator = iteratorOf(requests);
-  const ending = new Ending(ctx, service);
-  try {
-    for (;;) {
-      const next = await ending.before(iterator.next());
-      if (next === undefined) throw stopping();
-      if (next.done) return;
-      const request = next.value;
-      yield { validHost: request.host, originalRequest: request, ...answer(reflected, request, sent) };
-    }
-  } finally {
-    ending.forget();
-  }
-}
-
-/** Knows when the caller has left, or the server takes no more calls: a generator that waits for a request would not hear of either. */
-class Ending {
-  readonly #forget: readonly (() => void)[];
-  #isReached = false;
-  #wake: (() => void) | undefined;
-
-  constructor(ctx: Context, service: ReflectionOptions['service']) {
-    const look = (): void => {
-      if (!service.status.isAccepting) this.#reach();
-    };
-    this.#forget = [ctx.onAbort(() => this.#reach()), service.onChange(look)];
-    look();
-  }
-
-  /** What `promise` comes to; `undefined` if the end comes before. */
-  before<T>(promise: Promise<T>): Promise<T | undefined> {
-    if (this.#isReached) return Promise.resolve(undefined);
-    return new Promise((resolve, reject) => {
-      this.#wake = () => resolve(undefined);
-      promise.then(resolve, reject);
-    });
-  }
-
-  forget(): void {
-    for (const one of this.#forget) one();
-  }
-
-  #reach(): void {
-    this.#isReached = true;
-    this.#wake?.();
-  }
-}
-
-function answer(reflected: Reflected, request: Request, sent: Set<string>): object {
-  const { index } = reflected;
-  const file = (found: DescriptorFile | undefined, what: string): object =>
-    found ? { fileDescriptorResponse: { fileDescriptorProto: index.withImports(found, sent) } } : notFound(what);
-  switch (request.messageRequest) {
-    case 'listServices':
-      return { listServicesResponse: { service: reflected.names.map((name) => ({ name })) } };
-    case 'fileByFilename':
-      return file(index.byName(request.fileByFilename ?? ''), `no file "${request.fileByFilename}"`);
-    case 'fileContainingSymbol': {
-      const symbol = bare(request.fileContainingSymbol);
-      const why = reflected.isUndefined(symbol)
-        ? `"${symbol}" has no .proto: its messages travel as JSON`
-        : `no symbol "${symbol}"`;
-      return file(index.bySymbol(symbol), why);
-    }
-    case 'fileContainingExtension': {
-      const { containingType = '', extensionNumber = 0 } = request.fileContainingExtension ?? {};
-      const type = bare(containingType);
-      return file(index.byExtension(type, extensionNumber), `no extension ${extensionNumber} of "${type}"`);
-    }
-    case 'allExtensionNumbersOfType': {
-      const type = bare(request.allExtensionNumbersOfType);
-      const numbers = index.extensionsOf(type);
-      return numbers
-        ? { allExtensionNumbersResponse: { baseTypeName: type, extensionNumber: numbers } }
-        : notFound(`no message "${type}"`);
-    }
-    default:
-      throw new TenonError({
-        code: Code.InvalidArgument,
-        reason: 'reflection.no_question',
-        message: 'the request asks nothing: set one field of message_request',
-      });
-  }
-}
-
-/** Some write names as they stand in descriptors. */
-function bare(name = ''): string {
-  return name.replace(/^\./, '');
-}
-
-function notFound(what: string): object {
-  return { errorResponse: { errorCode: Code.NotFound, errorMessage: `this server has ${what}` } };
-}
-
-function stopping(): TenonError {
-  return new TenonError({ code: Code.Unavailable, reason: 'reflection.stopping', message: 'the server stops' });
+  const { answers } = await import('./internal/answers.ts');
+  yield* answers(reflected, requests, ctx, service);
 }

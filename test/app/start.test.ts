@@ -64,7 +64,7 @@ describe('what a service loads that starts, answers a call over grpc and stops',
 
   // A file costs a start as much as 20 KB of code in another file: scripts/bundle.js puts together what is loaded so.
   test('is few files', () => {
-    expect(loaded.files.length).toBeLessThanOrEqual(18);
+    expect(loaded.files.length).toBeLessThanOrEqual(16);
     expect(loaded.files).toEqual(expect.arrayContaining(['index', 'chunks/core', 'chunks/app', 'chunks/proto']));
   });
 
@@ -75,9 +75,9 @@ describe('what a service loads that starts, answers a call over grpc and stops',
     expect(new Set(sources).size).toBe(sources.length);
   });
 
-  test('has nothing of the command, of suites, or of backends that are not bound', () => {
+  test('has nothing of the command, of suites, of backends that are not bound, or of what nobody asked', () => {
     const others =
-      /^(?:cli|testing)\/|^transport\/(?:internal\/)?(?:memory|tcp|unix|frame|grpc-js)|redis|mdns|round-robin/;
+      /^(?:cli|testing)\/|^transport\/(?:internal\/)?(?:memory|tcp|unix|frame|grpc-js)|redis|mdns|round-robin|^reflection\/internal/;
     expect(sources.filter((source) => others.test(source))).toEqual([]);
   });
 });

@@ -1,4 +1,14 @@
+import { healthHandler, healthName, healthProto } from '../../health/handler.ts';
 import type { Health } from '../../health/health.ts';
+import { ServiceHealth } from '../../health/service-health.ts';
+import {
+  errorDetailsProto,
+  Reflected,
+  reflectionHandler,
+  reflectionName,
+  reflectionProto,
+  reflectionVersions,
+} from '../../reflection/reflection.ts';
 import type { ServerHandler } from '../../server/server.ts';
 import type { ServiceRuntime } from '../../service/service.ts';
 import type { HandlerDescription, ProtoLoader } from '../describe.ts';
@@ -13,24 +23,20 @@ export interface StandardParts {
 }
 
 /**
- * The standard services that the options of a service ask for. One that a handler of the application has the name of is left to that handler. Each is loaded only
- * if it is asked for, and its `.proto` is read with its first call.
+ * The standard services that the options of a service ask for. One that a handler of the application has the name of is left to that handler. The `.proto` of
+ * each is read with its first call, and so is loaded what answers for reflection.
  */
-export async function standardHandlers(parts: StandardParts): Promise<readonly ServerHandler[]> {
+export function standardHandlers(parts: StandardParts): readonly ServerHandler[] {
   const { health, reflection } = parts.service.options;
   const served = parts.descriptions.map(({ name }) => name).filter((name) => name !== '');
   const handlers = [
-    ...(health ? [await makeHealth(parts, served)] : []),
-    ...(reflection ? await makeReflection(parts, health === true) : []),
+    ...(health ? [makeHealth(parts, served)] : []),
+    ...(reflection ? makeReflection(parts, health === true) : []),
   ];
   return handlers.filter(({ name }) => !served.includes(name));
 }
 
-async function makeHealth(parts: StandardParts, services: readonly string[]): Promise<ServerHandler> {
-  const [{ ServiceHealth }, { healthHandler, healthProto }] = await Promise.all([
-    import('../../health/service-health.ts'),
-    import('../../health/handler.ts'),
-  ]);
+function makeHealth(parts: StandardParts, services: readonly string[]): ServerHandler {
   const { service, health, loadProto } = parts;
   const { healthFollowsRegistry: followsRegistry, healthFollowsBroker: followsBroker } = service.options;
   return healthHandler(new ServiceHealth(service, health, { services, followsRegistry, followsBroker }), (name) =>
@@ -38,13 +44,11 @@ async function makeHealth(parts: StandardParts, services: readonly string[]): Pr
   );
 }
 
-async function makeReflection(parts: StandardParts, withHealth: boolean): Promise<readonly ServerHandler[]> {
-  const { errorDetailsProto, Reflected, reflectionHandler, reflectionName, reflectionProto, reflectionVersions } =
-    await import('../../reflection/reflection.ts');
+function makeReflection(parts: StandardParts, withHealth: boolean): readonly ServerHandler[] {
   const { descriptions, service, loadProto } = parts;
   const ours = descriptions.filter(({ name, methods }) => name !== '' && methods.length > 0);
   const standard = [
-    ...(withHealth ? [await healthSource()] : []),
+    ...(withHealth ? [{ name: healthName, proto: healthProto }] : []),
     ...reflectionVersions.map((version) => ({ name: reflectionName(version), proto: reflectionProto(version) })),
   ].filter(({ name }) => !ours.some((one) => one.name === name));
   const files = [
@@ -60,9 +64,4 @@ async function makeReflection(parts: StandardParts, withHealth: boolean): Promis
       findType: (name) => loadProto(reflectionProto(version)).type(name),
     }),
   );
-}
-
-async function healthSource(): Promise<{ readonly name: string; readonly proto: URL }> {
-  const { healthName, healthProto } = await import('../../health/handler.ts');
-  return { name: healthName, proto: healthProto };
 }
