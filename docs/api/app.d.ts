@@ -166,6 +166,7 @@ export declare const serviceFields: {
     readonly id: 'TENON_SERVER_ID';
     readonly advertise: 'TENON_SERVER_ADVERTISE';
     readonly metadata: 'TENON_SERVER_METADATA';
+    readonly register: 'TENON_REGISTER';
     readonly registerTtlMs: 'TENON_REGISTER_TTL_MS';
     readonly registerIntervalMs: 'TENON_REGISTER_INTERVAL_MS';
     readonly exposeErrors: 'TENON_EXPOSE_ERRORS';

@@ -39,6 +39,7 @@ export interface ServerOptions {
     readonly advertise?: string | undefined;
     readonly metadata?: Readonly<Record<string, string>> | undefined;
     readonly interceptors?: readonly Interceptor[] | undefined;
+    readonly register?: boolean | undefined;
     readonly registerTtlMs?: number | undefined;
     readonly maxReceiveBytes?: number | undefined;
     readonly maxSendBytes?: number | undefined;

@@ -134,6 +134,7 @@ export const serviceFields = {
   id: 'TENON_SERVER_ID',
   advertise: 'TENON_SERVER_ADVERTISE',
   metadata: 'TENON_SERVER_METADATA',
+  register: 'TENON_REGISTER',
   registerTtlMs: 'TENON_REGISTER_TTL_MS',
   registerIntervalMs: 'TENON_REGISTER_INTERVAL_MS',
   exposeErrors: 'TENON_EXPOSE_ERRORS',

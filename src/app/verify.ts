@@ -7,13 +7,14 @@ import { Marshaler } from '../codec/codec.ts';
 import { type Class, handlerOf, serviceOf } from '../decorators/decorators.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { Logger } from '../logger/logger.ts';
+import { Registry, type RegistryCapabilities } from '../registry/registry.ts';
 import { ServiceRuntime } from '../service/service.ts';
 import { type Choice, listChoices } from './choices.ts';
 import { classesOf, type Composition, compose } from './compose.ts';
 import { clientSourceOf, describeClient, type Problem } from './describe.ts';
 import { allBindings, bindingsOf, needsOf } from './internal/bindings.ts';
-import { capabilitiesBoundTo, classBoundTo } from './internal/capabilities.ts';
-import { checkOptions } from './internal/check-options.ts';
+import { capabilitiesBoundTo, classBoundTo, type KnownOptions } from './internal/capabilities.ts';
+import { checkOptions, constantOptions } from './internal/check-options.ts';
 import { checkServices, otherNames } from './internal/check-services.ts';
 import { checkSteps } from './internal/check-steps.ts';
 import { checkWiring } from './internal/check-wiring.ts';
@@ -96,12 +97,14 @@ function inspect(composition: Composition): Omit<VerifyReport, 'choices'> {
   const steps = classes.flatMap((target) => usedKeys(target));
   const roots = [...handlersOf(composition.services), ServiceRuntime, Client, Logger] as readonly ServiceIdentifier[];
   const { services, options, boundBy, config } = composition;
+  const optionsOf: KnownOptions = (key) => constantOptions(bindings, options, key as ServiceIdentifier<object>);
   const found = checkOptions(bindings, { options, boundBy, config, serves: services.length > 0 });
   const problems = [
     ...checkServices(composition.services, {
       loadProto: composition.loadProto,
       options: constantOptionsAround(config, composition.options, bindings).stronger,
-      broker: brokerOf(bindings),
+      broker: boundBackend<BrokerCapabilities>(bindings, Broker, optionsOf),
+      registry: boundBackend<RegistryCapabilities>(bindings, Registry, optionsOf),
       codec: classBoundTo(bindings, Marshaler)?.name,
     }),
     ...checkClients(all, composition),
@@ -150,9 +153,15 @@ function handlersOf(services: readonly Class[]): readonly Class[] {
     .filter((handler) => typeof handler === 'function');
 }
 
-function brokerOf(bindings: BindingService): { name: string; capabilities: BrokerCapabilities } | undefined {
-  const capabilities = capabilitiesBoundTo<BrokerCapabilities>(bindings, Broker);
-  return capabilities && { name: classBoundTo(bindings, Broker)?.name ?? 'the bound broker', capabilities };
+function boundBackend<T extends object>(
+  bindings: BindingService,
+  key: ServiceIdentifier,
+  optionsOf: KnownOptions,
+): { name: string; capabilities: T } | undefined {
+  const capabilities = capabilitiesBoundTo<T>(bindings, key, optionsOf);
+  return (
+    capabilities && { name: classBoundTo(bindings, key)?.name ?? `what is bound to ${keyName(key)}`, capabilities }
+  );
 }
 
 function opaqueKeys(all: readonly Binding[], { undecorated }: Composition): readonly string[] {

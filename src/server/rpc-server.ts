@@ -201,10 +201,12 @@ export class RpcServer implements Server {
 
   async register(options: { readonly state?: NodeState; readonly signal?: AbortSignal } = {}): Promise<void> {
     const { state = 'serving', signal } = options;
+    if (this.#options.register === false) return;
     await this.#registry.register(this.#record(state), { ttlMs: this.#options.registerTtlMs, signal });
   }
 
   async deregister(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    if (this.#options.register === false) return;
     if (this.#listener) await this.#registry.deregister(this.#record('draining'), options);
   }
 

@@ -62,6 +62,8 @@ export interface ServerOptions {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Around every call and event, the first outermost. */
   readonly interceptors?: readonly Interceptor[] | undefined;
+  /** Announce the node in the registry. False where others do that, as who writes the file of a static registry. @default true */
+  readonly register?: boolean | undefined;
   /** Lease of the registration in milliseconds. @default 30_000 */
   readonly registerTtlMs?: number | undefined;
   /** Largest request accepted, in bytes. @default 4 MiB */

@@ -1,12 +1,14 @@
 import 'reflect-metadata';
 
 import { describe, expect, it } from '@jest/globals';
-import { inject } from 'inversify';
+import { inject, injectable, type Newable } from 'inversify';
 
 import type { AppOptions } from '../../src/app/options.ts';
 import { Broker } from '../../src/broker/broker.ts';
 import { clientOf } from '../../src/client/client.ts';
 import { type Class, Handler, Rpc, Service, Subscribe } from '../../src/decorators/decorators.ts';
+import { MemoryRegistry, MemoryRegistryOptions } from '../../src/registry/memory.ts';
+import { Registry, type RegistryCapabilities, type RegistryOptions } from '../../src/registry/registry.ts';
 import { greeter, GreeterHandler, only, problemsOf, serviceOf } from './verify-support.ts';
 
 const proto = (name: string): URL => new URL(`./protos/${name}.proto`, import.meta.url);
@@ -286,6 +288,57 @@ describe('handlers and their .proto', () => {
         'choose proto or json: TENON_CODEC=proto',
       ),
     );
+  });
+});
+
+describe('services on a registry that only finds', () => {
+  const Base: Newable<Registry, [MemoryRegistryOptions?]> = MemoryRegistry;
+  @injectable()
+  class PoorRegistry extends Base {
+    static readonly capabilities = { ...MemoryRegistry.capabilities, registers: false };
+    constructor() {
+      super();
+    }
+  }
+  @injectable()
+  class ModalRegistry extends Base {
+    static readonly capabilities = ({ address }: RegistryOptions = {}): RegistryCapabilities => ({
+      ...MemoryRegistry.capabilities,
+      registers: address !== 'read-only',
+    });
+    constructor(@inject(MemoryRegistryOptions) options: MemoryRegistryOptions) {
+      super(options);
+    }
+  }
+  const bound = (implementation: Newable<Registry>, address?: string): AppOptions => ({
+    bind: (container) => {
+      container.rebind(Registry).to(implementation);
+      container.bind(MemoryRegistryOptions).toConstantValue({ address });
+    },
+  });
+
+  it('would not be found', async () => {
+    expect(await problemsOf(greeter, bound(PoorRegistry))).toBe(
+      only(
+        'registry-cannot',
+        'Greeter',
+        'Greeter would announce itself, and PoorRegistry only finds services: callers would not find it',
+        'bind a registry that registers (docs/registry.md has the table), or set TENON_REGISTER=false if it is announced by other means',
+      ),
+    );
+    expect(await problemsOf([], bound(PoorRegistry))).toBe('');
+  });
+
+  it('are right where they do not announce themselves', async () => {
+    expect(await problemsOf(greeter, { ...bound(PoorRegistry), env: { TENON_REGISTER: 'false' } })).toBe('');
+    expect(await problemsOf(greeter, { ...bound(PoorRegistry), env: { TENON_REGISTER: 'true' } })).toContain(
+      'registry-cannot at Greeter',
+    );
+  });
+
+  it('depend on the options of the registry where its capabilities do', async () => {
+    expect(await problemsOf(greeter, bound(ModalRegistry))).toBe('');
+    expect(await problemsOf(greeter, bound(ModalRegistry, 'read-only'))).toContain('registry-cannot at Greeter');
   });
 });
 

@@ -51,6 +51,18 @@ describe('a registration', () => {
     expect(waits().map((waitMs) => Math.round(waitMs))).toEqual([10_000, 9_000, 8_000]);
   });
 
+  it('is not made of a service that others announce, which serves all the same', async () => {
+    const { timers, service, state, inner } = scene([0.5], 30_000, { register: false });
+    await service.start();
+    await timers.advance(120_000);
+    expect(service.status).toMatchObject({ state: 'serving', isRegistered: true });
+    const stopping = service.stop();
+    await timers.advance(10_000);
+    await stopping;
+    expect([state.attempts, state.left]).toEqual([[], 0]);
+    expect(await inner.listServices()).toEqual([]);
+  });
+
   it('that fails is tried again with a back-off of full jitter, up to the interval', async () => {
     const almostOne = 1 - 1e-9;
     const { timers, state, service, waits } = scene([almostOne]);

@@ -1,6 +1,7 @@
 import type { BrokerCapabilities } from '../../broker/broker.ts';
 import { missingCapabilities } from '../../broker/broker.ts';
 import { type Class, handlerOf, serviceOf } from '../../decorators/decorators.ts';
+import type { RegistryCapabilities } from '../../registry/registry.ts';
 import type { ServiceOptions } from '../../service/service.ts';
 import { describeHandler, type HandlerDescription, packageOf, type Problem, type ProtoLoader } from '../describe.ts';
 
@@ -11,6 +12,8 @@ export interface Surroundings {
   readonly options: ServiceOptions;
   /** Of the bound broker; `undefined` where it cannot be known. */
   readonly broker: { readonly name: string; readonly capabilities: BrokerCapabilities } | undefined;
+  /** Of the bound registry; `undefined` where it cannot be known. */
+  readonly registry: { readonly name: string; readonly capabilities: RegistryCapabilities } | undefined;
   /** The class of the codec that clients prefer. */
   readonly codec: string | undefined;
 }
@@ -33,6 +36,7 @@ export function checkServices(
     if (other !== undefined) problems.push(duplicateService(name, other, service.name, surroundings.options.name));
     names.set(name, service.name);
     problems.push(...checkHandlers(service, record.handlers, surroundings));
+    problems.push(...checkRegistration(service, { ...record.options, ...said(surroundings.options) }, surroundings));
   }
   return [...problems, ...sharedAddress(names.size, surroundings.options.address)];
 }
@@ -65,6 +69,26 @@ function checkHandlers(
     problems.push(...checkSubscriptions(description, surroundings), ...checkCodec(description, surroundings.codec));
   }
   return problems;
+}
+
+function checkRegistration(
+  service: Class,
+  { register = true }: ServiceOptions,
+  { registry }: Surroundings,
+): readonly Problem[] {
+  if (!register || registry?.capabilities.registers !== false) return [];
+  return [
+    {
+      kind: 'registry-cannot',
+      where: service.name,
+      message: `${service.name} would announce itself, and ${registry.name} only finds services: callers would not find it`,
+      fix: 'bind a registry that registers (docs/registry.md has the table), or set TENON_REGISTER=false if it is announced by other means',
+    },
+  ];
+}
+
+function said(options: ServiceOptions): ServiceOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
 function checkSubscriptions(description: HandlerDescription, { broker }: Surroundings): readonly Problem[] {

@@ -150,6 +150,13 @@ export const variables = [
     example: 'greeter.internal',
   },
   {
+    name: 'TENON_REGISTER',
+    describes:
+      'Whether services announce themselves in the registry: false where others do that, as who writes its file.',
+    ...boolean,
+    fallback: 'true',
+  },
+  {
     name: 'TENON_REGISTER_TTL_MS',
     describes: 'Lease of the registration: a process that dies is forgotten after this time.',
     kind: 'integer',
