@@ -13,9 +13,10 @@ import {
   type ServiceRecord,
   type Watcher,
 } from '../../src/registry/registry.ts';
+import { RecordingLogger } from '../../src/testing/recorders.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { VirtualTimers } from '../../src/testing/virtual-time.ts';
-import { idsOf, nodeOf, RecordingLogger, serviceOf } from './support.ts';
+import { idsOf, nodeOf, serviceOf } from './support.ts';
 
 const away = new TenonError({ code: Code.Unavailable, reason: 'registry.unreachable', message: 'away' });
 const lost = new TenonError({ code: Code.Unavailable, reason: 'registry.watch_lost', message: 'lost' });
@@ -170,13 +171,13 @@ describe('the cache of a registry', () => {
     expect(known()).toEqual(['n1', 'n2']);
     expect(await idsOf(cache, 'greeter')).toEqual(['n1', 'n2']);
     await timers.settle();
-    expect(logger.lines).toEqual(['warn the inner registry is away; the nodes known last are used']);
+    expect(logger.texts).toEqual(['warn the inner registry is away; the nodes known last are used']);
     inner.failure = inner.watchFailure = undefined;
     inner.records = [serviceOf('greeter', ['n1', 'n2', 'n3'])];
     await timers.advance(6_000);
     expect(inner.standing).toBe(1);
     expect(known()).toEqual(['n1', 'n2', 'n3']);
-    expect(logger.lines.slice(1)).toEqual(['info the inner registry is back']);
+    expect(logger.texts.slice(1)).toEqual(['info the inner registry is back']);
     inner.tell('delete', serviceOf('greeter', ['n2']));
     await timers.settle();
     expect(known()).toEqual(['n1', 'n3']);
@@ -248,7 +249,7 @@ describe('the cache of a registry', () => {
     inner.records = [serviceOf('greeter', ['n2', 'n3'])];
     await timers.advance(1_000);
     expect(known()).toEqual(['n2', 'n3']);
-    expect(logger.lines).toEqual([]);
+    expect(logger.texts).toEqual([]);
     await cache.close();
   });
 
@@ -334,7 +335,7 @@ describe('the cache of a registry', () => {
     // 100 ms, doubled up to five seconds.
     expect(watches).toBeLessThan(22);
     expect(inner.reads).toBeLessThan(50);
-    expect(logger.lines.filter((line) => line.startsWith('warn'))).toHaveLength(1);
+    expect(logger.texts.filter((line) => line.startsWith('warn'))).toHaveLength(1);
     await cache.close();
   }, 60_000);
 

@@ -9,10 +9,11 @@ import { MdnsLink } from '../../src/registry/internal/mdns-link.ts';
 import { isOnLink, type LinkAddress, MdnsResponder } from '../../src/registry/internal/mdns-responder.ts';
 import { MdnsRegistry, type MdnsRegistryOptions } from '../../src/registry/mdns.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
+import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { VirtualTimers } from '../../src/testing/virtual-time.ts';
 import { freePort } from '../support/process.ts';
-import { idsOf, RecordingLogger, Seen, serviceOf } from './support.ts';
+import { idsOf, serviceOf } from './support.ts';
 
 const group = '224.0.0.251';
 const patientMs = 20_000;
@@ -254,7 +255,7 @@ describe('the mdns registry and a stranger on its link', () => {
   it('what comes from another port than that of the group is no answer', async () => {
     const where = await network();
     const registry = registryOn(where);
-    const seen = new Seen(await registry.watch());
+    const seen = new WatchRecorder(await registry.watch());
     const [forger, peer] = [await socketOn(0), await socketOn(where.port)];
     const response = (id: string): Buffer => encode({ type: 'response', answers: [host, ...recordsOf('greeter', id)] });
     forger.send(response('forged'), where.port, group);
@@ -267,7 +268,7 @@ describe('the mdns registry and a stranger on its link', () => {
     const where = await network();
     const logger = new RecordingLogger();
     const registry = registryOn({ ...where, maxNodes: 50 }, logger);
-    const seen = new Seen(await registry.watch());
+    const seen = new WatchRecorder(await registry.watch());
     const peer = await socketOn(where.port);
     peer.on('message', (bytes, from) => {
       if ((decode(bytes).questions ?? []).length === 0) return;
@@ -283,8 +284,8 @@ describe('the mdns registry and a stranger on its link', () => {
     peer.addMembership(group, '127.0.0.1');
     expect((await idsOf(registry, 'greeter')).length).toBeLessThanOrEqual(50);
     expect((await registry.listServices()).length).toBeLessThanOrEqual(50);
-    await eventually('it is told', () => logger.lines.length > 0, patientMs);
-    expect(logger.lines).toEqual([expect.stringMatching(/^warn multicast DNS tells of more than 50 nodes/)]);
+    await eventually('it is told', () => logger.texts.length > 0, patientMs);
+    expect(logger.texts).toEqual([expect.stringMatching(/^warn multicast DNS tells of more than 50 nodes/)]);
     expect(seen.texts.length).toBeLessThanOrEqual(50);
   });
 

@@ -8,9 +8,10 @@ import { decode, encode, type Packet, type SrvAnswer, type TxtAnswer } from 'dns
 import { Code } from '../../src/errors/errors.ts';
 import { MdnsRegistry, type MdnsRegistryOptions } from '../../src/registry/mdns.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
+import { WatchRecorder } from '../../src/testing/recorders.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { freePort } from '../support/process.ts';
-import { announcing, foundElsewhere, idsOf, nodeOf, Seen, serviceOf } from './support.ts';
+import { announcing, foundElsewhere, idsOf, nodeOf, serviceOf } from './support.ts';
 
 const goMicro = (
   JSON.parse(readFileSync(new URL('./go-micro-mdns.json', import.meta.url), 'utf8')) as {
@@ -126,7 +127,10 @@ describe('the mdns registry and Go Micro', () => {
     const where = await network();
     const stranger = await Stranger.on(where.port, where.port);
     const [one, all] = [registryOn(where), registryOn(where)];
-    const seen = [new Seen(await one.watch({ service: 'small.service' })), new Seen(await all.watch())];
+    const seen = [
+      new WatchRecorder(await one.watch({ service: 'small.service' })),
+      new WatchRecorder(await all.watch()),
+    ];
     for (let time = 0; time < 3; time += 1) stranger.send(goMicro.announcement);
     await eventually('the node comes', () => seen.every(({ texts }) => texts.includes('create small-1')));
     stranger.send(goMicro.goodBye);
@@ -201,7 +205,7 @@ describe('the mdns registry', () => {
   it('a process that is killed is not found any more, and watchers miss it with its lease', async () => {
     const where = await network();
     const registry = registryOn(where);
-    const seen = new Seen(await registry.watch({ service: 'killed' }));
+    const seen = new WatchRecorder(await registry.watch({ service: 'killed' }));
     const ttlMs = 1_000;
     const child = await announcing('mdns', where, 'killed', 'n1', ttlMs);
     expect(await idsOf(registry, 'killed')).toEqual(['n1']);
@@ -215,7 +219,7 @@ describe('the mdns registry', () => {
     const where = await network();
     const [here, there] = [registryOn(where), registryOn(where)];
     await here.register(serviceOf('greeter', ['n1']));
-    const seen = new Seen(await there.watch({ service: 'greeter' }));
+    const seen = new WatchRecorder(await there.watch({ service: 'greeter' }));
     await here.register(serviceOf('greeter', [nodeOf('n1', { metadata: { 'tenon-state': 'draining' } })]));
     await eventually('it is told', () => seen.texts.includes('update n1'));
     expect((await there.getService('greeter'))[0]?.nodes[0]?.metadata).toEqual({ 'tenon-state': 'draining' });
@@ -309,7 +313,7 @@ describe('the mdns registry', () => {
     const where = await network();
     const stranger = await Stranger.on(where.port, where.port);
     const registry = registryOn({ ...where, queryMs: 40, patienceMs: 80 });
-    const seen = new Seen(await registry.watch({ service: 'short.lived' }));
+    const seen = new WatchRecorder(await registry.watch({ service: 'short.lived' }));
     const lived = registryOn(where);
     await lived.register(serviceOf('short.lived', ['n1']), { ttlMs: 1_000 });
     await eventually('it comes', () => seen.texts.includes('create n1'));
@@ -324,7 +328,7 @@ describe('the mdns registry', () => {
   it('packets that make no sense harm nobody', async () => {
     const where = await network();
     const registry = registryOn(where);
-    const seen = new Seen(await registry.watch());
+    const seen = new WatchRecorder(await registry.watch());
     const stranger = await Stranger.on(where.port, 0);
     const name = 'n1.greeter.micro';
     const srv = { type: 'SRV' as const, name, ttl: 120, data: { port: 1, target: 'host' } };

@@ -1,14 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
 
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
+import { WatchRecorder } from '../../src/testing/recorders.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
-import { idsOf, nodeOf, Seen, serviceOf } from './support.ts';
+import { idsOf, nodeOf, serviceOf } from './support.ts';
 
 describe('the memory registry', () => {
   it('instances see each other if they share a store, and only then', async () => {
     const store = new MemoryRegistryStore();
     const [one, other, stranger] = [new MemoryRegistry({ store }), new MemoryRegistry({ store }), new MemoryRegistry()];
-    const seen = new Seen(await other.watch());
+    const seen = new WatchRecorder(await other.watch());
     await one.register(serviceOf('greeter', ['n1']));
     expect(await idsOf(other, 'greeter')).toEqual(['n1']);
     expect(await idsOf(stranger, 'greeter')).toEqual([]);
@@ -23,7 +24,7 @@ describe('the memory registry', () => {
     const runtime = virtualRuntime();
     const { timers } = runtime;
     const registry = new MemoryRegistry({ runtime });
-    const seen = new Seen(await registry.watch());
+    const seen = new WatchRecorder(await registry.watch());
     await registry.register(serviceOf('greeter', ['n1']), { ttlMs: 1_000 });
     await registry.register(serviceOf('greeter', ['n2']), { ttlMs: 3_000 });
     await registry.register(serviceOf('other', ['n3']), { ttlMs: 500 });
@@ -54,7 +55,7 @@ describe('the memory registry', () => {
     const registry = new MemoryRegistry();
     const watcher = await registry.watch();
     for (let index = 0; index < 2_000; index += 1) await registry.register(serviceOf('greeter', [`n${index}`]));
-    const seen = new Seen(watcher);
+    const seen = new WatchRecorder(watcher);
     expect(await seen.ended).toMatchObject({
       reason: 'registry.watch_lost',
       message: expect.stringMatching(/lags too far behind/),

@@ -4,10 +4,11 @@ import type { Redis } from 'ioredis';
 import { Code } from '../../src/errors/errors.ts';
 import { RedisRegistry, type RedisRegistryOptions } from '../../src/registry/redis.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
+import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { describeWithRedis } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
-import { idsOf, nodeOf, RecordingLogger, Seen, serviceOf } from './support.ts';
+import { idsOf, nodeOf, serviceOf } from './support.ts';
 
 const { clock, random, timers } = systemRuntime;
 const patientMs = 20_000;
@@ -85,7 +86,10 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
       // Numbers of changes that are lost were large.
       for (let round = 0; round < 20; round += 1)
         await registry.register(serviceOf('greeter', [nodeOf('n1', { metadata: { round: String(round) } })]));
-      const seen = [new Seen(await registry.watch({ service: 'greeter' })), new Seen(await registry.watch())];
+      const seen = [
+        new WatchRecorder(await registry.watch({ service: 'greeter' })),
+        new WatchRecorder(await registry.watch()),
+      ];
       await scripts();
       const startedAt = clock.monotonicMs();
       await lose();
@@ -106,7 +110,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     await using({ prefix: 'index:', maxReadMs: 100 }, async (registry) => {
       const node = serviceOf('greeter', ['n1']);
       await registry.register(node);
-      const seen = new Seen(await registry.watch());
+      const seen = new WatchRecorder(await registry.watch());
       await client.del('index:service:greeter', 'index:services');
       await eventually('it vanished', () => seen.texts.includes('delete n1'), patientMs);
       await registry.register(node);
@@ -119,7 +123,10 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     await client.flushall();
     await using({ prefix: 'broken:', minReadMs: 20, maxReadMs: 50 }, async (registry, logger) => {
       await registry.register(serviceOf('greeter', ['n1']));
-      const seen = [new Seen(await registry.watch({ service: 'greeter' })), new Seen(await registry.watch())];
+      const seen = [
+        new WatchRecorder(await registry.watch({ service: 'greeter' })),
+        new WatchRecorder(await registry.watch()),
+      ];
       await client.set('broken:node:greeter:bad', text, 'PX', 60_000);
       await client.zadd('broken:service:greeter', Date.now() + 60_000, 'bad');
       if (!why.endsWith('another id'))
@@ -132,7 +139,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
       await registry.register(serviceOf('greeter', ['n2']));
       await eventually('it goes on', () => seen.every(({ texts }) => texts.includes('create n2')), patientMs);
       for (const { texts } of seen) expect(texts).toEqual(['create n2']);
-      const warnings = logger.lines.filter((line) => line.includes('broken:node:greeter:bad'));
+      const warnings = logger.texts.filter((line) => line.includes('broken:node:greeter:bad'));
       expect(warnings).toHaveLength(1);
       expect(warnings[0]).toMatch(/^warn the record at broken:node:greeter:bad is passed over: it /);
     });
@@ -164,7 +171,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
       await client.rpush('type:node:greeter:n1', 'a', 'list');
       expect(await idsOf(registry, 'greeter')).toEqual(['n2']);
       expect(await idsOf(registry, 'greeter')).toEqual(['n2']);
-      expect(logger.lines).toEqual([expect.stringMatching(/^warn .*type:node:greeter:n1/)]);
+      expect(logger.texts).toEqual([expect.stringMatching(/^warn .*type:node:greeter:n1/)]);
       await registry.register(serviceOf('greeter', ['n1']));
       expect(await idsOf(registry, 'greeter')).toEqual(['n1', 'n2']);
     });
@@ -175,7 +182,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     await using({ prefix: 'by-hand:', minReadMs: 20, maxReadMs: 250 }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1']));
       await client.persist('by-hand:node:greeter:n1');
-      const seen = new Seen(await registry.watch({ service: 'greeter' }));
+      const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
       await scripts();
       const startedAt = clock.monotonicMs();
       let reads = 0;
@@ -248,7 +255,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
   it('versions of a service live side by side, and one id in two places is the place that spoke last', async () => {
     await client.flushall();
     await using({ prefix: 'twins:' }, async (registry) => {
-      const seen = new Seen(await registry.watch());
+      const seen = new WatchRecorder(await registry.watch());
       await registry.register(serviceOf('greeter', ['n1']));
       await registry.register(serviceOf('greeter', ['n2'], { version: '2.0.0' }));
       await registry.register(serviceOf('greeter', [nodeOf('n1', { address: '127.0.0.1:7009' })]));
@@ -280,7 +287,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
       );
       const channels = async (): Promise<unknown> => client.pubsub('CHANNELS', 'paused:*');
       await eventually('nobody listens', async () => ((await channels()) as string[]).length === 0, patientMs);
-      const seen = new Seen(await registry.watch({ service: 'greeter' }));
+      const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
       await registry.deregister(serviceOf('greeter', ['n1']));
       await eventually('the next watch tells', () => seen.texts.includes('delete n1'), patientMs);
     });

@@ -3,10 +3,11 @@ import { describe, expect, it } from '@jest/globals';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
+import { WatchRecorder } from '../../src/testing/recorders.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { describeWithRedis, redisServer } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
-import { announcing, foundElsewhere, idsOf, nodeOf, Seen, serviceOf } from './support.ts';
+import { announcing, foundElsewhere, idsOf, nodeOf, serviceOf } from './support.ts';
 
 expectNothingUncaught();
 
@@ -115,7 +116,10 @@ describeWithRedis('the redis registry', (redis) => {
 
   it('a process that is killed is gone with its lease, for readers and for watchers', async () => {
     await using({ address: redis.address }, async (registry) => {
-      const [one, all] = [new Seen(await registry.watch({ service: 'killed' })), new Seen(await registry.watch())];
+      const [one, all] = [
+        new WatchRecorder(await registry.watch({ service: 'killed' })),
+        new WatchRecorder(await registry.watch()),
+      ];
       const ttlMs = 1_000;
       const child = await announcing('redis', { address: redis.address }, 'killed', 'n1', ttlMs);
       expect(await idsOf(registry, 'killed')).toEqual(['n1']);
@@ -141,7 +145,7 @@ describeWithRedis('the redis registry', (redis) => {
 
   it('a renewal is not told, a lease that is renewed does not lapse for watchers', async () => {
     await using({ address: redis.address, prefix: 'renewal:' }, async (registry) => {
-      const seen = new Seen(await registry.watch({ service: 'greeter' }));
+      const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
       for (let round = 0; round < 8; round += 1) {
         await registry.register(serviceOf('greeter', ['n1']), { ttlMs: 300 });
         await systemRuntime.timers.sleep(100);
@@ -154,7 +158,10 @@ describeWithRedis('the redis registry', (redis) => {
     await using({ address: redis.address, prefix: 'before:' }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1', 'n2']), { ttlMs: 10_000 });
       await registry.register(serviceOf('other', ['n3']), { ttlMs: 200 });
-      const [one, all] = [new Seen(await registry.watch({ service: 'greeter' })), new Seen(await registry.watch())];
+      const [one, all] = [
+        new WatchRecorder(await registry.watch({ service: 'greeter' })),
+        new WatchRecorder(await registry.watch()),
+      ];
       await registry.deregister(serviceOf('greeter', ['n1']));
       await eventually('the lease lapses', () => all.texts.includes('delete n3'));
       expect(one.texts).toEqual(['delete n1']);
@@ -164,7 +171,7 @@ describeWithRedis('the redis registry', (redis) => {
 
   it('a burst of changes is told in order, and ends as it is', async () => {
     await using({ address: redis.address, prefix: 'burst:' }, async (registry) => {
-      const seen = new Seen(await registry.watch({ service: 'greeter' }));
+      const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
       const work: Promise<void>[] = [];
       for (let round = 0; round < 50; round += 1) {
         work.push(
@@ -213,7 +220,7 @@ describeWithRedis('while redis is away', () => {
     const redis = await redisServer();
     await using({ address: redis.address }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1']));
-      const seen = new Seen(await registry.watch({ service: 'greeter' }));
+      const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
       await redis.kill();
       expect(await seen.ended).toMatchObject({ code: Code.Unavailable, reason: 'registry.watch_lost' });
 
@@ -241,7 +248,7 @@ describeWithRedis('while redis is away', () => {
         10_000,
       );
       expect(await idsOf(registry, 'greeter')).toEqual([]);
-      const again = new Seen(await registry.watch({ service: 'greeter' }));
+      const again = new WatchRecorder(await registry.watch({ service: 'greeter' }));
       await registry.register(serviceOf('greeter', ['n2']));
       await eventually('the new watch tells', () => again.texts.includes('create n2'));
     });

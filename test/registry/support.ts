@@ -1,11 +1,8 @@
 import { fileURLToPath } from 'node:url';
 
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import type { LogFields, Logger } from '../../src/logger/logger.ts';
 import type { NodeRecord, Registry, ServiceRecord } from '../../src/registry/registry.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
-
-export { WatchRecorder as Seen } from '../../src/testing/recorders.ts';
 
 const program = fileURLToPath(new URL('./programs/node.mjs', import.meta.url));
 
@@ -55,25 +52,5 @@ export async function idsOf(registry: Registry, name: string): Promise<string[]>
   } catch (error) {
     if (TenonError.from(error).code === Code.NotFound) return [];
     throw error;
-  }
-}
-
-/** Keeps what is logged, as `level message`. */
-export class RecordingLogger implements Logger {
-  readonly lines: string[] = [];
-  debug(message: string): void {
-    this.lines.push(`debug ${message}`);
-  }
-  info(message: string): void {
-    this.lines.push(`info ${message}`);
-  }
-  warn(message: string, _fields?: LogFields): void {
-    this.lines.push(`warn ${message}`);
-  }
-  error(message: string): void {
-    this.lines.push(`error ${message}`);
-  }
-  child(): Logger {
-    return this;
   }
 }

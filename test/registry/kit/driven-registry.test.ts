@@ -11,9 +11,10 @@ import type {
 import { DrivenRegistry, type DriverSettings } from '../../../src/registry/kit/driven-registry.ts';
 import type { DriverFailure } from '../../../src/registry/kit/errors.ts';
 import type { RegistryCapabilities, RegistryOptions } from '../../../src/registry/registry.ts';
+import { WatchRecorder } from '../../../src/testing/recorders.ts';
 import { gate } from '../../../src/testing/waiting.ts';
 import { virtualRuntime } from '../../../src/testing/virtual-time.ts';
-import { idsOf, nodeOf, Seen, serviceOf } from '../support.ts';
+import { idsOf, nodeOf, serviceOf } from '../support.ts';
 
 /** A driver that does what the test says, and writes down what it is asked. */
 class ScriptedDriver implements RegistryDriver {
@@ -306,7 +307,7 @@ describe('a watch of a registry over a driver', () => {
     const [{ feed, signal } = { feed: undefined, signal: undefined }] = driver.feeds;
     expect(feed?.service).toBe('greeter');
     expect(signal?.aborted).toBe(false);
-    const seen = new Seen(watcher);
+    const seen = new WatchRecorder(watcher);
     feed?.change({ action: 'create', service: serviceOf('greeter', ['n1']) });
     watcher.stop();
     expect(signal?.aborted).toBe(true);
@@ -316,7 +317,7 @@ describe('a watch of a registry over a driver', () => {
 
   it('polls a driver that tells nothing, once in a second', async () => {
     const { registry, driver, timers } = scene();
-    const seen = new Seen(await registry.watch());
+    const seen = new WatchRecorder(await registry.watch());
     driver.snapshot = { nodes: held('n1', 'n2') };
     await timers.advance(1_000);
     driver.snapshot = { nodes: held('n2', 'n3') };
@@ -370,7 +371,7 @@ describe('a watch of a registry over a driver', () => {
   it('is lost when its driver says so, or when a read fails', async () => {
     const { registry, driver, timers } = scene();
     withWatch(driver);
-    const [first, second] = [new Seen(await registry.watch()), new Seen(await registry.watch())];
+    const [first, second] = [new WatchRecorder(await registry.watch()), new WatchRecorder(await registry.watch())];
     driver.feeds[0]?.feed.lose('the connection was lost');
     expect(await first.ended).toMatchObject({
       code: Code.Unavailable,

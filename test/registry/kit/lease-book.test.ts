@@ -2,9 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 
 import { LeaseBook, type LeaseKeeper } from '../../../src/registry/kit/lease-book.ts';
 import type { Registration } from '../../../src/registry/kit/driver.ts';
+import { RecordingLogger } from '../../../src/testing/recorders.ts';
 import { gate } from '../../../src/testing/waiting.ts';
 import { virtualRuntime } from '../../../src/testing/virtual-time.ts';
-import { nodeOf, RecordingLogger, serviceOf } from '../support.ts';
+import { nodeOf, serviceOf } from '../support.ts';
 
 const ttlMs = 9_000;
 
@@ -85,7 +86,7 @@ describe('a book of leases', () => {
     await hold();
     await hold();
     expect(log).toEqual(['grant n1', 'renew n1', 'grant n1', 'renew n1']);
-    expect(logger.lines).toEqual([
+    expect(logger.texts).toEqual([
       'warn the scripted registry lost node "n1" of service "greeter": it is announced again',
     ]);
   });
@@ -138,7 +139,7 @@ describe('a book of leases', () => {
     await timers.advance(400);
     expect(log).toEqual(['grant n1', 'grant n3', 'grant n2']);
     expect(book.madeAgain).toBe(3);
-    expect(logger.lines).toHaveLength(3);
+    expect(logger.texts).toHaveLength(3);
     await timers.advance(5_000);
     expect(log).toHaveLength(3);
   });

@@ -2,9 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 
 import type { Change, Snapshot } from '../../../src/registry/kit/driver.ts';
 import { RegistryWatch, type RegistryWatchTools } from '../../../src/registry/kit/registry-watch.ts';
+import { WatchRecorder } from '../../../src/testing/recorders.ts';
 import { gate } from '../../../src/testing/waiting.ts';
 import { VirtualTimers } from '../../../src/testing/virtual-time.ts';
-import { nodeOf, Seen, serviceOf } from '../support.ts';
+import { nodeOf, serviceOf } from '../support.ts';
 
 const leaseMs = 10_000;
 
@@ -43,7 +44,7 @@ function scene(
     },
     () => {},
   );
-  return { watch, timers, reads: () => reads, seen: new Seen(watch.watcher) };
+  return { watch, timers, reads: () => reads, seen: new WatchRecorder(watch.watcher) };
 }
 
 describe('a watch of a registry', () => {
