@@ -35,13 +35,14 @@ function keptInMind<Harness>(one: Case<Harness>): Case<Harness> {
 /** How long a case may take that nothing is wrong with. */
 export const saneLimitMs = 15_000;
 
-/** The names of the cases that a harness fails: `failingCases`, for suites of this folder. */
+/** The names of the cases that a harness fails: one after another, as most of them measure time. */
 export function failing<Harness>(
   cases: readonly Case<Harness>[],
   harness: () => Harness,
   limitMs = 1_000,
+  atOnce = 1,
 ): Promise<string[]> {
-  return failingCases(cases.map(keptInMind), harness, { limitMs });
+  return failingCases(cases.map(keptInMind), harness, { limitMs, atOnce });
 }
 
 /** The same timers, none of which keeps the process alive: for implementations that never end what they have begun. */

@@ -68,7 +68,7 @@ describe('the suite of servers', () => {
     expect(await failing(serverCases, () => ({ make: sane }), saneLimitMs)).toEqual([]);
   }, 60_000);
 
-  it.concurrent.each<[string, Make, string]>([
+  it.each<[string, Make, string]>([
     [
       'one that tells strangers what was thrown',
       (parts, options) => sane(parts, { ...options, exposeErrors: true }),

@@ -34,7 +34,7 @@ describe('the suite of services', () => {
     expect(await failing(serviceCases, () => ({ make: sane }), saneLimitMs)).toEqual([]);
   }, 60_000);
 
-  it.concurrent.each<[string, Make, string]>([
+  it.each<[string, Make, string]>([
     [
       'one that announces itself before it listens',
       seeing((server) => ({

@@ -93,7 +93,7 @@ function waitingFor(messages: number): (socket: Socket) => Partial<Socket> {
 async function failingOf(make: () => Transport, patienceMs = 2_000): Promise<string[]> {
   const options: TransportOptions = { make, patienceMs, supports: { suggest: true } };
   const cases = transportCasesFor(options, true);
-  const failed = await failing(cases, () => options, 60_000);
+  const failed = await failing(cases, () => options, 60_000, cases.length);
   // Those that fail are tried again: a busy machine may have had no time for all at once.
   const again = cases.filter(({ name }) => failed.includes(name));
   return failing(again, () => options, 60_000);
@@ -105,7 +105,7 @@ describe('the suite of transports', () => {
     expect(await failingOf(() => new DefectiveTransport({}), 60_000)).toEqual([]);
   }, 120_000);
 
-  it.concurrent.each<[string, Defect, string[]]>([
+  it.each<[string, Defect, string[]]>([
     [
       'one whose server never waits for room',
       { server: (socket) => ({ send: (message) => void socket.send(message) }) },

@@ -65,7 +65,7 @@ describe('the suite of clients', () => {
     expect(await failing(clientCases, () => ({ make: sane }), saneLimitMs)).toEqual([]);
   }, 60_000);
 
-  it.concurrent.each<[string, Make, string]>([
+  it.each<[string, Make, string]>([
     [
       'one that repeats whatever failed',
       sending(
