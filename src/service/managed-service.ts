@@ -205,14 +205,13 @@ export class ManagedService implements ServiceRuntime {
       // Callers choose by what their caches know; until those have seen the drain, calls still come and are still served.
       await this.#timers.sleep(this.#options.lameDuckMs, signal).catch(() => {});
     }
-    await this.#sayFarewell(signal);
+    // Told to make haste meanwhile, it still leaves the registry, as when it is told so at first.
+    await this.#sayFarewell(signal.aborted ? undefined : signal);
     this.#become({ isAccepting: false, isSubscribed: false });
-    await this.#within(this.#options.drainTimeoutMs, signal, (bound) =>
-      this.#server.drain(bound).catch(() => {
-        this.#logger.warn(
-          `${String(this)} aborts ${counted(this.#server.inFlight, 'call')} that did not end within the drain time-out`,
-        );
-      }),
+    const drained = this.#within(this.#options.drainTimeoutMs, signal, (bound) => this.#server.drain(bound));
+    if (await drained.catch(() => false)) return;
+    this.#logger.warn(
+      `${String(this)} aborts ${counted(this.#server.inFlight, 'call')} that did not end within the drain time-out`,
     );
   }
 
@@ -237,12 +236,10 @@ export class ManagedService implements ServiceRuntime {
 
   /** Resolves with what the registry had against it, if anything. */
   async #announce(state: NodeState): Promise<TenonError | undefined> {
-    let isDone = false;
     try {
-      await this.#within(announceMs, undefined, async (bound) => {
-        await this.#server.register({ state, signal: bound });
-        isDone = true;
-      });
+      const isDone = await this.#within(announceMs, undefined, (bound) =>
+        this.#server.register({ state, signal: bound }),
+      );
       if (!isDone) throw timeUp('the registry does not answer');
       this.#pace.succeeded(String(this), this.#logger);
       if (!this.#isAnnounced) this.#logger.debug(`${String(this)} is announced`);
@@ -293,26 +290,14 @@ export class ManagedService implements ServiceRuntime {
     });
   }
 
-  /** Runs `work` with a signal that aborts after `ms`, or with `signal`, and does not wait for it any longer then. */
-  async #within(
-    ms: number,
+  /** Runs `work` with a signal that aborts after so long, or with `signal`, and does not wait for it any longer then. */
+  #within(
+    timeoutMs: number,
     signal: AbortSignal | undefined,
     work: (bound: AbortSignal) => Promise<void>,
-  ): Promise<void> {
-    const controller = new AbortController();
-    const ended = new Promise<void>((resolve) => {
-      controller.signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-    const abort = (): void => controller.abort(timeUp());
-    const timer = this.#timers.after(ms, abort, { keepAlive: true });
-    if (signal?.aborted) abort();
-    signal?.addEventListener('abort', abort, { once: true });
-    try {
-      await Promise.race([work(controller.signal), ended]);
-    } finally {
-      timer.cancel();
-      signal?.removeEventListener('abort', abort);
-    }
+  ): Promise<boolean> {
+    const onTimeout = (): TenonError => timeUp();
+    return endsWithin(work, { timers: this.#timers, timeoutMs, signal, onTimeout, onAbort: onTimeout });
   }
 
   /** One step of the stop: what fails, or does not end in time, does not hold up the others. */

@@ -58,7 +58,6 @@ const shared: readonly Shared[] = [
       'src/app/run.ts': 'what it waits for ends with the process',
       'src/broker/delivery.ts': 'two ends of one subscription, whichever is first',
       'src/server/internal/serve.ts': 'the status goes out before the handler has ended',
-      'src/service/managed-service.ts': 'its steps are begun also when there is no time left',
     },
     bad: 'await Promise.race([work, timeout]);',
     good: 'await bounded(work, { timers, timeoutMs });',
