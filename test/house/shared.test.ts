@@ -80,7 +80,6 @@ const shared: readonly Shared[] = [
     place: /^src\/internal\/varint\.ts$/,
     others: {
       'src/codec/internal/wire-writer.ts': '64 bits as bigint, into memory that grows',
-      'src/broker/kit/frame.ts': 'lengths of header tables',
     },
     bad: 'bytes.push((value & 0x7f) | 0x80);',
     good: 'at = writeVarint(bytes, at, value);',

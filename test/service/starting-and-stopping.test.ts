@@ -7,9 +7,9 @@ import type { Timers } from '../../src/runtime/runtime.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { ManagedService } from '../../src/service/managed-service.ts';
 import type { ServiceOptions } from '../../src/service/service.ts';
-import { gate } from '../../src/testing/waiting.ts';
+import { eventually, gate } from '../../src/testing/waiting.ts';
 import { memoryParts, type Parts } from '../../src/testing/internal/rig.ts';
-import type { Registry } from '../../src/registry/registry.ts';
+import { type Registry, stateKey } from '../../src/registry/registry.ts';
 
 const noClient = { toString: () => 'none' } as unknown as Client;
 
@@ -73,6 +73,20 @@ describe('a service that is stopped while it starts', () => {
     await expect(starting).rejects.toMatchObject({ reason: 'server.stopped' });
     await stopping;
     expect(await base.registry.listServices()).toEqual([]);
+  });
+});
+
+describe('a service that is told to make haste in its lame duck time', () => {
+  it('leaves the registry all the same', async () => {
+    const parts = memoryParts();
+    const service = serviceOf(parts, { lameDuckMs: 3_600_000 });
+    await service.start();
+    const stopping = service.stop();
+    const state = async (): Promise<string | undefined> =>
+      (await parts.registry.getService('suite'))[0]?.nodes[0]?.metadata[stateKey];
+    await eventually('the drain is announced', async () => (await state()) === 'draining');
+    await Promise.all([stopping, service.stop({ signal: AbortSignal.abort() })]);
+    expect(await parts.registry.listServices()).toEqual([]);
   });
 });
 

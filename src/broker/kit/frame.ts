@@ -1,11 +1,12 @@
 import { setOwn } from '../../internal/own.ts';
+import { maxExactVarintBytes as maxVarintBytes, VarintReader, writeVarint } from '../../internal/varint.ts';
 import type { EventHeaders } from '../broker.ts';
 import { type EventContent, readEnvelope } from './go-micro.ts';
 
 // 0xf7 is in no UTF-8 text and begins no protobuf message, so that nobody else's payload is taken for a frame.
 const magic = 0xf7;
 const version = 1;
-const maxVarintBytes = 5;
+const nothing = Buffer.alloc(0);
 const none: EventHeaders = Object.freeze({});
 
 /**
@@ -58,22 +59,11 @@ function writeText(into: Buffer, at: number, text: string): number {
   return start + into.write(text, start);
 }
 
-function writeVarint(into: Buffer, at: number, value: number): number {
-  let rest = value;
-  while (rest > 127) {
-    into[at++] = (rest & 127) | 128;
-    rest >>>= 7;
-  }
-  into[at++] = rest;
-  return at;
-}
-
 /** Reads header tables. Headers are frozen: events with the same table share them. */
 export class HeaderReader {
-  #table: Buffer = Buffer.alloc(0);
+  #table: Buffer = nothing;
   #headers = none;
-  // Where the cursor is; a field, so that reading a length gives two results without an object.
-  #at = 0;
+  readonly #cursor = new VarintReader<Buffer>();
 
   /** `undefined` if the bytes are no table. */
   read(bytes: Buffer, start: number, end: number): EventHeaders | undefined {
@@ -82,46 +72,46 @@ export class HeaderReader {
       return this.#headers;
     }
     const headers: Record<string, string> = {};
-    this.#at = start;
-    while (this.#at < end) {
-      const name = this.#text(bytes, end);
-      const value = name === undefined ? undefined : this.#text(bytes, end);
+    const cursor = this.#over(bytes, start, end);
+    while (cursor.at < end) {
+      const name = this.#text();
+      const value = name === undefined ? undefined : this.#text();
       if (name === undefined || value === undefined) return undefined;
       setOwn(headers, name, value);
     }
+    cursor.data = nothing;
     // A copy: the bytes belong to the connection's buffer.
     this.#table = Buffer.from(bytes.subarray(start, end));
     this.#headers = Object.freeze(headers);
     return this.#headers;
   }
 
-  /** Reads a varint at the cursor; -1 if it is none. */
-  length(bytes: Buffer, end: number): number {
-    let value = 0;
-    for (let shift = 0; shift < 28 && this.#at < end; shift += 7) {
-      const byte = bytes[this.#at++] as number;
-      value |= (byte & 127) << shift;
-      if (byte < 128) return value;
-    }
-    return -1;
-  }
-
   /** The headers and the body of a frame; `undefined` if it is none. */
   frame(payload: Buffer): EventContent | undefined {
-    this.#at = 2;
-    const length = this.length(payload, payload.length);
-    const start = this.#at;
-    if (length < 0 || start + length > payload.length) return undefined;
+    const cursor = this.#over(payload, 2, payload.length);
+    const length = cursor.varint();
+    const start = cursor.at;
+    // A reader that has nothing to read keeps no event alive.
+    cursor.data = nothing;
+    if (!(start + length <= payload.length)) return undefined;
     const headers = this.read(payload, start, start + length);
     return headers && { headers, body: payload.subarray(start + length) };
   }
 
-  #text(bytes: Buffer, end: number): string | undefined {
-    const length = this.length(bytes, end);
-    const start = this.#at;
-    if (length < 0 || start + length > end) return undefined;
-    this.#at = start + length;
-    return bytes.toString('utf8', start, this.#at);
+  #over(bytes: Buffer, start: number, end: number): VarintReader<Buffer> {
+    this.#cursor.data = bytes;
+    this.#cursor.at = start;
+    this.#cursor.end = end;
+    return this.#cursor;
+  }
+
+  #text(): string | undefined {
+    const cursor = this.#cursor;
+    const length = cursor.varint();
+    const start = cursor.at;
+    if (!(start + length <= cursor.end)) return undefined;
+    cursor.at = start + length;
+    return cursor.data.toString('utf8', start, cursor.at);
   }
 }
 
