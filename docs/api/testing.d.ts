@@ -35,7 +35,7 @@ import type { Case, TestApi } from './api.ts';
 import type { BrokerHarness } from './internal/broker-scene.ts';
 export type { BrokerHarness } from './internal/broker-scene.ts';
 export declare const brokerCases: readonly Case<BrokerHarness>[];
-export declare function concerns(requires: string | undefined, capabilities: BrokerCapabilities): boolean;
+export declare function concerns(requires: string | undefined, capabilities: BrokerCapabilities, harness?: Pick<BrokerHarness, 'maxBodyBytes'>): boolean;
 export declare function brokerConformance(api: TestApi, name: string, harness: BrokerHarness): void;
 
 // tenon/testing/client

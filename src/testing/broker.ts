@@ -16,9 +16,16 @@ export const brokerCases: readonly Case<BrokerHarness>[] = [
   ...lifeCases,
 ];
 
-/** Whether a case concerns a broker of these capabilities. */
-export function concerns(requires: string | undefined, capabilities: BrokerCapabilities): boolean {
-  const stated = capabilities as unknown as Readonly<Record<string, boolean>>;
+/** Tells if a case concerns a broker of these capabilities, and of a harness with these bounds. */
+export function concerns(
+  requires: string | undefined,
+  capabilities: BrokerCapabilities,
+  harness: Pick<BrokerHarness, 'maxBodyBytes'> = {},
+): boolean {
+  const stated: Readonly<Record<string, boolean>> = {
+    ...capabilities,
+    bodyLimit: harness.maxBodyBytes !== undefined,
+  };
   return (requires ?? '')
     .split(' ')
     .filter((one) => one !== '')
@@ -29,7 +36,7 @@ export function concerns(requires: string | undefined, capabilities: BrokerCapab
 export function brokerConformance(api: TestApi, name: string, harness: BrokerHarness): void {
   api.describe(`broker conformance: ${name}`, () => {
     for (const one of brokerCases) {
-      if (concerns(one.requires, harness.capabilities)) api.it(one.name, () => one.run(harness));
+      if (concerns(one.requires, harness.capabilities, harness)) api.it(one.name, () => one.run(harness));
     }
   });
 }

@@ -1,7 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 
 import type {
+  BrokerCapabilities,
   BrokerMessage,
+  BrokerStatus,
   Event,
   EventCallback,
   PublishOptions,
@@ -9,9 +11,10 @@ import type {
   SubscribeOptions,
 } from '../../src/broker/broker.ts';
 import { MemoryBroker, MemoryHub } from '../../src/broker/memory.ts';
+import { Code, TenonError } from '../../src/errors/errors.ts';
 import { silentLogger as logger } from '../../src/logger/logger.ts';
 import type { Case } from '../../src/testing/api.ts';
-import { brokerCases, type BrokerHarness } from '../../src/testing/broker.ts';
+import { brokerCases, type BrokerHarness, concerns } from '../../src/testing/broker.ts';
 import { systemTimers } from '../../src/runtime/system.ts';
 
 type Broken = new (options: { hub: MemoryHub; logger: typeof logger }) => MemoryBroker;
@@ -245,13 +248,17 @@ class SharesNothing extends MemoryBroker {
 }
 
 /** The cases of those names that the broker fails. */
-async function failing(broken: Broken, names: readonly string[]): Promise<string[]> {
+async function failing(
+  broken: Broken,
+  names: readonly string[],
+  bounds: Partial<BrokerHarness> = {},
+): Promise<string[]> {
   const { capabilities } = MemoryBroker;
   const cases = brokerCases.filter(({ name }) => names.includes(name));
   const results = cases.map(async (one: Case<BrokerHarness>) => {
     const hub = new MemoryHub({ logger });
     try {
-      await one.run({ make: () => new broken({ hub, logger }), capabilities, patienceMs: 1_000 });
+      await one.run({ make: () => new broken({ hub, logger }), capabilities, patienceMs: 1_000, ...bounds });
       return [];
     } catch {
       return [one.name];
@@ -260,6 +267,74 @@ async function failing(broken: Broken, names: readonly string[]): Promise<string
   // At once: most fail by waiting for something that does not come.
   return (await Promise.all(results)).flat();
 }
+
+class SaysNothingOfTheEnd extends MemoryBroker {
+  override async subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    const subscriber = await super.subscribe(topic, callback, options);
+    return { ...subscriber, closed: new Promise(() => {}) };
+  }
+}
+
+class SaysAtOnceThatItHasEnded extends MemoryBroker {
+  override async subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    const subscriber = await super.subscribe(topic, callback, options);
+    return { ...subscriber, closed: Promise.resolve(undefined) };
+  }
+}
+
+class IsAlwaysConnected extends MemoryBroker {
+  override get status(): BrokerStatus {
+    return { state: 'connected', sinceMs: 0 };
+  }
+}
+
+class HandsOutAClientAnyTime extends MemoryBroker {
+  override unwrap(): unknown {
+    return this;
+  }
+}
+
+class SaysMoreThanItsOptionsAllow extends MemoryBroker {
+  override get capabilities(): BrokerCapabilities {
+    return { ...MemoryBroker.capabilities, replay: true };
+  }
+}
+
+class TakesTopicsInOtherLetters extends MemoryBroker {
+  override publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
+    return super.publish(topic.replace(/[^ -~]/g, '?'), message, options);
+  }
+
+  override subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    return super.subscribe(topic.replace(/[^ -~]/g, '?'), callback, options);
+  }
+}
+
+/** Takes small bodies and plain names, and says so. */
+class TakesLittle extends MemoryBroker {
+  override publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
+    const refuse = (code: Code, reason: string): Promise<void> =>
+      Promise.reject(new TenonError({ code, reason, message: 'the broker "memory" does not take it' }));
+    if (!plain.test(topic)) return refuse(Code.InvalidArgument, 'broker.invalid_topic');
+    if (!plain.test(Object.entries(message.headers).flat().join('')))
+      return refuse(Code.InvalidArgument, 'broker.invalid_headers');
+    if (message.body.length > 1_000) return refuse(Code.ResourceExhausted, 'broker.too_large');
+    return super.publish(topic, message, options);
+  }
+
+  override subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    if (plain.test(topic)) return super.subscribe(topic, callback, options);
+    const message = 'the broker "memory" has no such topic';
+    return Promise.reject(new TenonError({ code: Code.InvalidArgument, reason: 'broker.invalid_topic', message }));
+  }
+}
+
+const plain = /^[ -~]*$/;
+const strict: Partial<BrokerHarness> = {
+  takesTopic: (topic) => plain.test(topic),
+  takesHeader: (name, value) => plain.test(name + value),
+  maxBodyBytes: 1_000,
+};
 
 const spelled = (headers: Event['headers']): Event['headers'] =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
@@ -276,7 +351,10 @@ const broken: readonly [string, Broken, readonly string[]][] = [
   [
     'one that loses headers',
     publishing((topic, { body }, publish) => publish(topic, { headers: {}, body })),
-    ['an event arrives with its bytes and its headers', 'topics and headers may hold any text'],
+    [
+      'an event arrives with its bytes and its headers',
+      'topics and headers may hold any text that the broker takes; it refuses others',
+    ],
   ],
   [
     'one that changes the spelling of headers',
@@ -286,7 +364,7 @@ const broken: readonly [string, Broken, readonly string[]][] = [
   [
     'one that writes bodies as text',
     publishing((topic, { headers, body }, publish) => publish(topic, { headers, body: asText(body) })),
-    ['an event arrives with its bytes and its headers', 'a body of one mebibyte arrives whole'],
+    ['an event arrives with its bytes and its headers', 'a body of one mebibyte, or of the limit, arrives whole'],
   ],
   ['one that hands the same body to all', altering(sameBody), ['bodies belong to whoever received them']],
   [
@@ -387,6 +465,60 @@ const broken: readonly [string, Broken, readonly string[]][] = [
     TakesAnythingAnyTime,
     ['before connect and after disconnect every call is refused', 'a call whose signal has aborted is cancelled'],
   ],
+  [
+    'one that rejects like it acknowledges',
+    altering((event) => ({ reject: () => event.ack() })),
+    [
+      'a rejected event goes to the dead-letter topic, and does not come again',
+      'an event that its handler rejects is not tried again',
+    ],
+  ],
+  [
+    'one that hands out again what was rejected',
+    altering((event) => ({ reject: () => event.nack() })),
+    ['a rejected event goes to the dead-letter topic, and does not come again'],
+  ],
+  [
+    'one whose rejected events all go to the same topic',
+    mishearing((options) => ({ ...options, deadLetter: undefined })),
+    ['a rejected event goes to the dead-letter topic, and does not come again'],
+  ],
+  ['one whose events all have the same id', altering(() => ({ id: 'x' })), ['every event has an id of its own']],
+  [
+    'one whose events get an id with each receiver',
+    altering(() => ({ id: String((published += 1)) })),
+    ['all who receive an event know it by the same id', 'an event keeps its id at every attempt'],
+  ],
+  [
+    'one that does not say that a subscription has ended',
+    SaysNothingOfTheEnd,
+    ['a subscription says when it has ended, however it was ended'],
+  ],
+  [
+    'one that says so at once',
+    SaysAtOnceThatItHasEnded,
+    ['a subscription says when it has ended, however it was ended'],
+  ],
+  [
+    'one that is always connected',
+    IsAlwaysConnected,
+    ['the broker tells its state, and hands out its client while it has one'],
+  ],
+  [
+    'one that hands out a client before it has one',
+    HandsOutAClientAnyTime,
+    ['the broker tells its state, and hands out its client while it has one'],
+  ],
+  [
+    'one that can do other things than its harness says',
+    SaysMoreThanItsOptionsAllow,
+    ['the broker says what it can do with its options, its class what without, and what it is'],
+  ],
+  [
+    'one that writes topics in other letters',
+    TakesTopicsInOtherLetters,
+    ['topics and headers may hold any text that the broker takes; it refuses others'],
+  ],
   ['one that shares nothing', SharesNothing, ['an event arrives with its bytes and its headers']],
 ];
 
@@ -397,6 +529,25 @@ describe('the suite of brokers', () => {
     );
     // It is not the case that is broken.
     expect(await failing(MemoryBroker, names)).toEqual([]);
+  });
+
+  it('holds a broker to what its harness says that it takes', async () => {
+    const names = [
+      'topics and headers may hold any text that the broker takes; it refuses others',
+      'a body of one mebibyte, or of the limit, arrives whole',
+      'a body over the limit is refused',
+    ];
+    expect(await failing(TakesLittle, names, strict)).toEqual([]);
+    // One that takes more than it says it does, and one that takes less.
+    expect(await failing(MemoryBroker, names, strict)).toEqual([names[2], names[0]].toSorted());
+    expect(await failing(TakesLittle, names.slice(0, 2))).toEqual([names[1], names[0]].toSorted());
+  });
+
+  it('asks for cases by what a broker can do, and by the bounds of its harness', () => {
+    const { capabilities } = MemoryBroker;
+    expect(concerns('bodyLimit', capabilities)).toBe(false);
+    expect(concerns('ack bodyLimit', capabilities, strict)).toBe(true);
+    expect(concerns('!groups', { ...capabilities, groups: false })).toBe(true);
   });
 
   it('is asked for by names that exist', () => {

@@ -6,6 +6,7 @@ import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
 import { silentLogger } from '../../src/logger/logger.ts';
 import { brokerConformance } from '../../src/testing/broker.ts';
 import { describeWithRedis } from '../support/servers.ts';
+import { newTopics, PolledBroker } from './polled-broker.ts';
 
 const api = { describe, it };
 const logger = silentLogger;
@@ -14,6 +15,21 @@ const hub = new MemoryHub({ logger });
 brokerConformance(api, 'memory', {
   make: () => new MemoryBroker({ hub, logger }),
   capabilities: MemoryBroker.capabilities,
+});
+
+const pollMs = 20;
+const topics = newTopics();
+brokerConformance(api, 'polled, of few characters and small bodies', {
+  make: () => new PolledBroker({ topics, pollMs }),
+  capabilities: PolledBroker.capabilities,
+  maxBodyBytes: 100_000,
+  pollMs,
+});
+brokerConformance(api, 'polled, whose options leave out groups', {
+  make: () => new PolledBroker({ topics, pollMs, groups: false }),
+  capabilities: PolledBroker.capabilitiesFor({ topics, pollMs, groups: false }),
+  maxBodyBytes: 100_000,
+  pollMs,
 });
 
 describeWithRedis('over redis', (redis) => {

@@ -12,6 +12,7 @@ import {
   leaveInHand,
   message,
   publish,
+  type Received,
   refuses,
   scene,
   textOf,
@@ -104,6 +105,25 @@ export const lifeCases: readonly Case<BrokerHarness>[] = [
     await stays.count(2);
     assert.deepStrictEqual(stopped.texts, ['before']);
   }),
+  scene('a subscription says when it has ended, however it was ended', undefined, async (stage) => {
+    const broker = await stage.broker();
+    const abort = new AbortController();
+    const ends: [string, { readonly signal?: AbortSignal }, (received: Received) => Promise<void> | void][] = [
+      ['unsubscribe', {}, (received) => received.stop()],
+      ['its signal', { signal: abort.signal }, () => abort.abort()],
+      ['disconnect', {}, () => broker.disconnect()],
+    ];
+    for (const [name, options, end] of ends) {
+      const received = await stage.receive(broker, options);
+      let isClosed = false;
+      const closed = received.subscriber?.closed.then((error) => ((isClosed = true), error));
+      await publish(broker, stage.topic, ['x']);
+      await received.count(1);
+      assert.ok(!isClosed, `it had ended before ${name}`);
+      await end(received);
+      assert.equal(await stage.within(`the end by ${name}`, Promise.resolve(closed)), undefined);
+    }
+  }),
   scene('a queue keeps events for members that are away', 'persistent groups', async (stage) => {
     const [publisher, subscriber] = await stage.two();
     const queue = 'workers';
@@ -147,6 +167,25 @@ export const lifeCases: readonly Case<BrokerHarness>[] = [
     await publish(broker, stage.topic, ['again']);
     await received.count(1);
   }),
+  scene('the broker tells its state, and hands out its client while it has one', undefined, async (stage) => {
+    const broker = stage.make();
+    const seen = [broker.status];
+    assert.equal(broker.unwrap(), undefined);
+    await broker.connect();
+    seen.push(broker.status);
+    await broker.disconnect();
+    seen.push(broker.status);
+    assert.deepStrictEqual(
+      seen.map(({ state }) => state),
+      ['closed', 'connected', 'closed'],
+    );
+    const since = seen.map(({ sinceMs }) => sinceMs);
+    assert.deepStrictEqual(
+      since,
+      since.toSorted((a, b) => a - b),
+    );
+    assert.equal(broker.unwrap(), undefined);
+  }),
   scene('a call whose signal has aborted is cancelled', undefined, async (stage) => {
     const broker = await stage.broker();
     const received = await stage.receive(broker);
@@ -180,13 +219,18 @@ export const lifeCases: readonly Case<BrokerHarness>[] = [
       broker.subscribe(stage.topic, leaveInHand, { maxInFlight: 0 }),
     );
   }),
-  scene('the class says what it can do, and the broker what it is', undefined, async (stage) => {
-    const broker = stage.make();
-    const { capabilities } = broker.constructor as { readonly capabilities?: BrokerCapabilities };
-    assert.deepStrictEqual(capabilities, stage.capabilities);
-    assert.ok(Object.values(stage.capabilities).every((value) => typeof value === 'boolean'));
-    assert.notEqual(String(broker), '');
-    assert.ok(!String(broker).includes('['), `toString is not implemented: ${String(broker)}`);
-    assert.notEqual(broker.address, '');
-  }),
+  scene(
+    'the broker says what it can do with its options, its class what without, and what it is',
+    undefined,
+    async (stage) => {
+      const broker = stage.make();
+      const { capabilities } = broker.constructor as { readonly capabilities?: BrokerCapabilities };
+      assert.deepStrictEqual(broker.capabilities ?? capabilities, stage.capabilities);
+      assert.deepStrictEqual(Object.keys(capabilities ?? {}).sort(), Object.keys(stage.capabilities).sort());
+      assert.ok(Object.values(stage.capabilities).every((value) => typeof value === 'boolean'));
+      assert.notEqual(String(broker), '');
+      assert.ok(!String(broker).includes('['), `toString is not implemented: ${String(broker)}`);
+      assert.notEqual(broker.address, '');
+    },
+  ),
 ];

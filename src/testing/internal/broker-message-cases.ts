@@ -42,27 +42,77 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
     assert.equal(event?.body.length, 0);
     assert.deepStrictEqual(stage.headersOf(event), {});
   }),
-  scene('a body of one mebibyte arrives whole', undefined, async (stage) => {
+  scene('a body of one mebibyte, or of the limit, arrives whole', undefined, async (stage) => {
     const broker = await stage.broker();
     const received = await stage.receive(broker);
-    const body = Uint8Array.from({ length: 1_048_576 }, (_, index) => (index * 31) % 251);
+    const length = Math.min(1_048_576, stage.harness.maxBodyBytes ?? Number.POSITIVE_INFINITY);
+    const body = Uint8Array.from({ length }, (_, index) => (index * 31) % 251);
     await broker.publish(stage.topic, { headers: {}, body });
     const [event] = await received.count(1);
     assert.ok(Buffer.from(body).equals(event?.body ?? body.subarray(1)), 'the bytes differ');
   }),
-  scene('topics and headers may hold any text', undefined, async (stage) => {
+  scene('a body over the limit is refused', 'bodyLimit', async (stage) => {
     const broker = await stage.broker();
-    const topic = `${stage.topic}/Größe 日本 🦊 *?[a] {x}`;
-    const received = await stage.receive(broker, { topic });
-    const headers = {
+    const received = await stage.receive(broker);
+    const body = new Uint8Array((stage.harness.maxBodyBytes ?? 0) + 1);
+    await refuses(broker, Code.ResourceExhausted, 'broker.too_large', () =>
+      broker.publish(stage.topic, { headers: {}, body }),
+    );
+    await publish(broker, stage.topic, ['small']);
+    await received.text('small');
+    assert.equal(received.events.length, 1);
+  }),
+  scene('topics and headers may hold any text that the broker takes; it refuses others', undefined, async (stage) => {
+    const broker = await stage.broker();
+    const { takesTopic = () => true, takesHeader = () => true } = stage.harness;
+    const odd = ['/Größe 日本 🦊 *?[a] {x}', '.>..#+', '%41 100%', ' ', '\u0000\n'];
+    for (const topic of odd.map((text) => stage.topic + text)) {
+      const send = (): Promise<void> => broker.publish(topic, message(topic));
+      if (takesTopic(topic)) {
+        const received = await stage.receive(broker, { topic });
+        await send();
+        const [event] = await received.count(1);
+        assert.equal(event?.topic, topic);
+        assert.deepStrictEqual(received.texts, [topic]);
+      } else {
+        await refuses(broker, Code.InvalidArgument, 'broker.invalid_topic', send);
+        await refuses(broker, Code.InvalidArgument, 'broker.invalid_topic', () => broker.subscribe(topic, leaveInHand));
+      }
+    }
+    const headers = Object.entries({
       'ключ 🔑': 'Wert\r\nmit "Zeilen"\u0000',
       ['__proto__']: 'a header like others',
       constructor: 'x',
-    };
-    await broker.publish(topic, { headers, body: new Uint8Array(1) });
+      '%41': '%41 100%',
+    });
+    const legal = headers.filter(([name, value]) => takesHeader(name, value));
+    for (const one of headers.filter((header) => !legal.includes(header))) {
+      await refuses(broker, Code.InvalidArgument, 'broker.invalid_headers', () =>
+        broker.publish(stage.topic, message('x', Object.fromEntries([one]))),
+      );
+    }
+    const received = await stage.receive(broker);
+    await broker.publish(stage.topic, message('x', Object.fromEntries(legal)));
     const [event] = await received.count(1);
-    assert.equal(event?.topic, topic);
-    assert.deepStrictEqual(Object.entries(stage.headersOf(event)), Object.entries(headers));
+    assert.deepStrictEqual(Object.entries(stage.headersOf(event)), legal);
+  }),
+  scene('every event has an id of its own', undefined, async (stage) => {
+    const broker = await stage.broker();
+    const received = await stage.receive(broker);
+    await publish(broker, stage.topic, numbers(20));
+    const ids = (await received.count(20)).map(({ id }) => id);
+    assert.ok(ids.every((id) => typeof id === 'string' && id !== ''));
+    assert.equal(new Set(ids).size, 20);
+  }),
+  scene('all who receive an event know it by the same id', 'persistent', async (stage) => {
+    const [one, other] = await stage.two();
+    const queue = stage.capabilities.groups ? 'workers' : undefined;
+    const all = [await stage.receive(one), await stage.receive(other), await stage.receive(other, { queue })];
+    await publish(one, stage.topic, numbers(5));
+    const idsOf = async (received: (typeof all)[number]): Promise<[string, string][]> =>
+      (await received.count(5)).map((event) => [textOf(event), event.id]);
+    const [first, ...others] = await Promise.all(all.map(idsOf));
+    for (const ids of others) assert.deepStrictEqual(ids.sort(), first?.sort());
   }),
   scene('bodies belong to whoever received them', undefined, async (stage) => {
     const [publisher, subscriber] = await stage.two();

@@ -31,29 +31,49 @@ export interface BrokerHarness {
   readonly patienceMs?: number | undefined;
   /** Headers that the broker's dialect adds by itself. */
   readonly addsHeaders?: readonly string[] | undefined;
+  /**
+   * Whether the broker takes a topic. What it does not take it must refuse.
+   * @default it takes every one
+   */
+  takesTopic?(topic: string): boolean;
+  /**
+   * Whether the broker takes a header.
+   * @default it takes every one
+   */
+  takesHeader?(name: string, value: string): boolean;
+  /**
+   * Largest body that the broker takes.
+   * @default no limit is tested
+   */
+  readonly maxBodyBytes?: number | undefined;
+  /**
+   * How often the broker looks for events, where its server does not tell it of them.
+   * @default it is told
+   */
+  readonly pollMs?: number | undefined;
 }
 
 /** The brokers of one case, a topic of its own, and what was received. */
 export class Scene {
   readonly capabilities: BrokerCapabilities;
+  readonly harness: BrokerHarness;
   readonly topic = `conformance.${systemRandom.uuid()}`;
-  readonly #harness: BrokerHarness;
   readonly #brokers: Broker[] = [];
 
   constructor(harness: BrokerHarness) {
-    this.#harness = harness;
+    this.harness = harness;
     this.capabilities = harness.capabilities;
   }
 
   /** The headers of an event, without those that the dialect adds. */
   headersOf(event: Event | undefined): Record<string, string> {
-    const added = this.#harness.addsHeaders ?? [];
+    const added = this.harness.addsHeaders ?? [];
     return Object.fromEntries(Object.entries(event?.headers ?? {}).filter(([name]) => !added.includes(name)));
   }
 
   /** One that is not connected; it is disconnected at the end of the case. */
   make(): Broker {
-    const broker = this.#harness.make();
+    const broker = this.harness.make();
     this.#brokers.push(broker);
     return broker;
   }
@@ -74,7 +94,7 @@ export class Scene {
 
   /** Resolves when `condition` holds; fails when it does not for a long time. */
   async until(what: string, condition: () => boolean): Promise<void> {
-    const patienceMs = this.#harness.patienceMs ?? 10_000;
+    const patienceMs = this.harness.patienceMs ?? 10_000;
     for (let waitedMs = 0; !condition(); waitedMs += 5) {
       if (waitedMs >= patienceMs) assert.fail(`not within ${patienceMs} ms: ${what}`);
       await systemTimers.sleep(5);
@@ -215,9 +235,10 @@ export async function firstOf(
 ): Promise<Event> {
   let first: Event | undefined;
   const next = events.next().then(({ value }) => (first = value as Event));
+  const pauseMs = Math.max(10, stage.harness.pollMs ?? 0);
   for (let tried = 0; !first && tried < 100; tried += 1) {
     await broker.publish(topic, message('first'));
-    await systemTimers.sleep(10);
+    await systemTimers.sleep(pauseMs);
   }
   await stage.within('a first event', next);
   return first as unknown as Event;

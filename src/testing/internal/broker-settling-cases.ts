@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 
 import type { Event } from '../../broker/broker.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
 import { systemClock, systemTimers } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
 import { aborted, type BrokerHarness, delivered, message, numbers, publish, scene, textOf } from './broker-scene.ts';
@@ -68,6 +69,61 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
       assert.deepStrictEqual(stage.headersOf(events[2]), { kept: 'yes' });
       await received.stop();
     }
+  }),
+  scene('an event keeps its id at every attempt', 'nack attempts', async (stage) => {
+    const broker = await stage.broker();
+    const received = await stage.receive(broker, {
+      queue: stage.capabilities.groups ? 'workers' : undefined,
+      settle: (event) => (event.attempt < 3 ? event.nack() : event.ack()),
+    });
+    await publish(broker, stage.topic, ['again']);
+    const events = await received.count(3);
+    assert.equal(new Set(events.map(({ id }) => id)).size, 1);
+  }),
+  scene('a rejected event goes to the dead-letter topic, and does not come again', undefined, async (stage) => {
+    const broker = await stage.broker();
+    const dead = await stage.receive(broker, { topic: `${stage.topic}.dead-letter` });
+    const grave = await stage.receive(broker, { topic: `${stage.topic}.grave` });
+    const reason = new TenonError({ code: Code.InvalidArgument, reason: 'order.invalid', message: 'no such order' });
+    const settle = (event: Event): Promise<void> => (textOf(event) === 'last' ? event.ack() : event.reject(reason));
+    const queue = stage.capabilities.groups ? 'workers' : undefined;
+    const received = await stage.receive(broker, { queue, settle });
+    await broker.publish(stage.topic, message('bad', { kept: 'yes' }));
+    const [event] = await dead.count(1);
+    assert.deepStrictEqual(stage.headersOf(event), {
+      kept: 'yes',
+      'tenon-dead-letter-reason': 'order.invalid',
+      'tenon-dead-letter-code': 'INVALID_ARGUMENT',
+      'tenon-dead-letter-message': 'no such order',
+      'tenon-attempts': '1',
+      'tenon-original-topic': stage.topic,
+    });
+    await publish(broker, stage.topic, ['last']);
+    await received.text('last');
+    assert.deepStrictEqual(received.texts, ['bad', 'last']);
+    await received.stop();
+    const other = await stage.receive(broker, { queue, settle, deadLetter: `${stage.topic}.grave` });
+    await publish(broker, stage.topic, ['named']);
+    await grave.text('named');
+    await other.stop();
+    assert.deepStrictEqual(dead.texts, ['bad']);
+  }),
+  scene('an event that its handler rejects is not tried again', undefined, async (stage) => {
+    const broker = await stage.broker();
+    const dead = await stage.receive(broker, { topic: `${stage.topic}.dead-letter` });
+    const handled: string[] = [];
+    const subscriber = await delivered(stage, broker, { retry: 3, retryDelayMs: 1 }, async (event) => {
+      handled.push(textOf(event));
+      if (textOf(event) !== 'bad') return;
+      await event.reject(new Error('never'));
+      throw new Error('and it fails');
+    });
+    await publish(broker, stage.topic, ['bad', 'good']);
+    await dead.text('bad');
+    await stage.until('the other event', () => handled.includes('good'));
+    await stage.within('the end of the subscription', subscriber.unsubscribe());
+    assert.deepStrictEqual(handled.sort(), ['bad', 'good']);
+    assert.equal(stage.headersOf(dead.events[0])['tenon-dead-letter-message'], 'never');
   }),
   scene('a nacked event waits for its delay, and others do not', 'nack delay', async (stage) => {
     const broker = await stage.broker();
