@@ -539,8 +539,8 @@ describe('the suite of brokers', () => {
     ];
     expect(await failing(TakesLittle, names, strict)).toEqual([]);
     // One that takes more than it says it does, and one that takes less.
-    expect(await failing(MemoryBroker, names, strict)).toEqual([names[2], names[0]].toSorted());
-    expect(await failing(TakesLittle, names.slice(0, 2))).toEqual([names[1], names[0]].toSorted());
+    expect(new Set(await failing(MemoryBroker, names, strict))).toEqual(new Set([names[0], names[2]]));
+    expect(new Set(await failing(TakesLittle, names.slice(0, 2)))).toEqual(new Set(names.slice(0, 2)));
   });
 
   it('asks for cases by what a broker can do, and by the bounds of its harness', () => {

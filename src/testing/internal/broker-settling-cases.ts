@@ -84,7 +84,7 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     const broker = await stage.broker();
     const dead = await stage.receive(broker, { topic: `${stage.topic}.dead-letter` });
     const grave = await stage.receive(broker, { topic: `${stage.topic}.grave` });
-    const reason = new TenonError({ code: Code.InvalidArgument, reason: 'order.invalid', message: 'no such order' });
+    const reason = new TenonError({ code: Code.NotFound, reason: 'broker.rejected', message: 'no such order' });
     const settle = (event: Event): Promise<void> => (textOf(event) === 'last' ? event.ack() : event.reject(reason));
     const queue = stage.capabilities.groups ? 'workers' : undefined;
     const received = await stage.receive(broker, { queue, settle });
@@ -92,8 +92,8 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     const [event] = await dead.count(1);
     assert.deepStrictEqual(stage.headersOf(event), {
       kept: 'yes',
-      'tenon-dead-letter-reason': 'order.invalid',
-      'tenon-dead-letter-code': 'INVALID_ARGUMENT',
+      'tenon-dead-letter-reason': 'broker.rejected',
+      'tenon-dead-letter-code': 'NOT_FOUND',
       'tenon-dead-letter-message': 'no such order',
       'tenon-attempts': '1',
       'tenon-original-topic': stage.topic,
