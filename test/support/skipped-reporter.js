@@ -6,7 +6,9 @@ const longFile = /\.long\.test\.ts$/;
 /** A reporter of Jest that says, when a run has ended, what it did not run and how to have that run. */
 export default class SkippedReporter {
   onRunComplete(contexts, { testResults }) {
-    for (const line of [...skipped(testResults), ...leftOut(contexts)]) process.stderr.write(`${line}\n`);
+    const lines = [...skipped(testResults), ...leftOut(contexts)];
+    // After the summary, which Jest itself prints last.
+    process.once('exit', () => process.stderr.write(lines.map((line) => `${line}\n`).join('')));
   }
 }
 
