@@ -310,6 +310,23 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
     },
   },
   {
+    name: 'a transport that closes ends the calls that wait for somebody to listen with UNAVAILABLE',
+    run: (options) =>
+      withRig(options, echo, async (rig) => {
+        const other = await rig.transport.listen(asListener(options), { routes: [] });
+        const address = other.addr();
+        await other.close();
+        const socket = rig.transport.dial(address, { route: routes.unary, waitForReady: true });
+        void socket.send({ body: bytesOf('x') });
+        socket.end();
+        const code = later(codeOf(socket));
+        // An attempt to connect has failed by then, and the next one is waited for.
+        await systemTimers.sleep(50);
+        await within('close', rig.transport.close());
+        assert.equal(await code, Code.Unavailable);
+      }),
+  },
+  {
     name: 'a transport that was closed makes no more calls: FAILED_PRECONDITION',
     run: (options) =>
       withRig(options, echo, async (rig) => {
