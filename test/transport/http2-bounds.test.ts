@@ -11,6 +11,7 @@ import { HeldTimers } from '../../src/testing/virtual-time.ts';
 import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import { Http2ServerCall } from '../../src/transport/internal/http2-server.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
+import { data, headers, preface, request, settings, windowUpdate } from '../hostile/support/http2-peer.ts';
 import { frame, methods } from './support.ts';
 
 const closing: (() => unknown)[] = [];
@@ -71,33 +72,11 @@ function callOn(session: ClientHttp2Session, headers: Record<string, string> = {
 
 /** A client's first words and calls, on a connection with all the window there is. */
 function deafCalls(calls: number): Buffer {
-  const frameOf = (type: number, flags: number, id: number, payload: Buffer): Buffer => {
-    const head = Buffer.alloc(9);
-    head.writeUIntBE(payload.length, 0, 3);
-    head.writeUInt8(type, 3);
-    head.writeUInt8(flags, 4);
-    head.writeUInt32BE(id, 5);
-    return Buffer.concat([head, payload]);
-  };
-  const literal = (text: string): Buffer => Buffer.concat([Buffer.from([text.length]), Buffer.from(text)]);
-  // POST and http from the static table, and the rest as literals that are not indexed (RFC 7541).
-  const headers = Buffer.concat([
-    Buffer.from([0x83, 0x86, 0x04]),
-    literal(methods.unary.path),
-    Buffer.from([0x01]),
-    literal('far'),
-    Buffer.from([0x0f, 0x10]),
-    literal('application/grpc'),
-  ]);
-  const window = Buffer.alloc(4);
-  window.writeUInt32BE(2 ** 31 - 1 - 65_535);
-  const parts = [
-    Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
-    frameOf(4, 0, 0, Buffer.from('00047fffffff', 'hex')),
-    frameOf(8, 0, 0, window),
-  ];
+  const most = 2 ** 31 - 1;
+  const parts = [preface, settings([constants.NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, most])];
+  parts.push(windowUpdate(0, most - 65_535));
   for (let id = 1; id < 2 * calls; id += 2)
-    parts.push(frameOf(1, 4, id, headers), frameOf(0, 1, id, frame(Buffer.from('hi'))));
+    parts.push(headers(id, request(methods.unary.path)), data(id, frame(Buffer.from('hi')), true));
   return Buffer.concat(parts);
 }
 

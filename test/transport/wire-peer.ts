@@ -1,6 +1,9 @@
 import { connect, createServer, type AddressInfo, type Socket as NetSocket } from 'node:net';
 
 import { eventually } from '../../src/testing/waiting.ts';
+import { rawFrame } from '../support/raw-frame.ts';
+
+export { rawFrame };
 
 /** `74 65 6e`, blanks as one likes, to bytes. */
 export function hex(text: string): Buffer {
@@ -10,16 +13,6 @@ export function hex(text: string): Buffer {
 export const preamble = hex('74 65 6e 6f 6e 0d 0a 01');
 /** A window of 256 KiB, 10,000 calls, 128 fields. */
 export const settings = rawFrame(0, 0, 0, hex('00 04 00 00  00 00 27 10  00 80'));
-
-/** A frame as `docs/wire.md` has it. */
-export function rawFrame(type: number, flags: number, id: number, payload: Uint8Array = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(id, 5);
-  return Buffer.concat([head, payload]);
-}
 
 /** A field that is not to be remembered. */
 export function rawField(key: string, value: string, mark = 0): Buffer {

@@ -1,5 +1,9 @@
 import { connect, type Socket } from 'node:net';
 
+import { rawFrame as frame } from '../../support/raw-frame.ts';
+
+export { frame };
+
 /** Types of frames (RFC 9113, section 6). */
 export const FrameType = {
   Data: 0,
@@ -27,22 +31,6 @@ export interface Frame {
 
 /** What every client begins with. */
 export const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-
-/** Any frame, also one that must not be; `length` is what the head says, where that should be a lie. */
-export function frame(
-  type: number,
-  flags: number,
-  stream: number,
-  payload: Uint8Array = Buffer.alloc(0),
-  length = payload.length,
-): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(length, 0, 3);
-  head.writeUInt8(type, 3);
-  head.writeUInt8(flags, 4);
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
 
 /** A header field: names and values as text, or as the bytes they shall be. */
 export type Field = readonly [name: string | Uint8Array, value: string | Uint8Array];
