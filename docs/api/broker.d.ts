@@ -335,7 +335,6 @@ export declare class HeaderWriter {
 export declare class HeaderReader {
     #private;
     read(bytes: Buffer, start: number, end: number): EventHeaders | undefined;
-    length(bytes: Buffer, end: number): number;
     frame(payload: Buffer): EventContent | undefined;
 }
 export declare function writeFrame(table: Buffer, body: Uint8Array): Buffer;
