@@ -208,11 +208,10 @@ export declare class DelayedEvents {
 // tenon/broker/kit (driver)
 
 import type { Code } from '../../errors/errors.ts';
-import type { BrokerCapabilities, EventHeaders } from '../broker.ts';
+import type { EventHeaders } from '../broker.ts';
 import type { WireRules } from './name-encoding.ts';
 export interface BrokerDriver<E extends IncomingEvent = IncomingEvent> {
     readonly address: string;
-    readonly capabilities?: BrokerCapabilities | undefined;
     readonly wire?: WireRules | undefined;
     readonly endsCalls?: boolean | undefined;
     readonly maxBatch?: number | undefined;

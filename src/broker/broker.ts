@@ -6,14 +6,14 @@ import { token } from '../internal/token.ts';
 /** Headers of an event: text by name. Names are kept as written and compared as written. */
 export type EventHeaders = Readonly<Record<string, string>>;
 
-/** What is published. */
+/** An event to be published. */
 export interface BrokerMessage {
   readonly headers: EventHeaders;
   /** The encoded event. Not changed, and not kept once `publish` has resolved. */
   readonly body: Uint8Array;
 }
 
-/** How an event is put back. */
+/** Options of putting an event back. */
 export interface NackOptions {
   /**
    * Not before this many milliseconds.
@@ -36,7 +36,10 @@ export interface Event {
   readonly headers: EventHeaders;
   /** Owned by the receiver. */
   readonly body: Uint8Array;
-  /** How often this event has been handed out, from 1. Brokers that cannot count say so by always giving 1. */
+  /**
+   * The number of times that this event has been handed out, from 1. Brokers that cannot count say so by always giving
+   * 1.
+   */
   readonly attempt: number;
   /** Done with it. Resolves when the broker knows. */
   ack(): Promise<void>;
@@ -60,13 +63,13 @@ export interface BrokerCallOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** How an event is published. */
+/** Options of publishing an event. */
 export interface PublishOptions extends BrokerCallOptions {
   /** Events of one key are handed out in the order they were published, where the broker keeps order. */
   readonly orderKey?: string | undefined;
 }
 
-/** How events are received. */
+/** Options of receiving events. */
 export interface SubscribeOptions {
   /**
    * Name of a group of which one member gets each event.
@@ -110,7 +113,7 @@ export interface Subscriber {
   readonly closed: Promise<TenonError | undefined>;
 }
 
-/** What a broker is told at once, whatever it is. */
+/** Options that every broker has. */
 export interface BrokerOptions {
   /** `host:port`, several by commas. */
   readonly address?: string | undefined;
@@ -118,7 +121,7 @@ export interface BrokerOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** How a broker is connected. */
+/** The state of a broker's connection. */
 export interface BrokerStatus {
   /**
    * `away`: connected once, and the broker does not answer at the moment. `closed`: before `connect` and after
@@ -127,14 +130,13 @@ export interface BrokerStatus {
   readonly state: 'connected' | 'away' | 'closed';
   /** Since this time of the monotonic clock. */
   readonly sinceMs: number;
-  /** What went wrong last. */
+  /** The last thing that went wrong. */
   readonly lastError?: TenonError | undefined;
 }
 
 /**
- * What a broker can and cannot do: a static of its class, for its default options. One whose options decide has
- * `capabilities` of its own as well, and its class a static `capabilitiesFor(options)`. What a broker lacks and the
- * framework can do, the framework does.
+ * The abilities of a broker: a static of its class. One whose options decide has a static function of them instead, and
+ * `capabilities` of its own. What a broker lacks and the framework can do, the framework does.
  */
 export interface BrokerCapabilities {
   /** Events wait for subscribers that are away (of a group that has subscribed before). */
@@ -170,16 +172,16 @@ export interface BrokerCapabilities {
  * (`broker.not_connected`). What a broker itself refuses (no rights, no memory) is `broker.refused`, with its own
  * words. A subscription that asks for what the broker cannot do is FAILED_PRECONDITION (`broker.unsupported`); a topic
  * is a text of at least one character (`broker.invalid_topic`), `maxInFlight` at least one (`broker.invalid_options`).
- * What a server takes in no way, however it is written, is INVALID_ARGUMENT (`broker.invalid_topic`,
+ * A topic or header that a server takes in no way, however it is written, is INVALID_ARGUMENT (`broker.invalid_topic`,
  * `broker.invalid_headers`), an event over its limit RESOURCE_EXHAUSTED (`broker.too_large`).
  */
 export interface Broker {
   /** The options in force. */
   readonly options: BrokerOptions;
-  /** Where it is connected: `host:port`, or a name for one that has no address. */
+  /** The address that it is connected to: `host:port`, or a name for one that has no address. */
   readonly address: string;
   readonly status: BrokerStatus;
-  /** What this one can do, where its options decide it. Otherwise what its class says. */
+  /** The capabilities of this one, where its options decide them. Otherwise those of its class hold. */
   readonly capabilities?: BrokerCapabilities | undefined;
   /** Changes options. FAILED_PRECONDITION (`broker.started`) while connected. */
   init(options: BrokerOptions): void;

@@ -11,11 +11,11 @@ import * as failures from './kit/failures.ts';
 import { deadLetterHeaders, dedupeKeyHeader, orderKeyHeader } from './kit/headers.ts';
 import { type Deferrable, settled } from './kit/in-flight.ts';
 
-/** How a subscription delivers. */
+/** Options of a subscription's delivery. */
 export interface DeliveryOptions {
   /** Name of a group of which one member gets each event. @default every subscriber gets every event */
   readonly queue?: string | undefined;
-  /** How often an event whose handler threw is handed out again, with back-off. @default 3 */
+  /** Attempts after the first one for an event whose handler threw, with back-off. @default 3 */
   readonly retry?: number | undefined;
   /** Delay before the first redelivery in milliseconds; it doubles up to 30 s. @default 100 */
   readonly retryDelayMs?: number | undefined;
@@ -42,7 +42,7 @@ export interface DeliveryOptions {
 /** Handles an event. `signal` aborts when the subscription was ended by force: its events are for others then. */
 export type DeliveryHandler = (event: Event, signal: AbortSignal) => Promise<void>;
 
-/** What a delivery works with. */
+/** Gives a delivery time, chance and a logger. */
 export interface DeliverySeams {
   readonly runtime: Runtime;
   readonly logger: Logger;
@@ -326,7 +326,7 @@ class Delivery {
   }
 
   /**
-   * Whether the event stays in hand after the delay. At the end of the subscription it does only where the broker would
+   * True if the event stays in hand after the delay. At the end of the subscription it does only where the broker would
    * lose it.
    */
   async #waited(event: Event, delayMs: number): Promise<boolean> {
@@ -366,7 +366,7 @@ class Delivery {
   }
 }
 
-/** What became of an event that was published to its dead-letter topic. */
+/** Says what became of an event that was published to its dead-letter topic. */
 function buried(persistent: boolean, replay: boolean, why: string): string {
   if (persistent && replay) return `an event went to its dead-letter topic: ${why}`;
   if (persistent) return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;

@@ -18,7 +18,7 @@ import type {
 import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
 import { type Entry, type Handed, handed, Topics } from './memory/topics.ts';
 
-/** How a {@link MemoryHub} keeps events. */
+/** Options of a {@link MemoryHub}. */
 export interface MemoryHubOptions {
   readonly runtime?: Partial<Runtime> | undefined;
   readonly logger?: Logger | undefined;
@@ -32,7 +32,7 @@ export interface MemoryHubOptions {
 
 const topicsOf = new WeakMap<MemoryHub, Topics>();
 
-/** Where the events of memory brokers are: brokers with the same hub are as one server's. */
+/** Holds the events of memory brokers: brokers with the same hub are as one server's. */
 export class MemoryHub {
   constructor(options: MemoryHubOptions = {}) {
     checkedOptions('MemoryHubOptions', options);
@@ -41,7 +41,7 @@ export class MemoryHub {
   }
 }
 
-/** How a {@link MemoryBroker} works. */
+/** Options of a {@link MemoryBroker}. */
 export interface MemoryBrokerOptions {
   /**
    * Where the events are, for brokers that are to share them.

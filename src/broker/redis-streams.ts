@@ -15,7 +15,7 @@ import { StreamGroup } from './redis-streams/group.ts';
 import { maxBlockMs, type StreamReader } from './redis-streams/reader.ts';
 import { StreamTail } from './redis-streams/tail.ts';
 
-/** How a {@link RedisStreamsBroker} works. */
+/** Options of a {@link RedisStreamsBroker}. */
 export interface RedisStreamsBrokerOptions extends RedisConnectionOptions {
   /**
    * Before the topic in the key of its stream.

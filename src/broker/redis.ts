@@ -12,10 +12,10 @@ import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
 import { RedisChannels } from './redis/channels.ts';
 import { type RedisConnectionOptions, RedisDriver, RedisLink } from './redis/link.ts';
 
-/** How a {@link RedisBroker} works. */
+/** Options of a {@link RedisBroker}. */
 export interface RedisBrokerOptions extends RedisConnectionOptions {
   /**
-   * How events are written; both are read. `go-micro` is the JSON envelope of Go Micro's redis broker.
+   * The form that events are written in; both are read. `go-micro` is the JSON envelope of Go Micro's redis broker.
    * @default 'native'
    */
   readonly dialect?: BrokerDialect | undefined;

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { expect, test } from '@jest/globals';
-import type { Redis } from 'ioredis';
+import { Redis } from 'ioredis';
 
 import type { Broker } from '../../src/broker/broker.ts';
 import { RedisBroker } from '../../src/broker/redis.ts';
@@ -66,6 +66,31 @@ describeWithRedis('while redis is away', () => {
     await publishText(broker, 'more', 'x');
     await until('an event of a new subscription', () => more.texts.length === 1);
     await broker.disconnect();
+    await redis.dispose();
+  });
+
+  test.each(brokers)('%s: the broker is away, and back, which is said once each', async (name) => {
+    const redis = await redisServer();
+    const recorder = new RecordingLogger();
+    const kind = name === 'redis' ? RedisBroker : RedisStreamsBroker;
+    const broker = new kind({ address: redis.address, logger: recorder });
+    await broker.connect();
+    for (const topic of ['a', 'b']) await broker.subscribe(topic, (event) => event.ack());
+    expect([broker.status.state, broker.unwrap()]).toEqual(['connected', expect.any(Redis)]);
+    await redis.kill();
+    await until('it is away', () => broker.status.state === 'away');
+    expect(broker.status.lastError).toMatchObject({ code: Code.Unavailable, reason: 'broker.unreachable' });
+    await expect(publishText(broker, 'a', 'x')).rejects.toMatchObject({ reason: 'broker.unreachable' });
+    await redis.start();
+    await until('it is back', () => broker.status.state === 'connected');
+    const said = (level: string): unknown[] =>
+      recorder.lines.filter((line) => line.level === level && 'broker' in line.fields).map(({ message }) => message);
+    expect([said('warn'), said('info')]).toEqual([
+      ['the connection to the broker is lost; it is tried again'],
+      ['the broker answers again'],
+    ]);
+    await broker.disconnect();
+    expect([broker.status.state, broker.unwrap()]).toEqual(['closed', undefined]);
     await redis.dispose();
   });
 

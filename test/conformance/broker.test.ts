@@ -21,13 +21,13 @@ const pollMs = 20;
 const topics = newTopics();
 brokerConformance(api, 'polled, of few characters and small bodies', {
   make: () => new PolledBroker({ topics, pollMs }),
-  capabilities: PolledBroker.capabilities,
+  capabilities: PolledBroker.capabilities(),
   maxBodyBytes: 100_000,
   pollMs,
 });
 brokerConformance(api, 'polled, whose options leave out groups', {
   make: () => new PolledBroker({ topics, pollMs, groups: false }),
-  capabilities: PolledBroker.capabilitiesFor({ topics, pollMs, groups: false }),
+  capabilities: PolledBroker.capabilities({ groups: false }),
   maxBodyBytes: 100_000,
   pollMs,
 });

@@ -6,6 +6,7 @@ import {
   type EventSink,
   type OutgoingEvent,
   PortableBroker,
+  type PortableBrokerOptions,
   type ReceiveRequest,
   type WireRules,
 } from '../../src/broker/kit/kit.ts';
@@ -14,7 +15,7 @@ import { silentLogger as logger } from '../../src/logger/logger.ts';
 import { systemRuntime, systemTimers } from '../../src/runtime/system.ts';
 
 /** What a {@link PolledBroker} may be told. */
-export interface PolledBrokerOptions {
+export interface PolledBrokerOptions extends PortableBrokerOptions {
   readonly topics: Topics;
   readonly pollMs: number;
   /** Without, the server has no groups. @default true */
@@ -33,25 +34,23 @@ export const newTopics = (): Topics => new Topics({ timers: systemTimers, logger
 
 /** A broker over a server that is polled, is strict about names and sizes, and may lack groups. */
 export class PolledBroker extends PortableBroker<Handed> {
-  static readonly capabilities: BrokerCapabilities = {
-    persistent: true,
-    ack: true,
-    nack: true,
-    delay: true,
-    groups: true,
-    attempts: true,
-    deadLetter: false,
-    order: true,
-    replay: false,
-    shared: false,
-  };
-
-  static capabilitiesFor({ groups = true }: PolledBrokerOptions): BrokerCapabilities {
-    return { ...PolledBroker.capabilities, groups };
+  static capabilities({ groups = true }: Partial<PolledBrokerOptions> = {}): BrokerCapabilities {
+    return {
+      persistent: true,
+      ack: true,
+      nack: true,
+      delay: true,
+      groups,
+      attempts: true,
+      deadLetter: false,
+      order: true,
+      replay: false,
+      shared: false,
+    };
   }
 
   constructor(options: PolledBrokerOptions) {
-    super({ name: 'polled', options: { logger }, makeDriver: () => new PolledDriver(options) });
+    super({ name: 'polled', options: { logger, ...options }, makeDriver: () => new PolledDriver(options) });
   }
 }
 
@@ -59,12 +58,10 @@ class PolledDriver implements BrokerDriver<Handed> {
   readonly address = 'polled';
   readonly wire = wire;
   readonly maxBatch = 16;
-  readonly capabilities: BrokerCapabilities;
   readonly #options: PolledBrokerOptions;
 
   constructor(options: PolledBrokerOptions) {
     this.#options = options;
-    this.capabilities = PolledBroker.capabilitiesFor(options);
   }
 
   open(): Promise<void> {

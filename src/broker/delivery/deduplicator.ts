@@ -8,7 +8,7 @@ export class Deduplicator {
     this.#limit = limit;
   }
 
-  /** Whether `run` would wait for another of that key. */
+  /** True if `run` would wait for another of that key. */
   isBusy(key: string): boolean {
     return this.#running.has(key);
   }

@@ -2,7 +2,7 @@
 export class KeyedQueue {
   readonly #tails = new Map<string, Promise<void>>();
 
-  /** Whether something of that key runs or waits. */
+  /** True if something of that key runs or waits. */
   isBusy(key: string): boolean {
     return this.#tails.has(key);
   }

@@ -1,7 +1,7 @@
 import { backoffMs } from '../../internal/backoff.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
 
-/** What an {@link AckBatch} works with. */
+/** The parts of an {@link AckBatch}. */
 export interface AckBatchInit<E> {
   readonly runtime: Pick<Runtime, 'random' | 'timers'>;
   send(events: readonly E[]): Promise<unknown>;

@@ -13,26 +13,28 @@ const none: BrokerCapabilities = {
   shared: false,
 };
 
-type Capable = { readonly capabilities?: Partial<BrokerCapabilities> | undefined };
+type Stated = Partial<BrokerCapabilities> | ((options: object) => Partial<BrokerCapabilities>);
 
-/** What `broker`, or else its class, says it can do; one that says nothing is taken to be able to do nothing. */
+/** The capabilities that `broker`, or else its class, declares; one that declares none is taken to have none. */
 export function capabilitiesOf(broker: Broker): BrokerCapabilities {
-  const own = (broker as Capable).capabilities;
-  return own ? { ...none, ...own } : classCapabilities(broker);
+  const own = (broker as { readonly capabilities?: Partial<BrokerCapabilities> | undefined }).capabilities;
+  return own ? { ...none, ...own } : classCapabilities(broker, {});
 }
 
-/** What the class of a broker says. */
-export function classCapabilities(broker: object): BrokerCapabilities {
-  return { ...none, ...(broker.constructor as Capable).capabilities };
+/** The capabilities that the class of a broker declares: a static, or a static function where options decide. */
+export function classCapabilities(broker: object, options: object): BrokerCapabilities {
+  const { constructor } = broker as { readonly constructor: { readonly capabilities?: Stated | undefined } };
+  const stated = constructor.capabilities;
+  return { ...none, ...(typeof stated === 'function' ? stated.call(constructor, options) : stated) };
 }
 
 // The brokers of this room that can do what others cannot: named in messages as the remedy.
 const brokersWithGroups = 'memory, redis-streams';
 
 /**
- * What a subscription asks for and neither a broker of these capabilities nor the framework can do, each as a sentence
- * with its remedy. Retry, dead letters, dedupe and order by key are never among it: `deliver` does what the broker does
- * not.
+ * Lists what a subscription asks for and neither a broker of these capabilities nor the framework can do, each as a
+ * sentence with its remedy. Retry, dead letters, dedupe and order by key are never among it: `deliver` does what the
+ * broker does not.
  */
 export function missingCapabilities(
   capabilities: BrokerCapabilities,

@@ -3,14 +3,14 @@ import type { Logger } from '../../logger/logger.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { BrokerStatus } from '../broker.ts';
 
-/** What a {@link ConnectionStatus} works with. */
+/** The parts of a {@link ConnectionStatus}. */
 export interface ConnectionStatusInit {
   readonly broker: string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-/** How a broker is connected, and since when. Says once that it is away, and once that it is back. */
+/** Keeps the state of a broker's connection. Says once that it is away, and once that it is back. */
 export class ConnectionStatus {
   readonly #init: ConnectionStatusInit;
   #current: BrokerStatus;

@@ -1,6 +1,6 @@
 import type { Runtime } from '../../runtime/runtime.ts';
 
-/** When an event is to be handed out again. */
+/** An event that is to be handed out again. */
 export interface Delayed {
   readonly atMs: number;
   /** The attempts that were made. */
@@ -23,7 +23,7 @@ export class DelayedEvents {
     return this.#events.size;
   }
 
-  /** When the first of them is due, by the monotonic clock. */
+  /** The time of the first of them, by the monotonic clock. */
   get nextAtMs(): number {
     let next = Number.POSITIVE_INFINITY;
     for (const { atMs } of this.#events.values()) next = Math.min(next, atMs);

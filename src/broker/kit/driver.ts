@@ -1,5 +1,5 @@
 import type { Code } from '../../errors/errors.ts';
-import type { BrokerCapabilities, EventHeaders } from '../broker.ts';
+import type { EventHeaders } from '../broker.ts';
 import type { WireRules } from './name-encoding.ts';
 
 /**
@@ -11,13 +11,11 @@ import type { WireRules } from './name-encoding.ts';
  * nothing that the contract reports.
  */
 export interface BrokerDriver<E extends IncomingEvent = IncomingEvent> {
-  /** Where the server is: `host:port` without secrets, or a name for one that has no address. */
+  /** The server's address: `host:port` without secrets, or a name for one that has no address. */
   readonly address: string;
   /**
-   * What this broker can do with its options, where they decide it. Otherwise the static of the broker's class holds.
+   * Characters and sizes that the server takes. Read at each call: it may be known only once the server has answered.
    */
-  readonly capabilities?: BrokerCapabilities | undefined;
-  /** What the server does not take as it is. Read at each call: it may be known only once the server has answered. */
   readonly wire?: WireRules | undefined;
   /**
    * The driver ends its own calls when `timeoutMs` has passed without an answer; otherwise they are bounded above it.
@@ -49,7 +47,7 @@ export interface BrokerDriver<E extends IncomingEvent = IncomingEvent> {
   unwrap(): unknown;
 }
 
-/** What a driver tells the broker above it about its connection. */
+/** Is told by a driver about its connection. */
 export interface DriverHost {
   /** The server does not answer any more, and the driver connects again by itself. May be said again. */
   away(error: unknown): void;
@@ -82,17 +80,17 @@ export interface OutgoingEvent {
  * An event as the server hands it out. A driver adds what it knows it by: the same object is given back to be settled.
  */
 export interface IncomingEvent {
-  /** What the server calls it; the same at every attempt. Made up where the server has none. */
+  /** The server's name for it; the same at every attempt. Made up where the server has none. */
   readonly id?: string | undefined;
   /** As the server has them. */
   readonly headers: EventHeaders;
   /** Becomes the receiver's own. */
   readonly body: Uint8Array;
-  /** How often the server has handed it out, from 1; always 1 where it does not count. */
+  /** The number of times that the server has handed it out, from 1; always 1 where it does not count. */
   readonly attempt: number;
 }
 
-/** What is to be received. */
+/** Names the events to be received. */
 export interface ReceiveRequest {
   /** As the server takes it. */
   readonly topic: string;
@@ -103,14 +101,14 @@ export interface ReceiveRequest {
   /** See `SubscribeOptions`. */
   readonly maxInFlight: number;
   readonly maxWaiting: number;
-  /** What is done, for error messages. */
+  /** The call, for error messages. */
   readonly doing: string;
 }
 
-/** Where a subscription's events go. */
+/** Takes the events of a subscription. */
 export interface EventSink<E extends IncomingEvent = IncomingEvent> {
   /**
-   * How many events may be delivered now. A driver that can holds to it. What is delivered beyond waits in this
+   * The number of events that may be delivered now. A driver that can holds to it. What is delivered beyond waits in this
    * process: up to `DriverSubscription.maxBacklog` of a server that does not wait.
    */
   readonly demand: number;
@@ -136,7 +134,7 @@ export interface EventSink<E extends IncomingEvent = IncomingEvent> {
   fail(error: unknown): void;
 }
 
-/** What a poll asks for. */
+/** Asks for a number of events. */
 export interface PollRequest {
   /** Events at the most. */
   readonly count: number;
@@ -205,7 +203,7 @@ export interface DriverSubscription<E extends IncomingEvent = IncomingEvent> {
   close(): Promise<void> | void;
 }
 
-/** What an error of a client library means to a caller. */
+/** The meaning of a client library's error to a caller. */
 export interface ErrorMeaning {
   /** The server is away, or did not answer in time, or said no. */
   readonly kind: 'unreachable' | 'timeout' | 'refused';
@@ -215,7 +213,7 @@ export interface ErrorMeaning {
    */
   readonly code?: Code | undefined;
   /**
-   * What the server said.
+   * The words of the server.
    * @default the text of the error
    */
   readonly said?: string | undefined;

@@ -101,7 +101,7 @@ export function tooLarge(broker: string, topic: string, part: string, bytes: num
   });
 }
 
-/** What a receiver says of an event that it refuses without a reason. */
+/** The reason of a receiver that refuses an event without one. */
 export function rejected(broker: string, topic: string): TenonError {
   return new TenonError({
     code: Code.FailedPrecondition,

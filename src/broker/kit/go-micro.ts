@@ -1,10 +1,10 @@
 import { setOwn } from '../../internal/own.ts';
 import type { EventHeaders } from '../broker.ts';
 
-/** How events are written: the broker's own way, or as Go Micro's brokers do. Both are read. */
+/** The form of events on the wire: the broker's own, or that of Go Micro's brokers. Both are read. */
 export type BrokerDialect = 'native' | 'go-micro';
 
-/** What a payload holds. */
+/** Headers and body of an event. */
 export interface EventContent {
   readonly headers: EventHeaders;
   readonly body: Uint8Array;

@@ -1,9 +1,9 @@
 import { Code, codeName, TenonError, textOf } from '../../errors/errors.ts';
 import type { Event, EventHeaders } from '../broker.ts';
 
-/** Where the key travels whose events keep their order. */
+/** Header of the key whose events keep their order. */
 export const orderKeyHeader = 'tenon-order-key';
-/** Where the key travels by which an event is recognised when it comes again. */
+/** Header of the key by which an event is recognised when it comes again. */
 export const dedupeKeyHeader = 'tenon-dedupe-key';
 
 // A header is no place for a stack.

@@ -1,7 +1,7 @@
 import type { Event, EventHeaders, NackOptions } from '../broker.ts';
 import type { IncomingEvent } from './driver.ts';
 
-/** What settling means to the broker of an {@link InFlightEvents}. */
+/** Settles events with the broker. */
 export interface Settlement<E extends IncomingEvent> {
   ack(event: E): Promise<void>;
   nack(event: E, delayMs: number): Promise<void>;
@@ -15,7 +15,7 @@ export interface Settlement<E extends IncomingEvent> {
 
 /** Takes the events of a subscription: a callback, or an iteration. */
 export interface EventTaker {
-  /** How many it would take now. */
+  /** The number of events that it would take now. */
   readonly demand: number;
   /** Never throws. */
   take(event: Event): void;
@@ -23,7 +23,7 @@ export interface EventTaker {
   fail?(error: unknown): void;
 }
 
-/** What {@link InFlightEvents} are made of. */
+/** The parts of {@link InFlightEvents}. */
 export interface InFlightInit<E extends IncomingEvent> {
   readonly topic: string;
   readonly maxInFlight: number;
@@ -39,7 +39,7 @@ export interface InFlightInit<E extends IncomingEvent> {
 export const settled: Promise<void> = Promise.resolve();
 
 /**
- * What an event in hand can do besides, for those who handle it in turns. Events of brokers that are not made with the
+ * Lets an event in hand wait, for those who handle events in turns. Events of brokers that are not made with the
  * kit lack it: they keep their places, and are refused in their broker's own way.
  */
 export interface Deferrable {
@@ -60,7 +60,7 @@ export class InFlightEvents<E extends IncomingEvent> {
   readonly #settlement: Settlement<E>;
   readonly #onRoom: () => void;
   readonly #inHand = new Set<InFlightEvent<E>>();
-  /** How many of them wait without a place. */
+  /** The number of them that wait without a place. */
   #aside = 0;
   /** Those that have waited, and want a place again. */
   #resuming: Resuming<E>[] = [];
@@ -76,7 +76,7 @@ export class InFlightEvents<E extends IncomingEvent> {
     this.#onRoom = init.onRoom;
   }
 
-  /** How many events may be handed out now. */
+  /** The number of events that may be handed out now. */
   get room(): number {
     if (this.#stopped || this.#resuming.length > 0) return 0;
     return Math.max(0, Math.min(this.#places, this.#taker.demand));
@@ -86,7 +86,7 @@ export class InFlightEvents<E extends IncomingEvent> {
     return this.#max - this.#inHand.size + this.#aside;
   }
 
-  /** What is in hand. */
+  /** The events in hand. */
   get events(): E[] {
     return Array.from(this.#inHand, ({ from }) => from);
   }

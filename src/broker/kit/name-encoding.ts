@@ -20,7 +20,7 @@ export interface NameRule {
   readonly maxBytes?: number | undefined;
 }
 
-/** What a server does not take as it is. */
+/** Characters and sizes that a server takes. */
 export interface WireRules {
   readonly topic?: NameRule | undefined;
   readonly headerName?: NameRule | undefined;
@@ -66,7 +66,7 @@ export class NameEncoding {
     }
   }
 
-  /** Whether the server takes the text once it is encoded. */
+  /** True if the server takes the text once it is encoded. */
   fits(encoded: string): boolean {
     const { maxBytes = Number.POSITIVE_INFINITY, forbids } = this.#rule;
     return !forbids?.(encoded) && (encoded.length * 3 <= maxBytes || Buffer.byteLength(encoded) <= maxBytes);

@@ -5,12 +5,12 @@ import type { Runtime } from '../../runtime/runtime.ts';
 import type { DriverSubscription, EventSink, IncomingEvent } from './driver.ts';
 import { FailureLog } from './failure-log.ts';
 
-/** What a {@link PollLoop} works with. */
+/** The parts of a {@link PollLoop}. */
 export interface PollLoopInit<E extends IncomingEvent> {
   /** With `poll`. */
   readonly source: DriverSubscription<E>;
   readonly sink: EventSink<E>;
-  /** How many events may wait at the driver. */
+  /** The number of events that may wait at the driver. */
   readonly maxWaiting: number;
   readonly runtime: Pick<Runtime, 'random' | 'timers'>;
   readonly logger: Logger;

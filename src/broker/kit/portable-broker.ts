@@ -30,7 +30,7 @@ import { headerBytes, WireEncoding } from './name-encoding.ts';
 import { PublishBatch } from './publishing.ts';
 import { Subscription, type SubscriptionHost } from './subscription.ts';
 
-/** What every broker may be told. */
+/** Options that every broker has. */
 export interface PortableBrokerOptions extends BrokerOptions {
   /**
    * Events that a `watch` may lag behind, where the server does not wait for it.
@@ -41,7 +41,7 @@ export interface PortableBrokerOptions extends BrokerOptions {
   readonly logger?: Logger | undefined;
 }
 
-/** What a broker is given by the container; the options are stronger. */
+/** Seams that the container gives a broker; the options are stronger. */
 export interface BrokerSeams {
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -49,7 +49,7 @@ export interface BrokerSeams {
   readonly logger?: Logger | undefined;
 }
 
-/** What a driver works with. */
+/** Gives a driver its address, its bounds and its seams. */
 export interface DriverSetup {
   readonly address: string | undefined;
   /** Bound of each call. */
@@ -58,7 +58,7 @@ export interface DriverSetup {
   readonly logger: Logger;
 }
 
-/** What a {@link PortableBroker} is made of. */
+/** The parts of a {@link PortableBroker}. */
 export interface PortableBrokerInit<E extends IncomingEvent> {
   /** The name it is bound by. */
   readonly name: string;
@@ -74,10 +74,11 @@ const nothing = (): void => {};
 
 /**
  * A broker over a driver: keeps the contract of `Broker`, and asks of the driver only what its server alone can do. A
- * broker of one's own extends it, has `static readonly capabilities`, and gives its driver to the constructor.
+ * broker of one's own extends it, has static `capabilities`, or a static function of its options where they decide, and gives its driver to the constructor.
  */
 export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements Broker {
   readonly #name: string;
+  readonly #options: PortableBrokerOptions;
   readonly #watchLag: number;
   readonly #runtime: Runtime;
   readonly #logger: Logger;
@@ -85,20 +86,24 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   readonly #status: ConnectionStatus;
   readonly #host: SubscriptionHost<E>;
   readonly #subscriptions = new Set<Subscription<E>>();
-  /** What ends each subscription at once. */
+  /** Ends each subscription at once. */
   readonly #endings = new Map<Subscription<E>, () => Promise<void>>();
+  #capabilities: BrokerCapabilities | undefined;
   #settings: BrokerOptions & { readonly timeoutMs: number };
   #driver: BrokerDriver<E>;
   #batch: PublishBatch<E> | undefined;
   #encoding: WireEncoding | undefined;
   #opening: Promise<void> | undefined;
   #isOpen = false;
+  /** Counts the ends of connections: one that is opened meanwhile is of no use any more. */
+  #connections = 0;
   /** Ends the attempts to open it again. */
   #reopening: AbortController | undefined;
 
   constructor({ name, options, seams = {}, makeDriver }: PortableBrokerInit<E>) {
     const { clock = systemClock, random = systemRandom, timers = systemTimers } = seams;
     this.#name = name;
+    this.#options = options;
     this.#watchLag = options.watchLag ?? defaults.watchLag;
     this.#runtime = { clock, random, timers, ...options.runtime };
     this.#logger = options.logger ?? seams.logger ?? new ConsoleLogger({ level: 'warn' });
@@ -122,7 +127,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   }
 
   get capabilities(): BrokerCapabilities {
-    return this.#driver.capabilities ?? classCapabilities(this);
+    return (this.#capabilities ??= classCapabilities(this, this.#options));
   }
 
   init(options: BrokerOptions): void {
@@ -139,14 +144,19 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
       if (this.status.state === 'away') throw this.#away('connect');
       return;
     }
-    this.#opening ??= this.#open().finally(() => {
-      this.#opening = undefined;
-    });
+    if (!this.#opening) {
+      const opening = this.#open().finally(() => {
+        if (this.#opening === opening) this.#opening = undefined;
+      });
+      this.#opening = opening;
+    }
     await this.#bounded(this.#opening, 'connect', options);
   }
 
   async disconnect(): Promise<void> {
     this.#isOpen = false;
+    this.#opening = undefined;
+    this.#connections += 1;
     this.#reopening?.abort();
     this.#reopening = undefined;
     const endings = [...this.#endings.values()];
@@ -332,10 +342,16 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
 
   async #open(): Promise<void> {
     const driver = this.#driver;
+    const connection = this.#connections;
     try {
       await driver.open(this.#driverHost(driver));
     } catch (error) {
       throw this.#failure('connect', error);
+    }
+    if (connection !== this.#connections) {
+      // Disconnected meanwhile. Who has connected anew uses the driver.
+      if (!this.#isOpen && !this.#opening) await driver.close();
+      throw failures.notConnected(this.#name, 'connect');
     }
     const { maxBatch = 1 } = driver;
     this.#batch = maxBatch > 1 ? new PublishBatch(driver, maxBatch) : undefined;
@@ -439,7 +455,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   }
 }
 
-/** What became of the one event of a batch. */
+/** The outcome of the one event of a batch. */
 function single(
   result: Promise<unknown> | readonly (Promise<unknown> | undefined)[] | undefined,
 ): Promise<unknown> | undefined {

@@ -1,7 +1,7 @@
 /** Limits of a {@link PushBuffer}. */
 export interface PushBufferOptions {
   readonly limit: number;
-  /** What gives way at the limit. */
+  /** The event that gives way at the limit. */
   readonly drops: 'oldest' | 'newest';
 }
 
@@ -11,7 +11,7 @@ export class PushBuffer<E> {
   readonly #dropsOldest: boolean;
   #events: E[] = [];
   #head = 0;
-  /** How many were dropped since it was asked last. */
+  /** The number that was dropped since it was asked last. */
   #dropped = 0;
 
   constructor({ limit, drops }: PushBufferOptions) {
@@ -48,7 +48,7 @@ export class PushBuffer<E> {
     return event;
   }
 
-  /** What is in it, which is left. */
+  /** The events in it, which stay. */
   get events(): E[] {
     return this.#events.slice(this.#head);
   }
@@ -61,7 +61,7 @@ export class PushBuffer<E> {
     return events;
   }
 
-  /** How many were dropped since this was called last. */
+  /** The number that was dropped since this was called last. */
   takeDropped(): number {
     const dropped = this.#dropped;
     this.#dropped = 0;

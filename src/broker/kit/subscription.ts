@@ -25,16 +25,16 @@ export interface SubscriptionHost<E extends IncomingEvent> {
   hasDeadLetters(): boolean;
   receive(request: ReceiveRequest, sink: EventSink<E>): Promise<DriverSubscription<E>>;
   publish(topic: string, message: BrokerMessage, options: PublishOptions): Promise<void>;
-  /** What an error of the driver means to a caller. */
+  /** The error for a caller that an error of the driver means. */
   failure(doing: string, error: unknown): TenonError;
   /** The server said no, and will not say otherwise. */
   isFinal(error: unknown): boolean;
-  /** How topics and headers are written for the server. */
+  /** Writes topics and headers for the server. */
   encoding(): WireEncoding | undefined;
   onEnd(subscription: Subscription<E>): void;
 }
 
-/** What a {@link Subscription} is made of. */
+/** The parts of a {@link Subscription}. */
 export interface SubscriptionInit<E extends IncomingEvent> {
   readonly host: SubscriptionHost<E>;
   /** As the subscriber names it. */

@@ -21,7 +21,7 @@ export interface Handed extends IncomingEvent {
 /** A member of a group. */
 export type Member = EventSink<Handed>;
 
-/** What topics are made with. */
+/** The parts of topics. */
 export interface TopicSetup {
   readonly timers: Timers;
   readonly logger: Logger;
@@ -157,10 +157,10 @@ export class Group {
   #head = 0;
   /** Handed out before and returned; ordered, and older than anything ready. */
   readonly #returned: Entry[] = [];
-  /** Who has events of a key in hand gets the next ones of it too, or they could be handled out of order. */
+  /** A member that has events of a key in hand gets the next ones of it too, or they could be handled out of order. */
   readonly #keyHolders = new Map<string, { readonly member: Member; count: number }>();
   readonly #holders = new Map<Entry, Member>();
-  /** How many wait for the delay that they were put back with. */
+  /** The number of events that wait for the delay that they were put back with. */
   #delayed = 0;
   #next = 0;
   #scheduled = false;
@@ -176,12 +176,12 @@ export class Group {
     return this.#waiting + this.#delayed;
   }
 
-  /** How many could be handed out now. */
+  /** The number of events that could be handed out now. */
   get #waiting(): number {
     return this.#ready.length - this.#head + this.#returned.length;
   }
 
-  /** Whether publishers have to wait: members who are there can catch up. */
+  /** True if publishers have to wait: members who are there can catch up. */
   get isFull(): boolean {
     return this.#members.length > 0 && this.#size >= this.#setup.maxQueued;
   }

@@ -52,7 +52,7 @@ export function entriesFrom(reply: RawRead, reader: HeaderReader): StreamEntry[]
   return entries;
 }
 
-/** Whether `a` stands before `b`: `<milliseconds>-<number>`. */
+/** True if `a` stands before `b`: `<milliseconds>-<number>`. */
 export function isBefore(a: string, b: string): boolean {
   const [[aTime = 0n, aNumber = 0n], [bTime = 0n, bNumber = 0n]] = [a.split('-').map(BigInt), b.split('-').map(BigInt)];
   return aTime === bTime ? aNumber < bNumber : aTime < bTime;

@@ -99,7 +99,7 @@ export class StreamGroup extends StreamReader {
     return this.#claimAt;
   }
 
-  /** What is due again, and what Redis gave to this member and never arrived; then what others have left. */
+  /** Takes what is due again, and what Redis gave to this member and never arrived; then what others have left. */
   protected override async again(count: number, fresh: number): Promise<StreamEntry[]> {
     if (this.#lookForOwn) await this.#findOwn();
     const ids = this.delayed.due(count).map(([id]) => id);
@@ -156,7 +156,7 @@ export class StreamGroup extends StreamReader {
     for (const id of pending) if (!known.has(id)) this.delayed.add(id, 1, 0);
   }
 
-  /** What Redis takes this member to have. */
+  /** The ids that Redis takes this member to have. */
   async #pending(): Promise<string[]> {
     const { link, key } = this.setup;
     const all: string[] = [];
@@ -167,7 +167,7 @@ export class StreamGroup extends StreamReader {
     }
   }
 
-  /** What the members who had it have not touched for a while: they are gone. */
+  /** Takes what the members who had it have not touched for a while: they are gone. */
   async #claim(count: number): Promise<StreamEntry[]> {
     const { claimIdleMs } = this.setup;
     type Reply = [next: Buffer, ids: Buffer[], gone: number];

@@ -7,7 +7,7 @@ import type { DriverSetup } from '../kit/portable-broker.ts';
 import type { RedisLink } from '../redis/link.ts';
 import { entriesFrom, firstId, infoOf, type RawRead, type StreamEntry } from './entries.ts';
 
-/** What a reader of a stream works with. */
+/** Gives a reader its stream, its connections and its sink. */
 export interface StreamSetup extends DriverSetup {
   readonly link: RedisLink;
   readonly sink: EventSink<StreamEntry>;
@@ -96,7 +96,7 @@ export abstract class StreamReader implements DriverSubscription<StreamEntry> {
   protected abstract onRead(entries: readonly StreamEntry[]): void;
 
   /**
-   * What is known of the stream, whether it is there or not: the id of the last entry that was added, and how many ever
+   * Asks Redis about the stream, whether it is there or not: the id of the last entry that was added, and how many ever
    * were, -1 where Redis does not count them.
    */
   protected async info(): Promise<{ readonly last: string; readonly added: number; readonly length: number }> {

@@ -1,6 +1,6 @@
 /*
- * Steps that must not be divided. Each begins with KEYS[1] the stream, ARGV[1] the group, ARGV[2] the consumer. Only what
- * the consumer owns is touched: a process that was stopped for a while must not take back what another has.
+ * Steps that must not be divided. Each begins with KEYS[1] the stream, ARGV[1] the group, ARGV[2] the consumer. Only
+ * what the consumer owns is touched: a process that was stopped for a while must not take back what another has.
  */
 
 /** ARGV: pairs of id and idle time. Sets how long they count as untouched: 0 keeps them, much gives them away. */

@@ -5,7 +5,7 @@ import { nextOfTailScript } from './scripts.ts';
 /** Everything that is added to a stream from now on, for one reader: nobody else is concerned by what it does. */
 export class StreamTail extends StreamReader {
   #cursor: string | undefined;
-  /** How many entries were added up to the cursor; -1 where Redis does not count them. */
+  /** The number of entries that were added up to the cursor; -1 where Redis does not count them. */
   #position = -1;
 
   override async recover(): Promise<void> {

@@ -7,7 +7,7 @@ import * as failures from '../kit/failures.ts';
 /** Settings of a connection. How replies are mapped is not among them: the brokers read them as they come. */
 export type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'>;
 
-/** Where a Redis is, for ioredis and for messages. */
+/** The address of a Redis, for ioredis and for messages. */
 export interface RedisAddress {
   /** `host:port`, without secrets. */
   readonly text: string;

@@ -17,7 +17,7 @@ import type {
 import type { DriverSetup, PortableBrokerOptions } from '../kit/portable-broker.ts';
 import { redisAddress, type RedisAddress, type RedisOptions } from './address.ts';
 
-/** How a broker comes to its Redis. */
+/** The Redis that a broker connects to. */
 export interface RedisConnectionOptions extends PortableBrokerOptions {
   /**
    * `host:port`, or `redis://user:password@host:port/database` (`rediss://` for TLS).

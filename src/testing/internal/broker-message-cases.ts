@@ -15,7 +15,7 @@ import {
   textOf,
 } from './broker-scene.ts';
 
-/** What is published, and who gets it. */
+/** Cases of publishing, and of who gets it. */
 export const messageCases: readonly Case<BrokerHarness>[] = [
   scene('an event arrives with its bytes and its headers', undefined, async (stage) => {
     const [publisher, subscriber] = await stage.two();

@@ -19,25 +19,25 @@ import { silentLogger } from '../../logger/logger.ts';
 import { systemRandom, systemRuntime, systemTimers } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
 
-/** What is tested. */
+/** Makes the brokers to be tested, and says how they may differ. */
 export interface BrokerHarness {
   /** A broker that is not connected. All of them take part in the same events. */
   make(): Broker;
   readonly capabilities: BrokerCapabilities;
   /**
-   * How long something may take that is promised without a time: redelivery of what was given back, above all.
+   * Longest time of something that is promised without a time: redelivery of what was given back, above all.
    * @default 10_000
    */
   readonly patienceMs?: number | undefined;
   /** Headers that the broker's dialect adds by itself. */
   readonly addsHeaders?: readonly string[] | undefined;
   /**
-   * Whether the broker takes a topic. What it does not take it must refuse.
+   * Tells if the broker takes a topic. Others it must refuse.
    * @default it takes every one
    */
   takesTopic?(topic: string): boolean;
   /**
-   * Whether the broker takes a header.
+   * Tells if the broker takes a header. Others it must refuse.
    * @default it takes every one
    */
   takesHeader?(name: string, value: string): boolean;
@@ -47,7 +47,7 @@ export interface BrokerHarness {
    */
   readonly maxBodyBytes?: number | undefined;
   /**
-   * How often the broker looks for events, where its server does not tell it of them.
+   * Time between two looks for events, where the server does not tell of them.
    * @default it is told
    */
   readonly pollMs?: number | undefined;

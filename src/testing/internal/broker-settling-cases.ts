@@ -6,7 +6,7 @@ import { systemClock, systemTimers } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
 import { aborted, type BrokerHarness, delivered, message, numbers, publish, scene, textOf } from './broker-scene.ts';
 
-/** What becomes of events in hand: settling, redelivery, bounds and order. */
+/** Cases of events in hand: settling, redelivery, bounds and order. */
 export const settlingCases: readonly Case<BrokerHarness>[] = [
   scene('a callback that fails does not end the subscription', undefined, async (stage) => {
     const broker = await stage.broker();

@@ -4,7 +4,8 @@ import { deliver, type Event } from '../../../src/broker/broker.ts';
 import { Code } from '../../../src/errors/errors.ts';
 import { MemoryBroker } from '../../../src/broker/memory.ts';
 import { collector, publishText, text, virtualRuntime } from '../support.ts';
-import { event, Refusal, stage } from './scripted-driver.ts';
+import { capabilitiesOf } from '../../../src/broker/kit/capabilities.ts';
+import { event, Refusal, ScriptedBroker, stage } from './scripted-driver.ts';
 
 const never = new Promise<never>(() => {});
 const away = (): Error => new Error('gone');
@@ -56,6 +57,23 @@ describe('the state of a broker', () => {
     expect(broker.status.state).toBe('closed');
   });
 
+  test('that is disconnected while it is opened is closed, and can be connected again', async () => {
+    const { broker, driver } = await stage();
+    await broker.disconnect();
+    const opened: (() => void)[] = [];
+    driver.opening = () => new Promise((resolve) => opened.push(resolve));
+    const connecting = expect(broker.connect()).rejects.toMatchObject({ reason: 'broker.not_connected' });
+    await broker.disconnect();
+    opened[0]?.();
+    await connecting;
+    expect([broker.status.state, driver.log.at(-1)]).toEqual(['closed', 'close']);
+    const again = broker.connect();
+    opened[1]?.();
+    await again;
+    expect(broker.status.state).toBe('connected');
+    await broker.disconnect();
+  });
+
   test('its client is handed out while it is connected', async () => {
     const { broker, driver } = await stage();
     expect(broker.unwrap()).toBe(driver);
@@ -63,13 +81,14 @@ describe('the state of a broker', () => {
     expect(broker.unwrap()).toBeUndefined();
   });
 
-  test('what it can do is what its driver says, where its options decide', async () => {
-    const { broker, driver } = await stage();
-    expect(broker.capabilities.groups).toBe(true);
-    driver.capabilities = { ...broker.capabilities, groups: false };
+  test('what it can do is what its class says of its options', async () => {
+    const { broker } = await stage(() => {}, { groups: false });
+    expect(broker.capabilities).toEqual(ScriptedBroker.capabilities({ can: { groups: false } }));
     await expect(broker.subscribe('t', () => {}, { queue: 'q' })).rejects.toMatchObject({
       reason: 'broker.unsupported',
     });
+    expect(capabilitiesOf(broker).groups).toBe(false);
+    expect((await stage()).broker.capabilities.groups).toBe(true);
     expect(new MemoryBroker().capabilities).toEqual(MemoryBroker.capabilities);
   });
 });
@@ -571,7 +590,7 @@ describe('an event that is refused for good', () => {
     expect([driver.last.log, driver.batches.flat().map(({ topic }) => topic)]).toEqual([['nack 1 0'], ['grave']]);
   });
 
-  test('is dropped where that was asked for, and left to a server that keeps dead letters', async () => {
+  test('is dropped where that was asked for', async () => {
     const { broker, driver, said } = await stage();
     const held: Event[] = [];
     await broker.subscribe('t', (one) => void held.push(one), { deadLetter: false });
@@ -581,15 +600,19 @@ describe('an event that is refused for good', () => {
       ['ack 1'],
       ['an event is dropped: it was refused, and has no dead-letter topic'],
     ]);
-    driver.capabilities = { ...broker.capabilities, deadLetter: true };
+  });
+
+  test('is left to a server that keeps dead letters', async () => {
+    const { broker, driver } = await stage(() => {}, { deadLetter: true });
+    const held: Event[] = [];
     driver.receiving = (subscription) => {
       subscription.settling().reject = async ({ id }) => void subscription.log.push(`reject ${id}`);
     };
-    await broker.subscribe('t', (one) => void held.push(one));
-    driver.last.send('2');
-    await held[1]?.reject();
-    expect([driver.last.log, driver.batches]).toEqual([['reject 2'], []]);
-    await broker.subscribe('t', () => {}).then((subscriber) => subscriber.unsubscribe());
+    const subscriber = await broker.subscribe('t', (one) => void held.push(one));
+    driver.last.send('1');
+    await held[0]?.reject();
+    await subscriber.unsubscribe();
+    expect([driver.last.log, driver.batches]).toEqual([['reject 1', 'stop', 'close'], []]);
   });
 
   test('by a handler is not tried again, and is buried while the handler waits for it', async () => {

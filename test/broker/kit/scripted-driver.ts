@@ -1,17 +1,18 @@
 import type { BrokerCapabilities } from '../../../src/broker/broker.ts';
-import type {
-  BrokerDriver,
-  DriverHost,
-  DriverSubscription,
-  ErrorMeaning,
-  EventSink,
-  IncomingEvent,
-  OutgoingEvent,
-  PollRequest,
-  ReceiveRequest,
-  WireRules,
+import {
+  type BrokerDriver,
+  type DriverHost,
+  type DriverSubscription,
+  type ErrorMeaning,
+  type EventSink,
+  type IncomingEvent,
+  type OutgoingEvent,
+  type PollRequest,
+  PortableBroker,
+  type PortableBrokerOptions,
+  type ReceiveRequest,
+  type WireRules,
 } from '../../../src/broker/kit/kit.ts';
-import { PortableBroker } from '../../../src/broker/kit/kit.ts';
 import { RecordingLogger } from '../../../src/testing/recorders.ts';
 import { virtualRuntime, type VirtualTimers } from '../../../src/testing/virtual-time.ts';
 
@@ -85,7 +86,6 @@ export function event(id: string, attempt = 1): IncomingEvent {
 /** A driver whose server is the test. */
 export class ScriptedDriver implements BrokerDriver {
   readonly address = 'nowhere:1';
-  capabilities?: BrokerCapabilities;
   wire?: WireRules;
   endsCalls?: boolean;
   maxBatch?: number;
@@ -135,24 +135,36 @@ export class ScriptedDriver implements BrokerDriver {
   }
 }
 
+/** Options of a {@link ScriptedBroker}. */
+export interface ScriptedOptions extends PortableBrokerOptions {
+  /** What it can do besides, or not. */
+  readonly can?: Partial<BrokerCapabilities>;
+}
+
 /** A broker over a scripted driver, in virtual time. */
 export class ScriptedBroker extends PortableBroker {
-  static readonly capabilities: BrokerCapabilities = {
-    persistent: true,
-    ack: true,
-    nack: true,
-    delay: true,
-    groups: true,
-    attempts: true,
-    deadLetter: false,
-    order: true,
-    replay: false,
-    shared: true,
-  };
+  static capabilities({ can }: ScriptedOptions = {}): BrokerCapabilities {
+    return {
+      persistent: true,
+      ack: true,
+      nack: true,
+      delay: true,
+      groups: true,
+      attempts: true,
+      deadLetter: false,
+      order: true,
+      replay: false,
+      shared: true,
+      ...can,
+    };
+  }
 }
 
 /** A connected broker, its driver, and its time. */
-export async function stage(prepare: (driver: ScriptedDriver) => void = () => {}): Promise<{
+export async function stage(
+  prepare: (driver: ScriptedDriver) => void = () => {},
+  can: Partial<BrokerCapabilities> = {},
+): Promise<{
   readonly broker: ScriptedBroker;
   readonly driver: ScriptedDriver;
   readonly timers: VirtualTimers;
@@ -163,11 +175,8 @@ export async function stage(prepare: (driver: ScriptedDriver) => void = () => {}
   const logger = new RecordingLogger();
   const driver = new ScriptedDriver();
   prepare(driver);
-  const broker = new ScriptedBroker({
-    name: 'scripted',
-    options: { runtime, logger, watchLag: 3 },
-    makeDriver: () => driver,
-  });
+  const options: ScriptedOptions = { runtime, logger, watchLag: 3, can };
+  const broker = new ScriptedBroker({ name: 'scripted', options, makeDriver: () => driver });
   await broker.connect();
   const said = (level: string): string[] =>
     logger.lines.filter((line) => line.level === level).map(({ message }) => message);
