@@ -1,6 +1,6 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import { AsyncQueue } from '../../internal/async-queue.ts';
-import { iterable, iteratorOf, over } from '../../internal/iterators.ts';
+import { finalizedIterator, iterable, iteratorOf, over } from '../../internal/iterators.ts';
 import { clientStreams, type Invoke, serverStreams } from '../../pipeline/pipeline.ts';
 import type { ClientStream, Request } from '../client.ts';
 import type { OutgoingContext } from './outgoing.ts';
@@ -9,14 +9,18 @@ import type { OutgoingContext } from './outgoing.ts';
 export function openStream(request: Request, invoke: Invoke, ctx: OutgoingContext): ClientStream {
   const requests = clientStreams(request.method.kind) ? new AsyncQueue<unknown>({ limit: 16 }) : undefined;
   let replies: AsyncIterator<unknown> | undefined;
+  const end = (): void => {
+    // Whoever sends would wait for room that nobody makes.
+    void requests?.return();
+    ctx.release();
+  };
   const start = (): AsyncIterator<unknown> => {
-    if (!replies) {
-      ctx.isHeld = true;
-      const result = invoke(requests ?? request.body, ctx.follow());
-      replies = serverStreams(request.method.kind)
-        ? iteratorOf(result as AsyncIterable<unknown>)
-        : iteratorOf([result as Promise<unknown>]);
-    }
+    if (replies) return replies;
+    ctx.isHeld = true;
+    const result = invoke(requests ?? request.body, ctx.follow());
+    replies = serverStreams(request.method.kind)
+      ? finalizedIterator(iteratorOf(result as AsyncIterable<unknown>), end)
+      : iteratorOf([(result as Promise<unknown>).finally(end)]);
     return replies;
   };
   let ahead: Promise<IteratorResult<unknown>> | undefined;
@@ -26,16 +30,9 @@ export function openStream(request: Request, invoke: Invoke, ctx: OutgoingContex
     ahead = read();
     ahead.catch(() => {});
   };
-  const end = (): void => {
-    // Whoever sends would wait for room that nobody makes.
-    void requests?.return();
-    ctx.release();
-  };
   const read = async (): Promise<IteratorResult<unknown>> => {
     try {
-      const result = await start().next();
-      if (result.done || !serverStreams(request.method.kind)) end();
-      return result;
+      return await start().next();
     } catch (error) {
       end();
       throw error;
