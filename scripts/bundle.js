@@ -62,10 +62,12 @@ function chunkOf(id, context) {
   return ['registry/memory', 'broker/memory'].some(isWith) ? 'in-memory' : null;
 }
 
-/** `transport-grpc-defaults` for what `src/transport/internal/grpc-defaults.ts` gives its name. */
+/** `transport-grpc-grpc-defaults` for what `src/transport/grpc/grpc-defaults.ts` gives its name. */
 function chunkFileName({ name, moduleIds }) {
   const file = chunks.includes(name) ? undefined : moduleIds.findLast((id) => basename(id, '.ts') === name);
-  return file === undefined ? 'chunks/[name].js' : `chunks/${relative('src', file).split(sep)[0]}-[name].js`;
+  return file === undefined
+    ? 'chunks/[name].js'
+    : `chunks/${relative('src', file).slice(0, -3).split(sep).join('-')}.js`;
 }
 
 const files = [...Object.values(bin), ...Object.values(doors).flatMap((target) => target?.default ?? [])];

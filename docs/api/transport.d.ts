@@ -89,8 +89,8 @@ export declare const Transport: ServiceIdentifier<Transport>;
 
 import { type ServiceIdentifier } from 'inversify';
 import type { GrpcTransportOptions } from './grpc.ts';
-import { GrpcBase } from './internal/grpc-base.ts';
-import type { MakeServerEngine } from './internal/server-engine.ts';
+import { GrpcBase } from './grpc/grpc-base.ts';
+import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 export interface GrpcJsTransportOptions extends GrpcTransportOptions {
     readonly channelOptions?: Readonly<Record<string, string | number>> | undefined;
@@ -111,8 +111,8 @@ export declare class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> im
 import { type ServiceIdentifier } from 'inversify';
 import type { Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import { GrpcBase } from './internal/grpc-base.ts';
-import type { MakeServerEngine } from './internal/server-engine.ts';
+import { GrpcBase } from './grpc/grpc-base.ts';
+import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type { DialOptions, Message, SocketServerOptions, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 export interface GrpcTransportOptions extends SocketServerOptions {
@@ -170,7 +170,7 @@ export declare class MemoryTransport implements Transport {
 import { type ServiceIdentifier } from 'inversify';
 import { type Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
-import { FrameTransport } from './internal/frame-transport.ts';
+import { FrameTransport } from './frames/frame-transport.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import type { SocketServerOptions, Transport, TransportCapabilities } from './transport.ts';
 export interface TcpTransportOptions extends SocketServerOptions {
@@ -207,7 +207,7 @@ export declare const TransportTlsOptions: ServiceIdentifier<TransportTlsOptions>
 // tenon/transport/unix
 
 import { type ServiceIdentifier } from 'inversify';
-import { FrameTransport } from './internal/frame-transport.ts';
+import { FrameTransport } from './frames/frame-transport.ts';
 import type { TcpTransportOptions } from './tcp.ts';
 import type { Transport, TransportCapabilities } from './transport.ts';
 export interface UnixTransportOptions extends Omit<TcpTransportOptions, 'tls' | 'serverTls'> {

@@ -3,13 +3,13 @@ import { inject, injectable, optional, type ServiceIdentifier } from 'inversify'
 
 import { token } from '../internal/token.ts';
 import type { GrpcTransportOptions } from './grpc.ts';
-import { GrpcBase } from './internal/grpc-base.ts';
-import { withDefaults } from './internal/grpc-defaults.ts';
-import { GrpcChannels } from './internal/grpc-js-channels.ts';
-import { GrpcJsSocket, GrpcJsUnaryCall } from './internal/grpc-js-client.ts';
-import { TlsChannelCredentials } from './internal/grpc-js-credentials.ts';
-import { grpcJsEngine } from './internal/grpc-js-engine.ts';
-import type { MakeServerEngine } from './internal/server-engine.ts';
+import { GrpcBase } from './grpc/grpc-base.ts';
+import { withDefaults } from './grpc/grpc-defaults.ts';
+import { GrpcChannels } from './grpc-js/channels.ts';
+import { GrpcJsSocket, GrpcJsUnaryCall } from './grpc-js/client-call.ts';
+import { TlsChannelCredentials } from './grpc-js/credentials.ts';
+import { grpcJsEngine } from './grpc-js/server.ts';
+import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 
 /** How a {@link GrpcJsTransport} connects and listens. grpc-js does not watch `minPingIntervalMs`. */

@@ -4,16 +4,16 @@ import { token } from '../internal/token.ts';
 import type { Logger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRandom } from '../runtime/system.ts';
-import { type CallConnection, ClientSocket, UnaryCall } from './internal/client-call.ts';
-import { GrpcBase, grpcProtocols } from './internal/grpc-base.ts';
-import { withDefaults } from './internal/grpc-defaults.ts';
-import { Http2ClientConnection } from './internal/http2-client-connection.ts';
-import { http2Engine } from './internal/http2-engine.ts';
-import { Keepalive } from './internal/http2-keepalive.ts';
-import { LateCalls } from './internal/late-calls.ts';
-import { Lines } from './internal/lines.ts';
-import { hostPorts } from './internal/places.ts';
-import type { MakeServerEngine } from './internal/server-engine.ts';
+import { type CallConnection, ClientSocket, UnaryCall } from './call/client-call.ts';
+import { GrpcBase, grpcProtocols } from './grpc/grpc-base.ts';
+import { withDefaults } from './grpc/grpc-defaults.ts';
+import { Http2ClientConnection } from './http2/client-session.ts';
+import { http2Engine } from './http2/server.ts';
+import { Keepalive } from './http2/keepalive.ts';
+import { LateCalls } from './call/deferred-watch.ts';
+import { Lines } from './call/subchannel.ts';
+import { hostPorts } from './sockets/address-scheme.ts';
+import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type {
   DialOptions,
   Message,

@@ -4,12 +4,12 @@ import { token } from '../internal/token.ts';
 import { clientStreams } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { assertCallable, parseAddress } from './internal/address.ts';
-import { addressInUse, usedAfterClose, wrongCount } from './internal/failures.ts';
-import { MemoryCall, view } from './internal/memory-call.ts';
-import { MemoryClientSocket, MemoryUnaryCall } from './internal/memory-client.ts';
-import { MemoryHub, MemoryPort } from './internal/memory-hub.ts';
-import { MemoryServerSocket } from './internal/memory-server.ts';
+import { assertCallable, parseAddress } from './sockets/address.ts';
+import { addressInUse, usedAfterClose, wrongCount } from './call/failures.ts';
+import { MemoryCall, view } from './memory/memory-call.ts';
+import { MemoryClientSocket, MemoryUnaryCall } from './memory/client-call.ts';
+import { MemoryHub, MemoryPort } from './memory/memory-hub.ts';
+import { MemoryServerSocket } from './memory/server-call.ts';
 import type {
   DialOptions,
   Listener,

@@ -1,14 +1,14 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
-import { socketRules } from './internal/socket-defaults.ts';
+import { socketRules } from './sockets/socket-defaults.ts';
 import { aCount, checkedOptions } from '../errors/checked-options.ts';
 import { withDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { type Logger, silentLogger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { frameDefaults, FrameTransport } from './internal/frame-transport.ts';
-import { hostPorts } from './internal/places.ts';
+import { frameDefaults, FrameTransport } from './frames/frame-transport.ts';
+import { hostPorts } from './sockets/address-scheme.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import type { SocketServerOptions, Transport, TransportCapabilities } from './transport.ts';
 

@@ -2,14 +2,14 @@ import { tmpdir } from 'node:os';
 
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
-import { socketRules } from './internal/socket-defaults.ts';
+import { socketRules } from './sockets/socket-defaults.ts';
 import { aCount, checkedOptions } from '../errors/checked-options.ts';
 import { withDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { silentLogger } from '../logger/logger.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { frameDefaults, FrameTransport } from './internal/frame-transport.ts';
-import { socketFiles } from './internal/unix-places.ts';
+import { frameDefaults, FrameTransport } from './frames/frame-transport.ts';
+import { socketFiles } from './sockets/unix-addresses.ts';
 import type { TcpTransportOptions } from './tcp.ts';
 import type { Transport, TransportCapabilities } from './transport.ts';
 

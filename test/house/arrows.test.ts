@@ -124,7 +124,7 @@ const table: readonly Row[] = [
 
 /** Which files may import a package. What is not here nobody may. */
 const thirdParties: Readonly<Record<string, RegExp>> = {
-  '@grpc/grpc-js': /^src\/transport\/(internal\/)?grpc-js[^/]*\.ts$/,
+  '@grpc/grpc-js': /^src\/transport\/grpc-js(?:\/[^/]*)?\.ts$/,
   protobufjs: /^src\/codec\/(proto|internal\/.*)\.ts$/,
   // Optional, and loaded when a method has rules.
   '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,

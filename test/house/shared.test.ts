@@ -35,7 +35,7 @@ const shared: readonly Shared[] = [
     remedy: 'repeat it with runtime/retrying.ts',
     place: /^src\/(?:internal\/backoff|runtime\/retrying)\.ts$/,
     others: {
-      'src/transport/internal/lines.ts': 'calls may come while a connection rests',
+      'src/transport/call/subchannel.ts': 'calls may come while a connection rests',
       'src/runtime/outage.ts': 'whoever tells of an outage asks when it ends',
       'src/registry/kit/address-list.ts': 'an address rests while others are used',
       'src/registry/internal/redis-connection.ts': 'ioredis has a loop of its own',

@@ -23,8 +23,8 @@ const outsideRuntime = (path: string): boolean => !path.startsWith('src/runtime/
 const readersOfDates: ReadonlySet<string> = new Set([
   'src/client/credentials.ts',
   'src/logger/console.ts',
-  'src/transport/internal/grpc-js-client.ts',
-  'src/transport/internal/grpc-js-server.ts',
+  'src/transport/grpc-js/client-call.ts',
+  'src/transport/grpc-js/server-call.ts',
   'src/tls/material.ts',
 ]);
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 
 import { systemTimers } from '../../src/runtime/system.ts';
-import { CallAdmission } from '../../src/transport/internal/call-admission.ts';
-import { Unsent } from '../../src/transport/internal/unsent.ts';
+import { CallAdmission } from '../../src/transport/call/call-admission.ts';
+import { Unsent } from '../../src/transport/call/send-budget.ts';
 
 /** Admits calls by name while little is unsent; `turn` lets those begin that wait for it. */
 function admitting() {

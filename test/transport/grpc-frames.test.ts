@@ -3,8 +3,8 @@ import { runInNewContext } from 'node:vm';
 
 import { describe, expect, it } from '@jest/globals';
 
-import { GrpcFrames } from '../../src/transport/internal/grpc-frames.ts';
-import { Pieces } from '../../src/transport/internal/pieces.ts';
+import { GrpcFrames } from '../../src/transport/grpc/message-framing.ts';
+import { Pieces } from '../../src/transport/call/byte-queue.ts';
 import { frame } from './support.ts';
 
 setFlagsFromString('--expose-gc');

@@ -9,7 +9,7 @@ import { systemClock } from '../../src/runtime/system.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { HeldTimers } from '../../src/testing/virtual-time.ts';
 import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
-import { Http2ServerCall } from '../../src/transport/internal/http2-server.ts';
+import { Http2ServerCall } from '../../src/transport/http2/server-stream.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { data, headers, preface, request, settings, windowUpdate } from '../hostile/support/http2-peer.ts';
 import { frame, methods } from './support.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { Inbox } from '../../src/transport/internal/inbox.ts';
+import { Inbox } from '../../src/transport/call/inbox.ts';
 
 describe('the messages that a side has not read', () => {
   it('give back all of the room that they took, to the byte', async () => {

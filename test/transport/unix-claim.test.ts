@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
-import { claimPath, type ClaimSteps, fileSteps } from '../../src/transport/internal/unix-claim.ts';
+import { claimPath, type ClaimSteps, fileSteps } from '../../src/transport/sockets/unix-claim.ts';
 import { startNode, TestProcess } from '../support/process.ts';
 
 let folder: string;

@@ -1,0 +1,41 @@
+import type { SocketServerLimits } from '../sockets/socket-defaults.ts';
+
+/** A connection of which something may be unsent. */
+export interface Unsending {
+  /** There is room again: calls that wait may begin. */
+  roomAgain(): void;
+}
+
+/** What the connections of a listener have not sent yet, together. With too much of it no call begins. */
+export class Unsent {
+  readonly limits: Pick<SocketServerLimits, 'maxUnsentBytes' | 'maxUnsentBytesPerConnection'>;
+  #bytes = 0;
+  readonly #waiting = new Set<Unsending>();
+
+  constructor(limits: Unsent['limits']) {
+    this.limits = limits;
+  }
+
+  get isFull(): boolean {
+    return this.#bytes >= this.limits.maxUnsentBytes;
+  }
+
+  /** A connection has so much more, or less. */
+  change(bytes: number): void {
+    const wasFull = this.isFull;
+    this.#bytes += bytes;
+    if (!wasFull || this.isFull) return;
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const connection of waiting) connection.roomAgain();
+  }
+
+  /** Is told once there is room. */
+  wait(connection: Unsending): void {
+    this.#waiting.add(connection);
+  }
+
+  forget(connection: Unsending): void {
+    this.#waiting.delete(connection);
+  }
+}

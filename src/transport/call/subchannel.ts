@@ -1,0 +1,296 @@
+import { connect, type Socket as NetSocket } from 'node:net';
+
+import { TenonError, textOf } from '../../errors/errors.ts';
+import { backoffMs } from '../../internal/backoff.ts';
+import type { Clock, Random, Timer, Timers } from '../../runtime/runtime.ts';
+import { transportClosed, unreachable, usedAfterClose } from './failures.ts';
+import type { LateCalls } from './deferred-watch.ts';
+import type { Places } from '../sockets/address-scheme.ts';
+
+/** A call that is made over a line, and waits for a connection. */
+export interface LineCall<Connection> {
+  /** It waits until there is one, instead of failing when there can be none now. */
+  readonly waitsForReady: boolean;
+  /** There is one. */
+  opened(connection: Connection): void;
+  fail(error: TenonError): void;
+}
+
+/** A connection that calls share. It tells its line when it is `connected`, `retire`s, or is `gone`. */
+export interface LineConnection {
+  /** Takes another call now. */
+  readonly hasRoom: boolean;
+  /** Takes no more calls, and will not. */
+  readonly isLeaving: boolean;
+  /** How many calls it carries. */
+  readonly size: number;
+  /** Ends its calls. */
+  fail(error: TenonError): void;
+  /** Calls wait for room on it: it keeps the process alive, as its own calls do. */
+  keepAlive(isWaitedFor: boolean): void;
+  /** Closes it, when what was written has left. */
+  finish(): void;
+}
+
+/** How connections are made. */
+export interface LineOptions<Connection extends LineConnection> {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Pick<Random, 'next'>;
+  readonly late: LateCalls;
+  /** Unused for so long, a connection is let go of. */
+  readonly idleMs: number;
+  readonly maxReconnectMs: number;
+  readonly places: Places;
+  /** Makes the connection secret; absent where it travels in the clear. */
+  readonly secure: ((socket: NetSocket, host: string) => Promise<NetSocket>) | undefined;
+  /** What is spoken over a socket, which may not be connected yet. */
+  readonly open: (socket: NetSocket, line: Line<Connection>) => Connection;
+}
+
+// gRPC's connection-backoff.md, but for the first wait, which is a second there: services of one fleet restart sooner.
+const backoff = { initialMs: 100, factor: 1.6, jitter: 0.2 };
+
+/** The lines of a transport, one to each address. */
+export class Lines<Connection extends LineConnection> {
+  readonly #options: LineOptions<Connection>;
+  readonly #lines = new Map<string, Line<Connection>>();
+  #idle: Timer | undefined;
+  #isClosed = false;
+
+  constructor(options: LineOptions<Connection>) {
+    this.#options = options;
+  }
+
+  /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.closed`) after `close`. */
+  to(address: string): Line<Connection> {
+    return this.#lines.get(address) ?? this.#add(address);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#idle?.cancel();
+    this.#idle = undefined;
+    for (const line of this.#lines.values()) line.close();
+    this.#lines.clear();
+  }
+
+  #add(address: string): Line<Connection> {
+    if (this.#isClosed) throw usedAfterClose();
+    const { places, timers, idleMs } = this.#options;
+    places.assertCallable(address);
+    const line = new Line(address, this.#options);
+    this.#lines.set(address, line);
+    // Nodes come and go, and each has an address of its own.
+    this.#idle ??= timers.every(idleMs, () => this.#letGo());
+    return line;
+  }
+
+  #letGo(): void {
+    for (const [address, line] of this.#lines) {
+      if (!line.isIdle()) continue;
+      line.hangUp();
+      this.#lines.delete(address);
+    }
+  }
+}
+
+/** The way to one address: a connection that its calls share, and calls that wait for one. */
+export class Line<Connection extends LineConnection> {
+  readonly address: string;
+  readonly clock: Clock;
+  readonly late: LateCalls;
+  local = '';
+  readonly #options: LineOptions<Connection>;
+  readonly #connections = new Set<Connection>();
+  readonly #waiting = new Set<LineCall<Connection>>();
+  /** Takes new calls. */
+  #current: Connection | undefined;
+  #isConnecting = false;
+  #isClosed = false;
+  /** When the last attempt to connect began. */
+  #attemptMs = 0;
+  /** Attempts in a row that brought no connection, or one that never took a call. */
+  #failures = 0;
+  /** The current connection has taken one. */
+  #hasCarried = false;
+  #retryMs = 0;
+  #retry: Timer | undefined;
+  #why = '';
+  #error: TenonError | undefined;
+  #started = 0;
+  #startedBefore = -1;
+
+  constructor(address: string, options: LineOptions<Connection>) {
+    this.address = address;
+    this.clock = options.clock;
+    this.late = options.late;
+    this.#options = options;
+  }
+
+  /** Opens the call, or lets it wait for a connection. */
+  start(call: LineCall<Connection>): void {
+    if (this.#isClosed) {
+      call.fail(transportClosed());
+      return;
+    }
+    this.#started += 1;
+    if (this.#current?.isLeaving) this.retire(this.#current);
+    const connection = this.#current;
+    if (connection?.hasRoom) {
+      this.#hasCarried = true;
+      call.opened(connection);
+      return;
+    }
+    const isResting = !connection && !this.#isConnecting && this.#isResting;
+    if (isResting && !call.waitsForReady) {
+      call.fail(this.#error ?? unreachable(this.address, this.#why));
+      return;
+    }
+    this.#waiting.add(call);
+    connection?.keepAlive(true);
+    if (isResting) this.#retryLater();
+    else if (!connection && !this.#isConnecting) this.#connect();
+  }
+
+  /** The call waits no longer. */
+  forget(call: LineCall<Connection>): void {
+    if (this.#waiting.delete(call) && this.#waiting.size === 0) this.#current?.keepAlive(false);
+  }
+
+  /** The peer can be spoken to. */
+  connected(connection: Connection, local: string): void {
+    this.#isConnecting = false;
+    this.#hasCarried = false;
+    this.#current = connection;
+    this.local = local;
+    this.next();
+    if (this.#waiting.size > 0) this.#current?.keepAlive(true);
+  }
+
+  /** Calls that wait for room on the connection take it. */
+  next(): void {
+    for (const call of this.#waiting) {
+      const connection = this.#current;
+      if (!connection?.hasRoom) return;
+      this.#hasCarried = true;
+      this.forget(call);
+      call.opened(connection);
+    }
+  }
+
+  /** The connection takes no more calls. */
+  retire(connection: Connection): void {
+    if (this.#current !== connection) return;
+    this.#current = undefined;
+    if (this.#waiting.size > 0) connection.keepAlive(false);
+    if (this.#hasCarried) {
+      this.#failures = 0;
+    } else {
+      // A server that lets itself be connected to, and takes nothing, would be connected to without end.
+      this.#rest(this.#attemptMs, 'it went away before it took a call', undefined);
+      if (this.#isResting) this.#failWaiting();
+    }
+    if (this.#waiting.size === 0) return;
+    if (this.#isResting) this.#retryLater();
+    else this.#connect();
+  }
+
+  gone(connection: Connection): void {
+    this.#connections.delete(connection);
+    this.retire(connection);
+  }
+
+  /** It was never connected. */
+  notConnected(connection: Connection | undefined, why: string, error: TenonError | undefined): void {
+    if (connection) this.#connections.delete(connection);
+    this.#isConnecting = false;
+    this.#rest(this.clock.monotonicMs(), why, error);
+    // Whether the rest is over by now or not: calls that do not wait have had their attempt.
+    this.#failWaiting();
+    if (this.#waiting.size > 0) this.#retryLater();
+  }
+
+  /** Nothing was asked of it since the last time that this was. */
+  isIdle(): boolean {
+    const isUsed = this.#started !== this.#startedBefore || this.#waiting.size > 0;
+    this.#startedBefore = this.#started;
+    return !isUsed && [...this.#connections].every(({ size }) => size === 0);
+  }
+
+  /** Closes its connections, on which there are no calls. */
+  hangUp(): void {
+    for (const connection of this.#connections) connection.finish();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#retry?.cancel();
+    for (const call of this.#waiting) call.fail(transportClosed());
+    for (const connection of this.#connections) {
+      connection.fail(transportClosed());
+      connection.finish();
+    }
+  }
+
+  get #isResting(): boolean {
+    return this.clock.monotonicMs() < this.#retryMs;
+  }
+
+  /** No attempt to connect is made for a while, which begins at `fromMs`. */
+  #rest(fromMs: number, why: string, error: TenonError | undefined): void {
+    this.#failures += 1;
+    this.#why = why;
+    this.#error = error;
+    const { random, maxReconnectMs } = this.#options;
+    const times = { ...backoff, maxMs: maxReconnectMs };
+    this.#retryMs = fromMs + backoffMs(this.#failures, () => random.next(), times);
+  }
+
+  /** Calls that do not wait for an attempt that succeeds fail; all do where none ever will. */
+  #failWaiting(): void {
+    for (const call of this.#waiting) {
+      if (this.#error) call.fail(this.#error);
+      else if (!call.waitsForReady) call.fail(unreachable(this.address, this.#why));
+    }
+  }
+
+  #connect(): void {
+    this.#retry?.cancel();
+    this.#retry = undefined;
+    this.#isConnecting = true;
+    this.#attemptMs = this.clock.monotonicMs();
+    const { places, secure } = this.#options;
+    const socket = connect(places.connecting(this.address));
+    if (!secure) {
+      this.#take(socket);
+      return;
+    }
+    // Nobody else hears of it where there can be no TLS.
+    socket.on('error', () => {});
+    secure(socket, places.hostOf(this.address)).then(
+      (secured) => (this.#isClosed ? secured.destroy() : this.#take(secured)),
+      (error: unknown) => {
+        socket.destroy();
+        this.notConnected(undefined, textOf(error), TenonError.is(error) ? error : undefined);
+      },
+    );
+  }
+
+  #take(socket: NetSocket): void {
+    this.#connections.add(this.#options.open(socket, this));
+  }
+
+  #retryLater(): void {
+    if (this.#retry) return;
+    const restMs = Math.max(0, this.#retryMs - this.clock.monotonicMs());
+    this.#retry = this.#options.timers.after(
+      restMs,
+      () => {
+        this.#retry = undefined;
+        if (this.#waiting.size > 0 && !this.#current && !this.#isConnecting) this.#connect();
+      },
+      { keepAlive: true },
+    );
+  }
+}

@@ -1,0 +1,488 @@
+import type { Duplex } from 'node:stream';
+
+import { Metadata, type MetadataValue } from '../../context/metadata.ts';
+import type { Status } from '../../context/status.ts';
+import { codeFrom, textOf } from '../../errors/errors.ts';
+import type { Timer, Timers } from '../../runtime/runtime.ts';
+import { type Field, FieldReader } from './fields.ts';
+import {
+  Flag,
+  FrameError,
+  FrameType,
+  headerBytes,
+  Leave,
+  maxFields,
+  maxPayloadBytes,
+  minWindowBytes,
+  preamble,
+  type Settings,
+  settingsBytes,
+} from './format.ts';
+import { FrameCursor, type Sections } from './sections.ts';
+import type { FrameStream } from './frame-stream.ts';
+import { FrameStreams } from './stream-table.ts';
+import { FrameWriter } from './writer.ts';
+import { Pieces } from '../call/byte-queue.ts';
+
+/** What a connection needs of the transport it belongs to. */
+export interface ConnectionOptions {
+  readonly windowBytes: number;
+  readonly maxCalls: number;
+  /** A connection from which nothing came for so long is pinged. */
+  readonly keepaliveMs: number | undefined;
+  /** Also one that carries no calls. */
+  readonly keepaliveWithoutCalls: boolean;
+  readonly keepaliveTimeoutMs: number;
+  /** For the peer to begin. */
+  readonly handshakeMs: number;
+  readonly timers: Timers;
+  readonly sections: Sections;
+}
+
+// With so much unsent, calls are held back, and a server reads no more requests.
+const mostUnsentBytes = 512 * 1024;
+// For a peer that does not read what ends the connection.
+const lingerMs = 1_000;
+
+/** A connection, on either side: the preamble, frames in and out, one write per turn of the event loop, and its end. */
+export abstract class FrameConnection {
+  readonly streams = new FrameStreams();
+  readonly writer: FrameWriter;
+  readonly windowBytes: number;
+  peerWindowBytes = 0;
+  peerMaxCalls = 0;
+  isBlocked = false;
+  /** No new calls, from whichever side. */
+  isLeaving = false;
+  isClosed = false;
+  /** How often something has come: calls compare. */
+  heard = 0;
+  /** What waits for credit, or for room. */
+  protected waitingBytes = 0;
+  /** What was handed to the socket, all told. */
+  protected handedBytes = 0;
+  /** The highest number of a call so far. */
+  protected lastId = 0;
+  /** Calls up to this one may have been seen by the peer. */
+  protected sentId = 0;
+  protected readonly socket: Duplex;
+  protected readonly options: ConnectionOptions;
+  protected readonly cursor = new FrameCursor();
+  protected readonly fields = new FieldReader(maxFields);
+  readonly #senders = new Set<FrameStream>();
+  #saidHello = false;
+  #isReady = false;
+  #isPaused = false;
+  #isFinishing = false;
+  #willFlush = false;
+  readonly #rest = new Pieces();
+  #neededBytes = preamble.length;
+  #isPastPreamble = false;
+  #error: string | undefined;
+  #handshake: Timer | undefined;
+  #keepalive: Timer | undefined;
+  #pong: Timer | undefined;
+  #isQuiet = true;
+
+  /** @param speaksFirst a server waits for the preamble: a stranger is answered in words of its own, or not at all */
+  constructor(socket: Duplex, options: ConnectionOptions, speaksFirst: boolean) {
+    this.socket = socket;
+    this.options = options;
+    this.windowBytes = options.windowBytes;
+    this.writer = new FrameWriter(options.sections);
+    if (speaksFirst) this.#hello();
+    socket.on('data', (chunk: Buffer) => this.#data(chunk));
+    socket.on('drain', () => {
+      this.#drained();
+      this.unsentChanged();
+    });
+    socket.on('error', (error) => (this.#error ??= textOf(error)));
+    // Whoever has said its last word waits for none either.
+    socket.on('end', () => {
+      this.finish();
+      this.#end();
+    });
+    socket.on('close', () => this.#closed());
+    this.#handshake = options.timers.after(options.handshakeMs, () => {
+      this.#error = `nothing that could be understood came within ${options.handshakeMs} ms`;
+      socket.destroy();
+    });
+  }
+
+  /** The peer has introduced itself. */
+  protected abstract ready(): void;
+  /** A CALL; its path and what follows is for the cursor. */
+  protected abstract called(id: number, flags: number): void;
+  protected abstract peerLeaves(lastId: number, isError: boolean, text: string): void;
+  /** What came first is not this protocol: `text` is what it began with, or the other version. Says what to answer, if anything. */
+  protected abstract stranger(text: string, isOtherVersion: boolean): string;
+  protected abstract ended(why: string): void;
+  /** A call is over. */
+  protected abstract released(): void;
+  /** Bytes have come. */
+  protected came(): void {}
+  /** What is unsent has become more, or less. */
+  protected unsentChanged(): void {}
+
+  /** Something was written: it leaves with all else that is written in this turn. */
+  wrote(): void {
+    if (this.writer.bytes > mostUnsentBytes) this.#block();
+    if (this.#willFlush) return;
+    this.#willFlush = true;
+    this.options.timers.soon(this.#flush);
+  }
+
+  /** A call has something that could not be sent at once. */
+  waits(stream: FrameStream): void {
+    this.#senders.add(stream);
+    if (!this.isBlocked) this.#sendWaiting(stream);
+  }
+
+  /** So much more waits to be sent, or less. */
+  waitsFor(bytes: number): void {
+    this.waitingBytes += bytes;
+    this.unsentChanged();
+  }
+
+  /** A call ran out of time; when it began, so often something had come. */
+  leftAlone(_heard: number): void {}
+
+  release(stream: FrameStream): void {
+    this.streams.delete(stream);
+    this.#senders.delete(stream);
+    this.released();
+    if (this.isLeaving && this.streams.size === 0) this.finish();
+  }
+
+  /** Sends what is left, and closes. */
+  finish(): void {
+    if (this.isClosed || this.#isFinishing) return;
+    this.#isFinishing = true;
+    this.isLeaving = true;
+    this.#flush();
+    this.socket.end();
+    this.options.timers.after(lingerMs, () => this.socket.destroy());
+  }
+
+  /** Tells the peer to make no more calls. Those that it has made go on. */
+  leave(): void {
+    if (this.isLeaving) return;
+    this.isLeaving = true;
+    if (!this.#saidHello) {
+      this.socket.destroy();
+      return;
+    }
+    this.writer.goAway(this.lastId, Leave.Draining, '');
+    this.wrote();
+    if (this.streams.size === 0) this.finish();
+  }
+
+  destroy(why?: string): void {
+    this.#error ??= why;
+    this.socket.destroy();
+  }
+
+  /** Nothing more is to be expected. */
+  protected fatal(why: string): void {
+    this.#error ??= why;
+    this.socket.destroy();
+    this.#end();
+  }
+
+  /** The peer broke the rules: it is told, and nothing more is read. */
+  protected violation(error: FrameError): void {
+    this.#error ??= error.message;
+    this.isLeaving = true;
+    this.socket.removeAllListeners('data');
+    this.socket.resume();
+    this.writer.goAway(this.lastId, Leave.ProtocolError, error.message);
+    this.finish();
+    this.#end();
+  }
+
+  /** The sections of a MESSAGE, and what they say to its call. */
+  protected message(stream: FrameStream | undefined, flags: number): void {
+    const { cursor } = this;
+    const headers = (flags & Flag.Headers) === 0 ? undefined : this.fields.readAll(cursor);
+    const status = (flags & Flag.Status) === 0 ? undefined : this.#status(flags);
+    const size = (flags & Flag.Size) === 0 ? undefined : cursor.uint32();
+    const isBody = (flags & Flag.Body) !== 0;
+    if (!isBody && cursor.left > 0) throw new FrameError(`${cursor.left} bytes too many in a frame`);
+    if (!isBody && (flags & (Flag.More | Flag.Size)) !== 0) throw new FrameError('a part of a body without a body');
+    this.fields.commit();
+    stream?.received(flags, headers && metadataOf(headers), status, size, isBody ? cursor.rest() : undefined);
+  }
+
+  #hello(): void {
+    const { windowBytes, maxCalls } = this.options;
+    this.#saidHello = true;
+    this.writer.hello({ windowBytes, maxCalls, fields: maxFields });
+    this.wrote();
+  }
+
+  readonly #flush = (): void => {
+    this.#willFlush = false;
+    if (this.isClosed || this.socket.destroyed) return;
+    const { socket } = this;
+    this.sentId = this.lastId;
+    this.handedBytes += this.writer.bytes;
+    const buffers = this.writer.take();
+    if (buffers.length === 1) {
+      socket.write(buffers[0]);
+    } else if (buffers.length > 1) {
+      socket.cork();
+      for (const buffer of buffers) socket.write(buffer);
+      socket.uncork();
+    }
+    if (socket.writableLength > mostUnsentBytes) this.#block();
+    else if (this.isBlocked) this.#drained();
+    this.unsentChanged();
+  };
+
+  #block(): void {
+    this.isBlocked = true;
+  }
+
+  #drained(): void {
+    if (!this.isBlocked || this.socket.writableLength + this.writer.bytes > mostUnsentBytes) return;
+    this.isBlocked = false;
+    // One part of each in turn, so that no call has to wait for all of another's body.
+    let moved = true;
+    while (moved && !this.isBlocked) {
+      moved = false;
+      for (const stream of this.#senders) {
+        if (stream.sendPart()) moved = true;
+        else if (!stream.room()) this.#senders.delete(stream);
+        if (this.isBlocked) break;
+      }
+    }
+    if (this.#isPaused && !this.isBlocked) {
+      this.#isPaused = false;
+      this.socket.resume();
+    }
+  }
+
+  #sendWaiting(stream: FrameStream): void {
+    while (!this.isBlocked && stream.sendPart());
+    if (!stream.room()) this.#senders.delete(stream);
+  }
+
+  /** Whether requests are left unread while replies pile up. A client reads on: both doing so would be the end of both. */
+  protected get pausesReading(): boolean {
+    return false;
+  }
+
+  #data(chunk: Buffer): void {
+    this.#isQuiet = false;
+    this.heard += 1;
+    this.came();
+    if (this.#pong) {
+      this.#pong.cancel();
+      this.#pong = undefined;
+    }
+    let data = chunk;
+    if (this.#rest.size > 0) {
+      this.#rest.add(chunk);
+      // Joined once when a frame is whole, however small the pieces are that it comes in.
+      if (this.#rest.size < this.#neededBytes) return;
+      data = this.#rest.join();
+    }
+    try {
+      const at = this.#frames(data, this.#isPastPreamble ? 0 : this.#begin(data));
+      if (at < data.length && !this.isClosed) {
+        this.#rest.add(data.subarray(at));
+      }
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      this.violation(error);
+    }
+    if (this.isBlocked && this.pausesReading && !this.#isPaused) {
+      this.#isPaused = true;
+      this.socket.pause();
+    }
+  }
+
+  /** The preamble; returns where it ends. */
+  #begin(data: Buffer): number {
+    const length = Math.min(data.length, preamble.length);
+    for (let index = 0; index < length; index += 1) {
+      if (data[index] === preamble[index]) continue;
+      this.#refuse(data, index);
+      return data.length;
+    }
+    if (data.length < preamble.length) return 0;
+    this.#isPastPreamble = true;
+    if (!this.#saidHello) this.#hello();
+    return preamble.length;
+  }
+
+  #refuse(data: Buffer, index: number): void {
+    const isOtherVersion = index === preamble.length - 1;
+    this.socket.removeAllListeners('data');
+    this.socket.resume();
+    // A peer that speaks neither would only be confused by more of ours.
+    this.writer.take();
+    if (isOtherVersion) {
+      this.#error = `it speaks version ${data[index]} of the protocol, and this side version ${preamble[index]}`;
+      this.writer.goAway(0, Leave.ProtocolError, `this side speaks version ${preamble[index]} of the protocol`);
+    } else {
+      this.#error = 'it does not speak this protocol';
+    }
+    const answer = this.stranger(isOtherVersion ? this.#error : textIn(data), isOtherVersion);
+    if (answer !== '') this.socket.write(answer);
+    this.finish();
+    this.#end();
+  }
+
+  #frames(data: Buffer, start: number): number {
+    let at = start;
+    const end = data.length;
+    while (end - at >= headerBytes && !this.isClosed) {
+      const length = ((data[at] as number) << 16) | ((data[at + 1] as number) << 8) | (data[at + 2] as number);
+      const type = data[at + 3] as number;
+      if (length > maxPayloadBytes) throw new FrameError(`a frame of ${length} bytes; ${maxPayloadBytes} are allowed`);
+      if (type > FrameType.GoAway) throw new FrameError(`there is no frame of type ${type}`);
+      const next = at + headerBytes + length;
+      if (next > end) {
+        this.#neededBytes = headerBytes + length;
+        return at;
+      }
+      this.cursor.over(data, at + headerBytes, next);
+      this.#frame(type, data[at + 4] as number, data.readUInt32BE(at + 5));
+      at = next;
+    }
+    this.#neededBytes = headerBytes;
+    return at;
+  }
+
+  #frame(type: number, flags: number, id: number): void {
+    const { cursor } = this;
+    if (!this.#isReady) {
+      if (type !== FrameType.Settings && type !== FrameType.GoAway) throw new FrameError('a frame before the settings');
+    }
+    switch (type) {
+      case FrameType.Call:
+        this.called(id, flags);
+        break;
+      case FrameType.Message:
+        this.message(this.#known(id), flags);
+        break;
+      case FrameType.Reset:
+        this.#known(id)?.owner.wasReset(flags !== 0, codeFrom(cursor.byte()));
+        break;
+      case FrameType.Credit:
+        this.#credit(id, cursor.uint32());
+        break;
+      case FrameType.Ping:
+        // Who reads nothing needs no answer, and could have this side keep any number of them.
+        if (this.isBlocked) break;
+        this.writer.pong();
+        this.wrote();
+        break;
+      case FrameType.Pong:
+        break;
+      case FrameType.GoAway:
+        this.peerLeaves(cursor.uint32(), flags !== Leave.Draining, cursor.utf8(Math.min(cursor.left, 1_000)));
+        break;
+      default:
+        this.#settings(this.#settingsOf());
+    }
+  }
+
+  #known(id: number): FrameStream | undefined {
+    // Of a call that is over already: what is on its way still arrives.
+    if (id === 0 || id > this.lastId) throw new FrameError(`there has been no call ${id}`);
+    return this.streams.get(id);
+  }
+
+  #credit(id: number, bytes: number): void {
+    const stream = this.#known(id);
+    if (!stream) return;
+    stream.credited(bytes);
+    if (this.#senders.has(stream) && !this.isBlocked) this.#sendWaiting(stream);
+  }
+
+  #settingsOf(): Settings {
+    const { cursor } = this;
+    if (this.#isReady) throw new FrameError('settings a second time');
+    if (cursor.left < settingsBytes) throw new FrameError('settings that are cut off');
+    return { windowBytes: cursor.uint32(), maxCalls: cursor.uint32(), fields: cursor.uint16() };
+  }
+
+  #settings({ windowBytes, maxCalls, fields }: Settings): void {
+    if (windowBytes < minWindowBytes || windowBytes > 2 ** 31) throw new FrameError(`a window of ${windowBytes} bytes`);
+    this.#isReady = true;
+    this.#handshake?.cancel();
+    this.peerWindowBytes = windowBytes;
+    this.peerMaxCalls = maxCalls;
+    this.writer.useFields(Math.min(fields, maxFields));
+    this.#startPinging();
+    this.ready();
+  }
+
+  #startPinging(): void {
+    const { keepaliveMs, keepaliveWithoutCalls, keepaliveTimeoutMs, timers } = this.options;
+    if (keepaliveMs === undefined || keepaliveMs === Number.POSITIVE_INFINITY) return;
+    this.#keepalive = timers.every(keepaliveMs, () => {
+      const wasQuiet = this.#isQuiet;
+      this.#isQuiet = true;
+      // Where nothing is read no answer can be heard.
+      if (!wasQuiet || this.#pong || this.#isPaused) return;
+      if (!keepaliveWithoutCalls && this.streams.size === 0) return;
+      this.writer.ping();
+      this.wrote();
+      this.#pong = timers.after(keepaliveTimeoutMs, () => {
+        // In a process that was busy for long, the answer may lie in the socket.
+        timers.soon(() => this.#unanswered());
+      });
+    });
+  }
+
+  #unanswered(): void {
+    if (!this.#pong || this.isClosed) return;
+    this.#pong = undefined;
+    if (this.#isPaused) return;
+    this.#error ??= `a ping was not answered within ${this.options.keepaliveTimeoutMs} ms`;
+    this.socket.destroy();
+  }
+
+  #status(flags: number): Status {
+    const { cursor } = this;
+    const code = codeFrom(cursor.varint());
+    const message = code === 0 ? '' : cursor.utf8(cursor.varint());
+    if ((flags & Flag.Trailers) === 0) return { code, message };
+    return { code, message, metadata: metadataOf(this.fields.readAll(cursor)) };
+  }
+
+  #closed(): void {
+    this.#handshake?.cancel();
+    this.#keepalive?.cancel();
+    this.#pong?.cancel();
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.isLeaving = true;
+    this.#rest.clear();
+    this.ended(this.#error ?? 'the other side closed it');
+  }
+}
+
+const viewed = {
+  read: (fields: readonly Field[]): Iterable<Field> => fields,
+  find: (fields: readonly Field[], key: string): MetadataValue | undefined => {
+    for (const [name, value] of fields) if (name === key) return value;
+    return undefined;
+  },
+};
+
+/** Fields as metadata; looked into only by who looks. */
+function metadataOf(fields: readonly Field[]): Metadata {
+  return Metadata.lazy({ raw: fields, read: viewed.read, find: viewed.find });
+}
+
+function textIn(data: Buffer): string {
+  return data.toString('latin1', 0, 24).replace(/[^\x20-\x7e]+/g, '.');
+}

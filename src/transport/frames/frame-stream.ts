@@ -1,0 +1,280 @@
+import type { Metadata } from '../../context/metadata.ts';
+import { type Status, statusOf } from '../../context/status.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import { unsendable } from '../call/failures.ts';
+import type { FrameConnection } from './connection.ts';
+import type { CallStream, Outgoing, StreamOwner } from '../call/call-stream.ts';
+import { firstFrame, Flag, frameCost, FrameError, partBytes } from './format.ts';
+
+interface Waiting {
+  readonly outgoing: Outgoing;
+  sent: number;
+}
+
+/**
+ * One call on a connection, below the rules of calls: parts, and credit each way. What a reader has not read yet holds back the writer of this call, and
+ * no other.
+ */
+export class FrameStream implements CallStream {
+  readonly id: number;
+  readonly owner: StreamOwner;
+  readonly #connection: FrameConnection;
+  /** What may be sent. */
+  #credit: number;
+  /** What may come. */
+  #allowance: number;
+  /** What has been read, and not given back yet. */
+  #debt = 0;
+  #queue: Waiting[] | undefined;
+  #room: Promise<void> | undefined;
+  #tellRoom: (() => void) | undefined;
+  #parts: Uint8Array[] | undefined;
+  #size = 0;
+  #came = 0;
+  /** Of bodies that came and were not read. */
+  #owed = 0;
+  #isOver = false;
+  /** Metadata has come, or something before which it should have. */
+  #hasBegun = false;
+  /** The client has said that it sends no more. */
+  #hasEnded = false;
+  /** When it began, so often something had come on the connection. */
+  readonly #heard: number;
+
+  constructor(connection: FrameConnection, id: number, owner: StreamOwner) {
+    this.#connection = connection;
+    this.id = id;
+    this.owner = owner;
+    this.#credit = connection.peerWindowBytes;
+    this.#allowance = connection.windowBytes;
+    this.#heard = connection.heard;
+    connection.streams.add(this);
+  }
+
+  /** The first frame of a client's call. Throws for metadata that cannot be sent. */
+  open(path: string, timeoutMs: number | undefined, outgoing: Outgoing): void {
+    const { body, isEnd } = outgoing;
+    if (!body || this.#fits(body)) {
+      this.#connection.writer.call(this.id, path, timeoutMs, {
+        headers: outgoing.headers,
+        body,
+        flags: isEnd ? Flag.End : 0,
+      });
+      this.#connection.wrote();
+      return;
+    }
+    this.#connection.writer.call(this.id, path, timeoutMs, { headers: outgoing.headers, flags: 0 });
+    this.#connection.wrote();
+    this.#enqueue({ body, isEnd });
+  }
+
+  send(outgoing: Outgoing): void {
+    const { headers, body, status, isEnd } = outgoing;
+    if (this.#isOver || (!headers && !body && !status && !isEnd)) return;
+    if (this.#queue || (body && !this.#fits(body))) {
+      this.#enqueue(outgoing);
+      return;
+    }
+    this.#connection.writer.message(this.id, { headers, status, body, flags: isEnd ? Flag.End : 0 });
+    this.#connection.wrote();
+    if (status) this.close();
+  }
+
+  room(): Promise<void> | undefined {
+    if (!this.#queue) return undefined;
+    return (this.#room ??= new Promise((resolve) => (this.#tellRoom = resolve)));
+  }
+
+  close(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#parts = undefined;
+    this.dropWaiting();
+    this.#connection.release(this);
+    this.owner.closed();
+  }
+
+  /** What waits to be sent is not sent any more. */
+  dropWaiting(): void {
+    const queue = this.#queue;
+    this.#queue = undefined;
+    if (queue) for (const { outgoing, sent } of queue) this.#connection.waitsFor(sent - costOf(outgoing));
+    this.#letGo();
+  }
+
+  reset(code: Code, isRefused = false): void {
+    if (this.#isOver) return;
+    if (code === Code.DeadlineExceeded) this.#connection.leftAlone(this.#heard);
+    this.#connection.writer.reset(this.id, code, isRefused);
+    this.#connection.wrote();
+    this.close();
+  }
+
+  /** The peer has read so much more. */
+  credited(bytes: number): void {
+    this.#credit += bytes;
+    if (this.#credit > 2 ** 31) throw new FrameError('more credit than there can be');
+  }
+
+  readOn(): void {
+    const owed = this.#owed;
+    this.#owed = 0;
+    this.#give(owed);
+  }
+
+  /** What waits goes on, one part. Returns whether there may be another. */
+  sendPart(): boolean {
+    const queue = this.#queue;
+    const head = queue?.[0];
+    if (!queue || !head) return false;
+    try {
+      if (!this.#write(head)) return false;
+    } catch (error) {
+      this.#unsendable(head.outgoing, TenonError.from(error));
+      return false;
+    }
+    if (this.#isOver) return false;
+    if (head.sent < (head.outgoing.body?.length ?? 0)) return true;
+    queue.shift();
+    this.#connection.waitsFor(-frameCost);
+    if (head.outgoing.status) {
+      this.close();
+      return false;
+    }
+    if (queue.length > 0) return true;
+    this.#queue = undefined;
+    this.#letGo();
+    return false;
+  }
+
+  /** A frame of the call has come. */
+  received(
+    flags: number,
+    headers: Metadata | undefined,
+    status: Status | undefined,
+    size: number | undefined,
+    part: Uint8Array | undefined,
+  ): void {
+    const isEnd = (flags & Flag.End) !== 0;
+    // Without it, what costs no credit could come without end.
+    if (headers) {
+      if (this.#hasBegun) throw new FrameError(`call ${this.id} sent metadata again, or late`);
+      this.#hasBegun = true;
+    }
+    if (this.#hasEnded && (part || isEnd)) throw new FrameError(`call ${this.id} goes on after its end`);
+    this.#hasEnded ||= isEnd;
+    let body: Uint8Array | undefined;
+    if (part) {
+      this.#hasBegun = true;
+      const cost = part.length + frameCost;
+      this.#allowance -= cost;
+      if (this.#allowance < 0) throw new FrameError(`call ${this.id} sent more than it had credit for`);
+      const isPart = this.#parts !== undefined || (flags & Flag.More) !== 0;
+      if (!this.#parts && (size ?? part.length) > this.owner.maxReceiveBytes) {
+        this.owner.tooLarge(size ?? part.length);
+        return;
+      }
+      // A reader that has nothing else waits for all of this body, and cannot have it before the rest is here.
+      const isWanted = isPart && this.#owed === 0 && (flags & Flag.More) !== 0;
+      body = isPart ? this.#assemble(part, size, flags) : part;
+      if (isWanted) this.#give(cost);
+      else this.#owed += cost;
+    }
+    if (headers || body || status || isEnd || (flags & firstFrame) !== 0)
+      this.owner.received({ headers, body, status }, isEnd);
+  }
+
+  #assemble(part: Uint8Array, size: number | undefined, flags: number): Uint8Array | undefined {
+    const isLast = (flags & Flag.More) === 0;
+    if (!this.#parts) {
+      if (size === undefined) throw new FrameError(`call ${this.id} sent a part of a body without its size`);
+      this.#parts = [part];
+      this.#size = size;
+      this.#came = part.length;
+    } else {
+      if (size !== undefined) throw new FrameError(`call ${this.id} began a body inside another`);
+      this.#parts.push(part);
+      this.#came += part.length;
+    }
+    const came = this.#came;
+    if (came > this.#size || (isLast && came !== this.#size))
+      throw new FrameError(`call ${this.id} sent ${came} bytes of a body of ${this.#size}`);
+    if (!isLast) {
+      // Else a body could be sent byte by byte, and each would take a hundred here.
+      if (part.length !== partBytes) throw new FrameError(`call ${this.id} sent a part of ${part.length} bytes`);
+      return undefined;
+    }
+    const body = Buffer.concat(this.#parts, came);
+    this.#parts = undefined;
+    return body;
+  }
+
+  #give(cost: number): void {
+    this.#debt += cost;
+    const { windowBytes, writer } = this.#connection;
+    if (this.#isOver || this.#debt * 2 < windowBytes) return;
+    this.#allowance += this.#debt;
+    writer.credit(this.id, this.#debt);
+    this.#connection.wrote();
+    this.#debt = 0;
+  }
+
+  #fits(body: Uint8Array): boolean {
+    const cost = body.length + frameCost;
+    if (body.length > partBytes || cost > this.#credit || this.#connection.isBlocked) return false;
+    this.#credit -= cost;
+    return true;
+  }
+
+  #enqueue(outgoing: Outgoing): void {
+    (this.#queue ??= []).push({ outgoing, sent: 0 });
+    this.#connection.waitsFor(costOf(outgoing));
+    this.#connection.waits(this);
+  }
+
+  #write(head: Waiting): boolean {
+    const { headers, body, status, isEnd } = head.outgoing;
+    const last = isEnd ? Flag.End : 0;
+    const { writer } = this.#connection;
+    if (!body) {
+      writer.message(this.id, { headers, status, flags: last });
+    } else {
+      const isFirst = head.sent === 0;
+      const length = Math.min(body.length - head.sent, partBytes);
+      if (length + frameCost > this.#credit) return false;
+      this.#credit -= length + frameCost;
+      const isLast = head.sent + length === body.length;
+      writer.message(this.id, {
+        headers: isFirst ? headers : undefined,
+        status: isLast ? status : undefined,
+        size: isFirst && !isLast ? body.length : undefined,
+        body: isFirst && isLast ? body : body.subarray(head.sent, head.sent + length),
+        flags: isLast ? last : Flag.More,
+      });
+      head.sent += length;
+      this.#connection.waitsFor(-length);
+    }
+    this.#connection.wrote();
+    return true;
+  }
+
+  #unsendable({ status }: Outgoing, error: TenonError): void {
+    if (!status) {
+      this.owner.failed(error);
+      return;
+    }
+    this.dropWaiting();
+    this.send({ status: statusOf(unsendable(error)) });
+  }
+
+  #letGo(): void {
+    this.#room = undefined;
+    this.#tellRoom?.();
+    this.#tellRoom = undefined;
+  }
+}
+
+/** What waits takes so much. */
+function costOf({ body }: Outgoing): number {
+  return (body?.length ?? 0) + frameCost;
+}

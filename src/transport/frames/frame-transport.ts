@@ -1,0 +1,140 @@
+import type { Logger } from '../../logger/logger.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from '../../tls/tls.ts';
+import type {
+  DialOptions,
+  Listener,
+  ListenOptions,
+  Message,
+  Transport,
+  TransportClient,
+  TransportEncryption,
+} from '../transport.ts';
+import { type CallConnection, ClientSocket, UnaryCall } from '../call/client-call.ts';
+import type { ConnectionOptions } from './connection.ts';
+import { minWindowBytes } from './format.ts';
+import { FrameClientConnection } from './client-connection.ts';
+import { Sections } from './sections.ts';
+import { FrameEngine } from './server.ts';
+import { LateCalls } from '../call/deferred-watch.ts';
+import { Lines } from '../call/subchannel.ts';
+import type { Places } from '../sockets/address-scheme.ts';
+import { socketServerDefaults, type SocketServerLimits } from '../sockets/socket-defaults.ts';
+import { SocketListener } from '../sockets/socket-listener.ts';
+import { TlsDialer } from '../sockets/tls-dialer.ts';
+
+/** What transports of frames can be told. */
+export interface FrameTransportOptions extends SocketServerLimits {
+  readonly idleMs: number;
+  readonly maxReconnectMs: number;
+  readonly handshakeTimeoutMs: number;
+  readonly keepaliveMs?: number | undefined;
+  readonly keepaliveTimeoutMs: number;
+  readonly serverKeepaliveMs: number;
+  readonly windowBytes: number;
+  readonly maxCalls: number;
+  readonly tls?: ClientTlsOptions | undefined;
+  readonly serverTls?: ServerTlsOptions | undefined;
+  readonly runtime: Runtime;
+  readonly logger: Logger;
+}
+
+/** What such transports do where nothing was said. */
+export const frameDefaults = {
+  ...socketServerDefaults,
+  idleMs: 300_000,
+  maxReconnectMs: 5_000,
+  handshakeTimeoutMs: 20_000,
+  keepaliveTimeoutMs: 20_000,
+  serverKeepaliveMs: 60_000,
+  windowBytes: 256 * 1024,
+  maxCalls: 10_000,
+} as const;
+
+// What is spoken inside of TLS (RFC 7301).
+const protocols = ['tenon/1'];
+
+/** A transport over sockets that speaks our own frames; `places` says which sockets. */
+export class FrameTransport implements Transport {
+  readonly #options: FrameTransportOptions;
+  readonly #places: Places;
+  readonly #connection: ConnectionOptions;
+  readonly #late: LateCalls;
+  readonly #lines: Lines<CallConnection>;
+  #dialer: TlsDialer | undefined;
+
+  constructor(options: FrameTransportOptions, places: Places) {
+    const { windowBytes, maxCalls, keepaliveMs, keepaliveTimeoutMs, handshakeTimeoutMs, runtime } = options;
+    this.#options = options;
+    this.#places = places;
+    this.#late = new LateCalls(runtime.clock, runtime.timers);
+    this.#connection = {
+      windowBytes: Math.max(windowBytes, minWindowBytes),
+      maxCalls,
+      keepaliveMs,
+      keepaliveWithoutCalls: false,
+      keepaliveTimeoutMs,
+      handshakeMs: handshakeTimeoutMs,
+      timers: runtime.timers,
+      sections: new Sections(),
+    };
+    this.#lines = new Lines({
+      timers: runtime.timers,
+      clock: runtime.clock,
+      random: runtime.random,
+      late: this.#late,
+      idleMs: options.idleMs,
+      maxReconnectMs: options.maxReconnectMs,
+      places,
+      open: (socket, line) => new FrameClientConnection(socket, { ...this.#connection, places }, line),
+      secure: options.tls && (async (socket, host) => this.#dial().connect(socket, host, protocols)),
+    });
+  }
+
+  dial(address: string, options: DialOptions): TransportClient {
+    return new ClientSocket(this.#lines.to(address), options);
+  }
+
+  unary(address: string, message: Message, options: DialOptions): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      new UnaryCall(this.#lines.to(address), message, options, resolve, reject).start();
+    });
+  }
+
+  async listen(address: string, options: ListenOptions): Promise<Listener> {
+    const { runtime, logger, serverTls } = this.#options;
+    const shared = { late: this.#late, places: this.#places, limits: this.#options };
+    const connection = {
+      ...this.#connection,
+      keepaliveMs: this.#options.serverKeepaliveMs,
+      keepaliveWithoutCalls: true,
+    };
+    const listener = new SocketListener(
+      options,
+      (listening, side) => new FrameEngine(listening, side, connection, shared),
+      { places: this.#places, runtime, logger, tls: serverTls, protocols, limits: this.#options },
+    );
+    await listener.open(address, options.signal);
+    return listener;
+  }
+
+  get encryption(): TransportEncryption {
+    return { client: this.#options.tls !== undefined, server: this.#options.serverTls !== undefined };
+  }
+
+  isSecure(): boolean {
+    return this.#options.tls !== undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#lines.close();
+    this.#dialer?.close();
+    this.#dialer = undefined;
+  }
+
+  /** Made with the first connection: what is wrong with a file is told to who calls. */
+  #dial(): TlsDialer {
+    const { tls = {}, runtime, logger } = this.#options;
+    return (this.#dialer ??= new TlsDialer(tls, { runtime, logger }));
+  }
+}

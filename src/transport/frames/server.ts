@@ -1,0 +1,462 @@
+import type { Socket as NetSocket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+import { Metadata } from '../../context/metadata.ts';
+import type { PeerCertificate } from '../../context/peer-certificate.ts';
+import { type Status, statusOf } from '../../context/status.ts';
+import { Code, codeFrom, type TenonError } from '../../errors/errors.ts';
+import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import type { Expiring } from '../../runtime/deadlines.ts';
+import type { Timer } from '../../runtime/runtime.ts';
+import { defaultMaxMessageBytes, type ListenOptions, type Message } from '../transport.ts';
+import { callCancelled, deadlineExceeded, tooLarge, unsendable } from '../call/failures.ts';
+import { type ConnectionOptions, FrameConnection } from './connection.ts';
+import { pathKey } from './fields.ts';
+import { firstFrame, Flag, FrameError } from './format.ts';
+import { FrameStream } from './frame-stream.ts';
+import type { StreamOwner } from '../call/call-stream.ts';
+import type { LateCall, LateCalls } from '../call/deferred-watch.ts';
+import { certificateBehind } from '../sockets/peer-certificate.ts';
+import type { Places } from '../sockets/address-scheme.ts';
+import { Routes } from '../call/routes.ts';
+import { ServerCall, type ServerSide } from '../call/server-call.ts';
+import type { ServerEngine } from '../sockets/server-engine.ts';
+import type { SocketServerLimits } from '../sockets/socket-defaults.ts';
+import { Unsent, type Unsending } from '../call/send-budget.ts';
+
+/** What the connections of one listener share. */
+interface Serving {
+  readonly side: ServerSide;
+  readonly routes: Routes;
+  readonly maxReceiveBytes: number;
+  readonly late: LateCalls;
+  readonly maxCalls: number;
+  readonly places: Places;
+  readonly unsent: Unsent;
+}
+
+/** What listeners of one transport share. */
+interface Shared {
+  readonly late: LateCalls;
+  readonly places: Places;
+  readonly limits: SocketServerLimits;
+}
+
+// Until a connection has sent a reply, its replies are taken to be so large.
+const expectedReplyBytes = 256 * 1024;
+
+/** The protocol of frames behind a listener. */
+export class FrameEngine implements ServerEngine {
+  readonly #serving: Serving;
+  readonly #options: ConnectionOptions;
+  readonly #limits: SocketServerLimits;
+  readonly #connections = new Set<ServerConnection>();
+  /** The connections whose peers have not introduced themselves. */
+  #strangers = 0;
+  #isLeaving = false;
+  #stalls: Timer | undefined;
+  #whenGone: (() => void) | undefined;
+
+  constructor(listening: ListenOptions, side: ServerSide, options: ConnectionOptions, shared: Shared) {
+    this.#options = options;
+    this.#limits = shared.limits;
+    this.#serving = {
+      ...shared,
+      side,
+      routes: new Routes(listening),
+      maxReceiveBytes: listening.maxReceiveBytes ?? defaultMaxMessageBytes,
+      maxCalls: options.maxCalls,
+      unsent: new Unsent(shared.limits),
+    };
+  }
+
+  inject(socket: Duplex): void {
+    if (this.#strangers >= this.#limits.maxHandshakes) {
+      socket.destroy();
+      return;
+    }
+    this.#strangers += 1;
+    const connection = new ServerConnection(socket, this.#options, this.#serving, {
+      known: () => (this.#strangers -= 1),
+      gone: () => this.#gone(connection),
+    });
+    this.#connections.add(connection);
+    if (this.#isLeaving) connection.leave();
+    else this.#watch();
+  }
+
+  goAway(): Promise<void> {
+    this.#isLeaving = true;
+    for (const connection of this.#connections) connection.leave();
+    if (this.#connections.size === 0) return Promise.resolve();
+    return new Promise((resolve) => (this.#whenGone = resolve));
+  }
+
+  shutDown(): void {
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  /** Looks after peers that take nothing: one timer for all connections. */
+  #watch(): void {
+    const { sendTimeoutMs } = this.#limits;
+    if (sendTimeoutMs === Number.POSITIVE_INFINITY) return;
+    this.#stalls ??= this.#options.timers.every(sendTimeoutMs / looks, () => {
+      for (const connection of this.#connections) connection.look(looks, sendTimeoutMs);
+    });
+  }
+
+  #gone(connection: ServerConnection): void {
+    this.#connections.delete(connection);
+    if (this.#connections.size > 0) return;
+    this.#stalls?.cancel();
+    this.#stalls = undefined;
+    this.#whenGone?.();
+  }
+}
+
+// In the time that a peer has to take something it is looked at so often.
+const looks = 4;
+
+/** Who is told of a connection. */
+interface Watcher {
+  /** Its peer has introduced itself, or never will. */
+  known(): void;
+  gone(): void;
+}
+
+class ServerConnection extends FrameConnection implements Unsending {
+  readonly local: string;
+  readonly remote: string;
+  /** Calls that broke off and whose handlers still run. */
+  abandoned = 0;
+  readonly #serving: Serving;
+  readonly #watcher: Watcher;
+  #isKnown = false;
+  /** What the listener knows to be unsent here. */
+  #counted = 0;
+  /** Calls that wait until less is unsent. */
+  #held: Set<FrameServerCall> | undefined;
+  #willBegin = false;
+  /** What the replies to calls that began in this turn may come to. */
+  #expected = 0;
+  /** Size of a reply, at most, going by the last ones. */
+  #replyBytes = expectedReplyBytes;
+  #leftBytes = -1;
+  #stalled = 0;
+
+  constructor(socket: Duplex, options: ConnectionOptions, serving: Serving, watcher: Watcher) {
+    super(socket, options, false);
+    this.#serving = serving;
+    this.#watcher = watcher;
+    this.local = serving.places.localOf(socket as NetSocket) || serving.side.addr();
+    this.remote = serving.places.remoteOf(socket as NetSocket);
+  }
+
+  /** What its peer's certificate is known by. */
+  get net(): Duplex {
+    return this.socket;
+  }
+
+  protected override get pausesReading(): boolean {
+    return true;
+  }
+
+  /** Hands the call over, unless too much is unsent: then it waits. */
+  begin(call: FrameServerCall): void {
+    if (!this.#held && this.#hasRoom) {
+      this.#expected += this.#replyBytes;
+      call.take();
+      return;
+    }
+    (this.#held ??= new Set()).add(call);
+    this.#beginSoon();
+  }
+
+  /** The call is over. */
+  forget(call: FrameServerCall): void {
+    this.#held?.delete(call);
+  }
+
+  /** A reply of that size was made: what comes is expected to be as large as the largest of the last few. */
+  replied(bytes: number): void {
+    this.#replyBytes = Math.max(bytes, this.#replyBytes / 2);
+  }
+
+  roomAgain(): void {
+    this.#beginSoon();
+  }
+
+  /** Is called `looks` times in `timeoutMs`: a peer that has taken nothing in all of it is let go of. */
+  look(looks: number, timeoutMs: number): void {
+    const { unsent } = this.#serving;
+    const inSocket = this.socket.writableLength;
+    const leftBytes = this.handedBytes - inSocket;
+    const isLate = inSocket > 0 || (this.waitingBytes > 0 && (this.#held !== undefined || unsent.isFull));
+    this.#stalled = isLate && leftBytes === this.#leftBytes ? this.#stalled + 1 : 0;
+    this.#leftBytes = leftBytes;
+    if (this.#stalled >= looks) this.destroy(`it took nothing of what it was sent for ${timeoutMs} ms`);
+  }
+
+  protected override unsentChanged(): void {
+    // Below, the socket may not say when it is rid of it.
+    const { writableLength, writableHighWaterMark } = this.socket;
+    const inSocket = writableLength < writableHighWaterMark ? 0 : writableLength;
+    const bytes = this.isClosed ? 0 : this.waitingBytes + inSocket;
+    const change = bytes - this.#counted;
+    if (change !== 0) {
+      this.#counted = bytes;
+      this.#serving.unsent.change(change);
+    }
+    if (this.#held && this.#hasRoom) this.#beginSoon();
+  }
+
+  get #hasRoom(): boolean {
+    const { unsent } = this.#serving;
+    const bytes = this.waitingBytes + this.writer.bytes + this.socket.writableLength + this.#expected;
+    return bytes < unsent.limits.maxUnsentBytesPerConnection && !unsent.isFull;
+  }
+
+  #beginSoon(): void {
+    if (this.#willBegin) return;
+    this.#willBegin = true;
+    this.options.timers.soon(() => {
+      this.#willBegin = false;
+      this.#expected = 0;
+      this.#beginHeld();
+    });
+  }
+
+  #beginHeld(): void {
+    const held = this.#held;
+    if (!held || this.isClosed) return;
+    for (const call of held) {
+      if (!this.#hasRoom) break;
+      held.delete(call);
+      this.#expected += this.#replyBytes;
+      call.take();
+    }
+    if (held.size === 0) this.#held = undefined;
+    else if (this.#expected > 0) this.#beginSoon();
+    else if (this.#serving.unsent.isFull) this.#serving.unsent.wait(this);
+  }
+
+  protected override ready(): void {
+    this.#known();
+  }
+
+  #known(): void {
+    if (this.#isKnown) return;
+    this.#isKnown = true;
+    this.#watcher.known();
+  }
+
+  protected override came(): void {
+    this.#expected = 0;
+  }
+
+  protected override called(id: number, flags: number): void {
+    if (id <= this.lastId) throw new FrameError(`call ${id} after call ${this.lastId}`);
+    // It crossed our farewell: the client knows from it that nobody looks at this call.
+    if (this.isLeaving) return;
+    this.lastId = id;
+    const { cursor, fields } = this;
+    const { side, routes, late, maxCalls } = this.#serving;
+    const deadline = (flags & Flag.Timeout) === 0 ? undefined : side.clock.monotonicMs() + cursor.varint();
+    const [key, path] = fields.read(cursor);
+    if (key !== pathKey || typeof path !== 'string') throw new FrameError('a call without a path');
+    if ((flags & (Flag.Status | Flag.Trailers)) !== 0) throw new FrameError('a status from a client');
+    const route = routes.find(path);
+    if (this.streams.size + this.abandoned >= maxCalls || !route) {
+      this.message(undefined, flags);
+      if (route) this.writer.reset(id, Code.Unavailable, true);
+      else this.writer.message(id, { status: statusOf(routes.unknown(path)), flags: 0 });
+      this.wrote();
+      return;
+    }
+    const call = new FrameServerCall(this, id, route, deadline, this.#serving);
+    if (deadline !== undefined) late.add(call);
+    this.message(call.stream, flags | firstFrame);
+  }
+
+  protected override message(stream: FrameStream | undefined, flags: number): void {
+    if ((flags & firstFrame) === 0 && (flags & notFromClients) !== 0 && stream)
+      throw new FrameError('metadata or a status after the first frame of a call');
+    super.message(stream, flags);
+  }
+
+  protected override peerLeaves(): void {
+    this.isLeaving = true;
+    if (this.streams.size === 0) this.finish();
+  }
+
+  protected override stranger(text: string): string {
+    return /^(?:GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT|TRACE) /.test(text) ? notHttp : '';
+  }
+
+  protected override released(): void {}
+
+  protected override ended(): void {
+    for (const stream of this.streams.all()) stream.owner.lost('', true);
+    this.unsentChanged();
+    this.#serving.unsent.forget(this);
+    this.#known();
+    this.#watcher.gone();
+  }
+}
+
+const notFromClients = Flag.Headers | Flag.Status | Flag.Trailers | Flag.Timeout;
+
+const notHttp =
+  'HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n' +
+  "This port speaks tenon's own protocol, not HTTP. Over gRPC a service can be reached by others: TENON_TRANSPORT=grpc.\n";
+
+/** The server's end of a call. */
+class FrameServerCall extends ServerCall implements StreamOwner, LateCall {
+  newer: LateCall | undefined;
+  older: LateCall | undefined;
+  readonly stream: FrameStream;
+  readonly deadline: number | undefined;
+  readonly maxReceiveBytes: number;
+  readonly #connection: ServerConnection;
+  readonly #late: LateCalls;
+  #opening: Metadata | undefined;
+  #hasBegun = false;
+  #isWatched = false;
+  #sentHeaders = false;
+  // What waits for the next step, so that both leave in one frame.
+  #headers: Metadata | undefined;
+  #body: Uint8Array | undefined;
+
+  constructor(
+    connection: ServerConnection,
+    id: number,
+    route: MethodDescriptor,
+    deadline: number | undefined,
+    { side, late, maxReceiveBytes }: Serving,
+  ) {
+    super(side, route);
+    this.#connection = connection;
+    this.#late = late;
+    this.deadline = deadline;
+    this.maxReceiveBytes = maxReceiveBytes;
+    this.stream = new FrameStream(connection, id, this);
+  }
+
+  get peerCertificate(): PeerCertificate | undefined {
+    return certificateBehind(this.#connection.net);
+  }
+
+  get local(): string {
+    return this.#connection.local;
+  }
+
+  get remote(): string {
+    return this.#connection.remote;
+  }
+
+  override abort(code: Code, message?: string): void {
+    if (!this.isOver) this.stream.dropWaiting();
+    super.abort(code, message);
+  }
+
+  received({ headers, body }: Message, isEnd: boolean): void {
+    if (!this.#hasBegun) {
+      this.#hasBegun = true;
+      this.#opening = headers;
+      this.began();
+    }
+    if (body) this.came({ body });
+    if (isEnd) this.halfClosed();
+  }
+
+  tooLarge(bytes: number | undefined): void {
+    const { path } = this.route;
+    this.refuse(tooLarge(`a request of ${path}`, bytes, this.maxReceiveBytes, 'maxReceiveBytes of the server'));
+  }
+
+  wasReset(_isRefused: boolean, code: Code): void {
+    const { path } = this.route;
+    this.#gone(code === Code.DeadlineExceeded ? deadlineExceeded(path) : callCancelled(`the caller cancelled ${path}`));
+  }
+
+  lost(): void {
+    this.#gone(callCancelled(`the connection of the caller of ${this.route.path} was lost`));
+  }
+
+  failed(error: TenonError): void {
+    this.refuse(unsendable(error));
+  }
+
+  closed(): void {
+    this.#connection.forget(this);
+    if (this.#isWatched) this.#late.deadlines.delete(this as Expiring);
+    else this.#late.remove(this);
+    this.side.release(this);
+  }
+
+  watch(): void {
+    this.#isWatched = true;
+    this.#late.deadlines.add(this as Expiring);
+  }
+
+  expire(): void {
+    this.stream.dropWaiting();
+    this.refuse(deadlineExceeded(this.route.path));
+  }
+
+  protected override requestHeaders(): Metadata {
+    return this.#opening ?? new Metadata();
+  }
+
+  protected override writeHeaders(headers: Metadata, { body, status }: Message): void {
+    if (this.#sentHeaders) return;
+    this.#sentHeaders = true;
+    if (body || status) this.#headers = headers;
+    else this.stream.send({ headers });
+  }
+
+  protected override handOver(): void {
+    this.#connection.begin(this);
+  }
+
+  protected override abandoned(): void {
+    this.#connection.abandoned += 1;
+  }
+
+  protected override settled(): void {
+    this.#connection.abandoned -= 1;
+  }
+
+  protected override writeMessage(_message: Message, body: Uint8Array, isLast: boolean): void {
+    this.#connection.replied(body.length);
+    // Headers come before a message, also where there are none.
+    this.#sentHeaders = true;
+    if (isLast) this.#body = body;
+    else this.stream.send({ headers: this.#takeHeaders(), body });
+  }
+
+  protected override writeStatus(status: Status): void {
+    const body = this.#body;
+    this.#body = undefined;
+    this.stream.send({ headers: this.#takeHeaders(), body, status: { ...status, code: codeFrom(status.code) } });
+  }
+
+  protected override read(): void {
+    this.stream.readOn();
+  }
+
+  protected override room(): Promise<void> | undefined {
+    return this.stream.room();
+  }
+
+  #takeHeaders(): Metadata | undefined {
+    const headers = this.#headers;
+    this.#headers = undefined;
+    return headers;
+  }
+
+  #gone(error: TenonError): void {
+    this.stream.close();
+    this.brokeOff(error);
+  }
+}

@@ -1,0 +1,329 @@
+import type { ChannelInterface, InterceptingListener, Metadata as GrpcMetadata, StatusObject } from '@grpc/grpc-js';
+
+import type { Context } from '../../context/context.ts';
+import type { Status } from '../../context/status.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import { serverStreams } from '../../pipeline/pipeline.ts';
+import type { Clock } from '../../runtime/runtime.ts';
+import { systemClock } from '../../runtime/system.ts';
+import type { DialOptions, Message, TransportClient } from '../transport.ts';
+import { aborted, notGrpc, notToBegin, requestTooLarge, transportClosed, wrongReplyCount } from '../call/failures.ts';
+import { notUnderstood } from '../grpc/message-encoding.ts';
+import type { GrpcChannel, OpenCall } from './channels.ts';
+import { bufferOf, responseMetadata, toGrpc } from './metadata.ts';
+import { outcomeOf, statusOfHttp, wasLeftAlone } from './call-status.ts';
+import { Inbox } from '../call/inbox.ts';
+
+type GrpcCall = ReturnType<ChannelInterface['createCall']>;
+
+// Timers of Node and of grpc-js's server overflow beyond it, and the call would end at once.
+const longestTimeoutMs = 2 ** 31 - 1;
+/** As on the server: with more outstanding, whoever writes is held back. */
+const maxOutstanding = 64;
+const maxOutstandingBytes = 64 * 1024;
+// Bounded by the bytes: small messages are read ahead so far, because an error status overtakes in grpc-js what was not.
+const maxReadAhead = 1024;
+const noContext = {};
+// WriteFlags of grpc-js, which exports only the name: NoCompress.
+const uncompressed = { flags: 2 };
+
+/** What both ways of calling have in common: one call on a line, its context, its one end. */
+abstract class GrpcJsCall implements InterceptingListener, OpenCall {
+  protected readonly path: string;
+  protected readonly options: DialOptions;
+  protected readonly line: GrpcChannel;
+  protected call: GrpcCall | undefined;
+  protected isOver = false;
+  readonly #clock: Clock;
+  #unfollow: (() => void) | undefined;
+  #heard = 0;
+  /** The content type of what answers, where that is not gRPC. */
+  #stranger: string | undefined;
+
+  constructor(line: GrpcChannel, options: DialOptions, clock: Clock) {
+    this.line = line;
+    // Nobody lets go of the line before the call has begun.
+    line.usedMs = clock.monotonicMs();
+    this.options = options;
+    this.path = options.path ?? options.route.path;
+    this.#clock = clock;
+  }
+
+  /** Sends the headers. Without effect on a call that may not begin: `ended` was told why. */
+  protected begin(headers: Message['headers']): GrpcCall | undefined {
+    const { ctx } = this.options;
+    const failure = notToBegin(this.path, ctx, this.#clock);
+    if (failure) {
+      this.fail(failure);
+      return undefined;
+    }
+    let metadata: GrpcMetadata;
+    try {
+      metadata = toGrpc(headers, this.line.maxMetadataBytes);
+    } catch (error) {
+      this.fail(TenonError.from(error));
+      return undefined;
+    }
+    if (this.options.waitForReady) {
+      metadata = metadata.clone();
+      metadata.setOptions({ waitForReady: true });
+    }
+    this.line.calls.add(this);
+    this.#heard = this.line.heard;
+    let call: GrpcCall;
+    try {
+      call = this.line.channel.createCall(this.path, this.#deadline(ctx), null, null, null);
+    } catch {
+      // The transport was closed between `dial` and now.
+      this.fail(transportClosed());
+      return undefined;
+    }
+    this.call = call;
+    if (ctx) this.#unfollow = ctx.onAbort((reason) => this.fail(reason));
+    call.start(metadata, this);
+    // At once: before it is called for the first time, grpc-js buffers without bound.
+    call.startRead();
+    return call;
+  }
+
+  fail(error: TenonError): void {
+    if (this.isOver) return;
+    this.release();
+    this.call?.cancelWithStatus(Code.Cancelled, 'cancelled');
+    this.ended(error);
+  }
+
+  /** The body may be sent; otherwise the call has failed. */
+  protected fits(body: Uint8Array): boolean {
+    const error = requestTooLarge(this.path, body, this.options.maxSendBytes);
+    if (error) this.fail(error);
+    return error === undefined;
+  }
+
+  onReceiveMetadata(metadata: GrpcMetadata): void {
+    if (this.isOver) return;
+    this.line.heard += 1;
+    const contentType = metadata.get('content-type')[0];
+    // Else the page that a web server answers with is read as a message, of a size that its first letters spell. Its status of HTTP comes later.
+    if (typeof contentType === 'string' && !contentType.startsWith('application/grpc')) this.#stranger = contentType;
+    else this.headersCame(metadata);
+  }
+
+  /** Whether the message that came is none: the call has failed then. */
+  protected isNoMessage(): boolean {
+    if (this.#stranger !== undefined) this.fail(notGrpc(this.line.address, this.#stranger));
+    return this.isOver;
+  }
+
+  abstract onReceiveMessage(body: Buffer): void;
+
+  onReceiveStatus(ended: StatusObject): void {
+    if (this.isOver) return;
+    this.release();
+    if (wasLeftAlone(ended)) this.line.leftAlone(this.#heard);
+    else this.line.heard += 1;
+    if (this.#stranger !== undefined) {
+      this.ended(notGrpc(this.line.address, this.#stranger, statusOfHttp(ended)));
+      return;
+    }
+    const outcome = outcomeOf(ended, {
+      address: this.line.address,
+      path: this.path,
+      maxReceiveBytes: this.line.maxReceiveBytes,
+      deadline: this.options.ctx?.deadline,
+      clock: this.#clock,
+    });
+    if (this.line.compresses && !TenonError.is(outcome) && notUnderstood(outcome)) this.line.notUnderstood();
+    this.ended(outcome);
+  }
+
+  protected abstract headersCame(metadata: GrpcMetadata): void;
+  /** Called once, when the call is over. */
+  protected abstract ended(outcome: Status | TenonError): void;
+
+  protected release(): void {
+    this.isOver = true;
+    this.line.release(this);
+    this.line.usedMs = this.#clock.monotonicMs();
+    this.#unfollow?.();
+  }
+
+  #deadline(ctx: Context | undefined): number {
+    const deadline = ctx?.deadline;
+    if (deadline === undefined) return Number.POSITIVE_INFINITY;
+    // grpc-js takes a date, and makes a time-out of it at once.
+    return systemClock.now() + Math.min(deadline - this.#clock.monotonicMs(), longestTimeoutMs);
+  }
+}
+
+/** A unary call in one go: a promise, and no queue. */
+export class GrpcJsUnaryCall extends GrpcJsCall {
+  readonly #resolve: (message: Message) => void;
+  readonly #reject: (error: TenonError) => void;
+  #headers: GrpcMetadata | undefined;
+  #body: Buffer | undefined;
+
+  constructor(
+    line: GrpcChannel,
+    options: DialOptions,
+    clock: Clock,
+    resolve: (message: Message) => void,
+    reject: (error: TenonError) => void,
+  ) {
+    super(line, options, clock);
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  start({ headers, body, compressed }: Message): void {
+    if (body && !this.fits(body)) return;
+    const call = this.begin(headers);
+    if (!call) return;
+    if (body) call.sendMessageWithContext(compressed === false ? uncompressed : noContext, bufferOf(body));
+    call.halfClose();
+  }
+
+  override onReceiveMessage(body: Buffer): void {
+    if (this.isOver || this.isNoMessage()) return;
+    if (this.#body) {
+      this.fail(wrongReplyCount(this.path, 'a second'));
+      return;
+    }
+    this.#body = body;
+    this.call?.startRead();
+  }
+
+  protected override headersCame(metadata: GrpcMetadata): void {
+    this.#headers = metadata;
+  }
+
+  protected override ended(outcome: Status | TenonError): void {
+    if (TenonError.is(outcome)) this.#reject(outcome);
+    else if (outcome.code === Code.Ok && !this.#body) this.#reject(wrongReplyCount(this.path, 'no'));
+    else
+      this.#resolve({ headers: this.#headers && responseMetadata(this.#headers), body: this.#body, status: outcome });
+  }
+}
+
+/** The client's end of a call that is made message by message. */
+export class GrpcJsSocket extends GrpcJsCall implements TransportClient {
+  readonly local = '';
+  readonly deadline = undefined;
+  readonly #inbox = new Inbox(maxReadAhead);
+  readonly #unsent: Message[] = [];
+  #isEnded = false;
+  #isHalfClosed = false;
+  #replies = 0;
+  /** Whether grpc-js has a stream to write on: before, it keeps no more than one message. */
+  #isFlowing = false;
+  #writing = 0;
+  #outstandingBytes = 0;
+  #room: Promise<void> | undefined;
+  #tellRoom: (() => void) | undefined;
+
+  get remote(): string {
+    const peer = this.call?.getPeer();
+    return peer === undefined || peer === 'unknown' ? '' : peer;
+  }
+
+  send(message: Message): void | Promise<void> {
+    if (this.isOver || this.#isEnded) return undefined;
+    const { headers, body } = message;
+    if (body && !this.fits(body)) return undefined;
+    if (!this.call && !this.begin(headers)) return undefined;
+    if (!body) return undefined;
+    this.#outstandingBytes += body.length;
+    if (this.#mayWrite) this.#write(message);
+    else this.#unsent.push(message);
+    return this.#isFull ? (this.#room ??= new Promise((resolve) => (this.#tellRoom = resolve))) : undefined;
+  }
+
+  recv(): Promise<Message | undefined> {
+    if (!this.call && !this.isOver) this.begin(undefined);
+    return this.#inbox.recv();
+  }
+
+  end(): void {
+    if (this.isOver || this.#isEnded) return;
+    if (!this.call && !this.begin(undefined)) return;
+    this.#isEnded = true;
+    this.#halfClose();
+  }
+
+  abort(code: Code, message?: string): void {
+    if (this.isOver) return;
+    const error = aborted(code, message);
+    this.fail(error);
+    this.#inbox.discard(error);
+  }
+
+  close(): void {
+    this.abort(Code.Cancelled);
+  }
+
+  onAbort(): void {
+    // Of the server's side: a client hears of it from `recv`.
+  }
+
+  override onReceiveMessage(body: Buffer): void {
+    if (this.isOver || this.isNoMessage()) return;
+    this.#replies += 1;
+    if (this.#replies > 1 && !serverStreams(this.options.route.kind)) {
+      this.fail(wrongReplyCount(this.path, 'a second'));
+      return;
+    }
+    this.#inbox.push({ body });
+    if (this.#inbox.isFull) this.#inbox.onRoom = () => this.call?.startRead();
+    else this.call?.startRead();
+  }
+
+  protected override headersCame(metadata: GrpcMetadata): void {
+    this.#inbox.push({ headers: responseMetadata(metadata) });
+  }
+
+  protected override ended(outcome: Status | TenonError): void {
+    if (TenonError.is(outcome)) {
+      this.#inbox.end(outcome);
+    } else {
+      this.#inbox.push({ status: outcome });
+      this.#inbox.end();
+    }
+    this.#unsent.length = 0;
+    this.#tellRoom?.();
+  }
+
+  get #isFull(): boolean {
+    return this.#writing + this.#unsent.length >= maxOutstanding || this.#outstandingBytes >= maxOutstandingBytes;
+  }
+
+  /** Compressed, two messages at a time could overtake each other in grpc-js. */
+  get #mayWrite(): boolean {
+    return this.#writing === 0 || (this.#isFlowing && !this.line.compresses);
+  }
+
+  #write({ body, compressed }: Message): void {
+    this.#writing += 1;
+    const bytes = bufferOf(body as Uint8Array);
+    const callback = (): void => this.#written(bytes.length);
+    this.call?.sendMessageWithContext(compressed === false ? { ...uncompressed, callback } : { callback }, bytes);
+  }
+
+  #written(bytes: number): void {
+    this.#isFlowing = true;
+    this.#writing -= 1;
+    this.#outstandingBytes -= bytes;
+    while (this.#unsent.length > 0 && this.#mayWrite) this.#write(this.#unsent.shift() as Message);
+    if (this.#isEnded) this.#halfClose();
+    if (this.#room && !this.#isFull) {
+      this.#room = undefined;
+      this.#tellRoom?.();
+    }
+  }
+
+  /** With two writes on their way, grpc-js lets the half-close overtake the second. */
+  #halfClose(): void {
+    if (this.#writing > 1 || this.#unsent.length > 0 || this.#isHalfClosed) return;
+    this.#isHalfClosed = true;
+    this.call?.halfClose();
+  }
+}

@@ -1,0 +1,78 @@
+import type {
+  DialOptions,
+  Listener,
+  ListenOptions,
+  Message,
+  Transport,
+  TransportClient,
+  TransportEncryption,
+} from '../transport.ts';
+import type { GrpcTransportOptions } from '../grpc.ts';
+import type { ClientTlsOptions } from '../../tls/tls.ts';
+import { notUnderstood } from './message-encoding.ts';
+import type { grpcDefaults } from './grpc-defaults.ts';
+import { hostPorts } from '../sockets/address-scheme.ts';
+import type { MakeServerEngine } from '../sockets/server-engine.ts';
+import { SocketListener } from '../sockets/socket-listener.ts';
+import { TlsDialer } from '../sockets/tls-dialer.ts';
+
+/** What is spoken inside of TLS (RFC 7301). */
+export const grpcProtocols = ['h2'];
+
+/** A transport of gRPC, whatever makes its calls and takes them. */
+export abstract class GrpcBase<Options extends GrpcTransportOptions> implements Transport {
+  protected readonly options: Options & typeof grpcDefaults;
+  #dialer: TlsDialer | undefined;
+
+  constructor(options: Options & typeof grpcDefaults) {
+    this.options = options;
+  }
+
+  abstract dial(address: string, options: DialOptions): TransportClient;
+  /** One try of a unary call. */
+  protected abstract call(address: string, message: Message, options: DialOptions): Promise<Message>;
+  /** What answers calls. */
+  protected abstract engine(): MakeServerEngine;
+  protected abstract closeConnections(): void;
+
+  unary(address: string, message: Message, options: DialOptions): Promise<Message> {
+    return options.compress ? this.#compressed(address, message, options) : this.call(address, message, options);
+  }
+
+  async listen(address: string, options: ListenOptions): Promise<Listener> {
+    const { runtime, logger, serverTls: tls } = this.options;
+    const seams = { places: hostPorts, runtime, logger, tls, protocols: grpcProtocols, limits: this.options };
+    const listener = new SocketListener(options, this.engine(), seams);
+    await listener.open(address, options.signal);
+    return listener;
+  }
+
+  async close(): Promise<void> {
+    this.closeConnections();
+    this.#dialer?.close();
+    this.#dialer = undefined;
+  }
+
+  get encryption(): TransportEncryption {
+    return { client: this.options.tls !== undefined, server: this.options.serverTls !== undefined };
+  }
+
+  isSecure(): boolean {
+    return this.options.tls !== undefined;
+  }
+
+  toString(): string {
+    return 'grpc';
+  }
+
+  /** Made with the first connection: what is wrong with a file is told to who calls. */
+  protected dialer(tls: ClientTlsOptions): TlsDialer {
+    const { runtime, logger } = this.options;
+    return (this.#dialer ??= new TlsDialer(tls, { runtime, logger }));
+  }
+
+  async #compressed(address: string, message: Message, options: DialOptions): Promise<Message> {
+    const reply = await this.call(address, message, options);
+    return notUnderstood(reply.status) ? this.call(address, message, { ...options, compress: false }) : reply;
+  }
+}

@@ -1,0 +1,27 @@
+import { aCount, checkedOptions } from '../../errors/checked-options.ts';
+import { silentLogger } from '../../logger/logger.ts';
+import { systemRuntime } from '../../runtime/system.ts';
+import type { GrpcTransportOptions } from '../grpc.ts';
+import { defaultMaxMetadataBytes } from './grpc-headers.ts';
+import { socketRules, socketServerDefaults } from '../sockets/socket-defaults.ts';
+
+/** What transports of gRPC do where nothing was said. */
+export const grpcDefaults = {
+  ...socketServerDefaults,
+  idleMs: 300_000,
+  maxReconnectMs: 5_000,
+  keepaliveTimeoutMs: 20_000,
+  serverKeepaliveMs: 60_000,
+  minPingIntervalMs: 5_000,
+  maxCalls: 10_000,
+  maxMetadataBytes: defaultMaxMetadataBytes,
+  runtime: systemRuntime,
+  logger: silentLogger,
+} as const satisfies GrpcTransportOptions;
+
+/** The options, filled in. */
+export function withDefaults<T extends GrpcTransportOptions>(options: T): T & typeof grpcDefaults {
+  checkedOptions<GrpcTransportOptions>('GrpcTransportOptions', options, { ...socketRules, maxMetadataBytes: aCount });
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return { ...grpcDefaults, ...given } as T & typeof grpcDefaults;
+}

@@ -1,0 +1,98 @@
+import { Code, TenonError } from '../../errors/errors.ts';
+import { Pieces } from '../call/byte-queue.ts';
+
+/** Length of what precedes a message: one byte for compression, four for the length (PROTOCOL-HTTP2.md: Length-Prefixed-Message). */
+const prefixBytes = 5;
+
+/**
+ * Takes a stream of bytes apart into messages. Keeps no more than one message, whose length was checked before its bytes came; what it takes for that is
+ * at most twice what has come.
+ */
+export class GrpcFrames {
+  readonly #maxBytes: number;
+  #head: Buffer | undefined;
+  #at = 0;
+  readonly #tail = new Pieces();
+  #size = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Whether part of a message is there. */
+  get isInMessage(): boolean {
+    return this.#size > 0;
+  }
+
+  push(chunk: Buffer): void {
+    if (this.#head) this.#tail.add(chunk);
+    else this.#head = chunk;
+    this.#size += chunk.length;
+  }
+
+  /** The next whole message, if it is there. Throws for a length beyond the limit, and for a flag that does not exist. */
+  take(): ReceivedFrame | undefined {
+    if (this.#size < prefixBytes) return undefined;
+    let head = this.#atLeast(prefixBytes);
+    const flag = head[this.#at] as number;
+    if (flag > 1) throw badMessage(`its compression flag is ${flag}`);
+    const length = head.readUInt32BE(this.#at + 1);
+    if (length > this.#maxBytes) throw new MessageTooLarge(length);
+    const total = prefixBytes + length;
+    if (this.#size < total) return undefined;
+    head = this.#atLeast(total);
+    const body = head.subarray(this.#at + prefixBytes, this.#at + total);
+    this.#at += total;
+    this.#size -= total;
+    if (this.#at === head.length) {
+      this.#head = this.#tail.size > 0 ? this.#tail.join() : undefined;
+      this.#at = 0;
+    }
+    return { body, isCompressed: flag === 1 };
+  }
+
+  /** So many bytes in one piece, from `#at` on. */
+  #atLeast(bytes: number): Buffer {
+    const head = this.#head as Buffer;
+    if (head.length - this.#at >= bytes) return head;
+    const joined = this.#tail.join(head.subarray(this.#at));
+    this.#head = joined;
+    this.#at = 0;
+    return joined;
+  }
+}
+
+/** A message as it stands on the wire. */
+export interface ReceivedFrame {
+  readonly body: Buffer;
+  readonly isCompressed: boolean;
+}
+
+/** A message that is longer than allowed. */
+export class MessageTooLarge extends Error {
+  /** What its prefix says, where it is known. */
+  readonly bytes: number | undefined;
+
+  constructor(bytes?: number) {
+    super('message too large');
+    this.bytes = bytes;
+  }
+}
+
+/** The message behind its prefix. */
+export function framed(body: Uint8Array, isCompressed = false): Buffer {
+  const frame = Buffer.allocUnsafe(prefixBytes + body.length);
+  frame[0] = isCompressed ? 1 : 0;
+  frame.writeUInt32BE(body.length, 1);
+  frame.set(body, prefixBytes);
+  return frame;
+}
+
+/** The peer sent what is no message of gRPC. */
+export function badMessage(why: string): TenonError {
+  return new TenonError({
+    code: Code.Internal,
+    reason: 'transport.bad_message',
+    message: `what came is no message of gRPC: ${why}`,
+  });
+}

@@ -1,0 +1,260 @@
+import { type ClientHttp2Session, connect, constants } from 'node:http2';
+import type { Socket as NetSocket } from 'node:net';
+
+import { type TenonError, textOf } from '../../errors/errors.ts';
+import { LinkedList } from '../../internal/linked-list.ts';
+import type { Timers } from '../../runtime/runtime.ts';
+import type { CallConnection, ClientCall } from '../call/client-call.ts';
+import { unreachable } from '../call/failures.ts';
+import { acceptedEncodings } from '../grpc/message-encoding.ts';
+import { Http2ClientStream } from './client-stream.ts';
+import type { Keepalive } from './keepalive.ts';
+import { errorName } from './error-names.ts';
+import { addMetadata, timeoutText } from './metadata.ts';
+import type { Line } from '../call/subchannel.ts';
+import type { Places } from '../sockets/address-scheme.ts';
+
+/** How connections of clients are. */
+export interface Http2ConnectionOptions {
+  readonly timers: Timers;
+  readonly places: Places;
+  readonly isSecure: boolean;
+  /** Of what is sent. */
+  readonly maxMetadataBytes: number;
+  readonly keepalive: Keepalive;
+  /** By address, how many times longer than usual a connection may be quiet: servers say when they are pinged too often. */
+  readonly patience: Map<string, number>;
+}
+
+// gRPC's connection-backoff.md: MIN_CONNECT_TIMEOUT.
+const connectMs = 20_000;
+/** For a server that does not let go of a connection that is to be closed. */
+const lingerMs = 1_000;
+// nghttp2 takes no field above 64 KiB, whatever is said.
+const maxHeaderListSize = 64 * 1024;
+const lastStreamId = 2 ** 31 - 1;
+/** Where a server has not said how many calls it takes, it takes any number (RFC 9113, section 6.5.2). */
+const anyNumber = 2 ** 32 - 1;
+
+/**
+ * So many calls in a row that ran out of time or were refused, with not a word from the server in between, and the connection is taken for dead. Some are
+ * and do not know: Node 20 neither reads on nor closes a connection on which the server broke the rules of HTTP/2, and no later call would be answered on it.
+ */
+const silentCalls = 3;
+
+// PROTOCOL-HTTP2.md: User-Agent.
+const userAgent = 'grpc-node-tenon';
+
+const goesOn = { endStream: false } as const;
+
+/** A connection of node:http2 to a server of gRPC. */
+export class Http2ClientConnection implements CallConnection {
+  /** The server does not know gzip, and is sent no more of it. */
+  isUnableToInflate = false;
+  /** How often something has come from the server: calls compare. */
+  heard = 0;
+  /** Streams beyond this one were not looked at by a server that leaves. */
+  lastTaken = lastStreamId;
+  readonly address: string;
+  readonly #options: Http2ConnectionOptions;
+  readonly #line: Line<CallConnection>;
+  readonly #session: ClientHttp2Session;
+  readonly #socket: NetSocket;
+  readonly #streams = new LinkedList<Http2ClientStream>();
+  #maxCalls = anyNumber;
+  #isConnected = false;
+  #isRetired = false;
+  #isWaitedFor = false;
+  #pingedTooOften = false;
+  #silent = 0;
+  #why: string | undefined;
+
+  constructor(socket: NetSocket, options: Http2ConnectionOptions, line: Line<CallConnection>) {
+    this.address = line.address;
+    this.#socket = socket;
+    this.#options = options;
+    this.#line = line;
+    const session = connect('http://localhost', {
+      createConnection: () => socket,
+      maxSessionMemory: Number.MAX_SAFE_INTEGER,
+      maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
+      // Bytes are what counts.
+      maxHeaderListPairs: 4_096,
+      peerMaxConcurrentStreams: anyNumber,
+      settings: { enablePush: false, maxHeaderListSize },
+    });
+    this.#session = session;
+    const handshake = options.timers.after(connectMs, () => {
+      this.#why = `nothing that could be understood came within ${connectMs} ms`;
+      this.#destroy();
+    });
+    session.on('remoteSettings', ({ maxConcurrentStreams = anyNumber }) => {
+      this.#maxCalls = maxConcurrentStreams;
+      if (this.#isConnected) line.next();
+      else {
+        handshake.cancel();
+        this.#connected();
+      }
+    });
+    session.on('error', (error) => (this.#why ??= textOf(error)));
+    // Node waits for its last words to leave, and over TLS that failed they never do.
+    socket.once('error', (error) => {
+      this.#why ??= textOf(error);
+      options.timers.soon(() => socket.destroy());
+    });
+    session.on('goaway', (code, lastTaken, text) => this.#leave(code, lastTaken, text));
+    session.once('close', () => {
+      handshake.cancel();
+      this.#closed();
+    });
+  }
+
+  get hasRoom(): boolean {
+    return !this.isLeaving && this.#streams.size < this.#maxCalls;
+  }
+
+  get isLeaving(): boolean {
+    return this.#isRetired || this.#session.closed || this.#session.destroyed;
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  /** It is gone, or going: what its streams say of their ends says nothing. */
+  get isGone(): boolean {
+    return this.#session.destroyed || this.#socket.destroyed;
+  }
+
+  /** Why it ended. */
+  get why(): string {
+    return this.#why ?? 'the other side closed it';
+  }
+
+  open(call: ClientCall, timeoutMs: number | undefined): Http2ClientStream {
+    const { options } = call;
+    const compresses = options.compress === true && !this.isUnableToInflate;
+    const first = call.firstStep();
+    const headers = addMetadata(
+      {
+        ':method': 'POST',
+        ':scheme': this.#options.isSecure ? 'https' : 'http',
+        ':authority': this.address,
+        ':path': call.path,
+        te: 'trailers',
+        'content-type': options.contentType ?? 'application/grpc',
+        'grpc-accept-encoding': acceptedEncodings,
+      },
+      first.headers,
+      this.#options.maxMetadataBytes,
+    );
+    const agent = headers['user-agent'];
+    headers['user-agent'] = agent === undefined ? userAgent : `${String(agent)} ${userAgent}`;
+    if (timeoutMs !== undefined) headers['grpc-timeout'] = timeoutText(timeoutMs);
+    if (compresses) headers['grpc-encoding'] = 'gzip';
+    let stream: Http2ClientStream;
+    try {
+      const made = this.#session.request(headers, goesOn);
+      stream = new Http2ClientStream(made, this, call, compresses);
+    } catch (error) {
+      throw unreachable(this.address, textOf(error));
+    }
+    // While there are calls the process waits for them, and a connection without any keeps nobody alive.
+    if (this.#streams.size === 0) this.#session.ref();
+    this.#streams.add(stream);
+    if ((stream.id ?? 0) >= lastStreamId - 2) this.#retire();
+    stream.send(first);
+    return stream;
+  }
+
+  soon(callback: () => void): void {
+    this.#options.timers.soon(callback);
+  }
+
+  /** The stream is closed. */
+  release(stream: Http2ClientStream): void {
+    const wasFull = this.#streams.size === this.#maxCalls;
+    this.#streams.delete(stream);
+    if (this.#streams.size === 0 && !this.#session.destroyed) {
+      if (!this.#isWaitedFor) this.#session.unref();
+      if (this.isLeaving) this.finish();
+    }
+    if (wasFull) this.#line.next();
+  }
+
+  /** A call had no answer; when it began, so often something had come. */
+  leftAlone(heard: number): void {
+    this.#silent = heard === this.heard ? this.#silent + 1 : 0;
+    if (this.#silent >= silentCalls) this.#retire();
+  }
+
+  keepAlive(isWaitedFor: boolean): void {
+    this.#isWaitedFor = isWaitedFor;
+    if (this.#session.destroyed || this.#streams.size > 0) return;
+    if (isWaitedFor) this.#session.ref();
+    else this.#session.unref();
+  }
+
+  fail(error: TenonError): void {
+    for (const stream of this.#streams) stream.call.fail(error);
+  }
+
+  finish(): void {
+    this.#isRetired = true;
+    const session = this.#session;
+    if (!this.#isConnected) this.#destroy();
+    if (session.destroyed) return;
+    session.close();
+    this.#options.timers.after(lingerMs, () => this.#destroy());
+  }
+
+  /** Node lets a socket go only when it is connected, and when what was written to it has left: neither may ever be. */
+  #destroy(): void {
+    this.#retire();
+    const wasConnecting = this.#session.connecting;
+    this.#session.destroy();
+    if (wasConnecting) this.#socket.destroy();
+    else this.#options.timers.after(lingerMs, () => this.#socket.destroy());
+  }
+
+  #connected(): void {
+    this.#isConnected = true;
+    this.#session.unref();
+    const { keepalive, patience } = this.#options;
+    keepalive.add(this.#session, {
+      size: () => this.#streams.size,
+      patience: patience.get(this.address),
+      giveUp: () => this.#destroy(),
+    });
+    this.#line.connected(this, this.#options.places.localOf(this.#socket));
+  }
+
+  /** Takes no more calls; those that it has go on. */
+  #retire(): void {
+    if (this.#isRetired) return;
+    this.#isRetired = true;
+    this.#line.retire(this);
+    if (this.#streams.size === 0) this.finish();
+  }
+
+  #leave(code: number, lastTaken: number, text: Uint8Array | undefined): void {
+    this.lastTaken = lastTaken;
+    const said = text && text.length > 0 ? ` (${Buffer.from(text).toString('latin1')})` : '';
+    const { patience } = this.#options;
+    // gRPC's A8: twice as long from now on. Once for each connection: a server may say so any number of times.
+    if (said.includes('too_many_pings') && !this.#pingedTooOften) {
+      this.#pingedTooOften = true;
+      patience.set(this.address, 2 * (patience.get(this.address) ?? 1));
+    }
+    if (code !== constants.NGHTTP2_NO_ERROR) this.#why ??= `the other side ended it with ${errorName(code)}${said}`;
+    else this.#why ??= 'it is going away';
+    this.#retire();
+  }
+
+  #closed(): void {
+    this.#isRetired = true;
+    this.#options.keepalive.delete(this.#session);
+    if (this.#isConnected) this.#line.gone(this);
+    else this.#line.notConnected(this, this.why, undefined);
+  }
+}

@@ -1,0 +1,109 @@
+import type { Http2Stream } from 'node:http2';
+
+import type { Encoding } from '../grpc/message-encoding.ts';
+import { framed } from '../grpc/message-framing.ts';
+
+const maxOutstandingBytes = 64 * 1024;
+
+/** Puts messages on a stream of node:http2: in their order, whether they are compressed or not, and what one turn writes in one piece. */
+export class Http2Writer {
+  readonly #stream: Http2Stream;
+  readonly #onWritten: (() => void) | undefined;
+  #isCorked = false;
+  /** The last of what waits to be compressed; what is written behind it waits as well. */
+  #compressing: Promise<void> | undefined;
+  #compressingBytes = 0;
+  #hearsDrain = false;
+  #room: Promise<void> | undefined;
+  #tellRoom: (() => void) | undefined;
+
+  /** `onWritten` is called when something that was written has left. */
+  constructor(stream: Http2Stream, onWritten?: () => void) {
+    this.#stream = stream;
+    this.#onWritten = onWritten;
+  }
+
+  /** What was written and has not left. */
+  get unsentBytes(): number {
+    return this.#stream.writableLength + this.#compressingBytes;
+  }
+
+  /** Something is still being compressed. */
+  get isBusy(): boolean {
+    return this.#compressing !== undefined;
+  }
+
+  write(body: Uint8Array, encoding: Encoding | undefined): void {
+    if (!encoding) {
+      this.inTurn(() => this.#put(framed(body)));
+      return;
+    }
+    this.#compressingBytes += body.length;
+    this.inTurn(async () => {
+      const compressed = await encoding.compress(body);
+      this.#compressingBytes -= body.length;
+      this.#stream.write(framed(compressed, true), this.#onWritten);
+    });
+  }
+
+  /** Does it at once, or when all before it has been written. */
+  inTurn(write: () => void | Promise<void>): void {
+    const before = this.#compressing;
+    const result = before ? before.then(write) : write();
+    if (!result) return;
+    const turn: Promise<void> = result.then(
+      () => this.#turned(turn),
+      (error: unknown) => {
+        this.#turned(turn);
+        this.#stream.destroy(error as Error);
+      },
+    );
+    this.#compressing = turn;
+  }
+
+  /** A promise while there is no room for more. */
+  room(): Promise<void> | undefined {
+    if (this.#hasRoom) return undefined;
+    if (!this.#room) {
+      this.#room = new Promise((resolve) => (this.#tellRoom = resolve));
+      if (!this.#hearsDrain) {
+        this.#hearsDrain = true;
+        this.#stream.on('drain', () => this.makeRoom());
+      }
+    }
+    return this.#room;
+  }
+
+  /** To be called when the stream is gone, too. */
+  makeRoom(): void {
+    if (!this.#room || !this.#hasRoom) return;
+    this.#room = undefined;
+    this.#tellRoom?.();
+  }
+
+  /** Lets what was written leave now, and not at the end of the turn. */
+  uncork(): void {
+    if (!this.#isCorked) return;
+    this.#isCorked = false;
+    this.#stream.uncork();
+  }
+
+  get #hasRoom(): boolean {
+    const { destroyed, closed } = this.#stream;
+    return destroyed || closed || this.unsentBytes < maxOutstandingBytes;
+  }
+
+  #put(bytes: Buffer): void {
+    if (!this.#isCorked) {
+      this.#isCorked = true;
+      this.#stream.cork();
+      queueMicrotask(() => this.uncork());
+    }
+    this.#stream.write(bytes, this.#onWritten);
+  }
+
+  #turned(turn: Promise<void>): void {
+    if (this.#compressing === turn) this.#compressing = undefined;
+    this.makeRoom();
+  }
+}

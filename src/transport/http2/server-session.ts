@@ -1,0 +1,160 @@
+import { constants, type ServerHttp2Session } from 'node:http2';
+import type { Duplex } from 'node:stream';
+
+import type { PeerCertificate } from '../../context/peer-certificate.ts';
+import type { Clock, Random, Timer, Timers } from '../../runtime/runtime.ts';
+import { placeOf } from '../sockets/address.ts';
+import { CallAdmission } from '../call/call-admission.ts';
+import type { Ends } from './server-stream.ts';
+import { certificateBehind } from '../sockets/peer-certificate.ts';
+import type { Unsent } from '../call/send-budget.ts';
+
+/** How long connections to a server live, and how often their peers may ping. */
+export interface ConnectionRules {
+  readonly maxConnectionIdleMs?: number | undefined;
+  readonly maxConnectionAgeMs?: number | undefined;
+  readonly maxConnectionAgeGraceMs?: number | undefined;
+  readonly minPingIntervalMs: number;
+}
+
+/** What rules need of who listens. */
+export interface ConnectionSeams {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly random: Pick<Random, 'next'>;
+  /** Of all connections of the listener. */
+  readonly unsent: Unsent;
+}
+
+// gRPC's A8: so many pings may come too early before the connection is closed, and this is what it is told then.
+const maxPingStrikes = 2;
+const tooManyPings = Buffer.from('too_many_pings');
+const highestStream = 2 ** 31 - 1;
+// More than the answer to a ping takes, encrypted too.
+const answerBytes = 64;
+// After so long, a peer has heard that it should go elsewhere, and what it sent before is here.
+const heardMs = 1_000;
+/** For a peer that does not let go of a connection that is closed. */
+const lingerMs = 1_000;
+// gRPC's A9: an age differs by a tenth from connection to connection, or all that were made at once would end at once.
+const ageJitter = 0.1;
+
+/** One connection to a server: where it comes from, who opened it, and the rules that it is under. */
+export class Http2Connection implements Ends {
+  abandoned = 0;
+  readonly admission: CallAdmission;
+  readonly local: string;
+  readonly remote: string;
+  hasSent = false;
+  readonly #session: ServerHttp2Session;
+  readonly #rules: ConnectionRules;
+  readonly #seams: ConnectionSeams;
+  #certificate: PeerCertificate | undefined;
+  readonly #socket: Duplex;
+  #calls = 0;
+  #lastPingMs = Number.NEGATIVE_INFINITY;
+  #lastPingBytes = 0;
+  #strikes = 0;
+  #idle: Timer | undefined;
+  #age: Timer | undefined;
+  #farewell: Timer | undefined;
+
+  constructor(session: ServerHttp2Session, socket: Duplex, rules: ConnectionRules, seams: ConnectionSeams) {
+    this.#session = session;
+    this.#socket = socket;
+    this.admission = new CallAdmission(seams.unsent, seams.timers);
+    this.#rules = rules;
+    this.#seams = seams;
+    const { localAddress, localPort, remoteAddress, remotePort } = session.socket;
+    this.local = placeOf(localAddress, localPort);
+    this.remote = placeOf(remoteAddress, remotePort);
+    session.on('ping', () => this.#pinged());
+    const { maxConnectionAgeMs } = rules;
+    if (maxConnectionAgeMs !== undefined) {
+      const ageMs = maxConnectionAgeMs * (1 + ageJitter * (2 * seams.random.next() - 1));
+      this.#age = seams.timers.after(ageMs, () => this.leave());
+    }
+    this.#quiet();
+  }
+
+  /** Read once for all calls of the connection, and not before somebody asks. */
+  certificate(): PeerCertificate | undefined {
+    return (this.#certificate ??= this.#session.destroyed ? undefined : certificateBehind(this.#session.socket));
+  }
+
+  /** Calls that are under way, with those that broke off and whose handlers still run. */
+  get calls(): number {
+    return this.#calls + this.abandoned;
+  }
+
+  /** A call has come. */
+  began(): void {
+    this.#calls += 1;
+    this.#idle?.cancel();
+  }
+
+  /** One of those is over. */
+  ended(): void {
+    this.#calls -= 1;
+    this.#quiet();
+  }
+
+  /** Is called `looks` times in the time that a peer has to take something; one that has taken nothing is let go of. */
+  look(looks: number): void {
+    const written = this.#session.destroyed ? 0 : this.#session.socket.bytesWritten;
+    if (this.admission.hasStalled(looks, written)) this.destroy();
+  }
+
+  /** Node lets a socket go only when what was written to it has left, and it never may. */
+  destroy(): void {
+    this.#session.destroy();
+    this.#seams.timers.after(lingerMs, () => this.#socket.destroy());
+  }
+
+  /** The connection is gone. */
+  closed(): void {
+    this.admission.close();
+    this.#idle?.cancel();
+    this.#age?.cancel();
+    this.#farewell?.cancel();
+  }
+
+  /**
+   * Tells the peer to go elsewhere: calls that it sends before it has heard of that are taken, and those under way go on, for as long as the
+   * rules allow (RFC 9113, section 6.8).
+   */
+  leave(): void {
+    const session = this.#session;
+    if (session.destroyed || session.closed || this.#farewell) return;
+    session.goaway(constants.NGHTTP2_NO_ERROR, highestStream);
+    // Not a ping, whose answer would say that it was heard: a client on Node 20 that finds both in one packet stands still.
+    this.#farewell = this.#seams.timers.after(heardMs, () => session.close());
+    const { maxConnectionAgeGraceMs } = this.#rules;
+    if (maxConnectionAgeGraceMs === undefined) return;
+    this.#age = this.#seams.timers.after(maxConnectionAgeGraceMs, () => session.destroy());
+  }
+
+  #quiet(): void {
+    const { maxConnectionIdleMs } = this.#rules;
+    if (maxConnectionIdleMs === undefined || this.#calls > 0 || this.#session.destroyed) return;
+    this.#idle = this.#seams.timers.after(maxConnectionIdleMs, () => this.leave());
+  }
+
+  #pinged(): void {
+    const now = this.#seams.clock.monotonicMs();
+    const isEarly = now - this.#lastPingMs < this.#rules.minPingIntervalMs;
+    this.#lastPingMs = now;
+    // A long message leaves piece by piece, and grpc-go measures the bandwidth by a ping for each round of them.
+    const bytes = this.#session.destroyed ? 0 : this.#session.socket.bytesWritten;
+    const isSending = bytes - this.#lastPingBytes > answerBytes;
+    this.#lastPingBytes = bytes;
+    if (this.hasSent || isSending) {
+      this.hasSent = false;
+      this.#strikes = 0;
+    } else if (isEarly) this.#strikes += 1;
+    if (this.#strikes <= maxPingStrikes || this.#session.destroyed) return;
+    this.#session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, tooManyPings);
+    // What was just written has to leave.
+    this.#seams.timers.soon(() => this.#session.destroy());
+  }
+}

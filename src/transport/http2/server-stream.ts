@@ -1,0 +1,267 @@
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+
+import type { Metadata } from '../../context/metadata.ts';
+import type { PeerCertificate } from '../../context/peer-certificate.ts';
+import type { Status } from '../../context/status.ts';
+import { TenonError } from '../../errors/errors.ts';
+import { clientStreams, type MethodDescriptor } from '../../pipeline/pipeline.ts';
+import type { Deadlines, Expiring } from '../../runtime/deadlines.ts';
+import { defaultMaxMessageBytes, type Message } from '../transport.ts';
+import type { AdmittedCall, CallAdmission } from '../call/call-admission.ts';
+import { callCancelled, deadlineExceeded, tooLarge } from '../call/failures.ts';
+import { badMessage, framed, MessageTooLarge } from '../grpc/message-framing.ts';
+import { isGoMicro } from '../grpc/grpc-headers.ts';
+import { acceptedBy, acceptedEncodings, type Encoding, encodingOf } from '../grpc/message-encoding.ts';
+import { addMetadata, type RawHeaders, requestMetadataOf, statusHeaders, timeoutMsOf } from './metadata.ts';
+import { Http2Reader, type ReaderOwner } from './message-reader.ts';
+import { Http2Writer } from './message-writer.ts';
+import { ServerCall, type ServerSide } from '../call/server-call.ts';
+
+/** What a call on node:http2 needs to know of who listens. */
+export interface Http2Side extends ServerSide {
+  readonly deadlines: Deadlines;
+  readonly maxReceiveBytes: number | undefined;
+  /** Of headers, and of trailers. */
+  readonly maxMetadataBytes: number;
+}
+
+/** Where a connection comes from and goes to. */
+export interface Ends {
+  /** Calls that broke off and whose handlers still run. */
+  abandoned: number;
+  /** A call is over. */
+  ended(): void;
+  /** When its calls may begin. */
+  readonly admission: CallAdmission;
+  readonly local: string;
+  readonly remote: string;
+  certificate(): PeerCertificate | undefined;
+  /** Something was sent on it since its peer's last ping. */
+  hasSent: boolean;
+}
+
+/** The server's end of a call, put on a stream of node:http2. */
+export class Http2ServerCall extends ServerCall implements ReaderOwner, AdmittedCall {
+  readonly local: string;
+  readonly remote: string;
+  readonly deadline: number | undefined;
+  readonly #ends: Ends;
+  readonly #stream: ServerHttp2Stream;
+  readonly #headers: IncomingHttpHeaders;
+  readonly #raw: RawHeaders;
+  readonly #http: Http2Side;
+  readonly #maxReceiveBytes: number;
+  #reader: Http2Reader | undefined;
+  #writer: Http2Writer | undefined;
+  #sent: Encoding | undefined;
+  #sentHeaders = false;
+  #trailers: OutgoingHttpHeaders | undefined;
+  /** The last message, which leaves with the end. */
+  #last: Buffer | undefined;
+  /** How the requests are compressed. */
+  #received: Encoding | undefined;
+  /** What the connection knows to be unsent of this call. */
+  #counted = 0;
+  #isGone = false;
+
+  constructor(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    raw: RawHeaders,
+    side: Http2Side,
+    route: MethodDescriptor,
+    ends: Ends,
+  ) {
+    super(side, route);
+    this.local = ends.local;
+    this.remote = ends.remote;
+    this.#ends = ends;
+    this.#stream = stream;
+    this.#headers = headers;
+    this.#raw = raw;
+    this.#http = side;
+    this.#maxReceiveBytes = side.maxReceiveBytes ?? defaultMaxMessageBytes;
+    stream.on('error', ignored);
+    stream.once('close', () => this.#closed());
+    try {
+      const timeoutMs = timeoutMsOf(headers);
+      if (timeoutMs !== undefined) {
+        this.deadline = side.clock.monotonicMs() + timeoutMs;
+        side.deadlines.add(this as Expiring);
+      }
+      this.#received = encodingOf(headers['grpc-encoding']);
+    } catch (error) {
+      this.deadline = undefined;
+      this.refuse(TenonError.from(error));
+      return;
+    }
+    ends.admission.admit(this);
+  }
+
+  /** @internal Of the admission: reads the requests from now on. */
+  begin(): void {
+    if (this.isOver) return;
+    this.#reader = new Http2Reader(this.#stream, this, this.#maxReceiveBytes);
+    this.#reader.encoding = this.#received;
+    this.began();
+  }
+
+  get peerCertificate(): PeerCertificate | undefined {
+    return this.#ends.certificate();
+  }
+
+  /** Of the deadline's wheel. */
+  expire(): void {
+    this.refuse(deadlineExceeded(this.route.path));
+  }
+
+  protected requestHeaders(): Metadata {
+    return requestMetadataOf(this.#raw);
+  }
+
+  protected override mustHalfClose(headers: Metadata): boolean {
+    return !isGoMicro(headers);
+  }
+
+  protected writeHeaders(headers: Metadata | undefined, message: Message): void {
+    if (this.#sentHeaders) return;
+    // The encoding is said before the first message, whether that one is compressed or only a later one.
+    if (message.compressed !== undefined) this.#sent = acceptedBy(this.#headers['grpc-accept-encoding']);
+    const outgoing = addMetadata(this.#opening(), headers, this.#http.maxMetadataBytes);
+    this.#sentHeaders = true;
+    if (this.#stream.destroyed || this.#stream.closed) return;
+    this.#stream.respond(outgoing, { waitForTrailers: true });
+    this.#stream.once('wantTrailers', () => this.#sendTrailers());
+  }
+
+  protected writeMessage(message: Message, body: Uint8Array, isLast: boolean): void {
+    this.writeHeaders(undefined, message);
+    this.#ends.hasSent = true;
+    const encoding = message.compressed ? this.#sent : undefined;
+    this.#ends.admission.replied(body.length);
+    if (isLast && !encoding && !this.#writer?.isBusy) this.#last = framed(body);
+    else (this.#writer ??= new Http2Writer(this.#stream, () => this.#count())).write(body, encoding);
+    this.#count();
+  }
+
+  protected writeStatus(status: Status): void {
+    const trailers = addMetadata(statusHeaders(status), status.metadata, this.#http.maxMetadataBytes);
+    if (this.deadline !== undefined) this.#http.deadlines.delete(this as Expiring);
+    if (this.#writer) this.#writer.inTurn(() => this.#end(trailers));
+    else this.#end(trailers);
+  }
+
+  protected override abandoned(): void {
+    this.#ends.abandoned += 1;
+  }
+
+  protected override settled(): void {
+    this.#ends.abandoned -= 1;
+  }
+
+  protected read(): void {
+    this.#reader?.read();
+  }
+
+  protected room(): Promise<void> | undefined {
+    return this.#writer?.room();
+  }
+
+  /** @internal Of the reader. */
+  messageCame(body: Buffer, compressed: boolean): void {
+    this.came({ body, compressed });
+  }
+
+  /** @internal Of the reader. */
+  drained(isInMessage: boolean): void {
+    if (isInMessage) this.refuse(badMessage('it ends in its middle'));
+    else this.halfClosed();
+  }
+
+  /** @internal Of the reader. */
+  unreadable(error: unknown): void {
+    const { path } = this.route;
+    this.refuse(
+      error instanceof MessageTooLarge
+        ? tooLarge(`a request of ${path}`, error.bytes, this.#maxReceiveBytes, 'maxReceiveBytes of the server')
+        : TenonError.from(error),
+    );
+  }
+
+  #opening(): OutgoingHttpHeaders {
+    const headers = this.#answer();
+    if (this.#sent) headers['grpc-encoding'] = this.#sent.name;
+    return headers;
+  }
+
+  /** What every answer begins with: the content type is the one that was asked in (PROTOCOL-HTTP2.md: Content-Type). */
+  #answer(): OutgoingHttpHeaders {
+    return {
+      ':status': 200,
+      'content-type': this.#headers['content-type'] ?? 'application/grpc',
+      'grpc-accept-encoding': acceptedEncodings,
+    };
+  }
+
+  #end(trailers: OutgoingHttpHeaders): void {
+    const stream = this.#stream;
+    this.#ends.hasSent = true;
+    if (stream.destroyed || stream.closed) return;
+    if (this.#sentHeaders) {
+      this.#trailers = trailers;
+      stream.end(this.#last);
+      this.#writer?.uncork();
+    } else {
+      this.#sentHeaders = true;
+      stream.respond({ ...this.#answer(), ...trailers }, { endStream: true });
+      this.#letGo();
+    }
+    if (!this.#reader?.hasEnded) stream.resume();
+  }
+
+  #sendTrailers(): void {
+    try {
+      this.#stream.sendTrailers(this.#trailers ?? {});
+      this.#letGo();
+    } catch {
+      // Nobody would catch it in an event of the stream; the caller learns from the reset that something is wrong.
+      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    }
+  }
+
+  /** Whoever still sends is told that nobody listens (RFC 9113, section 8.1), once the trailers have left. */
+  #letGo(): void {
+    if (this.#reader?.hasEnded) return;
+    this.side.timers.soon(() => {
+      if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    });
+  }
+
+  /** Tells the connection what is unsent of this call: the last message until all is over. */
+  #count(): void {
+    if (this.#isGone) return;
+    const unsent = (this.#writer?.unsentBytes ?? 0) + (this.#last?.length ?? 0);
+    if (unsent === this.#counted) return;
+    const change = unsent - this.#counted;
+    this.#counted = unsent;
+    this.#ends.admission.change(change);
+  }
+
+  #closed(): void {
+    const { admission } = this.#ends;
+    this.#isGone = true;
+    if (this.#counted > 0) admission.change(-this.#counted);
+    admission.forget(this);
+    this.#ends.ended();
+    if (this.deadline !== undefined) this.#http.deadlines.delete(this as Expiring);
+    this.side.release(this);
+    this.#writer?.makeRoom();
+    if (this.isOver) return;
+    // Requests that have come are read before the error.
+    if (clientStreams(this.route.kind)) this.#reader?.flush();
+    const { path } = this.route;
+    this.brokeOff(callCancelled(`the caller cancelled ${path}, or its connection was lost`));
+  }
+}
+
+function ignored(): void {}

@@ -1,0 +1,130 @@
+import type { Context } from '../../context/context.ts';
+import { Metadata, type MetadataValue } from '../../context/metadata.ts';
+import { statusOf } from '../../context/status.ts';
+import { Code, type TenonError } from '../../errors/errors.ts';
+import type { Expiring } from '../../runtime/deadlines.ts';
+import { defaultMaxMessageBytes, type DialOptions, type Message } from '../transport.ts';
+import { callCancelled, deadlineExceeded, requestTooLarge, tooLarge } from '../call/failures.ts';
+import type { Inbox } from '../call/inbox.ts';
+import type { MemoryHub, MemoryPort } from './memory-hub.ts';
+import type { MemoryServerSocket } from './server-call.ts';
+
+/** What a client does with what happens to its call. */
+export interface ClientSide {
+  take(message: Message): void;
+  fail(error: TenonError): void;
+  /** Holds the server back; absent where nothing can pile up. */
+  readonly inbox?: Inbox | undefined;
+}
+
+/**
+ * One call in the process: what both of its ends share. It is part of the hub's list of calls from `open` until it is over.
+ */
+export class MemoryCall {
+  // Links of the hub's list.
+  previous: MemoryCall | undefined;
+  next: MemoryCall | undefined;
+  /** Whether the hub has seen to its deadline and its context. */
+  isWatched = false;
+  isOver = false;
+  port: MemoryPort | undefined;
+  server: MemoryServerSocket | undefined;
+  readonly hub: MemoryHub;
+  readonly address: string;
+  readonly path: string;
+  readonly ctx: Context | undefined;
+  readonly options: DialOptions;
+  readonly client: ClientSide;
+  #unfollow: (() => void) | undefined;
+
+  constructor(hub: MemoryHub, address: string, options: DialOptions, client: ClientSide) {
+    this.hub = hub;
+    this.address = address;
+    this.path = options.path ?? options.route.path;
+    this.ctx = options.ctx;
+    this.options = options;
+    this.client = client;
+  }
+
+  get deadline(): number | undefined {
+    return this.ctx?.deadline;
+  }
+
+  /** Follows the context and its deadline. The hub calls it for calls that outlive the turn they were made in: most do not. */
+  watch(): void {
+    this.isWatched = true;
+    const { ctx } = this;
+    if (!ctx) return;
+    this.#unfollow = ctx.onAbort((reason) => this.abandon(reason));
+    if (!this.isOver && ctx.deadline !== undefined) this.hub.deadlines.add(this as Expiring);
+  }
+
+  expire(): void {
+    const error = deadlineExceeded(this.path);
+    this.finish();
+    this.client.fail(error);
+    this.server?.breakOff(error);
+  }
+
+  /** The client lets go of the call. */
+  abandon(reason: TenonError): void {
+    if (this.isOver) return;
+    this.finish();
+    this.client.fail(reason);
+    this.server?.breakOff(
+      reason.code === Code.DeadlineExceeded
+        ? deadlineExceeded(this.path)
+        : callCancelled(`the caller cancelled ${this.path}`),
+    );
+  }
+
+  /** The transport fails the call: the client hears of it. */
+  fail(error: TenonError): void {
+    if (this.isOver) return;
+    this.finish();
+    this.client.fail(error);
+  }
+
+  /** The server's side refuses or breaks off: the client gets a status, the handler is told. */
+  refuse(error: TenonError): void {
+    if (this.isOver) return;
+    this.finish();
+    this.client.take({ status: statusOf(error) });
+    this.server?.breakOff(error);
+  }
+
+  finish(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    if (this.isWatched) {
+      this.#unfollow?.();
+      if (this.deadline !== undefined) this.hub.deadlines.delete(this as Expiring);
+    }
+    this.hub.remove(this);
+  }
+
+  /** The client's body is within both limits; otherwise the call is over. */
+  fits(body: Uint8Array): boolean {
+    const error = requestTooLarge(this.path, body, this.options.maxSendBytes);
+    if (error) {
+      this.abandon(error);
+      return false;
+    }
+    const limit = this.port?.options.maxReceiveBytes ?? defaultMaxMessageBytes;
+    if (body.length > limit) {
+      this.refuse(tooLarge(`a request of ${this.path}`, body.length, limit, 'maxReceiveBytes of the server'));
+      return false;
+    }
+    return true;
+  }
+}
+
+const viewed = {
+  read: (metadata: Metadata): Iterable<[string, MetadataValue]> => metadata,
+  find: (metadata: Metadata, key: string): MetadataValue | undefined => metadata.get(key),
+};
+
+/** The same metadata for the other side, which may change its own without the sender seeing it. */
+export function view(metadata: Metadata): Metadata {
+  return Metadata.lazy({ raw: metadata, read: viewed.read, find: viewed.find });
+}

@@ -1,0 +1,158 @@
+import type { Metadata } from '../../context/metadata.ts';
+import { Code, type TenonError } from '../../errors/errors.ts';
+import { wellFormed } from '../../internal/well-formed.ts';
+import { type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
+import { defaultMaxMessageBytes, type Message, type Socket } from '../transport.ts';
+import { aborted, badReply, callCancelled, tooLarge } from '../call/failures.ts';
+import { Inbox, roomIn } from '../call/inbox.ts';
+import { type MemoryCall, view } from './memory-call.ts';
+
+const over = Promise.resolve(undefined);
+
+/** The end that the server holds. */
+export class MemoryServerSocket implements Socket {
+  readonly route: MethodDescriptor;
+  readonly #call: MemoryCall;
+  readonly #inbox: Inbox | undefined;
+  #first: Message | undefined;
+  #listener: ((error: TenonError) => void) | undefined;
+  #broken: TenonError | undefined;
+  #sentHeaders = false;
+  #replies = 0;
+
+  constructor(call: MemoryCall, route: MethodDescriptor, first: Message | undefined) {
+    this.#call = call;
+    this.route = route;
+    this.#first = first;
+    if (route.kind !== 'unary') this.#inbox = new Inbox();
+  }
+
+  get local(): string {
+    return this.#call.address;
+  }
+
+  get remote(): string {
+    return 'memory';
+  }
+
+  get deadline(): number | undefined {
+    return this.#call.deadline;
+  }
+
+  send(message: Message): void | Promise<void> {
+    const call = this.#call;
+    if (call.isOver) return undefined;
+    const { body, status } = message;
+    if (body && !this.#mayReply(body)) return undefined;
+    const { client } = call;
+    if (status) {
+      call.finish();
+      this.#inbox?.discard();
+    }
+    client.take(message.headers || message.status?.message ? this.#asSent(message) : message);
+    return !status && client.inbox?.isFull ? roomIn(client.inbox) : undefined;
+  }
+
+  recv(): Promise<Message | undefined> {
+    const first = this.#first;
+    if (first) {
+      this.#first = undefined;
+      return Promise.resolve(first);
+    }
+    if (this.#inbox) return this.#inbox.recv();
+    return this.#broken ? Promise.reject(this.#broken) : over;
+  }
+
+  /** A message after the first one. */
+  push(message: Message): void {
+    this.#inbox?.push(message);
+  }
+
+  /** The client sends no more. */
+  endRequests(): void {
+    this.#inbox?.end();
+  }
+
+  get inbox(): Inbox | undefined {
+    return this.#inbox;
+  }
+
+  end(): void {
+    // Only clients half-close: a server ends with its status.
+  }
+
+  abort(code: Code, message?: string): void {
+    const call = this.#call;
+    if (call.isOver) return;
+    const error = aborted(code, message);
+    call.finish();
+    this.#drop(error);
+    call.client.take({ status: { code, message: error.message } });
+  }
+
+  close(): void {
+    this.abort(Code.Cancelled, 'the server let go of the call');
+  }
+
+  onAbort(listener: (error: TenonError) => void): void {
+    if (this.#broken) listener(this.#broken);
+    else this.#listener = listener;
+  }
+
+  breakOff(error: TenonError): void {
+    this.#broken = error;
+    this.#inbox?.end(error);
+    const listener = this.#listener;
+    this.#listener = undefined;
+    listener?.(error);
+  }
+
+  #drop(error: TenonError): void {
+    this.#first = undefined;
+    this.#broken ??= error;
+    this.#listener = undefined;
+    this.#inbox?.discard(error);
+  }
+
+  /** What a wire would make of it. */
+  #asSent(message: Message): Message {
+    const { headers, status } = message;
+    return {
+      ...message,
+      headers: headers && this.#headersOnce(headers),
+      status: status && { ...status, message: wellFormed(status.message) },
+    };
+  }
+
+  #headersOnce(headers: Metadata): Metadata | undefined {
+    if (this.#sentHeaders) return undefined;
+    this.#sentHeaders = true;
+    return view(headers);
+  }
+
+  #mayReply(body: Uint8Array): boolean {
+    const call = this.#call;
+    const maxSendBytes = call.port?.options.maxSendBytes;
+    if (maxSendBytes !== undefined && body.length > maxSendBytes) {
+      call.refuse(tooLarge(`a reply of ${call.path}`, body.length, maxSendBytes, 'maxSendBytes of the server'));
+      return false;
+    }
+    const limit = call.options.maxReceiveBytes ?? defaultMaxMessageBytes;
+    if (body.length > limit) {
+      this.#fail(tooLarge(`a reply of ${call.path}`, body.length, limit, 'maxReceiveBytes of the client'));
+      return false;
+    }
+    this.#replies += 1;
+    if (this.#replies > 1 && !serverStreams(this.route.kind)) {
+      this.#fail(badReply(call.path, 'more than one message'));
+      return false;
+    }
+    return true;
+  }
+
+  #fail(error: TenonError): void {
+    const call = this.#call;
+    call.fail(error);
+    this.breakOff(callCancelled(`the caller cancelled ${call.path}`));
+  }
+}

@@ -1,0 +1,60 @@
+import type { AddressInfo, ListenOptions as NetListenOptions, NetConnectOpts, Server, Socket } from 'node:net';
+
+import { textOf } from '../../errors/errors.ts';
+import { assertCallable, formatAddress, parseAddress, placeOf } from './address.ts';
+import { addressInUse, cannotListen } from '../call/failures.ts';
+
+/** An address that is about to be listened at. */
+export interface ListeningPlace {
+  readonly options: NetListenOptions;
+  /** The address at which `server` really listens. */
+  bound(server: Server): string;
+  /** It is listened at: callers find it from now on. Fails as listening does. */
+  publish?(): Promise<void>;
+  /** It will be listened at no more. */
+  release?(): void;
+  /** What it means that it could not be listened at. */
+  failure(error: unknown): unknown;
+}
+
+/** What the addresses of a transport over sockets mean. */
+export interface Places {
+  /** How to listen at an address. Throws INVALID_ARGUMENT (`transport.invalid_address`), or as `Transport.listen` does. */
+  listening(address: string): ListeningPlace | Promise<ListeningPlace>;
+  /** Throws INVALID_ARGUMENT (`transport.invalid_address`). */
+  assertCallable(address: string): void;
+  connecting(address: string): NetConnectOpts;
+  /** What a certificate of the other end should name. */
+  hostOf(address: string): string;
+  localOf(socket: Socket): string;
+  remoteOf(socket: Socket): string;
+}
+
+/** `host:port`. */
+export const hostPorts: Places = {
+  listening(address) {
+    const { host, port } = parseAddress(address);
+    return {
+      // Without a host Node listens on every address of both families.
+      options: { port, host: host === '' ? undefined : host },
+      bound(server) {
+        const { address: bound, port: boundPort } = server.address() as AddressInfo;
+        return formatAddress(host === '' ? bound : host, boundPort);
+      },
+      failure(error) {
+        const { code } = error as { readonly code?: unknown };
+        if (code === 'EADDRINUSE') return addressInUse(address, error);
+        if (code === 'EADDRNOTAVAIL') return cannotListen(address, 'this machine does not have that address', error);
+        if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+          return cannotListen(address, 'the name does not resolve', error);
+        if (code === 'EACCES') return cannotListen(address, 'this process may not use that port', error);
+        return cannotListen(address, textOf(error), error);
+      },
+    };
+  },
+  assertCallable,
+  connecting: (address) => ({ ...parseAddress(address), noDelay: true }),
+  hostOf: (address) => parseAddress(address).host,
+  localOf: ({ localAddress, localPort }) => placeOf(localAddress, localPort),
+  remoteOf: ({ remoteAddress, remotePort }) => placeOf(remoteAddress, remotePort),
+};

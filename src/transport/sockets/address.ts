@@ -1,0 +1,49 @@
+import { isIPv6 } from 'node:net';
+
+import { invalidAddress } from '../call/failures.ts';
+
+/** `host:port` in its parts; IPv6 without its brackets. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+const pattern = /^(?:\[([^\]]*)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/;
+
+/** Throws INVALID_ARGUMENT (`transport.invalid_address`) that says what is wrong. */
+export function parseAddress(address: string): HostPort {
+  const match = pattern.exec(address);
+  if (!match) throw invalidAddress(address, whatIsWrong(address));
+  const [, bracketed, plain, digits] = match;
+  const port = Number(digits);
+  if (port > 65_535) throw invalidAddress(address, `${port} is more than 65535, the highest port`);
+  if (bracketed !== undefined && !isIPv6(bracketed))
+    throw invalidAddress(address, `"${bracketed}" is not an IPv6 address`);
+  return { host: bracketed ?? plain ?? '', port };
+}
+
+/** Throws as `parseAddress` does, also for one that can be listened at but not called. */
+export function assertCallable(address: string): void {
+  const { host, port } = parseAddress(address);
+  if (host === '') throw invalidAddress(address, 'the host is missing');
+  if (port === 0) throw invalidAddress(address, 'port 0 is only for listening');
+}
+
+/** The reverse of `parseAddress`. */
+export function formatAddress(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Where a socket's end is, as an address; empty where that is not known. */
+export function placeOf(host: string | undefined, port: number | undefined): string {
+  if (host === undefined || port === undefined) return '';
+  // How a socket that takes both families shows IPv4.
+  return formatAddress(host.replace(/^::ffff:/, ''), port);
+}
+
+function whatIsWrong(address: string): string {
+  if (address.includes('://')) return 'it is a URL';
+  if (isIPv6(address)) return 'an IPv6 address needs brackets and a port';
+  if (!address.includes(':')) return 'the port is missing';
+  return 'it is not of the form host:port';
+}

@@ -1,0 +1,17 @@
+import type { Duplex } from 'node:stream';
+
+import type { ListenOptions } from '../transport.ts';
+import type { ServerSide } from '../call/server-call.ts';
+
+/** What speaks gRPC on the connections of a listener. */
+export interface ServerEngine {
+  /** Takes a connection, in the clear or decrypted. */
+  inject(connection: Duplex): void;
+  /** Tells the peers to send no more calls (GOAWAY). Resolves when the calls are over and their connections closed. */
+  goAway(): Promise<void>;
+  /** Ends what is left, at once. */
+  shutDown(): void;
+}
+
+/** Makes the engine of one listener. */
+export type MakeServerEngine = (options: ListenOptions, side: ServerSide) => ServerEngine;

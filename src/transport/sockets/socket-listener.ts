@@ -1,0 +1,192 @@
+import { createServer, type Server as NetServer, type Socket as NetSocket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+import { LinkedList } from '../../internal/linked-list.ts';
+import type { Logger } from '../../logger/logger.ts';
+import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import { bounded, endsWithin } from '../../runtime/bounded.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { ServerTlsOptions } from '../../tls/tls.ts';
+import type { Accept, Listener, ListenOptions, Socket } from '../transport.ts';
+import { listenerClosed } from '../call/failures.ts';
+import type { ListeningPlace, Places } from './address-scheme.ts';
+import type { ServerCall, ServerSide } from '../call/server-call.ts';
+import type { MakeServerEngine, ServerEngine } from './server-engine.ts';
+import type { SocketServerLimits } from './socket-defaults.ts';
+import type { TlsSeams } from '../../tls/material.ts';
+import { TlsFront } from './tls-acceptor.ts';
+
+// For a peer that does not read: what was sent to it is given up after this time.
+const flushMs = 1_000;
+
+/** What a {@link SocketListener} needs beside its engine. */
+export interface SocketListenerOptions extends TlsSeams {
+  readonly places: Places;
+  readonly tls: ServerTlsOptions | undefined;
+  /** What is spoken inside of TLS (RFC 7301). */
+  readonly protocols: readonly string[];
+  readonly limits: Pick<SocketServerLimits, 'maxConnections' | 'maxHandshakes' | 'backlog'>;
+}
+
+/** A socket server: the engine behind it is given connections, and knows nothing of ports. */
+export class SocketListener implements Listener {
+  readonly #places: Places;
+  readonly #limits: SocketListenerOptions['limits'];
+  readonly #logger: Logger;
+  readonly #runtime: Pick<Runtime, 'clock' | 'timers'>;
+  readonly #engine: ServerEngine;
+  readonly #net: NetServer;
+  readonly #tls: TlsFront | undefined;
+  readonly #sockets = new Set<NetSocket>();
+  readonly #calls = new LinkedList<ServerCall>();
+  readonly #early: [Socket, MethodDescriptor][] = [];
+  #accept: Accept | undefined;
+  #place: ListeningPlace | undefined;
+  #address = '';
+  /** Sees whether a drain has come to its end. */
+  #check: (() => void) | undefined;
+  #flushed: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  /** Throws FAILED_PRECONDITION (`tls.invalid`). */
+  constructor(
+    options: ListenOptions,
+    makeEngine: MakeServerEngine,
+    { places, tls, protocols, limits, ...seams }: SocketListenerOptions,
+  ) {
+    this.#places = places;
+    this.#limits = limits;
+    this.#logger = seams.logger;
+    this.#runtime = seams.runtime;
+    const { maxHandshakes } = limits;
+    this.#tls =
+      tls &&
+      new TlsFront({ ...seams, tls, protocols, maxHandshakes, take: (connection) => this.#decrypted(connection) });
+    this.#engine = makeEngine(options, this.#side(options));
+    this.#net = createServer({ noDelay: true }, (socket) => this.#connected(socket));
+  }
+
+  /** Resolves when it listens. Rejects as `Transport.listen` does. */
+  async open(address: string, signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    const place = await this.#places.listening(address);
+    this.#place = place;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const onAbort = (): void => reject(signal?.reason);
+        signal?.addEventListener('abort', onAbort, { once: true });
+        const settle = (done: () => void): void => {
+          signal?.removeEventListener('abort', onAbort);
+          done();
+        };
+        this.#net.once('error', (error) => settle(() => reject(error)));
+        this.#net.listen({ ...place.options, backlog: this.#limits.backlog }, () => settle(resolve));
+      });
+      signal?.throwIfAborted();
+      this.#address = place.bound(this.#net);
+      await place.publish?.();
+      signal?.throwIfAborted();
+    } catch (error) {
+      await this.close();
+      if (signal?.aborted) throw signal.reason;
+      throw place.failure(error);
+    }
+    this.#net.on('error', () => {
+      // Of a connection that was lost while it was accepted: the next one may succeed.
+    });
+    this.#tls?.watch();
+  }
+
+  addr(): string {
+    return this.#address;
+  }
+
+  accept(accept: Accept): void {
+    this.#accept = accept;
+    for (const [socket, route] of this.#early.splice(0)) accept(socket, route);
+  }
+
+  async drain(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    await bounded(this.#goAway(), { timers: this.#runtime.timers, signal });
+  }
+
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+
+  #connected(socket: NetSocket): void {
+    if (this.#sockets.size >= this.#limits.maxConnections) {
+      this.#logger.debug('a connection is refused: there are as many as maxConnections allows', {
+        peer: this.#places.remoteOf(socket),
+      });
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#check?.();
+    });
+    if (this.#tls) this.#tls.inject(socket);
+    else this.#engine.inject(socket);
+  }
+
+  async #close(): Promise<void> {
+    for (const call of this.#calls) call.refuse(listenerClosed(this.#address));
+    await endsWithin(this.#goAway(), { timers: this.#runtime.timers, timeoutMs: flushMs });
+    this.#engine.shutDown();
+    this.#tls?.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /**
+   * Takes no more connections, and tells the peers of those there are to send no more calls (GOAWAY). Resolves when the calls are over and
+   * what was sent has left, or would not leave in time.
+   */
+  #goAway(): Promise<void> {
+    return (this.#flushed ??= new Promise((resolve) => {
+      if (this.#net.listening) {
+        this.#place?.release?.();
+        this.#net.close();
+      }
+      let isGone = false;
+      let isIdle = false;
+      // The engine alone is not believed: grpc-js's says that it is done while calls are under way, from Node 24 on.
+      this.#check = () => {
+        if (this.#calls.size > 0) return;
+        if (isGone && this.#sockets.size === 0) resolve();
+        else if (!isIdle) this.#runtime.timers.after(flushMs, resolve);
+        isIdle = true;
+      };
+      void this.#engine.goAway().then(() => {
+        isGone = true;
+        this.#check?.();
+      });
+      this.#check();
+    }));
+  }
+
+  /** Shaking hands takes a while: the engine may not take connections any more. */
+  #decrypted(connection: Duplex): void {
+    if (this.#flushed) connection.destroy();
+    else this.#engine.inject(connection);
+  }
+
+  #side({ maxSendBytes }: ListenOptions): ServerSide {
+    return {
+      ...this.#runtime,
+      maxSendBytes,
+      calls: this.#calls,
+      addr: () => this.#address,
+      accept: (socket, route) => {
+        if (this.#accept) this.#accept(socket, route);
+        else this.#early.push([socket, route]);
+      },
+      release: (call) => {
+        this.#calls.delete(call);
+        this.#check?.();
+      },
+    };
+  }
+}
