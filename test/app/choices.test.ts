@@ -194,6 +194,7 @@ describe('the origin of an option', () => {
       'ServiceOptions.health = false (bind)',
       'ServiceOptions.id = a1 (TENON_SERVER_ID)',
       'ServiceOptions.metadata = { zone, rack } (TENON_SERVER_METADATA)',
+      'ServiceOptions.register = true (default)',
       'ServiceOptions.registerTtlMs = 30000 (default)',
       'ServiceOptions.exposeErrors = false (default)',
       'ServiceOptions.suggest = false (default)',

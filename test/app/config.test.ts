@@ -40,6 +40,7 @@ describe('the configuration', () => {
       },
       server: { address: '127.0.0.1:0', dialect: 'grpc', maxReceiveBytes: 4_194_304, compress: false },
       service: {
+        register: true,
         registerTtlMs: 30_000,
         exposeErrors: false,
         suggest: false,
@@ -173,6 +174,7 @@ describe('the configuration', () => {
         dialect: 'go-micro',
         compress: true,
         metadata: { zone: 'a', rack: '7', empty: '' },
+        register: true,
         registerTtlMs: 9_000,
         registerIntervalMs: 3_000,
         exposeErrors: true,

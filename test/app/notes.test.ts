@@ -3,7 +3,8 @@ import { type Container, ContainerModule } from 'inversify';
 
 import { misspeltVariables } from '../../src/app/internal/misspelt.ts';
 import { verify } from '../../src/app/verify.ts';
-import { type AppOptions, Logger, Selector, Service, System } from '../../src/index.ts';
+import { type AppOptions, Logger, Registry, Selector, Service, System } from '../../src/index.ts';
+import { MemoryRegistry } from '../../src/registry/memory.ts';
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelectorOptions } from '../../src/selector/round-robin.ts';
 import { RecordingLogger } from '../../src/testing/recorders.ts';
@@ -62,6 +63,14 @@ describe('the notes of verify', () => {
     expect(notes).toEqual([]);
     const bind = (container: Container): void => void container.rebind(Selector).to(RandomSelector).inSingletonScope();
     expect((await verify([greeter], { profile: 'test', env: {}, bind })).notes).toEqual([]);
+  });
+
+  it('are none of an address that the code may read which binds the registry', async () => {
+    const set = { TENON_REGISTRY_ADDRESS: '/srv/registry' };
+    const own = (container: Container): void => void container.rebind(Registry).to(MemoryRegistry).inSingletonScope();
+    expect((await verify([greeter], { profile: 'test', env: set, bind: own })).notes).toEqual([]);
+    const { notes } = await verify([greeter], { profile: 'test', env: set });
+    expect(notes.map(({ kind, where }) => [kind, where])).toEqual([['unused-variable', 'TENON_REGISTRY_ADDRESS']]);
   });
 
   it('are logged by a logger that is made asynchronously', async () => {

@@ -126,6 +126,7 @@ describe('tenon verify', () => {
         'ServiceOptions.health                 true                default',
         'ServiceOptions.reflection             false               profile test',
         `ServiceOptions.advertise              10.0.0.${'7'.repeat(60)}:1  TENON_SERVER_ADVERTISE`,
+        'ServiceOptions.register               true                default',
         'ServiceOptions.registerTtlMs          30000               default',
         'ServiceOptions.exposeErrors           false               default',
         'ServiceOptions.suggest                false               default',

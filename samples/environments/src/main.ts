@@ -8,13 +8,17 @@ import { staging } from './profiles.ts';
 import { WhereaboutsHandler, WhereaboutsService } from './whereabouts.ts';
 
 const folder = await mkdtemp(join(tmpdir(), 'staging-registry-'));
-const env = { TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'warn', ...process.env, TENON_REGISTRY_ADDRESS: folder };
+const env = { TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'warn', ...process.env };
 
 const profiles: Record<string, string | Profile> = { test: 'test', local: 'local', staging };
 
 row('profile', 'transport', 'registry', 'selector', 'broker');
 for (const [name, profile] of Object.entries(profiles)) {
-  const system = await System.start([WhereaboutsService], { profile, env });
+  const address = profile === staging ? folder : undefined;
+  const system = await System.start([WhereaboutsService], {
+    profile,
+    env: { ...env, TENON_REGISTRY_ADDRESS: address },
+  });
   const { transport, registry, selector, broker } = await system.client(WhereaboutsHandler).tell();
   row(name, transport, registry, selector, broker);
   if (profile === staging) console.log(`nodes in the folder while staging runs: ${(await readdir(folder)).length}`);

@@ -178,9 +178,14 @@ function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Findi
     ['TENON_SELECTOR', Selector],
     ['TENON_BROKER', Broker],
   ];
-  const overruled = chosen.flatMap(([name, contract]) => {
+  /** Who has bound the contract over the variables, if anybody has. */
+  const overruling = (contract: ServiceIdentifier): string | undefined => {
     const layer = boundBy.get(contract)?.at(-1);
-    if (!isSaid(name) || layer === undefined || layer === environmentLayer) return [];
+    return layer === environmentLayer ? undefined : layer;
+  };
+  const overruled = chosen.flatMap(([name, contract]) => {
+    const layer = overruling(contract);
+    if (!isSaid(name) || layer === undefined) return [];
     return [
       note(
         'unused-variable',
@@ -191,13 +196,14 @@ function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Findi
     ];
   });
   const without = [
-    ['TENON_REGISTRY_ADDRESS', ['memory', 'mdns'].includes(config.registry.name), config.registry.name],
-    ['TENON_BROKER_ADDRESS', config.broker.name === 'memory', config.broker.name],
-    ['TENON_MDNS_INTERFACE', config.registry.name !== 'mdns', config.registry.name],
-    ['TENON_MDNS_PORT', config.registry.name !== 'mdns', config.registry.name],
+    ['TENON_REGISTRY_ADDRESS', ['memory', 'mdns'].includes(config.registry.name), config.registry.name, Registry],
+    ['TENON_BROKER_ADDRESS', config.broker.name === 'memory', config.broker.name, Broker],
+    ['TENON_MDNS_INTERFACE', config.registry.name !== 'mdns', config.registry.name, Registry],
+    ['TENON_MDNS_PORT', config.registry.name !== 'mdns', config.registry.name, Registry],
   ] as const;
+  // Code that binds a backend of its own may read the variable from the configuration.
   const useless = without
-    .filter(([name, isUseless]) => isUseless && isSaid(name))
+    .filter(([name, isUseless, , contract]) => isUseless && isSaid(name) && overruling(contract) === undefined)
     .map(([name, , backend]) =>
       note('unused-variable', name, `${name} is set, and ${backend}, which is chosen, does not read it`, 'unset it'),
     );
