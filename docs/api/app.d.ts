@@ -15,14 +15,14 @@ export { type Note, verify, type VerifyReport } from './verify.ts';
 
 // tenon/app/backends
 
-import type { Newable, ServiceIdentifier } from 'inversify';
+import type { Newable } from 'inversify';
 import type { Broker } from '../broker/broker.ts';
 import type { Marshaler } from '../codec/codec.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Selector } from '../selector/selector.ts';
 import type { Transport } from '../transport/transport.ts';
-import type { Config } from './config.ts';
-export type BackendRoom = 'transport' | 'codec' | 'registry' | 'selector' | 'broker';
+import { type Backend, type BackendRoom, type BackendSettings } from './internal/backend-table.ts';
+export type { Backend, BackendRoom, BackendSettings } from './internal/backend-table.ts';
 interface Contracts {
     readonly transport: Transport;
     readonly codec: Marshaler;
@@ -33,16 +33,8 @@ interface Contracts {
 export type Backends = {
     readonly [R in BackendRoom]?: Readonly<Record<string, Newable<Contracts[R]>>> | undefined;
 };
-export interface Backend {
-    readonly implementation: Newable;
-    readonly options?: {
-        readonly key: ServiceIdentifier;
-        readonly value: object;
-    } | undefined;
-}
 export declare function backendNames(room: BackendRoom, own?: Backends): readonly string[];
-export declare function loadBackend(room: BackendRoom, name: string, config: Config, own?: Backends): Promise<Backend>;
-export {};
+export declare function loadBackend(room: BackendRoom, name: string, settings: BackendSettings, own?: Backends): Promise<Backend>;
 
 // tenon/app/choices
 
@@ -110,11 +102,14 @@ import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import { type Backends } from './backends.ts';
+import { type BackendSettings } from './internal/backend-table.ts';
 import { type ProfileName } from './internal/variable-list.ts';
 export interface BackendChoice {
     readonly name: string;
     readonly address?: string | undefined;
+    readonly settings?: BackendSettings | undefined;
 }
+export declare function settingsOf({ address, settings }: BackendChoice): BackendSettings;
 export interface Config {
     readonly profile: ProfileName;
     readonly stated: readonly string[];
@@ -127,10 +122,6 @@ export interface Config {
     readonly log: {
         readonly level: LogLevel;
         readonly format: 'text' | 'json';
-    };
-    readonly mdns: {
-        readonly interface?: string | undefined;
-        readonly port?: number | undefined;
     };
     readonly tls: {
         readonly client: ClientTlsOptions;

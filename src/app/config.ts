@@ -6,7 +6,14 @@ import type { LogLevel } from '../logger/logger.ts';
 import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
 import type { ClientAuth, ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
-import { type BackendRoom, backendNames, type Backends } from './backends.ts';
+import { backendNames, type Backends } from './backends.ts';
+import {
+  type AddressedRoom,
+  type BackendRoom,
+  backendRow,
+  backendRows,
+  type BackendSettings,
+} from './internal/backend-table.ts';
 import { fallbackOf, profileNames, type ProfileName, type VariableName, variables } from './internal/variable-list.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
 
@@ -15,6 +22,13 @@ export interface BackendChoice {
   readonly name: string;
   /** `host:port`, several by commas, or what stood behind `name://`. */
   readonly address?: string | undefined;
+  /** The values of its own variables, by the options that take them. */
+  readonly settings?: BackendSettings | undefined;
+}
+
+/** Everything that the environment gives a backend that was chosen. */
+export function settingsOf({ address, settings }: BackendChoice): BackendSettings {
+  return { ...settings, address };
 }
 
 /** The environment, read: what it says, and what the built-in profile says where it is silent. */
@@ -30,8 +44,6 @@ export interface Config {
   readonly selector: string;
   readonly broker: BackendChoice;
   readonly log: { readonly level: LogLevel; readonly format: 'text' | 'json' };
-  /** Where mDNS speaks. */
-  readonly mdns: { readonly interface?: string | undefined; readonly port?: number | undefined };
   /** TLS of transports that open ports; `undefined` where they speak in the clear. */
   readonly tls: { readonly client: ClientTlsOptions; readonly server: ServerTlsOptions } | undefined;
   readonly client: ClientOptions;
@@ -170,6 +182,8 @@ function exampleOf(variable: Variable): string {
   const lines = [`# ${variable.describes}`];
   const values = variable.kind === 'boolean' ? ['true', 'false'] : variable.choices?.();
   if (values) lines.push(`# One of: ${values.join(', ')}`);
+  const room = rooms[variable.name];
+  if (room !== undefined) lines.push(...backendRows[room].map(({ name, summary }) => `#   ${name}: ${summary}`));
   if (variable.unit) lines.push(`# In ${variable.unit === 'ms' ? 'milliseconds' : variable.unit}.`);
   if (typeof variable.fallback === 'object') {
     const byProfile = profileNames.map((name) => `${name} ${fallbackOf(variable, name)}`);
@@ -181,16 +195,22 @@ function exampleOf(variable: Variable): string {
 
 function buildConfig(said: ReadonlyMap<string, Parsed>, profile: ProfileName): Config {
   const explicit = <T extends Parsed>(name: VariableName): T | undefined => said.get(name) as T | undefined;
-  const value = <T extends Parsed>(name: VariableName): T => {
-    if (said.has(name)) return said.get(name) as T;
-    const variable: Variable = variables.find((one) => one.name === name) as Variable;
+  const valueOf = (variable: Variable): Parsed | undefined => {
+    if (said.has(variable.name)) return said.get(variable.name);
     const fallback = fallbackOf(variable, profile);
-    const parsed = fallback === undefined ? {} : parseVariable(variable, fallback);
-    return ('value' in parsed ? parsed.value : undefined) as T;
+    const parsed = fallback === undefined ? undefined : parseVariable(variable, fallback);
+    return parsed && 'value' in parsed ? parsed.value : undefined;
   };
-  const backend = (name: 'REGISTRY' | 'BROKER'): BackendChoice => {
-    const chosen = value<BackendChoice>(`TENON_${name}`);
-    return { name: chosen.name, address: chosen.address ?? explicit<string>(`TENON_${name}_ADDRESS`) };
+  const value = <T extends Parsed>(name: VariableName): T =>
+    valueOf(variables.find((one) => one.name === name) as Variable) as T;
+  const backend = (room: AddressedRoom): BackendChoice => {
+    const variable = room === 'registry' ? 'TENON_REGISTRY' : 'TENON_BROKER';
+    const { name, address = explicit<string>(`${variable}_ADDRESS`) } = value<BackendChoice>(variable);
+    const own = backendRow(room, name)?.variables?.map((one): [string, Parsed | undefined] => [
+      one.option,
+      valueOf(one),
+    ]);
+    return { name, address, settings: own && (Object.fromEntries<Parsed | undefined>(own) as BackendSettings) };
   };
   const read = <T>(fields: Fields<T>, from: (name: VariableName) => Parsed | undefined): object =>
     Object.fromEntries(Object.entries<VariableName>(fields as never).map(([field, name]) => [field, from(name)]));
@@ -200,11 +220,10 @@ function buildConfig(said: ReadonlyMap<string, Parsed>, profile: ProfileName): C
     transport: value('TENON_TRANSPORT'),
     codec: value('TENON_CODEC'),
     messages: read<MessageLimits>(messageFields, value),
-    registry: backend('REGISTRY'),
+    registry: backend('registry'),
     selector: value('TENON_SELECTOR'),
-    broker: backend('BROKER'),
+    broker: backend('broker'),
     log: { level: value('TENON_LOG_LEVEL'), format: value('TENON_LOG_FORMAT') },
-    mdns: { interface: explicit('TENON_MDNS_INTERFACE'), port: explicit('TENON_MDNS_PORT') },
     tls: tlsOf(explicit, value('TENON_TLS_CLIENT_AUTH')),
     client: read<ClientOptions>(clientFields, value),
     server: read<ServerOptions>(serverFields, value),

@@ -20,8 +20,9 @@ import { ServiceOptions, ServiceRuntime, Wiring } from '../service/service.ts';
 import { wiringOf } from './internal/wiring.ts';
 import { TransportTlsOptions } from '../transport/tls.ts';
 import { Transport } from '../transport/transport.ts';
-import { type Backend, type BackendRoom, backendNames, type Backends, loadBackend } from './backends.ts';
-import { type Config, readConfig } from './config.ts';
+import { backendNames, type Backends, loadBackend } from './backends.ts';
+import { type Config, readConfig, settingsOf } from './config.ts';
+import type { Backend, BackendRoom, BackendSettings } from './internal/backend-table.ts';
 
 /**
  * What an application runs on: from the configuration to a module of bindings. A function given as `profile` is loaded over what the environment says, so
@@ -67,12 +68,14 @@ export function resolveProfile(
 const builtInWith =
   (backends: Backends): Profile =>
   async (config) => {
-    const load = (room: BackendRoom, name: string): Promise<Backend> => loadBackend(room, name, config, backends);
+    const load = (room: BackendRoom, name: string, settings: BackendSettings = {}): Promise<Backend> =>
+      loadBackend(room, name, settings, backends);
+    const { registry: registryChoice, broker: brokerChoice } = config;
     const [transport, registry, selector, broker, codec, ...codecs] = await Promise.all([
       load('transport', config.transport),
-      load('registry', config.registry.name),
+      load('registry', registryChoice.name, settingsOf(registryChoice)),
       load('selector', config.selector),
-      load('broker', config.broker.name),
+      load('broker', brokerChoice.name, settingsOf(brokerChoice)),
       load('codec', config.codec),
       // A server understands every codec, whatever its own clients prefer.
       ...backendNames('codec', backends).map((name) => load('codec', name)),

@@ -1,35 +1,44 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
-import { backendNames, type BackendRoom, loadBackend } from '../../src/app/backends.ts';
-import { readConfig } from '../../src/app/config.ts';
+import { backendNames, loadBackend } from '../../src/app/backends.ts';
+import { readConfig, settingsOf } from '../../src/app/config.ts';
+import {
+  type AddressedRoom,
+  type Backend,
+  type BackendRoom,
+  backendRows,
+} from '../../src/app/internal/backend-table.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { type BuiltCopy, builtCopy } from './support.ts';
 
-const rooms: readonly BackendRoom[] = ['transport', 'codec', 'registry', 'selector', 'broker'];
+const rooms = Object.keys(backendRows) as BackendRoom[];
 const all = rooms.flatMap((room) => backendNames(room).map((name) => [room, name] as const));
+
+/** The backend of a room that an environment chooses, loaded as a start does it. */
+function loadedUnder(room: AddressedRoom, env: Readonly<Record<string, string>>): Promise<Backend> {
+  const choice = readConfig(env)[room];
+  return loadBackend(room, choice.name, settingsOf(choice));
+}
 
 describe('the table of backends', () => {
   it.each(all)('%s "%s" has a class, and says what it can do', async (room, name) => {
-    const { implementation } = await loadBackend(room, name, readConfig({}));
+    const { implementation } = await loadBackend(room, name, {});
     expect(implementation).toBeInstanceOf(Function);
     if (room !== 'codec') expect(implementation).toHaveProperty('capabilities');
   });
 
   it('gives a backend what the environment says, and nothing where it is silent', async () => {
-    const redis = await loadBackend('registry', 'redis', readConfig({ TENON_REGISTRY_ADDRESS: '10.0.0.1:6379' }));
+    const redis = await loadedUnder('registry', { TENON_REGISTRY: 'redis', TENON_REGISTRY_ADDRESS: '10.0.0.1:6379' });
     expect(redis.options?.value).toEqual({ address: '10.0.0.1:6379' });
-    const mdns = await loadBackend(
-      'registry',
-      'mdns',
-      readConfig({ TENON_MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: '5' }),
-    );
+    const said = { TENON_MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: '5' };
+    const mdns = await loadedUnder('registry', { TENON_REGISTRY: 'mdns://10.0.0.1', ...said });
     expect(mdns.options?.value).toEqual({ interface: '127.0.0.1', port: 5 });
-    expect((await loadBackend('broker', 'redis-streams', readConfig({}))).options?.value).toEqual({});
+    expect((await loadedUnder('broker', { TENON_BROKER: 'redis-streams' })).options?.value).toEqual({});
   });
 
   it('gives Redis its password and its database, which stood behind the name of the backend', async () => {
     const addressIn = async (env: Record<string, string>): Promise<unknown> =>
-      (await loadBackend('broker', 'redis-streams', readConfig(env))).options?.value;
+      (await loadedUnder('broker', env)).options?.value;
     expect(await addressIn({ TENON_BROKER: 'redis-streams://me:secret@10.0.0.1:6379/2' })).toEqual({
       address: 'redis://me:secret@10.0.0.1:6379/2',
     });
@@ -39,7 +48,7 @@ describe('the table of backends', () => {
   });
 
   it('names those there are when asked for another', async () => {
-    await expect(loadBackend('broker', 'redis-stream', readConfig({}))).rejects.toMatchObject({
+    await expect(loadBackend('broker', 'redis-stream', {})).rejects.toMatchObject({
       code: Code.InvalidArgument,
       reason: 'config.invalid',
       message:

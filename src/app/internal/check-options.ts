@@ -9,6 +9,7 @@ import { TransportTlsOptions } from '../../transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../transport/transport.ts';
 import type { Config } from '../config.ts';
 import type { Problem } from '../describe.ts';
+import { backendRow, backendRows } from './backend-table.ts';
 import { allBindings, needsOf } from './bindings.ts';
 import { capabilitiesBoundTo, classBoundTo } from './capabilities.ts';
 import { keyName } from './keys.ts';
@@ -195,19 +196,33 @@ function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Findi
       ),
     ];
   });
-  const without = [
-    ['TENON_REGISTRY_ADDRESS', ['memory', 'mdns'].includes(config.registry.name), config.registry.name, Registry],
-    ['TENON_BROKER_ADDRESS', config.broker.name === 'memory', config.broker.name, Broker],
-    ['TENON_MDNS_INTERFACE', config.registry.name !== 'mdns', config.registry.name, Registry],
-    ['TENON_MDNS_PORT', config.registry.name !== 'mdns', config.registry.name, Registry],
-  ] as const;
   // Code that binds a backend of its own may read the variable from the configuration.
-  const useless = without
-    .filter(([name, isUseless, , contract]) => isUseless && isSaid(name) && overruling(contract) === undefined)
-    .map(([name, , backend]) =>
+  const useless = unreadSettings(config)
+    .filter(([name, , contract]) => isSaid(name) && overruling(contract) === undefined)
+    .map(([name, backend]) =>
       note('unused-variable', name, `${name} is set, and ${backend}, which is chosen, does not read it`, 'unset it'),
     );
   return [...overruled, ...useless];
+}
+
+/** The variables of addresses and of backends that nothing reads under a choice of backends, each with the backend that was chosen. */
+function unreadSettings({
+  registry,
+  broker,
+}: Config): (readonly [variable: string, chosen: string, contract: ServiceIdentifier])[] {
+  const chosen = [
+    ['registry', registry.name, 'TENON_REGISTRY_ADDRESS', Registry],
+    ['broker', broker.name, 'TENON_BROKER_ADDRESS', Broker],
+  ] as const;
+  const read = chosen.flatMap(([room, name]) => backendRow(room, name)?.variables ?? []).map(({ name }) => name);
+  return chosen.flatMap(([room, name, address, contract]) => {
+    const row = backendRow(room, name);
+    const others = backendRows[room].flatMap(({ variables = [] }) => variables).map((variable) => variable.name);
+    const unread = [...new Set(others)].filter((variable) => !read.includes(variable));
+    return [...(row && row.takesAddress !== true ? [address] : []), ...unread].map(
+      (one) => [one, name, contract] as const,
+    );
+  });
 }
 
 function problem(kind: string, where: string, message: string, fix: string): Finding {

@@ -13,6 +13,7 @@ import { TransportTlsOptions } from '../../transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../transport/transport.ts';
 import type { Choice, ChoiceSources } from '../choices.ts';
 import { clientFields, type Config, messageFields, serviceFields } from '../config.ts';
+import { type AddressedRoom, backendRow } from './backend-table.ts';
 import { allBindings } from './bindings.ts';
 import { capabilitiesBoundTo } from './capabilities.ts';
 import { constantOf, readersIn, roomOf } from './check-options.ts';
@@ -20,7 +21,6 @@ import { keyName } from './keys.ts';
 import { isAdding } from './merge.ts';
 import { environmentLayer, type OptionPart } from './option-parts.ts';
 import { originOf, shownOption } from './origins.ts';
-import type { VariableName } from './variable-list.ts';
 
 /** A value that somebody gave an option, and who. */
 interface Said {
@@ -29,7 +29,7 @@ interface Said {
 }
 
 type Fields = ReadonlyMap<string, Said>;
-type Variables = Readonly<Record<string, VariableName>>;
+type Variables = Readonly<Record<string, string>>;
 
 // What `@Service` has where the class says nothing.
 const defaultVersion = 'latest';
@@ -54,8 +54,8 @@ export function optionChoices(bindings: BindingService, sources: ChoiceSources):
   return [
     ...serviceChoices(bindings, sources),
     ...found,
-    ...(isOurs(Registry) ? ownAddress('Registry', sources) : []),
-    ...(isOurs(Broker) ? ownAddress('Broker', sources) : []),
+    ...(isOurs(Registry) ? ownAddress('registry', sources) : []),
+    ...(isOurs(Broker) ? ownAddress('broker', sources) : []),
     ...(isOurs(Logger) ? choicesOf('Logger', [saidByVariables(config.log, logger, config)]) : []),
   ];
 }
@@ -117,18 +117,21 @@ function saidByEnvironment(identifier: ServiceIdentifier, config: Config): Field
   if (identifier === ClientOptions) return saidByVariables(config.client, clientFields, config);
   if (identifier === MessageLimits) return saidByVariables(config.messages, messageFields, config);
   if (identifier === TransportTlsOptions) return saidOfTls(config);
-  if (keyName(identifier) === 'MdnsRegistryOptions')
-    return saidByVariables(config.mdns, { interface: 'TENON_MDNS_INTERFACE', port: 'TENON_MDNS_PORT' }, config);
-  if (roomOf(identifier) === 'registry') return saidOfAddress('Registry', config);
-  return roomOf(identifier) === 'broker' ? saidOfAddress('Broker', config) : new Map();
+  const room = roomOf(identifier);
+  return room === 'registry' || room === 'broker' ? saidToBackend(room, config) : new Map();
 }
 
-function saidOfAddress(contract: 'Registry' | 'Broker', config: Config): Fields {
-  const { name, address } = contract === 'Registry' ? config.registry : config.broker;
-  if (address === undefined || ['memory', 'mdns'].includes(name)) return new Map();
-  const variable = `TENON_${contract === 'Registry' ? 'REGISTRY' : 'BROKER'}` as const;
-  const apart = `${variable}_ADDRESS` as const;
-  return new Map([['address', { value: address, origin: config.stated.includes(apart) ? apart : variable }]]);
+/** The address and the own variables of the backend that was chosen; one of the application's own has no variables. */
+function saidToBackend(room: AddressedRoom, config: Config): Fields {
+  const { name, address, settings = {} } = config[room];
+  const row = backendRow(room, name);
+  const names = Object.fromEntries((row?.variables ?? []).map((variable) => [variable.option, variable.name]));
+  const said = saidByVariables(settings, names, config);
+  if (address === undefined || (row && row.takesAddress !== true)) return said;
+  const variable = room === 'registry' ? 'TENON_REGISTRY' : 'TENON_BROKER';
+  const apart = `${variable}_ADDRESS`;
+  const origin = config.stated.includes(apart) ? apart : variable;
+  return new Map([['address', { value: address, origin }], ...said]);
 }
 
 function saidOfTls({ tls, stated }: Config): Fields {
@@ -142,12 +145,11 @@ function saidOfTls({ tls, stated }: Config): Fields {
 }
 
 /** A backend of the application's own is told its address by `init`, and not by options. */
-function ownAddress(contract: 'Registry' | 'Broker', { options, config }: ChoiceSources): readonly Choice[] {
-  const room = contract.toLowerCase();
+function ownAddress(room: AddressedRoom, { options, config }: ChoiceSources): readonly Choice[] {
   const hasOptions = [...options.all].some(
     ([identifier, parts]) => roomOf(identifier) === room && parts.some(({ layer }) => layer === environmentLayer),
   );
-  return hasOptions ? [] : choicesOf(contract, [saidOfAddress(contract, config)]);
+  return hasOptions ? [] : choicesOf(room === 'registry' ? 'Registry' : 'Broker', [saidToBackend(room, config)]);
 }
 
 /** Options of services: what all have in common, then what the class of one says where nothing stronger does. */

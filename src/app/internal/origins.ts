@@ -1,12 +1,11 @@
 import { maskAddress } from '../../internal/mask.ts';
 import type { Config } from '../config.ts';
-import { type VariableName, variables } from './variable-list.ts';
-import type { Variable } from './variables.ts';
+import { variables } from './variable-list.ts';
 
 /** Where the value of a variable comes from: the environment, the profile that speaks where it is silent, or neither. */
-export function originOf(name: VariableName, { stated, profile }: Config): string {
+export function originOf(name: string, { stated, profile }: Config): string {
   if (stated.includes(name)) return name;
-  const variable: Variable | undefined = variables.find((one) => one.name === name);
+  const variable = variables.find((one) => one.name === name);
   return typeof variable?.fallback === 'object' ? `profile ${profile}` : 'default';
 }
 

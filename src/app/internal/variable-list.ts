@@ -1,6 +1,6 @@
 import { logLevels } from '../../logger/logger.ts';
 import { dialects } from '../../transport/transport.ts';
-import { backendNames } from '../backends.ts';
+import { type BackendRoom, backendRows, backendVariables } from './backend-table.ts';
 import type { Variable } from './variables.ts';
 
 /** The built-in profiles. */
@@ -8,15 +8,13 @@ export const profileNames = ['test', 'dev', 'local', 'prod'] as const;
 /** One of {@link profileNames}. */
 export type ProfileName = (typeof profileNames)[number];
 
+const namesOf = (room: BackendRoom): readonly string[] => backendRows[room].map(({ name }) => name);
+
 const choice = { kind: 'choice' } as const;
 const text = { kind: 'text' } as const;
 const boolean = { kind: 'boolean' } as const;
 
-/**
- * Every variable that is read. `fallback` is the value where the environment is silent, for all profiles or by profile; a variable without one
- * leaves the matter to who it concerns, as `describes` says.
- */
-export const variables = [
+const choices = [
   {
     name: 'TENON_PROFILE',
     describes: 'The profile that fills in what is not said below.',
@@ -26,10 +24,9 @@ export const variables = [
   },
   {
     name: 'TENON_TRANSPORT',
-    describes:
-      'How calls travel. grpc-js is grpc by the library of that name; memory stays in the process and opens no port; tcp and unix are for callers that run tenon too.',
+    describes: 'How calls travel.',
     ...choice,
-    choices: () => backendNames('transport'),
+    choices: () => namesOf('transport'),
     fallback: { test: 'memory', dev: 'grpc', local: 'grpc', prod: 'grpc' },
   },
   {
@@ -37,14 +34,14 @@ export const variables = [
     describes:
       'How messages are written when client and method leave it open. proto is for methods with a .proto; others travel as JSON.',
     ...choice,
-    choices: () => backendNames('codec'),
+    choices: () => namesOf('codec'),
     fallback: 'proto',
   },
   {
     name: 'TENON_REGISTRY',
     describes: 'Where services find each other. May carry the address: redis://127.0.0.1:6379',
     kind: 'backend',
-    choices: () => backendNames('registry'),
+    choices: () => namesOf('registry'),
     fallback: { test: 'memory', dev: 'mdns', local: 'memory', prod: 'redis' },
   },
   {
@@ -57,14 +54,14 @@ export const variables = [
     name: 'TENON_SELECTOR',
     describes: 'How a node is chosen among those that serve.',
     ...choice,
-    choices: () => backendNames('selector'),
+    choices: () => namesOf('selector'),
     fallback: 'random',
   },
   {
     name: 'TENON_BROKER',
     describes: 'Who carries events. May carry the address: redis-streams://127.0.0.1:6379',
     kind: 'backend',
-    choices: () => backendNames('broker'),
+    choices: () => namesOf('broker'),
     fallback: { test: 'memory', dev: 'memory', local: 'memory', prod: 'redis-streams' },
   },
   {
@@ -73,21 +70,9 @@ export const variables = [
     ...text,
     example: '127.0.0.1:6379',
   },
-  {
-    name: 'TENON_MDNS_INTERFACE',
-    describes: 'Address of the network interface that mDNS speaks on. Default: what the system chooses.',
-    ...text,
-    example: '127.0.0.1',
-  },
-  {
-    name: 'TENON_MDNS_PORT',
-    describes: 'Port of mDNS. Default: 5353.',
-    kind: 'integer',
-    unit: '',
-    min: 1,
-    max: 65_535,
-    example: '5353',
-  },
+] as const satisfies readonly Variable[];
+
+const others = [
   {
     name: 'TENON_SERVER_ADDRESS',
     describes:
@@ -338,8 +323,14 @@ export const variables = [
   },
 ] as const satisfies readonly Variable[];
 
-/** The name of one of {@link variables}. */
-export type VariableName = (typeof variables)[number]['name'];
+/**
+ * Every variable that is read. `fallback` is the value where the environment is silent, for all profiles or by profile; a variable without one
+ * leaves the matter to who it concerns, as `describes` says.
+ */
+export const variables: readonly [Variable, ...Variable[]] = [...choices, ...backendVariables, ...others];
+
+/** The name of one of {@link variables}, except those that belong to a backend. */
+export type VariableName = (typeof choices | typeof others)[number]['name'];
 
 /** What a variable is where the environment is silent; `undefined` where it is left to who it concerns. */
 export function fallbackOf(variable: Variable, profile: ProfileName): string | undefined {

@@ -1,0 +1,230 @@
+import type { Newable, ServiceIdentifier } from 'inversify';
+
+import type { Parsed, Variable } from './variables.ts';
+
+/** The rooms whose implementation is chosen by name. */
+export type BackendRoom = 'transport' | 'codec' | 'registry' | 'selector' | 'broker';
+
+/** The rooms whose backends have an address, and may have variables of their own. */
+export type AddressedRoom = 'registry' | 'broker';
+
+/** An implementation, and what its options are bound to. */
+export interface Backend {
+  readonly implementation: Newable;
+  readonly options?: { readonly key: ServiceIdentifier; readonly value: object } | undefined;
+}
+
+/** The options that the environment gives a backend: its address, and the values of its own variables. */
+export interface BackendSettings {
+  readonly [option: string]: Parsed | undefined;
+  readonly address?: string | undefined;
+}
+
+/** A variable of one backend. */
+export interface BackendVariable extends Variable {
+  /** The field of its options that takes the value. */
+  readonly option: string;
+}
+
+/** A backend as the whole tree knows it. Its class is in `src/<room>/<name>.ts`. */
+export interface BackendRow {
+  readonly name: string;
+  /** For people, in the README's table. */
+  readonly summary: string;
+  /** The package that it speaks through: a start without it fails, and names it. */
+  readonly package?: string;
+  /** A package that it loads only for some of what it can do. */
+  readonly optionalPackage?: string;
+  /** The server that has to run for it. */
+  readonly server?: string;
+  /** Its options have an address, which a variable or `name://` gives. */
+  readonly takesAddress?: boolean;
+  readonly variables?: readonly BackendVariable[];
+  /** Loads it with what the environment says: nothing of a backend is loaded before this is called. */
+  readonly load: (settings: BackendSettings) => Promise<Backend>;
+}
+
+/** Every implementation that can be chosen by name. */
+export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
+  transport: [
+    {
+      name: 'grpc',
+      summary: 'native gRPC: any gRPC client and server in any language; written on node:http2',
+      load: async () => {
+        const { GrpcTransport, GrpcTransportOptions } = await import('../../transport/grpc.ts');
+        return backend(GrpcTransport, GrpcTransportOptions);
+      },
+    },
+    {
+      name: 'grpc-js',
+      summary: 'the same by @grpc/grpc-js, with its channel options, and less of what gRPC can',
+      package: '@grpc/grpc-js',
+      load: async () => {
+        const { GrpcJsTransport, GrpcJsTransportOptions } = await import('../../transport/grpc-js.ts');
+        return backend(GrpcJsTransport, GrpcJsTransportOptions);
+      },
+    },
+    {
+      name: 'memory',
+      summary: 'calls within the process, without sockets; what tests use',
+      load: async () => {
+        const { MemoryTransport, MemoryTransportOptions } = await import('../../transport/memory.ts');
+        return backend(MemoryTransport, MemoryTransportOptions);
+      },
+    },
+    {
+      name: 'tcp',
+      summary: 'frames of our own between programs on tenon: many calls over one connection, as docs/wire.md says',
+      load: async () => {
+        const { TcpTransport, TcpTransportOptions } = await import('../../transport/tcp.ts');
+        return backend(TcpTransport, TcpTransportOptions);
+      },
+    },
+    {
+      name: 'unix',
+      summary: 'the same over a Unix socket, within one machine',
+      load: async () => {
+        const { UnixTransport, UnixTransportOptions } = await import('../../transport/unix.ts');
+        return backend(UnixTransport, UnixTransportOptions);
+      },
+    },
+  ],
+  codec: [
+    {
+      name: 'proto',
+      summary: 'protobuf by a `.proto`, loaded at start; plain objects, no code generation',
+      package: 'protobufjs',
+      load: async () => ({ implementation: (await import('../../codec/proto.ts')).ProtoMarshaler }),
+    },
+    {
+      name: 'json',
+      summary: 'JSON; proto3 JSON where a method has a `.proto`',
+      load: async () => ({ implementation: (await import('../../codec/json.ts')).JsonMarshaler }),
+    },
+    {
+      name: 'bytes',
+      summary: 'bytes as they are',
+      load: async () => ({ implementation: (await import('../../codec/bytes.ts')).BytesMarshaler }),
+    },
+  ],
+  registry: [
+    {
+      name: 'memory',
+      summary: 'within the process',
+      load: async () => {
+        const { MemoryRegistry, MemoryRegistryOptions } = await import('../../registry/memory.ts');
+        return backend(MemoryRegistry, MemoryRegistryOptions);
+      },
+    },
+    {
+      name: 'mdns',
+      summary: "multicast DNS in Go Micro's record format: nothing to install",
+      package: 'multicast-dns',
+      variables: [
+        {
+          name: 'TENON_MDNS_INTERFACE',
+          option: 'interface',
+          describes: 'Address of the network interface that mDNS speaks on. Default: what the system chooses.',
+          kind: 'text',
+          example: '127.0.0.1',
+        },
+        {
+          name: 'TENON_MDNS_PORT',
+          option: 'port',
+          describes: 'Port of mDNS. Default: 5353.',
+          kind: 'integer',
+          unit: '',
+          min: 1,
+          max: 65_535,
+          example: '5353',
+        },
+      ],
+      load: async (settings) => {
+        const { MdnsRegistry, MdnsRegistryOptions } = await import('../../registry/mdns.ts');
+        return backend(MdnsRegistry, MdnsRegistryOptions, settings);
+      },
+    },
+    {
+      name: 'redis',
+      summary: 'Redis, by a key with a lease per node',
+      package: 'ioredis',
+      server: 'redis',
+      takesAddress: true,
+      load: async (settings) => {
+        const { RedisRegistry, RedisRegistryOptions } = await import('../../registry/redis.ts');
+        return backend(RedisRegistry, RedisRegistryOptions, withRedisUrl(settings));
+      },
+    },
+  ],
+  selector: [
+    {
+      name: 'random',
+      summary: 'any node that serves, by chance',
+      load: async () => ({ implementation: (await import('../../selector/random.ts')).RandomSelector }),
+    },
+    {
+      name: 'round-robin',
+      summary: 'the nodes that serve, one after the other',
+      load: async () => ({ implementation: (await import('../../selector/round-robin.ts')).RoundRobinSelector }),
+    },
+  ],
+  broker: [
+    {
+      name: 'memory',
+      summary: 'within the process; events live as long as it',
+      load: async () => {
+        const { MemoryBroker, MemoryBrokerOptions } = await import('../../broker/memory.ts');
+        return backend(MemoryBroker, MemoryBrokerOptions);
+      },
+    },
+    {
+      name: 'redis',
+      summary: 'Redis pub/sub: quick, and an event without a listener is gone',
+      package: 'ioredis',
+      server: 'redis',
+      takesAddress: true,
+      load: async (settings) => {
+        const { RedisBroker, RedisBrokerOptions } = await import('../../broker/redis.ts');
+        return backend(RedisBroker, RedisBrokerOptions, withRedisUrl(settings));
+      },
+    },
+    {
+      name: 'redis-streams',
+      summary: 'Redis Streams: groups, acknowledgement, and redelivery of what a dead consumer left',
+      package: 'ioredis',
+      server: 'redis',
+      takesAddress: true,
+      load: async (settings) => {
+        const { RedisStreamsBroker, RedisStreamsBrokerOptions } = await import('../../broker/redis-streams.ts');
+        return backend(RedisStreamsBroker, RedisStreamsBrokerOptions, withRedisUrl(settings));
+      },
+    },
+  ],
+};
+
+/** The row of a name; `undefined` for a backend of the application's own. */
+export function backendRow(room: BackendRoom, name: string): BackendRow | undefined {
+  return backendRows[room].find((row) => row.name === name);
+}
+
+/** The variables that belong to backends, each once. */
+export const backendVariables: readonly BackendVariable[] = [
+  ...new Map(
+    Object.values(backendRows)
+      .flat()
+      .flatMap(({ variables = [] }) => variables.map((variable) => [variable.name, variable] as const)),
+  ).values(),
+];
+
+/** An address that stood behind `redis-streams://` with a password or a database is a URL of Redis again. */
+function withRedisUrl(settings: BackendSettings): BackendSettings {
+  const { address } = settings;
+  const isUrl = address !== undefined && /[@/]/.test(address) && !address.includes('://');
+  return isUrl ? { ...settings, address: `redis://${address}` } : settings;
+}
+
+/** Options that were not said are left out, so that they do not stand over the defaults of the backend. */
+function backend(implementation: Newable, key: ServiceIdentifier, options: object = {}): Backend {
+  const value = Object.fromEntries(Object.entries(options).filter(([, one]) => one !== undefined));
+  return { implementation, options: { key, value } };
+}
