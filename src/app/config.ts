@@ -210,7 +210,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>, profile: ProfileName): C
       one.option,
       valueOf(one),
     ]);
-    return { name, address, settings: own && (Object.fromEntries<Parsed | undefined>(own) as BackendSettings) };
+    return { name, address, settings: own && Object.fromEntries(own) };
   };
   const read = <T>(fields: Fields<T>, from: (name: VariableName) => Parsed | undefined): object =>
     Object.fromEntries(Object.entries<VariableName>(fields as never).map(([field, name]) => [field, from(name)]));
