@@ -196,7 +196,8 @@ class Delivery {
   /** Never rejects: what happens to the event is decided here. */
   async receive(event: Event): Promise<void> {
     this.#handling.enter();
-    (event as Event & Partial<Deferrable>).onReject = this.#onReject;
+    // Events of brokers that are not made with the kit may be anything: they are left as they are.
+    if ('onReject' in event) (event as Event & Deferrable).onReject = this.#onReject;
     try {
       const key = event.headers[orderKeyHeader];
       if (key === undefined) await this.#once(event, false);

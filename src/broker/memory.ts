@@ -16,7 +16,7 @@ import type {
   ReceiveRequest,
 } from './kit/driver.ts';
 import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
-import { type Entry, type Handed, handed, Topics } from './memory/topics.ts';
+import { type Entry, Handed, Topics } from './memory/topics.ts';
 
 /** Options of a {@link MemoryHub}. */
 export interface MemoryHubOptions {
@@ -116,13 +116,14 @@ class MemoryDriver implements BrokerDriver<Handed> {
 
   close(): void {}
 
-  publish([event]: readonly OutgoingEvent[]): Promise<unknown> | undefined {
-    const { topic, headers, body, orderKey } = event as OutgoingEvent;
+  publish(events: readonly [OutgoingEvent]): Promise<unknown> | undefined {
+    const event = events[0];
+    const { topic, headers, body, orderKey } = event;
     // The caller may use its buffer again once this has resolved.
     const kept = Object.freeze({ ...headers });
     const waiting = this.#topics.find(topic)?.publish(kept, new Uint8Array(body), orderKey);
     if (!waiting) return undefined;
-    (event as OutgoingEvent).withdraw = () => waiting.withdraw();
+    event.withdraw = () => waiting.withdraw();
     return waiting.stored;
   }
 
@@ -145,7 +146,7 @@ class MemoryDriver implements BrokerDriver<Handed> {
     group.join(sink);
     return {
       resume: () => group.schedule(),
-      ack: ([event]) => group.ack(event as Handed),
+      ack: (events) => group.ack(events[0] as Handed),
       nack: (event, delayMs) => group.nack(event, delayMs),
       release: (events) => group.release(events),
       stop: () => {
@@ -157,7 +158,7 @@ class MemoryDriver implements BrokerDriver<Handed> {
   }
 
   #watch({ topic }: ReceiveRequest, sink: EventSink<Handed>): DriverSubscription<Handed> {
-    const see = (entry: Entry): void => sink.deliver(handed(entry));
+    const see = (entry: Entry): void => sink.deliver(new Handed(entry));
     const { watchers } = this.#topics.open(topic);
     watchers.add(see);
     return {

@@ -94,8 +94,8 @@ class StreamsDriver extends RedisDriver<StreamEntry> {
     this.#setup = setup;
   }
 
-  override publish([event]: readonly [OutgoingEvent]): Promise<unknown> {
-    const { topic, headers, body } = event;
+  override publish(events: readonly [OutgoingEvent]): Promise<unknown> {
+    const { topic, headers, body } = events[0];
     const { keyPrefix, maxLength } = this.#options;
     const table = this.#writer.write(headers);
     const bytes = Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength);

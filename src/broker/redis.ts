@@ -81,8 +81,8 @@ class ChannelsDriver extends RedisDriver {
     super.close();
   }
 
-  override publish([event]: readonly [OutgoingEvent]): Promise<unknown> {
-    const { topic, headers, body } = event;
+  override publish(events: readonly [OutgoingEvent]): Promise<unknown> {
+    const { topic, headers, body } = events[0];
     const payload =
       this.#options.dialect === 'go-micro'
         ? writeEnvelope(topic, headers, body)

@@ -136,6 +136,25 @@ describe('retry', () => {
     });
   });
 
+  test('an event that cannot be changed is tried again like others', async () => {
+    const { broker, timers, handled, subscribe } = await stage(Uncounting);
+    const given = broker.subscribe.bind(broker);
+    broker.subscribe = (topic, callback, options) =>
+      given(
+        topic,
+        (event) => {
+          const { id, headers, body, attempt } = event;
+          const settling = { ack: () => event.ack(), nack: () => event.nack(), reject: () => event.reject() };
+          return callback(Object.freeze({ id, topic, headers, body, attempt, ...settling }));
+        },
+        options,
+      );
+    await subscribe({ retry: 1 }, fails);
+    await publishText(broker, 'orders', 'a');
+    await timers.advance(1_000);
+    expect(handled).toHaveLength(2);
+  });
+
   test('ends with the first success', async () => {
     const { broker, timers, handled, dead, subscribe } = await stage();
     await subscribe({ retry: 5, deadLetter: true }, () => {

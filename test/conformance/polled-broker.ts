@@ -10,7 +10,7 @@ import {
   type ReceiveRequest,
   type WireRules,
 } from '../../src/broker/kit/kit.ts';
-import { handed, type Entry, type Handed, Topics } from '../../src/broker/memory/topics.ts';
+import { type Entry, Handed, Topics } from '../../src/broker/memory/topics.ts';
 import { silentLogger as logger } from '../../src/logger/logger.ts';
 import { systemRuntime, systemTimers } from '../../src/runtime/system.ts';
 
@@ -134,7 +134,7 @@ class PolledDriver implements BrokerDriver<Handed> {
   }
 
   #watch({ topic }: ReceiveRequest, sink: EventSink<Handed>): DriverSubscription<Handed> {
-    const see = (entry: Entry): void => sink.deliver(handed(entry));
+    const see = (entry: Entry): void => sink.deliver(new Handed(entry));
     const { watchers } = this.#options.topics.open(topic);
     watchers.add(see);
     return { stop: () => void watchers.delete(see), close: () => {} };

@@ -221,14 +221,12 @@ class InFlightEvent<E extends IncomingEvent> implements Event, Deferrable {
   /** It waits, and holds no place. */
   isAside = false;
   onReject: ((event: Event, reason: unknown) => Promise<void>) | undefined = undefined;
+  #isSettled = false;
   #id: string | undefined;
-  #owner: InFlightEvents<E> | undefined;
-  readonly #subscription: InFlightEvents<E>;
+  readonly #owner: InFlightEvents<E>;
 
   constructor(owner: InFlightEvents<E>, from: E, headers: EventHeaders) {
     this.#owner = owner;
-    this.#subscription = owner;
-    this.#id = from.id;
     this.from = from;
     this.topic = owner.topic;
     this.headers = headers;
@@ -237,42 +235,39 @@ class InFlightEvent<E extends IncomingEvent> implements Event, Deferrable {
   }
 
   get id(): string {
-    return (this.#id ??= this.#subscription.nextId());
+    return (this.#id ??= this.from.id ?? this.#owner.nextId());
   }
 
   ack(): Promise<void> {
-    const owner = this.#owner;
-    if (!owner) return settled;
-    this.#owner = undefined;
-    return owner.ack(this);
+    if (this.#isSettled) return settled;
+    this.#isSettled = true;
+    return this.#owner.ack(this);
   }
 
   nack(options?: NackOptions): Promise<void> {
-    const owner = this.#owner;
-    if (!owner) return settled;
-    this.#owner = undefined;
+    if (this.#isSettled) return settled;
+    this.#isSettled = true;
     const delayMs = options?.delayMs ?? 0;
-    return owner.nack(this, delayMs > 0 ? delayMs : 0);
+    return this.#owner.nack(this, delayMs > 0 ? delayMs : 0);
   }
 
   reject(reason?: unknown): Promise<void> {
-    const owner = this.#owner;
-    if (!owner) return settled;
+    if (this.#isSettled) return settled;
     if (this.onReject) return this.onReject(this, reason);
-    this.#owner = undefined;
-    return owner.reject(this, reason);
+    this.#isSettled = true;
+    return this.#owner.reject(this, reason);
   }
 
   setAside(): void {
-    this.#owner?.setAside(this);
+    if (!this.#isSettled) this.#owner.setAside(this);
   }
 
   resume(): Promise<void> | undefined {
-    return this.#owner?.resume(this);
+    return this.#isSettled ? undefined : this.#owner.resume(this);
   }
 
   forget(): void {
-    this.#owner = undefined;
+    this.#isSettled = true;
     this.isAside = false;
   }
 }

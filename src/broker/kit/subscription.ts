@@ -66,6 +66,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   readonly #log: FailureLog;
   readonly #keeping: FailureLog;
   #source: DriverSubscription<E> | undefined;
+  #encoding: WireEncoding | undefined;
   #loop: PollLoop<E> | undefined;
   #acks: AckBatch<E> | undefined;
   #heartbeat: Timer | undefined;
@@ -108,7 +109,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   async open(): Promise<void> {
-    this.#start(await this.#host.receive(this.#init.request, this));
+    this.#start(await this.#receive());
     const { signal } = this.#init;
     if (signal?.aborted) this.#onAbort();
     else signal?.addEventListener('abort', this.#onAbort, { once: true });
@@ -234,6 +235,12 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     return this.#stopping ? 0 : this.#init.taker.demand;
   }
 
+  #receive(): Promise<DriverSubscription<E>> {
+    // Events may come before it stands.
+    this.#encoding = this.#host.encoding();
+    return this.#host.receive(this.#init.request, this);
+  }
+
   #start(source: DriverSubscription<E>): void {
     const { host } = this.#init;
     const { runtime, logger } = host;
@@ -267,7 +274,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
 
   #hand(event: E): void {
     const { taker, topic } = this.#init;
-    const encoding = this.#host.encoding();
+    const encoding = this.#encoding;
     const headers = encoding ? encoding.readHeaders(event.headers) : event.headers;
     this.#isHanding = true;
     if (this.#inFlight) this.#inFlight.deliver(event, headers);
@@ -411,7 +418,6 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
 
   async #revive(cause: unknown): Promise<void> {
     const { runtime } = this.#host;
-    const { request } = this.#init;
     let reason = cause;
     for (let attempt = 1; !this.#stopping; attempt += 1) {
       this.renew();
@@ -431,7 +437,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
       );
       if (this.#stopping || !this.#host.isConnected()) return;
       try {
-        const anew = await this.#host.receive(request, this);
+        const anew = await this.#receive();
         if (this.isStopped) {
           await this.#quietly('stop', () => anew.stop());
           await this.#quietly('close', () => anew.close());

@@ -14,8 +14,22 @@ export interface Entry {
 }
 
 /** An event as a member has it in hand: the body is its own. */
-export interface Handed extends IncomingEvent {
+export class Handed implements IncomingEvent {
   readonly entry: Entry;
+  readonly headers: EventHeaders;
+  readonly body: Uint8Array;
+  readonly attempt: number;
+
+  constructor(entry: Entry) {
+    this.entry = entry;
+    this.headers = entry.headers;
+    this.body = new Uint8Array(entry.body);
+    this.attempt = entry.attempt;
+  }
+
+  get id(): string {
+    return String(this.entry.sequence);
+  }
 }
 
 /** A member of a group. */
@@ -247,7 +261,7 @@ export class Group {
       this.#shift();
       this.#hold(entry, member);
       entry.attempt += 1;
-      member.deliver(handed(entry));
+      member.deliver(new Handed(entry));
     }
     this.#onRoom();
     this.schedule();
@@ -309,10 +323,4 @@ export class Group {
       kept: this.#setup.maxQueued,
     });
   }
-}
-
-/** The event for one receiver. */
-export function handed(entry: Entry): Handed {
-  const { headers, body, attempt, sequence } = entry;
-  return { entry, id: String(sequence), headers, body: new Uint8Array(body), attempt };
 }
