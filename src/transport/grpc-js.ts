@@ -5,10 +5,10 @@ import { token } from '../internal/token.ts';
 import type { GrpcTransportOptions } from './grpc.ts';
 import { GrpcBase } from './grpc/grpc-base.ts';
 import { withDefaults } from './grpc/grpc-defaults.ts';
-import { GrpcChannels } from './grpc-js/channels.ts';
+import { GrpcJsChannelPool } from './grpc-js/channels.ts';
 import { GrpcJsSocket, GrpcJsUnaryCall } from './grpc-js/client-call.ts';
 import { TlsChannelCredentials } from './grpc-js/credentials.ts';
-import { grpcJsEngine } from './grpc-js/server.ts';
+import { grpcJsServer } from './grpc-js/server.ts';
 import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 
@@ -33,12 +33,12 @@ export const GrpcJsTransportOptions: ServiceIdentifier<GrpcJsTransportOptions> =
 export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> implements Transport {
   static readonly capabilities: TransportCapabilities = { network: true, grpc: true, security: 'tls' };
 
-  readonly #channels: GrpcChannels;
+  readonly #channels: GrpcJsChannelPool;
 
   constructor(@inject(GrpcJsTransportOptions) @optional() options: GrpcJsTransportOptions = {}) {
     super(withDefaults(options));
     const { tls, idleMs, runtime, maxMetadataBytes } = this.options;
-    this.#channels = new GrpcChannels({
+    this.#channels = new GrpcJsChannelPool({
       credentials: () => (tls ? new TlsChannelCredentials(this.dialer(tls)) : credentials.createInsecure()),
       channelOptions: this.#clientOptions(),
       maxMetadataBytes,
@@ -48,20 +48,20 @@ export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> implements
   }
 
   dial(address: string, options: DialOptions): TransportClient {
-    const channel = this.#channels.to(address, options.maxReceiveBytes, options.compress);
+    const channel = this.#channels.get(address, options.maxReceiveBytes, options.compress);
     return new GrpcJsSocket(channel, options, this.options.runtime.clock);
   }
 
   protected override call(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
-      const channel = this.#channels.to(address, options.maxReceiveBytes, options.compress);
+      const channel = this.#channels.get(address, options.maxReceiveBytes, options.compress);
       new GrpcJsUnaryCall(channel, options, this.options.runtime.clock, resolve, reject).start(message);
     });
   }
 
   protected override engine(): MakeServerEngine {
     const { channelOptions, maxMetadataBytes } = this.options;
-    return grpcJsEngine({ ...this.#serverOptions(), ...channelOptions, maxMetadataBytes });
+    return grpcJsServer({ ...this.#serverOptions(), ...channelOptions, maxMetadataBytes });
   }
 
   protected override closeConnections(): void {

@@ -7,12 +7,12 @@ import { systemRandom } from '../runtime/system.ts';
 import { type CallConnection, ClientSocket, UnaryCall } from './call/client-call.ts';
 import { GrpcBase, grpcProtocols } from './grpc/grpc-base.ts';
 import { withDefaults } from './grpc/grpc-defaults.ts';
-import { Http2ClientConnection } from './http2/client-session.ts';
-import { http2Engine } from './http2/server.ts';
+import { ClientSession } from './http2/client-session.ts';
+import { http2Server } from './http2/server.ts';
 import { Keepalive } from './http2/keepalive.ts';
-import { LateCalls } from './call/deferred-watch.ts';
-import { Lines } from './call/subchannel.ts';
-import { hostPorts } from './sockets/address-scheme.ts';
+import { DeferredWatch } from './call/deferred-watch.ts';
+import { SubchannelPool } from './call/subchannel.ts';
+import { tcpAddresses } from './sockets/address-scheme.ts';
 import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type {
   DialOptions,
@@ -120,7 +120,7 @@ export const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions> = tok
 export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Transport {
   static readonly capabilities: TransportCapabilities = { network: true, grpc: true, security: 'tls' };
 
-  readonly #lines: Lines<CallConnection>;
+  readonly #subchannels: SubchannelPool<CallConnection>;
 
   constructor(@inject(GrpcTransportOptions) @optional() given: GrpcTransportOptions = {}) {
     super(withDefaults(given));
@@ -129,38 +129,38 @@ export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Tra
     const { clock, timers } = runtime;
     const connection = {
       timers,
-      places: hostPorts,
+      addresses: tcpAddresses,
       isSecure: tls !== undefined,
       maxMetadataBytes,
       keepalive: new Keepalive(timers, { keepaliveMs, keepaliveTimeoutMs, withoutCalls }),
-      patience: new Map<string, number>(),
+      keepaliveFactor: new Map<string, number>(),
     };
-    this.#lines = new Lines({
+    this.#subchannels = new SubchannelPool({
       clock,
       timers,
       random: runtime.random ?? systemRandom,
-      late: new LateCalls(clock, timers),
+      deferredWatch: new DeferredWatch(clock, timers),
       idleMs,
       maxReconnectMs,
-      places: hostPorts,
+      addresses: tcpAddresses,
       secure: tls && (async (socket, host) => this.dialer(tls).connect(socket, host, grpcProtocols)),
-      open: (socket, line) => new Http2ClientConnection(socket, connection, line),
+      open: (socket, subchannel) => new ClientSession(socket, connection, subchannel),
     });
   }
 
   dial(address: string, options: DialOptions): TransportClient {
-    return new ClientSocket(this.#lines.to(address), options);
+    return new ClientSocket(this.#subchannels.get(address), options);
   }
 
   protected override call(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
-      new UnaryCall(this.#lines.to(address), message, options, resolve, reject).start();
+      new UnaryCall(this.#subchannels.get(address), message, options, resolve, reject).start();
     });
   }
 
   protected override engine(): MakeServerEngine {
     const { runtime, maxMetadataBytes, maxCalls, serverKeepaliveMs, keepaliveTimeoutMs } = this.options;
-    return http2Engine({
+    return http2Server({
       maxMetadataBytes,
       maxCalls,
       keepaliveMs: serverKeepaliveMs,
@@ -172,6 +172,6 @@ export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Tra
   }
 
   protected override closeConnections(): void {
-    this.#lines.close();
+    this.#subchannels.close();
   }
 }

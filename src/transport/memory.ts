@@ -74,7 +74,7 @@ export class MemoryTransport implements Transport {
     if (ports.has(free)) throw addressInUse(free);
     const listener = new MemoryPort(this.#hub, free, options);
     ports.set(free, listener);
-    this.#hub.arrived(free, listener);
+    this.#hub.onListen(free, listener);
     return listener;
   }
 

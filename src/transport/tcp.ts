@@ -8,7 +8,7 @@ import { type Logger, silentLogger } from '../logger/logger.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { frameDefaults, FrameTransport } from './frames/frame-transport.ts';
-import { hostPorts } from './sockets/address-scheme.ts';
+import { tcpAddresses } from './sockets/address-scheme.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import type { SocketServerOptions, Transport, TransportCapabilities } from './transport.ts';
 
@@ -90,7 +90,7 @@ export class TcpTransport extends FrameTransport implements Transport {
   constructor(@inject(TcpTransportOptions) @optional() options: TcpTransportOptions = {}) {
     super(
       withDefaults(defaults, checkedOptions('TcpTransportOptions', options, { ...socketRules, windowBytes: aCount })),
-      hostPorts,
+      tcpAddresses,
     );
   }
 

@@ -9,7 +9,7 @@ import { token } from '../internal/token.ts';
 import { silentLogger } from '../logger/logger.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { frameDefaults, FrameTransport } from './frames/frame-transport.ts';
-import { socketFiles } from './sockets/unix-addresses.ts';
+import { unixAddresses } from './sockets/unix-addresses.ts';
 import type { TcpTransportOptions } from './tcp.ts';
 import type { Transport, TransportCapabilities } from './transport.ts';
 
@@ -39,7 +39,7 @@ export class UnixTransport extends FrameTransport implements Transport {
       defaults,
       checkedOptions('UnixTransportOptions', options, { ...socketRules, windowBytes: aCount }),
     );
-    super(whole, socketFiles(whole.folder ?? tmpdir(), whole.runtime));
+    super(whole, unixAddresses(whole.folder ?? tmpdir(), whole.runtime));
   }
 
   override isSecure(): boolean {

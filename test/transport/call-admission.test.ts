@@ -2,13 +2,13 @@ import { describe, expect, it } from '@jest/globals';
 
 import { systemTimers } from '../../src/runtime/system.ts';
 import { CallAdmission } from '../../src/transport/call/call-admission.ts';
-import { Unsent } from '../../src/transport/call/send-budget.ts';
+import { SendBudget } from '../../src/transport/call/send-budget.ts';
 
 /** Admits calls by name while little is unsent; `turn` lets those begin that wait for it. */
 function admitting() {
   const waiting: (() => void)[] = [];
   const begun: string[] = [];
-  const unsent = new Unsent({ maxUnsentBytes: 2_000_000, maxUnsentBytesPerConnection: 1_000_000 });
+  const unsent = new SendBudget({ maxUnsentBytes: 2_000_000, maxUnsentBytesPerConnection: 1_000_000 });
   const admission = new CallAdmission(unsent, { ...systemTimers, soon: (callback) => void waiting.push(callback) });
   const turn = (): void => {
     for (const callback of waiting.splice(0)) callback();

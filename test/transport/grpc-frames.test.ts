@@ -3,8 +3,8 @@ import { runInNewContext } from 'node:vm';
 
 import { describe, expect, it } from '@jest/globals';
 
-import { GrpcFrames } from '../../src/transport/grpc/message-framing.ts';
-import { Pieces } from '../../src/transport/call/byte-queue.ts';
+import { MessageDeframer } from '../../src/transport/grpc/message-framing.ts';
+import { ByteQueue } from '../../src/transport/call/byte-queue.ts';
 import { frame } from './support.ts';
 
 setFlagsFromString('--expose-gc');
@@ -18,7 +18,7 @@ function heldBytes(): number {
   return heapUsed + arrayBuffers;
 }
 
-function messagesIn(frames: GrpcFrames): string[] {
+function messagesIn(frames: MessageDeframer): string[] {
   const messages: string[] = [];
   for (let found = frames.take(); found; found = frames.take()) messages.push(String(found.body));
   return messages;
@@ -27,7 +27,7 @@ function messagesIn(frames: GrpcFrames): string[] {
 describe('the frames of gRPC', () => {
   it('costs at most two bytes more for each byte of a message that comes byte by byte', () => {
     const bytes = 1024 * 1024;
-    const frames = new GrpcFrames(4 * bytes);
+    const frames = new MessageDeframer(4 * bytes);
     const before = heldBytes();
     frames.push(frame(Buffer.alloc(0), 0, 4 * bytes));
     for (let at = 0; at < bytes; at += 1) frames.push(Buffer.alloc(1));
@@ -37,7 +37,7 @@ describe('the frames of gRPC', () => {
 
   it('costs no more where long and short pieces take turns', () => {
     const bytes = 2 * 1024 * 1024;
-    const frames = new GrpcFrames(4 * bytes);
+    const frames = new MessageDeframer(4 * bytes);
     const before = heldBytes();
     frames.push(frame(Buffer.alloc(0), 0, 2 * bytes));
     for (let at = 0; at < bytes; at += 4_097) {
@@ -51,7 +51,7 @@ describe('the frames of gRPC', () => {
   it('takes nothing for what is announced and does not come', () => {
     const before = heldBytes();
     const waiting = Array.from({ length: 1_000 }, () => {
-      const frames = new GrpcFrames(4 * 1024 * 1024);
+      const frames = new MessageDeframer(4 * 1024 * 1024);
       frames.push(frame(Buffer.alloc(1), 0, 4 * 1024 * 1024));
       frames.push(Buffer.alloc(1));
       return frames;
@@ -61,7 +61,7 @@ describe('the frames of gRPC', () => {
 
   it('keeps only what came for it of the packet that a piece came in', () => {
     const packets = 64;
-    const frames = new GrpcFrames(4 * 1024 * 1024);
+    const frames = new MessageDeframer(4 * 1024 * 1024);
     const before = heldBytes();
     frames.push(frame(Buffer.alloc(0), 0, 1024 * 1024));
     for (let at = 0; at < packets; at += 1) frames.push(Buffer.alloc(64 * 1024).subarray(0, 1));
@@ -71,7 +71,7 @@ describe('the frames of gRPC', () => {
   it.each([1, 2, 3, 7, 64, 1_000])('takes messages apart that come in pieces of %i bytes', (size) => {
     const texts = Array.from({ length: 200 }, (_, index) => 'x'.repeat(index) + String(index));
     const bytes = Buffer.concat(texts.map((text) => frame(Buffer.from(text))));
-    const frames = new GrpcFrames(1_000);
+    const frames = new MessageDeframer(1_000);
     const seen: string[] = [];
     for (let at = 0; at < bytes.length; at += size) {
       frames.push(bytes.subarray(at, at + size));
@@ -80,11 +80,11 @@ describe('the frames of gRPC', () => {
     }
     seen.push(...messagesIn(frames));
     expect(seen).toEqual(texts);
-    expect(frames.isInMessage).toBe(false);
+    expect(frames.hasPartialMessage).toBe(false);
   });
 
   it('does not touch a message again that it has handed over', () => {
-    const frames = new GrpcFrames(1_000);
+    const frames = new MessageDeframer(1_000);
     const bytes = Buffer.concat([frame(Buffer.from('first')), frame(Buffer.from('second'))]);
     for (const byte of bytes.subarray(0, 12)) frames.push(Buffer.of(byte));
     const first = frames.take()?.body;
@@ -99,7 +99,7 @@ describe('bytes that come in pieces', () => {
     const bytes = 64 * 1024;
     const before = heldBytes();
     const connections = Array.from({ length: 16 }, () => {
-      const pieces = new Pieces();
+      const pieces = new ByteQueue();
       for (let at = 0; at < bytes; at += 1) pieces.add(Buffer.alloc(1, at));
       return pieces;
     });

@@ -9,7 +9,7 @@ import { systemClock } from '../../src/runtime/system.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { HeldTimers } from '../../src/testing/virtual-time.ts';
 import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
-import { Http2ServerCall } from '../../src/transport/http2/server-stream.ts';
+import { ServerStream } from '../../src/transport/http2/server-stream.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { data, headers, preface, request, settings, windowUpdate } from '../hostile/support/http2-peer.ts';
 import { frame, methods } from './support.ts';
@@ -155,7 +155,7 @@ describe('a server on node:http2', () => {
   });
 
   it('keeps no call that is reset while it waits for its beginning', async () => {
-    const begin = jest.spyOn(Http2ServerCall.prototype, 'begin');
+    const begin = jest.spyOn(ServerStream.prototype, 'begin');
     closing.push(() => begin.mockRestore());
     const { made, handle } = replying();
     const listener = await listening({ ...bounds, minPingIntervalMs: 0 }, handle);

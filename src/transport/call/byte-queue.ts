@@ -4,7 +4,7 @@ const minBlockBytes = 64;
 const maxBlockBytes = 64 * 1024;
 
 /** Bytes that come in pieces, and are wanted in one. What it takes for them is at most twice what has come. */
-export class Pieces {
+export class ByteQueue {
   size = 0;
   #pieces: Buffer[] = [];
   /** A copy of the last small ones, that more can be written to. */

@@ -1,5 +1,5 @@
 import type { Timers } from '../../runtime/runtime.ts';
-import type { Unsending, Unsent } from './send-budget.ts';
+import type { SendBudgetUser, SendBudget } from './send-budget.ts';
 
 /** A call that may have to wait before it begins. */
 export interface AdmittedCall {
@@ -10,8 +10,8 @@ export interface AdmittedCall {
 const firstReplyBytes = 256 * 1024;
 
 /** Lets the calls of one connection begin, unless too much of the replies is unsent: then those that come wait, unread. */
-export class CallAdmission implements Unsending {
-  readonly #unsent: Unsent;
+export class CallAdmission implements SendBudgetUser {
+  readonly #budget: SendBudget;
   readonly #timers: Timers;
   readonly #held = new Set<AdmittedCall>();
   #bytes = 0;
@@ -26,8 +26,8 @@ export class CallAdmission implements Unsending {
   #lastWritten = 0;
   #stalls = 0;
 
-  constructor(unsent: Unsent, timers: Timers) {
-    this.#unsent = unsent;
+  constructor(budget: SendBudget, timers: Timers) {
+    this.#budget = budget;
     this.#timers = timers;
   }
 
@@ -56,13 +56,13 @@ export class CallAdmission implements Unsending {
   /** So much more is unsent, or less. */
   change(bytes: number): void {
     this.#bytes += bytes;
-    this.#unsent.change(bytes);
+    this.#budget.change(bytes);
     if (bytes >= 0) return;
     this.#takenBytes -= bytes;
     if (this.#held.size > 0) this.#beginSoon();
   }
 
-  roomAgain(): void {
+  onRoom(): void {
     this.#beginSoon();
   }
 
@@ -71,7 +71,7 @@ export class CallAdmission implements Unsending {
    * so far; long messages count when they have left as a whole.
    */
   hasStalled(looks: number, writtenBytes: number): boolean {
-    const isWaitedFor = this.#bytes > 0 && (this.#held.size > 0 || this.#unsent.isFull);
+    const isWaitedFor = this.#bytes > 0 && (this.#held.size > 0 || this.#budget.isFull);
     const hasMoved = this.#takenBytes !== this.#lastTaken || writtenBytes - this.#lastWritten > answersBytes;
     this.#lastTaken = this.#takenBytes;
     this.#lastWritten = writtenBytes;
@@ -82,12 +82,12 @@ export class CallAdmission implements Unsending {
   /** The connection is gone. */
   close(): void {
     this.#held.clear();
-    this.#unsent.forget(this);
+    this.#budget.forget(this);
   }
 
   get #hasRoom(): boolean {
-    const { maxUnsentBytesPerConnection } = this.#unsent.limits;
-    return this.#bytes + this.#expected < maxUnsentBytesPerConnection && !this.#unsent.isFull;
+    const { maxUnsentBytesPerConnection } = this.#budget.limits;
+    return this.#bytes + this.#expected < maxUnsentBytesPerConnection && !this.#budget.isFull;
   }
 
   #beginSoon(): void {
@@ -107,7 +107,7 @@ export class CallAdmission implements Unsending {
       call.begin();
     }
     if (this.#held.size === 0) return;
-    if (this.#unsent.isFull) this.#unsent.wait(this);
+    if (this.#budget.isFull) this.#budget.wait(this);
     else if (this.#expected > 0) this.#beginSoon();
   };
 }

@@ -21,7 +21,7 @@ export interface CallStream {
   /** A promise while something waits to be sent. */
   room(): Promise<void> | undefined;
   /** The reader has taken what came, or has room for more. */
-  readOn(): void;
+  resume(): void;
   /** Lets go of the call without a word: what waits is dropped. */
   close(): void;
   /** Lets go of the call, and tells the peer. */
@@ -33,15 +33,15 @@ export interface StreamOwner {
   /** More than this is not taken in. */
   readonly maxReceiveBytes: number;
   /** `isEnd`: the peer sends no more. */
-  received(message: Message, isEnd: boolean): void;
+  onMessage(message: Message, isEnd: boolean): void;
   /** A body of that size is on its way: it is over the limit, and the call is to be ended. */
-  tooLarge(bytes: number | undefined): void;
+  onTooLarge(bytes: number | undefined): void;
   /** The peer let go of the call. `isRefused`: without having looked at it. */
-  wasReset(isRefused: boolean, code: Code): void;
+  onReset(isRefused: boolean, code: Code): void;
   /** The connection is gone. `wasSent`: the peer may have seen the call. */
-  lost(why: string, wasSent: boolean): void;
+  onLost(why: string, wasSent: boolean): void;
   /** What waited cannot be sent, or what came makes no sense. */
-  failed(error: TenonError): void;
+  onError(error: TenonError): void;
   /** The call is over, and its last byte handed to the connection. */
-  closed(): void;
+  onClosed(): void;
 }

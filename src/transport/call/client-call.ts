@@ -17,8 +17,8 @@ import {
   wrongReplyCount,
 } from './failures.ts';
 import { Inbox } from './inbox.ts';
-import type { LateCall } from './deferred-watch.ts';
-import type { Line, LineCall, LineConnection } from './subchannel.ts';
+import type { WatchableCall } from './deferred-watch.ts';
+import type { Subchannel, PendingCall, SharedConnection } from './subchannel.ts';
 import type { CallStream, Outgoing, StreamOwner } from './call-stream.ts';
 
 // Before there is a connection, so much is kept without holding back the writer: as much as is on its way once there is one.
@@ -26,28 +26,28 @@ const maxUnsent = 64;
 const maxUnsentBytes = 64 * 1024;
 
 /** A connection that carries calls of clients. */
-export interface CallConnection extends LineConnection {
+export interface CallConnection extends SharedConnection {
   /** Sends the head of a call, and its first step. Throws where its metadata cannot be sent. */
   open(call: ClientCall, timeoutMs: number | undefined): CallStream;
 }
 
 /** The client's end of a call, whatever brings its frames: its context, its deadline, its one end. */
-export abstract class ClientCall implements StreamOwner, LineCall<CallConnection>, LateCall {
-  newer: LateCall | undefined;
-  older: LateCall | undefined;
+export abstract class ClientCall implements StreamOwner, PendingCall<CallConnection>, WatchableCall {
+  newer: WatchableCall | undefined;
+  older: WatchableCall | undefined;
   isOver = false;
   readonly maxReceiveBytes: number;
   readonly waitsForReady: boolean;
   readonly path: string;
   readonly options: DialOptions;
-  protected readonly line: Line<CallConnection>;
+  protected readonly subchannel: Subchannel<CallConnection>;
   protected stream: CallStream | undefined;
   readonly #ctx: Context | undefined;
   #unfollow: (() => void) | undefined;
   #isWatched = false;
 
-  constructor(line: Line<CallConnection>, options: DialOptions) {
-    this.line = line;
+  constructor(subchannel: Subchannel<CallConnection>, options: DialOptions) {
+    this.subchannel = subchannel;
     this.options = options;
     this.path = options.path ?? options.route.path;
     this.maxReceiveBytes = options.maxReceiveBytes ?? defaultMaxMessageBytes;
@@ -63,15 +63,15 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
   get isLate(): boolean {
     const { deadline } = this;
     // Time-outs travel in whole milliseconds, and each side has a clock of its own.
-    return deadline !== undefined && deadline <= this.line.clock.monotonicMs() + 2;
+    return deadline !== undefined && deadline <= this.subchannel.clock.monotonicMs() + 2;
   }
 
   /** There is a connection for it. */
-  opened(connection: CallConnection): void {
+  onConnection(connection: CallConnection): void {
     const deadline = this.#ctx?.deadline;
     let timeoutMs: number | undefined;
     if (deadline !== undefined) {
-      timeoutMs = Math.ceil(deadline - this.line.clock.monotonicMs());
+      timeoutMs = Math.ceil(deadline - this.subchannel.clock.monotonicMs());
       if (timeoutMs <= 0) {
         this.fail(deadlineExceeded(this.path));
         return;
@@ -88,15 +88,15 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
 
   /** What is known of the request when the call goes out. */
   abstract firstStep(): Outgoing;
-  abstract received(message: Message): void;
+  abstract onMessage(message: Message): void;
   /** Called once, when the call is over. */
   protected abstract ended(outcome: Status | TenonError): void;
 
   /** Hands the call to the line, unless it may not begin. */
   protected begin(): void {
-    const failure = notToBegin(this.path, this.#ctx, this.line.clock);
+    const failure = notToBegin(this.path, this.#ctx, this.subchannel.clock);
     if (failure) this.fail(failure);
-    else this.line.start(this);
+    else this.subchannel.start(this);
   }
 
   fail(error: TenonError): void {
@@ -113,13 +113,13 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
         stream.reset(outcome.code === Code.DeadlineExceeded ? Code.DeadlineExceeded : Code.Cancelled);
       else stream.close();
     } else {
-      this.line.forget(this);
+      this.subchannel.forget(this);
     }
     if (this.#isWatched) {
       this.#unfollow?.();
-      if (this.deadline !== undefined) this.line.late.deadlines.delete(this as Expiring);
+      if (this.deadline !== undefined) this.subchannel.deferredWatch.deadlines.delete(this as Expiring);
     } else {
-      this.line.late.remove(this);
+      this.subchannel.deferredWatch.remove(this);
     }
     this.ended(outcome);
   }
@@ -131,12 +131,12 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
     return error === undefined;
   }
 
-  tooLarge(bytes: number | undefined): void {
+  onTooLarge(bytes: number | undefined): void {
     this.fail(tooLarge(`a reply of ${this.path}`, bytes, this.maxReceiveBytes, 'maxReceiveBytes of the client'));
   }
 
-  wasReset(isRefused: boolean): void {
-    const { address } = this.line;
+  onReset(isRefused: boolean): void {
+    const { address } = this.subchannel;
     this.stream?.close();
     this.fail(
       isRefused
@@ -145,17 +145,17 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
     );
   }
 
-  lost(why: string, wasSent: boolean): void {
-    const { address } = this.line;
+  onLost(why: string, wasSent: boolean): void {
+    const { address } = this.subchannel;
     this.stream?.close();
     this.fail(wasSent ? connectionLost(address, why) : unreachable(address, why));
   }
 
-  failed(error: TenonError): void {
+  onError(error: TenonError): void {
     this.fail(error);
   }
 
-  closed(): void {}
+  onClosed(): void {}
 
   /** From now on the context and the deadline are followed. */
   watch(): void {
@@ -164,7 +164,7 @@ export abstract class ClientCall implements StreamOwner, LineCall<CallConnection
     const ctx = this.#ctx;
     if (!ctx) return;
     this.#unfollow = ctx.onAbort((reason) => this.fail(reason));
-    if (!this.isOver && ctx.deadline !== undefined) this.line.late.deadlines.add(this as Expiring);
+    if (!this.isOver && ctx.deadline !== undefined) this.subchannel.deferredWatch.deadlines.add(this as Expiring);
   }
 
   expire(): void {
@@ -182,13 +182,13 @@ export class UnaryCall extends ClientCall {
   #compressed: boolean | undefined;
 
   constructor(
-    line: Line<CallConnection>,
+    subchannel: Subchannel<CallConnection>,
     message: Message,
     options: DialOptions,
     resolve: (message: Message) => void,
     reject: (error: TenonError) => void,
   ) {
-    super(line, options);
+    super(subchannel, options);
     this.#message = message;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -198,7 +198,7 @@ export class UnaryCall extends ClientCall {
     const { body } = this.#message;
     if (body && !this.fits(body)) return;
     this.begin();
-    if (!this.isOver && this.options.ctx) this.line.late.add(this);
+    if (!this.isOver && this.options.ctx) this.subchannel.deferredWatch.add(this);
   }
 
   override firstStep(): Outgoing {
@@ -206,7 +206,7 @@ export class UnaryCall extends ClientCall {
     return { headers, body, compressed, isEnd: true };
   }
 
-  override received({ headers, body, compressed, status }: Message): void {
+  override onMessage({ headers, body, compressed, status }: Message): void {
     if (headers) this.#headers ??= headers;
     if (body) {
       if (this.#body) {
@@ -217,7 +217,7 @@ export class UnaryCall extends ClientCall {
       this.#compressed = compressed;
     }
     if (status) this.finish(status);
-    else if (body) this.stream?.readOn();
+    else if (body) this.stream?.resume();
   }
 
   protected override ended(outcome: Status | TenonError): void {
@@ -240,11 +240,11 @@ export class ClientSocket extends ClientCall implements TransportClient {
   #tellRoom: (() => void) | undefined;
 
   get local(): string {
-    return this.stream ? this.line.local : '';
+    return this.stream ? this.subchannel.local : '';
   }
 
   get remote(): string {
-    return this.stream ? this.line.address : '';
+    return this.stream ? this.subchannel.address : '';
   }
 
   override get deadline(): number | undefined {
@@ -283,8 +283,8 @@ export class ClientSocket extends ClientCall implements TransportClient {
     // Of the server's side: a client hears of it from `recv`.
   }
 
-  override opened(connection: CallConnection): void {
-    super.opened(connection);
+  override onConnection(connection: CallConnection): void {
+    super.onConnection(connection);
     const unsent = this.#unsent;
     this.#unsent = undefined;
     if (!this.isOver && unsent) for (const outgoing of unsent) void this.#put(outgoing);
@@ -295,7 +295,7 @@ export class ClientSocket extends ClientCall implements TransportClient {
     return this.#unsent?.shift() ?? {};
   }
 
-  override received(message: Message): void {
+  override onMessage(message: Message): void {
     const { body, status } = message;
     if (body) {
       this.#replies += 1;
@@ -307,8 +307,8 @@ export class ClientSocket extends ClientCall implements TransportClient {
     const inbox = this.#inbox;
     inbox.push(message);
     if (status) this.finish(status);
-    else if (!inbox.isFull) this.stream?.readOn();
-    else inbox.onRoom = this.#readOn;
+    else if (!inbox.isFull) this.stream?.resume();
+    else inbox.onRoom = this.#resume;
   }
 
   protected override ended(outcome: Status | TenonError): void {
@@ -317,7 +317,7 @@ export class ClientSocket extends ClientCall implements TransportClient {
     this.#tellRoom?.();
   }
 
-  readonly #readOn = (): void => this.stream?.readOn();
+  readonly #resume = (): void => this.stream?.resume();
 
   #pass(outgoing: Outgoing): void | Promise<void> {
     const unsent = this.#unsent;

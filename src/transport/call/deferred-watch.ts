@@ -2,23 +2,23 @@ import { Deadlines } from '../../runtime/deadlines.ts';
 import type { Clock, Timers } from '../../runtime/runtime.ts';
 
 /** A call that may last. */
-export interface LateCall {
+export interface WatchableCall {
   // Links of the list that it is part of until it is over or watched.
-  newer: LateCall | undefined;
-  older: LateCall | undefined;
+  newer: WatchableCall | undefined;
+  older: WatchableCall | undefined;
   /** It has lasted: from now on it looks after its deadline and its context. */
   watch(): void;
 }
 
 // Most calls are over before, and are spared what it costs to watch one.
-const lateMs = 4;
+const watchAfterMs = 4;
 
 /** The calls of a transport that are still under way after a moment, and their deadlines. */
-export class LateCalls {
+export class DeferredWatch {
   readonly deadlines: Deadlines;
   readonly #timers: Timers;
   // A list that calls leave when they are over: an array would keep what they hold for longer than the garbage collector likes.
-  #newest: LateCall | undefined;
+  #newest: WatchableCall | undefined;
   #isWaiting = false;
 
   constructor(clock: Clock, timers: Timers) {
@@ -26,18 +26,18 @@ export class LateCalls {
     this.deadlines = new Deadlines(clock, timers);
   }
 
-  add(call: LateCall): void {
+  add(call: WatchableCall): void {
     const older = this.#newest;
     call.older = older;
     if (older) older.newer = call;
     this.#newest = call;
     if (this.#isWaiting) return;
     this.#isWaiting = true;
-    this.#timers.after(lateMs, this.#look);
+    this.#timers.after(watchAfterMs, this.#look);
   }
 
   /** Without effect on a call that is not there. */
-  remove(call: LateCall): void {
+  remove(call: WatchableCall): void {
     const { newer, older } = call;
     if (newer) newer.older = older;
     else if (this.#newest === call) this.#newest = older;

@@ -1,18 +1,18 @@
 import type { SocketServerLimits } from '../sockets/socket-defaults.ts';
 
 /** A connection of which something may be unsent. */
-export interface Unsending {
+export interface SendBudgetUser {
   /** There is room again: calls that wait may begin. */
-  roomAgain(): void;
+  onRoom(): void;
 }
 
 /** What the connections of a listener have not sent yet, together. With too much of it no call begins. */
-export class Unsent {
+export class SendBudget {
   readonly limits: Pick<SocketServerLimits, 'maxUnsentBytes' | 'maxUnsentBytesPerConnection'>;
   #bytes = 0;
-  readonly #waiting = new Set<Unsending>();
+  readonly #waiting = new Set<SendBudgetUser>();
 
-  constructor(limits: Unsent['limits']) {
+  constructor(limits: SendBudget['limits']) {
     this.limits = limits;
   }
 
@@ -27,15 +27,15 @@ export class Unsent {
     if (!wasFull || this.isFull) return;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    for (const connection of waiting) connection.roomAgain();
+    for (const connection of waiting) connection.onRoom();
   }
 
   /** Is told once there is room. */
-  wait(connection: Unsending): void {
+  wait(connection: SendBudgetUser): void {
     this.#waiting.add(connection);
   }
 
-  forget(connection: Unsending): void {
+  forget(connection: SendBudgetUser): void {
     this.#waiting.delete(connection);
   }
 }

@@ -152,13 +152,13 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   }
 
   /** The request's headers have come. */
-  protected began(): void {
+  protected onHeaders(): void {
     if (clientStreams(this.route.kind)) this.#hand({ headers: this.requestHeaders() });
     this.read();
   }
 
   /** A message has come. */
-  protected came(message: Message): void {
+  protected onRequest(message: Message): void {
     if (this.isOver) return;
     const { kind, path } = this.route;
     if (clientStreams(kind)) {
@@ -179,7 +179,7 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   }
 
   /** The client sends no more. */
-  protected halfClosed(): void {
+  protected onHalfClose(): void {
     if (this.isOver) return;
     const { kind, path } = this.route;
     if (!clientStreams(kind) && !this.#wasAccepted) {
@@ -196,7 +196,7 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   }
 
   /** The call is gone before its status was written. */
-  protected brokeOff(error: TenonError): void {
+  protected onBroken(error: TenonError): void {
     if (this.isOver) return;
     this.isOver = true;
     this.#tell(error);

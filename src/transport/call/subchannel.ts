@@ -4,20 +4,20 @@ import { TenonError, textOf } from '../../errors/errors.ts';
 import { backoffMs } from '../../internal/backoff.ts';
 import type { Clock, Random, Timer, Timers } from '../../runtime/runtime.ts';
 import { transportClosed, unreachable, usedAfterClose } from './failures.ts';
-import type { LateCalls } from './deferred-watch.ts';
-import type { Places } from '../sockets/address-scheme.ts';
+import type { DeferredWatch } from './deferred-watch.ts';
+import type { AddressScheme } from '../sockets/address-scheme.ts';
 
 /** A call that is made over a line, and waits for a connection. */
-export interface LineCall<Connection> {
+export interface PendingCall<Connection> {
   /** It waits until there is one, instead of failing when there can be none now. */
   readonly waitsForReady: boolean;
   /** There is one. */
-  opened(connection: Connection): void;
+  onConnection(connection: Connection): void;
   fail(error: TenonError): void;
 }
 
 /** A connection that calls share. It tells its line when it is `connected`, `retire`s, or is `gone`. */
-export interface LineConnection {
+export interface SharedConnection {
   /** Takes another call now. */
   readonly hasRoom: boolean;
   /** Takes no more calls, and will not. */
@@ -33,77 +33,80 @@ export interface LineConnection {
 }
 
 /** How connections are made. */
-export interface LineOptions<Connection extends LineConnection> {
+export interface SubchannelOptions<Connection extends SharedConnection> {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Pick<Random, 'next'>;
-  readonly late: LateCalls;
+  readonly deferredWatch: DeferredWatch;
   /** Unused for so long, a connection is let go of. */
   readonly idleMs: number;
   readonly maxReconnectMs: number;
-  readonly places: Places;
+  readonly addresses: AddressScheme;
   /** Makes the connection secret; absent where it travels in the clear. */
   readonly secure: ((socket: NetSocket, host: string) => Promise<NetSocket>) | undefined;
   /** What is spoken over a socket, which may not be connected yet. */
-  readonly open: (socket: NetSocket, line: Line<Connection>) => Connection;
+  readonly open: (socket: NetSocket, subchannel: Subchannel<Connection>) => Connection;
 }
 
 // gRPC's connection-backoff.md, but for the first wait, which is a second there: services of one fleet restart sooner.
 const backoff = { initialMs: 100, factor: 1.6, jitter: 0.2 };
 
-/** The lines of a transport, one to each address. */
-export class Lines<Connection extends LineConnection> {
-  readonly #options: LineOptions<Connection>;
-  readonly #lines = new Map<string, Line<Connection>>();
+/** The states of a subchannel, as gRPC names them (connectivity-semantics-and-api.md). */
+export type ConnectivityState = 'IDLE' | 'CONNECTING' | 'READY' | 'TRANSIENT_FAILURE' | 'SHUTDOWN';
+
+/** Keeps the subchannels of a transport, one to each address. */
+export class SubchannelPool<Connection extends SharedConnection> {
+  readonly #options: SubchannelOptions<Connection>;
+  readonly #subchannels = new Map<string, Subchannel<Connection>>();
   #idle: Timer | undefined;
   #isClosed = false;
 
-  constructor(options: LineOptions<Connection>) {
+  constructor(options: SubchannelOptions<Connection>) {
     this.#options = options;
   }
 
   /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.closed`) after `close`. */
-  to(address: string): Line<Connection> {
-    return this.#lines.get(address) ?? this.#add(address);
+  get(address: string): Subchannel<Connection> {
+    return this.#subchannels.get(address) ?? this.#add(address);
   }
 
   close(): void {
     this.#isClosed = true;
     this.#idle?.cancel();
     this.#idle = undefined;
-    for (const line of this.#lines.values()) line.close();
-    this.#lines.clear();
+    for (const subchannel of this.#subchannels.values()) subchannel.close();
+    this.#subchannels.clear();
   }
 
-  #add(address: string): Line<Connection> {
+  #add(address: string): Subchannel<Connection> {
     if (this.#isClosed) throw usedAfterClose();
-    const { places, timers, idleMs } = this.#options;
-    places.assertCallable(address);
-    const line = new Line(address, this.#options);
-    this.#lines.set(address, line);
+    const { addresses, timers, idleMs } = this.#options;
+    addresses.assertCallable(address);
+    const subchannel = new Subchannel(address, this.#options);
+    this.#subchannels.set(address, subchannel);
     // Nodes come and go, and each has an address of its own.
-    this.#idle ??= timers.every(idleMs, () => this.#letGo());
-    return line;
+    this.#idle ??= timers.every(idleMs, () => this.#closeIdle());
+    return subchannel;
   }
 
-  #letGo(): void {
-    for (const [address, line] of this.#lines) {
-      if (!line.isIdle()) continue;
-      line.hangUp();
-      this.#lines.delete(address);
+  #closeIdle(): void {
+    for (const [address, subchannel] of this.#subchannels) {
+      if (!subchannel.isIdle()) continue;
+      subchannel.closeConnections();
+      this.#subchannels.delete(address);
     }
   }
 }
 
 /** The way to one address: a connection that its calls share, and calls that wait for one. */
-export class Line<Connection extends LineConnection> {
+export class Subchannel<Connection extends SharedConnection> {
   readonly address: string;
   readonly clock: Clock;
-  readonly late: LateCalls;
+  readonly deferredWatch: DeferredWatch;
   local = '';
-  readonly #options: LineOptions<Connection>;
+  readonly #options: SubchannelOptions<Connection>;
   readonly #connections = new Set<Connection>();
-  readonly #waiting = new Set<LineCall<Connection>>();
+  readonly #waiting = new Set<PendingCall<Connection>>();
   /** Takes new calls. */
   #current: Connection | undefined;
   #isConnecting = false;
@@ -121,15 +124,15 @@ export class Line<Connection extends LineConnection> {
   #started = 0;
   #startedBefore = -1;
 
-  constructor(address: string, options: LineOptions<Connection>) {
+  constructor(address: string, options: SubchannelOptions<Connection>) {
     this.address = address;
     this.clock = options.clock;
-    this.late = options.late;
+    this.deferredWatch = options.deferredWatch;
     this.#options = options;
   }
 
   /** Opens the call, or lets it wait for a connection. */
-  start(call: LineCall<Connection>): void {
+  start(call: PendingCall<Connection>): void {
     if (this.#isClosed) {
       call.fail(transportClosed());
       return;
@@ -139,43 +142,51 @@ export class Line<Connection extends LineConnection> {
     const connection = this.#current;
     if (connection?.hasRoom) {
       this.#hasCarried = true;
-      call.opened(connection);
+      call.onConnection(connection);
       return;
     }
-    const isResting = !connection && !this.#isConnecting && this.#isResting;
-    if (isResting && !call.waitsForReady) {
+    const { state } = this;
+    if (state === 'TRANSIENT_FAILURE' && !call.waitsForReady) {
       call.fail(this.#error ?? unreachable(this.address, this.#why));
       return;
     }
     this.#waiting.add(call);
     connection?.keepAlive(true);
-    if (isResting) this.#retryLater();
-    else if (!connection && !this.#isConnecting) this.#connect();
+    if (state === 'TRANSIENT_FAILURE') this.#retryLater();
+    else if (state === 'IDLE') this.#connect();
+  }
+
+  /** IDLE means here that the next call connects: no connection is there, and no back-off is under way. */
+  get state(): ConnectivityState {
+    if (this.#isClosed) return 'SHUTDOWN';
+    if (this.#current) return 'READY';
+    if (this.#isConnecting) return 'CONNECTING';
+    return this.#isResting ? 'TRANSIENT_FAILURE' : 'IDLE';
   }
 
   /** The call waits no longer. */
-  forget(call: LineCall<Connection>): void {
+  forget(call: PendingCall<Connection>): void {
     if (this.#waiting.delete(call) && this.#waiting.size === 0) this.#current?.keepAlive(false);
   }
 
   /** The peer can be spoken to. */
-  connected(connection: Connection, local: string): void {
+  onConnected(connection: Connection, local: string): void {
     this.#isConnecting = false;
     this.#hasCarried = false;
     this.#current = connection;
     this.local = local;
-    this.next();
+    this.startWaiting();
     if (this.#waiting.size > 0) this.#current?.keepAlive(true);
   }
 
   /** Calls that wait for room on the connection take it. */
-  next(): void {
+  startWaiting(): void {
     for (const call of this.#waiting) {
       const connection = this.#current;
       if (!connection?.hasRoom) return;
       this.#hasCarried = true;
       this.forget(call);
-      call.opened(connection);
+      call.onConnection(connection);
     }
   }
 
@@ -196,13 +207,13 @@ export class Line<Connection extends LineConnection> {
     else this.#connect();
   }
 
-  gone(connection: Connection): void {
+  onClosed(connection: Connection): void {
     this.#connections.delete(connection);
     this.retire(connection);
   }
 
   /** It was never connected. */
-  notConnected(connection: Connection | undefined, why: string, error: TenonError | undefined): void {
+  onConnectFailed(connection: Connection | undefined, why: string, error: TenonError | undefined): void {
     if (connection) this.#connections.delete(connection);
     this.#isConnecting = false;
     this.#rest(this.clock.monotonicMs(), why, error);
@@ -219,7 +230,7 @@ export class Line<Connection extends LineConnection> {
   }
 
   /** Closes its connections, on which there are no calls. */
-  hangUp(): void {
+  closeConnections(): void {
     for (const connection of this.#connections) connection.finish();
   }
 
@@ -260,19 +271,19 @@ export class Line<Connection extends LineConnection> {
     this.#retry = undefined;
     this.#isConnecting = true;
     this.#attemptMs = this.clock.monotonicMs();
-    const { places, secure } = this.#options;
-    const socket = connect(places.connecting(this.address));
+    const { addresses, secure } = this.#options;
+    const socket = connect(addresses.connecting(this.address));
     if (!secure) {
       this.#take(socket);
       return;
     }
     // Nobody else hears of it where there can be no TLS.
     socket.on('error', () => {});
-    secure(socket, places.hostOf(this.address)).then(
+    secure(socket, addresses.hostOf(this.address)).then(
       (secured) => (this.#isClosed ? secured.destroy() : this.#take(secured)),
       (error: unknown) => {
         socket.destroy();
-        this.notConnected(undefined, textOf(error), TenonError.is(error) ? error : undefined);
+        this.onConnectFailed(undefined, textOf(error), TenonError.is(error) ? error : undefined);
       },
     );
   }

@@ -6,27 +6,29 @@ import type { CallConnection, ClientCall } from '../call/client-call.ts';
 import { type ConnectionOptions, FrameConnection } from './connection.ts';
 import { FrameError, lastCallId } from './format.ts';
 import { FrameStream } from './frame-stream.ts';
-import type { Line } from '../call/subchannel.ts';
-import type { Places } from '../sockets/address-scheme.ts';
-
-// So many calls in a row that ran out of time, with not a word from the server in between, and the connection is taken for dead.
-const silentCalls = 3;
+import type { Subchannel } from '../call/subchannel.ts';
+import type { AddressScheme } from '../sockets/address-scheme.ts';
+import { maxUnansweredCalls } from '../call/unanswered-calls.ts';
 
 /** The client's end of a connection. */
 export class FrameClientConnection extends FrameConnection implements CallConnection {
-  readonly #line: Line<CallConnection>;
+  readonly #subchannel: Subchannel<CallConnection>;
   readonly #net: NetSocket;
-  readonly #places: Places;
+  readonly #addresses: AddressScheme;
   #isConnected = false;
   #isWaitedFor = false;
-  #silent = 0;
+  #unanswered = 0;
   #stranger: TenonError | undefined;
 
-  constructor(socket: NetSocket, options: ConnectionOptions & { readonly places: Places }, line: Line<CallConnection>) {
+  constructor(
+    socket: NetSocket,
+    options: ConnectionOptions & { readonly addresses: AddressScheme },
+    subchannel: Subchannel<CallConnection>,
+  ) {
     super(socket, options, true);
     this.#net = socket;
-    this.#line = line;
-    this.#places = options.places;
+    this.#subchannel = subchannel;
+    this.#addresses = options.addresses;
   }
 
   get hasRoom(): boolean {
@@ -59,11 +61,11 @@ export class FrameClientConnection extends FrameConnection implements CallConnec
     return stream;
   }
 
-  override leftAlone(heard: number): void {
-    this.#silent = heard === this.heard ? this.#silent + 1 : 0;
-    if (this.#silent < silentCalls || this.isLeaving) return;
+  override noteUnanswered(activity: number): void {
+    this.#unanswered = activity === this.activity ? this.#unanswered + 1 : 0;
+    if (this.#unanswered < maxUnansweredCalls || this.isLeaving) return;
     this.isLeaving = true;
-    this.#line.retire(this);
+    this.#subchannel.retire(this);
   }
 
   /** The number of a new call. */
@@ -73,52 +75,52 @@ export class FrameClientConnection extends FrameConnection implements CallConnec
     this.lastId += 1;
     if (this.lastId === lastCallId) {
       this.isLeaving = true;
-      this.#line.retire(this);
+      this.#subchannel.retire(this);
     }
     return this.lastId;
   }
 
-  protected override ready(): void {
+  protected override onReady(): void {
     this.#isConnected = true;
     this.#net.unref();
-    this.#line.connected(this, this.#places.localOf(this.#net));
+    this.#subchannel.onConnected(this, this.#addresses.localOf(this.#net));
   }
 
-  protected override called(): void {
+  protected override onCall(): void {
     throw new FrameError('a call from a server');
   }
 
-  protected override peerLeaves(lastId: number, isError: boolean, text: string): void {
+  protected override onGoAway(lastId: number, isError: boolean, text: string): void {
     if (isError) {
-      this.#stranger = notTenon(this.#line.address, text);
+      this.#stranger = notTenon(this.#subchannel.address, text);
       this.fatal(`it ended the connection: ${text}`);
       return;
     }
     this.isLeaving = true;
-    this.#line.retire(this);
+    this.#subchannel.retire(this);
     for (const stream of this.streams.all()) {
-      if (stream.id > lastId) stream.owner.lost('it is going away', false);
+      if (stream.id > lastId) stream.owner.onLost('it is going away', false);
     }
     if (this.streams.size === 0) this.finish();
   }
 
-  protected override stranger(text: string, isOtherVersion: boolean): string {
+  protected override onStranger(text: string, isOtherVersion: boolean): string {
     const what = isOtherVersion ? text : `its answer begins with ${JSON.stringify(text)}`;
-    this.#stranger = notTenon(this.#line.address, what);
+    this.#stranger = notTenon(this.#subchannel.address, what);
     return '';
   }
 
-  protected override released(): void {
+  protected override onRelease(): void {
     if (this.streams.size === 0 && !this.#isWaitedFor) this.#net.unref();
-    if (this.streams.size === this.peerMaxCalls - 1) this.#line.next();
+    if (this.streams.size === this.peerMaxCalls - 1) this.#subchannel.startWaiting();
   }
 
-  protected override ended(why: string): void {
+  protected override onEnded(why: string): void {
     if (!this.#isConnected) {
-      this.#line.notConnected(this, why, this.#stranger);
+      this.#subchannel.onConnectFailed(this, why, this.#stranger);
       return;
     }
-    this.#line.gone(this);
-    for (const stream of this.streams.all()) stream.owner.lost(why, stream.id <= this.sentId);
+    this.#subchannel.onClosed(this);
+    for (const stream of this.streams.all()) stream.owner.onLost(why, stream.id <= this.sentId);
   }
 }

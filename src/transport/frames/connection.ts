@@ -20,9 +20,9 @@ import {
 } from './format.ts';
 import { FrameCursor, type Sections } from './sections.ts';
 import type { FrameStream } from './frame-stream.ts';
-import { FrameStreams } from './stream-table.ts';
+import { StreamTable } from './stream-table.ts';
 import { FrameWriter } from './writer.ts';
-import { Pieces } from '../call/byte-queue.ts';
+import { ByteQueue } from '../call/byte-queue.ts';
 
 /** What a connection needs of the transport it belongs to. */
 export interface ConnectionOptions {
@@ -46,7 +46,7 @@ const lingerMs = 1_000;
 
 /** A connection, on either side: the preamble, frames in and out, one write per turn of the event loop, and its end. */
 export abstract class FrameConnection {
-  readonly streams = new FrameStreams();
+  readonly streams = new StreamTable();
   readonly writer: FrameWriter;
   readonly windowBytes: number;
   peerWindowBytes = 0;
@@ -56,7 +56,7 @@ export abstract class FrameConnection {
   isLeaving = false;
   isClosed = false;
   /** How often something has come: calls compare. */
-  heard = 0;
+  activity = 0;
   /** What waits for credit, or for room. */
   protected waitingBytes = 0;
   /** What was handed to the socket, all told. */
@@ -75,7 +75,7 @@ export abstract class FrameConnection {
   #isPaused = false;
   #isFinishing = false;
   #willFlush = false;
-  readonly #rest = new Pieces();
+  readonly #rest = new ByteQueue();
   #neededBytes = preamble.length;
   #isPastPreamble = false;
   #error: string | undefined;
@@ -94,7 +94,7 @@ export abstract class FrameConnection {
     socket.on('data', (chunk: Buffer) => this.#data(chunk));
     socket.on('drain', () => {
       this.#drained();
-      this.unsentChanged();
+      this.onUnsentChange();
     });
     socket.on('error', (error) => (this.#error ??= textOf(error)));
     // Whoever has said its last word waits for none either.
@@ -110,19 +110,19 @@ export abstract class FrameConnection {
   }
 
   /** The peer has introduced itself. */
-  protected abstract ready(): void;
+  protected abstract onReady(): void;
   /** A CALL; its path and what follows is for the cursor. */
-  protected abstract called(id: number, flags: number): void;
-  protected abstract peerLeaves(lastId: number, isError: boolean, text: string): void;
+  protected abstract onCall(id: number, flags: number): void;
+  protected abstract onGoAway(lastId: number, isError: boolean, text: string): void;
   /** What came first is not this protocol: `text` is what it began with, or the other version. Says what to answer, if anything. */
-  protected abstract stranger(text: string, isOtherVersion: boolean): string;
-  protected abstract ended(why: string): void;
+  protected abstract onStranger(text: string, isOtherVersion: boolean): string;
+  protected abstract onEnded(why: string): void;
   /** A call is over. */
-  protected abstract released(): void;
+  protected abstract onRelease(): void;
   /** Bytes have come. */
-  protected came(): void {}
+  protected onData(): void {}
   /** What is unsent has become more, or less. */
-  protected unsentChanged(): void {}
+  protected onUnsentChange(): void {}
 
   /** Something was written: it leaves with all else that is written in this turn. */
   wrote(): void {
@@ -141,16 +141,16 @@ export abstract class FrameConnection {
   /** So much more waits to be sent, or less. */
   waitsFor(bytes: number): void {
     this.waitingBytes += bytes;
-    this.unsentChanged();
+    this.onUnsentChange();
   }
 
   /** A call ran out of time; when it began, so often something had come. */
-  leftAlone(_heard: number): void {}
+  noteUnanswered(_activity: number): void {}
 
   release(stream: FrameStream): void {
     this.streams.delete(stream);
     this.#senders.delete(stream);
-    this.released();
+    this.onRelease();
     if (this.isLeaving && this.streams.size === 0) this.finish();
   }
 
@@ -210,7 +210,7 @@ export abstract class FrameConnection {
     if (!isBody && cursor.left > 0) throw new FrameError(`${cursor.left} bytes too many in a frame`);
     if (!isBody && (flags & (Flag.More | Flag.Size)) !== 0) throw new FrameError('a part of a body without a body');
     this.fields.commit();
-    stream?.received(flags, headers && metadataOf(headers), status, size, isBody ? cursor.rest() : undefined);
+    stream?.onFrame(flags, headers && metadataOf(headers), status, size, isBody ? cursor.rest() : undefined);
   }
 
   #hello(): void {
@@ -236,7 +236,7 @@ export abstract class FrameConnection {
     }
     if (socket.writableLength > mostUnsentBytes) this.#block();
     else if (this.isBlocked) this.#drained();
-    this.unsentChanged();
+    this.onUnsentChange();
   };
 
   #block(): void {
@@ -274,8 +274,8 @@ export abstract class FrameConnection {
 
   #data(chunk: Buffer): void {
     this.#isQuiet = false;
-    this.heard += 1;
-    this.came();
+    this.activity += 1;
+    this.onData();
     if (this.#pong) {
       this.#pong.cancel();
       this.#pong = undefined;
@@ -328,7 +328,7 @@ export abstract class FrameConnection {
     } else {
       this.#error = 'it does not speak this protocol';
     }
-    const answer = this.stranger(isOtherVersion ? this.#error : textIn(data), isOtherVersion);
+    const answer = this.onStranger(isOtherVersion ? this.#error : textIn(data), isOtherVersion);
     if (answer !== '') this.socket.write(answer);
     this.finish();
     this.#end();
@@ -362,13 +362,13 @@ export abstract class FrameConnection {
     }
     switch (type) {
       case FrameType.Call:
-        this.called(id, flags);
+        this.onCall(id, flags);
         break;
       case FrameType.Message:
         this.message(this.#known(id), flags);
         break;
       case FrameType.Reset:
-        this.#known(id)?.owner.wasReset(flags !== 0, codeFrom(cursor.byte()));
+        this.#known(id)?.owner.onReset(flags !== 0, codeFrom(cursor.byte()));
         break;
       case FrameType.Credit:
         this.#credit(id, cursor.uint32());
@@ -382,7 +382,7 @@ export abstract class FrameConnection {
       case FrameType.Pong:
         break;
       case FrameType.GoAway:
-        this.peerLeaves(cursor.uint32(), flags !== Leave.Draining, cursor.utf8(Math.min(cursor.left, 1_000)));
+        this.onGoAway(cursor.uint32(), flags !== Leave.Draining, cursor.utf8(Math.min(cursor.left, 1_000)));
         break;
       default:
         this.#settings(this.#settingsOf());
@@ -417,7 +417,7 @@ export abstract class FrameConnection {
     this.peerMaxCalls = maxCalls;
     this.writer.useFields(Math.min(fields, maxFields));
     this.#startPinging();
-    this.ready();
+    this.onReady();
   }
 
   #startPinging(): void {
@@ -466,7 +466,7 @@ export abstract class FrameConnection {
     this.isClosed = true;
     this.isLeaving = true;
     this.#rest.clear();
-    this.ended(this.#error ?? 'the other side closed it');
+    this.onEnded(this.#error ?? 'the other side closed it');
   }
 }
 

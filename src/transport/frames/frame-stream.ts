@@ -39,7 +39,7 @@ export class FrameStream implements CallStream {
   /** The client has said that it sends no more. */
   #hasEnded = false;
   /** When it began, so often something had come on the connection. */
-  readonly #heard: number;
+  readonly #activity: number;
 
   constructor(connection: FrameConnection, id: number, owner: StreamOwner) {
     this.#connection = connection;
@@ -47,7 +47,7 @@ export class FrameStream implements CallStream {
     this.owner = owner;
     this.#credit = connection.peerWindowBytes;
     this.#allowance = connection.windowBytes;
-    this.#heard = connection.heard;
+    this.#activity = connection.activity;
     connection.streams.add(this);
   }
 
@@ -91,7 +91,7 @@ export class FrameStream implements CallStream {
     this.#parts = undefined;
     this.dropWaiting();
     this.#connection.release(this);
-    this.owner.closed();
+    this.owner.onClosed();
   }
 
   /** What waits to be sent is not sent any more. */
@@ -104,7 +104,7 @@ export class FrameStream implements CallStream {
 
   reset(code: Code, isRefused = false): void {
     if (this.#isOver) return;
-    if (code === Code.DeadlineExceeded) this.#connection.leftAlone(this.#heard);
+    if (code === Code.DeadlineExceeded) this.#connection.noteUnanswered(this.#activity);
     this.#connection.writer.reset(this.id, code, isRefused);
     this.#connection.wrote();
     this.close();
@@ -116,7 +116,7 @@ export class FrameStream implements CallStream {
     if (this.#credit > 2 ** 31) throw new FrameError('more credit than there can be');
   }
 
-  readOn(): void {
+  resume(): void {
     const owed = this.#owed;
     this.#owed = 0;
     this.#give(owed);
@@ -148,7 +148,7 @@ export class FrameStream implements CallStream {
   }
 
   /** A frame of the call has come. */
-  received(
+  onFrame(
     flags: number,
     headers: Metadata | undefined,
     status: Status | undefined,
@@ -171,7 +171,7 @@ export class FrameStream implements CallStream {
       if (this.#allowance < 0) throw new FrameError(`call ${this.id} sent more than it had credit for`);
       const isPart = this.#parts !== undefined || (flags & Flag.More) !== 0;
       if (!this.#parts && (size ?? part.length) > this.owner.maxReceiveBytes) {
-        this.owner.tooLarge(size ?? part.length);
+        this.owner.onTooLarge(size ?? part.length);
         return;
       }
       // A reader that has nothing else waits for all of this body, and cannot have it before the rest is here.
@@ -181,7 +181,7 @@ export class FrameStream implements CallStream {
       else this.#owed += cost;
     }
     if (headers || body || status || isEnd || (flags & firstFrame) !== 0)
-      this.owner.received({ headers, body, status }, isEnd);
+      this.owner.onMessage({ headers, body, status }, isEnd);
   }
 
   #assemble(part: Uint8Array, size: number | undefined, flags: number): Uint8Array | undefined {
@@ -260,7 +260,7 @@ export class FrameStream implements CallStream {
 
   #unsendable({ status }: Outgoing, error: TenonError): void {
     if (!status) {
-      this.owner.failed(error);
+      this.owner.onError(error);
       return;
     }
     this.dropWaiting();

@@ -15,10 +15,10 @@ import type { ConnectionOptions } from './connection.ts';
 import { minWindowBytes } from './format.ts';
 import { FrameClientConnection } from './client-connection.ts';
 import { Sections } from './sections.ts';
-import { FrameEngine } from './server.ts';
-import { LateCalls } from '../call/deferred-watch.ts';
-import { Lines } from '../call/subchannel.ts';
-import type { Places } from '../sockets/address-scheme.ts';
+import { FrameServer } from './server.ts';
+import { DeferredWatch } from '../call/deferred-watch.ts';
+import { SubchannelPool } from '../call/subchannel.ts';
+import type { AddressScheme } from '../sockets/address-scheme.ts';
 import { socketServerDefaults, type SocketServerLimits } from '../sockets/socket-defaults.ts';
 import { SocketListener } from '../sockets/socket-listener.ts';
 import { TlsDialer } from '../sockets/tls-dialer.ts';
@@ -57,17 +57,17 @@ const protocols = ['tenon/1'];
 /** A transport over sockets that speaks our own frames; `places` says which sockets. */
 export class FrameTransport implements Transport {
   readonly #options: FrameTransportOptions;
-  readonly #places: Places;
+  readonly #addresses: AddressScheme;
   readonly #connection: ConnectionOptions;
-  readonly #late: LateCalls;
-  readonly #lines: Lines<CallConnection>;
+  readonly #deferredWatch: DeferredWatch;
+  readonly #subchannels: SubchannelPool<CallConnection>;
   #dialer: TlsDialer | undefined;
 
-  constructor(options: FrameTransportOptions, places: Places) {
+  constructor(options: FrameTransportOptions, addresses: AddressScheme) {
     const { windowBytes, maxCalls, keepaliveMs, keepaliveTimeoutMs, handshakeTimeoutMs, runtime } = options;
     this.#options = options;
-    this.#places = places;
-    this.#late = new LateCalls(runtime.clock, runtime.timers);
+    this.#addresses = addresses;
+    this.#deferredWatch = new DeferredWatch(runtime.clock, runtime.timers);
     this.#connection = {
       windowBytes: Math.max(windowBytes, minWindowBytes),
       maxCalls,
@@ -78,32 +78,32 @@ export class FrameTransport implements Transport {
       timers: runtime.timers,
       sections: new Sections(),
     };
-    this.#lines = new Lines({
+    this.#subchannels = new SubchannelPool({
       timers: runtime.timers,
       clock: runtime.clock,
       random: runtime.random,
-      late: this.#late,
+      deferredWatch: this.#deferredWatch,
       idleMs: options.idleMs,
       maxReconnectMs: options.maxReconnectMs,
-      places,
-      open: (socket, line) => new FrameClientConnection(socket, { ...this.#connection, places }, line),
+      addresses,
+      open: (socket, subchannel) => new FrameClientConnection(socket, { ...this.#connection, addresses }, subchannel),
       secure: options.tls && (async (socket, host) => this.#dial().connect(socket, host, protocols)),
     });
   }
 
   dial(address: string, options: DialOptions): TransportClient {
-    return new ClientSocket(this.#lines.to(address), options);
+    return new ClientSocket(this.#subchannels.get(address), options);
   }
 
   unary(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
-      new UnaryCall(this.#lines.to(address), message, options, resolve, reject).start();
+      new UnaryCall(this.#subchannels.get(address), message, options, resolve, reject).start();
     });
   }
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
     const { runtime, logger, serverTls } = this.#options;
-    const shared = { late: this.#late, places: this.#places, limits: this.#options };
+    const shared = { deferredWatch: this.#deferredWatch, addresses: this.#addresses, limits: this.#options };
     const connection = {
       ...this.#connection,
       keepaliveMs: this.#options.serverKeepaliveMs,
@@ -111,8 +111,8 @@ export class FrameTransport implements Transport {
     };
     const listener = new SocketListener(
       options,
-      (listening, side) => new FrameEngine(listening, side, connection, shared),
-      { places: this.#places, runtime, logger, tls: serverTls, protocols, limits: this.#options },
+      (listening, side) => new FrameServer(listening, side, connection, shared),
+      { addresses: this.#addresses, runtime, logger, tls: serverTls, protocols, limits: this.#options },
     );
     await listener.open(address, options.signal);
     return listener;
@@ -127,7 +127,7 @@ export class FrameTransport implements Transport {
   }
 
   async close(): Promise<void> {
-    this.#lines.close();
+    this.#subchannels.close();
     this.#dialer?.close();
     this.#dialer = undefined;
   }

@@ -15,30 +15,30 @@ import { pathKey } from './fields.ts';
 import { firstFrame, Flag, FrameError } from './format.ts';
 import { FrameStream } from './frame-stream.ts';
 import type { StreamOwner } from '../call/call-stream.ts';
-import type { LateCall, LateCalls } from '../call/deferred-watch.ts';
+import type { WatchableCall, DeferredWatch } from '../call/deferred-watch.ts';
 import { certificateBehind } from '../sockets/peer-certificate.ts';
-import type { Places } from '../sockets/address-scheme.ts';
+import type { AddressScheme } from '../sockets/address-scheme.ts';
 import { Routes } from '../call/routes.ts';
 import { ServerCall, type ServerSide } from '../call/server-call.ts';
 import type { ServerEngine } from '../sockets/server-engine.ts';
 import type { SocketServerLimits } from '../sockets/socket-defaults.ts';
-import { Unsent, type Unsending } from '../call/send-budget.ts';
+import { SendBudget, type SendBudgetUser } from '../call/send-budget.ts';
 
 /** What the connections of one listener share. */
 interface Serving {
   readonly side: ServerSide;
   readonly routes: Routes;
   readonly maxReceiveBytes: number;
-  readonly late: LateCalls;
+  readonly deferredWatch: DeferredWatch;
   readonly maxCalls: number;
-  readonly places: Places;
-  readonly unsent: Unsent;
+  readonly addresses: AddressScheme;
+  readonly budget: SendBudget;
 }
 
 /** What listeners of one transport share. */
 interface Shared {
-  readonly late: LateCalls;
-  readonly places: Places;
+  readonly deferredWatch: DeferredWatch;
+  readonly addresses: AddressScheme;
   readonly limits: SocketServerLimits;
 }
 
@@ -46,7 +46,7 @@ interface Shared {
 const expectedReplyBytes = 256 * 1024;
 
 /** The protocol of frames behind a listener. */
-export class FrameEngine implements ServerEngine {
+export class FrameServer implements ServerEngine {
   readonly #serving: Serving;
   readonly #options: ConnectionOptions;
   readonly #limits: SocketServerLimits;
@@ -66,7 +66,7 @@ export class FrameEngine implements ServerEngine {
       routes: new Routes(listening),
       maxReceiveBytes: listening.maxReceiveBytes ?? defaultMaxMessageBytes,
       maxCalls: options.maxCalls,
-      unsent: new Unsent(shared.limits),
+      budget: new SendBudget(shared.limits),
     };
   }
 
@@ -124,7 +124,7 @@ interface Watcher {
   gone(): void;
 }
 
-class ServerConnection extends FrameConnection implements Unsending {
+class ServerConnection extends FrameConnection implements SendBudgetUser {
   readonly local: string;
   readonly remote: string;
   /** Calls that broke off and whose handlers still run. */
@@ -148,8 +148,8 @@ class ServerConnection extends FrameConnection implements Unsending {
     super(socket, options, false);
     this.#serving = serving;
     this.#watcher = watcher;
-    this.local = serving.places.localOf(socket as NetSocket) || serving.side.addr();
-    this.remote = serving.places.remoteOf(socket as NetSocket);
+    this.local = serving.addresses.localOf(socket as NetSocket) || serving.side.addr();
+    this.remote = serving.addresses.remoteOf(socket as NetSocket);
   }
 
   /** What its peer's certificate is known by. */
@@ -182,22 +182,22 @@ class ServerConnection extends FrameConnection implements Unsending {
     this.#replyBytes = Math.max(bytes, this.#replyBytes / 2);
   }
 
-  roomAgain(): void {
+  onRoom(): void {
     this.#beginSoon();
   }
 
   /** Is called `looks` times in `timeoutMs`: a peer that has taken nothing in all of it is let go of. */
   look(looks: number, timeoutMs: number): void {
-    const { unsent } = this.#serving;
+    const { budget } = this.#serving;
     const inSocket = this.socket.writableLength;
     const leftBytes = this.handedBytes - inSocket;
-    const isLate = inSocket > 0 || (this.waitingBytes > 0 && (this.#held !== undefined || unsent.isFull));
+    const isLate = inSocket > 0 || (this.waitingBytes > 0 && (this.#held !== undefined || budget.isFull));
     this.#stalled = isLate && leftBytes === this.#leftBytes ? this.#stalled + 1 : 0;
     this.#leftBytes = leftBytes;
     if (this.#stalled >= looks) this.destroy(`it took nothing of what it was sent for ${timeoutMs} ms`);
   }
 
-  protected override unsentChanged(): void {
+  protected override onUnsentChange(): void {
     // Below, the socket may not say when it is rid of it.
     const { writableLength, writableHighWaterMark } = this.socket;
     const inSocket = writableLength < writableHighWaterMark ? 0 : writableLength;
@@ -205,15 +205,15 @@ class ServerConnection extends FrameConnection implements Unsending {
     const change = bytes - this.#counted;
     if (change !== 0) {
       this.#counted = bytes;
-      this.#serving.unsent.change(change);
+      this.#serving.budget.change(change);
     }
     if (this.#held && this.#hasRoom) this.#beginSoon();
   }
 
   get #hasRoom(): boolean {
-    const { unsent } = this.#serving;
+    const { budget } = this.#serving;
     const bytes = this.waitingBytes + this.writer.bytes + this.socket.writableLength + this.#expected;
-    return bytes < unsent.limits.maxUnsentBytesPerConnection && !unsent.isFull;
+    return bytes < budget.limits.maxUnsentBytesPerConnection && !budget.isFull;
   }
 
   #beginSoon(): void {
@@ -237,10 +237,10 @@ class ServerConnection extends FrameConnection implements Unsending {
     }
     if (held.size === 0) this.#held = undefined;
     else if (this.#expected > 0) this.#beginSoon();
-    else if (this.#serving.unsent.isFull) this.#serving.unsent.wait(this);
+    else if (this.#serving.budget.isFull) this.#serving.budget.wait(this);
   }
 
-  protected override ready(): void {
+  protected override onReady(): void {
     this.#known();
   }
 
@@ -250,17 +250,17 @@ class ServerConnection extends FrameConnection implements Unsending {
     this.#watcher.known();
   }
 
-  protected override came(): void {
+  protected override onData(): void {
     this.#expected = 0;
   }
 
-  protected override called(id: number, flags: number): void {
+  protected override onCall(id: number, flags: number): void {
     if (id <= this.lastId) throw new FrameError(`call ${id} after call ${this.lastId}`);
     // It crossed our farewell: the client knows from it that nobody looks at this call.
     if (this.isLeaving) return;
     this.lastId = id;
     const { cursor, fields } = this;
-    const { side, routes, late, maxCalls } = this.#serving;
+    const { side, routes, deferredWatch, maxCalls } = this.#serving;
     const deadline = (flags & Flag.Timeout) === 0 ? undefined : side.clock.monotonicMs() + cursor.varint();
     const [key, path] = fields.read(cursor);
     if (key !== pathKey || typeof path !== 'string') throw new FrameError('a call without a path');
@@ -274,7 +274,7 @@ class ServerConnection extends FrameConnection implements Unsending {
       return;
     }
     const call = new FrameServerCall(this, id, route, deadline, this.#serving);
-    if (deadline !== undefined) late.add(call);
+    if (deadline !== undefined) deferredWatch.add(call);
     this.message(call.stream, flags | firstFrame);
   }
 
@@ -284,21 +284,21 @@ class ServerConnection extends FrameConnection implements Unsending {
     super.message(stream, flags);
   }
 
-  protected override peerLeaves(): void {
+  protected override onGoAway(): void {
     this.isLeaving = true;
     if (this.streams.size === 0) this.finish();
   }
 
-  protected override stranger(text: string): string {
+  protected override onStranger(text: string): string {
     return /^(?:GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT|TRACE) /.test(text) ? notHttp : '';
   }
 
-  protected override released(): void {}
+  protected override onRelease(): void {}
 
-  protected override ended(): void {
-    for (const stream of this.streams.all()) stream.owner.lost('', true);
-    this.unsentChanged();
-    this.#serving.unsent.forget(this);
+  protected override onEnded(): void {
+    for (const stream of this.streams.all()) stream.owner.onLost('', true);
+    this.onUnsentChange();
+    this.#serving.budget.forget(this);
     this.#known();
     this.#watcher.gone();
   }
@@ -311,14 +311,14 @@ const notHttp =
   "This port speaks tenon's own protocol, not HTTP. Over gRPC a service can be reached by others: TENON_TRANSPORT=grpc.\n";
 
 /** The server's end of a call. */
-class FrameServerCall extends ServerCall implements StreamOwner, LateCall {
-  newer: LateCall | undefined;
-  older: LateCall | undefined;
+class FrameServerCall extends ServerCall implements StreamOwner, WatchableCall {
+  newer: WatchableCall | undefined;
+  older: WatchableCall | undefined;
   readonly stream: FrameStream;
   readonly deadline: number | undefined;
   readonly maxReceiveBytes: number;
   readonly #connection: ServerConnection;
-  readonly #late: LateCalls;
+  readonly #deferredWatch: DeferredWatch;
   #opening: Metadata | undefined;
   #hasBegun = false;
   #isWatched = false;
@@ -332,11 +332,11 @@ class FrameServerCall extends ServerCall implements StreamOwner, LateCall {
     id: number,
     route: MethodDescriptor,
     deadline: number | undefined,
-    { side, late, maxReceiveBytes }: Serving,
+    { side, deferredWatch, maxReceiveBytes }: Serving,
   ) {
     super(side, route);
     this.#connection = connection;
-    this.#late = late;
+    this.#deferredWatch = deferredWatch;
     this.deadline = deadline;
     this.maxReceiveBytes = maxReceiveBytes;
     this.stream = new FrameStream(connection, id, this);
@@ -359,44 +359,44 @@ class FrameServerCall extends ServerCall implements StreamOwner, LateCall {
     super.abort(code, message);
   }
 
-  received({ headers, body }: Message, isEnd: boolean): void {
+  onMessage({ headers, body }: Message, isEnd: boolean): void {
     if (!this.#hasBegun) {
       this.#hasBegun = true;
       this.#opening = headers;
-      this.began();
+      this.onHeaders();
     }
-    if (body) this.came({ body });
-    if (isEnd) this.halfClosed();
+    if (body) this.onRequest({ body });
+    if (isEnd) this.onHalfClose();
   }
 
-  tooLarge(bytes: number | undefined): void {
+  onTooLarge(bytes: number | undefined): void {
     const { path } = this.route;
     this.refuse(tooLarge(`a request of ${path}`, bytes, this.maxReceiveBytes, 'maxReceiveBytes of the server'));
   }
 
-  wasReset(_isRefused: boolean, code: Code): void {
+  onReset(_isRefused: boolean, code: Code): void {
     const { path } = this.route;
     this.#gone(code === Code.DeadlineExceeded ? deadlineExceeded(path) : callCancelled(`the caller cancelled ${path}`));
   }
 
-  lost(): void {
+  onLost(): void {
     this.#gone(callCancelled(`the connection of the caller of ${this.route.path} was lost`));
   }
 
-  failed(error: TenonError): void {
+  onError(error: TenonError): void {
     this.refuse(unsendable(error));
   }
 
-  closed(): void {
+  onClosed(): void {
     this.#connection.forget(this);
-    if (this.#isWatched) this.#late.deadlines.delete(this as Expiring);
-    else this.#late.remove(this);
+    if (this.#isWatched) this.#deferredWatch.deadlines.delete(this as Expiring);
+    else this.#deferredWatch.remove(this);
     this.side.release(this);
   }
 
   watch(): void {
     this.#isWatched = true;
-    this.#late.deadlines.add(this as Expiring);
+    this.#deferredWatch.deadlines.add(this as Expiring);
   }
 
   expire(): void {
@@ -442,7 +442,7 @@ class FrameServerCall extends ServerCall implements StreamOwner, LateCall {
   }
 
   protected override read(): void {
-    this.stream.readOn();
+    this.stream.resume();
   }
 
   protected override room(): Promise<void> | undefined {
@@ -457,6 +457,6 @@ class FrameServerCall extends ServerCall implements StreamOwner, LateCall {
 
   #gone(error: TenonError): void {
     this.stream.close();
-    this.brokeOff(error);
+    this.onBroken(error);
   }
 }

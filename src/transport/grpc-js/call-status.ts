@@ -42,7 +42,7 @@ export function statusOfHttp({ details }: StatusObject): number | undefined {
 }
 
 /** Whether a call that had its connection ran out of time by the client's clock, or was refused without a word of why. */
-export function wasLeftAlone(ended: StatusObject): boolean {
+export function wasUnanswered(ended: StatusObject): boolean {
   const { details } = ended;
   if (ended.code === (Code.DeadlineExceeded as number))
     return details.startsWith('Deadline exceeded after') && details.includes('remote_addr=') && !hasMetadata(ended);

@@ -5,22 +5,17 @@ import type { Clock } from '../../runtime/runtime.ts';
 import { defaultMaxMessageBytes } from '../transport.ts';
 import { assertCallable } from '../sockets/address.ts';
 import { transportClosed, usedAfterClose } from '../call/failures.ts';
+import { maxUnansweredCalls } from '../call/unanswered-calls.ts';
 
 /** A call that can be ended from outside. */
 export interface OpenCall {
   fail(error: TenonError): void;
 }
 
-/**
- * So many calls in a row that ran out of time or were refused, with not a word from the server in between, and the connection is taken for dead. Some are
- * and do not know: Node 20 neither reads on nor closes a connection on which the server broke the rules of HTTP/2, and no later call would be answered on it.
- */
-const silentCalls = 3;
-
 /** The connection to one address, shared by its calls. */
-export class GrpcChannel {
+export class GrpcJsChannel {
   readonly address: string;
-  readonly channel: Channel;
+  readonly raw: Channel;
   readonly maxReceiveBytes: number;
   /** Its calls may send compressed messages. */
   readonly compresses: boolean;
@@ -29,22 +24,22 @@ export class GrpcChannel {
   usedMs: number;
 
   /** How often something has come from the server: calls compare. */
-  heard = 0;
-  #silent = 0;
+  activity = 0;
+  #unanswered = 0;
   #isGivenUp = false;
-  readonly #giveUp: (line: GrpcChannel) => void;
+  readonly #giveUp: (channel: GrpcJsChannel) => void;
 
   /** To be called when the server does not understand what is compressed: it is sent no more of it. */
   readonly notUnderstood: () => void;
 
   constructor(
     address: string,
-    channel: Channel,
-    kind: ChannelKind & Pick<GrpcChannel, 'maxMetadataBytes' | 'notUnderstood' | 'usedMs'>,
-    giveUp: (line: GrpcChannel) => void,
+    raw: Channel,
+    kind: ChannelKind & Pick<GrpcJsChannel, 'maxMetadataBytes' | 'notUnderstood' | 'usedMs'>,
+    giveUp: (channel: GrpcJsChannel) => void,
   ) {
     this.address = address;
-    this.channel = channel;
+    this.raw = raw;
     this.maxReceiveBytes = kind.maxReceiveBytes;
     this.compresses = kind.compresses;
     this.notUnderstood = kind.notUnderstood;
@@ -56,16 +51,21 @@ export class GrpcChannel {
   /** A call is over. */
   release(call: OpenCall): void {
     this.calls.delete(call);
-    if (this.#isGivenUp && this.calls.size === 0) this.channel.close();
+    if (this.#isGivenUp && this.calls.size === 0) this.raw.close();
   }
 
-  /** A call had its connection, and no answer; when it began, so often something had come. */
-  leftAlone(heard: number): void {
-    this.#silent = heard === this.heard ? this.#silent + 1 : 0;
-    if (this.#silent < silentCalls || this.#isGivenUp) return;
+  /** Something has come from the server. */
+  noteActivity(): void {
+    this.activity += 1;
+  }
+
+  /** A call that began at that count of `activity` had no answer. */
+  noteUnanswered(activity: number): void {
+    this.#unanswered = activity === this.activity ? this.#unanswered + 1 : 0;
+    if (this.#unanswered < maxUnansweredCalls || this.#isGivenUp) return;
     this.#isGivenUp = true;
     this.#giveUp(this);
-    if (this.calls.size === 0) this.channel.close();
+    if (this.calls.size === 0) this.raw.close();
   }
 }
 
@@ -76,7 +76,7 @@ interface ChannelKind {
 }
 
 /** How connections are made. */
-export interface GrpcChannelOptions {
+export interface GrpcJsChannelOptions {
   /** Asked once per line. Throws where there can be none. */
   readonly credentials: () => ChannelCredentials;
   readonly channelOptions: ChannelOptions;
@@ -87,34 +87,34 @@ export interface GrpcChannelOptions {
 }
 
 /** The connections of a transport. */
-export class GrpcChannels {
-  readonly #options: GrpcChannelOptions;
-  readonly #plain = new Map<number, Map<string, GrpcChannel>>();
-  readonly #compressing = new Map<number, Map<string, GrpcChannel>>();
+export class GrpcJsChannelPool {
+  readonly #options: GrpcJsChannelOptions;
+  readonly #plain = new Map<number, Map<string, GrpcJsChannel>>();
+  readonly #compressing = new Map<number, Map<string, GrpcJsChannel>>();
 
   /** Addresses of servers that do not understand what is compressed. */
   readonly #unable = new Set<string>();
 
   /** Connections that are taken for dead, with calls that have not ended yet. */
-  readonly #givenUp = new Set<GrpcChannel>();
+  readonly #givenUp = new Set<GrpcJsChannel>();
   #isClosed = false;
 
-  constructor(options: GrpcChannelOptions) {
+  constructor(options: GrpcJsChannelOptions) {
     this.#options = options;
   }
 
   /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION for TLS that cannot work (`tls.invalid`) and after `close` (`transport.closed`). */
-  to(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compress = false): GrpcChannel {
+  get(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compress = false): GrpcJsChannel {
     const compresses = compress && !this.#unable.has(address);
-    const line = this.#byLimit(compresses).get(maxReceiveBytes)?.get(address);
-    return line ?? this.#open(address, { maxReceiveBytes, compresses });
+    const channel = this.#byLimit(compresses).get(maxReceiveBytes)?.get(address);
+    return channel ?? this.#open(address, { maxReceiveBytes, compresses });
   }
 
   close(): void {
     this.#isClosed = true;
-    for (const line of this.#all()) {
-      for (const call of line.calls) call.fail(transportClosed());
-      line.channel.close();
+    for (const channel of this.#all()) {
+      for (const call of channel.calls) call.fail(transportClosed());
+      channel.raw.close();
     }
     this.#plain.clear();
     this.#compressing.clear();
@@ -122,58 +122,58 @@ export class GrpcChannels {
     this.#givenUp.clear();
   }
 
-  #byLimit(compresses: boolean): Map<number, Map<string, GrpcChannel>> {
+  #byLimit(compresses: boolean): Map<number, Map<string, GrpcJsChannel>> {
     return compresses ? this.#compressing : this.#plain;
   }
 
-  #open(address: string, kind: ChannelKind): GrpcChannel {
+  #open(address: string, kind: ChannelKind): GrpcJsChannel {
     const { maxReceiveBytes, compresses } = kind;
     if (this.#isClosed) throw usedAfterClose();
     assertCallable(address);
-    this.#letGo();
+    this.#closeIdle();
     const { credentials, channelOptions, maxMetadataBytes, clock } = this.#options;
-    const channel = new Channel(`dns:${address}`, credentials(), {
+    const raw = new Channel(`dns:${address}`, credentials(), {
       ...channelOptions,
       'grpc.default_authority': address,
       'grpc.max_receive_message_length': maxReceiveBytes,
       ...(compresses ? { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip } : {}),
     });
-    const line = new GrpcChannel(
+    const channel = new GrpcJsChannel(
       address,
-      channel,
+      raw,
       { ...kind, maxMetadataBytes, usedMs: clock.monotonicMs(), notUnderstood: () => this.#unable.add(address) },
-      (silent) => this.#giveUp(silent),
+      (unanswered) => this.#giveUp(unanswered),
     );
     const byLimit = this.#byLimit(compresses);
-    let lines = byLimit.get(maxReceiveBytes);
-    if (!lines) byLimit.set(maxReceiveBytes, (lines = new Map()));
-    lines.set(address, line);
-    return line;
+    let channels = byLimit.get(maxReceiveBytes);
+    if (!channels) byLimit.set(maxReceiveBytes, (channels = new Map()));
+    channels.set(address, channel);
+    return channel;
   }
 
   /** Nodes come and go, and each has an address of its own: without this a client would keep trying those that are gone. */
-  #letGo(): void {
+  #closeIdle(): void {
     const oldest = this.#options.clock.monotonicMs() - this.#options.idleMs;
-    for (const line of this.#all()) {
-      if (line.calls.size > 0 || line.usedMs > oldest || this.#givenUp.has(line)) continue;
-      line.channel.close();
-      this.#byLimit(line.compresses).get(line.maxReceiveBytes)?.delete(line.address);
+    for (const channel of this.#all()) {
+      if (channel.calls.size > 0 || channel.usedMs > oldest || this.#givenUp.has(channel)) continue;
+      channel.raw.close();
+      this.#byLimit(channel.compresses).get(channel.maxReceiveBytes)?.delete(channel.address);
       // Another server may come to be there.
-      this.#unable.delete(line.address);
+      this.#unable.delete(channel.address);
     }
   }
 
   /** Its calls go on; the next one is made on a connection of its own. */
-  #giveUp(line: GrpcChannel): void {
-    const lines = this.#byLimit(line.compresses).get(line.maxReceiveBytes);
-    if (lines?.get(line.address) !== line) return;
-    lines.delete(line.address);
-    if (line.calls.size > 0) this.#givenUp.add(line);
+  #giveUp(channel: GrpcJsChannel): void {
+    const channels = this.#byLimit(channel.compresses).get(channel.maxReceiveBytes);
+    if (channels?.get(channel.address) !== channel) return;
+    channels.delete(channel.address);
+    if (channel.calls.size > 0) this.#givenUp.add(channel);
     for (const other of this.#givenUp) if (other.calls.size === 0) this.#givenUp.delete(other);
   }
 
-  #all(): GrpcChannel[] {
+  #all(): GrpcJsChannel[] {
     const maps = [...this.#plain.values(), ...this.#compressing.values()];
-    return [...maps.flatMap((lines) => [...lines.values()]), ...this.#givenUp];
+    return [...maps.flatMap((channels) => [...channels.values()]), ...this.#givenUp];
   }
 }

@@ -9,9 +9,9 @@ import { systemClock } from '../../runtime/system.ts';
 import type { DialOptions, Message, TransportClient } from '../transport.ts';
 import { aborted, notGrpc, notToBegin, requestTooLarge, transportClosed, wrongReplyCount } from '../call/failures.ts';
 import { notUnderstood } from '../grpc/message-encoding.ts';
-import type { GrpcChannel, OpenCall } from './channels.ts';
+import type { GrpcJsChannel, OpenCall } from './channels.ts';
 import { bufferOf, responseMetadata, toGrpc } from './metadata.ts';
-import { outcomeOf, statusOfHttp, wasLeftAlone } from './call-status.ts';
+import { outcomeOf, statusOfHttp, wasUnanswered } from './call-status.ts';
 import { Inbox } from '../call/inbox.ts';
 
 type GrpcCall = ReturnType<ChannelInterface['createCall']>;
@@ -31,19 +31,19 @@ const uncompressed = { flags: 2 };
 abstract class GrpcJsCall implements InterceptingListener, OpenCall {
   protected readonly path: string;
   protected readonly options: DialOptions;
-  protected readonly line: GrpcChannel;
+  protected readonly channel: GrpcJsChannel;
   protected call: GrpcCall | undefined;
   protected isOver = false;
   readonly #clock: Clock;
   #unfollow: (() => void) | undefined;
-  #heard = 0;
+  #activity = 0;
   /** The content type of what answers, where that is not gRPC. */
   #stranger: string | undefined;
 
-  constructor(line: GrpcChannel, options: DialOptions, clock: Clock) {
-    this.line = line;
+  constructor(channel: GrpcJsChannel, options: DialOptions, clock: Clock) {
+    this.channel = channel;
     // Nobody lets go of the line before the call has begun.
-    line.usedMs = clock.monotonicMs();
+    channel.usedMs = clock.monotonicMs();
     this.options = options;
     this.path = options.path ?? options.route.path;
     this.#clock = clock;
@@ -59,7 +59,7 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
     }
     let metadata: GrpcMetadata;
     try {
-      metadata = toGrpc(headers, this.line.maxMetadataBytes);
+      metadata = toGrpc(headers, this.channel.maxMetadataBytes);
     } catch (error) {
       this.fail(TenonError.from(error));
       return undefined;
@@ -68,11 +68,11 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
       metadata = metadata.clone();
       metadata.setOptions({ waitForReady: true });
     }
-    this.line.calls.add(this);
-    this.#heard = this.line.heard;
+    this.channel.calls.add(this);
+    this.#activity = this.channel.activity;
     let call: GrpcCall;
     try {
-      call = this.line.channel.createCall(this.path, this.#deadline(ctx), null, null, null);
+      call = this.channel.raw.createCall(this.path, this.#deadline(ctx), null, null, null);
     } catch {
       // The transport was closed between `dial` and now.
       this.fail(transportClosed());
@@ -102,16 +102,16 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
 
   onReceiveMetadata(metadata: GrpcMetadata): void {
     if (this.isOver) return;
-    this.line.heard += 1;
+    this.channel.noteActivity();
     const contentType = metadata.get('content-type')[0];
     // Else the page that a web server answers with is read as a message, of a size that its first letters spell. Its status of HTTP comes later.
     if (typeof contentType === 'string' && !contentType.startsWith('application/grpc')) this.#stranger = contentType;
-    else this.headersCame(metadata);
+    else this.onHeaders(metadata);
   }
 
   /** Whether the message that came is none: the call has failed then. */
   protected isNoMessage(): boolean {
-    if (this.#stranger !== undefined) this.fail(notGrpc(this.line.address, this.#stranger));
+    if (this.#stranger !== undefined) this.fail(notGrpc(this.channel.address, this.#stranger));
     return this.isOver;
   }
 
@@ -120,31 +120,31 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
   onReceiveStatus(ended: StatusObject): void {
     if (this.isOver) return;
     this.release();
-    if (wasLeftAlone(ended)) this.line.leftAlone(this.#heard);
-    else this.line.heard += 1;
+    if (wasUnanswered(ended)) this.channel.noteUnanswered(this.#activity);
+    else this.channel.noteActivity();
     if (this.#stranger !== undefined) {
-      this.ended(notGrpc(this.line.address, this.#stranger, statusOfHttp(ended)));
+      this.ended(notGrpc(this.channel.address, this.#stranger, statusOfHttp(ended)));
       return;
     }
     const outcome = outcomeOf(ended, {
-      address: this.line.address,
+      address: this.channel.address,
       path: this.path,
-      maxReceiveBytes: this.line.maxReceiveBytes,
+      maxReceiveBytes: this.channel.maxReceiveBytes,
       deadline: this.options.ctx?.deadline,
       clock: this.#clock,
     });
-    if (this.line.compresses && !TenonError.is(outcome) && notUnderstood(outcome)) this.line.notUnderstood();
+    if (this.channel.compresses && !TenonError.is(outcome) && notUnderstood(outcome)) this.channel.notUnderstood();
     this.ended(outcome);
   }
 
-  protected abstract headersCame(metadata: GrpcMetadata): void;
+  protected abstract onHeaders(metadata: GrpcMetadata): void;
   /** Called once, when the call is over. */
   protected abstract ended(outcome: Status | TenonError): void;
 
   protected release(): void {
     this.isOver = true;
-    this.line.release(this);
-    this.line.usedMs = this.#clock.monotonicMs();
+    this.channel.release(this);
+    this.channel.usedMs = this.#clock.monotonicMs();
     this.#unfollow?.();
   }
 
@@ -164,13 +164,13 @@ export class GrpcJsUnaryCall extends GrpcJsCall {
   #body: Buffer | undefined;
 
   constructor(
-    line: GrpcChannel,
+    channel: GrpcJsChannel,
     options: DialOptions,
     clock: Clock,
     resolve: (message: Message) => void,
     reject: (error: TenonError) => void,
   ) {
-    super(line, options, clock);
+    super(channel, options, clock);
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -193,7 +193,7 @@ export class GrpcJsUnaryCall extends GrpcJsCall {
     this.call?.startRead();
   }
 
-  protected override headersCame(metadata: GrpcMetadata): void {
+  protected override onHeaders(metadata: GrpcMetadata): void {
     this.#headers = metadata;
   }
 
@@ -277,7 +277,7 @@ export class GrpcJsSocket extends GrpcJsCall implements TransportClient {
     else this.call?.startRead();
   }
 
-  protected override headersCame(metadata: GrpcMetadata): void {
+  protected override onHeaders(metadata: GrpcMetadata): void {
     this.#inbox.push({ headers: responseMetadata(metadata) });
   }
 
@@ -298,7 +298,7 @@ export class GrpcJsSocket extends GrpcJsCall implements TransportClient {
 
   /** Compressed, two messages at a time could overtake each other in grpc-js. */
   get #mayWrite(): boolean {
-    return this.#writing === 0 || (this.#isFlowing && !this.line.compresses);
+    return this.#writing === 0 || (this.#isFlowing && !this.channel.compresses);
   }
 
   #write({ body, compressed }: Message): void {

@@ -8,7 +8,7 @@ import { wellFormed } from '../../internal/well-formed.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import { systemClock } from '../../runtime/system.ts';
 import type { Message } from '../transport.ts';
-import { placeOf } from '../sockets/address.ts';
+import { formatPeer } from '../sockets/address.ts';
 import { callCancelled, deadlineExceeded } from '../call/failures.ts';
 import { clipped, isGoMicro } from '../grpc/grpc-headers.ts';
 import { bufferOf, noMetadata, requestMetadata, toGrpc, trailersOf } from './metadata.ts';
@@ -29,13 +29,13 @@ const maxOutstandingBytes = 64 * 1024;
 const noop = (): void => {};
 
 /** What a call on grpc-js needs to know of who listens. */
-export interface GrpcSide extends ServerSide {
+export interface GrpcJsServerSide extends ServerSide {
   /** Of headers, and of trailers. */
   readonly maxMetadataBytes: number;
 }
 
 /** The server's end of a call, put directly on what grpc-js has below its own stream classes. */
-export class GrpcServerCall extends ServerCall {
+export class GrpcJsServerCall extends ServerCall {
   deadline: number | undefined;
   readonly #base: BaseCall;
   readonly #maxMetadataBytes: number;
@@ -46,7 +46,7 @@ export class GrpcServerCall extends ServerCall {
   #room: Promise<void> | undefined;
   #tellRoom: (() => void) | undefined;
 
-  constructor(base: BaseCall, side: GrpcSide, route: MethodDescriptor) {
+  constructor(base: BaseCall, side: GrpcJsServerSide, route: MethodDescriptor) {
     super(side, route);
     this.#base = base;
     this.#maxMetadataBytes = side.maxMetadataBytes;
@@ -55,12 +55,12 @@ export class GrpcServerCall extends ServerCall {
 
   get local(): string {
     const { localAddress, localPort } = this.#base.getConnectionInfo();
-    return placeOf(localAddress, localPort);
+    return formatPeer(localAddress, localPort);
   }
 
   get remote(): string {
     const { remoteAddress, remotePort } = this.#base.getConnectionInfo();
-    return placeOf(remoteAddress, remotePort);
+    return formatPeer(remoteAddress, remotePort);
   }
 
   get peerCertificate(): PeerCertificate | undefined {
@@ -75,15 +75,15 @@ export class GrpcServerCall extends ServerCall {
     const date = Number(this.#base.getDeadline());
     if (date !== Number.POSITIVE_INFINITY)
       this.deadline = this.side.clock.monotonicMs() + Math.max(0, date - systemClock.now());
-    this.began();
+    this.onHeaders();
   }
 
   onReceiveMessage(body: Buffer): void {
-    this.came({ body });
+    this.onRequest({ body });
   }
 
   onReceiveHalfClose(): void {
-    this.halfClosed();
+    this.onHalfClose();
   }
 
   /** Comes with every end of a call, also a good one. */
@@ -94,7 +94,7 @@ export class GrpcServerCall extends ServerCall {
     const { deadline } = this;
     const isLate = deadline !== undefined && deadline <= this.side.clock.monotonicMs() + 1;
     const { path } = this.route;
-    this.brokeOff(
+    this.onBroken(
       isLate ? deadlineExceeded(path) : callCancelled(`the caller cancelled ${path}, or its connection was lost`),
     );
   }

@@ -2,7 +2,7 @@ import { Server, ServerCredentials, type ServerInterceptor, type ServerOptions }
 
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import { defaultMaxMessageBytes } from '../transport.ts';
-import { type BaseCall, GrpcServerCall, type GrpcSide, TakenCall } from './server-call.ts';
+import { type BaseCall, GrpcJsServerCall, type GrpcJsServerSide, TakenCall } from './server-call.ts';
 import { Routes } from '../call/routes.ts';
 import type { MakeServerEngine } from '../sockets/server-engine.ts';
 
@@ -10,12 +10,12 @@ const ignored = (): void => {};
 const identity = (bytes: Buffer): Buffer => bytes;
 
 /** How a server of grpc-js works. */
-export interface GrpcEngineOptions extends ServerOptions {
+export interface GrpcJsServerOptions extends ServerOptions {
   readonly maxMetadataBytes: number;
 }
 
 /** A server of grpc-js, of which each call is taken over before a stream is put on it. Its connections come decrypted. */
-export function grpcJsEngine({ maxMetadataBytes, ...serverOptions }: GrpcEngineOptions): MakeServerEngine {
+export function grpcJsServer({ maxMetadataBytes, ...serverOptions }: GrpcJsServerOptions): MakeServerEngine {
   return (options, side) => {
     const routes = new Routes(options);
     const server = new Server({
@@ -33,11 +33,11 @@ export function grpcJsEngine({ maxMetadataBytes, ...serverOptions }: GrpcEngineO
   };
 }
 
-function takingOver(routes: Routes, side: GrpcSide): ServerInterceptor {
+function takingOver(routes: Routes, side: GrpcJsServerSide): ServerInterceptor {
   // One for all calls: nothing happens on it.
   const taken = new TakenCall(undefined as unknown as BaseCall);
   return ({ path }, call) => {
-    new GrpcServerCall(call, side, routes.find(path) as MethodDescriptor);
+    new GrpcJsServerCall(call, side, routes.find(path) as MethodDescriptor);
     return taken;
   };
 }

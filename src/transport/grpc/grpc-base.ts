@@ -11,7 +11,7 @@ import type { GrpcTransportOptions } from '../grpc.ts';
 import type { ClientTlsOptions } from '../../tls/tls.ts';
 import { notUnderstood } from './message-encoding.ts';
 import type { grpcDefaults } from './grpc-defaults.ts';
-import { hostPorts } from '../sockets/address-scheme.ts';
+import { tcpAddresses } from '../sockets/address-scheme.ts';
 import type { MakeServerEngine } from '../sockets/server-engine.ts';
 import { SocketListener } from '../sockets/socket-listener.ts';
 import { TlsDialer } from '../sockets/tls-dialer.ts';
@@ -41,7 +41,7 @@ export abstract class GrpcBase<Options extends GrpcTransportOptions> implements 
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
     const { runtime, logger, serverTls: tls } = this.options;
-    const seams = { places: hostPorts, runtime, logger, tls, protocols: grpcProtocols, limits: this.options };
+    const seams = { addresses: tcpAddresses, runtime, logger, tls, protocols: grpcProtocols, limits: this.options };
     const listener = new SocketListener(options, this.engine(), seams);
     await listener.open(address, options.signal);
     return listener;

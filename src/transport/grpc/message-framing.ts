@@ -1,5 +1,5 @@
 import { Code, TenonError } from '../../errors/errors.ts';
-import { Pieces } from '../call/byte-queue.ts';
+import { ByteQueue } from '../call/byte-queue.ts';
 
 /** Length of what precedes a message: one byte for compression, four for the length (PROTOCOL-HTTP2.md: Length-Prefixed-Message). */
 const prefixBytes = 5;
@@ -8,11 +8,11 @@ const prefixBytes = 5;
  * Takes a stream of bytes apart into messages. Keeps no more than one message, whose length was checked before its bytes came; what it takes for that is
  * at most twice what has come.
  */
-export class GrpcFrames {
+export class MessageDeframer {
   readonly #maxBytes: number;
   #head: Buffer | undefined;
   #at = 0;
-  readonly #tail = new Pieces();
+  readonly #tail = new ByteQueue();
   #size = 0;
 
   constructor(maxBytes: number) {
@@ -20,7 +20,7 @@ export class GrpcFrames {
   }
 
   /** Whether part of a message is there. */
-  get isInMessage(): boolean {
+  get hasPartialMessage(): boolean {
     return this.#size > 0;
   }
 
@@ -31,7 +31,7 @@ export class GrpcFrames {
   }
 
   /** The next whole message, if it is there. Throws for a length beyond the limit, and for a flag that does not exist. */
-  take(): ReceivedFrame | undefined {
+  take(): ReceivedMessage | undefined {
     if (this.#size < prefixBytes) return undefined;
     let head = this.#atLeast(prefixBytes);
     const flag = head[this.#at] as number;
@@ -63,7 +63,7 @@ export class GrpcFrames {
 }
 
 /** A message as it stands on the wire. */
-export interface ReceivedFrame {
+export interface ReceivedMessage {
   readonly body: Buffer;
   readonly isCompressed: boolean;
 }
@@ -80,7 +80,7 @@ export class MessageTooLarge extends Error {
 }
 
 /** The message behind its prefix. */
-export function framed(body: Uint8Array, isCompressed = false): Buffer {
+export function frameMessage(body: Uint8Array, isCompressed = false): Buffer {
   const frame = Buffer.allocUnsafe(prefixBytes + body.length);
   frame[0] = isCompressed ? 1 : 0;
   frame.writeUInt32BE(body.length, 1);

@@ -7,23 +7,24 @@ import type { Timers } from '../../runtime/runtime.ts';
 import type { CallConnection, ClientCall } from '../call/client-call.ts';
 import { unreachable } from '../call/failures.ts';
 import { acceptedEncodings } from '../grpc/message-encoding.ts';
-import { Http2ClientStream } from './client-stream.ts';
+import { ClientStream } from './client-stream.ts';
 import type { Keepalive } from './keepalive.ts';
 import { errorName } from './error-names.ts';
 import { addMetadata, timeoutText } from './metadata.ts';
-import type { Line } from '../call/subchannel.ts';
-import type { Places } from '../sockets/address-scheme.ts';
+import type { Subchannel } from '../call/subchannel.ts';
+import type { AddressScheme } from '../sockets/address-scheme.ts';
+import { maxUnansweredCalls } from '../call/unanswered-calls.ts';
 
 /** How connections of clients are. */
-export interface Http2ConnectionOptions {
+export interface ClientSessionOptions {
   readonly timers: Timers;
-  readonly places: Places;
+  readonly addresses: AddressScheme;
   readonly isSecure: boolean;
   /** Of what is sent. */
   readonly maxMetadataBytes: number;
   readonly keepalive: Keepalive;
   /** By address, how many times longer than usual a connection may be quiet: servers say when they are pinged too often. */
-  readonly patience: Map<string, number>;
+  readonly keepaliveFactor: Map<string, number>;
 }
 
 // gRPC's connection-backoff.md: MIN_CONNECT_TIMEOUT.
@@ -36,44 +37,38 @@ const lastStreamId = 2 ** 31 - 1;
 /** Where a server has not said how many calls it takes, it takes any number (RFC 9113, section 6.5.2). */
 const anyNumber = 2 ** 32 - 1;
 
-/**
- * So many calls in a row that ran out of time or were refused, with not a word from the server in between, and the connection is taken for dead. Some are
- * and do not know: Node 20 neither reads on nor closes a connection on which the server broke the rules of HTTP/2, and no later call would be answered on it.
- */
-const silentCalls = 3;
-
 // PROTOCOL-HTTP2.md: User-Agent.
 const userAgent = 'grpc-node-tenon';
 
 const goesOn = { endStream: false } as const;
 
 /** A connection of node:http2 to a server of gRPC. */
-export class Http2ClientConnection implements CallConnection {
+export class ClientSession implements CallConnection {
   /** The server does not know gzip, and is sent no more of it. */
   isUnableToInflate = false;
   /** How often something has come from the server: calls compare. */
-  heard = 0;
+  activity = 0;
   /** Streams beyond this one were not looked at by a server that leaves. */
   lastTaken = lastStreamId;
   readonly address: string;
-  readonly #options: Http2ConnectionOptions;
-  readonly #line: Line<CallConnection>;
+  readonly #options: ClientSessionOptions;
+  readonly #subchannel: Subchannel<CallConnection>;
   readonly #session: ClientHttp2Session;
   readonly #socket: NetSocket;
-  readonly #streams = new LinkedList<Http2ClientStream>();
+  readonly #streams = new LinkedList<ClientStream>();
   #maxCalls = anyNumber;
   #isConnected = false;
   #isRetired = false;
   #isWaitedFor = false;
   #pingedTooOften = false;
-  #silent = 0;
+  #unanswered = 0;
   #why: string | undefined;
 
-  constructor(socket: NetSocket, options: Http2ConnectionOptions, line: Line<CallConnection>) {
-    this.address = line.address;
+  constructor(socket: NetSocket, options: ClientSessionOptions, subchannel: Subchannel<CallConnection>) {
+    this.address = subchannel.address;
     this.#socket = socket;
     this.#options = options;
-    this.#line = line;
+    this.#subchannel = subchannel;
     const session = connect('http://localhost', {
       createConnection: () => socket,
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
@@ -90,7 +85,7 @@ export class Http2ClientConnection implements CallConnection {
     });
     session.on('remoteSettings', ({ maxConcurrentStreams = anyNumber }) => {
       this.#maxCalls = maxConcurrentStreams;
-      if (this.#isConnected) line.next();
+      if (this.#isConnected) subchannel.startWaiting();
       else {
         handshake.cancel();
         this.#connected();
@@ -131,7 +126,7 @@ export class Http2ClientConnection implements CallConnection {
     return this.#why ?? 'the other side closed it';
   }
 
-  open(call: ClientCall, timeoutMs: number | undefined): Http2ClientStream {
+  open(call: ClientCall, timeoutMs: number | undefined): ClientStream {
     const { options } = call;
     const compresses = options.compress === true && !this.isUnableToInflate;
     const first = call.firstStep();
@@ -152,10 +147,10 @@ export class Http2ClientConnection implements CallConnection {
     headers['user-agent'] = agent === undefined ? userAgent : `${String(agent)} ${userAgent}`;
     if (timeoutMs !== undefined) headers['grpc-timeout'] = timeoutText(timeoutMs);
     if (compresses) headers['grpc-encoding'] = 'gzip';
-    let stream: Http2ClientStream;
+    let stream: ClientStream;
     try {
       const made = this.#session.request(headers, goesOn);
-      stream = new Http2ClientStream(made, this, call, compresses);
+      stream = new ClientStream(made, this, call, compresses);
     } catch (error) {
       throw unreachable(this.address, textOf(error));
     }
@@ -172,20 +167,25 @@ export class Http2ClientConnection implements CallConnection {
   }
 
   /** The stream is closed. */
-  release(stream: Http2ClientStream): void {
+  release(stream: ClientStream): void {
     const wasFull = this.#streams.size === this.#maxCalls;
     this.#streams.delete(stream);
     if (this.#streams.size === 0 && !this.#session.destroyed) {
       if (!this.#isWaitedFor) this.#session.unref();
       if (this.isLeaving) this.finish();
     }
-    if (wasFull) this.#line.next();
+    if (wasFull) this.#subchannel.startWaiting();
   }
 
-  /** A call had no answer; when it began, so often something had come. */
-  leftAlone(heard: number): void {
-    this.#silent = heard === this.heard ? this.#silent + 1 : 0;
-    if (this.#silent >= silentCalls) this.#retire();
+  /** Something has come from the server. */
+  noteActivity(): void {
+    this.activity += 1;
+  }
+
+  /** A call that began at that count of `activity` had no answer. */
+  noteUnanswered(activity: number): void {
+    this.#unanswered = activity === this.activity ? this.#unanswered + 1 : 0;
+    if (this.#unanswered >= maxUnansweredCalls) this.#retire();
   }
 
   keepAlive(isWaitedFor: boolean): void {
@@ -220,31 +220,31 @@ export class Http2ClientConnection implements CallConnection {
   #connected(): void {
     this.#isConnected = true;
     this.#session.unref();
-    const { keepalive, patience } = this.#options;
+    const { keepalive, keepaliveFactor } = this.#options;
     keepalive.add(this.#session, {
       size: () => this.#streams.size,
-      patience: patience.get(this.address),
+      keepaliveFactor: keepaliveFactor.get(this.address),
       giveUp: () => this.#destroy(),
     });
-    this.#line.connected(this, this.#options.places.localOf(this.#socket));
+    this.#subchannel.onConnected(this, this.#options.addresses.localOf(this.#socket));
   }
 
   /** Takes no more calls; those that it has go on. */
   #retire(): void {
     if (this.#isRetired) return;
     this.#isRetired = true;
-    this.#line.retire(this);
+    this.#subchannel.retire(this);
     if (this.#streams.size === 0) this.finish();
   }
 
   #leave(code: number, lastTaken: number, text: Uint8Array | undefined): void {
     this.lastTaken = lastTaken;
     const said = text && text.length > 0 ? ` (${Buffer.from(text).toString('latin1')})` : '';
-    const { patience } = this.#options;
+    const { keepaliveFactor } = this.#options;
     // gRPC's A8: twice as long from now on. Once for each connection: a server may say so any number of times.
     if (said.includes('too_many_pings') && !this.#pingedTooOften) {
       this.#pingedTooOften = true;
-      patience.set(this.address, 2 * (patience.get(this.address) ?? 1));
+      keepaliveFactor.set(this.address, 2 * (keepaliveFactor.get(this.address) ?? 1));
     }
     if (code !== constants.NGHTTP2_NO_ERROR) this.#why ??= `the other side ended it with ${errorName(code)}${said}`;
     else this.#why ??= 'it is going away';
@@ -254,7 +254,7 @@ export class Http2ClientConnection implements CallConnection {
   #closed(): void {
     this.#isRetired = true;
     this.#options.keepalive.delete(this.#session);
-    if (this.#isConnected) this.#line.gone(this);
-    else this.#line.notConnected(this, this.why, undefined);
+    if (this.#isConnected) this.#subchannel.onClosed(this);
+    else this.#subchannel.onConnectFailed(this, this.why, undefined);
   }
 }

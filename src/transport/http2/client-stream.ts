@@ -5,25 +5,25 @@ import type { Linked } from '../../internal/linked-list.ts';
 import type { ClientCall } from '../call/client-call.ts';
 import { badReply, calmDown, connectionLost, deadlineExceeded, inadequateSecurity, notGrpc } from '../call/failures.ts';
 import { type Encoding, encodingOf, gzipped, notUnderstood } from '../grpc/message-encoding.ts';
-import { framed, MessageTooLarge } from '../grpc/message-framing.ts';
-import type { Http2ClientConnection } from './client-session.ts';
+import { frameMessage, MessageTooLarge } from '../grpc/message-framing.ts';
+import type { ClientSession } from './client-session.ts';
 import { errorName } from './error-names.ts';
 import { type RawHeaders, responseMetadataOf, statusFrom } from './metadata.ts';
-import { Http2Reader, type ReaderOwner } from './message-reader.ts';
-import { Http2Writer } from './message-writer.ts';
+import { MessageReader, type MessageSink } from './message-reader.ts';
+import { MessageWriter } from './message-writer.ts';
 import type { CallStream, Outgoing } from '../call/call-stream.ts';
 
 /** A call of gRPC on a stream of node:http2: its head, messages each way, and its end, which comes after all messages that came before it. */
-export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2ClientStream> {
-  next: Http2ClientStream | undefined;
-  previous: Http2ClientStream | undefined;
+export class ClientStream implements CallStream, MessageSink, Linked<ClientStream> {
+  next: ClientStream | undefined;
+  previous: ClientStream | undefined;
   readonly call: ClientCall;
   readonly #stream: ClientHttp2Stream;
-  readonly #connection: Http2ClientConnection;
-  readonly #reader: Http2Reader;
+  readonly #connection: ClientSession;
+  readonly #reader: MessageReader;
   readonly #sent: Encoding | undefined;
-  readonly #heard: number;
-  #writer: Http2Writer | undefined;
+  readonly #activity: number;
+  #writer: MessageWriter | undefined;
   /** The block that has the status, when it has come. */
   #last: IncomingHttpHeaders | undefined;
   #rawLast: RawHeaders = [];
@@ -32,17 +32,17 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
   /** How it broke off. */
   #broken: (() => void) | undefined;
 
-  constructor(stream: ClientHttp2Stream, connection: Http2ClientConnection, call: ClientCall, compresses: boolean) {
+  constructor(stream: ClientHttp2Stream, connection: ClientSession, call: ClientCall, compresses: boolean) {
     this.call = call;
     this.#stream = stream;
     this.#connection = connection;
     this.#sent = compresses ? gzipped : undefined;
-    this.#heard = connection.heard;
+    this.#activity = connection.activity;
     stream.on('error', ignored);
     stream.once('response', (headers, flags, raw?: RawHeaders) => this.#responded(headers, flags, raw ?? []));
     stream.once('trailers', (headers, _flags, raw?: RawHeaders) => this.#ends(headers, raw ?? []));
     stream.once('close', () => this.#closed());
-    this.#reader = new Http2Reader(stream, this, call.maxReceiveBytes);
+    this.#reader = new MessageReader(stream, this, call.maxReceiveBytes);
     this.#reader.read();
   }
 
@@ -60,10 +60,10 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     if (body) {
       const encoding = compressed === false ? undefined : this.#sent;
       if (isEnd && !encoding && !this.#writer) {
-        stream.end(framed(body));
+        stream.end(frameMessage(body));
         return;
       }
-      (this.#writer ??= new Http2Writer(stream)).write(body, encoding);
+      (this.#writer ??= new MessageWriter(stream)).write(body, encoding);
     }
     if (!isEnd) return;
     if (this.#writer) this.#writer.inTurn(() => void stream.end());
@@ -74,7 +74,7 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     return this.#writer?.room();
   }
 
-  readOn(): void {
+  resume(): void {
     this.#reader.read();
   }
 
@@ -85,33 +85,33 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
   }
 
   reset(code: Code): void {
-    if (code === Code.DeadlineExceeded) this.#connection.leftAlone(this.#heard);
+    if (code === Code.DeadlineExceeded) this.#connection.noteUnanswered(this.#activity);
     this.#connection.soon(this.#cancel);
   }
 
   /** @internal Of the reader. */
-  messageCame(body: Buffer, compressed: boolean): void {
-    this.call.received({ body, compressed });
+  onMessage(body: Buffer, compressed: boolean): void {
+    this.call.onMessage({ body, compressed });
   }
 
   /** @internal Of the reader. */
-  drained(isInMessage: boolean): void {
+  onEnd(hasPartialMessage: boolean): void {
     const status = this.#last && statusFrom(this.#last, this.#rawLast);
     const { path } = this.call;
     // A success that broke off may lack messages.
     if (!status || (this.#broken && status.code === Code.Ok)) (this.#broken ?? this.#whyBroken())();
-    else if (isInMessage && status.code === Code.Ok)
-      this.call.failed(badReply(path, 'it ends in the middle of a message'));
+    else if (hasPartialMessage && status.code === Code.Ok)
+      this.call.onError(badReply(path, 'it ends in the middle of a message'));
     else {
       if (this.#sent && notUnderstood(status)) this.#connection.isUnableToInflate = true;
-      this.call.received({ status });
+      this.call.onMessage({ status });
     }
   }
 
   /** @internal Of the reader. */
-  unreadable(error: unknown): void {
-    if (error instanceof MessageTooLarge) this.call.tooLarge(error.bytes);
-    else this.call.failed(badReply(this.call.path, textOf(error)));
+  onError(error: unknown): void {
+    if (error instanceof MessageTooLarge) this.call.onTooLarge(error.bytes);
+    else this.call.onError(badReply(this.call.path, textOf(error)));
   }
 
   /** Never while Node works off what came: it lets go of the stream before the reset has left then, and writes on into memory that is somebody else's. */
@@ -122,14 +122,14 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
 
   #responded(headers: IncomingHttpHeaders, flags: number, raw: RawHeaders): void {
     this.#isAnswered = true;
-    this.#connection.heard += 1;
+    this.#connection.noteActivity();
     if (this.isOver) return;
     const status = Number(headers[':status']);
     const contentType = headers['content-type'];
     const isGrpc = contentType === undefined || contentType.startsWith('application/grpc');
     // Else the page that a web server answers with is read as a message, of a size that its first letters spell.
     if (!isGrpc || (status !== 200 && headers['grpc-status'] === undefined)) {
-      this.call.failed(notGrpc(this.#connection.address, contentType, status));
+      this.call.onError(notGrpc(this.#connection.address, contentType, status));
       return;
     }
     if ((flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0) {
@@ -141,14 +141,14 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
       this.#reader.encoding = encodingOf(headers['grpc-encoding']);
     } catch {
       const name = String(headers['grpc-encoding']);
-      this.call.failed(badReply(this.call.path, `its messages are compressed in "${name}", which is not understood`));
+      this.call.onError(badReply(this.call.path, `its messages are compressed in "${name}", which is not understood`));
       return;
     }
-    this.call.received({ headers: responseMetadataOf(raw) });
+    this.call.onMessage({ headers: responseMetadataOf(raw) });
   }
 
   #ends(headers: IncomingHttpHeaders, raw: RawHeaders): void {
-    this.#connection.heard += 1;
+    this.#connection.noteActivity();
     this.#last = headers;
     this.#rawLast = raw;
     this.#reader.takeAll();
@@ -169,31 +169,31 @@ export class Http2ClientStream implements CallStream, ReaderOwner, Linked<Http2C
     const { path } = call;
     const { id, rstCode } = this.#stream;
     if (id === undefined || (id > connection.lastTaken && !this.#isAnswered))
-      return () => call.lost('it is going away', false);
-    if (connection.isGone) return () => call.lost(connection.why, true);
+      return () => call.onLost('it is going away', false);
+    if (connection.isGone) return () => call.onLost(connection.why, true);
     switch (rstCode) {
       case constants.NGHTTP2_NO_ERROR:
         // So Node's servers end the calls of a connection that they close.
-        if (connection.isLeaving) return () => call.lost(connection.why, true);
-        return () => call.failed(badReply(path, 'it ends without a status'));
+        if (connection.isLeaving) return () => call.onLost(connection.why, true);
+        return () => call.onError(badReply(path, 'it ends without a status'));
       case constants.NGHTTP2_REFUSED_STREAM:
-        connection.leftAlone(this.#heard);
-        if (!this.#isAnswered) return () => call.wasReset(true);
-        return () => call.failed(badReply(path, 'it was refused after it had begun'));
+        connection.noteUnanswered(this.#activity);
+        if (!this.#isAnswered) return () => call.onReset(true);
+        return () => call.onError(badReply(path, 'it was refused after it had begun'));
       case constants.NGHTTP2_CANCEL:
         // Servers reset a call when its deadline passes, and may be the first to see it.
-        return call.isLate ? () => call.failed(deadlineExceeded(path)) : () => call.wasReset(false);
+        return call.isLate ? () => call.onError(deadlineExceeded(path)) : () => call.onReset(false);
       case constants.NGHTTP2_ENHANCE_YOUR_CALM:
-        return () => call.failed(calmDown(connection.address, path));
+        return () => call.onError(calmDown(connection.address, path));
       case constants.NGHTTP2_COMPRESSION_ERROR:
         return () =>
-          call.failed(
+          call.onError(
             connectionLost(connection.address, 'headers could not be read; was there metadata of more than 64 KiB?'),
           );
       case constants.NGHTTP2_INADEQUATE_SECURITY:
-        return () => call.failed(inadequateSecurity(connection.address, path));
+        return () => call.onError(inadequateSecurity(connection.address, path));
       default:
-        return () => call.failed(badReply(path, `it was reset with ${errorName(rstCode)}`));
+        return () => call.onError(badReply(path, `it was reset with ${errorName(rstCode)}`));
     }
   }
 }

@@ -13,19 +13,19 @@ export interface KeepaliveOptions {
 }
 
 /** What is said of a connection. */
-export interface Kept {
+export interface KeepaliveTarget {
   /** How many calls it carries; left out where that is all the same. */
   readonly size?: (() => number) | undefined;
   /**
    * How many times longer than others it may be quiet.
    * @default 1
    */
-  readonly patience?: number | undefined;
+  readonly keepaliveFactor?: number | undefined;
   /** What is done with one that does not answer. Left out: it is destroyed. */
   readonly giveUp?: (() => void) | undefined;
 }
 
-interface Watched {
+interface KeepaliveEntry {
   readonly size: (() => number) | undefined;
   readonly keepaliveMs: number;
   readonly giveUp: () => void;
@@ -44,7 +44,7 @@ export class Keepalive {
   readonly #timers: Timers;
   readonly #options: KeepaliveOptions;
   readonly #stepMs: number;
-  readonly #watched = new Map<Http2Session, Watched>();
+  readonly #watched = new Map<Http2Session, KeepaliveEntry>();
   #timer: Timer | undefined;
 
   constructor(timers: Timers, options: KeepaliveOptions) {
@@ -53,10 +53,13 @@ export class Keepalive {
     this.#stepMs = Math.min(options.keepaliveMs, options.keepaliveTimeoutMs);
   }
 
-  add(session: Http2Session, { size, patience = 1, giveUp = () => session.destroy() }: Kept = {}): void {
+  add(
+    session: Http2Session,
+    { size, keepaliveFactor = 1, giveUp = () => session.destroy() }: KeepaliveTarget = {},
+  ): void {
     const { keepaliveMs, withoutCalls } = this.#options;
     if (keepaliveMs === Number.POSITIVE_INFINITY) return;
-    const watched = { keepaliveMs: keepaliveMs * patience, giveUp, bytes: 0, quietMs: 0, isAsked: false };
+    const watched = { keepaliveMs: keepaliveMs * keepaliveFactor, giveUp, bytes: 0, quietMs: 0, isAsked: false };
     this.#watched.set(session, { size: withoutCalls ? undefined : size, ...watched });
     this.#timer ??= this.#timers.every(this.#stepMs, () => this.#look());
   }
@@ -90,7 +93,7 @@ export class Keepalive {
   }
 }
 
-function hasSpoken(session: Http2Session, watched: Watched): boolean {
+function hasSpoken(session: Http2Session, watched: KeepaliveEntry): boolean {
   const bytes = session.destroyed ? watched.bytes : session.socket.bytesRead;
   if (bytes === watched.bytes) return false;
   watched.bytes = bytes;
@@ -99,7 +102,7 @@ function hasSpoken(session: Http2Session, watched: Watched): boolean {
   return true;
 }
 
-function ask(session: Http2Session, watched: Watched): void {
+function ask(session: Http2Session, watched: KeepaliveEntry): void {
   watched.isAsked = true;
   watched.quietMs = 0;
   if (session.destroyed) return;

@@ -2,40 +2,40 @@ import type { Http2Stream } from 'node:http2';
 
 import { TenonError } from '../../errors/errors.ts';
 import type { Encoding } from '../grpc/message-encoding.ts';
-import { badMessage, GrpcFrames, MessageTooLarge } from '../grpc/message-framing.ts';
+import { badMessage, MessageDeframer, MessageTooLarge } from '../grpc/message-framing.ts';
 
 /** Who reads a stream. */
-export interface ReaderOwner {
+export interface MessageSink {
   /** It takes no more of what comes. */
   readonly isOver: boolean;
   /** A message that was asked for. */
-  messageCame(body: Buffer, compressed: boolean): void;
-  /** All that came was handed on, and no more will. `isInMessage`: it ends in the middle of one. */
-  drained(isInMessage: boolean): void;
+  onMessage(body: Buffer, compressed: boolean): void;
+  /** All that came was handed on, and no more will. `hasPartialMessage`: it ends in the middle of one. */
+  onEnd(hasPartialMessage: boolean): void;
   /** What comes is no message, or one that is too large: a `MessageTooLarge` or a TenonError. */
-  unreadable(error: unknown): void;
+  onError(error: unknown): void;
 }
 
 /** Takes messages off a stream of node:http2, one each time that it is asked; what nobody asks for holds back the peer. */
-export class Http2Reader {
+export class MessageReader {
   /** How the peer says that its messages are compressed. */
   encoding: Encoding | undefined;
   /** The stream has come to its end; what it brought may still wait here. */
   hasEnded = false;
   readonly #stream: Http2Stream;
-  readonly #owner: ReaderOwner;
+  readonly #owner: MessageSink;
   readonly #maxBytes: number;
-  readonly #frames: GrpcFrames;
+  readonly #frames: MessageDeframer;
   #isReading = false;
   #isDelivering = false;
   #isInflating = false;
   #isTakingAll = false;
 
-  constructor(stream: Http2Stream, owner: ReaderOwner, maxBytes: number) {
+  constructor(stream: Http2Stream, owner: MessageSink, maxBytes: number) {
     this.#stream = stream;
     this.#owner = owner;
     this.#maxBytes = maxBytes;
-    this.#frames = new GrpcFrames(maxBytes);
+    this.#frames = new MessageDeframer(maxBytes);
     stream.on('data', (chunk: Buffer) => {
       this.#frames.push(chunk);
       this.#deliver();
@@ -74,7 +74,7 @@ export class Http2Reader {
     this.#isDelivering = true;
     try {
       for (let frame = this.#frames.take(); frame && !frame.isCompressed; frame = this.#frames.take())
-        this.#owner.messageCame(frame.body, false);
+        this.#owner.onMessage(frame.body, false);
     } catch {
       // The call is over, and says why.
     } finally {
@@ -98,15 +98,15 @@ export class Http2Reader {
         if (!frame) {
           if (this.hasEnded) {
             this.#isReading = false;
-            this.#owner.drained(this.#frames.isInMessage);
+            this.#owner.onEnd(this.#frames.hasPartialMessage);
           }
           return;
         }
         this.#isReading = false;
         if (frame.isCompressed) void this.#inflate(frame.body);
-        else this.#owner.messageCame(frame.body, false);
+        else this.#owner.onMessage(frame.body, false);
       }
-      if (this.#frames.isInMessage && !this.#owner.isOver && !this.#isTakingAll) this.#stream.pause();
+      if (this.#frames.hasPartialMessage && !this.#owner.isOver && !this.#isTakingAll) this.#stream.pause();
     } catch (error) {
       this.#unreadable(error);
     } finally {
@@ -120,7 +120,7 @@ export class Http2Reader {
       if (!this.encoding) throw badMessage('it is compressed, and grpc-encoding does not say how');
       const whole = await this.encoding.decompress(body, this.#maxBytes);
       this.#isInflating = false;
-      this.#owner.messageCame(whole, true);
+      this.#owner.onMessage(whole, true);
       this.#deliver();
     } catch (error) {
       this.#isInflating = false;
@@ -129,6 +129,6 @@ export class Http2Reader {
   }
 
   #unreadable(error: unknown): void {
-    this.#owner.unreadable(error instanceof MessageTooLarge ? error : TenonError.from(error));
+    this.#owner.onError(error instanceof MessageTooLarge ? error : TenonError.from(error));
   }
 }

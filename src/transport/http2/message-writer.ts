@@ -1,12 +1,12 @@
 import type { Http2Stream } from 'node:http2';
 
 import type { Encoding } from '../grpc/message-encoding.ts';
-import { framed } from '../grpc/message-framing.ts';
+import { frameMessage } from '../grpc/message-framing.ts';
 
 const maxOutstandingBytes = 64 * 1024;
 
 /** Puts messages on a stream of node:http2: in their order, whether they are compressed or not, and what one turn writes in one piece. */
-export class Http2Writer {
+export class MessageWriter {
   readonly #stream: Http2Stream;
   readonly #onWritten: (() => void) | undefined;
   #isCorked = false;
@@ -35,14 +35,14 @@ export class Http2Writer {
 
   write(body: Uint8Array, encoding: Encoding | undefined): void {
     if (!encoding) {
-      this.inTurn(() => this.#put(framed(body)));
+      this.inTurn(() => this.#put(frameMessage(body)));
       return;
     }
     this.#compressingBytes += body.length;
     this.inTurn(async () => {
       const compressed = await encoding.compress(body);
       this.#compressingBytes -= body.length;
-      this.#stream.write(framed(compressed, true), this.#onWritten);
+      this.#stream.write(frameMessage(compressed, true), this.#onWritten);
     });
   }
 

@@ -3,14 +3,14 @@ import type { Duplex } from 'node:stream';
 
 import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import type { Clock, Random, Timer, Timers } from '../../runtime/runtime.ts';
-import { placeOf } from '../sockets/address.ts';
+import { formatPeer } from '../sockets/address.ts';
 import { CallAdmission } from '../call/call-admission.ts';
-import type { Ends } from './server-stream.ts';
+import type { ConnectionInfo } from './server-stream.ts';
 import { certificateBehind } from '../sockets/peer-certificate.ts';
-import type { Unsent } from '../call/send-budget.ts';
+import type { SendBudget } from '../call/send-budget.ts';
 
 /** How long connections to a server live, and how often their peers may ping. */
-export interface ConnectionRules {
+export interface SessionRules {
   readonly maxConnectionIdleMs?: number | undefined;
   readonly maxConnectionAgeMs?: number | undefined;
   readonly maxConnectionAgeGraceMs?: number | undefined;
@@ -18,12 +18,12 @@ export interface ConnectionRules {
 }
 
 /** What rules need of who listens. */
-export interface ConnectionSeams {
+export interface SessionSeams {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Pick<Random, 'next'>;
   /** Of all connections of the listener. */
-  readonly unsent: Unsent;
+  readonly budget: SendBudget;
 }
 
 // gRPC's A8: so many pings may come too early before the connection is closed, and this is what it is told then.
@@ -40,15 +40,15 @@ const lingerMs = 1_000;
 const ageJitter = 0.1;
 
 /** One connection to a server: where it comes from, who opened it, and the rules that it is under. */
-export class Http2Connection implements Ends {
+export class ServerSession implements ConnectionInfo {
   abandoned = 0;
   readonly admission: CallAdmission;
   readonly local: string;
   readonly remote: string;
   hasSent = false;
   readonly #session: ServerHttp2Session;
-  readonly #rules: ConnectionRules;
-  readonly #seams: ConnectionSeams;
+  readonly #rules: SessionRules;
+  readonly #seams: SessionSeams;
   #certificate: PeerCertificate | undefined;
   readonly #socket: Duplex;
   #calls = 0;
@@ -59,15 +59,15 @@ export class Http2Connection implements Ends {
   #age: Timer | undefined;
   #farewell: Timer | undefined;
 
-  constructor(session: ServerHttp2Session, socket: Duplex, rules: ConnectionRules, seams: ConnectionSeams) {
+  constructor(session: ServerHttp2Session, socket: Duplex, rules: SessionRules, seams: SessionSeams) {
     this.#session = session;
     this.#socket = socket;
-    this.admission = new CallAdmission(seams.unsent, seams.timers);
+    this.admission = new CallAdmission(seams.budget, seams.timers);
     this.#rules = rules;
     this.#seams = seams;
     const { localAddress, localPort, remoteAddress, remotePort } = session.socket;
-    this.local = placeOf(localAddress, localPort);
-    this.remote = placeOf(remoteAddress, remotePort);
+    this.local = formatPeer(localAddress, localPort);
+    this.remote = formatPeer(remoteAddress, remotePort);
     session.on('ping', () => this.#pinged());
     const { maxConnectionAgeMs } = rules;
     if (maxConnectionAgeMs !== undefined) {
@@ -88,13 +88,13 @@ export class Http2Connection implements Ends {
   }
 
   /** A call has come. */
-  began(): void {
+  onCallStart(): void {
     this.#calls += 1;
     this.#idle?.cancel();
   }
 
   /** One of those is over. */
-  ended(): void {
+  onCallEnd(): void {
     this.#calls -= 1;
     this.#quiet();
   }

@@ -9,16 +9,16 @@ import type { Deadlines, Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type Message } from '../transport.ts';
 import type { AdmittedCall, CallAdmission } from '../call/call-admission.ts';
 import { callCancelled, deadlineExceeded, tooLarge } from '../call/failures.ts';
-import { badMessage, framed, MessageTooLarge } from '../grpc/message-framing.ts';
+import { badMessage, frameMessage, MessageTooLarge } from '../grpc/message-framing.ts';
 import { isGoMicro } from '../grpc/grpc-headers.ts';
 import { acceptedBy, acceptedEncodings, type Encoding, encodingOf } from '../grpc/message-encoding.ts';
 import { addMetadata, type RawHeaders, requestMetadataOf, statusHeaders, timeoutMsOf } from './metadata.ts';
-import { Http2Reader, type ReaderOwner } from './message-reader.ts';
-import { Http2Writer } from './message-writer.ts';
+import { MessageReader, type MessageSink } from './message-reader.ts';
+import { MessageWriter } from './message-writer.ts';
 import { ServerCall, type ServerSide } from '../call/server-call.ts';
 
 /** What a call on node:http2 needs to know of who listens. */
-export interface Http2Side extends ServerSide {
+export interface Http2ServerSide extends ServerSide {
   readonly deadlines: Deadlines;
   readonly maxReceiveBytes: number | undefined;
   /** Of headers, and of trailers. */
@@ -26,11 +26,11 @@ export interface Http2Side extends ServerSide {
 }
 
 /** Where a connection comes from and goes to. */
-export interface Ends {
+export interface ConnectionInfo {
   /** Calls that broke off and whose handlers still run. */
   abandoned: number;
   /** A call is over. */
-  ended(): void;
+  onCallEnd(): void;
   /** When its calls may begin. */
   readonly admission: CallAdmission;
   readonly local: string;
@@ -41,18 +41,18 @@ export interface Ends {
 }
 
 /** The server's end of a call, put on a stream of node:http2. */
-export class Http2ServerCall extends ServerCall implements ReaderOwner, AdmittedCall {
+export class ServerStream extends ServerCall implements MessageSink, AdmittedCall {
   readonly local: string;
   readonly remote: string;
   readonly deadline: number | undefined;
-  readonly #ends: Ends;
+  readonly #connection: ConnectionInfo;
   readonly #stream: ServerHttp2Stream;
   readonly #headers: IncomingHttpHeaders;
   readonly #raw: RawHeaders;
-  readonly #http: Http2Side;
+  readonly #http: Http2ServerSide;
   readonly #maxReceiveBytes: number;
-  #reader: Http2Reader | undefined;
-  #writer: Http2Writer | undefined;
+  #reader: MessageReader | undefined;
+  #writer: MessageWriter | undefined;
   #sent: Encoding | undefined;
   #sentHeaders = false;
   #trailers: OutgoingHttpHeaders | undefined;
@@ -68,14 +68,14 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner, Admitted
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     raw: RawHeaders,
-    side: Http2Side,
+    side: Http2ServerSide,
     route: MethodDescriptor,
-    ends: Ends,
+    connection: ConnectionInfo,
   ) {
     super(side, route);
-    this.local = ends.local;
-    this.remote = ends.remote;
-    this.#ends = ends;
+    this.local = connection.local;
+    this.remote = connection.remote;
+    this.#connection = connection;
     this.#stream = stream;
     this.#headers = headers;
     this.#raw = raw;
@@ -95,19 +95,19 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner, Admitted
       this.refuse(TenonError.from(error));
       return;
     }
-    ends.admission.admit(this);
+    connection.admission.admit(this);
   }
 
   /** @internal Of the admission: reads the requests from now on. */
   begin(): void {
     if (this.isOver) return;
-    this.#reader = new Http2Reader(this.#stream, this, this.#maxReceiveBytes);
+    this.#reader = new MessageReader(this.#stream, this, this.#maxReceiveBytes);
     this.#reader.encoding = this.#received;
-    this.began();
+    this.onHeaders();
   }
 
   get peerCertificate(): PeerCertificate | undefined {
-    return this.#ends.certificate();
+    return this.#connection.certificate();
   }
 
   /** Of the deadline's wheel. */
@@ -136,11 +136,11 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner, Admitted
 
   protected writeMessage(message: Message, body: Uint8Array, isLast: boolean): void {
     this.writeHeaders(undefined, message);
-    this.#ends.hasSent = true;
+    this.#connection.hasSent = true;
     const encoding = message.compressed ? this.#sent : undefined;
-    this.#ends.admission.replied(body.length);
-    if (isLast && !encoding && !this.#writer?.isBusy) this.#last = framed(body);
-    else (this.#writer ??= new Http2Writer(this.#stream, () => this.#count())).write(body, encoding);
+    this.#connection.admission.replied(body.length);
+    if (isLast && !encoding && !this.#writer?.isBusy) this.#last = frameMessage(body);
+    else (this.#writer ??= new MessageWriter(this.#stream, () => this.#count())).write(body, encoding);
     this.#count();
   }
 
@@ -152,11 +152,11 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner, Admitted
   }
 
   protected override abandoned(): void {
-    this.#ends.abandoned += 1;
+    this.#connection.abandoned += 1;
   }
 
   protected override settled(): void {
-    this.#ends.abandoned -= 1;
+    this.#connection.abandoned -= 1;
   }
 
   protected read(): void {
@@ -168,18 +168,18 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner, Admitted
   }
 
   /** @internal Of the reader. */
-  messageCame(body: Buffer, compressed: boolean): void {
-    this.came({ body, compressed });
+  onMessage(body: Buffer, compressed: boolean): void {
+    this.onRequest({ body, compressed });
   }
 
   /** @internal Of the reader. */
-  drained(isInMessage: boolean): void {
-    if (isInMessage) this.refuse(badMessage('it ends in its middle'));
-    else this.halfClosed();
+  onEnd(hasPartialMessage: boolean): void {
+    if (hasPartialMessage) this.refuse(badMessage('it ends in its middle'));
+    else this.onHalfClose();
   }
 
   /** @internal Of the reader. */
-  unreadable(error: unknown): void {
+  onError(error: unknown): void {
     const { path } = this.route;
     this.refuse(
       error instanceof MessageTooLarge
@@ -205,7 +205,7 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner, Admitted
 
   #end(trailers: OutgoingHttpHeaders): void {
     const stream = this.#stream;
-    this.#ends.hasSent = true;
+    this.#connection.hasSent = true;
     if (stream.destroyed || stream.closed) return;
     if (this.#sentHeaders) {
       this.#trailers = trailers;
@@ -244,15 +244,15 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner, Admitted
     if (unsent === this.#counted) return;
     const change = unsent - this.#counted;
     this.#counted = unsent;
-    this.#ends.admission.change(change);
+    this.#connection.admission.change(change);
   }
 
   #closed(): void {
-    const { admission } = this.#ends;
+    const { admission } = this.#connection;
     this.#isGone = true;
     if (this.#counted > 0) admission.change(-this.#counted);
     admission.forget(this);
-    this.#ends.ended();
+    this.#connection.onCallEnd();
     if (this.deadline !== undefined) this.#http.deadlines.delete(this as Expiring);
     this.side.release(this);
     this.#writer?.makeRoom();
@@ -260,7 +260,7 @@ export class Http2ServerCall extends ServerCall implements ReaderOwner, Admitted
     // Requests that have come are read before the error.
     if (clientStreams(this.route.kind)) this.#reader?.flush();
     const { path } = this.route;
-    this.brokeOff(callCancelled(`the caller cancelled ${path}, or its connection was lost`));
+    this.onBroken(callCancelled(`the caller cancelled ${path}, or its connection was lost`));
   }
 }
 

@@ -13,14 +13,14 @@ import { statusOf } from '../../context/status.ts';
 import { Deadlines } from '../../runtime/deadlines.ts';
 import type { Random, Timer } from '../../runtime/runtime.ts';
 import { protocolHeaderBytes } from '../grpc/grpc-headers.ts';
-import { type ConnectionRules, Http2Connection } from './server-session.ts';
+import { type SessionRules, ServerSession } from './server-session.ts';
 import { addMetadata, type RawHeaders, statusHeaders } from './metadata.ts';
 import { Keepalive, type KeepaliveOptions } from './keepalive.ts';
-import { Http2ServerCall, type Http2Side } from './server-stream.ts';
+import { ServerStream, type Http2ServerSide } from './server-stream.ts';
 import { Routes } from '../call/routes.ts';
 import type { MakeServerEngine } from '../sockets/server-engine.ts';
 import type { SocketServerLimits } from '../sockets/socket-defaults.ts';
-import { Unsent } from '../call/send-budget.ts';
+import { SendBudget } from '../call/send-budget.ts';
 
 // PROTOCOL-HTTP2.md: Content-Type is "application/grpc" [("+proto" / "+json" / {custom})].
 const grpcType = /^application\/grpc(?:[+;]|$)/;
@@ -35,23 +35,23 @@ const resetLimits = { streamResetBurst: 10_000, streamResetRate: 1_000 };
 const looks = 4;
 
 /** How a server of node:http2 works. */
-export interface Http2EngineOptions extends ServerOptions, Omit<KeepaliveOptions, 'withoutCalls'> {
+export interface Http2ServerOptions extends ServerOptions, Omit<KeepaliveOptions, 'withoutCalls'> {
   readonly maxMetadataBytes: number;
   readonly maxCalls: number;
-  readonly rules: ConnectionRules;
+  readonly rules: SessionRules;
   readonly limits: Pick<SocketServerLimits, 'maxUnsentBytes' | 'maxUnsentBytesPerConnection' | 'sendTimeoutMs'>;
   readonly random: Pick<Random, 'next'>;
 }
 
 /** A server of node:http2, with gRPC written on its streams by ourselves. */
-export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine {
+export function http2Server(engineOptions: Http2ServerOptions): MakeServerEngine {
   const { maxMetadataBytes, maxCalls, rules, limits, random, keepaliveMs, keepaliveTimeoutMs, ...more } = engineOptions;
   return (options, side) => {
     const routes = new Routes(options);
     const deadlines = new Deadlines(side.clock, side.timers);
-    const http: Http2Side = { ...side, deadlines, maxReceiveBytes: options.maxReceiveBytes, maxMetadataBytes };
-    const seams = { clock: side.clock, timers: side.timers, random, unsent: new Unsent(limits) };
-    const sessions = new Map<ServerHttp2Session, Http2Connection>();
+    const http: Http2ServerSide = { ...side, deadlines, maxReceiveBytes: options.maxReceiveBytes, maxMetadataBytes };
+    const seams = { clock: side.clock, timers: side.timers, random, budget: new SendBudget(limits) };
+    const sessions = new Map<ServerHttp2Session, ServerSession>();
     const keepalive = new Keepalive(side.timers, { keepaliveMs, keepaliveTimeoutMs, withoutCalls: true });
     /** The socket that becomes a session. */
     let injected: Duplex;
@@ -70,7 +70,7 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
       ...more,
     });
     server.on('session', (session) => {
-      const connection = new Http2Connection(session, injected, rules, seams);
+      const connection = new ServerSession(session, injected, rules, seams);
       sessions.set(session, connection);
       keepalive.add(session, { giveUp: () => connection.destroy() });
       if (limits.sendTimeoutMs !== Number.POSITIVE_INFINITY)
@@ -105,8 +105,8 @@ export function http2Engine(engineOptions: Http2EngineOptions): MakeServerEngine
           });
           return;
         }
-        connection.began();
-        new Http2ServerCall(stream, headers, raw, http, route, connection);
+        connection.onCallStart();
+        new ServerStream(stream, headers, raw, http, route, connection);
         return;
       }
       const status = statusOf(routes.unknown(path));

@@ -75,7 +75,7 @@ export class MemoryHub {
   }
 
   /** Somebody listens at `address` from now on. */
-  arrived(address: string, port: MemoryPort): void {
+  onListen(address: string, port: MemoryPort): void {
     const calls = this.#waiting.get(address);
     if (!calls) return;
     this.#waiting.delete(address);

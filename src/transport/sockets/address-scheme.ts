@@ -1,11 +1,11 @@
 import type { AddressInfo, ListenOptions as NetListenOptions, NetConnectOpts, Server, Socket } from 'node:net';
 
 import { textOf } from '../../errors/errors.ts';
-import { assertCallable, formatAddress, parseAddress, placeOf } from './address.ts';
+import { assertCallable, formatAddress, parseAddress, formatPeer } from './address.ts';
 import { addressInUse, cannotListen } from '../call/failures.ts';
 
 /** An address that is about to be listened at. */
-export interface ListeningPlace {
+export interface ListenTarget {
   readonly options: NetListenOptions;
   /** The address at which `server` really listens. */
   bound(server: Server): string;
@@ -18,9 +18,9 @@ export interface ListeningPlace {
 }
 
 /** What the addresses of a transport over sockets mean. */
-export interface Places {
+export interface AddressScheme {
   /** How to listen at an address. Throws INVALID_ARGUMENT (`transport.invalid_address`), or as `Transport.listen` does. */
-  listening(address: string): ListeningPlace | Promise<ListeningPlace>;
+  listening(address: string): ListenTarget | Promise<ListenTarget>;
   /** Throws INVALID_ARGUMENT (`transport.invalid_address`). */
   assertCallable(address: string): void;
   connecting(address: string): NetConnectOpts;
@@ -31,7 +31,7 @@ export interface Places {
 }
 
 /** `host:port`. */
-export const hostPorts: Places = {
+export const tcpAddresses: AddressScheme = {
   listening(address) {
     const { host, port } = parseAddress(address);
     return {
@@ -55,6 +55,6 @@ export const hostPorts: Places = {
   assertCallable,
   connecting: (address) => ({ ...parseAddress(address), noDelay: true }),
   hostOf: (address) => parseAddress(address).host,
-  localOf: ({ localAddress, localPort }) => placeOf(localAddress, localPort),
-  remoteOf: ({ remoteAddress, remotePort }) => placeOf(remoteAddress, remotePort),
+  localOf: ({ localAddress, localPort }) => formatPeer(localAddress, localPort),
+  remoteOf: ({ remoteAddress, remotePort }) => formatPeer(remoteAddress, remotePort),
 };

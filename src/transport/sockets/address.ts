@@ -35,7 +35,7 @@ export function formatAddress(host: string, port: number): string {
 }
 
 /** Where a socket's end is, as an address; empty where that is not known. */
-export function placeOf(host: string | undefined, port: number | undefined): string {
+export function formatPeer(host: string | undefined, port: number | undefined): string {
   if (host === undefined || port === undefined) return '';
   // How a socket that takes both families shows IPv4.
   return formatAddress(host.replace(/^::ffff:/, ''), port);

@@ -9,19 +9,19 @@ import type { Runtime } from '../../runtime/runtime.ts';
 import type { ServerTlsOptions } from '../../tls/tls.ts';
 import type { Accept, Listener, ListenOptions, Socket } from '../transport.ts';
 import { listenerClosed } from '../call/failures.ts';
-import type { ListeningPlace, Places } from './address-scheme.ts';
+import type { ListenTarget, AddressScheme } from './address-scheme.ts';
 import type { ServerCall, ServerSide } from '../call/server-call.ts';
 import type { MakeServerEngine, ServerEngine } from './server-engine.ts';
 import type { SocketServerLimits } from './socket-defaults.ts';
 import type { TlsSeams } from '../../tls/material.ts';
-import { TlsFront } from './tls-acceptor.ts';
+import { TlsAcceptor } from './tls-acceptor.ts';
 
 // For a peer that does not read: what was sent to it is given up after this time.
 const flushMs = 1_000;
 
 /** What a {@link SocketListener} needs beside its engine. */
 export interface SocketListenerOptions extends TlsSeams {
-  readonly places: Places;
+  readonly addresses: AddressScheme;
   readonly tls: ServerTlsOptions | undefined;
   /** What is spoken inside of TLS (RFC 7301). */
   readonly protocols: readonly string[];
@@ -30,18 +30,18 @@ export interface SocketListenerOptions extends TlsSeams {
 
 /** A socket server: the engine behind it is given connections, and knows nothing of ports. */
 export class SocketListener implements Listener {
-  readonly #places: Places;
+  readonly #addresses: AddressScheme;
   readonly #limits: SocketListenerOptions['limits'];
   readonly #logger: Logger;
   readonly #runtime: Pick<Runtime, 'clock' | 'timers'>;
   readonly #engine: ServerEngine;
   readonly #net: NetServer;
-  readonly #tls: TlsFront | undefined;
+  readonly #tls: TlsAcceptor | undefined;
   readonly #sockets = new Set<NetSocket>();
   readonly #calls = new LinkedList<ServerCall>();
   readonly #early: [Socket, MethodDescriptor][] = [];
   #accept: Accept | undefined;
-  #place: ListeningPlace | undefined;
+  #target: ListenTarget | undefined;
   #address = '';
   /** Sees whether a drain has come to its end. */
   #check: (() => void) | undefined;
@@ -52,16 +52,16 @@ export class SocketListener implements Listener {
   constructor(
     options: ListenOptions,
     makeEngine: MakeServerEngine,
-    { places, tls, protocols, limits, ...seams }: SocketListenerOptions,
+    { addresses, tls, protocols, limits, ...seams }: SocketListenerOptions,
   ) {
-    this.#places = places;
+    this.#addresses = addresses;
     this.#limits = limits;
     this.#logger = seams.logger;
     this.#runtime = seams.runtime;
     const { maxHandshakes } = limits;
     this.#tls =
       tls &&
-      new TlsFront({ ...seams, tls, protocols, maxHandshakes, take: (connection) => this.#decrypted(connection) });
+      new TlsAcceptor({ ...seams, tls, protocols, maxHandshakes, take: (connection) => this.#decrypted(connection) });
     this.#engine = makeEngine(options, this.#side(options));
     this.#net = createServer({ noDelay: true }, (socket) => this.#connected(socket));
   }
@@ -69,8 +69,8 @@ export class SocketListener implements Listener {
   /** Resolves when it listens. Rejects as `Transport.listen` does. */
   async open(address: string, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
-    const place = await this.#places.listening(address);
-    this.#place = place;
+    const target = await this.#addresses.listening(address);
+    this.#target = target;
     try {
       await new Promise<void>((resolve, reject) => {
         const onAbort = (): void => reject(signal?.reason);
@@ -80,16 +80,16 @@ export class SocketListener implements Listener {
           done();
         };
         this.#net.once('error', (error) => settle(() => reject(error)));
-        this.#net.listen({ ...place.options, backlog: this.#limits.backlog }, () => settle(resolve));
+        this.#net.listen({ ...target.options, backlog: this.#limits.backlog }, () => settle(resolve));
       });
       signal?.throwIfAborted();
-      this.#address = place.bound(this.#net);
-      await place.publish?.();
+      this.#address = target.bound(this.#net);
+      await target.publish?.();
       signal?.throwIfAborted();
     } catch (error) {
       await this.close();
       if (signal?.aborted) throw signal.reason;
-      throw place.failure(error);
+      throw target.failure(error);
     }
     this.#net.on('error', () => {
       // Of a connection that was lost while it was accepted: the next one may succeed.
@@ -118,7 +118,7 @@ export class SocketListener implements Listener {
   #connected(socket: NetSocket): void {
     if (this.#sockets.size >= this.#limits.maxConnections) {
       this.#logger.debug('a connection is refused: there are as many as maxConnections allows', {
-        peer: this.#places.remoteOf(socket),
+        peer: this.#addresses.remoteOf(socket),
       });
       socket.destroy();
       return;
@@ -147,7 +147,7 @@ export class SocketListener implements Listener {
   #goAway(): Promise<void> {
     return (this.#flushed ??= new Promise((resolve) => {
       if (this.#net.listening) {
-        this.#place?.release?.();
+        this.#target?.release?.();
         this.#net.close();
       }
       let isGone = false;

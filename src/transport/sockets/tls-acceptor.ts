@@ -1,15 +1,15 @@
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 
-import { placeOf } from './address.ts';
+import { formatPeer } from './address.ts';
 import type { Logger } from '../../logger/logger.ts';
 import { invalidTls, remedyFor, TlsMaterial, type TlsOwner, type TlsSeams } from '../../tls/material.ts';
 import type { ServerTlsOptions } from '../../tls/tls.ts';
 
 const defaultHandshakeTimeoutMs = 10_000;
 
-/** How a {@link TlsFront} is made. */
-export interface TlsFrontOptions extends TlsSeams {
+/** How a {@link TlsAcceptor} is made. */
+export interface TlsAcceptorOptions extends TlsSeams {
   readonly tls: ServerTlsOptions;
   /** What is spoken inside (RFC 7301). */
   readonly protocols: readonly string[];
@@ -20,7 +20,7 @@ export interface TlsFrontOptions extends TlsSeams {
 }
 
 /** Stands before a server and decrypts its connections. A new certificate counts for the connections that come after it. */
-export class TlsFront {
+export class TlsAcceptor {
   readonly #material: TlsMaterial;
   readonly #server: Server;
   readonly #maxHandshakes: number;
@@ -29,7 +29,7 @@ export class TlsFront {
   readonly #handshakes = new Set<string>();
 
   /** Throws FAILED_PRECONDITION (`tls.invalid`) for what is missing or does not fit. */
-  constructor({ tls, protocols, maxHandshakes, take, ...seams }: TlsFrontOptions) {
+  constructor({ tls, protocols, maxHandshakes, take, ...seams }: TlsAcceptorOptions) {
     this.#maxHandshakes = maxHandshakes;
     this.#logger = seams.logger;
     const owner: TlsOwner = { name: 'a server' };
@@ -93,7 +93,7 @@ export class TlsFront {
 }
 
 function peerOf({ remoteAddress, remotePort }: Socket): string {
-  return placeOf(remoteAddress, remotePort);
+  return formatPeer(remoteAddress, remotePort);
 }
 
 function hasCertificate(connection: TLSSocket): boolean {

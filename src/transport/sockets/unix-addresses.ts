@@ -5,7 +5,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { textOf } from '../../errors/errors.ts';
 import type { Random, Timers } from '../../runtime/runtime.ts';
 import { addressInUse, cannotListen, invalidAddress } from '../call/failures.ts';
-import type { ListeningPlace, Places } from './address-scheme.ts';
+import type { ListenTarget, AddressScheme } from './address-scheme.ts';
 import { beside, besideBytes, claimPath, type FileIdentity, isSameFile } from './unix-claim.ts';
 
 // sockaddr_un has room for 108 bytes on Linux and 104 on macOS, with the zero at the end.
@@ -13,7 +13,7 @@ const longestPath = 103;
 const remedy = 'Write the path of a socket file, such as unix:/run/greeter.sock';
 
 /** Paths of socket files. Port 0, of whatever host, is a new file in `folder`. */
-export function socketFiles(folder: string, seams: { random: Random; timers: Timers }): Places {
+export function unixAddresses(folder: string, seams: { random: Random; timers: Timers }): AddressScheme {
   return {
     async listening(address) {
       const isAny = anyPort.test(address);
@@ -34,7 +34,7 @@ export function socketFiles(folder: string, seams: { random: Random; timers: Tim
  * A path that is about to be listened at. It is listened at under another name first: who finds a file of the path finds somebody who listens, or one whose
  * process is dead.
  */
-class SocketFile implements ListeningPlace {
+class SocketFile implements ListenTarget {
   readonly options: { readonly path: string };
   readonly #path: string;
   readonly #timers: Timers;
