@@ -12,7 +12,7 @@ import { grpcJsServer } from './grpc-js/server.ts';
 import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 
-/** How a {@link GrpcJsTransport} connects and listens. grpc-js does not watch `minPingIntervalMs`. */
+/** Options of a {@link GrpcJsTransport}. grpc-js does not enforce `minPingIntervalMs`. */
 export interface GrpcJsTransportOptions extends GrpcTransportOptions {
   /**
    * Further options of grpc-js, under their names there (`grpc-node.flow_control_window`), for clients and servers.

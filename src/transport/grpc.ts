@@ -24,7 +24,7 @@ import type {
 } from './transport.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 
-/** How a {@link GrpcTransport} connects and listens. */
+/** Options of a {@link GrpcTransport}. */
 export interface GrpcTransportOptions extends SocketServerOptions {
   /**
    * A connection that carried no call for so long is let go of.

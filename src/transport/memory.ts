@@ -20,7 +20,7 @@ import type {
   TransportClient,
 } from './transport.ts';
 
-/** How a {@link MemoryTransport} works. */
+/** Options of a {@link MemoryTransport}. */
 export interface MemoryTransportOptions {
   /** @default the system's own */
   readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;

@@ -12,7 +12,7 @@ import { tcpAddresses } from './sockets/address-scheme.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import type { SocketServerOptions, Transport, TransportCapabilities } from './transport.ts';
 
-/** How a {@link TcpTransport} connects and listens. */
+/** Options of a {@link TcpTransport}. */
 export interface TcpTransportOptions extends SocketServerOptions {
   /**
    * A connection that carried no call for so long is let go of; it may take twice the time until that is noticed.

@@ -11,7 +11,7 @@ import type { MethodDescriptor } from '../pipeline/pipeline.ts';
 /** The greatest message that is taken where nothing else was said: 4 MiB, gRPC's own default. */
 export const defaultMaxMessageBytes = 4 * 1024 * 1024;
 
-/** What may be spoken over gRPC. */
+/** The dialects that may be spoken over gRPC. */
 export const dialects = ['grpc', 'go-micro'] as const;
 /** One of {@link dialects}: plain gRPC, or beside it what Go Micro's servers and clients add to it. */
 export type Dialect = (typeof dialects)[number];
@@ -82,7 +82,7 @@ export interface Socket {
 /** The calling side of a call, as `dial` gives it. */
 export interface TransportClient extends Socket {}
 
-/** What a transport needs to know of a call before its first message. */
+/** Options of one call. */
 export interface DialOptions {
   readonly route: MethodDescriptor;
   /**
@@ -116,7 +116,7 @@ export interface DialOptions {
   readonly waitForReady?: boolean | undefined;
 }
 
-/** How a {@link Listener} listens. */
+/** Options of a {@link Listener}. */
 export interface ListenOptions {
   /** Every method that will be served, so that the transport may prepare. Others are answered with UNIMPLEMENTED. */
   readonly routes: readonly MethodDescriptor[];
@@ -135,7 +135,7 @@ export interface ListenOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What servers of transports over sockets bound. Each listener counts for itself. */
+/** Limits of servers over sockets. Each listener counts for itself. */
 export interface SocketServerOptions {
   /**
    * How many connections a listener has at a time. Further ones are closed as soon as they are made.
@@ -189,7 +189,7 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** What a transport can and cannot do; a static of its class. */
+/** The capabilities of a transport; a static of its class. */
 export interface TransportCapabilities {
   /** Other processes can reach it. */
   readonly network: boolean;
@@ -202,14 +202,14 @@ export interface TransportCapabilities {
   readonly security?: 'tls' | 'local' | undefined;
 }
 
-/** Which sides of a transport speak TLS. */
+/** Tells which sides of a transport speak TLS. */
 export interface TransportEncryption {
   readonly client: boolean;
   readonly server: boolean;
 }
 
 /**
- * How calls travel. One instance serves a whole process: it keeps connections per address and shares them between
+ * Carries calls between processes. One instance serves a whole process: it keeps connections per address and shares them between
  * calls. It does not retry.
  */
 export interface Transport {
@@ -231,14 +231,17 @@ export interface Transport {
    */
   listen(address: string, options: ListenOptions): Promise<Listener>;
   /**
-   * Whether nobody on the way to an address can read what is sent there: it is encrypted, or does not leave the machine. Left out: somebody can.
+   * True if the connection to an address is encrypted, or does not leave the machine. Left out: it is neither.
    */
   isSecure?(address: string): boolean;
-  /** Which of its sides speak TLS; compared at the start with what the application was told. Left out: as its capabilities say. */
+  /**
+   * Tells which of its sides speak TLS; compared at the start with what the application was told. Left out: as its
+   * capabilities say.
+   */
   readonly encryption?: TransportEncryption | undefined;
   /** Closes the connections that `dial` opened; calls on them end with UNAVAILABLE, and no more are made. Listeners are closed by who opened them. */
   close(): Promise<void>;
-  /** What it speaks, as nodes say in their metadata: `grpc`. */
+  /** The protocol, as nodes name it in their metadata: `grpc`. */
   toString(): string;
 }
 /** Container key of the {@link Transport}. */

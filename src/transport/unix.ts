@@ -13,7 +13,10 @@ import { unixAddresses } from './sockets/unix-addresses.ts';
 import type { TcpTransportOptions } from './tcp.ts';
 import type { Transport, TransportCapabilities } from './transport.ts';
 
-/** How a {@link UnixTransport} connects and listens: as over TCP, without TLS, since the file's permissions say who may connect. */
+/**
+ * Options of a {@link UnixTransport}: those of TCP without TLS, since the permissions of the file decide who may
+ * connect.
+ */
 export interface UnixTransportOptions extends Omit<TcpTransportOptions, 'tls' | 'serverTls'> {
   /**
    * Where socket files are made for addresses with port 0; made if it is not there.

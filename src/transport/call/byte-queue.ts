@@ -3,7 +3,7 @@ const pieceBytes = 4 * 1024;
 const minBlockBytes = 64;
 const maxBlockBytes = 64 * 1024;
 
-/** Bytes that come in pieces, and are wanted in one. What it takes for them is at most twice what has come. */
+/** Joins bytes that come in pieces. The memory that it takes is at most twice what has come. */
 export class ByteQueue {
   size = 0;
   #pieces: Buffer[] = [];

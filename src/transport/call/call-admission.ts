@@ -15,9 +15,9 @@ export class CallAdmission implements SendBudgetUser {
   readonly #timers: Timers;
   readonly #held = new Set<AdmittedCall>();
   #bytes = 0;
-  /** What the peer has taken, all told. */
+  /** Bytes that the peer has taken, all told. */
   #takenBytes = 0;
-  /** What the replies of calls that have begun just now may come to. */
+  /** Bytes that the replies of calls that have just begun may come to. */
   #expected = 0;
   /** Size of a reply, at most, going by the last ones. */
   #replyBytes = firstReplyBytes;
@@ -67,7 +67,7 @@ export class CallAdmission implements SendBudgetUser {
   }
 
   /**
-   * Whether nothing was taken by the peer since `looks` of these looks, while calls waited for that. `writtenBytes`: what has left on the connection
+   * True if the peer has taken nothing since `looks` of these looks, while calls waited for that. `writtenBytes`: what has left on the connection
    * so far; long messages count when they have left as a whole.
    */
   hasStalled(looks: number, writtenBytes: number): boolean {

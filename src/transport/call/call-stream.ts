@@ -3,7 +3,7 @@ import type { Status } from '../../context/status.ts';
 import type { Code, TenonError } from '../../errors/errors.ts';
 import type { Message } from '../transport.ts';
 
-/** What is to be sent. */
+/** One step of a call that is to be sent. */
 export interface Outgoing {
   readonly headers?: Metadata | undefined;
   readonly body?: Uint8Array | undefined;
@@ -14,7 +14,7 @@ export interface Outgoing {
   readonly isEnd?: boolean | undefined;
 }
 
-/** What carries one call on a connection, below the rules of calls. */
+/** Carries one call on a connection, below the rules of calls. */
 export interface CallStream {
   /** Sends it now, or as soon as there is room. Throws for metadata that cannot be sent. */
   send(outgoing: Outgoing): void;
@@ -28,7 +28,7 @@ export interface CallStream {
   reset(code: Code): void;
 }
 
-/** Whose call it is. */
+/** The call that a {@link CallStream} carries. */
 export interface StreamOwner {
   /** More than this is not taken in. */
   readonly maxReceiveBytes: number;

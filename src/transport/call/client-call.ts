@@ -31,7 +31,7 @@ export interface CallConnection extends SharedConnection {
   open(call: ClientCall, timeoutMs: number | undefined): CallStream;
 }
 
-/** The client's end of a call, whatever brings its frames: its context, its deadline, its one end. */
+/** The client's end of a call, whatever carries its messages: its context, its deadline, its one end. */
 export abstract class ClientCall implements StreamOwner, PendingCall<CallConnection>, WatchableCall {
   newer: WatchableCall | undefined;
   older: WatchableCall | undefined;
@@ -86,13 +86,13 @@ export abstract class ClientCall implements StreamOwner, PendingCall<CallConnect
     }
   }
 
-  /** What is known of the request when the call goes out. */
+  /** The part of the request that is known when the call goes out. */
   abstract firstStep(): Outgoing;
   abstract onMessage(message: Message): void;
   /** Called once, when the call is over. */
   protected abstract ended(outcome: Status | TenonError): void;
 
-  /** Hands the call to the line, unless it may not begin. */
+  /** Hands the call to the subchannel, unless it may not begin. */
   protected begin(): void {
     const failure = notToBegin(this.path, this.#ctx, this.subchannel.clock);
     if (failure) this.fail(failure);
@@ -233,7 +233,7 @@ export class ClientSocket extends ClientCall implements TransportClient {
   #hasBegun = false;
   #isEnded = false;
   #replies = 0;
-  /** What was sent before there was a connection. */
+  /** Messages that were sent before there was a connection. */
   #unsent: Outgoing[] | undefined = [];
   #unsentBytes = 0;
   #room: Promise<void> | undefined;

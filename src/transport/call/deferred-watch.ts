@@ -1,7 +1,7 @@
 import { Deadlines } from '../../runtime/deadlines.ts';
 import type { Clock, Timers } from '../../runtime/runtime.ts';
 
-/** A call that may last. */
+/** A call whose deadline and context are watched once it has lasted. */
 export interface WatchableCall {
   // Links of the list that it is part of until it is over or watched.
   newer: WatchableCall | undefined;
@@ -13,7 +13,7 @@ export interface WatchableCall {
 // Most calls are over before, and are spared what it costs to watch one.
 const watchAfterMs = 4;
 
-/** The calls of a transport that are still under way after a moment, and their deadlines. */
+/** Defers the watching of the deadlines and contexts of calls by a moment: most calls are over by then. */
 export class DeferredWatch {
   readonly deadlines: Deadlines;
   readonly #timers: Timers;

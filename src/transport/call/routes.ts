@@ -26,7 +26,7 @@ export class Routes {
     return this.#byPath.get(path) ?? this.#options.resolve?.(path);
   }
 
-  /** What a caller of a path is told that nothing answers at. */
+  /** The error for a path at which nothing answers. */
   unknown(path: string): TenonError {
     return unknownMethod(path, this.#options.suggest ? didYouMean(path, this.paths) : '');
   }

@@ -1,12 +1,12 @@
 import type { SocketServerLimits } from '../sockets/socket-defaults.ts';
 
-/** A connection of which something may be unsent. */
+/** A connection that uses a {@link SendBudget}. */
 export interface SendBudgetUser {
   /** There is room again: calls that wait may begin. */
   onRoom(): void;
 }
 
-/** What the connections of a listener have not sent yet, together. With too much of it no call begins. */
+/** Limits the bytes that the connections of a listener have not sent yet, together. With too many no call begins. */
 export class SendBudget {
   readonly limits: Pick<SocketServerLimits, 'maxUnsentBytes' | 'maxUnsentBytesPerConnection'>;
   #bytes = 0;

@@ -8,7 +8,7 @@ import type { Accept, Message, Socket } from '../transport.ts';
 import { aborted, badReply, tooLarge, unsendable, wrongCount } from './failures.ts';
 import { Inbox } from './inbox.ts';
 
-/** What a call needs to know of who listens. */
+/** The listener of a call. */
 export interface ServerSide {
   readonly clock: Clock;
   readonly timers: Timers;
@@ -24,8 +24,8 @@ export interface ServerSide {
 const over = Promise.resolve(undefined);
 
 /**
- * The server's end of a call of gRPC, whatever brings its frames: how many messages a method takes and gives, when it is handed over, and how it
- * ends. Below it are headers, messages and a status to be written.
+ * The server's end of a call, whatever carries its messages: counts the messages that a method takes and gives, hands the
+ * call over, and ends it. Subclasses write headers, messages and a status.
  */
 export abstract class ServerCall implements Socket, Linked<ServerCall> {
   next: ServerCall | undefined;
@@ -54,7 +54,7 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
     side.calls.add(this);
   }
 
-  /** What the client sent before its messages. */
+  /** The metadata that the client sent before its messages. */
   protected abstract requestHeaders(): Metadata;
   /** Writes headers, once, before whatever else `message` has; throws where they cannot be. */
   protected abstract writeHeaders(headers: Metadata, message: Message): void;
@@ -62,7 +62,7 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   protected abstract writeMessage(message: Message, body: Uint8Array, isLast: boolean): void;
   /** Writes the end, with nothing before it if nothing was written. Throws, before anything is written, where its metadata cannot be. */
   protected abstract writeStatus(status: Status): void;
-  /** Whether a server stream waits for the end of its one request, as another may come. */
+  /** True if a server stream waits for the end of its one request, as another may come. */
   protected mustHalfClose(_headers: Metadata): boolean {
     return false;
   }

@@ -7,7 +7,7 @@ import { transportClosed, unreachable, usedAfterClose } from './failures.ts';
 import type { DeferredWatch } from './deferred-watch.ts';
 import type { AddressScheme } from '../sockets/address-scheme.ts';
 
-/** A call that is made over a line, and waits for a connection. */
+/** A call that waits for a connection of a {@link Subchannel}. */
 export interface PendingCall<Connection> {
   /** It waits until there is one, instead of failing when there can be none now. */
   readonly waitsForReady: boolean;
@@ -16,7 +16,7 @@ export interface PendingCall<Connection> {
   fail(error: TenonError): void;
 }
 
-/** A connection that calls share. It tells its line when it is `connected`, `retire`s, or is `gone`. */
+/** A connection that calls share. It calls `onConnected`, `retire` and `onClosed` of its {@link Subchannel}. */
 export interface SharedConnection {
   /** Takes another call now. */
   readonly hasRoom: boolean;
@@ -32,7 +32,7 @@ export interface SharedConnection {
   finish(): void;
 }
 
-/** How connections are made. */
+/** Options of the subchannels of a transport. */
 export interface SubchannelOptions<Connection extends SharedConnection> {
   readonly clock: Clock;
   readonly timers: Timers;
@@ -98,7 +98,7 @@ export class SubchannelPool<Connection extends SharedConnection> {
   }
 }
 
-/** The way to one address: a connection that its calls share, and calls that wait for one. */
+/** Connects to one address: has the connection that calls share, and the calls that wait for one. */
 export class Subchannel<Connection extends SharedConnection> {
   readonly address: string;
   readonly clock: Clock;

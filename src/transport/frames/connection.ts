@@ -24,7 +24,7 @@ import { StreamTable } from './stream-table.ts';
 import { FrameWriter } from './writer.ts';
 import { ByteQueue } from '../call/byte-queue.ts';
 
-/** What a connection needs of the transport it belongs to. */
+/** Options of a connection, from its transport. */
 export interface ConnectionOptions {
   readonly windowBytes: number;
   readonly maxCalls: number;
@@ -55,11 +55,11 @@ export abstract class FrameConnection {
   /** No new calls, from whichever side. */
   isLeaving = false;
   isClosed = false;
-  /** How often something has come: calls compare. */
+  /** Counts the packets that came: a call compares it with the count at its beginning. */
   activity = 0;
-  /** What waits for credit, or for room. */
+  /** Bytes that wait for credit, or for room. */
   protected waitingBytes = 0;
-  /** What was handed to the socket, all told. */
+  /** Bytes that were handed to the socket, all told. */
   protected handedBytes = 0;
   /** The highest number of a call so far. */
   protected lastId = 0;
@@ -114,14 +114,17 @@ export abstract class FrameConnection {
   /** A CALL; its path and what follows is for the cursor. */
   protected abstract onCall(id: number, flags: number): void;
   protected abstract onGoAway(lastId: number, isError: boolean, text: string): void;
-  /** What came first is not this protocol: `text` is what it began with, or the other version. Says what to answer, if anything. */
+  /**
+   * The peer does not speak this protocol: `text` is what it began with, or the other version. Returns the answer, if
+   * any.
+   */
   protected abstract onStranger(text: string, isOtherVersion: boolean): string;
   protected abstract onEnded(why: string): void;
   /** A call is over. */
   protected abstract onRelease(): void;
   /** Bytes have come. */
   protected onData(): void {}
-  /** What is unsent has become more, or less. */
+  /** The number of unsent bytes has changed. */
   protected onUnsentChange(): void {}
 
   /** Something was written: it leaves with all else that is written in this turn. */
@@ -144,7 +147,7 @@ export abstract class FrameConnection {
     this.onUnsentChange();
   }
 
-  /** A call ran out of time; when it began, so often something had come. */
+  /** A call that began at that count of `activity` ran out of time. */
   noteUnanswered(_activity: number): void {}
 
   release(stream: FrameStream): void {
@@ -267,7 +270,7 @@ export abstract class FrameConnection {
     if (!stream.room()) this.#senders.delete(stream);
   }
 
-  /** Whether requests are left unread while replies pile up. A client reads on: both doing so would be the end of both. */
+  /** True if requests are left unread while replies pile up. A client reads on, or both would wait for ever. */
   protected get pausesReading(): boolean {
     return false;
   }

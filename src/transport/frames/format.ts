@@ -1,15 +1,17 @@
-/** What a connection begins with, each way: `tenon`, a line end that mangled text would not survive, and the version. */
+/**
+ * The first bytes of a connection, each way: `tenon`, a line end that mangled text would not survive, and the version.
+ */
 export const preamble: readonly number[] = [0x74, 0x65, 0x6e, 0x6f, 0x6e, 0x0d, 0x0a, 0x01];
 
 /** Length of the payload (3 bytes), type, flags, number of the call (4 bytes). */
 export const headerBytes = 9;
-/** What a frame carries beside its part of a body: path, metadata, status. */
+/** Limit for the sections of a frame beside its part of a body: path, metadata, status. */
 export const maxSectionBytes = 48 * 1024;
 /** Bodies travel in parts of just this size, and a last one, so that a large one does not hold up the other calls. */
 export const partBytes = 16 * 1024;
 /** No payload is longer. */
 export const maxPayloadBytes = maxSectionBytes + partBytes;
-/** What a frame with a body costs of the credit beside its bytes: empty messages are not free either. */
+/** Credit that a frame with a body costs beside its bytes: empty messages are not free either. */
 export const frameCost = 64;
 /** Smallest window that a side may announce, so that two parts always fit. */
 export const minWindowBytes = 64 * 1024;
@@ -34,10 +36,10 @@ export const Flag = {
   End: 0x01,
   /** More parts of this body follow. */
   More: 0x02,
-  /** How long the client waits, in milliseconds. */
+  /** The time that the client waits, in milliseconds. */
   Timeout: 0x04,
   Headers: 0x08,
-  /** How the call ended; nothing comes after it. */
+  /** The status of the call; nothing comes after it. */
   Status: 0x10,
   Trailers: 0x20,
   /** Size of the whole body, of which this is the first part. */
@@ -52,16 +54,16 @@ export const firstFrame = 0x100;
 /** Of RESET: the call was not looked at, and may be made elsewhere. */
 export const refusedFlag = 0x01;
 
-/** Why a side goes away. */
+/** The reasons of a GOAWAY. */
 export const Leave = { Draining: 0, ProtocolError: 1 } as const;
 
-/** What each side says of itself first. */
+/** The settings that each side sends first. */
 export interface Settings {
-  /** How much may be on its way to it in each call, unread. */
+  /** Bytes that may be on their way to it in each call, unread. */
   readonly windowBytes: number;
-  /** How many calls it takes at a time. */
+  /** Calls that it takes at a time. */
   readonly maxCalls: number;
-  /** How many fields of metadata it remembers. */
+  /** Fields of metadata that it remembers. */
   readonly fields: number;
 }
 
@@ -72,5 +74,5 @@ export const maxFields = 128;
 /** A field longer than this, key and value, is not remembered. */
 export const maxFieldBytes = 1024;
 
-/** What came is not of this protocol. The connection ends, and nothing else. */
+/** The peer sent something that is not of this protocol. The connection ends, and nothing else. */
 export class FrameError extends Error {}

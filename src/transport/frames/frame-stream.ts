@@ -19,11 +19,11 @@ export class FrameStream implements CallStream {
   readonly id: number;
   readonly owner: StreamOwner;
   readonly #connection: FrameConnection;
-  /** What may be sent. */
+  /** Bytes that may be sent. */
   #credit: number;
-  /** What may come. */
+  /** Bytes that may come. */
   #allowance: number;
-  /** What has been read, and not given back yet. */
+  /** Bytes that were read, and whose credit was not given back yet. */
   #debt = 0;
   #queue: Waiting[] | undefined;
   #room: Promise<void> | undefined;
@@ -38,7 +38,7 @@ export class FrameStream implements CallStream {
   #hasBegun = false;
   /** The client has said that it sends no more. */
   #hasEnded = false;
-  /** When it began, so often something had come on the connection. */
+  /** The count of `activity` of the connection when the call began. */
   readonly #activity: number;
 
   constructor(connection: FrameConnection, id: number, owner: StreamOwner) {
@@ -94,7 +94,7 @@ export class FrameStream implements CallStream {
     this.owner.onClosed();
   }
 
-  /** What waits to be sent is not sent any more. */
+  /** Drops the messages that wait to be sent. */
   dropWaiting(): void {
     const queue = this.#queue;
     this.#queue = undefined;
@@ -122,7 +122,7 @@ export class FrameStream implements CallStream {
     this.#give(owed);
   }
 
-  /** What waits goes on, one part. Returns whether there may be another. */
+  /** Sends one part of what waits, and returns true if there may be another. */
   sendPart(): boolean {
     const queue = this.#queue;
     const head = queue?.[0];
@@ -274,7 +274,7 @@ export class FrameStream implements CallStream {
   }
 }
 
-/** What waits takes so much. */
+/** Bytes that a waiting message counts. */
 function costOf({ body }: Outgoing): number {
   return (body?.length ?? 0) + frameCost;
 }

@@ -23,7 +23,7 @@ import { socketServerDefaults, type SocketServerLimits } from '../sockets/socket
 import { SocketListener } from '../sockets/socket-listener.ts';
 import { TlsDialer } from '../sockets/tls-dialer.ts';
 
-/** What transports of frames can be told. */
+/** Options of the transports that use frames. */
 export interface FrameTransportOptions extends SocketServerLimits {
   readonly idleMs: number;
   readonly maxReconnectMs: number;
@@ -39,7 +39,7 @@ export interface FrameTransportOptions extends SocketServerLimits {
   readonly logger: Logger;
 }
 
-/** What such transports do where nothing was said. */
+/** The defaults of these options. */
 export const frameDefaults = {
   ...socketServerDefaults,
   idleMs: 300_000,
@@ -51,7 +51,7 @@ export const frameDefaults = {
   maxCalls: 10_000,
 } as const;
 
-// What is spoken inside of TLS (RFC 7301).
+// The protocol offered in TLS (ALPN, RFC 7301).
 const protocols = ['tenon/1'];
 
 /** A transport over sockets that speaks our own frames; `places` says which sockets. */

@@ -6,8 +6,8 @@ import { FrameError, maxSectionBytes } from './format.ts';
 const shortBytes = 32;
 
 /**
- * What a frame carries beside its body, put together before it is known how long it is. One for all connections of a transport: it is empty again when
- * a frame is written.
+ * A buffer for the sections that a frame carries beside its body, filled before their length is known. One serves all
+ * connections of a transport: it is empty again when a frame is written.
  */
 export class Sections {
   readonly buffer: Buffer = Buffer.allocUnsafeSlow(maxSectionBytes);
@@ -64,7 +64,7 @@ export class Sections {
 
 const printable = /^[\x20-\x7e]*$/;
 
-/** Where a reader is in the payload of a frame. Every step past its end is a {@link FrameError}. */
+/** Reads the payload of a frame. Every step past its end is a {@link FrameError}. */
 export class FrameCursor extends VarintReader<Buffer> {
   constructor() {
     super(Buffer.alloc(0));

@@ -24,7 +24,7 @@ import type { ServerEngine } from '../sockets/server-engine.ts';
 import type { SocketServerLimits } from '../sockets/socket-defaults.ts';
 import { SendBudget, type SendBudgetUser } from '../call/send-budget.ts';
 
-/** What the connections of one listener share. */
+/** State that the connections of one listener share. */
 interface Serving {
   readonly side: ServerSide;
   readonly routes: Routes;
@@ -35,7 +35,7 @@ interface Serving {
   readonly budget: SendBudget;
 }
 
-/** What listeners of one transport share. */
+/** State that the listeners of one transport share. */
 interface Shared {
   readonly deferredWatch: DeferredWatch;
   readonly addresses: AddressScheme;
@@ -45,7 +45,7 @@ interface Shared {
 // Until a connection has sent a reply, its replies are taken to be so large.
 const expectedReplyBytes = 256 * 1024;
 
-/** The protocol of frames behind a listener. */
+/** Speaks the protocol of frames on the connections of a listener. */
 export class FrameServer implements ServerEngine {
   readonly #serving: Serving;
   readonly #options: ConnectionOptions;
@@ -117,7 +117,7 @@ export class FrameServer implements ServerEngine {
 // In the time that a peer has to take something it is looked at so often.
 const looks = 4;
 
-/** Who is told of a connection. */
+/** Follows the life of a connection. */
 interface Watcher {
   /** Its peer has introduced itself, or never will. */
   known(): void;
@@ -132,12 +132,12 @@ class ServerConnection extends FrameConnection implements SendBudgetUser {
   readonly #serving: Serving;
   readonly #watcher: Watcher;
   #isKnown = false;
-  /** What the listener knows to be unsent here. */
+  /** Unsent bytes of this connection that the budget counts. */
   #counted = 0;
   /** Calls that wait until less is unsent. */
   #held: Set<FrameServerCall> | undefined;
   #willBegin = false;
-  /** What the replies to calls that began in this turn may come to. */
+  /** Bytes that the replies to calls of this turn may come to. */
   #expected = 0;
   /** Size of a reply, at most, going by the last ones. */
   #replyBytes = expectedReplyBytes;
@@ -152,7 +152,7 @@ class ServerConnection extends FrameConnection implements SendBudgetUser {
     this.remote = serving.addresses.remoteOf(socket as NetSocket);
   }
 
-  /** What its peer's certificate is known by. */
+  /** The socket, which has the peer's certificate. */
   get net(): Duplex {
     return this.socket;
   }

@@ -12,7 +12,7 @@ const largestChunkBytes = 64 * 1024;
 const copiedBytes = 4 * 1024;
 const shortBytes = 48;
 
-/** What goes into one CALL or MESSAGE. */
+/** The content of one CALL or MESSAGE. */
 export interface Frame {
   readonly headers?: Metadata | undefined;
   readonly status?: Status | undefined;
@@ -26,7 +26,7 @@ export interface Frame {
 
 /** Frames of one connection, written one after the other into memory until the turn is over. */
 export class FrameWriter {
-  /** What waits to be sent. */
+  /** Bytes that wait to be sent. */
   bytes = 0;
   readonly #sections: Sections;
   #fields = new FieldWriter(0);
@@ -109,7 +109,7 @@ export class FrameWriter {
     this.#end += bytes.length;
   }
 
-  /** What was written since the last time, in order. */
+  /** Returns what was written since the last time, in order. */
   take(): readonly Uint8Array[] {
     if (this.#end > this.#start) {
       this.#full.push(this.#chunk.subarray(this.#start, this.#end));

@@ -15,7 +15,7 @@ import {
 } from '../call/failures.ts';
 import { responseMetadata } from './metadata.ts';
 
-/** Which call a status ended. */
+/** The call that a status ended. */
 export interface EndedCall {
   readonly address: string;
   readonly path: string;
@@ -41,7 +41,7 @@ export function statusOfHttp({ details }: StatusObject): number | undefined {
   return status === undefined ? undefined : Number(status);
 }
 
-/** Whether a call that had its connection ran out of time by the client's clock, or was refused without a word of why. */
+/** True if a call with a connection ran out of time by the client's clock, or was refused without a reason. */
 export function wasUnanswered(ended: StatusObject): boolean {
   const { details } = ended;
   if (ended.code === (Code.DeadlineExceeded as number))

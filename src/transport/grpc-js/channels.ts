@@ -23,7 +23,7 @@ export class GrpcJsChannel {
   readonly calls = new Set<OpenCall>();
   usedMs: number;
 
-  /** How often something has come from the server: calls compare. */
+  /** Counts what came from the server: a call compares it with the count at its beginning. */
   activity = 0;
   #unanswered = 0;
   #isGivenUp = false;
@@ -69,15 +69,15 @@ export class GrpcJsChannel {
   }
 }
 
-/** What is a property of the connection in grpc-js, so that calls which differ in it share none. */
+/** Properties of a channel in grpc-js: calls that differ in them share none. */
 interface ChannelKind {
   readonly maxReceiveBytes: number;
   readonly compresses: boolean;
 }
 
-/** How connections are made. */
+/** Options of the channels. */
 export interface GrpcJsChannelOptions {
-  /** Asked once per line. Throws where there can be none. */
+  /** Called once per channel. Throws where there can be none. */
   readonly credentials: () => ChannelCredentials;
   readonly channelOptions: ChannelOptions;
   readonly maxMetadataBytes: number;
@@ -86,7 +86,7 @@ export interface GrpcJsChannelOptions {
   readonly clock: Clock;
 }
 
-/** The connections of a transport. */
+/** Keeps the channels of a transport. */
 export class GrpcJsChannelPool {
   readonly #options: GrpcJsChannelOptions;
   readonly #plain = new Map<number, Map<string, GrpcJsChannel>>();

@@ -27,7 +27,7 @@ const noContext = {};
 // WriteFlags of grpc-js, which exports only the name: NoCompress.
 const uncompressed = { flags: 2 };
 
-/** What both ways of calling have in common: one call on a line, its context, its one end. */
+/** A call on a channel, with its context and its one end; the base of both ways of calling. */
 abstract class GrpcJsCall implements InterceptingListener, OpenCall {
   protected readonly path: string;
   protected readonly options: DialOptions;
@@ -42,7 +42,7 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
 
   constructor(channel: GrpcJsChannel, options: DialOptions, clock: Clock) {
     this.channel = channel;
-    // Nobody lets go of the line before the call has begun.
+    // The channel is not closed as idle before the call has begun.
     channel.usedMs = clock.monotonicMs();
     this.options = options;
     this.path = options.path ?? options.route.path;

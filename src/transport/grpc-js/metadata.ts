@@ -22,7 +22,7 @@ class ProtoKeyMetadata extends GrpcMetadata {
   }
 }
 
-/** What is sent where there is nothing to send. Shared, because grpc-js copies what it changes. */
+/** Metadata without entries. Shared, because grpc-js copies what it changes. */
 export const noMetadata = new GrpcMetadata();
 
 /**
@@ -65,12 +65,12 @@ const ofResponse = {
 // Said by HTTP, not by the application that answers.
 const http: ReadonlySet<string> = new Set(['content-type', 'date']);
 
-/** What a client sent, read only if somebody looks. */
+/** The metadata of a request, read when it is looked into. */
 export function requestMetadata(raw: GrpcMetadata): Metadata {
   return Metadata.lazy({ raw, read: ofRequest.read, find: ofRequest.find });
 }
 
-/** What a server sent, before its first message or with its status. */
+/** The metadata of a response, of its headers or its trailers. */
 export function responseMetadata(raw: GrpcMetadata): Metadata {
   return Metadata.lazy({ raw, read: ofResponse.read, find: ofResponse.find });
 }

@@ -15,7 +15,7 @@ import { bufferOf, noMetadata, requestMetadata, toGrpc, trailersOf } from './met
 import { peerCertificateOf } from '../sockets/peer-certificate.ts';
 import { ServerCall, type ServerSide } from '../call/server-call.ts';
 
-/** What grpc-js hands to the innermost interceptor. */
+/** The call that grpc-js hands to the innermost interceptor. */
 export type BaseCall = ConstructorParameters<typeof ServerInterceptingCall>[0];
 
 /** grpc-js's own server, whose handler would put a Duplex on the call, is given this one instead: nothing ever happens on it. */
@@ -28,7 +28,7 @@ const maxOutstanding = 64;
 const maxOutstandingBytes = 64 * 1024;
 const noop = (): void => {};
 
-/** What a call on grpc-js needs to know of who listens. */
+/** The listener of a call, with its limit. */
 export interface GrpcJsServerSide extends ServerSide {
   /** Of headers, and of trailers. */
   readonly maxMetadataBytes: number;

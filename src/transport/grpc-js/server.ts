@@ -9,7 +9,7 @@ import type { MakeServerEngine } from '../sockets/server-engine.ts';
 const ignored = (): void => {};
 const identity = (bytes: Buffer): Buffer => bytes;
 
-/** How a server of grpc-js works. */
+/** Options of a server of grpc-js. */
 export interface GrpcJsServerOptions extends ServerOptions {
   readonly maxMetadataBytes: number;
 }

@@ -16,7 +16,7 @@ import type { MakeServerEngine } from '../sockets/server-engine.ts';
 import { SocketListener } from '../sockets/socket-listener.ts';
 import { TlsDialer } from '../sockets/tls-dialer.ts';
 
-/** What is spoken inside of TLS (RFC 7301). */
+/** The protocols offered in TLS (ALPN, RFC 7301). */
 export const grpcProtocols = ['h2'];
 
 /** A transport of gRPC, whatever makes its calls and takes them. */
@@ -31,7 +31,7 @@ export abstract class GrpcBase<Options extends GrpcTransportOptions> implements 
   abstract dial(address: string, options: DialOptions): TransportClient;
   /** One try of a unary call. */
   protected abstract call(address: string, message: Message, options: DialOptions): Promise<Message>;
-  /** What answers calls. */
+  /** Makes the engine that answers calls. */
   protected abstract engine(): MakeServerEngine;
   protected abstract closeConnections(): void;
 

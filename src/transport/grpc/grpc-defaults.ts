@@ -5,7 +5,7 @@ import type { GrpcTransportOptions } from '../grpc.ts';
 import { defaultMaxMetadataBytes } from './grpc-headers.ts';
 import { socketRules, socketServerDefaults } from '../sockets/socket-defaults.ts';
 
-/** What transports of gRPC do where nothing was said. */
+/** The defaults of the options of gRPC transports. */
 export const grpcDefaults = {
   ...socketServerDefaults,
   idleMs: 300_000,

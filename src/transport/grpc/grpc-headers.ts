@@ -30,7 +30,7 @@ const single = new Set(
   ).split(' '),
 );
 
-/** Whether a key belongs to the protocol, so that an application's value for it is not sent. */
+/** True for a key that belongs to the protocol: an application's value for it is not sent. */
 export function isReserved(key: string): boolean {
   return reserved.has(key);
 }
@@ -38,13 +38,13 @@ export function isReserved(key: string): boolean {
 /** The greatest metadata where nothing else was said: less than the 64 KiB that clients on Node take, with room for what is not metadata. */
 export const defaultMaxMetadataBytes = 32 * 1024;
 
-/** What the protocol's own headers take beside an application's. */
+/** Bytes that the protocol's own headers take beside an application's. */
 export const protocolHeaderBytes = 4 * 1024;
 
 // A header in which each character may take nine bytes.
 const longestMessage = 4_096;
 
-/** A status message as much as can be sent of it. */
+/** Cuts a status message to the length that can be sent. */
 export function clipped(message: string): string {
   return message.length > longestMessage ? `${message.slice(0, longestMessage)}…` : message;
 }
@@ -81,7 +81,10 @@ export function assertSingle(key: string): void {
   });
 }
 
-/** Whether the caller may be a client of Go Micro, which never ends its side of a server stream: it names the codec by this key in every call. */
+/**
+ * True if the caller may be a client of Go Micro, which names the codec by this key in every call. It never ends its
+ * side of a server stream.
+ */
 export function isGoMicro(headers: Metadata): boolean {
   return headers.get('x-content-type') !== undefined;
 }

@@ -4,7 +4,7 @@ import type { Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { badMessage, MessageTooLarge } from './message-framing.ts';
 
-/** What is told to peers about the encodings that are understood (PROTOCOL-HTTP2.md: Message-Accept-Encoding). */
+/** The encodings that peers are told of (PROTOCOL-HTTP2.md: Message-Accept-Encoding). */
 export const acceptedEncodings = 'identity,deflate,gzip';
 
 /** Turns messages into what travels, and back. */
@@ -21,7 +21,7 @@ type Zlib = (
   done: (error: Error | null, result: Buffer) => void,
 ) => void;
 
-/** What clients compress with. */
+/** The encoding that clients compress with. */
 export const gzipped: Encoding = encoding('gzip', gzip, gunzip);
 
 const encodings: ReadonlyMap<string, Encoding> = new Map([
@@ -50,7 +50,10 @@ export function acceptedBy(header: string | readonly string[] | undefined): Enco
   return undefined;
 }
 
-/** Whether a server says that it does not know how the request was compressed (PROTOCOL-HTTP2.md: Message-Accept-Encoding): nothing was processed. */
+/**
+ * True if a server does not know the encoding of the request, and has processed nothing (PROTOCOL-HTTP2.md: Message-
+ * Accept-Encoding).
+ */
 export function notUnderstood(status: Status | undefined): boolean {
   if (status?.code !== Code.Unimplemented) return false;
   const accepted = status.metadata?.text('grpc-accept-encoding');

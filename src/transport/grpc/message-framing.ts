@@ -19,7 +19,7 @@ export class MessageDeframer {
     this.#maxBytes = maxBytes;
   }
 
-  /** Whether part of a message is there. */
+  /** True if a part of a message has come. */
   get hasPartialMessage(): boolean {
     return this.#size > 0;
   }
@@ -70,7 +70,7 @@ export interface ReceivedMessage {
 
 /** A message that is longer than allowed. */
 export class MessageTooLarge extends Error {
-  /** What its prefix says, where it is known. */
+  /** The length that its prefix gives, if that is known. */
   readonly bytes: number | undefined;
 
   constructor(bytes?: number) {
@@ -79,7 +79,7 @@ export class MessageTooLarge extends Error {
   }
 }
 
-/** The message behind its prefix. */
+/** Puts the length prefix of gRPC before a message. */
 export function frameMessage(body: Uint8Array, isCompressed = false): Buffer {
   const frame = Buffer.allocUnsafe(prefixBytes + body.length);
   frame[0] = isCompressed ? 1 : 0;
@@ -88,7 +88,7 @@ export function frameMessage(body: Uint8Array, isCompressed = false): Buffer {
   return frame;
 }
 
-/** The peer sent what is no message of gRPC. */
+/** INTERNAL: the peer sent bytes that are no message of gRPC. */
 export function badMessage(why: string): TenonError {
   return new TenonError({
     code: Code.Internal,

@@ -15,7 +15,7 @@ import type { Subchannel } from '../call/subchannel.ts';
 import type { AddressScheme } from '../sockets/address-scheme.ts';
 import { maxUnansweredCalls } from '../call/unanswered-calls.ts';
 
-/** How connections of clients are. */
+/** Options of the connections of clients. */
 export interface ClientSessionOptions {
   readonly timers: Timers;
   readonly addresses: AddressScheme;
@@ -23,7 +23,7 @@ export interface ClientSessionOptions {
   /** Of what is sent. */
   readonly maxMetadataBytes: number;
   readonly keepalive: Keepalive;
-  /** By address, how many times longer than usual a connection may be quiet: servers say when they are pinged too often. */
+  /** By address, the factor on `keepaliveMs`: it doubles when a server says that it is pinged too often. */
   readonly keepaliveFactor: Map<string, number>;
 }
 
@@ -46,7 +46,7 @@ const goesOn = { endStream: false } as const;
 export class ClientSession implements CallConnection {
   /** The server does not know gzip, and is sent no more of it. */
   isUnableToInflate = false;
-  /** How often something has come from the server: calls compare. */
+  /** Counts what came from the server: a call compares it with the count at its beginning. */
   activity = 0;
   /** Streams beyond this one were not looked at by a server that leaves. */
   lastTaken = lastStreamId;

@@ -29,7 +29,7 @@ export class ClientStream implements CallStream, MessageSink, Linked<ClientStrea
   #rawLast: RawHeaders = [];
   /** The server has begun to answer: whatever it says of the call later, it did look at it. */
   #isAnswered = false;
-  /** How it broke off. */
+  /** Reports to the call why the stream broke off. */
   #broken: (() => void) | undefined;
 
   constructor(stream: ClientHttp2Stream, connection: ClientSession, call: ClientCall, compresses: boolean) {

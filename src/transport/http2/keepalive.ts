@@ -2,7 +2,7 @@ import type { Http2Session } from 'node:http2';
 
 import type { Timer, Timers } from '../../runtime/runtime.ts';
 
-/** When a {@link Keepalive} asks, and how long it waits. */
+/** Options of a {@link Keepalive}. */
 export interface KeepaliveOptions {
   /** A connection from which nothing came for so long is pinged. */
   readonly keepaliveMs: number;
@@ -12,16 +12,16 @@ export interface KeepaliveOptions {
   readonly withoutCalls: boolean;
 }
 
-/** What is said of a connection. */
+/** A connection that a {@link Keepalive} watches. */
 export interface KeepaliveTarget {
-  /** How many calls it carries; left out where that is all the same. */
+  /** Returns the number of calls that it carries. Left out: it is pinged without calls too. */
   readonly size?: (() => number) | undefined;
   /**
-   * How many times longer than others it may be quiet.
+   * A factor on `keepaliveMs`: a server told this client to ping less often.
    * @default 1
    */
   readonly keepaliveFactor?: number | undefined;
-  /** What is done with one that does not answer. Left out: it is destroyed. */
+  /** Ends one that does not answer. Left out: it is destroyed. */
   readonly giveUp?: (() => void) | undefined;
 }
 
@@ -35,8 +35,8 @@ interface KeepaliveEntry {
 }
 
 /**
- * Finds connections whose peers are gone without a word, and those that node:http2 has forgotten: after some errors of the protocol Node 20 says
- * its farewell and neither reads on nor closes, so that it does not see the peer go either, and each such connection would be open for ever.
+ * Pings quiet connections, and ends those that do not answer: their peers are gone without a word, or node:http2 has
+ * forgotten them. After some errors of the protocol Node 20 sends GOAWAY and neither reads on nor closes.
  *
  * One timer for all of them: a connection that is in use costs nothing.
  */

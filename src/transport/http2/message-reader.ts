@@ -4,7 +4,7 @@ import { TenonError } from '../../errors/errors.ts';
 import type { Encoding } from '../grpc/message-encoding.ts';
 import { badMessage, MessageDeframer, MessageTooLarge } from '../grpc/message-framing.ts';
 
-/** Who reads a stream. */
+/** Takes what a {@link MessageReader} reads. */
 export interface MessageSink {
   /** It takes no more of what comes. */
   readonly isOver: boolean;
@@ -12,13 +12,13 @@ export interface MessageSink {
   onMessage(body: Buffer, compressed: boolean): void;
   /** All that came was handed on, and no more will. `hasPartialMessage`: it ends in the middle of one. */
   onEnd(hasPartialMessage: boolean): void;
-  /** What comes is no message, or one that is too large: a `MessageTooLarge` or a TenonError. */
+  /** The bytes are no message, or one that is too large: a `MessageTooLarge` or a TenonError. */
   onError(error: unknown): void;
 }
 
 /** Takes messages off a stream of node:http2, one each time that it is asked; what nobody asks for holds back the peer. */
 export class MessageReader {
-  /** How the peer says that its messages are compressed. */
+  /** The encoding that the peer names for its messages. */
   encoding: Encoding | undefined;
   /** The stream has come to its end; what it brought may still wait here. */
   hasEnded = false;

@@ -23,7 +23,7 @@ export class MessageWriter {
     this.#onWritten = onWritten;
   }
 
-  /** What was written and has not left. */
+  /** Bytes that were written and have not left. */
   get unsentBytes(): number {
     return this.#stream.writableLength + this.#compressingBytes;
   }

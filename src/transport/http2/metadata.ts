@@ -55,12 +55,12 @@ function firstOf(raw: RawHeaders, key: string, hidden: ReadonlySet<string>): Met
 const ofRequest = reading(hiddenInRequests);
 const ofResponse = reading(hiddenInResponses);
 
-/** What a client sent, read only if somebody looks. */
+/** The metadata of a request, read when it is looked into. */
 export function requestMetadataOf(raw: RawHeaders): Metadata {
   return Metadata.lazy({ raw, read: ofRequest.read, find: ofRequest.find });
 }
 
-/** What a server sent, before its first message or with its status. */
+/** The metadata of a response, of its headers or its trailers. */
 export function responseMetadataOf(raw: RawHeaders): Metadata {
   return Metadata.lazy({ raw, read: ofResponse.read, find: ofResponse.find });
 }
@@ -98,7 +98,7 @@ function base64(bytes: Uint8Array): string {
   return text.endsWith('=') ? text.slice(0, text.indexOf('=')) : text;
 }
 
-/** What a status is in trailers, without its metadata. */
+/** The trailers of a status, without its metadata. */
 export function statusHeaders({ code, message }: Status): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = { 'grpc-status': String(codeFrom(code)) };
   if (message !== '' && code !== Code.Ok) headers['grpc-message'] = percentEncoded(clipped(message));

@@ -9,7 +9,7 @@ import type { ConnectionInfo } from './server-stream.ts';
 import { certificateBehind } from '../sockets/peer-certificate.ts';
 import type { SendBudget } from '../call/send-budget.ts';
 
-/** How long connections to a server live, and how often their peers may ping. */
+/** Limits on the age of connections to a server, and on the pings of their peers. */
 export interface SessionRules {
   readonly maxConnectionIdleMs?: number | undefined;
   readonly maxConnectionAgeMs?: number | undefined;
@@ -17,7 +17,7 @@ export interface SessionRules {
   readonly minPingIntervalMs: number;
 }
 
-/** What rules need of who listens. */
+/** Dependencies of a session, from its listener. */
 export interface SessionSeams {
   readonly clock: Clock;
   readonly timers: Timers;
@@ -39,7 +39,7 @@ const lingerMs = 1_000;
 // gRPC's A9: an age differs by a tenth from connection to connection, or all that were made at once would end at once.
 const ageJitter = 0.1;
 
-/** One connection to a server: where it comes from, who opened it, and the rules that it is under. */
+/** A connection of a client to this server, with the rules for its age, its pings and its unsent replies. */
 export class ServerSession implements ConnectionInfo {
   abandoned = 0;
   readonly admission: CallAdmission;

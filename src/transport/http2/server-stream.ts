@@ -17,7 +17,7 @@ import { MessageReader, type MessageSink } from './message-reader.ts';
 import { MessageWriter } from './message-writer.ts';
 import { ServerCall, type ServerSide } from '../call/server-call.ts';
 
-/** What a call on node:http2 needs to know of who listens. */
+/** The listener of a call, with its limits. */
 export interface Http2ServerSide extends ServerSide {
   readonly deadlines: Deadlines;
   readonly maxReceiveBytes: number | undefined;
@@ -25,13 +25,13 @@ export interface Http2ServerSide extends ServerSide {
   readonly maxMetadataBytes: number;
 }
 
-/** Where a connection comes from and goes to. */
+/** The connection of a call: its ends, and what its calls count on it. */
 export interface ConnectionInfo {
   /** Calls that broke off and whose handlers still run. */
   abandoned: number;
   /** A call is over. */
   onCallEnd(): void;
-  /** When its calls may begin. */
+  /** Decides when its calls may begin. */
   readonly admission: CallAdmission;
   readonly local: string;
   readonly remote: string;
@@ -58,9 +58,9 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
   #trailers: OutgoingHttpHeaders | undefined;
   /** The last message, which leaves with the end. */
   #last: Buffer | undefined;
-  /** How the requests are compressed. */
+  /** The encoding of the requests. */
   #received: Encoding | undefined;
-  /** What the connection knows to be unsent of this call. */
+  /** Unsent bytes of this call that the connection counts. */
   #counted = 0;
   #isGone = false;
 
@@ -194,7 +194,7 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
     return headers;
   }
 
-  /** What every answer begins with: the content type is the one that was asked in (PROTOCOL-HTTP2.md: Content-Type). */
+  /** The first headers of every answer, with the content type of the request (PROTOCOL-HTTP2.md: Content-Type). */
   #answer(): OutgoingHttpHeaders {
     return {
       ':status': 200,

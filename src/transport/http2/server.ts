@@ -26,7 +26,7 @@ import { SendBudget } from '../call/send-budget.ts';
 const grpcType = /^application\/grpc(?:[+;]|$)/;
 
 /**
- * How many calls a client may cancel at once, and each second, before its connection is closed (CVE-2023-44487). Node's own 33 a second are less than deadlines and
+ * Calls that a client may cancel at once, and each second, before its connection is closed (CVE-2023-44487). Node's own 33 a second are less than deadlines and
  * hedging make of one busy connection between services. Node 20 does not let itself be told, nor do the types know.
  */
 const resetLimits = { streamResetBurst: 10_000, streamResetRate: 1_000 };
@@ -34,7 +34,7 @@ const resetLimits = { streamResetBurst: 10_000, streamResetRate: 1_000 };
 // In the time that a peer has to take something it is looked at so often.
 const looks = 4;
 
-/** How a server of node:http2 works. */
+/** Options of a server of node:http2. */
 export interface Http2ServerOptions extends ServerOptions, Omit<KeepaliveOptions, 'withoutCalls'> {
   readonly maxMetadataBytes: number;
   readonly maxCalls: number;

@@ -9,7 +9,7 @@ import type { Inbox } from '../call/inbox.ts';
 import type { MemoryHub, MemoryPort } from './memory-hub.ts';
 import type { MemoryServerSocket } from './server-call.ts';
 
-/** What a client does with what happens to its call. */
+/** The client's end of a call. */
 export interface ClientSide {
   take(message: Message): void;
   fail(error: TenonError): void;

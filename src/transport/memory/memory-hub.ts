@@ -7,7 +7,7 @@ import { listenerClosed, notToBegin, transportClosed, unreachable } from '../cal
 import type { MemoryCall } from './memory-call.ts';
 import { Routes } from '../call/routes.ts';
 
-/** What the calls of one memory transport have in common: its addresses, its open calls, its time. */
+/** Has the addresses, the open calls and the deadlines of one memory transport. */
 export class MemoryHub {
   readonly deadlines: Deadlines;
   readonly ports = new Map<string, MemoryPort>();

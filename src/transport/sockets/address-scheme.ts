@@ -13,24 +13,27 @@ export interface ListenTarget {
   publish?(): Promise<void>;
   /** It will be listened at no more. */
   release?(): void;
-  /** What it means that it could not be listened at. */
+  /** Turns the error of a failed attempt to listen into a TenonError. */
   failure(error: unknown): unknown;
 }
 
-/** What the addresses of a transport over sockets mean. */
+/** Parses the addresses of a transport over sockets, and gives them for its connections. */
 export interface AddressScheme {
-  /** How to listen at an address. Throws INVALID_ARGUMENT (`transport.invalid_address`), or as `Transport.listen` does. */
+  /**
+   * Prepares to listen at an address. Throws INVALID_ARGUMENT (`transport.invalid_address`), or as `Transport.listen`
+   * does.
+   */
   listening(address: string): ListenTarget | Promise<ListenTarget>;
   /** Throws INVALID_ARGUMENT (`transport.invalid_address`). */
   assertCallable(address: string): void;
   connecting(address: string): NetConnectOpts;
-  /** What a certificate of the other end should name. */
+  /** The host that a certificate of the other end should name. */
   hostOf(address: string): string;
   localOf(socket: Socket): string;
   remoteOf(socket: Socket): string;
 }
 
-/** `host:port`. */
+/** The addresses of TCP, `host:port`. */
 export const tcpAddresses: AddressScheme = {
   listening(address) {
     const { host, port } = parseAddress(address);

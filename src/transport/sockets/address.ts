@@ -34,7 +34,7 @@ export function formatAddress(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** Where a socket's end is, as an address; empty where that is not known. */
+/** Formats an end of a socket as an address; empty where that is not known. */
 export function formatPeer(host: string | undefined, port: number | undefined): string {
   if (host === undefined || port === undefined) return '';
   // How a socket that takes both families shows IPv4.

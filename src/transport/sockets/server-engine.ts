@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { ListenOptions } from '../transport.ts';
 import type { ServerSide } from '../call/server-call.ts';
 
-/** What speaks gRPC on the connections of a listener. */
+/** Speaks a protocol on the connections of a listener. */
 export interface ServerEngine {
   /** Takes a connection, in the clear or decrypted. */
   inject(connection: Duplex): void;

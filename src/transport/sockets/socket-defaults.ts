@@ -1,7 +1,7 @@
 import { aCount, type NumberRule } from '../../errors/checked-options.ts';
 import type { SocketServerOptions } from '../transport.ts';
 
-/** What servers over sockets bound where nothing was said. */
+/** The defaults of the limits of servers over sockets. */
 export const socketServerDefaults = {
   maxConnections: 50_000,
   maxHandshakes: 4_096,
@@ -11,7 +11,7 @@ export const socketServerDefaults = {
   sendTimeoutMs: 60_000,
 } as const satisfies Required<SocketServerOptions>;
 
-/** Which of their numbers are counts, with an end. */
+/** Rules for the options that are counts. */
 export const socketRules = {
   maxCalls: { ...aCount, max: 2 ** 32 - 1 },
   backlog: { ...aCount, max: 2 ** 31 - 1 },

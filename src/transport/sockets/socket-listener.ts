@@ -19,11 +19,11 @@ import { TlsAcceptor } from './tls-acceptor.ts';
 // For a peer that does not read: what was sent to it is given up after this time.
 const flushMs = 1_000;
 
-/** What a {@link SocketListener} needs beside its engine. */
+/** Options of a {@link SocketListener}. */
 export interface SocketListenerOptions extends TlsSeams {
   readonly addresses: AddressScheme;
   readonly tls: ServerTlsOptions | undefined;
-  /** What is spoken inside of TLS (RFC 7301). */
+  /** The protocols offered in TLS (ALPN, RFC 7301). */
   readonly protocols: readonly string[];
   readonly limits: Pick<SocketServerLimits, 'maxConnections' | 'maxHandshakes' | 'backlog'>;
 }

@@ -8,10 +8,10 @@ import type { ServerTlsOptions } from '../../tls/tls.ts';
 
 const defaultHandshakeTimeoutMs = 10_000;
 
-/** How a {@link TlsAcceptor} is made. */
+/** Options of a {@link TlsAcceptor}. */
 export interface TlsAcceptorOptions extends TlsSeams {
   readonly tls: ServerTlsOptions;
-  /** What is spoken inside (RFC 7301). */
+  /** The protocols offered (ALPN, RFC 7301). */
   readonly protocols: readonly string[];
   /** So many handshakes are under way at a time. */
   readonly maxHandshakes: number;
@@ -19,7 +19,7 @@ export interface TlsAcceptorOptions extends TlsSeams {
   readonly take: (connection: TLSSocket) => void;
 }
 
-/** Stands before a server and decrypts its connections. A new certificate counts for the connections that come after it. */
+/** Decrypts the connections of a server. A new certificate counts for the connections that come after it. */
 export class TlsAcceptor {
   readonly #material: TlsMaterial;
   readonly #server: Server;

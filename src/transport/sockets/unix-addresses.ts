@@ -12,7 +12,7 @@ import { beside, besideBytes, claimPath, type FileIdentity, isSameFile } from '.
 const longestPath = 103;
 const remedy = 'Write the path of a socket file, such as unix:/run/greeter.sock';
 
-/** Paths of socket files. Port 0, of whatever host, is a new file in `folder`. */
+/** The addresses of socket files, by their paths. Port 0, of whatever host, is a new file in `folder`. */
 export function unixAddresses(folder: string, seams: { random: Random; timers: Timers }): AddressScheme {
   return {
     async listening(address) {
