@@ -27,7 +27,8 @@ export const GrpcJsTransportOptions: ServiceIdentifier<GrpcJsTransportOptions> =
 );
 
 /**
- * Native gRPC, over grpc-js on both sides: what `GrpcTransport` does, less what grpc-js does not let through (docs/transport.md says what), and with its channel options.
+ * Native gRPC, over grpc-js on both sides: what `GrpcTransport` does, less what grpc-js does not let through
+ * (docs/transport.md says what), and with its channel options.
  */
 @injectable()
 export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> implements Transport {
@@ -84,7 +85,8 @@ export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> implements
   #clientOptions(): ChannelOptions {
     const { maxReconnectMs, keepaliveMs, keepaliveTimeoutMs, keepaliveWithoutCalls, channelOptions } = this.options;
     return {
-      // Whether a call may be sent again is the client's business; here it would only hold back every message in a buffer.
+      // Whether a call may be sent again is the client's business; here it would only hold back every message in a
+      // buffer.
       'grpc.enable_retries': 0,
       'grpc.per_rpc_retry_buffer_size': 0,
       'grpc.enable_channelz': 0,

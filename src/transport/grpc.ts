@@ -37,8 +37,8 @@ export interface GrpcTransportOptions extends SocketServerOptions {
    */
   readonly maxReconnectMs?: number | undefined;
   /**
-   * Time between pings on a connection that carries calls, by which the loss of a machine is noticed. Servers of others may close connections that ping
-   * more often than every five minutes.
+   * Time between pings on a connection that carries calls, by which the loss of a machine is noticed. Servers of others
+   * may close connections that ping more often than every five minutes.
    * @default no pings
    */
   readonly keepaliveMs?: number | undefined;
@@ -48,19 +48,21 @@ export interface GrpcTransportOptions extends SocketServerOptions {
    */
   readonly keepaliveTimeoutMs?: number | undefined;
   /**
-   * A connection to a server from which nothing came for so long is pinged, and closed if it does not answer: what a peer left behind that is gone without
-   * a word is found so. `Infinity` for never.
+   * A connection to a server from which nothing came for so long is pinged, and closed if it does not answer: what a
+   * peer left behind that is gone without a word is found so. `Infinity` for never.
    * @default 1 minute
    */
   readonly serverKeepaliveMs?: number | undefined;
   /**
-   * Ping also on connections of a client that carry no calls: gRPC's `keepalive_permit_without_calls`. Servers of others may take it amiss.
+   * Ping also on connections of a client that carry no calls: gRPC's `keepalive_permit_without_calls`. Servers of
+   * others may take it amiss.
    * @default false
    */
   readonly keepaliveWithoutCalls?: boolean | undefined;
   /**
-   * A peer that pings a server more often than this, three times in a row with nothing sent to it in between (a long message counts as long as it leaves), is told `too_many_pings`, and its connection
-   * closed: gRPC's `min_recv_ping_interval_without_data_ms`.
+   * A peer that pings a server more often than this, three times in a row with nothing sent to it in between (a long
+   * message counts as long as it leaves), is told `too_many_pings`, and its connection closed: gRPC's
+   * `min_recv_ping_interval_without_data_ms`.
    * @default 5 seconds: clients of gRPC ping every 10 at most
    */
   readonly minPingIntervalMs?: number | undefined;
@@ -70,8 +72,8 @@ export interface GrpcTransportOptions extends SocketServerOptions {
    */
   readonly maxConnectionIdleMs?: number | undefined;
   /**
-   * A connection to a server that is so old, give or take a tenth, is told to go elsewhere (GOAWAY), so that callers come to see new nodes, and
-   * certificates that were replaced.
+   * A connection to a server that is so old, give or take a tenth, is told to go elsewhere (GOAWAY), so that callers
+   * come to see new nodes, and certificates that were replaced.
    * @default for ever
    */
   readonly maxConnectionAgeMs?: number | undefined;
@@ -86,9 +88,10 @@ export interface GrpcTransportOptions extends SocketServerOptions {
    */
   readonly maxCalls?: number | undefined;
   /**
-   * Largest metadata sent, in headers and again in trailers, and largest taken by a server; in bytes, as HTTP/2 counts them (RFC 9113, section
-   * 6.5.2: names, values, and 32 for each). What is larger is RESOURCE_EXHAUSTED (`metadata.too_large`) and is not sent. Peers have limits of their own, often
-   * 8 KiB. A client takes 64 KiB, whatever is said here.
+   * Largest metadata sent, in headers and again in trailers, and largest taken by a server; in bytes, as HTTP/2 counts
+   * them (RFC 9113, section 6.5.2: names, values, and 32 for each). What is larger is RESOURCE_EXHAUSTED
+   * (`metadata.too_large`) and is not sent. Peers have limits of their own, often 8 KiB. A client takes 64 KiB,
+   * whatever is said here.
    * @default 32 KiB
    */
   readonly maxMetadataBytes?: number | undefined;
@@ -114,7 +117,8 @@ export interface GrpcTransportOptions extends SocketServerOptions {
 export const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions> = token('transport', 'GrpcTransportOptions');
 
 /**
- * Native gRPC, written on node:http2: any gRPC client can call what listens here, and any gRPC server can be called. Connections are shared per address.
+ * Native gRPC, written on node:http2: any gRPC client can call what listens here, and any gRPC server can be called.
+ * Connections are shared per address.
  */
 @injectable()
 export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Transport {

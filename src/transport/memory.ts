@@ -32,8 +32,9 @@ export const MemoryTransportOptions: ServiceIdentifier<MemoryTransportOptions> =
 );
 
 /**
- * Calls within the process: no port is opened and nothing is copied. The instance is the network: who dials must hold the
- * one that listens. Everything else is as over a real connection: limits, deadlines, cancellation, back-pressure and drain.
+ * Calls within the process: no port is opened and nothing is copied. The instance is the network: who dials must hold
+ * the one that listens. Everything else is as over a real connection: limits, deadlines, cancellation, back-pressure
+ * and drain.
  */
 @injectable()
 export class MemoryTransport implements Transport {

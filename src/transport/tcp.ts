@@ -40,14 +40,14 @@ export interface TcpTransportOptions extends SocketServerOptions {
    */
   readonly keepaliveTimeoutMs?: number | undefined;
   /**
-   * A connection to a server from which nothing came for so long is pinged, and closed if it does not answer: what a peer left behind that is gone
-   * without a word is found so. `Infinity` for never.
+   * A connection to a server from which nothing came for so long is pinged, and closed if it does not answer: what a
+   * peer left behind that is gone without a word is found so. `Infinity` for never.
    * @default 1 minute
    */
   readonly serverKeepaliveMs?: number | undefined;
   /**
-   * How much of each call may be on its way to this side unread, in bytes: it bounds the memory that a slow reader takes, and, with the time that a
-   * message and its answer need, the speed of one stream. At least 64 KiB.
+   * How much of each call may be on its way to this side unread, in bytes: it bounds the memory that a slow reader
+   * takes, and, with the time that a message and its answer need, the speed of one stream. At least 64 KiB.
    * @default 256 KiB
    */
   readonly windowBytes?: number | undefined;
@@ -80,8 +80,8 @@ export const TcpTransportOptions: ServiceIdentifier<TcpTransportOptions> = token
 const defaults = { ...frameDefaults, runtime: systemRuntime, logger: silentLogger } satisfies TcpTransportOptions;
 
 /**
- * Our own frames over TCP, between processes that both run tenon: many calls share one connection per address, and what is written in one turn of the event
- * loop leaves in one piece. The wire is written down in `docs/wire.md`.
+ * Our own frames over TCP, between processes that both run tenon: many calls share one connection per address, and what
+ * is written in one turn of the event loop leaves in one piece. The wire is written down in `docs/wire.md`.
  */
 @injectable()
 export class TcpTransport extends FrameTransport implements Transport {

@@ -26,8 +26,9 @@ export interface Message {
   /** One encoded message. The sender must not change it afterwards, the receiver owns it. */
   readonly body?: Uint8Array | undefined;
   /**
-   * Received: whether the body came compressed, where the transport can tell. Sent: whether it shall be, where transport and peer can; a server's
-   * first message says with either that later ones may be. The body itself is never compressed here.
+   * Received: whether the body came compressed, where the transport can tell. Sent: whether it shall be, where
+   * transport and peer can; a server's first message says with either that later ones may be. The body itself is never
+   * compressed here.
    */
   readonly compressed?: boolean | undefined;
   /** Only from the server, and nothing after it. */
@@ -42,39 +43,45 @@ export interface Socket {
   readonly local: string;
   /** Address of the other end. Empty on a client until it is known. */
   readonly remote: string;
-  /** Server side: what the caller's connection was opened with; read when asked for, as long as the connection is there. */
+  /**
+   * Server side: what the caller's connection was opened with; read when asked for, as long as the connection is there.
+   */
   readonly peerCertificate?: PeerCertificate | undefined;
   /** Server side: when the caller stops waiting, by the monotonic reading of the bound Clock. */
   readonly deadline: number | undefined;
   /**
-   * Passes a message on. Returns nothing while there is room, and a promise that resolves when there is again: who awaits it
-   * is held back by a slow reader. Messages arrive in the order they were sent. Sending on a call that is over is not an
-   * error: the message is dropped, and `recv` and `onAbort` tell why.
+   * Passes a message on. Returns nothing while there is room, and a promise that resolves when there is again: who
+   * awaits it is held back by a slow reader. Messages arrive in the order they were sent. Sending on a call that is
+   * over is not an error: the message is dropped, and `recv` and `onAbort` tell why.
    */
   send(message: Message): void | Promise<void>;
   /**
    * The next message, or `undefined` when the peer sends no more: on the server after the client's `end`, on the client
    * after the status. A status other than OK is a message like any other.
    *
-   * Rejects with a {@link TenonError} when the call broke off: CANCELLED (aborted, or reset by the peer), DEADLINE_EXCEEDED,
-   * UNAVAILABLE (`transport.unreachable`: nobody took the call; `transport.connection_lost`: it may have been processed),
-   * RESOURCE_EXHAUSTED (`transport.message_too_large`).
-   * What arrived before is delivered first. A peer's next message is only asked for when `recv` is called, give or take a
-   * bounded number: a slow reader holds the writer.
+   * Rejects with a {@link TenonError} when the call broke off: CANCELLED (aborted, or reset by the peer),
+   * DEADLINE_EXCEEDED, UNAVAILABLE (`transport.unreachable`: nobody took the call; `transport.connection_lost`: it may
+   * have been processed), RESOURCE_EXHAUSTED (`transport.message_too_large`). What arrived before is delivered first. A
+   * peer's next message is only asked for when `recv` is called, give or take a bounded number: a slow reader holds the
+   * writer.
    */
   recv(): Promise<Message | undefined>;
   /** Client: no more messages from this side. May be called again, and after the end. */
   end(): void;
-  /** Ends the call at once, both ways, with `code` for the peer. Outstanding and later `recv`s reject with it. Without effect on a call that is over. */
+  /**
+   * Ends the call at once, both ways, with `code` for the peer. Outstanding and later `recv`s reject with it. Without
+   * effect on a call that is over.
+   */
   abort(code: Code, message?: string): void;
   /**
-   * Lets go of the call: one that is not over is aborted with CANCELLED. May be called again. Who took a call on a server closes it when nothing runs
-   * for it any more; until then one that broke off may count as one of the calls that its connection carries.
+   * Lets go of the call: one that is not over is aborted with CANCELLED. May be called again. Who took a call on a
+   * server closes it when nothing runs for it any more; until then one that broke off may count as one of the calls
+   * that its connection carries.
    */
   close(): void | Promise<void>;
   /**
-   * Server side: `listener` is called once if the call breaks off before its status was sent: cancelled, deadline passed, connection
-   * lost. At once if it already has. One listener: the last one counts.
+   * Server side: `listener` is called once if the call breaks off before its status was sent: cancelled, deadline
+   * passed, connection lost. At once if it already has. One listener: the last one counts.
    */
   onAbort(listener: (error: TenonError) => void): void;
 }
@@ -91,8 +98,8 @@ export interface DialOptions {
    */
   readonly path?: string | undefined;
   /**
-   * The call: its `deadline` travels to the server and ends the call with DEADLINE_EXCEEDED when it passes; when it is aborted,
-   * so is the socket, with the same error.
+   * The call: its `deadline` travels to the server and ends the call with DEADLINE_EXCEEDED when it passes; when it is
+   * aborted, so is the socket, with the same error.
    */
   readonly ctx?: Context | undefined;
   /** @default 4 MiB */
@@ -120,7 +127,10 @@ export interface DialOptions {
 export interface ListenOptions {
   /** Every method that will be served, so that the transport may prepare. Others are answered with UNIMPLEMENTED. */
   readonly routes: readonly MethodDescriptor[];
-  /** Finds the method of a path that no route has, on transports that see such paths (grpc-js's server does not). @default none */
+  /**
+   * Finds the method of a path that no route has, on transports that see such paths (grpc-js's server does not).
+   * @default none
+   */
   readonly resolve?: ((path: string) => MethodDescriptor | undefined) | undefined;
   /** @default 4 MiB */
   readonly maxReceiveBytes?: number | undefined;
@@ -143,8 +153,8 @@ export interface SocketServerOptions {
    */
   readonly maxConnections?: number | undefined;
   /**
-   * How many connections may be shaking hands at a time: over TLS, and on `tcp` and `unix` until the peer has introduced itself. Further
-   * ones are closed as soon as they are made.
+   * How many connections may be shaking hands at a time: over TLS, and on `tcp` and `unix` until the peer has
+   * introduced itself. Further ones are closed as soon as they are made.
    * @default 4,096
    */
   readonly maxHandshakes?: number | undefined;
@@ -155,7 +165,8 @@ export interface SocketServerOptions {
    */
   readonly backlog?: number | undefined;
   /**
-   * With so much of its replies unsent, a connection begins no new calls: those that come wait until its peer has read some.
+   * With so much of its replies unsent, a connection begins no new calls: those that come wait until its peer has read
+   * some.
    * @default 16 MiB
    */
   readonly maxUnsentBytesPerConnection?: number | undefined;
@@ -181,8 +192,8 @@ export interface Listener {
   /** Hands each call to `accept` from now on. Called once; calls that came earlier wait for it. */
   accept(accept: Accept): void;
   /**
-   * Takes no new calls, tells clients to go elsewhere, and resolves when those in flight are over. If `signal` aborts first, it
-   * rejects with its reason, and the calls go on until `close`.
+   * Takes no new calls, tells clients to go elsewhere, and resolves when those in flight are over. If `signal` aborts
+   * first, it rejects with its reason, and the calls go on until `close`.
    */
   drain(signal?: AbortSignal): Promise<void>;
   /** Stops at once: calls in flight are aborted with UNAVAILABLE. May be called again. */
@@ -209,25 +220,27 @@ export interface TransportEncryption {
 }
 
 /**
- * Carries calls between processes. One instance serves a whole process: it keeps connections per address and shares them between
- * calls. It does not retry.
+ * Carries calls between processes. One instance serves a whole process: it keeps connections per address and shares
+ * them between calls. It does not retry.
  */
 export interface Transport {
   /**
    * Opens a call. Does no I/O and never throws for what the network does: `recv` reports it. Throws INVALID_ARGUMENT
-   * (`transport.invalid_address`) for an address that is none, and FAILED_PRECONDITION after `close` (`transport.closed`) and, where it does so early, for
-   * certificates that cannot be used (`tls.invalid`).
+   * (`transport.invalid_address`) for an address that is none, and FAILED_PRECONDITION after `close`
+   * (`transport.closed`) and, where it does so early, for certificates that cannot be used (`tls.invalid`).
    */
   dial(address: string, options: DialOptions): TransportClient;
   /**
-   * A whole unary call: `message` carries headers and body. Resolves to one message with headers, body (if the status is OK) and
-   * status; rejects as `recv` does. Transports that gain nothing from it leave it out; it is chosen once, when a client is made.
+   * A whole unary call: `message` carries headers and body. Resolves to one message with headers, body (if the status
+   * is OK) and status; rejects as `recv` does. Transports that gain nothing from it leave it out; it is chosen once,
+   * when a client is made.
    */
   unary?(address: string, message: Message, options: DialOptions): Promise<Message>;
   /**
-   * Takes calls at `address` (`host:port`; port 0 for any free one). Rejects with ALREADY_EXISTS (`transport.address_in_use`),
-   * INVALID_ARGUMENT (`transport.invalid_address`), UNAVAILABLE (`transport.cannot_listen`), naming the address, or FAILED_PRECONDITION
-   * (`tls.invalid`), naming the file; nothing stays open then.
+   * Takes calls at `address` (`host:port`; port 0 for any free one). Rejects with ALREADY_EXISTS
+   * (`transport.address_in_use`), INVALID_ARGUMENT (`transport.invalid_address`), UNAVAILABLE
+   * (`transport.cannot_listen`), naming the address, or FAILED_PRECONDITION (`tls.invalid`), naming the file; nothing
+   * stays open then.
    */
   listen(address: string, options: ListenOptions): Promise<Listener>;
   /**
@@ -239,7 +252,10 @@ export interface Transport {
    * capabilities say.
    */
   readonly encryption?: TransportEncryption | undefined;
-  /** Closes the connections that `dial` opened; calls on them end with UNAVAILABLE, and no more are made. Listeners are closed by who opened them. */
+  /**
+   * Closes the connections that `dial` opened; calls on them end with UNAVAILABLE, and no more are made. Listeners are
+   * closed by who opened them.
+   */
   close(): Promise<void>;
   /** The protocol, as nodes name it in their metadata: `grpc`. */
   toString(): string;

@@ -30,8 +30,9 @@ export const UnixTransportOptions: ServiceIdentifier<UnixTransportOptions> = tok
 const defaults = { ...frameDefaults, runtime: systemRuntime, logger: silentLogger } satisfies UnixTransportOptions;
 
 /**
- * The frames of `tcp` over Unix sockets, between processes of one machine. An address is the path of a socket file, `unix:/run/greeter.sock` or
- * `/run/greeter.sock`; one with port 0, such as the default of servers, gives a new file in a temporary folder.
+ * The frames of `tcp` over Unix sockets, between processes of one machine. An address is the path of a socket file,
+ * `unix:/run/greeter.sock` or `/run/greeter.sock`; one with port 0, such as the default of servers, gives a new file in
+ * a temporary folder.
  */
 @injectable()
 export class UnixTransport extends FrameTransport implements Transport {

@@ -8,8 +8,8 @@ import { SendBudget } from '../../src/transport/call/send-budget.ts';
 function admitting() {
   const waiting: (() => void)[] = [];
   const begun: string[] = [];
-  const unsent = new SendBudget({ maxUnsentBytes: 2_000_000, maxUnsentBytesPerConnection: 1_000_000 });
-  const admission = new CallAdmission(unsent, { ...systemTimers, soon: (callback) => void waiting.push(callback) });
+  const budget = new SendBudget({ maxUnsentBytes: 2_000_000, maxUnsentBytesPerConnection: 1_000_000 });
+  const admission = new CallAdmission(budget, { ...systemTimers, soon: (callback) => void waiting.push(callback) });
   const turn = (): void => {
     for (const callback of waiting.splice(0)) callback();
   };

@@ -1,4 +1,5 @@
-// A piece costs more than a hundred bytes beside its own, and keeps the packet that it came in: smaller ones are copied together.
+// A piece costs more than a hundred bytes beside its own, and keeps the packet that it came in: smaller ones are copied
+// together.
 const pieceBytes = 4 * 1024;
 const minBlockBytes = 64;
 const maxBlockBytes = 64 * 1024;

@@ -9,7 +9,9 @@ export interface AdmittedCall {
 // Until a connection has sent a reply, its replies are taken to be so large.
 const firstReplyBytes = 256 * 1024;
 
-/** Lets the calls of one connection begin, unless too much of the replies is unsent: then those that come wait, unread. */
+/**
+ * Lets the calls of one connection begin, unless too much of the replies is unsent: then those that come wait, unread.
+ */
 export class CallAdmission implements SendBudgetUser {
   readonly #budget: SendBudget;
   readonly #timers: Timers;
@@ -67,8 +69,8 @@ export class CallAdmission implements SendBudgetUser {
   }
 
   /**
-   * True if the peer has taken nothing since `looks` of these looks, while calls waited for that. `writtenBytes`: what has left on the connection
-   * so far; long messages count when they have left as a whole.
+   * True if the peer has taken nothing since `looks` of these looks, while calls waited for that. `writtenBytes`: what
+   * has left on the connection so far; long messages count when they have left as a whole.
    */
   hasStalled(looks: number, writtenBytes: number): boolean {
     const isWaitedFor = this.#bytes > 0 && (this.#held.size > 0 || this.#budget.isFull);

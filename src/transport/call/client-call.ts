@@ -21,7 +21,8 @@ import type { WatchableCall } from './deferred-watch.ts';
 import type { Subchannel, PendingCall, SharedConnection } from './subchannel.ts';
 import type { CallStream, Outgoing, StreamOwner } from './call-stream.ts';
 
-// Before there is a connection, so much is kept without holding back the writer: as much as is on its way once there is one.
+// Before there is a connection, so much is kept without holding back the writer: as much as is on its way once there is
+// one.
 const maxUnsent = 64;
 const maxUnsentBytes = 64 * 1024;
 

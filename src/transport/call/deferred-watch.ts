@@ -17,7 +17,8 @@ const watchAfterMs = 4;
 export class DeferredWatch {
   readonly deadlines: Deadlines;
   readonly #timers: Timers;
-  // A list that calls leave when they are over: an array would keep what they hold for longer than the garbage collector likes.
+  // A list that calls leave when they are over: an array would keep what they hold for longer than the garbage
+  // collector likes.
   #newest: WatchableCall | undefined;
   #isWaiting = false;
 

@@ -5,8 +5,8 @@ const over = Promise.resolve(undefined);
 const limitBytes = 64 * 1024;
 
 /**
- * The messages that one side has received and not read yet. One reader. How it ends comes last: what arrived before is read
- * first. It takes more than its limit; who writes asks `isFull` and waits for `onRoom`.
+ * The messages that one side has received and not read yet. One reader. How it ends comes last: what arrived before is
+ * read first. It takes more than its limit; who writes asks `isFull` and waits for `onRoom`.
  */
 export class Inbox {
   /** Called once when it is no longer full, or has ended. */

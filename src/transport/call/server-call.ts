@@ -24,8 +24,8 @@ export interface ServerSide {
 const over = Promise.resolve(undefined);
 
 /**
- * The server's end of a call, whatever carries its messages: counts the messages that a method takes and gives, hands the
- * call over, and ends it. Subclasses write headers, messages and a status.
+ * The server's end of a call, whatever carries its messages: counts the messages that a method takes and gives, hands
+ * the call over, and ends it. Subclasses write headers, messages and a status.
  */
 export abstract class ServerCall implements Socket, Linked<ServerCall> {
   next: ServerCall | undefined;
@@ -60,7 +60,10 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   protected abstract writeHeaders(headers: Metadata, message: Message): void;
   /** Writes a message, behind headers in any case; with `isLast` the status follows at once. */
   protected abstract writeMessage(message: Message, body: Uint8Array, isLast: boolean): void;
-  /** Writes the end, with nothing before it if nothing was written. Throws, before anything is written, where its metadata cannot be. */
+  /**
+   * Writes the end, with nothing before it if nothing was written. Throws, before anything is written, where its
+   * metadata cannot be.
+   */
   protected abstract writeStatus(status: Status): void;
   /** True if a server stream waits for the end of its one request, as another may come. */
   protected mustHalfClose(_headers: Metadata): boolean {
@@ -190,8 +193,9 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
       this.#inbox?.end();
       this.#hand(this.#first);
     }
-    // A client on node:http2 that cancels ends its stream first and resets it after, in a packet of its own. A handler should not take that for
-    // the end of the requests: one turn of the event loop is enough to see most of the resets, and costs nothing else.
+    // A client on node:http2 that cancels ends its stream first and resets it after, in a packet of its own. A handler
+    // should not take that for the end of the requests: one turn of the event loop is enough to see most of the resets,
+    // and costs nothing else.
     else this.side.timers.soon(() => this.#inbox?.end());
   }
 

@@ -65,7 +65,9 @@ export class SubchannelPool<Connection extends SharedConnection> {
     this.#options = options;
   }
 
-  /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.closed`) after `close`. */
+  /**
+   * Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.closed`) after `close`.
+   */
   get(address: string): Subchannel<Connection> {
     return this.#subchannels.get(address) ?? this.#add(address);
   }

@@ -16,8 +16,9 @@ const maxWatched = 1024;
 const sentOnce = -1;
 
 /**
- * One direction's memory of fields, on the side that writes. A field that is sent a second time is given a place, and from then on it is a number. The oldest
- * place is given away when all are taken. What a frame remembers counts from the next frame on, so that one which cannot be written leaves no trace.
+ * One direction's memory of fields, on the side that writes. A field that is sent a second time is given a place, and
+ * from then on it is a number. The oldest place is given away when all are taken. What a frame remembers counts from
+ * the next frame on, so that one which cannot be written leaves no trace.
  */
 export class FieldWriter {
   readonly #limit: number;

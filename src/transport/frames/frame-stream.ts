@@ -12,8 +12,8 @@ interface Waiting {
 }
 
 /**
- * One call on a connection, below the rules of calls: parts, and credit each way. What a reader has not read yet holds back the writer of this call, and
- * no other.
+ * One call on a connection, below the rules of calls: parts, and credit each way. What a reader has not read yet holds
+ * back the writer of this call, and no other.
  */
 export class FrameStream implements CallStream {
   readonly id: number;

@@ -5,8 +5,9 @@ const initialSlots = 16;
 const maxSlots = 1024;
 
 /**
- * The calls of a connection by their numbers. A `Map` that fills and empties with every turn makes new tables all the time, and those that it left keep calls
- * from the garbage collector. Numbers rise, so the lowest bits are a place of one's own for most; a call that outlasts so many others moves to a map.
+ * The calls of a connection by their numbers. A `Map` that fills and empties with every turn makes new tables all the
+ * time, and those that it left keep calls from the garbage collector. Numbers rise, so the lowest bits are a place of
+ * one's own for most; a call that outlasts so many others moves to a map.
  */
 export class StreamTable {
   size = 0;

@@ -5,7 +5,8 @@ import { FieldWriter, pathKey } from './fields.ts';
 import { Flag, FrameType, headerBytes, preamble, refusedFlag, type Settings, settingsBytes } from './format.ts';
 import type { Sections } from './sections.ts';
 
-// The first buffer of a connection is small, since most of ten thousand connections say little; one that is used up is followed by a larger one.
+// The first buffer of a connection is small, since most of ten thousand connections say little; one that is used up is
+// followed by a larger one.
 const firstChunkBytes = 1024;
 const largestChunkBytes = 64 * 1024;
 // Longer bodies are not copied but handed on as they are.

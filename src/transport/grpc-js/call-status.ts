@@ -50,9 +50,10 @@ export function wasUnanswered(ended: StatusObject): boolean {
 }
 
 /**
- * grpc-js does not say whether a status came from the server or from itself. Its own carry no metadata at all, while a server's answer without headers has at
- * least its content type; and its texts are few. They are of grpc-js 1.14 (subchannel-call, load-balancing-call, load-balancer-pick-first,
- * resolver-dns, internal-channel), and the tests of this transport meet each of them.
+ * grpc-js does not say whether a status came from the server or from itself. Its own carry no metadata at all, while a
+ * server's answer without headers has at least its content type; and its texts are few. They are of grpc-js 1.14
+ * (subchannel-call, load-balancing-call, load-balancer-pick-first, resolver-dns, internal-channel), and the tests of
+ * this transport meet each of them.
  */
 function failureOf(ended: StatusObject, call: EndedCall): TenonError | undefined {
   const { address, path, maxReceiveBytes } = call;

@@ -103,7 +103,10 @@ export class GrpcJsChannelPool {
     this.#options = options;
   }
 
-  /** Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION for TLS that cannot work (`tls.invalid`) and after `close` (`transport.closed`). */
+  /**
+   * Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION for TLS that cannot work
+   * (`tls.invalid`) and after `close` (`transport.closed`).
+   */
   get(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compress = false): GrpcJsChannel {
     const compresses = compress && !this.#unable.has(address);
     const channel = this.#byLimit(compresses).get(maxReceiveBytes)?.get(address);
@@ -151,7 +154,9 @@ export class GrpcJsChannelPool {
     return channel;
   }
 
-  /** Nodes come and go, and each has an address of its own: without this a client would keep trying those that are gone. */
+  /**
+   * Nodes come and go, and each has an address of its own: without this a client would keep trying those that are gone.
+   */
   #closeIdle(): void {
     const oldest = this.#options.clock.monotonicMs() - this.#options.idleMs;
     for (const channel of this.#all()) {

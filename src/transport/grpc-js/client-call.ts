@@ -21,7 +21,8 @@ const longestTimeoutMs = 2 ** 31 - 1;
 /** As on the server: with more outstanding, whoever writes is held back. */
 const maxOutstanding = 64;
 const maxOutstandingBytes = 64 * 1024;
-// Bounded by the bytes: small messages are read ahead so far, because an error status overtakes in grpc-js what was not.
+// Bounded by the bytes: small messages are read ahead so far, because an error status overtakes in grpc-js what was
+// not.
 const maxReadAhead = 1024;
 const noContext = {};
 // WriteFlags of grpc-js, which exports only the name: NoCompress.
@@ -104,7 +105,8 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
     if (this.isOver) return;
     this.channel.noteActivity();
     const contentType = metadata.get('content-type')[0];
-    // Else the page that a web server answers with is read as a message, of a size that its first letters spell. Its status of HTTP comes later.
+    // Else the page that a web server answers with is read as a message, of a size that its first letters spell. Its
+    // status of HTTP comes later.
     if (typeof contentType === 'string' && !contentType.startsWith('application/grpc')) this.#stranger = contentType;
     else this.onHeaders(metadata);
   }

@@ -6,8 +6,8 @@ import type { Code } from '../../errors/errors.ts';
 import { assertSingle, isReserved, MetadataSize } from '../grpc/grpc-headers.ts';
 
 /**
- * Keeps `__proto__`, a key like any other, which grpc-js loses by assigning it to plain objects. In capitals it is an ordinary property, and
- * node:http2 writes every name in lower case.
+ * Keeps `__proto__`, a key like any other, which grpc-js loses by assigning it to plain objects. In capitals it is an
+ * ordinary property, and node:http2 writes every name in lower case.
  */
 class ProtoKeyMetadata extends GrpcMetadata {
   override clone(): ProtoKeyMetadata {
@@ -26,8 +26,8 @@ class ProtoKeyMetadata extends GrpcMetadata {
 export const noMetadata = new GrpcMetadata();
 
 /**
- * As grpc-js takes it. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of what HTTP allows once, RESOURCE_EXHAUSTED
- * (`metadata.too_large`) for more than `maxBytes`.
+ * As grpc-js takes it. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of what HTTP allows once,
+ * RESOURCE_EXHAUSTED (`metadata.too_large`) for more than `maxBytes`.
  */
 export function toGrpc(metadata: Metadata | undefined, maxBytes: number): GrpcMetadata {
   if (!metadata || metadata.isEmpty) return noMetadata;
@@ -90,8 +90,8 @@ function* entriesOf(raw: GrpcMetadata, hidden?: ReadonlySet<string>): Iterable<[
 }
 
 /**
- * grpc-js pads base64, and gRPC says not to (PROTOCOL-HTTP2.md: Binary-Header). A length that is a multiple of three needs no padding: the
- * `code` of the google.rpc.Status is said again, two bytes each time, and the last one counts.
+ * grpc-js pads base64, and gRPC says not to (PROTOCOL-HTTP2.md: Binary-Header). A length that is a multiple of three
+ * needs no padding: the `code` of the google.rpc.Status is said again, two bytes each time, and the last one counts.
  */
 function withoutPadding(details: Buffer, code: Code): Buffer {
   const again = Buffer.from([0x08, code]);

@@ -18,7 +18,10 @@ import { ServerCall, type ServerSide } from '../call/server-call.ts';
 /** The call that grpc-js hands to the innermost interceptor. */
 export type BaseCall = ConstructorParameters<typeof ServerInterceptingCall>[0];
 
-/** grpc-js's own server, whose handler would put a Duplex on the call, is given this one instead: nothing ever happens on it. */
+/**
+ * grpc-js's own server, whose handler would put a Duplex on the call, is given this one instead: nothing ever happens
+ * on it.
+ */
 export class TakenCall extends ServerInterceptingCall {
   override start(): void {}
 }
@@ -128,7 +131,8 @@ export class GrpcJsServerCall extends ServerCall {
 
   protected writeStatus(status: Status): void {
     const code = codeFrom(status.code);
-    // A lone surrogate in it would be an uncaught error that ends the process; and on success grpc-js would say "OK" without ours.
+    // A lone surrogate in it would be an uncaught error that ends the process; and on success grpc-js would say "OK"
+    // without ours.
     const details = code === Code.Ok ? '' : wellFormed(clipped(status.message));
     this.#base.sendStatus({ code, details, metadata: trailersOf(status, this.#maxMetadataBytes) });
   }

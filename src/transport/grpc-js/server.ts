@@ -14,7 +14,9 @@ export interface GrpcJsServerOptions extends ServerOptions {
   readonly maxMetadataBytes: number;
 }
 
-/** A server of grpc-js, of which each call is taken over before a stream is put on it. Its connections come decrypted. */
+/**
+ * A server of grpc-js, of which each call is taken over before a stream is put on it. Its connections come decrypted.
+ */
 export function grpcJsServer({ maxMetadataBytes, ...serverOptions }: GrpcJsServerOptions): MakeServerEngine {
   return (options, side) => {
     const routes = new Routes(options);

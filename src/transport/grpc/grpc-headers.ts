@@ -1,7 +1,8 @@
 import type { Metadata } from '../../context/metadata.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 
-// Belong to gRPC, to HTTP/2 or to the connection: sent by an application they would break the call, or all calls of the connection.
+// Belong to gRPC, to HTTP/2 or to the connection: sent by an application they would break the call, or all calls of the
+// connection.
 const reserved = new Set([
   'connection',
   'content-length',
@@ -35,7 +36,10 @@ export function isReserved(key: string): boolean {
   return reserved.has(key);
 }
 
-/** The greatest metadata where nothing else was said: less than the 64 KiB that clients on Node take, with room for what is not metadata. */
+/**
+ * The greatest metadata where nothing else was said: less than the 64 KiB that clients on Node take, with room for what
+ * is not metadata.
+ */
 export const defaultMaxMetadataBytes = 32 * 1024;
 
 /** Bytes that the protocol's own headers take beside an application's. */

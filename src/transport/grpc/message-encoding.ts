@@ -30,7 +30,10 @@ const encodings: ReadonlyMap<string, Encoding> = new Map([
   ['deflate', encoding('deflate', deflate, inflate)],
 ]);
 
-/** The encoding that `grpc-encoding` names; `undefined` for none and for `identity`. Throws UNIMPLEMENTED (`transport.unknown_encoding`) for others. */
+/**
+ * The encoding that `grpc-encoding` names; `undefined` for none and for `identity`. Throws UNIMPLEMENTED
+ * (`transport.unknown_encoding`) for others.
+ */
 export function encodingOf(name: string | readonly string[] | undefined): Encoding | undefined {
   if (name === undefined || name === 'identity') return undefined;
   const known = typeof name === 'string' ? encodings.get(name) : undefined;

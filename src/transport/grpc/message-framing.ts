@@ -1,12 +1,15 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import { ByteQueue } from '../call/byte-queue.ts';
 
-/** Length of what precedes a message: one byte for compression, four for the length (PROTOCOL-HTTP2.md: Length-Prefixed-Message). */
+/**
+ * Length of what precedes a message: one byte for compression, four for the length (PROTOCOL-HTTP2.md:
+ * Length-Prefixed-Message).
+ */
 const prefixBytes = 5;
 
 /**
- * Takes a stream of bytes apart into messages. Keeps no more than one message, whose length was checked before its bytes came; what it takes for that is
- * at most twice what has come.
+ * Takes a stream of bytes apart into messages. Keeps no more than one message, whose length was checked before its
+ * bytes came; what it takes for that is at most twice what has come.
  */
 export class MessageDeframer {
   readonly #maxBytes: number;
@@ -30,7 +33,9 @@ export class MessageDeframer {
     this.#size += chunk.length;
   }
 
-  /** The next whole message, if it is there. Throws for a length beyond the limit, and for a flag that does not exist. */
+  /**
+   * The next whole message, if it is there. Throws for a length beyond the limit, and for a flag that does not exist.
+   */
   take(): ReceivedMessage | undefined {
     if (this.#size < prefixBytes) return undefined;
     let head = this.#atLeast(prefixBytes);

@@ -13,7 +13,10 @@ import { MessageReader, type MessageSink } from './message-reader.ts';
 import { MessageWriter } from './message-writer.ts';
 import type { CallStream, Outgoing } from '../call/call-stream.ts';
 
-/** A call of gRPC on a stream of node:http2: its head, messages each way, and its end, which comes after all messages that came before it. */
+/**
+ * A call of gRPC on a stream of node:http2: its head, messages each way, and its end, which comes after all messages
+ * that came before it.
+ */
 export class ClientStream implements CallStream, MessageSink, Linked<ClientStream> {
   next: ClientStream | undefined;
   previous: ClientStream | undefined;
@@ -114,7 +117,10 @@ export class ClientStream implements CallStream, MessageSink, Linked<ClientStrea
     else this.call.onError(badReply(this.call.path, textOf(error)));
   }
 
-  /** Never while Node works off what came: it lets go of the stream before the reset has left then, and writes on into memory that is somebody else's. */
+  /**
+   * Never while Node works off what came: it lets go of the stream before the reset has left then, and writes on into
+   * memory that is somebody else's.
+   */
   readonly #cancel = (): void => {
     if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
     this.#writer?.makeRoom();

@@ -16,7 +16,9 @@ export interface MessageSink {
   onError(error: unknown): void;
 }
 
-/** Takes messages off a stream of node:http2, one each time that it is asked; what nobody asks for holds back the peer. */
+/**
+ * Takes messages off a stream of node:http2, one each time that it is asked; what nobody asks for holds back the peer.
+ */
 export class MessageReader {
   /** The encoding that the peer names for its messages. */
   encoding: Encoding | undefined;
@@ -50,7 +52,10 @@ export class MessageReader {
     this.#deliver();
   }
 
-  /** All is on its way: what Node keeps for a reader that is slow is taken over, since it would be lost with the connection. It is no more than the window. */
+  /**
+   * All is on its way: what Node keeps for a reader that is slow is taken over, since it would be lost with the
+   * connection. It is no more than the window.
+   */
   takeAll(): void {
     this.#isTakingAll = true;
     if (this.#stream.isPaused()) this.#stream.resume();
@@ -62,7 +67,10 @@ export class MessageReader {
     this.#deliver();
   }
 
-  /** The stream is gone: what Node keeps for a reader that is slow is taken over, and handed on as it is asked for. It is no more than the window. */
+  /**
+   * The stream is gone: what Node keeps for a reader that is slow is taken over, and handed on as it is asked for. It
+   * is no more than the window.
+   */
   breakOff(): void {
     this.#takeRest();
     this.end();

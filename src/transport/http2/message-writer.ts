@@ -5,7 +5,10 @@ import { frameMessage } from '../grpc/message-framing.ts';
 
 const maxOutstandingBytes = 64 * 1024;
 
-/** Puts messages on a stream of node:http2: in their order, whether they are compressed or not, and what one turn writes in one piece. */
+/**
+ * Puts messages on a stream of node:http2: in their order, whether they are compressed or not, and what one turn writes
+ * in one piece.
+ */
 export class MessageWriter {
   readonly #stream: Http2Stream;
   readonly #onWritten: (() => void) | undefined;

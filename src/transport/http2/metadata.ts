@@ -66,8 +66,8 @@ export function responseMetadataOf(raw: RawHeaders): Metadata {
 }
 
 /**
- * Adds metadata to headers as node:http2 takes them. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of what HTTP allows once,
- * RESOURCE_EXHAUSTED (`metadata.too_large`) for more than `maxBytes`.
+ * Adds metadata to headers as node:http2 takes them. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of
+ * what HTTP allows once, RESOURCE_EXHAUSTED (`metadata.too_large`) for more than `maxBytes`.
  */
 export function addMetadata(
   headers: OutgoingHttpHeaders,
@@ -105,7 +105,8 @@ export function statusHeaders({ code, message }: Status): OutgoingHttpHeaders {
   return headers;
 }
 
-// PROTOCOL-HTTP2.md: Percent-Encoded, all but printable ASCII without "%". HTTP drops blanks at either end, so that those are encoded too.
+// PROTOCOL-HTTP2.md: Percent-Encoded, all but printable ASCII without "%". HTTP drops blanks at either end, so that
+// those are encoded too.
 const unsafe = /[^\x20-\x24\x26-\x7e]|^ | $/u;
 const encoder = new TextEncoder();
 
@@ -124,7 +125,9 @@ function percentEncoded(text: string): string {
   return result;
 }
 
-/** The text of a `grpc-message`. What is no percent-encoding is taken as it stands (PROTOCOL-HTTP2.md: Status-Message). */
+/**
+ * The text of a `grpc-message`. What is no percent-encoding is taken as it stands (PROTOCOL-HTTP2.md: Status-Message).
+ */
 function percentDecoded(text: string): string {
   if (!text.includes('%')) return text;
   const bytes = text.replace(/%([0-9A-Fa-f]{2})/g, (_, digits: string) =>
@@ -133,7 +136,9 @@ function percentDecoded(text: string): string {
   return Buffer.from(bytes, 'latin1').toString('utf8');
 }
 
-/** The status that a server ended with; `undefined` where these headers have none. A number that is no code is UNKNOWN. */
+/**
+ * The status that a server ended with; `undefined` where these headers have none. A number that is no code is UNKNOWN.
+ */
 export function statusFrom(headers: IncomingHttpHeaders, raw: RawHeaders): Status | undefined {
   const text = headers['grpc-status'];
   if (text === undefined) return undefined;
@@ -155,7 +160,10 @@ export function timeoutText(timeoutMs: number): string {
 
 const unitsMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 
-/** Milliseconds of a `grpc-timeout`; `undefined` where there is none. Throws for one that is none (PROTOCOL-HTTP2.md: Timeout). */
+/**
+ * Milliseconds of a `grpc-timeout`; `undefined` where there is none. Throws for one that is none (PROTOCOL-HTTP2.md:
+ * Timeout).
+ */
 export function timeoutMsOf(headers: IncomingHttpHeaders): number | undefined {
   const text = headers['grpc-timeout'];
   if (text === undefined) return undefined;

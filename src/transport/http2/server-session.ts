@@ -120,14 +120,15 @@ export class ServerSession implements ConnectionInfo {
   }
 
   /**
-   * Tells the peer to go elsewhere: calls that it sends before it has heard of that are taken, and those under way go on, for as long as the
-   * rules allow (RFC 9113, section 6.8).
+   * Tells the peer to go elsewhere: calls that it sends before it has heard of that are taken, and those under way go
+   * on, for as long as the rules allow (RFC 9113, section 6.8).
    */
   leave(): void {
     const session = this.#session;
     if (session.destroyed || session.closed || this.#farewell) return;
     session.goaway(constants.NGHTTP2_NO_ERROR, highestStream);
-    // Not a ping, whose answer would say that it was heard: a client on Node 20 that finds both in one packet stands still.
+    // Not a ping, whose answer would say that it was heard: a client on Node 20 that finds both in one packet stands
+    // still.
     this.#farewell = this.#seams.timers.after(heardMs, () => session.close());
     const { maxConnectionAgeGraceMs } = this.#rules;
     if (maxConnectionAgeGraceMs === undefined) return;

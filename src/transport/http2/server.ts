@@ -26,8 +26,9 @@ import { SendBudget } from '../call/send-budget.ts';
 const grpcType = /^application\/grpc(?:[+;]|$)/;
 
 /**
- * Calls that a client may cancel at once, and each second, before its connection is closed (CVE-2023-44487). Node's own 33 a second are less than deadlines and
- * hedging make of one busy connection between services. Node 20 does not let itself be told, nor do the types know.
+ * Calls that a client may cancel at once, and each second, before its connection is closed (CVE-2023-44487). Node's own
+ * 33 a second are less than deadlines and hedging make of one busy connection between services. Node 20 does not let
+ * itself be told, nor do the types know.
  */
 const resetLimits = { streamResetBurst: 10_000, streamResetRate: 1_000 };
 

@@ -18,7 +18,8 @@ export interface ClientSide {
 }
 
 /**
- * One call in the process: what both of its ends share. It is part of the hub's list of calls from `open` until it is over.
+ * One call in the process: what both of its ends share. It is part of the hub's list of calls from `open` until it is
+ * over.
  */
 export class MemoryCall {
   // Links of the hub's list.
@@ -50,7 +51,10 @@ export class MemoryCall {
     return this.ctx?.deadline;
   }
 
-  /** Follows the context and its deadline. The hub calls it for calls that outlive the turn they were made in: most do not. */
+  /**
+   * Follows the context and its deadline. The hub calls it for calls that outlive the turn they were made in: most do
+   * not.
+   */
   watch(): void {
     this.isWatched = true;
     const { ctx } = this;

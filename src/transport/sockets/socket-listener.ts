@@ -141,8 +141,8 @@ export class SocketListener implements Listener {
   }
 
   /**
-   * Takes no more connections, and tells the peers of those there are to send no more calls (GOAWAY). Resolves when the calls are over and
-   * what was sent has left, or would not leave in time.
+   * Takes no more connections, and tells the peers of those there are to send no more calls (GOAWAY). Resolves when the
+   * calls are over and what was sent has left, or would not leave in time.
    */
   #goAway(): Promise<void> {
     return (this.#flushed ??= new Promise((resolve) => {

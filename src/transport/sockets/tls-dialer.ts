@@ -25,7 +25,10 @@ export class TlsDialer {
     material.watch(() => (this.#context = createSecureContext(material.current)));
   }
 
-  /** Shakes hands over a connection to `host`. Rejects with an error whose message says why that did not work, and what to do. */
+  /**
+   * Shakes hands over a connection to `host`. Rejects with an error whose message says why that did not work, and what
+   * to do.
+   */
   async connect(connection: Socket, host: string, protocols: readonly string[]): Promise<TLSSocket> {
     const { serverName = host, handshakeTimeoutMs = defaultHandshakeTimeoutMs } = this.#options;
     const hasIdentity = this.#material.current.cert !== undefined;

@@ -31,8 +31,8 @@ export function unixAddresses(folder: string, seams: { random: Random; timers: T
 }
 
 /**
- * A path that is about to be listened at. It is listened at under another name first: who finds a file of the path finds somebody who listens, or one whose
- * process is dead.
+ * A path that is about to be listened at. It is listened at under another name first: who finds a file of the path
+ * finds somebody who listens, or one whose process is dead.
  */
 class SocketFile implements ListenTarget {
   readonly options: { readonly path: string };

@@ -51,11 +51,13 @@ const maxLooks = 250;
 const lookMs = 20;
 
 /**
- * Names the socket file `own` by `path` too, and returns whether that could be: one claimant has a path at a time. Its process must listen at `own`
- * from before the claim until it gives the path up, as that is what others tell a claimant by that lives.
+ * Names the socket file `own` by `path` too, and returns whether that could be: one claimant has a path at a time. Its
+ * process must listen at `own` from before the claim until it gives the path up, as that is what others tell a claimant
+ * by that lives.
  *
- * A file whose process is dead is replaced. Two claimants that find it must not both remove it: the second would remove what the first has put in its place.
- * So each dead file has a path of its own, and whoever claims that removes the file. A claimant may die amid this, and its claim is that of a dead process like any other.
+ * A file whose process is dead is replaced. Two claimants that find it must not both remove it: the second would remove
+ * what the first has put in its place. So each dead file has a path of its own, and whoever claims that removes the
+ * file. A claimant may die amid this, and its claim is that of a dead process like any other.
  */
 export async function claimPath(
   own: string,

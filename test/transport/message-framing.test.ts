@@ -99,9 +99,9 @@ describe('bytes that come in pieces', () => {
     const bytes = 64 * 1024;
     const before = heldBytes();
     const connections = Array.from({ length: 16 }, () => {
-      const pieces = new ByteQueue();
-      for (let at = 0; at < bytes; at += 1) pieces.add(Buffer.alloc(1, at));
-      return pieces;
+      const queue = new ByteQueue();
+      for (let at = 0; at < bytes; at += 1) queue.add(Buffer.alloc(1, at));
+      return queue;
     });
     expect((heldBytes() - before) / bytes / connections.length).toBeLessThan(3);
     const joined = connections[0]?.join() as Buffer;
