@@ -4,9 +4,12 @@ import { join } from 'node:path';
 
 import { describe, expect, it } from '@jest/globals';
 
+import { backendNames } from '../../src/app/backends.ts';
 import { envExample, readConfig } from '../../src/app/config.ts';
 import { profileNames, variables } from '../../src/app/internal/variable-list.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
+
+const registries = backendNames('registry').join(', ');
 
 function refused(env: Record<string, string>, profile?: string): TenonError {
   try {
@@ -110,6 +113,7 @@ describe('the configuration', () => {
       TENON_TLS_CA_FILE: '/ca.crt',
       TENON_TLS_CLIENT_AUTH: 'require',
       TENON_TLS_SERVER_NAME: 'fleet',
+      TENON_REGISTER: 'false',
       TENON_REGISTER_TTL_MS: '9000',
       TENON_REGISTER_INTERVAL_MS: '3000',
       TENON_DRAIN: 'false',
@@ -172,7 +176,7 @@ describe('the configuration', () => {
         dialect: 'go-micro',
         compress: true,
         metadata: { zone: 'a', rack: '7', empty: '' },
-        register: true,
+        register: false,
         registerTtlMs: 9_000,
         registerIntervalMs: 3_000,
         exposeErrors: true,
@@ -220,10 +224,10 @@ describe('the configuration', () => {
   });
 
   it.each<[Record<string, string>, string]>([
-    [{ TENON_REGISTRY: 'redus' }, 'TENON_REGISTRY is "redus": there are memory, mdns, redis. Did you mean "redis"?'],
+    [{ TENON_REGISTRY: 'redus' }, `TENON_REGISTRY is "redus": there are ${registries}. Did you mean "redis"?`],
     [
-      { TENON_REGISTRY: 'etcd://127.0.0.1:2379' },
-      'TENON_REGISTRY is "etcd://127.0.0.1:2379": there are memory, mdns, redis.',
+      { TENON_REGISTRY: 'nowhere://127.0.0.1:2379' },
+      `TENON_REGISTRY is "nowhere://127.0.0.1:2379": there are ${registries}.`,
     ],
     [
       { TENON_TRANSPORT: 'GRPC' },
