@@ -119,6 +119,36 @@ export declare class CachedRegistry implements RegistryCache {
     toString(): string;
 }
 
+// tenon/registry/file
+
+import { type ServiceIdentifier } from 'inversify';
+import type { WithDefaults } from '../internal/defaults.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Timers } from '../runtime/runtime.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
+export interface FileRegistryOptions extends RegistryOptions {
+    readonly maxReadMs?: number | undefined;
+    readonly settleMs?: number | undefined;
+    readonly absentMs?: number | undefined;
+    readonly maxFileBytes?: number | undefined;
+}
+export declare const FileRegistryOptions: ServiceIdentifier<FileRegistryOptions>;
+declare const defaults: {
+    readonly timeoutMs: 5000;
+    readonly ttlMs: 30000;
+    readonly maxReadMs: 2000;
+    readonly settleMs: 50;
+    readonly absentMs: 5000;
+    readonly maxFileBytes: 16777216;
+};
+type Settings = WithDefaults<FileRegistryOptions, typeof defaults>;
+export declare class FileRegistry extends DrivenRegistry<Settings> implements Registry {
+    static readonly capabilities: RegistryCapabilities;
+    constructor(options?: FileRegistryOptions, clock?: Clock, timers?: Timers, logger?: Logger);
+}
+export {};
+
 // tenon/registry/mdns
 
 import { type ServiceIdentifier } from 'inversify';

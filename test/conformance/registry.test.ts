@@ -5,6 +5,7 @@ import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { registryConformance } from '../../src/testing/registry.ts';
+import { fileHarness } from '../registry/support.ts';
 import { describeWithRedis } from '../support/servers.ts';
 
 const api = { describe, it };
@@ -28,6 +29,7 @@ registryConformance(api, 'mdns', {
   shortTtlMs: 400,
   settleMs: 3_000,
 });
+registryConformance(api, 'file', fileHarness());
 describeWithRedis('with a real server', (redis) => {
   registryConformance(api, 'redis', {
     make: () => new RedisRegistry({ address: redis.address }),

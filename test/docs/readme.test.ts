@@ -12,6 +12,7 @@ import { MemoryBroker } from '../../src/broker/memory.ts';
 import { RedisBroker } from '../../src/broker/redis.ts';
 import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
 import { CachedRegistry } from '../../src/registry/cache.ts';
+import { FileRegistry } from '../../src/registry/file.ts';
 import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { MemoryRegistry } from '../../src/registry/memory.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
@@ -70,6 +71,7 @@ describe('README.md', () => {
       MemoryRegistry,
       MdnsRegistry,
       RedisRegistry,
+      FileRegistry,
       RandomSelector,
       RoundRobinSelector,
       MemoryBroker,

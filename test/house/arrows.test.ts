@@ -133,6 +133,8 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
   'multicast-dns': /^src\/registry\/(mdns|internal\/.*)\.ts$/,
   // What multicast-dns reads and writes packets with: it names their types.
   'dns-packet': /^src\/registry\/(mdns|internal\/.*)\.ts$/,
+  // Optional, and loaded for a file in YAML.
+  yaml: /^src\/registry\/file\.ts$/,
   'reflect-metadata': /^src\/decorators\/metadata\.ts$/,
   commander: /^src\/cli\//,
   '@clack/prompts': /^src\/cli\//,

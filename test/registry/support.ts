@@ -1,7 +1,15 @@
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { afterAll } from '@jest/globals';
+
 import { Code, TenonError } from '../../src/errors/errors.ts';
+import { FileRegistry } from '../../src/registry/file.ts';
+import { NodeTable } from '../../src/registry/kit/node-table.ts';
 import type { NodeRecord, Registry, ServiceRecord } from '../../src/registry/registry.ts';
+import type { RegistryHarness } from '../../src/testing/registry.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
 
 const program = fileURLToPath(new URL('./programs/node.mjs', import.meta.url));
@@ -53,4 +61,28 @@ export async function idsOf(registry: Registry, name: string): Promise<string[]>
     if (TenonError.from(error).code === Code.NotFound) return [];
     throw error;
   }
+}
+/** Registries over one file, and what stands in for announcements there. */
+export function fileHarness(): RegistryHarness {
+  const folder = mkdtempSync(join(tmpdir(), 'tenon-file-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'services.json');
+  const table = new NodeTable();
+  const write = (): void => {
+    writeFileSync(`${path}.new`, JSON.stringify({ services: [...table.nodes()].map(({ service }) => service) }));
+    renameSync(`${path}.new`, path);
+  };
+  write();
+  return {
+    make: () => new FileRegistry({ address: path, settleMs: 5 }),
+    capabilities: FileRegistry.capabilities,
+    seed: (service) => {
+      for (const node of service.nodes) table.put({ ...structuredClone(service), nodes: [structuredClone(node)] });
+      write();
+    },
+    unseed: ({ name, nodes }) => {
+      for (const { id } of nodes) table.remove(name, id);
+      write();
+    },
+  };
 }

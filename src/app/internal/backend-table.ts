@@ -155,6 +155,16 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
         return backend(RedisRegistry, RedisRegistryOptions, withRedisUrl(settings));
       },
     },
+    {
+      name: 'file',
+      summary: 'a file in JSON or YAML, read again when it changes; it only finds services',
+      optionalPackage: 'yaml',
+      takesAddress: true,
+      load: async (settings) => {
+        const { FileRegistry, FileRegistryOptions } = await import('../../registry/file.ts');
+        return backend(FileRegistry, FileRegistryOptions, settings);
+      },
+    },
   ],
   selector: [
     {

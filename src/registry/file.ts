@@ -1,0 +1,284 @@
+import { type FSWatcher, watch as watchFolder } from 'node:fs';
+import { open, realpath } from 'node:fs/promises';
+import { dirname, extname, resolve } from 'node:path';
+
+import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
+
+import { Code, TenonError, textOf } from '../errors/errors.ts';
+import type { WithDefaults } from '../internal/defaults.ts';
+import { token } from '../internal/token.ts';
+import { Logger } from '../logger/logger.ts';
+import { pause } from '../runtime/bounded.ts';
+import { Clock, Timers } from '../runtime/runtime.ts';
+import { BrokenRecords } from './kit/broken-records.ts';
+import type { DriverTools, HeldNode, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import { type DriverFailure, invalidAddress } from './kit/errors.ts';
+import { NodeTable } from './kit/node-table.ts';
+import { checkedNode, serviceParts } from './kit/records.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
+
+/** Configures a {@link FileRegistry}. Its address is the path of a file, JSON or, by its ending `.yaml` or `.yml`, YAML. */
+export interface FileRegistryOptions extends RegistryOptions {
+  /** The file is read at least this often, in milliseconds, for file systems that tell of no changes. @default 2_000 */
+  readonly maxReadMs?: number | undefined;
+  /** What changed counts once it has stayed the same for this time, in milliseconds: it may be half written. @default 50 */
+  readonly settleMs?: number | undefined;
+  /** A file that is empty or gone is not believed for this time, in milliseconds: its services stay. @default 5_000 */
+  readonly absentMs?: number | undefined;
+  /** A larger file is not read, in bytes. @default 16_777_216 */
+  readonly maxFileBytes?: number | undefined;
+}
+/** Container key of the {@link FileRegistryOptions}. */
+export const FileRegistryOptions: ServiceIdentifier<FileRegistryOptions> = token('registry', 'FileRegistryOptions');
+
+const defaults = {
+  timeoutMs: 5_000,
+  ttlMs: 30_000,
+  maxReadMs: 2_000,
+  settleMs: 50,
+  absentMs: 5_000,
+  maxFileBytes: 16_777_216,
+} as const;
+type Settings = WithDefaults<FileRegistryOptions, typeof defaults>;
+
+// A file that is written all the time is taken as it is after so many looks.
+const maxLooks = 20;
+
+/** Services that a file lists. It is read again when it changes, in whatever way that is done; nobody announces anything. */
+@injectable()
+export class FileRegistry extends DrivenRegistry<Settings> implements Registry {
+  static readonly capabilities: RegistryCapabilities = {
+    registers: false,
+    expires: false,
+    shared: true,
+    watches: true,
+  };
+
+  constructor(
+    @inject(FileRegistryOptions) @optional() options: FileRegistryOptions = {},
+    @inject(Clock) @optional() clock?: Clock,
+    @inject(Timers) @optional() timers?: Timers,
+    @inject(Logger) @optional() logger?: Logger,
+  ) {
+    const spec = {
+      name: 'file',
+      capabilities: FileRegistry.capabilities,
+      optionsName: 'FileRegistryOptions',
+      defaults,
+      open: (settings: Settings, tools: DriverTools) => new FileDriver(settings, tools),
+    };
+    super(spec, options, { clock, timers, logger });
+  }
+}
+
+class FileDriver implements RegistryDriver {
+  readonly where: string;
+  readonly bounds: { readonly minReadMs: number; readonly maxReadMs: number };
+  readonly #path: string;
+  readonly #settings: Settings;
+  readonly #tools: DriverTools;
+  readonly #broken: BrokenRecords;
+  readonly #feeds = new Set<WatchFeed>();
+  /** By folder: that of the file, and the one that it leads to. */
+  readonly #watchers = new Map<string, FSWatcher>();
+  #loading: Promise<Snapshot> | undefined;
+  /** The text that counts, and the nodes that it lists. */
+  #good: { readonly text: string; readonly nodes: readonly HeldNode[] } | undefined;
+  #absentSinceMs: number | undefined;
+  #isBroken = false;
+
+  constructor(settings: Settings, tools: DriverTools) {
+    const { address = '', maxReadMs, settleMs } = settings;
+    if (address === '') throw invalidAddress('the file registry needs a file: set TENON_REGISTRY_ADDRESS to its path');
+    this.#path = resolve(address);
+    this.where = `the file ${address}`;
+    this.bounds = { minReadMs: Math.max(1, settleMs), maxReadMs };
+    this.#settings = settings;
+    this.#tools = tools;
+    this.#broken = new BrokenRecords(tools.logger);
+  }
+
+  read(): Promise<Snapshot> {
+    this.#loading ??= this.#load().finally(() => (this.#loading = undefined));
+    return this.#loading;
+  }
+
+  watch(feed: WatchFeed, signal: AbortSignal): void {
+    this.#feeds.add(feed);
+    signal.addEventListener('abort', () => this.#leave(feed), { once: true });
+  }
+
+  failure(cause: unknown): DriverFailure {
+    return {
+      kind: 'unreachable',
+      why: textOf(cause).split('\n')[0],
+      remedy: 'TENON_REGISTRY_ADDRESS says which file it is',
+    };
+  }
+
+  close(): void {
+    for (const watcher of this.#watchers.values()) watcher.close();
+    this.#watchers.clear();
+  }
+
+  async #load(): Promise<Snapshot> {
+    // Watched before it is read: what changes after that is told.
+    await this.#watchFolders();
+    try {
+      const text = await this.#settledText();
+      if (text === this.#good?.text) this.#absentSinceMs = undefined;
+      else if (text.trim() === '') return this.#absent(new Error('it is empty'));
+      else this.#good = { text, nodes: this.#nodesOf(await this.#parsed(text)) };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return this.#absent(error);
+      return this.#kept(error);
+    }
+    this.#absentSinceMs = undefined;
+    if (this.#isBroken) this.#tools.logger.info(`${this.where} is read again`);
+    this.#isBroken = false;
+    return { nodes: this.#good?.nodes ?? [] };
+  }
+
+  /** Looks until two looks find the same, or what counts already. */
+  async #settledText(): Promise<string> {
+    const { settleMs } = this.#settings;
+    let text = await this.#text();
+    for (let looks = 1; looks < maxLooks && text !== this.#good?.text; looks += 1) {
+      await pause(this.#tools.timers, settleMs);
+      const before = text;
+      text = await this.#text();
+      if (text === before) break;
+    }
+    return text;
+  }
+
+  async #text(): Promise<string> {
+    const { maxFileBytes } = this.#settings;
+    const file = await open(this.#path);
+    try {
+      const { size } = await file.stat();
+      if (size > maxFileBytes) throw new Error(`it is larger than ${maxFileBytes} bytes`);
+      return await file.readFile('utf8');
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Between the removal of a file and its next version there is none. */
+  #absent(why: unknown): Snapshot {
+    const now = this.#tools.clock.monotonicMs();
+    const { absentMs } = this.#settings;
+    this.#absentSinceMs ??= now;
+    const leftMs = this.#absentSinceMs + absentMs - now;
+    if (leftMs > 0 || !this.#good) return { ...this.#kept(why), readAgainMs: Math.max(1, leftMs) };
+    return { nodes: [] };
+  }
+
+  /** What was read last still counts. */
+  #kept(why: unknown): Snapshot {
+    if (!this.#good) throw why;
+    if (!this.#isBroken) {
+      const message = `${this.where} cannot be used (${inOneLine(why)}): the services that it listed before stay`;
+      this.#tools.logger.warn(message);
+    }
+    this.#isBroken = true;
+    return { nodes: this.#good.nodes };
+  }
+
+  async #parsed(text: string): Promise<unknown> {
+    if (!/^\.ya?ml$/i.test(extname(this.#path))) return parsedJson(text);
+    const { parse } = await loadYaml();
+    // Records hold texts alone: a version 1.10 stays what is written.
+    return parse(text, { schema: 'failsafe', logLevel: 'error', maxAliasCount: 100 }) as unknown;
+  }
+
+  /** The nodes of a list of services, which may stand under `services`. A node is an object, or just its address. */
+  #nodesOf(value: unknown): readonly HeldNode[] {
+    const listed: unknown = objectOf(value)['services'] ?? value;
+    if (!Array.isArray(listed)) throw new Error('it is no list of services');
+    const table = new NodeTable();
+    for (const [at, said] of (listed as unknown[]).entries()) {
+      const place = `services[${at}] of ${this.where}`;
+      const { name, nodes, ...more } = objectOf(said);
+      const service = this.#broken.read(place, () => serviceParts(name, more));
+      for (const [index, one] of (Array.isArray(nodes) ? (nodes as unknown[]) : []).entries()) {
+        const { address, id = `${String(name)}-${String(address)}`, metadata } = objectOf(one, { address: one });
+        const node =
+          service && this.#broken.read(`nodes[${index}] of ${place}`, () => checkedNode(id, address, metadata));
+        if (node) table.put({ ...service, nodes: [node] });
+      }
+    }
+    return [...table.nodes()];
+  }
+
+  /** An editor replaces the file, and a cluster the folder that a link leads to: folders are watched, and not the file. */
+  async #watchFolders(): Promise<void> {
+    if (this.#feeds.size === 0) return;
+    const real = await realpath(this.#path).catch(() => this.#path);
+    const wanted = new Set([dirname(this.#path), dirname(real)]);
+    for (const [folder, watcher] of this.#watchers) {
+      if (wanted.has(folder)) continue;
+      this.#watchers.delete(folder);
+      watcher.close();
+    }
+    for (const folder of wanted) if (!this.#watchers.has(folder)) this.#watchFolder(folder);
+  }
+
+  #watchFolder(folder: string): void {
+    try {
+      const watcher = watchFolder(folder, { persistent: false }, () => {
+        for (const feed of this.#feeds) feed.refresh();
+      });
+      this.#watchers.set(folder, watcher);
+      watcher.on('error', () => {
+        watcher.close();
+        if (this.#watchers.get(folder) === watcher) this.#watchers.delete(folder);
+      });
+    } catch {
+      // It is not there, or cannot be watched: the file is read now and then all the same.
+    }
+  }
+
+  #leave(feed: WatchFeed): void {
+    this.#feeds.delete(feed);
+    if (this.#feeds.size === 0) this.close();
+  }
+}
+
+function inOneLine(error: unknown): string {
+  return textOf(error).replace(/\s+/g, ' ').trim();
+}
+
+function objectOf(value: unknown, otherwise: object = {}): Readonly<Record<string, unknown>> {
+  return (typeof value === 'object' && value !== null ? value : otherwise) as Readonly<Record<string, unknown>>;
+}
+
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new Error(`it is no JSON${lineAndColumn(text, textOf(error))}: ${textOf(error)}`, { cause: error });
+  }
+}
+
+/** Where the parser stopped. Some of its messages quote the place instead. */
+function lineAndColumn(text: string, message: string): string {
+  const [, found] = /position (\d+)/.exec(message) ?? [];
+  if (found === undefined && !/end of JSON/.test(message)) return '';
+  const lines = text.slice(0, Number(found ?? text.length)).split('\n');
+  return ` at line ${lines.length}, column ${(lines.at(-1) ?? '').length + 1}`;
+}
+
+async function loadYaml(): Promise<typeof import('yaml')> {
+  try {
+    return await import('yaml');
+  } catch (error) {
+    throw new TenonError({
+      code: Code.FailedPrecondition,
+      reason: 'app.package_missing',
+      message: `a file registry in YAML needs the package yaml, which cannot be loaded: npm install yaml (${textOf(error)})`,
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,264 @@
+import { mkdir, mkdtemp, open, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+
+import { Code } from '../../src/errors/errors.ts';
+import { FileRegistry, type FileRegistryOptions } from '../../src/registry/file.ts';
+import { systemRuntime } from '../../src/runtime/system.ts';
+import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
+import { eventually } from '../../src/testing/waiting.ts';
+import { idsOf, nodeOf, serviceOf } from './support.ts';
+
+const patientMs = 20_000;
+const { timers } = systemRuntime;
+
+let folder: string;
+let opened: FileRegistry[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tenon-file-'));
+});
+afterEach(async () => {
+  for (const registry of opened) await registry.close();
+  opened = [];
+  await rm(folder, { recursive: true });
+});
+
+function scene(options: FileRegistryOptions = {}, name = 'services.json') {
+  const logger = new RecordingLogger();
+  const path = join(folder, name);
+  const registry = new FileRegistry({ address: path, ...options }, systemRuntime.clock, timers, logger);
+  opened.push(registry);
+  return { registry, logger, path };
+}
+
+/** The text of a file with nodes of one service. */
+function listing(...ids: readonly string[]): string {
+  return JSON.stringify({ services: [serviceOf('greeter', ids)] });
+}
+
+/** As most tools write: aside, and moved into place. */
+async function replace(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
+}
+
+describe('a file of services', () => {
+  it('lists services with everything that a record has', async () => {
+    const { registry, path } = scene();
+    const endpoints = [{ name: 'Greeter.Hello', request: undefined, response: undefined, metadata: {} }];
+    const full = serviceOf('greeter', [nodeOf('n1', { metadata: { zone: 'a' } }), 'n2'], {
+      metadata: { owner: 'suite' },
+      endpoints,
+    });
+    await writeFile(path, JSON.stringify([full, serviceOf('other', ['o1'], { version: '2.0.0' })]));
+    expect(await registry.getService('greeter')).toEqual([full]);
+    expect((await registry.listServices()).map(({ name, version }) => [name, version])).toEqual([
+      ['greeter', '1.0.0'],
+      ['other', '2.0.0'],
+    ]);
+  });
+
+  it.each(['services.yaml', 'services.YML'])('may be YAML, and short: %s', async (name) => {
+    const { registry, path } = scene({}, name);
+    const text = `
+services:
+  - name: greeter
+    version: 1.10
+    nodes:
+      - 10.0.0.7:50051
+      - address: 10.0.0.8:50051
+        id: second
+        metadata: { zone: a, weight: 5, on: true }
+`;
+    await writeFile(path, text);
+    expect(await registry.getService('greeter')).toEqual([
+      {
+        name: 'greeter',
+        version: '1.10',
+        metadata: {},
+        endpoints: [],
+        nodes: [
+          { id: 'greeter-10.0.0.7:50051', address: '10.0.0.7:50051', metadata: {} },
+          { id: 'second', address: '10.0.0.8:50051', metadata: { zone: 'a', weight: '5', on: 'true' } },
+        ],
+      },
+    ]);
+  });
+
+  it('passes over what is broken in it, and logs each place once', async () => {
+    const { registry, path, logger } = scene();
+    const nodes = [nodeOf('n1'), nodeOf('n2', { address: '127.0.0.1:0' }), null, '', nodeOf('n1', { address: 'b:1' })];
+    const services = [{ nodes }, 7, null, { name: 'none' }, { name: 'odd', nodes: 'x' }, { name: 'greeter', nodes }];
+    await writeFile(path, JSON.stringify({ services }));
+    for (let time = 0; time < 3; time += 1) {
+      // One id in two places is the place that was said last.
+      expect((await registry.getService('greeter'))[0]?.nodes).toEqual([nodeOf('n1', { address: 'b:1' })]);
+    }
+    expect(logger.texts.filter((line) => /nodes\[1\] of services\[5\]/.test(line))).toHaveLength(1);
+    expect(logger.texts.length).toBeLessThanOrEqual(6);
+  });
+
+  it.each([
+    ['{"services": [\n  {"name": }', "Unexpected token '}'"],
+    ['{"services": [],\n "a": "b', 'line 2, column'],
+    ['{"services": [', 'line 1, column 15'],
+    ['{}', 'it is no list of services'],
+    ['null', 'it is no list of services'],
+    [' ', 'it is empty'],
+  ])('that never made sense is no registry: %s', async (text, why) => {
+    const { registry, path } = scene();
+    await writeFile(path, text);
+    await expect(registry.getService('greeter')).rejects.toMatchObject({
+      code: Code.Unavailable,
+      reason: 'registry.unreachable',
+      message: expect.stringContaining(why),
+    });
+  });
+
+  it('that is not there, or too large, says so, and is tried anew', async () => {
+    const { registry, path } = scene({ maxFileBytes: 1_000 });
+    const unreachable = { code: Code.Unavailable, reason: 'registry.unreachable' };
+    await expect(registry.getService('greeter')).rejects.toMatchObject({
+      ...unreachable,
+      message: expect.stringMatching(/ENOENT.*TENON_REGISTRY_ADDRESS/),
+    });
+    await expect(registry.watch()).rejects.toMatchObject(unreachable);
+    await writeFile(path, `${listing('n1')}${' '.repeat(1_000)}`);
+    await expect(registry.getService('greeter')).rejects.toMatchObject({
+      ...unreachable,
+      message: expect.stringContaining('larger than 1000 bytes'),
+    });
+    await writeFile(path, listing('n1'));
+    expect(await idsOf(registry, 'greeter')).toEqual(['n1']);
+  });
+
+  it('needs a path', async () => {
+    const registry = new FileRegistry();
+    opened.push(registry);
+    const missing = { code: Code.InvalidArgument, reason: 'registry.invalid_address' };
+    await expect(registry.getService('greeter')).rejects.toMatchObject(missing);
+  });
+});
+
+// Without the fallback of looking now and then, so that what the file system tells has to do.
+const told = { maxReadMs: 600_000 };
+
+describe('a file of services that changes', () => {
+  it('by rename, again and again, is told each time', async () => {
+    const { registry, path, logger } = scene(told);
+    await replace(path, listing('n0'));
+    const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
+    for (const id of ['n1', 'n2', 'n3']) {
+      await replace(path, listing(id));
+      await eventually(`${id} comes`, () => seen.texts.includes(`create ${id}`), patientMs);
+    }
+    expect(seen.texts).toEqual(['create n1', 'delete n0', 'create n2', 'delete n1', 'create n3', 'delete n2']);
+    expect(logger.texts).toEqual([]);
+  });
+
+  it('by a link to another folder, as in Kubernetes, is told each time', async () => {
+    const { registry, path, logger } = scene(told);
+    const publish = async (version: number): Promise<void> => {
+      const data = join(folder, `..v${version}`);
+      await mkdir(data);
+      await writeFile(join(data, 'services.json'), listing(`n${version}`));
+      await symlink(`..v${version}`, join(folder, '..data_tmp'));
+      await rename(join(folder, '..data_tmp'), join(folder, '..data'));
+      if (version > 0) await rm(join(folder, `..v${version - 1}`), { recursive: true });
+    };
+    await publish(0);
+    await symlink(join('..data', 'services.json'), path);
+    const seen = new WatchRecorder(await registry.watch());
+    for (const version of [1, 2, 3]) {
+      await publish(version);
+      await eventually(`n${version} comes`, () => seen.texts.includes(`create n${version}`), patientMs);
+    }
+    expect(seen.texts).toEqual(['create n1', 'delete n0', 'create n2', 'delete n1', 'create n3', 'delete n2']);
+    expect(logger.texts).toEqual([]);
+  });
+
+  it.each(['services.json', 'services.yaml'])(
+    'by slow writes keeps what it listed until they end: %s',
+    async (name) => {
+      const { registry, path, logger } = scene({ ...told, settleMs: 100 }, name);
+      await writeFile(path, listing('n1', 'n2'));
+      const seen = new WatchRecorder(await registry.watch());
+      const next = listing('n2', 'n3');
+      const file = await open(path, 'w');
+      for (let at = 0; at < next.length; at += 40) {
+        await file.write(next.slice(at, at + 40));
+        await timers.sleep(20);
+        expect((await idsOf(registry, 'greeter')).length).toBe(2);
+      }
+      await file.close();
+      await eventually('the next is told', () => seen.texts.length >= 2, patientMs);
+      expect(seen.texts).toEqual(['create n3', 'delete n1']);
+      expect(logger.texts.filter((line) => line.startsWith('warn')).length).toBeLessThanOrEqual(1);
+    },
+  );
+
+  it('to what makes no sense keeps what it listed, and logs once, with line and column', async () => {
+    const { registry, path, logger } = scene({ settleMs: 5 });
+    await writeFile(path, listing('n1'));
+    const seen = new WatchRecorder(await registry.watch());
+    for (const text of ['{"services": [', '{"services": [\n{]', 'no json']) {
+      await writeFile(path, text);
+      await timers.sleep(150);
+      expect(await idsOf(registry, 'greeter')).toEqual(['n1']);
+    }
+    await writeFile(path, listing('n2'));
+    await eventually('it is told', () => seen.texts.includes('delete n1'), patientMs);
+    expect(seen.texts).toEqual(['create n2', 'delete n1']);
+    expect(logger.texts).toEqual([
+      expect.stringMatching(
+        /^warn the file .*services\.json cannot be used \(it is no JSON at line 1, column 15: Unexpected end/,
+      ),
+      expect.stringMatching(/^info the file .* is read again$/),
+    ]);
+  });
+
+  it.each<[string, (path: string) => Promise<void>]>([
+    ['is removed', (path) => rm(path)],
+    ['is emptied', (path) => writeFile(path, '')],
+  ])('and %s keeps what it listed for a while', async (_what, lose) => {
+    const { registry, path } = scene({ absentMs: 1_000, settleMs: 5 });
+    await writeFile(path, listing('n1'));
+    const seen = new WatchRecorder(await registry.watch());
+    await lose(path);
+    expect(await idsOf(registry, 'greeter')).toEqual(['n1']);
+    await writeFile(path, listing('n1'));
+    expect(await idsOf(registry, 'greeter')).toEqual(['n1']);
+    expect(seen.texts).toEqual([]);
+    await lose(path);
+    await eventually('it is believed', () => seen.texts.includes('delete n1'), patientMs);
+    await expect(registry.getService('greeter')).rejects.toMatchObject({ code: Code.NotFound });
+    await writeFile(path, listing('n2'));
+    await eventually('it is back', () => seen.texts.includes('create n2'), patientMs);
+  });
+
+  it('200 times at once is read at a pace, and ends as it is', async () => {
+    const { registry, path } = scene(told);
+    await replace(path, listing('n0'));
+    const seen = new WatchRecorder(await registry.watch());
+    for (let round = 1; round <= 200; round += 1) await replace(path, listing(`n${round}`));
+    await eventually('the last is told', () => seen.texts.includes('create n200'), patientMs);
+    await eventually('the one before is gone', () => seen.texts.at(-1)?.startsWith('delete') ?? false, patientMs);
+    expect(seen.texts.length).toBeLessThan(200);
+  });
+
+  it('is read now and then where no change is told', async () => {
+    const { registry, path } = scene({ maxReadMs: 50 });
+    const elsewhere = await mkdtemp(join(tmpdir(), 'tenon-file-'));
+    await writeFile(join(elsewhere, 'services.json'), listing('n1'));
+    await symlink(join(elsewhere, 'services.json'), `${path}.link`);
+    await rename(`${path}.link`, path);
+    const seen = new WatchRecorder(await registry.watch());
+    await rm(elsewhere, { recursive: true });
+    await mkdir(elsewhere);
+    await writeFile(join(elsewhere, 'services.json'), listing('n2'));
+    await eventually('it is told', () => seen.texts.includes('create n2'), patientMs);
+    await rm(elsewhere, { recursive: true });
+  });
+});
