@@ -1,4 +1,4 @@
-import { expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { inject } from 'inversify';
 import { fileURLToPath } from 'node:url';
@@ -16,8 +16,12 @@ import {
   System,
   TenonError,
 } from '../../src/index.ts';
+import { backendRow, type BackendRoom, type BackendRow, backendRows } from '../../src/app/internal/backend-table.ts';
+import type { Marshaler } from '../../src/codec/codec.ts';
 import { eventually } from '../../src/testing/waiting.ts';
-import { describeWithRedis } from '../support/servers.ts';
+import { scalars, schemaOf } from '../codec/support.ts';
+import { type Combination, pairwise } from '../support/pairwise.ts';
+import { describeWithServers } from '../support/servers.ts';
 
 const proto = fileURLToPath(new URL('./programs/shop.proto', import.meta.url));
 
@@ -43,54 +47,93 @@ class ShopHandler {
 @Service({ name: 'shop', handlers: [ShopHandler] })
 class Shop {}
 
-const transports = ['grpc', 'memory', 'tcp', 'unix'];
-const codecs = ['proto', 'json'];
-const registries = ['memory', 'mdns', 'redis'];
-const selectors = ['random', 'round-robin'];
-const brokers = ['memory', 'redis', 'redis-streams'];
+/** A codec that carries nothing but bytes, or a registry in which nobody can announce itself, cannot serve a shop. */
+async function canServe(room: BackendRoom, { load }: BackendRow): Promise<boolean> {
+  const { implementation } = await load({});
+  if (room === 'codec')
+    return succeeds(() => (new implementation() as Marshaler).marshal(schemaOf('kinds.Scalars'), scalars));
+  const { capabilities } = implementation as { readonly capabilities?: { readonly registers?: boolean } };
+  return capabilities?.registers !== false;
+}
 
-// mDNS announces IP addresses, and these transports have none.
-const rows = transports.flatMap((transport) =>
-  registries
-    .filter((registry) => !(registry === 'mdns' && (transport === 'memory' || transport === 'unix')))
-    .flatMap((registry) =>
-      codecs.flatMap((codec) => brokers.map((broker) => [transport, codec, registry, broker] as const)),
-    ),
-);
+function succeeds(work: () => unknown): boolean {
+  try {
+    work();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
-describeWithRedis('any combination of implementations', (redis) => {
-  it.each(rows)('transport %s, codec %s, registry %s, broker %s', async (transport, codec, registry, broker) => {
-    const at = (name: string): string => (name.startsWith('redis') ? `${name}://${redis.address}` : name);
-    const system = await System.start([Shop], {
-      profile: 'local',
-      env: {
-        TENON_TRANSPORT: transport,
-        TENON_CODEC: codec,
-        TENON_REGISTRY: at(registry),
-        TENON_BROKER: at(broker),
-        TENON_SELECTOR: selectors[(codec.length + broker.length) % 2],
-        TENON_MDNS_INTERFACE: '127.0.0.1',
-        TENON_MDNS_PORT: String(30_000 + (process.pid % 10_000)),
-        TENON_LOG_LEVEL: 'silent',
-        TENON_LAME_DUCK_MS: '0',
+const rooms = Object.keys(backendRows) as BackendRoom[];
+const factors: Record<string, string[]> = {};
+for (const room of rooms) {
+  const able: string[] = [];
+  for (const row of backendRows[room]) if (await canServe(room, row)) able.push(row.name);
+  factors[room] = able;
+}
+const combinations = pairwise(factors);
+const serversOf = (one: Combination): string[] => {
+  const needed = rooms.map((room) => backendRow(room, one[room] ?? '')?.server);
+  return [...new Set(needed.filter((server) => server !== undefined))].sort();
+};
+
+describe('the matrix', () => {
+  it('has every pair of backends that can serve, and fewer rows than there are combinations', () => {
+    for (const room of rooms)
+      for (const other of rooms.filter((one) => one !== room))
+        for (const name of factors[room] ?? [])
+          for (const its of factors[other] ?? [])
+            expect(combinations.some((one) => one[room] === name && one[other] === its)).toBe(true);
+    expect(factors).toMatchObject({ codec: ['proto', 'json'] });
+    const all = Object.values(factors).reduce((product, names) => product * names.length, 1);
+    expect(combinations.length).toBeLessThan(all);
+  });
+});
+
+const keyOf = (one: Combination): string => serversOf(one).join(' and ') || 'none';
+const groups = new Map(combinations.map((one) => [keyOf(one), serversOf(one)] as const));
+describe.each([...groups])('combinations of backends, with servers: %s', (key, servers) => {
+  describeWithServers('combined in pairs', servers, (addressOf) => {
+    it.each(combinations.filter((one) => keyOf(one) === key))(
+      '$transport, $codec, $registry, $selector, $broker',
+      async ({ transport, codec, registry, selector, broker }) => {
+        const at = (room: BackendRoom, name = ''): string => {
+          const server = backendRow(room, name)?.server;
+          return server === undefined ? name : `${name}://${addressOf(server)}`;
+        };
+        const system = await System.start([Shop], {
+          profile: 'local',
+          env: {
+            TENON_TRANSPORT: transport,
+            TENON_CODEC: codec,
+            TENON_REGISTRY: at('registry', registry),
+            TENON_BROKER: at('broker', broker),
+            TENON_SELECTOR: selector,
+            TENON_MDNS_INTERFACE: '127.0.0.1',
+            TENON_MDNS_PORT: String(30_000 + (process.pid % 10_000)),
+            TENON_LOG_LEVEL: 'silent',
+            TENON_LAME_DUCK_MS: '0',
+          },
+        });
+        try {
+          const shop: ClientOf<ShopHandler> = system.client(ShopHandler);
+          const handler = system.get(ShopHandler);
+          expect(await shop.sell({ item: 'tea', count: 1n })).toEqual({ item: 'tea', left: 2n ** 60n - 1n });
+          const listed: bigint[] = [];
+          for await (const { left } of shop.list({ item: 'tea', count: 3n })) listed.push(left);
+          expect(listed).toEqual([3n, 2n, 1n]);
+          await expect(shop.sell({ item: 'moon', count: 1n })).rejects.toMatchObject({
+            code: Code.NotFound,
+            reason: 'shop.not_for_sale',
+          });
+          await eventually('the event is handled', () => handler.sold.length > 0, 5_000);
+          expect(handler.sold).toEqual(['tea']);
+          expect(String(system.get(Broker))).toBe(broker);
+        } finally {
+          await system.stop();
+        }
       },
-    });
-    try {
-      const shop: ClientOf<ShopHandler> = system.client(ShopHandler);
-      const handler = system.get(ShopHandler);
-      expect(await shop.sell({ item: 'tea', count: 1n })).toEqual({ item: 'tea', left: 2n ** 60n - 1n });
-      const listed: bigint[] = [];
-      for await (const { left } of shop.list({ item: 'tea', count: 3n })) listed.push(left);
-      expect(listed).toEqual([3n, 2n, 1n]);
-      await expect(shop.sell({ item: 'moon', count: 1n })).rejects.toMatchObject({
-        code: Code.NotFound,
-        reason: 'shop.not_for_sale',
-      });
-      await eventually('the event is handled', () => handler.sold.length > 0, 5_000);
-      expect(handler.sold).toEqual(['tea']);
-      expect(String(system.get(Broker))).toBe(broker);
-    } finally {
-      await system.stop();
-    }
+    );
   });
 });

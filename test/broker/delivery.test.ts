@@ -581,7 +581,7 @@ describe('what cannot be done', () => {
       RedisBroker.capabilities,
       { queue: 'audit' },
       [
-        'the queue "audit" needs a broker with groups (memory, redis-streams): on this one every subscriber would handle every event. Bind one of those, or leave out queue',
+        'the queue "audit" needs a broker with groups: on this one every subscriber would handle every event. Bind one that has them (see docs/broker.md), or leave out queue',
       ],
     ],
   ])('%#', (capabilities, options, expected) => {
@@ -593,7 +593,7 @@ describe('what cannot be done', () => {
     await expect(subscribe({ queue: 'q' }, () => {})).rejects.toMatchObject({
       code: Code.FailedPrecondition,
       reason: 'broker.unsupported',
-      message: expect.stringMatching(/"orders".*"memory".*the queue "q" needs.*redis-streams/),
+      message: expect.stringMatching(/"orders".*"memory".*the queue "q" needs a broker with groups/),
     });
   });
 });

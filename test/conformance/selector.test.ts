@@ -6,9 +6,11 @@ import { selectorConformance } from '../../src/testing/selector.ts';
 
 const api = { describe, it };
 
-for (const Implementation of [RandomSelector, RoundRobinSelector]) {
-  selectorConformance(api, Implementation.name, {
-    make: (registry, options, clock) => new Implementation(registry, options, clock),
-    capabilities: Implementation.capabilities,
-  });
-}
+selectorConformance(api, 'random', {
+  make: (registry, options, clock) => new RandomSelector(registry, options, clock),
+  capabilities: RandomSelector.capabilities,
+});
+selectorConformance(api, 'round-robin', {
+  make: (registry, options, clock) => new RoundRobinSelector(registry, options, clock),
+  capabilities: RoundRobinSelector.capabilities,
+});

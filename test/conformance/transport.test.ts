@@ -12,7 +12,7 @@ const api = { describe, it };
 
 transportConformance(api, 'memory', { make: () => new MemoryTransport(), supports: { suggest: true } });
 transportConformance(api, 'grpc', { make: () => new GrpcTransport(), supports: { suggest: true, resets: false } });
-transportConformance(api, 'grpc by grpc-js', {
+transportConformance(api, 'grpc-js', {
   make: () => new GrpcJsTransport(),
   supports: { resets: false },
 });

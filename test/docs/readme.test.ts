@@ -5,21 +5,8 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 
 import { readConfig } from '../../src/app/config.ts';
-import { BytesMarshaler } from '../../src/codec/bytes.ts';
-import { JsonMarshaler } from '../../src/codec/json.ts';
-import { ProtoMarshaler } from '../../src/codec/proto.ts';
-import { MemoryBroker } from '../../src/broker/memory.ts';
-import { RedisBroker } from '../../src/broker/redis.ts';
-import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
+import { backendRows } from '../../src/app/internal/backend-table.ts';
 import { CachedRegistry } from '../../src/registry/cache.ts';
-import { FileRegistry } from '../../src/registry/file.ts';
-import { MdnsRegistry } from '../../src/registry/mdns.ts';
-import { MemoryRegistry } from '../../src/registry/memory.ts';
-import { RedisRegistry } from '../../src/registry/redis.ts';
-import { RandomSelector } from '../../src/selector/random.ts';
-import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
-import { GrpcTransport } from '../../src/transport/grpc.ts';
-import { MemoryTransport } from '../../src/transport/memory.ts';
 import { type Block, blocksOf, root, text, tsc } from './support.ts';
 
 /** What an application's own configuration would be. */
@@ -64,34 +51,24 @@ describe('README.md', () => {
     expect(rowOf('', 0)).toEqual(['`test`', '`local`', '`dev` (the default)', '`prod`']);
   });
 
-  test('its table of implementations says the capabilities that the classes declare', () => {
-    const declared = [
-      GrpcTransport,
-      MemoryTransport,
-      MemoryRegistry,
-      MdnsRegistry,
-      RedisRegistry,
-      FileRegistry,
-      RandomSelector,
-      RoundRobinSelector,
-      MemoryBroker,
-      RedisBroker,
-      RedisStreamsBroker,
-    ];
-    const expected = declared.map(({ name, capabilities }) => {
-      const able = Object.entries(capabilities).filter(([, is]) => is);
-      return [
-        name,
-        able.length === 0
-          ? 'none'
-          : able.map(([capability, is]) => (is === true ? capability : `${capability}: ${is}`)).join(', '),
-      ];
-    });
-    expect(declared.map(({ name }) => [name, rowOf(name)[1]])).toEqual(expected);
-    const others = [ProtoMarshaler, JsonMarshaler, BytesMarshaler, CachedRegistry].map(
-      ({ name }) => rowOf(name).length,
-    );
-    expect(others).toEqual([2, 2, 2, 2]);
+  test('its tables of implementations are what the table of backends says', async () => {
+    for (const [room, rows] of Object.entries(backendRows)) {
+      const names = rows.map(({ name }) => `\`${name}\``).join(', ');
+      expect(page).toContain(`| ${capitalized(room)} | ${names} | [docs/${room}.md](docs/${room}.md) |`);
+    }
+    const expected: string[][] = [];
+    for (const rows of Object.values(backendRows))
+      for (const { load, summary } of rows) {
+        const { name, capabilities } = (await load({})).implementation as Described;
+        const sentence = summary.replace(/docs\/\w+\.md/, '[$&]($&)');
+        expected.push([name, sentence, capabilities === undefined ? '–' : shownCapabilities(capabilities)]);
+      }
+    expect(expected.map(([name = '']) => [name, ...rowOf(name)])).toEqual(expected);
+    // What stands in front of a backend is chosen by nobody.
+    const others = [...page.matchAll(/^\| `(\w+(?:Transport|Marshaler|Registry|Selector|Broker))` \|/gm)]
+      .map((match) => match[1] ?? '')
+      .filter((name) => expected.every(([known]) => known !== name));
+    expect(others).toEqual([CachedRegistry.name]);
   });
 
   test('the commands it gives are those of the package', async () => {
@@ -105,6 +82,21 @@ describe('README.md', () => {
     );
   });
 });
+
+interface Described {
+  readonly name: string;
+  readonly capabilities?: object;
+}
+
+function capitalized(text: string): string {
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+}
+
+function shownCapabilities(capabilities: object): string {
+  const able = Object.entries(capabilities as Readonly<Record<string, unknown>>).filter(([, is]) => is);
+  if (able.length === 0) return 'none';
+  return able.map(([capability, is]) => (is === true ? capability : `${capability}: ${String(is)}`)).join(', ');
+}
 
 /** The cells behind the first one of a table's row. */
 function rowOf(first: string, occurrence = 0): string[] {

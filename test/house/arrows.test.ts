@@ -2,6 +2,7 @@ import { isBuiltin } from 'node:module';
 
 import { describe, expect, test } from '@jest/globals';
 
+import { backendRows } from '../../src/app/internal/backend-table.ts';
 import {
   manifest,
   packageOf,
@@ -54,20 +55,20 @@ const table: readonly Row[] = [
   {
     room: 'codec',
     mayImport: 'pipeline, the low rooms',
-    thirdParties: 'protobufjs in `proto.ts`',
+    thirdParties: 'one per backend',
     rooms: ['pipeline', ...low],
   },
   {
     room: 'transport',
     mayImport: 'pipeline, the low rooms',
-    thirdParties: '@grpc/grpc-js in `grpc-js.ts`',
+    thirdParties: 'one per backend',
     rooms: ['pipeline', ...low],
   },
-  { room: 'registry', mayImport: 'the low rooms', thirdParties: 'one per backend file', rooms: low },
+  { room: 'registry', mayImport: 'the low rooms', thirdParties: 'one per backend', rooms: low },
   {
     room: 'broker',
     mayImport: 'codec, pipeline, the low rooms',
-    thirdParties: 'one per backend file',
+    thirdParties: 'one per backend',
     rooms: ['codec', 'pipeline', ...low],
   },
   { room: 'selector', mayImport: 'registry, the low rooms', thirdParties: '–', rooms: ['registry', ...low] },
@@ -122,19 +123,29 @@ const table: readonly Row[] = [
   },
 ];
 
+/** The files of the backends that speak through a package: the one of their name, its folder, and what their room has inside. */
+function filesThrough(name: string): RegExp {
+  const files = Object.entries(backendRows).flatMap(([room, rows]) =>
+    rows
+      .filter((row) => row.package === name || row.optionalPackage === name)
+      .map((row) => `src/${room}/(?:internal/.*|${row.name}(?:/.*)?)\\.ts`),
+  );
+  return new RegExp(`^(?:${files.join('|')})$`);
+}
+
+const ofBackends = Object.values(backendRows)
+  .flat()
+  .flatMap((row) => [row.package, row.optionalPackage])
+  .filter((name) => name !== undefined);
+
 /** Which files may import a package. What is not here nobody may. */
 const thirdParties: Readonly<Record<string, RegExp>> = {
-  '@grpc/grpc-js': /^src\/transport\/grpc-js(?:\/[^/]*)?\.ts$/,
-  protobufjs: /^src\/codec\/(proto|internal\/.*)\.ts$/,
+  ...Object.fromEntries(ofBackends.map((name) => [name, filesThrough(name)])),
   // Optional, and loaded when a method has rules.
   '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,
   '@bufbuild/protovalidate': /^src\/interceptors\/protovalidate\.ts$/,
-  ioredis: /^src\/(registry\/(redis|internal\/.*)|broker\/redis(?:-streams)?(?:\/[^/]*)?)\.ts$/,
-  'multicast-dns': /^src\/registry\/(mdns|internal\/.*)\.ts$/,
   // What multicast-dns reads and writes packets with: it names their types.
-  'dns-packet': /^src\/registry\/(mdns|internal\/.*)\.ts$/,
-  // Optional, and loaded for a file in YAML.
-  yaml: /^src\/registry\/file\.ts$/,
+  'dns-packet': filesThrough('multicast-dns'),
   'reflect-metadata': /^src\/decorators\/metadata\.ts$/,
   commander: /^src\/cli\//,
   '@clack/prompts': /^src\/cli\//,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 
-import { filesBelow, page, roomOf, type SourceFile, sourceFile, sourcesBelow, tableRows } from './source.ts';
+import { backendRows } from '../../src/app/internal/backend-table.ts';
+import { filesBelow, page, roomOf, type SourceFile, sourceFile, sourcesBelow } from './source.ts';
 
 const sources = sourcesBelow('src');
 
@@ -71,68 +72,6 @@ describe('docs/errors.md', () => {
   });
 });
 
-/** The rooms whose implementations are chosen by name. */
-const chosen: Readonly<Record<string, RegExp>> = {
-  transport: /\bimplements\s+[^{]*\bTransport\b/,
-  codec: /\bimplements\s+[^{]*\bMarshaler\b/,
-  registry: /\bimplements\s+[^{]*\bRegistry\b/,
-  selector: /\bimplements\s+[^{]*\bSelector\b/,
-  broker: /\bimplements\s+[^{]*\bBroker\b/,
-};
-
-/** Implementations in the tree, as `room/name`. */
-function implementations(files: readonly SourceFile[]): string[] {
-  return files.flatMap((file) => {
-    const room = roomOf(file.path);
-    const isImplementation = chosen[room]?.test(file.bare) && file.path.split('/').length === 3;
-    return isImplementation ? [file.path.slice('src/'.length, -'.ts'.length)] : [];
-  });
-}
-
-/**
- * The README has a table with a row for each of the rooms: its name first, then its implementations in backticks, each
- * named as its file.
- */
-function readmeProblems(files: readonly SourceFile[], text: string): string[] {
-  const inTree = implementations(files);
-  const rows = tableRows(text);
-  return Object.keys(chosen).flatMap((room) => {
-    const row = rows.find(
-      ([name = '']) =>
-        name
-          .replace(/[`*[\]]|\(.*\)/g, '')
-          .trim()
-          .toLowerCase() === room,
-    );
-    if (!row) return [`README.md has no table row "| ${room} | … |"`];
-    const named = [...(row[1] ?? '').matchAll(/`([a-z0-9-]+)`/g)].map((match) => `${room}/${match[1]}`);
-    return [
-      ...inTree
-        .filter((one) => one.startsWith(`${room}/`) && !named.includes(one))
-        .map((one) => `README.md does not name ${one}`),
-      ...named.filter((one) => !inTree.includes(one)).map((one) => `README.md names ${one}, which is not in the tree`),
-    ];
-  });
-}
-
-describe('README.md', () => {
-  test('has a table of the implementations that are in the tree', () => {
-    expect(readmeProblems(sources, page('README.md'))).toEqual([]);
-  });
-
-  test('an implementation that is missing on either side is named', () => {
-    const files = ['memory', 'redis'].map((name) =>
-      sourceFile(`src/registry/${name}.ts`, 'export class X implements Registry {}'),
-    );
-    const rows = ['transport', 'codec', 'selector'].map((room) => `| ${room} | – |\n`).join('');
-    expect(readmeProblems(files, `${rows}| [Registry](docs/registry.md) | \`memory\`, \`etcd\` |\n`)).toEqual([
-      'README.md does not name registry/redis',
-      'README.md names registry/etcd, which is not in the tree',
-      'README.md has no table row "| broker | … |"',
-    ]);
-  });
-});
-
 /** Relative links of a page to files that are not there. */
 function deadLinks(path: string, text: string, exists: (path: string) => boolean): string[] {
   const folder = path.includes('/') ? path.slice(0, path.lastIndexOf('/')) : '.';
@@ -161,7 +100,7 @@ describe('pages', () => {
   });
 
   test('the page of every room exists', () => {
-    const rooms = [...Object.keys(chosen), 'client', 'server', 'service'];
+    const rooms = [...Object.keys(backendRows), 'client', 'server', 'service'];
     const missing = [...rooms, 'architecture', 'design', 'errors', 'writing-a-backend']
       .map((name) => `docs/${name}.md`)
       .filter((path) => !exists(path));

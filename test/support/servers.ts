@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { afterAll, beforeAll } from '@jest/globals';
+import { afterAll, beforeAll, describe } from '@jest/globals';
 import { Redis } from 'ioredis';
 
 import { freePort, TestProcess } from './process.ts';
@@ -174,5 +174,31 @@ export function describeWithRedis(
     });
     afterAll(() => redis.dispose());
     define(redis);
+  });
+}
+
+/** What starts a server that backends of the table speak to, for the tests of a group. */
+const starters: Readonly<
+  Record<string, (name: string, define: (server: { readonly address: string }) => void) => void>
+> = { redis: describeWithRedis };
+
+/** The servers that tests can start. */
+export const serverNames: readonly string[] = Object.keys(starters);
+
+/** A `describe` over all the servers named, each started before its tests; without one of them they are skipped. */
+export function describeWithServers(
+  name: string,
+  servers: readonly string[],
+  define: (addressOf: (server: string) => string) => void,
+): void {
+  const [first, ...others] = servers;
+  const start = first === undefined ? undefined : starters[first];
+  if (first === undefined) return describe(name, () => define(() => ''));
+  if (!start) throw new Error(`tests can start no ${first}`);
+  start(name, (server) => {
+    const addressWith = (addressOf: (server: string) => string) => (one: string) =>
+      one === first ? server.address : addressOf(one);
+    if (others.length === 0) define(addressWith(() => ''));
+    else describeWithServers(`with ${others.join(', ')}`, others, (addressOf) => define(addressWith(addressOf)));
   });
 }

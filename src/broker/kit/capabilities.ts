@@ -28,9 +28,6 @@ export function classCapabilities(broker: object, options: object): BrokerCapabi
   return { ...none, ...(typeof stated === 'function' ? stated.call(constructor, options) : stated) };
 }
 
-// The brokers of this room that can do what others cannot: named in messages as the remedy.
-const brokersWithGroups = 'memory, redis-streams';
-
 /**
  * Lists what a subscription asks for and neither a broker of these capabilities nor the framework can do, each as a
  * sentence with its remedy. Retry, dead letters, dedupe and order by key are never among it: `deliver` does what the
@@ -42,6 +39,6 @@ export function missingCapabilities(
 ): string[] {
   if (options.queue === undefined || capabilities.groups) return [];
   return [
-    `the queue "${options.queue}" needs a broker with groups (${brokersWithGroups}): on this one every subscriber would handle every event. Bind one of those, or leave out queue`,
+    `the queue "${options.queue}" needs a broker with groups: on this one every subscriber would handle every event. Bind one that has them (see docs/broker.md), or leave out queue`,
   ];
 }
