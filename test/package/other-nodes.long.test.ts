@@ -21,6 +21,6 @@ describeWithOtherNodes('the transports on other Nodes', () => {
       const jest = ['--experimental-vm-modules', '--no-warnings', 'node_modules/jest/bin/jest.js'];
       await run(await nodeBinary(major), [...jest, '--silent', ...suites]);
     },
-    180_000,
+    600_000,
   );
 });

@@ -7,7 +7,7 @@ import { run } from './process.ts';
 import { describeWith, isRequired } from './require.ts';
 
 /** Other Nodes that the package is tried on, beside the one that runs the tests. */
-export const otherNodes: Readonly<Record<string, string>> = { 22: '22.23.3', 24: '24.21.0' };
+export const otherNodes: Readonly<Record<string, string>> = { 22: '22.23.3', 24: '24.21.0', 26: '26.10.0' };
 
 /**
  * The path of that Node's binary. It comes as an npm package of 100 MB, is installed once into a folder beside the
