@@ -119,6 +119,11 @@ export class GrpcJsServerCall extends ServerCall {
   }
 
   protected writeMessage(_message: Message, body: Uint8Array, isLast: boolean): void {
+    if (this.#hasTimedOut) {
+      // A message behind its status would cost the caller the status: Node takes it for an error of the stream.
+      this.onBroken(deadlineExceeded(this.route.path));
+      return;
+    }
     this.#sendHeaders(noMetadata);
     if (isLast) {
       this.#base.sendMessage(bufferOf(body), noop);
@@ -139,6 +144,14 @@ export class GrpcJsServerCall extends ServerCall {
 
   protected room(): Promise<void> | undefined {
     return this.#isFull ? (this.#room ??= new Promise((resolve) => (this.#tellRoom = resolve))) : undefined;
+  }
+
+  /**
+   * True once grpc-js has given a call that has begun to answer the status of its deadline. It says so only when what
+   * is unsent has gone out; until then just its own state tells.
+   */
+  get #hasTimedOut(): boolean {
+    return (this.#base as { readonly wantTrailers?: boolean }).wantTrailers === true;
   }
 
   get #isFull(): boolean {
