@@ -81,7 +81,7 @@ function bindingOrigin(key: ServiceIdentifier, layer: string | undefined, config
   return variable === undefined ? 'default' : originOf(variable, config);
 }
 
-/** What is bound, by its class where there is one; never a value, which may be a secret. */
+/** The bound thing, by its class where there is one; never a value, which may be a secret. */
 function targetOf(binding: Binding, { undecorated, boundBy, config }: ChoiceSources): string {
   const key = binding.serviceIdentifier;
   const isOurs = boundBy.get(key)?.at(-1) === environmentLayer;

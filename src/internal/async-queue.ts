@@ -6,7 +6,7 @@ interface Waiter<T> {
   reject(error: unknown): void;
 }
 
-/** How an {@link AsyncQueue} behaves. */
+/** Options of an {@link AsyncQueue}. */
 export interface AsyncQueueOptions {
   /** Values that may wait to be read. @default no limit */
   readonly limit?: number | undefined;
@@ -54,7 +54,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     return this.#items.length - this.#head;
   }
 
-  /** How many `next()` wait for a value. */
+  /** The number of `next()` that wait for a value. */
   get demand(): number {
     return this.#waiters.length;
   }

@@ -1,4 +1,4 @@
-/** How the waits between attempts grow. All times in milliseconds. */
+/** Growth of the waits between attempts. All times in milliseconds. */
 export interface BackoffSchedule {
   /** Wait after the first failure. @default 100 */
   readonly initialMs?: number | undefined;

@@ -1,7 +1,7 @@
 import { type Abortable, onAbort } from './abort.ts';
 import { isPromise } from './is-promise.ts';
 
-/** How an iteration ended: with its last value, with an error, or because its reader left. */
+/** The end of an iteration: with its last value, with an error, or because its reader left. */
 export type IterationEnd =
   | { readonly outcome: 'ok' }
   | { readonly outcome: 'failed'; readonly error: unknown }
@@ -21,7 +21,7 @@ async function* each<T>(values: AsyncIterable<T> | Iterable<T | Promise<T>>): As
   yield* values;
 }
 
-/** Whether a value can be iterated with `for await` without being made asynchronous. */
+/** True if a value can be iterated with `for await` without being made asynchronous. */
 export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
   return typeof (value as Partial<AsyncIterable<unknown>> | undefined | null)?.[Symbol.asyncIterator] === 'function';
 }

@@ -84,7 +84,7 @@ export class CachedRegistry implements RegistryCache {
     return this.#inner.options;
   }
 
-  /** What the registry behind it can and cannot do. */
+  /** Capabilities of the registry behind it. */
   get capabilities(): RegistryCapabilities | undefined {
     const ofClass = this.#inner.constructor as { readonly capabilities?: RegistryCapabilities };
     return this.#inner.capabilities ?? ofClass.capabilities;

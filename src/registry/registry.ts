@@ -116,7 +116,7 @@ export interface RecordParts {
 }
 
 /**
- * What a registry can and cannot do; a static of its class. One whose capabilities depend on its options has a static function of them,
+ * Capabilities of a registry; a static of its class. One whose capabilities depend on its options has a static function of them,
  * and gives those in force as a property of the instance.
  */
 export interface RegistryCapabilities {
@@ -147,7 +147,7 @@ export interface RegistryCapabilities {
 export interface Registry {
   /** The options in force. */
   readonly options: RegistryOptions;
-  /** What this registry can and cannot do. @default what its class says */
+  /** Capabilities of this registry. @default what its class says */
   readonly capabilities?: RegistryCapabilities | undefined;
   /** Changes options. FAILED_PRECONDITION (`registry.started`) once the registry has been used. */
   init(options: RegistryOptions): void;

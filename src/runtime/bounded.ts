@@ -8,7 +8,7 @@ export interface Bounds {
   readonly timeoutMs?: number | undefined;
   /** Whoever aborts it waits no longer. The context of a call does as well. */
   readonly signal?: AbortSignal | Abortable | undefined;
-  /** Whether the pending time-out keeps the process alive. @default true */
+  /** True if the pending time-out keeps the process alive. @default true */
   readonly keepAlive?: boolean | undefined;
   /** The error for a time-out. @default a `DOMException` named `TimeoutError` */
   readonly onTimeout?: ((timeoutMs: number) => unknown) | undefined;

@@ -3,13 +3,13 @@ import { Backoff, type BackoffSchedule } from '../internal/backoff.ts';
 import { pause } from './bounded.ts';
 import type { Runtime } from './runtime.ts';
 
-/** How work is repeated that fails. */
+/** Options of {@link retrying}. */
 export interface RetryingOptions {
   readonly runtime: Pick<Runtime, 'random' | 'timers'>;
   readonly backoff: BackoffSchedule;
   /** Ends the attempts. @default they end with a success, or as `onFailure` says */
   readonly signal?: AbortSignal | undefined;
-  /** Whether waits keep the process alive. @default true with `retrying`, false with `repeatedly` */
+  /** True if waits keep the process alive. @default true with `retrying`, false with `repeatedly` */
   readonly keepAlive?: boolean | undefined;
   /**
    * Told of each failure and of the wait that is to follow it. It gives another wait, or nothing; what it throws ends the attempts. It may set `backoff` back, for a failure that is the first
@@ -38,7 +38,7 @@ export async function retrying<T>(work: () => PromiseLike<T>, options: RetryingO
   }
 }
 
-/** How work is repeated that never ends. */
+/** Options of {@link repeatedly}. */
 export interface RepeatedlyOptions extends RetryingOptions {
   readonly signal: AbortSignal;
 }

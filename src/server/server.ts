@@ -98,7 +98,7 @@ export const ServerInterceptors: ServiceIdentifier<Interceptor | CallInterceptor
   'ServerInterceptors',
 );
 
-/** What a start may be told. */
+/** Options of a start. */
 export interface ServerStartOptions {
   /** Gives up to listen. */
   readonly signal?: AbortSignal | undefined;

@@ -49,15 +49,15 @@ export function watchUncaught(): UncaughtErrors {
   };
 }
 
-/** How {@link failingCases} tries the cases. */
+/** Options of {@link failingCases}. */
 export interface FailingCasesOptions {
   /**
-   * How long a case may take before it counts as failed: broken implementations often never answer.
+   * Time that a case may take before it counts as failed: broken implementations often never answer.
    * @default 1_000
    */
   readonly limitMs?: number | undefined;
   /**
-   * How many cases run at the same time.
+   * The number of cases that run at the same time.
    * @default all
    */
   readonly atOnce?: number | undefined;

@@ -16,7 +16,7 @@ export class VirtualTimers implements Timers {
     this.nowMs = startMs;
   }
 
-  /** How many callbacks wait for their time. */
+  /** The number of callbacks that wait for their time. */
   get pending(): number {
     return this.#pending.length;
   }
@@ -124,7 +124,7 @@ export interface HeldTimer {
  * servers, whose own time cannot stand still.
  */
 export class HeldTimers implements Timers {
-  /** What is held, in the order in which it was set. */
+  /** The timers that are held, in the order in which they were set. */
   readonly held: HeldTimer[] = [];
   readonly #holds: (delayMs: number, isPeriodic: boolean) => boolean;
 

@@ -17,19 +17,19 @@ export async function eventually(
   }
 }
 
-/** How long {@link within} waits. */
+/** Options of {@link within}. */
 export interface WithinOptions {
   /** @default 30_000 */
   readonly limitMs?: number | undefined;
   /**
-   * Whether the wait keeps the process alive.
+   * True if the wait keeps the process alive.
    * @default false
    */
   readonly keepAlive?: boolean | undefined;
 }
 
 /**
- * What `work` resolves or rejects with; rejects, naming `what`, when it has not ended within `limitMs`. Ticks are
+ * Resolves or rejects as `work` does; rejects, naming `what`, when it has not ended within `limitMs`. Ticks are
  * counted and not time: a busy machine slows them as it slows the work.
  */
 export function within<T>(what: string, work: PromiseLike<T>, options: WithinOptions = {}): Promise<T> {

@@ -39,7 +39,7 @@ export type ClientAuth = 'none' | 'request' | 'require';
 /** TLS of a server. It needs a certificate and its key. */
 export interface ServerTlsOptions extends TlsOptions {
   /**
-   * Whether callers have to show a certificate that one of the authorities in `ca` signed.
+   * True if callers have to show a certificate that one of the authorities in `ca` signed.
    * @default 'require' where there is a `ca`, else 'none'
    */
   readonly clientAuth?: ClientAuth | undefined;

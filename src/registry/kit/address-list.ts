@@ -10,7 +10,7 @@ export interface ServerAddress {
   readonly port: number;
 }
 
-/** How an {@link AddressList} works. */
+/** Options of an {@link AddressList}. */
 export interface AddressListOptions {
   readonly clock: Clock;
   readonly random: Random;
@@ -30,7 +30,7 @@ export interface FailoverCall {
   readonly signal: AbortSignal;
   /** All attempts share it: one that gets no answer within its part is given up for the next address. */
   readonly timeoutMs: number;
-  /** Whether the error is one of this address, so that another may do better. */
+  /** True if the error is one of this address, so that another may do better. */
   isFaultOfAddress(error: unknown): boolean;
 }
 

@@ -84,7 +84,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
     return this.#settings;
   }
 
-  /** What this registry can and cannot do. */
+  /** Capabilities of this registry. */
   get capabilities(): RegistryCapabilities {
     return this.#spec.capabilities;
   }

@@ -3,7 +3,7 @@ import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import type { NodeRecord, RegistryAction, ServiceRecord } from '../registry.ts';
 import type { DriverFailure } from './errors.ts';
 
-/** What a driver works with: the seams of the framework, and where to log. */
+/** Tools of a driver: the seams of the framework, and where to log. */
 export interface DriverTools {
   readonly clock: Clock;
   readonly random: Random;
@@ -35,11 +35,11 @@ export interface Registration {
 export interface HeldNode {
   /** With just the one node. */
   readonly service: ServiceRecord;
-  /** What is left of its lease. Below 0, or without one, it stays until something says that it went. */
+  /** The rest of its lease. Below 0, or without one, it stays until something says that it went. */
   readonly leaseMs?: number | undefined;
 }
 
-/** What a read found. */
+/** The nodes that a read found. */
 export interface Snapshot {
   readonly nodes: readonly HeldNode[];
   /** The number of the last change that it takes into account, if the server counts them. */
@@ -69,7 +69,7 @@ export interface WatchFeed {
   lose(why: string, cause?: unknown): void;
 }
 
-/** How much and how often a driver wants to be asked. */
+/** Limits of a driver: how much and how often it is asked. */
 export interface DriverBounds {
   /** The largest record of a node that the server takes, in bytes. @default no bound */
   readonly maxRecordBytes?: number | undefined;
@@ -103,14 +103,14 @@ export interface RegistryDriver {
   read(service: string | undefined, call: DriverCall): Promise<Snapshot> | Snapshot;
   /** The services that have nodes: for a server that cannot give everything in one answer. */
   names?(call: DriverCall): Promise<readonly string[]>;
-  /** Whether one more node is believed beside so many of one watch. @default yes */
+  /** True if one more node is believed beside so many of one watch. @default yes */
   hasRoom?(count: number): boolean;
   /**
    * Begins to tell `feed` of changes; resolves when none is missed any more. `signal` aborts when the watch ends. Absent: the driver is
    * polled.
    */
   watch?(feed: WatchFeed, signal: AbortSignal, call: DriverCall): Promise<void> | void;
-  /** What an error of the server or of its library means. */
+  /** Gives the meaning of an error of the server or of its library. */
   failure(error: unknown): DriverFailure;
   /** Lets go of connections and timers. Registrations are left to their lease. Called once. */
   close?(): Promise<void> | void;

@@ -10,7 +10,7 @@ export interface CallPlace {
   readonly where: string;
 }
 
-/** What went wrong at a server, in the words of its driver. */
+/** A failure of a server, in the words of its driver. */
 export interface DriverFailure {
   /**
    * - `unreachable`: nobody answers there, or the answer is to come back later.
@@ -20,7 +20,7 @@ export interface DriverFailure {
   readonly kind: 'unreachable' | 'refused' | 'denied';
   /** @default the text of the error */
   readonly why?: string | undefined;
-  /** What to do about it: whole sentences. */
+  /** The remedy, in whole sentences. */
   readonly remedy?: string | undefined;
   /** The error that tells most, if it is not the one that was thrown. */
   readonly cause?: unknown;

@@ -4,7 +4,7 @@ import type { Timer } from '../../runtime/runtime.ts';
 import type { DriverTools, Registration } from './driver.ts';
 import { nodeKey } from './node-table.ts';
 
-/** How leases are kept at one kind of server. `Grant` is what the server gave: the id of a lease, of a session, of a check. */
+/** Keeps leases at one kind of server. `Grant` is what the server gave: the id of a lease, of a session, of a check. */
 export interface LeaseKeeper<Grant> {
   /** Makes a lease and announces the node under it. */
   grant(registration: Registration, signal: AbortSignal): Promise<Grant>;
@@ -19,7 +19,7 @@ export interface LeaseKeeper<Grant> {
   revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
 }
 
-/** How a {@link LeaseBook} works. */
+/** Options of a {@link LeaseBook}. */
 export interface LeaseBookOptions extends DriverTools {
   /** The registry's name, for what is logged. */
   readonly registry: string;
@@ -55,7 +55,7 @@ export class LeaseBook<Grant> {
     this.#options = { ...options, spreadMs: options.spreadMs ?? 1_000, maxPauseMs: options.maxPauseMs ?? 5_000 };
   }
 
-  /** How often a lease that was lost has been made again. */
+  /** The number of times that a lost lease was made again. */
   get madeAgain(): number {
     return this.#madeAgain;
   }

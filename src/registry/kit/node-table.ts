@@ -18,7 +18,7 @@ export class NodeTable {
   #services = new Map<string, Map<string, KnownNode>>();
   #size = 0;
 
-  /** How many nodes there are. */
+  /** The number of nodes. */
   get size(): number {
     return this.#size;
   }

@@ -4,7 +4,7 @@ import type { Change, HeldNode, Snapshot, WatchFeed } from './driver.ts';
 import { idOf, nodeKey, NodeTable } from './node-table.ts';
 import { WatchQueue } from './watch-queue.ts';
 
-/** What a {@link RegistryWatch} works with. */
+/** Options of a {@link RegistryWatch}. */
 export interface RegistryWatchTools {
   readonly clock: Clock;
   readonly timers: Timers;
@@ -17,11 +17,11 @@ export interface RegistryWatchTools {
   /** The services there are. Absent if `read` gives all of them at once. */
   readonly names?: (() => Promise<readonly string[]>) | undefined;
   read(service: string | undefined, isFirstLook: boolean): Promise<Snapshot>;
-  /** Whether one more node is believed beside so many. @default yes */
+  /** True if one more node is believed beside so many. @default yes */
   hasRoom?(count: number): boolean;
 }
 
-/** What is read in one piece: a service, or all of them. */
+/** The unit that is read in one piece: a service, or all of them. */
 interface Unit {
   readonly service: string | undefined;
   revision: number;
