@@ -1,5 +1,5 @@
-// Publish and receive of 128 bytes over Redis: tenon against bare ioredis with the same payload, in slices that take turns, on a redis-server of its own.
-// Run `npm run build` first, then `node bench/broker.js`.
+// Publish and receive of 128 bytes over Redis: tenon against bare ioredis with the same payload, in slices that take
+// turns, on a redis-server of its own. Run `npm run build` first, then `node bench/broker.js`.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';

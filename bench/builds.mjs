@@ -1,5 +1,5 @@
-// This build of tenon against another one, the checkout that TENON_BENCH_BASE names (built, with what it depends on installed): CPU per call or
-// event, slices interleaved. Above 1 this build is the cheaper one.
+// This build of tenon against another one, the checkout that TENON_BENCH_BASE names (built, with what it depends on
+// installed): CPU per call or event, slices interleaved. Above 1 this build is the cheaper one.
 import { execFile, fork } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -10,7 +10,12 @@ import { startPair } from './pair.mjs';
 import { holds, median, ratioText } from './statistics.mjs';
 
 const bar = 0.95;
-const slices = 15;
+/**
+ * The engine compiles one process better than the next: a pair of processes alone says little, so that each scenario
+ * has several.
+ */
+const pairs = 7;
+const slices = 5;
 const ours = new URL('./', import.meta.url);
 
 const overSockets = ['mapped', 'grpc-js', 'tcp mapped', 'unix'].flatMap((kind) => [
@@ -41,47 +46,42 @@ export async function buildsBench() {
   const theirs = pathToFileURL(resolve(base, 'bench') + '/');
   const rows = [];
   for (const scenario of overSockets) {
-    const [before, now] = await Promise.all([startPair(scenario.kind, theirs), startPair(scenario.kind)]);
     const warm = { ...scenario, times: scenario.shape === 'stream' ? 30 : 10_000, inFlight: 16 };
-    await before.run(warm);
-    await now.run(warm);
-    const measure = (pair) => pair.run(scenario).then(({ cpuUs }) => cpuUs / scenario.each);
+    const started = async (folder) => {
+      const pair = await startPair(scenario.kind, folder);
+      await pair.run(warm);
+      const slice = () => pair.run(scenario).then(({ cpuUs }) => cpuUs / scenario.each);
+      return { slice, stop: pair.stop };
+    };
     const what = `${scenario.kind}: ${scenario.shape} ${scenario.size} B, ${scenario.inFlight} in flight`;
-    rows.push(
-      await compared(
-        what,
-        () => measure(before),
-        () => measure(now),
-      ),
-    );
-    before.stop();
-    now.stop();
+    rows.push(await compared(what, started, theirs));
   }
   for (const what of inProcess) {
-    const [before, now] = await Promise.all([startWork(what, theirs), startWork(what, ours)]);
-    for (let times = 0; times < 3; times += 1) {
-      await before.slice();
-      await now.slice();
-    }
-    rows.push(await compared(what, before.slice, now.slice));
-    before.stop();
-    now.stop();
+    const started = async (folder) => {
+      const work = await startWork(what, folder);
+      for (let times = 0; times < 3; times += 1) await work.slice();
+      return work;
+    };
+    rows.push(await compared(what, started, theirs));
   }
-  rows.push(
-    await compared(
-      'start to the first reply',
-      () => start(theirs),
-      () => start(ours),
-    ),
-  );
+  const started = (folder) => Promise.resolve({ slice: () => start(folder), stop: () => {} });
+  rows.push(await compared('start to the first reply', started, theirs));
   return rows;
 }
 
-async function compared(what, before, now) {
+/** Both builds, in fresh processes for every pair, slice by slice in turns. */
+async function compared(what, started, theirs) {
   const cost = { before: [], now: [] };
-  for (let slice = 0; slice < slices; slice += 1) {
-    const turns = slice % 2 === 0 ? [before, now] : [now, before];
-    for (const turn of turns) cost[turn === before ? 'before' : 'now'].push(await turn());
+  for (let pair = 0; pair < pairs; pair += 1) {
+    const [before, now] = await Promise.all([started(theirs), started(ours)]);
+    const sliced = { before: [], now: [] };
+    for (let slice = 0; slice < slices; slice += 1) {
+      const turns = (slice + pair) % 2 === 0 ? ['before', 'now'] : ['now', 'before'];
+      for (const turn of turns) sliced[turn].push(await (turn === 'before' ? before : now).slice());
+    }
+    before.stop();
+    now.stop();
+    for (const turn of ['before', 'now']) cost[turn].push(median(sliced[turn]));
   }
   const ratios = cost.before.map((us, index) => us / cost.now[index]);
   return {

@@ -2,9 +2,10 @@
 //
 //   npm run build && node bench/codec.js [milliseconds per slice]
 //
-// "static" is protobufjs's own generated encode and decode on its own messages: 64-bit integers are Longs, enums are numbers, bytes
-// are views of the input, nothing is checked. "plain" is what gives plain values there: fromObject and toObject around them.
-// Slices are interleaved; a figure is the median of the slices, a ratio that of tenon's time to protobufjs's.
+// "static" is protobufjs's own generated encode and decode on its own messages: 64-bit integers are Longs, enums are
+// numbers, bytes are views of the input, nothing is checked. "plain" is what gives plain values there: fromObject and
+// toObject around them. Slices are interleaved; a figure is the median of the slices, a ratio that of tenon's time to
+// protobufjs's.
 import protobuf from 'protobufjs';
 
 import { loadProto } from '../dist/codec/proto.js';

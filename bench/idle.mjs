@@ -1,4 +1,5 @@
-// What a connection costs that has made one call and is idle: resident memory of the server process, bare grpc-js against tenon.
+// What a connection costs that has made one call and is idle: resident memory of the server process, bare grpc-js
+// against tenon.
 import { fork } from 'node:child_process';
 import { connect } from 'node:net';
 

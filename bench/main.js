@@ -1,4 +1,5 @@
-// npm run bench [-- grpc memory start …]: everything, or what is named. Ratios above 1 are in tenon's favour, but for the start.
+// npm run bench [-- grpc memory start …]: everything, or what is named. Ratios above 1 are in tenon's favour, but for
+// the start.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 

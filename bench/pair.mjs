@@ -1,7 +1,10 @@
 // A server and a client, each a process of its own, and what their calls cost.
 import { fork } from 'node:child_process';
 
-/** Starts both, of this checkout unless the folder `bench/` of another is given. `run` makes the calls of a slice, and tells what CPU time both took, and how long it was. */
+/**
+ * Starts both, of this checkout unless the folder `bench/` of another is given. `run` makes the calls of a slice, and
+ * tells what CPU time both took, and how long it was.
+ */
 export async function startPair(kind, folder = import.meta.url) {
   const server = fork(new URL('./programs/server.mjs', folder), [kind]);
   const { address } = await once(server);
@@ -26,7 +29,10 @@ export async function startPair(kind, folder = import.meta.url) {
   };
 }
 
-/** Runs `slices` of a scenario on each pair, in an order that turns, so that no kind always follows the same one. What each cost, by kind. */
+/**
+ * Runs `slices` of a scenario on each pair, in an order that turns, so that no kind always follows the same one. What
+ * each cost, by kind.
+ */
 export async function interleaved(pairs, scenario, slices) {
   const cost = Object.fromEntries(pairs.map(({ kind }) => [kind, []]));
   for (let slice = 0; slice < slices; slice += 1) {

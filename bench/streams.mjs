@@ -1,4 +1,5 @@
-// A million messages on one stream: how resident memory goes between the first hundred thousand and the last, and how far a writer is ahead of a slow reader.
+// A million messages on one stream: how resident memory goes between the first hundred thousand and the last, and how
+// far a writer is ahead of a slow reader.
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';

@@ -1,4 +1,5 @@
-// tenon over its own frames against the frameworks that have a TCP transport of their own: CPU per call of both processes, slices interleaved.
+// tenon over its own frames against the frameworks that have a TCP transport of their own: CPU per call of both
+// processes, slices interleaved.
 import { interleaved, startPair } from './pair.mjs';
 import { installPeers } from './peers.mjs';
 import { holds, median, ratioText } from './statistics.mjs';

@@ -2,7 +2,8 @@
 //
 //   npm run build && node bench/verify.js [bindings]
 //
-// The first round is what a start pays, everything cold but the modules; the median is that of later rounds, each with classes that were not seen before.
+// The first round is what a start pays, everything cold but the modules; the median is that of later rounds, each with
+// classes that were not seen before.
 import { decorate, inject } from 'inversify';
 
 import { Handler, Rpc, Service, verify } from '../dist/index.js';

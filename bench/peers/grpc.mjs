@@ -1,4 +1,5 @@
-// The service of the gRPC benchmark on other frameworks, each as its own documentation writes it: a server and a client per framework.
+// The service of the gRPC benchmark on other frameworks, each as its own documentation writes it: a server and a client
+// per framework.
 import 'reflect-metadata';
 
 import { readFileSync } from 'node:fs';

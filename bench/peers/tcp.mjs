@@ -1,4 +1,5 @@
-// The service of the TCP benchmark on other frameworks, each as its own documentation writes it. Both speak JSON; a body is a text of that many letters.
+// The service of the TCP benchmark on other frameworks, each as its own documentation writes it. Both speak JSON; a
+// body is a text of that many letters.
 import 'reflect-metadata';
 
 import { createRequire } from 'node:module';

@@ -1,4 +1,5 @@
-// The service of the benchmark inside the five interceptors that most services have: each as an application would write it, on the server.
+// The service of the benchmark inside the five interceptors that most services have: each as an application would write
+// it, on the server.
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 

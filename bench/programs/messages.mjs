@@ -1,4 +1,5 @@
-// protobufjs's own codec for the messages: the marshaler that both sides share when marshalling is not what is compared.
+// protobufjs's own codec for the messages: the marshaler that both sides share when marshalling is not what is
+// compared.
 import protobuf from 'protobufjs';
 
 const root = protobuf.loadSync(new URL('./echo.proto', import.meta.url).pathname);

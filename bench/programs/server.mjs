@@ -1,4 +1,6 @@
-// A server process: `bare`, `static` (tenon, the bare program's marshaler) or `mapped` (tenon's whole mapping), `grpc-js` (static, the grpc-js transport), `tcp`, `unix` (static) or `tcp mapped`, `with metadata`, `with five` (interceptors; static), or a peer's name. Tells its address, then its CPU time and memory when asked.
+// A server process: `bare`, `static` (tenon, the bare program's marshaler) or `mapped` (tenon's whole mapping),
+// `grpc-js` (static, the grpc-js transport), `tcp`, `unix` (static) or `tcp mapped`, `with metadata`, `with five`
+// (interceptors; static), or a peer's name. Tells its address, then its CPU time and memory when asked.
 import { peerOf } from './peer.mjs';
 
 const kind = process.argv[2];

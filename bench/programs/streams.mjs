@@ -1,5 +1,6 @@
-// One stream, both ends in this process, so that what either keeps is seen. Arguments: transport, kind, messages, bytes of each, and whether its reader is slow.
-// Prints how the resident memory went, how far the writer was ahead of the reader and, with --expose-gc, what collections left of the heap.
+// One stream, both ends in this process, so that what either keeps is seen. Arguments: transport, kind, messages, bytes
+// of each, and whether its reader is slow. Prints how the resident memory went, how far the writer was ahead of the
+// reader and, with --expose-gc, what collections left of the heap.
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Handler, Rpc, Service, System } from '../../dist/index.js';

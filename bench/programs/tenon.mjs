@@ -1,4 +1,5 @@
-// The service on tenon: decorated class, real gRPC, by its .proto. `static` swaps the marshaler for the one that the bare program has.
+// The service on tenon: decorated class, real gRPC, by its .proto. `static` swaps the marshaler for the one that the
+// bare program has.
 import { Handler, Marshaler, Marshalers, Rpc, Service } from '../../dist/index.js';
 import { byName } from './messages.mjs';
 

@@ -1,4 +1,5 @@
-// One kind of work, slice by slice when told: µs of CPU for each call or event. Arguments: the work, and the folder `bench/` of the build that does it.
+// One kind of work, slice by slice when told: µs of CPU for each call or event. Arguments: the work, and the folder
+// `bench/` of the build that does it.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';

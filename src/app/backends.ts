@@ -27,8 +27,9 @@ interface Contracts {
 }
 
 /**
- * Implementations of the application's own, by the name that a variable chooses them by: with `{ registry: { folder: FolderRegistry } }` there is
- * `TENON_REGISTRY=folder`. A registry or a broker is given its address (`TENON_REGISTRY_ADDRESS`, or behind `folder://`) by `init`.
+ * Implementations of the application's own, by the name that a variable chooses them by: with `{ registry: { folder:
+ * FolderRegistry } }` there is `TENON_REGISTRY=folder`. A registry or a broker is given its address
+ * (`TENON_REGISTRY_ADDRESS`, or behind `folder://`) by `init`.
  */
 export type Backends = {
   readonly [R in BackendRoom]?: Readonly<Record<string, Newable<Contracts[R]>>> | undefined;
@@ -40,8 +41,9 @@ export function backendNames(room: BackendRoom, own: Backends = {}): readonly st
 }
 
 /**
- * Loads the implementation of that name. INVALID_ARGUMENT (`config.invalid`) naming the ones there are, FAILED_PRECONDITION (`app.package_missing`)
- * naming the package that is not installed and the command that installs it.
+ * Loads the implementation of that name. INVALID_ARGUMENT (`config.invalid`) naming the ones there are,
+ * FAILED_PRECONDITION (`app.package_missing`) naming the package that is not installed and the command that installs
+ * it.
  */
 export async function loadBackend(
   room: BackendRoom,
@@ -71,8 +73,8 @@ export async function loadBackend(
 }
 
 /**
- * Asked beforehand: a backend may load its package only when it first connects, and that would be late to hear of it. In a program that was
- * bundled, packages are part of it and nowhere else.
+ * Asked beforehand: a backend may load its package only when it first connects, and that would be late to hear of it.
+ * In a program that was bundled, packages are part of it and nowhere else.
  */
 function assertInstalled(name: string): void {
   if (isBundled()) return;
@@ -84,7 +86,10 @@ function assertInstalled(name: string): void {
   }
 }
 
-/** In a program that was bundled, tenon's package does not begin two folders up, as it does from `src/app` and from `dist/chunks`. */
+/**
+ * In a program that was bundled, tenon's package does not begin two folders up, as it does from `src/app` and from
+ * `dist/chunks`.
+ */
 function isBundled(): boolean {
   try {
     const manifest = createRequire(import.meta.url)('../../package.json') as { readonly name?: unknown };

@@ -22,7 +22,10 @@ export interface Choice {
   readonly name: string;
   /** For people: the class that is bound, the value of the option. Texts that may be secret are `***`. */
   readonly value: string;
-  /** A variable's name, `profile prod`, `the profile function`, `modules[0]`, `bind`, `@Service`, `decorators`, `default`. */
+  /**
+   * A variable's name, `profile prod`, `the profile function`, `modules[0]`, `bind`, `@Service`, `decorators`,
+   * `default`.
+   */
   readonly origin: string;
 }
 

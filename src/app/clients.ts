@@ -11,7 +11,10 @@ export function typedClient(client: Client, description: ClientDescription): obj
   return Object.freeze(Object.fromEntries(methods));
 }
 
-/** A typed client straight from what `clientOf` takes. Throws INVALID_ARGUMENT (`client.invalid_source`) listing what is wrong with it. */
+/**
+ * A typed client straight from what `clientOf` takes. Throws INVALID_ARGUMENT (`client.invalid_source`) listing what is
+ * wrong with it.
+ */
 export function clientFrom(
   client: Client,
   source: ClientSource,
@@ -26,7 +29,10 @@ export function clientFrom(
   return typedClient(client, { ...description, service: registryName(description, hosts) });
 }
 
-/** The name that is said to the client; else that of the service of this program which has the handler; else the package of its name. */
+/**
+ * The name that is said to the client; else that of the service of this program which has the handler; else the package
+ * of its name.
+ */
 function registryName({ name, service }: ClientDescription, hosts: ReadonlyMap<string, readonly string[]>): string {
   const named = hosts.get(name) ?? [];
   return service !== packageOf(name) || named.includes(service) ? service : (named[0] ?? service);

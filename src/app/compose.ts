@@ -46,15 +46,16 @@ export interface Composition {
   /** Whether something bound to the key was constructed (or is a constant that was handed out). */
   wasResolved(identifier: ServiceIdentifier): boolean;
   /**
-   * Runs `@preDestroy` and `onDeactivation` of what was constructed, those who hold something before what they hold. Does not reject: failures, and what does not
-   * end within `stepMs` or by the time that `signal` aborts, are logged.
+   * Runs `@preDestroy` and `onDeactivation` of what was constructed, those who hold something before what they hold.
+   * Does not reject: failures, and what does not end within `stepMs` or by the time that `signal` aborts, are logged.
    */
   dispose(stepMs: number, signal: AbortSignal): Promise<void>;
 }
 
 /**
- * Binds what the environment, the profile, the modules and `bind` say, in that order, then the handler classes, and the guards and their like, that nobody bound, and the typed clients
- * that anyone injects. Constructs nothing. Rejects as `readConfig` and `loadBackend` do.
+ * Binds what the environment, the profile, the modules and `bind` say, in that order, then the handler classes, and the
+ * guards and their like, that nobody bound, and the typed clients that anyone injects. Constructs nothing. Rejects as
+ * `readConfig` and `loadBackend` do.
  */
 export async function compose(services: readonly Class[], options: AppOptions = {}): Promise<Composition> {
   const env = environmentOf(options);

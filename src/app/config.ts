@@ -53,7 +53,10 @@ export interface Config {
   readonly health: boolean;
   /** What the profile says of reflection: weaker than what `@Service` says. */
   readonly reflection: boolean;
-  /** What the environment says of services, stronger than what `@Service` says; and what the profile says of them, weaker than that. */
+  /**
+   * What the environment says of services, stronger than what `@Service` says; and what the profile says of them,
+   * weaker than that.
+   */
   readonly service: ServiceOptions;
 }
 
@@ -62,10 +65,12 @@ const prefix = 'TENON_';
 const foreignPrefix = 'TENON_TEST_';
 
 /**
- * Reads the environment. A variable that is not set, or set to nothing, takes the value that the profile says; `profile` is stronger than `TENON_PROFILE`.
+ * Reads the environment. A variable that is not set, or set to nothing, takes the value that the profile says;
+ * `profile` is stronger than `TENON_PROFILE`.
  *
- * Throws INVALID_ARGUMENT (`config.invalid`) with everything that is wrong at once: values that do not exist or do not fit, and variables
- * in `TENON_` that nobody reads, for a misspelt one would otherwise change nothing, in silence. `TENON_TEST_…` is left alone.
+ * Throws INVALID_ARGUMENT (`config.invalid`) with everything that is wrong at once: values that do not exist or do not
+ * fit, and variables in `TENON_` that nobody reads, for a misspelt one would otherwise change nothing, in silence.
+ * `TENON_TEST_…` is left alone.
  */
 export function readConfig(
   env: Readonly<Record<string, string | undefined>>,

@@ -53,7 +53,10 @@ export interface SubscriptionDescription {
   readonly interceptors: readonly Interceptor[];
 }
 
-/** What a handler class is, put together from its decorators and its `.proto`. With problems, the rest is what could be made out. */
+/**
+ * What a handler class is, put together from its decorators and its `.proto`. With problems, the rest is what could be
+ * made out.
+ */
 export interface HandlerDescription {
   readonly target: Class;
   /** Full service name; empty for a class that only subscribes. */
@@ -194,7 +197,10 @@ function describeContract(source: Contract<unknown>): ClientDescription {
   return { name: source.name, service: source.service ?? packageOf(source.name), methods, problems };
 }
 
-/** `await` takes whatever has a `then` for a promise: a handler or a client with such a method could not be handed out of an async function. */
+/**
+ * `await` takes whatever has a `then` for a promise: a handler or a client with such a method could not be handed out
+ * of an async function.
+ */
 function thenables(where: string, properties: Iterable<string>): readonly Problem[] {
   return [...properties]
     .filter((property) => property === 'then')

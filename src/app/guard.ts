@@ -8,8 +8,8 @@ import { withLoad } from './internal/modules.ts';
 const changing = ['bind', 'rebind', 'rebindAsync', 'unbind', 'unbindAsync'] as const;
 
 /**
- * From now on refuses to change what is bound to tenon's own keys: who holds the old object would go on using it. FAILED_PRECONDITION
- * (`app.rebind_refused`), naming the key. Everything else can still be bound.
+ * From now on refuses to change what is bound to tenon's own keys: who holds the old object would go on using it.
+ * FAILED_PRECONDITION (`app.rebind_refused`), naming the key. Everything else can still be bound.
  */
 export function guardContainer(container: Container): void {
   for (const name of changing) {

@@ -25,8 +25,9 @@ import { type Config, readConfig, settingsOf } from './config.ts';
 import type { Backend, BackendRoom, BackendSettings } from './internal/backend-table.ts';
 
 /**
- * What an application runs on: from the configuration to a module of bindings. A function given as `profile` is loaded over what the environment says, so
- * it binds only what it wants otherwise. The environment itself comes second, for variables of the application's own.
+ * What an application runs on: from the configuration to a module of bindings. A function given as `profile` is loaded
+ * over what the environment says, so it binds only what it wants otherwise. The environment itself comes second, for
+ * variables of the application's own.
  *
  * @example
  * ```ts
@@ -48,8 +49,9 @@ export interface ResolvedProfile {
 }
 
 /**
- * What is meant by a profile: a name is one of the built-in ones, a function comes over what the environment names, nothing is what the environment names. Throws
- * INVALID_ARGUMENT (`config.invalid`), as `readConfig` does, and for a name that none has.
+ * What is meant by a profile: a name is one of the built-in ones, a function comes over what the environment names,
+ * nothing is what the environment names. Throws INVALID_ARGUMENT (`config.invalid`), as `readConfig` does, and for a
+ * name that none has.
  */
 export function resolveProfile(
   profile: string | Profile | undefined,
@@ -62,8 +64,9 @@ export function resolveProfile(
 }
 
 /**
- * The built-in profiles `test`, `dev`, `local` and `prod`: they differ in what the configuration falls back to where the environment is silent, and in nothing
- * else. Loads the implementations that were chosen, and no others; constructs nothing.
+ * The built-in profiles `test`, `dev`, `local` and `prod`: they differ in what the configuration falls back to where
+ * the environment is silent, and in nothing else. Loads the implementations that were chosen, and no others; constructs
+ * nothing.
  */
 const builtInWith =
   (backends: Backends): Profile =>
@@ -131,7 +134,10 @@ const builtInWith =
     });
   };
 
-/** The options of transports that speak TLS, whichever of them is bound in the end. Named here, as nothing of them is loaded before it is bound. */
+/**
+ * The options of transports that speak TLS, whichever of them is bound in the end. Named here, as nothing of them is
+ * loaded before it is bound.
+ */
 const tlsKeys = ['GrpcTransportOptions', 'GrpcJsTransportOptions', 'TcpTransportOptions'].map(
   (name) => token<object>('transport', name) as symbol,
 );

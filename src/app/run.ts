@@ -19,19 +19,24 @@ const abandonedStartMs = 10_000;
 
 /** What {@link run} may be told. */
 export interface RunOptions extends AppOptions {
-  /** Called once every service is served, to say where for instance. What it throws stops them again, and ends the process with exit code 1. */
+  /**
+   * Called once every service is served, to say where for instance. What it throws stops them again, and ends the
+   * process with exit code 1.
+   */
   readonly onStarted?: ((system: System) => void | Promise<void>) | undefined;
   /**
-   * Whether an exception or a rejection that nobody caught ends the process: it is logged, what is in flight is finished within its bounds, and the exit code is 1. `false` logs it, and
-   * the process lives on with whatever state that left behind.
+   * Whether an exception or a rejection that nobody caught ends the process: it is logged, what is in flight is
+   * finished within its bounds, and the exit code is 1. `false` logs it, and the process lives on with whatever state
+   * that left behind.
    * @default true
    */
   readonly exitOnUncaught?: boolean | undefined;
 }
 
 /**
- * Runs a service (or several) as this process: starts it, waits for SIGTERM or SIGINT (or for `options.signal`), drains, and exits with 0. A second signal stops at once,
- * with exit code 1, and so does, after a drain, what no one caught (a promise that was left alone, a callback that threw after its reply).
+ * Runs a service (or several) as this process: starts it, waits for SIGTERM or SIGINT (or for `options.signal`),
+ * drains, and exits with 0. A second signal stops at once, with exit code 1, and so does, after a drain, what no one
+ * caught (a promise that was left alone, a callback that threw after its reply).
  *
  * A start that fails is one message of the log (its stack at the level `debug`), and exit code 1.
  *

@@ -29,7 +29,8 @@ import type { AppOptions } from './options.ts';
 import { assertVerified, type Note } from './verify.ts';
 
 /**
- * Services that run together in this process, on one container: over the memory transport for tests, over real gRPC, or anything else that is bound.
+ * Services that run together in this process, on one container: over the memory transport for tests, over real gRPC, or
+ * anything else that is bound.
  *
  * @example
  * ```ts
@@ -58,9 +59,9 @@ export class System {
   }
 
   /**
-   * Verifies the wiring, constructs what is needed, and starts the services in the order given. If one cannot start, those before it
-   * are stopped again, and it rejects with that error. The wiring's errors come all at once (FAILED_PRECONDITION `app.verify_failed`), with nothing
-   * constructed.
+   * Verifies the wiring, constructs what is needed, and starts the services in the order given. If one cannot start,
+   * those before it are stopped again, and it rejects with that error. The wiring's errors come all at once
+   * (FAILED_PRECONDITION `app.verify_failed`), with nothing constructed.
    */
   static async start(services: readonly Class[], options: AppOptions = {}): Promise<System> {
     const composition = await compose(services, options);
@@ -93,7 +94,10 @@ export class System {
     return this.#composition.container;
   }
 
-  /** Resolves a token: `system.get(Registry)`. FAILED_PRECONDITION (`app.async_binding`) for one that was not made yet, and is made asynchronously. */
+  /**
+   * Resolves a token: `system.get(Registry)`. FAILED_PRECONDITION (`app.async_binding`) for one that was not made yet,
+   * and is made asynchronously.
+   */
   get<T>(identifier: ServiceIdentifier<T>): T {
     try {
       return this.#composition.container.get(identifier);
@@ -116,8 +120,9 @@ export class System {
   }
 
   /**
-   * Stops the services side by side, then what they ran on, each step within its bound. Resolves when everything has stopped; does not reject. When `signal`
-   * aborts, neither calls in flight nor steps that do not end are waited for any longer. May be called again.
+   * Stops the services side by side, then what they ran on, each step within its bound. Resolves when everything has
+   * stopped; does not reject. When `signal` aborts, neither calls in flight nor steps that do not end are waited for
+   * any longer. May be called again.
    */
   stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     const { signal } = options;
@@ -148,7 +153,8 @@ export class System {
     const service = await container.getAsync(ServiceRuntime);
     const { weaker, stronger } = await resolvedOptionsAround(config, this.#composition.options, container);
     const { interceptors } = container.isBound(ServerOptions) ? await container.getAsync(ServerOptions) : {};
-    // What the environment and the application say is stronger than what the class says; interceptors of all are used, theirs outermost.
+    // What the environment and the application say is stronger than what the class says; interceptors of all are used,
+    // theirs outermost.
     const { interceptors: own, ...said } = record?.options ?? {};
     service.init(
       mergeOptions<ServiceOptions>(

@@ -35,9 +35,14 @@ export interface VerifyReport {
   readonly ok: boolean;
   /** Everything that is wrong, at once. */
   readonly problems: readonly Problem[];
-  /** What is not wrong, but says nothing or does nothing that one might expect: options and variables without effect. */
+  /**
+   * What is not wrong, but says nothing or does nothing that one might expect: options and variables without effect.
+   */
   readonly notes: readonly Note[];
-  /** What is in force, and who chose it: the profile, every binding, every option. Empty where the configuration cannot be read. */
+  /**
+   * What is in force, and who chose it: the profile, every binding, every option. Empty where the configuration cannot
+   * be read.
+   */
   readonly choices: readonly Choice[];
   /** How many bindings were looked at. */
   readonly bindings: number;
@@ -46,12 +51,12 @@ export interface VerifyReport {
 }
 
 /**
- * Checks how an application is put together under a profile, without constructing anything: missing, ambiguous and cyclic bindings, handlers that disagree with their
- * `.proto`, two handlers for one method, subscriptions that the bound broker cannot serve, and more (docs/app.md lists all). A start does the same, and
- * fails with what it finds.
+ * Checks how an application is put together under a profile, without constructing anything: missing, ambiguous and
+ * cyclic bindings, handlers that disagree with their `.proto`, two handlers for one method, subscriptions that the
+ * bound broker cannot serve, and more (docs/app.md lists all). A start does the same, and fails with what it finds.
  *
- * Resolves to a report also when something is wrong; a configuration that cannot be read, or a package that is missing, is a problem like any other. Rejects
- * with what a module or a profile of the application throws.
+ * Resolves to a report also when something is wrong; a configuration that cannot be read, or a package that is missing,
+ * is a problem like any other. Rejects with what a module or a profile of the application throws.
  */
 export async function verify(services: readonly Class[], options: AppOptions = {}): Promise<VerifyReport> {
   try {

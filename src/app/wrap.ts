@@ -6,8 +6,9 @@ import { capabilitiesOf } from './internal/capabilities.ts';
 export type Activating = Pick<Container, 'onActivation'>;
 
 /**
- * Puts something around what is bound to a key, whichever implementation that is: `make` gets it when it has been made, and gives what others get. What it can do (`capabilities`, and of a
- * transport its `encryption`) is taken over where the wrapper says nothing. Call it after the key was bound for the last time.
+ * Puts something around what is bound to a key, whichever implementation that is: `make` gets it when it has been made,
+ * and gives what others get. What it can do (`capabilities`, and of a transport its `encryption`) is taken over where
+ * the wrapper says nothing. Call it after the key was bound for the last time.
  *
  * @example
  * ```ts

@@ -5,8 +5,8 @@ import { type CliIo, GivenUp, UsageError } from './io.ts';
 import { packageVersion } from './samples.ts';
 
 /**
- * Runs the command with `args` (without node and script) and resolves to its exit code: 0 for done, 1 for a failure or for problems
- * that were found, 2 for a mistake in how it was called, 130 for given up. Never rejects.
+ * Runs the command with `args` (without node and script) and resolves to its exit code: 0 for done, 1 for a failure or
+ * for problems that were found, 2 for a mistake in how it was called, 130 for given up. Never rejects.
  */
 export async function runCli(args: readonly string[], io: CliIo): Promise<number> {
   let code = 0;

@@ -80,8 +80,8 @@ export async function projectFiles(plan: ProjectPlan): Promise<readonly ProjectF
 }
 
 /**
- * Writes a project. Everything is written beside the folder first and moved into place at the end, so that a failure or an
- * abort leaves nothing behind.
+ * Writes a project. Everything is written beside the folder first and moved into place at the end, so that a failure or
+ * an abort leaves nothing behind.
  */
 export async function writeProject(folder: string, files: readonly ProjectFile[], signal?: AbortSignal): Promise<void> {
   await checkFolder(folder);

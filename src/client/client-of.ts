@@ -13,8 +13,9 @@ type Caller<F> = F extends (...args: infer A) => infer R
   : never;
 
 /**
- * A handler class or an interface of its methods, seen from the caller: every method takes the request (where the client
- * streams, any iterable of requests) and call options, and gives a promise of the reply, or an AsyncIterable of replies.
+ * A handler class or an interface of its methods, seen from the caller: every method takes the request (where the
+ * client streams, any iterable of requests) and call options, and gives a promise of the reply, or an AsyncIterable of
+ * replies.
  */
 export type ClientOf<T> = {
   readonly [K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: Caller<T[K]>;
@@ -31,8 +32,8 @@ export interface ContractMethod {
 }
 
 /**
- * A service known without the class that implements it, and without a `.proto`: name and shapes of its methods. Messages travel as
- * JSON. Made by {@link contract}.
+ * A service known without the class that implements it, and without a `.proto`: name and shapes of its methods.
+ * Messages travel as JSON. Made by {@link contract}.
  */
 export interface Contract<T> {
   readonly name: string;
@@ -69,8 +70,8 @@ type KindOf<F> = F extends (...args: infer A) => infer R
   : never;
 
 /**
- * Describes a service to its callers, so that they need not import what implements it. `T` is an interface of the methods; the
- * compiler checks that each is listed with the shape it has.
+ * Describes a service to its callers, so that they need not import what implements it. `T` is an interface of the
+ * methods; the compiler checks that each is listed with the shape it has.
  *
  * @example
  * ```ts
@@ -94,8 +95,9 @@ const byClass = new WeakMap<object, ServiceIdentifier<unknown>>();
 const byProto = new Map<string, ServiceIdentifier<unknown>>();
 
 /**
- * The container key of a typed client: of a handler class, of a {@link contract}, or of a service known by its `.proto` (then typed by the
- * interface given). The same argument gives the same key. The container resolves it wherever it is injected; nothing needs to be bound.
+ * The container key of a typed client: of a handler class, of a {@link contract}, or of a service known by its `.proto`
+ * (then typed by the interface given). The same argument gives the same key. The container resolves it wherever it is
+ * injected; nothing needs to be bound.
  *
  * @example
  * ```ts

@@ -18,13 +18,14 @@ export interface CredentialsCall {
 /** What proves with every call who makes it: gRPC's call credentials. */
 export interface CallCredentials {
   /**
-   * The metadata that goes with the call, over what the call itself says. Asked for each time that the call is sent to somebody, within the call's deadline. An
-   * error fails the call with UNAUTHENTICATED, or UNAVAILABLE if it is one of that code (`client.no_credentials`); its text goes no further.
+   * The metadata that goes with the call, over what the call itself says. Asked for each time that the call is sent to
+   * somebody, within the call's deadline. An error fails the call with UNAUTHENTICATED, or UNAVAILABLE if it is one of
+   * that code (`client.no_credentials`); its text goes no further.
    */
   metadata(call: CredentialsCall): Metadata | MetadataInit | Promise<Metadata | MetadataInit>;
   /**
-   * Send them also where others on the way can read them. Otherwise such a call fails with UNAUTHENTICATED (`client.insecure_credentials`). Loopback
-   * addresses are within the machine.
+   * Send them also where others on the way can read them. Otherwise such a call fails with UNAUTHENTICATED
+   * (`client.insecure_credentials`). Loopback addresses are within the machine.
    * @default `insecureCredentials` of the client
    */
   readonly allowInsecure?: boolean | undefined;
@@ -39,7 +40,10 @@ export interface Token {
 
 /** How {@link bearerToken} keeps tokens. */
 export interface BearerTokenOptions {
-  /** So long before a token expires, the next one is asked for, while calls go on with the old one; in milliseconds. @default 30_000 */
+  /**
+   * So long before a token expires, the next one is asked for, while calls go on with the old one; in milliseconds.
+   * @default 30_000
+   */
   readonly earlyMs?: number | undefined;
   /** How long a token is used that does not say when it expires, in milliseconds. @default 60_000 */
   readonly maxAgeMs?: number | undefined;
@@ -50,8 +54,8 @@ export interface BearerTokenOptions {
 }
 
 /**
- * Credentials that send `authorization: Bearer <token>` (RFC 6750). A source is asked once for all calls that need a token at the time, and again before the
- * token expires; one that fails is asked again by the next call.
+ * Credentials that send `authorization: Bearer <token>` (RFC 6750). A source is asked once for all calls that need a
+ * token at the time, and again before the token expires; one that fails is asked again by the next call.
  *
  * @example
  * ```ts

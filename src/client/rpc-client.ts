@@ -364,8 +364,8 @@ export class RpcClient implements Client {
   }
 
   /**
-   * Opens a streaming call. One with a single request waits for the first answer, and goes to another node if the first did not take it; a
-   * stream of requests is on its way by then and cannot be sent again.
+   * Opens a streaming call. One with a single request waits for the first answer, and goes to another node if the first
+   * did not take it; a stream of requests is on its way by then and cannot be sent again.
    */
   #open(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<Opened> {
     ctx.throwIfAborted();
@@ -375,7 +375,8 @@ export class RpcClient implements Client {
         const opening = { headers: headersOf(plan, ctx) };
         const sent = credentials ? await this.#signed(credentials, opening, ctx) : opening;
         const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
-        // By themselves: the first request may be long in coming, and whoever reads the replies would begin the call without them.
+        // By themselves: the first request may be long in coming, and whoever reads the replies would begin the call
+        // without them.
         void socket.send(sent);
         return { socket, stop: pump(plan, input as AsyncIterable<unknown>, socket, ctx) };
       };
@@ -440,7 +441,8 @@ export class RpcClient implements Client {
       contentType: plan.subType,
       // Also where an interceptor takes it back for the first message: it may change its mind.
       compress: ctx.compress === true || (ctx.options.compress ?? this.#options.compress) === true,
-      // Where there are nodes to choose from, another may be ready sooner: the client waits, and the transport says at once that this one is not.
+      // Where there are nodes to choose from, another may be ready sooner: the client waits, and the transport says at
+      // once that this one is not.
       waitForReady: ctx.options.address !== undefined && ctx.waitForReady,
     };
   }

@@ -6,8 +6,8 @@ import type { Marshaler } from './codec.ts';
 import { show } from './internal/misfit.ts';
 
 /**
- * Messages that are bytes already, passed on as they are: both ways the very same memory. Whoever is handed bytes that are
- * reused afterwards copies them.
+ * Messages that are bytes already, passed on as they are: both ways the very same memory. Whoever is handed bytes that
+ * are reused afterwards copies them.
  */
 @injectable()
 export class BytesMarshaler implements Marshaler {

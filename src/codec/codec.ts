@@ -18,8 +18,8 @@ export interface Marshaler {
    */
   marshal(schema: Schema, value: unknown): Uint8Array;
   /**
-   * Throws INVALID_ARGUMENT (`codec.decode`) naming the schema when `bytes` are not such a message, RESOURCE_EXHAUSTED (`codec.too_many_elements`) when they
-   * hold more than the codec's limits allow.
+   * Throws INVALID_ARGUMENT (`codec.decode`) naming the schema when `bytes` are not such a message, RESOURCE_EXHAUSTED
+   * (`codec.too_many_elements`) when they hold more than the codec's limits allow.
    */
   unmarshal(schema: Schema, bytes: Uint8Array): unknown;
 }

@@ -1,4 +1,7 @@
-/** The sub-type of a gRPC content type: `json` of `application/grpc+json`; `proto` where there is none (PROTOCOL-HTTP2.md). */
+/**
+ * The sub-type of a gRPC content type: `json` of `application/grpc+json`; `proto` where there is none
+ * (PROTOCOL-HTTP2.md).
+ */
 export function subType(contentType: string): string {
   const semicolon = contentType.indexOf(';');
   const bare = semicolon < 0 ? contentType : contentType.slice(0, semicolon).trim();
@@ -8,7 +11,10 @@ export function subType(contentType: string): string {
   return plus < 0 ? bare.slice(slash + 1) : bare.slice(plus + 1);
 }
 
-/** The codec that a content type names, whether gRPC's sub-type or a web type: `proto` of `application/protobuf` and of `application/grpc`. */
+/**
+ * The codec that a content type names, whether gRPC's sub-type or a web type: `proto` of `application/protobuf` and of
+ * `application/grpc`.
+ */
 export function codecName(contentType: string): string {
   const name = subType(contentType);
   if (name === 'protobuf') return 'proto';

@@ -9,10 +9,11 @@ import { decodeFailure, encodeFailure, misfit } from './internal/misfit.ts';
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /**
- * JSON in UTF-8. A message with a `.proto` is in protobuf's JSON mapping; any other is what `JSON.stringify` makes of it, but
- * what JSON would lose in silence is refused (docs/codec.md).
+ * JSON in UTF-8. A message with a `.proto` is in protobuf's JSON mapping; any other is what `JSON.stringify` makes of
+ * it, but what JSON would lose in silence is refused (docs/codec.md).
  *
- * `undefined` is written as `null`, and an empty body is read as `undefined`, or as an empty message where there is a `.proto`.
+ * `undefined` is written as `null`, and an empty body is read as `undefined`, or as an empty message where there is a
+ * `.proto`.
  */
 @injectable()
 export class JsonMarshaler implements Marshaler {

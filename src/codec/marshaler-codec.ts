@@ -12,14 +12,15 @@ import {
 const nothing = new Uint8Array(0);
 
 /**
- * A {@link Codec} made of a {@link Marshaler} and the messages of one connection: what a framed dialect needs to speak any format.
+ * A {@link Codec} made of a {@link Marshaler} and the messages of one connection: what a framed dialect needs to speak
+ * any format.
  *
  * @example
  * ```ts
  * async function readAll(stream: MessageStream, message: MessageHeader, schema: Schema): Promise<void> {
  *   const codec = new MarshalerCodec(new JsonMarshaler(), stream);
- *   while (await codec.readHeader(message, MessageType.Request)) console.log(message.endpoint, await codec.readBody(schema));
- * }
+ *   while (await codec.readHeader(message, MessageType.Request)) console.log(message.endpoint, await
+ *   codec.readBody(schema)); }
  * ```
  */
 export class MarshalerCodec implements Codec {

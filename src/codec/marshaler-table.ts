@@ -8,7 +8,10 @@ export class MarshalerTable {
   readonly #byName = new Map<string, Marshaler>();
   readonly #unknown: Code;
 
-  /** `unknown` is the code for a content type that none is bound for: a caller's mistake on one side, a lack of the server's on the other. */
+  /**
+   * `unknown` is the code for a content type that none is bound for: a caller's mistake on one side, a lack of the
+   * server's on the other.
+   */
   constructor(marshalers: readonly Marshaler[], unknown: Code) {
     this.#unknown = unknown;
     for (const marshaler of marshalers) this.#byName.set(codecName(marshaler.contentType), marshaler);

@@ -40,7 +40,10 @@ export interface ProtoFile {
   readonly package: string;
   /** The services of the files that were named, not of those they import. */
   readonly services: readonly ProtoService[];
-  /** Every file, each behind those it imports, as serialized `google.protobuf.FileDescriptorProto`: what reflection serves. */
+  /**
+   * Every file, each behind those it imports, as serialized `google.protobuf.FileDescriptorProto`: what reflection
+   * serves.
+   */
   readonly fileDescriptors: readonly Uint8Array[];
   /** A message type by its full name, of these files or of one they import. */
   type(name: string): ProtoType | undefined;
@@ -51,11 +54,11 @@ export interface ProtoFile {
 const loaded = new Map<string, ProtoFile>();
 
 /**
- * Loads `.proto` files, synchronously, as it happens while classes are described. Google's well-known types need not be there.
- * The same files with the same options are loaded once.
+ * Loads `.proto` files, synchronously, as it happens while classes are described. Google's well-known types need not be
+ * there. The same files with the same options are loaded once.
  *
- * Throws INVALID_ARGUMENT: `codec.proto_not_found` for a file or an import that cannot be read, `codec.proto_invalid` with file and
- * line for what does not parse or refers to nothing.
+ * Throws INVALID_ARGUMENT: `codec.proto_not_found` for a file or an import that cannot be read, `codec.proto_invalid`
+ * with file and line for what does not parse or refers to nothing.
  *
  * @example
  * ```ts

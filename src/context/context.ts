@@ -46,12 +46,16 @@ export class Context {
   /** Who is at the other end: `host:port` where the transport has one. On the client, the node that was chosen. */
   peer: string;
   /**
-   * Server: whether replies are compressed from now on, where the transport can and the caller understands it. Set before the first reply if any is to be.
-   * Client: the same of requests; one that is set here by an interceptor has to be before the call is begun.
+   * Server: whether replies are compressed from now on, where the transport can and the caller understands it. Set
+   * before the first reply if any is to be. Client: the same of requests; one that is set here by an interceptor has to
+   * be before the call is begun.
    * @default the server's `compress`; what the call's options or the client's say
    */
   compress: boolean | undefined;
-  /** Whether the request that was taken last, on the client the reply, came compressed; `undefined` where the transport cannot tell. */
+  /**
+   * Whether the request that was taken last, on the client the reply, came compressed; `undefined` where the transport
+   * cannot tell.
+   */
   wasCompressed: boolean | undefined;
   /** What the caller sent along. Keys are lower case. */
   readonly metadata: Metadata;
@@ -79,24 +83,25 @@ export class Context {
   }
 
   /**
-   * Server: who calls, by the certificate that the caller's connection was opened with. `undefined` where the caller showed none, or was not asked; one that
-   * is not trusted is never here. Read when asked for.
+   * Server: who calls, by the certificate that the caller's connection was opened with. `undefined` where the caller
+   * showed none, or was not asked; one that is not trusted is never here. Read when asked for.
    */
   get peerCertificate(): PeerCertificate | undefined {
     return (this.#peerCertificate ??= this.#connection?.peerCertificate);
   }
 
   /**
-   * When the call has to be over, by the bound Clock's `monotonicMs()`, which no change of the machine's time moves: with the system's clock,
-   * `deadline - performance.now()` milliseconds are left.
+   * When the call has to be over, by the bound Clock's `monotonicMs()`, which no change of the machine's time moves:
+   * with the system's clock, `deadline - performance.now()` milliseconds are left.
    */
   get deadline(): number | undefined {
     return this.#deadline;
   }
 
   /**
-   * Brings the deadline forward; a later one changes nothing. Calls that are made with this context keep to it, and so does the call itself on the
-   * client, if it was not sent yet. On the server it is for who brings it forward to abort when it passes.
+   * Brings the deadline forward; a later one changes nothing. Calls that are made with this context keep to it, and so
+   * does the call itself on the client, if it was not sent yet. On the server it is for who brings it forward to abort
+   * when it passes.
    */
   shorten(deadline: number): void {
     if (this.#deadline === undefined || deadline < this.#deadline) this.#deadline = deadline;
@@ -128,8 +133,9 @@ export class Context {
   }
 
   /**
-   * Server: sends {@link headers} now instead of with the first reply, for a caller that waits for them while the handler is at work. What is put
-   * into them afterwards is not sent. Without effect a second time, after the first reply, and where no call is served.
+   * Server: sends {@link headers} now instead of with the first reply, for a caller that waits for them while the
+   * handler is at work. What is put into them afterwards is not sent. Without effect a second time, after the first
+   * reply, and where no call is served.
    */
   sendHeaders(): void {}
 
@@ -148,7 +154,9 @@ export class Context {
     return this.#trailers !== undefined;
   }
 
-  /** Aborts when the caller cancels, the deadline passes or the connection is lost. Its reason is a {@link TenonError}. */
+  /**
+   * Aborts when the caller cancels, the deadline passes or the connection is lost. Its reason is a {@link TenonError}.
+   */
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
@@ -195,8 +203,8 @@ export class Context {
   }
 
   /**
-   * Calls `listener` once when the call is aborted, at once if it already is; returns what takes it back. What it throws is logged. Cheaper than
-   * {@link signal}, which must make an `AbortController`.
+   * Calls `listener` once when the call is aborted, at once if it already is; returns what takes it back. What it
+   * throws is logged. Cheaper than {@link signal}, which must make an `AbortController`.
    */
   onAbort(listener: (reason: TenonError) => void): () => void {
     if (this.#abortReason) {

@@ -5,8 +5,9 @@ import type { Metadata } from './metadata.ts';
 import { errorOf, microParts, type Status, statusOf, type ToldError } from './status.ts';
 
 /**
- * The status that tells a client of Go Micro of `error`: its `errors.Error` is the first detail, and the message is the same as JSON. Other details
- * come after it. A client of Go Micro takes whatever is first for the error, and its process ends if that is none.
+ * The status that tells a client of Go Micro of `error`: its `errors.Error` is the first detail, and the message is the
+ * same as JSON. Other details come after it. A client of Go Micro takes whatever is first for the error, and its
+ * process ends if that is none.
  *
  * `id` is who says so where the error itself does not.
  */
@@ -25,8 +26,9 @@ export function microStatusOf(error: ToldError, id: string, trailers?: Metadata)
 }
 
 /**
- * The error that a status of Go Micro stands for, in the order of its own client: the first detail, the message where that is an `errors.Error` as JSON,
- * the status as it is. However it came, the `errors.Error` is a detail of the error, and its `detail` the message.
+ * The error that a status of Go Micro stands for, in the order of its own client: the first detail, the message where
+ * that is an `errors.Error` as JSON, the status as it is. However it came, the `errors.Error` is a detail of the error,
+ * and its `detail` the message.
  */
 export function microErrorOf(status: Status): TenonError {
   const error = errorOf(status);

@@ -1,6 +1,7 @@
 /**
- * What the other end of a connection has proved to be: its X.509 certificate (RFC 5280), shown in a TLS handshake and verified against the
- * certificate authorities that this side trusts. There is none for a certificate that was not verified.
+ * What the other end of a connection has proved to be: its X.509 certificate (RFC 5280), shown in a TLS handshake and
+ * verified against the certificate authorities that this side trusts. There is none for a certificate that was not
+ * verified.
  */
 export interface PeerCertificate {
   /** The common name of the subject; `undefined` where it has none, or several. */

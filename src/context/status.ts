@@ -52,8 +52,9 @@ export function statusOf(error: ToldError, trailers?: Metadata): Status {
 }
 
 /**
- * The error that a status other than OK stands for. Its `metadata` are all of the trailers but tenon's and gRPC's own. Where the first detail is Go Micro's
- * `errors.Error`, the message is its `detail`: what a server of Go Micro puts into the status's message is the whole of it as JSON.
+ * The error that a status other than OK stands for. Its `metadata` are all of the trailers but tenon's and gRPC's own.
+ * Where the first detail is Go Micro's `errors.Error`, the message is its `detail`: what a server of Go Micro puts into
+ * the status's message is the whole of it as JSON.
  */
 export function errorOf(status: Status): TenonError {
   const trailers: Record<string, string | Uint8Array> = {};
@@ -70,7 +71,10 @@ export function errorOf(status: Status): TenonError {
   return new TenonError(micro ? { ...error, ...microParts(error.code, micro) } : error);
 }
 
-/** What an `errors.Error` says of a status that has this code. Go Micro knows none of gRPC's for most codes of HTTP, and says UNKNOWN then. */
+/**
+ * What an `errors.Error` says of a status that has this code. Go Micro knows none of gRPC's for most codes of HTTP, and
+ * says UNKNOWN then.
+ */
 export function microParts(code: Code, micro: MicroError): Pick<TenonError, 'code' | 'message'> {
   return {
     code: code === Code.Unknown ? codeOfHttp(micro.code) : code,

@@ -10,16 +10,19 @@ export interface HandlerOptions {
   readonly service?: string | undefined;
   /** Leave it out of the registry's record. @default false */
   readonly internal?: boolean | undefined;
-  /** Methods of the `.proto`, by their names there, that are left out on purpose: callers of them get UNIMPLEMENTED. @default [] */
+  /**
+   * Methods of the `.proto`, by their names there, that are left out on purpose: callers of them get UNIMPLEMENTED.
+   * @default []
+   */
   readonly unimplemented?: readonly string[] | undefined;
   /** Around every method of this class, inside the server's own; the first is the outermost. */
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
 
 /**
- * Marks a class whose `@Rpc` methods answer calls and whose `@Subscribe` methods handle events. `name` is the full service name, as in
- * the `.proto`; a class that only subscribes needs none. It records and does nothing else: the class is constructed by the
- * container, once, when its service starts.
+ * Marks a class whose `@Rpc` methods answer calls and whose `@Subscribe` methods handle events. `name` is the full
+ * service name, as in the `.proto`; a class that only subscribes needs none. It records and does nothing else: the
+ * class is constructed by the container, once, when its service starts.
  *
  * Throws INVALID_ARGUMENT (`decorators.invalid`) for a name that is none, or on a class that already is a handler.
  *

@@ -20,7 +20,10 @@ export type AnyClass = abstract new (...args: never[]) => object;
 /** A class that can be constructed. */
 export type Class<T = object> = new (...args: never[]) => T;
 
-/** A message's schema as `@Rpc` and `@Subscribe` take it: Standard Schema (zod, valibot, arktype), or a class with fields. */
+/**
+ * A message's schema as `@Rpc` and `@Subscribe` take it: Standard Schema (zod, valibot, arktype), or a class with
+ * fields.
+ */
 export type MessageSchema = StandardSchemaV1 | Class<object>;
 
 /** Where a `.proto` is: a path, or better a URL relative to the module (`new URL('x.proto', import.meta.url)`). */
@@ -67,7 +70,10 @@ export interface SubscribeRecord {
 export interface StandardServices {
   /** Whether `grpc.health.v1.Health` is served as well. `TENON_HEALTH` is stronger. @default true */
   readonly health?: boolean | undefined;
-  /** Whether `grpc.reflection` is served as well, v1 and v1alpha. `TENON_REFLECTION` is stronger. @default what the profile says: under `dev` and `local` */
+  /**
+   * Whether `grpc.reflection` is served as well, v1 and v1alpha. `TENON_REFLECTION` is stronger. @default what the
+   * profile says: under `dev` and `local`
+   */
   readonly reflection?: boolean | undefined;
 }
 
@@ -141,7 +147,8 @@ export function serviceOf(target: object): ServiceClassRecord | undefined {
 
 const frameworkCore = '@inversifyjs/framework-core';
 
-// Those of Inversify's own decorators count as well: a guard that was taken from the other package must not be passed over.
+// Those of Inversify's own decorators count as well: a guard that was taken from the other package must not be passed
+// over.
 const useKeys: Readonly<
   Record<UseKind, { readonly own: symbol; readonly theirs: readonly [string, string] | undefined }>
 > = {
@@ -166,7 +173,10 @@ function keysOf(kind: UseKind, name: string | undefined): (typeof useKeys)[UseKi
   };
 }
 
-/** Records what is used on a class, or on a method where `target` is its prototype, before what was recorded there: decorators run from the last to the first. */
+/**
+ * Records what is used on a class, or on a method where `target` is its prototype, before what was recorded there:
+ * decorators run from the last to the first.
+ */
 export function recordUse(
   kind: UseKind,
   target: object,
@@ -179,8 +189,8 @@ export function recordUse(
 }
 
 /**
- * What is used on a class, or on one of its methods, of one kind: that of base classes first. What a base class asks for its subclasses ask for as well, also for
- * methods that they override.
+ * What is used on a class, or on one of its methods, of one kind: that of base classes first. What a base class asks
+ * for its subclasses ask for as well, also for methods that they override.
  */
 export function usesOf<K extends UseKind>(kind: K, target: AnyClass, property?: string): Uses[K] {
   const { own, theirs } = useKeys[kind];
@@ -237,7 +247,10 @@ function append(key: symbol, target: object, record: unknown): void {
   Reflect.defineMetadata(key, [...recordsAt(key, target), record], target);
 }
 
-/** The records of a class and its base classes. A class that decorates a method again replaces what its base classes say of that method, as a call or as events. */
+/**
+ * The records of a class and its base classes. A class that decorates a method again replaces what its base classes say
+ * of that method, as a call or as events.
+ */
 function inherited<T extends { readonly property: string }>(key: symbol, target: AnyClass): readonly T[] {
   const replaced = new Set<string>();
   const found: T[] = [];

@@ -6,7 +6,10 @@ import { type MessageSchema, recordRpc, type RpcRecord } from './metadata.ts';
 export interface RpcOptions {
   /** Name on the wire. @default the method's, with a capital: `hello` is `Hello` */
   readonly name?: string | undefined;
-  /** Calling twice is as good as calling once, so a failed call may be repeated. @default what the `.proto` says, else false */
+  /**
+   * Calling twice is as good as calling once, so a failed call may be repeated. @default what the `.proto` says, else
+   * false
+   */
   readonly idempotent?: boolean | undefined;
   /** What a request looks like, where there is no `.proto`; each is validated. */
   readonly input?: MessageSchema | undefined;
@@ -51,10 +54,12 @@ export type StreamDecorator<K extends StreamKind> = <F extends AnyMethod>(
 ) => void;
 
 /**
- * Marks a method that answers calls: `(request, ctx) => Promise<reply>`. Where a side streams, an `AsyncIterable` takes the place of
- * the request, of the reply, or of both, and `stream` says so: it cannot be seen at run time. With a `.proto` it may be left out; `verify` compares.
+ * Marks a method that answers calls: `(request, ctx) => Promise<reply>`. Where a side streams, an `AsyncIterable` takes
+ * the place of the request, of the reply, or of both, and `stream` says so: it cannot be seen at run time. With a
+ * `.proto` it may be left out; `verify` compares.
  *
- * A method that throws a `TenonError` answers with its status; anything else it throws is INTERNAL. Ending the iteration ends the stream.
+ * A method that throws a `TenonError` answers with its status; anything else it throws is INTERNAL. Ending the
+ * iteration ends the stream.
  *
  * @example
  * ```ts

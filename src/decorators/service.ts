@@ -16,8 +16,8 @@ export interface ServiceDecoratorOptions
 }
 
 /**
- * Names a service and lists what it is made of. What it runs on (transport, registry, broker, …) is said by the environment, the
- * profile or the container, never here.
+ * Names a service and lists what it is made of. What it runs on (transport, registry, broker, …) is said by the
+ * environment, the profile or the container, never here.
  *
  * @example
  * ```ts

@@ -26,8 +26,8 @@ export type SubscribeDecorator = <F extends (event: AnyEvent, ctx: Context) => P
 ) => void;
 
 /**
- * Marks a method that handles the events of `topic`: `(event, ctx) => Promise<void>`. Returning acknowledges the event; throwing does not,
- * and what happens then is what `retry` and `deadLetter` say. An event may come twice: see `dedupe`.
+ * Marks a method that handles the events of `topic`: `(event, ctx) => Promise<void>`. Returning acknowledges the event;
+ * throwing does not, and what happens then is what `retry` and `deadLetter` say. An event may come twice: see `dedupe`.
  *
  * @example
  * ```ts

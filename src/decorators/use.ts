@@ -9,9 +9,10 @@ import { type Class, recordCatch, recordUse, type UseKind } from './metadata.ts'
 export type UseDecorator = (target: object, property?: string | symbol, descriptor?: PropertyDescriptor) => void;
 
 /**
- * Lets only those calls and events through that every guard admits, the first asked first: keys of the container (classes, as a rule), or guards that are ready. On a class with `@Service` it is for all its handlers, on one
- * with `@Handler` for all its methods; the guards of the service come before those of the class, and those before the method's. A class is made by the
- * container, once, when the service starts.
+ * Lets only those calls and events through that every guard admits, the first asked first: keys of the container
+ * (classes, as a rule), or guards that are ready. On a class with `@Service` it is for all its handlers, on one with
+ * `@Handler` for all its methods; the guards of the service come before those of the class, and those before the
+ * method's. A class is made by the container, once, when the service starts.
  *
  * @example
  * ```ts
@@ -36,8 +37,8 @@ export function UseGuard(...guards: readonly (ServiceIdentifier<Guard> | Guard)[
 }
 
 /**
- * Does something around calls and events, inside the guards: keys of the container to a {@link CallInterceptor}, or functions as everywhere else in tenon. The
- * first is the outermost.
+ * Does something around calls and events, inside the guards: keys of the container to a {@link CallInterceptor}, or
+ * functions as everywhere else in tenon. The first is the outermost.
  *
  * @example
  * ```ts
@@ -59,8 +60,9 @@ export function UseInterceptor(
 }
 
 /**
- * Changes or refuses the request before the handler sees it, behind guards and interceptors: keys of the container to a {@link Pipe}, pipes that are ready, or validators in the form of Standard
- * Schema. Where the client streams, each request goes through them.
+ * Changes or refuses the request before the handler sees it, behind guards and interceptors: keys of the container to a
+ * {@link Pipe}, pipes that are ready, or validators in the form of Standard Schema. Where the client streams, each
+ * request goes through them.
  *
  * @example
  * ```ts
@@ -84,8 +86,8 @@ export function UsePipe(...pipes: readonly (ServiceIdentifier<Pipe> | Pipe | Sta
 }
 
 /**
- * Answers what calls and events fail with, wherever it comes from: guards, interceptors, pipes or the handler. Of the filters of method, class and service the one
- * for the nearest class of error has it.
+ * Answers what calls and events fail with, wherever it comes from: guards, interceptors, pipes or the handler. Of the
+ * filters of method, class and service the one for the nearest class of error has it.
  *
  * @example
  * ```ts
@@ -94,7 +96,8 @@ export function UsePipe(...pipes: readonly (ServiceIdentifier<Pipe> | Pipe | Sta
  * @CatchError(OutOfStock)
  * class StockFilter implements ErrorFilter<OutOfStock> {
  *   catch(error: OutOfStock): never {
- *     throw new TenonError({ code: Code.ResourceExhausted, reason: 'shop.out_of_stock', message: 'none is left', cause: error });
+ *     throw new TenonError({ code: Code.ResourceExhausted, reason: 'shop.out_of_stock', message: 'none is left', cause:
+ *     error });
  *   }
  * }
  *
@@ -111,7 +114,10 @@ export function UseErrorFilter(...filters: readonly Class<ErrorFilter>[]): UseDe
   return use('errorFilter', 'UseErrorFilter', filters);
 }
 
-/** Says which errors the filter is for: those of the class given and of its subclasses; without one, whatever is thrown. See {@link UseErrorFilter}. */
+/**
+ * Says which errors the filter is for: those of the class given and of its subclasses; without one, whatever is thrown.
+ * See {@link UseErrorFilter}.
+ */
 export function CatchError(type?: ErrorClass | { readonly error?: ErrorClass }): (target: Class<ErrorFilter>) => void {
   return (target) => recordCatch(target, typeof type === 'object' ? type.error : type);
 }

@@ -16,8 +16,9 @@ export const aCount: NumberRule = { min: 1, max: Number.MAX_SAFE_INTEGER, isWhol
 const numeric = /(?:Ms|Bytes)$|^max[A-Z]/;
 
 /**
- * The options, once their numbers were looked at: those that a rule names, and all whose names say so (`…Ms`, `…Bytes`, `max…`), which take numbers of at least 0.
- * Throws INVALID_ARGUMENT (`options.invalid_number`) for anything else, naming the option: `NaN` passes every comparison with a limit, and would come to light far away.
+ * The options, once their numbers were looked at: those that a rule names, and all whose names say so (`…Ms`, `…Bytes`,
+ * `max…`), which take numbers of at least 0. Throws INVALID_ARGUMENT (`options.invalid_number`) for anything else,
+ * naming the option: `NaN` passes every comparison with a limit, and would come to light far away.
  */
 export function checkedOptions<T extends object>(
   owner: string,

@@ -9,7 +9,10 @@ import {
 } from '../internal/protobuf-fields.ts';
 import type { ErrorDetail } from './errors.ts';
 
-/** A kind of detail of an error: how its values are written and read. Those of Google are in this file; make others with any protobuf library. */
+/**
+ * A kind of detail of an error: how its values are written and read. Those of Google are in this file; make others with
+ * any protobuf library.
+ */
 export interface DetailType<T> {
   /** Full message name: `google.rpc.BadRequest`. */
   readonly type: string;
@@ -19,8 +22,8 @@ export interface DetailType<T> {
 }
 
 /**
- * The first detail of `error` of the type; `undefined` where there is none, or it cannot be read. Details of types that are not known here stay in
- * `error.details`, as bytes.
+ * The first detail of `error` of the type; `undefined` where there is none, or it cannot be read. Details of types that
+ * are not known here stay in `error.details`, as bytes.
  *
  * @example
  * ```ts
@@ -54,7 +57,10 @@ export interface FieldViolation {
   readonly localizedMessage?: LocalizedMessage | undefined;
 }
 
-/** When to call again: `google.rpc.RetryInfo`. Goes with UNAVAILABLE or RESOURCE_EXHAUSTED; the retries of tenon obey it. */
+/**
+ * When to call again: `google.rpc.RetryInfo`. Goes with UNAVAILABLE or RESOURCE_EXHAUSTED; the retries of tenon obey
+ * it.
+ */
 export interface RetryInfo {
   /** Wait at least so many milliseconds; sent to the microsecond. */
   readonly retryDelayMs: number;
@@ -69,7 +75,10 @@ export interface ErrorInfo {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
-/** What a developer of the service wants to know: `google.rpc.DebugInfo`. Not for callers that are not trusted: it may hold secrets. */
+/**
+ * What a developer of the service wants to know: `google.rpc.DebugInfo`. Not for callers that are not trusted: it may
+ * hold secrets.
+ */
 export interface DebugInfo {
   readonly stackEntries?: readonly string[] | undefined;
   readonly detail?: string | undefined;

@@ -71,8 +71,8 @@ const inspected = Symbol.for('nodejs.util.inspect.custom');
  * The one error of tenon: what its calls reject with, and what a handler throws to choose the status
  * its caller sees.
  *
- * `code`, `reason`, `message`, `details` and `metadata` travel to the peer, `cause` and the stack never do. `instanceof`
- * and {@link TenonError.is} hold across copies of the package.
+ * `code`, `reason`, `message`, `details` and `metadata` travel to the peer, `cause` and the stack never do.
+ * `instanceof` and {@link TenonError.is} hold across copies of the package.
  *
  * @example
  * ```ts
@@ -147,8 +147,9 @@ export class TenonError extends Error {
   }
 
   /**
-   * What a handler throws to give its own caller the answer that it got from somebody else. Thrown as it is, the error of a call that the handler made is the
-   * handler's failure (`server.dependency_failed`): what was UNAUTHENTICATED there need not be here.
+   * What a handler throws to give its own caller the answer that it got from somebody else. Thrown as it is, the error
+   * of a call that the handler made is the handler's failure (`server.dependency_failed`): what was UNAUTHENTICATED
+   * there need not be here.
    *
    * @example
    * ```ts

@@ -52,8 +52,9 @@ export interface MicroErrorInit {
 }
 
 /**
- * An error of Go Micro, for a handler to throw: callers in Go Micro get exactly this `errors.Error`, all others the status code of gRPC that Go Micro gives
- * it, with `detail` as its message. It is a detail of the error: `findDetail(error, MicroError)` reads it.
+ * An error of Go Micro, for a handler to throw: callers in Go Micro get exactly this `errors.Error`, all others the
+ * status code of gRPC that Go Micro gives it, with `detail` as its message. It is a detail of the error:
+ * `findDetail(error, MicroError)` reads it.
  *
  * @example
  * ```ts

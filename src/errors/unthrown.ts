@@ -1,8 +1,9 @@
 import { TenonError, type TenonErrorInit } from './errors.ts';
 
 /**
- * An error that nobody throws: made where a call ends by itself, from an event or a timer. It has no stack trace, which would tell of Node's insides alone and
- * costs most of what such an end does: a server whose callers all leave at once makes one for each.
+ * An error that nobody throws: made where a call ends by itself, from an event or a timer. It has no stack trace, which
+ * would tell of Node's insides alone and costs most of what such an end does: a server whose callers all leave at once
+ * makes one for each.
  */
 export function unthrown(init: TenonErrorInit): TenonError {
   const { stackTraceLimit } = Error;

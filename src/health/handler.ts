@@ -31,9 +31,11 @@ export interface CheckResponse {
 }
 
 /**
- * `grpc.health.v1.Health` as a handler like any other: Check, List and Watch (github.com/grpc/grpc: doc/health-checking.md). Left out of the registry's record.
+ * `grpc.health.v1.Health` as a handler like any other: Check, List and Watch (github.com/grpc/grpc:
+ * doc/health-checking.md). Left out of the registry's record.
  *
- * `findType` gives a message type of {@link healthProto}; it is asked with the first call, so that a start does not wait for a file that is read.
+ * `findType` gives a message type of {@link healthProto}; it is asked with the first call, so that a start does not
+ * wait for a file that is read.
  */
 export function healthHandler(health: ServiceHealth, findType: (name: string) => ProtoType | undefined): ServerHandler {
   const message = (name: string): Schema => lazySchema(`grpc.health.v1.${name}`, findType);

@@ -6,11 +6,12 @@ import { token } from '../internal/token.ts';
 export type ServingStatus = 'UNKNOWN' | 'SERVING' | 'NOT_SERVING';
 
 /**
- * What the application itself says of its health, by service name: to be injected where something is known that the lifecycle cannot know, as that a database is
- * away. `''` is the server as a whole. A name that no handler has is one more thing that can be asked for.
+ * What the application itself says of its health, by service name: to be injected where something is known that the
+ * lifecycle cannot know, as that a database is away. `''` is the server as a whole. A name that no handler has is one
+ * more thing that can be asked for.
  *
- * Each name stands alone, as in gRPC's own servers: nothing is derived from another one. What is said counts while the service serves; one that starts,
- * drains or cannot be found is NOT_SERVING whatever is said here.
+ * Each name stands alone, as in gRPC's own servers: nothing is derived from another one. What is said counts while the
+ * service serves; one that starts, drains or cannot be found is NOT_SERVING whatever is said here.
  *
  * @example
  * ```ts

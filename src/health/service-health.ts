@@ -56,8 +56,9 @@ export class ServiceHealth {
   }
 
   /**
-   * How the service is now, and then each change: what comes and goes while the reader is busy is left out. A name that is not known is SERVICE_UNKNOWN until it
-   * is. The iteration fails with UNAVAILABLE, after the last change, when the server takes no more calls, for it must not hold up the stop.
+   * How the service is now, and then each change: what comes and goes while the reader is busy is left out. A name that
+   * is not known is SERVICE_UNKNOWN until it is. The iteration fails with UNAVAILABLE, after the last change, when the
+   * server takes no more calls, for it must not hold up the stop.
    */
   watch(name: string): AsyncIterableIterator<ServingStatus | 'SERVICE_UNKNOWN', undefined> {
     return new Watch(

@@ -4,7 +4,10 @@ import { Code, TenonError } from '../errors/errors.ts';
 import { isPromise } from '../internal/is-promise.ts';
 import type { Guard } from '../pipeline/pipeline.ts';
 
-/** Who calls, as a guard of this file found out: `ctx.get(principal)`. A key of your own, given as `as`, has the type as well. */
+/**
+ * Who calls, as a guard of this file found out: `ctx.get(principal)`. A key of your own, given as `as`, has the type as
+ * well.
+ */
 export const principal: ContextKey<unknown> = { symbol: Symbol.for('tenon.interceptors.principal') };
 
 /** Nothing at all, for whom no one can vouch. */
@@ -13,10 +16,12 @@ export type Nobody = undefined | null | false;
 /** What {@link bearerGuard} is told. */
 export interface BearerOptions<P> {
   /**
-   * Who the token stands for; nothing for a token that is none, is over or was taken back. What it throws refuses the token just as well and is told to nobody but the log, except a
-   * `TenonError`, which is the status: UNAVAILABLE, say, if whoever knows the tokens does not answer.
+   * Who the token stands for; nothing for a token that is none, is over or was taken back. What it throws refuses the
+   * token just as well and is told to nobody but the log, except a `TenonError`, which is the status: UNAVAILABLE, say,
+   * if whoever knows the tokens does not answer.
    *
-   * A token that is a secret is looked up by its hash, or compared with `timingSafeEqual` of `node:crypto`: `===` takes the longer the more of it was guessed right.
+   * A token that is a secret is looked up by its hash, or compared with `timingSafeEqual` of `node:crypto`: `===` takes
+   * the longer the more of it was guessed right.
    */
   readonly verify: (token: string, ctx: Context) => P | Nobody | Promise<P | Nobody>;
   /** Under which key handlers find who calls. @default {@link principal} */
@@ -24,8 +29,9 @@ export interface BearerOptions<P> {
 }
 
 /**
- * Lets calls through that bring a token in the metadata `authorization: Bearer <token>` (RFC 6750) for which `verify` has someone. The others are UNAUTHENTICATED
- * (`auth.no_token`, `auth.invalid_token`), and are not told why. Tokens belong on connections with TLS.
+ * Lets calls through that bring a token in the metadata `authorization: Bearer <token>` (RFC 6750) for which `verify`
+ * has someone. The others are UNAUTHENTICATED (`auth.no_token`, `auth.invalid_token`), and are not told why. Tokens
+ * belong on connections with TLS.
  *
  * @example
  * ```ts
@@ -61,7 +67,8 @@ export function bearerGuard<P>(options: BearerOptions<P>): Guard {
 /** What {@link certificateGuard} is told. */
 export interface CertificateOptions<P> {
   /**
-   * Who the certificate stands for; nothing refuses it. What it throws refuses it as well, as with {@link BearerOptions.verify}.
+   * Who the certificate stands for; nothing refuses it. What it throws refuses it as well, as with {@link
+   * BearerOptions.verify}.
    * @default whoever has one that the server's authorities signed
    */
   readonly verify?: ((certificate: PeerCertificate, ctx: Context) => P | Nobody | Promise<P | Nobody>) | undefined;
@@ -70,8 +77,9 @@ export interface CertificateOptions<P> {
 }
 
 /**
- * Lets calls through whose connection was opened with a certificate (mTLS) for which `verify` has someone; by default it stands for itself. The others are UNAUTHENTICATED
- * (`auth.no_certificate`) or PERMISSION_DENIED (`auth.certificate_refused`).
+ * Lets calls through whose connection was opened with a certificate (mTLS) for which `verify` has someone; by default
+ * it stands for itself. The others are UNAUTHENTICATED (`auth.no_certificate`) or PERMISSION_DENIED
+ * (`auth.certificate_refused`).
  *
  * @example
  * ```ts

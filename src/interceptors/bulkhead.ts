@@ -21,11 +21,13 @@ export interface BulkheadOptions {
 }
 
 /**
- * Bounds the calls under way, so that one slow dependency or one popular method cannot take all there is. On either side; all methods that one instance is put around are counted together,
- * unless `key` parts them.
+ * Bounds the calls under way, so that one slow dependency or one popular method cannot take all there is. On either
+ * side; all methods that one instance is put around are counted together, unless `key` parts them.
  *
- * Above the bound calls wait in line, as long as there is room in it; others fail with RESOURCE_EXHAUSTED (`bulkhead.full`), and were not made. Who waits longer than its deadline
- * fails with DEADLINE_EXCEEDED, who is cancelled leaves the line. A stream counts from the request for its first reply until it is over, an event until it is handled.
+ * Above the bound calls wait in line, as long as there is room in it; others fail with RESOURCE_EXHAUSTED
+ * (`bulkhead.full`), and were not made. Who waits longer than its deadline fails with DEADLINE_EXCEEDED, who is
+ * cancelled leaves the line. A stream counts from the request for its first reply until it is over, an event until it
+ * is handled.
  *
  * @example
  * ```ts

@@ -18,8 +18,8 @@ import { invalidOption } from './internal/repeating.ts';
 /** When calls are refused instead of made. */
 export interface CircuitBreakerOptions {
   /**
-   * What has a circuit of its own. `node`: every address, on the client; one that is open is passed over for another. `method`, `service`: what is called, wherever it
-   * is. Where calls are served, and for events, `node` is as `method`.
+   * What has a circuit of its own. `node`: every address, on the client; one that is open is passed over for another.
+   * `method`, `service`: what is called, wherever it is. Where calls are served, and for events, `node` is as `method`.
    * @default 'node'
    */
   readonly per?: 'node' | 'method' | 'service' | undefined;
@@ -46,11 +46,13 @@ interface Policy {
 }
 
 /**
- * Refuses calls while too many have failed: who is in trouble is left alone, and callers hear at once what they would hear late. Closed, open and half open, by the share of failures within a
- * rolling window. On either side; one instance keeps the circuits of all methods it is put around.
+ * Refuses calls while too many have failed: who is in trouble is left alone, and callers hear at once what they would
+ * hear late. Closed, open and half open, by the share of failures within a rolling window. On either side; one instance
+ * keeps the circuits of all methods it is put around.
  *
- * A refused call fails with UNAVAILABLE (`circuit.open`); message and `google.rpc.RetryInfo` say when the next may try. It was not sent, so that `retry` around it may repeat it. A stream has gone
- * well with its first reply. An event that is refused goes back to its broker as one that failed.
+ * A refused call fails with UNAVAILABLE (`circuit.open`); message and `google.rpc.RetryInfo` say when the next may try.
+ * It was not sent, so that `retry` around it may repeat it. A stream has gone well with its first reply. An event that
+ * is refused goes back to its broker as one that failed.
  *
  * @example
  * ```ts

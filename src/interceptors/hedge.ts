@@ -21,9 +21,15 @@ export interface HedgeOptions {
   readonly maxAttempts?: number | undefined;
   /** Time without an answer after which the next attempt is sent, in milliseconds; 0 sends all at once. @default 50 */
   readonly delayMs?: number | undefined;
-  /** Failures after which the others are waited for, and the next one is sent at once. Any other ends the call. @default UNAVAILABLE */
+  /**
+   * Failures after which the others are waited for, and the next one is sent at once. Any other ends the call. @default
+   * UNAVAILABLE
+   */
   readonly nonFatalCodes?: readonly Code[] | undefined;
-  /** As with `retry`: hedges that fail count, and none is sent while it is used up. `false` for none. @default one of its own */
+  /**
+   * As with `retry`: hedges that fail count, and none is sent while it is used up. `false` for none. @default one of
+   * its own
+   */
   readonly budget?: RetryBudget | false | undefined;
   /** Time, timers and chance. @default the machine's own */
   readonly runtime?: Runtime | undefined;
@@ -34,11 +40,13 @@ interface Policy extends Repeating {
 }
 
 /**
- * Sends a call again that is not answered soon, to another node where there is one, and takes whichever answer is first. The others are cancelled. For clients.
+ * Sends a call again that is not answered soon, to another node where there is one, and takes whichever answer is
+ * first. The others are cancelled. For clients.
  *
- * Only methods that are declared idempotent have several attempts under way; of others an attempt that certainly no handler saw is followed by another. Of a stream of replies
- * the first reply decides. Streams of requests are sent once; events are none of its business. A server's `google.rpc.RetryInfo` or `grpc-retry-pushback-ms` holds
- * the next attempt back. If all attempts fail, the call fails as the last did.
+ * Only methods that are declared idempotent have several attempts under way; of others an attempt that certainly no
+ * handler saw is followed by another. Of a stream of replies the first reply decides. Streams of requests are sent
+ * once; events are none of its business. A server's `google.rpc.RetryInfo` or `grpc-retry-pushback-ms` holds the next
+ * attempt back. If all attempts fail, the call fails as the last did.
  *
  * @example
  * ```ts

@@ -9,7 +9,8 @@ import { systemRuntime } from '../runtime/system.ts';
 export interface LoggingOptions {
   /**
    * Level of a call by how it ended; `silent` writes nothing.
-   * @default `info` for OK and for what callers do, `warn` for DEADLINE_EXCEEDED, UNAVAILABLE and RESOURCE_EXHAUSTED, `error` for UNKNOWN, INTERNAL and DATA_LOSS
+   * @default `info` for OK and for what callers do, `warn` for DEADLINE_EXCEEDED, UNAVAILABLE and RESOURCE_EXHAUSTED,
+   *   `error` for UNKNOWN, INTERNAL and DATA_LOSS
    */
   readonly level?: ((code: Code, method: MethodDescriptor) => LogLevel) | undefined;
   /** The clock. @default the machine's own */
@@ -17,8 +18,9 @@ export interface LoggingOptions {
 }
 
 /**
- * Writes one line for each call and event when it is over, by `ctx.logger`: `method`, `code`, `durationMs` and `peer`, and of a failure its `reason` and its text. On either side. A stream is over with
- * its last reply, its error, or when its reader goes (CANCELLED).
+ * Writes one line for each call and event when it is over, by `ctx.logger`: `method`, `code`, `durationMs` and `peer`,
+ * and of a failure its `reason` and its text. On either side. A stream is over with its last reply, its error, or when
+ * its reader goes (CANCELLED).
  *
  * @example
  * ```ts

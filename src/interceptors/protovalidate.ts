@@ -16,11 +16,14 @@ const rulesFile = 'buf/validate/validate.proto';
 const packages = ['@bufbuild/protobuf', '@bufbuild/protovalidate'];
 
 /**
- * Checks requests by the rules in their `.proto` (https://protovalidate.com), on either side, and each of a stream; events alike. What breaks a rule is INVALID_ARGUMENT
- * (`call.invalid_input`) with a `BadRequest`, the rule's id as the reason: `STRING_MIN_LEN`. Methods whose messages have no rules pay nothing.
+ * Checks requests by the rules in their `.proto` (https://protovalidate.com), on either side, and each of a stream;
+ * events alike. What breaks a rule is INVALID_ARGUMENT (`call.invalid_input`) with a `BadRequest`, the rule's id as the
+ * reason: `STRING_MIN_LEN`. Methods whose messages have no rules pay nothing.
  *
- * The `.proto` imports `buf/validate/validate.proto`, which comes with tenon. The rules are run by `@bufbuild/protovalidate`, which is loaded when a method with rules is
- * prepared, as the service starts: FAILED_PRECONDITION (`app.package_missing`) without it, INVALID_ARGUMENT (`codec.proto_invalid`) for rules that make no sense.
+ * The `.proto` imports `buf/validate/validate.proto`, which comes with tenon. The rules are run by
+ * `@bufbuild/protovalidate`, which is loaded when a method with rules is prepared, as the service starts:
+ * FAILED_PRECONDITION (`app.package_missing`) without it, INVALID_ARGUMENT (`codec.proto_invalid`) for rules that make
+ * no sense.
  *
  * @example
  * ```ts

@@ -23,8 +23,9 @@ export interface RateLimitOptions {
 /**
  * Bounds the rate of calls by a token bucket. On either side; a stream and an event count as one call.
  *
- * Above the rate a call fails with RESOURCE_EXHAUSTED (`ratelimit.exceeded`), and is not made; message and `google.rpc.RetryInfo` say when the next will be let through. An event that is refused
- * goes back to its broker as one that failed: its subscription's own bounds suit better.
+ * Above the rate a call fails with RESOURCE_EXHAUSTED (`ratelimit.exceeded`), and is not made; message and
+ * `google.rpc.RetryInfo` say when the next will be let through. An event that is refused goes back to its broker as one
+ * that failed: its subscription's own bounds suit better.
  *
  * The limit is this process's: of ten nodes each lets `perSecond` calls through.
  *

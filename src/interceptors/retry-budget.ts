@@ -9,8 +9,9 @@ export interface RetryBudgetOptions {
 }
 
 /**
- * Keeps repetitions from becoming a storm. Every failure takes a token, every success gives a part of one back, and calls are repeated only while more than
- * half of them are left. Tokens are counted per service called; retries and hedges that are given the same budget share them.
+ * Keeps repetitions from becoming a storm. Every failure takes a token, every success gives a part of one back, and
+ * calls are repeated only while more than half of them are left. Tokens are counted per service called; retries and
+ * hedges that are given the same budget share them.
  */
 export class RetryBudget {
   readonly #maxTokens: number;

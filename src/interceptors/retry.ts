@@ -29,7 +29,10 @@ export interface RetryOptions {
   readonly maxBackoffMs?: number | undefined;
   /** Each wait is the one before times this. @default 2 */
   readonly backoffMultiplier?: number | undefined;
-  /** What keeps repetitions from becoming a storm; give one budget to several interceptors to have them share it. `false` for none. @default one of its own */
+  /**
+   * What keeps repetitions from becoming a storm; give one budget to several interceptors to have them share it.
+   * `false` for none. @default one of its own
+   */
   readonly budget?: RetryBudget | false | undefined;
   /** Time, timers and chance. @default the machine's own */
   readonly runtime?: Runtime | undefined;
@@ -42,17 +45,20 @@ interface Policy extends Repeating {
 /**
  * Makes a call again that failed, on another node where there is one. For clients.
  *
- * Only what is safe: a method that is declared idempotent, or an attempt that certainly no handler saw. What may have been processed is never repeated otherwise, whatever
- * `codes` says. A stream of replies is repeated until its first reply was handed out, a stream of requests only while nothing was read of it, events not at
- * all (`@Subscribe` has its own retries).
+ * Only what is safe: a method that is declared idempotent, or an attempt that certainly no handler saw. What may have
+ * been processed is never repeated otherwise, whatever `codes` says. A stream of replies is repeated until its first
+ * reply was handed out, a stream of requests only while nothing was read of it, events not at all (`@Subscribe` has its
+ * own retries).
  *
- * It waits between attempts, longer each time, and as long as the server says by a `google.rpc.RetryInfo` or `grpc-retry-pushback-ms`; never beyond the deadline, which bounds all
- * attempts together. Headers, trailers and peer of the call are those of its last attempt. Every attempt but the first says how many there were, in
+ * It waits between attempts, longer each time, and as long as the server says by a `google.rpc.RetryInfo` or
+ * `grpc-retry-pushback-ms`; never beyond the deadline, which bounds all attempts together. Headers, trailers and peer
+ * of the call are those of its last attempt. Every attempt but the first says how many there were, in
  * `grpc-previous-rpc-attempts`. After the last attempt the call fails with its error.
  *
  * @example
  * ```ts
- * const options: ClientOptions = { interceptors: [retry({ maxAttempts: 4, codes: [Code.Unavailable, Code.Aborted] })] };
+ * const options: ClientOptions = { interceptors: [retry({ maxAttempts: 4, codes: [Code.Unavailable, Code.Aborted] })]
+ * };
  * ```
  */
 export function retry(options: RetryOptions = {}): Interceptor {
@@ -83,7 +89,10 @@ export function retry(options: RetryOptions = {}): Interceptor {
   };
 }
 
-/** A call whose attempts follow one another. It says itself how, so that one that succeeds costs no more than this object. */
+/**
+ * A call whose attempts follow one another. It says itself how, so that one that succeeds costs no more than this
+ * object.
+ */
 class RetriedCall extends RepeatedCall implements RetryingOptions {
   readonly runtime: Runtime;
   readonly backoff: BackoffSchedule;

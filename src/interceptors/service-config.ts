@@ -13,9 +13,11 @@ export type ConfigCode = string | number;
 export type ConfigDuration = string;
 
 /**
- * Policies per method as data, in gRPC's own format (grpc: service_config.proto, and A6 for `retryPolicy`, `hedgingPolicy` and `retryThrottling`).
+ * Policies per method as data, in gRPC's own format (grpc: service_config.proto, and A6 for `retryPolicy`,
+ * `hedgingPolicy` and `retryThrottling`).
  *
- * What concerns gRPC's own name resolution (`loadBalancingConfig`, `loadBalancingPolicy`, `healthCheckConfig`) is accepted and has no effect: the selector chooses nodes.
+ * What concerns gRPC's own name resolution (`loadBalancingConfig`, `loadBalancingPolicy`, `healthCheckConfig`) is
+ * accepted and has no effect: the selector chooses nodes.
  *
  * @example
  * ```ts
@@ -48,7 +50,10 @@ export interface ServiceConfig {
 
 /** What is said of the methods that it names. */
 export interface MethodConfig {
-  /** A method, a whole service where `method` is left out, everything where `service` is left out as well. The nearest counts. */
+  /**
+   * A method, a whole service where `method` is left out, everything where `service` is left out as well. The nearest
+   * counts.
+   */
   readonly name: readonly { readonly service?: string | undefined; readonly method?: string | undefined }[];
   readonly waitForReady?: boolean | undefined;
   /** Bound of each call; the nearer of this and what the call says. */
@@ -97,7 +102,9 @@ export class ServicePolicies {
   /** By path, by `/service/`, and by `/`. */
   readonly #policies = new Map<string, MethodPolicy>();
 
-  /** Throws INVALID_ARGUMENT (`interceptors.invalid_service_config`) with everything that is wrong, each with its path. */
+  /**
+   * Throws INVALID_ARGUMENT (`interceptors.invalid_service_config`) with everything that is wrong, each with its path.
+   */
   constructor(config: ServiceConfig, runtime: Runtime) {
     const reading = new Reading();
     const root = reading.object('', config, [

@@ -24,9 +24,10 @@ export interface TimeoutOptions {
 /**
  * Brings the deadline of calls forward; one that is nearer already stays. On either side.
  *
- * On the client the whole call is bounded, streams as well, and the server learns of it; inside `retry`, every attempt. Where calls are served and events are handled, the handler's context is
- * aborted when the time is up: calls that it makes with its `ctx` end, and the caller gets DEADLINE_EXCEEDED (`call.deadline_exceeded`) whether the handler heeds it or not. An event goes back to its
- * broker as one that failed.
+ * On the client the whole call is bounded, streams as well, and the server learns of it; inside `retry`, every attempt.
+ * Where calls are served and events are handled, the handler's context is aborted when the time is up: calls that it
+ * makes with its `ctx` end, and the caller gets DEADLINE_EXCEEDED (`call.deadline_exceeded`) whether the handler heeds
+ * it or not. An event goes back to its broker as one that failed.
  *
  * @example
  * ```ts

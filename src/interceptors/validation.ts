@@ -22,10 +22,13 @@ export interface ValidationOptions {
 }
 
 /**
- * Validates requests and replies, on either side, each element of a stream alike. Who sends a message only checks it; who receives it goes on with what the validator gives back.
+ * Validates requests and replies, on either side, each element of a stream alike. Who sends a message only checks it;
+ * who receives it goes on with what the validator gives back.
  *
- * A request that is refused is INVALID_ARGUMENT (`call.invalid_input`) with a `BadRequest`; on the client it is not sent. A reply that is refused is INTERNAL (`call.invalid_output`): on the server what is wrong
- * with it is logged, and not told. A server validates requests by the method's own validator in any case, so there it is for replies, and for methods of a `.proto`.
+ * A request that is refused is INVALID_ARGUMENT (`call.invalid_input`) with a `BadRequest`; on the client it is not
+ * sent. A reply that is refused is INTERNAL (`call.invalid_output`): on the server what is wrong with it is logged, and
+ * not told. A server validates requests by the method's own validator in any case, so there it is for replies, and for
+ * methods of a `.proto`.
  *
  * @example
  * ```ts

@@ -12,8 +12,8 @@ interface Follower {
 const followed = new WeakMap<AbortSignal, Set<Follower>>();
 
 /**
- * Calls `listener` once with the signal's reason when it aborts, at once if it has; returns what takes it back. Without a signal nothing is called, and
- * nothing is left behind on a signal that outlives what followed it.
+ * Calls `listener` once with the signal's reason when it aborts, at once if it has; returns what takes it back. Without
+ * a signal nothing is called, and nothing is left behind on a signal that outlives what followed it.
  */
 export function onAbort(signal: AbortSignal | Abortable | undefined, listener: (reason: unknown) => void): () => void {
   if (signal === undefined) return nothing;

@@ -11,7 +11,8 @@ export interface AsyncQueueOptions {
   /** Values that may wait to be read. @default no limit */
   readonly limit?: number | undefined;
   /**
-   * What `push` does to a queue that is full. `drop-oldest` makes room; a function gives the error that the queue fails with, and the value is not taken.
+   * What `push` does to a queue that is full. `drop-oldest` makes room; a function gives the error that the queue fails
+   * with, and the value is not taken.
    * @default the queue grows: a writer that can wait asks `hasRoom` and awaits `room()`
    */
   readonly overflow?: 'drop-oldest' | (() => unknown) | undefined;
@@ -24,8 +25,9 @@ export interface AsyncQueueOptions {
 /**
  * A queue with one writer side and one reader side, joined by promises.
  *
- * Values that were pushed before `end` or `fail` are still read; after `fail` one `next()` rejects with the error once they are gone, and then the iteration is over. Several `next()` may be
- * pending: they are served in order. Leaving the iteration (`break`, `return`) discards what is queued, and ends those that are pending.
+ * Values that were pushed before `end` or `fail` are still read; after `fail` one `next()` rejects with the error once
+ * they are gone, and then the iteration is over. Several `next()` may be pending: they are served in order. Leaving the
+ * iteration (`break`, `return`) discards what is queued, and ends those that are pending.
  */
 export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
   readonly #limit: number;

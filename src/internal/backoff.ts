@@ -7,8 +7,8 @@ export interface BackoffSchedule {
   /** Each wait is the one before times this. @default 2 */
   readonly factor?: number | undefined;
   /**
-   * The part of a wait that is chance: peers that failed together do not return together. A number takes or adds so much of the wait, 0 to 1; `full` draws the wait
-   * from all between nothing and its bound.
+   * The part of a wait that is chance: peers that failed together do not return together. A number takes or adds so
+   * much of the wait, 0 to 1; `full` draws the wait from all between nothing and its bound.
    * @default 0.2
    */
   readonly jitter?: number | 'full' | undefined;
@@ -17,8 +17,8 @@ export interface BackoffSchedule {
 }
 
 /**
- * The wait in milliseconds after so many failures in a row, from 1. `random` gives numbers in [0, 1). Without options the shape is that of gRPC's
- * connection back-off.
+ * The wait in milliseconds after so many failures in a row, from 1. `random` gives numbers in [0, 1). Without options
+ * the shape is that of gRPC's connection back-off.
  */
 export function backoffMs(failures: number, random: () => number, schedule: BackoffSchedule = {}): number {
   const { initialMs = 100, maxMs = 10_000, factor = 2, jitter = 0.2, minMs = 0 } = schedule;
@@ -43,7 +43,9 @@ export class Backoff {
     return this.#failures;
   }
 
-  /** Counts one more failure, and gives the wait after it; `schedule` in place of its own, for one whose bounds change. */
+  /**
+   * Counts one more failure, and gives the wait after it; `schedule` in place of its own, for one whose bounds change.
+   */
   failed(schedule: BackoffSchedule = this.#schedule): number {
     this.#failures += 1;
     return backoffMs(this.#failures, () => this.#random.next(), schedule);

@@ -23,7 +23,10 @@ export class InFlight {
     for (const wake of waiting) wake();
   }
 
-  /** Resolves when nothing is under way; rejects with the reason of `signal` if that aborts first. Leaves nothing on the signal. */
+  /**
+   * Resolves when nothing is under way; rejects with the reason of `signal` if that aborts first. Leaves nothing on the
+   * signal.
+   */
   idle(signal?: AbortSignal): Promise<void> {
     if (this.#count === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {

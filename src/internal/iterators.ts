@@ -12,7 +12,10 @@ export const over: IteratorResult<never, undefined> = { done: true, value: undef
 const ok: IterationEnd = { outcome: 'ok' };
 const cancelled: IterationEnd = { outcome: 'cancelled' };
 
-/** The iteration that `for await` would make of `values`, for those who must end it from outside. One that cannot be iterated rejects at `next`. */
+/**
+ * The iteration that `for await` would make of `values`, for those who must end it from outside. One that cannot be
+ * iterated rejects at `next`.
+ */
 export function iteratorOf<T>(values: AsyncIterable<T> | Iterable<T | Promise<T>>): AsyncIterator<T> {
   return (isAsyncIterable(values) ? values : each(values))[Symbol.asyncIterator]();
 }
@@ -34,8 +37,9 @@ export function iterable<T>(iterate: () => AsyncIterator<T>): AsyncIterable<T> {
 }
 
 /**
- * An iteration over a source that serves one reader at a time. Readers that ask meanwhile wait in line, and values are handed out in the order in which they were
- * asked for. A subclass reads; after its last value, or an error, `read` gives {@link over}.
+ * An iteration over a source that serves one reader at a time. Readers that ask meanwhile wait in line, and values are
+ * handed out in the order in which they were asked for. A subclass reads; after its last value, or an error, `read`
+ * gives {@link over}.
  */
 export abstract class SerialIterator<T> implements AsyncIterableIterator<T, undefined> {
   #isReading = false;
@@ -75,11 +79,12 @@ export abstract class SerialIterator<T> implements AsyncIterableIterator<T, unde
 }
 
 /**
- * An iteration over another one, its source, which it opens with the first `next()`, or was given. A subclass says how: it may change values, put something in the place of an error, and
- * hear of the end.
+ * An iteration over another one, its source, which it opens with the first `next()`, or was given. A subclass says how:
+ * it may change values, put something in the place of an error, and hear of the end.
  *
- * Several `next()` may be pending: the source is asked as often, and each value is handed out as soon as it is there. Of an error one `next()` rejects, all others are over. After `return()`
- * nothing is handed out: a `next()` that is pending ends without a value, whatever the source does, as soon as the source settles it.
+ * Several `next()` may be pending: the source is asked as often, and each value is handed out as soon as it is there.
+ * Of an error one `next()` rejects, all others are over. After `return()` nothing is handed out: a `next()` that is
+ * pending ends without a value, whatever the source does, as soon as the source settles it.
  */
 export abstract class DerivedIterator<T, R = T> implements AsyncIterableIterator<R, undefined> {
   /** Read from the source when it was opened: handed out before anything else. */
@@ -104,8 +109,8 @@ export abstract class DerivedIterator<T, R = T> implements AsyncIterableIterator
   /** The reader has left while something is open, or is being opened: whatever is under way may end. */
   protected onLeave?(): void;
   /**
-   * The iteration has ended. Called once if it was open or was being opened, after the source has let go; never if `return()` came before that. What it throws is what
-   * `next()` or `return()` rejects with.
+   * The iteration has ended. Called once if it was open or was being opened, after the source has let go; never if
+   * `return()` came before that. What it throws is what `next()` or `return()` rejects with.
    */
   protected onEnd?(end: IterationEnd): void;
 
@@ -259,7 +264,10 @@ class DeferredIterator<T> extends DerivedIterator<T> {
   }
 }
 
-/** The values of `source`; `onEnd` is called once, however that ends: after the last value, an error, a reader that leaves, or when `signal` aborts, which is as if the reader left. */
+/**
+ * The values of `source`; `onEnd` is called once, however that ends: after the last value, an error, a reader that
+ * leaves, or when `signal` aborts, which is as if the reader left.
+ */
 export function finalizedIterator<T>(
   source: AsyncIterator<T>,
   onEnd: (end: IterationEnd) => void,

@@ -5,8 +5,9 @@ export interface Linked<T> {
 }
 
 /**
- * Things that come and go often. A `Set` that fills and empties makes new tables all the time, and those that it left keep what was in them from the
- * garbage collector until it looks at everything; here joining and leaving allocate nothing.
+ * Things that come and go often. A `Set` that fills and empties makes new tables all the time, and those that it left
+ * keep what was in them from the garbage collector until it looks at everything; here joining and leaving allocate
+ * nothing.
  */
 export class LinkedList<T extends Linked<T>> implements Iterable<T> {
   size = 0;

@@ -1,6 +1,7 @@
 /**
- * An address as messages and logs may show it: scheme, hosts, ports and a numbered database. Everything else may be a secret, and becomes `***`: what stands before an `@`, after
- * a `?` or a `#`, and what is neither a port nor a number where one belongs.
+ * An address as messages and logs may show it: scheme, hosts, ports and a numbered database. Everything else may be a
+ * secret, and becomes `***`: what stands before an `@`, after a `?` or a `#`, and what is neither a port nor a number
+ * where one belongs.
  */
 export function maskAddress(address: string): string {
   // A word or a number holds no credentials.

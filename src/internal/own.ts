@@ -1,6 +1,6 @@
 /*
- * Keys that come from a stranger are looked up in Maps, or with these: a plain object inherits `constructor`, `toString` and others, and
- * takes a value for its prototype when it is assigned to `__proto__`.
+ * Keys that come from a stranger are looked up in Maps, or with these: a plain object inherits `constructor`,
+ * `toString` and others, and takes a value for its prototype when it is assigned to `__proto__`.
  */
 
 /** The object's own value under `key`; never what it inherits. */

@@ -1,7 +1,8 @@
 import { maxVarintBytes, VarintReader, writeVarint } from './varint.ts';
 
 /*
- * Fields of serialized messages without their types (protobuf.dev: programming-guides/encoding): for rooms that know a handful of messages, and no codec.
+ * Fields of serialized messages without their types (protobuf.dev: programming-guides/encoding): for rooms that know a
+ * handful of messages, and no codec.
  */
 
 /** A field as it came: an integer, or the content of a length-delimited one. */
@@ -12,8 +13,8 @@ const decoder = new TextDecoder();
 const scratch = new Uint8Array(maxVarintBytes);
 
 /**
- * Calls `visit` for each field in order: with its value, which is `undefined` for one of a fixed size, and with the place of all of it, tag included. False where the bytes end in the middle of a
- * field, or are no fields.
+ * Calls `visit` for each field in order: with its value, which is `undefined` for one of a fixed size, and with the
+ * place of all of it, tag included. False where the bytes end in the middle of a field, or are no fields.
  */
 export function readFields(
   bytes: Uint8Array,

@@ -6,7 +6,10 @@ export function noPromise<T>(value: T): T {
   return value;
 }
 
-/** Calls what is only told something: what it throws, or what its promise rejects with, goes to `onError` and no further. */
+/**
+ * Calls what is only told something: what it throws, or what its promise rejects with, goes to `onError` and no
+ * further.
+ */
 export function quietly<T>(listener: (value: T) => unknown, value: T, onError: (error: unknown) => void): void {
   try {
     const result = listener(value);

@@ -10,7 +10,10 @@ export interface RedisPlace {
 
 const defaultPort = 6379;
 
-/** Reads `host:port`, `host`, `redis://user:password@host:port/database` and `rediss://…`; `undefined` for anything else. */
+/**
+ * Reads `host:port`, `host`, `redis://user:password@host:port/database` and `rediss://…`; `undefined` for anything
+ * else.
+ */
 export function parseRedisAddress(address: string): RedisPlace | undefined {
   if (/^rediss?:\/\//i.test(address)) return URL.canParse(address) ? placeIn(new URL(address)) : undefined;
   const [, host, port = ''] = /^(\[[0-9a-f:.]+\]|[^:,\s/@[\]]+)(?::(\d{1,5}))?$/i.exec(address.trim()) ?? [];

@@ -4,8 +4,9 @@ const longestName = 64;
 const maxSteps = 100_000;
 
 /**
- * The candidate nearest to `name` by edit distance, if it is near enough to be a misspelling of it: by default a third of the letters, and at least one. The name may be
- * a stranger's, so the work is bounded: a name of more than 64 characters has none, and candidates beyond a bound are not looked at.
+ * The candidate nearest to `name` by edit distance, if it is near enough to be a misspelling of it: by default a third
+ * of the letters, and at least one. The name may be a stranger's, so the work is bounded: a name of more than 64
+ * characters has none, and candidates beyond a bound are not looked at.
  */
 export function nearest(
   name: string,

@@ -6,8 +6,8 @@ export const maxExactVarintBytes = 8;
 const nothing = new Uint8Array(0);
 
 /**
- * Writes a whole number, 7 bits a byte, the lowest first (LEB128, as in protobuf), and gives the place behind it. A negative one is written as its complement in 64 bits, in ten bytes,
- * as protobuf has an int64. `into` must have room.
+ * Writes a whole number, 7 bits a byte, the lowest first (LEB128, as in protobuf), and gives the place behind it. A
+ * negative one is written as its complement in 64 bits, in ten bytes, as protobuf has an int64. `into` must have room.
  */
 export function writeVarint(into: Uint8Array, at: number, value: number): number {
   if (value >= 0 && value < 0x80) {
@@ -51,7 +51,10 @@ export class VarintReader<Bytes extends Uint8Array = Uint8Array> {
     return this.#longVarint();
   }
 
-  /** The next number as protobuf's int64: up to ten bytes, and negative where the highest of 64 bits is set. Beyond 2^53 not exact; NaN where the bytes end within it. */
+  /**
+   * The next number as protobuf's int64: up to ten bytes, and negative where the highest of 64 bits is set. Beyond 2^53
+   * not exact; NaN where the bytes end within it.
+   */
   int64(): number {
     let low = 0;
     let high = 0;

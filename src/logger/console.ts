@@ -43,8 +43,8 @@ export interface ConsoleLoggerOptions {
 }
 
 /**
- * A {@link Logger} on standard error, with one line a message; of an error that nobody made to be shown, text has its stack below, indented. A message that cannot be written is
- * lost, and nothing else.
+ * A {@link Logger} on standard error, with one line a message; of an error that nobody made to be shown, text has its
+ * stack below, indented. A message that cannot be written is lost, and nothing else.
  */
 export class ConsoleLogger implements Logger {
   readonly #options: Required<ConsoleLoggerOptions>;
@@ -132,7 +132,10 @@ function exceptionOf({ error }: LogFields): LogFields | undefined {
 
 const survived = new WeakSet<NodeJS.WritableStream>();
 
-/** Writes to standard error as long as somebody reads it: whoever did may end before this process does, and nothing is gained by ending with them. */
+/**
+ * Writes to standard error as long as somebody reads it: whoever did may end before this process does, and nothing is
+ * gained by ending with them.
+ */
 function writeError(line: string): void {
   const { stderr } = process;
   if (!survived.has(stderr)) {

@@ -24,14 +24,15 @@ const ok: CallOutcome = { outcome: 'ok' };
 const noHooks: CallHooks = {};
 
 /**
- * An interceptor of `before` and what it gives back, for calls of all four kinds and for events. A stream of replies is let in when its first reply is asked for.
+ * An interceptor of `before` and what it gives back, for calls of all four kinds and for events. A stream of replies is
+ * let in when its first reply is asked for.
  *
  * @example
  * ```ts
  * const timing = withHooks((ctx, method) => {
  *   const startMs = performance.now();
- *   return { onEnd: ({ outcome }) => ctx.logger.info(method.path, { outcome, durationMs: performance.now() - startMs }) };
- * });
+ *   return { onEnd: ({ outcome }) => ctx.logger.info(method.path, { outcome, durationMs: performance.now() - startMs })
+ *   }; });
  * ```
  */
 export function withHooks(before: BeforeCall): Interceptor {

@@ -27,13 +27,15 @@ export type MethodKind = 'unary' | 'server' | 'client' | 'bidi' | 'event';
 /** What one message may cost, whatever its size in bytes is. */
 export interface MessageLimits {
   /**
-   * How much may be in a message that is read. Each message in it, item of a list, and key and value of a map is one element. A message is one more for each of
-   * its fields that is a list, a map or `bytes`, and for every eight others. More is RESOURCE_EXHAUSTED (`codec.too_many_elements`).
+   * How much may be in a message that is read. Each message in it, item of a list, and key and value of a map is one
+   * element. A message is one more for each of its fields that is a list, a map or `bytes`, and for every eight others.
+   * More is RESOURCE_EXHAUSTED (`codec.too_many_elements`).
    * @default 1_048_576
    */
   readonly maxElements?: number | undefined;
   /**
-   * How deep messages are nested, read or written: 250 levels at most, 1,000 for JSON without a `.proto`. Deeper is INVALID_ARGUMENT.
+   * How deep messages are nested, read or written: 250 levels at most, 1,000 for JSON without a `.proto`. Deeper is
+   * INVALID_ARGUMENT.
    * @default 100 levels, 1_000 for JSON without a `.proto`
    */
   readonly maxDepth?: number | undefined;
@@ -49,8 +51,8 @@ export interface ProtoType<T = unknown> {
   /** Throws INVALID_ARGUMENT (`codec.encode`) that names the field when the value does not fit the type. */
   encode(value: T, limits?: MessageLimits): Uint8Array;
   /**
-   * Throws INVALID_ARGUMENT (`codec.decode`) when the bytes are not a message of the type, RESOURCE_EXHAUSTED (`codec.too_many_elements`) when it holds more than
-   * `limits` allow. The result shares no memory with `bytes`.
+   * Throws INVALID_ARGUMENT (`codec.decode`) when the bytes are not a message of the type, RESOURCE_EXHAUSTED
+   * (`codec.too_many_elements`) when it holds more than `limits` allow. The result shares no memory with `bytes`.
    */
   decode(bytes: Uint8Array, limits?: MessageLimits): T;
   /** Proto3 JSON (protobuf.dev: programming-guides/json), as a value for `JSON.stringify`. */
@@ -59,7 +61,10 @@ export interface ProtoType<T = unknown> {
   fromJson(json: unknown, limits?: MessageLimits): T;
   /** The fields, for descriptions in the registry. */
   readonly fields: readonly ProtoField[];
-  /** The files that it is made of, each behind those it imports, as serialized `google.protobuf.FileDescriptorProto`; `undefined` where they are not known. */
+  /**
+   * The files that it is made of, each behind those it imports, as serialized `google.protobuf.FileDescriptorProto`;
+   * `undefined` where they are not known.
+   */
   readonly fileDescriptors?: readonly Uint8Array[] | undefined;
 }
 
@@ -89,7 +94,10 @@ export interface Schema<T = unknown> {
 /** The schema of a message about which nothing was said. */
 export const anySchema: Schema = { name: 'any' };
 
-/** The schema of a message type of a `.proto` that is found with the first message, once: for handlers that come with a file of their own. */
+/**
+ * The schema of a message type of a `.proto` that is found with the first message, once: for handlers that come with a
+ * file of their own.
+ */
 export function lazySchema(name: string, findType: (name: string) => ProtoType | undefined): Schema {
   let type: ProtoType | undefined;
   return {
@@ -129,7 +137,8 @@ export type CallResult = Promise<unknown> | AsyncIterable<unknown>;
 
 /**
  * A call, from any point of the pipeline on. `input` is the request, or an AsyncIterable of requests where
- * the client streams. Where the server streams, a promise of the iterable is as good as the iterable, so that an interceptor may be `async`.
+ * the client streams. Where the server streams, a promise of the iterable is as good as the iterable, so that an
+ * interceptor may be `async`.
  */
 export type Invoke = (input: unknown, ctx: Context) => CallResult;
 

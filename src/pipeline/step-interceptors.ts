@@ -32,7 +32,10 @@ export function piping(pipe: Pipe, metadata: PipeMetadata): Interceptor {
   return changingRequests((input) => pipe.execute(input, metadata));
 }
 
-/** What a function makes of the request, or its promise resolves to, takes the request's place; where the client streams, of each. */
+/**
+ * What a function makes of the request, or its promise resolves to, takes the request's place; where the client
+ * streams, of each.
+ */
 export function changingRequests(change: (input: unknown) => unknown): Interceptor {
   return (next, method) => {
     if (clientStreams(method.kind)) {
@@ -81,8 +84,8 @@ async function intercepted(
 }
 
 /**
- * The filters as one interceptor. The filter of the nearest class of error has the call, of several for one class the first; what a filter throws is for those
- * after it.
+ * The filters as one interceptor. The filter of the nearest class of error has the call, of several for one class the
+ * first; what a filter throws is for those after it.
  */
 export function filtering(rules: readonly FilterRule[]): Interceptor {
   const ranked = rules

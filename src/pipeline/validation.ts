@@ -4,15 +4,18 @@ import { badRequest, type FieldViolation } from '../errors/details.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { isPromise } from '../internal/is-promise.ts';
 
-/** A validator in the form of Standard Schema (https://standardschema.dev): `zod`, `valibot` and `arktype` make them, among others. */
+/**
+ * A validator in the form of Standard Schema (https://standardschema.dev): `zod`, `valibot` and `arktype` make them,
+ * among others.
+ */
 export type Validate<T = unknown> = StandardSchemaV1<unknown, T>['~standard']['validate'];
 
 /** So much fits into the 8 KiB of headers that other implementations of gRPC take, base64 and all. */
 const most = { violations: 16, bytes: 2500, inMessage: 3, letters: 160, lettersOfMessage: 320 };
 
 /**
- * The value as the validator gives it back; a promise only where the validator gives one. Throws INVALID_ARGUMENT (`call.invalid_input`) for what it
- * refuses, see {@link invalidInput}. `where` names the method.
+ * The value as the validator gives it back; a promise only where the validator gives one. Throws INVALID_ARGUMENT
+ * (`call.invalid_input`) for what it refuses, see {@link invalidInput}. `where` names the method.
  */
 export function validated(validate: Validate, where: string, value: unknown): unknown {
   const result = validate(value);
@@ -46,8 +49,8 @@ export function fieldPath(path: readonly (PropertyKey | StandardSchemaV1.PathSeg
 }
 
 /**
- * INVALID_ARGUMENT (`call.invalid_input`) with the violations as `google.rpc.BadRequest`: the first of them where there are more than a
- * peer's headers hold, as a message with a thousand bad elements has.
+ * INVALID_ARGUMENT (`call.invalid_input`) with the violations as `google.rpc.BadRequest`: the first of them where there
+ * are more than a peer's headers hold, as a message with a thousand bad elements has.
  */
 export function invalidInput(where: string, violations: readonly FieldViolation[]): TenonError {
   const told = fitting(violations);

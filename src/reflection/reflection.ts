@@ -28,7 +28,10 @@ export interface ReflectionOptions {
   readonly reflected: Reflected;
   /** A message type of {@link reflectionProto}; asked with the first call. */
   readonly findType: (name: string) => ProtoType | undefined;
-  /** Whose calls these are: a call that waits for its next request is ended when it takes no more calls, for it must not hold up the stop. */
+  /**
+   * Whose calls these are: a call that waits for its next request is ended when it takes no more calls, for it must not
+   * hold up the stop.
+   */
   readonly service: Pick<ServiceRuntime, 'status' | 'onChange'>;
 }
 
@@ -37,8 +40,8 @@ export interface ReflectedService {
   /** Full name. */
   readonly name: string;
   /**
-   * The files that define it, each behind those it imports, as serialized `google.protobuf.FileDescriptorProto`; `undefined` where there is no `.proto`. Asked with the
-   * first question.
+   * The files that define it, each behind those it imports, as serialized `google.protobuf.FileDescriptorProto`;
+   * `undefined` where there is no `.proto`. Asked with the first question.
    */
   readonly files: () => readonly Uint8Array[] | undefined;
 }
@@ -49,7 +52,9 @@ export class Reflected {
   readonly #others: () => readonly Uint8Array[];
   #names: readonly string[] | undefined;
 
-  /** `others` are files that define no service: the types of what travels in an `Any`, such as the details of errors. */
+  /**
+   * `others` are files that define no service: the types of what travels in an `Any`, such as the details of errors.
+   */
   constructor(services: readonly ReflectedService[], others: () => readonly Uint8Array[] = () => []) {
     this.#services = services;
     this.#others = others;
@@ -77,10 +82,12 @@ export class Reflected {
 }
 
 /**
- * `grpc.reflection.<version>.ServerReflection` as a handler like any other (github.com/grpc/grpc: doc/server-reflection.md). Left out of the registry's record. A file comes
- * with what it imports; what a stream was sent before is not sent again. What is not found is an error response with NOT_FOUND, and the stream goes on.
+ * `grpc.reflection.<version>.ServerReflection` as a handler like any other (github.com/grpc/grpc:
+ * doc/server-reflection.md). Left out of the registry's record. A file comes with what it imports; what a stream was
+ * sent before is not sent again. What is not found is an error response with NOT_FOUND, and the stream goes on.
  *
- * A service without a `.proto` is not listed: there is nothing to tell of it in this protocol, and clients give up at a service that they cannot resolve.
+ * A service without a `.proto` is not listed: there is nothing to tell of it in this protocol, and clients give up at a
+ * service that they cannot resolve.
  */
 export function reflectionHandler({ version, reflected, findType, service }: ReflectionOptions): ServerHandler {
   const name = reflectionName(version);

@@ -27,14 +27,17 @@ export interface CachedRegistryOptions {
    */
   readonly ttlMs?: number | undefined;
   /**
-   * A registry that was away may have lost what it knew. For this time after its return, nodes that it does not name are kept all the same: those that
-   * live announce themselves again meanwhile. In milliseconds.
+   * A registry that was away may have lost what it knew. For this time after its return, nodes that it does not name
+   * are kept all the same: those that live announce themselves again meanwhile. In milliseconds.
    * @default 30_000, the lease of a registration
    */
   readonly graceMs?: number | undefined;
   /** How often a registry that cannot be watched is read, in milliseconds. @default 1_000 */
   readonly pollMs?: number | undefined;
-  /** A service that nobody asked for during this time is forgotten, and its watch ended, in milliseconds. @default 600_000 */
+  /**
+   * A service that nobody asked for during this time is forgotten, and its watch ended, in milliseconds. @default
+   * 600_000
+   */
   readonly idleMs?: number | undefined;
   readonly clock?: Clock | undefined;
   readonly timers?: Timers | undefined;
@@ -47,9 +50,10 @@ const outageLogMs = 60_000;
 const defaults = { ttlMs: 60_000, graceMs: 30_000, pollMs: 1_000, idleMs: 600_000 } as const;
 
 /**
- * A registry in front of another one. A service that was asked for once is kept, kept current by a watch of its own, and outlives an outage: while the inner
- * registry is away the last known nodes are given. Concurrent first calls are one read. That nobody announced a service is not kept: the next
- * call asks again. Announcements, lists and watches pass through; a node that is taken back is forgotten at once.
+ * A registry in front of another one. A service that was asked for once is kept, kept current by a watch of its own,
+ * and outlives an outage: while the inner registry is away the last known nodes are given. Concurrent first calls are
+ * one read. That nobody announced a service is not kept: the next call asks again. Announcements, lists and watches
+ * pass through; a node that is taken back is forgotten at once.
  */
 export class CachedRegistry implements RegistryCache {
   readonly #inner: Registry;
@@ -113,7 +117,8 @@ export class CachedRegistry implements RegistryCache {
     if (signal?.aborted) return Promise.reject(callCancelled(String(this.#inner), signal.reason));
     const known = this.peek(name);
     if (known) return Promise.resolve(known);
-    // A read that is shared must not end with the patience of one of those who share it; who has a time of their own reads on their own.
+    // A read that is shared must not end with the patience of one of those who share it; who has a time of their own
+    // reads on their own.
     const reading = timeoutMs === undefined ? this.#share(name) : this.#readFirst(name, timeoutMs);
     if (!signal) return reading;
     const onAbort = (reason: unknown): TenonError => callCancelled(String(this.#inner), reason);

@@ -18,11 +18,15 @@ import { NodeTable } from './kit/node-table.ts';
 import { checkedNode, serviceParts } from './kit/records.ts';
 import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
 
-/** Configures a {@link FileRegistry}. Its address is the path of a file, JSON or, by its ending `.yaml` or `.yml`, YAML. */
+/**
+ * Configures a {@link FileRegistry}. Its address is the path of a file, JSON or, by its ending `.yaml` or `.yml`, YAML.
+ */
 export interface FileRegistryOptions extends RegistryOptions {
   /** The file is read at least this often, in milliseconds, for file systems that tell of no changes. @default 2_000 */
   readonly maxReadMs?: number | undefined;
-  /** What changed counts once it has stayed the same for this time, in milliseconds: it may be half written. @default 50 */
+  /**
+   * What changed counts once it has stayed the same for this time, in milliseconds: it may be half written. @default 50
+   */
   readonly settleMs?: number | undefined;
   /** A file that is empty or gone is not believed for this time, in milliseconds: its services stay. @default 5_000 */
   readonly absentMs?: number | undefined;
@@ -45,7 +49,10 @@ type Settings = WithDefaults<FileRegistryOptions, typeof defaults>;
 // A file that is written all the time is taken as it is after so many looks.
 const maxLooks = 20;
 
-/** Services that a file lists. It is read again when it changes, in whatever way that is done; nobody announces anything. */
+/**
+ * Services that a file lists. It is read again when it changes, in whatever way that is done; nobody announces
+ * anything.
+ */
 @injectable()
 export class FileRegistry extends DrivenRegistry<Settings> implements Registry {
   static readonly capabilities: RegistryCapabilities = {
@@ -212,7 +219,9 @@ class FileDriver implements RegistryDriver {
     return [...table.nodes()];
   }
 
-  /** An editor replaces the file, and a cluster the folder that a link leads to: folders are watched, and not the file. */
+  /**
+   * An editor replaces the file, and a cluster the folder that a link leads to: folders are watched, and not the file.
+   */
   async #watchFolders(): Promise<void> {
     if (this.#feeds.size === 0) return;
     const real = await realpath(this.#path).catch(() => this.#path);

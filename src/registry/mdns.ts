@@ -62,8 +62,8 @@ export interface MdnsRegistryOptions extends RegistryOptions {
    */
   readonly maxPacketBytes?: number | undefined;
   /**
-   * One address that asks is sent so many bytes in a second at the most: nobody makes more of a question by asking in the name of
-   * another. @default 262_144
+   * One address that asks is sent so many bytes in a second at the most: nobody makes more of a question by asking in
+   * the name of another. @default 262_144
    */
   readonly maxAnswerBytesPerSecond?: number | undefined;
   /** So many nodes, and names of services, are believed that others announce. More are passed over. @default 10_000 */
@@ -108,7 +108,9 @@ interface OpenQuestion {
   hear(packet: Packet, nodes: readonly HeardNode[]): void;
 }
 
-/** Nodes that answer for themselves over multicast DNS, in Go Micro's own records: nothing to install, and no server. */
+/**
+ * Nodes that answer for themselves over multicast DNS, in Go Micro's own records: nothing to install, and no server.
+ */
 @injectable()
 export class MdnsRegistry extends DrivenRegistry<Settings> implements Registry {
   static readonly capabilities: RegistryCapabilities = {

@@ -14,11 +14,14 @@ import type { DriverFailure } from './kit/errors.ts';
 import { BrokenRecord, decodeNode, encodeNode } from './kit/records.ts';
 import type { Registry, RegistryAction, RegistryCapabilities, RegistryOptions, ServiceRecord } from './registry.ts';
 
-/** Configures a {@link RedisRegistry}. Its address may be `redis://user:password@host:port/database`, `rediss://` for TLS. */
+/**
+ * Configures a {@link RedisRegistry}. Its address may be `redis://user:password@host:port/database`, `rediss://` for
+ * TLS.
+ */
 export interface RedisRegistryOptions extends RegistryOptions {
   /**
-   * A client of ioredis whose settings are used instead of an address: for TLS, sentinels, credentials. It is copied, not used itself,
-   * and not closed.
+   * A client of ioredis whose settings are used instead of an address: for TLS, sentinels, credentials. It is copied,
+   * not used itself, and not closed.
    */
   readonly client?: Redis | undefined;
   /** Begins every key and channel. @default 'tenon:registry:' */
@@ -26,8 +29,9 @@ export interface RedisRegistryOptions extends RegistryOptions {
   /** A watcher reads Redis no more often than this, in milliseconds, whatever Redis answers. @default 100 */
   readonly minReadMs?: number | undefined;
   /**
-   * A watcher reads what it watches at least as often as this, in milliseconds: it finds then what nobody told it, as what a Redis
-   * lost. A node without a lease, as one that was written by hand, stays until such a read misses it. @default 30_000
+   * A watcher reads what it watches at least as often as this, in milliseconds: it finds then what nobody told it, as
+   * what a Redis lost. A node without a lease, as one that was written by hand, stays until such a read misses it.
+   * @default 30_000
    */
   readonly maxReadMs?: number | undefined;
   /** A larger record of a node is refused, and passed over by readers, in bytes. @default 1_048_576 */

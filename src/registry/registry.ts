@@ -84,9 +84,9 @@ export interface WatchOptions {
 }
 
 /**
- * Changes as they happen, from the moment `watch` resolved; what was there before is not repeated. The iteration ends after `stop()`.
- * It throws UNAVAILABLE (`registry.watch_lost`) when changes may have been missed: read again with `getService`, and watch anew.
- * A reader that lags more than a bounded number of changes behind gets the same.
+ * Changes as they happen, from the moment `watch` resolved; what was there before is not repeated. The iteration ends
+ * after `stop()`. It throws UNAVAILABLE (`registry.watch_lost`) when changes may have been missed: read again with
+ * `getService`, and watch anew. A reader that lags more than a bounded number of changes behind gets the same.
  */
 export interface Watcher extends AsyncIterable<RegistryEvent> {
   /** Ends the iteration and lets go of what it held. May be called again. */
@@ -116,8 +116,8 @@ export interface RecordParts {
 }
 
 /**
- * Capabilities of a registry; a static of its class. One whose capabilities depend on its options has a static function of them,
- * and gives those in force as a property of the instance.
+ * Capabilities of a registry; a static of its class. One whose capabilities depend on its options has a static function
+ * of them, and gives those in force as a property of the instance.
  */
 export interface RegistryCapabilities {
   /** Services can announce themselves. False where that is done by other means, as by hand in a file. @default true */
@@ -139,10 +139,12 @@ export interface RegistryCapabilities {
 /**
  * Where services announce themselves and are found.
  *
- * May be called concurrently. Implementations do not retry a call: a transient failure is UNAVAILABLE (`registry.unreachable`),
- * naming the registry and its address, and the caller decides; connections come back by themselves. What the registry's server refuses is PERMISSION_DENIED or INTERNAL (`registry.refused`). A call past its `timeoutMs` fails with
- * DEADLINE_EXCEEDED (`registry.timeout`), an aborted one with CANCELLED (`call.cancelled`): whether it took effect is then unknown, and calling again is
- * safe. After `close()` every call rejects with FAILED_PRECONDITION (`registry.closed`).
+ * May be called concurrently. Implementations do not retry a call: a transient failure is UNAVAILABLE
+ * (`registry.unreachable`), naming the registry and its address, and the caller decides; connections come back by
+ * themselves. What the registry's server refuses is PERMISSION_DENIED or INTERNAL (`registry.refused`). A call past its
+ * `timeoutMs` fails with DEADLINE_EXCEEDED (`registry.timeout`), an aborted one with CANCELLED (`call.cancelled`):
+ * whether it took effect is then unknown, and calling again is safe. After `close()` every call rejects with
+ * FAILED_PRECONDITION (`registry.closed`).
  */
 export interface Registry {
   /** The options in force. */
@@ -152,9 +154,9 @@ export interface Registry {
   /** Changes options. FAILED_PRECONDITION (`registry.started`) once the registry has been used. */
   init(options: RegistryOptions): void;
   /**
-   * Announces the nodes of `service`. Announcing a node again renews its lease and replaces its record. Resolves when others can see it.
-   * INVALID_ARGUMENT (`registry.invalid_service`) for a record without name or nodes. UNIMPLEMENTED (`registry.read_only`) if the
-   * capabilities say that it does not register; likewise `deregister`.
+   * Announces the nodes of `service`. Announcing a node again renews its lease and replaces its record. Resolves when
+   * others can see it. INVALID_ARGUMENT (`registry.invalid_service`) for a record without name or nodes. UNIMPLEMENTED
+   * (`registry.read_only`) if the capabilities say that it does not register; likewise `deregister`.
    */
   register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
   /** Takes the nodes of `service` back. Not an error if they are not there. */
@@ -186,7 +188,10 @@ export function serviceNotFound(registry: string, name: string): TenonError {
 
 /** A registry that keeps what it has read, for those who choose a node for every call. */
 export interface RegistryCache extends Registry {
-  /** What is known of a service, without waiting; `undefined` when `getService` has to be asked. The same array as long as nothing changed. */
+  /**
+   * What is known of a service, without waiting; `undefined` when `getService` has to be asked. The same array as long
+   * as nothing changed.
+   */
   peek(name: string): readonly ServiceRecord[] | undefined;
 }
 

@@ -20,8 +20,10 @@ export interface Bounds {
 export type BoundedWork<T> = PromiseLike<T> | ((signal: AbortSignal) => PromiseLike<T>);
 
 /**
- * Settles as `work` does, unless its time passes or `signal` aborts first: then it rejects at once with the error for that. A function is given a signal that aborts with the same
- * error, and is not called where `signal` has aborted already. What comes of `work` afterwards is not heard, its failure included; neither timer nor listener outlives the wait.
+ * Settles as `work` does, unless its time passes or `signal` aborts first: then it rejects at once with the error for
+ * that. A function is given a signal that aborts with the same error, and is not called where `signal` has aborted
+ * already. What comes of `work` afterwards is not heard, its failure included; neither timer nor listener outlives the
+ * wait.
  */
 export function bounded<T>(work: BoundedWork<T>, bounds: Bounds): Promise<T> {
   const { timeoutMs, signal } = bounds;
@@ -64,7 +66,10 @@ export function bounded<T>(work: BoundedWork<T>, bounds: Bounds): Promise<T> {
   });
 }
 
-/** As {@link bounded}, for who only asks whether `work` ended: false where it was given up. Rejects with what `work` rejects with. */
+/**
+ * As {@link bounded}, for who only asks whether `work` ended: false where it was given up. Rejects with what `work`
+ * rejects with.
+ */
 export async function endsWithin(work: BoundedWork<unknown>, bounds: Bounds): Promise<boolean> {
   let isGivenUp = false;
   const givenUp = <T>(error: T): T => {
@@ -85,7 +90,9 @@ export async function endsWithin(work: BoundedWork<unknown>, bounds: Bounds): Pr
   }
 }
 
-/** Resolves after so many milliseconds, or as soon as `signal` aborts. Does not keep the process alive unless told to. */
+/**
+ * Resolves after so many milliseconds, or as soon as `signal` aborts. Does not keep the process alive unless told to.
+ */
 export function pause(
   timers: Pick<Timers, 'after'>,
   delayMs: number,

@@ -11,8 +11,8 @@ export interface Expiring {
 const slotMs = 16;
 
 /**
- * Deadlines of many calls over one timer: adding and removing are a look-up each, where a timer per call would be the most
- * expensive part of a call in memory.
+ * Deadlines of many calls over one timer: adding and removing are a look-up each, where a timer per call would be the
+ * most expensive part of a call in memory.
  */
 export class Deadlines {
   readonly #clock: Clock;

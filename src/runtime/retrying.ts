@@ -12,8 +12,8 @@ export interface RetryingOptions {
   /** True if waits keep the process alive. @default true with `retrying`, false with `repeatedly` */
   readonly keepAlive?: boolean | undefined;
   /**
-   * Told of each failure and of the wait that is to follow it. It gives another wait, or nothing; what it throws ends the attempts. It may set `backoff` back, for a failure that is the first
-   * of a new row.
+   * Told of each failure and of the wait that is to follow it. It gives another wait, or nothing; what it throws ends
+   * the attempts. It may set `backoff` back, for a failure that is the first of a new row.
    */
   onFailure?(error: unknown, delayMs: number, backoff: Backoff): number | void;
   /** Waits. What it rejects with ends the attempts. @default the timers' wait, ended by `signal` */
@@ -21,8 +21,9 @@ export interface RetryingOptions {
 }
 
 /**
- * Calls `work` until it succeeds, and gives what it gave. After each failure it waits, longer each time. Without a signal and an `onFailure` that throws it never gives
- * up; when the signal aborts, in an attempt or between two, it rejects with its reason once the attempt under way is over. With an aborted one it does nothing.
+ * Calls `work` until it succeeds, and gives what it gave. After each failure it waits, longer each time. Without a
+ * signal and an `onFailure` that throws it never gives up; when the signal aborts, in an attempt or between two, it
+ * rejects with its reason once the attempt under way is over. With an aborted one it does nothing.
  */
 export async function retrying<T>(work: () => PromiseLike<T>, options: RetryingOptions): Promise<T> {
   let backoff: Backoff | undefined;
@@ -44,8 +45,9 @@ export interface RepeatedlyOptions extends RetryingOptions {
 }
 
 /**
- * Calls `work` again and again until the signal aborts: when the milliseconds have passed that it gave (at once where it gave none), and after a failure with back-off, which begins anew
- * with each success. Resolves when the signal has aborted and the work under way is over; rejects only with what `onFailure` throws.
+ * Calls `work` again and again until the signal aborts: when the milliseconds have passed that it gave (at once where
+ * it gave none), and after a failure with back-off, which begins anew with each success. Resolves when the signal has
+ * aborted and the work under way is over; rejects only with what `onFailure` throws.
  */
 export async function repeatedly(work: () => PromiseLike<number | void>, options: RepeatedlyOptions): Promise<void> {
   const backoff = new Backoff(options.runtime.random, options.backoff);

@@ -15,8 +15,9 @@ export const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions> = tok
 );
 
 /**
- * Each node in its turn, in the order of their ids. The position is kept per service, across calls: a node that comes or goes changes nobody else's
- * turn. Where a process begins is random, so that those that start together do not call the same node.
+ * Each node in its turn, in the order of their ids. The position is kept per service, across calls: a node that comes
+ * or goes changes nobody else's turn. Where a process begins is random, so that those that start together do not call
+ * the same node.
  */
 @injectable()
 export class RoundRobinSelector extends PooledSelector implements Selector {

@@ -36,20 +36,22 @@ export interface SelectOptions {
 
 /**
  * The next node to try: called once per attempt, it gives another node as long as there is one that this `Next` has not
- * given yet, those that are left out for their failures last; then it begins anew. For one call: it does not learn of nodes that come or go.
+ * given yet, those that are left out for their failures last; then it begins anew. For one call: it does not learn of
+ * nodes that come or go.
  */
 export type Next = () => NodeRecord;
 
 /** What a selector is told at once, whatever it is. */
 export interface SelectorOptions {
   /**
-   * How long a node that failed is left out, in milliseconds; longer, up to a bound, each time that it fails again without having answered
-   * in between. While every node is left out, all are used.
+   * How long a node that failed is left out, in milliseconds; longer, up to a bound, each time that it fails again
+   * without having answered in between. While every node is left out, all are used.
    * @default 5_000
    */
   readonly ejectMs?: number | undefined;
   /**
-   * This many failures in a row leave a node out. One that certainly takes no call is left out at once: nobody listens there, or it said that it drains.
+   * This many failures in a row leave a node out. One that certainly takes no call is left out at once: nobody listens
+   * there, or it said that it drains.
    * @default 3
    */
   readonly ejectAfter?: number | undefined;
@@ -64,8 +66,8 @@ export interface SelectorCapabilities {
 /**
  * Which node of a service gets a call.
  *
- * Chooses among nodes that serve (state `serving`), knows what `mark` told it across calls, and may be called concurrently. After `close()`
- * `select` fails with FAILED_PRECONDITION (`selector.closed`).
+ * Chooses among nodes that serve (state `serving`), knows what `mark` told it across calls, and may be called
+ * concurrently. After `close()` `select` fails with FAILED_PRECONDITION (`selector.closed`).
  */
 export interface Selector {
   /** The options in force. */
@@ -73,14 +75,16 @@ export interface Selector {
   /** Changes options, before or after the start. */
   init(options: SelectorOptions): void;
   /**
-   * Gets ready to choose. Answers at once (no promise) when the nodes are already known, and then fails by throwing: this runs for every call. NOT_FOUND
-   * (`registry.not_found`) for a service that nobody announced, UNAVAILABLE (`selector.none_available`) when filters or states leave no node, saying of how many
-   * and why; errors of the registry pass through.
+   * Gets ready to choose. Answers at once (no promise) when the nodes are already known, and then fails by throwing:
+   * this runs for every call. NOT_FOUND (`registry.not_found`) for a service that nobody announced, UNAVAILABLE
+   * (`selector.none_available`) when filters or states leave no node, saying of how many and why; errors of the
+   * registry pass through.
    */
   select(service: string, options?: SelectOptions): Next | Promise<Next>;
   /**
    * Tells how a call of `node` went: without `error`, well. Failures are UNAVAILABLE and what the implementation
-   * takes for the node's own fault; an answer that the handler chose is not one. `latencyMs` is the time to the end of the call.
+   * takes for the node's own fault; an answer that the handler chose is not one. `latencyMs` is the time to the end of
+   * the call.
    */
   mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number): void;
   /** Forgets what was marked for the service. */

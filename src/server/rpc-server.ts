@@ -414,7 +414,10 @@ function jsonMethod(service: string, method: string): MethodDescriptor {
   };
 }
 
-/** Headers of an event as metadata: text that metadata cannot hold is percent-encoded, and names that it cannot hold are left out. */
+/**
+ * Headers of an event as metadata: text that metadata cannot hold is percent-encoded, and names that it cannot hold are
+ * left out.
+ */
 function metadataOf(event: Event): Metadata {
   const metadata = new Metadata();
   for (const [key, value] of Object.entries(event.headers)) {

@@ -56,13 +56,19 @@ export interface ServerOptions {
   readonly id?: string | undefined;
   /** Where to listen. @default '127.0.0.1:0' */
   readonly address?: string | undefined;
-  /** Address that others are told to call. @default where it listens; for a wildcard, the first private address of this machine */
+  /**
+   * Address that others are told to call. @default where it listens; for a wildcard, the first private address of this
+   * machine
+   */
   readonly advertise?: string | undefined;
   /** Goes with the node in the registry. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** Around every call and event, the first outermost. */
   readonly interceptors?: readonly Interceptor[] | undefined;
-  /** Announce the node in the registry. False where others do that, as who writes the file of a static registry. @default true */
+  /**
+   * Announce the node in the registry. False where others do that, as who writes the file of a static registry.
+   * @default true
+   */
   readonly register?: boolean | undefined;
   /** Lease of the registration in milliseconds. @default 30_000 */
   readonly registerTtlMs?: number | undefined;
@@ -70,7 +76,10 @@ export interface ServerOptions {
   readonly maxReceiveBytes?: number | undefined;
   /** Largest reply sent, in bytes. @default no limit */
   readonly maxSendBytes?: number | undefined;
-  /** Compress replies to callers that understand it, where the transport can; a handler says otherwise by `ctx.compress`. @default false */
+  /**
+   * Compress replies to callers that understand it, where the transport can; a handler says otherwise by
+   * `ctx.compress`. @default false
+   */
   readonly compress?: boolean | undefined;
   /**
    * A broker or a registry that is away fails the start. Without it only what waiting does not mend does, as a wrong
@@ -81,8 +90,8 @@ export interface ServerOptions {
   /** Send the text of unexpected exceptions to the caller. @default false: it may hold secrets */
   readonly exposeErrors?: boolean | undefined;
   /**
-   * `go-micro`: answers Go Micro's clients as its own servers do, beside everybody else: on its paths, by its `timeout`, with its errors. Others notice nothing
-   * of it.
+   * `go-micro`: answers Go Micro's clients as its own servers do, beside everybody else: on its paths, by its
+   * `timeout`, with its errors. Others notice nothing of it.
    * @default 'grpc'
    */
   readonly dialect?: Dialect | undefined;
@@ -92,7 +101,10 @@ export interface ServerOptions {
 /** Container key of the {@link ServerOptions}. */
 export const ServerOptions: ServiceIdentifier<ServerOptions> = token('server', 'ServerOptions');
 
-/** Container key of interceptors around every call and event of each server, inside those of {@link ServerOptions}. Bindings add up, in their order. */
+/**
+ * Container key of interceptors around every call and event of each server, inside those of {@link ServerOptions}.
+ * Bindings add up, in their order.
+ */
 export const ServerInterceptors: ServiceIdentifier<Interceptor | CallInterceptor> = token(
   'server',
   'ServerInterceptors',
@@ -109,15 +121,19 @@ export interface ServerStartOptions {
 /**
  * Answers calls and handles events.
  *
- * Handlers and subscriptions are given before `start`. A handler that throws answers its own call and nothing else; the process lives on. A
- * thrown {@link TenonError} is the status; anything else is INTERNAL (`server.handler_failed`) without its text.
+ * Handlers and subscriptions are given before `start`. A handler that throws answers its own call and nothing else; the
+ * process lives on. A thrown {@link TenonError} is the status; anything else is INTERNAL (`server.handler_failed`)
+ * without its text.
  */
 export interface Server {
   /** The options in force. */
   readonly options: ServerOptions;
   /** Changes options. FAILED_PRECONDITION (`server.started`) after `start`. */
   init(options: ServerOptions): void;
-  /** Adds a handler. ALREADY_EXISTS (`server.duplicate_method`) if one of its methods is taken; FAILED_PRECONDITION after `start`. */
+  /**
+   * Adds a handler. ALREADY_EXISTS (`server.duplicate_method`) if one of its methods is taken; FAILED_PRECONDITION
+   * after `start`.
+   */
   handle(handler: ServerHandler): void;
   /** A handler made of functions by method name: JSON, unary unless `descriptors` say otherwise. */
   newHandler(
@@ -145,11 +161,14 @@ export interface Server {
    */
   start(options?: ServerStartOptions): Promise<void>;
   /**
-   * Takes no new calls and no new events, and resolves when those in hand are done. If `signal` aborts first it rejects with its reason
-   * and leaves them running until `stop`.
+   * Takes no new calls and no new events, and resolves when those in hand are done. If `signal` aborts first it rejects
+   * with its reason and leaves them running until `stop`.
    */
   drain(signal?: AbortSignal): Promise<void>;
-  /** Ends at once: calls in flight are aborted with UNAVAILABLE, events in hand go back to the broker. May be called again. */
+  /**
+   * Ends at once: calls in flight are aborted with UNAVAILABLE, events in hand go back to the broker. May be called
+   * again.
+   */
   stop(): Promise<void>;
   /** Where it listens; `undefined` before `start`. */
   readonly address: string | undefined;

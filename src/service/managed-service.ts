@@ -202,7 +202,8 @@ export class ManagedService implements ServiceRuntime {
       await this.#within(farewellMs, signal, (bound) =>
         this.#quietly('announcing the drain', this.#server.register({ state: 'draining', signal: bound })),
       );
-      // Callers choose by what their caches know; until those have seen the drain, calls still come and are still served.
+      // Callers choose by what their caches know; until those have seen the drain, calls still come and are still
+      // served.
       await this.#timers.sleep(this.#options.lameDuckMs, signal).catch(() => {});
     }
     // Told to make haste meanwhile, it still leaves the registry, as when it is told so at first.
@@ -290,7 +291,9 @@ export class ManagedService implements ServiceRuntime {
     });
   }
 
-  /** Runs `work` with a signal that aborts after so long, or with `signal`, and does not wait for it any longer then. */
+  /**
+   * Runs `work` with a signal that aborts after so long, or with `signal`, and does not wait for it any longer then.
+   */
   #within(
     timeoutMs: number,
     signal: AbortSignal | undefined,

@@ -22,12 +22,16 @@ export interface ServiceStatus {
 export interface ServiceOptions extends ServerOptions {
   /** Time between renewals of the lease, in milliseconds. @default a third of `registerTtlMs` */
   readonly registerIntervalMs?: number | undefined;
-  /** Time to serve on after the registry was told that the node drains, so that callers can have seen it, in milliseconds. @default 1_000 */
+  /**
+   * Time to serve on after the registry was told that the node drains, so that callers can have seen it, in
+   * milliseconds. @default 1_000
+   */
   readonly lameDuckMs?: number | undefined;
   /** Time for what is in flight to finish, in milliseconds; then it is aborted. @default 10_000 */
   readonly drainTimeoutMs?: number | undefined;
   /**
-   * Time for each other step of a stop to end, in milliseconds: the `beforeStop` hooks, a `@preDestroy`, the closing of a backend. Then the stop goes on without it.
+   * Time for each other step of a stop to end, in milliseconds: the `beforeStop` hooks, a `@preDestroy`, the closing of
+   * a backend. Then the stop goes on without it.
    * @default 5_000
    */
   readonly stopTimeoutMs?: number | undefined;
@@ -40,7 +44,10 @@ export interface ServiceOptions extends ServerOptions {
   readonly afterStop?: readonly Hook[] | undefined;
   /** Whether an application serves `grpc.health.v1.Health` beside the handlers. @default true */
   readonly health?: boolean | undefined;
-  /** Whether that says NOT_SERVING of a node that callers cannot find, for its lease in the registry has run out. @default true */
+  /**
+   * Whether that says NOT_SERVING of a node that callers cannot find, for its lease in the registry has run out.
+   * @default true
+   */
   readonly healthFollowsRegistry?: boolean | undefined;
   /**
    * Whether that says NOT_SERVING of a node whose subscriptions do not stand yet, for the broker was away at its start.
@@ -84,8 +91,8 @@ export interface ServiceRuntime {
   readonly state: ServiceState;
   readonly status: ServiceStatus;
   /**
-   * Calls `listener` after each change of {@link status}, in the same turn, so that who has to end before a drain can. Returns how to stop that. What it throws is
-   * logged.
+   * Calls `listener` after each change of {@link status}, in the same turn, so that who has to end before a drain can.
+   * Returns how to stop that. What it throws is logged.
    */
   onChange(listener: (status: ServiceStatus) => void): () => void;
   /** Changes options. FAILED_PRECONDITION (`service.started`) unless stopped. */
@@ -100,8 +107,8 @@ export interface ServiceRuntime {
    */
   start(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /**
-   * Resolves when everything has stopped; does not reject. `signal` cuts the waiting short: in flight calls are aborted then. A second call
-   * waits for the first, and its `signal` cuts that short as well.
+   * Resolves when everything has stopped; does not reject. `signal` cuts the waiting short: in flight calls are aborted
+   * then. A second call waits for the first, and its `signal` cuts that short as well.
    */
   stop(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /** `start`, wait until `signal` aborts, `stop`. Signals of the process are the business of `app`. */

@@ -1,6 +1,6 @@
 /**
- * What the suites need of a test runner: the functions that Jest, Vitest, Mocha and node:test share. They are handed in, so that
- * the suites depend on no runner.
+ * What the suites need of a test runner: the functions that Jest, Vitest, Mocha and node:test share. They are handed
+ * in, so that the suites depend on no runner.
  */
 export interface TestApi {
   describe(name: string, body: () => void): void;

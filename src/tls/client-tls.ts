@@ -8,8 +8,9 @@ import type { ClientTlsOptions } from './tls.ts';
 /**
  * TLS of the connections that a client library makes: follows the files from the beginning until `close`.
  *
- * `connectionOptions` is for `node:tls`, and for libraries that hand their options on to it. It is one object for all connections, and what is read of it is what is valid
- * then: a certificate that was renewed counts for the connections that come after it. Printed, or as JSON, it shows no secret.
+ * `connectionOptions` is for `node:tls`, and for libraries that hand their options on to it. It is one object for all
+ * connections, and what is read of it is what is valid then: a certificate that was renewed counts for the connections
+ * that come after it. Printed, or as JSON, it shows no secret.
  */
 export class ClientTls {
   readonly connectionOptions: ConnectionOptions;

@@ -12,8 +12,8 @@ export interface TlsHandshake {
 }
 
 /**
- * Explains why a handshake with a server failed, and what to do, in one sentence that begins with {@link tlsMark}. Not one byte of what was to be sent has been
- * sent then.
+ * Explains why a handshake with a server failed, and what to do, in one sentence that begins with {@link tlsMark}. Not
+ * one byte of what was to be sent has been sent then.
  */
 export function whyTlsFailed(error: Error, handshake: TlsHandshake): string {
   const { code = '' } = error as NodeJS.ErrnoException;
@@ -21,8 +21,8 @@ export function whyTlsFailed(error: Error, handshake: TlsHandshake): string {
 }
 
 /**
- * Says what a text tells of TLS, if it does: that of {@link whyTlsFailed}, or of a server's alert about a handshake that this side had thought over: with
- * TLS 1.3 it looks at certificates of clients afterwards.
+ * Says what a text tells of TLS, if it does: that of {@link whyTlsFailed}, or of a server's alert about a handshake
+ * that this side had thought over: with TLS 1.3 it looks at certificates of clients afterwards.
  */
 export function whyTls(text: string): string | undefined {
   if (text.startsWith(tlsMark)) return text;

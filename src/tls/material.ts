@@ -35,8 +35,8 @@ type Part = keyof typeof parts;
 const partNames = Object.keys(parts) as Part[];
 
 /**
- * Holds certificate, key and authorities of one side: loads them, checks that they fit together, and loads them again when a file changes. Printed, it shows
- * nothing of them.
+ * Holds certificate, key and authorities of one side: loads them, checks that they fit together, and loads them again
+ * when a file changes. Printed, it shows nothing of them.
  */
 export class TlsMaterial {
   readonly #options: TlsOptions;
@@ -65,12 +65,15 @@ export class TlsMaterial {
     return this.#current;
   }
 
-  /** Looks at the files from time to time, and calls `changed` when there is something new to use. Ends with `close`. */
+  /**
+   * Looks at the files from time to time, and calls `changed` when there is something new to use. Ends with `close`.
+   */
   watch(changed: () => void = () => {}): void {
     const { reloadMs = defaultReloadMs } = this.#options;
     if (reloadMs <= 0 || this.#files.length === 0) return;
     let isLooking = false;
-    // Not told by the system: that is unreliable for links that are swapped, as Kubernetes does it, and on network file systems.
+    // Not told by the system: that is unreliable for links that are swapped, as Kubernetes does it, and on network file
+    // systems.
     this.#timer = this.#seams.runtime.timers.every(reloadMs, () => {
       if (isLooking) return;
       isLooking = true;

@@ -1,6 +1,6 @@
 /**
- * Says what one side of a TLS connection shows and trusts, as PEM: from files, which are read again when they change, or as text. Each of
- * the three is said once, as a file or as text.
+ * Says what one side of a TLS connection shows and trusts, as PEM: from files, which are read again when they change,
+ * or as text. Each of the three is said once, as a file or as text.
  */
 export interface TlsOptions {
   /** The certificate that this side shows, followed by those of the authorities in between. Goes with a key. */
@@ -21,8 +21,8 @@ export interface TlsOptions {
    */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
   /**
-   * Time between two looks at the files, in milliseconds; 0 for never. New connections use what was found last; those there are stay. A
-   * set that does not fit together is logged, and the one before it kept.
+   * Time between two looks at the files, in milliseconds; 0 for never. New connections use what was found last; those
+   * there are stay. A set that does not fit together is logged, and the one before it kept.
    * @default 10_000
    */
   readonly reloadMs?: number | undefined;
@@ -33,7 +33,10 @@ export interface TlsOptions {
   readonly handshakeTimeoutMs?: number | undefined;
 }
 
-/** Says if a server asks who calls. `request` takes callers without a certificate, but none with one that is not trusted. */
+/**
+ * Says if a server asks who calls. `request` takes callers without a certificate, but none with one that is not
+ * trusted.
+ */
 export type ClientAuth = 'none' | 'request' | 'require';
 
 /** TLS of a server. It needs a certificate and its key. */

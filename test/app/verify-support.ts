@@ -39,7 +39,10 @@ export function only(kind: string, where: string, message: string, fix: string):
   return `one problem\n1. ${kind} at ${where}\n   ${message}\n   fix: ${fix}`;
 }
 
-/** The error that a start is refused with. A system that starts all the same is stopped, so that the test fails and nothing keeps its process alive. */
+/**
+ * The error that a start is refused with. A system that starts all the same is stopped, so that the test fails and
+ * nothing keeps its process alive.
+ */
 export async function refusalOf(services: readonly Class[], options: AppOptions): Promise<TenonError> {
   let system: System;
   try {

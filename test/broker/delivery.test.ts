@@ -37,7 +37,9 @@ class Forgetful extends MemoryBroker {
   }
 }
 
-/** A memory broker in the shape of a log of events: what was not acknowledged comes again, and nothing is taken back. */
+/**
+ * A memory broker in the shape of a log of events: what was not acknowledged comes again, and nothing is taken back.
+ */
 class OnlyAck extends MemoryBroker {
   static override readonly capabilities: BrokerCapabilities = {
     ...MemoryBroker.capabilities,

@@ -16,7 +16,9 @@ interface Ping {
 }
 const source = contract<Ping>('ping.Ping', { ping: {}, watch: { stream: 'server' } });
 
-/** Refuses the first `refusals` calls, as a server does whose connection goes away as they come, and answers the rest. */
+/**
+ * Refuses the first `refusals` calls, as a server does whose connection goes away as they come, and answers the rest.
+ */
 async function called(refusals: number) {
   let streams = 0;
   const onStream: OnStream = (stream) => {

@@ -5,7 +5,8 @@ import { expect, it } from '@jest/globals';
 
 import { loadProto } from '../../src/codec/proto.ts';
 
-// Made by protoc 6 (the PyPI package grpcio-tools 1.85.1) of the files beside it: --descriptor_set_out, each file in base64.
+// Made by protoc 6 (the PyPI package grpcio-tools 1.85.1) of the files beside it: --descriptor_set_out, each file in
+// base64.
 const golden = JSON.parse(readFileSync(new URL('protoc/descriptors.json', import.meta.url), 'utf8')) as Record<
   string,
   string

@@ -140,7 +140,8 @@ describe.each(names)('kinds.%s', (name) => {
     const theirs = root.lookupType(`kinds.${name}`);
     fc.assert(
       fc.property(arbitrary(name).map(tidy), (value) => {
-        // Keys of maps that protobufjs reads but cannot write back: of 64 bits, which it hashes, and false, which it takes for true.
+        // Keys of maps that protobufjs reads but cannot write back: of 64 bits, which it hashes, and false, which it
+        // takes for true.
         if (name === 'Maps')
           Object.assign(value as object, {
             int64s: {},

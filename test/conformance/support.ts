@@ -8,7 +8,10 @@ import { failingCases } from '../../src/testing/failures.ts';
 
 const tickMs = 10;
 
-/** Cases that have not ended. Most that were given up end soon after, by waits of their own, and are waited for when the file ends; some never do. */
+/**
+ * Cases that have not ended. Most that were given up end soon after, by waits of their own, and are waited for when the
+ * file ends; some never do.
+ */
 const unsettled = new Set<Promise<void>>();
 const longestWaitMs = 5_000;
 

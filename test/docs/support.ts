@@ -140,8 +140,8 @@ export interface Unit {
 }
 
 /**
- * Compiles every unit as a module of its own, as an application would, against the sources of the package; one run of the
- * compiler. Gives its complaints about them, each with file and line of the page.
+ * Compiles every unit as a module of its own, as an application would, against the sources of the package; one run of
+ * the compiler. Gives its complaints about them, each with file and line of the page.
  */
 export async function compile(units: readonly Unit[]): Promise<string[]> {
   const cache = join(root, 'node_modules/.cache');

@@ -6,7 +6,10 @@ import { run } from '../support/process.ts';
 
 const program = fileURLToPath(new URL('./programs/chaos.mjs', import.meta.url));
 
-/** How a call may end that is cut off, or whose connection is: never as if the other side did not know gRPC, and never not at all. */
+/**
+ * How a call may end that is cut off, or whose connection is: never as if the other side did not know gRPC, and never
+ * not at all.
+ */
 const endings = [
   /^status \d+$/,
   /^call\.(?:cancelled|deadline_exceeded)$/,

@@ -4,7 +4,10 @@ import { groups } from './cases/all.ts';
 import { engines, type HostileCase, run } from './support/cases.ts';
 import { HostileService, type Report } from './support/service.ts';
 
-/** How often each exchange is repeated for each measurement. `TENON_HOSTILE_ROUNDS=200` looks for what is lost drop by drop. */
+/**
+ * How often each exchange is repeated for each measurement. `TENON_HOSTILE_ROUNDS=200` looks for what is lost drop by
+ * drop.
+ */
 const rounds = Number(process.env['TENON_HOSTILE_ROUNDS'] ?? 5);
 const atOnce = 16;
 /** How often the growth is measured: what is kept is kept each time, what a collection has missed once is not. */
@@ -32,7 +35,10 @@ describe.each(engines)('the memory of a service on %s', (engine) => {
     return service.report(true);
   }
 
-  /** What `once` adds to the heap and to what the heap refers to outside of itself, after collections: the median of several. */
+  /**
+   * What `once` adds to the heap and to what the heap refers to outside of itself, after collections: the median of
+   * several.
+   */
   async function growth(once: () => Promise<Report>): Promise<{ heapUsed: number; external: number }> {
     let before = await once();
     const heapUsed: number[] = [];

@@ -74,7 +74,8 @@ describe.each(Object.keys(calls))('a client whose server is bad: %s', (kind) => 
       bad.behave = behave;
       const seen = await outcome(codes.includes(Code.DeadlineExceeded) ? timeoutMs : patienceMs);
       expect(codes.map((code) => Code[code as never] ?? code)).toContain(Code[seen as never] ?? seen);
-      // The same server, come to its senses: a connection that was spoiled is made anew, at the latest when three calls have waited on it in vain.
+      // The same server, come to its senses: a connection that was spoiled is made anew, at the latest when three calls
+      // have waited on it in vain.
       bad.behave = answer;
       let after = await outcome(timeoutMs);
       for (let again = 1; again <= 5 && after !== Code.Ok; again += 1)

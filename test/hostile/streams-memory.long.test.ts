@@ -38,7 +38,8 @@ describe('a long stream leaves memory where it was', () => {
     async (transport, kind, messages) => {
       const measured = await stream(transport, kind, messages, 32);
       expect(measured).toMatchObject({ messages });
-      // Some thousand messages are on their way whenever the heap is looked at; an object kept for each that came would be more.
+      // Some thousand messages are on their way whenever the heap is looked at; an object kept for each that came would
+      // be more.
       expect(measured.keptBytes).toBeLessThan(8 * 1024 * 1024);
     },
     300_000,

@@ -123,7 +123,10 @@ const table: readonly Row[] = [
   },
 ];
 
-/** The files of the backends that speak through a package: the one of their name, its folder, and what their room has inside. */
+/**
+ * The files of the backends that speak through a package: the one of their name, its folder, and what their room has
+ * inside.
+ */
 function filesThrough(name: string): RegExp {
   const files = Object.entries(backendRows).flatMap(([room, rows]) =>
     rows

@@ -293,7 +293,8 @@ describe('a call that is not declared idempotent', () => {
       const twice = [...taken].filter(([, times]) => times > 1).map(([id]) => id);
       const names = new Set(twice.map((id) => id.slice(0, id.indexOf('-'))));
       for (const { method: never } of once) expect(names).not.toContain(never);
-      // And the test is worth something: idempotent ones were, every fault came, and repetitions have saved calls of either kind.
+      // And the test is worth something: idempotent ones were, every fault came, and repetitions have saved calls of
+      // either kind.
       expect(names).toContain('Get');
       expect(names).toContain('List');
       expect([...faulty.injected.keys()].sort()).toEqual([...new Set(faults)].sort());

@@ -110,7 +110,8 @@ function statusIn(headers: Readonly<Record<string, string | string[] | undefined
   };
 }
 
-// What a server says in words of its own: unknown methods, what it was never meant to tell, and which headers its handlers see.
+// What a server says in words of its own: unknown methods, what it was never meant to tell, and which headers its
+// handlers see.
 const ownWords = ['fail-plain', 'unknown-method', 'meta', 'timeout'];
 
 describe.each(captures)("what Go Micro's client and server of %s said to each other", (_version, exchanges) => {

@@ -38,7 +38,10 @@ export async function startService(
   return { process, address, port: address.slice(address.lastIndexOf(':') + 1) };
 }
 
-/** PEM files of an authority and of certificates that it signed: for servers on loopback, and for a client. Removed after the tests. */
+/**
+ * PEM files of an authority and of certificates that it signed: for servers on loopback, and for a client. Removed
+ * after the tests.
+ */
 export function certificateFiles(): Readonly<Record<'ca' | 'cert' | 'key' | 'clientCert' | 'clientKey', string>> {
   const folder = mkdtempSync(join(tmpdir(), 'tenon-interop-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -97,8 +97,10 @@ describe('a JSON line', () => {
   });
 
   it.each<[string, unknown, unknown]>([
-    ['a toJSON that throws', { toJSON: () => { throw new Error('no JSON'); } }, '[cannot be read: no JSON]'], // prettier-ignore
-    ['a toJSON that gives itself', new (class { a = 1; toJSON(): this { return this; } })(), { a: 1 }], // prettier-ignore
+    // prettier-ignore
+    ['a toJSON that throws', { toJSON: () => { throw new Error('no JSON'); } }, '[cannot be read: no JSON]'],
+    // prettier-ignore
+    ['a toJSON that gives itself', new (class { a = 1; toJSON(): this { return this; } })(), { a: 1 }],
     ['a proxy that was revoked', revoked(), expect.stringContaining('[cannot be read: ')],
     ['a bigint', 12_345_678_901_234_567_890n, '12345678901234567890'],
     ['a symbol', Symbol('s'), 'Symbol(s)'],

@@ -29,7 +29,9 @@ export function promisedOutput(name: string): string {
   return output;
 }
 
-/** What keeps the processes of one test apart from all others on this machine: mDNS on loopback, on a port of its own. */
+/**
+ * What keeps the processes of one test apart from all others on this machine: mDNS on loopback, on a port of its own.
+ */
 export async function privateMdns(): Promise<Record<string, string>> {
   return { TENON_MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: String(await freePort()) };
 }

@@ -14,7 +14,9 @@ import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 
 const noClient = { toString: () => 'none' } as unknown as Client;
 
-/** A service in virtual time, whose registry may be away. `draws` are the numbers that chance gives, again and again. */
+/**
+ * A service in virtual time, whose registry may be away. `draws` are the numbers that chance gives, again and again.
+ */
 function scene(draws: readonly number[], registerTtlMs = 30_000, more: ServiceOptions = {}) {
   const { clock, timers } = virtualRuntime();
   const logger = new RecordingLogger();

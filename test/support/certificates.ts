@@ -1,7 +1,10 @@
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 import { isIP } from 'node:net';
 
-/** A certificate with its key, and what can be signed with it. Node cannot make certificates, so they are written here, in DER (RFC 5280). */
+/**
+ * A certificate with its key, and what can be signed with it. Node cannot make certificates, so they are written here,
+ * in DER (RFC 5280).
+ */
 export interface Certified {
   /** In PEM, and those of the authorities in between after it. */
   readonly cert: string;

@@ -5,8 +5,8 @@ export type Factors = Readonly<Record<string, readonly string[]>>;
 export type Combination = Readonly<Record<string, string>>;
 
 /**
- * Combinations in which every pair of values of two factors occurs at least once. Each is made of a pair that is still missing, and of
- * the values of the other factors that add the most.
+ * Combinations in which every pair of values of two factors occurs at least once. Each is made of a pair that is still
+ * missing, and of the values of the other factors that add the most.
  */
 export function pairwise(factors: Factors): Combination[] {
   const names = Object.keys(factors);

@@ -1,6 +1,6 @@
 /**
- * A frame as HTTP/2 has it, and the frames of our own as `docs/wire.md` has them: length, type, flags, number. Any frame, also one that must
- * not be; `length` is what the head says, where that should be a lie.
+ * A frame as HTTP/2 has it, and the frames of our own as `docs/wire.md` has them: length, type, flags, number. Any
+ * frame, also one that must not be; `length` is what the head says, where that should be a lie.
  */
 export function rawFrame(
   type: number,

@@ -55,7 +55,8 @@ export class RedisServer {
 
   /** A client of the test's own, which is disconnected when its file has ended. */
   client(options: { readonly db?: number; readonly lazyConnect?: boolean } = {}): Redis {
-    // ioredis waits that long for the end of a connection, even of one that is gone, and keeps the process alive meanwhile.
+    // ioredis waits that long for the end of a connection, even of one that is gone, and keeps the process alive
+    // meanwhile.
     const client = new Redis(this.port, '127.0.0.1', { disconnectTimeout: 50, ...options });
     clients.add(client);
     client.once('end', () => clients.delete(client));
@@ -143,7 +144,9 @@ function answersPing(port: number): Promise<boolean> {
   });
 }
 
-/** Starts a redis-server of the caller's own. The caller disposes of it (its process ends with the test file anyway). */
+/**
+ * Starts a redis-server of the caller's own. The caller disposes of it (its process ends with the test file anyway).
+ */
 export function redisServer(options: RedisOptions = {}): Promise<RedisServer> {
   return new RedisServer(options).start();
 }

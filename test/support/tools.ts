@@ -9,7 +9,10 @@ export function toolPath(name: string): string {
   return new URL(name, folder).pathname;
 }
 
-/** A `describe` for tests that speak with programs of others: without them they are skipped, and where they are required they fail. */
+/**
+ * A `describe` for tests that speak with programs of others: without them they are skipped, and where they are required
+ * they fail.
+ */
 export function describeWithTools(name: string, tools: readonly string[], define: () => void): void {
   const absent = tools.filter((tool) => !existsSync(toolPath(tool)));
   const missing =

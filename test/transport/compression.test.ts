@@ -37,7 +37,10 @@ const hi = { body: Buffer.from('hi') };
 const compressing: DialOptions = { route: methods.unary, compress: true };
 const streaming: DialOptions = { route: methods.bidi, compress: true };
 
-/** Notes the encoding and the flags of what comes, and answers with `body`; a request in an encoding that it does not know, as gRPC says. */
+/**
+ * Notes the encoding and the flags of what comes, and answers with `body`; a request in an encoding that it does not
+ * know, as gRPC says.
+ */
 async function stranger(known: readonly string[], body = frame(Buffer.from('ok')), answerIn?: string) {
   const seen: string[] = [];
   const server = await rawServer((stream, _cut, { 'grpc-encoding': encoding = 'none' }) => {
@@ -89,7 +92,9 @@ function bomb(): Buffer {
 const maxReceiveBytes = 4 * 1024 * 1024;
 const oneChunk = 64 * 1024;
 
-/** Counts the bytes that this process inflates from now on, whoever asks for them: all that zlib makes passes `push`. */
+/**
+ * Counts the bytes that this process inflates from now on, whoever asks for them: all that zlib makes passes `push`.
+ */
 function countInflated(): () => number {
   const { prototype } = createGunzip().constructor as unknown as { prototype: Transform };
   let bytes = 0;

@@ -129,7 +129,10 @@ export function rawServer(onStream: OnStream): Promise<RawServer> {
   });
 }
 
-/** A server that speaks HTTP/2 as far as the first request, and says that it goes away before that (RFC 9113, section 6.8). */
+/**
+ * A server that speaks HTTP/2 as far as the first request, and says that it goes away before that (RFC 9113, section
+ * 6.8).
+ */
 export function leavingServer(): Promise<RawServer> {
   const frameOf = (type: number, flags: number, payload: Buffer): Buffer =>
     Buffer.concat([Buffer.from([0, 0, payload.length, type, flags, 0, 0, 0, 0]), payload]);

@@ -42,7 +42,9 @@ interface Claimant {
   step: (() => void) | undefined;
 }
 
-/** Claimants of one path that take their steps one at a time, in an order that the seed says; some of them die amid it. */
+/**
+ * Claimants of one path that take their steps one at a time, in an order that the seed says; some of them die amid it.
+ */
 async function claims(seed: number, count: number): Promise<Claimant[]> {
   const below = numbers(seed);
   const claimants: Claimant[] = [];

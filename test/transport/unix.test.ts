@@ -97,7 +97,8 @@ describe('socket files', () => {
   });
 
   it('that were dead when they were looked at are not removed when somebody listens there meanwhile', () => {
-    // In a program of its own, since what it changes are Node's own functions: the second to remove the file is slow, and the first one listens by then.
+    // In a program of its own, since what it changes are Node's own functions: the second to remove the file is slow,
+    // and the first one listens by then.
     const program = `
       import fs from 'node:fs';
       import { syncBuiltinESMExports } from 'node:module';

@@ -38,7 +38,8 @@ void describe('staging', () => {
   });
 });
 
-// A registry of one's own is proved by the cases that tenon's own registries pass. They take the runner's functions, whichever it is.
+// A registry of one's own is proved by the cases that tenon's own registries pass. They take the runner's functions,
+// whichever it is.
 const runner: TestApi = {
   describe: (name, body) => void describe(name, body),
   it: (name, body, timeoutMs) => void it(name, { timeout: timeoutMs }, body),

@@ -22,8 +22,8 @@ import {
 export const RegistryFolder = Symbol.for('environments.RegistryFolder');
 
 /**
- * A registry of one's own: a folder that all machines share, with a file per node. It needs no server; it is as good as the
- * folder and the clocks of the machines.
+ * A registry of one's own: a folder that all machines share, with a file per node. It needs no server; it is as good as
+ * the folder and the clocks of the machines.
  */
 @injectable()
 export class FolderRegistry extends DrivenRegistry<DriverSettings> implements Registry {
@@ -48,7 +48,8 @@ export class FolderRegistry extends DrivenRegistry<DriverSettings> implements Re
 /** A file has the time at which its node is forgotten, and below it the record of the service with this node alone. */
 class FolderDriver implements RegistryDriver {
   readonly where: string;
-  // Looking again and again works on every shared disk; notifications of the file system stay on the machine that wrote.
+  // Looking again and again works on every shared disk; notifications of the file system stay on the machine that
+  // wrote.
   readonly bounds = { maxReadMs: 100, maxRecordBytes: 1_048_576 };
   readonly #broken: BrokenRecords;
 

@@ -9,8 +9,8 @@ export type Env = Readonly<Record<string, string | undefined>>;
 export class SettingsError extends Error {}
 
 /**
- * Tenon's own variables for what these programs are told under the names that interop programs share: `REGISTRY=redis` is `TENON_REGISTRY=redis`. What is
- * said in `TENON_…` holds where the program is not told.
+ * Tenon's own variables for what these programs are told under the names that interop programs share: `REGISTRY=redis`
+ * is `TENON_REGISTRY=redis`. What is said in `TENON_…` holds where the program is not told.
  */
 export function tenonEnv(env: Env, more: Env = {}): Env {
   const own = Object.entries(env).filter(([name]) => name.startsWith('TENON_'));

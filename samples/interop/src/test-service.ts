@@ -20,7 +20,10 @@ import {
 /** Container key of what `server_id` is. */
 export const ServerId = Symbol.for('interop.ServerId');
 
-/** gRPC's test service, by its public descriptions. What is left out is answered by the framework, as is the whole of `UnimplementedService`. */
+/**
+ * gRPC's test service, by its public descriptions. What is left out is answered by the framework, as is the whole of
+ * `UnimplementedService`.
+ */
 @Handler('grpc.testing.TestService', { proto: testProto, unimplemented: ['CacheableUnaryCall', 'UnimplementedCall'] })
 export class TestServiceHandler {
   constructor(

@@ -6,7 +6,9 @@ import type { PlaceVisited, VisitsReply, VisitsRequest } from './api.ts';
 
 const visitsKept = 10_000;
 
-/** Keeps account of the places that routes came through. It shares nothing with the service that says so but the event. */
+/**
+ * Keeps account of the places that routes came through. It shares nothing with the service that says so but the event.
+ */
 @Handler('audit.Audit')
 export class AuditHandler {
   readonly #visits: PlaceVisited[] = [];

@@ -11,8 +11,8 @@ export interface Located {
 }
 
 /**
- * Finds things by where they are. The globe is cut into cells of two degrees, so that a search looks at the cells it touches instead of
- * at everything.
+ * Finds things by where they are. The globe is cut into cells of two degrees, so that a search looks at the cells it
+ * touches instead of at everything.
  */
 export class Grid<T extends Located> {
   readonly #cells = new Map<number, T[]>();
@@ -33,7 +33,8 @@ export class Grid<T extends Located> {
     for (const row of outward(rowOf(point.latitude), rows)) {
       if (latitudeDistanceMeters(gap(point.latitude, row * cellDegrees - 90)) > limit()) continue;
       for (const column of around(columnOf(point.longitude))) {
-        // Longitude says nothing about distance near a pole that is nearer than the best so far; there the bound is small, and all are read.
+        // Longitude says nothing about distance near a pole that is nearer than the best so far; there the bound is
+        // small, and all are read.
         if (meridianDistanceMeters(point.latitude, column.degreesAway) > limit()) break;
         for (const item of this.#cells.get(row * columns + column.at) ?? []) {
           const meters = distanceMeters(point, item.location);

@@ -55,7 +55,10 @@ export function allBindings(bindings: BindingService): Binding[] {
   return [...bindings.getBoundServices()].flatMap((identifier) => [...(bindings.get(identifier) ?? [])]);
 }
 
-/** What a binding needs before it can be constructed. A dynamic value or a factory asks as it likes: nothing is known of that. */
+/**
+ * What a binding needs before it can be constructed. A dynamic value or a factory asks as it likes: nothing is known of
+ * that.
+ */
 export function needsOf(binding: Binding): Needs {
   if (binding.type === 'Instance') return needsOfClass(binding.implementationType);
   if (binding.type === 'ServiceRedirection') {

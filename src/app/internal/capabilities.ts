@@ -20,8 +20,8 @@ export function classBoundTo(bindings: BindingService, identifier: ServiceIdenti
 export type KnownOptions = (key: ServiceIdentifier) => object | undefined;
 
 /**
- * What the implementation bound to a key says that it can do; `undefined` where it says nothing, or cannot be known. `optionsOf` is for
- * a class whose capabilities depend on the options that are injected into it.
+ * What the implementation bound to a key says that it can do; `undefined` where it says nothing, or cannot be known.
+ * `optionsOf` is for a class whose capabilities depend on the options that are injected into it.
  */
 export function capabilitiesBoundTo<T extends object>(
   bindings: BindingService,

@@ -205,7 +205,10 @@ function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Findi
   return [...overruled, ...useless];
 }
 
-/** The variables of addresses and of backends that nothing reads under a choice of backends, each with the backend that was chosen. */
+/**
+ * The variables of addresses and of backends that nothing reads under a choice of backends, each with the backend that
+ * was chosen.
+ */
 function unreadSettings({
   registry,
   broker,

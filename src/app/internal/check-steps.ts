@@ -15,7 +15,10 @@ import { classBoundTo } from './capabilities.ts';
 import { keyName } from './keys.ts';
 import { stepKinds, usedKeys, type UsedKey } from './steps.ts';
 
-/** Lists what is wrong with the guards, interceptors, pipes and error filters of classes; whether they can be constructed is a matter of the wiring. */
+/**
+ * Lists what is wrong with the guards, interceptors, pipes and error filters of classes; whether they can be
+ * constructed is a matter of the wiring.
+ */
 export function checkSteps(classes: readonly Class[], bindings: BindingService): readonly Problem[] {
   return classes.flatMap((target) => [
     ...usedKeys(target).flatMap((used) => checkKey(used, bindings)),

@@ -34,7 +34,10 @@ interface Asked {
   readonly place: string;
 }
 
-/** Walks everything that is bound, those keys first, and lists what the container could not construct, or would construct wrongly. Constructs nothing. */
+/**
+ * Walks everything that is bound, those keys first, and lists what the container could not construct, or would
+ * construct wrongly. Constructs nothing.
+ */
 export function checkWiring(
   bindings: BindingService,
   roots: readonly ServiceIdentifier[],
@@ -244,7 +247,10 @@ class WiringCheck {
     }
   }
 
-  /** The way from what a binding needs to an object of request scope, through objects that live as long as who asked for them. */
+  /**
+   * The way from what a binding needs to an object of request scope, through objects that live as long as who asked for
+   * them.
+   */
   #firstPath(binding: Binding): readonly string[] | undefined {
     const needs = needsOf(binding);
     for (const dependency of 'dependencies' in needs ? needs.dependencies : []) {

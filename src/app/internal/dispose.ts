@@ -14,8 +14,8 @@ export function wasResolved(bindings: BindingService, identifier: ServiceIdentif
 }
 
 /**
- * The constructed bindings that have something to do when they are let go of, one a key, each before what it holds. The container's own order is that of binding, which would
- * take away what others still use.
+ * The constructed bindings that have something to do when they are let go of, one a key, each before what it holds. The
+ * container's own order is that of binding, which would take away what others still use.
  */
 export function disposalOrder({ bindingService: bindings, deactivationService }: PluginContext): readonly Binding[] {
   const order: Binding[] = [];

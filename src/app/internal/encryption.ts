@@ -13,8 +13,8 @@ interface Sides {
 }
 
 /**
- * Compares what the application was told of TLS with what the transport that was made does, also where `verify` could not look. FAILED_PRECONDITION
- * (`app.security_not_in_force`) where a side would speak in the clear.
+ * Compares what the application was told of TLS with what the transport that was made does, also where `verify` could
+ * not look. FAILED_PRECONDITION (`app.security_not_in_force`) where a side would speak in the clear.
  */
 export async function assertEncrypted(container: Container, options: OptionParts, serves: boolean): Promise<void> {
   const transport = await container.getAsync(Transport);

@@ -15,8 +15,9 @@ type AnyConstructor = abstract new (...args: never[]) => unknown;
 const many: ReadonlySet<ServiceIdentifier> = new Set([Marshalers, ClientInterceptors, ServerInterceptors]);
 
 /**
- * The layers of an application, each stronger than the one before: what a layer binds of tenon's own keys takes the place of what was bound
- * before it, of options field by field. A class that does not say what to inject, which the container would refuse one at a time, is noted and left to `verify`.
+ * The layers of an application, each stronger than the one before: what a layer binds of tenon's own keys takes the
+ * place of what was bound before it, of options field by field. A class that does not say what to inject, which the
+ * container would refuse one at a time, is noted and left to `verify`.
  */
 export class Layers {
   /** Classes that cannot be constructed, by the key that they were bound to. */
@@ -81,7 +82,10 @@ export class Layers {
     };
   }
 
-  /** In the place of a class that the container refuses comes something that nobody will construct, as `verify` reports the class. */
+  /**
+   * In the place of a class that the container refuses comes something that nobody will construct, as `verify` reports
+   * the class.
+   */
   #patient<T>(identifier: ServiceIdentifier<T>, syntax: BindToFluentSyntax<T>): BindToFluentSyntax<T> {
     const to = syntax.to.bind(syntax);
     syntax.to = (type) => {

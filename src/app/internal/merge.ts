@@ -9,7 +9,10 @@ export function isAdding(field: string): boolean {
   return adding.has(field);
 }
 
-/** Options that several say, the weakest first: field by field the strongest that says something; interceptors and hooks of all, in that order. */
+/**
+ * Options that several say, the weakest first: field by field the strongest that says something; interceptors and hooks
+ * of all, in that order.
+ */
 export function mergeOptions<T extends object>(...parts: readonly (T | undefined)[]): T {
   const merged: Record<string, unknown> = {};
   for (const part of parts) {

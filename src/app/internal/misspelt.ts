@@ -6,8 +6,8 @@ const word = 'TENON';
 const rests: readonly string[] = variables.map(({ name }) => name.slice(word.length + 1));
 
 /**
- * Lists variables that are named as one of tenon's but for the prefix: a letter too many, too few or another, two that are
- * swapped, another sign than `_` behind it. They may be another program's, so they are noted and refuse no start.
+ * Lists variables that are named as one of tenon's but for the prefix: a letter too many, too few or another, two that
+ * are swapped, another sign than `_` behind it. They may be another program's, so they are noted and refuse no start.
  */
 export function misspeltVariables(env: Readonly<Record<string, string | undefined>>): readonly Problem[] {
   return Object.keys(env).flatMap((name) => {

@@ -34,7 +34,10 @@ type Variables = Readonly<Record<string, string>>;
 // What `@Service` has where the class says nothing.
 const defaultVersion = 'latest';
 
-/** Lists every option that something reads, with the value in force and its origin, as far as that is known without constructing anything. */
+/**
+ * Lists every option that something reads, with the value in force and its origin, as far as that is known without
+ * constructing anything.
+ */
 export function optionChoices(bindings: BindingService, sources: ChoiceSources): readonly Choice[] {
   const { options, boundBy, config } = sources;
   const mayRead = readersIn(bindings, allBindings(bindings));

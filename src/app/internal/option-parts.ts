@@ -23,7 +23,10 @@ const interceptorsOf: ReadonlyMap<ServiceIdentifier, ServiceIdentifier> = new Ma
   [ServerOptions, ServerInterceptors],
 ]);
 
-/** Options are bound in parts, one of each layer; what is bound to the key itself puts them together when it is asked for. */
+/**
+ * Options are bound in parts, one of each layer; what is bound to the key itself puts them together when it is asked
+ * for.
+ */
 export class OptionParts {
   readonly #parts = new Map<ServiceIdentifier, OptionPart[]>();
   readonly #container: Pick<Container, 'bind' | 'unbind' | 'isCurrentBound'>;

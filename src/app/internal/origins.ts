@@ -2,7 +2,9 @@ import { maskAddress } from '../../internal/mask.ts';
 import type { Config } from '../config.ts';
 import { variables } from './variable-list.ts';
 
-/** Where the value of a variable comes from: the environment, the profile that speaks where it is silent, or neither. */
+/**
+ * Where the value of a variable comes from: the environment, the profile that speaks where it is silent, or neither.
+ */
 export function originOf(name: string, { stated, profile }: Config): string {
   if (stated.includes(name)) return name;
   const variable = variables.find((one) => one.name === name);

@@ -1,6 +1,6 @@
 /**
- * The names of a class's constructor parameters, as its text has them: good enough to point at one. Empty where there is no constructor of its own, or where it
- * cannot be read.
+ * The names of a class's constructor parameters, as its text has them: good enough to point at one. Empty where there
+ * is no constructor of its own, or where it cannot be read.
  */
 export function parameterNames(target: abstract new (...args: never[]) => unknown): readonly (string | undefined)[] {
   const text = Function.prototype.toString.call(target);

@@ -23,8 +23,8 @@ export interface StandardParts {
 }
 
 /**
- * The standard services that the options of a service ask for. One that a handler of the application has the name of is left to that handler. The `.proto` of
- * each is read with its first call, and so is loaded what answers for reflection.
+ * The standard services that the options of a service ask for. One that a handler of the application has the name of is
+ * left to that handler. The `.proto` of each is read with its first call, and so is loaded what answers for reflection.
  */
 export function standardHandlers(parts: StandardParts): readonly ServerHandler[] {
   const { health, reflection } = parts.service.options;

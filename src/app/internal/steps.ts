@@ -91,7 +91,10 @@ export class Steps {
     return new Steps(made);
   }
 
-  /** From the outside in: error filters, guards, interceptors, pipes; of each kind the service's, the class's, the method's. */
+  /**
+   * From the outside in: error filters, guards, interceptors, pipes; of each kind the service's, the class's, the
+   * method's.
+   */
   interceptorsFor(service: Class, handler: Class, property: string): Interceptor[] {
     const levels = <K extends UseKind>(kind: K): Uses[K][] => [
       usesOf(kind, service),

@@ -324,8 +324,8 @@ const others = [
 ] as const satisfies readonly Variable[];
 
 /**
- * Every variable that is read. `fallback` is the value where the environment is silent, for all profiles or by profile; a variable without one
- * leaves the matter to who it concerns, as `describes` says.
+ * Every variable that is read. `fallback` is the value where the environment is silent, for all profiles or by profile;
+ * a variable without one leaves the matter to who it concerns, as `describes` says.
  */
 export const variables: readonly [Variable, ...Variable[]] = [...choices, ...backendVariables, ...others];
 

@@ -9,8 +9,8 @@ export interface Variable {
   /** For people, as a sentence. */
   readonly describes: string;
   /**
-   * How its text is understood. `backend` is a choice that may carry an address, `redis://127.0.0.1:6379`; `pairs` is `key=value,key=value`; `service-config` is JSON, or the
-   * path of a file with it.
+   * How its text is understood. `backend` is a choice that may carry an address, `redis://127.0.0.1:6379`; `pairs` is
+   * `key=value,key=value`; `service-config` is JSON, or the path of a file with it.
    */
   readonly kind: 'choice' | 'backend' | 'text' | 'integer' | 'boolean' | 'pairs' | 'service-config';
   readonly choices?: () => readonly string[];
@@ -35,7 +35,9 @@ export type Parsed =
 
 type Result = { readonly value: Parsed } | { readonly problem: string };
 
-/** Understands the text of a variable, or says what is wrong with it: variable, value, what there is, and a near miss. */
+/**
+ * Understands the text of a variable, or says what is wrong with it: variable, value, what there is, and a near miss.
+ */
 export function parseVariable(variable: Variable, text: string): Result {
   const wrong = (what: string): Result => ({ problem: `${variable.name} is "${shown(variable, text)}": ${what}` });
   switch (variable.kind) {

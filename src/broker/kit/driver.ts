@@ -108,8 +108,8 @@ export interface ReceiveRequest {
 /** Takes the events of a subscription. */
 export interface EventSink<E extends IncomingEvent = IncomingEvent> {
   /**
-   * The number of events that may be delivered now. A driver that can holds to it. What is delivered beyond waits in this
-   * process: up to `DriverSubscription.maxBacklog` of a server that does not wait.
+   * The number of events that may be delivered now. A driver that can holds to it. What is delivered beyond waits in
+   * this process: up to `DriverSubscription.maxBacklog` of a server that does not wait.
    */
   readonly demand: number;
   /** It takes no more events. */

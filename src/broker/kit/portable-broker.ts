@@ -74,7 +74,8 @@ const nothing = (): void => {};
 
 /**
  * A broker over a driver: keeps the contract of `Broker`, and asks of the driver only what its server alone can do. A
- * broker of one's own extends it, has static `capabilities`, or a static function of its options where they decide, and gives its driver to the constructor.
+ * broker of one's own extends it, has static `capabilities`, or a static function of its options where they decide, and
+ * gives its driver to the constructor.
  */
 export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements Broker {
   readonly #name: string;

@@ -32,7 +32,9 @@ export function microCalling(method: MethodDescriptor, clock: Clock, isAsWritten
   };
 }
 
-/** `/<registry name>.<Type>/<Method>`: the package of the `.proto` plays no part. Without a name, `/<Type>/<Method>`. */
+/**
+ * `/<registry name>.<Type>/<Method>`: the package of the `.proto` plays no part. Without a name, `/<Type>/<Method>`.
+ */
 function microPath(method: MethodDescriptor, service: string): string {
   const type = method.service.slice(method.service.lastIndexOf('.') + 1);
   return `/${service === '' ? '' : `${service}.`}${type}/${method.method}`;

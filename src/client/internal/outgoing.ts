@@ -29,7 +29,10 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
   isMarked = true;
   /** How often the call was sent to somebody who may have taken it. */
   sent = 0;
-  /** Set where interceptors may make the call more than once: then it is over when they say so, not with its first attempt. */
+  /**
+   * Set where interceptors may make the call more than once: then it is over when they say so, not with its first
+   * attempt.
+   */
   isHeld = false;
   waitForReady: boolean | undefined;
   /** Addresses that are left for others while there are any. */
@@ -54,7 +57,10 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
     return this.options.address ?? this.registryName;
   }
 
-  /** Ends with the call being handled and with the caller's signal, from the first time that this is called until it is released. */
+  /**
+   * Ends with the call being handled and with the caller's signal, from the first time that this is called until it is
+   * released.
+   */
   follow(): this {
     if (this.#isFollowing) return this;
     this.#isFollowing = true;
@@ -282,7 +288,10 @@ function pass(result: Metadata, key: string, value: MetadataValue): void {
   if (isCarried(key, value)) result.append(key, value);
 }
 
-/** By the monotonic clock, the nearest of the call's own time-out, the bound of all calls of its method, and its parent's deadline. */
+/**
+ * By the monotonic clock, the nearest of the call's own time-out, the bound of all calls of its method, and its
+ * parent's deadline.
+ */
 export function deadlineOf(
   options: CallOptions,
   defaultTimeoutMs: number | undefined,

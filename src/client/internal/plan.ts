@@ -27,13 +27,19 @@ export interface Opening extends Message {
   readonly headers: Metadata;
 }
 
-/** The content type of gRPC with the codec that `contentType` names; nothing for protobuf, which every server takes a call without a sub-type for. */
+/**
+ * The content type of gRPC with the codec that `contentType` names; nothing for protobuf, which every server takes a
+ * call without a sub-type for.
+ */
 export function grpcTypeOf(contentType: string): string | undefined {
   const name = codecName(contentType);
   return name === 'proto' ? undefined : `application/grpc+${name}`;
 }
 
-/** A server of tenon assumes the method's own codec; any other is said in the metadata too, since grpc-js shows neither side the content sub-type. */
+/**
+ * A server of tenon assumes the method's own codec; any other is said in the metadata too, since grpc-js shows neither
+ * side the content sub-type.
+ */
 export function headersOf(plan: Plan, ctx: OutgoingContext): Metadata {
   if (plan.goMicro) plan.goMicro.addHeaders(ctx.metadata, plan.contentType, ctx.deadline);
   else if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set('x-content-type', plan.contentType);

@@ -5,8 +5,8 @@ import type { OutgoingContext } from './outgoing.ts';
 import type { Plan } from './plan.ts';
 
 /**
- * Sends every request as there is room. A source that throws cancels the call; one that outlives it is returned by what this gives back, even
- * while it waits for its next request.
+ * Sends every request as there is room. A source that throws cancels the call; one that outlives it is returned by what
+ * this gives back, even while it waits for its next request.
  */
 export function pump(
   plan: Plan,

@@ -20,7 +20,10 @@ export interface Router {
 
 /** What is done with a node. */
 export interface NodeCall<T> {
-  /** Sends the call. Its error tells by the reason whether anything was processed: `transport.unreachable` and `server.draining` mean that nothing was. */
+  /**
+   * Sends the call. Its error tells by the reason whether anything was processed: `transport.unreachable` and
+   * `server.draining` mean that nothing was.
+   */
   readonly send: (address: string) => Promise<T>;
   /** Whether the call goes on after `send`: then {@link settle} tells how it ended. */
   readonly goesOn: boolean;
@@ -30,8 +33,8 @@ export interface NodeCall<T> {
 const readyBackoff = { initialMs: 50, maxMs: 1_000 } as const;
 
 /**
- * Sends the call to a node of its service, and to another when the first certainly did not take it. Marks the selector with how each went. A call that waits for ready
- * goes on until there is a node that takes it.
+ * Sends the call to a node of its service, and to another when the first certainly did not take it. Marks the selector
+ * with how each went. A call that waits for ready goes on until there is a node that takes it.
  */
 export function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T>): Promise<T> {
   if (!ctx.waitForReady) return onNodes(router, ctx, call);
@@ -80,7 +83,8 @@ export async function onAddress<T>(address: string, ctx: OutgoingContext, send: 
   try {
     return await sendTo(address, ctx, send);
   } catch (error) {
-    // Its connection may have gone away as the call went on it, and the next one take it: gRPC's transparent retry (A6).
+    // Its connection may have gone away as the call went on it, and the next one take it: gRPC's transparent retry
+    // (A6).
     if (!TenonError.is(error) || !wasNotProcessed(error) || ctx.aborted) throw error;
     return sendTo(address, ctx, send);
   }
@@ -107,7 +111,10 @@ async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T
   }
 }
 
-/** The next node that nothing rules out, rather one that it was not sent to. Throws what ruled out the last, where all are. */
+/**
+ * The next node that nothing rules out, rather one that it was not sent to. Throws what ruled out the last, where all
+ * are.
+ */
 function choose(next: Next, ctx: OutgoingContext): NodeRecord {
   const seen = new Set<string>();
   let second: NodeRecord | undefined;

@@ -8,8 +8,8 @@ export interface Converter {
   /** Writes the fields of `value`, without a length in front. */
   write(writer: WireWriter, value: unknown, depth: number): void;
   /**
-   * Reads up to the reader's end. With `before`, the value that the same field had already: the wire format says that two
-   * occurrences of a message are merged.
+   * Reads up to the reader's end. With `before`, the value that the same field had already: the wire format says that
+   * two occurrences of a message are merged.
    */
   read(reader: WireReader, depth: number, before: unknown): unknown;
   toJson(value: unknown, depth: number, budget: Budget): unknown;

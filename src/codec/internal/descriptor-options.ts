@@ -9,8 +9,9 @@ type Said = Readonly<Record<string, unknown>>;
 const elsewhere: ReadonlySet<string> = new Set(['json_name', 'default', 'proto3_optional']);
 
 /**
- * The options of something in a `.proto` as a serialized message of `type` (`google.protobuf.FieldOptions` and its like), those of others included (protobuf.dev:
- * programming-guides/proto2#customoptions): what validation rules, HTTP mappings and the like are read from. What `type` does not know is left out, and so is what refers to nothing.
+ * The options of something in a `.proto` as a serialized message of `type` (`google.protobuf.FieldOptions` and its
+ * like), those of others included (protobuf.dev: programming-guides/proto2#customoptions): what validation rules, HTTP
+ * mappings and the like are read from. What `type` does not know is left out, and so is what refers to nothing.
  */
 export function encodeOptions(object: protobuf.ReflectionObject, type: protobuf.Type): Uint8Array | undefined {
   return encodeSaid(sayings(object.parsedOptions), type, object.parent ?? object.root);

@@ -10,8 +10,9 @@ import { Types } from './types.ts';
 type Descriptor = Record<string, unknown>;
 
 /**
- * Each file as a serialized `google.protobuf.FileDescriptorProto`, behind those it imports. Made here because protobufjs's own
- * descriptors have one file per package, without its imports and with map entries under names that grpcurl refuses.
+ * Each file as a serialized `google.protobuf.FileDescriptorProto`, behind those it imports. Made here because
+ * protobufjs's own descriptors have one file per package, without its imports and with map entries under names that
+ * grpcurl refuses.
  *
  * Options are in them, those of others included; those of a file as a whole (`go_package` and the like) are not.
  */
@@ -137,7 +138,10 @@ function isGroup(field: protobuf.Field): boolean {
   return (field.resolvedType as { readonly group?: boolean } | null)?.group === true;
 }
 
-/** As protoc writes it: bytes in C's escapes, and infinity by C's name (descriptor.proto, FieldDescriptorProto.default_value). */
+/**
+ * As protoc writes it: bytes in C's escapes, and infinity by C's name (descriptor.proto,
+ * FieldDescriptorProto.default_value).
+ */
 function defaultText(field: protobuf.Field, fallback: string | number | boolean): string {
   const text = String(fallback);
   if (typeof fallback === 'number') return text.replace('Infinity', 'inf').replace('NaN', 'nan');

@@ -173,8 +173,8 @@ function otherMember(property: string, said: unknown, is: string | undefined): n
 }
 
 /**
- * Properties and fields differ in number: one is unknown, or the value has accessors on its class. Or no field was found, and the
- * value may be a Promise, a Date, a Map.
+ * Properties and fields differ in number: one is unknown, or the value has accessors on its class. Or no field was
+ * found, and the value may be a Promise, a Date, a Map.
  */
 function checkNames(name: string, known: ReadonlySet<string>, value: object): void {
   if (!isRecord(value)) misfit(`expected a ${name} (an object), got ${show(value)}`);

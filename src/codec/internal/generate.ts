@@ -1,16 +1,19 @@
 import type { Field, Scalar } from './message-fields.ts';
 
 /*
- * Readers and writers are made as source text, one function per message type, as protobufjs makes its own: every property has
- * a fixed place, every call site sees one type. A loop over a table of fields measures three to six times slower.
+ * Readers and writers are made as source text, one function per message type, as protobufjs makes its own: every
+ * property has a fixed place, every call site sees one type. A loop over a table of fields measures three to six times
+ * slower.
  *
- * What goes into the text is numbers, names of methods from the tables here, and names from the `.proto` as JSON strings.
+ * What goes into the text is numbers, names of methods from the tables here, and names from the `.proto` as JSON
+ * strings.
  */
 
 /** Compiles `source`, an expression, in which the keys of `scope` are in sight. */
 export function compile<T>(source: string, scope: Readonly<Record<string, unknown>>): T {
   const names = Object.keys(scope);
-  // The scope is ours and the source is made of names that the parser of .proto files let through, each as a JSON string.
+  // The scope is ours and the source is made of names that the parser of .proto files let through, each as a JSON
+  // string.
   // oxlint-disable-next-line typescript/no-implied-eval
   const make = new Function(...names, `"use strict";\nreturn ${source};`) as (...values: unknown[]) => T;
   return make(...names.map((name) => scope[name]));

@@ -10,10 +10,11 @@ import { WireWriter } from './wire-writer.ts';
 export type FindType = (name: string) => { readonly converter: Converter; readonly isBare: boolean } | undefined;
 
 /**
- * `google.protobuf.Any`: in bytes an ordinary message, in JSON the message in it with its type in `@type`. A type that is
- * not known is kept as base64.
+ * `google.protobuf.Any`: in bytes an ordinary message, in JSON the message in it with its type in `@type`. A type that
+ * is not known is kept as base64.
  *
- * What is in it is a level deeper, and its bytes take from the budget: they are read or written again for each `Any` that they are within.
+ * What is in it is a level deeper, and its bytes take from the budget: they are read or written again for each `Any`
+ * that they are within.
  */
 export function anyConverter(base: Converter, find: FindType): Converter {
   return {

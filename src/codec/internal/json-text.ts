@@ -11,8 +11,8 @@ const colon = 0x3a;
 const backslash = 0x5c;
 
 /**
- * Throws a {@link Misfit} for JSON that is nested deeper, or holds more values and keys, than the limits say. It need not be JSON: what it is not,
- * parsing says. Before parsing, as what is parsed has its memory already.
+ * Throws a {@link Misfit} for JSON that is nested deeper, or holds more values and keys, than the limits say. It need
+ * not be JSON: what it is not, parsing says. Before parsing, as what is parsed has its memory already.
  */
 export function assertWithin(bytes: Uint8Array, maxElements: number, maxDepth: number): void {
   // A level takes two bytes at least, an element one.
@@ -49,8 +49,9 @@ function tooDeep(maxDepth: number): never {
 }
 
 /**
- * `JSON.stringify` that refuses what it would lose: NaN and the infinities become null there, bytes an object of numbers, maps an
- * empty one, functions and symbols nothing. Text for `undefined` is `null`, and properties that are `undefined` are left out.
+ * `JSON.stringify` that refuses what it would lose: NaN and the infinities become null there, bytes an object of
+ * numbers, maps an empty one, functions and symbols nothing. Text for `undefined` is `null`, and properties that are
+ * `undefined` are left out.
  *
  * The check is a walk of its own behind the stringifying: a replacer would make that many times slower.
  */

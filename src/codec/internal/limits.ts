@@ -7,8 +7,9 @@ export const defaultMaxElements = 2 ** 20;
 /** Protobuf's own limit (protobuf.dev: programming-guides/proto-limits). */
 export const defaultMaxDepth = 100;
 /**
- * JSON without a `.proto` is neither written nor read when it is nested deeper, as in Jackson. No limit may be set higher: whoever walks such a value,
- * here or in a handler, would run out of stack, and near its end even V8 gives up the whole process.
+ * JSON without a `.proto` is neither written nor read when it is nested deeper, as in Jackson. No limit may be set
+ * higher: whoever walks such a value, here or in a handler, would run out of stack, and near its end even V8 gives up
+ * the whole process.
  */
 export const deepestJson = 1_000;
 

@@ -34,7 +34,10 @@ export function keyStep(key: string | number): string {
   return typeof key === 'number' ? `[${key}]` : `[${show(key)}]`;
 }
 
-/** What the contract promises of every failure: INVALID_ARGUMENT that names the type and the place in it, RESOURCE_EXHAUSTED for a limit. */
+/**
+ * What the contract promises of every failure: INVALID_ARGUMENT that names the type and the place in it,
+ * RESOURCE_EXHAUSTED for a limit.
+ */
 export function encodeFailure(name: string, error: unknown): TenonError {
   return failure('codec.encode', name, error);
 }

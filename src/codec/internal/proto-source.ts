@@ -34,8 +34,8 @@ export interface ParsedProto {
 }
 
 /**
- * Reads and parses `paths` and what they import. It is protobufjs's parser, which proto-loader uses too; the loading is ours, since
- * theirs does not say where an import stands that is not found, and hides which file a type is from.
+ * Reads and parses `paths` and what they import. It is protobufjs's parser, which proto-loader uses too; the loading is
+ * ours, since theirs does not say where an import stands that is not found, and hides which file a type is from.
  */
 export function parseProtos(paths: readonly string[], includeDirs: readonly string[]): ParsedProto {
   const loader = new Loader(includeDirs);
@@ -233,7 +233,10 @@ const commentOrText = new RegExp(`${comment}|${quoted}`, 'g');
 const escape = /\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([^]))/g;
 const letters: Readonly<Record<string, string>> = { a: '\x07', b: '\b', f: '\f', v: '\v' };
 
-/** The parser drops what is escaped in texts, but for line ends, tabs and backslashes; expressions of validation rules have quotes in them. */
+/**
+ * The parser drops what is escaped in texts, but for line ends, tabs and backslashes; expressions of validation rules
+ * have quotes in them.
+ */
 function withPlainTexts(source: string): string {
   if (!/\\[^\\nrt]/.test(source)) return source;
   return source.replace(commentOrText, (found) => {
@@ -297,8 +300,8 @@ function lines(text: string): string[] {
 }
 
 /**
- * The directory above those that a file of `package a.b` in `a/b/` is in: what its imports are relative to, where a tree of files is laid out as protoc's and
- * buf's users do.
+ * The directory above those that a file of `package a.b` in `a/b/` is in: what its imports are relative to, where a
+ * tree of files is laid out as protoc's and buf's users do.
  */
 function packageRoot({ path, text }: { readonly path: string; readonly text: string }): string | undefined {
   const name = /(?:^|;)\s*package\s+([\w.]+)\s*;/m.exec(text)?.[1];

@@ -8,8 +8,8 @@ const maxDurationSeconds = 315_576_000_000n;
 const billion = 1_000_000_000n;
 
 /**
- * A point in time to the nanosecond: the Date that `google.protobuf.Timestamp` becomes where a Date alone, which knows milliseconds,
- * would lose part of it.
+ * A point in time to the nanosecond: the Date that `google.protobuf.Timestamp` becomes where a Date alone, which knows
+ * milliseconds, would lose part of it.
  *
  * @example
  * ```ts
@@ -39,7 +39,9 @@ export interface Duration {
   readonly nanos: number;
 }
 
-/** Milliseconds, with fractions, as a {@link Duration}. Throws INVALID_ARGUMENT (`codec.encode`) beyond 10,000 years. */
+/**
+ * Milliseconds, with fractions, as a {@link Duration}. Throws INVALID_ARGUMENT (`codec.encode`) beyond 10,000 years.
+ */
 export function durationFromMs(ms: number): Duration {
   try {
     if (!Number.isFinite(ms)) misfit(`expected milliseconds, got ${show(ms)}`);

@@ -37,7 +37,8 @@ export class Types {
   }
 
   #reflection(name: string): protobuf.Type | undefined {
-    // By a Map of our own: protobufjs looks in every namespace, and keeps each name that it did not find. It may be a stranger's.
+    // By a Map of our own: protobufjs looks in every namespace, and keeps each name that it did not find. It may be a
+    // stranger's.
     this.#byName ??= new Map(typesIn(this.#root).map((type) => [bareName(type), type]));
     return this.#byName.get(name.startsWith('.') ? name.slice(1) : name);
   }

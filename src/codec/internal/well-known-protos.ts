@@ -1,6 +1,7 @@
 /*
- * Google's well-known types, as protoc ships them without their comments (protocolbuffers/protobuf: src/google/protobuf), so that
- * importing them needs no file. protobufjs has them with other field names, which shows in descriptors.
+ * Google's well-known types, as protoc ships them without their comments (protocolbuffers/protobuf:
+ * src/google/protobuf), so that importing them needs no file. protobufjs has them with other field names, which shows
+ * in descriptors.
  */
 function file(body: string): string {
   return `syntax = "proto3";\npackage google.protobuf;\n${body}`;

@@ -272,8 +272,8 @@ function listConverter(value: Converter): Converter {
 }
 
 /**
- * A copy of a JSON value: what is not JSON is refused, what is nested too deeply as well. Each value and key takes `weight` elements of the budget: none where
- * it is written.
+ * A copy of a JSON value: what is not JSON is refused, what is nested too deeply as well. Each value and key takes
+ * `weight` elements of the budget: none where it is written.
  */
 function checkedJson(value: unknown, depth: number, budget: Budget, weight: 0 | 1): unknown {
   budget.checkDepth(depth);

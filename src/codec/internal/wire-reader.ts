@@ -8,8 +8,9 @@ const floats = new DataView(new ArrayBuffer(8));
 const nothing: Buffer = Buffer.alloc(0);
 
 /**
- * Reads protobuf's wire format (protobuf.dev: programming-guides/encoding). Ours rather than protobufjs's Reader because that
- * one makes a Long of every 64-bit integer, cuts strings off at the end of the buffer and takes invalid UTF-8.
+ * Reads protobuf's wire format (protobuf.dev: programming-guides/encoding). Ours rather than protobufjs's Reader
+ * because that one makes a Long of every 64-bit integer, cuts strings off at the end of the buffer and takes invalid
+ * UTF-8.
  *
  * Every read is checked against `end`, the end of the message that is being read.
  */

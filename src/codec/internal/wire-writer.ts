@@ -8,8 +8,9 @@ const shortString = 42;
 const none: Buffer = Buffer.alloc(0);
 
 /**
- * Writes protobuf's wire format. Messages are written one behind the other into a chunk of memory and handed out as views of
- * it, as `Buffer.allocUnsafe` does: no list of operations, no second pass, no copy. Nothing is written behind a view again.
+ * Writes protobuf's wire format. Messages are written one behind the other into a chunk of memory and handed out as
+ * views of it, as `Buffer.allocUnsafe` does: no list of operations, no second pass, no copy. Nothing is written behind
+ * a view again.
  *
  * The methods named after scalar types check what they are given: see docs/codec.md.
  */

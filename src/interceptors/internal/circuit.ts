@@ -27,7 +27,9 @@ export interface Admission {
   settle(verdict: Verdict): void;
 }
 
-/** Closed while calls go well; open, and letting none through, after too many failed; then half open for a few that try. */
+/**
+ * Closed while calls go well; open, and letting none through, after too many failed; then half open for a few that try.
+ */
 export class Circuit {
   readonly #rules: CircuitRules;
   readonly #clock: Clock;
@@ -50,7 +52,10 @@ export class Circuit {
     return this.#openUntilMs === undefined && this.#counted().calls === 0;
   }
 
-  /** Milliseconds until the next call may try; `undefined` if one may now. While others try it is the whole time: nobody knows. */
+  /**
+   * Milliseconds until the next call may try; `undefined` if one may now. While others try it is the whole time: nobody
+   * knows.
+   */
   get closedForMs(): number | undefined {
     if (this.#openUntilMs === undefined) return undefined;
     const leftMs = this.#openUntilMs - this.#clock.monotonicMs();

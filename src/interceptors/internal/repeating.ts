@@ -73,8 +73,8 @@ export class RepeatedCall {
   }
 
   /**
-   * Whether the call may be made again after `error`. What may have been processed is repeated only where the method is declared idempotent, and a stream of requests
-   * only while nothing was read of it.
+   * Whether the call may be made again after `error`. What may have been processed is repeated only where the method is
+   * declared idempotent, and a stream of requests only while nothing was read of it.
    */
   judge(attempt: Context, error: unknown): Verdict {
     const failure = TenonError.from(error);
@@ -109,7 +109,9 @@ export class RepeatedCall {
   }
 }
 
-/** Whether calls of the method can be repeated at all by an interceptor; events have the retries of their subscription. */
+/**
+ * Whether calls of the method can be repeated at all by an interceptor; events have the retries of their subscription.
+ */
 export function isCall(method: MethodDescriptor): boolean {
   return method.kind !== 'event';
 }

@@ -7,7 +7,10 @@ export interface PlainLimits {
   readonly maxTextLength: number;
 }
 
-/** A value as JSON can have it, whatever it is: cycles and what is deep or long are cut, and what cannot be read is said so in its place. Never throws. */
+/**
+ * A value as JSON can have it, whatever it is: cycles and what is deep or long are cut, and what cannot be read is said
+ * so in its place. Never throws.
+ */
 export function plainOf(value: unknown, limits: PlainLimits): unknown {
   return new Plain(limits).of(value, 0);
 }
@@ -111,7 +114,9 @@ class Plain {
     }
   }
 
-  /** Room for so many values of one object, before what is within them: one that is huge leaves its neighbours theirs. */
+  /**
+   * Room for so many values of one object, before what is within them: one that is huge leaves its neighbours theirs.
+   */
   #take(count: number): number {
     const room = Math.max(0, Math.min(count, this.#limits.maxEntries - this.#entries));
     this.#entries += room;

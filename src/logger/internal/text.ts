@@ -12,7 +12,9 @@ export function escaped(text: string): string {
   return text.replace(controls, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** A message for people: one line, and below it, indented, lists and the stack of an error that nobody made to be shown. */
+/**
+ * A message for people: one line, and below it, indented, lists and the stack of an error that nobody made to be shown.
+ */
 export function textLine(start: string, message: string, fields: LogFields, limits: PlainLimits): string {
   const below: string[] = [];
   let line = `${start} ${escaped(shortened(message, limits))}`;

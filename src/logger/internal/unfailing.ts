@@ -2,7 +2,10 @@ import { quietly } from '../../internal/quietly.ts';
 import { ConsoleLogger } from '../console.ts';
 import { type LogFields, type Logger, silentLogger } from '../logger.ts';
 
-/** A logger of the application's own whose failures end nothing: the message is lost, and whoever logs goes on. Those of tenon are given back as they are. */
+/**
+ * A logger of the application's own whose failures end nothing: the message is lost, and whoever logs goes on. Those of
+ * tenon are given back as they are.
+ */
 export function unfailing(logger: Logger): Logger {
   const isOurs = logger === silentLogger || logger instanceof ConsoleLogger || logger instanceof UnfailingLogger;
   return isOurs ? logger : new UnfailingLogger(logger);

@@ -3,7 +3,10 @@ import { isPromise } from '../../internal/is-promise.ts';
 import { deferredIterator, isAsyncIterable, iterable, iteratorOf } from '../../internal/iterators.ts';
 import type { HandlerFunction, Invoke, MethodDescriptor } from '../pipeline.ts';
 
-/** `call` with what it gives taken for a stream of replies: an iterable, or a promise of one. Who gives something else is named by the error. */
+/**
+ * `call` with what it gives taken for a stream of replies: an iterable, or a promise of one. Who gives something else
+ * is named by the error.
+ */
 export function streaming(call: HandlerFunction, method: MethodDescriptor, giver: string): Invoke {
   return (input, ctx) => {
     const replies = call(input, ctx);

@@ -38,7 +38,10 @@ export async function* answers(
   }
 }
 
-/** Knows when the caller has left, or the server takes no more calls: a generator that waits for a request would not hear of either. */
+/**
+ * Knows when the caller has left, or the server takes no more calls: a generator that waits for a request would not
+ * hear of either.
+ */
 class Ending {
   readonly #forget: readonly (() => void)[];
   #isReached = false;

@@ -11,7 +11,9 @@ export interface Extension {
 export interface DescriptorFile {
   readonly name: string;
   readonly dependencies: readonly string[];
-  /** Full names of all that it declares: services, methods, messages, fields, oneofs, enums, their values, extensions. */
+  /**
+   * Full names of all that it declares: services, methods, messages, fields, oneofs, enums, their values, extensions.
+   */
   readonly symbols: readonly string[];
   /** Full names of its messages. */
   readonly messages: readonly string[];

@@ -30,7 +30,10 @@ export class DescriptorIndex {
     return numbers.length > 0 || this.#messages.has(type) ? numbers.sort((a, b) => a - b) : undefined;
   }
 
-  /** The file, and what it imports, and so on; without those of `sent`, to which they are added. The file itself is always there. */
+  /**
+   * The file, and what it imports, and so on; without those of `sent`, to which they are added. The file itself is
+   * always there.
+   */
   withImports(file: DescriptorFile, sent: Set<string>): readonly Uint8Array[] {
     const wanted = [file];
     const given = new Set([file.name]);
@@ -47,8 +50,8 @@ export class DescriptorIndex {
   }
 
   /**
-   * Files of different folders may have one name, as each is named from where it is loaded. Here names are all there is, so that the second gets another one, and those
-   * that import it are told.
+   * Files of different folders may have one name, as each is named from where it is loaded. Here names are all there
+   * is, so that the second gets another one, and those that import it are told.
    */
   #addSet(set: readonly Uint8Array[]): void {
     const names = new Map<string, string>();

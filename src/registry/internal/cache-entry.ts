@@ -34,7 +34,10 @@ export class CacheEntry {
   #records: Records;
   #readAtMs: number;
   #reading: Promise<void> | undefined;
-  /** What the watch reported while a read is under way: whether the answer knows of it cannot be seen, so it is applied once more. */
+  /**
+   * What the watch reported while a read is under way: whether the answer knows of it cannot be seen, so it is applied
+   * once more.
+   */
   #meanwhile: RegistryEvent[] = [];
   /** The registry was away, so that it may have forgotten nodes that live. */
   #wasLost = false;
@@ -177,7 +180,9 @@ export class CacheEntry {
   }
 }
 
-/** Whether they say the same. What a registry of someone's own gives may be no JSON: then it counts as something new. */
+/**
+ * Whether they say the same. What a registry of someone's own gives may be no JSON: then it counts as something new.
+ */
 function isSame(one: Records, other: Records): boolean {
   try {
     return JSON.stringify(one) === JSON.stringify(other);

@@ -26,8 +26,9 @@ export interface MdnsListener {
 }
 
 /**
- * The two sockets of one registry. The one on the group's port hears the questions and announcements of everyone, and answers. Questions of our own go out from a port that
- * nobody shares: the port of the group may be bound by several processes of a machine, and an answer that is sent to it reaches only one of them.
+ * The two sockets of one registry. The one on the group's port hears the questions and announcements of everyone, and
+ * answers. Questions of our own go out from a port that nobody shares: the port of the group may be bound by several
+ * processes of a machine, and an answer that is sent to it reaches only one of them.
  */
 export class MdnsLink {
   readonly #options: MdnsLinkOptions;

@@ -15,7 +15,8 @@ const maxLabelLength = 63;
 const maxNameLength = 253;
 // RFC 6762 section 17: 9,000 bytes with the headers of IP and UDP.
 const mostPacketBytes = 8_950;
-// Go Micro's time to live, in seconds. A shorter lease is said as it is, so that watchers miss a node that died in time.
+// Go Micro's time to live, in seconds. A shorter lease is said as it is, so that watchers miss a node that died in
+// time.
 const longestTtlS = 120;
 // A text that fits a packet unpacks to less. Packets that unpack to more were made for that.
 const maxTextBytes = 256 * 1024;
@@ -55,8 +56,8 @@ export function isAskable(service: string, domain: string): boolean {
 }
 
 /**
- * SRV, A (or AAAA) and TXT of a node, in Go Micro's form: all in the answer section, no pointer. `isGone` says good-bye by a time to live of 0.
- * INVALID_ARGUMENT (`registry.invalid_service`) for what no packet can carry.
+ * SRV, A (or AAAA) and TXT of a node, in Go Micro's form: all in the answer section, no pointer. `isGone` says good-bye
+ * by a time to live of 0. INVALID_ARGUMENT (`registry.invalid_service`) for what no packet can carry.
  */
 export function nodeRecords(announcement: Announcement, realm: Realm, isGone = false): Answer[] {
   const { service, ip, port, leaseMs } = announcement;
@@ -80,7 +81,9 @@ export function withPointer(records: readonly Answer[], service: string, { domai
   return [{ type: 'PTR', name: `${service}.${domain}`, ttl: ttl ?? longestTtlS, data: name }, ...records];
 }
 
-/** What Go Micro answers to a question for `_services.<domain>`: a pointer to a service, and records that only name it. */
+/**
+ * What Go Micro answers to a question for `_services.<domain>`: a pointer to a service, and records that only name it.
+ */
 export function listingFor(service: string, { domain, host }: Realm): Answer[] {
   const name = `${service}._services.${domain}`;
   const ttl = longestTtlS;
@@ -103,8 +106,9 @@ export function browsingName(domain: string): string {
 }
 
 /**
- * The nodes that a response tells of, and those of them that are `wanted` by the name of their records. What is not ours in it, or makes no sense, is passed over. Linear in the packet, and
- * bounded in what it unpacks: anyone on the link may have sent it.
+ * The nodes that a response tells of, and those of them that are `wanted` by the name of their records. What is not
+ * ours in it, or makes no sense, is passed over. Linear in the packet, and bounded in what it unpacks: anyone on the
+ * link may have sent it.
  */
 export function nodesIn(packet: Packet, domain: string, wanted: (name: string) => boolean): HeardNode[] {
   const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])];
@@ -179,7 +183,10 @@ export function servicesIn(packet: Packet, domain: string): string[] {
   );
 }
 
-/** `small-1.small.service.micro`: what a node is called in its domain. Dots of an id begin labels of their own, as in Go Micro. */
+/**
+ * `small-1.small.service.micro`: what a node is called in its domain. Dots of an id begin labels of their own, as in Go
+ * Micro.
+ */
 function instanceName({ service, node }: Announcement, domain: string): string {
   const name = `${node.id}.${service.name}.${domain}`;
   return fitsName(node.id, name) ? name : `${shortId(node.id)}.${service.name}.${domain}`;
@@ -202,8 +209,8 @@ function endsWith(name: string, suffix: string): boolean {
 }
 
 /**
- * JSON, deflated, in lower-case hex, cut. A call needs no endpoints, and a packet that is cut to pieces on its way is easily lost: what does not fit is left out, first
- * the shapes of requests and responses, then the endpoints.
+ * JSON, deflated, in lower-case hex, cut. A call needs no endpoints, and a packet that is cut to pieces on its way is
+ * easily lost: what does not fit is left out, first the shapes of requests and responses, then the endpoints.
  */
 function txtOf(announcement: Announcement, realm: Realm, name: string): string[] {
   const { endpoints } = announcement.service;

@@ -46,8 +46,9 @@ export function isOnLink(from: string, links: readonly LinkAddress[]): boolean {
 }
 
 /**
- * Answers the questions of others, and no more than that takes: each question of a packet once, nothing that the asker knows already, a record to everyone once in a second, and to one
- * address no more than its share. A packet of questions is thereby never worth more than one share, however it is made.
+ * Answers the questions of others, and no more than that takes: each question of a packet once, nothing that the asker
+ * knows already, a record to everyone once in a second, and to one address no more than its share. A packet of
+ * questions is thereby never worth more than one share, however it is made.
  */
 export class MdnsResponder {
   readonly #options: MdnsResponderOptions;

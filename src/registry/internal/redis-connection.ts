@@ -16,7 +16,10 @@ export interface RedisConnectionOptions {
 
 const connectTimeoutMs = 2_000;
 
-/** One connection, which comes back by itself. Its commands wait for the attempt to connect that is under way or comes next, and fail with it. */
+/**
+ * One connection, which comes back by itself. Its commands wait for the attempt to connect that is under way or comes
+ * next, and fail with it.
+ */
 export class RedisConnection {
   readonly redis: Redis;
   #lastError: Error | undefined;
@@ -67,7 +70,8 @@ function open(given: RedisConnectionOptions): Redis {
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,
-    // ioredis waits this long for the end of a connection, even of one that is gone, and keeps the process alive meanwhile.
+    // ioredis waits this long for the end of a connection, even of one that is gone, and keeps the process alive
+    // meanwhile.
     disconnectTimeout: 100,
     retryStrategy: (attempt: number) => backoffMs(attempt, () => given.random(), { initialMs: 50, maxMs: 1_000 }),
   };

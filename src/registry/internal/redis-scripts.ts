@@ -1,6 +1,7 @@
 /*
- * What has to happen in one step. A node has a key of its own, which lapses with its lease. The index of a service has its nodes' ids, the index of all has the services' names, each
- * with the time when it lapses, so that reading scans nothing. Every change has a number, and is published with it: who has read knows which changes came before.
+ * What has to happen in one step. A node has a key of its own, which lapses with its lease. The index of a service has
+ * its nodes' ids, the index of all has the services' names, each with the time when it lapses, so that reading scans
+ * nothing. Every change has a number, and is published with it: who has read knows which changes came before.
  */
 
 const nowMs = `
@@ -8,7 +9,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
-// The number of changes may be lost with everything else. It begins at the time then, so that it is above all that were given before.
+// The number of changes may be lost with everything else. It begins at the time then, so that it is above all that were
+// given before.
 const nextRevision = `
 local function nextRevision(key)
   redis.call('SET', key, string.format('%.0f', now), 'NX')
@@ -17,8 +19,8 @@ end
 `;
 
 /**
- * KEYS: node, index of the service, index of services, revision. ARGV: id, record, lease in milliseconds, service, channel. The same record again is a
- * renewal, of which nobody is told, unless readers could not find it any more.
+ * KEYS: node, index of the service, index of services, revision. ARGV: id, record, lease in milliseconds, service,
+ * channel. The same record again is a renewal, of which nobody is told, unless readers could not find it any more.
  */
 export const registerScript = `${nowMs}${nextRevision}
 local lapses = now + tonumber(ARGV[3])
@@ -52,8 +54,9 @@ if type(before) == 'string' then
 end`;
 
 /**
- * KEYS: index of the service, revision. ARGV: what the keys of its nodes begin with, and how many bytes a record may have. Gives the revision, then id, record and lease of each node; the
- * record of a key that holds something else, or too much, is empty.
+ * KEYS: index of the service, revision. ARGV: what the keys of its nodes begin with, and how many bytes a record may
+ * have. Gives the revision, then id, record and lease of each node; the record of a key that holds something else, or
+ * too much, is empty.
  */
 export const readScript = `
 local found = { redis.call('GET', KEYS[2]) or '0' }

@@ -41,8 +41,8 @@ interface Place {
 }
 
 /**
- * Several addresses of one server. It stays with an address that works. When that fails, the next one is tried, and each that failed
- * rests for a time that grows; when all rest, the one that may come back first is tried all the same.
+ * Several addresses of one server. It stays with an address that works. When that fails, the next one is tried, and
+ * each that failed rests for a time that grows; when all rest, the one that may come back first is tried all the same.
  */
 export class AddressList {
   readonly #places: readonly Place[];
@@ -77,7 +77,10 @@ export class AddressList {
     place.restsUntilMs = clock.monotonicMs() + backoffMs(place.failures, () => random.next(), { initialMs, maxMs });
   }
 
-  /** Runs `work` with the current address, and with each of the others once while addresses fail. Rejects with the last failure. */
+  /**
+   * Runs `work` with the current address, and with each of the others once while addresses fail. Rejects with the last
+   * failure.
+   */
   async run<T>(call: FailoverCall, work: (address: ServerAddress, signal: AbortSignal) => Promise<T>): Promise<T> {
     const { clock, timers, registry, server } = this.#options;
     const endsAtMs = clock.monotonicMs() + call.timeoutMs;
@@ -115,8 +118,8 @@ export class AddressList {
 }
 
 /**
- * Reads `host:port`, several by commas; an address of IPv6 stands in brackets. INVALID_ARGUMENT (`registry.invalid_address`) for anything
- * else, without what may be a secret in it.
+ * Reads `host:port`, several by commas; an address of IPv6 stands in brackets. INVALID_ARGUMENT
+ * (`registry.invalid_address`) for anything else, without what may be a secret in it.
  */
 export function parseAddresses(text: string, defaultPort: number): readonly ServerAddress[] {
   return text.split(',').map((one) => {

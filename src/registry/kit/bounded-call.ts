@@ -11,8 +11,8 @@ export interface CallBounds extends CallPlace {
 }
 
 /**
- * Runs `work`, given up with DEADLINE_EXCEEDED (`registry.timeout`) when its time has passed and with CANCELLED (`call.cancelled`)
- * when the caller aborts. `work` gets a signal that aborts then, in case it can stop.
+ * Runs `work`, given up with DEADLINE_EXCEEDED (`registry.timeout`) when its time has passed and with CANCELLED
+ * (`call.cancelled`) when the caller aborts. `work` gets a signal that aborts then, in case it can stop.
  */
 export async function boundedCall<T>(bounds: CallBounds, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const { registry, timers, timeoutMs, signal } = bounds;

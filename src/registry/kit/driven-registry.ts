@@ -50,9 +50,9 @@ const maxReadMs = 30_000;
 const pollMs = 1_000;
 
 /**
- * A registry over a driver. It has what is the same for every server: options before the first call and none after it, calls that end
- * by time-out or abort, records that are checked before they are announced, leases rounded to what the server keeps, grouping by
- * version, watches by events or by polling, and the errors of the contract.
+ * A registry over a driver. It has what is the same for every server: options before the first call and none after it,
+ * calls that end by time-out or abort, records that are checked before they are announced, leases rounded to what the
+ * server keeps, grouping by version, watches by events or by polling, and the errors of the contract.
  */
 export abstract class DrivenRegistry<Settings extends DriverSettings> implements Registry {
   /** No `#` field: an object that was made with this one as its prototype has a name as well. */

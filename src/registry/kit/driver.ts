@@ -86,8 +86,8 @@ export interface DriverBounds {
  * A backend of the registry: what is different from one server to the next. Everything else stands once, in
  * {@link DrivenRegistry}: states, bounds of calls, validation, watches with their pace, events, errors.
  *
- * Each method may be called concurrently, and ends when the signal of its call aborts, if it can. What it throws is translated by
- * `failure`, unless it is a `TenonError`.
+ * Each method may be called concurrently, and ends when the signal of its call aborts, if it can. What it throws is
+ * translated by `failure`, unless it is a `TenonError`.
  */
 export interface RegistryDriver {
   /** The server and its address, without secrets: `Redis at 127.0.0.1:6379`. */
@@ -99,15 +99,18 @@ export interface RegistryDriver {
   announce?(registration: Registration, call: DriverCall): Promise<void> | void;
   /** Takes a node back. Not an error if it is not there. Absent if the registry only finds. */
   withdraw?(service: string, id: string, call: DriverCall): Promise<void> | void;
-  /** The nodes of a service; of every service if `service` is undefined, which is asked only of a driver without `names`. */
+  /**
+   * The nodes of a service; of every service if `service` is undefined, which is asked only of a driver without
+   * `names`.
+   */
   read(service: string | undefined, call: DriverCall): Promise<Snapshot> | Snapshot;
   /** The services that have nodes: for a server that cannot give everything in one answer. */
   names?(call: DriverCall): Promise<readonly string[]>;
   /** True if one more node is believed beside so many of one watch. @default yes */
   hasRoom?(count: number): boolean;
   /**
-   * Begins to tell `feed` of changes; resolves when none is missed any more. `signal` aborts when the watch ends. Absent: the driver is
-   * polled.
+   * Begins to tell `feed` of changes; resolves when none is missed any more. `signal` aborts when the watch ends.
+   * Absent: the driver is polled.
    */
   watch?(feed: WatchFeed, signal: AbortSignal, call: DriverCall): Promise<void> | void;
   /** Gives the meaning of an error of the server or of its library. */

@@ -27,8 +27,8 @@ export interface DriverFailure {
 }
 
 /**
- * The error of a call that failed at the server: UNAVAILABLE (`registry.unreachable`), INTERNAL (`registry.refused`) or PERMISSION_DENIED
- * (`registry.refused`).
+ * The error of a call that failed at the server: UNAVAILABLE (`registry.unreachable`), INTERNAL (`registry.refused`) or
+ * PERMISSION_DENIED (`registry.refused`).
  */
 export function serverFailed({ registry, what, where }: CallPlace, failure: DriverFailure, error: unknown): TenonError {
   const { kind, cause = error, why = textOf(cause), remedy } = failure;

@@ -1,6 +1,6 @@
 /*
- * The parts that every registry of tenon is made of, for those who write one of their own. A backend is a driver; `DrivenRegistry` is
- * the registry over it. docs/writing-a-backend.md has the way.
+ * The parts that every registry of tenon is made of, for those who write one of their own. A backend is a driver;
+ * `DrivenRegistry` is the registry over it. docs/writing-a-backend.md has the way.
  */
 
 export {

@@ -11,7 +11,8 @@ export interface LeaseKeeper<Grant> {
   /** Extends the lease of a record that did not change. `undefined` if the server knows no such lease any more. */
   renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
   /**
-   * Announces another record, or another length, under the same lease. `undefined` if the server knows no such lease any more.
+   * Announces another record, or another length, under the same lease. `undefined` if the server knows no such lease
+   * any more.
    * @default `grant`
    */
   replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
@@ -38,9 +39,10 @@ interface Lease<Grant> {
 }
 
 /**
- * The registrations of one process at a server that has leases or sessions. A node that is announced again is renewed; one whose
- * record changed is replaced; one that is not announced again in time is taken back. Leases that the server lost are made again, each
- * after a random part of `spreadMs`, then with back-off, for as long as they would have held. Of one node, one thing happens at a time.
+ * The registrations of one process at a server that has leases or sessions. A node that is announced again is renewed;
+ * one whose record changed is replaced; one that is not announced again in time is taken back. Leases that the server
+ * lost are made again, each after a random part of `spreadMs`, then with back-off, for as long as they would have held.
+ * Of one node, one thing happens at a time.
  */
 export class LeaseBook<Grant> {
   readonly #keeper: LeaseKeeper<Grant>;

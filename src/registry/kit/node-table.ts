@@ -11,8 +11,8 @@ export interface KnownNode {
 }
 
 /**
- * Nodes by service and id. Each change of the table gives what changed as events: one diff for every registry. A record that says the
- * same as the one before only renews the lease.
+ * Nodes by service and id. Each change of the table gives what changed as events: one diff for every registry. A record
+ * that says the same as the one before only renews the lease.
  */
 export class NodeTable {
   #services = new Map<string, Map<string, KnownNode>>();

@@ -14,8 +14,10 @@ const maxValueDepth = 32;
 export class BrokenRecord extends Error {}
 
 /**
- * Reads the Service JSON of one node as anyone writes it: Go gives null for every empty list and map. Throws nothing but {@link BrokenRecord}. Every record that comes from outside goes through
- * here, or through its parts {@link serviceParts} and {@link checkedNode}: what a reader gets has the shape that its type says, and can be written as JSON again.
+ * Reads the Service JSON of one node as anyone writes it: Go gives null for every empty list and map. Throws nothing
+ * but {@link BrokenRecord}. Every record that comes from outside goes through here, or through its parts {@link
+ * serviceParts} and {@link checkedNode}: what a reader gets has the shape that its type says, and can be written as
+ * JSON again.
  */
 export function decodeNode(text: string, maxBytes: number): ServiceRecord {
   if (Buffer.byteLength(text) > maxBytes) throw new BrokenRecord(`is larger than ${maxBytes} bytes`);
@@ -37,7 +39,10 @@ export function parsed(text: string): Record<string, unknown> {
   return objectOf(value, 'a record');
 }
 
-/** A service without its nodes; version, metadata and endpoints have Go Micro's names in `said`. Throws {@link BrokenRecord}. */
+/**
+ * A service without its nodes; version, metadata and endpoints have Go Micro's names in `said`. Throws {@link
+ * BrokenRecord}.
+ */
 export function serviceParts(name: unknown, said: Readonly<Record<string, unknown>>): Omit<ServiceRecord, 'nodes'> {
   if (typeof name !== 'string' || name === '') throw new BrokenRecord('has no name');
   const { version, metadata, endpoints } = said;
@@ -85,7 +90,8 @@ export function byVersion(records: readonly ServiceRecord[]): readonly ServiceRe
 }
 
 /**
- * INVALID_ARGUMENT (`registry.invalid_service`) for a record that cannot be announced: one that its readers would pass over, or that takes more than `maxBytes` with one of its nodes.
+ * INVALID_ARGUMENT (`registry.invalid_service`) for a record that cannot be announced: one that its readers would pass
+ * over, or that takes more than `maxBytes` with one of its nodes.
  */
 export function assertRegistrable(service: ServiceRecord, maxBytes = Number.POSITIVE_INFINITY): void {
   if (service.name === '') throw invalidService(service.name, 'it needs a name');
@@ -109,8 +115,8 @@ export function assertRegistrable(service: ServiceRecord, maxBytes = Number.POSI
 }
 
 /**
- * The lease in milliseconds, rounded up to what the registry can keep. INVALID_ARGUMENT (`registry.invalid_option`) for what is no
- * time.
+ * The lease in milliseconds, rounded up to what the registry can keep. INVALID_ARGUMENT (`registry.invalid_option`) for
+ * what is no time.
  */
 export function leaseOf(
   ttlMs: number,

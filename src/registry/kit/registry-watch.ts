@@ -40,9 +40,10 @@ const maxReads = 64;
 const slackMs = 20;
 
 /**
- * Keeps a view of the nodes of one service, or of all, and queues its changes for one reader. It learns by reading and by what it is
- * told. It reads again when a lease should have ended, unless it was renewed, and at least every `maxReadMs`. What a read finds counts,
- * whatever was known before: a server may have lost everything, the numbers of its changes included.
+ * Keeps a view of the nodes of one service, or of all, and queues its changes for one reader. It learns by reading and
+ * by what it is told. It reads again when a lease should have ended, unless it was renewed, and at least every
+ * `maxReadMs`. What a read finds counts, whatever was known before: a server may have lost everything, the numbers of
+ * its changes included.
  */
 export class RegistryWatch implements WatchFeed {
   readonly watcher: WatchQueue;

@@ -95,8 +95,8 @@ export class Health {
 }
 
 /**
- * Only what the node cannot help is held against it. Slowness is not: a deadline may be too short, and leaving out whoever missed one would load
- * the others more.
+ * Only what the node cannot help is held against it. Slowness is not: a deadline may be too short, and leaving out
+ * whoever missed one would load the others more.
  */
 function verdictOf(error: TenonError | undefined): Verdict {
   if (!error) return 'well';

@@ -22,7 +22,10 @@ export interface Cursor {
 
 /** What makes one selector different from another. */
 export interface Strategy {
-  /** The index of the node to try first. `nodes` has at least one, ordered by id; the same array as long as nothing changed. */
+  /**
+   * The index of the node to try first. `nodes` has at least one, ordered by id; the same array as long as nothing
+   * changed.
+   */
   first(cursor: Cursor, nodes: readonly NodeRecord[]): number;
   /** The index of the one to try next, of those that are left. */
   other(left: readonly NodeRecord[]): number;

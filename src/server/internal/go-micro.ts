@@ -16,8 +16,8 @@ const timeoutKey = 'timeout';
 const hiddenKeys: ReadonlySet<string> = new Set([contentTypeKey, timeoutKey]);
 
 /**
- * What Go Micro's client says with a call; `undefined` for calls of others. It never leaves `x-content-type` out, so that a `timeout` without one is somebody
- * else's own.
+ * What Go Micro's client says with a call; `undefined` for calls of others. It never leaves `x-content-type` out, so
+ * that a `timeout` without one is somebody else's own.
  */
 export function microCallOf(headers: Metadata | undefined): MicroCall | undefined {
   if (headers?.text(contentTypeKey) === undefined) return undefined;
@@ -27,7 +27,10 @@ export function microCallOf(headers: Metadata | undefined): MicroCall | undefine
   };
 }
 
-/** The codec that `x-content-type` names where nothing else does: Go Micro's client writes bytes that are no message as protobuf. */
+/**
+ * The codec that `x-content-type` names where nothing else does: Go Micro's client writes bytes that are no message as
+ * protobuf.
+ */
 export function microContentType(contentType: string): string {
   return contentType === 'application/octet-stream' ? 'application/grpc+proto' : contentType;
 }
@@ -53,8 +56,9 @@ export interface MicroRoutes {
 }
 
 /**
- * Gives each method that the registry is told of Go Micro's paths: `/<name>.<Type>/<Method>`, `/<Type>/<Method>`, and by `resolve` any
- * other before the type. Throws ALREADY_EXISTS (`server.duplicate_method`) for two methods that Go Micro's clients could not tell apart.
+ * Gives each method that the registry is told of Go Micro's paths: `/<name>.<Type>/<Method>`, `/<Type>/<Method>`, and
+ * by `resolve` any other before the type. Throws ALREADY_EXISTS (`server.duplicate_method`) for two methods that Go
+ * Micro's clients could not tell apart.
  */
 export function microRoutes(handlers: readonly ServerHandler[], name: string): MicroRoutes {
   const owners = new Map<string, ServerHandler>();

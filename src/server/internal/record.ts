@@ -75,8 +75,8 @@ function fieldValue(field: ProtoType['fields'][number], depth: number): ValueRec
 }
 
 /**
- * The address to tell others. A wildcard host is none that can be called, so the first private address of this machine takes
- * its place, else the first public one, else loopback: Go Micro's order.
+ * The address to tell others. A wildcard host is none that can be called, so the first private address of this machine
+ * takes its place, else the first public one, else loopback: Go Micro's order.
  */
 export function advertised(address: string): string {
   const colon = address.lastIndexOf(':');

@@ -126,10 +126,12 @@ async function sendReplies(
 ): Promise<void> {
   const replies = iteratorOf(served.invoke(input, ctx) as AsyncIterable<unknown>);
   let forget = (): void => {};
-  // A handler may wait long for its next reply, and whoever it waits for should be let go of when nobody wants it any more.
+  // A handler may wait long for its next reply, and whoever it waits for should be let go of when nobody wants it any
+  // more.
   const left = new Promise<void>((resolve, reject) => {
     forget = ctx.onAbort((error) => {
-      // Where the call broke off nobody hears it; where an interceptor ended it the caller waits for a status, however long the handler takes to end.
+      // Where the call broke off nobody hears it; where an interceptor ended it the caller waits for a status, however
+      // long the handler takes to end.
       fail(served, socket, ctx, error);
       leave(replies).then(resolve, reject);
     });
@@ -246,7 +248,10 @@ function fail(served: Served, socket: Socket, ctx: ServerContext | undefined, er
   }
 }
 
-/** The status with as much of the error as can be sent: a handler may have put anything into it, and its caller waits for an answer. */
+/**
+ * The status with as much of the error as can be sent: a handler may have put anything into it, and its caller waits
+ * for an answer.
+ */
 function sendable(served: Served, failure: TenonError, ctx: ServerContext | undefined): Status {
   const { code, message, reason, details } = failure;
   const trailers = ctx?.hasTrailers ? ctx.trailers : undefined;
@@ -267,8 +272,8 @@ function sendable(served: Served, failure: TenonError, ctx: ServerContext | unde
 }
 
 /**
- * The reasons by which callers know that nothing was processed. A handler has run: if one comes from it, it was told of a call that it made itself, and
- * passing it on would let its own call be repeated.
+ * The reasons by which callers know that nothing was processed. A handler has run: if one comes from it, it was told of
+ * a call that it made itself, and passing it on would let its own call be repeated.
  */
 const refusals: ReadonlySet<string | undefined> = new Set(['server.draining', 'transport.unreachable']);
 
@@ -278,7 +283,10 @@ function unlessRefusal(error: TenonError): TenonError {
   return unthrown({ code, message, details, metadata, cause: error });
 }
 
-/** Rooms whose errors are about what this service works with: they name addresses and variables that are no business of its callers. */
+/**
+ * Rooms whose errors are about what this service works with: they name addresses and variables that are no business of
+ * its callers.
+ */
 const dependencies = /^(?:app|broker|client|config|registry|selector|tls)\./;
 /** Those of the transport that are about connections of its own; the others tell a caller about its call. */
 const ofConnections: ReadonlySet<string> = new Set(

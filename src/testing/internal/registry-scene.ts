@@ -19,15 +19,18 @@ export interface RegistryHarness {
   /** Registries that `make` gives see each other's announcements. @default `capabilities.shared` */
   readonly seesOthers?: boolean | undefined;
   /**
-   * Puts a service in place of its announcement, where the capabilities say that the registry does not register: adds its nodes, or
-   * replaces those of the same ids.
+   * Puts a service in place of its announcement, where the capabilities say that the registry does not register: adds
+   * its nodes, or replaces those of the same ids.
    */
   seed?(service: ServiceRecord): Promise<void> | void;
   /** Takes the nodes of a service out again. */
   unseed?(service: ServiceRecord): Promise<void> | void;
   /** The shortest lease that can be tested, in milliseconds. @default 100, and no less than the capabilities say */
   readonly shortTtlMs?: number | undefined;
-  /** How long a change may take to be seen by others, in milliseconds: a registry that polls takes that long. @default 2_000 */
+  /**
+   * How long a change may take to be seen by others, in milliseconds: a registry that polls takes that long. @default
+   * 2_000
+   */
   readonly settleMs?: number | undefined;
   /** A record of a node that is larger than this is refused, in bytes. @default no record is too large */
   readonly maxRecordBytes?: number | undefined;

@@ -32,7 +32,10 @@ export interface TransportOptions {
    */
   readonly patienceMs?: number | undefined;
   readonly supports?: {
-    /** It sees paths that no route has: names methods of similar names when asked to, and asks what they are to be resolved to. @default false */
+    /**
+     * It sees paths that no route has: names methods of similar names when asked to, and asks what they are to be
+     * resolved to. @default false
+     */
     readonly suggest?: boolean;
     /** A caller that cancels is never taken for one that has sent all its requests. @default true */
     readonly resets?: boolean;
@@ -76,7 +79,10 @@ export interface Rig {
   unary(options?: Partial<DialOptions>, message?: Message): Promise<Message>;
 }
 
-/** Runs `body` with a listener whose calls go to `handle`; closes everything afterwards, and fails with what failed in `handle`. */
+/**
+ * Runs `body` with a listener whose calls go to `handle`; closes everything afterwards, and fails with what failed in
+ * `handle`.
+ */
 export async function withRig(
   options: TransportOptions,
   handle: Handle,

@@ -46,7 +46,8 @@ async function readFlood(next: () => Promise<Message | undefined>): Promise<void
   assert.equal(expected, floodCount, 'messages were lost');
 }
 
-// Messages that are too large for a bound of their number to hold back the writer in time, and how many of them are read first.
+// Messages that are too large for a bound of their number to hold back the writer in time, and how many of them are
+// read first.
 const largeBytes = 32 * 1024;
 const readFirst = 300;
 // What windows and queues on the way may hold, and a writer that looks for room after it has written.

@@ -1,4 +1,5 @@
-// Everything of an application that tenon calls, doing in turn everything that a function can do wrong. One line for each case, and one for what nobody caught.
+// Everything of an application that tenon calls, doing in turn everything that a function can do wrong. One line for
+// each case, and one for what nobody caught.
 import {
   CatchError,
   contract,

@@ -1,6 +1,7 @@
-// Calls of every kind that are cut off at any moment, by either side, while servers come and go. Arguments: how many of them shall succeed
-// before no more are made, and which have a deadline: some (the default), all or none. Without deadlines no call waits for a server to be ready.
-// Prints how often calls ended in which way, and ends by itself, unless something of a call is left. A call that has no end is named, and fails it.
+// Calls of every kind that are cut off at any moment, by either side, while servers come and go. Arguments: how many of
+// them shall succeed before no more are made, and which have a deadline: some (the default), all or none. Without
+// deadlines no call waits for a server to be ready. Prints how often calls ended in which way, and ends by itself,
+// unless something of a call is left. A call that has no end is named, and fails it.
 import { Context } from '../../../dist/context/context.js';
 import { GrpcTransport } from '../../../dist/transport/grpc.js';
 

@@ -1,5 +1,5 @@
-// Many calls of every fate, with one signal and one context that outlive them all. Both ends are in this process. Arguments: transport, calls.
-// Prints the heap after a fifth and at the end, and what is left of the calls.
+// Many calls of every fate, with one signal and one context that outlive them all. Both ends are in this process.
+// Arguments: transport, calls. Prints the heap after a fifth and at the end, and what is left of the calls.
 import { getEventListeners } from 'node:events';
 
 import { Handler, Rpc, Service, System } from '../../../dist/index.js';

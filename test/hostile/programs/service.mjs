@@ -1,5 +1,6 @@
-// The service that bad peers call: every kind of method, by a .proto and in JSON, and one method that tells how the process is.
-// Arguments: the name of its transport, and after how many milliseconds of silence it asks. Prints its address.
+// The service that bad peers call: every kind of method, by a .proto and in JSON, and one method that tells how the
+// process is. Arguments: the name of its transport, and after how many milliseconds of silence it asks. Prints its
+// address.
 import { Handler, Rpc, Service, System } from '../../../dist/index.js';
 import { GrpcTransportOptions } from '../../../dist/transport/grpc.js';
 import { GrpcJsTransportOptions } from '../../../dist/transport/grpc-js.js';

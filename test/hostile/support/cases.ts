@@ -108,7 +108,8 @@ export const paths = {
 export async function run(hostile: HostileCase, address: string): Promise<string | undefined> {
   const peers: Http2Peer[] = [];
   const seen = [hostile.sees, ...Object.values(hostile.except ?? {}).map(({ sees }) => sees)];
-  // Where something must be seen a busy service is waited for; where nothing may be, that is not known before some time has passed.
+  // Where something must be seen a busy service is waited for; where nothing may be, that is not known before some time
+  // has passed.
   const isPatient = seen.every((sees) => sees && !sees.test('nothing'));
   const connect = async (acknowledges?: boolean): Promise<Http2Peer> => {
     const peer = await connectTo(address, acknowledges);

@@ -100,7 +100,10 @@ export function uint32(value: number): Buffer {
   return bytes;
 }
 
-/** The head of a good call; what is given takes the place of a field of the same name, or is added; `undefined` leaves it out. */
+/**
+ * The head of a good call; what is given takes the place of a field of the same name, or is added; `undefined` leaves
+ * it out.
+ */
 export function request(path: string, change: Readonly<Record<string, string | Uint8Array | undefined>> = {}): Field[] {
   const fields: Record<string, string | Uint8Array | undefined> = {
     ':method': 'POST',
@@ -230,7 +233,8 @@ export class Http2Peer {
   }
 }
 
-// How "grpc-status" looks in Huffman's code (RFC 7541, appendix B). Numbers of so few digits are never coded: it would not make them shorter.
+// How "grpc-status" looks in Huffman's code (RFC 7541, appendix B). Numbers of so few digits are never coded: it would
+// not make them shorter.
 const statusName = Buffer.from('9acac8b21234da8f', 'hex');
 
 function statusIn(block: Buffer): string {
@@ -242,7 +246,10 @@ function statusIn(block: Buffer): string {
   return `http ${/[45]\d\d/.exec(block.toString('latin1'))?.[0] ?? '?'}`;
 }
 
-/** Opens a connection, without a word said; one that `acknowledges` settings does so by itself, and has to say its preface first. */
+/**
+ * Opens a connection, without a word said; one that `acknowledges` settings does so by itself, and has to say its
+ * preface first.
+ */
 export function connectTo(address: string, acknowledges = false): Promise<Http2Peer> {
   const [host = '', port = ''] = address.split(':');
   return new Promise((resolve, reject) => {

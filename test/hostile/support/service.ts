@@ -55,7 +55,10 @@ export class HostileService {
     return JSON.parse(data.subarray(5).toString()) as Report;
   }
 
-  /** The report once no call is under way and no more than so many connections are open, or the last one before `timeoutMs` were over. */
+  /**
+   * The report once no call is under way and no more than so many connections are open, or the last one before
+   * `timeoutMs` were over.
+   */
   async idle(sockets = Number.POSITIVE_INFINITY, timeoutMs = 60_000): Promise<Report> {
     const end = performance.now() + timeoutMs;
     for (;;) {

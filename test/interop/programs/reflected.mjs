@@ -1,4 +1,5 @@
-// The sample `places`, and a handler that fails with details. WITHOUT names a handler that is not served: reflection of one version, for instance.
+// The sample `places`, and a handler that fails with details. WITHOUT names a handler that is not served: reflection of
+// one version, for instance.
 import { badRequest, Code, Handler, Rpc, run, Server, Service, TenonError } from '../../../dist/index.js';
 import { options } from '../../../samples/places/dist/app.js';
 import { PlacesHandler } from '../../../samples/places/dist/places.js';
