@@ -14,6 +14,7 @@ import {
   backendRows,
   type BackendSettings,
 } from './internal/backend-table.ts';
+import { serviceLinksIn } from './internal/service-links.ts';
 import { fallbackOf, profileNames, type ProfileName, type VariableName, variables } from './internal/variable-list.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
 
@@ -63,6 +64,8 @@ export interface Config {
 const prefix = 'TENON_';
 // What the tests of tenon itself are told: nobody's application reads it.
 const foreignPrefix = 'TENON_TEST_';
+const linkRemedy =
+  '. A Kubernetes Service of that name sets it: rename the Service, or set enableServiceLinks: false in the pod';
 
 /**
  * Reads the environment. A variable that is not set, or set to nothing, takes the value that the profile says;
@@ -70,7 +73,7 @@ const foreignPrefix = 'TENON_TEST_';
  *
  * Throws INVALID_ARGUMENT (`config.invalid`) with everything that is wrong at once: values that do not exist or do not
  * fit, and variables in `TENON_` that nobody reads, for a misspelt one would otherwise change nothing, in silence.
- * `TENON_TEST_…` is left alone.
+ * `TENON_TEST_…` is left alone, and so is what a Kubernetes Service named `tenon` or `tenon-…` sets.
  */
 export function readConfig(
   env: Readonly<Record<string, string | undefined>>,
@@ -79,14 +82,15 @@ export function readConfig(
 ): Config {
   const problems: string[] = takenNames(backends);
   const said = new Map<string, Parsed>();
+  const links = serviceLinksIn(env);
   for (const variable of variables) {
     const given = env[variable.name];
     if (given === undefined || given === '') continue;
     const parsed = parseVariable(withOwn(variable, backends), given);
-    if ('problem' in parsed) problems.push(parsed.problem);
+    if ('problem' in parsed) problems.push(`${parsed.problem}${links.has(variable.name) ? linkRemedy : ''}`);
     else said.set(variable.name, parsed.value);
   }
-  problems.push(...unknownVariables(env), ...doubleAddresses(said));
+  problems.push(...unknownVariables(env, links), ...doubleAddresses(said));
   if (profile !== undefined) {
     const parsed = parseVariable({ ...variables[0], name: 'the profile' }, profile);
     if ('problem' in parsed) problems.push(parsed.problem);
@@ -259,10 +263,11 @@ function tlsOf(
   return { client: { ...files, serverName }, server: { ...files, clientAuth } };
 }
 
-function unknownVariables(env: Readonly<Record<string, string | undefined>>): string[] {
+function unknownVariables(env: Readonly<Record<string, string | undefined>>, links: ReadonlySet<string>): string[] {
   const known = variables.map((variable): string => variable.name);
   return Object.keys(env)
-    .filter((name) => name.toUpperCase().startsWith(prefix) && !name.startsWith(foreignPrefix) && !known.includes(name))
+    .filter((name) => name.toUpperCase().startsWith(prefix) && !name.startsWith(foreignPrefix))
+    .filter((name) => !known.includes(name) && !links.has(name))
     .map((name) => {
       const suggestion = didYouMean(name, known);
       return `${name}: there is no such variable.${suggestion === '' ? ' Unset it; .env.example lists those that are read.' : suggestion}`;
