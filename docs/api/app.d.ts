@@ -38,11 +38,10 @@ export declare function loadBackend(room: BackendRoom, name: string, settings: B
 
 // tenon/app/choices
 
-import type { BindingService } from '@inversifyjs/core';
 import type { ServiceIdentifier } from 'inversify';
 import type { Class } from '../decorators/decorators.ts';
 import type { Config } from './config.ts';
-import { type OptionParts } from './internal/option-parts.ts';
+import type { OptionParts } from './internal/option-parts.ts';
 export interface Choice {
     readonly kind: 'profile' | 'binding' | 'option';
     readonly name: string;
@@ -57,7 +56,6 @@ export interface ChoiceSources {
     readonly profileOrigin: string;
     readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
 }
-export declare function listChoices(bindings: BindingService, sources: ChoiceSources): readonly Choice[];
 
 // tenon/app/clients
 
@@ -292,7 +290,7 @@ export declare class System {
 // tenon/app/verify
 
 import { type Class } from '../decorators/decorators.ts';
-import { type Choice } from './choices.ts';
+import type { Choice } from './choices.ts';
 import { type Composition } from './compose.ts';
 import { type Problem } from './describe.ts';
 import { type AppOptions } from './options.ts';

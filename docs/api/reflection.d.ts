@@ -5,6 +5,7 @@
 import { type ProtoType } from '../pipeline/pipeline.ts';
 import type { ServerHandler } from '../server/server.ts';
 import type { ServiceRuntime } from '../service/service.ts';
+import type { Reflected } from './reflected.ts';
 export declare const reflectionVersions: readonly ['v1', 'v1alpha'];
 export type ReflectionVersion = (typeof reflectionVersions)[number];
 export declare function reflectionProto(version: ReflectionVersion): URL;
@@ -16,6 +17,10 @@ export interface ReflectionOptions {
     readonly findType: (name: string) => ProtoType | undefined;
     readonly service: Pick<ServiceRuntime, 'status' | 'onChange'>;
 }
+export declare function reflectionHandler({ version, reflected, findType, service }: ReflectionOptions): ServerHandler;
+
+// tenon/reflection/reflected
+
 export interface ReflectedService {
     readonly name: string;
     readonly files: () => readonly Uint8Array[] | undefined;
@@ -26,4 +31,3 @@ export declare class Reflected {
     get names(): readonly string[];
     isUndefined(symbol: string): boolean;
 }
-export declare function reflectionHandler({ version, reflected, findType, service }: ReflectionOptions): ServerHandler;

@@ -40,13 +40,10 @@ export declare function brokerConformance(api: TestApi, name: string, harness: B
 
 // tenon/testing/client
 
-import type { Client, ClientOptions } from '../client/client.ts';
 import type { Case, TestApi } from './api.ts';
-import { type Parts } from './internal/rig.ts';
+import type { ClientHarness } from './internal/client-harness.ts';
+export type { ClientHarness } from './internal/client-harness.ts';
 export type { Parts } from './internal/rig.ts';
-export interface ClientHarness {
-    make(parts: Parts, options?: ClientOptions): Client;
-}
 export declare const clientCases: readonly Case<ClientHarness>[];
 export declare function clientConformance(api: TestApi, name: string, harness: ClientHarness): void;
 

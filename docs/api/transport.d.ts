@@ -88,11 +88,11 @@ export declare const Transport: ServiceIdentifier<Transport>;
 // tenon/transport/grpc-js
 
 import { type ServiceIdentifier } from 'inversify';
-import type { GrpcTransportOptions } from './grpc.ts';
 import { GrpcBase } from './grpc/grpc-base.ts';
+import type { GrpcOptions } from './grpc/grpc-options.ts';
 import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
-export interface GrpcJsTransportOptions extends GrpcTransportOptions {
+export interface GrpcJsTransportOptions extends GrpcOptions {
     readonly channelOptions?: Readonly<Record<string, string | number>> | undefined;
 }
 export declare const GrpcJsTransportOptions: ServiceIdentifier<GrpcJsTransportOptions>;
@@ -109,29 +109,11 @@ export declare class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> im
 // tenon/transport/grpc
 
 import { type ServiceIdentifier } from 'inversify';
-import type { Logger } from '../logger/logger.ts';
-import type { Runtime } from '../runtime/runtime.ts';
 import { GrpcBase } from './grpc/grpc-base.ts';
+import type { GrpcOptions } from './grpc/grpc-options.ts';
 import type { MakeServerEngine } from './sockets/server-engine.ts';
-import type { DialOptions, Message, SocketServerOptions, Transport, TransportCapabilities, TransportClient } from './transport.ts';
-import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
-export interface GrpcTransportOptions extends SocketServerOptions {
-    readonly idleMs?: number | undefined;
-    readonly maxReconnectMs?: number | undefined;
-    readonly keepaliveMs?: number | undefined;
-    readonly keepaliveTimeoutMs?: number | undefined;
-    readonly serverKeepaliveMs?: number | undefined;
-    readonly keepaliveWithoutCalls?: boolean | undefined;
-    readonly minPingIntervalMs?: number | undefined;
-    readonly maxConnectionIdleMs?: number | undefined;
-    readonly maxConnectionAgeMs?: number | undefined;
-    readonly maxConnectionAgeGraceMs?: number | undefined;
-    readonly maxCalls?: number | undefined;
-    readonly maxMetadataBytes?: number | undefined;
-    readonly tls?: ClientTlsOptions | undefined;
-    readonly serverTls?: ServerTlsOptions | undefined;
-    readonly runtime?: (Pick<Runtime, 'clock' | 'timers'> & Partial<Runtime>) | undefined;
-    readonly logger?: Logger | undefined;
+import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
+export interface GrpcTransportOptions extends GrpcOptions {
 }
 export declare const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions>;
 export declare class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Transport {

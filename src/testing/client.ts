@@ -10,16 +10,13 @@ import type { Selector } from '../selector/selector.ts';
 import type { Message, Socket, Transport } from '../transport/transport.ts';
 import type { Case, TestApi } from './api.ts';
 import { clientEndingCases } from './internal/client-endings.ts';
+import type { ClientHarness } from './internal/client-harness.ts';
 import { failureOf } from './failures.ts';
 import { eventually, gate } from './waiting.ts';
 import { announce, bodies, json, memoryParts, method, parsed, type Parts, serveRaw } from './internal/rig.ts';
 
+export type { ClientHarness } from './internal/client-harness.ts';
 export type { Parts } from './internal/rig.ts';
-
-/** What is tested: a client, made of the parts that a case gives it. */
-export interface ClientHarness {
-  make(parts: Parts, options?: ClientOptions): Client;
-}
 
 const echo = method('Echo');
 const count = method('Count', 'server');

@@ -2,9 +2,9 @@ import { type ChannelOptions, credentials, type ServerOptions } from '@grpc/grpc
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
-import type { GrpcTransportOptions } from './grpc.ts';
 import { GrpcBase } from './grpc/grpc-base.ts';
 import { withDefaults } from './grpc/grpc-defaults.ts';
+import type { GrpcOptions } from './grpc/grpc-options.ts';
 import { GrpcJsChannelPool } from './grpc-js/channels.ts';
 import { GrpcJsSocket, GrpcJsUnaryCall } from './grpc-js/client-call.ts';
 import { TlsChannelCredentials } from './grpc-js/credentials.ts';
@@ -13,7 +13,7 @@ import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 
 /** Options of a {@link GrpcJsTransport}. grpc-js does not enforce `minPingIntervalMs`. */
-export interface GrpcJsTransportOptions extends GrpcTransportOptions {
+export interface GrpcJsTransportOptions extends GrpcOptions {
   /**
    * Further options of grpc-js, under their names there (`grpc-node.flow_control_window`), for clients and servers.
    * @default {}

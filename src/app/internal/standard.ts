@@ -1,9 +1,9 @@
 import { healthHandler, healthName, healthProto } from '../../health/handler.ts';
 import type { Health } from '../../health/health.ts';
 import { ServiceHealth } from '../../health/service-health.ts';
+import { Reflected } from '../../reflection/reflected.ts';
 import {
   errorDetailsProto,
-  Reflected,
   reflectionHandler,
   reflectionName,
   reflectionProto,

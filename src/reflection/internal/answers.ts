@@ -1,7 +1,8 @@
 import type { Context } from '../../context/context.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { iteratorOf } from '../../internal/iterators.ts';
-import type { Reflected, ReflectionOptions } from '../reflection.ts';
+import type { ServiceRuntime } from '../../service/service.ts';
+import type { Reflected } from '../reflected.ts';
 import type { DescriptorFile } from './descriptor-file.ts';
 import { DescriptorIndex } from './descriptor-index.ts';
 
@@ -20,7 +21,7 @@ export async function* answers(
   reflected: Reflected,
   requests: AsyncIterable<unknown>,
   ctx: Context,
-  service: ReflectionOptions['service'],
+  service: Pick<ServiceRuntime, 'status' | 'onChange'>,
 ): AsyncIterable<object> {
   const sent = new Set<string>();
   const iterator = iteratorOf(requests as AsyncIterable<Request>);
@@ -47,7 +48,7 @@ class Ending {
   #isReached = false;
   #wake: (() => void) | undefined;
 
-  constructor(ctx: Context, service: ReflectionOptions['service']) {
+  constructor(ctx: Context, service: Pick<ServiceRuntime, 'status' | 'onChange'>) {
     const look = (): void => {
       if (!service.status.isAccepting) this.#reach();
     };

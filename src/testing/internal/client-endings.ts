@@ -9,9 +9,9 @@ import type { Interceptor, MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Selector } from '../../selector/selector.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
-import type { ClientHarness } from '../client.ts';
 import { failureOf } from '../failures.ts';
 import { eventually, gate } from '../waiting.ts';
+import type { ClientHarness } from './client-harness.ts';
 import { announce, json, memoryParts, method, type Parts, serveRaw } from './rig.ts';
 
 const echo = method('Echo');

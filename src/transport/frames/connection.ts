@@ -46,7 +46,7 @@ const lingerMs = 1_000;
 
 /** A connection, on either side: the preamble, frames in and out, one write per turn of the event loop, and its end. */
 export abstract class FrameConnection {
-  readonly streams = new StreamTable();
+  readonly streams = new StreamTable<FrameStream>();
   readonly writer: FrameWriter;
   readonly windowBytes: number;
   peerWindowBytes = 0;

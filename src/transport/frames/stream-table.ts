@@ -1,5 +1,3 @@
-import type { FrameStream } from './frame-stream.ts';
-
 // Grows by four when a place is taken, up to where most calls of a busy connection have one.
 const initialSlots = 16;
 const maxSlots = 1024;
@@ -9,17 +7,17 @@ const maxSlots = 1024;
  * time, and those that it left keep calls from the garbage collector. Numbers rise, so the lowest bits are a place of
  * one's own for most; a call that outlasts so many others moves to a map.
  */
-export class StreamTable {
+export class StreamTable<Stream extends { readonly id: number }> {
   size = 0;
-  #slots: (FrameStream | undefined)[] = [];
-  #lasting: Map<number, FrameStream> | undefined;
+  #slots: (Stream | undefined)[] = [];
+  #lasting: Map<number, Stream> | undefined;
 
-  get(id: number): FrameStream | undefined {
+  get(id: number): Stream | undefined {
     const stream = this.#slots[id & (this.#slots.length - 1)];
     return stream?.id === id ? stream : this.#lasting?.get(id);
   }
 
-  add(stream: FrameStream): void {
+  add(stream: Stream): void {
     this.size += 1;
     let slot = stream.id & (this.#slots.length - 1);
     let taken = this.#slots[slot];
@@ -33,7 +31,7 @@ export class StreamTable {
   }
 
   /** Without effect on one that is not there. */
-  delete(stream: FrameStream): void {
+  delete(stream: Stream): void {
     const slot = stream.id & (this.#slots.length - 1);
     if (this.#slots[slot] === stream) this.#slots[slot] = undefined;
     else if (!this.#lasting?.delete(stream.id)) return;
@@ -41,7 +39,7 @@ export class StreamTable {
   }
 
   /** All there are now. */
-  all(): FrameStream[] {
+  all(): Stream[] {
     const streams = this.#slots.filter((stream) => stream !== undefined);
     return this.#lasting ? [...this.#lasting.values(), ...streams] : streams;
   }

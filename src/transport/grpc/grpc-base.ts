@@ -7,10 +7,10 @@ import type {
   TransportClient,
   TransportEncryption,
 } from '../transport.ts';
-import type { GrpcTransportOptions } from '../grpc.ts';
 import type { ClientTlsOptions } from '../../tls/tls.ts';
 import { notUnderstood } from './message-encoding.ts';
 import type { grpcDefaults } from './grpc-defaults.ts';
+import type { GrpcOptions } from './grpc-options.ts';
 import { tcpAddresses } from '../sockets/address-scheme.ts';
 import type { MakeServerEngine } from '../sockets/server-engine.ts';
 import { SocketListener } from '../sockets/socket-listener.ts';
@@ -20,7 +20,7 @@ import { TlsDialer } from '../sockets/tls-dialer.ts';
 export const grpcProtocols = ['h2'];
 
 /** A transport of gRPC, whatever makes its calls and takes them. */
-export abstract class GrpcBase<Options extends GrpcTransportOptions> implements Transport {
+export abstract class GrpcBase<Options extends GrpcOptions> implements Transport {
   protected readonly options: Options & typeof grpcDefaults;
   #dialer: TlsDialer | undefined;
 

@@ -1,8 +1,8 @@
 import { aCount, checkedOptions } from '../../errors/checked-options.ts';
 import { silentLogger } from '../../logger/logger.ts';
 import { systemRuntime } from '../../runtime/system.ts';
-import type { GrpcTransportOptions } from '../grpc.ts';
 import { defaultMaxMetadataBytes } from './grpc-headers.ts';
+import type { GrpcOptions } from './grpc-options.ts';
 import { socketRules, socketServerDefaults } from '../sockets/socket-defaults.ts';
 
 /** The defaults of the options of gRPC transports. */
@@ -17,11 +17,11 @@ export const grpcDefaults = {
   maxMetadataBytes: defaultMaxMetadataBytes,
   runtime: systemRuntime,
   logger: silentLogger,
-} as const satisfies GrpcTransportOptions;
+} as const satisfies GrpcOptions;
 
 /** The options, filled in. */
-export function withDefaults<T extends GrpcTransportOptions>(options: T): T & typeof grpcDefaults {
-  checkedOptions<GrpcTransportOptions>('GrpcTransportOptions', options, { ...socketRules, maxMetadataBytes: aCount });
+export function withDefaults<T extends GrpcOptions>(options: T): T & typeof grpcDefaults {
+  checkedOptions<GrpcOptions>('GrpcTransportOptions', options, { ...socketRules, maxMetadataBytes: aCount });
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   return { ...grpcDefaults, ...given } as T & typeof grpcDefaults;
 }

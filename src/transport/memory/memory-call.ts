@@ -2,12 +2,12 @@ import type { Context } from '../../context/context.ts';
 import { Metadata, type MetadataValue } from '../../context/metadata.ts';
 import { statusOf } from '../../context/status.ts';
 import { Code, type TenonError } from '../../errors/errors.ts';
+import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Expiring } from '../../runtime/deadlines.ts';
-import { defaultMaxMessageBytes, type DialOptions, type Message } from '../transport.ts';
+import { defaultMaxMessageBytes, type DialOptions, type Message, type Socket } from '../transport.ts';
 import { callCancelled, deadlineExceeded, requestTooLarge, tooLarge } from '../call/failures.ts';
 import type { Inbox } from '../call/inbox.ts';
 import type { MemoryHub, MemoryPort } from './memory-hub.ts';
-import type { MemoryServerSocket } from './server-call.ts';
 
 /** The client's end of a call. */
 export interface ClientSide {
@@ -15,6 +15,17 @@ export interface ClientSide {
   fail(error: TenonError): void;
   /** Holds the server back; absent where nothing can pile up. */
   readonly inbox?: Inbox | undefined;
+}
+
+/** The server's end of a call. */
+export interface ServerSide extends Socket {
+  readonly route: MethodDescriptor;
+  readonly inbox: Inbox | undefined;
+  /** A message after the first one. */
+  push(message: Message): void;
+  /** The client sends no more. */
+  endRequests(): void;
+  breakOff(error: TenonError): void;
 }
 
 /**
@@ -29,7 +40,7 @@ export class MemoryCall {
   isWatched = false;
   isOver = false;
   port: MemoryPort | undefined;
-  server: MemoryServerSocket | undefined;
+  server: ServerSide | undefined;
   readonly hub: MemoryHub;
   readonly address: string;
   readonly path: string;

@@ -2,15 +2,15 @@ import type { Metadata } from '../../context/metadata.ts';
 import { Code, type TenonError } from '../../errors/errors.ts';
 import { wellFormed } from '../../internal/well-formed.ts';
 import { type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
-import { defaultMaxMessageBytes, type Message, type Socket } from '../transport.ts';
+import { defaultMaxMessageBytes, type Message } from '../transport.ts';
 import { aborted, badReply, callCancelled, tooLarge } from '../call/failures.ts';
 import { Inbox, roomIn } from '../call/inbox.ts';
-import { type MemoryCall, view } from './memory-call.ts';
+import { type MemoryCall, type ServerSide, view } from './memory-call.ts';
 
 const over = Promise.resolve(undefined);
 
 /** The end that the server holds. */
-export class MemoryServerSocket implements Socket {
+export class MemoryServerSocket implements ServerSide {
   readonly route: MethodDescriptor;
   readonly #call: MemoryCall;
   readonly #inbox: Inbox | undefined;
@@ -63,12 +63,10 @@ export class MemoryServerSocket implements Socket {
     return this.#broken ? Promise.reject(this.#broken) : over;
   }
 
-  /** A message after the first one. */
   push(message: Message): void {
     this.#inbox?.push(message);
   }
 
-  /** The client sends no more. */
   endRequests(): void {
     this.#inbox?.end();
   }
