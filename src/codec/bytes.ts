@@ -3,7 +3,7 @@ import { injectable } from 'inversify';
 import { Code, TenonError } from '../errors/errors.ts';
 import type { Schema } from '../pipeline/pipeline.ts';
 import type { Marshaler } from './codec.ts';
-import { show } from './internal/misfit.ts';
+import { describeValue } from './internal/codec-errors.ts';
 
 /**
  * Messages that are bytes already, passed on as they are: both ways the very same memory. Whoever is handed bytes that
@@ -18,7 +18,7 @@ export class BytesMarshaler implements Marshaler {
     throw new TenonError({
       code: Code.InvalidArgument,
       reason: 'codec.encode',
-      message: `${schema.name}: expected bytes (a Uint8Array), got ${show(value)}. ${this.contentType} carries nothing else: use application/grpc+json`,
+      message: `${schema.name}: expected bytes (a Uint8Array), got ${describeValue(value)}. ${this.contentType} carries nothing else: use application/grpc+json`,
     });
   }
 

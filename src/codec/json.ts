@@ -2,9 +2,9 @@ import { inject, injectable, optional } from 'inversify';
 
 import type { Schema } from '../pipeline/pipeline.ts';
 import { type Marshaler, MessageLimits } from './codec.ts';
-import { assertWithin, stringify } from './internal/json-text.ts';
+import { assertJsonLimits, stringify } from './internal/json-text.ts';
 import { assertLimits, deepestJson, defaultMaxElements } from './internal/limits.ts';
-import { decodeFailure, encodeFailure, misfit } from './internal/misfit.ts';
+import { decodeFailure, encodeFailure, fail } from './internal/codec-errors.ts';
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
@@ -46,7 +46,7 @@ export class JsonMarshaler implements Marshaler {
     try {
       // Lists and maps are levels of their own in the JSON of a message; its own depth is counted when it is read.
       const maxDepth = schema.proto ? deepestJson : this.#maxDepth;
-      assertWithin(bytes, this.#limits.maxElements ?? defaultMaxElements, maxDepth);
+      assertJsonLimits(bytes, this.#limits.maxElements ?? defaultMaxElements, maxDepth);
       return JSON.parse(textOf(bytes)) as unknown;
     } catch (error) {
       throw decodeFailure(schema.name, error);
@@ -58,7 +58,7 @@ function textOf(bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes);
   } catch {
-    return misfit(`the bytes are not valid UTF-8, at ${firstInvalid(bytes)} of ${bytes.length}`);
+    return fail(`the bytes are not valid UTF-8, at ${firstInvalid(bytes)} of ${bytes.length}`);
   }
 }
 

@@ -9,8 +9,8 @@ import { fileDescriptorsOf } from './internal/file-descriptors.ts';
 import type { Int64 } from './internal/generate-reader.ts';
 import { assertLimits } from './internal/limits.ts';
 import { bareName } from './internal/message-fields.ts';
-import { type ParsedProto, parseProtos, sourcePath } from './internal/proto-source.ts';
-import { Types } from './internal/types.ts';
+import { type ParsedProto, parseProtos, sourcePath } from './internal/parse-protos.ts';
+import { ProtoTypes } from './internal/proto-types.ts';
 
 export { type Duration, durationFromMs, durationToMs, Timestamp } from './internal/time.ts';
 
@@ -81,7 +81,7 @@ export function loadProto(source: string | URL | readonly (string | URL)[], opti
 function describeFile(parsed: ParsedProto, int64: Int64): ProtoFile {
   let descriptors: readonly Uint8Array[] | undefined;
   const fileDescriptors = (): readonly Uint8Array[] => (descriptors ??= fileDescriptorsOf(parsed));
-  const types = new Types(parsed.root, int64, fileDescriptors);
+  const types = new ProtoTypes(parsed.root, int64, fileDescriptors);
   const ours = new Set(parsed.sources.map((file) => file.path));
   const services = servicesIn(parsed.root)
     .filter((service) => service.filename !== null && ours.has(service.filename))
@@ -105,12 +105,12 @@ function servicesIn(namespace: protobuf.NamespaceBase): protobuf.Service[] {
   });
 }
 
-function describeService(service: protobuf.Service, types: Types): ProtoService {
+function describeService(service: protobuf.Service, types: ProtoTypes): ProtoService {
   const fullName = bareName(service);
   return { fullName, methods: service.methodsArray.map((method) => describeMethod(fullName, method, types)) };
 }
 
-function describeMethod(service: string, method: protobuf.Method, types: Types): MethodDescriptor {
+function describeMethod(service: string, method: protobuf.Method, types: ProtoTypes): MethodDescriptor {
   return {
     service,
     method: method.name,
@@ -129,7 +129,7 @@ function kindOf(clientStreams: boolean, serverStreams: boolean): MethodKind {
   return serverStreams ? 'server' : 'unary';
 }
 
-function schemaOf(type: protobuf.Type | null, types: Types): Schema {
+function schemaOf(type: protobuf.Type | null, types: ProtoTypes): Schema {
   // Loading resolved every reference, or failed.
   const proto = types.of(type as protobuf.Type);
   return { name: proto.name, proto };

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { build } from 'esbuild';
 
-import { carriedProtos } from '../../src/codec/internal/carried-protos.ts';
+import { bundledProtos } from '../../src/codec/internal/bundled-protos.ts';
 import { startNode } from '../support/process.ts';
 
 // Beside no node_modules and no package of tenon: all that the program needs is in its one file.
@@ -98,12 +98,12 @@ describe('the files that a bundled program has as texts', () => {
   const ours = readdirSync('proto', { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.proto'));
 
   test('are those of proto/, as they are there: npm run protos makes them', () => {
-    for (const name of ours) expect(carriedProtos.get(name)).toBe(readFileSync(join('proto', name), 'utf8'));
-    expect([...carriedProtos.keys()].filter((name) => !ours.includes(name))).toHaveLength(4);
+    for (const name of ours) expect(bundledProtos.get(name)).toBe(readFileSync(join('proto', name), 'utf8'));
+    expect([...bundledProtos.keys()].filter((name) => !ours.includes(name))).toHaveLength(4);
   });
 
   test('are those of protobufjs otherwise', () => {
-    for (const [name, text] of carriedProtos)
+    for (const [name, text] of bundledProtos)
       if (!ours.includes(name)) expect(text).toBe(readFileSync(join('node_modules/protobufjs', name), 'utf8'));
   });
 });

@@ -1,11 +1,11 @@
 import protobuf from 'protobufjs';
 
 import type { ProtoType } from '../../pipeline/pipeline.ts';
-import { carriedProtos } from './carried-protos.ts';
+import { bundledProtos } from './bundled-protos.ts';
 import { encodeOptions, encodeValueOptions } from './descriptor-options.ts';
 import { propertyName } from './message-fields.ts';
-import type { ParsedProto, SourceFile } from './proto-source.ts';
-import { Types } from './types.ts';
+import type { ParsedProto, SourceFile } from './parse-protos.ts';
+import { ProtoTypes } from './proto-types.ts';
 
 type Descriptor = Record<string, unknown>;
 
@@ -26,7 +26,7 @@ type OptionsOf = (descriptor: string) => protobuf.Type;
 
 function descriptorTypes(): { readonly file: ProtoType; readonly optionsOf: OptionsOf } {
   const root = new protobuf.Root();
-  protobuf.parse(carriedProtos.get('google/protobuf/descriptor.proto') as string, root, { keepCase: true });
+  protobuf.parse(bundledProtos.get('google/protobuf/descriptor.proto') as string, root, { keepCase: true });
   root.resolveAll();
   const options = new Map<string, protobuf.Type>();
   for (const type of (root.lookup('google.protobuf') as protobuf.Namespace).nestedArray) {
@@ -38,7 +38,7 @@ function descriptorTypes(): { readonly file: ProtoType; readonly optionsOf: Opti
     field.resolvedType = null;
   }
   return {
-    file: new Types(root, 'bigint').of(root.lookupType('google.protobuf.FileDescriptorProto')),
+    file: new ProtoTypes(root, 'bigint').of(root.lookupType('google.protobuf.FileDescriptorProto')),
     optionsOf: (descriptor) => options.get(descriptor) as protobuf.Type,
   };
 }

@@ -2,7 +2,7 @@ import { setOwn } from '../../internal/own.ts';
 import type { Converter } from './converter.ts';
 import { access, compile, isLong, isPackable, tagOf, wireType } from './generate.ts';
 import { elementsOf, type Field, type FieldType, type OneOf, type Scalar } from './message-fields.ts';
-import { below, misfit } from './misfit.ts';
+import { fail, withFieldPath } from './codec-errors.ts';
 import { safeNumber } from './wire-reader.ts';
 
 /** How a 64-bit integer looks in a value. */
@@ -10,7 +10,7 @@ export type Int64 = 'bigint' | 'string' | 'number';
 
 /** Makes the function that reads messages with these `fields`. */
 export function generateReader(fields: readonly Field[], int64: Int64): Converter['read'] {
-  const scope: Record<string, unknown> = { below, safeNumber, nameOf, setOwn, missing };
+  const scope: Record<string, unknown> = { withFieldPath, safeNumber, nameOf, setOwn, missing };
   const oneofs = [...new Set(fields.flatMap((field) => field.oneof ?? []))];
   const members = fields.map((field, index): Member => {
     if (field.enum) scope[`e${index}`] = field.enum.byNumber;
@@ -47,7 +47,7 @@ export function generateReader(fields: readonly Field[], int64: Int64): Converte
       }
     } catch (error) {
       switch (tag >>> 3) {
-        ${members.map(({ field, local }) => `case ${field.number}: throw below(${step(field, local)}, error);`).join('\n')}
+        ${members.map(({ field, local }) => `case ${field.number}: throw withFieldPath(${segment(field, local)}, error);`).join('\n')}
         default: throw error;
       }
     }
@@ -189,8 +189,8 @@ function setOneOf(oneof: OneOf, index: number): string {
   return `if (o${index} !== undefined) { ${discriminant} switch (o${index}) { ${set} } }`;
 }
 
-/** Source text of the step that leads to the value that is being read. */
-function step(field: Field, local: string): string {
+/** Source text of the segment that leads to the value that is being read. */
+function segment(field: Field, local: string): string {
   return field.cardinality === 'repeated'
     ? `${quote(`${field.property}[`)} + ${local}.length + "]"`
     : quote(field.property);
@@ -201,5 +201,5 @@ function nameOf(names: ReadonlyMap<number, string>, number: number): string | nu
 }
 
 function missing(property: string): never {
-  misfit('a required field is missing', property);
+  fail('a required field is missing', property);
 }

@@ -2,15 +2,15 @@ import { didYouMean } from '../../internal/suggest.ts';
 import type { Converter } from './converter.ts';
 import { access, compile, isLong, isPackable, tagOf, takesNull, wireType } from './generate.ts';
 import type { EnumValues, Field, Scalar } from './message-fields.ts';
-import { below, isRecord, keyStep, misfit, show } from './misfit.ts';
+import { describeValue, fail, isRecord, keySegment, withFieldPath } from './codec-errors.ts';
 
 /** Makes the function that writes messages with these `fields`. */
 export function generateWriter(name: string, fields: readonly Field[]): Converter['write'] {
   const oneofs = [...new Set(fields.flatMap((field) => field.oneof ?? []))];
   const known = new Set([...fields.map((field) => field.property), ...oneofs.flatMap((oneof) => oneof.property ?? [])]);
   const scope: Record<string, unknown> = {
-    below, keyStep, listOf, keysOf, mapKey, numberOf, missing, twoMembers, otherMember,
-    notAMessage: (value: unknown): never => misfit(`expected a ${name} (an object), got ${show(value)}`),
+    withFieldPath, keySegment, listOf, keysOf, mapKey, numberOf, missing, twoMembers, otherMember,
+    notAMessage: (value: unknown): never => fail(`expected a ${name} (an object), got ${describeValue(value)}`),
     checkNames: (value: object) => checkNames(name, known, value),
   }; // prettier-ignore
   fields.forEach((field, index) => {
@@ -31,7 +31,7 @@ export function generateWriter(name: string, fields: readonly Field[]): Converte
       if (n !== 0 || found === 0) checkNames(m);
     } catch (error) {
       switch (at) {
-        ${fields.map((field) => `case ${field.number}: throw below(${step(field)}, error);`).join('\n')}
+        ${fields.map((field) => `case ${field.number}: throw withFieldPath(${segment(field)}, error);`).join('\n')}
         default: throw error;
       }
     }
@@ -122,20 +122,20 @@ function checkDiscriminant(property: string | undefined, index: number): string 
     if (d${index} !== undefined) { n += 1; if (d${index} !== null && d${index} !== o${index}) otherMember(${quote(property)}, d${index}, o${index}); }`;
 }
 
-function step(field: Field): string {
+function segment(field: Field): string {
   const name = quote(field.property);
   if (field.cardinality === 'single') return name;
   return field.cardinality === 'map'
-    ? `i < 0 ? ${name} : ${name} + keyStep(key)`
-    : `i < 0 ? ${name} : ${name} + keyStep(i)`;
+    ? `i < 0 ? ${name} : ${name} + keySegment(key)`
+    : `i < 0 ? ${name} : ${name} + keySegment(i)`;
 }
 
 function listOf(value: unknown): void {
-  if (!Array.isArray(value)) misfit(`expected a list (an array), got ${show(value)}`);
+  if (!Array.isArray(value)) fail(`expected a list (an array), got ${describeValue(value)}`);
 }
 
 function keysOf(value: unknown): string[] {
-  if (!isRecord(value)) misfit(`expected a map (a plain object), got ${show(value)}`);
+  if (!isRecord(value)) fail(`expected a map (a plain object), got ${describeValue(value)}`);
   return Object.keys(value);
 }
 
@@ -143,33 +143,37 @@ const integer = /^-?\d+$/;
 
 function mapKey(kind: Scalar, key: string): unknown {
   if (kind === 'bool')
-    return key === 'true' ? true : key === 'false' ? false : misfit(`expected the key true or false, got ${show(key)}`);
+    return key === 'true'
+      ? true
+      : key === 'false'
+        ? false
+        : fail(`expected the key true or false, got ${describeValue(key)}`);
   if (isLong(kind)) return key;
-  return integer.test(key) ? Number(key) : misfit(`expected a key of digits, for ${kind}, got ${show(key)}`);
+  return integer.test(key) ? Number(key) : fail(`expected a key of digits, for ${kind}, got ${describeValue(key)}`);
 }
 
 function numberOf(values: EnumValues, value: unknown): number {
   if (typeof value === 'string') {
     const number = values.byName.get(value);
     if (number !== undefined) return number;
-    misfit(`${values.name} has no value ${show(value)}.${didYouMean(value, values.byName.keys())}`);
+    fail(`${values.name} has no value ${describeValue(value)}.${didYouMean(value, values.byName.keys())}`);
   }
   if (typeof value === 'number' && (value | 0) === value) return value;
   if (value === null && values.name === 'google.protobuf.NullValue') return 0;
-  misfit(`expected a name or a number of ${values.name}, got ${show(value)}`);
+  fail(`expected a name or a number of ${values.name}, got ${describeValue(value)}`);
 }
 
 function missing(): never {
-  misfit('a required field is missing');
+  fail('a required field is missing');
 }
 
 function twoMembers(first: string, second: string): never {
-  misfit(`is set together with "${first}", but only one of a oneof can be: leave "${first}" or "${second}" out`);
+  fail(`is set together with "${first}", but only one of a oneof can be: leave "${first}" or "${second}" out`);
 }
 
 function otherMember(property: string, said: unknown, is: string | undefined): never {
   const found = is === undefined ? 'no member of it is set' : `the member that is set is "${is}"`;
-  misfit(`says ${show(said)}, but ${found}`, property);
+  fail(`says ${describeValue(said)}, but ${found}`, property);
 }
 
 /**
@@ -177,10 +181,10 @@ function otherMember(property: string, said: unknown, is: string | undefined): n
  * found, and the value may be a Promise, a Date, a Map.
  */
 function checkNames(name: string, known: ReadonlySet<string>, value: object): void {
-  if (!isRecord(value)) misfit(`expected a ${name} (an object), got ${show(value)}`);
+  if (!isRecord(value)) fail(`expected a ${name} (an object), got ${describeValue(value)}`);
   for (const key of Object.keys(value)) {
     if (!known.has(key) && value[key] !== undefined) {
-      misfit(`no field ${show(key)} in ${name}.${didYouMean(key, known)}`);
+      fail(`no field ${describeValue(key)} in ${name}.${didYouMean(key, known)}`);
     }
   }
 }

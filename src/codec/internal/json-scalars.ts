@@ -2,8 +2,8 @@ import { didYouMean } from '../../internal/suggest.ts';
 import type { Int64 } from './generate-reader.ts';
 import type { EnumValues, FieldType, Scalar } from './message-fields.ts';
 import { isLong } from './generate.ts';
-import { splitLong } from './halves.ts';
-import { misfit, show } from './misfit.ts';
+import { splitLong } from './int64-words.ts';
+import { describeValue, fail } from './codec-errors.ts';
 import { safeNumber } from './wire-reader.ts';
 
 /** A scalar in protobuf's JSON mapping (protobuf.dev: programming-guides/json). */
@@ -13,12 +13,12 @@ export function scalarToJson(type: FieldType, value: unknown): unknown {
     case 'enum':
       return enumName(type.enum as EnumValues, value);
     case 'bytes':
-      if (!(value instanceof Uint8Array)) misfit(`expected bytes (a Uint8Array), got ${show(value)}`);
+      if (!(value instanceof Uint8Array)) fail(`expected bytes (a Uint8Array), got ${describeValue(value)}`);
       return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
     case 'string':
       return checkedText(value);
     case 'bool':
-      if (typeof value !== 'boolean') misfit(`expected a bool, got ${show(value)}`);
+      if (typeof value !== 'boolean') fail(`expected a bool, got ${describeValue(value)}`);
       return value;
     case 'float':
     case 'double':
@@ -26,7 +26,7 @@ export function scalarToJson(type: FieldType, value: unknown): unknown {
     default:
       if (!isLong(scalar)) return checkedInteger(scalar, value);
       if (!splitLong(value, isUnsigned(scalar)))
-        misfit(`expected ${article(scalar)} (a bigint, a safe integer or digits), got ${show(value)}`);
+        fail(`expected ${article(scalar)} (a bigint, a safe integer or digits), got ${describeValue(value)}`);
       return String(value);
   }
 }
@@ -42,7 +42,7 @@ export function scalarFromJson(type: FieldType, json: unknown, int64: Int64): un
     case 'string':
       return checkedText(json);
     case 'bool':
-      if (typeof json !== 'boolean') misfit(`expected a bool, got ${show(json)}`);
+      if (typeof json !== 'boolean') fail(`expected a bool, got ${describeValue(json)}`);
       return json;
     case 'float':
     case 'double':
@@ -80,14 +80,14 @@ function article(scalar: Scalar): string {
 }
 
 function checkedText(value: unknown): string {
-  if (typeof value !== 'string') misfit(`expected a string, got ${show(value)}`);
-  if (/\p{Surrogate}/u.test(value)) misfit('the string holds half of a surrogate pair, which is no text');
+  if (typeof value !== 'string') fail(`expected a string, got ${describeValue(value)}`);
+  if (/\p{Surrogate}/u.test(value)) fail('the string holds half of a surrogate pair, which is no text');
   return value;
 }
 
 function checkedInteger(scalar: Scalar, value: unknown): number {
   const fits = typeof value === 'number' && (isUnsigned(scalar) ? value >>> 0 === value : (value | 0) === value);
-  if (!fits) misfit(`expected ${article(scalar)}, got ${show(value)}`);
+  if (!fits) fail(`expected ${article(scalar)}, got ${describeValue(value)}`);
   // Adding 0 makes 0 of -0.
   return value + 0;
 }
@@ -99,7 +99,7 @@ function isBeyondFloat(value: number): boolean {
 
 function floatToJson(scalar: 'float' | 'double', value: unknown): unknown {
   if (typeof value !== 'number' || (scalar === 'float' && isBeyondFloat(value)))
-    misfit(`expected a ${scalar}, got ${show(value)}`);
+    fail(`expected a ${scalar}, got ${describeValue(value)}`);
   if (!Number.isFinite(value)) return String(value);
   return scalar === 'float' ? shortest(Math.fround(value)) : value;
 }
@@ -124,7 +124,7 @@ function floatFromJson(scalar: 'float' | 'double', json: unknown): number {
   if (json === 'NaN' || json === 'Infinity' || json === '-Infinity') return Number(json);
   const value = typeof json === 'string' ? numberIn(json) : json;
   if (typeof value !== 'number' || !Number.isFinite(value) || (scalar === 'float' && isBeyondFloat(value))) {
-    misfit(`expected a ${scalar}, got ${show(json)}`);
+    fail(`expected a ${scalar}, got ${describeValue(json)}`);
   }
   return scalar === 'float' ? Math.fround(value) : value;
 }
@@ -132,7 +132,7 @@ function floatFromJson(scalar: 'float' | 'double', json: unknown): number {
 function longFromJson(scalar: Scalar, json: unknown, int64: Int64): unknown {
   const value = typeof json === 'string' && !/^-?\d{1,20}$/.test(json) ? numberIn(json) : json;
   if (typeof value === 'bigint' || !splitLong(value, isUnsigned(scalar))) {
-    misfit(`expected ${article(scalar)} (digits in a string, or a safe integer), got ${show(json)}`);
+    fail(`expected ${article(scalar)} (digits in a string, or a safe integer), got ${describeValue(json)}`);
   }
   const long = BigInt(value as string | number);
   if (int64 === 'bigint') return long;
@@ -144,7 +144,7 @@ const base64 = /^[\w+/-]*={0,2}$/;
 function bytesFromJson(json: unknown): Uint8Array {
   // Buffer's base64 takes the alphabet of URLs as well, and skips whatever else there is.
   if (typeof json !== 'string' || !base64.test(json) || json.replace(/=+$/, '').length % 4 === 1)
-    misfit(`expected base64, got ${show(json)}`);
+    fail(`expected base64, got ${describeValue(json)}`);
   return new Uint8Array(Buffer.from(json, 'base64'));
 }
 
@@ -160,10 +160,10 @@ function enumName(values: EnumValues, json: unknown): unknown {
   if (typeof json === 'string') {
     const number = values.byName.get(json);
     if (number === undefined)
-      misfit(`${values.name} has no value ${show(json)}.${didYouMean(json, values.byName.keys())}`);
+      fail(`${values.name} has no value ${describeValue(json)}.${didYouMean(json, values.byName.keys())}`);
     return nameOf(values, number);
   }
   if (typeof json !== 'number' || (json | 0) !== json)
-    misfit(`expected a name or a number of ${values.name}, got ${show(json)}`);
+    fail(`expected a name or a number of ${values.name}, got ${describeValue(json)}`);
   return nameOf(values, json);
 }

@@ -1,5 +1,5 @@
 import { tooManyElements } from './limits.ts';
-import { below, keyStep, Misfit, misfit, show } from './misfit.ts';
+import { ConversionError, describeValue, fail, keySegment, withFieldPath } from './codec-errors.ts';
 
 // In ASCII, brackets and braces differ in one bit.
 const braces = 0x20;
@@ -11,10 +11,11 @@ const colon = 0x3a;
 const backslash = 0x5c;
 
 /**
- * Throws a {@link Misfit} for JSON that is nested deeper, or holds more values and keys, than the limits say. It need
- * not be JSON: what it is not, parsing says. Before parsing, as what is parsed has its memory already.
+ * Throws a {@link ConversionError} for the bytes of JSON that is nested deeper, or holds more values and keys, than the
+ * limits allow. It is called before the parser, which would allocate first. Bytes that are no JSON are left to the
+ * parser to refuse.
  */
-export function assertWithin(bytes: Uint8Array, maxElements: number, maxDepth: number): void {
+export function assertJsonLimits(bytes: Uint8Array, maxElements: number, maxDepth: number): void {
   // A level takes two bytes at least, an element one.
   if (bytes.length <= Math.min(2 * maxDepth, maxElements)) return;
   let depth = 0;
@@ -43,7 +44,7 @@ function endOfString(bytes: Uint8Array, start: number): number {
 }
 
 function tooDeep(maxDepth: number): never {
-  return misfit(
+  return fail(
     `expected at most ${maxDepth} levels of nesting, the maxDepth of the codec, got more: send a list of its parts`,
   );
 }
@@ -76,7 +77,7 @@ interface Walk {
   readonly maxDepth: number;
 }
 
-/** Throws a {@link Misfit} with the path of what JSON cannot carry. */
+/** Throws a {@link ConversionError} with the path of what JSON cannot carry. */
 function check(value: unknown, depth: number, walk: Walk): void {
   switch (typeof value) {
     case 'string':
@@ -84,13 +85,13 @@ function check(value: unknown, depth: number, walk: Walk): void {
       return;
     case 'number':
       if (!Number.isFinite(value))
-        misfit(`expected a JSON value, got ${value}, which JSON does not have: send null, or a string`);
+        fail(`expected a JSON value, got ${value}, which JSON does not have: send null, or a string`);
       return;
     case 'object':
       if (value !== null) checkObject(value, depth + 1, walk);
       return;
     default:
-      misfit(`expected a JSON value, got ${show(value)}: ${remedies[typeof value] ?? 'leave it out'}`);
+      fail(`expected a JSON value, got ${describeValue(value)}: ${remedies[typeof value] ?? 'leave it out'}`);
   }
 }
 
@@ -101,20 +102,20 @@ const remedies: Readonly<Record<string, string>> = {
 
 function checkObject(value: object, depth: number, walk: Walk): void {
   const { above, maxDepth } = walk;
-  if (above?.has(value)) misfit('leads back to itself: leave the link back out');
+  if (above?.has(value)) fail('leads back to itself: leave the link back out');
   if (depth > maxDepth) tooDeep(maxDepth);
   above?.add(value);
   if (Array.isArray(value)) checkList(value, depth, walk);
   else if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
-    misfit(
-      `expected a JSON value, got ${show(value)}: send base64, or use application/grpc+proto or application/grpc+bytes`,
+    fail(
+      `expected a JSON value, got ${describeValue(value)}: send base64, or use application/grpc+proto or application/grpc+bytes`,
     );
   } else if (value instanceof Map || value instanceof Set || value instanceof Promise) {
-    misfit(
-      `expected a JSON value, got ${show(value)}: ${value instanceof Promise ? 'await it' : 'make an object or an array of it'}`,
+    fail(
+      `expected a JSON value, got ${describeValue(value)}: ${value instanceof Promise ? 'await it' : 'make an object or an array of it'}`,
     );
   } else if (typeof (value as { toJSON?: unknown }).toJSON === 'function') {
-    if (value instanceof Date && Number.isNaN(value.getTime())) misfit('expected a Date, got an invalid one');
+    if (value instanceof Date && Number.isNaN(value.getTime())) fail('expected a Date, got an invalid one');
   } else checkProperties(value as Record<string, unknown>, depth, walk);
   above?.delete(value);
 }
@@ -124,7 +125,7 @@ function checkList(list: readonly unknown[], depth: number, walk: Walk): void {
   try {
     for (; index < list.length; index += 1) check(list[index], depth, walk);
   } catch (error) {
-    throw below(keyStep(index), error);
+    throw withFieldPath(keySegment(index), error);
   }
 }
 
@@ -139,10 +140,10 @@ function checkProperties(object: Record<string, unknown>, depth: number, walk: W
       if (typeof value !== 'string' && value !== undefined) check(value, depth, walk);
     }
   } catch (error) {
-    if (!(error instanceof Misfit)) throw error;
+    if (!(error instanceof ConversionError)) throw error;
     // JSON takes an object's own properties; inherited ones are checked only because asking first would cost more.
     if (!Object.hasOwn(object, key)) return checkOwn(object, depth, walk);
-    throw below(key.length <= longestName && plainName.test(key) ? key : keyStep(key), error);
+    throw withFieldPath(key.length <= longestName && plainName.test(key) ? key : keySegment(key), error);
   }
 }
 

@@ -1,6 +1,6 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { MessageLimits } from '../../pipeline/pipeline.ts';
-import { Misfit, misfit, show } from './misfit.ts';
+import { ConversionError, describeValue, fail } from './codec-errors.ts';
 
 /** See {@link MessageLimits}. */
 export const defaultMaxElements = 2 ** 20;
@@ -32,7 +32,7 @@ export class DepthLimit {
   }
 
   tooDeep(): never {
-    misfit(`nested deeper than ${this.maxDepth} levels, the maxDepth of the codec`);
+    fail(`nested deeper than ${this.maxDepth} levels, the maxDepth of the codec`);
   }
 }
 
@@ -69,16 +69,20 @@ export class Budget extends DepthLimit {
 }
 
 /** RESOURCE_EXHAUSTED (`codec.too_many_elements`), on its way up. */
-export function tooManyElements(maxElements: number): Misfit {
-  return new Misfit(`the message holds more than ${maxElements} elements, the maxElements of the codec`, '', true);
+export function tooManyElements(maxElements: number): ConversionError {
+  return new ConversionError(
+    `the message holds more than ${maxElements} elements, the maxElements of the codec`,
+    '',
+    true,
+  );
 }
 
 /** Throws INVALID_ARGUMENT (`codec.invalid_option`) for limits that are none. */
 export function assertLimits({ maxElements, maxDepth }: MessageLimits): void {
   if (maxElements !== undefined && !(Number.isSafeInteger(maxElements) && maxElements >= 1))
-    throw invalid(`maxElements: expected a whole number of at least 1, got ${show(maxElements)}`);
+    throw invalid(`maxElements: expected a whole number of at least 1, got ${describeValue(maxElements)}`);
   if (maxDepth !== undefined && !(Number.isSafeInteger(maxDepth) && maxDepth >= 1 && maxDepth <= deepestJson))
-    throw invalid(`maxDepth: expected a whole number from 1 to ${deepestJson}, got ${show(maxDepth)}`);
+    throw invalid(`maxDepth: expected a whole number from 1 to ${deepestJson}, got ${describeValue(maxDepth)}`);
 }
 
 function invalid(message: string): TenonError {

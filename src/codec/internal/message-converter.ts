@@ -7,7 +7,7 @@ import { takesNull } from './generate.ts';
 import { isDefaultJson, scalarDefault, scalarFromJson, scalarToJson } from './json-scalars.ts';
 import type { Budget } from './limits.ts';
 import { elementsOf, type Field, type OneOf } from './message-fields.ts';
-import { below, isRecord, keyStep, misfit, show } from './misfit.ts';
+import { describeValue, fail, isRecord, keySegment, withFieldPath } from './codec-errors.ts';
 
 /** The converter of an ordinary message: generated for bytes, a walk over the fields for JSON. */
 export class MessageConverter implements Converter {
@@ -36,7 +36,7 @@ export class MessageConverter implements Converter {
 
   toJson(value: unknown, depth: number, budget: Budget): unknown {
     budget.checkDepth(depth);
-    if (!isRecord(value)) misfit(`expected a ${this.name} (an object), got ${show(value)}`);
+    if (!isRecord(value)) fail(`expected a ${this.name} (an object), got ${describeValue(value)}`);
     const json: Record<string, unknown> = {};
     const known = new Set<string>();
     const set = new Map<OneOf, string>();
@@ -44,11 +44,11 @@ export class MessageConverter implements Converter {
       known.add(field.property);
       const given = read(value, field.property);
       if (isAbsent(field, given)) {
-        if (field.required) misfit('a required field is missing', field.property);
+        if (field.required) fail('a required field is missing', field.property);
         continue;
       }
       if (field.oneof) takeMember(set, field.oneof, field.property);
-      const converted = at(field.property, () => fieldToJson(field, given, depth, budget));
+      const converted = inField(field.property, () => fieldToJson(field, given, depth, budget));
       if (!isLeftOut(field, converted)) setOwn(json, field.jsonName, converted);
     }
     for (const oneof of new Set(this.#fieldsOf().flatMap((field) => field.oneof ?? []))) {
@@ -56,12 +56,15 @@ export class MessageConverter implements Converter {
       known.add(oneof.property);
       const said = read(value, oneof.property);
       if (said !== undefined && said !== null && said !== set.get(oneof)) {
-        misfit(`says ${show(said)}, but the member that is set is ${show(set.get(oneof))}`, oneof.property);
+        fail(
+          `says ${describeValue(said)}, but the member that is set is ${describeValue(set.get(oneof))}`,
+          oneof.property,
+        );
       }
     }
     for (const key of Object.keys(value)) {
       if (!known.has(key) && value[key] !== undefined)
-        misfit(`no field ${show(key)} in ${this.name}.${didYouMean(key, known)}`);
+        fail(`no field ${describeValue(key)} in ${this.name}.${didYouMean(key, known)}`);
     }
     return json;
   }
@@ -69,13 +72,13 @@ export class MessageConverter implements Converter {
   fromJson(json: unknown, depth: number, budget: Budget): unknown {
     budget.checkDepth(depth);
     budget.take((this.#elements ??= elementsOf(this.#fieldsOf())));
-    if (!isRecord(json)) misfit(`expected a ${this.name} (a JSON object), got ${show(json)}`);
+    if (!isRecord(json)) fail(`expected a ${this.name} (a JSON object), got ${describeValue(json)}`);
     const names = (this.#jsonNames ??= jsonNames(this.#fieldsOf()));
     const given = new Map<Field, unknown>();
     for (const [key, content] of Object.entries(json)) {
       const field = names.get(key);
-      if (!field) misfit(`no field ${show(key)} in ${this.name}.${didYouMean(key, names.keys())}`);
-      if (given.has(field)) misfit('is given twice, under both its names', field.property);
+      if (!field) fail(`no field ${describeValue(key)} in ${this.name}.${didYouMean(key, names.keys())}`);
+      if (given.has(field)) fail('is given twice, under both its names', field.property);
       given.set(field, content);
     }
     const value: Record<string, unknown> = {};
@@ -83,7 +86,7 @@ export class MessageConverter implements Converter {
     for (const field of this.#fieldsOf()) {
       const content = given.get(field);
       if (isAbsent(field, content)) {
-        if (field.required) misfit('a required field is missing', field.property);
+        if (field.required) fail('a required field is missing', field.property);
         if (!field.hasPresence || field.cardinality !== 'single') value[field.property] = emptyOf(field, this.#int64);
         continue;
       }
@@ -91,7 +94,7 @@ export class MessageConverter implements Converter {
         takeMember(set, field.oneof, field.property);
         if (field.oneof.property !== undefined) value[field.oneof.property] = field.property;
       }
-      value[field.property] = at(field.property, () => this.#fieldFromJson(field, content, depth, budget));
+      value[field.property] = inField(field.property, () => this.#fieldFromJson(field, content, depth, budget));
     }
     return value;
   }
@@ -102,17 +105,17 @@ export class MessageConverter implements Converter {
         ? field.message().fromJson(content, depth + 1, budget)
         : scalarFromJson(field, content, this.#int64);
     if (field.cardinality === 'repeated') {
-      if (!Array.isArray(json)) misfit(`expected a list (a JSON array), got ${show(json)}`);
+      if (!Array.isArray(json)) fail(`expected a list (a JSON array), got ${describeValue(json)}`);
       // A message counts itself.
       if (!field.message) budget.take(json.length);
-      return json.map((content, index) => at(keyStep(index), () => one(content)));
+      return json.map((content, index) => inField(keySegment(index), () => one(content)));
     }
     if (field.cardinality === 'single') return one(json);
-    if (!isRecord(json)) misfit(`expected a map (a JSON object), got ${show(json)}`);
+    if (!isRecord(json)) fail(`expected a map (a JSON object), got ${describeValue(json)}`);
     const map: Record<string, unknown> = {};
     for (const [key, content] of Object.entries(json)) {
       budget.take(2);
-      at(keyStep(key), () => {
+      inField(keySegment(key), () => {
         setOwn(map, keyFromJson(field, key), one(content));
       });
     }
@@ -129,15 +132,15 @@ function fieldToJson(field: Field, value: unknown, depth: number, budget: Budget
   const one = (content: unknown): unknown =>
     field.message ? field.message().toJson(content, depth + 1, budget) : scalarToJson(field, content);
   if (field.cardinality === 'repeated') {
-    if (!Array.isArray(value)) misfit(`expected a list (an array), got ${show(value)}`);
-    return value.map((content, index) => at(keyStep(index), () => one(content)));
+    if (!Array.isArray(value)) fail(`expected a list (an array), got ${describeValue(value)}`);
+    return value.map((content, index) => inField(keySegment(index), () => one(content)));
   }
   if (field.cardinality === 'single') return one(value);
-  if (!isRecord(value)) misfit(`expected a map (a plain object), got ${show(value)}`);
+  if (!isRecord(value)) fail(`expected a map (a plain object), got ${describeValue(value)}`);
   const json: Record<string, unknown> = {};
   for (const [key, content] of Object.entries(value)) {
     if (content === undefined) continue;
-    at(keyStep(key), () => {
+    inField(keySegment(key), () => {
       setOwn(json, keyFromJson(field, key), one(content));
     });
   }
@@ -147,7 +150,7 @@ function fieldToJson(field: Field, value: unknown, depth: number, budget: Budget
 /** A map's key, checked: keys of every type are strings in JSON as in our values. */
 function keyFromJson(field: Field, key: string): string {
   if (field.key === 'bool')
-    return key === 'true' || key === 'false' ? key : misfit(`expected the key true or false, got ${show(key)}`);
+    return key === 'true' || key === 'false' ? key : fail(`expected the key true or false, got ${describeValue(key)}`);
   const type = { scalar: field.key, enum: undefined, message: undefined };
   return String(scalarFromJson(type, key, 'bigint'));
 }
@@ -171,7 +174,7 @@ function emptyOf(field: Field, int64: Int64): unknown {
 function takeMember(set: Map<OneOf, string>, oneof: OneOf, property: string): void {
   const first = set.get(oneof);
   if (first !== undefined)
-    misfit(
+    fail(
       `is set together with "${first}", but only one of a oneof can be: leave "${first}" or "${property}" out`,
       property,
     );
@@ -186,10 +189,10 @@ function jsonNames(fields: readonly Field[]): ReadonlyMap<string, Field> {
   return names;
 }
 
-function at<T>(step: string, work: () => T): T {
+function inField<T>(segment: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    throw below(step, error);
+    throw withFieldPath(segment, error);
   }
 }

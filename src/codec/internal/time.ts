@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 
-import { encodeFailure, misfit, show } from './misfit.ts';
+import { describeValue, encodeFailure, fail } from './codec-errors.ts';
 
 const minSeconds = -62_135_596_800n;
 const maxSeconds = 253_402_300_799n;
@@ -44,7 +44,7 @@ export interface Duration {
  */
 export function durationFromMs(ms: number): Duration {
   try {
-    if (!Number.isFinite(ms)) misfit(`expected milliseconds, got ${show(ms)}`);
+    if (!Number.isFinite(ms)) fail(`expected milliseconds, got ${describeValue(ms)}`);
     const whole = Math.trunc(ms / 1000);
     const nanos = Math.round((ms - whole * 1000) * 1_000_000);
     const carry = Math.abs(nanos) < 1_000_000_000 ? 0 : Math.sign(nanos);
@@ -71,20 +71,20 @@ export interface Instant {
 /** A Date, or a {@link Timestamp} where there is more than milliseconds. */
 export function instantToDate({ seconds, nanos }: Instant): Date {
   if (seconds < minSeconds || seconds > maxSeconds)
-    misfit(`expected a time from the year 1 to 9999, got ${seconds} seconds since 1970`);
-  if (nanos < 0 || nanos > 999_999_999) misfit(`expected nanos from 0 to 999999999, got ${nanos}`);
+    fail(`expected a time from the year 1 to 9999, got ${seconds} seconds since 1970`);
+  if (nanos < 0 || nanos > 999_999_999) fail(`expected nanos from 0 to 999999999, got ${nanos}`);
   return nanos % 1_000_000 === 0 ? new Date(Number(seconds) * 1000 + nanos / 1_000_000) : new Timestamp(seconds, nanos);
 }
 
 /** The reverse of {@link instantToDate}. */
 export function dateToInstant(value: unknown): Instant {
   // Also one of another realm: of a worker's message, or of a test runner that has its own.
-  if (!types.isDate(value)) misfit(`expected a Date, got ${show(value)}`);
+  if (!types.isDate(value)) fail(`expected a Date, got ${describeValue(value)}`);
   const ms = value.getTime();
-  if (Number.isNaN(ms)) misfit('expected a Date, got an invalid one');
+  if (Number.isNaN(ms)) fail('expected a Date, got an invalid one');
   const seconds = BigInt(Math.floor(ms / 1000));
   if (seconds < minSeconds || seconds > maxSeconds)
-    misfit(`expected a Date from the year 1 to 9999, got ${value.toISOString()}`);
+    fail(`expected a Date from the year 1 to 9999, got ${value.toISOString()}`);
   const millis = ms - Number(seconds) * 1000;
   const nanos: unknown = (value as Partial<Timestamp>).nanos;
   // A Date can be changed in place; the nanoseconds count only as long as they still belong to it.
@@ -95,11 +95,11 @@ export function dateToInstant(value: unknown): Instant {
 /** Checks a Duration's range and signs (google/protobuf/duration.proto). */
 export function checkDuration(seconds: bigint, nanos: number): void {
   if (seconds > maxDurationSeconds || seconds < -maxDurationSeconds) {
-    misfit(`expected seconds from -${maxDurationSeconds} to ${maxDurationSeconds}, got ${seconds}`);
+    fail(`expected seconds from -${maxDurationSeconds} to ${maxDurationSeconds}, got ${seconds}`);
   }
-  if (nanos > 999_999_999 || nanos < -999_999_999) misfit(`expected nanos from -999999999 to 999999999, got ${nanos}`);
+  if (nanos > 999_999_999 || nanos < -999_999_999) fail(`expected nanos from -999999999 to 999999999, got ${nanos}`);
   if ((seconds > 0n && nanos < 0) || (seconds < 0n && nanos > 0))
-    misfit(`expected seconds and nanos of the same sign, got ${seconds} and ${nanos}`);
+    fail(`expected seconds and nanos of the same sign, got ${seconds} and ${nanos}`);
 }
 
 /** RFC 3339 in UTC, with 0, 3, 6 or 9 digits of fraction. */
@@ -117,7 +117,7 @@ export function parseTimestamp(text: unknown): Date {
   const ms = parts ? Date.parse(`${day}T${time}${offset.toUpperCase()}`) : NaN;
   // Date.parse takes 31 February for 3 March.
   const isRealDay = !Number.isNaN(ms) && new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
-  if (!isRealDay) misfit(`expected a time as in RFC 3339 ("2006-01-02T15:04:05Z"), got ${show(text)}`);
+  if (!isRealDay) fail(`expected a time as in RFC 3339 ("2006-01-02T15:04:05Z"), got ${describeValue(text)}`);
   return instantToDate({ seconds: BigInt(ms / 1000), nanos: Number(digits.padEnd(9, '0')) });
 }
 
@@ -132,7 +132,7 @@ const duration = /^(-?)(\d{1,12})(?:\.(\d{1,9}))?s$/;
 /** Reads `"1.5s"`. */
 export function parseDuration(text: unknown): Duration {
   const parts = typeof text === 'string' ? duration.exec(text) : null;
-  if (!parts) misfit(`expected a duration ("1.5s"), got ${show(text)}`);
+  if (!parts) fail(`expected a duration ("1.5s"), got ${describeValue(text)}`);
   const [, sign, whole = '0', digits = ''] = parts;
   const total = (BigInt(whole) * billion + BigInt(digits.padEnd(9, '0'))) * (sign === '-' ? -1n : 1n);
   const result = { seconds: total / billion, nanos: Number(total % billion) };

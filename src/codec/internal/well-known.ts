@@ -5,7 +5,7 @@ import { isLong, tagOf, wireType } from './generate.ts';
 import { isDefaultJson, scalarDefault, scalarFromJson, scalarToJson } from './json-scalars.ts';
 import type { Budget } from './limits.ts';
 import type { FieldType, Scalar } from './message-fields.ts';
-import { below, isRecord, keyStep, misfit, show } from './misfit.ts';
+import { describeValue, fail, isRecord, keySegment, withFieldPath } from './codec-errors.ts';
 import {
   checkDuration,
   dateToInstant,
@@ -114,16 +114,16 @@ const duration: Converter = {
 };
 
 function durationParts(value: unknown): Duration {
-  if (!isRecord(value)) misfit(`expected a duration ({ seconds, nanos }), got ${show(value)}`);
+  if (!isRecord(value)) fail(`expected a duration ({ seconds, nanos }), got ${describeValue(value)}`);
   for (const key of Object.keys(value)) {
     if (key !== 'seconds' && key !== 'nanos')
-      misfit(`${prefix}Duration has no field ${show(key)}; it has seconds and nanos`);
+      fail(`${prefix}Duration has no field ${describeValue(key)}; it has seconds and nanos`);
   }
   const { seconds = 0n, nanos = 0 } = value;
   const isWhole = typeof seconds === 'bigint' || (typeof seconds === 'number' && Number.isSafeInteger(seconds));
-  if (!isWhole) misfit(`expected whole seconds (a bigint or an integer), got ${show(seconds)}`, 'seconds');
+  if (!isWhole) fail(`expected whole seconds (a bigint or an integer), got ${describeValue(seconds)}`, 'seconds');
   if (typeof nanos !== 'number' || !Number.isInteger(nanos))
-    misfit(`expected whole nanoseconds, got ${show(nanos)}`, 'nanos');
+    fail(`expected whole nanoseconds, got ${describeValue(nanos)}`, 'nanos');
   checkDuration(BigInt(seconds), nanos);
   return { seconds: BigInt(seconds), nanos };
 }
@@ -149,7 +149,7 @@ function valueConverter(): Converter {
         nested(writer, 50, () => list.write(writer, value, depth));
       } else if (isRecord(value)) {
         nested(writer, 42, () => struct.write(writer, value, depth));
-      } else misfit(`expected a JSON value, got ${show(value)}`);
+      } else fail(`expected a JSON value, got ${describeValue(value)}`);
     },
     read(reader, depth, before) {
       reader.take(1);
@@ -184,7 +184,7 @@ function structConverter(value: Converter): Converter {
     name: `${prefix}Struct`,
     write(writer, struct, depth) {
       writer.checkDepth(depth);
-      if (!isRecord(struct)) misfit(`expected a JSON object, got ${show(struct)}`);
+      if (!isRecord(struct)) fail(`expected a JSON object, got ${describeValue(struct)}`);
       for (const key of Object.keys(struct)) {
         const content = struct[key];
         if (content === undefined) continue;
@@ -195,7 +195,7 @@ function structConverter(value: Converter): Converter {
             nested(writer, 18, () => value.write(writer, content, depth + 1));
           });
         } catch (error) {
-          throw below(keyStep(key), error);
+          throw withFieldPath(keySegment(key), error);
         }
       }
     },
@@ -228,9 +228,11 @@ function structConverter(value: Converter): Converter {
       return struct;
     },
     toJson: (struct, depth, budget) =>
-      isRecord(struct) ? checkedJson(struct, depth, budget, 0) : misfit(`expected a JSON object, got ${show(struct)}`),
+      isRecord(struct)
+        ? checkedJson(struct, depth, budget, 0)
+        : fail(`expected a JSON object, got ${describeValue(struct)}`),
     fromJson: (json, depth, budget) =>
-      isRecord(json) ? checkedJson(json, depth, budget, 1) : misfit(`expected a JSON object, got ${show(json)}`),
+      isRecord(json) ? checkedJson(json, depth, budget, 1) : fail(`expected a JSON object, got ${describeValue(json)}`),
   };
 }
 
@@ -239,12 +241,12 @@ function listConverter(value: Converter): Converter {
     name: `${prefix}ListValue`,
     write(writer, list, depth) {
       writer.checkDepth(depth);
-      if (!Array.isArray(list)) misfit(`expected a JSON array, got ${show(list)}`);
+      if (!Array.isArray(list)) fail(`expected a JSON array, got ${describeValue(list)}`);
       list.forEach((content: unknown, index) => {
         try {
           nested(writer, 10, () => value.write(writer, content, depth + 1));
         } catch (error) {
-          throw below(keyStep(index), error);
+          throw withFieldPath(keySegment(index), error);
         }
       });
     },
@@ -265,9 +267,13 @@ function listConverter(value: Converter): Converter {
       return list;
     },
     toJson: (list, depth, budget) =>
-      Array.isArray(list) ? checkedJson(list, depth, budget, 0) : misfit(`expected a JSON array, got ${show(list)}`),
+      Array.isArray(list)
+        ? checkedJson(list, depth, budget, 0)
+        : fail(`expected a JSON array, got ${describeValue(list)}`),
     fromJson: (json, depth, budget) =>
-      Array.isArray(json) ? checkedJson(json, depth, budget, 1) : misfit(`expected a JSON array, got ${show(json)}`),
+      Array.isArray(json)
+        ? checkedJson(json, depth, budget, 1)
+        : fail(`expected a JSON array, got ${describeValue(json)}`),
   };
 }
 
@@ -279,10 +285,10 @@ function checkedJson(value: unknown, depth: number, budget: Budget, weight: 0 | 
   budget.checkDepth(depth);
   budget.take(weight);
   if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;
-  if (typeof value === 'number') return Number.isFinite(value) ? value : misfit(`expected a JSON value, got ${value}`);
+  if (typeof value === 'number') return Number.isFinite(value) ? value : fail(`expected a JSON value, got ${value}`);
   const at = (key: string | number, content: unknown): unknown => atKey(key, content, depth, budget, weight);
   if (Array.isArray(value)) return value.map((content, index) => at(index, content));
-  if (!isRecord(value)) misfit(`expected a JSON value, got ${show(value)}`);
+  if (!isRecord(value)) fail(`expected a JSON value, got ${describeValue(value)}`);
   const copy: Record<string, unknown> = {};
   for (const [key, content] of Object.entries(value)) {
     if (content === undefined) continue;
@@ -296,7 +302,7 @@ function atKey(key: string | number, content: unknown, depth: number, budget: Bu
   try {
     return checkedJson(content, depth + 1, budget, weight);
   } catch (error) {
-    throw below(keyStep(key), error);
+    throw withFieldPath(keySegment(key), error);
   }
 }
 

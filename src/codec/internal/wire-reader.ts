@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 
-import { longs, lowWord, highWord, unsignedLongs, words } from './halves.ts';
+import { longs, lowWord, highWord, unsignedLongs, words } from './int64-words.ts';
 import { Budget } from './limits.ts';
-import { misfit } from './misfit.ts';
+import { fail } from './codec-errors.ts';
 
 const floats = new DataView(new ArrayBuffer(8));
 const nothing: Buffer = Buffer.alloc(0);
@@ -37,7 +37,7 @@ export class WireReader extends Budget {
   /** The next field's number and wire type. */
   tag(): number {
     const tag = this.uint32();
-    if (tag < 8) misfit('the bytes are not a message of this type: a field has the number 0');
+    if (tag < 8) fail('the bytes are not a message of this type: a field has the number 0');
     return tag;
   }
 
@@ -146,7 +146,7 @@ export class WireReader extends Budget {
     const text = this.buffer.toString('utf8', start, start + length);
     // A decoder of UTF-8 puts U+FFFD where the bytes are wrong; it may also have been sent.
     if (text.includes('\uFFFD') && !isUtf8(this.buffer.subarray(start, start + length))) {
-      misfit('the bytes of the string are not valid UTF-8');
+      fail('the bytes of the string are not valid UTF-8');
     }
     return text;
   }
@@ -178,7 +178,7 @@ export class WireReader extends Budget {
         this.#take(4);
         break;
       default:
-        misfit(`the bytes are not a message of this type: a field has the wire type ${tag & 7}`);
+        fail(`the bytes are not a message of this type: a field has the wire type ${tag & 7}`);
     }
   }
 
@@ -188,7 +188,7 @@ export class WireReader extends Budget {
       const tag = this.tag();
       if ((tag & 7) === 4) {
         if (tag >>> 3 !== start >>> 3)
-          misfit('the bytes are not a message of this type: a group ends that did not begin');
+          fail('the bytes are not a message of this type: a group ends that did not begin');
         return;
       }
       this.skip(tag, depth + 1);
@@ -207,7 +207,7 @@ export class WireReader extends Budget {
     let high = 0;
     for (let shift = 0; ; shift += 7) {
       if (pos >= end) this.#truncated();
-      if (shift > 63) misfit('the bytes are not a message of this type: a number is longer than ten bytes');
+      if (shift > 63) fail('the bytes are not a message of this type: a number is longer than ten bytes');
       const byte = buffer[pos] as number;
       pos += 1;
       const bits = byte & 127;
@@ -249,13 +249,13 @@ export class WireReader extends Budget {
   }
 
   #truncated(): never {
-    misfit('the bytes are not a message of this type: they end in the middle of a field');
+    fail('the bytes are not a message of this type: they end in the middle of a field');
   }
 }
 
 /** A 64-bit integer as a number. Throws where a number cannot hold it, rather than change it. */
 export function safeNumber(value: bigint): number {
   const number = Number(value);
-  if (!Number.isSafeInteger(number)) misfit(`${value} does not fit a number; load the .proto with int64: 'bigint'`);
+  if (!Number.isSafeInteger(number)) fail(`${value} does not fit a number; load the .proto with int64: 'bigint'`);
   return number;
 }

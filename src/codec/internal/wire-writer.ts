@@ -1,6 +1,6 @@
-import { highWord, lowWord, splitLong, words } from './halves.ts';
+import { highWord, lowWord, splitLong, words } from './int64-words.ts';
 import { DepthLimit } from './limits.ts';
-import { misfit, show } from './misfit.ts';
+import { describeValue, fail } from './codec-errors.ts';
 
 const chunkSize = 16_384;
 /** A string this short has a length of one byte, whatever it holds: 42 × 3 < 128. */
@@ -80,7 +80,7 @@ export class WireWriter extends DepthLimit {
   }
 
   int32(value: unknown): void {
-    if (typeof value !== 'number' || (value | 0) !== value) misfit(`expected an int32, got ${show(value)}`);
+    if (typeof value !== 'number' || (value | 0) !== value) fail(`expected an int32, got ${describeValue(value)}`);
     if (value >= 0) this.varint(value);
     else {
       // Ten bytes: a negative number is sign-extended to 64 bits.
@@ -91,42 +91,45 @@ export class WireWriter extends DepthLimit {
   }
 
   uint32(value: unknown): void {
-    if (typeof value !== 'number' || value >>> 0 !== value) misfit(`expected a uint32, got ${show(value)}`);
+    if (typeof value !== 'number' || value >>> 0 !== value) fail(`expected a uint32, got ${describeValue(value)}`);
     this.varint(value);
   }
 
   sint32(value: unknown): void {
-    if (typeof value !== 'number' || (value | 0) !== value) misfit(`expected a sint32, got ${show(value)}`);
+    if (typeof value !== 'number' || (value | 0) !== value) fail(`expected a sint32, got ${describeValue(value)}`);
     this.varint(((value << 1) ^ (value >> 31)) >>> 0);
   }
 
   fixed32(value: unknown): void {
-    if (typeof value !== 'number' || value >>> 0 !== value) misfit(`expected a fixed32, got ${show(value)}`);
+    if (typeof value !== 'number' || value >>> 0 !== value) fail(`expected a fixed32, got ${describeValue(value)}`);
     this.#word(value);
   }
 
   sfixed32(value: unknown): void {
-    if (typeof value !== 'number' || (value | 0) !== value) misfit(`expected an sfixed32, got ${show(value)}`);
+    if (typeof value !== 'number' || (value | 0) !== value) fail(`expected an sfixed32, got ${describeValue(value)}`);
     this.#word(value);
   }
 
   bool(value: unknown): void {
-    if (typeof value !== 'boolean') misfit(`expected a bool, got ${show(value)}`);
+    if (typeof value !== 'boolean') fail(`expected a bool, got ${describeValue(value)}`);
     this.varint(value ? 1 : 0);
   }
 
   int64(value: unknown): void {
-    if (!splitLong(value, false)) misfit(`expected an int64 (a bigint, a safe integer or digits), got ${show(value)}`);
+    if (!splitLong(value, false))
+      fail(`expected an int64 (a bigint, a safe integer or digits), got ${describeValue(value)}`);
     this.#longVarint();
   }
 
   uint64(value: unknown): void {
-    if (!splitLong(value, true)) misfit(`expected a uint64 (a bigint, a safe integer or digits), got ${show(value)}`);
+    if (!splitLong(value, true))
+      fail(`expected a uint64 (a bigint, a safe integer or digits), got ${describeValue(value)}`);
     this.#longVarint();
   }
 
   sint64(value: unknown): void {
-    if (!splitLong(value, false)) misfit(`expected a sint64 (a bigint, a safe integer or digits), got ${show(value)}`);
+    if (!splitLong(value, false))
+      fail(`expected a sint64 (a bigint, a safe integer or digits), got ${describeValue(value)}`);
     const low = words[lowWord] as number;
     const high = words[highWord] as number;
     const sign = (high | 0) >> 31;
@@ -136,32 +139,33 @@ export class WireWriter extends DepthLimit {
   }
 
   fixed64(value: unknown): void {
-    if (!splitLong(value, true)) misfit(`expected a fixed64 (a bigint, a safe integer or digits), got ${show(value)}`);
+    if (!splitLong(value, true))
+      fail(`expected a fixed64 (a bigint, a safe integer or digits), got ${describeValue(value)}`);
     this.#longWord();
   }
 
   sfixed64(value: unknown): void {
     if (!splitLong(value, false))
-      misfit(`expected an sfixed64 (a bigint, a safe integer or digits), got ${show(value)}`);
+      fail(`expected an sfixed64 (a bigint, a safe integer or digits), got ${describeValue(value)}`);
     this.#longWord();
   }
 
   float(value: unknown): void {
-    if (typeof value !== 'number') misfit(`expected a float, got ${show(value)}`);
+    if (typeof value !== 'number') fail(`expected a float, got ${describeValue(value)}`);
     if (Number.isFinite(value) && !Number.isFinite(Math.fround(value)))
-      misfit(`expected a float, got ${value}, which is beyond its range`);
+      fail(`expected a float, got ${value}, which is beyond its range`);
     this.#reserve(4);
     this.#pos = this.#buffer.writeFloatLE(value, this.#pos);
   }
 
   double(value: unknown): void {
-    if (typeof value !== 'number') misfit(`expected a double, got ${show(value)}`);
+    if (typeof value !== 'number') fail(`expected a double, got ${describeValue(value)}`);
     this.#reserve(8);
     this.#pos = this.#buffer.writeDoubleLE(value, this.#pos);
   }
 
   bytes(value: unknown): void {
-    if (!(value instanceof Uint8Array)) misfit(`expected bytes (a Uint8Array), got ${show(value)}`);
+    if (!(value instanceof Uint8Array)) fail(`expected bytes (a Uint8Array), got ${describeValue(value)}`);
     const { length } = value;
     this.varint(length);
     this.#reserve(length);
@@ -170,7 +174,7 @@ export class WireWriter extends DepthLimit {
   }
 
   string(value: unknown): void {
-    if (typeof value !== 'string') misfit(`expected a string, got ${show(value)}`);
+    if (typeof value !== 'string') fail(`expected a string, got ${describeValue(value)}`);
     if (value.length <= shortString) {
       this.#shortString(value);
       return;
@@ -258,7 +262,7 @@ export class WireWriter extends DepthLimit {
 }
 
 function loneSurrogate(): never {
-  misfit('the string holds half of a surrogate pair, which is no text');
+  fail('the string holds half of a surrogate pair, which is no text');
 }
 
 function isWellFormed(text: string): boolean {

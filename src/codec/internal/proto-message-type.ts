@@ -1,7 +1,7 @@
 import type { MessageLimits, ProtoField, ProtoType } from '../../pipeline/pipeline.ts';
 import type { Converter } from './converter.ts';
 import { Budget } from './limits.ts';
-import { decodeFailure, encodeFailure, misfit, show } from './misfit.ts';
+import { decodeFailure, describeValue, encodeFailure, fail } from './codec-errors.ts';
 import { WireReader } from './wire-reader.ts';
 import { WireWriter } from './wire-writer.ts';
 
@@ -11,7 +11,7 @@ let idleWriter: WireWriter | undefined;
 const reader = new WireReader();
 
 /** A converter as the rest of tenon sees it, with its errors translated. */
-export class MessageType implements ProtoType {
+export class ProtoMessageType implements ProtoType {
   readonly name: string;
   readonly #converter: Converter;
   readonly #fieldsOf: () => readonly ProtoField[];
@@ -53,7 +53,7 @@ export class MessageType implements ProtoType {
 
   decode(bytes: Uint8Array, limits?: MessageLimits): unknown {
     try {
-      if (!(bytes instanceof Uint8Array)) misfit(`expected bytes, got ${show(bytes)}`);
+      if (!(bytes instanceof Uint8Array)) fail(`expected bytes, got ${describeValue(bytes)}`);
       reader.limit(limits).reset(bytes);
       return this.#converter.read(reader, 0, undefined);
     } catch (error) {

@@ -2,7 +2,7 @@ import { setOwn } from '../../internal/own.ts';
 import type { Converter } from './converter.ts';
 import type { Budget } from './limits.ts';
 import { propertyName } from './message-fields.ts';
-import { isRecord, misfit, show } from './misfit.ts';
+import { describeValue, fail, isRecord } from './codec-errors.ts';
 import { WireReader } from './wire-reader.ts';
 import { WireWriter } from './wire-writer.ts';
 
@@ -36,10 +36,10 @@ export function anyConverter(base: Converter, find: FindType): Converter {
     },
     fromJson(json, depth, budget) {
       budget.checkDepth(depth);
-      if (!isRecord(json)) misfit(`expected a ${base.name} (a JSON object with "@type"), got ${show(json)}`);
+      if (!isRecord(json)) fail(`expected a ${base.name} (a JSON object with "@type"), got ${describeValue(json)}`);
       const { '@type': typeUrl, ...rest } = json;
       if (typeUrl === undefined && Object.keys(rest).length === 0) return base.fromJson({}, depth, budget);
-      if (typeof typeUrl !== 'string') misfit(`expected the URL of a type, got ${show(typeUrl)}`, '["@type"]');
+      if (typeof typeUrl !== 'string') fail(`expected the URL of a type, got ${describeValue(typeUrl)}`, '["@type"]');
       const found = find(typeName(typeUrl));
       if (found) {
         const content = found.converter.fromJson(found.isBare ? rest : rest['value'], depth + 1, budget);
@@ -47,8 +47,8 @@ export function anyConverter(base: Converter, find: FindType): Converter {
       }
       const isOpaque = Object.keys(rest).every((key) => key === 'value');
       if (!isOpaque)
-        misfit(
-          `the type ${show(typeUrl)} is not among those that were loaded; load its .proto, or give its bytes as "value" in base64`,
+        fail(
+          `the type ${describeValue(typeUrl)} is not among those that were loaded; load its .proto, or give its bytes as "value" in base64`,
         );
       return base.fromJson({ typeUrl, value: rest['value'] ?? '' }, depth, budget);
     },
@@ -91,13 +91,13 @@ export function fieldMaskConverter(base: Converter): Converter {
           const json = camel(path);
           return snake(json) === path
             ? json
-            : misfit(`the path ${show(path)} has no form in JSON: it must be of lower_case_names`, 'paths');
+            : fail(`the path ${describeValue(path)} has no form in JSON: it must be of lower_case_names`, 'paths');
         })
         .join(',');
     },
     fromJson(json, _depth, budget) {
-      if (typeof json !== 'string') misfit(`expected paths with commas between them, got ${show(json)}`);
-      if (json.includes('_')) misfit(`expected camelCase paths, got ${show(json)}`);
+      if (typeof json !== 'string') fail(`expected paths with commas between them, got ${describeValue(json)}`);
+      if (json.includes('_')) fail(`expected camelCase paths, got ${describeValue(json)}`);
       budget.take(partsOf(json));
       return { paths: json === '' ? [] : json.split(',').map(snake) };
     },

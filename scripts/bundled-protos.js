@@ -1,10 +1,10 @@
 // The texts of the .proto files that tenon carries, as a module: a program that was bundled has no files beside it to read them from.
 //
-//   node scripts/carried-protos.js   writes src/codec/internal/carried-protos.ts
+//   node scripts/bundled-protos.js   writes src/codec/internal/bundled-protos.ts
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const target = 'src/codec/internal/carried-protos.ts';
+const target = 'src/codec/internal/bundled-protos.ts';
 const ours = readdirSync('proto', { recursive: true }).filter((name) => name.endsWith('.proto'));
 // As protobufjs carries them: descriptors, and the types of custom options.
 const theirs = ['api', 'descriptor', 'source_context', 'type'].map((name) => `google/protobuf/${name}.proto`);
@@ -21,7 +21,7 @@ writeFileSync(
 
 /** The text of each file, by the name it is imported under. */
 // prettier-ignore
-export const carriedProtos: ReadonlyMap<string, string> = new Map([
+export const bundledProtos: ReadonlyMap<string, string> = new Map([
 ${rows.map((row) => row.replace(' // prettier-ignore', '')).join('')}]);
 `,
 );

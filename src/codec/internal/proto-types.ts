@@ -3,14 +3,14 @@ import protobuf from 'protobufjs';
 import type { ProtoField, ProtoType } from '../../pipeline/pipeline.ts';
 import type { Converter } from './converter.ts';
 import type { Int64 } from './generate-reader.ts';
-import { anyConverter, emptyConverter, fieldMaskConverter } from './json-special.ts';
+import { anyConverter, emptyConverter, fieldMaskConverter } from './well-known-json.ts';
 import { MessageConverter } from './message-converter.ts';
 import { bareName, type Field, fieldsOf } from './message-fields.ts';
-import { MessageType } from './message-type.ts';
+import { ProtoMessageType } from './proto-message-type.ts';
 import { wellKnownConverters } from './well-known.ts';
 
 /** The message types of one loaded `.proto` and its imports. Each is made when first asked for, once. */
-export class Types {
+export class ProtoTypes {
   readonly #root: protobuf.Root;
   readonly #int64: Int64;
   #byName: ReadonlyMap<string, protobuf.Type> | undefined;
@@ -49,7 +49,7 @@ export class Types {
     const fields = once(() => fieldsOf(type, (other) => this.#make(other).converter));
     const converter = this.#converter(bareName(type), fields);
     const descriptions = once(() => describe(type, fields(), (other) => this.of(other)));
-    const fresh = { converter, type: new MessageType(converter, descriptions, this.#files) };
+    const fresh = { converter, type: new ProtoMessageType(converter, descriptions, this.#files) };
     this.#made.set(type, fresh);
     return fresh;
   }

@@ -1,10 +1,17 @@
-/** One 64-bit integer, seen as such and as its halves: the cheapest way from a bigint to words and back. */
+/*
+ * One 64-bit integer of memory, seen as a bigint and as two words of 32 bits: the cheapest way from one to the other.
+ */
+
+/** The memory as a signed 64-bit integer. */
 export const longs = new BigInt64Array(1);
+/** The memory as an unsigned 64-bit integer. */
 export const unsignedLongs = new BigUint64Array(longs.buffer);
+/** The memory as two words of 32 bits, at {@link lowWord} and {@link highWord}. */
 export const words = new Uint32Array(longs.buffer);
 
-/** Where the halves are in `words`: on machines of the other byte order they are the other way round. */
+/** Index of the lower 32 bits in `words`, which depends on the byte order of the machine. */
 export const lowWord = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 0 : 1;
+/** Index of the upper 32 bits in `words`. */
 export const highWord = 1 - lowWord;
 
 const maxSigned = 2n ** 63n - 1n;
@@ -14,7 +21,8 @@ const decimal = /^-?\d{1,20}$/;
 const twoTo32 = 4_294_967_296;
 
 /**
- * Puts a 64-bit integer into `words`: a bigint, a safe integer or decimal digits. Returns whether it is one.
+ * Writes a 64-bit integer, given as a bigint, a safe integer or decimal digits, into `words`. Returns false for a value
+ * that is no such integer, or out of range.
  */
 export function splitLong(value: unknown, isUnsigned: boolean): boolean {
   if (typeof value === 'bigint') {

@@ -5,7 +5,7 @@ import protobuf from 'protobufjs';
 
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { ownValue } from '../../internal/own.ts';
-import { carriedProtos } from './carried-protos.ts';
+import { bundledProtos } from './bundled-protos.ts';
 import { bareName, propertyName } from './message-fields.ts';
 import { wellKnownProtos } from './well-known-protos.ts';
 
@@ -46,11 +46,11 @@ export function parseProtos(paths: readonly string[], includeDirs: readonly stri
 }
 
 /** How the URL of a file begins that comes with tenon: `tenon:grpc/health/v1/health.proto`. */
-const carriedScheme = 'tenon:';
+const bundledScheme = 'tenon:';
 
 /** The path that a source means: a path, a `file:` URL or its text. A file that comes with tenon keeps its URL. */
 export function sourcePath(source: string | URL): string {
-  if (String(source).startsWith(carriedScheme)) return String(source);
+  if (String(source).startsWith(bundledScheme)) return String(source);
   if (typeof source === 'string' && !source.startsWith('file:')) return resolve(source);
   try {
     return fileURLToPath(source);
@@ -71,10 +71,10 @@ class Loader {
   }
 
   source(path: string): SourceFile {
-    const carried = path.startsWith(carriedScheme) ? path.slice(carriedScheme.length) : undefined;
-    const carriedText = carried === undefined ? undefined : carriedProtos.get(carried);
-    if (carried !== undefined && carriedText !== undefined)
-      return this.#parse({ name: carried, path: carried, text: carriedText });
+    const bundled = path.startsWith(bundledScheme) ? path.slice(bundledScheme.length) : undefined;
+    const bundledText = bundled === undefined ? undefined : bundledProtos.get(bundled);
+    if (bundled !== undefined && bundledText !== undefined)
+      return this.#parse({ name: bundled, path: bundled, text: bundledText });
     const inside = this.#includeDirs
       .map((directory) => relative(directory, path))
       .find((name) => !name.startsWith('..') && !isAbsolute(name));
@@ -143,8 +143,8 @@ class Loader {
       const content = readText(path);
       if (typeof content === 'string') return { name, path, text: content };
     }
-    const carried = carriedProtos.get(name);
-    return carried === undefined ? undefined : { name, path: name, text: carried };
+    const bundled = bundledProtos.get(name);
+    return bundled === undefined ? undefined : { name, path: name, text: bundled };
   }
 
   #places(from: { readonly path: string; readonly text: string }): readonly string[] {
