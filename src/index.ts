@@ -56,7 +56,7 @@ export {
   type ServiceRecord,
   type Watcher,
 } from './registry/registry.ts';
-export { type Next, Selector, type SelectorCapabilities } from './selector/selector.ts';
+export { type NextNode, Selector, type SelectorCapabilities } from './selector/selector.ts';
 export { type EventHandler, Server, type ServerHandler } from './server/server.ts';
 export { ServiceRuntime } from './service/service.ts';
 export {

@@ -8,7 +8,7 @@ import type { Context } from '../context/context.ts';
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import type { ServiceConfig } from '../interceptors/interceptors.ts';
 import type { CallInterceptor, Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
-import type { Filter } from '../selector/selector.ts';
+import type { NodeFilter } from '../selector/selector.ts';
 import type { Dialect } from '../transport/transport.ts';
 import type { CallCredentials } from './credentials.ts';
 export interface CallOptions {
@@ -18,7 +18,7 @@ export interface CallOptions {
     readonly metadata?: Metadata | MetadataInit | undefined;
     readonly address?: string | undefined;
     readonly service?: string | undefined;
-    readonly filters?: readonly Filter[] | undefined;
+    readonly filters?: readonly NodeFilter[] | undefined;
     readonly contentType?: string | undefined;
     readonly waitForReady?: boolean | undefined;
     readonly compress?: boolean | undefined;

@@ -16,7 +16,7 @@ export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
 export { Broker, type BrokerCapabilities, type BrokerMessage, type Event, type Subscriber } from './broker/broker.ts';
 export { Codec, Marshaler, Marshalers } from './codec/codec.ts';
 export { type EndpointRecord, type NodeRecord, Registry, type RegistryCapabilities, type ServiceRecord, type Watcher, } from './registry/registry.ts';
-export { type Next, Selector, type SelectorCapabilities } from './selector/selector.ts';
+export { type NextNode, Selector, type SelectorCapabilities } from './selector/selector.ts';
 export { type EventHandler, Server, type ServerHandler } from './server/server.ts';
 export { ServiceRuntime } from './service/service.ts';
 export { type Listener, type Socket, Transport, type TransportCapabilities, type TransportClient, } from './transport/transport.ts';

@@ -5,15 +5,15 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { TenonError } from '../errors/errors.ts';
 import type { NodeRecord, ServiceRecord } from '../registry/registry.ts';
-export type Filter = (services: readonly ServiceRecord[]) => readonly ServiceRecord[];
-export declare function filterVersion(version: string): Filter;
-export declare function filterLabel(key: string, value: string): Filter;
-export declare function filterEndpoint(name: string): Filter;
+export type NodeFilter = (services: readonly ServiceRecord[]) => readonly ServiceRecord[];
+export declare function filterVersion(version: string): NodeFilter;
+export declare function filterLabel(key: string, value: string): NodeFilter;
+export declare function filterEndpoint(name: string): NodeFilter;
 export interface SelectOptions {
-    readonly filters?: readonly Filter[] | undefined;
+    readonly filters?: readonly NodeFilter[] | undefined;
     readonly signal?: AbortSignal | undefined;
 }
-export type Next = () => NodeRecord;
+export type NextNode = () => NodeRecord;
 export interface SelectorOptions {
     readonly ejectMs?: number | undefined;
     readonly ejectAfter?: number | undefined;
@@ -24,7 +24,7 @@ export interface SelectorCapabilities {
 export interface Selector {
     readonly options: SelectorOptions;
     init(options: SelectorOptions): void;
-    select(service: string, options?: SelectOptions): Next | Promise<Next>;
+    select(service: string, options?: SelectOptions): NextNode | Promise<NextNode>;
     mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number): void;
     reset(service: string): void;
     close(): Promise<void>;

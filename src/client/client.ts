@@ -6,7 +6,7 @@ import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import type { ServiceConfig } from '../interceptors/interceptors.ts';
 import { token } from '../internal/token.ts';
 import type { CallInterceptor, Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
-import type { Filter } from '../selector/selector.ts';
+import type { NodeFilter } from '../selector/selector.ts';
 import type { Dialect } from '../transport/transport.ts';
 import type { CallCredentials } from './credentials.ts';
 
@@ -30,7 +30,7 @@ export interface CallOptions {
   /** Name of the service in the registry. @default what the handler or its `.proto` says */
   readonly service?: string | undefined;
   /** Narrow the nodes to choose from. */
-  readonly filters?: readonly Filter[] | undefined;
+  readonly filters?: readonly NodeFilter[] | undefined;
   /** Codec of this call: `application/grpc+json`. @default the method's */
   readonly contentType?: string | undefined;
   /** Wait for a node and a connection until the deadline instead of failing at once. @default false */

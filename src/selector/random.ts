@@ -11,7 +11,7 @@ import type { Selector, SelectorOptions } from './selector.ts';
 /** Container key of the options of a {@link RandomSelector}. */
 export const RandomSelectorOptions: ServiceIdentifier<SelectorOptions> = token('selector', 'RandomSelectorOptions');
 
-/** Any node, each as likely as the others: Go Micro's default. */
+/** Selects nodes at random, each as likely as the others: Go Micro's default. */
 @injectable()
 export class RandomSelector extends PooledSelector implements Selector {
   constructor(
@@ -21,7 +21,7 @@ export class RandomSelector extends PooledSelector implements Selector {
     @inject(Random) @optional() random: Random = systemRandom,
   ) {
     const any = (nodes: readonly NodeRecord[]): number => Math.floor(random.next() * nodes.length);
-    super(new NodePool(registry, clock, { first: (_cursor, nodes) => any(nodes), other: any }, options));
+    super(new NodePool(registry, clock, { first: (_cursor, nodes) => any(nodes), next: any }, options));
   }
 
   override toString(): string {

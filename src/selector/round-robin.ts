@@ -15,9 +15,9 @@ export const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions> = tok
 );
 
 /**
- * Each node in its turn, in the order of their ids. The position is kept per service, across calls: a node that comes
- * or goes changes nobody else's turn. Where a process begins is random, so that those that start together do not call
- * the same node.
+ * Selects the nodes of a service in turn, ordered by id. The position is kept per service, across calls: a node that
+ * comes or goes does not change the order of the others. The first position is random, so that processes started
+ * together do not all call the same node.
  */
 @injectable()
 export class RoundRobinSelector extends PooledSelector implements Selector {
@@ -33,7 +33,7 @@ export class RoundRobinSelector extends PooledSelector implements Selector {
       cursor.index = index;
       return index;
     };
-    super(new NodePool(registry, clock, { first, other: () => 0 }, options));
+    super(new NodePool(registry, clock, { first, next: () => 0 }, options));
   }
 
   override toString(): string {
@@ -41,7 +41,7 @@ export class RoundRobinSelector extends PooledSelector implements Selector {
   }
 }
 
-/** The node after the one that the cursor stands at, even if that one is gone. */
+/** Returns the index of the node after the cursor's, even if the cursor's node is gone. */
 function following(cursor: Cursor, nodes: readonly NodeRecord[]): number {
   if (cursor.nodes === nodes) return (cursor.index + 1) % nodes.length;
   const last = cursor.nodes?.[cursor.index]?.id ?? '';

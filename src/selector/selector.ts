@@ -4,16 +4,16 @@ import type { TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
 import type { NodeRecord, ServiceRecord } from '../registry/registry.ts';
 
-/** Narrows the records that a choice is made from. Must not change them. */
-export type Filter = (services: readonly ServiceRecord[]) => readonly ServiceRecord[];
+/** Narrows the records from which a node is selected. Must not change them. */
+export type NodeFilter = (services: readonly ServiceRecord[]) => readonly ServiceRecord[];
 
 /** Keeps one version: Go Micro's `FilterVersion`. */
-export function filterVersion(version: string): Filter {
+export function filterVersion(version: string): NodeFilter {
   return (services) => services.filter((service) => service.version === version);
 }
 
 /** Keeps nodes whose metadata has `key` with `value`: Go Micro's `FilterLabel`. */
-export function filterLabel(key: string, value: string): Filter {
+export function filterLabel(key: string, value: string): NodeFilter {
   return (services) =>
     services
       .map((service) => ({ ...service, nodes: service.nodes.filter((node) => node.metadata[key] === value) }))
@@ -21,53 +21,54 @@ export function filterLabel(key: string, value: string): Filter {
 }
 
 /** Keeps services that announce the endpoint `name`, or announce none at all: Go Micro's `FilterEndpoint`. */
-export function filterEndpoint(name: string): Filter {
+export function filterEndpoint(name: string): NodeFilter {
   return (services) =>
     services.filter(
       (service) => service.endpoints.length === 0 || service.endpoints.some((endpoint) => endpoint.name === name),
     );
 }
 
-/** What a choice has to respect. */
+/** Options of one selection. */
 export interface SelectOptions {
-  readonly filters?: readonly Filter[] | undefined;
+  /** Applied one after another; a node must pass all of them. @default none */
+  readonly filters?: readonly NodeFilter[] | undefined;
+  /** Ends the wait for the registry. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * The next node to try: called once per attempt, it gives another node as long as there is one that this `Next` has not
- * given yet, those that are left out for their failures last; then it begins anew. For one call: it does not learn of
- * nodes that come or go.
+ * Returns the node for the next attempt of one call: Go Micro's `Next`. It returns each node once, ejected ones last,
+ * and then begins again. It does not notice nodes that come or go after the selection.
  */
-export type Next = () => NodeRecord;
+export type NextNode = () => NodeRecord;
 
-/** What a selector is told at once, whatever it is. */
+/** Options that every selector has. */
 export interface SelectorOptions {
   /**
-   * How long a node that failed is left out, in milliseconds; longer, up to a bound, each time that it fails again
-   * without having answered in between. While every node is left out, all are used.
+   * Time for which a failing node is ejected, that is, not selected, in milliseconds. It doubles, up to twelve times as
+   * long, each time that the node fails again without an answer in between. While every node is ejected, all are used.
    * @default 5_000
    */
   readonly ejectMs?: number | undefined;
   /**
-   * This many failures in a row leave a node out. One that certainly takes no call is left out at once: nobody listens
-   * there, or it said that it drains.
+   * Failures in a row after which a node is ejected. A node that certainly takes no call is ejected at once: nobody
+   * listens at its address, or it answered that it drains.
    * @default 3
    */
   readonly ejectAfter?: number | undefined;
 }
 
-/** What a selector can and cannot do; a static of its class. */
+/** Capabilities of a selector; a static of its class. */
 export interface SelectorCapabilities {
   /** `mark` changes what is chosen. */
   readonly marks: boolean;
 }
 
 /**
- * Which node of a service gets a call.
+ * Selects the node of a service that gets a call.
  *
- * Chooses among nodes that serve (state `serving`), knows what `mark` told it across calls, and may be called
- * concurrently. After `close()` `select` fails with FAILED_PRECONDITION (`selector.closed`).
+ * Only nodes in the state `serving` are selected. Outcomes reported by `mark` are remembered across calls. Methods may
+ * be called concurrently. After `close()` `select` fails with FAILED_PRECONDITION (`selector.closed`).
  */
 export interface Selector {
   /** The options in force. */
@@ -75,23 +76,23 @@ export interface Selector {
   /** Changes options, before or after the start. */
   init(options: SelectorOptions): void;
   /**
-   * Gets ready to choose. Answers at once (no promise) when the nodes are already known, and then fails by throwing:
-   * this runs for every call. NOT_FOUND (`registry.not_found`) for a service that nobody announced, UNAVAILABLE
-   * (`selector.none_available`) when filters or states leave no node, saying of how many and why; errors of the
-   * registry pass through.
+   * Selects nodes for one call. Returns at once, without a promise, when the nodes are already known, and then fails by
+   * throwing: this runs for every call. NOT_FOUND (`registry.not_found`) for a service that is not registered,
+   * UNAVAILABLE (`selector.none_available`) when filters or states leave no node, with their number and the reasons;
+   * errors of the registry are passed on.
    */
-  select(service: string, options?: SelectOptions): Next | Promise<Next>;
+  select(service: string, options?: SelectOptions): NextNode | Promise<NextNode>;
   /**
-   * Tells how a call of `node` went: without `error`, well. Failures are UNAVAILABLE and what the implementation
-   * takes for the node's own fault; an answer that the handler chose is not one. `latencyMs` is the time to the end of
-   * the call.
+   * Reports the outcome of a call to `node`; without `error` it succeeded. UNAVAILABLE counts as a failure of the node,
+   * and so do other errors that the implementation attributes to it; an error that the handler returned does not.
+   * `latencyMs` is the time until the call ended.
    */
   mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number): void;
-  /** Forgets what was marked for the service. */
+  /** Forgets the outcomes reported for the service. */
   reset(service: string): void;
-  /** Lets go of what the selector keeps; not of the registry. May be called again. */
+  /** Drops the selector's state. The registry stays open. May be called again. */
   close(): Promise<void>;
-  /** The name it is bound by: `random`. */
+  /** The name under which the selector is bound: `random`. */
   toString(): string;
 }
 /** Container key of the {@link Selector}. */

@@ -23,19 +23,21 @@ import type { Case, TestApi } from './api.ts';
 import { failureOf } from './failures.ts';
 import { virtualRuntime, type VirtualTimers } from './virtual-time.ts';
 
-/** What is tested: a selector over the registry that a case gives it, with the case's time. */
+/** Makes the selectors to be tested. */
 export interface SelectorHarness {
+  /** Makes a selector over the registry and the clock of one case. */
   make(registry: Registry, options: SelectorOptions, clock: Clock): Selector;
   readonly capabilities: SelectorCapabilities;
 }
 
 const service = 'suite.greeter';
 
-/** A registry of which a case decides what it knows, and whether it answers at once. */
+/** A registry whose contents, failures and `peek` are decided by a case. */
 class Nodes {
   records: readonly ServiceRecord[] = [];
-  /** What `getService` fails with, if it is to. */
+  /** The error with which `getService` fails. */
   failure: TenonError | undefined;
+  /** True if `peek` returns the records. */
   answersAtOnce = true;
   reads = 0;
 
@@ -60,11 +62,11 @@ interface Scene {
   readonly nodes: Nodes;
   readonly timers: VirtualTimers;
   readonly selector: Selector;
-  /** One choice, by id. */
+  /** Selects once. Resolves with the node's id. */
   pick(options?: SelectOptions): Promise<string>;
-  /** So many choices, by id. */
+  /** Selects `count` times. Resolves with the ids. */
   picks(count: number, options?: SelectOptions): Promise<string[]>;
-  /** Tells the selector of calls of the node, one for each error; `undefined` is a call that went well. */
+  /** Reports calls of the node, one for each error; `undefined` is a call that succeeded. */
   mark(id: string, ...errors: readonly (TenonError | undefined)[]): void;
 }
 
@@ -109,23 +111,23 @@ function failure(code: Code, reason?: string): TenonError {
 
 const unavailable = failure(Code.Unavailable);
 const three = ['n1', 'n2', 'n3'] as const;
-// With chance in the choice, a node that may be chosen is missed in so many only once in a billion runs.
+// A random selection of three misses one of them in 100 tries less than once in a billion runs.
 const many = 100;
 
-/** Whether `ids` are all that is chosen, and each of them is. */
+/** Asserts that exactly the nodes `ids` are selected, each at least once. */
 async function assertChosen(from: Scene, ids: readonly string[], why: string, options?: SelectOptions): Promise<void> {
   assert.deepEqual([...new Set(await from.picks(many, options))].sort(), [...ids].sort(), why);
 }
 
-/** `select` may throw or reject: to a caller that awaits it is the same. */
-function refusalOf(selector: Selector, name = service, options?: SelectOptions): Promise<TenonError> {
+/** The error of a selection, which `select` may throw or reject with. */
+function selectError(selector: Selector, name = service, options?: SelectOptions): Promise<TenonError> {
   return failureOf((async () => (await selector.select(name, options))())());
 }
 
 /** The promises of {@link Selector}. */
 export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
-    name: 'nodes of every version are chosen',
+    name: 'nodes of every version are selected',
     async run(harness) {
       const one = scene(harness, []);
       one.nodes.set(record('1.0.0', ['n1', 'n2']), record('2.0.0', ['n3']));
@@ -134,7 +136,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'every node gets its share',
+    name: 'every node is selected about equally often',
     async run(harness) {
       const picked = await scene(harness, ['n1', 'n2', 'n3', 'n4']).picks(2_000);
       for (const id of ['n1', 'n2', 'n3', 'n4']) {
@@ -144,14 +146,14 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'known nodes are chosen without a promise',
+    name: 'select returns without a promise when the nodes are known',
     run(harness) {
       const next = scene(harness, three).selector.select(service);
       assert.equal(typeof next, 'function');
     },
   },
   {
-    name: 'nodes that are not known yet are asked for',
+    name: 'select reads the registry when the nodes are not known',
     async run(harness) {
       const one = scene(harness, three);
       one.nodes.answersAtOnce = false;
@@ -160,7 +162,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'many first choices at once all get a node',
+    name: 'concurrent first selections all get a node',
     async run(harness) {
       const one = scene(harness, three);
       one.nodes.answersAtOnce = false;
@@ -169,9 +171,9 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'a service that nobody announced is NOT_FOUND',
+    name: 'a service that is not registered is NOT_FOUND',
     async run(harness) {
-      const { code, reason, message } = await refusalOf(scene(harness, []).selector, 'suite.nobody');
+      const { code, reason, message } = await selectError(scene(harness, []).selector, 'suite.nobody');
       assert.deepEqual([code, reason], [Code.NotFound, 'registry.not_found']);
       assert.match(message, /suite\.nobody/);
     },
@@ -181,11 +183,11 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     async run(harness) {
       const one = scene(harness, three);
       one.nodes.failure = failure(Code.Unavailable, 'registry.unreachable');
-      assert.equal(await refusalOf(one.selector), one.nodes.failure);
+      assert.equal(await selectError(one.selector), one.nodes.failure);
     },
   },
   {
-    name: 'only nodes that serve are chosen',
+    name: 'only nodes that serve are selected',
     async run(harness) {
       const one = scene(harness, []);
       one.nodes.set(
@@ -196,18 +198,18 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'without a node that serves the error says how many there are, and why each is left out',
+    name: 'the error for a service without a serving node names the nodes and their states',
     async run(harness) {
       const one = scene(harness, []);
       one.nodes.set(record('1.0.0', [node('n1', { [stateKey]: 'draining' }), node('n2', { [stateKey]: 'starting' })]));
-      const { code, reason, message } = await refusalOf(one.selector);
+      const { code, reason, message } = await selectError(one.selector);
       assert.deepEqual([code, reason], [Code.Unavailable, 'selector.none_available']);
       for (const part of [service, '2', 'n1', 'draining', 'n2', 'starting'])
         assert.ok(message.includes(part), `${part} is not in "${message}"`);
     },
   },
   {
-    name: 'filters narrow the choice',
+    name: 'filters narrow the selection',
     async run(harness) {
       const one = scene(harness, []);
       const endpoints = [{ name: 'Greeter.Hello', metadata: {} }];
@@ -225,7 +227,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'a filter that leaves no node is UNAVAILABLE, naming the service',
     async run(harness) {
-      const { code, reason, message } = await refusalOf(scene(harness, three).selector, service, {
+      const { code, reason, message } = await selectError(scene(harness, three).selector, service, {
         filters: [filterVersion('9.9.9')],
       });
       assert.deepEqual([code, reason], [Code.Unavailable, 'selector.none_available']);
@@ -233,7 +235,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'a filter concerns its own choice only',
+    name: 'a filter applies to its own selection only',
     async run(harness) {
       const one = scene(harness, []);
       one.nodes.set(record('1.0.0', ['n1', 'n2']), record('2.0.0', ['n3']));
@@ -242,7 +244,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'an attempt after a failed one gets another node, as long as there is one',
+    name: 'a further attempt of a call gets another node, as long as there is one',
     async run(harness) {
       const one = scene(harness, three);
       for (let round = 0; round < 10; round += 1) {
@@ -254,7 +256,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'nodes that come and go are followed',
+    name: 'later selections see nodes that come and go',
     async run(harness) {
       const one = scene(harness, three);
       await one.picks(5);
@@ -265,7 +267,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'a choice that was made keeps to the nodes it knew',
+    name: 'a selection keeps the nodes that it was made from',
     async run(harness) {
       const one = scene(harness, ['n1', 'n2']);
       const next = await one.selector.select(service);
@@ -275,7 +277,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'a node that fails again and again is left out, and comes back',
+    name: 'a node that fails ejectAfter times in a row is ejected for ejectMs',
     requires: 'marks',
     async run(harness) {
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
@@ -291,7 +293,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'a call that went well wipes out the failures before it',
+    name: 'a successful call clears the failures before it',
     requires: 'marks',
     async run(harness) {
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
@@ -301,7 +303,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'an answer that the handler chose is no failure of the node',
+    name: 'an error that the handler returned is not counted against the node',
     requires: 'marks',
     async run(harness) {
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
@@ -312,7 +314,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'a node that fails anew when it is back is left out for longer',
+    name: 'a node that fails after its return is ejected for longer',
     requires: 'marks',
     async run(harness) {
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
@@ -332,7 +334,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'a node that is left out is still the last resort of a call',
+    name: 'an ejected node is tried last within a call',
     requires: 'marks',
     async run(harness) {
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
@@ -346,7 +348,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'while every node is left out, all are used',
+    name: 'while every node is ejected, all are used',
     requires: 'marks',
     async run(harness) {
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
@@ -358,7 +360,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'what was marked holds for filtered choices too',
+    name: 'ejections apply to filtered selections too',
     requires: 'marks',
     async run(harness) {
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
@@ -369,7 +371,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'what was marked outlives a change of the nodes',
+    name: 'ejections survive a change of the nodes',
     requires: 'marks',
     async run(harness) {
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
@@ -380,7 +382,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'reset forgets what was marked',
+    name: 'reset ends ejections',
     requires: 'marks',
     async run(harness) {
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
@@ -393,7 +395,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'a mark of what is not known is ignored',
+    name: 'mark ignores services and nodes that are not known',
     async run(harness) {
       const one = scene(harness, three);
       one.selector.mark('suite.nobody', node('n1'), unavailable, 1);
@@ -402,7 +404,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'options may be changed at any time',
+    name: 'init changes options at any time',
     requires: 'marks',
     async run(harness) {
       const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
@@ -416,13 +418,13 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'closing refuses what comes',
+    name: 'select fails with FAILED_PRECONDITION after close',
     async run(harness) {
       const one = scene(harness, three);
       await one.picks(3);
       await one.selector.close();
       await one.selector.close();
-      const { code, reason } = await refusalOf(one.selector);
+      const { code, reason } = await selectError(one.selector);
       assert.deepEqual([code, reason], [Code.FailedPrecondition, 'selector.closed']);
     },
   },

@@ -5,12 +5,12 @@ import type { NodeRecord, Registry, ServiceRecord } from '../../src/registry/reg
 import type { Clock } from '../../src/runtime/runtime.ts';
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
-import type { Next, SelectOptions, Selector, SelectorOptions } from '../../src/selector/selector.ts';
+import type { NextNode, SelectOptions, Selector, SelectorOptions } from '../../src/selector/selector.ts';
 import { selectorCasesFor, type SelectorHarness } from '../../src/testing/selector.ts';
 import { failing, saneLimitMs } from './support.ts';
 
 type Make = SelectorHarness['make'];
-/** What a broken selector does otherwise. `inner` keeps its promises. */
+/** Replaces methods of `inner`, a correct selector, by broken ones. */
 type Change = (inner: Selector, registry: Registry, clock: Clock, options: SelectorOptions) => Partial<Selector>;
 
 const capabilities = RandomSelector.capabilities;
@@ -30,7 +30,7 @@ function broken(change: Change): () => SelectorHarness {
   return () => ({ make, capabilities });
 }
 
-/** The registry as a selector sees it that looks at it through `see`. */
+/** A registry whose records are changed by `see`. */
 function through(registry: Registry, see: (records: readonly ServiceRecord[]) => readonly ServiceRecord[]): Registry {
   const { peek } = registry as unknown as { peek(name: string): readonly ServiceRecord[] | undefined };
   return {
@@ -43,7 +43,7 @@ function through(registry: Registry, see: (records: readonly ServiceRecord[]) =>
   } as unknown as Registry;
 }
 
-function changedNext(change: (next: Next) => Next): Change {
+function changedNext(change: (next: NextNode) => NextNode): Change {
   return (inner) => ({
     select: (service, options) => {
       const next = inner.select(service, options);
@@ -56,7 +56,7 @@ const run = (harness: () => SelectorHarness, limitMs?: number): Promise<string[]
   failing(selectorCasesFor(harness()), harness, limitMs);
 
 describe('the suite of selectors', () => {
-  it('finds nothing in those that keep their promises', async () => {
+  it('passes the selectors of tenon', async () => {
     for (const Implementation of [RandomSelector, RoundRobinSelector]) {
       const make: Make = (registry, options, clock) => new Implementation(registry, options, clock);
       expect(await run(() => ({ make, capabilities }), saneLimitMs)).toEqual([]);
@@ -65,12 +65,12 @@ describe('the suite of selectors', () => {
 
   it.each<[string, Change, string[]]>([
     [
-      'one that always promises',
+      'a selector that always returns a promise',
       (inner) => ({ select: async (service, options) => inner.select(service, options) }),
-      ['known nodes are chosen without a promise'],
+      ['select returns without a promise when the nodes are known'],
     ],
     [
-      'one that knows one version only',
+      'a selector that knows one version only',
       (_inner, registry, clock, options) =>
         selecting(
           sane(
@@ -80,14 +80,14 @@ describe('the suite of selectors', () => {
           ),
         ),
       [
-        'nodes of every version are chosen',
-        'only nodes that serve are chosen',
-        'filters narrow the choice',
-        'a filter concerns its own choice only',
+        'nodes of every version are selected',
+        'only nodes that serve are selected',
+        'filters narrow the selection',
+        'a filter applies to its own selection only',
       ],
     ],
     [
-      'one that has a favourite',
+      'a selector that prefers one node',
       (_inner, registry, clock, options) => {
         const chance = new RandomSelector(registry, options, clock);
         let calls = 0;
@@ -102,10 +102,10 @@ describe('the suite of selectors', () => {
         };
         return selecting(chance, select);
       },
-      ['every node gets its share'],
+      ['every node is selected about equally often'],
     ],
     [
-      'one that does not look at states',
+      'a selector that ignores node states',
       (_inner, registry, clock, options) =>
         selecting(
           sane(
@@ -123,13 +123,13 @@ describe('the suite of selectors', () => {
           ),
         ),
       [
-        'only nodes that serve are chosen',
-        'without a node that serves the error says how many there are, and why each is left out',
-        'nodes that come and go are followed',
+        'only nodes that serve are selected',
+        'the error for a service without a serving node names the nodes and their states',
+        'later selections see nodes that come and go',
       ],
     ],
     [
-      'one that says only that there is none',
+      'a selector whose error names no nodes',
       (inner) => ({
         select: (service, options) => {
           try {
@@ -144,37 +144,37 @@ describe('the suite of selectors', () => {
         },
       }),
       [
-        'without a node that serves the error says how many there are, and why each is left out',
+        'the error for a service without a serving node names the nodes and their states',
         'a filter that leaves no node is UNAVAILABLE, naming the service',
       ],
     ],
     [
-      'one that does not filter',
+      'a selector that ignores filters',
       (inner) => ({ select: (service) => inner.select(service) }),
-      ['filters narrow the choice', 'a filter that leaves no node is UNAVAILABLE, naming the service'],
+      ['filters narrow the selection', 'a filter that leaves no node is UNAVAILABLE, naming the service'],
     ],
     [
-      'one that keeps the first filters it was given',
+      'a selector that keeps the first filters it was given',
       (inner) => {
         let kept: SelectOptions | undefined;
         return { select: (service, options) => inner.select(service, (kept ??= options)) };
       },
-      ['filters narrow the choice', 'a filter concerns its own choice only'],
+      ['filters narrow the selection', 'a filter applies to its own selection only'],
     ],
     [
-      'one that tries the same node again and again',
+      'a selector that repeats the same node',
       changedNext((next) => {
         const node = next();
         return () => node;
       }),
       [
-        'an attempt after a failed one gets another node, as long as there is one',
-        'a choice that was made keeps to the nodes it knew',
-        'a node that is left out is still the last resort of a call',
+        'a further attempt of a call gets another node, as long as there is one',
+        'a selection keeps the nodes that it was made from',
+        'an ejected node is tried last within a call',
       ],
     ],
     [
-      'one that keeps the nodes it saw first',
+      'a selector that never refreshes its nodes',
       (_inner, registry, clock, options) => {
         let first: readonly ServiceRecord[] | undefined;
         return selecting(
@@ -185,26 +185,26 @@ describe('the suite of selectors', () => {
           ),
         );
       },
-      ['nodes that come and go are followed', 'what was marked outlives a change of the nodes'],
+      ['later selections see nodes that come and go', 'ejections survive a change of the nodes'],
     ],
     [
-      'one that chooses only when it is tried',
+      'a selector that selects only when the attempt is made',
       (_inner, registry, clock, options) => {
         const chance = new RandomSelector(registry, options, clock);
         const select: Selector['select'] = (service, given) => {
           const next = chance.select(service, given);
-          return typeof next === 'function' ? () => (chance.select(service, given) as Next)() : next;
+          return typeof next === 'function' ? () => (chance.select(service, given) as NextNode)() : next;
         };
         return selecting(chance, select);
       },
       [
-        'an attempt after a failed one gets another node, as long as there is one',
-        'a choice that was made keeps to the nodes it knew',
-        'a node that is left out is still the last resort of a call',
+        'a further attempt of a call gets another node, as long as there is one',
+        'a selection keeps the nodes that it was made from',
+        'an ejected node is tried last within a call',
       ],
     ],
     [
-      'one that wraps the errors of the registry',
+      'a selector that wraps the errors of the registry',
       (inner) => ({
         select: async (service, options) => {
           try {
@@ -220,75 +220,75 @@ describe('the suite of selectors', () => {
         },
       }),
       [
-        'known nodes are chosen without a promise',
-        'a service that nobody announced is NOT_FOUND',
+        'select returns without a promise when the nodes are known',
+        'a service that is not registered is NOT_FOUND',
         'errors of the registry pass through',
-        'without a node that serves the error says how many there are, and why each is left out',
+        'the error for a service without a serving node names the nodes and their states',
         'a filter that leaves no node is UNAVAILABLE, naming the service',
-        'closing refuses what comes',
+        'select fails with FAILED_PRECONDITION after close',
       ],
     ],
     [
-      'one that marks nothing',
+      'a selector that ignores marks',
       () => ({ mark: () => {} }),
       [
-        'a node that fails again and again is left out, and comes back',
-        'a node that fails anew when it is back is left out for longer',
-        'a node that is left out is still the last resort of a call',
-        'while every node is left out, all are used',
-        'what was marked holds for filtered choices too',
-        'what was marked outlives a change of the nodes',
-        'reset forgets what was marked',
-        'options may be changed at any time',
+        'a node that fails ejectAfter times in a row is ejected for ejectMs',
+        'a node that fails after its return is ejected for longer',
+        'an ejected node is tried last within a call',
+        'while every node is ejected, all are used',
+        'ejections apply to filtered selections too',
+        'ejections survive a change of the nodes',
+        'reset ends ejections',
+        'init changes options at any time',
       ],
     ],
     [
-      'one that leaves out at the first failure',
+      'a selector that ejects at the first failure',
       (inner) => ({
         mark: (service, node, error) => {
           for (let time = 0; time < (error ? 5 : 1); time += 1) inner.mark(service, node, error);
         },
       }),
       [
-        'a node that fails again and again is left out, and comes back',
-        'a call that went well wipes out the failures before it',
-        'options may be changed at any time',
+        'a node that fails ejectAfter times in a row is ejected for ejectMs',
+        'a successful call clears the failures before it',
+        'init changes options at any time',
       ],
     ],
     [
-      'one that never forgives',
+      'a selector that never clears failures',
       (inner) => ({ mark: (service, node, error) => (error ? inner.mark(service, node, error) : undefined) }),
       [
-        'a call that went well wipes out the failures before it',
-        'a node that fails anew when it is back is left out for longer',
-        'while every node is left out, all are used',
+        'a successful call clears the failures before it',
+        'a node that fails after its return is ejected for longer',
+        'while every node is ejected, all are used',
       ],
     ],
     [
-      'one that holds every error against the node',
+      'a selector that counts every error against the node',
       (inner) => ({
         mark: (service, node, error) =>
           inner.mark(service, node, error && new TenonError({ code: Code.Unavailable, message: 'failed' })),
       }),
-      ['an answer that the handler chose is no failure of the node'],
+      ['an error that the handler returned is not counted against the node'],
     ],
     [
-      'one that leaves out for ever the same time',
+      'a selector whose ejections do not grow',
       (inner) => {
         const marked = new Map<string, NodeRecord>();
         return {
           mark: (service, node, error) => {
-            // Forgives what it holds against the node before it holds it anew.
+            // Forgives the node before it counts the new failure.
             if (error && inner.options.ejectAfter === 1) inner.mark(service, node);
             marked.set(node.id, node);
             inner.mark(service, node, error);
           },
         };
       },
-      ['a node that fails anew when it is back is left out for longer'],
+      ['a node that fails after its return is ejected for longer'],
     ],
     [
-      'one that gives no node while all are left out',
+      'a selector that fails while all nodes are ejected',
       (inner) => {
         const out = new Set<string>();
         return {
@@ -302,15 +302,15 @@ describe('the suite of selectors', () => {
             throw new TenonError({
               code: Code.Unavailable,
               reason: 'selector.none_available',
-              message: 'all are left out',
+              message: 'all are ejected',
             });
           },
         };
       },
-      ['while every node is left out, all are used'],
+      ['while every node is ejected, all are used'],
     ],
     [
-      'one that forgets what was marked when nodes come',
+      'a selector that forgets ejections when nodes come',
       (_inner, registry, clock, options) => {
         const chance = new RandomSelector(registry, options, clock);
         const select: Selector['select'] = (service, given) => {
@@ -321,17 +321,21 @@ describe('the suite of selectors', () => {
         };
         return selecting(chance, select);
       },
-      ['what was marked outlives a change of the nodes'],
+      ['ejections survive a change of the nodes'],
     ],
-    ['one that resets nothing', () => ({ reset: () => {} }), ['reset forgets what was marked']],
-    ['one that takes no options later', () => ({ init: () => {} }), ['options may be changed at any time']],
-    ['one that goes on after its end', () => ({ close: async () => {} }), ['closing refuses what comes']],
+    ['a selector that ignores reset', () => ({ reset: () => {} }), ['reset ends ejections']],
+    ['a selector that ignores init', () => ({ init: () => {} }), ['init changes options at any time']],
+    [
+      'a selector that goes on after close',
+      () => ({ close: async () => {} }),
+      ['select fails with FAILED_PRECONDITION after close'],
+    ],
   ])('catches %s', async (_what, change, expected) => {
     expect((await run(broken(change))).sort()).toEqual([...expected].sort());
   });
 });
 
-/** All of another selector. */
+/** Delegates to another selector, with `select` replaced. */
 function selecting(
   other: Selector,
   select: Selector['select'] = (...given) => other.select(...given),

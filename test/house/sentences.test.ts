@@ -24,7 +24,6 @@ const unread: ReadonlySet<string> = new Set([
   'reflection',
   'registry',
   'runtime',
-  'selector',
   'server',
   'service',
   'testing',

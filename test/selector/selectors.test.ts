@@ -6,11 +6,11 @@ import { MemoryRegistry } from '../../src/registry/memory.ts';
 import type { NodeRecord, Registry, ServiceRecord } from '../../src/registry/registry.ts';
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
-import { filterVersion, type Next } from '../../src/selector/selector.ts';
+import { filterVersion, type NextNode } from '../../src/selector/selector.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { nodeOf, serviceOf } from '../registry/support.ts';
 
-/** A registry that knows what `records` holds, and answers at once. */
+/** A registry cache with the given records. */
 function registryOf(records: { current: readonly ServiceRecord[] }): Registry {
   return { peek: () => records.current } as unknown as Registry;
 }
@@ -21,25 +21,25 @@ function roundRobin(records: { current: readonly ServiceRecord[] }, random = 0):
 }
 
 function pick(selector: RoundRobinSelector, count: number, options?: Parameters<typeof selector.select>[1]): string[] {
-  return Array.from({ length: count }, () => (selector.select('greeter', options) as Next)().id);
+  return Array.from({ length: count }, () => (selector.select('greeter', options) as NextNode)().id);
 }
 
 const failure = (reason: string, code: Code = Code.Unavailable): TenonError =>
   new TenonError({ code, reason, message: 'x' });
 
-describe('round robin', () => {
-  it('gives each node its turn, from call to call, in the order of their ids', () => {
+describe('RoundRobinSelector', () => {
+  it('selects each node in turn, from call to call, in the order of their ids', () => {
     const selector = roundRobin({
       current: [serviceOf('greeter', ['n3', 'n1']), serviceOf('greeter', ['n2'], { version: '2' })],
     });
     expect(pick(selector, 7)).toEqual(['n1', 'n2', 'n3', 'n1', 'n2', 'n3', 'n1']);
   });
 
-  it('begins anywhere, so that processes that start together do not call the same node', () => {
+  it('begins at a random node, so that processes started together do not call the same one', () => {
     expect(pick(roundRobin({ current: [serviceOf('greeter', ['n1', 'n2', 'n3'])] }, 0.9), 2)).toEqual(['n3', 'n1']);
   });
 
-  it('goes on where it was when nodes come and go', () => {
+  it('keeps its position when nodes come and go', () => {
     const records = { current: [serviceOf('greeter', ['n1', 'n3', 'n5'])] };
     const selector = roundRobin(records);
     expect(pick(selector, 2)).toEqual(['n1', 'n3']);
@@ -51,14 +51,14 @@ describe('round robin', () => {
     expect(pick(selector, 3)).toEqual(['n2', 'n4', 'n2']);
   });
 
-  it('is fair among those that are left when one is left out', () => {
+  it('takes the others in turn while one node is ejected', () => {
     const selector = roundRobin({ current: [serviceOf('greeter', ['n1', 'n2', 'n3'])] });
     expect(pick(selector, 1)).toEqual(['n1']);
     selector.mark('greeter', nodeOf('n2'), failure('transport.unreachable'));
     expect(pick(selector, 4)).toEqual(['n3', 'n1', 'n3', 'n1']);
   });
 
-  it('keeps its order among those that a filter leaves', () => {
+  it('keeps its order among the nodes that pass a filter', () => {
     const selector = roundRobin({
       current: [serviceOf('greeter', ['n1', 'n3']), serviceOf('greeter', ['n2'], { version: '2' })],
     });
@@ -67,14 +67,14 @@ describe('round robin', () => {
   });
 });
 
-describe('what is held against a node', () => {
+describe('outlier detection of a selector', () => {
   it.each<[string, TenonError, number]>([
-    ['that nobody listens there', failure('transport.unreachable'), 1],
-    ['that it drains', failure('server.draining'), 1],
-    ['that the connection broke, three times', failure('transport.connection_lost'), 3],
-    ['that it says UNAVAILABLE, three times', failure('mine.unavailable'), 3],
-    ['that it speaks no gRPC, three times', failure('transport.bad_reply', Code.Internal), 3],
-  ])('%s', (_what, error, times) => {
+    ['one refused connection', failure('transport.unreachable'), 1],
+    ['one answer that the node drains', failure('server.draining'), 1],
+    ['three lost connections', failure('transport.connection_lost'), 3],
+    ['three answers UNAVAILABLE', failure('mine.unavailable'), 3],
+    ['three answers that are not gRPC', failure('transport.bad_reply', Code.Internal), 3],
+  ])('ejects a node after %s', (_what, error, times) => {
     const selector = roundRobin({ current: [serviceOf('greeter', ['n1', 'n2'])] });
     pick(selector, 2);
     for (let time = 1; time < times; time += 1) selector.mark('greeter', nodeOf('n2'), error);
@@ -84,11 +84,11 @@ describe('what is held against a node', () => {
   });
 
   it.each<[string, TenonError]>([
-    ['that a call took too long', failure('call.deadline_exceeded', Code.DeadlineExceeded)],
-    ['that the caller gave up', failure('call.cancelled', Code.Cancelled)],
-    ['that there were no credentials for the call', failure('client.no_credentials', Code.Unavailable)],
-    ['that the request does not encode', failure('codec.encode', Code.InvalidArgument)],
-  ])('not %s; it does not wipe out failures either', (_what, error) => {
+    ['a call past its deadline', failure('call.deadline_exceeded', Code.DeadlineExceeded)],
+    ['a cancelled call', failure('call.cancelled', Code.Cancelled)],
+    ['a call without credentials', failure('client.no_credentials', Code.Unavailable)],
+    ['a request that does not encode', failure('codec.encode', Code.InvalidArgument)],
+  ])('neither counts %s as a failure nor clears earlier failures for it', (_what, error) => {
     const selector = roundRobin({ current: [serviceOf('greeter', ['n1', 'n2'])] });
     pick(selector, 2);
     for (let time = 0; time < 5; time += 1) selector.mark('greeter', nodeOf('n2'), error);
@@ -98,7 +98,7 @@ describe('what is held against a node', () => {
     expect(new Set(pick(selector, 4))).toEqual(new Set(['n1']));
   });
 
-  it('an answer, be it an error, wipes out failures', () => {
+  it('clears earlier failures after any answer of the handler, errors included', () => {
     const selector = roundRobin({ current: [serviceOf('greeter', ['n1', 'n2'])] });
     pick(selector, 2);
     const lost = failure('transport.connection_lost');
@@ -108,8 +108,8 @@ describe('what is held against a node', () => {
   });
 });
 
-describe('selectors over a cached registry', () => {
-  it('a node that says it drains is left out as soon as the watch tells', async () => {
+describe('a selector over a cached registry', () => {
+  it('stops selecting a node when the watch reports that it drains', async () => {
     const registry = new CachedRegistry(new MemoryRegistry());
     const selector = new RandomSelector(registry);
     const announce = (id: string, state: string): Promise<void> =>
@@ -118,14 +118,14 @@ describe('selectors over a cached registry', () => {
     await announce('n2', 'serving');
     await selector.select('greeter');
     await announce('n1', 'draining');
-    await eventually('it is left out', () => {
-      const picked = Array.from({ length: 50 }, () => (selector.select('greeter') as Next)().id);
+    await eventually('it is no longer selected', () => {
+      const picked = Array.from({ length: 50 }, () => (selector.select('greeter') as NextNode)().id);
       return picked.every((id) => id === 'n2');
     });
     await registry.close();
   });
 
-  it('a message about many nodes stays short', () => {
+  it('names at most five nodes in its error', () => {
     const nodes = Array.from({ length: 40 }, (_, index): NodeRecord =>
       nodeOf(`n${index}`, { metadata: { 'tenon-state': 'draining' } }),
     );

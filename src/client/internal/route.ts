@@ -7,7 +7,7 @@ import type { NodeRecord } from '../../registry/registry.ts';
 import { bounded } from '../../runtime/bounded.ts';
 import { retrying } from '../../runtime/retrying.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
-import type { Next, Selector } from '../../selector/selector.ts';
+import type { NextNode, Selector } from '../../selector/selector.ts';
 import type { Message } from '../../transport/transport.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
@@ -115,7 +115,7 @@ async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T
  * The next node that nothing rules out, rather one that it was not sent to. Throws what ruled out the last, where all
  * are.
  */
-function choose(next: Next, ctx: OutgoingContext): NodeRecord {
+function choose(next: NextNode, ctx: OutgoingContext): NodeRecord {
   const seen = new Set<string>();
   let second: NodeRecord | undefined;
   let refusal: TenonError | undefined;
@@ -165,7 +165,7 @@ function mayComeBack(error: TenonError): boolean {
   );
 }
 
-async function select(router: Router, service: string, ctx: OutgoingContext): Promise<Next> {
+async function select(router: Router, service: string, ctx: OutgoingContext): Promise<NextNode> {
   const { filters } = ctx.options;
   const selected = router.selector.select(service, filters ? { filters, signal: ctx.signal } : undefined);
   return typeof selected === 'function' ? selected : withinCall(router, ctx, selected);

@@ -9,55 +9,55 @@ import {
   type ServiceRecord,
 } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
-import type { Next, SelectOptions, SelectorOptions } from '../selector.ts';
-import { Health, type HealthOptions } from './health.ts';
+import type { NextNode, SelectOptions, SelectorOptions } from '../selector.ts';
 import { noneAvailable } from './none-available.ts';
+import { type EjectionOptions, OutlierDetection } from './outlier-detection.ts';
 
-/** Where a strategy stands within one service. Its own; the pool only keeps it. */
+/** The position of a strategy within the nodes of one service. The pool stores it between calls and never reads it. */
 export interface Cursor {
-  /** The nodes that `index` counts in. */
+  /** The array that `index` refers to. */
   nodes: readonly NodeRecord[] | undefined;
   index: number;
 }
 
-/** What makes one selector different from another. */
-export interface Strategy {
+/** The order in which a selector tries nodes. */
+export interface SelectionStrategy {
   /**
-   * The index of the node to try first. `nodes` has at least one, ordered by id; the same array as long as nothing
-   * changed.
+   * Returns the index of the node to try first. `nodes` has at least one node and is ordered by id; it is the same
+   * array as long as nothing changed.
    */
   first(cursor: Cursor, nodes: readonly NodeRecord[]): number;
-  /** The index of the one to try next, of those that are left. */
-  other(left: readonly NodeRecord[]): number;
+  /** Returns the index of the node to try after a failed attempt, among the nodes not tried yet. */
+  next(untried: readonly NodeRecord[]): number;
 }
 
-/** What is kept of a service between calls. */
-interface Known {
+/** The state of one service between calls. */
+interface ServiceNodes {
   records: readonly ServiceRecord[] | undefined;
   serving: readonly NodeRecord[];
-  /** Those of `serving` that are not left out, as of `changes` and until `nextBackMs`. */
-  fit: readonly NodeRecord[];
+  /** Nodes of `serving` that are not ejected. Computed for the value `changes`, and valid until `nextReturnMs`. */
+  available: readonly NodeRecord[];
   ejected: readonly NodeRecord[];
   changes: number;
-  nextBackMs: number;
-  readonly health: Health;
+  nextReturnMs: number;
+  readonly outliers: OutlierDetection;
   readonly cursor: Cursor;
 }
 
-const defaults: HealthOptions = { ejectMs: 5_000, ejectAfter: 3 };
+const defaults: EjectionOptions = { ejectMs: 5_000, ejectAfter: 3 };
 const none: readonly NodeRecord[] = [];
 
-/** The nodes of each service and what is known of their health: what all strategies share. */
+/** Keeps the nodes of each service and ejects failing ones, for every strategy alike. */
 export class NodePool {
   readonly #registry: Registry;
   readonly #clock: Clock;
-  readonly #strategy: Strategy;
-  readonly #known = new Map<string, Known>();
+  readonly #strategy: SelectionStrategy;
+  readonly #services = new Map<string, ServiceNodes>();
   readonly #peek: ((name: string) => readonly ServiceRecord[] | undefined) | undefined;
   #isClosed = false;
-  #options: HealthOptions = defaults;
+  #options: EjectionOptions = defaults;
 
-  constructor(registry: Registry, clock: Clock, strategy: Strategy, options: SelectorOptions) {
+  constructor(registry: Registry, clock: Clock, strategy: SelectionStrategy, options: SelectorOptions) {
     this.#registry = registry;
     this.#clock = clock;
     this.#strategy = strategy;
@@ -78,7 +78,7 @@ export class NodePool {
     this.#options = { ejectMs, ejectAfter };
   }
 
-  select(service: string, options: SelectOptions | undefined): Next | Promise<Next> {
+  select(service: string, options: SelectOptions | undefined): NextNode | Promise<NextNode> {
     if (this.#isClosed) return Promise.reject(closed());
     const records = this.#peek?.(service);
     if (records) return this.#choose(service, records, options);
@@ -86,110 +86,116 @@ export class NodePool {
   }
 
   mark(service: string, node: NodeRecord, error: TenonError | undefined): void {
-    const known = this.#known.get(service);
-    if (!known || (!error && known.health.isSpotless)) return;
-    known.health.mark(node.id, error, this.#options);
+    const state = this.#services.get(service);
+    if (!state || (!error && state.outliers.isEmpty)) return;
+    state.outliers.record(node.id, error, this.#options);
   }
 
   reset(service: string): void {
-    this.#known.get(service)?.health.clear();
+    this.#services.get(service)?.outliers.clear();
   }
 
   close(): void {
     this.#isClosed = true;
-    this.#known.clear();
+    this.#services.clear();
   }
 
-  async #read(service: string, options: SelectOptions | undefined): Promise<Next> {
+  async #read(service: string, options: SelectOptions | undefined): Promise<NextNode> {
     const records = await this.#registry.getService(service, { signal: options?.signal });
     if (this.#isClosed) throw closed();
     return this.#choose(service, records, options);
   }
 
-  /** Throws where the promise of `select` would reject: both are what the caller awaits. */
-  #choose(service: string, records: readonly ServiceRecord[], options: SelectOptions | undefined): Next {
-    const known = this.#current(service, records);
+  /** Throws, where the promise of `select` would reject: to a caller that awaits it is the same. */
+  #choose(service: string, records: readonly ServiceRecord[], options: SelectOptions | undefined): NextNode {
+    const state = this.#current(service, records);
     const filters = options?.filters;
     if (!filters || filters.length === 0) {
-      if (known.serving.length === 0) throw noneAvailable(service, records, records);
-      this.#refit(known);
-      return this.#next(known, known.fit, known.ejected);
+      if (state.serving.length === 0) throw noneAvailable(service, records, records);
+      this.#refresh(state);
+      return this.#next(state, state.available, state.ejected);
     }
     const kept = filters.reduce((services, filter) => noPromise(filter(services)), records);
     const serving = servingOf(kept);
     if (serving.length === 0) throw noneAvailable(service, records, kept);
-    const { fit, ejected } = known.health.isSpotless ? { fit: serving, ejected: none } : known.health.split(serving);
-    return fit.length > 0 ? this.#next(known, fit, ejected) : this.#next(known, ejected, none);
+    const { available, ejected } = state.outliers.isEmpty
+      ? { available: serving, ejected: none }
+      : state.outliers.partition(serving);
+    return available.length > 0 ? this.#next(state, available, ejected) : this.#next(state, ejected, none);
   }
 
-  #current(service: string, records: readonly ServiceRecord[]): Known {
-    let known = this.#known.get(service);
-    if (!known) {
-      known = {
+  #current(service: string, records: readonly ServiceRecord[]): ServiceNodes {
+    let state = this.#services.get(service);
+    if (!state) {
+      state = {
         records: undefined,
         serving: none,
-        fit: none,
+        available: none,
         ejected: none,
         changes: 0,
-        nextBackMs: 0,
-        health: new Health(this.#clock),
+        nextReturnMs: 0,
+        outliers: new OutlierDetection(this.#clock),
         cursor: { nodes: undefined, index: 0 },
       };
-      this.#known.set(service, known);
+      this.#services.set(service, state);
     }
-    if (known.records !== records) {
-      known.records = records;
-      known.serving = servingOf(records);
-      known.fit = known.serving;
-      known.ejected = none;
-      known.health.keepOnly(records.flatMap(({ nodes }) => nodes));
-      known.changes = -1;
+    if (state.records !== records) {
+      state.records = records;
+      state.serving = servingOf(records);
+      state.available = state.serving;
+      state.ejected = none;
+      state.outliers.retain(records.flatMap(({ nodes }) => nodes));
+      state.changes = -1;
     }
-    return known;
+    return state;
   }
 
-  /** Brings `fit` up to date. While no node has failed there is nothing to do. */
-  #refit(known: Known): void {
-    const { health, serving } = known;
-    if (known.changes === health.changes && (known.ejected === none || this.#clock.monotonicMs() < known.nextBackMs))
+  /** Updates `available` and `ejected` after a change. Does nothing while no node has failed. */
+  #refresh(state: ServiceNodes): void {
+    const { outliers, serving } = state;
+    if (
+      state.changes === outliers.changes &&
+      (state.ejected === none || this.#clock.monotonicMs() < state.nextReturnMs)
+    )
       return;
-    const { fit, ejected, nextBackMs } = health.split(serving);
-    known.changes = health.changes;
-    known.nextBackMs = nextBackMs;
-    known.ejected = ejected.length === 0 || fit.length === 0 ? none : ejected;
-    // With every node left out, all are used. The array stays the same one wherever it can, as cursors count in it.
-    known.fit = known.ejected === none ? serving : fit;
-    if (fit.length === 0) known.changes = -1;
+    const { available, ejected, nextReturnMs } = outliers.partition(serving);
+    state.changes = outliers.changes;
+    state.nextReturnMs = nextReturnMs;
+    state.ejected = ejected.length === 0 || available.length === 0 ? none : ejected;
+    // While every node is ejected, all are used. The array stays the same wherever possible: cursors refer to it.
+    state.available = state.ejected === none ? serving : available;
+    if (available.length === 0) state.changes = -1;
   }
 
-  #next(known: Known, fit: readonly NodeRecord[], ejected: readonly NodeRecord[]): Next {
-    const first = this.#strategy.first(known.cursor, fit);
-    if (fit.length + ejected.length === 1) return () => fit[0] as NodeRecord;
-    let left: NodeRecord[] | undefined;
+  #next(state: ServiceNodes, available: readonly NodeRecord[], ejected: readonly NodeRecord[]): NextNode {
+    const first = this.#strategy.first(state.cursor, available);
+    if (available.length + ejected.length === 1) return () => available[0] as NodeRecord;
+    let untried: NodeRecord[] | undefined;
     let lastResort: readonly NodeRecord[] = ejected;
     let isFirst = true;
     return () => {
       if (isFirst) {
         isFirst = false;
-        return fit[first] as NodeRecord;
+        return available[first] as NodeRecord;
       }
-      // From here on a call is in trouble: what it costs matters less than that it gets another node.
-      left ??= [...fit.slice(first + 1), ...fit.slice(0, first)];
-      if (left.length === 0) {
-        left = [...lastResort];
+      // Only a call whose first attempt failed comes here, so these arrays cost other calls nothing.
+      untried ??= [...available.slice(first + 1), ...available.slice(0, first)];
+      if (untried.length === 0) {
+        untried = [...lastResort];
         lastResort = none;
       }
-      if (left.length === 0) {
-        left = [...fit.slice(first), ...fit.slice(0, first)];
+      if (untried.length === 0) {
+        untried = [...available.slice(first), ...available.slice(0, first)];
         lastResort = ejected;
       }
-      return left.splice(this.#strategy.other(left), 1)[0] as NodeRecord;
+      return untried.splice(this.#strategy.next(untried), 1)[0] as NodeRecord;
     };
   }
 }
 
-/** Ordered by id: every process has the same order, whatever order the registry gives. */
-function servingOf(records: readonly ServiceRecord[]): readonly NodeRecord[] {
+/** Returns the serving nodes ordered by id, so that the order is the same in every process. */ function servingOf(
+  records: readonly ServiceRecord[],
+): readonly NodeRecord[] {
   return records
     .flatMap(({ nodes }) => nodes.filter((node) => nodeState(node) === 'serving'))
     .sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));

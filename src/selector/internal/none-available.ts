@@ -2,10 +2,13 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import { counted } from '../../internal/counted.ts';
 import { nodeState, type ServiceRecord } from '../../registry/registry.ts';
 
-// A message is read by people: a fleet does not fit into it.
-const shown = 5;
+// Longer lists make the message hard to read.
+const maxShown = 5;
 
-/** The error for a service with nodes of which none may be used: how many there are, and why each is left out. */
+/**
+ * The error for a service whose nodes are all excluded, by their state or by a filter; the message names them with the
+ * reasons.
+ */
 export function noneAvailable(
   service: string,
   records: readonly ServiceRecord[],
@@ -15,13 +18,14 @@ export function noneAvailable(
   const reasons = records.flatMap(({ version, nodes }) =>
     nodes.map((node) => {
       const state = nodeState(node);
-      const why = state === 'serving' || !passed.has(node.id) ? 'is left out by a filter' : `is ${state}`;
+      const why = state === 'serving' || !passed.has(node.id) ? 'is excluded by a filter' : `is ${state}`;
       return `${node.id} (version ${version}) ${why}`;
     }),
   );
   const count = counted(reasons.length, 'node');
   const list =
-    reasons.slice(0, shown).join(', ') + (reasons.length > shown ? `, and ${reasons.length - shown} more` : '');
+    reasons.slice(0, maxShown).join(', ') +
+    (reasons.length > maxShown ? `, and ${reasons.length - maxShown} more` : '');
   return new TenonError({
     code: Code.Unavailable,
     reason: 'selector.none_available',

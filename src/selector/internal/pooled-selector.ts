@@ -1,9 +1,9 @@
 import type { TenonError } from '../../errors/errors.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
-import type { Next, SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from '../selector.ts';
+import type { NextNode, SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from '../selector.ts';
 import type { NodePool } from './node-pool.ts';
 
-/** A selector that is a pool and the order it is asked in. */
+/** A selector over a {@link NodePool}; a subclass gives the pool its strategy. */
 export abstract class PooledSelector implements Selector {
   static readonly capabilities: SelectorCapabilities = { marks: true };
 
@@ -21,7 +21,7 @@ export abstract class PooledSelector implements Selector {
     this.#pool.init(options);
   }
 
-  select(service: string, options?: SelectOptions): Next | Promise<Next> {
+  select(service: string, options?: SelectOptions): NextNode | Promise<NextNode> {
     return this.#pool.select(service, options);
   }
 
