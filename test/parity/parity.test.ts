@@ -47,8 +47,9 @@ function pageOf(cells: ReadonlyMap<ParityCase, ReadonlyMap<Column, string>>): st
 
 const intro = `# Parity
 
-What a service is to its callers on every transport: the same service, the same client, the same cases. Written by the tests (\`npm run parity\`), which fail when this page is not what they found; a cell that is not
-*yes* says why, and the tests see to it that it is still so.
+What a service is to its callers on every transport: the same service, the same client, the same cases. Written by the
+tests (\`npm run parity\`), which fail when this page is not what they found; a cell that is not *yes* says why, and the
+tests see to it that it is still so.
 `;
 
 describe('every transport does the same', () => {
