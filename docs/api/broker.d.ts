@@ -156,10 +156,10 @@ export declare class RedisStreamsBroker extends PortableBroker<StreamEntry> impl
 // tenon/broker/redis
 
 import { type ServiceIdentifier } from 'inversify';
+import type { BrokerDialect } from '../go-micro/go-micro.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
-import { type BrokerDialect } from './kit/go-micro.ts';
 import { PortableBroker } from './kit/portable-broker.ts';
 import { type RedisConnectionOptions } from './redis/link.ts';
 export interface RedisBrokerOptions extends RedisConnectionOptions {
@@ -180,7 +180,6 @@ export { NameEncoding, type NameRule, type WireRules } from './name-encoding.ts'
 export { type Delayed, DelayedEvents } from './delayed-events.ts';
 export { FailureLog } from './failure-log.ts';
 export { HeaderReader, HeaderWriter, readPayload, writeFrame } from './frame.ts';
-export { type BrokerDialect, type EventContent, readEnvelope, writeEnvelope } from './go-micro.ts';
 export { dedupeKeyHeader, orderKeyHeader } from './headers.ts';
 export { invalidAddress } from './failures.ts';
 
@@ -325,8 +324,8 @@ export declare function withdrawn(broker: string, doing: string, timeoutMs: numb
 
 // tenon/broker/kit (frame)
 
+import { type EventContent } from '../../go-micro/event-envelope.ts';
 import type { EventHeaders } from '../broker.ts';
-import { type EventContent } from './go-micro.ts';
 export declare class HeaderWriter {
     #private;
     write(headers: EventHeaders): Buffer;
@@ -338,17 +337,6 @@ export declare class HeaderReader {
 }
 export declare function writeFrame(table: Buffer, body: Uint8Array): Buffer;
 export declare function readPayload(payload: Buffer, reader: HeaderReader): EventContent;
-
-// tenon/broker/kit (go-micro)
-
-import type { EventHeaders } from '../broker.ts';
-export type BrokerDialect = 'native' | 'go-micro';
-export interface EventContent {
-    readonly headers: EventHeaders;
-    readonly body: Uint8Array;
-}
-export declare function writeEnvelope(topic: string, headers: EventHeaders, body: Uint8Array): string;
-export declare function readEnvelope(payload: Buffer): EventContent | undefined;
 
 // tenon/broker/kit (headers)
 

@@ -6,10 +6,10 @@ import type { ServiceIdentifier } from 'inversify';
 import type { EventHeaders } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
+import type { Dialect } from '../go-micro/go-micro.ts';
 import type { ServiceConfig } from '../interceptors/interceptors.ts';
 import type { CallInterceptor, Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
 import type { NodeFilter } from '../selector/selector.ts';
-import type { Dialect } from '../transport/transport.ts';
 import type { CallCredentials } from './credentials.ts';
 export interface CallOptions {
     readonly ctx?: Context | undefined;

@@ -55,14 +55,6 @@ export declare class Context {
     abort(reason?: TenonError): void;
 }
 
-// tenon/context/go-micro-status
-
-import { TenonError } from '../errors/errors.ts';
-import type { Metadata } from './metadata.ts';
-import { type Status, type ToldError } from './status.ts';
-export declare function microStatusOf(error: ToldError, id: string, trailers?: Metadata): Status;
-export declare function microErrorOf(status: Status): TenonError;
-
 // tenon/context/metadata
 
 export type MetadataValue = string | Uint8Array;
@@ -132,7 +124,6 @@ export interface PeerCertificate {
 // tenon/context/status
 
 import { Code, TenonError } from '../errors/errors.ts';
-import { MicroError } from '../errors/go-micro.ts';
 import { Metadata } from './metadata.ts';
 export interface Status {
     readonly code: Code;
@@ -145,4 +136,3 @@ export declare const detailsKey = "grpc-status-details-bin";
 export type ToldError = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'metadata'>;
 export declare function statusOf(error: ToldError, trailers?: Metadata): Status;
 export declare function errorOf(status: Status): TenonError;
-export declare function microParts(code: Code, micro: MicroError): Pick<TenonError, 'code' | 'message'>;

@@ -163,29 +163,6 @@ export declare function resourceInfo(value: ResourceInfo): ErrorDetail;
 export declare function help(value: Help): ErrorDetail;
 export declare function localizedMessage(value: LocalizedMessage): ErrorDetail;
 
-// tenon/errors/go-micro
-
-import type { DetailType } from './details.ts';
-import { Code, TenonError } from './errors.ts';
-export interface MicroError {
-    readonly id: string;
-    readonly code: number;
-    readonly detail: string;
-    readonly status: string;
-}
-export declare const MicroError: DetailType<MicroError>;
-export interface MicroErrorInit {
-    readonly id: string;
-    readonly code: number;
-    readonly detail: string;
-    readonly status?: string | undefined;
-    readonly cause?: unknown;
-}
-export declare function microError({ id, code, detail, status, cause }: MicroErrorInit): TenonError;
-export declare function codeOfHttp(code: number): Code;
-export declare function httpOf(code: Code): number;
-export declare function reasonPhrase(code: number): string;
-
 // tenon/errors/received
 
 import type { TenonError } from './errors.ts';

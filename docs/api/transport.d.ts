@@ -10,8 +10,6 @@ import type { Status } from '../context/status.ts';
 import type { Code, TenonError } from '../errors/errors.ts';
 import type { MethodDescriptor } from '../pipeline/pipeline.ts';
 export declare const defaultMaxMessageBytes: number;
-export declare const dialects: readonly ['grpc', 'go-micro'];
-export type Dialect = (typeof dialects)[number];
 export interface Message {
     readonly headers?: Metadata | undefined;
     readonly body?: Uint8Array | undefined;

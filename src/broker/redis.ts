@@ -1,13 +1,14 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { checkedOptions } from '../errors/checked-options.ts';
+import { writeEnvelope } from '../go-micro/event-envelope.ts';
+import type { BrokerDialect } from '../go-micro/go-micro.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
 import type { DriverSubscription, EventSink, OutgoingEvent, ReceiveRequest } from './kit/driver.ts';
 import { HeaderReader, HeaderWriter, readPayload, writeFrame } from './kit/frame.ts';
-import { type BrokerDialect, writeEnvelope } from './kit/go-micro.ts';
 import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
 import { RedisChannels } from './redis/channels.ts';
 import { type RedisConnectionOptions, RedisDriver, RedisLink } from './redis/link.ts';

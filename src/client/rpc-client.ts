@@ -4,6 +4,8 @@ import { Broker } from '../broker/broker.ts';
 import { type Marshaler, Marshaler as MarshalerToken, Marshalers, MarshalerTable } from '../codec/codec.ts';
 import { aCount, checkedOptions, checkNumber } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { isForwarded } from '../go-micro/call-headers.ts';
+import { contentTypeHeader, topicHeader } from '../go-micro/event-envelope.ts';
 import { type MethodPolicy, ServicePolicies } from '../interceptors/interceptors.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { LinkedList } from '../internal/linked-list.ts';
@@ -37,7 +39,7 @@ import { collect, unaryOverSocket } from './internal/collect.ts';
 import { heldReplies, heldReply } from './internal/held.ts';
 import { openStream } from './internal/open-stream.ts';
 import { deadlineOf, type Forward, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
-import { isForwarded, microCalling } from './internal/go-micro.ts';
+import { microCalling } from './internal/go-micro.ts';
 import { decodeReply, failureOf, grpcTypeOf, headersOf, messageOf, type Opening, type Plan } from './internal/plan.ts';
 import { pump } from './internal/pump.ts';
 import { signed } from './internal/sign.ts';
@@ -186,8 +188,8 @@ export class RpcClient implements Client {
     const marshaler = this.#marshalers.of(message.contentType);
     const headers: Record<string, string> = {
       ...message.headers,
-      'Content-Type': message.contentType,
-      'Micro-Topic': message.topic,
+      [contentTypeHeader]: message.contentType,
+      [topicHeader]: message.topic,
     };
     for (const [key, value] of outgoingMetadata({ ctx: options.ctx }, this.#forward) ?? []) {
       if (typeof value === 'string' && !Object.hasOwn(headers, key)) setOwn(headers, key, value);

@@ -1,6 +1,6 @@
 import { Code, codeFrom, type ErrorDetail, TenonError } from '../errors/errors.ts';
 import { decodeRichStatus, encodeRichStatus } from '../errors/status-details.ts';
-import { codeOfHttp, MicroError } from '../errors/go-micro.ts';
+import { firstMicroError, partsOf } from '../go-micro/errors.ts';
 import { setOwn } from '../internal/own.ts';
 import { Metadata } from './metadata.ts';
 
@@ -67,17 +67,6 @@ export function errorOf(status: Status): TenonError {
     else setOwn(trailers, key, value);
   }
   const error = { code: codeFrom(status.code), message: status.message, reason, details, metadata: trailers };
-  const micro = details[0]?.type === MicroError.type ? MicroError.decode(details[0].value) : undefined;
-  return new TenonError(micro ? { ...error, ...microParts(error.code, micro) } : error);
-}
-
-/**
- * What an `errors.Error` says of a status that has this code. Go Micro knows none of gRPC's for most codes of HTTP, and
- * says UNKNOWN then.
- */
-export function microParts(code: Code, micro: MicroError): Pick<TenonError, 'code' | 'message'> {
-  return {
-    code: code === Code.Unknown ? codeOfHttp(micro.code) : code,
-    message: micro.detail === '' ? micro.status : micro.detail,
-  };
+  const micro = firstMicroError(details);
+  return new TenonError(micro ? { ...error, ...partsOf(error.code, micro) } : error);
 }

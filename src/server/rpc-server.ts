@@ -7,6 +7,9 @@ import { Metadata } from '../context/metadata.ts';
 import { statusOf } from '../context/status.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
+import { contentTypeKey, grpcContentType } from '../go-micro/call-headers.ts';
+import { contentTypeHeader } from '../go-micro/event-envelope.ts';
+import { nodeMetadata } from '../go-micro/records.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { InFlight } from '../internal/in-flight.ts';
 import { serviceFields } from '../logger/internal/fields.ts';
@@ -24,7 +27,7 @@ import { type NodeState, Registry, type ServiceRecord, stateKey } from '../regis
 import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
 import { type Listener, type Socket, Transport } from '../transport/transport.ts';
 import { EventContext } from './internal/event-context.ts';
-import { microContentType, microRoutes } from './internal/go-micro.ts';
+import { microRoutes } from './internal/go-micro.ts';
 import { advertised, endpointsOf } from './internal/record.ts';
 import { serve, type Served } from './internal/serve.ts';
 import { type IntendedSubscription, Subscriptions } from './internal/subscriptions.ts';
@@ -278,8 +281,8 @@ export class RpcServer implements Server {
       marshalerFor: (headers) => {
         // The content sub-type where the transport shows it, else what tenon's and Go Micro's clients say beside it.
         const contentType = headers?.text('content-type');
-        const given = contentType?.includes('+') ? contentType : headers?.text('x-content-type');
-        return given === undefined ? fallback : this.#marshalers.of(isMicro ? microContentType(given) : given);
+        const given = contentType?.includes('+') ? contentType : headers?.text(contentTypeKey);
+        return given === undefined ? fallback : this.#marshalers.of(isMicro ? grpcContentType(given) : given);
       },
       goMicro: isMicro ? { name, runtime: this.#runtime } : undefined,
     };
@@ -322,7 +325,7 @@ export class RpcServer implements Server {
       const ctx = new EventContext(init, event.topic);
       running.add(ctx);
       try {
-        const type = event.headers['Content-Type'] ?? descriptor.defaultContentType;
+        const type = event.headers[contentTypeHeader] ?? descriptor.defaultContentType;
         const value = this.#marshalers.of(type).unmarshal(descriptor.input, event.body);
         await invoke(
           descriptor.input.validate ? await validated(descriptor.input.validate, descriptor.path, value) : value,
@@ -347,17 +350,16 @@ export class RpcServer implements Server {
         message: `"${name}" is not started: there is no address to register`,
       });
     }
-    const transport = String(this.#transport);
     const node = {
       id: this.nodeId,
       address,
       metadata: {
         ...metadata,
-        broker: String(this.#broker),
-        registry: String(this.#registry),
-        server: transport,
-        transport,
-        protocol: transport,
+        ...nodeMetadata({
+          broker: String(this.#broker),
+          registry: String(this.#registry),
+          transport: String(this.#transport),
+        }),
         ...(state === 'serving' ? {} : { [stateKey]: state }),
       },
     };

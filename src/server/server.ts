@@ -2,10 +2,10 @@ import type { ServiceIdentifier } from 'inversify';
 
 import type { DeliveryOptions } from '../broker/broker.ts';
 import type { Context } from '../context/context.ts';
+import type { Dialect } from '../go-micro/go-micro.ts';
 import { token } from '../internal/token.ts';
 import type { CallInterceptor, HandlerFunction, Interceptor, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
 import type { NodeState } from '../registry/registry.ts';
-import type { Dialect } from '../transport/transport.ts';
 
 /** A method and what answers it. */
 export interface ServerMethod {

@@ -11,11 +11,6 @@ import type { MethodDescriptor } from '../pipeline/pipeline.ts';
 /** The greatest message that is taken where nothing else was said: 4 MiB, gRPC's own default. */
 export const defaultMaxMessageBytes = 4 * 1024 * 1024;
 
-/** The dialects that may be spoken over gRPC. */
-export const dialects = ['grpc', 'go-micro'] as const;
-/** One of {@link dialects}: plain gRPC, or beside it what Go Micro's servers and clients add to it. */
-export type Dialect = (typeof dialects)[number];
-
 /**
  * One step of a call. A direction carries headers once and first, then any number of bodies, and the server
  * ends with the status. Steps may share a message (`{ headers, body, status }` is a whole unary reply); they count in

@@ -4,7 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 
 import type { Event } from '../../src/broker/broker.ts';
 import { HeaderReader, HeaderWriter, readPayload, writeFrame } from '../../src/broker/kit/frame.ts';
-import { writeEnvelope } from '../../src/broker/kit/go-micro.ts';
+import { writeEnvelope } from '../../src/go-micro/event-envelope.ts';
 import { redisAddress } from '../../src/broker/redis/address.ts';
 import { RedisBroker, type RedisBrokerOptions } from '../../src/broker/redis.ts';
 import { Code } from '../../src/errors/errors.ts';

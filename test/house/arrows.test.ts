@@ -25,7 +25,7 @@ interface Row {
   readonly rooms: readonly string[];
 }
 
-const low = ['internal', 'runtime', 'errors', 'logger', 'context', 'tls'];
+const low = ['internal', 'runtime', 'errors', 'go-micro', 'logger', 'context', 'tls'];
 const contracts = ['pipeline', 'codec', 'transport', 'registry', 'selector', 'broker', 'client', 'server', 'service'];
 
 // A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
@@ -33,6 +33,7 @@ const table: readonly Row[] = [
   { room: 'internal', mayImport: '–', thirdParties: '–', rooms: [] },
   { room: 'runtime', mayImport: 'internal', thirdParties: '–', rooms: ['internal'] },
   { room: 'errors', mayImport: 'internal', thirdParties: '–', rooms: ['internal'] },
+  { room: 'go-micro', mayImport: 'errors, internal', thirdParties: '–', rooms: ['errors', 'internal'] },
   {
     room: 'logger',
     mayImport: 'errors, runtime, internal',
@@ -41,9 +42,9 @@ const table: readonly Row[] = [
   },
   {
     room: 'context',
-    mayImport: 'logger, errors, runtime, internal',
+    mayImport: 'logger, go-micro, errors, runtime, internal',
     thirdParties: '–',
-    rooms: ['logger', 'errors', 'runtime', 'internal'],
+    rooms: ['logger', 'go-micro', 'errors', 'runtime', 'internal'],
   },
   {
     room: 'tls',

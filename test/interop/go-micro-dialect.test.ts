@@ -1,10 +1,11 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 
 import type { ClientOptions, MethodCaller } from '../../src/client/client.ts';
-import { microErrorOf } from '../../src/context/go-micro-status.ts';
+import { errorOf } from '../../src/context/status.ts';
 import { findDetail } from '../../src/errors/details.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import { MicroError } from '../../src/errors/go-micro.ts';
+import { fromMicroForm } from '../../src/go-micro/errors.ts';
+import { MicroError } from '../../src/go-micro/go-micro.ts';
 import type { MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import type { RpcServer } from '../../src/server/rpc-server.ts';
 import type { ServerOptions } from '../../src/server/server.ts';
@@ -142,7 +143,7 @@ it('a path that is given whole is called as it is', async () => {
 
 describe('an error that comes as JSON in the message', () => {
   it('is what the JSON says', () => {
-    const error = microErrorOf({ code: Code.Unknown, message: '{"id":"a.b","code":404,"detail":"gone"}' });
+    const error = fromMicroForm(errorOf({ code: Code.Unknown, message: '{"id":"a.b","code":404,"detail":"gone"}' }));
     expect(error).toMatchObject({ code: Code.NotFound, message: 'gone' });
     expect(findDetail(error, MicroError)).toEqual({ id: 'a.b', code: 404, detail: 'gone', status: '' });
   });
@@ -150,7 +151,7 @@ describe('an error that comes as JSON in the message', () => {
   it.each(['{"id":"a.b"}', '{"code":0}', '{"code":"404"}', '{', '[]', 'null', '{"code":1.5}', '{"code":1e12}'])(
     'is left as it is where it is none: %s',
     (message) => {
-      expect(microErrorOf({ code: Code.Internal, message })).toMatchObject({
+      expect(fromMicroForm(errorOf({ code: Code.Internal, message }))).toMatchObject({
         code: Code.Internal,
         message,
         details: [],

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { JsonMarshaler } from '../../src/codec/json.ts';
 import { loadProto, ProtoMarshaler } from '../../src/codec/proto.ts';
-import { MicroError } from '../../src/errors/go-micro.ts';
+import { MicroError } from '../../src/go-micro/go-micro.ts';
 import { TenonError } from '../../src/errors/errors.ts';
 import { findDetail } from '../../src/errors/details.ts';
 import { decodeRichStatus } from '../../src/errors/status-details.ts';

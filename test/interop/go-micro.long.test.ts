@@ -5,7 +5,7 @@ import { Context } from '../../src/context/context.ts';
 import { Metadata } from '../../src/context/metadata.ts';
 import { findDetail } from '../../src/errors/details.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
-import { MicroError } from '../../src/errors/go-micro.ts';
+import { MicroError } from '../../src/go-micro/go-micro.ts';
 import type { Parts } from '../../src/testing/internal/rig.ts';
 import { TestProcess } from '../support/process.ts';
 import { grpcNames, grpcTransport } from '../transport/support.ts';

@@ -1,5 +1,5 @@
 import { logLevels } from '../../logger/logger.ts';
-import { dialects } from '../../transport/transport.ts';
+import { dialects } from '../../go-micro/go-micro.ts';
 import { type BackendRoom, backendRows, backendVariables } from './backend-table.ts';
 import type { Variable } from './variables.ts';
 

@@ -1,7 +1,7 @@
+import { type EventContent, readEnvelope } from '../../go-micro/event-envelope.ts';
 import { setOwn } from '../../internal/own.ts';
 import { maxExactVarintBytes as maxVarintBytes, VarintReader, writeVarint } from '../../internal/varint.ts';
 import type { EventHeaders } from '../broker.ts';
-import { type EventContent, readEnvelope } from './go-micro.ts';
 
 // 0xf7 is in no UTF-8 text and begins no protobuf message, so that nobody else's payload is taken for a frame.
 const magic = 0xf7;

@@ -20,6 +20,5 @@ export { NameEncoding, type NameRule, type WireRules } from './name-encoding.ts'
 export { type Delayed, DelayedEvents } from './delayed-events.ts';
 export { FailureLog } from './failure-log.ts';
 export { HeaderReader, HeaderWriter, readPayload, writeFrame } from './frame.ts';
-export { type BrokerDialect, type EventContent, readEnvelope, writeEnvelope } from './go-micro.ts';
 export { dedupeKeyHeader, orderKeyHeader } from './headers.ts';
 export { invalidAddress } from './failures.ts';

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
 
+import type { EventContent } from '../../go-micro/event-envelope.ts';
 import type { Timer } from '../../runtime/runtime.ts';
 import type { EventSink } from '../kit/driver.ts';
-import type { EventContent } from '../kit/go-micro.ts';
 import type { DriverSetup } from '../kit/portable-broker.ts';
 import type { RedisLink } from './link.ts';
 

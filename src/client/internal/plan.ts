@@ -1,9 +1,10 @@
 import { codecName, type Marshaler } from '../../codec/codec.ts';
-import { microErrorOf } from '../../context/go-micro-status.ts';
 import type { Metadata } from '../../context/metadata.ts';
 import { errorOf, type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { markReceived } from '../../errors/received.ts';
+import { contentTypeKey } from '../../go-micro/call-headers.ts';
+import { fromMicroForm } from '../../go-micro/errors.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Message } from '../../transport/transport.ts';
 import type { MicroCalling } from './go-micro.ts';
@@ -42,13 +43,14 @@ export function grpcTypeOf(contentType: string): string | undefined {
  */
 export function headersOf(plan: Plan, ctx: OutgoingContext): Metadata {
   if (plan.goMicro) plan.goMicro.addHeaders(ctx.metadata, plan.contentType, ctx.deadline);
-  else if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set('x-content-type', plan.contentType);
+  else if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set(contentTypeKey, plan.contentType);
   return ctx.metadata;
 }
 
 /** What the call ended with that `status` stands for. */
 export function failureOf(plan: Plan, status: Status): TenonError {
-  return markReceived(plan.goMicro ? microErrorOf(status) : errorOf(status));
+  const error = errorOf(status);
+  return markReceived(plan.goMicro ? fromMicroForm(error) : error);
 }
 
 /** Throws INTERNAL (`client.bad_reply`): that the server's bytes do not decode is no fault of the request. */

@@ -1,5 +1,7 @@
 import { Metadata, type MetadataValue } from '../../context/metadata.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import { hiddenKeys, isMicroCall, readTimeout, timeoutKey } from '../../go-micro/call-headers.ts';
+import { callPath, shortPath } from '../../go-micro/paths.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { ServerHandler } from '../server.ts';
 
@@ -11,32 +13,16 @@ export interface MicroCall {
   readonly timeoutMs: number | undefined;
 }
 
-const contentTypeKey = 'x-content-type';
-const timeoutKey = 'timeout';
-const hiddenKeys: ReadonlySet<string> = new Set([contentTypeKey, timeoutKey]);
-
 /**
  * What Go Micro's client says with a call; `undefined` for calls of others. It never leaves `x-content-type` out, so
  * that a `timeout` without one is somebody else's own.
  */
 export function microCallOf(headers: Metadata | undefined): MicroCall | undefined {
-  if (headers?.text(contentTypeKey) === undefined) return undefined;
+  if (!headers || !isMicroCall(headers)) return undefined;
   return {
     metadata: Metadata.lazy({ raw: headers, read: shown, find: findShown }),
-    timeoutMs: timeoutOf(headers.text(timeoutKey)),
+    timeoutMs: readTimeout(headers.text(timeoutKey)),
   };
-}
-
-/**
- * The codec that `x-content-type` names where nothing else does: Go Micro's client writes bytes that are no message as
- * protobuf.
- */
-export function microContentType(contentType: string): string {
-  return contentType === 'application/octet-stream' ? 'application/grpc+proto' : contentType;
-}
-
-function timeoutOf(nanoseconds: string | undefined): number | undefined {
-  return nanoseconds !== undefined && /^\d{1,19}$/.test(nanoseconds) ? Number(nanoseconds) / 1e6 : undefined;
 }
 
 function* shown(headers: Metadata): Iterable<[string, MetadataValue]> {
@@ -74,7 +60,7 @@ export function microRoutes(handlers: readonly ServerHandler[], name: string): M
     for (const { descriptor } of handler.methods) {
       const own = [descriptor.path, ...descriptor.aliases];
       const short = shortPath(descriptor.path);
-      const aliases = [short, `/${name}.${short.slice(1)}`].filter((path) => !own.includes(path));
+      const aliases = [short, callPath(name, short)].filter((path) => !own.includes(path));
       for (const path of aliases) {
         const owner = owners.get(path);
         if (owner) throw ambiguous(path, owner.name, handler.name);
@@ -89,12 +75,6 @@ export function microRoutes(handlers: readonly ServerHandler[], name: string): M
     routeOf: (method) => routes.get(method) ?? method,
     resolve: (path) => byShortPath.get(shortPath(path)),
   };
-}
-
-/** `/Greeter/Hello` of `/any.package.Greeter/Hello`. */
-function shortPath(path: string): string {
-  const slash = path.indexOf('/', 1);
-  return `/${path.slice(path.lastIndexOf('.', slash < 0 ? undefined : slash) + 1).replace(/^\//, '')}`;
 }
 
 function ambiguous(path: string, owner: string, other: string): TenonError {

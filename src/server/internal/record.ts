@@ -1,25 +1,11 @@
 import { networkInterfaces } from 'node:os';
 
+import { endpointName, typeName } from '../../go-micro/paths.ts';
+import { describedLevels, fieldType, streamMetadata, subscriberMetadata } from '../../go-micro/records.ts';
 import { ownValue } from '../../internal/own.ts';
 import type { MethodDescriptor, ProtoType, Schema } from '../../pipeline/pipeline.ts';
 import type { EndpointRecord, ValueRecord } from '../../registry/registry.ts';
 import type { EventHandler, ServerHandler } from '../server.ts';
-
-// Go Micro describes messages, their fields, and the fields of those.
-const deepest = 2;
-
-/** Types of protobuf under the names that they have in Go. */
-const goTypes: Readonly<Record<string, string>> = {
-  double: 'float64',
-  float: 'float32',
-  sint32: 'int32',
-  sfixed32: 'int32',
-  fixed32: 'uint32',
-  sint64: 'int64',
-  sfixed64: 'int64',
-  fixed64: 'uint64',
-  bytes: '[]uint8',
-};
 
 /** What the registry is told of the methods and subscriptions: Go Micro's endpoints, from real schemas. */
 export function endpointsOf(
@@ -38,12 +24,11 @@ export function endpointsOf(
 }
 
 function methodRecord(method: MethodDescriptor, metadata: Readonly<Record<string, string>> = {}): EndpointRecord {
-  const typeName = method.service.slice(method.service.lastIndexOf('.') + 1);
   return {
-    name: `${typeName}.${method.method}`,
+    name: endpointName(method.service, method.method),
     request: valueOf(method.input),
     response: valueOf(method.output),
-    metadata: method.kind === 'unary' ? metadata : { ...metadata, stream: 'true' },
+    metadata: method.kind === 'unary' ? metadata : { ...metadata, ...streamMetadata },
   };
 }
 
@@ -51,7 +36,7 @@ function subscriberRecord(handler: EventHandler): EndpointRecord {
   return {
     name: handler.descriptor.method,
     request: valueOf(handler.descriptor.input),
-    metadata: { subscriber: 'true', topic: handler.topic },
+    metadata: subscriberMetadata(handler.topic),
   };
 }
 
@@ -61,17 +46,14 @@ function valueOf(schema: Schema): ValueRecord | undefined {
 }
 
 function messageValue(name: string, type: ProtoType, depth: number): ValueRecord {
-  const shortName = type.name.slice(type.name.lastIndexOf('.') + 1);
-  const values = depth >= deepest ? [] : type.fields.map((field) => fieldValue(field, depth));
+  const shortName = typeName(type.name);
+  const values = depth >= describedLevels ? [] : type.fields.map((field) => fieldValue(field, depth));
   return { name: depth === 0 ? shortName : name, type: shortName, values };
 }
 
 function fieldValue(field: ProtoType['fields'][number], depth: number): ValueRecord {
   if (field.message && !field.map && !field.repeated) return messageValue(field.original, field.message, depth + 1);
-  const type = ownValue(goTypes, field.type) ?? field.type.slice(field.type.lastIndexOf('.') + 1);
-  // Go has no name for a slice of slices, and Go Micro says none.
-  const repeatedType = type.startsWith('[]') ? '[]' : `[]${type}`;
-  return { name: field.original, type: field.map ? '' : field.repeated ? repeatedType : type, values: [] };
+  return { name: field.original, type: fieldType(field), values: [] };
 }
 
 /**

@@ -1,11 +1,11 @@
 import type { Marshaler } from '../../codec/codec.ts';
 import type { Context } from '../../context/context.ts';
 import type { Metadata } from '../../context/metadata.ts';
-import { microStatusOf } from '../../context/go-micro-status.ts';
 import { okStatus, type Status, statusOf } from '../../context/status.ts';
 import { wasReceived } from '../../errors/received.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { Code, nameOfError, TenonError } from '../../errors/errors.ts';
+import { toMicroForm } from '../../go-micro/errors.ts';
 import { iteratorOf, over, SerialIterator } from '../../internal/iterators.ts';
 import type { Logger } from '../../logger/logger.ts';
 import {
@@ -262,7 +262,7 @@ function sendable(served: Served, failure: TenonError, ctx: ServerContext | unde
   ]) {
     try {
       return served.goMicro && ctx?.isMicro
-        ? microStatusOf(told, served.goMicro.name, trailers)
+        ? statusOf(toMicroForm(told, served.goMicro.name), trailers)
         : statusOf(told, trailers);
     } catch (error) {
       served.logger.error(`the error of ${served.method.path} cannot be sent whole`, { error });

@@ -4,13 +4,14 @@ import type { Metadata } from '../../context/metadata.ts';
 import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import type { Status } from '../../context/status.ts';
 import { Code, codeFrom } from '../../errors/errors.ts';
+import { isMicroCall } from '../../go-micro/call-headers.ts';
 import { wellFormed } from '../../internal/well-formed.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import { systemClock } from '../../runtime/system.ts';
 import type { Message } from '../transport.ts';
 import { formatPeer } from '../sockets/address.ts';
 import { callCancelled, deadlineExceeded } from '../call/failures.ts';
-import { clipped, isGoMicro } from '../grpc/grpc-headers.ts';
+import { clipped } from '../grpc/grpc-headers.ts';
 import { bufferOf, noMetadata, requestMetadata, toGrpc, trailersOf } from './metadata.ts';
 import { peerCertificateOf } from '../sockets/peer-certificate.ts';
 import { ServerCall, type ServerSide } from '../call/server-call.ts';
@@ -107,7 +108,7 @@ export class GrpcJsServerCall extends ServerCall {
   }
 
   protected override mustHalfClose(headers: Metadata): boolean {
-    return !isGoMicro(headers);
+    return !isMicroCall(headers);
   }
 
   protected read(): void {

@@ -1,4 +1,3 @@
-import type { Metadata } from '../../context/metadata.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 
 // Belong to gRPC, to HTTP/2 or to the connection: sent by an application they would break the call, or all calls of the
@@ -83,12 +82,4 @@ export function assertSingle(key: string): void {
     reason: 'metadata.invalid',
     message: `HTTP allows the metadata key "${key}" once: give it one value`,
   });
-}
-
-/**
- * True if the caller may be a client of Go Micro, which names the codec by this key in every call. It never ends its
- * side of a server stream.
- */
-export function isGoMicro(headers: Metadata): boolean {
-  return headers.get('x-content-type') !== undefined;
 }

@@ -4,13 +4,13 @@ import type { Metadata } from '../../context/metadata.ts';
 import type { PeerCertificate } from '../../context/peer-certificate.ts';
 import type { Status } from '../../context/status.ts';
 import { TenonError } from '../../errors/errors.ts';
+import { isMicroCall } from '../../go-micro/call-headers.ts';
 import { clientStreams, type MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Deadlines, Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type Message } from '../transport.ts';
 import type { AdmittedCall, CallAdmission } from '../call/call-admission.ts';
 import { callCancelled, deadlineExceeded, tooLarge } from '../call/failures.ts';
 import { badMessage, frameMessage, MessageTooLarge } from '../grpc/message-framing.ts';
-import { isGoMicro } from '../grpc/grpc-headers.ts';
 import { acceptedBy, acceptedEncodings, type Encoding, encodingOf } from '../grpc/message-encoding.ts';
 import { addMetadata, type RawHeaders, requestMetadataOf, statusHeaders, timeoutMsOf } from './metadata.ts';
 import { MessageReader, type MessageSink } from './message-reader.ts';
@@ -120,7 +120,7 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
   }
 
   protected override mustHalfClose(headers: Metadata): boolean {
-    return !isGoMicro(headers);
+    return !isMicroCall(headers);
   }
 
   protected writeHeaders(headers: Metadata | undefined, message: Message): void {

@@ -4,7 +4,7 @@ import { JsonMarshaler } from '../../../src/codec/json.ts';
 import { loadProto, ProtoMarshaler } from '../../../src/codec/proto.ts';
 import { badRequest } from '../../../src/errors/details.ts';
 import { Code, TenonError } from '../../../src/errors/errors.ts';
-import { microError } from '../../../src/errors/go-micro.ts';
+import { microError } from '../../../src/go-micro/go-micro.ts';
 import type { Invoke } from '../../../src/pipeline/pipeline.ts';
 import type { ServerOptions } from '../../../src/server/server.ts';
 import { RpcServer } from '../../../src/server/rpc-server.ts';

@@ -1,19 +1,20 @@
-import { setOwn } from '../../internal/own.ts';
-import type { EventHeaders } from '../broker.ts';
+import { setOwn } from '../internal/own.ts';
 
-/** The form of events on the wire: the broker's own, or that of Go Micro's brokers. Both are read. */
-export type BrokerDialect = 'native' | 'go-micro';
+/** The header of an event that names its topic. */
+export const topicHeader = 'Micro-Topic';
+/** The header of an event that names the codec of its body. */
+export const contentTypeHeader = 'Content-Type';
 
 /** Headers and body of an event. */
 export interface EventContent {
-  readonly headers: EventHeaders;
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
 }
 
 /** Writes the envelope: `{"Body":"<base64>","Header":{…}}`, with the header that names the topic. */
-export function writeEnvelope(topic: string, headers: EventHeaders, body: Uint8Array): string {
+export function writeEnvelope(topic: string, headers: EventContent['headers'], body: Uint8Array): string {
   const base64 = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('base64');
-  return JSON.stringify({ Header: { 'Micro-Topic': topic, ...headers }, Body: base64 });
+  return JSON.stringify({ Header: { [topicHeader]: topic, ...headers }, Body: base64 });
 }
 
 /** Headers and body of an envelope; `undefined` for what is none. */
