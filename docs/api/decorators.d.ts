@@ -2,26 +2,26 @@
 
 // tenon/decorators
 
-export { Handler, type HandlerOptions } from './handler.ts';
-export { type AnyClass, caughtBy, type Class, handlerOf, type HandlerRecord, type MessageSchema, methodsWithUses, type ProtoSource, type RpcRecord, rpcsOf, type ServiceClassRecord, serviceOf, type StandardServices, type SubscribeRecord, subscriptionsOf, type UseKind, type Uses, usesOf, } from './metadata.ts';
-export { Rpc, type RpcDecorator, type RpcOptions, type StreamDecorator, type StreamKind } from './rpc.ts';
+export { Handler, type HandlerDecoratorOptions } from './handler.ts';
+export { type AnyClass, errorsCaughtBy, type Class, handlerOf, type HandlerRecord, type MessageSchema, methodsWithEnhancers, type ProtoSource, type RpcRecord, rpcsOf, type ServiceClassRecord, serviceOf, type BuiltinServiceOptions, type SubscribeRecord, subscriptionsOf, type EnhancerKind, type Enhancers, enhancersOf, } from './metadata.ts';
+export { Rpc, type RpcDecorator, type RpcDecoratorOptions, type StreamDecorator, type StreamKind } from './rpc.ts';
 export { Service, type ServiceDecoratorOptions } from './service.ts';
-export { Subscribe, type SubscribeDecorator, type SubscribeOptions } from './subscribe.ts';
+export { Subscribe, type SubscribeDecorator, type SubscribeDecoratorOptions } from './subscribe.ts';
 export { CatchError, type UseDecorator, UseErrorFilter, UseGuard, UseInterceptor, UsePipe } from './use.ts';
 
 // tenon/decorators/handler
 
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import { type AnyClass, type ProtoSource } from './metadata.ts';
-export interface HandlerOptions {
+export interface HandlerDecoratorOptions {
     readonly proto?: ProtoSource | undefined;
     readonly service?: string | undefined;
     readonly internal?: boolean | undefined;
     readonly unimplemented?: readonly string[] | undefined;
     readonly interceptors?: readonly Interceptor[] | undefined;
 }
-export declare function Handler(name: string, options?: HandlerOptions): (target: AnyClass) => void;
-export declare function Handler(options?: HandlerOptions): (target: AnyClass) => void;
+export declare function Handler(name: string, options?: HandlerDecoratorOptions): (target: AnyClass) => void;
+export declare function Handler(options?: HandlerDecoratorOptions): (target: AnyClass) => void;
 
 // tenon/decorators/metadata
 
@@ -59,7 +59,7 @@ export interface SubscribeRecord {
     readonly schema: MessageSchema | undefined;
     readonly interceptors: readonly Interceptor[];
 }
-export interface StandardServices {
+export interface BuiltinServiceOptions {
     readonly health?: boolean | undefined;
     readonly reflection?: boolean | undefined;
 }
@@ -67,15 +67,15 @@ export interface ServiceClassRecord {
     readonly name: string;
     readonly version: string;
     readonly handlers: readonly Class[];
-    readonly options: ServerOptions & StandardServices;
+    readonly options: ServerOptions & BuiltinServiceOptions;
 }
-export interface Uses {
+export interface Enhancers {
     readonly guard: readonly (ServiceIdentifier<Guard> | Guard)[];
     readonly interceptor: readonly (ServiceIdentifier<CallInterceptor> | CallInterceptor | Interceptor)[];
     readonly pipe: readonly (ServiceIdentifier<Pipe> | Pipe | StandardSchemaV1)[];
     readonly errorFilter: readonly Class<ErrorFilter>[];
 }
-export type UseKind = keyof Uses;
+export type EnhancerKind = keyof Enhancers;
 export declare function recordHandler(target: AnyClass, record: HandlerRecord): void;
 export declare function handlerOf(target: object): HandlerRecord | undefined;
 export declare function recordRpc(target: object, record: RpcRecord): void;
@@ -84,17 +84,17 @@ export declare function recordSubscription(target: object, record: SubscribeReco
 export declare function subscriptionsOf(target: AnyClass): readonly SubscribeRecord[];
 export declare function recordService(target: AnyClass, record: ServiceClassRecord): void;
 export declare function serviceOf(target: object): ServiceClassRecord | undefined;
-export declare function recordUse(kind: UseKind, target: object, property: string | symbol | undefined, used: readonly unknown[]): void;
-export declare function usesOf<K extends UseKind>(kind: K, target: AnyClass, property?: string): Uses[K];
-export declare function methodsWithUses(target: AnyClass): readonly string[];
+export declare function recordEnhancers(kind: EnhancerKind, target: object, property: string | symbol | undefined, used: readonly unknown[]): void;
+export declare function enhancersOf<K extends EnhancerKind>(kind: K, target: AnyClass, property?: string): Enhancers[K];
+export declare function methodsWithEnhancers(target: AnyClass): readonly string[];
 export declare function recordCatch(target: object, type: ErrorClass | undefined): void;
-export declare function caughtBy(target: object): readonly (ErrorClass | undefined)[];
+export declare function errorsCaughtBy(target: object): readonly (ErrorClass | undefined)[];
 
 // tenon/decorators/rpc
 
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import { type MessageSchema } from './metadata.ts';
-export interface RpcOptions {
+export interface RpcDecoratorOptions {
     readonly name?: string | undefined;
     readonly idempotent?: boolean | undefined;
     readonly input?: MessageSchema | undefined;
@@ -127,10 +127,10 @@ type Agrees<F extends AnyMethod, K extends StreamKind> = Fits<Streams<Parameters
 };
 export type RpcDecorator = <F extends AnyMethod>(target: object, property: string, descriptor: TypedPropertyDescriptor<F>) => void;
 export type StreamDecorator<K extends StreamKind> = <F extends AnyMethod>(target: object, property: string, descriptor: TypedPropertyDescriptor<F> & Agrees<F, K>) => void;
-export declare function Rpc(options?: RpcOptions & {
+export declare function Rpc(options?: RpcDecoratorOptions & {
     readonly stream?: undefined;
 }): RpcDecorator;
-export declare function Rpc<K extends StreamKind>(options: RpcOptions & {
+export declare function Rpc<K extends StreamKind>(options: RpcDecoratorOptions & {
     readonly stream: K;
 }): StreamDecorator<K>;
 export {};
@@ -138,8 +138,8 @@ export {};
 // tenon/decorators/service
 
 import type { ServerOptions } from '../server/server.ts';
-import { type AnyClass, type Class, type StandardServices } from './metadata.ts';
-export interface ServiceDecoratorOptions extends StandardServices, Pick<ServerOptions, 'address' | 'metadata' | 'dialect' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
+import { type AnyClass, type Class, type BuiltinServiceOptions } from './metadata.ts';
+export interface ServiceDecoratorOptions extends BuiltinServiceOptions, Pick<ServerOptions, 'address' | 'metadata' | 'dialect' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
     readonly name: string;
     readonly version?: string | undefined;
     readonly handlers: readonly Class[];
@@ -152,14 +152,14 @@ import type { Context } from '../context/context.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { EventHandlerOptions } from '../server/server.ts';
 import { type MessageSchema } from './metadata.ts';
-export interface SubscribeOptions extends EventHandlerOptions {
+export interface SubscribeDecoratorOptions extends EventHandlerOptions {
     readonly message?: string | undefined;
     readonly schema?: MessageSchema | undefined;
     readonly interceptors?: readonly Interceptor[] | undefined;
 }
 type AnyEvent = any;
 export type SubscribeDecorator = <F extends (event: AnyEvent, ctx: Context) => Promise<void> | void>(target: object, property: string, descriptor: TypedPropertyDescriptor<F>) => void;
-export declare function Subscribe(topic: string, options?: SubscribeOptions): SubscribeDecorator;
+export declare function Subscribe(topic: string, options?: SubscribeDecoratorOptions): SubscribeDecorator;
 export {};
 
 // tenon/decorators/use

@@ -28,7 +28,7 @@ export interface ServiceOptions extends ServerOptions {
     readonly reflection?: boolean | undefined;
 }
 export declare const ServiceOptions: ServiceIdentifier<ServiceOptions>;
-export interface Wiring {
+export interface BackendSummary {
     readonly transport: string;
     readonly codec: string;
     readonly registry: string;
@@ -36,7 +36,7 @@ export interface Wiring {
     readonly broker: string;
     readonly profile?: string | undefined;
 }
-export declare const Wiring: ServiceIdentifier<Wiring>;
+export declare const BackendSummary: ServiceIdentifier<BackendSummary>;
 export type Hook = () => void | Promise<void>;
 export interface ServiceRuntime {
     readonly options: ServiceOptions;
@@ -65,10 +65,10 @@ import { Client } from '../client/client.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { Server } from '../server/server.ts';
-import { ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus, Wiring } from './service.ts';
+import { ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus, BackendSummary } from './service.ts';
 export declare class ManagedService implements ServiceRuntime {
     #private;
-    constructor(server: Server, client: Client, timers: Timers, logger: Logger, options?: ServiceOptions, random?: Random, clock?: Clock, wiring?: Wiring);
+    constructor(server: Server, client: Client, timers: Timers, logger: Logger, options?: ServiceOptions, random?: Random, clock?: Clock, backends?: BackendSummary);
     get options(): ServiceOptions;
     get state(): ServiceState;
     get status(): ServiceStatus;

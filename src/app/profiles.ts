@@ -16,8 +16,8 @@ import { Selector } from '../selector/selector.ts';
 import { RpcServer } from '../server/rpc-server.ts';
 import { Server, ServerOptions } from '../server/server.ts';
 import { ManagedService } from '../service/managed-service.ts';
-import { ServiceOptions, ServiceRuntime, Wiring } from '../service/service.ts';
-import { wiringOf } from './internal/wiring.ts';
+import { ServiceOptions, ServiceRuntime, BackendSummary } from '../service/service.ts';
+import { backendSummaryOf } from './internal/backend-summary.ts';
 import { TransportTlsOptions } from '../transport/tls.ts';
 import { Transport } from '../transport/transport.ts';
 import { backendNames, type Backends, loadBackend } from './backends.ts';
@@ -125,8 +125,8 @@ const builtInWith =
       bind(ServiceOptions).toConstantValue(config.service);
       bind(Client).to(RpcClient).inSingletonScope();
       bind(Health).to(HealthBoard).inSingletonScope();
-      bind(Wiring)
-        .toResolvedValue(wiringOf(config.profile), [Transport, Marshaler, Registry, Selector, Broker])
+      bind(BackendSummary)
+        .toResolvedValue(backendSummaryOf(config.profile), [Transport, Marshaler, Registry, Selector, Broker])
         .inSingletonScope();
       // Every service of a process has a server and a life of its own.
       bind(Server).to(RpcServer).inTransientScope();

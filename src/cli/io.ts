@@ -1,18 +1,18 @@
 import type { Readable, Writable } from 'node:stream';
 
-/** What the command reads from and writes to; the process's own, or a test's. */
+/** The streams, folder and environment that a command works with: those of the process, or of a test. */
 export interface CliIo {
   readonly stdin: Readable & { readonly isTTY?: boolean | undefined };
   readonly stdout: Writable & { readonly isTTY?: boolean | undefined };
   readonly stderr: Writable;
-  /** Folder that relative paths start from. */
+  /** The folder that relative paths start from. */
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborts when the user gives up. */
+  /** Aborts when the user interrupts the command. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Whether someone is there to be asked. */
+/** True if the command runs on a terminal, where a user can answer questions, and not in CI. */
 export function isInteractive(io: CliIo): boolean {
   return io.stdin.isTTY === true && io.stdout.isTTY === true && (io.env['CI'] ?? '') === '';
 }
@@ -22,8 +22,8 @@ export function print(io: CliIo, line: string): void {
   io.stdout.write(`${line}\n`);
 }
 
-/** A mistake in how the command was called: exit code 2, where a failure of what it does is 1. */
+/** An error in the arguments of a command. It ends with exit code 2, other failures with 1. */
 export class UsageError extends Error {}
 
-/** The user left the questions: exit code 130, as for Ctrl-C anywhere else. */
-export class GivenUp extends Error {}
+/** The error of a command whose questions the user cancelled. It ends with exit code 130, like any Ctrl-C. */
+export class Cancelled extends Error {}

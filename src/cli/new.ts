@@ -1,12 +1,12 @@
 import { relative, resolve } from 'node:path';
 
 import { didYouMean } from '../internal/suggest.ts';
-import { askName, askSample } from './ask.ts';
+import { askName, askSample } from './prompts.ts';
 import { type CliIo, isInteractive, print, UsageError } from './io.ts';
 import { checkFolder, folderName, nameProblem, type ProjectPlan, projectFiles, writeProject } from './project.ts';
 import { listSamples, packageVersion, type Sample } from './samples.ts';
 
-/** What `tenon new` was told. */
+/** Arguments of `tenon new`. */
 export interface NewOptions {
   readonly name?: string | undefined;
   readonly sample?: string | undefined;
@@ -16,7 +16,7 @@ export interface NewOptions {
   readonly list?: boolean | undefined;
 }
 
-/** Makes a project from a sample. */
+/** Makes a project from a sample, or only lists or prints what would be made. */
 export async function newProject(io: CliIo, options: NewOptions): Promise<void> {
   const samples = await listSamples();
   if (options.list === true) return listLines(samples).forEach((line) => print(io, line));
@@ -30,13 +30,13 @@ export async function newProject(io: CliIo, options: NewOptions): Promise<void> 
     return;
   }
   await writeProject(plan.folder, files, io.signal);
-  print(io, `${plan.name}, from the sample "${plan.sample.name}", is in ${shown}: ${files.length} files. What next:`);
+  print(io, `${plan.name}, from the sample "${plan.sample.name}", is in ${shown}: ${files.length} files. Next:`);
   for (const command of [...(shown === '.' ? [] : [`cd ${shown}`]), 'npm install', 'npm test', 'npm start'])
     print(io, `  ${command}`);
 }
 
 async function planFrom(io: CliIo, options: NewOptions, samples: readonly Sample[]): Promise<ProjectPlan> {
-  // What was said is checked before anything is asked.
+  // Arguments are checked before the first question.
   const given = options.sample === undefined ? undefined : findSample(options.sample, samples);
   if (options.name !== undefined) checkName(options.name);
   if (!isInteractive(io)) {
@@ -44,7 +44,7 @@ async function planFrom(io: CliIo, options: NewOptions, samples: readonly Sample
       throw new UsageError('the name of the project is missing: tenon new my-service --sample hello');
     if (!given) {
       throw new UsageError(
-        `say which sample to start from: tenon new ${options.name} --sample ${nameList(samples)} (tenon new --list says what they are)`,
+        `the sample to start from is missing: tenon new ${options.name} --sample ${nameList(samples)} (tenon new --list describes them)`,
       );
     }
   }

@@ -1,12 +1,12 @@
 import { Command, CommanderError } from 'commander';
 
 import { TenonError, textOf } from '../errors/errors.ts';
-import { type CliIo, GivenUp, UsageError } from './io.ts';
+import { type CliIo, Cancelled, UsageError } from './io.ts';
 import { packageVersion } from './samples.ts';
 
 /**
- * Runs the command with `args` (without node and script) and resolves to its exit code: 0 for done, 1 for a failure or
- * for problems that were found, 2 for a mistake in how it was called, 130 for given up. Never rejects.
+ * Runs the command with `args` (without node and script) and resolves to its exit code: 0 on success, 1 on a failure or
+ * if problems were found, 2 for wrong arguments, 130 if the user cancelled. Never rejects.
  */
 export async function runCli(args: readonly string[], io: CliIo): Promise<number> {
   let code = 0;
@@ -16,12 +16,12 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<number
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    if (io.signal?.aborted === true || error instanceof GivenUp) {
-      io.stderr.write('tenon: given up: nothing was written\n');
+    if (io.signal?.aborted === true || error instanceof Cancelled) {
+      io.stderr.write('tenon: cancelled, and nothing was written\n');
       return 130;
     }
     io.stderr.write(`tenon: ${textOf(error)}\n`);
-    // What is no error of ours is one of this program, or of the user's module: where it came from is what helps.
+    // Any other error comes from the user's module, or is a bug here: its stack shows where.
     if (!TenonError.is(error) && !(error instanceof UsageError) && error instanceof Error)
       io.stderr.write(`${error.stack ?? ''}\n`);
     return error instanceof UsageError ? 2 : 1;
@@ -38,16 +38,16 @@ function makeProgram(io: CliIo, version: string, exitWith: (code: number) => voi
       writeErr: (text) => void io.stderr.write(text),
       outputError: (text, write) => write(text.replace(/^error: /, 'tenon: ')),
     })
-    .showHelpAfterError('(tenon --help says what there is)');
+    .showHelpAfterError('(tenon --help lists commands and options)');
   program
     .command('new')
     .description('make a project from a sample')
     .argument('[name]', 'name of the project, as npm takes it')
-    .option('-s, --sample <sample>', 'what to start from')
+    .option('-s, --sample <sample>', 'sample to start from')
     .option('-d, --dir <folder>', 'where to write it (default: a folder of the same name)')
     .option('--tenon <spec>', 'how it depends on tenon: a version, a range, or file:<tarball> (default: this version)')
-    .option('--dry-run', 'say what would be written, and write nothing')
-    .option('-l, --list', 'say what samples there are')
+    .option('--dry-run', 'list the files that would be written, and write nothing')
+    .option('-l, --list', 'list the samples')
     .action(async (name: string | undefined, options: Record<string, never>) => {
       const { newProject } = await import('./new.ts');
       await newProject(io, { name, ...options });
@@ -56,7 +56,7 @@ function makeProgram(io: CliIo, version: string, exitWith: (code: number) => voi
     .command('verify')
     .description('check how a service is put together, without starting it')
     .argument('<module>', 'compiled module that exports classes with @Service: dist/greeter.js')
-    .option('-e, --export <name>', 'only this export')
+    .option('-e, --export <name>', 'check only this export')
     .option('-p, --profile <profile>', 'profile to check it under (default: $TENON_PROFILE, else dev)')
     .action(async (module: string, options: { readonly export?: string; readonly profile?: string }) => {
       const { verifyModule } = await import('./verify.ts');

@@ -5,45 +5,49 @@ import { basename, dirname, join } from 'node:path';
 import { Code, TenonError, textOf } from '../errors/errors.ts';
 import { type Sample, sampleFiles } from './samples.ts';
 
-/** What a new project is made of. */
+/** The parts that a new project is made from. */
 export interface ProjectPlan {
   /** Name of the npm package. */
   readonly name: string;
   readonly sample: Sample;
   /** Absolute path of the folder to make. */
   readonly folder: string;
-  /** How the project depends on tenon: a range (`^0.1.0`), or a `file:` of a tarball. */
+  /** The project's dependency on tenon, as package.json has it: `^0.1.0`, or `file:` and a tarball. */
   readonly tenon: string;
 }
 
-/** A file of a new project: path relative to it, with forward slashes. */
+/** A file of a new project. `path` is relative to the project, with forward slashes. */
 export interface ProjectFile {
   readonly path: string;
   readonly content: Uint8Array | string;
 }
 
 /**
- * Why npm would not take `name` for a new package; `undefined` if it would (npm: docs/package.json, "name").
+ * Describes what is wrong with `name` as the name of a new npm package; `undefined` if nothing is (npm's documentation
+ * of package.json, "name").
  */
 export function nameProblem(name: string): string | undefined {
   const bare = name.replace(/^@[^/]*\//, '');
   if (name === '') return 'it is empty';
   if (name.length > 214) return 'it has more than 214 characters';
-  if (name !== name.toLowerCase()) return `it has capital letters: take "${name.toLowerCase()}"`;
+  if (name !== name.toLowerCase()) return `it has upper-case letters: take "${name.toLowerCase()}"`;
   if (!/^(?:@[a-z0-9-][a-z0-9._-]*\/)?[a-z0-9-][a-z0-9._-]*$/.test(name)) {
-    return 'a name begins with a letter or a digit, and has only small letters, digits, "-", "_" and ".", after an "@scope/" if you like';
+    return 'a name begins with a letter or a digit, and has only lower-case letters, digits, "-", "_" and ".", after an optional "@scope/"';
   }
   if (bare === 'node_modules' || bare === 'favicon.ico' || (bare === name && isBuiltin(name)))
-    return 'npm keeps it for itself';
+    return 'npm does not allow it, as it is the name of a module of Node or of a file that npm uses: take another';
   return undefined;
 }
 
-/** The folder of a project that named none: its name without the scope. */
+/** The folder name of a project where `--dir` names none: the project's name without its scope. */
 export function folderName(name: string): string {
   return basename(name);
 }
 
-/** Refuses a folder that has something in it, and a path that is no folder. */
+/**
+ * Checks that a project can be written to `folder`. Throws FAILED_PRECONDITION if it is not empty
+ * (`cli.folder_not_empty`), or if it is a file or lies in one (`cli.not_a_folder`).
+ */
 export async function checkFolder(folder: string): Promise<void> {
   const entries = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
@@ -51,7 +55,7 @@ export async function checkFolder(folder: string): Promise<void> {
     throw new TenonError({
       code: Code.FailedPrecondition,
       reason: 'cli.not_a_folder',
-      message: `${folder} is a file, or lies in one: take another name, or another place with --dir`,
+      message: `${folder} is a file, or lies in one: take another name, or choose another folder with --dir`,
       cause: error,
     });
   });
@@ -59,11 +63,11 @@ export async function checkFolder(folder: string): Promise<void> {
   throw new TenonError({
     code: Code.FailedPrecondition,
     reason: 'cli.folder_not_empty',
-    message: `${folder} is not empty, and was left as it is: take another name, another place with --dir, or empty it first`,
+    message: `${folder} is not empty, and was left as it is: take another name, choose another folder with --dir, or empty it first`,
   });
 }
 
-/** The files of a project, made but not written. */
+/** Makes the files of a project in memory, without writing them. */
 export async function projectFiles(plan: ProjectPlan): Promise<readonly ProjectFile[]> {
   const files = await Promise.all(
     (await sampleFiles(plan.sample)).map(async (path): Promise<ProjectFile> => {
@@ -73,15 +77,15 @@ export async function projectFiles(plan: ProjectPlan): Promise<readonly ProjectF
       return { path, content };
     }),
   );
-  // A package cannot carry a file of this name: npm takes it for its own.
+  // A sample cannot carry this file itself: npm leaves .gitignore files out of packages.
   return [...files, { path: '.gitignore', content: 'node_modules/\ndist/\n' }].sort((a, b) =>
     a.path < b.path ? -1 : 1,
   );
 }
 
 /**
- * Writes a project. Everything is written beside the folder first and moved into place at the end, so that a failure or
- * an abort leaves nothing behind.
+ * Writes a project. The files are written next to the folder first and moved into place at the end, so that a failure
+ * or an abort leaves nothing behind.
  */
 export async function writeProject(folder: string, files: readonly ProjectFile[], signal?: AbortSignal): Promise<void> {
   await checkFolder(folder);
@@ -89,7 +93,7 @@ export async function writeProject(folder: string, files: readonly ProjectFile[]
   let beside: string | undefined;
   try {
     firstMade = await mkdir(dirname(folder), { recursive: true });
-    // Beside the folder, as a move works only within one file system.
+    // Next to the folder, as a rename works only within one file system.
     beside = await mkdtemp(join(dirname(folder), '.tenon-new-'));
     const draft = join(beside, 'project');
     await mkdir(draft);
@@ -108,7 +112,7 @@ export async function writeProject(folder: string, files: readonly ProjectFile[]
     throw new TenonError({
       code: Code.PermissionDenied,
       reason: 'cli.cannot_write',
-      message: `${folder} cannot be written, and nothing was: ${textOf(error)}: take another place with --dir`,
+      message: `${folder} cannot be written, and nothing was written: ${textOf(error)}: choose another folder with --dir`,
       cause: error,
     });
   }
@@ -120,7 +124,7 @@ async function moveInto(folder: string, draft: string): Promise<void> {
     () => false,
   );
   if (!isThere) return rename(draft, folder);
-  // The folder may be someone's working directory: it stays, and its content moves in.
+  // An existing folder is kept, as it may be the working directory of a process; the files move into it.
   const moved: string[] = [];
   try {
     for (const entry of await readdir(draft)) {

@@ -2,20 +2,20 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The package this file belongs to: the same two steps up from `src/cli` and from `dist/cli`. */
+/** The folder of tenon's own package: two levels up from `src/cli` as from `dist/cli`. */
 export const packageFolder: string = fileURLToPath(new URL('../../', import.meta.url));
 
-/** A project that comes with the package, to be copied. */
+/** A project in the package that `tenon new` copies. */
 export interface Sample {
   readonly name: string;
-  /** One line. */
+  /** One line about the sample, from its package.json. */
   readonly description: string;
   readonly folder: string;
 }
 
 const notCopied = new Set(['node_modules', 'dist', 'package-lock.json', '.gitignore']);
 
-/** The samples under `folder`, by name. */
+/** Lists the samples under `folder`, sorted by name. */
 export async function listSamples(folder: string = join(packageFolder, 'samples')): Promise<readonly Sample[]> {
   const entries = await readdir(folder, { withFileTypes: true });
   const samples = entries
@@ -29,7 +29,7 @@ export async function listSamples(folder: string = join(packageFolder, 'samples'
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** What a new project takes from a sample: paths relative to it, with forward slashes, sorted. */
+/** Lists the files that a new project copies from a sample: sorted paths relative to it, with forward slashes. */
 export async function sampleFiles(sample: Sample): Promise<readonly string[]> {
   const files: string[] = [];
   const walk = async (folder: string): Promise<void> => {
@@ -44,7 +44,7 @@ export async function sampleFiles(sample: Sample): Promise<readonly string[]> {
   return files.sort();
 }
 
-/** The version of this package. */
+/** Reads the version of tenon's package. */
 export async function packageVersion(): Promise<string> {
   return (await readManifest(packageFolder))?.version ?? '';
 }

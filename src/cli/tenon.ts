@@ -7,7 +7,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 const { stdin, stdout, stderr, env } = process;
 void runCli(process.argv.slice(2), { stdin, stdout, stderr, env, cwd: process.cwd(), signal: controller.signal }).then(
   (code) => {
-    // A module that was loaded to be verified may have left something open; what was written goes out first.
+    // A verified module may keep the process alive, so it exits explicitly, after its output was flushed.
     stdout.write('', () => process.exit(code));
   },
 );

@@ -7,19 +7,19 @@ import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { didYouMean } from '../internal/suggest.ts';
 import { type CliIo, print, UsageError } from './io.ts';
 
-/** What `tenon verify` was told. */
+/** Options of `tenon verify`. */
 export interface VerifyOptions {
   readonly export?: string | undefined;
   readonly profile?: string | undefined;
 }
 
-/** Prints how the module's services are put together, and what is wrong with that; resolves to the exit code. */
+/** Verifies the services that a module exports, and prints the report. Resolves to the exit code. */
 export async function verifyModule(io: CliIo, path: string, options: VerifyOptions): Promise<number> {
   const file = resolve(io.cwd, path);
   const shown = relative(io.cwd, file);
   if (!existsSync(file)) throw new UsageError(`there is no file ${shown}: name a compiled module, such as dist/app.js`);
   if (/\.[cm]?tsx?$/.test(file))
-    throw new UsageError(`${shown} is not compiled: name the module that the compiler makes of it`);
+    throw new UsageError(`${shown} is TypeScript: name the module that the compiler writes, such as dist/app.js`);
   const module = (await import(pathToFileURL(file).href)) as Readonly<Record<string, unknown>>;
   const services =
     options.export === undefined ? exportedServices(shown, module) : namedExport(shown, module, options.export);
@@ -32,7 +32,7 @@ export async function verifyModule(io: CliIo, path: string, options: VerifyOptio
   return report.problems.length === 0 ? 0 : 1;
 }
 
-/** The verdict, each problem and note with its remedy, and what is in force. */
+/** The text of a report: the verdict, each problem and note with its fix, and the table of choices. */
 function reportText(names: string, { problems, notes, choices }: VerifyReport): string {
   const count = ['no problem', 'one problem'][problems.length] ?? `${problems.length} problems`;
   return [
@@ -43,10 +43,10 @@ function reportText(names: string, { problems, notes, choices }: VerifyReport): 
   ].join('\n\n');
 }
 
-// What is longer moves the rest of its own line, and no others.
+// A longer cell is not padded for: only its own line is shifted.
 const maxWidth = 48;
 
-/** A line for each choice, bindings before options: its name, what was chosen, and by whom, in columns. */
+/** A table with a line per choice, bindings before options: its name, its value, and its origin. */
 function choiceTable(choices: readonly Choice[]): string {
   const rows = choices.map(({ name, value, origin }) => [name, value, origin] as const);
   const widthOf = (column: 0 | 1): number =>
@@ -76,7 +76,7 @@ function namedExport(file: string, module: Readonly<Record<string, unknown>>, na
   throw new UsageError(`"${name}" of ${file} is neither a class with @Service nor a list of them`);
 }
 
-/** The service classes that an exported value is, or is a list of. */
+/** The service classes in an exported value, which is a class or a list of classes. */
 function servicesIn(value: unknown): Class[] {
   if (Array.isArray(value)) return value.flatMap(servicesIn);
   return typeof value === 'function' && serviceOf(value) ? [value as Class] : [];

@@ -1,25 +1,25 @@
-export { Handler, type HandlerOptions } from './handler.ts';
+export { Handler, type HandlerDecoratorOptions } from './handler.ts';
 export {
   type AnyClass,
-  caughtBy,
+  errorsCaughtBy,
   type Class,
   handlerOf,
   type HandlerRecord,
   type MessageSchema,
-  methodsWithUses,
+  methodsWithEnhancers,
   type ProtoSource,
   type RpcRecord,
   rpcsOf,
   type ServiceClassRecord,
   serviceOf,
-  type StandardServices,
+  type BuiltinServiceOptions,
   type SubscribeRecord,
   subscriptionsOf,
-  type UseKind,
-  type Uses,
-  usesOf,
+  type EnhancerKind,
+  type Enhancers,
+  enhancersOf,
 } from './metadata.ts';
-export { Rpc, type RpcDecorator, type RpcOptions, type StreamDecorator, type StreamKind } from './rpc.ts';
+export { Rpc, type RpcDecorator, type RpcDecoratorOptions, type StreamDecorator, type StreamKind } from './rpc.ts';
 export { Service, type ServiceDecoratorOptions } from './service.ts';
-export { Subscribe, type SubscribeDecorator, type SubscribeOptions } from './subscribe.ts';
+export { Subscribe, type SubscribeDecorator, type SubscribeDecoratorOptions } from './subscribe.ts';
 export { CatchError, type UseDecorator, UseErrorFilter, UseGuard, UseInterceptor, UsePipe } from './use.ts';

@@ -2,29 +2,30 @@ import { Code, TenonError } from '../errors/errors.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import { type AnyClass, handlerOf, type ProtoSource, recordHandler } from './metadata.ts';
 
-/** What {@link Handler} may be told. */
-export interface HandlerOptions {
+/** Options of {@link Handler}. */
+export interface HandlerDecoratorOptions {
   /** The `.proto` that defines the service. Without one, messages travel as JSON. */
   readonly proto?: ProtoSource | undefined;
   /** Name of the service in the registry. @default the package of the handler's name: `greeter` of `greeter.Greeter` */
   readonly service?: string | undefined;
-  /** Leave it out of the registry's record. @default false */
+  /** True if the handler's methods are left out of the service's record in the registry. @default false */
   readonly internal?: boolean | undefined;
   /**
-   * Methods of the `.proto`, by their names there, that are left out on purpose: callers of them get UNIMPLEMENTED.
+   * Names of methods of the `.proto` that the class leaves out on purpose: callers of them get UNIMPLEMENTED.
    * @default []
    */
   readonly unimplemented?: readonly string[] | undefined;
-  /** Around every method of this class, inside the server's own; the first is the outermost. */
+  /** Interceptors around every method of this class, inside those of the server; the first is the outermost. */
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
 
 /**
  * Marks a class whose `@Rpc` methods answer calls and whose `@Subscribe` methods handle events. `name` is the full
- * service name, as in the `.proto`; a class that only subscribes needs none. It records and does nothing else: the
- * class is constructed by the container, once, when its service starts.
+ * service name, as in the `.proto`; a class that only subscribes needs none. The decorator only records: the container
+ * constructs the class, once, when its service starts.
  *
- * Throws INVALID_ARGUMENT (`decorators.invalid`) for a name that is none, or on a class that already is a handler.
+ * Throws INVALID_ARGUMENT (`decorators.invalid`) if the name is not a full service name, or if the class already has
+ * `@Handler`.
  *
  * @example
  * ```ts
@@ -36,11 +37,11 @@ export interface HandlerOptions {
  * }
  * ```
  */
-export function Handler(name: string, options?: HandlerOptions): (target: AnyClass) => void;
-export function Handler(options?: HandlerOptions): (target: AnyClass) => void;
+export function Handler(name: string, options?: HandlerDecoratorOptions): (target: AnyClass) => void;
+export function Handler(options?: HandlerDecoratorOptions): (target: AnyClass) => void;
 export function Handler(
-  nameOrOptions: string | HandlerOptions = {},
-  options: HandlerOptions = {},
+  nameOrOptions: string | HandlerDecoratorOptions = {},
+  options: HandlerDecoratorOptions = {},
 ): (target: AnyClass) => void {
   const name = typeof nameOrOptions === 'string' ? nameOrOptions : undefined;
   const given = typeof nameOrOptions === 'string' ? options : nameOrOptions;

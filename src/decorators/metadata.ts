@@ -29,25 +29,25 @@ export type MessageSchema = StandardSchemaV1 | Class<object>;
 /** Where a `.proto` is: a path, or better a URL relative to the module (`new URL('x.proto', import.meta.url)`). */
 export type ProtoSource = string | URL;
 
-/** What `@Handler` recorded. */
+/** The metadata that `@Handler` records on a class. */
 export interface HandlerRecord {
   /** Full service name; absent for a class that only subscribes. */
   readonly name: string | undefined;
   readonly proto: ProtoSource | undefined;
-  /** Name in the registry, if it is not the package of `name`. */
+  /** Name of the service in the registry, if it is not the package of `name`. */
   readonly service: string | undefined;
   readonly internal: boolean;
-  /** Methods of the `.proto` that are left out on purpose. */
+  /** Methods of the `.proto` that the class leaves out on purpose. */
   readonly unimplemented: readonly string[];
   readonly interceptors: readonly Interceptor[];
 }
 
-/** What `@Rpc` recorded. */
+/** The metadata that `@Rpc` records on a method. */
 export interface RpcRecord {
   readonly property: string;
-  /** Name on the wire, if said. */
+  /** Name on the wire, if the decorator gives one. */
   readonly name: string | undefined;
-  /** `undefined`: not said, the `.proto` knows; without one it is unary. */
+  /** Kind of the method; `undefined` takes it from the `.proto`, and is unary where there is none. */
   readonly kind: Exclude<MethodKind, 'event'> | undefined;
   readonly idempotent: boolean | undefined;
   readonly input: MessageSchema | undefined;
@@ -55,62 +55,65 @@ export interface RpcRecord {
   readonly interceptors: readonly Interceptor[];
 }
 
-/** What `@Subscribe` recorded. */
+/** The metadata that `@Subscribe` records on a method. */
 export interface SubscribeRecord {
   readonly property: string;
   readonly topic: string;
   readonly options: EventHandlerOptions;
-  /** Message type of the handler's `.proto`. */
+  /** Full name of the event's message type in the handler's `.proto`. */
   readonly message: string | undefined;
   readonly schema: MessageSchema | undefined;
   readonly interceptors: readonly Interceptor[];
 }
 
-/** The standard services that may be served beside the handlers. */
-export interface StandardServices {
-  /** Whether `grpc.health.v1.Health` is served as well. `TENON_HEALTH` is stronger. @default true */
+/** Options of the services that tenon can serve beside the handlers: health and reflection. */
+export interface BuiltinServiceOptions {
+  /** True if `grpc.health.v1.Health` is served as well. `TENON_HEALTH` is stronger. @default true */
   readonly health?: boolean | undefined;
   /**
-   * Whether `grpc.reflection` is served as well, v1 and v1alpha. `TENON_REFLECTION` is stronger. @default what the
-   * profile says: under `dev` and `local`
+   * True if `grpc.reflection` is served as well, v1 and v1alpha. `TENON_REFLECTION` is stronger.
+   * @default true under the profiles `dev` and `local`, else false
    */
   readonly reflection?: boolean | undefined;
 }
 
-/** What `@Service` recorded. */
+/** The metadata that `@Service` records on a class. */
 export interface ServiceClassRecord {
   readonly name: string;
   readonly version: string;
   readonly handlers: readonly Class[];
-  readonly options: ServerOptions & StandardServices;
+  readonly options: ServerOptions & BuiltinServiceOptions;
 }
 
-/** What is done around calls, of one kind, in the order written; the first is the outermost. */
-export interface Uses {
-  /** Keys of the container, or guards that are ready. */
+/**
+ * The enhancers of a class or a method, by kind, as Inversify and Nest name guards, interceptors, pipes and error
+ * filters. Each list is in the order written; the first is the outermost.
+ */
+export interface Enhancers {
+  /** Container keys, or instances of guards. */
   readonly guard: readonly (ServiceIdentifier<Guard> | Guard)[];
-  /** Keys of the container, or functions. */
+  /** Container keys, instances, or functions. */
   readonly interceptor: readonly (ServiceIdentifier<CallInterceptor> | CallInterceptor | Interceptor)[];
-  /** Keys of the container, pipes that are ready, or validators. */
+  /** Container keys, instances of pipes, or validators in the form of Standard Schema. */
   readonly pipe: readonly (ServiceIdentifier<Pipe> | Pipe | StandardSchemaV1)[];
   /** Classes with `@CatchError`. */
   readonly errorFilter: readonly Class<ErrorFilter>[];
 }
 
-/** A kind of {@link Uses}. */
-export type UseKind = keyof Uses;
+/** A kind of {@link Enhancers}. */
+export type EnhancerKind = keyof Enhancers;
 
 const handlerKey = Symbol.for('tenon.decorators.handler');
 const rpcsKey = Symbol.for('tenon.decorators.rpcs');
 const subscriptionsKey = Symbol.for('tenon.decorators.subscriptions');
 const serviceKey = Symbol.for('tenon.decorators.service');
 
-/** Records a handler class. Own metadata: a subclass is a handler only if it says so itself. */
+/** Records a handler class. A subclass does not inherit it: it is a handler only with its own `@Handler`. */
 export function recordHandler(target: AnyClass, record: HandlerRecord): void {
   Reflect.defineMetadata(handlerKey, record, target);
 }
 
-/** What `@Handler` recorded on the class, if it was there. */
+/** The metadata of `@Handler` on the class itself; `undefined` if it has no `@Handler`. */
 export function handlerOf(target: object): HandlerRecord | undefined {
   return Reflect.getOwnMetadata(handlerKey, target) as HandlerRecord | undefined;
 }
@@ -120,7 +123,7 @@ export function recordRpc(target: object, record: RpcRecord): void {
   append(rpcsKey, target, record);
 }
 
-/** The methods that answer calls, those of base classes included; an overriding one replaces its base's. */
+/** The `@Rpc` methods of a class and its base classes. A method that is decorated again replaces its base's. */
 export function rpcsOf(target: AnyClass): readonly RpcRecord[] {
   return inherited<RpcRecord>(rpcsKey, target);
 }
@@ -130,7 +133,7 @@ export function recordSubscription(target: object, record: SubscribeRecord): voi
   append(subscriptionsKey, target, record);
 }
 
-/** The methods that handle events, those of base classes included; an overriding one replaces its base's. */
+/** The `@Subscribe` methods of a class and its base classes. A method that is decorated again replaces its base's. */
 export function subscriptionsOf(target: AnyClass): readonly SubscribeRecord[] {
   return inherited<SubscribeRecord>(subscriptionsKey, target);
 }
@@ -140,17 +143,17 @@ export function recordService(target: AnyClass, record: ServiceClassRecord): voi
   Reflect.defineMetadata(serviceKey, record, target);
 }
 
-/** What `@Service` recorded on the class, if it was there. */
+/** The metadata of `@Service` on the class itself; `undefined` if it has no `@Service`. */
 export function serviceOf(target: object): ServiceClassRecord | undefined {
   return Reflect.getOwnMetadata(serviceKey, target) as ServiceClassRecord | undefined;
 }
 
 const frameworkCore = '@inversifyjs/framework-core';
 
-// Those of Inversify's own decorators count as well: a guard that was taken from the other package must not be passed
-// over.
-const useKeys: Readonly<
-  Record<UseKind, { readonly own: symbol; readonly theirs: readonly [string, string] | undefined }>
+// Enhancers that Inversify's own decorators record count as well: a guard imported from the other package must not be
+// skipped.
+const enhancerKeys: Readonly<
+  Record<EnhancerKind, { readonly own: symbol; readonly theirs: readonly [string, string] | undefined }>
 > = {
   guard: keysOf('guard', 'Guard'),
   interceptor: keysOf('interceptor', 'Interceptor'),
@@ -160,7 +163,7 @@ const useKeys: Readonly<
 const catchKey = Symbol.for('tenon.decorators.catch');
 const theirCatchKey = `${frameworkCore}/error-filter/catchErrorMetadataReflectKey`;
 
-function keysOf(kind: UseKind, name: string | undefined): (typeof useKeys)[UseKind] {
+function keysOf(kind: EnhancerKind, name: string | undefined): (typeof enhancerKeys)[EnhancerKind] {
   return {
     own: Symbol.for(`tenon.decorators.use.${kind}`),
     theirs:
@@ -174,55 +177,55 @@ function keysOf(kind: UseKind, name: string | undefined): (typeof useKeys)[UseKi
 }
 
 /**
- * Records what is used on a class, or on a method where `target` is its prototype, before what was recorded there:
+ * Records enhancers of a class, or of a method if `property` is given. They go before those recorded earlier, since
  * decorators run from the last to the first.
  */
-export function recordUse(
-  kind: UseKind,
+export function recordEnhancers(
+  kind: EnhancerKind,
   target: object,
   property: string | symbol | undefined,
   used: readonly unknown[],
 ): void {
-  const { own } = useKeys[kind];
+  const { own } = enhancerKeys[kind];
   if (property === undefined) Reflect.defineMetadata(own, [...used, ...metadataList(own, target)], target);
   else Reflect.defineMetadata(own, [...used, ...metadataList(own, target, property)], target, property);
 }
 
 /**
- * What is used on a class, or on one of its methods, of one kind: that of base classes first. What a base class asks
- * for its subclasses ask for as well, also for methods that they override.
+ * The enhancers of one kind on a class, or on one of its methods, those of base classes first. A subclass inherits
+ * them, for methods that it overrides too.
  */
-export function usesOf<K extends UseKind>(kind: K, target: AnyClass, property?: string): Uses[K] {
-  const { own, theirs } = useKeys[kind];
+export function enhancersOf<K extends EnhancerKind>(kind: K, target: AnyClass, property?: string): Enhancers[K] {
+  const { own, theirs } = enhancerKeys[kind];
   const used = prototypesOf(target).flatMap((prototype) => {
     const type = prototype.constructor;
     return property === undefined
       ? [...metadataList(own, type), ...(theirs ? metadataList(theirs[0], type) : [])]
       : [...metadataList(own, prototype, property), ...(theirs ? metadataList(theirs[1], type, property) : [])];
   });
-  return [...new Set(used)] as unknown as Uses[K];
+  return [...new Set(used)] as unknown as Enhancers[K];
 }
 
-/** The methods of a class on which something is used. */
-export function methodsWithUses(target: AnyClass): readonly string[] {
+/** The names of the methods of a class that have an enhancer. */
+export function methodsWithEnhancers(target: AnyClass): readonly string[] {
   const properties = prototypesOf(target).flatMap((prototype) => Object.getOwnPropertyNames(prototype));
   return [...new Set(properties)].filter((property) =>
-    (Object.keys(useKeys) as UseKind[]).some((kind) => usesOf(kind, target, property).length > 0),
+    (Object.keys(enhancerKeys) as EnhancerKind[]).some((kind) => enhancersOf(kind, target, property).length > 0),
   );
 }
 
-/** Records which errors a filter is for; `undefined` is all. */
+/** Records an error class that a filter catches; `undefined` stands for every error. */
 export function recordCatch(target: object, type: ErrorClass | undefined): void {
   Reflect.defineMetadata(catchKey, [...metadataList(catchKey, target), type], target);
 }
 
-/** Which errors a filter is for; none where it has no `@CatchError`. */
-export function caughtBy(target: object): readonly (ErrorClass | undefined)[] {
+/** The error classes that a filter catches; empty if it has no `@CatchError`. */
+export function errorsCaughtBy(target: object): readonly (ErrorClass | undefined)[] {
   const theirs = metadataList(theirCatchKey, target).map((type) => type ?? undefined);
   return [...metadataList(catchKey, target), ...theirs] as (ErrorClass | undefined)[];
 }
 
-/** A list, or the set that Inversify has in its place. */
+/** Reads a list of metadata. Inversify keeps some as a set, which is read as a list too. */
 function metadataList(key: symbol | string, target: object, property?: string | symbol): readonly unknown[] {
   const found = (
     property === undefined ? Reflect.getOwnMetadata(key, target) : Reflect.getOwnMetadata(key, target, property)
@@ -230,7 +233,7 @@ function metadataList(key: symbol | string, target: object, property?: string | 
   return [...(found ?? [])];
 }
 
-/** The class's prototype behind those of its base classes. */
+/** The prototypes of a class and its base classes, the outermost base first. */
 function prototypesOf(target: AnyClass): readonly object[] {
   const chain: object[] = [];
   for (
@@ -248,8 +251,8 @@ function append(key: symbol, target: object, record: unknown): void {
 }
 
 /**
- * The records of a class and its base classes. A class that decorates a method again replaces what its base classes say
- * of that method, as a call or as events.
+ * The records of a class and its base classes. A class that decorates a method again, with `@Rpc` or `@Subscribe`,
+ * replaces all records of its base classes for that method.
  */
 function inherited<T extends { readonly property: string }>(key: symbol, target: AnyClass): readonly T[] {
   const replaced = new Set<string>();
@@ -263,7 +266,7 @@ function inherited<T extends { readonly property: string }>(key: symbol, target:
   return found;
 }
 
-/** A method may be decorated with several topics, and answers one call. */
+/** The last record of each method, and of each topic for subscriptions: a method may have several topics. */
 function lastOfEach<T extends { readonly property: string }>(key: symbol, records: readonly T[]): readonly T[] {
   const byId = new Map<string, T>();
   for (const record of records) {

@@ -2,24 +2,24 @@ import { Code, TenonError } from '../errors/errors.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import { type MessageSchema, recordRpc, type RpcRecord } from './metadata.ts';
 
-/** What {@link Rpc} may be told of any method. */
-export interface RpcOptions {
-  /** Name on the wire. @default the method's, with a capital: `hello` is `Hello` */
+/** Options of {@link Rpc} that every kind of method has. */
+export interface RpcDecoratorOptions {
+  /** Name on the wire. @default the method's name with a capital: `hello` is `Hello` */
   readonly name?: string | undefined;
   /**
-   * Calling twice is as good as calling once, so a failed call may be repeated. @default what the `.proto` says, else
-   * false
+   * True if calling twice has the same effect as calling once, so that a failed call may be repeated.
+   * @default what the `.proto` says, else false
    */
   readonly idempotent?: boolean | undefined;
-  /** What a request looks like, where there is no `.proto`; each is validated. */
+  /** Schema of the request, for handlers without a `.proto`. Every request is validated against it. */
   readonly input?: MessageSchema | undefined;
-  /** What a reply looks like, where there is no `.proto`; for descriptions. */
+  /** Schema of the reply, for handlers without a `.proto`. It only describes: replies are not validated. */
   readonly output?: MessageSchema | undefined;
-  /** Around this method only, inside its class's. */
+  /** Interceptors around this method only, inside those of its class. */
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
 
-/** Which side sends many messages; unary methods say nothing. */
+/** The side of a call that sends many messages: the server, the client, or both. */
 export type StreamKind = 'server' | 'client' | 'bidi';
 
 // Only `any` accepts every parameter list in a constraint.
@@ -40,13 +40,13 @@ type Agrees<F extends AnyMethod, K extends StreamKind> =
       : { 'this method returns what a stream of this kind does not': never }
     : { 'this method takes what a stream of this kind does not': never };
 
-/** The decorator of a unary method, or, with a `.proto`, of any. */
+/** A method decorator that accepts every method: unary ones, and with a `.proto` those of any kind. */
 export type RpcDecorator = <F extends AnyMethod>(
   target: object,
   property: string,
   descriptor: TypedPropertyDescriptor<F>,
 ) => void;
-/** The decorator of a streaming method: it compiles only on a method of that shape. */
+/** A method decorator that compiles only on methods of the given stream kind. */
 export type StreamDecorator<K extends StreamKind> = <F extends AnyMethod>(
   target: object,
   property: string,
@@ -55,11 +55,11 @@ export type StreamDecorator<K extends StreamKind> = <F extends AnyMethod>(
 
 /**
  * Marks a method that answers calls: `(request, ctx) => Promise<reply>`. Where a side streams, an `AsyncIterable` takes
- * the place of the request, of the reply, or of both, and `stream` says so: it cannot be seen at run time. With a
- * `.proto` it may be left out; `verify` compares.
+ * the place of the request, of the reply, or of both. `stream` names that side, as the shape of a method cannot be seen
+ * at run time. With a `.proto` it may be left out; `verify` compares it with the `.proto`.
  *
- * A method that throws a `TenonError` answers with its status; anything else it throws is INTERNAL. Ending the
- * iteration ends the stream.
+ * A method that throws a `TenonError` answers with its status; anything else that it throws is INTERNAL. A stream ends
+ * when the returned iterable ends.
  *
  * @example
  * ```ts
@@ -72,17 +72,17 @@ export type StreamDecorator<K extends StreamKind> = <F extends AnyMethod>(
  * }
  * ```
  */
-export function Rpc(options?: RpcOptions & { readonly stream?: undefined }): RpcDecorator;
-export function Rpc<K extends StreamKind>(options: RpcOptions & { readonly stream: K }): StreamDecorator<K>;
+export function Rpc(options?: RpcDecoratorOptions & { readonly stream?: undefined }): RpcDecorator;
+export function Rpc<K extends StreamKind>(options: RpcDecoratorOptions & { readonly stream: K }): StreamDecorator<K>;
 export function Rpc(
-  options: RpcOptions & { readonly stream?: StreamKind | undefined } = {},
+  options: RpcDecoratorOptions & { readonly stream?: StreamKind | undefined } = {},
 ): (target: object, property: string, descriptor: PropertyDescriptor) => void {
   return (target, property, descriptor) => {
     if (typeof property !== 'string' || typeof descriptor?.value !== 'function' || typeof target === 'function') {
       throw new TenonError({
         code: Code.InvalidArgument,
         reason: 'decorators.invalid',
-        message: `@Rpc on ${String(property)}: only methods of instances, with a name that is a string, can answer calls`,
+        message: `@Rpc on ${String(property)}: only an instance method whose name is a string can answer calls; move @Rpc to one`,
       });
     }
     const record: RpcRecord = {

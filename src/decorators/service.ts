@@ -1,23 +1,23 @@
 import { Code, TenonError } from '../errors/errors.ts';
 import type { ServerOptions } from '../server/server.ts';
-import { type AnyClass, type Class, recordService, type StandardServices } from './metadata.ts';
+import { type AnyClass, type Class, recordService, type BuiltinServiceOptions } from './metadata.ts';
 
-/** What {@link Service} is told. */
+/** Options of {@link Service}. */
 export interface ServiceDecoratorOptions
   extends
-    StandardServices,
+    BuiltinServiceOptions,
     Pick<ServerOptions, 'address' | 'metadata' | 'dialect' | 'interceptors' | 'maxReceiveBytes' | 'maxSendBytes'> {
-  /** Name in the registry. */
+  /** Name of the service in the registry. */
   readonly name: string;
-  /** @default 'latest' */
+  /** Version of the service in the registry. @default 'latest' */
   readonly version?: string | undefined;
-  /** Classes with `@Handler`. */
+  /** Classes with `@Handler` that the service consists of. */
   readonly handlers: readonly Class[];
 }
 
 /**
- * Names a service and lists what it is made of. What it runs on (transport, registry, broker, …) is said by the
- * environment, the profile or the container, never here.
+ * Marks a class as a service, with its name and its handlers. The transport, registry and broker that it runs on are
+ * chosen by the environment, the profile or the container, never here.
  *
  * @example
  * ```ts
@@ -32,7 +32,7 @@ export function Service(options: ServiceDecoratorOptions): (target: AnyClass) =>
       throw new TenonError({
         code: Code.InvalidArgument,
         reason: 'decorators.invalid',
-        message: `@Service on ${target.name}: give it a name, the one it is found by in the registry`,
+        message: `@Service on ${target.name} has no name: give it the one that callers look up in the registry`,
       });
     }
     recordService(target, { name, version: version ?? 'latest', handlers: handlers ?? [], options: rest });

@@ -4,13 +4,13 @@ import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { EventHandlerOptions } from '../server/server.ts';
 import { type MessageSchema, recordSubscription } from './metadata.ts';
 
-/** What {@link Subscribe} may be told. */
-export interface SubscribeOptions extends EventHandlerOptions {
-  /** Message type of the handler's `.proto` that the event is: `places.Visited`. */
+/** Options of {@link Subscribe}. */
+export interface SubscribeDecoratorOptions extends EventHandlerOptions {
+  /** Full name of the event's message type in the handler's `.proto`: `places.Visited`. */
   readonly message?: string | undefined;
-  /** What an event looks like, where there is no `.proto`; each is validated. */
+  /** Schema of the event, for handlers without a `.proto`. Every event is validated against it. */
   readonly schema?: MessageSchema | undefined;
-  /** Around this subscription only, inside its class's. */
+  /** Interceptors around this subscription only, inside those of its class. */
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
 
@@ -18,7 +18,7 @@ export interface SubscribeOptions extends EventHandlerOptions {
 // oxlint-disable-next-line typescript/no-explicit-any
 type AnyEvent = any;
 
-/** The decorator of a method that handles events: it compiles only on one that gives nothing back. */
+/** A method decorator that compiles only on methods that return nothing, as there is nobody to reply to. */
 export type SubscribeDecorator = <F extends (event: AnyEvent, ctx: Context) => Promise<void> | void>(
   target: object,
   property: string,
@@ -26,8 +26,9 @@ export type SubscribeDecorator = <F extends (event: AnyEvent, ctx: Context) => P
 ) => void;
 
 /**
- * Marks a method that handles the events of `topic`: `(event, ctx) => Promise<void>`. Returning acknowledges the event;
- * throwing does not, and what happens then is what `retry` and `deadLetter` say. An event may come twice: see `dedupe`.
+ * Marks a method that handles the events of `topic`: `(event, ctx) => Promise<void>`. An event is acknowledged when the
+ * method returns. If it throws, the event is handled again or dropped, as `retry` and `deadLetter` say. An event may
+ * come twice: see `dedupe`.
  *
  * @example
  * ```ts
@@ -41,7 +42,7 @@ export type SubscribeDecorator = <F extends (event: AnyEvent, ctx: Context) => P
  * }
  * ```
  */
-export function Subscribe(topic: string, options: SubscribeOptions = {}): SubscribeDecorator {
+export function Subscribe(topic: string, options: SubscribeDecoratorOptions = {}): SubscribeDecorator {
   return (target, property, descriptor) => {
     if (
       topic === '' ||
@@ -52,7 +53,7 @@ export function Subscribe(topic: string, options: SubscribeOptions = {}): Subscr
       throw new TenonError({
         code: Code.InvalidArgument,
         reason: 'decorators.invalid',
-        message: `@Subscribe("${topic}") on ${String(property)}: it needs a topic, and a method of instances with a name that is a string`,
+        message: `@Subscribe("${topic}") on ${String(property)}: it needs a topic that is not empty, and an instance method whose name is a string`,
       });
     }
     const { message, schema, interceptors, ...rest } = options;

@@ -3,16 +3,16 @@ import type { ServiceIdentifier } from 'inversify';
 
 import { Code, TenonError } from '../errors/errors.ts';
 import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Interceptor, Pipe } from '../pipeline/pipeline.ts';
-import { type Class, recordCatch, recordUse, type UseKind } from './metadata.ts';
+import { type Class, recordCatch, recordEnhancers, type EnhancerKind } from './metadata.ts';
 
-/** A decorator of handler classes, of their methods with `@Rpc` or `@Subscribe`, and of service classes. */
+/** A decorator for handler classes, for their methods with `@Rpc` or `@Subscribe`, and for service classes. */
 export type UseDecorator = (target: object, property?: string | symbol, descriptor?: PropertyDescriptor) => void;
 
 /**
- * Lets only those calls and events through that every guard admits, the first asked first: keys of the container
- * (classes, as a rule), or guards that are ready. On a class with `@Service` it is for all its handlers, on one with
- * `@Handler` for all its methods; the guards of the service come before those of the class, and those before the
- * method's. A class is made by the container, once, when the service starts.
+ * Refuses calls and events that a guard does not admit. Guards are container keys (classes, as a rule) or instances,
+ * and are asked in the order given. On a class with `@Service` they guard all its handlers, on one with `@Handler` all
+ * its methods; guards of the service are asked before those of the class, and these before those of the method. The
+ * container makes a guard once, when the service starts.
  *
  * @example
  * ```ts
@@ -37,8 +37,8 @@ export function UseGuard(...guards: readonly (ServiceIdentifier<Guard> | Guard)[
 }
 
 /**
- * Does something around calls and events, inside the guards: keys of the container to a {@link CallInterceptor}, or
- * functions as everywhere else in tenon. The first is the outermost.
+ * Puts interceptors around calls and events, inside the guards: container keys of a {@link CallInterceptor}, instances
+ * of one, or functions as everywhere else in tenon. The first is the outermost.
  *
  * @example
  * ```ts
@@ -60,8 +60,8 @@ export function UseInterceptor(
 }
 
 /**
- * Changes or refuses the request before the handler sees it, behind guards and interceptors: keys of the container to a
- * {@link Pipe}, pipes that are ready, or validators in the form of Standard Schema. Where the client streams, each
+ * Changes or refuses requests before the handler sees them, inside guards and interceptors. Pipes are container keys of
+ * a {@link Pipe}, instances of one, or validators in the form of Standard Schema. Where the client streams, each
  * request goes through them.
  *
  * @example
@@ -86,8 +86,8 @@ export function UsePipe(...pipes: readonly (ServiceIdentifier<Pipe> | Pipe | Sta
 }
 
 /**
- * Answers what calls and events fail with, wherever it comes from: guards, interceptors, pipes or the handler. Of the
- * filters of method, class and service the one for the nearest class of error has it.
+ * Handles errors of calls and events, whether a guard, an interceptor, a pipe or the handler threw them. Of all filters
+ * on the method, the class and the service, the one whose error class is nearest to the error's handles it.
  *
  * @example
  * ```ts
@@ -115,24 +115,22 @@ export function UseErrorFilter(...filters: readonly Class<ErrorFilter>[]): UseDe
 }
 
 /**
- * Says which errors the filter is for: those of the class given and of its subclasses; without one, whatever is thrown.
+ * Names the errors that a filter handles: those of the given class and of its subclasses, or every error without one.
  * See {@link UseErrorFilter}.
  */
 export function CatchError(type?: ErrorClass | { readonly error?: ErrorClass }): (target: Class<ErrorFilter>) => void {
   return (target) => recordCatch(target, typeof type === 'object' ? type.error : type);
 }
 
-function use(kind: UseKind, name: string, used: readonly unknown[]): UseDecorator {
+function use(kind: EnhancerKind, name: string, used: readonly unknown[]): UseDecorator {
   return (target, property, descriptor) => {
     const place = typeof target === 'function' ? target.name : `${target.constructor.name}.${String(property)}`;
     const isMethod =
       typeof target !== 'function' && typeof property === 'string' && typeof descriptor?.value === 'function';
     if (!(isMethod || (typeof target === 'function' && property === undefined))) {
-      throw misplaced(
-        `@${name} on ${place}: it goes on classes, and on methods of instances with a name that is a string`,
-      );
+      throw misplaced(`@${name} on ${place}: it goes on a class, or on an instance method whose name is a string`);
     }
-    if (used.length === 0) throw misplaced(`@${name}() on ${place}: say what to use`);
+    if (used.length === 0) throw misplaced(`@${name}() on ${place} has no argument: give it at least one`);
     const missing = used.findIndex((one) => one === undefined || one === null);
     if (missing >= 0) {
       throw misplaced(
@@ -142,10 +140,10 @@ function use(kind: UseKind, name: string, used: readonly unknown[]): UseDecorato
     const odd = kind === 'errorFilter' ? used.findIndex((one) => typeof one !== 'function') : -1;
     if (odd >= 0) {
       throw misplaced(
-        `argument ${odd + 1} of @${name} on ${place} is no class: which errors it is for is said by @CatchError on a class`,
+        `argument ${odd + 1} of @${name} on ${place} is not a class: give a class with @CatchError, which says what errors it handles`,
       );
     }
-    recordUse(kind, target, property, used);
+    recordEnhancers(kind, target, property, used);
   };
 }
 

@@ -14,14 +14,14 @@ import { endsWithin } from '../runtime/bounded.ts';
 import { Clock, Random, type Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom } from '../runtime/system.ts';
 import { Server } from '../server/server.ts';
-import { RegistrationPace } from './internal/registration-pace.ts';
+import { RenewalSchedule } from './internal/renewal-schedule.ts';
 import {
   type Hook,
   ServiceOptions,
   type ServiceRuntime,
   type ServiceState,
   type ServiceStatus,
-  Wiring,
+  BackendSummary,
 } from './service.ts';
 
 const defaults = {
@@ -37,31 +37,31 @@ const defaults = {
   reflection: false,
 } as const satisfies ServiceOptions;
 
-// A registry that does not answer must not hold up a stop for longer than its lease is worth.
-const farewellMs = 2_000;
-// Nor may it hold up a start, or the renewals after the one that it does not answer.
-const announceMs = 10_000;
+// Bounds what a stop asks of a registry that does not answer: without a deregistration the lease expires by itself.
+const deregisterTimeoutMs = 2_000;
+// Bounds a registration, so that a registry that does not answer delays neither the start nor the next renewal.
+const registerTimeoutMs = 10_000;
 
-/** The {@link ServiceRuntime}: the order of start and stop, and the lease in between. */
+/** The implementation of {@link ServiceRuntime}: it orders start and stop, and renews the lease in between. */
 @injectable()
 export class ManagedService implements ServiceRuntime {
   readonly #server: Server;
   readonly #client: Client;
   readonly #timers: Timers;
   readonly #baseLogger: Logger;
-  readonly #wiring: Wiring | undefined;
-  /** Names the service, as it was when it started. */
+  readonly #backends: BackendSummary | undefined;
+  /** A logger whose lines name the service, its node and version. It is made at the start, when these are known. */
   #logger: Logger;
   #options: WithDefaults<ServiceOptions, typeof defaults>;
   readonly #listeners = new Set<(status: ServiceStatus) => unknown>();
   #status: ServiceStatus = { state: 'stopped', isRegistered: false, isSubscribed: false, isAccepting: false };
-  #lapse: Timer | undefined;
+  #leaseExpiry: Timer | undefined;
   #renewal: Timer | undefined;
   #registering: Promise<void> | undefined;
-  /** The registry knows the node, or may know it: then it is told when the node leaves. */
-  #isAnnounced = false;
-  readonly #pace: RegistrationPace;
-  /** The start under way; a stop takes its place from it. */
+  /** True if the registry has the node, or may have it, so that a stop has to deregister it. */
+  #mayBeRegistered = false;
+  readonly #renewals: RenewalSchedule;
+  /** Identifies the start under way. A stop clears it, and the start gives up when it notices. */
   #start: symbol | undefined;
   #opening: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -75,15 +75,15 @@ export class ManagedService implements ServiceRuntime {
     @inject(ServiceOptions) @optional() options: ServiceOptions = {},
     @inject(Random) @optional() random: Random = systemRandom,
     @inject(Clock) @optional() clock: Clock = systemClock,
-    @inject(Wiring) @optional() wiring?: Wiring,
+    @inject(BackendSummary) @optional() backends?: BackendSummary,
   ) {
     this.#server = server;
     this.#client = client;
     this.#timers = timers;
     this.#baseLogger = logger;
     this.#logger = logger;
-    this.#wiring = wiring;
-    this.#pace = new RegistrationPace(random, clock);
+    this.#backends = backends;
+    this.#renewals = new RenewalSchedule(random, clock);
     this.#options = withDefaults(defaults, checkedOptions('ServiceOptions', options));
     server.init(options);
   }
@@ -108,7 +108,7 @@ export class ManagedService implements ServiceRuntime {
   }
 
   init(options: ServiceOptions): void {
-    this.#assertStopped('give its options');
+    this.#assertStopped('change its options');
     this.#options = withDefaults(this.#options, checkedOptions('ServiceOptions', options));
     this.#server.init(options);
   }
@@ -123,34 +123,34 @@ export class ManagedService implements ServiceRuntime {
 
   async start(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     this.#assertStopped('start it again');
-    this.#become({ state: 'starting' });
+    this.#updateStatus({ state: 'starting' });
     this.#logger = this.#baseLogger.child(serviceFields(this.#server));
     const start = (this.#start = Symbol('start'));
-    const onSubscribed = (): void => this.#become({ isSubscribed: true });
+    const onSubscribed = (): void => this.#updateStatus({ isSubscribed: true });
     try {
       await runHooks(this.#options.beforeStart);
-      this.#assertGoesOn(start);
+      this.#assertNotStopped(start);
       this.#opening = this.#server.start({ ...options, onSubscribed });
       await this.#opening;
-      this.#assertGoesOn(start);
-      this.#become({ state: 'serving', isSubscribed: this.#server.isSubscribed, isAccepting: true });
-      const announcing = this.#announce('serving');
-      this.#registering = announcing.then(() => {});
-      const failure = await announcing;
-      this.#assertGoesOn(start);
+      this.#assertNotStopped(start);
+      this.#updateStatus({ state: 'serving', isSubscribed: this.#server.isSubscribed, isAccepting: true });
+      const registering = this.#register('serving');
+      this.#registering = registering.then(() => {});
+      const failure = await registering;
+      this.#assertNotStopped(start);
       this.#registering = undefined;
-      if (failure) this.#outlive(failure);
-      this.#keepLease();
+      if (failure) this.#tolerateOutage(failure);
+      this.#scheduleRenewal();
       await runHooks(this.#options.afterStart);
     } catch (error) {
-      // One that was stopped meanwhile ends as its stop says.
+      // A start that a stop interrupted leaves the cleaning up to that stop.
       if (this.#start === start) await this.stop({ signal: AbortSignal.abort(error) });
       throw error;
     }
     this.#logger.info(`${String(this)} serves`, {
       address: this.#server.advertisedAddress,
       node: this.#server.nodeId,
-      ...this.#wiring,
+      ...this.#backends,
     });
   }
 
@@ -182,89 +182,88 @@ export class ManagedService implements ServiceRuntime {
 
   async #stop(signal: AbortSignal): Promise<void> {
     await this.#step('the beforeStop hooks', () => runHooks(this.#options.beforeStop), signal);
-    this.#become({ state: 'draining' });
+    this.#updateStatus({ state: 'draining' });
     this.#renewal?.cancel();
-    await this.#within(farewellMs, undefined, () => this.#registering ?? Promise.resolve());
+    await this.#within(deregisterTimeoutMs, undefined, () => this.#registering ?? Promise.resolve());
     this.#registering = undefined;
     if (this.#options.drain && !signal.aborted) await this.#drain(signal);
-    else await this.#sayFarewell();
-    this.#become({ isAccepting: false, isSubscribed: false });
+    else await this.#deregister();
+    this.#updateStatus({ isAccepting: false, isSubscribed: false });
     await this.#step('stopping the server', () => this.#server.stop());
-    await this.#within(farewellMs, undefined, () => this.#opening?.catch(() => {}) ?? Promise.resolve());
+    await this.#within(deregisterTimeoutMs, undefined, () => this.#opening?.catch(() => {}) ?? Promise.resolve());
     this.#opening = undefined;
-    this.#become({ state: 'stopped' });
+    this.#updateStatus({ state: 'stopped' });
     await this.#step('the afterStop hooks', () => runHooks(this.#options.afterStop), signal);
     this.#logger.info(`${String(this)} stopped`);
   }
 
   async #drain(signal: AbortSignal): Promise<void> {
-    if (this.#isAnnounced) {
-      await this.#within(farewellMs, signal, (bound) =>
+    if (this.#mayBeRegistered) {
+      await this.#within(deregisterTimeoutMs, signal, (bound) =>
         this.#quietly('announcing the drain', this.#server.register({ state: 'draining', signal: bound })),
       );
-      // Callers choose by what their caches know; until those have seen the drain, calls still come and are still
-      // served.
+      // Callers choose nodes from their caches: until these have seen the drain, calls still come and are served.
       await this.#timers.sleep(this.#options.lameDuckMs, signal).catch(() => {});
     }
-    // Told to make haste meanwhile, it still leaves the registry, as when it is told so at first.
-    await this.#sayFarewell(signal.aborted ? undefined : signal);
-    this.#become({ isAccepting: false, isSubscribed: false });
+    // A stop that was forced during the lame duck period still deregisters, as one that is forced from the start does.
+    await this.#deregister(signal.aborted ? undefined : signal);
+    this.#updateStatus({ isAccepting: false, isSubscribed: false });
     const drained = this.#within(this.#options.drainTimeoutMs, signal, (bound) => this.#server.drain(bound));
     if (await drained.catch(() => false)) return;
     this.#logger.warn(
-      `${String(this)} aborts ${counted(this.#server.inFlight, 'call')} that did not end within the drain time-out`,
+      `${String(this)} aborts ${counted(this.#server.inFlight, 'call')} that did not end within drainTimeoutMs`,
     );
   }
 
-  async #sayFarewell(signal?: AbortSignal): Promise<void> {
-    if (!this.#isAnnounced) return;
-    await this.#within(farewellMs, signal, (bound) =>
+  async #deregister(signal?: AbortSignal): Promise<void> {
+    if (!this.#mayBeRegistered) return;
+    await this.#within(deregisterTimeoutMs, signal, (bound) =>
       this.#quietly('deregistering', this.#server.deregister({ signal: bound })),
     );
-    this.#isAnnounced = false;
-    this.#lapse?.cancel();
-    this.#become({ isRegistered: false });
+    this.#mayBeRegistered = false;
+    this.#leaseExpiry?.cancel();
+    this.#updateStatus({ isRegistered: false });
   }
 
   /**
-   * A registry that is away costs a warning: the renewal announces the node when it is back. Throws what waiting does
-   * not mend.
+   * Logs a warning if the registry is away, as a later renewal registers the node. Throws any other failure, and all of
+   * them under `requireBackends`.
    */
-  #outlive(failure: TenonError): void {
+  #tolerateOutage(failure: TenonError): void {
     if (this.#options.requireBackends || !isTransient(failure)) throw failure;
-    this.#pace.failed(String(this), failure, this.#logger);
+    this.#renewals.failed(String(this), failure, this.#logger);
   }
 
-  /** Resolves with what the registry had against it, if anything. */
-  async #announce(state: NodeState): Promise<TenonError | undefined> {
+  /** Registers the node, or renews its lease. Resolves with the error if that failed. */
+  async #register(state: NodeState): Promise<TenonError | undefined> {
     try {
-      const isDone = await this.#within(announceMs, undefined, (bound) =>
+      const isDone = await this.#within(registerTimeoutMs, undefined, (bound) =>
         this.#server.register({ state, signal: bound }),
       );
       if (!isDone) throw timeUp('the registry does not answer');
-      this.#pace.succeeded(String(this), this.#logger);
-      if (!this.#isAnnounced) this.#logger.debug(`${String(this)} is announced`);
-      this.#isAnnounced = true;
-      this.#holdLease();
+      this.#renewals.succeeded(String(this), this.#logger);
+      if (!this.#mayBeRegistered) this.#logger.debug(`${String(this)} is registered`);
+      this.#mayBeRegistered = true;
+      this.#restartLeaseTimer();
       return undefined;
     } catch (error) {
       const failure = TenonError.from(error);
-      // Nobody knows whether it took effect.
-      if (failure.code === Code.DeadlineExceeded || failure.code === Code.Cancelled) this.#isAnnounced = true;
+      // The registration may have taken effect although its answer did not come.
+      if (failure.code === Code.DeadlineExceeded || failure.code === Code.Cancelled) this.#mayBeRegistered = true;
       return failure;
     }
   }
 
-  /** One renewal that fails costs nothing: the node can be found until the lease ends. */
-  #holdLease(): void {
-    this.#lapse?.cancel();
+  /** Starts the lease anew. A failed renewal changes nothing yet: callers find the node until the lease expires. */
+  #restartLeaseTimer(): void {
+    this.#leaseExpiry?.cancel();
     if (this.state === 'stopped') return;
-    this.#become({ isRegistered: true });
+    this.#updateStatus({ isRegistered: true });
     const ttlMs = this.#server.options.registerTtlMs ?? defaults.registerTtlMs;
-    this.#lapse = this.#timers.after(ttlMs, () => this.#become({ isRegistered: false }));
+    this.#leaseExpiry = this.#timers.after(ttlMs, () => this.#updateStatus({ isRegistered: false }));
   }
 
-  #become(change: Partial<ServiceStatus>): void {
+  #updateStatus(change: Partial<ServiceStatus>): void {
     const before = this.#status;
     const status = { ...before, ...change };
     const isChange =
@@ -278,21 +277,22 @@ export class ManagedService implements ServiceRuntime {
     for (const listener of this.#listeners) quietly(listener, status, failed);
   }
 
-  #keepLease(): void {
+  #scheduleRenewal(): void {
     const ttlMs = this.#server.options.registerTtlMs ?? defaults.registerTtlMs;
-    const delayMs = this.#pace.nextMs(this.#options.registerIntervalMs ?? ttlMs / 3);
+    const delayMs = this.#renewals.nextMs(this.#options.registerIntervalMs ?? ttlMs / 3);
     this.#renewal = this.#timers.after(delayMs, () => {
       if (this.state !== 'serving') return;
-      this.#registering = this.#announce('serving').then((failure) => {
+      this.#registering = this.#register('serving').then((failure) => {
         this.#registering = undefined;
-        if (failure) this.#pace.failed(String(this), failure, this.#logger);
-        if (this.state === 'serving') this.#keepLease();
+        if (failure) this.#renewals.failed(String(this), failure, this.#logger);
+        if (this.state === 'serving') this.#scheduleRenewal();
       });
     });
   }
 
   /**
-   * Runs `work` with a signal that aborts after so long, or with `signal`, and does not wait for it any longer then.
+   * Runs `work` with a signal that aborts after `timeoutMs`, or when `signal` does. Resolves to false, without waiting
+   * for `work`, if it had not ended by then.
    */
   #within(
     timeoutMs: number,
@@ -303,22 +303,25 @@ export class ManagedService implements ServiceRuntime {
     return endsWithin(work, { timers: this.#timers, timeoutMs, signal, onTimeout, onAbort: onTimeout });
   }
 
-  /** One step of the stop: what fails, or does not end in time, does not hold up the others. */
+  /** Runs one step of the stop. A step that fails or does not end in time is logged, and the stop continues. */
   async #step(what: string, work: () => Promise<void>, signal?: AbortSignal): Promise<void> {
     const { stopTimeoutMs } = this.#options;
-    await this.#quietly(what, this.#bounded(what, stopTimeoutMs, work, signal));
+    await this.#quietly(what, this.#withinLimit(what, stopTimeoutMs, work, signal));
   }
 
-  async #bounded(what: string, ms: number, work: () => Promise<void>, signal?: AbortSignal): Promise<void> {
-    const cut = signal?.aborted ? this.#soonAborted(signal) : signal;
+  async #withinLimit(what: string, ms: number, work: () => Promise<void>, signal?: AbortSignal): Promise<void> {
+    const cut = signal?.aborted ? this.#abortedNextTurn(signal) : signal;
     if (await endsWithin(work(), { timers: this.#timers, timeoutMs: ms, signal: cut })) return;
-    this.#logger.warn(`${String(this)}: ${what} did not end in time; the stop goes on`, {
+    this.#logger.warn(`${String(this)}: ${what} did not end in time; the stop goes on without it`, {
       stopTimeoutMs: signal?.aborted ? undefined : ms,
     });
   }
 
-  /** For work that waits for nothing: it has ended before this aborts, and nobody is to say that it had to be cut. */
-  #soonAborted({ reason }: AbortSignal): AbortSignal {
+  /**
+   * A signal that aborts one turn of the event loop later, so that work which waits for nothing ends before it and is
+   * not reported as cut off.
+   */
+  #abortedNextTurn({ reason }: AbortSignal): AbortSignal {
     const controller = new AbortController();
     this.#timers.soon(() => controller.abort(reason));
     return controller.signal;
@@ -332,12 +335,12 @@ export class ManagedService implements ServiceRuntime {
     }
   }
 
-  #assertGoesOn(start: symbol): void {
+  #assertNotStopped(start: symbol): void {
     if (this.#start === start) return;
     throw new TenonError({
       code: Code.Unavailable,
       reason: 'server.stopped',
-      message: `service "${String(this)}" was stopped while it started`,
+      message: `service "${String(this)}" was stopped before its start had finished`,
     });
   }
 
@@ -355,7 +358,7 @@ async function runHooks(hooks: readonly Hook[] = []): Promise<void> {
   for (const hook of hooks) await hook();
 }
 
-function timeUp(message = 'the time for this step of the stop is up'): TenonError {
+function timeUp(message = 'the time limit of this step of the stop has passed'): TenonError {
   return new TenonError({
     code: Code.DeadlineExceeded,
     reason: 'service.timeout',

@@ -7,64 +7,68 @@ import type { Server, ServerOptions } from '../server/server.ts';
 /** The states of a service, in order. */
 export type ServiceState = 'stopped' | 'starting' | 'serving' | 'draining';
 
-/** Where a service is in its life, and who can reach it. */
+/** The state of a service, and whether callers and events reach it. */
 export interface ServiceStatus {
   readonly state: ServiceState;
-  /** The registry was told of the node, and the lease has not run out since: callers can find it. */
+  /** True if the node is registered and its lease has not expired, so that callers can find it. */
   readonly isRegistered: boolean;
-  /** Every subscription stands, also where there is none: false while the broker is away that was away at the start. */
+  /** True if every subscription is established, or there are none. False while the broker is away since the start. */
   readonly isSubscribed: boolean;
-  /** Calls are taken: from when it listens, until the lame duck time of its stop is over. */
+  /** True if calls are accepted: from listening, until the lame duck period of the stop is over. */
   readonly isAccepting: boolean;
 }
 
-/** What a service is told at once; what concerns its server is passed on. */
+/** Options of a service. Those of its server are passed on to it. */
 export interface ServiceOptions extends ServerOptions {
   /** Time between renewals of the lease, in milliseconds. @default a third of `registerTtlMs` */
   readonly registerIntervalMs?: number | undefined;
   /**
-   * Time to serve on after the registry was told that the node drains, so that callers can have seen it, in
-   * milliseconds. @default 1_000
+   * Lame duck period, in milliseconds: the node is announced as draining and still serves, until callers have seen
+   * that.
+   * @default 1_000
    */
   readonly lameDuckMs?: number | undefined;
-  /** Time for what is in flight to finish, in milliseconds; then it is aborted. @default 10_000 */
+  /** Time for calls and events in flight to finish, in milliseconds; then they are aborted. @default 10_000 */
   readonly drainTimeoutMs?: number | undefined;
   /**
-   * Time for each other step of a stop to end, in milliseconds: the `beforeStop` hooks, a `@preDestroy`, the closing of
-   * a backend. Then the stop goes on without it.
+   * Time limit of each other step of a stop, in milliseconds: the `beforeStop` hooks, a `@preDestroy`, the closing of a
+   * backend. After it the stop continues without that step.
    * @default 5_000
    */
   readonly stopTimeoutMs?: number | undefined;
-  /** Whether a stop drains at all. @default true */
+  /** True if a stop drains: it waits for what is in flight. False aborts it at once. @default true */
   readonly drain?: boolean | undefined;
-  /** Called in order around the start and the stop; Go Micro's names. */
+  /** Hooks that run one after another before the service listens. */
   readonly beforeStart?: readonly Hook[] | undefined;
+  /** Hooks that run one after another once the service is served. */
   readonly afterStart?: readonly Hook[] | undefined;
+  /** Hooks that run one after another before the service drains. */
   readonly beforeStop?: readonly Hook[] | undefined;
+  /** Hooks that run one after another once the service has stopped. */
   readonly afterStop?: readonly Hook[] | undefined;
-  /** Whether an application serves `grpc.health.v1.Health` beside the handlers. @default true */
+  /** True if an application serves `grpc.health.v1.Health` beside the handlers. @default true */
   readonly health?: boolean | undefined;
   /**
-   * Whether that says NOT_SERVING of a node that callers cannot find, for its lease in the registry has run out.
+   * True if health is NOT_SERVING while the node's lease in the registry has expired, so that callers cannot find it.
    * @default true
    */
   readonly healthFollowsRegistry?: boolean | undefined;
   /**
-   * Whether that says NOT_SERVING of a node whose subscriptions do not stand yet, for the broker was away at its start.
+   * True if health is NOT_SERVING until all subscriptions are established, where the broker was away at the start.
    * @default true
    */
   readonly healthFollowsBroker?: boolean | undefined;
-  /** Whether an application serves `grpc.reflection`, v1 and v1alpha, beside the handlers. @default false */
+  /** True if an application serves `grpc.reflection`, v1 and v1alpha, beside the handlers. @default false */
   readonly reflection?: boolean | undefined;
 }
 /** Container key of the {@link ServiceOptions}. */
 export const ServiceOptions: ServiceIdentifier<ServiceOptions> = token('service', 'ServiceOptions');
 
 /**
- * What a process runs on, by the names that its parts are bound by; behind an `@` the address of those that have one.
- * For the start line of its services.
+ * Names of the transport, codec, registry, selector and broker that a process runs on, with the address behind an `@`
+ * if there is one. Logged when a service has started.
  */
-export interface Wiring {
+export interface BackendSummary {
   readonly transport: string;
   readonly codec: string;
   readonly registry: string;
@@ -72,18 +76,18 @@ export interface Wiring {
   readonly broker: string;
   readonly profile?: string | undefined;
 }
-/** Container key of the {@link Wiring}. */
-export const Wiring: ServiceIdentifier<Wiring> = token('service', 'Wiring');
+/** Container key of the {@link BackendSummary}. */
+export const BackendSummary: ServiceIdentifier<BackendSummary> = token('service', 'BackendSummary');
 
-/** Something to do at a moment of the lifecycle. One that rejects before or after the start fails the start. */
+/** A function of the application that runs before or after a start or a stop. One that rejects fails the start. */
 export type Hook = () => void | Promise<void>;
 
 /**
- * One service: a server, the client it calls others with, and their life together.
+ * The lifecycle of one service: its server, the client that it calls others with, and its registration.
  *
  * Start: `starting` → listen, connect the broker and subscribe, register → `serving`. A broker or a registry that is
- * away holds up nothing and is tried until it is back. Stop: `draining` in the registry → serve on for `lameDuckMs` →
- * deregister → refuse new calls, finish what is in flight within `drainTimeoutMs` → stop the server → `stopped`.
+ * away does not delay the start: it is tried until it is back. Stop: register as `draining` → serve for `lameDuckMs` →
+ * deregister → refuse new calls, finish those in flight within `drainTimeoutMs` → stop the server → `stopped`.
  */
 export interface ServiceRuntime {
   /** The options in force. */
@@ -91,30 +95,31 @@ export interface ServiceRuntime {
   readonly state: ServiceState;
   readonly status: ServiceStatus;
   /**
-   * Calls `listener` after each change of {@link status}, in the same turn, so that who has to end before a drain can.
-   * Returns how to stop that. What it throws is logged.
+   * Calls `listener` after each change of {@link status}, in the same turn of the event loop, so that it can end
+   * streams before a drain waits for them. Returns a function that removes the listener. Errors of the listener are
+   * logged.
    */
   onChange(listener: (status: ServiceStatus) => void): () => void;
-  /** Changes options. FAILED_PRECONDITION (`service.started`) unless stopped. */
+  /** Changes options. Throws FAILED_PRECONDITION (`service.started`) unless the service is stopped. */
   init(options: ServiceOptions): void;
   client(): Client;
   server(): Server;
   /**
-   * Resolves when callers can be served. If it fails, what was started is stopped again, in reverse order, and it
-   * rejects with the first error. FAILED_PRECONDITION (`service.started`) unless stopped. A broker or a registry that
-   * is away (UNAVAILABLE, DEADLINE_EXCEEDED) does not fail the start, unless `requireBackends` says so: subscriptions
-   * stand and the node is announced when it is back. What it refuses fails the start.
+   * Starts the service; resolves when it serves callers. A start that fails stops again what it started, in reverse
+   * order, and rejects with the first error. Rejects with FAILED_PRECONDITION (`service.started`) unless the service is
+   * stopped. A broker or a registry that is away (UNAVAILABLE, DEADLINE_EXCEEDED) does not fail the start, unless
+   * `requireBackends` is true: the service subscribes and registers when it is back. One that refuses fails the start.
    */
   start(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /**
-   * Resolves when everything has stopped; does not reject. `signal` cuts the waiting short: in flight calls are aborted
-   * then. A second call waits for the first, and its `signal` cuts that short as well.
+   * Stops the service; resolves when everything has stopped, and never rejects. When `signal` aborts, calls in flight
+   * are aborted instead of waited for. A second call waits for the first, and its `signal` applies to it too.
    */
   stop(options?: { readonly signal?: AbortSignal }): Promise<void>;
-  /** `start`, wait until `signal` aborts, `stop`. Signals of the process are the business of `app`. */
+  /** Starts the service, waits until `signal` aborts, and stops it. It does not listen to signals of the process. */
   run(options?: { readonly signal?: AbortSignal }): Promise<void>;
-  /** The name in the registry. */
+  /** The name of the service in the registry. */
   toString(): string;
 }
-/** Container key of the {@link ServiceRuntime}. Every service of a process gets one of its own. */
+/** Container key of the {@link ServiceRuntime}. Each service of a process has its own. */
 export const ServiceRuntime: ServiceIdentifier<ServiceRuntime> = token('service', 'ServiceRuntime');

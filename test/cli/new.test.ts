@@ -71,7 +71,7 @@ describe('tenon new', () => {
       const result = await cli(['new', 'taken', '--sample', 'hello'], { cwd });
       expect(result).toMatchObject({ code: 1, stdout: '' });
       expect(result.stderr).toBe(
-        `tenon: ${join(cwd, 'taken')} is not empty, and was left as it is: take another name, another place with --dir, or empty it first\n`,
+        `tenon: ${join(cwd, 'taken')} is not empty, and was left as it is: take another name, choose another folder with --dir, or empty it first\n`,
       );
       expect(await contentOf(cwd)).toEqual(before);
     }));
@@ -94,7 +94,7 @@ describe('tenon new', () => {
         cwd,
         signal: AbortSignal.abort(),
       });
-      expect(result).toMatchObject({ code: 130, stderr: 'tenon: given up: nothing was written\n' });
+      expect(result).toMatchObject({ code: 130, stderr: 'tenon: cancelled, and nothing was written\n' });
       expect(await contentOf(cwd)).toEqual({});
     }));
 
@@ -144,7 +144,7 @@ describe('tenon new', () => {
     [['new'], 'the name of the project is missing'],
     [
       ['new', 'mine'],
-      'say which sample to start from: tenon new mine --sample environments | hello | interop | places',
+      'the sample to start from is missing: tenon new mine --sample environments | hello | interop | places',
     ],
     [
       ['new', 'mine', '--sample', 'place'],
@@ -152,7 +152,7 @@ describe('tenon new', () => {
     ],
     [
       ['new', 'My-Service', '--sample', 'hello'],
-      '"My-Service" cannot be the name of a package: it has capital letters: take "my-service"',
+      '"My-Service" cannot be the name of a package: it has upper-case letters: take "my-service"',
     ],
     [['new', 'mine', '--sampel', 'hello'], "unknown option '--sampel'\n(Did you mean --sample?)"],
     [['nwe', 'mine'], "unknown command 'nwe'\n(Did you mean new?)"],
@@ -193,14 +193,14 @@ describe('tenon new', () => {
         typing: (screen) => (screen.includes('Which sample') ? '\u0003' : undefined),
       });
       expect(result).toMatchObject({ code: 130 });
-      expect(result.stderr).toBe('tenon: given up: nothing was written\n');
+      expect(result.stderr).toBe('tenon: cancelled, and nothing was written\n');
       expect(await contentOf(cwd)).toEqual({});
     }));
 
   it('asks nothing in CI, even on a terminal', async () => {
     const result = await cli(['new', 'mine'], { terminal: true, env: { CI: 'true' } });
     expect(result).toMatchObject({ code: 2 });
-    expect(result.stderr).toContain('say which sample');
+    expect(result.stderr).toContain('the sample to start from is missing');
   });
 });
 

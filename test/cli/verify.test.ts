@@ -103,6 +103,7 @@ describe('tenon verify', () => {
         'Registry                              RedisRegistry       TENON_REGISTRY',
         'Selector                              RandomSelector      default',
         'Broker                                MemoryBroker        profile test',
+        'BackendSummary                        made by a function  default',
         'Client                                RpcClient           default',
         'Clock                                 built in            default',
         'Health                                HealthBoard         default',
@@ -114,7 +115,6 @@ describe('tenon verify', () => {
         'Server                                RpcServer           default',
         'ServiceRuntime                        ManagedService      default',
         'Timers                                built in            default',
-        'Wiring                                made by a function  default',
         'Store                                 Store               bind',
         'token                                 a string            bind',
         'Hello                                 Hello               decorators',
@@ -186,7 +186,7 @@ describe('tenon verify', () => {
     });
     expect(await cli(['verify', 'src/index.ts'])).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('src/index.ts is not compiled'),
+      stderr: expect.stringContaining('src/index.ts is TypeScript'),
     });
   });
 

@@ -30,7 +30,7 @@ describe('decorated methods of base classes', () => {
     expect(topics(Base)).toEqual(['onBoth one', 'onBoth two', 'onEvent base.topic']);
   });
 
-  test('one of several topics replaces all of the overridden method', () => {
+  test('a topic of the subclass replaces all topics of the overridden method', () => {
     class Sub extends Base {
       @Subscribe('two', { retry: 7 }) override async onBoth(_event: object): Promise<void> {}
     }
@@ -38,7 +38,7 @@ describe('decorated methods of base classes', () => {
     expect(subscriptionsOf(Sub).find(({ topic }) => topic === 'two')?.options).toEqual({ retry: 7 });
   });
 
-  test('an overriding method that is not decorated keeps what its base says', () => {
+  test('an overriding method without decorators keeps the subscription of its base', () => {
     class Sub extends Base {
       override async onEvent(_event: object): Promise<void> {}
     }
@@ -46,7 +46,7 @@ describe('decorated methods of base classes', () => {
     expect(subscriptionsOf(Sub).find(({ property }) => property === 'onEvent')?.options).toEqual({ queue: 'base' });
   });
 
-  test('a call that is overridden under another name is answered under the new one alone', () => {
+  test('an @Rpc method that is overridden with another name is answered under the new name alone', () => {
     class Sub extends Base {
       @Rpc({ name: 'New' }) override async call(_request: object): Promise<object> {
         return {};
@@ -58,7 +58,7 @@ describe('decorated methods of base classes', () => {
     ]);
   });
 
-  test('a call that is overridden as a subscription is no call any more, and the other way round', () => {
+  test('an @Rpc method that is overridden with @Subscribe no longer answers calls, and the other way round', () => {
     class Sub extends Base {
       @Subscribe('called') override async call(_event: object): Promise<never> {
         throw new Error('not called here');

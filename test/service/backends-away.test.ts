@@ -54,7 +54,7 @@ describeWithRedis(
   (redis) => {
     const env = (): Record<string, string> => ({ TENON_BROKER: `redis-streams://${redis.address}` });
 
-    it('fails no start; when it is back the service gets all that it kept, and is ready', async () => {
+    it('does not fail the start, and when it is back the service handles the events that it kept, and is SERVING', async () => {
       const { handled, Orders, Shop } = shop();
       // The group is known, and away when these are published.
       const before = await start([Shop], env());
@@ -87,7 +87,7 @@ describeWithRedis(
       expect(await statusOf(system, 'shop.Orders')).toBe('SERVING');
     }, 120_000);
 
-    it('does not hold up the stop of a service that still tries', async () => {
+    it('does not hold up the stop of a service that still tries to subscribe', async () => {
       const { Shop } = shop();
       await redis.kill();
       try {
@@ -99,7 +99,7 @@ describeWithRedis(
       }
     }, 60_000);
 
-    it('fails the start where backends are required, naming it', async () => {
+    it('fails the start under TENON_REQUIRE_BACKENDS, and is named by the error', async () => {
       const { Shop } = shop();
       await redis.kill();
       try {
@@ -112,7 +112,7 @@ describeWithRedis(
       }
     }, 60_000);
 
-    it('leaves a service ready that says that it does not follow it', async () => {
+    it('leaves health SERVING under TENON_HEALTH_FOLLOWS_BROKER=false', async () => {
       const { Shop } = shop();
       await redis.kill();
       try {
@@ -127,7 +127,7 @@ describeWithRedis(
 );
 
 describeWithRedis('a registry that is away when a service starts', (redis) => {
-  it('fails no start; when it is there for the first time the service is announced, and ready', async () => {
+  it('does not fail the start, and when it first answers the service is registered', async () => {
     const { Shop } = shop();
     await redis.kill();
     const system = await start([Shop], { TENON_REGISTRY: `redis://${redis.address}` });
@@ -137,7 +137,7 @@ describeWithRedis('a registry that is away when a service starts', (redis) => {
     expect((await system.get(Registry).getService('shop'))[0]?.nodes).toHaveLength(1);
   }, 120_000);
 
-  it('fails the start where backends are required', async () => {
+  it('fails the start under TENON_REQUIRE_BACKENDS', async () => {
     const { Shop } = shop();
     await redis.kill();
     try {
@@ -156,9 +156,9 @@ describeWithRedis('a backend that refuses the password', (redis) => {
     ['a registry redis', 'TENON_REGISTRY', 'redis', 'registry.refused'],
   ])('%s', (_what, variable, name, reason) => {
     it.each([
-      ['none', ''],
-      ['a wrong one', ':wrong@'],
-    ])('fails the start: %s', async (_which, credentials) => {
+      ['no password', ''],
+      ['a wrong password', ':wrong@'],
+    ])('fails the start with %s', async (_which, credentials) => {
       @Handler()
       class Orders {
         @Subscribe('orders') onOrder(): void {}

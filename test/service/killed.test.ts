@@ -27,7 +27,7 @@ describeWithRedis('a service that is killed with SIGKILL', (redis) => {
   const startCaller = (): Promise<System> =>
     System.start([], { profile: 'dev', env: { ...env(), TENON_LOG_LEVEL: 'silent' } });
 
-  it('is gone from the registry when its lease has run out, and its calls go elsewhere meanwhile', async () => {
+  it('is gone from the registry when its lease has expired, and until then calls go to another node', async () => {
     const [killed, other] = [await startInstance(), await startInstance()];
     const caller = await startCaller();
     try {
@@ -46,7 +46,7 @@ describeWithRedis('a service that is killed with SIGKILL', (redis) => {
     }
   }, 60_000);
 
-  it('leaves callers with UNAVAILABLE and the name of the service when it was the last', async () => {
+  it('leaves callers with UNAVAILABLE and the name of the service when it was the last node', async () => {
     const only = await startInstance();
     const caller = await startCaller();
     try {

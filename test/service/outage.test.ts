@@ -43,7 +43,7 @@ describeWithRedis(
       TENON_LAME_DUCK_MS: '0',
     });
 
-    it('costs no call, loses no acknowledged event, and the node is announced again', async () => {
+    it('costs no call, loses no acknowledged event, and the node is registered again', async () => {
       const service = await System.start([Steady], { profile: 'dev', env: env() });
       const caller = await System.start([], { profile: 'dev', env: env() });
       try {

@@ -45,15 +45,15 @@ function scene(draws: readonly number[], registerTtlMs = 30_000, more: ServiceOp
   return { timers, logger, inner, state, service, waits };
 }
 
-describe('a registration', () => {
-  it('is renewed at intervals that are jittered', async () => {
+describe('the registration of a service', () => {
+  it('is renewed at jittered intervals', async () => {
     const { timers, service, waits } = scene([0, 0.5, 1 - 1e-9]);
     await service.start();
     await timers.advance(27_500);
     expect(waits().map((waitMs) => Math.round(waitMs))).toEqual([10_000, 9_000, 8_000]);
   });
 
-  it('is not made of a service that others announce, which serves all the same', async () => {
+  it('is not made with register: false, and the service serves all the same', async () => {
     const { timers, service, state, inner } = scene([0.5], 30_000, { register: false });
     await service.start();
     await timers.advance(120_000);
@@ -65,7 +65,7 @@ describe('a registration', () => {
     expect(await inner.listServices()).toEqual([]);
   });
 
-  it('that fails is tried again with a back-off of full jitter, up to the interval', async () => {
+  it('is retried after a failure with full-jitter back-off, up to the interval', async () => {
     const almostOne = 1 - 1e-9;
     const { timers, state, service, waits } = scene([almostOne]);
     state.isAway = true;
@@ -81,7 +81,7 @@ describe('a registration', () => {
     expect(half.waits()).toEqual([500, 1_000, 2_000, 4_000]);
   });
 
-  it('that fails is never tried in a busy loop, whatever chance gives', async () => {
+  it('is never retried in a busy loop, whatever random numbers come', async () => {
     const { timers, state, service } = scene([0], 300);
     state.isAway = true;
     await service.start();
@@ -89,23 +89,23 @@ describe('a registration', () => {
     expect(state.attempts.length).toBeLessThanOrEqual(101);
   });
 
-  it('that is lost is warned of once, reminded of at a long interval, and its return is told', async () => {
+  it('logs its loss once, reminds of it at a long interval, and logs its return', async () => {
     const { timers, state, service, logger } = scene([0.5]);
     await service.start();
     state.isAway = true;
     const warnings = (): string[] => logger.texts.filter((line) => line.startsWith('warn'));
     await timers.advance(240_000);
     expect(warnings()).toEqual([
-      'warn suite could not be announced in the registry, so that callers cannot find it for long; trying again',
+      'warn suite could not be registered; callers cannot find it once its lease has expired; trying again',
     ]);
     await timers.advance(240_000);
-    expect(warnings().slice(1)).toEqual(['warn suite is still not announced in the registry; trying on']);
+    expect(warnings().slice(1)).toEqual(['warn suite is still not registered; still trying']);
     state.isAway = false;
     await timers.advance(60_000);
-    expect(warnings().slice(2)).toEqual(['warn suite is announced in the registry again']);
+    expect(warnings().slice(2)).toEqual(['warn suite is registered again']);
   });
 
-  it('that is never answered does not hold up the start, nor the next attempt, and is taken back at the stop', async () => {
+  it('delays neither the start nor the next attempt when it is never answered, and is taken back at the stop', async () => {
     const { timers, state, service } = scene([0.5]);
     state.isMute = true;
     let hasStarted = false;
@@ -118,7 +118,7 @@ describe('a registration', () => {
     expect([service.state, state.left]).toEqual(['stopped', 1]);
   });
 
-  it('of a service that drains says so, until the node leaves', async () => {
+  it('says that the service drains, until the node is deregistered', async () => {
     const { timers, service, inner } = scene([0.5]);
     await service.start();
     const seen = new WatchRecorder(await inner.watch());
@@ -131,7 +131,7 @@ describe('a registration', () => {
     expect(service.state).toBe('stopped');
   });
 
-  it('that is refused at the start fails it, and is not logged as if it were tried again', async () => {
+  it('fails the start when the registry refuses it, and logs no retry', async () => {
     const { timers, state, service, logger } = scene([0.5]);
     state.refuses = true;
     await expect(service.start()).rejects.toMatchObject({ reason: 'registry.refused' });
@@ -140,7 +140,7 @@ describe('a registration', () => {
     expect(logger.texts.filter((line) => line.startsWith('warn'))).toEqual([]);
   });
 
-  it('that is refused later costs a warning, and is tried again', async () => {
+  it('is retried with a warning when the registry refuses a renewal', async () => {
     const { timers, state, service, logger } = scene([0.5]);
     await service.start();
     state.refuses = true;
@@ -152,7 +152,7 @@ describe('a registration', () => {
     expect(logger.texts.filter((line) => line.startsWith('warn'))).toHaveLength(2);
   });
 
-  it('that fails at the start, or is not answered, fails it where backends are required', async () => {
+  it('fails the start under requireBackends when it fails or is not answered', async () => {
     for (const [what, reason] of [
       ['isAway', 'registry.unreachable'],
       ['isMute', 'service.timeout'],

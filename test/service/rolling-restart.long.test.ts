@@ -77,7 +77,7 @@ describeWithRedis('a rolling restart under load', (redis) => {
   }, 120_000);
 
   it.each([1, 2, 3])(
-    'fails calls when the drain is switched off: run %i of 3',
+    'fails calls when TENON_DRAIN=false: run %i of 3',
     async () => {
       const { failures } = await run({ TENON_DRAIN: 'false' });
       expect(failures).not.toEqual([]);

@@ -41,7 +41,7 @@ function registryThat(parts: Parts, before: () => Promise<void>): Registry {
 }
 
 describe('a service that is stopped while it starts', () => {
-  it('before it listens: does not listen afterwards', async () => {
+  it('does not listen when it was stopped before it listened', async () => {
     const asked = gate();
     const go = gate();
     const beforeStart = async (): Promise<void> => {
@@ -57,7 +57,7 @@ describe('a service that is stopped while it starts', () => {
     expect([service.state, service.server().address]).toEqual(['stopped', undefined]);
   });
 
-  it('while it is announced: leaves the registry', async () => {
+  it('deregisters when it was stopped while it registered', async () => {
     const base = memoryParts();
     const asked = gate();
     const go = gate();
@@ -76,8 +76,8 @@ describe('a service that is stopped while it starts', () => {
   });
 });
 
-describe('a service that is told to make haste in its lame duck time', () => {
-  it('leaves the registry all the same', async () => {
+describe('a service whose stop is forced during its lame duck period', () => {
+  it('deregisters all the same', async () => {
     const parts = memoryParts();
     const service = serviceOf(parts, { lameDuckMs: 3_600_000 });
     await service.start();

@@ -2,13 +2,13 @@ import type { BindingService } from '@inversifyjs/core';
 
 import {
   type AnyClass,
-  caughtBy,
+  errorsCaughtBy,
   type Class,
-  methodsWithUses,
+  methodsWithEnhancers,
   rpcsOf,
   subscriptionsOf,
-  type UseKind,
-  usesOf,
+  type EnhancerKind,
+  enhancersOf,
 } from '../../decorators/decorators.ts';
 import type { Problem } from '../describe.ts';
 import { classBoundTo } from './capabilities.ts';
@@ -38,7 +38,7 @@ function checkKey({ kind, key, place }: UsedKey, bindings: BindingService): read
       fix: `write ${method}(…) in ${bound.name}, or use another class`,
     });
   }
-  if (kind === 'errorFilter' && typeof key === 'function' && caughtBy(key).length === 0) {
+  if (kind === 'errorFilter' && typeof key === 'function' && errorsCaughtBy(key).length === 0) {
     problems.push({
       kind: 'filter-without-errors',
       where: place,
@@ -64,11 +64,13 @@ function mayHave(target: AnyClass, method: string): boolean {
 
 function unusedOn(target: AnyClass): readonly Problem[] {
   const called = new Set([...rpcsOf(target), ...subscriptionsOf(target)].map(({ property }) => property));
-  return methodsWithUses(target)
+  return methodsWithEnhancers(target)
     .filter((property) => !called.has(property))
     .map((property) => {
-      const kind = (Object.keys(stepKinds) as UseKind[]).find((one) => usesOf(one, target, property).length > 0);
-      const decorator = stepKinds[kind as UseKind].decorator;
+      const kind = (Object.keys(stepKinds) as EnhancerKind[]).find(
+        (one) => enhancersOf(one, target, property).length > 0,
+      );
+      const decorator = stepKinds[kind as EnhancerKind].decorator;
       return {
         kind: 'unused-step',
         where: `${target.name}.${property}`,

@@ -3,13 +3,13 @@ import type { Container, ServiceIdentifier } from 'inversify';
 
 import {
   type AnyClass,
-  caughtBy,
+  errorsCaughtBy,
   type Class,
   rpcsOf,
   subscriptionsOf,
-  type UseKind,
-  type Uses,
-  usesOf,
+  type EnhancerKind,
+  type Enhancers,
+  enhancersOf,
 } from '../../decorators/decorators.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import {
@@ -30,7 +30,7 @@ import {
 import { keyName } from './keys.ts';
 
 /** The decorator that uses things of a kind, and the method that they have. */
-export const stepKinds: Readonly<Record<UseKind, { readonly decorator: string; readonly method: string }>> = {
+export const stepKinds: Readonly<Record<EnhancerKind, { readonly decorator: string; readonly method: string }>> = {
   guard: { decorator: '@UseGuard', method: 'activate' },
   interceptor: { decorator: '@UseInterceptor', method: 'intercept' },
   pipe: { decorator: '@UsePipe', method: 'execute' },
@@ -38,7 +38,7 @@ export const stepKinds: Readonly<Record<UseKind, { readonly decorator: string; r
 };
 
 /** Whether something used is a key of the container, and not ready by itself. */
-export function isKey(kind: UseKind, used: unknown): used is ServiceIdentifier {
+export function isKey(kind: EnhancerKind, used: unknown): used is ServiceIdentifier {
   if (typeof used === 'string' || typeof used === 'symbol') return true;
   if (typeof used !== 'function' || isStandardSchema(used)) return false;
   return kind !== 'interceptor' || isClass(used);
@@ -52,7 +52,7 @@ function isClass(value: NewableFunction | CallableFunction): boolean {
 
 /** A key that something is used by, and where. */
 export interface UsedKey {
-  readonly kind: UseKind;
+  readonly kind: EnhancerKind;
   readonly key: ServiceIdentifier;
   /** `@UseGuard of GreeterHandler.hello` */
   readonly place: string;
@@ -62,8 +62,8 @@ export interface UsedKey {
 export function usedKeys(target: AnyClass): readonly UsedKey[] {
   const methods = [...rpcsOf(target), ...subscriptionsOf(target)].map(({ property }) => property);
   return [undefined, ...new Set(methods)].flatMap((property) =>
-    (Object.keys(stepKinds) as UseKind[]).flatMap((kind) =>
-      (usesOf(kind, target, property) as readonly unknown[])
+    (Object.keys(stepKinds) as EnhancerKind[]).flatMap((kind) =>
+      (enhancersOf(kind, target, property) as readonly unknown[])
         .filter((used) => isKey(kind, used))
         .map((key) => ({ kind, key, place: placeOf(kind, target, property) })),
     ),
@@ -71,7 +71,7 @@ export function usedKeys(target: AnyClass): readonly UsedKey[] {
 }
 
 /** For people. */
-export function placeOf(kind: UseKind, target: AnyClass, property: string | undefined): string {
+export function placeOf(kind: EnhancerKind, target: AnyClass, property: string | undefined): string {
   return `${stepKinds[kind].decorator} of ${target.name}${property === undefined ? '' : `.${property}`}`;
 }
 
@@ -96,17 +96,18 @@ export class Steps {
    * method's.
    */
   interceptorsFor(service: Class, handler: Class, property: string): Interceptor[] {
-    const levels = <K extends UseKind>(kind: K): Uses[K][] => [
-      usesOf(kind, service),
-      usesOf(kind, handler),
-      usesOf(kind, handler, property),
+    const levels = <K extends EnhancerKind>(kind: K): Enhancers[K][] => [
+      enhancersOf(kind, service),
+      enhancersOf(kind, handler),
+      enhancersOf(kind, handler, property),
     ];
-    const all = <K extends UseKind>(kind: K): Uses[K][number][] => levels(kind).flat() as Uses[K][number][];
+    const all = <K extends EnhancerKind>(kind: K): Enhancers[K][number][] =>
+      levels(kind).flat() as Enhancers[K][number][];
     const metadata: PipeMetadata = { targetClass: handler, methodName: property, parameterIndex: 0 };
     const nearest = levels('errorFilter').reverse().flat();
     const rules = nearest.map((type) => ({
       filter: this.#ready<ErrorFilter>('errorFilter', type),
-      catches: caughtBy(type),
+      catches: errorsCaughtBy(type),
     }));
     return [
       ...(rules.length > 0 ? [filtering(rules)] : []),
@@ -122,7 +123,7 @@ export class Steps {
     ];
   }
 
-  #ready<T extends object>(kind: UseKind, used: unknown): T {
+  #ready<T extends object>(kind: EnhancerKind, used: unknown): T {
     const made = (isKey(kind, used) ? this.#made.get(used) : used) as T;
     const { decorator, method } = stepKinds[kind];
     if (typeof (made as Record<string, unknown> | undefined)?.[method] === 'function') return made;

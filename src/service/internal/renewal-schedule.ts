@@ -4,11 +4,11 @@ import type { Logger } from '../../logger/logger.ts';
 import { Outage } from '../../runtime/outage.ts';
 import type { Clock, Random } from '../../runtime/runtime.ts';
 
-// Renewals of nodes that started together drift apart by this share of the interval.
+// The largest share of the interval by which a renewal comes early, so that nodes that started together spread out.
 const renewalJitter = 0.2;
 
-/** When a node is announced again, and what is said of a registry that does not take it. */
-export class RegistrationPace {
+/** Schedules renewals of a registration, with back-off after failures, and logs outages of the registry. */
+export class RenewalSchedule {
   readonly #random: Random;
   readonly #outage: Outage;
 
@@ -18,7 +18,8 @@ export class RegistrationPace {
   }
 
   /**
-   * The wait before the next attempt: after failures never longer than an interval, so that a node is back within one.
+   * Time until the next attempt: the interval less some jitter, or after failures a back-off of at most the interval,
+   * so that a node is registered again within one interval.
    */
   nextMs(intervalMs: number): number {
     if (this.#outage.failures > 0) return this.#outage.retryMs(intervalMs);
@@ -27,7 +28,7 @@ export class RegistrationPace {
 
   succeeded(service: string, logger: Logger): void {
     const failures = this.#outage.ended();
-    if (failures > 0) logger.warn(`${service} is announced in the registry again`, { failures });
+    if (failures > 0) logger.warn(`${service} is registered again`, { failures });
   }
 
   failed(service: string, error: TenonError, logger: Logger): void {
@@ -35,8 +36,8 @@ export class RegistrationPace {
     if (told === undefined) return;
     const what =
       told === 'new'
-        ? 'could not be announced in the registry, so that callers cannot find it for long; trying again'
-        : 'is still not announced in the registry; trying on';
+        ? 'could not be registered; callers cannot find it once its lease has expired; trying again'
+        : 'is still not registered; still trying';
     logger.warn(`${service} ${what}`, { error, failures: this.#outage.failures });
   }
 }

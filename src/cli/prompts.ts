@@ -1,8 +1,8 @@
-import { type CliIo, GivenUp } from './io.ts';
+import { type CliIo, Cancelled } from './io.ts';
 import { nameProblem } from './project.ts';
 import type { Sample } from './samples.ts';
 
-/** Asks for what was not said. The library is loaded only when there is something to ask. */
+/** Asks for the name of the project. The library of prompts is loaded only when there is something to ask. */
 export async function askName(io: CliIo): Promise<string> {
   const { isCancel, text } = await import('@clack/prompts');
   const answer = await text({
@@ -11,11 +11,11 @@ export async function askName(io: CliIo): Promise<string> {
     validate: (name) => nameProblem(name ?? ''),
     ...channels(io),
   });
-  if (isCancel(answer)) throw new GivenUp();
+  if (isCancel(answer)) throw new Cancelled();
   return answer;
 }
 
-/** Lets the user pick a sample. */
+/** Asks for the sample to start from. */
 export async function askSample(io: CliIo, samples: readonly Sample[]): Promise<Sample> {
   const { isCancel, select } = await import('@clack/prompts');
   const answer = await select({
@@ -23,7 +23,7 @@ export async function askSample(io: CliIo, samples: readonly Sample[]): Promise<
     options: samples.map(({ name, description }) => ({ value: name, label: name, hint: description })),
     ...channels(io),
   });
-  if (isCancel(answer)) throw new GivenUp();
+  if (isCancel(answer)) throw new Cancelled();
   return samples.find((sample) => sample.name === answer) as Sample;
 }
 

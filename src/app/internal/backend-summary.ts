@@ -3,13 +3,19 @@ import type { Marshaler } from '../../codec/codec.ts';
 import { maskAddress } from '../../internal/mask.ts';
 import type { Registry } from '../../registry/registry.ts';
 import type { Selector } from '../../selector/selector.ts';
-import type { Wiring } from '../../service/service.ts';
+import type { BackendSummary } from '../../service/service.ts';
 import type { Transport } from '../../transport/transport.ts';
 
-/** Makes the {@link Wiring} of what is bound. */
-export function wiringOf(
+/** Makes the {@link BackendSummary} of what is bound. */
+export function backendSummaryOf(
   profile: string,
-): (transport: Transport, marshaler: Marshaler, registry: Registry, selector: Selector, broker: Broker) => Wiring {
+): (
+  transport: Transport,
+  marshaler: Marshaler,
+  registry: Registry,
+  selector: Selector,
+  broker: Broker,
+) => BackendSummary {
   return (transport, marshaler, registry, selector, broker) => ({
     transport: String(transport),
     codec: marshaler.contentType,
