@@ -56,6 +56,13 @@ const defaults = {
   maxInFlight: 64,
   maxWaiting: 1_000,
 } as const;
+/** The options that are counts, and the least that each may be. */
+const counts = [
+  ['retry', 0],
+  ['retryDelayMs', 0],
+  ['maxInFlight', 1],
+  ['maxWaiting', 1],
+] as const;
 const longestDelayMs = 30_000;
 const rememberedKeys = 10_000;
 
@@ -88,10 +95,7 @@ export async function deliver(
   handler: DeliveryHandler,
   seams: DeliverySeams,
 ): Promise<Subscriber> {
-  const missing = missingCapabilities(capabilitiesOf(broker), options);
-  if (missing.length > 0) throw failures.unsupported(String(broker), topic, missing);
-  failures.assertCount(String(broker), topic, 'retry', options.retry ?? defaults.retry, 0);
-  failures.assertCount(String(broker), topic, 'retryDelayMs', options.retryDelayMs ?? defaults.retryDelayMs, 0);
+  assertDeliverable(broker, topic, options);
   const delivery = new Delivery(broker, topic, options, handler, seams);
   const subscribeOptions: SubscribeOptions = {
     queue: options.queue,
@@ -120,11 +124,25 @@ export async function deliver(
   };
 }
 
-function deadLetterTopic(broker: string, topic: string, deadLetter: boolean | string): string | undefined {
+/**
+ * Throws what {@link deliver} rejects with for a topic and options that cannot be right, whether the broker is there or
+ * not.
+ */
+export function assertDeliverable(broker: Broker, topic: string, options: DeliveryOptions): void {
+  const name = String(broker);
+  failures.assertTopic(name, topic);
+  const missing = missingCapabilities(capabilitiesOf(broker), options);
+  if (missing.length > 0) throw failures.unsupported(name, topic, missing);
+  for (const [option, least] of counts) {
+    failures.assertCount(name, topic, option, options[option] ?? defaults[option], least);
+  }
+  const deadLetter = deadLetterTopic(topic, options);
+  if (deadLetter !== undefined) failures.assertDeadLetter(name, topic, deadLetter);
+}
+
+function deadLetterTopic(topic: string, { deadLetter = defaults.deadLetter }: DeliveryOptions): string | undefined {
   if (deadLetter === false) return undefined;
-  const name = deadLetter === true ? `${topic}.dead-letter` : deadLetter;
-  failures.assertDeadLetter(broker, topic, name);
-  return name;
+  return deadLetter === true ? `${topic}.dead-letter` : deadLetter;
 }
 
 class Delivery {
@@ -160,7 +178,7 @@ class Delivery {
     this.#seams = seams;
     this.#retry = options.retry ?? defaults.retry;
     this.#retryDelayMs = options.retryDelayMs ?? defaults.retryDelayMs;
-    this.deadLetter = deadLetterTopic(String(broker), topic, options.deadLetter ?? defaults.deadLetter);
+    this.deadLetter = deadLetterTopic(topic, options);
     const { ack, nack, delay, attempts } = this.#capabilities;
     this.#brokerRetries = ack && nack && delay && attempts;
     this.#deduplicator = (options.dedupe ?? defaults.dedupe) ? new Deduplicator(rememberedKeys) : undefined;

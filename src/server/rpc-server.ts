@@ -1,6 +1,6 @@
 import { inject, injectable, multiInject, optional } from 'inversify';
 
-import { Broker, deliver, type Event } from '../broker/broker.ts';
+import { assertDeliverable, Broker, deliver, type Event } from '../broker/broker.ts';
 import { type Marshaler, Marshalers, MarshalerTable } from '../codec/codec.ts';
 import type { Context } from '../context/context.ts';
 import { Metadata } from '../context/metadata.ts';
@@ -303,6 +303,8 @@ export class RpcServer implements Server {
   }
 
   #intend({ topic, options, ...handler }: EventHandler, logger: Logger): IntendedSubscription {
+    // A broker that is away would say so only once it is back.
+    assertDeliverable(this.#broker, topic, options);
     const service = this.#options.name;
     const descriptor = { ...handler.descriptor, service, topic };
     const invoke = compose(

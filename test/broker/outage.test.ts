@@ -94,6 +94,50 @@ describeWithRedis('while redis is away', () => {
     await redis.dispose();
   });
 
+  test.each(brokers)('%s: a lost connection for reading alone makes it away as well', async (_name, make) => {
+    const redis = await redisServer();
+    const broker = make(redis);
+    await broker.connect();
+    const received = collector();
+    await broker.subscribe('news', received.receive, {});
+    const commands = broker.unwrap() as Redis;
+    const own = await commands.client('ID');
+    // Nobody new is let in, so that what was cut stays cut until the test has seen it.
+    await commands.config('SET', 'maxclients', '1');
+    const reading = (await commands.client('LIST'))
+      .toString()
+      .split('\n')
+      .map((line) => / ?id=(\d+) .*name=(\S*)/.exec(line))
+      .filter((found) => found?.[2]?.startsWith('tenon:') && found[1] !== String(own));
+    expect(reading).toHaveLength(1);
+    await commands.call('CLIENT', 'KILL', 'ID', String(reading[0]?.[1]));
+    await until('it is away', () => broker.status.state === 'away');
+    expect(broker.status.lastError).toMatchObject({ reason: 'broker.unreachable' });
+    expect(commands.status).toBe('ready');
+    await commands.config('SET', 'maxclients', '1000');
+    await until('it is back', () => broker.status.state === 'connected');
+    for (let tried = 1; received.texts.length === 0 && tried < 500; tried += 1) {
+      await publishText(broker, 'news', `after ${tried}`);
+      await sleep(10);
+    }
+    expect(received.texts.length).toBeGreaterThan(0);
+    // One that is let go of is not missed.
+    await broker.disconnect();
+    await redis.dispose();
+  });
+
+  test.each(brokers)('%s: a subscription that ends takes nothing of the state along', async (_name, make) => {
+    const redis = await redisServer();
+    const broker = make(redis);
+    await broker.connect();
+    const subscriber = await broker.subscribe('news', () => {}, {});
+    await subscriber.unsubscribe(AbortSignal.abort());
+    await publishText(broker, 'news', 'x');
+    expect(broker.status.state).toBe('connected');
+    await broker.disconnect();
+    await redis.dispose();
+  });
+
   test('redis-streams: no event that was taken is lost, and none that was acknowledged comes again', async () => {
     const redis = await redisServer({ persistent: true });
     const make = (): Broker => new RedisStreamsBroker({ address: redis.address, logger, claimIdleMs: 1_000 });

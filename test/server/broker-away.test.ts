@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
-import type { Broker } from '../../src/broker/broker.ts';
+import type { Broker, DeliveryOptions } from '../../src/broker/broker.ts';
 import { MemoryBroker } from '../../src/broker/memory.ts';
 import type { Context } from '../../src/context/context.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
@@ -23,13 +23,15 @@ interface Scene {
   /** The same of an attempt to subscribe. */
   readonly subscribe?: (topic: string, attempt: number) => unknown;
   readonly topics?: readonly string[];
+  /** @default a queue */
+  readonly delivery?: DeliveryOptions;
 }
 
 /**
  * A server in virtual time with subscriptions, on a broker whose calls do as they are told before they do what they
  * should.
  */
-function scene({ options, connect, subscribe, topics = ['orders'] }: Scene) {
+function scene({ options, connect, subscribe, topics = ['orders'], delivery = { queue: 'q' } }: Scene) {
   const runtime = virtualRuntime();
   const { timers } = runtime;
   const logger = new RecordingLogger();
@@ -65,7 +67,7 @@ function scene({ options, connect, subscribe, topics = ['orders'] }: Scene) {
   });
   const handled: { readonly event: unknown; readonly ctx: Context }[] = [];
   const onEvent = (event: unknown, ctx: Context): void => void handled.push({ event, ctx });
-  for (const topic of topics) server.subscribe(server.newSubscriber(topic, onEvent, { queue: 'q' }));
+  for (const topic of topics) server.subscribe(server.newSubscriber(topic, onEvent, delivery));
   const log = (): string[] =>
     logger.lines.filter(({ level }) => level !== 'info').map(({ level, message }) => `${level} ${message}`);
   return { server, timers, seen, inner, handled, logger, log };
@@ -98,6 +100,22 @@ describe('a server whose broker is away at the start', () => {
     expect([seen.connects.length, seen.subscribes]).toEqual([6, ['orders']]);
     await server.stop();
     expect(server.isSubscribed).toBe(false);
+  });
+
+  it.each<[string, DeliveryOptions]>([
+    ['retry', { retry: -1 }],
+    ['retryDelayMs', { retryDelayMs: Number.NaN }],
+    ['maxInFlight', { maxInFlight: 0 }],
+    ['maxWaiting', { maxWaiting: 0.5 }],
+    ['deadLetter', { deadLetter: 'orders' }],
+  ])('refuses %s that has no meaning at once, and does not wait for the broker to say so', async (name, delivery) => {
+    const { server, seen } = scene({ connect: failsFirst(Number.POSITIVE_INFINITY), delivery });
+    await expect(server.start()).rejects.toMatchObject({
+      code: Code.InvalidArgument,
+      reason: 'broker.invalid_options',
+      message: expect.stringContaining(`has ${name} `),
+    });
+    expect(seen.connects).toEqual([]);
   });
 
   it('never waits longer than 30 s between attempts, and reminds every five minutes', async () => {
