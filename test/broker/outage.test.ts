@@ -104,8 +104,7 @@ describeWithRedis('while redis is away', () => {
     const own = await commands.client('ID');
     // Nobody new is let in, so that what was cut stays cut until the test has seen it.
     await commands.config('SET', 'maxclients', '1');
-    const reading = (await commands.client('LIST'))
-      .toString()
+    const reading = String(await commands.client('LIST'))
       .split('\n')
       .map((line) => / ?id=(\d+) .*name=(\S*)/.exec(line))
       .filter((found) => found?.[2]?.startsWith('tenon:') && found[1] !== String(own));

@@ -71,7 +71,7 @@ export abstract class StreamReader implements DriverSubscription<StreamEntry> {
     const commands = link.ready;
     if (commands && this.#connectionId !== undefined && tried <= maxUnblocks)
       commands.client('UNBLOCK', this.#connectionId).catch(() => undefined);
-    else if (tried > 0) reads.disconnect();
+    else if (tried > 0) link.release(reads);
   }
 
   stop(): void {}

@@ -54,8 +54,11 @@ export class RedisLink {
   readonly #setup: DriverSetup;
   readonly #address: RedisAddress;
   readonly #connections = new Set<Redis>();
+  /** Those of them that are being made anew: with one of them Redis counts as away. */
+  readonly #lost = new Set<Redis>();
   readonly #lastErrors = new WeakMap<Redis, Error>();
   #commands: Redis | undefined;
+  #host: DriverHost | undefined;
 
   constructor(broker: string, client: Redis | undefined, setup: DriverSetup) {
     this.#client = client;
@@ -98,14 +101,10 @@ export class RedisLink {
     return client;
   }
 
-  /** Makes the connection for commands, whose outages the host is told. */
+  /** Makes the connection for commands. The host is told of outages, of this one and of those that come after it. */
   async open(host: DriverHost): Promise<void> {
-    const client = await this.#connect('commands', {});
-    this.#commands = client;
-    client.on('close', () => {
-      if (this.#connections.has(client)) host.away(this.#lastErrors.get(client));
-    });
-    client.on('ready', () => host.back());
+    this.#host = host;
+    this.#commands = await this.#connect('commands', {});
   }
 
   /**
@@ -121,11 +120,13 @@ export class RedisLink {
   /** Closes a connection. */
   release(client: Redis): void {
     this.#connections.delete(client);
+    this.#found(client);
     client.disconnect();
   }
 
   close(): void {
     this.#commands = undefined;
+    this.#host = undefined;
     for (const client of this.#connections) this.release(client);
   }
 
@@ -147,11 +148,23 @@ export class RedisLink {
     client.on('ready', () => this.#lastErrors.delete(client));
     try {
       await client.connect();
+      client.on('close', () => this.#lose(client));
+      client.on('ready', () => this.#found(client));
       return client;
     } catch (error) {
       this.release(client);
       throw isRedisReply(error) ? error : (this.#lastErrors.get(client) ?? error);
     }
+  }
+
+  #lose(client: Redis): void {
+    if (!this.#connections.has(client)) return;
+    this.#lost.add(client);
+    this.#host?.away(this.#lastErrors.get(client) ?? new Error('the connection is lost'));
+  }
+
+  #found(client: Redis): void {
+    if (this.#lost.delete(client) && this.#lost.size === 0) this.#host?.back();
   }
 
   #make(role: string, overrides: RedisOptions): Redis {
