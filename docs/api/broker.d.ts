@@ -80,7 +80,7 @@ export interface Broker {
     toString(): string;
 }
 export declare const Broker: ServiceIdentifier<Broker>;
-export { deliver, type DeliveryHandler, type DeliveryOptions, type DeliverySeams } from './delivery.ts';
+export { assertDeliverable, deliver, type DeliveryHandler, type DeliveryOptions, type DeliverySeams } from './delivery.ts';
 export { missingCapabilities } from './kit/capabilities.ts';
 
 // tenon/broker/delivery
@@ -103,6 +103,7 @@ export interface DeliverySeams {
     readonly logger: Logger;
 }
 export declare function deliver(broker: Broker, topic: string, options: DeliveryOptions, handler: DeliveryHandler, seams: DeliverySeams): Promise<Subscriber>;
+export declare function assertDeliverable(broker: Broker, topic: string, options: DeliveryOptions): void;
 
 // tenon/broker/memory
 
