@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 
 import { beforeAll, describe, expect, test } from '@jest/globals';
@@ -41,14 +41,22 @@ describe('links in pages', () => {
   });
 
   test('files that are named in passing are there', () => {
-    const named = [...markdown].flatMap(([file, page]) =>
-      [...withoutCode(page).matchAll(/`((?:src|test|docs|samples|bench|scripts)\/[\w./-]+\.\w+)`/g)].map(
-        ([, path = '']) => ({ file, path }),
-      ),
-    );
-    expect(
-      named.filter(({ path }) => !existsSync(join(root, path))).map(({ file, path }) => `${file}: ${path}`),
-    ).toEqual([]);
+    const named = [...markdown].flatMap(([file, page]) => namedIn(page).map((path) => ({ file, path })));
+    expect(named.filter(({ path }) => !isThere(path)).map(({ file, path }) => `${file}: ${path}`)).toEqual([]);
+  });
+
+  test('each step of a way in docs/architecture.md names its file', () => {
+    const page = markdown.get('docs/architecture.md') ?? '';
+    const ways = page.slice(page.indexOf('\n## Ways\n'), page.indexOf('\n## Where things are decided\n'));
+    const steps = ways.split(/^(?=\d+\. )/m).slice(1);
+    expect(steps.length).toBeGreaterThan(20);
+    expect(steps.filter((step) => namedIn(step).length === 0)).toEqual([]);
+  });
+
+  test('a file that is named and is not there is seen', () => {
+    const page = 'in `app/run.ts`, `src/app/gone.ts` and `transport/gone/`, of `a/b/` and `registry/<name>.ts`\n';
+    expect(namedIn(page)).toEqual(['app/run.ts', 'src/app/gone.ts', 'transport/gone/']);
+    expect(namedIn(page).map(isThere)).toEqual([true, false, false]);
   });
 
   test('a link that leads nowhere is seen', () => {
@@ -69,6 +77,22 @@ interface Link {
   /** From the root of the project. */
   readonly path: string;
   readonly anchor: string;
+}
+
+/** Rooms, whose files pages name without `src/`. */
+const rooms = readdirSync(join(root, 'src'), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => name);
+const folders = ['src', 'test', 'docs', 'samples', 'bench', 'scripts', ...rooms].join('|');
+
+/** Files and folders of the project that a page names as code. */
+function namedIn(page: string): string[] {
+  const names = new RegExp(`\`((?:${folders})/(?:[\\w./-]*\\.\\w+|(?:[\\w.-]+/)*))\``, 'g');
+  return [...withoutCode(page).matchAll(names)].map((match) => match[1] as string);
+}
+
+function isThere(path: string): boolean {
+  return existsSync(join(root, path)) || existsSync(join(root, 'src', path));
 }
 
 /** The links of a page that lead to files. */
