@@ -59,7 +59,8 @@ export interface ChoiceSources {
 
 // tenon/app/clients
 
-import type { Client, ClientSource } from '../client/client.ts';
+import type { ClientSource } from '../client/client-of.ts';
+import type { Client } from '../client/client.ts';
 import { type ClientDescription, type ProtoLoader } from './describe.ts';
 export declare function typedClient(client: Client, description: ClientDescription): object;
 export declare function clientFrom(client: Client, source: ClientSource, loadProto: ProtoLoader, hosts: ReadonlyMap<string, readonly string[]>): object;
@@ -176,7 +177,7 @@ export declare function envExample(): string;
 // tenon/app/describe
 
 import type { ProtoFile } from '../codec/proto.ts';
-import { clientSourceOf, type ClientSource } from '../client/client.ts';
+import { clientSourceOf, type ClientSource } from '../client/client-of.ts';
 import { type Class, type MessageSchema, type ProtoSource } from '../decorators/decorators.ts';
 import { type Interceptor, type MethodDescriptor, type Schema } from '../pipeline/pipeline.ts';
 import type { EventHandlerOptions } from '../server/server.ts';
@@ -267,7 +268,7 @@ export declare function run(services: Class | readonly Class[], options?: RunOpt
 // tenon/app/system
 
 import type { Container, ServiceIdentifier } from 'inversify';
-import { type ClientOf, type Contract, type ProtoService } from '../client/client.ts';
+import type { ClientOf, Contract, ProtoService } from '../client/client-of.ts';
 import { type Class } from '../decorators/decorators.ts';
 import { ServiceRuntime } from '../service/service.ts';
 import type { AppOptions } from './options.ts';

@@ -80,8 +80,6 @@ export interface Broker {
     toString(): string;
 }
 export declare const Broker: ServiceIdentifier<Broker>;
-export { assertDeliverable, deliver, type DeliveryHandler, type DeliveryOptions, type DeliverySeams } from './delivery.ts';
-export { missingCapabilities } from './kit/capabilities.ts';
 
 // tenon/broker/delivery
 

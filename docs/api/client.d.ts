@@ -8,7 +8,8 @@ import type { Context } from '../context/context.ts';
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import type { Dialect } from '../go-micro/go-micro.ts';
 import type { ServiceConfig } from '../interceptors/interceptors.ts';
-import type { CallInterceptor, Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
+import type { Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
+import type { CallInterceptor } from '../pipeline/steps.ts';
 import type { NodeFilter } from '../selector/selector.ts';
 import type { CallCredentials } from './credentials.ts';
 export interface CallOptions {
@@ -94,7 +95,6 @@ export interface Client {
     toString(): string;
 }
 export declare const Client: ServiceIdentifier<Client>;
-export { type ClientOf, clientOf, type ClientSource, clientSourceOf, type ClientToken, type Contract, contract, type ContractMethod, type ProtoService, } from './client-of.ts';
 
 // tenon/client/client-of
 

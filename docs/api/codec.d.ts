@@ -48,8 +48,6 @@ export interface MessageStream {
     }): Promise<void>;
     close(): Promise<void>;
 }
-export { codecName, subType } from './content-type.ts';
-export { MarshalerTable } from './marshaler-table.ts';
 
 // tenon/codec/bytes
 
@@ -81,7 +79,7 @@ export declare class JsonMarshaler implements Marshaler {
 // tenon/codec/marshaler-codec
 
 import { type Schema } from '../pipeline/pipeline.ts';
-import { type Codec, type Marshaler, type MessageHeader, type MessageStream, type MessageType } from './codec.ts';
+import type { Codec, Marshaler, MessageHeader, MessageStream, MessageType } from './codec.ts';
 export declare class MarshalerCodec implements Codec {
     #private;
     constructor(marshaler: Marshaler, stream: MessageStream);

@@ -28,7 +28,8 @@ export declare function Handler(options?: HandlerDecoratorOptions): (target: Any
 import 'reflect-metadata';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { ServiceIdentifier } from 'inversify';
-import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Interceptor, MethodKind, Pipe } from '../pipeline/pipeline.ts';
+import type { Interceptor, MethodKind } from '../pipeline/pipeline.ts';
+import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Pipe } from '../pipeline/steps.ts';
 import type { EventHandlerOptions, ServerOptions } from '../server/server.ts';
 export type AnyClass = abstract new (...args: never[]) => object;
 export type Class<T = object> = new (...args: never[]) => T;
@@ -166,7 +167,8 @@ export {};
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { ServiceIdentifier } from 'inversify';
-import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Interceptor, Pipe } from '../pipeline/pipeline.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
+import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Pipe } from '../pipeline/steps.ts';
 import { type Class } from './metadata.ts';
 export type UseDecorator = (target: object, property?: string | symbol, descriptor?: PropertyDescriptor) => void;
 export declare function UseGuard(...guards: readonly (ServiceIdentifier<Guard> | Guard)[]): UseDecorator;

@@ -3,7 +3,8 @@
 // tenon
 
 export { type AppOptions, type Backends, type Profile, run, type RunOptions, System, verify, wrap } from './app/app.ts';
-export { Client, type CallOptions, type ClientOf, clientOf, contract } from './client/client.ts';
+export { type ClientOf, clientOf, contract } from './client/client-of.ts';
+export { Client, type CallOptions } from './client/client.ts';
 export { Context, type ContextKey, contextKey } from './context/context.ts';
 export { Metadata } from './context/metadata.ts';
 export { CatchError, Handler, Rpc, Service, Subscribe, UseErrorFilter, UseGuard, UseInterceptor, UsePipe, } from './decorators/decorators.ts';
@@ -11,7 +12,9 @@ export { BadRequest, badRequest, ErrorInfo, errorInfo, findDetail, PreconditionF
 export { Code, codeName, type ErrorDetail, TenonError } from './errors/errors.ts';
 export { Health, type ServingStatus } from './health/health.ts';
 export { Logger } from './logger/logger.ts';
-export { type CallInterceptor, type ErrorFilter, type Guard, type Interceptor, type Invoke, type MethodDescriptor, type Pipe, type Schema, withHooks, } from './pipeline/pipeline.ts';
+export { withHooks } from './pipeline/hooks.ts';
+export type { Interceptor, Invoke, MethodDescriptor, Schema } from './pipeline/pipeline.ts';
+export type { CallInterceptor, ErrorFilter, Guard, Pipe } from './pipeline/steps.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
 export { Broker, type BrokerCapabilities, type BrokerMessage, type Event, type Subscriber } from './broker/broker.ts';
 export { Codec, Marshaler, Marshalers } from './codec/codec.ts';

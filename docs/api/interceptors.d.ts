@@ -19,7 +19,7 @@ export { validation, type ValidationOptions } from './validation.ts';
 
 import type { Context, ContextKey } from '../context/context.ts';
 import type { PeerCertificate } from '../context/peer-certificate.ts';
-import type { Guard } from '../pipeline/pipeline.ts';
+import type { Guard } from '../pipeline/steps.ts';
 export declare const principal: ContextKey<unknown>;
 export type Nobody = undefined | null | false;
 export interface BearerOptions<P> {
@@ -36,7 +36,7 @@ export declare function certificateGuard<P = PeerCertificate>(options?: Certific
 // tenon/interceptors/bulkhead
 
 import type { Context } from '../context/context.ts';
-import { type Interceptor } from '../pipeline/pipeline.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 export interface BulkheadOptions {
     readonly maxConcurrent: number;
@@ -49,7 +49,7 @@ export declare function bulkhead(options: BulkheadOptions): Interceptor;
 // tenon/interceptors/circuit-breaker
 
 import { Code } from '../errors/errors.ts';
-import { type Interceptor } from '../pipeline/pipeline.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 export interface CircuitBreakerOptions {
     readonly per?: 'node' | 'method' | 'service' | undefined;
@@ -82,7 +82,7 @@ export declare function hedge(options?: HedgeOptions): Interceptor;
 
 import { Code } from '../errors/errors.ts';
 import type { LogLevel } from '../logger/logger.ts';
-import { type Interceptor, type MethodDescriptor } from '../pipeline/pipeline.ts';
+import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 export interface LoggingOptions {
     readonly level?: ((code: Code, method: MethodDescriptor) => LogLevel) | undefined;
@@ -92,13 +92,13 @@ export declare function logging(options?: LoggingOptions): Interceptor;
 
 // tenon/interceptors/protovalidate
 
-import { type Interceptor } from '../pipeline/pipeline.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
 export declare function protovalidate(): Interceptor;
 
 // tenon/interceptors/rate-limit
 
 import type { Context } from '../context/context.ts';
-import { type Interceptor } from '../pipeline/pipeline.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 export interface RateLimitOptions {
     readonly perSecond: number;

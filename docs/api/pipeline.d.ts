@@ -4,12 +4,9 @@
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Context } from '../context/context.ts';
-export { type BeforeCall, type CallHooks, type CallOutcome, withHooks } from './hooks.ts';
-export { clientStreams, serverStreams } from './internal/kinds.ts';
-export { changingRequests, filtering, guarding, intercepting, piping } from './step-interceptors.ts';
-export { type CallInterceptor, type ErrorClass, type ErrorFilter, type FilterRule, type Guard, isStandardSchema, type Pipe, type PipeMetadata, type ReplyTransforms, } from './steps.ts';
-export { fieldPath, invalidInput, listed, type Validate, validated, violationsOf } from './validation.ts';
 export type MethodKind = 'unary' | 'server' | 'client' | 'bidi' | 'event';
+export declare function clientStreams(kind: MethodKind): boolean;
+export declare function serverStreams(kind: MethodKind): boolean;
 export interface MessageLimits {
     readonly maxElements?: number | undefined;
     readonly maxDepth?: number | undefined;
@@ -54,6 +51,10 @@ export type CallResult = Promise<unknown> | AsyncIterable<unknown>;
 export type Invoke = (input: unknown, ctx: Context) => CallResult;
 export type HandlerFunction = (input: unknown, ctx: Context) => unknown;
 export type Interceptor = (next: Invoke, method: MethodDescriptor) => Invoke;
+
+// tenon/pipeline/compose
+
+import { type HandlerFunction, type Interceptor, type Invoke, type MethodDescriptor } from './pipeline.ts';
 export declare function compose(interceptors: readonly Interceptor[], method: MethodDescriptor, handler: HandlerFunction): Invoke;
 
 // tenon/pipeline/hooks

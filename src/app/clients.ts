@@ -1,4 +1,5 @@
-import type { Client, ClientSource } from '../client/client.ts';
+import type { ClientSource } from '../client/client-of.ts';
+import type { Client } from '../client/client.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { type ClientDescription, describeClient, packageOf, type ProtoLoader } from './describe.ts';
 

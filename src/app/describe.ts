@@ -1,5 +1,5 @@
 import type { ProtoFile, ProtoService } from '../codec/proto.ts';
-import { clientSourceOf, type ClientSource, type Contract, type ContractMethod } from '../client/client.ts';
+import { clientSourceOf, type ClientSource, type Contract, type ContractMethod } from '../client/client-of.ts';
 import {
   type AnyClass,
   type Class,

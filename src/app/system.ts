@@ -1,7 +1,8 @@
 import type { Container, Newable, ServiceIdentifier } from 'inversify';
 
 import { Broker } from '../broker/broker.ts';
-import { Client, type ClientOf, type Contract, type ProtoService } from '../client/client.ts';
+import type { ClientOf, Contract, ProtoService } from '../client/client-of.ts';
+import { Client } from '../client/client.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { Health } from '../health/health.ts';

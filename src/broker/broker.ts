@@ -217,12 +217,3 @@ export interface Broker {
 }
 /** Container key of the {@link Broker}. */
 export const Broker: ServiceIdentifier<Broker> = token('broker', 'Broker');
-
-export {
-  assertDeliverable,
-  deliver,
-  type DeliveryHandler,
-  type DeliveryOptions,
-  type DeliverySeams,
-} from './delivery.ts';
-export { missingCapabilities } from './kit/capabilities.ts';

@@ -6,7 +6,8 @@ import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import type { Dialect } from '../go-micro/go-micro.ts';
 import type { ServiceConfig } from '../interceptors/interceptors.ts';
 import { token } from '../internal/token.ts';
-import type { CallInterceptor, Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
+import type { Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
+import type { CallInterceptor } from '../pipeline/steps.ts';
 import type { NodeFilter } from '../selector/selector.ts';
 import type { CallCredentials } from './credentials.ts';
 
@@ -215,15 +216,3 @@ export interface Client {
 }
 /** Container key of the {@link Client}. */
 export const Client: ServiceIdentifier<Client> = token('client', 'Client');
-
-export {
-  type ClientOf,
-  clientOf,
-  type ClientSource,
-  clientSourceOf,
-  type ClientToken,
-  type Contract,
-  contract,
-  type ContractMethod,
-  type ProtoService,
-} from './client-of.ts';

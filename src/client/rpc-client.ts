@@ -1,7 +1,8 @@
 import { inject, injectable, multiInject, optional } from 'inversify';
 
 import { Broker } from '../broker/broker.ts';
-import { type Marshaler, Marshaler as MarshalerToken, Marshalers, MarshalerTable } from '../codec/codec.ts';
+import { type Marshaler, Marshaler as MarshalerToken, Marshalers } from '../codec/codec.ts';
+import { MarshalerTable } from '../codec/marshaler-table.ts';
 import { aCount, checkedOptions, checkNumber } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { isForwarded } from '../go-micro/call-headers.ts';
@@ -11,14 +12,8 @@ import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { LinkedList } from '../internal/linked-list.ts';
 import { setOwn } from '../internal/own.ts';
 import { Logger } from '../logger/logger.ts';
-import {
-  anySchema,
-  clientStreams,
-  compose,
-  type Invoke,
-  type MethodDescriptor,
-  serverStreams,
-} from '../pipeline/pipeline.ts';
+import { compose } from '../pipeline/compose.ts';
+import { anySchema, clientStreams, type Invoke, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { Selector } from '../selector/selector.ts';
 import { type DialOptions, type Message, Transport } from '../transport/transport.ts';

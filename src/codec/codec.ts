@@ -82,6 +82,3 @@ export interface MessageStream {
   write(message: { readonly header: MessageHeader; readonly body: Uint8Array }): Promise<void>;
   close(): Promise<void>;
 }
-
-export { codecName, subType } from './content-type.ts';
-export { MarshalerTable } from './marshaler-table.ts';

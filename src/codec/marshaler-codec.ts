@@ -1,13 +1,7 @@
 import { Code, TenonError } from '../errors/errors.ts';
 import { anySchema, type Schema } from '../pipeline/pipeline.ts';
-import {
-  type Codec,
-  type Marshaler,
-  type MessageHeader,
-  type MessageStream,
-  type MessageType,
-  subType,
-} from './codec.ts';
+import type { Codec, Marshaler, MessageHeader, MessageStream, MessageType } from './codec.ts';
+import { subType } from './content-type.ts';
 
 const nothing = new Uint8Array(0);
 

@@ -4,15 +4,8 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 
 import type { ServiceIdentifier } from 'inversify';
 
-import type {
-  CallInterceptor,
-  ErrorClass,
-  ErrorFilter,
-  Guard,
-  Interceptor,
-  MethodKind,
-  Pipe,
-} from '../pipeline/pipeline.ts';
+import type { Interceptor, MethodKind } from '../pipeline/pipeline.ts';
+import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Pipe } from '../pipeline/steps.ts';
 import type { EventHandlerOptions, ServerOptions } from '../server/server.ts';
 
 /** Any class, abstract ones included. */

@@ -2,7 +2,8 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { ServiceIdentifier } from 'inversify';
 
 import { Code, TenonError } from '../errors/errors.ts';
-import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Interceptor, Pipe } from '../pipeline/pipeline.ts';
+import type { Interceptor } from '../pipeline/pipeline.ts';
+import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Pipe } from '../pipeline/steps.ts';
 import { type Class, recordCatch, recordEnhancers, type EnhancerKind } from './metadata.ts';
 
 /** A decorator for handler classes, for their methods with `@Rpc` or `@Subscribe`, and for service classes. */

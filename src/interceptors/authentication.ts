@@ -2,7 +2,7 @@ import type { Context, ContextKey } from '../context/context.ts';
 import type { PeerCertificate } from '../context/peer-certificate.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { isPromise } from '../internal/is-promise.ts';
-import type { Guard } from '../pipeline/pipeline.ts';
+import type { Guard } from '../pipeline/steps.ts';
 
 /**
  * Who calls, as a guard of this file found out: `ctx.get(principal)`. A key of your own, given as `as`, has the type as

@@ -3,13 +3,8 @@ import type { Outgoing } from '../context/outgoing.ts';
 import { retryInfo } from '../errors/details.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
-import {
-  type CallHooks,
-  type CallOutcome,
-  type Interceptor,
-  type MethodDescriptor,
-  withHooks,
-} from '../pipeline/pipeline.ts';
+import { type CallHooks, type CallOutcome, withHooks } from '../pipeline/hooks.ts';
+import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
 import type { Clock, Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { type Admission, Circuit, type CircuitRules, type Verdict } from './internal/circuit.ts';

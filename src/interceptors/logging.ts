@@ -1,7 +1,8 @@
 import type { Context } from '../context/context.ts';
 import { Code, codeName, TenonError } from '../errors/errors.ts';
 import type { LogLevel } from '../logger/logger.ts';
-import { type CallOutcome, type Interceptor, type MethodDescriptor, withHooks } from '../pipeline/pipeline.ts';
+import { type CallOutcome, withHooks } from '../pipeline/hooks.ts';
+import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 

@@ -4,13 +4,9 @@ import type { Validator, Violation } from '@bufbuild/protovalidate';
 
 import type { FieldViolation } from '../errors/details.ts';
 import { Code, TenonError, textOf } from '../errors/errors.ts';
-import {
-  changingRequests,
-  type Interceptor,
-  invalidInput,
-  type MethodDescriptor,
-  type ProtoType,
-} from '../pipeline/pipeline.ts';
+import type { Interceptor, MethodDescriptor, ProtoType } from '../pipeline/pipeline.ts';
+import { changingRequests } from '../pipeline/step-interceptors.ts';
+import { invalidInput } from '../pipeline/validation.ts';
 
 const rulesFile = 'buf/validate/validate.proto';
 const packages = ['@bufbuild/protobuf', '@bufbuild/protovalidate'];

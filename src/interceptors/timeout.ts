@@ -1,13 +1,8 @@
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { unthrown } from '../errors/unthrown.ts';
-import {
-  type Interceptor,
-  type Invoke,
-  type MethodDescriptor,
-  serverStreams,
-  withHooks,
-} from '../pipeline/pipeline.ts';
+import { withHooks } from '../pipeline/hooks.ts';
+import { type Interceptor, type Invoke, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
 import { bounded } from '../runtime/bounded.ts';
 import type { Runtime, Timers } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';

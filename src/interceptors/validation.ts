@@ -2,16 +2,9 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 
 import { Code, TenonError } from '../errors/errors.ts';
 import { isPromise } from '../internal/is-promise.ts';
-import {
-  changingRequests,
-  type Interceptor,
-  listed,
-  type MethodDescriptor,
-  serverStreams,
-  type Validate,
-  validated,
-  violationsOf,
-} from '../pipeline/pipeline.ts';
+import { type Interceptor, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
+import { changingRequests } from '../pipeline/step-interceptors.ts';
+import { listed, type Validate, validated, violationsOf } from '../pipeline/validation.ts';
 
 /** What {@link validation} is told. */
 export interface ValidationOptions {

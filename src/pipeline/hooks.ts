@@ -1,6 +1,6 @@
 import type { Context } from '../context/context.ts';
 import { DerivedIterator, iteratorOf } from '../internal/iterators.ts';
-import { serverStreams } from './internal/kinds.ts';
+import { serverStreams } from './pipeline.ts';
 import type { Interceptor, Invoke, MethodDescriptor } from './pipeline.ts';
 
 /** How a call ended: with its last reply, with an error, or because the reader of its replies went. */

@@ -2,27 +2,18 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 
 import type { Context } from '../context/context.ts';
 
-import { serverStreams } from './internal/kinds.ts';
-import { promising, streaming } from './internal/replies.ts';
-
-export { type BeforeCall, type CallHooks, type CallOutcome, withHooks } from './hooks.ts';
-export { clientStreams, serverStreams } from './internal/kinds.ts';
-export { changingRequests, filtering, guarding, intercepting, piping } from './step-interceptors.ts';
-export {
-  type CallInterceptor,
-  type ErrorClass,
-  type ErrorFilter,
-  type FilterRule,
-  type Guard,
-  isStandardSchema,
-  type Pipe,
-  type PipeMetadata,
-  type ReplyTransforms,
-} from './steps.ts';
-export { fieldPath, invalidInput, listed, type Validate, validated, violationsOf } from './validation.ts';
-
 /** How many messages go each way: `server` and `client` name the side that streams. `event` is a subscription. */
 export type MethodKind = 'unary' | 'server' | 'client' | 'bidi' | 'event';
+
+/** Says if the client sends a stream. */
+export function clientStreams(kind: MethodKind): boolean {
+  return kind === 'client' || kind === 'bidi';
+}
+
+/** Says if the server sends a stream. */
+export function serverStreams(kind: MethodKind): boolean {
+  return kind === 'server' || kind === 'bidi';
+}
 
 /** What one message may cost, whatever its size in bytes is. */
 export interface MessageLimits {
@@ -161,24 +152,3 @@ export type HandlerFunction = (input: unknown, ctx: Context) => unknown;
  * ```
  */
 export type Interceptor = (next: Invoke, method: MethodDescriptor) => Invoke;
-
-/** Wraps `invoke` in the interceptors: the first is the outermost. Composed once, never per call. */
-export function compose(
-  interceptors: readonly Interceptor[],
-  method: MethodDescriptor,
-  handler: HandlerFunction,
-): Invoke {
-  if (serverStreams(method.kind)) {
-    return interceptors.reduceRight<Invoke>(
-      (next, interceptor) => streaming(interceptor(next, method), method, nameOf(interceptor)),
-      streaming(handler, method, 'the handler'),
-    );
-  }
-  // Without interceptors nobody is there to wait for anything but the end of the pipeline itself.
-  if (interceptors.length === 0) return handler as Invoke;
-  return interceptors.reduceRight<Invoke>((next, interceptor) => interceptor(next, method), promising(handler));
-}
-
-function nameOf({ name }: Interceptor): string {
-  return name === '' ? 'an interceptor' : `the interceptor "${name}"`;
-}

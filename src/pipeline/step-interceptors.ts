@@ -2,7 +2,7 @@ import type { Context } from '../context/context.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { isPromise } from '../internal/is-promise.ts';
 import { DerivedIterator, isAsyncIterable, iteratorOf, mapIterator } from '../internal/iterators.ts';
-import { clientStreams, serverStreams } from './internal/kinds.ts';
+import { clientStreams, serverStreams } from './pipeline.ts';
 import { laterReplies } from './internal/replies.ts';
 import type { CallResult, Interceptor, Invoke, MethodDescriptor } from './pipeline.ts';
 import type { CallInterceptor, ErrorClass, ErrorFilter, FilterRule, Guard, Pipe, PipeMetadata } from './steps.ts';

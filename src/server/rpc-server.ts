@@ -1,7 +1,9 @@
 import { inject, injectable, multiInject, optional } from 'inversify';
 
-import { assertDeliverable, Broker, deliver, type Event } from '../broker/broker.ts';
-import { type Marshaler, Marshalers, MarshalerTable } from '../codec/codec.ts';
+import { Broker, type Event } from '../broker/broker.ts';
+import { assertDeliverable, deliver } from '../broker/delivery.ts';
+import { type Marshaler, Marshalers } from '../codec/codec.ts';
+import { MarshalerTable } from '../codec/marshaler-table.ts';
 import type { Context } from '../context/context.ts';
 import { Metadata } from '../context/metadata.ts';
 import { statusOf } from '../context/status.ts';
@@ -14,15 +16,15 @@ import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { InFlight } from '../internal/in-flight.ts';
 import { serviceFields } from '../logger/internal/fields.ts';
 import { Logger } from '../logger/logger.ts';
+import { compose } from '../pipeline/compose.ts';
 import {
   anySchema,
-  compose,
   type HandlerFunction,
   type Invoke,
   type MethodDescriptor,
   type Schema,
-  validated,
 } from '../pipeline/pipeline.ts';
+import { validated } from '../pipeline/validation.ts';
 import { type NodeState, Registry, type ServiceRecord, stateKey } from '../registry/registry.ts';
 import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
 import { type Listener, type Socket, Transport } from '../transport/transport.ts';

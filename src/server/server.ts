@@ -1,10 +1,11 @@
 import type { ServiceIdentifier } from 'inversify';
 
-import type { DeliveryOptions } from '../broker/broker.ts';
+import type { DeliveryOptions } from '../broker/delivery.ts';
 import type { Context } from '../context/context.ts';
 import type { Dialect } from '../go-micro/go-micro.ts';
 import { token } from '../internal/token.ts';
-import type { CallInterceptor, HandlerFunction, Interceptor, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
+import type { HandlerFunction, Interceptor, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
+import type { CallInterceptor } from '../pipeline/steps.ts';
 import type { NodeState } from '../registry/registry.ts';
 
 /** A method and what answers it. */

@@ -6,7 +6,8 @@ import { expect, it } from '@jest/globals';
 
 import { clientFrom } from '../../src/app/clients.ts';
 import { describeClient } from '../../src/app/describe.ts';
-import { type Client, contract } from '../../src/client/client.ts';
+import { contract } from '../../src/client/client-of.ts';
+import type { Client } from '../../src/client/client.ts';
 import { loadProto } from '../../src/codec/proto.ts';
 
 it('a method named Then in a .proto made a promise of its client: await waited for it for ever', () => {

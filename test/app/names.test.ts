@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { inject } from 'inversify';
 
 import { verify } from '../../src/app/verify.ts';
-import { type ClientOf, clientOf } from '../../src/client/client.ts';
+import { type ClientOf, clientOf } from '../../src/client/client-of.ts';
 import { Broker, Code, Handler, Registry, Rpc, Service, System } from '../../src/index.ts';
 
 const held: Record<string, string | undefined> = { ...process.env };

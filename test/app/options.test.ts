@@ -6,12 +6,8 @@ import { JsonMarshaler } from '../../src/codec/json.ts';
 import { Marshalers, MessageLimits } from '../../src/codec/codec.ts';
 import { ClientInterceptors, ClientOptions } from '../../src/client/client.ts';
 import { Code, type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
-import {
-  anySchema,
-  type CallInterceptor,
-  type Interceptor,
-  type ReplyTransforms,
-} from '../../src/pipeline/pipeline.ts';
+import { anySchema, type Interceptor } from '../../src/pipeline/pipeline.ts';
+import type { CallInterceptor, ReplyTransforms } from '../../src/pipeline/steps.ts';
 import { RandomSelectorOptions } from '../../src/selector/random.ts';
 import { RoundRobinSelectorOptions } from '../../src/selector/round-robin.ts';
 import { ServerInterceptors, ServerOptions } from '../../src/server/server.ts';

@@ -31,14 +31,8 @@ import {
   UsePipe,
 } from '../../src/decorators/decorators.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import type {
-  CallInterceptor,
-  ErrorFilter,
-  Guard,
-  Interceptor,
-  Pipe,
-  ReplyTransforms,
-} from '../../src/pipeline/pipeline.ts';
+import type { Interceptor } from '../../src/pipeline/pipeline.ts';
+import type { CallInterceptor, ErrorFilter, Guard, Pipe, ReplyTransforms } from '../../src/pipeline/steps.ts';
 import { Clock } from '../../src/runtime/runtime.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { collect } from '../../src/testing/recorders.ts';

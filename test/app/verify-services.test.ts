@@ -5,7 +5,7 @@ import { inject, injectable, type Newable } from 'inversify';
 
 import type { AppOptions } from '../../src/app/options.ts';
 import { Broker } from '../../src/broker/broker.ts';
-import { clientOf } from '../../src/client/client.ts';
+import { clientOf } from '../../src/client/client-of.ts';
 import { type Class, Handler, Rpc, Service, Subscribe } from '../../src/decorators/decorators.ts';
 import { MemoryRegistry, MemoryRegistryOptions } from '../../src/registry/memory.ts';
 import { Registry, type RegistryCapabilities, type RegistryOptions } from '../../src/registry/registry.ts';

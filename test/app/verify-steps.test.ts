@@ -11,7 +11,8 @@ import {
   UseInterceptor,
   UsePipe,
 } from '../../src/decorators/decorators.ts';
-import type { ErrorFilter, Guard, Interceptor } from '../../src/pipeline/pipeline.ts';
+import type { Interceptor } from '../../src/pipeline/pipeline.ts';
+import type { ErrorFilter, Guard } from '../../src/pipeline/steps.ts';
 import { Server } from '../../src/server/server.ts';
 import { ServiceRuntime } from '../../src/service/service.ts';
 import { only, problemsOf, serviceOf } from './verify-support.ts';

@@ -1,14 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 
-import {
-  type Broker,
-  type BrokerCapabilities,
-  deliver,
-  type DeliveryOptions,
-  type Event,
-  missingCapabilities,
-  type Subscriber,
-} from '../../src/broker/broker.ts';
+import type { Broker, BrokerCapabilities, Event, Subscriber } from '../../src/broker/broker.ts';
+import { deliver, type DeliveryOptions } from '../../src/broker/delivery.ts';
+import { missingCapabilities } from '../../src/broker/kit/capabilities.ts';
 import { MemoryBroker } from '../../src/broker/memory.ts';
 import { KeyedQueue } from '../../src/broker/delivery/keyed-queue.ts';
 import type { Deferrable } from '../../src/broker/kit/in-flight.ts';

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { expect, test } from '@jest/globals';
 
-import { deliver, type Event } from '../../src/broker/broker.ts';
+import type { Event } from '../../src/broker/broker.ts';
+import { deliver } from '../../src/broker/delivery.ts';
 import { RedisStreamsBroker, type RedisStreamsBrokerOptions } from '../../src/broker/redis-streams.ts';
 import type { Timers } from '../../src/runtime/runtime.ts';
 import { systemRuntime, systemTimers } from '../../src/runtime/system.ts';

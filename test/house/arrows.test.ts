@@ -166,6 +166,17 @@ const typesOnlyPackages = ['@standard-schema/spec', 'dns-packet', '@bufbuild/pro
 /** The memory backends: what works within one process and needs no library. */
 const inMemory = /^src\/(?:\w+\/memory|codec\/(?:json|bytes)|selector\/(?:random|round-robin))\.ts$/;
 
+/** Files that complete a contract: other rooms may import them as they may the contract. */
+const completing = [
+  'codec/content-type.ts',
+  'codec/marshaler-table.ts',
+  'broker/delivery.ts',
+  'broker/kit/capabilities.ts',
+];
+
+/** Rooms whose files may all be imported, except those of `internal/`. */
+const open = [...low, 'pipeline'];
+
 /** Rooms of which only the types may be imported. */
 const typesOnly: Readonly<Record<string, readonly string[]>> = { decorators: ['server', 'broker', 'context'] };
 
@@ -188,24 +199,19 @@ function arrowsOf(file: SourceFile): string[] {
       problems.push(`${where}: imports ${found.specifier}, which is no room`);
       continue;
     }
-    const isDoor = target === `src/${other}/${other}.ts`;
+    const isInternal = target.startsWith(`src/${other}/internal/`);
+    const isContract = target === `src/${other}/${other}.ts` || completing.includes(target.slice('src/'.length));
+    const isOpen = low.includes(other) || (open.includes(other) && !isInternal);
     const isMemory = inMemory.test(target);
     // The command is a part of the composition: it may look into app, which itself holds no implementation.
     const isOfApp = room === 'cli' && other === 'app';
-    const isInternal = target.startsWith(`src/${other}/internal/`);
     if (room === 'index') {
       if (isInternal) problems.push(`${where}: ${target} is not exported`);
       continue;
     }
     if (!row!.rooms.includes('*') && !row!.rooms.includes(other)) {
       problems.push(`${where}: ${room} may not import ${other} (it may: ${row!.mayImport})`);
-    } else if (
-      !row!.rooms.includes('*') &&
-      !isDoor &&
-      !low.includes(other) &&
-      !isOfApp &&
-      !(room === 'testing' && isMemory)
-    ) {
+    } else if (!row!.rooms.includes('*') && !isContract && !isOpen && !isOfApp && !(room === 'testing' && isMemory)) {
       problems.push(`${where}: of another room only its contract, src/${other}/${other}.ts, may be imported`);
     } else if (typesOnly[room]?.includes(other) && !found.typeOnly) {
       problems.push(`${where}: ${room} may import types of ${other} only`);
@@ -235,48 +241,6 @@ function packageProblem(
     return [`${where}: ${container.join(' and ')} may be used in app only`];
   }
   return [];
-}
-
-/** Groups of files that reach each other along `edges`. */
-function cycles(edges: ReadonlyMap<string, readonly string[]>): string[][] {
-  const order = new Map<string, number>();
-  const lowest = new Map<string, number>();
-  const stack: string[] = [];
-  const groups: string[][] = [];
-  const visit = (node: string): void => {
-    order.set(node, order.size);
-    lowest.set(node, order.get(node)!);
-    stack.push(node);
-    for (const next of edges.get(node) ?? []) {
-      if (!order.has(next)) visit(next);
-      if (stack.includes(next)) lowest.set(node, Math.min(lowest.get(node)!, lowest.get(next)!));
-    }
-    if (lowest.get(node) !== order.get(node)) return;
-    const group = stack.splice(stack.indexOf(node));
-    if (group.length > 1 || edges.get(node)?.includes(node)) groups.push(group.sort());
-  };
-  for (const node of edges.keys()) if (!order.has(node)) visit(node);
-  return groups;
-}
-
-function cycleProblems(files: readonly SourceFile[]): string[] {
-  const known = new Set(files.map((file) => file.path));
-  const edges = (withTypes: boolean): Map<string, string[]> =>
-    new Map(
-      files.map((file) => [
-        file.path,
-        file.imports
-          .filter((found) => !found.dynamic && (withTypes || !found.typeOnly))
-          .map((found) => resolveImport(file.path, found.specifier) ?? '')
-          .filter((target) => known.has(target)),
-      ]),
-    );
-  return [
-    ...cycles(edges(false)).map((group) => `these import each other: ${group.join(', ')}`),
-    ...cycles(edges(true))
-      .filter((group) => new Set(group.map(roomOf)).size > 1)
-      .map((group) => `the types of these rooms need each other: ${group.join(', ')}`),
-  ];
 }
 
 /** What is loaded at once with a file: packages, with the way to them. */
@@ -328,6 +292,13 @@ describe('arrows', () => {
     expect(rows.slice(start + 2, start + 2 + expected.length)).toEqual(expected);
   });
 
+  test('docs/architecture.md names the files that complete a contract', () => {
+    const [, sentence = ''] =
+      /So may the files that complete a contract:\s([^]*?)\.\s+(?=[A-Z`])/.exec(page('docs/architecture.md')) ?? [];
+    expect([...sentence.matchAll(/`([^`]+)`/g)].map((match) => match[1])).toEqual(completing);
+    expect(completing.filter((path) => !files.some((file) => file.path === `src/${path}`))).toEqual([]);
+  });
+
   test('every package that is imported is declared, and allowed somewhere', () => {
     const { dependencies, peerDependencies } = manifest();
     const declared = Object.keys({ ...dependencies, ...peerDependencies });
@@ -358,6 +329,8 @@ describe('arrows', () => {
     ['src/index.ts', "export { x } from './client/internal/x.ts';", 'is not exported'],
     ['src/kitchen/kitchen.ts', '', 'the room kitchen is not in the table'],
     ['src/testing/x.ts', "import { X } from '../registry/redis.ts';", 'only its contract'],
+    ['src/client/x.ts', "import { x } from '../pipeline/internal/replies.ts';", 'only its contract'],
+    ['src/server/x.ts', "import { x } from '../broker/kit/driver.ts';", 'only its contract'],
   ])('%s with "%s" is refused', (path, text, message) => {
     expect(arrowsOf(sourceFile(path, text))).toEqual([expect.stringContaining(message)]);
   });
@@ -365,6 +338,8 @@ describe('arrows', () => {
   test.each([
     ['src/client/x.ts', "import { Registry } from '../registry/registry.ts';"],
     ['src/client/x.ts', "import { Metadata } from '../context/metadata.ts';"],
+    ['src/client/x.ts', "import { compose } from '../pipeline/compose.ts';"],
+    ['src/server/x.ts', "import { deliver } from '../broker/delivery.ts';"],
     ['src/client/x.ts', "import { inject } from 'inversify';"],
     ['src/broker/redis-streams.ts', "import type { Redis } from 'ioredis';"],
     ['src/app/x.ts', "const { Redis } = await import('../registry/redis.ts');"],
@@ -374,31 +349,6 @@ describe('arrows', () => {
     ['src/decorators/x.ts', "import type { Server } from '../server/server.ts';"],
   ])('%s with "%s" is allowed', (path, text) => {
     expect(arrowsOf(sourceFile(path, text))).toEqual([]);
-  });
-});
-
-describe('cycles', () => {
-  const pair = (first: string, second: string): SourceFile[] => [
-    sourceFile('src/client/a.ts', first),
-    sourceFile('src/client/b.ts', "import { a } from './a.ts';"),
-    sourceFile('src/server/c.ts', second),
-  ];
-
-  test('no files import each other', () => {
-    expect(cycleProblems(files)).toEqual([]);
-  });
-
-  test('two files that need each other at run time are refused', () => {
-    expect(cycleProblems(pair("import { b } from './b.ts';", ''))).toEqual([
-      'these import each other: src/client/a.ts, src/client/b.ts',
-    ]);
-  });
-
-  test('types may need each other within a room, and not across rooms', () => {
-    expect(cycleProblems(pair("import type { B } from './b.ts';", ''))).toEqual([]);
-    expect(
-      cycleProblems(pair("import type { C } from '../server/c.ts';", "import type { A } from '../client/a.ts';")),
-    ).toEqual(['the types of these rooms need each other: src/client/a.ts, src/server/c.ts']);
   });
 });
 

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import type { ClientOf } from '../../src/client/client.ts';
+import type { ClientOf } from '../../src/client/client-of.ts';
 import type { MetadataInit } from '../../src/context/metadata.ts';
 import { ErrorInfo, findDetail } from '../../src/errors/details.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';

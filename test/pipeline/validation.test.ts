@@ -10,7 +10,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import { Handler, Rpc, Service, Subscribe } from '../../src/decorators/decorators.ts';
 import { System } from '../../src/app/app.ts';
 import { Broker } from '../../src/broker/broker.ts';
-import { fieldPath, validated } from '../../src/pipeline/pipeline.ts';
+import { fieldPath, validated } from '../../src/pipeline/validation.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 
-import type { Broker, DeliveryOptions } from '../../src/broker/broker.ts';
+import type { Broker } from '../../src/broker/broker.ts';
+import type { DeliveryOptions } from '../../src/broker/delivery.ts';
 import { MemoryBroker } from '../../src/broker/memory.ts';
 import type { Context } from '../../src/context/context.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';

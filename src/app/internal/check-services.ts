@@ -1,5 +1,5 @@
 import type { BrokerCapabilities } from '../../broker/broker.ts';
-import { missingCapabilities } from '../../broker/broker.ts';
+import { missingCapabilities } from '../../broker/kit/capabilities.ts';
 import { type Class, handlerOf, serviceOf } from '../../decorators/decorators.ts';
 import type { RegistryCapabilities } from '../../registry/registry.ts';
 import type { ServiceOptions } from '../../service/service.ts';

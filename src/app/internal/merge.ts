@@ -1,5 +1,7 @@
 import { Code, TenonError } from '../../errors/errors.ts';
-import { type CallInterceptor, intercepting, type Interceptor } from '../../pipeline/pipeline.ts';
+import type { Interceptor } from '../../pipeline/pipeline.ts';
+import { intercepting } from '../../pipeline/step-interceptors.ts';
+import type { CallInterceptor } from '../../pipeline/steps.ts';
 
 // What is done around calls, starts and stops is added; what is set is replaced.
 const adding: ReadonlySet<string> = new Set(['interceptors', 'beforeStart', 'afterStart', 'beforeStop', 'afterStop']);

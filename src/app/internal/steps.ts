@@ -12,21 +12,17 @@ import {
   enhancersOf,
 } from '../../decorators/decorators.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
+import type { Interceptor } from '../../pipeline/pipeline.ts';
+import { changingRequests, filtering, guarding, intercepting, piping } from '../../pipeline/step-interceptors.ts';
 import {
   type CallInterceptor,
-  changingRequests,
   type ErrorFilter,
-  filtering,
   type Guard,
-  guarding,
-  intercepting,
-  type Interceptor,
   isStandardSchema,
   type Pipe,
   type PipeMetadata,
-  piping,
-  validated,
-} from '../../pipeline/pipeline.ts';
+} from '../../pipeline/steps.ts';
+import { validated } from '../../pipeline/validation.ts';
 import { keyName } from './keys.ts';
 
 /** The decorator that uses things of a kind, and the method that they have. */

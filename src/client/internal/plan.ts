@@ -1,4 +1,5 @@
-import { codecName, type Marshaler } from '../../codec/codec.ts';
+import type { Marshaler } from '../../codec/codec.ts';
+import { codecName } from '../../codec/content-type.ts';
 import type { Metadata } from '../../context/metadata.ts';
 import { errorOf, type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';

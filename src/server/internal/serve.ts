@@ -8,13 +8,8 @@ import { Code, nameOfError, TenonError } from '../../errors/errors.ts';
 import { toMicroForm } from '../../go-micro/errors.ts';
 import { iteratorOf, over, SerialIterator } from '../../internal/iterators.ts';
 import type { Logger } from '../../logger/logger.ts';
-import {
-  clientStreams,
-  type Invoke,
-  type MethodDescriptor,
-  serverStreams,
-  validated,
-} from '../../pipeline/pipeline.ts';
+import { clientStreams, type Invoke, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
+import { validated } from '../../pipeline/validation.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 import { type MicroCall, microCallOf } from './go-micro.ts';

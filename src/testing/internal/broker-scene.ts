@@ -1,18 +1,16 @@
 import assert from 'node:assert/strict';
 
-import {
-  type Broker,
-  type BrokerCapabilities,
-  type BrokerMessage,
-  deliver,
-  type DeliveryHandler,
-  type DeliveryOptions,
-  type Event,
-  type EventCallback,
-  type PublishOptions,
-  type Subscriber,
-  type SubscribeOptions,
+import type {
+  Broker,
+  BrokerCapabilities,
+  BrokerMessage,
+  Event,
+  EventCallback,
+  PublishOptions,
+  Subscriber,
+  SubscribeOptions,
 } from '../../broker/broker.ts';
+import { deliver, type DeliveryHandler, type DeliveryOptions } from '../../broker/delivery.ts';
 import type { Code } from '../../errors/errors.ts';
 import { TenonError } from '../../errors/errors.ts';
 import { silentLogger } from '../../logger/logger.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 
-import { deliver, type Event } from '../../../src/broker/broker.ts';
+import type { Event } from '../../../src/broker/broker.ts';
+import { deliver } from '../../../src/broker/delivery.ts';
 import { Code } from '../../../src/errors/errors.ts';
 import { MemoryBroker } from '../../../src/broker/memory.ts';
 import { collector, publishText, text, virtualRuntime } from '../support.ts';
