@@ -7,8 +7,8 @@ const config: Config = {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   roots: ['<rootDir>/test', '<rootDir>/src'],
   testEnvironment: 'node',
-  // Most tests wait for others most of the time: two at once do not wait for each other, on small machines too.
-  maxWorkers: Math.max(2, availableParallelism() - 1),
+  // Half of the time a test waits for others: three at once keep two cores at work.
+  maxWorkers: Math.max(3, availableParallelism() - 1),
   reporters: ['default', '<rootDir>/test/support/skipped-reporter.js'],
   // Some tests start processes and servers, on machines that do other things at the same time.
   testTimeout: 60_000,

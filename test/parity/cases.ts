@@ -41,14 +41,30 @@ async function* lines(...texts: string[]): AsyncIterable<{ text: string }> {
   for (const text of texts) yield { text };
 }
 
-/** Requests without an end, and how many were asked for. */
+/** More messages than any transport takes of a stream that nobody reads. */
+const floodCount = 500;
+
+/** Requests of a flood, and how many were asked for. */
 function flood() {
   const state = { sent: 0 };
   const padding = 'x'.repeat(4_096);
   async function* source(): AsyncIterable<{ n: number }> {
-    for (; state.sent < 4_000; state.sent += 1) yield { n: 1, padding } as { n: number };
+    for (; state.sent < floodCount; state.sent += 1) yield { n: 1, padding } as { n: number };
   }
   return { state, source: source() };
+}
+
+/** The handler must see the deadline of a call that lasts for `timeoutMs` at most, in whole seconds. */
+async function assertDeadline(
+  { seen }: ParityHandler,
+  timeoutMs: number,
+  call: (options: { readonly timeoutMs: number }) => Promise<unknown>,
+): Promise<void> {
+  const begunMs = performance.now();
+  await call({ timeoutMs });
+  const deadline = seen.deadline ?? 0;
+  assert.ok(deadline >= begunMs + timeoutMs - 1_000, `${deadline} is too soon`);
+  assert.ok(deadline <= performance.now() + timeoutMs + 1_000, `${deadline} is too late`);
 }
 
 const grpcJsAnswers = 'grpc-js answers unknown methods itself';
@@ -112,9 +128,7 @@ export const cases: readonly ParityCase[] = [
     group: 'deadline',
     name: 'reaches the handler',
     run: async ({ client, handler }) => {
-      const before = performance.now();
-      await client.echo({ text: '' }, { timeoutMs: 60_000 });
-      assert.ok(Math.abs((handler.seen.deadline ?? 0) - before - 60_000) < 5_000);
+      await assertDeadline(handler, 60_000, (options) => client.echo({ text: '' }, options));
     },
   },
   {
@@ -122,7 +136,10 @@ export const cases: readonly ParityCase[] = [
     name: 'ends the call on both sides',
     run: async ({ client, handler }) => {
       handler.go = gate().opened;
-      assert.equal((await failureOf(client.held({ text: 'x' }, { timeoutMs: 100 }))).code, Code.DeadlineExceeded);
+      // A busy machine may not bring the call to its handler in so short a time.
+      for (let timeoutMs = 100; handler.seen.requests.length === 0; timeoutMs *= 2) {
+        assert.equal((await failureOf(client.held({ text: 'x' }, { timeoutMs }))).code, Code.DeadlineExceeded);
+      }
       await eventually('the handler to hear of it', () => handler.seen.aborted !== undefined);
     },
   },
@@ -141,10 +158,7 @@ export const cases: readonly ParityCase[] = [
     group: 'deadline',
     name: 'more than 24 days away arrives as it is',
     run: async ({ client, handler }) => {
-      const days = 60 * 24 * 3_600_000;
-      const before = performance.now();
-      await client.echo({ text: '' }, { timeoutMs: days });
-      assert.ok(Math.abs((handler.seen.deadline ?? 0) - before - days) < 60_000, `${handler.seen.deadline}`);
+      await assertDeadline(handler, 60 * 24 * 3_600_000, (options) => client.echo({ text: '' }, options));
     },
     except: {
       'grpc-js': 'shortened to 24 days: timers of grpc-js overflow beyond',
@@ -307,10 +321,10 @@ export const cases: readonly ParityCase[] = [
     group: 'back-pressure',
     name: 'a slow caller holds back a handler that yields',
     run: async ({ client, handler }) => {
-      const replies = client.count({ to: 4_000, size: 4_096 })[Symbol.asyncIterator]();
+      const replies = client.count({ to: floodCount, size: 4_096 })[Symbol.asyncIterator]();
       await replies.next();
-      assert.ok((await settled(() => handler.seen.sent)) < 4_000, 'it was not held back');
-      for (let n = 2; n <= 4_000; n += 1) assert.equal((await replies.next()).value?.n, n);
+      assert.ok((await settled(() => handler.seen.sent)) < floodCount, 'it was not held back');
+      for (let n = 2; n <= floodCount; n += 1) assert.equal((await replies.next()).value?.n, n);
     },
   },
   {
@@ -321,19 +335,19 @@ export const cases: readonly ParityCase[] = [
       handler.go = opened;
       const { state, source } = flood();
       const sum = client.sum(source);
-      assert.ok((await settled(() => state.sent)) < 4_000, 'it was not held back');
+      assert.ok((await settled(() => state.sent)) < floodCount, 'it was not held back');
       open();
-      assert.deepEqual(await sum, { total: 4_000 });
+      assert.deepEqual(await sum, { total: floodCount });
     },
   },
   {
     group: 'back-pressure',
     name: 'a stream that nobody reads does not hold up other calls',
     run: async ({ client, handler }) => {
-      const replies = client.count({ to: 4_000, size: 4_096 })[Symbol.asyncIterator]();
+      const replies = client.count({ to: floodCount, size: 4_096 })[Symbol.asyncIterator]();
       await replies.next();
       await settled(() => handler.seen.sent);
-      assert.equal((await client.echo({ text: 'through' }, { timeoutMs: 5_000 })).text, 'through');
+      assert.equal((await client.echo({ text: 'through' }, { timeoutMs: 60_000 })).text, 'through');
       await replies.return?.();
     },
   },

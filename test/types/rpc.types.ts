@@ -1,4 +1,4 @@
-import { clientOf, type ClientOf, type Context, contract, Handler, Rpc, Subscribe } from '../../src/index.ts';
+import { clientOf, type ClientOf, type Context, contract, Handler, Rpc, Subscribe } from 'tenon';
 
 interface Point {
   lat: number;

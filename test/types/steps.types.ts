@@ -14,10 +14,10 @@ import {
   UseInterceptor,
   UsePipe,
   withHooks,
-} from '../../src/index.ts';
-import { bearerGuard, principal, protovalidate } from '../../src/interceptors/interceptors.ts';
-import { BadRequest, badRequest, findDetail, RetryInfo } from '../../src/errors/details.ts';
-import { contextKey } from '../../src/context/context.ts';
+} from 'tenon';
+import { bearerGuard, principal, protovalidate } from 'tenon/interceptors';
+import { BadRequest, badRequest, findDetail, RetryInfo } from 'tenon/errors/details';
+import { contextKey } from 'tenon/context';
 
 class Open implements Guard {
   constructor(readonly hours: number) {}

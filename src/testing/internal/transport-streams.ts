@@ -21,8 +21,8 @@ import {
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index));
 
 // Far more than any connection and queue on the way may hold.
-const floodCount = 8_192;
-const floodBody = (index: number): Uint8Array => bytesOf(String(index).padEnd(1_024));
+const floodCount = 2_048;
+const floodBody = (index: number): Uint8Array => bytesOf(String(index).padEnd(4_096));
 
 /** Writes the flood, waiting for room; `count` tells how far it is. */
 function flood(socket: Socket): { readonly count: () => number; readonly done: Promise<void> } {
