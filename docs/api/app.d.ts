@@ -268,7 +268,7 @@ export declare function run(services: Class | readonly Class[], options?: RunOpt
 // tenon/app/system
 
 import type { Container, ServiceIdentifier } from 'inversify';
-import type { ClientOf, Contract, ProtoService } from '../client/client-of.ts';
+import type { ClientOf, Contract, ProtoContract } from '../client/client-of.ts';
 import { type Class } from '../decorators/decorators.ts';
 import { ServiceRuntime } from '../service/service.ts';
 import type { AppOptions } from './options.ts';
@@ -282,7 +282,7 @@ export declare class System {
     getAsync<T>(identifier: ServiceIdentifier<T>): Promise<T>;
     client<T>(source: abstract new (...args: never[]) => T): ClientOf<T>;
     client<T>(source: Contract<T>): ClientOf<T>;
-    client<T>(source: ProtoService): ClientOf<T>;
+    client<T>(source: ProtoContract): ClientOf<T>;
     stop(options?: {
         readonly signal?: AbortSignal;
     }): Promise<void>;

@@ -116,12 +116,12 @@ export interface Contract<T> {
     readonly methods: Readonly<Record<string, ContractMethod>>;
     readonly type?: T;
 }
-export interface ProtoService {
+export interface ProtoContract {
     readonly proto: string | URL;
     readonly name: string;
     readonly service?: string | undefined;
 }
-export type ClientSource = (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoService;
+export type ClientSource = (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoContract;
 export type ClientToken<T> = ServiceIdentifier<ClientOf<T>>;
 type KindOf<F> = F extends (...args: infer A) => infer R ? A[0] extends AsyncIterable<unknown> ? R extends AsyncIterable<unknown> ? {
     readonly stream: 'bidi';
@@ -139,7 +139,7 @@ export declare function contract<T>(name: string, methods: {
 }): Contract<T>;
 export declare function clientOf<T>(source: abstract new (...args: never[]) => T): ClientToken<T>;
 export declare function clientOf<T>(source: Contract<T>): ClientToken<T>;
-export declare function clientOf<T>(source: ProtoService): ClientToken<T>;
+export declare function clientOf<T>(source: ProtoContract): ClientToken<T>;
 export declare function clientSourceOf(identifier: unknown): ClientSource | undefined;
 export {};
 

@@ -90,10 +90,10 @@ import type { Context } from './context.ts';
 export interface Outgoing {
     readonly target: string;
     attempts(): Attempts;
-    onNode(watch: NodeWatch): void;
+    observeRoute(observer: RouteObserver): void;
 }
-export interface NodeWatch {
-    refuse(address: string): TenonError | undefined;
+export interface RouteObserver {
+    reject(address: string): TenonError | undefined;
     onSend(address: string): void;
     onRefused(address: string): void;
 }

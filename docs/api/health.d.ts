@@ -13,20 +13,6 @@ export interface Health {
 }
 export declare const Health: ServiceIdentifier<Health>;
 
-// tenon/health/board
-
-import { Logger } from '../logger/logger.ts';
-import type { Health, ServingStatus } from './health.ts';
-export declare class HealthBoard implements Health {
-    #private;
-    constructor(logger?: Logger);
-    set(service: string, status: ServingStatus): void;
-    clear(service: string): void;
-    get(service: string): ServingStatus | undefined;
-    names(): readonly string[];
-    onChange(listener: () => void): () => void;
-}
-
 // tenon/health/handler
 
 import { type ProtoType } from '../pipeline/pipeline.ts';
@@ -39,6 +25,20 @@ export interface CheckResponse {
     readonly status: ServingStatus | 'SERVICE_UNKNOWN';
 }
 export declare function healthHandler(health: ServiceHealth, findType: (name: string) => ProtoType | undefined): ServerHandler;
+
+// tenon/health/health-registry
+
+import { Logger } from '../logger/logger.ts';
+import type { Health, ServingStatus } from './health.ts';
+export declare class HealthRegistry implements Health {
+    #private;
+    constructor(logger?: Logger);
+    set(service: string, status: ServingStatus): void;
+    clear(service: string): void;
+    get(service: string): ServingStatus | undefined;
+    names(): readonly string[];
+    onChange(listener: () => void): () => void;
+}
 
 // tenon/health/service-health
 

@@ -20,7 +20,7 @@ export interface ServerHandler {
     readonly metadata?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined;
     readonly internal?: boolean | undefined;
 }
-export interface HandlerOptions {
+export interface NewHandlerOptions {
     readonly metadata?: ServerHandler['metadata'];
     readonly internal?: boolean | undefined;
 }
@@ -60,7 +60,7 @@ export interface Server {
     readonly options: ServerOptions;
     init(options: ServerOptions): void;
     handle(handler: ServerHandler): void;
-    newHandler(name: string, methods: Readonly<Record<string, HandlerFunction>>, options?: HandlerOptions & {
+    newHandler(name: string, methods: Readonly<Record<string, HandlerFunction>>, options?: NewHandlerOptions & {
         readonly descriptors?: readonly MethodDescriptor[];
     }): ServerHandler;
     newSubscriber(topic: string, handler: (event: unknown, ctx: Context) => unknown, options?: EventHandlerOptions & {
@@ -96,7 +96,7 @@ import { type HandlerFunction, type MethodDescriptor, type Schema } from '../pip
 import { type NodeState, Registry } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { Transport } from '../transport/transport.ts';
-import { type EventHandler, type EventHandlerOptions, type HandlerOptions, type Server, type ServerHandler, ServerOptions, type ServerStartOptions } from './server.ts';
+import { type EventHandler, type EventHandlerOptions, type NewHandlerOptions, type Server, type ServerHandler, ServerOptions, type ServerStartOptions } from './server.ts';
 export declare class RpcServer implements Server {
     #private;
     constructor(transport: Transport, registry: Registry, broker: Broker, marshalers: readonly Marshaler[], clock: Clock, random: Random, timers: Timers, logger: Logger, options?: ServerOptions);
@@ -107,7 +107,7 @@ export declare class RpcServer implements Server {
     get isSubscribed(): boolean;
     get inFlight(): number;
     init(options: ServerOptions): void;
-    newHandler(name: string, methods: Readonly<Record<string, HandlerFunction>>, options?: HandlerOptions & {
+    newHandler(name: string, methods: Readonly<Record<string, HandlerFunction>>, options?: NewHandlerOptions & {
         readonly descriptors?: readonly MethodDescriptor[];
     }): ServerHandler;
     newSubscriber(topic: string, handler: (event: unknown, ctx: Context) => unknown, options?: EventHandlerOptions & {

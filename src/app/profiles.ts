@@ -4,7 +4,7 @@ import { Broker } from '../broker/broker.ts';
 import { Client, ClientOptions } from '../client/client.ts';
 import { RpcClient } from '../client/rpc-client.ts';
 import { Marshaler, Marshalers, MessageLimits } from '../codec/codec.ts';
-import { HealthBoard } from '../health/board.ts';
+import { HealthRegistry } from '../health/health-registry.ts';
 import { Health } from '../health/health.ts';
 import { token } from '../internal/token.ts';
 import { ConsoleLogger } from '../logger/console.ts';
@@ -124,7 +124,7 @@ const builtInWith =
       bind(ServerOptions).toConstantValue(config.server);
       bind(ServiceOptions).toConstantValue(config.service);
       bind(Client).to(RpcClient).inSingletonScope();
-      bind(Health).to(HealthBoard).inSingletonScope();
+      bind(Health).to(HealthRegistry).inSingletonScope();
       bind(BackendSummary)
         .toResolvedValue(backendSummaryOf(config.profile), [Transport, Marshaler, Registry, Selector, Broker])
         .inSingletonScope();

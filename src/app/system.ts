@@ -1,7 +1,7 @@
 import type { Container, Newable, ServiceIdentifier } from 'inversify';
 
 import { Broker } from '../broker/broker.ts';
-import type { ClientOf, Contract, ProtoService } from '../client/client-of.ts';
+import type { ClientOf, Contract, ProtoContract } from '../client/client-of.ts';
 import { Client } from '../client/client.ts';
 import { type Class, serviceOf } from '../decorators/decorators.ts';
 import { Code, TenonError } from '../errors/errors.ts';
@@ -24,7 +24,7 @@ import { assertEncrypted } from './internal/encryption.ts';
 import { keyName } from './internal/keys.ts';
 import { mergeOptions } from './internal/merge.ts';
 import { resolvedOptionsAround } from './internal/service-options.ts';
-import { standardHandlers } from './internal/standard.ts';
+import { builtinHandlers } from './internal/builtin-services.ts';
 import { Steps } from './internal/steps.ts';
 import type { AppOptions } from './options.ts';
 import { assertVerified, type Note } from './verify.ts';
@@ -115,8 +115,8 @@ export class System {
   /** A typed client, for code outside of classes. See `clientOf` for what it takes. */
   client<T>(source: abstract new (...args: never[]) => T): ClientOf<T>;
   client<T>(source: Contract<T>): ClientOf<T>;
-  client<T>(source: ProtoService): ClientOf<T>;
-  client(source: (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoService): object {
+  client<T>(source: ProtoContract): ClientOf<T>;
+  client(source: (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoContract): object {
     return clientFrom(this.get(Client), source, this.#composition.loadProto, this.#composition.hosts);
   }
 
@@ -168,13 +168,13 @@ export class System {
     );
     const descriptions = (record?.handlers ?? []).map((handler) => describeHandler(handler, loadProto));
     for (const description of descriptions) await this.#handle(target, service, description);
-    const standard = standardHandlers({
+    const builtin = builtinHandlers({
       service,
       descriptions,
       loadProto,
       health: await container.getAsync(Health),
     });
-    for (const handler of standard) service.server().handle(handler);
+    for (const handler of builtin) service.server().handle(handler);
     return service;
   }
 

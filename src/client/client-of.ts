@@ -44,7 +44,7 @@ export interface Contract<T> {
 }
 
 /** A service known by its `.proto` alone. */
-export interface ProtoService {
+export interface ProtoContract {
   /** Path or URL of the file. */
   readonly proto: string | URL;
   /** Full service name: `places.Places`. */
@@ -54,7 +54,7 @@ export interface ProtoService {
 }
 
 /** What a client can be made of. */
-export type ClientSource = (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoService;
+export type ClientSource = (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoContract;
 
 /** The container key of a typed client, which knows what it is a client of. */
 export type ClientToken<T> = ServiceIdentifier<ClientOf<T>>;
@@ -117,7 +117,7 @@ const byProto = new Map<string, ServiceIdentifier<unknown>>();
  */
 export function clientOf<T>(source: abstract new (...args: never[]) => T): ClientToken<T>;
 export function clientOf<T>(source: Contract<T>): ClientToken<T>;
-export function clientOf<T>(source: ProtoService): ClientToken<T>;
+export function clientOf<T>(source: ProtoContract): ClientToken<T>;
 export function clientOf(source: ClientSource): ServiceIdentifier<never> {
   if (source === undefined || source === null) {
     throw new TenonError({

@@ -30,15 +30,23 @@ import {
   type RequestOptions,
 } from './client.ts';
 import type { CallCredentials } from './credentials.ts';
-import { collect, unaryOverSocket } from './internal/collect.ts';
-import { heldReplies, heldReply } from './internal/held.ts';
+import { readUnaryReply, unaryOverSocket } from './internal/unary-reply.ts';
+import { cancellableReplies, cancellableReply } from './internal/cancellable-call.ts';
 import { openStream } from './internal/open-stream.ts';
 import { deadlineOf, type Forward, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
 import { microCalling } from './internal/go-micro.ts';
-import { decodeReply, failureOf, grpcTypeOf, headersOf, messageOf, type Opening, type Plan } from './internal/plan.ts';
-import { pump } from './internal/pump.ts';
+import {
+  decodeReply,
+  failureOf,
+  grpcTypeOf,
+  headersOf,
+  messageOf,
+  type InitialMessage,
+  type CallEncoding,
+} from './internal/call-encoding.ts';
+import { sendRequests } from './internal/send-requests.ts';
 import { signed } from './internal/sign.ts';
-import { noStatus, type Opened, ReplyStream } from './internal/reply-stream.ts';
+import { noStatus, type OpenCall, ReplyStream } from './internal/reply-stream.ts';
 import { type NodeCall, onAddress, onSomeNode, type Router, settle, unlessDraining } from './internal/route.ts';
 
 const defaults = {
@@ -206,7 +214,7 @@ export class RpcClient implements Client {
     if (serverStreams(method.kind)) {
       return (input, options) => {
         const ctx = this.#contextOf(prepared, service, options);
-        return mayRepeat ? heldReplies(invoke, input, ctx) : invoke(input, ctx);
+        return mayRepeat ? cancellableReplies(invoke, input, ctx) : invoke(input, ctx);
       };
     }
     return (input, options) => {
@@ -214,7 +222,7 @@ export class RpcClient implements Client {
       try {
         const ctx = this.#contextOf(prepared, service, options);
         if (!options?.ctx && !options?.signal) return invoke(input, ctx);
-        return mayRepeat ? heldReply(invoke, input, ctx) : invoke(input, ctx.follow());
+        return mayRepeat ? cancellableReply(invoke, input, ctx) : invoke(input, ctx.follow());
       } catch (error) {
         return Promise.reject(TenonError.from(error));
       }
@@ -258,15 +266,15 @@ export class RpcClient implements Client {
     const maxSendBytes = smaller(this.#options.maxSendBytes, policy?.maxSendBytes);
     const isPreferred = this.#preferred.contentType !== 'application/grpc+proto' || method.input.proto !== undefined;
     const usual: string = isPreferred ? this.#preferred.contentType : method.defaultContentType;
-    const plans = new Map<string, Plan>();
+    const encodings = new Map<string, CallEncoding>();
     const isMicro = this.#options.dialect === 'go-micro';
     const goMicro = isMicro ? microCalling(method, this.#router.runtime.clock, this.#asWritten.has(method)) : undefined;
-    const planOf = (ctx: OutgoingContext): Plan => {
+    const encodingOf = (ctx: OutgoingContext): CallEncoding => {
       const contentType = ctx.options.contentType ?? usual;
-      let plan = plans.get(contentType);
-      if (!plan) {
+      let encoding = encodings.get(contentType);
+      if (!encoding) {
         const marshaler = this.#marshalers.of(contentType);
-        plan = {
+        encoding = {
           method,
           contentType,
           subType: grpcTypeOf(contentType),
@@ -275,15 +283,15 @@ export class RpcClient implements Client {
           maxSendBytes,
           goMicro,
         };
-        plans.set(contentType, plan);
+        encodings.set(contentType, encoding);
       }
-      return plan;
+      return encoding;
     };
     if (serverStreams(method.kind))
-      return (input, ctx) => this.#streamingReply(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
+      return (input, ctx) => this.#streamingReply(encodingOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
     if (clientStreams(method.kind))
-      return (input, ctx) => this.#streamingRequest(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
-    return (input, ctx) => this.#unary(planOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
+      return (input, ctx) => this.#streamingRequest(encodingOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
+    return (input, ctx) => this.#unary(encodingOf(ctx as OutgoingContext), input, ctx as OutgoingContext);
   }
 
   #contextOf(prepared: Prepared, service: string, options: CallOptions = {}): OutgoingContext {
@@ -306,30 +314,30 @@ export class RpcClient implements Client {
     return ctx;
   }
 
-  async #unary(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<unknown> {
+  async #unary(encoding: CallEncoding, input: unknown, ctx: OutgoingContext): Promise<unknown> {
     this.#begin(ctx);
     try {
-      const message = messageOf(plan, input, ctx);
+      const message = messageOf(encoding, input, ctx);
       ctx.throwIfAborted();
-      const dial = this.#dialOptions(plan, ctx);
+      const dial = this.#dialOptions(encoding, ctx);
       const credentials = this.#credentialsOf(ctx);
       const send = async (address: string): Promise<Message | undefined> => {
         const sent = credentials ? await this.#signed(credentials, message, ctx) : message;
         return unlessDraining(await this.#sendUnary(address, sent, dial));
       };
-      return this.#reply(plan, (await this.#on(ctx, { send, goesOn: false })) ?? {}, ctx);
+      return this.#reply(encoding, (await this.#on(ctx, { send, goesOn: false })) ?? {}, ctx);
     } finally {
       this.#release(ctx);
     }
   }
 
-  async #streamingRequest(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<unknown> {
+  async #streamingRequest(encoding: CallEncoding, input: unknown, ctx: OutgoingContext): Promise<unknown> {
     this.#begin(ctx);
     try {
-      const { socket, stop } = await this.#open(plan, input, ctx);
+      const { socket, stop } = await this.#open(encoding, input, ctx);
       let answer: Message;
       try {
-        answer = unlessDraining(await collect(socket)) ?? {};
+        answer = unlessDraining(await readUnaryReply(socket)) ?? {};
         settle(this.#router, ctx);
       } catch (error) {
         settle(this.#router, ctx, TenonError.from(error));
@@ -338,20 +346,20 @@ export class RpcClient implements Client {
         stop?.();
         await socket.close();
       }
-      return this.#reply(plan, answer, ctx);
+      return this.#reply(encoding, answer, ctx);
     } finally {
       this.#release(ctx);
     }
   }
 
-  #streamingReply(plan: Plan, input: unknown, ctx: OutgoingContext): AsyncIterable<unknown> {
+  #streamingReply(encoding: CallEncoding, input: unknown, ctx: OutgoingContext): AsyncIterable<unknown> {
     return new ReplyStream({
       ctx,
-      decode: (body) => decodeReply(plan, body),
-      failureOf: (status) => failureOf(plan, status),
+      decode: (body) => decodeReply(encoding, body),
+      failureOf: (status) => failureOf(encoding, status),
       open: () => {
         this.#begin(ctx.follow());
-        return this.#open(plan, input, ctx);
+        return this.#open(encoding, input, ctx);
       },
       onEnd: (how) => {
         if (how !== 'left') settle(this.#router, ctx, how === 'answered' ? undefined : how);
@@ -364,25 +372,25 @@ export class RpcClient implements Client {
    * Opens a streaming call. One with a single request waits for the first answer, and goes to another node if the first
    * did not take it; a stream of requests is on its way by then and cannot be sent again.
    */
-  #open(plan: Plan, input: unknown, ctx: OutgoingContext): Promise<Opened> {
+  #open(encoding: CallEncoding, input: unknown, ctx: OutgoingContext): Promise<OpenCall> {
     ctx.throwIfAborted();
     const credentials = this.#credentialsOf(ctx);
-    if (clientStreams(plan.method.kind)) {
-      const send = async (address: string): Promise<Opened> => {
-        const opening = { headers: headersOf(plan, ctx) };
-        const sent = credentials ? await this.#signed(credentials, opening, ctx) : opening;
-        const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
+    if (clientStreams(encoding.method.kind)) {
+      const send = async (address: string): Promise<OpenCall> => {
+        const initial = { headers: headersOf(encoding, ctx) };
+        const sent = credentials ? await this.#signed(credentials, initial, ctx) : initial;
+        const socket = this.#transport.dial(address, this.#dialOptions(encoding, ctx));
         // By themselves: the first request may be long in coming, and whoever reads the replies would begin the call
         // without them.
         void socket.send(sent);
-        return { socket, stop: pump(plan, input as AsyncIterable<unknown>, socket, ctx) };
+        return { socket, stop: sendRequests(encoding, input as AsyncIterable<unknown>, socket, ctx) };
       };
       return this.#on(ctx, { send, goesOn: true });
     }
-    const message = messageOf(plan, input, ctx);
-    const send = async (address: string): Promise<Opened> => {
+    const message = messageOf(encoding, input, ctx);
+    const send = async (address: string): Promise<OpenCall> => {
       const sent = credentials ? await this.#signed(credentials, message, ctx) : message;
-      const socket = this.#transport.dial(address, this.#dialOptions(plan, ctx));
+      const socket = this.#transport.dial(address, this.#dialOptions(encoding, ctx));
       void socket.send(sent);
       socket.end();
       return { socket, first: unlessDraining(await socket.recv()) };
@@ -400,7 +408,7 @@ export class RpcClient implements Client {
     return credentials === false ? undefined : credentials;
   }
 
-  async #signed(credentials: CallCredentials, message: Opening, ctx: OutgoingContext): Promise<Message> {
+  async #signed(credentials: CallCredentials, message: InitialMessage, ctx: OutgoingContext): Promise<Message> {
     const allowInsecure = this.#options.insecureCredentials === true;
     const signer = { transport: this.#transport, router: this.#router, allowInsecure };
     return { ...message, headers: await signed(signer, credentials, message.headers, ctx) };
@@ -411,31 +419,31 @@ export class RpcClient implements Client {
     return address === undefined ? onSomeNode(this.#router, ctx, call) : onAddress(address, ctx, call.send);
   }
 
-  #reply(plan: Plan, message: Message, ctx: OutgoingContext): unknown {
+  #reply(encoding: CallEncoding, message: Message, ctx: OutgoingContext): unknown {
     const { status, headers, body } = message;
     ctx.wasCompressed = message.compressed;
     ctx.takeHeaders(headers);
     ctx.takeTrailers(status?.metadata);
     if (!status) throw noStatus();
-    if (status.code !== Code.Ok) throw failureOf(plan, status);
+    if (status.code !== Code.Ok) throw failureOf(encoding, status);
     if (!body) {
       throw new TenonError({
         code: Code.Unimplemented,
         reason: 'client.wrong_reply_count',
-        message: `${plan.method.path} answered OK without a reply`,
+        message: `${encoding.method.path} answered OK without a reply`,
       });
     }
-    return decodeReply(plan, body);
+    return decodeReply(encoding, body);
   }
 
-  #dialOptions(plan: Plan, ctx: OutgoingContext): DialOptions {
+  #dialOptions(encoding: CallEncoding, ctx: OutgoingContext): DialOptions {
     return {
-      route: plan.method,
-      path: plan.goMicro?.pathAt(ctx.registryName),
+      route: encoding.method,
+      path: encoding.goMicro?.pathAt(ctx.registryName),
       ctx,
-      maxReceiveBytes: plan.maxReceiveBytes,
-      maxSendBytes: plan.maxSendBytes,
-      contentType: plan.subType,
+      maxReceiveBytes: encoding.maxReceiveBytes,
+      maxSendBytes: encoding.maxSendBytes,
+      contentType: encoding.subType,
       // Also where an interceptor takes it back for the first message: it may change its mind.
       compress: ctx.compress === true || (ctx.options.compress ?? this.#options.compress) === true,
       // Where there are nodes to choose from, another may be ready sooner: the client waits, and the transport says at
@@ -451,7 +459,7 @@ export class RpcClient implements Client {
 
   #release(ctx: OutgoingContext): void {
     this.#calls.delete(ctx);
-    if (!ctx.isHeld) ctx.release();
+    if (!ctx.outlivesAttempts) ctx.release();
   }
 
   #assertOpen(): void {

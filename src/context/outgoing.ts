@@ -11,16 +11,16 @@ export interface Outgoing {
   /** Prepares the call to be made any number of times. Whoever asks must {@link Attempts.settle} it. */
   attempts(): Attempts;
   /** Has a say in which nodes the call goes to, and hears of those that it was sent to. */
-  onNode(watch: NodeWatch): void;
+  observeRoute(observer: RouteObserver): void;
 }
 
 /** What is asked and told of nodes; by their address. */
-export interface NodeWatch {
+export interface RouteObserver {
   /**
    * An error rules the node out, and becomes the call's when no other is left. May be asked of nodes that the call is
    * not sent to.
    */
-  refuse(address: string): TenonError | undefined;
+  reject(address: string): TenonError | undefined;
   /** The call is sent to the node: once for each attempt, and for each node that is tried in it. */
   onSend(address: string): void;
   /** The node certainly did not take it. */

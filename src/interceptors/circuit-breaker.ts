@@ -83,8 +83,8 @@ function throughNodes(policy: Policy, ctx: Context, outgoing: Outgoing): CallHoo
     admissions.get(address)?.settle(verdict);
     admissions.delete(address);
   };
-  outgoing.onNode({
-    refuse: (address) => {
+  outgoing.observeRoute({
+    reject: (address) => {
       const waitMs = policy.circuits.of(address).closedForMs;
       return waitMs === undefined ? undefined : isOpen(address, waitMs);
     },

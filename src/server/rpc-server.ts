@@ -31,12 +31,12 @@ import { type Listener, type Socket, Transport } from '../transport/transport.ts
 import { EventContext } from './internal/event-context.ts';
 import { microRoutes } from './internal/go-micro.ts';
 import { advertised, endpointsOf } from './internal/record.ts';
-import { serve, type Served } from './internal/serve.ts';
+import { handleCall, type MethodBinding } from './internal/handle-call.ts';
 import { type IntendedSubscription, Subscriptions } from './internal/subscriptions.ts';
 import {
   type EventHandler,
   type EventHandlerOptions,
-  type HandlerOptions,
+  type NewHandlerOptions,
   type Server,
   type ServerHandler,
   ServerOptions,
@@ -133,7 +133,7 @@ export class RpcServer implements Server {
   newHandler(
     name: string,
     methods: Readonly<Record<string, HandlerFunction>>,
-    options: HandlerOptions & { readonly descriptors?: readonly MethodDescriptor[] } = {},
+    options: NewHandlerOptions & { readonly descriptors?: readonly MethodDescriptor[] } = {},
   ): ServerHandler {
     const { descriptors = [], metadata, internal } = options;
     const known = new Map(descriptors.map((descriptor) => [descriptor.method, descriptor]));
@@ -234,12 +234,12 @@ export class RpcServer implements Server {
   }
 
   async #listen(logger: Logger, signal: AbortSignal | undefined): Promise<void> {
-    const served = new Map<MethodDescriptor, Served>();
+    const bindings = new Map<MethodDescriptor, MethodBinding>();
     for (const handler of this.#handlers) {
       for (const { descriptor, invoke, interceptors = [] } of handler.methods) {
-        served.set(
+        bindings.set(
           descriptor,
-          this.#serve(
+          this.#bindMethod(
             descriptor,
             compose([...this.#options.interceptors, ...interceptors], descriptor, invoke),
             logger,
@@ -249,7 +249,7 @@ export class RpcServer implements Server {
     }
     const { name, dialect, address, maxReceiveBytes, maxSendBytes, suggest } = this.#options;
     const micro = dialect === 'go-micro' ? microRoutes(this.#handlers, name) : undefined;
-    const byRoute = new Map([...served].map(([method, how]) => [micro?.routeOf(method) ?? method, how]));
+    const byRoute = new Map([...bindings].map(([method, binding]) => [micro?.routeOf(method) ?? method, binding]));
     const routes = [...byRoute.keys()];
     const resolve = micro?.resolve;
     const limits = { maxReceiveBytes, maxSendBytes };
@@ -257,20 +257,20 @@ export class RpcServer implements Server {
     this.#listener.accept((socket, route) => void this.#accept(byRoute.get(route), socket));
   }
 
-  async #accept(served: Served | undefined, socket: Socket): Promise<void> {
-    if (this.#isDraining || !served) {
-      void socket.send({ status: statusOf(served ? draining(this.#options.name) : unknownMethod()) });
+  async #accept(binding: MethodBinding | undefined, socket: Socket): Promise<void> {
+    if (this.#isDraining || !binding) {
+      void socket.send({ status: statusOf(binding ? draining(this.#options.name) : unknownMethod()) });
       return;
     }
     this.#inFlight.enter();
     try {
-      await serve(served, socket);
+      await handleCall(binding, socket);
     } finally {
       this.#inFlight.leave();
     }
   }
 
-  #serve(method: MethodDescriptor, invoke: Invoke, logger: Logger): Served {
+  #bindMethod(method: MethodDescriptor, invoke: Invoke, logger: Logger): MethodBinding {
     const fallback = this.#marshalers.of(method.defaultContentType);
     const { name, dialect } = this.#options;
     const isMicro = dialect === 'go-micro';

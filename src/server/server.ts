@@ -28,7 +28,7 @@ export interface ServerHandler {
 }
 
 /** What `newHandler` may be told. */
-export interface HandlerOptions {
+export interface NewHandlerOptions {
   readonly metadata?: ServerHandler['metadata'];
   readonly internal?: boolean | undefined;
 }
@@ -140,7 +140,7 @@ export interface Server {
   newHandler(
     name: string,
     methods: Readonly<Record<string, HandlerFunction>>,
-    options?: HandlerOptions & { readonly descriptors?: readonly MethodDescriptor[] },
+    options?: NewHandlerOptions & { readonly descriptors?: readonly MethodDescriptor[] },
   ): ServerHandler;
   /** A subscription made of a function. */
   newSubscriber(

@@ -3,7 +3,7 @@ import { inject, injectable, optional, type ServiceIdentifier } from 'inversify'
 
 import { token } from '../internal/token.ts';
 import { GrpcBase } from './grpc/grpc-base.ts';
-import { withDefaults } from './grpc/grpc-defaults.ts';
+import { withGrpcDefaults } from './grpc/grpc-defaults.ts';
 import type { GrpcOptions } from './grpc/grpc-options.ts';
 import { GrpcJsChannelPool } from './grpc-js/channels.ts';
 import { GrpcJsSocket, GrpcJsUnaryCall } from './grpc-js/client-call.ts';
@@ -37,7 +37,7 @@ export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> implements
   readonly #channels: GrpcJsChannelPool;
 
   constructor(@inject(GrpcJsTransportOptions) @optional() options: GrpcJsTransportOptions = {}) {
-    super(withDefaults(options));
+    super(withGrpcDefaults(options));
     const { tls, idleMs, runtime, maxMetadataBytes } = this.options;
     this.#channels = new GrpcJsChannelPool({
       credentials: () => (tls ? new TlsChannelCredentials(this.dialer(tls)) : credentials.createInsecure()),

@@ -4,7 +4,7 @@ import { token } from '../internal/token.ts';
 import { systemRandom } from '../runtime/system.ts';
 import { type CallConnection, ClientSocket, UnaryCall } from './call/client-call.ts';
 import { GrpcBase, grpcProtocols } from './grpc/grpc-base.ts';
-import { withDefaults } from './grpc/grpc-defaults.ts';
+import { withGrpcDefaults } from './grpc/grpc-defaults.ts';
 import type { GrpcOptions } from './grpc/grpc-options.ts';
 import { ClientSession } from './http2/client-session.ts';
 import { http2Server } from './http2/server.ts';
@@ -31,7 +31,7 @@ export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Tra
   readonly #subchannels: SubchannelPool<CallConnection>;
 
   constructor(@inject(GrpcTransportOptions) @optional() given: GrpcTransportOptions = {}) {
-    super(withDefaults(given));
+    super(withGrpcDefaults(given));
     const { runtime, tls, idleMs, maxReconnectMs, maxMetadataBytes, keepaliveTimeoutMs } = this.options;
     const { keepaliveMs = Number.POSITIVE_INFINITY, keepaliveWithoutCalls: withoutCalls = false } = this.options;
     const { clock, timers } = runtime;

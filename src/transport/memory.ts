@@ -8,7 +8,7 @@ import { assertCallable, parseAddress } from './sockets/address.ts';
 import { addressInUse, usedAfterClose, wrongCount } from './call/failures.ts';
 import { MemoryCall, view } from './memory/memory-call.ts';
 import { MemoryClientSocket, MemoryUnaryCall } from './memory/client-call.ts';
-import { MemoryHub, MemoryPort } from './memory/memory-hub.ts';
+import { MemoryNetwork, MemoryPort } from './memory/memory-network.ts';
 import { MemoryServerSocket } from './memory/server-call.ts';
 import type {
   DialOptions,
@@ -40,29 +40,29 @@ export const MemoryTransportOptions: ServiceIdentifier<MemoryTransportOptions> =
 export class MemoryTransport implements Transport {
   static readonly capabilities: TransportCapabilities = { network: false, grpc: false, security: 'local' };
 
-  readonly #hub: MemoryHub;
+  readonly #network: MemoryNetwork;
   #lastPort = 0;
 
   constructor(@inject(MemoryTransportOptions) @optional() options: MemoryTransportOptions = {}) {
     const { clock, timers } = options.runtime ?? systemRuntime;
-    this.#hub = new MemoryHub(clock, timers);
+    this.#network = new MemoryNetwork(clock, timers);
   }
 
   dial(address: string, options: DialOptions): TransportClient {
     this.#assertCallable(address);
-    return new MemoryClientSocket(this.#hub, address, options);
+    return new MemoryClientSocket(this.#network, address, options);
   }
 
   unary(address: string, message: Message, options: DialOptions): Promise<Message> {
     return new Promise((resolve, reject) => {
       this.#assertCallable(address);
       const call = new MemoryCall(
-        this.#hub,
+        this.#network,
         address,
         options,
         new MemoryUnaryCall(options.path ?? options.route.path, resolve, reject),
       );
-      this.#hub.open(call, () => start(call, message));
+      this.#network.open(call, () => start(call, message));
       if (call.port) start(call, message);
     });
   }
@@ -70,17 +70,17 @@ export class MemoryTransport implements Transport {
   async listen(address: string, options: ListenOptions): Promise<Listener> {
     options.signal?.throwIfAborted();
     const { port } = parseAddress(address);
-    const { ports } = this.#hub;
+    const { ports } = this.#network;
     const free = port === 0 ? this.#freeAddress() : address;
     if (ports.has(free)) throw addressInUse(free);
-    const listener = new MemoryPort(this.#hub, free, options);
+    const listener = new MemoryPort(this.#network, free, options);
     ports.set(free, listener);
-    this.#hub.onListen(free, listener);
+    this.#network.onListen(free, listener);
     return listener;
   }
 
   async close(): Promise<void> {
-    this.#hub.close();
+    this.#network.close();
   }
 
   isSecure(): boolean {
@@ -92,13 +92,13 @@ export class MemoryTransport implements Transport {
   }
 
   #assertCallable(address: string): void {
-    if (this.#hub.isClosed) throw usedAfterClose();
-    if (!this.#hub.ports.has(address)) assertCallable(address);
+    if (this.#network.isClosed) throw usedAfterClose();
+    if (!this.#network.ports.has(address)) assertCallable(address);
   }
 
   #freeAddress(): string {
     do this.#lastPort += 1;
-    while (this.#hub.ports.has(`memory:${this.#lastPort}`));
+    while (this.#network.ports.has(`memory:${this.#lastPort}`));
     return `memory:${this.#lastPort}`;
   }
 }

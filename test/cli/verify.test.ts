@@ -106,7 +106,7 @@ describe('tenon verify', () => {
         'BackendSummary                        made by a function  default',
         'Client                                RpcClient           default',
         'Clock                                 built in            default',
-        'Health                                HealthBoard         default',
+        'Health                                HealthRegistry      default',
         'Logger                                silentLogger        default',
         'Marshalers                            ProtoMarshaler      default',
         'Marshalers                            JsonMarshaler       default',

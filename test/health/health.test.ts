@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 
 import { type CallOptions, Code, Handler, Health, Registry, Rpc, Service, System } from '../../src/index.ts';
-import { HealthBoard } from '../../src/health/board.ts';
+import { HealthRegistry } from '../../src/health/health-registry.ts';
 import { healthProto } from '../../src/health/handler.ts';
 import { ServiceHealth } from '../../src/health/service-health.ts';
 import type { ServiceStatus } from '../../src/service/service.ts';
@@ -160,16 +160,16 @@ describe('the health of one service', () => {
         return () => void listeners.delete(listener);
       },
     };
-    const board = new HealthBoard();
+    const registry = new HealthRegistry();
     const become = (change: Partial<ServiceStatus>): void => {
       service.status = { ...service.status, ...change };
       for (const listener of listeners) listener(service.status);
     };
     return {
-      board,
+      registry,
       become,
       listeners,
-      health: new ServiceHealth(service, board, { services: ['a.A'], ...followed }),
+      health: new ServiceHealth(service, registry, { services: ['a.A'], ...followed }),
     };
   }
 
@@ -180,9 +180,9 @@ describe('the health of one service', () => {
     ['has subscriptions that do not stand', { isSubscribed: false }],
     ['has stopped', { state: 'stopped', isRegistered: false, isSubscribed: true, isAccepting: false }],
   ])('that %s is NOT_SERVING whatever the application says; its process is live', (_what, change) => {
-    const { health, board, become } = made();
-    board.set('a.A', 'SERVING');
-    board.set('other', 'UNKNOWN');
+    const { health, registry, become } = made();
+    registry.set('a.A', 'SERVING');
+    registry.set('other', 'UNKNOWN');
     become(change);
     expect(['', 'a.A', 'other', 'liveness', 'b.B'].map((name) => health.status(name))).toEqual([
       'NOT_SERVING',

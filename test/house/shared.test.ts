@@ -57,7 +57,7 @@ const shared: readonly Shared[] = [
     others: {
       'src/app/run.ts': 'what it waits for ends with the process',
       'src/broker/delivery.ts': 'two ends of one subscription, whichever is first',
-      'src/server/internal/serve.ts': 'the status goes out before the handler has ended',
+      'src/server/internal/handle-call.ts': 'the status goes out before the handler has ended',
     },
     bad: 'await Promise.race([work, timeout]);',
     good: 'await bounded(work, { timers, timeoutMs });',

@@ -16,7 +16,7 @@ export function openStream(request: Request, invoke: Invoke, ctx: OutgoingContex
   };
   const start = (): AsyncIterator<unknown> => {
     if (replies) return replies;
-    ctx.isHeld = true;
+    ctx.outlivesAttempts = true;
     const result = invoke(requests ?? request.body, ctx.follow());
     replies = serverStreams(request.method.kind)
       ? finalizedIterator(iteratorOf(result as AsyncIterable<unknown>), end)

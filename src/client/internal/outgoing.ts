@@ -1,6 +1,6 @@
 import { Context, type ContextInit, type ContextKey } from '../../context/context.ts';
 import { isCarried, Metadata, type MetadataValue } from '../../context/metadata.ts';
-import type { Attempts, NodeWatch, Outgoing } from '../../context/outgoing.ts';
+import type { Attempts, RouteObserver, Outgoing } from '../../context/outgoing.ts';
 import { checkNumber } from '../../errors/checked-options.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
@@ -33,11 +33,11 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
    * Set where interceptors may make the call more than once: then it is over when they say so, not with its first
    * attempt.
    */
-  isHeld = false;
+  outlivesAttempts = false;
   waitForReady: boolean | undefined;
   /** Addresses that are left for others while there are any. */
   avoided: ReadonlySet<string> | undefined;
-  watches: readonly NodeWatch[] | undefined;
+  routeObservers: readonly RouteObserver[] | undefined;
   /** The calls under way of the client that this is one of. */
   readonly calls: LinkedList<OutgoingContext> | undefined;
   #release: (() => void)[] | undefined;
@@ -74,8 +74,8 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
     return new CallAttempts(this);
   }
 
-  onNode(watch: NodeWatch): void {
-    this.watches = [...(this.watches ?? []), watch];
+  observeRoute(observer: RouteObserver): void {
+    this.routeObservers = [...(this.routeObservers ?? []), observer];
   }
 
   /** What the server sent first. */
@@ -137,12 +137,12 @@ class AttemptContext extends OutgoingContext {
     super({ service, endpoint, metadata, deadline, logger: call.attemptLogger }, call.options, call.calls);
     this.#call = call;
     // Whoever began it says when it is over: interceptors within may make it more than once.
-    this.isHeld = true;
+    this.outlivesAttempts = true;
     this.registryName = call.registryName;
     this.compress = call.compress;
     this.waitForReady = call.waitForReady;
     this.avoided = avoided;
-    this.watches = call.watches;
+    this.routeObservers = call.routeObservers;
     this.releaseWith(call.onAbort((reason) => this.abort(reason)));
   }
 

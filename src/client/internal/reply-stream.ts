@@ -11,13 +11,13 @@ export interface ReplySource {
   readonly decode: (body: Uint8Array) => unknown;
   readonly failureOf: (status: Status) => TenonError;
   /** Opens the call; called with the first `next`. */
-  readonly open: () => Promise<Opened>;
+  readonly open: () => Promise<OpenCall>;
   /** The call is over: the server said how it ended, the reader left, or it broke off. */
   readonly onEnd: (how: 'answered' | 'left' | TenonError) => void;
 }
 
 /** An open call, and the first message where opening had to wait for it. */
-export interface Opened {
+export interface OpenCall {
   readonly socket: Socket;
   readonly first?: Message | undefined;
   /** Ends the source of requests, where there is one: the call is over. */

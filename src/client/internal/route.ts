@@ -55,7 +55,7 @@ async function onNodes<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T
   try {
     const next = await select(router, service, ctx);
     for (let tried = 1; ; tried += 1) {
-      const node = ctx.watches || ctx.avoided ? choose(next, ctx) : noPromise(next());
+      const node = ctx.routeObservers || ctx.avoided ? choose(next, ctx) : noPromise(next());
       ctx.node = node;
       ctx.isMarked = false;
       ctx.peer = node.address;
@@ -99,13 +99,13 @@ export function settle(router: Router, ctx: OutgoingContext, error?: TenonError,
 
 async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T>['send']): Promise<T> {
   ctx.onSend();
-  if (ctx.watches) for (const watch of ctx.watches) watch.onSend(address);
+  if (ctx.routeObservers) for (const observer of ctx.routeObservers) observer.onSend(address);
   try {
     return await send(address);
   } catch (error) {
     if (TenonError.is(error) && wasNotProcessed(error)) {
       ctx.onRefused();
-      if (ctx.watches) for (const watch of ctx.watches) watch.onRefused(address);
+      if (ctx.routeObservers) for (const observer of ctx.routeObservers) observer.onRefused(address);
     }
     throw error;
   }
@@ -136,8 +136,8 @@ function choose(next: NextNode, ctx: OutgoingContext): NodeRecord {
 }
 
 function refusalOf(ctx: OutgoingContext, address: string): TenonError | undefined {
-  for (const watch of ctx.watches ?? []) {
-    const refusal = watch.refuse(address);
+  for (const observer of ctx.routeObservers ?? []) {
+    const refusal = observer.reject(address);
     if (refusal) return refusal;
   }
   return undefined;

@@ -4,7 +4,7 @@ import type { Code, TenonError } from '../../errors/errors.ts';
 import type { Message } from '../transport.ts';
 
 /** One step of a call that is to be sent. */
-export interface Outgoing {
+export interface OutgoingMessage {
   readonly headers?: Metadata | undefined;
   readonly body?: Uint8Array | undefined;
   /** As a {@link Message} says it. */
@@ -17,7 +17,7 @@ export interface Outgoing {
 /** Carries one call on a connection, below the rules of calls. */
 export interface CallStream {
   /** Sends it now, or as soon as there is room. Throws for metadata that cannot be sent. */
-  send(outgoing: Outgoing): void;
+  send(outgoing: OutgoingMessage): void;
   /** A promise while something waits to be sent. */
   room(): Promise<void> | undefined;
   /** The reader has taken what came, or has room for more. */

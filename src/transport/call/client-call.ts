@@ -19,7 +19,7 @@ import {
 import { Inbox } from './inbox.ts';
 import type { WatchableCall } from './deferred-watch.ts';
 import type { Subchannel, PendingCall, SharedConnection } from './subchannel.ts';
-import type { CallStream, Outgoing, StreamOwner } from './call-stream.ts';
+import type { CallStream, OutgoingMessage, StreamOwner } from './call-stream.ts';
 
 // Before there is a connection, so much is kept without holding back the writer: as much as is on its way once there is
 // one.
@@ -88,7 +88,7 @@ export abstract class ClientCall implements StreamOwner, PendingCall<CallConnect
   }
 
   /** The part of the request that is known when the call goes out. */
-  abstract firstStep(): Outgoing;
+  abstract firstStep(): OutgoingMessage;
   abstract onMessage(message: Message): void;
   /** Called once, when the call is over. */
   protected abstract ended(outcome: Status | TenonError): void;
@@ -202,7 +202,7 @@ export class UnaryCall extends ClientCall {
     if (!this.isOver && this.options.ctx) this.subchannel.deferredWatch.add(this);
   }
 
-  override firstStep(): Outgoing {
+  override firstStep(): OutgoingMessage {
     const { headers, body, compressed } = this.#message;
     return { headers, body, compressed, isEnd: true };
   }
@@ -235,7 +235,7 @@ export class ClientSocket extends ClientCall implements TransportClient {
   #isEnded = false;
   #replies = 0;
   /** Messages that were sent before there was a connection. */
-  #unsent: Outgoing[] | undefined = [];
+  #unsent: OutgoingMessage[] | undefined = [];
   #unsentBytes = 0;
   #room: Promise<void> | undefined;
   #tellRoom: (() => void) | undefined;
@@ -292,7 +292,7 @@ export class ClientSocket extends ClientCall implements TransportClient {
     this.#tellRoom?.();
   }
 
-  override firstStep(): Outgoing {
+  override firstStep(): OutgoingMessage {
     return this.#unsent?.shift() ?? {};
   }
 
@@ -320,7 +320,7 @@ export class ClientSocket extends ClientCall implements TransportClient {
 
   readonly #resume = (): void => this.stream?.resume();
 
-  #pass(outgoing: Outgoing): void | Promise<void> {
+  #pass(outgoing: OutgoingMessage): void | Promise<void> {
     const unsent = this.#unsent;
     if (!unsent) return this.#put(outgoing);
     const { length } = unsent;
@@ -337,7 +337,7 @@ export class ClientSocket extends ClientCall implements TransportClient {
     return (this.#room ??= new Promise((resolve) => (this.#tellRoom = resolve)));
   }
 
-  #put(outgoing: Outgoing): void | Promise<void> {
+  #put(outgoing: OutgoingMessage): void | Promise<void> {
     try {
       this.stream?.send(outgoing);
     } catch (error) {

@@ -203,7 +203,7 @@ export function notTenon(address: string, what: string): TenonError {
 }
 
 /** INVALID_ARGUMENT: the address cannot be parsed, or not be used for that. */
-export function invalidAddress(address: string, why: string, remedy: string = writeHostPort): TenonError {
+export function notAnAddress(address: string, why: string, remedy: string = writeHostPort): TenonError {
   return new TenonError({
     code: Code.InvalidArgument,
     reason: 'transport.invalid_address',

@@ -3,11 +3,11 @@ import { type Status, statusOf } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { unsendable } from '../call/failures.ts';
 import type { FrameConnection } from './connection.ts';
-import type { CallStream, Outgoing, StreamOwner } from '../call/call-stream.ts';
+import type { CallStream, OutgoingMessage, StreamOwner } from '../call/call-stream.ts';
 import { firstFrame, Flag, frameCost, FrameError, partBytes } from './format.ts';
 
 interface Waiting {
-  readonly outgoing: Outgoing;
+  readonly outgoing: OutgoingMessage;
   sent: number;
 }
 
@@ -52,7 +52,7 @@ export class FrameStream implements CallStream {
   }
 
   /** The first frame of a client's call. Throws for metadata that cannot be sent. */
-  open(path: string, timeoutMs: number | undefined, outgoing: Outgoing): void {
+  open(path: string, timeoutMs: number | undefined, outgoing: OutgoingMessage): void {
     const { body, isEnd } = outgoing;
     if (!body || this.#fits(body)) {
       this.#connection.writer.call(this.id, path, timeoutMs, {
@@ -68,7 +68,7 @@ export class FrameStream implements CallStream {
     this.#enqueue({ body, isEnd });
   }
 
-  send(outgoing: Outgoing): void {
+  send(outgoing: OutgoingMessage): void {
     const { headers, body, status, isEnd } = outgoing;
     if (this.#isOver || (!headers && !body && !status && !isEnd)) return;
     if (this.#queue || (body && !this.#fits(body))) {
@@ -226,7 +226,7 @@ export class FrameStream implements CallStream {
     return true;
   }
 
-  #enqueue(outgoing: Outgoing): void {
+  #enqueue(outgoing: OutgoingMessage): void {
     (this.#queue ??= []).push({ outgoing, sent: 0 });
     this.#connection.waitsFor(costOf(outgoing));
     this.#connection.waits(this);
@@ -258,7 +258,7 @@ export class FrameStream implements CallStream {
     return true;
   }
 
-  #unsendable({ status }: Outgoing, error: TenonError): void {
+  #unsendable({ status }: OutgoingMessage, error: TenonError): void {
     if (!status) {
       this.owner.onError(error);
       return;
@@ -275,6 +275,6 @@ export class FrameStream implements CallStream {
 }
 
 /** Bytes that a waiting message counts. */
-function costOf({ body }: Outgoing): number {
+function costOf({ body }: OutgoingMessage): number {
   return (body?.length ?? 0) + frameCost;
 }

@@ -20,7 +20,7 @@ export const grpcDefaults = {
 } as const satisfies GrpcOptions;
 
 /** The options, filled in. */
-export function withDefaults<T extends GrpcOptions>(options: T): T & typeof grpcDefaults {
+export function withGrpcDefaults<T extends GrpcOptions>(options: T): T & typeof grpcDefaults {
   checkedOptions<GrpcOptions>('GrpcTransportOptions', options, { ...socketRules, maxMetadataBytes: aCount });
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   return { ...grpcDefaults, ...given } as T & typeof grpcDefaults;

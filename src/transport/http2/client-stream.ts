@@ -11,7 +11,7 @@ import { errorName } from './error-names.ts';
 import { type RawHeaders, responseMetadataOf, statusFrom } from './metadata.ts';
 import { MessageReader, type MessageSink } from './message-reader.ts';
 import { MessageWriter } from './message-writer.ts';
-import type { CallStream, Outgoing } from '../call/call-stream.ts';
+import type { CallStream, OutgoingMessage } from '../call/call-stream.ts';
 
 /**
  * A call of gRPC on a stream of node:http2: its head, messages each way, and its end, which comes after all messages
@@ -57,7 +57,7 @@ export class ClientStream implements CallStream, MessageSink, Linked<ClientStrea
     return this.call.isOver;
   }
 
-  send({ body, compressed, isEnd }: Outgoing): void {
+  send({ body, compressed, isEnd }: OutgoingMessage): void {
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
     if (body) {

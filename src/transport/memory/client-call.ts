@@ -6,7 +6,7 @@ import type { DialOptions, Message, TransportClient } from '../transport.ts';
 import { aborted, wrongCount, wrongReplyCount } from '../call/failures.ts';
 import { Inbox, roomIn } from '../call/inbox.ts';
 import { type ClientSide, MemoryCall, view } from './memory-call.ts';
-import type { MemoryHub } from './memory-hub.ts';
+import type { MemoryNetwork } from './memory-network.ts';
 import { MemoryServerSocket } from './server-call.ts';
 
 /** The client's end of a call that is made message by message. */
@@ -18,8 +18,8 @@ export class MemoryClientSocket implements TransportClient, ClientSide {
   #isOpen = false;
   #isEnded = false;
 
-  constructor(hub: MemoryHub, address: string, options: DialOptions) {
-    this.#call = new MemoryCall(hub, address, options, this);
+  constructor(network: MemoryNetwork, address: string, options: DialOptions) {
+    this.#call = new MemoryCall(network, address, options, this);
   }
 
   get local(): string {
@@ -97,7 +97,7 @@ export class MemoryClientSocket implements TransportClient, ClientSide {
 
   #open(): void {
     this.#isOpen = true;
-    this.#call.hub.open(this.#call, () => this.#handOver());
+    this.#call.network.open(this.#call, () => this.#handOver());
   }
 
   #start(): void {

@@ -7,7 +7,7 @@ import type { Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type DialOptions, type Message, type Socket } from '../transport.ts';
 import { callCancelled, deadlineExceeded, requestTooLarge, tooLarge } from '../call/failures.ts';
 import type { Inbox } from '../call/inbox.ts';
-import type { MemoryHub, MemoryPort } from './memory-hub.ts';
+import type { MemoryNetwork, MemoryPort } from './memory-network.ts';
 
 /** The client's end of a call. */
 export interface ClientSide {
@@ -29,19 +29,19 @@ export interface ServerSide extends Socket {
 }
 
 /**
- * One call in the process: what both of its ends share. It is part of the hub's list of calls from `open` until it is
- * over.
+ * One call in the process: what both of its ends share. It is part of the network's list of calls from `open` until it
+ * is over.
  */
 export class MemoryCall {
-  // Links of the hub's list.
+  // Links of the network's list.
   previous: MemoryCall | undefined;
   next: MemoryCall | undefined;
-  /** Whether the hub has seen to its deadline and its context. */
+  /** Whether the network has seen to its deadline and its context. */
   isWatched = false;
   isOver = false;
   port: MemoryPort | undefined;
   server: ServerSide | undefined;
-  readonly hub: MemoryHub;
+  readonly network: MemoryNetwork;
   readonly address: string;
   readonly path: string;
   readonly ctx: Context | undefined;
@@ -49,8 +49,8 @@ export class MemoryCall {
   readonly client: ClientSide;
   #unfollow: (() => void) | undefined;
 
-  constructor(hub: MemoryHub, address: string, options: DialOptions, client: ClientSide) {
-    this.hub = hub;
+  constructor(network: MemoryNetwork, address: string, options: DialOptions, client: ClientSide) {
+    this.network = network;
     this.address = address;
     this.path = options.path ?? options.route.path;
     this.ctx = options.ctx;
@@ -63,15 +63,15 @@ export class MemoryCall {
   }
 
   /**
-   * Follows the context and its deadline. The hub calls it for calls that outlive the turn they were made in: most do
-   * not.
+   * Follows the context and its deadline. The network calls it for calls that outlive the turn they were made in: most
+   * do not.
    */
   watch(): void {
     this.isWatched = true;
     const { ctx } = this;
     if (!ctx) return;
     this.#unfollow = ctx.onAbort((reason) => this.abandon(reason));
-    if (!this.isOver && ctx.deadline !== undefined) this.hub.deadlines.add(this as Expiring);
+    if (!this.isOver && ctx.deadline !== undefined) this.network.deadlines.add(this as Expiring);
   }
 
   expire(): void {
@@ -113,9 +113,9 @@ export class MemoryCall {
     this.isOver = true;
     if (this.isWatched) {
       this.#unfollow?.();
-      if (this.deadline !== undefined) this.hub.deadlines.delete(this as Expiring);
+      if (this.deadline !== undefined) this.network.deadlines.delete(this as Expiring);
     }
-    this.hub.remove(this);
+    this.network.remove(this);
   }
 
   /** The client's body is within both limits; otherwise the call is over. */

@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net';
 
-import { invalidAddress } from '../call/failures.ts';
+import { notAnAddress } from '../call/failures.ts';
 
 /** `host:port` in its parts; IPv6 without its brackets. */
 export interface HostPort {
@@ -13,20 +13,20 @@ const pattern = /^(?:\[([^\]]*)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/;
 /** Throws INVALID_ARGUMENT (`transport.invalid_address`) that says what is wrong. */
 export function parseAddress(address: string): HostPort {
   const match = pattern.exec(address);
-  if (!match) throw invalidAddress(address, whatIsWrong(address));
+  if (!match) throw notAnAddress(address, whatIsWrong(address));
   const [, bracketed, plain, digits] = match;
   const port = Number(digits);
-  if (port > 65_535) throw invalidAddress(address, `${port} is more than 65535, the highest port`);
+  if (port > 65_535) throw notAnAddress(address, `${port} is more than 65535, the highest port`);
   if (bracketed !== undefined && !isIPv6(bracketed))
-    throw invalidAddress(address, `"${bracketed}" is not an IPv6 address`);
+    throw notAnAddress(address, `"${bracketed}" is not an IPv6 address`);
   return { host: bracketed ?? plain ?? '', port };
 }
 
 /** Throws as `parseAddress` does, also for one that can be listened at but not called. */
 export function assertCallable(address: string): void {
   const { host, port } = parseAddress(address);
-  if (host === '') throw invalidAddress(address, 'the host is missing');
-  if (port === 0) throw invalidAddress(address, 'port 0 is only for listening');
+  if (host === '') throw notAnAddress(address, 'the host is missing');
+  if (port === 0) throw notAnAddress(address, 'port 0 is only for listening');
 }
 
 /** The reverse of `parseAddress`. */

@@ -4,7 +4,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 
 import { textOf } from '../../errors/errors.ts';
 import type { Random, Timers } from '../../runtime/runtime.ts';
-import { addressInUse, cannotListen, invalidAddress } from '../call/failures.ts';
+import { addressInUse, cannotListen, notAnAddress } from '../call/failures.ts';
 import type { ListenTarget, AddressScheme } from './address-scheme.ts';
 import { beside, besideBytes, claimPath, type FileIdentity, isSameFile } from './unix-claim.ts';
 
@@ -83,8 +83,8 @@ const anyPort = /^[^/:]*:0$/;
 
 function pathOf(address: string): string {
   const path = address.startsWith('unix:') ? address.slice('unix:'.length).replace(/^\/\/(?=\/)/, '') : address;
-  if (!isAbsolute(path)) throw invalidAddress(address, 'it is not an absolute path', remedy);
-  if (path.endsWith('/') || path.includes('\0')) throw invalidAddress(address, 'it is not the path of a file', remedy);
+  if (!isAbsolute(path)) throw notAnAddress(address, 'it is not an absolute path', remedy);
+  if (path.endsWith('/') || path.includes('\0')) throw notAnAddress(address, 'it is not the path of a file', remedy);
   assertFits(address, path, longestPath, 'its path');
   return path;
 }
@@ -92,7 +92,7 @@ function pathOf(address: string): string {
 function assertFits(address: string, path: string, most: number, what: string): void {
   const bytes = Buffer.byteLength(path);
   if (bytes <= most) return;
-  throw invalidAddress(
+  throw notAnAddress(
     address,
     `${what} has ${bytes} bytes, and no more than ${most} fit into the address of a socket`,
     remedy,

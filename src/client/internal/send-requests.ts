@@ -2,14 +2,14 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import { iteratorOf } from '../../internal/iterators.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { OutgoingContext } from './outgoing.ts';
-import type { Plan } from './plan.ts';
+import type { CallEncoding } from './call-encoding.ts';
 
 /**
  * Sends every request as there is room. A source that throws cancels the call; one that outlives it is returned by what
  * this gives back, even while it waits for its next request.
  */
-export function pump(
-  plan: Plan,
+export function sendRequests(
+  encoding: CallEncoding,
   input: AsyncIterable<unknown> | Iterable<unknown>,
   socket: Socket,
   ctx: OutgoingContext,
@@ -27,7 +27,7 @@ export function pump(
   const send = async (): Promise<void> => {
     for (let result = await source.next(); !result.done && !isOver; result = await source.next()) {
       const wait = socket.send({
-        body: plan.marshaler.marshal(plan.method.input, result.value),
+        body: encoding.marshaler.marshal(encoding.method.input, result.value),
         compressed: ctx.compress,
       });
       if (wait) await wait;

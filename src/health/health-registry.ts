@@ -6,7 +6,7 @@ import type { Health, ServingStatus } from './health.ts';
 
 /** The {@link Health}, kept in memory. */
 @injectable()
-export class HealthBoard implements Health {
+export class HealthRegistry implements Health {
   readonly #said = new Map<string, ServingStatus>();
   readonly #listeners = new Set<() => unknown>();
   readonly #logger: Logger;

@@ -2,7 +2,7 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 
 /** The whole answer of a call with one reply. */
-export async function collect(socket: Socket): Promise<Message> {
+export async function readUnaryReply(socket: Socket): Promise<Message> {
   let result: Message = {};
   for (;;) {
     const message = await socket.recv();
@@ -30,7 +30,7 @@ export async function unaryOverSocket(socket: Socket, message: Message): Promise
   try {
     void socket.send(message);
     socket.end();
-    return await collect(socket);
+    return await readUnaryReply(socket);
   } finally {
     await socket.close();
   }

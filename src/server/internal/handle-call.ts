@@ -16,7 +16,7 @@ import { type MicroCall, microCallOf } from './go-micro.ts';
 import { ServerContext } from './server-context.ts';
 
 /** What serving one method takes, put together once. */
-export interface Served {
+export interface MethodBinding {
   readonly method: MethodDescriptor;
   /** The handler inside its interceptors. */
   readonly invoke: Invoke;
@@ -39,14 +39,14 @@ export interface MicroServing {
 }
 
 /** Answers one call, whatever happens: never rejects. */
-export async function serve(served: Served, socket: Socket): Promise<void> {
-  const { method } = served;
+export async function handleCall(binding: MethodBinding, socket: Socket): Promise<void> {
+  const { method } = binding;
   let ctx: ServerContext | undefined;
   let timer: Timer | undefined;
   try {
     const first = await socket.recv();
     if (!first) throw noRequest(method);
-    const micro = served.goMicro && microCallOf(first.headers);
+    const micro = binding.goMicro && microCallOf(first.headers);
     ctx = new ServerContext(
       {
         service: method.service,
@@ -54,27 +54,27 @@ export async function serve(served: Served, socket: Socket): Promise<void> {
         peer: socket.remote,
         metadata: micro ? micro.metadata : first.headers,
         deadline: socket.deadline,
-        logger: served.logger,
+        logger: binding.logger,
         connection: socket,
       },
       socket,
     );
     const call = ctx;
-    call.compress = served.compress;
+    call.compress = binding.compress;
     call.wasCompressed = first.compressed;
     socket.onAbort((error) => call.abort(error));
     if (micro) {
       call.isMicro = true;
-      timer = limit(served, micro, socket, call);
+      timer = limit(binding, micro, socket, call);
     }
-    const marshaler = served.marshalerFor(first.headers);
+    const marshaler = binding.marshalerFor(first.headers);
     const input = clientStreams(method.kind)
-      ? new Requests(served, marshaler, socket, first, call)
-      : await decodeRequest(served, marshaler, first.body ?? (await socket.recv())?.body);
-    if (serverStreams(method.kind)) await sendReplies(served, marshaler, socket, call, input);
-    else await sendReply(served, marshaler, socket, call, input);
+      ? new Requests(binding, marshaler, socket, first, call)
+      : await decodeRequest(binding, marshaler, first.body ?? (await socket.recv())?.body);
+    if (serverStreams(method.kind)) await sendReplies(binding, marshaler, socket, call, input);
+    else await sendReply(binding, marshaler, socket, call, input);
   } catch (error) {
-    fail(served, socket, ctx, error);
+    fail(binding, socket, ctx, error);
   } finally {
     timer?.cancel();
     // Also of a call that broke off long ago: from now on nothing runs for it.
@@ -83,8 +83,8 @@ export async function serve(served: Served, socket: Socket): Promise<void> {
 }
 
 /** Where Go Micro's own time-out is the nearer one, no transport knows of it. */
-function limit(served: Served, micro: MicroCall, socket: Socket, ctx: ServerContext): Timer | undefined {
-  const { clock, timers } = (served.goMicro as MicroServing).runtime;
+function limit(binding: MethodBinding, micro: MicroCall, socket: Socket, ctx: ServerContext): Timer | undefined {
+  const { clock, timers } = (binding.goMicro as MicroServing).runtime;
   const { timeoutMs } = micro;
   if (timeoutMs === undefined || (socket.deadline ?? Number.POSITIVE_INFINITY) <= clock.monotonicMs() + timeoutMs)
     return undefined;
@@ -93,33 +93,33 @@ function limit(served: Served, micro: MicroCall, socket: Socket, ctx: ServerCont
     const error = unthrown({
       code: Code.DeadlineExceeded,
       reason: 'call.deadline_exceeded',
-      message: `the deadline of ${served.method.path} has passed`,
+      message: `the deadline of ${binding.method.path} has passed`,
     });
     ctx.abort(error);
-    fail(served, socket, ctx, error);
+    fail(binding, socket, ctx, error);
   });
 }
 
 async function sendReply(
-  served: Served,
+  binding: MethodBinding,
   marshaler: Marshaler,
   socket: Socket,
   ctx: ServerContext,
   input: unknown,
 ): Promise<void> {
-  const reply = await served.invoke(input, ctx);
-  const body = marshalReply(served.method, marshaler, reply);
+  const reply = await binding.invoke(input, ctx);
+  const body = marshalReply(binding.method, marshaler, reply);
   void socket.send({ headers: ctx.takeHeaders(), body, compressed: ctx.compress, status: finalStatus(ctx) });
 }
 
 async function sendReplies(
-  served: Served,
+  binding: MethodBinding,
   marshaler: Marshaler,
   socket: Socket,
   ctx: ServerContext,
   input: unknown,
 ): Promise<void> {
-  const replies = iteratorOf(served.invoke(input, ctx) as AsyncIterable<unknown>);
+  const replies = iteratorOf(binding.invoke(input, ctx) as AsyncIterable<unknown>);
   let forget = (): void => {};
   // A handler may wait long for its next reply, and whoever it waits for should be let go of when nobody wants it any
   // more.
@@ -127,19 +127,19 @@ async function sendReplies(
     forget = ctx.onAbort((error) => {
       // Where the call broke off nobody hears it; where an interceptor ended it the caller waits for a status, however
       // long the handler takes to end.
-      fail(served, socket, ctx, error);
+      fail(binding, socket, ctx, error);
       leave(replies).then(resolve, reject);
     });
   });
   try {
-    await Promise.race([sendEach(served, marshaler, socket, ctx, replies), left]);
+    await Promise.race([sendEach(binding, marshaler, socket, ctx, replies), left]);
   } finally {
     forget();
   }
 }
 
 async function sendEach(
-  served: Served,
+  binding: MethodBinding,
   marshaler: Marshaler,
   socket: Socket,
   ctx: ServerContext,
@@ -149,7 +149,7 @@ async function sendEach(
     if (ctx.aborted) return;
     let body: Uint8Array;
     try {
-      body = marshalReply(served.method, marshaler, result.value);
+      body = marshalReply(binding.method, marshaler, result.value);
     } catch (error) {
       await leave(replies);
       throw error;
@@ -167,15 +167,15 @@ async function leave(replies: AsyncIterator<unknown>): Promise<void> {
 
 /** The requests of a streaming call. Ends with the client's half-close; throws what broke the call off. */
 class Requests extends SerialIterator<unknown> {
-  readonly #served: Served;
+  readonly #binding: MethodBinding;
   readonly #marshaler: Marshaler;
   readonly #socket: Socket;
   readonly #ctx: Context;
   #first: Message | undefined;
 
-  constructor(served: Served, marshaler: Marshaler, socket: Socket, first: Message, ctx: Context) {
+  constructor(binding: MethodBinding, marshaler: Marshaler, socket: Socket, first: Message, ctx: Context) {
     super();
-    this.#served = served;
+    this.#binding = binding;
     this.#marshaler = marshaler;
     this.#socket = socket;
     this.#first = first;
@@ -194,13 +194,13 @@ class Requests extends SerialIterator<unknown> {
       if (!message) return over;
       if (!message.body) continue;
       this.#ctx.wasCompressed = message.compressed;
-      return { done: false, value: await decodeRequest(this.#served, this.#marshaler, message.body) };
+      return { done: false, value: await decodeRequest(this.#binding, this.#marshaler, message.body) };
     }
   }
 }
 
-function decodeRequest(served: Served, marshaler: Marshaler, body: Uint8Array | undefined): unknown {
-  const { method } = served;
+function decodeRequest(binding: MethodBinding, marshaler: Marshaler, body: Uint8Array | undefined): unknown {
+  const { method } = binding;
   if (!body) throw noRequest(method);
   let value: unknown;
   try {
@@ -233,13 +233,13 @@ function marshalReply(method: MethodDescriptor, marshaler: Marshaler, reply: unk
   }
 }
 
-function fail(served: Served, socket: Socket, ctx: ServerContext | undefined, error: unknown): void {
-  const failure = toStatusError(served, ctx, error);
+function fail(binding: MethodBinding, socket: Socket, ctx: ServerContext | undefined, error: unknown): void {
+  const failure = toStatusError(binding, ctx, error);
   try {
-    void socket.send({ headers: ctx?.takeHeaders(), status: sendable(served, failure, ctx) });
+    void socket.send({ headers: ctx?.takeHeaders(), status: sendable(binding, failure, ctx) });
   } catch (unsendable) {
-    served.logger.error(`the error of ${served.method.path} cannot be sent`, { error: unsendable });
-    void socket.send({ status: { code: failure.code, message: `${served.method.path} failed` } });
+    binding.logger.error(`the error of ${binding.method.path} cannot be sent`, { error: unsendable });
+    void socket.send({ status: { code: failure.code, message: `${binding.method.path} failed` } });
   }
 }
 
@@ -247,7 +247,7 @@ function fail(served: Served, socket: Socket, ctx: ServerContext | undefined, er
  * The status with as much of the error as can be sent: a handler may have put anything into it, and its caller waits
  * for an answer.
  */
-function sendable(served: Served, failure: TenonError, ctx: ServerContext | undefined): Status {
+function sendable(binding: MethodBinding, failure: TenonError, ctx: ServerContext | undefined): Status {
   const { code, message, reason, details } = failure;
   const trailers = ctx?.hasTrailers ? ctx.trailers : undefined;
   for (const told of [
@@ -256,11 +256,11 @@ function sendable(served: Served, failure: TenonError, ctx: ServerContext | unde
     { code, message, reason: undefined, details, metadata: {} },
   ]) {
     try {
-      return served.goMicro && ctx?.isMicro
-        ? statusOf(toMicroForm(told, served.goMicro.name), trailers)
+      return binding.goMicro && ctx?.isMicro
+        ? statusOf(toMicroForm(told, binding.goMicro.name), trailers)
         : statusOf(told, trailers);
     } catch (error) {
-      served.logger.error(`the error of ${served.method.path} cannot be sent whole`, { error });
+      binding.logger.error(`the error of ${binding.method.path} cannot be sent whole`, { error });
     }
   }
   return { code, message, metadata: trailers };
@@ -321,29 +321,29 @@ function isSound(error: TenonError): boolean {
 
 /** What the caller may know of `error`. What was not meant for callers is logged, and hidden. */
 function toStatusError(
-  served: Pick<Served, 'method' | 'logger' | 'exposeErrors'>,
+  binding: Pick<MethodBinding, 'method' | 'logger' | 'exposeErrors'>,
   ctx: Context | undefined,
   error: unknown,
 ): TenonError {
   if (TenonError.is(error) && isSound(error)) {
-    const isOwn = !wasReceived(error) && (served.exposeErrors || !isOfDependency(error));
+    const isOwn = !wasReceived(error) && (binding.exposeErrors || !isOfDependency(error));
     if (error === ctx?.aborted || isOwn) return unlessRefusal(error);
-    served.logger.error(`${served.method.path} failed`, { error });
-    const told = served.exposeErrors ? `: ${error.message}` : '';
+    binding.logger.error(`${binding.method.path} failed`, { error });
+    const told = binding.exposeErrors ? `: ${error.message}` : '';
     return unthrown({
       code: passedOn.has(error.code) ? error.code : Code.Internal,
       reason: 'server.dependency_failed',
-      message: `something that ${served.method.path} depends on failed${told}`,
+      message: `something that ${binding.method.path} depends on failed${told}`,
       cause: error,
     });
   }
   if (ctx?.aborted && nameOfError(error) === 'AbortError') return ctx.aborted;
-  served.logger.error(`${served.method.path} failed`, { error });
-  const told = served.exposeErrors ? `: ${TenonError.from(error).message}` : '';
+  binding.logger.error(`${binding.method.path} failed`, { error });
+  const told = binding.exposeErrors ? `: ${TenonError.from(error).message}` : '';
   return unthrown({
     code: Code.Internal,
     reason: 'server.handler_failed',
-    message: `the handler of ${served.method.path} failed${told}`,
+    message: `the handler of ${binding.method.path} failed${told}`,
     cause: error,
   });
 }

@@ -12,7 +12,7 @@ import type { MicroCalling } from './go-micro.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
 /** A method and what does not change from call to call. */
-export interface Plan {
+export interface CallEncoding {
   readonly method: MethodDescriptor;
   readonly contentType: string;
   /** What HTTP is told of it. */
@@ -25,7 +25,7 @@ export interface Plan {
 }
 
 /** What a call begins with. */
-export interface Opening extends Message {
+export interface InitialMessage extends Message {
   readonly headers: Metadata;
 }
 
@@ -42,37 +42,38 @@ export function grpcTypeOf(contentType: string): string | undefined {
  * A server of tenon assumes the method's own codec; any other is said in the metadata too, since grpc-js shows neither
  * side the content sub-type.
  */
-export function headersOf(plan: Plan, ctx: OutgoingContext): Metadata {
-  if (plan.goMicro) plan.goMicro.addHeaders(ctx.metadata, plan.contentType, ctx.deadline);
-  else if (plan.contentType !== plan.method.defaultContentType) ctx.metadata.set(contentTypeKey, plan.contentType);
+export function headersOf(encoding: CallEncoding, ctx: OutgoingContext): Metadata {
+  if (encoding.goMicro) encoding.goMicro.addHeaders(ctx.metadata, encoding.contentType, ctx.deadline);
+  else if (encoding.contentType !== encoding.method.defaultContentType)
+    ctx.metadata.set(contentTypeKey, encoding.contentType);
   return ctx.metadata;
 }
 
 /** What the call ended with that `status` stands for. */
-export function failureOf(plan: Plan, status: Status): TenonError {
+export function failureOf(encoding: CallEncoding, status: Status): TenonError {
   const error = errorOf(status);
-  return markReceived(plan.goMicro ? fromMicroForm(error) : error);
+  return markReceived(encoding.goMicro ? fromMicroForm(error) : error);
 }
 
 /** Throws INTERNAL (`client.bad_reply`): that the server's bytes do not decode is no fault of the request. */
-export function decodeReply(plan: Plan, body: Uint8Array): unknown {
+export function decodeReply(encoding: CallEncoding, body: Uint8Array): unknown {
   try {
-    return plan.marshaler.unmarshal(plan.method.output, body);
+    return encoding.marshaler.unmarshal(encoding.method.output, body);
   } catch (error) {
     throw new TenonError({
       code: Code.Internal,
       reason: 'client.bad_reply',
-      message: `the reply of ${plan.method.path} does not decode: ${TenonError.from(error).message}`,
+      message: `the reply of ${encoding.method.path} does not decode: ${TenonError.from(error).message}`,
       cause: error,
     });
   }
 }
 
 /** A call's only request, with the headers. Throws `codec.encode` before anything is sent. */
-export function messageOf(plan: Plan, input: unknown, ctx: OutgoingContext): Opening {
+export function messageOf(encoding: CallEncoding, input: unknown, ctx: OutgoingContext): InitialMessage {
   return {
-    headers: headersOf(plan, ctx),
-    body: plan.marshaler.marshal(plan.method.input, input),
+    headers: headersOf(encoding, ctx),
+    body: encoding.marshaler.marshal(encoding.method.input, input),
     compressed: ctx.compress,
   };
 }

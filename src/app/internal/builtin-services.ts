@@ -13,8 +13,8 @@ import type { ServerHandler } from '../../server/server.ts';
 import type { ServiceRuntime } from '../../service/service.ts';
 import type { HandlerDescription, ProtoLoader } from '../describe.ts';
 
-/** What the standard services of one service are made of. */
-export interface StandardParts {
+/** The parts of a service that its built-in services are made of. */
+export interface BuiltinParts {
   readonly service: ServiceRuntime;
   /** The handlers of the application. */
   readonly descriptions: readonly HandlerDescription[];
@@ -23,10 +23,11 @@ export interface StandardParts {
 }
 
 /**
- * The standard services that the options of a service ask for. One that a handler of the application has the name of is
- * left to that handler. The `.proto` of each is read with its first call, and so is loaded what answers for reflection.
+ * Makes the built-in services that the options of a service ask for. One that a handler of the application has the
+ * name of is left to that handler. The `.proto` of each is read with its first call, and so is loaded what answers for
+ * reflection.
  */
-export function standardHandlers(parts: StandardParts): readonly ServerHandler[] {
+export function builtinHandlers(parts: BuiltinParts): readonly ServerHandler[] {
   const { health, reflection } = parts.service.options;
   const served = parts.descriptions.map(({ name }) => name).filter((name) => name !== '');
   const handlers = [
@@ -36,7 +37,7 @@ export function standardHandlers(parts: StandardParts): readonly ServerHandler[]
   return handlers.filter(({ name }) => !served.includes(name));
 }
 
-function makeHealth(parts: StandardParts, services: readonly string[]): ServerHandler {
+function makeHealth(parts: BuiltinParts, services: readonly string[]): ServerHandler {
   const { service, health, loadProto } = parts;
   const { healthFollowsRegistry: followsRegistry, healthFollowsBroker: followsBroker } = service.options;
   return healthHandler(new ServiceHealth(service, health, { services, followsRegistry, followsBroker }), (name) =>
@@ -44,16 +45,16 @@ function makeHealth(parts: StandardParts, services: readonly string[]): ServerHa
   );
 }
 
-function makeReflection(parts: StandardParts, withHealth: boolean): readonly ServerHandler[] {
+function makeReflection(parts: BuiltinParts, withHealth: boolean): readonly ServerHandler[] {
   const { descriptions, service, loadProto } = parts;
   const ours = descriptions.filter(({ name, methods }) => name !== '' && methods.length > 0);
-  const standard = [
+  const builtin = [
     ...(withHealth ? [{ name: healthName, proto: healthProto }] : []),
     ...reflectionVersions.map((version) => ({ name: reflectionName(version), proto: reflectionProto(version) })),
   ].filter(({ name }) => !ours.some((one) => one.name === name));
   const files = [
     ...ours.map(({ name, proto }) => ({ name, files: () => proto?.fileDescriptors })),
-    ...standard.map(({ name, proto }) => ({ name, files: () => loadProto(proto).fileDescriptors })),
+    ...builtin.map(({ name, proto }) => ({ name, files: () => loadProto(proto).fileDescriptors })),
   ];
   const reflected = new Reflected(files, () => loadProto(errorDetailsProto).fileDescriptors);
   return reflectionVersions.map((version) =>

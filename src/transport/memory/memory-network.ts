@@ -8,7 +8,7 @@ import type { MemoryCall } from './memory-call.ts';
 import { Routes } from '../call/routes.ts';
 
 /** Has the addresses, the open calls and the deadlines of one memory transport. */
-export class MemoryHub {
+export class MemoryNetwork {
   readonly deadlines: Deadlines;
   readonly ports = new Map<string, MemoryPort>();
   isClosed = false;
@@ -121,14 +121,14 @@ export class MemoryHub {
 export class MemoryPort implements Listener {
   readonly options: ListenOptions;
   readonly routes: Routes;
-  readonly #hub: MemoryHub;
+  readonly #network: MemoryNetwork;
   readonly #address: string;
   readonly #early: MemoryCall[] = [];
   #accept: Accept | undefined;
   readonly #inFlight = new InFlight();
 
-  constructor(hub: MemoryHub, address: string, options: ListenOptions) {
-    this.#hub = hub;
+  constructor(network: MemoryNetwork, address: string, options: ListenOptions) {
+    this.#network = network;
     this.#address = address;
     this.options = options;
     this.routes = new Routes(options);
@@ -140,7 +140,7 @@ export class MemoryPort implements Listener {
 
   accept(accept: Accept): void {
     this.#accept = accept;
-    for (const call of this.#early.splice(0)) this.#hub.deliver(call);
+    for (const call of this.#early.splice(0)) this.#network.deliver(call);
   }
 
   async drain(signal?: AbortSignal): Promise<void> {
@@ -150,7 +150,7 @@ export class MemoryPort implements Listener {
 
   async close(): Promise<void> {
     this.#leave();
-    for (const call of this.#hub.calls(this)) call.refuse(listenerClosed(this.#address));
+    for (const call of this.#network.calls(this)) call.refuse(listenerClosed(this.#address));
   }
 
   admit(call: MemoryCall): void {
@@ -163,7 +163,7 @@ export class MemoryPort implements Listener {
   }
 
   deliver(call: MemoryCall): void {
-    if (this.#accept) this.#hub.deliver(call);
+    if (this.#accept) this.#network.deliver(call);
     else this.#early.push(call);
   }
 
@@ -177,6 +177,6 @@ export class MemoryPort implements Listener {
   }
 
   #leave(): void {
-    if (this.#hub.ports.get(this.#address) === this) this.#hub.ports.delete(this.#address);
+    if (this.#network.ports.get(this.#address) === this) this.#network.ports.delete(this.#address);
   }
 }

@@ -3,8 +3,8 @@ import type { Invoke } from '../../pipeline/pipeline.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
 /** Follows its caller until the interceptors are done with the call, however often they make it, or not at all. */
-export async function heldReply(invoke: Invoke, input: unknown, ctx: OutgoingContext): Promise<unknown> {
-  ctx.isHeld = true;
+export async function cancellableReply(invoke: Invoke, input: unknown, ctx: OutgoingContext): Promise<unknown> {
+  ctx.outlivesAttempts = true;
   try {
     return await invoke(input, ctx.follow());
   } finally {
@@ -13,12 +13,12 @@ export async function heldReply(invoke: Invoke, input: unknown, ctx: OutgoingCon
 }
 
 /** The same for replies: from the first time that one is asked for until there are no more. */
-export function heldReplies(invoke: Invoke, input: unknown, ctx: OutgoingContext): AsyncIterable<unknown> {
-  ctx.isHeld = true;
-  return new HeldReplies(invoke(input, ctx) as AsyncIterable<unknown>, ctx);
+export function cancellableReplies(invoke: Invoke, input: unknown, ctx: OutgoingContext): AsyncIterable<unknown> {
+  ctx.outlivesAttempts = true;
+  return new CancellableReplies(invoke(input, ctx) as AsyncIterable<unknown>, ctx);
 }
 
-class HeldReplies extends DerivedIterator<unknown> {
+class CancellableReplies extends DerivedIterator<unknown> {
   readonly #replies: AsyncIterable<unknown>;
   readonly #ctx: OutgoingContext;
 
