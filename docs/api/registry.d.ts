@@ -162,7 +162,7 @@ export interface MdnsRegistryOptions extends RegistryOptions {
     readonly port?: number | undefined;
     readonly domain?: string | undefined;
     readonly queryMs?: number | undefined;
-    readonly patienceMs?: number | undefined;
+    readonly maxQueryMs?: number | undefined;
     readonly maxPacketBytes?: number | undefined;
     readonly maxAnswerBytesPerSecond?: number | undefined;
     readonly maxNodes?: number | undefined;
@@ -173,7 +173,7 @@ declare const defaults: {
     readonly port: 5353;
     readonly domain: 'micro';
     readonly queryMs: 100;
-    readonly patienceMs: 500;
+    readonly maxQueryMs: 500;
     readonly maxPacketBytes: 1400;
     readonly maxAnswerBytesPerSecond: 262144;
     readonly maxNodes: 10000;
@@ -244,10 +244,10 @@ export {};
 
 export { AddressList, type AddressListOptions, type FailoverCall, formatAddress, parseAddresses, type ServerAddress, } from './address-list.ts';
 export { BrokenRecords } from './broken-records.ts';
-export type { Change, DriverCall, DriverTools, HeldNode, Registration, RegistryDriver, Snapshot, WatchFeed, } from './driver.ts';
+export type { Change, DriverCall, DriverTools, LeasedNode, Registration, RegistryDriver, Snapshot, WatchFeed, } from './driver.ts';
 export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
 export { type DriverFailure, invalidAddress, invalidService } from './errors.ts';
-export { LeaseBook, type LeaseBookOptions, type LeaseKeeper } from './lease-book.ts';
+export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
 export { BrokenRecord, checkedNode, decodeNode, encodeNode, serviceParts } from './records.ts';
 
@@ -263,12 +263,12 @@ export interface AddressListOptions {
     readonly random: Random;
     readonly timers: Timers;
     readonly registry: string;
-    readonly server: string;
+    readonly serverName: string;
     readonly minBackoffMs?: number | undefined;
     readonly maxBackoffMs?: number | undefined;
 }
 export interface FailoverCall {
-    readonly what: string;
+    readonly method: string;
     readonly signal: AbortSignal;
     readonly timeoutMs: number;
     isFaultOfAddress(error: unknown): boolean;
@@ -344,27 +344,27 @@ export interface DriverTools {
     readonly logger: Logger;
 }
 export interface DriverCall {
-    readonly what: string;
+    readonly method: string;
     readonly signal: AbortSignal;
     readonly timeoutMs: number;
-    readonly isFirstLook: boolean;
+    readonly isInitialRead: boolean;
 }
 export interface Registration {
     readonly service: ServiceRecord;
     readonly node: NodeRecord;
     readonly ttlMs: number;
 }
-export interface HeldNode {
+export interface LeasedNode {
     readonly service: ServiceRecord;
     readonly leaseMs?: number | undefined;
 }
 export interface Snapshot {
-    readonly nodes: readonly HeldNode[];
+    readonly nodes: readonly LeasedNode[];
     readonly revision?: number | undefined;
     readonly isComplete?: boolean | undefined;
     readonly readAgainMs?: number | undefined;
 }
-export interface Change extends HeldNode {
+export interface Change extends LeasedNode {
     readonly action: RegistryAction;
     readonly revision?: number | undefined;
 }
@@ -372,7 +372,7 @@ export interface WatchFeed {
     readonly service: string | undefined;
     change(change: Change): void;
     refresh(service?: string): void;
-    lose(why: string, cause?: unknown): void;
+    fail(why: string, cause?: unknown): void;
 }
 export interface DriverBounds {
     readonly maxRecordBytes?: number | undefined;
@@ -380,7 +380,7 @@ export interface DriverBounds {
     readonly maxReadMs?: number | undefined;
 }
 export interface RegistryDriver {
-    readonly where: string;
+    readonly server: string;
     readonly bounds?: DriverBounds | undefined;
     readonly listsNames?: boolean | undefined;
     announce?(registration: Registration, call: DriverCall): Promise<void> | void;
@@ -396,10 +396,10 @@ export interface RegistryDriver {
 // tenon/registry/kit (errors)
 
 import { TenonError } from '../../errors/errors.ts';
-export interface CallPlace {
+export interface CallTarget {
     readonly registry: string;
-    readonly what: string;
-    readonly where: string;
+    readonly method: string;
+    readonly server: string;
 }
 export interface DriverFailure {
     readonly kind: 'unreachable' | 'refused' | 'denied';
@@ -407,41 +407,41 @@ export interface DriverFailure {
     readonly remedy?: string | undefined;
     readonly cause?: unknown;
 }
-export declare function serverFailed({ registry, what, where }: CallPlace, failure: DriverFailure, error: unknown): TenonError;
-export declare function callTimedOut({ registry, what, where }: CallPlace, timeoutMs: number): TenonError;
+export declare function serverFailed({ registry, method, server }: CallTarget, failure: DriverFailure, error: unknown): TenonError;
+export declare function callTimedOut({ registry, method, server }: CallTarget, timeoutMs: number): TenonError;
 export declare function callCancelled(registry: string, reason: unknown): TenonError;
 export declare function registryClosed(registry: string): TenonError;
 export declare function registryStarted(registry: string): TenonError;
-export declare function registryReadOnly(registry: string, what: string): TenonError;
+export declare function registryReadOnly(registry: string, method: string): TenonError;
 export declare function watchLost(service: string | undefined, why: string, cause?: unknown): TenonError;
 export declare function invalidService(name: string, why: string): TenonError;
 export declare function invalidAddress(message: string): TenonError;
 
-// tenon/registry/kit (lease-book)
+// tenon/registry/kit (lease-manager)
 
 import type { DriverTools, Registration } from './driver.ts';
-export interface LeaseKeeper<Grant> {
+export interface LeaseBackend<Grant> {
     grant(registration: Registration, signal: AbortSignal): Promise<Grant>;
     renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
     replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
     revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
 }
-export interface LeaseBookOptions extends DriverTools {
+export interface LeaseManagerOptions extends DriverTools {
     readonly registry: string;
-    readonly spreadMs?: number | undefined;
-    readonly maxPauseMs?: number | undefined;
+    readonly restoreSpreadMs?: number | undefined;
+    readonly maxBackoffMs?: number | undefined;
 }
-export declare class LeaseBook<Grant> {
+export declare class LeaseManager<Grant> {
     #private;
-    constructor(keeper: LeaseKeeper<Grant>, options: LeaseBookOptions);
-    get madeAgain(): number;
+    constructor(backend: LeaseBackend<Grant>, options: LeaseManagerOptions);
+    get restored(): number;
     entries(): IterableIterator<{
         readonly registration: Registration;
         readonly grant: Grant | undefined;
     }>;
-    hold(registration: Registration, signal: AbortSignal): Promise<void>;
-    release(service: string, id: string, signal: AbortSignal): Promise<void>;
-    lost(isLost?: (grant: Grant) => boolean): void;
+    announce(registration: Registration, signal: AbortSignal): Promise<void>;
+    withdraw(service: string, id: string, signal: AbortSignal): Promise<void>;
+    markLost(isLost?: (grant: Grant) => boolean): void;
     close(): void;
 }
 
@@ -451,14 +451,14 @@ import type { RegistryEvent, ServiceRecord } from '../registry.ts';
 export interface KnownNode {
     readonly service: ServiceRecord;
     readonly text: string;
-    lapsesAtMs: number;
+    expiresAtMs: number;
 }
 export declare class NodeTable {
     #private;
     get size(): number;
     nodes(service?: string): IterableIterator<KnownNode>;
     get(service: ServiceRecord): KnownNode | undefined;
-    put(service: ServiceRecord, lapsesAtMs?: number): RegistryEvent | undefined;
+    put(service: ServiceRecord, expiresAtMs?: number): RegistryEvent | undefined;
     remove(service: string, id: string): RegistryEvent | undefined;
     replaceWith(other: NodeTable): RegistryEvent[];
 }
@@ -473,7 +473,7 @@ export declare class BrokenRecord extends Error {
 }
 export declare function decodeNode(text: string, maxBytes: number): ServiceRecord;
 export declare function parsed(text: string): Record<string, unknown>;
-export declare function serviceParts(name: unknown, said: Readonly<Record<string, unknown>>): Omit<ServiceRecord, 'nodes'>;
+export declare function serviceParts(name: unknown, fields: Readonly<Record<string, unknown>>): Omit<ServiceRecord, 'nodes'>;
 export declare function checkedNode(id: unknown, address: unknown, metadata: unknown): NodeRecord;
 export declare function byVersion(records: readonly ServiceRecord[]): readonly ServiceRecord[];
 export declare function assertRegistrable(service: ServiceRecord, maxBytes?: number): void;

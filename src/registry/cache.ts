@@ -4,7 +4,7 @@ import { type Logger, silentLogger } from '../logger/logger.ts';
 import { bounded } from '../runtime/bounded.ts';
 import type { Clock, Random, Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
-import { CacheEntry, type CacheSettings } from './internal/cache-entry.ts';
+import { CacheEntry, type CacheSettings } from './cache/cache-entry.ts';
 import { callCancelled } from './kit/errors.ts';
 import type {
   RegisterOptions,
@@ -18,25 +18,25 @@ import type {
   WatchOptions,
 } from './registry.ts';
 
-/** How a {@link CachedRegistry} works. */
+/** Options of a {@link CachedRegistry}. */
 export interface CachedRegistryOptions {
   /**
-   * What was read is read again after this time, whatever the watch said, in milliseconds: a change that got lost is
-   * noticed then.
+   * Age in milliseconds after which a service is read again, though it is watched: this finds changes that the watch
+   * missed.
    * @default 60_000, as in Go Micro
    */
   readonly ttlMs?: number | undefined;
   /**
-   * A registry that was away may have lost what it knew. For this time after its return, nodes that it does not name
-   * are kept all the same: those that live announce themselves again meanwhile. In milliseconds.
+   * Time after an outage of the registry, in milliseconds, during which nodes that it does not list are kept: it may
+   * have lost them, and those that live register again meanwhile.
    * @default 30_000, the lease of a registration
    */
   readonly graceMs?: number | undefined;
-  /** How often a registry that cannot be watched is read, in milliseconds. @default 1_000 */
+  /** Interval in milliseconds between reads of a registry that cannot be watched. @default 1_000 */
   readonly pollMs?: number | undefined;
   /**
-   * A service that nobody asked for during this time is forgotten, and its watch ended, in milliseconds. @default
-   * 600_000
+   * Time in milliseconds without a request after which a service is dropped from the cache and its watch ends.
+   * @default 600_000
    */
   readonly idleMs?: number | undefined;
   readonly clock?: Clock | undefined;
@@ -45,15 +45,15 @@ export interface CachedRegistryOptions {
   readonly logger?: Logger | undefined;
 }
 
-// A registry that comes and goes is told of once in this time.
+// An outage is logged at most once in this time.
 const outageLogMs = 60_000;
 const defaults = { ttlMs: 60_000, graceMs: 30_000, pollMs: 1_000, idleMs: 600_000 } as const;
 
 /**
- * A registry in front of another one. A service that was asked for once is kept, kept current by a watch of its own,
- * and outlives an outage: while the inner registry is away the last known nodes are given. Concurrent first calls are
- * one read. That nobody announced a service is not kept: the next call asks again. Announcements, lists and watches
- * pass through; a node that is taken back is forgotten at once.
+ * A cache in front of another registry. A service that was requested once is cached, updated by a watch of its own, and
+ * still returned while the other registry is away. Concurrent first requests are one read. A service that is not found
+ * is not cached: the next request reads again. Registrations, lists and watches are passed on; a node that this process
+ * deregisters leaves the cache at once.
  */
 export class CachedRegistry implements RegistryCache {
   readonly #inner: Registry;
@@ -104,8 +104,8 @@ export class CachedRegistry implements RegistryCache {
 
   async deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void> {
     await this.#inner.deregister(service, options);
-    // Who took a node back does not find it any more, however late the watch tells of it.
-    this.#entries.get(service.name)?.forget(service);
+    // The caller must not find the node any more, however late the watch reports it.
+    this.#entries.get(service.name)?.remove(service);
   }
 
   peek(name: string): readonly ServiceRecord[] | undefined {
@@ -117,8 +117,7 @@ export class CachedRegistry implements RegistryCache {
     if (signal?.aborted) return Promise.reject(callCancelled(String(this.#inner), signal.reason));
     const known = this.peek(name);
     if (known) return Promise.resolve(known);
-    // A read that is shared must not end with the patience of one of those who share it; who has a time of their own
-    // reads on their own.
+    // A shared read must not end with the time-out of one of its callers: a caller with a time-out reads by itself.
     const reading = timeoutMs === undefined ? this.#share(name) : this.#readFirst(name, timeoutMs);
     if (!signal) return reading;
     const onAbort = (reason: unknown): TenonError => callCancelled(String(this.#inner), reason);
@@ -154,7 +153,9 @@ export class CachedRegistry implements RegistryCache {
     return reading;
   }
 
-  /** Only a service that is there is kept and watched: names that mean nothing leave no trace. */
+  /**
+   * Reads a service that is not cached. Only one with nodes is cached and watched, so that wrong names cost nothing.
+   */
   async #readFirst(name: string, timeoutMs?: number): Promise<readonly ServiceRecord[]> {
     try {
       const records = await this.#inner.getService(name, timeoutMs === undefined ? {} : { timeoutMs });
@@ -162,7 +163,7 @@ export class CachedRegistry implements RegistryCache {
       this.#keep(name, records);
       return this.peek(name) ?? records;
     } catch (error) {
-      // The watch may have told of the service while it was read.
+      // The watch may have reported the service while it was read.
       const known = this.peek(name);
       if (known) return known;
       throw error;
@@ -171,7 +172,7 @@ export class CachedRegistry implements RegistryCache {
 
   #keep(name: string, records: readonly ServiceRecord[]): void {
     const entry = this.#entries.get(name);
-    if (entry) entry.learn(records);
+    if (entry) entry.addIfEmpty(records);
     else if (!this.#isClosed) {
       this.#entries.set(name, new CacheEntry(name, records, this.#settings));
       this.#sweeping ??= this.#settings.timers.every(this.#idleMs, () => this.#sweep());
@@ -180,7 +181,7 @@ export class CachedRegistry implements RegistryCache {
 
   #sweep(): void {
     for (const [name, entry] of this.#entries) {
-      if (entry.wasAsked()) continue;
+      if (entry.takeWasUsed()) continue;
       this.#entries.delete(name);
       entry.close();
     }
@@ -192,7 +193,7 @@ export class CachedRegistry implements RegistryCache {
     if (now - this.#toldAtMs < outageLogMs) return;
     this.#toldAtMs = now;
     this.#isAway = true;
-    logger.warn(`the ${String(this.#inner)} registry is away; the nodes known last are used`, { error });
+    logger.warn(`the ${String(this.#inner)} registry is away; the last known nodes are used`, { error });
   }
 
   #noticeReturn(logger: Logger): void {

@@ -11,7 +11,7 @@ import { Logger } from '../logger/logger.ts';
 import { pause } from '../runtime/bounded.ts';
 import { Clock, Timers } from '../runtime/runtime.ts';
 import { BrokenRecords } from './kit/broken-records.ts';
-import type { DriverTools, HeldNode, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
+import type { DriverTools, LeasedNode, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
 import { type DriverFailure, invalidAddress } from './kit/errors.ts';
 import { NodeTable } from './kit/node-table.ts';
@@ -19,18 +19,20 @@ import { checkedNode, serviceParts } from './kit/records.ts';
 import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
 
 /**
- * Configures a {@link FileRegistry}. Its address is the path of a file, JSON or, by its ending `.yaml` or `.yml`, YAML.
+ * Options of a {@link FileRegistry}. Its address is the path of a file: YAML if it ends in `.yaml` or `.yml`, JSON
+ * otherwise.
  */
 export interface FileRegistryOptions extends RegistryOptions {
-  /** The file is read at least this often, in milliseconds, for file systems that tell of no changes. @default 2_000 */
+  /** Longest time between two reads in milliseconds, for file systems that report no changes. @default 2_000 */
   readonly maxReadMs?: number | undefined;
   /**
-   * What changed counts once it has stayed the same for this time, in milliseconds: it may be half written. @default 50
+   * Time in milliseconds for which a changed file must stay the same before it counts: it may be half written.
+   * @default 50
    */
   readonly settleMs?: number | undefined;
-  /** A file that is empty or gone is not believed for this time, in milliseconds: its services stay. @default 5_000 */
+  /** Time in milliseconds for which the services of a file stay after it became empty or was removed. @default 5_000 */
   readonly absentMs?: number | undefined;
-  /** A larger file is not read, in bytes. @default 16_777_216 */
+  /** Size in bytes above which a file is not read. @default 16_777_216 */
   readonly maxFileBytes?: number | undefined;
 }
 /** Container key of the {@link FileRegistryOptions}. */
@@ -46,13 +48,10 @@ const defaults = {
 } as const;
 type Settings = WithDefaults<FileRegistryOptions, typeof defaults>;
 
-// A file that is written all the time is taken as it is after so many looks.
-const maxLooks = 20;
+// A file that changes all the time is used as it is after so many reads.
+const maxReads = 20;
 
-/**
- * Services that a file lists. It is read again when it changes, in whatever way that is done; nobody announces
- * anything.
- */
+/** Finds the services that a file lists. The file is read again when it changes. Services cannot register. */
 @injectable()
 export class FileRegistry extends DrivenRegistry<Settings> implements Registry {
   static readonly capabilities: RegistryCapabilities = {
@@ -80,18 +79,18 @@ export class FileRegistry extends DrivenRegistry<Settings> implements Registry {
 }
 
 class FileDriver implements RegistryDriver {
-  readonly where: string;
+  readonly server: string;
   readonly bounds: { readonly minReadMs: number; readonly maxReadMs: number };
   readonly #path: string;
   readonly #settings: Settings;
   readonly #tools: DriverTools;
   readonly #broken: BrokenRecords;
   readonly #feeds = new Set<WatchFeed>();
-  /** By folder: that of the file, and the one that it leads to. */
+  /** Watchers by folder: the file's, and that of the file to which a link leads. */
   readonly #watchers = new Map<string, FSWatcher>();
   #loading: Promise<Snapshot> | undefined;
-  /** The text that counts, and the nodes that it lists. */
-  #good: { readonly text: string; readonly nodes: readonly HeldNode[] } | undefined;
+  /** The last valid text, and its nodes. */
+  #valid: { readonly text: string; readonly nodes: readonly LeasedNode[] } | undefined;
   #absentSinceMs: number | undefined;
   #isBroken = false;
 
@@ -99,7 +98,7 @@ class FileDriver implements RegistryDriver {
     const { address = '', maxReadMs, settleMs } = settings;
     if (address === '') throw invalidAddress('the file registry needs a file: set TENON_REGISTRY_ADDRESS to its path');
     this.#path = resolve(address);
-    this.where = `the file ${address}`;
+    this.server = `the file ${address}`;
     this.bounds = { minReadMs: Math.max(1, settleMs), maxReadMs };
     this.#settings = settings;
     this.#tools = tools;
@@ -130,28 +129,28 @@ class FileDriver implements RegistryDriver {
   }
 
   async #load(): Promise<Snapshot> {
-    // Watched before it is read: what changes after that is told.
+    // Watched before it is read, so that no change is missed in between.
     await this.#watchFolders();
     try {
       const text = await this.#settledText();
-      if (text === this.#good?.text) this.#absentSinceMs = undefined;
+      if (text === this.#valid?.text) this.#absentSinceMs = undefined;
       else if (text.trim() === '') return this.#absent(new Error('it is empty'));
-      else this.#good = { text, nodes: this.#nodesOf(await this.#parsed(text)) };
+      else this.#valid = { text, nodes: this.#nodesOf(await this.#parsed(text)) };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return this.#absent(error);
-      return this.#kept(error);
+      return this.#lastValid(error);
     }
     this.#absentSinceMs = undefined;
-    if (this.#isBroken) this.#tools.logger.info(`${this.where} is read again`);
+    if (this.#isBroken) this.#tools.logger.info(`${this.server} is read again`);
     this.#isBroken = false;
-    return { nodes: this.#good?.nodes ?? [] };
+    return { nodes: this.#valid?.nodes ?? [] };
   }
 
-  /** Looks until two looks find the same, or what counts already. */
+  /** Reads until two reads return the same text, or the last valid one. */
   async #settledText(): Promise<string> {
     const { settleMs } = this.#settings;
     let text = await this.#text();
-    for (let looks = 1; looks < maxLooks && text !== this.#good?.text; looks += 1) {
+    for (let reads = 1; reads < maxReads && text !== this.#valid?.text; reads += 1) {
       await pause(this.#tools.timers, settleMs);
       const before = text;
       text = await this.#text();
@@ -172,42 +171,42 @@ class FileDriver implements RegistryDriver {
     }
   }
 
-  /** Between the removal of a file and its next version there is none. */
+  /** Keeps the services of a missing file for `absentMs`: between its removal and its next version there is no file. */
   #absent(why: unknown): Snapshot {
     const now = this.#tools.clock.monotonicMs();
     const { absentMs } = this.#settings;
     this.#absentSinceMs ??= now;
     const leftMs = this.#absentSinceMs + absentMs - now;
-    if (leftMs > 0 || !this.#good) return { ...this.#kept(why), readAgainMs: Math.max(1, leftMs) };
+    if (leftMs > 0 || !this.#valid) return { ...this.#lastValid(why), readAgainMs: Math.max(1, leftMs) };
     return { nodes: [] };
   }
 
-  /** What was read last still counts. */
-  #kept(why: unknown): Snapshot {
-    if (!this.#good) throw why;
+  /** Returns the services of the last valid text, and logs once why. Throws if there is none. */
+  #lastValid(why: unknown): Snapshot {
+    if (!this.#valid) throw why;
     if (!this.#isBroken) {
-      const message = `${this.where} cannot be used (${inOneLine(why)}): the services that it listed before stay`;
+      const message = `${this.server} cannot be used (${inOneLine(why)}): the services that it listed before stay`;
       this.#tools.logger.warn(message);
     }
     this.#isBroken = true;
-    return { nodes: this.#good.nodes };
+    return { nodes: this.#valid.nodes };
   }
 
   async #parsed(text: string): Promise<unknown> {
     if (!/^\.ya?ml$/i.test(extname(this.#path))) return parsedJson(text);
     const { parse } = await loadYaml();
-    // Records hold texts alone: a version 1.10 stays what is written.
+    // In this schema every scalar is a text: the version 1.10 does not become the number 1.1.
     return parse(text, { schema: 'failsafe', logLevel: 'error', maxAliasCount: 100 }) as unknown;
   }
 
-  /** The nodes of a list of services, which may stand under `services`. A node is an object, or just its address. */
-  #nodesOf(value: unknown): readonly HeldNode[] {
+  /** Returns the nodes of a list of services, which may stand under `services`. A node is an object, or its address. */
+  #nodesOf(value: unknown): readonly LeasedNode[] {
     const listed: unknown = objectOf(value)['services'] ?? value;
     if (!Array.isArray(listed)) throw new Error('it is no list of services');
     const table = new NodeTable();
-    for (const [at, said] of (listed as unknown[]).entries()) {
-      const place = `services[${at}] of ${this.where}`;
-      const { name, nodes, ...more } = objectOf(said);
+    for (const [at, fields] of (listed as unknown[]).entries()) {
+      const place = `services[${at}] of ${this.server}`;
+      const { name, nodes, ...more } = objectOf(fields);
       const service = this.#broken.read(place, () => serviceParts(name, more));
       for (const [index, one] of (Array.isArray(nodes) ? (nodes as unknown[]) : []).entries()) {
         const { address, id = `${String(name)}-${String(address)}`, metadata } = objectOf(one, { address: one });
@@ -220,7 +219,7 @@ class FileDriver implements RegistryDriver {
   }
 
   /**
-   * An editor replaces the file, and a cluster the folder that a link leads to: folders are watched, and not the file.
+   * Watches folders instead of the file: editors replace the file, and Kubernetes the folder to which a link leads.
    */
   async #watchFolders(): Promise<void> {
     if (this.#feeds.size === 0) return;
@@ -245,7 +244,7 @@ class FileDriver implements RegistryDriver {
         if (this.#watchers.get(folder) === watcher) this.#watchers.delete(folder);
       });
     } catch {
-      // It is not there, or cannot be watched: the file is read now and then all the same.
+      // A folder that is missing or cannot be watched: the file is still read every `maxReadMs`.
     }
   }
 
@@ -271,7 +270,7 @@ function parsedJson(text: string): unknown {
   }
 }
 
-/** Where the parser stopped. Some of its messages quote the place instead. */
+/** The position in a message of `JSON.parse`, as line and column. Empty if the message has none. */
 function lineAndColumn(text: string, message: string): string {
   const [, found] = /position (\d+)/.exec(message) ?? [];
   if (found === undefined && !/end of JSON/.test(message)) return '';

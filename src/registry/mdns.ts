@@ -10,24 +10,24 @@ import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, type Timer, Timers } from '../runtime/runtime.ts';
-import { MdnsLink } from './internal/mdns-link.ts';
+import { MdnsSockets } from './mdns/sockets.ts';
 import {
-  browsingName,
-  type HeardNode,
-  isAskable,
-  listingFor,
-  listingName,
+  metaQueryName,
+  type ResolvedNode,
+  isValidServiceName,
+  enumerationRecords,
+  enumerationName,
   nodeRecords,
   nodesIn,
-  type Realm,
+  type MdnsContext,
   servicesIn,
   withPointer,
-} from './internal/mdns-records.ts';
-import { type MdnsReply, MdnsResponder } from './internal/mdns-responder.ts';
+} from './mdns/records.ts';
+import { type MdnsAnswer, MdnsResponder } from './mdns/responder.ts';
 import type {
   DriverCall,
   DriverTools,
-  HeldNode,
+  LeasedNode,
   Registration,
   RegistryDriver,
   Snapshot,
@@ -35,40 +35,43 @@ import type {
 } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
 import type { DriverFailure } from './kit/errors.ts';
-import { LeaseBook } from './kit/lease-book.ts';
+import { LeaseManager } from './kit/lease-manager.ts';
 import type { NodeRecord, Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
 
-/** Configures a {@link MdnsRegistry}. `address` means nothing here. */
+/** Options of a {@link MdnsRegistry}. `address` is ignored. */
 export interface MdnsRegistryOptions extends RegistryOptions {
-  /** Address of the interface to use: `127.0.0.1` keeps everything on this machine. @default the system's */
+  /** Address of the network interface: with `127.0.0.1` packets stay on this machine. @default the system's */
   readonly interface?: string | undefined;
   /** UDP port. @default 5353 */
   readonly port?: number | undefined;
-  /** @default 'micro', Go Micro's */
+  /** Domain of the services' names. @default 'micro', as in Go Micro */
   readonly domain?: string | undefined;
   /**
-   * How long answers to a question are collected, in milliseconds: nobody knows how many there are.
+   * Time in milliseconds for which answers to a query are collected: their number is not known.
    * @default 100, as in Go Micro
    */
   readonly queryMs?: number | undefined;
   /**
-   * How long a question that nobody answers is asked again and again, in milliseconds, before there is no node.
+   * Time in milliseconds for which an unanswered query is repeated, before the service counts as not found.
    * @default 500
    */
-  readonly patienceMs?: number | undefined;
+  readonly maxQueryMs?: number | undefined;
   /**
-   * Descriptions of endpoints are cut down to fit an answer into so many bytes, as one network packet carries.
+   * Size of an answer in bytes above which descriptions of endpoints are left out of it, so that it fits one network
+   * packet.
    * @default 1_400
    */
   readonly maxPacketBytes?: number | undefined;
   /**
-   * One address that asks is sent so many bytes in a second at the most: nobody makes more of a question by asking in
-   * the name of another. @default 262_144
+   * Most bytes of answers per second to one address, so that queries with a forged source address are of no use to an
+   * attacker. @default 262_144
    */
   readonly maxAnswerBytesPerSecond?: number | undefined;
-  /** So many nodes, and names of services, are believed that others announce. More are passed over. @default 10_000 */
+  /**
+   * Most nodes, and most names of services, that are accepted from others. Further ones are skipped. @default 10_000
+   */
   readonly maxNodes?: number | undefined;
-  /** A watcher asks for nodes that were silent no more often than this, in milliseconds. @default 100 */
+  /** Shortest time in milliseconds between two queries of a watch. @default 100 */
   readonly minReadMs?: number | undefined;
 }
 /** Container key of the {@link MdnsRegistryOptions}. */
@@ -78,7 +81,7 @@ const defaults = {
   port: 5353,
   domain: 'micro',
   queryMs: 100,
-  patienceMs: 500,
+  maxQueryMs: 500,
   maxPacketBytes: 1_400,
   maxAnswerBytesPerSecond: 262_144,
   maxNodes: 10_000,
@@ -86,30 +89,32 @@ const defaults = {
   timeoutMs: 5_000,
   ttlMs: 30_000,
 } as const;
-// Go Micro announces what is new three times: datagrams get lost.
+// Like Go Micro, a new record is announced three times, as datagrams get lost (RFC 6762 section 8.3).
 const repeatMs = [1_000, 3_000] as const;
-// RFC 6762 section 6: a record that did not change is multicast once in a second.
+// RFC 6762 section 6: a record is multicast at most once a second.
 const announceIntervalMs = 1_000;
 
 type Settings = WithDefaults<MdnsRegistryOptions, typeof defaults>;
 
-/** A node of this process, as it is announced. */
-interface Own {
+/** A node that this process announces. */
+interface AnnouncedNode {
   readonly service: string;
   readonly records: readonly Answer[];
-  readonly goodBye: readonly Answer[];
+  /** The records with a TTL of 0 (RFC 6762 section 10.1). */
+  readonly goodbye: readonly Answer[];
   readonly repeats: readonly Timer[];
   announcedAtMs: number;
 }
 
-/** A question whose answers are collected. */
-interface OpenQuestion {
+/** A query whose answers are being collected. */
+interface PendingQuery {
   readonly name: string;
-  hear(packet: Packet, nodes: readonly HeardNode[]): void;
+  onResponse(packet: Packet, nodes: readonly ResolvedNode[]): void;
 }
 
 /**
- * Nodes that answer for themselves over multicast DNS, in Go Micro's own records: nothing to install, and no server.
+ * Announces and finds nodes by multicast DNS (RFC 6762), in the records of Go Micro. Each node answers for itself:
+ * there is no server, and nothing to install.
  */
 @injectable()
 export class MdnsRegistry extends DrivenRegistry<Settings> implements Registry {
@@ -139,21 +144,21 @@ export class MdnsRegistry extends DrivenRegistry<Settings> implements Registry {
 }
 
 class MdnsDriver implements RegistryDriver {
-  readonly where: string;
+  readonly server: string;
   readonly bounds: { readonly minReadMs: number; readonly maxReadMs: number };
   readonly listsNames = true;
   readonly #settings: Settings;
   readonly #tools: DriverTools;
-  readonly #link: MdnsLink;
-  readonly #book: LeaseBook<Own>;
-  readonly #questions = new Set<OpenQuestion>();
+  readonly #sockets: MdnsSockets;
+  readonly #leases: LeaseManager<AnnouncedNode>;
+  readonly #queries = new Set<PendingQuery>();
   readonly #feeds = new Set<WatchFeed>();
   #isFull = false;
 
   constructor(settings: Settings, tools: DriverTools) {
     const { port, interface: at, minReadMs, maxAnswerBytesPerSecond } = settings;
-    this.where = `multicast DNS on UDP port ${port}${at === undefined ? '' : ` at the interface ${at}`}`;
-    // Nodes say when they come, change and go: only those that are silent are asked for.
+    this.server = `multicast DNS on UDP port ${port}${at === undefined ? '' : ` at the interface ${at}`}`;
+    // Nodes announce changes by themselves: a watch queries only when a record is about to expire.
     this.bounds = { minReadMs, maxReadMs: Number.POSITIVE_INFINITY };
     this.#settings = settings;
     this.#tools = tools;
@@ -161,80 +166,80 @@ class MdnsDriver implements RegistryDriver {
       clock: tools.clock,
       port,
       maxAnswerBytesPerSecond,
-      replies: () => this.#replies(),
-      send: (question, records, to) => void this.#link.answer(question, records, to).catch(() => {}),
+      answers: () => this.#answers(),
+      send: (question, records, to) => void this.#sockets.answer(question, records, to).catch(() => {}),
     });
     const listener = {
       query: responder.answer.bind(responder),
-      response: (packet: Packet) => this.#hear(packet),
+      response: (packet: Packet) => this.#onResponse(packet),
     };
-    this.#link = new MdnsLink({ ...settings, clock: tools.clock }, listener);
-    const keeper = {
-      grant: (registration: Registration) => this.#introduce(registration),
-      renew: (own: Own) => this.#repeat(own),
-      replace: (own: Own, registration: Registration) => {
-        silence(own);
-        return this.#introduce(registration);
+    this.#sockets = new MdnsSockets({ ...settings, clock: tools.clock }, listener);
+    const backend = {
+      grant: (registration: Registration) => this.#announce(registration),
+      renew: (own: AnnouncedNode) => this.#repeat(own),
+      replace: (own: AnnouncedNode, registration: Registration) => {
+        cancelRepeats(own);
+        return this.#announce(registration);
       },
-      revoke: (own: Own) => {
-        silence(own);
-        return this.#link.announce(own.goodBye);
+      revoke: (own: AnnouncedNode) => {
+        cancelRepeats(own);
+        return this.#sockets.announce(own.goodbye);
       },
     };
-    this.#book = new LeaseBook(keeper, { registry: 'mdns', ...tools });
+    this.#leases = new LeaseManager(backend, { registry: 'mdns', ...tools });
   }
 
   async announce(registration: Registration, { signal }: DriverCall): Promise<void> {
-    await this.#link.listen();
-    await this.#book.hold(registration, signal);
+    await this.#sockets.listen();
+    await this.#leases.announce(registration, signal);
   }
 
   withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
-    return this.#book.release(service, id, signal);
+    return this.#leases.withdraw(service, id, signal);
   }
 
   async names({ signal }: DriverCall): Promise<readonly string[]> {
     const { domain } = this.#settings;
     const names = new Set<string>();
-    await this.#ask(listingName(domain), signal, 0, (packet) => {
+    await this.#query(enumerationName(domain), signal, 0, (packet) => {
       for (const name of servicesIn(packet, domain)) if (names.has(name) || this.hasRoom(names.size)) names.add(name);
       return names.size;
     });
     return [...names].sort();
   }
 
-  /** The nodes that answer now. A node that is silent may have lost the question. */
-  async read(name = '', { signal, isFirstLook }: DriverCall): Promise<Snapshot> {
-    const { domain, patienceMs } = this.#settings;
-    if (!isAskable(name, domain)) return { nodes: [] };
-    const found = new Map<string, HeardNode>();
-    await this.#ask(`${name}.${domain}`, signal, isFirstLook ? 0 : patienceMs, (_packet, nodes) => {
+  /** Returns the nodes that answer now. The snapshot is incomplete, as queries and answers may be lost. */
+  async read(name = '', { signal, isInitialRead }: DriverCall): Promise<Snapshot> {
+    const { domain, maxQueryMs } = this.#settings;
+    if (!isValidServiceName(name, domain)) return { nodes: [] };
+    const found = new Map<string, ResolvedNode>();
+    await this.#query(`${name}.${domain}`, signal, isInitialRead ? 0 : maxQueryMs, (_packet, nodes) => {
       for (const node of nodes) {
         const { service, ttlS } = node;
         if (service.name !== name) continue;
         const { id } = service.nodes[0] as NodeRecord;
-        // It said good-bye while we asked.
+        // A goodbye that arrived during the query.
         if (ttlS === 0) found.delete(id);
         else if (found.has(id) || this.hasRoom(found.size)) found.set(id, node);
       }
       return found.size;
     });
-    return { nodes: [...found.values()].map(heldNode), isComplete: false };
+    return { nodes: [...found.values()].map(leasedNode), isComplete: false };
   }
 
   async watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
-    await this.#link.listen();
+    await this.#sockets.listen();
     if (signal.aborted) return;
     this.#feeds.add(feed);
     signal.addEventListener('abort', () => this.#feeds.delete(feed), { once: true });
   }
 
-  /** Bounds what is believed of those that anyone on the link may announce. */
+  /** Limits the nodes that are accepted from others: any host on the link may announce some. */
   hasRoom(count: number): boolean {
     const { maxNodes } = this.#settings;
     if (count < maxNodes) return true;
     if (!this.#isFull) {
-      const message = `multicast DNS tells of more than ${maxNodes} nodes or services: the others are passed over`;
+      const message = `more than ${maxNodes} nodes or services are announced over multicast DNS: further ones are skipped`;
       this.#tools.logger.warn(message);
     }
     this.#isFull = true;
@@ -248,113 +253,116 @@ class MdnsDriver implements RegistryDriver {
   }
 
   async close(): Promise<void> {
-    for (const { grant } of this.#book.entries()) if (grant) silence(grant);
-    this.#book.close();
-    await this.#link.close();
+    for (const { grant } of this.#leases.entries()) if (grant) cancelRepeats(grant);
+    this.#leases.close();
+    await this.#sockets.close();
   }
 
-  /** Announces a node that is new, or that changed. */
-  async #introduce({ service, node, ttlMs: leaseMs }: Registration): Promise<Own> {
-    const announcement = { service, node, leaseMs, ...(await located(node)) };
-    const records = nodeRecords(announcement, this.#realm());
-    const goodBye = nodeRecords(announcement, this.#realm(), true);
+  /** Announces a new or changed node, three times. */
+  async #announce({ service, node, ttlMs: leaseMs }: Registration): Promise<AnnouncedNode> {
+    const announcement = { service, node, leaseMs, ...(await resolved(node)) };
+    const records = nodeRecords(announcement, this.#context());
+    const goodbye = nodeRecords(announcement, this.#context(), true);
     const announcedAtMs = this.#tools.clock.monotonicMs();
-    await this.#link.announce(records);
-    const again = (): void => void this.#link.announce(records).catch(() => {});
+    await this.#sockets.announce(records);
+    const again = (): void => void this.#sockets.announce(records).catch(() => {});
     const repeats = repeatMs.map((delayMs) => this.#tools.timers.after(delayMs, again));
-    return { service: service.name, records, goodBye, repeats, announcedAtMs };
+    return { service: service.name, records, goodbye, repeats, announcedAtMs };
   }
 
-  /** Says once more what is known already, so that watchers go on believing it. */
-  async #repeat(own: Own): Promise<Own> {
+  /** Announces an unchanged node again, so that the records in the caches of others do not expire. */
+  async #repeat(own: AnnouncedNode): Promise<AnnouncedNode> {
     const now = this.#tools.clock.monotonicMs();
     if (now - own.announcedAtMs < announceIntervalMs) return own;
     own.announcedAtMs = now;
-    await this.#link.announce(own.records);
+    await this.#sockets.announce(own.records);
     return own;
   }
 
-  #replies(): MdnsReply[] {
-    const realm = this.#realm();
-    const { domain } = realm;
-    const own = [...this.#book.entries()].flatMap(({ grant }) => grant ?? []);
-    const browsing = browsingName(domain);
-    const lists = [...new Set(own.map(({ service }) => service))].flatMap((service): MdnsReply[] => [
-      { name: listingName(domain), records: listingFor(service, realm) },
-      { name: browsing, records: [{ type: 'PTR', name: browsing, ttl: 120, data: `${service}.${domain}` }] },
+  #answers(): MdnsAnswer[] {
+    const context = this.#context();
+    const { domain } = context;
+    const own = [...this.#leases.entries()].flatMap(({ grant }) => grant ?? []);
+    const metaQuery = metaQueryName(domain);
+    const lists = [...new Set(own.map(({ service }) => service))].flatMap((service): MdnsAnswer[] => [
+      { name: enumerationName(domain), records: enumerationRecords(service, context) },
+      { name: metaQuery, records: [{ type: 'PTR', name: metaQuery, ttl: 120, data: `${service}.${domain}` }] },
     ]);
-    // A packet for each node: together they might not fit one.
-    const nodes = own.map(({ service, records }): MdnsReply => {
-      return { name: `${service}.${domain}`, records: withPointer(records, service, realm) };
+    // A packet for each node: all of them may not fit into one.
+    const nodes = own.map(({ service, records }): MdnsAnswer => {
+      return { name: `${service}.${domain}`, records: withPointer(records, service, context) };
     });
     return [...lists, ...nodes];
   }
 
-  #hear(packet: Packet): void {
+  #onResponse(packet: Packet): void {
     const { domain } = this.#settings;
-    const asked = new Set([...this.#questions].map(({ name }) => name.toLowerCase()));
-    let isForAll = false;
+    const names = new Set([...this.#queries].map(({ name }) => name.toLowerCase()));
+    let acceptsAll = false;
     for (const { service } of this.#feeds) {
-      if (service === undefined) isForAll = true;
-      else asked.add(`${service}.${domain}`.toLowerCase());
+      if (service === undefined) acceptsAll = true;
+      else names.add(`${service}.${domain}`.toLowerCase());
     }
-    const nodes = nodesIn(packet, domain, (name) => isForAll || isBelow(name.toLowerCase(), asked));
-    for (const question of this.#questions) question.hear(packet, nodes);
+    const nodes = nodesIn(packet, domain, (name) => acceptsAll || isSubdomain(name.toLowerCase(), names));
+    for (const query of this.#queries) query.onResponse(packet, nodes);
     for (const node of nodes) {
-      const change = { ...heldNode(node), action: node.ttlS === 0 ? ('delete' as const) : ('update' as const) };
+      const change = { ...leasedNode(node), action: node.ttlS === 0 ? ('delete' as const) : ('update' as const) };
       for (const feed of this.#feeds) feed.change(change);
     }
   }
 
-  /** Asks, and once more as datagrams get lost, until the time is up; while nothing has come, until patience is. */
-  async #ask(
+  /**
+   * Queries twice within `queryMs`, as datagrams get lost. Without an answer it goes on until `maxMs` have passed.
+   * `onResponse` returns the number of answers so far.
+   */
+  async #query(
     name: string,
     signal: AbortSignal,
-    patienceMs: number,
-    onResponse: (packet: Packet, nodes: readonly HeardNode[]) => number,
+    maxMs: number,
+    onResponse: (packet: Packet, nodes: readonly ResolvedNode[]) => number,
   ): Promise<void> {
     let count = 0;
-    const question: OpenQuestion = { name, hear: (packet, nodes) => void (count = onResponse(packet, nodes)) };
-    this.#questions.add(question);
+    const query: PendingQuery = { name, onResponse: (packet, nodes) => void (count = onResponse(packet, nodes)) };
+    this.#queries.add(query);
     try {
       const halfMs = Math.max(1, this.#settings.queryMs / 2);
       for (let waitedMs = 0; ;) {
         for (let half = 0; half < 2; half += 1) {
-          await this.#link.ask(name);
+          await this.#sockets.query(name);
           await this.#tools.timers.sleep(halfMs, signal);
           waitedMs += halfMs;
         }
-        if (count > 0 || waitedMs >= patienceMs) return;
+        if (count > 0 || waitedMs >= maxMs) return;
       }
     } finally {
-      this.#questions.delete(question);
+      this.#queries.delete(query);
     }
   }
 
-  #realm(): Realm {
+  #context(): MdnsContext {
     const { domain, maxPacketBytes } = this.#settings;
     return { domain, maxPacketBytes, host: hostname() };
   }
 }
 
-function heldNode({ service, ttlS }: HeardNode): HeldNode {
+function leasedNode({ service, ttlS }: ResolvedNode): LeasedNode {
   return { service, leaseMs: ttlS * 1_000 };
 }
 
-function silence({ repeats }: Own): void {
+function cancelRepeats({ repeats }: AnnouncedNode): void {
   for (const timer of repeats) timer.cancel();
 }
 
-/** Whether a name lies below one of the others. */
-function isBelow(name: string, others: ReadonlySet<string>): boolean {
+/** True if a name is a subdomain of one of the others. */
+function isSubdomain(name: string, others: ReadonlySet<string>): boolean {
   for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
     if (others.has(name.slice(dot + 1))) return true;
   }
   return false;
 }
 
-/** Records of DNS carry an address of IP, so that a name has to be looked up; one that has none travels as it is. */
-async function located({ address }: NodeRecord): Promise<{ readonly ip: string | undefined; readonly port: number }> {
+/** Resolves the address of a node: A and AAAA records hold IP addresses. `ip` is undefined if it has none. */
+async function resolved({ address }: NodeRecord): Promise<{ readonly ip: string | undefined; readonly port: number }> {
   const [, v6, host = '', port] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(address) ?? [];
   if (port === undefined || Number(port) > 65_535) return { ip: undefined, port: 0 };
   const name = v6 ?? host;

@@ -3,14 +3,14 @@ import { inject, injectable, optional, type ServiceIdentifier } from 'inversify'
 import { token } from '../internal/token.ts';
 import type { Runtime, Timer } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import type { HeldNode, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
+import type { LeasedNode, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry, type DriverSettings } from './kit/driven-registry.ts';
 import type { DriverFailure } from './kit/errors.ts';
 import { idOf, NodeTable } from './kit/node-table.ts';
 import { encodeNode } from './kit/records.ts';
 import type { Registry, RegistryCapabilities, RegistryEvent, RegistryOptions, ServiceRecord } from './registry.ts';
 
-/** What several {@link MemoryRegistry | MemoryRegistries} of a process share. */
+/** Stores the registrations of {@link MemoryRegistry | MemoryRegistries}, for several of one process that share it. */
 export class MemoryRegistryStore {
   /** @internal */
   readonly entries: MemoryEntries;
@@ -20,11 +20,11 @@ export class MemoryRegistryStore {
   }
 }
 
-/** How a {@link MemoryRegistry} works. */
+/** Options of a {@link MemoryRegistry}. */
 export interface MemoryRegistryOptions extends RegistryOptions {
-  /** Registries with the same store see each other. @default one of its own */
+  /** The store: registries with the same one find each other's nodes. @default one of its own */
   readonly store?: MemoryRegistryStore | undefined;
-  /** Time, for the leases of a store of its own. */
+  /** Clock and timers for the leases of a store of its own. */
   readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
 }
 /** Container key of the {@link MemoryRegistryOptions}. */
@@ -33,7 +33,7 @@ export const MemoryRegistryOptions: ServiceIdentifier<MemoryRegistryOptions> = t
   'MemoryRegistryOptions',
 );
 
-/** Announcements inside one process. Nothing is known to those who do not share the instance, or its store. */
+/** Keeps registrations in memory. Only registries of the same process that share the store find them. */
 @injectable()
 export class MemoryRegistry extends DrivenRegistry<DriverSettings> implements Registry {
   static readonly capabilities: RegistryCapabilities = { expires: true, shared: false, watches: true };
@@ -51,8 +51,8 @@ export class MemoryRegistry extends DrivenRegistry<DriverSettings> implements Re
 }
 
 class MemoryDriver implements RegistryDriver {
-  readonly where = 'the memory of this process';
-  // The store tells of every change, the end of a lease included.
+  readonly server = 'the memory of this process';
+  // The store reports every change, the end of a lease included.
   readonly bounds = { maxReadMs: Number.POSITIVE_INFINITY };
   readonly #entries: MemoryEntries;
   readonly #isStoreOwn: boolean;
@@ -63,7 +63,7 @@ class MemoryDriver implements RegistryDriver {
   }
 
   announce({ service, node, ttlMs }: Registration): void {
-    // A copy: what the caller does with its record afterwards is not announced.
+    // A copy, so that the caller may change its record afterwards.
     this.#entries.put(JSON.parse(encodeNode(service, node)) as ServiceRecord, ttlMs);
   }
 
@@ -89,13 +89,13 @@ class MemoryDriver implements RegistryDriver {
   }
 }
 
-/** What was announced, with one timer for the next lease that lapses. */
+/** The registrations of a store, with one timer for the lease that ends next. */
 class MemoryEntries {
   readonly feeds = new Set<WatchFeed>();
   readonly #time: Pick<Runtime, 'clock' | 'timers'>;
   readonly #table = new NodeTable();
   #timer: Timer | undefined;
-  #armedForMs = Number.POSITIVE_INFINITY;
+  #scheduledAtMs = Number.POSITIVE_INFINITY;
 
   constructor(time: Pick<Runtime, 'clock' | 'timers'>) {
     this.#time = time;
@@ -103,48 +103,48 @@ class MemoryEntries {
 
   put(service: ServiceRecord, ttlMs: number): void {
     this.#expire();
-    const lapsesAtMs = this.#time.clock.monotonicMs() + ttlMs;
-    this.#tell(this.#table.put(service, lapsesAtMs));
-    if (lapsesAtMs < this.#armedForMs) this.#arm(lapsesAtMs);
+    const expiresAtMs = this.#time.clock.monotonicMs() + ttlMs;
+    this.#emit(this.#table.put(service, expiresAtMs));
+    if (expiresAtMs < this.#scheduledAtMs) this.#schedule(expiresAtMs);
   }
 
   remove(service: string, id: string): void {
     this.#expire();
-    this.#tell(this.#table.remove(service, id));
+    this.#emit(this.#table.remove(service, id));
   }
 
-  nodes(service: string | undefined): HeldNode[] {
+  nodes(service: string | undefined): LeasedNode[] {
     this.#expire();
     return [...this.#table.nodes(service)];
   }
 
-  /** Lets go of the timer. */
+  /** Cancels the timer. */
   stop(): void {
     this.#timer?.cancel();
-    this.#armedForMs = Number.POSITIVE_INFINITY;
+    this.#scheduledAtMs = Number.POSITIVE_INFINITY;
   }
 
-  #tell(event: RegistryEvent | undefined): void {
+  #emit(event: RegistryEvent | undefined): void {
     if (event) for (const feed of this.feeds) feed.change(event);
   }
 
   #expire(): void {
-    if (this.#time.clock.monotonicMs() >= this.#armedForMs) this.#sweep();
+    if (this.#time.clock.monotonicMs() >= this.#scheduledAtMs) this.#sweep();
   }
 
   #sweep(): void {
     const now = this.#time.clock.monotonicMs();
     let next = Number.POSITIVE_INFINITY;
-    for (const { service, lapsesAtMs } of this.#table.nodes()) {
-      if (lapsesAtMs <= now) this.#tell(this.#table.remove(service.name, idOf(service)));
-      else next = Math.min(next, lapsesAtMs);
+    for (const { service, expiresAtMs } of this.#table.nodes()) {
+      if (expiresAtMs <= now) this.#emit(this.#table.remove(service.name, idOf(service)));
+      else next = Math.min(next, expiresAtMs);
     }
-    this.#arm(next);
+    this.#schedule(next);
   }
 
-  #arm(atMs: number): void {
+  #schedule(atMs: number): void {
     this.#timer?.cancel();
-    this.#armedForMs = atMs;
+    this.#scheduledAtMs = atMs;
     if (atMs === Number.POSITIVE_INFINITY) return;
     const delayMs = Math.max(0, Math.ceil(atMs - this.#time.clock.monotonicMs()));
     this.#timer = this.#time.timers.after(delayMs, () => this.#sweep());

@@ -8,7 +8,15 @@ import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { assertRedisAddress, RedisConnection, redisFailure, shownAddress } from './internal/redis-connection.ts';
 import { deregisterScript, namesScript, readScript, registerScript } from './internal/redis-scripts.ts';
 import { BrokenRecords } from './kit/broken-records.ts';
-import type { Change, DriverTools, HeldNode, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
+import type {
+  Change,
+  DriverTools,
+  LeasedNode,
+  Registration,
+  RegistryDriver,
+  Snapshot,
+  WatchFeed,
+} from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
 import type { DriverFailure } from './kit/errors.ts';
 import { BrokenRecord, decodeNode, encodeNode } from './kit/records.ts';
@@ -78,7 +86,7 @@ export class RedisRegistry extends DrivenRegistry<Settings> implements Registry 
 }
 
 class RedisDriver implements RegistryDriver {
-  readonly where: string;
+  readonly server: string;
   readonly bounds: Settings;
   readonly #tools: DriverTools;
   readonly #broken: BrokenRecords;
@@ -88,7 +96,7 @@ class RedisDriver implements RegistryDriver {
   #subscriptions: RedisConnection | undefined;
 
   constructor(settings: Settings, tools: DriverTools) {
-    this.where = `Redis at ${shownAddress(settings)}`;
+    this.server = `Redis at ${shownAddress(settings)}`;
     this.bounds = settings;
     this.#tools = tools;
     this.#broken = new BrokenRecords(tools.logger);
@@ -121,7 +129,7 @@ class RedisDriver implements RegistryDriver {
       prefix,
       this.bounds.maxRecordBytes,
     )) as (string | number)[];
-    const nodes: HeldNode[] = [];
+    const nodes: LeasedNode[] = [];
     for (let at = 0; at < found.length; at += 3) {
       const [id, text, leaseMs] = found.slice(at, at + 3);
       const key = `${prefix}${id}`;
@@ -168,7 +176,7 @@ class RedisDriver implements RegistryDriver {
       if (!wasReady || this.#subscriptions !== connection) return;
       this.#subscriptions = undefined;
       connection.close();
-      for (const feed of this.#feeds) feed.lose('the connection to Redis was lost');
+      for (const feed of this.#feeds) feed.fail('the connection to Redis was lost');
     });
     return connection;
   }

@@ -3,7 +3,7 @@ import type { ServiceIdentifier } from 'inversify';
 import { Code, TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
 
-/** A message's shape, for people and tools: Go Micro's `Value`. */
+/** Describes a message for people and tools: Go Micro's `Value`. */
 export interface ValueRecord {
   readonly name: string;
   readonly type: string;
@@ -12,16 +12,16 @@ export interface ValueRecord {
 
 /** A method or a subscription of a service: Go Micro's `Endpoint`. */
 export interface EndpointRecord {
-  /** `Greeter.Hello` */
+  /** The name of the method: `Greeter.Hello`. */
   readonly name: string;
   readonly request?: ValueRecord | undefined;
   readonly response?: ValueRecord | undefined;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** A process that serves: Go Micro's `Node`. */
+/** A process that serves requests: Go Micro's `Node`. */
 export interface NodeRecord {
-  /** Unique in the fleet: `<name>-<uuid>`. */
+  /** Identifies the node among all nodes of the service: `<name>-<uuid>`. */
   readonly id: string;
   /** `host:port`, as the node's transport dials it. */
   readonly address: string;
@@ -40,10 +40,10 @@ export interface ServiceRecord {
 /** Key of the node's metadata that holds its {@link NodeState}. */
 export const stateKey = 'tenon-state';
 
-/** Where a node stands. Callers choose only nodes that serve. */
+/** The state that a node announces. Clients select only nodes that are `serving`. */
 export type NodeState = 'starting' | 'serving' | 'draining';
 
-/** The state a node announces; one that announces none, as foreign ones do, serves. */
+/** Returns the state of a node. A node without one, such as Go Micro's, is `serving`. */
 export function nodeState(node: NodeRecord): NodeState {
   const state = node.metadata[stateKey];
   return state === 'starting' || state === 'draining' ? state : 'serving';
@@ -56,54 +56,54 @@ export interface RegistryCallOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** How long a registration holds. */
+/** Options of a registration. */
 export interface RegisterOptions extends RegistryCallOptions {
   /**
-   * Without another `register` within this time the node is forgotten. Registries that cannot forget
-   * by themselves say so in their capabilities.
+   * The lease in milliseconds: the node is removed unless it is registered again within this time. Registries without
+   * leases have the capability `expires: false`.
    * @default the registry's own
    */
   readonly ttlMs?: number | undefined;
 }
 
-/** What happened to a service. `update` is also what a registry reports that cannot tell it from `create`. */
+/** The kind of a change. A registry that cannot tell `create` from `update` reports `update`. */
 export type RegistryAction = 'create' | 'update' | 'delete';
 
-/** One change. `service` holds just the nodes it is about. */
+/** One change of a service. `service` has only the nodes that changed. */
 export interface RegistryEvent {
   readonly action: RegistryAction;
   readonly service: ServiceRecord;
 }
 
-/** What to watch. */
+/** Options of a watch. */
 export interface WatchOptions {
-  /** @default every service */
+  /** Name of the service to watch. @default every service */
   readonly service?: string | undefined;
   /** Stops the watcher. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Changes as they happen, from the moment `watch` resolved; what was there before is not repeated. The iteration ends
- * after `stop()`. It throws UNAVAILABLE (`registry.watch_lost`) when changes may have been missed: read again with
- * `getService`, and watch anew. A reader that lags more than a bounded number of changes behind gets the same.
+ * Iterates over changes, from the moment `watch` resolved; services that existed before are not reported. The iteration
+ * ends after `stop()`. It throws UNAVAILABLE (`registry.watch_lost`) when changes may have been missed, and when its
+ * reader is too many changes behind: read again with `getService`, then watch again.
  */
 export interface Watcher extends AsyncIterable<RegistryEvent> {
-  /** Ends the iteration and lets go of what it held. May be called again. */
+  /** Ends the iteration and releases its resources. May be called again. */
   stop(): void;
 }
 
-/** What a registry is told at once, whatever it is. */
+/** Options that every registry has. */
 export interface RegistryOptions {
-  /** `host:port`, several by commas. */
+  /** Address of the registry's server: `host:port`, several separated by commas. */
   readonly address?: string | undefined;
-  /** Bound of each call in milliseconds. */
+  /** Time-out of each call in milliseconds. */
   readonly timeoutMs?: number | undefined;
-  /** Lease of a registration that names none, in milliseconds. */
+  /** Lease of a registration without a `ttlMs` of its own, in milliseconds. */
   readonly ttlMs?: number | undefined;
 }
 
-/** Parts of a record that not every registry has a place for. */
+/** The parts of a record that some registries cannot store. */
 export interface RecordParts {
   /** Metadata of a node. @default true */
   readonly metadata?: boolean | undefined;
@@ -111,73 +111,71 @@ export interface RecordParts {
   readonly serviceMetadata?: boolean | undefined;
   /** Endpoints with the shapes of their messages. @default true */
   readonly endpoints?: boolean | undefined;
-  /** Versions: without them every node is of one version. @default true */
+  /** Versions. Without them all nodes of a service have the same version. @default true */
   readonly versions?: boolean | undefined;
 }
 
 /**
- * Capabilities of a registry; a static of its class. One whose capabilities depend on its options has a static function
- * of them, and gives those in force as a property of the instance.
+ * Capabilities of a registry; a static of its class. If they depend on its options, the static is a function of them,
+ * and the instance has the capabilities in force as a property.
  */
 export interface RegistryCapabilities {
-  /** Services can announce themselves. False where that is done by other means, as by hand in a file. @default true */
+  /** `register` works. False for a registry whose services are listed by other means, such as a file. @default true */
   readonly registers?: boolean | undefined;
-  /** Nodes that died are forgotten after their TTL. */
+  /** Nodes that are not registered again are removed after their TTL. */
   readonly expires: boolean;
-  /** Other processes see it. */
+  /** Other processes find what this one registers. */
   readonly shared: boolean;
   /** `watch` reports changes that other processes make. */
   readonly watches: boolean;
-  /** The parts of a record that are found as they were announced. @default all */
+  /** The parts of a record that are stored, and found as they were registered. @default all */
   readonly keeps?: RecordParts | undefined;
-  /** A TTL is rounded up to a multiple of this, in milliseconds. @default 1 */
+  /** Step of a TTL in milliseconds: others are rounded up to a multiple of it. @default 1 */
   readonly ttlGranularityMs?: number | undefined;
-  /** A shorter TTL is made this long, in milliseconds. @default 1 */
+  /** Shortest TTL in milliseconds: shorter ones are raised to it. @default 1 */
   readonly minTtlMs?: number | undefined;
 }
 
 /**
- * Where services announce themselves and are found.
+ * Stores the nodes of services, and finds them.
  *
- * May be called concurrently. Implementations do not retry a call: a transient failure is UNAVAILABLE
- * (`registry.unreachable`), naming the registry and its address, and the caller decides; connections come back by
- * themselves. What the registry's server refuses is PERMISSION_DENIED or INTERNAL (`registry.refused`). A call past its
- * `timeoutMs` fails with DEADLINE_EXCEEDED (`registry.timeout`), an aborted one with CANCELLED (`call.cancelled`):
- * whether it took effect is then unknown, and calling again is safe. After `close()` every call rejects with
+ * Methods may be called concurrently. Implementations do not retry a call: a transient failure is UNAVAILABLE
+ * (`registry.unreachable`), naming the registry and its address, and the caller decides; implementations reconnect by
+ * themselves. A call that the registry's server refuses is PERMISSION_DENIED or INTERNAL (`registry.refused`). A call
+ * past its `timeoutMs` fails with DEADLINE_EXCEEDED (`registry.timeout`), an aborted one with CANCELLED
+ * (`call.cancelled`): it may have taken effect, and calling again is safe. After `close()` every call rejects with
  * FAILED_PRECONDITION (`registry.closed`).
  */
 export interface Registry {
   /** The options in force. */
   readonly options: RegistryOptions;
-  /** Capabilities of this registry. @default what its class says */
+  /** Capabilities of this instance. @default those of its class */
   readonly capabilities?: RegistryCapabilities | undefined;
   /** Changes options. FAILED_PRECONDITION (`registry.started`) once the registry has been used. */
   init(options: RegistryOptions): void;
   /**
-   * Announces the nodes of `service`. Announcing a node again renews its lease and replaces its record. Resolves when
-   * others can see it. INVALID_ARGUMENT (`registry.invalid_service`) for a record without name or nodes. UNIMPLEMENTED
-   * (`registry.read_only`) if the capabilities say that it does not register; likewise `deregister`.
+   * Registers the nodes of `service`. A node that is registered already gets a new lease and the new record. Resolves
+   * when others can find the nodes. INVALID_ARGUMENT (`registry.invalid_service`) for a record without name or nodes.
+   * UNIMPLEMENTED (`registry.read_only`) without the capability `registers`; likewise `deregister`.
    */
   register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
-  /** Takes the nodes of `service` back. Not an error if they are not there. */
+  /** Removes the nodes of `service`. Nodes that are not registered are ignored. */
   deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void>;
-  /**
-   * One record per version, each with its nodes. NOT_FOUND (`registry.not_found`) when there is no node at all.
-   */
+  /** Returns one record per version, each with its nodes. NOT_FOUND (`registry.not_found`) if there is no node. */
   getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
-  /** The services that have nodes, by name; records may come without endpoints and nodes. */
+  /** Returns the services that have nodes, ordered by name. Records may lack endpoints and nodes. */
   listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
-  /** Starts to watch; resolves when the watch stands. */
+  /** Starts a watch. Resolves when it is established: later changes are reported. */
   watch(options?: WatchOptions): Promise<Watcher>;
-  /** Stops watchers and lets go of connections. Registrations are left to their TTL. May be called again. */
+  /** Stops watchers and closes connections. Registrations stay until their TTL ends. May be called again. */
   close(): Promise<void>;
-  /** The name it is bound by: `etcd`. */
+  /** The name under which the registry is bound: `etcd`. */
   toString(): string;
 }
 /** Container key of the {@link Registry}. */
 export const Registry: ServiceIdentifier<Registry> = token('registry', 'Registry');
 
-/** The error of `getService` for a service without nodes; for authors of registries. */
+/** The error of `getService` for a service without nodes, for authors of registries. */
 export function serviceNotFound(registry: string, name: string): TenonError {
   return new TenonError({
     code: Code.NotFound,
@@ -186,16 +184,16 @@ export function serviceNotFound(registry: string, name: string): TenonError {
   });
 }
 
-/** A registry that keeps what it has read, for those who choose a node for every call. */
+/** A registry that caches the services it has read, so that a selector need not wait for every call. */
 export interface RegistryCache extends Registry {
   /**
-   * What is known of a service, without waiting; `undefined` when `getService` has to be asked. The same array as long
-   * as nothing changed.
+   * Returns the cached records of a service; `undefined` if there are none, and `getService` is to be called. It is the
+   * same array as long as nothing changed.
    */
   peek(name: string): readonly ServiceRecord[] | undefined;
 }
 
-/** Whether the registry is a {@link RegistryCache}. */
+/** True if a registry is a {@link RegistryCache}. */
 export function isRegistryCache(registry: Registry): registry is RegistryCache {
   return typeof (registry as Partial<RegistryCache>).peek === 'function';
 }

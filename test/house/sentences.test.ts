@@ -20,7 +20,6 @@ const unread: ReadonlySet<string> = new Set([
   'logger',
   'pipeline',
   'reflection',
-  'registry',
   'runtime',
   'server',
   'testing',

@@ -171,7 +171,7 @@ describe('the cache of a registry', () => {
     expect(known()).toEqual(['n1', 'n2']);
     expect(await idsOf(cache, 'greeter')).toEqual(['n1', 'n2']);
     await timers.settle();
-    expect(logger.texts).toEqual(['warn the inner registry is away; the nodes known last are used']);
+    expect(logger.texts).toEqual(['warn the inner registry is away; the last known nodes are used']);
     inner.failure = inner.watchFailure = undefined;
     inner.records = [serviceOf('greeter', ['n1', 'n2', 'n3'])];
     await timers.advance(6_000);

@@ -4,9 +4,9 @@ import { deflateSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { type Answer, decode, encode, type Packet, type Question } from 'dns-packet';
 
-import { nodesIn, servicesIn } from '../../src/registry/internal/mdns-records.ts';
-import { MdnsLink } from '../../src/registry/internal/mdns-link.ts';
-import { isOnLink, type LinkAddress, MdnsResponder } from '../../src/registry/internal/mdns-responder.ts';
+import { nodesIn, servicesIn } from '../../src/registry/mdns/records.ts';
+import { MdnsSockets } from '../../src/registry/mdns/sockets.ts';
+import { isOnLink, type LinkAddress, MdnsResponder } from '../../src/registry/mdns/responder.ts';
 import { MdnsRegistry, type MdnsRegistryOptions } from '../../src/registry/mdns.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
@@ -75,7 +75,7 @@ describe('the answers of multicast DNS', () => {
       clock: { now: () => timers.nowMs, monotonicMs: () => timers.nowMs },
       port,
       maxAnswerBytesPerSecond,
-      replies: () => replies,
+      answers: () => replies,
       send: ({ name }, records, to) => {
         const packet: Packet = { type: 'response', questions: [question(name)], answers: [...records] };
         sent.push({ name, to: to?.address ?? 'all', bytes: encode(packet).length });
@@ -237,7 +237,7 @@ describe('the mdns registry and a stranger on its link', () => {
         query: () => void heard.push(`${name} query`),
         response: () => void heard.push(`${name} response`),
       };
-      const link = new MdnsLink({ ...where, clock: systemRuntime.clock, links: () => links }, listener);
+      const link = new MdnsSockets({ ...where, clock: systemRuntime.clock, links: () => links }, listener);
       toClose.push(() => link.close());
       await link.listen();
       const peer = await socketOn(where.port);
@@ -285,7 +285,7 @@ describe('the mdns registry and a stranger on its link', () => {
     expect((await idsOf(registry, 'greeter')).length).toBeLessThanOrEqual(50);
     expect((await registry.listServices()).length).toBeLessThanOrEqual(50);
     await eventually('it is told', () => logger.texts.length > 0, patientMs);
-    expect(logger.texts).toEqual([expect.stringMatching(/^warn multicast DNS tells of more than 50 nodes/)]);
+    expect(logger.texts).toEqual([expect.stringMatching(/^warn more than 50 nodes/)]);
     expect(seen.texts.length).toBeLessThanOrEqual(50);
   });
 

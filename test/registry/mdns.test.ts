@@ -286,7 +286,7 @@ describe('the mdns registry', () => {
     await expect(here.register(serviceOf('too-large', [nodeOf('n1', { metadata: tooMuch })]))).rejects.toMatchObject({
       code: Code.InvalidArgument,
       reason: 'registry.invalid_service',
-      message: expect.stringMatching(/node "n1" of service "too-large" .* does not fit a packet/),
+      message: expect.stringMatching(/node "n1" of service "too-large" .* does not fit into a packet/),
     });
   });
 
@@ -302,7 +302,7 @@ describe('the mdns registry', () => {
 
   it('an answer that comes late is waited for, when there is none before', async () => {
     const where = await network();
-    const registry = registryOn({ ...where, queryMs: 40, patienceMs: 2_000 });
+    const registry = registryOn({ ...where, queryMs: 40, maxQueryMs: 2_000 });
     const asked = registry.getService('small.service');
     await timers.sleep(150);
     (await Stranger.on(where.port, where.port)).answerWith(goMicro.answer);
@@ -312,7 +312,7 @@ describe('the mdns registry', () => {
   it('a lost good-bye and a lost announcement are made up for', async () => {
     const where = await network();
     const stranger = await Stranger.on(where.port, where.port);
-    const registry = registryOn({ ...where, queryMs: 40, patienceMs: 80 });
+    const registry = registryOn({ ...where, queryMs: 40, maxQueryMs: 80 });
     const seen = new WatchRecorder(await registry.watch({ service: 'short.lived' }));
     const lived = registryOn(where);
     await lived.register(serviceOf('short.lived', ['n1']), { ttlMs: 1_000 });

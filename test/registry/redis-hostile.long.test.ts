@@ -141,7 +141,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
       for (const { texts } of seen) expect(texts).toEqual(['create n2']);
       const warnings = logger.texts.filter((line) => line.includes('broken:node:greeter:bad'));
       expect(warnings).toHaveLength(1);
-      expect(warnings[0]).toMatch(/^warn the record at broken:node:greeter:bad is passed over: it /);
+      expect(warnings[0]).toMatch(/^warn the record at broken:node:greeter:bad is skipped: it /);
     });
   });
 

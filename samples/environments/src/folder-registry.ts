@@ -12,7 +12,7 @@ import {
   type DriverSettings,
   type DriverTools,
   encodeNode,
-  type HeldNode,
+  type LeasedNode,
   type Registration,
   type RegistryDriver,
   type Snapshot,
@@ -47,7 +47,7 @@ export class FolderRegistry extends DrivenRegistry<DriverSettings> implements Re
 
 /** A file has the time at which its node is forgotten, and below it the record of the service with this node alone. */
 class FolderDriver implements RegistryDriver {
-  readonly where: string;
+  readonly server: string;
   // Looking again and again works on every shared disk; notifications of the file system stay on the machine that
   // wrote.
   readonly bounds = { maxReadMs: 100, maxRecordBytes: 1_048_576 };
@@ -57,7 +57,7 @@ class FolderDriver implements RegistryDriver {
     private readonly folder: string,
     private readonly tools: DriverTools,
   ) {
-    this.where = `the folder ${folder}`;
+    this.server = `the folder ${folder}`;
     this.#broken = new BrokenRecords(tools.logger);
   }
 
@@ -84,7 +84,7 @@ class FolderDriver implements RegistryDriver {
     return { kind: 'unreachable', remedy: 'TENON_REGISTRY_ADDRESS says where the folder is' };
   }
 
-  async #readFile(path: string): Promise<HeldNode | undefined> {
+  async #readFile(path: string): Promise<LeasedNode | undefined> {
     // One that is gone was taken back a moment ago.
     const [lapses = '', record = ''] = (await readFile(path, 'utf8').catch(() => '')).split('\n', 2);
     const leaseMs = Number(lapses) - this.tools.clock.now();

@@ -22,7 +22,7 @@ export class StaticRegistry extends DrivenRegistry<DriverSettings> implements Re
       .filter((address) => address !== '')
       .map((address) => ({ id: address, address, metadata: {} }));
     const driver = {
-      where: 'the list of addresses',
+      server: 'the list of addresses',
       bounds: { maxReadMs: Number.POSITIVE_INFINITY },
       names: () => Promise.resolve([]),
       read: (name = '') => ({

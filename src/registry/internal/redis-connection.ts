@@ -5,7 +5,7 @@ import { maskAddress } from '../../internal/mask.ts';
 import { isRedisReply, isTemporaryReply, parseRedisAddress, redisAddressRemedy } from '../../internal/redis.ts';
 import { type DriverFailure, invalidAddress } from '../kit/errors.ts';
 
-/** Where Redis is, and how it is spoken to. */
+/** Address and settings of a {@link RedisConnection}. */
 export interface RedisConnectionOptions {
   readonly address: string;
   readonly client?: Redis | undefined;
@@ -53,7 +53,7 @@ export function assertRedisAddress(address: string): void {
   throw invalidAddress(`"${shownAddress({ address })}" is not the address of a Redis: ${redisAddressRemedy(address)}`);
 }
 
-/** What an error means: a reply of Redis is one thing, a Redis that does not reply another. */
+/** Translates an error: Redis replied with it, or is unreachable. */
 export function redisFailure(cause: unknown): DriverFailure {
   if (isRedisReply(cause) && !isTemporaryReply(cause)) {
     return { kind: /^(?:NOAUTH|WRONGPASS|NOPERM)\b/.test(cause.message) ? 'denied' : 'refused', cause };

@@ -4,7 +4,7 @@ import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import { boundedCall } from './bounded-call.ts';
 import { invalidAddress } from './errors.ts';
 
-/** A server: `host:port`. */
+/** The host and port of a server. */
 export interface ServerAddress {
   readonly host: string;
   readonly port: number;
@@ -15,82 +15,84 @@ export interface AddressListOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly timers: Timers;
-  /** The registry's name, and what its servers are called: `Consul`. */
+  /** The registry's name, for messages: `consul`. */
   readonly registry: string;
-  readonly server: string;
-  /** An address that failed is left alone for this time, doubled with each failure, in milliseconds. @default 100 */
+  /** The product's name, for messages: `Consul`. */
+  readonly serverName: string;
+  /** Back-off after an address failed, in milliseconds; it doubles with each failure. @default 100 */
   readonly minBackoffMs?: number | undefined;
-  /** And no longer than this, in milliseconds. @default 10_000 */
+  /** Longest back-off of an address, in milliseconds. @default 10_000 */
   readonly maxBackoffMs?: number | undefined;
 }
 
 /** The bounds of one {@link AddressList.run}. */
 export interface FailoverCall {
-  readonly what: string;
+  /** The method of the registry, for messages: `getService`. */
+  readonly method: string;
   readonly signal: AbortSignal;
-  /** All attempts share it: one that gets no answer within its part is given up for the next address. */
+  /** Time for all attempts together. Each gets its share; without an answer within that the next address is tried. */
   readonly timeoutMs: number;
-  /** True if the error is one of this address, so that another may do better. */
+  /** True if another address may succeed: the error is about this one. */
   isFaultOfAddress(error: unknown): boolean;
 }
 
-interface Place {
+interface AddressState {
   readonly address: ServerAddress;
   failures: number;
-  restsUntilMs: number;
+  backoffUntilMs: number;
 }
 
 /**
- * Several addresses of one server. It stays with an address that works. When that fails, the next one is tried, and
- * each that failed rests for a time that grows; when all rest, the one that may come back first is tried all the same.
+ * Chooses among several addresses of one server. It stays with an address that works, and goes to the next when that
+ * fails. A failed address is not tried again before a back-off that grows; while all are in back-off, the one whose
+ * back-off ends first is tried.
  */
 export class AddressList {
-  readonly #places: readonly Place[];
+  readonly #states: readonly AddressState[];
   readonly #options: AddressListOptions;
   #at = 0;
 
   constructor(addresses: readonly ServerAddress[], options: AddressListOptions) {
-    this.#places = addresses.map((address) => ({ address, failures: 0, restsUntilMs: Number.NEGATIVE_INFINITY }));
+    this.#states = addresses.map((address) => ({ address, failures: 0, backoffUntilMs: Number.NEGATIVE_INFINITY }));
     this.#options = options;
   }
 
   /** The address to use now. */
   get current(): ServerAddress {
-    return (this.#order()[0] as Place).address;
+    return (this.#order()[0] as AddressState).address;
   }
 
-  /** The address works. */
+  /** Notes that the address works: it is used from now on. */
   succeeded(address: ServerAddress): void {
-    const place = this.#placeOf(address);
-    if (!place) return;
-    place.failures = 0;
-    place.restsUntilMs = Number.NEGATIVE_INFINITY;
-    this.#at = this.#places.indexOf(place);
+    const state = this.#stateOf(address);
+    if (!state) return;
+    state.failures = 0;
+    state.backoffUntilMs = Number.NEGATIVE_INFINITY;
+    this.#at = this.#states.indexOf(state);
   }
 
-  /** The address does not work now. */
+  /** Notes that the address failed: others are tried before it. */
   failed(address: ServerAddress): void {
-    const place = this.#placeOf(address);
-    if (!place) return;
+    const state = this.#stateOf(address);
+    if (!state) return;
     const { clock, random, minBackoffMs: initialMs = 100, maxBackoffMs: maxMs = 10_000 } = this.#options;
-    place.failures += 1;
-    place.restsUntilMs = clock.monotonicMs() + backoffMs(place.failures, () => random.next(), { initialMs, maxMs });
+    state.failures += 1;
+    state.backoffUntilMs = clock.monotonicMs() + backoffMs(state.failures, () => random.next(), { initialMs, maxMs });
   }
 
   /**
-   * Runs `work` with the current address, and with each of the others once while addresses fail. Rejects with the last
-   * failure.
+   * Runs `work` with the current address, then with each of the others until one works. Rejects with the last failure.
    */
   async run<T>(call: FailoverCall, work: (address: ServerAddress, signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { clock, timers, registry, server } = this.#options;
+    const { clock, timers, registry, serverName } = this.#options;
     const endsAtMs = clock.monotonicMs() + call.timeoutMs;
-    const places = this.#order();
-    for (const [index, { address }] of places.entries()) {
-      const isLast = index === places.length - 1;
-      const timeoutMs = Math.max(0, endsAtMs - clock.monotonicMs()) / (places.length - index);
+    const states = this.#order();
+    for (const [index, { address }] of states.entries()) {
+      const isLast = index === states.length - 1;
+      const timeoutMs = Math.max(0, endsAtMs - clock.monotonicMs()) / (states.length - index);
       try {
-        const where = `${server} at ${formatAddress(address)}`;
-        const bounds = { registry, what: call.what, where, timers, timeoutMs, signal: call.signal };
+        const server = `${serverName} at ${formatAddress(address)}`;
+        const bounds = { registry, method: call.method, server, timers, timeoutMs, signal: call.signal };
         const result = await boundedCall(bounds, (signal) => work(address, signal));
         this.succeeded(address);
         return result;
@@ -103,23 +105,23 @@ export class AddressList {
     throw invalidAddress(`the ${registry} registry has no address`);
   }
 
-  /** In the order in which they are tried. */
-  #order(): readonly Place[] {
+  /** The addresses in the order in which they are tried. */
+  #order(): readonly AddressState[] {
     const now = this.#options.clock.monotonicMs();
-    const fromCurrent = [...this.#places.slice(this.#at), ...this.#places.slice(0, this.#at)];
-    const isReady = ({ restsUntilMs }: Place): boolean => restsUntilMs <= now;
-    const resting = fromCurrent.filter((place) => !isReady(place));
-    return [...fromCurrent.filter(isReady), ...resting.sort((a, b) => a.restsUntilMs - b.restsUntilMs)];
+    const fromCurrent = [...this.#states.slice(this.#at), ...this.#states.slice(0, this.#at)];
+    const isReady = ({ backoffUntilMs }: AddressState): boolean => backoffUntilMs <= now;
+    const inBackoff = fromCurrent.filter((state) => !isReady(state));
+    return [...fromCurrent.filter(isReady), ...inBackoff.sort((a, b) => a.backoffUntilMs - b.backoffUntilMs)];
   }
 
-  #placeOf({ host, port }: ServerAddress): Place | undefined {
-    return this.#places.find(({ address }) => address.host === host && address.port === port);
+  #stateOf({ host, port }: ServerAddress): AddressState | undefined {
+    return this.#states.find(({ address }) => address.host === host && address.port === port);
   }
 }
 
 /**
- * Reads `host:port`, several by commas; an address of IPv6 stands in brackets. INVALID_ARGUMENT
- * (`registry.invalid_address`) for anything else, without what may be a secret in it.
+ * Parses `host:port`, several separated by commas; an IPv6 address stands in brackets. INVALID_ARGUMENT
+ * (`registry.invalid_address`) for anything else, with secrets masked in the message.
  */
 export function parseAddresses(text: string, defaultPort: number): readonly ServerAddress[] {
   return text.split(',').map((one) => {
@@ -132,7 +134,7 @@ export function parseAddresses(text: string, defaultPort: number): readonly Serv
   });
 }
 
-/** `host:port`, with an address of IPv6 in brackets. */
+/** Formats an address as `host:port`, with an IPv6 address in brackets. */
 export function formatAddress({ host, port }: ServerAddress): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

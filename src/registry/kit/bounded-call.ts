@@ -1,18 +1,18 @@
 import { checkNumber } from '../../errors/checked-options.ts';
 import { bounded } from '../../runtime/bounded.ts';
 import type { Timers } from '../../runtime/runtime.ts';
-import { callCancelled, type CallPlace, callTimedOut } from './errors.ts';
+import { callCancelled, type CallTarget, callTimedOut } from './errors.ts';
 
-/** When a call of a registry gives up. */
-export interface CallBounds extends CallPlace {
+/** The time-out and the signal of one call of a registry. */
+export interface CallBounds extends CallTarget {
   readonly timers: Timers;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Runs `work`, given up with DEADLINE_EXCEEDED (`registry.timeout`) when its time has passed and with CANCELLED
- * (`call.cancelled`) when the caller aborts. `work` gets a signal that aborts then, in case it can stop.
+ * Runs `work`. Rejects with DEADLINE_EXCEEDED (`registry.timeout`) after the time-out, and with CANCELLED
+ * (`call.cancelled`) when the caller aborts; the signal that `work` got aborts then.
  */
 export async function boundedCall<T>(bounds: CallBounds, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const { registry, timers, timeoutMs, signal } = bounds;

@@ -1,33 +1,33 @@
 import type { Logger } from '../../logger/logger.ts';
 import { BrokenRecord } from './records.ts';
 
-// Who floods a registry with broken records must not fill the memory of its readers.
+// A registry full of broken records must not fill the memory of its readers.
 const maxRemembered = 1_024;
 
-/** Passes over records that are broken, and says so once for each place where one lies. */
+/** Skips records that are broken, and logs each once, by the place where it is stored. */
 export class BrokenRecords {
   readonly #logger: Logger;
-  readonly #told = new Set<string>();
+  readonly #logged = new Set<string>();
 
   constructor(logger: Logger) {
     this.#logger = logger;
   }
 
-  /** What `read` gives; `undefined` if the record at `place` is broken. */
+  /** Returns the result of `read`; `undefined` if it throws {@link BrokenRecord} for the record at `place`. */
   read<T>(place: string, read: () => T): T | undefined {
     try {
       return read();
     } catch (error) {
       if (!(error instanceof BrokenRecord)) throw error;
-      this.#tell(place, error.message);
+      this.#log(place, error.message);
       return undefined;
     }
   }
 
-  #tell(place: string, why: string): void {
-    if (this.#told.has(place) || this.#told.size >= maxRemembered) return;
-    this.#told.add(place);
-    const last = this.#told.size === maxRemembered ? '. No more of them are told' : '';
-    this.#logger.warn(`the record at ${place} is passed over: it ${why}${last}`);
+  #log(place: string, why: string): void {
+    if (this.#logged.has(place) || this.#logged.size >= maxRemembered) return;
+    this.#logged.add(place);
+    const last = this.#logged.size === maxRemembered ? '. Further broken records are not logged' : '';
+    this.#logger.warn(`the record at ${place} is skipped: it ${why}${last}`);
   }
 }

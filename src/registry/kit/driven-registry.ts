@@ -20,42 +20,42 @@ import { callCancelled, registryClosed, registryReadOnly, registryStarted, serve
 import { assertRegistrable, byVersion, leaseOf } from './records.ts';
 import { RegistryWatch } from './registry-watch.ts';
 
-/** Options as they are in force: those that every registry needs have a value. */
+/** Options in force, with a value for those that every registry needs. */
 export interface DriverSettings extends RegistryOptions {
   readonly timeoutMs: number;
   readonly ttlMs: number;
 }
 
-/** A registry, as its backend describes it. */
+/** Describes a backend to its {@link DrivenRegistry}. */
 export interface RegistrySpec<Settings extends DriverSettings> {
-  /** The name it is bound by. */
+  /** The name under which the registry is bound. */
   readonly name: string;
   readonly capabilities: RegistryCapabilities;
   /** The name of its options, for messages: `RedisRegistryOptions`. */
   readonly optionsName: string;
-  /** Values of options that are not given. @default timeoutMs 5_000, ttlMs 30_000 */
+  /** Default values of options. @default timeoutMs 5_000, ttlMs 30_000 */
   readonly defaults?: object | undefined;
-  /** Which numbers options take, beside what their names say. */
+  /** Ranges of numeric options, where the unit in the option's name does not imply one. */
   readonly rules?: { readonly [K in keyof Settings]?: NumberRule } | undefined;
-  /** Throws for options that cannot be right. Called with those of the constructor, and with those of `init`. */
+  /** Throws for invalid options. Called with the options of the constructor, and with those of `init`. */
   check?(settings: Settings): void;
-  /** Makes the driver, before the first call. It connects when it is called. */
+  /** Makes the driver, at the first call of the registry. */
   open(settings: Settings, tools: DriverTools): RegistryDriver;
 }
 
 const defaults = { timeoutMs: 5_000, ttlMs: 30_000 } as const;
-// Without one of its own a driver that is told of changes is read seldom, and one that is not, often.
+// Defaults of `DriverBounds`: a driver with `watch` is read seldom, one without it is polled.
 const minReadMs = 100;
 const maxReadMs = 30_000;
 const pollMs = 1_000;
 
 /**
- * A registry over a driver. It has what is the same for every server: options before the first call and none after it,
- * calls that end by time-out or abort, records that are checked before they are announced, leases rounded to what the
- * server keeps, grouping by version, watches by events or by polling, and the errors of the contract.
+ * Implements `Registry` over a driver. It does what is the same for every server: options that are fixed at the first
+ * call, time-outs and cancellation, validation of records, leases rounded to what the server stores, grouping by
+ * version, watches by events or by polling, and the errors of the contract.
  */
 export abstract class DrivenRegistry<Settings extends DriverSettings> implements Registry {
-  /** No `#` field: an object that was made with this one as its prototype has a name as well. */
+  /** Private without `#`, so that an object whose prototype is this one can read it. */
   private readonly name: string;
   readonly #spec: RegistrySpec<Settings>;
   readonly #tools: DriverTools;
@@ -97,7 +97,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   register(service: ServiceRecord, options: RegisterOptions = {}): Promise<void> {
     return this.#call('register', options, async (driver, call) => {
       const { name, capabilities } = this.#spec;
-      if (!driver.announce) throw registryReadOnly(name, call.what);
+      if (!driver.announce) throw registryReadOnly(name, call.method);
       assertRegistrable(service, driver.bounds?.maxRecordBytes);
       const ttlMs = leaseOf(options.ttlMs ?? this.#settings.ttlMs, capabilities);
       const announced = service.nodes.map(async (node) =>
@@ -109,7 +109,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
 
   deregister(service: ServiceRecord, options: RegistryCallOptions = {}): Promise<void> {
     return this.#call('deregister', options, async (driver, call) => {
-      if (!driver.withdraw) throw registryReadOnly(this.#spec.name, call.what);
+      if (!driver.withdraw) throw registryReadOnly(this.#spec.name, call.method);
       await Promise.all(service.nodes.map(async ({ id }) => driver.withdraw?.(service.name, id, call)));
     });
   }
@@ -168,25 +168,25 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   }
 
   async #call<T>(
-    what: string,
+    method: string,
     options: RegistryCallOptions,
     work: (driver: RegistryDriver, call: DriverCall) => Promise<T>,
-    isFirstLook = false,
+    isInitialRead = false,
   ): Promise<T> {
     const { name: registry } = this.#spec;
     if (this.#isClosed) throw registryClosed(registry);
     if (options.signal?.aborted) throw callCancelled(registry, options.signal.reason);
     const driver = (this.#driver ??= this.#spec.open(this.#settings, this.#tools));
-    const { where } = driver;
+    const { server } = driver;
     const { timers } = this.#tools;
     const timeoutMs = options.timeoutMs ?? this.#settings.timeoutMs;
-    return boundedCall({ registry, what, where, timers, timeoutMs, signal: options.signal }, async (signal) => {
+    return boundedCall({ registry, method, server, timers, timeoutMs, signal: options.signal }, async (signal) => {
       try {
-        return await work(driver, { what, signal, timeoutMs, isFirstLook });
+        return await work(driver, { method, signal, timeoutMs, isInitialRead });
       } catch (error) {
         if (this.#isClosed) throw registryClosed(registry);
         if (TenonError.is(error)) throw error;
-        throw serverFailed({ registry, what, where }, driver.failure(error), error);
+        throw serverFailed({ registry, method, server }, driver.failure(error), error);
       }
     });
   }
@@ -196,11 +196,11 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
     return {
       clock,
       timers,
-      where: driver.where,
+      server: driver.server,
       minReadMs: driver.bounds?.minReadMs ?? minReadMs,
       maxReadMs: driver.bounds?.maxReadMs ?? (driver.watch ? maxReadMs : pollMs),
-      read: (service, isFirstLook) =>
-        this.#call('watch', {}, async (_, call) => driver.read(service, call), isFirstLook),
+      read: (service, isInitialRead) =>
+        this.#call('watch', {}, async (_, call) => driver.read(service, call), isInitialRead),
       ...(driver.names && { names: () => this.#call('watch', {}, async (_, call) => driver.names?.(call) ?? []) }),
       ...(driver.hasRoom && { hasRoom: (count: number) => driver.hasRoom?.(count) ?? true }),
     };
@@ -214,7 +214,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   }
 }
 
-/** The records of each service, by name. */
+/** Groups the records of snapshots by service, ordered by name. */
 function byName(snapshots: readonly Snapshot[]): readonly ServiceRecord[][] {
   const services = new Map<string, ServiceRecord[]>();
   for (const { service } of snapshots.flatMap(({ nodes }) => nodes)) {

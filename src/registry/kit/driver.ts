@@ -3,7 +3,7 @@ import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import type { NodeRecord, RegistryAction, ServiceRecord } from '../registry.ts';
 import type { DriverFailure } from './errors.ts';
 
-/** Tools of a driver: the seams of the framework, and where to log. */
+/** The clock, randomness, timers and logger for a driver. */
 export interface DriverTools {
   readonly clock: Clock;
   readonly random: Random;
@@ -11,110 +11,109 @@ export interface DriverTools {
   readonly logger: Logger;
 }
 
-/** One call of the registry, as its driver sees it. */
+/** One call of the registry, for its driver. */
 export interface DriverCall {
   /** The method that was called: `register`, `deregister`, `getService`, `listServices` or `watch`. */
-  readonly what: string;
-  /** Aborts when nobody waits for the call any more: its time is up, or its caller gave up. */
+  readonly method: string;
+  /** Aborts when the call has ended for its caller: by time-out, or because the caller aborted it. */
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
-  /** True for the reads that a watch begins with: it stands when they have ended. */
-  readonly isFirstLook: boolean;
+  /** True for the reads at the start of a watch, which is established when they have ended. */
+  readonly isInitialRead: boolean;
 }
 
 /** A node to announce. */
 export interface Registration {
-  /** With just the one node. It belongs to the caller: a driver that keeps it keeps a copy. */
+  /** The record with just the one node. It belongs to the caller: a driver that stores it makes a copy. */
   readonly service: ServiceRecord;
   readonly node: NodeRecord;
   /** The lease, rounded up to what the registry can keep. */
   readonly ttlMs: number;
 }
 
-/** A node that is known to the server. */
-export interface HeldNode {
-  /** With just the one node. */
+/** A node that the server has, with its lease. */
+export interface LeasedNode {
+  /** The record with just the one node. */
   readonly service: ServiceRecord;
-  /** The rest of its lease. Below 0, or without one, it stays until something says that it went. */
+  /** Remaining time of the lease. Without one, or below 0, the node stays until a change or a read removes it. */
   readonly leaseMs?: number | undefined;
 }
 
-/** The nodes that a read found. */
+/** The result of a read. */
 export interface Snapshot {
-  readonly nodes: readonly HeldNode[];
-  /** The number of the last change that it takes into account, if the server counts them. */
+  readonly nodes: readonly LeasedNode[];
+  /** Revision of the last change in this snapshot, if the server counts changes. */
   readonly revision?: number | undefined;
-  /** False if nodes may be missing in it that are there: they are believed until their lease ends. @default true */
+  /** False if the snapshot may lack nodes that exist: known ones are kept until their lease ends. @default true */
   readonly isComplete?: boolean | undefined;
-  /** When to look again at the latest, in milliseconds. @default the `maxReadMs` of the driver */
+  /** Longest time until the next read, in milliseconds. @default the `maxReadMs` of the driver */
   readonly readAgainMs?: number | undefined;
 }
 
-/** One change that the server told of. */
-export interface Change extends HeldNode {
+/** One change that the server reported. */
+export interface Change extends LeasedNode {
   readonly action: RegistryAction;
-  /** Its number, if the server counts changes: those that a snapshot knows of are not told again. */
+  /** Its revision, if the server counts changes: one that is in a snapshot already is ignored. */
   readonly revision?: number | undefined;
 }
 
-/** Where a driver says what it hears while somebody watches. Nothing is heard any more once `signal` aborts. */
+/** Receives the changes that a driver reports for one watch, until the signal of the watch aborts. */
 export interface WatchFeed {
-  /** The service that is watched, or every one. */
+  /** The service that is watched; undefined for all services. */
   readonly service: string | undefined;
-  /** A node came, changed or went. */
+  /** Reports that a node was added, changed or removed. */
   change(change: Change): void;
-  /** Something may have changed, of one service or of any: it is read again, at the pace of the driver. */
+  /**
+   * Reports that something may have changed, in one service or in any: it is read again, within the driver's bounds.
+   */
   refresh(service?: string): void;
-  /** Changes may have been missed, and reading again is of no help: the watch ends with `registry.watch_lost`. */
-  lose(why: string, cause?: unknown): void;
+  /** Reports that changes may have been missed for good: the watch ends with `registry.watch_lost`. */
+  fail(why: string, cause?: unknown): void;
 }
 
-/** Limits of a driver: how much and how often it is asked. */
+/** Limits of a driver's records and reads. */
 export interface DriverBounds {
-  /** The largest record of a node that the server takes, in bytes. @default no bound */
+  /** The largest record of a node that the server stores, in bytes. @default no limit */
   readonly maxRecordBytes?: number | undefined;
-  /** A watch reads no more often than this, in milliseconds. @default 100 */
+  /** Shortest time between two reads of a watch, in milliseconds. @default 100 */
   readonly minReadMs?: number | undefined;
   /**
-   * A watch reads what it watches at least this often, in milliseconds: a driver without `watch` is polled.
+   * Longest time between two reads of a watch, in milliseconds: the polling interval of a driver without `watch`.
    * @default 30_000, and 1_000 without `watch`
    */
   readonly maxReadMs?: number | undefined;
 }
 
 /**
- * A backend of the registry: what is different from one server to the next. Everything else stands once, in
- * {@link DrivenRegistry}: states, bounds of calls, validation, watches with their pace, events, errors.
+ * Speaks to one kind of server. {@link DrivenRegistry} does everything that is the same for all of them: states,
+ * time-outs, validation, the pace of watches, events, errors.
  *
- * Each method may be called concurrently, and ends when the signal of its call aborts, if it can. What it throws is
- * translated by `failure`, unless it is a `TenonError`.
+ * Methods may be called concurrently, and should end when the signal of their call aborts. Errors that they throw are
+ * translated by `failure`, unless they are `TenonError`s.
  */
 export interface RegistryDriver {
   /** The server and its address, without secrets: `Redis at 127.0.0.1:6379`. */
-  readonly where: string;
+  readonly server: string;
   readonly bounds?: DriverBounds | undefined;
-  /** True if `listServices` gives names alone, since reading all services would cost too much. @default false */
+  /** True if `listServices` returns names alone, since reading all services would cost too much. @default false */
   readonly listsNames?: boolean | undefined;
-  /** Announces a node, or renews its lease and replaces its record. Absent if the registry only finds. */
+  /** Announces a node, or renews its lease and replaces its record. Absent in a registry that cannot register. */
   announce?(registration: Registration, call: DriverCall): Promise<void> | void;
-  /** Takes a node back. Not an error if it is not there. Absent if the registry only finds. */
+  /** Removes a node, and does nothing if there is none. Absent in a registry that cannot register. */
   withdraw?(service: string, id: string, call: DriverCall): Promise<void> | void;
-  /**
-   * The nodes of a service; of every service if `service` is undefined, which is asked only of a driver without
-   * `names`.
-   */
+  /** Reads the nodes of a service, or of all services: `service` is undefined only for a driver without `names`. */
   read(service: string | undefined, call: DriverCall): Promise<Snapshot> | Snapshot;
-  /** The services that have nodes: for a server that cannot give everything in one answer. */
+  /** Reads the names of services that have nodes. For a server that cannot return all services in one answer. */
   names?(call: DriverCall): Promise<readonly string[]>;
-  /** True if one more node is believed beside so many of one watch. @default yes */
+  /** True if a watch that knows `count` nodes accepts one more. @default true */
   hasRoom?(count: number): boolean;
   /**
-   * Begins to tell `feed` of changes; resolves when none is missed any more. `signal` aborts when the watch ends.
-   * Absent: the driver is polled.
+   * Starts to report changes to `feed`. Resolves when every later change is reported. `signal` aborts when the watch
+   * ends. A driver without this method is polled.
    */
   watch?(feed: WatchFeed, signal: AbortSignal, call: DriverCall): Promise<void> | void;
-  /** Gives the meaning of an error of the server or of its library. */
+  /** Translates an error of the server or of its client library. */
   failure(error: unknown): DriverFailure;
-  /** Lets go of connections and timers. Registrations are left to their lease. Called once. */
+  /** Closes connections and cancels timers. Registrations stay until their lease ends. Called once. */
   close?(): Promise<void> | void;
 }

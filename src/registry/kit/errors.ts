@@ -1,28 +1,28 @@
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 
-/** Where a call of a registry goes, for the messages of its errors. */
-export interface CallPlace {
+/** Names a call of a registry in messages of errors. */
+export interface CallTarget {
   /** The registry's name: `redis`. */
   readonly registry: string;
   /** The method that was called: `getService`. */
-  readonly what: string;
+  readonly method: string;
   /** The server and its address: `Redis at 127.0.0.1:6379`. */
-  readonly where: string;
+  readonly server: string;
 }
 
-/** A failure of a server, in the words of its driver. */
+/** The meaning of an error of a server, as its driver translates it. */
 export interface DriverFailure {
   /**
-   * - `unreachable`: nobody answers there, or the answer is to come back later.
-   * - `refused`: the server says no.
-   * - `denied`: the server says no to this caller.
+   * - `unreachable`: the server does not answer, or answers that it is temporarily unavailable.
+   * - `refused`: the server rejects the call.
+   * - `denied`: the server rejects the credentials or the rights of this process.
    */
   readonly kind: 'unreachable' | 'refused' | 'denied';
   /** @default the text of the error */
   readonly why?: string | undefined;
-  /** The remedy, in whole sentences. */
+  /** The remedy, in whole sentences, for the message. */
   readonly remedy?: string | undefined;
-  /** The error that tells most, if it is not the one that was thrown. */
+  /** The error to show as the cause. @default the error that was thrown */
   readonly cause?: unknown;
 }
 
@@ -30,24 +30,28 @@ export interface DriverFailure {
  * The error of a call that failed at the server: UNAVAILABLE (`registry.unreachable`), INTERNAL (`registry.refused`) or
  * PERMISSION_DENIED (`registry.refused`).
  */
-export function serverFailed({ registry, what, where }: CallPlace, failure: DriverFailure, error: unknown): TenonError {
+export function serverFailed(
+  { registry, method, server }: CallTarget,
+  failure: DriverFailure,
+  error: unknown,
+): TenonError {
   const { kind, cause = error, why = textOf(cause), remedy } = failure;
   const isUnreachable = kind === 'unreachable';
   const happened = isUnreachable ? `cannot be reached (${why})` : `refused: ${why}`;
   return new TenonError({
     code: isUnreachable ? Code.Unavailable : kind === 'denied' ? Code.PermissionDenied : Code.Internal,
     reason: isUnreachable ? 'registry.unreachable' : 'registry.refused',
-    message: `${what} of the ${registry} registry: ${where} ${happened}${remedy === undefined ? '' : `. ${remedy}`}`,
+    message: `${method} of the ${registry} registry: ${server} ${happened}${remedy === undefined ? '' : `. ${remedy}`}`,
     cause,
   });
 }
 
 /** DEADLINE_EXCEEDED (`registry.timeout`): the server did not answer in time. */
-export function callTimedOut({ registry, what, where }: CallPlace, timeoutMs: number): TenonError {
+export function callTimedOut({ registry, method, server }: CallTarget, timeoutMs: number): TenonError {
   return new TenonError({
     code: Code.DeadlineExceeded,
     reason: 'registry.timeout',
-    message: `${what}: ${where} did not answer the ${registry} registry within ${timeoutMs} ms; whether it took effect is not known`,
+    message: `${method}: ${server} did not answer the ${registry} registry within ${timeoutMs} ms; whether it took effect is not known`,
   });
 }
 
@@ -70,7 +74,7 @@ export function registryClosed(registry: string): TenonError {
   });
 }
 
-/** FAILED_PRECONDITION (`registry.started`): options come too late. */
+/** FAILED_PRECONDITION (`registry.started`): the registry is in use, and its options can no longer change. */
 export function registryStarted(registry: string): TenonError {
   return new TenonError({
     code: Code.FailedPrecondition,
@@ -79,12 +83,12 @@ export function registryStarted(registry: string): TenonError {
   });
 }
 
-/** UNIMPLEMENTED (`registry.read_only`): nodes are announced to this registry by other means. */
-export function registryReadOnly(registry: string, what: string): TenonError {
+/** UNIMPLEMENTED (`registry.read_only`): services cannot register in this registry. */
+export function registryReadOnly(registry: string, method: string): TenonError {
   return new TenonError({
     code: Code.Unimplemented,
     reason: 'registry.read_only',
-    message: `${what}: the ${registry} registry only finds services, and announces none: bind a registry that does, or let the service not register`,
+    message: `${method}: services cannot register in the ${registry} registry: bind another registry, or set TENON_REGISTER=false`,
   });
 }
 
@@ -98,7 +102,7 @@ export function watchLost(service: string | undefined, why: string, cause?: unkn
   });
 }
 
-/** INVALID_ARGUMENT (`registry.invalid_service`): the record cannot be announced. */
+/** INVALID_ARGUMENT (`registry.invalid_service`): the record cannot be registered. */
 export function invalidService(name: string, why: string): TenonError {
   return new TenonError({
     code: Code.InvalidArgument,
@@ -107,7 +111,7 @@ export function invalidService(name: string, why: string): TenonError {
   });
 }
 
-/** INVALID_ARGUMENT (`registry.invalid_address`): no server can be there. */
+/** INVALID_ARGUMENT (`registry.invalid_address`): the address is not valid for this registry. */
 export function invalidAddress(message: string): TenonError {
   return new TenonError({ code: Code.InvalidArgument, reason: 'registry.invalid_address', message });
 }

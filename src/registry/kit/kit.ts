@@ -1,6 +1,6 @@
 /*
- * The parts that every registry of tenon is made of, for those who write one of their own. A backend is a driver;
- * `DrivenRegistry` is the registry over it. docs/writing-a-backend.md has the way.
+ * The parts of which tenon's registries are made, for authors of others. A backend is a `RegistryDriver`; the registry
+ * over it is a `DrivenRegistry`. docs/writing-a-backend.md goes through the steps.
  */
 
 export {
@@ -16,7 +16,7 @@ export type {
   Change,
   DriverCall,
   DriverTools,
-  HeldNode,
+  LeasedNode,
   Registration,
   RegistryDriver,
   Snapshot,
@@ -24,6 +24,6 @@ export type {
 } from './driver.ts';
 export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
 export { type DriverFailure, invalidAddress, invalidService } from './errors.ts';
-export { LeaseBook, type LeaseBookOptions, type LeaseKeeper } from './lease-book.ts';
+export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
 export { BrokenRecord, checkedNode, decodeNode, encodeNode, serviceParts } from './records.ts';

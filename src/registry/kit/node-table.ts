@@ -1,18 +1,18 @@
 import type { RegistryEvent, ServiceRecord } from '../registry.ts';
 
-/** A node that is known, and until when. */
+/** A node of a {@link NodeTable}. */
 export interface KnownNode {
-  /** With just the one node. */
+  /** The record with just the one node. */
   readonly service: ServiceRecord;
-  /** The record as JSON: two that have the same are the same. */
+  /** The record as JSON, by which records are compared. */
   readonly text: string;
-  /** By the monotonic clock; infinite without a lease. */
-  lapsesAtMs: number;
+  /** The end of its lease by the monotonic clock; infinite without a lease. */
+  expiresAtMs: number;
 }
 
 /**
- * Nodes by service and id. Each change of the table gives what changed as events: one diff for every registry. A record
- * that says the same as the one before only renews the lease.
+ * Stores nodes by service and id, and returns each change as events: the diff of every registry. Putting a record that
+ * did not change only renews its lease.
  */
 export class NodeTable {
   #services = new Map<string, Map<string, KnownNode>>();
@@ -23,34 +23,34 @@ export class NodeTable {
     return this.#size;
   }
 
-  /** The nodes of a service, in the order in which they came; without a name, those of every service. */
+  /** The nodes of a service in the order of their insertion; without a name, the nodes of all services. */
   *nodes(service?: string): IterableIterator<KnownNode> {
     if (service !== undefined) yield* this.#services.get(service)?.values() ?? [];
     else for (const nodes of this.#services.values()) yield* nodes.values();
   }
 
-  /** The node of that record, as it is known. */
+  /** The stored node with the id of the record's node. */
   get(service: ServiceRecord): KnownNode | undefined {
     return this.#services.get(service.name)?.get(idOf(service));
   }
 
-  /** Adds or replaces a node. */
-  put(service: ServiceRecord, lapsesAtMs = Number.POSITIVE_INFINITY): RegistryEvent | undefined {
+  /** Adds or replaces a node. Returns the event, if anything changed. */
+  put(service: ServiceRecord, expiresAtMs = Number.POSITIVE_INFINITY): RegistryEvent | undefined {
     let nodes = this.#services.get(service.name);
     if (!nodes) this.#services.set(service.name, (nodes = new Map()));
     const id = idOf(service);
     const known = nodes.get(id);
     const text = JSON.stringify(service);
     if (known?.text === text) {
-      known.lapsesAtMs = lapsesAtMs;
+      known.expiresAtMs = expiresAtMs;
       return undefined;
     }
-    nodes.set(id, { service, text, lapsesAtMs });
+    nodes.set(id, { service, text, expiresAtMs });
     if (!known) this.#size += 1;
     return { action: known ? 'update' : 'create', service };
   }
 
-  /** Removes a node. The event has the record that was known. */
+  /** Removes a node. Returns an event with the stored record, if there was one. */
   remove(service: string, id: string): RegistryEvent | undefined {
     const nodes = this.#services.get(service);
     const known = nodes?.get(id);
@@ -61,7 +61,9 @@ export class NodeTable {
     return { action: 'delete', service: known.service };
   }
 
-  /** Takes over what another table holds. The events tell first what came and changed, then what went. */
+  /**
+   * Takes over the nodes of another table. Returns first the events of added and changed nodes, then of removed ones.
+   */
   replaceWith(other: NodeTable): RegistryEvent[] {
     const events: RegistryEvent[] = [];
     for (const { service, text } of other.nodes()) {
@@ -80,7 +82,7 @@ export function idOf({ nodes }: ServiceRecord): string {
   return nodes[0]?.id ?? '';
 }
 
-/** A node's key among those of all services. */
+/** A key for a node among the nodes of all services. */
 export function nodeKey(service: string, id: string): string {
   return `${service}\n${id}`;
 }

@@ -2,22 +2,21 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import type { EndpointRecord, NodeRecord, RegistryCapabilities, ServiceRecord, ValueRecord } from '../registry.ts';
 import { invalidService } from './errors.ts';
 
-/** Go Micro's Service JSON with just one node: what registries keep per node. */
+/** Encodes Go Micro's Service JSON with just one node: the record that registries store per node. */
 export function encodeNode(service: ServiceRecord, node: NodeRecord): string {
   return JSON.stringify({ ...service, nodes: [node] });
 }
 
-/** How deep the description of a message may be nested: Go Micro's own ends after three. */
+// Deeper descriptions of messages are refused. Go Micro's own are at most three deep.
 const maxValueDepth = 32;
 
-/** What makes a record no record, said so that it can follow "it". */
+/** The error for a record that cannot be read. Its message is a predicate that follows "it": `is not JSON`. */
 export class BrokenRecord extends Error {}
 
 /**
- * Reads the Service JSON of one node as anyone writes it: Go gives null for every empty list and map. Throws nothing
- * but {@link BrokenRecord}. Every record that comes from outside goes through here, or through its parts {@link
- * serviceParts} and {@link checkedNode}: what a reader gets has the shape that its type says, and can be written as
- * JSON again.
+ * Decodes the Service JSON of one node. Go writes null for empty lists and maps. Throws only {@link BrokenRecord}.
+ * Every record from outside is decoded here, or by {@link serviceParts} and {@link checkedNode}, so that readers get
+ * the shape that the type promises.
  */
 export function decodeNode(text: string, maxBytes: number): ServiceRecord {
   if (Buffer.byteLength(text) > maxBytes) throw new BrokenRecord(`is larger than ${maxBytes} bytes`);
@@ -28,7 +27,7 @@ export function decodeNode(text: string, maxBytes: number): ServiceRecord {
   return { ...serviceParts(value['name'], value), nodes: [checkedNode(id, address, metadata)] };
 }
 
-/** JSON of an object. Throws {@link BrokenRecord}. */
+/** Parses the JSON of an object. Throws {@link BrokenRecord}. */
 export function parsed(text: string): Record<string, unknown> {
   let value: unknown;
   try {
@@ -39,13 +38,10 @@ export function parsed(text: string): Record<string, unknown> {
   return objectOf(value, 'a record');
 }
 
-/**
- * A service without its nodes; version, metadata and endpoints have Go Micro's names in `said`. Throws {@link
- * BrokenRecord}.
- */
-export function serviceParts(name: unknown, said: Readonly<Record<string, unknown>>): Omit<ServiceRecord, 'nodes'> {
+/** Checks a service without its nodes; the fields have Go Micro's names. Throws {@link BrokenRecord}. */
+export function serviceParts(name: unknown, fields: Readonly<Record<string, unknown>>): Omit<ServiceRecord, 'nodes'> {
   if (typeof name !== 'string' || name === '') throw new BrokenRecord('has no name');
-  const { version, metadata, endpoints } = said;
+  const { version, metadata, endpoints } = fields;
   return {
     name,
     version: textOf(version),
@@ -54,22 +50,22 @@ export function serviceParts(name: unknown, said: Readonly<Record<string, unknow
   };
 }
 
-/** A node that can be dialled. Throws {@link BrokenRecord}. */
+/** Checks a node. Throws {@link BrokenRecord} without an id or an address that can be dialled. */
 export function checkedNode(id: unknown, address: unknown, metadata: unknown): NodeRecord {
   if (typeof id !== 'string' || id === '') throw new BrokenRecord('has a node without an id');
   if (typeof address !== 'string' || !isDialable(address)) {
-    throw new BrokenRecord(`has no address for its node "${shortened(id)}", or one with a port that is none`);
+    throw new BrokenRecord(`has no address for its node "${shortened(id)}", or one with an invalid port`);
   }
   return { id, address, metadata: mapOf(metadata) };
 }
 
-/** Addresses are each transport's own; a port at the end of one is from 1 to 65,535. */
+/** True if an address has a valid port, or none. The rest of an address is for its transport to check. */
 function isDialable(address: string): boolean {
   const [, port] = /^[^/]*:(\d+)$/.exec(address) ?? [];
   return address !== '' && (port === undefined || (Number(port) >= 1 && Number(port) <= 65_535));
 }
 
-/** A map of texts; anything else in it is left out. */
+/** Keeps the entries of a map whose values are texts. */
 function mapOf(value: unknown): Record<string, string> {
   if (typeof value !== 'object' || value === null) return {};
   return Object.fromEntries(
@@ -79,7 +75,7 @@ function mapOf(value: unknown): Record<string, string> {
   );
 }
 
-/** One record per version, each with its nodes. */
+/** Joins the records of one service into one record per version. */
 export function byVersion(records: readonly ServiceRecord[]): readonly ServiceRecord[] {
   const versions = new Map<string, ServiceRecord>();
   for (const record of records) {
@@ -90,8 +86,8 @@ export function byVersion(records: readonly ServiceRecord[]): readonly ServiceRe
 }
 
 /**
- * INVALID_ARGUMENT (`registry.invalid_service`) for a record that cannot be announced: one that its readers would pass
- * over, or that takes more than `maxBytes` with one of its nodes.
+ * Throws INVALID_ARGUMENT (`registry.invalid_service`) for a record that readers would skip, or that is larger than
+ * `maxBytes` with one of its nodes.
  */
 export function assertRegistrable(service: ServiceRecord, maxBytes = Number.POSITIVE_INFINITY): void {
   if (service.name === '') throw invalidService(service.name, 'it needs a name');
@@ -109,14 +105,14 @@ export function assertRegistrable(service: ServiceRecord, maxBytes = Number.POSI
       throw invalidService(service.name, `the port of its node "${node.id}" is not from 1 to 65535: ${node.address}`);
     }
     if (maxBytes !== Number.POSITIVE_INFINITY && Buffer.byteLength(encodeNode(service, node)) > maxBytes) {
-      throw invalidService(service.name, `its record takes more than ${maxBytes} bytes. Say less in metadata`);
+      throw invalidService(service.name, `its record takes more than ${maxBytes} bytes. Shorten its metadata`);
     }
   }
 }
 
 /**
- * The lease in milliseconds, rounded up to what the registry can keep. INVALID_ARGUMENT (`registry.invalid_option`) for
- * what is no time.
+ * Rounds a TTL up to one that the registry can store. INVALID_ARGUMENT (`registry.invalid_option`) unless it is a
+ * number of milliseconds above 0.
  */
 export function leaseOf(
   ttlMs: number,
@@ -154,7 +150,7 @@ function valueOf(value: unknown, depth: number): ValueRecord | undefined {
   return { name: textOf(name), type: textOf(type), values: inner.filter((one) => one !== undefined) };
 }
 
-/** How deep a description is nested; more than the most is as far as it is followed. */
+/** The depth of a description; it is not followed beyond the maximum. */
 function depthOf(value: ValueRecord | undefined, depth = 0): number {
   if (value === undefined || depth > maxValueDepth) return depth;
   return value.values.reduce((deepest, one) => Math.max(deepest, depthOf(one, depth + 1)), depth + 1);

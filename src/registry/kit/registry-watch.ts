@@ -1,62 +1,60 @@
 import type { Clock, Timer, Timers } from '../../runtime/runtime.ts';
 import type { RegistryEvent, WatchOptions } from '../registry.ts';
-import type { Change, HeldNode, Snapshot, WatchFeed } from './driver.ts';
+import type { Change, LeasedNode, Snapshot, WatchFeed } from './driver.ts';
 import { idOf, nodeKey, NodeTable } from './node-table.ts';
 import { WatchQueue } from './watch-queue.ts';
 
-/** Options of a {@link RegistryWatch}. */
+/** The parts of a {@link RegistryWatch}. */
 export interface RegistryWatchTools {
   readonly clock: Clock;
   readonly timers: Timers;
-  /** The server, for the error of a watch that is lost. */
-  readonly where: string;
-  /** The server is read no more often than this, whatever it answers. */
+  /** The server, for messages. */
+  readonly server: string;
+  /** See `DriverBounds`. */
   readonly minReadMs: number;
-  /** Everything that is watched is read at least this often: changes that nobody told of are found then. */
   readonly maxReadMs: number;
-  /** The services there are. Absent if `read` gives all of them at once. */
+  /** Reads the names of all services. Absent if `read` returns all services at once. */
   readonly names?: (() => Promise<readonly string[]>) | undefined;
-  read(service: string | undefined, isFirstLook: boolean): Promise<Snapshot>;
-  /** True if one more node is believed beside so many. @default yes */
+  read(service: string | undefined, isInitialRead: boolean): Promise<Snapshot>;
+  /** True if one more node is accepted beside `count`. @default true */
   hasRoom?(count: number): boolean;
 }
 
-/** The unit that is read in one piece: a service, or all of them. */
-interface Unit {
+/** The view of what one read returns: of one service, or of all services. */
+interface View {
   readonly service: string | undefined;
   revision: number;
   nodes: NodeTable;
-  /** When it is read at the latest. */
+  /** The latest time of the next read. */
   dueAtMs: number;
-  /** What the read that is under way finds may be out of date already. */
+  /** True if something may have changed during a read, so that its result is out of date. */
   isStale: boolean;
-  /** The last change of each node that was told while an answer is on its way: the answer may be older. */
-  meanwhile: Map<string, Change> | undefined;
+  /** The last change of each node during a read: the result may be older. Undefined while nothing is read. */
+  changesDuringRead: Map<string, Change> | undefined;
 }
 
-// Reads that are open at the same time: anyone may tell of services without end.
+// Concurrent reads. The number of services is not bounded: any client of the server may add some.
 const maxReads = 64;
-// Leases end a little later here than there.
+// Added to leases, so that a node is removed here after the server has removed it, not before.
 const slackMs = 20;
 
 /**
- * Keeps a view of the nodes of one service, or of all, and queues its changes for one reader. It learns by reading and
- * by what it is told. It reads again when a lease should have ended, unless it was renewed, and at least every
- * `maxReadMs`. What a read finds counts, whatever was known before: a server may have lost everything, the numbers of
- * its changes included.
+ * Keeps a view of the nodes of one service, or of all, and queues its changes for one reader. It applies the changes
+ * that its driver reports, and reads: when a lease should have ended, and at least every `maxReadMs`. A read replaces
+ * the view, whatever its revision: a server may have lost everything, its revision included.
  */
 export class RegistryWatch implements WatchFeed {
   readonly watcher: WatchQueue;
   readonly #tools: RegistryWatchTools;
-  readonly #units = new Map<string | undefined, Unit>();
-  /** Changes that were told before what is there was known. */
-  #early: Map<string, Change> | undefined = new Map();
-  /** Of the nodes of all units. */
+  readonly #views = new Map<string | undefined, View>();
+  /** The last change of each node before the initial read ended. Undefined afterwards. */
+  #initialChanges: Map<string, Change> | undefined = new Map();
+  /** The number of nodes in all views. */
   #count = 0;
   #timer: Timer | undefined;
-  #isLooking = false;
-  #lookedAtMs = 0;
-  #listAtMs = Number.POSITIVE_INFINITY;
+  #isReading = false;
+  #readAtMs = 0;
+  #listNamesAtMs = Number.POSITIVE_INFINITY;
 
   constructor(options: WatchOptions, tools: RegistryWatchTools, onStop: (watch: RegistryWatch) => void) {
     this.#tools = tools;
@@ -70,186 +68,191 @@ export class RegistryWatch implements WatchFeed {
     return this.watcher.service;
   }
 
-  /** Learns what is there. Changes have to be heard from before it is called; from when it resolves they are queued. */
+  /**
+   * Reads the initial state. The driver must report changes from before the call; changes are queued for the reader
+   * from when it resolves.
+   */
   async start(): Promise<void> {
     const { names } = this.#tools;
-    const all = this.#hasUnits && names ? await names() : [this.service];
+    const all = this.#hasViewPerService && names ? await names() : [this.service];
     if (this.watcher.isStopped) return;
-    const units = all.map((name) => this.#unit(name));
-    await this.#readAll(units, true);
-    const early = this.#early ?? new Map<string, Change>();
-    for (const change of early.values()) this.#apply(change);
-    this.#early = undefined;
-    this.#lookedAtMs = this.#now();
-    this.#listAtMs = this.#lookedAtMs + this.#tools.maxReadMs;
-    this.#arm();
+    const views = all.map((name) => this.#view(name));
+    await this.#readAll(views, true);
+    const changes = this.#initialChanges ?? new Map<string, Change>();
+    for (const change of changes.values()) this.#apply(change);
+    this.#initialChanges = undefined;
+    this.#readAtMs = this.#now();
+    this.#listNamesAtMs = this.#readAtMs + this.#tools.maxReadMs;
+    this.#schedule();
   }
 
   change(change: Change): void {
-    if (!this.watcher.wants(change.service.name)) return;
+    if (!this.watcher.covers(change.service.name)) return;
     if (!this.#hasRoomFor(change)) return;
-    if (this.#early) {
-      this.#early.set(keyOf(change), change);
+    if (this.#initialChanges) {
+      this.#initialChanges.set(keyOf(change), change);
       return;
     }
     this.#apply(change);
-    this.#arm();
+    this.#schedule();
   }
 
   refresh(service?: string): void {
-    for (const unit of this.#units.values()) {
-      if (service === undefined || unit.service === undefined || unit.service === service) this.#outdate(unit);
+    for (const view of this.#views.values()) {
+      if (service === undefined || view.service === undefined || view.service === service) this.#markStale(view);
     }
-    // One that is not known yet is found among the names.
-    if (this.#hasUnits && (service === undefined || !this.#units.has(service))) this.#listAtMs = this.#now();
-    if (!this.#early) this.#arm();
+    // A service without a view is found when names are listed.
+    if (this.#hasViewPerService && (service === undefined || !this.#views.has(service)))
+      this.#listNamesAtMs = this.#now();
+    if (!this.#initialChanges) this.#schedule();
   }
 
-  lose(why: string, cause?: unknown): void {
-    this.watcher.lose(why, cause);
+  fail(why: string, cause?: unknown): void {
+    this.watcher.fail(why, cause);
   }
 
-  /** Takes note of a change, and tells of it if it is one to who knows what this view knows. */
+  /** Applies a reported change, and queues an event if it changes the view. */
   #apply(change: Change): void {
-    const unit = this.#unit(this.#isWhole ? undefined : change.service.name);
-    unit.meanwhile?.set(keyOf(change), change);
+    const view = this.#view(this.#isSingleView ? undefined : change.service.name);
+    view.changesDuringRead?.set(keyOf(change), change);
     const { revision } = change;
-    if (revision === undefined || revision > unit.revision) {
-      if (revision !== undefined) unit.revision = revision;
-      this.#count -= unit.nodes.size;
-      this.#tell(this.#put(unit.nodes, change));
-      this.#count += unit.nodes.size;
-      if (change.action !== 'delete') unit.dueAtMs = Math.min(unit.dueAtMs, this.#lapseOf(change));
-      // Known already, or of a server that counts anew: a look will tell.
-    } else if (!this.#early) this.#outdate(unit);
+    if (revision === undefined || revision > view.revision) {
+      if (revision !== undefined) view.revision = revision;
+      this.#count -= view.nodes.size;
+      this.#emit(this.#put(view.nodes, change));
+      this.#count += view.nodes.size;
+      if (change.action !== 'delete') view.dueAtMs = Math.min(view.dueAtMs, this.#expiryOf(change));
+      // In the view already, or of a server whose revision started again: a read shows which.
+    } else if (!this.#initialChanges) this.#markStale(view);
   }
 
-  #outdate(unit: Unit): void {
-    unit.isStale = true;
-    unit.dueAtMs = this.#now();
+  #markStale(view: View): void {
+    view.isStale = true;
+    view.dueAtMs = this.#now();
   }
 
-  /** What a read found, and what was told since: from what was known to that. */
-  #learn(unit: Unit, snapshot: Snapshot, askedAtMs: number): void {
-    const { meanwhile = new Map<string, Change>(), nodes: before } = unit;
-    unit.meanwhile = undefined;
+  /** Replaces the view by the result of a read and the changes since, and queues the difference. */
+  #replace(view: View, snapshot: Snapshot, askedAtMs: number): void {
+    const { changesDuringRead = new Map<string, Change>(), nodes: before } = view;
+    view.changesDuringRead = undefined;
     const found = new NodeTable();
     for (const node of snapshot.nodes) {
       const isKnown = before.get(node.service) !== undefined;
-      if (this.watcher.wants(node.service.name) && (isKnown || this.#hasRoom(found.size - before.size))) {
-        found.put(node.service, this.#lapseOf(node));
+      if (this.watcher.covers(node.service.name) && (isKnown || this.#hasRoom(found.size - before.size))) {
+        found.put(node.service, this.#expiryOf(node));
       }
     }
     if (snapshot.isComplete === false) {
-      for (const { service, lapsesAtMs } of before.nodes()) {
-        if (lapsesAtMs > askedAtMs && !found.get(service)) found.put(service, lapsesAtMs);
+      for (const { service, expiresAtMs } of before.nodes()) {
+        if (expiresAtMs > askedAtMs && !found.get(service)) found.put(service, expiresAtMs);
       }
     }
     const { revision = 0 } = snapshot;
-    unit.revision = Number.isSafeInteger(revision) ? revision : 0;
-    for (const change of meanwhile.values()) {
-      if (change.revision !== undefined && change.revision <= unit.revision) continue;
+    view.revision = Number.isSafeInteger(revision) ? revision : 0;
+    for (const change of changesDuringRead.values()) {
+      if (change.revision !== undefined && change.revision <= view.revision) continue;
       this.#put(found, change);
     }
-    for (const change of meanwhile.values()) unit.revision = Math.max(unit.revision, change.revision ?? 0);
-    unit.dueAtMs = this.#now() + (unit.isStale ? 0 : (snapshot.readAgainMs ?? this.#tools.maxReadMs));
-    for (const { lapsesAtMs } of found.nodes()) unit.dueAtMs = Math.min(unit.dueAtMs, lapsesAtMs);
+    for (const change of changesDuringRead.values()) view.revision = Math.max(view.revision, change.revision ?? 0);
+    view.dueAtMs = this.#now() + (view.isStale ? 0 : (snapshot.readAgainMs ?? this.#tools.maxReadMs));
+    for (const { expiresAtMs } of found.nodes()) view.dueAtMs = Math.min(view.dueAtMs, expiresAtMs);
     this.#count -= before.size;
-    for (const event of before.replaceWith(found)) this.#tell(event);
+    for (const event of before.replaceWith(found)) this.#emit(event);
     this.#count += before.size;
   }
 
   #put(nodes: NodeTable, change: Change): RegistryEvent | undefined {
     const { action, service } = change;
-    if (action !== 'delete') return nodes.put(service, this.#lapseOf(change));
+    if (action !== 'delete') return nodes.put(service, this.#expiryOf(change));
     return nodes.remove(service.name, idOf(service)) && { action, service };
   }
 
-  #tell(event: RegistryEvent | undefined): void {
-    if (event && !this.#early) this.watcher.push(event);
+  #emit(event: RegistryEvent | undefined): void {
+    if (event && !this.#initialChanges) this.watcher.push(event);
   }
 
-  #unit(service: string | undefined): Unit {
-    let unit = this.#units.get(service);
-    if (!unit) {
+  #view(service: string | undefined): View {
+    let view = this.#views.get(service);
+    if (!view) {
       const dueAtMs = Number.POSITIVE_INFINITY;
-      unit = { service, revision: 0, nodes: new NodeTable(), dueAtMs, isStale: false, meanwhile: undefined };
-      this.#units.set(service, unit);
+      view = { service, revision: 0, nodes: new NodeTable(), dueAtMs, isStale: false, changesDuringRead: undefined };
+      this.#views.set(service, view);
     }
-    return unit;
+    return view;
   }
 
-  #lapseOf({ leaseMs = -1 }: HeldNode): number {
+  #expiryOf({ leaseMs = -1 }: LeasedNode): number {
     return leaseMs >= 0 ? this.#now() + leaseMs + slackMs : Number.POSITIVE_INFINITY;
   }
 
   #hasRoomFor({ action, service }: Change): boolean {
     if (action === 'delete') return true;
-    const unit = this.#units.get(this.#isWhole ? undefined : service.name);
-    return unit?.nodes.get(service) !== undefined || this.#hasRoom(this.#early?.size ?? 0);
+    const view = this.#views.get(this.#isSingleView ? undefined : service.name);
+    return view?.nodes.get(service) !== undefined || this.#hasRoom(this.#initialChanges?.size ?? 0);
   }
 
   #hasRoom(more: number): boolean {
     return this.#tools.hasRoom?.(this.#count + more) ?? true;
   }
 
-  #arm(): void {
-    if (this.#isLooking) return;
+  #schedule(): void {
+    if (this.#isReading) return;
     this.#timer?.cancel();
     if (this.watcher.isStopped) return;
     const { timers, minReadMs } = this.#tools;
-    let next = this.#hasUnits ? this.#listAtMs : Number.POSITIVE_INFINITY;
-    for (const { dueAtMs } of this.#units.values()) next = Math.min(next, dueAtMs);
+    let next = this.#hasViewPerService ? this.#listNamesAtMs : Number.POSITIVE_INFINITY;
+    for (const { dueAtMs } of this.#views.values()) next = Math.min(next, dueAtMs);
     if (next === Number.POSITIVE_INFINITY) return;
-    const atMs = Math.max(next, this.#lookedAtMs + minReadMs);
-    this.#timer = timers.after(Math.max(0, Math.ceil(atMs - this.#now())), () => void this.#look());
+    const atMs = Math.max(next, this.#readAtMs + minReadMs);
+    this.#timer = timers.after(Math.max(0, Math.ceil(atMs - this.#now())), () => void this.#readDue());
   }
 
-  /** One look at a time. Never rejects. */
-  async #look(): Promise<void> {
-    this.#isLooking = true;
+  /** Reads the views that are due, one run at a time. Never rejects. */
+  async #readDue(): Promise<void> {
+    this.#isReading = true;
     try {
-      if (this.#hasUnits && this.#listAtMs <= this.#now()) await this.#list();
+      if (this.#hasViewPerService && this.#listNamesAtMs <= this.#now()) await this.#listNames();
       const now = this.#now();
-      const due = [...this.#units.values()].filter(({ dueAtMs }) => dueAtMs <= now);
+      const due = [...this.#views.values()].filter(({ dueAtMs }) => dueAtMs <= now);
       await this.#readAll(due, false);
-      // A service of which there is nothing left is as one that was never there.
-      if (this.#hasUnits) for (const { service, nodes } of due) if (nodes.size === 0) this.#units.delete(service);
+      // A service without nodes needs no view.
+      if (this.#hasViewPerService)
+        for (const { service, nodes } of due) if (nodes.size === 0) this.#views.delete(service);
     } catch (error) {
-      this.watcher.lose(`${this.#tools.where} does not answer`, error);
+      this.watcher.fail(`${this.#tools.server} does not answer`, error);
     }
-    this.#isLooking = false;
-    this.#lookedAtMs = this.#now();
-    this.#arm();
+    this.#isReading = false;
+    this.#readAtMs = this.#now();
+    this.#schedule();
   }
 
-  /** Finds services that came without a word. */
-  async #list(): Promise<void> {
-    this.#listAtMs = this.#now() + this.#tools.maxReadMs;
+  /** Finds services of which no change was reported. */
+  async #listNames(): Promise<void> {
+    this.#listNamesAtMs = this.#now() + this.#tools.maxReadMs;
     const names = (await this.#tools.names?.()) ?? [];
-    for (const name of names) if (!this.#units.has(name)) this.#unit(name).dueAtMs = this.#now();
+    for (const name of names) if (!this.#views.has(name)) this.#view(name).dueAtMs = this.#now();
   }
 
-  async #readAll(units: readonly Unit[], isFirstLook: boolean): Promise<void> {
-    for (let at = 0; at < units.length && !this.watcher.isStopped; at += maxReads) {
-      await Promise.all(units.slice(at, at + maxReads).map((unit) => this.#read(unit, isFirstLook)));
+  async #readAll(views: readonly View[], isInitialRead: boolean): Promise<void> {
+    for (let at = 0; at < views.length && !this.watcher.isStopped; at += maxReads) {
+      await Promise.all(views.slice(at, at + maxReads).map((view) => this.#read(view, isInitialRead)));
     }
   }
 
-  async #read(unit: Unit, isFirstLook: boolean): Promise<void> {
-    if (!isFirstLook) unit.meanwhile = new Map();
-    unit.isStale = false;
+  async #read(view: View, isInitialRead: boolean): Promise<void> {
+    if (!isInitialRead) view.changesDuringRead = new Map();
+    view.isStale = false;
     const askedAtMs = this.#now();
-    this.#learn(unit, await this.#tools.read(unit.service, isFirstLook), askedAtMs);
+    this.#replace(view, await this.#tools.read(view.service, isInitialRead), askedAtMs);
   }
 
-  /** Whether everything is read at once. */
-  get #isWhole(): boolean {
+  /** True if one read returns all services. */
+  get #isSingleView(): boolean {
     return this.service === undefined && this.#tools.names === undefined;
   }
 
-  /** Whether services are read one by one, and looked for by their names. */
-  get #hasUnits(): boolean {
+  /** True if all services are watched, each with a view of its own. */
+  get #hasViewPerService(): boolean {
     return this.service === undefined && this.#tools.names !== undefined;
   }
 

@@ -2,15 +2,15 @@ import { AsyncQueue } from '../../internal/async-queue.ts';
 import type { RegistryEvent, Watcher, WatchOptions } from '../registry.ts';
 import { watchLost } from './errors.ts';
 
-// A reader this far behind has stopped reading.
+// A reader this far behind is taken to have stopped reading.
 const maxLag = 1_024;
 
-/** A {@link Watcher} that is fed. */
+/** A {@link Watcher} over a bounded queue of events. */
 export class WatchQueue implements Watcher {
   readonly service: string | undefined;
   readonly #queue: AsyncQueue<RegistryEvent>;
 
-  /** @param onStop called once, however the watch ends */
+  /** @param onStop called once when the watch ends, for whatever reason */
   constructor({ service, signal }: WatchOptions, onStop: (watcher: WatchQueue) => void) {
     this.service = service;
     this.#queue = new AsyncQueue({
@@ -21,22 +21,22 @@ export class WatchQueue implements Watcher {
     });
   }
 
-  /** Nothing that is pushed from here on is read. */
+  /** True if further events are ignored. */
   get isStopped(): boolean {
     return this.#queue.isEnded;
   }
 
-  /** Whether the watcher wants to know of the service. */
-  wants(name: string): boolean {
+  /** True if the watch covers the service. */
+  covers(name: string): boolean {
     return this.service === undefined || this.service === name;
   }
 
   push(event: RegistryEvent): void {
-    if (this.wants(event.service.name)) this.#queue.push(event);
+    if (this.covers(event.service.name)) this.#queue.push(event);
   }
 
-  /** Changes may have been missed: the iteration throws after what was seen. */
-  lose(why: string, cause?: unknown): void {
+  /** Ends the iteration with `registry.watch_lost`, after the events that are queued. */
+  fail(why: string, cause?: unknown): void {
     this.#queue.fail(watchLost(this.service, why, cause));
   }
 

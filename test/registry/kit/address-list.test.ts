@@ -14,7 +14,11 @@ const wrong = new Error('wrong');
 
 function scene(text = 'a:1,b:2,c:3') {
   const runtime = virtualRuntime();
-  const list = new AddressList(parseAddresses(text, 80), { ...runtime, registry: 'scripted', server: 'the server' });
+  const list = new AddressList(parseAddresses(text, 80), {
+    ...runtime,
+    registry: 'scripted',
+    serverName: 'the server',
+  });
   const tried: string[] = [];
   const down = new Set<string>();
   const controller = new AbortController();
@@ -22,7 +26,7 @@ function scene(text = 'a:1,b:2,c:3') {
     work: (address: ServerAddress, signal: AbortSignal) => Promise<string> = async ({ host }) => host,
   ): Promise<string> =>
     list.run(
-      { what: 'getService', signal: controller.signal, timeoutMs: 900, isFaultOfAddress: (error) => error === away },
+      { method: 'getService', signal: controller.signal, timeoutMs: 900, isFaultOfAddress: (error) => error === away },
       async (address, signal) => {
         tried.push(address.host);
         if (down.has(address.host)) throw away;

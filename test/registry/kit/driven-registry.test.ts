@@ -18,7 +18,7 @@ import { idsOf, nodeOf, serviceOf } from '../support.ts';
 
 /** A driver that does what the test says, and writes down what it is asked. */
 class ScriptedDriver implements RegistryDriver {
-  readonly where = 'the server at host:1';
+  readonly server = 'the server at host:1';
   readonly log: string[] = [];
   readonly registrations: Registration[] = [];
   readonly calls: DriverCall[] = [];
@@ -43,7 +43,7 @@ class ScriptedDriver implements RegistryDriver {
   }
 
   async read(service: string | undefined, call: DriverCall): Promise<Snapshot> {
-    await this.#ask(`read ${service ?? 'all'}${call.isFirstLook ? ' first' : ''}`, call);
+    await this.#ask(`read ${service ?? 'all'}${call.isInitialRead ? ' first' : ''}`, call);
     return this.snapshot;
   }
 
@@ -372,7 +372,7 @@ describe('a watch of a registry over a driver', () => {
     const { registry, driver, timers } = scene();
     withWatch(driver);
     const [first, second] = [new WatchRecorder(await registry.watch()), new WatchRecorder(await registry.watch())];
-    driver.feeds[0]?.feed.lose('the connection was lost');
+    driver.feeds[0]?.feed.fail('the connection was lost');
     expect(await first.ended).toMatchObject({
       code: Code.Unavailable,
       reason: 'registry.watch_lost',

@@ -18,7 +18,7 @@ describe('a table of nodes', () => {
     ];
     expect(table.put(one, 10)).toEqual({ action: 'create', service: one });
     expect(table.put(structuredClone(one), 20)).toBeUndefined();
-    expect(table.get(one)?.lapsesAtMs).toBe(20);
+    expect(table.get(one)?.expiresAtMs).toBe(20);
     expect(table.put(changed)).toEqual({ action: 'update', service: changed });
     expect(table.remove('greeter', 'n2')).toBeUndefined();
     expect(table.remove('greeter', 'n1')).toEqual({ action: 'delete', service: changed });

@@ -31,7 +31,7 @@ function scene(
     {
       clock,
       timers,
-      where: 'the server',
+      server: 'the server',
       minReadMs: 100,
       maxReadMs: 30_000,
       names: async () => ['greeter'],

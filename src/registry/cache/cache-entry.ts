@@ -3,7 +3,7 @@ import { repeatedly } from '../../runtime/retrying.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import type { Registry, RegistryEvent, ServiceRecord } from '../registry.ts';
 
-/** What the entries of one cache share. */
+/** The settings that all entries of a cache share. */
 export interface CacheSettings {
   readonly registry: Registry;
   readonly ttlMs: number;
@@ -18,15 +18,15 @@ export interface CacheSettings {
 
 type Records = readonly ServiceRecord[];
 
-// A node that an answer lacks, though nothing said that it went, is looked for once more after this time.
-const checkMs = 1_000;
-// A watch that held for so long was a good one: its end is not one more failure of a row.
-const goodWatchMs = 30_000;
+// A node that a read does not find, though the watch did not report its removal, is read once more after this time.
+const recheckMs = 1_000;
+// The end of a watch that lasted this long starts the back-off anew.
+const stableWatchMs = 30_000;
 const backoff = { initialMs: 100, maxMs: 5_000 } as const;
-// A registry is looked at no more often than this, whatever it does and is told.
-const shortestPauseMs = 50;
+// The shortest pause between two watches, whatever the registry does.
+const minPauseMs = 50;
 
-/** What a cache knows of one service, and how it keeps that current. */
+/** The cached records of one service. Keeps them current by a watch, and by reads where the watch is not enough. */
 export class CacheEntry {
   readonly #name: string;
   readonly #settings: CacheSettings;
@@ -34,18 +34,15 @@ export class CacheEntry {
   #records: Records;
   #readAtMs: number;
   #reading: Promise<void> | undefined;
-  /**
-   * What the watch reported while a read is under way: whether the answer knows of it cannot be seen, so it is applied
-   * once more.
-   */
-  #meanwhile: RegistryEvent[] = [];
-  /** The registry was away, so that it may have forgotten nodes that live. */
-  #wasLost = false;
+  /** Changes reported during a read. The answer may be older than they are, so they are applied to it again. */
+  #changesDuringRead: RegistryEvent[] = [];
+  /** True if the registry was away since the last read: it may have lost nodes that live. */
+  #wasAway = false;
   #isWatching = false;
   #hasWatched = false;
-  /** Nodes that an answer lacks are kept until then. */
-  #believeUntilMs = 0;
-  #wasAsked = true;
+  /** Until this time nodes that a read does not find are kept. */
+  #graceUntilMs = 0;
+  #wasUsed = true;
 
   constructor(name: string, records: Records, settings: CacheSettings) {
     this.#name = name;
@@ -55,17 +52,17 @@ export class CacheEntry {
     void this.#follow();
   }
 
-  /** What is known; `undefined` when that is no node. Has it read again, in the background, when it is old. */
+  /** Returns the records; `undefined` without nodes. Records older than `ttlMs` are read again in the background. */
   peek(): Records | undefined {
-    this.#wasAsked = true;
+    this.#wasUsed = true;
     if (this.#settings.clock.monotonicMs() - this.#readAtMs >= this.#settings.ttlMs) void this.#read();
     return this.#records.length > 0 ? this.#records : undefined;
   }
 
-  /** Whether anyone asked since the last time that this was called. */
-  wasAsked(): boolean {
-    const was = this.#wasAsked;
-    this.#wasAsked = false;
+  /** True if `peek` was called since the last call of this method. */
+  takeWasUsed(): boolean {
+    const was = this.#wasUsed;
+    this.#wasUsed = false;
     return was;
   }
 
@@ -73,116 +70,114 @@ export class CacheEntry {
     this.#closing.abort();
   }
 
-  /** What another read found: better than nothing. */
-  learn(records: Records): void {
+  /** Takes over the records of another read if the entry has none. */
+  addIfEmpty(records: Records): void {
     if (this.#records.length === 0) this.#records = records;
   }
 
-  /** Nodes that were taken back by this process. */
-  forget(service: ServiceRecord): void {
-    this.#hear({ action: 'delete', service });
+  /** Removes nodes that this process has deregistered. */
+  remove(service: ServiceRecord): void {
+    this.#applyEvent({ action: 'delete', service });
   }
 
-  /** Watches, and watches anew whenever the watch breaks. */
+  /** Watches until the entry is closed, and starts a new watch whenever one ends. */
   async #follow(): Promise<void> {
     const { random, timers, clock } = this.#settings;
-    let stoodAtMs = Number.POSITIVE_INFINITY;
-    const stood = (): void => void (stoodAtMs = clock.monotonicMs());
-    await repeatedly(() => this.#watch(stood), {
+    let establishedAtMs = Number.POSITIVE_INFINITY;
+    const onEstablished = (): void => void (establishedAtMs = clock.monotonicMs());
+    await repeatedly(() => this.#watch(onEstablished), {
       runtime: { random, timers },
       backoff,
       signal: this.#closing.signal,
       onFailure: (error, delayMs, failures) => {
-        const wasGood = clock.monotonicMs() - stoodAtMs >= goodWatchMs;
-        stoodAtMs = Number.POSITIVE_INFINITY;
-        if (wasGood) failures.succeeded();
-        this.#lose(TenonError.from(error));
-        return Math.max(shortestPauseMs, wasGood ? failures.failed() : delayMs);
+        const wasStable = clock.monotonicMs() - establishedAtMs >= stableWatchMs;
+        establishedAtMs = Number.POSITIVE_INFINITY;
+        if (wasStable) failures.succeeded();
+        this.#onOutage(TenonError.from(error));
+        return Math.max(minPauseMs, wasStable ? failures.failed() : delayMs);
       },
     });
   }
 
-  /** Watches until the watch ends; gives the wait before the next. `stood` is told when it stands. */
-  async #watch(stood: () => void): Promise<number> {
+  /** Watches until the watch ends. Resolves with the pause before the next one. */
+  async #watch(onEstablished: () => void): Promise<number> {
     const { registry, pollMs } = this.#settings;
     const { signal } = this.#closing;
-    // Without a watch, looking has to do.
+    // Finds what changed between two watches, and all changes of a registry that cannot be watched.
     if (this.#hasWatched) await this.#read();
     this.#hasWatched = true;
     try {
       const watcher = await registry.watch({ service: this.#name, signal });
-      stood();
+      onEstablished();
       this.#isWatching = true;
-      // What changed between the last read and the watch was seen by neither.
+      // Neither the last read nor the watch has seen the changes between the two.
       void this.#read();
-      for await (const event of watcher) this.#hear(event);
+      for await (const event of watcher) this.#applyEvent(event);
     } catch (error) {
       if (TenonError.from(error).code !== Code.Unimplemented) throw error;
     } finally {
       this.#isWatching = false;
     }
-    return Math.max(shortestPauseMs, pollMs || 0);
+    return Math.max(minPauseMs, pollMs || 0);
   }
 
-  #lose(failure: TenonError): void {
+  #onOutage(failure: TenonError): void {
     if (this.#closing.signal.aborted) return;
-    this.#wasLost = true;
+    this.#wasAway = true;
     this.#settings.onOutage(failure);
   }
 
-  #hear(event: RegistryEvent): void {
+  #applyEvent(event: RegistryEvent): void {
     if (event.service.name !== this.#name) return;
-    if (this.#reading) this.#meanwhile.push(event);
-    this.#records = applied(this.#records, event);
+    if (this.#reading) this.#changesDuringRead.push(event);
+    this.#records = withChange(this.#records, event);
   }
 
-  /** One read at a time. `isCheck` is a second look at what the first did not find. Never rejects. */
-  #read(isCheck = false): Promise<void> {
-    // Not before the next period, even if it fails: the last known nodes serve meanwhile.
+  /** Reads the service, one read at a time. `isRecheck`: an earlier read did not find known nodes. Never rejects. */
+  #read(isRecheck = false): Promise<void> {
+    // A failed read is repeated after `ttlMs` as well: until then the cached nodes are returned.
     this.#readAtMs = this.#settings.clock.monotonicMs();
-    this.#reading ??= this.#readOnce(isCheck).finally(() => (this.#reading = undefined));
+    this.#reading ??= this.#readOnce(isRecheck).finally(() => (this.#reading = undefined));
     return this.#reading;
   }
 
-  async #readOnce(isCheck: boolean): Promise<void> {
+  async #readOnce(isRecheck: boolean): Promise<void> {
     const { registry, graceMs, clock } = this.#settings;
-    this.#meanwhile = [];
+    this.#changesDuringRead = [];
     let found: Records = [];
     try {
       found = await registry.getService(this.#name, { signal: this.#closing.signal });
     } catch (error) {
       const failure = TenonError.from(error);
       if (failure.code !== Code.NotFound) {
-        this.#lose(failure);
+        this.#onOutage(failure);
         return;
       }
     }
     this.#settings.onAnswer();
     const missing = missingIn(found, this.#records);
     const now = clock.monotonicMs();
-    if (this.#wasLost) this.#believeUntilMs = now + graceMs;
-    // The watch did not tell that they went, and an answer may have been lost on its way.
-    else if (this.#isWatching && missing.length > 0 && !isCheck && now >= this.#believeUntilMs)
-      this.#believeUntilMs = now + Math.min(graceMs, checkMs);
-    this.#wasLost = false;
-    const isKept = now < this.#believeUntilMs;
-    if (isKept && missing.length > 0) this.#checkLater(this.#believeUntilMs);
-    const records = this.#meanwhile.reduce(applied, isKept ? missing.reduce(applied, found) : found);
-    // The same array as long as nothing changed: those who choose from it keep what they worked out.
+    if (this.#wasAway) this.#graceUntilMs = now + graceMs;
+    // The watch did not report their removal: over mDNS an answer may have been lost.
+    else if (this.#isWatching && missing.length > 0 && !isRecheck && now >= this.#graceUntilMs)
+      this.#graceUntilMs = now + Math.min(graceMs, recheckMs);
+    this.#wasAway = false;
+    const isKept = now < this.#graceUntilMs;
+    if (isKept && missing.length > 0) this.#recheckAt(this.#graceUntilMs);
+    const records = this.#changesDuringRead.reduce(withChange, isKept ? missing.reduce(withChange, found) : found);
+    // The same array as long as nothing changed: a selector keeps what it derived from it.
     if (!isSame(records, this.#records)) this.#records = records;
   }
 
-  #checkLater(atMs: number): void {
+  #recheckAt(atMs: number): void {
     const { clock, timers } = this.#settings;
     timers.after(Math.max(0, Math.ceil(atMs - clock.monotonicMs())), () => {
-      if (!this.#closing.signal.aborted && this.#believeUntilMs === atMs) void this.#read(true);
+      if (!this.#closing.signal.aborted && this.#graceUntilMs === atMs) void this.#read(true);
     });
   }
 }
 
-/**
- * Whether they say the same. What a registry of someone's own gives may be no JSON: then it counts as something new.
- */
+/** True if both have the same JSON. Records of a registry of one's own that have none count as different. */
 function isSame(one: Records, other: Records): boolean {
   try {
     return JSON.stringify(one) === JSON.stringify(other);
@@ -191,8 +186,10 @@ function isSame(one: Records, other: Records): boolean {
   }
 }
 
-/** The records after the event. A node that is known keeps its place. */
-function applied(records: Records, { action, service }: RegistryEvent): Records {
+/** Returns the records with an event applied. A known node keeps its position. */
+// Not the kit's `NodeTable`: that compares single nodes by their JSON, which records of a registry of one's own may not
+// have, and here the metadata and endpoints of an event count for all nodes of its version.
+function withChange(records: Records, { action, service }: RegistryEvent): Records {
   const changed = new Map(service.nodes.map((node) => [node.id, node]));
   const isUpdate = action !== 'delete';
   let isThere = false;
@@ -217,7 +214,7 @@ function applied(records: Records, { action, service }: RegistryEvent): Records 
   return all.filter((record) => record.nodes.length > 0);
 }
 
-/** The nodes that were known and were not found, as changes that bring them back. */
+/** Returns events that would add the known nodes which were not found. */
 function missingIn(found: Records, known: Records): RegistryEvent[] {
   const ids = new Set(found.flatMap(({ nodes }) => nodes.map((node) => node.id)));
   return known.flatMap((record) => {

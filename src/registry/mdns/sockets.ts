@@ -5,33 +5,33 @@ import type { Answer, Packet, Question } from 'dns-packet';
 import multicastDns, { type MulticastDNS } from 'multicast-dns';
 
 import type { Clock } from '../../runtime/runtime.ts';
-import { isOnLink, type LinkAddress } from './mdns-responder.ts';
+import { isOnLink, type LinkAddress } from './responder.ts';
 
-// The interfaces of the machine are looked up anew after this time.
+// The addresses of the machine are read again after this time.
 const linksHoldMs = 5_000;
 
-/** Where multicast goes. */
-export interface MdnsLinkOptions {
+/** Options of {@link MdnsSockets}. */
+export interface MdnsSocketsOptions {
   readonly interface?: string | undefined;
   readonly port: number;
   readonly clock: Clock;
-  /** The addresses of this machine. @default those that the system gives */
+  /** Returns the addresses of this machine. @default those of its network interfaces */
   readonly links?: (() => readonly LinkAddress[]) | undefined;
 }
 
-/** What a link hears. */
+/** Receives the packets of {@link MdnsSockets}. */
 export interface MdnsListener {
   query(packet: Packet, from: RemoteInfo): void;
   response(packet: Packet, from: RemoteInfo): void;
 }
 
 /**
- * The two sockets of one registry. The one on the group's port hears the questions and announcements of everyone, and
- * answers. Questions of our own go out from a port that nobody shares: the port of the group may be bound by several
- * processes of a machine, and an answer that is sent to it reaches only one of them.
+ * Sends and receives multicast DNS packets on two sockets. One is bound to the multicast port: it receives queries and
+ * announcements, and sends answers. Queries are sent from a port of their own: the multicast port may be bound by
+ * several processes of a machine, and a unicast answer to it would reach only one of them.
  */
-export class MdnsLink {
-  readonly #options: MdnsLinkOptions;
+export class MdnsSockets {
+  readonly #options: MdnsSocketsOptions;
   readonly #listener: MdnsListener;
   #group: Promise<MulticastDNS> | undefined;
   #asking: Promise<MulticastDNS> | undefined;
@@ -39,23 +39,25 @@ export class MdnsLink {
   #links: readonly LinkAddress[] = [];
   #linksReadAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: MdnsLinkOptions, listener: MdnsListener) {
+  constructor(options: MdnsSocketsOptions, listener: MdnsListener) {
     this.#options = options;
     this.#listener = listener;
   }
 
-  /** Resolves when questions and announcements of others are heard. */
+  /** Resolves when queries and announcements are received. */
   async listen(): Promise<void> {
     await this.#joined();
   }
 
-  /** Tells everyone. */
+  /** Multicasts records that nobody asked for (RFC 6762 section 8.3). */
   async announce(answers: readonly Answer[]): Promise<void> {
     const socket = await this.#joined();
     await sent((done) => socket.respond({ answers: [...answers] }, done));
   }
 
-  /** Tells the one who asked, or everyone, and repeats the question, without which Go Micro takes no answer. */
+  /**
+   * Answers a question, to one address or by multicast. The answer repeats the question: Go Micro ignores it otherwise.
+   */
   async answer(question: Question, answers: readonly Answer[], to: RemoteInfo | undefined): Promise<void> {
     const socket = await this.#joined();
     const packet = { id: 0, questions: [question], answers: [...answers] };
@@ -64,8 +66,8 @@ export class MdnsLink {
     );
   }
 
-  /** Asks everyone; answers come to the listener. */
-  async ask(name: string): Promise<void> {
+  /** Multicasts a query. Answers go to the listener. */
+  async query(name: string): Promise<void> {
     this.#asking ??= retriable(this.#openAsking(), () => (this.#asking = undefined));
     const socket = await this.#asking;
     await sent((done) => socket.query({ questions: [{ name, type: 'PTR', class: 'IN' }] }, done));
@@ -87,12 +89,12 @@ export class MdnsLink {
   async #openGroup(): Promise<MulticastDNS> {
     const { interface: at, port } = this.#options;
     await this.#checkInterface();
-    // Bound to the wildcard: a socket that is bound to an interface's own address gets no multicast.
+    // A socket bound to the address of an interface would receive no multicast packets.
     const socket = multicastDns({ port, bind: '0.0.0.0', ...(at === undefined ? {} : { interface: at }) });
     socket.on('query', (packet, from) => {
       if (!this.#isOnLink(from)) return;
       this.#listener.query(packet, from);
-      // Go Micro forgets to mark its announcements as responses.
+      // Go Micro does not mark its announcements as responses.
       if ((packet.answers ?? []).length > 0 && (packet.questions ?? []).length === 0) this.#respond(packet, from);
     });
     return this.#opened(
@@ -116,7 +118,7 @@ export class MdnsLink {
     return opened;
   }
 
-  /** RFC 6762 sections 6 and 11: answers come from the port of the group, and everything from the link itself. */
+  /** Accepts only responses from the multicast port and from the local link (RFC 6762 sections 6 and 11). */
   #respond(packet: Packet, from: RemoteInfo): void {
     if (from.port === this.#options.port && this.#isOnLink(from)) this.#listener.response(packet, from);
   }
@@ -131,16 +133,16 @@ export class MdnsLink {
     return isOnLink(address, this.#links);
   }
 
-  /** Packets would go out by another one, which is not what was asked for. */
+  /** Throws if the interface does not exist: the system would use another one. */
   async #checkInterface(): Promise<void> {
     const { interface: at } = this.#options;
     if (at === undefined || systemLinks().some(({ address }) => address === at)) return;
-    throw new Error('no interface of this machine has that address');
+    throw new Error(`no network interface of this machine has the address ${at}`);
   }
 
   #opened(socket: MulticastDNS, onReady: (ready: () => void) => void, forget: () => void): Promise<MulticastDNS> {
     socket.on('response', (packet, from) => this.#respond(packet, from));
-    // Packets that do not parse, interfaces that come and go: none of it ends the registry.
+    // Malformed packets and interfaces that come and go are no errors of the registry.
     socket.on('warning', () => {});
     return new Promise((resolve, reject) => {
       const fail = (error: Error): void => {
@@ -158,7 +160,7 @@ function systemLinks(): readonly LinkAddress[] {
   return Object.values(networkInterfaces()).flatMap((some) => some ?? []);
 }
 
-/** What failed is forgotten, so that the next call tries anew. */
+/** Calls `forget` if opening fails, so that the next call opens again. */
 function retriable<T>(opening: Promise<T>, forget: () => void): Promise<T> {
   opening.catch(forget);
   return opening;
@@ -170,7 +172,7 @@ function sent(send: (done: (error: Error | null) => void) => void): Promise<void
   });
 }
 
-/** The library takes an address to send to; its types leave it out. */
+/** Responds to one address. The library has this parameter, but its types lack it. */
 function respondTo(
   socket: MulticastDNS,
   packet: { readonly questions: Question[]; readonly answers: Answer[] },

@@ -5,37 +5,37 @@ import type { Answer, Packet, Question } from 'dns-packet';
 
 import type { Clock } from '../../runtime/runtime.ts';
 
-/** An address of this machine, and the mask of its network. */
+/** An address of this machine with its network mask. */
 export interface LinkAddress {
   readonly address: string;
   readonly netmask: string;
 }
 
-/** What is told to who asks for `name`; the pointer comes first. */
-export interface MdnsReply {
+/** The records that answer a query for `name`, the PTR first. */
+export interface MdnsAnswer {
   readonly name: string;
   readonly records: readonly Answer[];
 }
 
-/** What an {@link MdnsResponder} works with. */
+/** Options of an {@link MdnsResponder}. */
 export interface MdnsResponderOptions {
   readonly clock: Clock;
-  /** The port of the group: who asks from another is answered alone. */
+  /** The multicast port. A query from another port gets a unicast answer (RFC 6762 section 6.7). */
   readonly port: number;
-  /** One address is sent so much in a second at the most, and so much at once. */
+  /** Most bytes to one address per second, and in one burst. */
   readonly maxAnswerBytesPerSecond: number;
-  /** Everything that may be told now. */
-  replies(): readonly MdnsReply[];
-  /** To one address, or to everyone. */
+  /** Returns all answers that this process can give. */
+  answers(): readonly MdnsAnswer[];
+  /** Sends an answer to one address, or by multicast. */
   send(question: Question, records: readonly Answer[], to: RemoteInfo | undefined): void;
 }
 
-// RFC 6762 section 6: a record is multicast once in a second.
+// RFC 6762 section 6: a record is multicast at most once a second.
 const multicastIntervalMs = 1_000;
-// Who pretends to be many askers gets no more than these are owed together.
-const maxAskers = 256;
+// Bounds the answers to queries with many forged source addresses.
+const maxQueriers = 256;
 
-/** Whether a packet from there was sent by a machine on one of these links (RFC 6762 section 11). */
+/** True if an address belongs to one of the local links (RFC 6762 section 11). */
 export function isOnLink(from: string, links: readonly LinkAddress[]): boolean {
   const source = bitsOf(from);
   if (source === undefined) return false;
@@ -46,14 +46,14 @@ export function isOnLink(from: string, links: readonly LinkAddress[]): boolean {
 }
 
 /**
- * Answers the questions of others, and no more than that takes: each question of a packet once, nothing that the asker
- * knows already, a record to everyone once in a second, and to one address no more than its share. A packet of
- * questions is thereby never worth more than one share, however it is made.
+ * Answers queries within limits: each question of a packet once, no known answers (RFC 6762 section 7.1), multicast
+ * answers once a second, and no more bytes to one address than its rate limit. So no packet, however it is made, draws
+ * more bytes than the limit of one address.
  */
 export class MdnsResponder {
   readonly #options: MdnsResponderOptions;
   readonly #multicastAtMs = new Map<string, number>();
-  readonly #askers = new Map<string, { bytes: number; atMs: number }>();
+  readonly #queriers = new Map<string, { bytes: number; atMs: number }>();
 
   constructor(options: MdnsResponderOptions) {
     this.#options = options;
@@ -64,17 +64,17 @@ export class MdnsResponder {
     for (const question of packet.questions ?? []) asked.set(question.name.toLowerCase(), question);
     if (asked.size === 0) return;
     const known = knownIn(packet);
-    const isForAll = from.port === this.#options.port;
-    for (const { name, records } of this.#options.replies()) {
+    const isMulticast = from.port === this.#options.port;
+    for (const { name, records } of this.#options.answers()) {
       const question = asked.get(name.toLowerCase());
-      // Who knows the pointer knows what it leads to.
+      // A querier that knows the PTR knows the records that it refers to.
       if (!question || isKnown(records[0], known)) continue;
-      if (isForAll) this.#tellAll(question, records);
-      else if (this.#takes(from.address, bytesOf(question, records))) this.#options.send(question, records, from);
+      if (isMulticast) this.#multicast(question, records);
+      else if (this.#takeTokens(from.address, bytesOf(question, records))) this.#options.send(question, records, from);
     }
   }
 
-  #tellAll(question: Question, records: readonly Answer[]): void {
+  #multicast(question: Question, records: readonly Answer[]): void {
     const now = this.#options.clock.monotonicMs();
     const key = keyOf(records[0]);
     const lastMs = this.#multicastAtMs.get(key) ?? Number.NEGATIVE_INFINITY;
@@ -87,30 +87,30 @@ export class MdnsResponder {
     this.#options.send(question, records, undefined);
   }
 
-  /** Whether the address may be sent so much now. */
-  #takes(address: string, bytes: number): boolean {
+  /** True if an address may be sent so many bytes now: a token bucket for each. */
+  #takeTokens(address: string, bytes: number): boolean {
     const { clock, maxAnswerBytesPerSecond: most } = this.#options;
     const now = clock.monotonicMs();
-    const asker = this.#askers.get(address);
-    const left = Math.min(most, asker ? asker.bytes + ((now - asker.atMs) / 1_000) * most : most);
+    const querier = this.#queriers.get(address);
+    const left = Math.min(most, querier ? querier.bytes + ((now - querier.atMs) / 1_000) * most : most);
     if (left < bytes) return false;
-    if (!asker && this.#askers.size >= maxAskers && !this.#forgetIdle(now)) return false;
-    // In the order of their last questions, so that the idle come first.
-    this.#askers.delete(address);
-    this.#askers.set(address, { bytes: left - bytes, atMs: now });
+    if (!querier && this.#queriers.size >= maxQueriers && !this.#forgetIdle(now)) return false;
+    // Inserted again, so that the map is ordered by the last query.
+    this.#queriers.delete(address);
+    this.#queriers.set(address, { bytes: left - bytes, atMs: now });
     return true;
   }
 
   #forgetIdle(now: number): boolean {
-    for (const [address, { atMs }] of this.#askers) {
+    for (const [address, { atMs }] of this.#queriers) {
       if (now - atMs < 1_000) break;
-      this.#askers.delete(address);
+      this.#queriers.delete(address);
     }
-    return this.#askers.size < maxAskers;
+    return this.#queriers.size < maxQueriers;
   }
 }
 
-/** Known answers of RFC 6762 section 7.1, by record, with how long they are still known. */
+/** Returns the known answers of a query (RFC 6762 section 7.1) with their remaining TTL. */
 function knownIn({ answers = [] }: Packet): ReadonlyMap<string, number> {
   const pointers = answers.filter(({ type }) => type === 'PTR');
   return new Map(pointers.map((record) => [keyOf(record), ttlOf(record)]));
@@ -130,7 +130,7 @@ function keyOf(record: Answer | undefined): string {
   return `${record.name}\n${record.data}`.toLowerCase();
 }
 
-/** What the answer takes in a packet: names are written out. */
+/** The size of an answer with uncompressed names. */
 function bytesOf(question: Question, records: readonly Answer[]): number {
   return records.reduce(
     (sum, record) => sum + nameBytes(record.name) + 10 + dataBytes(record),

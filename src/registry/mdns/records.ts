@@ -8,109 +8,107 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import type { EndpointRecord, NodeRecord, ServiceRecord } from '../registry.ts';
 import { BrokenRecord, checkedNode, parsed, serviceParts } from '../kit/records.ts';
 
-// Go Micro cuts TXT at the longest string that DNS has.
+// The longest string of a TXT record (RFC 1035 section 3.3).
 const txtStringLength = 255;
 // RFC 1035 section 2.3.4.
 const maxLabelLength = 63;
 const maxNameLength = 253;
 // RFC 6762 section 17: 9,000 bytes with the headers of IP and UDP.
-const mostPacketBytes = 8_950;
-// Go Micro's time to live, in seconds. A shorter lease is said as it is, so that watchers miss a node that died in
-// time.
-const longestTtlS = 120;
-// A text that fits a packet unpacks to less. Packets that unpack to more were made for that.
+const packetLimitBytes = 8_950;
+// Go Micro's TTL. A node with a shorter lease announces that, so that watches notice its end in time.
+const maxTtlS = 120;
+// Limits of decompression. Valid texts that fit into a packet are smaller.
 const maxTextBytes = 256 * 1024;
 const maxUnpackedBytes = 1024 * 1024;
 
-/** Where this process stands in multicast DNS. */
-export interface Realm {
+/** The domain, the host and the packet size that records are made for. */
+export interface MdnsContext {
   readonly domain: string;
-  /** The machine's name. */
+  /** The machine's host name. */
   readonly host: string;
-  /** Endpoints are cut down to fit a packet into this. */
+  /** Size above which endpoints are left out of a packet. */
   readonly maxPacketBytes: number;
 }
 
-/** A node of this process, as it is announced. */
+/** A node to be announced. */
 export interface Announcement {
   readonly service: ServiceRecord;
   readonly node: NodeRecord;
-  /** The node's address, resolved; none if it is no address of IP. */
+  /** The IP address of the node, if it has one. */
   readonly ip: string | undefined;
   readonly port: number;
   readonly leaseMs: number;
 }
 
-/** A node that a response tells of. */
-export interface HeardNode {
-  /** The service with just this node. */
+/** A node found in a response. */
+export interface ResolvedNode {
+  /** The record with just this node. */
   readonly service: ServiceRecord;
-  /** How long to believe it; 0 takes the node back. */
+  /** The TTL of its records; 0 is a goodbye (RFC 6762 section 10.1). */
   readonly ttlS: number;
 }
 
-/** Whether a question for the service can be asked: DNS bounds the length of names and of their parts. */
-export function isAskable(service: string, domain: string): boolean {
+/** True if a service can be queried: DNS limits the length of names and labels. */
+export function isValidServiceName(service: string, domain: string): boolean {
   const name = `${service}.${domain}`;
   return Buffer.byteLength(name) <= maxNameLength && hasGoodLabels(service);
 }
 
 /**
- * SRV, A (or AAAA) and TXT of a node, in Go Micro's form: all in the answer section, no pointer. `isGone` says good-bye
- * by a time to live of 0. INVALID_ARGUMENT (`registry.invalid_service`) for what no packet can carry.
+ * Returns the SRV, A (or AAAA) and TXT records of a node in Go Micro's form: all in the answer section, without a PTR.
+ * `isGoodbye` gives them a TTL of 0. INVALID_ARGUMENT (`registry.invalid_service`) if they do not fit into a packet.
  */
-export function nodeRecords(announcement: Announcement, realm: Realm, isGone = false): Answer[] {
+export function nodeRecords(announcement: Announcement, context: MdnsContext, isGoodbye = false): Answer[] {
   const { service, ip, port, leaseMs } = announcement;
-  if (!isAskable(service.name, realm.domain)) {
+  if (!isValidServiceName(service.name, context.domain)) {
     throw invalid(
       `service "${service.name}" cannot be announced over multicast DNS: each part of the name between dots has 1 to ${maxLabelLength} bytes, and all of it less than ${maxNameLength}`,
     );
   }
-  const name = instanceName(announcement, realm.domain);
-  const ttl = isGone ? 0 : Math.min(longestTtlS, Math.max(1, Math.ceil(leaseMs / 1_000)));
+  const name = instanceName(announcement, context.domain);
+  const ttl = isGoodbye ? 0 : Math.min(maxTtlS, Math.max(1, Math.ceil(leaseMs / 1_000)));
   return [
-    { type: 'SRV', name, ttl, data: { priority: 10, weight: 1, port, target: realm.host } },
-    { type: ip !== undefined && isIPv6(ip) ? 'AAAA' : 'A', name: realm.host, ttl, data: ip ?? '0.0.0.0' },
-    { type: 'TXT', name, ttl, data: txtOf(announcement, realm, name) },
+    { type: 'SRV', name, ttl, data: { priority: 10, weight: 1, port, target: context.host } },
+    { type: ip !== undefined && isIPv6(ip) ? 'AAAA' : 'A', name: context.host, ttl, data: ip ?? '0.0.0.0' },
+    { type: 'TXT', name, ttl, data: txtOf(announcement, context, name) },
   ];
 }
 
-/** The whole answer to a question for a service: the pointer to the node comes first. */
-export function withPointer(records: readonly Answer[], service: string, { domain }: Realm): Answer[] {
+/** Puts the PTR record of a service before the records of its node: the answer to a query for the service. */
+export function withPointer(records: readonly Answer[], service: string, { domain }: MdnsContext): Answer[] {
   const [{ name, ttl }] = records as [Extract<Answer, { type: 'SRV' }>];
-  return [{ type: 'PTR', name: `${service}.${domain}`, ttl: ttl ?? longestTtlS, data: name }, ...records];
+  return [{ type: 'PTR', name: `${service}.${domain}`, ttl: ttl ?? maxTtlS, data: name }, ...records];
 }
 
 /**
- * What Go Micro answers to a question for `_services.<domain>`: a pointer to a service, and records that only name it.
+ * Returns Go Micro's answer to a query for `_services.<domain>`: a PTR to a service, and placeholder records of it.
  */
-export function listingFor(service: string, { domain, host }: Realm): Answer[] {
+export function enumerationRecords(service: string, { domain, host }: MdnsContext): Answer[] {
   const name = `${service}._services.${domain}`;
-  const ttl = longestTtlS;
+  const ttl = maxTtlS;
   return [
-    { type: 'PTR', name: listingName(domain), ttl, data: name },
+    { type: 'PTR', name: enumerationName(domain), ttl, data: name },
     { type: 'SRV', name, ttl, data: { priority: 10, weight: 1, port: 9_999, target: host } },
     { type: 'A', name: host, ttl, data: '0.0.0.0' },
     { type: 'TXT', name, ttl, data: [''] },
   ];
 }
 
-/** What the question for every service is about. */
-export function listingName(domain: string): string {
+/** The name of Go Micro's query for all services. */
+export function enumerationName(domain: string): string {
   return `_services.${domain}`;
 }
 
-/** RFC 6763 section 9: the question of general browsers for the types of services that there are. */
-export function browsingName(domain: string): string {
+/** The name of the service type enumeration query of DNS-SD (RFC 6763 section 9). */
+export function metaQueryName(domain: string): string {
   return `_services._dns-sd._udp.${domain}`;
 }
 
 /**
- * The nodes that a response tells of, and those of them that are `wanted` by the name of their records. What is not
- * ours in it, or makes no sense, is passed over. Linear in the packet, and bounded in what it unpacks: anyone on the
- * link may have sent it.
+ * Returns the nodes of a response whose record names `accepts` accepts. Other and malformed records are skipped. Time
+ * is linear in the packet, and decompression is limited: any host on the link may have sent it.
  */
-export function nodesIn(packet: Packet, domain: string, wanted: (name: string) => boolean): HeardNode[] {
+export function nodesIn(packet: Packet, domain: string, accepts: (name: string) => boolean): ResolvedNode[] {
   const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])];
   const addresses = new Map<string, string>();
   const texts = new Map<string, TxtAnswer>();
@@ -121,19 +119,19 @@ export function nodesIn(packet: Packet, domain: string, wanted: (name: string) =
   }
   const room = { bytes: maxUnpackedBytes };
   return records.flatMap((record) => {
-    if (record.type !== 'SRV' || !endsWith(record.name, `.${domain}`) || !wanted(record.name)) return [];
+    if (record.type !== 'SRV' || !endsWith(record.name, `.${domain}`) || !accepts(record.name)) return [];
     const txt = texts.get(record.name.toLowerCase());
     if (!txt) return [];
-    // Once for each text, however many records name it.
+    // Each text is decoded once, however many SRV records have its name.
     texts.delete(record.name.toLowerCase());
     const ip = addresses.get(record.data.target.toLowerCase());
-    const service = heardService(record, txt, ip, domain, room);
-    return service ? [{ service, ttlS: Math.min(record.ttl ?? longestTtlS, longestTtlS) }] : [];
+    const service = resolvedService(record, txt, ip, domain, room);
+    return service ? [{ service, ttlS: Math.min(record.ttl ?? maxTtlS, maxTtlS) }] : [];
   });
 }
 
-/** The service with the one node that the records tell of. */
-function heardService(
+/** Returns the service with the one node of the records; undefined if they are malformed. */
+function resolvedService(
   { name, data: { port } }: SrvAnswer,
   txt: TxtAnswer,
   ip: string | undefined,
@@ -141,24 +139,24 @@ function heardService(
   room: { bytes: number },
 ): ServiceRecord | undefined {
   try {
-    const said = parsed(unpacked(txt.data, room));
-    const service = serviceParts(said['Service'], {
-      version: said['Version'],
-      metadata: said['ServiceMetadata'],
-      endpoints: said['Endpoints'],
+    const fields = parsed(unpacked(txt.data, room));
+    const service = serviceParts(fields['Service'], {
+      version: fields['Version'],
+      metadata: fields['ServiceMetadata'],
+      endpoints: fields['Endpoints'],
     });
     const suffix = `.${service.name}.${domain}`;
     if (!endsWith(name, suffix)) return undefined;
-    const id = said['Id'] ?? name.slice(0, -suffix.length);
-    const address = said['Address'] ?? (ip && `${isIPv4(ip) ? ip : `[${ip}]`}:${port}`);
-    return { ...service, nodes: [checkedNode(id, address, said['Metadata'])] };
+    const id = fields['Id'] ?? name.slice(0, -suffix.length);
+    const address = fields['Address'] ?? (ip && `${isIPv4(ip) ? ip : `[${ip}]`}:${port}`);
+    return { ...service, nodes: [checkedNode(id, address, fields['Metadata'])] };
   } catch (error) {
     if (error instanceof BrokenRecord) return undefined;
     throw error;
   }
 }
 
-/** JSON that was deflated, in hex. Throws {@link BrokenRecord}. */
+/** Decompresses the JSON of TXT data: hexadecimal digits of a zlib stream. Throws {@link BrokenRecord}. */
 function unpacked(data: unknown, room: { bytes: number }): string {
   const strings = Array.isArray(data) ? data : [data];
   const hex = strings.map((one) => Buffer.from(one as string | Buffer).toString('latin1')).join('');
@@ -169,13 +167,13 @@ function unpacked(data: unknown, room: { bytes: number }): string {
     room.bytes -= json.length;
     return json.toString();
   } catch {
-    // What it would have taken was unpacked before it was too much.
+    // The attempt may have decompressed this much.
     room.bytes -= maxOutputLength;
     throw new BrokenRecord('does not unpack');
   }
 }
 
-/** The names of services in the answer to a question for `_services.<domain>`. */
+/** Returns the names of services in an answer to the query for `_services.<domain>`. */
 export function servicesIn(packet: Packet, domain: string): string[] {
   const suffix = `._services.${domain}`;
   return (packet.answers ?? []).flatMap((record) =>
@@ -184,8 +182,8 @@ export function servicesIn(packet: Packet, domain: string): string[] {
 }
 
 /**
- * `small-1.small.service.micro`: what a node is called in its domain. Dots of an id begin labels of their own, as in Go
- * Micro.
+ * The service instance name of a node: `small-1.small.service.micro`. Dots in an id separate labels, as in Go Micro. An
+ * id that is too long for DNS is replaced by a hash.
  */
 function instanceName({ service, node }: Announcement, domain: string): string {
   const name = `${node.id}.${service.name}.${domain}`;
@@ -209,23 +207,24 @@ function endsWith(name: string, suffix: string): boolean {
 }
 
 /**
- * JSON, deflated, in lower-case hex, cut. A call needs no endpoints, and a packet that is cut to pieces on its way is
- * easily lost: what does not fit is left out, first the shapes of requests and responses, then the endpoints.
+ * Encodes the TXT data of a node: JSON, compressed by zlib, in lower-case hexadecimal digits, split into strings. Parts
+ * that do not fit into a packet are left out, since IP fragments are easily lost and calls do not need them: first the
+ * shapes of requests and responses, then the endpoints.
  */
-function txtOf(announcement: Announcement, realm: Realm, name: string): string[] {
+function txtOf(announcement: Announcement, context: MdnsContext, name: string): string[] {
   const { endpoints } = announcement.service;
   const slim = endpoints.map(({ name: endpoint, metadata }) => ({ name: endpoint, metadata }));
-  const room = (bytes: number): number => bytes - overhead(announcement, realm, name);
-  const texts = [endpoints, slim, []].map((some) => () => encodeTxt(announcement, name, realm, some));
+  const room = (bytes: number): number => bytes - overhead(announcement, context, name);
+  const texts = [endpoints, slim, []].map((some) => () => encodeTxt(announcement, name, context, some));
   let text = '';
   for (const encode of texts) {
     text = encode();
-    if (txtLength(text) <= room(realm.maxPacketBytes)) break;
+    if (txtLength(text) <= room(context.maxPacketBytes)) break;
   }
-  if (txtLength(text) > room(mostPacketBytes)) {
+  if (txtLength(text) > room(packetLimitBytes)) {
     const { node, service } = announcement;
     throw invalid(
-      `node "${node.id}" of service "${service.name}" cannot be announced over multicast DNS: its metadata does not fit a packet of ${mostPacketBytes} bytes. Say less, or use another registry`,
+      `node "${node.id}" of service "${service.name}" cannot be announced over multicast DNS: its metadata does not fit into a packet of ${packetLimitBytes} bytes. Shorten it, or use another registry`,
     );
   }
   return Array.from({ length: Math.ceil(text.length / txtStringLength) }, (_, index) =>
@@ -237,8 +236,8 @@ function txtLength(text: string): number {
   return text.length + Math.ceil(text.length / txtStringLength);
 }
 
-/** All of an answer but its TXT data: header, question, and four records whose names are written out. */
-function overhead({ service }: Announcement, { domain, host }: Realm, name: string): number {
+/** The size of an answer without its TXT data: header, question, and four records with uncompressed names. */
+function overhead({ service }: Announcement, { domain, host }: MdnsContext, name: string): number {
   const [question, instance, machine] = [`${service.name}.${domain}`, name, host].map(
     (one) => Buffer.byteLength(one) + 2,
   );
@@ -248,10 +247,10 @@ function overhead({ service }: Announcement, { domain, host }: Realm, name: stri
 function encodeTxt(
   { service, node, ip, port }: Announcement,
   instance: string,
-  { domain }: Realm,
+  { domain }: MdnsContext,
   endpoints: readonly EndpointRecord[],
 ): string {
-  // The last three are tenon's own, and only there when Go Micro's records would lose something.
+  // The last three fields are tenon's own, and only present where Go Micro's records could not say the same.
   const json = JSON.stringify({
     Metadata: node.metadata,
     Service: service.name,

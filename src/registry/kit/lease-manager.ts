@@ -1,0 +1,191 @@
+import { endsWithin, pause } from '../../runtime/bounded.ts';
+import { retrying } from '../../runtime/retrying.ts';
+import type { Timer } from '../../runtime/runtime.ts';
+import type { DriverTools, Registration } from './driver.ts';
+import { nodeKey } from './node-table.ts';
+
+/** Grants and revokes leases at one kind of server. `Grant` identifies one: the id of a lease, a session or a check. */
+export interface LeaseBackend<Grant> {
+  /** Creates a lease and announces the node under it. */
+  grant(registration: Registration, signal: AbortSignal): Promise<Grant>;
+  /** Extends the lease of a record that did not change. `undefined` if the server no longer has the lease. */
+  renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
+  /**
+   * Announces a changed record or TTL under the same lease. `undefined` if the server no longer has the lease.
+   * @default `grant`
+   */
+  replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
+  /** Removes the node and ends its lease. */
+  revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
+}
+
+/** Options of a {@link LeaseManager}. */
+export interface LeaseManagerOptions extends DriverTools {
+  /** The registry's name, for logs. */
+  readonly registry: string;
+  /**
+   * Time in milliseconds over which leases that were lost together are spread when they are restored. @default 1_000
+   */
+  readonly restoreSpreadMs?: number | undefined;
+  /** Longest back-off between attempts to restore a lease, in milliseconds. @default 5_000 */
+  readonly maxBackoffMs?: number | undefined;
+}
+
+interface Lease<Grant> {
+  readonly registration: Registration;
+  readonly text: string;
+  /** Absent while the lease is lost. */
+  grant: Grant | undefined;
+  expiry: Timer;
+}
+
+/**
+ * Keeps the registrations of one process at a server that has leases or sessions. A node that is announced again is
+ * renewed, or replaced if its record changed; a node that is not announced again within its TTL is withdrawn. A lease
+ * that the server lost is restored after a random part of `restoreSpreadMs`, then with back-off, until its TTL ends.
+ * Operations on one node run one after another.
+ */
+export class LeaseManager<Grant> {
+  readonly #backend: LeaseBackend<Grant>;
+  readonly #options: LeaseManagerOptions & { readonly restoreSpreadMs: number; readonly maxBackoffMs: number };
+  readonly #leases = new Map<string, Lease<Grant>>();
+  readonly #queues = new Map<string, Promise<void>>();
+  readonly #closing = new AbortController();
+  #restored = 0;
+
+  constructor(backend: LeaseBackend<Grant>, options: LeaseManagerOptions) {
+    this.#backend = backend;
+    this.#options = {
+      ...options,
+      restoreSpreadMs: options.restoreSpreadMs ?? 1_000,
+      maxBackoffMs: options.maxBackoffMs ?? 5_000,
+    };
+  }
+
+  /** The number of lost leases that were restored. */
+  get restored(): number {
+    return this.#restored;
+  }
+
+  /** The announced nodes with their leases; `grant` is undefined while a lease is lost. */
+  *entries(): IterableIterator<{ readonly registration: Registration; readonly grant: Grant | undefined }> {
+    yield* this.#leases.values();
+  }
+
+  /** Announces a node, or renews its lease, or replaces its record. */
+  announce(registration: Registration, signal: AbortSignal): Promise<void> {
+    const key = keyOf(registration);
+    return this.#enqueue(key, signal, async () => {
+      const known = this.#leases.get(key);
+      const text = JSON.stringify(registration);
+      // A copy, so that the caller may change its record afterwards.
+      const copy = known?.text === text ? known.registration : (JSON.parse(text) as Registration);
+      const backend = this.#backend;
+      let grant: Grant | undefined;
+      if (known?.grant !== undefined && (known.text === text || backend.replace)) {
+        if (known.text === text) grant = await backend.renew(known.grant, copy, signal);
+        else grant = await backend.replace?.(known.grant, copy, signal);
+        if (grant === undefined) this.#warn(copy);
+      }
+      grant ??= await backend.grant(copy, signal);
+      if (this.#closing.signal.aborted) return;
+      known?.expiry.cancel();
+      const expiry = this.#options.timers.after(registration.ttlMs, () => this.#onExpiry(key, lease));
+      const lease: Lease<Grant> = { registration: copy, text, grant, expiry };
+      this.#leases.set(key, lease);
+    });
+  }
+
+  /** Withdraws a node. Does nothing if it is not announced. */
+  withdraw(service: string, id: string, signal: AbortSignal): Promise<void> {
+    const key = nodeKey(service, id);
+    return this.#enqueue(key, signal, () => this.#revoke(key, signal));
+  }
+
+  /** Marks leases as lost by the server, as after a session expired, and restores them. */
+  markLost(isLost: (grant: Grant) => boolean = () => true): void {
+    for (const [key, lease] of this.#leases) {
+      if (lease.grant === undefined || !isLost(lease.grant)) continue;
+      lease.grant = undefined;
+      this.#warn(lease.registration);
+      void this.#restore(key, lease);
+    }
+  }
+
+  /** Drops all leases. At the server they stay until their TTL ends. */
+  close(): void {
+    this.#closing.abort();
+    for (const key of this.#leases.keys()) this.#forget(key);
+  }
+
+  /** Never rejects. */
+  async #restore(key: string, lease: Lease<Grant>): Promise<void> {
+    const { timers, random, restoreSpreadMs, maxBackoffMs } = this.#options;
+    const { signal } = this.#closing;
+    const isOver = (): boolean => this.#leases.get(key) !== lease || lease.grant !== undefined;
+    const work = async (): Promise<void> => {
+      if (isOver()) return;
+      lease.grant = await this.#backend.grant(lease.registration, signal);
+      this.#restored += 1;
+    };
+    await pause(timers, random.next() * restoreSpreadMs, signal);
+    await retrying(() => this.#enqueue(key, signal, work), {
+      runtime: { timers, random },
+      backoff: { maxMs: maxBackoffMs },
+      signal,
+      keepAlive: false,
+      onFailure: (error) => {
+        if (isOver()) throw error;
+      },
+    }).catch(() => {});
+  }
+
+  /** Withdraws a node whose lease was not renewed, for servers that do not remove it by themselves. */
+  #onExpiry(key: string, lease: Lease<Grant>): void {
+    const { signal } = this.#closing;
+    const work = this.#enqueue(key, signal, async () => {
+      // An operation that was queued before may have announced it again.
+      if (this.#leases.get(key) === lease) await this.#revoke(key, signal);
+    });
+    work.catch(() => {});
+  }
+
+  async #revoke(key: string, signal: AbortSignal): Promise<void> {
+    const lease = this.#forget(key);
+    if (lease?.grant !== undefined) await this.#backend.revoke(lease.grant, lease.registration, signal);
+  }
+
+  #forget(key: string): Lease<Grant> | undefined {
+    const lease = this.#leases.get(key);
+    lease?.expiry.cancel();
+    this.#leases.delete(key);
+    return lease;
+  }
+
+  #warn({ service, node }: Registration): void {
+    const { logger, registry } = this.#options;
+    logger.warn(`the ${registry} registry lost node "${node.id}" of service "${service.name}": it is announced again`);
+  }
+
+  /** Runs `work` after earlier work for the same node has ended or was aborted. */
+  async #enqueue(key: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+    const before = this.#queues.get(key);
+    const run = (async (): Promise<void> => {
+      await before;
+      signal.throwIfAborted();
+      await work();
+    })();
+    const ended = endsWithin(run, { timers: this.#options.timers, signal }).then(nothing, nothing);
+    this.#queues.set(key, ended);
+    void ended.then(() => {
+      if (this.#queues.get(key) === ended) this.#queues.delete(key);
+    });
+    await run;
+  }
+}
+
+function nothing(): void {}
+
+function keyOf({ service, node }: Registration): string {
+  return nodeKey(service.name, node.id);
+}
