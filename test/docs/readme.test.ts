@@ -72,14 +72,17 @@ describe('README.md', () => {
   });
 
   test('the commands it gives are those of the package', async () => {
-    const { scripts } = JSON.parse(await text('package.json')) as { scripts: Record<string, string> };
+    const { scripts, version } = JSON.parse(await text('package.json')) as {
+      scripts: Record<string, string>;
+      version: string;
+    };
     const commands = blocks
       .filter(({ info }) => info === 'sh')
       .flatMap(({ code }) => [...code.matchAll(/npm (?:run )?(\w+)/g)].map((match) => match[1] as string));
     expect(commands).toContain('start');
-    expect(commands.filter((command) => command !== 'ci' && command !== 'install' && !(command in scripts))).toEqual(
-      [],
-    );
+    const ofNpm = ['ci', 'install', 'pack'];
+    expect(commands.filter((command) => !ofNpm.includes(command) && !(command in scripts))).toEqual([]);
+    expect(page).toContain(`tenon-${version}.tgz`);
   });
 });
 
