@@ -40,7 +40,7 @@ export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
 
 // For those who bind implementations, and for authors of backends.
 export { Broker, type BrokerCapabilities, type BrokerMessage, type Event, type Subscriber } from './broker/broker.ts';
-export { Codec, Marshaler, Marshalers } from './codec/codec.ts';
+export { Codec, DefaultMarshaler, Marshaler } from './codec/codec.ts';
 export {
   type EndpointRecord,
   type NodeRecord,

@@ -1,6 +1,6 @@
 // The service on tenon: decorated class, real gRPC, by its .proto. `static` swaps the marshaler for the one that the
 // bare program has.
-import { Handler, Marshaler, Marshalers, Rpc, Service } from '../../dist/index.js';
+import { DefaultMarshaler, Handler, Marshaler, Rpc, Service } from '../../dist/index.js';
 import { byName } from './messages.mjs';
 
 const proto = new URL('./echo.proto', import.meta.url);
@@ -50,8 +50,8 @@ export function options(kind, profile = 'local') {
     env: { TENON_LOG_LEVEL: 'silent', TENON_LAME_DUCK_MS: '0', ...transport },
     bind: (container) => {
       if (kind.endsWith('mapped')) return;
+      container.rebind(DefaultMarshaler).toConstantValue(staticMarshaler);
       container.rebind(Marshaler).toConstantValue(staticMarshaler);
-      container.rebind(Marshalers).toConstantValue(staticMarshaler);
     },
   };
 }

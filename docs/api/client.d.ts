@@ -172,7 +172,7 @@ export declare function bearerToken(source: string | (() => string | Token | Pro
 // tenon/client/rpc-client
 
 import { Broker } from '../broker/broker.ts';
-import { type Marshaler } from '../codec/codec.ts';
+import { Marshaler } from '../codec/codec.ts';
 import { Logger } from '../logger/logger.ts';
 import { type MethodDescriptor } from '../pipeline/pipeline.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';

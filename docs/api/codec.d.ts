@@ -10,7 +10,7 @@ export interface Marshaler {
     unmarshal(schema: Schema, bytes: Uint8Array): unknown;
 }
 export declare const Marshaler: ServiceIdentifier<Marshaler>;
-export declare const Marshalers: ServiceIdentifier<Marshaler>;
+export declare const DefaultMarshaler: ServiceIdentifier<Marshaler>;
 export type MessageLimits = Limits;
 export declare const MessageLimits: ServiceIdentifier<MessageLimits>;
 export declare const MessageType: {

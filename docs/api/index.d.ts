@@ -17,7 +17,7 @@ export type { Interceptor, Invoke, MethodDescriptor, Schema } from './pipeline/p
 export type { CallInterceptor, ErrorFilter, Guard, Pipe } from './pipeline/steps.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
 export { Broker, type BrokerCapabilities, type BrokerMessage, type Event, type Subscriber } from './broker/broker.ts';
-export { Codec, Marshaler, Marshalers } from './codec/codec.ts';
+export { Codec, DefaultMarshaler, Marshaler } from './codec/codec.ts';
 export { type EndpointRecord, type NodeRecord, Registry, type RegistryCapabilities, type ServiceRecord, type Watcher, } from './registry/registry.ts';
 export { type NextNode, Selector, type SelectorCapabilities } from './selector/selector.ts';
 export { type EventHandler, Server, type ServerHandler } from './server/server.ts';

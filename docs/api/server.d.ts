@@ -89,7 +89,7 @@ export declare const Server: ServiceIdentifier<Server>;
 // tenon/server/rpc-server
 
 import { Broker } from '../broker/broker.ts';
-import { type Marshaler } from '../codec/codec.ts';
+import { Marshaler } from '../codec/codec.ts';
 import type { Context } from '../context/context.ts';
 import { Logger } from '../logger/logger.ts';
 import { type HandlerFunction, type MethodDescriptor, type Schema } from '../pipeline/pipeline.ts';

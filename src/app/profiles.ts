@@ -3,7 +3,7 @@ import { ContainerModule, type Newable } from 'inversify';
 import { Broker } from '../broker/broker.ts';
 import { Client, ClientOptions } from '../client/client.ts';
 import { RpcClient } from '../client/rpc-client.ts';
-import { Marshaler, Marshalers, MessageLimits } from '../codec/codec.ts';
+import { DefaultMarshaler, Marshaler, MessageLimits } from '../codec/codec.ts';
 import { HealthRegistry } from '../health/health-registry.ts';
 import { Health } from '../health/health.ts';
 import { token } from '../internal/token.ts';
@@ -110,8 +110,8 @@ const builtInWith =
       backend(Registry as symbol, registry, config.registry.address);
       backend(Selector as symbol, selector);
       backend(Broker as symbol, broker, config.broker.address);
-      backend(Marshaler as symbol, codec);
-      for (const one of codecs) backend(Marshalers as symbol, one);
+      backend(DefaultMarshaler as symbol, codec);
+      for (const one of codecs) backend(Marshaler as symbol, one);
       bind(TransportTlsOptions).toConstantValue(config.tls ?? {});
       for (const key of tlsKeys)
         bind(key).toResolvedValue(
@@ -126,7 +126,7 @@ const builtInWith =
       bind(Client).to(RpcClient).inSingletonScope();
       bind(Health).to(HealthRegistry).inSingletonScope();
       bind(BackendSummary)
-        .toResolvedValue(backendSummaryOf(config.profile), [Transport, Marshaler, Registry, Selector, Broker])
+        .toResolvedValue(backendSummaryOf(config.profile), [Transport, DefaultMarshaler, Registry, Selector, Broker])
         .inSingletonScope();
       // Every service of a process has a server and a life of its own.
       bind(Server).to(RpcServer).inTransientScope();

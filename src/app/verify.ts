@@ -3,7 +3,7 @@ import type { ServiceIdentifier } from 'inversify';
 
 import { Broker, type BrokerCapabilities } from '../broker/broker.ts';
 import { Client } from '../client/client.ts';
-import { Marshaler } from '../codec/codec.ts';
+import { DefaultMarshaler } from '../codec/codec.ts';
 import { type Class, handlerOf, serviceOf } from '../decorators/decorators.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { Logger } from '../logger/logger.ts';
@@ -111,7 +111,7 @@ function inspect(composition: Composition): Omit<VerifyReport, 'choices'> {
       options: constantOptionsAround(config, composition.options, bindings).stronger,
       broker: boundBackend<BrokerCapabilities>(bindings, Broker, optionsOf),
       registry: boundBackend<RegistryCapabilities>(bindings, Registry, optionsOf),
-      codec: classBoundTo(bindings, Marshaler)?.name,
+      codec: classBoundTo(bindings, DefaultMarshaler)?.name,
     }),
     ...checkClients(all, composition),
     ...checkSteps(classes, bindings),

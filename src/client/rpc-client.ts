@@ -1,7 +1,7 @@
 import { inject, injectable, multiInject, optional } from 'inversify';
 
 import { Broker } from '../broker/broker.ts';
-import { type Marshaler, Marshaler as MarshalerToken, Marshalers } from '../codec/codec.ts';
+import { DefaultMarshaler, Marshaler } from '../codec/codec.ts';
 import { MarshalerTable } from '../codec/marshaler-table.ts';
 import { aCount, checkedOptions, checkNumber } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
@@ -97,8 +97,8 @@ export class RpcClient implements Client {
     @inject(Transport) transport: Transport,
     @inject(Selector) selector: Selector,
     @inject(Broker) broker: Broker,
-    @inject(MarshalerToken) preferred: Marshaler,
-    @multiInject(Marshalers) marshalers: readonly Marshaler[],
+    @inject(DefaultMarshaler) preferred: Marshaler,
+    @multiInject(Marshaler) marshalers: readonly Marshaler[],
     @inject(Clock) clock: Clock,
     @inject(Random) random: Random,
     @inject(Timers) timers: Timers,

@@ -23,10 +23,10 @@ export interface Marshaler {
    */
   unmarshal(schema: Schema, bytes: Uint8Array): unknown;
 }
-/** Container key of the {@link Marshaler} that a client and a server use when a method names none. */
+/** Container key of every {@link Marshaler} that clients and servers understand: bound once for each format. */
 export const Marshaler: ServiceIdentifier<Marshaler> = token('codec', 'Marshaler');
-/** Container key of every {@link Marshaler} a server understands: bound several times. */
-export const Marshalers: ServiceIdentifier<Marshaler> = token('codec', 'Marshalers');
+/** Container key of the {@link Marshaler} of calls to methods that name no content type. */
+export const DefaultMarshaler: ServiceIdentifier<Marshaler> = token('codec', 'DefaultMarshaler');
 
 /** What one message may cost; see `pipeline`. */
 export type MessageLimits = Limits;

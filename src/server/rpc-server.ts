@@ -2,7 +2,7 @@ import { inject, injectable, multiInject, optional } from 'inversify';
 
 import { Broker, type Event } from '../broker/broker.ts';
 import { assertDeliverable, deliver } from '../broker/delivery.ts';
-import { type Marshaler, Marshalers } from '../codec/codec.ts';
+import { Marshaler } from '../codec/codec.ts';
 import { MarshalerTable } from '../codec/marshaler-table.ts';
 import type { Context } from '../context/context.ts';
 import { Metadata } from '../context/metadata.ts';
@@ -82,7 +82,7 @@ export class RpcServer implements Server {
     @inject(Transport) transport: Transport,
     @inject(Registry) registry: Registry,
     @inject(Broker) broker: Broker,
-    @multiInject(Marshalers) marshalers: readonly Marshaler[],
+    @multiInject(Marshaler) marshalers: readonly Marshaler[],
     @inject(Clock) clock: Clock,
     @inject(Random) random: Random,
     @inject(Timers) timers: Timers,

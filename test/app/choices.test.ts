@@ -6,7 +6,7 @@ import { verify } from '../../src/app/verify.ts';
 import { RedisBrokerOptions } from '../../src/broker/redis.ts';
 import { clientOf } from '../../src/client/client-of.ts';
 import { ClientInterceptors, ClientOptions } from '../../src/client/client.ts';
-import { Marshalers } from '../../src/codec/codec.ts';
+import { Marshaler } from '../../src/codec/codec.ts';
 import { type Class, Handler, Rpc, Service, UseGuard } from '../../src/decorators/decorators.ts';
 import { Logger, silentLogger } from '../../src/logger/logger.ts';
 import type { Interceptor } from '../../src/pipeline/pipeline.ts';
@@ -42,12 +42,12 @@ describe('the origin of the profile', () => {
 });
 
 describe('the origin of a binding', () => {
-  const chosen = /^(Transport|Marshaler|Registry|Selector|Broker)$/;
+  const chosen = /^(Transport|DefaultMarshaler|Registry|Selector|Broker)$/;
 
   it('is the profile, or nobody, where nothing was said', async () => {
     expect(await linesOf({ profile: 'prod' }, chosen)).toEqual([
       'Transport = GrpcTransport (profile prod)',
-      'Marshaler = ProtoMarshaler (default)',
+      'DefaultMarshaler = ProtoMarshaler (default)',
       'Registry = RedisRegistry (profile prod)',
       'Selector = RandomSelector (default)',
       'Broker = RedisStreamsBroker (profile prod)',
@@ -60,7 +60,7 @@ describe('the origin of a binding', () => {
     class OwnRegistry extends MemoryRegistry {}
     expect(await linesOf({ profile: 'test', env, backends: { registry: { own: OwnRegistry } } }, chosen)).toEqual([
       'Transport = TcpTransport (TENON_TRANSPORT)',
-      'Marshaler = JsonMarshaler (TENON_CODEC)',
+      'DefaultMarshaler = JsonMarshaler (TENON_CODEC)',
       'Registry = OwnRegistry (TENON_REGISTRY)',
       'Selector = RoundRobinSelector (TENON_SELECTOR)',
       'Broker = MemoryBroker (profile test)',
@@ -120,16 +120,16 @@ describe('the origin of a binding', () => {
       }),
     ];
     const bind = (container: Container): void => {
-      container.bind(Marshalers).toConstantValue(text);
+      container.bind(Marshaler).toConstantValue(text);
       container.bind(Store).toConstantValue(new Store());
     };
-    const names = /^(Marshalers|ClientInterceptors|Store|Caller|password|maker|alias|Guarding|DeskHandler|clientOf)/;
+    const names = /^(Marshaler|ClientInterceptors|Store|Caller|password|maker|alias|Guarding|DeskHandler|clientOf)/;
     expect(await linesOf({ profile: 'test', modules, bind }, names, [Desk])).toEqual([
       'ClientInterceptors = passing (modules[0])',
-      'Marshalers = ProtoMarshaler (default)',
-      'Marshalers = JsonMarshaler (default)',
-      'Marshalers = BytesMarshaler (default)',
-      'Marshalers = an object (bind)',
+      'Marshaler = ProtoMarshaler (default)',
+      'Marshaler = JsonMarshaler (default)',
+      'Marshaler = BytesMarshaler (default)',
+      'Marshaler = an object (bind)',
       'Store = Store (modules[0])',
       'Store = Store (bind)',
       'password = a string (modules[0])',

@@ -3,7 +3,7 @@ import { type Container, ContainerModule, injectable } from 'inversify';
 
 import { verify } from '../../src/app/verify.ts';
 import { JsonMarshaler } from '../../src/codec/json.ts';
-import { Marshalers, MessageLimits } from '../../src/codec/codec.ts';
+import { Marshaler, MessageLimits } from '../../src/codec/codec.ts';
 import { ClientInterceptors, ClientOptions } from '../../src/client/client.ts';
 import { Code, type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
 import { anySchema, type Interceptor } from '../../src/pipeline/pipeline.ts';
@@ -113,7 +113,7 @@ describe('options that are bound', () => {
       void container.bind(MessageLimits).toConstantValue({ maxDepth: 2, maxElements: undefined });
     system = await System.start([greeter], { profile: 'test', env, bind });
     expect(system.get(MessageLimits)).toEqual({ maxElements: 3, maxDepth: 2 });
-    const json = system.container.getAll(Marshalers).find((one) => one instanceof JsonMarshaler);
+    const json = system.container.getAll(Marshaler).find((one) => one instanceof JsonMarshaler);
     const read = (text: string): unknown => json?.unmarshal(anySchema, new TextEncoder().encode(text));
     expect(read('[1,2]')).toEqual([1, 2]);
     expect(() => read('[1,2,3,4]')).toThrow(expect.objectContaining({ code: Code.ResourceExhausted }));

@@ -17,7 +17,7 @@ import { Client, ClientOptions } from '../../src/client/client.ts';
 import { BytesMarshaler } from '../../src/codec/bytes.ts';
 import { JsonMarshaler } from '../../src/codec/json.ts';
 import { ProtoMarshaler } from '../../src/codec/proto.ts';
-import { Marshaler, Marshalers } from '../../src/codec/codec.ts';
+import { DefaultMarshaler, Marshaler } from '../../src/codec/codec.ts';
 import { type Class, Handler, Rpc, Service } from '../../src/decorators/decorators.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { Logger, silentLogger } from '../../src/logger/logger.ts';
@@ -66,15 +66,15 @@ describe('the profile test', () => {
     expect(container.get(Transport)).toBeInstanceOf(MemoryTransport);
     expect(container.get(Selector)).toBeInstanceOf(RandomSelector);
     expect(container.get(Broker)).toBeInstanceOf(MemoryBroker);
-    expect(container.get(Marshaler)).toBeInstanceOf(ProtoMarshaler);
-    expect(container.getAll(Marshalers).map((one) => one.constructor)).toEqual([
+    expect(container.get(DefaultMarshaler)).toBeInstanceOf(ProtoMarshaler);
+    expect(container.getAll(Marshaler).map((one) => one.constructor)).toEqual([
       ProtoMarshaler,
       JsonMarshaler,
       BytesMarshaler,
     ]);
     expect(container.get(Clock)).toBe(systemClock);
     expect(container.get(Logger)).toBe(silentLogger);
-    for (const key of [Transport, Registry, Selector, Broker, Marshaler, Client] as readonly symbol[]) {
+    for (const key of [Transport, Registry, Selector, Broker, DefaultMarshaler, Client] as readonly symbol[]) {
       expect(container.get<unknown>(key)).toBe(container.get<unknown>(key));
     }
     expect(container.get(Server)).not.toBe(container.get(Server));
@@ -90,7 +90,7 @@ describe('the profile test', () => {
       TENON_SERVER_ID: 'a',
     };
     const container = await containerOf({ profile: undefined, env });
-    expect(container.get(Marshaler)).toBeInstanceOf(JsonMarshaler);
+    expect(container.get(DefaultMarshaler)).toBeInstanceOf(JsonMarshaler);
     expect(container.get(Selector)).toBeInstanceOf(RoundRobinSelector);
     expect(container.get(ClientOptions)).toMatchObject({ timeoutMs: 7 });
     expect(container.get(ServerOptions)).toMatchObject({ address: '127.0.0.1:0' });
@@ -145,8 +145,8 @@ describe('layers', () => {
 
   it('codecs add up', async () => {
     const text = { contentType: 'application/grpc+text', marshal: () => new Uint8Array(), unmarshal: () => '' };
-    const container = await containerOf({ bind: (it) => void it.bind(Marshalers).toConstantValue(text) });
-    expect(container.getAll(Marshalers)).toHaveLength(4);
+    const container = await containerOf({ bind: (it) => void it.bind(Marshaler).toConstantValue(text) });
+    expect(container.getAll(Marshaler)).toHaveLength(4);
   });
 
   it('the container is as it was after bind has run', async () => {

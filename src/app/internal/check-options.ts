@@ -2,7 +2,7 @@ import type { Binding, BindingService } from '@inversifyjs/core';
 import type { ServiceIdentifier } from 'inversify';
 
 import { Broker, type BrokerCapabilities } from '../../broker/broker.ts';
-import { Marshaler } from '../../codec/codec.ts';
+import { DefaultMarshaler } from '../../codec/codec.ts';
 import { Registry, type RegistryCapabilities } from '../../registry/registry.ts';
 import { Selector } from '../../selector/selector.ts';
 import { TransportTlsOptions } from '../../transport/tls.ts';
@@ -174,7 +174,7 @@ function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Findi
   const isSaid = (name: string): boolean => config.stated.includes(name);
   const chosen: readonly (readonly [string, ServiceIdentifier])[] = [
     ['TENON_TRANSPORT', Transport],
-    ['TENON_CODEC', Marshaler],
+    ['TENON_CODEC', DefaultMarshaler],
     ['TENON_REGISTRY', Registry],
     ['TENON_SELECTOR', Selector],
     ['TENON_BROKER', Broker],

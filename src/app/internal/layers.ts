@@ -2,7 +2,7 @@ import { InversifyCoreError } from '@inversifyjs/core';
 import type { BindToFluentSyntax, Container, ContainerModule, ServiceIdentifier } from 'inversify';
 
 import { ClientInterceptors } from '../../client/client.ts';
-import { Marshalers } from '../../codec/codec.ts';
+import { Marshaler } from '../../codec/codec.ts';
 import { ServerInterceptors } from '../../server/server.ts';
 import { isFrameworkKey, isOptionsKey } from './keys.ts';
 import { withLoad } from './modules.ts';
@@ -12,7 +12,7 @@ type Binder = Pick<Container, 'bind' | 'rebind'>;
 type AnyConstructor = abstract new (...args: never[]) => unknown;
 
 /** Keys of which there are many: one more does not take the place of the others. */
-const many: ReadonlySet<ServiceIdentifier> = new Set([Marshalers, ClientInterceptors, ServerInterceptors]);
+const many: ReadonlySet<ServiceIdentifier> = new Set([Marshaler, ClientInterceptors, ServerInterceptors]);
 
 /**
  * The layers of an application, each stronger than the one before: what a layer binds of tenon's own keys takes the

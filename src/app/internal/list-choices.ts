@@ -2,7 +2,7 @@ import type { Binding, BindingService } from '@inversifyjs/core';
 import type { ServiceIdentifier } from 'inversify';
 
 import { Broker } from '../../broker/broker.ts';
-import { Marshaler } from '../../codec/codec.ts';
+import { DefaultMarshaler } from '../../codec/codec.ts';
 import { Logger } from '../../logger/logger.ts';
 import { Registry } from '../../registry/registry.ts';
 import { Selector } from '../../selector/selector.ts';
@@ -18,7 +18,7 @@ import type { VariableName } from './variable-list.ts';
 /** The keys whose implementation a variable chooses, in the order in which they are listed. */
 const chosen: ReadonlyMap<ServiceIdentifier, VariableName> = new Map<ServiceIdentifier, VariableName>([
   [Transport, 'TENON_TRANSPORT'],
-  [Marshaler, 'TENON_CODEC'],
+  [DefaultMarshaler, 'TENON_CODEC'],
   [Registry, 'TENON_REGISTRY'],
   [Selector, 'TENON_SELECTOR'],
   [Broker, 'TENON_BROKER'],
