@@ -34,8 +34,8 @@ export { Code, codeName, type ErrorDetail, TenonError } from './errors/errors.ts
 export { Health, type ServingStatus } from './health/health.ts';
 export { Logger } from './logger/logger.ts';
 export { withHooks } from './pipeline/hooks.ts';
-export type { Interceptor, Invoke, MethodDescriptor, Schema } from './pipeline/pipeline.ts';
-export type { CallInterceptor, ErrorFilter, Guard, Pipe } from './pipeline/steps.ts';
+export type { Interceptor, CallHandler, MethodDescriptor, Schema } from './pipeline/pipeline.ts';
+export type { CallInterceptor, ErrorFilter, Guard, Pipe } from './pipeline/enhancers.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
 
 // For those who bind implementations, and for authors of backends.

@@ -2,7 +2,7 @@
 
 // tenon/interceptors
 
-export { bearerGuard, type BearerOptions, certificateGuard, type CertificateOptions, type Nobody, principal, } from './authentication.ts';
+export { bearerGuard, type BearerOptions, certificateGuard, type CertificateOptions, type Unauthenticated, principal, } from './authentication.ts';
 export { bulkhead, type BulkheadOptions } from './bulkhead.ts';
 export { circuitBreaker, type CircuitBreakerOptions } from './circuit-breaker.ts';
 export { hedge, type HedgeOptions } from './hedge.ts';
@@ -19,16 +19,16 @@ export { validation, type ValidationOptions } from './validation.ts';
 
 import type { Context, ContextKey } from '../context/context.ts';
 import type { PeerCertificate } from '../context/peer-certificate.ts';
-import type { Guard } from '../pipeline/steps.ts';
+import type { Guard } from '../pipeline/enhancers.ts';
 export declare const principal: ContextKey<unknown>;
-export type Nobody = undefined | null | false;
+export type Unauthenticated = undefined | null | false;
 export interface BearerOptions<P> {
-    readonly verify: (token: string, ctx: Context) => P | Nobody | Promise<P | Nobody>;
+    readonly verify: (token: string, ctx: Context) => P | Unauthenticated | Promise<P | Unauthenticated>;
     readonly as?: ContextKey<P> | undefined;
 }
 export declare function bearerGuard<P>(options: BearerOptions<P>): Guard;
 export interface CertificateOptions<P> {
-    readonly verify?: ((certificate: PeerCertificate, ctx: Context) => P | Nobody | Promise<P | Nobody>) | undefined;
+    readonly verify?: ((certificate: PeerCertificate, ctx: Context) => P | Unauthenticated | Promise<P | Unauthenticated>) | undefined;
     readonly as?: ContextKey<P> | undefined;
 }
 export declare function certificateGuard<P = PeerCertificate>(options?: CertificateOptions<P>): Guard;

@@ -48,45 +48,26 @@ export interface MethodDescriptor {
     readonly defaultContentType: string;
 }
 export type CallResult = Promise<unknown> | AsyncIterable<unknown>;
-export type Invoke = (input: unknown, ctx: Context) => CallResult;
+export type CallHandler = (input: unknown, ctx: Context) => CallResult;
 export type HandlerFunction = (input: unknown, ctx: Context) => unknown;
-export type Interceptor = (next: Invoke, method: MethodDescriptor) => Invoke;
+export type Interceptor = (next: CallHandler, method: MethodDescriptor) => CallHandler;
 
 // tenon/pipeline/compose
 
-import { type HandlerFunction, type Interceptor, type Invoke, type MethodDescriptor } from './pipeline.ts';
-export declare function compose(interceptors: readonly Interceptor[], method: MethodDescriptor, handler: HandlerFunction): Invoke;
+import { type HandlerFunction, type Interceptor, type CallHandler, type MethodDescriptor } from './pipeline.ts';
+export declare function compose(interceptors: readonly Interceptor[], method: MethodDescriptor, handler: HandlerFunction): CallHandler;
 
-// tenon/pipeline/hooks
-
-import type { Context } from '../context/context.ts';
-import type { Interceptor, MethodDescriptor } from './pipeline.ts';
-export type CallOutcome = {
-    readonly outcome: 'ok';
-} | {
-    readonly outcome: 'failed';
-    readonly error: unknown;
-} | {
-    readonly outcome: 'cancelled';
-};
-export interface CallHooks {
-    readonly onFirst?: (() => void) | undefined;
-    readonly onEnd?: ((ending: CallOutcome) => void) | undefined;
-}
-export type BeforeCall = (ctx: Context, method: MethodDescriptor) => CallHooks | void | Promise<CallHooks | void>;
-export declare function withHooks(before: BeforeCall): Interceptor;
-
-// tenon/pipeline/step-interceptors
+// tenon/pipeline/enhancer-interceptors
 
 import type { Interceptor } from './pipeline.ts';
-import type { CallInterceptor, FilterRule, Guard, Pipe, PipeMetadata } from './steps.ts';
-export declare function guarding(guard: Guard): Interceptor;
-export declare function piping(pipe: Pipe, metadata: PipeMetadata): Interceptor;
-export declare function changingRequests(change: (input: unknown) => unknown): Interceptor;
-export declare function intercepting(interceptor: CallInterceptor): Interceptor;
-export declare function filtering(rules: readonly FilterRule[]): Interceptor;
+import type { CallInterceptor, FilterRule, Guard, Pipe, PipeMetadata } from './enhancers.ts';
+export declare function guardInterceptor(guard: Guard): Interceptor;
+export declare function pipeInterceptor(pipe: Pipe, metadata: PipeMetadata): Interceptor;
+export declare function requestInterceptor(change: (input: unknown) => unknown): Interceptor;
+export declare function interceptorOf(interceptor: CallInterceptor): Interceptor;
+export declare function errorFilterInterceptor(rules: readonly FilterRule[]): Interceptor;
 
-// tenon/pipeline/steps
+// tenon/pipeline/enhancers
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Context } from '../context/context.ts';
@@ -118,6 +99,25 @@ export interface FilterRule {
 }
 export declare function isStandardSchema(value: unknown): value is StandardSchemaV1;
 
+// tenon/pipeline/hooks
+
+import type { Context } from '../context/context.ts';
+import type { Interceptor, MethodDescriptor } from './pipeline.ts';
+export type CallOutcome = {
+    readonly outcome: 'ok';
+} | {
+    readonly outcome: 'failed';
+    readonly error: unknown;
+} | {
+    readonly outcome: 'cancelled';
+};
+export interface CallHooks {
+    readonly onFirst?: (() => void) | undefined;
+    readonly onEnd?: ((ending: CallOutcome) => void) | undefined;
+}
+export type BeforeCall = (ctx: Context, method: MethodDescriptor) => CallHooks | void | Promise<CallHooks | void>;
+export declare function withHooks(before: BeforeCall): Interceptor;
+
 // tenon/pipeline/validation
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
@@ -128,4 +128,4 @@ export declare function validated(validate: Validate, where: string, value: unkn
 export declare function violationsOf(issues: readonly StandardSchemaV1.Issue[]): FieldViolation[];
 export declare function fieldPath(path: readonly (PropertyKey | StandardSchemaV1.PathSegment)[]): string;
 export declare function invalidInput(where: string, violations: readonly FieldViolation[]): TenonError;
-export declare function listed(violations: readonly FieldViolation[], count?: number): string;
+export declare function formatViolations(violations: readonly FieldViolation[], count?: number): string;

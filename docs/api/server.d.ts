@@ -7,7 +7,7 @@ import type { DeliveryOptions } from '../broker/delivery.ts';
 import type { Context } from '../context/context.ts';
 import type { Dialect } from '../go-micro/go-micro.ts';
 import type { HandlerFunction, Interceptor, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
-import type { CallInterceptor } from '../pipeline/steps.ts';
+import type { CallInterceptor } from '../pipeline/enhancers.ts';
 import type { NodeState } from '../registry/registry.ts';
 export interface ServerMethod {
     readonly descriptor: MethodDescriptor;

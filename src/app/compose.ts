@@ -19,7 +19,7 @@ import { Layers } from './internal/layers.ts';
 import { misspeltVariables } from './internal/misspelt.ts';
 import { decoratorsLayer, environmentLayer, type OptionParts } from './internal/option-parts.ts';
 import { constantOptionsAround } from './internal/service-options.ts';
-import { usedKeys } from './internal/steps.ts';
+import { usedKeys } from './internal/enhancers.ts';
 import { type AppOptions, environmentOf } from './options.ts';
 import { resolveProfile } from './profiles.ts';
 

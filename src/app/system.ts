@@ -25,7 +25,7 @@ import { keyName } from './internal/keys.ts';
 import { mergeOptions } from './internal/merge.ts';
 import { resolvedOptionsAround } from './internal/service-options.ts';
 import { builtinHandlers } from './internal/builtin-services.ts';
-import { Steps } from './internal/steps.ts';
+import { EnhancerFactory } from './internal/enhancers.ts';
 import type { AppOptions } from './options.ts';
 import { assertVerified, type Note } from './verify.ts';
 
@@ -180,10 +180,10 @@ export class System {
 
   async #handle(target: Class, service: ServiceRuntime, description: HandlerDescription): Promise<void> {
     const { container } = this.#composition;
-    const steps = await Steps.of(container, [target, description.target]);
+    const enhancers = await EnhancerFactory.of(container, [target, description.target]);
     const around = (interceptors: readonly Interceptor[], property: string): readonly Interceptor[] => [
       ...interceptors,
-      ...steps.interceptorsFor(target, description.target, property),
+      ...enhancers.interceptorsFor(target, description.target, property),
     ];
     const instance = await container.getAsync(description.target as Newable<Record<string, HandlerFunction>>);
     const invokeOf =

@@ -16,13 +16,13 @@ import { allBindings, bindingsOf, needsOf } from './internal/bindings.ts';
 import { capabilitiesBoundTo, classBoundTo, type KnownOptions } from './internal/capabilities.ts';
 import { checkOptions, constantOptions } from './internal/check-options.ts';
 import { checkServices, otherNames } from './internal/check-services.ts';
-import { checkSteps } from './internal/check-steps.ts';
+import { checkEnhancers } from './internal/check-enhancers.ts';
 import { checkWiring } from './internal/check-wiring.ts';
 import { keyName } from './internal/keys.ts';
 import { listChoices } from './internal/list-choices.ts';
 import { misspeltVariables } from './internal/misspelt.ts';
 import { constantOptionsAround } from './internal/service-options.ts';
-import { usedKeys } from './internal/steps.ts';
+import { usedKeys } from './internal/enhancers.ts';
 import { type AppOptions, environmentOf } from './options.ts';
 
 /** Something that is not wrong, and perhaps not what was meant. */
@@ -100,7 +100,7 @@ function inspect(composition: Composition): Omit<VerifyReport, 'choices'> {
   const bindings = bindingsOf(composition.container);
   const all = allBindings(bindings);
   const classes = classesOf(composition.services);
-  const steps = classes.flatMap((target) => usedKeys(target));
+  const enhancers = classes.flatMap((target) => usedKeys(target));
   const roots = [...handlersOf(composition.services), ServiceRuntime, Client, Logger] as readonly ServiceIdentifier[];
   const { services, options, boundBy, config } = composition;
   const optionsOf: KnownOptions = (key) => constantOptions(bindings, options, key as ServiceIdentifier<object>);
@@ -114,9 +114,9 @@ function inspect(composition: Composition): Omit<VerifyReport, 'choices'> {
       codec: classBoundTo(bindings, DefaultMarshaler)?.name,
     }),
     ...checkClients(all, composition),
-    ...checkSteps(classes, bindings),
+    ...checkEnhancers(classes, bindings),
     ...found.problems,
-    ...checkWiring(bindings, roots, composition.undecorated, steps),
+    ...checkWiring(bindings, roots, composition.undecorated, enhancers),
   ];
   const distinct = [...new Map(problems.map((problem) => [JSON.stringify(problem), problem])).values()];
   return {

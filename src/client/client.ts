@@ -7,7 +7,7 @@ import type { Dialect } from '../go-micro/go-micro.ts';
 import type { ServiceConfig } from '../interceptors/interceptors.ts';
 import { token } from '../internal/token.ts';
 import type { Interceptor, MethodDescriptor, MethodKind, Schema } from '../pipeline/pipeline.ts';
-import type { CallInterceptor } from '../pipeline/steps.ts';
+import type { CallInterceptor } from '../pipeline/enhancers.ts';
 import type { NodeFilter } from '../selector/selector.ts';
 import type { CallCredentials } from './credentials.ts';
 

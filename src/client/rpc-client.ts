@@ -13,7 +13,13 @@ import { LinkedList } from '../internal/linked-list.ts';
 import { setOwn } from '../internal/own.ts';
 import { Logger } from '../logger/logger.ts';
 import { compose } from '../pipeline/compose.ts';
-import { anySchema, clientStreams, type Invoke, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
+import {
+  anySchema,
+  clientStreams,
+  type CallHandler,
+  type MethodDescriptor,
+  serverStreams,
+} from '../pipeline/pipeline.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { Selector } from '../selector/selector.ts';
 import { type DialOptions, type Message, Transport } from '../transport/transport.ts';
@@ -64,7 +70,7 @@ const traceKeys = ['traceparent', 'tracestate', 'baggage'];
 /** A method as its callers need it. */
 interface Prepared {
   readonly method: MethodDescriptor;
-  readonly invoke: Invoke;
+  readonly invoke: CallHandler;
   /** Whether there are interceptors, which may make a call more than once, or not at all. */
   readonly mayRepeat: boolean;
   /** Of calls that name none. */
@@ -261,7 +267,7 @@ export class RpcClient implements Client {
   }
 
   /** The end of the pipeline: bytes and transport. */
-  #end(method: MethodDescriptor, policy: MethodPolicy | undefined): Invoke {
+  #end(method: MethodDescriptor, policy: MethodPolicy | undefined): CallHandler {
     const maxReceiveBytes = smaller(this.#options.maxReceiveBytes, policy?.maxReceiveBytes);
     const maxSendBytes = smaller(this.#options.maxSendBytes, policy?.maxSendBytes);
     const isPreferred = this.#preferred.contentType !== 'application/grpc+proto' || method.input.proto !== undefined;

@@ -5,7 +5,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { ServiceIdentifier } from 'inversify';
 
 import type { Interceptor, MethodKind } from '../pipeline/pipeline.ts';
-import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Pipe } from '../pipeline/steps.ts';
+import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Pipe } from '../pipeline/enhancers.ts';
 import type { EventHandlerOptions, ServerOptions } from '../server/server.ts';
 
 /** Any class, abstract ones included. */

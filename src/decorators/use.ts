@@ -3,7 +3,7 @@ import type { ServiceIdentifier } from 'inversify';
 
 import { Code, TenonError } from '../errors/errors.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
-import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Pipe } from '../pipeline/steps.ts';
+import type { CallInterceptor, ErrorClass, ErrorFilter, Guard, Pipe } from '../pipeline/enhancers.ts';
 import { type Class, recordCatch, recordEnhancers, type EnhancerKind } from './metadata.ts';
 
 /** A decorator for handler classes, for their methods with `@Rpc` or `@Subscribe`, and for service classes. */

@@ -2,7 +2,7 @@ import type { Context, ContextKey } from '../context/context.ts';
 import type { PeerCertificate } from '../context/peer-certificate.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { isPromise } from '../internal/is-promise.ts';
-import type { Guard } from '../pipeline/steps.ts';
+import type { Guard } from '../pipeline/enhancers.ts';
 
 /**
  * Who calls, as a guard of this file found out: `ctx.get(principal)`. A key of your own, given as `as`, has the type as
@@ -11,7 +11,7 @@ import type { Guard } from '../pipeline/steps.ts';
 export const principal: ContextKey<unknown> = { symbol: Symbol.for('tenon.interceptors.principal') };
 
 /** Nothing at all, for whom no one can vouch. */
-export type Nobody = undefined | null | false;
+export type Unauthenticated = undefined | null | false;
 
 /** What {@link bearerGuard} is told. */
 export interface BearerOptions<P> {
@@ -23,7 +23,7 @@ export interface BearerOptions<P> {
    * A token that is a secret is looked up by its hash, or compared with `timingSafeEqual` of `node:crypto`: `===` takes
    * the longer the more of it was guessed right.
    */
-  readonly verify: (token: string, ctx: Context) => P | Nobody | Promise<P | Nobody>;
+  readonly verify: (token: string, ctx: Context) => P | Unauthenticated | Promise<P | Unauthenticated>;
   /** Under which key handlers find who calls. @default {@link principal} */
   readonly as?: ContextKey<P> | undefined;
 }
@@ -71,7 +71,8 @@ export interface CertificateOptions<P> {
    * BearerOptions.verify}.
    * @default whoever has one that the server's authorities signed
    */
-  readonly verify?: ((certificate: PeerCertificate, ctx: Context) => P | Nobody | Promise<P | Nobody>) | undefined;
+  readonly verify?:
+    ((certificate: PeerCertificate, ctx: Context) => P | Unauthenticated | Promise<P | Unauthenticated>) | undefined;
   /** Under which key handlers find who calls. @default {@link principal} */
   readonly as?: ContextKey<P> | undefined;
 }
@@ -108,7 +109,7 @@ export function certificateGuard<P = PeerCertificate>(options: CertificateOption
 function admit<P>(
   ctx: Context,
   as: ContextKey<unknown>,
-  find: () => P | Nobody | Promise<P | Nobody>,
+  find: () => P | Unauthenticated | Promise<P | Unauthenticated>,
   refused: (cause?: unknown) => TenonError,
 ): boolean | Promise<boolean> {
   const settle = (found: unknown): true => {
@@ -121,7 +122,7 @@ function admit<P>(
     ctx.logger.debug('who calls could not be found out', { error });
     throw refused(error);
   };
-  let found: P | Nobody | Promise<P | Nobody>;
+  let found: P | Unauthenticated | Promise<P | Unauthenticated>;
   try {
     found = find();
   } catch (error) {

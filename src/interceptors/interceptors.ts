@@ -3,7 +3,7 @@ export {
   type BearerOptions,
   certificateGuard,
   type CertificateOptions,
-  type Nobody,
+  type Unauthenticated,
   principal,
 } from './authentication.ts';
 export { bulkhead, type BulkheadOptions } from './bulkhead.ts';

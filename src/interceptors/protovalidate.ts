@@ -5,7 +5,7 @@ import type { Validator, Violation } from '@bufbuild/protovalidate';
 import type { FieldViolation } from '../errors/details.ts';
 import { Code, TenonError, textOf } from '../errors/errors.ts';
 import type { Interceptor, MethodDescriptor, ProtoType } from '../pipeline/pipeline.ts';
-import { changingRequests } from '../pipeline/step-interceptors.ts';
+import { requestInterceptor } from '../pipeline/enhancer-interceptors.ts';
 import { invalidInput } from '../pipeline/validation.ts';
 
 const rulesFile = 'buf/validate/validate.proto';
@@ -38,7 +38,7 @@ export function protovalidate(): Interceptor {
     if (!rules) known.set(files, (rules = new Rules(files)));
     const check = rules.checkOf(type, method);
     if (!check) return next;
-    return changingRequests(check)(next, method);
+    return requestInterceptor(check)(next, method);
   };
 }
 

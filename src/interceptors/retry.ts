@@ -2,7 +2,7 @@ import type { Context } from '../context/context.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code } from '../errors/errors.ts';
 import type { Backoff, BackoffSchedule } from '../internal/backoff.ts';
-import type { Interceptor, Invoke, MethodDescriptor } from '../pipeline/pipeline.ts';
+import type { Interceptor, CallHandler, MethodDescriptor } from '../pipeline/pipeline.ts';
 import { retrying, type RetryingOptions } from '../runtime/retrying.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
@@ -100,7 +100,7 @@ class RetriedCall extends RepeatedCall implements RetryingOptions {
   #made = 0;
   #last: Context | undefined;
 
-  constructor(policy: Policy, next: Invoke, method: MethodDescriptor, input: unknown, ctx: Context) {
+  constructor(policy: Policy, next: CallHandler, method: MethodDescriptor, input: unknown, ctx: Context) {
     super(policy, next, method, input, ctx);
     this.runtime = policy.runtime;
     this.backoff = policy.backoff;

@@ -2,7 +2,7 @@ import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { unthrown } from '../errors/unthrown.ts';
 import { withHooks } from '../pipeline/hooks.ts';
-import { type Interceptor, type Invoke, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
+import { type Interceptor, type CallHandler, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
 import { bounded } from '../runtime/bounded.ts';
 import type { Runtime, Timers } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
@@ -49,7 +49,7 @@ export function timeout(options: TimeoutOptions): Interceptor {
   };
 }
 
-function abortable(next: Invoke, timers: Timers): Invoke {
+function abortable(next: CallHandler, timers: Timers): CallHandler {
   return (input, ctx) => bounded((async () => next(input, ctx))(), { timers, signal: ctx });
 }
 

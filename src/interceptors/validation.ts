@@ -3,8 +3,8 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { Code, TenonError } from '../errors/errors.ts';
 import { isPromise } from '../internal/is-promise.ts';
 import { type Interceptor, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
-import { changingRequests } from '../pipeline/step-interceptors.ts';
-import { listed, type Validate, validated, violationsOf } from '../pipeline/validation.ts';
+import { requestInterceptor } from '../pipeline/enhancer-interceptors.ts';
+import { formatViolations, type Validate, validated, violationsOf } from '../pipeline/validation.ts';
 
 /** What {@link validation} is told. */
 export interface ValidationOptions {
@@ -45,9 +45,9 @@ export function validation(options: ValidationOptions = {}): Interceptor {
     const given = options.input?.['~standard'].validate;
     const input = given ?? method.input.validate;
     if (!input) return within;
-    const sending = changingRequests((value) => checked(validated(input, method.path, value), value))(within, method);
+    const sending = requestInterceptor((value) => checked(validated(input, method.path, value), value))(within, method);
     const receiving = given
-      ? changingRequests((value) => validated(given, method.path, value))(within, method)
+      ? requestInterceptor((value) => validated(given, method.path, value))(within, method)
       : within;
     return (value, ctx) => (ctx.outgoing ? sending(value, ctx) : receiving(value, ctx));
   };
@@ -81,7 +81,7 @@ async function soundReply(
 ): Promise<unknown> {
   const result = await validate(reply);
   if (!result.issues) return isOurs ? reply : result.value;
-  const wrong = listed(violationsOf(result.issues));
+  const wrong = formatViolations(violationsOf(result.issues));
   if (isOurs) logger.error(`the reply of ${path} is not valid`, { wrong });
   throw new TenonError({
     code: Code.Internal,

@@ -2,26 +2,26 @@ import { promising, streaming } from './internal/replies.ts';
 import {
   type HandlerFunction,
   type Interceptor,
-  type Invoke,
+  type CallHandler,
   type MethodDescriptor,
   serverStreams,
 } from './pipeline.ts';
 
-/** Wraps `invoke` in the interceptors: the first is the outermost. Composed once, never per call. */
+/** Wraps a handler in interceptors, of which the first is the outermost. Called once per method, never per call. */
 export function compose(
   interceptors: readonly Interceptor[],
   method: MethodDescriptor,
   handler: HandlerFunction,
-): Invoke {
+): CallHandler {
   if (serverStreams(method.kind)) {
-    return interceptors.reduceRight<Invoke>(
+    return interceptors.reduceRight<CallHandler>(
       (next, interceptor) => streaming(interceptor(next, method), method, nameOf(interceptor)),
       streaming(handler, method, 'the handler'),
     );
   }
-  // Without interceptors nobody is there to wait for anything but the end of the pipeline itself.
-  if (interceptors.length === 0) return handler as Invoke;
-  return interceptors.reduceRight<Invoke>((next, interceptor) => interceptor(next, method), promising(handler));
+  // Only an interceptor relies on a promise: without one the handler's own result will do.
+  if (interceptors.length === 0) return handler as CallHandler;
+  return interceptors.reduceRight<CallHandler>((next, interceptor) => interceptor(next, method), promising(handler));
 }
 
 function nameOf({ name }: Interceptor): string {

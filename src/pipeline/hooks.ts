@@ -1,46 +1,48 @@
 import type { Context } from '../context/context.ts';
 import { DerivedIterator, iteratorOf } from '../internal/iterators.ts';
 import { serverStreams } from './pipeline.ts';
-import type { Interceptor, Invoke, MethodDescriptor } from './pipeline.ts';
+import type { Interceptor, CallHandler, MethodDescriptor } from './pipeline.ts';
 
-/** How a call ended: with its last reply, with an error, or because the reader of its replies went. */
+/** The end of a call: with its last reply, with an error, or because the reader left the stream of replies. */
 export type CallOutcome =
   | { readonly outcome: 'ok' }
   | { readonly outcome: 'failed'; readonly error: unknown }
   | { readonly outcome: 'cancelled' };
 
-/** What is told of a call that was let in. What these functions throw is the call's failure. */
+/** Functions called as one call goes on and ends. The call fails with whatever one of them throws. */
 export interface CallHooks {
-  /** Of streams of replies: the first one is there. */
+  /** Called with the first reply of a stream of replies. */
   readonly onFirst?: (() => void) | undefined;
-  /** Called once. */
+  /** Called once, when the call has ended. */
   readonly onEnd?: ((ending: CallOutcome) => void) | undefined;
 }
 
-/** Lets a call in, perhaps after a while; throws what it is refused with. */
+/** Runs before a call. The call waits for its promise, and is refused with whatever it throws. */
 export type BeforeCall = (ctx: Context, method: MethodDescriptor) => CallHooks | void | Promise<CallHooks | void>;
 
 const ok: CallOutcome = { outcome: 'ok' };
 const noHooks: CallHooks = {};
 
 /**
- * An interceptor of `before` and what it gives back, for calls of all four kinds and for events. A stream of replies is
- * let in when its first reply is asked for.
+ * Makes an interceptor that runs `before` ahead of each call and then calls the hooks that it returns. It serves calls
+ * of all four kinds, and events. For a stream of replies `before` runs when the first reply is asked for.
  *
  * @example
  * ```ts
  * const timing = withHooks((ctx, method) => {
  *   const startMs = performance.now();
- *   return { onEnd: ({ outcome }) => ctx.logger.info(method.path, { outcome, durationMs: performance.now() - startMs })
- *   }; });
+ *   const onEnd: CallHooks['onEnd'] = ({ outcome }) =>
+ *     ctx.logger.info(method.path, { outcome, durationMs: performance.now() - startMs });
+ *   return { onEnd };
+ * });
  * ```
  */
 export function withHooks(before: BeforeCall): Interceptor {
   return (next, method) => {
     if (serverStreams(method.kind)) return (input, ctx) => new HookedReplies(next, method, before, input, ctx);
     return async (input, ctx) => {
-      const entered = before(ctx, method);
-      const hooks = (entered instanceof Promise ? await entered : entered) ?? noHooks;
+      const given = before(ctx, method);
+      const hooks = (given instanceof Promise ? await given : given) ?? noHooks;
       let reply: unknown;
       try {
         reply = await next(input, ctx);
@@ -55,7 +57,7 @@ export function withHooks(before: BeforeCall): Interceptor {
 }
 
 class HookedReplies extends DerivedIterator<unknown> {
-  readonly #next: Invoke;
+  readonly #next: CallHandler;
   readonly #method: MethodDescriptor;
   readonly #before: BeforeCall;
   readonly #input: unknown;
@@ -63,7 +65,7 @@ class HookedReplies extends DerivedIterator<unknown> {
   #hooks = noHooks;
   #hasFirst = false;
 
-  constructor(next: Invoke, method: MethodDescriptor, before: BeforeCall, input: unknown, ctx: Context) {
+  constructor(next: CallHandler, method: MethodDescriptor, before: BeforeCall, input: unknown, ctx: Context) {
     super();
     this.#next = next;
     this.#method = method;

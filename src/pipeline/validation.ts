@@ -10,12 +10,13 @@ import { isPromise } from '../internal/is-promise.ts';
  */
 export type Validate<T = unknown> = StandardSchemaV1<unknown, T>['~standard']['validate'];
 
-/** So much fits into the 8 KiB of headers that other implementations of gRPC take, base64 and all. */
-const most = { violations: 16, bytes: 2500, inMessage: 3, letters: 160, lettersOfMessage: 320 };
+/** The bounds of an error's violations: with base64 they fit the 8 KiB of headers that other gRPC clients take. */
+const limits = { violations: 16, bytes: 2500, inMessage: 3, letters: 160, lettersOfMessage: 320 };
 
 /**
- * The value as the validator gives it back; a promise only where the validator gives one. Throws INVALID_ARGUMENT
- * (`call.invalid_input`) for what it refuses, see {@link invalidInput}. `where` names the method.
+ * Runs a validator and gives the value that it returns; a promise only where the validator gives one. Throws
+ * INVALID_ARGUMENT (`call.invalid_input`, see {@link invalidInput}) for a value that it refuses. `where` names the
+ * method.
  */
 export function validated(validate: Validate, where: string, value: unknown): unknown {
   const result = validate(value);
@@ -31,12 +32,12 @@ function valueOf(result: StandardSchemaV1.Result<unknown>, where: string): unkno
   throw invalidInput(where, violationsOf(result.issues));
 }
 
-/** What a validator complains about, as the details of a `google.rpc.BadRequest` have it. */
+/** Converts the issues of a validator to the violations of a `google.rpc.BadRequest`. */
 export function violationsOf(issues: readonly StandardSchemaV1.Issue[]): FieldViolation[] {
   return issues.map(({ path = [], message }) => ({ field: fieldPath(path), description: message }));
 }
 
-/** `items[0].count`, as protovalidate writes it; a key that is no identifier is `["a key"]`. */
+/** Formats a path as protovalidate does: `items[0].count`; a key that is no identifier is `["a key"]`. */
 export function fieldPath(path: readonly (PropertyKey | StandardSchemaV1.PathSegment)[]): string {
   let text = '';
   for (const part of path) {
@@ -49,42 +50,42 @@ export function fieldPath(path: readonly (PropertyKey | StandardSchemaV1.PathSeg
 }
 
 /**
- * INVALID_ARGUMENT (`call.invalid_input`) with the violations as `google.rpc.BadRequest`: the first of them where there
- * are more than a peer's headers hold, as a message with a thousand bad elements has.
+ * Makes the error for an invalid request: INVALID_ARGUMENT (`call.invalid_input`) with the violations as
+ * `google.rpc.BadRequest`. It has only the first ones where all of them would not fit a peer's headers.
  */
 export function invalidInput(where: string, violations: readonly FieldViolation[]): TenonError {
-  const told = fitting(violations);
+  const kept = firstThatFit(violations);
   return new TenonError({
     code: Code.InvalidArgument,
     reason: 'call.invalid_input',
-    message: `the input of ${where} is not valid: ${listed(told, violations.length)}`,
-    details: [badRequest({ fieldViolations: told })],
+    message: `the input of ${where} is not valid: ${formatViolations(kept, violations.length)}`,
+    details: [badRequest({ fieldViolations: kept })],
   });
 }
 
-/** The violations in words: the first few, and how many more there are. */
-export function listed(violations: readonly FieldViolation[], count = violations.length): string {
+/** Lists violations for people: the first few, and the number of the others. */
+export function formatViolations(violations: readonly FieldViolation[], count = violations.length): string {
   const shown = violations
-    .slice(0, most.inMessage)
+    .slice(0, limits.inMessage)
     .map(({ field, description }) => (field === '' ? description : `${field}: ${description}`));
   const more = count - shown.length;
-  return `${shortened(shown.join('; '), most.lettersOfMessage)}${more > 0 ? `; and ${more} more` : ''}`;
+  return `${shortened(shown.join('; '), limits.lettersOfMessage)}${more > 0 ? `; and ${more} more` : ''}`;
 }
 
-function fitting(violations: readonly FieldViolation[]): FieldViolation[] {
-  const told: FieldViolation[] = [];
+function firstThatFit(violations: readonly FieldViolation[]): FieldViolation[] {
+  const kept: FieldViolation[] = [];
   let bytes = 0;
-  for (const violation of violations.slice(0, most.violations)) {
-    const field = shortened(violation.field, most.letters);
-    const description = shortened(violation.description, most.letters);
+  for (const violation of violations.slice(0, limits.violations)) {
+    const field = shortened(violation.field, limits.letters);
+    const description = shortened(violation.description, limits.letters);
     bytes += Buffer.byteLength(field) + Buffer.byteLength(description);
-    if (bytes > most.bytes) break;
-    told.push({ ...violation, field, description });
+    if (bytes > limits.bytes) break;
+    kept.push({ ...violation, field, description });
   }
-  return told;
+  return kept;
 }
 
 function shortened(text: string, letters: number): string {
-  // Half a pair of surrogates would be no text.
+  // A cut in the middle of a surrogate pair would leave invalid text.
   return text.length > letters ? `${text.slice(0, letters - 1).replace(/[\uD800-\uDBFF]$/, '')}…` : text;
 }

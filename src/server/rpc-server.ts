@@ -20,7 +20,7 @@ import { compose } from '../pipeline/compose.ts';
 import {
   anySchema,
   type HandlerFunction,
-  type Invoke,
+  type CallHandler,
   type MethodDescriptor,
   type Schema,
 } from '../pipeline/pipeline.ts';
@@ -270,7 +270,7 @@ export class RpcServer implements Server {
     }
   }
 
-  #bindMethod(method: MethodDescriptor, invoke: Invoke, logger: Logger): MethodBinding {
+  #bindMethod(method: MethodDescriptor, invoke: CallHandler, logger: Logger): MethodBinding {
     const fallback = this.#marshalers.of(method.defaultContentType);
     const { name, dialect } = this.#options;
     const isMicro = dialect === 'go-micro';

@@ -5,7 +5,7 @@ import type { Context } from '../context/context.ts';
 import type { Dialect } from '../go-micro/go-micro.ts';
 import { token } from '../internal/token.ts';
 import type { HandlerFunction, Interceptor, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
-import type { CallInterceptor } from '../pipeline/steps.ts';
+import type { CallInterceptor } from '../pipeline/enhancers.ts';
 import type { NodeState } from '../registry/registry.ts';
 
 /** A method and what answers it. */

@@ -43,7 +43,7 @@ test('docs/app.md lists every kind of problem, and each has a message that a tes
     'verify.ts',
     'internal/check-options.ts',
     'internal/check-services.ts',
-    'internal/check-steps.ts',
+    'internal/check-enhancers.ts',
     'internal/check-wiring.ts',
   ];
   const sources = files.map((file) => readFileSync(new URL(file, folder), 'utf8')).join('\n');

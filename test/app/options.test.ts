@@ -7,7 +7,7 @@ import { Marshaler, MessageLimits } from '../../src/codec/codec.ts';
 import { ClientInterceptors, ClientOptions } from '../../src/client/client.ts';
 import { Code, type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
 import { anySchema, type Interceptor } from '../../src/pipeline/pipeline.ts';
-import type { CallInterceptor, ReplyTransforms } from '../../src/pipeline/steps.ts';
+import type { CallInterceptor, ReplyTransforms } from '../../src/pipeline/enhancers.ts';
 import { RandomSelectorOptions } from '../../src/selector/random.ts';
 import { RoundRobinSelectorOptions } from '../../src/selector/round-robin.ts';
 import { ServerInterceptors, ServerOptions } from '../../src/server/server.ts';

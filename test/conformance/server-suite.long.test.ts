@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import { statusOf } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import type { HandlerFunction, Invoke } from '../../src/pipeline/pipeline.ts';
+import type { HandlerFunction, CallHandler } from '../../src/pipeline/pipeline.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import type { Server, ServerOptions } from '../../src/server/server.ts';
 import { serverCases, type ServerHarness } from '../../src/testing/server.ts';
@@ -158,7 +158,7 @@ describe('the suite of servers', () => {
         const subscribe = server.subscribe.bind(server);
         return {
           subscribe: (handler) => {
-            const invoke: Invoke = async (event, ctx) => {
+            const invoke: CallHandler = async (event, ctx) => {
               try {
                 await handler.invoke(event, ctx);
               } catch {

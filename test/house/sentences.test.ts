@@ -18,7 +18,6 @@ const unread: ReadonlySet<string> = new Set([
   'interceptors',
   'internal',
   'logger',
-  'pipeline',
   'reflection',
   'runtime',
   'server',

@@ -20,7 +20,7 @@ import {
 } from '../../src/decorators/decorators.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { bearerGuard, certificateGuard, principal } from '../../src/interceptors/authentication.ts';
-import type { CallInterceptor, ErrorFilter, Guard } from '../../src/pipeline/steps.ts';
+import type { CallInterceptor, ErrorFilter, Guard } from '../../src/pipeline/enhancers.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { authority } from '../support/certificates.ts';
 

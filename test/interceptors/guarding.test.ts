@@ -14,7 +14,7 @@ import {
   rateLimit,
   timeout,
 } from '../../src/interceptors/interceptors.ts';
-import type { Interceptor, Invoke, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
+import type { Interceptor, CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { gate } from '../../src/testing/waiting.ts';
 import { json, memoryParts, method } from '../../src/testing/internal/rig.ts';
@@ -29,12 +29,12 @@ function contextOf(metadata: Record<string, string> = {}, deadline?: number): Co
 }
 
 /** One method inside one interceptor, as where calls are served. */
-function inside(interceptor: Interceptor, invoke: Invoke, descriptor: MethodDescriptor = echo) {
+function inside(interceptor: Interceptor, invoke: CallHandler, descriptor: MethodDescriptor = echo) {
   const composed = interceptor(invoke, descriptor);
   return async (ctx: Context = contextOf()): Promise<unknown> => composed({}, ctx);
 }
 
-function failing(code: Code): Invoke {
+function failing(code: Code): CallHandler {
   return async () => {
     throw new TenonError({ code, message: 'no' });
   };
@@ -359,7 +359,7 @@ describe('timeout', () => {
   it('ends a stream of replies that takes too long, and its caller hears it', async () => {
     const parts = memoryParts();
     const runtime = virtualRuntime();
-    const endless: Invoke = async function* replies() {
+    const endless: CallHandler = async function* replies() {
       yield { n: 1 };
       await new Promise(() => {});
     };
@@ -385,7 +385,7 @@ describe('timeout', () => {
 });
 
 describe('logging', () => {
-  async function linesOf(invoke: Invoke, descriptor: MethodDescriptor): Promise<RecordingLogger['lines']> {
+  async function linesOf(invoke: CallHandler, descriptor: MethodDescriptor): Promise<RecordingLogger['lines']> {
     const logger = new RecordingLogger();
     const runtime = virtualRuntime();
     const parts = memoryParts({ logger });
@@ -406,11 +406,11 @@ describe('logging', () => {
       { level: 'info', fields: { code: 'NOT_FOUND', message: 'no' } },
     ]);
     expect(await linesOf(failing(Code.Unavailable), echo)).toMatchObject([{ level: 'warn' }]);
-    const thrown: Invoke = async () => {
+    const thrown: CallHandler = async () => {
       throw new Error('a secret');
     };
     expect(await linesOf(thrown, echo)).toMatchObject([{ level: 'error', fields: { code: 'INTERNAL' } }]);
-    const two: Invoke = async function* replies() {
+    const two: CallHandler = async function* replies() {
       yield {};
       yield {};
     };

@@ -5,7 +5,7 @@ import type { Context } from '../../src/context/context.ts';
 import { Metadata } from '../../src/context/metadata.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { hedge, retry, type ServiceConfig } from '../../src/interceptors/interceptors.ts';
-import type { Invoke, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
+import type { CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import type { RpcServer } from '../../src/server/rpc-server.ts';
 import { memoryParts, method, type Parts } from '../../src/testing/internal/rig.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
@@ -158,18 +158,18 @@ async function scene(make: () => Transport, random: () => number): Promise<Scene
     if (chance > 0.8) ctx.trailers.set('grpc-retry-pushback-ms', '1');
     if (chance > 0.78) throw unavailable('suite.later');
   };
-  const one: Invoke = async (input, ctx) => {
+  const one: CallHandler = async (input, ctx) => {
     const { id } = input as { id: string };
     await take(id, ctx);
     return { id };
   };
-  const replies: Invoke = async function* stream(input, ctx) {
+  const replies: CallHandler = async function* stream(input, ctx) {
     const { id } = input as { id: string };
     await take(id, ctx);
     yield { id };
     yield { id };
   };
-  const requests: Invoke = async (input, ctx) => {
+  const requests: CallHandler = async (input, ctx) => {
     let id = '';
     for await (const request of input as AsyncIterable<{ id: string }>) {
       if (id === '') await take((id = request.id), ctx);
@@ -195,7 +195,12 @@ async function scene(make: () => Transport, random: () => number): Promise<Scene
   return made;
 }
 
-function invokeOf({ kind }: MethodDescriptor, one: Invoke, replies: Invoke, requests: Invoke): Invoke {
+function invokeOf(
+  { kind }: MethodDescriptor,
+  one: CallHandler,
+  replies: CallHandler,
+  requests: CallHandler,
+): CallHandler {
   if (kind === 'server') return replies;
   return kind === 'client' ? requests : one;
 }

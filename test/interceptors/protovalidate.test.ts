@@ -8,7 +8,7 @@ import { type Class, Handler, Rpc, Service, Subscribe, UseInterceptor } from '..
 import { BadRequest, findDetail } from '../../src/errors/details.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { protovalidate } from '../../src/interceptors/protovalidate.ts';
-import type { Invoke, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
+import type { CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { loadProto } from '../../src/codec/proto.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { eventually } from '../../src/testing/waiting.ts';
@@ -140,7 +140,7 @@ describe('protovalidate', () => {
   });
 
   it('a method whose messages have no rules pays nothing', () => {
-    const next: Invoke = () => Promise.resolve();
+    const next: CallHandler = () => Promise.resolve();
     const methods = loadProto(proto).service('rules.Users')!.methods;
     const around = protovalidate();
     const untouched = (name: string): boolean => {

@@ -3,7 +3,7 @@ import type { ClientOptions } from '../../src/client/client.ts';
 import { okStatus } from '../../src/context/status.ts';
 import { Metadata, type MetadataInit } from '../../src/context/metadata.ts';
 import type { Code } from '../../src/errors/errors.ts';
-import type { Interceptor, Invoke, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
+import type { Interceptor, CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { json, memoryParts, method, type Parts, serveRaw } from '../../src/testing/internal/rig.ts';
 import type { Message, Socket } from '../../src/transport/transport.ts';
@@ -24,7 +24,7 @@ export function clientOf(parts: Parts, options: ClientOptions = {}): RpcClient {
 
 export function serverOf(
   parts: Parts,
-  methods: readonly (readonly [MethodDescriptor, Invoke])[],
+  methods: readonly (readonly [MethodDescriptor, CallHandler])[],
   interceptors: readonly Interceptor[] = [],
   id?: string,
 ): RpcServer {

@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { Context } from '../../src/context/context.ts';
 import { Metadata } from '../../src/context/metadata.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import type { Invoke, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
+import type { CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { eventually, gate } from '../../src/testing/waiting.ts';
 import { json, memoryParts, method, parsed, type Parts } from '../../src/testing/internal/rig.ts';
@@ -15,7 +15,10 @@ function serverOf(parts: Parts): RpcServer {
   return new RpcServer(transport, registry, broker, marshalers, clock, random, timers, logger, { name: 'suite' });
 }
 
-async function serving(descriptor: MethodDescriptor, invoke: Invoke): Promise<{ server: RpcServer; socket: Socket }> {
+async function serving(
+  descriptor: MethodDescriptor,
+  invoke: CallHandler,
+): Promise<{ server: RpcServer; socket: Socket }> {
   const parts = memoryParts();
   const server = serverOf(parts);
   server.handle(server.newHandler('suite.Suite', { [descriptor.method]: invoke }, { descriptors: [descriptor] }));
@@ -137,7 +140,7 @@ describe('a handler that answers one method twice', () => {
 
 describe('two readers of one stream of requests', () => {
   it('get one request each, where the first was lost', async () => {
-    const pairs: Invoke = async (input) => {
+    const pairs: CallHandler = async (input) => {
       const requests = (input as AsyncIterable<unknown>)[Symbol.asyncIterator]();
       const results = await Promise.all([requests.next(), requests.next(), requests.next()]);
       return results.map(({ value }) => value ?? null);
@@ -154,7 +157,7 @@ describe('two readers of one stream of requests', () => {
 
 describe('a stream of replies that an interceptor ends', () => {
   it('answers with what it was ended with, where the caller waited until its deadline', async () => {
-    const endless: Invoke = async function* replies(_input, ctx: Context) {
+    const endless: CallHandler = async function* replies(_input, ctx: Context) {
       yield { n: 1 };
       ctx.abort(new TenonError({ code: Code.DeadlineExceeded, reason: 'suite.too_long', message: 'too long' }));
       await new Promise(() => {});

@@ -1,7 +1,7 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { Interceptor } from '../../pipeline/pipeline.ts';
-import { intercepting } from '../../pipeline/step-interceptors.ts';
-import type { CallInterceptor } from '../../pipeline/steps.ts';
+import { interceptorOf } from '../../pipeline/enhancer-interceptors.ts';
+import type { CallInterceptor } from '../../pipeline/enhancers.ts';
 
 // What is done around calls, starts and stops is added; what is set is replaced.
 const adding: ReadonlySet<string> = new Set(['interceptors', 'beforeStart', 'afterStart', 'beforeStop', 'afterStop']);
@@ -31,7 +31,7 @@ export function mergeOptions<T extends object>(...parts: readonly (T | undefined
 /** What is bound as an interceptor, as pipelines take it: a function, or an object with `intercept`. */
 export function asInterceptor(bound: unknown, key: string): Interceptor {
   if (typeof (bound as CallInterceptor | undefined)?.intercept === 'function')
-    return intercepting(bound as CallInterceptor);
+    return interceptorOf(bound as CallInterceptor);
   if (typeof bound === 'function') return bound as Interceptor;
   throw new TenonError({
     code: Code.InvalidArgument,

@@ -1,9 +1,9 @@
 import { DerivedIterator, iteratorOf } from '../../internal/iterators.ts';
-import type { Invoke } from '../../pipeline/pipeline.ts';
+import type { CallHandler } from '../../pipeline/pipeline.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
 /** Follows its caller until the interceptors are done with the call, however often they make it, or not at all. */
-export async function cancellableReply(invoke: Invoke, input: unknown, ctx: OutgoingContext): Promise<unknown> {
+export async function cancellableReply(invoke: CallHandler, input: unknown, ctx: OutgoingContext): Promise<unknown> {
   ctx.outlivesAttempts = true;
   try {
     return await invoke(input, ctx.follow());
@@ -13,7 +13,7 @@ export async function cancellableReply(invoke: Invoke, input: unknown, ctx: Outg
 }
 
 /** The same for replies: from the first time that one is asked for until there are no more. */
-export function cancellableReplies(invoke: Invoke, input: unknown, ctx: OutgoingContext): AsyncIterable<unknown> {
+export function cancellableReplies(invoke: CallHandler, input: unknown, ctx: OutgoingContext): AsyncIterable<unknown> {
   ctx.outlivesAttempts = true;
   return new CancellableReplies(invoke(input, ctx) as AsyncIterable<unknown>, ctx);
 }

@@ -1,12 +1,12 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import { AsyncQueue } from '../../internal/async-queue.ts';
 import { finalizedIterator, iterable, iteratorOf, over } from '../../internal/iterators.ts';
-import { clientStreams, type Invoke, serverStreams } from '../../pipeline/pipeline.ts';
+import { clientStreams, type CallHandler, serverStreams } from '../../pipeline/pipeline.ts';
 import type { ClientStream, Request } from '../client.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
 /** A call's end message by message, over the same pipeline that the typed callers go through. */
-export function openStream(request: Request, invoke: Invoke, ctx: OutgoingContext): ClientStream {
+export function openStream(request: Request, invoke: CallHandler, ctx: OutgoingContext): ClientStream {
   const requests = clientStreams(request.method.kind) ? new AsyncQueue<unknown>({ limit: 16 }) : undefined;
   let replies: AsyncIterator<unknown> | undefined;
   const end = (): void => {

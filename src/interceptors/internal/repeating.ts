@@ -3,7 +3,7 @@ import type { Attempts, Outgoing } from '../../context/outgoing.ts';
 import { findDetail, RetryInfo } from '../../errors/details.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { iterable, iteratorOf } from '../../internal/iterators.ts';
-import { clientStreams, type Invoke, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
+import { clientStreams, type CallHandler, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { RetryBudget } from '../retry-budget.ts';
 import type { OpenReplies } from './late-replies.ts';
@@ -40,12 +40,12 @@ export class RepeatedCall {
   readonly #policy: Repeating;
   readonly #method: MethodDescriptor;
   readonly #target: string;
-  readonly #next: Invoke;
+  readonly #next: CallHandler;
   readonly #input: unknown;
   /** Somebody has begun to read the requests. */
   #isRead = false;
 
-  constructor(policy: Repeating, next: Invoke, method: MethodDescriptor, input: unknown, ctx: Context) {
+  constructor(policy: Repeating, next: CallHandler, method: MethodDescriptor, input: unknown, ctx: Context) {
     const outgoing = outgoingOf(ctx, method);
     this.ctx = ctx;
     this.attempts = outgoing.attempts();

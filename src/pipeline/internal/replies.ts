@@ -1,41 +1,41 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import { isPromise } from '../../internal/is-promise.ts';
 import { deferredIterator, isAsyncIterable, iterable, iteratorOf } from '../../internal/iterators.ts';
-import type { HandlerFunction, Invoke, MethodDescriptor } from '../pipeline.ts';
+import type { HandlerFunction, CallHandler, MethodDescriptor } from '../pipeline.ts';
 
 /**
- * `call` with what it gives taken for a stream of replies: an iterable, or a promise of one. Who gives something else
- * is named by the error.
+ * Wraps `call` so that its result is a stream of replies: it may return an iterable or a promise of one. The error for
+ * anything else names `origin`, the handler or interceptor that gave it.
  */
-export function streaming(call: HandlerFunction, method: MethodDescriptor, giver: string): Invoke {
+export function streaming(call: HandlerFunction, method: MethodDescriptor, origin: string): CallHandler {
   return (input, ctx) => {
     const replies = call(input, ctx);
     if (isAsyncIterable(replies)) return replies;
-    if (isPromise(replies)) return laterReplies(Promise.resolve(replies), method, giver);
-    return repliesOf(replies, method, giver);
+    if (isPromise(replies)) return deferredReplies(Promise.resolve(replies), method, origin);
+    return repliesOf(replies, method, origin);
   };
 }
 
-/** `call` with a promise of its reply, also where it gives the reply itself. */
-export function promising(call: HandlerFunction): Invoke {
+/** Wraps `call` so that its result is a promise, also where it returns the reply itself. */
+export function promising(call: HandlerFunction): CallHandler {
   return (input, ctx) => {
     const reply = call(input, ctx);
     return reply instanceof Promise ? reply : Promise.resolve(reply);
   };
 }
 
-/** Replies whose iterable comes later. */
-export function laterReplies(
+/** A stream of replies whose iterable is still promised. */
+export function deferredReplies(
   replies: Promise<unknown>,
   method: MethodDescriptor,
-  giver: string,
+  origin: string,
 ): AsyncIterable<unknown> {
-  // Whoever is given the iterable may not look at it before the promise has failed.
+  // The promise may reject before the reader begins: that must not be an unhandled rejection.
   replies.catch(() => {});
-  return deferredIterator(async () => iteratorOf(repliesOf(await replies, method, giver)));
+  return deferredIterator(async () => iteratorOf(repliesOf(await replies, method, origin)));
 }
 
-function repliesOf(value: unknown, { path }: MethodDescriptor, giver: string): AsyncIterable<unknown> {
+function repliesOf(value: unknown, { path }: MethodDescriptor, origin: string): AsyncIterable<unknown> {
   if (isAsyncIterable(value)) return value;
   if (typeof value === 'object' && value !== null && Symbol.iterator in value) {
     return iterable(() => iteratorOf(value as Iterable<unknown>));
@@ -44,6 +44,6 @@ function repliesOf(value: unknown, { path }: MethodDescriptor, giver: string): A
   throw new TenonError({
     code: Code.Internal,
     reason: 'call.no_stream',
-    message: `${giver} of ${path} gave ${what} where a stream of replies is due: return an AsyncIterable or a promise of one, as an interceptor does with next(input, ctx)`,
+    message: `${origin} of ${path} returned ${what}, and the method answers with a stream: return an AsyncIterable or a promise of one, as an interceptor does with next(input, ctx)`,
   });
 }

@@ -8,7 +8,7 @@ import { Code, nameOfError, TenonError } from '../../errors/errors.ts';
 import { toMicroForm } from '../../go-micro/errors.ts';
 import { iteratorOf, over, SerialIterator } from '../../internal/iterators.ts';
 import type { Logger } from '../../logger/logger.ts';
-import { clientStreams, type Invoke, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
+import { clientStreams, type CallHandler, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
 import { validated } from '../../pipeline/validation.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
@@ -19,7 +19,7 @@ import { ServerContext } from './server-context.ts';
 export interface MethodBinding {
   readonly method: MethodDescriptor;
   /** The handler inside its interceptors. */
-  readonly invoke: Invoke;
+  readonly invoke: CallHandler;
   /** The codec of a call by its headers. Throws UNIMPLEMENTED for one that is not bound. */
   readonly marshalerFor: (headers: Metadata | undefined) => Marshaler;
   readonly logger: Logger;

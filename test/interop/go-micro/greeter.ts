@@ -5,7 +5,7 @@ import { loadProto, ProtoMarshaler } from '../../../src/codec/proto.ts';
 import { badRequest } from '../../../src/errors/details.ts';
 import { Code, TenonError } from '../../../src/errors/errors.ts';
 import { microError } from '../../../src/go-micro/go-micro.ts';
-import type { Invoke } from '../../../src/pipeline/pipeline.ts';
+import type { CallHandler } from '../../../src/pipeline/pipeline.ts';
 import type { ServerOptions } from '../../../src/server/server.ts';
 import { RpcServer } from '../../../src/server/rpc-server.ts';
 import { memoryParts, type Parts } from '../../../src/testing/internal/rig.ts';
@@ -40,7 +40,7 @@ export const allTypes = {
 };
 
 /** What Go's handlers do as well. */
-const methods: Record<string, Invoke> = {
+const methods: Record<string, CallHandler> = {
   Hello: async (input) => ({ msg: `Hello ${(input as { name: string }).name}` }),
   Echo: async (input) => input,
   Meta: async (_input, ctx) => ({

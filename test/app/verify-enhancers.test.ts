@@ -12,7 +12,7 @@ import {
   UsePipe,
 } from '../../src/decorators/decorators.ts';
 import type { Interceptor } from '../../src/pipeline/pipeline.ts';
-import type { ErrorFilter, Guard } from '../../src/pipeline/steps.ts';
+import type { ErrorFilter, Guard } from '../../src/pipeline/enhancers.ts';
 import { Server } from '../../src/server/server.ts';
 import { ServiceRuntime } from '../../src/service/service.ts';
 import { only, problemsOf, serviceOf } from './verify-support.ts';
@@ -111,7 +111,7 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
     class Wall {}
     expect(await problemsOf(guardedBy(Wall))).toBe(
       only(
-        'wrong-step',
+        'wrong-enhancer',
         '@UseGuard of GreeterHandler.hello',
         'Wall has no method activate, so it can do nothing there',
         'write activate(…) in Wall, or use another class',
@@ -155,7 +155,7 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
     }
     expect(await problemsOf(serviceOf(GreeterHandler))).toBe(
       only(
-        'unused-step',
+        'unused-enhancer',
         'GreeterHandler.helo',
         'GreeterHandler.helo has @UseGuard, but is called by nobody: it has neither @Rpc nor @Subscribe',
         'decorate it with @Rpc() or @Subscribe(topic), or take @UseGuard away',

@@ -16,36 +16,39 @@ export interface Guard {
 }
 
 /**
- * Does something around a call: Inversify's `Interceptor`. The function of the same name in `tenon/pipeline` does the
- * same for less: a class is for what needs something injected, or was written for Inversify.
+ * Wraps a call as a class does: Inversify's `Interceptor`. The function type `Interceptor` of `tenon/pipeline` costs
+ * less per call; use a class for what needs something injected, or was written for Inversify.
  */
 export interface CallInterceptor {
   /**
-   * Calls `next` once, and returns. What comes in is the metadata of the {@link Context}, what goes out are its headers
-   * and trailers, so `request` and `response` are both the context. `next` resolves when there is a reply, or, where
-   * the server streams, an iterable of them; what is pushed onto its result changes the reply, or each of them.
+   * Calls `next` once, and returns. `request` and `response` are both the {@link Context}: its metadata came with the
+   * request, its headers and trailers go out with the reply. `next` resolves when there is a reply, or an iterable of
+   * them where the server streams. Functions pushed onto its result change the reply, or each of the replies.
    */
   intercept(request: Context, response: Context, next: () => Promise<ReplyTransforms>): Promise<void>;
 }
 
-/** Inversify's `InterceptorTransformObject`. */
+/**
+ * The list of changes to a reply, which `next` of a {@link CallInterceptor} gives: Inversify's
+ * `InterceptorTransformObject`.
+ */
 export interface ReplyTransforms {
   /**
-   * Changes the reply on its way out: what it returns, or its promise resolves to, takes the reply's place. Those of
-   * inner interceptors come first.
+   * Adds a function that changes the reply on its way out: the result of the function, or of its promise, takes the
+   * reply's place. The functions of inner interceptors run first.
    */
   push: (transform: (value: unknown) => unknown) => void;
 }
 
 /**
- * Changes or refuses the request before the handler sees it: Inversify's `Pipe`. Where the client streams, each
- * request.
+ * Changes or refuses a request before the handler sees it: Inversify's `Pipe`. Where the client streams it is called
+ * for each request.
  */
 export interface Pipe<Input = unknown, Output = unknown> {
   execute(input: Input, metadata: PipeMetadata): Output | Promise<Output>;
 }
 
-/** Where a {@link Pipe} stands. */
+/** The method that a {@link Pipe} is used on. */
 export interface PipeMetadata {
   readonly targetClass: NewableFunction;
   readonly methodName: string | symbol;
@@ -54,26 +57,27 @@ export interface PipeMetadata {
 }
 
 /**
- * Answers what a call failed with: Inversify's `ErrorFilter`. `@CatchError` says which errors are its business.
+ * Turns an error of a call into its reply or its status: Inversify's `ErrorFilter`. `@CatchError` says which classes of
+ * errors it handles.
  *
- * What it throws is the status, and so is an error that it returns. Anything else that it returns is the reply: where
- * the server streams, an iterable of them, the last one, or with `undefined` none. To an event it means that the event
- * was handled.
+ * An error that it throws or returns becomes the status. Anything else that it returns is the reply; where the server
+ * streams, an iterable gives the remaining replies, `undefined` ends the stream, and any other value is its last reply.
+ * For an event, a filter that does not throw means that the event was handled.
  */
 export interface ErrorFilter<Failure = unknown> {
   catch(error: Failure, request: Context, response: Context): unknown;
 }
 
-/** A class of errors. */
+/** A class whose instances are errors. */
 export type ErrorClass = abstract new (...args: never[]) => Error;
 
-/** An {@link ErrorFilter} and what it is for; `undefined` is everything that is thrown. */
+/** An {@link ErrorFilter} and the classes of errors that it handles; `undefined` stands for everything thrown. */
 export interface FilterRule {
   readonly filter: ErrorFilter;
   readonly catches: readonly (ErrorClass | undefined)[];
 }
 
-/** Whether a value is a validator in the form of Standard Schema; those of arktype are functions. */
+/** True if a value is a validator in the form of Standard Schema. Those of arktype are functions. */
 export function isStandardSchema(value: unknown): value is StandardSchemaV1 {
   return (typeof value === 'object' || typeof value === 'function') && value !== null && '~standard' in value;
 }

@@ -32,7 +32,7 @@ import {
 } from '../../src/decorators/decorators.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { Interceptor } from '../../src/pipeline/pipeline.ts';
-import type { CallInterceptor, ErrorFilter, Guard, Pipe, ReplyTransforms } from '../../src/pipeline/steps.ts';
+import type { CallInterceptor, ErrorFilter, Guard, Pipe, ReplyTransforms } from '../../src/pipeline/enhancers.ts';
 import { Clock } from '../../src/runtime/runtime.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { collect } from '../../src/testing/recorders.ts';

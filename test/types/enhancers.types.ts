@@ -57,8 +57,8 @@ withHooks(() => ({ onEnd: 7 }));
 @UseInterceptor(around, protovalidate())
 @UsePipe(Trimmed, z.string())
 @UseErrorFilter(TypeFilter)
-@Handler('types.Steps')
-export class StepsHandler {
+@Handler('types.Enhancers')
+export class EnhancersHandler {
   @UseGuard(Open)
   @Rpc()
   async hello(request: string): Promise<string> {

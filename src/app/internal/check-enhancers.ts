@@ -13,13 +13,13 @@ import {
 import type { Problem } from '../describe.ts';
 import { classBoundTo } from './capabilities.ts';
 import { keyName } from './keys.ts';
-import { stepKinds, usedKeys, type UsedKey } from './steps.ts';
+import { enhancerKinds, usedKeys, type UsedKey } from './enhancers.ts';
 
 /**
  * Lists what is wrong with the guards, interceptors, pipes and error filters of classes; whether they can be
  * constructed is a matter of the wiring.
  */
-export function checkSteps(classes: readonly Class[], bindings: BindingService): readonly Problem[] {
+export function checkEnhancers(classes: readonly Class[], bindings: BindingService): readonly Problem[] {
   return classes.flatMap((target) => [
     ...usedKeys(target).flatMap((used) => checkKey(used, bindings)),
     ...unusedOn(target),
@@ -28,11 +28,11 @@ export function checkSteps(classes: readonly Class[], bindings: BindingService):
 
 function checkKey({ kind, key, place }: UsedKey, bindings: BindingService): readonly Problem[] {
   const problems: Problem[] = [];
-  const { method } = stepKinds[kind];
+  const { method } = enhancerKinds[kind];
   const bound = (classBoundTo(bindings, key) ?? key) as unknown;
   if (typeof bound === 'function' && !mayHave(bound as AnyClass, method)) {
     problems.push({
-      kind: 'wrong-step',
+      kind: 'wrong-enhancer',
       where: place,
       message: `${bound.name} has no method ${method}, so it can do nothing there`,
       fix: `write ${method}(…) in ${bound.name}, or use another class`,
@@ -67,12 +67,12 @@ function unusedOn(target: AnyClass): readonly Problem[] {
   return methodsWithEnhancers(target)
     .filter((property) => !called.has(property))
     .map((property) => {
-      const kind = (Object.keys(stepKinds) as EnhancerKind[]).find(
+      const kind = (Object.keys(enhancerKinds) as EnhancerKind[]).find(
         (one) => enhancersOf(one, target, property).length > 0,
       );
-      const decorator = stepKinds[kind as EnhancerKind].decorator;
+      const decorator = enhancerKinds[kind as EnhancerKind].decorator;
       return {
-        kind: 'unused-step',
+        kind: 'unused-enhancer',
         where: `${target.name}.${property}`,
         message: `${target.name}.${property} has ${decorator}, but is called by nobody: it has neither @Rpc nor @Subscribe`,
         fix: `decorate it with @Rpc() or @Subscribe(topic), or take ${decorator} away`,

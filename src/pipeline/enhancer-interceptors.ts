@@ -3,12 +3,12 @@ import { Code, TenonError } from '../errors/errors.ts';
 import { isPromise } from '../internal/is-promise.ts';
 import { DerivedIterator, isAsyncIterable, iteratorOf, mapIterator } from '../internal/iterators.ts';
 import { clientStreams, serverStreams } from './pipeline.ts';
-import { laterReplies } from './internal/replies.ts';
-import type { CallResult, Interceptor, Invoke, MethodDescriptor } from './pipeline.ts';
-import type { CallInterceptor, ErrorClass, ErrorFilter, FilterRule, Guard, Pipe, PipeMetadata } from './steps.ts';
+import { deferredReplies } from './internal/replies.ts';
+import type { CallResult, Interceptor, CallHandler, MethodDescriptor } from './pipeline.ts';
+import type { CallInterceptor, ErrorClass, ErrorFilter, FilterRule, Guard, Pipe, PipeMetadata } from './enhancers.ts';
 
-/** The guard as an interceptor. */
-export function guarding(guard: Guard): Interceptor {
+/** Makes an interceptor of a guard. */
+export function guardInterceptor(guard: Guard): Interceptor {
   return (next, method) => {
     const admit = (verdict: unknown, input: unknown, ctx: Context): CallResult => {
       if (verdict !== true) throw notPermitted(method);
@@ -16,27 +16,27 @@ export function guarding(guard: Guard): Interceptor {
     };
     const settled = async (verdict: PromiseLike<unknown>, input: unknown, ctx: Context): Promise<unknown> => {
       const answer = await verdict;
-      // Its caller may have gone in the meantime: nobody wants what the handler would do.
+      // The caller may have cancelled in the meantime: then the handler is not called.
       ctx.throwIfAborted();
       return admit(answer, input, ctx);
     };
     return (input, ctx) => {
       const verdict = guard.activate(ctx, input, method);
-      return isPromise(verdict) ? later(method, settled(verdict, input, ctx)) : admit(verdict, input, ctx);
+      return isPromise(verdict) ? deferred(method, settled(verdict, input, ctx)) : admit(verdict, input, ctx);
     };
   };
 }
 
-/** The pipe as an interceptor. */
-export function piping(pipe: Pipe, metadata: PipeMetadata): Interceptor {
-  return changingRequests((input) => pipe.execute(input, metadata));
+/** Makes an interceptor of a pipe. */
+export function pipeInterceptor(pipe: Pipe, metadata: PipeMetadata): Interceptor {
+  return requestInterceptor((input) => pipe.execute(input, metadata));
 }
 
 /**
- * What a function makes of the request, or its promise resolves to, takes the request's place; where the client
- * streams, of each.
+ * Makes an interceptor that replaces the request by what `change` returns, or its promise resolves to. Where the client
+ * streams, each request is replaced.
  */
-export function changingRequests(change: (input: unknown) => unknown): Interceptor {
+export function requestInterceptor(change: (input: unknown) => unknown): Interceptor {
   return (next, method) => {
     if (clientStreams(method.kind)) {
       return (input, ctx) => next(mapIterator(iteratorOf(input as AsyncIterable<unknown>), change), ctx);
@@ -44,19 +44,19 @@ export function changingRequests(change: (input: unknown) => unknown): Intercept
     const settled = async (output: PromiseLike<unknown>, ctx: Context): Promise<unknown> => next(await output, ctx);
     return (input, ctx) => {
       const output = change(input);
-      return isPromise(output) ? later(method, settled(output, ctx)) : next(output, ctx);
+      return isPromise(output) ? deferred(method, settled(output, ctx)) : next(output, ctx);
     };
   };
 }
 
-/** The interceptor of Inversify's shape as one of ours. */
-export function intercepting(interceptor: CallInterceptor): Interceptor {
-  return (next, method) => (input, ctx) => later(method, intercepted(interceptor, next, method, input, ctx));
+/** Makes an interceptor function of an interceptor class. */
+export function interceptorOf(interceptor: CallInterceptor): Interceptor {
+  return (next, method) => (input, ctx) => deferred(method, intercepted(interceptor, next, method, input, ctx));
 }
 
 async function intercepted(
   interceptor: CallInterceptor,
-  next: Invoke,
+  next: CallHandler,
   method: MethodDescriptor,
   input: unknown,
   ctx: Context,
@@ -69,7 +69,7 @@ async function intercepted(
       result = await next(input, ctx);
       return pushing;
     })();
-    // One that does not wait for it must not end the process by its failure.
+    // An interceptor that does not await it must not cause an unhandled rejection.
     made.catch(() => {});
     return made;
   });
@@ -84,10 +84,10 @@ async function intercepted(
 }
 
 /**
- * The filters as one interceptor. The filter of the nearest class of error has the call, of several for one class the
- * first; what a filter throws is for those after it.
+ * Makes one interceptor of error filters. An error goes to the filter of its nearest class, and to the first where
+ * several are for one class. Whatever that filter throws goes to the filters after it.
  */
-export function filtering(rules: readonly FilterRule[]): Interceptor {
+export function errorFilterInterceptor(rules: readonly FilterRule[]): Interceptor {
   const ranked = rules
     .flatMap(({ filter, catches }) => catches.map((type) => ({ filter, type, depth: depthOf(type) })))
     .sort((a, b) => b.depth - a.depth);
@@ -132,12 +132,12 @@ function depthOf(type: ErrorClass | undefined): number {
   return depth;
 }
 
-/** What comes of a promise, in the shape of the method's result. */
-function later(method: MethodDescriptor, result: Promise<unknown>): CallResult {
-  return serverStreams(method.kind) ? laterReplies(result, method, 'an interceptor') : result;
+/** Gives a promise the shape of the method's result: replies that are opened later where the server streams. */
+function deferred(method: MethodDescriptor, result: Promise<unknown>): CallResult {
+  return serverStreams(method.kind) ? deferredReplies(result, method, 'an interceptor') : result;
 }
 
-/** Replies that are opened when they are first asked for; `answer` says what comes of their first failure. */
+/** Replies that are opened when they are first asked for; `answer` gives what follows their first failure. */
 class FilteredReplies extends DerivedIterator<unknown> {
   readonly #replies: () => AsyncIterable<unknown>;
   readonly #answer: (error: unknown) => Promise<unknown>;
@@ -163,7 +163,7 @@ function notPermitted({ path }: MethodDescriptor): TenonError {
   return new TenonError({
     code: Code.PermissionDenied,
     reason: 'call.permission_denied',
-    message: `this caller may not call ${path}`,
+    message: `a guard refused this caller the call of ${path}`,
   });
 }
 

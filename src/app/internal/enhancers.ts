@@ -13,7 +13,13 @@ import {
 } from '../../decorators/decorators.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { Interceptor } from '../../pipeline/pipeline.ts';
-import { changingRequests, filtering, guarding, intercepting, piping } from '../../pipeline/step-interceptors.ts';
+import {
+  requestInterceptor,
+  errorFilterInterceptor,
+  guardInterceptor,
+  interceptorOf,
+  pipeInterceptor,
+} from '../../pipeline/enhancer-interceptors.ts';
 import {
   type CallInterceptor,
   type ErrorFilter,
@@ -21,12 +27,12 @@ import {
   isStandardSchema,
   type Pipe,
   type PipeMetadata,
-} from '../../pipeline/steps.ts';
+} from '../../pipeline/enhancers.ts';
 import { validated } from '../../pipeline/validation.ts';
 import { keyName } from './keys.ts';
 
 /** The decorator that uses things of a kind, and the method that they have. */
-export const stepKinds: Readonly<Record<EnhancerKind, { readonly decorator: string; readonly method: string }>> = {
+export const enhancerKinds: Readonly<Record<EnhancerKind, { readonly decorator: string; readonly method: string }>> = {
   guard: { decorator: '@UseGuard', method: 'activate' },
   interceptor: { decorator: '@UseInterceptor', method: 'intercept' },
   pipe: { decorator: '@UsePipe', method: 'execute' },
@@ -58,7 +64,7 @@ export interface UsedKey {
 export function usedKeys(target: AnyClass): readonly UsedKey[] {
   const methods = [...rpcsOf(target), ...subscriptionsOf(target)].map(({ property }) => property);
   return [undefined, ...new Set(methods)].flatMap((property) =>
-    (Object.keys(stepKinds) as EnhancerKind[]).flatMap((kind) =>
+    (Object.keys(enhancerKinds) as EnhancerKind[]).flatMap((kind) =>
       (enhancersOf(kind, target, property) as readonly unknown[])
         .filter((used) => isKey(kind, used))
         .map((key) => ({ kind, key, place: placeOf(kind, target, property) })),
@@ -68,11 +74,11 @@ export function usedKeys(target: AnyClass): readonly UsedKey[] {
 
 /** For people. */
 export function placeOf(kind: EnhancerKind, target: AnyClass, property: string | undefined): string {
-  return `${stepKinds[kind].decorator} of ${target.name}${property === undefined ? '' : `.${property}`}`;
+  return `${enhancerKinds[kind].decorator} of ${target.name}${property === undefined ? '' : `.${property}`}`;
 }
 
 /** Makes interceptors of what decorators say is used. What is made by the container is asked for once, here. */
-export class Steps {
+export class EnhancerFactory {
   readonly #made: ReadonlyMap<ServiceIdentifier, unknown>;
 
   private constructor(made: ReadonlyMap<ServiceIdentifier, unknown>) {
@@ -80,11 +86,11 @@ export class Steps {
   }
 
   /** Those that the classes use. What is made asynchronously is awaited. */
-  static async of(container: Container, classes: readonly Class[]): Promise<Steps> {
+  static async of(container: Container, classes: readonly Class[]): Promise<EnhancerFactory> {
     const made = new Map<ServiceIdentifier, unknown>();
     for (const { key } of classes.flatMap((target) => usedKeys(target)))
       if (!made.has(key)) made.set(key, await container.getAsync(key));
-    return new Steps(made);
+    return new EnhancerFactory(made);
   }
 
   /**
@@ -106,22 +112,22 @@ export class Steps {
       catches: errorsCaughtBy(type),
     }));
     return [
-      ...(rules.length > 0 ? [filtering(rules)] : []),
-      ...all('guard').map((used) => guarding(this.#ready<Guard>('guard', used))),
+      ...(rules.length > 0 ? [errorFilterInterceptor(rules)] : []),
+      ...all('guard').map((used) => guardInterceptor(this.#ready<Guard>('guard', used))),
       ...all('interceptor').map((used) =>
         typeof used === 'function' && !isKey('interceptor', used)
           ? used
-          : intercepting(this.#ready<CallInterceptor>('interceptor', used)),
+          : interceptorOf(this.#ready<CallInterceptor>('interceptor', used)),
       ),
       ...all('pipe').map((used) =>
-        isStandardSchema(used) ? validating(used) : piping(this.#ready<Pipe>('pipe', used), metadata),
+        isStandardSchema(used) ? validating(used) : pipeInterceptor(this.#ready<Pipe>('pipe', used), metadata),
       ),
     ];
   }
 
   #ready<T extends object>(kind: EnhancerKind, used: unknown): T {
     const made = (isKey(kind, used) ? this.#made.get(used) : used) as T;
-    const { decorator, method } = stepKinds[kind];
+    const { decorator, method } = enhancerKinds[kind];
     if (typeof (made as Record<string, unknown> | undefined)?.[method] === 'function') return made;
     throw new TenonError({
       code: Code.InvalidArgument,
@@ -133,7 +139,7 @@ export class Steps {
 
 function validating(schema: StandardSchemaV1): Interceptor {
   const { validate } = schema['~standard'];
-  return (next, method) => changingRequests((input) => validated(validate, method.path, input))(next, method);
+  return (next, method) => requestInterceptor((input) => validated(validate, method.path, input))(next, method);
 }
 
 function nameOf(used: unknown): string {
