@@ -163,7 +163,7 @@ function notPermitted({ path }: MethodDescriptor): TenonError {
   return new TenonError({
     code: Code.PermissionDenied,
     reason: 'call.permission_denied',
-    message: `a guard refused this caller the call of ${path}`,
+    message: `this caller may not call ${path}`,
   });
 }
 

@@ -185,8 +185,11 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
   });
 
   it.each([
-    [() => UseErrorFilter({ catch: () => undefined } as never), /^argument 1 of @UseErrorFilter on Plain is no class/],
-    [() => UseGuard(), /^@UseGuard\(\) on Plain: say what to use$/],
+    [
+      () => UseErrorFilter({ catch: () => undefined } as never),
+      /^argument 1 of @UseErrorFilter on Plain is not a class/,
+    ],
+    [() => UseGuard(), /^@UseGuard\(\) on Plain has no argument: give it at least one$/],
     [
       () => UseGuard(undefined as never),
       /^argument 1 of @UseGuard on Plain is undefined: if it is a class, two modules import each other/,
