@@ -65,6 +65,28 @@ export declare function codeOfHttp(code: number): Code;
 export declare function httpCodeOf(code: Code): number;
 export declare function reasonPhrase(code: number): string;
 
+// tenon/go-micro/mdns
+
+export declare const mdnsDomain = "micro";
+export declare const mdnsTtlS = 120;
+export declare const srvOrder: {
+    readonly priority: 10;
+    readonly weight: 1;
+};
+export declare const placeholderPort = 9999;
+export declare function enumerationName(domain: string): string;
+export interface TxtFields {
+    readonly Metadata: Readonly<Record<string, string>>;
+    readonly Service: string;
+    readonly Version: string;
+    readonly Endpoints: readonly object[];
+    readonly Id?: string;
+    readonly Address?: string;
+    readonly ServiceMetadata?: Readonly<Record<string, string>>;
+}
+export declare function encodeTxtFields(fields: TxtFields): string;
+export declare function decompressTxt(hex: string, maxBytes: number): Buffer;
+
 // tenon/go-micro/paths
 
 export declare function typeName(service: string): string;

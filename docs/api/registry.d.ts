@@ -171,7 +171,7 @@ export interface MdnsRegistryOptions extends RegistryOptions {
 export declare const MdnsRegistryOptions: ServiceIdentifier<MdnsRegistryOptions>;
 declare const defaults: {
     readonly port: 5353;
-    readonly domain: 'micro';
+    readonly domain: "micro";
     readonly queryMs: 100;
     readonly maxQueryMs: 500;
     readonly maxPacketBytes: 1400;

@@ -6,6 +6,7 @@ import type { Answer, Packet } from 'dns-packet';
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { aCount } from '../errors/checked-options.ts';
+import { enumerationName, mdnsDomain } from '../go-micro/mdns.ts';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
@@ -16,7 +17,6 @@ import {
   type ResolvedNode,
   isValidServiceName,
   enumerationRecords,
-  enumerationName,
   nodeRecords,
   nodesIn,
   type MdnsContext,
@@ -79,7 +79,7 @@ export const MdnsRegistryOptions: ServiceIdentifier<MdnsRegistryOptions> = token
 
 const defaults = {
   port: 5353,
-  domain: 'micro',
+  domain: mdnsDomain,
   queryMs: 100,
   maxQueryMs: 500,
   maxPacketBytes: 1_400,

@@ -11,6 +11,9 @@ const facts: readonly (readonly [what: RegExp, instead: string])[] = [
   [/'float(?:32|64)'/g, 'fieldType of go-micro/records.ts'],
   [/\b(?:stream|subscriber): 'true'/g, 'streamMetadata or subscriberMetadata of go-micro/records.ts'],
   [/'grpc', 'go-micro'|'native' \| 'go-micro'/g, 'Dialect or BrokerDialect of go-micro/go-micro.ts'],
+  [/'micro'/g, 'mdnsDomain of go-micro/mdns.ts'],
+  [/\b_services\.\$/g, 'enumerationName of go-micro/mdns.ts'],
+  [/\b9_999\b/g, 'placeholderPort of go-micro/mdns.ts'],
   [/application\/octet-stream/g, 'grpcContentType of go-micro/call-headers.ts'],
 ];
 

@@ -1,10 +1,17 @@
 import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
-import { deflateSync, inflateSync } from 'node:zlib';
 
 import type { Answer, Packet, SrvAnswer, TxtAnswer } from 'dns-packet';
 
 import { Code, TenonError } from '../../errors/errors.ts';
+import {
+  decompressTxt,
+  encodeTxtFields,
+  enumerationName,
+  mdnsTtlS,
+  placeholderPort,
+  srvOrder,
+} from '../../go-micro/mdns.ts';
 import type { EndpointRecord, NodeRecord, ServiceRecord } from '../registry.ts';
 import { BrokenRecord, checkedNode, parsed, serviceParts } from '../kit/records.ts';
 
@@ -15,8 +22,6 @@ const maxLabelLength = 63;
 const maxNameLength = 253;
 // RFC 6762 section 17: 9,000 bytes with the headers of IP and UDP.
 const packetLimitBytes = 8_950;
-// Go Micro's TTL. A node with a shorter lease announces that, so that watches notice its end in time.
-const maxTtlS = 120;
 // Limits of decompression. Valid texts that fit into a packet are smaller.
 const maxTextBytes = 256 * 1024;
 const maxUnpackedBytes = 1024 * 1024;
@@ -66,9 +71,10 @@ export function nodeRecords(announcement: Announcement, context: MdnsContext, is
     );
   }
   const name = instanceName(announcement, context.domain);
-  const ttl = isGoodbye ? 0 : Math.min(maxTtlS, Math.max(1, Math.ceil(leaseMs / 1_000)));
+  // A node with a short lease announces that, so that watches notice its end in time.
+  const ttl = isGoodbye ? 0 : Math.min(mdnsTtlS, Math.max(1, Math.ceil(leaseMs / 1_000)));
   return [
-    { type: 'SRV', name, ttl, data: { priority: 10, weight: 1, port, target: context.host } },
+    { type: 'SRV', name, ttl, data: { ...srvOrder, port, target: context.host } },
     { type: ip !== undefined && isIPv6(ip) ? 'AAAA' : 'A', name: context.host, ttl, data: ip ?? '0.0.0.0' },
     { type: 'TXT', name, ttl, data: txtOf(announcement, context, name) },
   ];
@@ -77,26 +83,21 @@ export function nodeRecords(announcement: Announcement, context: MdnsContext, is
 /** Puts the PTR record of a service before the records of its node: the answer to a query for the service. */
 export function withPointer(records: readonly Answer[], service: string, { domain }: MdnsContext): Answer[] {
   const [{ name, ttl }] = records as [Extract<Answer, { type: 'SRV' }>];
-  return [{ type: 'PTR', name: `${service}.${domain}`, ttl: ttl ?? maxTtlS, data: name }, ...records];
+  return [{ type: 'PTR', name: `${service}.${domain}`, ttl: ttl ?? mdnsTtlS, data: name }, ...records];
 }
 
 /**
  * Returns Go Micro's answer to a query for `_services.<domain>`: a PTR to a service, and placeholder records of it.
  */
 export function enumerationRecords(service: string, { domain, host }: MdnsContext): Answer[] {
-  const name = `${service}._services.${domain}`;
-  const ttl = maxTtlS;
+  const name = `${service}.${enumerationName(domain)}`;
+  const ttl = mdnsTtlS;
   return [
     { type: 'PTR', name: enumerationName(domain), ttl, data: name },
-    { type: 'SRV', name, ttl, data: { priority: 10, weight: 1, port: 9_999, target: host } },
+    { type: 'SRV', name, ttl, data: { ...srvOrder, port: placeholderPort, target: host } },
     { type: 'A', name: host, ttl, data: '0.0.0.0' },
     { type: 'TXT', name, ttl, data: [''] },
   ];
-}
-
-/** The name of Go Micro's query for all services. */
-export function enumerationName(domain: string): string {
-  return `_services.${domain}`;
 }
 
 /** The name of the service type enumeration query of DNS-SD (RFC 6763 section 9). */
@@ -126,7 +127,7 @@ export function nodesIn(packet: Packet, domain: string, accepts: (name: string) 
     texts.delete(record.name.toLowerCase());
     const ip = addresses.get(record.data.target.toLowerCase());
     const service = resolvedService(record, txt, ip, domain, room);
-    return service ? [{ service, ttlS: Math.min(record.ttl ?? maxTtlS, maxTtlS) }] : [];
+    return service ? [{ service, ttlS: Math.min(record.ttl ?? mdnsTtlS, mdnsTtlS) }] : [];
   });
 }
 
@@ -163,7 +164,7 @@ function unpacked(data: unknown, room: { bytes: number }): string {
   if (room.bytes <= 0) throw new BrokenRecord('is in a packet that unpacks to too much');
   const maxOutputLength = Math.min(room.bytes, maxTextBytes);
   try {
-    const json = inflateSync(Buffer.from(hex, 'hex'), { maxOutputLength });
+    const json = decompressTxt(hex, maxOutputLength);
     room.bytes -= json.length;
     return json.toString();
   } catch {
@@ -175,7 +176,7 @@ function unpacked(data: unknown, room: { bytes: number }): string {
 
 /** Returns the names of services in an answer to the query for `_services.<domain>`. */
 export function servicesIn(packet: Packet, domain: string): string[] {
-  const suffix = `._services.${domain}`;
+  const suffix = `.${enumerationName(domain)}`;
   return (packet.answers ?? []).flatMap((record) =>
     record.type === 'PTR' && endsWith(record.data, suffix) ? [record.data.slice(0, -suffix.length)] : [],
   );
@@ -250,8 +251,7 @@ function encodeTxt(
   { domain }: MdnsContext,
   endpoints: readonly EndpointRecord[],
 ): string {
-  // The last three fields are tenon's own, and only present where Go Micro's records could not say the same.
-  const json = JSON.stringify({
+  return encodeTxtFields({
     Metadata: node.metadata,
     Service: service.name,
     Version: service.version,
@@ -260,7 +260,6 @@ function encodeTxt(
     ...(ip !== undefined && node.address === `${isIPv4(ip) ? ip : `[${ip}]`}:${port}` ? {} : { Address: node.address }),
     ...(Object.keys(service.metadata).length === 0 ? {} : { ServiceMetadata: service.metadata }),
   });
-  return deflateSync(json).toString('hex');
 }
 
 function invalid(message: string): TenonError {
