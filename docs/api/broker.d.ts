@@ -253,7 +253,7 @@ export interface EventSink<E extends IncomingEvent = IncomingEvent> {
     wake(): void;
     unsettled(): readonly E[];
     settling(): readonly E[];
-    renew(): void;
+    resetSession(): void;
     fail(error: unknown): void;
 }
 export interface PollRequest {

@@ -63,8 +63,8 @@ const counts = [
   ['maxInFlight', 1],
   ['maxWaiting', 1],
 ] as const;
-const longestDelayMs = 30_000;
-const rememberedKeys = 10_000;
+const maxRetryDelayMs = 30_000;
+const maxDedupeKeys = 10_000;
 
 /**
  * Hands the events of `topic` to `handler`, and keeps the promises of the delivery contract over whatever broker is
@@ -104,7 +104,7 @@ export async function deliver(
     deadLetter: delivery.deadLetter ?? false,
   };
   const subscriber = await broker.subscribe(topic, (event) => delivery.receive(event), subscribeOptions);
-  delivery.sayWhatIsNotKept();
+  delivery.logMissingPersistence();
   return {
     topic,
     options: subscribeOptions,
@@ -158,7 +158,7 @@ class Delivery {
   /** The broker redelivers by itself: with a delay, and counting. */
   readonly #brokerRetries: boolean;
   readonly #deduplicator: Deduplicator | undefined;
-  readonly #turns = new KeyedQueue();
+  readonly #keyedQueue = new KeyedQueue();
   /** Aborts when no more events are taken. */
   readonly #ending = new AbortController();
   /** Aborts when its events in hand belong to others. */
@@ -181,7 +181,7 @@ class Delivery {
     this.deadLetter = deadLetterTopic(topic, options);
     const { ack, nack, delay, attempts } = this.#capabilities;
     this.#brokerRetries = ack && nack && delay && attempts;
-    this.#deduplicator = (options.dedupe ?? defaults.dedupe) ? new Deduplicator(rememberedKeys) : undefined;
+    this.#deduplicator = (options.dedupe ?? defaults.dedupe) ? new Deduplicator(maxDedupeKeys) : undefined;
   }
 
   /** Events were left without `ack` and `nack`, for the broker to hand out again. */
@@ -190,12 +190,17 @@ class Delivery {
   }
 
   /** A topic that nobody can read later keeps nothing. */
-  sayWhatIsNotKept(): void {
+  logMissingPersistence(): void {
     if (this.deadLetter === undefined || (this.#capabilities.persistent && this.#capabilities.replay)) return;
     const fields = { topic: this.#topic, broker: String(this.#broker), deadLetter: this.deadLetter };
     if (this.#capabilities.persistent)
-      this.#say('info', 'dead letters are kept only for queues that have subscribed to their topic', fields);
-    else this.#say('warn', 'events whose handler fails are lost: this broker keeps no dead letters for later', fields);
+      this.#logSafely('info', 'dead letters are kept only for queues that have subscribed to their topic', fields);
+    else
+      this.#logSafely(
+        'warn',
+        'events whose handler fails are lost: this broker keeps no dead letters for later',
+        fields,
+      );
   }
 
   /** Ends the waiting between attempts; those whose broker keeps events leave them to it. */
@@ -218,16 +223,16 @@ class Delivery {
     if ('onReject' in event) (event as Event & Deferrable).onReject = this.#onReject;
     try {
       const key = event.headers[orderKeyHeader];
-      if (key === undefined) await this.#once(event, false);
+      if (key === undefined) await this.#handleOnce(event, false);
       else {
         // It waits for its turn, and others need not wait with it.
-        if (this.#turns.isBusy(key)) setAside(event);
-        await this.#turns.run(key, () => this.#inTurn(event));
+        if (this.#keyedQueue.isBusy(key)) yieldSlot(event);
+        await this.#keyedQueue.run(key, () => this.#handleInOrder(event));
       }
     } catch (error) {
       this.#log('warn', 'an event could not be settled', event, error);
       // Had it been settled, this would do nothing.
-      await this.#putBack(event, this.#retryDelayMs).catch(() => undefined);
+      await this.#returnToBroker(event, this.#retryDelayMs).catch(() => undefined);
     } finally {
       this.#rejected.delete(event);
       this.#attempts.delete(event);
@@ -240,22 +245,22 @@ class Delivery {
     return this.#ending.signal.aborted && this.#capabilities.ack;
   }
 
-  async #inTurn(event: Event): Promise<void> {
-    await resume(event);
+  async #handleInOrder(event: Event): Promise<void> {
+    await reclaimSlot(event);
     // Its predecessor may have been given back: it must not overtake.
-    if (this.#isLeaving) await this.#putBack(event, 0);
-    else await this.#once(event, true);
+    if (this.#isLeaving) await this.#returnToBroker(event, 0);
+    else await this.#handleOnce(event, true);
   }
 
-  async #once(event: Event, inOrder: boolean): Promise<void> {
+  async #handleOnce(event: Event, inOrder: boolean): Promise<void> {
     const key = this.#deduplicator && event.headers[dedupeKeyHeader];
     if (this.#deduplicator === undefined || key === undefined) {
       await this.#handle(event, inOrder);
       return;
     }
-    if (this.#deduplicator.isBusy(key)) setAside(event);
+    if (this.#deduplicator.isBusy(key)) yieldSlot(event);
     const handle = async (): Promise<boolean> => {
-      await resume(event);
+      await reclaimSlot(event);
       return this.#handle(event, inOrder);
     };
     if (!(await this.#deduplicator.run(key, handle))) await event.ack();
@@ -287,8 +292,8 @@ class Delivery {
       }
       const delayMs = this.#delayMs(attempt);
       this.#log('warn', 'a handler failed; its event is handed out again', event, failure.error, { attempt, delayMs });
-      if (!inHand || !(await this.#waited(event, delayMs))) {
-        await this.#putBack(event, delayMs);
+      if (!inHand || !(await this.#waitInHand(event, delayMs))) {
+        await this.#returnToBroker(event, delayMs);
         return false;
       }
       this.#attempts.set(event, attempt + 1);
@@ -337,10 +342,11 @@ class Delivery {
         const kept = 'an event could not be published to its dead-letter topic; it is kept';
         this.#log('warn', kept, event, error, { deadLetter });
       }
-      if (!(await this.#waited(event, this.#delayMs(tried)))) return this.#putBack(event, this.#retryDelayMs);
+      if (!(await this.#waitInHand(event, this.#delayMs(tried))))
+        return this.#returnToBroker(event, this.#retryDelayMs);
     }
     const { persistent, replay } = this.#capabilities;
-    this.#log('error', buried(persistent, replay, why), event, failure, { attempts, deadLetter });
+    this.#log('error', deadLetteredMessage(persistent, replay, why), event, failure, { attempts, deadLetter });
     return event.ack();
   }
 
@@ -348,18 +354,18 @@ class Delivery {
    * True if the event stays in hand after the delay. At the end of the subscription it does only where the broker would
    * lose it.
    */
-  async #waited(event: Event, delayMs: number): Promise<boolean> {
-    setAside(event);
+  async #waitInHand(event: Event, delayMs: number): Promise<boolean> {
+    yieldSlot(event);
     await pause(this.#seams.runtime.timers, delayMs, this.#ending.signal);
     if (this.#isLeaving) return false;
-    await resume(event);
+    await reclaimSlot(event);
     return !this.#isLeaving;
   }
 
   /**
    * The event is for the broker to hand out again. One that cannot take it back does so when it was never acknowledged.
    */
-  #putBack(event: Event, delayMs: number): Promise<void> {
+  #returnToBroker(event: Event, delayMs: number): Promise<void> {
     const { ack, nack } = this.#capabilities;
     if (nack || !ack) return event.nack({ delayMs });
     this.#hasLeftEvents = true;
@@ -368,15 +374,15 @@ class Delivery {
 
   #delayMs(attempt: number): number {
     const { random } = this.#seams.runtime;
-    return backoffMs(attempt, () => random.next(), { initialMs: this.#retryDelayMs, maxMs: longestDelayMs });
+    return backoffMs(attempt, () => random.next(), { initialMs: this.#retryDelayMs, maxMs: maxRetryDelayMs });
   }
 
   #log(level: 'warn' | 'error', message: string, event: Event, error: unknown, fields: object = {}): void {
-    this.#say(level, message, { topic: event.topic, ...fields, error });
+    this.#logSafely(level, message, { topic: event.topic, ...fields, error });
   }
 
   /** A logger that fails must not cost an event. */
-  #say(level: 'info' | 'warn' | 'error', message: string, fields: LogFields): void {
+  #logSafely(level: 'info' | 'warn' | 'error', message: string, fields: LogFields): void {
     try {
       this.#seams.logger[level](message, fields);
     } catch {
@@ -386,16 +392,16 @@ class Delivery {
 }
 
 /** Says what became of an event that was published to its dead-letter topic. */
-function buried(persistent: boolean, replay: boolean, why: string): string {
+function deadLetteredMessage(persistent: boolean, replay: boolean, why: string): string {
   if (persistent && replay) return `an event went to its dead-letter topic: ${why}`;
   if (persistent) return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;
   return `an event is lost, unless somebody reads its dead-letter topic at this moment: ${why}`;
 }
 
-function setAside(event: Event & Partial<Deferrable>): void {
-  event.setAside?.();
+function yieldSlot(event: Event & Partial<Deferrable>): void {
+  event.yieldSlot?.();
 }
 
-function resume(event: Event & Partial<Deferrable>): Promise<void> | undefined {
-  return event.resume?.();
+function reclaimSlot(event: Event & Partial<Deferrable>): Promise<void> | undefined {
+  return event.reclaimSlot?.();
 }

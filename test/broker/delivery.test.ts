@@ -68,8 +68,8 @@ function own(event: Event & Partial<Deferrable>): Event & Deferrable {
     ack: () => event.ack(),
     nack: (options) => event.nack(options),
     reject: (reason) => event.reject(reason),
-    setAside: () => event.setAside?.(),
-    resume: () => event.resume?.(),
+    yieldSlot: () => event.yieldSlot?.(),
+    reclaimSlot: () => event.reclaimSlot?.(),
   };
 }
 

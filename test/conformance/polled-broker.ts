@@ -106,7 +106,7 @@ class PolledDriver implements BrokerDriver<Handed> {
       wake: () => {},
       unsettled: () => [],
       settling: () => [],
-      renew: () => {},
+      resetSession: () => {},
       fail: () => {},
     };
     const where = topics.open(topic);

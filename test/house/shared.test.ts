@@ -24,7 +24,6 @@ const shared: readonly Shared[] = [
     place: /^src\/internal\/(?:iterators|async-queue)\.ts$/,
     others: {
       'src/registry/kit/watch-queue.ts': 'a Watcher is iterated, and can be stopped',
-      'src/broker/kit/event-sources.ts': 'an event in hand is settled before the rest is given back',
     },
     bad: 'class X { [Symbol.asyncIterator](): this { return this; } }',
     good: 'const replies = result[Symbol.asyncIterator]();',

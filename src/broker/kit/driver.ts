@@ -126,7 +126,7 @@ export interface EventSink<E extends IncomingEvent = IncomingEvent> {
    * before can no longer be settled, and acknowledgements that were not sent are dropped. For servers that number
    * events by connection.
    */
-  renew(): void;
+  resetSession(): void;
   /**
    * The subscription has ended by a fault: it is received anew with back-off, or ends for good where `translate` says
    * that it is of no use.

@@ -1,25 +1,25 @@
 import type { Event, EventHeaders, NackOptions } from '../broker.ts';
 import type { IncomingEvent } from './driver.ts';
 
-/** Settles events with the broker. */
+/** Settles events at the broker. */
 export interface Settlement<E extends IncomingEvent> {
   ack(event: E): Promise<void>;
   nack(event: E, delayMs: number): Promise<void>;
-  /** Resolves when the event is where refused events go, or with `true` if the server has settled it by that. */
+  /** Resolves when the event is stored as a dead letter; with `true` if the server has settled it thereby. */
   reject(event: Event, from: E, reason: unknown): Promise<boolean>;
-  /** These were in hand and will not be settled: they are for others. */
+  /** Returns events to the broker that were not settled, for other receivers. */
   release(events: readonly E[]): Promise<void>;
-  /** An id for an event that came without. */
+  /** Makes an id for an event of a server that gives none. */
   nextId(): string;
 }
 
-/** Takes the events of a subscription: a callback, or an iteration. */
-export interface EventTaker {
-  /** The number of events that it would take now. */
+/** Consumes the events of a subscription: a callback, or the queue of an iteration. */
+export interface EventConsumer {
+  /** The number of events that it accepts now. */
   readonly demand: number;
-  /** Never throws. */
-  take(event: Event): void;
-  /** The subscription has died. */
+  /** Accepts an event. Never throws. */
+  push(event: Event): unknown;
+  /** Ends it with the error of its subscription. */
   fail?(error: unknown): void;
 }
 
@@ -29,41 +29,41 @@ export interface InFlightInit<E extends IncomingEvent> {
   readonly maxInFlight: number;
   /** See `SubscribeOptions.maxWaiting`. */
   readonly maxWaiting: number;
-  readonly taker: EventTaker;
+  readonly consumer: EventConsumer;
   readonly settlement: Settlement<E>;
-  /** An event was settled: there may be room for another. */
-  readonly onRoom: () => void;
+  /** Called when more events may be delivered, after one was settled or yielded its slot. */
+  readonly onDemand: () => void;
 }
 
-/** Resolved, for those who have nothing to wait for. */
+/** A resolved promise, for calls that have nothing to wait for. */
 export const settled: Promise<void> = Promise.resolve();
 
 /**
- * Lets an event in hand wait, for those who handle events in turns. Events of brokers that are not made with the
- * kit lack it: they keep their places, and are refused in their broker's own way.
+ * An event that can wait without a slot of `maxInFlight`, as `deliver` needs it for events of one key. Only brokers
+ * made with the kit have such events.
  */
 export interface Deferrable {
-  /** Gives its place to others, unless as many wait as may. */
-  setAside(): void;
-  /** Takes a place again, before any new event does. `undefined`: it has one. */
-  resume(): Promise<void> | undefined;
-  /** `reject` calls this instead, as long as the event is not settled. */
+  /** Frees the event's slot for others, unless `maxWaiting` events wait already. */
+  yieldSlot(): void;
+  /** Resolves when the event has a slot again, before any new event gets one; `undefined` if it has one. */
+  reclaimSlot(): Promise<void> | undefined;
+  /** Called by `reject` in place of its own work, as long as the event is not settled. */
   onReject: ((event: Event, reason: unknown) => Promise<void>) | undefined;
 }
 
-/** The events of one subscription that are in hand, and the bound of their number. */
+/** The in-flight events of one subscription. Bounds their number by slots. */
 export class InFlightEvents<E extends IncomingEvent> {
   readonly topic: string;
   readonly #max: number;
   readonly #maxWaiting: number;
-  readonly #taker: EventTaker;
+  readonly #consumer: EventConsumer;
   readonly #settlement: Settlement<E>;
-  readonly #onRoom: () => void;
-  readonly #inHand = new Set<InFlightEvent<E>>();
-  /** The number of them that wait without a place. */
-  #aside = 0;
-  /** Those that have waited, and want a place again. */
-  #resuming: Resuming<E>[] = [];
+  readonly #onDemand: () => void;
+  readonly #unsettled = new Set<InFlightEvent<E>>();
+  /** The number of events that wait without a slot. */
+  #yielded = 0;
+  /** Events that wait to get a slot again. */
+  #reclaiming: SlotClaim<E>[] = [];
   #whenIdle: (() => void)[] = [];
   #stopped = false;
 
@@ -71,41 +71,41 @@ export class InFlightEvents<E extends IncomingEvent> {
     this.topic = init.topic;
     this.#max = init.maxInFlight;
     this.#maxWaiting = init.maxWaiting;
-    this.#taker = init.taker;
+    this.#consumer = init.consumer;
     this.#settlement = init.settlement;
-    this.#onRoom = init.onRoom;
+    this.#onDemand = init.onDemand;
   }
 
-  /** The number of events that may be handed out now. */
+  /** The number of events that may be delivered now. */
   get room(): number {
-    if (this.#stopped || this.#resuming.length > 0) return 0;
-    return Math.max(0, Math.min(this.#places, this.#taker.demand));
+    if (this.#stopped || this.#reclaiming.length > 0) return 0;
+    return Math.max(0, Math.min(this.#freeSlots, this.#consumer.demand));
   }
 
-  get #places(): number {
-    return this.#max - this.#inHand.size + this.#aside;
+  get #freeSlots(): number {
+    return this.#max - this.#unsettled.size + this.#yielded;
   }
 
-  /** The events in hand. */
+  /** The events that are not settled. */
   get events(): E[] {
-    return Array.from(this.#inHand, ({ from }) => from);
+    return Array.from(this.#unsettled, ({ from }) => from);
   }
 
   deliver(from: E, headers: EventHeaders): void {
     const event = new InFlightEvent(this, from, headers);
-    this.#inHand.add(event);
-    this.#taker.take(event);
+    this.#unsettled.add(event);
+    this.#consumer.push(event);
   }
 
-  /** Takes no more. */
+  /** Accepts no more events. */
   stop(): void {
     this.#stopped = true;
   }
 
-  /** Resolves when nothing is in hand; when `signal` aborts it gives back what is. */
+  /** Resolves when all events are settled. When `signal` aborts, it releases those that are not. */
   async idle(signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return this.release();
-    if (this.#inHand.size === 0) return;
+    if (this.#unsettled.size === 0) return;
     let returned = settled;
     const onAbort = (): void => void (returned = this.release());
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -114,112 +114,111 @@ export class InFlightEvents<E extends IncomingEvent> {
     await returned;
   }
 
-  /** Takes everything out of the hands of its receivers, for others: what they settle from now on is ignored. */
+  /** Releases all events to the broker. Their receivers can no longer settle them. */
   release(): Promise<void> {
     const events = this.forget();
     return events.length === 0 ? settled : this.#settlement.release(events);
   }
 
-  /** Takes everything out of the hands of its receivers; nobody is told. */
+  /** Forgets all events, without telling the broker. Their receivers can no longer settle them. */
   forget(): E[] {
     const events = this.events;
-    for (const event of this.#inHand) event.forget();
-    this.#inHand.clear();
-    this.#aside = 0;
-    for (const { resolve } of this.#resuming.splice(0)) resolve();
-    if (events.length > 0) this.#released();
+    for (const event of this.#unsettled) event.forget();
+    this.#unsettled.clear();
+    this.#yielded = 0;
+    for (const { resolve } of this.#reclaiming.splice(0)) resolve();
+    if (events.length > 0) this.#onSlotFree();
     return events;
   }
 
   ack(event: InFlightEvent<E>): Promise<void> {
     this.#drop(event);
     const done = this.#settlement.ack(event.from);
-    this.#released();
+    this.#onSlotFree();
     return done;
   }
 
   nack(event: InFlightEvent<E>, delayMs: number): Promise<void> {
     this.#drop(event);
     const done = this.#settlement.nack(event.from, delayMs);
-    this.#released();
+    this.#onSlotFree();
     return done;
   }
 
-  /** It stays in hand until it is where refused events go. One that cannot be brought there is given back. */
+  /** Keeps the event in flight until it is stored as a dead letter. If that fails, the event is nacked. */
   async reject(event: InFlightEvent<E>, reason: unknown): Promise<void> {
     try {
       const isSettled = await this.#settlement.reject(event, event.from, reason);
-      if (!this.#inHand.has(event)) return;
+      if (!this.#unsettled.has(event)) return;
       if (!isSettled) return await this.ack(event);
       this.#drop(event);
-      this.#released();
+      this.#onSlotFree();
     } catch (error) {
-      if (this.#inHand.has(event)) await this.nack(event, 0);
+      if (this.#unsettled.has(event)) await this.nack(event, 0);
       throw error;
     }
   }
 
-  /** Its place is for others. */
-  setAside(event: InFlightEvent<E>): void {
-    if (event.isAside || this.#aside >= this.#maxWaiting) return;
-    event.isAside = true;
-    this.#aside += 1;
-    this.#released();
+  yieldSlot(event: InFlightEvent<E>): void {
+    if (event.hasYielded || this.#yielded >= this.#maxWaiting) return;
+    event.hasYielded = true;
+    this.#yielded += 1;
+    this.#onSlotFree();
   }
 
-  resume(event: InFlightEvent<E>): Promise<void> | undefined {
-    if (!event.isAside) return undefined;
-    if (this.#resuming.length === 0 && this.#places > 0) {
-      this.#takePlace(event);
+  reclaimSlot(event: InFlightEvent<E>): Promise<void> | undefined {
+    if (!event.hasYielded) return undefined;
+    if (this.#reclaiming.length === 0 && this.#freeSlots > 0) {
+      this.#occupySlot(event);
       return undefined;
     }
-    return new Promise((resolve) => this.#resuming.push({ event, resolve }));
+    return new Promise((resolve) => this.#reclaiming.push({ event, resolve }));
   }
 
   nextId(): string {
     return this.#settlement.nextId();
   }
 
-  #takePlace(event: InFlightEvent<E>): void {
-    event.isAside = false;
-    this.#aside -= 1;
+  #occupySlot(event: InFlightEvent<E>): void {
+    event.hasYielded = false;
+    this.#yielded -= 1;
   }
 
   #drop(event: InFlightEvent<E>): void {
-    this.#inHand.delete(event);
-    if (event.isAside) this.#takePlace(event);
+    this.#unsettled.delete(event);
+    if (event.hasYielded) this.#occupySlot(event);
   }
 
-  #released(): void {
-    while (this.#resuming.length > 0 && this.#places > 0) {
-      const { event, resolve } = this.#resuming.shift() as Resuming<E>;
-      this.#takePlace(event);
+  #onSlotFree(): void {
+    while (this.#reclaiming.length > 0 && this.#freeSlots > 0) {
+      const { event, resolve } = this.#reclaiming.shift() as SlotClaim<E>;
+      this.#occupySlot(event);
       resolve();
     }
-    if (this.#inHand.size === 0 && this.#whenIdle.length > 0) {
+    if (this.#unsettled.size === 0 && this.#whenIdle.length > 0) {
       const waiting = this.#whenIdle;
       this.#whenIdle = [];
       for (const resolve of waiting) resolve();
     }
-    this.#onRoom();
+    this.#onDemand();
   }
 }
 
-interface Resuming<E extends IncomingEvent> {
+interface SlotClaim<E extends IncomingEvent> {
   readonly event: InFlightEvent<E>;
   readonly resolve: () => void;
 }
 
-/** An event in hand: it settles once. */
+/** An event that was delivered and is not settled. It settles once. */
 class InFlightEvent<E extends IncomingEvent> implements Event, Deferrable {
   readonly topic: string;
   readonly headers: EventHeaders;
   readonly body: Uint8Array;
   readonly attempt: number;
-  /** As the driver knows it. */
+  /** The driver's event. */
   readonly from: E;
-  /** It waits, and holds no place. */
-  isAside = false;
+  /** True if it waits without a slot. */
+  hasYielded = false;
   onReject: ((event: Event, reason: unknown) => Promise<void>) | undefined = undefined;
   #isSettled = false;
   #id: string | undefined;
@@ -258,16 +257,16 @@ class InFlightEvent<E extends IncomingEvent> implements Event, Deferrable {
     return this.#owner.reject(this, reason);
   }
 
-  setAside(): void {
-    if (!this.#isSettled) this.#owner.setAside(this);
+  yieldSlot(): void {
+    if (!this.#isSettled) this.#owner.yieldSlot(this);
   }
 
-  resume(): Promise<void> | undefined {
-    return this.#isSettled ? undefined : this.#owner.resume(this);
+  reclaimSlot(): Promise<void> | undefined {
+    return this.#isSettled ? undefined : this.#owner.reclaimSlot(this);
   }
 
   forget(): void {
     this.#isSettled = true;
-    this.isAside = false;
+    this.hasYielded = false;
   }
 }

@@ -1,4 +1,5 @@
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
+import { AsyncQueue } from '../../internal/async-queue.ts';
 import { ConsoleLogger } from '../../logger/console.ts';
 import type { Logger } from '../../logger/logger.ts';
 import { bounded, pause } from '../../runtime/bounded.ts';
@@ -22,10 +23,10 @@ import type {
 import { classCapabilities, missingCapabilities } from './capabilities.ts';
 import { ConnectionStatus } from './connection-status.ts';
 import type { BrokerDriver, DriverHost, IncomingEvent, OutgoingEvent, ReceiveRequest } from './driver.ts';
-import { type PullSource, PullTaker, pullIteration, pushTaker } from './event-sources.ts';
+import { callbackConsumer, type PullSource, pullIteration } from './event-sources.ts';
 import * as failures from './failures.ts';
 import { orderKeyHeader, withOrderKey } from './headers.ts';
-import { type EventTaker, settled } from './in-flight.ts';
+import { type EventConsumer, settled } from './in-flight.ts';
 import { headerBytes, WireEncoding } from './name-encoding.ts';
 import { PublishBatch } from './publishing.ts';
 import { Subscription, type SubscriptionHost } from './subscription.ts';
@@ -86,9 +87,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   readonly #makeDriver: (setup: DriverSetup) => BrokerDriver<E>;
   readonly #status: ConnectionStatus;
   readonly #host: SubscriptionHost<E>;
-  readonly #subscriptions = new Set<Subscription<E>>();
-  /** Ends each subscription at once. */
-  readonly #endings = new Map<Subscription<E>, () => Promise<void>>();
+  /** Open subscriptions, each with a function that ends it at once. */
+  readonly #openSubscriptions = new Map<Subscription<E>, () => Promise<void>>();
   #capabilities: BrokerCapabilities | undefined;
   #settings: BrokerOptions & { readonly timeoutMs: number };
   #driver: BrokerDriver<E>;
@@ -160,9 +160,9 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     this.#connections += 1;
     this.#reopening?.abort();
     this.#reopening = undefined;
-    const endings = [...this.#endings.values()];
-    this.#endings.clear();
-    await Promise.all(endings.map((end) => end()));
+    const open = [...this.#openSubscriptions.values()];
+    this.#openSubscriptions.clear();
+    await Promise.all(open.map((end) => end()));
     await this.#driver.close();
     // Unless it was connected again meanwhile.
     if (!this.#isOpen) this.#status.closed();
@@ -177,8 +177,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   }
 
   async subscribe(topic: string, callback: EventCallback, options: SubscribeOptions = {}): Promise<Subscriber> {
-    const taker = pushTaker(callback, this.#logger, this.#runtime.random);
-    const subscription = this.#subscription(topic, options, taker, `subscribe to "${topic}"`);
+    const consumer = callbackConsumer(callback, this.#logger, this.#runtime.random);
+    const subscription = this.#subscription(topic, options, consumer, `subscribe to "${topic}"`);
     await this.#stand(subscription, () => subscription.unsubscribe(AbortSignal.abort()));
     return {
       topic,
@@ -260,8 +260,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     mode: ReceiveRequest['mode'],
     doing: string,
   ): AsyncIterable<Event> {
-    return pullIteration(async (taker, leave): Promise<PullSource> => {
-      const subscription = this.#subscription(topic, options, taker, doing, mode);
+    return pullIteration(async (queue, leave): Promise<PullSource> => {
+      const subscription = this.#subscription(topic, options, queue, doing, mode);
       await this.#stand(subscription, leave);
       return {
         resume: () => subscription.resume(),
@@ -274,7 +274,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   #subscription(
     topic: string,
     options: SubscribeOptions,
-    taker: EventTaker,
+    consumer: EventConsumer,
     doing: string,
     mode: ReceiveRequest['mode'] = 'consume',
   ): Subscription<E> {
@@ -292,11 +292,11 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
       host: this.#host,
       topic,
       request: { topic: this.#topicOf(topic), queue, mode, maxInFlight, maxWaiting, doing },
-      taker,
+      consumer,
       watchLag: this.#watchLag,
       deadLetter,
-      // An iteration sees to its signal itself: it ends when its reader asks again.
-      signal: taker instanceof PullTaker ? undefined : signal,
+      // An iteration handles its signal itself: it ends at the next `next()`.
+      signal: consumer instanceof AsyncQueue ? undefined : signal,
     });
   }
 
@@ -310,8 +310,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     } catch (error) {
       throw this.#failure(doing, error);
     }
-    this.#subscriptions.add(subscription);
-    this.#endings.set(subscription, end);
+    this.#openSubscriptions.set(subscription, end);
     if (this.#isOpen && driver === this.#driver) return;
     // Disconnected meanwhile.
     await subscription.unsubscribe(AbortSignal.abort());
@@ -334,10 +333,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
       publish: (topic, message, options) => this.publish(topic, message, options),
       failure: (doing, error) => this.#failure(doing, error),
       isFinal: (error) => this.#isFinal(error),
-      onEnd: (subscription) => {
-        this.#subscriptions.delete(subscription);
-        this.#endings.delete(subscription);
-      },
+      onEnd: (subscription) => void this.#openSubscriptions.delete(subscription),
     };
   }
 
@@ -379,8 +375,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
 
   #onBack(): void {
     this.#status.connected(this.#driver.address);
-    for (const subscription of this.#subscriptions) {
-      if (subscription.isInterrupted) void subscription.revive(undefined);
+    for (const subscription of this.#openSubscriptions.keys()) {
+      if (subscription.isInterrupted) void subscription.resubscribe(undefined);
     }
   }
 
@@ -390,7 +386,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     const reopening = new AbortController();
     const { signal } = reopening;
     this.#reopening = reopening;
-    await Promise.all(Array.from(this.#subscriptions, (one) => one.revive(undefined)));
+    await Promise.all(Array.from(this.#openSubscriptions.keys(), (one) => one.resubscribe(undefined)));
     const open = async (): Promise<void> => {
       await driver.close();
       await driver.open(this.#driverHost(driver));

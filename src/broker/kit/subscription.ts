@@ -10,7 +10,7 @@ import { watched } from './event-sources.ts';
 import * as failures from './failures.ts';
 import { FailureLog } from './failure-log.ts';
 import { deadLetterHeaders, orderKeyHeader } from './headers.ts';
-import { type EventTaker, InFlightEvents, settled, type Settlement } from './in-flight.ts';
+import { type EventConsumer, InFlightEvents, settled, type Settlement } from './in-flight.ts';
 import type { WireEncoding } from './name-encoding.ts';
 import { PollLoop } from './poll-loop.ts';
 import { PushBuffer } from './push-buffer.ts';
@@ -40,7 +40,7 @@ export interface SubscriptionInit<E extends IncomingEvent> {
   /** As the subscriber names it. */
   readonly topic: string;
   readonly request: ReceiveRequest;
-  readonly taker: EventTaker;
+  readonly consumer: EventConsumer;
   /** Events that a `watch` may lag behind. */
   readonly watchLag: number;
   readonly deadLetter: string | false;
@@ -63,18 +63,18 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   readonly #buffer: PushBuffer<E>;
   /** Aborts when it takes no more events. */
   readonly #ending = new AbortController();
-  readonly #log: FailureLog;
-  readonly #keeping: FailureLog;
+  readonly #receiveLog: FailureLog;
+  readonly #keepLog: FailureLog;
   #source: DriverSubscription<E> | undefined;
   #encoding: WireEncoding | undefined;
   #loop: PollLoop<E> | undefined;
   #acks: AckBatch<E> | undefined;
   #heartbeat: Timer | undefined;
-  #isKeeping = false;
+  #isKeepingAlive = false;
   #isDropping = false;
-  #isHanding = false;
-  #isPumping = false;
-  #reviving: Promise<void> | undefined;
+  #isDispatching = false;
+  #isFlushScheduled = false;
+  #resubscribing: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #finishing: Promise<void> | undefined;
   #whenEmpty: (() => void)[] = [];
@@ -83,11 +83,11 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   #close: (error: TenonError | undefined) => void = () => {};
 
   constructor(init: SubscriptionInit<E>) {
-    const { host, request, taker, topic, watchLag } = init;
+    const { host, request, consumer, topic, watchLag } = init;
     this.#init = init;
     this.#host = host;
-    this.#log = new FailureLog(host.logger, { broker: host.name, topic });
-    this.#keeping = new FailureLog(host.logger, { broker: host.name, topic });
+    this.#receiveLog = new FailureLog(host.logger, { broker: host.name, topic });
+    this.#keepLog = new FailureLog(host.logger, { broker: host.name, topic });
     const isWatch = request.mode === 'watch';
     this.#buffer = new PushBuffer(
       isWatch ? { limit: watchLag, drops: 'oldest' } : { limit: Number.POSITIVE_INFINITY, drops: 'newest' },
@@ -99,9 +99,9 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
           topic,
           maxInFlight,
           maxWaiting,
-          taker,
+          consumer,
           settlement: this,
-          onRoom: () => this.#onRoom(),
+          onDemand: () => this.#onDemand(),
         });
     this.closed = new Promise((resolve) => {
       this.#close = resolve;
@@ -124,11 +124,11 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   get demand(): number {
-    return this.#stopping ? 0 : Math.max(0, this.#room - this.#buffer.size);
+    return this.#stopping ? 0 : Math.max(0, this.#freeSlots - this.#buffer.size);
   }
 
   deliver(event: E): void {
-    if (this.#buffer.size === 0 && !this.#isHanding && this.#room > 0) this.#hand(event);
+    if (this.#buffer.size === 0 && !this.#isDispatching && this.#freeSlots > 0) this.#dispatch(event);
     else if (this.#stopping && this.#source?.release) void this.release([event]);
     else if (!this.#buffer.push(event)) this.#onDrop();
   }
@@ -146,7 +146,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     return this.#acks?.events ?? [];
   }
 
-  renew(): void {
+  resetSession(): void {
     this.#buffer.clear();
     this.#inFlight?.forget();
     this.#acks?.drop(failures.sessionOver(this.#host.name, this.#init.topic));
@@ -154,25 +154,25 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
 
   fail(error: unknown): void {
     if (this.#stopping) return;
-    if (this.#host.isFinal(error)) this.#die(error);
-    else void this.revive(error);
+    if (this.#host.isFinal(error)) this.#endWith(error);
+    else void this.resubscribe(error);
   }
 
   /** It has no source, and nothing is done about it: the broker was away when it was interrupted. */
   get isInterrupted(): boolean {
-    return this.#source === undefined && !this.#reviving && !this.#stopping;
+    return this.#source === undefined && !this.#resubscribing && !this.#stopping;
   }
 
   /** There is a reader who asks, or the server may have more. */
   resume(): void {
-    this.#pump();
-    this.#onRoom();
+    this.#flushBuffer();
+    this.#onDemand();
   }
 
   /** Receives anew, and tries until it succeeds, or the subscription has ended. */
-  revive(cause: unknown): Promise<void> {
-    return (this.#reviving ??= this.#revive(cause).finally(() => {
-      this.#reviving = undefined;
+  resubscribe(cause: unknown): Promise<void> {
+    return (this.#resubscribing ??= this.#resubscribe(cause).finally(() => {
+      this.#resubscribing = undefined;
     }));
   }
 
@@ -184,7 +184,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   /** Takes no more events, then resolves when those in hand are settled; if `signal` aborts, at once. */
   async unsubscribe(signal?: AbortSignal): Promise<void> {
     const stopped = this.stop();
-    if (this.#buffer.size > 0) await this.#emptied(signal);
+    if (this.#buffer.size > 0) await this.#bufferEmptied(signal);
     this.#inFlight?.stop();
     await this.#inFlight?.idle(signal);
     await stopped;
@@ -198,7 +198,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   nack(event: E, delayMs: number): Promise<void> {
-    return this.#told(this.#source?.nack?.(event, delayMs));
+    return this.#ignoringFailure(this.#source?.nack?.(event, delayMs));
   }
 
   async reject(event: Event, from: E, reason: unknown): Promise<boolean> {
@@ -220,7 +220,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   release(events: readonly E[]): Promise<void> {
-    return this.#told(this.#source?.release?.(events));
+    return this.#ignoringFailure(this.#source?.release?.(events));
   }
 
   nextId(): string {
@@ -230,9 +230,9 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
 
   readonly #onAbort = (): void => void this.#quietly('end', () => this.unsubscribe());
 
-  get #room(): number {
+  get #freeSlots(): number {
     if (this.#inFlight) return this.#inFlight.room;
-    return this.#stopping ? 0 : this.#init.taker.demand;
+    return this.#stopping ? 0 : this.#init.consumer.demand;
   }
 
   #receive(): Promise<DriverSubscription<E>> {
@@ -267,44 +267,44 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
         isRefusal,
         isConnected: () => host.isConnected(),
       });
-    } else this.#onRoom();
+    } else this.#onDemand();
     if (source.keepAlive && source.keepAliveMs !== undefined)
       this.#heartbeat = runtime.timers.every(Math.max(1, source.keepAliveMs), () => void this.#keepAlive(source));
   }
 
-  #hand(event: E): void {
-    const { taker, topic } = this.#init;
+  #dispatch(event: E): void {
+    const { consumer, topic } = this.#init;
     const encoding = this.#encoding;
     const headers = encoding ? encoding.readHeaders(event.headers) : event.headers;
-    this.#isHanding = true;
+    this.#isDispatching = true;
     if (this.#inFlight) this.#inFlight.deliver(event, headers);
     else {
       const { body, id = this.nextId() } = event;
-      taker.take(watched({ id, topic, headers, body, attempt: 1 }));
+      consumer.push(watched({ id, topic, headers, body, attempt: 1 }));
     }
-    this.#isHanding = false;
+    this.#isDispatching = false;
   }
 
-  #onRoom(): void {
+  #onDemand(): void {
     if (this.#buffer.size > 0) {
-      if (this.#isPumping || this.#isHanding) return;
-      this.#isPumping = true;
+      if (this.#isFlushScheduled || this.#isDispatching) return;
+      this.#isFlushScheduled = true;
       queueMicrotask(() => {
-        this.#isPumping = false;
-        this.#pump();
+        this.#isFlushScheduled = false;
+        this.#flushBuffer();
       });
     } else if (this.#loop) this.#loop.wake();
     else this.#source?.resume?.();
   }
 
   /** Hands out what has arrived, as far as there is room. */
-  #pump(): void {
-    if (this.#isHanding) return;
+  #flushBuffer(): void {
+    if (this.#isDispatching) return;
     if (this.#buffer.size === 0) return;
-    while (this.#buffer.size > 0 && this.#room > 0) this.#hand(this.#buffer.shift() as E);
+    while (this.#buffer.size > 0 && this.#freeSlots > 0) this.#dispatch(this.#buffer.shift() as E);
     if (this.#buffer.size > 0) return;
     this.#caughtUp();
-    this.#onRoom();
+    this.#onDemand();
   }
 
   #onDrop(): void {
@@ -324,7 +324,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   /** Resolves when what has arrived is handed out; when `signal` aborts it is dropped. */
-  async #emptied(signal: AbortSignal | undefined): Promise<void> {
+  async #bufferEmptied(signal: AbortSignal | undefined): Promise<void> {
     const drop = (): void => {
       this.#buffer.clear();
       this.#caughtUp();
@@ -336,29 +336,29 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   async #keepAlive(source: DriverSubscription<E>): Promise<void> {
-    if (this.#isKeeping) return;
-    this.#isKeeping = true;
+    if (this.#isKeepingAlive) return;
+    this.#isKeepingAlive = true;
     try {
       const events = this.unsettled();
       await source.keepAlive?.(events);
-      this.#keeping.succeeded();
+      this.#keepLog.succeeded();
     } catch (error) {
-      this.#notKept(error);
+      this.#logNotKept(error);
       await this.#quietly('recover', () => (this.#stopping ? undefined : source.recover?.(error)));
     } finally {
-      this.#isKeeping = false;
+      this.#isKeepingAlive = false;
     }
   }
 
   /** The server was told what becomes of events, or is away: then they come again all the same. */
-  #told(work: Promise<void> | void): Promise<void> {
-    return work ? work.catch((error: unknown) => this.#notKept(error)) : settled;
+  #ignoringFailure(work: Promise<void> | void): Promise<void> {
+    return work ? work.catch((error: unknown) => this.#logNotKept(error)) : settled;
   }
 
-  #notKept(error: unknown): void {
+  #logNotKept(error: unknown): void {
     // While the server is away nobody else can take anything either.
     if (this.#host.isConnected()) {
-      this.#keeping.failed('events in hand could not be kept: others may be given them as well', error);
+      this.#keepLog.failed('events in hand could not be kept: others may be given them as well', error);
       return;
     }
     const fields = { broker: this.#host.name, topic: this.#init.topic, error };
@@ -375,7 +375,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
       const rest = this.#buffer.clear();
       if (rest.length > 0 && this.#inFlight) released = this.release(rest);
     }
-    await Promise.all([released, this.#reviving, this.#stopSource(source)]);
+    await Promise.all([released, this.#resubscribing, this.#stopSource(source)]);
   }
 
   async #stopSource(source: DriverSubscription<E> | undefined): Promise<void> {
@@ -385,12 +385,12 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   async #finish(): Promise<void> {
-    await this.#letGo();
+    await this.#closeSource();
     this.#host.onEnd(this);
     this.#close(undefined);
   }
 
-  async #letGo(): Promise<void> {
+  async #closeSource(): Promise<void> {
     const source = this.#source;
     this.#heartbeat?.cancel();
     await this.#acks?.finish();
@@ -398,13 +398,13 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   /** It ends by itself. */
-  #die(cause: unknown): void {
-    const { topic, request, taker } = this.#init;
+  #endWith(cause: unknown): void {
+    const { topic, request, consumer } = this.#init;
     const error = this.#host.failure(request.doing, cause);
     this.#stopping ??= this.#stop();
     this.#finishing ??= this.#stopping.then(async () => {
-      this.renew();
-      await this.#letGo();
+      this.resetSession();
+      await this.#closeSource();
       this.#host.onEnd(this);
     });
     this.#host.logger.error('a subscription has ended: the broker refuses it', {
@@ -412,22 +412,22 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
       topic,
       error,
     });
-    taker.fail?.(error);
+    consumer.fail?.(error);
     this.#close(error);
   }
 
-  async #revive(cause: unknown): Promise<void> {
+  async #resubscribe(cause: unknown): Promise<void> {
     const { runtime } = this.#host;
     let reason = cause;
     for (let attempt = 1; !this.#stopping; attempt += 1) {
-      this.renew();
+      this.resetSession();
       const [loop, source] = [this.#loop, this.#source];
       this.#loop = undefined;
       this.#source = undefined;
       this.#heartbeat?.cancel();
       await loop?.stop();
       await this.#quietly('close', () => source?.close());
-      if (this.#host.isConnected()) this.#log.failed('a subscription was interrupted; it is begun anew', reason);
+      if (this.#host.isConnected()) this.#receiveLog.failed('a subscription was interrupted; it is begun anew', reason);
       // The broker revives it when it is connected again.
       if (!this.#host.isConnected()) return;
       await pause(
@@ -444,11 +444,11 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
           return;
         }
         this.#start(anew);
-        this.#log.succeeded();
+        this.#receiveLog.succeeded();
         return;
       } catch (error) {
         reason = error;
-        if (this.#host.isFinal(error)) return this.#die(error);
+        if (this.#host.isFinal(error)) return this.#endWith(error);
       }
     }
   }

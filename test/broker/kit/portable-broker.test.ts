@@ -305,7 +305,7 @@ describe('a subscription', () => {
     driver.last.send('1', '2');
     const dropped = expect(held[0]?.ack()).rejects.toMatchObject({ reason: 'broker.session_over' });
     await timers.settle();
-    driver.last.sink.renew();
+    driver.last.sink.resetSession();
     await dropped;
     driver.last.acking = () => Promise.resolve();
     await held[1]?.ack();
