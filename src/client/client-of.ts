@@ -13,15 +13,15 @@ type Caller<F> = F extends (...args: infer A) => infer R
   : never;
 
 /**
- * A handler class or an interface of its methods, seen from the caller: every method takes the request (where the
- * client streams, any iterable of requests) and call options, and gives a promise of the reply, or an AsyncIterable of
+ * The typed client of a handler class, or of an interface of its methods. Every method takes the request (for a client
+ * stream, any iterable of requests) and call options, and returns a promise of the reply, or an AsyncIterable of
  * replies.
  */
 export type ClientOf<T> = {
   readonly [K in keyof T as T[K] extends (...args: never[]) => unknown ? K : never]: Caller<T[K]>;
 };
 
-/** How one method of a {@link Contract} is called. */
+/** One method of a {@link Contract}. */
 export interface ContractMethod {
   /** @default unary */
   readonly stream?: 'server' | 'client' | 'bidi' | undefined;
@@ -32,18 +32,18 @@ export interface ContractMethod {
 }
 
 /**
- * A service known without the class that implements it, and without a `.proto`: name and shapes of its methods.
- * Messages travel as JSON. Made by {@link contract}.
+ * Describes a service without the class that implements it and without a `.proto`: its name, and its methods with their
+ * kinds. Messages travel as JSON. Made by {@link contract}.
  */
 export interface Contract<T> {
   readonly name: string;
   readonly service?: string | undefined;
   readonly methods: Readonly<Record<string, ContractMethod>>;
-  /** Only for the type checker. */
+  /** Never set: it carries the type `T` for the type checker. */
   readonly type?: T;
 }
 
-/** A service known by its `.proto` alone. */
+/** Describes a service by its `.proto` alone. */
 export interface ProtoContract {
   /** Path or URL of the file. */
   readonly proto: string | URL;
@@ -53,10 +53,10 @@ export interface ProtoContract {
   readonly service?: string | undefined;
 }
 
-/** What a client can be made of. */
+/** A class or a description that a typed client can be made from. */
 export type ClientSource = (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoContract;
 
-/** The container key of a typed client, which knows what it is a client of. */
+/** The container key of a typed client. */
 export type ClientToken<T> = ServiceIdentifier<ClientOf<T>>;
 
 type KindOf<F> = F extends (...args: infer A) => infer R
@@ -95,9 +95,9 @@ const byClass = new WeakMap<object, ServiceIdentifier<unknown>>();
 const byProto = new Map<string, ServiceIdentifier<unknown>>();
 
 /**
- * The container key of a typed client: of a handler class, of a {@link contract}, or of a service known by its `.proto`
- * (then typed by the interface given). The same argument gives the same key. The container resolves it wherever it is
- * injected; nothing needs to be bound.
+ * Returns the container key of a typed client: of a handler class, of a {@link contract}, or of a service known by its
+ * `.proto` (then typed by the interface given). The same argument gives the same key. The container resolves it
+ * wherever it is injected; nothing needs to be bound.
  *
  * @example
  * ```ts
@@ -138,14 +138,19 @@ export function clientOf(source: ClientSource): ServiceIdentifier<never> {
   return token as ServiceIdentifier<never>;
 }
 
-/** What the container key is a client of; `undefined` for a key that `clientOf` did not make. */
+/**
+ * Returns the class or description that a container key is a client of; `undefined` for a key that `clientOf` did not
+ * make.
+ */
 export function clientSourceOf(identifier: unknown): ClientSource | undefined {
   return typeof identifier === 'function'
     ? (identifier as unknown as Record<symbol, ClientSource | undefined>)[sourceKey]
     : undefined;
 }
 
-/** A function, so that the key carries its source, and errors of the container show its name. */
+/**
+ * Makes a container key. It is a function, so that it carries its source, and errors of the container show its name.
+ */
 function makeToken(source: ClientSource, name: string): ServiceIdentifier<unknown> {
   const token = function client(): void {};
   Object.defineProperty(token, 'name', { value: `clientOf(${name})` });

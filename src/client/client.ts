@@ -11,40 +11,38 @@ import type { CallInterceptor } from '../pipeline/enhancers.ts';
 import type { NodeFilter } from '../selector/selector.ts';
 import type { CallCredentials } from './credentials.ts';
 
-/** What one call may be told. */
+/** Options of one call. */
 export interface CallOptions {
   /**
-   * The call being handled: its cancellation cancels this one, its deadline bounds it, its metadata travels on as far
-   * as {@link ClientOptions.forward} allows.
+   * The context of the call being handled. Its cancellation cancels this call, its deadline bounds it, and its metadata
+   * is passed on as far as {@link ClientOptions.forward} allows.
    */
   readonly ctx?: Context | undefined;
   /**
-   * DEADLINE_EXCEEDED after this many milliseconds; never later than the deadline of `ctx`. @default {@link
-   * ClientOptions.timeoutMs}
+   * Time-out of the call in milliseconds, after which it fails with DEADLINE_EXCEEDED. The deadline of `ctx` counts
+   * too.
+   * @default {@link ClientOptions.timeoutMs}
    */
   readonly timeoutMs?: number | undefined;
-  /** Cancels the call. The server sees it. */
+  /** Aborting it cancels the call, on the server too. */
   readonly signal?: AbortSignal | undefined;
   readonly metadata?: Metadata | MetadataInit | undefined;
-  /** Goes to this address; neither registry nor selector are asked. */
+  /** The address to call, without asking registry and selector. */
   readonly address?: string | undefined;
   /** Name of the service in the registry. @default what the handler or its `.proto` says */
   readonly service?: string | undefined;
-  /** Narrow the nodes to choose from. */
+  /** Filters of the nodes to choose from. */
   readonly filters?: readonly NodeFilter[] | undefined;
   /** Codec of this call: `application/grpc+json`. @default the method's */
   readonly contentType?: string | undefined;
-  /** Wait for a node and a connection until the deadline instead of failing at once. @default false */
+  /** Waits for a node and a connection until the deadline, instead of failing at once. @default false */
   readonly waitForReady?: boolean | undefined;
   /**
-   * Whether requests are compressed, by gzip, where the transport can. A server that does not understand it answers
-   * UNIMPLEMENTED.
+   * Compresses requests with gzip, on transports that can. A server that does not understand it answers UNIMPLEMENTED.
    * @default {@link ClientOptions.compress}
    */
   readonly compress?: boolean | undefined;
-  /**
-   * What proves who calls; `false` for nothing, where the client has some. @default {@link ClientOptions.credentials}
-   */
+  /** The credentials that prove who calls; `false` sends none. @default {@link ClientOptions.credentials} */
   readonly credentials?: CallCredentials | false | undefined;
   /** Called with the server's headers before the first reply is handed out. */
   readonly onHeaders?: ((headers: Metadata) => void) | undefined;
@@ -52,7 +50,7 @@ export interface CallOptions {
   readonly onTrailers?: ((trailers: Metadata) => void) | undefined;
 }
 
-/** A call about which everything is said but how to send it: Go Micro's `Request`. */
+/** A call that is ready to be sent: its service, method and message. Go Micro's `Request`. */
 export interface Request {
   /** Name in the registry. */
   readonly service: string;
@@ -62,7 +60,7 @@ export interface Request {
   readonly contentType: string;
 }
 
-/** What `newRequest` may be told about a method it has no descriptor of. */
+/** Options of {@link Client.newRequest}, for a method without a descriptor. */
 export interface RequestOptions {
   /** @default 'application/grpc+json' */
   readonly contentType?: string | undefined;
@@ -81,84 +79,92 @@ export interface PublishMessage {
   readonly headers: EventHeaders;
 }
 
-/** What an event may be told. */
+/** Options of {@link Client.newMessage}. */
 export interface MessageOptions {
   /**
-   * How the payload is encoded: `application/json`, `application/protobuf`. @default JSON, or protobuf with a schema
-   * that has one
+   * The content type that names the codec of the payload: `application/json`, `application/protobuf`.
+   * @default JSON, or protobuf with a schema that has one
    */
   readonly contentType?: string | undefined;
   readonly schema?: Schema | undefined;
   readonly headers?: EventHeaders | undefined;
 }
 
-/** What publishing may be told. */
+/** Options of {@link Client.publish}. */
 export interface ClientPublishOptions {
   readonly ctx?: Context | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number | undefined;
-  /** Events of one key keep their order, where the broker keeps order. */
+  /** Key of the order: events of one key keep their order, on brokers that can. */
   readonly orderKey?: string | undefined;
-  /** Subscribers with deduplication handle events of one key once. */
+  /** Key of the event for subscribers with deduplication, which handle events of one key once. */
   readonly dedupeKey?: string | undefined;
 }
 
-/** The client's end of a call message by message: Go Micro's `Stream`. */
+/** The client's end of a call that is made message by message: Go Micro's `Stream`. */
 export interface ClientStream extends AsyncIterable<unknown> {
   readonly ctx: Context;
   readonly request: Request;
   /**
-   * Resolves when there is room for more. Rejects with FAILED_PRECONDITION (`client.stream_ended`) after `closeSend`.
+   * Sends a request, and resolves when there is room for more. Rejects with FAILED_PRECONDITION (`client.stream_ended`)
+   * after `closeSend`.
    */
   send(message: unknown): Promise<void>;
-  /** The next reply; `undefined` after the last. Rejects with the call's error. */
+  /** Returns the next reply, or `undefined` after the last one. Rejects with the call's error. */
   recv(): Promise<unknown>;
-  /** No more messages from this side. */
+  /** Ends the sending side: no more requests follow. */
   closeSend(): void;
   /** Cancels the call if it is not over. */
   close(): void;
 }
 
-/** What a client is told at once. */
+/** Options of a client. */
 export interface ClientOptions {
-  /** Bound of unary calls that name none, in milliseconds; 0 for none. @default 30_000, Go Micro's RequestTimeout */
+  /**
+   * Time-out of unary calls that have none of their own, in milliseconds; 0 for no time-out. @default 30_000, Go
+   * Micro's RequestTimeout
+   */
   readonly timeoutMs?: number | undefined;
   /**
-   * Metadata keys of the call being handled that travel on with its `ctx`.
+   * Keys of the metadata that a call passes on from the call being handled (`ctx`).
    * @default none but the trace's: `traceparent`, `tracestate`, `baggage`; in Go Micro's dialect all, also those by
-   *   which a caller proves who it is
+   * which a caller proves who it is
    */
   readonly forward?: readonly string[] | undefined;
-  /** What proves with every call who calls. @default nothing */
+  /** The credentials that prove with every call who calls. @default none */
   readonly credentials?: CallCredentials | undefined;
   /**
-   * Whether credentials that leave it open are sent also where others on the way can read them. @default false: only
-   * over TLS and on this machine
+   * Sends credentials over connections that are not encrypted too, unless the credentials decide it themselves.
+   * @default false: only over TLS and on this machine
    */
   readonly insecureCredentials?: boolean | undefined;
   /**
-   * `go-micro`: calls as Go Micro's clients do, so that its servers answer: on its paths, with its `timeout` and
-   * `x-content-type`, and understands its errors. Servers of tenon that it calls need the dialect as well.
+   * The dialect of the calls. `go-micro` calls the way Go Micro's clients do, so that its servers answer: on its paths,
+   * with its `timeout` and `x-content-type`, and it understands their errors. Servers of tenon that this client calls
+   * need the dialect as well.
    * @default 'grpc'
    */
   readonly dialect?: Dialect | undefined;
-  /** Around every call, the first outermost. */
+  /** Interceptors of every call, the first outermost. */
   readonly interceptors?: readonly Interceptor[] | undefined;
   /** Largest reply accepted, in bytes. @default 4 MiB */
   readonly maxReceiveBytes?: number | undefined;
   /** Largest request sent, in bytes. @default no limit */
   readonly maxSendBytes?: number | undefined;
   /**
-   * Compress requests, by gzip, where the transport can; a call says otherwise by its own `compress`. @default false
+   * Compresses requests with gzip, on transports that can. A call decides otherwise with its own `compress`. @default
+   * false
    */
   readonly compress?: boolean | undefined;
   /**
-   * Policies per method as data, in gRPC's own format: time-outs, limits, retries, hedges. Its retries and hedges are
-   * the innermost interceptors. INVALID_ARGUMENT (`interceptors.invalid_service_config`) for one that is wrong.
+   * Policies of methods as data, in gRPC's service config format: time-outs, limits, retries, hedges. Its retries and
+   * hedges are the innermost interceptors. An invalid one throws INVALID_ARGUMENT
+   * (`interceptors.invalid_service_config`).
    */
   readonly serviceConfig?: ServiceConfig | undefined;
   /**
-   * Nodes tried for one call when a node cannot be reached: only where it is certain that nothing was processed.
+   * The number of nodes that one call is tried on, at most. The next node is tried only if the last one certainly did
+   * not process the call.
    * @default 3
    */
   readonly maxAttempts?: number | undefined;
@@ -176,13 +182,14 @@ export const ClientInterceptors: ServiceIdentifier<Interceptor | CallInterceptor
 );
 
 /**
- * A method made ready to be called: where the client streams it takes an AsyncIterable, where the server streams it
- * gives one.
+ * Calls one prepared method. A client stream takes an AsyncIterable of requests, and a server stream returns one of
+ * replies.
  */
 export type MethodCaller = (input: unknown, options?: CallOptions) => unknown;
 
 /**
- * Calls services by name. Nodes come from the selector, bytes from the codec, the rest from the transport.
+ * Calls services by name: the selector chooses the node, the codec encodes the messages, the transport carries the
+ * call.
  *
  * A call fails with the status that the server sent, or with one of: UNAVAILABLE (`client.no_node`,
  * `transport.unreachable`, …; the message names the service), DEADLINE_EXCEEDED (`call.deadline_exceeded`), CANCELLED
@@ -196,22 +203,24 @@ export interface Client {
   /** Changes options. FAILED_PRECONDITION (`client.started`) once a method was prepared or called. */
   init(options: ClientOptions): void;
   newMessage(topic: string, payload: unknown, options?: MessageOptions): PublishMessage;
-  /** A request to `endpoint`, which is `package.Service/Method` or Go Micro's `Service.Method`. */
+  /** Makes a request to `endpoint`: `package.Service/Method`, or Go Micro's `Service.Method`. */
   newRequest(service: string, endpoint: string, body: unknown, options?: RequestOptions): Request;
-  /** A call with one reply. */
+  /** Makes a call that has one reply, and returns the reply. */
   call(request: Request, options?: CallOptions): Promise<unknown>;
   /**
-   * A call of any shape, message by message. For a unary or server-stream method the request's body is sent and the
-   * sending side closed.
+   * Opens a call of any kind, message by message. For a unary or server-stream method it sends the body of the request
+   * and closes the sending side.
    */
   stream(request: Request, options?: CallOptions): ClientStream;
-  /** Encodes and publishes. Resolves when the broker has it. */
+  /** Encodes an event and publishes it. Resolves when the broker has it. */
   publish(message: PublishMessage, options?: ClientPublishOptions): Promise<void>;
-  /** Prepares a method: interceptors are composed here, once. `service` is its name in the registry. */
+  /**
+   * Prepares a method to be called: its interceptors are composed here, once. `service` is the name in the registry.
+   */
   method(method: MethodDescriptor, service: string): MethodCaller;
-  /** Cancels what is under way. The transport and the broker are closed by who made them. */
+  /** Cancels the calls in progress. Transport and broker stay open for their owner to close. */
   close(): Promise<void>;
-  /** The name it is bound by. */
+  /** The name of the implementation. */
   toString(): string;
 }
 /** Container key of the {@link Client}. */

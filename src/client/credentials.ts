@@ -9,53 +9,58 @@ export interface CredentialsCall {
   readonly service: string;
   /** `Hello` */
   readonly method: string;
-  /** Who is going to have it. */
+  /** The address that the call is sent to. */
   readonly address: string;
-  /** Aborts with the call: nobody waits any more. */
+  /** Aborts with the call, as nobody waits for the credentials then. */
   readonly signal: AbortSignal;
 }
 
-/** What proves with every call who makes it: gRPC's call credentials. */
+/** Proves with every call who makes it: gRPC's call credentials. */
 export interface CallCredentials {
   /**
-   * The metadata that goes with the call, over what the call itself says. Asked for each time that the call is sent to
-   * somebody, within the call's deadline. An error fails the call with UNAUTHENTICATED, or UNAVAILABLE if it is one of
-   * that code (`client.no_credentials`); its text goes no further.
+   * Returns the metadata that proves who calls; it replaces values of the same keys in the call's own metadata. It is
+   * called each time that the call is sent to a node, within the call's deadline. An error fails the call with
+   * UNAUTHENTICATED, or UNAVAILABLE for an error of that code (`client.no_credentials`); the text of the error is not
+   * passed on.
    */
   metadata(call: CredentialsCall): Metadata | MetadataInit | Promise<Metadata | MetadataInit>;
   /**
-   * Send them also where others on the way can read them. Otherwise such a call fails with UNAUTHENTICATED
-   * (`client.insecure_credentials`). Loopback addresses are within the machine.
+   * Sends the credentials over connections that are not encrypted too. Otherwise such a call fails with UNAUTHENTICATED
+   * (`client.insecure_credentials`). Loopback addresses never leave the machine and are always allowed.
    * @default `insecureCredentials` of the client
    */
   readonly allowInsecure?: boolean | undefined;
 }
 
-/** A token, and how long it may be shown. */
+/** A token with the time at which it expires. */
 export interface Token {
   readonly value: string;
   /** Milliseconds since the Unix epoch. @default {@link BearerTokenOptions.maxAgeMs} from now */
   readonly expiresAt?: number | undefined;
 }
 
-/** How {@link bearerToken} keeps tokens. */
+/** Options of {@link bearerToken}. */
 export interface BearerTokenOptions {
   /**
-   * So long before a token expires, the next one is asked for, while calls go on with the old one; in milliseconds.
+   * Time before the expiry of a token at which the next one is fetched, in milliseconds. Calls go on with the old one
+   * meanwhile.
    * @default 30_000
    */
   readonly earlyMs?: number | undefined;
-  /** How long a token is used that does not say when it expires, in milliseconds. @default 60_000 */
+  /** Life of a token that does not say when it expires, in milliseconds. @default 60_000 */
   readonly maxAgeMs?: number | undefined;
-  /** As in {@link CallCredentials}. @default `insecureCredentials` of the client */
+  /**
+   * Sends the token over connections that are not encrypted too, as {@link CallCredentials.allowInsecure} says.
+   * @default `insecureCredentials` of the client
+   */
   readonly allowInsecure?: boolean | undefined;
   /** @default the system's own */
   readonly clock?: Clock | undefined;
 }
 
 /**
- * Credentials that send `authorization: Bearer <token>` (RFC 6750). A source is asked once for all calls that need a
- * token at the time, and again before the token expires; one that fails is asked again by the next call.
+ * Makes credentials that send `authorization: Bearer <token>` (RFC 6750). The source is called once for all calls that
+ * need a token at the time, and again before the token expires. If it fails, the next call tries it again.
  *
  * @example
  * ```ts
@@ -85,7 +90,7 @@ class TokenCache {
   readonly #maxAgeMs: number;
   readonly #clock: Clock;
   #header: MetadataInit | undefined;
-  /** By the monotonic clock. */
+  /** The time of expiry by the monotonic clock. */
   #expiresAtMs = Number.NEGATIVE_INFINITY;
   #asking: Promise<MetadataInit> | undefined;
 
@@ -102,7 +107,7 @@ class TokenCache {
     if (this.#header && leftMs > this.#earlyMs) return this.#header;
     const asking = (this.#asking ??= this.#ask());
     if (!this.#header || leftMs <= 0) return asking;
-    // The old one is good still: if there is no new one, the next call asks again.
+    // The old token is still valid: if there is no new one, the next call tries again.
     asking.catch(() => {});
     return this.#header;
   }
@@ -112,7 +117,7 @@ class TokenCache {
       const given = await this.#source();
       const { value, expiresAt } = typeof given === 'string' ? { value: given, expiresAt: undefined } : given;
       this.#header = headerOf(value);
-      // A date is read once, against the time at which it came.
+      // The date is turned into a span once, by the wall clock of the moment at which it came.
       const lastsMs = expiresAt === undefined ? this.#maxAgeMs + this.#earlyMs : expiresAt - this.#clock.now();
       this.#expiresAtMs = this.#clock.monotonicMs() + lastsMs;
       return this.#header;
@@ -123,6 +128,6 @@ class TokenCache {
 }
 
 function headerOf(token: string): MetadataInit {
-  // As files have it.
+  // Files end with a line break.
   return { authorization: `Bearer ${token.trim()}` };
 }

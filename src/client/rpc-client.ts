@@ -64,34 +64,34 @@ const defaults = {
 
 const clientRules = { maxAttempts: aCount };
 
-/** What travels on where nothing was said: the trace. */
+/** The keys of metadata that are passed on by default: the trace. */
 const traceKeys = ['traceparent', 'tracestate', 'baggage'];
 
-/** A method as its callers need it. */
+/** A method that is ready to be called. */
 interface Prepared {
   readonly method: MethodDescriptor;
   readonly invoke: CallHandler;
-  /** Whether there are interceptors, which may make a call more than once, or not at all. */
+  /** True if there are interceptors, which may make a call more than once or not at all. */
   readonly mayRepeat: boolean;
-  /** Of calls that name none. */
+  /** The time-out of calls that have none of their own. */
   readonly timeoutMs: number | undefined;
-  /** No call may take longer. */
+  /** The longest time that a call may take, from the service config. */
   readonly maxTimeoutMs: number | undefined;
   readonly waitForReady: boolean | undefined;
 }
 
-/** The {@link Client}, over whatever transport, selector, codecs and broker are bound. */
+/** Implements {@link Client} over the transport, selector, codecs and broker that are bound. */
 @injectable()
 export class RpcClient implements Client {
   readonly #transport: Transport;
-  /** The transport's own unary call where it has one: chosen here, once. */
+  /** The transport's own unary call, or one over its sockets. */
   readonly #sendUnary: NonNullable<Transport['unary']>;
   readonly #broker: Broker;
   readonly #preferred: Marshaler;
   readonly #marshalers: MarshalerTable;
   readonly #logger: Logger;
   readonly #router: Router;
-  /** Methods whose path was given whole. */
+  /** Methods whose whole path was given, which Go Micro's dialect leaves as it is. */
   readonly #asWritten = new WeakSet<MethodDescriptor>();
   readonly #calls = new LinkedList<OutgoingContext>();
   #options: WithDefaults<ClientOptions, typeof defaults>;
@@ -259,14 +259,14 @@ export class RpcClient implements Client {
       method,
       invoke: compose(all, method, this.#end(method, policy)),
       mayRepeat: all.length > 0,
-      // A stream lasts as long as it lasts: only what the caller says bounds it, or who wrote of this method.
+      // A stream may last for any time: only the caller bounds it, or the service config of its method.
       timeoutMs: policy?.timeoutMs ?? (method.kind === 'unary' ? timeoutMs : undefined),
       maxTimeoutMs: policy?.timeoutMs,
       waitForReady: policy?.waitForReady,
     };
   }
 
-  /** The end of the pipeline: bytes and transport. */
+  /** Makes the end of the pipeline, which encodes the call and gives it to the transport. */
   #end(method: MethodDescriptor, policy: MethodPolicy | undefined): CallHandler {
     const maxReceiveBytes = smaller(this.#options.maxReceiveBytes, policy?.maxReceiveBytes);
     const maxSendBytes = smaller(this.#options.maxSendBytes, policy?.maxSendBytes);
@@ -375,8 +375,8 @@ export class RpcClient implements Client {
   }
 
   /**
-   * Opens a streaming call. One with a single request waits for the first answer, and goes to another node if the first
-   * did not take it; a stream of requests is on its way by then and cannot be sent again.
+   * Opens a streaming call. A call with a single request waits for the first answer, and goes to another node if the
+   * first did not take it. A stream of requests is on its way by then and cannot be sent again.
    */
   #open(encoding: CallEncoding, input: unknown, ctx: OutgoingContext): Promise<OpenCall> {
     ctx.throwIfAborted();
@@ -386,8 +386,8 @@ export class RpcClient implements Client {
         const initial = { headers: headersOf(encoding, ctx) };
         const sent = credentials ? await this.#signed(credentials, initial, ctx) : initial;
         const socket = this.#transport.dial(address, this.#dialOptions(encoding, ctx));
-        // By themselves: the first request may be long in coming, and whoever reads the replies would begin the call
-        // without them.
+        // Sent by themselves: the first request may be long in coming, and reading the replies would begin the call
+        // without headers.
         void socket.send(sent);
         return { socket, stop: sendRequests(encoding, input as AsyncIterable<unknown>, socket, ctx) };
       };
@@ -450,10 +450,10 @@ export class RpcClient implements Client {
       maxReceiveBytes: encoding.maxReceiveBytes,
       maxSendBytes: encoding.maxSendBytes,
       contentType: encoding.subType,
-      // Also where an interceptor takes it back for the first message: it may change its mind.
+      // Even if an interceptor turns it off for the first message, it may turn it on again for later ones.
       compress: ctx.compress === true || (ctx.options.compress ?? this.#options.compress) === true,
-      // Where there are nodes to choose from, another may be ready sooner: the client waits, and the transport says at
-      // once that this one is not.
+      // With nodes to choose from, another may be ready sooner: the client does the waiting, and the transport fails at
+      // once.
       waitForReady: ctx.options.address !== undefined && ctx.waitForReady,
     };
   }
@@ -478,12 +478,12 @@ export class RpcClient implements Client {
   }
 }
 
-/** The nearer of two bounds, of which each may be missing. */
+/** Returns the smaller of two limits, each of which may be missing. */
 function smaller(one: number | undefined, other: number | undefined): number | undefined {
   return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
 }
 
-/** What the request says, where the options are silent. */
+/** Returns the options with the content type of the request, unless they have one. */
 function withContentType(request: Request, options: CallOptions): CallOptions {
   return { ...options, contentType: options.contentType ?? request.contentType };
 }

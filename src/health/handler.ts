@@ -12,29 +12,29 @@ import type { ServerHandler } from '../server/server.ts';
 import type { ServingStatus } from './health.ts';
 import type { ServiceHealth } from './service-health.ts';
 
-/** The `.proto` of the protocol, which `loadProto` has. */
+/** The URL of the protocol's `.proto`, which `loadProto` knows. */
 export const healthProto = new URL('tenon:grpc/health/v1/health.proto');
 
 /** Full name of the service. */
 export const healthName = 'grpc.health.v1.Health';
 
-// What the protocol says of List.
+// The limit of List in the protocol.
 const mostListed = 100;
 
 interface CheckRequest {
   readonly service: string;
 }
 
-/** How a service is, as the protocol says it. */
+/** The status of a service, as the protocol sends it. */
 export interface CheckResponse {
   readonly status: ServingStatus | 'SERVICE_UNKNOWN';
 }
 
 /**
- * `grpc.health.v1.Health` as a handler like any other: Check, List and Watch (github.com/grpc/grpc:
- * doc/health-checking.md). Left out of the registry's record.
+ * Makes the handler of `grpc.health.v1.Health`: Check, List and Watch (github.com/grpc/grpc: doc/health-checking.md).
+ * It is left out of the registry's record.
  *
- * `findType` gives a message type of {@link healthProto}; it is asked with the first call, so that a start does not
+ * `findType` returns a message type of {@link healthProto}. It is called with the first call, so that a start does not
  * wait for a file that is read.
  */
 export function healthHandler(health: ServiceHealth, findType: (name: string) => ProtoType | undefined): ServerHandler {

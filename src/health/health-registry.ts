@@ -4,7 +4,7 @@ import { quietly } from '../internal/quietly.ts';
 import { Logger, silentLogger } from '../logger/logger.ts';
 import type { Health, ServingStatus } from './health.ts';
 
-/** The {@link Health}, kept in memory. */
+/** Implements {@link Health}, in memory. */
 @injectable()
 export class HealthRegistry implements Health {
   readonly #said = new Map<string, ServingStatus>();
@@ -34,7 +34,7 @@ export class HealthRegistry implements Health {
   }
 
   onChange(listener: () => void): () => void {
-    // Wrapped, so that one function may listen twice.
+    // A new function each time, so that one listener may be added twice.
     const own = (): unknown => listener();
     this.#listeners.add(own);
     return () => this.#listeners.delete(own);

@@ -2,16 +2,16 @@ import type { ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
 
-/** What can be said of a service: the names of `grpc.health.v1.HealthCheckResponse.ServingStatus`. */
+/** The status of a service, by the names of `grpc.health.v1.HealthCheckResponse.ServingStatus`. */
 export type ServingStatus = 'UNKNOWN' | 'SERVING' | 'NOT_SERVING';
 
 /**
- * What the application itself says of its health, by service name: to be injected where something is known that the
- * lifecycle cannot know, as that a database is away. `''` is the server as a whole. A name that no handler has is one
- * more thing that can be asked for.
+ * Holds the status that the application itself gives its services, by their names. Inject it where something is known
+ * that the lifecycle cannot know, such as that a database is away. `''` is the server as a whole. A name that no
+ * handler has may be set too, and can be checked like the others.
  *
- * Each name stands alone, as in gRPC's own servers: nothing is derived from another one. What is said counts while the
- * service serves; one that starts, drains or cannot be found is NOT_SERVING whatever is said here.
+ * Each name stands alone, as in gRPC's own servers: none follows from another one. A status counts while the service
+ * serves; a service that starts, drains or cannot be found is NOT_SERVING whatever is set here.
  *
  * @example
  * ```ts
@@ -27,15 +27,15 @@ export type ServingStatus = 'UNKNOWN' | 'SERVING' | 'NOT_SERVING';
  * ```
  */
 export interface Health {
-  /** Says how `service` is, until it is said otherwise. */
+  /** Sets the status of `service`, until it is set again. */
   set(service: string, status: ServingStatus): void;
-  /** Takes back what was said of `service`. Without effect where nothing was. */
+  /** Removes the status of `service`, if it has one. */
   clear(service: string): void;
-  /** What was said of `service`; `undefined` where nothing was. */
+  /** Returns the status that was set for `service`; `undefined` if none was. */
   get(service: string): ServingStatus | undefined;
-  /** The names of which something was said, in the order in which it was said first. */
+  /** Returns the names that have a status, in the order in which they were first set. */
   names(): readonly string[];
-  /** Calls `listener` after each change, in the same turn. Returns how to stop that. */
+  /** Calls `listener` after each change, in the same turn. Returns a function that ends that. */
   onChange(listener: () => void): () => void;
 }
 /** Container key of the {@link Health}. One for all services of a process. */

@@ -3,26 +3,27 @@ import { over, SerialIterator } from '../internal/iterators.ts';
 import type { ServiceRuntime } from '../service/service.ts';
 import type { Health, ServingStatus } from './health.ts';
 
-/** What a {@link ServiceHealth} is told. */
+/** Options of a {@link ServiceHealth}. */
 export interface ServiceHealthOptions {
-  /** Full names of the services that are answered. */
+  /** The full names of the services that the server answers. */
   readonly services: readonly string[];
-  /** Whether a node that callers cannot find in the registry is NOT_SERVING. @default true */
+  /** Makes a node NOT_SERVING while callers cannot find it in the registry. @default true */
   readonly followsRegistry?: boolean | undefined;
-  /** Whether a node whose subscriptions do not stand is NOT_SERVING. @default true */
+  /** Makes a node NOT_SERVING while its subscriptions are not active. @default true */
   readonly followsBroker?: boolean | undefined;
 }
 
-/** The name under which nothing but a process that no longer answers is a failure: what a supervisor restarts by. */
+/** The name to check for a supervisor that restarts processes: it is SERVING as long as the process answers. */
 export const liveness = 'liveness';
 
 /**
- * How one service of the process is: what its lifecycle says, and while it serves what the application says.
+ * Computes the health of one service of the process: from its lifecycle and, while it serves, from the status that the
+ * application set.
  *
- * SERVING needs a service that serves and, unless told otherwise, a lease in the registry that has not run out: one
- * that failed to be renewed once is still good, so a short outage does not show. Its subscriptions have to stand as
- * well: they do not where the broker was away at the start. `liveness` follows neither: a node that drains must not be
- * killed, nor every node of a fleet because the registry is away.
+ * A service is SERVING if it serves and, unless told otherwise, its lease in the registry has not run out (one failed
+ * renewal does not matter, so that a short outage does not show), and its subscriptions are active, which they are not
+ * if the broker was away at the start. `liveness` follows neither: a node that drains must not be killed, nor every
+ * node of a fleet because the registry is away.
  */
 export class ServiceHealth {
   readonly #service: Pick<ServiceRuntime, 'status' | 'onChange'>;
@@ -43,12 +44,12 @@ export class ServiceHealth {
     this.#followsBroker = followsBroker;
   }
 
-  /** The names that can be asked for. */
+  /** Returns all names that have a status. */
   names(): readonly string[] {
     return [...new Set([...this.#services, ...this.#health.names()])];
   }
 
-  /** How the service of that name is; `undefined` for one that is not known. */
+  /** Returns the status of a name; `undefined` for one that is not known. */
   status(name: string): ServingStatus | undefined {
     const said = this.#health.get(name);
     if (said === undefined && !this.#services.has(name)) return undefined;
@@ -56,9 +57,9 @@ export class ServiceHealth {
   }
 
   /**
-   * How the service is now, and then each change: what comes and goes while the reader is busy is left out. A name that
-   * is not known is SERVICE_UNKNOWN until it is. The iteration fails with UNAVAILABLE, after the last change, when the
-   * server takes no more calls, for it must not hold up the stop.
+   * Yields the status of a name now and after each change. Changes that come and go while the reader is busy are left
+   * out. A name that is not known is SERVICE_UNKNOWN until it is. The iteration fails with UNAVAILABLE, after the last
+   * change, when the server takes no more calls, as it must not hold up the stop.
    */
   watch(name: string): AsyncIterableIterator<ServingStatus | 'SERVICE_UNKNOWN', undefined> {
     return new Watch(
@@ -82,7 +83,7 @@ export class ServiceHealth {
   }
 }
 
-/** The changes of a value. Not a generator: one that waits cannot be left. */
+/** Iterates over the changes of a value. Not a generator, because a generator that waits cannot be ended. */
 class Watch<T> extends SerialIterator<T> {
   readonly #value: () => T;
   readonly #goesOn: () => boolean;

@@ -1,15 +1,15 @@
-/** A service that is told of. */
+/** A service that reflection describes. */
 export interface ReflectedService {
   /** Full name. */
   readonly name: string;
   /**
-   * The files that define it, each behind those it imports, as serialized `google.protobuf.FileDescriptorProto`;
-   * `undefined` where there is no `.proto`. Asked with the first question.
+   * Returns the files that define the service as serialized `google.protobuf.FileDescriptorProto`, each behind those it
+   * imports; `undefined` if there is no `.proto`. It is called with the first question.
    */
   readonly files: () => readonly Uint8Array[] | undefined;
 }
 
-/** What a server tells of itself, shared by the versions of the protocol. */
+/** Holds the services and files that a server describes, shared by the versions of the protocol. */
 export class Reflected {
   readonly #services: readonly ReflectedService[];
   readonly #others: () => readonly Uint8Array[];
@@ -23,12 +23,12 @@ export class Reflected {
     this.#others = others;
   }
 
-  /** @internal The files of each service, then the others. */
+  /** @internal Returns the files of each service, then the others. */
   get files(): readonly (readonly Uint8Array[])[] {
     return [...this.#services.map(({ files }) => files() ?? []), this.#others()];
   }
 
-  /** The services that have a definition, in order. */
+  /** The names of the services that have a `.proto`, in order. */
   get names(): readonly string[] {
     return (this.#names ??= this.#services
       .filter(({ files }) => files() !== undefined)
@@ -36,7 +36,7 @@ export class Reflected {
       .sort());
   }
 
-  /** Whether it is answered, but has no `.proto`. */
+  /** Returns true for a service that the server answers without a `.proto`, and for names below it. */
   isUndefined(symbol: string): boolean {
     return this.#services.some(
       ({ name, files }) => (symbol === name || symbol.startsWith(`${name}.`)) && files() === undefined,

@@ -4,45 +4,46 @@ import type { ServerHandler } from '../server/server.ts';
 import type { ServiceRuntime } from '../service/service.ts';
 import type { Reflected } from './reflected.ts';
 
-/** The versions of the protocol: clients try the first, and older ones know only the second. */
+/** The versions of the protocol. Clients try the first; older ones know only the second. */
 export const reflectionVersions = ['v1', 'v1alpha'] as const;
 /** One of {@link reflectionVersions}. */
 export type ReflectionVersion = (typeof reflectionVersions)[number];
 
-/** The `.proto` of a version. */
+/** Returns the URL of a version's `.proto`. */
 export function reflectionProto(version: ReflectionVersion): URL {
   return new URL(`tenon:grpc/reflection/${version}/reflection.proto`);
 }
 
-/** Full name of the service of a version. */
+/** Returns the full name of a version's service. */
 export function reflectionName(version: ReflectionVersion): string {
   return `grpc.reflection.${version}.ServerReflection`;
 }
 
-/** The `.proto` of the details of errors that are in common use: clients ask the server how to show them. */
+/** The URL of the `.proto` with Google's error details. Clients ask the server for it to show the details of errors. */
 export const errorDetailsProto = new URL('tenon:google/rpc/error_details.proto');
 
-/** What {@link reflectionHandler} is told. */
+/** Options of {@link reflectionHandler}. */
 export interface ReflectionOptions {
   readonly version: ReflectionVersion;
-  /** Who answers: what is told. */
+  /** The services that the answers describe. */
   readonly reflected: Reflected;
-  /** A message type of {@link reflectionProto}; asked with the first call. */
+  /** Returns a message type of {@link reflectionProto}. It is called with the first call. */
   readonly findType: (name: string) => ProtoType | undefined;
   /**
-   * Whose calls these are: a call that waits for its next request is ended when it takes no more calls, for it must not
-   * hold up the stop.
+   * The service that answers. When it takes no more calls, a call that waits for its next request is ended, as it must
+   * not hold up the stop.
    */
   readonly service: Pick<ServiceRuntime, 'status' | 'onChange'>;
 }
 
 /**
- * `grpc.reflection.<version>.ServerReflection` as a handler like any other (github.com/grpc/grpc:
- * doc/server-reflection.md). Left out of the registry's record. A file comes with what it imports; what a stream was
- * sent before is not sent again. What is not found is an error response with NOT_FOUND, and the stream goes on.
+ * Makes the handler of `grpc.reflection.<version>.ServerReflection` (github.com/grpc/grpc: doc/server-reflection.md).
+ * It is left out of the registry's record. A file comes with those it imports; a file that was sent on the stream
+ * before is not sent again. For something unknown the answer is an error response with NOT_FOUND, and the stream goes
+ * on.
  *
- * A service without a `.proto` is not listed: there is nothing to tell of it in this protocol, and clients give up at a
- * service that they cannot resolve.
+ * A service without a `.proto` is not listed: the protocol has no way to describe it, and clients give up at a service
+ * that they cannot resolve.
  */
 export function reflectionHandler({ version, reflected, findType, service }: ReflectionOptions): ServerHandler {
   const name = reflectionName(version);
@@ -69,7 +70,7 @@ export function reflectionHandler({ version, reflected, findType, service }: Ref
   };
 }
 
-/** Services are asked of themselves seldom, and many never: what answers is loaded with the first call. */
+/** Loads the code that answers with the first call: most processes are never asked. */
 async function* answered(
   reflected: Reflected,
   requests: AsyncIterable<unknown>,

@@ -58,7 +58,7 @@ const defaults = {
 
 type Options = WithDefaults<ServerOptions, typeof defaults>;
 
-/** The {@link Server}, over whatever transport, registry, codecs and broker are bound. */
+/** Implements {@link Server} over the transport, registry, codecs and broker that are bound. */
 @injectable()
 export class RpcServer implements Server {
   readonly #transport: Transport;
@@ -281,7 +281,8 @@ export class RpcServer implements Server {
       exposeErrors: this.#options.exposeErrors,
       compress: this.#options.compress,
       marshalerFor: (headers) => {
-        // The content sub-type where the transport shows it, else what tenon's and Go Micro's clients say beside it.
+        // The content sub-type, if the transport shows it; else the header in which clients of tenon and Go Micro
+        // repeat it.
         const contentType = headers?.text('content-type');
         const given = contentType?.includes('+') ? contentType : headers?.text(contentTypeKey);
         return given === undefined ? fallback : this.#marshalers.of(isMicro ? grpcContentType(given) : given);
@@ -314,7 +315,7 @@ export class RpcServer implements Server {
       descriptor,
       handler.invoke,
     );
-    // Those that are handled now, for the one moment at which they are told to stop.
+    // The contexts of the events in progress, all aborted when the subscription is told to stop.
     const running = new Set<Context>();
     let told: AbortSignal | undefined;
     const handle = async (event: Event, signal: AbortSignal): Promise<void> => {
@@ -370,7 +371,7 @@ export class RpcServer implements Server {
     return { name, version, metadata: {}, endpoints: endpointsOf(this.#handlers, this.#eventHandlers), nodes: [node] };
   }
 
-  /** What a `stop` during the start did not find open yet would stay open. */
+  /** Ends a start during which `stop` was called: what is opened after the `stop` would stay open. */
   #assertNotStopped(): void {
     if (this.#isDraining) throw stopped();
   }
@@ -385,7 +386,7 @@ export class RpcServer implements Server {
   }
 }
 
-/** Callers may try another node: nothing was processed. */
+/** The error of a call that comes during a drain. The call was not processed, so callers may try another node. */
 function draining(name: string): TenonError {
   return new TenonError({
     code: Code.Unavailable,
@@ -421,8 +422,8 @@ function jsonMethod(service: string, method: string): MethodDescriptor {
 }
 
 /**
- * Headers of an event as metadata: text that metadata cannot hold is percent-encoded, and names that it cannot hold are
- * left out.
+ * Returns the headers of an event as metadata. Text that metadata cannot hold is percent-encoded; names that it cannot
+ * hold are left out.
  */
 function metadataOf(event: Event): Metadata {
   const metadata = new Metadata();
@@ -434,6 +435,6 @@ function metadataOf(event: Event): Metadata {
 
 function printable(text: string): string {
   if (/^[\x20-\x7e]*$/.test(text)) return text;
-  // By way of bytes, which mends halves of surrogates.
+  // Encoded by way of bytes, which replaces lone surrogates.
   return text.replace(/[^\x20-\x24\x26-\x7e]+/gu, (part) => encodeURIComponent(Buffer.from(part).toString()));
 }

@@ -8,11 +8,11 @@ import type { HandlerFunction, Interceptor, MethodDescriptor, Schema } from '../
 import type { CallInterceptor } from '../pipeline/enhancers.ts';
 import type { NodeState } from '../registry/registry.ts';
 
-/** A method and what answers it. */
+/** One method with the function that answers it. */
 export interface ServerMethod {
   readonly descriptor: MethodDescriptor;
   readonly invoke: HandlerFunction;
-  /** Around this method only, inside the server's own. */
+  /** Run around this method only, inside the server's own interceptors. */
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
 
@@ -21,33 +21,36 @@ export interface ServerHandler {
   /** Full service name: `greeter.Greeter`. */
   readonly name: string;
   readonly methods: readonly ServerMethod[];
-  /** Said of the endpoints in the registry, by method. */
+  /** Metadata of the endpoints in the registry, by the name of the method. */
   readonly metadata?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined;
-  /** Left out of the registry's record. @default false */
+  /** True leaves the methods out of the registry's record. @default false */
   readonly internal?: boolean | undefined;
 }
 
-/** What `newHandler` may be told. */
+/** Options of {@link Server.newHandler}. */
 export interface NewHandlerOptions {
   readonly metadata?: ServerHandler['metadata'];
   readonly internal?: boolean | undefined;
 }
 
-/** How a subscription delivers: queue, retries, dead letters, dedupe, and how much at once. */
+/** Options of a subscription's delivery: queue, retries, dead letters, deduplication, and how many events at once. */
 export type EventHandlerOptions = DeliveryOptions;
 
-/** A subscription and what handles its events: Go Micro's server `Subscriber`. */
+/** A subscription with the function that handles its events: Go Micro's server `Subscriber`. */
 export interface EventHandler {
   readonly topic: string;
-  /** Kind `event`; `input` is the event's schema. */
+  /** The description of the handler: its kind is `event`, its `input` the schema of the event. */
   readonly descriptor: MethodDescriptor;
-  /** Resolves: acknowledged. Throws: redelivered, or dead-lettered, as the options say. */
+  /**
+   * Handles one event. If it resolves, the event is acknowledged; if it throws, the event is delivered again or
+   * dead-lettered, as the options say.
+   */
   readonly invoke: HandlerFunction;
   readonly options: EventHandlerOptions;
   readonly interceptors?: readonly Interceptor[] | undefined;
 }
 
-/** What a server is told at once. */
+/** Options of a server. */
 export interface ServerOptions {
   /** Name in the registry. */
   readonly name?: string | undefined;
@@ -55,19 +58,20 @@ export interface ServerOptions {
   readonly version?: string | undefined;
   /** Tail of the node id, `<name>-<id>`. @default a UUID */
   readonly id?: string | undefined;
-  /** Where to listen. @default '127.0.0.1:0' */
+  /** The address to listen at. @default '127.0.0.1:0' */
   readonly address?: string | undefined;
   /**
-   * Address that others are told to call. @default where it listens; for a wildcard, the first private address of this
-   * machine
+   * The address in the registry, which callers use.
+   * @default the address that the server listens at; for a wildcard, the first private address of this machine
    */
   readonly advertise?: string | undefined;
-  /** Goes with the node in the registry. */
+  /** Metadata of the node in the registry. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
-  /** Around every call and event, the first outermost. */
+  /** Interceptors of every call and event, the first outermost. */
   readonly interceptors?: readonly Interceptor[] | undefined;
   /**
-   * Announce the node in the registry. False where others do that, as who writes the file of a static registry.
+   * Announces the node in the registry. Set it to false where something else does, such as the file of a static
+   * registry.
    * @default true
    */
   readonly register?: boolean | undefined;
@@ -78,25 +82,26 @@ export interface ServerOptions {
   /** Largest reply sent, in bytes. @default no limit */
   readonly maxSendBytes?: number | undefined;
   /**
-   * Compress replies to callers that understand it, where the transport can; a handler says otherwise by
-   * `ctx.compress`. @default false
+   * Compresses replies to callers that understand it, on transports that can. A handler decides otherwise with
+   * `ctx.compress`.
+   * @default false
    */
   readonly compress?: boolean | undefined;
   /**
-   * A broker or a registry that is away fails the start. Without it only what waiting does not mend does, as a wrong
-   * password: the rest is tried until it is there.
+   * True fails the start while a broker or a registry cannot be reached. Otherwise the server starts and keeps trying;
+   * only errors that waiting does not mend, such as a wrong password, fail the start.
    * @default false
    */
   readonly requireBackends?: boolean | undefined;
-  /** Send the text of unexpected exceptions to the caller. @default false: it may hold secrets */
+  /** Sends the text of unexpected exceptions to the caller. @default false: the text may hold secrets */
   readonly exposeErrors?: boolean | undefined;
   /**
-   * `go-micro`: answers Go Micro's clients as its own servers do, beside everybody else: on its paths, by its
-   * `timeout`, with its errors. Others notice nothing of it.
+   * The dialect of the calls. `go-micro` also answers Go Micro's clients the way its own servers do: on its paths,
+   * within its `timeout`, with its errors. Other clients notice nothing of it.
    * @default 'grpc'
    */
   readonly dialect?: Dialect | undefined;
-  /** Suggest near method names to callers of unknown ones, on transports that can. @default false */
+  /** Suggests similar method names to callers of unknown methods, on transports that can. @default false */
   readonly suggest?: boolean | undefined;
 }
 /** Container key of the {@link ServerOptions}. */
@@ -113,9 +118,9 @@ export const ServerInterceptors: ServiceIdentifier<Interceptor | CallInterceptor
 
 /** Options of a start. */
 export interface ServerStartOptions {
-  /** Gives up to listen. */
+  /** Aborting it gives up the attempt to listen. */
   readonly signal?: AbortSignal | undefined;
-  /** Called when every subscription stands, if {@link Server.isSubscribed} was false when the start resolved. */
+  /** Called when every subscription is active, if {@link Server.isSubscribed} was false when the start resolved. */
   readonly onSubscribed?: (() => void) | undefined;
 }
 
@@ -136,13 +141,16 @@ export interface Server {
    * after `start`.
    */
   handle(handler: ServerHandler): void;
-  /** A handler made of functions by method name: JSON, unary unless `descriptors` say otherwise. */
+  /**
+   * Makes a handler from functions by method name. The methods are unary and speak JSON, unless `descriptors` say
+   * otherwise.
+   */
   newHandler(
     name: string,
     methods: Readonly<Record<string, HandlerFunction>>,
     options?: NewHandlerOptions & { readonly descriptors?: readonly MethodDescriptor[] },
   ): ServerHandler;
-  /** A subscription made of a function. */
+  /** Makes a subscription from a function. */
   newSubscriber(
     topic: string,
     handler: (event: unknown, ctx: Context) => unknown,
@@ -150,41 +158,41 @@ export interface Server {
   ): EventHandler;
   /** Adds a subscription. FAILED_PRECONDITION (`server.started`) after `start`. */
   subscribe(handler: EventHandler): void;
-  /** Announces the node, or renews its lease. Needs a started server. */
+  /** Announces the node in the registry, or renews its lease. The server must have started. */
   register(options?: { readonly state?: NodeState; readonly signal?: AbortSignal }): Promise<void>;
   /** Takes the node out of the registry. */
   deregister(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /**
-   * Listens, then subscribes. If either fails, what was opened is closed again. A broker that is away (UNAVAILABLE,
-   * DEADLINE_EXCEEDED) is no failure, unless `requireBackends` says so: it is tried with back-off, and the
-   * subscriptions stand when it is back. ALREADY_EXISTS (`server.duplicate_method`) for two methods that are one in Go
-   * Micro's dialect, where that is spoken.
+   * Listens, then subscribes. If either fails, everything that was opened is closed again. A broker that cannot be
+   * reached (UNAVAILABLE, DEADLINE_EXCEEDED) fails the start only with `requireBackends`; otherwise the server keeps
+   * trying with back-off and subscribes when the broker is back. Rejects with ALREADY_EXISTS
+   * (`server.duplicate_method`) in Go Micro's dialect, for two methods that have one path there.
    */
   start(options?: ServerStartOptions): Promise<void>;
   /**
-   * Takes no new calls and no new events, and resolves when those in hand are done. If `signal` aborts first it rejects
-   * with its reason and leaves them running until `stop`.
+   * Takes no new calls and no new events, and resolves when those in progress are done. If `signal` aborts first, it
+   * rejects with the reason of the signal, and they go on until `stop`.
    */
   drain(signal?: AbortSignal): Promise<void>;
   /**
-   * Ends at once: calls in flight are aborted with UNAVAILABLE, events in hand go back to the broker. May be called
-   * again.
+   * Ends at once: calls in progress are aborted with UNAVAILABLE, and events in progress go back to the broker. May be
+   * called again.
    */
   stop(): Promise<void>;
-  /** Where it listens; `undefined` before `start`. */
+  /** The address that the server listens at; `undefined` before `start`. */
   readonly address: string | undefined;
-  /** Where others are told to call; `undefined` before `start`. */
+  /** The address that the registry gives to callers; `undefined` before `start`. */
   readonly advertisedAddress: string | undefined;
   /** The node's id in the registry: `<name>-<id>`. */
   readonly nodeId: string;
   /**
-   * True from when every subscription stands, also where there is none, until the stop. False while the broker is away
-   * that was away at the start.
+   * True once every subscription is active, or if there is none, until the stop. False while a broker that could not be
+   * reached at the start is still away.
    */
   readonly isSubscribed: boolean;
-  /** Calls and events in hand. */
+  /** The number of calls and events in progress. */
   readonly inFlight: number;
-  /** The name it is bound by. */
+  /** The name of the implementation. */
   toString(): string;
 }
 /** Container key of the {@link Server}. Every service of a process gets one of its own. */

@@ -7,7 +7,7 @@ export interface TlsHandshake {
   readonly serverName: string;
   /** This side has a certificate to show. */
   readonly hasIdentity: boolean;
-  /** What the variables begin with that say this side's TLS. @default 'TENON_TLS_' */
+  /** The prefix of the variables that set this side's TLS. @default 'TENON_TLS_' */
   readonly variables?: string | undefined;
 }
 

@@ -19,7 +19,7 @@ export interface TlsSeams {
 export interface TlsOwner {
   /** The side that shows it: `a server`, `the redis registry`. */
   readonly name: string;
-  /** What the variables begin with that say it. @default 'TENON_TLS_' */
+  /** The prefix of the variables that set it. @default 'TENON_TLS_' */
   readonly variables?: string | undefined;
 }
 
@@ -44,7 +44,7 @@ export class TlsMaterial {
   readonly #seams: TlsSeams;
   readonly #files: readonly string[];
   #current: SecureContextOptions;
-  /** What the files were when they were last looked at: loaded, or found broken. */
+  /** The signature of the files when they were last looked at: loaded, or found broken. */
   #seen: string;
   #isBroken = false;
   #hasComplained = false;
@@ -60,7 +60,7 @@ export class TlsMaterial {
     this.#current = this.#load();
   }
 
-  /** What new connections are to use. It holds secrets. */
+  /** The material for new connections. It holds secrets. */
   get current(): SecureContextOptions {
     return this.#current;
   }

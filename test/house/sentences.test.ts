@@ -10,19 +10,14 @@ const width = 120;
 const unread: ReadonlySet<string> = new Set([
   'app',
   'broker',
-  'client',
   'codec',
   'context',
   'errors',
-  'health',
   'interceptors',
   'internal',
   'logger',
-  'reflection',
   'runtime',
-  'server',
   'testing',
-  'tls',
   'transport',
 ]);
 

@@ -11,27 +11,27 @@ import type { Message } from '../../transport/transport.ts';
 import type { MicroCalling } from './go-micro.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
-/** A method and what does not change from call to call. */
+/** One method with the codec and the limits of its calls, put together once. */
 export interface CallEncoding {
   readonly method: MethodDescriptor;
   readonly contentType: string;
-  /** What HTTP is told of it. */
+  /** The content type in terms of HTTP; `undefined` for protobuf. */
   readonly subType: string | undefined;
   readonly marshaler: Marshaler;
   readonly maxReceiveBytes: number | undefined;
   readonly maxSendBytes: number | undefined;
-  /** Set where Go Micro's dialect is spoken. */
+  /** The dialect's part of a call; absent if Go Micro's dialect is not spoken. */
   readonly goMicro: MicroCalling | undefined;
 }
 
-/** What a call begins with. */
+/** The first message of a call, which has headers. */
 export interface InitialMessage extends Message {
   readonly headers: Metadata;
 }
 
 /**
- * The content type of gRPC with the codec that `contentType` names; nothing for protobuf, which every server takes a
- * call without a sub-type for.
+ * Returns the content type of gRPC with the codec that `contentType` names; `undefined` for protobuf, which every
+ * server assumes.
  */
 export function grpcTypeOf(contentType: string): string | undefined {
   const name = codecName(contentType);
@@ -39,8 +39,8 @@ export function grpcTypeOf(contentType: string): string | undefined {
 }
 
 /**
- * A server of tenon assumes the method's own codec; any other is said in the metadata too, since grpc-js shows neither
- * side the content sub-type.
+ * Returns the headers of a call. A server of tenon assumes the method's own codec; any other is named in the metadata
+ * too, since grpc-js shows neither side the content sub-type.
  */
 export function headersOf(encoding: CallEncoding, ctx: OutgoingContext): Metadata {
   if (encoding.goMicro) encoding.goMicro.addHeaders(ctx.metadata, encoding.contentType, ctx.deadline);
@@ -49,13 +49,15 @@ export function headersOf(encoding: CallEncoding, ctx: OutgoingContext): Metadat
   return ctx.metadata;
 }
 
-/** What the call ended with that `status` stands for. */
+/** Returns the error that `status` stands for. */
 export function failureOf(encoding: CallEncoding, status: Status): TenonError {
   const error = errorOf(status);
   return markReceived(encoding.goMicro ? fromMicroForm(error) : error);
 }
 
-/** Throws INTERNAL (`client.bad_reply`): that the server's bytes do not decode is no fault of the request. */
+/**
+ * Decodes a reply. Throws INTERNAL (`client.bad_reply`), since a reply that does not decode is no fault of the request.
+ */
 export function decodeReply(encoding: CallEncoding, body: Uint8Array): unknown {
   try {
     return encoding.marshaler.unmarshal(encoding.method.output, body);
@@ -69,7 +71,7 @@ export function decodeReply(encoding: CallEncoding, body: Uint8Array): unknown {
   }
 }
 
-/** A call's only request, with the headers. Throws `codec.encode` before anything is sent. */
+/** Encodes the only request of a call, with its headers. Throws `codec.encode` before anything is sent. */
 export function messageOf(encoding: CallEncoding, input: unknown, ctx: OutgoingContext): InitialMessage {
   return {
     headers: headersOf(encoding, ctx),

@@ -2,7 +2,10 @@ import { DerivedIterator, iteratorOf } from '../../internal/iterators.ts';
 import type { CallHandler } from '../../pipeline/pipeline.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
-/** Follows its caller until the interceptors are done with the call, however often they make it, or not at all. */
+/**
+ * Makes a call with one reply that follows the caller's signal and context until its interceptors are done with it,
+ * however often they make the call.
+ */
 export async function cancellableReply(invoke: CallHandler, input: unknown, ctx: OutgoingContext): Promise<unknown> {
   ctx.outlivesAttempts = true;
   try {
@@ -12,7 +15,10 @@ export async function cancellableReply(invoke: CallHandler, input: unknown, ctx:
   }
 }
 
-/** The same for replies: from the first time that one is asked for until there are no more. */
+/**
+ * Makes a server stream that follows the caller's signal and context from the first reply that is asked for until the
+ * last.
+ */
 export function cancellableReplies(invoke: CallHandler, input: unknown, ctx: OutgoingContext): AsyncIterable<unknown> {
   ctx.outlivesAttempts = true;
   return new CancellableReplies(invoke(input, ctx) as AsyncIterable<unknown>, ctx);

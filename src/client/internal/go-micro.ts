@@ -4,11 +4,11 @@ import { callPath } from '../../go-micro/paths.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 
-/** How one method is called as Go Micro's client would. */
+/** Calls one method the way Go Micro's client does. */
 export interface MicroCalling {
   /** The path on the wire, where the service has this name in the registry. */
   pathAt(service: string): string;
-  /** Says what Go Micro's client says with every call. */
+  /** Adds the headers that Go Micro's client sends with every call. */
   addHeaders(metadata: Metadata, contentType: string, deadline: number | undefined): void;
 }
 

@@ -5,12 +5,12 @@ import { clientStreams, type CallHandler, serverStreams } from '../../pipeline/p
 import type { ClientStream, Request } from '../client.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
-/** A call's end message by message, over the same pipeline that the typed callers go through. */
+/** Opens a call that is made message by message, through the same pipeline as the typed clients. */
 export function openStream(request: Request, invoke: CallHandler, ctx: OutgoingContext): ClientStream {
   const requests = clientStreams(request.method.kind) ? new AsyncQueue<unknown>({ limit: 16 }) : undefined;
   let replies: AsyncIterator<unknown> | undefined;
   const end = (): void => {
-    // Whoever sends would wait for room that nobody makes.
+    // Otherwise a sender would wait for ever for room in the queue.
     void requests?.return();
     ctx.release();
   };

@@ -11,34 +11,36 @@ import type { NodeRecord } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { CallOptions } from '../client.ts';
 
-/** gRPC's A6: how often the call was made before, sent with every attempt but the first. */
+/** The key that counts earlier attempts of the call (gRFC A6), sent with every attempt but the first. */
 const previousAttemptsKey = 'grpc-previous-rpc-attempts';
 
 const noOptions: CallOptions = {};
 
-/** The context of an outgoing call: what interceptors see, and the call's options for the end of the pipeline. */
+/**
+ * The context of an outgoing call: interceptors see it, and the end of the pipeline reads the call's options from it.
+ */
 export class OutgoingContext extends Context implements Outgoing, Linked<OutgoingContext> {
   next: OutgoingContext | undefined;
   previous: OutgoingContext | undefined;
   readonly options: CallOptions;
   /** Name of the service in the registry. */
   registryName = '';
-  /** The node that was chosen last; absent where the call goes to an address. */
+  /** The node that was chosen last; absent for a call to an address. */
   node: NodeRecord | undefined;
-  /** Whether the selector has been told how it went with {@link node}. */
+  /** True if the selector has been told how the call to {@link node} ended. */
   isMarked = true;
-  /** How often the call was sent to somebody who may have taken it. */
+  /** The number of times that the call was sent to a node that may have taken it. */
   sent = 0;
   /**
-   * Set where interceptors may make the call more than once: then it is over when they say so, not with its first
+   * True if interceptors may make the call more than once: they decide when it is over, not the end of its first
    * attempt.
    */
   outlivesAttempts = false;
   waitForReady: boolean | undefined;
-  /** Addresses that are left for others while there are any. */
+  /** Addresses that are chosen only if there are no others. */
   avoided: ReadonlySet<string> | undefined;
   routeObservers: readonly RouteObserver[] | undefined;
-  /** The calls under way of the client that this is one of. */
+  /** The list of the client's calls in progress, to which this one belongs. */
   readonly calls: LinkedList<OutgoingContext> | undefined;
   #release: (() => void)[] | undefined;
   #isFollowing = false;
@@ -58,8 +60,8 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
   }
 
   /**
-   * Ends with the call being handled and with the caller's signal, from the first time that this is called until it is
-   * released.
+   * Cancels this call with the call being handled and with the caller's signal, from the first time that this is called
+   * until `release`.
    */
   follow(): this {
     if (this.#isFollowing) return this;
@@ -78,42 +80,42 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
     this.routeObservers = [...(this.routeObservers ?? []), observer];
   }
 
-  /** What the server sent first. */
+  /** Takes the headers that the server sent. */
   takeHeaders(headers: Metadata | undefined): void {
     if (headers) this.headers = headers;
     if (this.options.onHeaders) tell('onHeaders', this.options.onHeaders, this.headers);
   }
 
-  /** What the server sent last. */
+  /** Takes the trailers that the server sent. */
   takeTrailers(trailers: Metadata | undefined): void {
     if (trailers) this.trailers = trailers;
     if (this.options.onTrailers) tell('onTrailers', this.options.onTrailers, this.trailers);
   }
 
-  /** The call is sent to somebody. */
+  /** Notes that the call is sent to a node. */
   onSend(): void {
     this.sent += 1;
   }
 
-  /** Who it was sent to certainly did not take it. */
+  /** Notes that the node certainly did not take the call. */
   onRefused(): void {
     this.sent -= 1;
   }
 
-  /** Aborted, it has nothing to follow any more. */
+  /** Aborts the call, and stops following its signal and its context. */
   override abort(reason?: TenonError): void {
     super.abort(reason);
     this.release();
   }
 
-  /** The call is over: lets go of the signal and the context it followed. */
+  /** Stops following the signal and the context: the call is over. */
   release(): void {
     if (!this.#release) return;
     for (const release of this.#release) release();
     this.#release = undefined;
   }
 
-  /** For who begins an attempt: the logger that its own is made of. */
+  /** The logger from which the logger of an attempt is made. */
   get attemptLogger(): ContextInit['logger'] {
     return this.baseLogger;
   }
@@ -123,7 +125,7 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
   }
 }
 
-/** One attempt of a call: what it hears reaches the call when it is chosen. */
+/** The context of one attempt of a call. Its headers and trailers reach the call once it is chosen. */
 class AttemptContext extends OutgoingContext {
   readonly #call: OutgoingContext;
   #isChosen = false;
@@ -136,7 +138,7 @@ class AttemptContext extends OutgoingContext {
     const { service, endpoint, deadline } = call;
     super({ service, endpoint, metadata, deadline, logger: call.attemptLogger }, call.options, call.calls);
     this.#call = call;
-    // Whoever began it says when it is over: interceptors within may make it more than once.
+    // Whoever began the attempt ends it: interceptors within may make it more than once.
     this.outlivesAttempts = true;
     this.registryName = call.registryName;
     this.compress = call.compress;
@@ -146,7 +148,7 @@ class AttemptContext extends OutgoingContext {
     this.releaseWith(call.onAbort((reason) => this.abort(reason)));
   }
 
-  /** It ends with the call, which follows them. */
+  /** Does nothing: the call follows them, and an attempt ends with its call. */
   override follow(): this {
     return this;
   }
@@ -232,7 +234,10 @@ class CallAttempts implements Attempts {
   }
 }
 
-/** What a callback throws is the call's failure; what its promise rejects with comes too late for that. */
+/**
+ * Calls a callback of the call's options. An error that it throws fails the call; a promise that rejects later does
+ * not.
+ */
 function tell(name: string, callback: (metadata: Metadata) => unknown, metadata: Metadata): void {
   let failure: TenonError | undefined;
   let isOver = false;
@@ -260,10 +265,10 @@ function superseded(): TenonError {
   });
 }
 
-/** What travels on from the call being handled: these keys, or those that pass. */
+/** The keys of metadata that are passed on from the call being handled: a list, or a test. */
 export type Forward = readonly string[] | ((key: string) => boolean);
 
-/** The metadata that goes out: what the call's options say, over what travels on from the call being handled. */
+/** Returns the metadata to send: that of the call's options, over what is passed on from the call being handled. */
 export function outgoingMetadata(options: CallOptions, forward: Forward): Metadata | undefined {
   const { ctx, metadata } = options;
   if (!ctx && !metadata) return undefined;
@@ -283,14 +288,14 @@ export function outgoingMetadata(options: CallOptions, forward: Forward): Metada
   return result;
 }
 
-/** What a stranger sent need not be what can be sent: such values stay here, and fail no call. */
+/** Passes a value on, unless it cannot be sent: a value that a stranger sent must fail no call. */
 function pass(result: Metadata, key: string, value: MetadataValue): void {
   if (isCarried(key, value)) result.append(key, value);
 }
 
 /**
- * By the monotonic clock, the nearest of the call's own time-out, the bound of all calls of its method, and its
- * parent's deadline.
+ * Returns the deadline of a call by the monotonic clock: the earliest of its own time-out, the limit of its method, and
+ * the deadline of its parent.
  */
 export function deadlineOf(
   options: CallOptions,

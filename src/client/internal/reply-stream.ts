@@ -5,28 +5,26 @@ import { over, SerialIterator } from '../../internal/iterators.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
-/** What reading replies needs to know of its call. */
+/** The call whose replies a {@link ReplyStream} reads. */
 export interface ReplySource {
   readonly ctx: OutgoingContext;
   readonly decode: (body: Uint8Array) => unknown;
   readonly failureOf: (status: Status) => TenonError;
   /** Opens the call; called with the first `next`. */
   readonly open: () => Promise<OpenCall>;
-  /** The call is over: the server said how it ended, the reader left, or it broke off. */
+  /** Called when the call is over: answered by the server, left by the reader, or broken off with an error. */
   readonly onEnd: (how: 'answered' | 'left' | TenonError) => void;
 }
 
-/** An open call, and the first message where opening had to wait for it. */
+/** An open call, with its first message if opening had to wait for it. */
 export interface OpenCall {
   readonly socket: Socket;
   readonly first?: Message | undefined;
-  /** Ends the source of requests, where there is one: the call is over. */
+  /** Ends the source of requests, if there is one. */
   readonly stop?: (() => void) | undefined;
 }
 
-/**
- * The replies of a call as an iteration. Nothing is sent before the first `next`; leaving early cancels the call.
- */
+/** Iterates over the replies of a call. Nothing is sent before the first `next`; leaving early cancels the call. */
 export class ReplyStream extends SerialIterator<unknown> {
   readonly #source: ReplySource;
   #socket: Socket | undefined;
@@ -77,7 +75,7 @@ export class ReplyStream extends SerialIterator<unknown> {
         if (reply) return reply;
       }
     } catch (error) {
-      // Nobody reads any more: that the call was cancelled for it is no failure.
+      // The reader has left: that the call was cancelled is no failure.
       if (this.#isLeft) return over;
       const failure = TenonError.from(error);
       this.#socket?.abort(failure.code === Code.Internal ? Code.Cancelled : failure.code, failure.message);

@@ -11,30 +11,30 @@ import type { NextNode, Selector } from '../../selector/selector.ts';
 import type { Message } from '../../transport/transport.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
-/** What routing needs of the client. */
+/** Dependencies of routing, from the client. */
 export interface Router {
   readonly selector: Selector;
   readonly runtime: Runtime;
   readonly maxAttempts: () => number;
 }
 
-/** What is done with a node. */
+/** The part of a call that is sent to a node. */
 export interface NodeCall<T> {
   /**
-   * Sends the call. Its error tells by the reason whether anything was processed: `transport.unreachable` and
-   * `server.draining` mean that nothing was.
+   * Sends the call. The reasons `transport.unreachable` and `server.draining` of an error mean that nothing was
+   * processed.
    */
   readonly send: (address: string) => Promise<T>;
-  /** Whether the call goes on after `send`: then {@link settle} tells how it ended. */
+  /** True if the call goes on after `send`; then {@link settle} reports its end. */
   readonly goesOn: boolean;
 }
 
-// As soon as a node may be there, for a caller that waits for nothing else.
+// Short delays: the caller waits for nothing else.
 const readyBackoff = { initialMs: 50, maxMs: 1_000 } as const;
 
 /**
- * Sends the call to a node of its service, and to another when the first certainly did not take it. Marks the selector
- * with how each went. A call that waits for ready goes on until there is a node that takes it.
+ * Sends the call to a node of its service, and to another if the first certainly did not take it. Marks each in the
+ * selector with its outcome. A call with `waitForReady` goes on until a node takes it.
  */
 export function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T>): Promise<T> {
   if (!ctx.waitForReady) return onNodes(router, ctx, call);
@@ -75,7 +75,7 @@ async function onNodes<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T
   }
 }
 
-/** Sends the call to the address that its options say. */
+/** Sends the call to the address in its options. */
 export async function onAddress<T>(address: string, ctx: OutgoingContext, send: NodeCall<T>['send']): Promise<T> {
   const refusal = refusalOf(ctx, address);
   if (refusal) throw refusal;
@@ -83,14 +83,14 @@ export async function onAddress<T>(address: string, ctx: OutgoingContext, send: 
   try {
     return await sendTo(address, ctx, send);
   } catch (error) {
-    // Its connection may have gone away as the call went on it, and the next one take it: gRPC's transparent retry
-    // (A6).
+    // Its connection may have closed just as the call was sent, and a new one may take it: gRPC's transparent retry
+    // (gRFC A6).
     if (!TenonError.is(error) || !wasNotProcessed(error) || ctx.aborted) throw error;
     return sendTo(address, ctx, send);
   }
 }
 
-/** Tells the selector, once for each time that a node was chosen, how the call went there. */
+/** Tells the selector the outcome of the call on its node, once for each time that a node was chosen. */
 export function settle(router: Router, ctx: OutgoingContext, error?: TenonError, latencyMs?: number): void {
   if (ctx.isMarked || !ctx.node) return;
   ctx.isMarked = true;
@@ -112,8 +112,8 @@ async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T
 }
 
 /**
- * The next node that nothing rules out, rather one that it was not sent to. Throws what ruled out the last, where all
- * are.
+ * Returns the next node that no observer rejects, preferring one that the call was not sent to. If all are rejected,
+ * throws the last rejection.
  */
 function choose(next: NextNode, ctx: OutgoingContext): NodeRecord {
   const seen = new Set<string>();
@@ -143,12 +143,12 @@ function refusalOf(ctx: OutgoingContext, address: string): TenonError | undefine
   return undefined;
 }
 
-/** Whether it is certain that no handler saw the call, so that another node may have it. */
+/** Returns true if certainly no handler saw the call, so that another node may take it. */
 export function wasNotProcessed(error: TenonError): boolean {
   return error.reason === 'transport.unreachable' || error.reason === 'server.draining';
 }
 
-/** Throws what a server said that took no call because it drains; every other answer is the call's. */
+/** Throws the error of a server that took no call because it drains. Every other answer is returned. */
 export function unlessDraining(message: Message | undefined): Message | undefined {
   const status = message?.status;
   if (status?.code === Code.Unavailable && status.metadata?.get(reasonKey) === 'server.draining')
@@ -171,7 +171,7 @@ async function select(router: Router, service: string, ctx: OutgoingContext): Pr
   return typeof selected === 'function' ? selected : withinCall(router, ctx, selected);
 }
 
-/** Settles as `promise` does, within the call's time: who makes it knows nothing of the deadline. */
+/** Settles as `promise` does, or fails at the deadline of the call, which the maker of the promise does not know. */
 export function withinCall<T>(router: Router, ctx: OutgoingContext, promise: PromiseLike<T>): Promise<T> {
   const { clock, timers } = router.runtime;
   return bounded(promise, {
@@ -195,7 +195,7 @@ function deadlineExceeded(ctx: OutgoingContext): TenonError {
   });
 }
 
-/** The same failure, with the name of the service in its message: an address alone tells a caller little. */
+/** Returns the error with the name of the service in its message: an address alone tells a caller little. */
 function named(error: TenonError, service: string, { node, service: called }: OutgoingContext): TenonError {
   if (error.reason === 'registry.not_found') {
     return new TenonError({

@@ -5,8 +5,8 @@ import type { OutgoingContext } from './outgoing.ts';
 import type { CallEncoding } from './call-encoding.ts';
 
 /**
- * Sends every request as there is room. A source that throws cancels the call; one that outlives it is returned by what
- * this gives back, even while it waits for its next request.
+ * Sends every request of a source as there is room. A source that throws cancels the call. Returns a function that ends
+ * the source when the call is over, even while it waits for its next request.
  */
 export function sendRequests(
   encoding: CallEncoding,
@@ -19,10 +19,10 @@ export function sendRequests(
   const stop = (): void => {
     if (isOver) return;
     isOver = true;
-    // The call has its end already: how the source takes it changes nothing.
+    // The call has ended already: a failure of the source changes nothing.
     void (async () => source.return?.())().catch(() => {});
   };
-  // Also where nobody reads the replies, and so would see the end.
+  // Needed if nobody reads the replies, and so nobody sees the end of the call.
   ctx.onAbort(stop);
   const send = async (): Promise<void> => {
     for (let result = await source.next(); !result.done && !isOver; result = await source.next()) {

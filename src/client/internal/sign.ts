@@ -6,15 +6,15 @@ import type { CallCredentials } from '../credentials.ts';
 import type { OutgoingContext } from './outgoing.ts';
 import { type Router, withinCall } from './route.ts';
 
-/** What signing a call takes. */
+/** Dependencies of {@link signed}. */
 export interface Signer {
   readonly transport: Transport;
   readonly router: Router;
-  /** What holds for credentials that leave it open. */
+  /** Applies to credentials that do not decide it themselves. */
   readonly allowInsecure: boolean;
 }
 
-/** `headers` with the credentials of the call, in a copy: whoever looks at the call's metadata does not see them. */
+/** Returns a copy of `headers` with the credentials of the call. The call's own metadata does not show them. */
 export async function signed(
   { transport, router, allowInsecure }: Signer,
   credentials: CallCredentials,
@@ -38,14 +38,16 @@ export async function signed(
     for (const [key] of metadata) result.delete(key);
     return result.merge(metadata);
   } catch (error) {
-    // Nobody has been sent anything.
+    // Nothing has been sent.
     ctx.onRefused();
     if (ctx.aborted) throw ctx.aborted;
     throw TenonError.is(error) && error.reason === insecureReason ? error : noCredentials(ctx, error);
   }
 }
 
-/** Whether nobody but this machine sees what is sent there, as with gRPC's local credentials. */
+/**
+ * Returns true for an address of this machine: what is sent there never leaves it, as with gRPC's local credentials.
+ */
 function isLoopback(address: string): boolean {
   return /^(?:127(?:\.\d{1,3}){3}|localhost|\[::1\]|\[::ffff:127(?:\.\d{1,3}){3}\]):\d+$/i.test(address);
 }
@@ -60,7 +62,10 @@ function insecure(address: string): TenonError {
   });
 }
 
-/** The text of a source may hold secrets, and this error may travel on to a caller: it is only in the cause. */
+/**
+ * The error of a source of credentials that failed. Its text may hold secrets, and this error may be passed on to a
+ * caller, so that it is only in the cause.
+ */
 function noCredentials({ service, endpoint }: OutgoingContext, cause: unknown): TenonError {
   const isAway = TenonError.is(cause) && cause.code === Code.Unavailable;
   return new TenonError({

@@ -1,7 +1,7 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 
-/** The whole answer of a call with one reply. */
+/** Reads the whole answer of a call that has one reply, and returns it as one message. */
 export async function readUnaryReply(socket: Socket): Promise<Message> {
   let result: Message = {};
   for (;;) {
@@ -25,7 +25,7 @@ export async function readUnaryReply(socket: Socket): Promise<Message> {
   }
 }
 
-/** A unary call over a transport that has only sockets. */
+/** Makes a unary call on a socket, for transports without a `unary` of their own. */
 export async function unaryOverSocket(socket: Socket, message: Message): Promise<Message> {
   try {
     void socket.send(message);

@@ -40,8 +40,8 @@ export async function* answers(
 }
 
 /**
- * Knows when the caller has left, or the server takes no more calls: a generator that waits for a request would not
- * hear of either.
+ * Ends a wait for the next request when the caller has left or the server takes no more calls. A generator that waits
+ * would notice neither.
  */
 class Ending {
   readonly #forget: readonly (() => void)[];
@@ -56,7 +56,7 @@ class Ending {
     look();
   }
 
-  /** What `promise` comes to; `undefined` if the end comes before. */
+  /** Settles as `promise` does; resolves to `undefined` if the end comes first. */
   before<T>(promise: Promise<T>): Promise<T | undefined> {
     if (this.#isReached) return Promise.resolve(undefined);
     return new Promise((resolve, reject) => {
@@ -75,7 +75,7 @@ class Ending {
   }
 }
 
-/** One for both versions of the protocol. */
+/** The index of each server's files, which both versions of the protocol share. */
 const indexes = new WeakMap<Reflected, DescriptorIndex>();
 
 function indexOf(reflected: Reflected): DescriptorIndex {
@@ -121,7 +121,7 @@ function answer(reflected: Reflected, request: Request, sent: Set<string>): obje
   }
 }
 
-/** Some write names as they stand in descriptors. */
+/** Returns a name without the dot that it begins with in descriptors: some clients send it. */
 function bare(name = ''): string {
   return name.replace(/^\./, '');
 }

@@ -7,15 +7,13 @@ export interface Extension {
   readonly number: number;
 }
 
-/** What is known of a serialized `google.protobuf.FileDescriptorProto`. */
+/** A serialized `google.protobuf.FileDescriptorProto`, with the names that it declares. */
 export interface DescriptorFile {
   readonly name: string;
   readonly dependencies: readonly string[];
-  /**
-   * Full names of all that it declares: services, methods, messages, fields, oneofs, enums, their values, extensions.
-   */
+  /** The full names of its services, methods, messages, fields, oneofs, enums, their values, and extensions. */
   readonly symbols: readonly string[];
-  /** Full names of its messages. */
+  /** The full names of its messages. */
   readonly messages: readonly string[];
   readonly extensions: readonly Extension[];
   readonly bytes: Uint8Array;
@@ -28,7 +26,7 @@ const inEnum = { name: 1, value: 2 };
 const inService = { name: 1, method: 2 };
 const inField = { name: 1, extendee: 2, number: 3 };
 
-/** Reads what a file declares. */
+/** Reads the names that a file declares. */
 export function readFile(bytes: Uint8Array): DescriptorFile {
   const fields = fieldsOf(bytes);
   const scope = text(fields, inFile.package);
@@ -43,7 +41,7 @@ export function readFile(bytes: Uint8Array): DescriptorFile {
   return { name: text(fields, inFile.name), dependencies, ...found, bytes };
 }
 
-/** The same file under other names, its own and those of what it imports. */
+/** Returns the file with other names: its own, and those of the files that it imports. */
 export function renamed(file: DescriptorFile, names: ReadonlyMap<string, string>): DescriptorFile {
   const parts = fieldsOf(file.bytes).map((field) => {
     const isName = field.number === inFile.name || field.number === inFile.dependency;
@@ -58,19 +56,19 @@ export function renamed(file: DescriptorFile, names: ReadonlyMap<string, string>
   };
 }
 
-/** A field of a descriptor, whose type is not asked for: this room needs no codec. */
+/** One field of a descriptor as it stands on the wire, read without a codec. */
 interface Field {
   readonly number: number;
   readonly value: FieldValue | undefined;
-  /** Its content, where it has a length. */
+  /** Its content, if it is delimited by a length. */
   readonly part: Uint8Array;
-  /** All of it, tag included. */
+  /** All of its bytes, tag included. */
   readonly raw: Uint8Array;
 }
 
 const nothing = new Uint8Array(0);
 
-/** The fields of a descriptor in order, as far as it can be read. */
+/** Returns the fields of a descriptor in order, up to the first that cannot be read. */
 function fieldsOf(bytes: Uint8Array): readonly Field[] {
   const fields: Field[] = [];
   readFields(bytes, (number, value, from, to) => {
@@ -105,7 +103,10 @@ function readMessage(bytes: Uint8Array, scope: string, found: Found): void {
   }
 }
 
-/** Values are siblings of their enum (protobuf.dev: programming-guides/proto3#enum), yet some ask for them below it. */
+/**
+ * Reads an enum. Its values are siblings of the enum (protobuf.dev: programming-guides/proto3#enum), but some clients
+ * ask for them below it, so that they have both names.
+ */
 function readEnum(bytes: Uint8Array, scope: string, found: Found): void {
   const fields = fieldsOf(bytes);
   const name = join(scope, text(fields, inEnum.name));
@@ -132,7 +133,7 @@ function readExtension(bytes: Uint8Array, scope: string, found: Found): void {
   found.extensions.push({ type, number: typeof number === 'number' ? number : 0 });
 }
 
-/** Every descriptor has its name in its first field. */
+/** Returns the name of a descriptor, which is its first field. */
 function nameIn(bytes: Uint8Array): string {
   return text(fieldsOf(bytes), 1);
 }

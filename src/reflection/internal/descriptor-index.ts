@@ -1,13 +1,15 @@
 import { type DescriptorFile, readFile, renamed } from './descriptor-file.ts';
 
-/** Files by what can be asked of them. */
+/** Finds files by their names, by the symbols that they declare and by the extensions. */
 export class DescriptorIndex {
   readonly #files = new Map<string, DescriptorFile>();
   readonly #bySymbol = new Map<string, DescriptorFile>();
   readonly #byExtension = new Map<string, Map<number, DescriptorFile>>();
   readonly #messages = new Set<string>();
 
-  /** Takes sets of serialized `google.protobuf.FileDescriptorProto`, in each a file behind those it imports. */
+  /**
+   * Indexes sets of serialized `google.protobuf.FileDescriptorProto`. In each set a file comes behind those it imports.
+   */
   constructor(sets: Iterable<readonly Uint8Array[]>) {
     for (const set of sets) this.#addSet(set);
   }
@@ -24,15 +26,15 @@ export class DescriptorIndex {
     return this.#byExtension.get(type)?.get(number);
   }
 
-  /** The numbers of a message's extensions, in order; `undefined` for a message that is not known. */
+  /** Returns the numbers of a message's extensions, in order; `undefined` for an unknown message. */
   extensionsOf(type: string): readonly number[] | undefined {
     const numbers = [...(this.#byExtension.get(type)?.keys() ?? [])];
     return numbers.length > 0 || this.#messages.has(type) ? numbers.sort((a, b) => a - b) : undefined;
   }
 
   /**
-   * The file, and what it imports, and so on; without those of `sent`, to which they are added. The file itself is
-   * always there.
+   * Returns a file with all that it imports, directly or not. Files in `sent` are left out, except the file itself; the
+   * others are added to `sent`.
    */
   withImports(file: DescriptorFile, sent: Set<string>): readonly Uint8Array[] {
     const wanted = [file];
@@ -50,8 +52,8 @@ export class DescriptorIndex {
   }
 
   /**
-   * Files of different folders may have one name, as each is named from where it is loaded. Here names are all there
-   * is, so that the second gets another one, and those that import it are told.
+   * Adds a set. Files of different folders may have the same name, as each is named relative to where it is loaded
+   * from. Names must be unique here, so the second file gets another name, also in the files that import it.
    */
   #addSet(set: readonly Uint8Array[]): void {
     const names = new Map<string, string>();

@@ -1,6 +1,6 @@
 import { Context, type ContextInit } from '../../context/context.ts';
 
-/** The context of an event that is handled. */
+/** The context of an event that is being handled. */
 export class EventContext extends Context {
   readonly #topic: string;
 

@@ -5,17 +5,17 @@ import { callPath, shortPath } from '../../go-micro/paths.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { ServerHandler } from '../server.ts';
 
-/** What a call says that Go Micro's clients make. */
+/** The parts of a call that a client of Go Micro has made. */
 export interface MicroCall {
-  /** Without what is between Go Micro's client and server. */
+  /** The metadata without the headers that only Go Micro's client and server use. */
   readonly metadata: Metadata;
-  /** Nanoseconds since the call was made; `undefined` where it names none. */
+  /** The time-out in milliseconds; `undefined` if the call names none. */
   readonly timeoutMs: number | undefined;
 }
 
 /**
- * What Go Micro's client says with a call; `undefined` for calls of others. It never leaves `x-content-type` out, so
- * that a `timeout` without one is somebody else's own.
+ * Reads the headers that Go Micro's client adds to a call; `undefined` for calls of others. Its client always sends
+ * `x-content-type`, so a `timeout` without one is an application's own.
  */
 export function microCallOf(headers: Metadata | undefined): MicroCall | undefined {
   if (!headers || !isMicroCall(headers)) return undefined;
@@ -33,11 +33,11 @@ function findShown(headers: Metadata, key: string): MetadataValue | undefined {
   return hiddenKeys.has(key) ? undefined : headers.get(key);
 }
 
-/** The methods of a server under Go Micro's paths as well. */
+/** Finds the methods of a server by Go Micro's paths. */
 export interface MicroRoutes {
-  /** The method as the transport is told of it, with the paths that are known beforehand. */
+  /** Returns the method for the transport, with Go Micro's paths as aliases. */
   readonly routeOf: (method: MethodDescriptor) => MethodDescriptor;
-  /** Go Micro's server looks at what is behind the last dot of the service only. */
+  /** Finds a method by its type and name alone, since Go Micro's server ignores the package in a path. */
   readonly resolve: (path: string) => MethodDescriptor | undefined;
 }
 

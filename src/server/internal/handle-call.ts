@@ -15,23 +15,23 @@ import type { Message, Socket } from '../../transport/transport.ts';
 import { type MicroCall, microCallOf } from './go-micro.ts';
 import { ServerContext } from './server-context.ts';
 
-/** What serving one method takes, put together once. */
+/** One method with all that answering its calls takes, put together once at the start. */
 export interface MethodBinding {
   readonly method: MethodDescriptor;
   /** The handler inside its interceptors. */
   readonly invoke: CallHandler;
-  /** The codec of a call by its headers. Throws UNIMPLEMENTED for one that is not bound. */
+  /** Returns the codec that the headers of a call name. Throws UNIMPLEMENTED for a codec that is not bound. */
   readonly marshalerFor: (headers: Metadata | undefined) => Marshaler;
   readonly logger: Logger;
-  /** Send the text of unexpected exceptions. */
+  /** True if the text of unexpected exceptions is sent to the caller. */
   readonly exposeErrors: boolean;
-  /** Compress replies, unless a handler says otherwise. */
+  /** True if replies are compressed, unless a handler decides otherwise. */
   readonly compress: boolean | undefined;
-  /** Set where Go Micro's dialect is spoken. */
+  /** The dialect's part of a call; absent if Go Micro's dialect is not spoken. */
   readonly goMicro: MicroServing | undefined;
 }
 
-/** What speaking Go Micro's dialect takes. */
+/** Dependencies of Go Micro's dialect. */
 export interface MicroServing {
   /** Name of the service in the registry. */
   readonly name: string;
@@ -77,12 +77,12 @@ export async function handleCall(binding: MethodBinding, socket: Socket): Promis
     fail(binding, socket, ctx, error);
   } finally {
     timer?.cancel();
-    // Also of a call that broke off long ago: from now on nothing runs for it.
+    // Also for a call that broke off long ago: from now on nothing runs for it.
     void socket.close();
   }
 }
 
-/** Where Go Micro's own time-out is the nearer one, no transport knows of it. */
+/** Ends the call at Go Micro's time-out if that is earlier than the transport's deadline: no transport knows of it. */
 function limit(binding: MethodBinding, micro: MicroCall, socket: Socket, ctx: ServerContext): Timer | undefined {
   const { clock, timers } = (binding.goMicro as MicroServing).runtime;
   const { timeoutMs } = micro;
@@ -121,12 +121,11 @@ async function sendReplies(
 ): Promise<void> {
   const replies = iteratorOf(binding.invoke(input, ctx) as AsyncIterable<unknown>);
   let forget = (): void => {};
-  // A handler may wait long for its next reply, and whoever it waits for should be let go of when nobody wants it any
-  // more.
+  // A handler may wait long for its next reply. When the caller has gone, it is told to stop waiting.
   const left = new Promise<void>((resolve, reject) => {
     forget = ctx.onAbort((error) => {
-      // Where the call broke off nobody hears it; where an interceptor ended it the caller waits for a status, however
-      // long the handler takes to end.
+      // If an interceptor ended the call, the caller waits for a status, however long the handler takes. If the call
+      // broke off, the status is dropped.
       fail(binding, socket, ctx, error);
       leave(replies).then(resolve, reject);
     });
@@ -165,7 +164,10 @@ async function leave(replies: AsyncIterator<unknown>): Promise<void> {
   await replies.return?.();
 }
 
-/** The requests of a streaming call. Ends with the client's half-close; throws what broke the call off. */
+/**
+ * Iterates over the requests of a streaming call. Ends with the client's half-close, and throws the error of a call
+ * that broke off.
+ */
 class Requests extends SerialIterator<unknown> {
   readonly #binding: MethodBinding;
   readonly #marshaler: Marshaler;
@@ -182,7 +184,7 @@ class Requests extends SerialIterator<unknown> {
     this.#ctx = ctx;
   }
 
-  /** A handler that has read enough may still reply: leaving the loop does not end the call. */
+  /** Leaves the call open: a handler that has read enough requests may still reply. */
   override async return(): Promise<IteratorResult<unknown, undefined>> {
     return over;
   }
@@ -244,8 +246,8 @@ function fail(binding: MethodBinding, socket: Socket, ctx: ServerContext | undef
 }
 
 /**
- * The status with as much of the error as can be sent: a handler may have put anything into it, and its caller waits
- * for an answer.
+ * Returns a status with as much of the error as can be sent. A handler may have put anything into the error, and its
+ * caller waits for an answer.
  */
 function sendable(binding: MethodBinding, failure: TenonError, ctx: ServerContext | undefined): Status {
   const { code, message, reason, details } = failure;
@@ -267,8 +269,8 @@ function sendable(binding: MethodBinding, failure: TenonError, ctx: ServerContex
 }
 
 /**
- * The reasons by which callers know that nothing was processed. A handler has run: if one comes from it, it was told of
- * a call that it made itself, and passing it on would let its own call be repeated.
+ * The reasons that tell callers that nothing was processed. Here a handler has run: such an error comes from a call
+ * that the handler made itself, and passing it on unchanged would let its own call be repeated.
  */
 const refusals: ReadonlySet<string | undefined> = new Set(['server.draining', 'transport.unreachable']);
 
@@ -279,17 +281,19 @@ function unlessRefusal(error: TenonError): TenonError {
 }
 
 /**
- * Rooms whose errors are about what this service works with: they name addresses and variables that are no business of
- * its callers.
+ * Matches the reasons of errors about this service's own dependencies. They name addresses and variables that callers
+ * have no business with.
  */
 const dependencies = /^(?:app|broker|client|config|registry|selector|tls)\./;
-/** Those of the transport that are about connections of its own; the others tell a caller about its call. */
+/**
+ * Reasons of the transport that concern this service's own connections. Its other reasons concern the caller's call.
+ */
 const ofConnections: ReadonlySet<string> = new Set(
   ['unreachable', 'connection_lost', 'closed', 'invalid_address', 'address_in_use', 'cannot_listen'].map(
     (what) => `transport.${what}`,
   ),
 );
-/** Codes by which a caller decides when to call again; of a dependency's failure nothing else is passed on. */
+/** Codes that tell a caller when to call again. Nothing else of a dependency's failure is passed on. */
 const passedOn: ReadonlySet<Code> = new Set([
   Code.Unavailable,
   Code.DeadlineExceeded,
@@ -301,7 +305,10 @@ function isOfDependency({ reason }: TenonError): boolean {
   return reason !== undefined && (dependencies.test(reason) || ofConnections.has(reason));
 }
 
-/** Whether an error has the parts that a status is made of: a handler may throw one with anything in it. */
+/**
+ * Returns true if an error has all parts of a status, and of the right types: a handler may throw one with anything in
+ * it.
+ */
 function isSound(error: TenonError): boolean {
   try {
     const { code, message, reason, details, metadata } = error;
@@ -319,7 +326,7 @@ function isSound(error: TenonError): boolean {
   }
 }
 
-/** What the caller may know of `error`. What was not meant for callers is logged, and hidden. */
+/** Returns the part of `error` that the caller may see. What was not meant for callers is logged and hidden. */
 function toStatusError(
   binding: Pick<MethodBinding, 'method' | 'logger' | 'exposeErrors'>,
   ctx: Context | undefined,

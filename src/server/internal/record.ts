@@ -7,7 +7,9 @@ import type { MethodDescriptor, ProtoType, Schema } from '../../pipeline/pipelin
 import type { EndpointRecord, ValueRecord } from '../../registry/registry.ts';
 import type { EventHandler, ServerHandler } from '../server.ts';
 
-/** What the registry is told of the methods and subscriptions: Go Micro's endpoints, from real schemas. */
+/**
+ * Describes methods and subscriptions for the registry, as Go Micro's endpoints with the fields of the real schemas.
+ */
 export function endpointsOf(
   handlers: readonly ServerHandler[],
   subscribers: readonly EventHandler[],
@@ -57,8 +59,8 @@ function fieldValue(field: ProtoType['fields'][number], depth: number): ValueRec
 }
 
 /**
- * The address to tell others. A wildcard host is none that can be called, so the first private address of this machine
- * takes its place, else the first public one, else loopback: Go Micro's order.
+ * Returns the address that callers use. A wildcard host cannot be called, so it is replaced by the first private
+ * address of this machine, else the first public one, else loopback: Go Micro's order.
  */
 export function advertised(address: string): string {
   const colon = address.lastIndexOf(':');
@@ -72,7 +74,7 @@ export function advertised(address: string): string {
   return `${chosen}${address.slice(colon)}`;
 }
 
-/** RFC 1918. */
+/** Returns true for a private IPv4 address (RFC 1918). */
 function isPrivate(address: string): boolean {
   return /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(address);
 }

@@ -2,9 +2,9 @@ import { Context, type ContextInit } from '../../context/context.ts';
 import { Metadata } from '../../context/metadata.ts';
 import type { Socket } from '../../transport/transport.ts';
 
-/** The context of a call that is served: it can send its headers before there is a reply. */
+/** The context of a call on its server. It can send headers before there is a reply. */
 export class ServerContext extends Context {
-  /** A client of Go Micro's dialect calls, and takes errors in its own form. */
+  /** True if the caller is a client of Go Micro, which takes errors in a form of its own. */
   isMicro = false;
   readonly #socket: Socket;
   #hasSent = false;
@@ -17,11 +17,11 @@ export class ServerContext extends Context {
   override sendHeaders(): void {
     if (this.#hasSent) return;
     this.#hasSent = true;
-    // As they are now: the handler may go on writing into its own.
+    // A copy: the handler may go on changing its own.
     void this.#socket.send({ headers: new Metadata().merge(this.headers), compressed: this.compress });
   }
 
-  /** The headers that go with the next message, if any have to. */
+  /** Returns the headers that go with the next message, once; `undefined` if there are none or they have been sent. */
   takeHeaders(): Metadata | undefined {
     if (this.#hasSent) return undefined;
     this.#hasSent = true;

@@ -9,38 +9,35 @@ import { Outage } from '../../runtime/outage.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
 import { endsWithin } from '../../runtime/bounded.ts';
 
-/** A subscription that is to stand. */
+/** A subscription that the server is to make. */
 export interface IntendedSubscription {
   readonly topic: string;
-  /** Resolves when it stands. May be called again after a failure. */
+  /** Resolves when the subscription is active. May be called again after a failure. */
   subscribe(): Promise<Subscriber>;
 }
 
-/** What {@link Subscriptions} work with. */
+/** Dependencies of {@link Subscriptions}. */
 export interface SubscriptionsSeams {
   /** Name of the service. */
   readonly service: string;
   readonly broker: Broker;
   readonly runtime: Runtime;
   readonly logger: Logger;
-  /** A broker that is away fails the start. */
+  /** True if the start fails while the broker cannot be reached. */
   readonly isBrokerRequired: boolean;
-  /** Called when all stand, if they did not at the start. */
+  /** Called when all subscriptions are active, if they were not at the start. */
   onStanding(): void;
 }
 
 // A broker that does not answer does not hold up a start for longer.
 const firstAnswerMs = 10_000;
 
-/**
- * The subscriptions of a server: they stand once their broker can be reached, whether it is there at the start or comes
- * later.
- */
+/** Makes the subscriptions of a server, and keeps trying until the broker can be reached, at the start or later. */
 export class Subscriptions {
   readonly #seams: SubscriptionsSeams;
   readonly #standing: Subscriber[] = [];
   readonly #outage: Outage;
-  /** Aborts when no more of them are to stand. */
+  /** Aborts when no more subscriptions are to be made. */
   readonly #end = new AbortController();
   #pending: readonly IntendedSubscription[];
   #timer: Timer | undefined;
@@ -51,14 +48,14 @@ export class Subscriptions {
     this.#outage = new Outage(seams.runtime);
   }
 
-  /** True when every one of them stands. */
+  /** True when every subscription is active. */
   get areStanding(): boolean {
     return this.#pending.length === 0;
   }
 
   /**
-   * Resolves when they stand, or when the broker turns out to be away: then it is tried until it is back. Rejects with
-   * what does not mend by waiting, and with any failure if the broker is required.
+   * Resolves when all subscriptions are active, or when the broker turns out to be away; then it goes on trying in the
+   * background. Rejects with errors that waiting does not mend, and with any error if the broker is required.
    */
   async start(): Promise<void> {
     if (this.areStanding) return;
@@ -84,8 +81,8 @@ export class Subscriptions {
   }
 
   /**
-   * Takes no more events, and resolves when those in hand are settled; at once when `signal` aborts. May be called
-   * again.
+   * Takes no more events, and resolves when those in progress are settled, or at once when `signal` aborts. May be
+   * called again.
    */
   async end(signal?: AbortSignal): Promise<void> {
     this.#end.abort(ended());
@@ -94,8 +91,8 @@ export class Subscriptions {
   }
 
   /**
-   * Makes those stand that do not yet. The first that the broker is away for ends the attempt; one that is refused does
-   * not stop the others.
+   * Makes the subscriptions that are missing. The first failure because the broker is away ends the attempt; a
+   * subscription that is refused does not stop the others.
    */
   async #attempt(): Promise<void> {
     await this.#seams.broker.connect({ signal: this.#end.signal });
@@ -114,7 +111,7 @@ export class Subscriptions {
   }
 
   async #keep(intended: IntendedSubscription, subscriber: Subscriber): Promise<void> {
-    // Nobody waits for one that comes after the end.
+    // The server has ended while this one was made.
     if (this.#end.signal.aborted) await subscriber.unsubscribe(this.#end.signal);
     else {
       this.#standing.push(subscriber);
