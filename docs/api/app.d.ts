@@ -63,7 +63,7 @@ import type { ClientSource } from '../client/client-of.ts';
 import type { Client } from '../client/client.ts';
 import { type ClientDescription, type ProtoLoader } from './describe.ts';
 export declare function typedClient(client: Client, description: ClientDescription): object;
-export declare function clientFrom(client: Client, source: ClientSource, loadProto: ProtoLoader, hosts: ReadonlyMap<string, readonly string[]>): object;
+export declare function clientFrom(client: Client, source: ClientSource, loadProto: ProtoLoader, servicesByHandler: ReadonlyMap<string, readonly string[]>): object;
 
 // tenon/app/compose
 
@@ -80,7 +80,7 @@ export interface Composition {
     readonly container: Container;
     readonly loadProto: ProtoLoader;
     readonly identity: ProcessIdentity;
-    readonly hosts: ReadonlyMap<string, readonly string[]>;
+    readonly servicesByHandler: ReadonlyMap<string, readonly string[]>;
     readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
     readonly options: OptionParts;
     readonly boundBy: ReadonlyMap<ServiceIdentifier, readonly string[]>;
@@ -171,8 +171,13 @@ export declare const serviceFields: {
     readonly requireBackends: 'TENON_REQUIRE_BACKENDS';
     readonly reflection: 'TENON_REFLECTION';
 };
-export declare function statedOfServices({ service, stated }: Config): ServiceOptions;
+export declare function statedServiceOptions({ service, stated }: Config): ServiceOptions;
 export declare function envExample(): string;
+
+// tenon/app/container-lock
+
+import type { Container } from 'inversify';
+export declare function lockContainer(container: Container): void;
 
 // tenon/app/describe
 
@@ -221,11 +226,6 @@ export declare function describeClient(source: ClientSource, loadProto: ProtoLoa
 export { clientSourceOf };
 export declare function packageOf(name: string): string;
 export declare function schemaOf(source: MessageSchema | undefined): Schema | undefined;
-
-// tenon/app/guard
-
-import type { Container } from 'inversify';
-export declare function guardContainer(container: Container): void;
 
 // tenon/app/options
 
@@ -313,5 +313,5 @@ export declare function formatProblems(problems: readonly Problem[]): string;
 // tenon/app/wrap
 
 import type { Container, ResolutionContext, ServiceIdentifier } from 'inversify';
-export type Activating = Pick<Container, 'onActivation'>;
-export declare function wrap<T extends object>(container: Activating, key: ServiceIdentifier<T>, make: (inner: T, context: ResolutionContext) => T): void;
+export type ActivationTarget = Pick<Container, 'onActivation'>;
+export declare function wrap<T extends object>(container: ActivationTarget, key: ServiceIdentifier<T>, make: (inner: T, context: ResolutionContext) => T): void;

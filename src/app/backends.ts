@@ -27,23 +27,23 @@ interface Contracts {
 }
 
 /**
- * Implementations of the application's own, by the name that a variable chooses them by: with `{ registry: { folder:
- * FolderRegistry } }` there is `TENON_REGISTRY=folder`. A registry or a broker is given its address
- * (`TENON_REGISTRY_ADDRESS`, or behind `folder://`) by `init`.
+ * Backends of the application, by the names that variables choose them by: `{ registry: { folder: FolderRegistry } }`
+ * makes `TENON_REGISTRY=folder` work. A registry or a broker gets its address (`TENON_REGISTRY_ADDRESS`, or the part
+ * behind `folder://`) by `init`.
  */
 export type Backends = {
   readonly [R in BackendRoom]?: Readonly<Record<string, Newable<Contracts[R]>>> | undefined;
 };
 
-/** The names that a room's implementation can be chosen by. */
+/** The names of all backends of a room: tenon's own, then those of the application. */
 export function backendNames(room: BackendRoom, own: Backends = {}): readonly string[] {
   return [...backendRows[room].map((row) => row.name), ...Object.keys(own[room] ?? {})];
 }
 
 /**
- * Loads the implementation of that name. INVALID_ARGUMENT (`config.invalid`) naming the ones there are,
- * FAILED_PRECONDITION (`app.package_missing`) naming the package that is not installed and the command that installs
- * it.
+ * Loads the backend of that name. Throws INVALID_ARGUMENT (`config.invalid`) with the names there are if there is no
+ * such backend, and FAILED_PRECONDITION (`app.package_missing`) with the command that installs its package if that is
+ * missing.
  */
 export async function loadBackend(
   room: BackendRoom,
@@ -59,7 +59,7 @@ export async function loadBackend(
     throw new TenonError({
       code: Code.InvalidArgument,
       reason: 'config.invalid',
-      message: `there is no ${room} "${name}"; there are ${names.join(', ')}.${didYouMean(name, names)}`,
+      message: `there is no ${room} "${name}": choose one of ${names.join(', ')}.${didYouMean(name, names)}`,
     });
   }
   try {
@@ -73,22 +73,22 @@ export async function loadBackend(
 }
 
 /**
- * Asked beforehand: a backend may load its package only when it first connects, and that would be late to hear of it.
- * In a program that was bundled, packages are part of it and nowhere else.
+ * Throws if the package is not installed. It is checked beforehand, as a backend may load its package only when it
+ * first connects. A bundled program is not checked, as its packages are part of the bundle.
  */
 function assertInstalled(name: string): void {
   if (isBundled()) return;
   try {
     createRequire(import.meta.url).resolve(name);
   } catch (error) {
-    // A package that cannot be required (ERR_PACKAGE_PATH_NOT_EXPORTED) is there all the same.
+    // Any other error, such as ERR_PACKAGE_PATH_NOT_EXPORTED, means that the package is installed.
     if (isMissing(error, name)) throw error;
   }
 }
 
 /**
- * In a program that was bundled, tenon's package does not begin two folders up, as it does from `src/app` and from
- * `dist/chunks`.
+ * True if this file was bundled into another program: tenon's package.json is then not two folders up, where it is from
+ * `src/app` and from `dist/chunks`.
  */
 function isBundled(): boolean {
   try {

@@ -18,61 +18,60 @@ import { serviceLinksIn } from './internal/service-links.ts';
 import { fallbackOf, profileNames, type ProfileName, type VariableName, variables } from './internal/variable-list.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
 
-/** A backend, and where it is. */
+/** The backend that was chosen for a registry or a broker, with its address and settings. */
 export interface BackendChoice {
   readonly name: string;
-  /** `host:port`, several by commas, or what stood behind `name://`. */
+  /** Address of the server: `host:port`, several by commas, or the part behind `name://`. */
   readonly address?: string | undefined;
-  /** The values of its own variables, by the options that take them. */
+  /** The values of the backend's own variables, by option name. */
   readonly settings?: BackendSettings | undefined;
 }
 
-/** Everything that the environment gives a backend that was chosen. */
+/** The address and the settings of a backend, as its options take them. */
 export function settingsOf({ address, settings }: BackendChoice): BackendSettings {
   return { ...settings, address };
 }
 
-/** The environment, read: what it says, and what the built-in profile says where it is silent. */
+/**
+ * The configuration of an application: the environment's variables, and the profile's values for all that are not set.
+ */
 export interface Config {
   readonly profile: ProfileName;
-  /** The variables that the environment said; of the others the profile speaks. */
+  /** The names of the variables that are set. Values of all others come from the profile. */
   readonly stated: readonly string[];
   readonly transport: string;
   readonly codec: string;
-  /** What one message may cost. */
+  /** Limits of a single message. */
   readonly messages: MessageLimits;
   readonly registry: BackendChoice;
   readonly selector: string;
   readonly broker: BackendChoice;
   readonly log: { readonly level: LogLevel; readonly format: 'text' | 'json' };
-  /** TLS of transports that open ports; `undefined` where they speak in the clear. */
+  /** TLS of transports that open ports; `undefined` if they use none. */
   readonly tls: { readonly client: ClientTlsOptions; readonly server: ServerTlsOptions } | undefined;
   readonly client: ClientOptions;
-  /** What the profile says of servers: weaker than what `@Service` says. */
+  /** Server options of the profile, weaker than those of `@Service`. */
   readonly server: ServerOptions;
-  /** What the profile says of the health service: weaker than what `@Service` says. */
+  /** True if the profile serves health; weaker than `@Service`. */
   readonly health: boolean;
-  /** What the profile says of reflection: weaker than what `@Service` says. */
+  /** True if the profile serves reflection; weaker than `@Service`. */
   readonly reflection: boolean;
-  /**
-   * What the environment says of services, stronger than what `@Service` says; and what the profile says of them,
-   * weaker than that.
-   */
+  /** Service options: those of variables that are set are stronger than `@Service`, those of the profile weaker. */
   readonly service: ServiceOptions;
 }
 
 const prefix = 'TENON_';
-// What the tests of tenon itself are told: nobody's application reads it.
+// Variables of tenon's own tests, which no application reads.
 const foreignPrefix = 'TENON_TEST_';
 const linkRemedy =
   '. A Kubernetes Service of that name sets it: rename the Service, or set enableServiceLinks: false in the pod';
 
 /**
- * Reads the environment. A variable that is not set, or set to nothing, takes the value that the profile says;
+ * Reads the configuration from environment variables. A variable that is not set, or empty, takes the profile's value;
  * `profile` is stronger than `TENON_PROFILE`.
  *
- * Throws INVALID_ARGUMENT (`config.invalid`) with everything that is wrong at once: values that do not exist or do not
- * fit, and variables in `TENON_` that nobody reads, for a misspelt one would otherwise change nothing, in silence.
+ * Throws INVALID_ARGUMENT (`config.invalid`) with all problems at once: invalid values, and variables in `TENON_` that
+ * tenon does not read, since a misspelt one would silently change nothing.
  * `TENON_TEST_…` is left alone, and so is what a Kubernetes Service named `tenon` or `tenon-…` sets.
  */
 export function readConfig(
@@ -80,17 +79,17 @@ export function readConfig(
   profile?: string,
   backends: Backends = {},
 ): Config {
-  const problems: string[] = takenNames(backends);
+  const problems: string[] = takenBackendNames(backends);
   const said = new Map<string, Parsed>();
   const links = serviceLinksIn(env);
   for (const variable of variables) {
     const given = env[variable.name];
     if (given === undefined || given === '') continue;
-    const parsed = parseVariable(withOwn(variable, backends), given);
+    const parsed = parseVariable(withOwnBackends(variable, backends), given);
     if ('problem' in parsed) problems.push(`${parsed.problem}${links.has(variable.name) ? linkRemedy : ''}`);
     else said.set(variable.name, parsed.value);
   }
-  problems.push(...unknownVariables(env, links), ...doubleAddresses(said));
+  problems.push(...unknownVariables(env, links), ...conflictingAddresses(said));
   if (profile !== undefined) {
     const parsed = parseVariable({ ...variables[0], name: 'the profile' }, profile);
     if ('problem' in parsed) problems.push(parsed.problem);
@@ -107,23 +106,25 @@ const rooms: Readonly<Record<string, BackendRoom>> = {
   TENON_BROKER: 'broker',
 };
 
-/** The variable, with the application's own implementations among its choices. */
-function withOwn(variable: Variable, backends: Backends): Variable {
+/** Adds the application's own backends to the choices of a variable. */
+function withOwnBackends(variable: Variable, backends: Backends): Variable {
   const room = rooms[variable.name];
   return room === undefined ? variable : { ...variable, choices: () => backendNames(room, backends) };
 }
 
-function takenNames(backends: Backends): string[] {
+function takenBackendNames(backends: Backends): string[] {
   return Object.values(rooms).flatMap((room) =>
     Object.keys(backends[room] ?? {})
       .filter((name) => backendNames(room).includes(name) || !/^[\w.-]+$/.test(name))
-      .map((name) => `backends.${room}: "${name}" is the name of one of tenon's own, or no name: choose another`),
+      .map(
+        (name) => `backends.${room}: "${name}" is the name of a backend of tenon, or not a valid name: choose another`,
+      ),
   );
 }
 
 type Fields<T> = Readonly<Partial<Record<keyof T, VariableName>>>;
 
-/** The variables of calls that go out. */
+/** The variables of client options, by option. */
 export const clientFields = {
   dialect: 'TENON_CLIENT_DIALECT',
   timeoutMs: 'TENON_CLIENT_TIMEOUT_MS',
@@ -134,7 +135,7 @@ export const clientFields = {
   insecureCredentials: 'TENON_CLIENT_INSECURE_CREDENTIALS',
 } as const satisfies Fields<ClientOptions>;
 
-/** The variables of what a message may cost. */
+/** The variables of message limits, by option. */
 export const messageFields = {
   maxElements: 'TENON_MAX_ELEMENTS',
   maxDepth: 'TENON_MAX_DEPTH',
@@ -148,7 +149,7 @@ const serverFields = {
   compress: 'TENON_SERVER_COMPRESS',
 } as const satisfies Fields<ServerOptions>;
 
-/** The variables of services. */
+/** The variables of service options, by option. */
 export const serviceFields = {
   ...serverFields,
   name: 'TENON_SERVER_NAME',
@@ -171,15 +172,15 @@ export const serviceFields = {
   reflection: 'TENON_REFLECTION',
 } as const satisfies Fields<ServiceOptions>;
 
-/** What variables say of services, without what the profile says where they are silent. */
-export function statedOfServices({ service, stated }: Config): ServiceOptions {
+/** The service options that variables set, without the values of the profile. */
+export function statedServiceOptions({ service, stated }: Config): ServiceOptions {
   const fields: Fields<ServiceOptions> = serviceFields;
   return Object.fromEntries(
     Object.entries(service).filter(([field]) => stated.includes(fields[field as keyof ServiceOptions] ?? '')),
   );
 }
 
-/** The text of `.env.example`: every variable with what it does, its values and its defaults, each commented out. */
+/** The text of `.env.example`: every variable with its meaning, values and defaults, commented out. */
 export function envExample(): string {
   const header =
     '# Every environment variable that tenon reads. What is not set, or set to nothing, has its default.\n' +
@@ -238,7 +239,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>, profile: ProfileName): C
     server: read<ServerOptions>(serverFields, value),
     health: value('TENON_HEALTH'),
     reflection: value('TENON_REFLECTION'),
-    // Of what servers have in common, and of what has a place above, only what was said is stronger than `@Service`.
+    // Server options, health and reflection of the profile are in the fields above: here are only those of variables.
     service: {
       ...read<ServiceOptions>(serviceFields, value),
       ...read<ServerOptions>(serverFields, explicit),
@@ -270,17 +271,17 @@ function unknownVariables(env: Readonly<Record<string, string | undefined>>, lin
     .filter((name) => !known.includes(name) && !links.has(name))
     .map((name) => {
       const suggestion = didYouMean(name, known);
-      return `${name}: there is no such variable.${suggestion === '' ? ' Unset it; .env.example lists those that are read.' : suggestion}`;
+      return `${name}: there is no such variable.${suggestion === '' ? ' Unset it: .env.example lists all variables.' : suggestion}`;
     });
 }
 
-function doubleAddresses(said: ReadonlyMap<string, Parsed>): string[] {
+function conflictingAddresses(said: ReadonlyMap<string, Parsed>): string[] {
   return ['TENON_REGISTRY', 'TENON_BROKER'].flatMap((name) => {
     const inUrl = (said.get(name) as BackendChoice | undefined)?.address;
     const apart = said.get(`${name}_ADDRESS`);
     return inUrl === undefined || apart === undefined || inUrl === apart
       ? []
-      : [`${name}_ADDRESS: ${name} already has an address, and another one: say it once`];
+      : [`${name}_ADDRESS: ${name} already has an address, and a different one: set one of them`];
   });
 }
 

@@ -23,18 +23,20 @@ import {
 } from '../pipeline/pipeline.ts';
 import type { EventHandlerOptions } from '../server/server.ts';
 
-/** Something wrong with how an application is put together. */
+/** A problem in how an application is put together. */
 export interface Problem {
-  /** Stable name of the rule: `missing-binding`. */
+  /** Stable name of the rule that was broken: `missing-binding`. */
   readonly kind: string;
-  /** The class, method, binding or file it is about. */
+  /** The class, method, binding or file that has the problem. */
   readonly where: string;
   readonly message: string;
-  /** What to do about it. */
+  /** The remedy. */
   readonly fix: string;
 }
 
-/** Reads a `.proto`; `loadProto` of `tenon/codec/proto`, handed in because it is loaded only where one is used. */
+/**
+ * Reads a `.proto`. It is `loadProto` of `tenon/codec/proto`, passed in so that this module does not load protobufjs.
+ */
 export type ProtoLoader = (source: ProtoSource) => ProtoFile;
 
 /** A method of a handler class, ready to be served. */
@@ -54,14 +56,14 @@ export interface SubscriptionDescription {
 }
 
 /**
- * What a handler class is, put together from its decorators and its `.proto`. With problems, the rest is what could be
- * made out.
+ * The methods and subscriptions of a handler class, from its decorators and its `.proto`. If there are problems, it has
+ * only what could be read.
  */
 export interface HandlerDescription {
   readonly target: Class;
   /** Full service name; empty for a class that only subscribes. */
   readonly name: string;
-  /** Name in the registry that its clients look for. */
+  /** The service name that its clients look up in the registry. */
   readonly service: string;
   readonly internal: boolean;
   readonly proto: ProtoFile | undefined;
@@ -70,7 +72,7 @@ export interface HandlerDescription {
   readonly problems: readonly Problem[];
 }
 
-/** Describes a handler class. Never throws: what is wrong is listed. */
+/** Describes a handler class. Never throws: `problems` lists what is wrong. */
 export function describeHandler(target: Class, loadProto: ProtoLoader): HandlerDescription {
   const problems: Problem[] = [];
   const record = handlerOf(target);
@@ -78,7 +80,7 @@ export function describeHandler(target: Class, loadProto: ProtoLoader): HandlerD
     problems.push({
       kind: 'not-a-handler',
       where: target.name,
-      message: `${target.name} is listed in handlers, but has no @Handler`,
+      message: `${target.name} is listed in handlers, but has no @Handler decorator`,
       fix: `decorate it: @Handler('package.Service') class ${target.name}`,
     });
     return {
@@ -118,7 +120,7 @@ export function describeHandler(target: Class, loadProto: ProtoLoader): HandlerD
   };
 }
 
-/** What a client is made of: the methods by property name, and the name to look for in the registry. */
+/** The methods of a typed client by property name, and the service name that it looks up in the registry. */
 export interface ClientDescription {
   readonly name: string;
   readonly service: string;
@@ -126,7 +128,7 @@ export interface ClientDescription {
   readonly problems: readonly Problem[];
 }
 
-/** Describes what `clientOf` was given. Never throws: what is wrong is listed. */
+/** Describes the client of an argument of `clientOf`. Never throws: `problems` lists what is wrong. */
 export function describeClient(source: ClientSource, loadProto: ProtoLoader): ClientDescription {
   if (typeof source === 'function') return describeClassClient(source as AnyClass, loadProto);
   if ('proto' in source) {
@@ -148,13 +150,13 @@ export function describeClient(source: ClientSource, loadProto: ProtoLoader): Cl
 /** The source of a `clientOf` key; `undefined` for other keys. */
 export { clientSourceOf };
 
-/** `greeter` of `greeter.Greeter`; a name without a package is its own. */
+/** The package of a full name: `greeter` of `greeter.Greeter`. A name without a package is returned as it is. */
 export function packageOf(name: string): string {
   const dot = name.lastIndexOf('.');
   return dot < 0 ? name : name.slice(0, dot);
 }
 
-/** The schema of what `@Rpc` and `@Subscribe` take for one. */
+/** Makes a schema from the validator or class that `@Rpc` and `@Subscribe` take. */
 export function schemaOf(source: MessageSchema | undefined): Schema | undefined {
   if (source === undefined) return undefined;
   if ('~standard' in source) {
@@ -198,8 +200,8 @@ function describeContract(source: Contract<unknown>): ClientDescription {
 }
 
 /**
- * `await` takes whatever has a `then` for a promise: a handler or a client with such a method could not be handed out
- * of an async function.
+ * Problems of methods named `then`. `await` takes an object with such a method for a promise, so a handler or a client
+ * with one could not be returned from an async function.
  */
 function thenables(where: string, properties: Iterable<string>): readonly Problem[] {
   return [...properties]
@@ -349,7 +351,7 @@ function describeSubscription(
     }
   }
   const descriptor: MethodDescriptor = {
-    // The server that handles it puts its own name in this place.
+    // The server replaces this by its own name.
     service: record.name ?? target.name,
     method: where,
     topic: subscription.topic,
@@ -409,7 +411,7 @@ function readProtoAt(
       message: textOf(error),
       fix: isMissing
         ? "give the file relative to the module: new URL('../proto/x.proto', import.meta.url)"
-        : 'mend the .proto at that place',
+        : 'correct the .proto at that place',
     });
     return undefined;
   }
@@ -429,7 +431,7 @@ function findService(
     kind: 'unknown-service',
     where,
     message: `${fileName(source)} has no service ${name}${names.length === 0 ? '' : `, only ${names.join(', ')}`}.${didYouMean(name, names)}`,
-    fix: 'give the full name, package and all, as it stands in the .proto',
+    fix: 'give the full name with its package, as the .proto has it',
   });
   return undefined;
 }
@@ -444,7 +446,7 @@ function kindText(kind: MethodKind): string {
   return kind === 'bidi' ? 'a bidirectional stream' : `a ${kind} stream`;
 }
 
-/** `hello` is `Hello` on the wire: gRPC's style guide names methods with a capital. */
+/** The name of a method on the wire: `Hello` for `hello`, as protobuf's style guide capitalizes methods. */
 function wireName(property: string): string {
   return property.charAt(0).toUpperCase() + property.slice(1);
 }

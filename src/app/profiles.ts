@@ -25,9 +25,9 @@ import { type Config, readConfig, settingsOf } from './config.ts';
 import type { Backend, BackendRoom, BackendSettings } from './internal/backend-table.ts';
 
 /**
- * What an application runs on: from the configuration to a module of bindings. A function given as `profile` is loaded
- * over what the environment says, so it binds only what it wants otherwise. The environment itself comes second, for
- * variables of the application's own.
+ * A function that makes a module of bindings from the configuration. Its module is loaded over the bindings that the
+ * environment chose, so it binds only what should differ. Its second argument is the environment, for variables of the
+ * application.
  *
  * @example
  * ```ts
@@ -42,33 +42,32 @@ export type Profile = (
   env: Readonly<Record<string, string | undefined>>,
 ) => ContainerModule | Promise<ContainerModule>;
 
-/** The configuration, and the modules in the order they are to be loaded. */
+/** The configuration, and the profiles whose modules are loaded, in that order. */
 export interface ResolvedProfile {
   readonly config: Config;
   readonly layers: readonly Profile[];
 }
 
 /**
- * What is meant by a profile: a name is one of the built-in ones, a function comes over what the environment names,
- * nothing is what the environment names. Throws INVALID_ARGUMENT (`config.invalid`), as `readConfig` does, and for a
- * name that none has.
+ * Resolves the option `profile`: a name stands for a built-in profile; a function is loaded over the built-in profile
+ * of the environment; `undefined` stands for the latter. Throws INVALID_ARGUMENT (`config.invalid`) as `readConfig`
+ * does, and if no profile has that name.
  */
 export function resolveProfile(
   profile: string | Profile | undefined,
   env: Readonly<Record<string, string | undefined>>,
   backends: Backends = {},
 ): ResolvedProfile {
-  const below = builtInWith(backends);
+  const below = builtInProfile(backends);
   if (typeof profile !== 'function') return { config: readConfig(env, profile, backends), layers: [below] };
   return { config: readConfig(env, undefined, backends), layers: [below, profile] };
 }
 
 /**
- * The built-in profiles `test`, `dev`, `local` and `prod`: they differ in what the configuration falls back to where
- * the environment is silent, and in nothing else. Loads the implementations that were chosen, and no others; constructs
- * nothing.
+ * The profile behind the names `test`, `dev`, `local` and `prod`, which differ only in the defaults of variables. It
+ * loads the backends that were chosen, and no others; it constructs nothing.
  */
-const builtInWith =
+const builtInProfile =
   (backends: Backends): Profile =>
   async (config) => {
     const load = (room: BackendRoom, name: string, settings: BackendSettings = {}): Promise<Backend> =>
@@ -80,7 +79,7 @@ const builtInWith =
       load('selector', config.selector),
       load('broker', brokerChoice.name, settingsOf(brokerChoice)),
       load('codec', config.codec),
-      // A server understands every codec, whatever its own clients prefer.
+      // Servers understand every codec, not only the one that clients of this process use.
       ...backendNames('codec', backends).map((name) => load('codec', name)),
     ]);
     return new ContainerModule(({ bind }) => {
@@ -91,18 +90,18 @@ const builtInWith =
         .toResolvedValue((clock: Clock) => makeLogger(config, clock), [Clock])
         .inSingletonScope();
       const backend = (key: symbol, { implementation, options }: Backend, address?: string): void => {
-        const bound = bind<Addressed>(key)
-          .to(implementation as Newable<Addressed>)
+        const bound = bind<TakesAddress>(key)
+          .to(implementation as Newable<TakesAddress>)
           .inSingletonScope();
-        // One of tenon's own has it among its options.
+        // Backends of tenon have the address among their options; those of the application get it by `init`.
         if (address !== undefined && !options)
           bound.onActivation((_context, made) => {
             made.init({ address });
             return made;
           });
-        if (options && !tlsKeys.includes(options.key as symbol))
+        if (options && !tlsOptionKeys.includes(options.key as symbol))
           bind(options.key).toResolvedValue(
-            (...seams) => withSeams(options.value, seams),
+            (...seams) => withRuntime(options.value, seams),
             [Clock, Random, Timers, Logger],
           );
       };
@@ -113,10 +112,10 @@ const builtInWith =
       backend(DefaultMarshaler as symbol, codec);
       for (const one of codecs) backend(Marshaler as symbol, one);
       bind(TransportTlsOptions).toConstantValue(config.tls ?? {});
-      for (const key of tlsKeys)
+      for (const key of tlsOptionKeys)
         bind(key).toResolvedValue(
           ({ client, server }: TransportTlsOptions, ...seams) =>
-            withSeams({ tls: client, serverTls: server === false ? undefined : server }, seams),
+            withRuntime({ tls: client, serverTls: server === false ? undefined : server }, seams),
           [TransportTlsOptions, Clock, Random, Timers, Logger],
         );
       bind(MessageLimits).toConstantValue(config.messages);
@@ -128,26 +127,26 @@ const builtInWith =
       bind(BackendSummary)
         .toResolvedValue(backendSummaryOf(config.profile), [Transport, DefaultMarshaler, Registry, Selector, Broker])
         .inSingletonScope();
-      // Every service of a process has a server and a life of its own.
+      // Each service of a process has its own server and lifecycle.
       bind(Server).to(RpcServer).inTransientScope();
       bind(ServiceRuntime).to(ManagedService).inTransientScope();
     });
   };
 
 /**
- * The options of transports that speak TLS, whichever of them is bound in the end. Named here, as nothing of them is
- * loaded before it is bound.
+ * The option keys of all transports with TLS. They are made from their names here, as a transport is loaded only when
+ * it is bound.
  */
-const tlsKeys = ['GrpcTransportOptions', 'GrpcJsTransportOptions', 'TcpTransportOptions'].map(
+const tlsOptionKeys = ['GrpcTransportOptions', 'GrpcJsTransportOptions', 'TcpTransportOptions'].map(
   (name) => token<object>('transport', name) as symbol,
 );
 
-interface Addressed {
+interface TakesAddress {
   init(options: { readonly address: string }): void;
 }
 
-/** Backends take time, chance and log from their options; what is bound for the application is bound for them. */
-function withSeams(options: object, [clock, random, timers, logger]: readonly unknown[]): object {
+/** Adds the clock, random numbers, timers and logger that the application binds to the options of a backend. */
+function withRuntime(options: object, [clock, random, timers, logger]: readonly unknown[]): object {
   return { runtime: { clock, random, timers }, logger, ...options };
 }
 

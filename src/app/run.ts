@@ -12,33 +12,32 @@ import { System } from './system.ts';
 
 const signals = ['SIGTERM', 'SIGINT'] as const;
 
-// A stop that was told to make haste has so long to tell callers that their calls end.
+// Time limit of a forced stop, in which callers are told that their calls are aborted.
 const forcedStopMs = 2_000;
-// A start that was told to stop, and does not heed it.
+// Time limit of a start that was told to stop.
 const abandonedStartMs = 10_000;
 
-/** What {@link run} may be told. */
+/** Options of {@link run}. */
 export interface RunOptions extends AppOptions {
   /**
-   * Called once every service is served, to say where for instance. What it throws stops them again, and ends the
-   * process with exit code 1.
+   * Called once all services serve, for example to print their addresses. If it throws, the services are stopped again
+   * and the process exits with code 1.
    */
   readonly onStarted?: ((system: System) => void | Promise<void>) | undefined;
   /**
-   * Whether an exception or a rejection that nobody caught ends the process: it is logged, what is in flight is
-   * finished within its bounds, and the exit code is 1. `false` logs it, and the process lives on with whatever state
-   * that left behind.
+   * True if an uncaught exception or unhandled rejection ends the process: it is logged, calls in flight are finished
+   * within their limits, and the exit code is 1. `false` only logs it; the process goes on, in an unknown state.
    * @default true
    */
   readonly exitOnUncaught?: boolean | undefined;
 }
 
 /**
- * Runs a service (or several) as this process: starts it, waits for SIGTERM or SIGINT (or for `options.signal`),
- * drains, and exits with 0. A second signal stops at once, with exit code 1, and so does, after a drain, what no one
- * caught (a promise that was left alone, a callback that threw after its reply).
+ * Runs one or several services as this process: starts them, waits for SIGTERM or SIGINT (or for `options.signal`),
+ * drains, and exits with 0. A second signal stops at once, with exit code 1. An uncaught error (a rejection that nobody
+ * handles, a callback that throws after its reply) drains, and exits with 1.
  *
- * A start that fails is one message of the log (its stack at the level `debug`), and exit code 1.
+ * A start that fails is logged as one message (its stack at the level `debug`), and exits with 1.
  *
  * @example
  * ```ts
@@ -65,12 +64,12 @@ export async function run(services: Class | readonly Class[], options: RunOption
   try {
     system = await Promise.race([starting, abandoned(starting, stops)]);
   } catch (error) {
-    // Told to stop before it had started: that is no failure.
+    // A start that was told to stop has not failed.
     if (!stops.first.aborted) failed(stops, error);
     process.exit(stops.exitCode);
   }
   try {
-    // It may take as long as the program: a signal does not wait for it.
+    // A signal does not wait for onStarted, which may run as long as the program.
     await Promise.race([options.onStarted?.(system), aborted(signal)]);
     await aborted(signal);
   } catch (error) {
@@ -86,7 +85,10 @@ export async function run(services: Class | readonly Class[], options: RunOption
   process.exit(stops.exitCode);
 }
 
-/** What asks a process to stop, heard from the first moment to the last: in a gap the default would kill it. */
+/**
+ * Listens to what stops the process: signals and uncaught errors. It listens from the start to the exit, as Node kills
+ * the process by default where nobody listens.
+ */
 class StopSignals {
   readonly #controllers = [new AbortController(), new AbortController()] as const;
   readonly #exitOnUncaught: boolean;
@@ -103,35 +105,35 @@ class StopSignals {
     process.on('uncaughtException', this.#uncaught);
   }
 
-  /** Aborts with the first signal. */
+  /** Aborts with the first signal or uncaught error. */
   get first(): AbortSignal {
     return this.#controllers[0].signal;
   }
 
-  /** Aborts with the second. */
+  /** Aborts with the second signal. */
   get second(): AbortSignal {
     return this.#controllers[1].signal;
   }
 
   readonly #hear = (name: NodeJS.Signals): void => {
-    // Whatever holds up a stop that was told to make haste, a third one is the last.
+    // A third signal exits at once, whatever a forced stop waits for.
     if (this.second.aborted) process.exit(1);
     this.name = name;
     (this.first.aborted ? this.#controllers[1] : this.#controllers[0]).abort(told(`by ${name}`));
   };
 
   readonly #uncaught = (error: unknown): void => {
-    // One that comes of logging would come again.
+    // An error thrown by the logger itself must not be logged again.
     if (this.#isLogging) return;
     this.#isLogging = true;
     try {
-      this.log('error', 'an error that no one caught', { error });
+      this.log('error', 'uncaught error', { error });
     } finally {
       this.#isLogging = false;
     }
     if (!this.#exitOnUncaught) return;
     this.exitCode = 1;
-    if (!this.first.aborted) this.#controllers[0].abort(told('by an error that no one caught'));
+    if (!this.first.aborted) this.#controllers[0].abort(told('by an uncaught error'));
   };
 }
 
@@ -143,7 +145,7 @@ function told(by: string): TenonError {
   });
 }
 
-/** Rejects when a start goes on though it was told to stop: at once with the second signal, else after a while. */
+/** Rejects when a start was told to stop and does not end: at once with the second signal, else after a time limit. */
 async function abandoned(starting: Promise<unknown>, stops: StopSignals): Promise<never> {
   await aborted(stops.first);
   const hasEnded = await endsWithin(
@@ -154,7 +156,7 @@ async function abandoned(starting: Promise<unknown>, stops: StopSignals): Promis
   throw stops.first.reason;
 }
 
-/** One message, for people; where exactly it failed is for who looks for it. */
+/** Logs a failed start: one message for people, and its stack at the level `debug`. */
 function failed(stops: StopSignals, error: unknown): void {
   stops.exitCode = 1;
   const [head = '', ...lines] = textOf(error).split('\n');
@@ -162,15 +164,15 @@ function failed(stops: StopSignals, error: unknown): void {
   const what = reason === undefined ? (nameOfError(error) ?? 'thrown') : reason;
   stops.log('error', `the start failed: ${what}: ${head}`, lines.length > 0 ? { problems: lines } : {});
   const stack = error instanceof Error ? error.stack?.split('\n') : undefined;
-  stops.log('debug', 'the start failed here', { stack });
+  stops.log('debug', 'stack of the failed start', { stack });
 }
 
-/** The application's own logger if there is one yet, else one as the environment asks for it. */
+/** The application's own logger if it can be made yet, else one as the environment configures it. */
 function loggerOf(container: Container | undefined, options: AppOptions): Logger {
   try {
     if (container) return container.get(Logger);
   } catch {
-    // It may be what could not be made.
+    // The logger itself may be what could not be made.
   }
   const { profile, backends } = options;
   const env = environmentOf(options);

@@ -19,19 +19,19 @@ import { Transport } from '../transport/transport.ts';
 import { clientFrom } from './clients.ts';
 import { type Composition, compose } from './compose.ts';
 import { describeHandler, type HandlerDescription } from './describe.ts';
-import { guardContainer } from './guard.ts';
-import { assertEncrypted } from './internal/encryption.ts';
+import { lockContainer } from './container-lock.ts';
+import { assertEncrypted } from './internal/assert-encrypted.ts';
 import { keyName } from './internal/keys.ts';
-import { mergeOptions } from './internal/merge.ts';
-import { resolvedOptionsAround } from './internal/service-options.ts';
+import { mergeOptions } from './internal/merge-options.ts';
+import { resolvedServiceOptions } from './internal/service-options.ts';
 import { builtinHandlers } from './internal/builtin-services.ts';
-import { EnhancerFactory } from './internal/enhancers.ts';
+import { EnhancerResolver } from './internal/enhancers.ts';
 import type { AppOptions } from './options.ts';
 import { assertVerified, type Note } from './verify.ts';
 
 /**
- * Services that run together in this process, on one container: over the memory transport for tests, over real gRPC, or
- * anything else that is bound.
+ * Services that run together in this process, on one container, over whatever transport is bound: the memory transport
+ * in tests, gRPC in production.
  *
  * @example
  * ```ts
@@ -60,9 +60,9 @@ export class System {
   }
 
   /**
-   * Verifies the wiring, constructs what is needed, and starts the services in the order given. If one cannot start,
-   * those before it are stopped again, and it rejects with that error. The wiring's errors come all at once
-   * (FAILED_PRECONDITION `app.verify_failed`), with nothing constructed.
+   * Verifies the application, constructs what it needs, and starts the services in the order given. If one cannot
+   * start, those before it are stopped again, and it rejects with that error. Problems that `verify` finds are one
+   * error (FAILED_PRECONDITION `app.verify_failed`), and nothing is constructed then.
    */
   static async start(services: readonly Class[], options: AppOptions = {}): Promise<System> {
     const composition = await compose(services, options);
@@ -73,7 +73,7 @@ export class System {
       for (const service of services) system.#services.push(await system.#prepare(service));
       system.#identify();
       await assertEncrypted(composition.container, composition.options, services.length > 0);
-      guardContainer(composition.container);
+      lockContainer(composition.container);
       for (const service of system.#services) {
         await service.start(options.signal ? { signal: options.signal } : {});
         options.signal?.throwIfAborted();
@@ -90,14 +90,14 @@ export class System {
     return this.#services;
   }
 
-  /** What is bound: for tests, and for programs that compose by hand. */
+  /** The container of the application, for tests and for code outside of classes. */
   get container(): Container {
     return this.#composition.container;
   }
 
   /**
-   * Resolves a token: `system.get(Registry)`. FAILED_PRECONDITION (`app.async_binding`) for one that was not made yet,
-   * and is made asynchronously.
+   * Resolves a container key: `system.get(Registry)`. Throws FAILED_PRECONDITION (`app.async_binding`) if its object is
+   * made asynchronously and was not made yet.
    */
   get<T>(identifier: ServiceIdentifier<T>): T {
     try {
@@ -107,23 +107,23 @@ export class System {
     }
   }
 
-  /** Resolves a token that is bound to something asynchronous, or needs such a thing. */
+  /** Resolves a container key whose object, or a dependency of it, is made asynchronously. */
   getAsync<T>(identifier: ServiceIdentifier<T>): Promise<T> {
     return this.#composition.container.getAsync(identifier);
   }
 
-  /** A typed client, for code outside of classes. See `clientOf` for what it takes. */
+  /** Makes a typed client, for code outside of classes. Its argument is that of `clientOf`. */
   client<T>(source: abstract new (...args: never[]) => T): ClientOf<T>;
   client<T>(source: Contract<T>): ClientOf<T>;
   client<T>(source: ProtoContract): ClientOf<T>;
   client(source: (abstract new (...args: never[]) => unknown) | Contract<unknown> | ProtoContract): object {
-    return clientFrom(this.get(Client), source, this.#composition.loadProto, this.#composition.hosts);
+    return clientFrom(this.get(Client), source, this.#composition.loadProto, this.#composition.servicesByHandler);
   }
 
   /**
-   * Stops the services side by side, then what they ran on, each step within its bound. Resolves when everything has
-   * stopped; does not reject. When `signal` aborts, neither calls in flight nor steps that do not end are waited for
-   * any longer. May be called again.
+   * Stops all services in parallel, then closes their backends, each step within its time limit. Resolves when
+   * everything has stopped; never rejects. When `signal` aborts, calls in flight are aborted and steps that have not
+   * ended are no longer waited for. May be called again.
    */
   stop(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     const { signal } = options;
@@ -141,7 +141,7 @@ export class System {
     for (const { level, kind, message, fix } of notes) logger[level](message, { kind, fix });
   }
 
-  /** Where there is one service, the lines of all that it shares a process with are its own. */
+  /** Lets all log lines of the process name the service, if it has only one. */
   #identify(): void {
     const [service, ...others] = this.#services;
     if (service === undefined || others.length > 0) return;
@@ -152,10 +152,10 @@ export class System {
     const record = serviceOf(target);
     const { container, config, loadProto } = this.#composition;
     const service = await container.getAsync(ServiceRuntime);
-    const { weaker, stronger } = await resolvedOptionsAround(config, this.#composition.options, container);
+    const { weaker, stronger } = await resolvedServiceOptions(config, this.#composition.options, container);
     const { interceptors } = container.isBound(ServerOptions) ? await container.getAsync(ServerOptions) : {};
-    // What the environment and the application say is stronger than what the class says; interceptors of all are used,
-    // theirs outermost.
+    // Options of the environment and of the application are stronger than those of the class. Interceptors of all are
+    // used, those of the class innermost.
     const { interceptors: own, ...said } = record?.options ?? {};
     service.init(
       mergeOptions<ServiceOptions>(
@@ -180,7 +180,7 @@ export class System {
 
   async #handle(target: Class, service: ServiceRuntime, description: HandlerDescription): Promise<void> {
     const { container } = this.#composition;
-    const enhancers = await EnhancerFactory.of(container, [target, description.target]);
+    const enhancers = await EnhancerResolver.of(container, [target, description.target]);
     const around = (interceptors: readonly Interceptor[], property: string): readonly Interceptor[] => [
       ...interceptors,
       ...enhancers.interceptorsFor(target, description.target, property),
@@ -220,7 +220,7 @@ export class System {
 
   async #stop(): Promise<void> {
     await Promise.all([...this.#services].reverse().map((service) => service.stop()));
-    // Callers before what they call on: a client that is closed asks no registry.
+    // Dependents are closed before their dependencies: a client that is closed asks no registry.
     await this.#quietly(Client, (client) => client.close());
     await this.#quietly(Broker, (broker) => broker.disconnect());
     await this.#quietly(Selector, (selector) => selector.close());
@@ -234,21 +234,21 @@ export class System {
       if (!this.#composition.wasResolved(identifier)) return;
       const bounds = { timers: systemTimers, timeoutMs: this.#stopTimeoutMs, signal: this.#force.signal };
       if (await endsWithin(close(this.get(identifier)), bounds)) return;
-      this.get(Logger).warn('closing does not end; the stop goes on', { what: String(identifier) });
+      this.get(Logger).warn('closing did not end in time; the stop goes on', { what: String(identifier) });
     } catch (error) {
       this.get(Logger).warn('closing failed', { what: String(identifier), error: TenonError.from(error) });
     }
   }
 }
 
-/** What to do where the container can only say that it met a promise. */
+/** The error that replaces the container's own, which names neither the key nor the remedy. */
 function asyncBinding(error: unknown, identifier: ServiceIdentifier): TenonError | undefined {
   if (!(error instanceof Error) || !error.message.startsWith('Unexpected asynchronous service')) return undefined;
   const name = keyName(identifier);
   return new TenonError({
     code: Code.FailedPrecondition,
     reason: 'app.async_binding',
-    message: `${name}, or something that it needs, is made asynchronously (toDynamicValue(async …), @postConstruct), and was not made yet: await system.getAsync(${name})`,
+    message: `${name}, or a dependency of it, is made asynchronously (toDynamicValue(async …), @postConstruct), and was not made yet: await system.getAsync(${name})`,
     cause: error,
   });
 }

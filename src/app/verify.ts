@@ -12,52 +12,51 @@ import { ServiceRuntime } from '../service/service.ts';
 import type { Choice } from './choices.ts';
 import { classesOf, type Composition, compose } from './compose.ts';
 import { clientSourceOf, describeClient, type Problem } from './describe.ts';
-import { allBindings, bindingsOf, needsOf } from './internal/bindings.ts';
+import { allBindings, bindingsOf, dependenciesOf } from './internal/bindings.ts';
 import { capabilitiesBoundTo, classBoundTo, type KnownOptions } from './internal/capabilities.ts';
 import { checkOptions, constantOptions } from './internal/check-options.ts';
-import { checkServices, otherNames } from './internal/check-services.ts';
+import { checkServices, unexpectedServiceNames } from './internal/check-services.ts';
 import { checkEnhancers } from './internal/check-enhancers.ts';
 import { checkWiring } from './internal/check-wiring.ts';
 import { keyName } from './internal/keys.ts';
 import { listChoices } from './internal/list-choices.ts';
-import { misspeltVariables } from './internal/misspelt.ts';
-import { constantOptionsAround } from './internal/service-options.ts';
-import { usedKeys } from './internal/enhancers.ts';
+import { misspeltVariables } from './internal/misspelt-variables.ts';
+import { constantServiceOptions } from './internal/service-options.ts';
+import { enhancerKeysOf } from './internal/enhancers.ts';
 import { type AppOptions, environmentOf } from './options.ts';
 
-/** Something that is not wrong, and perhaps not what was meant. */
+/** A finding of `verify` that is not wrong, and perhaps not intended. */
 export interface Note extends Problem {
-  /** `warn`: something was said, and has no effect. `info`: all else. A start logs it at this level. */
+  /** The level at which a start logs it: `warn` if something that was configured has no effect, else `info`. */
   readonly level: 'info' | 'warn';
 }
 
-/** What `verify` found. */
+/** The result of `verify`. */
 export interface VerifyReport {
   readonly ok: boolean;
-  /** Everything that is wrong, at once. */
+  /** All problems. */
   readonly problems: readonly Problem[];
-  /**
-   * What is not wrong, but says nothing or does nothing that one might expect: options and variables without effect.
-   */
+  /** Findings that are not problems, such as options and variables without effect. */
   readonly notes: readonly Note[];
   /**
-   * What is in force, and who chose it: the profile, every binding, every option. Empty where the configuration cannot
-   * be read.
+   * The profile, every binding and every option in force, with their origins. Empty if the configuration cannot be
+   * read.
    */
   readonly choices: readonly Choice[];
-  /** How many bindings were looked at. */
+  /** The number of bindings that were checked. */
   readonly bindings: number;
-  /** Keys bound to dynamic values or factories: what those ask the container for cannot be known before they run. */
+  /** Names of keys bound to dynamic values or factories, whose dependencies are unknown before they run. */
   readonly opaque: readonly string[];
 }
 
 /**
  * Checks how an application is put together under a profile, without constructing anything: missing, ambiguous and
  * cyclic bindings, handlers that disagree with their `.proto`, two handlers for one method, subscriptions that the
- * bound broker cannot serve, and more (docs/app.md lists all). A start does the same, and fails with what it finds.
+ * bound broker cannot serve, and more (docs/app.md lists all). A start runs the same checks, and fails if they find
+ * problems.
  *
- * Resolves to a report also when something is wrong; a configuration that cannot be read, or a package that is missing,
- * is a problem like any other. Rejects with what a module or a profile of the application throws.
+ * Resolves to a report even if there are problems; a configuration that cannot be read, or a missing package, is a
+ * problem too. Rejects only with errors that modules or profiles of the application throw.
  */
 export async function verify(services: readonly Class[], options: AppOptions = {}): Promise<VerifyReport> {
   try {
@@ -74,8 +73,8 @@ export async function verify(services: readonly Class[], options: AppOptions = {
 }
 
 /**
- * The notes on the composition. Throws FAILED_PRECONDITION (`app.verify_failed`) with every problem of it, if there are
- * any.
+ * Checks a composition and returns its notes. Throws FAILED_PRECONDITION (`app.verify_failed`) with all problems, if
+ * there are any.
  */
 export function assertVerified(composition: Composition): readonly Note[] {
   const { ok, problems, notes } = inspect(composition);
@@ -88,7 +87,7 @@ export function assertVerified(composition: Composition): readonly Note[] {
   });
 }
 
-/** The problems as people read them: numbered, each with its place and what to do about it. */
+/** Formats problems for people: numbered, each with its place and its fix. */
 export function formatProblems(problems: readonly Problem[]): string {
   const listed = problems.map(
     ({ kind, where, message, fix }, index) => `${index + 1}. ${kind} at ${where}\n   ${message}\n   fix: ${fix}`,
@@ -100,7 +99,7 @@ function inspect(composition: Composition): Omit<VerifyReport, 'choices'> {
   const bindings = bindingsOf(composition.container);
   const all = allBindings(bindings);
   const classes = classesOf(composition.services);
-  const enhancers = classes.flatMap((target) => usedKeys(target));
+  const enhancers = classes.flatMap((target) => enhancerKeysOf(target));
   const roots = [...handlersOf(composition.services), ServiceRuntime, Client, Logger] as readonly ServiceIdentifier[];
   const { services, options, boundBy, config } = composition;
   const optionsOf: KnownOptions = (key) => constantOptions(bindings, options, key as ServiceIdentifier<object>);
@@ -108,7 +107,7 @@ function inspect(composition: Composition): Omit<VerifyReport, 'choices'> {
   const problems = [
     ...checkServices(composition.services, {
       loadProto: composition.loadProto,
-      options: constantOptionsAround(config, composition.options, bindings).stronger,
+      options: constantServiceOptions(config, composition.options, bindings).stronger,
       broker: boundBackend<BrokerCapabilities>(bindings, Broker, optionsOf),
       registry: boundBackend<RegistryCapabilities>(bindings, Registry, optionsOf),
       codec: classBoundTo(bindings, DefaultMarshaler)?.name,
@@ -122,9 +121,11 @@ function inspect(composition: Composition): Omit<VerifyReport, 'choices'> {
   return {
     ok: distinct.length === 0,
     problems: distinct,
-    notes: [...composition.misspelt, ...found.notes, ...otherNames(composition.hosts, saysService(classes))].map(
-      noteOf,
-    ),
+    notes: [
+      ...composition.misspelt,
+      ...found.notes,
+      ...unexpectedServiceNames(composition.servicesByHandler, namesItsService(classes)),
+    ].map(noteOf),
     bindings: all.length,
     opaque: opaqueKeys(all, composition),
   };
@@ -136,10 +137,10 @@ function noteOf(found: Problem): Note {
   return { level: warnings.has(found.kind) ? 'warn' : 'info', ...found };
 }
 
-/** The clients that are injected somewhere: what they are made of has to be describable. */
+/** Lists the problems of typed clients that are injected somewhere. */
 function checkClients(all: readonly Binding[], { loadProto }: Composition): readonly Problem[] {
   const sources = all.flatMap((binding) => {
-    const needs = needsOf(binding);
+    const needs = dependenciesOf(binding);
     return 'dependencies' in needs ? needs.dependencies.map(({ identifier }) => clientSourceOf(identifier)) : [];
   });
   return [...new Set(sources)].flatMap((source) =>
@@ -147,8 +148,8 @@ function checkClients(all: readonly Binding[], { loadProto }: Composition): read
   );
 }
 
-/** Whether a handler says itself which service its callers are to look for. */
-function saysService(classes: readonly Class[]): (handler: string) => boolean {
+/** Makes a test of whether a handler names the service that its callers look up. */
+function namesItsService(classes: readonly Class[]): (handler: string) => boolean {
   const records = classes.map((target) => handlerOf(target));
   return (name) => records.some((record) => record?.name === name && record.service !== undefined);
 }

@@ -2,13 +2,13 @@ import type { Container, ResolutionContext, ServiceIdentifier } from 'inversify'
 
 import { capabilitiesOf } from './internal/capabilities.ts';
 
-/** What can be told of a binding's activation: the container in `bind`, or the options of a module. */
-export type Activating = Pick<Container, 'onActivation'>;
+/** An object that registers activation handlers: the container in `bind`, or the options of a module. */
+export type ActivationTarget = Pick<Container, 'onActivation'>;
 
 /**
- * Puts something around what is bound to a key, whichever implementation that is: `make` gets it when it has been made,
- * and gives what others get. What it can do (`capabilities`, and of a transport its `encryption`) is taken over where
- * the wrapper says nothing. Call it after the key was bound for the last time.
+ * Wraps the object that is bound to a key, whatever its class: `make` gets the object once it is constructed, and
+ * returns the one that is injected. If the wrapper has no `capabilities` (and, for a transport, no `encryption`), it
+ * gets those of the inner object. Call `wrap` after the last binding of the key.
  *
  * @example
  * ```ts
@@ -18,7 +18,7 @@ export type Activating = Pick<Container, 'onActivation'>;
  * ```
  */
 export function wrap<T extends object>(
-  container: Activating,
+  container: ActivationTarget,
   key: ServiceIdentifier<T>,
   make: (inner: T, context: ResolutionContext) => T,
 ): void {

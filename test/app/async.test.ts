@@ -44,7 +44,7 @@ afterEach(async () => {
   system = undefined;
 });
 
-describe('what is made asynchronously', () => {
+describe('an object that is made asynchronously', () => {
   it('is awaited at the start, for handlers and guards', async () => {
     system = await System.start([Shop], {
       profile: 'test',
@@ -60,7 +60,7 @@ describe('what is made asynchronously', () => {
     expect(system.get(Store)).toEqual({ name: 'shelf' });
   });
 
-  it('is awaited by getAsync, and get says so', async () => {
+  it('is awaited by getAsync, and the error of get says so', async () => {
     const later: unique symbol = Symbol('later');
     system = await System.start([], {
       profile: 'test',

@@ -27,7 +27,7 @@ describe('the table of backends', () => {
     if (room !== 'codec') expect(implementation).toHaveProperty('capabilities');
   });
 
-  it('gives a backend what the environment says, and nothing where it is silent', async () => {
+  it('gives a backend the values of its variables, and nothing for those that are not set', async () => {
     const redis = await loadedUnder('registry', { TENON_REGISTRY: 'redis', TENON_REGISTRY_ADDRESS: '10.0.0.1:6379' });
     expect(redis.options?.value).toEqual({ address: '10.0.0.1:6379' });
     const said = { TENON_MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: '5' };
@@ -36,7 +36,7 @@ describe('the table of backends', () => {
     expect((await loadedUnder('broker', { TENON_BROKER: 'redis-streams' })).options?.value).toEqual({});
   });
 
-  it('gives Redis its password and its database, which stood behind the name of the backend', async () => {
+  it('gives Redis the password and the database that stand behind redis:// or redis-streams://', async () => {
     const addressIn = async (env: Record<string, string>): Promise<unknown> =>
       (await loadedUnder('broker', env)).options?.value;
     expect(await addressIn({ TENON_BROKER: 'redis-streams://me:secret@10.0.0.1:6379/2' })).toEqual({
@@ -47,17 +47,17 @@ describe('the table of backends', () => {
     expect(await addressIn({ TENON_BROKER: 'redis-streams://10.0.0.1:6379' })).toEqual({ address: '10.0.0.1:6379' });
   });
 
-  it('names those there are when asked for another', async () => {
+  it('refuses an unknown name with a list of the known ones', async () => {
     await expect(loadBackend('broker', 'redis-stream', {})).rejects.toMatchObject({
       code: Code.InvalidArgument,
       reason: 'config.invalid',
       message:
-        'there is no broker "redis-stream"; there are memory, redis, redis-streams. Did you mean "redis-streams"?',
+        'there is no broker "redis-stream": choose one of memory, redis, redis-streams. Did you mean "redis-streams"?',
     });
   });
 });
 
-describe('what is loaded', () => {
+describe('loading of backends', () => {
   let copy: BuiltCopy;
   beforeAll(() => {
     copy = builtCopy();
@@ -66,7 +66,7 @@ describe('what is loaded', () => {
 
   const libraries = ['@grpc/grpc-js', 'ioredis', 'multicast-dns', 'protobufjs', '@grpc/proto-loader'];
 
-  it('importing the package loads no implementation and no library of one', async () => {
+  it('does not happen when the package is imported', async () => {
     const { files, packages } = await copy.loadedBy("import './dist/index.js';");
     expect([...files].sort()).toEqual(['chunks/app', 'chunks/core', 'index']);
     expect(packages.filter((name) => libraries.includes(name))).toEqual([]);
@@ -124,7 +124,7 @@ describe('a package that is not installed', () => {
     expect(await startUnder(env)).toBe(`FAILED_PRECONDITION | app.package_missing | ${message}\n`);
   });
 
-  it('is not missed by who does not need it', async () => {
+  it('does not fail programs whose backends do not need it', async () => {
     expect(await startUnder({ TENON_PROFILE: 'test' })).toBe('started\n');
   });
 });

@@ -44,7 +44,7 @@ describe('the origin of the profile', () => {
 describe('the origin of a binding', () => {
   const chosen = /^(Transport|DefaultMarshaler|Registry|Selector|Broker)$/;
 
-  it('is the profile, or nobody, where nothing was said', async () => {
+  it('is the profile or the default if nothing was set', async () => {
     expect(await linesOf({ profile: 'prod' }, chosen)).toEqual([
       'Transport = GrpcTransport (profile prod)',
       'DefaultMarshaler = ProtoMarshaler (default)',
@@ -54,7 +54,7 @@ describe('the origin of a binding', () => {
     ]);
   });
 
-  it('is the variable that chose it', async () => {
+  it('is the variable that chose the implementation', async () => {
     const env = { TENON_TRANSPORT: 'tcp', TENON_CODEC: 'json', TENON_REGISTRY: 'own', TENON_SELECTOR: 'round-robin' };
     @injectable()
     class OwnRegistry extends MemoryRegistry {}
@@ -67,7 +67,7 @@ describe('the origin of a binding', () => {
     ]);
   });
 
-  it('is the code that bound it last', async () => {
+  it('is the layer of code that bound the key last', async () => {
     const selecting = (): ContainerModule =>
       new ContainerModule(({ bind }) => void bind(Selector).to(RoundRobinSelector).inSingletonScope());
     const env = { TENON_SELECTOR: 'random', TENON_PROFILE: 'test' };
@@ -90,7 +90,7 @@ describe('the origin of a binding', () => {
     ]);
   });
 
-  it('is told of each of several, and of the application’s own', async () => {
+  it('is listed for each of several bindings, and for keys of the application', async () => {
     class Guarding {
       activate(): boolean {
         return true;
@@ -144,7 +144,7 @@ describe('the origin of a binding', () => {
 });
 
 describe('the origin of an option', () => {
-  it('is the variable, the profile, the layer of code or nobody', async () => {
+  it('is the variable, the profile, the layer of code or the default', async () => {
     const env = { TENON_CLIENT_TIMEOUT_MS: '1234', TENON_MAX_DEPTH: '9' };
     const modules = [
       new ContainerModule(({ bind }) => {
@@ -169,7 +169,7 @@ describe('the origin of an option', () => {
     ]);
   });
 
-  it('of a service is its class, unless a variable or other code is stronger', async () => {
+  it('is @Service for an option of a service, unless a variable or other code is stronger', async () => {
     @Service({
       name: 'first',
       handlers: [],
@@ -216,7 +216,7 @@ describe('the origin of an option', () => {
     ]);
   });
 
-  it('is not told of services where nothing is served, nor of what nothing reads', async () => {
+  it('is not listed for services if there are none, nor for options that nothing reads', async () => {
     const bind = (container: Container): void => {
       container.bind(RoundRobinSelectorOptions).toConstantValue({});
       container.bind(GrpcTransportOptions).toConstantValue({ idleMs: 5 });
@@ -229,7 +229,7 @@ describe('the origin of an option', () => {
     ]);
   });
 
-  it('is the layer where only a function knows the value', async () => {
+  it('is the layer alone if a function makes the value', async () => {
     const bind = (container: Container): void => {
       container.bind(ClientOptions).toDynamicValue(() => ({ timeoutMs: 1 }));
       container.bind(ServiceOptions).toDynamicValue(() => ({ drain: true }));
@@ -238,7 +238,7 @@ describe('the origin of an option', () => {
     expect(lines).toEqual(['ServiceOptions = made by a function (bind)', 'ClientOptions = made by a function (bind)']);
   });
 
-  it('is told of addresses, without what may be secret', async () => {
+  it('is listed for addresses, with secrets masked', async () => {
     const env = {
       TENON_REGISTRY: 'redis://me:hunter2@10.0.0.1:6379/2',
       TENON_BROKER: 'redis',
@@ -265,7 +265,7 @@ describe('the origin of an option', () => {
     ]);
   });
 
-  it('is told of TLS by the names of its parts, where it is spoken', async () => {
+  it('is listed for TLS by the names of its parts, if the transport speaks it', async () => {
     const env = { TENON_TLS_CERT_FILE: '/tls.crt', TENON_TLS_KEY_FILE: '/tls.key', TENON_TLS_CLIENT_AUTH: 'require' };
     const bind = (container: Container): void => {
       container.bind(TransportTlsOptions).toConstantValue({ client: { ca: 'authority', key: 'hunter2' } });
@@ -280,7 +280,7 @@ describe('the origin of an option', () => {
     expect(await linesOf({ profile: 'test', env }, /^TransportTls/)).toEqual([]);
   });
 
-  it('is not known where the configuration cannot be read', async () => {
+  it('is not listed if the configuration cannot be read', async () => {
     expect((await verify([greeter], { profile: 'test', env: { TENON_BROKER: 'pigeon' } })).choices).toEqual([]);
   });
 });

@@ -10,7 +10,7 @@ import { contract } from '../../src/client/client-of.ts';
 import type { Client } from '../../src/client/client.ts';
 import { loadProto } from '../../src/codec/proto.ts';
 
-it('a method named Then in a .proto made a promise of its client: await waited for it for ever', () => {
+it('a client of a .proto with a method named Then can be awaited, and is not taken for a promise', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tenon-then-'));
   const proto = join(folder, 'later.proto');
   writeFileSync(
@@ -23,7 +23,7 @@ it('a method named Then in a .proto made a promise of its client: await waited f
   expect(problems).toEqual([]);
 });
 
-it('a contract with a method named then is refused, with what to write instead', () => {
+it('a contract with a method named then is refused, with the remedy', () => {
   interface Later {
     then(request: object): Promise<object>;
   }

@@ -22,7 +22,7 @@ function refused(env: Record<string, string>, profile?: string): TenonError {
 }
 
 describe('the configuration', () => {
-  it('falls back to the profile dev where the environment is silent', () => {
+  it('has the values of the profile dev if no variable is set', () => {
     expect(readConfig({})).toEqual({
       profile: 'dev',
       stated: [],
@@ -71,7 +71,7 @@ describe('the configuration', () => {
     expect(readConfig({ TENON_PROFILE: 'prod' }, profile)).toEqual(config);
   });
 
-  it('takes a service config as JSON or from a file, and says what is wrong with it', () => {
+  it('takes a service config as JSON or from a file, and describes what is wrong with it', () => {
     const serviceConfig = { methodConfig: [{ name: [{}], timeout: '1s' }] };
     const text = JSON.stringify(serviceConfig);
     expect(readConfig({ TENON_CLIENT_SERVICE_CONFIG: text }).client).toMatchObject({ serviceConfig });
@@ -89,7 +89,7 @@ describe('the configuration', () => {
     );
   });
 
-  it('takes what is said over what the profile says', () => {
+  it('takes variables over the values of the profile', () => {
     const config = readConfig({
       TENON_PROFILE: 'prod',
       TENON_TRANSPORT: 'memory',
@@ -196,7 +196,7 @@ describe('the configuration', () => {
     });
   });
 
-  it('speaks TLS where anything is said of it, unless told not to', () => {
+  it('has TLS if any variable of TLS is set, unless TENON_TLS=false', () => {
     expect(readConfig({}).tls).toBeUndefined();
     expect(readConfig({ TENON_TLS: 'true' }).tls).toEqual({ client: {}, server: { clientAuth: 'none' } });
     for (const name of ['CERT_FILE', 'KEY_FILE', 'CA_FILE', 'SERVER_NAME'])
@@ -205,7 +205,7 @@ describe('the configuration', () => {
     expect(readConfig({ TENON_TLS: 'false', TENON_TLS_CA_FILE: 'x' }).tls).toBeUndefined();
   });
 
-  it('reads a backend with its address in one variable', () => {
+  it('reads a backend and its address from one variable', () => {
     const config = readConfig({ TENON_REGISTRY: 'redis://127.0.0.1:6379', TENON_BROKER: 'redis-streams://a:1,b:2' });
     expect(config.registry).toEqual({ name: 'redis', address: '127.0.0.1:6379' });
     expect(config.broker).toEqual({ name: 'redis-streams', address: 'a:1,b:2' });
@@ -215,11 +215,11 @@ describe('the configuration', () => {
     });
   });
 
-  it('takes a variable that is set to nothing for one that is not set', () => {
+  it('treats an empty variable as one that is not set', () => {
     expect(readConfig({ TENON_REGISTRY: '', TENON_PROFILE: '' })).toEqual(readConfig({}));
   });
 
-  it('leaves the variables of its own tests alone', () => {
+  it('ignores TENON_TEST_ variables', () => {
     expect(readConfig({ TENON_TEST_REQUIRE: 'all' })).toEqual(readConfig({}));
   });
 
@@ -251,11 +251,11 @@ describe('the configuration', () => {
     [{ TENON_REGISTY: 'redis' }, 'TENON_REGISTY: there is no such variable. Did you mean "TENON_REGISTRY"?'],
     [
       { TENON_FLUX_CAPACITOR: '1' },
-      'TENON_FLUX_CAPACITOR: there is no such variable. Unset it; .env.example lists those that are read.',
+      'TENON_FLUX_CAPACITOR: there is no such variable. Unset it: .env.example lists all variables.',
     ],
     [
       { TENON_BROKER: 'redis://a:1', TENON_BROKER_ADDRESS: 'b:1' },
-      'TENON_BROKER_ADDRESS: TENON_BROKER already has an address, and another one: say it once',
+      'TENON_BROKER_ADDRESS: TENON_BROKER already has an address, and a different one: set one of them',
     ],
   ])('refuses %j', (env, message) => {
     const error = refused(env);
@@ -263,13 +263,13 @@ describe('the configuration', () => {
     expect(error.message).toBe(`the configuration is wrong: ${message}`);
   });
 
-  it('refuses a profile that does not exist, given in code', () => {
+  it('refuses an unknown profile that is named in code', () => {
     expect(refused({}, 'tset').message).toBe(
       'the configuration is wrong: the profile is "tset": there are test, dev, local, prod. Did you mean "test"?',
     );
   });
 
-  it('says everything that is wrong at once', () => {
+  it('reports all problems at once', () => {
     const error = refused({ TENON_TRANSPORT: 'mucp', TENON_DRAIN: 'no', TENON_BROKR: 'redis', TENON_CODEC: 'json' });
     expect(error.message).toBe(
       [
@@ -293,7 +293,7 @@ describe('.env.example', () => {
     expect(readFileSync(new URL('../../.env.example', import.meta.url), 'utf8')).toBe(envExample());
   });
 
-  it('sets nothing as it is, and with every line uncommented says what the profile dev says anyway, but for the examples', () => {
+  it('sets nothing as it is, and uncommented gives the values of the profile dev, apart from examples', () => {
     const lines = envExample().split('\n');
     expect(lines.filter((line) => line !== '' && !line.startsWith('#'))).toEqual([]);
     const env = Object.fromEntries(
@@ -308,7 +308,7 @@ describe('.env.example', () => {
     expect(rest.service.metadata).toEqual({ zone: 'a', rack: '7' });
   });
 
-  it('has a fallback for each profile where there is one for any', () => {
+  it('has a fallback for every profile if it has one for any', () => {
     for (const variable of variables) {
       const fallback = 'fallback' in variable ? variable.fallback : undefined;
       if (typeof fallback === 'object') expect(Object.keys(fallback)).toEqual([...profileNames]);
@@ -317,7 +317,7 @@ describe('.env.example', () => {
   });
 });
 
-describe('variables whose prefix is not written in capitals', () => {
+describe('variables whose prefix is not in upper case', () => {
   it.each(['tenon_registry', 'Tenon_Registry'])('are refused: %s', (name) => {
     expect(() => readConfig({ [name]: 'memory' })).toThrow(new RegExp(`${name}: there is no such variable`));
   });

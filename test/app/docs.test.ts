@@ -15,7 +15,7 @@ function rowsBelow(heading: string): string[][] {
   return rows.map((row) => row.slice(2, -2).split(' | '));
 }
 
-test('docs/app.md says what each profile falls back to', () => {
+test('docs/app.md lists the defaults of each profile', () => {
   const expected = all.flatMap(({ name, fallback }) =>
     typeof fallback === 'object'
       ? [[`\`${name}\``, ...profileNames.map((profile: ProfileName) => `\`${fallback[profile]}\``)]]
@@ -36,7 +36,7 @@ test('docs/app.md lists every variable', () => {
   expect(rowsBelow('Variables')).toEqual(expected);
 });
 
-test('docs/app.md lists every kind of problem, and each has a message that a test holds it to', () => {
+test('docs/app.md lists every kind of problem, and a test asserts the message of each', () => {
   const folder = new URL('../../src/app/', import.meta.url);
   const files = [
     'describe.ts',
@@ -65,8 +65,8 @@ test('docs/app.md lists every kind of note, and its level', () => {
   const read = (file: string): string => readFileSync(new URL(file, folder), 'utf8');
   const found = [
     ...read('internal/check-options.ts').matchAll(/\bnote\(\s*'([a-z-]+)'/g),
-    ...read('internal/misspelt.ts').matchAll(/\bkind: '([a-z-]+)'/g),
-    ...read('internal/check-services.ts').matchAll(/\['(other-name)'/g),
+    ...read('internal/misspelt-variables.ts').matchAll(/\bkind: '([a-z-]+)'/g),
+    ...read('internal/check-services.ts').matchAll(/\['(unexpected-service-name)'/g),
   ].map((match) => match[1] as string);
   const documented = rowsBelow('Notes').map(([kind = '', level = '']) =>
     [kind, level].map((one) => one.replaceAll('`', '')),

@@ -108,8 +108,8 @@ const notingInterceptor =
     return next(input, ctx);
   };
 
-describe('guards, interceptors, pipes and error filters', () => {
-  it('come in the order of Inversify, the service before the class before the method, and are made once', async () => {
+describe('enhancers (guards, interceptors, pipes, error filters)', () => {
+  it("run in the order of Inversify, the service's before the class's before the method's, and are made once", async () => {
     Noting.made = 0;
     let notes: readonly string[] = [];
 
@@ -156,7 +156,7 @@ describe('guards, interceptors, pipes and error filters', () => {
     expect(Noting.made).toBe(1);
   });
 
-  it('are the same for streams', async () => {
+  it('run around streams as around unary calls', async () => {
     class Plus implements Pipe<Value, Promise<Value>> {
       async execute(input: Value): Promise<Value> {
         if (input.value === 13) throw new TenonError({ code: Code.OutOfRange, message: 'not 13' });
@@ -201,7 +201,7 @@ describe('guards, interceptors, pipes and error filters', () => {
     for (const refused of bad) expect((await failureOf(refused)).code).toBe(Code.OutOfRange);
   });
 
-  it('are the same for events: what a guard refuses is not acknowledged', async () => {
+  it('run around events too, and an event that a guard refuses is not acknowledged', async () => {
     @Handler()
     class Listener {
       @UseGuard({ activate: (ctx) => ctx.metadata.get('from') !== 'mallory' })
@@ -222,7 +222,7 @@ describe('guards, interceptors, pipes and error filters', () => {
     expect([new Set(dead), seen]).toEqual([new Set(['bob', 'mallory']), ['2']]);
   });
 
-  it('a guard that forgets to answer refuses', async () => {
+  it('refuse the call if a guard returns nothing', async () => {
     @Handler('numbers.Numbers')
     class NumbersHandler {
       @UseGuard({ activate: () => undefined as unknown as boolean })
@@ -241,7 +241,7 @@ describe('guards, interceptors, pipes and error filters', () => {
     expect((await failureOf(client.later())).code).toBe(Code.PermissionDenied);
   });
 
-  it('a call whose caller left while a guard waited is not handled', async () => {
+  it('do not handle a call whose caller left while a guard waited', async () => {
     const asked = gate();
     const answered = gate();
     let finished = 0;
@@ -272,7 +272,7 @@ describe('guards, interceptors, pipes and error filters', () => {
     expect([finished, seen]).toEqual([1, []]);
   });
 
-  it('an interceptor that makes no call, or does not wait for it, fails the call and not the process', async () => {
+  it('fail the call, and not the process, if an interceptor does not call next or does not wait for it', async () => {
     class Idle implements CallInterceptor {
       async intercept(): Promise<void> {}
     }
@@ -295,7 +295,7 @@ describe('guards, interceptors, pipes and error filters', () => {
     expect((await failureOf(client.hasty())).reason).toBe('call.not_intercepted');
   });
 
-  it('what a base class asks for its subclasses ask for as well, also where they override', async () => {
+  it('are inherited by subclasses, for methods that they override too', async () => {
     const closed: Guard = { activate: () => false };
     @UseGuard({ activate: (ctx) => ctx.metadata.has('open') })
     class Base {
@@ -393,7 +393,7 @@ describe('error filters', () => {
     }
   }
 
-  it('the one for the nearest class has the call; what it throws is the status, what it returns the reply', async () => {
+  it('handle an error by the nearest error class; what the filter throws is the status, what it returns the reply', async () => {
     const client = (await started(serviceWith(NumbersHandler))).client(NumbersHandler);
     expect(await failureOf(client.buy({ value: 1 }))).toMatchObject({
       code: Code.ResourceExhausted,
@@ -407,12 +407,12 @@ describe('error filters', () => {
     expect(await failureOf(client.buy({ value: 4 }))).toMatchObject({ reason: 'server.handler_failed' });
   });
 
-  it('what a filter throws is for those of wider classes', async () => {
+  it('pass an error that a filter throws to filters of wider classes', async () => {
     const client = (await started(serviceWith(NumbersHandler))).client(NumbersHandler);
     expect((await failureOf(client.guarded())).message).toMatch(/^any: again: this caller may not call/);
   });
 
-  it('a stream ends with what is returned, behind the replies that were sent', async () => {
+  it('end a stream with the returned reply, after the replies that were sent', async () => {
     const client = (await started(serviceWith(NumbersHandler))).client(NumbersHandler);
     expect(await collect(client.list({ value: 2 }))).toEqual([{ value: 0 }, { value: -1 }]);
     const got: Value[] = [];
@@ -423,7 +423,7 @@ describe('error filters', () => {
     expect(got).toEqual([{ value: 0 }]);
   });
 
-  it('an event whose failure was caught is handled', async () => {
+  it('acknowledge an event whose error they handled', async () => {
     const broker = (await started(serviceWith(NumbersHandler))).get(Broker);
     const dead: string[] = [];
     await broker.subscribe('bought.dead-letter', async (event) => void dead.push(Buffer.from(event.body).toString()));
@@ -435,7 +435,7 @@ describe('error filters', () => {
   });
 });
 
-describe('what was written for @inversifyjs/framework-core', () => {
+describe('an enhancer written for @inversifyjs/framework-core', () => {
   class TheirsGuard implements TheirGuard<Context> {
     activate(request: Context): boolean {
       return request.metadata.has('open');
@@ -483,7 +483,7 @@ describe('what was written for @inversifyjs/framework-core', () => {
     expect(seen[0]).toMatch(/^\w+\.echo\[0\]$/);
   }
 
-  it('is used as it is', async () => {
+  it('works unchanged', async () => {
     @UseErrorFilter(TheirsFilter)
     @UseGuard(TheirsGuard)
     @Handler('numbers.Numbers')
@@ -498,7 +498,7 @@ describe('what was written for @inversifyjs/framework-core', () => {
     await behaves(NumbersHandler);
   });
 
-  it('its decorators count as well: a guard from the other package is not passed over', async () => {
+  it('is not skipped when the decorators of that package name it', async () => {
     @theirUseErrorFilter(TheirsFilter)
     @theirUseGuard(TheirsGuard)
     @Handler('numbers.Numbers')

@@ -34,24 +34,24 @@ class Orders {}
 class Desk {}
 
 describe('a handler whose package is not the name of its service', () => {
-  it('is found by the name of its service in the same program', async () => {
+  it('is found by the name of its service within the same program', async () => {
     system = await System.start([Orders, Desk], { profile: 'test' });
     expect(await system.client(OrdersHandler).place()).toEqual({ placed: true });
     expect(await system.client(DeskHandler).order()).toEqual({ placed: true });
   });
 
-  it('is found by the name that a variable gives its service', async () => {
+  it('is found by the name that TENON_SERVER_NAME gives its service', async () => {
     system = await System.start([Orders], { profile: 'test', env: { TENON_SERVER_NAME: 'o2' } });
     expect(await system.client(OrdersHandler).place()).toEqual({ placed: true });
   });
 
-  it('is noted by verify, with both names', async () => {
+  it('is a note of verify, with both names', async () => {
     const { ok, notes } = await verify([Orders, Desk], { profile: 'test' });
     expect(ok).toBe(true);
     expect(notes).toEqual([
       {
         level: 'info',
-        kind: 'other-name',
+        kind: 'unexpected-service-name',
         where: 'shop.orders.v1.Orders',
         message:
           'shop.orders.v1.Orders is served by "orders"; callers elsewhere who know only the .proto look for "shop.orders.v1"',
@@ -60,7 +60,7 @@ describe('a handler whose package is not the name of its service', () => {
     ]);
   });
 
-  it('is not noted where the handler says the name of its service itself', async () => {
+  it('is no note if @Handler names the service', async () => {
     @Handler('shop.orders.v1.Orders', { service: 'orders' })
     class NamedHandler extends OrdersHandler {}
     @Service({ name: 'orders', handlers: [NamedHandler] })
@@ -68,7 +68,7 @@ describe('a handler whose package is not the name of its service', () => {
     expect((await verify([Named], { profile: 'test' })).notes).toEqual([]);
   });
 
-  it('is not found elsewhere, and the error says what to say', async () => {
+  it('is not found by other programs, and the error names the remedy', async () => {
     system = await System.start([], { profile: 'test' });
     const failure: unknown = await system
       .client(OrdersHandler)
@@ -80,7 +80,7 @@ describe('a handler whose package is not the name of its service', () => {
 });
 
 describe('the profile test, named in code', () => {
-  it('does not depend on what the shell exports', async () => {
+  it('does not depend on variables of the shell', async () => {
     Object.assign(process.env, { TENON_REGISTRY: 'redis', TENON_BROKER: 'redis-streams', TENON_NONSENSE: 'x' });
     system = await System.start([Orders], { profile: 'test' });
     expect(String(system.get(Broker))).toBe('memory');

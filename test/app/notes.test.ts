@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { type Container, ContainerModule } from 'inversify';
 
-import { misspeltVariables } from '../../src/app/internal/misspelt.ts';
+import { misspeltVariables } from '../../src/app/internal/misspelt-variables.ts';
 import { verify } from '../../src/app/verify.ts';
 import { type AppOptions, Logger, Registry, Selector, Service, System } from '../../src/index.ts';
 import { MemoryRegistry } from '../../src/registry/memory.ts';
@@ -39,10 +39,10 @@ describe('the notes of verify', () => {
     'info unused-options',
     'warn unused-variable',
     'warn unused-variable',
-    'info other-name',
+    'info unexpected-service-name',
   ];
 
-  it('are logged at the start, each once, and what was said in vain is a warning', async () => {
+  it('are logged once each at the start, as warnings if a setting has no effect', async () => {
     const logger = new NotesLogger();
     const options: AppOptions = {
       profile: 'test',
@@ -58,14 +58,14 @@ describe('the notes of verify', () => {
     expect(logger.lines.filter(({ message }) => notes.some((note) => note.message === message))).toHaveLength(5);
   });
 
-  it('are none of variables that nobody set', async () => {
+  it('do not mention variables that are not set', async () => {
     const { notes } = await verify([greeter], { profile: 'test', env: {}, modules: modules.slice(0, 0) });
     expect(notes).toEqual([]);
     const bind = (container: Container): void => void container.rebind(Selector).to(RandomSelector).inSingletonScope();
     expect((await verify([greeter], { profile: 'test', env: {}, bind })).notes).toEqual([]);
   });
 
-  it('are none of an address that the code may read which binds the registry', async () => {
+  it('do not mention an address variable if code binds the registry, as it may read it', async () => {
     const set = { TENON_REGISTRY_ADDRESS: '/srv/registry' };
     const own = (container: Container): void => void container.rebind(Registry).to(MemoryRegistry).inSingletonScope();
     expect((await verify([greeter], { profile: 'test', env: set, bind: own })).notes).toEqual([]);
@@ -82,7 +82,7 @@ describe('the notes of verify', () => {
     expect(logger.notes).toEqual(['warn misspelt-variable', 'warn unused-variable']);
   });
 
-  it('construct nothing where there are none', async () => {
+  it('construct no logger if there are none', async () => {
     let count = 0;
     const bind = (container: Container): void => {
       container
@@ -130,7 +130,7 @@ describe('a variable whose prefix is misspelt', () => {
     expect(logger.lines[0]).toMatchObject({ level: 'warn', message: notes[0]?.message });
   });
 
-  it('is told of also where the configuration cannot be read', async () => {
+  it('is a note even if the configuration cannot be read', async () => {
     const env = { TENNON_REGISTRY: 'memory', TENON_BROKER: 'pigeon' };
     const { ok, notes } = await verify([greeter], { profile: 'test', env });
     expect([ok, notes.map(({ where }) => where)]).toEqual([false, ['TENNON_REGISTRY']]);
@@ -149,7 +149,7 @@ describe('a variable whose prefix is misspelt', () => {
     expect(misspeltVariables({ [name]: 'memory' })).toEqual([]);
   });
 
-  it('is left alone where it is not set', () => {
+  it('is no note if its value is undefined', () => {
     expect(misspeltVariables({ TENNON_REGISTRY: undefined })).toEqual([]);
   });
 });

@@ -41,21 +41,24 @@ class Noting implements CallInterceptor {
 describe('options that are bound', () => {
   const env = { TENON_CLIENT_TIMEOUT_MS: '1234', TENON_DRAIN_TIMEOUT_MS: '99', TENON_SERVER_COMPRESS: 'true' };
 
-  it.each(['bind', 'rebind'] as const)('say field by field, by %s, what the environment did not', async (how) => {
-    const modules = [
-      new ContainerModule((options) => {
-        options[how](ClientOptions).toConstantValue({ maxAttempts: 7, timeoutMs: undefined });
-        options[how](ServerOptions).toConstantValue({ id: 'a1' });
-        options[how](ServiceOptions).toConstantValue({ lameDuckMs: 5 });
-      }),
-    ];
-    system = await System.start([greeter], { profile: 'test', env, modules });
-    expect(system.get(ClientOptions)).toMatchObject({ timeoutMs: 1234, maxAttempts: 7, dialect: 'grpc' });
-    expect(system.get(ServerOptions)).toMatchObject({ compress: true, id: 'a1' });
-    expect(system.services[0]?.options).toMatchObject({ drainTimeoutMs: 99, lameDuckMs: 5 });
-  });
+  it.each(['bind', 'rebind'] as const)(
+    'bound by %s are merged field by field with those of the environment',
+    async (how) => {
+      const modules = [
+        new ContainerModule((options) => {
+          options[how](ClientOptions).toConstantValue({ maxAttempts: 7, timeoutMs: undefined });
+          options[how](ServerOptions).toConstantValue({ id: 'a1' });
+          options[how](ServiceOptions).toConstantValue({ lameDuckMs: 5 });
+        }),
+      ];
+      system = await System.start([greeter], { profile: 'test', env, modules });
+      expect(system.get(ClientOptions)).toMatchObject({ timeoutMs: 1234, maxAttempts: 7, dialect: 'grpc' });
+      expect(system.get(ServerOptions)).toMatchObject({ compress: true, id: 'a1' });
+      expect(system.services[0]?.options).toMatchObject({ drainTimeoutMs: 99, lameDuckMs: 5 });
+    },
+  );
 
-  it('take each field from the strongest layer that says it', async () => {
+  it('have each field from the strongest layer that sets it', async () => {
     const module = (value: object): ContainerModule =>
       new ContainerModule(({ bind }) => void bind(ClientOptions).toConstantValue(value));
     const bind = (container: Container): void =>
@@ -65,7 +68,7 @@ describe('options that are bound', () => {
     expect(system.get(ClientOptions)).toMatchObject({ timeoutMs: 2, forward: ['a'], maxAttempts: 9 });
   });
 
-  it('of servers are stronger than the environment, of services than those of servers', async () => {
+  it('are stronger than the environment, ServiceOptions stronger than ServerOptions', async () => {
     const env = {
       TENON_SERVER_ADDRESS: '127.0.0.1:1',
       TENON_SERVER_ID: 'env',
@@ -87,7 +90,7 @@ describe('options that are bound', () => {
     });
   });
 
-  it('name the service where they are of servers, for its callers and for verify as well', async () => {
+  it('may name the service by ServerOptions, for its callers and for verify too', async () => {
     const bind = (container: Container): void =>
       void container.rebind(ServerOptions).toConstantValue({ name: 'g2', address: '127.0.0.1:5000' });
     system = await System.start([greeter], { profile: 'test', env: { TENON_SERVER_NAME: 'g1' }, bind });
@@ -107,7 +110,7 @@ describe('options that are bound', () => {
     expect(system.services[0]?.options.id).toBe('later');
   });
 
-  it('say what messages may cost field by field, too', async () => {
+  it('merge limits of messages field by field too', async () => {
     const env = { TENON_MAX_ELEMENTS: '3', TENON_MAX_DEPTH: '9' };
     const bind = (container: Container): void =>
       void container.bind(MessageLimits).toConstantValue({ maxDepth: 2, maxElements: undefined });
@@ -120,7 +123,7 @@ describe('options that are bound', () => {
     expect(() => read('[[[[]]]]')).toThrow(/at most 2 levels/);
   });
 
-  it('of the environment are stronger than those of the class, those of the profile weaker', async () => {
+  it('from variables are stronger than those of the class, from the profile weaker', async () => {
     @Service({ name: 'plain', handlers: [GreeterHandler], maxSendBytes: 5_000, health: false, reflection: true })
     class Plain {}
     system = await System.start([Plain], { profile: 'test', env: {} });
@@ -131,7 +134,7 @@ describe('options that are bound', () => {
     expect(system.services[0]?.options).toMatchObject({ maxSendBytes: 6_000, health: true, reflection: false });
   });
 
-  it('of the profile are weaker than whatever a class says', async () => {
+  it('from the profile are weaker than any of the class', async () => {
     class Plain {}
     const said = { name: 'plain', handlers: [], lameDuckMs: 7, suggest: true };
     Service(said)(Plain);
@@ -139,7 +142,7 @@ describe('options that are bound', () => {
     expect(system.services[0]?.options).toMatchObject({ lameDuckMs: 7, suggest: false });
   });
 
-  it('of services say nothing of the environment any more once they are unbound', async () => {
+  it("no longer contain the environment's service options once ServiceOptions is unbound", async () => {
     const bind = (container: Container): void => {
       container.unbind(ServiceOptions);
       container.bind(ServiceOptions).toConstantValue({ suggest: true });
@@ -150,7 +153,7 @@ describe('options that are bound', () => {
     expect([registerTtlMs, suggest, id === 'a1']).toEqual([30_000, true, false]);
   });
 
-  it('say nothing any more once they are unbound', async () => {
+  it('no longer count once they are unbound', async () => {
     const bind = (container: Container): void => {
       container.unbind(ClientOptions);
       container.bind(ClientOptions).toConstantValue({ maxAttempts: 2 });
@@ -170,7 +173,7 @@ describe('interceptors of several modules', () => {
       bind(ServerInterceptors).toConstantValue(noting(`more server ${name}`));
     });
 
-  it('all run, in the order of the modules, and those of the class innermost', async () => {
+  it('all run, in the order of the modules, those of the class innermost', async () => {
     @Handler('tally.Tally')
     class TallyHandler {
       @Rpc() async count(): Promise<object> {
@@ -203,7 +206,7 @@ describe('interceptors of several modules', () => {
     expect(order).toEqual(['class']);
   });
 
-  it('are refused where they are neither', async () => {
+  it('are refused if they are neither functions nor classes', async () => {
     const bind = (container: Container): void => void container.bind(ClientInterceptors).toConstantValue({} as never);
     const { reason } = await refusalOf([greeter], { profile: 'test', env: {}, bind });
     expect(reason).toBe('app.invalid_interceptor');

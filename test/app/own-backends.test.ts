@@ -57,7 +57,7 @@ describe("an application's own backends", () => {
     expect(await system.client(GreeterHandler).hello({ name: 'Ada' })).toEqual({ text: 'Ada' });
   });
 
-  it('are among the choices that an error lists, and leave the names of tenon alone', async () => {
+  it("are listed by the error for an unknown name, and cannot take the names of tenon's own", async () => {
     const wrong = await verify([greeter], { profile: 'test', env: { TENON_REGISTRY: 'jsn' }, backends });
     expect(wrong.problems[0]?.message).toContain('json');
     const taken = await verify([greeter], { profile: 'test', backends: { selector: { random: OwnSelector } } });
@@ -67,7 +67,7 @@ describe("an application's own backends", () => {
   });
 });
 
-describe('what is wrapped', () => {
+describe('a wrapped backend', () => {
   class Traced {
     readonly inner: Broker;
     constructor(inner: Broker) {
@@ -102,7 +102,7 @@ describe('what is wrapped', () => {
   @Service({ name: 'mail', handlers: [MailHandler] })
   class Mail {}
 
-  it('can do what the wrapped one can, and is not told to bind what is bound', async () => {
+  it('has the capabilities of the inner one, and no false problem of missing capabilities', async () => {
     system = await System.start([Mail], {
       profile: 'test',
       bind: (container) => wrap(container, Broker, (broker) => new Traced(broker)),
@@ -130,19 +130,19 @@ describe('what is wrapped', () => {
       wrap(container, Transport, (inner) => Object.assign(new TracedTransport(inner), more));
     };
 
-  it('speaks no more TLS than the wrapped transport, whatever the class of that could', async () => {
+  it('is not taken to speak more TLS than the inner transport does', async () => {
     const bind = traced(new GrpcTransport());
     const { reason } = await refusalOf([greeter], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' }, bind });
     expect(reason).toBe('app.security_not_in_force');
   });
 
-  it('may say itself which TLS is spoken', async () => {
+  it('may state its own encryption', async () => {
     const bind = traced(new GrpcTransport(), { encryption: { client: true, server: true } });
     system = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' }, bind });
     expect(system.get(Transport).encryption).toEqual({ client: true, server: true });
   });
 
-  it('is read through the cache, if it is the registry', async () => {
+  it('is read through the cache if it is a registry', async () => {
     const seen: unknown[] = [];
     system = await System.start([greeter], {
       profile: 'test',

@@ -64,7 +64,7 @@ describe('a process whose handlers are careless, over real gRPC', () => {
     await lives();
   });
 
-  it('lives on where it is told to when a handler throws after its reply, and logs what nobody caught', async () => {
+  it('goes on under exitOnUncaught: false when a handler throws after its reply, and logs the error', async () => {
     expect(await client.throwsLater({}, { address })).toEqual({ ok: true });
     expect(await client.rejectsLater({}, { address })).toEqual({ ok: true });
     await child.waitForLog(/nobody waits for this/);
@@ -164,7 +164,7 @@ it('a program whose onStarted throws ends with an error, and does not seem to ha
   const child = startNode(program, { env: { TENON_PROFILE: 'local', REFUSE_TO_START: '1' } });
   expect((await child.waitForExit()).code).toBe(1);
   expect(child.stderr).toContain('Error: not today');
-  expect(child.stderr).not.toContain('no one caught');
+  expect(child.stderr).not.toContain('uncaught error');
 });
 
 describe('a start that fails', () => {
@@ -205,7 +205,7 @@ describe('a start that fails before there is a logger', () => {
     const env = { ...shell, TENON_REGISTRY: 'own', TENON_LOG_LEVEL: 'debug', TENON_LOG_FORMAT: 'text' };
     const child = startNode(failing, { env });
     expect((await child.waitForExit()).code).toBe(1);
-    expect(child.stderr).toMatch(/DEBUG.*the start failed here/i);
+    expect(child.stderr).toMatch(/DEBUG.*stack of the failed start/i);
   });
 
   it('does not see the variables of the shell under the profile test, named in code, unless they are given', async () => {
@@ -217,7 +217,7 @@ describe('a start that fails before there is a logger', () => {
   });
 });
 
-describe('what no one caught', () => {
+describe('an uncaught error', () => {
   it.each(['throwsLater', 'rejectsLater'] as const)(
     'is said, drains, and ends the process with 1: %s',
     async (method) => {
@@ -225,7 +225,7 @@ describe('what no one caught', () => {
       const caller = await System.start([], { profile: 'local', env: { TENON_LOG_LEVEL: 'silent' } });
       expect(await caller.client(careless)[method]({}, { address })).toEqual({ ok: true });
       expect(await child.waitForExit()).toEqual({ code: 1, signal: null });
-      expect(child.stderr).toMatch(/an error that no one caught: Error: (after the reply|nobody waits for this)/);
+      expect(child.stderr).toMatch(/uncaught error: Error: (after the reply|nobody waits for this)/);
       expect(child.stderr).toContain('careless stopped');
       await caller.stop();
     },

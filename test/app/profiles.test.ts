@@ -5,7 +5,7 @@ import { type Container, ContainerModule, inject, injectable, preDestroy } from 
 
 import { compose } from '../../src/app/compose.ts';
 import type { Config } from '../../src/app/config.ts';
-import { guardContainer } from '../../src/app/guard.ts';
+import { lockContainer } from '../../src/app/container-lock.ts';
 import type { AppOptions } from '../../src/app/options.ts';
 import type { Profile } from '../../src/app/profiles.ts';
 import { System } from '../../src/app/system.ts';
@@ -81,7 +81,7 @@ describe('the profile test', () => {
     expect(container.get(ServiceRuntime)).not.toBe(container.get(ServiceRuntime));
   });
 
-  it('is overruled by what the environment says', async () => {
+  it('is overruled by variables', async () => {
     const env = {
       TENON_PROFILE: 'test',
       TENON_CODEC: 'json',
@@ -97,7 +97,7 @@ describe('the profile test', () => {
     expect(container.get(ServiceOptions)).toMatchObject({ id: 'a', lameDuckMs: 0 });
   });
 
-  it('is refused by a name that none has', async () => {
+  it('is refused by an unknown name', async () => {
     await expect(containerOf({ profile: 'production' })).rejects.toMatchObject({
       reason: 'config.invalid',
       message: 'the configuration is wrong: the profile is "production": there are test, dev, local, prod.',
@@ -116,7 +116,7 @@ describe('layers', () => {
   const bind = (container: Container): void => void container.bind(Registry).to(MyRegistry);
   const env = { TENON_PROFILE: 'test' };
 
-  it('each is stronger than the one before: environment, profile function, modules, bind', async () => {
+  it('are each stronger than the one before: environment, profile function, modules, bind', async () => {
     const nameIn = async (options: AppOptions): Promise<string> =>
       String((await containerOf({ profile: undefined, env, ...options })).get(Registry));
     expect(await nameIn({})).toBe('memory');
@@ -126,7 +126,7 @@ describe('layers', () => {
     expect(await nameIn({ bind })).toBe('mine');
   });
 
-  it('what a profile function leaves open stays as the environment says', async () => {
+  it("keep the environment's bindings that a profile function leaves out", async () => {
     const container = await containerOf({ profile: async (config) => profile(config), env });
     expect(container.get(Transport)).toBeInstanceOf(MemoryTransport);
   });
@@ -143,20 +143,20 @@ describe('layers', () => {
     },
   );
 
-  it('codecs add up', async () => {
+  it('add codecs instead of replacing them', async () => {
     const text = { contentType: 'application/grpc+text', marshal: () => new Uint8Array(), unmarshal: () => '' };
     const container = await containerOf({ bind: (it) => void it.bind(Marshaler).toConstantValue(text) });
     expect(container.getAll(Marshaler)).toHaveLength(4);
   });
 
-  it('the container is as it was after bind has run', async () => {
+  it('leave the methods of the container unchanged after bind has run', async () => {
     let used: Container | undefined;
     const container = await containerOf({ bind: (it) => void (used = it) });
     expect(used).toBe(container);
     expect(Object.keys(container)).toEqual([]);
   });
 
-  it('bind that throws is the error of the composition', async () => {
+  it('reject with the error that bind throws', async () => {
     const bind = (): never => {
       throw new Error('no store');
     };
@@ -195,10 +195,10 @@ describe('clients', () => {
   });
 });
 
-describe('after the start', () => {
+describe('the container after the start', () => {
   async function guarded(): Promise<Container> {
     const container = await containerOf();
-    guardContainer(container);
+    lockContainer(container);
     return container;
   }
   const module = new ContainerModule(({ bind }) => void bind(Registry).to(MyRegistry));
@@ -211,7 +211,7 @@ describe('after the start', () => {
     ['unbindAsync', async (container) => container.unbindAsync(Registry)],
     ['load', (container) => container.load(module)],
     ['loadAsync', async (container) => container.loadAsync(module)],
-  ])('%s of a key of tenon is refused', async (_name, change) => {
+  ])('refuses %s of a key of tenon', async (_name, change) => {
     const container = await guarded();
     const error: unknown = await Promise.resolve(container)
       .then(change)
@@ -221,7 +221,7 @@ describe('after the start', () => {
       code: Code.FailedPrecondition,
       reason: 'app.rebind_refused',
       message:
-        'Registry cannot be bound anew once the application has started, for others hold what was bound: bind it before, in a module, the profile or options.bind',
+        'Registry cannot be rebound once the application has started, as objects that were injected would stay in use: bind it before, in a module, the profile or options.bind',
     });
     expect(String(container.get(Registry))).toBe('memory');
   });
@@ -237,20 +237,20 @@ describe('after the start', () => {
     expect(container.get(Transport)).toBeInstanceOf(MemoryTransport);
   });
 
-  it('neither by its identifier nor by its module is a binding of tenon taken away', async () => {
+  it('refuses to remove a binding of tenon by its identifier or by its module', async () => {
     const own = new ContainerModule(({ bind }) => void bind(Registry).to(MyRegistry));
     let id: ReturnType<ReturnType<Container['rebind']>['to']> | undefined;
     const container = await containerOf({
       modules: [own],
       bind: (it) => void (id = it.rebind(Transport).to(MemoryTransport)),
     });
-    guardContainer(container);
-    expect(() => container.unbind(id!.getIdentifier())).toThrow('Transport cannot be bound anew');
-    expect(() => container.unload(own)).toThrow('Registry cannot be bound anew');
-    await expect(container.unloadAsync(own)).rejects.toThrow('Registry cannot be bound anew');
+    lockContainer(container);
+    expect(() => container.unbind(id!.getIdentifier())).toThrow('Transport cannot be rebound');
+    expect(() => container.unload(own)).toThrow('Registry cannot be rebound');
+    await expect(container.unloadAsync(own)).rejects.toThrow('Registry cannot be rebound');
   });
 
-  it('everything else can still be bound', async () => {
+  it('still binds keys of the application', async () => {
     const container = await guarded();
     const other = new ContainerModule(({ bind }) => void bind('loaded').toConstantValue(2));
     container.bind('mine').toConstantValue(1);
@@ -261,15 +261,15 @@ describe('after the start', () => {
     expect(container.isBound('mine') || container.isBound('loaded')).toBe(false);
   });
 
-  it('a system refuses, and still stops', async () => {
+  it('refuses through a system too, which still stops', async () => {
     const system = await System.start([Greeter], { profile: 'test', env: {} });
-    expect(() => system.container.rebind(Broker)).toThrow('Broker cannot be bound anew');
+    expect(() => system.container.rebind(Broker)).toThrow('Broker cannot be rebound');
     await system.stop();
   });
 });
 
 describe('disposal', () => {
-  it('lets go of what holds something before what is held, whatever the order of binding, and of nothing that was never made', async () => {
+  it('destroys dependents before their dependencies, whatever the order of binding, and nothing that was never made', async () => {
     const gone: string[] = [];
     class Store {
       @preDestroy() close(): void {

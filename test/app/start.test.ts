@@ -40,7 +40,7 @@ function sourcesOf(file: string): readonly string[] {
   return sources.map((source) => source.replace(/^(?:\.\.\/)+src\//, ''));
 }
 
-describe('what a service loads that starts, answers a call over grpc and stops', () => {
+describe('the modules that a service loads to start, answer a call over gRPC, and stop', () => {
   let loaded: Loaded;
   let sources: readonly string[];
   beforeAll(async () => {

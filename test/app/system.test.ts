@@ -76,7 +76,7 @@ describe.each(['test', 'local'])('services together under the profile %s', (prof
     return system;
   };
 
-  it('answers all four kinds of calls, one service calling another and telling a third', async () => {
+  it('answer all four kinds of calls, call each other, and publish to each other', async () => {
     const greeter = (await start()).client(GreeterHandler);
     expect(await greeter.hello({ name: 'Ada' })).toEqual({ text: 'Hello Ada', before: 0 });
     expect(await collect(greeter.count({ to: 3 }))).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
@@ -85,13 +85,13 @@ describe.each(['test', 'local'])('services together under the profile %s', (prof
     await eventually('the event is handled', async () => (await greeter.hello({ name: 'Bob' })).before > 0);
   });
 
-  it('opens a port only over a transport that has one', async () => {
+  it('open a port only over a transport that has one', async () => {
     const { services } = await start();
     const addresses = services.map((service) => service.server().address);
     for (const address of addresses) expect(address).toMatch(profile === 'test' ? /^memory:/ : /^127\.0\.0\.1:\d+$/);
   });
 
-  it('has stopped everything when stop resolves', async () => {
+  it('have stopped entirely when stop resolves', async () => {
     const started = await start();
     const greeter = started.client(GreeterHandler);
     const registry = started.get(Registry);
@@ -132,7 +132,7 @@ class One {}
 class Two {}
 
 describe('services that are stopped together', () => {
-  it('drain side by side, not one after the other', async () => {
+  it('drain in parallel, not one after the other', async () => {
     system = await System.start([One, Two], { profile: 'test', env: { TENON_LAME_DUCK_MS: '0' } });
     const calls = [system.client(PatientHandler).wait({}), system.client(SecondPatientHandler).wait({})];
     await eventually('both calls are in their handlers', () => PatientHandler.entered === 2);
@@ -143,7 +143,7 @@ describe('services that are stopped together', () => {
 });
 
 describe('a logger of the application that throws', () => {
-  it('ends neither the start, nor calls, nor who logs, nor the stop', async () => {
+  it('fails neither the start, nor calls, nor the code that logs, nor the stop', async () => {
     const refuse = (): never => {
       throw new Error('the disk is full');
     };

@@ -46,18 +46,18 @@ async function start(env: Record<string, string>): Promise<System> {
   return system;
 }
 
-describe('an application told of certificates by its environment', () => {
+describe('an application with certificates from its environment', () => {
   it('calls over TLS, and its handlers see who calls', async () => {
     const teller = (await start({ ...tls, TENON_TLS_CLIENT_AUTH: 'require' })).client(TellerHandler);
     expect(await teller.whoAmI({})).toEqual({ name: 'teller' });
     for await (const reply of teller.whoAreWe((async function* () {})())) expect(reply).toEqual({ name: 'teller' });
   });
 
-  it('sees nobody where nobody was asked', async () => {
+  it('has no peer certificate if servers ask for none', async () => {
     expect(await (await start(tls)).client(TellerHandler).whoAmI({})).toEqual({});
   });
 
-  it('does not serve in the clear when it was told of an authority only', async () => {
+  it('does not serve in the clear if only an authority is configured', async () => {
     const { TENON_TLS_CA_FILE } = tls;
     await expect(start({ TENON_TLS_CA_FILE })).rejects.toMatchObject({
       code: Code.FailedPrecondition,

@@ -32,8 +32,8 @@ function guardedBy(guard: unknown): Class {
   return serviceOf(GreeterHandler);
 }
 
-describe('verify of guards, interceptors, pipes and error filters', () => {
-  it('finds nothing wrong with sound ones', async () => {
+describe('verify of enhancers (guards, interceptors, pipes, error filters)', () => {
+  it('finds no problem in correct ones', async () => {
     class ByProperty {
       activate = (): boolean => true;
     }
@@ -66,7 +66,7 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
     expect(await problemsOf(serviceOf(GreeterHandler), bind as never)).toBe('');
   });
 
-  it('a guard by a key that nobody bound', async () => {
+  it('reports a guard whose key is not bound', async () => {
     expect(await problemsOf(guardedBy('admins'))).toBe(
       only(
         'missing-binding',
@@ -77,7 +77,7 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
     );
   });
 
-  it('a guard that needs what nobody bound', async () => {
+  it('reports a guard with a dependency that is not bound', async () => {
     class Needy implements Guard {
       constructor(@inject('keys') readonly keys: unknown) {}
       activate(): boolean {
@@ -94,7 +94,7 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
     );
   });
 
-  it('a guard that does not say what to inject', async () => {
+  it('reports a guard whose constructor parameter has no @inject', async () => {
     @injectable()
     class Mute implements Guard {
       constructor(readonly keys: unknown) {}
@@ -107,7 +107,7 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
     );
   });
 
-  it('a class that is no guard', async () => {
+  it('reports a class without the method of a guard', async () => {
     class Wall {}
     expect(await problemsOf(guardedBy(Wall))).toBe(
       only(
@@ -119,7 +119,7 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
     );
   });
 
-  it('a filter that does not say what it is for', async () => {
+  it('reports an error filter without @CatchError', async () => {
     class Filter implements ErrorFilter {
       catch(): undefined {
         return undefined;
@@ -142,7 +142,7 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
     );
   });
 
-  it('a guard on a method that nobody calls', async () => {
+  it('reports a guard on a method without @Rpc and @Subscribe', async () => {
     @Handler('greeter.Greeter')
     class GreeterHandler {
       @Rpc() async hello(): Promise<object> {
@@ -194,7 +194,7 @@ describe('verify of guards, interceptors, pipes and error filters', () => {
       () => UseGuard(undefined as never),
       /^argument 1 of @UseGuard on Plain is undefined: if it is a class, two modules import each other/,
     ],
-  ])('a decorator that is given nothing says so at once', (make, message) => {
+  ])('is not reached if a decorator has no argument, or undefined: that throws at once', (make, message) => {
     class Plain {}
     expect(() => make()(Plain)).toThrow(
       expect.objectContaining({ reason: 'decorators.invalid', message: expect.stringMatching(message) }),

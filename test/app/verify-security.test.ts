@@ -60,7 +60,7 @@ async function speaksInTheClear(address: string): Promise<boolean> {
   });
 }
 
-describe('TLS that is said once', () => {
+describe('TLS that is configured once', () => {
   it.each(['grpc', 'grpc-js', 'tcp'])('is in force over %s, whichever transport a variable chooses', async (name) => {
     system = await System.start([greeter], over(name, { bind: sayOnce }));
     expect(await system.client(GreeterHandler).hello({ name: 'Ada' })).toEqual({ text: 'Ada' });
@@ -78,7 +78,7 @@ describe('TLS that is said once', () => {
     expect(system.get(Transport).encryption).toEqual({ client: true, server: true });
   });
 
-  it('is weaker than what the transport itself is told', async () => {
+  it("is weaker than the transport's own options", async () => {
     const own = ca.issue({ name: 'other', names: ['127.0.0.1'] });
     const bind = (container: Container): void => {
       sayOnce(container);
@@ -90,7 +90,7 @@ describe('TLS that is said once', () => {
     });
   });
 
-  it('is taken for read where a function makes the transport, which may read what it likes', async () => {
+  it('is no problem if a function makes the transport, as it may read the options', async () => {
     const bind = (container: Container): void => {
       sayToGrpc(container);
       container
@@ -115,7 +115,7 @@ describe('TLS that is said once', () => {
 });
 
 describe('TLS that is bound and not in force', () => {
-  it.each(['grpc-js', 'tcp'])('refuses the start over %s where it was said to grpc', async (name) => {
+  it.each(['grpc-js', 'tcp'])('refuses the start over %s if it was configured for grpc', async (name) => {
     const options = over(name, { bind: sayToGrpc });
     expect(await kindsOf(options)).toEqual(['security-not-in-force GrpcTransportOptions']);
     expect(await refusalOf([greeter], options)).toMatchObject({
@@ -124,31 +124,31 @@ describe('TLS that is bound and not in force', () => {
     });
   });
 
-  it('is noted over memory, where nobody listens', async () => {
+  it('is only a note over memory, which opens no port', async () => {
     expect(await notesOf(over('memory', { bind: sayToGrpc }))).toEqual(['unused-options GrpcTransportOptions']);
   });
 
-  it('refuses servers in the clear beside clients that speak TLS, unless that is said', async () => {
+  it('refuses servers in the clear next to clients with TLS, unless server: false', async () => {
     const clientOnly = (server?: false) => (container: Container) =>
       void container.bind(TransportTlsOptions).toConstantValue({ client: { ca: ca.cert }, server });
     expect(await kindsOf(over('grpc', { bind: clientOnly() }))).toEqual(['security-not-in-force TransportTlsOptions']);
     expect(await kindsOf(over('grpc', { bind: clientOnly(false) }))).toEqual([]);
     expect((await verify([], over('grpc', { bind: clientOnly() }))).ok).toBe(true);
-    const withOwn = (container: Container): void => {
+    const withOwnBackends = (container: Container): void => {
       clientOnly()(container);
       container.rebind(GrpcTransportOptions).toConstantValue({ serverTls: { cert, key } });
     };
-    expect(await kindsOf(over('grpc', { bind: withOwn }))).toEqual([]);
+    expect(await kindsOf(over('grpc', { bind: withOwnBackends }))).toEqual([]);
   });
 
-  it.each(['grpc', 'grpc-js', 'tcp'])('serves in the clear over %s where that is said', async (name) => {
+  it.each(['grpc', 'grpc-js', 'tcp'])('lets servers serve in the clear over %s with server: false', async (name) => {
     const bind = (container: Container): void =>
       void container.bind(TransportTlsOptions).toConstantValue({ client: { ca: ca.cert }, server: false });
     system = await System.start([greeter], over(name, { bind }));
     expect(system.get(Transport).encryption).toEqual({ client: true, server: false });
   });
 
-  it('refuses a transport that does not take it', async () => {
+  it('refuses a transport that does not take TransportTlsOptions', async () => {
     @injectable()
     class Radio extends MemoryTransport {
       static override readonly capabilities: TransportCapabilities = { network: true, grpc: false };
@@ -184,7 +184,7 @@ describe('TLS that is bound and not in force', () => {
     });
   });
 
-  it('refuses options that only a function knows, for another transport than the one that is chosen', async () => {
+  it('refuses options made by a function, for another transport than the chosen one', async () => {
     const bind = (container: Container): void =>
       void container.rebind(GrpcTransportOptions).toDynamicValue(() => ({ serverTls: { cert, key } }));
     const { reason, message } = await refusalOf([greeter], over('tcp', { bind }));
@@ -210,7 +210,7 @@ describe('TLS that is bound and not in force', () => {
     );
   });
 
-  it('refuses clients in the clear of which only a function knows that they were to speak TLS', async () => {
+  it('refuses clients in the clear if a function makes options with TLS', async () => {
     const bind = (container: Container): void =>
       void container.rebind(GrpcTransportOptions).toDynamicValue(() => ({ tls: { ca: ca.cert } }));
     const { reason, message } = await refusalOf([], over('tcp', { bind }));
@@ -218,7 +218,7 @@ describe('TLS that is bound and not in force', () => {
     expect(message).toMatch(/^GrpcTransportOptions ask for TLS of clients/);
   });
 
-  it('refuses a transport of which nobody knows whether it speaks TLS', async () => {
+  it('refuses a transport that does not state whether it speaks TLS', async () => {
     class Radio extends MemoryTransport {
       static override readonly capabilities: TransportCapabilities = { network: true, grpc: false };
     }
@@ -232,13 +232,13 @@ describe('TLS that is bound and not in force', () => {
     expect((await refusalOf([greeter], over('grpc', { bind }))).reason).toBe('app.security_not_in_force');
   });
 
-  it('lets a process that serves nothing start without the TLS of servers', async () => {
+  it('starts a process without services without TLS of servers', async () => {
     const bind = made(() => new GrpcTransport({ tls: { ca: ca.cert } }));
     system = await System.start([], over('grpc', { bind }));
     expect(system.get(Transport).encryption).toEqual({ client: true, server: false });
   });
 
-  it('starts on a transport that keeps its calls on this machine, whoever made it', async () => {
+  it('starts on a transport that is local to the machine', async () => {
     const bind = made(
       () => new MemoryTransport(),
       (container) => {
@@ -252,7 +252,7 @@ describe('TLS that is bound and not in force', () => {
     expect(await system.client(GreeterHandler).hello({ name: 'Ada' })).toEqual({ text: 'Ada' });
   });
 
-  it('refuses TLS to a Redis that is said to another backend than the one that is chosen', async () => {
+  it('refuses TLS to Redis that is configured for another backend than the chosen one', async () => {
     const address = 'rediss://me:secret@10.0.0.1:6379';
     const modules = [
       new ContainerModule(({ bind }) => {

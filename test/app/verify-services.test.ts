@@ -13,8 +13,8 @@ import { greeter, GreeterHandler, only, problemsOf, serviceOf } from './verify-s
 
 const proto = (name: string): URL => new URL(`./protos/${name}.proto`, import.meta.url);
 
-describe('services', () => {
-  it('a handler in the place of a service', async () => {
+describe('verify of services', () => {
+  it('reports a handler that is given as a service', async () => {
     expect(await problemsOf(GreeterHandler)).toBe(
       only(
         'not-a-service',
@@ -25,7 +25,7 @@ describe('services', () => {
     );
   });
 
-  it('a service and a handler that are undefined, as in an import cycle', async () => {
+  it('reports a service and a handler that are undefined, as in an import cycle', async () => {
     expect(await problemsOf([serviceOf(undefined), undefined])).toBe(
       [
         '2 problems',
@@ -39,7 +39,7 @@ describe('services', () => {
     );
   });
 
-  it('two services of one name', async () => {
+  it('reports two services with one name', async () => {
     @Service({ name: 'greeter', handlers: [GreeterHandler] })
     class Other {}
     expect(await problemsOf([greeter, Other])).toBe(
@@ -62,7 +62,7 @@ describe('services', () => {
     );
   });
 
-  it('two services at one port', async () => {
+  it('reports two services at one port', async () => {
     @Service({ name: 'other', handlers: [GreeterHandler] })
     class Other {}
     expect(await problemsOf([greeter, Other], { env: { TENON_SERVER_ADDRESS: '127.0.0.1:50051' } })).toBe(
@@ -76,7 +76,7 @@ describe('services', () => {
     expect(await problemsOf([greeter, Other], { env: { TENON_SERVER_ADDRESS: '127.0.0.1:0' } })).toBe('');
   });
 
-  it('two handlers for one method', async () => {
+  it('reports two handlers for one method', async () => {
     @Handler('greeter.Greeter')
     class Other {
       @Rpc({ name: 'Hello' }) async welcome(): Promise<object> {
@@ -93,13 +93,13 @@ describe('services', () => {
     );
   });
 
-  it('one handler in two services is sound', async () => {
+  it('accepts one handler in two services', async () => {
     @Service({ name: 'other', handlers: [GreeterHandler] })
     class Other {}
     expect(await problemsOf([greeter, Other])).toBe('');
   });
 
-  it('a handler without methods', async () => {
+  it('reports a handler without methods', async () => {
     @Handler('greeter.Greeter')
     class Empty {}
     expect(await problemsOf(serviceOf(Empty))).toBe(
@@ -112,7 +112,7 @@ describe('services', () => {
     );
   });
 
-  it('methods of a handler without a name', async () => {
+  it('reports @Rpc methods of a handler without a name', async () => {
     @Handler()
     class Nameless {
       @Rpc() async hello(): Promise<object> {
@@ -129,7 +129,7 @@ describe('services', () => {
     );
   });
 
-  it('an async generator that is declared unary', async () => {
+  it('reports an async generator that is declared unary', async () => {
     @Handler('greeter.Greeter')
     class Streaming {
       @Rpc() async *hello(): AsyncIterable<object> {
@@ -147,7 +147,7 @@ describe('services', () => {
   });
 });
 
-describe('handlers and their .proto', () => {
+describe('verify of handlers and their .proto', () => {
   function withProto(file: URL, name = 'greeter.Greeter'): Class {
     @Handler(name, { proto: file })
     class ProtoHandler {
@@ -158,7 +158,7 @@ describe('handlers and their .proto', () => {
     return serviceOf(ProtoHandler);
   }
 
-  it('a method that the .proto does not have, and one that the class does not', async () => {
+  it('reports a method that the .proto lacks, and one that the class lacks', async () => {
     @Handler('greeter.Greeter', { proto: proto('greeter') })
     class ProtoHandler {
       @Rpc() async hello(): Promise<object> {
@@ -181,7 +181,7 @@ describe('handlers and their .proto', () => {
     );
   });
 
-  it('methods that are left out on purpose, but not those that are not there or not left out', async () => {
+  it('accepts methods named in unimplemented, and reports names that are unknown or implemented', async () => {
     @Handler('greeter.Greeter', { proto: proto('greeter'), unimplemented: ['Count'] })
     class Partial {
       @Rpc() async hello(): Promise<object> {
@@ -209,7 +209,7 @@ describe('handlers and their .proto', () => {
     );
   });
 
-  it('a method named then, which makes a promise of its handler', async () => {
+  it('reports a method named then, for which await takes the handler for a promise', async () => {
     @Handler('suite.Later')
     class LaterHandler {
       // oxlint-disable-next-line unicorn/no-thenable
@@ -227,7 +227,7 @@ describe('handlers and their .proto', () => {
     );
   });
 
-  it('a method whose kind is another one in the .proto, said or seen', async () => {
+  it('reports a method whose kind differs from the .proto, by its decorator or its shape', async () => {
     @Handler('greeter.Greeter', { proto: proto('greeter') })
     class ProtoHandler {
       @Rpc({ stream: 'client' }) async hello(_names: AsyncIterable<object>): Promise<object> {
@@ -247,30 +247,30 @@ describe('handlers and their .proto', () => {
     );
   });
 
-  it('a service that the .proto does not have', async () => {
+  it('reports a service that the .proto lacks', async () => {
     expect(await problemsOf(withProto(proto('greeter'), 'greeter.Greter'))).toBe(
       only(
         'unknown-service',
         'ProtoHandler',
         'greeter.proto has no service greeter.Greter, only greeter.Greeter. Did you mean "greeter.Greeter"?',
-        'give the full name, package and all, as it stands in the .proto',
+        'give the full name with its package, as the .proto has it',
       ),
     );
   });
 
-  it('a .proto that is not there', async () => {
+  it('reports a .proto file that does not exist', async () => {
     const found = await problemsOf(withProto(proto('nowhere')));
     expect(found).toMatch(/^one problem\n1\. unreadable-proto at ProtoHandler\n {3}.*nowhere\.proto/);
     expect(found).toContain("fix: give the file relative to the module: new URL('../proto/x.proto', import.meta.url)");
   });
 
-  it('a .proto that does not parse, with file and line', async () => {
+  it('reports a .proto that does not parse, with file and line', async () => {
     const found = await problemsOf(withProto(proto('broken')));
     expect(found).toMatch(/^one problem\n1\. invalid-proto at ProtoHandler\n {3}.*broken\.proto.*\b7\b/);
-    expect(found).toContain('fix: mend the .proto at that place');
+    expect(found).toContain('fix: correct the .proto at that place');
   });
 
-  it('a codec that cannot carry its messages', async () => {
+  it('reports a codec that cannot carry the messages', async () => {
     @Handler('greeter.Greeter', { proto: proto('greeter') })
     class ProtoHandler {
       @Rpc() async hello(): Promise<object> {
@@ -291,7 +291,7 @@ describe('handlers and their .proto', () => {
   });
 });
 
-describe('services on a registry that only finds', () => {
+describe('verify of services on a read-only registry', () => {
   const Base: Newable<Registry, [MemoryRegistryOptions?]> = MemoryRegistry;
   @injectable()
   class PoorRegistry extends Base {
@@ -317,7 +317,7 @@ describe('services on a registry that only finds', () => {
     },
   });
 
-  it('would not be found', async () => {
+  it('reports that they could not register', async () => {
     expect(await problemsOf(greeter, bound(PoorRegistry))).toBe(
       only(
         'registry-cannot',
@@ -329,20 +329,20 @@ describe('services on a registry that only finds', () => {
     expect(await problemsOf([], bound(PoorRegistry))).toBe('');
   });
 
-  it('are right where they do not announce themselves', async () => {
+  it('accepts them with register: false', async () => {
     expect(await problemsOf(greeter, { ...bound(PoorRegistry), env: { TENON_REGISTER: 'false' } })).toBe('');
     expect(await problemsOf(greeter, { ...bound(PoorRegistry), env: { TENON_REGISTER: 'true' } })).toContain(
       'registry-cannot at Greeter',
     );
   });
 
-  it('depend on the options of the registry where its capabilities do', async () => {
+  it("takes capabilities from the registry's options if they depend on these", async () => {
     expect(await problemsOf(greeter, bound(ModalRegistry))).toBe('');
     expect(await problemsOf(greeter, bound(ModalRegistry, 'read-only'))).toContain('registry-cannot at Greeter');
   });
 });
 
-describe('subscriptions', () => {
+describe('verify of subscriptions', () => {
   function subscriberOf(options: Parameters<typeof Subscribe>[1], file?: URL): Class {
     @Handler(file === undefined ? {} : { proto: file })
     class AuditHandler {
@@ -352,7 +352,7 @@ describe('subscriptions', () => {
     return serviceOf(AuditHandler);
   }
 
-  it('that ask for what the bound broker cannot do', async () => {
+  it('reports options that the bound broker cannot satisfy', async () => {
     const found = await problemsOf(subscriberOf({ queue: 'audit' }), { env: { TENON_BROKER: 'redis' } });
     expect(found).toMatch(
       /^one problem\n1\. broker-cannot at AuditHandler\.onGreeted\n {3}@Subscribe\("greeted"\) asks for what neither RedisBroker nor tenon can do: the queue "audit"/,
@@ -361,7 +361,7 @@ describe('subscriptions', () => {
     expect(await problemsOf(subscriberOf({ queue: 'audit' }), { env: { TENON_BROKER: 'redis-streams' } })).toBe('');
   });
 
-  it('are checked against a broker of the application, too', async () => {
+  it('checks them against a broker of the application too', async () => {
     const broker = { capabilities: { groups: false } } as never;
     const options: AppOptions = { bind: (container) => void container.rebind(Broker).toConstantValue(broker) };
     expect(await problemsOf(subscriberOf({ queue: 'audit' }), options)).toContain(
@@ -369,7 +369,7 @@ describe('subscriptions', () => {
     );
   });
 
-  it('that name a message which the .proto does not have, or have no .proto', async () => {
+  it('reports a message that the .proto lacks, or that has no .proto', async () => {
     expect(await problemsOf(subscriberOf({ message: 'greeter.Greeted' }, proto('greeter')))).toBe(
       only(
         'unknown-message',
@@ -384,8 +384,8 @@ describe('subscriptions', () => {
   });
 });
 
-describe('clients', () => {
-  it('of a class that is no handler, and of a .proto without the service', async () => {
+describe('verify of clients', () => {
+  it('reports a class that is no handler, and a .proto without the service', async () => {
     class Plain {
       async hello(): Promise<void> {}
     }
@@ -404,7 +404,7 @@ describe('clients', () => {
         '   fix: give the class of a handler, a contract(...), or { proto, name }',
         '2. unknown-service at clientOf(greeter.Gretter)',
         '   greeter.proto has no service greeter.Gretter, only greeter.Greeter. Did you mean "greeter.Greeter"?',
-        '   fix: give the full name, package and all, as it stands in the .proto',
+        '   fix: give the full name with its package, as the .proto has it',
       ].join('\n'),
     );
   });

@@ -27,7 +27,7 @@ describe('verify', () => {
     },
   );
 
-  it('a configuration that cannot be read is a problem like any other', async () => {
+  it('reports a configuration that cannot be read as a problem', async () => {
     expect(await problemsOf(greeter, { env: { TENON_BROKER: 'rabbit' } })).toBe(
       only(
         'configuration',
@@ -38,7 +38,7 @@ describe('verify', () => {
     );
   });
 
-  it('a start fails with everything that is wrong, at once', async () => {
+  it('fails a start with all problems at once', async () => {
     @Handler('greeter.Greeter')
     class NeedyHandler {
       constructor(@inject('greetings') readonly greetings: unknown) {}
@@ -53,7 +53,7 @@ describe('verify', () => {
       message: [
         'Greeter, Plain cannot start: 3 problems',
         '1. not-a-handler at Plain',
-        '   Plain is listed in handlers, but has no @Handler',
+        '   Plain is listed in handlers, but has no @Handler decorator',
         "   fix: decorate it: @Handler('package.Service') class Plain",
         '2. not-a-service at Plain',
         '   Plain was given as a service, but has no @Service',
@@ -66,8 +66,8 @@ describe('verify', () => {
   });
 });
 
-describe('nothing is constructed', () => {
-  it('neither by verify, nor by a start that fails', async () => {
+describe('construction during verification', () => {
+  it('does not happen, neither by verify nor by a start that fails', async () => {
     let count = 0;
     class Counted {
       constructor() {
@@ -109,7 +109,7 @@ describe('nothing is constructed', () => {
   });
 });
 
-describe('bindings', () => {
+describe('verify of bindings', () => {
   class Gazetteer {}
   class Store {
     constructor(@inject(Gazetteer) readonly gazetteer: unknown) {}
@@ -126,7 +126,7 @@ describe('bindings', () => {
     return serviceOf(NeedyHandler);
   }
 
-  it('missing, with the way to who needs it', async () => {
+  it('reports a missing binding, with the path of dependencies to it', async () => {
     expect(await problemsOf(handlerWith(Store), { bind: (container) => void container.bind(Store).toSelf() })).toBe(
       only(
         'missing-binding',
@@ -137,7 +137,7 @@ describe('bindings', () => {
     );
   });
 
-  it('missing, with a key of a similar name', async () => {
+  it('reports a missing binding, and suggests a key with a similar name', async () => {
     const options: AppOptions = { bind: (container) => void container.bind(Symbol('Gazeteer')).toConstantValue(1) };
     expect(await problemsOf(handlerWith(Gazetteer), options)).toBe(
       only(
@@ -149,7 +149,7 @@ describe('bindings', () => {
     );
   });
 
-  it('missing, with another key of the very same name', async () => {
+  it('reports a missing binding, and another key with the same name', async () => {
     expect(await problemsOf(handlerWith(Symbol('Clock')))).toBe(
       only(
         'missing-binding',
@@ -160,7 +160,7 @@ describe('bindings', () => {
     );
   });
 
-  it('bound, but under another name than the one that is asked for', async () => {
+  it('reports a key that is bound under another name than the injected one', async () => {
     @Handler('greeter.Greeter')
     class NeedyHandler {
       constructor(@inject('store') @named('fast') readonly store: unknown) {}
@@ -179,7 +179,7 @@ describe('bindings', () => {
     );
   });
 
-  it('ambiguous', async () => {
+  it('reports an ambiguous binding', async () => {
     class FileStore {}
     class MemoryStore {}
     const bind: AppOptions['bind'] = (container) => {
@@ -196,7 +196,7 @@ describe('bindings', () => {
     );
   });
 
-  it('cyclic', async () => {
+  it('reports a cyclic dependency', async () => {
     class Chicken {
       constructor(@inject('egg') readonly egg: unknown) {}
     }
@@ -217,7 +217,7 @@ describe('bindings', () => {
     );
   });
 
-  it('a constructor parameter without @inject, as an import of a type only leaves it', async () => {
+  it('reports a constructor parameter without @inject, as `import type` leaves it', async () => {
     @Handler('greeter.Greeter')
     class NeedyHandler {
       constructor(
@@ -243,7 +243,7 @@ describe('bindings', () => {
     );
   });
 
-  it('constructor parameters without any @inject', async () => {
+  it('reports a class whose constructor parameters all lack @inject', async () => {
     @Handler('greeter.Greeter')
     class NeedyHandler {
       constructor(
@@ -259,7 +259,7 @@ describe('bindings', () => {
     expect(found).toContain('2. undecorated-parameter at NeedyHandler, constructor parameter 2 (gazetteer)');
   });
 
-  it('a subclass whose base is injected', async () => {
+  it('reports a subclass without the @inject decorators of its base', async () => {
     class Base {
       constructor(@inject(Clock) readonly clock: Clock) {}
     }
@@ -280,7 +280,7 @@ describe('bindings', () => {
     );
   });
 
-  it('a subclass of what is no class of the application is sound', async () => {
+  it('accepts a subclass of a class that is not of the application', async () => {
     class Board extends EventEmitter {}
     class Failure extends Error {}
     const bind: AppOptions['bind'] = (container) => {
@@ -290,7 +290,7 @@ describe('bindings', () => {
     expect(await problemsOf(greeter, { bind })).toBe('');
   });
 
-  it('classes of the application without any @inject, all of them, and each only once', async () => {
+  it('reports all classes without @inject, each once', async () => {
     class First {
       constructor(readonly clock: Clock) {}
     }
@@ -316,7 +316,7 @@ describe('bindings', () => {
     );
   });
 
-  it('a key that was undefined when the class was made, as in an import cycle', async () => {
+  it('reports a key that was undefined when the class was made, as in an import cycle', async () => {
     expect(await problemsOf(handlerWith(undefined))).toBe(
       only(
         'undefined-key',
@@ -328,7 +328,7 @@ describe('bindings', () => {
     expect(await problemsOf(handlerWith(new LazyServiceIdentifier(() => Clock)))).toBe('');
   });
 
-  it('a singleton that would keep an object of one request', async () => {
+  it('reports a singleton that would keep an object of request scope', async () => {
     class Session {}
     class Visitor {
       constructor(@inject(Session) readonly session: Session) {}
@@ -347,7 +347,7 @@ describe('bindings', () => {
     );
   });
 
-  it('a context in a constructor', async () => {
+  it('reports a Context in a constructor', async () => {
     expect(await problemsOf(handlerWith(Context))).toBe(
       only(
         'per-call-object',
@@ -358,7 +358,7 @@ describe('bindings', () => {
     );
   });
 
-  it('an implementation that does not say what it can do', async () => {
+  it('reports an implementation without capabilities', async () => {
     @injectable()
     class FolderRegistry {}
     const bind: AppOptions['bind'] = (container) => void container.rebind(Registry).to(FolderRegistry as never);
@@ -372,7 +372,7 @@ describe('bindings', () => {
     );
   });
 
-  it('a singleton that is none, and a server that is one', async () => {
+  it('reports a transient binding of a singleton key, and a singleton binding of Server', async () => {
     class OtherTransport {
       static readonly capabilities = { network: false, grpc: false };
     }
@@ -395,7 +395,7 @@ describe('bindings', () => {
 });
 
 describe('layers', () => {
-  it('a module that binds a key of tenon again takes its place', async () => {
+  it('let a later module replace the binding of a key of tenon', async () => {
     class Silent {
       static readonly capabilities = { expires: true, shared: false, watches: true };
     }

@@ -65,7 +65,7 @@ describe('tenon verify', () => {
       'Broken: one problem found',
       [
         'not-a-handler: Hello',
-        '  Hello is listed in handlers, but has no @Handler',
+        '  Hello is listed in handlers, but has no @Handler decorator',
         "  fix: decorate it: @Handler('package.Service') class Hello",
       ].join('\n'),
     ]);

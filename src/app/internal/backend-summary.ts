@@ -6,7 +6,7 @@ import type { Selector } from '../../selector/selector.ts';
 import type { BackendSummary } from '../../service/service.ts';
 import type { Transport } from '../../transport/transport.ts';
 
-/** Makes the {@link BackendSummary} of what is bound. */
+/** Makes a function that summarizes the bound backends, for the container to call. */
 export function backendSummaryOf(
   profile: string,
 ): (
@@ -26,7 +26,7 @@ export function backendSummaryOf(
   });
 }
 
-/** The name, and behind it the address, if it has one that says more: without scheme and secrets. */
+/** The name of a backend, with its address behind an `@` if that adds something, without scheme and secrets. */
 function named(name: string, address: string | undefined): string {
   if (address === undefined || address === '' || address === name) return name;
   const [, shown = ''] = /^(?:[a-z][a-z0-9+.-]*:\/\/)?(?:\*\*\*@)?(.*)$/is.exec(maskAddress(address)) ?? [];

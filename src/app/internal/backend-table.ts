@@ -8,43 +8,43 @@ export type BackendRoom = 'transport' | 'codec' | 'registry' | 'selector' | 'bro
 /** The rooms whose backends have an address, and may have variables of their own. */
 export type AddressedRoom = 'registry' | 'broker';
 
-/** An implementation, and what its options are bound to. */
+/** The class of a backend, and the options that are bound for it. */
 export interface Backend {
   readonly implementation: Newable;
   readonly options?: { readonly key: ServiceIdentifier; readonly value: object } | undefined;
 }
 
-/** The options that the environment gives a backend: its address, and the values of its own variables. */
+/** Settings of a backend from the environment: its address, and the values of its own variables. */
 export interface BackendSettings {
   readonly [option: string]: Parsed | undefined;
   readonly address?: string | undefined;
 }
 
-/** A variable of one backend. */
+/** An environment variable of one backend. */
 export interface BackendVariable extends Variable {
-  /** The field of its options that takes the value. */
+  /** The field of the backend's options that takes the value. */
   readonly option: string;
 }
 
-/** A backend as the whole tree knows it. Its class is in `src/<room>/<name>.ts`. */
+/** A backend in the table that code, tests and docs read. Its class is in `src/<room>/<name>.ts`. */
 export interface BackendRow {
   readonly name: string;
-  /** For people, in the README's table. */
+  /** A description for people, in the README's table and in `.env.example`. */
   readonly summary: string;
-  /** The package that it speaks through: a start without it fails, and names it. */
+  /** The npm package that the backend requires. A start without it fails with a message that names it. */
   readonly package?: string;
-  /** A package that it loads only for some of what it can do. */
+  /** An npm package that only some features of the backend require. */
   readonly optionalPackage?: string;
-  /** The server that has to run for it. */
+  /** The kind of server that the backend connects to. */
   readonly server?: string;
-  /** Its options have an address, which a variable or `name://` gives. */
+  /** True if its options have an address, from a variable or behind `name://`. */
   readonly takesAddress?: boolean;
   readonly variables?: readonly BackendVariable[];
-  /** Loads it with what the environment says: nothing of a backend is loaded before this is called. */
+  /** Loads the class and makes its options. Nothing of a backend is loaded before this is called. */
   readonly load: (settings: BackendSettings) => Promise<Backend>;
 }
 
-/** Every implementation that can be chosen by name. */
+/** All backends that can be chosen by name, by room. */
 export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> = {
   transport: [
     {
@@ -212,12 +212,12 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
   ],
 };
 
-/** The row of a name; `undefined` for a backend of the application's own. */
+/** The row of a backend; `undefined` for a backend of the application. */
 export function backendRow(room: BackendRoom, name: string): BackendRow | undefined {
   return backendRows[room].find((row) => row.name === name);
 }
 
-/** The variables that belong to backends, each once. */
+/** All variables of backends, each once. */
 export const backendVariables: readonly BackendVariable[] = [
   ...new Map(
     Object.values(backendRows)
@@ -226,14 +226,16 @@ export const backendVariables: readonly BackendVariable[] = [
   ).values(),
 ];
 
-/** An address that stood behind `redis-streams://` with a password or a database is a URL of Redis again. */
+/**
+ * Makes the address a Redis URL again if it has a password or a database, which a value `redis-streams://…` may carry.
+ */
 function withRedisUrl(settings: BackendSettings): BackendSettings {
   const { address } = settings;
   const isUrl = address !== undefined && /[@/]/.test(address) && !address.includes('://');
   return isUrl ? { ...settings, address: `redis://${address}` } : settings;
 }
 
-/** Options that were not said are left out, so that they do not stand over the defaults of the backend. */
+/** Makes a backend. Undefined options are left out, so that they do not replace the backend's defaults. */
 function backend(implementation: Newable, key: ServiceIdentifier, options: object = {}): Backend {
   const value = Object.fromEntries(Object.entries(options).filter(([, one]) => one !== undefined));
   return { implementation, options: { key, value } };

@@ -15,29 +15,33 @@ import {
   type ServiceIdentifier,
 } from 'inversify';
 
-import { parameterNames } from './parameters.ts';
+import { parameterNames } from './constructor-parameters.ts';
 
-/** What something bound needs. */
+/** A dependency of a binding: a key that is injected into it. */
 export interface Dependency {
-  /** `undefined` where the class that was to be the key did not exist yet: an import cycle. */
+  /** The injected key; `undefined` if it was not defined yet when the class was made, as in an import cycle. */
   readonly identifier: ServiceIdentifier | undefined;
   readonly isOptional: boolean;
   readonly isMultiple: boolean;
   readonly name: MetadataName | undefined;
   readonly tags: Map<MetadataTag, unknown>;
-  /** For people: `constructor parameter 2 (clock)`. Made when asked for, as it is read out of the class's text. */
+  /**
+   * Describes the place of the dependency: `constructor parameter 2 (clock)`. A function, as it parses the class's
+   * text.
+   */
   readonly place: () => string;
 }
 
-/** What a class needs, or what is wrong with what it says of that. */
-export type Needs = { readonly dependencies: readonly Dependency[] } | { readonly undecorated: readonly string[] };
+/** The dependencies of a class; or, if some lack `@inject`, the places of those. */
+export type Dependencies =
+  { readonly dependencies: readonly Dependency[] } | { readonly undecorated: readonly string[] };
 
-/** The container's table of bindings; it constructs nothing. */
+/** The container's table of bindings. Reading it constructs nothing. */
 export function bindingsOf(container: Container): BindingService {
   return contextOf(container).bindingService;
 }
 
-/** The container's tables, as its plug-ins see them. */
+/** The container's internal tables, as its plug-ins get them. */
 export function contextOf(container: Container): PluginContext {
   const seen: PluginContext[] = [];
   container.register(
@@ -50,17 +54,14 @@ export function contextOf(container: Container): PluginContext {
   return seen[0] as PluginContext;
 }
 
-/** Every binding of the container, in the order of the keys. */
+/** All bindings of the container, in the order of their keys. */
 export function allBindings(bindings: BindingService): Binding[] {
   return [...bindings.getBoundServices()].flatMap((identifier) => [...(bindings.get(identifier) ?? [])]);
 }
 
-/**
- * What a binding needs before it can be constructed. A dynamic value or a factory asks as it likes: nothing is known of
- * that.
- */
-export function needsOf(binding: Binding): Needs {
-  if (binding.type === 'Instance') return needsOfClass(binding.implementationType);
+/** The dependencies of a binding. Those of dynamic values and factories are unknown, so none are returned for them. */
+export function dependenciesOf(binding: Binding): Dependencies {
+  if (binding.type === 'Instance') return dependenciesOfClass(binding.implementationType);
   if (binding.type === 'ServiceRedirection') {
     return {
       dependencies: [dependency({ value: binding.targetServiceIdentifier }, () => 'the service it stands for')],
@@ -77,7 +78,7 @@ export function needsOf(binding: Binding): Needs {
   };
 }
 
-/** The bindings that satisfy a dependency, those behind `toService` included, as the container would choose them. */
+/** The bindings that the container would choose from for a dependency, with those behind `toService`. */
 export function candidatesFor(
   bindings: BindingService,
   wanted: Pick<Dependency, 'identifier' | 'name' | 'tags'>,
@@ -89,16 +90,16 @@ export function candidatesFor(
   return { found, constraints };
 }
 
-const classNeeds = new WeakMap<object, Needs>();
+const classNeeds = new WeakMap<object, Dependencies>();
 
-/** What a class says of what is to be injected. */
-export function needsOfClass(target: abstract new (...args: never[]) => unknown): Needs {
+/** The dependencies of a class, from its decorators. They are read once per class. */
+export function dependenciesOfClass(target: abstract new (...args: never[]) => unknown): Dependencies {
   let needs = classNeeds.get(target);
-  if (!needs) classNeeds.set(target, (needs = readClass(target)));
+  if (!needs) classNeeds.set(target, (needs = readDependencies(target)));
   return needs;
 }
 
-function readClass(target: abstract new (...args: never[]) => unknown): Needs {
+function readDependencies(target: abstract new (...args: never[]) => unknown): Dependencies {
   const placeOf = (index: number): string => {
     const name = parameterNames(target)[index];
     return `constructor parameter ${index + 1}${name === undefined ? '' : ` (${name})`}`;
@@ -123,7 +124,7 @@ function readClass(target: abstract new (...args: never[]) => unknown): Needs {
   };
 }
 
-/** The container tells only in its message which parameters it means. */
+/** Reads from the container's error message which parameters lack `@inject`, as nothing else of the error says it. */
 function undecoratedIndexes(message: string, length: number): number[] {
   const few = /requires at least \d+ arguments, found (\d+)/.exec(message);
   if (few) return Array.from({ length: length - Number(few[1]) }, (_, index) => Number(few[1]) + index);

@@ -13,19 +13,18 @@ import type { ServerHandler } from '../../server/server.ts';
 import type { ServiceRuntime } from '../../service/service.ts';
 import type { HandlerDescription, ProtoLoader } from '../describe.ts';
 
-/** The parts of a service that its built-in services are made of. */
+/** The parts that health and reflection of one service are made from. */
 export interface BuiltinParts {
   readonly service: ServiceRuntime;
-  /** The handlers of the application. */
+  /** Descriptions of the application's own handlers. */
   readonly descriptions: readonly HandlerDescription[];
   readonly loadProto: ProtoLoader;
   readonly health: Health;
 }
 
 /**
- * Makes the built-in services that the options of a service ask for. One that a handler of the application has the
- * name of is left to that handler. The `.proto` of each is read with its first call, and so is loaded what answers for
- * reflection.
+ * Makes the handlers of health and reflection that the options of a service ask for, except those whose name a handler
+ * of the application has. Their `.proto` files, and the code of reflection, are loaded with the first call.
  */
 export function builtinHandlers(parts: BuiltinParts): readonly ServerHandler[] {
   const { health, reflection } = parts.service.options;

@@ -1,14 +1,14 @@
 import type { BindingService } from '@inversifyjs/core';
 import type { ServiceIdentifier } from 'inversify';
 
-import { needsOf } from './bindings.ts';
+import { dependenciesOf } from './bindings.ts';
 
-/** A class, of which only the name matters. */
+/** A class, by its name alone. */
 export interface NamedClass {
   readonly name: string;
 }
 
-/** The class that a key is bound to, where it can be known without constructing it. */
+/** The class that a key is bound to; `undefined` if it is only known once it is constructed. */
 export function classBoundTo(bindings: BindingService, identifier: ServiceIdentifier): NamedClass | undefined {
   const [binding] = [...(bindings.get(identifier) ?? [])];
   if (binding?.type === 'ServiceRedirection') return classBoundTo(bindings, binding.targetServiceIdentifier);
@@ -16,12 +16,12 @@ export function classBoundTo(bindings: BindingService, identifier: ServiceIdenti
   return binding?.type === 'ConstantValue' ? (binding.value as object | undefined)?.constructor : undefined;
 }
 
-/** The options that are bound to a key, as far as they are constants. */
+/** Looks up the options that are bound to a key, as far as they are constants. */
 export type KnownOptions = (key: ServiceIdentifier) => object | undefined;
 
 /**
- * What the implementation bound to a key says that it can do; `undefined` where it says nothing, or cannot be known.
- * `optionsOf` is for a class whose capabilities depend on the options that are injected into it.
+ * The capabilities of the implementation that is bound to a key; `undefined` if it has none, or if they are only known
+ * once it is constructed. `optionsOf` looks up injected options, for classes whose capabilities depend on them.
  */
 export function capabilitiesBoundTo<T extends object>(
   bindings: BindingService,
@@ -33,18 +33,18 @@ export function capabilitiesBoundTo<T extends object>(
     return capabilitiesBoundTo(bindings, binding.targetServiceIdentifier, optionsOf);
   }
   if (binding?.type === 'ConstantValue') return capabilitiesOf(binding.value);
-  const needs = binding && needsOf(binding);
+  const needs = binding && dependenciesOf(binding);
   const injected = needs && 'dependencies' in needs ? needs.dependencies : [];
   const options = injected.map(({ identifier: key }) => key && optionsOf(key));
   return capabilitiesIn<T>(classBoundTo(bindings, identifier), Object.assign({}, ...options) as object);
 }
 
-/** What an implementation says that it can do: itself, or else its class. */
+/** The capabilities of an instance, or else of its class. */
 export function capabilitiesOf<T extends object>(instance: unknown): T | undefined {
   return capabilitiesIn<T>(instance) ?? capabilitiesIn<T>((instance as object | undefined)?.constructor);
 }
 
-/** They are an object, or a function of the options where those decide. */
+/** Reads `capabilities`, which is an object, or a function that makes it from options. */
 function capabilitiesIn<T extends object>(value: unknown, options: object = {}): T | undefined {
   const stated = (value as { readonly capabilities?: unknown } | undefined)?.capabilities;
   const capabilities: unknown = typeof stated === 'function' ? stated.call(value, options) : stated;

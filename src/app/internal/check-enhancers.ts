@@ -13,20 +13,20 @@ import {
 import type { Problem } from '../describe.ts';
 import { classBoundTo } from './capabilities.ts';
 import { keyName } from './keys.ts';
-import { enhancerKinds, usedKeys, type UsedKey } from './enhancers.ts';
+import { enhancerKinds, enhancerKeysOf, type EnhancerKey } from './enhancers.ts';
 
 /**
- * Lists what is wrong with the guards, interceptors, pipes and error filters of classes; whether they can be
- * constructed is a matter of the wiring.
+ * Lists problems of guards, interceptors, pipes and error filters: wrong classes and useless places. `checkWiring`
+ * checks whether they can be constructed.
  */
 export function checkEnhancers(classes: readonly Class[], bindings: BindingService): readonly Problem[] {
   return classes.flatMap((target) => [
-    ...usedKeys(target).flatMap((used) => checkKey(used, bindings)),
+    ...enhancerKeysOf(target).flatMap((used) => checkKey(used, bindings)),
     ...unusedOn(target),
   ]);
 }
 
-function checkKey({ kind, key, place }: UsedKey, bindings: BindingService): readonly Problem[] {
+function checkKey({ kind, key, place }: EnhancerKey, bindings: BindingService): readonly Problem[] {
   const problems: Problem[] = [];
   const { method } = enhancerKinds[kind];
   const bound = (classBoundTo(bindings, key) ?? key) as unknown;
@@ -49,7 +49,7 @@ function checkKey({ kind, key, place }: UsedKey, bindings: BindingService): read
   return problems;
 }
 
-/** On the prototypes, or in the text of the class, where a property may hold a function. */
+/** True if the class may have the method: on a prototype, or as a property, for which only its text can be searched. */
 function mayHave(target: AnyClass, method: string): boolean {
   if (typeof (target.prototype as Record<string, unknown> | undefined)?.[method] === 'function') return true;
   for (

@@ -10,23 +10,23 @@ import { Transport, type TransportCapabilities } from '../../transport/transport
 import type { Config } from '../config.ts';
 import type { Problem } from '../describe.ts';
 import { backendRow, backendRows } from './backend-table.ts';
-import { allBindings, needsOf } from './bindings.ts';
+import { allBindings, dependenciesOf } from './bindings.ts';
 import { capabilitiesBoundTo, classBoundTo } from './capabilities.ts';
 import { keyName } from './keys.ts';
-import { mergeOptions } from './merge.ts';
+import { mergeOptions } from './merge-options.ts';
 import { environmentLayer, type OptionPart, type OptionParts } from './option-parts.ts';
 
-/** What the options are checked against. */
-export interface OptionsSurroundings {
+/** The parts of a composition that the check of options reads. */
+export interface OptionsCheckInput {
   readonly options: OptionParts;
-  /** The layers that bound each key, a name for each time, the last one last. */
+  /** The names of the layers that bound each key, one for each binding, in order. */
   readonly boundBy: ReadonlyMap<ServiceIdentifier, readonly string[]>;
   readonly config: Config;
-  /** Whether there is anything to serve. */
+  /** True if the application has services. */
   readonly serves: boolean;
 }
 
-/** What is wrong, and what is only without effect. */
+/** The problems and notes about options. */
 export interface OptionsFindings {
   readonly problems: readonly Problem[];
   readonly notes: readonly Problem[];
@@ -39,13 +39,13 @@ const contracts: Readonly<Record<string, ServiceIdentifier>> = {
   broker: Broker,
 };
 
-/** Lists options that nobody reads: a problem where they were to keep others out, a note elsewhere. */
-export function checkOptions(bindings: BindingService, surroundings: OptionsSurroundings): OptionsFindings {
+/** Lists options and variables that nothing reads: a problem if they ask for TLS, a note otherwise. */
+export function checkOptions(bindings: BindingService, input: OptionsCheckInput): OptionsFindings {
   const all = allBindings(bindings);
   const findings = [
-    ...unreadOptions(bindings, all, surroundings.options),
-    ...tlsOfTransport(bindings, surroundings),
-    ...variablesWithoutEffect(surroundings),
+    ...unreadOptions(bindings, all, input.options),
+    ...tlsOfTransport(bindings, input),
+    ...variablesWithoutEffect(input),
   ];
   return {
     problems: findings.filter(({ isProblem }) => isProblem).map(({ problem }) => problem),
@@ -58,35 +58,35 @@ interface Finding {
   readonly problem: Problem;
 }
 
-/** What the layers say of the key, as far as it is said by constants. */
+/** The merged options of a key, as far as layers bind constants to it. */
 export function constantOptions<T extends object>(
   bindings: BindingService,
   options: OptionParts,
   identifier: ServiceIdentifier<T>,
 ): Partial<T> {
   return mergeOptions<Partial<T>>(
-    ...options.of(identifier).map(({ key }) => constantOf(bindings, key) as Partial<T> | undefined),
+    ...options.of(identifier).map(({ key }) => constantValueOf(bindings, key) as Partial<T> | undefined),
   );
 }
 
-/** What one layer says, if it is a constant. */
-export function constantOf(bindings: BindingService, key: ServiceIdentifier): object | undefined {
+/** The constant that is bound to a key; `undefined` if it is bound to something else, or not at all. */
+export function constantValueOf(bindings: BindingService, key: ServiceIdentifier): object | undefined {
   const [binding] = [...(bindings.get(key) ?? [])];
   return binding?.type === 'ConstantValue' ? (binding.value as object) : undefined;
 }
 
-/** Whether options are there to keep others out. */
-export function isSecuring(options: object | undefined): boolean {
+/** True if options ask for TLS. */
+export function asksForTls(options: object | undefined): boolean {
   const { tls, serverTls, address } = (options ?? {}) as Readonly<Record<string, unknown>>;
   return tls !== undefined || serverTls !== undefined || (typeof address === 'string' && /^rediss:/i.test(address));
 }
 
-function speaksTls(options: { readonly serverTls?: unknown } = {}): boolean {
+function hasServerTls(options: { readonly serverTls?: unknown } = {}): boolean {
   return options.serverTls !== undefined;
 }
 
-/** Says of a key of options whether something that is bound reads it, or may read whatever it likes. */
-export function readersIn(
+/** Makes a test of whether a key of options is injected somewhere, or may be read by a dynamic value. */
+export function optionReaders(
   bindings: BindingService,
   all: readonly Binding[],
 ): (identifier: ServiceIdentifier) => boolean {
@@ -98,7 +98,7 @@ export function readersIn(
 }
 
 function unreadOptions(bindings: BindingService, all: readonly Binding[], options: OptionParts): Finding[] {
-  const mayRead = readersIn(bindings, all);
+  const mayRead = optionReaders(bindings, all);
   return [...options.all].flatMap(([identifier, parts]) => {
     const room = roomOf(identifier);
     const contract = contracts[room];
@@ -106,7 +106,7 @@ function unreadOptions(bindings: BindingService, all: readonly Binding[], option
     if (contract === undefined || own.length === 0 || identifier === TransportTlsOptions) return [];
     if (mayRead(identifier)) return [];
     const isProblem =
-      own.some(({ key }) => isSecuring(constantOf(bindings, key))) && !isLocal(bindings, room, contract);
+      own.some(({ key }) => asksForTls(constantValueOf(bindings, key))) && !isLocal(bindings, room, contract);
     const [name, bound] = [keyName(identifier), nameOf(bindings, contract)];
     const remedy =
       room === 'transport'
@@ -128,7 +128,7 @@ function unreadOptions(bindings: BindingService, all: readonly Binding[], option
   });
 }
 
-function tlsOfTransport(bindings: BindingService, { options, serves }: OptionsSurroundings): Finding[] {
+function tlsOfTransport(bindings: BindingService, { options, serves }: OptionsCheckInput): Finding[] {
   const { client, server } = constantOptions(bindings, options, TransportTlsOptions);
   if (client === undefined && !server) return [];
   const capabilities = capabilitiesBoundTo<TransportCapabilities>(bindings, Transport);
@@ -157,7 +157,7 @@ function tlsOfTransport(bindings: BindingService, { options, serves }: OptionsSu
   }
   const hasOwn = [...options.all].some(
     ([identifier, parts]) =>
-      roomOf(identifier) === 'transport' && parts.some(({ key }) => speaksTls(constantOf(bindings, key))),
+      roomOf(identifier) === 'transport' && parts.some(({ key }) => hasServerTls(constantValueOf(bindings, key))),
   );
   if (!serves || server !== undefined || hasOwn) return [];
   return [
@@ -170,7 +170,7 @@ function tlsOfTransport(bindings: BindingService, { options, serves }: OptionsSu
   ];
 }
 
-function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Finding[] {
+function variablesWithoutEffect({ config, boundBy }: OptionsCheckInput): Finding[] {
   const isSaid = (name: string): boolean => config.stated.includes(name);
   const chosen: readonly (readonly [string, ServiceIdentifier])[] = [
     ['TENON_TRANSPORT', Transport],
@@ -179,7 +179,7 @@ function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Findi
     ['TENON_SELECTOR', Selector],
     ['TENON_BROKER', Broker],
   ];
-  /** Who has bound the contract over the variables, if anybody has. */
+  /** The layer of code that binds the contract and so overrules variables; `undefined` if there is none. */
   const overruling = (contract: ServiceIdentifier): string | undefined => {
     const layer = boundBy.get(contract)?.at(-1);
     return layer === environmentLayer ? undefined : layer;
@@ -196,7 +196,7 @@ function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Findi
       ),
     ];
   });
-  // Code that binds a backend of its own may read the variable from the configuration.
+  // Skipped where code binds the contract: it may read the variable from the configuration.
   const useless = unreadSettings(config)
     .filter(([name, , contract]) => isSaid(name) && overruling(contract) === undefined)
     .map(([name, backend]) =>
@@ -205,10 +205,7 @@ function variablesWithoutEffect({ config, boundBy }: OptionsSurroundings): Findi
   return [...overruled, ...useless];
 }
 
-/**
- * The variables of addresses and of backends that nothing reads under a choice of backends, each with the backend that
- * was chosen.
- */
+/** The variables of addresses and backends that no chosen backend reads, each with the backend that was chosen. */
 function unreadSettings({
   registry,
   broker,
@@ -241,16 +238,16 @@ function layersOf(parts: readonly OptionPart[]): string {
 }
 
 function readsOf(binding: Binding): readonly (ServiceIdentifier | undefined)[] {
-  const needs = needsOf(binding);
+  const needs = dependenciesOf(binding);
   return 'dependencies' in needs ? needs.dependencies.map(({ identifier }) => identifier) : [];
 }
 
-/** Whether what is bound may read whatever it likes. */
+/** True if a contract is bound to a dynamic value, which may read any options. */
 function isOpaque(bindings: BindingService, contract: ServiceIdentifier): boolean {
   return [...(bindings.get(contract) ?? [])].some(({ type }) => type === 'DynamicValue');
 }
 
-/** Whether nothing of it leaves this machine, so that there is nobody to keep out. */
+/** True if the backend does not communicate with other machines or processes, so that it needs no TLS. */
 function isLocal(bindings: BindingService, room: string, contract: ServiceIdentifier): boolean {
   const capabilities = capabilitiesBoundTo<Partial<TransportCapabilities & RegistryCapabilities & BrokerCapabilities>>(
     bindings,
@@ -263,7 +260,7 @@ function nameOf(bindings: BindingService, contract: ServiceIdentifier): string {
   return classBoundTo(bindings, contract)?.name ?? `what is bound to ${keyName(contract)}`;
 }
 
-/** `transport` of `tenon.transport.GrpcTransportOptions`. */
+/** The room of one of tenon's keys: `transport` of `tenon.transport.GrpcTransportOptions`. */
 export function roomOf(identifier: ServiceIdentifier): string {
   return typeof identifier === 'symbol' ? ((identifier.description ?? '').split('.')[1] ?? '') : '';
 }

@@ -5,24 +5,21 @@ import type { RegistryCapabilities } from '../../registry/registry.ts';
 import type { ServiceOptions } from '../../service/service.ts';
 import { describeHandler, type HandlerDescription, packageOf, type Problem, type ProtoLoader } from '../describe.ts';
 
-/** What the services are checked against. */
-export interface Surroundings {
+/** The parts of a composition that the check of services reads. */
+export interface ServiceCheckInput {
   readonly loadProto: ProtoLoader;
-  /** What is said of every service, stronger than what its class says. */
+  /** Options of all services that are stronger than those of a class. */
   readonly options: ServiceOptions;
-  /** Of the bound broker; `undefined` where it cannot be known. */
+  /** The bound broker; `undefined` if its capabilities cannot be known. */
   readonly broker: { readonly name: string; readonly capabilities: BrokerCapabilities } | undefined;
-  /** Of the bound registry; `undefined` where it cannot be known. */
+  /** The bound registry; `undefined` if its capabilities cannot be known. */
   readonly registry: { readonly name: string; readonly capabilities: RegistryCapabilities } | undefined;
-  /** The class of the codec that clients prefer. */
+  /** The class name of the codec that clients use by default. */
   readonly codec: string | undefined;
 }
 
-/** Lists what is wrong with services and their handlers, before anything is known of what they run on. */
-export function checkServices(
-  services: readonly (Class | undefined)[],
-  surroundings: Surroundings,
-): readonly Problem[] {
+/** Lists problems of services and their handlers, apart from their bindings. */
+export function checkServices(services: readonly (Class | undefined)[], input: ServiceCheckInput): readonly Problem[] {
   const problems: Problem[] = [];
   const names = new Map<string, string>();
   for (const service of services) {
@@ -31,20 +28,20 @@ export function checkServices(
       problems.push(notAService(service));
       continue;
     }
-    const name = surroundings.options.name ?? record.name;
+    const name = input.options.name ?? record.name;
     const other = names.get(name);
-    if (other !== undefined) problems.push(duplicateService(name, other, service.name, surroundings.options.name));
+    if (other !== undefined) problems.push(duplicateService(name, other, service.name, input.options.name));
     names.set(name, service.name);
-    problems.push(...checkHandlers(service, record.handlers, surroundings));
-    problems.push(...checkRegistration(service, { ...record.options, ...said(surroundings.options) }, surroundings));
+    problems.push(...checkHandlers(service, record.handlers, input));
+    problems.push(...checkRegistration(service, { ...record.options, ...said(input.options) }, input));
   }
-  return [...problems, ...sharedAddress(names.size, surroundings.options.address)];
+  return [...problems, ...sharedAddress(names.size, input.options.address)];
 }
 
 function checkHandlers(
   service: Class,
   handlers: readonly (Class | undefined)[],
-  surroundings: Surroundings,
+  input: ServiceCheckInput,
 ): readonly Problem[] {
   const problems: Problem[] = [];
   const taken = new Map<string, string>();
@@ -58,7 +55,7 @@ function checkHandlers(
       });
       continue;
     }
-    const description = describeHandler(handler, surroundings.loadProto);
+    const description = describeHandler(handler, input.loadProto);
     problems.push(...description.problems);
     for (const { descriptor, property } of description.methods) {
       const place = `${handler.name}.${property}`;
@@ -66,7 +63,7 @@ function checkHandlers(
       if (other !== undefined) problems.push(duplicateMethod(service, descriptor.path.slice(1), other, place));
       taken.set(descriptor.path, place);
     }
-    problems.push(...checkSubscriptions(description, surroundings), ...checkCodec(description, surroundings.codec));
+    problems.push(...checkSubscriptions(description, input), ...checkCodec(description, input.codec));
   }
   return problems;
 }
@@ -74,7 +71,7 @@ function checkHandlers(
 function checkRegistration(
   service: Class,
   { register = true }: ServiceOptions,
-  { registry }: Surroundings,
+  { registry }: ServiceCheckInput,
 ): readonly Problem[] {
   if (!register || registry?.capabilities.registers !== false) return [];
   return [
@@ -91,7 +88,7 @@ function said(options: ServiceOptions): ServiceOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-function checkSubscriptions(description: HandlerDescription, { broker }: Surroundings): readonly Problem[] {
+function checkSubscriptions(description: HandlerDescription, { broker }: ServiceCheckInput): readonly Problem[] {
   if (!broker) return [];
   return description.subscriptions.flatMap(({ descriptor, topic, options }) =>
     missingCapabilities(broker.capabilities, options).map((missing) => ({
@@ -150,7 +147,7 @@ function duplicateMethod(service: Class, method: string, first: string, second: 
   };
 }
 
-/** A port that is said can be listened on once. */
+/** The problem of several services that would listen on one port. */
 function sharedAddress(count: number, address: string | undefined): readonly Problem[] {
   const port = /:(\d+)$/.exec(address ?? '')?.[1];
   if (count < 2 || port === undefined || Number(port) === 0) return [];
@@ -164,14 +161,17 @@ function sharedAddress(count: number, address: string | undefined): readonly Pro
   ];
 }
 
-/** Handlers that callers who know only their name look for under another name than that of their service. */
-export function otherNames(
-  hosts: ReadonlyMap<string, readonly string[]>,
+/**
+ * Notes on handlers whose callers, if they know only the handler's name, look up another service name than that of its
+ * service.
+ */
+export function unexpectedServiceNames(
+  servicesByHandler: ReadonlyMap<string, readonly string[]>,
   explicit: (handler: string) => boolean,
 ): readonly Problem[] {
-  return [...hosts].flatMap(([handler, services]) => {
+  return [...servicesByHandler].flatMap(([handler, services]) => {
     const expected = packageOf(handler);
-    const [kind, [service]] = ['other-name', services];
+    const [kind, [service]] = ['unexpected-service-name', services];
     if (service === undefined || services.includes(expected) || explicit(handler)) return [];
     return [
       {

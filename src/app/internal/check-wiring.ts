@@ -11,42 +11,42 @@ import { Server } from '../../server/server.ts';
 import { ServiceRuntime } from '../../service/service.ts';
 import { Transport } from '../../transport/transport.ts';
 import type { Problem } from '../describe.ts';
-import { allBindings, candidatesFor, type Dependency, needsOf, needsOfClass } from './bindings.ts';
+import { allBindings, candidatesFor, type Dependency, dependenciesOf, dependenciesOfClass } from './bindings.ts';
 import { capabilitiesBoundTo, classBoundTo } from './capabilities.ts';
 import { keyName } from './keys.ts';
-import { hasConstructor } from './parameters.ts';
+import { hasConstructor } from './constructor-parameters.ts';
 
-/** Contracts whose implementations differ in what they can do. */
-const capable: readonly ServiceIdentifier[] = [Transport, Registry, Selector, Broker];
-/** What a process has one of. */
-const single: readonly ServiceIdentifier[] = [...capable, Client];
-/** What each service of a process has one of its own of. */
-const several: readonly ServiceIdentifier[] = [Server, ServiceRuntime];
+/** Contracts whose implementations have `capabilities`. */
+const withCapabilities: readonly ServiceIdentifier[] = [Transport, Registry, Selector, Broker];
+/** Keys with one object for the whole process. */
+const perProcess: readonly ServiceIdentifier[] = [...withCapabilities, Client];
+/** Keys with an object for each service. */
+const perService: readonly ServiceIdentifier[] = [Server, ServiceRuntime];
 
 type AnyConstructor = abstract new (...args: never[]) => unknown;
 
-/** Classes that could not be bound, for they do not say what to inject, by their keys. */
+/** Classes whose constructor parameters lack `@inject`, by the keys that they were bound to. */
 type Undecorated = ReadonlyMap<ServiceIdentifier, AnyConstructor>;
 
-/** A key that is asked for at a place other than a constructor. */
-interface Asked {
+/** A key that is required at a place other than a constructor. */
+interface RequiredKey {
   readonly key: ServiceIdentifier;
   readonly place: string;
 }
 
 /**
- * Walks everything that is bound, those keys first, and lists what the container could not construct, or would
- * construct wrongly. Constructs nothing.
+ * Follows the dependencies of `roots`, then of all other bindings, and lists what the container could not construct, or
+ * would construct wrongly. Constructs nothing.
  */
 export function checkWiring(
   bindings: BindingService,
   roots: readonly ServiceIdentifier[],
   undecorated: Undecorated = new Map(),
-  asked: readonly Asked[] = [],
+  required: readonly RequiredKey[] = [],
 ): readonly Problem[] {
   return new WiringCheck(bindings, undecorated).run([
     ...roots.map((key) => ({ key, place: 'the application' })),
-    ...asked,
+    ...required,
   ]);
 }
 
@@ -63,7 +63,7 @@ class WiringCheck {
     this.#undecorated = undecorated;
   }
 
-  run(roots: readonly Asked[]): readonly Problem[] {
+  run(roots: readonly RequiredKey[]): readonly Problem[] {
     for (const { key, place } of roots) this.#visitKey(key, place);
     const all = allBindings(this.#bindings);
     for (const binding of all) this.#visit(binding, rootConstraints(binding.serviceIdentifier));
@@ -72,7 +72,7 @@ class WiringCheck {
       this.#checkScope(binding);
       if (perRequest) this.#checkCapture(binding);
     }
-    for (const identifier of capable) this.#checkCapabilities(identifier);
+    for (const identifier of withCapabilities) this.#checkCapabilities(identifier);
     return this.#problems;
   }
 
@@ -85,7 +85,7 @@ class WiringCheck {
       tags: new Map(),
       place: () => '',
     };
-    this.#choose(wanted, undefined, place);
+    this.#visitDependency(wanted, undefined, place);
   }
 
   #visit(binding: Binding, constraints: BindingConstraints): void {
@@ -94,34 +94,34 @@ class WiringCheck {
     this.#done.add(binding);
     this.#stack.push(binding);
     const refused = this.#undecorated.get(binding.serviceIdentifier);
-    const needs = refused && binding.type === 'DynamicValue' ? needsOfClass(refused) : needsOf(binding);
+    const needs = refused && binding.type === 'DynamicValue' ? dependenciesOfClass(refused) : dependenciesOf(binding);
     const name = this.#nameOf(binding);
     if ('undecorated' in needs) {
       for (const place of needs.undecorated) {
         this.#report(
           'undecorated-parameter',
           `${name}, ${place}`,
-          `${place} of ${name} has no @inject, so the container does not know what to give it${this.#way()}`,
+          `${place} of ${name} has no @inject, so the container does not know what to give it${this.#dependencyPath()}`,
           'write @inject(Key) before it, and import Key as a value: what `import type` imports is not there at run time',
         );
       }
     } else {
-      for (const dependency of needs.dependencies) this.#choose(dependency, constraints, name);
-      this.#checkStrays(binding, name, needs.dependencies);
+      for (const dependency of needs.dependencies) this.#visitDependency(dependency, constraints, name);
+      this.#checkPerServiceKeys(binding, name, needs.dependencies);
       this.#checkBase(binding, name, needs.dependencies);
     }
     this.#stack.pop();
   }
 
-  /** Finds what a dependency is given, as the container would, and goes on from there. */
-  #choose(dependency: Dependency, parent: BindingConstraints | undefined, name: string): void {
+  /** Finds the binding that the container would choose for a dependency, and follows it. */
+  #visitDependency(dependency: Dependency, parent: BindingConstraints | undefined, name: string): void {
     const { identifier } = dependency;
     const where = (): string => [name, dependency.place()].filter(Boolean).join(', ');
     if (identifier === undefined) {
       this.#report(
         'undefined-key',
         where(),
-        `${dependency.place()} of ${name} is injected by a key that was undefined when the class was made${this.#way()}`,
+        `${dependency.place()} of ${name} is injected by a key that was undefined when the class was made${this.#dependencyPath()}`,
         'two modules import each other: move what both need to a third one, or inject new LazyServiceIdentifier(() => Key)',
       );
       return;
@@ -133,7 +133,7 @@ class WiringCheck {
       this.#report(
         'ambiguous-binding',
         where(),
-        `${described(dependency)} is bound ${found.length} times (${found.map((one) => this.#nameOf(one)).join(', ')}), and one is wanted${this.#way(identifier)}`,
+        `${described(dependency)} is bound ${found.length} times (${found.map((one) => this.#nameOf(one)).join(', ')}), and one is wanted${this.#dependencyPath(identifier)}`,
         'rebind instead of binding again, tell them apart with whenNamed and @named, or take all of them with @multiInject',
       );
     }
@@ -147,12 +147,12 @@ class WiringCheck {
       this.#report(
         'per-call-object',
         where,
-        `a Context belongs to one call, and is not to be had from the container${this.#way(identifier)}`,
+        `a Context belongs to one call, and is not to be had from the container${this.#dependencyPath(identifier)}`,
         'take it as the second argument of the method, and pass it on',
       );
       return;
     }
-    const message = `nothing is bound to ${described(dependency)}${this.#way(identifier)}`;
+    const message = `nothing is bound to ${described(dependency)}${this.#dependencyPath(identifier)}`;
     this.#report(
       'missing-binding',
       where,
@@ -190,11 +190,11 @@ class WiringCheck {
     );
   }
 
-  /** Whoever asks for a server gets one of his own, which nobody starts. */
-  #checkStrays(binding: Binding, name: string, dependencies: readonly Dependency[]): void {
-    if (several.includes(binding.serviceIdentifier)) return;
+  /** Reports injected keys of a server or a service, as each injection would get a new one that is never started. */
+  #checkPerServiceKeys(binding: Binding, name: string, dependencies: readonly Dependency[]): void {
+    if (perService.includes(binding.serviceIdentifier)) return;
     for (const { identifier, place } of dependencies) {
-      if (identifier === undefined || !several.includes(identifier)) continue;
+      if (identifier === undefined || !perService.includes(identifier)) continue;
       const key = keyName(identifier);
       this.#report(
         'per-service-object',
@@ -205,11 +205,14 @@ class WiringCheck {
     }
   }
 
-  /** A subclass that says nothing of its constructor is constructed without arguments, whatever its base wants. */
+  /**
+   * Reports a subclass that lacks the `@inject` decorators of its base class: it would be constructed without
+   * arguments.
+   */
   #checkBase(binding: Binding, name: string, dependencies: readonly Dependency[]): void {
     if (binding.type !== 'Instance' || dependencies.length > 0) return;
     const base = constructedBy(binding.implementationType);
-    const needs = base && base !== binding.implementationType ? needsOfClass(base) : undefined;
+    const needs = base && base !== binding.implementationType ? dependenciesOfClass(base) : undefined;
     const isInjected =
       needs && 'dependencies' in needs && needs.dependencies.some((one) => one.place().startsWith('constructor'));
     if (!base || !isInjected) return;
@@ -224,11 +227,11 @@ class WiringCheck {
   #checkScope(binding: Binding): void {
     if (binding.type === 'ServiceRedirection') return;
     const name = keyName(binding.serviceIdentifier);
-    if (single.includes(binding.serviceIdentifier) && binding.scope !== 'Singleton') {
+    if (perProcess.includes(binding.serviceIdentifier) && binding.scope !== 'Singleton') {
       const message = `${this.#nameOf(binding)} is bound in ${binding.scope.toLowerCase()} scope: each who asks would get another one`;
       this.#report('wrong-scope', name, message, `bind it with inSingletonScope()`);
     }
-    if (several.includes(binding.serviceIdentifier) && binding.scope === 'Singleton') {
+    if (perService.includes(binding.serviceIdentifier) && binding.scope === 'Singleton') {
       const message = `${this.#nameOf(binding)} is bound as a singleton: the services of a process would share it`;
       this.#report('wrong-scope', name, message, `bind it with inTransientScope()`);
     }
@@ -236,7 +239,7 @@ class WiringCheck {
 
   #checkCapture(binding: Binding): void {
     if (binding.type === 'ServiceRedirection' || binding.scope !== 'Singleton') return;
-    const path = this.#firstPath(binding);
+    const path = this.#pathToRequestScope(binding);
     if (path) {
       this.#report(
         'per-call-object',
@@ -248,27 +251,27 @@ class WiringCheck {
   }
 
   /**
-   * The way from what a binding needs to an object of request scope, through objects that live as long as who asked for
-   * them.
+   * The path from a binding through its transient dependencies to an object of request scope; `undefined` if there is
+   * none.
    */
-  #firstPath(binding: Binding): readonly string[] | undefined {
-    const needs = needsOf(binding);
+  #pathToRequestScope(binding: Binding): readonly string[] | undefined {
+    const needs = dependenciesOf(binding);
     for (const dependency of 'dependencies' in needs ? needs.dependencies : []) {
       if (dependency.identifier === undefined) continue;
       for (const held of candidatesFor(this.#bindings, dependency, rootConstraints(binding.serviceIdentifier)).found) {
-        const path = this.#requestPath(held);
+        const path = this.#pathFrom(held);
         if (path) return path;
       }
     }
     return undefined;
   }
 
-  #requestPath(binding: Binding): readonly string[] | undefined {
+  #pathFrom(binding: Binding): readonly string[] | undefined {
     if (this.#requestPaths.has(binding)) return this.#requestPaths.get(binding);
     const scope = binding.type === 'ServiceRedirection' ? 'Transient' : binding.scope;
     this.#requestPaths.set(binding, scope === 'Request' ? [this.#nameOf(binding)] : undefined);
     if (scope === 'Transient') {
-      const path = this.#firstPath(binding);
+      const path = this.#pathToRequestScope(binding);
       this.#requestPaths.set(binding, path && [this.#nameOf(binding), ...path]);
     }
     return this.#requestPaths.get(binding);
@@ -286,14 +289,14 @@ class WiringCheck {
     );
   }
 
-  /** How the walk came here, for the message. */
-  #way(identifier?: ServiceIdentifier): string {
+  /** The path of dependencies to the current binding, for messages. */
+  #dependencyPath(identifier?: ServiceIdentifier): string {
     const names = this.#stack.map((one) => this.#nameOf(one));
     if (identifier !== undefined) names.push(keyName(identifier));
     return names.length < 2 ? '' : `: ${names.join(' → ')}`;
   }
 
-  /** `Registry (FolderRegistry)`; a class that is its own key needs no second name. */
+  /** The name of a binding in messages: `Registry (FolderRegistry)`, or only the class if it is its own key. */
   #nameOf(binding: Binding): string {
     const key = keyName(binding.serviceIdentifier);
     const target =
@@ -306,7 +309,7 @@ class WiringCheck {
   }
 }
 
-/** The class whose constructor a class has: itself, or the nearest of its bases that has one. */
+/** The class that defines the constructor: the class itself, or its nearest base class that has one. */
 function constructedBy(target: AnyConstructor): AnyConstructor | undefined {
   for (
     let at = target;

@@ -31,7 +31,7 @@ import {
 import { validated } from '../../pipeline/validation.ts';
 import { keyName } from './keys.ts';
 
-/** The decorator that uses things of a kind, and the method that they have. */
+/** The decorator of each kind of enhancer, and the method that its classes have. */
 export const enhancerKinds: Readonly<Record<EnhancerKind, { readonly decorator: string; readonly method: string }>> = {
   guard: { decorator: '@UseGuard', method: 'activate' },
   interceptor: { decorator: '@UseInterceptor', method: 'intercept' },
@@ -39,63 +39,63 @@ export const enhancerKinds: Readonly<Record<EnhancerKind, { readonly decorator: 
   errorFilter: { decorator: '@UseErrorFilter', method: 'catch' },
 };
 
-/** Whether something used is a key of the container, and not ready by itself. */
-export function isKey(kind: EnhancerKind, used: unknown): used is ServiceIdentifier {
+/** True if an argument of a decorator is a container key, and not an instance or a function. */
+export function isEnhancerKey(kind: EnhancerKind, used: unknown): used is ServiceIdentifier {
   if (typeof used === 'string' || typeof used === 'symbol') return true;
   if (typeof used !== 'function' || isStandardSchema(used)) return false;
   return kind !== 'interceptor' || isClass(used);
 }
 
-/** An interceptor that is a function is the other thing that one can be. */
+/** True if the value is a class: interceptors may be functions too. */
 function isClass(value: NewableFunction | CallableFunction): boolean {
   const prototype = (value as { readonly prototype?: { readonly intercept?: unknown } }).prototype;
   return typeof prototype?.intercept === 'function' || /^class\b/.test(Function.prototype.toString.call(value));
 }
 
-/** A key that something is used by, and where. */
-export interface UsedKey {
+/** A container key that a decorator names, and the place of that decorator. */
+export interface EnhancerKey {
   readonly kind: EnhancerKind;
   readonly key: ServiceIdentifier;
-  /** `@UseGuard of GreeterHandler.hello` */
+  /** The place of the decorator, for people: `@UseGuard of GreeterHandler.hello`. */
   readonly place: string;
 }
 
-/** The keys that are used by a class and its methods. */
-export function usedKeys(target: AnyClass): readonly UsedKey[] {
+/** The container keys of the enhancers of a class and its methods. */
+export function enhancerKeysOf(target: AnyClass): readonly EnhancerKey[] {
   const methods = [...rpcsOf(target), ...subscriptionsOf(target)].map(({ property }) => property);
   return [undefined, ...new Set(methods)].flatMap((property) =>
     (Object.keys(enhancerKinds) as EnhancerKind[]).flatMap((kind) =>
       (enhancersOf(kind, target, property) as readonly unknown[])
-        .filter((used) => isKey(kind, used))
+        .filter((used) => isEnhancerKey(kind, used))
         .map((key) => ({ kind, key, place: placeOf(kind, target, property) })),
     ),
   );
 }
 
-/** For people. */
+/** Describes the place of a decorator, for people. */
 export function placeOf(kind: EnhancerKind, target: AnyClass, property: string | undefined): string {
   return `${enhancerKinds[kind].decorator} of ${target.name}${property === undefined ? '' : `.${property}`}`;
 }
 
-/** Makes interceptors of what decorators say is used. What is made by the container is asked for once, here. */
-export class EnhancerFactory {
+/** Resolves the enhancers of classes once, and turns them into interceptors. */
+export class EnhancerResolver {
   readonly #made: ReadonlyMap<ServiceIdentifier, unknown>;
 
   private constructor(made: ReadonlyMap<ServiceIdentifier, unknown>) {
     this.#made = made;
   }
 
-  /** Those that the classes use. What is made asynchronously is awaited. */
-  static async of(container: Container, classes: readonly Class[]): Promise<EnhancerFactory> {
+  /** Resolves the enhancers of the classes from the container. Those made asynchronously are awaited. */
+  static async of(container: Container, classes: readonly Class[]): Promise<EnhancerResolver> {
     const made = new Map<ServiceIdentifier, unknown>();
-    for (const { key } of classes.flatMap((target) => usedKeys(target)))
+    for (const { key } of classes.flatMap((target) => enhancerKeysOf(target)))
       if (!made.has(key)) made.set(key, await container.getAsync(key));
-    return new EnhancerFactory(made);
+    return new EnhancerResolver(made);
   }
 
   /**
-   * From the outside in: error filters, guards, interceptors, pipes; of each kind the service's, the class's, the
-   * method's.
+   * The interceptors of a method from the outside in: error filters, guards, interceptors, pipes; within each kind
+   * those of the service, of the class, of the method.
    */
   interceptorsFor(service: Class, handler: Class, property: string): Interceptor[] {
     const levels = <K extends EnhancerKind>(kind: K): Enhancers[K][] => [
@@ -115,7 +115,7 @@ export class EnhancerFactory {
       ...(rules.length > 0 ? [errorFilterInterceptor(rules)] : []),
       ...all('guard').map((used) => guardInterceptor(this.#ready<Guard>('guard', used))),
       ...all('interceptor').map((used) =>
-        typeof used === 'function' && !isKey('interceptor', used)
+        typeof used === 'function' && !isEnhancerKey('interceptor', used)
           ? used
           : interceptorOf(this.#ready<CallInterceptor>('interceptor', used)),
       ),
@@ -126,7 +126,7 @@ export class EnhancerFactory {
   }
 
   #ready<T extends object>(kind: EnhancerKind, used: unknown): T {
-    const made = (isKey(kind, used) ? this.#made.get(used) : used) as T;
+    const made = (isEnhancerKey(kind, used) ? this.#made.get(used) : used) as T;
     const { decorator, method } = enhancerKinds[kind];
     if (typeof (made as Record<string, unknown> | undefined)?.[method] === 'function') return made;
     throw new TenonError({

@@ -2,17 +2,20 @@ import type { ServiceIdentifier } from 'inversify';
 
 const frameworkKey = /^tenon\.\w+\.(\w+)$/;
 
-/** Whether the key is one of tenon's own. */
+/** True if the key is one of tenon's own. */
 export function isFrameworkKey(identifier: unknown): identifier is symbol {
   return typeof identifier === 'symbol' && frameworkKey.test(identifier.description ?? '');
 }
 
-/** Whether the key is one of tenon's own options or limits, of which layers say one field each. */
+/** True if the key is one of tenon's own options or limits, which layers set field by field. */
 export function isOptionsKey(identifier: unknown): identifier is symbol {
   return isFrameworkKey(identifier) && /(?:Options|Limits)$/.test(keyName(identifier));
 }
 
-/** A container key as people call it: the class's name, `Registry` of `tenon.registry.Registry`, the text itself. */
+/**
+ * The name of a container key for people: the name of a class, `Registry` of `tenon.registry.Registry`, or the text
+ * itself.
+ */
 export function keyName(identifier: ServiceIdentifier): string {
   if (typeof identifier === 'function') return identifier.name || 'a class without a name';
   if (typeof identifier === 'string') return identifier;

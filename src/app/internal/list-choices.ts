@@ -15,7 +15,7 @@ import { environmentLayer } from './option-parts.ts';
 import { originOf } from './origins.ts';
 import type { VariableName } from './variable-list.ts';
 
-/** The keys whose implementation a variable chooses, in the order in which they are listed. */
+/** The variable that chooses the implementation of a key, in the order in which the keys are listed. */
 const chosen: ReadonlyMap<ServiceIdentifier, VariableName> = new Map<ServiceIdentifier, VariableName>([
   [Transport, 'TENON_TRANSPORT'],
   [DefaultMarshaler, 'TENON_CODEC'],
@@ -42,7 +42,7 @@ function bindingChoices(bindings: BindingService, sources: ChoiceSources): Choic
   const theirs = keys.filter((key) => !isFrameworkKey(key));
   return [...[...chosen.keys()].filter((key) => keys.includes(key)), ...ours, ...theirs].flatMap((key) => {
     const bound = [...(bindings.get(key) ?? [])];
-    // What was bound and taken away again came before what is there.
+    // Bindings that were removed again came first, so the last names belong to the bindings that are there.
     const layers = (sources.boundBy.get(key) ?? []).slice(-bound.length);
     return bound.map((binding, index) => ({
       kind: 'binding' as const,
@@ -59,7 +59,7 @@ function bindingOrigin(key: ServiceIdentifier, layer: string | undefined, config
   return variable === undefined ? 'default' : originOf(variable, config);
 }
 
-/** The bound thing, by its class where there is one; never a value, which may be a secret. */
+/** Describes the target of a binding by its class, if it has one. Never shows a value, as it may be a secret. */
 function targetOf(binding: Binding, { undecorated, boundBy, config }: ChoiceSources): string {
   const key = binding.serviceIdentifier;
   const isOurs = boundBy.get(key)?.at(-1) === environmentLayer;

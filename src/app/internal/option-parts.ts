@@ -3,18 +3,18 @@ import type { Container, ServiceIdentifier } from 'inversify';
 import { ClientInterceptors, ClientOptions } from '../../client/client.ts';
 import { ServerInterceptors, ServerOptions } from '../../server/server.ts';
 import { keyName } from './keys.ts';
-import { asInterceptor, mergeOptions } from './merge.ts';
+import { asInterceptor, mergeOptions } from './merge-options.ts';
 
-/** The layer of what the environment says, and of what a built-in profile says where it is silent. */
+/** Name of the layer of the environment, with the built-in profile for variables that are not set. */
 export const environmentLayer = 'the environment';
-/** The layer of what nobody binds, as decorators say what is needed: handlers, guards, typed clients. */
+/** Name of the layer of keys that decorators require and nobody binds: handlers, enhancers, typed clients. */
 export const decoratorsLayer = 'decorators';
 
-/** What one layer says of the options of a key. */
+/** The options that one layer binds for a key. */
 export interface OptionPart {
-  /** For people: `the environment`, `modules[1]`, `bind`. */
+  /** Name of the layer, for people: `the environment`, `modules[1]`, `bind`. */
   readonly layer: string;
-  /** Where it is bound. */
+  /** The key that this part is bound to. */
   readonly key: ServiceIdentifier<object>;
 }
 
@@ -24,14 +24,14 @@ const interceptorsOf: ReadonlyMap<ServiceIdentifier, ServiceIdentifier> = new Ma
 ]);
 
 /**
- * Options are bound in parts, one of each layer; what is bound to the key itself puts them together when it is asked
- * for.
+ * Binds options in parts, one for each layer. The key of the options is bound to a value that merges the parts when it
+ * is resolved.
  */
 export class OptionParts {
   readonly #parts = new Map<ServiceIdentifier, OptionPart[]>();
   readonly #container: Pick<Container, 'bind' | 'unbind' | 'isCurrentBound'>;
 
-  /** `container` as it is before anybody watches what is bound. */
+  /** Keeps the original methods of `container`, before layers replace them. */
   constructor(container: Container) {
     this.#container = {
       bind: container.bind.bind(container),
@@ -40,19 +40,19 @@ export class OptionParts {
     };
   }
 
-  /** Every key that has parts, with its parts, the weakest first. */
+  /** All keys that have parts, with their parts, the weakest first. */
   get all(): ReadonlyMap<ServiceIdentifier, readonly OptionPart[]> {
     return this.#parts;
   }
 
-  /** What the layers say of the key, the weakest first. */
+  /** The parts of a key, the weakest first. */
   of(identifier: ServiceIdentifier): readonly OptionPart[] {
     return this.#parts.get(identifier) ?? [];
   }
 
-  /** Where the layer is to bind what it says of the key. */
+  /** Adds a part, and returns the key that the layer has to bind its options to. */
   add(identifier: symbol, layer: string): ServiceIdentifier<object> {
-    // Unbound by somebody: then nothing that was said before counts.
+    // If a layer unbound the key, the parts of weaker layers no longer count.
     const before = this.#container.isCurrentBound(identifier) ? (this.#parts.get(identifier) ?? []) : [];
     const key: ServiceIdentifier<object> = Symbol(identifier.description);
     const parts = [...before, { layer, key }];

@@ -3,7 +3,8 @@ import type { Config } from '../config.ts';
 import { variables } from './variable-list.ts';
 
 /**
- * Where the value of a variable comes from: the environment, the profile that speaks where it is silent, or neither.
+ * The origin of a variable's value: the variable itself if it is set, else the profile if it has a default for it, else
+ * the default.
  */
 export function originOf(name: string, { stated, profile }: Config): string {
   if (stated.includes(name)) return name;
@@ -11,7 +12,7 @@ export function originOf(name: string, { stated, profile }: Config): string {
   return typeof variable?.fallback === 'object' ? `profile ${profile}` : 'default';
 }
 
-/** Options whose text is no secret; the text of any other may be one. */
+/** Options whose text is not secret. Texts of all others are masked. */
 const plain: ReadonlySet<string> = new Set([
   'address',
   'advertise',
@@ -26,8 +27,11 @@ const plain: ReadonlySet<string> = new Set([
   'version',
 ]);
 
-/** The value of an option as people may see it: numbers, flags and known texts; of all else only its form. */
-export function shownOption(field: string, value: unknown): string {
+/**
+ * The value of an option as text for people: numbers, flags and texts that are not secret; of all others only their
+ * shape.
+ */
+export function displayedOption(field: string, value: unknown): string {
   if (typeof value === 'string') return plain.has(field) ? maskAddress(value) : '***';
   if (typeof value === 'function') return 'a function';
   if (Array.isArray(value)) return value.length === 1 ? 'one entry' : `${value.length} entries`;

@@ -4,12 +4,12 @@ import { TenonError, textOf } from '../../errors/errors.ts';
 import { type ServiceConfig, ServicePolicies } from '../../interceptors/interceptors.ts';
 import { systemRuntime } from '../../runtime/system.ts';
 
-/** A service config, from its JSON text or from the file that has it; or what is wrong with it. */
+/** Reads a service config from JSON text, or from the path of a file with it. Describes the problem if that fails. */
 export function readServiceConfig(text: string): { readonly value: ServiceConfig } | { readonly problem: string } {
   const isText = text.trimStart().startsWith('{');
   try {
     const value = JSON.parse(isText ? text : readFileSync(text, 'utf8')) as ServiceConfig;
-    // Says what is wrong now, with the rest of the configuration, and not when a client is made.
+    // Constructed only to validate it now, with the rest of the configuration, and not when a client is made.
     void new ServicePolicies(value, systemRuntime);
     return { value };
   } catch (error) {

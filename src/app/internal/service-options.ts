@@ -3,56 +3,64 @@ import type { Container, ServiceIdentifier } from 'inversify';
 
 import { ServerOptions } from '../../server/server.ts';
 import { ServiceOptions } from '../../service/service.ts';
-import { type Config, statedOfServices } from '../config.ts';
-import { constantOf } from './check-options.ts';
-import { mergeOptions } from './merge.ts';
+import { type Config, statedServiceOptions } from '../config.ts';
+import { constantValueOf } from './check-options.ts';
+import { mergeOptions } from './merge-options.ts';
 import { environmentLayer, type OptionPart, type OptionParts } from './option-parts.ts';
 
-/** What is said of every service, around what `@Service` says of one. */
-export interface OptionsAround {
-  /** What the profile says where the environment is silent. */
+/** The options of all services that are weaker and stronger than those of `@Service`. */
+export interface ServiceOptionLayers {
+  /** The values of the profile, for variables that are not set. */
   readonly weaker: ServiceOptions;
-  /** What the environment says, over that what layers of code say of servers, over that what they say of services. */
+  /** The values of variables, under `ServerOptions` bound in code, under `ServiceOptions` bound in code. */
   readonly stronger: ServiceOptions;
 }
 
-/** What the layers say, as far as it is said by constants. */
-export function constantOptionsAround(config: Config, options: OptionParts, bindings: BindingService): OptionsAround {
-  const valuesOf = (key: ServiceIdentifier<object>): readonly Said[] =>
-    options.of(key).map((part) => ({ ...part, value: constantOf(bindings, part.key) }));
-  return optionsAround(config, valuesOf(ServerOptions), valuesOf(ServiceOptions));
+/** The options that layers bind as constants. Constructs nothing. */
+export function constantServiceOptions(
+  config: Config,
+  options: OptionParts,
+  bindings: BindingService,
+): ServiceOptionLayers {
+  const valuesOf = (key: ServiceIdentifier<object>): readonly PartValue[] =>
+    options.of(key).map((part) => ({ ...part, value: constantValueOf(bindings, part.key) }));
+  return serviceOptionLayers(config, valuesOf(ServerOptions), valuesOf(ServiceOptions));
 }
 
-/** What the layers say. What is made asynchronously is awaited. */
-export async function resolvedOptionsAround(
+/** The options that layers bind. Those made asynchronously are awaited. */
+export async function resolvedServiceOptions(
   config: Config,
   options: OptionParts,
   container: Container,
-): Promise<OptionsAround> {
-  const valuesOf = (key: ServiceIdentifier<object>): Promise<readonly Said[]> =>
+): Promise<ServiceOptionLayers> {
+  const valuesOf = (key: ServiceIdentifier<object>): Promise<readonly PartValue[]> =>
     Promise.all(
       options.of(key).map(async (part) => ({
         ...part,
         value: container.isBound(part.key) ? await container.getAsync(part.key) : undefined,
       })),
     );
-  return optionsAround(config, await valuesOf(ServerOptions), await valuesOf(ServiceOptions));
+  return serviceOptionLayers(config, await valuesOf(ServerOptions), await valuesOf(ServiceOptions));
 }
 
-interface Said extends OptionPart {
+interface PartValue extends OptionPart {
   readonly value: object | undefined;
 }
 
-function optionsAround(config: Config, servers: readonly Said[], services: readonly Said[]): OptionsAround {
-  const isEnvironment = ({ layer }: Said): boolean => layer === environmentLayer;
-  const inCode = (said: readonly Said[]): readonly (object | undefined)[] =>
-    said.filter((one) => !isEnvironment(one)).map(({ value }) => value);
+function serviceOptionLayers(
+  config: Config,
+  servers: readonly PartValue[],
+  services: readonly PartValue[],
+): ServiceOptionLayers {
+  const isEnvironment = ({ layer }: PartValue): boolean => layer === environmentLayer;
+  const inCode = (values: readonly PartValue[]): readonly (object | undefined)[] =>
+    values.filter((one) => !isEnvironment(one)).map(({ value }) => value);
   const isRead = services.some(isEnvironment);
   return {
     weaker: isRead ? config.service : {},
     stronger: mergeOptions<ServiceOptions>(
-      isRead ? statedOfServices(config) : undefined,
-      // Interceptors of servers are put together elsewhere, with those that are bound one by one.
+      isRead ? statedServiceOptions(config) : undefined,
+      // Interceptors of servers are merged elsewhere, with those bound to ServerInterceptors.
       ...inCode(servers).map((value) => ({ ...value, interceptors: undefined })),
       ...inCode(services),
     ),

@@ -3,7 +3,7 @@ import { dialects } from '../../go-micro/go-micro.ts';
 import { type BackendRoom, backendRows, backendVariables } from './backend-table.ts';
 import type { Variable } from './variables.ts';
 
-/** The built-in profiles. */
+/** Names of the built-in profiles. */
 export const profileNames = ['test', 'dev', 'local', 'prod'] as const;
 /** One of {@link profileNames}. */
 export type ProfileName = (typeof profileNames)[number];
@@ -324,15 +324,15 @@ const others = [
 ] as const satisfies readonly Variable[];
 
 /**
- * Every variable that is read. `fallback` is the value where the environment is silent, for all profiles or by profile;
- * a variable without one leaves the matter to who it concerns, as `describes` says.
+ * All variables that tenon reads. `fallback` is the value if the variable is not set, for all profiles or by profile.
+ * Without one the code that takes the value has its own default, as `describes` says.
  */
 export const variables: readonly [Variable, ...Variable[]] = [...choices, ...backendVariables, ...others];
 
 /** The name of one of {@link variables}, except those that belong to a backend. */
 export type VariableName = (typeof choices | typeof others)[number]['name'];
 
-/** What a variable is where the environment is silent; `undefined` where it is left to who it concerns. */
+/** The value of a variable that is not set; `undefined` if the code that takes the value has its own default. */
 export function fallbackOf(variable: Variable, profile: ProfileName): string | undefined {
   return typeof variable.fallback === 'object' ? variable.fallback[profile] : variable.fallback;
 }

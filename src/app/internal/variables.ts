@@ -3,28 +3,28 @@ import { maskAddress } from '../../internal/mask.ts';
 import { didYouMean } from '../../internal/suggest.ts';
 import { readServiceConfig } from './service-config.ts';
 
-/** An environment variable that is read. */
+/** An environment variable that tenon reads. */
 export interface Variable {
   readonly name: string;
-  /** For people, as a sentence. */
+  /** A description for people, as a sentence. */
   readonly describes: string;
   /**
-   * How its text is understood. `backend` is a choice that may carry an address, `redis://127.0.0.1:6379`; `pairs` is
+   * The format of its text. `backend` is a choice with an optional address, `redis://127.0.0.1:6379`; `pairs` is
    * `key=value,key=value`; `service-config` is JSON, or the path of a file with it.
    */
   readonly kind: 'choice' | 'backend' | 'text' | 'integer' | 'boolean' | 'pairs' | 'service-config';
   readonly choices?: () => readonly string[];
-  /** Of an integer: `ms`, `bytes`. */
+  /** Unit of an integer: `ms`, `bytes`. */
   readonly unit?: string;
   readonly min?: number;
   readonly max?: number;
-  /** The value where it is not set, for all profiles or by profile. */
+  /** The value if it is not set, for all profiles or by profile. */
   readonly fallback?: string | Readonly<Record<string, string>>;
-  /** Shown where there is no fallback. */
+  /** An example for `.env.example`, if there is no fallback. */
   readonly example?: string;
 }
 
-/** What a variable's text says. */
+/** The parsed value of a variable. */
 export type Parsed =
   | string
   | number
@@ -36,7 +36,8 @@ export type Parsed =
 type Result = { readonly value: Parsed } | { readonly problem: string };
 
 /**
- * Understands the text of a variable, or says what is wrong with it: variable, value, what there is, and a near miss.
+ * Parses the text of a variable. If it is invalid, describes the problem: the variable, its value, the valid values,
+ * and the nearest of them.
  */
 export function parseVariable(variable: Variable, text: string): Result {
   const wrong = (what: string): Result => ({ problem: `${variable.name} is "${shown(variable, text)}": ${what}` });
@@ -62,7 +63,10 @@ export function parseVariable(variable: Variable, text: string): Result {
   }
 }
 
-/** Pairs are no address, unless somebody took them for one. */
+/**
+ * The text of a variable for messages. Pairs are shown as they are, unless they look like an address; all else is
+ * masked.
+ */
 function shown({ kind }: Variable, text: string): string {
   return kind === 'pairs' && !/[@:?]/.test(text) ? text : maskAddress(text);
 }

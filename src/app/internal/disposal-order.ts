@@ -2,9 +2,9 @@ import { type Binding, type BindingService, getClassMetadata } from '@inversifyj
 import type { PluginContext } from '@inversifyjs/plugin';
 import type { ServiceIdentifier } from 'inversify';
 
-import { allBindings, candidatesFor, needsOf } from './bindings.ts';
+import { allBindings, candidatesFor, dependenciesOf } from './bindings.ts';
 
-/** Whether a binding of the key, or of one it stands for, has been constructed. */
+/** True if something bound to the key, or to the key that it redirects to, has been constructed. */
 export function wasResolved(bindings: BindingService, identifier: ServiceIdentifier): boolean {
   return [...(bindings.get(identifier) ?? [])].some((binding) =>
     binding.type === 'ServiceRedirection'
@@ -14,8 +14,9 @@ export function wasResolved(bindings: BindingService, identifier: ServiceIdentif
 }
 
 /**
- * The constructed bindings that have something to do when they are let go of, one a key, each before what it holds. The
- * container's own order is that of binding, which would take away what others still use.
+ * The constructed bindings that have a `@preDestroy` or `onDeactivation`, one for each key, dependents before their
+ * dependencies. The container itself deactivates in the order of binding, which would destroy objects that others still
+ * use.
  */
 export function disposalOrder({ bindingService: bindings, deactivationService }: PluginContext): readonly Binding[] {
   const order: Binding[] = [];
@@ -23,7 +24,7 @@ export function disposalOrder({ bindingService: bindings, deactivationService }:
   const visit = (binding: Binding): void => {
     if (seen.has(binding)) return;
     seen.add(binding);
-    const needs = needsOf(binding);
+    const needs = dependenciesOf(binding);
     for (const dependency of 'dependencies' in needs ? needs.dependencies : []) {
       if (dependency.identifier === undefined) continue;
       for (const held of candidatesFor(bindings, dependency, undefined).found) visit(held);

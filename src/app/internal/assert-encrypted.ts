@@ -13,8 +13,8 @@ interface Sides {
 }
 
 /**
- * Compares what the application was told of TLS with what the transport that was made does, also where `verify` could
- * not look. FAILED_PRECONDITION (`app.security_not_in_force`) where a side would speak in the clear.
+ * Checks that the transport which was made speaks TLS where the application asked for it, also where `verify` could not
+ * look. Throws FAILED_PRECONDITION (`app.security_not_in_force`) if clients or servers would speak in the clear.
  */
 export async function assertEncrypted(container: Container, options: OptionParts, serves: boolean): Promise<void> {
   const transport = await container.getAsync(Transport);
@@ -32,7 +32,7 @@ export async function assertEncrypted(container: Container, options: OptionParts
   if (serves && meant.server !== undefined && !inForce.server) throw notInForce(transport, 'servers', meant.server);
 }
 
-/** What was said to single transports, whichever of them is bound. */
+/** The options of every transport, whichever is bound. */
 async function ownOptions(
   container: Container,
   options: OptionParts,

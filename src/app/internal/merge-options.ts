@@ -3,16 +3,22 @@ import type { Interceptor } from '../../pipeline/pipeline.ts';
 import { interceptorOf } from '../../pipeline/enhancer-interceptors.ts';
 import type { CallInterceptor } from '../../pipeline/enhancers.ts';
 
-// What is done around calls, starts and stops is added; what is set is replaced.
-const adding: ReadonlySet<string> = new Set(['interceptors', 'beforeStart', 'afterStart', 'beforeStop', 'afterStop']);
+// Interceptors and hooks of all layers are used; every other option has the value of the strongest layer.
+const accumulated: ReadonlySet<string> = new Set([
+  'interceptors',
+  'beforeStart',
+  'afterStart',
+  'beforeStop',
+  'afterStop',
+]);
 
-/** Whether what several say of the option is all used. */
-export function isAdding(field: string): boolean {
-  return adding.has(field);
+/** True if the values of all layers are used together for the option. */
+export function isAccumulated(field: string): boolean {
+  return accumulated.has(field);
 }
 
 /**
- * Options that several say, the weakest first: field by field the strongest that says something; interceptors and hooks
+ * Merges options, the weakest first: for each field the strongest value that is not undefined; interceptors and hooks
  * of all, in that order.
  */
 export function mergeOptions<T extends object>(...parts: readonly (T | undefined)[]): T {
@@ -22,13 +28,15 @@ export function mergeOptions<T extends object>(...parts: readonly (T | undefined
       if (value === undefined) continue;
       const before = merged[name];
       merged[name] =
-        isAdding(name) && Array.isArray(before) ? [...(before as unknown[]), ...(value as unknown[])] : value;
+        isAccumulated(name) && Array.isArray(before) ? [...(before as unknown[]), ...(value as unknown[])] : value;
     }
   }
   return merged as T;
 }
 
-/** What is bound as an interceptor, as pipelines take it: a function, or an object with `intercept`. */
+/**
+ * Turns a bound interceptor, which is a function or an object with `intercept`, into the function that pipelines take.
+ */
 export function asInterceptor(bound: unknown, key: string): Interceptor {
   if (typeof (bound as CallInterceptor | undefined)?.intercept === 'function')
     return interceptorOf(bound as CallInterceptor);

@@ -6,12 +6,12 @@ const word = 'TENON';
 const rests: readonly string[] = variables.map(({ name }) => name.slice(word.length + 1));
 
 /**
- * Lists variables that are named as one of tenon's but for the prefix: a letter too many, too few or another, two that
- * are swapped, another sign than `_` behind it. They may be another program's, so they are noted and refuse no start.
+ * Lists variables whose prefix is misspelt by one letter or separator (`TENNON_REGISTRY`, `TENON-REGISTRY`) and whose
+ * rest is a known name. They may belong to another program, so they are notes, and do not refuse a start.
  */
 export function misspeltVariables(env: Readonly<Record<string, string | undefined>>): readonly Problem[] {
   return Object.keys(env).flatMap((name) => {
-    const meant = env[name] === undefined ? undefined : meantBy(name);
+    const meant = env[name] === undefined ? undefined : nearestVariable(name);
     if (meant === undefined) return [];
     return [
       {
@@ -24,9 +24,9 @@ export function misspeltVariables(env: Readonly<Record<string, string | undefine
   });
 }
 
-function meantBy(name: string): string | undefined {
+function nearestVariable(name: string): string | undefined {
   const written = name.toUpperCase().replace(/[^A-Z0-9]+/g, '_');
-  // What begins with the prefix itself is refused where it is unknown.
+  // A variable that begins with the prefix itself is refused elsewhere if it is unknown.
   if (name.toUpperCase().startsWith(`${word}_`)) return undefined;
   const rest = written.startsWith(`${word}_`)
     ? nearest(written.slice(word.length + 1), rests)

@@ -1,6 +1,6 @@
 /**
- * The names of a class's constructor parameters, as its text has them: good enough to point at one. Empty where there
- * is no constructor of its own, or where it cannot be read.
+ * The names of a class's constructor parameters, parsed from its text for use in messages. Empty if the class has no
+ * constructor of its own, or if the text cannot be parsed.
  */
 export function parameterNames(target: abstract new (...args: never[]) => unknown): readonly (string | undefined)[] {
   const text = Function.prototype.toString.call(target);
@@ -9,12 +9,12 @@ export function parameterNames(target: abstract new (...args: never[]) => unknow
   return splitList(text.slice(start.index + start[0].length)).map((one) => /^\s*([A-Za-z_$][\w$]*)/.exec(one)?.[1]);
 }
 
-/** Whether the class has a constructor of its own. */
+/** True if the class has a constructor of its own. */
 export function hasConstructor(target: abstract new (...args: never[]) => unknown): boolean {
   return /(?:^|[\s;{}])constructor\s*\(/.test(Function.prototype.toString.call(target));
 }
 
-/** What stands between the commas up to the closing bracket, brackets within left whole. */
+/** Splits text at its commas, up to the closing bracket, without splitting nested brackets. */
 function splitList(text: string): string[] {
   const parts: string[] = [];
   let [depth, from] = [0, 0];

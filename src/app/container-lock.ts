@@ -3,15 +3,15 @@ import type { Container, ContainerModule } from 'inversify';
 import { Code, TenonError } from '../errors/errors.ts';
 import { bindingsOf } from './internal/bindings.ts';
 import { isFrameworkKey, keyName } from './internal/keys.ts';
-import { withLoad } from './internal/modules.ts';
+import { withLoad } from './internal/with-load.ts';
 
 const changing = ['bind', 'rebind', 'rebindAsync', 'unbind', 'unbindAsync'] as const;
 
 /**
- * From now on refuses to change what is bound to tenon's own keys: who holds the old object would go on using it.
- * FAILED_PRECONDITION (`app.rebind_refused`), naming the key. Everything else can still be bound.
+ * Locks tenon's own keys in a container: changing their bindings throws FAILED_PRECONDITION (`app.rebind_refused`), as
+ * objects that were injected before would stay in use. All other keys can still be bound.
  */
-export function guardContainer(container: Container): void {
+export function lockContainer(container: Container): void {
   for (const name of changing) {
     const original = container[name].bind(container) as (identifier: unknown) => unknown;
     container[name] = ((identifier: unknown) => {
@@ -37,7 +37,7 @@ export function guardContainer(container: Container): void {
   container.unbindAllAsync = async () => refuse('every key');
 }
 
-/** The module, with a look at what it binds. */
+/** Wraps a module so that it cannot change the bindings of tenon's own keys. */
 function guarded(module: ContainerModule): ContainerModule {
   return withLoad(module, (options) => {
     const watched = { ...options };
@@ -54,7 +54,7 @@ function guarded(module: ContainerModule): ContainerModule {
 
 function assertForeign(container: Container, identifier: unknown): void {
   if (isFrameworkKey(identifier)) refuse(keyName(identifier));
-  // A binding is unbound by what `getIdentifier()` gave for it.
+  // `unbind` also takes the identifier of a single binding, from `getIdentifier()`.
   const id = (identifier as { readonly id?: unknown } | undefined)?.id;
   if (typeof id === 'number') {
     for (const binding of bindingsOf(container).getById(id) ?? []) assertForeign(container, binding.serviceIdentifier);
@@ -72,6 +72,6 @@ function refuse(what: string): never {
   throw new TenonError({
     code: Code.FailedPrecondition,
     reason: 'app.rebind_refused',
-    message: `${what} cannot be bound anew once the application has started, for others hold what was bound: bind it before, in a module, the profile or options.bind`,
+    message: `${what} cannot be rebound once the application has started, as objects that were injected would stay in use: bind it before, in a module, the profile or options.bind`,
   });
 }

@@ -5,26 +5,26 @@ import { ClientInterceptors } from '../../client/client.ts';
 import { Marshaler } from '../../codec/codec.ts';
 import { ServerInterceptors } from '../../server/server.ts';
 import { isFrameworkKey, isOptionsKey } from './keys.ts';
-import { withLoad } from './modules.ts';
+import { withLoad } from './with-load.ts';
 import { OptionParts } from './option-parts.ts';
 
 type Binder = Pick<Container, 'bind' | 'rebind'>;
 type AnyConstructor = abstract new (...args: never[]) => unknown;
 
-/** Keys of which there are many: one more does not take the place of the others. */
-const many: ReadonlySet<ServiceIdentifier> = new Set([Marshaler, ClientInterceptors, ServerInterceptors]);
+/** Keys that may have several bindings: a layer adds to them, and replaces none. */
+const multiBound: ReadonlySet<ServiceIdentifier> = new Set([Marshaler, ClientInterceptors, ServerInterceptors]);
 
 /**
- * The layers of an application, each stronger than the one before: what a layer binds of tenon's own keys takes the
- * place of what was bound before it, of options field by field. A class that does not say what to inject, which the
- * container would refuse one at a time, is noted and left to `verify`.
+ * Loads the layers of an application, each stronger than the one before: a binding of one of tenon's own keys replaces
+ * that of a weaker layer, and options are merged field by field. Classes whose constructor parameters lack `@inject`,
+ * which the container would refuse one by one, are collected for `verify` to report.
  */
-export class Layers {
-  /** Classes that cannot be constructed, by the key that they were bound to. */
+export class BindingLayers {
+  /** Classes whose constructor parameters lack `@inject`, by the keys that they were bound to. */
   readonly undecorated = new Map<ServiceIdentifier, AnyConstructor>();
-  /** The layers that bound each key, a name for each time, the last one last. */
+  /** The names of the layers that bound each key, one for each binding, in order. */
   readonly boundBy = new Map<ServiceIdentifier, readonly string[]>();
-  /** What the layers say of options. */
+  /** The options that each layer bound. */
   readonly options: OptionParts;
   readonly #container: Container;
 
@@ -33,12 +33,12 @@ export class Layers {
     this.options = new OptionParts(container);
   }
 
-  /** `name` is for people. */
+  /** Loads a module as a layer. `name` is shown to people as its origin. */
   async load(module: ContainerModule, name: string): Promise<void> {
     await this.#container.loadAsync(withLoad(module, (options) => ({ ...options, ...this.#layer(options, name) })));
   }
 
-  /** Runs a function that binds on the container itself. */
+  /** Runs a function that binds on the container, as a layer. */
   run(bind: (container: Container) => void, name: string): void {
     const container = this.#container;
     Object.assign(
@@ -54,39 +54,39 @@ export class Layers {
   }
 
   #layer(below: Binder, name: string): Binder {
-    const ours = new Set<ServiceIdentifier>();
+    const boundHere = new Set<ServiceIdentifier>();
     const parts = new Map<ServiceIdentifier, ServiceIdentifier>();
-    const placeOf = <T>(identifier: ServiceIdentifier<T>): ServiceIdentifier<T> => {
+    const keyToBind = <T>(identifier: ServiceIdentifier<T>): ServiceIdentifier<T> => {
       this.boundBy.set(identifier, [...(this.boundBy.get(identifier) ?? []), name]);
       if (!isOptionsKey(identifier)) return identifier;
       const part = parts.get(identifier) ?? this.options.add(identifier, name);
       parts.set(identifier, part);
       return part as ServiceIdentifier<T>;
     };
-    const makeRoom = (identifier: ServiceIdentifier): void => {
-      if (!isFrameworkKey(identifier) || many.has(identifier) || ours.has(identifier)) return;
-      ours.add(identifier);
+    const replaceWeaker = (identifier: ServiceIdentifier): void => {
+      if (!isFrameworkKey(identifier) || multiBound.has(identifier) || boundHere.has(identifier)) return;
+      boundHere.add(identifier);
       if (this.#container.isCurrentBound(identifier)) this.#container.unbind(identifier);
     };
     return {
       bind: (identifier) => {
-        const place = placeOf(identifier);
-        if (place === identifier) makeRoom(identifier);
-        return this.#patient(place, below.bind(place));
+        const place = keyToBind(identifier);
+        if (place === identifier) replaceWeaker(identifier);
+        return this.#deferRefusal(place, below.bind(place));
       },
       rebind: (identifier) => {
-        const place = placeOf(identifier);
-        ours.add(identifier);
-        return this.#patient(place, below.rebind(place));
+        const place = keyToBind(identifier);
+        boundHere.add(identifier);
+        return this.#deferRefusal(place, below.rebind(place));
       },
     };
   }
 
   /**
-   * In the place of a class that the container refuses comes something that nobody will construct, as `verify` reports
-   * the class.
+   * Makes `to` accept a class that the container refuses: the key is bound to a value that throws, and the class is
+   * reported by `verify`.
    */
-  #patient<T>(identifier: ServiceIdentifier<T>, syntax: BindToFluentSyntax<T>): BindToFluentSyntax<T> {
+  #deferRefusal<T>(identifier: ServiceIdentifier<T>, syntax: BindToFluentSyntax<T>): BindToFluentSyntax<T> {
     const to = syntax.to.bind(syntax);
     syntax.to = (type) => {
       try {

@@ -1,6 +1,9 @@
 import type { ContainerModule, ContainerModuleLoadOptions } from 'inversify';
 
-/** The same module to the container, id and all, except that its function is given other options. */
+/**
+ * Wraps a module so that its function gets changed options. It keeps its id, so the container takes it for the same
+ * module.
+ */
 export function withLoad(
   module: ContainerModule,
   change: (options: ContainerModuleLoadOptions) => ContainerModuleLoadOptions,
