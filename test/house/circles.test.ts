@@ -17,8 +17,8 @@ const honest: readonly { readonly files: readonly string[]; readonly why: string
     why: 'a connection hands frames to its streams, and a stream writes through its connection',
   },
   {
-    files: ['src/transport/memory/memory-call.ts', 'src/transport/memory/memory-hub.ts'],
-    why: 'the hub has the list of calls, and a call leaves it at its end',
+    files: ['src/transport/memory/memory-call.ts', 'src/transport/memory/memory-network.ts'],
+    why: 'the network has the list of calls, and a call leaves it at its end',
   },
 ];
 
