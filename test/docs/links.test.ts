@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path';
 
 import { beforeAll, describe, expect, test } from '@jest/globals';
 
-import { pages, root, text } from './support.ts';
+import { filesBelow, pages, root, text } from './support.ts';
 
 const markdown = new Map<string, string>();
 
@@ -43,6 +43,17 @@ describe('links in pages', () => {
   test('files that are named in passing are there', () => {
     const named = [...markdown].flatMap(([file, page]) => namedIn(page).map((path) => ({ file, path })));
     expect(named.filter(({ path }) => !isThere(path)).map(({ file, path }) => `${file}: ${path}`)).toEqual([]);
+  });
+
+  test('classes and types that are named are in the sources', async () => {
+    const sources = (await Promise.all((await filesBelow('src', '.ts')).map(text))).join('\n');
+    const words = new Set(sources.match(/\b[A-Z]\w+/g));
+    const named = [...markdown]
+      .filter(([file]) => file !== 'CHANGELOG.md' && !file.startsWith('samples/'))
+      .flatMap(([file, page]) => typesIn(page).map((name) => ({ file, name })));
+    expect(named.length).toBeGreaterThan(100);
+    expect(named.filter(({ name }) => !words.has(name)).map(({ file, name }) => `${file}: ${name}`)).toEqual([]);
+    expect(typesIn('`PushBuffer`, `fooBar`, `Code` and `JSON`\n```ts\n`FooBar`\n```\n')).toEqual(['PushBuffer']);
   });
 
   test('each step of a way in docs/architecture.md names its file', () => {
@@ -89,6 +100,11 @@ const folders = ['src', 'test', 'docs', 'samples', 'bench', 'scripts', ...rooms]
 function namedIn(page: string): string[] {
   const names = new RegExp(`\`((?:${folders})/(?:[\\w./-]*\\.\\w+|(?:[\\w.-]+/)*))\``, 'g');
   return [...withoutCode(page).matchAll(names)].map((match) => match[1] as string);
+}
+
+/** Names of classes and types that a page names as code: at least two words. */
+function typesIn(page: string): string[] {
+  return [...withoutCode(page).matchAll(/`([A-Z][a-z]+[A-Z][A-Za-z]+)`/g)].map((match) => match[1] as string);
 }
 
 function isThere(path: string): boolean {
