@@ -100,7 +100,7 @@ export interface RouteObserver {
 export interface Attempts {
     begin(): Context;
     wasRefused(attempt: Context): boolean;
-    choose(attempt: Context): void;
+    commit(attempt: Context): void;
     settle(): void;
 }
 

@@ -126,7 +126,7 @@ export declare const unlimitedRetries: Pick<RetryBudget, 'succeeded' | 'failed' 
 // tenon/interceptors/retry
 
 import { Code } from '../errors/errors.ts';
-import type { Interceptor } from '../pipeline/pipeline.ts';
+import { type Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { RetryBudget } from './retry-budget.ts';
 export interface RetryOptions {

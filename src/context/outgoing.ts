@@ -41,7 +41,7 @@ export interface Attempts {
    * Makes the attempt the one that the caller sees: its peer, its headers and its trailers, also those that are still
    * to come. The others are cancelled.
    */
-  choose(attempt: Context): void;
+  commit(attempt: Context): void;
   /** The call is over: attempts that were not chosen are cancelled. */
   settle(): void;
 }

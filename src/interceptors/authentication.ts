@@ -5,33 +5,33 @@ import { isPromise } from '../internal/is-promise.ts';
 import type { Guard } from '../pipeline/enhancers.ts';
 
 /**
- * Who calls, as a guard of this file found out: `ctx.get(principal)`. A key of your own, given as `as`, has the type as
- * well.
+ * The context key under which the guards of this file leave the caller: `ctx.get(principal)`. A key of your own, given
+ * as the option `as`, is typed.
  */
 export const principal: ContextKey<unknown> = { symbol: Symbol.for('tenon.interceptors.principal') };
 
-/** Nothing at all, for whom no one can vouch. */
+/** The result of a verifier for a caller that it does not know. */
 export type Unauthenticated = undefined | null | false;
 
-/** What {@link bearerGuard} is told. */
+/** Options of {@link bearerGuard}. */
 export interface BearerOptions<P> {
   /**
-   * Who the token stands for; nothing for a token that is none, is over or was taken back. What it throws refuses the
-   * token just as well and is told to nobody but the log, except a `TenonError`, which is the status: UNAVAILABLE, say,
-   * if whoever knows the tokens does not answer.
+   * Gives the caller that a token stands for, or nothing for a token that is unknown, expired or revoked. An error that
+   * it throws refuses the token and is only logged, except a `TenonError`, which becomes the status: UNAVAILABLE, say,
+   * while the store of tokens does not answer.
    *
-   * A token that is a secret is looked up by its hash, or compared with `timingSafeEqual` of `node:crypto`: `===` takes
-   * the longer the more of it was guessed right.
+   * Look secret tokens up by their hash, or compare them with `timingSafeEqual` of `node:crypto`: the time that `===`
+   * takes tells how much of a guess is right.
    */
   readonly verify: (token: string, ctx: Context) => P | Unauthenticated | Promise<P | Unauthenticated>;
-  /** Under which key handlers find who calls. @default {@link principal} */
+  /** The context key under which handlers find the caller. @default {@link principal} */
   readonly as?: ContextKey<P> | undefined;
 }
 
 /**
- * Lets calls through that bring a token in the metadata `authorization: Bearer <token>` (RFC 6750) for which `verify`
- * has someone. The others are UNAUTHENTICATED (`auth.no_token`, `auth.invalid_token`), and are not told why. Tokens
- * belong on connections with TLS.
+ * Makes a guard that admits calls whose metadata has a token, `authorization: Bearer <token>` (RFC 6750), for which
+ * `verify` gives a caller. Other calls are UNAUTHENTICATED (`interceptors.no_token`, `interceptors.invalid_token`), and
+ * are not told why. Send tokens over TLS only.
  *
  * @example
  * ```ts
@@ -64,23 +64,23 @@ export function bearerGuard<P>(options: BearerOptions<P>): Guard {
   };
 }
 
-/** What {@link certificateGuard} is told. */
+/** Options of {@link certificateGuard}. */
 export interface CertificateOptions<P> {
   /**
-   * Who the certificate stands for; nothing refuses it. What it throws refuses it as well, as with {@link
-   * BearerOptions.verify}.
-   * @default whoever has one that the server's authorities signed
+   * Gives the caller that a certificate stands for, or nothing to refuse it. Errors are treated as those of
+   * {@link BearerOptions.verify}.
+   * @default admits every certificate that the server's authorities signed
    */
   readonly verify?:
     ((certificate: PeerCertificate, ctx: Context) => P | Unauthenticated | Promise<P | Unauthenticated>) | undefined;
-  /** Under which key handlers find who calls. @default {@link principal} */
+  /** The context key under which handlers find the caller. @default {@link principal} */
   readonly as?: ContextKey<P> | undefined;
 }
 
 /**
- * Lets calls through whose connection was opened with a certificate (mTLS) for which `verify` has someone; by default
- * it stands for itself. The others are UNAUTHENTICATED (`auth.no_certificate`) or PERMISSION_DENIED
- * (`auth.certificate_refused`).
+ * Makes a guard that admits calls over connections with a client certificate (mTLS) for which `verify` gives a caller;
+ * by default the certificate itself is the caller. Other calls are UNAUTHENTICATED (`interceptors.no_certificate`) or
+ * PERMISSION_DENIED (`interceptors.certificate_refused`).
  *
  * @example
  * ```ts
@@ -119,7 +119,7 @@ function admit<P>(
   };
   const failed = (error: unknown): never => {
     if (TenonError.is(error)) throw error;
-    ctx.logger.debug('who calls could not be found out', { error });
+    ctx.logger.debug('the caller could not be verified', { error });
     throw refused(error);
   };
   let found: P | Unauthenticated | Promise<P | Unauthenticated>;
@@ -128,11 +128,11 @@ function admit<P>(
   } catch (error) {
     return failed(error);
   }
-  // Whatever promise it is: taken for a caller itself, it would let everyone in.
+  // A promise of another library is awaited too: taken for the caller, it would admit everyone.
   return isPromise(found) ? Promise.resolve(found).catch(failed).then(settle) : settle(found);
 }
 
-/** The scheme is written in any case, the token in the letters of RFC 6750, section 2.1. */
+/** Reads the token of an `authorization` header; the scheme is case-insensitive (RFC 6750, section 2.1). */
 function bearerOf(header: string | undefined): string | undefined {
   return header === undefined ? undefined : /^bearer +([\w.~+/-]+=*)$/i.exec(header)?.[1];
 }
@@ -140,15 +140,15 @@ function bearerOf(header: string | undefined): string | undefined {
 function noToken(): TenonError {
   return new TenonError({
     code: Code.Unauthenticated,
-    reason: 'auth.no_token',
-    message: 'the call needs a token: authorization: Bearer <token>',
+    reason: 'interceptors.no_token',
+    message: 'the call has no token: send the metadata authorization: Bearer <token>',
   });
 }
 
 function invalidToken(cause?: unknown): TenonError {
   return new TenonError({
     code: Code.Unauthenticated,
-    reason: 'auth.invalid_token',
+    reason: 'interceptors.invalid_token',
     message: 'the token of the call is not valid',
     cause,
   });
@@ -157,15 +157,15 @@ function invalidToken(cause?: unknown): TenonError {
 function noCertificate(): TenonError {
   return new TenonError({
     code: Code.Unauthenticated,
-    reason: 'auth.no_certificate',
-    message: 'the call needs a connection with a certificate of the client',
+    reason: 'interceptors.no_certificate',
+    message: 'the connection has no client certificate: call over TLS with one',
   });
 }
 
 function certificateRefused(cause?: unknown): TenonError {
   return new TenonError({
     code: Code.PermissionDenied,
-    reason: 'auth.certificate_refused',
+    reason: 'interceptors.certificate_refused',
     message: 'the certificate of the client may not make this call',
     cause,
   });

@@ -7,28 +7,28 @@ import { type CallHooks, withHooks } from '../pipeline/hooks.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime, Timer } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { invalidOption } from './internal/repeating.ts';
+import { invalidOption } from './internal/invalid-option.ts';
 
-/** How many calls there may be at once. */
+/** Options of {@link bulkhead}. */
 export interface BulkheadOptions {
-  /** Calls under way at once. */
+  /** The most calls under way at once. */
   readonly maxConcurrent: number;
-  /** Calls that may wait for others to end. @default 0 */
+  /** The most calls that wait for others to end. @default 0 */
   readonly maxQueue?: number | undefined;
-  /** Calls that are counted together. @default all that the interceptor is put around */
+  /** Gives the group in which a call is counted. @default all calls of the interceptor are one group */
   readonly key?: ((ctx: Context) => string) | undefined;
   /** Time and timers. @default the machine's own */
   readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
 }
 
 /**
- * Bounds the calls under way, so that one slow dependency or one popular method cannot take all there is. On either
- * side; all methods that one instance is put around are counted together, unless `key` parts them.
+ * Makes an interceptor, for either side, that bounds the calls under way, so that one slow dependency or one popular
+ * method cannot use up everything. All methods that share one instance are counted together, unless `key` groups them.
  *
- * Above the bound calls wait in line, as long as there is room in it; others fail with RESOURCE_EXHAUSTED
- * (`bulkhead.full`), and were not made. Who waits longer than its deadline fails with DEADLINE_EXCEEDED, who is
- * cancelled leaves the line. A stream counts from the request for its first reply until it is over, an event until it
- * is handled.
+ * Calls above the bound wait in a queue. When the queue is full they fail with RESOURCE_EXHAUSTED
+ * (`interceptors.bulkhead_full`), and are not made. A call whose deadline passes while it waits fails with
+ * DEADLINE_EXCEEDED, and a call that is cancompartmented leaves the queue. A stream counts from the request for its
+ * first reply until it ends, an event until it is handled.
  *
  * @example
  * ```ts
@@ -43,44 +43,44 @@ export function bulkhead(options: BulkheadOptions): Interceptor {
   if (!(Number.isInteger(maxQueue) && maxQueue >= 0)) {
     throw invalidOption('bulkhead', `maxQueue is ${maxQueue}: give a whole number of at least 0`);
   }
-  const cells = new Map<string, Cell>();
+  const compartments = new Map<string, Compartment>();
   const enter = (ctx: Context): CallHooks | Promise<CallHooks> => {
     const name = key ? key(ctx) : '';
-    let cell = cells.get(name);
-    if (!cell) cells.set(name, (cell = { running: 0, line: [] }));
-    const hooks = leaving(cells, name, cell);
-    if (cell.running < maxConcurrent) {
-      cell.running += 1;
+    let compartment = compartments.get(name);
+    if (!compartment) compartments.set(name, (compartment = { running: 0, queue: [] }));
+    const hooks = hooksOf(compartments, name, compartment);
+    if (compartment.running < maxConcurrent) {
+      compartment.running += 1;
       return hooks;
     }
-    if (cell.line.length >= maxQueue) throw full(ctx, maxConcurrent, maxQueue);
-    return inLine(cell, ctx, runtime).then(() => hooks);
+    if (compartment.queue.length >= maxQueue) throw full(ctx, maxConcurrent, maxQueue);
+    return queued(compartment, ctx, runtime).then(() => hooks);
   };
   return withHooks(enter);
 }
 
-/** Calls that are counted together. */
-interface Cell {
+/** A group of calls that are counted together. */
+interface Compartment {
   running: number;
-  readonly line: (() => void)[];
+  readonly queue: (() => void)[];
 }
 
-/** Whoever ends gives the place to the next in line; a cell without calls is forgotten. */
-function leaving(cells: Map<string, Cell>, name: string, cell: Cell): CallHooks {
+/** Gives the place of a call that ends to the next in the queue, and forgets a compartment without calls. */
+function hooksOf(compartments: Map<string, Compartment>, name: string, compartment: Compartment): CallHooks {
   return {
     onEnd: () => {
-      const next = cell.line.shift();
+      const next = compartment.queue.shift();
       if (next) {
         next();
         return;
       }
-      cell.running -= 1;
-      if (cell.running === 0) cells.delete(name);
+      compartment.running -= 1;
+      if (compartment.running === 0) compartments.delete(name);
     },
   };
 }
 
-function inLine(cell: Cell, ctx: Context, runtime: Pick<Runtime, 'clock' | 'timers'>): Promise<void> {
+function queued(compartment: Compartment, ctx: Context, runtime: Pick<Runtime, 'clock' | 'timers'>): Promise<void> {
   return new Promise((resolve, reject) => {
     let timer: Timer | undefined;
     let forget = (): void => {};
@@ -93,13 +93,13 @@ function inLine(cell: Cell, ctx: Context, runtime: Pick<Runtime, 'clock' | 'time
       resolve();
     };
     const leave = (error: TenonError): void => {
-      const place = cell.line.indexOf(enter);
+      const place = compartment.queue.indexOf(enter);
       if (place < 0) return;
-      cell.line.splice(place, 1);
+      compartment.queue.splice(place, 1);
       done();
       reject(error);
     };
-    cell.line.push(enter);
+    compartment.queue.push(enter);
     if (ctx.deadline !== undefined) {
       timer = runtime.timers.after(ctx.deadline - runtime.clock.monotonicMs(), () => leave(tooLong(ctx)));
     }
@@ -111,8 +111,8 @@ function full(ctx: Context, maxConcurrent: number, maxQueue: number): TenonError
   const waiting = maxQueue === 0 ? '' : `, and ${maxQueue} wait`;
   return new TenonError({
     code: Code.ResourceExhausted,
-    reason: 'bulkhead.full',
-    message: `${ctx.service}/${ctx.endpoint} was not called: ${counted(maxConcurrent, 'call is', 'calls are')} under way${waiting}. Call again later, or raise the bound`,
+    reason: 'interceptors.bulkhead_full',
+    message: `${ctx.service}/${ctx.endpoint} was not called: ${counted(maxConcurrent, 'call is', 'calls are')} under way${waiting}. Call again later, or raise maxConcurrent or maxQueue`,
   });
 }
 

@@ -7,28 +7,30 @@ import { type CallHooks, type CallOutcome, withHooks } from '../pipeline/hooks.t
 import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
 import type { Clock, Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { type Admission, Circuit, type CircuitRules, type Verdict } from './internal/circuit.ts';
-import { invalidOption } from './internal/repeating.ts';
+import { type Admission, Circuit, type CircuitRules, type CircuitSample } from './internal/circuit.ts';
+import { invalidOption } from './internal/invalid-option.ts';
 
-/** When calls are refused instead of made. */
+/** Options of {@link circuitBreaker}. */
 export interface CircuitBreakerOptions {
   /**
-   * What has a circuit of its own. `node`: every address, on the client; one that is open is passed over for another.
-   * `method`, `service`: what is called, wherever it is. Where calls are served, and for events, `node` is as `method`.
+   * The unit that has a circuit of its own. `node`: each address; the client passes over a node whose circuit is open.
+   * `method`, `service`: each method or service, on whatever node. On servers, and for events, `node` means `method`.
    * @default 'node'
    */
   readonly per?: 'node' | 'method' | 'service' | undefined;
-  /** Failures that count. @default UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL, UNKNOWN */
+  /** Codes of failures that count. @default UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL, UNKNOWN */
   readonly codes?: readonly Code[] | undefined;
-  /** Share of the calls that must fail for it to open, 0 to 1. @default 0.5 */
+  /** The share of failed calls at which the circuit opens, 0 to 1. @default 0.5 */
   readonly failureRatio?: number | undefined;
-  /** Before it has seen so many calls it stays closed. @default 10 */
+  /** The number of calls within the window below which the circuit stays closed. @default 10 */
   readonly minimumCalls?: number | undefined;
-  /** Calls of so many milliseconds are looked at. @default 10_000 */
+  /** The rolling window within which calls count, in milliseconds. @default 10_000 */
   readonly windowMs?: number | undefined;
-  /** Time in milliseconds that it stays open, before calls may try again. @default 5_000 */
+  /** The time that the circuit stays open before calls may try again, in milliseconds. @default 5_000 */
   readonly openMs?: number | undefined;
-  /** Calls that may try at once, and must go well for it to close. @default 1 */
+  /**
+   * The number of calls that a half-open circuit lets through at once, and that must succeed to close it. @default 1
+   */
   readonly halfOpenCalls?: number | undefined;
   /** The clock. @default the machine's own */
   readonly runtime?: Pick<Runtime, 'clock'> | undefined;
@@ -41,13 +43,13 @@ interface Policy {
 }
 
 /**
- * Refuses calls while too many have failed: who is in trouble is left alone, and callers hear at once what they would
- * hear late. Closed, open and half open, by the share of failures within a rolling window. On either side; one instance
- * keeps the circuits of all methods it is put around.
+ * Makes an interceptor, for either side, that refuses calls while too many of them fail: the callee can recover, and
+ * callers fail fast. A circuit is closed, open or half open, by the share of failures within a rolling window. One
+ * instance keeps the circuits of all methods that share it.
  *
- * A refused call fails with UNAVAILABLE (`circuit.open`); message and `google.rpc.RetryInfo` say when the next may try.
- * It was not sent, so that `retry` around it may repeat it. A stream has gone well with its first reply. An event that
- * is refused goes back to its broker as one that failed.
+ * A refused call fails with UNAVAILABLE (`interceptors.circuit_open`); its message and its
+ * `google.rpc.RetryInfo` say when to try again. It was not sent, so `retry` around it may repeat it. A stream counts as
+ * a success with its first reply. An event that is refused goes back to its broker as a failed one.
  *
  * @example
  * ```ts
@@ -67,48 +69,48 @@ export function circuitBreaker(options: CircuitBreakerOptions = {}): Interceptor
 function through(policy: Policy, method: MethodDescriptor): CallHooks {
   const what = policy.per === 'service' ? method.service : method.path;
   const circuit = policy.circuits.of(what);
-  const waitMs = circuit.closedForMs;
+  const waitMs = circuit.refusesForMs;
   if (waitMs !== undefined) throw isOpen(what, waitMs);
   const admission = circuit.admit();
   return {
-    onFirst: () => admission.settle('well'),
-    onEnd: (ending) => admission.settle(verdictOf(policy, ending)),
+    onFirst: () => admission.settle('success'),
+    onEnd: (ending) => admission.settle(sampleOf(policy, ending)),
   };
 }
 
-/** The node is chosen later, and another one after it where it cannot be reached; attempts within go to several. */
+/** Follows a call to the nodes that it is sent to: several where one cannot be reached, or where it is hedged. */
 function throughNodes(policy: Policy, ctx: Context, outgoing: Outgoing): CallHooks {
   const admissions = new Map<string, Admission>();
-  const settle = (address: string, verdict: Verdict): void => {
-    admissions.get(address)?.settle(verdict);
+  const settle = (address: string, sample: CircuitSample): void => {
+    admissions.get(address)?.settle(sample);
     admissions.delete(address);
   };
   outgoing.observeRoute({
     reject: (address) => {
-      const waitMs = policy.circuits.of(address).closedForMs;
+      const waitMs = policy.circuits.of(address).refusesForMs;
       return waitMs === undefined ? undefined : isOpen(address, waitMs);
     },
     onSend: (address) => {
-      settle(address, 'nothing');
+      settle(address, 'ignored');
       admissions.set(address, policy.circuits.of(address).admit());
     },
-    onRefused: (address) => settle(address, 'failed'),
+    onRefused: (address) => settle(address, 'failure'),
   });
-  const end = (verdict: Verdict): void => {
-    settle(ctx.peer, verdict);
-    // Of attempts that did not decide the call nothing is known here.
-    for (const admission of admissions.values()) admission.settle('nothing');
+  const end = (sample: CircuitSample): void => {
+    settle(ctx.peer, sample);
+    // Nothing is known of attempts that were not committed.
+    for (const admission of admissions.values()) admission.settle('ignored');
   };
-  return { onFirst: () => settle(ctx.peer, 'well'), onEnd: (ending) => end(verdictOf(policy, ending)) };
+  return { onFirst: () => settle(ctx.peer, 'success'), onEnd: (ending) => end(sampleOf(policy, ending)) };
 }
 
-function verdictOf(policy: Policy, ending: CallOutcome): Verdict {
-  if (ending.outcome === 'ok') return 'well';
-  if (ending.outcome === 'cancelled') return 'nothing';
+function sampleOf(policy: Policy, ending: CallOutcome): CircuitSample {
+  if (ending.outcome === 'ok') return 'success';
+  if (ending.outcome === 'cancelled') return 'ignored';
   const { code } = TenonError.from(ending.error);
-  if (policy.codes.has(code)) return 'failed';
-  // Made by the caller: nothing was heard of who was called.
-  return code === Code.Cancelled ? 'nothing' : 'well';
+  if (policy.codes.has(code)) return 'failure';
+  // The caller cancelled: that says nothing about the callee.
+  return code === Code.Cancelled ? 'ignored' : 'success';
 }
 
 class Circuits {
@@ -124,7 +126,7 @@ class Circuits {
   of(key: string): Circuit {
     let circuit = this.#circuits.get(key);
     if (!circuit) {
-      // Nodes come and go: what is not called any more is forgotten when a new one comes.
+      // Nodes come and go: idle circuits are dropped when a new one is made.
       for (const [other, { isIdle }] of this.#circuits) if (isIdle) this.#circuits.delete(other);
       this.#circuits.set(key, (circuit = new Circuit(this.#rules, this.#clock)));
     }
@@ -135,8 +137,8 @@ class Circuits {
 function isOpen(what: string, waitMs: number): TenonError {
   return new TenonError({
     code: Code.Unavailable,
-    reason: 'circuit.open',
-    message: `the circuit of ${what} is open, as too many calls failed: try again in ${Math.ceil(waitMs)} ms`,
+    reason: 'interceptors.circuit_open',
+    message: `the circuit of ${what} is open, because too many calls failed: try again in ${Math.ceil(waitMs)} ms`,
     details: [retryInfo({ retryDelayMs: Math.ceil(waitMs) })],
   });
 }

@@ -1,52 +1,47 @@
 import type { Context } from '../context/context.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code } from '../errors/errors.ts';
-import { clientStreams, type Interceptor } from '../pipeline/pipeline.ts';
+import { clientStreams, type Interceptor, serverStreams } from '../pipeline/pipeline.ts';
 import type { Runtime, Timer } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { LateReplies, type OpenReplies } from './internal/late-replies.ts';
-import {
-  attemptsWithin,
-  invalidOption,
-  isCall,
-  RepeatedCall,
-  type Repeating,
-  serverStreams,
-} from './internal/repeating.ts';
+import { AttemptReplies, type OpenReplies } from './internal/attempt-replies.ts';
+import { invalidOption } from './internal/invalid-option.ts';
+import { attemptsWithin, isCall, RetriableCall, type AttemptPolicy } from './internal/retriable-call.ts';
 import { RetryBudget, unlimitedRetries } from './retry-budget.ts';
 
-/** How calls are hedged. */
+/** Options of {@link hedge}. */
 export interface HedgeOptions {
   /** Attempts of one call, the first among them: 1 to 5, more count as 5 (gRPC: A6). @default 2 */
   readonly maxAttempts?: number | undefined;
   /** Time without an answer after which the next attempt is sent, in milliseconds; 0 sends all at once. @default 50 */
   readonly delayMs?: number | undefined;
   /**
-   * Failures after which the others are waited for, and the next one is sent at once. Any other ends the call. @default
-   * UNAVAILABLE
+   * Codes of failures that do not end the call: the next attempt is sent at once, and the others go on. A failure with
+   * any other code ends the call.
+   * @default UNAVAILABLE
    */
   readonly nonFatalCodes?: readonly Code[] | undefined;
   /**
-   * As with `retry`: hedges that fail count, and none is sent while it is used up. `false` for none. @default one of
-   * its own
+   * The budget that failed attempts use up: no further attempt is sent while it is empty. `false` for none.
+   * @default one of its own
    */
   readonly budget?: RetryBudget | false | undefined;
   /** Time, timers and chance. @default the machine's own */
   readonly runtime?: Runtime | undefined;
 }
 
-interface Policy extends Repeating {
+interface Policy extends AttemptPolicy {
   readonly delayMs: number;
 }
 
 /**
- * Sends a call again that is not answered soon, to another node where there is one, and takes whichever answer is
- * first. The others are cancelled. For clients.
+ * Makes an interceptor for clients that hedges calls: it sends a call again when no answer comes within `delayMs`, to
+ * another node where there is one, takes the first answer, and cancels the other attempts.
  *
- * Only methods that are declared idempotent have several attempts under way; of others an attempt that certainly no
- * handler saw is followed by another. Of a stream of replies the first reply decides. Streams of requests are sent
- * once; events are none of its business. A server's `google.rpc.RetryInfo` or `grpc-retry-pushback-ms` holds the next
- * attempt back. If all attempts fail, the call fails as the last did.
+ * Only methods that are declared idempotent have several attempts under way. Calls of other methods are sent again only
+ * after an attempt that certainly no handler saw. A stream of replies is decided by its first reply. Streams of
+ * requests are sent once, and events pass unchanged. A server's `google.rpc.RetryInfo` or `grpc-retry-pushback-ms`
+ * delays the next attempt. If all attempts fail, the call fails with the error of the last one.
  *
  * @example
  * ```ts
@@ -60,11 +55,11 @@ export function hedge(options: HedgeOptions = {}): Interceptor {
     const isHedged = method.idempotent;
     if (serverStreams(method.kind)) {
       return (input, ctx) => {
-        let call: RepeatedCall | undefined;
-        return new LateReplies({
+        let call: RetriableCall | undefined;
+        return new AttemptReplies({
           open: () => {
-            const opened = (call = new RepeatedCall(policy, next, method, input, ctx));
-            return new Race<OpenReplies>(
+            const opened = (call = new RetriableCall(policy, next, method, input, ctx));
+            return new HedgedAttempts<OpenReplies>(
               policy,
               opened,
               isHedged,
@@ -78,9 +73,9 @@ export function hedge(options: HedgeOptions = {}): Interceptor {
       };
     }
     return async (input, ctx) => {
-      const call = new RepeatedCall(policy, next, method, input, ctx);
+      const call = new RetriableCall(policy, next, method, input, ctx);
       try {
-        return await new Race(policy, call, isHedged, (attempt) => call.call(attempt)).run();
+        return await new HedgedAttempts(policy, call, isHedged, (attempt) => call.call(attempt)).run();
       } finally {
         call.attempts.settle();
       }
@@ -88,10 +83,10 @@ export function hedge(options: HedgeOptions = {}): Interceptor {
   };
 }
 
-/** The attempts of one call, of which the first to answer wins. */
-class Race<T> {
+/** The attempts of one call, of which the first to answer is committed. */
+class HedgedAttempts<T> {
   readonly #policy: Policy;
-  readonly #call: RepeatedCall;
+  readonly #call: RetriableCall;
   readonly #isHedged: boolean;
   readonly #make: (attempt: Context) => Promise<T>;
   readonly #discard: ((result: T) => void) | undefined;
@@ -107,7 +102,7 @@ class Race<T> {
 
   constructor(
     policy: Policy,
-    call: RepeatedCall,
+    call: RetriableCall,
     isHedged: boolean,
     make: (attempt: Context) => Promise<T>,
     discard?: (result: T) => void,
@@ -170,17 +165,17 @@ class Race<T> {
     this.#running -= 1;
     if (this.#isOver) return;
     this.#last = { attempt, error };
-    const verdict = this.#call.judge(attempt, error);
-    if (verdict.isFatal) {
+    const decision = this.#call.decide(attempt, error);
+    if (decision.isFatal) {
       this.#giveUp();
       return;
     }
     this.#timer?.cancel();
     this.#timer = undefined;
-    // What the server forbids, or the budget, are attempts to come: those under way may still do it.
-    if (!verdict.may) this.#isStopped = true;
+    // Server and budget forbid further attempts only: those under way may still succeed.
+    if (!decision.mayRetry) this.#isStopped = true;
     if (!this.#isStopped && this.#begun < this.#policy.maxAttempts) {
-      if (verdict.waitMs) this.#schedule(verdict.waitMs);
+      if (decision.waitMs) this.#schedule(decision.waitMs);
       else this.#begin();
     }
     if (this.#running === 0 && !this.#timer) this.#giveUp();
@@ -188,7 +183,7 @@ class Race<T> {
 
   #giveUp(): void {
     if (!this.#last || this.#isOver) return;
-    this.#call.attempts.choose(this.#last.attempt);
+    this.#call.attempts.commit(this.#last.attempt);
     this.#fail(this.#last.error);
   }
 

@@ -6,11 +6,12 @@ import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 
-/** What is written of calls. */
+/** Options of {@link logging}. */
 export interface LoggingOptions {
   /**
-   * Level of a call by how it ended; `silent` writes nothing.
-   * @default `info` for OK and for what callers do, `warn` for DEADLINE_EXCEEDED, UNAVAILABLE and RESOURCE_EXHAUSTED,
+   * Gives the level of a call's line by its code; `silent` writes nothing.
+   * @default `info` for OK and for mistakes of callers, `warn` for DEADLINE_EXCEEDED, UNAVAILABLE and
+   * RESOURCE_EXHAUSTED,
    *   `error` for UNKNOWN, INTERNAL and DATA_LOSS
    */
   readonly level?: ((code: Code, method: MethodDescriptor) => LogLevel) | undefined;
@@ -19,9 +20,9 @@ export interface LoggingOptions {
 }
 
 /**
- * Writes one line for each call and event when it is over, by `ctx.logger`: `method`, `code`, `durationMs` and `peer`,
- * and of a failure its `reason` and its text. On either side. A stream is over with its last reply, its error, or when
- * its reader goes (CANCELLED).
+ * Makes an interceptor, for either side, that logs one line for each call and event when it has ended, by `ctx.logger`:
+ * `method`, `code`, `durationMs` and `peer`, and for a failure its `reason` and `message`. A stream ends with its last
+ * reply, with an error, or when its reader leaves it (CANCELLED).
  *
  * @example
  * ```ts

@@ -12,14 +12,15 @@ const rulesFile = 'buf/validate/validate.proto';
 const packages = ['@bufbuild/protobuf', '@bufbuild/protovalidate'];
 
 /**
- * Checks requests by the rules in their `.proto` (https://protovalidate.com), on either side, and each of a stream;
- * events alike. What breaks a rule is INVALID_ARGUMENT (`call.invalid_input`) with a `BadRequest`, the rule's id as the
- * reason: `STRING_MIN_LEN`. Methods whose messages have no rules pay nothing.
+ * Makes an interceptor, for either side, that checks requests, each request of a stream, and events by the rules in
+ * their `.proto` (https://protovalidate.com). A message that breaks a rule is INVALID_ARGUMENT (`call.invalid_input`)
+ * with a `BadRequest` whose reason is the rule's id: `STRING_MIN_LEN`. Methods whose messages have no rules pay
+ * nothing.
  *
  * The `.proto` imports `buf/validate/validate.proto`, which comes with tenon. The rules are run by
  * `@bufbuild/protovalidate`, which is loaded when a method with rules is prepared, as the service starts:
- * FAILED_PRECONDITION (`app.package_missing`) without it, INVALID_ARGUMENT (`codec.proto_invalid`) for rules that make
- * no sense.
+ * FAILED_PRECONDITION (`app.package_missing`) without it, INVALID_ARGUMENT (`codec.proto_invalid`) for rules that do
+ * not compile.
  *
  * @example
  * ```ts
@@ -28,7 +29,7 @@ const packages = ['@bufbuild/protobuf', '@bufbuild/protovalidate'];
  * ```
  */
 export function protovalidate(): Interceptor {
-  // The files of a `.proto` are read once, whatever number of methods it has.
+  // The files of a `.proto` are read once for all of its methods.
   const known = new WeakMap<readonly Uint8Array[], Rules>();
   return (next, method) => {
     const type = method.input.proto;
@@ -50,7 +51,7 @@ interface Libraries {
   readonly options: typeof import('@bufbuild/protovalidate/gen/buf/validate/validate_pb.js');
 }
 
-/** At once, for interceptors are composed at once; a service that starts may wait for it. */
+/** Loads the libraries synchronously, as interceptors are composed synchronously. */
 function load(): Libraries {
   try {
     const require = createRequire(import.meta.url);
@@ -71,7 +72,7 @@ function load(): Libraries {
   }
 }
 
-/** The rules in the files of one `.proto`. */
+/** The validation rules in the files of one `.proto`. */
 class Rules {
   readonly #libraries: Libraries;
   readonly #registry: Registry;
@@ -85,7 +86,7 @@ class Rules {
     this.#validator = this.#libraries.protovalidate.createValidator({ registry: this.#registry });
   }
 
-  /** What gives back a value that breaks no rule; `undefined` where there are none. */
+  /** Makes the function that checks a value and returns it; `undefined` for a message without rules. */
   checkOf(type: ProtoType, method: MethodDescriptor): ((value: unknown) => unknown) | undefined {
     const { protobuf } = this.#libraries;
     const schema = this.#registry.getMessage(type.name);
@@ -98,12 +99,12 @@ class Rules {
       if (result.kind === 'error') throw result.error;
       throw invalidInput(
         method.path,
-        result.violations.map((violation) => this.#told(violation)),
+        result.violations.map((violation) => this.#fieldViolation(violation)),
       );
     };
   }
 
-  #told({ field, message, ruleId }: Violation): FieldViolation {
+  #fieldViolation({ field, message, ruleId }: Violation): FieldViolation {
     return {
       field: this.#libraries.reflect.pathToString(field),
       description: message,
@@ -111,7 +112,7 @@ class Rules {
     };
   }
 
-  /** Of the message, or of one that it may hold. */
+  /** True if the message, or one that it may contain, has rules. */
   #hasRules(schema: DescMessage, seen: Set<DescMessage>): boolean {
     if (seen.has(schema)) return false;
     seen.add(schema);
@@ -132,7 +133,7 @@ function badRules(type: ProtoType, cause: Error): TenonError {
   return new TenonError({
     code: Code.InvalidArgument,
     reason: 'codec.proto_invalid',
-    message: `the rules of ${type.name} make no sense: ${textOf(cause)}. Mend them in its .proto`,
+    message: `the rules of ${type.name} do not compile: ${textOf(cause)}. Correct them in its .proto`,
     cause,
   });
 }

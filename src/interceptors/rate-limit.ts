@@ -7,28 +7,29 @@ import { type CallHooks, withHooks } from '../pipeline/hooks.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { invalidOption } from './internal/repeating.ts';
+import { invalidOption } from './internal/invalid-option.ts';
 
-/** How many calls there may be in a time. */
+/** Options of {@link rateLimit}. */
 export interface RateLimitOptions {
-  /** Calls in the long run, per second. */
+  /** Calls per second, in the long run. */
   readonly perSecond: number;
-  /** Calls that may come at once after a pause. @default one second's, at least 1 */
+  /** The most calls at once after a pause: the size of the bucket. @default the calls of one second, at least 1 */
   readonly burst?: number | undefined;
-  /** Calls that share a limit: by caller, by tenant. @default all that the interceptor is put around */
+  /** Gives the group of calls that share a limit: a caller, a tenant. @default all calls of the interceptor */
   readonly key?: ((ctx: Context) => string) | undefined;
   /** The clock. @default the machine's own */
   readonly runtime?: Pick<Runtime, 'clock'> | undefined;
 }
 
 /**
- * Bounds the rate of calls by a token bucket. On either side; a stream and an event count as one call.
+ * Makes an interceptor, for either side, that bounds the rate of calls by a token bucket. A stream and an event count
+ * as one call.
  *
- * Above the rate a call fails with RESOURCE_EXHAUSTED (`ratelimit.exceeded`), and is not made; message and
- * `google.rpc.RetryInfo` say when the next will be let through. An event that is refused goes back to its broker as one
- * that failed: its subscription's own bounds suit better.
+ * A call above the rate fails with RESOURCE_EXHAUSTED (`interceptors.rate_limited`), and is not made; its message and
+ * its `google.rpc.RetryInfo` say when to call again. An event that is refused goes back to its broker as a failed one:
+ * bound events by the options of their subscription instead.
  *
- * The limit is this process's: of ten nodes each lets `perSecond` calls through.
+ * The limit is one of the process: each of ten nodes admits `perSecond` calls.
  *
  * @example
  * ```ts
@@ -61,7 +62,7 @@ interface Bucket {
   atMs: number;
 }
 
-// What is full again is forgotten each time that there are twice as many as then were left.
+// Buckets that are full again are dropped whenever their number has doubled since the last time.
 const firstSweep = 1_000;
 
 class Buckets {
@@ -105,8 +106,8 @@ class Buckets {
 function exceeded(ctx: Context, perSecond: number, waitMs: number): TenonError {
   return new TenonError({
     code: Code.ResourceExhausted,
-    reason: 'ratelimit.exceeded',
-    message: `${ctx.service}/${ctx.endpoint} may be called ${counted(perSecond, 'time')} a second: try again in ${waitMs} ms`,
+    reason: 'interceptors.rate_limited',
+    message: `${ctx.service}/${ctx.endpoint} may be called ${counted(perSecond, 'time')} a second: call again in ${waitMs} ms`,
     details: [retryInfo({ retryDelayMs: waitMs })],
   });
 }

@@ -1,22 +1,22 @@
 import { checkedOptions } from '../errors/checked-options.ts';
 
-/** How many repetitions the calls of a service may have: gRPC's `retryThrottling` (A6). */
+/** Options of a {@link RetryBudget}: gRPC's `retryThrottling` (A6). */
 export interface RetryBudgetOptions {
-  /** Where the tokens begin, and their most. @default 100 */
+  /** The number of tokens at the start, and the most of them. @default 100 */
   readonly maxTokens?: number | undefined;
-  /** What a call that ends well gives back. @default 0.1: in the long run one repetition for ten calls */
+  /** The part of a token that a successful call gives back. @default 0.1: one retry for ten calls, in the long run */
   readonly tokenRatio?: number | undefined;
 }
 
 /**
- * Keeps repetitions from becoming a storm. Every failure takes a token, every success gives a part of one back, and
- * calls are repeated only while more than half of them are left. Tokens are counted per service called; retries and
- * hedges that are given the same budget share them.
+ * Bounds retries while a service fails, so that they do not add to its load. Every failure takes a token, every success
+ * gives a part of one back, and calls are repeated only while more than half of the tokens are left. Tokens are counted
+ * for each service that is called. `retry` and `hedge` interceptors given the same budget share it.
  */
 export class RetryBudget {
   readonly #maxTokens: number;
   readonly #tokenRatio: number;
-  /** Of the services that have not all of them. */
+  /** Tokens of the services that lack some. */
   readonly #tokens = new Map<string, number>();
 
   constructor(options: RetryBudgetOptions = {}) {
@@ -25,7 +25,7 @@ export class RetryBudget {
     this.#tokenRatio = options.tokenRatio ?? 0.1;
   }
 
-  /** A call of the service ended well. */
+  /** Counts a successful call of the service. */
   succeeded(service: string): void {
     const tokens = this.#tokens.get(service);
     if (tokens === undefined) return;
@@ -34,19 +34,19 @@ export class RetryBudget {
     else this.#tokens.set(service, more);
   }
 
-  /** An attempt failed, in a way that is repeated. */
+  /** Counts an attempt that failed with a code that is retried. */
   failed(service: string): void {
     this.#tokens.set(service, Math.max(0, (this.#tokens.get(service) ?? this.#maxTokens) - 1));
   }
 
-  /** Whether the service may be called again for a call that failed. */
+  /** True if a failed call of the service may be repeated. */
   allows(service: string): boolean {
     const tokens = this.#tokens.get(service);
     return tokens === undefined || tokens > this.#maxTokens / 2;
   }
 }
 
-/** Allows everything. */
+/** A budget without a bound. */
 export const unlimitedRetries: Pick<RetryBudget, 'succeeded' | 'failed' | 'allows'> = {
   succeeded() {},
   failed() {},

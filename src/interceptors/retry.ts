@@ -2,26 +2,20 @@ import type { Context } from '../context/context.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code } from '../errors/errors.ts';
 import type { Backoff, BackoffSchedule } from '../internal/backoff.ts';
-import type { Interceptor, CallHandler, MethodDescriptor } from '../pipeline/pipeline.ts';
+import { type CallHandler, type Interceptor, type MethodDescriptor, serverStreams } from '../pipeline/pipeline.ts';
 import { retrying, type RetryingOptions } from '../runtime/retrying.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { LateReplies, type OpenReplies } from './internal/late-replies.ts';
-import {
-  attemptsWithin,
-  invalidOption,
-  isCall,
-  RepeatedCall,
-  type Repeating,
-  serverStreams,
-} from './internal/repeating.ts';
+import { AttemptReplies, type OpenReplies } from './internal/attempt-replies.ts';
+import { invalidOption } from './internal/invalid-option.ts';
+import { attemptsWithin, isCall, RetriableCall, type AttemptPolicy } from './internal/retriable-call.ts';
 import { RetryBudget, unlimitedRetries } from './retry-budget.ts';
 
-/** How calls are repeated. */
+/** Options of {@link retry}. */
 export interface RetryOptions {
   /** Attempts of one call, the first among them: 1 to 5, more count as 5 (gRPC: A6). @default 3 */
   readonly maxAttempts?: number | undefined;
-  /** Failures that are worth another attempt. @default UNAVAILABLE */
+  /** Codes of failures that are retried. @default UNAVAILABLE */
   readonly codes?: readonly Code[] | undefined;
   /** Wait before the second attempt, in milliseconds; a fifth more or less by chance. @default 100 */
   readonly initialBackoffMs?: number | undefined;
@@ -30,29 +24,30 @@ export interface RetryOptions {
   /** Each wait is the one before times this. @default 2 */
   readonly backoffMultiplier?: number | undefined;
   /**
-   * What keeps repetitions from becoming a storm; give one budget to several interceptors to have them share it.
-   * `false` for none. @default one of its own
+   * The budget that bounds retries while a service fails. Interceptors given the same budget share it. `false` for
+   * none.
+   * @default one of its own
    */
   readonly budget?: RetryBudget | false | undefined;
   /** Time, timers and chance. @default the machine's own */
   readonly runtime?: Runtime | undefined;
 }
 
-interface Policy extends Repeating {
+interface Policy extends AttemptPolicy {
   readonly backoff: BackoffSchedule;
 }
 
 /**
- * Makes a call again that failed, on another node where there is one. For clients.
+ * Makes an interceptor for clients that sends a failed call again, to another node where there is one.
  *
- * Only what is safe: a method that is declared idempotent, or an attempt that certainly no handler saw. What may have
- * been processed is never repeated otherwise, whatever `codes` says. A stream of replies is repeated until its first
- * reply was handed out, a stream of requests only while nothing was read of it, events not at all (`@Subscribe` has its
- * own retries).
+ * It repeats calls of methods that are declared idempotent, and attempts that certainly no handler saw. A call that may
+ * have been processed is never repeated otherwise, whatever `codes` says. A stream of replies is repeated until its
+ * first reply was handed out, and a stream of requests only while no request was read. Events pass unchanged:
+ * `@Subscribe` has its own retries.
  *
- * It waits between attempts, longer each time, and as long as the server says by a `google.rpc.RetryInfo` or
- * `grpc-retry-pushback-ms`; never beyond the deadline, which bounds all attempts together. Headers, trailers and peer
- * of the call are those of its last attempt. Every attempt but the first says how many there were, in
+ * The waits between attempts grow, and are at least as long as the server asks for by a `google.rpc.RetryInfo` or
+ * `grpc-retry-pushback-ms`. No wait goes beyond the deadline, which bounds all attempts together. Headers, trailers and
+ * peer of the call are those of its last attempt. Every attempt but the first carries the number of those before it, in
  * `grpc-previous-rpc-attempts`. After the last attempt the call fails with its error.
  *
  * @example
@@ -67,10 +62,10 @@ export function retry(options: RetryOptions = {}): Interceptor {
     if (!isCall(method) || policy.maxAttempts === 1) return next;
     if (serverStreams(method.kind)) {
       return (input, ctx) => {
-        let call: RetriedCall | undefined;
-        return new LateReplies({
+        let call: SequentialCall | undefined;
+        return new AttemptReplies({
           open: () => {
-            const opened = (call = new RetriedCall(policy, next, method, input, ctx));
+            const opened = (call = new SequentialCall(policy, next, method, input, ctx));
             return retrying(() => opened.tryOpening(), opened);
           },
           leave: () => ctx.abort(),
@@ -79,7 +74,7 @@ export function retry(options: RetryOptions = {}): Interceptor {
       };
     }
     return async (input, ctx) => {
-      const call = new RetriedCall(policy, next, method, input, ctx);
+      const call = new SequentialCall(policy, next, method, input, ctx);
       try {
         return await retrying(() => call.tryCalling(), call);
       } finally {
@@ -90,10 +85,10 @@ export function retry(options: RetryOptions = {}): Interceptor {
 }
 
 /**
- * A call whose attempts follow one another. It says itself how, so that one that succeeds costs no more than this
- * object.
+ * A call whose attempts follow one another. It is its own options of `retrying`, so that a call that succeeds costs no
+ * further object.
  */
-class RetriedCall extends RepeatedCall implements RetryingOptions {
+class SequentialCall extends RetriableCall implements RetryingOptions {
   readonly runtime: Runtime;
   readonly backoff: BackoffSchedule;
   readonly #maxAttempts: number;
@@ -122,10 +117,10 @@ class RetriedCall extends RepeatedCall implements RetryingOptions {
   }
 
   onFailure(error: unknown, delayMs: number, backoff: Backoff): number {
-    const { may, exactly, waitMs = 0 } = this.judge(this.#last as Context, error);
-    if (!may || this.#made >= this.#maxAttempts) throw this.#failed(error);
-    if (exactly) backoff.succeeded();
-    const pauseMs = exactly ? waitMs : Math.max(delayMs, waitMs);
+    const { mayRetry, isExactWait, waitMs = 0 } = this.decide(this.#last as Context, error);
+    if (!mayRetry || this.#made >= this.#maxAttempts) throw this.#failed(error);
+    if (isExactWait) backoff.succeeded();
+    const pauseMs = isExactWait ? waitMs : Math.max(delayMs, waitMs);
     if (this.isTooLate(pauseMs)) throw this.#failed(error);
     return pauseMs;
   }
@@ -143,9 +138,9 @@ class RetriedCall extends RepeatedCall implements RetryingOptions {
     return (this.#last = this.attempts.begin());
   }
 
-  /** The call ends with its last attempt: what its server sent is what the caller sees. */
+  /** Commits the last attempt: the caller sees what its server sent. */
   #failed(error: unknown): unknown {
-    this.attempts.choose(this.#last as Context);
+    this.attempts.commit(this.#last as Context);
     return error;
   }
 }

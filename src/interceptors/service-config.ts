@@ -2,7 +2,7 @@ import { Code, codeName, TenonError } from '../errors/errors.ts';
 import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { hedge } from './hedge.ts';
-import { type Found, Reading } from './internal/reading.ts';
+import { type ConfigValue, ConfigReader } from './internal/config-reader.ts';
 import { retry } from './retry.ts';
 import { RetryBudget } from './retry-budget.ts';
 
@@ -13,11 +13,11 @@ export type ConfigCode = string | number;
 export type ConfigDuration = string;
 
 /**
- * Policies per method as data, in gRPC's own format (grpc: service_config.proto, and A6 for `retryPolicy`,
- * `hedgingPolicy` and `retryThrottling`).
+ * A service config: policies per method as data, in gRPC's own format (grpc: service_config.proto, and A6 for
+ * `retryPolicy`, `hedgingPolicy` and `retryThrottling`).
  *
- * What concerns gRPC's own name resolution (`loadBalancingConfig`, `loadBalancingPolicy`, `healthCheckConfig`) is
- * accepted and has no effect: the selector chooses nodes.
+ * The fields for gRPC's own name resolution (`loadBalancingConfig`, `loadBalancingPolicy`, `healthCheckConfig`) are
+ * accepted and have no effect: the selector chooses nodes.
  *
  * @example
  * ```ts
@@ -41,31 +41,31 @@ export type ConfigDuration = string;
  */
 export interface ServiceConfig {
   readonly methodConfig?: readonly MethodConfig[] | undefined;
-  /** Of every service called, by itself. */
+  /** The retry budget. Each service that is called has one of its own. */
   readonly retryThrottling?: { readonly maxTokens: number; readonly tokenRatio: number } | undefined;
   readonly loadBalancingPolicy?: unknown;
   readonly loadBalancingConfig?: unknown;
   readonly healthCheckConfig?: unknown;
 }
 
-/** What is said of the methods that it names. */
+/** The policy for the methods that it names. */
 export interface MethodConfig {
   /**
-   * A method, a whole service where `method` is left out, everything where `service` is left out as well. The nearest
-   * counts.
+   * The methods of this entry: one method, all of a service if `method` is left out, or every method if `service` is
+   * left out too. The most specific entry counts.
    */
   readonly name: readonly { readonly service?: string | undefined; readonly method?: string | undefined }[];
   readonly waitForReady?: boolean | undefined;
-  /** Bound of each call; the nearer of this and what the call says. */
+  /** Time-out of each call; a shorter one given with the call stays. */
   readonly timeout?: ConfigDuration | undefined;
   readonly maxRequestMessageBytes?: number | undefined;
   readonly maxResponseMessageBytes?: number | undefined;
   readonly retryPolicy?: RetryPolicyConfig | undefined;
-  /** Not together with `retryPolicy`. */
+  /** Hedging, which cannot be combined with `retryPolicy`. */
   readonly hedgingPolicy?: HedgingPolicyConfig | undefined;
 }
 
-/** gRPC's retry policy (A6). Only what is safe is repeated: see {@link retry}. */
+/** gRPC's retry policy (A6). Only calls that are safe to repeat are: see {@link retry}. */
 export interface RetryPolicyConfig {
   /** At least 2; more than 5 count as 5. */
   readonly maxAttempts: number;
@@ -85,42 +85,42 @@ export interface HedgingPolicyConfig {
   readonly nonFatalStatusCodes?: readonly ConfigCode[] | undefined;
 }
 
-/** What a service config says of one method. */
+/** The policy of one method, read from a service config. */
 export interface MethodPolicy {
   readonly waitForReady?: boolean | undefined;
   readonly timeoutMs?: number | undefined;
   readonly maxSendBytes?: number | undefined;
   readonly maxReceiveBytes?: number | undefined;
-  /** Innermost of the method's. */
+  /** The interceptors for retries or hedging, which are the method's innermost. */
   readonly interceptors: readonly Interceptor[];
 }
 
-const nothing: MethodPolicy = { interceptors: [] };
+const noPolicy: MethodPolicy = { interceptors: [] };
 
-/** A service config, read: what it says by method. */
+/** The policies of a service config, by method. */
 export class ServicePolicies {
-  /** By path, by `/service/`, and by `/`. */
+  /** Policies by the path of a method, by `/service/`, and by `/`. */
   readonly #policies = new Map<string, MethodPolicy>();
 
   /**
-   * Throws INVALID_ARGUMENT (`interceptors.invalid_service_config`) with everything that is wrong, each with its path.
+   * Throws INVALID_ARGUMENT (`interceptors.invalid_service_config`) that lists every mistake with its path.
    */
   constructor(config: ServiceConfig, runtime: Runtime) {
-    const reading = new Reading();
-    const root = reading.object('', config, [
+    const reader = new ConfigReader();
+    const root = reader.object('', config, [
       'methodConfig',
       'retryThrottling',
       'loadBalancingPolicy',
       'loadBalancingConfig',
       'healthCheckConfig',
     ]);
-    const budget = root && throttling(reading, root);
-    for (const entry of root?.list('methodConfig') ?? []) this.#read(reading, entry, budget, runtime);
-    if (reading.problems.length === 0) return;
+    const budget = root && throttling(reader, root);
+    for (const entry of root?.list('methodConfig') ?? []) this.#read(reader, entry, budget, runtime);
+    if (reader.problems.length === 0) return;
     throw new TenonError({
       code: Code.InvalidArgument,
       reason: 'interceptors.invalid_service_config',
-      message: `the service config is wrong:\n${reading.problems.map((problem) => `- ${problem}`).join('\n')}`,
+      message: `the service config has mistakes:\n${reader.problems.map((problem) => `- ${problem}`).join('\n')}`,
     });
   }
 
@@ -130,12 +130,12 @@ export class ServicePolicies {
       policies.get(`/${method.service}/${method.method}`) ??
       policies.get(`/${method.service}/`) ??
       policies.get('/') ??
-      nothing
+      noPolicy
     );
   }
 
-  #read(reading: Reading, entry: Found, budget: RetryBudget | undefined, runtime: Runtime): void {
-    const said = reading.object(entry.path, entry.value, [
+  #read(reader: ConfigReader, entry: ConfigValue, budget: RetryBudget | undefined, runtime: Runtime): void {
+    const given = reader.object(entry.path, entry.value, [
       'name',
       'waitForReady',
       'timeout',
@@ -144,79 +144,79 @@ export class ServicePolicies {
       'retryPolicy',
       'hedgingPolicy',
     ]);
-    if (!said) return;
-    const again = said.has('retryPolicy')
-      ? retryPolicy(reading, said.found('retryPolicy'), budget, runtime)
+    if (!given) return;
+    const retryInterceptor = given.has('retryPolicy')
+      ? retryPolicy(reader, given.valueOf('retryPolicy'), budget, runtime)
       : undefined;
-    const beside = said.has('hedgingPolicy')
-      ? hedgingPolicy(reading, said.found('hedgingPolicy'), budget, runtime)
+    const hedgeInterceptor = given.has('hedgingPolicy')
+      ? hedgingPolicy(reader, given.valueOf('hedgingPolicy'), budget, runtime)
       : undefined;
-    if (said.has('retryPolicy') && said.has('hedgingPolicy')) {
-      reading.wrong(entry.path, 'has both retryPolicy and hedgingPolicy: a method is retried or hedged');
+    if (given.has('retryPolicy') && given.has('hedgingPolicy')) {
+      reader.wrong(entry.path, 'has both retryPolicy and hedgingPolicy: give one of them');
     }
     const policy: MethodPolicy = {
-      waitForReady: said.boolean('waitForReady'),
-      timeoutMs: said.durationMs('timeout', 'above 0'),
-      maxSendBytes: said.number(
+      waitForReady: given.boolean('waitForReady'),
+      timeoutMs: given.durationMs('timeout', 'above 0'),
+      maxSendBytes: given.number(
         'maxRequestMessageBytes',
         (value) => Number.isInteger(value) && value >= 0,
         'a number of bytes',
       ),
-      maxReceiveBytes: said.number(
+      maxReceiveBytes: given.number(
         'maxResponseMessageBytes',
         (value) => Number.isInteger(value) && value >= 0,
         'a number of bytes',
       ),
-      interceptors: [again, beside].filter((one) => one !== undefined),
+      interceptors: [retryInterceptor, hedgeInterceptor].filter((one) => one !== undefined),
     };
-    const names = said.list('name');
-    if (names.length === 0) reading.wrong(`${entry.path}.name`, 'names nothing: give [{}] for every method');
-    for (const name of names) this.#name(reading, name, policy);
+    const names = given.list('name');
+    if (names.length === 0) reader.wrong(`${entry.path}.name`, 'names nothing: give [{}] for every method');
+    for (const name of names) this.#name(reader, name, policy);
   }
 
-  #name(reading: Reading, name: Found, policy: MethodPolicy): void {
-    const said = reading.object(name.path, name.value, ['service', 'method']);
-    if (!said) return;
-    const service = said.text('service') ?? '';
-    const method = said.text('method') ?? '';
+  #name(reader: ConfigReader, name: ConfigValue, policy: MethodPolicy): void {
+    const given = reader.object(name.path, name.value, ['service', 'method']);
+    if (!given) return;
+    const service = given.text('service') ?? '';
+    const method = given.text('method') ?? '';
     if (service === '' && method !== '') {
-      reading.wrong(name.path, `names the method ${method} of no service: give the service too`);
+      reader.wrong(name.path, `names the method ${method} of no service: give the service too`);
       return;
     }
     const key = service === '' ? '/' : `/${service}/${method}`;
-    if (this.#policies.has(key)) reading.wrong(name.path, `${key === '/' ? 'everything' : key} is named twice`);
+    if (this.#policies.has(key)) reader.wrong(name.path, `${key === '/' ? 'everything' : key} is named twice`);
     this.#policies.set(key, policy);
   }
 }
 
-function throttling(reading: Reading, root: ReturnType<Reading['object']>): RetryBudget | undefined {
+function throttling(reader: ConfigReader, root: ReturnType<ConfigReader['object']>): RetryBudget | undefined {
   if (!root?.has('retryThrottling')) return undefined;
-  const { path, value } = root.found('retryThrottling');
-  const said = reading.object(path, value, ['maxTokens', 'tokenRatio']);
-  const maxTokens = said
+  const { path, value } = root.valueOf('retryThrottling');
+  const given = reader.object(path, value, ['maxTokens', 'tokenRatio']);
+  const maxTokens = given
     ?.required()
     .number('maxTokens', (tokens) => tokens > 0 && tokens <= 1000, 'above 0, up to 1000');
-  const tokenRatio = said?.required().number('tokenRatio', (ratio) => ratio > 0, 'above 0');
+  const tokenRatio = given?.required().number('tokenRatio', (ratio) => ratio > 0, 'above 0');
   return maxTokens === undefined || tokenRatio === undefined ? undefined : new RetryBudget({ maxTokens, tokenRatio });
 }
 
 function retryPolicy(
-  reading: Reading,
-  { path, value }: Found,
+  reader: ConfigReader,
+  { path, value }: ConfigValue,
   budget: RetryBudget | undefined,
   runtime: Runtime,
 ): Interceptor | undefined {
   const fields = ['maxAttempts', 'initialBackoff', 'maxBackoff', 'backoffMultiplier', 'retryableStatusCodes'];
-  const said = reading.object(path, value, fields)?.required();
-  const maxAttempts = said?.number('maxAttempts', isAttempts, 'a whole number of at least 2');
-  const initialBackoffMs = said?.durationMs('initialBackoff', 'above 0');
-  const maxBackoffMs = said?.durationMs('maxBackoff', 'above 0');
-  const backoffMultiplier = said?.number('backoffMultiplier', (factor) => factor > 0, 'above 0');
-  const codes = said && codesOf(reading, said.list('retryableStatusCodes'));
-  if (said?.has('retryableStatusCodes') && codes?.length === 0) {
-    reading.wrong(`${path}.retryableStatusCodes`, 'is empty: without a code nothing is retried');
+  const given = reader.object(path, value, fields)?.required();
+  const maxAttempts = given?.number('maxAttempts', isAttempts, 'a whole number of at least 2');
+  const initialBackoffMs = given?.durationMs('initialBackoff', 'above 0');
+  const maxBackoffMs = given?.durationMs('maxBackoff', 'above 0');
+  const backoffMultiplier = given?.number('backoffMultiplier', (factor) => factor > 0, 'above 0');
+  const codes = given && codesOf(reader, given.list('retryableStatusCodes'));
+  if (given?.has('retryableStatusCodes') && codes?.length === 0) {
+    reader.wrong(`${path}.retryableStatusCodes`, 'is empty: without a code nothing is retried');
   }
-  return reading.problems.length > 0
+  return reader.problems.length > 0
     ? undefined
     : retry({
         maxAttempts,
@@ -230,16 +230,16 @@ function retryPolicy(
 }
 
 function hedgingPolicy(
-  reading: Reading,
-  { path, value }: Found,
+  reader: ConfigReader,
+  { path, value }: ConfigValue,
   budget: RetryBudget | undefined,
   runtime: Runtime,
 ): Interceptor | undefined {
-  const said = reading.object(path, value, ['maxAttempts', 'hedgingDelay', 'nonFatalStatusCodes']);
-  const maxAttempts = said?.required().number('maxAttempts', isAttempts, 'a whole number of at least 2');
-  const delayMs = said?.durationMs('hedgingDelay', 'at least 0') ?? 0;
-  const nonFatalCodes = said && codesOf(reading, said.list('nonFatalStatusCodes'));
-  return reading.problems.length > 0
+  const given = reader.object(path, value, ['maxAttempts', 'hedgingDelay', 'nonFatalStatusCodes']);
+  const maxAttempts = given?.required().number('maxAttempts', isAttempts, 'a whole number of at least 2');
+  const delayMs = given?.durationMs('hedgingDelay', 'at least 0') ?? 0;
+  const nonFatalCodes = given && codesOf(reader, given.list('nonFatalStatusCodes'));
+  return reader.problems.length > 0
     ? undefined
     : hedge({ maxAttempts, delayMs, nonFatalCodes, budget: budget ?? false, runtime });
 }
@@ -255,13 +255,13 @@ const codesByName = new Map<unknown, Code>(
   ]),
 );
 
-function codesOf(reading: Reading, found: readonly Found[]): readonly Code[] {
+function codesOf(reader: ConfigReader, found: readonly ConfigValue[]): readonly Code[] {
   return found.flatMap(({ path, value }) => {
     const code = codesByName.get(typeof value === 'string' ? value.toUpperCase() : value);
     if (code !== undefined && code !== Code.Ok) return [code];
-    reading.wrong(
+    reader.wrong(
       path,
-      `${JSON.stringify(value)} is no code of a failure: give a name such as UNAVAILABLE, or 1 to 16`,
+      `${JSON.stringify(value)} is not a code of a failure: give a name such as UNAVAILABLE, or 1 to 16`,
     );
     return [];
   });

@@ -6,23 +6,23 @@ import { type Interceptor, type CallHandler, type MethodDescriptor, serverStream
 import { bounded } from '../runtime/bounded.ts';
 import type { Runtime, Timers } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { invalidOption } from './internal/repeating.ts';
+import { invalidOption } from './internal/invalid-option.ts';
 
-/** How long calls may take. */
+/** Options of {@link timeout}. */
 export interface TimeoutOptions {
-  /** From here on, in milliseconds. */
+  /** The time of a call from this interceptor on, in milliseconds. */
   readonly timeoutMs: number;
   /** Time and timers. @default the machine's own */
   readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
 }
 
 /**
- * Brings the deadline of calls forward; one that is nearer already stays. On either side.
+ * Makes an interceptor, for either side, that brings the deadline of calls forward; an earlier deadline stays.
  *
- * On the client the whole call is bounded, streams as well, and the server learns of it; inside `retry`, every attempt.
- * Where calls are served and events are handled, the handler's context is aborted when the time is up: calls that it
- * makes with its `ctx` end, and the caller gets DEADLINE_EXCEEDED (`call.deadline_exceeded`) whether the handler heeds
- * it or not. An event goes back to its broker as one that failed.
+ * On the client it bounds the whole call, streams too, and the server is sent the deadline; inside `retry` it bounds
+ * each attempt. On the server it aborts the handler's context when the time is up: calls that the handler makes with
+ * its `ctx` end, and the caller gets DEADLINE_EXCEEDED (`call.deadline_exceeded`) whether the handler stops or not. An
+ * event goes back to its broker as a failed one.
  *
  * @example
  * ```ts
@@ -37,13 +37,13 @@ export function timeout(options: TimeoutOptions): Interceptor {
     return { onEnd: () => timer.cancel() };
   });
   return (next, method) => {
-    // Whoever sends replies hears of the abort by itself; a single one is waited for.
+    // A stream of replies ends with the abort by itself; a single reply has to be raced against it.
     const bounded = bounding(serverStreams(method.kind) ? next : abortable(next, runtime.timers), method);
     return (input, ctx) => {
       const deadline = runtime.clock.monotonicMs() + timeoutMs;
       if (ctx.deadline !== undefined && ctx.deadline <= deadline) return next(input, ctx);
       ctx.shorten(deadline);
-      // Outgoing calls are ended by their transport.
+      // The transport ends outgoing calls at their deadline.
       return ctx.outgoing ? next(input, ctx) : bounded(input, ctx);
     };
   };
@@ -57,6 +57,6 @@ function tooLong(method: MethodDescriptor, timeoutMs: number): TenonError {
   return unthrown({
     code: Code.DeadlineExceeded,
     reason: 'call.deadline_exceeded',
-    message: `${method.path} took longer than the ${timeoutMs} ms it is given`,
+    message: `${method.path} took longer than its time-out of ${timeoutMs} ms`,
   });
 }

@@ -6,22 +6,22 @@ import { type Interceptor, type MethodDescriptor, serverStreams } from '../pipel
 import { requestInterceptor } from '../pipeline/enhancer-interceptors.ts';
 import { formatViolations, type Validate, validated, violationsOf } from '../pipeline/validation.ts';
 
-/** What {@link validation} is told. */
+/** Options of {@link validation}. */
 export interface ValidationOptions {
-  /** What a request looks like. @default the method's own, `@Rpc({ input })` */
+  /** Validator of requests. @default the method's own, `@Rpc({ input })` */
   readonly input?: StandardSchemaV1 | undefined;
-  /** What a reply looks like. @default the method's own, `@Rpc({ output })` */
+  /** Validator of replies. @default the method's own, `@Rpc({ output })` */
   readonly output?: StandardSchemaV1 | undefined;
 }
 
 /**
- * Validates requests and replies, on either side, each element of a stream alike. Who sends a message only checks it;
- * who receives it goes on with what the validator gives back.
+ * Makes an interceptor, for either side, that validates requests and replies, and each message of a stream. The sender
+ * of a message only checks it; the receiver goes on with the value that the validator returns.
  *
- * A request that is refused is INVALID_ARGUMENT (`call.invalid_input`) with a `BadRequest`; on the client it is not
- * sent. A reply that is refused is INTERNAL (`call.invalid_output`): on the server what is wrong with it is logged, and
- * not told. A server validates requests by the method's own validator in any case, so there it is for replies, and for
- * methods of a `.proto`.
+ * An invalid request is INVALID_ARGUMENT (`call.invalid_input`) with a `BadRequest`, and a client does not send it. An
+ * invalid reply is INTERNAL (`call.invalid_output`): the server logs what is wrong with it, and does not tell the
+ * caller. A server validates requests by the method's own validator in any case: there this interceptor is for replies,
+ * and for methods of a `.proto`.
  *
  * @example
  * ```ts
@@ -41,7 +41,7 @@ export interface ValidationOptions {
 export function validation(options: ValidationOptions = {}): Interceptor {
   return (next, method) => {
     const output = options.output?.['~standard'].validate ?? method.output.validate;
-    const within = output ? checkingReplies(output)(next, method) : next;
+    const within = output ? replyValidator(output)(next, method) : next;
     const given = options.input?.['~standard'].validate;
     const input = given ?? method.input.validate;
     if (!input) return within;
@@ -53,26 +53,26 @@ export function validation(options: ValidationOptions = {}): Interceptor {
   };
 }
 
-/** The value itself, once it is known that it is sound. */
+/** Gives the value itself once `result`, its validation, has succeeded. */
 function checked(result: unknown, value: unknown): unknown {
   return isPromise(result) ? Promise.resolve(result).then(() => value) : value;
 }
 
-function checkingReplies(validate: Validate): Interceptor {
+function replyValidator(validate: Validate): Interceptor {
   return (next, method) => {
     if (!serverStreams(method.kind)) {
       return async (input, ctx) =>
-        soundReply(validate, method, await next(input, ctx), ctx.outgoing === undefined, ctx.logger);
+        validReply(validate, method, await next(input, ctx), ctx.outgoing === undefined, ctx.logger);
     }
     return async function* (input, ctx) {
       for await (const reply of next(input, ctx) as AsyncIterable<unknown>) {
-        yield await soundReply(validate, method, reply, ctx.outgoing === undefined, ctx.logger);
+        yield await validReply(validate, method, reply, ctx.outgoing === undefined, ctx.logger);
       }
     };
   };
 }
 
-async function soundReply(
+async function validReply(
   validate: Validate,
   { path }: MethodDescriptor,
   reply: unknown,
@@ -86,6 +86,8 @@ async function soundReply(
   throw new TenonError({
     code: Code.Internal,
     reason: 'call.invalid_output',
-    message: isOurs ? `the reply of ${path} is not what it should be` : `the reply of ${path} is not valid: ${wrong}`,
+    message: isOurs
+      ? `the server made an invalid reply of ${path}: see its log`
+      : `the reply of ${path} is not valid: ${wrong}`,
   });
 }

@@ -85,7 +85,7 @@ describe('the configuration', () => {
     );
     expect(refused({ TENON_CLIENT_SERVICE_CONFIG: '{' }).message).toMatch(/the JSON cannot be read/);
     expect(refused({ TENON_CLIENT_SERVICE_CONFIG: '{"methodConfigs":[]}' }).message).toMatch(
-      /methodConfigs is no field of a service config. Did you mean "methodConfig"\?/,
+      /methodConfigs is not a field of a service config. Did you mean "methodConfig"\?/,
     );
   });
 

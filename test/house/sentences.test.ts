@@ -12,7 +12,6 @@ const unread: ReadonlySet<string> = new Set([
   'codec',
   'context',
   'errors',
-  'interceptors',
   'internal',
   'logger',
   'runtime',

@@ -78,32 +78,35 @@ describe('bearerGuard', () => {
     }
   }
 
-  it.each(['sync', 'later'] as const)('knows who calls, and does not tell others why not: %s', async (name) => {
-    const client = (await started(Counter)).client(Counter);
-    const call = (authorization?: string): Promise<User> =>
-      client[name]({}, authorization === undefined ? {} : { metadata: { authorization } });
-    expect(await call('Bearer a.secret-token~1==')).toEqual({ name: 'Ada' });
-    expect(await call('bearer  a.secret-token~1==')).toEqual({ name: 'Ada' });
-    const none = [undefined, '', 'Bearer', 'Basic a.secret-token~1==', 'Bearer a, Bearer b', 'Bearer ~=x='];
-    for (const authorization of none) {
-      expect(await failureOf(call(authorization))).toMatchObject({
-        code: Code.Unauthenticated,
-        reason: 'auth.no_token',
-      });
-    }
-    for (const bad of ['Bearer wrong', 'Bearer throw']) {
-      const failure = await failureOf(call(bad));
-      expect(failure).toMatchObject({
-        code: Code.Unauthenticated,
-        reason: 'auth.invalid_token',
-        message: 'the token of the call is not valid',
-      });
-    }
-    expect((await failureOf(call('Bearer down'))).code).toBe(Code.Unavailable);
-  });
+  it.each(['sync', 'later'] as const)(
+    'gives the handler the caller, and refuses others without a reason: verify is %s',
+    async (name) => {
+      const client = (await started(Counter)).client(Counter);
+      const call = (authorization?: string): Promise<User> =>
+        client[name]({}, authorization === undefined ? {} : { metadata: { authorization } });
+      expect(await call('Bearer a.secret-token~1==')).toEqual({ name: 'Ada' });
+      expect(await call('bearer  a.secret-token~1==')).toEqual({ name: 'Ada' });
+      const none = [undefined, '', 'Bearer', 'Basic a.secret-token~1==', 'Bearer a, Bearer b', 'Bearer ~=x='];
+      for (const authorization of none) {
+        expect(await failureOf(call(authorization))).toMatchObject({
+          code: Code.Unauthenticated,
+          reason: 'interceptors.no_token',
+        });
+      }
+      for (const bad of ['Bearer wrong', 'Bearer throw']) {
+        const failure = await failureOf(call(bad));
+        expect(failure).toMatchObject({
+          code: Code.Unauthenticated,
+          reason: 'interceptors.invalid_token',
+          message: 'the token of the call is not valid',
+        });
+      }
+      expect((await failureOf(call('Bearer down'))).code).toBe(Code.Unavailable);
+    },
+  );
 });
 
-it('a promise of another library is waited for, and not taken for the caller', async () => {
+it('awaits the promise of another library, and does not take it for the caller', async () => {
   // What is tried here.
   // oxlint-disable-next-line unicorn/no-thenable
   const none = { then: (resolve: (value: undefined) => void) => resolve(undefined) } as unknown as Promise<undefined>;
@@ -118,7 +121,7 @@ it('a promise of another library is waited for, and not taken for the caller', a
   }
   const client = (await started(Counter)).client(Counter);
   const call = { metadata: { authorization: 'Bearer x' } };
-  expect((await failureOf(client.pay({}, call))).reason).toBe('auth.invalid_token');
+  expect((await failureOf(client.pay({}, call))).reason).toBe('interceptors.invalid_token');
   expect((await failureOf(client.look({}, call))).reason).toBe('call.permission_denied');
 });
 
@@ -159,25 +162,25 @@ describe('certificateGuard', () => {
     return system;
   }
 
-  it('knows who calls by the certificate of the connection', async () => {
+  it('gives the handler the caller by the certificate of the connection', async () => {
     const client = (await mutual('spiffe://ours/teller')).client(Vault);
     expect(await client.open({})).toEqual({ name: 'spiffe://ours/teller' });
     expect(await client.look({})).toEqual({ name: 'teller' });
   });
 
-  it('refuses a certificate for which there is nobody', async () => {
+  it('refuses a certificate for which verify gives nobody', async () => {
     const client = (await mutual('spiffe://theirs/teller')).client(Vault);
     expect(await failureOf(client.open({}))).toMatchObject({
       code: Code.PermissionDenied,
-      reason: 'auth.certificate_refused',
+      reason: 'interceptors.certificate_refused',
     });
   });
 
-  it('refuses who has none', async () => {
+  it('refuses a connection without a certificate', async () => {
     const client = (await started(Vault)).client(Vault);
     expect(await failureOf(client.look({}))).toMatchObject({
       code: Code.Unauthenticated,
-      reason: 'auth.no_certificate',
+      reason: 'interceptors.no_certificate',
     });
   });
 });
@@ -268,7 +271,7 @@ describe('what callers are told of failures around a handler', () => {
           onTrailers: (got) => trailers.push(got.toJSON()),
         }),
       );
-      const told = { bearer: 'auth.invalid_token', told: undefined }[name as 'told'];
+      const told = { bearer: 'interceptors.invalid_token', told: undefined }[name as 'told'];
       expect(failure.reason).toBe(name === 'bearer' || name === 'told' ? told : 'server.handler_failed');
       const all = JSON.stringify([failure.message, failure.metadata, failure.details, trailers, String(failure.cause)]);
       expect(all).not.toContain('hunter2');

@@ -44,7 +44,7 @@ describe('hedge', () => {
     expect(ended).toEqual(['call.cancelled']);
   });
 
-  it('takes the first attempt when it answers after all', async () => {
+  it('takes the first attempt if it answers before the second', async () => {
     let first: Socket | undefined;
     const { client, timers } = await hedging([(socket) => (first = socket), silent]);
     const call = watched(client.method(get, 'suite')({}));
@@ -54,7 +54,7 @@ describe('hedge', () => {
     expect(call.result()).toEqual({ n: 1 });
   });
 
-  it('sends the next at once after a failure that is not fatal, and none after one that is', async () => {
+  it('sends the next attempt at once after a failure that is not fatal, and none after one that is', async () => {
     const { client, calls, timers } = await hedging([gone, fails(Code.NotFound), answers({})], { maxAttempts: 3 });
     const call = watched(client.method(get, 'suite')({}));
     await timers.settle();
@@ -62,7 +62,7 @@ describe('hedge', () => {
     expect(calls).toHaveLength(2);
   });
 
-  it('fails as the last attempt did, when all have failed', async () => {
+  it('fails with the error of the last attempt when all have failed', async () => {
     const { client, calls, timers } = await hedging(
       [fails(Code.Unavailable, { n: '1' }), fails(Code.Unavailable, { n: '2' }), fails(Code.Unavailable, { n: '3' })],
       { maxAttempts: 3 },
@@ -81,7 +81,7 @@ describe('hedge', () => {
     await client.close();
   });
 
-  it('is held back, or stopped, by what the server says', async () => {
+  it('delays or stops attempts as the push-back of the server says', async () => {
     const { client, calls, timers } = await hedging(
       [
         fails(Code.Unavailable, { 'grpc-retry-pushback-ms': '500' }),
@@ -99,7 +99,7 @@ describe('hedge', () => {
     expect(calls).toHaveLength(2);
   });
 
-  it('sends no more than its budget allows', async () => {
+  it('sends no more attempts than its budget allows', async () => {
     const budget = new RetryBudget({ maxTokens: 2, tokenRatio: 0.1 });
     const { client, calls, timers } = await hedging([gone, answers({})], { budget });
     await expect(client.method(get, 'suite')({})).rejects.toMatchObject({ code: Code.Unavailable });
@@ -108,7 +108,7 @@ describe('hedge', () => {
     expect([call.result(), calls.length]).toEqual([{}, 2]);
   });
 
-  it('of a stream takes the attempt whose first reply comes first', async () => {
+  it('takes the attempt of a stream whose first reply comes first', async () => {
     const stream = (socket: Socket): void => {
       void socket.send({ body: json({ n: 1 }) });
       void socket.send({ body: json({ n: 2 }), status: okStatus });
@@ -138,14 +138,14 @@ describe('hedge', () => {
     expect(listeners()).toBe(0);
   });
 
-  it('shows the trailers of the attempt that won', async () => {
+  it('shows the trailers of the attempt that answered first', async () => {
     const seen: unknown[] = [];
     const { client } = await hedging([fails(Code.Unavailable, { t: 'lost' }), answers({}, { t: 'won' })]);
     await client.method(get, 'suite')({}, { onTrailers: (trailers) => seen.push(trailers.get('t')) });
     expect(seen).toEqual(['won']);
   });
 
-  it('refuses options that mean nothing', () => {
+  it('refuses options without a meaning', () => {
     expect(() => hedge({ delayMs: -1 })).toThrow(TenonError);
     expect(() => hedge({ maxAttempts: 0 })).toThrow('maxAttempts is 0');
   });

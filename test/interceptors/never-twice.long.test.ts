@@ -314,7 +314,7 @@ describe('a call that is not declared idempotent', () => {
     120_000,
   );
 
-  it('would have been, had it been declared so', async () => {
+  it('is executed twice in the same cases when it is declared idempotent', async () => {
     const { parts, taken } = await scene(() => new MemoryTransport(), seeded(7));
     const lying = once.map((descriptor) => ({ ...descriptor, idempotent: true }));
     await callMany(parts, clients['retry, of every code'] ?? {}, lying, 600);

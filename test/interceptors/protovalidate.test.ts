@@ -69,7 +69,7 @@ async function started(service: Class = Users): Promise<System> {
 }
 
 describe('protovalidate', () => {
-  it('tells every field that breaks a rule of the .proto', async () => {
+  it('lists every field that breaks a rule of the .proto', async () => {
     const users = (await started()).client(UsersHandler);
     expect(await users.add(good)).toMatchObject({ name: 'Ada' });
     const failure = await failureOf(users.add(bad));
@@ -88,7 +88,7 @@ describe('protovalidate', () => {
     expect(violations.find(({ field }) => field === 'email')?.description).toBe('it needs an "at"');
   });
 
-  it('checks each of a stream, and the handler sees those before', async () => {
+  it('checks each request of a stream, and the handler gets those before the invalid one', async () => {
     const running = await started();
     async function* three(): AsyncIterable<User> {
       yield good;
@@ -113,7 +113,7 @@ describe('protovalidate', () => {
     expect(running.get(UsersHandler).seen).toEqual(['Ada']);
   });
 
-  it('on the client a request that breaks a rule is not sent', async () => {
+  it('does not send a request that breaks a rule, on the client', async () => {
     @Handler('rules.Users', { proto })
     class Unguarded {
       calls = 0;
@@ -139,7 +139,7 @@ describe('protovalidate', () => {
     expect(system.get(Unguarded).calls).toBe(0);
   });
 
-  it('a method whose messages have no rules pays nothing', () => {
+  it('leaves a method whose messages have no rules as it is', () => {
     const next: CallHandler = () => Promise.resolve();
     const methods = loadProto(proto).service('rules.Users')!.methods;
     const around = protovalidate();
@@ -150,7 +150,7 @@ describe('protovalidate', () => {
     expect([untouched('Add'), untouched('AddAll'), untouched('Anything')]).toEqual([false, false, true]);
   });
 
-  it('rules that make no sense stop the start', async () => {
+  it('stops the start for rules that do not compile', async () => {
     @Handler('broken.Broken', { proto: new URL('broken-rules.proto', import.meta.url) })
     class BrokenHandler {
       @Rpc() async call(request: object): Promise<object> {
@@ -161,10 +161,10 @@ describe('protovalidate', () => {
     class Broken {}
     const failure = await failureOf(System.start([Broken], { profile: 'test' }));
     expect(failure.reason).toBe('codec.proto_invalid');
-    expect(failure.message).toMatch(/^the rules of broken\.Thing make no sense: .+ Mend them in its \.proto$/s);
+    expect(failure.message).toMatch(/^the rules of broken\.Thing do not compile: .+ Correct them in its \.proto$/s);
   });
 
-  it('a package that is missing stops the start with the command that installs it', async () => {
+  it('stops the start without its packages, with the command that installs them', async () => {
     const program = fileURLToPath(new URL('programs/without-packages.mjs', import.meta.url));
     const child = new TestProcess(process.execPath, [program]);
     expect(await child.exited).toMatchObject({ code: 0 });

@@ -46,7 +46,7 @@ function retrying(options: RetryOptions = {}): { interceptors: readonly Intercep
 const gone = fails(Code.Unavailable);
 
 describe('retry', () => {
-  it('makes an idempotent call again, with what went before it', async () => {
+  it('sends an idempotent call again, with the number of attempts before it', async () => {
     const { parts, calls } = await scripted([gone, gone, answers({ n: 3 })]);
     const { interceptors, waits } = retrying();
     expect(await clientOf(parts, { interceptors }).method(get, 'suite')({}, { metadata: { 'x-a': '1' } })).toEqual({
@@ -60,7 +60,7 @@ describe('retry', () => {
     expect(waits).toEqual([100, 200]);
   });
 
-  it('leaves a call alone that may have been processed', async () => {
+  it('does not repeat a call that may have been processed', async () => {
     const { parts, calls } = await scripted([gone, answers({})]);
     const { interceptors } = retrying();
     await expect(clientOf(parts, { interceptors }).method(echo, 'suite')({})).rejects.toMatchObject({
@@ -69,7 +69,7 @@ describe('retry', () => {
     expect(calls).toHaveLength(1);
   });
 
-  it('makes a call again that nobody took, whatever it does', async () => {
+  it('repeats a call that no node took, idempotent or not', async () => {
     const parts = memoryParts();
     await announce(parts, 'dead', '127.0.0.1:1');
     const server = serverOf(parts, [[echo, async () => ({ taken: true })]]);
@@ -93,7 +93,7 @@ describe('retry', () => {
     await server.stop();
   });
 
-  it('leaves other failures alone, gives up in time, and fails as the last attempt did', async () => {
+  it('does not repeat other failures, gives up after maxAttempts, and fails with the last error', async () => {
     const { parts, calls } = await scripted([
       fails(Code.Unavailable, { attempt: '1' }),
       fails(Code.Unavailable, { attempt: '2' }),
@@ -123,7 +123,7 @@ describe('retry', () => {
     expect(seen).toEqual(['headers', '2', 'ctx 2', true]);
   });
 
-  it('waits as the server says, and not at all when it forbids', async () => {
+  it('waits as the push-back of the server says, and stops when it forbids attempts', async () => {
     const later = new Uint8Array(
       encodeRichStatus({ code: Code.Unavailable, message: '', details: [retryInfo({ retryDelayMs: 700 })] }),
     );
@@ -148,7 +148,7 @@ describe('retry', () => {
     expect(calls).toHaveLength(1);
   });
 
-  it('is ended by the caller’s signal while it waits, and lets go of it', async () => {
+  it('is ended by the caller’s signal while it waits, and leaves no listener on it', async () => {
     const { parts } = await scripted([gone]);
     const { signal, abort, listeners } = countedSignal();
     const interceptors = [
@@ -172,7 +172,7 @@ describe('retry', () => {
     expect(listeners()).toBe(0);
   });
 
-  it('cancels with the call what an interceptor within it makes again', async () => {
+  it('cancels, with the call, the attempts of an interceptor within it', async () => {
     const { signal, abort, listeners } = countedSignal();
     const { parts, calls } = await scripted([fails(Code.Aborted), () => abort()]);
     const again: Interceptor = (next) => async (input, ctx) => {
@@ -225,7 +225,7 @@ describe('retry', () => {
     expect(calls).toHaveLength(4);
   });
 
-  it('ends for whoever leaves a stream that is not there yet', async () => {
+  it('ends when the reader leaves a stream that is not open yet', async () => {
     const { parts } = await scripted([silent]);
     const { interceptors } = retrying();
     const { signal, listeners } = countedSignal();
@@ -246,7 +246,7 @@ describe('retry', () => {
     expect(calls).toHaveLength(1);
   });
 
-  it.each([sum, chat])('waits with a stream of requests for a node: $kind', async (descriptor) => {
+  it.each([sum, chat])('waits for a node before it reads a stream of requests: $kind', async (descriptor) => {
     const parts = memoryParts();
     const { clock, random, timers } = systemRuntime;
     const server = serverOf(parts, [
@@ -269,7 +269,7 @@ describe('retry', () => {
     await server.stop();
   });
 
-  it('stops when its budget is used up, and earns it back', async () => {
+  it('stops when its budget is used up, and goes on once successes refill it', async () => {
     const budget = new RetryBudget({ maxTokens: 4, tokenRatio: 1 });
     const { parts, calls } = await scripted([gone, gone, gone, gone, answers({}), answers({}), gone, answers({})]);
     const { interceptors } = retrying({ budget, maxAttempts: 5 });
@@ -324,7 +324,7 @@ describe('retry', () => {
     for (const server of servers) await server.stop();
   });
 
-  it('says where it belongs when it is given to a server', async () => {
+  it('fails on a server with an error that says to give it to the client', async () => {
     const parts = memoryParts();
     const server = serverOf(parts, [[get, async () => ({})]], [retry()]);
     await server.start();

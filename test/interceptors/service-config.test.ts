@@ -32,7 +32,7 @@ function ofMethod(policy: object): ServiceConfig {
 }
 
 describe('a service config', () => {
-  it('that gRPC’s own documents show is taken', () => {
+  it('is accepted as gRPC’s own documents show it', () => {
     expect(
       problemsOf({
         loadBalancingConfig: [{ round_robin: {} }],
@@ -54,7 +54,7 @@ describe('a service config', () => {
     [
       'an unknown field',
       { methodConfigs: [] },
-      ['methodConfigs is no field of a service config. Did you mean "methodConfig"?'],
+      ['methodConfigs is not a field of a service config. Did you mean "methodConfig"?'],
     ],
     ['no list', { methodConfig: {} }, ['methodConfig is {}: give a list']],
     ['no names', ofMethod({ name: [] }), ['methodConfig[0].name names nothing: give [{}] for every method']],
@@ -102,8 +102,8 @@ describe('a service config', () => {
       'codes that are none',
       ofMethod({ retryPolicy: { ...retryPolicy, retryableStatusCodes: ['GONE', 0] } }),
       [
-        'methodConfig[0].retryPolicy.retryableStatusCodes[0] "GONE" is no code of a failure: give a name such as UNAVAILABLE, or 1 to 16',
-        'methodConfig[0].retryPolicy.retryableStatusCodes[1] 0 is no code of a failure: give a name such as UNAVAILABLE, or 1 to 16',
+        'methodConfig[0].retryPolicy.retryableStatusCodes[0] "GONE" is not a code of a failure: give a name such as UNAVAILABLE, or 1 to 16',
+        'methodConfig[0].retryPolicy.retryableStatusCodes[1] 0 is not a code of a failure: give a name such as UNAVAILABLE, or 1 to 16',
         'methodConfig[0].retryPolicy.retryableStatusCodes is empty: without a code nothing is retried',
       ],
     ],
@@ -120,7 +120,7 @@ describe('a service config', () => {
     [
       'both policies',
       ofMethod({ retryPolicy, hedgingPolicy: { maxAttempts: 2 } }),
-      ['methodConfig[0] has both retryPolicy and hedgingPolicy: a method is retried or hedged'],
+      ['methodConfig[0] has both retryPolicy and hedgingPolicy: give one of them'],
     ],
     [
       'throttling out of bounds',
@@ -131,14 +131,14 @@ describe('a service config', () => {
     expect(problemsOf(config)).toEqual(problems);
   });
 
-  it('that is wrong fails the client that is given it, when it is made or told', async () => {
+  it('with a mistake fails the client that is given it, in the constructor or init', async () => {
     const { parts } = await scripted([silent]);
     const serviceConfig = ofMethod({ timeout: 'soon' });
     expect(() => clientOf(parts, { serviceConfig })).toThrow('methodConfig[0].timeout');
     expect(() => clientOf(parts).init({ serviceConfig })).toThrow('methodConfig[0].timeout');
   });
 
-  it('says most of a method by its own name, then its service’s, then for all', async () => {
+  it('applies the entry of the method, else that of its service, else that for all', async () => {
     const policies = new ServicePolicies(
       {
         methodConfig: [
@@ -160,7 +160,7 @@ describe('a service config', () => {
 });
 
 describe('a client with a service config', () => {
-  it('retries what may be, by its policy', async () => {
+  it('retries idempotent calls by its retryPolicy', async () => {
     const { parts, calls } = await scripted([gone, fails(Code.Aborted), answers({ n: 3 }), gone, answers({})]);
     const client = clientOf(parts, { serviceConfig: ofMethod({ retryPolicy }) });
     expect(await client.method(get, 'suite')({})).toEqual({ n: 3 });
@@ -169,14 +169,14 @@ describe('a client with a service config', () => {
     expect(calls).toHaveLength(4);
   });
 
-  it('hedges what may be, by its policy', async () => {
+  it('hedges idempotent calls by its hedgingPolicy', async () => {
     const { parts, calls } = await scripted([silent, answers({ n: 2 })]);
     const client = clientOf(parts, { serviceConfig: ofMethod({ hedgingPolicy: { maxAttempts: 2 } }) });
     expect(await client.method(get, 'suite')({})).toEqual({ n: 2 });
     expect(calls).toHaveLength(2);
   });
 
-  it('stops repeating when its throttling says so', async () => {
+  it('stops retries when its retryThrottling is used up', async () => {
     const { parts, calls } = await scripted([gone]);
     const serviceConfig = { ...ofMethod({ retryPolicy }), retryThrottling: { maxTokens: 2, tokenRatio: 0.1 } };
     const client = clientOf(parts, { serviceConfig });
@@ -185,7 +185,7 @@ describe('a client with a service config', () => {
     expect(calls).toHaveLength(2);
   });
 
-  it('bounds the time of calls and streams, and a nearer bound of the call stays', async () => {
+  it('bounds the time of calls and streams, and a shorter time-out of the call stays', async () => {
     const deadlines: number[] = [];
     const { parts } = await scripted([
       (socket: Socket) => {
@@ -202,7 +202,7 @@ describe('a client with a service config', () => {
     expect(deadlines.map((leftMs) => Math.ceil(leftMs / 50_000) * 50)).toEqual([100, 100, 100, 50, 100]);
   });
 
-  it('waits for a node where it says so, unless the call says otherwise', async () => {
+  it('waits for a node with waitForReady, unless the call says otherwise', async () => {
     const { parts } = await scripted([answers({ n: 1 })]);
     const [address] = (await parts.registry.getService('suite')).flatMap(({ nodes }) =>
       nodes.map((node) => node.address),
@@ -227,7 +227,7 @@ describe('a client with a service config', () => {
     expect(await call).toEqual({ n: 1 });
   });
 
-  it('bounds messages, and a nearer bound of the client stays', async () => {
+  it('bounds messages, and a lower bound of the client stays', async () => {
     const { parts, calls } = await scripted([answers({ text: 'x'.repeat(500) })]);
     const limits = { maxRequestMessageBytes: 100, maxResponseMessageBytes: 1_000 };
     const client = clientOf(parts, { serviceConfig: ofMethod(limits), maxReceiveBytes: 400 });

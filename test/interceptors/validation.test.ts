@@ -82,7 +82,7 @@ describe('validation()', () => {
     }
   }
 
-  it('on the client does not send what the server would refuse, and sends the rest as it is', async () => {
+  it('does not send a request that the server would refuse, and sends others unchanged, on the client', async () => {
     const client = (await started(Strict, [validation()])).client(Strict);
     expect(await client.echo({ text: ' ok ' })).toEqual({ text: '<ok>' });
     expect(sent).toBe(1);
@@ -90,7 +90,7 @@ describe('validation()', () => {
     expect([failure.reason, fieldsOf(failure), sent]).toEqual(['call.invalid_input', ['text'], 1]);
   });
 
-  it('on the server does not validate twice what the method has a schema for', async () => {
+  it('does not validate twice on the server what the method has a schema for', async () => {
     @UseInterceptor(validation())
     @Handler('texts.Texts')
     class Twice extends Strict {}
@@ -98,7 +98,7 @@ describe('validation()', () => {
     expect(await client.echo({ text: ' ok ' })).toEqual({ text: '<ok>' });
   });
 
-  it('on the client checks each element of a stream', async () => {
+  it('checks each message of a stream on the client', async () => {
     const client = (await started(Strict, [validation()])).client(Strict);
     async function* of(...texts: string[]): AsyncIterable<Text> {
       for (const text of texts) yield { text };
@@ -128,7 +128,7 @@ describe('validation()', () => {
     expect(await client.echo({ text: 'ok' })).toEqual({ text: 'ok' });
     const failure = await failureOf(client.echo({ text: 'Secret' }));
     expect(failure).toMatchObject({ code: Code.Internal, reason: 'call.invalid_output', details: [] });
-    expect(failure.message).toBe('the reply of /texts.Texts/Echo is not what it should be');
+    expect(failure.message).toBe('the server made an invalid reply of /texts.Texts/Echo: see its log');
     const got: string[] = [];
     const reading = (async () => {
       for await (const { text } of client.letters({ text: 'abC' })) got.push(text);

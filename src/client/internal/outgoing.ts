@@ -179,7 +179,7 @@ class AttemptContext extends OutgoingContext {
     this.#call.onRefused();
   }
 
-  choose(): void {
+  commit(): void {
     if (this.#isChosen) return;
     this.#isChosen = true;
     this.#call.peer = this.peer;
@@ -214,11 +214,11 @@ class CallAttempts implements Attempts {
     return attempt instanceof AttemptContext && attempt.sent === 0;
   }
 
-  choose(attempt: Context): void {
+  commit(attempt: Context): void {
     if (!(attempt instanceof AttemptContext)) return;
     this.#chosen = attempt;
     this.#cancelOthers();
-    attempt.choose();
+    attempt.commit();
   }
 
   settle(): void {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../runtime/runtime.ts';
 
-/** When a circuit opens, and for how long. */
+/** The rules by which a circuit opens and closes: see `CircuitBreakerOptions`. */
 export interface CircuitRules {
   readonly failureRatio: number;
   readonly minimumCalls: number;
@@ -9,37 +9,38 @@ export interface CircuitRules {
   readonly halfOpenCalls: number;
 }
 
-// The window moves by this part of itself.
+// The window is divided into this many slots, and moves by one of them.
 const slots = 10;
 
 interface Slot {
-  /** Which stretch of time it counts. */
-  stretch: number;
+  /** Number of the slot since the clock's start. */
+  index: number;
   calls: number;
   failures: number;
 }
 
-/** What the end of a call says of who was called. */
-export type Verdict = 'well' | 'failed' | 'nothing';
+/** The end of one call as the circuit counts it: a success, a failure, or neither. */
+export type CircuitSample = 'success' | 'failure' | 'ignored';
 
-/** A call that the circuit let through: how it ended is told once. */
+/** A call that the circuit let through, and that has to be settled once. */
 export interface Admission {
-  settle(verdict: Verdict): void;
+  settle(sample: CircuitSample): void;
 }
 
 /**
- * Closed while calls go well; open, and letting none through, after too many failed; then half open for a few that try.
+ * A circuit: closed while calls succeed, open and refusing calls after too many failed, then half open for a few calls
+ * that try.
  */
 export class Circuit {
   readonly #rules: CircuitRules;
   readonly #clock: Clock;
   #slots: Slot[] = [];
-  /** By the monotonic clock; absent while it is closed. */
+  /** End of the open state, by the monotonic clock; absent while the circuit is closed. */
   #openUntilMs: number | undefined;
-  /** Calls under way that try a circuit which was open. */
+  /** Calls under way that try a half-open circuit. */
   #trials = 0;
-  #trialsWell = 0;
-  /** Grows with every change of state: calls that began before it say nothing any more. */
+  #trialSuccesses = 0;
+  /** Number of changes of state: calls that began before the last one do not count. */
   #era = 0;
 
   constructor(rules: CircuitRules, clock: Clock) {
@@ -47,57 +48,57 @@ export class Circuit {
     this.#clock = clock;
   }
 
-  /** Whether nothing speaks for keeping it. */
+  /** True if the circuit is closed and has counted no calls: it may be dropped. */
   get isIdle(): boolean {
     return this.#openUntilMs === undefined && this.#counted().calls === 0;
   }
 
   /**
-   * Milliseconds until the next call may try; `undefined` if one may now. While others try it is the whole time: nobody
-   * knows.
+   * Milliseconds until the next call may try; `undefined` if one may now. While other calls try, the end is not known,
+   * and it is the whole `openMs`.
    */
-  get closedForMs(): number | undefined {
+  get refusesForMs(): number | undefined {
     if (this.#openUntilMs === undefined) return undefined;
     const leftMs = this.#openUntilMs - this.#clock.monotonicMs();
     if (leftMs > 0) return leftMs;
     return this.#trials < this.#rules.halfOpenCalls ? undefined : this.#rules.openMs;
   }
 
-  /** Lets a call through; to be called only where {@link closedForMs} says that one may. */
+  /** Lets a call through. Call it only while {@link refusesForMs} is `undefined`. */
   admit(): Admission {
     const era = this.#era;
     const isTrial = this.#openUntilMs !== undefined;
     if (isTrial) this.#trials += 1;
     let isSettled = false;
     return {
-      settle: (verdict) => {
+      settle: (sample) => {
         if (isSettled) return;
         isSettled = true;
         if (era !== this.#era) return;
-        if (isTrial) this.#tried(verdict);
-        else if (verdict !== 'nothing') this.#count(verdict);
+        if (isTrial) this.#tried(sample);
+        else if (sample !== 'ignored') this.#count(sample);
       },
     };
   }
 
-  #tried(verdict: Verdict): void {
+  #tried(sample: CircuitSample): void {
     this.#trials -= 1;
-    if (verdict === 'failed') this.#open();
-    if (verdict !== 'well') return;
-    this.#trialsWell += 1;
-    if (this.#trialsWell >= this.#rules.halfOpenCalls) this.#change(undefined);
+    if (sample === 'failure') this.#open();
+    if (sample !== 'success') return;
+    this.#trialSuccesses += 1;
+    if (this.#trialSuccesses >= this.#rules.halfOpenCalls) this.#change(undefined);
   }
 
-  #count(verdict: 'well' | 'failed'): void {
-    const stretch = Math.floor((this.#clock.monotonicMs() * slots) / this.#rules.windowMs);
+  #count(sample: 'success' | 'failure'): void {
+    const index = Math.floor((this.#clock.monotonicMs() * slots) / this.#rules.windowMs);
     let slot = this.#slots.at(-1);
-    if (slot?.stretch !== stretch) {
-      slot = { stretch, calls: 0, failures: 0 };
+    if (slot?.index !== index) {
+      slot = { index, calls: 0, failures: 0 };
       this.#slots.push(slot);
       if (this.#slots.length > slots) this.#slots.shift();
     }
     slot.calls += 1;
-    if (verdict === 'well') return;
+    if (sample === 'success') return;
     slot.failures += 1;
     const { calls, failures } = this.#counted();
     if (calls >= this.#rules.minimumCalls && failures >= calls * this.#rules.failureRatio) this.#open();
@@ -108,7 +109,7 @@ export class Circuit {
     let calls = 0;
     let failures = 0;
     for (const slot of this.#slots) {
-      if (slot.stretch <= oldest) continue;
+      if (slot.index <= oldest) continue;
       calls += slot.calls;
       failures += slot.failures;
     }
@@ -124,6 +125,6 @@ export class Circuit {
     this.#openUntilMs = openUntilMs;
     this.#slots = [];
     this.#trials = 0;
-    this.#trialsWell = 0;
+    this.#trialSuccesses = 0;
   }
 }

@@ -210,7 +210,7 @@ export const clientEndingCases: readonly Case<ClientHarness>[] = [
         await next(input, two);
         assert.equal(attempts.wasRefused(one), false);
         assert.equal(attempts.wasRefused(attempts.begin()), true);
-        attempts.choose(one);
+        attempts.commit(one);
         attempts.settle();
         assert.equal(ctx.headers.get('attempt'), '1');
         assert.ok(ctx.peer, 'the peer is missing');

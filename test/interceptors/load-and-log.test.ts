@@ -74,8 +74,8 @@ describe('circuitBreaker', () => {
         undefined,
         undefined,
         undefined,
-        'circuit.open',
-        'circuit.open',
+        'interceptors.circuit_open',
+        'interceptors.circuit_open',
       ]);
       expect(calls).toBe(4);
       await runtime.timers.advance(200);
@@ -85,7 +85,7 @@ describe('circuitBreaker', () => {
       expect(findDetail(error, RetryInfo)).toEqual({ retryDelayMs: 300 });
       await runtime.timers.advance(300);
       // One may try, and fails.
-      expect(await codesOf(call, 2)).toEqual([undefined, 'circuit.open']);
+      expect(await codesOf(call, 2)).toEqual([undefined, 'interceptors.circuit_open']);
       await runtime.timers.advance(500);
       isWell = true;
       expect(await codesOf(call, 3)).toEqual(['well', 'well', 'well']);
@@ -95,7 +95,7 @@ describe('circuitBreaker', () => {
     },
   );
 
-  it('lets only as many try at once as it is told', async () => {
+  it('lets no more than halfOpenCalls calls through while it is half open', async () => {
     const runtime = virtualRuntime();
     const waiting = gate();
     let calls = 0;
@@ -108,13 +108,13 @@ describe('circuitBreaker', () => {
     await codesOf(call, 4);
     await runtime.timers.advance(500);
     const trying = [call(), call()];
-    expect(await codesOf(call, 1)).toEqual(['circuit.open']);
+    expect(await codesOf(call, 1)).toEqual(['interceptors.circuit_open']);
     waiting.open();
     expect(await Promise.all(trying)).toEqual(['well', 'well']);
     expect(await codesOf(call, 1)).toEqual(['well']);
   });
 
-  it('looks at what happened lately, at the share of it, and at failures of the callee only', async () => {
+  it('counts the share of failures of the callee within the window', async () => {
     const runtime = virtualRuntime();
     let code: Code = Code.Unavailable;
     const call = inside(circuitBreaker({ ...rules, runtime }), async (input, ctx) =>
@@ -129,11 +129,11 @@ describe('circuitBreaker', () => {
     await codesOf(call, 7);
     code = Code.Unavailable;
     // Six of thirteen are fewer than half.
-    expect(await codesOf(call, 6)).not.toContain('circuit.open');
+    expect(await codesOf(call, 6)).not.toContain('interceptors.circuit_open');
     code = Code.NotFound;
-    expect(await codesOf(call, 20)).not.toContain('circuit.open');
+    expect(await codesOf(call, 20)).not.toContain('interceptors.circuit_open');
     code = Code.Cancelled;
-    expect(await codesOf(call, 20)).not.toContain('circuit.open');
+    expect(await codesOf(call, 20)).not.toContain('interceptors.circuit_open');
   });
 
   it('passes over a node whose circuit is open, and refuses when all are', async () => {
@@ -169,12 +169,14 @@ describe('circuitBreaker', () => {
     isWell = false;
     await codesOf(async () => call({}), 12);
     expect(seen.filter((id) => id === 'a')).toHaveLength(2);
-    await expect(call({})).rejects.toMatchObject({ reason: 'circuit.open' });
-    await expect(call({}, { address: servers[0]?.address })).rejects.toMatchObject({ reason: 'circuit.open' });
+    await expect(call({})).rejects.toMatchObject({ reason: 'interceptors.circuit_open' });
+    await expect(call({}, { address: servers[0]?.address })).rejects.toMatchObject({
+      reason: 'interceptors.circuit_open',
+    });
     for (const server of servers) await server.stop();
   });
 
-  it('around a hedge does not take the slower node for a failed one', async () => {
+  it('does not count the cancelled attempt of a hedge within it as a failure of its node', async () => {
     const parts = memoryParts();
     const runtime = virtualRuntime();
     const servers = ['a', 'b'].map((id) =>
@@ -193,7 +195,7 @@ describe('circuitBreaker', () => {
     for (const server of servers) await server.stop();
   });
 
-  it('takes the first reply of a stream for success, and leaving it for nothing', async () => {
+  it('counts a stream as a success with its first reply, and not at all if the reader leaves before', async () => {
     const runtime = virtualRuntime();
     const { parts } = await scripted([
       (socket) => {
@@ -203,17 +205,17 @@ describe('circuitBreaker', () => {
     ]);
     const interceptors = [circuitBreaker({ ...rules, runtime })];
     const call = clientOf(parts, { interceptors }).method(count, 'suite');
-    expect(await codesOf(async () => all(call({})), 20)).not.toContain('circuit.open');
+    expect(await codesOf(async () => all(call({})), 20)).not.toContain('interceptors.circuit_open');
   });
 
-  it('refuses options that mean nothing', () => {
+  it('refuses options without a meaning', () => {
     expect(() => circuitBreaker({ failureRatio: 0 })).toThrow('failureRatio is 0');
     expect(() => circuitBreaker({ openMs: -1 })).toThrow('openMs is -1');
   });
 });
 
 describe('bulkhead', () => {
-  it('bounds what is under way and what waits, and lets in by order', async () => {
+  it('bounds the calls under way and the queue, and admits queued calls in order', async () => {
     const order: string[] = [];
     const gates = [gate(), gate(), gate()];
     const call = inside(bulkhead({ maxConcurrent: 1, maxQueue: 2 }), async (_input, ctx) => {
@@ -224,7 +226,7 @@ describe('bulkhead', () => {
     });
     const calls = ['0', '1', '2'].map((n) => call(contextOf({ n })));
     const refused = call(contextOf({ n: '3' }));
-    await expect(refused).rejects.toMatchObject({ code: Code.ResourceExhausted, reason: 'bulkhead.full' });
+    await expect(refused).rejects.toMatchObject({ code: Code.ResourceExhausted, reason: 'interceptors.bulkhead_full' });
     expect(order).toEqual(['0']);
     gates[0]?.open();
     await calls[0];
@@ -236,7 +238,7 @@ describe('bulkhead', () => {
     expect(await call(contextOf({ n: '4' }))).toBe('4');
   });
 
-  it('lets go of who is cancelled in the line, and of who runs out of time', async () => {
+  it('drops a queued call that is cancelled, or whose deadline passes', async () => {
     const runtime = virtualRuntime();
     const waiting = gate();
     const call = inside(bulkhead({ maxConcurrent: 1, maxQueue: 5, runtime }), () => waiting.opened);
@@ -254,14 +256,14 @@ describe('bulkhead', () => {
     await Promise.all([running, last]);
   });
 
-  it('counts by key, and a stream until it is over', async () => {
+  it('counts calls by key, and a stream until it ends', async () => {
     const { parts } = await scripted([(socket) => void socket.send({ body: json({ n: 1 }) })]);
     const interceptors = [bulkhead({ maxConcurrent: 1, key: (ctx) => ctx.metadata.text('x-tenant') ?? '' })];
     const call = clientOf(parts, { interceptors }).method(count, 'suite');
     const first = (call({}, { metadata: { 'x-tenant': 'a' } }) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
     const unread = call({}, { metadata: { 'x-tenant': 'a' } }) as AsyncIterable<unknown>;
     expect(await first.next()).toEqual({ done: false, value: { n: 1 } });
-    await expect(unread[Symbol.asyncIterator]().next()).rejects.toMatchObject({ reason: 'bulkhead.full' });
+    await expect(unread[Symbol.asyncIterator]().next()).rejects.toMatchObject({ reason: 'interceptors.bulkhead_full' });
     const other = (call({}, { metadata: { 'x-tenant': 'b' } }) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
     await other.next();
     await other.return?.();
@@ -271,7 +273,7 @@ describe('bulkhead', () => {
     await again.return?.();
   });
 
-  it('refuses options that mean nothing', () => {
+  it('refuses options without a meaning', () => {
     expect(() => bulkhead({ maxConcurrent: 0 })).toThrow('maxConcurrent is 0');
     expect(() => bulkhead({ maxConcurrent: 1, maxQueue: -1 })).toThrow('maxQueue is -1');
   });
@@ -283,38 +285,38 @@ describe('rateLimit', () => {
     async (descriptor) => {
       const runtime = virtualRuntime();
       const call = inside(rateLimit({ perSecond: 2, burst: 3, runtime }), async () => 'well', descriptor);
-      expect(await codesOf(call, 4)).toEqual(['well', 'well', 'well', 'ratelimit.exceeded']);
+      expect(await codesOf(call, 4)).toEqual(['well', 'well', 'well', 'interceptors.rate_limited']);
       const error = (await call().catch((thrown: unknown) => thrown)) as TenonError;
       expect(error.code).toBe(Code.ResourceExhausted);
       expect(findDetail(error, RetryInfo)).toEqual({ retryDelayMs: 500 });
       await runtime.timers.advance(500);
-      expect(await codesOf(call, 2)).toEqual(['well', 'ratelimit.exceeded']);
+      expect(await codesOf(call, 2)).toEqual(['well', 'interceptors.rate_limited']);
       await runtime.timers.advance(60_000);
-      expect(await codesOf(call, 4)).toEqual(['well', 'well', 'well', 'ratelimit.exceeded']);
+      expect(await codesOf(call, 4)).toEqual(['well', 'well', 'well', 'interceptors.rate_limited']);
     },
   );
 
-  it('counts by key, and keeps no key for ever', async () => {
+  it('counts calls by key, and forgets keys whose bucket is full again', async () => {
     const runtime = virtualRuntime();
     const call = inside(
       rateLimit({ perSecond: 1, runtime, key: (ctx) => ctx.metadata.text('x-tenant') ?? '' }),
       async () => 'well',
     );
     const as = (tenant: string) => () => call(contextOf({ 'x-tenant': tenant }));
-    expect(await codesOf(as('a'), 2)).toEqual(['well', 'ratelimit.exceeded']);
+    expect(await codesOf(as('a'), 2)).toEqual(['well', 'interceptors.rate_limited']);
     for (let n = 0; n < 2_500; n += 1) expect(await codesOf(as(`t${n}`), 1)).toEqual(['well']);
     // Those that are not full yet are kept.
-    expect(await codesOf(as('a'), 1)).toEqual(['ratelimit.exceeded']);
+    expect(await codesOf(as('a'), 1)).toEqual(['interceptors.rate_limited']);
   });
 
-  it('refuses options that mean nothing', () => {
+  it('refuses options without a meaning', () => {
     expect(() => rateLimit({ perSecond: 0 })).toThrow('perSecond is 0');
     expect(() => rateLimit({ perSecond: 1, burst: 0.5 })).toThrow('burst is 0.5');
   });
 });
 
 describe('timeout', () => {
-  it('tells the server of the nearer deadline, and leaves a nearer one', async () => {
+  it('sends the server the earlier deadline, and keeps one that is earlier still', async () => {
     const deadlines: (number | undefined)[] = [];
     const { parts } = await scripted([
       (socket) => {
@@ -331,7 +333,7 @@ describe('timeout', () => {
     expect(deadlines[1]).toBeLessThan(now + 9_000);
   });
 
-  it('bounds each attempt inside of retry', async () => {
+  it('bounds each attempt when it is inside of retry', async () => {
     const { retry } = await import('../../src/interceptors/interceptors.ts');
     const { parts, calls } = await scripted([() => {}, answers({ n: 2 })]);
     const interceptors = [retry({ codes: [Code.DeadlineExceeded], initialBackoffMs: 0 }), timeout({ timeoutMs: 50 })];
@@ -356,7 +358,7 @@ describe('timeout', () => {
     },
   );
 
-  it('ends a stream of replies that takes too long, and its caller hears it', async () => {
+  it('ends a stream of replies that takes too long with DEADLINE_EXCEEDED', async () => {
     const parts = memoryParts();
     const runtime = virtualRuntime();
     const endless: CallHandler = async function* replies() {
@@ -374,7 +376,7 @@ describe('timeout', () => {
     await server.stop();
   });
 
-  it('leaves nothing behind of a handler that is done in time', async () => {
+  it('leaves no timer and no listener behind a handler that ends in time', async () => {
     const runtime = virtualRuntime();
     const ctx = contextOf();
     expect(await inside(timeout({ timeoutMs: 100, runtime }), async () => 'well')(ctx)).toBe('well');
@@ -398,7 +400,7 @@ describe('logging', () => {
     return logger.lines.filter(({ message }) => message === 'call');
   }
 
-  it('writes one line for each call, by how it ended', async () => {
+  it('writes one line for each call, at the level of its code', async () => {
     expect(await linesOf(async () => ({}), echo)).toMatchObject([
       { level: 'info', fields: { method: '/suite.Suite/Echo', code: 'OK', durationMs: 0, peer: expect.any(String) } },
     ]);
@@ -417,7 +419,7 @@ describe('logging', () => {
     expect(await linesOf(two, count)).toMatchObject([{ level: 'info', fields: { code: 'OK' } }]);
   });
 
-  it('names the node on the client, and the event where it handles one', async () => {
+  it('names the node on the client, and the handler of an event', async () => {
     const logger = new RecordingLogger();
     const { parts } = await scripted([{ body: json({}), status: okStatus }], { logger });
     await clientOf(parts, { interceptors: [logging()] }).method(echo, 'suite')({});
@@ -428,7 +430,7 @@ describe('logging', () => {
     expect(logger.lines.slice(1)).toMatchObject([{ level: 'debug', message: 'event', fields: { code: 'OK' } }]);
   });
 
-  it('writes of a stream that is left that it was cancelled', async () => {
+  it('writes CANCELLED for a stream that its reader leaves', async () => {
     const logger = new RecordingLogger();
     const { parts } = await scripted([(socket) => void socket.send({ body: json({}) })], { logger });
     const replies = clientOf(parts, { interceptors: [logging()] }).method(count, 'suite')({}) as AsyncIterable<unknown>;

@@ -3,49 +3,50 @@ import type { Attempts, Outgoing } from '../../context/outgoing.ts';
 import { findDetail, RetryInfo } from '../../errors/details.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { iterable, iteratorOf } from '../../internal/iterators.ts';
-import { clientStreams, type CallHandler, type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
+import { type CallHandler, clientStreams, type MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { RetryBudget } from '../retry-budget.ts';
-import type { OpenReplies } from './late-replies.ts';
+import type { OpenReplies } from './attempt-replies.ts';
+import { invalidOption } from './invalid-option.ts';
 
-/** What retries and hedges have in common. */
-export interface Repeating {
+/** The options that `retry` and `hedge` share. */
+export interface AttemptPolicy {
   readonly maxAttempts: number;
   readonly codes: ReadonlySet<Code>;
   readonly budget: Pick<RetryBudget, 'succeeded' | 'failed' | 'allows'>;
   readonly runtime: Runtime;
 }
 
-/** What a server may say of repetitions: in this trailer, by gRPC's A6, or as a `google.rpc.RetryInfo`. */
+/** The trailer by which a server delays or forbids the next attempt (gRPC: A6). */
 const pushbackKey = 'grpc-retry-pushback-ms';
 
-/** What the failure of an attempt says of the next. */
-export interface Verdict {
-  /** Whether there may be one. */
-  readonly may: boolean;
-  /** Whether it is the failure of the call, whatever other attempts are under way. */
+/** Says if, and when, another attempt may follow one that failed. */
+export interface RetryDecision {
+  readonly mayRetry: boolean;
+  /** True if the call fails with this error at once, even while other attempts are under way. */
   readonly isFatal: boolean;
-  /** What the server asks for: at least, or exactly. */
+  /** The wait that the server asks for. */
   readonly waitMs?: number | undefined;
-  readonly exactly?: boolean | undefined;
+  /** True if the wait is to be exactly `waitMs`, false if it is to be at least that. */
+  readonly isExactWait?: boolean | undefined;
 }
 
-const fatal: Verdict = { may: false, isFatal: true };
-const noMore: Verdict = { may: false, isFatal: false };
+const fatal: RetryDecision = { mayRetry: false, isFatal: true };
+const noMore: RetryDecision = { mayRetry: false, isFatal: false };
 
-/** One call that may be made several times. */
-export class RepeatedCall {
+/** One call that may be sent several times, each time as an attempt with a context of its own. */
+export class RetriableCall {
   readonly ctx: Context;
   readonly attempts: Attempts;
-  readonly #policy: Repeating;
+  readonly #policy: AttemptPolicy;
   readonly #method: MethodDescriptor;
   readonly #target: string;
   readonly #next: CallHandler;
   readonly #input: unknown;
-  /** Somebody has begun to read the requests. */
+  /** True once an attempt has begun to read the stream of requests, which cannot be read again. */
   #isRead = false;
 
-  constructor(policy: Repeating, next: CallHandler, method: MethodDescriptor, input: unknown, ctx: Context) {
+  constructor(policy: AttemptPolicy, next: CallHandler, method: MethodDescriptor, input: unknown, ctx: Context) {
     const outgoing = outgoingOf(ctx, method);
     this.ctx = ctx;
     this.attempts = outgoing.attempts();
@@ -53,7 +54,7 @@ export class RepeatedCall {
     this.#method = method;
     this.#target = outgoing.target;
     this.#next = next;
-    this.#input = clientStreams(method.kind) ? this.#noticed(input as AsyncIterable<unknown>) : input;
+    this.#input = clientStreams(method.kind) ? this.#watched(input as AsyncIterable<unknown>) : input;
   }
 
   /** Makes one attempt of a call with one reply. */
@@ -69,14 +70,14 @@ export class RepeatedCall {
 
   succeeded(attempt: Context): void {
     this.#policy.budget.succeeded(this.#target);
-    this.attempts.choose(attempt);
+    this.attempts.commit(attempt);
   }
 
   /**
-   * Whether the call may be made again after `error`. What may have been processed is repeated only where the method is
-   * declared idempotent, and a stream of requests only while nothing was read of it.
+   * Decides if the call may be sent again after `error`. A call that a server may have processed is repeated only if
+   * the method is declared idempotent, and a stream of requests only while no request was read.
    */
-  judge(attempt: Context, error: unknown): Verdict {
+  decide(attempt: Context, error: unknown): RetryDecision {
     const failure = TenonError.from(error);
     if (this.ctx.aborted || !this.#policy.codes.has(failure.code)) return fatal;
     this.#policy.budget.failed(this.#target);
@@ -84,41 +85,37 @@ export class RepeatedCall {
     if (!isSafe || this.#isRead) return fatal;
     const pushback = failure.metadata[pushbackKey];
     const waitMs = typeof pushback === 'string' && /^\d{1,15}$/.test(pushback) ? Number(pushback) : undefined;
-    // Anything that is no number of milliseconds forbids repetitions (A6).
+    // Any other value than a number of milliseconds forbids further attempts (A6).
     if (!this.mayBegin() || (pushback !== undefined && waitMs === undefined)) return noMore;
-    if (waitMs !== undefined) return { may: true, isFatal: false, waitMs, exactly: true };
-    return { may: true, isFatal: false, waitMs: findDetail(failure, RetryInfo)?.retryDelayMs };
+    if (waitMs !== undefined) return { mayRetry: true, isFatal: false, waitMs, isExactWait: true };
+    return { mayRetry: true, isFatal: false, waitMs: findDetail(failure, RetryInfo)?.retryDelayMs };
   }
 
-  #noticed(requests: AsyncIterable<unknown>): AsyncIterable<unknown> {
+  #watched(requests: AsyncIterable<unknown>): AsyncIterable<unknown> {
     return iterable(() => {
       this.#isRead = true;
       return iteratorOf(requests);
     });
   }
 
-  /** Whether the budget has an attempt left. */
+  /** True if the budget allows another attempt. */
   mayBegin(): boolean {
     return this.#policy.budget.allows(this.#target);
   }
 
-  /** Whether the call's time is up after `delayMs`. */
+  /** True if the deadline passes within `delayMs`. */
   isTooLate(delayMs: number): boolean {
     const { deadline } = this.ctx;
     return deadline !== undefined && this.#policy.runtime.clock.monotonicMs() + delayMs >= deadline;
   }
 }
 
-/**
- * Whether calls of the method can be repeated at all by an interceptor; events have the retries of their subscription.
- */
+/** True if an interceptor may repeat calls of the method. Events are retried by their subscription instead. */
 export function isCall(method: MethodDescriptor): boolean {
   return method.kind !== 'event';
 }
 
-export { serverStreams };
-
-/** gRPC allows no more (A6), whatever was asked for. */
+/** Checks the option `maxAttempts`, and bounds it by five, the most that gRPC allows (A6). */
 export function attemptsWithin(maxAttempts: number, what: string): number {
   if (!Number.isInteger(maxAttempts) || maxAttempts < 1) {
     throw invalidOption(what, `maxAttempts is ${maxAttempts}: give a whole number of at least 1`);
@@ -126,20 +123,11 @@ export function attemptsWithin(maxAttempts: number, what: string): number {
   return Math.min(maxAttempts, 5);
 }
 
-/** Options that mean nothing are said when the interceptor is made, not with the first call. */
-export function invalidOption(what: string, problem: string): TenonError {
-  return new TenonError({
-    code: Code.InvalidArgument,
-    reason: 'interceptors.invalid_option',
-    message: `${what}: ${problem}`,
-  });
-}
-
 function outgoingOf(ctx: Context, method: MethodDescriptor): Outgoing {
   if (ctx.outgoing) return ctx.outgoing;
   throw new TenonError({
     code: Code.FailedPrecondition,
     reason: 'interceptors.client_only',
-    message: `${method.path} is served here: calls are repeated by who makes them. Give retry and hedge to the client`,
+    message: `${method.path} is served here: only the caller can repeat a call. Give retry and hedge to the client`,
   });
 }

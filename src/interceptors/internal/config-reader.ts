@@ -1,70 +1,70 @@
 import { didYouMean } from '../../internal/suggest.ts';
 
-/** A value of a JSON document, and where it stands. */
-export interface Found {
+/** A value of a JSON document, with its path. */
+export interface ConfigValue {
   readonly path: string;
   readonly value: unknown;
 }
 
-/** Reads a JSON document that people wrote, and lists everything that is wrong with it. */
-export class Reading {
+/** Reads a JSON document, and collects every mistake in it with its path. */
+export class ConfigReader {
   readonly problems: string[] = [];
 
   wrong(path: string, problem: string): void {
     this.problems.push(`${path === '' ? 'it' : path} ${problem}`);
   }
 
-  /** The object at `path`, which has no other fields than these; `undefined` if it is none. */
-  object(path: string, value: unknown, fields: readonly string[]): Fields | undefined {
+  /** Reads the object at `path`, which may have these fields and no others; `undefined` for any other value. */
+  object(path: string, value: unknown, fields: readonly string[]): ConfigFields | undefined {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       this.wrong(path, `is ${describe(value)}: give an object`);
       return undefined;
     }
     for (const name of Object.keys(value)) {
       if (!fields.includes(name)) {
-        this.wrong(join(path, name), `is no field of a service config.${didYouMean(name, fields)}`);
+        this.wrong(join(path, name), `is not a field of a service config.${didYouMean(name, fields)}`);
       }
     }
-    return new Fields(this, path, value as Readonly<Record<string, unknown>>, false);
+    return new ConfigFields(this, path, value as Readonly<Record<string, unknown>>, false);
   }
 }
 
-/** The fields of an object. One that is absent, undefined or null says nothing. */
-export class Fields {
-  readonly #reading: Reading;
+/** The fields of an object in the document. A field that is undefined or null counts as absent. */
+export class ConfigFields {
+  readonly #reader: ConfigReader;
   readonly #path: string;
   readonly #values: Readonly<Record<string, unknown>>;
   readonly #isRequired: boolean;
 
-  constructor(reading: Reading, path: string, values: Readonly<Record<string, unknown>>, isRequired: boolean) {
-    this.#reading = reading;
+  constructor(reader: ConfigReader, path: string, values: Readonly<Record<string, unknown>>, isRequired: boolean) {
+    this.#reader = reader;
     this.#path = path;
     this.#values = values;
     this.#isRequired = isRequired;
   }
 
-  /** The same, where a field that is asked for and absent is wrong. */
-  required(): Fields {
-    return new Fields(this.#reading, this.#path, this.#values, true);
+  /** The same fields, where it is a mistake if a field that is read is absent. */
+  required(): ConfigFields {
+    return new ConfigFields(this.#reader, this.#path, this.#values, true);
   }
 
   has(name: string): boolean {
     return this.#values[name] !== undefined && this.#values[name] !== null;
   }
 
-  found(name: string): Found {
+  valueOf(name: string): ConfigValue {
     return { path: join(this.#path, name), value: this.#values[name] };
   }
 
   text(name: string): string | undefined {
-    return this.#read(name, (value) => typeof value === 'string', 'a text') as string | undefined;
+    return this.#read(name, (value) => typeof value === 'string', 'a string') as string | undefined;
   }
 
   boolean(name: string): boolean | undefined {
     return this.#read(name, (value) => typeof value === 'boolean', 'true or false') as boolean | undefined;
   }
 
-  /** A number; also as text, as proto JSON writes 64 bit integers. */
+  /** Reads a number; also one in a string, as proto JSON writes 64-bit integers. */
   number(name: string, isGood: (value: number) => boolean, what: string): number | undefined {
     const given = this.#values[name];
     const value = typeof given === 'string' && /^-?\d+(\.\d+)?$/.test(given) ? Number(given) : given;
@@ -73,7 +73,7 @@ export class Fields {
       : (value as number);
   }
 
-  /** A duration of proto JSON (protobuf: duration.proto), in milliseconds. */
+  /** Reads a duration of proto JSON (protobuf: duration.proto) in milliseconds. */
   durationMs(name: string, what: 'above 0' | 'at least 0'): number | undefined {
     const given = this.#values[name];
     const seconds =
@@ -84,7 +84,7 @@ export class Fields {
       : seconds * 1000;
   }
 
-  list(name: string): readonly Found[] {
+  list(name: string): readonly ConfigValue[] {
     const values = this.#read(name, Array.isArray, 'a list') as readonly unknown[] | undefined;
     return (values ?? []).map((value, index) => ({ path: `${join(this.#path, name)}[${index}]`, value }));
   }
@@ -93,11 +93,11 @@ export class Fields {
     const value = this.#values[name];
     const path = join(this.#path, name);
     if (value === undefined || value === null) {
-      if (this.#isRequired) this.#reading.wrong(path, `is missing: give ${what}`);
+      if (this.#isRequired) this.#reader.wrong(path, `is missing: give ${what}`);
       return undefined;
     }
     if (isGood(value)) return value;
-    this.#reading.wrong(path, `is ${describe(value)}: give ${what}`);
+    this.#reader.wrong(path, `is ${describe(value)}: give ${what}`);
     return undefined;
   }
 }
