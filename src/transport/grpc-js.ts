@@ -106,7 +106,7 @@ export class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> implements
   }
 }
 
-/** As grpc-js is told of them. */
+/** Returns the pings of clients as options of grpc-js. */
 function pings(keepaliveMs: number, keepaliveTimeoutMs: number): ChannelOptions {
   if (keepaliveMs === Number.POSITIVE_INFINITY) return {};
   return { 'grpc.keepalive_time_ms': keepaliveMs, 'grpc.keepalive_timeout_ms': keepaliveTimeoutMs };

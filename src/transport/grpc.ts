@@ -21,8 +21,8 @@ export interface GrpcTransportOptions extends GrpcOptions {}
 export const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions> = token('transport', 'GrpcTransportOptions');
 
 /**
- * Native gRPC, written on node:http2: any gRPC client can call what listens here, and any gRPC server can be called.
- * Connections are shared per address.
+ * Carries calls as native gRPC, written on node:http2: any gRPC client can call what listens here, and any gRPC server
+ * can be called. Connections are shared per address.
  */
 @injectable()
 export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Transport {

@@ -32,9 +32,9 @@ export const MemoryTransportOptions: ServiceIdentifier<MemoryTransportOptions> =
 );
 
 /**
- * Calls within the process: no port is opened and nothing is copied. The instance is the network: who dials must hold
- * the one that listens. Everything else is as over a real connection: limits, deadlines, cancellation, back-pressure
- * and drain.
+ * Carries calls within the process: no port is opened and nothing is copied. The instance is the network: a caller must
+ * hold the instance that listens. Everything else is as over a real connection: limits, deadlines, cancellation,
+ * back-pressure and drain.
  */
 @injectable()
 export class MemoryTransport implements Transport {
@@ -103,7 +103,7 @@ export class MemoryTransport implements Transport {
   }
 }
 
-/** The whole request is there, so the server can have it at once. */
+/** Gives a call to the server at once, as the whole request is there. */
 function start(call: MemoryCall, { headers, body }: Message): void {
   const port = call.port as MemoryPort;
   const route = port.routes.find(call.path);

@@ -46,13 +46,13 @@ export interface TcpTransportOptions extends SocketServerOptions {
    */
   readonly serverKeepaliveMs?: number | undefined;
   /**
-   * How much of each call may be on its way to this side unread, in bytes: it bounds the memory that a slow reader
-   * takes, and, with the time that a message and its answer need, the speed of one stream. At least 64 KiB.
+   * The window of each call: bytes that may be on their way to this side unread. It limits the memory that a slow
+   * reader takes and, with the round-trip time, the speed of one stream. At least 64 KiB.
    * @default 256 KiB
    */
   readonly windowBytes?: number | undefined;
   /**
-   * How many calls a server takes at a time on one connection. A client's further calls wait.
+   * The number of calls that a server takes at a time on one connection. A client's further calls wait.
    * @default 10,000
    */
   readonly maxCalls?: number | undefined;
@@ -68,10 +68,7 @@ export interface TcpTransportOptions extends SocketServerOptions {
   readonly serverTls?: ServerTlsOptions | undefined;
   /** @default the system's own */
   readonly runtime?: Runtime | undefined;
-  /**
-   * Told of certificates that were replaced, and of those that cannot be used.
-   * @default writes nothing
-   */
+  /** Logs certificates that were replaced, and those that cannot be used. @default writes nothing */
   readonly logger?: Logger | undefined;
 }
 /** Container key of the {@link TcpTransportOptions}. */
@@ -80,8 +77,9 @@ export const TcpTransportOptions: ServiceIdentifier<TcpTransportOptions> = token
 const defaults = { ...frameDefaults, runtime: systemRuntime, logger: silentLogger } satisfies TcpTransportOptions;
 
 /**
- * Our own frames over TCP, between processes that both run tenon: many calls share one connection per address, and what
- * is written in one turn of the event loop leaves in one piece. The wire is written down in `docs/wire.md`.
+ * Carries calls in tenon's own frames over TCP, between processes that both run tenon. Many calls share one connection
+ * per address, and what is written in one turn of the event loop leaves in one piece. The format is written down in
+ * `docs/wire.md`.
  */
 @injectable()
 export class TcpTransport extends FrameTransport implements Transport {

@@ -4,7 +4,7 @@ import { token } from '../internal/token.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 
 /**
- * TLS of whatever transport is bound, said once. A transport's own `tls` and `serverTls` are stronger.
+ * TLS of the transport that is bound, whichever it is. A transport's own `tls` and `serverTls` take precedence.
  *
  * @example
  * ```ts
@@ -16,10 +16,10 @@ import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
  * ```
  */
 export interface TransportTlsOptions {
-  /** Of clients. @default none: calls are sent in the clear */
+  /** TLS of clients. @default none: calls are sent in the clear */
   readonly client?: ClientTlsOptions | undefined;
   /**
-   * Of servers; `false` for servers that speak in the clear beside clients that do not.
+   * TLS of servers; `false` for servers that speak in the clear beside clients with TLS.
    * @default none: with a `client`, an application that serves does not start
    */
   readonly server?: ServerTlsOptions | false | undefined;

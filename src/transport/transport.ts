@@ -8,7 +8,7 @@ import type { Code, TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
 import type { MethodDescriptor } from '../pipeline/pipeline.ts';
 
-/** The greatest message that is taken where nothing else was said: 4 MiB, gRPC's own default. */
+/** The default limit of a received message: 4 MiB, as in gRPC. */
 export const defaultMaxMessageBytes = 4 * 1024 * 1024;
 
 /**
@@ -21,12 +21,12 @@ export interface Message {
   /** One encoded message. The sender must not change it afterwards, the receiver owns it. */
   readonly body?: Uint8Array | undefined;
   /**
-   * Received: whether the body came compressed, where the transport can tell. Sent: whether it shall be, where
-   * transport and peer can; a server's first message says with either that later ones may be. The body itself is never
-   * compressed here.
+   * For a received message: true if the body came compressed, on transports that can tell. For a message to send: true
+   * if the body is to be compressed, if transport and peer can; a server's first message decides with `true` or `false`
+   * that later ones may be. The body itself is never compressed here.
    */
   readonly compressed?: boolean | undefined;
-  /** Only from the server, and nothing after it. */
+  /** The status of the call. Only the server sends it, and nothing after it. */
   readonly status?: Status | undefined;
 }
 
@@ -39,20 +39,21 @@ export interface Socket {
   /** Address of the other end. Empty on a client until it is known. */
   readonly remote: string;
   /**
-   * Server side: what the caller's connection was opened with; read when asked for, as long as the connection is there.
+   * On a server: the certificate of the caller's connection. It is read when asked for, as long as the connection is
+   * there.
    */
   readonly peerCertificate?: PeerCertificate | undefined;
-  /** Server side: when the caller stops waiting, by the monotonic reading of the bound Clock. */
+  /** On a server: the time at which the caller stops waiting, by the monotonic reading of the bound Clock. */
   readonly deadline: number | undefined;
   /**
-   * Passes a message on. Returns nothing while there is room, and a promise that resolves when there is again: who
-   * awaits it is held back by a slow reader. Messages arrive in the order they were sent. Sending on a call that is
-   * over is not an error: the message is dropped, and `recv` and `onAbort` tell why.
+   * Sends a message. Returns nothing while there is room, and otherwise a promise that resolves when there is room
+   * again; a sender that awaits it is held back by a slow reader. Messages arrive in the order they were sent. Sending
+   * on a call that is over is not an error: the message is dropped, and `recv` and `onAbort` tell why.
    */
   send(message: Message): void | Promise<void>;
   /**
-   * The next message, or `undefined` when the peer sends no more: on the server after the client's `end`, on the client
-   * after the status. A status other than OK is a message like any other.
+   * Returns the next message, or `undefined` when the peer sends no more: on the server after the client's `end`, on
+   * the client after the status. A status other than OK is a message like any other.
    *
    * Rejects with a {@link TenonError} when the call broke off: CANCELLED (aborted, or reset by the peer),
    * DEADLINE_EXCEEDED, UNAVAILABLE (`transport.unreachable`: nobody took the call; `transport.connection_lost`: it may
@@ -61,7 +62,7 @@ export interface Socket {
    * writer.
    */
   recv(): Promise<Message | undefined>;
-  /** Client: no more messages from this side. May be called again, and after the end. */
+  /** On a client: ends the sending side. May be called again, and after the end. */
   end(): void;
   /**
    * Ends the call at once, both ways, with `code` for the peer. Outstanding and later `recv`s reject with it. Without
@@ -69,14 +70,14 @@ export interface Socket {
    */
   abort(code: Code, message?: string): void;
   /**
-   * Lets go of the call: one that is not over is aborted with CANCELLED. May be called again. Who took a call on a
-   * server closes it when nothing runs for it any more; until then one that broke off may count as one of the calls
-   * that its connection carries.
+   * Releases the call; one that is not over is aborted with CANCELLED. May be called again. A server closes each call
+   * that it took when nothing runs for it any more. Until then a call that broke off may count as one of the calls of
+   * its connection.
    */
   close(): void | Promise<void>;
   /**
-   * Server side: `listener` is called once if the call breaks off before its status was sent: cancelled, deadline
-   * passed, connection lost. At once if it already has. One listener: the last one counts.
+   * On a server: calls `listener` once if the call breaks off before its status was sent: cancelled, deadline passed,
+   * connection lost. If that has happened already, calls it at once. Only the last listener counts.
    */
   onAbort(listener: (error: TenonError) => void): void;
 }
@@ -101,18 +102,15 @@ export interface DialOptions {
   readonly maxReceiveBytes?: number | undefined;
   /** @default no limit */
   readonly maxSendBytes?: number | undefined;
-  /**
-   * Messages of this call may be compressed: each says by its `compressed` whether it is.
-   * @default false
-   */
+  /** Allows compressed messages in this call. Each message decides with its `compressed`. @default false */
   readonly compress?: boolean | undefined;
   /**
-   * What the messages are, as HTTP has it: `application/grpc+json`. Transports that have no word for it leave it out.
+   * Content type of the messages, such as `application/grpc+json`. Transports that have none leave it out.
    * @default application/grpc
    */
   readonly contentType?: string | undefined;
   /**
-   * Wait for a connection until the deadline instead of failing when the address cannot be reached.
+   * Waits for a connection until the deadline, instead of failing when the address cannot be reached.
    * @default false
    */
   readonly waitForReady?: boolean | undefined;
@@ -120,7 +118,7 @@ export interface DialOptions {
 
 /** Options of a {@link Listener}. */
 export interface ListenOptions {
-  /** Every method that will be served, so that the transport may prepare. Others are answered with UNIMPLEMENTED. */
+  /** The methods that the server answers, so that the transport can prepare. Others get UNIMPLEMENTED. */
   readonly routes: readonly MethodDescriptor[];
   /**
    * Finds the method of a path that no route has, on transports that see such paths (grpc-js's server does not).
@@ -132,57 +130,56 @@ export interface ListenOptions {
   /** @default no limit */
   readonly maxSendBytes?: number | undefined;
   /**
-   * Name methods of similar names in the answer to an unknown one, on transports that let us.
+   * Suggests methods with similar names in the answer to an unknown one, on transports that can.
    * @default false: a stranger learns nothing
    */
   readonly suggest?: boolean | undefined;
-  /** Gives up waiting for the address; nothing stays open. */
+  /** Aborting it gives up waiting for the address; nothing stays open. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Limits of servers over sockets. Each listener counts for itself. */
 export interface SocketServerOptions {
-  /**
-   * How many connections a listener has at a time. Further ones are closed as soon as they are made.
-   * @default 50,000
-   */
+  /** The most connections of a listener at a time. Further ones are closed as soon as they are made. @default 50,000 */
   readonly maxConnections?: number | undefined;
   /**
-   * How many connections may be shaking hands at a time: over TLS, and on `tcp` and `unix` until the peer has
-   * introduced itself. Further ones are closed as soon as they are made.
+   * The most handshakes in progress at a time: of TLS, and on `tcp` and `unix` until the peer has introduced itself.
+   * Further connections are closed as soon as they are made.
    * @default 4,096
    */
   readonly maxHandshakes?: number | undefined;
   /**
-   * How many connections wait in the system until they are accepted. The system may have a lower limit of its own
+   * The most connections that wait in the system until they are accepted. The system may have a lower limit of its own
    * (`net.core.somaxconn` on Linux).
    * @default 4,096
    */
   readonly backlog?: number | undefined;
   /**
-   * With so much of its replies unsent, a connection begins no new calls: those that come wait until its peer has read
-   * some.
+   * Limit of a connection's unsent replies in bytes. Above it the connection begins no new calls: they wait until its
+   * peer has read some.
    * @default 16 MiB
    */
   readonly maxUnsentBytesPerConnection?: number | undefined;
   /**
-   * With so much unsent on all connections of a listener together, none of them begins new calls.
+   * Limit of the unsent replies of all connections of a listener together, in bytes. Above it no connection begins new
+   * calls.
    * @default 256 MiB
    */
   readonly maxUnsentBytes?: number | undefined;
   /**
-   * A connection whose peer takes nothing for so long of what it is sent is closed. `Infinity` for never.
+   * Time after which the connection of a peer that takes nothing of what it is sent is closed, in milliseconds.
+   * `Infinity` for never.
    * @default 1 minute
    */
   readonly sendTimeoutMs?: number | undefined;
 }
 
-/** Takes a call, and closes it when it is done with it. Must not throw; what it returns is not looked at. */
+/** Answers a call, and closes it when it is done. Must not throw; what it returns is ignored. */
 export type Accept = (socket: Socket, route: MethodDescriptor) => void;
 
 /** An address that takes calls. */
 export interface Listener {
-  /** Where it really listens: the port that was chosen for port 0. */
+  /** Returns the address at which it really listens: for port 0, with the port that was chosen. */
   addr(): string;
   /** Hands each call to `accept` from now on. Called once; calls that came earlier wait for it. */
   accept(accept: Accept): void;
@@ -195,14 +192,14 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** The capabilities of a transport; a static of its class. */
+/** The capabilities of a transport, a static property of its class. */
 export interface TransportCapabilities {
-  /** Other processes can reach it. */
+  /** True if other processes can reach it. */
   readonly network: boolean;
-  /** Strangers that speak gRPC can. */
+  /** True if any client of gRPC can reach it. */
   readonly grpc: boolean;
   /**
-   * How calls are kept from others on the way: `tls` takes `TransportTlsOptions`, `local` never leaves the machine.
+   * The protection of calls on their way: `tls` takes `TransportTlsOptions`, `local` never leaves the machine.
    * @default they are not: an application that was told of TLS does not start on it
    */
   readonly security?: 'tls' | 'local' | undefined;
@@ -220,31 +217,32 @@ export interface TransportEncryption {
  */
 export interface Transport {
   /**
-   * Opens a call. Does no I/O and never throws for what the network does: `recv` reports it. Throws INVALID_ARGUMENT
-   * (`transport.invalid_address`) for an address that is none, and FAILED_PRECONDITION after `close`
-   * (`transport.closed`) and, where it does so early, for certificates that cannot be used (`tls.invalid`).
+   * Opens a call. Does no I/O and never throws for failures of the network, which `recv` reports. Throws
+   * INVALID_ARGUMENT (`transport.invalid_address`) for an invalid address, FAILED_PRECONDITION after `close`
+   * (`transport.closed`) and, on some transports, for certificates that cannot be used (`tls.invalid`).
    */
   dial(address: string, options: DialOptions): TransportClient;
   /**
-   * A whole unary call: `message` carries headers and body. Resolves to one message with headers, body (if the status
-   * is OK) and status; rejects as `recv` does. Transports that gain nothing from it leave it out; it is chosen once,
-   * when a client is made.
+   * Makes a whole unary call: `message` carries headers and body. Resolves to one message with headers, body (if the
+   * status is OK) and status; rejects as `recv` does. Transports that gain nothing from it leave it out; clients choose
+   * once, when they are made.
    */
   unary?(address: string, message: Message, options: DialOptions): Promise<Message>;
   /**
-   * Takes calls at `address` (`host:port`; port 0 for any free one). Rejects with ALREADY_EXISTS
-   * (`transport.address_in_use`), INVALID_ARGUMENT (`transport.invalid_address`), UNAVAILABLE
-   * (`transport.cannot_listen`), naming the address, or FAILED_PRECONDITION (`tls.invalid`), naming the file; nothing
+   * Listens at `address` (`host:port`; port 0 for any free one). Rejects with ALREADY_EXISTS
+   * (`transport.address_in_use`), INVALID_ARGUMENT (`transport.invalid_address`) or UNAVAILABLE
+   * (`transport.cannot_listen`), naming the address, or FAILED_PRECONDITION (`tls.invalid`), naming the file. Nothing
    * stays open then.
    */
   listen(address: string, options: ListenOptions): Promise<Listener>;
   /**
-   * True if the connection to an address is encrypted, or does not leave the machine. Left out: it is neither.
+   * Returns true if the connection to an address is encrypted, or does not leave the machine. A transport without it is
+   * neither.
    */
   isSecure?(address: string): boolean;
   /**
-   * Tells which of its sides speak TLS; compared at the start with what the application was told. Left out: as its
-   * capabilities say.
+   * Tells which of its sides speak TLS. The start of an application compares it with the TLS that was asked for. If it
+   * is left out, the capabilities decide.
    */
   readonly encryption?: TransportEncryption | undefined;
   /**

@@ -19,7 +19,7 @@ import type { Transport, TransportCapabilities } from './transport.ts';
  */
 export interface UnixTransportOptions extends Omit<TcpTransportOptions, 'tls' | 'serverTls'> {
   /**
-   * Where socket files are made for addresses with port 0; made if it is not there.
+   * Folder of the socket files for addresses with port 0. It is made if it does not exist.
    * @default the system's folder for temporary files
    */
   readonly folder?: string | undefined;
@@ -30,9 +30,9 @@ export const UnixTransportOptions: ServiceIdentifier<UnixTransportOptions> = tok
 const defaults = { ...frameDefaults, runtime: systemRuntime, logger: silentLogger } satisfies UnixTransportOptions;
 
 /**
- * The frames of `tcp` over Unix sockets, between processes of one machine. An address is the path of a socket file,
- * `unix:/run/greeter.sock` or `/run/greeter.sock`; one with port 0, such as the default of servers, gives a new file in
- * a temporary folder.
+ * Carries calls in the frames of `tcp` over Unix sockets, between processes of one machine. An address is the path of a
+ * socket file, `unix:/run/greeter.sock` or `/run/greeter.sock`; one with port 0, such as the default of servers, gives
+ * a new file in a temporary folder.
  */
 @injectable()
 export class UnixTransport extends FrameTransport implements Transport {

@@ -16,7 +16,6 @@ const unread: ReadonlySet<string> = new Set([
   'logger',
   'runtime',
   'testing',
-  'transport',
 ]);
 
 /** Doc comments that begin with a question instead of what the thing is or does. */

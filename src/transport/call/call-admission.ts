@@ -1,7 +1,7 @@
 import type { Timers } from '../../runtime/runtime.ts';
 import type { SendBudgetUser, SendBudget } from './send-budget.ts';
 
-/** A call that may have to wait before it begins. */
+/** A call that may have to wait before its handler begins. */
 export interface AdmittedCall {
   begin(): void;
 }
@@ -10,18 +10,19 @@ export interface AdmittedCall {
 const firstReplyBytes = 256 * 1024;
 
 /**
- * Lets the calls of one connection begin, unless too much of the replies is unsent: then those that come wait, unread.
+ * Lets the calls of one connection begin. While too many bytes of replies are unsent, new calls wait and their requests
+ * are not read.
  */
 export class CallAdmission implements SendBudgetUser {
   readonly #budget: SendBudget;
   readonly #timers: Timers;
   readonly #held = new Set<AdmittedCall>();
   #bytes = 0;
-  /** Bytes that the peer has taken, all told. */
+  /** The number of bytes that the peer has taken so far. */
   #takenBytes = 0;
-  /** Bytes that the replies of calls that have just begun may come to. */
+  /** The estimated bytes of the replies to calls that have just begun. */
   #expected = 0;
-  /** Size of a reply, at most, going by the last ones. */
+  /** The estimated size of a reply, from the largest of the last few. */
   #replyBytes = firstReplyBytes;
   #willBegin = false;
   #lastTaken = 0;
@@ -44,18 +45,18 @@ export class CallAdmission implements SendBudgetUser {
     this.#beginSoon();
   }
 
-  /** The call is over. */
+  /** Forgets a call that is over. */
   forget(call: AdmittedCall): void {
     if (this.#held.size > 0) this.#held.delete(call);
   }
 
-  /** A reply of that size was made: those to come are expected to be as large as the largest of the last few. */
+  /** Notes the size of a reply. Later replies are expected to be as large as the largest of the last few. */
   replied(bytes: number): void {
     this.#expected = Math.max(0, this.#expected - this.#replyBytes);
     this.#replyBytes = Math.max(bytes, this.#replyBytes / 2);
   }
 
-  /** So much more is unsent, or less. */
+  /** Changes the number of unsent bytes. */
   change(bytes: number): void {
     this.#bytes += bytes;
     this.#budget.change(bytes);
@@ -69,8 +70,8 @@ export class CallAdmission implements SendBudgetUser {
   }
 
   /**
-   * True if the peer has taken nothing since `looks` of these looks, while calls waited for that. `writtenBytes`: what
-   * has left on the connection so far; long messages count when they have left as a whole.
+   * Returns true if the peer has taken nothing during the last `looks` calls of this method while calls waited.
+   * `writtenBytes` is what has left on the connection so far; long messages count when they have left as a whole.
    */
   hasStalled(looks: number, writtenBytes: number): boolean {
     const isWaitedFor = this.#bytes > 0 && (this.#held.size > 0 || this.#budget.isFull);
@@ -81,7 +82,7 @@ export class CallAdmission implements SendBudgetUser {
     return this.#stalls >= looks;
   }
 
-  /** The connection is gone. */
+  /** Forgets all calls: the connection is gone. */
   close(): void {
     this.#held.clear();
     this.#budget.forget(this);
@@ -100,7 +101,7 @@ export class CallAdmission implements SendBudgetUser {
 
   readonly #beginHeld = (): void => {
     this.#willBegin = false;
-    // Whoever has not replied by now takes longer, and holds up nobody.
+    // A call that has not replied by now takes longer, and must not hold up others.
     this.#expected = 0;
     for (const call of this.#held) {
       if (!this.#hasRoom) break;

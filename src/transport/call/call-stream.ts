@@ -7,41 +7,41 @@ import type { Message } from '../transport.ts';
 export interface OutgoingMessage {
   readonly headers?: Metadata | undefined;
   readonly body?: Uint8Array | undefined;
-  /** As a {@link Message} says it. */
+  /** True if the body is to be compressed, as in {@link Message.compressed}. */
   readonly compressed?: boolean | undefined;
   readonly status?: Status | undefined;
-  /** The client sends no more. */
+  /** True if the client sends no more. */
   readonly isEnd?: boolean | undefined;
 }
 
 /** Carries one call on a connection, below the rules of calls. */
 export interface CallStream {
-  /** Sends it now, or as soon as there is room. Throws for metadata that cannot be sent. */
+  /** Sends a step now, or as soon as there is room. Throws for metadata that cannot be sent. */
   send(outgoing: OutgoingMessage): void;
-  /** A promise while something waits to be sent. */
+  /** Returns a promise while something waits to be sent. */
   room(): Promise<void> | undefined;
-  /** The reader has taken what came, or has room for more. */
+  /** Asks for the next message: the reader has room. */
   resume(): void;
-  /** Lets go of the call without a word: what waits is dropped. */
+  /** Ends the stream without telling the peer, and drops what waits to be sent. */
   close(): void;
-  /** Lets go of the call, and tells the peer. */
+  /** Ends the stream, and tells the peer. */
   reset(code: Code): void;
 }
 
 /** The call that a {@link CallStream} carries. */
 export interface StreamOwner {
-  /** More than this is not taken in. */
+  /** The largest message that is accepted, in bytes. */
   readonly maxReceiveBytes: number;
-  /** `isEnd`: the peer sends no more. */
+  /** Called for each message; `isEnd` if the peer sends no more. */
   onMessage(message: Message, isEnd: boolean): void;
-  /** A body of that size is on its way: it is over the limit, and the call is to be ended. */
+  /** Called when a message is larger than the limit: the call must end. */
   onTooLarge(bytes: number | undefined): void;
-  /** The peer let go of the call. `isRefused`: without having looked at it. */
+  /** Called when the peer has reset the call; `isRefused` if the peer has not looked at it. */
   onReset(isRefused: boolean, code: Code): void;
-  /** The connection is gone. `wasSent`: the peer may have seen the call. */
+  /** Called when the connection is lost; `wasSent` if the peer may have seen the call. */
   onLost(why: string, wasSent: boolean): void;
-  /** What waited cannot be sent, or what came makes no sense. */
+  /** Called when a waiting message cannot be sent, or a message that came is invalid. */
   onError(error: TenonError): void;
-  /** The call is over, and its last byte handed to the connection. */
+  /** Called when the call is over and its last byte is handed to the connection. */
   onClosed(): void;
 }

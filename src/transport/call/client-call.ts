@@ -32,7 +32,7 @@ export interface CallConnection extends SharedConnection {
   open(call: ClientCall, timeoutMs: number | undefined): CallStream;
 }
 
-/** The client's end of a call, whatever carries its messages: its context, its deadline, its one end. */
+/** The client's end of a call on a {@link CallStream}. It follows context and deadline, and ends once. */
 export abstract class ClientCall implements StreamOwner, PendingCall<CallConnection>, WatchableCall {
   newer: WatchableCall | undefined;
   older: WatchableCall | undefined;
@@ -60,14 +60,17 @@ export abstract class ClientCall implements StreamOwner, PendingCall<CallConnect
     return this.#ctx?.deadline;
   }
 
-  /** It has no time left; what a server says of that comes about as late. */
+  /**
+   * True if no time is left for the call, or almost none: the server's own answer to that arrives at about the same
+   * time.
+   */
   get isLate(): boolean {
     const { deadline } = this;
     // Time-outs travel in whole milliseconds, and each side has a clock of its own.
     return deadline !== undefined && deadline <= this.subchannel.clock.monotonicMs() + 2;
   }
 
-  /** There is a connection for it. */
+  /** Opens the call on a connection. */
   onConnection(connection: CallConnection): void {
     const deadline = this.#ctx?.deadline;
     let timeoutMs: number | undefined;
@@ -87,7 +90,7 @@ export abstract class ClientCall implements StreamOwner, PendingCall<CallConnect
     }
   }
 
-  /** The part of the request that is known when the call goes out. */
+  /** Returns the part of the request that is known when the call goes out. */
   abstract firstStep(): OutgoingMessage;
   abstract onMessage(message: Message): void;
   /** Called once, when the call is over. */
@@ -105,7 +108,7 @@ export abstract class ClientCall implements StreamOwner, PendingCall<CallConnect
     this.finish(error);
   }
 
-  /** Over: the stream is let go of, with a word to the server unless its status came. */
+  /** Ends the call and its stream. The server is told, unless its status has come. */
   protected finish(outcome: Status | TenonError): void {
     this.isOver = true;
     const { stream } = this;
@@ -158,7 +161,7 @@ export abstract class ClientCall implements StreamOwner, PendingCall<CallConnect
 
   onClosed(): void {}
 
-  /** From now on the context and the deadline are followed. */
+  /** Follows the context and the deadline from now on. */
   watch(): void {
     if (this.#isWatched) return;
     this.#isWatched = true;
@@ -173,7 +176,7 @@ export abstract class ClientCall implements StreamOwner, PendingCall<CallConnect
   }
 }
 
-/** A unary call in one go: a promise, and no queue. */
+/** A unary call that is made in one step, without a queue. */
 export class UnaryCall extends ClientCall {
   readonly #message: Message;
   readonly #resolve: (message: Message) => void;

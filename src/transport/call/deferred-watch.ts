@@ -1,12 +1,12 @@
 import { Deadlines } from '../../runtime/deadlines.ts';
 import type { Clock, Timers } from '../../runtime/runtime.ts';
 
-/** A call whose deadline and context are watched once it has lasted. */
+/** A call whose deadline and context are watched if it lasts longer than a moment. */
 export interface WatchableCall {
   // Links of the list that it is part of until it is over or watched.
   newer: WatchableCall | undefined;
   older: WatchableCall | undefined;
-  /** It has lasted: from now on it looks after its deadline and its context. */
+  /** Follows deadline and context from now on. */
   watch(): void;
 }
 
@@ -37,7 +37,7 @@ export class DeferredWatch {
     this.#timers.after(watchAfterMs, this.#look);
   }
 
-  /** Without effect on a call that is not there. */
+  /** Removes a call, if it is there. */
   remove(call: WatchableCall): void {
     const { newer, older } = call;
     if (newer) newer.older = older;

@@ -5,8 +5,9 @@ const over = Promise.resolve(undefined);
 const limitBytes = 64 * 1024;
 
 /**
- * The messages that one side has received and not read yet. One reader. How it ends comes last: what arrived before is
- * read first. It takes more than its limit; who writes asks `isFull` and waits for `onRoom`.
+ * Queues the messages that one side has received and not read yet, for one reader. The end of the queue comes last:
+ * messages that arrived before it are read first. The queue accepts more than its limit; a writer checks `isFull` and
+ * waits for `onRoom`.
  */
 export class Inbox {
   /** Called once when it is no longer full, or has ended. */
@@ -45,7 +46,7 @@ export class Inbox {
     if (message.body) this.#bytes += message.body.length;
   }
 
-  /** No more will come: the reader gets `undefined`, or the error. Only the first end counts. */
+  /** Ends the queue: after the last message the reader gets `undefined`, or the error. Only the first end counts. */
   end(error?: TenonError): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
@@ -59,7 +60,7 @@ export class Inbox {
     this.#tellRoom();
   }
 
-  /** Ends it at once: what was not read is dropped. */
+  /** Ends the queue at once, and drops what was not read. */
   discard(error?: TenonError): void {
     this.#items = [];
     this.#head = 0;

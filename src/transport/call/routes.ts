@@ -4,7 +4,7 @@ import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { ListenOptions } from '../transport.ts';
 import { unknownMethod } from './failures.ts';
 
-/** The methods of a listener by their paths. */
+/** Finds the methods of a listener by their paths. */
 export class Routes {
   readonly #byPath: ReadonlyMap<string, MethodDescriptor>;
   readonly #options: Pick<ListenOptions, 'resolve' | 'suggest'>;
@@ -16,12 +16,12 @@ export class Routes {
     this.#options = options;
   }
 
-  /** Every path that is known beforehand. */
+  /** The paths that are known beforehand. */
   get paths(): Iterable<string> {
     return this.#byPath.keys();
   }
 
-  /** The method that answers at `path`. */
+  /** Returns the method that answers at `path`. */
   find(path: string): MethodDescriptor | undefined {
     return this.#byPath.get(path) ?? this.#options.resolve?.(path);
   }

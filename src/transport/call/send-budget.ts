@@ -2,11 +2,11 @@ import type { SocketServerLimits } from '../sockets/socket-defaults.ts';
 
 /** A connection that uses a {@link SendBudget}. */
 export interface SendBudgetUser {
-  /** There is room again: calls that wait may begin. */
+  /** Called when there is room again: calls that wait may begin. */
   onRoom(): void;
 }
 
-/** Limits the bytes that the connections of a listener have not sent yet, together. With too many no call begins. */
+/** Limits the unsent bytes of all connections of a listener together. Above the limit no new call begins. */
 export class SendBudget {
   readonly limits: Pick<SocketServerLimits, 'maxUnsentBytes' | 'maxUnsentBytesPerConnection'>;
   #bytes = 0;
@@ -20,7 +20,7 @@ export class SendBudget {
     return this.#bytes >= this.limits.maxUnsentBytes;
   }
 
-  /** A connection has so much more, or less. */
+  /** Changes the number of unsent bytes. */
   change(bytes: number): void {
     const wasFull = this.isFull;
     this.#bytes += bytes;
@@ -30,7 +30,7 @@ export class SendBudget {
     for (const connection of waiting) connection.onRoom();
   }
 
-  /** Is told once there is room. */
+  /** Calls `onRoom` of the connection once there is room. */
   wait(connection: SendBudgetUser): void {
     this.#waiting.add(connection);
   }

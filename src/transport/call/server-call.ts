@@ -8,24 +8,24 @@ import type { Accept, Message, Socket } from '../transport.ts';
 import { aborted, badReply, tooLarge, unsendable, wrongCount } from './failures.ts';
 import { Inbox } from './inbox.ts';
 
-/** The listener of a call. */
+/** The listener that a call belongs to. */
 export interface ServerSide {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly maxSendBytes: number | undefined;
   readonly accept: Accept;
-  /** The address that is listened at. */
+  /** Returns the address of the listener. */
   readonly addr: () => string;
   readonly calls: LinkedList<ServerCall>;
-  /** The call is over and its last byte handed to the connection. */
+  /** Called when the call is over and its last byte is handed to the connection. */
   readonly release: (call: ServerCall) => void;
 }
 
 const over = Promise.resolve(undefined);
 
 /**
- * The server's end of a call, whatever carries its messages: counts the messages that a method takes and gives, hands
- * the call over, and ends it. Subclasses write headers, messages and a status.
+ * The server's end of a call over any protocol: counts the messages that a method takes and gives, hands the call over,
+ * and ends it. Subclasses write headers, messages and a status.
  */
 export abstract class ServerCall implements Socket, Linked<ServerCall> {
   next: ServerCall | undefined;
@@ -39,9 +39,9 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   readonly #inbox: Inbox | undefined;
   #first: Message | undefined;
   #wasAccepted = false;
-  /** Somebody answers it. */
+  /** True while a handler answers the call. */
   #isTaken = false;
-  /** It has broken off, and whoever answers it is not done. */
+  /** True if the call has broken off and its handler still runs. */
   #isAbandoned = false;
   #broken: TenonError | undefined;
   #listener: ((error: TenonError) => void) | undefined;
@@ -54,15 +54,15 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
     side.calls.add(this);
   }
 
-  /** The metadata that the client sent before its messages. */
+  /** Returns the metadata that the client sent before its messages. */
   protected abstract requestHeaders(): Metadata;
-  /** Writes headers, once, before whatever else `message` has; throws where they cannot be. */
+  /** Writes headers, once, before the other parts of `message`. Throws for headers that cannot be sent. */
   protected abstract writeHeaders(headers: Metadata, message: Message): void;
-  /** Writes a message, behind headers in any case; with `isLast` the status follows at once. */
+  /** Writes a message, always after headers. With `isLast` the status follows at once. */
   protected abstract writeMessage(message: Message, body: Uint8Array, isLast: boolean): void;
   /**
-   * Writes the end, with nothing before it if nothing was written. Throws, before anything is written, where its
-   * metadata cannot be.
+   * Writes the status, alone if nothing was written before. Throws, before anything is written, for metadata that
+   * cannot be sent.
    */
   protected abstract writeStatus(status: Status): void;
   /** True if a server stream waits for the end of its one request, as another may come. */
@@ -72,19 +72,19 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
 
   /** Asks for the next message. */
   protected abstract read(): void;
-  /** A promise while there is no room for more. */
+  /** Returns a promise while there is no room for more. */
   protected abstract room(): Promise<void> | undefined;
   /** Hands the call over with `take`, now or when it may begin. */
   protected handOver(): void {
     this.take();
   }
 
-  /** It has broken off while somebody answers it. */
+  /** Called when the call breaks off while its handler runs. */
   protected abandoned(): void {}
-  /** Whoever answered an abandoned call is done. */
+  /** Called when the handler of an abandoned call is done. */
   protected settled(): void {}
 
-  /** Somebody answers it from now on, unless it is over. */
+  /** Gives the call to its handler, unless it is over. */
   take(): void {
     if (this.isOver) return;
     this.#isTaken = true;
@@ -147,20 +147,20 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
     else this.#listener = listener;
   }
 
-  /** Ends the call in the handler's place, and tells the handler. */
+  /** Ends the call with an error in place of its handler, and tells the handler. */
   refuse(error: TenonError): void {
     if (this.isOver) return;
     this.#finish(statusOf(error));
     this.#tell(error);
   }
 
-  /** The request's headers have come. */
+  /** Handles the arrival of the request's headers. */
   protected onHeaders(): void {
     if (clientStreams(this.route.kind)) this.#hand({ headers: this.requestHeaders() });
     this.read();
   }
 
-  /** A message has come. */
+  /** Handles the arrival of a message. */
   protected onRequest(message: Message): void {
     if (this.isOver) return;
     const { kind, path } = this.route;
@@ -181,7 +181,7 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
     this.read();
   }
 
-  /** The client sends no more. */
+  /** Handles the end of the client's side. */
   protected onHalfClose(): void {
     if (this.isOver) return;
     const { kind, path } = this.route;
@@ -199,7 +199,7 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
     else this.side.timers.soon(() => this.#inbox?.end());
   }
 
-  /** The call is gone before its status was written. */
+  /** Handles the loss of a call whose status was not written. */
   protected onBroken(error: TenonError): void {
     if (this.isOver) return;
     this.isOver = true;

@@ -9,26 +9,26 @@ import type { AddressScheme } from '../sockets/address-scheme.ts';
 
 /** A call that waits for a connection of a {@link Subchannel}. */
 export interface PendingCall<Connection> {
-  /** It waits until there is one, instead of failing when there can be none now. */
+  /** True if the call waits for a connection instead of failing when there can be none now. */
   readonly waitsForReady: boolean;
-  /** There is one. */
+  /** Called when there is a connection. */
   onConnection(connection: Connection): void;
   fail(error: TenonError): void;
 }
 
 /** A connection that calls share. It calls `onConnected`, `retire` and `onClosed` of its {@link Subchannel}. */
 export interface SharedConnection {
-  /** Takes another call now. */
+  /** True if it takes another call now. */
   readonly hasRoom: boolean;
-  /** Takes no more calls, and will not. */
+  /** True if it will take no more calls. */
   readonly isLeaving: boolean;
-  /** How many calls it carries. */
+  /** The number of its calls. */
   readonly size: number;
-  /** Ends its calls. */
+  /** Ends its calls with an error. */
   fail(error: TenonError): void;
-  /** Calls wait for room on it: it keeps the process alive, as its own calls do. */
+  /** Keeps the process alive while calls wait for room on it, as its own calls do. */
   keepAlive(isWaitedFor: boolean): void;
-  /** Closes it, when what was written has left. */
+  /** Closes it once everything that was written has left. */
   finish(): void;
 }
 
@@ -38,13 +38,13 @@ export interface SubchannelOptions<Connection extends SharedConnection> {
   readonly timers: Timers;
   readonly random: Pick<Random, 'next'>;
   readonly deferredWatch: DeferredWatch;
-  /** Unused for so long, a connection is let go of. */
+  /** Time without calls after which a connection is closed, in milliseconds. */
   readonly idleMs: number;
   readonly maxReconnectMs: number;
   readonly addresses: AddressScheme;
-  /** Makes the connection secret; absent where it travels in the clear. */
+  /** Encrypts a connection; absent for connections in the clear. */
   readonly secure: ((socket: NetSocket, host: string) => Promise<NetSocket>) | undefined;
-  /** What is spoken over a socket, which may not be connected yet. */
+  /** Makes a connection of the protocol on a socket, which may not be connected yet. */
   readonly open: (socket: NetSocket, subchannel: Subchannel<Connection>) => Connection;
 }
 
@@ -66,7 +66,8 @@ export class SubchannelPool<Connection extends SharedConnection> {
   }
 
   /**
-   * Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION (`transport.closed`) after `close`.
+   * Returns the subchannel of an address. Throws INVALID_ARGUMENT (`transport.invalid_address`), and
+   * FAILED_PRECONDITION (`transport.closed`) after `close`.
    */
   get(address: string): Subchannel<Connection> {
     return this.#subchannels.get(address) ?? this.#add(address);
@@ -100,7 +101,7 @@ export class SubchannelPool<Connection extends SharedConnection> {
   }
 }
 
-/** Connects to one address: has the connection that calls share, and the calls that wait for one. */
+/** Connects to one address. It holds the connection that calls share, and the calls that wait for one. */
 export class Subchannel<Connection extends SharedConnection> {
   readonly address: string;
   readonly clock: Clock;
@@ -109,15 +110,15 @@ export class Subchannel<Connection extends SharedConnection> {
   readonly #options: SubchannelOptions<Connection>;
   readonly #connections = new Set<Connection>();
   readonly #waiting = new Set<PendingCall<Connection>>();
-  /** Takes new calls. */
+  /** The connection that takes new calls. */
   #current: Connection | undefined;
   #isConnecting = false;
   #isClosed = false;
-  /** When the last attempt to connect began. */
+  /** The time at which the last attempt to connect began. */
   #attemptMs = 0;
   /** Attempts in a row that brought no connection, or one that never took a call. */
   #failures = 0;
-  /** The current connection has taken one. */
+  /** True if the current connection has taken a call. */
   #hasCarried = false;
   #retryMs = 0;
   #retry: Timer | undefined;
@@ -158,7 +159,7 @@ export class Subchannel<Connection extends SharedConnection> {
     else if (state === 'IDLE') this.#connect();
   }
 
-  /** IDLE means here that the next call connects: no connection is there, and no back-off is under way. */
+  /** The state of the subchannel. IDLE means that there is no connection and no back-off: the next call connects. */
   get state(): ConnectivityState {
     if (this.#isClosed) return 'SHUTDOWN';
     if (this.#current) return 'READY';
@@ -166,12 +167,12 @@ export class Subchannel<Connection extends SharedConnection> {
     return this.#isResting ? 'TRANSIENT_FAILURE' : 'IDLE';
   }
 
-  /** The call waits no longer. */
+  /** Forgets a call that waits no longer. */
   forget(call: PendingCall<Connection>): void {
     if (this.#waiting.delete(call) && this.#waiting.size === 0) this.#current?.keepAlive(false);
   }
 
-  /** The peer can be spoken to. */
+  /** Called when the connection is ready for calls. */
   onConnected(connection: Connection, local: string): void {
     this.#isConnecting = false;
     this.#hasCarried = false;
@@ -181,7 +182,7 @@ export class Subchannel<Connection extends SharedConnection> {
     if (this.#waiting.size > 0) this.#current?.keepAlive(true);
   }
 
-  /** Calls that wait for room on the connection take it. */
+  /** Starts the calls that wait for room on the connection. */
   startWaiting(): void {
     for (const call of this.#waiting) {
       const connection = this.#current;
@@ -192,7 +193,7 @@ export class Subchannel<Connection extends SharedConnection> {
     }
   }
 
-  /** The connection takes no more calls. */
+  /** Called when the connection takes no more calls. */
   retire(connection: Connection): void {
     if (this.#current !== connection) return;
     this.#current = undefined;
@@ -214,7 +215,7 @@ export class Subchannel<Connection extends SharedConnection> {
     this.retire(connection);
   }
 
-  /** It was never connected. */
+  /** Handles an attempt to connect that failed. */
   onConnectFailed(connection: Connection | undefined, why: string, error: TenonError | undefined): void {
     if (connection) this.#connections.delete(connection);
     this.#isConnecting = false;
@@ -224,7 +225,7 @@ export class Subchannel<Connection extends SharedConnection> {
     if (this.#waiting.size > 0) this.#retryLater();
   }
 
-  /** Nothing was asked of it since the last time that this was. */
+  /** Returns true if no call was made since the last time that this was called. */
   isIdle(): boolean {
     const isUsed = this.#started !== this.#startedBefore || this.#waiting.size > 0;
     this.#startedBefore = this.#started;
@@ -250,7 +251,7 @@ export class Subchannel<Connection extends SharedConnection> {
     return this.clock.monotonicMs() < this.#retryMs;
   }
 
-  /** No attempt to connect is made for a while, which begins at `fromMs`. */
+  /** Begins a back-off at `fromMs`, in which no attempt to connect is made. */
   #rest(fromMs: number, why: string, error: TenonError | undefined): void {
     this.#failures += 1;
     this.#why = why;
@@ -260,7 +261,7 @@ export class Subchannel<Connection extends SharedConnection> {
     this.#retryMs = fromMs + backoffMs(this.#failures, () => random.next(), times);
   }
 
-  /** Calls that do not wait for an attempt that succeeds fail; all do where none ever will. */
+  /** Fails the waiting calls that do not wait for ready, or all calls if no attempt will ever succeed. */
   #failWaiting(): void {
     for (const call of this.#waiting) {
       if (this.#error) call.fail(this.#error);

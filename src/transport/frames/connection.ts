@@ -28,12 +28,12 @@ import { ByteQueue } from '../call/byte-queue.ts';
 export interface ConnectionOptions {
   readonly windowBytes: number;
   readonly maxCalls: number;
-  /** A connection from which nothing came for so long is pinged. */
+  /** Time of silence after which a connection is pinged, in milliseconds. */
   readonly keepaliveMs: number | undefined;
-  /** Also one that carries no calls. */
+  /** True if connections without calls are pinged too. */
   readonly keepaliveWithoutCalls: boolean;
   readonly keepaliveTimeoutMs: number;
-  /** For the peer to begin. */
+  /** Time for the peer to introduce itself, in milliseconds. */
   readonly handshakeMs: number;
   readonly timers: Timers;
   readonly sections: Sections;
@@ -52,14 +52,14 @@ export abstract class FrameConnection {
   peerWindowBytes = 0;
   peerMaxCalls = 0;
   isBlocked = false;
-  /** No new calls, from whichever side. */
+  /** True if neither side makes new calls. */
   isLeaving = false;
   isClosed = false;
   /** Counts the packets that came: a call compares it with the count at its beginning. */
   activity = 0;
   /** Bytes that wait for credit, or for room. */
   protected waitingBytes = 0;
-  /** Bytes that were handed to the socket, all told. */
+  /** The number of bytes that were handed to the socket so far. */
   protected handedBytes = 0;
   /** The highest number of a call so far. */
   protected lastId = 0;
@@ -109,25 +109,25 @@ export abstract class FrameConnection {
     });
   }
 
-  /** The peer has introduced itself. */
+  /** Called when the peer has introduced itself. */
   protected abstract onReady(): void;
-  /** A CALL; its path and what follows is for the cursor. */
+  /** Handles a CALL frame. The cursor is at its path. */
   protected abstract onCall(id: number, flags: number): void;
   protected abstract onGoAway(lastId: number, isError: boolean, text: string): void;
   /**
-   * The peer does not speak this protocol: `text` is what it began with, or the other version. Returns the answer, if
-   * any.
+   * Handles a peer that does not speak this protocol: `text` is its first bytes, or its other version. Returns the
+   * answer, if any.
    */
   protected abstract onStranger(text: string, isOtherVersion: boolean): string;
   protected abstract onEnded(why: string): void;
-  /** A call is over. */
+  /** Called when a call is over. */
   protected abstract onRelease(): void;
-  /** Bytes have come. */
+  /** Called when bytes have come. */
   protected onData(): void {}
-  /** The number of unsent bytes has changed. */
+  /** Called when the number of unsent bytes has changed. */
   protected onUnsentChange(): void {}
 
-  /** Something was written: it leaves with all else that is written in this turn. */
+  /** Schedules the sending of what was written: it leaves with everything else that is written in this turn. */
   wrote(): void {
     if (this.writer.bytes > mostUnsentBytes) this.#block();
     if (this.#willFlush) return;
@@ -135,19 +135,19 @@ export abstract class FrameConnection {
     this.options.timers.soon(this.#flush);
   }
 
-  /** A call has something that could not be sent at once. */
+  /** Notes a call with a message that could not be sent at once. */
   waits(stream: FrameStream): void {
     this.#senders.add(stream);
     if (!this.isBlocked) this.#sendWaiting(stream);
   }
 
-  /** So much more waits to be sent, or less. */
+  /** Changes the number of bytes that wait to be sent. */
   waitsFor(bytes: number): void {
     this.waitingBytes += bytes;
     this.onUnsentChange();
   }
 
-  /** A call that began at that count of `activity` ran out of time. */
+  /** Notes that a call that began at that count of `activity` ran out of time. */
   noteUnanswered(_activity: number): void {}
 
   release(stream: FrameStream): void {
@@ -157,7 +157,7 @@ export abstract class FrameConnection {
     if (this.isLeaving && this.streams.size === 0) this.finish();
   }
 
-  /** Sends what is left, and closes. */
+  /** Sends what is left, then closes the connection. */
   finish(): void {
     if (this.isClosed || this.#isFinishing) return;
     this.#isFinishing = true;
@@ -185,14 +185,14 @@ export abstract class FrameConnection {
     this.socket.destroy();
   }
 
-  /** Nothing more is to be expected. */
+  /** Ends the connection and its calls. */
   protected fatal(why: string): void {
     this.#error ??= why;
     this.socket.destroy();
     this.#end();
   }
 
-  /** The peer broke the rules: it is told, and nothing more is read. */
+  /** Ends the connection of a peer that broke the rules. The peer is told, and nothing more is read. */
   protected violation(error: FrameError): void {
     this.#error ??= error.message;
     this.isLeaving = true;
@@ -203,7 +203,7 @@ export abstract class FrameConnection {
     this.#end();
   }
 
-  /** The sections of a MESSAGE, and what they say to its call. */
+  /** Reads the sections of a MESSAGE, and passes them to its call. */
   protected message(stream: FrameStream | undefined, flags: number): void {
     const { cursor } = this;
     const headers = (flags & Flag.Headers) === 0 ? undefined : this.fields.readAll(cursor);
@@ -305,7 +305,7 @@ export abstract class FrameConnection {
     }
   }
 
-  /** The preamble; returns where it ends. */
+  /** Reads the preamble, and returns where it ends. */
   #begin(data: Buffer): number {
     const length = Math.min(data.length, preamble.length);
     for (let index = 0; index < length; index += 1) {
@@ -481,7 +481,7 @@ const viewed = {
   },
 };
 
-/** Fields as metadata; looked into only by who looks. */
+/** Returns fields as metadata, which is read only when it is looked into. */
 function metadataOf(fields: readonly Field[]): Metadata {
   return Metadata.lazy({ raw: fields, read: viewed.read, find: viewed.find });
 }

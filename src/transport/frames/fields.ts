@@ -16,9 +16,9 @@ const maxWatched = 1024;
 const sentOnce = -1;
 
 /**
- * One direction's memory of fields, on the side that writes. A field that is sent a second time is given a place, and
- * from then on it is a number. The oldest place is given away when all are taken. What a frame remembers counts from
- * the next frame on, so that one which cannot be written leaves no trace.
+ * Writes the fields of one direction, and remembers them. A field that is sent a second time is given a place, and from
+ * then on it is sent as a number. When all places are taken, the oldest is given away. A frame's fields are remembered
+ * from the next frame on, so that a frame that cannot be written leaves no trace.
  */
 export class FieldWriter {
   readonly #limit: number;
@@ -65,14 +65,14 @@ export class FieldWriter {
     else if (place === undefined && this.#limit > 0 && fits(key, value)) this.#watch(key, value);
   }
 
-  /** The frame is on its way: what it remembers has its place. */
+  /** Keeps the fields of a frame that is on its way. */
   commit(): void {
     if (this.#pending.length === 0) return;
     for (const field of this.#pending) this.#remember(field);
     this.#pending = [];
   }
 
-  /** The frame was not written. */
+  /** Forgets the fields of a frame that was not written. */
   forget(): void {
     this.#pending = [];
   }
@@ -108,7 +108,7 @@ export class FieldWriter {
   }
 }
 
-/** The same memory on the side that reads. */
+/** Reads the fields of one direction, and remembers those that a {@link FieldWriter} has given a place. */
 export class FieldReader {
   readonly #limit: number;
   readonly #slots: Field[] = [];
@@ -149,7 +149,7 @@ export class FieldReader {
     return field;
   }
 
-  /** The frame has been read. */
+  /** Keeps the fields of a frame that has been read. */
   commit(): void {
     if (this.#pending.length === 0) return;
     for (const field of this.#pending) {

@@ -7,18 +7,18 @@ export const preamble: readonly number[] = [0x74, 0x65, 0x6e, 0x6f, 0x6e, 0x0d, 
 export const headerBytes = 9;
 /** Limit for the sections of a frame beside its part of a body: path, metadata, status. */
 export const maxSectionBytes = 48 * 1024;
-/** Bodies travel in parts of just this size, and a last one, so that a large one does not hold up the other calls. */
+/** Size of the parts of a body, except the last, so that a large body does not hold up other calls. */
 export const partBytes = 16 * 1024;
-/** No payload is longer. */
+/** The largest payload of a frame. */
 export const maxPayloadBytes = maxSectionBytes + partBytes;
 /** Credit that a frame with a body costs beside its bytes: empty messages are not free either. */
 export const frameCost = 64;
 /** Smallest window that a side may announce, so that two parts always fit. */
 export const minWindowBytes = 64 * 1024;
-/** Calls are numbered up to here, then the client takes another connection. */
+/** The largest number of a call. After it the client makes another connection. */
 export const lastCallId = 2 ** 31 - 1;
 
-/** The second half of the format: what a frame is. */
+/** The types of frames. */
 export const FrameType = {
   Settings: 0,
   Call: 1,
@@ -30,7 +30,10 @@ export const FrameType = {
   GoAway: 7,
 } as const;
 
-/** Of CALL and MESSAGE: which sections there are. They come in the order of their bits from `Timeout` on. */
+/**
+ * The flags of CALL and MESSAGE, which tell the sections of the frame. From `Timeout` on, sections come in the order of
+ * their bits.
+ */
 export const Flag = {
   /** The client sends no more. */
   End: 0x01,
@@ -51,7 +54,7 @@ export const Flag = {
 /** Beyond the flags of the wire: the frame is the first of its call. */
 export const firstFrame = 0x100;
 
-/** Of RESET: the call was not looked at, and may be made elsewhere. */
+/** The flag of a RESET for a call that was not looked at, so that it may be made elsewhere. */
 export const refusedFlag = 0x01;
 
 /** The reasons of a GOAWAY. */
@@ -69,10 +72,10 @@ export interface Settings {
 
 /** Bytes of {@link Settings} on the wire. Later versions may say more. */
 export const settingsBytes = 10;
-/** More than this in a table is of no use, and costs both sides memory for every connection. */
+/** The most fields that a side may remember: each costs both sides memory for every connection. */
 export const maxFields = 128;
 /** A field longer than this, key and value, is not remembered. */
 export const maxFieldBytes = 1024;
 
-/** The peer sent something that is not of this protocol. The connection ends, and nothing else. */
+/** The error of bytes that are not of this protocol. It ends the connection and nothing else. */
 export class FrameError extends Error {}

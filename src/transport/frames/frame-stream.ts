@@ -12,8 +12,8 @@ interface Waiting {
 }
 
 /**
- * One call on a connection, below the rules of calls: parts, and credit each way. What a reader has not read yet holds
- * back the writer of this call, and no other.
+ * Carries one call on a connection, in parts and with credit each way. Messages that a reader has not read yet hold
+ * back the writer of this call and no other.
  */
 export class FrameStream implements CallStream {
   readonly id: number;
@@ -31,12 +31,12 @@ export class FrameStream implements CallStream {
   #parts: Uint8Array[] | undefined;
   #size = 0;
   #came = 0;
-  /** Of bodies that came and were not read. */
+  /** The credit of bodies that came and were not read. */
   #owed = 0;
   #isOver = false;
-  /** Metadata has come, or something before which it should have. */
+  /** True if metadata has come, or a part that must follow it. */
   #hasBegun = false;
-  /** The client has said that it sends no more. */
+  /** True if the client sends no more. */
   #hasEnded = false;
   /** The count of `activity` of the connection when the call began. */
   readonly #activity: number;
@@ -51,7 +51,7 @@ export class FrameStream implements CallStream {
     connection.streams.add(this);
   }
 
-  /** The first frame of a client's call. Throws for metadata that cannot be sent. */
+  /** Writes the first frame of a client's call. Throws for metadata that cannot be sent. */
   open(path: string, timeoutMs: number | undefined, outgoing: OutgoingMessage): void {
     const { body, isEnd } = outgoing;
     if (!body || this.#fits(body)) {
@@ -110,7 +110,7 @@ export class FrameStream implements CallStream {
     this.close();
   }
 
-  /** The peer has read so much more. */
+  /** Adds credit: the peer has read so many bytes. */
   credited(bytes: number): void {
     this.#credit += bytes;
     if (this.#credit > 2 ** 31) throw new FrameError('more credit than there can be');
@@ -147,7 +147,7 @@ export class FrameStream implements CallStream {
     return false;
   }
 
-  /** A frame of the call has come. */
+  /** Handles a frame of the call. */
   onFrame(
     flags: number,
     headers: Metadata | undefined,
@@ -274,7 +274,7 @@ export class FrameStream implements CallStream {
   }
 }
 
-/** Bytes that a waiting message counts. */
+/** Returns the number of bytes that a waiting message counts. */
 function costOf({ body }: OutgoingMessage): number {
   return (body?.length ?? 0) + frameCost;
 }

@@ -132,7 +132,7 @@ export class FrameTransport implements Transport {
     this.#dialer = undefined;
   }
 
-  /** Made with the first connection: what is wrong with a file is told to who calls. */
+  /** Makes the dialer with the first connection, so that the caller gets the error of a file that cannot be used. */
   #dial(): TlsDialer {
     const { tls = {}, runtime, logger } = this.#options;
     return (this.#dialer ??= new TlsDialer(tls, { runtime, logger }));

@@ -51,7 +51,7 @@ export class FrameServer implements ServerEngine {
   readonly #options: ConnectionOptions;
   readonly #limits: SocketServerLimits;
   readonly #connections = new Set<ServerConnection>();
-  /** The connections whose peers have not introduced themselves. */
+  /** The number of connections whose peers have not introduced themselves. */
   #strangers = 0;
   #isLeaving = false;
   #stalls: Timer | undefined;
@@ -96,7 +96,7 @@ export class FrameServer implements ServerEngine {
     for (const connection of this.#connections) connection.destroy();
   }
 
-  /** Looks after peers that take nothing: one timer for all connections. */
+  /** Watches for peers that take nothing, with one timer for all connections. */
   #watch(): void {
     const { sendTimeoutMs } = this.#limits;
     if (sendTimeoutMs === Number.POSITIVE_INFINITY) return;
@@ -119,7 +119,7 @@ const looks = 4;
 
 /** Follows the life of a connection. */
 interface Watcher {
-  /** Its peer has introduced itself, or never will. */
+  /** Called when its peer has introduced itself, or never will. */
   known(): void;
   gone(): void;
 }
@@ -186,7 +186,7 @@ class ServerConnection extends FrameConnection implements SendBudgetUser {
     this.#beginSoon();
   }
 
-  /** Is called `looks` times in `timeoutMs`: a peer that has taken nothing in all of it is let go of. */
+  /** Closes the connection of a peer that has taken nothing for `timeoutMs`, in which this is called `looks` times. */
   look(looks: number, timeoutMs: number): void {
     const { budget } = this.#serving;
     const inSocket = this.socket.writableLength;

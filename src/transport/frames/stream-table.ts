@@ -3,9 +3,9 @@ const initialSlots = 16;
 const maxSlots = 1024;
 
 /**
- * The calls of a connection by their numbers. A `Map` that fills and empties with every turn makes new tables all the
- * time, and those that it left keep calls from the garbage collector. Numbers rise, so the lowest bits are a place of
- * one's own for most; a call that outlasts so many others moves to a map.
+ * Finds the calls of a connection by their numbers. A `Map` that fills and empties with every turn makes new tables all
+ * the time, and its old tables keep calls from the garbage collector. Numbers rise, so the lowest bits give most calls
+ * a place of their own; a call that outlasts many others moves to a map.
  */
 export class StreamTable<Stream extends { readonly id: number }> {
   size = 0;
@@ -30,7 +30,7 @@ export class StreamTable<Stream extends { readonly id: number }> {
     this.#slots[slot] = stream;
   }
 
-  /** Without effect on one that is not there. */
+  /** Removes a call, if it is there. */
   delete(stream: Stream): void {
     const slot = stream.id & (this.#slots.length - 1);
     if (this.#slots[slot] === stream) this.#slots[slot] = undefined;
@@ -38,7 +38,7 @@ export class StreamTable<Stream extends { readonly id: number }> {
     this.size -= 1;
   }
 
-  /** All there are now. */
+  /** Returns all calls. */
   all(): Stream[] {
     const streams = this.#slots.filter((stream) => stream !== undefined);
     return this.#lasting ? [...this.#lasting.values(), ...streams] : streams;

@@ -19,13 +19,13 @@ export interface Frame {
   readonly status?: Status | undefined;
   /** The body or a part of it. */
   readonly body?: Uint8Array | undefined;
-  /** Of the whole body, with its first part if there are more. */
+  /** Size of the whole body, sent with its first part if there are more. */
   readonly size?: number | undefined;
   /** `Flag.End`, `Flag.More`. */
   readonly flags: number;
 }
 
-/** Frames of one connection, written one after the other into memory until the turn is over. */
+/** Writes the frames of one connection into memory, one after the other, until the turn is over. */
 export class FrameWriter {
   /** Bytes that wait to be sent. */
   bytes = 0;
@@ -40,7 +40,7 @@ export class FrameWriter {
     this.#sections = sections;
   }
 
-  /** The peer has said how many fields it remembers. */
+  /** Takes the number of fields that the peer remembers. */
   useFields(count: number): void {
     this.#fields = new FieldWriter(count);
   }
@@ -55,7 +55,7 @@ export class FrameWriter {
     this.#end = this.#chunk.writeUInt16BE(fields, this.#end);
   }
 
-  /** The first frame of a call. `timeoutMs` is what is left of its time. */
+  /** Writes the first frame of a call. `timeoutMs` is what is left of its time. */
   call(id: number, path: string, timeoutMs: number | undefined, frame: Frame): void {
     const sections = this.#sections;
     sections.length = 0;
@@ -73,7 +73,7 @@ export class FrameWriter {
     }
   }
 
-  /** A further frame of a call. */
+  /** Writes a further frame of a call. */
   message(id: number, frame: Frame): void {
     this.#sections.length = 0;
     try {
@@ -122,7 +122,7 @@ export class FrameWriter {
     return taken;
   }
 
-  /** The sections that `frame` adds, then all of it. */
+  /** Writes the sections of `frame`, then the whole frame. */
   #write(type: number, id: number, given: number, { headers, status, body, size }: Frame): void {
     const sections = this.#sections;
     let flags = given;
@@ -160,7 +160,7 @@ export class FrameWriter {
     this.#fields.commit();
   }
 
-  /** The header of a frame, and room for `copied` bytes of its payload behind it. */
+  /** Writes the header of a frame, and makes room for `copied` bytes of its payload behind it. */
   #begin(type: number, flags: number, id: number, length: number, copied: number): void {
     this.#room(headerBytes + copied);
     this.bytes += headerBytes + length;

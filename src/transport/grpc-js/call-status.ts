@@ -24,7 +24,7 @@ export interface EndedCall {
   readonly clock: Clock;
 }
 
-/** The status that the server sent, or the error for one that grpc-js made up because none came. */
+/** Returns the status that the server sent, or the error for a status that grpc-js made up because none came. */
 export function outcomeOf(ended: StatusObject, call: EndedCall): Status | TenonError {
   const status: Status = {
     code: codeFrom(ended.code),
@@ -35,7 +35,7 @@ export function outcomeOf(ended: StatusObject, call: EndedCall): Status | TenonE
   return failureOf(ended, call) ?? status;
 }
 
-/** The answer's status of HTTP, where grpc-js says it. */
+/** Returns the HTTP status of the answer, if grpc-js names it. */
 export function statusOfHttp({ details }: StatusObject): number | undefined {
   const status = /^Received HTTP status code (\d+)/.exec(details)?.[1];
   return status === undefined ? undefined : Number(status);
@@ -50,10 +50,10 @@ export function wasUnanswered(ended: StatusObject): boolean {
 }
 
 /**
- * grpc-js does not say whether a status came from the server or from itself. Its own carry no metadata at all, while a
- * server's answer without headers has at least its content type; and its texts are few. They are of grpc-js 1.14
- * (subchannel-call, load-balancing-call, load-balancer-pick-first, resolver-dns, internal-channel), and the tests of
- * this transport meet each of them.
+ * Returns the error for a status of grpc-js's own, which it does not tell from a server's. Its own carry no metadata at
+ * all, while a server's answer without headers has at least its content type; and its texts are few. They are those of
+ * grpc-js 1.14 (subchannel-call, load-balancing-call, load-balancer-pick-first, resolver-dns, internal-channel), and
+ * the tests of this transport meet each of them.
  */
 function failureOf(ended: StatusObject, call: EndedCall): TenonError | undefined {
   const { address, path, maxReceiveBytes } = call;
@@ -96,7 +96,10 @@ function failureOf(ended: StatusObject, call: EndedCall): TenonError | undefined
   }
 }
 
-/** Time-outs travel in whole milliseconds, and each side has a clock of its own. */
+/**
+ * Returns true if no time is left, or almost none: time-outs travel in whole milliseconds, and each side has a clock of
+ * its own.
+ */
 function isLate({ deadline, clock }: EndedCall): boolean {
   return deadline !== undefined && deadline <= clock.monotonicMs() + 2;
 }
@@ -116,7 +119,10 @@ function sizeIn(details: string): number | undefined {
   return size === undefined ? undefined : Number(size);
 }
 
-/** Without what only grpc-js understands: times, notes on resolution, and `Error: ` before the reason. */
+/**
+ * Returns the text without parts that only grpc-js understands: times, notes on resolution, and `Error: ` before the
+ * reason.
+ */
 function plain(details: string): string {
   const reason = /Last error: (.*?)(?: \(\d{4}-[^)]*\))?\. Resolution note:/.exec(details)?.[1] ?? details;
   return reason.replace(/^Error: /, '').replace(/\.$/, '');

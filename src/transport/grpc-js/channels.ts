@@ -29,7 +29,7 @@ export class GrpcJsChannel {
   #isGivenUp = false;
   readonly #giveUp: (channel: GrpcJsChannel) => void;
 
-  /** To be called when the server does not understand what is compressed: it is sent no more of it. */
+  /** Turns compression off for a server that does not understand it. */
   readonly notUnderstood: () => void;
 
   constructor(
@@ -48,18 +48,18 @@ export class GrpcJsChannel {
     this.#giveUp = giveUp;
   }
 
-  /** A call is over. */
+  /** Removes a call that is over. */
   release(call: OpenCall): void {
     this.calls.delete(call);
     if (this.#isGivenUp && this.calls.size === 0) this.raw.close();
   }
 
-  /** Something has come from the server. */
+  /** Notes that something has come from the server. */
   noteActivity(): void {
     this.activity += 1;
   }
 
-  /** A call that began at that count of `activity` had no answer. */
+  /** Notes that a call that began at that count of `activity` had no answer. */
   noteUnanswered(activity: number): void {
     this.#unanswered = activity === this.activity ? this.#unanswered + 1 : 0;
     if (this.#unanswered < maxUnansweredCalls || this.#isGivenUp) return;
@@ -77,11 +77,11 @@ interface ChannelKind {
 
 /** Options of the channels. */
 export interface GrpcJsChannelOptions {
-  /** Called once per channel. Throws where there can be none. */
+  /** Returns the credentials of a channel; called once for each. Throws if there can be none. */
   readonly credentials: () => ChannelCredentials;
   readonly channelOptions: ChannelOptions;
   readonly maxMetadataBytes: number;
-  /** Unused for so long, a connection is let go of. */
+  /** Time without calls after which a connection is closed, in milliseconds. */
   readonly idleMs: number;
   readonly clock: Clock;
 }
@@ -95,7 +95,7 @@ export class GrpcJsChannelPool {
   /** Addresses of servers that do not understand what is compressed. */
   readonly #unable = new Set<string>();
 
-  /** Connections that are taken for dead, with calls that have not ended yet. */
+  /** Connections that count as dead, with calls that have not ended yet. */
   readonly #givenUp = new Set<GrpcJsChannel>();
   #isClosed = false;
 
@@ -104,8 +104,8 @@ export class GrpcJsChannelPool {
   }
 
   /**
-   * Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION for TLS that cannot work
-   * (`tls.invalid`) and after `close` (`transport.closed`).
+   * Returns the channel of an address. Throws INVALID_ARGUMENT (`transport.invalid_address`), and FAILED_PRECONDITION
+   * for TLS that cannot work (`tls.invalid`) and after `close` (`transport.closed`).
    */
   get(address: string, maxReceiveBytes: number = defaultMaxMessageBytes, compress = false): GrpcJsChannel {
     const compresses = compress && !this.#unable.has(address);
@@ -155,7 +155,8 @@ export class GrpcJsChannelPool {
   }
 
   /**
-   * Nodes come and go, and each has an address of its own: without this a client would keep trying those that are gone.
+   * Closes idle channels. Nodes come and go, each with an address of its own, and a client would keep trying those that
+   * are gone.
    */
   #closeIdle(): void {
     const oldest = this.#options.clock.monotonicMs() - this.#options.idleMs;
@@ -168,7 +169,7 @@ export class GrpcJsChannelPool {
     }
   }
 
-  /** Its calls go on; the next one is made on a connection of its own. */
+  /** Stops using a channel. Its calls go on, and the next call is made on a new connection. */
   #giveUp(channel: GrpcJsChannel): void {
     const channels = this.#byLimit(channel.compresses).get(channel.maxReceiveBytes);
     if (channels?.get(channel.address) !== channel) return;

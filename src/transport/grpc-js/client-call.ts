@@ -18,7 +18,7 @@ type GrpcCall = ReturnType<ChannelInterface['createCall']>;
 
 // Timers of Node and of grpc-js's server overflow beyond it, and the call would end at once.
 const longestTimeoutMs = 2 ** 31 - 1;
-/** As on the server: with more outstanding, whoever writes is held back. */
+/** The most unsent messages of a call before its writer has to wait, as on the server. */
 const maxOutstanding = 64;
 const maxOutstandingBytes = 64 * 1024;
 // Bounded by the bytes: small messages are read ahead so far, because an error status overtakes in grpc-js what was
@@ -28,7 +28,7 @@ const noContext = {};
 // WriteFlags of grpc-js, which exports only the name: NoCompress.
 const uncompressed = { flags: 2 };
 
-/** A call on a channel, with its context and its one end; the base of both ways of calling. */
+/** A call on a channel of grpc-js. It follows its context, and ends once. */
 abstract class GrpcJsCall implements InterceptingListener, OpenCall {
   protected readonly path: string;
   protected readonly options: DialOptions;
@@ -38,7 +38,7 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
   readonly #clock: Clock;
   #unfollow: (() => void) | undefined;
   #activity = 0;
-  /** The content type of what answers, where that is not gRPC. */
+  /** The content type of an answer that is not gRPC. */
   #stranger: string | undefined;
 
   constructor(channel: GrpcJsChannel, options: DialOptions, clock: Clock) {
@@ -50,7 +50,10 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
     this.#clock = clock;
   }
 
-  /** Sends the headers. Without effect on a call that may not begin: `ended` was told why. */
+  /**
+   * Sends the headers and returns grpc-js's call; `undefined` for a call that may not begin, after `ended` was called
+   * with the reason.
+   */
   protected begin(headers: Message['headers']): GrpcCall | undefined {
     const { ctx } = this.options;
     const failure = notToBegin(this.path, ctx, this.#clock);
@@ -111,7 +114,7 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
     else this.onHeaders(metadata);
   }
 
-  /** Whether the message that came is none: the call has failed then. */
+  /** Returns true if the bytes that came are no message of gRPC; then the call has failed. */
   protected isNoMessage(): boolean {
     if (this.#stranger !== undefined) this.fail(notGrpc(this.channel.address, this.#stranger));
     return this.isOver;
@@ -158,7 +161,7 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
   }
 }
 
-/** A unary call in one go: a promise, and no queue. */
+/** A unary call that is made in one step, without a queue. */
 export class GrpcJsUnaryCall extends GrpcJsCall {
   readonly #resolve: (message: Message) => void;
   readonly #reject: (error: TenonError) => void;
@@ -216,7 +219,7 @@ export class GrpcJsSocket extends GrpcJsCall implements TransportClient {
   #isEnded = false;
   #isHalfClosed = false;
   #replies = 0;
-  /** Whether grpc-js has a stream to write on: before, it keeps no more than one message. */
+  /** True if grpc-js has a stream to write on. Before that it keeps only one message. */
   #isFlowing = false;
   #writing = 0;
   #outstandingBytes = 0;
@@ -298,7 +301,7 @@ export class GrpcJsSocket extends GrpcJsCall implements TransportClient {
     return this.#writing + this.#unsent.length >= maxOutstanding || this.#outstandingBytes >= maxOutstandingBytes;
   }
 
-  /** Compressed, two messages at a time could overtake each other in grpc-js. */
+  /** True if a message may be written now. Two compressed messages at a time could overtake each other in grpc-js. */
   get #mayWrite(): boolean {
     return this.#writing === 0 || (this.#isFlowing && !this.channel.compresses);
   }
@@ -322,7 +325,9 @@ export class GrpcJsSocket extends GrpcJsCall implements TransportClient {
     }
   }
 
-  /** With two writes on their way, grpc-js lets the half-close overtake the second. */
+  /**
+   * Closes the sending side once at most one write is on its way: grpc-js lets a half-close overtake the second of two.
+   */
   #halfClose(): void {
     if (this.#writing > 1 || this.#unsent.length > 0 || this.#isHalfClosed) return;
     this.#isHalfClosed = true;

@@ -26,8 +26,8 @@ class ProtoKeyMetadata extends GrpcMetadata {
 export const noMetadata = new GrpcMetadata();
 
 /**
- * As grpc-js takes it. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of what HTTP allows once,
- * RESOURCE_EXHAUSTED (`metadata.too_large`) for more than `maxBytes`.
+ * Converts metadata to that of grpc-js. Throws INVALID_ARGUMENT (`metadata.invalid`) for a second value of a header
+ * that HTTP allows once, and RESOURCE_EXHAUSTED (`metadata.too_large`) for more than `maxBytes`.
  */
 export function toGrpc(metadata: Metadata | undefined, maxBytes: number): GrpcMetadata {
   if (!metadata || metadata.isEmpty) return noMetadata;
@@ -43,7 +43,7 @@ export function toGrpc(metadata: Metadata | undefined, maxBytes: number): GrpcMe
   return result;
 }
 
-/** The trailers of `status`, as grpc-js takes them. Throws as `toGrpc` does. */
+/** Converts the trailers of `status` to metadata of grpc-js. Throws as `toGrpc` does. */
 export function trailersOf(status: Status, maxBytes: number): GrpcMetadata | null {
   if (!status.metadata) return null;
   const result = toGrpc(status.metadata, maxBytes);
@@ -65,17 +65,17 @@ const ofResponse = {
 // Said by HTTP, not by the application that answers.
 const http: ReadonlySet<string> = new Set(['content-type', 'date']);
 
-/** The metadata of a request, read when it is looked into. */
+/** Returns the metadata of a request, which is read only when it is looked into. */
 export function requestMetadata(raw: GrpcMetadata): Metadata {
   return Metadata.lazy({ raw, read: ofRequest.read, find: ofRequest.find });
 }
 
-/** The metadata of a response, of its headers or its trailers. */
+/** Returns the metadata of a response, from its headers or its trailers. */
 export function responseMetadata(raw: GrpcMetadata): Metadata {
   return Metadata.lazy({ raw, read: ofResponse.read, find: ofResponse.find });
 }
 
-/** grpc-js copies with `Buffer.copy`. */
+/** Returns bytes as a Buffer, since grpc-js copies with `Buffer.copy`. */
 export function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
@@ -90,8 +90,9 @@ function* entriesOf(raw: GrpcMetadata, hidden?: ReadonlySet<string>): Iterable<[
 }
 
 /**
- * grpc-js pads base64, and gRPC says not to (PROTOCOL-HTTP2.md: Binary-Header). A length that is a multiple of three
- * needs no padding: the `code` of the google.rpc.Status is said again, two bytes each time, and the last one counts.
+ * Extends the details of a status so that grpc-js, which pads base64 although gRPC forbids it (PROTOCOL-HTTP2.md:
+ * Binary-Header), adds no padding: their length must be a multiple of three. The `code` of the google.rpc.Status is
+ * repeated, two bytes each time, and the last one counts.
  */
 function withoutPadding(details: Buffer, code: Code): Buffer {
   const again = Buffer.from([0x08, code]);

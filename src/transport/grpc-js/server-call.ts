@@ -34,7 +34,7 @@ const noop = (): void => {};
 
 /** The listener of a call, with its limit. */
 export interface GrpcJsServerSide extends ServerSide {
-  /** Of headers, and of trailers. */
+  /** Limit of headers, and again of trailers, in bytes. */
   readonly maxMetadataBytes: number;
 }
 
@@ -90,7 +90,7 @@ export class GrpcJsServerCall extends ServerCall {
     this.onHalfClose();
   }
 
-  /** Comes with every end of a call, also a good one. */
+  /** Called at every end of a call, also a good one. */
   onCancel(): void {
     this.side.release(this);
     this.#tellRoom?.();

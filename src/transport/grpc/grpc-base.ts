@@ -19,7 +19,7 @@ import { TlsDialer } from '../sockets/tls-dialer.ts';
 /** The protocols offered in TLS (ALPN, RFC 7301). */
 export const grpcProtocols = ['h2'];
 
-/** A transport of gRPC, whatever makes its calls and takes them. */
+/** The common base of the gRPC transports. */
 export abstract class GrpcBase<Options extends GrpcOptions> implements Transport {
   protected readonly options: Options & typeof grpcDefaults;
   #dialer: TlsDialer | undefined;
@@ -29,7 +29,7 @@ export abstract class GrpcBase<Options extends GrpcOptions> implements Transport
   }
 
   abstract dial(address: string, options: DialOptions): TransportClient;
-  /** One try of a unary call. */
+  /** Makes one attempt of a unary call. */
   protected abstract call(address: string, message: Message, options: DialOptions): Promise<Message>;
   /** Makes the engine that answers calls. */
   protected abstract engine(): MakeServerEngine;
@@ -65,7 +65,7 @@ export abstract class GrpcBase<Options extends GrpcOptions> implements Transport
     return 'grpc';
   }
 
-  /** Made with the first connection: what is wrong with a file is told to who calls. */
+  /** Makes the dialer with the first connection, so that the caller gets the error of a file that cannot be used. */
   protected dialer(tls: ClientTlsOptions): TlsDialer {
     const { runtime, logger } = this.options;
     return (this.#dialer ??= new TlsDialer(tls, { runtime, logger }));

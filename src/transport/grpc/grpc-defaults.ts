@@ -19,7 +19,7 @@ export const grpcDefaults = {
   logger: silentLogger,
 } as const satisfies GrpcOptions;
 
-/** The options, filled in. */
+/** Checks options, and fills them in with the defaults. */
 export function withGrpcDefaults<T extends GrpcOptions>(options: T): T & typeof grpcDefaults {
   checkedOptions<GrpcOptions>('GrpcTransportOptions', options, { ...socketRules, maxMetadataBytes: aCount });
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));

@@ -36,8 +36,8 @@ export function isReserved(key: string): boolean {
 }
 
 /**
- * The greatest metadata where nothing else was said: less than the 64 KiB that clients on Node take, with room for what
- * is not metadata.
+ * The default limit of metadata: less than the 64 KiB that clients on Node take, with room for the protocol's own
+ * headers.
  */
 export const defaultMaxMetadataBytes = 32 * 1024;
 
@@ -63,7 +63,7 @@ export class MetadataSize {
     this.#bytes += key.length + valueLength + fieldBytes;
   }
 
-  /** Throws RESOURCE_EXHAUSTED (`metadata.too_large`). */
+  /** Throws RESOURCE_EXHAUSTED (`metadata.too_large`) if the fields are larger than `maxBytes`. */
   assertWithin(maxBytes: number): void {
     if (this.#bytes <= maxBytes) return;
     throw new TenonError({

@@ -62,7 +62,7 @@ export interface GrpcOptions extends SocketServerOptions {
    */
   readonly maxConnectionAgeGraceMs?: number | undefined;
   /**
-   * How many calls a server takes at a time on one connection. A client's further calls wait.
+   * The number of calls that a server takes at a time on one connection. A client's further calls wait.
    * @default 10,000
    */
   readonly maxCalls?: number | undefined;
@@ -86,9 +86,6 @@ export interface GrpcOptions extends SocketServerOptions {
   readonly serverTls?: ServerTlsOptions | undefined;
   /** @default the system's own */
   readonly runtime?: (Pick<Runtime, 'clock' | 'timers'> & Partial<Runtime>) | undefined;
-  /**
-   * Told of certificates that were replaced, and of those that cannot be used.
-   * @default writes nothing
-   */
+  /** Logs certificates that were replaced, and those that cannot be used. @default writes nothing */
   readonly logger?: Logger | undefined;
 }

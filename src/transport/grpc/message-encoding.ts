@@ -7,11 +7,11 @@ import { badMessage, MessageTooLarge } from './message-framing.ts';
 /** The encodings that peers are told of (PROTOCOL-HTTP2.md: Message-Accept-Encoding). */
 export const acceptedEncodings = 'identity,deflate,gzip';
 
-/** Turns messages into what travels, and back. */
+/** Compresses and decompresses messages. */
 export interface Encoding {
   readonly name: string;
   compress(body: Uint8Array): Promise<Buffer>;
-  /** Rejects with a `MessageTooLarge` for more than `maxBytes`, which are all that is ever made. */
+  /** Decompresses a message. It stops after `maxBytes` and rejects with a `MessageTooLarge`. */
   decompress(body: Uint8Array, maxBytes: number): Promise<Buffer>;
 }
 
@@ -31,7 +31,7 @@ const encodings: ReadonlyMap<string, Encoding> = new Map([
 ]);
 
 /**
- * The encoding that `grpc-encoding` names; `undefined` for none and for `identity`. Throws UNIMPLEMENTED
+ * Returns the encoding that `grpc-encoding` names; `undefined` for none and for `identity`. Throws UNIMPLEMENTED
  * (`transport.unknown_encoding`) for others.
  */
 export function encodingOf(name: string | readonly string[] | undefined): Encoding | undefined {
@@ -46,7 +46,7 @@ export function encodingOf(name: string | readonly string[] | undefined): Encodi
   });
 }
 
-/** The encoding in which a peer that accepts these likes its messages best; `undefined` where it knows none of ours. */
+/** Returns the best encoding that a peer accepts; `undefined` if it accepts none of ours. */
 export function acceptedBy(header: string | readonly string[] | undefined): Encoding | undefined {
   const names = String(header ?? '').split(',');
   for (const name of ['gzip', 'deflate']) if (names.some((one) => one.trim() === name)) return encodings.get(name);

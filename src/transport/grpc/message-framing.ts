@@ -8,8 +8,8 @@ import { ByteQueue } from '../call/byte-queue.ts';
 const prefixBytes = 5;
 
 /**
- * Takes a stream of bytes apart into messages. Keeps no more than one message, whose length was checked before its
- * bytes came; what it takes for that is at most twice what has come.
+ * Splits a stream of bytes into messages. It keeps no more than one message, whose length is checked before its bytes
+ * come, and takes at most twice the memory of what has come.
  */
 export class MessageDeframer {
   readonly #maxBytes: number;
@@ -33,9 +33,7 @@ export class MessageDeframer {
     this.#size += chunk.length;
   }
 
-  /**
-   * The next whole message, if it is there. Throws for a length beyond the limit, and for a flag that does not exist.
-   */
+  /** Returns the next whole message, if it is there. Throws for a length beyond the limit, and for an unknown flag. */
   take(): ReceivedMessage | undefined {
     if (this.#size < prefixBytes) return undefined;
     let head = this.#atLeast(prefixBytes);
@@ -56,7 +54,7 @@ export class MessageDeframer {
     return { body, isCompressed: flag === 1 };
   }
 
-  /** So many bytes in one piece, from `#at` on. */
+  /** Returns at least so many bytes in one piece, from `#at` on. */
   #atLeast(bytes: number): Buffer {
     const head = this.#head as Buffer;
     if (head.length - this.#at >= bytes) return head;

@@ -20,7 +20,7 @@ export interface ClientSessionOptions {
   readonly timers: Timers;
   readonly addresses: AddressScheme;
   readonly isSecure: boolean;
-  /** Of what is sent. */
+  /** Limit of the metadata that is sent, in bytes. */
   readonly maxMetadataBytes: number;
   readonly keepalive: Keepalive;
   /** By address, the factor on `keepaliveMs`: it doubles when a server says that it is pinged too often. */
@@ -29,12 +29,12 @@ export interface ClientSessionOptions {
 
 // gRPC's connection-backoff.md: MIN_CONNECT_TIMEOUT.
 const connectMs = 20_000;
-/** For a server that does not let go of a connection that is to be closed. */
+/** Time that a server has to close its end of a connection, in milliseconds. */
 const lingerMs = 1_000;
 // nghttp2 takes no field above 64 KiB, whatever is said.
 const maxHeaderListSize = 64 * 1024;
 const lastStreamId = 2 ** 31 - 1;
-/** Where a server has not said how many calls it takes, it takes any number (RFC 9113, section 6.5.2). */
+/** The limit of calls of a server that has named none: it takes any number (RFC 9113, section 6.5.2). */
 const anyNumber = 2 ** 32 - 1;
 
 // PROTOCOL-HTTP2.md: User-Agent.
@@ -44,7 +44,7 @@ const goesOn = { endStream: false } as const;
 
 /** A connection of node:http2 to a server of gRPC. */
 export class ClientSession implements CallConnection {
-  /** The server does not know gzip, and is sent no more of it. */
+  /** True if the server does not know gzip, so that requests are no longer compressed. */
   isUnableToInflate = false;
   /** Counts what came from the server: a call compares it with the count at its beginning. */
   activity = 0;
@@ -116,12 +116,12 @@ export class ClientSession implements CallConnection {
     return this.#streams.size;
   }
 
-  /** It is gone, or going: what its streams say of their ends says nothing. */
+  /** True if the connection is lost or closing, so that the ends of its streams have no meaning of their own. */
   get isGone(): boolean {
     return this.#session.destroyed || this.#socket.destroyed;
   }
 
-  /** Why it ended. */
+  /** The reason why the connection ended. */
   get why(): string {
     return this.#why ?? 'the other side closed it';
   }
@@ -166,7 +166,7 @@ export class ClientSession implements CallConnection {
     this.#options.timers.soon(callback);
   }
 
-  /** The stream is closed. */
+  /** Removes a stream that is closed. */
   release(stream: ClientStream): void {
     const wasFull = this.#streams.size === this.#maxCalls;
     this.#streams.delete(stream);
@@ -177,12 +177,12 @@ export class ClientSession implements CallConnection {
     if (wasFull) this.#subchannel.startWaiting();
   }
 
-  /** Something has come from the server. */
+  /** Notes that something has come from the server. */
   noteActivity(): void {
     this.activity += 1;
   }
 
-  /** A call that began at that count of `activity` had no answer. */
+  /** Notes that a call that began at that count of `activity` had no answer. */
   noteUnanswered(activity: number): void {
     this.#unanswered = activity === this.activity ? this.#unanswered + 1 : 0;
     if (this.#unanswered >= maxUnansweredCalls) this.#retire();
@@ -208,7 +208,10 @@ export class ClientSession implements CallConnection {
     this.#options.timers.after(lingerMs, () => this.#destroy());
   }
 
-  /** Node lets a socket go only when it is connected, and when what was written to it has left: neither may ever be. */
+  /**
+   * Destroys the connection. Node closes a socket only when it is connected and everything written to it has left, and
+   * neither may ever happen.
+   */
   #destroy(): void {
     this.#retire();
     const wasConnecting = this.#session.connecting;
@@ -229,7 +232,7 @@ export class ClientSession implements CallConnection {
     this.#subchannel.onConnected(this, this.#options.addresses.localOf(this.#socket));
   }
 
-  /** Takes no more calls; those that it has go on. */
+  /** Takes no more calls. The calls in progress go on. */
   #retire(): void {
     if (this.#isRetired) return;
     this.#isRetired = true;

@@ -14,8 +14,8 @@ import { MessageWriter } from './message-writer.ts';
 import type { CallStream, OutgoingMessage } from '../call/call-stream.ts';
 
 /**
- * A call of gRPC on a stream of node:http2: its head, messages each way, and its end, which comes after all messages
- * that came before it.
+ * Carries a call of gRPC on a stream of node:http2: headers, messages each way, and the end, which comes after all
+ * messages that came before it.
  */
 export class ClientStream implements CallStream, MessageSink, Linked<ClientStream> {
   next: ClientStream | undefined;
@@ -27,10 +27,10 @@ export class ClientStream implements CallStream, MessageSink, Linked<ClientStrea
   readonly #sent: Encoding | undefined;
   readonly #activity: number;
   #writer: MessageWriter | undefined;
-  /** The block that has the status, when it has come. */
+  /** The headers or trailers with the status, once they have come. */
   #last: IncomingHttpHeaders | undefined;
   #rawLast: RawHeaders = [];
-  /** The server has begun to answer: whatever it says of the call later, it did look at it. */
+  /** True if the server has begun to answer, so that it certainly looked at the call. */
   #isAnswered = false;
   /** Reports to the call why the stream broke off. */
   #broken: (() => void) | undefined;
@@ -118,8 +118,8 @@ export class ClientStream implements CallStream, MessageSink, Linked<ClientStrea
   }
 
   /**
-   * Never while Node works off what came: it lets go of the stream before the reset has left then, and writes on into
-   * memory that is somebody else's.
+   * Resets the stream, but never while Node processes what came: Node would free the stream before the reset has left,
+   * and write to memory that belongs to another.
    */
   readonly #cancel = (): void => {
     if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);

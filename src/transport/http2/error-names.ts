@@ -16,7 +16,7 @@ const names = [
   'HTTP_1_1_REQUIRED',
 ];
 
-/** HTTP/2's name of an error. */
+/** Returns HTTP/2's name of an error code. */
 export function errorName(code: number): string {
   return names[code] ?? `the error ${code}`;
 }

@@ -4,11 +4,11 @@ import type { Timer, Timers } from '../../runtime/runtime.ts';
 
 /** Options of a {@link Keepalive}. */
 export interface KeepaliveOptions {
-  /** A connection from which nothing came for so long is pinged. */
+  /** Time of silence after which a connection is pinged, in milliseconds. */
   readonly keepaliveMs: number;
-  /** One that does not answer within this time is closed. */
+  /** Time to answer a ping, in milliseconds, before the connection is closed. */
   readonly keepaliveTimeoutMs: number;
-  /** Also one that carries no calls. */
+  /** True if connections without calls are pinged too. */
   readonly withoutCalls: boolean;
 }
 
@@ -21,7 +21,7 @@ export interface KeepaliveTarget {
    * @default 1
    */
   readonly keepaliveFactor?: number | undefined;
-  /** Ends one that does not answer. Left out: it is destroyed. */
+  /** Ends a connection that does not answer. If it is left out, the connection is destroyed. */
   readonly giveUp?: (() => void) | undefined;
 }
 

@@ -6,23 +6,24 @@ import { badMessage, MessageDeframer, MessageTooLarge } from '../grpc/message-fr
 
 /** Takes what a {@link MessageReader} reads. */
 export interface MessageSink {
-  /** It takes no more of what comes. */
+  /** True if it takes no more messages. */
   readonly isOver: boolean;
-  /** A message that was asked for. */
+  /** Called with a message that was asked for. */
   onMessage(body: Buffer, compressed: boolean): void;
-  /** All that came was handed on, and no more will. `hasPartialMessage`: it ends in the middle of one. */
+  /** Called at the end, after all messages; `hasPartialMessage` if the stream ends in the middle of one. */
   onEnd(hasPartialMessage: boolean): void;
-  /** The bytes are no message, or one that is too large: a `MessageTooLarge` or a TenonError. */
+  /** Called for bytes that are no message or one that is too large, with a `MessageTooLarge` or a TenonError. */
   onError(error: unknown): void;
 }
 
 /**
- * Takes messages off a stream of node:http2, one each time that it is asked; what nobody asks for holds back the peer.
+ * Reads messages from a stream of node:http2, one for each call of `read`. Messages that nobody asks for hold back the
+ * peer.
  */
 export class MessageReader {
   /** The encoding that the peer names for its messages. */
   encoding: Encoding | undefined;
-  /** The stream has come to its end; what it brought may still wait here. */
+  /** True if the stream has ended. Messages that came before may still wait here. */
   hasEnded = false;
   readonly #stream: Http2Stream;
   readonly #owner: MessageSink;
@@ -53,30 +54,30 @@ export class MessageReader {
   }
 
   /**
-   * All is on its way: what Node keeps for a reader that is slow is taken over, since it would be lost with the
-   * connection. It is no more than the window.
+   * Takes over the bytes that Node keeps for a slow reader, since they would be lost with the connection. They are at
+   * most one window.
    */
   takeAll(): void {
     this.#isTakingAll = true;
     if (this.#stream.isPaused()) this.#stream.resume();
   }
 
-  /** Nothing more will come. */
+  /** Handles the end of the stream. */
   end(): void {
     this.hasEnded = true;
     this.#deliver();
   }
 
   /**
-   * The stream is gone: what Node keeps for a reader that is slow is taken over, and handed on as it is asked for. It
-   * is no more than the window.
+   * Takes over the bytes that Node keeps for a stream that is gone, and hands them on as they are asked for. They are
+   * at most one window.
    */
   breakOff(): void {
     this.#takeRest();
     this.end();
   }
 
-  /** The same, handed on at once, whether it is asked for or not. Messages that are compressed stay behind. */
+  /** Takes over those bytes and hands on the messages at once, asked for or not. Compressed messages stay behind. */
   flush(): void {
     this.#takeRest();
     this.#isDelivering = true;
@@ -95,7 +96,7 @@ export class MessageReader {
       this.#frames.push(chunk);
   }
 
-  /** Hands on what has come, as long as it is asked for. */
+  /** Hands on messages that have come, as long as they are asked for. */
   #deliver(): void {
     // What is handed on asks for more: that is this loop's next round.
     if (this.#isDelivering) return;

@@ -6,14 +6,14 @@ import { frameMessage } from '../grpc/message-framing.ts';
 const maxOutstandingBytes = 64 * 1024;
 
 /**
- * Puts messages on a stream of node:http2: in their order, whether they are compressed or not, and what one turn writes
- * in one piece.
+ * Writes messages to a stream of node:http2, in their order whether they are compressed or not. The messages of one
+ * turn leave in one piece.
  */
 export class MessageWriter {
   readonly #stream: Http2Stream;
   readonly #onWritten: (() => void) | undefined;
   #isCorked = false;
-  /** The last of what waits to be compressed; what is written behind it waits as well. */
+  /** The compression of the last message that waits for it. Later messages wait for it too. */
   #compressing: Promise<void> | undefined;
   #compressingBytes = 0;
   #hearsDrain = false;
@@ -31,7 +31,7 @@ export class MessageWriter {
     return this.#stream.writableLength + this.#compressingBytes;
   }
 
-  /** Something is still being compressed. */
+  /** True while a message is being compressed. */
   get isBusy(): boolean {
     return this.#compressing !== undefined;
   }
@@ -49,7 +49,7 @@ export class MessageWriter {
     });
   }
 
-  /** Does it at once, or when all before it has been written. */
+  /** Calls `write` at once, or when everything before it has been written. */
   inTurn(write: () => void | Promise<void>): void {
     const before = this.#compressing;
     const result = before ? before.then(write) : write();
@@ -64,7 +64,7 @@ export class MessageWriter {
     this.#compressing = turn;
   }
 
-  /** A promise while there is no room for more. */
+  /** Returns a promise while there is no room for more. */
   room(): Promise<void> | undefined {
     if (this.#hasRoom) return undefined;
     if (!this.#room) {
@@ -77,7 +77,7 @@ export class MessageWriter {
     return this.#room;
   }
 
-  /** To be called when the stream is gone, too. */
+  /** Ends the wait for room. Call it when the stream is gone, too. */
   makeRoom(): void {
     if (!this.#room || !this.#hasRoom) return;
     this.#room = undefined;

@@ -55,12 +55,12 @@ function firstOf(raw: RawHeaders, key: string, hidden: ReadonlySet<string>): Met
 const ofRequest = reading(hiddenInRequests);
 const ofResponse = reading(hiddenInResponses);
 
-/** The metadata of a request, read when it is looked into. */
+/** Returns the metadata of a request, which is read only when it is looked into. */
 export function requestMetadataOf(raw: RawHeaders): Metadata {
   return Metadata.lazy({ raw, read: ofRequest.read, find: ofRequest.find });
 }
 
-/** The metadata of a response, of its headers or its trailers. */
+/** Returns the metadata of a response, from its headers or its trailers. */
 export function responseMetadataOf(raw: RawHeaders): Metadata {
   return Metadata.lazy({ raw, read: ofResponse.read, find: ofResponse.find });
 }
@@ -92,13 +92,13 @@ export function addMetadata(
   return headers;
 }
 
-/** As gRPC wants it: without padding (PROTOCOL-HTTP2.md: Binary-Header). */
+/** Encodes bytes in base64 without padding, as gRPC wants it (PROTOCOL-HTTP2.md: Binary-Header). */
 function base64(bytes: Uint8Array): string {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
   return text.endsWith('=') ? text.slice(0, text.indexOf('=')) : text;
 }
 
-/** The trailers of a status, without its metadata. */
+/** Returns the trailers of a status, without its metadata. */
 export function statusHeaders({ code, message }: Status): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = { 'grpc-status': String(codeFrom(code)) };
   if (message !== '' && code !== Code.Ok) headers['grpc-message'] = percentEncoded(clipped(message));
@@ -110,7 +110,7 @@ export function statusHeaders({ code, message }: Status): OutgoingHttpHeaders {
 const unsafe = /[^\x20-\x24\x26-\x7e]|^ | $/u;
 const encoder = new TextEncoder();
 
-/** A status message as `grpc-message` carries it. What is no Unicode is mended. */
+/** Encodes a status message for `grpc-message`. Lone surrogates are replaced. */
 function percentEncoded(text: string): string {
   if (!unsafe.test(text)) return text;
   const bytes = encoder.encode(text);
@@ -126,7 +126,7 @@ function percentEncoded(text: string): string {
 }
 
 /**
- * The text of a `grpc-message`. What is no percent-encoding is taken as it stands (PROTOCOL-HTTP2.md: Status-Message).
+ * Decodes a `grpc-message`. Text that is not percent-encoded is taken as it stands (PROTOCOL-HTTP2.md: Status-Message).
  */
 function percentDecoded(text: string): string {
   if (!text.includes('%')) return text;
@@ -137,7 +137,8 @@ function percentDecoded(text: string): string {
 }
 
 /**
- * The status that a server ended with; `undefined` where these headers have none. A number that is no code is UNKNOWN.
+ * Reads the status that a server ended with; `undefined` if these headers have none. A number that is no code is
+ * UNKNOWN.
  */
 export function statusFrom(headers: IncomingHttpHeaders, raw: RawHeaders): Status | undefined {
   const text = headers['grpc-status'];
@@ -150,7 +151,7 @@ export function statusFrom(headers: IncomingHttpHeaders, raw: RawHeaders): Statu
 // PROTOCOL-HTTP2.md: TimeoutValue has at most eight digits.
 const mostUnits = 99_999_999;
 
-/** A time-out as `grpc-timeout` says it: in the finest unit that can, rounded up. */
+/** Formats a time-out for `grpc-timeout`, in the finest unit that can hold it, rounded up. */
 export function timeoutText(timeoutMs: number): string {
   if (timeoutMs <= mostUnits) return `${timeoutMs}m`;
   if (timeoutMs <= mostUnits * 1_000) return `${Math.ceil(timeoutMs / 1_000)}S`;
@@ -161,7 +162,7 @@ export function timeoutText(timeoutMs: number): string {
 const unitsMs: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 
 /**
- * Milliseconds of a `grpc-timeout`; `undefined` where there is none. Throws for one that is none (PROTOCOL-HTTP2.md:
+ * Reads a `grpc-timeout` in milliseconds; `undefined` if there is none. Throws for an invalid one (PROTOCOL-HTTP2.md:
  * Timeout).
  */
 export function timeoutMsOf(headers: IncomingHttpHeaders): number | undefined {

@@ -22,7 +22,7 @@ export interface SessionSeams {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Pick<Random, 'next'>;
-  /** Of all connections of the listener. */
+  /** The budget of all connections of the listener. */
   readonly budget: SendBudget;
 }
 
@@ -34,7 +34,7 @@ const highestStream = 2 ** 31 - 1;
 const answerBytes = 64;
 // After so long, a peer has heard that it should go elsewhere, and what it sent before is here.
 const heardMs = 1_000;
-/** For a peer that does not let go of a connection that is closed. */
+/** Time that a peer has to close its end of a connection, in milliseconds. */
 const lingerMs = 1_000;
 // gRPC's A9: an age differs by a tenth from connection to connection, or all that were made at once would end at once.
 const ageJitter = 0.1;
@@ -77,41 +77,45 @@ export class ServerSession implements ConnectionInfo {
     this.#quiet();
   }
 
-  /** Read once for all calls of the connection, and not before somebody asks. */
+  /**
+   * Returns the certificate of the peer. It is read once for all calls of the connection, when it is first asked for.
+   */
   certificate(): PeerCertificate | undefined {
     return (this.#certificate ??= this.#session.destroyed ? undefined : certificateBehind(this.#session.socket));
   }
 
-  /** Calls that are under way, with those that broke off and whose handlers still run. */
+  /** The number of calls in progress, with those that broke off and whose handlers still run. */
   get calls(): number {
     return this.#calls + this.abandoned;
   }
 
-  /** A call has come. */
+  /** Counts a call that has come. */
   onCallStart(): void {
     this.#calls += 1;
     this.#idle?.cancel();
   }
 
-  /** One of those is over. */
+  /** Counts a call that is over. */
   onCallEnd(): void {
     this.#calls -= 1;
     this.#quiet();
   }
 
-  /** Is called `looks` times in the time that a peer has to take something; one that has taken nothing is let go of. */
+  /** Closes the connection of a peer that has taken nothing in the last `looks` calls of this method. */
   look(looks: number): void {
     const written = this.#session.destroyed ? 0 : this.#session.socket.bytesWritten;
     if (this.admission.hasStalled(looks, written)) this.destroy();
   }
 
-  /** Node lets a socket go only when what was written to it has left, and it never may. */
+  /**
+   * Destroys the connection. Node closes a socket only when everything written to it has left, which may never happen.
+   */
   destroy(): void {
     this.#session.destroy();
     this.#seams.timers.after(lingerMs, () => this.#socket.destroy());
   }
 
-  /** The connection is gone. */
+  /** Cleans up after the connection is gone. */
   closed(): void {
     this.admission.close();
     this.#idle?.cancel();

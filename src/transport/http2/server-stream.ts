@@ -21,7 +21,7 @@ import { ServerCall, type ServerSide } from '../call/server-call.ts';
 export interface Http2ServerSide extends ServerSide {
   readonly deadlines: Deadlines;
   readonly maxReceiveBytes: number | undefined;
-  /** Of headers, and of trailers. */
+  /** Limit of headers, and again of trailers, in bytes. */
   readonly maxMetadataBytes: number;
 }
 
@@ -29,14 +29,14 @@ export interface Http2ServerSide extends ServerSide {
 export interface ConnectionInfo {
   /** Calls that broke off and whose handlers still run. */
   abandoned: number;
-  /** A call is over. */
+  /** Called when a call is over. */
   onCallEnd(): void;
   /** Decides when its calls may begin. */
   readonly admission: CallAdmission;
   readonly local: string;
   readonly remote: string;
   certificate(): PeerCertificate | undefined;
-  /** Something was sent on it since its peer's last ping. */
+  /** True if something was sent on it since its peer's last ping. */
   hasSent: boolean;
 }
 
@@ -98,7 +98,7 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
     connection.admission.admit(this);
   }
 
-  /** @internal Of the admission: reads the requests from now on. */
+  /** @internal Begins to read the requests; called by the admission. */
   begin(): void {
     if (this.isOver) return;
     this.#reader = new MessageReader(this.#stream, this, this.#maxReceiveBytes);
@@ -110,7 +110,7 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
     return this.#connection.certificate();
   }
 
-  /** Of the deadline's wheel. */
+  /** Ends the call at its deadline; called by the timer of deadlines. */
   expire(): void {
     this.refuse(deadlineExceeded(this.route.path));
   }
@@ -167,18 +167,18 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
     return this.#writer?.room();
   }
 
-  /** @internal Of the reader. */
+  /** @internal Called by the reader. */
   onMessage(body: Buffer, compressed: boolean): void {
     this.onRequest({ body, compressed });
   }
 
-  /** @internal Of the reader. */
+  /** @internal Called by the reader. */
   onEnd(hasPartialMessage: boolean): void {
     if (hasPartialMessage) this.refuse(badMessage('it ends in its middle'));
     else this.onHalfClose();
   }
 
-  /** @internal Of the reader. */
+  /** @internal Called by the reader. */
   onError(error: unknown): void {
     const { path } = this.route;
     this.refuse(
@@ -194,7 +194,9 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
     return headers;
   }
 
-  /** The first headers of every answer, with the content type of the request (PROTOCOL-HTTP2.md: Content-Type). */
+  /**
+   * Returns the first headers of every answer, with the content type of the request (PROTOCOL-HTTP2.md: Content-Type).
+   */
   #answer(): OutgoingHttpHeaders {
     return {
       ':status': 200,
@@ -229,7 +231,7 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
     }
   }
 
-  /** Whoever still sends is told that nobody listens (RFC 9113, section 8.1), once the trailers have left. */
+  /** Tells a client that still sends that nobody listens (RFC 9113, section 8.1), once the trailers have left. */
   #letGo(): void {
     if (this.#reader?.hasEnded) return;
     this.side.timers.soon(() => {
@@ -237,7 +239,7 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
     });
   }
 
-  /** Tells the connection what is unsent of this call: the last message until all is over. */
+  /** Tells the connection how many bytes of this call are unsent. */
   #count(): void {
     if (this.#isGone) return;
     const unsent = (this.#writer?.unsentBytes ?? 0) + (this.#last?.length ?? 0);

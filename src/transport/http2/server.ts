@@ -26,9 +26,9 @@ import { SendBudget } from '../call/send-budget.ts';
 const grpcType = /^application\/grpc(?:[+;]|$)/;
 
 /**
- * Calls that a client may cancel at once, and each second, before its connection is closed (CVE-2023-44487). Node's own
- * 33 a second are less than deadlines and hedging make of one busy connection between services. Node 20 does not let
- * itself be told, nor do the types know.
+ * Limits on the calls that a client may cancel at once, and each second, before its connection is closed
+ * (CVE-2023-44487). Node's own limit of 33 a second is less than deadlines and hedging make on one busy connection
+ * between services. Node 20 does not let it be set, and the types do not know it.
  */
 const resetLimits = { streamResetBurst: 10_000, streamResetRate: 1_000 };
 
@@ -44,7 +44,7 @@ export interface Http2ServerOptions extends ServerOptions, Omit<KeepaliveOptions
   readonly random: Pick<Random, 'next'>;
 }
 
-/** A server of node:http2, with gRPC written on its streams by ourselves. */
+/** Makes a gRPC server on the streams of node:http2. */
 export function http2Server(engineOptions: Http2ServerOptions): MakeServerEngine {
   const { maxMetadataBytes, maxCalls, rules, limits, random, keepaliveMs, keepaliveTimeoutMs, ...more } = engineOptions;
   return (options, side) => {
@@ -133,7 +133,7 @@ export function http2Server(engineOptions: Http2ServerOptions): MakeServerEngine
   };
 }
 
-/** The status of HTTP for what is no call of gRPC. */
+/** Returns the HTTP status for a request that is no call of gRPC. */
 function refusalOf(headers: IncomingHttpHeaders): number | undefined {
   if (headers[':method'] !== 'POST') return 405;
   return grpcType.test(headers['content-type'] ?? '') ? undefined : 415;

@@ -13,7 +13,7 @@ import { MemoryServerSocket } from './server-call.ts';
 export class MemoryClientSocket implements TransportClient, ClientSide {
   readonly inbox = new Inbox();
   readonly #call: MemoryCall;
-  /** What was sent before the server's end exists. */
+  /** The message that was sent before the server's end existed. */
   #first: Message | undefined;
   #isOpen = false;
   #isEnded = false;

@@ -13,7 +13,7 @@ import type { MemoryNetwork, MemoryPort } from './memory-network.ts';
 export interface ClientSide {
   take(message: Message): void;
   fail(error: TenonError): void;
-  /** Holds the server back; absent where nothing can pile up. */
+  /** The queue that holds the server back; absent for unary calls, where nothing can pile up. */
   readonly inbox?: Inbox | undefined;
 }
 
@@ -21,22 +21,22 @@ export interface ClientSide {
 export interface ServerSide extends Socket {
   readonly route: MethodDescriptor;
   readonly inbox: Inbox | undefined;
-  /** A message after the first one. */
+  /** Takes a message after the first one. */
   push(message: Message): void;
-  /** The client sends no more. */
+  /** Takes the end of the client's side. */
   endRequests(): void;
   breakOff(error: TenonError): void;
 }
 
 /**
- * One call in the process: what both of its ends share. It is part of the network's list of calls from `open` until it
- * is over.
+ * The part of a call in the process that both of its ends share. It is in the network's list of calls from `open` until
+ * it is over.
  */
 export class MemoryCall {
   // Links of the network's list.
   previous: MemoryCall | undefined;
   next: MemoryCall | undefined;
-  /** Whether the network has seen to its deadline and its context. */
+  /** True if the network has made it follow its deadline and its context. */
   isWatched = false;
   isOver = false;
   port: MemoryPort | undefined;
@@ -81,7 +81,7 @@ export class MemoryCall {
     this.server?.breakOff(error);
   }
 
-  /** The client lets go of the call. */
+  /** Ends the call for its client. */
   abandon(reason: TenonError): void {
     if (this.isOver) return;
     this.finish();
@@ -93,14 +93,14 @@ export class MemoryCall {
     );
   }
 
-  /** The transport fails the call: the client hears of it. */
+  /** Fails the call for its client, with an error of the transport. */
   fail(error: TenonError): void {
     if (this.isOver) return;
     this.finish();
     this.client.fail(error);
   }
 
-  /** The server's side refuses or breaks off: the client gets a status, the handler is told. */
+  /** Ends the call for the server: the client gets a status, and the handler is told. */
   refuse(error: TenonError): void {
     if (this.isOver) return;
     this.finish();
@@ -118,7 +118,7 @@ export class MemoryCall {
     this.network.remove(this);
   }
 
-  /** The client's body is within both limits; otherwise the call is over. */
+  /** Returns true if the client's body is within both limits; otherwise the call is over. */
   fits(body: Uint8Array): boolean {
     const error = requestTooLarge(this.path, body, this.options.maxSendBytes);
     if (error) {
@@ -139,7 +139,7 @@ const viewed = {
   find: (metadata: Metadata, key: string): MetadataValue | undefined => metadata.get(key),
 };
 
-/** The same metadata for the other side, which may change its own without the sender seeing it. */
+/** Returns a copy on write of metadata for the other side, whose changes the sender does not see. */
 export function view(metadata: Metadata): Metadata {
   return Metadata.lazy({ raw: metadata, read: viewed.read, find: viewed.find });
 }

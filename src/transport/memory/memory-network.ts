@@ -7,7 +7,7 @@ import { listenerClosed, notToBegin, transportClosed, unreachable } from '../cal
 import type { MemoryCall } from './memory-call.ts';
 import { Routes } from '../call/routes.ts';
 
-/** Has the addresses, the open calls and the deadlines of one memory transport. */
+/** Holds the addresses, the open calls and the deadlines of one memory transport. */
 export class MemoryNetwork {
   readonly deadlines: Deadlines;
   readonly ports = new Map<string, MemoryPort>();
@@ -26,7 +26,7 @@ export class MemoryNetwork {
     this.deadlines = new Deadlines(clock, timers);
   }
 
-  /** Joins `call` to who listens at its address; `onPort` is called if that takes a while. */
+  /** Joins `call` to the port at its address. If it has to wait for a port, `onPort` is called when there is one. */
   open(call: MemoryCall, onPort: () => void): void {
     this.add(call);
     const failure = notToBegin(call.path, call.ctx, this.#clock);
@@ -74,7 +74,7 @@ export class MemoryNetwork {
     queueMicrotask(this.#handOver);
   }
 
-  /** Somebody listens at `address` from now on. */
+  /** Gives the calls that wait for `address` to its new port. */
   onListen(address: string, port: MemoryPort): void {
     const calls = this.#waiting.get(address);
     if (!calls) return;
@@ -85,7 +85,7 @@ export class MemoryNetwork {
     }
   }
 
-  /** Every call that is open, or those at one port. */
+  /** Returns all open calls, or those of one port. */
   calls(port?: MemoryPort): MemoryCall[] {
     const calls: MemoryCall[] = [];
     for (let call = this.#newest; call; call = call.previous) if (!port || call.port === port) calls.unshift(call);
@@ -108,7 +108,7 @@ export class MemoryNetwork {
     for (const call of calls) call.port?.handOver(call);
   };
 
-  /** Sees to the calls that outlived a turn of the event loop. The older ones have been seen to. */
+  /** Makes the calls that outlived a turn of the event loop follow deadline and context. Older calls do so already. */
   #watch(): void {
     this.#isWatching = false;
     const fresh: MemoryCall[] = [];

@@ -9,7 +9,7 @@ import { type MemoryCall, type ServerSide, view } from './memory-call.ts';
 
 const over = Promise.resolve(undefined);
 
-/** The end that the server holds. */
+/** The server's end of a call. */
 export class MemoryServerSocket implements ServerSide {
   readonly route: MethodDescriptor;
   readonly #call: MemoryCall;
@@ -112,7 +112,7 @@ export class MemoryServerSocket implements ServerSide {
     this.#inbox?.discard(error);
   }
 
-  /** What a wire would make of it. */
+  /** Returns the message as it would arrive over a network. */
   #asSent(message: Message): Message {
     const { headers, status } = message;
     return {

@@ -4,14 +4,14 @@ import { textOf } from '../../errors/errors.ts';
 import { assertCallable, formatAddress, parseAddress, formatPeer } from './address.ts';
 import { addressInUse, cannotListen } from '../call/failures.ts';
 
-/** An address that is about to be listened at. */
+/** An address that a listener is about to use. */
 export interface ListenTarget {
   readonly options: NetListenOptions;
-  /** The address at which `server` really listens. */
+  /** Returns the address at which `server` really listens. */
   bound(server: Server): string;
-  /** It is listened at: callers find it from now on. Fails as listening does. */
+  /** Makes the address visible to callers, once it is listened at. Fails as listening does. */
   publish?(): Promise<void>;
-  /** It will be listened at no more. */
+  /** Gives the address up. */
   release?(): void;
   /** Turns the error of a failed attempt to listen into a TenonError. */
   failure(error: unknown): unknown;
@@ -24,10 +24,10 @@ export interface AddressScheme {
    * does.
    */
   listening(address: string): ListenTarget | Promise<ListenTarget>;
-  /** Throws INVALID_ARGUMENT (`transport.invalid_address`). */
+  /** Throws INVALID_ARGUMENT (`transport.invalid_address`) for an address that cannot be called. */
   assertCallable(address: string): void;
   connecting(address: string): NetConnectOpts;
-  /** The host that a certificate of the other end should name. */
+  /** Returns the host that a certificate of the other end should name. */
   hostOf(address: string): string;
   localOf(socket: Socket): string;
   remoteOf(socket: Socket): string;

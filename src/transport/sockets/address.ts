@@ -10,7 +10,7 @@ export interface HostPort {
 
 const pattern = /^(?:\[([^\]]*)\]|([A-Za-z0-9._-]*)):(\d{1,5})$/;
 
-/** Throws INVALID_ARGUMENT (`transport.invalid_address`) that says what is wrong. */
+/** Parses an address. Throws INVALID_ARGUMENT (`transport.invalid_address`) with what is wrong. */
 export function parseAddress(address: string): HostPort {
   const match = pattern.exec(address);
   if (!match) throw notAnAddress(address, whatIsWrong(address));
@@ -22,14 +22,14 @@ export function parseAddress(address: string): HostPort {
   return { host: bracketed ?? plain ?? '', port };
 }
 
-/** Throws as `parseAddress` does, also for one that can be listened at but not called. */
+/** Throws as `parseAddress` does, and also for an address that can be listened at but not called. */
 export function assertCallable(address: string): void {
   const { host, port } = parseAddress(address);
   if (host === '') throw notAnAddress(address, 'the host is missing');
   if (port === 0) throw notAnAddress(address, 'port 0 is only for listening');
 }
 
-/** The reverse of `parseAddress`. */
+/** Formats an address, the reverse of `parseAddress`. */
 export function formatAddress(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

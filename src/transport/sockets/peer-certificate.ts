@@ -3,7 +3,7 @@ import { TLSSocket } from 'node:tls';
 
 import type { PeerCertificate } from '../../context/peer-certificate.ts';
 
-/** The certificate of the other end, if it was verified. */
+/** Returns the certificate of the other end, if it was verified. */
 export function certificateBehind(connection: unknown): PeerCertificate | undefined {
   if (!(connection instanceof TLSSocket) || !connection.authorized) return undefined;
   const certificate = connection.getPeerX509Certificate();
@@ -31,7 +31,7 @@ export function peerCertificateOf(raw: Uint8Array): PeerCertificate {
   };
 }
 
-/** Node writes `DNS:a, URI:b`, and puts what could be mistaken for more of it in the quotes of JSON. */
+/** Parses the alternative names of a certificate. Node writes `DNS:a, URI:b`, and quotes ambiguous names as JSON. */
 function alternativeNames(text: string): (type: string) => string[] {
   const found = [...text.matchAll(/([^:,]+):("(?:[^"\\]|\\.)*"|[^,]*)(?:, |$)/gy)].map(([, type, value = '']) => ({
     type,

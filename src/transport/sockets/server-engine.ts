@@ -9,7 +9,7 @@ export interface ServerEngine {
   inject(connection: Duplex): void;
   /** Tells the peers to send no more calls (GOAWAY). Resolves when the calls are over and their connections closed. */
   goAway(): Promise<void>;
-  /** Ends what is left, at once. */
+  /** Ends the calls and connections that are left, at once. */
   shutDown(): void;
 }
 

@@ -28,7 +28,7 @@ export interface SocketListenerOptions extends TlsSeams {
   readonly limits: Pick<SocketServerLimits, 'maxConnections' | 'maxHandshakes' | 'backlog'>;
 }
 
-/** A socket server: the engine behind it is given connections, and knows nothing of ports. */
+/** Listens at an address, and gives its connections to an engine, which knows nothing of ports. */
 export class SocketListener implements Listener {
   readonly #addresses: AddressScheme;
   readonly #limits: SocketListenerOptions['limits'];
@@ -43,12 +43,12 @@ export class SocketListener implements Listener {
   #accept: Accept | undefined;
   #target: ListenTarget | undefined;
   #address = '';
-  /** Sees whether a drain has come to its end. */
+  /** Checks if a drain is complete. */
   #check: (() => void) | undefined;
   #flushed: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  /** Throws FAILED_PRECONDITION (`tls.invalid`). */
+  /** Throws FAILED_PRECONDITION (`tls.invalid`) for TLS that cannot work. */
   constructor(
     options: ListenOptions,
     makeEngine: MakeServerEngine,
@@ -66,7 +66,7 @@ export class SocketListener implements Listener {
     this.#net = createServer({ noDelay: true }, (socket) => this.#connected(socket));
   }
 
-  /** Resolves when it listens. Rejects as `Transport.listen` does. */
+  /** Listens at an address. Rejects as `Transport.listen` does. */
   async open(address: string, signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     const target = await this.#addresses.listening(address);
@@ -167,7 +167,7 @@ export class SocketListener implements Listener {
     }));
   }
 
-  /** Shaking hands takes a while: the engine may not take connections any more. */
+  /** Takes a connection after its handshake. By then the engine may take no more connections. */
   #decrypted(connection: Duplex): void {
     if (this.#flushed) connection.destroy();
     else this.#engine.inject(connection);

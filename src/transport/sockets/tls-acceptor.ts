@@ -13,7 +13,7 @@ export interface TlsAcceptorOptions extends TlsSeams {
   readonly tls: ServerTlsOptions;
   /** The protocols offered (ALPN, RFC 7301). */
   readonly protocols: readonly string[];
-  /** So many handshakes are under way at a time. */
+  /** The most handshakes that may be in progress at a time. */
   readonly maxHandshakes: number;
   /** Takes a connection whose handshake is over. */
   readonly take: (connection: TLSSocket) => void;
@@ -25,7 +25,7 @@ export class TlsAcceptor {
   readonly #server: Server;
   readonly #maxHandshakes: number;
   readonly #logger: Logger;
-  /** Where the peers are whose handshakes are under way. */
+  /** The addresses of the peers whose handshakes are in progress. */
   readonly #handshakes = new Set<string>();
 
   /** Throws FAILED_PRECONDITION (`tls.invalid`) for what is missing or does not fit. */
@@ -69,7 +69,7 @@ export class TlsAcceptor {
     this.#server.on('tlsClientError', (error: Error, connection: TLSSocket) => refused(connection, error));
   }
 
-  /** Follows the files from now on, until `close`. */
+  /** Follows changes of the files until `close`. */
   watch(): void {
     this.#material.watch(() => this.#server.setSecureContext(this.#material.current));
   }

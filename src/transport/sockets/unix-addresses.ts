@@ -31,14 +31,14 @@ export function unixAddresses(folder: string, seams: { random: Random; timers: T
 }
 
 /**
- * A path that is about to be listened at. It is listened at under another name first: who finds a file of the path
- * finds somebody who listens, or one whose process is dead.
+ * A path that a listener is about to use. The listener listens under another name first, so that whoever finds a file
+ * at the path finds a listener, or the file of a dead process.
  */
 class SocketFile implements ListenTarget {
   readonly options: { readonly path: string };
   readonly #path: string;
   readonly #timers: Timers;
-  /** The file, once it has the path. */
+  /** The identity of the file, once it has the path. */
   #file: FileIdentity | undefined;
 
   constructor(path: string, { random, timers }: { random: Random; timers: Timers }) {

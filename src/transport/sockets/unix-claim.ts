@@ -5,13 +5,13 @@ import { basename, dirname, join } from 'node:path';
 
 import type { Timers } from '../../runtime/runtime.ts';
 
-/** A file, as it is told from all others that may come to have its name. */
+/** The identity of a file, which tells it from other files of the same name. */
 export interface FileIdentity {
   readonly ino: bigint;
   readonly mtimeNs: bigint;
 }
 
-/** The steps that claiming a path is made of. Errors carry the codes of Node. */
+/** The steps of claiming a path. Their errors have Node's codes. */
 export interface ClaimSteps {
   /** Gives the file `existing` a further name. Fails with EEXIST where there is a file of that name. */
   link(existing: string, path: string): Promise<void>;
@@ -88,7 +88,7 @@ export async function claimPath(
   return false;
 }
 
-/** Names are made anew, numbers of files are given again: both together are of one file. */
+/** Returns true for the same file. Names and file numbers are both used again, but not together. */
 export function isSameFile(one: FileIdentity, other: FileIdentity): boolean {
   return one.ino === other.ino && one.mtimeNs === other.mtimeNs;
 }
@@ -106,7 +106,7 @@ async function fileAt(path: string, steps: ClaimSteps): Promise<Awaited<ReturnTy
   }
 }
 
-/** `false` where the step fails with `code`. */
+/** Resolves to `false` if the step fails with `code`, else to `true`. */
 async function succeeds(step: Promise<void>, code: string): Promise<boolean> {
   try {
     await step;
