@@ -1,10 +1,12 @@
-import { connect, Server as NetServer, type Socket as NetSocket } from 'node:net';
+import { type AddressInfo, connect, Server as NetServer, type Socket as NetSocket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
 import type { Timers } from '../../src/runtime/runtime.ts';
 import { systemRuntime, systemTimers } from '../../src/runtime/system.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-rig.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
@@ -118,6 +120,28 @@ describe.each(transports)('a listener of %s that drains', (_name, make) => {
   });
 });
 
+describe.each(transports.filter(([name]) => name !== 'unix'))(
+  'a listener of %s that has begun to drain',
+  (_name, make) => {
+    it('takes no call on a connection that the system had accepted before', async () => {
+      const spy = jest.spyOn(NetServer.prototype, 'listen');
+      const listener = await listen(make({}));
+      const [draining] = spy.mock.contexts as NetServer[];
+      spy.mockRestore();
+      await listener.drain();
+      const accepting = new NetServer((socket) => draining!.emit('connection', socket));
+      await new Promise<void>((resolve) => accepting.listen(0, '127.0.0.1', resolve));
+      closing.push(() => accepting.close());
+      const client = make({});
+      closing.push(() => client.close());
+      const socket = client.dial(`127.0.0.1:${(accepting.address() as AddressInfo).port}`, { route: methods.unary });
+      void socket.send({ body: bytesOf('hello') });
+      socket.end();
+      expect(await failureOf(socket.recv())).toMatchObject({ reason: 'transport.unreachable' });
+    });
+  },
+);
+
 describe.each(overTls)('a listener of %s over TLS', (_name, make) => {
   it('has no more handshakes under way than it may', async () => {
     const transport = make({ maxHandshakes: 2, serverTls: { cert, key } });
@@ -134,6 +158,27 @@ describe.each(overTls)('a listener of %s over TLS', (_name, make) => {
       closing.push(() => other.close());
       expect(await call(other, listener.addr())).toBe('hello');
     }
+  });
+});
+
+describe.each(overTls)('a listener of %s over TLS that has begun to drain', (_name, make) => {
+  it('closes a connection whose handshake ends then, and says nothing on it', async () => {
+    const listener = await listen(make({ serverTls: { cert, key } }));
+    const early = open(listener.addr());
+    await new Promise((resolve) => early.once('connect', resolve));
+    const other = make({ serverTls: { cert, key } });
+    // Connections are accepted in their order.
+    expect(await call(other, listener.addr())).toBe('hello');
+    await other.close();
+    const drained = listener.drain();
+    const late = connectTls({ socket: early, ca: ca.cert, host: '127.0.0.1', ALPNProtocols: ['h2', 'tenon/1'] });
+    closing.push(() => late.destroy());
+    let heard = 0;
+    late.on('data', (data) => (heard += data.length));
+    late.on('error', () => {});
+    await new Promise((resolve) => late.once('close', resolve));
+    expect([late.authorized, heard]).toEqual([true, 0]);
+    await drained;
   });
 });
 

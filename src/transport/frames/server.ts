@@ -53,7 +53,6 @@ export class FrameServer implements ServerEngine {
   readonly #connections = new Set<ServerConnection>();
   /** The number of connections whose peers have not introduced themselves. */
   #strangers = 0;
-  #isLeaving = false;
   #stalls: Timer | undefined;
   #whenGone: (() => void) | undefined;
 
@@ -81,12 +80,10 @@ export class FrameServer implements ServerEngine {
       gone: () => this.#gone(connection),
     });
     this.#connections.add(connection);
-    if (this.#isLeaving) connection.leave();
-    else this.#watch();
+    this.#watch();
   }
 
   goAway(): Promise<void> {
-    this.#isLeaving = true;
     for (const connection of this.#connections) connection.leave();
     if (this.#connections.size === 0) return Promise.resolve();
     return new Promise((resolve) => (this.#whenGone = resolve));

@@ -85,7 +85,6 @@ export function http2Server(engineOptions: Http2ServerOptions): MakeServerEngine
         stalls = undefined;
         whenGone?.();
       });
-      if (whenGone) session.close();
     });
     server.on('sessionError', ignored);
     server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, raw: RawHeaders) => {

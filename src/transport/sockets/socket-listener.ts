@@ -60,8 +60,7 @@ export class SocketListener implements Listener {
     this.#runtime = seams.runtime;
     const { maxHandshakes } = limits;
     this.#tls =
-      tls &&
-      new TlsAcceptor({ ...seams, tls, protocols, maxHandshakes, take: (connection) => this.#decrypted(connection) });
+      tls && new TlsAcceptor({ ...seams, tls, protocols, maxHandshakes, take: (connection) => this.#take(connection) });
     this.#engine = makeEngine(options, this.#side(options));
     this.#net = createServer({ noDelay: true }, (socket) => this.#connected(socket));
   }
@@ -129,7 +128,7 @@ export class SocketListener implements Listener {
       this.#check?.();
     });
     if (this.#tls) this.#tls.inject(socket);
-    else this.#engine.inject(socket);
+    else this.#take(socket);
   }
 
   async #close(): Promise<void> {
@@ -167,8 +166,8 @@ export class SocketListener implements Listener {
     }));
   }
 
-  /** Takes a connection after its handshake. By then the engine may take no more connections. */
-  #decrypted(connection: Duplex): void {
+  /** Takes a connection that was accepted, after its handshake. An engine that drains takes no more connections. */
+  #take(connection: Duplex): void {
     if (this.#flushed) connection.destroy();
     else this.#engine.inject(connection);
   }
