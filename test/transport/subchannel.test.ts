@@ -8,6 +8,9 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { eventually } from '../../src/testing/waiting.ts';
+import { DeferredWatch } from '../../src/transport/call/deferred-watch.ts';
+import { type SharedConnection, Subchannel } from '../../src/transport/call/subchannel.ts';
+import { tcpAddresses } from '../../src/transport/sockets/address-scheme.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
@@ -204,6 +207,69 @@ describe('a server that says again and again that it is pinged too often', () =>
     expect(Buffer.concat(heard).includes(ping)).toBe(true);
     void call.close();
     await ending;
+  });
+});
+
+describe('the last call that waited, when it is given up', () => {
+  /** A subchannel whose connection has no room, and the timers that keep the process alive. */
+  function waiting() {
+    const isWaitedFor: boolean[] = [];
+    const alive = new Set<number>();
+    let timers = 0;
+    const connection: SharedConnection = {
+      hasRoom: false,
+      isLeaving: false,
+      size: 0,
+      fail: () => {},
+      keepAlive: (isWaited) => void isWaitedFor.push(isWaited),
+      finish: () => {},
+    };
+    const runtime = virtualRuntime();
+    const subchannel = new Subchannel('127.0.0.1:1', {
+      ...runtime,
+      timers: {
+        every: () => ({ cancel: () => {} }),
+        soon: () => {},
+        sleep: () => Promise.resolve(),
+        after: (_delayMs, _callback, { keepAlive = false } = {}) => {
+          const timer = (timers += 1);
+          if (keepAlive) alive.add(timer);
+          return { cancel: () => void alive.delete(timer) };
+        },
+      },
+      deferredWatch: new DeferredWatch(runtime.clock, runtime.timers),
+      idleMs: 1_000,
+      maxReconnectMs: 1_000,
+      addresses: tcpAddresses,
+      secure: undefined,
+      open: () => connection,
+    });
+    const call = { waitsForReady: true, onConnection: () => {}, fail: () => {} };
+    return { subchannel, connection, call, other: { ...call }, isWaitedFor, alive };
+  }
+
+  it('leaves nothing on the connection that keeps the process alive', () => {
+    const { subchannel, connection, call, other, isWaitedFor } = waiting();
+    subchannel.onConnected(connection, '');
+    subchannel.start(call);
+    subchannel.start(other);
+    subchannel.forget(call);
+    expect(isWaitedFor.at(-1)).toBe(true);
+    subchannel.forget(other);
+    expect(isWaitedFor.at(-1)).toBe(false);
+  });
+
+  it('leaves no attempt to connect that keeps the process alive', () => {
+    const { subchannel, call, other, alive } = waiting();
+    subchannel.onConnectFailed(undefined, 'nobody is there', undefined);
+    subchannel.start(call);
+    subchannel.start(other);
+    subchannel.forget(call);
+    expect(alive.size).toBe(1);
+    subchannel.forget(other);
+    expect(alive.size).toBe(0);
+    subchannel.start(call);
+    expect(alive.size).toBe(1);
   });
 });
 

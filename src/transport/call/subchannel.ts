@@ -169,7 +169,11 @@ export class Subchannel<Connection extends SharedConnection> {
 
   /** Forgets a call that waits no longer. */
   forget(call: PendingCall<Connection>): void {
-    if (this.#waiting.delete(call) && this.#waiting.size === 0) this.#current?.keepAlive(false);
+    if (!this.#waiting.delete(call) || this.#waiting.size > 0) return;
+    // Nobody waits for it: a process may end now.
+    this.#current?.keepAlive(false);
+    this.#retry?.cancel();
+    this.#retry = undefined;
   }
 
   /** Called when the connection is ready for calls. */
