@@ -6,16 +6,15 @@ import { serverStreams } from '../../pipeline/pipeline.ts';
 import type { Expiring } from '../../runtime/deadlines.ts';
 import { defaultMaxMessageBytes, type DialOptions, type Message, type TransportClient } from '../transport.ts';
 import {
-  aborted,
   callCancelled,
   connectionLost,
   deadlineExceeded,
   notToBegin,
-  requestTooLarge,
   tooLarge,
   unreachable,
   wrongReplyCount,
 } from './failures.ts';
+import { ClientEnd } from './client-end.ts';
 import { Inbox } from './inbox.ts';
 import type { WatchableCall } from './deferred-watch.ts';
 import type { Subchannel, PendingCall, SharedConnection } from './subchannel.ts';
@@ -33,14 +32,11 @@ export interface CallConnection extends SharedConnection {
 }
 
 /** The client's end of a call on a {@link CallStream}. It follows context and deadline, and ends once. */
-export abstract class ClientCall implements StreamOwner, PendingCall<CallConnection>, WatchableCall {
+export abstract class ClientCall extends ClientEnd implements StreamOwner, PendingCall<CallConnection>, WatchableCall {
   newer: WatchableCall | undefined;
   older: WatchableCall | undefined;
-  isOver = false;
   readonly maxReceiveBytes: number;
   readonly waitsForReady: boolean;
-  readonly path: string;
-  readonly options: DialOptions;
   protected readonly subchannel: Subchannel<CallConnection>;
   protected stream: CallStream | undefined;
   readonly #ctx: Context | undefined;
@@ -48,9 +44,8 @@ export abstract class ClientCall implements StreamOwner, PendingCall<CallConnect
   #isWatched = false;
 
   constructor(subchannel: Subchannel<CallConnection>, options: DialOptions) {
+    super(options);
     this.subchannel = subchannel;
-    this.options = options;
-    this.path = options.path ?? options.route.path;
     this.maxReceiveBytes = options.maxReceiveBytes ?? defaultMaxMessageBytes;
     this.waitsForReady = options.waitForReady === true;
     this.#ctx = options.ctx;
@@ -103,7 +98,7 @@ export abstract class ClientCall implements StreamOwner, PendingCall<CallConnect
     else this.subchannel.start(this);
   }
 
-  fail(error: TenonError): void {
+  override fail(error: TenonError): void {
     if (this.isOver) return;
     this.finish(error);
   }
@@ -126,13 +121,6 @@ export abstract class ClientCall implements StreamOwner, PendingCall<CallConnect
       this.subchannel.deferredWatch.remove(this);
     }
     this.ended(outcome);
-  }
-
-  /** The body may be sent; otherwise the call has failed. */
-  protected fits(body: Uint8Array): boolean {
-    const error = requestTooLarge(this.path, body, this.options.maxSendBytes);
-    if (error) this.fail(error);
-    return error === undefined;
   }
 
   onTooLarge(bytes: number | undefined): void {
@@ -255,6 +243,10 @@ export class ClientSocket extends ClientCall implements TransportClient {
     return super.deadline;
   }
 
+  protected override get inbox(): Inbox {
+    return this.#inbox;
+  }
+
   send({ headers, body, compressed }: Message): void | Promise<void> {
     if (this.isOver || this.#isEnded) return undefined;
     if (body && !this.fits(body)) return undefined;
@@ -270,21 +262,6 @@ export class ClientSocket extends ClientCall implements TransportClient {
     if (this.isOver || this.#isEnded) return;
     this.#isEnded = true;
     void this.#pass({ isEnd: true });
-  }
-
-  abort(code: Code, message?: string): void {
-    if (this.isOver) return;
-    const error = aborted(code, message);
-    this.fail(error);
-    this.#inbox.discard(error);
-  }
-
-  close(): void {
-    this.abort(Code.Cancelled);
-  }
-
-  onAbort(): void {
-    // Of the server's side: a client hears of it from `recv`.
   }
 
   override onConnection(connection: CallConnection): void {

@@ -6,7 +6,8 @@ import { clientStreams, type MethodDescriptor, serverStreams } from '../../pipel
 import type { Clock, Timers } from '../../runtime/runtime.ts';
 import type { Accept, Message, Socket } from '../transport.ts';
 import { aborted, badReply, tooLarge, unsendable, wrongCount } from './failures.ts';
-import { Inbox } from './inbox.ts';
+import type { Inbox } from './inbox.ts';
+import { ServerEnd } from './server-end.ts';
 
 /** The listener that a call belongs to. */
 export interface ServerSide {
@@ -21,36 +22,28 @@ export interface ServerSide {
   readonly release: (call: ServerCall) => void;
 }
 
-const over = Promise.resolve(undefined);
-
 /**
  * The server's end of a call over any protocol: counts the messages that a method takes and gives, hands the call over,
  * and ends it. Subclasses write headers, messages and a status.
  */
-export abstract class ServerCall implements Socket, Linked<ServerCall> {
+export abstract class ServerCall extends ServerEnd implements Socket, Linked<ServerCall> {
   next: ServerCall | undefined;
   previous: ServerCall | undefined;
   abstract readonly local: string;
   abstract readonly remote: string;
   abstract readonly deadline: number | undefined;
   protected readonly side: ServerSide;
-  protected readonly route: MethodDescriptor;
   isOver = false;
-  readonly #inbox: Inbox | undefined;
-  #first: Message | undefined;
   #wasAccepted = false;
   /** True while a handler answers the call. */
   #isTaken = false;
   /** True if the call has broken off and its handler still runs. */
   #isAbandoned = false;
-  #broken: TenonError | undefined;
-  #listener: ((error: TenonError) => void) | undefined;
   #replies = 0;
 
   constructor(side: ServerSide, route: MethodDescriptor) {
+    super(route);
     this.side = side;
-    this.route = route;
-    if (route.kind !== 'unary') this.#inbox = new Inbox();
     side.calls.add(this);
   }
 
@@ -111,27 +104,11 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
     return this.room();
   }
 
-  recv(): Promise<Message | undefined> {
-    const first = this.#first;
-    if (first) {
-      this.#first = undefined;
-      return Promise.resolve(first);
-    }
-    if (this.#inbox) return this.#inbox.recv();
-    return this.#broken ? Promise.reject(this.#broken) : over;
-  }
-
-  end(): void {
-    // Only clients half-close: a server ends with its status.
-  }
-
-  abort(code: Code, message?: string): void {
+  override abort(code: Code, message?: string): void {
     if (this.isOver) return;
     const error = aborted(code, message);
     this.#finish({ code, message: error.message });
-    this.#first = undefined;
-    this.#broken = error;
-    this.#inbox?.discard(error);
+    this.drop(error);
   }
 
   close(): void {
@@ -140,11 +117,6 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
     if (!this.#isAbandoned) return;
     this.#isAbandoned = false;
     this.settled();
-  }
-
-  onAbort(listener: (error: TenonError) => void): void {
-    if (this.#broken) listener(this.#broken);
-    else this.#listener = listener;
   }
 
   /** Ends the call with an error in place of its handler, and tells the handler. */
@@ -165,19 +137,19 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
     if (this.isOver) return;
     const { kind, path } = this.route;
     if (clientStreams(kind)) {
-      const inbox = this.#inbox as Inbox;
+      const inbox = this.requests as Inbox;
       inbox.push(message);
       if (inbox.isFull) inbox.onRoom = () => this.read();
       else this.read();
       return;
     }
-    if (this.#first || this.#wasAccepted) {
+    if (this.first || this.#wasAccepted) {
       this.refuse(wrongCount(path, 'a second'));
       return;
     }
     const opening = { headers: this.requestHeaders(), body: message.body, compressed: message.compressed };
     if (kind === 'server' && !this.mustHalfClose(opening.headers)) this.#hand(opening);
-    else this.#first = opening;
+    else this.first = opening;
     this.read();
   }
 
@@ -186,17 +158,17 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
     if (this.isOver) return;
     const { kind, path } = this.route;
     if (!clientStreams(kind) && !this.#wasAccepted) {
-      if (!this.#first) {
+      if (!this.first) {
         this.refuse(wrongCount(path, 'no'));
         return;
       }
-      this.#inbox?.end();
-      this.#hand(this.#first);
+      this.requests?.end();
+      this.#hand(this.first);
     }
     // A client on node:http2 that cancels ends its stream first and resets it after, in a packet of its own. A handler
     // should not take that for the end of the requests: one turn of the event loop is enough to see most of the resets,
     // and costs nothing else.
-    else this.side.timers.soon(() => this.#inbox?.end());
+    else this.side.timers.soon(() => this.requests?.end());
   }
 
   /** Handles the loss of a call whose status was not written. */
@@ -207,7 +179,7 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
   }
 
   #hand(first: Message): void {
-    this.#first = first;
+    this.first = first;
     this.#wasAccepted = true;
     this.handOver();
   }
@@ -229,7 +201,7 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
 
   #finish(status: Status): void {
     this.isOver = true;
-    this.#inbox?.discard();
+    this.requests?.discard();
     try {
       this.writeStatus(status);
     } catch (error) {
@@ -244,10 +216,6 @@ export abstract class ServerCall implements Socket, Linked<ServerCall> {
       this.#isAbandoned = true;
       this.abandoned();
     }
-    this.#broken = error;
-    this.#inbox?.end(error);
-    const listener = this.#listener;
-    this.#listener = undefined;
-    listener?.(error);
+    this.breakOff(error);
   }
 }

@@ -7,11 +7,12 @@ import { serverStreams } from '../../pipeline/pipeline.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import { systemClock } from '../../runtime/system.ts';
 import type { DialOptions, Message, TransportClient } from '../transport.ts';
-import { aborted, notGrpc, notToBegin, requestTooLarge, transportClosed, wrongReplyCount } from '../call/failures.ts';
+import { notGrpc, notToBegin, transportClosed, wrongReplyCount } from '../call/failures.ts';
 import { notUnderstood } from '../grpc/message-encoding.ts';
 import type { GrpcJsChannel, OpenCall } from './channels.ts';
 import { bufferOf, responseMetadata, toGrpc } from './metadata.ts';
 import { outcomeOf, statusOfHttp, wasUnanswered } from './call-status.ts';
+import { ClientEnd } from '../call/client-end.ts';
 import { Inbox } from '../call/inbox.ts';
 
 type GrpcCall = ReturnType<ChannelInterface['createCall']>;
@@ -29,12 +30,9 @@ const noContext = {};
 const uncompressed = { flags: 2 };
 
 /** A call on a channel of grpc-js. It follows its context, and ends once. */
-abstract class GrpcJsCall implements InterceptingListener, OpenCall {
-  protected readonly path: string;
-  protected readonly options: DialOptions;
+abstract class GrpcJsCall extends ClientEnd implements InterceptingListener, OpenCall {
   protected readonly channel: GrpcJsChannel;
   protected call: GrpcCall | undefined;
-  protected isOver = false;
   readonly #clock: Clock;
   #unfollow: (() => void) | undefined;
   #activity = 0;
@@ -42,11 +40,10 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
   #stranger: string | undefined;
 
   constructor(channel: GrpcJsChannel, options: DialOptions, clock: Clock) {
+    super(options);
     this.channel = channel;
     // The channel is not closed as idle before the call has begun.
     channel.usedMs = clock.monotonicMs();
-    this.options = options;
-    this.path = options.path ?? options.route.path;
     this.#clock = clock;
   }
 
@@ -90,18 +87,11 @@ abstract class GrpcJsCall implements InterceptingListener, OpenCall {
     return call;
   }
 
-  fail(error: TenonError): void {
+  override fail(error: TenonError): void {
     if (this.isOver) return;
     this.release();
     this.call?.cancelWithStatus(Code.Cancelled, 'cancelled');
     this.ended(error);
-  }
-
-  /** The body may be sent; otherwise the call has failed. */
-  protected fits(body: Uint8Array): boolean {
-    const error = requestTooLarge(this.path, body, this.options.maxSendBytes);
-    if (error) this.fail(error);
-    return error === undefined;
   }
 
   onReceiveMetadata(metadata: GrpcMetadata): void {
@@ -255,19 +245,8 @@ export class GrpcJsSocket extends GrpcJsCall implements TransportClient {
     this.#halfClose();
   }
 
-  abort(code: Code, message?: string): void {
-    if (this.isOver) return;
-    const error = aborted(code, message);
-    this.fail(error);
-    this.#inbox.discard(error);
-  }
-
-  close(): void {
-    this.abort(Code.Cancelled);
-  }
-
-  onAbort(): void {
-    // Of the server's side: a client hears of it from `recv`.
+  protected override get inbox(): Inbox {
+    return this.#inbox;
   }
 
   override onReceiveMessage(body: Buffer): void {

@@ -4,27 +4,19 @@ import { wellFormed } from '../../internal/well-formed.ts';
 import { type MethodDescriptor, serverStreams } from '../../pipeline/pipeline.ts';
 import { defaultMaxMessageBytes, type Message } from '../transport.ts';
 import { aborted, badReply, callCancelled, tooLarge } from '../call/failures.ts';
-import { Inbox, roomIn } from '../call/inbox.ts';
+import { type Inbox, roomIn } from '../call/inbox.ts';
+import { ServerEnd } from '../call/server-end.ts';
 import { type MemoryCall, type ServerSide, view } from './memory-call.ts';
 
-const over = Promise.resolve(undefined);
-
 /** The server's end of a call. */
-export class MemoryServerSocket implements ServerSide {
-  readonly route: MethodDescriptor;
+export class MemoryServerSocket extends ServerEnd implements ServerSide {
   readonly #call: MemoryCall;
-  readonly #inbox: Inbox | undefined;
-  #first: Message | undefined;
-  #listener: ((error: TenonError) => void) | undefined;
-  #broken: TenonError | undefined;
   #sentHeaders = false;
   #replies = 0;
 
   constructor(call: MemoryCall, route: MethodDescriptor, first: Message | undefined) {
+    super(route, first);
     this.#call = call;
-    this.route = route;
-    this.#first = first;
-    if (route.kind !== 'unary') this.#inbox = new Inbox();
   }
 
   get local(): string {
@@ -47,69 +39,35 @@ export class MemoryServerSocket implements ServerSide {
     const { client } = call;
     if (status) {
       call.finish();
-      this.#inbox?.discard();
+      this.requests?.discard();
     }
     client.take(message.headers || message.status?.message ? this.#asSent(message) : message);
     return !status && client.inbox?.isFull ? roomIn(client.inbox) : undefined;
   }
 
-  recv(): Promise<Message | undefined> {
-    const first = this.#first;
-    if (first) {
-      this.#first = undefined;
-      return Promise.resolve(first);
-    }
-    if (this.#inbox) return this.#inbox.recv();
-    return this.#broken ? Promise.reject(this.#broken) : over;
-  }
-
   push(message: Message): void {
-    this.#inbox?.push(message);
+    this.requests?.push(message);
   }
 
   endRequests(): void {
-    this.#inbox?.end();
+    this.requests?.end();
   }
 
   get inbox(): Inbox | undefined {
-    return this.#inbox;
+    return this.requests;
   }
 
-  end(): void {
-    // Only clients half-close: a server ends with its status.
-  }
-
-  abort(code: Code, message?: string): void {
+  override abort(code: Code, message?: string): void {
     const call = this.#call;
     if (call.isOver) return;
     const error = aborted(code, message);
     call.finish();
-    this.#drop(error);
+    this.drop(error);
     call.client.take({ status: { code, message: error.message } });
   }
 
   close(): void {
     this.abort(Code.Cancelled, 'the server let go of the call');
-  }
-
-  onAbort(listener: (error: TenonError) => void): void {
-    if (this.#broken) listener(this.#broken);
-    else this.#listener = listener;
-  }
-
-  breakOff(error: TenonError): void {
-    this.#broken = error;
-    this.#inbox?.end(error);
-    const listener = this.#listener;
-    this.#listener = undefined;
-    listener?.(error);
-  }
-
-  #drop(error: TenonError): void {
-    this.#first = undefined;
-    this.#broken ??= error;
-    this.#listener = undefined;
-    this.#inbox?.discard(error);
   }
 
   /** Returns the message as it would arrive over a network. */
