@@ -3,92 +3,88 @@ import type { ServiceIdentifier } from 'inversify';
 import type { TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
 
-/** Headers of an event: text by name. Names are kept as written and compared as written. */
+/** Headers of an event: text by name. Names are case-sensitive, and keep their case. */
 export type EventHeaders = Readonly<Record<string, string>>;
 
 /** An event to be published. */
 export interface BrokerMessage {
   readonly headers: EventHeaders;
-  /** The encoded event. Not changed, and not kept once `publish` has resolved. */
+  /** The encoded event. The broker does not change it, and does not keep it once `publish` has resolved. */
   readonly body: Uint8Array;
 }
 
-/** Options of putting an event back. */
+/** Options of a negative acknowledgement. */
 export interface NackOptions {
   /**
-   * Not before this many milliseconds.
+   * Time in milliseconds before the event is redelivered.
    * @default 0
    */
   readonly delayMs?: number | undefined;
 }
 
 /**
- * An event in the hands of one receiver. It settles once: the first `ack`, `nack` or `reject` counts, later ones are
- * ignored. A receiver that dies without one of them leaves it to another, where the broker can.
+ * An event that was delivered to a receiver. It settles once: the first `ack`, `nack` or `reject` counts, later ones
+ * are ignored. The event of a receiver that dies is redelivered to another, where the broker has the capability `ack`.
  */
 export interface Event {
   /**
-   * Tells it from others of its topic: the same at every attempt, and for every receiver of a broker that is
-   * persistent. Not the same again when the event is published again.
+   * Identifies the event within its topic: the same at every attempt, and for every receiver of a persistent broker. An
+   * event that is published again has another id.
    */
   readonly id: string;
   readonly topic: string;
   readonly headers: EventHeaders;
-  /** Owned by the receiver. */
+  /** The encoded event. It belongs to the receiver. */
   readonly body: Uint8Array;
-  /**
-   * The number of times that this event has been handed out, from 1. Brokers that cannot count say so by always giving
-   * 1.
-   */
+  /** The number of times that this event was delivered, from 1. Always 1 without the capability `attempts`. */
   readonly attempt: number;
-  /** Done with it. Resolves when the broker knows. */
+  /** Acknowledges the event: it was handled. Resolves when the broker has confirmed it. */
   ack(): Promise<void>;
-  /** Give it out again, to any receiver of the group. Dropped where the broker cannot (`capabilities.nack`). */
+  /** Returns the event for redelivery to any receiver of the group. It is dropped without the capability `nack`. */
   nack(options?: NackOptions): Promise<void>;
   /**
-   * Refused for good: it goes to the dead-letter topic of its subscription, with `reason` in its headers, and is not
-   * handed out again. Resolves when it is stored there. If that fails it rejects, and the event is given back where the
-   * broker can.
+   * Moves the event to the dead-letter topic of its subscription, with `reason` in its headers; it is not redelivered.
+   * Resolves when it is stored there. Rejects if that fails: the event is then nacked, where the broker can.
    */
   reject(reason?: unknown): Promise<void>;
 }
 
-/** Takes an event. Settling it is its own business, except as the subscription's options say. */
+/** Receives an event, and settles it. */
 export type EventCallback = (event: Event) => void | Promise<void>;
 
-/** Bounds of one call of a broker. */
+/** Time-out and signal of one call of a broker. */
 export interface BrokerCallOptions {
   readonly signal?: AbortSignal | undefined;
-  /** @default the broker's own time-out */
+  /** Time-out of the call in milliseconds. @default the broker's own */
   readonly timeoutMs?: number | undefined;
 }
 
 /** Options of publishing an event. */
 export interface PublishOptions extends BrokerCallOptions {
-  /** Events of one key are handed out in the order they were published, where the broker keeps order. */
+  /** Key of the event. Events of one key are delivered in the order of publishing, with the capability `order`. */
   readonly orderKey?: string | undefined;
 }
 
 /** Options of receiving events. */
 export interface SubscribeOptions {
   /**
-   * Name of a group of which one member gets each event.
+   * Name of a consumer group: each event is delivered to one member of it.
    * @default no group: every subscriber gets every event
    */
   readonly queue?: string | undefined;
   /**
-   * Events handed out and not settled yet, at the most. The bound holds back the broker, not memory.
+   * Most events that are delivered and not settled: AMQP's prefetch count. The broker keeps the others.
    * @default 64
    */
   readonly maxInFlight?: number | undefined;
   /**
-   * Events that this subscription has and that wait: for a delay, or for their turn. They are not among those of
-   * `maxInFlight`; with so many of them no new ones are taken.
+   * Most events of this subscription that wait for a delay or for their turn. They do not count for `maxInFlight`. With
+   * so many of them no new ones are received.
    * @default 1_000
    */
   readonly maxWaiting?: number | undefined;
   /**
-   * Topic of events that are rejected; `false` drops them.
+   * Topic to which rejected events are moved; `false` drops them.
    * @default '<topic>.dead-letter'
    */
   readonly deadLetter?: string | false | undefined;
@@ -96,123 +92,122 @@ export interface SubscribeOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A standing subscription. */
+/** A subscription that is established. */
 export interface Subscriber {
   readonly topic: string;
   readonly options: SubscribeOptions;
   /**
-   * Takes no more events, then resolves when those in hand are settled; if `signal` aborts, at once, and the broker
-   * hands them to others where it can. May be called again.
+   * Stops receiving, then resolves when all delivered events are settled. If `signal` aborts it resolves at once, and
+   * the broker redelivers them to others, where it can. May be called again.
    */
   unsubscribe(signal?: AbortSignal): Promise<void>;
   /**
-   * Resolves when the subscription has ended: with nothing if it was ended by `unsubscribe`, its signal or
-   * `disconnect`, with the error of which it died otherwise (a queue that was deleted, a right that was taken away). An
-   * outage ends none.
+   * Resolves when the subscription has ended: with undefined after `unsubscribe`, an abort of its signal or
+   * `disconnect`; otherwise with the error that ended it, such as a deleted queue or missing rights. An outage does not
+   * end it.
    */
   readonly closed: Promise<TenonError | undefined>;
 }
 
 /** Options that every broker has. */
 export interface BrokerOptions {
-  /** `host:port`, several by commas. */
+  /** Address of the broker: `host:port`, several separated by commas. */
   readonly address?: string | undefined;
-  /** Bound of each call in milliseconds. */
+  /** Time-out of each call in milliseconds. */
   readonly timeoutMs?: number | undefined;
 }
 
 /** The state of a broker's connection. */
 export interface BrokerStatus {
   /**
-   * `away`: connected once, and the broker does not answer at the moment. `closed`: before `connect` and after
-   * `disconnect`.
+   * `away`: the connection was lost, and is being made again. `closed`: before `connect` and after `disconnect`.
    */
   readonly state: 'connected' | 'away' | 'closed';
-  /** Since this time of the monotonic clock. */
+  /** The time of the last change of state, by the monotonic clock. */
   readonly sinceMs: number;
-  /** The last thing that went wrong. */
+  /** The last error of the connection. */
   readonly lastError?: TenonError | undefined;
 }
 
 /**
- * The abilities of a broker: a static of its class. One whose options decide has a static function of them instead, and
- * `capabilities` of its own. What a broker lacks and the framework can do, the framework does.
+ * Capabilities of a broker; a static of its class. If they depend on its options, the static is a function of them, and
+ * the instance has the capabilities in force as a property. `deliver` makes up for missing ones where it can.
  */
 export interface BrokerCapabilities {
-  /** Events wait for subscribers that are away (of a group that has subscribed before). */
+  /** Events are stored for subscribers that are away, of a group that has subscribed before. */
   readonly persistent: boolean;
-  /** An event not acknowledged is handed out again, also when its receiver died. */
+  /** An event that is not acknowledged is redelivered, also when its receiver died. */
   readonly ack: boolean;
-  /** `nack` hands the event out again. */
+  /** `nack` causes redelivery. */
   readonly nack: boolean;
-  /** `delayMs` of `nack` is kept. */
+  /** `delayMs` of `nack` is respected. */
   readonly delay: boolean;
-  /** Only one member of a `queue` gets an event. */
+  /** Each event is delivered to one member of a `queue`. */
   readonly groups: boolean;
-  /** `attempt` counts. */
+  /** `attempt` counts deliveries. */
   readonly attempts: boolean;
-  /** Dead letters are the server's own business. */
+  /** The server has dead-letter queues of its own. */
   readonly deadLetter: boolean;
-  /** Events of a topic arrive in the order they were published. */
+  /** Events of a topic are delivered in the order of publishing. */
   readonly order: boolean;
-  /** A subscription may begin in the past. */
+  /** A subscription can begin with events of the past. */
   readonly replay: boolean;
-  /** Other processes take part. */
+  /** Other processes receive the events. */
   readonly shared: boolean;
 }
 
 /**
- * Events by topic. The delivery contract stands in `docs/broker.md`: at least once where `capabilities.ack` says so, at
- * most once elsewhere, never silently lost once `publish` has resolved on a persistent broker.
+ * Publishes events to topics, and subscribes to them. `docs/broker.md` has the delivery contract: at least once with
+ * the capability `ack`, at most once without it; on a persistent broker no event is lost once `publish` has resolved.
  *
- * May be called concurrently. A broker that is away is UNAVAILABLE (`broker.unreachable`) from `connect` and `publish`,
- * naming broker and address; nothing was published then as far as is known. Subscriptions survive an outage and go on
- * by themselves. A call past its time is DEADLINE_EXCEEDED (`broker.timeout`), an aborted one CANCELLED
+ * Methods may be called concurrently. While the broker is away `connect` and `publish` reject with UNAVAILABLE
+ * (`broker.unreachable`), naming broker and address; the event was not published as far as is known. Subscriptions
+ * survive an outage. A call past its time-out is DEADLINE_EXCEEDED (`broker.timeout`), an aborted one CANCELLED
  * (`call.cancelled`). Before `connect` and after `disconnect` calls reject with FAILED_PRECONDITION
- * (`broker.not_connected`). What a broker itself refuses (no rights, no memory) is `broker.refused`, with its own
- * words. A subscription that asks for what the broker cannot do is FAILED_PRECONDITION (`broker.unsupported`); a topic
+ * (`broker.not_connected`). A call that the server refuses, for lack of rights or memory, is `broker.refused`, with the
+ * server's words. A subscription that needs a missing capability is FAILED_PRECONDITION (`broker.unsupported`); a topic
  * is a text of at least one character (`broker.invalid_topic`), `maxInFlight` at least one (`broker.invalid_options`).
- * A topic or header that a server takes in no way, however it is written, is INVALID_ARGUMENT (`broker.invalid_topic`,
- * `broker.invalid_headers`), an event over its limit RESOURCE_EXHAUSTED (`broker.too_large`).
+ * A topic or header that cannot be written for the server is INVALID_ARGUMENT (`broker.invalid_topic`,
+ * `broker.invalid_headers`), an event over the server's limit RESOURCE_EXHAUSTED (`broker.too_large`).
  */
 export interface Broker {
   /** The options in force. */
   readonly options: BrokerOptions;
-  /** The address that it is connected to: `host:port`, or a name for one that has no address. */
+  /** The address of the server: `host:port`, or a name for a broker without one. */
   readonly address: string;
   readonly status: BrokerStatus;
-  /** The capabilities of this one, where its options decide them. Otherwise those of its class hold. */
+  /** Capabilities of this instance. @default those of its class */
   readonly capabilities?: BrokerCapabilities | undefined;
   /** Changes options. FAILED_PRECONDITION (`broker.started`) while connected. */
   init(options: BrokerOptions): void;
-  /** Resolves when the broker answers. May be called again. */
+  /** Connects. Resolves when the server has answered. May be called again. */
   connect(options?: BrokerCallOptions): Promise<void>;
-  /** Ends every subscription and lets go of the connection. May be called again. */
+  /** Ends every subscription and closes the connection. May be called again. */
   disconnect(): Promise<void>;
-  /** Resolves when the broker has the event (not when someone handled it). */
+  /** Publishes an event. Resolves when the server has it, whether or not it was handled. */
   publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void>;
   /**
-   * **Push**: calls `callback` for each event, up to `maxInFlight` at once. A callback that throws or rejects does not
-   * settle the event by that; the error is reported to the logger, and the event is nacked. Resolves when the
-   * subscription stands: what is published afterwards arrives.
+   * **Push**: calls `callback` for each event, with up to `maxInFlight` events that are not settled. If the callback
+   * throws or rejects, the error is logged and the event is nacked. Resolves when the subscription is established:
+   * later events are received.
    */
   subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber>;
   /**
-   * **Pull**: hands out the next event only when asked, and each must be settled by hand. Leaving the iteration gives
-   * back what was not settled. The subscription stands once the first `next()` was called.
+   * **Pull**: iterates over events, each of which is delivered when `next()` asks for it, and must be settled by the
+   * reader. Leaving the iteration releases events that were not settled. The first `next()` opens the subscription.
    */
   pull(topic: string, options?: SubscribeOptions): AsyncIterable<Event>;
   /**
-   * **Watch**: sees events go by without consuming them: groups are not affected, `ack`, `nack` and `reject` do
-   * nothing. A reader that lags more than a bounded number behind misses the oldest ones.
+   * **Watch**: iterates over events without consuming them: groups are not affected, and `ack`, `nack` and `reject` do
+   * nothing. A reader that falls too far behind misses the oldest events.
    */
   watch(topic: string, options?: Omit<SubscribeOptions, 'queue'>): AsyncIterable<Event>;
   /**
-   * The object of the client library, for what this contract does not have; `undefined` where there is none, and before
-   * `connect`.
+   * Returns the client library's object, for features that this contract lacks; `undefined` if there is none, and
+   * before `connect`.
    */
   unwrap(): unknown;
-  /** The name it is bound by: `nats`. */
+  /** The name under which the broker is bound: `nats`. */
   toString(): string;
 }
 /** Container key of the {@link Broker}. */

@@ -13,36 +13,37 @@ import { type Deferrable, settled } from './kit/in-flight.ts';
 
 /** Options of a subscription's delivery. */
 export interface DeliveryOptions {
-  /** Name of a group of which one member gets each event. @default every subscriber gets every event */
+  /** Name of a consumer group, of which one member gets each event. @default every subscriber gets every event */
   readonly queue?: string | undefined;
-  /** Attempts after the first one for an event whose handler threw, with back-off. @default 3 */
+  /** Attempts after the first one for an event whose handler failed. @default 3 */
   readonly retry?: number | undefined;
   /** Delay before the first redelivery in milliseconds; it doubles up to 30 s. @default 100 */
   readonly retryDelayMs?: number | undefined;
   /**
-   * Where an event goes after its last attempt: `true` for `<topic>.dead-letter`, or a topic's name. With `false` the
-   * event is logged and dropped.
+   * Topic to which an event is moved after its last attempt: `true` for `<topic>.dead-letter`, or a name. With `false`
+   * the event is logged and dropped.
    * @default true
    */
   readonly deadLetter?: boolean | string | undefined;
   /**
-   * Handle events with the same `tenon-dedupe-key` once: keys are remembered in this process, the last 10,000 of them.
+   * Handles events with the same `tenon-dedupe-key` once. The last 10,000 keys are remembered in this process.
    * @default false
    */
   readonly dedupe?: boolean | undefined;
   /** Events handled at once. @default 64 */
   readonly maxInFlight?: number | undefined;
   /**
-   * Events that wait in hand for their next attempt or for others of their key, besides; with so many no new ones are
-   * taken. @default 1_000
+   * Most further events that wait in this process for their next attempt, or for others of their key. With so many no
+   * new ones are received.
+   * @default 1_000
    */
   readonly maxWaiting?: number | undefined;
 }
 
-/** Handles an event. `signal` aborts when the subscription was ended by force: its events are for others then. */
+/** Handles an event. `signal` aborts when the subscription is ended at once: the event is then left to the broker. */
 export type DeliveryHandler = (event: Event, signal: AbortSignal) => Promise<void>;
 
-/** Gives a delivery time, chance and a logger. */
+/** The runtime and the logger of a delivery. */
 export interface DeliverySeams {
   readonly runtime: Runtime;
   readonly logger: Logger;
@@ -56,7 +57,7 @@ const defaults = {
   maxInFlight: 64,
   maxWaiting: 1_000,
 } as const;
-/** The options that are counts, and the least that each may be. */
+/** Options that are counts, each with its smallest value. */
 const counts = [
   ['retry', 0],
   ['retryDelayMs', 0],
@@ -67,26 +68,25 @@ const maxRetryDelayMs = 30_000;
 const maxDedupeKeys = 10_000;
 
 /**
- * Hands the events of `topic` to `handler`, and keeps the promises of the delivery contract over whatever broker is
- * bound. Resolves when the subscription stands.
+ * Delivers the events of a topic to `handler`, under the same contract over every broker. Resolves when the
+ * subscription is established.
  *
  * - `handler` resolves: the event is acknowledged.
- * - It throws: the event is handed out again up to `retry` times, after a delay that doubles and is jittered. Where the
- *   broker counts attempts and keeps
- * delays the event goes back to it, and any member of the group may get it; elsewhere it stays in hand and is tried
- * again here.
- * - After the last attempt it is published to the dead-letter topic with its own headers and
- *   `tenon-dead-letter-reason`, `tenon-dead-letter-code`,
- * `tenon-dead-letter-message`, `tenon-attempts` and `tenon-original-topic`, and acknowledged when that has succeeded;
- * until then it is kept. With `deadLetter: false` it is logged and dropped.
- * - It calls `event.reject(reason)`: the same at once, without another attempt.
- * - Events with an order key are handled one at a time per key, in order, and their retries in hand. Those that wait
- *   hold no place of `maxInFlight`.
- * - The subscription ends: what has not been handled goes back, or is left unacknowledged, where the broker has `ack`;
- *   elsewhere the attempts that are left are made at once.
+ * - `handler` throws: the event is retried up to `retry` times, after a delay with jitter that doubles. A broker that
+ * counts attempts and respects delays redelivers it, to any member of the group; otherwise it is retried in this
+ * process.
+ * - After the last attempt the event is published to the dead-letter topic, with its own headers and
+ * `tenon-dead-letter-reason`, `tenon-dead-letter-code`, `tenon-dead-letter-message`, `tenon-attempts` and
+ * `tenon-original-topic`. It is acknowledged when that has succeeded. With `deadLetter: false` it is logged and
+ * dropped.
+ * - `handler` calls `event.reject(reason)`: the event is moved to the dead-letter topic without another attempt.
+ * - Events with an order key are handled one at a time per key, in order, and retried in this process. Those that wait
+ * do not count for `maxInFlight`.
+ * - The subscription ends: events that were not handled are nacked, or left without `ack` where the broker has the
+ * capability; otherwise their remaining attempts are made at once.
  *
- * Says at the start what the broker cannot keep. FAILED_PRECONDITION (`broker.unsupported`) if {@link
- * missingCapabilities} finds something, INVALID_ARGUMENT (`broker.invalid_options`) for an option without a meaning.
+ * Logs at the start which dead letters the broker cannot store. FAILED_PRECONDITION (`broker.unsupported`) if {@link
+ * missingCapabilities} finds something, INVALID_ARGUMENT (`broker.invalid_options`) for an invalid option.
  */
 export async function deliver(
   broker: Broker,
@@ -117,7 +117,7 @@ export async function deliver(
       else signal?.addEventListener('abort', onAbort, { once: true });
       const ended = subscriber.unsubscribe(end.signal);
       await Promise.race([delivery.idle(), ended]);
-      // What is left was not settled on purpose, so that the broker hands it out again.
+      // Events that are not settled by now are left on purpose, so that the broker redelivers them.
       if (delivery.hasLeftEvents) end.abort();
       await ended.finally(() => signal?.removeEventListener('abort', onAbort));
     },
@@ -125,8 +125,8 @@ export async function deliver(
 }
 
 /**
- * Throws what {@link deliver} rejects with for a topic and options that cannot be right, whether the broker is there or
- * not.
+ * Checks the topic and the options of {@link deliver}, without a connection. Throws the errors with which it would
+ * reject.
  */
 export function assertDeliverable(broker: Broker, topic: string, options: DeliveryOptions): void {
   const name = String(broker);
@@ -152,20 +152,20 @@ class Delivery {
   readonly #seams: DeliverySeams;
   readonly #retry: number;
   readonly #retryDelayMs: number;
-  /** The topic that events go to after their last attempt. */
+  /** The topic to which events are moved after their last attempt. */
   readonly deadLetter: string | undefined;
   readonly #capabilities: BrokerCapabilities;
-  /** The broker redelivers by itself: with a delay, and counting. */
+  /** True if the broker redelivers with a delay and counts attempts. */
   readonly #brokerRetries: boolean;
   readonly #deduplicator: Deduplicator | undefined;
   readonly #keyedQueue = new KeyedQueue();
-  /** Aborts when no more events are taken. */
+  /** Aborts when no more events are received. */
   readonly #ending = new AbortController();
-  /** Aborts when its events in hand belong to others. */
+  /** Aborts when events that are being handled are left to the broker. */
   readonly #abandoned = new AbortController();
-  /** Events that their handler refused for good, until that is done. */
+  /** Events that their handler rejected, each until it is stored as a dead letter. */
   readonly #rejected = new Map<Event, Promise<void>>();
-  /** The number of the attempt of events that are tried again in hand. */
+  /** The current attempt of events that are retried in this process. */
   readonly #attempts = new Map<Event, number>();
   readonly #handling = new InFlight();
   #hasLeftEvents = false;
@@ -184,12 +184,12 @@ class Delivery {
     this.#deduplicator = (options.dedupe ?? defaults.dedupe) ? new Deduplicator(maxDedupeKeys) : undefined;
   }
 
-  /** Events were left without `ack` and `nack`, for the broker to hand out again. */
+  /** True if events were left without `ack` and `nack`, for the broker to redeliver. */
   get hasLeftEvents(): boolean {
     return this.#hasLeftEvents;
   }
 
-  /** A topic that nobody can read later keeps nothing. */
+  /** Logs that dead letters are lost, or stored for existing groups alone. */
   logMissingPersistence(): void {
     if (this.deadLetter === undefined || (this.#capabilities.persistent && this.#capabilities.replay)) return;
     const fields = { topic: this.#topic, broker: String(this.#broker), deadLetter: this.deadLetter };
@@ -203,7 +203,7 @@ class Delivery {
       );
   }
 
-  /** Ends the waiting between attempts; those whose broker keeps events leave them to it. */
+  /** Ends the waits between attempts. A broker with the capability `ack` redelivers the events. */
   stop(signal: AbortSignal | undefined): void {
     const abandon = (): void => this.#abandoned.abort(failures.subscriptionEnded(String(this.#broker), this.#topic));
     if (signal?.aborted) abandon();
@@ -216,22 +216,22 @@ class Delivery {
     return this.#handling.idle();
   }
 
-  /** Never rejects: what happens to the event is decided here. */
+  /** Handles an event, with retries and dead letters. Never rejects. */
   async receive(event: Event): Promise<void> {
     this.#handling.enter();
-    // Events of brokers that are not made with the kit may be anything: they are left as they are.
+    // Only events of the kit have this. Those of other brokers are not changed.
     if ('onReject' in event) (event as Event & Deferrable).onReject = this.#onReject;
     try {
       const key = event.headers[orderKeyHeader];
       if (key === undefined) await this.#handleOnce(event, false);
       else {
-        // It waits for its turn, and others need not wait with it.
+        // While it waits for its turn, events of other keys use its slot.
         if (this.#keyedQueue.isBusy(key)) yieldSlot(event);
         await this.#keyedQueue.run(key, () => this.#handleInOrder(event));
       }
     } catch (error) {
       this.#log('warn', 'an event could not be settled', event, error);
-      // Had it been settled, this would do nothing.
+      // Does nothing for an event that is settled.
       await this.#returnToBroker(event, this.#retryDelayMs).catch(() => undefined);
     } finally {
       this.#rejected.delete(event);
@@ -240,14 +240,14 @@ class Delivery {
     }
   }
 
-  /** It is over, and the broker has the events that were not handled. */
+  /** True if the subscription ends, and the broker redelivers events that were not handled. */
   get #isLeaving(): boolean {
     return this.#ending.signal.aborted && this.#capabilities.ack;
   }
 
   async #handleInOrder(event: Event): Promise<void> {
     await reclaimSlot(event);
-    // Its predecessor may have been given back: it must not overtake.
+    // An earlier event of the key may have been returned: this one must not overtake it.
     if (this.#isLeaving) await this.#returnToBroker(event, 0);
     else await this.#handleOnce(event, true);
   }
@@ -266,7 +266,7 @@ class Delivery {
     if (!(await this.#deduplicator.run(key, handle))) await event.ack();
   }
 
-  /** Resolves with whether the event was handled. */
+  /** Resolves with true if the event was handled. */
   async #handle(event: Event, inOrder: boolean): Promise<boolean> {
     const inHand = inOrder || !this.#brokerRetries;
     for (let attempt = event.attempt; ; attempt += 1) {
@@ -291,7 +291,7 @@ class Delivery {
         return false;
       }
       const delayMs = this.#delayMs(attempt);
-      this.#log('warn', 'a handler failed; its event is handed out again', event, failure.error, { attempt, delayMs });
+      this.#log('warn', 'a handler failed; its event is tried again', event, failure.error, { attempt, delayMs });
       if (!inHand || !(await this.#waitInHand(event, delayMs))) {
         await this.#returnToBroker(event, delayMs);
         return false;
@@ -315,7 +315,7 @@ class Delivery {
     const cause = reason ?? failures.rejected(String(this.#broker), this.#topic);
     const attempts = this.#attempts.get(event) ?? event.attempt;
     const done = this.#giveUp(event, attempts, cause, 'its handler refused it');
-    // What went wrong with it is seen to when the handler has ended, whether or not that looks.
+    // A failure is handled after the handler has ended, whether or not the handler awaits this promise.
     done.catch(() => undefined);
     this.#rejected.set(event, done);
     return done;
@@ -351,8 +351,8 @@ class Delivery {
   }
 
   /**
-   * True if the event stays in hand after the delay. At the end of the subscription it does only where the broker would
-   * lose it.
+   * Waits before another attempt in this process. Resolves with false if the subscription ends and the broker
+   * redelivers the event.
    */
   async #waitInHand(event: Event, delayMs: number): Promise<boolean> {
     yieldSlot(event);
@@ -362,9 +362,7 @@ class Delivery {
     return !this.#isLeaving;
   }
 
-  /**
-   * The event is for the broker to hand out again. One that cannot take it back does so when it was never acknowledged.
-   */
+  /** Returns the event to the broker by `nack`; without the capability by leaving it without `ack`. */
   #returnToBroker(event: Event, delayMs: number): Promise<void> {
     const { ack, nack } = this.#capabilities;
     if (nack || !ack) return event.nack({ delayMs });
@@ -381,17 +379,17 @@ class Delivery {
     this.#logSafely(level, message, { topic: event.topic, ...fields, error });
   }
 
-  /** A logger that fails must not cost an event. */
+  /** Logs. An error of the logger is ignored, so that it does not cost an event. */
   #logSafely(level: 'info' | 'warn' | 'error', message: string, fields: LogFields): void {
     try {
       this.#seams.logger[level](message, fields);
     } catch {
-      // There is nowhere else to say it.
+      // There is nowhere else to report it.
     }
   }
 }
 
-/** Says what became of an event that was published to its dead-letter topic. */
+/** The log message for an event that was published to its dead-letter topic. */
 function deadLetteredMessage(persistent: boolean, replay: boolean, why: string): string {
   if (persistent && replay) return `an event went to its dead-letter topic: ${why}`;
   if (persistent) return `an event went to its dead-letter topic, for the queues that have subscribed there: ${why}`;

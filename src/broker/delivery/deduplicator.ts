@@ -1,4 +1,4 @@
-/** Remembers the keys of what was done, the latest `limit` of them, and lets one key be done once at a time. */
+/** Runs work once per key. Remembers the last `limit` keys, and runs work of one key one after another. */
 export class Deduplicator {
   readonly #limit: number;
   readonly #done = new Set<string>();
@@ -8,14 +8,14 @@ export class Deduplicator {
     this.#limit = limit;
   }
 
-  /** True if `run` would wait for another of that key. */
+  /** True if `run` would wait for other work of the key. */
   isBusy(key: string): boolean {
     return this.#running.has(key);
   }
 
   /**
-   * Runs `work` unless its key was done before, and remembers the key if `work` resolves with `true`. Resolves with
-   * whether it ran.
+   * Runs `work` unless its key is remembered, and remembers the key if `work` resolves with true. Resolves with true if
+   * it ran.
    */
   async run(key: string, work: () => Promise<boolean>): Promise<boolean> {
     for (let other = this.#running.get(key); other; other = this.#running.get(key)) await other;

@@ -1,15 +1,15 @@
-/** Runs what has the same key one after another. */
+/** Runs work of the same key one after another. */
 export class KeyedQueue {
   readonly #tails = new Map<string, Promise<void>>();
 
-  /** True if something of that key runs or waits. */
+  /** True if work of the key runs or waits. */
   isBusy(key: string): boolean {
     return this.#tails.has(key);
   }
 
   run(key: string, work: () => Promise<void>): Promise<void> {
     const turn = (this.#tails.get(key) ?? Promise.resolve()).then(work);
-    // The next one runs whether or not this one fails.
+    // Later work runs also if this fails.
     const end = (): void => {
       if (this.#tails.get(key) === tail) this.#tails.delete(key);
     };

@@ -5,9 +5,9 @@ import type { Runtime, Timer } from '../../runtime/runtime.ts';
 export interface AckBatchInit<E> {
   readonly runtime: Pick<Runtime, 'random' | 'timers'>;
   send(events: readonly E[]): Promise<unknown>;
-  /** True if the server said no, instead of being away. */
+  /** True if the server refused, instead of being away. */
   isRefusal(error: unknown): boolean;
-  /** `isLast`: it is not tried again, and the events come again. */
+  /** Called for each refusal. `isLast`: it is not tried again, and the server redelivers the events. */
   onRefusal(error: unknown, events: number, isLast: boolean): void;
 }
 
@@ -24,8 +24,8 @@ const maxRefusals = 5;
 const maxEvents = 1_000;
 
 /**
- * Sends what was acknowledged in one turn of the event loop together. What could not be sent is tried again with
- * back-off: for as long as the server is away, and a few times where it refuses.
+ * Sends acknowledgements of one turn of the event loop together. A batch that fails is sent again with back-off: for as
+ * long as the server is away, and a few times if the server refuses it.
  */
 export class AckBatch<E> {
   readonly #init: AckBatchInit<E>;
@@ -39,7 +39,7 @@ export class AckBatch<E> {
     this.#init = init;
   }
 
-  /** Resolves when the server knows. */
+  /** Adds an event to the next batch. Resolves when the server has confirmed it. */
   add(event: E): Promise<void> {
     if (this.#next && this.#next.events.length < maxEvents) {
       this.#next.events.push(event);
@@ -51,14 +51,14 @@ export class AckBatch<E> {
     return this.#next.done;
   }
 
-  /** Those of which the server is yet to be told. */
+  /** The events that are not confirmed by the server. */
   get events(): E[] {
     const events = [...(this.#next?.events ?? [])];
     for (const one of this.#unsent) events.push(...one.events);
     return events;
   }
 
-  /** Drops what is not sent: the server would take it for something else, and hands the events out again. */
+  /** Drops unconfirmed batches: after a reconnect their numbers mean other events, and the server redelivers these. */
   drop(error: unknown): void {
     const dropped = [...this.#unsent];
     if (this.#next) dropped.push(this.#next);
@@ -70,7 +70,7 @@ export class AckBatch<E> {
     for (const one of dropped) one.reject(error);
   }
 
-  /** Tries a last time. */
+  /** Sends unconfirmed batches a last time. */
   async finish(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
@@ -136,7 +136,7 @@ function batch<E>(event: E): Batch<E> {
     resolve = onDone;
     reject = onFail;
   });
-  // Whoever acknowledged may not look: the event comes again then, which is not an error of the process.
+  // The receiver may not await it. A failure only causes redelivery, and must not end the process.
   done.catch(() => undefined);
   return { events: [event], done, resolve, reject, refusals: 0 };
 }

@@ -15,13 +15,13 @@ const none: BrokerCapabilities = {
 
 type Stated = Partial<BrokerCapabilities> | ((options: object) => Partial<BrokerCapabilities>);
 
-/** The capabilities that `broker`, or else its class, declares; one that declares none is taken to have none. */
+/** Returns the capabilities of a broker, or those of its class. A broker that declares none has none. */
 export function capabilitiesOf(broker: Broker): BrokerCapabilities {
   const own = (broker as { readonly capabilities?: Partial<BrokerCapabilities> | undefined }).capabilities;
   return own ? { ...none, ...own } : classCapabilities(broker, {});
 }
 
-/** The capabilities that the class of a broker declares: a static, or a static function where options decide. */
+/** Returns the capabilities of a broker's class: a static, or a static function of the options. */
 export function classCapabilities(broker: object, options: object): BrokerCapabilities {
   const { constructor } = broker as { readonly constructor: { readonly capabilities?: Stated | undefined } };
   const stated = constructor.capabilities;
@@ -29,9 +29,8 @@ export function classCapabilities(broker: object, options: object): BrokerCapabi
 }
 
 /**
- * Lists what a subscription asks for and neither a broker of these capabilities nor the framework can do, each as a
- * sentence with its remedy. Retry, dead letters, dedupe and order by key are never among it: `deliver` does what the
- * broker does not.
+ * Lists the requirements of a subscription that neither the broker nor `deliver` can meet, each as a sentence with its
+ * remedy. Retries, dead letters, deduplication and order by key are never among them: `deliver` has them.
  */
 export function missingCapabilities(
   capabilities: BrokerCapabilities,

@@ -10,7 +10,7 @@ export interface ConnectionStatusInit {
   readonly logger: Logger;
 }
 
-/** Keeps the state of a broker's connection. Says once that it is away, and once that it is back. */
+/** Keeps the state of a broker's connection, and logs the beginning and the end of each outage. */
 export class ConnectionStatus {
   readonly #init: ConnectionStatusInit;
   #current: BrokerStatus;
@@ -24,7 +24,7 @@ export class ConnectionStatus {
     return this.#current;
   }
 
-  /** Opened, or back after an outage. */
+  /** Notes that the connection was opened, or is back after an outage. */
   connected(address: string): void {
     const { state, lastError } = this.#current;
     if (state === 'connected') return;

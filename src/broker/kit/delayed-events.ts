@@ -1,19 +1,20 @@
 import type { Runtime } from '../../runtime/runtime.ts';
 
-/** An event that is to be handed out again. */
+/** The time and the attempt of an event that is to be redelivered. */
 export interface Delayed {
+  /** The time of redelivery, by the monotonic clock. */
   readonly atMs: number;
-  /** The attempts that were made. */
+  /** The number of attempts so far. */
   readonly attempt: number;
 }
 
-/** The ids of events that wait in this process to be handed out again, for servers that keep no delays. */
+/** Keeps the ids of events that are to be redelivered after a delay, for servers without delays. */
 export class DelayedEvents {
   readonly #runtime: Pick<Runtime, 'clock' | 'timers'>;
   readonly #onDue: () => void;
   readonly #events = new Map<string, Delayed>();
 
-  /** `onDue` is called when the time of one has come. */
+  /** @param onDue called when an event is due */
   constructor(runtime: Pick<Runtime, 'clock' | 'timers'>, onDue: () => void) {
     this.#runtime = runtime;
     this.#onDue = onDue;
@@ -23,7 +24,7 @@ export class DelayedEvents {
     return this.#events.size;
   }
 
-  /** The time of the first of them, by the monotonic clock. */
+  /** The earliest time of redelivery, by the monotonic clock. */
   get nextAtMs(): number {
     let next = Number.POSITIVE_INFINITY;
     for (const { atMs } of this.#events.values()) next = Math.min(next, atMs);
@@ -51,7 +52,7 @@ export class DelayedEvents {
     this.#events.clear();
   }
 
-  /** Up to `count` of those whose time has come. They stay until they are deleted. */
+  /** Returns up to `count` events that are due. They stay until they are deleted. */
   due(count: number): [string, Delayed][] {
     const now = this.#runtime.clock.monotonicMs();
     const due: [string, Delayed][] = [];

@@ -1,8 +1,8 @@
 import type { LogFields, Logger } from '../../logger/logger.ts';
 
 /**
- * Says once that something fails, until it succeeds again: what is tried over and over must be neither silent nor a
- * flood.
+ * Logs the first of several failures in a row as a warning, and the others at debug, so that retries neither go unseen
+ * nor flood the log.
  */
 export class FailureLog {
   readonly #logger: Logger;

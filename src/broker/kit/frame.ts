@@ -3,15 +3,15 @@ import { setOwn } from '../../internal/own.ts';
 import { maxExactVarintBytes as maxVarintBytes, VarintReader, writeVarint } from '../../internal/varint.ts';
 import type { EventHeaders } from '../broker.ts';
 
-// 0xf7 is in no UTF-8 text and begins no protobuf message, so that nobody else's payload is taken for a frame.
+// 0xf7 is in no UTF-8 text and begins no protobuf message, so that no other payload looks like a frame.
 const magic = 0xf7;
 const version = 1;
 const nothing = Buffer.alloc(0);
 const none: EventHeaders = Object.freeze({});
 
 /**
- * Writes header tables: for each header the length of its name, the name, the length of its value, the value; lengths
- * as varints, text as UTF-8. Publishers mostly send the same headers again, so the last table is kept.
+ * Encodes header tables: for each header the length of its name, the name, the length of its value, the value; lengths
+ * as varints, text as UTF-8. Publishers mostly send the same headers again, so the last table is cached.
  */
 export class HeaderWriter {
   #names: string[] = [];
@@ -21,7 +21,7 @@ export class HeaderWriter {
   write(headers: EventHeaders): Buffer {
     let count = 0;
     let same = true;
-    // Own properties only, as everywhere where headers are copied.
+    // Own properties only, as wherever headers are copied.
     for (const name of Object.keys(headers)) {
       if (same && (this.#names[count] !== name || this.#values[count] !== headers[name])) same = false;
       count += 1;
@@ -59,13 +59,13 @@ function writeText(into: Buffer, at: number, text: string): number {
   return start + into.write(text, start);
 }
 
-/** Reads header tables. Headers are frozen: events with the same table share them. */
+/** Decodes header tables. Headers are frozen: events with the same table share them. */
 export class HeaderReader {
   #table: Buffer = nothing;
   #headers = none;
   readonly #cursor = new VarintReader<Buffer>();
 
-  /** `undefined` if the bytes are no table. */
+  /** Decodes a table; `undefined` if the bytes are not one. */
   read(bytes: Buffer, start: number, end: number): EventHeaders | undefined {
     if (start === end) return none;
     if (end - start === this.#table.length && bytes.compare(this.#table, 0, this.#table.length, start, end) === 0) {
@@ -86,12 +86,12 @@ export class HeaderReader {
     return this.#headers;
   }
 
-  /** The headers and the body of a frame; `undefined` if it is none. */
+  /** Decodes the headers and the body of a frame; `undefined` if the payload is not one. */
   frame(payload: Buffer): EventContent | undefined {
     const cursor = this.#over(payload, 2, payload.length);
     const length = cursor.varint();
     const start = cursor.at;
-    // A reader that has nothing to read keeps no event alive.
+    // The cursor must not keep the payload in memory.
     cursor.data = nothing;
     if (!(start + length <= payload.length)) return undefined;
     const headers = this.read(payload, start, start + length);
@@ -115,7 +115,7 @@ export class HeaderReader {
   }
 }
 
-/** One payload with headers and body: the native dialect where the broker has no headers of its own. */
+/** Encodes headers and body as one payload, for servers without headers. */
 export function writeFrame(table: Buffer, body: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(2 + maxVarintBytes + table.length + body.length);
   frame[0] = magic;
@@ -128,8 +128,8 @@ export function writeFrame(table: Buffer, body: Uint8Array): Buffer {
 }
 
 /**
- * Headers and body of a payload in either dialect. What is neither a frame nor an envelope comes from a program that
- * knows of no headers: it is all body.
+ * Decodes a payload: a frame, or Go Micro's envelope. Any other payload is a body without headers, from a program that
+ * uses none.
  */
 export function readPayload(payload: Buffer, reader: HeaderReader): EventContent {
   const first = payload[0];

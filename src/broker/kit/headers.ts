@@ -1,20 +1,20 @@
 import { Code, codeName, TenonError, textOf } from '../../errors/errors.ts';
 import type { Event, EventHeaders } from '../broker.ts';
 
-/** Header of the key whose events keep their order. */
+/** Header of an event's order key: events of one key are handled in order. */
 export const orderKeyHeader = 'tenon-order-key';
-/** Header of the key by which an event is recognised when it comes again. */
+/** Header of an event's deduplication key: events with the same key are handled once. */
 export const dedupeKeyHeader = 'tenon-dedupe-key';
 
-// A header is no place for a stack.
+// Error messages in headers are cut at this length.
 const longestText = 1_000;
 
-/** A copy of `headers`, with the order key among them. */
+/** Returns a copy of `headers`, with the order key. */
 export function withOrderKey(headers: EventHeaders, orderKey: string | undefined): EventHeaders {
   return orderKey === undefined ? { ...headers } : { ...headers, [orderKeyHeader]: orderKey };
 }
 
-/** The headers of an event, and why it was given up. */
+/** Returns the headers of a dead letter: those of the event, and the reason of its failure. */
 export function deadLetterHeaders(event: Event, attempts: number, failure: unknown): EventHeaders {
   const known = TenonError.is(failure) ? failure : undefined;
   return {

@@ -1,31 +1,31 @@
 import type { EventHeaders } from '../broker.ts';
 import { setOwn } from '../../internal/own.ts';
 
-/** Texts that a server takes as they are. */
+/** The texts that a server accepts as they are. */
 export interface NameRule {
-  /** Matches one character that the server takes; the digits and A to F among them. */
+  /** Matches one character that the server accepts; digits and A to F must be among them. */
   readonly allowed: RegExp;
   /**
-   * Begins what stands for another character: its bytes in UTF-8, each as this and two hexadecimal digits. One that the
-   * server takes.
+   * Begins the escape of a character: each of its UTF-8 bytes is written as this and two hexadecimal digits. The server
+   * must accept it.
    * @default '%'
    */
   readonly escape?: string | undefined;
   /**
-   * Texts that the server does not take though it takes their characters: `a..b`. In these everything but letters and
-   * digits is escaped.
+   * True for texts that the server does not accept though it accepts their characters, such as `a..b`. In these all
+   * characters but letters and digits are escaped.
    */
   readonly forbids?: ((text: string) => boolean) | undefined;
-  /** Longest text, once it is encoded. */
+  /** Most bytes of a text after encoding. */
   readonly maxBytes?: number | undefined;
 }
 
-/** Characters and sizes that a server takes. */
+/** The characters and sizes that a server accepts. */
 export interface WireRules {
   readonly topic?: NameRule | undefined;
   readonly headerName?: NameRule | undefined;
   readonly headerValue?: NameRule | undefined;
-  /** All headers of an event together, names and values. */
+  /** Most bytes of all headers of an event together, names and values. */
   readonly maxHeaderBytes?: number | undefined;
   readonly maxBodyBytes?: number | undefined;
 }
@@ -36,8 +36,8 @@ const plain = /[A-Za-z0-9]/;
 const hexPair = /^[0-9A-F]{2}/;
 
 /**
- * Writes texts in the characters that a server takes, and reads them again. A text that the server takes is written as
- * it is, so that other programs see it so. A text that nobody has encoded is read as it is.
+ * Encodes texts in the characters that a server accepts, and decodes them. A text that the server accepts is not
+ * changed, so that other programs read it; a text that was not encoded is decoded as it is.
  */
 export class NameEncoding {
   readonly #rule: NameRule;
@@ -66,7 +66,7 @@ export class NameEncoding {
     }
   }
 
-  /** True if the server takes the text once it is encoded. */
+  /** True if the server accepts an encoded text. */
   fits(encoded: string): boolean {
     const { maxBytes = Number.POSITIVE_INFINITY, forbids } = this.#rule;
     return !forbids?.(encoded) && (encoded.length * 3 <= maxBytes || Buffer.byteLength(encoded) <= maxBytes);
@@ -77,7 +77,7 @@ export class NameEncoding {
     let at = 0;
     for (const character of text) {
       at += character.length;
-      // What would be read as an escape is none.
+      // An escape character before two hexadecimal digits is escaped itself, or it would be decoded.
       const isEscape = character === this.#escape && hexPair.test(text.slice(at, at + 2));
       written += isAllowed(character) && !isEscape ? character : this.#escapesOf(character);
     }
@@ -99,7 +99,7 @@ export class NameEncoding {
   }
 }
 
-/** The encodings of a server's rules. */
+/** Encodes topics and headers by a server's rules. */
 export class WireEncoding {
   readonly rules: WireRules;
   readonly #topic: NameEncoding | undefined;
@@ -119,7 +119,7 @@ export class WireEncoding {
     return this.#topic && !this.#topic.fits(encoded) ? undefined : encoded;
   }
 
-  /** The headers as the server takes them; the name of the one that it takes in no way. */
+  /** Encodes headers. Returns the name of a header that cannot be encoded. */
   headers(headers: EventHeaders): EventHeaders | string {
     if (!this.#name && !this.#value) return headers;
     const encoded: Record<string, string> = {};
@@ -132,7 +132,7 @@ export class WireEncoding {
     return encoded;
   }
 
-  /** The headers as they were published. */
+  /** Decodes headers. */
   readHeaders(headers: EventHeaders): EventHeaders {
     if (!this.#name && !this.#value) return headers;
     const decoded: Record<string, string> = {};
@@ -144,7 +144,7 @@ export class WireEncoding {
   }
 }
 
-/** Bytes of all headers together. */
+/** The size of all headers together. */
 export function headerBytes(headers: EventHeaders): number {
   let bytes = 0;
   for (const name of Object.keys(headers))

@@ -7,28 +7,28 @@ import { FailureLog } from './failure-log.ts';
 
 /** The parts of a {@link PollLoop}. */
 export interface PollLoopInit<E extends IncomingEvent> {
-  /** With `poll`. */
+  /** A subscription with `poll`. */
   readonly source: DriverSubscription<E>;
   readonly sink: EventSink<E>;
-  /** The number of events that may wait at the driver. */
+  /** Most events that wait at the driver. */
   readonly maxWaiting: number;
   readonly runtime: Pick<Runtime, 'random' | 'timers'>;
   readonly logger: Logger;
-  /** Whose events they are, for logs. */
+  /** Fields of each log line: the broker and the topic. */
   readonly fields: LogFields;
-  /** The server said no, instead of being away. */
+  /** True if the server refused, instead of being away. */
   isRefusal(error: unknown): boolean;
-  /** The server can be asked now. */
   isConnected(): boolean;
 }
 
 const retry = { initialMs: 20, maxMs: 1_000 } as const;
 const interruptEveryMs = 50;
-// So many failures are more than an outage that is being noticed.
-const saidAfter = 5;
+// Fewer failures in a row are logged at debug: an outage is often noticed only after the first polls have failed.
+const warnAfter = 5;
 
 /**
- * Polls a source for as many events as there is room for, one poll at a time, until it is stopped. Outlives outages.
+ * Polls a source for as many events as its sink demands, one poll at a time, until it is stopped. Goes on after
+ * outages.
  */
 export class PollLoop<E extends IncomingEvent> {
   readonly #init: PollLoopInit<E>;
@@ -37,12 +37,12 @@ export class PollLoop<E extends IncomingEvent> {
   readonly #log: FailureLog;
   readonly #ended: Promise<void>;
   #wake: (() => void) | undefined;
-  /** It was woken since it looked last. */
+  /** True if it was woken since the last poll. */
   #isAwake = false;
   #mayLag = true;
   #isPolling = false;
   #failures = 0;
-  /** In a row, of a server that does not wait for events. */
+  /** Polls in a row without events, of a server whose polls do not wait. */
   #emptyPolls = 0;
 
   constructor(init: PollLoopInit<E>) {
@@ -55,24 +55,24 @@ export class PollLoop<E extends IncomingEvent> {
     return this.#ending.signal.aborted;
   }
 
-  /** There is room, or something to poll for. */
+  /** Polls soon: the demand has grown, or there may be events. */
   wake(): void {
     this.#isAwake = true;
     this.#wake?.();
   }
 
-  /** Ends a poll that waits, once. */
+  /** Ends a poll that waits. */
   interrupt(): void {
     if (this.#isPolling) this.#init.source.interrupt?.(0);
   }
 
-  /** Resolves when nothing is polled any more. */
+  /** Stops polling. Resolves when the last poll has ended. */
   async stop(): Promise<void> {
     const { runtime, source } = this.#init;
     this.#ending.abort();
     this.wake();
     let tried = 0;
-    // The poll may not have begun to wait when it was told to end, so it is told again.
+    // Repeated, as the poll may not have begun to wait at the first interrupt.
     const interrupt = (): void => {
       if (this.#isPolling) source.interrupt?.((tried += 1));
     };
@@ -126,7 +126,7 @@ export class PollLoop<E extends IncomingEvent> {
     this.#wake = undefined;
   }
 
-  /** Until the next poll of a server that does not wait, or until it is woken. */
+  /** Waits with back-off before the next poll of a server whose polls do not wait. */
   async #idle(maxMs: number): Promise<void> {
     const { timers, random } = this.#init.runtime;
     this.#emptyPolls += 1;
@@ -140,10 +140,10 @@ export class PollLoop<E extends IncomingEvent> {
     const { logger, runtime, source, fields } = this.#init;
     this.#failures += 1;
     this.#mayLag = true;
-    // Losing the connection is reported where it is noticed.
+    // The loss of the connection is logged elsewhere.
     if (this.#init.isRefusal(error)) {
-      this.#log.failed('the broker refuses to hand out events; it is tried again', error);
-    } else if (this.#init.isConnected() && this.#failures >= saidAfter) {
+      this.#log.failed('the broker refuses to deliver events; it is tried again', error);
+    } else if (this.#init.isConnected() && this.#failures >= warnAfter) {
       this.#log.failed('events cannot be read; it is tried again', error);
     } else {
       logger.debug('events could not be read; it is tried again', { ...fields, failures: this.#failures, error });
@@ -158,7 +158,7 @@ export class PollLoop<E extends IncomingEvent> {
       await source.recover?.(error);
     } catch (cause) {
       if (this.#init.isConnected())
-        this.#log.failed('a subscription could not find its place again; it is tried again', cause);
+        this.#log.failed('a subscription could not resume after a failed poll; it is tried again', cause);
     }
   }
 }

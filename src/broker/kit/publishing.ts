@@ -6,7 +6,7 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** Sends what is published in one turn of the event loop together, in order, up to the driver's bound. */
+/** Sends events that are published in one turn of the event loop together, in order, up to the driver's limit. */
 export class PublishBatch<E extends IncomingEvent> {
   readonly #driver: BrokerDriver<E>;
   readonly #max: number;
@@ -17,12 +17,12 @@ export class PublishBatch<E extends IncomingEvent> {
     this.#max = max;
   }
 
-  /** Resolves when the server has the event. */
+  /** Adds an event to the next batch. Resolves when the server has it. */
   add(event: OutgoingEvent): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ event, resolve, reject });
       if (this.#waiting.length >= this.#max) this.#send();
-      // All that this turn publishes is there when it has ended.
+      // Sent at the end of this turn, when all its events have been added.
       else if (this.#waiting.length === 1) process.nextTick(() => this.#send());
     });
   }

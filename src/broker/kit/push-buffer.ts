@@ -1,17 +1,17 @@
 /** Limits of a {@link PushBuffer}. */
 export interface PushBufferOptions {
   readonly limit: number;
-  /** The event that gives way at the limit. */
+  /** The event that is dropped at the limit. */
   readonly drops: 'oldest' | 'newest';
 }
 
-/** Events that have arrived and that nobody has in hand, in order. At its limit it drops, and counts. */
+/** A queue of events that were received and not delivered. At its limit it drops events, and counts them. */
 export class PushBuffer<E> {
   limit: number;
   readonly #dropsOldest: boolean;
   #events: E[] = [];
   #head = 0;
-  /** The number that was dropped since it was asked last. */
+  /** The number of events dropped since `takeDropped` was called. */
   #dropped = 0;
 
   constructor({ limit, drops }: PushBufferOptions) {
@@ -23,7 +23,7 @@ export class PushBuffer<E> {
     return this.#events.length - this.#head;
   }
 
-  /** True if none had to give way. */
+  /** Adds an event. False if an event was dropped. */
   push(event: E): boolean {
     const isFull = this.size >= this.limit;
     if (isFull) {
@@ -48,12 +48,12 @@ export class PushBuffer<E> {
     return event;
   }
 
-  /** The events in it, which stay. */
+  /** A copy of the events. */
   get events(): E[] {
     return this.#events.slice(this.#head);
   }
 
-  /** Takes everything out. */
+  /** Removes all events, and returns them. */
   clear(): E[] {
     const events = this.events;
     this.#events = [];
@@ -61,7 +61,7 @@ export class PushBuffer<E> {
     return events;
   }
 
-  /** The number that was dropped since this was called last. */
+  /** Returns the number of events dropped since the last call. */
   takeDropped(): number {
     const dropped = this.#dropped;
     this.#dropped = 0;

@@ -515,8 +515,8 @@ describe('a server that is polled', () => {
     await timers.advance(150);
     expect([requests.length, driver.last.log]).toEqual([4, ['recover', 'recover', 'recover']]);
     expect([said('warn'), said('debug')]).toEqual([
-      ['the broker refuses to hand out events; it is tried again'],
-      Array.from({ length: 2 }, () => 'the broker refuses to hand out events; it is tried again'),
+      ['the broker refuses to deliver events; it is tried again'],
+      Array.from({ length: 2 }, () => 'the broker refuses to deliver events; it is tried again'),
     ]);
     const ending = broker.disconnect();
     await timers.advance(1_000);
