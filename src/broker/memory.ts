@@ -16,15 +16,15 @@ import type {
   ReceiveRequest,
 } from './kit/driver.ts';
 import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
-import { type Entry, Handed, Topics } from './memory/topics.ts';
+import { type StoredEvent, DeliveredEvent, Topics } from './memory/topics.ts';
 
 /** Options of a {@link MemoryHub}. */
 export interface MemoryHubOptions {
   readonly runtime?: Partial<Runtime> | undefined;
   readonly logger?: Logger | undefined;
   /**
-   * Events that a group keeps and nobody has in hand. While a member is there, `publish` waits for room; without one
-   * the oldest give way, and the logger says so.
+   * Most undelivered events of a group. At the limit `publish` waits for room if the group has members; otherwise the
+   * oldest events are dropped, and a warning is logged.
    * @default 10_000
    */
   readonly maxQueued?: number | undefined;
@@ -32,7 +32,7 @@ export interface MemoryHubOptions {
 
 const topicsOf = new WeakMap<MemoryHub, Topics>();
 
-/** Holds the events of memory brokers: brokers with the same hub are as one server's. */
+/** Stores the events of memory brokers. Brokers with the same hub see each other's events. */
 export class MemoryHub {
   constructor(options: MemoryHubOptions = {}) {
     checkedOptions('MemoryHubOptions', options);
@@ -44,17 +44,17 @@ export class MemoryHub {
 /** Options of a {@link MemoryBroker}. */
 export interface MemoryBrokerOptions {
   /**
-   * Where the events are, for brokers that are to share them.
+   * The hub, for brokers that share events.
    * @default one of its own
    */
   readonly hub?: MemoryHub | undefined;
   /**
-   * Bound of a call that waits for room.
+   * Time-out of a `publish` that waits for room, in milliseconds.
    * @default 5_000
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * Events that a `watch` may lag behind.
+   * Most events that a `watch` may be behind before it misses the oldest ones.
    * @default 1_000
    */
   readonly watchLag?: number | undefined;
@@ -65,8 +65,8 @@ export interface MemoryBrokerOptions {
 export const MemoryBrokerOptions: ServiceIdentifier<MemoryBrokerOptions> = token('broker', 'MemoryBrokerOptions');
 
 /**
- * Events within this process: groups, acknowledgement, delayed redelivery and order, with nothing installed. What is
- * published lives as long as the hub; a group that has subscribed once keeps its events while its members are away.
+ * Delivers events within this process, with groups, acknowledgements, delayed redelivery and order. Events live as long
+ * as the hub; a group that has subscribed once keeps its events while its members are away.
  */
 @injectable()
 export class MemoryBroker extends PortableBroker implements Broker {
@@ -101,8 +101,8 @@ export class MemoryBroker extends PortableBroker implements Broker {
   }
 }
 
-/** The topics of a hub, as a server. */
-class MemoryDriver implements BrokerDriver<Handed> {
+/** Uses the topics of a hub as a server. */
+class MemoryDriver implements BrokerDriver<DeliveredEvent> {
   readonly address = 'memory';
   readonly #topics: Topics;
 
@@ -127,11 +127,11 @@ class MemoryDriver implements BrokerDriver<Handed> {
     return waiting.stored;
   }
 
-  receive(request: ReceiveRequest, sink: EventSink<Handed>): Promise<DriverSubscription<Handed>> {
+  receive(request: ReceiveRequest, sink: EventSink<DeliveredEvent>): Promise<DriverSubscription<DeliveredEvent>> {
     return Promise.resolve(request.mode === 'watch' ? this.#watch(request, sink) : this.#join(request, sink));
   }
 
-  /** Nothing here fails by itself. */
+  /** Required by the contract; operations in memory do not fail. */
   translate(): ErrorMeaning {
     return { kind: 'refused' };
   }
@@ -140,13 +140,13 @@ class MemoryDriver implements BrokerDriver<Handed> {
     return undefined;
   }
 
-  #join({ topic, queue }: ReceiveRequest, sink: EventSink<Handed>): DriverSubscription<Handed> {
+  #join({ topic, queue }: ReceiveRequest, sink: EventSink<DeliveredEvent>): DriverSubscription<DeliveredEvent> {
     const where = this.#topics.open(topic);
     const group = where.group(queue);
     group.join(sink);
     return {
       resume: () => group.schedule(),
-      ack: (events) => group.ack(events[0] as Handed),
+      ack: (events) => group.ack(events[0] as DeliveredEvent),
       nack: (event, delayMs) => group.nack(event, delayMs),
       release: (events) => group.release(events),
       stop: () => {
@@ -157,8 +157,8 @@ class MemoryDriver implements BrokerDriver<Handed> {
     };
   }
 
-  #watch({ topic }: ReceiveRequest, sink: EventSink<Handed>): DriverSubscription<Handed> {
-    const see = (entry: Entry): void => sink.deliver(new Handed(entry));
+  #watch({ topic }: ReceiveRequest, sink: EventSink<DeliveredEvent>): DriverSubscription<DeliveredEvent> {
+    const see = (entry: StoredEvent): void => sink.deliver(new DeliveredEvent(entry));
     const { watchers } = this.#topics.open(topic);
     watchers.add(see);
     return {

@@ -36,8 +36,8 @@ export interface RedisStreamsBrokerOptions extends RedisConnectionOptions {
    */
   readonly claimIdleMs?: number | undefined;
   /**
-   * Where a group begins that has not been there before, and a subscriber without a group: with what is published from
-   * now on, or with everything that the stream has.
+   * Start of a new group, and of a subscriber without a group: with events that are published from now on, or with all
+   * events of the stream.
    * @default 'now'
    */
   readonly from?: 'now' | 'start' | undefined;

@@ -10,7 +10,7 @@ import {
   type ReceiveRequest,
   type WireRules,
 } from '../../src/broker/kit/kit.ts';
-import { type Entry, Handed, Topics } from '../../src/broker/memory/topics.ts';
+import { type StoredEvent, DeliveredEvent, Topics } from '../../src/broker/memory/topics.ts';
 import { silentLogger as logger } from '../../src/logger/logger.ts';
 import { systemRuntime, systemTimers } from '../../src/runtime/system.ts';
 
@@ -33,7 +33,7 @@ const wire: WireRules = {
 export const newTopics = (): Topics => new Topics({ timers: systemTimers, logger, maxQueued: 10_000 });
 
 /** A broker over a server that is polled, is strict about names and sizes, and may lack groups. */
-export class PolledBroker extends PortableBroker<Handed> {
+export class PolledBroker extends PortableBroker<DeliveredEvent> {
   static capabilities({ groups = true }: Partial<PolledBrokerOptions> = {}): BrokerCapabilities {
     return {
       persistent: true,
@@ -54,7 +54,7 @@ export class PolledBroker extends PortableBroker<Handed> {
   }
 }
 
-class PolledDriver implements BrokerDriver<Handed> {
+class PolledDriver implements BrokerDriver<DeliveredEvent> {
   readonly address = 'polled';
   readonly wire = wire;
   readonly maxBatch = 16;
@@ -79,7 +79,7 @@ class PolledDriver implements BrokerDriver<Handed> {
     }
   }
 
-  receive(request: ReceiveRequest, sink: EventSink<Handed>): Promise<DriverSubscription<Handed>> {
+  receive(request: ReceiveRequest, sink: EventSink<DeliveredEvent>): Promise<DriverSubscription<DeliveredEvent>> {
     return Promise.resolve(request.mode === 'watch' ? this.#watch(request, sink) : this.#join(request, sink));
   }
 
@@ -91,11 +91,11 @@ class PolledDriver implements BrokerDriver<Handed> {
     return this.#options.topics;
   }
 
-  #join({ topic, queue }: ReceiveRequest, sink: EventSink<Handed>): DriverSubscription<Handed> {
+  #join({ topic, queue }: ReceiveRequest, sink: EventSink<DeliveredEvent>): DriverSubscription<DeliveredEvent> {
     const { topics, pollMs } = this.#options;
-    let taken: Handed[] = [];
+    let taken: DeliveredEvent[] = [];
     let wanted = 0;
-    const member: EventSink<Handed> = {
+    const member: EventSink<DeliveredEvent> = {
       get demand() {
         return wanted - taken.length;
       },
@@ -133,8 +133,8 @@ class PolledDriver implements BrokerDriver<Handed> {
     };
   }
 
-  #watch({ topic }: ReceiveRequest, sink: EventSink<Handed>): DriverSubscription<Handed> {
-    const see = (entry: Entry): void => sink.deliver(new Handed(entry));
+  #watch({ topic }: ReceiveRequest, sink: EventSink<DeliveredEvent>): DriverSubscription<DeliveredEvent> {
+    const see = (entry: StoredEvent): void => sink.deliver(new DeliveredEvent(entry));
     const { watchers } = this.#options.topics.open(topic);
     watchers.add(see);
     return { stop: () => void watchers.delete(see), close: () => {} };

@@ -3,209 +3,204 @@ import type { EventHeaders } from '../broker.ts';
 import type { WireRules } from './name-encoding.ts';
 
 /**
- * One server, as a {@link PortableBroker} uses it: it is opened and closed, takes events, hands out events by demand,
- * is told how they were settled, and says what its errors mean. Everything that is the same on every broker is done
- * above it: bounds, retries, batches of acknowledgements, endings, states and their logs.
+ * Speaks to one kind of server, for a {@link PortableBroker}: opens and closes the connection, publishes events,
+ * receives them by demand, settles them, and translates errors. The broker does everything that is the same on every
+ * server: limits, retries, batches of acknowledgements, the end of subscriptions, states and their logs.
  *
- * A driver may reject, or throw, with whatever its client library gives: `translate` says what it means. It logs
- * nothing that the contract reports.
+ * A driver may reject or throw with the errors of its client library: `translate` is called with them. It logs nothing
+ * that the contract reports.
  */
 export interface BrokerDriver<E extends IncomingEvent = IncomingEvent> {
   /** The server's address: `host:port` without secrets, or a name for one that has no address. */
   readonly address: string;
   /**
-   * Characters and sizes that the server takes. Read at each call: it may be known only once the server has answered.
+   * The characters and sizes that the server accepts. Read at each call: the server may have to be asked for them
+   * first.
    */
   readonly wire?: WireRules | undefined;
   /**
-   * The driver ends its own calls when `timeoutMs` has passed without an answer; otherwise they are bounded above it.
+   * True if the driver ends its calls itself after `timeoutMs` without an answer; otherwise the broker does.
    */
   readonly endsCalls?: boolean | undefined;
   /**
-   * Events that go out in one `publish`: those of one turn of the event loop are collected up to so many. With 1 each
-   * goes out at once.
-   * @default 1
+   * Most events in one `publish`: events that are published in one turn of the event loop are sent together.
+   * @default 1, each event is sent at once
    */
   readonly maxBatch?: number | undefined;
 
-  /** Resolves when the server answers. Rejects, and leaves nothing behind, if it does not. */
+  /** Connects. Resolves when the server has answered. If it rejects it must have released everything. */
   open(host: DriverHost): Promise<void>;
-  /**
-   * Lets go of everything. Subscriptions have been closed before. May be called again, and while `open` is on its way.
-   */
+  /** Disconnects, after all subscriptions were closed. May be called again, and before `open` has ended. */
   close(): Promise<void> | void;
   /**
-   * Sends events, in their order. What is returned stands for all of them, or, as an array, for each; nothing where the
-   * server has them already. Rejects at once while the server is away: nothing is kept to be sent later.
+   * Sends events in order. Returns one promise for all, or an array with one for each; undefined for events that the
+   * server has already. Rejects at once while the server is away, and does not send the events later.
    */
   publish(events: readonly OutgoingEvent[]): Promise<unknown> | readonly (Promise<unknown> | undefined)[] | undefined;
-  /** Resolves when the subscription stands: what is published afterwards arrives at `sink`. */
+  /** Subscribes. Resolves when later events are delivered to `sink`. */
   receive(request: ReceiveRequest, sink: EventSink<E>): Promise<DriverSubscription<E>>;
-  /** Says what an error of its client library means. `TenonError`s are passed on as they are, and do not come here. */
+  /** Translates an error of the client library. Not called for `TenonError`s, which are passed on as they are. */
   translate(error: unknown): ErrorMeaning;
-  /** The object of the client library, while the driver is open. */
+  /** Returns the object of the client library, while the driver is open. */
   unwrap(): unknown;
 }
 
-/** Is told by a driver about its connection. */
+/** Receives a driver's reports about its connection. */
 export interface DriverHost {
-  /** The server does not answer any more, and the driver connects again by itself. May be said again. */
+  /** Reports that the server no longer answers, and that the driver reconnects by itself. May be called again. */
   away(error: unknown): void;
-  /** The server answers again. */
+  /** Reports that the server answers again. */
   back(): void;
   /**
-   * The connection has ended, and the driver does not make another: `close` and `open` are called with back-off, then
-   * every subscription is received anew.
+   * Reports that the connection has ended, and that the driver does not reconnect: the broker calls `close` and `open`
+   * with back-off, then `receive` for every subscription.
    */
   lost(error: unknown): void;
 }
 
-/** An event on its way to the server. */
+/** An event to be sent to the server. */
 export interface OutgoingEvent {
-  /** As the server takes it. */
+  /** The topic, encoded for the server. */
   readonly topic: string;
-  /** As the server takes them, the order key among them. */
+  /** The headers, encoded for the server, with the order key. */
   readonly headers: EventHeaders;
-  /** The caller's own: not to be changed, nor kept once the event has been sent. */
+  /** The body. It belongs to the caller: a driver must not change it, nor keep it once the event has been sent. */
   readonly body: Uint8Array;
   readonly orderKey: string | undefined;
   /**
-   * Set by a driver that keeps the event waiting: takes it back when the caller gives up. True if it was not published
-   * then.
+   * Set by a driver while the event waits for room. Called when the caller gives up: true if the event will not be
+   * published.
    */
   withdraw?: (() => boolean) | undefined;
 }
 
 /**
- * An event as the server hands it out. A driver adds what it knows it by: the same object is given back to be settled.
+ * An event from the server. A driver adds the fields by which it settles it: the same object is passed to `ack` and the
+ * other methods.
  */
 export interface IncomingEvent {
-  /** The server's name for it; the same at every attempt. Made up where the server has none. */
+  /** The server's id of the event, the same at every attempt. @default one made by the broker */
   readonly id?: string | undefined;
-  /** As the server has them. */
+  /** The headers, as encoded for the server. */
   readonly headers: EventHeaders;
-  /** Becomes the receiver's own. */
+  /** The body. It belongs to the receiver. */
   readonly body: Uint8Array;
-  /** The number of times that the server has handed it out, from 1; always 1 where it does not count. */
+  /** The number of deliveries by the server, from 1; always 1 if the server does not count them. */
   readonly attempt: number;
 }
 
-/** Names the events to be received. */
+/** Parameters of a subscription. */
 export interface ReceiveRequest {
-  /** As the server takes it. */
+  /** The topic, encoded for the server. */
   readonly topic: string;
-  /** Name of the group of which one member gets each event. */
+  /** Name of the consumer group. */
   readonly queue: string | undefined;
-  /** `watch` sees events without consuming them: it settles none. */
+  /** `watch` receives events without consuming or settling them. */
   readonly mode: 'consume' | 'watch';
   /** See `SubscribeOptions`. */
   readonly maxInFlight: number;
   readonly maxWaiting: number;
-  /** The call, for error messages. */
+  /** The call, for error messages: `subscribe to "orders"`. */
   readonly doing: string;
 }
 
-/** Takes the events of a subscription. */
+/** Receives the events of a driver's subscription. */
 export interface EventSink<E extends IncomingEvent = IncomingEvent> {
   /**
-   * The number of events that may be delivered now. A driver that can holds to it. What is delivered beyond waits in
-   * this process: up to `DriverSubscription.maxBacklog` of a server that does not wait.
+   * The number of events that may be delivered now. A driver should not exceed it. Events beyond it wait in this
+   * process, up to `DriverSubscription.maxBacklog`.
    */
   readonly demand: number;
-  /** It takes no more events. */
+  /** True if no more events are accepted. */
   readonly isStopped: boolean;
   deliver(event: E): void;
-  /** There may be something to poll for sooner than the poll that waits would end. */
+  /** Ends a poll that waits, and polls again: there may be events. */
   wake(): void;
-  /** Events that were delivered and are not settled: in hand, or waiting for it. */
+  /** Returns the events that were delivered and are not settled. */
   unsettled(): readonly E[];
-  /** Events that were acknowledged, and of which the server is yet to be told. */
+  /** Returns the events that were acknowledged, and whose acknowledgement the server has not confirmed. */
   settling(): readonly E[];
   /**
-   * The session that the events were handed out in is over, and the server hands them out again: what was delivered
-   * before can no longer be settled, and acknowledgements that were not sent are dropped. For servers that number
-   * events by connection.
+   * Discards all delivered events: they can no longer be settled, and unconfirmed acknowledgements are dropped. Called
+   * after a reconnect by drivers of servers that number events by connection, and redeliver them.
    */
   resetSession(): void;
   /**
-   * The subscription has ended by a fault: it is received anew with back-off, or ends for good where `translate` says
-   * that it is of no use.
+   * Reports that the subscription has failed: it is made again with back-off, or ends if `translate` calls the error
+   * final.
    */
   fail(error: unknown): void;
 }
 
-/** Asks for a number of events. */
+/** Parameters of a poll. */
 export interface PollRequest {
-  /** Events at the most. */
+  /** Most events to return. */
   readonly count: number;
-  /** Of these, so many that were not handed out before: the rest of the room is for events that come again. */
+  /** Most events among them that were not delivered before; the others may be redelivered ones. */
   readonly fresh: number;
-  /** Nothing was polled for a while, or a poll failed: events may have passed. */
+  /** True after a pause or a failed poll: the subscription may be behind. */
   readonly mayLag: boolean;
 }
 
 /**
- * One subscription of a driver. A server that sends by itself delivers to the sink; one that is asked has `poll`. What
- * it cannot do it leaves out: without `ack` the server has forgotten an event as soon as it was handed out.
+ * One subscription of a driver. A server that pushes delivers to the sink; for one that is polled it has `poll`.
+ * Methods that the server has no operation for are absent: without `ack` it has forgotten an event as soon as it
+ * delivered it.
  */
 export interface DriverSubscription<E extends IncomingEvent = IncomingEvent> {
   /**
-   * The next events. Waits for the first one, but only for some seconds, and no longer than until `interrupt`. Not
-   * called again before it has ended. One that fails is repeated with back-off, after `recover`.
+   * Returns the next events. Waits for the first one, for some seconds at most, and not after `interrupt`. Not called
+   * again before it has ended. After a failure `recover` is called, and the poll repeated with back-off.
    */
   poll?(request: PollRequest): Promise<readonly E[]>;
   /**
-   * A server that does not wait for events: after polls that gave none the next comes later and later, up to this much.
+   * Longest pause between polls without events, of a server whose polls do not wait. The pause grows up to it.
    */
   readonly pollIdleMs?: number | undefined;
   /**
-   * Ends a poll that waits: with `tried` 0 if that is easily done; otherwise it must end, and this is called every 50
-   * ms until it has, `tried` counting from 1.
+   * Ends a poll that waits. `tried` 0 is a hint, which may be ignored. Otherwise the poll must end: `tried` counts from
+   * 1, and the call is repeated every 50 ms until it has.
    */
   interrupt?(tried: number): void;
-  /** Finds its place again after a poll has failed with `error`. */
+  /** Restores the subscription at the server after a poll or `keepAlive` has failed with `error`. */
   recover?(error: unknown): Promise<void>;
-  /** The demand has grown: for drivers that deliver by themselves. */
+  /** Called when the demand has grown, for servers that push. */
   resume?(): void;
   /**
-   * Events that may wait in this process since the server does not wait for anybody; others are dropped, and reported.
-   * @default no limit, for servers that send no more than `maxInFlight` and `maxWaiting` events that are not settled
+   * Most events that wait in this process, for a server that sends without regard to the demand. Further ones are
+   * dropped, and the loss is logged.
+   * @default no limit, for servers that send at most `maxInFlight` and `maxWaiting` unsettled events
    */
   readonly maxBacklog?: number | undefined;
-  /** Events that the driver itself keeps to deliver them again later. They count as waiting. */
+  /** The number of events that the driver keeps for later redelivery. They count for `maxWaiting`. */
   readonly waiting?: number | undefined;
 
-  /** Done with these. Rejected ones are tried again: for as long as the server is away, a few times if it refuses. */
+  /** Acknowledges events. A failure is repeated: for as long as the server is away, a few times if it refuses. */
   ack?(events: readonly E[]): Promise<unknown> | void;
-  /** `ack` costs a round trip: what is acknowledged in one turn of the event loop is told together. */
+  /** True if acknowledgements of one turn of the event loop are sent in one call, to save round trips. */
   readonly batchesAcks?: boolean | undefined;
-  /**
-   * To be handed out again, not before `delayMs`. A server that could not be told hands it out again all the same: that
-   * is logged, and no error.
-   */
+  /** Returns an event for redelivery after `delayMs`. A failure is only logged: the server redelivers it anyway. */
   nack?(event: E, delayMs: number): Promise<void> | void;
-  /** Refused for good: the server has dead letters of its own (`capabilities.deadLetter`). */
+  /** Moves an event to the server's own dead letters (`capabilities.deadLetter`). */
   reject?(event: E, reason: unknown): Promise<void>;
-  /** These were in hand and will not be settled: they are for others. If that fails it is logged. */
+  /** Returns events that will not be settled, for other receivers. A failure is logged. */
   release?(events: readonly E[]): Promise<void> | void;
   /**
-   * Says to the server that these are still in hand. Called every `keepAliveMs`; after a failure `recover` is called.
+   * Extends the server's time-out for events that are not settled. Called every `keepAliveMs`; after a failure
+   * `recover` is called.
    */
   keepAlive?(events: readonly E[]): Promise<void>;
   readonly keepAliveMs?: number | undefined;
 
-  /** No event is delivered any more once this has ended. */
+  /** Stops receiving. No event is delivered once it has resolved. */
   stop(): Promise<void> | void;
-  /**
-   * Leaves nothing behind but what others are to have. Everything has been settled or released. If that fails it is
-   * logged.
-   */
+  /** Removes the subscription at the server, after all events were settled or released. A failure is logged. */
   close(): Promise<void> | void;
 }
 
-/** The meaning of a client library's error to a caller. */
+/** The meaning of a client library's error. */
 export interface ErrorMeaning {
-  /** The server is away, or did not answer in time, or said no. */
+  /** `unreachable`: the server is away. `timeout`: it did not answer in time. `refused`: it rejected the call. */
   readonly kind: 'unreachable' | 'timeout' | 'refused';
   /**
    * Code of a refusal.
@@ -222,6 +217,6 @@ export interface ErrorMeaning {
    * @default the error itself
    */
   readonly cause?: unknown;
-  /** It does not pass by itself: a subscription that fails with it ends. */
+  /** True if trying again is of no use: a subscription that fails with this error ends. */
   readonly isFinal?: boolean | undefined;
 }

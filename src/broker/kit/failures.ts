@@ -1,7 +1,7 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { BrokerCallOptions } from '../broker.ts';
 
-/** A call before `connect` or after `disconnect`. */
+/** FAILED_PRECONDITION (`broker.not_connected`): a call before `connect` or after `disconnect`. */
 export function notConnected(broker: string, doing: string): TenonError {
   return new TenonError({
     code: Code.FailedPrecondition,
@@ -10,7 +10,7 @@ export function notConnected(broker: string, doing: string): TenonError {
   });
 }
 
-/** Options that were given while connected. */
+/** FAILED_PRECONDITION (`broker.started`): options cannot change while the broker is connected. */
 export function alreadyStarted(broker: string): TenonError {
   return new TenonError({
     code: Code.FailedPrecondition,
@@ -29,7 +29,7 @@ export function unreachable(broker: string, address: string, doing: string, caus
   });
 }
 
-/** No answer in time. */
+/** DEADLINE_EXCEEDED (`broker.timeout`): the server did not answer in time. */
 export function timedOut(broker: string, address: string, doing: string, timeoutMs: number): TenonError {
   return new TenonError({
     code: Code.DeadlineExceeded,
@@ -38,7 +38,7 @@ export function timedOut(broker: string, address: string, doing: string, timeout
   });
 }
 
-/** The caller gave up. */
+/** CANCELLED (`call.cancelled`): the caller aborted the call. */
 export function cancelled(broker: string, doing: string, reason: unknown): TenonError {
   return new TenonError({
     code: Code.Cancelled,
@@ -48,7 +48,7 @@ export function cancelled(broker: string, doing: string, reason: unknown): Tenon
   });
 }
 
-/** A subscription that asks for too much. */
+/** FAILED_PRECONDITION (`broker.unsupported`): a subscription needs capabilities that the broker lacks. */
 export function unsupported(broker: string, topic: string, missing: readonly string[]): TenonError {
   return new TenonError({
     code: Code.FailedPrecondition,
@@ -74,25 +74,25 @@ export function refused(
   });
 }
 
-/** A topic that the server takes in no way. */
+/** INVALID_ARGUMENT (`broker.invalid_topic`): the topic cannot be encoded for the server. */
 export function unusableTopic(broker: string, topic: string): TenonError {
   return new TenonError({
     code: Code.InvalidArgument,
     reason: 'broker.invalid_topic',
-    message: `the broker "${broker}" cannot have a topic ${JSON.stringify(topic)}, however it is written: name it otherwise, or shorter`,
+    message: `the broker "${broker}" cannot have a topic ${JSON.stringify(topic)}: choose another or a shorter name`,
   });
 }
 
-/** A header that the server takes in no way. */
+/** INVALID_ARGUMENT (`broker.invalid_headers`): a header cannot be encoded for the server. */
 export function unusableHeader(broker: string, topic: string, name: string): TenonError {
   return new TenonError({
     code: Code.InvalidArgument,
     reason: 'broker.invalid_headers',
-    message: `cannot publish to "${topic}": the broker "${broker}" cannot carry the header ${JSON.stringify(name)}, however it is written`,
+    message: `cannot publish to "${topic}": the broker "${broker}" cannot carry the header ${JSON.stringify(name)}: its name or its value is not allowed there, or too long`,
   });
 }
 
-/** An event over the limit of the server. */
+/** RESOURCE_EXHAUSTED (`broker.too_large`): the event is over a limit of the server. */
 export function tooLarge(broker: string, topic: string, part: string, bytes: number, limit: number): TenonError {
   return new TenonError({
     code: Code.ResourceExhausted,
@@ -101,7 +101,7 @@ export function tooLarge(broker: string, topic: string, part: string, bytes: num
   });
 }
 
-/** The reason of a receiver that refuses an event without one. */
+/** FAILED_PRECONDITION (`broker.rejected`): the reason of an event that its receiver rejected without giving one. */
 export function rejected(broker: string, topic: string): TenonError {
   return new TenonError({
     code: Code.FailedPrecondition,
@@ -110,16 +110,16 @@ export function rejected(broker: string, topic: string): TenonError {
   });
 }
 
-/** An acknowledgement that can no longer be sent. */
+/** UNAVAILABLE (`broker.session_over`): an event can no longer be acknowledged, as its connection has ended. */
 export function sessionOver(broker: string, topic: string): TenonError {
   return new TenonError({
     code: Code.Unavailable,
     reason: 'broker.session_over',
-    message: `an event of "${topic}" could not be acknowledged: the connection to the broker "${broker}" that it came on has ended. It is handed out again`,
+    message: `an event of "${topic}" could not be acknowledged: the connection to the broker "${broker}" that it came on has ended. It is redelivered`,
   });
 }
 
-/** An address that the broker does not understand. */
+/** INVALID_ARGUMENT (`broker.invalid_address`): the address is not valid for this broker. */
 export function invalidAddress(broker: string, address: string, remedy: string): TenonError {
   return new TenonError({
     code: Code.InvalidArgument,
@@ -128,7 +128,7 @@ export function invalidAddress(broker: string, address: string, remedy: string):
   });
 }
 
-/** Throws `broker.invalid_topic` for what is no name. */
+/** Throws INVALID_ARGUMENT (`broker.invalid_topic`) unless the topic is a text of at least one character. */
 export function assertTopic(broker: string, topic: string): void {
   if (typeof topic === 'string' && topic !== '') return;
   throw new TenonError({
@@ -138,7 +138,9 @@ export function assertTopic(broker: string, topic: string): void {
   });
 }
 
-/** Throws `broker.invalid_options` for what is no count of at least `least`. `Infinity` is one as well. */
+/**
+ * Throws INVALID_ARGUMENT (`broker.invalid_options`) unless an option is a whole number from `least` on, or infinite.
+ */
 export function assertCount(broker: string, topic: string, option: string, value: number, least: number): void {
   if (value >= least && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY)) return;
   throw new TenonError({
@@ -149,8 +151,8 @@ export function assertCount(broker: string, topic: string, option: string, value
 }
 
 /**
- * Throws `broker.invalid_options` for no name, and for the topic itself: an event that goes back there would be handled
- * for ever.
+ * Throws INVALID_ARGUMENT (`broker.invalid_options`) for an empty name, and for the topic itself, where a failing event
+ * would be handled for ever.
  */
 export function assertDeadLetter(broker: string, topic: string, deadLetter: string): void {
   if (typeof deadLetter === 'string' && deadLetter !== '' && deadLetter !== topic) return;
@@ -161,7 +163,7 @@ export function assertDeadLetter(broker: string, topic: string, deadLetter: stri
   });
 }
 
-/** Why a handler is to stop: it no longer decides about its event. */
+/** CANCELLED (`broker.subscription_ended`): the reason with which the signal of a handler aborts. */
 export function subscriptionEnded(broker: string, topic: string): TenonError {
   return new TenonError({
     code: Code.Cancelled,
@@ -170,12 +172,12 @@ export function subscriptionEnded(broker: string, topic: string): TenonError {
   });
 }
 
-/** Throws `call.cancelled` if the caller has given up already. */
+/** Throws CANCELLED (`call.cancelled`) if the signal of a call has aborted. */
 export function assertNotAborted(broker: string, doing: string, options: BrokerCallOptions | undefined): void {
   if (options?.signal?.aborted) throw cancelled(broker, doing, options.signal.reason);
 }
 
-/** The event was taken back in time: unlike with a time-out on a wire, it is known that nothing was published. */
+/** DEADLINE_EXCEEDED (`broker.timeout`): the event was withdrawn in time, so that it certainly was not published. */
 export function withdrawn(broker: string, doing: string, timeoutMs: number): TenonError {
   return new TenonError({
     code: Code.DeadlineExceeded,

@@ -31,10 +31,10 @@ import { headerBytes, WireEncoding } from './name-encoding.ts';
 import { PublishBatch } from './publishing.ts';
 import { Subscription, type SubscriptionHost } from './subscription.ts';
 
-/** Options that every broker has. */
+/** Options of a {@link PortableBroker}. */
 export interface PortableBrokerOptions extends BrokerOptions {
   /**
-   * Events that a `watch` may lag behind, where the server does not wait for it.
+   * Most events that a `watch` may be behind before it misses the oldest ones.
    * @default 1_000
    */
   readonly watchLag?: number | undefined;
@@ -42,7 +42,7 @@ export interface PortableBrokerOptions extends BrokerOptions {
   readonly logger?: Logger | undefined;
 }
 
-/** Seams that the container gives a broker; the options are stronger. */
+/** Clock, randomness, timers and logger from the container. Those of the options take precedence. */
 export interface BrokerSeams {
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -50,10 +50,10 @@ export interface BrokerSeams {
   readonly logger?: Logger | undefined;
 }
 
-/** Gives a driver its address, its bounds and its seams. */
+/** Address, time-out, runtime and logger for a driver. */
 export interface DriverSetup {
   readonly address: string | undefined;
-  /** Bound of each call. */
+  /** Time-out of each call. */
   readonly timeoutMs: number;
   readonly runtime: Runtime;
   readonly logger: Logger;
@@ -61,11 +61,11 @@ export interface DriverSetup {
 
 /** The parts of a {@link PortableBroker}. */
 export interface PortableBrokerInit<E extends IncomingEvent> {
-  /** The name it is bound by. */
+  /** The name under which the broker is bound. */
   readonly name: string;
   readonly options: PortableBrokerOptions;
   readonly seams?: BrokerSeams | undefined;
-  /** Called at once, and by `init`, with the options in force. Throws for an address that is none. */
+  /** Makes the driver. Called by the constructor, and by `init`. Throws for an invalid address. */
   readonly makeDriver: (setup: DriverSetup) => BrokerDriver<E>;
 }
 
@@ -74,9 +74,9 @@ const reopen = { initialMs: 50, maxMs: 5_000 } as const;
 const nothing = (): void => {};
 
 /**
- * A broker over a driver: keeps the contract of `Broker`, and asks of the driver only what its server alone can do. A
- * broker of one's own extends it, has static `capabilities`, or a static function of its options where they decide, and
- * gives its driver to the constructor.
+ * Implements `Broker` over a driver, which has only the operations of its server. A broker of one's own extends this
+ * class, declares static `capabilities` (or a static function of its options), and passes its driver to the
+ * constructor.
  */
 export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements Broker {
   readonly #name: string;
@@ -96,9 +96,9 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   #encoding: WireEncoding | undefined;
   #opening: Promise<void> | undefined;
   #isOpen = false;
-  /** Counts the ends of connections: one that is opened meanwhile is of no use any more. */
+  /** Counts disconnects, so that an `open` that ends after one is noticed. */
   #connections = 0;
-  /** Ends the attempts to open it again. */
+  /** Aborts the attempts to reconnect. */
   #reopening: AbortController | undefined;
 
   constructor({ name, options, seams = {}, makeDriver }: PortableBrokerInit<E>) {
@@ -164,7 +164,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     this.#openSubscriptions.clear();
     await Promise.all(open.map((end) => end()));
     await this.#driver.close();
-    // Unless it was connected again meanwhile.
+    // It may have been connected again in the meantime.
     if (!this.#isOpen) this.#status.closed();
   }
 
@@ -179,7 +179,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   async subscribe(topic: string, callback: EventCallback, options: SubscribeOptions = {}): Promise<Subscriber> {
     const consumer = callbackConsumer(callback, this.#logger, this.#runtime.random);
     const subscription = this.#subscription(topic, options, consumer, `subscribe to "${topic}"`);
-    await this.#stand(subscription, () => subscription.unsubscribe(AbortSignal.abort()));
+    await this.#openSubscription(subscription, () => subscription.unsubscribe(AbortSignal.abort()));
     return {
       topic,
       options,
@@ -220,7 +220,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     return this.#bounded(done, `publish to "${topic}"`, { signal: options?.signal, timeoutMs }, event);
   }
 
-  /** As the server takes it. */
+  /** Returns the event as it is sent, with topic and headers encoded for the server. */
   #outgoing(topic: string, { headers, body }: BrokerMessage, orderKey: string | undefined): OutgoingEvent {
     const all =
       orderKey === undefined || headers[orderKeyHeader] === orderKey ? headers : withOrderKey(headers, orderKey);
@@ -262,7 +262,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   ): AsyncIterable<Event> {
     return pullIteration(async (queue, leave): Promise<PullSource> => {
       const subscription = this.#subscription(topic, options, queue, doing, mode);
-      await this.#stand(subscription, leave);
+      await this.#openSubscription(subscription, leave);
       return {
         resume: () => subscription.resume(),
         stop: () => void subscription.stop(),
@@ -300,8 +300,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     });
   }
 
-  /** Resolves when it stands. `end`: what ends it at once. */
-  async #stand(subscription: Subscription<E>, end: () => Promise<void>): Promise<void> {
+  /** Opens a subscription, and keeps it with `end`, which ends it at once. */
+  async #openSubscription(subscription: Subscription<E>, end: () => Promise<void>): Promise<void> {
     const { doing } = subscription.request;
     const driver = this.#driver;
     if (!this.#isOpen) throw failures.notConnected(this.#name, doing);
@@ -346,7 +346,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
       throw this.#failure('connect', error);
     }
     if (connection !== this.#connections) {
-      // Disconnected meanwhile. Who has connected anew uses the driver.
+      // Disconnected in the meantime. If it was connected again since, the driver is in use.
       if (!this.#isOpen && !this.#opening) await driver.close();
       throw failures.notConnected(this.#name, 'connect');
     }
@@ -380,7 +380,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     }
   }
 
-  /** Opens it with back-off until it succeeds, or is disconnected. */
+  /** Opens the driver again, with back-off, until it succeeds or the broker is disconnected. */
   async #reopen(driver: BrokerDriver<E>): Promise<void> {
     const runtime = this.#runtime;
     const reopening = new AbortController();
@@ -452,7 +452,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   }
 }
 
-/** The outcome of the one event of a batch. */
+/** Returns the promise for the one event of a batch. */
 function single(
   result: Promise<unknown> | readonly (Promise<unknown> | undefined)[] | undefined,
 ): Promise<unknown> | undefined {

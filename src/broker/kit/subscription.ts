@@ -15,21 +15,21 @@ import type { WireEncoding } from './name-encoding.ts';
 import { PollLoop } from './poll-loop.ts';
 import { PushBuffer } from './push-buffer.ts';
 
-/** The broker, as its subscriptions need it. */
+/** The services that a broker provides to its subscriptions. */
 export interface SubscriptionHost<E extends IncomingEvent> {
   readonly name: string;
   readonly runtime: Runtime;
   readonly logger: Logger;
   isConnected(): boolean;
-  /** The server keeps dead letters by itself. */
+  /** True if the server has dead letters of its own. */
   hasDeadLetters(): boolean;
   receive(request: ReceiveRequest, sink: EventSink<E>): Promise<DriverSubscription<E>>;
   publish(topic: string, message: BrokerMessage, options: PublishOptions): Promise<void>;
-  /** The error for a caller that an error of the driver means. */
+  /** Translates an error of the driver for the caller. */
   failure(doing: string, error: unknown): TenonError;
-  /** The server said no, and will not say otherwise. */
+  /** True if trying again is of no use. */
   isFinal(error: unknown): boolean;
-  /** Writes topics and headers for the server. */
+  /** The encoding of topics and headers, if the server needs one. */
   encoding(): WireEncoding | undefined;
   onEnd(subscription: Subscription<E>): void;
 }
@@ -37,11 +37,11 @@ export interface SubscriptionHost<E extends IncomingEvent> {
 /** The parts of a {@link Subscription}. */
 export interface SubscriptionInit<E extends IncomingEvent> {
   readonly host: SubscriptionHost<E>;
-  /** As the subscriber names it. */
+  /** The topic, not encoded. */
   readonly topic: string;
   readonly request: ReceiveRequest;
   readonly consumer: EventConsumer;
-  /** Events that a `watch` may lag behind. */
+  /** Most events that a `watch` may be behind. */
   readonly watchLag: number;
   readonly deadLetter: string | false;
   readonly signal: AbortSignal | undefined;
@@ -50,8 +50,8 @@ export interface SubscriptionInit<E extends IncomingEvent> {
 const retry = { initialMs: 50, maxMs: 5_000 } as const;
 
 /**
- * One standing subscription: what its driver delivers waits, is handed out within bounds, is settled, and outlives
- * faults, until the subscription ends.
+ * One subscription of a broker. It buffers the events of its driver, delivers them within the limits of its options,
+ * has them settled, and subscribes again after failures, until it ends.
  */
 export class Subscription<E extends IncomingEvent> implements EventSink<E>, Settlement<E> {
   /** See `Subscriber.closed`. */
@@ -163,25 +163,25 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     return this.#source === undefined && !this.#resubscribing && !this.#stopping;
   }
 
-  /** There is a reader who asks, or the server may have more. */
+  /** Delivers what is buffered, or asks the driver for more: the demand has grown. */
   resume(): void {
     this.#flushBuffer();
     this.#onDemand();
   }
 
-  /** Receives anew, and tries until it succeeds, or the subscription has ended. */
+  /** Subscribes again, with back-off, until it succeeds or the subscription has ended. */
   resubscribe(cause: unknown): Promise<void> {
     return (this.#resubscribing ??= this.#resubscribe(cause).finally(() => {
       this.#resubscribing = undefined;
     }));
   }
 
-  /** Takes no more events. Resolves when none is delivered any more. */
+  /** Stops receiving. Resolves when no more events are delivered. */
   stop(): Promise<void> {
     return (this.#stopping ??= this.#stop());
   }
 
-  /** Takes no more events, then resolves when those in hand are settled; if `signal` aborts, at once. */
+  /** Stops receiving, then resolves when all delivered events are settled; if `signal` aborts, at once. */
   async unsubscribe(signal?: AbortSignal): Promise<void> {
     const stopped = this.stop();
     if (this.#buffer.size > 0) await this.#bufferEmptied(signal);
@@ -236,7 +236,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   #receive(): Promise<DriverSubscription<E>> {
-    // Events may come before it stands.
+    // Set first, as events may be delivered before `receive` resolves.
     this.#encoding = this.#host.encoding();
     return this.#host.receive(this.#init.request, this);
   }
@@ -297,7 +297,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     else this.#source?.resume?.();
   }
 
-  /** Hands out what has arrived, as far as there is room. */
+  /** Delivers buffered events, as far as there are free slots. */
   #flushBuffer(): void {
     if (this.#isDispatching) return;
     if (this.#buffer.size === 0) return;
@@ -323,7 +323,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     for (const resolve of this.#whenEmpty.splice(0)) resolve();
   }
 
-  /** Resolves when what has arrived is handed out; when `signal` aborts it is dropped. */
+  /** Resolves when the buffer is empty. When `signal` aborts, the buffered events are dropped. */
   async #bufferEmptied(signal: AbortSignal | undefined): Promise<void> {
     const drop = (): void => {
       this.#buffer.clear();
@@ -350,13 +350,13 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     }
   }
 
-  /** The server was told what becomes of events, or is away: then they come again all the same. */
+  /** Waits for a call about events, and only logs its failure: the server redelivers them anyway. */
   #ignoringFailure(work: Promise<void> | void): Promise<void> {
     return work ? work.catch((error: unknown) => this.#logNotKept(error)) : settled;
   }
 
   #logNotKept(error: unknown): void {
-    // While the server is away nobody else can take anything either.
+    // While the server is away no other receiver gets the events.
     if (this.#host.isConnected()) {
       this.#keepLog.failed('events in hand could not be kept: others may be given them as well', error);
       return;
@@ -379,7 +379,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   async #stopSource(source: DriverSubscription<E> | undefined): Promise<void> {
-    // What delivers by itself must not do so while this waits.
+    // A driver without `poll` must be stopped in this turn, before it delivers more.
     if (this.#loop) await this.#loop.stop();
     await this.#quietly('stop', () => source?.stop());
   }
@@ -397,7 +397,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
     await this.#quietly('close', () => source?.close());
   }
 
-  /** It ends by itself. */
+  /** Ends the subscription with an error. */
   #endWith(cause: unknown): void {
     const { topic, request, consumer } = this.#init;
     const error = this.#host.failure(request.doing, cause);
@@ -427,8 +427,8 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
       this.#heartbeat?.cancel();
       await loop?.stop();
       await this.#quietly('close', () => source?.close());
-      if (this.#host.isConnected()) this.#receiveLog.failed('a subscription was interrupted; it is begun anew', reason);
-      // The broker revives it when it is connected again.
+      if (this.#host.isConnected()) this.#receiveLog.failed('a subscription was interrupted; it is made again', reason);
+      // The broker resubscribes when it is connected again.
       if (!this.#host.isConnected()) return;
       await pause(
         runtime.timers,
@@ -456,7 +456,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   #onRefusal(error: unknown, events: number, isLast: boolean): void {
     const { logger, name } = this.#host;
     const fields = { broker: name, topic: this.#init.topic, events, error };
-    if (isLast) logger.error('the broker refuses an acknowledgement: the events are handed out again', fields);
+    if (isLast) logger.error('the broker refuses an acknowledgement: the events are redelivered', fields);
     else logger.warn('the broker refuses an acknowledgement; it is tried again', fields);
   }
 

@@ -3,9 +3,9 @@ import type { Timers } from '../../runtime/runtime.ts';
 import type { EventHeaders } from '../broker.ts';
 import type { EventSink, IncomingEvent } from '../kit/driver.ts';
 
-/** An event as one group has it. */
-export interface Entry {
-  /** Position among the events of the topic. */
+/** An event that a group stores. */
+export interface StoredEvent {
+  /** The position among the events of the topic. */
   readonly sequence: number;
   readonly headers: EventHeaders;
   readonly body: Uint8Array;
@@ -13,14 +13,14 @@ export interface Entry {
   attempt: number;
 }
 
-/** An event as a member has it in hand: the body is its own. */
-export class Handed implements IncomingEvent {
-  readonly entry: Entry;
+/** A stored event that was delivered to a member, with a body of its own. */
+export class DeliveredEvent implements IncomingEvent {
+  readonly entry: StoredEvent;
   readonly headers: EventHeaders;
   readonly body: Uint8Array;
   readonly attempt: number;
 
-  constructor(entry: Entry) {
+  constructor(entry: StoredEvent) {
     this.entry = entry;
     this.headers = entry.headers;
     this.body = new Uint8Array(entry.body);
@@ -33,23 +33,23 @@ export class Handed implements IncomingEvent {
 }
 
 /** A member of a group. */
-export type Member = EventSink<Handed>;
+export type Member = EventSink<DeliveredEvent>;
 
-/** The parts of topics. */
+/** The parts that all topics of a hub share. */
 export interface TopicSetup {
   readonly timers: Timers;
   readonly logger: Logger;
   readonly maxQueued: number;
 }
 
-/** A publish that waits for room. */
+/** A `publish` that waits for room. */
 export interface WaitingPublish {
   readonly stored: Promise<void>;
-  /** Takes it back. True if it was not stored. */
+  /** Withdraws it. True if the event was not stored. */
   withdraw(): boolean;
 }
 
-/** The topics of a hub. */
+/** The topics of a hub by name. */
 export class Topics {
   readonly #topics = new Map<string, Topic>();
   readonly #setup: TopicSetup;
@@ -58,7 +58,7 @@ export class Topics {
     this.#setup = setup;
   }
 
-  /** The topic, if anyone receives or has received from it. */
+  /** Returns a topic that has or had subscribers. */
   find(name: string): Topic | undefined {
     return this.#topics.get(name);
   }
@@ -72,15 +72,15 @@ export class Topics {
     return topic;
   }
 
-  /** Forgets the topic if nothing is left of it. */
+  /** Removes a topic without groups, watchers and waiting publishers. */
   prune(name: string): void {
     if (this.#topics.get(name)?.isEmpty) this.#topics.delete(name);
   }
 }
 
-/** One topic: its groups, who watches, and who waits to publish. */
+/** One topic with its groups, watchers and waiting publishers. */
 export class Topic {
-  readonly watchers = new Set<(entry: Entry) => void>();
+  readonly watchers = new Set<(entry: StoredEvent) => void>();
   readonly #name: string;
   readonly #setup: TopicSetup;
   readonly #groups = new Set<Group>();
@@ -97,7 +97,7 @@ export class Topic {
     return this.#groups.size + this.watchers.size + this.#waiting.size === 0;
   }
 
-  /** The group of that name, which exists from now on; without a name a group for one member alone. */
+  /** Returns the group of a name, and creates it if there is none; without a name a new group for one member. */
   group(queue: string | undefined): Group {
     let group = queue === undefined ? undefined : this.#queues.get(queue);
     if (!group) {
@@ -110,16 +110,16 @@ export class Topic {
     return group;
   }
 
-  /** A named group goes on without its member, and keeps events. */
+  /** Removes a member. A named group without members stays, and stores events. */
   leave(group: Group, member: Member): void {
     group.leave(member);
     if (![...this.#queues.values()].includes(group)) this.#groups.delete(group);
     this.#admit();
   }
 
-  /** Stores the event, or returns what waits for room. */
+  /** Stores an event. Returns a waiting publish if a group has no room. */
   publish(headers: EventHeaders, body: Uint8Array, orderKey: string | undefined): WaitingPublish | undefined {
-    // Those who wait already go first.
+    // Earlier publishers go first.
     if (this.#waiting.size === 0 && this.#hasRoom()) {
       this.#store(headers, body, orderKey);
       return undefined;
@@ -150,35 +150,34 @@ export class Topic {
 
   #store(headers: EventHeaders, body: Uint8Array, orderKey: string | undefined): void {
     this.#sequence += 1;
-    const entry: Entry = { sequence: this.#sequence, headers, body, orderKey, attempt: 0 };
+    const entry: StoredEvent = { sequence: this.#sequence, headers, body, orderKey, attempt: 0 };
     for (const group of this.#groups) group.add({ ...entry });
     for (const see of this.watchers) see(entry);
   }
 }
 
-// Between two turns of the event loop: subscribers that publish to their own topic must not keep the process from its
-// I/O.
-const handedAtOnce = 256;
+// In one turn of the event loop: subscribers that publish to their own topic must not keep the process from its I/O.
+const maxDeliveriesPerTurn = 256;
 
-/** Members of whom one gets each event, and the events that none has in hand. */
+/** A consumer group with its members and undelivered events. */
 export class Group {
   readonly #name: string;
   readonly #setup: TopicSetup;
   readonly #onRoom: () => void;
   readonly #members: Member[] = [];
-  /** In the order of publishing; taken from `#head` on. */
-  #ready: Entry[] = [];
+  /** New events in the order of publishing; those before `#head` were delivered. */
+  #ready: StoredEvent[] = [];
   #head = 0;
-  /** Handed out before and returned; ordered, and older than anything ready. */
-  readonly #returned: Entry[] = [];
-  /** A member that has events of a key in hand gets the next ones of it too, or they could be handled out of order. */
-  readonly #keyHolders = new Map<string, { readonly member: Member; count: number }>();
-  readonly #holders = new Map<Entry, Member>();
-  /** The number of events that wait for the delay that they were put back with. */
+  /** Events that were delivered and returned, in the order of publishing. They are delivered before new ones. */
+  readonly #returned: StoredEvent[] = [];
+  /** The member with unsettled events of a key. It gets the key's next events too, as order would be lost otherwise. */
+  readonly #keyOwners = new Map<string, { readonly member: Member; count: number }>();
+  readonly #holders = new Map<StoredEvent, Member>();
+  /** The number of nacked events whose delay has not passed. */
   #delayed = 0;
   #next = 0;
-  #scheduled = false;
-  #dropping = false;
+  #isScheduled = false;
+  #isDropping = false;
 
   constructor(name: string, setup: TopicSetup, onRoom: () => void) {
     this.#name = name;
@@ -190,12 +189,12 @@ export class Group {
     return this.#waiting + this.#delayed;
   }
 
-  /** The number of events that could be handed out now. */
+  /** The number of events that could be delivered now. */
   get #waiting(): number {
     return this.#ready.length - this.#head + this.#returned.length;
   }
 
-  /** True if publishers have to wait: members who are there can catch up. */
+  /** True if publishers have to wait: the group is at its limit, and has members that can catch up. */
   get isFull(): boolean {
     return this.#members.length > 0 && this.#size >= this.#setup.maxQueued;
   }
@@ -210,48 +209,48 @@ export class Group {
     if (index >= 0) this.#members.splice(index, 1);
   }
 
-  add(entry: Entry): void {
+  add(entry: StoredEvent): void {
     if (this.#size >= this.#setup.maxQueued) this.#dropOldest();
-    else this.#dropping = false;
+    else this.#isDropping = false;
     this.#ready.push(entry);
     this.schedule();
   }
 
-  ack({ entry }: Handed): void {
+  ack({ entry }: DeliveredEvent): void {
     this.#release(entry);
   }
 
-  nack({ entry }: Handed, delayMs: number): void {
+  nack({ entry }: DeliveredEvent, delayMs: number): void {
     this.#release(entry);
     this.#delayed += 1;
     const again = (): void => {
       this.#delayed -= 1;
       this.#return(entry);
     };
-    // Never in this turn: a receiver that gives everything back at once would spin.
+    // Never in this turn: a receiver that nacks each event at once would block the event loop.
     if (delayMs > 0) this.#setup.timers.after(delayMs, again);
     else this.#setup.timers.soon(again);
   }
 
-  release(events: readonly Handed[]): void {
+  release(events: readonly DeliveredEvent[]): void {
     for (const { entry } of events) {
       this.#release(entry);
       this.#return(entry);
     }
   }
 
-  /** Hands out what it can, in a turn of its own. */
+  /** Schedules deliveries in another turn of the event loop. */
   schedule(): void {
-    if (this.#scheduled || this.#members.length === 0 || this.#waiting === 0) return;
-    this.#scheduled = true;
+    if (this.#isScheduled || this.#members.length === 0 || this.#waiting === 0) return;
+    this.#isScheduled = true;
     this.#setup.timers.soon(() => {
-      this.#scheduled = false;
-      this.#handOut();
+      this.#isScheduled = false;
+      this.#deliver();
     });
   }
 
-  #handOut(): void {
-    for (let count = 0; count < handedAtOnce; count += 1) {
+  #deliver(): void {
+    for (let count = 0; count < maxDeliveriesPerTurn; count += 1) {
       const entry = this.#returned[0] ?? this.#ready[this.#head];
       const member = entry && this.#memberFor(entry);
       if (!member) {
@@ -261,15 +260,15 @@ export class Group {
       this.#shift();
       this.#hold(entry, member);
       entry.attempt += 1;
-      member.deliver(new Handed(entry));
+      member.deliver(new DeliveredEvent(entry));
     }
     this.#onRoom();
     this.schedule();
   }
 
-  /** Members take turns. */
-  #memberFor(entry: Entry): Member | undefined {
-    const holder = entry.orderKey === undefined ? undefined : this.#keyHolders.get(entry.orderKey)?.member;
+  /** Returns the member that gets an event: the holder of its key, or the next one with demand. */
+  #memberFor(entry: StoredEvent): Member | undefined {
+    const holder = entry.orderKey === undefined ? undefined : this.#keyOwners.get(entry.orderKey)?.member;
     if (holder && !holder.isStopped) return holder.demand > 0 ? holder : undefined;
     for (let tried = 0; tried < this.#members.length; tried += 1) {
       this.#next = (this.#next + 1) % this.#members.length;
@@ -292,33 +291,33 @@ export class Group {
     }
   }
 
-  #return(entry: Entry): void {
+  #return(entry: StoredEvent): void {
     let index = this.#returned.length;
     while (index > 0 && (this.#returned[index - 1]?.sequence ?? 0) > entry.sequence) index -= 1;
     this.#returned.splice(index, 0, entry);
     this.schedule();
   }
 
-  #hold(entry: Entry, member: Member): void {
+  #hold(entry: StoredEvent, member: Member): void {
     if (entry.orderKey === undefined) return;
     this.#holders.set(entry, member);
-    const held = this.#keyHolders.get(entry.orderKey);
+    const held = this.#keyOwners.get(entry.orderKey);
     if (held) held.count += 1;
-    else this.#keyHolders.set(entry.orderKey, { member, count: 1 });
+    else this.#keyOwners.set(entry.orderKey, { member, count: 1 });
   }
 
-  #release(entry: Entry): void {
+  #release(entry: StoredEvent): void {
     if (entry.orderKey === undefined || !this.#holders.delete(entry)) return;
-    const held = this.#keyHolders.get(entry.orderKey);
-    if (held && (held.count -= 1) === 0) this.#keyHolders.delete(entry.orderKey);
+    const held = this.#keyOwners.get(entry.orderKey);
+    if (held && (held.count -= 1) === 0) this.#keyOwners.delete(entry.orderKey);
   }
 
   #dropOldest(): void {
     if (this.#waiting === 0) return;
     this.#shift();
-    if (this.#dropping) return;
-    this.#dropping = true;
-    this.#setup.logger.warn('events are dropped: no member of the group is there, and it has as many as it keeps', {
+    if (this.#isDropping) return;
+    this.#isDropping = true;
+    this.#setup.logger.warn('events are dropped: the group has no members, and is at its limit of stored events', {
       topic: this.#name,
       kept: this.#setup.maxQueued,
     });

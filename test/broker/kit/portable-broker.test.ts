@@ -388,7 +388,7 @@ describe('a subscription', () => {
     driver.last.send('1');
     await held[1]?.ack();
     expect(driver.last.log).toEqual(['ack 1']);
-    expect(said('warn')).toEqual(['a subscription was interrupted; it is begun anew']);
+    expect(said('warn')).toEqual(['a subscription was interrupted; it is made again']);
     await subscriber.unsubscribe();
   });
 
