@@ -1,56 +1,121 @@
-// The published types of every room, one file each under docs/api/, so that a change to them is seen in review.
+// The published types of every room, one file each under docs/api/, so that a change to them is seen in review: what
+// each entry of `exports` declares, and what the files declare whose names it gives out or builds on.
 // Doc comments are left out: they are read, and reviewed, in the sources.
 //
 //   node scripts/api-report.js           writes the reports from dist/
 //   node scripts/api-report.js --check   says which of them are not current
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 
 const folder = join('docs', 'api');
 const manifest = JSON.parse(readFileSync('package.json', 'utf8'));
 const problems = [];
 
-/** The doors under one key of `exports`: [door, path below src/ without its ending]. */
-function doorsOf(key, types) {
-  const path = types.replace('./dist/', '').replace('.d.ts', '');
-  if (key.endsWith('/kit')) return [[key, path], ...partsOf(key, path)];
-  if (!key.endsWith('/*')) return [[key, path]];
-  const room = key.slice(2, -2);
-  // What is in the sources counts; dist/ may hold files of earlier builds.
-  return readdirSync(join('src', room))
-    .filter((name) => name.endsWith('.ts') && name !== `${room}.ts`)
-    .sort()
-    .map((name) => name.slice(0, -3))
-    .map((name) => [`./${room}/${name}`, `${room}/${name}`]);
+/** The statements of a declaration file: the text of each, what it declares if it exports that, and what it speaks of. */
+function statementsOf(text) {
+  const parts = text.split(/^(?=(?:export|declare|import|interface|type|class|abstract)\b)/m);
+  return parts.map((part) => {
+    const [, kind, name] =
+      /^export (?:default )?(?:declare )?(?:abstract )?(?:async )?(class|function|const|interface|type|enum)\*? (\w+)/.exec(
+        part,
+      ) ?? [];
+    // Classes are built on parts that are nobody else's.
+    const isFollowed = kind !== undefined && kind !== 'class';
+    return { text: part, name, mentions: isFollowed ? [...part.matchAll(/\b[A-Z]\w*/g)].map(([type]) => type) : [] };
+  });
 }
 
-/** The files that a kit gives out by name: its door holds no declarations of its own. */
-function partsOf(key, path) {
-  const text = readFileSync(join('src', `${path}.ts`), 'utf8');
-  const names = [...text.matchAll(/ from '\.\/(.+)\.ts'/g)].map((match) => match[1]).sort();
-  return names.map((name) => [`${key} (${name})`, path.replace(/[^/]+$/, name)]);
+/** The names that a statement takes from another file, each with its name there. */
+function takenBy(keyword, text) {
+  const pattern = new RegExp(`^${keyword} (?:type )?\\{([^}]*)\\} from '(\\.[^']+)\\.ts';`, 'gm');
+  return [...text.matchAll(pattern)].flatMap(([, list, specifier]) =>
+    list
+      .split(',')
+      .map((name) => name.trim().replace(/^type /, ''))
+      .filter((name) => name !== '')
+      .map((name) => name.split(' as '))
+      .map(([name, alias = name]) => ({ name, alias, specifier })),
+  );
 }
 
-function withoutComments(text) {
-  return text.replace(/^[ \t]*\/\*[^]*?\*\/[ \t]*\n/gm, '').trim();
+const texts = new Map();
+/** The declarations of a file of dist/, without comments. */
+function declarationsOf(path) {
+  const known = texts.get(path);
+  if (known !== undefined) return known;
+  const built = join('dist', `${path}.d.ts`);
+  const text = existsSync(built)
+    ? readFileSync(built, 'utf8')
+        .replace(/^[ \t]*\/\*[^]*?\*\/[ \t]*\n/gm, '')
+        .trim()
+    : undefined;
+  if (text === undefined) problems.push(`${built} is not there: npm run build:src`);
+  texts.set(path, text ?? '');
+  return text ?? '';
 }
 
-const reports = new Map();
-for (const [key, target] of Object.entries(manifest.exports)) {
-  if (target === null || typeof target !== 'object') continue;
-  const room = key === '.' ? 'index' : key.split('/')[1];
-  if (key.endsWith('/*') && !existsSync(join('src', room))) continue;
-  for (const [door, path] of doorsOf(key, target.types)) {
-    const built = join('dist', `${path}.d.ts`);
-    if (!existsSync(built)) {
-      problems.push(`${door}: ${built} is not there: npm run build:src`);
-      continue;
+/** The file that declares what `path` gives out as `name`. */
+function homeOf(path, name) {
+  const found = takenBy('export', declarationsOf(path)).find(({ alias }) => alias === name);
+  if (!found) return { path, name };
+  return homeOf(posix.join(posix.dirname(path), found.specifier), found.name);
+}
+
+const doors = new Map(
+  Object.entries(manifest.exports)
+    .filter(([, target]) => typeof target === 'object')
+    .map(([key, { types }]) => [types.replace('./dist/', '').replace('.d.ts', ''), manifest.name + key.slice(1)]),
+);
+/** By file that is no door: the names that doors give out of it, with the doors. */
+const given = new Map();
+
+function give({ path, name }, door) {
+  if (doors.has(path)) return;
+  if (!given.has(path)) given.set(path, new Map());
+  const names = given.get(path);
+  if (names.get(name)?.has(door)) return;
+  if (!names.has(name)) names.set(name, new Set());
+  names.get(name).add(door);
+  follow(path, (statement) => statement.name === name, door);
+}
+
+/** Gives the types that interfaces, types and functions of a file speak of. */
+function follow(path, isShown, door) {
+  const text = declarationsOf(path);
+  const imported = takenBy('import', text);
+  for (const statement of statementsOf(text).filter(isShown)) {
+    for (const mentioned of statement.mentions) {
+      const found = imported.find(({ alias }) => alias === mentioned);
+      if (found) give(homeOf(posix.join(posix.dirname(path), found.specifier), found.name), door);
+      else if (statementsOf(text).some(({ name }) => name === mentioned)) give({ path, name: mentioned }, door);
     }
-    const name = door === '.' ? manifest.name : manifest.name + door.slice(1);
-    const text = `// ${name}\n\n${withoutComments(readFileSync(built, 'utf8'))}\n`;
-    const file = `${room}.d.ts`;
-    reports.set(file, reports.has(file) ? `${reports.get(file)}\n${text}` : text);
   }
+}
+
+for (const [path, door] of doors) {
+  for (const { alias } of takenBy('export', declarationsOf(path))) give(homeOf(path, alias), door);
+  follow(path, () => true, door);
+}
+
+const sections = [
+  ...[...doors].map(([path, door]) => ({ path, title: door, text: declarationsOf(path) })),
+  ...[...given]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([path, names]) => ({
+      path,
+      title: `${path}.ts, by ${[...new Set([...names.values()].flatMap((by) => [...by]))].join(', ')}`,
+      text: statementsOf(declarationsOf(path))
+        .filter(({ text, name }) => (name === undefined ? !text.startsWith('export') : names.has(name)))
+        .map(({ text }) => text)
+        .join('')
+        .trim(),
+    })),
+];
+const reports = new Map();
+for (const { path, title, text } of sections) {
+  const file = `${path.split('/')[0]}.d.ts`;
+  const section = `// ${title}\n\n${text}\n`;
+  reports.set(file, reports.has(file) ? `${reports.get(file)}\n${section}` : section);
 }
 
 const header = '// Written by `npm run api`; a test says when it is not current.\n\n';

@@ -1,21 +1,12 @@
 // Makes the JavaScript of dist/ from src/; tsc writes the declarations beside it. What every service loads is three
 // files of chunks/, as half of a start would be the loading of two hundred small modules (docs/design.md, "What every
 // service loads stands in three files"). A door is a file that names what it has of them.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { basename, join, relative, resolve, sep } from 'node:path';
 
 import { rolldown } from 'rolldown';
 
 const { bin, exports: doors } = JSON.parse(readFileSync('package.json', 'utf8'));
-
-/** The path of a file of dist/ below it, without its ending; of all files of a room for `dist/room/*.js`. */
-function entriesOf(file) {
-  const path = file.replace(/^(?:\.\/)?dist\/|\.js$/g, '');
-  if (!path.endsWith('/*')) return [path];
-  const room = path.slice(0, -2);
-  const names = readdirSync(join('src', room)).filter((name) => name.endsWith('.ts'));
-  return names.map((name) => `${room}/${name.slice(0, -3)}`);
-}
 
 /** Gives the modules and packages that are loaded with a module. */
 function loadedWith(start, context) {
@@ -73,7 +64,7 @@ function chunkFileName({ name, moduleIds }) {
 const files = [...Object.values(bin), ...Object.values(doors).flatMap((target) => target?.default ?? [])];
 const entries = files
   .filter((file) => file.endsWith('.js'))
-  .flatMap(entriesOf)
+  .map((file) => file.replace(/^(?:\.\/)?dist\/|\.js$/g, ''))
   .map((path) => [path, join('src', `${path}.ts`)]);
 const bundle = await rolldown({
   input: Object.fromEntries(entries),

@@ -29,9 +29,7 @@ try {
   }
   const needed = ['README.md', 'LICENSE', 'CHANGELOG.md', '.env.example', ...Object.values(manifest.bin)];
   for (const target of Object.values(manifest.exports)) {
-    if (target !== null && typeof target === 'object' && !target.default.includes('*')) {
-      needed.push(target.default.slice(2), target.types.slice(2));
-    }
+    if (typeof target === 'object') needed.push(target.default.slice(2), target.types.slice(2));
   }
   for (const path of needed) if (!paths.has(path)) problems.push(`${path} is missing from the package`);
   for (const path of Object.values(manifest.bin)) {

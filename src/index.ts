@@ -1,15 +1,42 @@
 // For applications.
 export { type AppOptions, type Backends, type Profile, run, type RunOptions, System, verify, wrap } from './app/app.ts';
-export { type ClientOf, clientOf, contract } from './client/client-of.ts';
-export { Client, type CallOptions } from './client/client.ts';
+export {
+  type ClientOf,
+  clientOf,
+  type ClientSource,
+  type ClientToken,
+  type Contract,
+  contract,
+  type ContractMethod,
+  type ProtoContract,
+} from './client/client-of.ts';
+export { type CallOptions, Client, ClientInterceptors, ClientOptions } from './client/client.ts';
+export {
+  bearerToken,
+  type BearerTokenOptions,
+  type CallCredentials,
+  type CredentialsCall,
+} from './client/credentials.ts';
+export { MessageLimits } from './codec/codec.ts';
 export { Context, type ContextKey, contextKey } from './context/context.ts';
-export { Metadata } from './context/metadata.ts';
+export { Metadata, type MetadataInit, type MetadataValue } from './context/metadata.ts';
+export type { Attempts, Outgoing, RouteObserver } from './context/outgoing.ts';
+export type { PeerCertificate } from './context/peer-certificate.ts';
 export {
   CatchError,
   Handler,
+  type HandlerDecoratorOptions,
   Rpc,
+  type RpcDecorator,
+  type RpcDecoratorOptions,
   Service,
+  type ServiceDecoratorOptions,
+  type StreamDecorator,
+  type StreamKind,
   Subscribe,
+  type SubscribeDecorator,
+  type SubscribeDecoratorOptions,
+  type UseDecorator,
   UseErrorFilter,
   UseGuard,
   UseInterceptor,
@@ -32,11 +59,14 @@ export {
 } from './errors/details.ts';
 export { Code, codeName, type ErrorDetail, TenonError } from './errors/errors.ts';
 export { Health, type ServingStatus } from './health/health.ts';
-export { Logger } from './logger/logger.ts';
-export { withHooks } from './pipeline/hooks.ts';
-export type { Interceptor, CallHandler, MethodDescriptor, Schema } from './pipeline/pipeline.ts';
-export type { CallInterceptor, ErrorFilter, Guard, Pipe } from './pipeline/enhancers.ts';
+export { type LogFields, Logger, type LogLevel } from './logger/logger.ts';
+export { type BeforeCall, type CallHooks, type CallOutcome, withHooks } from './pipeline/hooks.ts';
+export type { CallHandler, Interceptor, MethodDescriptor, Schema } from './pipeline/pipeline.ts';
+export type { CallInterceptor, ErrorFilter, Guard, Pipe, PipeMetadata, ReplyTransforms } from './pipeline/enhancers.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
+export { ServerInterceptors, ServerOptions } from './server/server.ts';
+export { ServiceOptions } from './service/service.ts';
+export { TransportTlsOptions } from './transport/tls.ts';
 
 // For those who bind implementations, and for authors of backends.
 export { Broker, type BrokerCapabilities, type BrokerMessage, type Event, type Subscriber } from './broker/broker.ts';

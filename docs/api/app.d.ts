@@ -2,10 +2,11 @@
 
 // tenon/app
 
-export type { Backends } from './backends.ts';
+export { backendNames, type Backends } from './backends.ts';
 export { type Choice } from './choices.ts';
 export { type BackendChoice, type Config } from './config.ts';
 export { type Problem } from './describe.ts';
+export type { BackendRoom } from './internal/backend-table.ts';
 export { type AppOptions } from './options.ts';
 export { type Profile } from './profiles.ts';
 export { run, type RunOptions } from './run.ts';
@@ -13,7 +14,7 @@ export { System } from './system.ts';
 export { wrap } from './wrap.ts';
 export { type Note, verify, type VerifyReport } from './verify.ts';
 
-// tenon/app/backends
+// app/backends.ts, by tenon, tenon/app
 
 import type { Newable } from 'inversify';
 import type { Broker } from '../broker/broker.ts';
@@ -22,7 +23,6 @@ import type { Registry } from '../registry/registry.ts';
 import type { Selector } from '../selector/selector.ts';
 import type { Transport } from '../transport/transport.ts';
 import { type Backend, type BackendRoom, type BackendSettings } from './internal/backend-table.ts';
-export type { Backend, BackendRoom, BackendSettings } from './internal/backend-table.ts';
 interface Contracts {
     readonly transport: Transport;
     readonly codec: Marshaler;
@@ -34,9 +34,8 @@ export type Backends = {
     readonly [R in BackendRoom]?: Readonly<Record<string, Newable<Contracts[R]>>> | undefined;
 };
 export declare function backendNames(room: BackendRoom, own?: Backends): readonly string[];
-export declare function loadBackend(room: BackendRoom, name: string, settings: BackendSettings, own?: Backends): Promise<Backend>;
 
-// tenon/app/choices
+// app/choices.ts, by tenon, tenon/app
 
 import type { ServiceIdentifier } from 'inversify';
 import type { Class } from '../decorators/decorators.ts';
@@ -48,51 +47,8 @@ export interface Choice {
     readonly value: string;
     readonly origin: string;
 }
-export interface ChoiceSources {
-    readonly services: readonly Class[];
-    readonly config: Config;
-    readonly options: OptionParts;
-    readonly boundBy: ReadonlyMap<ServiceIdentifier, readonly string[]>;
-    readonly profileOrigin: string;
-    readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
-}
 
-// tenon/app/clients
-
-import type { ClientSource } from '../client/client-of.ts';
-import type { Client } from '../client/client.ts';
-import { type ClientDescription, type ProtoLoader } from './describe.ts';
-export declare function typedClient(client: Client, description: ClientDescription): object;
-export declare function clientFrom(client: Client, source: ClientSource, loadProto: ProtoLoader, servicesByHandler: ReadonlyMap<string, readonly string[]>): object;
-
-// tenon/app/compose
-
-import { Container, type ServiceIdentifier } from 'inversify';
-import { type Class } from '../decorators/decorators.ts';
-import { type ProcessIdentity } from '../logger/internal/process-logger.ts';
-import type { Config } from './config.ts';
-import { type Problem, type ProtoLoader } from './describe.ts';
-import { type OptionParts } from './internal/option-parts.ts';
-import { type AppOptions } from './options.ts';
-export interface Composition {
-    readonly services: readonly Class[];
-    readonly config: Config;
-    readonly container: Container;
-    readonly loadProto: ProtoLoader;
-    readonly identity: ProcessIdentity;
-    readonly servicesByHandler: ReadonlyMap<string, readonly string[]>;
-    readonly undecorated: ReadonlyMap<ServiceIdentifier, abstract new (...args: never[]) => unknown>;
-    readonly options: OptionParts;
-    readonly boundBy: ReadonlyMap<ServiceIdentifier, readonly string[]>;
-    readonly profileOrigin: string;
-    readonly misspelt: readonly Problem[];
-    wasResolved(identifier: ServiceIdentifier): boolean;
-    dispose(stepMs: number, signal: AbortSignal): Promise<void>;
-}
-export declare function compose(services: readonly Class[], options?: AppOptions): Promise<Composition>;
-export declare function classesOf(services: readonly (Class | undefined)[]): readonly Class[];
-
-// tenon/app/config
+// app/config.ts, by tenon, tenon/app
 
 import type { ClientOptions } from '../client/client.ts';
 import type { MessageLimits } from '../codec/codec.ts';
@@ -108,7 +64,6 @@ export interface BackendChoice {
     readonly address?: string | undefined;
     readonly settings?: BackendSettings | undefined;
 }
-export declare function settingsOf({ address, settings }: BackendChoice): BackendSettings;
 export interface Config {
     readonly profile: ProfileName;
     readonly stated: readonly string[];
@@ -132,54 +87,8 @@ export interface Config {
     readonly reflection: boolean;
     readonly service: ServiceOptions;
 }
-export declare function readConfig(env: Readonly<Record<string, string | undefined>>, profile?: string, backends?: Backends): Config;
-export declare const clientFields: {
-    readonly dialect: 'TENON_CLIENT_DIALECT';
-    readonly timeoutMs: 'TENON_CLIENT_TIMEOUT_MS';
-    readonly serviceConfig: 'TENON_CLIENT_SERVICE_CONFIG';
-    readonly maxReceiveBytes: 'TENON_MAX_RECEIVE_BYTES';
-    readonly maxSendBytes: 'TENON_MAX_SEND_BYTES';
-    readonly compress: 'TENON_CLIENT_COMPRESS';
-    readonly insecureCredentials: 'TENON_CLIENT_INSECURE_CREDENTIALS';
-};
-export declare const messageFields: {
-    readonly maxElements: 'TENON_MAX_ELEMENTS';
-    readonly maxDepth: 'TENON_MAX_DEPTH';
-};
-export declare const serviceFields: {
-    readonly address: 'TENON_SERVER_ADDRESS';
-    readonly dialect: 'TENON_SERVER_DIALECT';
-    readonly maxReceiveBytes: 'TENON_MAX_RECEIVE_BYTES';
-    readonly maxSendBytes: 'TENON_MAX_SEND_BYTES';
-    readonly compress: 'TENON_SERVER_COMPRESS';
-    readonly name: 'TENON_SERVER_NAME';
-    readonly id: 'TENON_SERVER_ID';
-    readonly advertise: 'TENON_SERVER_ADVERTISE';
-    readonly metadata: 'TENON_SERVER_METADATA';
-    readonly register: 'TENON_REGISTER';
-    readonly registerTtlMs: 'TENON_REGISTER_TTL_MS';
-    readonly registerIntervalMs: 'TENON_REGISTER_INTERVAL_MS';
-    readonly exposeErrors: 'TENON_EXPOSE_ERRORS';
-    readonly suggest: 'TENON_SUGGEST';
-    readonly drain: 'TENON_DRAIN';
-    readonly lameDuckMs: 'TENON_LAME_DUCK_MS';
-    readonly drainTimeoutMs: 'TENON_DRAIN_TIMEOUT_MS';
-    readonly stopTimeoutMs: 'TENON_STOP_TIMEOUT_MS';
-    readonly health: 'TENON_HEALTH';
-    readonly healthFollowsRegistry: 'TENON_HEALTH_FOLLOWS_REGISTRY';
-    readonly healthFollowsBroker: 'TENON_HEALTH_FOLLOWS_BROKER';
-    readonly requireBackends: 'TENON_REQUIRE_BACKENDS';
-    readonly reflection: 'TENON_REFLECTION';
-};
-export declare function statedServiceOptions({ service, stated }: Config): ServiceOptions;
-export declare function envExample(): string;
 
-// tenon/app/container-lock
-
-import type { Container } from 'inversify';
-export declare function lockContainer(container: Container): void;
-
-// tenon/app/describe
+// app/describe.ts, by tenon, tenon/app
 
 import type { ProtoFile } from '../codec/proto.ts';
 import { clientSourceOf, type ClientSource } from '../client/client-of.ts';
@@ -192,42 +101,42 @@ export interface Problem {
     readonly message: string;
     readonly fix: string;
 }
-export type ProtoLoader = (source: ProtoSource) => ProtoFile;
-export interface MethodDescription {
-    readonly descriptor: MethodDescriptor;
-    readonly property: string;
-    readonly interceptors: readonly Interceptor[];
-}
-export interface SubscriptionDescription {
-    readonly descriptor: MethodDescriptor;
-    readonly property: string;
-    readonly topic: string;
-    readonly options: EventHandlerOptions;
-    readonly interceptors: readonly Interceptor[];
-}
-export interface HandlerDescription {
-    readonly target: Class;
-    readonly name: string;
-    readonly service: string;
-    readonly internal: boolean;
-    readonly proto: ProtoFile | undefined;
-    readonly methods: readonly MethodDescription[];
-    readonly subscriptions: readonly SubscriptionDescription[];
-    readonly problems: readonly Problem[];
-}
-export declare function describeHandler(target: Class, loadProto: ProtoLoader): HandlerDescription;
-export interface ClientDescription {
-    readonly name: string;
-    readonly service: string;
-    readonly methods: ReadonlyMap<string, MethodDescriptor>;
-    readonly problems: readonly Problem[];
-}
-export declare function describeClient(source: ClientSource, loadProto: ProtoLoader): ClientDescription;
-export { clientSourceOf };
-export declare function packageOf(name: string): string;
-export declare function schemaOf(source: MessageSchema | undefined): Schema | undefined;
 
-// tenon/app/options
+// app/internal/backend-table.ts, by tenon, tenon/app
+
+import type { Newable, ServiceIdentifier } from 'inversify';
+import type { Parsed, Variable } from './variables.ts';
+export type BackendRoom = 'transport' | 'codec' | 'registry' | 'selector' | 'broker';
+export interface BackendSettings {
+    readonly [option: string]: Parsed | undefined;
+    readonly address?: string | undefined;
+}
+
+// app/internal/variable-list.ts, by tenon, tenon/app
+
+import type { Variable } from './variables.ts';
+export type ProfileName = (typeof profileNames)[number];
+type Named<Name> = Variable & {
+    readonly name: Name;
+};
+type NonEmpty<Name> = readonly [Named<Name>, ...Named<Name>[]];
+declare const choices: NonEmpty<"TENON_BROKER" | "TENON_BROKER_ADDRESS" | "TENON_CODEC" | "TENON_PROFILE" | "TENON_REGISTRY" | "TENON_REGISTRY_ADDRESS" | "TENON_SELECTOR" | "TENON_TRANSPORT">;
+declare const others: NonEmpty<"TENON_CLIENT_COMPRESS" | "TENON_CLIENT_DIALECT" | "TENON_CLIENT_INSECURE_CREDENTIALS" | "TENON_CLIENT_SERVICE_CONFIG" | "TENON_CLIENT_TIMEOUT_MS" | "TENON_DRAIN" | "TENON_DRAIN_TIMEOUT_MS" | "TENON_EXPOSE_ERRORS" | "TENON_HEALTH" | "TENON_HEALTH_FOLLOWS_BROKER" | "TENON_HEALTH_FOLLOWS_REGISTRY" | "TENON_LAME_DUCK_MS" | "TENON_LOG_FORMAT" | "TENON_LOG_LEVEL" | "TENON_MAX_DEPTH" | "TENON_MAX_ELEMENTS" | "TENON_MAX_RECEIVE_BYTES" | "TENON_MAX_SEND_BYTES" | "TENON_REFLECTION" | "TENON_REGISTER" | "TENON_REGISTER_INTERVAL_MS" | "TENON_REGISTER_TTL_MS" | "TENON_REQUIRE_BACKENDS" | "TENON_SERVER_ADDRESS" | "TENON_SERVER_ADVERTISE" | "TENON_SERVER_COMPRESS" | "TENON_SERVER_DIALECT" | "TENON_SERVER_ID" | "TENON_SERVER_METADATA" | "TENON_SERVER_NAME" | "TENON_STOP_TIMEOUT_MS" | "TENON_SUGGEST" | "TENON_TLS" | "TENON_TLS_CA_FILE" | "TENON_TLS_CERT_FILE" | "TENON_TLS_CLIENT_AUTH" | "TENON_TLS_KEY_FILE" | "TENON_TLS_SERVER_NAME">;
+
+// app/internal/variables.ts, by tenon, tenon/app
+
+import type { ServiceConfig } from '../../interceptors/interceptors.ts';
+export type Parsed = string | number | boolean | Readonly<Record<string, string>> | ServiceConfig | {
+    readonly name: string;
+    readonly address?: string | undefined;
+};
+type Result = {
+    readonly value: Parsed;
+} | {
+    readonly problem: string;
+};
+
+// app/options.ts, by tenon, tenon/app
 
 import type { Container, ContainerModule } from 'inversify';
 import type { Backends } from './backends.ts';
@@ -240,21 +149,15 @@ export interface AppOptions {
     readonly bind?: ((container: Container) => void) | undefined;
     readonly signal?: AbortSignal | undefined;
 }
-export declare function environmentOf({ env, profile }: AppOptions): Readonly<Record<string, string | undefined>>;
 
-// tenon/app/profiles
+// app/profiles.ts, by tenon, tenon/app
 
 import { ContainerModule } from 'inversify';
 import { type Backends } from './backends.ts';
 import { type Config } from './config.ts';
 export type Profile = (config: Config, env: Readonly<Record<string, string | undefined>>) => ContainerModule | Promise<ContainerModule>;
-export interface ResolvedProfile {
-    readonly config: Config;
-    readonly layers: readonly Profile[];
-}
-export declare function resolveProfile(profile: string | Profile | undefined, env: Readonly<Record<string, string | undefined>>, backends?: Backends): ResolvedProfile;
 
-// tenon/app/run
+// app/run.ts, by tenon, tenon/app
 
 import type { Class } from '../decorators/decorators.ts';
 import { type AppOptions } from './options.ts';
@@ -265,7 +168,7 @@ export interface RunOptions extends AppOptions {
 }
 export declare function run(services: Class | readonly Class[], options?: RunOptions): Promise<never>;
 
-// tenon/app/system
+// app/system.ts, by tenon, tenon/app
 
 import type { Container, ServiceIdentifier } from 'inversify';
 import type { ClientOf, Contract, ProtoContract } from '../client/client-of.ts';
@@ -288,7 +191,7 @@ export declare class System {
     }): Promise<void>;
 }
 
-// tenon/app/verify
+// app/verify.ts, by tenon, tenon/app
 
 import { type Class } from '../decorators/decorators.ts';
 import type { Choice } from './choices.ts';
@@ -307,10 +210,8 @@ export interface VerifyReport {
     readonly opaque: readonly string[];
 }
 export declare function verify(services: readonly Class[], options?: AppOptions): Promise<VerifyReport>;
-export declare function assertVerified(composition: Composition): readonly Note[];
-export declare function formatProblems(problems: readonly Problem[]): string;
 
-// tenon/app/wrap
+// app/wrap.ts, by tenon, tenon/app
 
 import type { Container, ResolutionContext, ServiceIdentifier } from 'inversify';
 export type ActivationTarget = Pick<Container, 'onActivation'>;

@@ -103,6 +103,17 @@ export interface DeliverySeams {
 export declare function deliver(broker: Broker, topic: string, options: DeliveryOptions, handler: DeliveryHandler, seams: DeliverySeams): Promise<Subscriber>;
 export declare function assertDeliverable(broker: Broker, topic: string, options: DeliveryOptions): void;
 
+// tenon/broker/kit
+
+export type { BrokerDriver, DriverHost, DriverSubscription, ErrorMeaning, EventSink, IncomingEvent, OutgoingEvent, PollRequest, ReceiveRequest, } from './driver.ts';
+export { type BrokerSeams, type DriverSetup, PortableBroker, type PortableBrokerInit, type PortableBrokerOptions, } from './portable-broker.ts';
+export { NameEncoding, type NameRule, type WireRules } from './name-encoding.ts';
+export { type Delayed, DelayedEvents } from './delayed-events.ts';
+export { FailureLog } from './failure-log.ts';
+export { HeaderReader, HeaderWriter, readPayload, writeFrame } from './frame.ts';
+export { dedupeKeyHeader, orderKeyHeader } from './headers.ts';
+export { invalidAddress } from './failures.ts';
+
 // tenon/broker/memory
 
 import { type ServiceIdentifier } from 'inversify';
@@ -131,6 +142,25 @@ export declare class MemoryBroker extends PortableBroker implements Broker {
     constructor(options?: MemoryBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
 }
 
+// tenon/broker/redis
+
+import { type ServiceIdentifier } from 'inversify';
+import type { BrokerDialect } from '../go-micro/go-micro.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import type { Broker, BrokerCapabilities } from './broker.ts';
+import { PortableBroker } from './kit/portable-broker.ts';
+import { type RedisConnectionOptions } from './redis/link.ts';
+export interface RedisBrokerOptions extends RedisConnectionOptions {
+    readonly dialect?: BrokerDialect | undefined;
+    readonly maxBacklog?: number | undefined;
+}
+export declare const RedisBrokerOptions: ServiceIdentifier<RedisBrokerOptions>;
+export declare class RedisBroker extends PortableBroker implements Broker {
+    static readonly capabilities: BrokerCapabilities;
+    constructor(options?: RedisBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+
 // tenon/broker/redis-streams
 
 import { type ServiceIdentifier } from 'inversify';
@@ -152,37 +182,7 @@ export declare class RedisStreamsBroker extends PortableBroker<StreamEntry> impl
     constructor(options?: RedisStreamsBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
 }
 
-// tenon/broker/redis
-
-import { type ServiceIdentifier } from 'inversify';
-import type { BrokerDialect } from '../go-micro/go-micro.ts';
-import { Logger } from '../logger/logger.ts';
-import { Clock, Random, Timers } from '../runtime/runtime.ts';
-import type { Broker, BrokerCapabilities } from './broker.ts';
-import { PortableBroker } from './kit/portable-broker.ts';
-import { type RedisConnectionOptions } from './redis/link.ts';
-export interface RedisBrokerOptions extends RedisConnectionOptions {
-    readonly dialect?: BrokerDialect | undefined;
-    readonly maxBacklog?: number | undefined;
-}
-export declare const RedisBrokerOptions: ServiceIdentifier<RedisBrokerOptions>;
-export declare class RedisBroker extends PortableBroker implements Broker {
-    static readonly capabilities: BrokerCapabilities;
-    constructor(options?: RedisBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
-}
-
-// tenon/broker/kit
-
-export type { BrokerDriver, DriverHost, DriverSubscription, ErrorMeaning, EventSink, IncomingEvent, OutgoingEvent, PollRequest, ReceiveRequest, } from './driver.ts';
-export { type BrokerSeams, type DriverSetup, PortableBroker, type PortableBrokerInit, type PortableBrokerOptions, } from './portable-broker.ts';
-export { NameEncoding, type NameRule, type WireRules } from './name-encoding.ts';
-export { type Delayed, DelayedEvents } from './delayed-events.ts';
-export { FailureLog } from './failure-log.ts';
-export { HeaderReader, HeaderWriter, readPayload, writeFrame } from './frame.ts';
-export { dedupeKeyHeader, orderKeyHeader } from './headers.ts';
-export { invalidAddress } from './failures.ts';
-
-// tenon/broker/kit (delayed-events)
+// broker/kit/delayed-events.ts, by tenon/broker/kit
 
 import type { Runtime } from '../../runtime/runtime.ts';
 export interface Delayed {
@@ -203,7 +203,7 @@ export declare class DelayedEvents {
     [Symbol.iterator](): Iterator<[string, Delayed]>;
 }
 
-// tenon/broker/kit (driver)
+// broker/kit/driver.ts, by tenon/broker/kit
 
 import type { Code } from '../../errors/errors.ts';
 import type { EventHeaders } from '../broker.ts';
@@ -287,7 +287,7 @@ export interface ErrorMeaning {
     readonly isFinal?: boolean | undefined;
 }
 
-// tenon/broker/kit (failure-log)
+// broker/kit/failure-log.ts, by tenon/broker/kit
 
 import type { LogFields, Logger } from '../../logger/logger.ts';
 export declare class FailureLog {
@@ -297,31 +297,13 @@ export declare class FailureLog {
     succeeded(): void;
 }
 
-// tenon/broker/kit (failures)
+// broker/kit/failures.ts, by tenon/broker/kit
 
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { BrokerCallOptions } from '../broker.ts';
-export declare function notConnected(broker: string, doing: string): TenonError;
-export declare function alreadyStarted(broker: string): TenonError;
-export declare function unreachable(broker: string, address: string, doing: string, cause?: unknown): TenonError;
-export declare function timedOut(broker: string, address: string, doing: string, timeoutMs: number): TenonError;
-export declare function cancelled(broker: string, doing: string, reason: unknown): TenonError;
-export declare function unsupported(broker: string, topic: string, missing: readonly string[]): TenonError;
-export declare function refused(broker: string, address: string, doing: string, code: Code, said: string, cause: unknown): TenonError;
-export declare function unusableTopic(broker: string, topic: string): TenonError;
-export declare function unusableHeader(broker: string, topic: string, name: string): TenonError;
-export declare function tooLarge(broker: string, topic: string, part: string, bytes: number, limit: number): TenonError;
-export declare function rejected(broker: string, topic: string): TenonError;
-export declare function sessionOver(broker: string, topic: string): TenonError;
 export declare function invalidAddress(broker: string, address: string, remedy: string): TenonError;
-export declare function assertTopic(broker: string, topic: string): void;
-export declare function assertCount(broker: string, topic: string, option: string, value: number, least: number): void;
-export declare function assertDeadLetter(broker: string, topic: string, deadLetter: string): void;
-export declare function subscriptionEnded(broker: string, topic: string): TenonError;
-export declare function assertNotAborted(broker: string, doing: string, options: BrokerCallOptions | undefined): void;
-export declare function withdrawn(broker: string, doing: string, timeoutMs: number): TenonError;
 
-// tenon/broker/kit (frame)
+// broker/kit/frame.ts, by tenon/broker/kit
 
 import { type EventContent } from '../../go-micro/event-envelope.ts';
 import type { EventHeaders } from '../broker.ts';
@@ -337,15 +319,13 @@ export declare class HeaderReader {
 export declare function writeFrame(table: Buffer, body: Uint8Array): Buffer;
 export declare function readPayload(payload: Buffer, reader: HeaderReader): EventContent;
 
-// tenon/broker/kit (headers)
+// broker/kit/headers.ts, by tenon/broker/kit
 
 import type { Event, EventHeaders } from '../broker.ts';
 export declare const orderKeyHeader = "tenon-order-key";
 export declare const dedupeKeyHeader = "tenon-dedupe-key";
-export declare function withOrderKey(headers: EventHeaders, orderKey: string | undefined): EventHeaders;
-export declare function deadLetterHeaders(event: Event, attempts: number, failure: unknown): EventHeaders;
 
-// tenon/broker/kit (name-encoding)
+// broker/kit/name-encoding.ts, by tenon/broker/kit
 
 import type { EventHeaders } from '../broker.ts';
 export interface NameRule {
@@ -368,17 +348,8 @@ export declare class NameEncoding {
     decode(text: string): string;
     fits(encoded: string): boolean;
 }
-export declare class WireEncoding {
-    #private;
-    readonly rules: WireRules;
-    constructor(rules: WireRules);
-    topic(topic: string): string | undefined;
-    headers(headers: EventHeaders): EventHeaders | string;
-    readHeaders(headers: EventHeaders): EventHeaders;
-}
-export declare function headerBytes(headers: EventHeaders): number;
 
-// tenon/broker/kit (portable-broker)
+// broker/kit/portable-broker.ts, by tenon/broker/kit, tenon/broker/redis, tenon/broker/redis-streams
 
 import type { Logger } from '../../logger/logger.ts';
 import type { Clock, Random, Runtime, Timers } from '../../runtime/runtime.ts';
@@ -423,4 +394,16 @@ export declare class PortableBroker<E extends IncomingEvent = IncomingEvent> imp
     watch(topic: string, options?: Omit<SubscribeOptions, 'queue'>): AsyncIterable<Event>;
     unwrap(): unknown;
     toString(): string;
+}
+
+// broker/redis/link.ts, by tenon/broker/redis, tenon/broker/redis-streams
+
+import { Redis } from 'ioredis';
+import type { BrokerDriver, DriverHost, DriverSubscription, ErrorMeaning, EventSink, IncomingEvent, OutgoingEvent, ReceiveRequest } from '../kit/driver.ts';
+import type { DriverSetup, PortableBrokerOptions } from '../kit/portable-broker.ts';
+import { type RedisOptions } from './address.ts';
+export interface RedisConnectionOptions extends PortableBrokerOptions {
+    readonly address?: string | undefined;
+    readonly client?: Redis | undefined;
+    readonly timeoutMs?: number | undefined;
 }

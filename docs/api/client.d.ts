@@ -96,7 +96,7 @@ export interface Client {
 }
 export declare const Client: ServiceIdentifier<Client>;
 
-// tenon/client/client-of
+// client/client-of.ts, by tenon
 
 import type { ServiceIdentifier } from 'inversify';
 import type { CallOptions } from './client.ts';
@@ -140,10 +140,8 @@ export declare function contract<T>(name: string, methods: {
 export declare function clientOf<T>(source: abstract new (...args: never[]) => T): ClientToken<T>;
 export declare function clientOf<T>(source: Contract<T>): ClientToken<T>;
 export declare function clientOf<T>(source: ProtoContract): ClientToken<T>;
-export declare function clientSourceOf(identifier: unknown): ClientSource | undefined;
-export {};
 
-// tenon/client/credentials
+// client/credentials.ts, by tenon, tenon/client
 
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import type { Clock } from '../runtime/runtime.ts';
@@ -168,28 +166,3 @@ export interface BearerTokenOptions {
     readonly clock?: Clock | undefined;
 }
 export declare function bearerToken(source: string | (() => string | Token | Promise<string | Token>), options?: BearerTokenOptions): CallCredentials;
-
-// tenon/client/rpc-client
-
-import { Broker } from '../broker/broker.ts';
-import { Marshaler } from '../codec/codec.ts';
-import { Logger } from '../logger/logger.ts';
-import { type MethodDescriptor } from '../pipeline/pipeline.ts';
-import { Clock, Random, Timers } from '../runtime/runtime.ts';
-import { Selector } from '../selector/selector.ts';
-import { Transport } from '../transport/transport.ts';
-import { type CallOptions, type Client, ClientOptions, type ClientPublishOptions, type ClientStream, type MessageOptions, type MethodCaller, type PublishMessage, type Request, type RequestOptions } from './client.ts';
-export declare class RpcClient implements Client {
-    #private;
-    constructor(transport: Transport, selector: Selector, broker: Broker, preferred: Marshaler, marshalers: readonly Marshaler[], clock: Clock, random: Random, timers: Timers, logger: Logger, options?: ClientOptions);
-    get options(): ClientOptions;
-    init(options: ClientOptions): void;
-    newMessage(topic: string, payload: unknown, options?: MessageOptions): PublishMessage;
-    newRequest(service: string, endpoint: string, body: unknown, options?: RequestOptions): Request;
-    call(request: Request, options?: CallOptions): Promise<unknown>;
-    stream(request: Request, options?: CallOptions): ClientStream;
-    publish(message: PublishMessage, options?: ClientPublishOptions): Promise<void>;
-    method(method: MethodDescriptor, service: string): MethodCaller;
-    close(): Promise<void>;
-    toString(): string;
-}

@@ -59,11 +59,6 @@ export declare class BytesMarshaler implements Marshaler {
     unmarshal(_schema: Schema, bytes: Uint8Array): unknown;
 }
 
-// tenon/codec/content-type
-
-export declare function subType(contentType: string): string;
-export declare function codecName(contentType: string): string;
-
 // tenon/codec/json
 
 import type { Schema } from '../pipeline/pipeline.ts';
@@ -90,22 +85,11 @@ export declare class MarshalerCodec implements Codec {
     toString(): string;
 }
 
-// tenon/codec/marshaler-table
-
-import { type Code } from '../errors/errors.ts';
-import type { Marshaler } from './codec.ts';
-export declare class MarshalerTable {
-    #private;
-    constructor(marshalers: readonly Marshaler[], unknown: Code);
-    of(contentType: string): Marshaler;
-}
-
 // tenon/codec/proto
 
 import type { MethodDescriptor, ProtoType, Schema } from '../pipeline/pipeline.ts';
 import { type Marshaler, MessageLimits } from './codec.ts';
 import type { Int64 } from './internal/generate-reader.ts';
-export { type Duration, durationFromMs, durationToMs, Timestamp } from './internal/time.ts';
 export interface LoadProtoOptions {
     readonly includeDirs?: readonly string[] | undefined;
     readonly int64?: Int64 | undefined;
@@ -129,3 +113,34 @@ export declare class ProtoMarshaler implements Marshaler {
     marshal(schema: Schema, value: unknown): Uint8Array;
     unmarshal(schema: Schema, bytes: Uint8Array): unknown;
 }
+
+// tenon/codec/time
+
+export declare class Timestamp extends Date {
+    readonly nanos: number;
+    constructor(seconds: bigint | number, nanos?: number);
+    toJSON(): string;
+}
+export interface Duration {
+    readonly seconds: bigint;
+    readonly nanos: number;
+}
+export declare function durationFromMs(ms: number): Duration;
+export declare function durationToMs(duration: Duration): number;
+export interface Instant {
+    readonly seconds: bigint;
+    readonly nanos: number;
+}
+export declare function instantToDate({ seconds, nanos }: Instant): Date;
+export declare function dateToInstant(value: unknown): Instant;
+export declare function checkDuration(seconds: bigint, nanos: number): void;
+export declare function formatTimestamp(value: unknown): string;
+export declare function parseTimestamp(text: unknown): Date;
+export declare function formatDuration(seconds: bigint, nanos: number): string;
+export declare function parseDuration(text: unknown): Duration;
+
+// codec/internal/generate-reader.ts, by tenon/codec/proto
+
+import type { Converter } from './converter.ts';
+import { type Field } from './message-fields.ts';
+export type Int64 = 'bigint' | 'string' | 'number';

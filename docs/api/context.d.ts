@@ -55,17 +55,26 @@ export declare class Context {
     abort(reason?: TenonError): void;
 }
 
-// tenon/context/metadata
+// tenon/context/status
+
+import { Code, TenonError } from '../errors/errors.ts';
+import { Metadata } from './metadata.ts';
+export interface Status {
+    readonly code: Code;
+    readonly message: string;
+    readonly metadata?: Metadata | undefined;
+}
+export declare const okStatus: Status;
+export declare const reasonKey = "tenon-reason";
+export declare const detailsKey = "grpc-status-details-bin";
+export type ToldError = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'metadata'>;
+export declare function statusOf(error: ToldError, trailers?: Metadata): Status;
+export declare function errorOf(status: Status): TenonError;
+
+// context/metadata.ts, by tenon, tenon/client, tenon/context, tenon/context/status, tenon/transport
 
 export type MetadataValue = string | Uint8Array;
 export type MetadataInit = Readonly<Record<string, MetadataValue | readonly MetadataValue[] | undefined>>;
-export interface LazyMetadata<T> {
-    readonly raw: T;
-    readonly read: (raw: T) => Iterable<readonly [key: string, value: MetadataValue]>;
-    readonly find?: ((raw: T, key: string) => MetadataValue | undefined) | undefined;
-}
-export declare const keyPattern: RegExp;
-export declare function isCarried(key: string, value: MetadataValue): boolean;
 export declare class Metadata implements Iterable<[string, MetadataValue]> {
     #private;
     constructor(init?: MetadataInit);
@@ -83,7 +92,7 @@ export declare class Metadata implements Iterable<[string, MetadataValue]> {
     toJSON(): Record<string, MetadataValue | MetadataValue[]>;
 }
 
-// tenon/context/outgoing
+// context/outgoing.ts, by tenon
 
 import type { TenonError } from '../errors/errors.ts';
 import type { Context } from './context.ts';
@@ -104,7 +113,7 @@ export interface Attempts {
     settle(): void;
 }
 
-// tenon/context/peer-certificate
+// context/peer-certificate.ts, by tenon, tenon/context, tenon/interceptors, tenon/transport
 
 export interface PeerCertificate {
     readonly commonName: string | undefined;
@@ -120,19 +129,3 @@ export interface PeerCertificate {
     readonly validTo: number;
     readonly raw: Uint8Array;
 }
-
-// tenon/context/status
-
-import { Code, TenonError } from '../errors/errors.ts';
-import { Metadata } from './metadata.ts';
-export interface Status {
-    readonly code: Code;
-    readonly message: string;
-    readonly metadata?: Metadata | undefined;
-}
-export declare const okStatus: Status;
-export declare const reasonKey = "tenon-reason";
-export declare const detailsKey = "grpc-status-details-bin";
-export type ToldError = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'metadata'>;
-export declare function statusOf(error: ToldError, trailers?: Metadata): Status;
-export declare function errorOf(status: Status): TenonError;

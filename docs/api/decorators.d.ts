@@ -1,15 +1,6 @@
 // Written by `npm run api`; a test says when it is not current.
 
-// tenon/decorators
-
-export { Handler, type HandlerDecoratorOptions } from './handler.ts';
-export { type AnyClass, errorsCaughtBy, type Class, handlerOf, type HandlerRecord, type MessageSchema, methodsWithEnhancers, type ProtoSource, type RpcRecord, rpcsOf, type ServiceClassRecord, serviceOf, type BuiltinServiceOptions, type SubscribeRecord, subscriptionsOf, type EnhancerKind, type Enhancers, enhancersOf, } from './metadata.ts';
-export { Rpc, type RpcDecorator, type RpcDecoratorOptions, type StreamDecorator, type StreamKind } from './rpc.ts';
-export { Service, type ServiceDecoratorOptions } from './service.ts';
-export { Subscribe, type SubscribeDecorator, type SubscribeDecoratorOptions } from './subscribe.ts';
-export { CatchError, type UseDecorator, UseErrorFilter, UseGuard, UseInterceptor, UsePipe } from './use.ts';
-
-// tenon/decorators/handler
+// decorators/handler.ts, by tenon
 
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import { type AnyClass, type ProtoSource } from './metadata.ts';
@@ -23,7 +14,7 @@ export interface HandlerDecoratorOptions {
 export declare function Handler(name: string, options?: HandlerDecoratorOptions): (target: AnyClass) => void;
 export declare function Handler(options?: HandlerDecoratorOptions): (target: AnyClass) => void;
 
-// tenon/decorators/metadata
+// decorators/metadata.ts, by tenon, tenon/app
 
 import 'reflect-metadata';
 import type { StandardSchemaV1 } from '@standard-schema/spec';
@@ -35,63 +26,12 @@ export type AnyClass = abstract new (...args: never[]) => object;
 export type Class<T = object> = new (...args: never[]) => T;
 export type MessageSchema = StandardSchemaV1 | Class<object>;
 export type ProtoSource = string | URL;
-export interface HandlerRecord {
-    readonly name: string | undefined;
-    readonly proto: ProtoSource | undefined;
-    readonly service: string | undefined;
-    readonly internal: boolean;
-    readonly unimplemented: readonly string[];
-    readonly interceptors: readonly Interceptor[];
-}
-export interface RpcRecord {
-    readonly property: string;
-    readonly name: string | undefined;
-    readonly kind: Exclude<MethodKind, 'event'> | undefined;
-    readonly idempotent: boolean | undefined;
-    readonly input: MessageSchema | undefined;
-    readonly output: MessageSchema | undefined;
-    readonly interceptors: readonly Interceptor[];
-}
-export interface SubscribeRecord {
-    readonly property: string;
-    readonly topic: string;
-    readonly options: EventHandlerOptions;
-    readonly message: string | undefined;
-    readonly schema: MessageSchema | undefined;
-    readonly interceptors: readonly Interceptor[];
-}
 export interface BuiltinServiceOptions {
     readonly health?: boolean | undefined;
     readonly reflection?: boolean | undefined;
 }
-export interface ServiceClassRecord {
-    readonly name: string;
-    readonly version: string;
-    readonly handlers: readonly Class[];
-    readonly options: ServerOptions & BuiltinServiceOptions;
-}
-export interface Enhancers {
-    readonly guard: readonly (ServiceIdentifier<Guard> | Guard)[];
-    readonly interceptor: readonly (ServiceIdentifier<CallInterceptor> | CallInterceptor | Interceptor)[];
-    readonly pipe: readonly (ServiceIdentifier<Pipe> | Pipe | StandardSchemaV1)[];
-    readonly errorFilter: readonly Class<ErrorFilter>[];
-}
-export type EnhancerKind = keyof Enhancers;
-export declare function recordHandler(target: AnyClass, record: HandlerRecord): void;
-export declare function handlerOf(target: object): HandlerRecord | undefined;
-export declare function recordRpc(target: object, record: RpcRecord): void;
-export declare function rpcsOf(target: AnyClass): readonly RpcRecord[];
-export declare function recordSubscription(target: object, record: SubscribeRecord): void;
-export declare function subscriptionsOf(target: AnyClass): readonly SubscribeRecord[];
-export declare function recordService(target: AnyClass, record: ServiceClassRecord): void;
-export declare function serviceOf(target: object): ServiceClassRecord | undefined;
-export declare function recordEnhancers(kind: EnhancerKind, target: object, property: string | symbol | undefined, used: readonly unknown[]): void;
-export declare function enhancersOf<K extends EnhancerKind>(kind: K, target: AnyClass, property?: string): Enhancers[K];
-export declare function methodsWithEnhancers(target: AnyClass): readonly string[];
-export declare function recordCatch(target: object, type: ErrorClass | undefined): void;
-export declare function errorsCaughtBy(target: object): readonly (ErrorClass | undefined)[];
 
-// tenon/decorators/rpc
+// decorators/rpc.ts, by tenon
 
 import type { Interceptor } from '../pipeline/pipeline.ts';
 import { type MessageSchema } from './metadata.ts';
@@ -122,9 +62,9 @@ type KindFlags = {
 };
 type Fits<Flag, Expected> = unknown extends Flag ? true : Flag extends Expected ? true : false;
 type Agrees<F extends AnyMethod, K extends StreamKind> = Fits<Streams<Parameters<F>[0]>, KindFlags[K]['input']> extends true ? Fits<Streams<ReturnType<F>>, KindFlags[K]['output']> extends true ? unknown : {
-    'this method returns what a stream of this kind does not': never;
+    returnsAnotherKindOfStream: never;
 } : {
-    'this method takes what a stream of this kind does not': never;
+    takesAnotherKindOfStream: never;
 };
 export type RpcDecorator = <F extends AnyMethod>(target: object, property: string, descriptor: TypedPropertyDescriptor<F>) => void;
 export type StreamDecorator<K extends StreamKind> = <F extends AnyMethod>(target: object, property: string, descriptor: TypedPropertyDescriptor<F> & Agrees<F, K>) => void;
@@ -134,9 +74,8 @@ export declare function Rpc(options?: RpcDecoratorOptions & {
 export declare function Rpc<K extends StreamKind>(options: RpcDecoratorOptions & {
     readonly stream: K;
 }): StreamDecorator<K>;
-export {};
 
-// tenon/decorators/service
+// decorators/service.ts, by tenon
 
 import type { ServerOptions } from '../server/server.ts';
 import { type AnyClass, type Class, type BuiltinServiceOptions } from './metadata.ts';
@@ -147,7 +86,7 @@ export interface ServiceDecoratorOptions extends BuiltinServiceOptions, Pick<Ser
 }
 export declare function Service(options: ServiceDecoratorOptions): (target: AnyClass) => void;
 
-// tenon/decorators/subscribe
+// decorators/subscribe.ts, by tenon
 
 import type { Context } from '../context/context.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
@@ -161,9 +100,8 @@ export interface SubscribeDecoratorOptions extends EventHandlerOptions {
 type AnyEvent = any;
 export type SubscribeDecorator = <F extends (event: AnyEvent, ctx: Context) => Promise<void> | void>(target: object, property: string, descriptor: TypedPropertyDescriptor<F>) => void;
 export declare function Subscribe(topic: string, options?: SubscribeDecoratorOptions): SubscribeDecorator;
-export {};
 
-// tenon/decorators/use
+// decorators/use.ts, by tenon
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { ServiceIdentifier } from 'inversify';

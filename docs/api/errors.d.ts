@@ -55,19 +55,6 @@ export declare function textOf(value: unknown): string;
 export declare function nameOfError(value: unknown): string | undefined;
 export {};
 
-// tenon/errors/checked-options
-
-export interface NumberRule {
-    readonly min?: number | undefined;
-    readonly max?: number | undefined;
-    readonly isWhole?: boolean | undefined;
-}
-export declare const aCount: NumberRule;
-export declare function checkedOptions<T extends object>(owner: string, options: T, rules?: {
-    readonly [K in keyof T]?: NumberRule;
-}): T;
-export declare function checkNumber(name: string, value: unknown, rule?: NumberRule): void;
-
 // tenon/errors/details
 
 import type { ErrorDetail } from './errors.ts';
@@ -163,29 +150,10 @@ export declare function resourceInfo(value: ResourceInfo): ErrorDetail;
 export declare function help(value: Help): ErrorDetail;
 export declare function localizedMessage(value: LocalizedMessage): ErrorDetail;
 
-// tenon/errors/received
+// errors/checked-options.ts, by tenon/registry/kit
 
-import type { TenonError } from './errors.ts';
-export declare function markReceived(error: TenonError): TenonError;
-export declare function wasReceived(error: TenonError): boolean;
-
-// tenon/errors/status-details
-
-import { Code, type ErrorDetail } from './errors.ts';
-export interface RichStatus {
-    readonly code: Code;
-    readonly message: string;
-    readonly details: readonly ErrorDetail[];
+export interface NumberRule {
+    readonly min?: number | undefined;
+    readonly max?: number | undefined;
+    readonly isWhole?: boolean | undefined;
 }
-export declare function encodeRichStatus(status: RichStatus): Uint8Array;
-export declare function decodeRichStatus(bytes: Uint8Array): RichStatus | undefined;
-
-// tenon/errors/transient
-
-import { type TenonError } from './errors.ts';
-export declare function isTransient({ code }: TenonError): boolean;
-
-// tenon/errors/unthrown
-
-import { TenonError, type TenonErrorInit } from './errors.ts';
-export declare function unthrown(init: TenonErrorInit): TenonError;

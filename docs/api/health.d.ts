@@ -26,30 +26,10 @@ export interface CheckResponse {
 }
 export declare function healthHandler(health: ServiceHealth, findType: (name: string) => ProtoType | undefined): ServerHandler;
 
-// tenon/health/health-registry
-
-import { Logger } from '../logger/logger.ts';
-import type { Health, ServingStatus } from './health.ts';
-export declare class HealthRegistry implements Health {
-    #private;
-    constructor(logger?: Logger);
-    set(service: string, status: ServingStatus): void;
-    clear(service: string): void;
-    get(service: string): ServingStatus | undefined;
-    names(): readonly string[];
-    onChange(listener: () => void): () => void;
-}
-
-// tenon/health/service-health
+// health/service-health.ts, by tenon/health/handler
 
 import type { ServiceRuntime } from '../service/service.ts';
 import type { Health, ServingStatus } from './health.ts';
-export interface ServiceHealthOptions {
-    readonly services: readonly string[];
-    readonly followsRegistry?: boolean | undefined;
-    readonly followsBroker?: boolean | undefined;
-}
-export declare const liveness = "liveness";
 export declare class ServiceHealth {
     #private;
     constructor(service: Pick<ServiceRuntime, 'status' | 'onChange'>, health: Health, { services, followsRegistry, followsBroker }: ServiceHealthOptions);

@@ -15,7 +15,7 @@ export { timeout, type TimeoutOptions } from './timeout.ts';
 export { protovalidate } from './protovalidate.ts';
 export { validation, type ValidationOptions } from './validation.ts';
 
-// tenon/interceptors/authentication
+// interceptors/authentication.ts, by tenon/interceptors
 
 import type { Context, ContextKey } from '../context/context.ts';
 import type { PeerCertificate } from '../context/peer-certificate.ts';
@@ -33,7 +33,7 @@ export interface CertificateOptions<P> {
 }
 export declare function certificateGuard<P = PeerCertificate>(options?: CertificateOptions<P>): Guard;
 
-// tenon/interceptors/bulkhead
+// interceptors/bulkhead.ts, by tenon/interceptors
 
 import type { Context } from '../context/context.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
@@ -46,7 +46,7 @@ export interface BulkheadOptions {
 }
 export declare function bulkhead(options: BulkheadOptions): Interceptor;
 
-// tenon/interceptors/circuit-breaker
+// interceptors/circuit-breaker.ts, by tenon/interceptors
 
 import { Code } from '../errors/errors.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
@@ -63,7 +63,7 @@ export interface CircuitBreakerOptions {
 }
 export declare function circuitBreaker(options?: CircuitBreakerOptions): Interceptor;
 
-// tenon/interceptors/hedge
+// interceptors/hedge.ts, by tenon/interceptors
 
 import { Code } from '../errors/errors.ts';
 import { type Interceptor } from '../pipeline/pipeline.ts';
@@ -78,7 +78,7 @@ export interface HedgeOptions {
 }
 export declare function hedge(options?: HedgeOptions): Interceptor;
 
-// tenon/interceptors/logging
+// interceptors/logging.ts, by tenon/interceptors
 
 import { Code } from '../errors/errors.ts';
 import type { LogLevel } from '../logger/logger.ts';
@@ -90,12 +90,12 @@ export interface LoggingOptions {
 }
 export declare function logging(options?: LoggingOptions): Interceptor;
 
-// tenon/interceptors/protovalidate
+// interceptors/protovalidate.ts, by tenon/interceptors
 
 import type { Interceptor } from '../pipeline/pipeline.ts';
 export declare function protovalidate(): Interceptor;
 
-// tenon/interceptors/rate-limit
+// interceptors/rate-limit.ts, by tenon/interceptors
 
 import type { Context } from '../context/context.ts';
 import type { Interceptor } from '../pipeline/pipeline.ts';
@@ -108,22 +108,7 @@ export interface RateLimitOptions {
 }
 export declare function rateLimit(options: RateLimitOptions): Interceptor;
 
-// tenon/interceptors/retry-budget
-
-export interface RetryBudgetOptions {
-    readonly maxTokens?: number | undefined;
-    readonly tokenRatio?: number | undefined;
-}
-export declare class RetryBudget {
-    #private;
-    constructor(options?: RetryBudgetOptions);
-    succeeded(service: string): void;
-    failed(service: string): void;
-    allows(service: string): boolean;
-}
-export declare const unlimitedRetries: Pick<RetryBudget, 'succeeded' | 'failed' | 'allows'>;
-
-// tenon/interceptors/retry
+// interceptors/retry.ts, by tenon/interceptors
 
 import { Code } from '../errors/errors.ts';
 import { type Interceptor } from '../pipeline/pipeline.ts';
@@ -140,7 +125,21 @@ export interface RetryOptions {
 }
 export declare function retry(options?: RetryOptions): Interceptor;
 
-// tenon/interceptors/service-config
+// interceptors/retry-budget.ts, by tenon/interceptors
+
+export interface RetryBudgetOptions {
+    readonly maxTokens?: number | undefined;
+    readonly tokenRatio?: number | undefined;
+}
+export declare class RetryBudget {
+    #private;
+    constructor(options?: RetryBudgetOptions);
+    succeeded(service: string): void;
+    failed(service: string): void;
+    allows(service: string): boolean;
+}
+
+// interceptors/service-config.ts, by tenon, tenon/app, tenon/client, tenon/interceptors
 
 import type { Interceptor, MethodDescriptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -193,7 +192,7 @@ export declare class ServicePolicies {
     of(method: Pick<MethodDescriptor, 'service' | 'method'>): MethodPolicy;
 }
 
-// tenon/interceptors/timeout
+// interceptors/timeout.ts, by tenon/interceptors
 
 import { type Interceptor } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -203,7 +202,7 @@ export interface TimeoutOptions {
 }
 export declare function timeout(options: TimeoutOptions): Interceptor;
 
-// tenon/interceptors/validation
+// interceptors/validation.ts, by tenon/interceptors
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { type Interceptor } from '../pipeline/pipeline.ts';

@@ -52,22 +52,7 @@ export type CallHandler = (input: unknown, ctx: Context) => CallResult;
 export type HandlerFunction = (input: unknown, ctx: Context) => unknown;
 export type Interceptor = (next: CallHandler, method: MethodDescriptor) => CallHandler;
 
-// tenon/pipeline/compose
-
-import { type HandlerFunction, type Interceptor, type CallHandler, type MethodDescriptor } from './pipeline.ts';
-export declare function compose(interceptors: readonly Interceptor[], method: MethodDescriptor, handler: HandlerFunction): CallHandler;
-
-// tenon/pipeline/enhancer-interceptors
-
-import type { Interceptor } from './pipeline.ts';
-import type { CallInterceptor, FilterRule, Guard, Pipe, PipeMetadata } from './enhancers.ts';
-export declare function guardInterceptor(guard: Guard): Interceptor;
-export declare function pipeInterceptor(pipe: Pipe, metadata: PipeMetadata): Interceptor;
-export declare function requestInterceptor(change: (input: unknown) => unknown): Interceptor;
-export declare function interceptorOf(interceptor: CallInterceptor): Interceptor;
-export declare function errorFilterInterceptor(rules: readonly FilterRule[]): Interceptor;
-
-// tenon/pipeline/enhancers
+// pipeline/enhancers.ts, by tenon, tenon/interceptors, tenon/client, tenon/server
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Context } from '../context/context.ts';
@@ -93,13 +78,8 @@ export interface ErrorFilter<Failure = unknown> {
     catch(error: Failure, request: Context, response: Context): unknown;
 }
 export type ErrorClass = abstract new (...args: never[]) => Error;
-export interface FilterRule {
-    readonly filter: ErrorFilter;
-    readonly catches: readonly (ErrorClass | undefined)[];
-}
-export declare function isStandardSchema(value: unknown): value is StandardSchemaV1;
 
-// tenon/pipeline/hooks
+// pipeline/hooks.ts, by tenon
 
 import type { Context } from '../context/context.ts';
 import type { Interceptor, MethodDescriptor } from './pipeline.ts';
@@ -117,15 +97,3 @@ export interface CallHooks {
 }
 export type BeforeCall = (ctx: Context, method: MethodDescriptor) => CallHooks | void | Promise<CallHooks | void>;
 export declare function withHooks(before: BeforeCall): Interceptor;
-
-// tenon/pipeline/validation
-
-import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { type FieldViolation } from '../errors/details.ts';
-import { TenonError } from '../errors/errors.ts';
-export type Validate<T = unknown> = StandardSchemaV1<unknown, T>['~standard']['validate'];
-export declare function validated(validate: Validate, where: string, value: unknown): unknown;
-export declare function violationsOf(issues: readonly StandardSchemaV1.Issue[]): FieldViolation[];
-export declare function fieldPath(path: readonly (PropertyKey | StandardSchemaV1.PathSegment)[]): string;
-export declare function invalidInput(where: string, violations: readonly FieldViolation[]): TenonError;
-export declare function formatViolations(violations: readonly FieldViolation[], count?: number): string;

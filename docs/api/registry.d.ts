@@ -149,6 +149,17 @@ export declare class FileRegistry extends DrivenRegistry<Settings> implements Re
 }
 export {};
 
+// tenon/registry/kit
+
+export { AddressList, type AddressListOptions, type FailoverCall, formatAddress, parseAddresses, type ServerAddress, } from './address-list.ts';
+export { BrokenRecords } from './broken-records.ts';
+export type { Change, DriverCall, DriverTools, LeasedNode, Registration, RegistryDriver, Snapshot, WatchFeed, } from './driver.ts';
+export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
+export { type DriverFailure, invalidAddress, invalidService } from './errors.ts';
+export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
+export { type KnownNode, NodeTable } from './node-table.ts';
+export { BrokenRecord, checkedNode, decodeNode, encodeNode, serviceParts } from './records.ts';
+
 // tenon/registry/mdns
 
 import { type ServiceIdentifier } from 'inversify';
@@ -240,18 +251,7 @@ export declare class RedisRegistry extends DrivenRegistry<Settings> implements R
 }
 export {};
 
-// tenon/registry/kit
-
-export { AddressList, type AddressListOptions, type FailoverCall, formatAddress, parseAddresses, type ServerAddress, } from './address-list.ts';
-export { BrokenRecords } from './broken-records.ts';
-export type { Change, DriverCall, DriverTools, LeasedNode, Registration, RegistryDriver, Snapshot, WatchFeed, } from './driver.ts';
-export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
-export { type DriverFailure, invalidAddress, invalidService } from './errors.ts';
-export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
-export { type KnownNode, NodeTable } from './node-table.ts';
-export { BrokenRecord, checkedNode, decodeNode, encodeNode, serviceParts } from './records.ts';
-
-// tenon/registry/kit (address-list)
+// registry/kit/address-list.ts, by tenon/registry/kit
 
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 export interface ServerAddress {
@@ -284,7 +284,7 @@ export declare class AddressList {
 export declare function parseAddresses(text: string, defaultPort: number): readonly ServerAddress[];
 export declare function formatAddress({ host, port }: ServerAddress): string;
 
-// tenon/registry/kit (broken-records)
+// registry/kit/broken-records.ts, by tenon/registry/kit
 
 import type { Logger } from '../../logger/logger.ts';
 export declare class BrokenRecords {
@@ -293,7 +293,7 @@ export declare class BrokenRecords {
     read<T>(place: string, read: () => T): T | undefined;
 }
 
-// tenon/registry/kit (driven-registry)
+// registry/kit/driven-registry.ts, by tenon/registry/kit
 
 import { type NumberRule } from '../../errors/checked-options.ts';
 import { type RegisterOptions, type Registry, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from '../registry.ts';
@@ -331,7 +331,7 @@ export declare abstract class DrivenRegistry<Settings extends DriverSettings> im
     toString(): string;
 }
 
-// tenon/registry/kit (driver)
+// registry/kit/driver.ts, by tenon/registry/kit
 
 import type { Logger } from '../../logger/logger.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
@@ -393,31 +393,19 @@ export interface RegistryDriver {
     close?(): Promise<void> | void;
 }
 
-// tenon/registry/kit (errors)
+// registry/kit/errors.ts, by tenon/registry/kit
 
 import { TenonError } from '../../errors/errors.ts';
-export interface CallTarget {
-    readonly registry: string;
-    readonly method: string;
-    readonly server: string;
-}
 export interface DriverFailure {
     readonly kind: 'unreachable' | 'refused' | 'denied';
     readonly why?: string | undefined;
     readonly remedy?: string | undefined;
     readonly cause?: unknown;
 }
-export declare function serverFailed({ registry, method, server }: CallTarget, failure: DriverFailure, error: unknown): TenonError;
-export declare function callTimedOut({ registry, method, server }: CallTarget, timeoutMs: number): TenonError;
-export declare function callCancelled(registry: string, reason: unknown): TenonError;
-export declare function registryClosed(registry: string): TenonError;
-export declare function registryStarted(registry: string): TenonError;
-export declare function registryReadOnly(registry: string, method: string): TenonError;
-export declare function watchLost(service: string | undefined, why: string, cause?: unknown): TenonError;
 export declare function invalidService(name: string, why: string): TenonError;
 export declare function invalidAddress(message: string): TenonError;
 
-// tenon/registry/kit (lease-manager)
+// registry/kit/lease-manager.ts, by tenon/registry/kit
 
 import type { DriverTools, Registration } from './driver.ts';
 export interface LeaseBackend<Grant> {
@@ -445,7 +433,7 @@ export declare class LeaseManager<Grant> {
     close(): void;
 }
 
-// tenon/registry/kit (node-table)
+// registry/kit/node-table.ts, by tenon/registry/kit
 
 import type { RegistryEvent, ServiceRecord } from '../registry.ts';
 export interface KnownNode {
@@ -462,19 +450,13 @@ export declare class NodeTable {
     remove(service: string, id: string): RegistryEvent | undefined;
     replaceWith(other: NodeTable): RegistryEvent[];
 }
-export declare function idOf({ nodes }: ServiceRecord): string;
-export declare function nodeKey(service: string, id: string): string;
 
-// tenon/registry/kit (records)
+// registry/kit/records.ts, by tenon/registry/kit
 
 import type { NodeRecord, RegistryCapabilities, ServiceRecord } from '../registry.ts';
 export declare function encodeNode(service: ServiceRecord, node: NodeRecord): string;
 export declare class BrokenRecord extends Error {
 }
 export declare function decodeNode(text: string, maxBytes: number): ServiceRecord;
-export declare function parsed(text: string): Record<string, unknown>;
 export declare function serviceParts(name: unknown, fields: Readonly<Record<string, unknown>>): Omit<ServiceRecord, 'nodes'>;
 export declare function checkedNode(id: unknown, address: unknown, metadata: unknown): NodeRecord;
-export declare function byVersion(records: readonly ServiceRecord[]): readonly ServiceRecord[];
-export declare function assertRegistrable(service: ServiceRecord, maxBytes?: number): void;
-export declare function leaseOf(ttlMs: number, { ttlGranularityMs, minTtlMs }?: Pick<RegistryCapabilities, 'ttlGranularityMs' | 'minTtlMs'>): number;

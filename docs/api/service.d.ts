@@ -58,32 +58,3 @@ export interface ServiceRuntime {
     toString(): string;
 }
 export declare const ServiceRuntime: ServiceIdentifier<ServiceRuntime>;
-
-// tenon/service/managed-service
-
-import { Client } from '../client/client.ts';
-import { Logger } from '../logger/logger.ts';
-import { Clock, Random, Timers } from '../runtime/runtime.ts';
-import { Server } from '../server/server.ts';
-import { ServiceOptions, type ServiceRuntime, type ServiceState, type ServiceStatus, BackendSummary } from './service.ts';
-export declare class ManagedService implements ServiceRuntime {
-    #private;
-    constructor(server: Server, client: Client, timers: Timers, logger: Logger, options?: ServiceOptions, random?: Random, clock?: Clock, backends?: BackendSummary);
-    get options(): ServiceOptions;
-    get state(): ServiceState;
-    get status(): ServiceStatus;
-    onChange(listener: (status: ServiceStatus) => void): () => void;
-    init(options: ServiceOptions): void;
-    client(): Client;
-    server(): Server;
-    start(options?: {
-        readonly signal?: AbortSignal;
-    }): Promise<void>;
-    stop(options?: {
-        readonly signal?: AbortSignal;
-    }): Promise<void>;
-    run(options?: {
-        readonly signal?: AbortSignal;
-    }): Promise<void>;
-    toString(): string;
-}

@@ -3,20 +3,25 @@
 // tenon/testing
 
 export { type Case, type TestApi } from './api.ts';
-export { brokerCases, brokerConformance, type BrokerHarness } from './broker.ts';
-export { clientCases, clientConformance, type ClientHarness, type Parts } from './client.ts';
+export { brokerCases, brokerConformance } from './broker.ts';
+export { clientCases, clientConformance } from './client.ts';
 export { codecCases, codecConformance, type CodecOptions, type CodecSample, framedCodecCases, framedCodecConformance, type FramedCodecOptions, } from './codec.ts';
 export { failingCases, type FailingCasesOptions, failureOf, thrownBy, type UncaughtErrors, watchUncaught, } from './failures.ts';
 export { collect, EventRecorder, type LogLine, publishText, RecordingLogger, textOf, WatchRecorder, } from './recorders.ts';
-export { registryCases, registryCasesFor, registryConformance, type RegistryHarness } from './registry.ts';
+export type { BrokerHarness } from './internal/broker-scene.ts';
+export type { ClientHarness } from './internal/client-harness.ts';
+export type { RegistryHarness } from './internal/registry-scene.ts';
+export type { Parts } from './internal/rig.ts';
+export type { TransportOptions } from './internal/transport-rig.ts';
+export { registryCases, registryCasesFor, registryConformance } from './registry.ts';
 export { selectorCases, selectorCasesFor, selectorConformance, type SelectorHarness } from './selector.ts';
 export { serverCases, serverConformance, type ServerHarness } from './server.ts';
 export { serviceCases, serviceConformance, type ServiceHarness } from './service.ts';
-export { transportCases, transportCasesFor, transportConformance, type TransportOptions } from './transport.ts';
+export { transportCases, transportCasesFor, transportConformance } from './transport.ts';
 export { type HeldTimer, HeldTimers, type VirtualRuntime, virtualRuntime, VirtualTimers } from './virtual-time.ts';
 export { eventually, type Gate, gate, settled, within, type WithinOptions } from './waiting.ts';
 
-// tenon/testing/api
+// testing/api.ts, by tenon/testing
 
 export interface TestApi {
     describe(name: string, body: () => void): void;
@@ -28,26 +33,22 @@ export interface Case<Harness> {
     run(harness: Harness): Promise<void> | void;
 }
 
-// tenon/testing/broker
+// testing/broker.ts, by tenon/testing
 
 import type { BrokerCapabilities } from '../broker/broker.ts';
 import type { Case, TestApi } from './api.ts';
 import type { BrokerHarness } from './internal/broker-scene.ts';
-export type { BrokerHarness } from './internal/broker-scene.ts';
 export declare const brokerCases: readonly Case<BrokerHarness>[];
-export declare function concerns(requires: string | undefined, capabilities: BrokerCapabilities, harness?: Pick<BrokerHarness, 'maxBodyBytes'>): boolean;
 export declare function brokerConformance(api: TestApi, name: string, harness: BrokerHarness): void;
 
-// tenon/testing/client
+// testing/client.ts, by tenon/testing
 
 import type { Case, TestApi } from './api.ts';
 import type { ClientHarness } from './internal/client-harness.ts';
-export type { ClientHarness } from './internal/client-harness.ts';
-export type { Parts } from './internal/rig.ts';
 export declare const clientCases: readonly Case<ClientHarness>[];
 export declare function clientConformance(api: TestApi, name: string, harness: ClientHarness): void;
 
-// tenon/testing/codec
+// testing/codec.ts, by tenon/testing
 
 import type { Codec, Marshaler, MessageStream } from '../codec/codec.ts';
 import type { Schema } from '../pipeline/pipeline.ts';
@@ -90,7 +91,7 @@ export interface FramedCodecOptions {
 export declare const framedCodecCases: readonly Case<FramedCodecOptions>[];
 export declare function framedCodecConformance(api: TestApi, name: string, options: FramedCodecOptions): void;
 
-// tenon/testing/failures
+// testing/failures.ts, by tenon/testing
 
 import { TenonError } from '../errors/errors.ts';
 import type { Case } from './api.ts';
@@ -107,7 +108,87 @@ export interface FailingCasesOptions {
 }
 export declare function failingCases<Harness>(cases: readonly Case<Harness>[], harness: () => Harness | Promise<Harness>, options?: FailingCasesOptions): Promise<string[]>;
 
-// tenon/testing/recorders
+// testing/internal/broker-scene.ts, by tenon/testing
+
+import type { Broker, BrokerCapabilities, BrokerMessage, Event, PublishOptions, Subscriber, SubscribeOptions } from '../../broker/broker.ts';
+import { type DeliveryHandler, type DeliveryOptions } from '../../broker/delivery.ts';
+import type { Code } from '../../errors/errors.ts';
+import type { Case } from '../api.ts';
+export interface BrokerHarness {
+    make(): Broker;
+    readonly capabilities: BrokerCapabilities;
+    readonly patienceMs?: number | undefined;
+    readonly addsHeaders?: readonly string[] | undefined;
+    takesTopic?(topic: string): boolean;
+    takesHeader?(name: string, value: string): boolean;
+    readonly maxBodyBytes?: number | undefined;
+    readonly pollMs?: number | undefined;
+}
+
+// testing/internal/client-harness.ts, by tenon/testing
+
+import type { Client, ClientOptions } from '../../client/client.ts';
+import type { Parts } from './rig.ts';
+export interface ClientHarness {
+    make(parts: Parts, options?: ClientOptions): Client;
+}
+
+// testing/internal/registry-scene.ts, by tenon/testing
+
+import type { NodeRecord, Registry, RegistryCapabilities, RegistryEvent, ServiceRecord, Watcher } from '../../registry/registry.ts';
+import type { Case } from '../api.ts';
+export interface RegistryHarness {
+    make(): Registry | Promise<Registry>;
+    readonly capabilities: RegistryCapabilities;
+    readonly seesOthers?: boolean | undefined;
+    seed?(service: ServiceRecord): Promise<void> | void;
+    unseed?(service: ServiceRecord): Promise<void> | void;
+    readonly shortTtlMs?: number | undefined;
+    readonly settleMs?: number | undefined;
+    readonly maxRecordBytes?: number | undefined;
+    isLegalName?(name: string): boolean;
+}
+
+// testing/internal/rig.ts, by tenon/testing
+
+import type { Broker } from '../../broker/broker.ts';
+import type { Marshaler } from '../../codec/codec.ts';
+import { type Logger } from '../../logger/logger.ts';
+import { type MethodDescriptor, type MethodKind } from '../../pipeline/pipeline.ts';
+import type { Registry } from '../../registry/registry.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { Selector } from '../../selector/selector.ts';
+import type { Accept, Listener, Socket, Transport } from '../../transport/transport.ts';
+export interface Parts {
+    readonly transport: Transport;
+    readonly registry: Registry;
+    readonly selector: Selector;
+    readonly broker: Broker;
+    readonly marshaler: Marshaler;
+    readonly marshalers: readonly Marshaler[];
+    readonly runtime: Runtime;
+    readonly logger: Logger;
+}
+
+// testing/internal/transport-rig.ts, by tenon/testing
+
+import { Context } from '../../context/context.ts';
+import type { Metadata } from '../../context/metadata.ts';
+import { type Status } from '../../context/status.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
+import { type MethodDescriptor, type MethodKind } from '../../pipeline/pipeline.ts';
+import type { DialOptions, Listener, ListenOptions, Message, Socket, Transport, TransportClient } from '../../transport/transport.ts';
+export interface TransportOptions {
+    make(): Transport | Promise<Transport>;
+    readonly address?: string | undefined;
+    readonly patienceMs?: number | undefined;
+    readonly supports?: {
+        readonly suggest?: boolean;
+        readonly resets?: boolean;
+    };
+}
+
+// testing/recorders.ts, by tenon/testing
 
 import type { Broker, Event } from '../broker/broker.ts';
 import type { LogFields, Logger } from '../logger/logger.ts';
@@ -144,16 +225,15 @@ export declare class WatchRecorder {
 }
 export declare function collect<T>(values: AsyncIterable<T>): Promise<T[]>;
 
-// tenon/testing/registry
+// testing/registry.ts, by tenon/testing
 
 import type { Case, TestApi } from './api.ts';
 import { type RegistryHarness } from './internal/registry-scene.ts';
-export type { RegistryHarness } from './internal/registry-scene.ts';
 export declare const registryCases: readonly Case<RegistryHarness>[];
 export declare function registryCasesFor(harness: RegistryHarness): readonly Case<RegistryHarness>[];
 export declare function registryConformance(api: TestApi, name: string, harness: RegistryHarness): void;
 
-// tenon/testing/selector
+// testing/selector.ts, by tenon/testing
 
 import { type Registry } from '../registry/registry.ts';
 import type { Clock } from '../runtime/runtime.ts';
@@ -167,7 +247,7 @@ export declare const selectorCases: readonly Case<SelectorHarness>[];
 export declare function selectorCasesFor({ capabilities }: SelectorHarness): readonly Case<SelectorHarness>[];
 export declare function selectorConformance(api: TestApi, name: string, harness: SelectorHarness): void;
 
-// tenon/testing/server
+// testing/server.ts, by tenon/testing
 
 import type { Server, ServerOptions } from '../server/server.ts';
 import type { Case, TestApi } from './api.ts';
@@ -178,7 +258,7 @@ export interface ServerHarness {
 export declare const serverCases: readonly Case<ServerHarness>[];
 export declare function serverConformance(api: TestApi, name: string, harness: ServerHarness): void;
 
-// tenon/testing/service
+// testing/service.ts, by tenon/testing
 
 import type { Client } from '../client/client.ts';
 import type { Server } from '../server/server.ts';
@@ -190,18 +270,17 @@ export interface ServiceHarness {
 export declare const serviceCases: readonly Case<ServiceHarness>[];
 export declare function serviceConformance(api: TestApi, name: string, harness: ServiceHarness): void;
 
-// tenon/testing/transport
+// testing/transport.ts, by tenon/testing
 
 import type { Case, TestApi } from './api.ts';
 import type { TransportOptions } from './internal/transport-rig.ts';
-export type { TransportOptions } from './internal/transport-rig.ts';
 export declare const transportCases: readonly Case<TransportOptions>[];
 export declare function transportCasesFor(options: TransportOptions, hasUnary: boolean): readonly Case<TransportOptions>[];
 export declare function transportConformance(api: TestApi, name: string, options: TransportOptions & {
     readonly unary?: boolean;
 }): void;
 
-// tenon/testing/virtual-time
+// testing/virtual-time.ts, by tenon/testing
 
 import type { Runtime, Timer, TimerOptions, Timers } from '../runtime/runtime.ts';
 export declare class VirtualTimers implements Timers {
@@ -236,7 +315,7 @@ export declare class HeldTimers implements Timers {
     fire(): void;
 }
 
-// tenon/testing/waiting
+// testing/waiting.ts, by tenon/testing
 
 export declare function eventually(what: string, condition: () => boolean | Promise<boolean>, limitMs?: number): Promise<void>;
 export interface WithinOptions {

@@ -83,6 +83,26 @@ export interface Transport {
 }
 export declare const Transport: ServiceIdentifier<Transport>;
 
+// tenon/transport/grpc
+
+import { type ServiceIdentifier } from 'inversify';
+import { GrpcBase } from './grpc/grpc-base.ts';
+import type { GrpcOptions } from './grpc/grpc-options.ts';
+import type { MakeServerEngine } from './sockets/server-engine.ts';
+import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
+export interface GrpcTransportOptions extends GrpcOptions {
+}
+export declare const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions>;
+export declare class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Transport {
+    #private;
+    static readonly capabilities: TransportCapabilities;
+    constructor(given?: GrpcTransportOptions);
+    dial(address: string, options: DialOptions): TransportClient;
+    protected call(address: string, message: Message, options: DialOptions): Promise<Message>;
+    protected engine(): MakeServerEngine;
+    protected closeConnections(): void;
+}
+
 // tenon/transport/grpc-js
 
 import { type ServiceIdentifier } from 'inversify';
@@ -98,26 +118,6 @@ export declare class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> im
     #private;
     static readonly capabilities: TransportCapabilities;
     constructor(options?: GrpcJsTransportOptions);
-    dial(address: string, options: DialOptions): TransportClient;
-    protected call(address: string, message: Message, options: DialOptions): Promise<Message>;
-    protected engine(): MakeServerEngine;
-    protected closeConnections(): void;
-}
-
-// tenon/transport/grpc
-
-import { type ServiceIdentifier } from 'inversify';
-import { GrpcBase } from './grpc/grpc-base.ts';
-import type { GrpcOptions } from './grpc/grpc-options.ts';
-import type { MakeServerEngine } from './sockets/server-engine.ts';
-import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
-export interface GrpcTransportOptions extends GrpcOptions {
-}
-export declare const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions>;
-export declare class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Transport {
-    #private;
-    static readonly capabilities: TransportCapabilities;
-    constructor(given?: GrpcTransportOptions);
     dial(address: string, options: DialOptions): TransportClient;
     protected call(address: string, message: Message, options: DialOptions): Promise<Message>;
     protected engine(): MakeServerEngine;
@@ -174,16 +174,6 @@ export declare class TcpTransport extends FrameTransport implements Transport {
     toString(): string;
 }
 
-// tenon/transport/tls
-
-import type { ServiceIdentifier } from 'inversify';
-import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
-export interface TransportTlsOptions {
-    readonly client?: ClientTlsOptions | undefined;
-    readonly server?: ServerTlsOptions | false | undefined;
-}
-export declare const TransportTlsOptions: ServiceIdentifier<TransportTlsOptions>;
-
 // tenon/transport/unix
 
 import { type ServiceIdentifier } from 'inversify';
@@ -200,3 +190,38 @@ export declare class UnixTransport extends FrameTransport implements Transport {
     isSecure(): boolean;
     toString(): string;
 }
+
+// transport/grpc/grpc-options.ts, by tenon/transport/grpc, tenon/transport/grpc-js
+
+import type { Logger } from '../../logger/logger.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { ClientTlsOptions, ServerTlsOptions } from '../../tls/tls.ts';
+import type { SocketServerOptions } from '../transport.ts';
+export interface GrpcOptions extends SocketServerOptions {
+    readonly idleMs?: number | undefined;
+    readonly maxReconnectMs?: number | undefined;
+    readonly keepaliveMs?: number | undefined;
+    readonly keepaliveTimeoutMs?: number | undefined;
+    readonly serverKeepaliveMs?: number | undefined;
+    readonly keepaliveWithoutCalls?: boolean | undefined;
+    readonly minPingIntervalMs?: number | undefined;
+    readonly maxConnectionIdleMs?: number | undefined;
+    readonly maxConnectionAgeMs?: number | undefined;
+    readonly maxConnectionAgeGraceMs?: number | undefined;
+    readonly maxCalls?: number | undefined;
+    readonly maxMetadataBytes?: number | undefined;
+    readonly tls?: ClientTlsOptions | undefined;
+    readonly serverTls?: ServerTlsOptions | undefined;
+    readonly runtime?: (Pick<Runtime, 'clock' | 'timers'> & Partial<Runtime>) | undefined;
+    readonly logger?: Logger | undefined;
+}
+
+// transport/tls.ts, by tenon
+
+import type { ServiceIdentifier } from 'inversify';
+import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
+export interface TransportTlsOptions {
+    readonly client?: ClientTlsOptions | undefined;
+    readonly server?: ServerTlsOptions | false | undefined;
+}
+export declare const TransportTlsOptions: ServiceIdentifier<TransportTlsOptions>;

@@ -1,7 +1,8 @@
-export type { Backends } from './backends.ts';
+export { backendNames, type Backends } from './backends.ts';
 export { type Choice } from './choices.ts';
 export { type BackendChoice, type Config } from './config.ts';
 export { type Problem } from './describe.ts';
+export type { BackendRoom } from './internal/backend-table.ts';
 export { type AppOptions } from './options.ts';
 export { type Profile } from './profiles.ts';
 export { run, type RunOptions } from './run.ts';

@@ -16,8 +16,6 @@ import {
   type BackendSettings,
 } from './internal/backend-table.ts';
 
-export type { Backend, BackendRoom, BackendSettings } from './internal/backend-table.ts';
-
 interface Contracts {
   readonly transport: Transport;
   readonly codec: Marshaler;

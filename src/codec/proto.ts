@@ -12,8 +12,6 @@ import { bareName } from './internal/message-fields.ts';
 import { type ParsedProto, parseProtos, sourcePath } from './internal/parse-protos.ts';
 import { ProtoTypes } from './internal/proto-types.ts';
 
-export { type Duration, durationFromMs, durationToMs, Timestamp } from './internal/time.ts';
-
 const contentType = 'application/grpc+proto';
 
 /** How a `.proto` is loaded. */

@@ -37,8 +37,8 @@ type Agrees<F extends AnyMethod, K extends StreamKind> =
   Fits<Streams<Parameters<F>[0]>, KindFlags[K]['input']> extends true
     ? Fits<Streams<ReturnType<F>>, KindFlags[K]['output']> extends true
       ? unknown
-      : { 'this method returns what a stream of this kind does not': never }
-    : { 'this method takes what a stream of this kind does not': never };
+      : { returnsAnotherKindOfStream: never }
+    : { takesAnotherKindOfStream: never };
 
 /** A method decorator that accepts every method: unary ones, and with a `.proto` those of any kind. */
 export type RpcDecorator = <F extends AnyMethod>(

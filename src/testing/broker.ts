@@ -6,8 +6,6 @@ import { messageCases } from './internal/broker-message-cases.ts';
 import type { BrokerHarness } from './internal/broker-scene.ts';
 import { settlingCases } from './internal/broker-settling-cases.ts';
 
-export type { BrokerHarness } from './internal/broker-scene.ts';
-
 /** The promises of a Broker. */
 export const brokerCases: readonly Case<BrokerHarness>[] = [
   ...messageCases,

@@ -15,9 +15,6 @@ import { failureOf } from './failures.ts';
 import { eventually, gate } from './waiting.ts';
 import { announce, bodies, json, memoryParts, method, parsed, type Parts, serveRaw } from './internal/rig.ts';
 
-export type { ClientHarness } from './internal/client-harness.ts';
-export type { Parts } from './internal/rig.ts';
-
 const echo = method('Echo');
 const count = method('Count', 'server');
 const sum = method('Sum', 'client');

@@ -6,8 +6,6 @@ import { recordCases } from './internal/registry-record-cases.ts';
 import { caseOf, collect, found, fresh, nodeOf, record, type RegistryHarness } from './internal/registry-scene.ts';
 import { watchCases } from './internal/registry-watch-cases.ts';
 
-export type { RegistryHarness } from './internal/registry-scene.ts';
-
 const lifeCases: readonly Case<RegistryHarness>[] = [
   caseOf('an instance says the capabilities that it is tested with, if it says any', undefined, async (scene) => {
     const { capabilities } = await scene.make();

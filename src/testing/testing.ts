@@ -1,6 +1,6 @@
 export { type Case, type TestApi } from './api.ts';
-export { brokerCases, brokerConformance, type BrokerHarness } from './broker.ts';
-export { clientCases, clientConformance, type ClientHarness, type Parts } from './client.ts';
+export { brokerCases, brokerConformance } from './broker.ts';
+export { clientCases, clientConformance } from './client.ts';
 export {
   codecCases,
   codecConformance,
@@ -27,10 +27,15 @@ export {
   textOf,
   WatchRecorder,
 } from './recorders.ts';
-export { registryCases, registryCasesFor, registryConformance, type RegistryHarness } from './registry.ts';
+export type { BrokerHarness } from './internal/broker-scene.ts';
+export type { ClientHarness } from './internal/client-harness.ts';
+export type { RegistryHarness } from './internal/registry-scene.ts';
+export type { Parts } from './internal/rig.ts';
+export type { TransportOptions } from './internal/transport-rig.ts';
+export { registryCases, registryCasesFor, registryConformance } from './registry.ts';
 export { selectorCases, selectorCasesFor, selectorConformance, type SelectorHarness } from './selector.ts';
 export { serverCases, serverConformance, type ServerHarness } from './server.ts';
 export { serviceCases, serviceConformance, type ServiceHarness } from './service.ts';
-export { transportCases, transportCasesFor, transportConformance, type TransportOptions } from './transport.ts';
+export { transportCases, transportCasesFor, transportConformance } from './transport.ts';
 export { type HeldTimer, HeldTimers, type VirtualRuntime, virtualRuntime, VirtualTimers } from './virtual-time.ts';
 export { eventually, type Gate, gate, settled, within, type WithinOptions } from './waiting.ts';

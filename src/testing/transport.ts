@@ -5,8 +5,6 @@ import type { TransportOptions } from './internal/transport-rig.ts';
 import { streamCases } from './internal/transport-streams.ts';
 import { unaryCases } from './internal/transport-unary.ts';
 
-export type { TransportOptions } from './internal/transport-rig.ts';
-
 /** The promises of `Transport`. */
 export const transportCases: readonly Case<TransportOptions>[] = [
   ...unaryCases,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
+import { backendRows } from '../../src/app/internal/backend-table.ts';
 import { type BuiltCopy, builtCopy, type Loaded } from './support.ts';
 
 const hello = `
@@ -87,8 +88,9 @@ describe('the doors', () => {
     readonly exports: Readonly<Record<string, { readonly default: string }>>;
   };
   // What has to do with the container, and suites of tests.
-  const withPackages = ['.', './app', './decorators', './testing', './package.json'];
-  const names = Object.keys(doors).filter((name) => !name.includes('*') && !withPackages.includes(name));
+  const withPackages = ['.', './app', './testing', './package.json'];
+  const backends = Object.entries(backendRows).flatMap(([room, rows]) => rows.map(({ name }) => `./${room}/${name}`));
+  const names = Object.keys(doors).filter((name) => !withPackages.includes(name) && !backends.includes(name));
 
   test('load no package, but for those of the container', async () => {
     expect(names).toContain('./errors');

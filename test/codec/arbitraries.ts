@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-import { Timestamp } from '../../src/codec/proto.ts';
+import { Timestamp } from '../../src/codec/time.ts';
 
 const text = fc.string({ unit: 'binary', maxLength: 60 });
 const int32 = fc.integer();

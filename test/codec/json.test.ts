@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 
 import { JsonMarshaler } from '../../src/codec/json.ts';
-import { loadProto, Timestamp } from '../../src/codec/proto.ts';
+import { loadProto } from '../../src/codec/proto.ts';
+import { Timestamp } from '../../src/codec/time.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { anySchema } from '../../src/pipeline/pipeline.ts';
 import { noScalars, scalars, schemaOf, typeOf } from './support.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { durationFromMs, durationToMs, loadProto, ProtoMarshaler, Timestamp } from '../../src/codec/proto.ts';
+import { loadProto, ProtoMarshaler } from '../../src/codec/proto.ts';
+import { durationFromMs, durationToMs, Timestamp } from '../../src/codec/time.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { kinds, noScalars, scalars, typeOf } from './support.ts';
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import protobuf from 'protobufjs';
 
-import { Timestamp } from '../../src/codec/proto.ts';
+import { Timestamp } from '../../src/codec/time.ts';
 import { arbitrary, names, tidy } from './arbitraries.ts';
 import { kinds, typeOf } from './support.ts';
 

@@ -14,7 +14,8 @@ import { MemoryBroker, MemoryHub } from '../../src/broker/memory.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { silentLogger as logger } from '../../src/logger/logger.ts';
 import type { Case } from '../../src/testing/api.ts';
-import { brokerCases, type BrokerHarness, concerns } from '../../src/testing/broker.ts';
+import { brokerCases, concerns } from '../../src/testing/broker.ts';
+import type { BrokerHarness } from '../../src/testing/internal/broker-scene.ts';
 import { systemTimers } from '../../src/runtime/system.ts';
 
 type Broken = new (options: { hub: MemoryHub; logger: typeof logger }) => MemoryBroker;

@@ -4,7 +4,8 @@ import type { CallOptions, Client, MethodCaller } from '../../src/client/client.
 import { RpcClient } from '../../src/client/rpc-client.ts';
 import type { Context } from '../../src/context/context.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import { clientCases, type ClientHarness } from '../../src/testing/client.ts';
+import { clientCases } from '../../src/testing/client.ts';
+import type { ClientHarness } from '../../src/testing/internal/client-harness.ts';
 import type { Transport } from '../../src/transport/transport.ts';
 import { failing, saneLimitMs, unkept } from './support.ts';
 

@@ -5,7 +5,8 @@ import { CachedRegistry } from '../../src/registry/cache.ts';
 import { registryReadOnly } from '../../src/registry/kit/errors.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
 import type { Registry, RegistryCapabilities, ServiceRecord, Watcher } from '../../src/registry/registry.ts';
-import { registryCasesFor, type RegistryHarness } from '../../src/testing/registry.ts';
+import type { RegistryHarness } from '../../src/testing/internal/registry-scene.ts';
+import { registryCasesFor } from '../../src/testing/registry.ts';
 import { failing, saneLimitMs } from './support.ts';
 
 /** Registries of one network, each seen through `change`. */

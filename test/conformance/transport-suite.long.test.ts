@@ -2,7 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 
 import { Context } from '../../src/context/context.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import { type TransportOptions, transportCasesFor } from '../../src/testing/transport.ts';
+import type { TransportOptions } from '../../src/testing/internal/transport-rig.ts';
+import { transportCasesFor } from '../../src/testing/transport.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import type {
   DialOptions,

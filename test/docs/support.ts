@@ -109,27 +109,18 @@ export function exportsOf(source: string): Map<string, { readonly isType: boolea
   return names;
 }
 
-/** The doors of the package, each with its source; `./room/*` is a door for every file of the room. */
+/** The doors of the package, each with its source. */
 export async function doors(): Promise<Map<string, string>> {
   const { exports } = JSON.parse(await text('package.json')) as {
-    exports: Record<string, string | { default: string } | null>;
+    exports: Record<string, string | { default: string }>;
   };
-  const sources = await filesBelow('src', '.ts');
-  const found = new Map<string, string>();
-  for (const [door, target] of Object.entries(exports)) {
-    if (typeof target !== 'object' || target === null) continue;
-    const source = target.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts');
-    const [before, after] = source.split('*');
-    if (after === undefined) {
-      found.set(`tenon${door.slice(1)}`, source);
-      continue;
-    }
-    for (const file of sources.filter((one) => one.startsWith(before as string) && one.endsWith(after))) {
-      const name = file.slice((before as string).length, -after.length);
-      if (!name.includes('/')) found.set(`tenon${door.slice(1).replace('*', name)}`, file);
-    }
-  }
-  return found;
+  return new Map(
+    Object.entries(exports).flatMap(([door, target]) =>
+      typeof target === 'object'
+        ? [[`tenon${door.slice(1)}`, target.default.replace('./dist/', 'src/').replace(/\.js$/, '.ts')]]
+        : [],
+    ),
+  );
 }
 
 /** Something to compile: a module, with imports that are not written in it. */

@@ -1,63 +1,11 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { describe, expect, test } from '@jest/globals';
 
 import { run, TestProcess } from '../support/process.ts';
-import { filesBelow, type Manifest, manifest } from './source.ts';
-
-/** Rooms without a door: `internal` is nobody's business, and the command is run, not imported. */
-const withoutDoor = ['internal', 'cli'];
-
-function foldersOf(room: string): string[] {
-  if (!existsSync(join('src', room))) return [];
-  return readdirSync(join('src', room), { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && !['internal', 'kit'].includes(entry.name))
-    .map((entry) => entry.name);
-}
-
-/** What `exports` should say of the rooms in the tree. */
-function expectedDoors(rooms: readonly string[]): Manifest['exports'] {
-  const door = (path: string): { types: string; default: string } => ({
-    types: `./dist/${path}.d.ts`,
-    default: `./dist/${path}.js`,
-  });
-  const doors: Record<string, string | null | { types: string; default: string }> = { '.': door('index') };
-  for (const room of rooms) {
-    doors[`./${room}`] = door(`${room}/${room}`);
-    doors[`./${room}/*`] = door(`${room}/*`);
-    doors[`./${room}/internal/*`] = null;
-    // The parts of a room that its backends are made of, through a door of their own.
-    if (existsSync(`src/${room}/kit/kit.ts`)) {
-      doors[`./${room}/kit`] = door(`${room}/kit/kit`);
-      doors[`./${room}/kit/*`] = null;
-    }
-    // What belongs to one backend, or to one file, is nobody else's.
-    for (const folder of foldersOf(room)) doors[`./${room}/${folder}/*`] = null;
-  }
-  return { ...doors, './package.json': './package.json' };
-}
-
-const rooms = readdirSync('src', { withFileTypes: true })
-  .filter((entry) => entry.isDirectory() && filesBelow(join('src', entry.name)).length > 0)
-  .map((entry) => entry.name)
-  .filter((room) => !withoutDoor.includes(room));
 
 describe('package.json', () => {
-  test('has the doors of the rooms in the tree, and no others', () => {
-    expect(manifest().exports).toEqual(expectedDoors(rooms));
-  });
-
-  test('every door has its file', () => {
-    const files = ['src/index.ts', ...rooms.map((room) => `src/${room}/${room}.ts`)];
-    expect(files.filter((file) => !existsSync(file))).toEqual([]);
-  });
-
-  test('a room without a door would be seen', () => {
-    expect(manifest().exports).not.toEqual(expectedDoors([...rooms, 'kitchen']));
-    expect(manifest().exports).not.toEqual(expectedDoors(rooms.slice(1)));
-  });
-
   test('the lock file names no registry, and one copy of what must be one', () => {
     const lock = readFileSync('package-lock.json', 'utf8');
     expect(lock).not.toContain('"resolved": "http');

@@ -6,8 +6,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { System } from 'tenon';
 import { systemClock, systemRandom, systemTimers } from 'tenon/runtime/system';
-import type { TestApi } from 'tenon/testing/api';
-import { registryConformance } from 'tenon/testing/registry';
+import { registryConformance, type TestApi } from 'tenon/testing';
 
 import { FolderRegistry } from './folder-registry.ts';
 import { staging } from './profiles.ts';

@@ -1,6 +1,4 @@
-import { type ClientOf, System } from 'tenon';
-import { ClientOptions } from 'tenon/client';
-import { TransportTlsOptions } from 'tenon/transport/tls';
+import { type ClientOf, ClientOptions, System, TransportTlsOptions } from 'tenon';
 
 import { type ConformanceApi, conformanceSource } from './conformance-api.ts';
 import type { ClientCompatRequest } from './conformance-calls.ts';

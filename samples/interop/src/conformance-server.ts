@@ -1,5 +1,4 @@
-import { run } from 'tenon';
-import { TransportTlsOptions } from 'tenon/transport/tls';
+import { run, TransportTlsOptions } from 'tenon';
 
 import { decode, encode } from './conformance-api.ts';
 import { ConformanceService } from './conformance-service.ts';

@@ -1,7 +1,6 @@
 import { parseArgs } from 'node:util';
 
-import type { AppOptions } from 'tenon';
-import { TransportTlsOptions } from 'tenon/transport/tls';
+import { type AppOptions, TransportTlsOptions } from 'tenon';
 
 import { type Case, cases } from './cases.ts';
 import { connect } from './peer.ts';

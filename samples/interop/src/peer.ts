@@ -1,5 +1,4 @@
-import { type AppOptions, type Context, type Interceptor, System } from 'tenon';
-import { ClientOptions } from 'tenon/client';
+import { type AppOptions, ClientOptions, type Context, type Interceptor, System } from 'tenon';
 
 import type { Peer } from './cases.ts';
 import { type TestApi, testSource, type UnimplementedApi, unimplementedSource } from './testing-api.ts';

@@ -1,5 +1,5 @@
 import type { AppOptions } from 'tenon';
-import { type BackendRoom, backendNames } from 'tenon/app/backends';
+import { backendNames, type BackendRoom } from 'tenon/app';
 import { RedisBrokerOptions } from 'tenon/broker/redis';
 
 /** The environment of a program. */

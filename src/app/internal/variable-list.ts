@@ -14,7 +14,14 @@ const choice = { kind: 'choice' } as const;
 const text = { kind: 'text' } as const;
 const boolean = { kind: 'boolean' } as const;
 
-const choices = [
+/** Gives the list a type that knows the names, and nothing else of what is said of them. */
+function listed<const Name extends string>(list: NonEmpty<Name>): NonEmpty<Name> {
+  return list;
+}
+type Named<Name> = Variable & { readonly name: Name };
+type NonEmpty<Name> = readonly [Named<Name>, ...Named<Name>[]];
+
+const choices = listed([
   {
     name: 'TENON_PROFILE',
     describes: 'The profile that fills in what is not said below.',
@@ -70,9 +77,9 @@ const choices = [
     ...text,
     example: '127.0.0.1:6379',
   },
-] as const satisfies readonly Variable[];
+]);
 
-const others = [
+const others = listed([
   {
     name: 'TENON_SERVER_ADDRESS',
     describes:
@@ -321,7 +328,7 @@ const others = [
     choices: () => ['text', 'json'],
     fallback: { test: 'text', dev: 'text', local: 'text', prod: 'json' },
   },
-] as const satisfies readonly Variable[];
+]);
 
 /**
  * All variables that tenon reads. `fallback` is the value if the variable is not set, for all profiles or by profile.

@@ -4,7 +4,7 @@
  */
 
 /** ARGV: pairs of id and idle time. Sets how long they count as untouched: 0 keeps them, much gives them away. */
-export const touchScript = `
+export const touchScript: string = `
 for i = 3, #ARGV, 2 do
   if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2]) == 1 then
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', ARGV[i + 1], 'JUSTID')
@@ -12,7 +12,7 @@ for i = 3, #ARGV, 2 do
 end`;
 
 /** ARGV: pairs of id and attempts. Puts what the consumer has, and the stream still has, into a group made anew. */
-export const restoreScript = `
+export const restoreScript: string = `
 for i = 3, #ARGV, 2 do
   if #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i], 'COUNT', 1) == 1
       and #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1) == 0 then
@@ -21,7 +21,7 @@ for i = 3, #ARGV, 2 do
 end`;
 
 /** ARGV: ids. Hands them out once more; gives them with their attempts, and how many are pending with nobody. */
-export const takeScript = `
+export const takeScript: string = `
 local taken, gone = {}, 0
 for i = 3, #ARGV do
   local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)[1]
@@ -36,7 +36,7 @@ end
 return { taken, gone }`;
 
 /** ARGV: least idle time, start, count. Takes over what is idle; gives where it got to, ids, how many are gone. */
-export const claimScript = `
+export const claimScript: string = `
 local reply = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')
 local claimed, gone = {}, reply[3] and #reply[3] or 0
 for _, id in ipairs(reply[2]) do claimed[#claimed + 1] = id end
@@ -67,7 +67,7 @@ local function lost(at, read)
 end`;
 
 /** ARGV: count. Gives how many were cut off before the group got them (-1: maybe some), and the next entries. */
-export const nextScript = `${gap}
+export const nextScript: string = `${gap}
 local missed = 0
 if stream then
   for _, one in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
@@ -84,13 +84,13 @@ local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[3
 return { missed, read }`;
 
 /** ARGV: nothing, the id read last, entries added up to it (-1: not known), count. As {@link nextScript}. */
-export const nextOfTailScript = `${gap}
+export const nextOfTailScript: string = `${gap}
 local position = tonumber(ARGV[3])
 local missed = lost(ARGV[2], position >= 0 and position)
 return { missed, redis.call('XREAD', 'COUNT', ARGV[4], 'STREAMS', KEYS[1], ARGV[2]) }`;
 
 /** ARGV: where it begins. Makes the group, and the stream; what was cut off before is not missed by a new group. */
-export const createScript = `${gap}
+export const createScript: string = `${gap}
 local start = ARGV[3]
 local position = -1
 if start == '$' then position = stream and stream['entries-added'] or 0
@@ -102,13 +102,13 @@ end
 return made`;
 
 /** Deletes the consumer, unless something is pending for it: that would be lost with it. */
-export const leaveScript = `
+export const leaveScript: string = `
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
   redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 end`;
 
 /** ARGV: idle time. Deletes other consumers that have been away for so long and left nothing. */
-export const tidyScript = `
+export const tidyScript: string = `
 for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local consumer = {}
   for i = 1, #info, 2 do consumer[info[i]] = info[i + 1] end

@@ -15,7 +15,7 @@ import {
   instantToDate,
   parseDuration,
   parseTimestamp,
-} from './time.ts';
+} from '../time.ts';
 import { safeNumber, type WireReader } from './wire-reader.ts';
 import type { WireWriter } from './wire-writer.ts';
 

@@ -22,7 +22,7 @@ end
  * KEYS: node, index of the service, index of services, revision. ARGV: id, record, lease in milliseconds, service,
  * channel. The same record again is a renewal, of which nobody is told, unless readers could not find it any more.
  */
-export const registerScript = `${nowMs}${nextRevision}
+export const registerScript: string = `${nowMs}${nextRevision}
 local lapses = now + tonumber(ARGV[3])
 local before = redis.call('ZSCORE', KEYS[2], ARGV[1]) and redis.pcall('GET', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
@@ -38,7 +38,7 @@ if before ~= ARGV[2] then
 end`;
 
 /** KEYS: as above. ARGV: id, service, channel. */
-export const deregisterScript = `${nowMs}${nextRevision}
+export const deregisterScript: string = `${nowMs}${nextRevision}
 local before = redis.pcall('GET', KEYS[1])
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -58,7 +58,7 @@ end`;
  * have. Gives the revision, then id, record and lease of each node; the record of a key that holds something else, or
  * too much, is empty.
  */
-export const readScript = `
+export const readScript: string = `
 local found = { redis.call('GET', KEYS[2]) or '0' }
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   local key = ARGV[1] .. id
@@ -73,5 +73,5 @@ end
 return found`;
 
 /** KEYS: index of services. */
-export const namesScript = `${nowMs}
+export const namesScript: string = `${nowMs}
 return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')`;

@@ -10,7 +10,7 @@ Module._resolveFilename = (request, ...rest) => {
 };
 
 const { codeName, Handler, Rpc, Service, System } = await import('../../../dist/index.js');
-const { protovalidate } = await import('../../../dist/interceptors/protovalidate.js');
+const { protovalidate } = await import('../../../dist/interceptors/interceptors.js');
 
 class Users {
   async add(user) {

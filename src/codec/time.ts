@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 
-import { describeValue, encodeFailure, fail } from './codec-errors.ts';
+import { describeValue, encodeFailure, fail } from './internal/codec-errors.ts';
 
 const minSeconds = -62_135_596_800n;
 const maxSeconds = 253_402_300_799n;
