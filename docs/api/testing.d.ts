@@ -59,7 +59,7 @@ export interface CodecSample {
     readonly value: unknown;
     readonly decoded?: unknown;
 }
-export interface CodecOptions {
+export interface CodecHarness {
     readonly make: () => Marshaler;
     readonly samples: readonly CodecSample[];
     readonly unencodable: readonly {
@@ -80,16 +80,16 @@ export interface CodecOptions {
         readonly refusesBytes?: boolean;
     };
 }
-export declare const codecCases: readonly Case<CodecOptions>[];
-export declare function codecConformance(api: TestApi, name: string, options: CodecOptions): void;
-export interface FramedCodecOptions {
+export declare const codecCases: readonly Case<CodecHarness>[];
+export declare function codecConformance(api: TestApi, name: string, options: CodecHarness): void;
+export interface FramedCodecHarness {
     readonly make: (stream: MessageStream) => Codec;
     readonly schema: Schema;
     readonly value: unknown;
     readonly unencodable: unknown;
 }
-export declare const framedCodecCases: readonly Case<FramedCodecOptions>[];
-export declare function framedCodecConformance(api: TestApi, name: string, options: FramedCodecOptions): void;
+export declare const framedCodecCases: readonly Case<FramedCodecHarness>[];
+export declare function framedCodecConformance(api: TestApi, name: string, options: FramedCodecHarness): void;
 
 // testing/failures.ts, by tenon/testing
 
@@ -251,7 +251,7 @@ export declare function selectorConformance(api: TestApi, name: string, harness:
 
 import type { Server, ServerOptions } from '../server/server.ts';
 import type { Case, TestApi } from './api.ts';
-import { type Parts } from './internal/rig.ts';
+import { type Parts } from './internal/parts.ts';
 export interface ServerHarness {
     make(parts: Parts, options?: ServerOptions): Server;
 }

@@ -1,17 +1,17 @@
 /**
- * What the suites need of a test runner: the functions that Jest, Vitest, Mocha and node:test share. They are handed
- * in, so that the suites depend on no runner.
+ * The functions of a test runner that the suites call, which Jest, Vitest, Mocha and node:test all have. They are
+ * passed in, so that the suites depend on no runner.
  */
 export interface TestApi {
   describe(name: string, body: () => void): void;
   it(name: string, body: () => Promise<void> | void, timeoutMs?: number): void;
 }
 
-/** One promise of a contract and how it is tried. `harness` makes what is tested. */
+/** A test case of one promise of a contract. `harness` makes the implementation under test. */
 export interface Case<Harness> {
-  /** Stable: broken implementations are expected to fail by name. */
+  /** The name, which is stable: proofs of the suites list cases by name. */
   readonly name: string;
-  /** What the implementation must support for the promise to concern it, if not all do. */
+  /** The feature that an implementation must have for the case to apply to it; `undefined` if it applies to all. */
   readonly requires?: string | undefined;
   run(harness: Harness): Promise<void> | void;
 }

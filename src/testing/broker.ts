@@ -1,9 +1,9 @@
 import type { BrokerCapabilities } from '../broker/broker.ts';
 import type { Case, TestApi } from './api.ts';
 import { iterationCases } from './internal/broker-iteration-cases.ts';
-import { lifeCases } from './internal/broker-life-cases.ts';
+import { lifecycleCases } from './internal/broker-lifecycle-cases.ts';
 import { messageCases } from './internal/broker-message-cases.ts';
-import type { BrokerHarness } from './internal/broker-scene.ts';
+import type { BrokerHarness } from './internal/broker-fixture.ts';
 import { settlingCases } from './internal/broker-settling-cases.ts';
 
 /** The promises of a Broker. */
@@ -11,10 +11,10 @@ export const brokerCases: readonly Case<BrokerHarness>[] = [
   ...messageCases,
   ...settlingCases,
   ...iterationCases,
-  ...lifeCases,
+  ...lifecycleCases,
 ];
 
-/** Tells if a case concerns a broker of these capabilities, and of a harness with these bounds. */
+/** True if a case applies to a broker with these capabilities and a harness with these limits. */
 export function concerns(
   requires: string | undefined,
   capabilities: BrokerCapabilities,
@@ -30,7 +30,7 @@ export function concerns(
     .every((one) => (one.startsWith('!') ? stated[one.slice(1)] === false : stated[one] === true));
 }
 
-/** Runs {@link brokerCases} on a broker: those that its capabilities concern. */
+/** Registers the {@link brokerCases} that apply to a broker with a test runner. */
 export function brokerConformance(api: TestApi, name: string, harness: BrokerHarness): void {
   api.describe(`broker conformance: ${name}`, () => {
     for (const one of brokerCases) {

@@ -9,11 +9,11 @@ import type { Interceptor } from '../pipeline/pipeline.ts';
 import type { Selector } from '../selector/selector.ts';
 import type { Message, Socket, Transport } from '../transport/transport.ts';
 import type { Case, TestApi } from './api.ts';
-import { clientEndingCases } from './internal/client-endings.ts';
+import { clientEndingCases } from './internal/client-ending-cases.ts';
 import type { ClientHarness } from './internal/client-harness.ts';
 import { failureOf } from './failures.ts';
 import { eventually, gate } from './waiting.ts';
-import { announce, bodies, json, memoryParts, method, parsed, type Parts, serveRaw } from './internal/rig.ts';
+import { announce, bodies, json, memoryParts, method, parsed, type Parts, serveRaw } from './internal/parts.ts';
 
 const echo = method('Echo');
 const count = method('Count', 'server');
@@ -21,7 +21,7 @@ const sum = method('Sum', 'client');
 const chat = method('Chat', 'bidi');
 const routes = [echo, count, sum, chat];
 
-/** Answers as the methods' names say. A caller that goes is no failure of the one who answers. */
+/** Answers a call in the way that the method's name says. A caller that leaves fails nothing here. */
 function answer(socket: Socket, name: string): void {
   reply(socket, name).catch(() => {});
 }
@@ -70,7 +70,7 @@ async function* numbers(...values: number[]): AsyncIterable<{ n: number }> {
   for (const n of values) yield { n };
 }
 
-/** The promises of {@link Client}. */
+/** The cases of the {@link Client} contract. */
 export const clientCases: readonly Case<ClientHarness>[] = [
   {
     name: 'a unary call gives the reply',
@@ -533,7 +533,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
   ...clientEndingCases,
 ];
 
-/** Registers the suite of clients with a runner. */
+/** Registers the cases of a client with a test runner. */
 export function clientConformance(api: TestApi, name: string, harness: ClientHarness): void {
   api.describe(`client: ${name}`, () => {
     for (const one of clientCases) api.it(one.name, () => one.run(harness));

@@ -6,37 +6,37 @@ import { Code, TenonError } from '../errors/errors.ts';
 import type { Schema } from '../pipeline/pipeline.ts';
 import type { Case, TestApi } from './api.ts';
 
-/** A value that a format carries. */
+/** A value that a codec can carry, with its schema. */
 export interface CodecSample {
   readonly name: string;
   readonly schema: Schema;
   readonly value: unknown;
-  /** What comes back, if it is not equal to `value`. */
+  /** The decoded value, if it does not equal `value`. */
   readonly decoded?: unknown;
 }
 
-/** What is tested, and with which values: formats differ in what they can carry. */
-export interface CodecOptions {
+/** The codec under test and its sample values, as codecs differ in the values that they carry. */
+export interface CodecHarness {
   readonly make: () => Marshaler;
   readonly samples: readonly CodecSample[];
-  /** Values that must be refused; their schema is to be named. At least one. */
+  /** Values that encoding must refuse with an error that names their schema. At least one. */
   readonly unencodable: readonly { readonly schema: Schema; readonly value: unknown }[];
-  /** Bytes that are no message of their schema. At least one, unless the format takes any. */
+  /** Bytes that decoding must refuse. At least one, unless the codec takes any bytes. */
   readonly garbage: readonly { readonly schema: Schema; readonly bytes: Uint8Array }[];
-  /** A value of about so many bytes. */
+  /** Makes a value of about `bytes` bytes. */
   readonly large: (bytes: number) => { readonly schema: Schema; readonly value: unknown };
-  /** The schema of which an empty body is a message. */
+  /** A schema for which an empty body is a valid message. */
   readonly empty: Schema;
   readonly supports?: {
-    /** What was read shares no memory with the bytes it was read from. @default true */
+    /** True if decoded values share no memory with the decoded bytes. @default true */
     readonly copies?: boolean;
-    /** Not all bytes are a message. @default true */
+    /** True if there are bytes that decoding refuses. @default true */
     readonly refusesBytes?: boolean;
   };
 }
 
-/** The promises of {@link Marshaler}. */
-export const codecCases: readonly Case<CodecOptions>[] = [
+/** The cases of the {@link Marshaler} contract. */
+export const codecCases: readonly Case<CodecHarness>[] = [
   {
     name: 'the content type is that of gRPC with a sub-type',
     run({ make }) {
@@ -235,8 +235,8 @@ export const codecCases: readonly Case<CodecOptions>[] = [
   },
 ];
 
-/** Runs the promises of {@link Marshaler} against one implementation. */
-export function codecConformance(api: TestApi, name: string, options: CodecOptions): void {
+/** Registers the cases of a marshaler with a test runner. */
+export function codecConformance(api: TestApi, name: string, options: CodecHarness): void {
   const supports: Readonly<Record<string, boolean | undefined>> = {
     copies: true,
     refusesBytes: true,
@@ -249,17 +249,17 @@ export function codecConformance(api: TestApi, name: string, options: CodecOptio
   });
 }
 
-/** What is tested of a {@link Codec}, and with which body. */
-export interface FramedCodecOptions {
+/** The {@link Codec} under test, and bodies to test it with. */
+export interface FramedCodecHarness {
   readonly make: (stream: MessageStream) => Codec;
   readonly schema: Schema;
   readonly value: unknown;
-  /** A body that does not fit. */
+  /** A body that the codec must refuse. */
   readonly unencodable: unknown;
 }
 
-/** The promises of {@link Codec}. */
-export const framedCodecCases: readonly Case<FramedCodecOptions>[] = [
+/** The cases of the {@link Codec} contract. */
+export const framedCodecCases: readonly Case<FramedCodecHarness>[] = [
   {
     name: 'what is written is read, header and body',
     async run({ make, schema, value }) {
@@ -358,8 +358,8 @@ export const framedCodecCases: readonly Case<FramedCodecOptions>[] = [
   },
 ];
 
-/** Runs the promises of {@link Codec} against one implementation. */
-export function framedCodecConformance(api: TestApi, name: string, options: FramedCodecOptions): void {
+/** Registers the cases of a {@link Codec} with a test runner. */
+export function framedCodecConformance(api: TestApi, name: string, options: FramedCodecHarness): void {
   api.describe(`framed codec conformance: ${name}`, () => {
     for (const one of framedCodecCases) api.it(one.name, () => one.run(options));
   });
@@ -378,7 +378,7 @@ function header(over: Partial<MessageHeader> = {}): MessageHeader {
   };
 }
 
-/** A stream that reads what was written to it. */
+/** A message stream that returns the messages written to it. */
 function loop(): MessageStream {
   const messages: { readonly header: MessageHeader; readonly body: Uint8Array }[] = [];
   return {
@@ -396,7 +396,7 @@ function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');
 }
 
-/** Bytes in comparable form at the top: a Buffer and a Uint8Array of the same content are the same message. */
+/** Turns bytes into plain arrays, so that a Buffer equals a Uint8Array with the same content. */
 function plain(value: unknown): unknown {
   return value instanceof Uint8Array ? hex(value) : value;
 }
@@ -407,7 +407,7 @@ function deepFreeze<T>(value: T): T {
   return Object.freeze(value);
 }
 
-/** Overwrites all that can be of a value. */
+/** Overwrites everything in a value that can be changed. */
 function deface(value: unknown): void {
   if (typeof value !== 'object' || value === null) return;
   if (ArrayBuffer.isView(value)) {
@@ -452,7 +452,10 @@ function readsOrRefuses(marshaler: Marshaler, schema: Schema, bytes: Uint8Array)
   }
 }
 
-/** Mulberry32: the same numbers at every run, so that a failure is found again. */
+/**
+ * A generator of random numbers (Mulberry32) that repeats the same sequence for a seed, so that failures can be
+ * reproduced.
+ */
 function generator(seed: number): () => number {
   let state = seed;
   return () => {

@@ -27,14 +27,14 @@ export function thrownBy(work: () => unknown): TenonError {
   return assert.fail('returned, and should have thrown');
 }
 
-/** Errors that nobody caught, since {@link watchUncaught}. */
+/** The uncaught errors since {@link watchUncaught} was called. */
 export interface UncaughtErrors {
   readonly errors: readonly unknown[];
-  /** Stops watching: later ones end the process again. */
+  /** Stops collecting: later uncaught errors end the process again. */
   stop(): void;
 }
 
-/** Keeps what nobody catches, rejections too, and keeps it from ending the process. */
+/** Collects uncaught exceptions and unhandled rejections, which then do not end the process. */
 export function watchUncaught(): UncaughtErrors {
   const errors: unknown[] = [];
   const onError = (error: unknown): void => void errors.push(error);
@@ -64,10 +64,10 @@ export interface FailingCasesOptions {
 }
 
 /**
- * The names of the cases that an implementation fails: what proves a suite, by implementations that are broken in one
- * way each.
+ * Runs cases and resolves with the names of those that fail. It proves a suite with implementations that are broken in
+ * one way each.
  *
- * @param harness makes what one case needs
+ * @param harness makes the harness of one case
  */
 export async function failingCases<Harness>(
   cases: readonly Case<Harness>[],

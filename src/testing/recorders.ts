@@ -2,14 +2,14 @@ import type { Broker, Event } from '../broker/broker.ts';
 import type { LogFields, Logger } from '../logger/logger.ts';
 import type { RegistryEvent, Watcher } from '../registry/registry.ts';
 
-/** A line that a {@link RecordingLogger} kept. */
+/** A log line that a {@link RecordingLogger} recorded. */
 export interface LogLine {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   readonly message: string;
   readonly fields: LogFields;
 }
 
-/** Keeps what is logged, by its children too. */
+/** A logger that records all lines, those of its children too. */
 export class RecordingLogger implements Logger {
   readonly lines: LogLine[] = [];
 
@@ -47,11 +47,11 @@ export function publishText(
   return broker.publish(topic, { headers: { ...headers }, body: encoder.encode(text) });
 }
 
-/** Keeps the events of a subscription, and acknowledges each: `broker.subscribe(topic, recorder.receive)`. */
+/** Records the events of a subscription and acknowledges each: `broker.subscribe(topic, recorder.receive)`. */
 export class EventRecorder {
-  /** In the order in which they came. */
+  /** The events, in the order in which they came. */
   readonly events: Event[] = [];
-  /** Their bodies. */
+  /** The bodies of the events, as text. */
   readonly texts: string[] = [];
 
   readonly receive = (event: Event): Promise<void> => {
@@ -61,10 +61,10 @@ export class EventRecorder {
   };
 }
 
-/** Keeps what a watcher of a registry tells. */
+/** Records the events of a registry watcher. */
 export class WatchRecorder {
   readonly events: RegistryEvent[] = [];
-  /** Resolves when the iteration has ended: with its error, if it was one. Never rejects. */
+  /** Resolves when the watcher ends, with its error if it failed. Never rejects. */
   readonly ended: Promise<unknown>;
 
   constructor(watcher: Watcher) {
@@ -74,13 +74,13 @@ export class WatchRecorder {
     })().catch((error: unknown) => error);
   }
 
-  /** Every event as `create n1 n2`: what happened, and the ids of the nodes. */
+  /** The events as `create n1 n2`: the action, and the ids of the nodes. */
   get texts(): string[] {
     return this.events.map(({ action, service }) => `${action} ${service.nodes.map(({ id }) => id).join(' ')}`);
   }
 }
 
-/** Everything that an iteration gives, once it has ended. */
+/** Collects all values of an iteration until it ends. */
 export async function collect<T>(values: AsyncIterable<T>): Promise<T[]> {
   const collected: T[] = [];
   for await (const value of values) collected.push(value);

@@ -58,7 +58,7 @@ class Nodes {
   }
 }
 
-interface Scene {
+interface SelectorFixture {
   readonly nodes: Nodes;
   readonly timers: VirtualTimers;
   readonly selector: Selector;
@@ -70,7 +70,7 @@ interface Scene {
   mark(id: string, ...errors: readonly (TenonError | undefined)[]): void;
 }
 
-function scene(harness: SelectorHarness, ids: readonly string[], options: SelectorOptions = {}): Scene {
+function makeFixture(harness: SelectorHarness, ids: readonly string[], options: SelectorOptions = {}): SelectorFixture {
   const nodes = new Nodes();
   const { clock, timers } = virtualRuntime(1_000_000);
   if (ids.length > 0) nodes.set(record('1.0.0', ids));
@@ -115,7 +115,12 @@ const three = ['n1', 'n2', 'n3'] as const;
 const many = 100;
 
 /** Asserts that exactly the nodes `ids` are selected, each at least once. */
-async function assertChosen(from: Scene, ids: readonly string[], why: string, options?: SelectOptions): Promise<void> {
+async function assertChosen(
+  from: SelectorFixture,
+  ids: readonly string[],
+  why: string,
+  options?: SelectOptions,
+): Promise<void> {
   assert.deepEqual([...new Set(await from.picks(many, options))].sort(), [...ids].sort(), why);
 }
 
@@ -124,12 +129,12 @@ function selectError(selector: Selector, name = service, options?: SelectOptions
   return failureOf((async () => (await selector.select(name, options))())());
 }
 
-/** The promises of {@link Selector}. */
+/** The cases of the {@link Selector} contract. */
 export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'nodes of every version are selected',
     async run(harness) {
-      const one = scene(harness, []);
+      const one = makeFixture(harness, []);
       one.nodes.set(record('1.0.0', ['n1', 'n2']), record('2.0.0', ['n3']));
       await assertChosen(one, three, 'of both versions');
       assert.equal((await one.selector.select(service))().address.startsWith('127.0.0.1:400'), true);
@@ -138,7 +143,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'every node is selected about equally often',
     async run(harness) {
-      const picked = await scene(harness, ['n1', 'n2', 'n3', 'n4']).picks(2_000);
+      const picked = await makeFixture(harness, ['n1', 'n2', 'n3', 'n4']).picks(2_000);
       for (const id of ['n1', 'n2', 'n3', 'n4']) {
         const share = picked.filter((one) => one === id).length;
         assert.ok(share > 350 && share < 650, `${id} was chosen ${share} times of 2,000`);
@@ -148,14 +153,14 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'select returns without a promise when the nodes are known',
     run(harness) {
-      const next = scene(harness, three).selector.select(service);
+      const next = makeFixture(harness, three).selector.select(service);
       assert.equal(typeof next, 'function');
     },
   },
   {
     name: 'select reads the registry when the nodes are not known',
     async run(harness) {
-      const one = scene(harness, three);
+      const one = makeFixture(harness, three);
       one.nodes.answersAtOnce = false;
       await assertChosen(one, three, 'after reading');
       assert.ok(one.nodes.reads > 0);
@@ -164,7 +169,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'concurrent first selections all get a node',
     async run(harness) {
-      const one = scene(harness, three);
+      const one = makeFixture(harness, three);
       one.nodes.answersAtOnce = false;
       const picked = await Promise.all(Array.from({ length: 20 }, () => one.pick()));
       assert.ok(picked.every((id) => (three as readonly string[]).includes(id)));
@@ -173,7 +178,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'a service that is not registered is NOT_FOUND',
     async run(harness) {
-      const { code, reason, message } = await selectError(scene(harness, []).selector, 'suite.nobody');
+      const { code, reason, message } = await selectError(makeFixture(harness, []).selector, 'suite.nobody');
       assert.deepEqual([code, reason], [Code.NotFound, 'registry.not_found']);
       assert.match(message, /suite\.nobody/);
     },
@@ -181,7 +186,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'errors of the registry pass through',
     async run(harness) {
-      const one = scene(harness, three);
+      const one = makeFixture(harness, three);
       one.nodes.failure = failure(Code.Unavailable, 'registry.unreachable');
       assert.equal(await selectError(one.selector), one.nodes.failure);
     },
@@ -189,7 +194,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'only nodes that serve are selected',
     async run(harness) {
-      const one = scene(harness, []);
+      const one = makeFixture(harness, []);
       one.nodes.set(
         record('1.0.0', ['n1', node('n2', { [stateKey]: 'draining' }), node('n3', { [stateKey]: 'starting' })]),
         record('2.0.0', [node('n4', { [stateKey]: 'serving' }), node('n5', { [stateKey]: 'draining' })]),
@@ -200,7 +205,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'the error for a service without a serving node names the nodes and their states',
     async run(harness) {
-      const one = scene(harness, []);
+      const one = makeFixture(harness, []);
       one.nodes.set(record('1.0.0', [node('n1', { [stateKey]: 'draining' }), node('n2', { [stateKey]: 'starting' })]));
       const { code, reason, message } = await selectError(one.selector);
       assert.deepEqual([code, reason], [Code.Unavailable, 'selector.none_available']);
@@ -211,7 +216,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'filters narrow the selection',
     async run(harness) {
-      const one = scene(harness, []);
+      const one = makeFixture(harness, []);
       const endpoints = [{ name: 'Greeter.Hello', metadata: {} }];
       one.nodes.set(
         record('1.0.0', [node('n1', { zone: 'a' }), node('n2', { zone: 'b' })], { endpoints }),
@@ -227,7 +232,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'a filter that leaves no node is UNAVAILABLE, naming the service',
     async run(harness) {
-      const { code, reason, message } = await selectError(scene(harness, three).selector, service, {
+      const { code, reason, message } = await selectError(makeFixture(harness, three).selector, service, {
         filters: [filterVersion('9.9.9')],
       });
       assert.deepEqual([code, reason], [Code.Unavailable, 'selector.none_available']);
@@ -237,7 +242,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'a filter applies to its own selection only',
     async run(harness) {
-      const one = scene(harness, []);
+      const one = makeFixture(harness, []);
       one.nodes.set(record('1.0.0', ['n1', 'n2']), record('2.0.0', ['n3']));
       await one.picks(3, { filters: [filterVersion('2.0.0')] });
       await assertChosen(one, three, 'afterwards');
@@ -246,7 +251,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'a further attempt of a call gets another node, as long as there is one',
     async run(harness) {
-      const one = scene(harness, three);
+      const one = makeFixture(harness, three);
       for (let round = 0; round < 10; round += 1) {
         const next = await one.selector.select(service);
         const ids = Array.from({ length: 3 }, () => next().id);
@@ -258,7 +263,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'later selections see nodes that come and go',
     async run(harness) {
-      const one = scene(harness, three);
+      const one = makeFixture(harness, three);
       await one.picks(5);
       one.nodes.set(record('1.0.0', ['n2', 'n4']));
       await assertChosen(one, ['n2', 'n4'], 'after the change');
@@ -269,7 +274,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'a selection keeps the nodes that it was made from',
     async run(harness) {
-      const one = scene(harness, ['n1', 'n2']);
+      const one = makeFixture(harness, ['n1', 'n2']);
       const next = await one.selector.select(service);
       one.nodes.set(record('1.0.0', ['n8', 'n9']));
       await one.picks(3);
@@ -280,7 +285,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     name: 'a node that fails ejectAfter times in a row is ejected for ejectMs',
     requires: 'marks',
     async run(harness) {
-      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
+      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
       await one.picks(3);
       one.mark('n2', unavailable);
       await assertChosen(one, three, 'after one failure');
@@ -296,7 +301,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     name: 'a successful call clears the failures before it',
     requires: 'marks',
     async run(harness) {
-      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
+      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
       await one.picks(3);
       one.mark('n2', unavailable, undefined, unavailable, undefined, unavailable);
       await assertChosen(one, three, 'never two in a row');
@@ -306,7 +311,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     name: 'an error that the handler returned is not counted against the node',
     requires: 'marks',
     async run(harness) {
-      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
+      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
       await one.picks(3);
       for (const code of [Code.NotFound, Code.InvalidArgument, Code.Internal, Code.PermissionDenied, Code.Cancelled])
         one.mark('n2', failure(code), failure(code), failure(code));
@@ -317,7 +322,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     name: 'a node that fails after its return is ejected for longer',
     requires: 'marks',
     async run(harness) {
-      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
       await one.picks(3);
       one.mark('n2', unavailable);
       one.timers.nowMs += 1_000;
@@ -337,7 +342,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     name: 'an ejected node is tried last within a call',
     requires: 'marks',
     async run(harness) {
-      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
       await one.picks(3);
       one.mark('n2', unavailable);
       for (let round = 0; round < 10; round += 1) {
@@ -351,7 +356,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     name: 'while every node is ejected, all are used',
     requires: 'marks',
     async run(harness) {
-      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
       await one.picks(3);
       for (const id of three) one.mark(id, unavailable);
       await assertChosen(one, three, 'with all left out');
@@ -363,7 +368,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     name: 'ejections apply to filtered selections too',
     requires: 'marks',
     async run(harness) {
-      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
       const options = { filters: [filterVersion('1.0.0')] };
       await one.picks(3, options);
       one.mark('n2', unavailable);
@@ -374,7 +379,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     name: 'ejections survive a change of the nodes',
     requires: 'marks',
     async run(harness) {
-      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
       await one.picks(3);
       one.mark('n2', unavailable);
       one.nodes.set(record('1.0.0', [...three, 'n4']));
@@ -385,7 +390,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     name: 'reset ends ejections',
     requires: 'marks',
     async run(harness) {
-      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
       await one.picks(3);
       one.mark('n2', unavailable);
       await assertChosen(one, ['n1', 'n3'], 'before');
@@ -397,7 +402,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'mark ignores services and nodes that are not known',
     async run(harness) {
-      const one = scene(harness, three);
+      const one = makeFixture(harness, three);
       one.selector.mark('suite.nobody', node('n1'), unavailable, 1);
       one.mark('n77', unavailable, unavailable, unavailable, undefined);
       await assertChosen(one, three, 'afterwards');
@@ -407,7 +412,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     name: 'init changes options at any time',
     requires: 'marks',
     async run(harness) {
-      const one = scene(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
       await one.picks(3);
       one.selector.init({ ejectAfter: 3 });
       assert.deepEqual([one.selector.options.ejectMs, one.selector.options.ejectAfter], [1_000, 3]);
@@ -420,7 +425,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   {
     name: 'select fails with FAILED_PRECONDITION after close',
     async run(harness) {
-      const one = scene(harness, three);
+      const one = makeFixture(harness, three);
       await one.picks(3);
       await one.selector.close();
       await one.selector.close();
@@ -430,12 +435,12 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
   },
 ];
 
-/** The cases that concern a selector of these capabilities. */
+/** The cases that apply to a selector with these capabilities. */
 export function selectorCasesFor({ capabilities }: SelectorHarness): readonly Case<SelectorHarness>[] {
   return selectorCases.filter(({ requires }) => requires === undefined || (requires === 'marks' && capabilities.marks));
 }
 
-/** Registers the suite of selectors with a runner. */
+/** Registers the cases of a selector with a test runner. */
 export function selectorConformance(api: TestApi, name: string, harness: SelectorHarness): void {
   api.describe(`selector: ${name}`, () => {
     for (const one of selectorCasesFor(harness)) api.it(one.name, () => one.run(harness));

@@ -9,9 +9,9 @@ import type { Server, ServerOptions } from '../server/server.ts';
 import type { Message, Socket } from '../transport/transport.ts';
 import type { Case, TestApi } from './api.ts';
 import { eventually, gate } from './waiting.ts';
-import { bodies, json, memoryParts, method, parsed, type Parts } from './internal/rig.ts';
+import { bodies, json, memoryParts, method, parsed, type Parts } from './internal/parts.ts';
 
-/** What is tested: a server, made of the parts that a case gives it. */
+/** Makes the server under test from parts that a case provides. */
 export interface ServerHarness {
   make(parts: Parts, options?: ServerOptions): Server;
 }
@@ -36,10 +36,10 @@ const methods: Record<string, HandlerFunction> = {
   },
 };
 
-interface Rig {
+interface ServerFixture {
   readonly parts: Parts;
   readonly server: Server;
-  /** A call of a unary method; the whole answer. */
+  /** Calls a unary method; resolves with the whole answer. */
   readonly call: (descriptor: MethodDescriptor, body?: Uint8Array, headers?: Metadata) => Promise<Message>;
   readonly open: (descriptor: MethodDescriptor, ctx?: Context) => Socket;
 }
@@ -49,17 +49,17 @@ async function started(
   replaced: Record<string, HandlerFunction> = {},
   options: ServerOptions = {},
   parts = memoryParts(),
-): Promise<Rig> {
+): Promise<ServerFixture> {
   await parts.broker.connect();
   const server = harness.make(parts, { name: 'suite', version: '1', id: 'one', ...options });
   server.handle(
     server.newHandler('suite.Suite', { ...methods, ...replaced }, { descriptors: [echo, count, sum, chat] }),
   );
   await server.start();
-  return rigOf(parts, server);
+  return fixtureOf(parts, server);
 }
 
-function rigOf(parts: Parts, server: Server): Rig {
+function fixtureOf(parts: Parts, server: Server): ServerFixture {
   const open = (descriptor: MethodDescriptor, ctx?: Context): Socket => {
     assert.ok(server.address, 'a started server has an address');
     return parts.transport.dial(server.address, { route: descriptor, ctx });
@@ -92,7 +92,7 @@ function statusText({ status }: Message): string {
   return `${codeName(status?.code ?? Code.Unknown)} ${String(status?.metadata?.get('tenon-reason'))}`;
 }
 
-/** The promises of {@link Server}. */
+/** The cases of the {@link Server} contract. */
 export const serverCases: readonly Case<ServerHarness>[] = [
   {
     name: 'a unary method answers',
@@ -264,7 +264,7 @@ export const serverCases: readonly Case<ServerHarness>[] = [
         server.newHandler('suite.Suite', { Echo: methods['Echo'] as HandlerFunction }, { descriptors: [strict] }),
       );
       await server.start();
-      const { call } = rigOf(parts, server);
+      const { call } = fixtureOf(parts, server);
       assert.equal((await call(strict, json({ n: 1 }))).status?.code, Code.Ok);
       const answer = await call(strict, json({ n: 'x' }));
       assert.equal(statusText(answer), 'INVALID_ARGUMENT call.invalid_input');
@@ -500,7 +500,7 @@ export const serverCases: readonly Case<ServerHarness>[] = [
   },
 ];
 
-/** Registers the suite of servers with a runner. */
+/** Registers the cases of a server with a test runner. */
 export function serverConformance(api: TestApi, name: string, harness: ServerHarness): void {
   api.describe(`server: ${name}`, () => {
     for (const one of serverCases) api.it(one.name, () => one.run(harness));

@@ -9,17 +9,17 @@ import type { Case, TestApi } from './api.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { eventually } from './waiting.ts';
 
-/** What is tested: a service, made of the server and client that a case gives it. */
+/** Makes the service under test from a server and a client that a case provides. */
 export interface ServiceHarness {
   make(server: Server, client: Client, options?: ServiceOptions): ServiceRuntime;
 }
 
-/** A server that only writes down what it is told. */
+/** A server that records the calls of its methods, and does nothing else. */
 interface RecordedServer extends Server {
   readonly told: string[];
-  /** Registrations fail while set. */
+  /** True to make registrations fail. */
   registryIsAway: boolean;
-  /** `drain` does not resolve before. */
+  /** A promise that `drain` waits for. */
   drained: Promise<void>;
   failsToStart: boolean;
 }
@@ -89,7 +89,7 @@ function made(
   return { server, service: harness.make(server, noClient, { name: 'suite', lameDuckMs: 1, ...options }) };
 }
 
-/** The promises of {@link ServiceRuntime}. */
+/** The cases of the {@link ServiceRuntime} contract. */
 export const serviceCases: readonly Case<ServiceHarness>[] = [
   {
     name: 'it gathers a server and a client',
@@ -338,7 +338,7 @@ export const serviceCases: readonly Case<ServiceHarness>[] = [
   },
 ];
 
-/** Registers the suite of services with a runner. */
+/** Registers the cases of a service with a test runner. */
 export function serviceConformance(api: TestApi, name: string, harness: ServiceHarness): void {
   api.describe(`service: ${name}`, () => {
     for (const one of serviceCases) api.it(one.name, () => one.run(harness));

@@ -4,11 +4,11 @@ export { clientCases, clientConformance } from './client.ts';
 export {
   codecCases,
   codecConformance,
-  type CodecOptions,
+  type CodecHarness,
   type CodecSample,
   framedCodecCases,
   framedCodecConformance,
-  type FramedCodecOptions,
+  type FramedCodecHarness,
 } from './codec.ts';
 export {
   failingCases,
@@ -27,11 +27,11 @@ export {
   textOf,
   WatchRecorder,
 } from './recorders.ts';
-export type { BrokerHarness } from './internal/broker-scene.ts';
+export type { BrokerHarness } from './internal/broker-fixture.ts';
 export type { ClientHarness } from './internal/client-harness.ts';
-export type { RegistryHarness } from './internal/registry-scene.ts';
-export type { Parts } from './internal/rig.ts';
-export type { TransportOptions } from './internal/transport-rig.ts';
+export type { RegistryHarness } from './internal/registry-fixture.ts';
+export type { Parts } from './internal/parts.ts';
+export type { TransportHarness } from './internal/transport-fixture.ts';
 export { registryCases, registryCasesFor, registryConformance } from './registry.ts';
 export { selectorCases, selectorCasesFor, selectorConformance, type SelectorHarness } from './selector.ts';
 export { serverCases, serverConformance, type ServerHarness } from './server.ts';

@@ -1,20 +1,20 @@
 import type { Case, TestApi } from './api.ts';
-import { endingCases } from './internal/transport-endings.ts';
-import { listeningCases } from './internal/transport-listening.ts';
-import type { TransportOptions } from './internal/transport-rig.ts';
-import { streamCases } from './internal/transport-streams.ts';
-import { unaryCases } from './internal/transport-unary.ts';
+import { endingCases } from './internal/transport-ending-cases.ts';
+import { listeningCases } from './internal/transport-listening-cases.ts';
+import type { TransportHarness } from './internal/transport-fixture.ts';
+import { streamCases } from './internal/transport-stream-cases.ts';
+import { unaryCases } from './internal/transport-unary-cases.ts';
 
 /** The promises of `Transport`. */
-export const transportCases: readonly Case<TransportOptions>[] = [
+export const transportCases: readonly Case<TransportHarness>[] = [
   ...unaryCases,
   ...streamCases,
   ...endingCases,
   ...listeningCases,
 ];
 
-/** The cases that concern a transport: one without `unary` is not asked about it. */
-export function transportCasesFor(options: TransportOptions, hasUnary: boolean): readonly Case<TransportOptions>[] {
+/** The cases that apply to a transport with these features, with and without `unary`. */
+export function transportCasesFor(options: TransportHarness, hasUnary: boolean): readonly Case<TransportHarness>[] {
   const { suggest = false, resets = true } = options.supports ?? {};
   const supported = new Set([
     ...(hasUnary ? ['unary'] : []),
@@ -25,14 +25,14 @@ export function transportCasesFor(options: TransportOptions, hasUnary: boolean):
 }
 
 /**
- * Tries every promise of `Transport` on what `options.make` makes. The transport calls itself over its own listener.
+ * Registers the cases of a transport with a test runner. The transport calls itself over its own listener.
  *
- * @param hasUnary whether it offers `unary`
+ * @param options the harness of the transport; `unary` is false if the transport has no method `unary`
  */
 export function transportConformance(
   api: TestApi,
   name: string,
-  options: TransportOptions & { readonly unary?: boolean },
+  options: TransportHarness & { readonly unary?: boolean },
 ): void {
   api.describe(`Transport: ${name}`, () => {
     for (const one of transportCasesFor(options, options.unary ?? true)) {

@@ -8,7 +8,7 @@ interface Pending {
 
 /** Timers whose time stands still until a test advances it. */
 export class VirtualTimers implements Timers {
-  /** Milliseconds since the start. A test may set it: time has passed then, and nothing has run yet. */
+  /** Milliseconds since the start. A test that sets it lets time pass without running callbacks. */
   nowMs: number;
   #pending: Pending[] = [];
 
@@ -62,12 +62,14 @@ export class VirtualTimers implements Timers {
     });
   }
 
-  /** Lets everything happen that needs no time to pass. */
+  /** Runs all work that needs no time to pass. */
   async settle(): Promise<void> {
     for (let turn = 0; turn < 10; turn += 1) await new Promise<void>((resolve) => systemTimers.soon(resolve));
   }
 
-  /** Lets `byMs` pass: runs what is due, in order, and after each callback what follows from it. */
+  /**
+   * Advances the time by `byMs`: runs the callbacks that are due, in order, each with the work that follows from it.
+   */
   async advance(byMs: number): Promise<void> {
     const untilMs = this.nowMs + byMs;
     await this.settle();
@@ -111,20 +113,20 @@ export function virtualRuntime(startMs = 0): VirtualRuntime {
   };
 }
 
-/** A callback that {@link HeldTimers} hold. */
+/** A timer that {@link HeldTimers} holds. */
 export interface HeldTimer {
-  /** The delay, or the period. */
+  /** The delay of the timer, or its period. */
   readonly delayMs: number;
   readonly callback: () => void;
   readonly isPeriodic: boolean;
 }
 
 /**
- * The system's timers, except those that a test holds: these fire when it says so. For tests over real sockets and
- * servers, whose own time cannot stand still.
+ * The system's timers, except those that a test holds and fires itself. For tests over real sockets and servers, where
+ * time cannot stand still.
  */
 export class HeldTimers implements Timers {
-  /** The timers that are held, in the order in which they were set. */
+  /** The held timers, in the order in which they were set. */
   readonly held: HeldTimer[] = [];
   readonly #holds: (delayMs: number, isPeriodic: boolean) => boolean;
 
@@ -151,7 +153,7 @@ export class HeldTimers implements Timers {
     return systemTimers.sleep(delayMs, signal);
   }
 
-  /** Fires everything that is held now: what is periodic stays held, the rest is done. */
+  /** Fires all held timers. Periodic ones stay held. */
   fire(): void {
     const due = this.held.splice(0);
     this.held.push(...due.filter(({ isPeriodic }) => isPeriodic));

@@ -56,7 +56,7 @@ export function within<T>(what: string, work: PromiseLike<T>, options: WithinOpt
   });
 }
 
-/** Resolves with a count that has not changed for `quietMs`. */
+/** Resolves with a count once it has not changed for `quietMs`. */
 export async function settled(count: () => number, quietMs = 150): Promise<number> {
   for (;;) {
     const before = count();
@@ -65,13 +65,13 @@ export async function settled(count: () => number, quietMs = 150): Promise<numbe
   }
 }
 
-/** Something that others wait for until a test opens it. */
+/** A promise that a test resolves by `open`. */
 export interface Gate<T = void> {
   readonly opened: Promise<T>;
   open(value: T): void;
 }
 
-/** Makes a gate that is shut. */
+/** Makes a closed gate. */
 export function gate<T = void>(): Gate<T> {
   let open!: (value: T) => void;
   const opened = new Promise<T>((resolve) => {

@@ -7,7 +7,7 @@ import { okStatus } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { Interceptor } from '../../src/pipeline/pipeline.ts';
 import { eventually, gate } from '../../src/testing/waiting.ts';
-import { json, memoryParts, method, type Parts, serveRaw } from '../../src/testing/internal/rig.ts';
+import { json, memoryParts, method, type Parts, serveRaw } from '../../src/testing/internal/parts.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';

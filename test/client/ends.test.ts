@@ -10,7 +10,7 @@ import { okStatus } from '../../src/context/status.ts';
 import { Code } from '../../src/errors/errors.ts';
 import type { Interceptor, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import type { Selector } from '../../src/selector/selector.ts';
-import { announce, json, memoryParts, method, type Parts, serveRaw } from '../../src/testing/internal/rig.ts';
+import { announce, json, memoryParts, method, type Parts, serveRaw } from '../../src/testing/internal/parts.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import type { Socket } from '../../src/transport/transport.ts';
 import { countedSignal } from './support.ts';

@@ -1,6 +1,6 @@
 import { type ProtoFile, loadProto } from '../../src/codec/proto.ts';
 import { anySchema, type ProtoType, type Schema } from '../../src/pipeline/pipeline.ts';
-import type { CodecOptions } from '../../src/testing/codec.ts';
+import type { CodecHarness } from '../../src/testing/codec.ts';
 
 /** `all-kinds.proto`: every kind of field. */
 export const kinds: ProtoFile = loadProto(new URL('./all-kinds.proto', import.meta.url));
@@ -58,7 +58,7 @@ export const noScalars = {
 const leaf = { name: 'leaf', children: [] };
 
 /** The values that a format with a `.proto` is tried with. */
-export const protoSamples: CodecOptions['samples'] = [
+export const protoSamples: CodecHarness['samples'] = [
   { name: 'scalars', schema: schemaOf('kinds.Scalars'), value: scalars },
   { name: 'nothing', schema: schemaOf('kinds.Scalars'), value: {}, decoded: noScalars },
   { name: 'presence', schema: schemaOf('kinds.Optionals'), value: { ...noScalars, nested: scalars } },
@@ -115,7 +115,7 @@ export const protoSamples: CodecOptions['samples'] = [
 ];
 
 /** The options of a suite over a format that has a `.proto`. */
-export const protoOptions: Omit<CodecOptions, 'make' | 'garbage'> = {
+export const protoOptions: Omit<CodecHarness, 'make' | 'garbage'> = {
   samples: protoSamples,
   unencodable: [
     { schema: schemaOf('kinds.Scalars'), value: { anInt32: 'x' } },
@@ -136,7 +136,7 @@ export const protoOptions: Omit<CodecOptions, 'make' | 'garbage'> = {
 };
 
 /** The options of a suite over JSON without a `.proto`. */
-export const jsonOptions: Omit<CodecOptions, 'make'> = {
+export const jsonOptions: Omit<CodecHarness, 'make'> = {
   samples: [
     { name: 'an object', schema: anySchema, value: { a: 1, b: [true, null, 'ż🦊'], c: { d: {} } } },
     { name: 'a string', schema: anySchema, value: 'text' },

@@ -15,7 +15,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import { silentLogger as logger } from '../../src/logger/logger.ts';
 import type { Case } from '../../src/testing/api.ts';
 import { brokerCases, concerns } from '../../src/testing/broker.ts';
-import type { BrokerHarness } from '../../src/testing/internal/broker-scene.ts';
+import type { BrokerHarness } from '../../src/testing/internal/broker-fixture.ts';
 import { systemTimers } from '../../src/runtime/system.ts';
 
 type Broken = new (options: { hub: MemoryHub; logger: typeof logger }) => MemoryBroker;

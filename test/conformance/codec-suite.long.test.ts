@@ -6,19 +6,19 @@ import { MarshalerCodec } from '../../src/codec/marshaler-codec.ts';
 import { ProtoMarshaler } from '../../src/codec/proto.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { anySchema, type Schema } from '../../src/pipeline/pipeline.ts';
-import { codecCases, type CodecOptions, framedCodecCases, type FramedCodecOptions } from '../../src/testing/codec.ts';
+import { codecCases, type CodecHarness, framedCodecCases, type FramedCodecHarness } from '../../src/testing/codec.ts';
 import { jsonOptions, protoOptions, schemaOf } from '../codec/support.ts';
 import { failing } from './support.ts';
 
 const protoGarbage = [{ schema: schemaOf('kinds.Scalars'), bytes: Uint8Array.of(0x72, 0x05, 0x61) }];
 
 /** Options whose values no other run has touched. */
-function fresh(options: Omit<CodecOptions, 'make'>, make: () => Marshaler): CodecOptions {
+function fresh(options: Omit<CodecHarness, 'make'>, make: () => Marshaler): CodecHarness {
   return { ...options, make, samples: options.samples.map((sample) => ({ ...sample, value: clone(sample.value) })) };
 }
 
-const json = (make: () => Marshaler) => (): CodecOptions => fresh(jsonOptions, make);
-const proto = (make: () => Marshaler) => (): CodecOptions => fresh({ ...protoOptions, garbage: protoGarbage }, make);
+const json = (make: () => Marshaler) => (): CodecHarness => fresh(jsonOptions, make);
+const proto = (make: () => Marshaler) => (): CodecHarness => fresh({ ...protoOptions, garbage: protoGarbage }, make);
 
 describe('the suite of codecs', () => {
   it('finds nothing in those that keep their promises', async () => {
@@ -36,7 +36,7 @@ describe('the suite of codecs', () => {
     ).toEqual([]);
   });
 
-  it.each<[string, () => CodecOptions, string[]]>([
+  it.each<[string, () => CodecHarness, string[]]>([
     [
       'one with a content type of its own',
       json(
@@ -235,7 +235,7 @@ describe('the suite of codecs', () => {
 });
 
 describe('the suite of framed codecs', () => {
-  const options = (make: (stream: MessageStream) => Codec) => (): FramedCodecOptions => ({
+  const options = (make: (stream: MessageStream) => Codec) => (): FramedCodecHarness => ({
     make,
     schema: anySchema,
     value: { a: 1 },

@@ -5,7 +5,7 @@ import { CachedRegistry } from '../../src/registry/cache.ts';
 import { registryReadOnly } from '../../src/registry/kit/errors.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
 import type { Registry, RegistryCapabilities, ServiceRecord, Watcher } from '../../src/registry/registry.ts';
-import type { RegistryHarness } from '../../src/testing/internal/registry-scene.ts';
+import type { RegistryHarness } from '../../src/testing/internal/registry-fixture.ts';
 import { registryCasesFor } from '../../src/testing/registry.ts';
 import { failing, saneLimitMs } from './support.ts';
 

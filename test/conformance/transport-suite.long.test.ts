@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import { Context } from '../../src/context/context.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import type { TransportOptions } from '../../src/testing/internal/transport-rig.ts';
+import type { TransportHarness } from '../../src/testing/internal/transport-fixture.ts';
 import { transportCasesFor } from '../../src/testing/transport.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import type {
@@ -92,7 +92,7 @@ function waitingFor(messages: number): (socket: Socket) => Partial<Socket> {
 
 /** Each case has a transport of its own, and gives up by itself. */
 async function failingOf(make: () => Transport, patienceMs = 2_000): Promise<string[]> {
-  const options: TransportOptions = { make, patienceMs, supports: { suggest: true } };
+  const options: TransportHarness = { make, patienceMs, supports: { suggest: true } };
   const cases = transportCasesFor(options, true);
   const failed = await failing(cases, () => options, 60_000, cases.length);
   // Those that fail are tried again: a busy machine may have had no time for all at once.

@@ -21,7 +21,7 @@ import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
-import { memoryParts, method, serveRaw } from '../../src/testing/internal/rig.ts';
+import { memoryParts, method, serveRaw } from '../../src/testing/internal/parts.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { GrpcJsTransport } from '../../src/transport/grpc-js.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';

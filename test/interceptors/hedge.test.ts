@@ -4,7 +4,7 @@ import { okStatus } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { hedge, type HedgeOptions, RetryBudget } from '../../src/interceptors/interceptors.ts';
 import { eventually } from '../../src/testing/waiting.ts';
-import { json } from '../../src/testing/internal/rig.ts';
+import { json } from '../../src/testing/internal/parts.ts';
 import type { Socket } from '../../src/transport/transport.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { countedSignal } from '../client/support.ts';

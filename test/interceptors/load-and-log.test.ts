@@ -17,7 +17,7 @@ import {
 import type { Interceptor, CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { gate } from '../../src/testing/waiting.ts';
-import { json, memoryParts, method } from '../../src/testing/internal/rig.ts';
+import { json, memoryParts, method } from '../../src/testing/internal/parts.ts';
 import { RecordingLogger } from '../../src/testing/recorders.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { all, answers, clientOf, count, echo, fails, get, scripted, serverOf } from './support.ts';

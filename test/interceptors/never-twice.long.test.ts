@@ -7,7 +7,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import { hedge, retry, type ServiceConfig } from '../../src/interceptors/interceptors.ts';
 import type { CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import type { RpcServer } from '../../src/server/rpc-server.ts';
-import { memoryParts, method, type Parts } from '../../src/testing/internal/rig.ts';
+import { memoryParts, method, type Parts } from '../../src/testing/internal/parts.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';

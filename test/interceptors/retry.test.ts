@@ -8,7 +8,7 @@ import { type RetryOptions, retry, RetryBudget } from '../../src/interceptors/in
 import type { Interceptor } from '../../src/pipeline/pipeline.ts';
 import type { Runtime } from '../../src/runtime/runtime.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
-import { announce, json, memoryParts } from '../../src/testing/internal/rig.ts';
+import { announce, json, memoryParts } from '../../src/testing/internal/parts.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { countedSignal } from '../client/support.ts';
 import {

@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { type ServiceConfig, ServicePolicies } from '../../src/interceptors/interceptors.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
-import { announce } from '../../src/testing/internal/rig.ts';
+import { announce } from '../../src/testing/internal/parts.ts';
 import type { Socket } from '../../src/transport/transport.ts';
 import { all, answers, clientOf, count, echo, fails, get, scripted, silent } from './support.ts';
 

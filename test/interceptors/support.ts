@@ -5,7 +5,7 @@ import { Metadata, type MetadataInit } from '../../src/context/metadata.ts';
 import type { Code } from '../../src/errors/errors.ts';
 import type { Interceptor, CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
-import { json, memoryParts, method, type Parts, serveRaw } from '../../src/testing/internal/rig.ts';
+import { json, memoryParts, method, type Parts, serveRaw } from '../../src/testing/internal/parts.ts';
 import type { Message, Socket } from '../../src/transport/transport.ts';
 
 export const echo = method('Echo');

@@ -12,7 +12,7 @@ import { decodeRichStatus } from '../../src/errors/status-details.ts';
 import type { MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import type { RpcServer } from '../../src/server/rpc-server.ts';
 import type { EndpointRecord, ServiceRecord, ValueRecord } from '../../src/registry/registry.ts';
-import type { Parts } from '../../src/testing/internal/rig.ts';
+import type { Parts } from '../../src/testing/internal/parts.ts';
 import { grpcNames, grpcTransport, rawCall, rawServer, rawSession } from '../transport/support.ts';
 import { allTypes, clientOf, greeter, parts, serverOf, service } from './go-micro/greeter.ts';
 

@@ -6,7 +6,7 @@ import { Metadata } from '../../src/context/metadata.ts';
 import { findDetail } from '../../src/errors/details.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
 import { MicroError } from '../../src/go-micro/go-micro.ts';
-import type { Parts } from '../../src/testing/internal/rig.ts';
+import type { Parts } from '../../src/testing/internal/parts.ts';
 import { TestProcess } from '../support/process.ts';
 import { grpcNames, grpcTransport } from '../transport/support.ts';
 import { describeWithTools, toolPath } from '../support/tools.ts';

@@ -9,7 +9,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import { FileRegistry } from '../../src/registry/file.ts';
 import { NodeTable } from '../../src/registry/kit/node-table.ts';
 import type { NodeRecord, Registry, ServiceRecord } from '../../src/registry/registry.ts';
-import type { RegistryHarness } from '../../src/testing/internal/registry-scene.ts';
+import type { RegistryHarness } from '../../src/testing/internal/registry-fixture.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
 
 const program = fileURLToPath(new URL('./programs/node.mjs', import.meta.url));

@@ -8,7 +8,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import type { ServerOptions } from '../../src/server/server.ts';
 import { gate } from '../../src/testing/waiting.ts';
-import { memoryParts } from '../../src/testing/internal/rig.ts';
+import { memoryParts } from '../../src/testing/internal/parts.ts';
 import { publishText, RecordingLogger } from '../../src/testing/recorders.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 

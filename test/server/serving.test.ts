@@ -6,7 +6,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { eventually, gate } from '../../src/testing/waiting.ts';
-import { json, memoryParts, method, parsed, type Parts } from '../../src/testing/internal/rig.ts';
+import { json, memoryParts, method, parsed, type Parts } from '../../src/testing/internal/parts.ts';
 import type { Socket, Transport } from '../../src/transport/transport.ts';
 
 function serverOf(parts: Parts): RpcServer {

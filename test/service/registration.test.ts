@@ -8,7 +8,7 @@ import { systemRuntime } from '../../src/runtime/system.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { ManagedService } from '../../src/service/managed-service.ts';
 import type { ServiceOptions } from '../../src/service/service.ts';
-import { memoryParts } from '../../src/testing/internal/rig.ts';
+import { memoryParts } from '../../src/testing/internal/parts.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 
 import { Code } from '../../src/errors/errors.ts';
 import { failureOf } from '../../src/testing/failures.ts';
-import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-rig.ts';
+import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-fixture.ts';
 import { TcpTransport, type TcpTransportOptions } from '../../src/transport/tcp.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { authority } from '../support/certificates.ts';

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
 import { Code } from '../../src/errors/errors.ts';
 import { failureOf } from '../../src/testing/failures.ts';
-import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-rig.ts';
+import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-fixture.ts';
 import { UnixTransport } from '../../src/transport/unix.ts';
 import { TestProcess } from '../support/process.ts';
 import { methods } from './support.ts';

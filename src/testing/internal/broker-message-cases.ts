@@ -11,15 +11,15 @@ import {
   numbers,
   publish,
   refuses,
-  scene,
+  brokerCase,
   textOf,
-} from './broker-scene.ts';
+} from './broker-fixture.ts';
 
-/** Cases of publishing, and of who gets it. */
+/** Cases of publishing and delivery. */
 export const messageCases: readonly Case<BrokerHarness>[] = [
-  scene('an event arrives with its bytes and its headers', undefined, async (stage) => {
-    const [publisher, subscriber] = await stage.two();
-    const received = await stage.receive(subscriber);
+  brokerCase('an event arrives with its bytes and its headers', undefined, async (fixture) => {
+    const [publisher, subscriber] = await fixture.two();
+    const received = await fixture.receive(subscriber);
     const body = Uint8Array.from({ length: 256 }, (_, index) => index);
     const headers = {
       'Content-Type': 'application/protobuf',
@@ -27,97 +27,103 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
       empty: '',
       long: 'x'.repeat(5_000),
     };
-    await publisher.publish(stage.topic, { headers, body });
+    await publisher.publish(fixture.topic, { headers, body });
     const [event] = await received.count(1);
-    assert.deepStrictEqual(stage.headersOf(event), headers);
+    assert.deepStrictEqual(fixture.headersOf(event), headers);
     assert.deepStrictEqual([...(event?.body ?? [])], [...body]);
-    assert.equal(event?.topic, stage.topic);
+    assert.equal(event?.topic, fixture.topic);
     assert.equal(event.attempt, 1);
   }),
-  scene('an empty body arrives as an empty body', undefined, async (stage) => {
-    const broker = await stage.broker();
-    const received = await stage.receive(broker);
-    await broker.publish(stage.topic, { headers: {}, body: new Uint8Array(0) });
+  brokerCase('an empty body arrives as an empty body', undefined, async (fixture) => {
+    const broker = await fixture.broker();
+    const received = await fixture.receive(broker);
+    await broker.publish(fixture.topic, { headers: {}, body: new Uint8Array(0) });
     const [event] = await received.count(1);
     assert.equal(event?.body.length, 0);
-    assert.deepStrictEqual(stage.headersOf(event), {});
+    assert.deepStrictEqual(fixture.headersOf(event), {});
   }),
-  scene('a body of one mebibyte, or of the limit, arrives whole', undefined, async (stage) => {
-    const broker = await stage.broker();
-    const received = await stage.receive(broker);
-    const length = Math.min(1_048_576, stage.harness.maxBodyBytes ?? Number.POSITIVE_INFINITY);
+  brokerCase('a body of one mebibyte, or of the limit, arrives whole', undefined, async (fixture) => {
+    const broker = await fixture.broker();
+    const received = await fixture.receive(broker);
+    const length = Math.min(1_048_576, fixture.harness.maxBodyBytes ?? Number.POSITIVE_INFINITY);
     const body = Uint8Array.from({ length }, (_, index) => (index * 31) % 251);
-    await broker.publish(stage.topic, { headers: {}, body });
+    await broker.publish(fixture.topic, { headers: {}, body });
     const [event] = await received.count(1);
     assert.ok(Buffer.from(body).equals(event?.body ?? body.subarray(1)), 'the bytes differ');
   }),
-  scene('a body over the limit is refused', 'bodyLimit', async (stage) => {
-    const broker = await stage.broker();
-    const received = await stage.receive(broker);
-    const body = new Uint8Array((stage.harness.maxBodyBytes ?? 0) + 1);
+  brokerCase('a body over the limit is refused', 'bodyLimit', async (fixture) => {
+    const broker = await fixture.broker();
+    const received = await fixture.receive(broker);
+    const body = new Uint8Array((fixture.harness.maxBodyBytes ?? 0) + 1);
     await refuses(broker, Code.ResourceExhausted, 'broker.too_large', () =>
-      broker.publish(stage.topic, { headers: {}, body }),
+      broker.publish(fixture.topic, { headers: {}, body }),
     );
-    await publish(broker, stage.topic, ['small']);
+    await publish(broker, fixture.topic, ['small']);
     await received.text('small');
     assert.equal(received.events.length, 1);
   }),
-  scene('topics and headers may hold any text that the broker takes; it refuses others', undefined, async (stage) => {
-    const broker = await stage.broker();
-    const { harness } = stage;
-    const takesTopic = (topic: string): boolean => harness.takesTopic?.(topic) ?? true;
-    const takesHeader = (name: string, value: string): boolean => harness.takesHeader?.(name, value) ?? true;
-    const odd = ['/Größe 日本 🦊 *?[a] {x}', '.>..#+', '%41 100%', ' ', '\u0000\n'];
-    for (const topic of odd.map((text) => stage.topic + text)) {
-      const send = (): Promise<void> => broker.publish(topic, message(topic));
-      if (takesTopic(topic)) {
-        const received = await stage.receive(broker, { topic });
-        await send();
-        const [event] = await received.count(1);
-        assert.equal(event?.topic, topic);
-        assert.deepStrictEqual(received.texts, [topic]);
-      } else {
-        await refuses(broker, Code.InvalidArgument, 'broker.invalid_topic', send);
-        await refuses(broker, Code.InvalidArgument, 'broker.invalid_topic', () => broker.subscribe(topic, leaveInHand));
+  brokerCase(
+    'topics and headers may hold any text that the broker takes; it refuses others',
+    undefined,
+    async (fixture) => {
+      const broker = await fixture.broker();
+      const { harness } = fixture;
+      const takesTopic = (topic: string): boolean => harness.takesTopic?.(topic) ?? true;
+      const takesHeader = (name: string, value: string): boolean => harness.takesHeader?.(name, value) ?? true;
+      const odd = ['/Größe 日本 🦊 *?[a] {x}', '.>..#+', '%41 100%', ' ', '\u0000\n'];
+      for (const topic of odd.map((text) => fixture.topic + text)) {
+        const send = (): Promise<void> => broker.publish(topic, message(topic));
+        if (takesTopic(topic)) {
+          const received = await fixture.receive(broker, { topic });
+          await send();
+          const [event] = await received.count(1);
+          assert.equal(event?.topic, topic);
+          assert.deepStrictEqual(received.texts, [topic]);
+        } else {
+          await refuses(broker, Code.InvalidArgument, 'broker.invalid_topic', send);
+          await refuses(broker, Code.InvalidArgument, 'broker.invalid_topic', () =>
+            broker.subscribe(topic, leaveInHand),
+          );
+        }
       }
-    }
-    const headers = Object.entries({
-      'ключ 🔑': 'Wert\r\nmit "Zeilen"\u0000',
-      ['__proto__']: 'a header like others',
-      constructor: 'x',
-      '%41': '%41 100%',
-    });
-    const legal = headers.filter(([name, value]) => takesHeader(name, value));
-    for (const one of headers.filter((header) => !legal.includes(header))) {
-      await refuses(broker, Code.InvalidArgument, 'broker.invalid_headers', () =>
-        broker.publish(stage.topic, message('x', Object.fromEntries([one]))),
-      );
-    }
-    const received = await stage.receive(broker);
-    await broker.publish(stage.topic, message('x', Object.fromEntries(legal)));
-    const [event] = await received.count(1);
-    assert.deepStrictEqual(Object.entries(stage.headersOf(event)), legal);
-  }),
-  scene('every event has an id of its own', undefined, async (stage) => {
-    const broker = await stage.broker();
-    const received = await stage.receive(broker);
-    await publish(broker, stage.topic, numbers(20));
+      const headers = Object.entries({
+        'ключ 🔑': 'Wert\r\nmit "Zeilen"\u0000',
+        ['__proto__']: 'a header like others',
+        constructor: 'x',
+        '%41': '%41 100%',
+      });
+      const legal = headers.filter(([name, value]) => takesHeader(name, value));
+      for (const one of headers.filter((header) => !legal.includes(header))) {
+        await refuses(broker, Code.InvalidArgument, 'broker.invalid_headers', () =>
+          broker.publish(fixture.topic, message('x', Object.fromEntries([one]))),
+        );
+      }
+      const received = await fixture.receive(broker);
+      await broker.publish(fixture.topic, message('x', Object.fromEntries(legal)));
+      const [event] = await received.count(1);
+      assert.deepStrictEqual(Object.entries(fixture.headersOf(event)), legal);
+    },
+  ),
+  brokerCase('every event has an id of its own', undefined, async (fixture) => {
+    const broker = await fixture.broker();
+    const received = await fixture.receive(broker);
+    await publish(broker, fixture.topic, numbers(20));
     const ids = (await received.count(20)).map(({ id }) => id);
     assert.ok(ids.every((id) => typeof id === 'string' && id !== ''));
     assert.equal(new Set(ids).size, 20);
   }),
-  scene('all who receive an event know it by the same id', 'persistent', async (stage) => {
-    const [one, other] = await stage.two();
-    const queue = stage.capabilities.groups ? 'workers' : undefined;
-    const all = [await stage.receive(one), await stage.receive(other), await stage.receive(other, { queue })];
-    await publish(one, stage.topic, numbers(5));
+  brokerCase('all who receive an event know it by the same id', 'persistent', async (fixture) => {
+    const [one, other] = await fixture.two();
+    const queue = fixture.capabilities.groups ? 'workers' : undefined;
+    const all = [await fixture.receive(one), await fixture.receive(other), await fixture.receive(other, { queue })];
+    await publish(one, fixture.topic, numbers(5));
     const idsOf = async (received: (typeof all)[number]): Promise<string[]> =>
       (await received.count(5)).map((event) => `${textOf(event)} is ${event.id}`).sort();
     const [first, ...others] = await Promise.all(all.map(idsOf));
     for (const ids of others) assert.deepStrictEqual(ids, first);
   }),
-  scene('bodies belong to whoever received them', undefined, async (stage) => {
-    const [publisher, subscriber] = await stage.two();
+  brokerCase('bodies belong to whoever received them', undefined, async (fixture) => {
+    const [publisher, subscriber] = await fixture.two();
     const overwrite = (event: Event): Promise<void> => {
       const text = textOf(event);
       event.body.fill(0);
@@ -125,67 +131,67 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
       return event.ack();
     };
     const seen: string[] = [];
-    await stage.receive(subscriber, { settle: overwrite });
-    await stage.receive(subscriber, { settle: overwrite });
+    await fixture.receive(subscriber, { settle: overwrite });
+    await fixture.receive(subscriber, { settle: overwrite });
     const sent = message('untouched');
-    await publisher.publish(stage.topic, sent);
+    await publisher.publish(fixture.topic, sent);
     sent.body.fill(1);
-    await stage.until('both events', () => seen.length === 2);
+    await fixture.until('both events', () => seen.length === 2);
     assert.deepStrictEqual(seen, ['untouched', 'untouched']);
   }),
-  scene('every subscriber without a queue gets every event', undefined, async (stage) => {
-    const [one, other] = await stage.two();
-    const all = [await stage.receive(one), await stage.receive(one), await stage.receive(other)];
-    await publish(one, stage.topic, ['a', 'b', 'c']);
+  brokerCase('every subscriber without a queue gets every event', undefined, async (fixture) => {
+    const [one, other] = await fixture.two();
+    const all = [await fixture.receive(one), await fixture.receive(one), await fixture.receive(other)];
+    await publish(one, fixture.topic, ['a', 'b', 'c']);
     for (const received of all) {
       await received.count(3);
       assert.deepStrictEqual(received.texts, ['a', 'b', 'c']);
     }
   }),
-  scene('one member of a queue gets each event', 'groups', async (stage) => {
-    const [one, other] = await stage.two();
+  brokerCase('one member of a queue gets each event', 'groups', async (fixture) => {
+    const [one, other] = await fixture.two();
     const queue = 'workers';
     const members = [
-      await stage.receive(one, { queue }),
-      await stage.receive(other, { queue }),
-      await stage.receive(other, { queue }),
+      await fixture.receive(one, { queue }),
+      await fixture.receive(other, { queue }),
+      await fixture.receive(other, { queue }),
     ];
-    await publish(one, stage.topic, numbers(60));
+    await publish(one, fixture.topic, numbers(60));
     const texts = (): string[] => members.flatMap((received) => received.texts);
-    await stage.until('60 events', () => texts().length >= 60);
+    await fixture.until('60 events', () => texts().length >= 60);
     // Nothing is left: the next event is the only one that still comes.
-    await publish(one, stage.topic, ['last']);
-    await stage.until('the last event', () => texts().includes('last'));
+    await publish(one, fixture.topic, ['last']);
+    await fixture.until('the last event', () => texts().includes('last'));
     assert.deepStrictEqual(texts().sort(), [...numbers(60), 'last'].sort());
   }),
-  scene('each queue gets every event', 'groups', async (stage) => {
-    const broker = await stage.broker();
+  brokerCase('each queue gets every event', 'groups', async (fixture) => {
+    const broker = await fixture.broker();
     const all = [
-      await stage.receive(broker, { queue: 'a' }),
-      await stage.receive(broker, { queue: 'b' }),
-      await stage.receive(broker),
+      await fixture.receive(broker, { queue: 'a' }),
+      await fixture.receive(broker, { queue: 'b' }),
+      await fixture.receive(broker),
     ];
-    await publish(broker, stage.topic, numbers(10));
+    await publish(broker, fixture.topic, numbers(10));
     for (const received of all) {
       await received.count(10);
       assert.deepStrictEqual(received.texts, numbers(10));
     }
   }),
-  scene('a subscription that asks for what the broker cannot do is refused', '!groups', async (stage) => {
-    const broker = await stage.broker();
+  brokerCase('a subscription that asks for what the broker cannot do is refused', '!groups', async (fixture) => {
+    const broker = await fixture.broker();
     await refuses(broker, Code.FailedPrecondition, 'broker.unsupported', () =>
-      broker.subscribe(stage.topic, leaveInHand, { queue: 'workers' }),
+      broker.subscribe(fixture.topic, leaveInHand, { queue: 'workers' }),
     );
     await refuses(broker, Code.FailedPrecondition, 'broker.unsupported', () =>
-      iterate(broker.pull(stage.topic, { queue: 'workers' })).next(),
+      iterate(broker.pull(fixture.topic, { queue: 'workers' })).next(),
     );
   }),
-  scene('two topics do not mix', undefined, async (stage) => {
-    const broker = await stage.broker();
-    const one = await stage.receive(broker);
-    const other = await stage.receive(broker, { topic: `${stage.topic}.x` });
-    await publish(broker, stage.topic, ['a', 'b']);
-    await publish(broker, `${stage.topic}.x`, ['c', 'd']);
+  brokerCase('two topics do not mix', undefined, async (fixture) => {
+    const broker = await fixture.broker();
+    const one = await fixture.receive(broker);
+    const other = await fixture.receive(broker, { topic: `${fixture.topic}.x` });
+    await publish(broker, fixture.topic, ['a', 'b']);
+    await publish(broker, `${fixture.topic}.x`, ['c', 'd']);
     await Promise.all([one.count(2), other.count(2)]);
     assert.deepStrictEqual(
       [one.texts, other.texts],
@@ -195,20 +201,20 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
       ],
     );
   }),
-  scene('a subscription stands when subscribe resolves', undefined, async (stage) => {
-    const [publisher, subscriber] = await stage.two();
+  brokerCase('a subscription stands when subscribe resolves', undefined, async (fixture) => {
+    const [publisher, subscriber] = await fixture.two();
     for (const name of numbers(10)) {
-      const topic = `${stage.topic}.${name}`;
-      const received = await stage.receive(subscriber, { topic });
+      const topic = `${fixture.topic}.${name}`;
+      const received = await fixture.receive(subscriber, { topic });
       await publisher.publish(topic, message(name));
       await received.count(1);
     }
   }),
-  scene('callbacks do not run within publish', undefined, async (stage) => {
-    const broker = await stage.broker();
+  brokerCase('callbacks do not run within publish', undefined, async (fixture) => {
+    const broker = await fixture.broker();
     let publishing = false;
     let within = false;
-    const received = await stage.receive(broker, {
+    const received = await fixture.receive(broker, {
       settle: (event) => {
         within ||= publishing;
         return event.ack();
@@ -216,21 +222,21 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
     });
     for (const text of numbers(5)) {
       publishing = true;
-      const published = broker.publish(stage.topic, message(text));
+      const published = broker.publish(fixture.topic, message(text));
       publishing = false;
       await published;
     }
     await received.count(5);
     assert.ok(!within, 'a callback ran before publish had returned');
   }),
-  scene('a thousand events published at once are all handled', undefined, async (stage) => {
-    const [publisher, subscriber] = await stage.two();
-    const queue = stage.capabilities.groups ? 'workers' : undefined;
-    const received = await stage.receive(subscriber, {
+  brokerCase('a thousand events published at once are all handled', undefined, async (fixture) => {
+    const [publisher, subscriber] = await fixture.two();
+    const queue = fixture.capabilities.groups ? 'workers' : undefined;
+    const received = await fixture.receive(subscriber, {
       queue,
       settle: async (event) => (await Promise.resolve(), event.ack()),
     });
-    await Promise.all(numbers(1_000).map((text) => publisher.publish(stage.topic, message(text))));
-    await stage.until('all events', () => new Set(received.texts).size === 1_000);
+    await Promise.all(numbers(1_000).map((text) => publisher.publish(fixture.topic, message(text))));
+    await fixture.until('all events', () => new Set(received.texts).size === 1_000);
   }),
 ];

@@ -4,26 +4,35 @@ import type { Event } from '../../broker/broker.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { systemClock, systemTimers } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
-import { aborted, type BrokerHarness, delivered, message, numbers, publish, scene, textOf } from './broker-scene.ts';
+import {
+  aborted,
+  type BrokerHarness,
+  delivered,
+  message,
+  numbers,
+  publish,
+  brokerCase,
+  textOf,
+} from './broker-fixture.ts';
 
-/** Cases of events in hand: settling, redelivery, bounds and order. */
+/** Cases of events in flight: acknowledgement, redelivery, limits and order. */
 export const settlingCases: readonly Case<BrokerHarness>[] = [
-  scene('a callback that fails does not end the subscription', undefined, async (stage) => {
-    const broker = await stage.broker();
-    const received = await stage.receive(broker, {
+  brokerCase('a callback that fails does not end the subscription', undefined, async (fixture) => {
+    const broker = await fixture.broker();
+    const received = await fixture.receive(broker, {
       settle: (event) => {
         if (textOf(event) === 'throws') throw new Error('thrown');
         if (textOf(event) === 'rejects') return Promise.reject(new Error('rejected'));
         return event.ack();
       },
     });
-    await publish(broker, stage.topic, ['throws', 'rejects', 'fine']);
+    await publish(broker, fixture.topic, ['throws', 'rejects', 'fine']);
     await received.text('fine');
   }),
-  scene('an event whose callback failed is handed out again', 'nack', async (stage) => {
-    const broker = await stage.broker();
+  brokerCase('an event whose callback failed is handed out again', 'nack', async (fixture) => {
+    const broker = await fixture.broker();
     const failed = new Set<string>();
-    const received = await stage.receive(broker, {
+    const received = await fixture.receive(broker, {
       settle: (event) => {
         const text = textOf(event);
         if (failed.has(text)) return event.ack();
@@ -32,29 +41,29 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
         return Promise.reject(new Error('rejected'));
       },
     });
-    await publish(broker, stage.topic, ['throws', 'rejects']);
+    await publish(broker, fixture.topic, ['throws', 'rejects']);
     await received.count(4);
     assert.deepStrictEqual(received.texts.sort(), ['rejects', 'rejects', 'throws', 'throws']);
   }),
-  scene('an acknowledged event is not handed out again', 'ack groups', async (stage) => {
-    const broker = await stage.broker();
+  brokerCase('an acknowledged event is not handed out again', 'ack groups', async (fixture) => {
+    const broker = await fixture.broker();
     const queue = 'workers';
     let acknowledged: Promise<void> | undefined;
-    const first = await stage.receive(broker, { queue, settle: (event) => (acknowledged = event.ack()) });
-    await publish(broker, stage.topic, ['done']);
+    const first = await fixture.receive(broker, { queue, settle: (event) => (acknowledged = event.ack()) });
+    await publish(broker, fixture.topic, ['done']);
     await first.count(1);
     await acknowledged;
     await first.stop(aborted());
-    const second = await stage.receive(broker, { queue });
-    await publish(broker, stage.topic, ['next']);
+    const second = await fixture.receive(broker, { queue });
+    await publish(broker, fixture.topic, ['next']);
     await second.text('next');
     assert.deepStrictEqual(second.texts, ['next']);
   }),
-  scene('a nacked event is handed out again, and its attempts are counted', 'nack attempts', async (stage) => {
-    const broker = await stage.broker();
-    for (const queue of stage.capabilities.groups ? ['workers', undefined] : [undefined]) {
-      const topic = `${stage.topic}.${queue}`;
-      const received = await stage.receive(broker, {
+  brokerCase('a nacked event is handed out again, and its attempts are counted', 'nack attempts', async (fixture) => {
+    const broker = await fixture.broker();
+    for (const queue of fixture.capabilities.groups ? ['workers', undefined] : [undefined]) {
+      const topic = `${fixture.topic}.${queue}`;
+      const received = await fixture.receive(broker, {
         topic,
         queue,
         settle: (event) => (event.attempt < 3 ? event.nack() : event.ack()),
@@ -66,72 +75,72 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
         [1, 2, 3],
       );
       assert.deepStrictEqual(received.texts, ['again', 'again', 'again']);
-      assert.deepStrictEqual(stage.headersOf(events[2]), { kept: 'yes' });
+      assert.deepStrictEqual(fixture.headersOf(events[2]), { kept: 'yes' });
       await received.stop();
     }
   }),
-  scene('an event keeps its id at every attempt', 'nack attempts', async (stage) => {
-    const broker = await stage.broker();
-    const received = await stage.receive(broker, {
-      queue: stage.capabilities.groups ? 'workers' : undefined,
+  brokerCase('an event keeps its id at every attempt', 'nack attempts', async (fixture) => {
+    const broker = await fixture.broker();
+    const received = await fixture.receive(broker, {
+      queue: fixture.capabilities.groups ? 'workers' : undefined,
       settle: (event) => (event.attempt < 3 ? event.nack() : event.ack()),
     });
-    await publish(broker, stage.topic, ['again']);
+    await publish(broker, fixture.topic, ['again']);
     const events = await received.count(3);
     assert.equal(new Set(events.map(({ id }) => id)).size, 1);
   }),
-  scene('a rejected event goes to the dead-letter topic, and does not come again', undefined, async (stage) => {
-    const broker = await stage.broker();
-    const dead = await stage.receive(broker, { topic: `${stage.topic}.dead-letter` });
-    const grave = await stage.receive(broker, { topic: `${stage.topic}.grave` });
+  brokerCase('a rejected event goes to the dead-letter topic, and does not come again', undefined, async (fixture) => {
+    const broker = await fixture.broker();
+    const dead = await fixture.receive(broker, { topic: `${fixture.topic}.dead-letter` });
+    const grave = await fixture.receive(broker, { topic: `${fixture.topic}.grave` });
     const reason = new TenonError({ code: Code.NotFound, reason: 'broker.rejected', message: 'no such order' });
     const settle = (event: Event): Promise<void> => (textOf(event) === 'last' ? event.ack() : event.reject(reason));
-    const queue = stage.capabilities.groups ? 'workers' : undefined;
-    const received = await stage.receive(broker, { queue, settle });
-    await broker.publish(stage.topic, message('bad', { kept: 'yes' }));
+    const queue = fixture.capabilities.groups ? 'workers' : undefined;
+    const received = await fixture.receive(broker, { queue, settle });
+    await broker.publish(fixture.topic, message('bad', { kept: 'yes' }));
     const [event] = await dead.count(1);
-    assert.deepStrictEqual(stage.headersOf(event), {
+    assert.deepStrictEqual(fixture.headersOf(event), {
       kept: 'yes',
       'tenon-dead-letter-reason': 'broker.rejected',
       'tenon-dead-letter-code': 'NOT_FOUND',
       'tenon-dead-letter-message': 'no such order',
       'tenon-attempts': '1',
-      'tenon-original-topic': stage.topic,
+      'tenon-original-topic': fixture.topic,
     });
-    await publish(broker, stage.topic, ['last']);
+    await publish(broker, fixture.topic, ['last']);
     await received.text('last');
     assert.deepStrictEqual(received.texts, ['bad', 'last']);
     await received.stop();
-    const other = await stage.receive(broker, { queue, settle, deadLetter: `${stage.topic}.grave` });
-    await publish(broker, stage.topic, ['named']);
+    const other = await fixture.receive(broker, { queue, settle, deadLetter: `${fixture.topic}.grave` });
+    await publish(broker, fixture.topic, ['named']);
     await grave.text('named');
     await other.stop();
     assert.deepStrictEqual(dead.texts, ['bad']);
   }),
-  scene('an event that its handler rejects is not tried again', undefined, async (stage) => {
-    const broker = await stage.broker();
-    const dead = await stage.receive(broker, { topic: `${stage.topic}.dead-letter` });
+  brokerCase('an event that its handler rejects is not tried again', undefined, async (fixture) => {
+    const broker = await fixture.broker();
+    const dead = await fixture.receive(broker, { topic: `${fixture.topic}.dead-letter` });
     const handled: string[] = [];
-    const subscriber = await delivered(stage, broker, { retry: 3, retryDelayMs: 1 }, async (event) => {
+    const subscriber = await delivered(fixture, broker, { retry: 3, retryDelayMs: 1 }, async (event) => {
       handled.push(textOf(event));
       if (textOf(event) !== 'bad') return;
       await event.reject(new Error('never'));
       throw new Error('and it fails');
     });
-    await publish(broker, stage.topic, ['bad', 'good']);
+    await publish(broker, fixture.topic, ['bad', 'good']);
     await dead.text('bad');
-    await stage.until('the other event', () => handled.includes('good'));
-    await stage.within('the end of the subscription', subscriber.unsubscribe());
+    await fixture.until('the other event', () => handled.includes('good'));
+    await fixture.within('the end of the subscription', subscriber.unsubscribe());
     assert.deepStrictEqual(handled.sort(), ['bad', 'good']);
-    assert.equal(stage.headersOf(dead.events[0])['tenon-dead-letter-message'], 'never');
+    assert.equal(fixture.headersOf(dead.events[0])['tenon-dead-letter-message'], 'never');
   }),
-  scene('a nacked event waits for its delay, and others do not', 'nack delay', async (stage) => {
-    const broker = await stage.broker();
+  brokerCase('a nacked event waits for its delay, and others do not', 'nack delay', async (fixture) => {
+    const broker = await fixture.broker();
     const delayMs = 200;
     let nackedMs = 0;
     let againMs = 0;
-    const received = await stage.receive(broker, {
-      queue: stage.capabilities.groups ? 'workers' : undefined,
+    const received = await fixture.receive(broker, {
+      queue: fixture.capabilities.groups ? 'workers' : undefined,
       settle: (event) => {
         if (textOf(event) !== 'late') return event.ack();
         if (event.attempt > 1) againMs = systemClock.monotonicMs();
@@ -139,15 +148,15 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
         return event.attempt > 1 ? event.ack() : event.nack({ delayMs });
       },
     });
-    await publish(broker, stage.topic, ['late', 'other']);
+    await publish(broker, fixture.topic, ['late', 'other']);
     await received.count(3);
     assert.deepStrictEqual(received.texts, ['late', 'other', 'late']);
     // Timers count whole milliseconds.
     assert.ok(againMs - nackedMs >= delayMs - 2, `it came after ${againMs - nackedMs} ms`);
   }),
-  scene('an event settles once', 'ack nack', async (stage) => {
-    const broker = await stage.broker();
-    const received = await stage.receive(broker, {
+  brokerCase('an event settles once', 'ack nack', async (fixture) => {
+    const broker = await fixture.broker();
+    const received = await fixture.receive(broker, {
       settle: async (event) => {
         const text = textOf(event);
         if (text === 'nacked' && event.attempt === 1) {
@@ -159,26 +168,26 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
         await Promise.all([event.nack(), event.nack({ delayMs: 1 }), event.ack()]);
       },
     });
-    await publish(broker, stage.topic, ['acked', 'nacked']);
+    await publish(broker, fixture.topic, ['acked', 'nacked']);
     await received.count(3);
-    await publish(broker, stage.topic, ['last']);
+    await publish(broker, fixture.topic, ['last']);
     await received.text('last');
     assert.deepStrictEqual(received.texts.sort(), ['acked', 'last', 'nacked', 'nacked']);
   }),
-  scene('no more than maxInFlight events are in hand', undefined, async (stage) => {
-    const broker = await stage.broker();
+  brokerCase('no more than maxInFlight events are in hand', undefined, async (fixture) => {
+    const broker = await fixture.broker();
     const inHand = new Set<Event>();
     let most = 0;
-    const received = await stage.receive(broker, {
+    const received = await fixture.receive(broker, {
       maxInFlight: 3,
       settle: (event) => {
         inHand.add(event);
         most = Math.max(most, inHand.size);
       },
     });
-    await Promise.all(numbers(20).map((text) => broker.publish(stage.topic, message(text))));
+    await Promise.all(numbers(20).map((text) => broker.publish(fixture.topic, message(text))));
     for (let settled = 0; settled < 20; settled += 1) {
-      await stage.until('an event in hand', () => inHand.size === Math.min(3, 20 - settled));
+      await fixture.until('an event in hand', () => inHand.size === Math.min(3, 20 - settled));
       const [event] = inHand as unknown as Iterable<Event>;
       inHand.delete(event as Event);
       await event?.ack();
@@ -186,31 +195,31 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     assert.equal(most, 3);
     assert.deepStrictEqual(received.texts.sort(), numbers(20).sort());
   }),
-  scene('events that wait for another of their key do not hold up other keys', undefined, async (stage) => {
-    const broker = await stage.broker();
+  brokerCase('events that wait for another of their key do not hold up other keys', undefined, async (fixture) => {
+    const broker = await fixture.broker();
     const handled: string[] = [];
     let release = (): void => undefined;
     const released = new Promise<void>((resolve) => (release = resolve));
-    const subscriber = await delivered(stage, broker, { maxInFlight: 2 }, async (event) => {
+    const subscriber = await delivered(fixture, broker, { maxInFlight: 2 }, async (event) => {
       if (textOf(event) === 'held 0') await released;
       handled.push(textOf(event));
     });
     const held = numbers(10).map((text) => `held ${text}`);
-    await publish(broker, stage.topic, held, { orderKey: 'a' });
-    await publish(broker, stage.topic, ['free'], { orderKey: 'b' });
-    await stage.until('the event of the other key', () => handled.length > 0);
+    await publish(broker, fixture.topic, held, { orderKey: 'a' });
+    await publish(broker, fixture.topic, ['free'], { orderKey: 'b' });
+    await fixture.until('the event of the other key', () => handled.length > 0);
     assert.deepStrictEqual(handled, ['free']);
     release();
-    await stage.until('the events of the first key', () => handled.length > held.length);
+    await fixture.until('the events of the first key', () => handled.length > held.length);
     assert.deepStrictEqual(handled, ['free', ...held]);
-    await stage.within('the end of the subscription', subscriber.unsubscribe());
+    await fixture.within('the end of the subscription', subscriber.unsubscribe());
   }),
-  scene('no more than maxInFlight handlers run while events wait for retries', undefined, async (stage) => {
-    const broker = await stage.broker();
+  brokerCase('no more than maxInFlight handlers run while events wait for retries', undefined, async (fixture) => {
+    const broker = await fixture.broker();
     const [failed, handled] = [new Set<string>(), new Set<string>()];
     let [running, most] = [0, 0];
     const options = { maxInFlight: 3, retry: 2, retryDelayMs: 5 };
-    const subscriber = await delivered(stage, broker, options, async (event) => {
+    const subscriber = await delivered(fixture, broker, options, async (event) => {
       const text = textOf(event);
       running += 1;
       most = Math.max(most, running);
@@ -223,32 +232,32 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
       handled.add(text);
     });
     await Promise.all(
-      numbers(40).map((text) => broker.publish(stage.topic, message(text), { orderKey: `key-${Number(text) % 10}` })),
+      numbers(40).map((text) => broker.publish(fixture.topic, message(text), { orderKey: `key-${Number(text) % 10}` })),
     );
-    await stage.until('all events', () => handled.size === 40);
+    await fixture.until('all events', () => handled.size === 40);
     assert.ok(most <= 3, `${most} handlers ran at once`);
-    await stage.within('the end of the subscription', subscriber.unsubscribe());
+    await fixture.within('the end of the subscription', subscriber.unsubscribe());
   }),
-  scene('events arrive in the order they were published', 'order', async (stage) => {
-    const [publisher, subscriber] = await stage.two();
-    const received = await stage.receive(subscriber);
-    const oneByOne = await stage.receive(subscriber, {
+  brokerCase('events arrive in the order they were published', 'order', async (fixture) => {
+    const [publisher, subscriber] = await fixture.two();
+    const received = await fixture.receive(subscriber);
+    const oneByOne = await fixture.receive(subscriber, {
       maxInFlight: 1,
       settle: async (event) => (await systemTimers.sleep(0), event.ack()),
     });
-    await Promise.all(numbers(200).map((text) => publisher.publish(stage.topic, message(text))));
+    await Promise.all(numbers(200).map((text) => publisher.publish(fixture.topic, message(text))));
     await Promise.all([received.count(200), oneByOne.count(200)]);
     assert.deepStrictEqual(received.texts, numbers(200));
     assert.deepStrictEqual(oneByOne.texts, numbers(200));
   }),
-  scene('events of one key keep their order', 'order', async (stage) => {
-    const broker = await stage.broker();
-    const received = await stage.receive(broker, {
-      queue: stage.capabilities.groups ? 'workers' : undefined,
+  brokerCase('events of one key keep their order', 'order', async (fixture) => {
+    const broker = await fixture.broker();
+    const received = await fixture.receive(broker, {
+      queue: fixture.capabilities.groups ? 'workers' : undefined,
       maxInFlight: 2,
     });
     await Promise.all(
-      numbers(60).map((text) => broker.publish(stage.topic, message(text), { orderKey: `key-${Number(text) % 3}` })),
+      numbers(60).map((text) => broker.publish(fixture.topic, message(text), { orderKey: `key-${Number(text) % 3}` })),
     );
     await received.count(60);
     for (const rest of [0, 1, 2]) {

@@ -5,9 +5,9 @@ import type { RegistryCapabilities, ServiceRecord } from '../../registry/registr
 import { systemRuntime } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
 import { eventually } from '../waiting.ts';
-import { caseOf, found, fresh, ids, nodeOf, record, type RegistryHarness, ttlMs } from './registry-scene.ts';
+import { registryCase, found, fresh, ids, nodeOf, record, type RegistryHarness, ttlMs } from './registry-fixture.ts';
 
-/** A service with everything that a record can hold and the registry keeps. */
+/** A service with every part of a record that the registry keeps. */
 function fullRecord(name: string, { keeps = {} }: RegistryCapabilities): ServiceRecord {
   const value = { name: 'Request', type: 'Request', values: [{ name: 'name', type: 'string', values: [] }] };
   const metadata = keeps.metadata === false ? {} : { zone: 'a', protocol: 'grpc' };
@@ -18,24 +18,24 @@ function fullRecord(name: string, { keeps = {} }: RegistryCapabilities): Service
   });
 }
 
-/** The promises about records: how they are announced, found and forgotten. */
+/** Cases of records: how they are registered, found and removed. */
 export const recordCases: readonly Case<RegistryHarness>[] = [
-  caseOf('what is announced is found, with all that was said of it', undefined, async (scene) => {
-    const full = fullRecord(fresh(), scene.capabilities);
-    const registry = await scene.make();
-    await scene.announce(registry, full);
+  registryCase('what is announced is found, with all that was said of it', undefined, async (fixture) => {
+    const full = fullRecord(fresh(), fixture.capabilities);
+    const registry = await fixture.make();
+    await fixture.announce(registry, full);
     const isFound = async (of = registry): Promise<void> => {
       const records = await of.getService(full.name);
       const expected =
-        scene.capabilities.keeps?.versions === false ? [{ ...full, version: records[0]?.version }] : [full];
+        fixture.capabilities.keeps?.versions === false ? [{ ...full, version: records[0]?.version }] : [full];
       assert.deepEqual(records, expected);
     };
     await isFound();
-    if (scene.seesOthers) await isFound(await scene.make());
+    if (fixture.seesOthers) await isFound(await fixture.make());
   }),
-  caseOf('a service that nobody announced is NOT_FOUND, and the message names it', undefined, async (scene) => {
+  registryCase('a service that nobody announced is NOT_FOUND, and the message names it', undefined, async (fixture) => {
     const name = fresh('nobody');
-    const registry = await scene.make();
+    const registry = await fixture.make();
     await assert.rejects(registry.getService(name), (error: unknown) => {
       assert.ok(TenonError.is(error));
       assert.deepEqual([error.code, error.reason], [Code.NotFound, 'registry.not_found']);
@@ -43,70 +43,70 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
       return true;
     });
   }),
-  caseOf('several nodes and versions are grouped by version', 'versions', async (scene) => {
+  registryCase('several nodes and versions are grouped by version', 'versions', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
-    await scene.announce(registry, record(name, [nodeOf(`${name}-1`)]));
-    await scene.announce(registry, record(name, [nodeOf(`${name}-2`, { address: '127.0.0.1:4001' })]));
+    const registry = await fixture.make();
+    await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
+    await fixture.announce(registry, record(name, [nodeOf(`${name}-2`, { address: '127.0.0.1:4001' })]));
     const second = { version: '2.0.0' };
-    await scene.announce(registry, record(name, [nodeOf(`${name}-3`, { address: '127.0.0.1:4002' })], second));
+    await fixture.announce(registry, record(name, [nodeOf(`${name}-3`, { address: '127.0.0.1:4002' })], second));
     const records = await registry.getService(name);
     const byVersion = Object.fromEntries(records.map((one) => [one.version, ids([one])]));
     assert.deepEqual(byVersion, { '1.0.0': [`${name}-1`, `${name}-2`], '2.0.0': [`${name}-3`] });
   }),
-  caseOf('announcing a node again replaces its record', 'metadata', async (scene) => {
+  registryCase('announcing a node again replaces its record', 'metadata', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
-    await scene.announce(registry, record(name, [nodeOf(`${name}-1`)]));
+    const registry = await fixture.make();
+    await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
     const next = nodeOf(`${name}-1`, { address: '127.0.0.1:4009', metadata: { 'tenon-state': 'draining' } });
-    await scene.announce(registry, record(name, [next]));
+    await fixture.announce(registry, record(name, [next]));
     const [one, ...others] = await registry.getService(name);
     assert.equal(others.length, 0);
     assert.deepEqual(one?.nodes, [next]);
   }),
-  caseOf('a node that is taken back is gone, and the others stay', undefined, async (scene) => {
+  registryCase('a node that is taken back is gone, and the others stay', undefined, async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const [first, second] = [record(name, [nodeOf(`${name}-1`)]), record(name, [nodeOf(`${name}-2`)])];
-    await scene.announce(registry, first);
-    await scene.announce(registry, second);
-    await scene.withdraw(registry, first);
+    await fixture.announce(registry, first);
+    await fixture.announce(registry, second);
+    await fixture.withdraw(registry, first);
     assert.deepEqual(ids(await registry.getService(name)), [`${name}-2`]);
-    await scene.withdraw(registry, second);
+    await fixture.withdraw(registry, second);
     await assert.rejects(registry.getService(name), { code: Code.NotFound });
   }),
-  caseOf('a record may bring several nodes, and take them back', undefined, async (scene) => {
+  registryCase('a record may bring several nodes, and take them back', undefined, async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const all = [`${name}-1`, `${name}-2`, `${name}-3`].map((id) => nodeOf(id));
-    await scene.announce(registry, record(name, all));
+    await fixture.announce(registry, record(name, all));
     assert.deepEqual(ids(await registry.getService(name)), [`${name}-1`, `${name}-2`, `${name}-3`]);
-    await scene.withdraw(registry, record(name, all.slice(1)));
+    await fixture.withdraw(registry, record(name, all.slice(1)));
     const left = async (): Promise<string> => ids(await found(registry, name)).join();
-    await eventually('the others are gone', async () => (await left()) === `${name}-1`, scene.settleMs);
+    await eventually('the others are gone', async () => (await left()) === `${name}-1`, fixture.settleMs);
   }),
-  caseOf('what becomes of a record after it was announced does not show', 'ownMetadata', async (scene) => {
+  registryCase('what becomes of a record after it was announced does not show', 'ownMetadata', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const metadata = { zone: 'a' };
     await registry.register(record(name, [nodeOf(`${name}-1`, { metadata })]), { ttlMs });
     metadata.zone = 'b';
     assert.deepEqual((await registry.getService(name))[0]?.nodes[0]?.metadata, { zone: 'a' });
   }),
-  caseOf('taking back what is not there is no error', 'registers', async (scene) => {
+  registryCase('taking back what is not there is no error', 'registers', async (fixture) => {
     const name = fresh();
-    await (await scene.make()).deregister(record(name, [nodeOf(`${name}-1`)]));
+    await (await fixture.make()).deregister(record(name, [nodeOf(`${name}-1`)]));
   }),
-  caseOf('a record without name or nodes is refused', 'registers', async (scene) => {
-    const registry = await scene.make();
+  registryCase('a record without name or nodes is refused', 'registers', async (fixture) => {
+    const registry = await fixture.make();
     const refused = { code: Code.InvalidArgument, reason: 'registry.invalid_service' };
     await assert.rejects(registry.register(record('', [nodeOf('x')])), refused);
     await assert.rejects(registry.register(record(fresh(), [])), refused);
   }),
-  caseOf('a record that is too large is refused, and one that is not is found', 'limits', async (scene) => {
+  registryCase('a record that is too large is refused, and one that is not is found', 'limits', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
-    const { maxRecordBytes = 0 } = scene.harness;
+    const registry = await fixture.make();
+    const { maxRecordBytes = 0 } = fixture.harness;
     const sized = (bytes: number): ServiceRecord =>
       record(name, [nodeOf(`${name}-1`, { metadata: { much: 'ü'.repeat(Math.ceil(bytes / 2)) } })]);
     const refused = { code: Code.InvalidArgument, reason: 'registry.invalid_service' };
@@ -115,24 +115,24 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     await registry.register(sized(maxRecordBytes / 2), { ttlMs });
     assert.deepEqual(await registry.getService(name), [sized(maxRecordBytes / 2)]);
   }),
-  caseOf('a registry that does not register says so', 'readOnly', async (scene) => {
+  registryCase('a registry that does not register says so', 'readOnly', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const refused = { code: Code.Unimplemented, reason: 'registry.read_only' };
     await assert.rejects(registry.register(record(name, [nodeOf(`${name}-1`)])), refused);
     await assert.rejects(registry.deregister(record(name, [nodeOf(`${name}-1`)])), refused);
     assert.deepEqual(await found(registry, name), []);
   }),
-  caseOf('all services that have nodes are listed', undefined, async (scene) => {
+  registryCase('all services that have nodes are listed', undefined, async (fixture) => {
     const [a, b] = [fresh('a'), fresh('b')];
-    const registry = await scene.make();
-    for (const name of [a, b]) await scene.announce(registry, record(name, [nodeOf(`${name}-1`)]));
-    await scene.withdraw(registry, record(b, [nodeOf(`${b}-1`)]));
+    const registry = await fixture.make();
+    for (const name of [a, b]) await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
+    await fixture.withdraw(registry, record(b, [nodeOf(`${b}-1`)]));
     const names = (await registry.listServices()).map((one) => one.name);
     assert.ok(names.includes(a), names.join(', '));
     assert.ok(!names.includes(b), names.join(', '));
   }),
-  caseOf('names with dots and other letters are kept apart', undefined, async (scene) => {
+  registryCase('names with dots and other letters are kept apart', undefined, async (fixture) => {
     const base = fresh();
     const names = [
       `go.micro.srv.${base}`,
@@ -141,30 +141,30 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
       `${base}/a`,
       `${base}:a`,
       `${base} ü*?`,
-    ].filter((name) => scene.harness.isLegalName?.(name) ?? true);
-    const registry = await scene.make();
-    for (const name of names) await scene.announce(registry, record(name, [nodeOf(`${name}-1`)]));
+    ].filter((name) => fixture.harness.isLegalName?.(name) ?? true);
+    const registry = await fixture.make();
+    for (const name of names) await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
     for (const name of names) assert.deepEqual(ids(await registry.getService(name)), [`${name}-1`]);
   }),
-  caseOf('many announcements at once are all kept', 'registers', async (scene) => {
+  registryCase('many announcements at once are all kept', 'registers', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const all = Array.from({ length: 20 }, (_, index) => `${name}-${String(index).padStart(2, '0')}`);
     await Promise.all(all.map((id) => registry.register(record(name, [nodeOf(id)]), { ttlMs })));
     assert.deepEqual(ids(await registry.getService(name)), all);
   }),
-  caseOf('what one announces another finds', 'shared', async (scene) => {
+  registryCase('what one announces another finds', 'shared', async (fixture) => {
     const name = fresh();
-    const [here, there] = [await scene.make(), await scene.make()];
-    await scene.announce(here, record(name, [nodeOf(`${name}-1`)]));
+    const [here, there] = [await fixture.make(), await fixture.make()];
+    await fixture.announce(here, record(name, [nodeOf(`${name}-1`)]));
     assert.deepEqual(ids(await there.getService(name)), [`${name}-1`]);
-    await scene.withdraw(here, record(name, [nodeOf(`${name}-1`)]));
+    await fixture.withdraw(here, record(name, [nodeOf(`${name}-1`)]));
     await assert.rejects(there.getService(name), { code: Code.NotFound });
   }),
-  caseOf('a lease that is not renewed lapses, one that is does not', 'expires', async (scene) => {
-    const { shortTtlMs, settleMs } = scene;
+  registryCase('a lease that is not renewed lapses, one that is does not', 'expires', async (fixture) => {
+    const { shortTtlMs, settleMs } = fixture;
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const [kept, left] = [record(name, [nodeOf(`${name}-kept`)]), record(name, [nodeOf(`${name}-left`)])];
     await registry.register(kept, { ttlMs: shortTtlMs });
     await registry.register(left, { ttlMs: shortTtlMs });
@@ -182,11 +182,11 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     const isEmpty = async (): Promise<boolean> => (await found(registry, name)).length === 0;
     await eventually('the other lapses as well', isEmpty, shortTtlMs + settleMs);
   }),
-  caseOf('a lease is not cut short by what the registry rounds it to', 'expires', async (scene) => {
-    const { ttlGranularityMs = 1 } = scene.capabilities;
+  registryCase('a lease is not cut short by what the registry rounds it to', 'expires', async (fixture) => {
+    const { ttlGranularityMs = 1 } = fixture.capabilities;
     const name = fresh();
-    const registry = await scene.make();
-    const leaseMs = scene.shortTtlMs + ttlGranularityMs / 2;
+    const registry = await fixture.make();
+    const leaseMs = fixture.shortTtlMs + ttlGranularityMs / 2;
     const { clock, timers } = systemRuntime;
     const announcedAtMs = clock.monotonicMs();
     await registry.register(record(name, [nodeOf(`${name}-1`)]), { ttlMs: leaseMs });

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import type { RegistryEvent } from '../../registry/registry.ts';
 import type { Case } from '../api.ts';
 import { eventually } from '../waiting.ts';
-import { caseOf, collect, found, fresh, ids, nodeOf, record, type RegistryHarness } from './registry-scene.ts';
+import { registryCase, collect, found, fresh, ids, nodeOf, record, type RegistryHarness } from './registry-fixture.ts';
 
-/** The nodes there are after the events, with what is known of each. */
+/** The nodes that exist after the events, as text. */
 function viewAfter(events: readonly RegistryEvent[]): string {
   const view = new Map<string, string>();
   for (const { action, service } of events) {
@@ -20,21 +20,21 @@ function viewAfter(events: readonly RegistryEvent[]): string {
     .join('\n');
 }
 
-/** The promises about watches. */
+/** Cases of watchers. */
 export const watchCases: readonly Case<RegistryHarness>[] = [
-  caseOf('a watcher sees a node come, change and go', 'watches', async (scene) => {
+  registryCase('a watcher sees a node come, change and go', 'watches', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const watcher = await registry.watch({ service: name });
     const { events } = collect(watcher);
-    const { settleMs } = scene;
-    await scene.announce(registry, record(name, [nodeOf(`${name}-1`)]));
+    const { settleMs } = fixture;
+    await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
     await eventually('the node comes', () => events.some(({ action }) => action !== 'delete'), settleMs);
     const changed = nodeOf(`${name}-1`, { address: '127.0.0.1:4009' });
-    await scene.announce(registry, record(name, [changed]));
+    await fixture.announce(registry, record(name, [changed]));
     const isChanged = (): boolean => events.some(({ service }) => service.nodes[0]?.address === changed.address);
     await eventually('it changes', isChanged, settleMs);
-    await scene.withdraw(registry, record(name, [changed]));
+    await fixture.withdraw(registry, record(name, [changed]));
     await eventually('it goes', () => events.at(-1)?.action === 'delete', settleMs);
     assert.deepEqual(
       events.at(-1)?.service.nodes.map((node) => node.id),
@@ -42,113 +42,113 @@ export const watchCases: readonly Case<RegistryHarness>[] = [
     );
     watcher.stop();
   }),
-  caseOf('a watcher sees a node begin to drain', 'watchedMetadata', async (scene) => {
+  registryCase('a watcher sees a node begin to drain', 'watchedMetadata', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const watcher = await registry.watch({ service: name });
     const { events } = collect(watcher);
-    await scene.announce(registry, record(name, [nodeOf(`${name}-1`)]));
+    await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
     const draining = nodeOf(`${name}-1`, { metadata: { 'tenon-state': 'draining' } });
-    await scene.announce(registry, record(name, [draining]));
+    await fixture.announce(registry, record(name, [draining]));
     const isTold = (): boolean =>
       events.some(({ service }) => service.nodes[0]?.metadata['tenon-state'] === 'draining');
-    await eventually('it drains', isTold, scene.settleMs);
+    await eventually('it drains', isTold, fixture.settleMs);
     watcher.stop();
   }),
-  caseOf('a watcher sees what another registry announces', 'shared', async (scene) => {
+  registryCase('a watcher sees what another registry announces', 'shared', async (fixture) => {
     const name = fresh();
-    const [here, there] = [await scene.make(), await scene.make()];
+    const [here, there] = [await fixture.make(), await fixture.make()];
     const watcher = await there.watch({ service: name });
     const { events } = collect(watcher);
-    await scene.announce(here, record(name, [nodeOf(`${name}-1`)]));
-    await eventually('the node comes', () => events.length > 0, scene.settleMs);
-    await scene.withdraw(here, record(name, [nodeOf(`${name}-1`)]));
-    await eventually('it goes', () => events.at(-1)?.action === 'delete', scene.settleMs);
+    await fixture.announce(here, record(name, [nodeOf(`${name}-1`)]));
+    await eventually('the node comes', () => events.length > 0, fixture.settleMs);
+    await fixture.withdraw(here, record(name, [nodeOf(`${name}-1`)]));
+    await eventually('it goes', () => events.at(-1)?.action === 'delete', fixture.settleMs);
     watcher.stop();
   }),
-  caseOf('a watcher sees a lease lapse', 'lapses', async (scene) => {
-    const { shortTtlMs, settleMs } = scene;
+  registryCase('a watcher sees a lease lapse', 'lapses', async (fixture) => {
+    const { shortTtlMs, settleMs } = fixture;
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const watcher = await registry.watch({ service: name });
     const { events } = collect(watcher);
     await registry.register(record(name, [nodeOf(`${name}-1`)]), { ttlMs: shortTtlMs });
     await eventually('it goes', () => events.at(-1)?.action === 'delete', shortTtlMs + settleMs);
     watcher.stop();
   }),
-  caseOf('a watcher of one service sees no other', 'watches', async (scene) => {
+  registryCase('a watcher of one service sees no other', 'watches', async (fixture) => {
     const [mine, other] = [fresh('mine'), fresh('other')];
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const one = await registry.watch({ service: mine });
     const all = await registry.watch();
     const [seenByOne, seenByAll] = [collect(one), collect(all)];
-    await scene.announce(registry, record(other, [nodeOf(`${other}-1`)]));
-    await scene.announce(registry, record(mine, [nodeOf(`${mine}-1`)]));
+    await fixture.announce(registry, record(other, [nodeOf(`${other}-1`)]));
+    await fixture.announce(registry, record(mine, [nodeOf(`${mine}-1`)]));
     const names = (events: readonly RegistryEvent[]): string[] => [
       ...new Set(events.map(({ service }) => service.name)),
     ];
     await eventually(
       'both are seen',
       () => names(seenByAll.events).length >= 2 && seenByOne.events.length > 0,
-      scene.settleMs,
+      fixture.settleMs,
     );
     assert.deepEqual(names(seenByOne.events), [mine]);
     one.stop();
     all.stop();
   }),
-  caseOf('a watcher is not told of what was there before, nor of renewals', 'watches', async (scene) => {
+  registryCase('a watcher is not told of what was there before, nor of renewals', 'watches', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
-    await scene.announce(registry, record(name, [nodeOf(`${name}-1`)]));
+    const registry = await fixture.make();
+    await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
     const watcher = await registry.watch({ service: name });
     const { events } = collect(watcher);
-    await scene.announce(registry, record(name, [nodeOf(`${name}-1`)]));
-    await scene.announce(registry, record(name, [nodeOf(`${name}-2`)]));
+    await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
+    await fixture.announce(registry, record(name, [nodeOf(`${name}-2`)]));
     const isTold = (): boolean => events.some(({ service }) => ids([service]).includes(`${name}-2`));
-    await eventually('a change comes', isTold, scene.settleMs);
+    await eventually('a change comes', isTold, fixture.settleMs);
     assert.deepEqual(
       events.flatMap(({ service }) => ids([service])),
       [`${name}-2`],
     );
     watcher.stop();
   }),
-  caseOf('changes are told in their order, and what is told last is how it is', 'watches', async (scene) => {
+  registryCase('changes are told in their order, and what is told last is how it is', 'watches', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const watcher = await registry.watch({ service: name });
     const { events } = collect(watcher);
     for (let round = 0; round < 10; round += 1) {
-      const metadata = scene.keepsMetadata ? { round: String(round) } : {};
+      const metadata = fixture.keepsMetadata ? { round: String(round) } : {};
       const node = nodeOf(`${name}-1`, { address: `127.0.0.1:400${round}`, metadata });
-      await scene.announce(registry, record(name, [node]));
+      await fixture.announce(registry, record(name, [node]));
     }
     const told = (): string[] => events.map(({ service }) => service.nodes[0]?.address ?? '');
-    await eventually('the last one comes', () => told().at(-1) === '127.0.0.1:4009', scene.settleMs);
+    await eventually('the last one comes', () => told().at(-1) === '127.0.0.1:4009', fixture.settleMs);
     assert.deepEqual(told(), [...told()].sort());
     watcher.stop();
   }),
-  caseOf('what a watcher is told adds up to what is found', 'watches', async (scene) => {
+  registryCase('what a watcher is told adds up to what is found', 'watches', async (fixture) => {
     const name = fresh();
-    const registry = await scene.make();
+    const registry = await fixture.make();
     const watcher = await registry.watch({ service: name });
     const { events } = collect(watcher);
     const one = (index: number, port: number): ReturnType<typeof record> =>
       record(name, [nodeOf(`${name}-${index}`, { address: `127.0.0.1:${port}` })]);
     for (let step = 0; step < 24; step += 1) {
       const index = (step * 5) % 4;
-      if (step % 3 === 2) await scene.withdraw(registry, one(index, 1));
-      else await scene.announce(registry, one(index, 4_000 + step));
+      if (step % 3 === 2) await fixture.withdraw(registry, one(index, 1));
+      else await fixture.announce(registry, one(index, 4_000 + step));
     }
-    await scene.announce(registry, one(9, 5_000));
+    await fixture.announce(registry, one(9, 5_000));
     const isSame = async (): Promise<boolean> => {
       const records = await found(registry, name);
       return viewAfter(events) === viewAfter(records.map((service) => ({ action: 'create', service })));
     };
-    await eventually('the watcher knows what is there', isSame, scene.settleMs);
+    await eventually('the watcher knows what is there', isSame, fixture.settleMs);
     watcher.stop();
   }),
-  caseOf('stopping a watcher ends its iteration, and so does its signal', 'watches', async (scene) => {
-    const registry = await scene.make();
+  registryCase('stopping a watcher ends its iteration, and so does its signal', 'watches', async (fixture) => {
+    const registry = await fixture.make();
     const stopped = await registry.watch({ service: fresh() });
     const first = collect(stopped);
     stopped.stop();

@@ -8,7 +8,7 @@ import { microError } from '../../../src/go-micro/go-micro.ts';
 import type { CallHandler } from '../../../src/pipeline/pipeline.ts';
 import type { ServerOptions } from '../../../src/server/server.ts';
 import { RpcServer } from '../../../src/server/rpc-server.ts';
-import { memoryParts, type Parts } from '../../../src/testing/internal/rig.ts';
+import { memoryParts, type Parts } from '../../../src/testing/internal/parts.ts';
 import { GrpcTransport } from '../../../src/transport/grpc.ts';
 import type { Transport } from '../../../src/transport/transport.ts';
 

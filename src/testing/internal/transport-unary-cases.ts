@@ -14,16 +14,16 @@ import {
   contextWith,
   echo,
   requestsOf,
-  type Rig,
+  type TransportFixture,
   routes,
   textOf,
-  type TransportOptions,
-  withRig,
-} from './transport-rig.ts';
+  type TransportHarness,
+  withTransport,
+} from './transport-fixture.ts';
 
-/** A unary call over `dial`: every transport has that. */
-function callUnary(rig: Rig, message: Message) {
-  const socket = rig.dial(routes.unary);
+/** Makes a unary call by `dial`, which every transport has. */
+function callUnary(fixture: TransportFixture, message: Message) {
+  const socket = fixture.dial(routes.unary);
   void socket.send(message);
   socket.end();
   return answerOf(socket);
@@ -45,17 +45,17 @@ const statusMessages = [
   'half a surrogate: \ud83d',
 ];
 
-/** As UTF-8 carries it. */
+/** The text after a round trip through UTF-8. */
 function asUtf8(text: string): string {
   return textOf(bytesOf(text));
 }
 
-/** What one request and one reply must be. */
-export const unaryCases: readonly Case<TransportOptions>[] = [
+/** Cases of calls with one request and one reply. */
+export const unaryCases: readonly Case<TransportHarness>[] = [
   {
     name: 'a unary call carries headers and body there, and headers, body, status and trailers back',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           const first = await socket.recv();
@@ -68,8 +68,8 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
             status: { code: Code.Ok, message: '', metadata: new Metadata({ took: '3' }) },
           });
         },
-        async (rig) => {
-          const answer = await callUnary(rig, { headers: new Metadata({ who: 'ada' }), body: bytesOf('ping') });
+        async (fixture) => {
+          const answer = await callUnary(fixture, { headers: new Metadata({ who: 'ada' }), body: bytesOf('ping') });
           assert.equal(answer.error, undefined);
           assert.equal(answer.headers?.get('from'), 'server');
           assert.deepEqual(answer.bodies, ['pong']);
@@ -94,7 +94,7 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
         assert.equal(metadata?.getAll('list').join(', '), 'a, b c', where);
         assert.equal(metadata?.get('empty'), '', where);
       };
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           check((await socket.recv())?.headers, 'request headers');
@@ -104,8 +104,8 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
             status: { code: Code.Ok, message: '', metadata: sent() },
           });
         },
-        async (rig) => {
-          const answer = await callUnary(rig, { headers: sent(), body: bytesOf('') });
+        async (fixture) => {
+          const answer = await callUnary(fixture, { headers: sent(), body: bytesOf('') });
           check(answer.headers, 'response headers');
           check(answer.status?.metadata, 'trailers');
         },
@@ -133,7 +133,7 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
           assert.equal(json.get(key), `of ${key}`, `${where}, as JSON: ${key}`);
         }
       };
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           const headers = (await socket.recv())?.headers;
@@ -145,8 +145,8 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
             status: { code: Code.Ok, message: '', metadata: sent() },
           });
         },
-        async (rig) => {
-          const answer = await callUnary(rig, { headers: sent(), body: bytesOf('') });
+        async (fixture) => {
+          const answer = await callUnary(fixture, { headers: sent(), body: bytesOf('') });
           check(answer.headers, 'response headers');
           check(answer.status?.metadata, 'trailers');
         },
@@ -156,15 +156,15 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
   {
     name: 'metadata keys are lower case',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           const headers = (await socket.recv())?.headers;
           assert.ok([...(headers ?? [])].some(([key]) => key === 'x-mixed-case'));
           void socket.send({ headers: new Metadata({ 'X-Back': '1' }), body: bytesOf(''), status: okStatus });
         },
-        async (rig) => {
-          const { headers } = await callUnary(rig, {
+        async (fixture) => {
+          const { headers } = await callUnary(fixture, {
             headers: new Metadata({ 'X-Mixed-Case': '1' }),
             body: bytesOf(''),
           });
@@ -176,15 +176,15 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
     name: "what a side does to the metadata it received is not seen by the sender's",
     run: (options) => {
       const sent = new Metadata({ key: 'mine' });
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           const headers = (await socket.recv())?.headers;
           headers?.set('key', 'theirs').set('more', '1');
           void socket.send({ body: bytesOf(''), status: okStatus });
         },
-        async (rig) => {
-          await callUnary(rig, { headers: sent, body: bytesOf('') });
+        async (fixture) => {
+          await callUnary(fixture, { headers: sent, body: bytesOf('') });
           assert.deepEqual(sent.toJSON(), { key: 'mine' });
         },
       );
@@ -193,23 +193,23 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
   {
     name: 'an empty body is a message',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        const answer = await callUnary(rig, { body: bytesOf('') });
+      withTransport(options, echo, async (fixture) => {
+        const answer = await callUnary(fixture, { body: bytesOf('') });
         assert.deepEqual([answer.bodies, answer.status?.code], [[''], Code.Ok]);
       }),
   },
   {
     name: 'a body of one MiB arrives whole',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           const body = (await socket.recv())?.body;
           void socket.send({ body: body?.map((byte) => byte ^ 0xff), status: okStatus });
         },
-        async (rig) => {
+        async (fixture) => {
           const body = new Uint8Array(1024 * 1024).map((_, index) => (index * 31) >> 3);
-          const socket = rig.dial(routes.unary);
+          const socket = fixture.dial(routes.unary);
           void socket.send({ body });
           socket.end();
           let reply: Uint8Array | undefined;
@@ -222,16 +222,16 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
   {
     name: 'every status code arrives',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           const [code = ''] = await requestsOf(socket);
           const status = { code: Number(code) as Code, message: `this is ${code}` };
           void socket.send(status.code === Code.Ok ? { body: bytesOf(''), status } : { status });
         },
-        async (rig) => {
+        async (fixture) => {
           for (const code of Object.values(Code)) {
-            const { status, error } = await callUnary(rig, { body: bytesOf(String(code)) });
+            const { status, error } = await callUnary(fixture, { body: bytesOf(String(code)) });
             assert.equal(error, undefined, `${codeName(code)} broke the call off: ${error?.message}`);
             assert.equal(status?.code, code);
             if (code !== Code.Ok) assert.equal(status.message, `this is ${code}`);
@@ -242,15 +242,15 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a status message arrives whatever it is made of',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           const [index = ''] = await requestsOf(socket);
           void socket.send({ status: { code: Code.NotFound, message: statusMessages[Number(index)] as string } });
         },
-        async (rig) => {
+        async (fixture) => {
           for (const [index, message] of statusMessages.entries()) {
-            const { status } = await callUnary(rig, { body: bytesOf(String(index)) });
+            const { status } = await callUnary(fixture, { body: bytesOf(String(index)) });
             assert.equal(status?.message, asUtf8(message));
           }
         },
@@ -259,7 +259,7 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
   {
     name: 'an error status comes with its trailers, with headers and without',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           const [kind = ''] = await requestsOf(socket);
@@ -270,9 +270,9 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
           };
           void socket.send(kind === 'headers' ? { headers: new Metadata({ early: '1' }), status } : { status });
         },
-        async (rig) => {
+        async (fixture) => {
           for (const kind of ['headers', 'none']) {
-            const answer = await callUnary(rig, { body: bytesOf(kind) });
+            const answer = await callUnary(fixture, { body: bytesOf(kind) });
             assert.deepEqual(answer.bodies, []);
             assert.equal(answer.status?.code, Code.Aborted);
             assert.equal(answer.status.metadata?.get('why'), 'so');
@@ -286,7 +286,7 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
     name: 'a call in one go answers as one by messages does',
     requires: 'unary',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           const first = await socket.recv();
@@ -305,11 +305,11 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
             void socket.send({ headers, body: text === 'fail' ? undefined : bytesOf('reply'), status });
           }
         },
-        async (rig) => {
+        async (fixture) => {
           for (const text of ['whole', 'pieces', 'fail']) {
             const message = { headers: new Metadata({ ask: '1' }), body: bytesOf(text) };
-            const byMessages = await callUnary(rig, message);
-            const inOneGo = await rig.unary({ ctx: contextWith() }, message);
+            const byMessages = await callUnary(fixture, message);
+            const inOneGo = await fixture.unary({ ctx: contextWith() }, message);
             assert.deepEqual(inOneGo.body && textOf(inOneGo.body), byMessages.bodies[0], text);
             assert.equal(inOneGo.headers?.get('h'), byMessages.headers?.get('h'), text);
             assert.deepEqual(
@@ -324,15 +324,15 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
     name: 'a unary method takes one message, neither none nor two',
     run: (options) => {
       let calls = 0;
-      return withRig(
+      return withTransport(
         options,
         () => void (calls += 1),
-        async (rig) => {
-          const none = rig.dial(routes.unary);
+        async (fixture) => {
+          const none = fixture.dial(routes.unary);
           void none.send({ headers: new Metadata({ a: '1' }) });
           none.end();
           assert.equal(await codeOf(none), Code.Unimplemented, 'no message');
-          const two = rig.dial(routes.unary);
+          const two = fixture.dial(routes.unary);
           void two.send({ body: bytesOf('1') });
           void two.send({ body: bytesOf('2') });
           two.end();
@@ -345,7 +345,7 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a second reply to a unary call is refused',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           await requestsOf(socket);
@@ -353,8 +353,8 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
           void socket.send({ body: bytesOf('2') });
           void socket.send({ status: okStatus });
         },
-        async (rig) => {
-          const { error, status } = await callUnary(rig, { body: bytesOf('') });
+        async (fixture) => {
+          const { error, status } = await callUnary(fixture, { body: bytesOf('') });
           assert.equal(error?.code ?? status?.code, Code.Internal);
         },
       ),
@@ -362,8 +362,8 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
   {
     name: 'an unknown method is answered with UNIMPLEMENTED, and a stranger learns nothing',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        const socket = rig.dial(routes.unary, { path: '/suite.Transport/Unray' });
+      withTransport(options, echo, async (fixture) => {
+        const socket = fixture.dial(routes.unary, { path: '/suite.Transport/Unray' });
         void socket.send({ body: bytesOf('x') });
         socket.end();
         const { status } = await answerOf(socket);
@@ -376,11 +376,11 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
     name: 'methods of similar names are told where that was asked for',
     requires: 'suggest',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         echo,
-        async (rig) => {
-          const socket = rig.dial(routes.unary, { path: '/suite.Transport/Unray' });
+        async (fixture) => {
+          const socket = fixture.dial(routes.unary, { path: '/suite.Transport/Unray' });
           void socket.send({ body: bytesOf('x') });
           socket.end();
           assert.match((await answerOf(socket)).status?.message ?? '', /Did you mean "\/suite.Transport\/Unary"\?/);
@@ -392,15 +392,15 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
     name: 'a path that no route has is answered by the method that it is resolved to',
     requires: 'suggest',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket, called) => {
           assert.equal(called, routes.unary);
           await echo(socket, called);
         },
-        async (rig) => {
+        async (fixture) => {
           const call = async (path: string): Promise<unknown> => {
-            const socket = rig.dial(routes.unary, { path });
+            const socket = fixture.dial(routes.unary, { path });
             void socket.send({ body: bytesOf('x') });
             socket.end();
             return (await answerOf(socket)).status?.code;
@@ -414,14 +414,14 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
   {
     name: 'an alias of a method is answered by the method',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket, called) => {
           assert.equal(called, routes.unary);
           await echo(socket, called);
         },
-        async (rig) => {
-          const socket = rig.dial(routes.unary, { path: '/suite.Old/Unary' });
+        async (fixture) => {
+          const socket = fixture.dial(routes.unary, { path: '/suite.Old/Unary' });
           void socket.send({ body: bytesOf('old') });
           socket.end();
           assert.deepEqual((await answerOf(socket)).bodies, ['old']);
@@ -431,15 +431,15 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a message over the limit is refused, of the sender and of the receiver, and the next call goes well',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           const [size = ''] = await requestsOf(socket);
           void socket.send({ body: new Uint8Array(Number(size.trim())), status: okStatus });
         },
-        async (rig) => {
+        async (fixture) => {
           const call = (text: string, more: object = {}) => {
-            const socket = rig.dial(routes.unary, more);
+            const socket = fixture.dial(routes.unary, more);
             void socket.send({ body: bytesOf(text) });
             socket.end();
             return codeOf(socket);
@@ -469,9 +469,9 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a thousand calls at once stay apart',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
+      withTransport(options, echo, async (fixture) => {
         const texts = Array.from({ length: 1_000 }, (_, index) => `call ${index}`);
-        const answers = await Promise.all(texts.map((text) => callUnary(rig, { body: bytesOf(text) })));
+        const answers = await Promise.all(texts.map((text) => callUnary(fixture, { body: bytesOf(text) })));
         assert.deepEqual(
           answers.map(({ bodies }) => bodies[0]),
           texts,
@@ -482,13 +482,13 @@ export const unaryCases: readonly Case<TransportOptions>[] = [
     name: 'a call in one go fails as one by messages does',
     requires: 'unary',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        assert.equal(await codeOf(rig.unary({ path: '/suite.Transport/None' })), Code.Unimplemented);
-        assert.equal(await codeOf(rig.unary({ maxSendBytes: 0 })), Code.ResourceExhausted);
-        const nowhere = rig.transport.unary?.('nonsense', { body: bytesOf('x') }, { route: routes.unary });
+      withTransport(options, echo, async (fixture) => {
+        assert.equal(await codeOf(fixture.unary({ path: '/suite.Transport/None' })), Code.Unimplemented);
+        assert.equal(await codeOf(fixture.unary({ maxSendBytes: 0 })), Code.ResourceExhausted);
+        const nowhere = fixture.transport.unary?.('nonsense', { body: bytesOf('x') }, { route: routes.unary });
         assertFailure(await failureOf(Promise.resolve(nowhere)), Code.InvalidArgument, 'transport.invalid_address');
-        await rig.listener.close();
-        assertFailure(await failureOf(rig.unary()), Code.Unavailable, 'transport.unreachable');
+        await fixture.listener.close();
+        assertFailure(await failureOf(fixture.unary()), Code.Unavailable, 'transport.unreachable');
       }),
   },
 ];

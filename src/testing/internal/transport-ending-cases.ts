@@ -19,17 +19,17 @@ import {
   requestsOf,
   routes,
   textOf,
-  type TransportOptions,
-  withRig,
-} from './transport-rig.ts';
+  type TransportHarness,
+  withTransport,
+} from './transport-fixture.ts';
 
-/** What one server saw of a call that broke off. */
+/** The events that a server saw of a call that was aborted. */
 interface Seen {
   readonly aborted: Promise<TenonError>;
   readonly recv: Promise<TenonError>;
 }
 
-/** A handler that never answers, and what it sees. */
+/** Makes a handler that never answers, and records what it sees. */
 function onlooker(): {
   readonly handle: (socket: Socket) => void;
   readonly seen: Promise<Seen>;
@@ -57,15 +57,15 @@ function onlooker(): {
 
 const reason = new TenonError({ code: Code.Aborted, reason: 'suite.stopped', message: 'the suite stops it' });
 
-/** How calls end before their time. */
-export const endingCases: readonly Case<TransportOptions>[] = [
+/** Cases of calls that end early. */
+export const endingCases: readonly Case<TransportHarness>[] = [
   {
     name: 'a server hears that its caller cancelled',
     run: async (options) => {
       for (const route of [routes.server, routes.bidi]) {
         const { handle, seen } = onlooker();
-        await withRig(options, handle, async (rig) => {
-          const socket = rig.dial(route);
+        await withTransport(options, handle, async (fixture) => {
+          const socket = fixture.dial(route);
           void socket.send({
             headers: new Metadata({ 'x-content-type': 'application/grpc+bytes' }),
             body: bytesOf('1'),
@@ -81,8 +81,8 @@ export const endingCases: readonly Case<TransportOptions>[] = [
   {
     name: 'abort ends the call at its own side with its code, for the read that waits and those to come',
     run: (options) =>
-      withRig(options, onlooker().handle, async (rig) => {
-        const socket = rig.dial(routes.bidi);
+      withTransport(options, onlooker().handle, async (fixture) => {
+        const socket = fixture.dial(routes.bidi);
         void socket.send({ body: bytesOf('1') });
         const waiting = later(failureOf(socket.recv()));
         socket.abort(Code.OutOfRange, 'enough');
@@ -96,8 +96,8 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     name: 'close lets go of a call as a cancellation, and may be called again',
     run: (options) => {
       const { handle, seen } = onlooker();
-      return withRig(options, handle, async (rig) => {
-        const socket = rig.dial(routes.bidi);
+      return withTransport(options, handle, async (fixture) => {
+        const socket = fixture.dial(routes.bidi);
         void socket.send({ body: bytesOf('1') });
         const { aborted } = await within('the call', seen);
         await socket.close();
@@ -110,15 +110,15 @@ export const endingCases: readonly Case<TransportOptions>[] = [
   {
     name: "a server's abort reaches the client with its code",
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           await socket.recv();
           socket.abort(Code.PermissionDenied, 'not you');
           assertFailure(await failureOf(socket.recv()), Code.PermissionDenied);
         },
-        async (rig) => {
-          const socket = rig.dial(routes.bidi);
+        async (fixture) => {
+          const socket = fixture.dial(routes.bidi);
           void socket.send({ body: bytesOf('1') });
           const { error, status } = await answerOf(socket);
           assert.equal(error?.code ?? status?.code, Code.PermissionDenied);
@@ -130,9 +130,9 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     name: 'an aborted context ends its call, with its error here and a cancellation there',
     run: async (options) => {
       const { handle, seen } = onlooker();
-      await withRig(options, handle, async (rig) => {
+      await withTransport(options, handle, async (fixture) => {
         const ctx = contextWith();
-        const socket = rig.dial(routes.bidi, { ctx });
+        const socket = fixture.dial(routes.bidi, { ctx });
         void socket.send({ body: bytesOf('1') });
         const { aborted } = await within('the call', seen);
         const waiting = later(failureOf(socket.recv()));
@@ -147,9 +147,9 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     requires: 'unary',
     run: async (options) => {
       const { handle, seen } = onlooker();
-      await withRig(options, handle, async (rig) => {
+      await withTransport(options, handle, async (fixture) => {
         const ctx = contextWith();
-        const call = later(failureOf(rig.unary({ ctx })));
+        const call = later(failureOf(fixture.unary({ ctx })));
         const { aborted } = await within('the call', seen);
         ctx.abort(reason);
         assert.equal(await call, reason);
@@ -161,13 +161,13 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     name: 'a context that was aborted before lets no call begin',
     run: (options) => {
       const { handle, count } = onlooker();
-      return withRig(options, handle, async (rig) => {
+      return withTransport(options, handle, async (fixture) => {
         const ctx = contextWith();
         ctx.abort(reason);
-        const socket = rig.dial(routes.bidi, { ctx });
+        const socket = fixture.dial(routes.bidi, { ctx });
         void socket.send({ body: bytesOf('1') });
         assert.equal(await failureOf(socket.recv()), reason);
-        if (rig.transport.unary) assert.equal(await failureOf(rig.unary({ ctx })), reason);
+        if (fixture.transport.unary) assert.equal(await failureOf(fixture.unary({ ctx })), reason);
         await systemTimers.sleep(50);
         assert.equal(count(), 0);
       });
@@ -176,7 +176,7 @@ export const endingCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a context lets go of a call that is over',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
+      withTransport(options, echo, async (fixture) => {
         const ctx = contextWith(systemClock.monotonicMs() + 3_600_000);
         const follow = ctx.onAbort.bind(ctx);
         let following = 0;
@@ -189,11 +189,11 @@ export const endingCases: readonly Case<TransportOptions>[] = [
           };
         };
         for (let call = 0; call < 3; call += 1) {
-          const socket = rig.dial(routes.unary, { ctx });
+          const socket = fixture.dial(routes.unary, { ctx });
           void socket.send({ body: bytesOf('x') });
           socket.end();
           await answerOf(socket);
-          if (rig.transport.unary) await rig.unary({ ctx });
+          if (fixture.transport.unary) await fixture.unary({ ctx });
         }
         assert.equal(following, 0);
       }),
@@ -202,17 +202,17 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     name: 'the deadline reaches the server, and none does where there is none',
     run: (options) => {
       const seen: (number | undefined)[] = [];
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           seen.push(socket.deadline);
           await requestsOf(socket);
           void socket.send({ body: bytesOf(''), status: okStatus });
         },
-        async (rig) => {
+        async (fixture) => {
           const deadline = systemClock.monotonicMs() + 3_600_000;
           for (const ctx of [contextWith(deadline), contextWith(), undefined]) {
-            const socket = rig.dial(routes.unary, { ctx });
+            const socket = fixture.dial(routes.unary, { ctx });
             void socket.send({ body: bytesOf('') });
             socket.end();
             assert.equal(await codeOf(socket), Code.Ok);
@@ -226,9 +226,9 @@ export const endingCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a deadline far away is no deadline that has passed',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
+      withTransport(options, echo, async (fixture) => {
         // Beyond what timers of Node count to, and what some gRPC servers do.
-        const socket = rig.dial(routes.unary, { ctx: contextWith(systemClock.monotonicMs() + 2 ** 40) });
+        const socket = fixture.dial(routes.unary, { ctx: contextWith(systemClock.monotonicMs() + 2 ** 40) });
         void socket.send({ body: bytesOf('far') });
         socket.end();
         assert.deepEqual((await answerOf(socket)).bodies, ['far']);
@@ -238,11 +238,11 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     name: 'a deadline that passes ends the call on both sides',
     run: async (options) => {
       const { handle, seen, count } = onlooker();
-      await withRig(options, handle, async (rig) => {
+      await withTransport(options, handle, async (fixture) => {
         // A call whose time is up before it has arrived is made again with more.
         for (let timeoutMs = 100; count() === 0; timeoutMs *= 4) {
           assert.ok(timeoutMs < 30_000, 'no call arrives in its time');
-          const socket = rig.dial(routes.bidi, { ctx: contextWith(systemClock.monotonicMs() + timeoutMs) });
+          const socket = fixture.dial(routes.bidi, { ctx: contextWith(systemClock.monotonicMs() + timeoutMs) });
           void socket.send({ body: bytesOf('1') });
           assert.equal(await codeOf(socket), Code.DeadlineExceeded);
         }
@@ -257,9 +257,9 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     name: 'a deadline that passes ends a call in one go',
     requires: 'unary',
     run: (options) =>
-      withRig(options, onlooker().handle, async (rig) => {
+      withTransport(options, onlooker().handle, async (fixture) => {
         assert.equal(
-          await codeOf(rig.unary({ ctx: contextWith(systemClock.monotonicMs() + 100) })),
+          await codeOf(fixture.unary({ ctx: contextWith(systemClock.monotonicMs() + 100) })),
           Code.DeadlineExceeded,
         );
       }),
@@ -268,12 +268,12 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     name: 'a deadline that has passed before lets no call begin',
     run: (options) => {
       const { handle, count } = onlooker();
-      return withRig(options, handle, async (rig) => {
+      return withTransport(options, handle, async (fixture) => {
         const ctx = contextWith(systemClock.monotonicMs() - 1);
-        const socket = rig.dial(routes.bidi, { ctx });
+        const socket = fixture.dial(routes.bidi, { ctx });
         void socket.send({ body: bytesOf('1') });
         assertFailure(await failureOf(socket.recv()), Code.DeadlineExceeded);
-        if (rig.transport.unary) assertFailure(await failureOf(rig.unary({ ctx })), Code.DeadlineExceeded);
+        if (fixture.transport.unary) assertFailure(await failureOf(fixture.unary({ ctx })), Code.DeadlineExceeded);
         await systemTimers.sleep(50);
         assert.equal(count(), 0);
       });
@@ -299,15 +299,15 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     run: (options) => {
       const heard: string[] = [];
       const late = gate<Socket>();
-      return withRig(
+      return withTransport(
         options,
         (socket) => {
           socket.onAbort(() => heard.push('first'));
           socket.onAbort(() => heard.push('second'));
           late.open(socket);
         },
-        async (rig) => {
-          const socket = rig.dial(routes.bidi);
+        async (fixture) => {
+          const socket = fixture.dial(routes.bidi);
           void socket.send({ body: bytesOf('1') });
           const server = await within('the call', late.opened);
           socket.abort(Code.Cancelled);
@@ -322,16 +322,16 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     name: 'a call that ended by its status is not aborted',
     run: (options) => {
       let aborts = 0;
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           socket.onAbort(() => (aborts += 1));
           await requestsOf(socket);
           void socket.send({ body: bytesOf(''), status: okStatus });
         },
-        async (rig) => {
+        async (fixture) => {
           for (const route of [routes.unary, routes.client]) {
-            const socket = rig.dial(route);
+            const socket = fixture.dial(route);
             void socket.send({ body: bytesOf('1') });
             socket.end();
             assert.equal(await codeOf(socket), Code.Ok);
@@ -347,15 +347,15 @@ export const endingCases: readonly Case<TransportOptions>[] = [
     name: 'after the end recv gives nothing, and sending, ending and aborting are harmless on both sides',
     run: (options) => {
       const over = gate<Socket>();
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           await requestsOf(socket);
           void socket.send({ body: bytesOf('done'), status: okStatus });
           over.open(socket);
         },
-        async (rig) => {
-          const client = rig.dial(routes.unary);
+        async (fixture) => {
+          const client = fixture.dial(routes.unary);
           void client.send({ body: bytesOf('1') });
           client.end();
           assert.equal((await answerOf(client)).status?.code, Code.Ok);
@@ -375,12 +375,12 @@ export const endingCases: readonly Case<TransportOptions>[] = [
   },
 ];
 
-/** What a server reads of a stream of three that is cancelled before it looks: the bodies, and how it ended. */
-async function readAfterCancel(options: TransportOptions): Promise<string[]> {
+/** Resolves with what a server reads of a stream of three messages that was cancelled before it reads. */
+async function readAfterCancel(options: TransportHarness): Promise<string[]> {
   const cancelled = gate();
   const read = gate<string[]>();
   let result: string[] = [];
-  await withRig(
+  await withTransport(
     options,
     async (socket) => {
       await cancelled.opened;
@@ -395,8 +395,8 @@ async function readAfterCancel(options: TransportOptions): Promise<string[]> {
       }
       read.open(bodies);
     },
-    async (rig) => {
-      const socket = rig.dial(routes.bidi);
+    async (fixture) => {
+      const socket = fixture.dial(routes.bidi);
       for (const text of ['a', 'b', 'c']) void socket.send({ body: bytesOf(text) });
       await systemTimers.sleep(100);
       socket.abort(Code.Cancelled);

@@ -17,42 +17,42 @@ import { silentLogger } from '../../logger/logger.ts';
 import { systemRandom, systemRuntime, systemTimers } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
 
-/** Makes the brokers to be tested, and says how they may differ. */
+/** Makes the broker under test, and describes its limits. */
 export interface BrokerHarness {
-  /** A broker that is not connected. All of them take part in the same events. */
+  /** Makes a broker that is not connected. All brokers of a harness share their events. */
   make(): Broker;
   readonly capabilities: BrokerCapabilities;
   /**
-   * Longest time of something that is promised without a time: redelivery of what was given back, above all.
+   * Time limit for what the contract promises without naming a time, above all redelivery, in milliseconds.
    * @default 10_000
    */
   readonly patienceMs?: number | undefined;
-  /** Headers that the broker's dialect adds by itself. */
+  /** Names of headers that the broker adds to events. */
   readonly addsHeaders?: readonly string[] | undefined;
   /**
-   * Tells if the broker takes a topic. Others it must refuse.
-   * @default it takes every one
+   * True if the broker accepts a topic. It must refuse all others.
+   * @default every topic is accepted
    */
   takesTopic?(topic: string): boolean;
   /**
-   * Tells if the broker takes a header. Others it must refuse.
-   * @default it takes every one
+   * True if the broker accepts a header. It must refuse all others.
+   * @default every header is accepted
    */
   takesHeader?(name: string, value: string): boolean;
   /**
-   * Largest body that the broker takes.
+   * Largest body that the broker accepts.
    * @default no limit is tested
    */
   readonly maxBodyBytes?: number | undefined;
   /**
-   * Time between two looks for events, where the server does not tell of them.
-   * @default it is told
+   * Interval at which the broker polls its server, in milliseconds.
+   * @default it does not poll
    */
   readonly pollMs?: number | undefined;
 }
 
-/** The brokers of one case, a topic of its own, and what was received. */
-export class Scene {
+/** The brokers of one case, its topic, and helpers. */
+export class BrokerFixture {
   readonly capabilities: BrokerCapabilities;
   readonly harness: BrokerHarness;
   readonly topic = `conformance.${systemRandom.uuid()}`;
@@ -63,13 +63,13 @@ export class Scene {
     this.capabilities = harness.capabilities;
   }
 
-  /** The headers of an event, without those that the dialect adds. */
+  /** The headers of an event, without those that the broker adds. */
   headersOf(event: Event | undefined): Record<string, string> {
     const added = this.harness.addsHeaders ?? [];
     return Object.fromEntries(Object.entries(event?.headers ?? {}).filter(([name]) => !added.includes(name)));
   }
 
-  /** One that is not connected; it is disconnected at the end of the case. */
+  /** Makes a broker that is not connected. It is disconnected at the end of the case. */
   make(): Broker {
     const broker = this.harness.make();
     this.#brokers.push(broker);
@@ -90,7 +90,7 @@ export class Scene {
     await Promise.all(this.#brokers.map((broker) => broker.disconnect()));
   }
 
-  /** Resolves when `condition` holds; fails when it does not for a long time. */
+  /** Resolves when `condition` is true; fails if it is not within the time limit. */
   async until(what: string, condition: () => boolean): Promise<void> {
     const patienceMs = this.harness.patienceMs ?? 10_000;
     for (let waitedMs = 0; !condition(); waitedMs += 5) {
@@ -99,7 +99,7 @@ export class Scene {
     }
   }
 
-  /** `work`, which fails when it takes a long time. */
+  /** Resolves as `work` does; fails if that takes longer than the time limit. */
   async within<T>(what: string, work: Promise<T>): Promise<T> {
     let done = false;
     const ended = work.finally(() => {
@@ -110,7 +110,7 @@ export class Scene {
     return ended;
   }
 
-  /** Everything that a subscription hands out from now on. */
+  /** Subscribes and records the events. */
   async receive(
     broker: Broker,
     options: SubscribeOptions & { readonly topic?: string; readonly settle?: (event: Event) => unknown } = {},
@@ -126,14 +126,14 @@ export class Scene {
   }
 }
 
-/** Events in the order they were handed out. */
+/** The events of a subscription, in the order of delivery. */
 export class Received {
   readonly events: Event[] = [];
   subscriber: Subscriber | undefined;
-  readonly #scene: Scene;
+  readonly #fixture: BrokerFixture;
 
-  constructor(scene: Scene) {
-    this.#scene = scene;
+  constructor(fixture: BrokerFixture) {
+    this.#fixture = fixture;
   }
 
   get texts(): string[] {
@@ -142,18 +142,18 @@ export class Received {
 
   /** Resolves when at least `count` events have come. */
   async count(count: number): Promise<readonly Event[]> {
-    await this.#scene.until(`${count} events (${this.events.length} have come)`, () => this.events.length >= count);
+    await this.#fixture.until(`${count} events (${this.events.length} have come)`, () => this.events.length >= count);
     return this.events;
   }
 
   async text(text: string): Promise<void> {
-    await this.#scene.until(`the event "${text}" (there came ${this.texts.join(', ')})`, () =>
+    await this.#fixture.until(`the event "${text}" (there came ${this.texts.join(', ')})`, () =>
       this.texts.includes(text),
     );
   }
 
   async stop(signal?: AbortSignal): Promise<void> {
-    await this.#scene.within('the end of the subscription', Promise.resolve(this.subscriber?.unsubscribe(signal)));
+    await this.#fixture.within('the end of the subscription', Promise.resolve(this.subscriber?.unsubscribe(signal)));
   }
 }
 
@@ -174,19 +174,19 @@ export async function publish(
   for (const text of texts) await broker.publish(topic, message(text), options);
 }
 
-/** A subscription under the contract of delivery. */
+/** Subscribes by `deliver`, as servers do: with retries, dead letters and deduplication. */
 export function delivered(
-  stage: Scene,
+  fixture: BrokerFixture,
   broker: Broker,
   options: DeliveryOptions,
   handler: DeliveryHandler,
 ): Promise<Subscriber> {
-  return deliver(broker, stage.topic, options, handler, { runtime: systemRuntime, logger: silentLogger });
+  return deliver(broker, fixture.topic, options, handler, { runtime: systemRuntime, logger: silentLogger });
 }
 
 export const leaveInHand = (): void => undefined;
 
-/** Asserts that `work` rejects with that code and reason, naming the broker. */
+/** Asserts that `work` rejects with a code and a reason, and that the message names the broker. */
 export async function refuses(broker: Broker, code: Code, reason: string, work: () => Promise<unknown>): Promise<void> {
   await assert.rejects(work, (error) => {
     assert.ok(TenonError.is(error), `not a TenonError: ${String(error)}`);
@@ -202,43 +202,43 @@ export const numbers = (count: number): string[] => Array.from({ length: count }
 export const aborted = (): AbortSignal => AbortSignal.abort(new Error('enough'));
 
 /**
- * A case with brokers of its own, which are disconnected afterwards. `requires`: capabilities, separated by blanks; `!`
- * before one that must be missing.
+ * Makes a case with a fixture of its own, whose brokers are disconnected at the end. `requires` lists capabilities,
+ * separated by blanks; `!` marks one that must be missing.
  */
-export function scene(
+export function brokerCase(
   name: string,
   requires: string | undefined,
-  run: (scene: Scene) => Promise<void>,
+  run: (fixture: BrokerFixture) => Promise<void>,
 ): Case<BrokerHarness> {
   return {
     name,
     requires,
     async run(harness) {
-      const stage = new Scene(harness);
+      const fixture = new BrokerFixture(harness);
       try {
-        await run(stage);
+        await run(fixture);
       } finally {
-        await stage.end();
+        await fixture.end();
       }
     },
   };
 }
 
-/** A first event from a pull: its subscription stands at some time after `next()` was called. */
+/** Publishes until a pull gets its first event, as its subscription is established only some time after `next()`. */
 export async function firstOf(
-  stage: Scene,
+  fixture: BrokerFixture,
   broker: Broker,
   events: AsyncIterator<Event>,
-  topic = stage.topic,
+  topic = fixture.topic,
 ): Promise<Event> {
   let first: Event | undefined;
   const next = events.next().then(({ value }) => (first = value as Event));
-  const pauseMs = Math.max(10, stage.harness.pollMs ?? 0);
+  const pauseMs = Math.max(10, fixture.harness.pollMs ?? 0);
   for (let tried = 0; !first && tried < 100; tried += 1) {
     await broker.publish(topic, message('first'));
     await systemTimers.sleep(pauseMs);
   }
-  await stage.within('a first event', next);
+  await fixture.within('a first event', next);
   return first as unknown as Event;
 }
 

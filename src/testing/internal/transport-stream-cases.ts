@@ -14,9 +14,9 @@ import {
   requestsOf,
   routes,
   textOf,
-  type TransportOptions,
-  withRig,
-} from './transport-rig.ts';
+  type TransportHarness,
+  withTransport,
+} from './transport-fixture.ts';
 
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index));
 
@@ -24,7 +24,7 @@ const numbers = (count: number): string[] => Array.from({ length: count }, (_, i
 const floodCount = 2_048;
 const floodBody = (index: number): Uint8Array => bytesOf(String(index).padEnd(4_096));
 
-/** Writes the flood, waiting for room; `count` tells how far it is. */
+/** Writes many messages, waiting for flow control; `count` is the number written. */
 function flood(socket: Socket): { readonly count: () => number; readonly done: Promise<void> } {
   let count = 0;
   const write = async (): Promise<void> => {
@@ -53,7 +53,7 @@ const readFirst = 300;
 // What windows and queues on the way may hold, and a writer that looks for room after it has written.
 const mostUnread = 16;
 
-/** Writes large messages, waiting for room, until it is stopped. */
+/** Writes large messages, waiting for flow control, until it is stopped. */
 function pour(socket: Socket): { readonly count: () => number; readonly stop: () => void } {
   let count = 0;
   let isOver = false;
@@ -67,7 +67,7 @@ function pour(socket: Socket): { readonly count: () => number; readonly stop: ()
   return { count: () => count, stop: () => (isOver = true) };
 }
 
-/** Reads many of them, then none: the writer must come as far, and not much further. */
+/** Reads many messages and then none: the writer must get that far, and not much further. */
 async function assertHeldBack({ count, stop }: ReturnType<typeof pour>, reader: Socket): Promise<void> {
   try {
     for (let bodies = 0; bodies < readFirst;) {
@@ -82,12 +82,12 @@ async function assertHeldBack({ count, stop }: ReturnType<typeof pour>, reader: 
   }
 }
 
-/** What streams must be. */
-export const streamCases: readonly Case<TransportOptions>[] = [
+/** Cases of streams. */
+export const streamCases: readonly Case<TransportHarness>[] = [
   {
     name: 'a server stream keeps its order and its end',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           assert.deepEqual(await requestsOf(socket), ['go']);
@@ -97,8 +97,8 @@ export const streamCases: readonly Case<TransportOptions>[] = [
           }
           void socket.send({ status: { code: Code.Ok, message: '', metadata: new Metadata({ sum: '500' }) } });
         },
-        async (rig) => {
-          const socket = rig.dial(routes.server);
+        async (fixture) => {
+          const socket = fixture.dial(routes.server);
           void socket.send({ headers: new Metadata({ a: '1' }), body: bytesOf('go') });
           socket.end();
           const answer = await answerOf(socket);
@@ -111,8 +111,8 @@ export const streamCases: readonly Case<TransportOptions>[] = [
     // Go Micro's clients do, and never end their requests.
     name: 'a server stream whose caller names a codec begins with its first message, without waiting for the end of requests',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        const socket = rig.dial(routes.server);
+      withTransport(options, echo, async (fixture) => {
+        const socket = fixture.dial(routes.server);
         void socket.send({
           headers: new Metadata({ 'x-content-type': 'application/grpc+bytes' }),
           body: bytesOf('go'),
@@ -123,14 +123,14 @@ export const streamCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a server stream takes one message, neither none nor two',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         (socket) => void requestsOf(socket).catch(() => {}),
-        async (rig) => {
-          const none = rig.dial(routes.server);
+        async (fixture) => {
+          const none = fixture.dial(routes.server);
           void none.send({ headers: new Metadata({ a: '1' }) });
           none.end();
-          const two = rig.dial(routes.server);
+          const two = fixture.dial(routes.server);
           void two.send({ body: bytesOf('1') });
           void two.send({ body: bytesOf('2') });
           two.end();
@@ -144,8 +144,8 @@ export const streamCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a client stream keeps its order and its end',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        const socket = rig.dial(routes.client);
+      withTransport(options, echo, async (fixture) => {
+        const socket = fixture.dial(routes.client);
         for (const text of numbers(500)) {
           const room = socket.send({ body: bytesOf(text) });
           if (room) await room;
@@ -157,8 +157,8 @@ export const streamCases: readonly Case<TransportOptions>[] = [
   {
     name: 'messages sent at once, without waiting, arrive in order and before the end',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        const socket = rig.dial(routes.client);
+      withTransport(options, echo, async (fixture) => {
+        const socket = fixture.dial(routes.client);
         for (const text of numbers(30)) void socket.send({ body: bytesOf(text) });
         socket.end();
         assert.deepEqual((await answerOf(socket)).bodies, [numbers(30).join(',')]);
@@ -167,7 +167,7 @@ export const streamCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a client may end without a message',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           const first = await socket.recv();
@@ -176,8 +176,8 @@ export const streamCases: readonly Case<TransportOptions>[] = [
           assert.equal(await socket.recv(), undefined);
           void socket.send({ body: bytesOf('none'), status: okStatus });
         },
-        async (rig) => {
-          const socket = rig.dial(routes.client);
+        async (fixture) => {
+          const socket = fixture.dial(routes.client);
           void socket.send({ headers: new Metadata({ a: '1' }) });
           socket.end();
           assert.deepEqual((await answerOf(socket)).bodies, ['none']);
@@ -187,8 +187,8 @@ export const streamCases: readonly Case<TransportOptions>[] = [
   {
     name: 'both sides of a bidi call speak in turns',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        const socket = rig.dial(routes.bidi);
+      withTransport(options, echo, async (fixture) => {
+        const socket = fixture.dial(routes.bidi);
         for (const text of numbers(50)) {
           void socket.send({ body: bytesOf(text) });
           let message = await within('the echo', socket.recv());
@@ -202,7 +202,7 @@ export const streamCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a bidi call begins with its headers, and its server may speak first',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           const first = await socket.recv();
@@ -213,8 +213,8 @@ export const streamCases: readonly Case<TransportOptions>[] = [
           assert.deepEqual(await requestsOf(socket), ['thanks']);
           void socket.send({ status: okStatus });
         },
-        async (rig) => {
-          const socket = rig.dial(routes.bidi);
+        async (fixture) => {
+          const socket = fixture.dial(routes.bidi);
           void socket.send({ headers: new Metadata({ name: 'ada' }) });
           let headers: Metadata | undefined;
           let body: Uint8Array | undefined;
@@ -235,15 +235,15 @@ export const streamCases: readonly Case<TransportOptions>[] = [
     name: 'headers arrive before the first message is sent',
     run: (options) => {
       const seen = gate();
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           void socket.send({ headers: new Metadata({ early: '1' }) });
           await seen.opened;
           void socket.send({ status: okStatus });
         },
-        async (rig) => {
-          const socket = rig.dial(routes.bidi);
+        async (fixture) => {
+          const socket = fixture.dial(routes.bidi);
           void socket.send({ headers: new Metadata({ a: '1' }) });
           const first = await within('the headers', socket.recv());
           assert.equal(first?.headers?.get('early'), '1');
@@ -257,14 +257,14 @@ export const streamCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a server may answer before the client has ended',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           await socket.recv();
           void socket.send({ body: bytesOf('enough'), status: okStatus });
         },
-        async (rig) => {
-          const socket = rig.dial(routes.client);
+        async (fixture) => {
+          const socket = fixture.dial(routes.client);
           void socket.send({ body: bytesOf('1') });
           const answer = await answerOf(socket);
           assert.deepEqual([answer.bodies, answer.status?.code], [['enough'], Code.Ok]);
@@ -277,7 +277,7 @@ export const streamCases: readonly Case<TransportOptions>[] = [
     name: 'what was sent before an error status is read before it, however late the reader',
     run: (options) => {
       const sent = gate();
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           await socket.recv();
@@ -285,8 +285,8 @@ export const streamCases: readonly Case<TransportOptions>[] = [
           void socket.send({ status: { code: Code.DataLoss, message: 'the rest is gone' } });
           sent.open();
         },
-        async (rig) => {
-          const socket = rig.dial(routes.server);
+        async (fixture) => {
+          const socket = fixture.dial(routes.server);
           void socket.send({ body: bytesOf('go') });
           socket.end();
           await sent.opened;
@@ -303,7 +303,7 @@ export const streamCases: readonly Case<TransportOptions>[] = [
     name: 'a slow client holds back a server that writes',
     run: (options) => {
       const started = gate<ReturnType<typeof flood>>();
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           await socket.recv();
@@ -312,8 +312,8 @@ export const streamCases: readonly Case<TransportOptions>[] = [
           await writing.done;
           void socket.send({ status: okStatus });
         },
-        async (rig) => {
-          const socket = rig.dial(routes.server);
+        async (fixture) => {
+          const socket = fixture.dial(routes.server);
           void socket.send({ body: bytesOf('go') });
           socket.end();
           const { count } = await within('the call', started.opened);
@@ -327,15 +327,15 @@ export const streamCases: readonly Case<TransportOptions>[] = [
     name: 'a slow server holds back a client that writes',
     run: (options) => {
       const go = gate();
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           await go.opened;
           await readFlood(() => socket.recv());
           void socket.send({ body: bytesOf('all'), status: okStatus });
         },
-        async (rig) => {
-          const socket = rig.dial(routes.client);
+        async (fixture) => {
+          const socket = fixture.dial(routes.client);
           const { count, done } = flood(socket);
           assert.ok((await settled(count)) < floodCount, 'the writer was not held back');
           go.open();
@@ -350,14 +350,14 @@ export const streamCases: readonly Case<TransportOptions>[] = [
     name: 'a server that has long been read is held back as soon as it is not',
     run: (options) => {
       const started = gate<ReturnType<typeof pour>>();
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           await socket.recv();
           started.open(pour(socket));
         },
-        async (rig) => {
-          const socket = rig.dial(routes.server);
+        async (fixture) => {
+          const socket = fixture.dial(routes.server);
           void socket.send({ body: bytesOf('go') });
           socket.end();
           const writing = await within('the call', started.opened);
@@ -371,11 +371,11 @@ export const streamCases: readonly Case<TransportOptions>[] = [
     name: 'a client that has long been read is held back as soon as it is not',
     run: (options) => {
       const called = gate<Socket>();
-      return withRig(
+      return withTransport(
         options,
         (socket) => called.open(socket),
-        async (rig) => {
-          const socket = rig.dial(routes.client);
+        async (fixture) => {
+          const socket = fixture.dial(routes.client);
           const writing = pour(socket);
           await assertHeldBack(writing, await within('the call', called.opened));
           socket.abort(Code.Cancelled);
@@ -387,14 +387,14 @@ export const streamCases: readonly Case<TransportOptions>[] = [
     name: 'a writer that is held back is let go when the call ends',
     run: (options) => {
       const started = gate<ReturnType<typeof flood>>();
-      return withRig(
+      return withTransport(
         options,
         async (socket) => {
           await socket.recv();
           started.open(flood(socket));
         },
-        async (rig) => {
-          const socket = rig.dial(routes.server);
+        async (fixture) => {
+          const socket = fixture.dial(routes.server);
           void socket.send({ body: bytesOf('go') });
           socket.end();
           const { count, done } = await within('the call', started.opened);

@@ -12,7 +12,7 @@ import type { Case } from '../api.ts';
 import { failureOf } from '../failures.ts';
 import { eventually, gate } from '../waiting.ts';
 import type { ClientHarness } from './client-harness.ts';
-import { announce, json, memoryParts, method, type Parts, serveRaw } from './rig.ts';
+import { announce, json, memoryParts, method, type Parts, serveRaw } from './parts.ts';
 
 const echo = method('Echo');
 const count = method('Count', 'server');
@@ -22,7 +22,7 @@ const get = method('Get', 'unary', { idempotent: true });
 const routes = [echo, count, sum, chat, get];
 const shapes = [echo, count, sum, chat];
 
-/** Makes a call of any shape, to its end: the last reply. */
+/** Makes a call of any kind, and resolves with its last reply. */
 async function make(
   harness: ClientHarness,
   parts: Parts,
@@ -45,13 +45,13 @@ async function make(
   }
 }
 
-/** One request, and more that never come. */
+/** A stream of requests that sends one and never ends. */
 async function* unfinished(): AsyncIterable<unknown> {
   yield { n: 1 };
   await new Promise(() => {});
 }
 
-/** A selector that writes down what it is told. */
+/** A selector that records its calls. */
 function marking(parts: Parts): { parts: Parts; marks: string[] } {
   const marks: string[] = [];
   const selector: Selector = {
@@ -65,7 +65,7 @@ function marking(parts: Parts): { parts: Parts; marks: string[] } {
   return { parts: { ...parts, selector }, marks };
 }
 
-/** How calls end: codes, deadlines, cancellation, attempts. */
+/** Cases of how calls end: status codes, deadlines, cancellation, attempts. */
 export const clientEndingCases: readonly Case<ClientHarness>[] = [
   {
     name: 'every code arrives as it is, whatever the shape of the call',

@@ -14,20 +14,20 @@ import { RoundRobinSelector } from '../../selector/round-robin.ts';
 import type { Accept, Listener, Socket, Transport } from '../../transport/transport.ts';
 import { MemoryTransport } from '../../transport/memory.ts';
 
-/** What a client, a server or a service is made of, each replaceable. */
+/** The parts that clients, servers and services are constructed from. */
 export interface Parts {
   readonly transport: Transport;
   readonly registry: Registry;
   readonly selector: Selector;
   readonly broker: Broker;
-  /** The default codec, and all. */
+  /** The codec for methods that name none. */
   readonly marshaler: Marshaler;
   readonly marshalers: readonly Marshaler[];
   readonly runtime: Runtime;
   readonly logger: Logger;
 }
 
-/** Parts that live in memory, with some replaced. */
+/** Makes parts that work in memory, with some replaced. */
 export function memoryParts(replaced: Partial<Parts> = {}): Parts {
   const registry = replaced.registry ?? new MemoryRegistry();
   const marshaler = new JsonMarshaler();
@@ -44,7 +44,7 @@ export function memoryParts(replaced: Partial<Parts> = {}): Parts {
   };
 }
 
-/** A JSON method of the service `suite.Suite`. */
+/** Makes a method of the service `suite.Suite` with JSON messages. */
 export function method(
   name: string,
   kind: MethodKind = 'unary',
@@ -64,7 +64,7 @@ export function method(
   };
 }
 
-/** Listens with `accept`, and announces the address as a node of the service `suite`. */
+/** Listens with `accept`, and registers the address as a node of the service `suite`. */
 export async function serveRaw(
   parts: Parts,
   routes: readonly MethodDescriptor[],
@@ -77,7 +77,7 @@ export async function serveRaw(
   return listener;
 }
 
-/** Announces a node of the service `suite`. */
+/** Registers a node of the service `suite`. */
 export async function announce(parts: Parts, id: string, address: string): Promise<void> {
   await parts.registry.register(
     { name: 'suite', version: '1', metadata: {}, endpoints: [], nodes: [{ id, address, metadata: {} }] },
@@ -88,17 +88,17 @@ export async function announce(parts: Parts, id: string, address: string): Promi
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** JSON as bytes. */
+/** Encodes a value as JSON. */
 export function json(value: unknown): Uint8Array {
   return encoder.encode(JSON.stringify(value));
 }
 
-/** Bytes as JSON. */
+/** Decodes JSON. */
 export function parsed(bytes: Uint8Array | undefined): unknown {
   return bytes && JSON.parse(decoder.decode(bytes));
 }
 
-/** Every body that the other side sends. */
+/** Reads all bodies that the other side sends. */
 export async function bodies(socket: Socket): Promise<unknown[]> {
   const result: unknown[] = [];
   for (;;) {

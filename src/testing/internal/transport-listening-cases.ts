@@ -17,13 +17,13 @@ import {
   echo,
   later,
   requestsOf,
-  type Rig,
+  type TransportFixture,
   routes,
-  type TransportOptions,
-  withRig,
-} from './transport-rig.ts';
+  type TransportHarness,
+  withTransport,
+} from './transport-fixture.ts';
 
-/** A handler whose calls end when the gate opens. */
+/** Makes a handler whose calls end when its gate opens. */
 function held() {
   const go = gate();
   const sockets: Socket[] = [];
@@ -35,38 +35,38 @@ function held() {
   return { go, sockets, handle };
 }
 
-function start(rig: Rig, text = 'x') {
-  const socket = rig.dial(routes.unary);
+function start(fixture: TransportFixture, text = 'x') {
+  const socket = fixture.dial(routes.unary);
   void socket.send({ body: bytesOf(text) });
   socket.end();
   return socket;
 }
 
-const asListener = (options: TransportOptions): string => options.address ?? '127.0.0.1:0';
+const asListener = (options: TransportHarness): string => options.address ?? '127.0.0.1:0';
 
-/** Addresses, and the life of who listens. */
-export const listeningCases: readonly Case<TransportOptions>[] = [
+/** Cases of addresses, and of the lifecycle of listeners. */
+export const listeningCases: readonly Case<TransportHarness>[] = [
   {
     name: 'a listener tells where it really listens, and the two ends of a call where they are',
     run: (options) => {
       const server = gate<Socket>();
-      return withRig(
+      return withTransport(
         options,
         async (socket, route) => {
           server.open(socket);
           await echo(socket, route);
         },
-        async (rig) => {
-          assert.doesNotMatch(rig.address, /^$|:0$/);
-          const other = await rig.transport.listen(asListener(options), { routes: [] });
-          assert.notEqual(other.addr(), rig.address);
+        async (fixture) => {
+          assert.doesNotMatch(fixture.address, /^$|:0$/);
+          const other = await fixture.transport.listen(asListener(options), { routes: [] });
+          assert.notEqual(other.addr(), fixture.address);
           await other.close();
-          const socket = start(rig);
+          const socket = start(fixture);
           assert.equal(await codeOf(socket), Code.Ok);
           const { local, remote } = await server.opened;
-          assert.equal(local, rig.address);
+          assert.equal(local, fixture.address);
           assert.notEqual(remote, '');
-          assert.equal(socket.remote, rig.address);
+          assert.equal(socket.remote, fixture.address);
         },
       );
     },
@@ -74,7 +74,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
   {
     name: 'an address that is none is refused, by dial and by listen',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
+      withTransport(options, echo, async (fixture) => {
         for (const address of [
           '',
           'nonsense',
@@ -86,7 +86,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
           'a b:80',
         ]) {
           assert.throws(
-            () => rig.transport.dial(address, { route: routes.unary }),
+            () => fixture.transport.dial(address, { route: routes.unary }),
             (error: unknown) => {
               assertFailure(error as never, Code.InvalidArgument, 'transport.invalid_address');
               return (error as Error).message.includes(`"${maskAddress(address)}"`);
@@ -94,7 +94,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
             address,
           );
           assertFailure(
-            await failureOf(rig.transport.listen(address, { routes: [] })),
+            await failureOf(fixture.transport.listen(address, { routes: [] })),
             Code.InvalidArgument,
             'transport.invalid_address',
           );
@@ -104,11 +104,11 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
   {
     name: 'an address in use is refused by name, and the one who has it goes on',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        const error = await failureOf(rig.transport.listen(rig.address, { routes: [] }));
+      withTransport(options, echo, async (fixture) => {
+        const error = await failureOf(fixture.transport.listen(fixture.address, { routes: [] }));
         assertFailure(error, Code.AlreadyExists, 'transport.address_in_use');
-        assert.ok(error.message.includes(rig.address), error.message);
-        assert.equal(await codeOf(start(rig)), Code.Ok);
+        assert.ok(error.message.includes(fixture.address), error.message);
+        assert.equal(await codeOf(start(fixture)), Code.Ok);
       }),
   },
   {
@@ -141,11 +141,11 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
   {
     name: 'an address where nobody listens is unreachable, by name',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        const other = await rig.transport.listen(asListener(options), { routes: [] });
+      withTransport(options, echo, async (fixture) => {
+        const other = await fixture.transport.listen(asListener(options), { routes: [] });
         const address = other.addr();
         await other.close();
-        const socket = rig.transport.dial(address, { route: routes.unary });
+        const socket = fixture.transport.dial(address, { route: routes.unary });
         void socket.send({ body: bytesOf('x') });
         socket.end();
         const error = await failureOf(socket.recv());
@@ -156,10 +156,10 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
   {
     name: 'waiting for ready waits for somebody to listen, until the deadline',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        await rig.listener.close();
+      withTransport(options, echo, async (fixture) => {
+        await fixture.listener.close();
         const call = (ms: number): Socket => {
-          const socket = rig.dial(routes.unary, {
+          const socket = fixture.dial(routes.unary, {
             waitForReady: true,
             ctx: contextWith(systemClock.monotonicMs() + ms),
           });
@@ -170,7 +170,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
         assert.equal(await codeOf(call(150)), Code.DeadlineExceeded);
         const waiting = later(answerOf(call(9_000)));
         await systemTimers.sleep(50);
-        const again = await rig.transport.listen(rig.address, { routes: Object.values(routes) });
+        const again = await fixture.transport.listen(fixture.address, { routes: Object.values(routes) });
         again.accept((server, route) => void echo(server, route));
         assert.deepEqual((await waiting).bodies, ['patience']);
         await again.close();
@@ -179,14 +179,14 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a server that refuses a call with UNAVAILABLE was reached all the same',
     run: (options) =>
-      withRig(
+      withTransport(
         options,
         async (socket) => {
           await requestsOf(socket);
           void socket.send({ status: { code: Code.Unavailable, message: 'Connection dropped on purpose' } });
         },
-        async (rig) => {
-          const { status, error } = await answerOf(start(rig));
+        async (fixture) => {
+          const { status, error } = await answerOf(start(fixture));
           assert.equal(error, undefined, `rejected: ${error?.message}`);
           assert.equal(status?.code, Code.Unavailable);
         },
@@ -196,16 +196,16 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
     name: 'a listener that closes ends its calls with UNAVAILABLE, and tells their handlers',
     run: (options) => {
       const { sockets, handle } = held();
-      return withRig(options, handle, async (rig) => {
-        const calls = [start(rig), start(rig)].map((socket) => later(codeOf(socket)));
+      return withTransport(options, handle, async (fixture) => {
+        const calls = [start(fixture), start(fixture)].map((socket) => later(codeOf(socket)));
         await eventually('both calls', () => sockets.length === 2);
         const aborted = sockets.map(
           (socket) => new Promise<Code>((resolve) => socket.onAbort(({ code }) => resolve(code))),
         );
-        await within('close', rig.listener.close());
+        await within('close', fixture.listener.close());
         assert.deepEqual(await Promise.all(calls), [Code.Unavailable, Code.Unavailable]);
         assert.deepEqual(await within('onAbort', Promise.all(aborted)), [Code.Unavailable, Code.Unavailable]);
-        assertFailure((await answerOf(start(rig))).error, Code.Unavailable, 'transport.unreachable');
+        assertFailure((await answerOf(start(fixture))).error, Code.Unavailable, 'transport.unreachable');
       });
     },
   },
@@ -213,14 +213,14 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
     name: 'a listener that drains lets its calls finish, and takes no new ones',
     run: (options) => {
       const { go, sockets, handle } = held();
-      return withRig(options, handle, async (rig) => {
-        const call = later(answerOf(start(rig)));
+      return withTransport(options, handle, async (fixture) => {
+        const call = later(answerOf(start(fixture)));
         await eventually('the call', () => sockets.length === 1);
         let isDrained = false;
-        const drained = later(rig.listener.drain().then(() => (isDrained = true)));
+        const drained = later(fixture.listener.drain().then(() => (isDrained = true)));
         await systemTimers.sleep(50);
         assert.equal(isDrained, false, 'drained with a call in flight');
-        assertFailure((await answerOf(start(rig))).error, Code.Unavailable, 'transport.unreachable');
+        assertFailure((await answerOf(start(fixture))).error, Code.Unavailable, 'transport.unreachable');
         go.open();
         assert.deepEqual((await call).bodies, ['held']);
         await within('drain', drained);
@@ -232,12 +232,12 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
     name: 'a listener that drains takes no call that crosses its farewell on the way',
     run: (options) => {
       const { go, sockets, handle } = held();
-      return withRig(options, handle, async (rig) => {
-        const call = later(answerOf(start(rig)));
+      return withTransport(options, handle, async (fixture) => {
+        const call = later(answerOf(start(fixture)));
         await eventually('the call', () => sockets.length === 1);
-        const drained = later(rig.listener.drain());
+        const drained = later(fixture.listener.drain());
         // The connection is there, and the client has not heard that it should go elsewhere.
-        const crossing = Array.from({ length: 3 }, () => later(answerOf(start(rig))));
+        const crossing = Array.from({ length: 3 }, () => later(answerOf(start(fixture))));
         for (const { error } of await Promise.all(crossing)) {
           assertFailure(error, Code.Unavailable, 'transport.unreachable');
         }
@@ -253,13 +253,13 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
     run: async (options) => {
       for (let round = 0; round < 3; round += 1) {
         let answered = 0;
-        await withRig(options, echo, async (rig) => {
+        await withTransport(options, echo, async (fixture) => {
           let isOver = false;
           const load = later(
             Promise.all(
               Array.from({ length: 8 }, async () => {
                 while (!isOver) {
-                  const { error, bodies } = await answerOf(start(rig, 'load'));
+                  const { error, bodies } = await answerOf(start(fixture, 'load'));
                   if (error) {
                     assertFailure(error, Code.Unavailable, 'transport.unreachable');
                     return;
@@ -273,7 +273,7 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
             ),
           );
           await eventually('some load', () => answered > 40);
-          await within('drain', rig.listener.drain());
+          await within('drain', fixture.listener.drain());
           isOver = true;
           await within('the load', load);
         });
@@ -284,12 +284,12 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
     name: 'a drain that is given up leaves its calls alone',
     run: (options) => {
       const { go, sockets, handle } = held();
-      return withRig(options, handle, async (rig) => {
-        const call = later(answerOf(start(rig)));
+      return withTransport(options, handle, async (fixture) => {
+        const call = later(answerOf(start(fixture)));
         await eventually('the call', () => sockets.length === 1);
         const controller = new AbortController();
         const reason = new Error('no time');
-        const drained = later(assert.rejects(rig.listener.drain(controller.signal), (error) => error === reason));
+        const drained = later(assert.rejects(fixture.listener.drain(controller.signal), (error) => error === reason));
         controller.abort(reason);
         await within('drain', drained);
         go.open();
@@ -301,10 +301,10 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
     name: 'a transport that closes ends the calls it made with UNAVAILABLE',
     run: (options) => {
       const { sockets, handle } = held();
-      return withRig(options, handle, async (rig) => {
-        const call = later(codeOf(start(rig)));
+      return withTransport(options, handle, async (fixture) => {
+        const call = later(codeOf(start(fixture)));
         await eventually('the call', () => sockets.length === 1);
-        await within('close', rig.transport.close());
+        await within('close', fixture.transport.close());
         assert.equal(await call, Code.Unavailable);
       });
     },
@@ -312,34 +312,34 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
   {
     name: 'a transport that closes ends the calls that wait for somebody to listen with UNAVAILABLE',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        const other = await rig.transport.listen(asListener(options), { routes: [] });
+      withTransport(options, echo, async (fixture) => {
+        const other = await fixture.transport.listen(asListener(options), { routes: [] });
         const address = other.addr();
         await other.close();
-        const socket = rig.transport.dial(address, { route: routes.unary, waitForReady: true });
+        const socket = fixture.transport.dial(address, { route: routes.unary, waitForReady: true });
         void socket.send({ body: bytesOf('x') });
         socket.end();
         const code = later(codeOf(socket));
         // An attempt to connect has failed by then, and the next one is waited for.
         await systemTimers.sleep(50);
-        await within('close', rig.transport.close());
+        await within('close', fixture.transport.close());
         assert.equal(await code, Code.Unavailable);
       }),
   },
   {
     name: 'a transport that was closed makes no more calls: FAILED_PRECONDITION',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        const { address } = rig;
-        assert.equal(await codeOf(start(rig)), Code.Ok);
-        await within('close', rig.transport.close());
+      withTransport(options, echo, async (fixture) => {
+        const { address } = fixture;
+        assert.equal(await codeOf(start(fixture)), Code.Ok);
+        await within('close', fixture.transport.close());
         for (const route of Object.values(routes)) {
-          const failure = await failureOf(Promise.resolve().then(() => rig.transport.dial(address, { route })));
+          const failure = await failureOf(Promise.resolve().then(() => fixture.transport.dial(address, { route })));
           assertFailure(failure, Code.FailedPrecondition, 'transport.closed');
         }
-        if (!rig.transport.unary) return;
+        if (!fixture.transport.unary) return;
         const failure = await failureOf(
-          Promise.resolve().then(() => rig.transport.unary?.(address, {}, { route: routes.unary })),
+          Promise.resolve().then(() => fixture.transport.unary?.(address, {}, { route: routes.unary })),
         );
         assertFailure(failure, Code.FailedPrecondition, 'transport.closed');
       }),
@@ -347,14 +347,14 @@ export const listeningCases: readonly Case<TransportOptions>[] = [
   {
     name: 'closing again is nothing',
     run: (options) =>
-      withRig(options, echo, async (rig) => {
-        assert.equal(await codeOf(start(rig)), Code.Ok);
-        await within('drain', rig.listener.drain());
-        await within('drain', rig.listener.drain());
-        await within('close', Promise.all([rig.listener.close(), rig.listener.close()]));
-        await within('close', rig.listener.close());
-        await within('close', rig.transport.close());
-        await within('close', rig.transport.close());
+      withTransport(options, echo, async (fixture) => {
+        assert.equal(await codeOf(start(fixture)), Code.Ok);
+        await within('drain', fixture.listener.drain());
+        await within('drain', fixture.listener.drain());
+        await within('close', Promise.all([fixture.listener.close(), fixture.listener.close()]));
+        await within('close', fixture.listener.close());
+        await within('close', fixture.transport.close());
+        await within('close', fixture.transport.close());
       }),
   },
 ];

@@ -17,32 +17,35 @@ import type {
 import { failureOf } from '../failures.ts';
 import { within } from '../waiting.ts';
 
-/** What is tested. */
-export interface TransportOptions {
-  /** A transport that can listen and call what listens. */
+/** Makes the transport under test, and describes its features. */
+export interface TransportHarness {
+  /** Makes a transport that can listen, and call its own listener. */
   make(): Transport | Promise<Transport>;
   /**
-   * An address to listen at, with a port of one's own each time.
+   * Address to listen at, which gives each listener a port of its own.
    * @default '127.0.0.1:0'
    */
   readonly address?: string | undefined;
   /**
-   * A case that takes longer waits for nothing.
-   * @default 30 seconds
+   * Time limit of a case, in milliseconds.
+   * @default 30_000
    */
   readonly patienceMs?: number | undefined;
   readonly supports?: {
     /**
-     * It sees paths that no route has: names methods of similar names when asked to, and asks what they are to be
-     * resolved to. @default false
+     * True if the transport passes unknown paths on: it suggests similar methods, and resolves paths.
+     * @default false
      */
     readonly suggest?: boolean;
-    /** A caller that cancels is never taken for one that has sent all its requests. @default true */
+    /**
+     * True if a server can tell a cancelled call from one whose requests have ended.
+     * @default true
+     */
     readonly resets?: boolean;
   };
 }
 
-/** One method of each kind; `Unary` has an alias. */
+/** A method of each kind. `Unary` has an alias. */
 export const routes = {
   unary: route('Unary', 'unary', ['/suite.Old/Unary']),
   server: route('Server', 'server'),
@@ -50,7 +53,7 @@ export const routes = {
   bidi: route('Bidi', 'bidi'),
 } as const satisfies Record<string, MethodDescriptor>;
 
-/** A method of the service `suite.Transport`. */
+/** Makes a method of the service `suite.Transport`. */
 export function route(method: string, kind: MethodKind, aliases: readonly string[] = []): MethodDescriptor {
   return {
     service: 'suite.Transport',
@@ -65,28 +68,27 @@ export function route(method: string, kind: MethodKind, aliases: readonly string
   };
 }
 
-/** A call as the server has it. Its failures are the case's. */
+/** Handles a call on the server. Its errors fail the case. */
 export type Handle = (socket: Socket, route: MethodDescriptor) => Promise<void> | void;
 
-/** A transport, somebody who listens on it, and what closes both. */
-export interface Rig {
+/** A transport with a listener, and helpers that call it. */
+export interface TransportFixture {
   readonly transport: Transport;
   readonly listener: Listener;
   readonly address: string;
   /** Opens a call to the listener. */
   dial(route: MethodDescriptor, options?: Partial<DialOptions>): TransportClient;
-  /** Makes a unary call in one go. */
+  /** Makes a unary call by the transport's `unary`. */
   unary(options?: Partial<DialOptions>, message?: Message): Promise<Message>;
 }
 
 /**
- * Runs `body` with a listener whose calls go to `handle`; closes everything afterwards, and fails with what failed in
- * `handle`.
+ * Runs `body` with a listener whose calls go to `handle`, and closes everything at the end. Fails if `handle` failed.
  */
-export async function withRig(
-  options: TransportOptions,
+export async function withTransport(
+  options: TransportHarness,
   handle: Handle,
-  body: (rig: Rig) => Promise<void>,
+  body: (fixture: TransportFixture) => Promise<void>,
   listening: Partial<ListenOptions> = {},
 ): Promise<void> {
   const transport = await options.make();
@@ -124,13 +126,13 @@ export async function withRig(
   if (failures.length > 0) throw failures[0];
 }
 
-/** A promise that is looked at later: a case that fails before leaves no rejection behind that nobody handles. */
+/** Marks a promise as handled, so that a case that fails before awaiting it causes no unhandled rejection. */
 export function later<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
 }
 
-/** All that came back of a call. */
+/** The answer of a call. */
 export interface Answer {
   readonly headers: Metadata | undefined;
   readonly bodies: readonly string[];
@@ -157,7 +159,7 @@ export async function answerOf(socket: Socket): Promise<Answer> {
   }
 }
 
-/** How a call ended, whether the server said so or the call broke off. */
+/** The status code that a call ended with, from the server or from the transport. */
 export async function codeOf(ended: Socket | Promise<Message | undefined>): Promise<Code | undefined> {
   if ('recv' in ended) {
     const { status, error } = await answerOf(ended);
@@ -170,7 +172,7 @@ export async function codeOf(ended: Socket | Promise<Message | undefined>): Prom
   }
 }
 
-/** Every body that the client sends. */
+/** Reads all request bodies of a call. */
 export async function requestsOf(socket: Socket): Promise<string[]> {
   const bodies: string[] = [];
   for (;;) {
@@ -180,7 +182,7 @@ export async function requestsOf(socket: Socket): Promise<string[]> {
   }
 }
 
-/** A handler that answers every call with the bodies that came, in one reply or as many. */
+/** A handler that answers with the bodies of the requests, in one reply or in as many. */
 export const echo: Handle = async (socket, { kind }) => {
   if (kind === 'unary' || kind === 'client') {
     const bodies = await requestsOf(socket);
@@ -199,22 +201,22 @@ export const echo: Handle = async (socket, { kind }) => {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** Text as bytes. */
+/** Encodes text. */
 export function bytesOf(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-/** Bytes as text. */
+/** Decodes text. */
 export function textOf(bytes: Uint8Array): string {
   return decoder.decode(bytes);
 }
 
-/** A context with that deadline, or none. */
+/** Makes a context, with a deadline if one is given. */
 export function contextWith(deadline?: number): Context {
   return new Context({ service: 'suite.Transport', endpoint: 'Unary', deadline });
 }
 
-/** Asserts the code, and the reason where one is given. */
+/** Asserts the code of an error, and its reason if one is given. */
 export function assertFailure(error: TenonError | undefined, code: Code, reason?: string): void {
   assert.ok(error, 'the call did not break off');
   assert.equal(error.code, code, `code of: ${error.message}`);

@@ -11,39 +11,38 @@ import { systemRuntime } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
 import { eventually } from '../waiting.ts';
 
-/** A registry under test. */
+/** Makes the registry under test, and describes its limits. */
 export interface RegistryHarness {
   make(): Registry | Promise<Registry>;
-  /** For a class whose capabilities depend on its options: those of what `make` gives. */
+  /** The capabilities of the registries that `make` returns. */
   readonly capabilities: RegistryCapabilities;
-  /** Registries that `make` gives see each other's announcements. @default `capabilities.shared` */
+  /** True if registries of `make` see each other's registrations. @default `capabilities.shared` */
   readonly seesOthers?: boolean | undefined;
   /**
-   * Puts a service in place of its announcement, where the capabilities say that the registry does not register: adds
-   * its nodes, or replaces those of the same ids.
+   * Adds the nodes of a service, or replaces those with the same ids, in registries that cannot register themselves.
    */
   seed?(service: ServiceRecord): Promise<void> | void;
-  /** Takes the nodes of a service out again. */
+  /** Removes the nodes of a service that was seeded. */
   unseed?(service: ServiceRecord): Promise<void> | void;
   /** The shortest lease that can be tested, in milliseconds. @default 100, and no less than the capabilities say */
   readonly shortTtlMs?: number | undefined;
   /**
-   * How long a change may take to be seen by others, in milliseconds: a registry that polls takes that long. @default
-   * 2_000
+   * Time within which others see a change, in milliseconds. A registry that polls needs its interval.
+   * @default 2_000
    */
   readonly settleMs?: number | undefined;
-  /** A record of a node that is larger than this is refused, in bytes. @default no record is too large */
+  /** Largest record of a node, in bytes; larger ones must be refused. @default no limit is tested */
   readonly maxRecordBytes?: number | undefined;
-  /** Whether the server can keep a service of that name. @default it can keep any */
+  /** True if the registry accepts a service name. @default every name is accepted */
   isLegalName?(name: string): boolean;
 }
 
-/** Leases of cases that are not about leases. */
+/** The lease of cases that do not test leases, in milliseconds. */
 export const ttlMs = 30_000;
 
 let serial = 0;
 
-/** A name that no other case uses: a shared server keeps what earlier ones left. */
+/** A unique name, as a shared server keeps what earlier cases left. */
 export function fresh(name = 'suite'): string {
   serial += 1;
   return `${name}-${systemRuntime.random.uuid().slice(0, 8)}-${serial}`;
@@ -54,17 +53,17 @@ export function nodeOf(id: string, more: Partial<NodeRecord> = {}): NodeRecord {
   return { id, address: '127.0.0.1:4000', metadata: {}, ...more };
 }
 
-/** A service with nothing but its nodes. */
+/** A service with the given nodes and no other content. */
 export function record(name: string, nodes: readonly NodeRecord[], more: Partial<ServiceRecord> = {}): ServiceRecord {
   return { name, version: '1.0.0', metadata: {}, endpoints: [], nodes, ...more };
 }
 
-/** The ids of all nodes, in order. */
+/** The ids of all nodes, sorted. */
 export function ids(records: readonly ServiceRecord[]): string[] {
   return records.flatMap(({ nodes }) => nodes.map((node) => node.id)).sort();
 }
 
-/** The records of a service; none if it is not found. */
+/** The records of a service; empty if it is not found. */
 export async function found(registry: Registry, name: string): Promise<readonly ServiceRecord[]> {
   return registry.getService(name).catch((error: unknown) => {
     if (TenonError.from(error).code === Code.NotFound) return [];
@@ -72,7 +71,7 @@ export async function found(registry: Registry, name: string): Promise<readonly 
   });
 }
 
-/** Collects what a watcher tells. */
+/** Collects the events of a watcher. */
 export function collect(watcher: Watcher): { readonly events: RegistryEvent[]; readonly ended: Promise<unknown> } {
   const events: RegistryEvent[] = [];
   const ended = (async () => {
@@ -83,8 +82,8 @@ export function collect(watcher: Watcher): { readonly events: RegistryEvent[]; r
   return { events, ended };
 }
 
-/** The registries of one case. They are closed when it ends, whatever happens. */
-export class RegistryScene {
+/** The registries of one case. They are closed when it ends, even if it fails. */
+export class RegistryFixture {
   readonly capabilities: RegistryCapabilities;
   readonly settleMs: number;
   readonly shortTtlMs: number;
@@ -110,7 +109,7 @@ export class RegistryScene {
     return registry;
   }
 
-  /** Announces a service, or has it seeded; resolves when the registry finds it. */
+  /** Registers or seeds a service; resolves when the registry finds it. */
   async announce(registry: Registry, service: ServiceRecord): Promise<void> {
     if (this.capabilities.registers !== false) {
       await registry.register(service, { ttlMs });
@@ -125,7 +124,7 @@ export class RegistryScene {
     await eventually('what was seeded is found', isThere, this.settleMs);
   }
 
-  /** Takes a service back; resolves when the registry no longer finds it. */
+  /** Deregisters or unseeds a service; resolves when the registry no longer finds it. */
   async withdraw(registry: Registry, service: ServiceRecord): Promise<void> {
     if (this.capabilities.registers !== false) {
       await registry.deregister(service);
@@ -145,27 +144,27 @@ export class RegistryScene {
   }
 }
 
-/** A case over a scene of its own. */
-export function caseOf(
+/** Makes a case with a fixture of its own. */
+export function registryCase(
   name: string,
   requires: string | undefined,
-  body: (scene: RegistryScene) => Promise<void>,
+  body: (fixture: RegistryFixture) => Promise<void>,
 ): Case<RegistryHarness> {
   return {
     name,
     requires,
     run: async (harness) => {
-      const scene = new RegistryScene(harness);
+      const fixture = new RegistryFixture(harness);
       try {
-        await body(scene);
+        await body(fixture);
       } finally {
-        await scene.end();
+        await fixture.end();
       }
     },
   };
 }
 
-/** What every registry keeps of a node. */
+/** The parts of a node that every registry keeps, as text. */
 function textOf({ id, address, metadata }: NodeRecord): string {
   return JSON.stringify([id, address, Object.entries(metadata).sort(([one], [other]) => (one < other ? -1 : 1))]);
 }
