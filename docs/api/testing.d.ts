@@ -5,14 +5,14 @@
 export { type Case, type TestApi } from './api.ts';
 export { brokerCases, brokerConformance } from './broker.ts';
 export { clientCases, clientConformance } from './client.ts';
-export { codecCases, codecConformance, type CodecOptions, type CodecSample, framedCodecCases, framedCodecConformance, type FramedCodecOptions, } from './codec.ts';
+export { codecCases, codecConformance, type CodecHarness, type CodecSample, framedCodecCases, framedCodecConformance, type FramedCodecHarness, } from './codec.ts';
 export { failingCases, type FailingCasesOptions, failureOf, thrownBy, type UncaughtErrors, watchUncaught, } from './failures.ts';
 export { collect, EventRecorder, type LogLine, publishText, RecordingLogger, textOf, WatchRecorder, } from './recorders.ts';
-export type { BrokerHarness } from './internal/broker-scene.ts';
+export type { BrokerHarness } from './internal/broker-fixture.ts';
 export type { ClientHarness } from './internal/client-harness.ts';
-export type { RegistryHarness } from './internal/registry-scene.ts';
-export type { Parts } from './internal/rig.ts';
-export type { TransportOptions } from './internal/transport-rig.ts';
+export type { RegistryHarness } from './internal/registry-fixture.ts';
+export type { Parts } from './internal/parts.ts';
+export type { TransportHarness } from './internal/transport-fixture.ts';
 export { registryCases, registryCasesFor, registryConformance } from './registry.ts';
 export { selectorCases, selectorCasesFor, selectorConformance, type SelectorHarness } from './selector.ts';
 export { serverCases, serverConformance, type ServerHarness } from './server.ts';
@@ -37,7 +37,7 @@ export interface Case<Harness> {
 
 import type { BrokerCapabilities } from '../broker/broker.ts';
 import type { Case, TestApi } from './api.ts';
-import type { BrokerHarness } from './internal/broker-scene.ts';
+import type { BrokerHarness } from './internal/broker-fixture.ts';
 export declare const brokerCases: readonly Case<BrokerHarness>[];
 export declare function brokerConformance(api: TestApi, name: string, harness: BrokerHarness): void;
 
@@ -108,7 +108,7 @@ export interface FailingCasesOptions {
 }
 export declare function failingCases<Harness>(cases: readonly Case<Harness>[], harness: () => Harness | Promise<Harness>, options?: FailingCasesOptions): Promise<string[]>;
 
-// testing/internal/broker-scene.ts, by tenon/testing
+// testing/internal/broker-fixture.ts, by tenon/testing
 
 import type { Broker, BrokerCapabilities, BrokerMessage, Event, PublishOptions, Subscriber, SubscribeOptions } from '../../broker/broker.ts';
 import { type DeliveryHandler, type DeliveryOptions } from '../../broker/delivery.ts';
@@ -128,28 +128,12 @@ export interface BrokerHarness {
 // testing/internal/client-harness.ts, by tenon/testing
 
 import type { Client, ClientOptions } from '../../client/client.ts';
-import type { Parts } from './rig.ts';
+import type { Parts } from './parts.ts';
 export interface ClientHarness {
     make(parts: Parts, options?: ClientOptions): Client;
 }
 
-// testing/internal/registry-scene.ts, by tenon/testing
-
-import type { NodeRecord, Registry, RegistryCapabilities, RegistryEvent, ServiceRecord, Watcher } from '../../registry/registry.ts';
-import type { Case } from '../api.ts';
-export interface RegistryHarness {
-    make(): Registry | Promise<Registry>;
-    readonly capabilities: RegistryCapabilities;
-    readonly seesOthers?: boolean | undefined;
-    seed?(service: ServiceRecord): Promise<void> | void;
-    unseed?(service: ServiceRecord): Promise<void> | void;
-    readonly shortTtlMs?: number | undefined;
-    readonly settleMs?: number | undefined;
-    readonly maxRecordBytes?: number | undefined;
-    isLegalName?(name: string): boolean;
-}
-
-// testing/internal/rig.ts, by tenon/testing
+// testing/internal/parts.ts, by tenon/testing
 
 import type { Broker } from '../../broker/broker.ts';
 import type { Marshaler } from '../../codec/codec.ts';
@@ -170,7 +154,23 @@ export interface Parts {
     readonly logger: Logger;
 }
 
-// testing/internal/transport-rig.ts, by tenon/testing
+// testing/internal/registry-fixture.ts, by tenon/testing
+
+import type { NodeRecord, Registry, RegistryCapabilities, RegistryEvent, ServiceRecord, Watcher } from '../../registry/registry.ts';
+import type { Case } from '../api.ts';
+export interface RegistryHarness {
+    make(): Registry | Promise<Registry>;
+    readonly capabilities: RegistryCapabilities;
+    readonly seesOthers?: boolean | undefined;
+    seed?(service: ServiceRecord): Promise<void> | void;
+    unseed?(service: ServiceRecord): Promise<void> | void;
+    readonly shortTtlMs?: number | undefined;
+    readonly settleMs?: number | undefined;
+    readonly maxRecordBytes?: number | undefined;
+    isLegalName?(name: string): boolean;
+}
+
+// testing/internal/transport-fixture.ts, by tenon/testing
 
 import { Context } from '../../context/context.ts';
 import type { Metadata } from '../../context/metadata.ts';
@@ -178,7 +178,7 @@ import { type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { type MethodDescriptor, type MethodKind } from '../../pipeline/pipeline.ts';
 import type { DialOptions, Listener, ListenOptions, Message, Socket, Transport, TransportClient } from '../../transport/transport.ts';
-export interface TransportOptions {
+export interface TransportHarness {
     make(): Transport | Promise<Transport>;
     readonly address?: string | undefined;
     readonly patienceMs?: number | undefined;
@@ -228,7 +228,7 @@ export declare function collect<T>(values: AsyncIterable<T>): Promise<T[]>;
 // testing/registry.ts, by tenon/testing
 
 import type { Case, TestApi } from './api.ts';
-import { type RegistryHarness } from './internal/registry-scene.ts';
+import { type RegistryHarness } from './internal/registry-fixture.ts';
 export declare const registryCases: readonly Case<RegistryHarness>[];
 export declare function registryCasesFor(harness: RegistryHarness): readonly Case<RegistryHarness>[];
 export declare function registryConformance(api: TestApi, name: string, harness: RegistryHarness): void;
@@ -273,10 +273,10 @@ export declare function serviceConformance(api: TestApi, name: string, harness: 
 // testing/transport.ts, by tenon/testing
 
 import type { Case, TestApi } from './api.ts';
-import type { TransportOptions } from './internal/transport-rig.ts';
-export declare const transportCases: readonly Case<TransportOptions>[];
-export declare function transportCasesFor(options: TransportOptions, hasUnary: boolean): readonly Case<TransportOptions>[];
-export declare function transportConformance(api: TestApi, name: string, options: TransportOptions & {
+import type { TransportHarness } from './internal/transport-fixture.ts';
+export declare const transportCases: readonly Case<TransportHarness>[];
+export declare function transportCasesFor(options: TransportHarness, hasUnary: boolean): readonly Case<TransportHarness>[];
+export declare function transportConformance(api: TestApi, name: string, options: TransportHarness & {
     readonly unary?: boolean;
 }): void;
 
