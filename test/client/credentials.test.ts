@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { bearerToken, type CallCredentials, type CredentialsCall } from '../../src/client/credentials.ts';
 import { ClientOptions } from '../../src/client/client.ts';
@@ -6,6 +6,7 @@ import { Code, type Context, Handler, type Interceptor, Rpc, Service, System, Te
 import { failureOf } from '../../src/testing/failures.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { Transport } from '../../src/transport/transport.ts';
+import { closing } from '../support/closing.ts';
 import { authority } from '../support/certificates.ts';
 
 @Handler('door.Door')
@@ -29,11 +30,6 @@ class DoorHandler {
 
 @Service({ name: 'door', handlers: [DoorHandler] })
 class Door {}
-
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
 interface Wishes {
   readonly options?: ClientOptions;

@@ -1,14 +1,10 @@
 import { constants } from 'node:http2';
 
-import { afterEach, expect, it } from '@jest/globals';
+import { expect, it } from '@jest/globals';
 
 import { Code, contract, System } from '../../src/index.ts';
 import { frame, type OnStream, rawServer } from '../transport/support.ts';
-
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
+import { closing } from '../support/closing.ts';
 
 interface Ping {
   ping(request: object): Promise<object>;

@@ -3,23 +3,12 @@ import { describe, expect, it } from '@jest/globals';
 import { JsonMarshaler } from '../../src/codec/json.ts';
 import { loadProto } from '../../src/codec/proto.ts';
 import { Timestamp } from '../../src/codec/time.ts';
-import { Code, TenonError } from '../../src/errors/errors.ts';
+import { TenonError } from '../../src/errors/errors.ts';
 import { anySchema } from '../../src/pipeline/pipeline.ts';
-import { noScalars, scalars, schemaOf, typeOf } from './support.ts';
+import { messageOf, noScalars, scalars, schemaOf, typeOf } from './support.ts';
 
 const marshaler = new JsonMarshaler();
 const type = (name: string): ReturnType<typeof typeOf> => typeOf(`kinds.${name}`);
-
-function messageOf(work: () => unknown): string {
-  try {
-    work();
-  } catch (error) {
-    expect(error).toBeInstanceOf(TenonError);
-    expect((error as TenonError).code).toBe(Code.InvalidArgument);
-    return `${(error as TenonError).reason}: ${(error as TenonError).message}`;
-  }
-  throw new Error('it was taken');
-}
 
 describe('JSON without a .proto', () => {
   const text = (value: unknown): string => Buffer.from(marshaler.marshal(anySchema, value)).toString();

@@ -2,24 +2,12 @@ import { describe, expect, it } from '@jest/globals';
 
 import { loadProto, ProtoMarshaler } from '../../src/codec/proto.ts';
 import { durationFromMs, durationToMs, Timestamp } from '../../src/codec/time.ts';
-import { Code, TenonError } from '../../src/errors/errors.ts';
-import { kinds, noScalars, scalars, typeOf } from './support.ts';
+import { kinds, messageOf, noScalars, scalars, typeOf } from './support.ts';
 
 const { type } = { type: (name: string) => typeOf(`kinds.${name}`) };
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
 const round = (name: string, value: unknown): unknown => type(name).decode(type(name).encode(value));
-
-function messageOf(work: () => unknown): string {
-  try {
-    work();
-  } catch (error) {
-    expect(error).toBeInstanceOf(TenonError);
-    expect((error as TenonError).code).toBe(Code.InvalidArgument);
-    return `${(error as TenonError).reason}: ${(error as TenonError).message}`;
-  }
-  throw new Error('it was taken');
-}
 
 const refusal = (name: string, value: unknown): string => messageOf(() => type(name).encode(value));
 const refusedBytes = (name: string, text: string): string => messageOf(() => type(name).decode(bytes(text)));

@@ -1,6 +1,10 @@
+import { expect } from '@jest/globals';
+
 import { type ProtoFile, loadProto } from '../../src/codec/proto.ts';
+import { Code } from '../../src/errors/errors.ts';
 import { anySchema, type ProtoType, type Schema } from '../../src/pipeline/pipeline.ts';
 import type { CodecHarness } from '../../src/testing/codec.ts';
+import { thrownBy } from '../../src/testing/failures.ts';
 
 /** `all-kinds.proto`: every kind of field. */
 export const kinds: ProtoFile = loadProto(new URL('./all-kinds.proto', import.meta.url));
@@ -161,3 +165,10 @@ export const jsonOptions: Omit<CodecHarness, 'make'> = {
   large: (bytes) => ({ schema: anySchema, value: { text: 'x'.repeat(bytes) } }),
   empty: anySchema,
 };
+
+/** Reason and message of the error, INVALID_ARGUMENT, that `work` throws. */
+export function messageOf(work: () => unknown): string {
+  const error = thrownBy(work);
+  expect(error.code).toBe(Code.InvalidArgument);
+  return `${error.reason}: ${error.message}`;
+}

@@ -65,7 +65,7 @@ describe.each(engines)('the memory of a service on %s', (engine) => {
     300_000,
   );
 
-  it('is where it was after thousands of each', async () => {
+  it('is what it was before thousands of bad peers of each kind', async () => {
     const heavy = Object.values(groups).flatMap((cases) => cases.filter(({ isHeavy }) => isHeavy));
     const once = async (): Promise<Report> => {
       for (const hostile of heavy) await run(hostile, service.address);

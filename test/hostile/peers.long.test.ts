@@ -32,12 +32,12 @@ describe.each(engines)('a service on %s', (engine) => {
     );
 
     // Some that Node 20 forgets are open until they do not answer a ping (`serverKeepaliveMs`).
-    it('leave no connection behind', async () => {
+    it('keeps no connection of a bad peer', async () => {
       expect(await service.idle(1)).toMatchObject({ inFlight: 0, running: 0, sockets: 1 });
     }, 120_000);
   });
 
-  it('stops as if nothing had been', async () => {
+  it('stops without an error after all bad peers', async () => {
     expect(await service.stop()).toBe(0);
   }, 120_000);
 });

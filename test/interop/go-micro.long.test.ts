@@ -95,11 +95,11 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
         expect(error?.detail).not.toContain('a secret');
       });
 
-      it('an unknown method is one', () => {
+      it('an unknown method is an error of Go Micro with the code 501', () => {
         expect(outcomes.get('unknown method')?.error).toMatchObject({ id: 'go.micro.client', code: 501 });
       });
 
-      it('the deadline passes', () => {
+      it('a deadline that passes is an error with the code 408', () => {
         expect(outcomes.get('deadline')?.error?.code).toBe(408);
       });
 
@@ -197,14 +197,14 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
       expect(findDetail(error, MicroError)).toEqual({ id: 'greeter.fail', code, detail: 'because é <b>', status });
     });
 
-    it('a plain error', async () => {
+    it('a plain error is UNKNOWN, with its text', async () => {
       await expect(caller('Fail')({ kind: 'plain', detail: 'just text' })).rejects.toMatchObject({
         code: Code.Unknown,
         message: 'just text',
       });
     });
 
-    it('the deadline passes', async () => {
+    it('a deadline that passes is DEADLINE_EXCEEDED', async () => {
       await expect(caller('Slow')({ millis: 30_000n }, { timeoutMs: 200 })).rejects.toMatchObject({
         code: Code.DeadlineExceeded,
       });
@@ -227,7 +227,7 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
       expect(texts).toEqual(['ONE', 'TWO', 'THREE']);
     });
 
-    it('a stream that fails', async () => {
+    it('a stream that fails rejects its reader', async () => {
       async function* requests(): AsyncIterable<unknown> {
         yield { text: 'fail' };
       }

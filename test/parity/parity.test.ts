@@ -64,7 +64,7 @@ describe('every transport does the same', () => {
     });
   });
 
-  it('the page says so', () => {
+  it('docs/parity.md says what the cases found', () => {
     const found = pageOf(cells);
     if (process.env['TENON_TEST_WRITE'] === 'parity') writeFileSync(page, found);
     expect(readFileSync(page, 'utf8')).toBe(found);

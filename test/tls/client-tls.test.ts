@@ -5,21 +5,16 @@ import { join } from 'node:path';
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
 import { inspect } from 'node:util';
 
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { silentLogger } from '../../src/logger/logger.ts';
 import { type VirtualTimers, virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { ClientTls } from '../../src/tls/client-tls.ts';
 import type { ClientTlsOptions } from '../../src/tls/tls.ts';
+import { closing } from '../support/closing.ts';
 import { authority, type Certified } from '../support/certificates.ts';
 
 const ours = authority('Ours');
-const closing: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
 function clientTls(options: ClientTlsOptions): { readonly tls: ClientTls; readonly timers: VirtualTimers } {
   const runtime = virtualRuntime();
   const owner = { name: 'the test', variables: 'TENON_TEST_TLS_' };

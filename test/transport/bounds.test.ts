@@ -1,7 +1,7 @@
 import { type AddressInfo, connect, Server as NetServer, type Socket as NetSocket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
-import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
 import type { Timers } from '../../src/runtime/runtime.ts';
@@ -15,14 +15,10 @@ import { TcpTransport, type TcpTransportOptions } from '../../src/transport/tcp.
 import type { Listener, ListenOptions, Socket, SocketServerOptions, Transport } from '../../src/transport/transport.ts';
 import type { ServerTlsOptions } from '../../src/tls/tls.ts';
 import { UnixTransport } from '../../src/transport/unix.ts';
+import { closing } from '../support/closing.ts';
 import { authority } from '../support/certificates.ts';
 import { methods } from './support.ts';
 import { hex, preamble, rawField, rawFrame, settings, WirePeer } from './wire-peer.ts';
-
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
 type Make = (options: SocketServerOptions) => Transport;
 const transports: [string, Make][] = [

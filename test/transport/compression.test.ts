@@ -1,7 +1,7 @@
 import type { Transform } from 'node:stream';
 import { createGunzip, gzipSync } from 'node:zlib';
 
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
@@ -9,6 +9,7 @@ import { type Context, Handler, Rpc, Service, System } from '../../src/index.ts'
 import { eventually } from '../../src/testing/waiting.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import type { DialOptions, Listener } from '../../src/transport/transport.ts';
+import { closing } from '../support/closing.ts';
 import {
   frame,
   type GrpcName,
@@ -20,12 +21,6 @@ import {
   rawSession,
   readAll,
 } from './support.ts';
-
-const closing: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
 function client(): GrpcTransport {
   const transport = new GrpcTransport();

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type ClientHttp2Session, createServer as createHttp2Server } from 'node:http2';
 import { type AddressInfo, connect, createServer, type Server, type Socket as NetSocket } from 'node:net';
 
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
@@ -10,13 +10,8 @@ import { systemClock } from '../../src/runtime/system.ts';
 import { HeldTimers } from '../../src/testing/virtual-time.ts';
 import type { GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import type { Listener, Transport, TransportClient } from '../../src/transport/transport.ts';
+import { closing } from '../support/closing.ts';
 import { frame, type GrpcName, grpcNames, grpcTransport, methods, rawCall, rawSession, readAll } from './support.ts';
-
-const closing: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
 function transportOf(options: GrpcTransportOptions = {}, name: GrpcName = 'grpc'): ReturnType<typeof grpcTransport> {
   const transport = grpcTransport(name, options);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 
-import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
 import { systemClock } from '../../src/runtime/system.ts';
@@ -12,13 +12,8 @@ import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/gr
 import { ServerStream } from '../../src/transport/http2/server-stream.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { data, headers, preface, request, settings, windowUpdate } from '../hostile/support/http2-peer.ts';
+import { closing } from '../support/closing.ts';
 import { frame, methods } from './support.ts';
-
-const closing: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
 const replyBytes = 64 * 1024;
 const bounds = { maxUnsentBytesPerConnection: 1024 * 1024, maxUnsentBytes: 2 * 1024 * 1024 };

@@ -1,7 +1,7 @@
 import { constants, type IncomingHttpHeaders } from 'node:http2';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { Context } from '../../src/context/context.ts';
 import { Metadata } from '../../src/context/metadata.ts';
@@ -10,13 +10,8 @@ import { failureOf } from '../../src/testing/failures.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { eventually } from '../../src/testing/waiting.ts';
 import type { Message } from '../../src/transport/transport.ts';
+import { closing } from '../support/closing.ts';
 import { frame, methods, type OnStream, rawServer, type RawServer, readAll } from './support.ts';
-
-const closing: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
 function clientOf(...args: ConstructorParameters<typeof GrpcTransport>): GrpcTransport {
   const client = new GrpcTransport(...args);

@@ -1,17 +1,12 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { Metadata } from '../../src/context/metadata.ts';
 import { okStatus, statusOf } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import type { Listener, Message, Socket } from '../../src/transport/transport.ts';
+import { closing } from '../support/closing.ts';
 import { frame, type GrpcName, grpcNames, grpcTransport, methods, rawCall, rawSession, readAll } from './support.ts';
-
-const closing: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
 function transportOf(options: GrpcTransportOptions = {}, name: GrpcName = 'grpc'): ReturnType<typeof grpcTransport> {
   const transport = grpcTransport(name, options);

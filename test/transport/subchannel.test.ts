@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { setImmediate as turn } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { eventually } from '../../src/testing/waiting.ts';
@@ -14,16 +14,11 @@ import { tcpAddresses } from '../../src/transport/sockets/address-scheme.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
+import { closing } from '../support/closing.ts';
 import { methods } from './support.ts';
 import { preamble, rawFrame, hex } from './wire-peer.ts';
 
 const run = promisify(execFile);
-const closing: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
 /** A server that does `greet` to each connection, and counts them. */
 async function serving(greet: (socket: Socket) => void): Promise<{ readonly address: string; count: number }> {
   const sockets = new Set<Socket>();

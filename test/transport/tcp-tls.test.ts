@@ -1,10 +1,11 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { Code } from '../../src/errors/errors.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-fixture.ts';
 import { TcpTransport, type TcpTransportOptions } from '../../src/transport/tcp.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
+import { closing } from '../support/closing.ts';
 import { authority } from '../support/certificates.ts';
 import { methods } from './support.ts';
 
@@ -13,11 +14,6 @@ const theirs = authority('Theirs');
 const server = ours.issue({ name: 'server', names: ['127.0.0.1'] });
 const client = ours.issue({ name: 'client' });
 const stranger = theirs.issue({ name: 'stranger' });
-
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
 function transportOf(options: TcpTransportOptions): TcpTransport {
   const transport = new TcpTransport(options);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import type { PeerCertificate } from '../../src/context/peer-certificate.ts';
 import { okStatus } from '../../src/context/status.ts';
@@ -14,6 +14,7 @@ import { type Logger, silentLogger } from '../../src/logger/logger.ts';
 import type { GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import type { Listener, Message, Transport } from '../../src/transport/transport.ts';
+import { closing } from '../support/closing.ts';
 import { authority, type Certified } from '../support/certificates.ts';
 import { grpcTransport, methods } from './support.ts';
 
@@ -29,12 +30,6 @@ const mutual = { ...pair(server), ...trusting };
 function pair({ cert, key }: Certified): Pick<Certified, 'cert' | 'key'> {
   return { cert, key };
 }
-
-const closing: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
 /** What listens: the servers of the grpc transport, and that of our own frames. */
 const engines = ['grpc', 'grpc-js', 'tcp'] as const;
