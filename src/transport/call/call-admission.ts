@@ -16,6 +16,7 @@ const firstReplyBytes = 256 * 1024;
 export class CallAdmission implements SendBudgetUser {
   readonly #budget: SendBudget;
   readonly #timers: Timers;
+  readonly #unsentBytes: (() => number) | undefined;
   readonly #held = new Set<AdmittedCall>();
   #bytes = 0;
   /** The number of bytes that the peer has taken so far. */
@@ -29,9 +30,18 @@ export class CallAdmission implements SendBudgetUser {
   #lastWritten = 0;
   #stalls = 0;
 
-  constructor(budget: SendBudget, timers: Timers) {
+  /**
+   * @param unsentBytes the unsent bytes of the connection at this moment, if that is more than `change` has counted
+   */
+  constructor(budget: SendBudget, timers: Timers, unsentBytes?: () => number) {
     this.#budget = budget;
     this.#timers = timers;
+    this.#unsentBytes = unsentBytes;
+  }
+
+  /** True while calls of this connection wait, or those of all connections of the listener. */
+  get isWaitedFor(): boolean {
+    return this.#held.size > 0 || this.#budget.isFull;
   }
 
   /** Begins the call, now or when there is room. */
@@ -56,6 +66,11 @@ export class CallAdmission implements SendBudgetUser {
     this.#replyBytes = Math.max(bytes, this.#replyBytes / 2);
   }
 
+  /** Expects no more replies of the calls that have begun so far: those that still run take longer. */
+  expectNothing(): void {
+    this.#expected = 0;
+  }
+
   /** Changes the number of unsent bytes. */
   change(bytes: number): void {
     this.#bytes += bytes;
@@ -69,12 +84,17 @@ export class CallAdmission implements SendBudgetUser {
     this.#beginSoon();
   }
 
+  /** Begins calls that wait, if there is room by now. */
+  retry(): void {
+    if (this.#held.size > 0 && this.#hasRoom) this.#beginSoon();
+  }
+
   /**
    * Returns true if the peer has taken nothing during the last `looks` calls of this method while calls waited.
    * `writtenBytes` is what has left on the connection so far; long messages count when they have left as a whole.
    */
   hasStalled(looks: number, writtenBytes: number): boolean {
-    const isWaitedFor = this.#bytes > 0 && (this.#held.size > 0 || this.#budget.isFull);
+    const isWaitedFor = this.#bytes > 0 && this.isWaitedFor;
     const hasMoved = this.#takenBytes !== this.#lastTaken || writtenBytes - this.#lastWritten > answersBytes;
     this.#lastTaken = this.#takenBytes;
     this.#lastWritten = writtenBytes;
@@ -90,7 +110,8 @@ export class CallAdmission implements SendBudgetUser {
 
   get #hasRoom(): boolean {
     const { maxUnsentBytesPerConnection } = this.#budget.limits;
-    return this.#bytes + this.#expected < maxUnsentBytesPerConnection && !this.#budget.isFull;
+    const bytes = this.#unsentBytes ? this.#unsentBytes() : this.#bytes;
+    return bytes + this.#expected < maxUnsentBytesPerConnection && !this.#budget.isFull;
   }
 
   #beginSoon(): void {

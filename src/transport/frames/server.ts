@@ -14,6 +14,7 @@ import { type ConnectionOptions, FrameConnection } from './connection.ts';
 import { pathKey } from './fields.ts';
 import { firstFrame, Flag, FrameError } from './format.ts';
 import { FrameStream } from './frame-stream.ts';
+import { type AdmittedCall, CallAdmission } from '../call/call-admission.ts';
 import type { StreamOwner } from '../call/call-stream.ts';
 import type { WatchableCall, DeferredWatch } from '../call/deferred-watch.ts';
 import { certificateBehind } from '../sockets/peer-certificate.ts';
@@ -22,10 +23,10 @@ import { Routes } from '../call/routes.ts';
 import { ServerCall, type ServerSide } from '../call/server-call.ts';
 import type { ServerEngine } from '../sockets/server-engine.ts';
 import type { SocketServerLimits } from '../sockets/socket-defaults.ts';
-import { SendBudget, type SendBudgetUser } from '../call/send-budget.ts';
+import { SendBudget } from '../call/send-budget.ts';
 
 /** State that the connections of one listener share. */
-interface Serving {
+interface ListenerState {
   readonly side: ServerSide;
   readonly routes: Routes;
   readonly maxReceiveBytes: number;
@@ -42,12 +43,9 @@ interface Shared {
   readonly limits: SocketServerLimits;
 }
 
-// Until a connection has sent a reply, its replies are taken to be so large.
-const expectedReplyBytes = 256 * 1024;
-
 /** Speaks the protocol of frames on the connections of a listener. */
 export class FrameServer implements ServerEngine {
-  readonly #serving: Serving;
+  readonly #listener: ListenerState;
   readonly #options: ConnectionOptions;
   readonly #limits: SocketServerLimits;
   readonly #connections = new Set<ServerConnection>();
@@ -59,7 +57,7 @@ export class FrameServer implements ServerEngine {
   constructor(listening: ListenOptions, side: ServerSide, options: ConnectionOptions, shared: Shared) {
     this.#options = options;
     this.#limits = shared.limits;
-    this.#serving = {
+    this.#listener = {
       ...shared,
       side,
       routes: new Routes(listening),
@@ -75,7 +73,7 @@ export class FrameServer implements ServerEngine {
       return;
     }
     this.#strangers += 1;
-    const connection = new ServerConnection(socket, this.#options, this.#serving, {
+    const connection = new ServerConnection(socket, this.#options, this.#listener, {
       known: () => (this.#strangers -= 1),
       gone: () => this.#gone(connection),
     });
@@ -121,32 +119,28 @@ interface Watcher {
   gone(): void;
 }
 
-class ServerConnection extends FrameConnection implements SendBudgetUser {
+class ServerConnection extends FrameConnection {
   readonly local: string;
   readonly remote: string;
   /** Calls that broke off and whose handlers still run. */
   abandoned = 0;
-  readonly #serving: Serving;
+  /** Decides when its calls may begin. */
+  readonly admission: CallAdmission;
+  readonly #listener: ListenerState;
   readonly #watcher: Watcher;
   #isKnown = false;
   /** Unsent bytes of this connection that the budget counts. */
   #counted = 0;
-  /** Calls that wait until less is unsent. */
-  #held: Set<FrameServerCall> | undefined;
-  #willBegin = false;
-  /** Bytes that the replies to calls of this turn may come to. */
-  #expected = 0;
-  /** Size of a reply, at most, going by the last ones. */
-  #replyBytes = expectedReplyBytes;
   #leftBytes = -1;
   #stalled = 0;
 
-  constructor(socket: Duplex, options: ConnectionOptions, serving: Serving, watcher: Watcher) {
+  constructor(socket: Duplex, options: ConnectionOptions, listener: ListenerState, watcher: Watcher) {
     super(socket, options, false);
-    this.#serving = serving;
+    this.#listener = listener;
     this.#watcher = watcher;
-    this.local = serving.addresses.localOf(socket as NetSocket) || serving.side.addr();
-    this.remote = serving.addresses.remoteOf(socket as NetSocket);
+    this.admission = new CallAdmission(listener.budget, options.timers, () => this.#unsentBytes);
+    this.local = listener.addresses.localOf(socket as NetSocket) || listener.side.addr();
+    this.remote = listener.addresses.remoteOf(socket as NetSocket);
   }
 
   /** The socket, which has the peer's certificate. */
@@ -158,37 +152,11 @@ class ServerConnection extends FrameConnection implements SendBudgetUser {
     return true;
   }
 
-  /** Hands the call over, unless too much is unsent: then it waits. */
-  begin(call: FrameServerCall): void {
-    if (!this.#held && this.#hasRoom) {
-      this.#expected += this.#replyBytes;
-      call.take();
-      return;
-    }
-    (this.#held ??= new Set()).add(call);
-    this.#beginSoon();
-  }
-
-  /** The call is over. */
-  forget(call: FrameServerCall): void {
-    this.#held?.delete(call);
-  }
-
-  /** A reply of that size was made: what comes is expected to be as large as the largest of the last few. */
-  replied(bytes: number): void {
-    this.#replyBytes = Math.max(bytes, this.#replyBytes / 2);
-  }
-
-  onRoom(): void {
-    this.#beginSoon();
-  }
-
   /** Closes the connection of a peer that has taken nothing for `timeoutMs`, in which this is called `looks` times. */
   look(looks: number, timeoutMs: number): void {
-    const { budget } = this.#serving;
     const inSocket = this.socket.writableLength;
     const leftBytes = this.handedBytes - inSocket;
-    const isLate = inSocket > 0 || (this.waitingBytes > 0 && (this.#held !== undefined || budget.isFull));
+    const isLate = inSocket > 0 || (this.waitingBytes > 0 && this.admission.isWaitedFor);
     this.#stalled = isLate && leftBytes === this.#leftBytes ? this.#stalled + 1 : 0;
     this.#leftBytes = leftBytes;
     if (this.#stalled >= looks) this.destroy(`it took nothing of what it was sent for ${timeoutMs} ms`);
@@ -202,39 +170,13 @@ class ServerConnection extends FrameConnection implements SendBudgetUser {
     const change = bytes - this.#counted;
     if (change !== 0) {
       this.#counted = bytes;
-      this.#serving.budget.change(change);
+      this.admission.change(change);
     }
-    if (this.#held && this.#hasRoom) this.#beginSoon();
+    this.admission.retry();
   }
 
-  get #hasRoom(): boolean {
-    const { budget } = this.#serving;
-    const bytes = this.waitingBytes + this.writer.bytes + this.socket.writableLength + this.#expected;
-    return bytes < budget.limits.maxUnsentBytesPerConnection && !budget.isFull;
-  }
-
-  #beginSoon(): void {
-    if (this.#willBegin) return;
-    this.#willBegin = true;
-    this.options.timers.soon(() => {
-      this.#willBegin = false;
-      this.#expected = 0;
-      this.#beginHeld();
-    });
-  }
-
-  #beginHeld(): void {
-    const held = this.#held;
-    if (!held || this.isClosed) return;
-    for (const call of held) {
-      if (!this.#hasRoom) break;
-      held.delete(call);
-      this.#expected += this.#replyBytes;
-      call.take();
-    }
-    if (held.size === 0) this.#held = undefined;
-    else if (this.#expected > 0) this.#beginSoon();
-    else if (this.#serving.budget.isFull) this.#serving.budget.wait(this);
+  get #unsentBytes(): number {
+    return this.waitingBytes + this.writer.bytes + this.socket.writableLength;
   }
 
   protected override onReady(): void {
@@ -248,7 +190,7 @@ class ServerConnection extends FrameConnection implements SendBudgetUser {
   }
 
   protected override onData(): void {
-    this.#expected = 0;
+    this.admission.expectNothing();
   }
 
   protected override onCall(id: number, flags: number): void {
@@ -257,7 +199,7 @@ class ServerConnection extends FrameConnection implements SendBudgetUser {
     if (this.isLeaving) return;
     this.lastId = id;
     const { cursor, fields } = this;
-    const { side, routes, deferredWatch, maxCalls } = this.#serving;
+    const { side, routes, deferredWatch, maxCalls } = this.#listener;
     const deadline = (flags & Flag.Timeout) === 0 ? undefined : side.clock.monotonicMs() + cursor.varint();
     const [key, path] = fields.read(cursor);
     if (key !== pathKey || typeof path !== 'string') throw new FrameError('a call without a path');
@@ -270,7 +212,7 @@ class ServerConnection extends FrameConnection implements SendBudgetUser {
       this.wrote();
       return;
     }
-    const call = new FrameServerCall(this, id, route, deadline, this.#serving);
+    const call = new FrameServerCall(this, id, route, deadline, this.#listener);
     if (deadline !== undefined) deferredWatch.add(call);
     this.message(call.stream, flags | firstFrame);
   }
@@ -295,7 +237,7 @@ class ServerConnection extends FrameConnection implements SendBudgetUser {
   protected override onEnded(): void {
     for (const stream of this.streams.all()) stream.owner.onLost('', true);
     this.onUnsentChange();
-    this.#serving.budget.forget(this);
+    this.admission.close();
     this.#known();
     this.#watcher.gone();
   }
@@ -308,7 +250,7 @@ const notHttp =
   "This port speaks tenon's own protocol, not HTTP. Over gRPC a service can be reached by others: TENON_TRANSPORT=grpc.\n";
 
 /** The server's end of a call. */
-class FrameServerCall extends ServerCall implements StreamOwner, WatchableCall {
+class FrameServerCall extends ServerCall implements StreamOwner, WatchableCall, AdmittedCall {
   newer: WatchableCall | undefined;
   older: WatchableCall | undefined;
   readonly stream: FrameStream;
@@ -329,7 +271,7 @@ class FrameServerCall extends ServerCall implements StreamOwner, WatchableCall {
     id: number,
     route: MethodDescriptor,
     deadline: number | undefined,
-    { side, deferredWatch, maxReceiveBytes }: Serving,
+    { side, deferredWatch, maxReceiveBytes }: ListenerState,
   ) {
     super(side, route);
     this.#connection = connection;
@@ -385,7 +327,7 @@ class FrameServerCall extends ServerCall implements StreamOwner, WatchableCall {
   }
 
   onClosed(): void {
-    this.#connection.forget(this);
+    this.#connection.admission.forget(this);
     if (this.#isWatched) this.#deferredWatch.deadlines.delete(this as Expiring);
     else this.#deferredWatch.remove(this);
     this.side.release(this);
@@ -401,6 +343,11 @@ class FrameServerCall extends ServerCall implements StreamOwner, WatchableCall {
     this.refuse(deadlineExceeded(this.route.path));
   }
 
+  /** Gives the call to its handler; called by the admission. */
+  begin(): void {
+    this.take();
+  }
+
   protected override requestHeaders(): Metadata {
     return this.#opening ?? new Metadata();
   }
@@ -413,7 +360,7 @@ class FrameServerCall extends ServerCall implements StreamOwner, WatchableCall {
   }
 
   protected override handOver(): void {
-    this.#connection.begin(this);
+    this.#connection.admission.admit(this);
   }
 
   protected override abandoned(): void {
@@ -425,7 +372,7 @@ class FrameServerCall extends ServerCall implements StreamOwner, WatchableCall {
   }
 
   protected override writeMessage(_message: Message, body: Uint8Array, isLast: boolean): void {
-    this.#connection.replied(body.length);
+    this.#connection.admission.replied(body.length);
     // Headers come before a message, also where there are none.
     this.#sentHeaders = true;
     if (isLast) this.#body = body;
