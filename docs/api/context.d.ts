@@ -67,8 +67,8 @@ export interface Status {
 export declare const okStatus: Status;
 export declare const reasonKey = "tenon-reason";
 export declare const detailsKey = "grpc-status-details-bin";
-export type ToldError = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'metadata'>;
-export declare function statusOf(error: ToldError, trailers?: Metadata): Status;
+export type SentError = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'metadata'>;
+export declare function statusOf(error: SentError, trailers?: Metadata): Status;
 export declare function errorOf(status: Status): TenonError;
 
 // context/metadata.ts, by tenon, tenon/client, tenon/context, tenon/context/status, tenon/transport

@@ -6,8 +6,8 @@ import type { Marshaler } from './codec.ts';
 import { describeValue } from './internal/codec-errors.ts';
 
 /**
- * Messages that are bytes already, passed on as they are: both ways the very same memory. Whoever is handed bytes that
- * are reused afterwards copies them.
+ * Passes messages that are bytes already through unchanged: without a copy, in both directions. Copy bytes whose memory
+ * is reused afterwards.
  */
 @injectable()
 export class BytesMarshaler implements Marshaler {

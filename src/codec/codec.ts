@@ -4,10 +4,10 @@ import { token } from '../internal/token.ts';
 import type { MessageLimits as Limits, Schema } from '../pipeline/pipeline.ts';
 
 /**
- * Values to bytes and back: all that the call path asks of a format.
+ * Converts values to bytes and back: the format of messages.
  *
- * Synchronous, stateless and shared: one instance serves every call of a process at once. Neither method keeps or
- * changes what it was given.
+ * It is synchronous, stateless and shared: one instance serves every call of a process at once. Neither method keeps or
+ * changes its arguments.
  */
 export interface Marshaler {
   /** gRPC's content type with its sub-type: `application/grpc+proto`. */
@@ -28,36 +28,36 @@ export const Marshaler: ServiceIdentifier<Marshaler> = token('codec', 'Marshaler
 /** Container key of the {@link Marshaler} of calls to methods that name no content type. */
 export const DefaultMarshaler: ServiceIdentifier<Marshaler> = token('codec', 'DefaultMarshaler');
 
-/** What one message may cost; see `pipeline`. */
+/** Bounds of what one message may cost: see `MessageLimits` of `tenon/pipeline`. */
 export type MessageLimits = Limits;
 /** Container key of the {@link MessageLimits} that the marshalers of this package keep. */
 export const MessageLimits: ServiceIdentifier<MessageLimits> = token('codec', 'MessageLimits');
 
-/** What a framed message is. The numbers are Go Micro's. */
+/** The kinds of framed messages, with Go Micro's numbers. */
 export const MessageType = { Error: 0, Request: 1, Response: 2, Event: 3 } as const;
 /** One of {@link MessageType}. */
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
-/** What a framed dialect says about a body besides the body: Go Micro's `codec.Message`, filled in by `readHeader`. */
+/** The header of a framed message: Go Micro's `codec.Message`, filled in by `readHeader`. */
 export interface MessageHeader {
-  /** Sequence number or id of the request. */
+  /** The sequence number or id of the request. */
   id: string;
   type: MessageType;
-  /** Service called. */
+  /** The service that is called. */
   target: string;
-  /** Method called, in full. */
+  /** The full name of the method that is called. */
   method: string;
-  /** `Greeter.Hello` */
+  /** The method as Go Micro names it: `Greeter.Hello`. */
   endpoint: string;
-  /** Text of the error of a response, empty if none. */
+  /** The error text of a response; empty if there is none. */
   error: string;
   header: Record<string, string>;
 }
 
 /**
- * Go Micro's codec: header and body of a framed message, over one connection's bytes. Holds the state
- * of that connection, so one is made per connection, and used by one caller at a time. `close()` may be called more
- * than once; afterwards every other method rejects with FAILED_PRECONDITION (`codec.closed`).
+ * Reads and writes framed messages over one connection: Go Micro's codec. It holds the state of that connection: make
+ * one per connection, and use it by one caller at a time. `close()` may be called more than once; afterwards every
+ * other method rejects with FAILED_PRECONDITION (`codec.closed`).
  */
 export interface Codec {
   /**
@@ -76,7 +76,7 @@ export interface Codec {
 /** Container key of the {@link Codec}. */
 export const Codec: ServiceIdentifier<Codec> = token('codec', 'Codec');
 
-/** The bytes under a {@link Codec}: Go Micro's `io.ReadWriteCloser`, a message at a time. */
+/** The connection beneath a {@link Codec}: Go Micro's `io.ReadWriteCloser`, one message at a time. */
 export interface MessageStream {
   read(): Promise<{ readonly header: MessageHeader; readonly body: Uint8Array } | undefined>;
   write(message: { readonly header: MessageHeader; readonly body: Uint8Array }): Promise<void>;

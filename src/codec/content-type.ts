@@ -1,5 +1,5 @@
 /**
- * The sub-type of a gRPC content type: `json` of `application/grpc+json`; `proto` where there is none
+ * Gives the sub-type of a gRPC content type: `json` for `application/grpc+json`, and `proto` if there is none
  * (PROTOCOL-HTTP2.md).
  */
 export function subType(contentType: string): string {
@@ -12,7 +12,7 @@ export function subType(contentType: string): string {
 }
 
 /**
- * The codec that a content type names, whether gRPC's sub-type or a web type: `proto` of `application/protobuf` and of
+ * Gives the name of the codec of a content type, be it gRPC's or a web type: `proto` for `application/protobuf` and for
  * `application/grpc`.
  */
 export function codecName(contentType: string): string {

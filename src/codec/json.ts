@@ -9,10 +9,10 @@ import { decodeFailure, encodeFailure, fail } from './internal/codec-errors.ts';
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /**
- * JSON in UTF-8. A message with a `.proto` is in protobuf's JSON mapping; any other is what `JSON.stringify` makes of
- * it, but what JSON would lose in silence is refused (docs/codec.md).
+ * Converts messages to JSON in UTF-8. A message with a `.proto` uses protobuf's JSON mapping, any other
+ * `JSON.stringify`, but a value that JSON would silently lose is refused (docs/codec.md).
  *
- * `undefined` is written as `null`, and an empty body is read as `undefined`, or as an empty message where there is a
+ * `undefined` is written as `null`. An empty body is read as `undefined`, or as an empty message if there is a
  * `.proto`.
  */
 @injectable()
@@ -62,14 +62,14 @@ function textOf(bytes: Uint8Array): string {
   }
 }
 
-/** Where the bytes stop being UTF-8: the length of the longest beginning that is, found by halving. */
+/** Finds by bisection the offset of the first bytes that are not UTF-8. */
 function firstInvalid(bytes: Uint8Array): number {
   let valid = 0;
   let invalid = bytes.length;
   while (invalid - valid > 1) {
     const middle = (valid + invalid) >>> 1;
     try {
-      // A character that is cut off at the end is not wrong yet.
+      // With `stream`, a character that is cut off at the end is no error.
       new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, middle), { stream: true });
       valid = middle;
     } catch {

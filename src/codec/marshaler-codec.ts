@@ -3,24 +3,25 @@ import { anySchema, type Schema } from '../pipeline/pipeline.ts';
 import type { Codec, Marshaler, MessageHeader, MessageStream, MessageType } from './codec.ts';
 import { subType } from './content-type.ts';
 
-const nothing = new Uint8Array(0);
+const noBytes = new Uint8Array(0);
 
 /**
- * A {@link Codec} made of a {@link Marshaler} and the messages of one connection: what a framed dialect needs to speak
- * any format.
+ * A {@link Codec} over one connection whose bodies are in the format of a {@link Marshaler}.
  *
  * @example
  * ```ts
  * async function readAll(stream: MessageStream, message: MessageHeader, schema: Schema): Promise<void> {
  *   const codec = new MarshalerCodec(new JsonMarshaler(), stream);
- *   while (await codec.readHeader(message, MessageType.Request)) console.log(message.endpoint, await
- *   codec.readBody(schema)); }
+ *   while (await codec.readHeader(message, MessageType.Request)) {
+ *     console.log(message.endpoint, await codec.readBody(schema));
+ *   }
+ * }
  * ```
  */
 export class MarshalerCodec implements Codec {
   readonly #marshaler: Marshaler;
   readonly #stream: MessageStream;
-  /** The body whose header was read and which was not. */
+  /** The body of the header that was read last, until it is read itself. */
   #body: Uint8Array | undefined;
   #isClosed = false;
 
@@ -57,7 +58,7 @@ export class MarshalerCodec implements Codec {
   async write(message: MessageHeader, body: unknown, schema: Schema = anySchema): Promise<void> {
     this.#refuseIfClosed();
     // A reply that is an error has no body.
-    const bytes = body === undefined && message.error !== '' ? nothing : this.#marshaler.marshal(schema, body);
+    const bytes = body === undefined && message.error !== '' ? noBytes : this.#marshaler.marshal(schema, body);
     await this.#stream.write({ header: message, body: bytes });
   }
 
@@ -77,7 +78,7 @@ export class MarshalerCodec implements Codec {
     throw new TenonError({
       code: Code.FailedPrecondition,
       reason: 'codec.closed',
-      message: `the ${this.toString()} codec is closed`,
+      message: `the ${this.toString()} codec is closed: open another connection`,
     });
   }
 }

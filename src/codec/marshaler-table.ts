@@ -3,21 +3,21 @@ import { didYouMean } from '../internal/suggest.ts';
 import type { Marshaler } from './codec.ts';
 import { codecName } from './content-type.ts';
 
-/** The marshalers that are bound, by the name that a content type gives them. */
+/** Finds the bound marshaler of a content type. */
 export class MarshalerTable {
   readonly #byName = new Map<string, Marshaler>();
   readonly #unknown: Code;
 
   /**
-   * `unknown` is the code for a content type that none is bound for: a caller's mistake on one side, a lack of the
-   * server's on the other.
+   * `unknown` is the code of the error for a content type without a marshaler: a mistake of the caller on the client, a
+   * missing feature on the server.
    */
   constructor(marshalers: readonly Marshaler[], unknown: Code) {
     this.#unknown = unknown;
     for (const marshaler of marshalers) this.#byName.set(codecName(marshaler.contentType), marshaler);
   }
 
-  /** The marshaler of `contentType`. Throws (`codec.unknown`) listing the ones there are. */
+  /** Gives the marshaler of `contentType`. Throws (`codec.unknown`) an error that lists those that are bound. */
   of(contentType: string): Marshaler {
     const name = codecName(contentType);
     const marshaler = this.#byName.get(name);

@@ -14,12 +14,12 @@ import { ProtoTypes } from './internal/proto-types.ts';
 
 const contentType = 'application/grpc+proto';
 
-/** How a `.proto` is loaded. */
+/** Options of {@link loadProto}. */
 export interface LoadProtoOptions {
-  /** Directories in which imports are looked for, before that of the importing file. @default none */
+  /** Directories to search for imports, before that of the importing file. @default none */
   readonly includeDirs?: readonly string[] | undefined;
   /**
-   * What 64-bit integers become. With `number`, one that a number cannot hold is refused.
+   * The type of 64-bit integers in values. With `number`, an integer that is not safe is refused.
    * @default 'bigint'
    */
   readonly int64?: Int64 | undefined;
@@ -27,33 +27,33 @@ export interface LoadProtoOptions {
 
 /** A service of a `.proto`. */
 export interface ProtoService {
-  /** With its package: `greeter.Greeter`. */
+  /** Full name of the service: `greeter.Greeter`. */
   readonly fullName: string;
   readonly methods: readonly MethodDescriptor[];
 }
 
 /** One or more `.proto` files, loaded with what they import. */
 export interface ProtoFile {
-  /** Package of the first file; empty where it has none. */
+  /** Package of the first file; empty if it has none. */
   readonly package: string;
-  /** The services of the files that were named, not of those they import. */
+  /** The services of the files themselves, without those of their imports. */
   readonly services: readonly ProtoService[];
   /**
    * Every file, each behind those it imports, as serialized `google.protobuf.FileDescriptorProto`: what reflection
    * serves.
    */
   readonly fileDescriptors: readonly Uint8Array[];
-  /** A message type by its full name, of these files or of one they import. */
+  /** Finds a message type by its full name, in these files and their imports. */
   type(name: string): ProtoType | undefined;
-  /** A service of these files by its full name. */
+  /** Finds a service of these files by its full name. */
   service(name: string): ProtoService | undefined;
 }
 
 const loaded = new Map<string, ProtoFile>();
 
 /**
- * Loads `.proto` files, synchronously, as it happens while classes are described. Google's well-known types need not be
- * there. The same files with the same options are loaded once.
+ * Loads `.proto` files, synchronously, so that decorators can use it. Google's well-known types come with tenon. The
+ * same files with the same options are loaded once.
  *
  * Throws INVALID_ARGUMENT: `codec.proto_not_found` for a file or an import that cannot be read, `codec.proto_invalid`
  * with file and line for what does not parse or refers to nothing.
@@ -128,12 +128,12 @@ function kindOf(clientStreams: boolean, serverStreams: boolean): MethodKind {
 }
 
 function schemaOf(type: protobuf.Type | null, types: ProtoTypes): Schema {
-  // Loading resolved every reference, or failed.
+  // The type is there: loading fails for a reference that cannot be resolved.
   const proto = types.of(type as protobuf.Type);
   return { name: proto.name, proto };
 }
 
-/** Protocol Buffers, for methods that have a `.proto`. What values look like says docs/codec.md. */
+/** Converts messages of methods with a `.proto` to Protocol Buffers. docs/codec.md has the mapping of values. */
 @injectable()
 export class ProtoMarshaler implements Marshaler {
   readonly contentType = contentType;

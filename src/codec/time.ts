@@ -8,8 +8,8 @@ const maxDurationSeconds = 315_576_000_000n;
 const billion = 1_000_000_000n;
 
 /**
- * A point in time to the nanosecond: the Date that `google.protobuf.Timestamp` becomes where a Date alone, which knows
- * milliseconds, would lose part of it.
+ * A Date with nanoseconds: the value of a `google.protobuf.Timestamp` that a plain Date, which has milliseconds, would
+ * round.
  *
  * @example
  * ```ts
@@ -17,30 +17,31 @@ const billion = 1_000_000_000n;
  * ```
  */
 export class Timestamp extends Date {
-  /** Nanoseconds within the second: 0 to 999,999,999. The Date has the milliseconds of them. */
+  /** Nanoseconds within the second: 0 to 999,999,999. The Date has their whole milliseconds. */
   readonly nanos: number;
 
-  /** `seconds` since 1970, negative before; `nanos` count forward from there. */
+  /** Makes it of seconds since 1970, negative before, and of nanoseconds after them. */
   constructor(seconds: bigint | number, nanos = 0) {
     super(Number(seconds) * 1000 + Math.floor(nanos / 1_000_000));
     this.nanos = nanos;
   }
 
-  /** RFC 3339 with as many digits as it needs: 0, 3, 6 or 9. */
+  /** Formats it as RFC 3339, with 0, 3, 6 or 9 digits of fraction. */
   override toJSON(): string {
     return formatTimestamp(this);
   }
 }
 
-/** `google.protobuf.Duration` as a value. Both parts have the same sign. */
+/** The value of a `google.protobuf.Duration`. Both parts have the same sign. */
 export interface Duration {
   readonly seconds: bigint;
-  /** -999,999,999 to 999,999,999. */
+  /** Nanoseconds after the seconds: -999,999,999 to 999,999,999. */
   readonly nanos: number;
 }
 
 /**
- * Milliseconds, with fractions, as a {@link Duration}. Throws INVALID_ARGUMENT (`codec.encode`) beyond 10,000 years.
+ * Converts milliseconds, with fractions, to a {@link Duration}. Throws INVALID_ARGUMENT (`codec.encode`) beyond 10,000
+ * years.
  */
 export function durationFromMs(ms: number): Duration {
   try {
@@ -57,7 +58,7 @@ export function durationFromMs(ms: number): Duration {
   }
 }
 
-/** A {@link Duration} in milliseconds, with fractions. */
+/** Converts a {@link Duration} to milliseconds, with fractions. */
 export function durationToMs(duration: Duration): number {
   return Number(duration.seconds) * 1000 + duration.nanos / 1_000_000;
 }
@@ -68,7 +69,7 @@ export interface Instant {
   readonly nanos: number;
 }
 
-/** A Date, or a {@link Timestamp} where there is more than milliseconds. */
+/** Converts to a Date, or to a {@link Timestamp} if there is a fraction of a millisecond. */
 export function instantToDate({ seconds, nanos }: Instant): Date {
   if (seconds < minSeconds || seconds > maxSeconds)
     fail(`expected a time from the year 1 to 9999, got ${seconds} seconds since 1970`);
@@ -76,9 +77,9 @@ export function instantToDate({ seconds, nanos }: Instant): Date {
   return nanos % 1_000_000 === 0 ? new Date(Number(seconds) * 1000 + nanos / 1_000_000) : new Timestamp(seconds, nanos);
 }
 
-/** The reverse of {@link instantToDate}. */
+/** Converts a Date or a {@link Timestamp} to the parts of a Timestamp message. */
 export function dateToInstant(value: unknown): Instant {
-  // Also one of another realm: of a worker's message, or of a test runner that has its own.
+  // A Date of another realm counts too, as of a worker's message or of a test runner.
   if (!types.isDate(value)) fail(`expected a Date, got ${describeValue(value)}`);
   const ms = value.getTime();
   if (Number.isNaN(ms)) fail('expected a Date, got an invalid one');
@@ -87,7 +88,7 @@ export function dateToInstant(value: unknown): Instant {
     fail(`expected a Date from the year 1 to 9999, got ${value.toISOString()}`);
   const millis = ms - Number(seconds) * 1000;
   const nanos: unknown = (value as Partial<Timestamp>).nanos;
-  // A Date can be changed in place; the nanoseconds count only as long as they still belong to it.
+  // A Date can be changed in place: the nanoseconds count only while they agree with its milliseconds.
   const isCurrent = typeof nanos === 'number' && Number.isInteger(nanos) && Math.floor(nanos / 1_000_000) === millis;
   return { seconds, nanos: isCurrent ? nanos : millis * 1_000_000 };
 }
@@ -102,7 +103,7 @@ export function checkDuration(seconds: bigint, nanos: number): void {
     fail(`expected seconds and nanos of the same sign, got ${seconds} and ${nanos}`);
 }
 
-/** RFC 3339 in UTC, with 0, 3, 6 or 9 digits of fraction. */
+/** Formats a time as RFC 3339 in UTC, with 0, 3, 6 or 9 digits of fraction. */
 export function formatTimestamp(value: unknown): string {
   const { seconds, nanos } = dateToInstant(value);
   return new Date(Number(seconds) * 1000).toISOString().replace('.000Z', `${fraction(nanos)}Z`);
@@ -110,7 +111,7 @@ export function formatTimestamp(value: unknown): string {
 
 const rfc3339 = /^(\d{4}-\d{2}-\d{2})[Tt](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/;
 
-/** Reads RFC 3339, with any offset. */
+/** Parses RFC 3339 with any offset. */
 export function parseTimestamp(text: unknown): Date {
   const parts = typeof text === 'string' ? rfc3339.exec(text) : null;
   const [, day = '', time = '', digits = '', offset = ''] = parts ?? [];
@@ -121,7 +122,7 @@ export function parseTimestamp(text: unknown): Date {
   return instantToDate({ seconds: BigInt(ms / 1000), nanos: Number(digits.padEnd(9, '0')) });
 }
 
-/** `"1.5s"`. */
+/** Formats a duration: `"1.5s"`. */
 export function formatDuration(seconds: bigint, nanos: number): string {
   const sign = seconds < 0n || nanos < 0 ? '-' : '';
   return `${sign}${seconds < 0n ? -seconds : seconds}${fraction(Math.abs(nanos))}s`;
@@ -129,7 +130,7 @@ export function formatDuration(seconds: bigint, nanos: number): string {
 
 const duration = /^(-?)(\d{1,12})(?:\.(\d{1,9}))?s$/;
 
-/** Reads `"1.5s"`. */
+/** Parses a duration: `"1.5s"`. */
 export function parseDuration(text: unknown): Duration {
   const parts = typeof text === 'string' ? duration.exec(text) : null;
   if (!parts) fail(`expected a duration ("1.5s"), got ${describeValue(text)}`);

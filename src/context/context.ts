@@ -19,45 +19,44 @@ export function contextKey<T>(name: string): ContextKey<T> {
   return { symbol: Symbol(name) };
 }
 
-/** What a {@link Context} is made of. */
+/** The parts that a {@link Context} is made of. */
 export interface ContextInit {
   readonly service: string;
   readonly endpoint: string;
   readonly peer?: string | undefined;
   readonly metadata?: Metadata | undefined;
-  /** By the monotonic reading of the bound Clock. */
+  /** The deadline, by the monotonic reading of the bound Clock. */
   readonly deadline?: number | undefined;
   readonly logger?: Logger | undefined;
-  /** What the call came in by. It is asked when the context is. */
+  /** The connection that the call came in by. Its certificate is read when the context is asked for it. */
   readonly connection?: { readonly peerCertificate?: PeerCertificate | undefined } | undefined;
 }
 
 /**
- * One call or event, as its handler and the interceptors around it see it. Made per call and never
- * shared; `headers`, `trailers`, `signal` and `logger` are made when first asked for.
+ * The state of one call or event, for its handler and interceptors. It is made per call and never shared; `headers`,
+ * `trailers`, `signal` and `logger` are made when first asked for.
  *
  * Passing it on (`client.hello(request, { ctx })`) passes on the deadline and the cancellation.
  */
 export class Context {
-  /** The service called: `greeter.Greeter`; for an event, the service that handles it, by its name in the registry. */
+  /** The service called: `greeter.Greeter`; for an event, the name in the registry of the service that handles it. */
   readonly service: string;
   /** The method called: `Hello`; for an event, the method that handles it: `OrdersHandler.onOrder`. */
   readonly endpoint: string;
-  /** Who is at the other end: `host:port` where the transport has one. On the client, the node that was chosen. */
+  /** The address of the other end: `host:port` where the transport has one. On the client, the node that was chosen. */
   peer: string;
   /**
-   * Server: whether replies are compressed from now on, where the transport can and the caller understands it. Set
-   * before the first reply if any is to be. Client: the same of requests; one that is set here by an interceptor has to
-   * be before the call is begun.
+   * True to compress messages from now on, where the transport can and the peer understands it. On the server it is for
+   * replies, and has to be set before the first of them; on the client it is for requests, and an interceptor has to
+   * set it before it calls `next`.
    * @default the server's `compress`; what the call's options or the client's say
    */
   compress: boolean | undefined;
   /**
-   * Whether the request that was taken last, on the client the reply, came compressed; `undefined` where the transport
-   * cannot tell.
+   * True if the last message that was received came compressed; `undefined` where the transport cannot tell.
    */
   wasCompressed: boolean | undefined;
-  /** What the caller sent along. Keys are lower case. */
+  /** The metadata of the request. Keys are lower case. */
   readonly metadata: Metadata;
 
   readonly #connection: ContextInit['connection'];
@@ -83,25 +82,25 @@ export class Context {
   }
 
   /**
-   * Server: who calls, by the certificate that the caller's connection was opened with. `undefined` where the caller
-   * showed none, or was not asked; one that is not trusted is never here. Read when asked for.
+   * Server: the client certificate of the caller's connection; `undefined` if the caller sent none, or was not asked. A
+   * certificate that is not trusted is never here.
    */
   get peerCertificate(): PeerCertificate | undefined {
     return (this.#peerCertificate ??= this.#connection?.peerCertificate);
   }
 
   /**
-   * When the call has to be over, by the bound Clock's `monotonicMs()`, which no change of the machine's time moves:
-   * with the system's clock, `deadline - performance.now()` milliseconds are left.
+   * The time at which the call has to be over, by the bound Clock's `monotonicMs()`, which no change of the machine's
+   * time moves: with the system's clock, `deadline - performance.now()` milliseconds are left.
    */
   get deadline(): number | undefined {
     return this.#deadline;
   }
 
   /**
-   * Brings the deadline forward; a later one changes nothing. Calls that are made with this context keep to it, and so
-   * does the call itself on the client, if it was not sent yet. On the server it is for who brings it forward to abort
-   * when it passes.
+   * Brings the deadline forward; a later one changes nothing. Calls made with this context keep to it, and so does the
+   * call itself on the client, if it was not sent yet. On the server the deadline that is set here does not abort the
+   * context: whoever sets it has to.
    */
   shorten(deadline: number): void {
     if (this.#deadline === undefined || deadline < this.#deadline) this.#deadline = deadline;
@@ -112,44 +111,44 @@ export class Context {
     return undefined;
   }
 
-  /** Client: what can be done with the call; `undefined` on the server, and for events. */
+  /** Client: the controls of the outgoing call; `undefined` on the server, and for events. */
   get outgoing(): Outgoing | undefined {
     return undefined;
   }
 
-  /** Server: sent before the first reply. Client: what the server sent; empty until then. */
+  /** The headers of the reply: the server sends them before the first reply, the client has them once they came. */
   get headers(): Metadata {
     return (this.#headers ??= new Metadata());
   }
 
-  /** Client side: replaces the received headers. */
+  /** Replaces the received headers, on the client. */
   set headers(value: Metadata) {
     this.#headers = value;
   }
 
-  /** Whether anyone asked for {@link headers}: if not, there are none to send. */
+  /** True if {@link headers} were asked for: otherwise there are none to send. */
   get hasHeaders(): boolean {
     return this.#headers !== undefined;
   }
 
   /**
-   * Server: sends {@link headers} now instead of with the first reply, for a caller that waits for them while the
-   * handler is at work. What is put into them afterwards is not sent. Without effect a second time, after the first
-   * reply, and where no call is served.
+   * Server: sends {@link headers} now, and not with the first reply, for a caller that waits for them while the handler
+   * works. Headers added afterwards are not sent. It has no effect a second time, after the first reply, and where no
+   * call is served.
    */
   sendHeaders(): void {}
 
-  /** Server: sent with the status. Client: what came with it; empty until then. */
+  /** The trailers of the reply: the server sends them with the status, the client has them once the status came. */
   get trailers(): Metadata {
     return (this.#trailers ??= new Metadata());
   }
 
-  /** Client side: replaces the received trailers. */
+  /** Replaces the received trailers, on the client. */
   set trailers(value: Metadata) {
     this.#trailers = value;
   }
 
-  /** Whether anyone asked for {@link trailers}: if not, there are none to send. */
+  /** True if {@link trailers} were asked for: otherwise there are none to send. */
   get hasTrailers(): boolean {
     return this.#trailers !== undefined;
   }
@@ -183,7 +182,7 @@ export class Context {
     ));
   }
 
-  /** Why the call was aborted, if it was. */
+  /** The reason of the abort, if the call was aborted. */
   get aborted(): TenonError | undefined {
     return this.#abortReason;
   }
@@ -203,8 +202,8 @@ export class Context {
   }
 
   /**
-   * Calls `listener` once when the call is aborted, at once if it already is; returns what takes it back. What it
-   * throws is logged. Cheaper than {@link signal}, which must make an `AbortController`.
+   * Calls `listener` once when the call is aborted, at once if it already is. Returns the function that removes the
+   * listener. An error of the listener is logged. Cheaper than {@link signal}, which makes an `AbortController`.
    */
   onAbort(listener: (reason: TenonError) => void): () => void {
     if (this.#abortReason) {
@@ -216,7 +215,7 @@ export class Context {
     return () => void listeners.delete(listener);
   }
 
-  /** Ends the call from outside its handler; for those who run calls. Only the first reason counts. */
+  /** Aborts the call. Only the first reason counts. */
   abort(reason: TenonError = cancelled()): void {
     if (this.#abortReason) return;
     this.#abortReason = reason;
@@ -227,7 +226,7 @@ export class Context {
   }
 
   get #listenerFailed(): (error: unknown) => void {
-    return (error) => this.#baseLogger.error('a listener to the end of a call failed', { error });
+    return (error) => this.#baseLogger.error('an onAbort listener of a call failed', { error });
   }
 }
 

@@ -1,14 +1,14 @@
 import { Code, TenonError } from '../errors/errors.ts';
 import { setOwn } from '../internal/own.ts';
 
-/** A metadata value: text, or bytes for keys that end in `-bin`. */
+/** A metadata value: a string, or bytes for keys that end in `-bin`. */
 export type MetadataValue = string | Uint8Array;
-/** What metadata can be made from: one value or several per key. */
+/** Values by key to make metadata of: one or several per key. */
 export type MetadataInit = Readonly<Record<string, MetadataValue | readonly MetadataValue[] | undefined>>;
 
 /**
- * A source that is read only if someone looks: `read` is called with `raw`, at most once. The two are apart so
- * that a transport needs no closure per call.
+ * A source of metadata that is read when it is first looked at: `read` is called with `raw`, at most once. The two are
+ * separate so that a transport needs no closure per call.
  */
 export interface LazyMetadata<T> {
   readonly raw: T;
@@ -17,12 +17,12 @@ export interface LazyMetadata<T> {
   readonly find?: ((raw: T, key: string) => MetadataValue | undefined) | undefined;
 }
 
-/** What a key of metadata looks like. */
+/** The pattern of a metadata key. */
 export const keyPattern = /^[0-9a-z_.-]+$/;
 // gRPC over HTTP/2 (PROTOCOL-HTTP2.md): ASCII-Value is 1*( %x20-%x7E ).
 const textPattern = /^[\x20-\x7e]*$/;
 
-/** Whether a key and its value can be sent: text is printable ASCII, without blanks at either end, which HTTP drops. */
+/** True if a key and its value can be sent: text is printable ASCII, without blanks at its ends, which HTTP drops. */
 export function isCarried(key: string, value: MetadataValue): boolean {
   if (!keyPattern.test(key)) return false;
   return typeof value !== 'string' || (textPattern.test(value) && !hasBlankEnd(value));
@@ -46,26 +46,26 @@ export class Metadata implements Iterable<[string, MetadataValue]> {
     if (init) for (const key of Object.keys(init)) this.#append(key, init[key]);
   }
 
-  /** Metadata that costs nothing until it is looked at. */
+  /** Makes metadata that is read from its source when it is first looked at. */
   static lazy<T>(source: LazyMetadata<T>): Metadata {
     const metadata = new Metadata();
     metadata.#lazy = source as LazyMetadata<unknown>;
     return metadata;
   }
 
-  /** The first value of `key`. */
+  /** Gives the first value of `key`. */
   get(key: string): MetadataValue | undefined {
     if (this.#lazy?.find) return this.#lazy.find(this.#lazy.raw, key.toLowerCase());
     return this.#map()?.get(key.toLowerCase())?.[0];
   }
 
-  /** The first value of `key` if it is text. */
+  /** Gives the first value of `key` if it is a string. */
   text(key: string): string | undefined {
     const value = this.get(key);
     return typeof value === 'string' ? value : undefined;
   }
 
-  /** Every value of `key`, in the order they were sent. */
+  /** Gives every value of `key`, in the order in which they were sent. */
   getAll(key: string): readonly MetadataValue[] {
     return this.#map()?.get(key.toLowerCase()) ?? [];
   }
@@ -97,7 +97,7 @@ export class Metadata implements Iterable<[string, MetadataValue]> {
     return this;
   }
 
-  /** Whether nothing was written; a lazy source is read to know. */
+  /** True if there are no values. A lazy source is read for it. */
   get isEmpty(): boolean {
     return (this.#map()?.size ?? 0) === 0;
   }
@@ -106,7 +106,7 @@ export class Metadata implements Iterable<[string, MetadataValue]> {
     for (const [key, values] of this.#map() ?? []) for (const value of values) yield [key, value];
   }
 
-  /** A plain object, for logs and tests: one value as itself, several as an array. */
+  /** Converts to a plain object, for logs and tests: several values of a key become an array. */
   toJSON(): Record<string, MetadataValue | MetadataValue[]> {
     const result: Record<string, MetadataValue | MetadataValue[]> = {};
     for (const [key, values] of this.#map() ?? [])
@@ -118,7 +118,7 @@ export class Metadata implements Iterable<[string, MetadataValue]> {
     if (this.#lazy) {
       const { raw, read } = this.#lazy;
       this.#lazy = undefined;
-      // What a peer sent is not checked again: the transport has, and a foreign header must not throw here.
+      // The transport has checked what a peer sent: a foreign header must not throw here.
       for (const [key, value] of read(raw)) this.#put(key, value);
     }
     return this.#values;

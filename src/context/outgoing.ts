@@ -2,46 +2,46 @@ import type { TenonError } from '../errors/errors.ts';
 import type { Context } from './context.ts';
 
 /**
- * What the caller's side of a call can do beyond what every context can: for interceptors that make a call more than
- * once, or have a say in where it goes. {@link Context.outgoing} gives it.
+ * Controls an outgoing call, for interceptors that send it more than once or choose among its nodes.
+ * {@link Context.outgoing} gives it.
  */
 export interface Outgoing {
-  /** Name in the registry of the service called; the address, where the call goes to one. */
+  /** The name in the registry of the service that is called, or the address that the call goes to. */
   readonly target: string;
-  /** Prepares the call to be made any number of times. Whoever asks must {@link Attempts.settle} it. */
+  /** Prepares the call to be sent any number of times. The caller must {@link Attempts.settle} the result. */
   attempts(): Attempts;
-  /** Has a say in which nodes the call goes to, and hears of those that it was sent to. */
+  /** Adds an observer that may reject nodes, and is called for each node that the call is sent to. */
   observeRoute(observer: RouteObserver): void;
 }
 
-/** What is asked and told of nodes; by their address. */
+/** Observes and restricts the nodes that a call goes to. Nodes are named by their address. */
 export interface RouteObserver {
   /**
-   * An error rules the node out, and becomes the call's when no other is left. May be asked of nodes that the call is
-   * not sent to.
+   * Returns an error to rule the node out. If no other node is left, the call fails with it. It may be called for nodes
+   * that the call is not sent to.
    */
   reject(address: string): TenonError | undefined;
-  /** The call is sent to the node: once for each attempt, and for each node that is tried in it. */
+  /** Called when the call is sent to the node: once for each node that an attempt tries. */
   onSend(address: string): void;
-  /** The node certainly did not take it. */
+  /** Called when the node certainly did not process the call. */
   onRefused(address: string): void;
 }
 
-/** One call, made several times. */
+/** The attempts of one call. */
 export interface Attempts {
   /**
-   * The context of another attempt, to be given to `next`. It has a copy of the call's metadata, headers and trailers
-   * of its own, and is aborted with the call; aborting it ends no other attempt. It goes to a node that no attempt was
-   * sent to, as long as there is one.
+   * Makes the context of another attempt, which is passed to `next`. It has its own copy of the call's metadata,
+   * headers and trailers, and is aborted with the call; aborting it ends no other attempt. The attempt goes to a node
+   * that no attempt was sent to, as long as there is one.
    */
   begin(): Context;
-  /** Whether no handler can have seen the attempt: it was not sent, or whoever was asked certainly did not take it. */
+  /** True if certainly no handler saw the attempt: it was not sent, or every node that it was sent to refused it. */
   wasRefused(attempt: Context): boolean;
   /**
-   * Makes the attempt the one that the caller sees: its peer, its headers and its trailers, also those that are still
-   * to come. The others are cancelled.
+   * Commits the call to an attempt (gRPC: A6): the caller sees its peer, headers and trailers, also those still to
+   * come. The other attempts are cancelled.
    */
   commit(attempt: Context): void;
-  /** The call is over: attempts that were not chosen are cancelled. */
+  /** Ends the call: attempts that were not committed are cancelled. */
   settle(): void;
 }

@@ -1,7 +1,6 @@
 /**
- * What the other end of a connection has proved to be: its X.509 certificate (RFC 5280), shown in a TLS handshake and
- * verified against the certificate authorities that this side trusts. There is none for a certificate that was not
- * verified.
+ * The certificate of the other end of a connection (X.509, RFC 5280), sent in the TLS handshake and verified against
+ * the certificate authorities that this side trusts. A certificate that was not verified is never given.
  */
 export interface PeerCertificate {
   /** The common name of the subject; `undefined` where it has none, or several. */
@@ -16,15 +15,15 @@ export interface PeerCertificate {
   readonly ipAddresses: readonly string[];
   /** The whole subject, for people: `O=Acme, CN=greeter`. Decide by the names above, which nobody can mimic. */
   readonly subject: string;
-  /** Who signed it, for people. */
+  /** The subject of the authority that signed it, for people. */
   readonly issuer: string;
-  /** In hexadecimal digits, upper case; unique for one issuer. */
+  /** Serial number in hexadecimal digits, upper case; unique for one issuer. */
   readonly serialNumber: string;
   /** SHA-256 of the certificate, in hexadecimal digits, upper case, with colons. */
   readonly fingerprint256: string;
-  /** Milliseconds since the Unix epoch. */
+  /** Start of its validity, in milliseconds since the Unix epoch. */
   readonly validFrom: number;
-  /** Milliseconds since the Unix epoch. */
+  /** End of its validity, in milliseconds since the Unix epoch. */
   readonly validTo: number;
   /** The certificate itself, in DER. */
   readonly raw: Uint8Array;

@@ -4,19 +4,19 @@ import { firstMicroError, partsOf } from '../go-micro/errors.ts';
 import { setOwn } from '../internal/own.ts';
 import { Metadata } from './metadata.ts';
 
-/** How a call ended: gRPC's status and the trailers that come with it. */
+/** The end of a call: gRPC's status and the trailers that come with it. */
 export interface Status {
   readonly code: Code;
   readonly message: string;
-  /** Absent means none. */
+  /** The trailers; absent if there are none. */
   readonly metadata?: Metadata | undefined;
 }
 
 /** The status of a call that succeeded and sends no trailers. */
 export const okStatus: Status = { code: Code.Ok, message: '' };
 
-// Said by HTTP and gRPC where an answer is all trailers.
-const ofTransport: ReadonlySet<string> = new Set([
+// Headers of HTTP and gRPC, which are among the trailers of a Trailers-Only answer.
+const transportHeaders: ReadonlySet<string> = new Set([
   'accept-encoding',
   'content-length',
   'content-type',
@@ -32,11 +32,11 @@ export const reasonKey = 'tenon-reason';
 /** Trailer that carries a `google.rpc.Status` with the details. */
 export const detailsKey = 'grpc-status-details-bin';
 
-/** What a peer is told of an error. */
-export type ToldError = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'metadata'>;
+/** The parts of an error that are sent to the peer. */
+export type SentError = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'metadata'>;
 
-/** The status that tells a peer of `error`; `trailers` are sent along. */
-export function statusOf(error: ToldError, trailers?: Metadata): Status {
+/** Makes the status that sends `error` to a peer, with `trailers`. */
+export function statusOf(error: SentError, trailers?: Metadata): Status {
   const keys = Object.keys(error.metadata);
   if (error.reason === undefined && error.details.length === 0 && keys.length === 0) {
     return { code: error.code, message: error.message, metadata: trailers };
@@ -52,9 +52,9 @@ export function statusOf(error: ToldError, trailers?: Metadata): Status {
 }
 
 /**
- * The error that a status other than OK stands for. Its `metadata` are all of the trailers but tenon's and gRPC's own.
- * Where the first detail is Go Micro's `errors.Error`, the message is its `detail`: what a server of Go Micro puts into
- * the status's message is the whole of it as JSON.
+ * Makes the error of a status other than OK. Its `metadata` are the trailers without those of tenon and gRPC. Where the
+ * first detail is Go Micro's `errors.Error`, the message is its `detail`: a server of Go Micro puts the whole error
+ * into the status's message, as JSON.
  */
 export function errorOf(status: Status): TenonError {
   const trailers: Record<string, string | Uint8Array> = {};
@@ -62,7 +62,7 @@ export function errorOf(status: Status): TenonError {
   let details: readonly ErrorDetail[] = [];
   for (const [key, value] of status.metadata ?? []) {
     if (key === reasonKey && typeof value === 'string') reason = value;
-    else if (ofTransport.has(key)) continue;
+    else if (transportHeaders.has(key)) continue;
     else if (key === detailsKey && typeof value !== 'string') details = decodeRichStatus(value)?.details ?? [];
     else setOwn(trailers, key, value);
   }

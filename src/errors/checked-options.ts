@@ -1,6 +1,6 @@
 import { Code, TenonError } from './errors.ts';
 
-/** Which numbers an option takes. */
+/** The numbers that an option accepts. */
 export interface NumberRule {
   /** @default 0 */
   readonly min?: number | undefined;
@@ -9,16 +9,16 @@ export interface NumberRule {
   readonly isWhole?: boolean | undefined;
 }
 
-/** For {@link checkedOptions}: a count of at least one, with an end. */
+/** The rule for a count: a whole number of at least 1, and finite. */
 export const aCount: NumberRule = { min: 1, max: Number.MAX_SAFE_INTEGER, isWhole: true };
 
-// Milliseconds, bytes and bounds. What is more particular says so by a rule.
+// Milliseconds, bytes and bounds. Any other option that takes a number has a rule.
 const numeric = /(?:Ms|Bytes)$|^max[A-Z]/;
 
 /**
- * The options, once their numbers were looked at: those that a rule names, and all whose names say so (`…Ms`, `…Bytes`,
- * `max…`), which take numbers of at least 0. Throws INVALID_ARGUMENT (`options.invalid_number`) for anything else,
- * naming the option: `NaN` passes every comparison with a limit, and would come to light far away.
+ * Checks the numbers in options, and returns the options. It checks those that have a rule, and those named `…Ms`,
+ * `…Bytes` or `max…`, which have to be at least 0. Throws INVALID_ARGUMENT (`options.invalid_number`) that names the
+ * option. Without the check, `NaN` would pass every comparison with a limit and fail far from its cause.
  */
 export function checkedOptions<T extends object>(
   owner: string,
@@ -32,7 +32,7 @@ export function checkedOptions<T extends object>(
   return options;
 }
 
-/** The same of one number, which may be absent. */
+/** Checks one number, which may be absent, as {@link checkedOptions} does. */
 export function checkNumber(name: string, value: unknown, rule: NumberRule = {}): void {
   if (value === undefined) return;
   const { min = 0, max = Number.POSITIVE_INFINITY, isWhole = false } = rule;

@@ -10,20 +10,20 @@ import {
 import type { ErrorDetail } from './errors.ts';
 
 /**
- * A kind of detail of an error: how its values are written and read. Those of Google are in this file; make others with
- * any protobuf library.
+ * A type of error detail: writes and reads its values. This file has those of `google.rpc`; make others with any
+ * protobuf library.
  */
 export interface DetailType<T> {
   /** Full message name: `google.rpc.BadRequest`. */
   readonly type: string;
   encode(value: T): Uint8Array;
-  /** `undefined` for bytes that are no message of the type. */
+  /** Reads a value; `undefined` for bytes that are not a message of the type. */
   decode(bytes: Uint8Array): T | undefined;
 }
 
 /**
- * The first detail of `error` of the type; `undefined` where there is none, or it cannot be read. Details of types that
- * are not known here stay in `error.details`, as bytes.
+ * Finds the first detail of a type; `undefined` if there is none, or it cannot be read. `error.details` has all
+ * details, as bytes.
  *
  * @example
  * ```ts
@@ -41,59 +41,59 @@ export function findDetail<T>(error: { readonly details: readonly ErrorDetail[] 
   return undefined;
 }
 
-/** What is wrong with a request: `google.rpc.BadRequest`. Goes with INVALID_ARGUMENT. */
+/** Lists the invalid fields of a request: `google.rpc.BadRequest`. Goes with INVALID_ARGUMENT. */
 export interface BadRequest {
   readonly fieldViolations: readonly FieldViolation[];
 }
 
-/** One thing that is wrong with a request. */
+/** One invalid field of a request. */
 export interface FieldViolation {
   /** Path of the field: `address.street`, `tags[2].name`; empty for the message as a whole. */
   readonly field: string;
-  /** For people: what is wrong with it. */
+  /** The mistake, for people. */
   readonly description: string;
-  /** For programs, `UPPER_SNAKE_CASE`. */
+  /** The kind of mistake, for programs: `UPPER_SNAKE_CASE`. */
   readonly reason?: string | undefined;
   readonly localizedMessage?: LocalizedMessage | undefined;
 }
 
 /**
- * When to call again: `google.rpc.RetryInfo`. Goes with UNAVAILABLE or RESOURCE_EXHAUSTED; the retries of tenon obey
- * it.
+ * Asks the caller to wait before it calls again: `google.rpc.RetryInfo`. Goes with UNAVAILABLE or RESOURCE_EXHAUSTED;
+ * tenon's retries obey it.
  */
 export interface RetryInfo {
   /** Wait at least so many milliseconds; sent to the microsecond. */
   readonly retryDelayMs: number;
 }
 
-/** Why a call failed, for programs: `google.rpc.ErrorInfo`. */
+/** The cause of a failure, for programs: `google.rpc.ErrorInfo`. */
 export interface ErrorInfo {
   /** `UPPER_SNAKE_CASE`, unique within the domain. */
   readonly reason: string;
-  /** Who says so: the name of a service or product, `greeter.example.com`. */
+  /** The service or product that defines the reason: `greeter.example.com`. */
   readonly domain?: string | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
- * What a developer of the service wants to know: `google.rpc.DebugInfo`. Not for callers that are not trusted: it may
- * hold secrets.
+ * Information for the developers of a service: `google.rpc.DebugInfo`. Do not send it to callers that you do not trust:
+ * it may hold secrets.
  */
 export interface DebugInfo {
   readonly stackEntries?: readonly string[] | undefined;
   readonly detail?: string | undefined;
 }
 
-/** Which quotas are used up: `google.rpc.QuotaFailure`. Goes with RESOURCE_EXHAUSTED. */
+/** Lists the quotas that are used up: `google.rpc.QuotaFailure`. Goes with RESOURCE_EXHAUSTED. */
 export interface QuotaFailure {
   readonly violations: readonly QuotaViolation[];
 }
 
 /** One quota that is used up. */
 export interface QuotaViolation {
-  /** Whose quota: `clientip:<address>`, `project:<id>`. */
+  /** The owner of the quota: `clientip:<address>`, `project:<id>`. */
   readonly subject: string;
-  /** For people. */
+  /** A description, for people. */
   readonly description: string;
   readonly apiService?: string | undefined;
   readonly quotaMetric?: string | undefined;
@@ -105,29 +105,32 @@ export interface QuotaViolation {
   readonly futureQuotaValue?: number | undefined;
 }
 
-/** What has to be done first: `google.rpc.PreconditionFailure`. Goes with FAILED_PRECONDITION. */
+/** Lists what the caller has to do first: `google.rpc.PreconditionFailure`. Goes with FAILED_PRECONDITION. */
 export interface PreconditionFailure {
   readonly violations: readonly PreconditionViolation[];
 }
 
-/** One thing that has to be done first. */
+/** One condition that the caller has to fulfil first. */
 export interface PreconditionViolation {
-  /** Of the service's own: `TOS`. */
+  /** The kind of condition, which the service defines: `TOS`. */
   readonly type: string;
-  /** What it is about, as `type` has it: `example.com/terms`. */
+  /** The subject of the condition: `example.com/terms`. */
   readonly subject: string;
-  /** For people: how to mend it. */
+  /** The remedy, for people. */
   readonly description: string;
 }
 
-/** By what the service finds the request again: `google.rpc.RequestInfo`. */
+/** Identifies a request in the logs of the service: `google.rpc.RequestInfo`. */
 export interface RequestInfo {
   readonly requestId: string;
-  /** Whatever the service wants to be given back. */
+  /** Data that the service can make use of when it is given it back. */
   readonly servingData?: string | undefined;
 }
 
-/** What was to be accessed: `google.rpc.ResourceInfo`. Goes with NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED. */
+/**
+ * The resource that was to be accessed: `google.rpc.ResourceInfo`. Goes with NOT_FOUND, ALREADY_EXISTS,
+ * PERMISSION_DENIED.
+ */
 export interface ResourceInfo {
   readonly resourceType: string;
   readonly resourceName: string;
@@ -135,12 +138,12 @@ export interface ResourceInfo {
   readonly description?: string | undefined;
 }
 
-/** Where to read more: `google.rpc.Help`. */
+/** Links to pages about the error: `google.rpc.Help`. */
 export interface Help {
   readonly links: readonly HelpLink[];
 }
 
-/** A page to read. */
+/** A link to a page about the error. */
 export interface HelpLink {
   readonly description: string;
   readonly url: string;
@@ -155,7 +158,7 @@ export interface LocalizedMessage {
 
 type Kind =
   'string' | 'strings' | 'int64' | 'milliseconds' | 'map' | { readonly one: Fields } | { readonly many: Fields };
-/** The fields of a message: number and kind by the property's name; `always` are there also when they were not sent. */
+/** The fields of a message by property: number and kind. Fields marked `always` have a value even if none was sent. */
 type Fields = Readonly<Record<string, readonly [number: number, kind: Kind, always?: 'always']>>;
 type Values = Record<string, unknown>;
 
@@ -184,47 +187,47 @@ const preconditionViolationFields: Fields = {
 };
 const helpLinkFields: Fields = { description: [1, 'string', 'always'], url: [2, 'string', 'always'] };
 
-/** For {@link findDetail}. */
+/** The detail type `google.rpc.BadRequest`, for {@link findDetail}. */
 export const BadRequest = detailType<BadRequest>('BadRequest', {
   fieldViolations: [1, { many: fieldViolationFields }, 'always'],
 });
-/** For {@link findDetail}. */
+/** The detail type `google.rpc.RetryInfo`, for {@link findDetail}. */
 export const RetryInfo = detailType<RetryInfo>('RetryInfo', { retryDelayMs: [1, 'milliseconds', 'always'] });
-/** For {@link findDetail}. */
+/** The detail type `google.rpc.ErrorInfo`, for {@link findDetail}. */
 export const ErrorInfo = detailType<ErrorInfo>('ErrorInfo', {
   reason: [1, 'string', 'always'],
   domain: [2, 'string'],
   metadata: [3, 'map'],
 });
-/** For {@link findDetail}. */
+/** The detail type `google.rpc.DebugInfo`, for {@link findDetail}. */
 export const DebugInfo = detailType<DebugInfo>('DebugInfo', { stackEntries: [1, 'strings'], detail: [2, 'string'] });
-/** For {@link findDetail}. */
+/** The detail type `google.rpc.QuotaFailure`, for {@link findDetail}. */
 export const QuotaFailure = detailType<QuotaFailure>('QuotaFailure', {
   violations: [1, { many: quotaViolationFields }, 'always'],
 });
-/** For {@link findDetail}. */
+/** The detail type `google.rpc.PreconditionFailure`, for {@link findDetail}. */
 export const PreconditionFailure = detailType<PreconditionFailure>('PreconditionFailure', {
   violations: [1, { many: preconditionViolationFields }, 'always'],
 });
-/** For {@link findDetail}. */
+/** The detail type `google.rpc.RequestInfo`, for {@link findDetail}. */
 export const RequestInfo = detailType<RequestInfo>('RequestInfo', {
   requestId: [1, 'string', 'always'],
   servingData: [2, 'string'],
 });
-/** For {@link findDetail}. */
+/** The detail type `google.rpc.ResourceInfo`, for {@link findDetail}. */
 export const ResourceInfo = detailType<ResourceInfo>('ResourceInfo', {
   resourceType: [1, 'string', 'always'],
   resourceName: [2, 'string', 'always'],
   owner: [3, 'string'],
   description: [4, 'string'],
 });
-/** For {@link findDetail}. */
+/** The detail type `google.rpc.Help`, for {@link findDetail}. */
 export const Help = detailType<Help>('Help', { links: [1, { many: helpLinkFields }, 'always'] });
-/** For {@link findDetail}. */
+/** The detail type `google.rpc.LocalizedMessage`, for {@link findDetail}. */
 export const LocalizedMessage = detailType<LocalizedMessage>('LocalizedMessage', localizedMessageFields);
 
 /**
- * A detail that says what is wrong with a request.
+ * Makes a detail that lists the invalid fields of a request.
  *
  * @example
  * ```ts
@@ -240,7 +243,7 @@ export function badRequest(value: BadRequest): ErrorDetail {
 }
 
 /**
- * A detail that says when to call again.
+ * Makes a detail that asks the caller to wait before it calls again.
  *
  * @example
  * ```ts
@@ -255,42 +258,42 @@ export function retryInfo(value: RetryInfo): ErrorDetail {
   return detail(RetryInfo, value);
 }
 
-/** A detail that says to programs why a call failed. */
+/** Makes a detail with the cause of a failure, for programs. */
 export function errorInfo(value: ErrorInfo): ErrorDetail {
   return detail(ErrorInfo, value);
 }
 
-/** A detail for the service's developers. It travels to the caller: see {@link DebugInfo}. */
+/** Makes a detail for the service's developers. It is sent to the caller: see {@link DebugInfo}. */
 export function debugInfo(value: DebugInfo): ErrorDetail {
   return detail(DebugInfo, value);
 }
 
-/** A detail that says which quotas are used up. */
+/** Makes a detail that lists the quotas that are used up. */
 export function quotaFailure(value: QuotaFailure): ErrorDetail {
   return detail(QuotaFailure, value);
 }
 
-/** A detail that says what has to be done first. */
+/** Makes a detail that lists what the caller has to do first. */
 export function preconditionFailure(value: PreconditionFailure): ErrorDetail {
   return detail(PreconditionFailure, value);
 }
 
-/** A detail by which the service finds the request again. */
+/** Makes a detail that identifies the request in the logs of the service. */
 export function requestInfo(value: RequestInfo): ErrorDetail {
   return detail(RequestInfo, value);
 }
 
-/** A detail that says what was to be accessed. */
+/** Makes a detail that names the resource that was to be accessed. */
 export function resourceInfo(value: ResourceInfo): ErrorDetail {
   return detail(ResourceInfo, value);
 }
 
-/** A detail that says where to read more. */
+/** Makes a detail with links to pages about the error. */
 export function help(value: Help): ErrorDetail {
   return detail(Help, value);
 }
 
-/** A detail that may be shown to users. */
+/** Makes a detail with a message that may be shown to users. */
 export function localizedMessage(value: LocalizedMessage): ErrorDetail {
   return detail(LocalizedMessage, value);
 }

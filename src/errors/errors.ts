@@ -49,18 +49,18 @@ export interface ErrorDetail {
   readonly value: Uint8Array;
 }
 
-/** What a {@link TenonError} is made of. */
+/** The parts that a {@link TenonError} is made of. */
 export interface TenonErrorInit {
   readonly code: Code;
   /** A stable dotted id, `<room>.<what>`: each is listed in `docs/errors.md`. */
   readonly reason?: string | undefined;
-  /** For people: names the thing and the remedy. Travels to the caller. */
+  /** The message for people, which names the thing and the remedy. It is sent to the caller. */
   readonly message: string;
-  /** Sent as `grpc-status-details-bin`, in this order. */
+  /** The details, sent as `grpc-status-details-bin` in this order. */
   readonly details?: readonly ErrorDetail[] | undefined;
-  /** Sent with the status as trailers. Keys lower case; values of keys in `-bin` are bytes. */
+  /** Metadata sent as trailers. Keys are lower case; the values of keys that end in `-bin` are bytes. */
   readonly metadata?: Readonly<Record<string, string | Uint8Array>> | undefined;
-  /** What went wrong underneath. Stays in this process. */
+  /** The error beneath, which stays in this process. */
   readonly cause?: unknown;
 }
 
@@ -68,8 +68,8 @@ const brand = Symbol.for('tenon.errors.TenonError');
 const inspected = Symbol.for('nodejs.util.inspect.custom');
 
 /**
- * The one error of tenon: what its calls reject with, and what a handler throws to choose the status
- * its caller sees.
+ * The one class of errors of tenon: its calls reject with it, and a handler throws it to choose the status that its
+ * caller gets.
  *
  * `code`, `reason`, `message`, `details` and `metadata` travel to the peer, `cause` and the stack never do.
  * `instanceof` and {@link TenonError.is} hold across copies of the package.
@@ -99,7 +99,7 @@ export class TenonError extends Error {
     Object.defineProperty(this.prototype, brand, { value: true });
   }
 
-  /** Whether `value` is a TenonError, of this copy of the package or another. */
+  /** True for a TenonError, of this copy of the package or another. */
   static is(value: unknown): value is TenonError {
     if (typeof value !== 'object' || value === null) return false;
     try {
@@ -115,9 +115,9 @@ export class TenonError extends Error {
   }
 
   /**
-   * Any thrown value as a TenonError. One that already is comes back itself; an abort becomes CANCELLED, a time-out
-   * DEADLINE_EXCEEDED, everything else INTERNAL (or `fallback`) with the thrown value as `cause` and its
-   * text as the message.
+   * Converts any thrown value to a TenonError. A TenonError is returned itself; an abort becomes CANCELLED, a time-out
+   * DEADLINE_EXCEEDED, and anything else INTERNAL (or `fallback`), with the thrown value as `cause` and its text as the
+   * message.
    */
   static from(value: unknown, fallback: Partial<TenonErrorInit> = {}): TenonError {
     if (TenonError.is(value)) return value;
@@ -147,9 +147,9 @@ export class TenonError extends Error {
   }
 
   /**
-   * What a handler throws to give its own caller the answer that it got from somebody else. Thrown as it is, the error
-   * of a call that the handler made is the handler's failure (`server.dependency_failed`): what was UNAUTHENTICATED
-   * there need not be here.
+   * Copies the error of a call that a handler made, so that the handler can pass it on to its own caller. Thrown
+   * unchanged, such an error is a failure of the handler (`server.dependency_failed`): the handler's caller need not be
+   * UNAUTHENTICATED because the handler was.
    *
    * @example
    * ```ts
@@ -165,27 +165,27 @@ export class TenonError extends Error {
     return new TenonError({ code, reason, message, details, metadata, cause: value });
   }
 
-  /** For logs: the code by its name, and no stack. */
+  /** Converts the error for logs: with the name of its code, without a stack. */
   toJSON(): Record<string, unknown> {
     const { name, message } = this;
     return { name, message, ...fieldsOf(this) };
   }
 
-  /** What `console.log` shows: the stack, and the code by its name. */
+  /** Formats the error for `console.log`: the stack, and the name of the code. */
   [inspected](depth: number, options: object, inspect: (value: unknown, options: object) => string): string {
     const cause = this.cause === undefined ? {} : { cause: this.cause };
     if (depth < 0) return `[${this.toString()}]`;
     return `${this.stack || this.toString()} ${inspect({ ...fieldsOf(this), ...cause }, options)}`;
   }
 
-  /** `TenonError: UNAVAILABLE (registry.unreachable): …` */
+  /** Formats the error in one line: `TenonError: UNAVAILABLE (registry.unreachable): …`. */
   override toString(): string {
     const reason = this.reason === undefined ? '' : ` (${this.reason})`;
     return `${this.name}: ${codeName(this.code)}${reason}: ${this.message}`;
   }
 }
 
-/** What an error is made of beside its message and its cause, for people. */
+/** The fields of an error beside its message and its cause, for people. */
 function fieldsOf(error: TenonError): Record<string, unknown> {
   const { reason, details, metadata, ...more } = error;
   return {
@@ -197,10 +197,10 @@ function fieldsOf(error: TenonError): Record<string, unknown> {
   };
 }
 
-/** The text of any thrown value; never throws itself. */
+/** Gives the text of any thrown value. Never throws itself. */
 export function textOf(value: unknown): string {
   try {
-    // Such as Node makes where a name has several addresses, and none answers.
+    // Node throws one when a name has several addresses and none answers.
     if (value instanceof AggregateError && value.message === '' && value.errors.length > 0)
       return value.errors.map(textOf).join(', ');
     if (value instanceof Error) return String(value.message === '' ? value.name : value.message);
@@ -210,7 +210,7 @@ export function textOf(value: unknown): string {
   }
 }
 
-/** The name of an error; `undefined` of anything else that was thrown, and of what cannot be read. */
+/** Gives the name of an error; `undefined` for any other value, and for a name that cannot be read. */
 export function nameOfError(value: unknown): string | undefined {
   try {
     return value instanceof Error ? value.name : undefined;

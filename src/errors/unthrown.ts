@@ -1,9 +1,9 @@
 import { TenonError, type TenonErrorInit } from './errors.ts';
 
 /**
- * An error that nobody throws: made where a call ends by itself, from an event or a timer. It has no stack trace, which
- * would tell of Node's insides alone and costs most of what such an end does: a server whose callers all leave at once
- * makes one for each.
+ * Makes an error without a stack trace, for a call that is ended by an event or a timer. The stack would show nothing
+ * but Node's internals, and making it costs more than ending the call: a server whose callers all leave at once makes
+ * one error for each.
  */
 export function unthrown(init: TenonErrorInit): TenonError {
   const { stackTraceLimit } = Error;

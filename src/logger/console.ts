@@ -6,15 +6,15 @@ import { plainOf, type PlainLimits, shortened } from './internal/plain.ts';
 import { escaped, textLine } from './internal/text.ts';
 import { type LogFields, type Logger, type LogLevel, logLevels } from './logger.ts';
 
-/** How a {@link ConsoleLogger} writes. */
+/** Options of a {@link ConsoleLogger}. */
 export interface ConsoleLoggerOptions {
   /**
-   * Messages below it are not written.
+   * The lowest level that is written.
    * @default 'info'
    */
   readonly level?: LogLevel;
   /**
-   * `json`: one object a line, for machines. `text`: for people.
+   * The format of a line: `json` for machines, one object a line; `text` for people.
    * @default 'text'
    */
   readonly format?: 'json' | 'text';
@@ -25,17 +25,17 @@ export interface ConsoleLoggerOptions {
   readonly write?: (line: string) => void;
   readonly clock?: Clock;
   /**
-   * How many objects, one in the other, a field is written with.
+   * The most levels of nested objects that are written of a field.
    * @default 8
    */
   readonly maxDepth?: number;
   /**
-   * How many values a message is written with, those within its fields included.
+   * The most values that are written with a message, those within its fields included.
    * @default 1_000
    */
   readonly maxEntries?: number;
   /**
-   * Longer texts are cut, in UTF-16 units.
+   * The length, in UTF-16 units, at which strings are cut.
    * @default 16_384
    */
   readonly maxTextLength?: number;
@@ -43,8 +43,8 @@ export interface ConsoleLoggerOptions {
 }
 
 /**
- * A {@link Logger} on standard error, with one line a message; of an error that nobody made to be shown, text has its
- * stack below, indented. A message that cannot be written is lost, and nothing else.
+ * A {@link Logger} that writes to standard error, one line a message. In the text format the stack of an unexpected
+ * error follows below the line, indented. A message that cannot be written is dropped, without an error.
  */
 export class ConsoleLogger implements Logger {
   readonly #options: Required<ConsoleLoggerOptions>;
@@ -96,12 +96,12 @@ export class ConsoleLogger implements Logger {
           : textLine(`${time} ${level.padEnd(5)}`, String(message), all, this.#options);
       this.#options.write(line);
     } catch {
-      // There is nobody left to say it to, and the caller has other things to do.
+      // A failure to log has nowhere to be logged, and must not disturb the caller.
     }
   }
 }
 
-/** Those of the message over those of the logger. A getter that throws takes none of the others along. */
+/** Merges the fields of the logger and of the message, which win. A getter that throws costs its own field alone. */
 function merged(fields: LogFields, more: LogFields): LogFields {
   const all = Object.create(null) as Record<string, unknown>;
   for (const source of [fields, more]) {
@@ -116,13 +116,13 @@ function merged(fields: LogFields, more: LogFields): LogFields {
   return all;
 }
 
-/** What the line itself says is not overwritten by a field of the same name. */
+/** Formats a line of JSON. Fields do not overwrite time, level and message. */
 function jsonLine(head: Record<string, string>, fields: LogFields, limits: PlainLimits): string {
   const named = { ...processFields(), ...exceptionOf(fields), ...fields };
   return escaped(JSON.stringify({ ...head, ...(plainOf(named, limits) as object), ...head }));
 }
 
-/** OpenTelemetry's names for the error of a message. */
+/** Gives the fields for an error of a message, in OpenTelemetry's names. */
 function exceptionOf({ error }: LogFields): LogFields | undefined {
   const name = nameOfError(error);
   if (name === undefined && !TenonError.is(error)) return undefined;
@@ -130,16 +130,16 @@ function exceptionOf({ error }: LogFields): LogFields | undefined {
   return { 'error.type': reason ?? name, 'exception.type': name, 'exception.message': textOf(error) };
 }
 
-const survived = new WeakSet<NodeJS.WritableStream>();
+const guarded = new WeakSet<NodeJS.WritableStream>();
 
 /**
- * Writes to standard error as long as somebody reads it: whoever did may end before this process does, and nothing is
- * gained by ending with them.
+ * Writes to standard error. Its errors are ignored: the process that reads it may end first, and an EPIPE must not end
+ * this one.
  */
 function writeError(line: string): void {
   const { stderr } = process;
-  if (!survived.has(stderr)) {
-    survived.add(stderr);
+  if (!guarded.has(stderr)) {
+    guarded.add(stderr);
     stderr.on('error', () => {});
   }
   stderr.write(`${line}\n`);

@@ -1,12 +1,12 @@
 import { type Abortable, onAbort } from '../internal/abort.ts';
 import type { Timer, Timers } from './runtime.ts';
 
-/** When a wait is given up, and with what. */
+/** Options of {@link bounded}: the time and the signal that end a wait, and their errors. */
 export interface Bounds {
   readonly timers: Pick<Timers, 'after'>;
   /** @default no bound */
   readonly timeoutMs?: number | undefined;
-  /** Whoever aborts it waits no longer. The context of a call does as well. */
+  /** Ends the wait when it aborts. The context of a call serves as well. */
   readonly signal?: AbortSignal | Abortable | undefined;
   /** True if the pending time-out keeps the process alive. @default true */
   readonly keepAlive?: boolean | undefined;
@@ -20,10 +20,9 @@ export interface Bounds {
 export type BoundedWork<T> = PromiseLike<T> | ((signal: AbortSignal) => PromiseLike<T>);
 
 /**
- * Settles as `work` does, unless its time passes or `signal` aborts first: then it rejects at once with the error for
- * that. A function is given a signal that aborts with the same error, and is not called where `signal` has aborted
- * already. What comes of `work` afterwards is not heard, its failure included; neither timer nor listener outlives the
- * wait.
+ * Waits for `work`, at most until its time-out passes or `signal` aborts: then it rejects at once with the error for
+ * that. A function is given a signal that aborts with the same error, and is not called if `signal` has aborted
+ * already. A later result or error of `work` is ignored. Neither timer nor listener outlives the wait.
  */
 export function bounded<T>(work: BoundedWork<T>, bounds: Bounds): Promise<T> {
   const { timeoutMs, signal } = bounds;
@@ -67,8 +66,8 @@ export function bounded<T>(work: BoundedWork<T>, bounds: Bounds): Promise<T> {
 }
 
 /**
- * As {@link bounded}, for who only asks whether `work` ended: false where it was given up. Rejects with what `work`
- * rejects with.
+ * Waits for `work` as {@link bounded} does, and gives true if it ended, false if the wait was given up. Rejects if
+ * `work` rejects.
  */
 export async function endsWithin(work: BoundedWork<unknown>, bounds: Bounds): Promise<boolean> {
   let isGivenUp = false;

@@ -1,8 +1,8 @@
 import type { Clock, Timer, Timers } from './runtime.ts';
 
-/** Something that ends at a time. */
+/** An entry that expires at a time. */
 export interface Expiring {
-  /** By the monotonic clock. */
+  /** Time of expiry, by the monotonic clock. */
   readonly deadline: number;
   expire(): void;
 }
@@ -11,14 +11,14 @@ export interface Expiring {
 const slotMs = 16;
 
 /**
- * Deadlines of many calls over one timer: adding and removing are a look-up each, where a timer per call would be the
- * most expensive part of a call in memory.
+ * Expires many entries by one timer. Adding and removing an entry is one look-up, whereas a timer per call would use
+ * more memory than the rest of the call.
  */
 export class Deadlines {
   readonly #clock: Clock;
   readonly #timers: Timers;
   readonly #slots = new Map<number, Set<Expiring>>();
-  /** The last set that was left empty, for the next slot: where calls come one by one, none is made. */
+  /** The last set that became empty, reused for the next slot: calls that come one by one allocate none. */
   #spare: Set<Expiring> | undefined;
   #timer: Timer | undefined;
   #armedFor = Number.POSITIVE_INFINITY;
@@ -48,12 +48,12 @@ export class Deadlines {
     this.#spare = entries;
   }
 
-  /** How many times of expiry are kept: no more than there are entries. */
+  /** The number of slots in use, which is at most the number of entries. */
   get size(): number {
     return this.#slots.size;
   }
 
-  /** Forgets everything; nothing expires any more. */
+  /** Removes all entries; none of them expires. */
   clear(): void {
     this.#timer?.cancel();
     this.#slots.clear();

@@ -1,15 +1,14 @@
 import { backoffMs } from '../internal/backoff.ts';
 import type { Runtime } from './runtime.ts';
 
-// Full jitter: many processes do not come back to one server all at once. Nobody is asked faster than the least of it.
+// Full jitter, so that many processes do not return to one server at once, with a shortest wait.
 const backoff = { initialMs: 1_000, maxMs: 30_000, jitter: 'full', minMs: 100 } as const;
-// What stays away is told of again after this time.
+// An outage that lasts is reported again after this time.
 const reminderMs = 300_000;
 
 /**
- * An outage of something that is tried until it is back: when to try again, and when to tell of it. Waits are drawn
- * anew each time from a range that doubles (full jitter), so that many processes do not come back to one server all at
- * once.
+ * Tracks an outage of a server that is tried until it is back: the waits between attempts, and when to log it. Each
+ * wait is drawn from a range that doubles (full jitter), so that many processes do not return to one server at once.
  */
 export class Outage {
   readonly #runtime: Pick<Runtime, 'clock' | 'random'>;
@@ -21,14 +20,14 @@ export class Outage {
     this.#runtime = runtime;
   }
 
-  /** The attempts that failed since the last one that did not. */
+  /** The number of failed attempts since the last success. */
   get failures(): number {
     return this.#failures;
   }
 
   /**
-   * Notes a failed attempt. Gives what is to be told: `new` for the first of its kind, `lasting` at long intervals,
-   * else nothing.
+   * Counts a failed attempt. Returns `new` for the first failure of its kind and `lasting` at long intervals, when it
+   * is to be logged, else `undefined`.
    */
   failed(kind = ''): 'new' | 'lasting' | undefined {
     const now = this.#runtime.clock.monotonicMs();
@@ -40,14 +39,14 @@ export class Outage {
     return isNew ? 'new' : 'lasting';
   }
 
-  /** Notes an attempt that succeeded. Gives how many had failed before it. */
+  /** Ends the outage with a successful attempt. Returns the number of attempts that failed before it. */
   ended(): number {
     const failures = this.#failures;
     this.#failures = 0;
     return failures;
   }
 
-  /** The wait before the next attempt, at most `longestMs`. */
+  /** Gives the wait before the next attempt, at most `longestMs`. */
   retryMs(longestMs: number = backoff.maxMs): number {
     const maxMs = Math.min(longestMs, backoff.maxMs);
     return backoffMs(this.#failures, () => this.#runtime.random.next(), { ...backoff, maxMs });

@@ -12,18 +12,18 @@ export interface RetryingOptions {
   /** True if waits keep the process alive. @default true with `retrying`, false with `repeatedly` */
   readonly keepAlive?: boolean | undefined;
   /**
-   * Told of each failure and of the wait that is to follow it. It gives another wait, or nothing; what it throws ends
-   * the attempts. It may set `backoff` back, for a failure that is the first of a new row.
+   * Called for each failure with the wait that follows it. It may return another wait; an error that it throws ends the
+   * attempts. It may reset `backoff`, for a failure that begins a new series.
    */
   onFailure?(error: unknown, delayMs: number, backoff: Backoff): number | void;
-  /** Waits. What it rejects with ends the attempts. @default the timers' wait, ended by `signal` */
+  /** Waits between attempts. Its rejection ends them. @default the timers' wait, ended by `signal` */
   pause?(delayMs: number): Promise<void>;
 }
 
 /**
- * Calls `work` until it succeeds, and gives what it gave. After each failure it waits, longer each time. Without a
- * signal and an `onFailure` that throws it never gives up; when the signal aborts, in an attempt or between two, it
- * rejects with its reason once the attempt under way is over. With an aborted one it does nothing.
+ * Calls `work` until it succeeds, and gives its result. The waits between attempts grow. It gives up when `onFailure`
+ * throws, or when the signal aborts: then it rejects with the reason, once the attempt under way has ended. With a
+ * signal that has aborted already it does not call `work`.
  */
 export async function retrying<T>(work: () => PromiseLike<T>, options: RetryingOptions): Promise<T> {
   let backoff: Backoff | undefined;
@@ -45,9 +45,9 @@ export interface RepeatedlyOptions extends RetryingOptions {
 }
 
 /**
- * Calls `work` again and again until the signal aborts: when the milliseconds have passed that it gave (at once where
- * it gave none), and after a failure with back-off, which begins anew with each success. Resolves when the signal has
- * aborted and the work under way is over; rejects only with what `onFailure` throws.
+ * Calls `work` again and again until the signal aborts. `work` gives the milliseconds to wait before the next time,
+ * none by default; a failure is followed by back-off, which each success resets. Resolves when the signal has aborted
+ * and the work under way has ended; rejects only if `onFailure` throws.
  */
 export async function repeatedly(work: () => PromiseLike<number | void>, options: RepeatedlyOptions): Promise<void> {
   const backoff = new Backoff(options.runtime.random, options.backoff);

@@ -2,23 +2,21 @@ import type { ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
 
-/**
- * The time. Everything in tenon that needs it takes it from here, so that a test can hold it still.
- */
+/** Tells the time. Everything in tenon reads the time from a Clock, so that a test can control it. */
 export interface Clock {
-  /** Milliseconds since the Unix epoch. Jumps when the machine's clock is set: for dates alone. */
+  /** Gives milliseconds since the Unix epoch. They jump when the machine's clock is set: use them for dates alone. */
   now(): number;
-  /** Milliseconds from an arbitrary start, with fractions. Never goes back: for durations and deadlines. */
+  /** Gives milliseconds from an arbitrary start, with fractions. They never go back: for durations and deadlines. */
   monotonicMs(): number;
 }
 /** Container key of the {@link Clock}. */
 export const Clock: ServiceIdentifier<Clock> = token('runtime', 'Clock');
 
-/** Where chance comes from: node choice, jitter, ids. */
+/** Source of randomness, for the choice of nodes, jitter and ids. */
 export interface Random {
-  /** A number in [0, 1), uniformly distributed. Not for secrets. */
+  /** Gives a number in [0, 1), uniformly distributed. Not for secrets. */
   next(): number;
-  /** A version 4 UUID (RFC 9562), lower case. */
+  /** Gives a version 4 UUID (RFC 9562) in lower case. */
   uuid(): string;
 }
 /** Container key of the {@link Random}. */
@@ -26,22 +24,22 @@ export const Random: ServiceIdentifier<Random> = token('runtime', 'Random');
 
 /** A scheduled callback. */
 export interface Timer {
-  /** Takes the callback back. Without effect once it has run; may be called again. */
+  /** Cancels the callback. It has no effect once the callback has run, and may be called again. */
   cancel(): void;
 }
 
-/** What a timer may be told. */
+/** Options of a timer. */
 export interface TimerOptions {
   /**
-   * Whether the pending timer keeps the process alive.
+   * True if the pending timer keeps the process alive.
    * @default false
    */
   readonly keepAlive?: boolean;
 }
 
 /**
- * Waiting. Callbacks run in order of their due time, never before it, and never inside the call that
- * scheduled them. A callback that throws is an uncaught exception: timers do not catch.
+ * Schedules callbacks. They run in the order of their due times, never early, and never inside the call that scheduled
+ * them. A callback that throws is an uncaught exception.
  */
 export interface Timers {
   /** Runs `callback` once, `delayMs` from now. Delays above 2^31-1 ms are waited for in full. */
@@ -59,7 +57,7 @@ export interface Timers {
 /** Container key of the {@link Timers}. */
 export const Timers: ServiceIdentifier<Timers> = token('runtime', 'Timers');
 
-/** The three seams together, for constructors that need more than one of them. */
+/** Clock, randomness and timers together, for constructors that need more than one of them. */
 export interface Runtime {
   readonly clock: Clock;
   readonly random: Random;

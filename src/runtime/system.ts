@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 
 import type { Clock, Random, Runtime, Timer, TimerOptions, Timers } from './runtime.ts';
 
-// setTimeout fires at once, with a warning, for anything longer.
+// setTimeout fires at once, with a warning, for a longer delay.
 const longestTimeoutMs = 2 ** 31 - 1;
 
 /** The machine's own clock. */
@@ -11,7 +11,7 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
 };
 
-/** `Math.random` and `crypto.randomUUID`. */
+/** The machine's randomness: `Math.random` and `crypto.randomUUID`. */
 export const systemRandom: Random = {
   next: () => Math.random(),
   uuid: () => randomUUID(),
@@ -60,5 +60,5 @@ export const systemTimers: Timers = {
   },
 };
 
-/** The defaults of all three seams. */
+/** The machine's clock, randomness and timers. */
 export const systemRuntime: Runtime = { clock: systemClock, random: systemRandom, timers: systemTimers };

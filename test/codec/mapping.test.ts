@@ -124,7 +124,7 @@ describe('text and bytes', () => {
     'refuses half a surrogate pair: %j',
     (aString) => {
       expect(refusal('Scalars', { aString })).toBe(
-        'codec.encode: kinds.Scalars.aString: the string holds half of a surrogate pair, which is no text',
+        'codec.encode: kinds.Scalars.aString: the string has half of a surrogate pair, which UTF-8 cannot carry',
       );
     },
   );

@@ -2,54 +2,59 @@ import protobuf from 'protobufjs';
 
 import { ownValue } from '../../internal/own.ts';
 
-/** What was said in one statement: names as they stand in the `.proto`, extensions in parentheses. */
-type Said = Readonly<Record<string, unknown>>;
+/** The options of one statement, by their names in the `.proto`; those of extensions are in parentheses. */
+type OptionValues = Readonly<Record<string, unknown>>;
 
-/** They stand among the options, and are members of the descriptor itself. */
+/** Options that are fields of the descriptor itself. */
 const elsewhere: ReadonlySet<string> = new Set(['json_name', 'default', 'proto3_optional']);
 
 /**
- * The options of something in a `.proto` as a serialized message of `type` (`google.protobuf.FieldOptions` and its
- * like), those of others included (protobuf.dev: programming-guides/proto2#customoptions): what validation rules, HTTP
- * mappings and the like are read from. What `type` does not know is left out, and so is what refers to nothing.
+ * Serializes the options of a descriptor as a message of `type` (`google.protobuf.FieldOptions` and the like). Custom
+ * options are included (protobuf.dev: programming-guides/proto2#customoptions): validation rules and HTTP mappings are
+ * such. Options that `type` does not have, or that refer to nothing, are left out.
  */
 export function encodeOptions(object: protobuf.ReflectionObject, type: protobuf.Type): Uint8Array | undefined {
-  return encodeSaid(sayings(object.parsedOptions), type, object.parent ?? object.root);
+  return encodeStatements(statementsOf(object.parsedOptions), type, object.parent ?? object.root);
 }
 
-/** The options of a value of an enum, which is no object of its own. */
+/** Serializes the options of an enum's value, which is no object of protobufjs's. */
 export function encodeValueOptions(owner: protobuf.Enum, value: string, type: protobuf.Type): Uint8Array | undefined {
-  return encodeSaid(sayings(ownValue(owner.valuesOptions ?? {}, value)), type, owner.parent ?? owner.root);
+  return encodeStatements(statementsOf(ownValue(owner.valuesOptions ?? {}, value)), type, owner.parent ?? owner.root);
 }
 
-function sayings(given: unknown): readonly Said[] {
-  if (Array.isArray(given)) return given as Said[];
-  return typeof given === 'object' && given !== null ? [given as Said] : [];
+function statementsOf(given: unknown): readonly OptionValues[] {
+  if (Array.isArray(given)) return given as OptionValues[];
+  return typeof given === 'object' && given !== null ? [given as OptionValues] : [];
 }
 
-function encodeSaid(
-  given: readonly Said[],
+function encodeStatements(
+  given: readonly OptionValues[],
   type: protobuf.Type,
   scope: protobuf.NamespaceBase,
 ): Uint8Array | undefined {
   const writer = protobuf.Writer.create();
   for (const said of given) writeMessage(writer, type, said, scope);
   const bytes = writer.finish();
-  // A view of a pooled buffer otherwise.
+  // A copy, as protobufjs gives a view of a pooled buffer.
   return bytes.length === 0 ? undefined : Uint8Array.from(bytes);
 }
 
-function writeMessage(writer: protobuf.Writer, type: protobuf.Type, values: Said, scope: protobuf.NamespaceBase): void {
+function writeMessage(
+  writer: protobuf.Writer,
+  type: protobuf.Type,
+  values: OptionValues,
+  scope: protobuf.NamespaceBase,
+): void {
   for (const [name, value] of Object.entries(values)) {
     if (elsewhere.has(name)) continue;
     const field = fieldNamed(type, name, scope);
     if (!field || value === undefined || value === null) continue;
-    // What is said twice of a field that holds one is merged by whoever reads it.
+    // A reader merges two occurrences of a field that is not repeated.
     for (const one of Array.isArray(value) ? value : [value]) writeField(writer, field, one, scope);
   }
 }
 
-/** `(buf.validate.field)` before a value, `[buf.validate.field]` within one. */
+/** Finds a field, or an extension: `(buf.validate.field)`, or `[buf.validate.field]` within a value. */
 function fieldNamed(type: protobuf.Type, name: string, scope: protobuf.NamespaceBase): protobuf.Field | undefined {
   const extension = /^[([]\.?([\w.]+)[)\]]$/.exec(name)?.[1];
   if (extension === undefined) return ownValue(type.fields, name);
@@ -70,12 +75,12 @@ function writeField(
 ): void {
   const { id, resolvedType, type } = field;
   if (field instanceof protobuf.MapField) {
-    writeEntry(writer, field, value as Said, scope);
+    writeEntry(writer, field, value as OptionValues, scope);
   } else if (resolvedType instanceof protobuf.Type) {
     if (typeof value !== 'object' || value === null) return;
     writer.uint32(id * 8 + (field.delimited ? 3 : 2));
     if (!field.delimited) writer.fork();
-    writeMessage(writer, resolvedType, value as Said, scope);
+    writeMessage(writer, resolvedType, value as OptionValues, scope);
     if (field.delimited) writer.uint32(id * 8 + 4);
     else writer.ldelim();
   } else if (resolvedType instanceof protobuf.Enum) {
@@ -86,11 +91,11 @@ function writeField(
   }
 }
 
-/** As text has it: `{ key: "a", value: 1 }` (protobuf.dev: reference/protobuf/textformat-spec). */
+/** Writes an entry of a map: `{ key: "a", value: 1 }` (protobuf.dev: reference/protobuf/textformat-spec). */
 function writeEntry(
   writer: protobuf.Writer,
   field: protobuf.MapField,
-  entry: Said,
+  entry: OptionValues,
   scope: protobuf.NamespaceBase,
 ): void {
   writer.uint32(field.id * 8 + 2).fork();
@@ -117,7 +122,7 @@ function writeNumber(writer: protobuf.Writer, type: string, value: number): void
   writer[type as 'double'](value);
 }
 
-/** The parser leaves `inf` and `nan` as they are written. */
+/** Converts a number; the parser leaves `inf` and `nan` as text. */
 function numberOf(value: unknown): number {
   if (typeof value === 'number') return value;
   const text = String(value).replace(/inf(inity)?$/i, 'Infinity');

@@ -10,18 +10,18 @@ import { ProtoTypes } from './proto-types.ts';
 type Descriptor = Record<string, unknown>;
 
 /**
- * Each file as a serialized `google.protobuf.FileDescriptorProto`, behind those it imports. Made here because
- * protobufjs's own descriptors have one file per package, without its imports and with map entries under names that
- * grpcurl refuses.
+ * Serializes each file as a `google.protobuf.FileDescriptorProto`, after those that it imports. protobufjs's own
+ * descriptors are not used: they have one file per package, no imports, and map entries under names that grpcurl
+ * refuses.
  *
- * Options are in them, those of others included; those of a file as a whole (`go_package` and the like) are not.
+ * They hold options, custom ones too, but not those of a file (`go_package` and the like).
  */
 export function fileDescriptorsOf(parsed: ParsedProto): readonly Uint8Array[] {
   const { file: type, optionsOf } = descriptorTypes();
   return parsed.files.map((file) => type.encode(fileDescriptor(parsed.root, file, optionsOf)));
 }
 
-/** Gives the message type of the options of something, by the name of its descriptor. */
+/** Gives the message type of options, by the name of their descriptor: `FieldDescriptorProto`. */
 type OptionsOf = (descriptor: string) => protobuf.Type;
 
 function descriptorTypes(): { readonly file: ProtoType; readonly optionsOf: OptionsOf } {
@@ -63,7 +63,7 @@ function fileDescriptor(root: protobuf.Root, file: SourceFile, optionsOf: Option
   };
 }
 
-/** Messages, enums and extensions, of a file or of a message. */
+/** Describes the messages, enums and extensions of a file or of a message. */
 function members(nested: readonly protobuf.ReflectionObject[], optionsOf: OptionsOf): Descriptor {
   return {
     enumType: nested.filter((one) => one instanceof protobuf.Enum).map((type) => enumDescriptor(type, optionsOf)),
@@ -75,7 +75,7 @@ function members(nested: readonly protobuf.ReflectionObject[], optionsOf: Option
 }
 
 function messageDescriptor(type: protobuf.Type, optionsOf: OptionsOf): Descriptor {
-  // protoc puts the oneofs that it makes up for "optional" behind the others.
+  // protoc puts the oneofs that it synthesizes for "optional" after the others.
   const oneofs = [...type.oneofsArray].sort((a, b) => Number(a.isProto3Optional) - Number(b.isProto3Optional));
   const { messageType, ...rest } = members(type.nestedArray, optionsOf);
   const reserved = type.reserved ?? [];
@@ -133,13 +133,13 @@ function fieldDescriptor(
   };
 }
 
-/** Only what proto2 calls so: that an edition's field is delimited says a feature. */
+/** True for a group of proto2. A delimited field of an edition is described by a feature instead. */
 function isGroup(field: protobuf.Field): boolean {
   return (field.resolvedType as { readonly group?: boolean } | null)?.group === true;
 }
 
 /**
- * As protoc writes it: bytes in C's escapes, and infinity by C's name (descriptor.proto,
+ * Formats a default as protoc does: bytes with C's escapes, infinity by C's name (descriptor.proto,
  * FieldDescriptorProto.default_value).
  */
 function defaultText(field: protobuf.Field, fallback: string | number | boolean): string {
@@ -165,7 +165,7 @@ function typeDescriptor(type: string, resolved: protobuf.Type | protobuf.Enum | 
 /** `google.protobuf.MessageOptions` with `map_entry`. */
 const mapEntryOptions = Uint8Array.of(0x38, 1);
 
-/** A map is a list of entries, each a message of its own (protobuf.dev: programming-guides/encoding#maps). */
+/** Describes the message of a map's entries (protobuf.dev: programming-guides/encoding#maps). */
 function entryDescriptor(field: protobuf.MapField): Descriptor {
   const part = (name: string, number: number, type: Descriptor): Descriptor => ({
     name,
@@ -184,7 +184,7 @@ function entryDescriptor(field: protobuf.MapField): Descriptor {
   };
 }
 
-/** protoc's name for it: `LabelsByNameEntry` for `labels_by_name`. */
+/** Gives protoc's name of a map's entries: `LabelsByNameEntry` for `labels_by_name`. */
 function entryName(field: string): string {
   return `${propertyName(`_${field}`)}Entry`;
 }
@@ -198,7 +198,7 @@ function enumDescriptor(type: protobuf.Enum, optionsOf: OptionsOf): Descriptor {
       number,
       options: encodeValueOptions(type, name, optionsOf('EnumValueDescriptorProto')),
     })),
-    // Unlike those of messages, ranges end with their end.
+    // Ranges of enums include their end, unlike those of messages.
     reservedRange: reserved
       .filter((one): one is number[] => typeof one !== 'string')
       .map(([start = 0, end = 0]) => ({ start, end })),

@@ -5,10 +5,10 @@ import { elementsOf, type Field, type FieldType, type OneOf, type Scalar } from 
 import { fail, withFieldPath } from './codec-errors.ts';
 import { safeNumber } from './wire-reader.ts';
 
-/** How a 64-bit integer looks in a value. */
+/** The type of a 64-bit integer in a value. */
 export type Int64 = 'bigint' | 'string' | 'number';
 
-/** Makes the function that reads messages with these `fields`. */
+/** Generates the function that reads messages with these `fields`. */
 export function generateReader(fields: readonly Field[], int64: Int64): Converter['read'] {
   const scope: Record<string, unknown> = { withFieldPath, safeNumber, nameOf, setOwn, missing };
   const oneofs = [...new Set(fields.flatMap((field) => field.oneof ?? []))];
@@ -123,7 +123,7 @@ function scalarValue(scalar: Scalar, int64: Int64): string {
   return int64 === 'string' ? `${read}.toString()` : `safeNumber(${read})`;
 }
 
-/** Source text that reads a message, entered and left; `before` is the variable with what was there already. */
+/** Source text that enters, reads and leaves a message; `before` is the variable with the value read before, if any. */
 function message(index: number, target: string, before: string): string {
   return `const outer = r.enter(); ${target} = t${index}.read(r, depth + 1, ${before}); r.leave(outer);`;
 }
@@ -157,7 +157,7 @@ function mapEntry(member: Member, int64: Int64): string {
   const { field, index, local } = member;
   const key = field.key as Scalar;
   const readValue = field.message ? message(index, 'v', 'v') : `v = ${value(member, int64)};`;
-  // A message that was left out is an empty one, as a scalar that was left out is its default.
+  // An absent message value is an empty message, as an absent scalar is its default.
   const absent = field.message
     ? `if (v === undefined) { r.end = r.pos; v = t${index}.read(r, depth + 1, undefined); }`
     : '';
@@ -177,7 +177,7 @@ function mapEntry(member: Member, int64: Int64): string {
     setOwn(${local}, k, v);`;
 }
 
-/** Takes a member of a oneof over from the value that was there before. */
+/** Source text that takes a member of a oneof over from the value read before. */
 function takeOver(member: Member): string {
   const from = access('before', member.field.property);
   return `if (${from} !== undefined) { o${member.oneof} = ${quote(member.field.property)}; v${member.oneof} = ${from}; }`;
@@ -189,7 +189,7 @@ function setOneOf(oneof: OneOf, index: number): string {
   return `if (o${index} !== undefined) { ${discriminant} switch (o${index}) { ${set} } }`;
 }
 
-/** Source text of the segment that leads to the value that is being read. */
+/** Source text of the path segment of the value that is being read. */
 function segment(field: Field, local: string): string {
   return field.cardinality === 'repeated'
     ? `${quote(`${field.property}[`)} + ${local}.length + "]"`

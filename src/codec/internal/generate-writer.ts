@@ -4,7 +4,7 @@ import { access, compile, isLong, isPackable, tagOf, takesNull, wireType } from 
 import type { EnumValues, Field, Scalar } from './message-fields.ts';
 import { describeValue, fail, isRecord, keySegment, withFieldPath } from './codec-errors.ts';
 
-/** Makes the function that writes messages with these `fields`. */
+/** Generates the function that writes messages with these `fields`. */
 export function generateWriter(name: string, fields: readonly Field[]): Converter['write'] {
   const oneofs = [...new Set(fields.flatMap((field) => field.oneof ?? []))];
   const known = new Set([...fields.map((field) => field.property), ...oneofs.flatMap((oneof) => oneof.property ?? [])]);
@@ -63,13 +63,13 @@ function body(field: Field, index: number, v: string): string {
   return `if (${differsFromDefault(field.scalar as Scalar, v)}) { ${one(field, index, v)} }`;
 }
 
-/** Source text of the test that a field without presence is to be written. */
+/** Source text of a condition: a field without presence differs from its default, and so is written. */
 function differsFromDefault(scalar: Scalar, v: string): string {
   if (scalar === 'string') return `${v} !== ""`;
   if (scalar === 'bool') return `${v} !== false`;
   if (scalar === 'bytes') return `!(${v} instanceof Uint8Array && ${v}.length === 0)`;
   if (isLong(scalar)) return `${v} !== 0n && ${v} !== 0 && ${v} !== "0"`;
-  // Minus zero has another bit pattern than the default.
+  // Minus zero differs in its bits from the default.
   return scalar === 'double' || scalar === 'float' ? `(${v} !== 0 || 1 / ${v} < 0)` : `${v} !== 0`;
 }
 
@@ -81,7 +81,7 @@ function tag(number: number, type: number): string {
 /** Source text that writes one value with its tag. */
 function one(field: Field, index: number, v: string, number = field.number): string {
   const start = tag(number, wireType(field.scalar));
-  // The mark of an open value lives in a variable of its own block: values nest.
+  // Values nest, so the mark of an open value is a variable of its own block.
   if (field.message) return `${start} { const mark = w.open(); t${index}.write(w, ${v}, depth + 1); w.close(mark); }`;
   return `${start} ${scalarValue(field, index, v)}`;
 }
@@ -177,8 +177,8 @@ function otherMember(property: string, said: unknown, is: string | undefined): n
 }
 
 /**
- * Properties and fields differ in number: one is unknown, or the value has accessors on its class. Or no field was
- * found, and the value may be a Promise, a Date, a Map.
+ * Refuses a value with an unknown property. It is called where the numbers of properties and fields found differ, which
+ * accessors on a class cause too, or where no field was found: then the value may be a Promise, a Date or a Map.
  */
 function checkNames(name: string, known: ReadonlySet<string>, value: object): void {
   if (!isRecord(value)) fail(`expected a ${name} (an object), got ${describeValue(value)}`);

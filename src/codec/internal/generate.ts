@@ -1,25 +1,22 @@
 import type { Field, Scalar } from './message-fields.ts';
 
 /*
- * Readers and writers are made as source text, one function per message type, as protobufjs makes its own: every
- * property has a fixed place, every call site sees one type. A loop over a table of fields measures three to six times
- * slower.
+ * Readers and writers are generated as source text, one function per message type, as protobufjs does: each object has
+ * one shape, and each call site sees one type. A loop over a table of fields is three to six times slower.
  *
- * What goes into the text is numbers, names of methods from the tables here, and names from the `.proto` as JSON
- * strings.
+ * The text holds only numbers, method names from the tables here, and names from the `.proto` as JSON strings.
  */
 
-/** Compiles `source`, an expression, in which the keys of `scope` are in sight. */
+/** Compiles `source`, an expression that may use the keys of `scope` as variables. */
 export function compile<T>(source: string, scope: Readonly<Record<string, unknown>>): T {
   const names = Object.keys(scope);
-  // The scope is ours and the source is made of names that the parser of .proto files let through, each as a JSON
-  // string.
+  // Names from a .proto are in the source as JSON strings only, so they cannot be run as code.
   // oxlint-disable-next-line typescript/no-implied-eval
   const make = new Function(...names, `"use strict";\nreturn ${source};`) as (...values: unknown[]) => T;
   return make(...names.map((name) => scope[name]));
 }
 
-/** Property access that reads no more than the value's own: a field may be named `constructor`. */
+/** Source text that reads an own property: a field may be named `constructor`, which every object inherits. */
 export function access(object: string, property: string): string {
   const name = JSON.stringify(property);
   return property in Object.prototype
@@ -32,17 +29,17 @@ const wireTypes: Readonly<Record<Scalar, 0 | 1 | 2 | 5>> = {
   int64: 0, uint64: 0, sint64: 0, fixed64: 1, sfixed64: 1, bool: 0, string: 2, bytes: 2, enum: 0,
 }; // prettier-ignore
 
-/** Wire type of a scalar; of a message where there is none. */
+/** The wire type of a scalar; that of a message if there is none. */
 export function wireType(scalar: Scalar | undefined): number {
   return scalar === undefined ? 2 : wireTypes[scalar];
 }
 
-/** A field's tag, for the wire type of its values or for a length-delimited one. */
+/** The tag of a field: its number and a wire type. */
 export function tagOf(number: number, type: number): number {
   return ((number << 3) | type) >>> 0;
 }
 
-/** Whether lists of the scalar may be packed into one length-delimited value. */
+/** True if lists of the scalar may be packed into one length-delimited value. */
 export function isPackable(scalar: Scalar | undefined): boolean {
   return scalar !== undefined && scalar !== 'string' && scalar !== 'bytes';
 }
@@ -55,12 +52,12 @@ const longScalars: ReadonlySet<Scalar | undefined> = new Set<Scalar>([
   'sfixed64',
 ]);
 
-/** Whether the scalar has 64 bits and is an integer. */
+/** True for 64-bit integers. */
 export function isLong(scalar: Scalar | undefined): boolean {
   return longScalars.has(scalar);
 }
 
-/** Types for which `null` is a value and not the absence of one. */
+/** True if `null` is a value of the field's type, and not the absence of one. */
 export function takesNull(field: Field): boolean {
   return field.typeName === 'google.protobuf.Value' || field.typeName === 'google.protobuf.NullValue';
 }

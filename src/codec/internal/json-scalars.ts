@@ -6,7 +6,7 @@ import { splitLong } from './int64-words.ts';
 import { describeValue, fail } from './codec-errors.ts';
 import { safeNumber } from './wire-reader.ts';
 
-/** A scalar in protobuf's JSON mapping (protobuf.dev: programming-guides/json). */
+/** Converts a scalar to protobuf's JSON mapping (protobuf.dev: programming-guides/json). */
 export function scalarToJson(type: FieldType, value: unknown): unknown {
   const scalar = type.scalar as Scalar;
   switch (scalar) {
@@ -31,7 +31,7 @@ export function scalarToJson(type: FieldType, value: unknown): unknown {
   }
 }
 
-/** The reverse of {@link scalarToJson}. Integers may be written as strings, and with an exponent. */
+/** Converts JSON to a scalar. Integers may be written as strings, and with an exponent. */
 export function scalarFromJson(type: FieldType, json: unknown, int64: Int64): unknown {
   const scalar = type.scalar as Scalar;
   switch (scalar) {
@@ -54,7 +54,7 @@ export function scalarFromJson(type: FieldType, json: unknown, int64: Int64): un
   }
 }
 
-/** What a field without presence is when it is not there. */
+/** Gives the value of a field without presence that is absent. */
 export function scalarDefault(type: FieldType, int64: Int64): unknown {
   const scalar = type.scalar as Scalar;
   if (scalar === 'enum') return nameOf(type.enum as EnumValues, 0);
@@ -64,13 +64,13 @@ export function scalarDefault(type: FieldType, int64: Int64): unknown {
   return isLong(scalar) ? { bigint: 0n, string: '0', number: 0 }[int64] : 0;
 }
 
-/** Whether a scalar's JSON is that of its default, which is left out. */
+/** True if the JSON of a scalar is that of its default, which is left out. */
 export function isDefaultJson(type: FieldType, json: unknown): boolean {
   if (type.scalar === 'enum') return json === nameOf(type.enum as EnumValues, 0);
   return json === '' || json === false || Object.is(json, 0) || (json === '0' && isLong(type.scalar));
 }
 
-/** The bare name of an unsigned type begins so; that of a fixed one does too when it is unsigned. */
+/** True for the unsigned types: `uint32`, `uint64`, `fixed32` and `fixed64`. */
 function isUnsigned(scalar: Scalar): boolean {
   return scalar.startsWith('u') || scalar.startsWith('f');
 }
@@ -92,7 +92,7 @@ function checkedInteger(scalar: Scalar, value: unknown): number {
   return value + 0;
 }
 
-/** Whether a number has no float beside infinity. */
+/** True if a finite number is beyond the range of a float. */
 function isBeyondFloat(value: number): boolean {
   return Number.isFinite(value) && !Number.isFinite(Math.fround(value));
 }
@@ -104,7 +104,7 @@ function floatToJson(scalar: 'float' | 'double', value: unknown): unknown {
   return scalar === 'float' ? shortest(Math.fround(value)) : value;
 }
 
-/** The number with the fewest digits that is the same float: 0.1 rather than 0.10000000149011612. */
+/** Gives the shortest decimal number that is the same float: 0.1 for 0.10000000149011612. */
 function shortest(float: number): number {
   for (let digits = 6; digits < 9; digits += 1) {
     const candidate = Number(float.toPrecision(digits));
@@ -115,7 +115,7 @@ function shortest(float: number): number {
 
 const decimal = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
-/** The number that a JSON string writes, or the string itself. */
+/** Gives the number in a JSON string, or the string itself if it is none. */
 function numberIn(text: string): unknown {
   return decimal.test(text) ? Number(text) : text;
 }
@@ -142,7 +142,7 @@ function longFromJson(scalar: Scalar, json: unknown, int64: Int64): unknown {
 const base64 = /^[\w+/-]*={0,2}$/;
 
 function bytesFromJson(json: unknown): Uint8Array {
-  // Buffer's base64 takes the alphabet of URLs as well, and skips whatever else there is.
+  // Buffer reads the URL alphabet of base64 too, but skips invalid characters: they are checked here.
   if (typeof json !== 'string' || !base64.test(json) || json.replace(/=+$/, '').length % 4 === 1)
     fail(`expected base64, got ${describeValue(json)}`);
   return new Uint8Array(Buffer.from(json, 'base64'));
@@ -153,7 +153,7 @@ function nameOf(values: EnumValues, number: number): unknown {
   return values.byNumber.get(number) ?? number;
 }
 
-/** The same both ways: a name where there is one, else the number. */
+/** Converts an enum value in either direction: to its name if it has one, else to its number. */
 function enumName(values: EnumValues, json: unknown): unknown {
   if (values.name === 'google.protobuf.NullValue' && (json === null || json === 'NULL_VALUE' || json === 0))
     return null;

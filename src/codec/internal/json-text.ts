@@ -33,7 +33,7 @@ export function assertJsonLimits(bytes: Uint8Array, maxElements: number, maxDept
   }
 }
 
-/** Where the string that begins at `start` ends. */
+/** Finds the end of the string that begins at `start`. */
 function endOfString(bytes: Uint8Array, start: number): number {
   for (let end = bytes.indexOf(quote, start + 1); end >= 0; end = bytes.indexOf(quote, end + 1)) {
     let before = end - 1;
@@ -50,34 +50,34 @@ function tooDeep(maxDepth: number): never {
 }
 
 /**
- * `JSON.stringify` that refuses what it would lose: NaN and the infinities become null there, bytes an object of
- * numbers, maps an empty one, functions and symbols nothing. Text for `undefined` is `null`, and properties that are
- * `undefined` are left out.
+ * Formats JSON as `JSON.stringify` does, but refuses values that would be lost: it would write NaN and the infinities
+ * as null, bytes as an object of numbers, maps as an empty object, functions and symbols not at all. `undefined` is
+ * written as `null`, and properties that are `undefined` are left out.
  *
- * The check is a walk of its own behind the stringifying: a replacer would make that many times slower.
+ * The check walks the value after it was stringified: a replacer would make that many times slower.
  */
 export function stringify(value: unknown, maxDepth: number): string {
   if (value === undefined) return 'null';
   let text: string | undefined;
   try {
-    // The library's type forgets that a function has no text.
+    // The declared type leaves out that a function gives undefined.
     text = JSON.stringify(value) as string | undefined;
   } catch (error) {
-    // A bigint, or a cycle. Where it is, the walk says.
-    check(value, 0, { above: new Set(), maxDepth });
+    // There is a bigint or a cycle: the walk finds its path.
+    check(value, 0, { ancestors: new Set(), maxDepth });
     throw error;
   }
-  check(value, 0, { above: undefined, maxDepth });
+  check(value, 0, { ancestors: undefined, maxDepth });
   return text ?? 'null';
 }
 
-/** What a walk over a value has passed, and how deep it may go. Cycles are looked for where `above` is given. */
+/** State of a walk over a value: its limit, and the objects that contain the current one if cycles are looked for. */
 interface Walk {
-  readonly above: Set<object> | undefined;
+  readonly ancestors: Set<object> | undefined;
   readonly maxDepth: number;
 }
 
-/** Throws a {@link ConversionError} with the path of what JSON cannot carry. */
+/** Throws a {@link ConversionError} with the path of a value that JSON cannot carry. */
 function check(value: unknown, depth: number, walk: Walk): void {
   switch (typeof value) {
     case 'string':
@@ -101,10 +101,10 @@ const remedies: Readonly<Record<string, string>> = {
 };
 
 function checkObject(value: object, depth: number, walk: Walk): void {
-  const { above, maxDepth } = walk;
-  if (above?.has(value)) fail('leads back to itself: leave the link back out');
+  const { ancestors, maxDepth } = walk;
+  if (ancestors?.has(value)) fail('leads back to itself: leave the link back out');
   if (depth > maxDepth) tooDeep(maxDepth);
-  above?.add(value);
+  ancestors?.add(value);
   if (Array.isArray(value)) checkList(value, depth, walk);
   else if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
     fail(
@@ -117,7 +117,7 @@ function checkObject(value: object, depth: number, walk: Walk): void {
   } else if (typeof (value as { toJSON?: unknown }).toJSON === 'function') {
     if (value instanceof Date && Number.isNaN(value.getTime())) fail('expected a Date, got an invalid one');
   } else checkProperties(value as Record<string, unknown>, depth, walk);
-  above?.delete(value);
+  ancestors?.delete(value);
 }
 
 function checkList(list: readonly unknown[], depth: number, walk: Walk): void {
@@ -141,7 +141,7 @@ function checkProperties(object: Record<string, unknown>, depth: number, walk: W
     }
   } catch (error) {
     if (!(error instanceof ConversionError)) throw error;
-    // JSON takes an object's own properties; inherited ones are checked only because asking first would cost more.
+    // JSON has own properties only. Inherited ones are checked because a test for each property would cost more.
     if (!Object.hasOwn(object, key)) return checkOwn(object, depth, walk);
     throw withFieldPath(key.length <= longestName && plainName.test(key) ? key : keySegment(key), error);
   }

@@ -2,24 +2,23 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import type { MessageLimits } from '../../pipeline/pipeline.ts';
 import { ConversionError, describeValue, fail } from './codec-errors.ts';
 
-/** See {@link MessageLimits}. */
+/** The default of `maxElements`: see {@link MessageLimits}. */
 export const defaultMaxElements = 2 ** 20;
-/** Protobuf's own limit (protobuf.dev: programming-guides/proto-limits). */
+/** The default of `maxDepth`, which is protobuf's own limit (protobuf.dev: programming-guides/proto-limits). */
 export const defaultMaxDepth = 100;
 /**
- * JSON without a `.proto` is neither written nor read when it is nested deeper, as in Jackson. No limit may be set
- * higher: whoever walks such a value, here or in a handler, would run out of stack, and near its end even V8 gives up
- * the whole process.
+ * The deepest nesting of JSON without a `.proto`, as in Jackson, and the highest `maxDepth`. Code that walks a deeper
+ * value, here or in a handler, would run out of stack, and near its end V8 may abort the process.
  */
 export const deepestJson = 1_000;
 
-/** The same for messages of a `.proto`, whose levels take more of the stack. */
+/** The deepest nesting of messages of a `.proto`, whose levels take more of the stack. */
 const deepestMessage = 250;
 
 /** Bytes of an `Any` in JSON that count as one element: they are written or read again at each level of nesting. */
 const bytesPerElement = 64;
 
-/** How deep a value may be nested. */
+/** Bounds the nesting of a value. */
 export class DepthLimit {
   maxDepth = defaultMaxDepth;
 
@@ -36,14 +35,14 @@ export class DepthLimit {
   }
 }
 
-/** What a message may still hold while it is read. */
+/** Counts the elements that a message may still hold while it is read. */
 export class Budget extends DepthLimit {
   maxElements = defaultMaxElements;
   left = defaultMaxElements;
-  /** Whose limits these are: mostly those of the message before. */
+  /** The limits in force. They are mostly those of the message before. */
   #limits: MessageLimits | undefined;
 
-  /** Begins a message. */
+  /** Begins a message with its limits. */
   limit(limits: MessageLimits | undefined): this {
     if (limits !== this.#limits) {
       this.#limits = limits;
@@ -68,7 +67,7 @@ export class Budget extends DepthLimit {
   }
 }
 
-/** RESOURCE_EXHAUSTED (`codec.too_many_elements`), on its way up. */
+/** The error that becomes RESOURCE_EXHAUSTED (`codec.too_many_elements`). */
 export function tooManyElements(maxElements: number): ConversionError {
   return new ConversionError(
     `the message holds more than ${maxElements} elements, the maxElements of the codec`,
@@ -77,7 +76,7 @@ export function tooManyElements(maxElements: number): ConversionError {
   );
 }
 
-/** Throws INVALID_ARGUMENT (`codec.invalid_option`) for limits that are none. */
+/** Throws INVALID_ARGUMENT (`codec.invalid_option`) for limits that are not whole numbers in their range. */
 export function assertLimits({ maxElements, maxDepth }: MessageLimits): void {
   if (maxElements !== undefined && !(Number.isSafeInteger(maxElements) && maxElements >= 1))
     throw invalid(`maxElements: expected a whole number of at least 1, got ${describeValue(maxElements)}`);

@@ -9,7 +9,7 @@ import type { Budget } from './limits.ts';
 import { elementsOf, type Field, type OneOf } from './message-fields.ts';
 import { describeValue, fail, isRecord, keySegment, withFieldPath } from './codec-errors.ts';
 
-/** The converter of an ordinary message: generated for bytes, a walk over the fields for JSON. */
+/** Converts ordinary messages: bytes by generated functions, JSON by a loop over the fields. */
 export class MessageConverter implements Converter {
   readonly name: string;
   readonly #fieldsOf: () => readonly Field[];
@@ -23,7 +23,7 @@ export class MessageConverter implements Converter {
     this.#int64 = int64;
   }
 
-  /** Replaced by the generated function at the first call: most types of a `.proto` are never used. */
+  /** Replaces itself by the generated function at the first call: most types of a `.proto` are never used. */
   write: Converter['write'] = (writer, value, depth) => {
     this.write = generateWriter(this.name, this.#fieldsOf());
     this.write(writer, value, depth);
@@ -106,7 +106,7 @@ export class MessageConverter implements Converter {
         : scalarFromJson(field, content, this.#int64);
     if (field.cardinality === 'repeated') {
       if (!Array.isArray(json)) fail(`expected a list (a JSON array), got ${describeValue(json)}`);
-      // A message counts itself.
+      // Each message takes its own elements when it is read.
       if (!field.message) budget.take(json.length);
       return json.map((content, index) => inField(keySegment(index), () => one(content)));
     }
@@ -123,7 +123,7 @@ export class MessageConverter implements Converter {
   }
 }
 
-/** A property, but not what every object inherits: a field may be named `constructor`. */
+/** Reads a property, but none that every object inherits: a field may be named `constructor`. */
 function read(value: Record<string, unknown>, property: string): unknown {
   return property in Object.prototype && !Object.hasOwn(value, property) ? undefined : value[property];
 }
@@ -147,7 +147,7 @@ function fieldToJson(field: Field, value: unknown, depth: number, budget: Budget
   return json;
 }
 
-/** A map's key, checked: keys of every type are strings in JSON as in our values. */
+/** Checks a key of a map. Keys of every type are strings, in JSON and in values. */
 function keyFromJson(field: Field, key: string): string {
   if (field.key === 'bool')
     return key === 'true' || key === 'false' ? key : fail(`expected the key true or false, got ${describeValue(key)}`);
@@ -159,7 +159,7 @@ function isAbsent(field: Field, value: unknown): boolean {
   return value === undefined || (value === null && !(takesNull(field) && field.cardinality === 'single'));
 }
 
-/** A field without presence is left out of JSON when it holds its default. */
+/** True for a field without presence that has its default: it is left out of JSON. */
 function isLeftOut(field: Field, json: unknown): boolean {
   if (field.cardinality === 'repeated') return (json as unknown[]).length === 0;
   if (field.cardinality === 'map') return Object.keys(json as object).length === 0;

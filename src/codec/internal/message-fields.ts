@@ -7,26 +7,26 @@ export type Scalar =
   | 'double' | 'float' | 'int32' | 'uint32' | 'sint32' | 'fixed32' | 'sfixed32'
   | 'int64' | 'uint64' | 'sint64' | 'fixed64' | 'sfixed64' | 'bool' | 'string' | 'bytes' | 'enum'; // prettier-ignore
 
-/** The names and numbers of an enum. With aliases, a number goes by its first name. */
+/** The names and numbers of an enum. With aliases, a number has its first name. */
 export interface EnumValues {
   readonly name: string;
   readonly byName: ReadonlyMap<string, number>;
   readonly byNumber: ReadonlyMap<number, string>;
 }
 
-/** What a value of a field is: a scalar, an enum or a message. */
+/** The type of a field's values: a scalar, an enum or a message. */
 export interface FieldType {
   readonly scalar: Scalar | undefined;
   readonly enum: EnumValues | undefined;
-  /** Found when first needed: types may be recursive. */
+  /** Gives the converter of the message. A function, as types may be recursive. */
   readonly message: (() => Converter) | undefined;
 }
 
-/** A field as the converters need it, from protobufjs's reflection. */
+/** A field of a message, in the form that converters need. */
 export interface Field extends FieldType {
   /** Name of the property: camelCase. */
   readonly property: string;
-  /** As in the `.proto`. */
+  /** Name in the `.proto`. */
   readonly original: string;
   /** `json_name` where one is given, else the property. */
   readonly jsonName: string;
@@ -36,16 +36,16 @@ export interface Field extends FieldType {
   readonly cardinality: 'single' | 'repeated' | 'map';
   readonly packed: boolean;
   readonly required: boolean;
-  /** Whether "not set" differs from "set to the default": such a field is absent when it is not set. */
+  /** True if an unset field differs from one set to its default: the property is absent if it is not set. */
   readonly hasPresence: boolean;
   readonly oneof: OneOf | undefined;
   /** Type of a map's keys. */
   readonly key: Scalar | undefined;
 }
 
-/** A oneof. Those that protoc makes up for `optional` are none. */
+/** A oneof of a message, but none that protoc synthesizes for `optional`. */
 export interface OneOf {
-  /** The property that says which member is set; `undefined` where a field has taken the name. */
+  /** The property with the name of the member that is set; `undefined` if a field has the same name. */
   readonly property: string | undefined;
   readonly members: readonly string[];
 }
@@ -54,7 +54,7 @@ export interface OneOf {
 export type ConverterOf = (type: protobuf.Type) => Converter;
 
 /**
- * The fields of a message, by number. Groups and extensions are not among them: they are passed over when read.
+ * Gives the fields of a message in the order of their numbers, without groups and extensions, which readers skip.
  */
 export function fieldsOf(type: protobuf.Type, converterOf: ConverterOf): readonly Field[] {
   const declared = type.fieldsArray
@@ -97,7 +97,7 @@ function fieldOf(field: protobuf.Field, oneofs: ReadonlyMap<protobuf.OneOf, OneO
   };
 }
 
-/** What a message with these fields counts for among `maxElements`, whatever is in it. */
+/** Gives the elements, of `maxElements`, that a message with these fields takes, whatever it holds. */
 export function elementsOf(fields: readonly Field[]): number {
   const own = fields.filter(({ cardinality, scalar }) => cardinality !== 'single' || scalar === 'bytes').length;
   return 1 + own + Math.ceil((fields.length - own) / 8);
@@ -116,12 +116,12 @@ function enumValues(type: protobuf.Enum): EnumValues {
   return values;
 }
 
-/** A full name without protobufjs's leading dot. */
+/** Gives a full name without protobufjs's leading dot. */
 export function bareName(object: protobuf.ReflectionObject): string {
   return object.fullName.replace(/^\./, '');
 }
 
-/** The lowerCamelCase of protobuf's JSON mapping: `a_b_1` is `aB1`. */
+/** Converts a name to the lowerCamelCase of protobuf's JSON mapping: `a_b_1` to `aB1`. */
 export function propertyName(name: string): string {
   return name.replace(/_+(.?)/g, (_, next: string) => next.toUpperCase());
 }

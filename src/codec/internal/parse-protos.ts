@@ -11,31 +11,31 @@ import { wellKnownProtos } from './well-known-protos.ts';
 
 /** A file that was read. */
 export interface SourceFile {
-  /** As others import it. */
+  /** The name under which other files import it. */
   readonly name: string;
-  /** Absolute, or the name of a file that comes with us. */
+  /** The absolute path, or the name of a file that comes with tenon. */
   readonly path: string;
   readonly text: string;
   readonly package: string;
   readonly syntax: string;
   /** Names of the imported files, in order. */
   imports: readonly string[];
-  /** Those that count as imports of who imports this file. */
+  /** The public imports, which files that import this one import too. */
   publicImports: readonly string[];
 }
 
 /** The files of one `loadProto`, parsed and with every reference resolved. */
 export interface ParsedProto {
   readonly root: protobuf.Root;
-  /** The files that were asked for. */
+  /** The files given to `loadProto`. */
   readonly sources: readonly SourceFile[];
-  /** All files, each behind those it imports. */
+  /** All files, each after those that it imports. */
   readonly files: readonly SourceFile[];
 }
 
 /**
- * Reads and parses `paths` and what they import. It is protobufjs's parser, which proto-loader uses too; the loading is
- * ours, since theirs does not say where an import stands that is not found, and hides which file a type is from.
+ * Reads and parses `paths` and their imports. The parser is protobufjs's, which proto-loader uses too. protobufjs's
+ * loader is not used: it does not tell which line has an import that is missing, nor which file a type is from.
  */
 export function parseProtos(paths: readonly string[], includeDirs: readonly string[]): ParsedProto {
   const loader = new Loader(includeDirs);
@@ -45,10 +45,10 @@ export function parseProtos(paths: readonly string[], includeDirs: readonly stri
   return { root: loader.root, sources, files: [...loader.files.values()] };
 }
 
-/** How the URL of a file begins that comes with tenon: `tenon:grpc/health/v1/health.proto`. */
+/** The URL scheme of the files that come with tenon: `tenon:grpc/health/v1/health.proto`. */
 const bundledScheme = 'tenon:';
 
-/** The path that a source means: a path, a `file:` URL or its text. A file that comes with tenon keeps its URL. */
+/** Resolves a source, given as a path or a `file:` URL, to a path. A file that comes with tenon keeps its URL. */
 export function sourcePath(source: string | URL): string {
   if (String(source).startsWith(bundledScheme)) return String(source);
   if (typeof source === 'string' && !source.startsWith('file:')) return resolve(source);
@@ -61,7 +61,7 @@ export function sourcePath(source: string | URL): string {
 
 class Loader {
   readonly root = new protobuf.Root();
-  /** By path; an imported file stands before those that import it. */
+  /** Files by path, each after those that it imports. */
   readonly files = new Map<string, SourceFile>();
   readonly #includeDirs: readonly string[];
   readonly #open = new Set<string>();
@@ -87,7 +87,7 @@ class Loader {
     return this.#parse({ name: name.replaceAll('\\', '/'), path, text });
   }
 
-  /** Resolves what fields and methods refer to. */
+  /** Resolves the types that fields and methods refer to. */
   resolve(): void {
     try {
       this.root.resolveAll();
@@ -177,14 +177,14 @@ function parse(file: { readonly path: string; readonly text: string }, root: pro
   }
 }
 
-/** The parser has none for groups. Values do not have groups either. */
+/** Removes options of groups, which the parser cannot read. Values have no groups. */
 function withoutGroupOptions(source: string): string {
   return source.replace(/(\bgroup\s+\w+\s*=\s*\w+\s*)(\[[^\]{}]*\])(?=\s*\{)/g, (_, start: string, options: string) => {
     return start + options.replace(/[^\n]/g, '');
   });
 }
 
-/** Two fields that would be one property of a value, which protobuf's JSON mapping has no answer to. */
+/** Refuses two fields that would be one property of a value. */
 function assertDistinctProperties(namespace: protobuf.NamespaceBase, files: Iterable<SourceFile>): void {
   for (const nested of namespace.nestedArray) {
     if (nested instanceof protobuf.Type) {
@@ -234,8 +234,8 @@ const escape = /\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{4})|U([0-9a-
 const letters: Readonly<Record<string, string>> = { a: '\x07', b: '\b', f: '\f', v: '\v' };
 
 /**
- * The parser drops what is escaped in texts, but for line ends, tabs and backslashes; expressions of validation rules
- * have quotes in them.
+ * Replaces escapes in strings by their characters: the parser drops all but those of line ends, tabs and backslashes,
+ * and the expressions of validation rules contain quotes.
  */
 function withPlainTexts(source: string): string {
   if (!/\\[^\\nrt]/.test(source)) return source;
@@ -251,7 +251,7 @@ function withPlainTexts(source: string): string {
               octal === undefined ? Number.parseInt(hex ?? unit ?? point ?? '', 16) : Number.parseInt(octal, 8),
             )
           : (letters[one] ?? one);
-      // Texts that stand side by side are one text: the quote goes into one of the other kind.
+      // Adjacent strings are one string: a quote goes into a string with the other kind of quotes.
       return text === quote ? `${quote} ${other}${quote}${other} ${quote}` : text === '\\' ? '\\\\' : text;
     });
   });
@@ -259,12 +259,12 @@ function withPlainTexts(source: string): string {
 
 const knownSyntaxes: ReadonlySet<string> = new Set(['proto2', 'proto3', '2023']);
 
-/** Which the parser passes over. */
+/** Lists the public imports, which the parser does not mark. */
 function publicImportsOf(text: string): string[] {
   return [...text.matchAll(/^\s*import\s+public\s+["']([^"']+)["']/gm)].map((match) => match[1] as string);
 }
 
-/** Which the parser knows but does not say; and it takes any that it does not know for proto2. */
+/** Reads the syntax, which the parser does not give. It would take an unknown one for proto2. */
 function syntaxOf(file: { readonly path: string; readonly text: string }): string {
   const syntax = /^\s*(?:syntax|edition)\s*=\s*["'](\w+)["']/m.exec(file.text)?.[1] ?? 'proto2';
   if (!knownSyntaxes.has(syntax))
@@ -272,7 +272,7 @@ function syntaxOf(file: { readonly path: string; readonly text: string }): strin
   return syntax;
 }
 
-/** The line of what the parser complains about without a number: a name, or a number that a field has. */
+/** Finds the line of a parser error that has no line number, by the name or the field number in it. */
 function lineOfComplaint(text: string, complaint: string): number {
   const id = /\bid (\d+)/.exec(complaint)?.[1];
   const name = /name '([^']+)'/.exec(complaint)?.[1];
@@ -283,7 +283,7 @@ function lineOfComplaint(text: string, complaint: string): number {
         : new RegExp(`\\b${name}\\s*=`)
       : new RegExp(`=\\s*${id}\\s*[;[]`);
   if (!pattern) return 0;
-  // The second of two is the one too many.
+  // Of two definitions, the second is the duplicate.
   return lines(text).findLastIndex((line) => pattern.test(line)) + 1;
 }
 
@@ -294,14 +294,14 @@ function lineOf(text: string, word: string): number {
   return lines(text).findIndex((line) => pattern.test(line)) + 1;
 }
 
-/** The lines, without the comments at their ends. */
+/** Splits a text into lines without their trailing comments. */
 function lines(text: string): string[] {
   return text.split('\n').map((line) => line.replace(/\/\/.*/, ''));
 }
 
 /**
- * The directory above those that a file of `package a.b` in `a/b/` is in: what its imports are relative to, where a
- * tree of files is laid out as protoc's and buf's users do.
+ * Gives the root directory of a file of `package a.b` in `a/b/`: the imports of files that are laid out by package, as
+ * for protoc and buf, are relative to it.
  */
 function packageRoot({ path, text }: { readonly path: string; readonly text: string }): string | undefined {
   const name = /(?:^|;)\s*package\s+([\w.]+)\s*;/m.exec(text)?.[1];
@@ -329,7 +329,7 @@ function invalid(path: string, line: number, cause: unknown): TenonError {
   return new TenonError({
     code: Code.InvalidArgument,
     reason: 'codec.proto_invalid',
-    message: `${place}: ${complaint}. Mend the .proto there; "protoc" or "buf lint" on it say more`,
+    message: `${place}: ${complaint}. Correct the .proto there; "protoc" or "buf lint" says more`,
     cause,
   });
 }

@@ -5,12 +5,12 @@ import { decodeFailure, describeValue, encodeFailure, fail } from './codec-error
 import { WireReader } from './wire-reader.ts';
 import { WireWriter } from './wire-writer.ts';
 
-/** The writer of every encode; taken away while it is used, as a getter of a value may encode something itself. */
+/** The writer of all encodes. It is absent while in use, as a getter of a value may call `encode` itself. */
 let idleWriter: WireWriter | undefined;
-/** The reader of every decode: nothing of the caller's runs in between. */
+/** The reader of all decodes: no code of the caller runs during one. */
 const reader = new WireReader();
 
-/** A converter as the rest of tenon sees it, with its errors translated. */
+/** A message type of a loaded `.proto`: a converter whose errors become TenonErrors. */
 export class ProtoMessageType implements ProtoType {
   readonly name: string;
   readonly #converter: Converter;

@@ -9,7 +9,7 @@ import { bareName, type Field, fieldsOf } from './message-fields.ts';
 import { ProtoMessageType } from './proto-message-type.ts';
 import { wellKnownConverters } from './well-known.ts';
 
-/** The message types of one loaded `.proto` and its imports. Each is made when first asked for, once. */
+/** The message types of one loaded `.proto` and its imports. Each is made once, when it is first asked for. */
 export class ProtoTypes {
   readonly #root: protobuf.Root;
   readonly #int64: Int64;
@@ -30,15 +30,14 @@ export class ProtoTypes {
     return this.#make(type).type;
   }
 
-  /** By full name, with or without a leading dot. */
+  /** Finds a type by its full name, with or without a leading dot. */
   find(name: string): ProtoType | undefined {
     const found = this.#reflection(name);
     return found && this.of(found);
   }
 
   #reflection(name: string): protobuf.Type | undefined {
-    // By a Map of our own: protobufjs looks in every namespace, and keeps each name that it did not find. It may be a
-    // stranger's.
+    // Not by protobufjs's look-up, which caches each name that it does not find: the name may come from a peer.
     this.#byName ??= new Map(typesIn(this.#root).map((type) => [bareName(type), type]));
     return this.#byName.get(name.startsWith('.') ? name.slice(1) : name);
   }
@@ -70,7 +69,7 @@ export class ProtoTypes {
   }
 }
 
-/** Every message type, those within others too. */
+/** Lists every message type, nested ones too. */
 function typesIn(namespace: protobuf.NamespaceBase): protobuf.Type[] {
   return namespace.nestedArray.flatMap((nested) => {
     const inside = nested instanceof protobuf.Namespace ? typesIn(nested) : [];

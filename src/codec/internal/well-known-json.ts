@@ -6,15 +6,15 @@ import { describeValue, fail, isRecord } from './codec-errors.ts';
 import { WireReader } from './wire-reader.ts';
 import { WireWriter } from './wire-writer.ts';
 
-/** Finds a type by its full name, among those that were loaded. `isBare` where its JSON is an object of its fields. */
+/** Finds a loaded type by its full name. `isBare` is true if its JSON is an object of its fields. */
 export type FindType = (name: string) => { readonly converter: Converter; readonly isBare: boolean } | undefined;
 
 /**
- * `google.protobuf.Any`: in bytes an ordinary message, in JSON the message in it with its type in `@type`. A type that
- * is not known is kept as base64.
+ * Makes the converter of `google.protobuf.Any`: an ordinary message in bytes; in JSON the message within, with its type
+ * in `@type`, or base64 for a type that is not loaded.
  *
- * What is in it is a level deeper, and its bytes take from the budget: they are read or written again for each `Any`
- * that they are within.
+ * The message within is one level deeper, and its bytes take from the budget, as they are read or written again for
+ * each `Any` around them.
  */
 export function anyConverter(base: Converter, find: FindType): Converter {
   return {
@@ -78,7 +78,7 @@ function typeName(url: string): string {
   return url.slice(url.lastIndexOf('/') + 1);
 }
 
-/** `google.protobuf.FieldMask`: in bytes an ordinary message, in JSON one string of camelCase paths. */
+/** Makes the converter of `google.protobuf.FieldMask`: in JSON it is one string of camelCase paths. */
 export function fieldMaskConverter(base: Converter): Converter {
   return {
     name: base.name,
@@ -104,7 +104,7 @@ export function fieldMaskConverter(base: Converter): Converter {
   };
 }
 
-/** `google.protobuf.Empty`: a handler that returns nothing means it. */
+/** Makes the converter of `google.protobuf.Empty`: a handler that returns nothing gives one. */
 export function emptyConverter(base: Converter): Converter {
   return {
     name: base.name,
@@ -115,7 +115,7 @@ export function emptyConverter(base: Converter): Converter {
   };
 }
 
-/** The words that paths are made of: each costs as much as an item of a list. */
+/** Counts the words of paths: each takes one element, as an item of a list does. */
 function partsOf(paths: string): number {
   let parts = 1;
   for (let index = 0; index < paths.length; index += 1) {

@@ -1,7 +1,7 @@
 /*
  * Google's well-known types, as protoc ships them without their comments (protocolbuffers/protobuf:
- * src/google/protobuf), so that importing them needs no file. protobufjs has them with other field names, which shows
- * in descriptors.
+ * src/google/protobuf), so that importing them needs no file. protobufjs's own have other field names, which would
+ * show in descriptors.
  */
 function file(body: string): string {
   return `syntax = "proto3";\npackage google.protobuf;\n${body}`;
@@ -11,7 +11,7 @@ function wrapper(name: string, scalar: string): string {
   return `message ${name}Value { ${scalar} value = 1; }\n`;
 }
 
-/** Text of each file, by the name it is imported under. */
+/** The text of each file, by the name under which it is imported. */
 export const wellKnownProtos: Readonly<Record<string, string>> = {
   'google/protobuf/any.proto': file('message Any { string type_url = 1; bytes value = 2; }'),
   'google/protobuf/duration.proto': file('message Duration { int64 seconds = 1; int32 nanos = 2; }'),

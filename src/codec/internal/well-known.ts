@@ -21,7 +21,7 @@ import type { WireWriter } from './wire-writer.ts';
 
 const prefix = 'google.protobuf.';
 
-/** The converters of the well-known types whose values are not objects with their fields (docs/codec.md). */
+/** Makes the converters of the well-known types whose values are not objects of their fields (docs/codec.md). */
 export function wellKnownConverters(int64: Int64): readonly Converter[] {
   const value = valueConverter();
   return [
@@ -46,7 +46,7 @@ const wrapped: Readonly<Record<string, Scalar>> = {
   BytesValue: 'bytes',
 };
 
-/** Reads `seconds = 1` and `nanos = 2`, as both messages of time have them. */
+/** Reads `seconds = 1` and `nanos = 2`, the fields of Timestamp and Duration. */
 function readParts(
   reader: WireReader,
   depth: number,
@@ -278,8 +278,8 @@ function listConverter(value: Converter): Converter {
 }
 
 /**
- * A copy of a JSON value: what is not JSON is refused, what is nested too deeply as well. Each value and key takes
- * `weight` elements of the budget: none where it is written.
+ * Copies a JSON value. A value that is not JSON, or nested too deeply, is refused. Each value and key takes `weight`
+ * elements of the budget: 1 when it is read, 0 when it is written.
  */
 function checkedJson(value: unknown, depth: number, budget: Budget, weight: 0 | 1): unknown {
   budget.checkDepth(depth);

@@ -8,9 +8,8 @@ const floats = new DataView(new ArrayBuffer(8));
 const nothing: Buffer = Buffer.alloc(0);
 
 /**
- * Reads protobuf's wire format (protobuf.dev: programming-guides/encoding). Ours rather than protobufjs's Reader
- * because that one makes a Long of every 64-bit integer, cuts strings off at the end of the buffer and takes invalid
- * UTF-8.
+ * Reads protobuf's wire format (protobuf.dev: programming-guides/encoding). protobufjs's Reader is not used because it
+ * makes a Long of every 64-bit integer, cuts strings off at the end of the buffer and accepts invalid UTF-8.
  *
  * Every read is checked against `end`, the end of the message that is being read.
  */
@@ -18,30 +17,30 @@ export class WireReader extends Budget {
   buffer: Buffer = nothing;
   pos = 0;
   end = 0;
-  /** The halves of the 64 bits that `bits()` read last. */
+  /** The two words of the 64 bits that `#bits()` read last. */
   #low = 0;
   #high = 0;
 
-  /** Begins to read `bytes`, within the limits that were set. */
+  /** Begins to read `bytes`, within the limits set before. */
   reset(bytes: Uint8Array): void {
     this.buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.pos = 0;
     this.end = bytes.length;
   }
 
-  /** Forgets the bytes, so that a long-lived reader keeps nothing alive. */
+  /** Drops the bytes, so that a long-lived reader keeps no memory alive. */
   clear(): void {
     this.buffer = nothing;
   }
 
-  /** The next field's number and wire type. */
+  /** Reads the tag of the next field: its number and wire type. */
   tag(): number {
     const tag = this.uint32();
     if (tag < 8) fail('the bytes are not a message of this type: a field has the number 0');
     return tag;
   }
 
-  /** Enters a length-delimited value and returns the end of what surrounds it, for `leave`. */
+  /** Enters a length-delimited value. Returns the end of the enclosing message, for `leave`. */
   enter(): number {
     const outer = this.end;
     const length = this.uint32();
@@ -144,14 +143,14 @@ export class WireReader extends Budget {
     const start = this.#take(length);
     if (length === 0) return '';
     const text = this.buffer.toString('utf8', start, start + length);
-    // A decoder of UTF-8 puts U+FFFD where the bytes are wrong; it may also have been sent.
+    // The decoder puts U+FFFD in the place of invalid bytes; but the sender may have sent that character.
     if (text.includes('\uFFFD') && !isUtf8(this.buffer.subarray(start, start + length))) {
       fail('the bytes of the string are not valid UTF-8');
     }
     return text;
   }
 
-  /** A copy: the buffer that was read may be reused by whoever owns it. */
+  /** Reads bytes into a copy, as the owner of the buffer may reuse it. */
   bytes(): Uint8Array {
     this.take(1);
     const length = this.uint32();
@@ -159,7 +158,7 @@ export class WireReader extends Budget {
     return new Uint8Array(this.buffer.subarray(start, start + length));
   }
 
-  /** Passes over the field whose tag was read last. */
+  /** Skips the field whose tag was read last. */
   skip(tag: number, depth: number): void {
     switch (tag & 7) {
       case 0:
@@ -253,7 +252,7 @@ export class WireReader extends Budget {
   }
 }
 
-/** A 64-bit integer as a number. Throws where a number cannot hold it, rather than change it. */
+/** Converts a 64-bit integer to a number. Throws if it is not a safe integer. */
 export function safeNumber(value: bigint): number {
   const number = Number(value);
   if (!Number.isSafeInteger(number)) fail(`${value} does not fit a number; load the .proto with int64: 'bigint'`);

@@ -3,30 +3,30 @@ import { DepthLimit } from './limits.ts';
 import { describeValue, fail } from './codec-errors.ts';
 
 const chunkSize = 16_384;
-/** A string this short has a length of one byte, whatever it holds: 42 × 3 < 128. */
+/** A string of at most this length has a length prefix of one byte: 42 × 3 < 128. */
 const shortString = 42;
 const none: Buffer = Buffer.alloc(0);
 
 /**
- * Writes protobuf's wire format. Messages are written one behind the other into a chunk of memory and handed out as
- * views of it, as `Buffer.allocUnsafe` does: no list of operations, no second pass, no copy. Nothing is written behind
- * a view again.
+ * Writes protobuf's wire format. Messages are written one after another into a chunk of memory and given out as views
+ * of it, as `Buffer.allocUnsafe` does: without a list of operations, a second pass or a copy. Memory of a view is never
+ * written again.
  *
- * The methods named after scalar types check what they are given: see docs/codec.md.
+ * The methods named after scalar types check their values: see docs/codec.md.
  */
 export class WireWriter extends DepthLimit {
   #buffer: Buffer = none;
   #start = 0;
   #pos = 0;
 
-  /** Drops what was written since the last `finish`. */
+  /** Discards the bytes written since the last `finish`. */
   abandon(): void {
     if (this.#buffer.length > chunkSize) this.#buffer = none;
     if (this.#buffer === none) this.#start = 0;
     this.#pos = this.#start;
   }
 
-  /** Everything written since the last `finish`. */
+  /** Gives the bytes written since the last `finish`. */
   finish(): Uint8Array {
     const bytes = this.#buffer.subarray(this.#start, this.#pos);
     // A large message does not keep the rest of its memory for the next.
@@ -36,7 +36,7 @@ export class WireWriter extends DepthLimit {
     return bytes;
   }
 
-  /** Begins a length-delimited value; `close` writes its length. Most are shorter than 128 bytes. */
+  /** Begins a length-delimited value, with one byte for its length, which `close` writes. Most are below 128 bytes. */
   open(): number {
     this.#reserve(1);
     this.#pos += 1;
@@ -65,7 +65,7 @@ export class WireWriter extends DepthLimit {
     this.#pos += 1;
   }
 
-  /** Unsigned 32 bits. */
+  /** Writes an unsigned 32-bit integer. */
   varint(value: number): void {
     this.#reserve(5);
     const buffer = this.#buffer;
@@ -186,7 +186,7 @@ export class WireWriter extends DepthLimit {
     this.#pos += this.#buffer.write(value, this.#pos, length, 'utf8');
   }
 
-  /** In JavaScript, because a call into the engine costs more than a few dozen characters. */
+  /** Encodes in JavaScript, which for a few dozen characters costs less than a call into the engine. */
   #shortString(value: string): void {
     this.#reserve(1 + value.length * 3);
     const buffer = this.#buffer;
@@ -262,10 +262,10 @@ export class WireWriter extends DepthLimit {
 }
 
 function loneSurrogate(): never {
-  fail('the string holds half of a surrogate pair, which is no text');
+  fail('the string has half of a surrogate pair, which UTF-8 cannot carry');
 }
 
 function isWellFormed(text: string): boolean {
-  // In every supported Node, though not yet in the library of types this project compiles against.
+  // Every supported Node has the method, but not the library of types that this project compiles against.
   return (text as string & { isWellFormed(): boolean }).isWellFormed();
 }

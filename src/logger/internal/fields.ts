@@ -1,28 +1,28 @@
 import type { LogFields } from '../logger.ts';
 
-/** The server of a service, as far as its log names it. */
+/** The parts of a server that its log messages name. */
 export interface LoggedServer {
   readonly options: { readonly name?: string | undefined; readonly version?: string | undefined };
   readonly nodeId: string;
 }
 
-/** A call or an event as its log names it. */
+/** The parts of a call or an event that its log messages name. */
 export interface LoggedCall {
   readonly service: string;
   readonly endpoint: string;
   readonly peer: string;
-  /** Of an event. */
+  /** The topic of an event. */
   readonly topic: string | undefined;
-  /** What came with it under that key (W3C Trace Context). */
+  /** The metadata `traceparent` (W3C Trace Context). */
   readonly traceparent: string | undefined;
 }
 
-/** Names the service that a message is about, in OpenTelemetry's words (its resource attributes). */
+/** Gives the fields that name a service: OpenTelemetry's resource attributes. */
 export function serviceFields({ options, nodeId }: LoggedServer): LogFields {
   return { 'service.name': options.name, 'service.instance.id': nodeId, 'service.version': options.version };
 }
 
-/** Names the call or event that a message is about, and its trace. */
+/** Gives the fields that name a call or an event, and its trace. */
 export function callFields({ service, endpoint, peer, topic, traceparent }: LoggedCall): LogFields {
   return {
     service,
@@ -33,7 +33,7 @@ export function callFields({ service, endpoint, peer, topic, traceparent }: Logg
   };
 }
 
-/** Names the process, for lines that machines read. */
+/** Gives the fields that name the process, for lines of JSON. */
 export function processFields(): LogFields {
   return { 'process.pid': process.pid };
 }
@@ -42,7 +42,7 @@ export function processFields(): LogFields {
 const traceparentPattern = /^(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:$|-)/;
 const lengthOfVersion0 = 55;
 
-/** Names the trace and the caller's span; nothing for what is no `traceparent`. */
+/** Gives the fields that name the trace and the caller's span; none if the `traceparent` is invalid. */
 function traceFields(traceparent = ''): LogFields {
   const [, version, traceId, spanId] = traceparentPattern.exec(traceparent) ?? [];
   if (traceId === undefined || (version === '00' && traceparent.length !== lengthOfVersion0)) return {};

@@ -1,6 +1,6 @@
 import { codeName, nameOfError, TenonError, textOf } from '../../errors/errors.ts';
 
-/** How much of a value is written. */
+/** The bounds within which a value is written. */
 export interface PlainLimits {
   readonly maxDepth: number;
   readonly maxEntries: number;
@@ -8,14 +8,14 @@ export interface PlainLimits {
 }
 
 /**
- * A value as JSON can have it, whatever it is: cycles and what is deep or long are cut, and what cannot be read is said
- * so in its place. Never throws.
+ * Converts any value to one that JSON can carry: cycles and what is too deep or too long are cut, and a note stands for
+ * what cannot be read. Never throws.
  */
 export function plainOf(value: unknown, limits: PlainLimits): unknown {
   return new Plain(limits).of(value, 0);
 }
 
-/** An error in its parts; the stack only of those that nobody made to be shown. */
+/** Gives the parts of an error. The stack is among them only for errors that are no {@link TenonError}. */
 export function partsOfError(error: unknown): Readonly<Record<string, unknown>> {
   if (TenonError.is(error)) {
     const { code, reason, message, cause } = error;
@@ -26,7 +26,7 @@ export function partsOfError(error: unknown): Readonly<Record<string, unknown>> 
   return { name, message, stack, cause, errors };
 }
 
-/** `NotFoundError: no such place`, `UNAVAILABLE (broker.unreachable): …`: an error in one line. */
+/** Formats an error in one line: `NotFoundError: no such place`, `UNAVAILABLE (broker.unreachable): …`. */
 export function headOfError(error: unknown): string {
   try {
     if (!TenonError.is(error)) return `${nameOfError(error) ?? 'thrown'}: ${textOf(error)}`;
@@ -36,15 +36,15 @@ export function headOfError(error: unknown): string {
   }
 }
 
-/** A text, cut where it is longer than it may be. */
+/** Cuts a string that is too long. */
 export function shortened(text: string, { maxTextLength }: PlainLimits): string {
   return text.length <= maxTextLength ? text : `${text.slice(0, maxTextLength)}… [${text.length - maxTextLength} more]`;
 }
 
 class Plain {
   readonly #limits: PlainLimits;
-  /** Those that the value at hand stands in. */
-  readonly #around: object[] = [];
+  /** The objects that contain the current value. */
+  readonly #ancestors: object[] = [];
   #entries = 0;
 
   constructor(limits: PlainLimits) {
@@ -58,13 +58,13 @@ class Plain {
       if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
       if (typeof value === 'function') return '[function]';
       if (typeof value !== 'object' || value === null) return value;
-      if (this.#around.includes(value)) return '[circular]';
+      if (this.#ancestors.includes(value)) return '[circular]';
       if (depth >= this.#limits.maxDepth) return '[too deep]';
-      this.#around.push(value);
+      this.#ancestors.push(value);
       try {
         return this.#object(value, depth);
       } finally {
-        this.#around.pop();
+        this.#ancestors.pop();
       }
     } catch (error) {
       return `[cannot be read: ${shortened(textOf(error), this.#limits)}]`;
@@ -105,7 +105,7 @@ class Plain {
     return record;
   }
 
-  /** One that throws takes none of the others along. */
+  /** Reads one property. A getter that throws costs its own property alone. */
   #property(value: object, key: string, depth: number): unknown {
     try {
       return this.of((value as Record<string, unknown>)[key], depth + 1);
@@ -115,7 +115,8 @@ class Plain {
   }
 
   /**
-   * Room for so many values of one object, before what is within them: one that is huge leaves its neighbours theirs.
+   * Reserves room for the values of one object before its nested objects are read, so that a huge one leaves room for
+   * its neighbours.
    */
   #take(count: number): number {
     const room = Math.max(0, Math.min(count, this.#limits.maxEntries - this.#entries));

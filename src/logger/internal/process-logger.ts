@@ -1,13 +1,13 @@
 import { type LogFields, type Logger, silentLogger } from '../logger.ts';
 
-/** What the lines of a whole process name, once it is known. */
+/** The fields that every line of a process names, once they are known. */
 export interface ProcessIdentity {
   fields: LogFields | undefined;
 }
 
 /**
- * A logger whose lines have the fields of `identity` from the moment these are known: loggers are made long before.
- * Those of its children do as well.
+ * Makes a logger that adds the fields of `identity` to its lines, and to those of its children, from the moment that
+ * they are known. Loggers are made long before.
  */
 export function processLogger(logger: Logger, identity: ProcessIdentity): Logger {
   return logger === silentLogger ? logger : new ProcessLogger(logger, identity);

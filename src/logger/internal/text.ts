@@ -3,40 +3,41 @@ import { ownValue } from '../../internal/own.ts';
 import type { LogFields } from '../logger.ts';
 import { headOfError, plainOf, type PlainLimits, shortened } from './plain.ts';
 
-// C0, C1, line separators, and what turns the direction of writing.
+// Control characters (C0, C1), line separators, and characters that change the direction of writing.
 // oxlint-disable-next-line no-control-regex
 const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
-/** What a terminal would act upon is shown instead, as JSON writes it. */
+/** Escapes, as JSON does, the characters that a terminal would act upon. */
 export function escaped(text: string): string {
   return text.replace(controls, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /**
- * A message for people: one line, and below it, indented, lists and the stack of an error that nobody made to be shown.
+ * Formats a message for people: one line, then, indented, its lists and the stack of an error that is no
+ * {@link TenonError}.
  */
 export function textLine(start: string, message: string, fields: LogFields, limits: PlainLimits): string {
-  const below: string[] = [];
+  const details: string[] = [];
   let line = `${start} ${escaped(shortened(message, limits))}`;
   let rest = '';
   for (const [key, value] of Object.entries(fields)) {
     if (value === undefined || hidden.test(key)) continue;
     if (isError(value)) {
       line += `${key === 'error' ? ': ' : ` ${escaped(key)}: `}${escaped(shortened(chain(value), limits))}`;
-      below.push(...stackOf(value));
-    } else if (isList(value)) below.push(...value.map((one) => escaped(shortened(one, limits))));
+      details.push(...stackOf(value));
+    } else if (isList(value)) details.push(...value.map((one) => escaped(shortened(one, limits))));
     else rest += ` ${escaped(ownValue(shortNames, key) ?? key)}=${pairOf(value, limits)}`;
   }
-  return [line + rest, ...below.map((one) => `    ${one}`)].join('\n');
+  return [line + rest, ...details.map((one) => `    ${one}`)].join('\n');
 }
 
-/** Whose log it is and what it belongs to: for machines, and for who has the logs of many processes. */
+/** Fields that text leaves out: they are for machines, and for the logs of many processes together. */
 const hidden = /^(?:service\.|trace_id$|span_id$)/;
 
-/** Names that are long since machines read them. */
+/** Short names, for people, of fields with long names. */
 const shortNames: Readonly<Record<string, string>> = { 'messaging.destination.name': 'topic' };
 
-// A longer chain of causes is hardly read; a cycle has no end.
+// A chain of causes may be a cycle.
 const longestChain = 8;
 const longestStack = 12;
 
@@ -62,7 +63,7 @@ function chain(error: unknown): string {
   return causesOf(error).map(headOfError).join('; caused by ');
 }
 
-/** The error and its causes, each once. */
+/** Lists an error and its causes, each once. */
 function causesOf(error: unknown): unknown[] {
   const seen: unknown[] = [];
   for (let at = error; at !== undefined && !seen.includes(at) && seen.length < longestChain;) {
@@ -76,7 +77,7 @@ function causesOf(error: unknown): unknown[] {
   return seen;
 }
 
-/** Where the innermost of them came from that is no error of tenon. */
+/** Gives the stack of the innermost cause that is no {@link TenonError}. */
 function stackOf(error: unknown): string[] {
   for (const one of causesOf(error).reverse()) {
     try {

@@ -3,8 +3,8 @@ import { ConsoleLogger } from '../console.ts';
 import { type LogFields, type Logger, silentLogger } from '../logger.ts';
 
 /**
- * A logger of the application's own whose failures end nothing: the message is lost, and whoever logs goes on. Those of
- * tenon are given back as they are.
+ * Wraps a logger of the application so that its errors are caught: the message is lost, and the caller goes on. Loggers
+ * of tenon are returned unchanged.
  */
 export function unfailing(logger: Logger): Logger {
   const isOurs = logger === silentLogger || logger instanceof ConsoleLogger || logger instanceof UnfailingLogger;
@@ -40,7 +40,7 @@ class UnfailingLogger implements Logger {
       child = this.#logger.child(fields);
       if (typeof child.info === 'function') return unfailing(child);
     } catch {
-      // Its messages have fewer fields then.
+      // Messages are then logged without these fields.
     }
     return this;
   }
