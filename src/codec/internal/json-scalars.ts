@@ -81,7 +81,7 @@ function article(scalar: Scalar): string {
 
 function checkedText(value: unknown): string {
   if (typeof value !== 'string') fail(`expected a string, got ${describeValue(value)}`);
-  if (/\p{Surrogate}/u.test(value)) fail('the string holds half of a surrogate pair, which is no text');
+  if (/\p{Surrogate}/u.test(value)) fail('the string has half of a surrogate pair, which UTF-8 cannot carry');
   return value;
 }
 
