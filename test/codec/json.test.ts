@@ -200,7 +200,11 @@ describe('JSON of a .proto', () => {
     ['Scalars', { aDouble: 'inf' }, 'Scalars.aDouble: expected a double, got "inf"'],
     ['Scalars', { aBool: 'true' }, 'Scalars.aBool: expected a bool, got "true"'],
     ['Scalars', { aString: 1 }, 'Scalars.aString: expected a string, got 1'],
-    ['Scalars', { aString: '\uD83E' }, 'Scalars.aString: the string has half of a surrogate pair, which UTF-8 cannot carry'],
+    [
+      'Scalars',
+      { aString: '\uD83E' },
+      'Scalars.aString: the string has half of a surrogate pair, which UTF-8 cannot carry',
+    ],
     ['Scalars', { someBytes: 'a b' }, 'Scalars.someBytes: expected base64, got "a b"'],
     ['Scalars', { someBytes: 'AAAAA' }, 'Scalars.someBytes: expected base64, got "AAAAA"'],
     ['Scalars', { aColor: 'RED' }, 'Scalars.aColor: kinds.Color has no value "RED".'],
