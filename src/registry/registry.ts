@@ -79,7 +79,7 @@ export interface RegistryEvent {
 export interface WatchOptions {
   /** Name of the service to watch. @default every service */
   readonly service?: string | undefined;
-  /** Stops the watcher. */
+  /** Stops the watcher when it aborts, as `stop` does. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -89,7 +89,9 @@ export interface WatchOptions {
  * reader is too many changes behind: read again with `getService`, then watch again.
  */
 export interface Watcher extends AsyncIterable<RegistryEvent> {
-  /** Ends the iteration and releases its resources. May be called again. */
+  /**
+   * Ends the iteration at once, without events that are still queued, and releases its resources. May be called again.
+   */
   stop(): void;
 }
 

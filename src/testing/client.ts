@@ -505,7 +505,7 @@ export const clientCases: readonly Case<ClientHarness>[] = [
     },
   },
   {
-    name: 'options come before the first call',
+    name: 'init changes options until the first call',
     async run(harness) {
       const { client } = await serving(harness);
       client.init({ timeoutMs: 1_000 });

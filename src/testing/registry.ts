@@ -16,7 +16,7 @@ import { watchCases } from './internal/registry-watch-cases.ts';
 
 const lifecycleCases: readonly Case<RegistryHarness>[] = [
   registryCase(
-    'an instance says the capabilities that it is tested with, if it says any',
+    'an instance has the capabilities that it is tested with, if it has the property',
     undefined,
     async (fixture) => {
       const { capabilities } = await fixture.make();
@@ -30,14 +30,14 @@ const lifecycleCases: readonly Case<RegistryHarness>[] = [
     await assert.rejects(registry.getService(fresh(), { signal }), cancelled);
     await assert.rejects(registry.register(record(fresh(), [nodeOf('x')]), { signal }), cancelled);
   }),
-  registryCase('options come before the first call', undefined, async (fixture) => {
+  registryCase('init changes options until the first call', undefined, async (fixture) => {
     const registry = await fixture.make();
     registry.init({ ttlMs: 12_345 });
     assert.equal(registry.options.ttlMs, 12_345);
     await found(registry, fresh());
     assert.throws(() => registry.init({ ttlMs: 1 }), { code: Code.FailedPrecondition, reason: 'registry.started' });
   }),
-  registryCase('closing ends watchers and refuses what comes', undefined, async (fixture) => {
+  registryCase('close ends watchers and makes later calls fail', undefined, async (fixture) => {
     const registry = await fixture.make();
     const watching = fixture.capabilities.watches ? collect(await registry.watch()).ended : Promise.resolve('ended');
     await registry.close();

@@ -12,7 +12,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import { silentLogger } from '../../src/logger/logger.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { describeWithRedis } from '../support/servers.ts';
-import { collector, publishText, RecordingLogger, text, until, virtualRuntime } from './support.ts';
+import { collector, publishText, RecordingLogger, text, eventually, virtualRuntime } from './support.ts';
 
 /** A memory broker that says, and does, less: events are forgotten once they are handed out. */
 class Forgetful extends MemoryBroker {
@@ -625,9 +625,9 @@ describeWithRedis('delivery over redis', (redis) => {
     await publishText(broker, topic, 'bad', { kept: 'yes' });
     await publishText(broker, topic, 'once', { 'tenon-dedupe-key': 'k' });
     await publishText(broker, topic, 'once', { 'tenon-dedupe-key': 'k' });
-    await until('the dead letter', () => dead.texts.length === 1);
+    await eventually('the dead letter', () => dead.texts.length === 1);
     await publishText(broker, topic, 'last');
-    await until('the last event', () => seen.includes('last'));
+    await eventually('the last event', () => seen.includes('last'));
     expect(seen.sort()).toEqual(['bad', 'bad', 'bad', 'last', 'once']);
     expect(dead.events[0]?.headers).toMatchObject({
       kept: 'yes',

@@ -6,7 +6,7 @@ import type { Event } from '../../src/broker/broker.ts';
 import { MemoryBroker, type MemoryBrokerOptions, MemoryHub } from '../../src/broker/memory.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { silentLogger } from '../../src/logger/logger.ts';
-import { collector, publishText, RecordingLogger, text, until, virtualRuntime } from './support.ts';
+import { collector, publishText, RecordingLogger, text, eventually, virtualRuntime } from './support.ts';
 
 async function connected(options: MemoryBrokerOptions = {}): Promise<MemoryBroker> {
   const broker = new MemoryBroker({ logger: silentLogger, ...options });
@@ -27,7 +27,7 @@ test('publish waits for room while a slow member is there, in order', async () =
   // One in hand, two that wait; the others are not taken yet.
   expect(stored).toEqual(['a', 'b', 'c']);
   for (let index = 0; index < 6; index += 1) {
-    await until('the next event', () => held.length > index);
+    await eventually('the next event', () => held.length > index);
     await held[index]?.ack();
   }
   expect(held.map(text)).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
@@ -68,7 +68,7 @@ test('a queue whose members are away keeps the latest events, and says that it d
   for (const body of ['a', 'b', 'c', 'd', 'e']) await publishText(broker, 't', body);
   const received = collector();
   await broker.subscribe('t', received.receive, { queue: 'q' });
-  await until('what was kept', () => received.texts.length === 3);
+  await eventually('what was kept', () => received.texts.length === 3);
   expect(received.texts).toEqual(['c', 'd', 'e']);
   expect(logger.lines).toEqual([
     {
@@ -87,7 +87,7 @@ test('brokers of different hubs share nothing, those of one hub everything', asy
   await stranger.subscribe('t', nothing.receive);
   await publishText(one, 't', 'x');
   await publishText(stranger, 't', 'y');
-  await until('both', () => received.texts.length === 1 && nothing.texts.length === 1);
+  await eventually('both', () => received.texts.length === 1 && nothing.texts.length === 1);
   expect([received.texts, nothing.texts]).toEqual([['x'], ['y']]);
 });
 
@@ -101,14 +101,14 @@ test('the events of a key go to the member that has one of them in hand', async 
     await broker.publish('t', { headers: {}, body: Buffer.from(body) }, { orderKey: 'k' });
   await publishText(broker, 't', 'other');
   await publishText(broker, 't', 'another');
-  await until('all', () => held.length === 5);
+  await eventually('all', () => held.length === 5);
   const members = held.filter(({ event }) => event.headers['tenon-order-key'] === 'k').map(({ member }) => member);
   expect(new Set(members).size).toBe(1);
   expect(new Set(held.map(({ member }) => member)).size).toBe(2);
   for (const { event } of held) await event.ack();
   // Nobody has it any more: it may go to either.
   await broker.publish('t', { headers: {}, body: Buffer.from('4') }, { orderKey: 'k' });
-  await until('the next one', () => held.length === 6);
+  await eventually('the next one', () => held.length === 6);
 });
 
 test('an event that is given back again and again leaves the process its I/O', async () => {
@@ -119,7 +119,7 @@ test('an event that is given back again and again leaves the process its I/O', a
     return event.nack();
   });
   await publishText(broker, 't', 'poison');
-  await until('a hundred attempts', () => attempts > 100);
+  await eventually('a hundred attempts', () => attempts > 100);
   await subscriber.unsubscribe(AbortSignal.abort());
 });
 
@@ -137,7 +137,7 @@ test('subscribers that answer each other leave the process its I/O', async () =>
     });
   }
   await publishText(broker, 'ping', 'ball');
-  await until('many rounds', () => rounds > 1_000);
+  await eventually('many rounds', () => rounds > 1_000);
   await broker.disconnect();
 });
 

@@ -11,7 +11,7 @@ import { Code } from '../../src/errors/errors.ts';
 import { silentLogger as logger } from '../../src/logger/logger.ts';
 import { describeWithRedis, type RedisServer, redisServer } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
-import { collector, publishAtLast, publishText, RecordingLogger, text, until } from './support.ts';
+import { collector, publishAtLast, publishText, RecordingLogger, text, eventually } from './support.ts';
 
 expectNothingUncaught();
 
@@ -28,7 +28,7 @@ describeWithRedis('while redis is away', () => {
     const received = collector();
     await broker.subscribe('news', received.receive);
     await publishText(broker, 'news', 'before');
-    await until('the first event', () => received.texts.includes('before'));
+    await eventually('the first event', () => received.texts.includes('before'));
 
     await redis.kill();
     await noticed(broker);
@@ -64,7 +64,7 @@ describeWithRedis('while redis is away', () => {
     const more = collector();
     await broker.subscribe('more', more.receive);
     await publishText(broker, 'more', 'x');
-    await until('an event of a new subscription', () => more.texts.length === 1);
+    await eventually('an event of a new subscription', () => more.texts.length === 1);
     await broker.disconnect();
     await redis.dispose();
   });
@@ -78,11 +78,11 @@ describeWithRedis('while redis is away', () => {
     for (const topic of ['a', 'b']) await broker.subscribe(topic, (event) => event.ack());
     expect([broker.status.state, broker.unwrap()]).toEqual(['connected', expect.any(Redis)]);
     await redis.kill();
-    await until('it is away', () => broker.status.state === 'away');
+    await eventually('it is away', () => broker.status.state === 'away');
     expect(broker.status.lastError).toMatchObject({ code: Code.Unavailable, reason: 'broker.unreachable' });
     await expect(publishText(broker, 'a', 'x')).rejects.toMatchObject({ reason: 'broker.unreachable' });
     await redis.start();
-    await until('it is back', () => broker.status.state === 'connected');
+    await eventually('it is back', () => broker.status.state === 'connected');
     const said = (level: string): unknown[] =>
       recorder.lines.filter((line) => line.level === level && 'broker' in line.fields).map(({ message }) => message);
     expect([said('warn'), said('info')]).toEqual([
@@ -110,11 +110,11 @@ describeWithRedis('while redis is away', () => {
       .filter((found) => found?.[2]?.startsWith('tenon:') && found[1] !== String(own));
     expect(reading).toHaveLength(1);
     await commands.call('CLIENT', 'KILL', 'ID', String(reading[0]?.[1]));
-    await until('it is away', () => broker.status.state === 'away');
+    await eventually('it is away', () => broker.status.state === 'away');
     expect(broker.status.lastError).toMatchObject({ reason: 'broker.unreachable' });
     expect(commands.status).toBe('ready');
     await commands.config('SET', 'maxclients', '1000');
-    await until('it is back', () => broker.status.state === 'connected');
+    await eventually('it is back', () => broker.status.state === 'connected');
     for (let tried = 1; received.texts.length === 0 && tried < 500; tried += 1) {
       await publishText(broker, 'news', `after ${tried}`);
       await sleep(10);
@@ -174,12 +174,12 @@ describeWithRedis('while redis is away', () => {
     })();
     for (let outage = 0; outage < 3; outage += 1) {
       const before = stored.length;
-      await until('some events', () => stored.length > before + 100);
+      await eventually('some events', () => stored.length > before + 100);
       await redis.kill();
       await sleep(100);
       await redis.start();
     }
-    await until('some more events', () => stored.length > 500);
+    await eventually('some more events', () => stored.length > 500);
     publishing = false;
     await published;
     const missing = (): string[] => {
@@ -188,7 +188,7 @@ describeWithRedis('while redis is away', () => {
         .flatMap((number) => ['q', undefined].map((queue) => `${queue} ${number}`))
         .filter((name) => !seen.has(name));
     };
-    await until(`all of ${stored.length} events`, () => missing().length === 0).catch(() => undefined);
+    await eventually(`all of ${stored.length} events`, () => missing().length === 0).catch(() => undefined);
     expect(missing()).toEqual([]);
     expect(again).toEqual([]);
     // What was acknowledged while redis was away was acknowledged again afterwards.
@@ -208,17 +208,20 @@ describeWithRedis('while redis is away', () => {
     await broker.subscribe('news', member.receive, { queue: 'q' });
     await broker.subscribe('news', all.receive);
     await publishText(broker, 'news', 'before');
-    await until('the first event', () => member.texts.length + all.texts.length === 2);
+    await eventually('the first event', () => member.texts.length + all.texts.length === 2);
     await redis.restart();
     await publishAtLast(broker, 'news', 'after');
-    await until('the event afterwards', () => member.texts.includes('after') && all.texts.includes('after'));
+    await eventually('the event afterwards', () => member.texts.includes('after') && all.texts.includes('after'));
     expect([member.texts, all.texts]).toEqual([
       ['before', 'after'],
       ['before', 'after'],
     ]);
     await run('redis-cli', ['-p', String(redis.port), 'flushall']);
     await publishText(broker, 'news', 'flushed');
-    await until('the event after FLUSHALL', () => member.texts.includes('flushed') && all.texts.includes('flushed'));
+    await eventually(
+      'the event after FLUSHALL',
+      () => member.texts.includes('flushed') && all.texts.includes('flushed'),
+    );
     await broker.disconnect();
     await redis.dispose();
   });

@@ -8,7 +8,7 @@ import { RedisStreamsBroker, type RedisStreamsBrokerOptions } from '../../src/br
 import { silentLogger } from '../../src/logger/logger.ts';
 import { startNode } from '../support/process.ts';
 import { describeWithRedis } from '../support/servers.ts';
-import { collector, publishText, RecordingLogger, until } from './support.ts';
+import { collector, publishText, RecordingLogger, eventually } from './support.ts';
 
 const program = fileURLToPath(new URL('programs/subscriber.mjs', import.meta.url));
 const sleep = (delayMs: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, delayMs));
@@ -56,7 +56,7 @@ describeWithRedis('redis-streams', (redis) => {
       await sleep(1_500);
       expect(received.texts).toEqual([]);
       await child.kill('SIGKILL');
-      await until('the event', () => received.texts.length === 1);
+      await eventually('the event', () => received.texts.length === 1);
       expect(received.events[0]).toMatchObject({ attempt: 2, headers: { kept: 'yes' } });
       expect(received.texts).toEqual(['precious']);
       await allClosed();
@@ -74,7 +74,7 @@ describeWithRedis('redis-streams', (redis) => {
       const third = await connected({ claimIdleMs: 600 });
       const others = collector();
       await broker.subscribe('hung', (event) => void held.push(event), { queue: 'q', maxInFlight: 1 });
-      await until('the event', () => held.length === 1);
+      await eventually('the event', () => held.length === 1);
       const owner = await ownerOf('hung');
       child.signal('SIGCONT');
       await third.subscribe('hung', others.receive, { queue: 'q' });
@@ -109,13 +109,13 @@ describeWithRedis('redis-streams', (redis) => {
         { queue: 'q' },
       );
       await publishText(first, 'waiting', 'later');
-      await until('the first attempt', () => attempts.length === 1);
+      await eventually('the first attempt', () => attempts.length === 1);
       await second.subscribe('waiting', received.receive, { queue: 'q' });
       await sleep(1_000);
       // Kept for the whole delay, which is longer than the time after which others may take it.
       expect(received.texts).toEqual([]);
       await subscriber.unsubscribe();
-      await until('the event', () => received.texts.length === 1);
+      await eventually('the event', () => received.texts.length === 1);
       expect([attempts, received.events[0]?.attempt]).toEqual([[1], 2]);
       await allClosed();
     });
@@ -134,7 +134,7 @@ describeWithRedis('redis-streams', (redis) => {
     await one.subscribe('slow', slow, { queue: 'q' });
     await other.subscribe('slow', slow, { queue: 'q' });
     await publishText(one, 'slow', 'x');
-    await until('the event', () => done > 0);
+    await eventually('the event', () => done > 0);
     await allClosed();
     expect(handled).toEqual([1]);
     expect(await pending('slow')).toBe(0);
@@ -150,7 +150,7 @@ describeWithRedis('redis-streams', (redis) => {
     await one.subscribe('patient', receive, { queue: 'q' });
     await other.subscribe('patient', receive, { queue: 'q' });
     await publishText(one, 'patient', 'x');
-    await until('the second attempt', () => attempts.length === 2);
+    await eventually('the second attempt', () => attempts.length === 2);
     const [[, first], [second, then]] = attempts as [[number, number], [number, number]];
     expect(second).toBe(2);
     expect(then - first).toBeGreaterThanOrEqual(990);
@@ -162,7 +162,7 @@ describeWithRedis('redis-streams', (redis) => {
     const received = collector();
     const subscriber = await broker.subscribe('tidy', received.receive, { queue: 'q' });
     await publishText(broker, 'tidy', 'x');
-    await until('the event', () => received.texts.length === 1);
+    await eventually('the event', () => received.texts.length === 1);
     expect(await consumers('tidy')).toHaveLength(1);
     await subscriber.unsubscribe();
     expect([await consumers('tidy'), await pending('tidy')]).toEqual([[], 0]);
@@ -177,7 +177,7 @@ describeWithRedis('redis-streams', (redis) => {
     await start.subscribe('history', all.receive, { queue: 'all' });
     await start.subscribe('history', alone.receive);
     await publishText(now, 'history', 'new');
-    await until('the new event', () => [fresh, all, alone].every(({ texts }) => texts.includes('new')));
+    await eventually('the new event', () => [fresh, all, alone].every(({ texts }) => texts.includes('new')));
     expect([fresh.texts, all.texts, alone.texts]).toEqual([['new'], ['old', 'new'], ['old', 'new']]);
     await allClosed();
   });
@@ -197,11 +197,11 @@ describeWithRedis('redis-streams', (redis) => {
     const held: Event[] = [];
     const first = await broker.subscribe('lost', (event) => void held.push(event), { queue: 'q' });
     await publishText(broker, 'lost', 'x');
-    await until('the event', () => held.length === 1);
+    await eventually('the event', () => held.length === 1);
     await first.unsubscribe(AbortSignal.abort());
     await withRedis((client) => client.xtrim('tenon:events:lost', 'MAXLEN', 0));
     await broker.subscribe('lost', (event) => event.ack(), { queue: 'q' });
-    await until('the report', () =>
+    await eventually('the report', () =>
       logger.lines.some(({ level, message }) => level === 'error' && message.startsWith('events were lost')),
     );
     await allClosed();
@@ -213,7 +213,7 @@ describeWithRedis('redis-streams', (redis) => {
     await broker.subscribe('foreign', received.receive, { queue: 'q' });
     await withRedis((client) => client.xadd('tenon:events:foreign', '*', 'colour', 'blue', 'b', 'the body'));
     await withRedis((client) => client.xadd('tenon:events:foreign', '*', 'colour', 'red'));
-    await until('both', () => received.texts.length === 2);
+    await eventually('both', () => received.texts.length === 2);
     expect(received.events.map(({ headers }) => headers)).toEqual([{ colour: 'blue' }, { colour: 'red' }]);
     expect(received.texts).toEqual(['the body', '']);
     await allClosed();
@@ -247,7 +247,7 @@ describeWithRedis('redis-streams', (redis) => {
     const received = collector();
     await broker.subscribe('torn', received.receive, { queue: 'q' });
     await publishText(broker, 'torn', 'first');
-    await until('the first event', () => received.texts.length === 1);
+    await eventually('the first event', () => received.texts.length === 1);
     await withRedis(async (client) => {
       // Another connection takes an event in the name of this member: as if the reply had been lost on its way.
       const [[, name]] = (await client.xinfo('CONSUMERS', 'tenon:events:torn', 'q')) as [[string, string]];
@@ -259,7 +259,7 @@ describeWithRedis('redis-streams', (redis) => {
         .exec();
       await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
     });
-    await until('the event', () => received.texts.includes('torn'));
+    await eventually('the event', () => received.texts.includes('torn'));
     expect(received.texts).toEqual(['first', 'torn']);
     await allClosed();
   });

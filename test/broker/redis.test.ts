@@ -10,7 +10,7 @@ import { RedisBroker, type RedisBrokerOptions } from '../../src/broker/redis.ts'
 import { Code } from '../../src/errors/errors.ts';
 import { silentLogger } from '../../src/logger/logger.ts';
 import { describeWithRedis } from '../support/servers.ts';
-import { collector, publishText, RecordingLogger, until } from './support.ts';
+import { collector, publishText, RecordingLogger, eventually } from './support.ts';
 
 /** What Go Micro's redis broker has published. */
 const captured = JSON.parse(readFileSync(new URL('go-micro-redis.json', import.meta.url), 'utf8')) as {
@@ -147,7 +147,7 @@ describeWithRedis('over redis', (redis) => {
     await client.publish('greeter.events', captured.published[0]!.payload);
     await client.publish('greeter.events', 'plain');
     for (const { events, texts } of all) {
-      await until('four events', () => events.length === 4);
+      await eventually('four events', () => events.length === 4);
       expect(texts.filter((_text, index) => index !== 2)).toEqual(['native', 'go-micro', 'plain']);
       expect(events.map(({ headers }) => headers)).toEqual([
         { a: 'b' },
@@ -168,7 +168,7 @@ describeWithRedis('over redis', (redis) => {
     const subscriber = await slow.subscribe('busy', (event) => void held.push(event), { maxInFlight: 2 });
     await slow.subscribe('busy', quick.receive);
     for (let index = 0; index < 20; index += 1) await publishText(publisher, 'busy', String(index));
-    await until('all at the quick one', () => quick.texts.length === 20);
+    await eventually('all at the quick one', () => quick.texts.length === 20);
     expect(held).toHaveLength(2);
     for (let index = 0; index < held.length; index += 1) {
       await received.receive(held[index] as Event);
@@ -192,10 +192,10 @@ describeWithRedis('over redis', (redis) => {
     ];
     await broker.subscribe('draining', quick.receive);
     for (const body of ['a', 'b', 'c']) await publishText(broker, 'draining', body);
-    await until('all', () => quick.texts.length === 3);
+    await eventually('all', () => quick.texts.length === 3);
     const left = subscriber.unsubscribe();
     for (let index = 0; index < 3; index += 1) {
-      await until('the next one', () => held.length > index);
+      await eventually('the next one', () => held.length > index);
       await held[index]?.ack();
     }
     await left;

@@ -8,7 +8,7 @@ import { RedisStreamsBroker, type RedisStreamsBrokerOptions } from '../../src/br
 import type { Timers } from '../../src/runtime/runtime.ts';
 import { systemRuntime, systemTimers } from '../../src/runtime/system.ts';
 import { describeWithRedis, type RedisServer, redisServer } from '../support/servers.ts';
-import { collector, publishAtLast, publishText, RecordingLogger, text, until } from './support.ts';
+import { collector, publishAtLast, publishText, RecordingLogger, text, eventually } from './support.ts';
 
 const patienceMs = 60_000;
 /** Timers whose heartbeats never come: as those of a process that is too busy. */
@@ -56,14 +56,14 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     const options = { queue: 'q', maxInFlight: 8, maxWaiting: 50, retryDelayMs: 60_000 };
     const seams = { runtime: systemRuntime, logger: new RecordingLogger() };
     await deliver(broker, 'failing', options, () => ((handled += 1), Promise.reject(new Error('no'))), seams);
-    await until('as many as may wait', () => handled >= 50, patienceMs);
+    await eventually('as many as may wait', () => handled >= 50, patienceMs);
     await sleep(300);
     expect(await pending()).toBeLessThanOrEqual(58);
     expect(handled).toBe(await pending());
     // Those who can handle them get the others.
     const other = collector();
     await broker.subscribe('failing', other.receive, { queue: 'q' });
-    await until('the other events', () => other.texts.length >= 2_000 - handled, patienceMs);
+    await eventually('the other events', () => other.texts.length >= 2_000 - handled, patienceMs);
     await end();
   }, 120_000);
 
@@ -73,7 +73,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     let handled = 0;
     const nack = (event: Event): Promise<void> => ((handled += 1), event.nack({ delayMs: 60_000 }));
     await broker.subscribe('failing-alone', nack, { maxInFlight: 8, maxWaiting: 50 });
-    await until('as many as may wait', () => handled >= 50, patienceMs);
+    await eventually('as many as may wait', () => handled >= 50, patienceMs);
     await sleep(300);
     expect(handled).toBe(50);
     await end();
@@ -84,20 +84,20 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     const [first, second] = [collector(), collector()];
     const member = await broker.subscribe('cut-unread', first.receive, { queue: 'q' });
     await fill(10);
-    await until('the first ones', () => first.texts.length === 10, patienceMs);
+    await eventually('the first ones', () => first.texts.length === 10, patienceMs);
     await member.unsubscribe();
     await fill(100);
     await client.xtrim(key, 'MAXLEN', 30);
     await broker.subscribe('cut-unread', second.receive, { queue: 'q' });
-    await until('what is left', () => second.texts.length === 30, patienceMs);
+    await eventually('what is left', () => second.texts.length === 30, patienceMs);
     const reports = (): unknown[] => logger.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields);
     expect(reports()).toEqual([{ key, group: 'q', events: 70 }]);
     // It is said once, and what is cut off later is counted anew; that all is gone is found out as well.
     await fill(5);
-    await until('more', () => second.texts.length === 35, patienceMs);
+    await eventually('more', () => second.texts.length === 35, patienceMs);
     await client.multi().xadd(key, '*', 'b', 'gone').xtrim(key, 'MAXLEN', 0).exec();
     await publishText(broker, 'cut-unread', 'last');
-    await until('the last', () => second.texts.includes('last'), patienceMs);
+    await eventually('the last', () => second.texts.includes('last'), patienceMs);
     expect(reports()).toHaveLength(1);
     await end();
   }, 120_000);
@@ -109,10 +109,10 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     const [member, alone] = [collector(), collector()];
     await broker.subscribe('cut-read', member.receive, { queue: 'q' });
     await broker.subscribe('cut-read', alone.receive);
-    await until('all', () => member.texts.length === 20 && alone.texts.length === 20, patienceMs);
+    await eventually('all', () => member.texts.length === 20 && alone.texts.length === 20, patienceMs);
     await client.xtrim(key, 'MAXLEN', 0);
     await fill(200);
-    await until('all', () => member.texts.length === 220 && alone.texts.length === 220, patienceMs);
+    await eventually('all', () => member.texts.length === 220 && alone.texts.length === 220, patienceMs);
     expect(said('error')).toEqual([]);
     await end();
   }, 120_000);
@@ -122,10 +122,10 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     const held: Event[] = [];
     await broker.subscribe('cut-alone', (event) => void held.push(event), { maxInFlight: 1 });
     await fill(50);
-    await until('one in hand', () => held.length === 1, patienceMs);
+    await eventually('one in hand', () => held.length === 1, patienceMs);
     await client.xtrim(key, 'MAXLEN', 10);
     await held[0]?.ack();
-    await until('the next', () => held.length === 2, patienceMs);
+    await eventually('the next', () => held.length === 2, patienceMs);
     expect(held.map(text)).toEqual(['0', '40']);
     expect(logger.lines.filter(({ level }) => level === 'error').map(({ fields }) => fields)).toEqual([
       { key, group: undefined, events: 39 },
@@ -138,13 +138,13 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     const events: Event[] = [];
     await broker.subscribe('refused', (event) => void events.push(event), { queue: 'q' });
     await publishText(broker, 'refused', 'x');
-    await until('the event', () => events.length === 1, patienceMs);
+    await eventually('the event', () => events.length === 1, patienceMs);
     await client.call('ACL', 'SETUSER', 'default', '-xack');
     await expect(events[0]?.ack()).rejects.toThrow(/xack/i);
     expect(said('warn').filter((one) => one.startsWith('the broker refuses an acknowledgement'))).toHaveLength(4);
     expect(said('error').filter((one) => one.startsWith('the broker refuses an acknowledgement'))).toHaveLength(1);
     await client.call('ACL', 'SETUSER', 'default', '+xack');
-    await until('it again', () => events.length === 2, patienceMs);
+    await eventually('it again', () => events.length === 2, patienceMs);
     await events[1]?.ack();
     expect([events[1]?.attempt, await pending()]).toEqual([2, 0]);
     await end();
@@ -162,17 +162,17 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await broker.subscribe('removed', receive, { queue: 'q' });
     await publishText(broker, 'removed', 'retried');
     await publishText(broker, 'removed', 'held');
-    await until('both', () => attempts.length === 2, patienceMs);
+    await eventually('both', () => attempts.length === 2, patienceMs);
     await client.xgroup('DESTROY', key, 'q');
-    await until('it is said', () => said('warn').includes('the group was gone, and is made anew'), patienceMs);
-    await until('the retries', () => attempts.includes('retried 3'), patienceMs);
+    await eventually('it is said', () => said('warn').includes('the group was gone, and is made anew'), patienceMs);
+    await eventually('the retries', () => attempts.includes('retried 3'), patienceMs);
     expect(attempts).toEqual(['retried 1', 'held 1', 'retried 2', 'retried 3']);
-    await until('nothing but the one in hand', () => true);
+    await eventually('nothing but the one in hand', () => true);
     expect(await pending()).toBe(1);
     await held[0]?.ack();
     expect(await pending()).toBe(0);
     await publishText(broker, 'removed', 'later');
-    await until('what comes later', () => attempts.includes('later 1'), patienceMs);
+    await eventually('what comes later', () => attempts.includes('later 1'), patienceMs);
     await end();
   }, 120_000);
 
@@ -182,7 +182,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     const events: Event[] = [];
     await broker.subscribe('own', (event) => void events.push(event), { queue: 'q' });
     await publishText(broker, 'own', 'x');
-    await until('the event', () => events.length === 1, patienceMs);
+    await eventually('the event', () => events.length === 1, patienceMs);
     const looks = async (): Promise<number> =>
       Number(/cmdstat_xautoclaim:calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0);
     const before = await looks();
@@ -191,7 +191,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     // Nor when its connections are new.
     await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
     await publishAtLast(broker, 'own', 'y');
-    await until('the other event', () => events.length === 2, patienceMs);
+    await eventually('the other event', () => events.length === 2, patienceMs);
     expect(events.map(text)).toEqual(['x', 'y']);
     await end();
   }, 120_000);
@@ -203,7 +203,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     const events: Event[] = [];
     await broker.subscribe('late', (event) => void events.push(event), { queue: 'q' });
     for (const body of ['a', 'b', 'c']) await publishText(broker, 'late', body);
-    await until('the events', () => events.length === 3, patienceMs);
+    await eventually('the events', () => events.length === 3, patienceMs);
     await server.kill();
     const acknowledged = Promise.all(events.map((event) => event.ack()));
     await sleep(100);
@@ -224,10 +224,14 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     const fails = (): Promise<void> => Promise.reject(new Error('no'));
     await deliver(broker, 'buried', options, fails, { runtime: systemRuntime, logger });
     await publishText(broker, 'buried', 'x');
-    await until('some attempts', () => logger.lines.filter(({ level }) => level === 'warn').length >= 3, patienceMs);
+    await eventually(
+      'some attempts',
+      () => logger.lines.filter(({ level }) => level === 'warn').length >= 3,
+      patienceMs,
+    );
     expect(await pending()).toBe(1);
     await client.del('tenon:events:grave');
-    await until('the end', () => logger.lines.some(({ level }) => level === 'error'), patienceMs);
+    await eventually('the end', () => logger.lines.some(({ level }) => level === 'error'), patienceMs);
     expect([await client.xlen('tenon:events:grave'), await pending()]).toEqual([1, 0]);
     await end();
   }, 120_000);
@@ -240,8 +244,8 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await fill(100);
     await client.call('CLIENT', 'PAUSE', '500', 'WRITE');
     await fill(100);
-    await until('all', () => new Set(one.texts).size === 100 && two.texts.length >= 200, patienceMs);
-    await until('all of the first', () => one.texts.length >= 200, patienceMs);
+    await eventually('all', () => new Set(one.texts).size === 100 && two.texts.length >= 200, patienceMs);
+    await eventually('all of the first', () => one.texts.length >= 200, patienceMs);
     expect([one.texts.length, two.texts.length]).toEqual([200, 200]);
     expect(said('error')).toEqual([]);
     await end();
@@ -254,7 +258,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await fill(count);
     let inHand = 0;
     await broker.subscribe('many', () => void (inHand += 1), { queue: 'q', maxInFlight: count });
-    await until('all in hand', () => inHand === count, patienceMs);
+    await eventually('all in hand', () => inHand === count, patienceMs);
     const commands = await client.monitor();
     let [looks, parts, longest] = [0, 0, 0];
     commands.on('monitor', (_time: string, [name = '', ...args]: string[]) => {
@@ -267,7 +271,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     const robbed = collector();
     await other.broker.subscribe('many', robbed.receive, { queue: 'q' });
     // Four heartbeats, of six parts each, take longer than others wait before they take what nobody has kept.
-    await until('heartbeats, and looks for events of the dead', () => parts >= 24 && looks >= 7, patienceMs);
+    await eventually('heartbeats, and looks for events of the dead', () => parts >= 24 && looks >= 7, patienceMs);
     expect([robbed.texts, said('warn')]).toEqual([[], []]);
     // Redis does nothing else while it works off one of them.
     expect(longest).toBeLessThan(1_100);
@@ -282,14 +286,14 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     const events: Event[] = [];
     await broker.subscribe('beats', (event) => void events.push(event), { queue: 'q' });
     await publishText(broker, 'beats', 'x');
-    await until('it is in hand', () => events.length === 1, patienceMs);
+    await eventually('it is in hand', () => events.length === 1, patienceMs);
     const kept = async (): Promise<number> =>
       Number(/cmdstat_xclaim:calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0);
     const failures = (level: string): number => said(level).filter((one) => one === failed).length;
     for (const warnings of [1, 2]) {
       const before = failures('debug');
       await client.call('ACL', 'SETUSER', 'default', '-xclaim');
-      await until('more failures', () => failures('debug') >= before + 2, patienceMs);
+      await eventually('more failures', () => failures('debug') >= before + 2, patienceMs);
       expect(failures('warn')).toBe(warnings);
       await client.call('ACL', 'SETUSER', 'default', '+xclaim');
       const soFar = await kept();
@@ -316,13 +320,13 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
       const seams = { runtime: systemRuntime, logger: new RecordingLogger() };
       await deliver(broker, `taken-${queue}`, { queue, maxInFlight: 1, retryDelayMs: 50 }, handle, seams);
       await broker.publish(`taken-${queue}`, { headers: {}, body: Buffer.from('first') }, { orderKey: 'a' });
-      await until('the second attempt', () => tries === 2, patienceMs);
+      await eventually('the second attempt', () => tries === 2, patienceMs);
       await publishText(broker, `taken-${queue}`, 'second');
       await publishText(broker, `taken-${queue}`, 'third');
       // It reads meanwhile what it has no place for.
       await sleep(200);
       release();
-      await until('all', () => handled.length === 3, patienceMs);
+      await eventually('all', () => handled.length === 3, patienceMs);
       expect(handled).toEqual(['first 1', 'second 1', 'third 1']);
       await end();
     },

@@ -2,17 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Broker } from '../../src/broker/broker.ts';
 import { EventRecorder, publishText } from '../../src/testing/recorders.ts';
-import { eventually } from '../../src/testing/waiting.ts';
 
 export { publishText, RecordingLogger, textOf as text } from '../../src/testing/recorders.ts';
+export { eventually } from '../../src/testing/waiting.ts';
 export { virtualRuntime } from '../../src/testing/virtual-time.ts';
 
-/** Resolves when `condition` holds; rejects when it does not for a long time. */
-export function until(what: string, condition: () => boolean, limitMs = 15_000): Promise<void> {
-  return eventually(what, condition, limitMs);
-}
-
-/** Publishes until the broker takes it; what it says in the meantime. */
+/** Publishes until the broker accepts the event. Resolves with the errors before that. */
 export async function publishAtLast(broker: Broker, topic: string, body: string): Promise<unknown[]> {
   const errors: unknown[] = [];
   for (;;) {
@@ -27,7 +22,7 @@ export async function publishAtLast(broker: Broker, topic: string, body: string)
   }
 }
 
-/** A callback that keeps what comes, and acknowledges it. */
+/** Makes a callback that records events and acknowledges them. */
 export function collector(): EventRecorder {
   return new EventRecorder();
 }

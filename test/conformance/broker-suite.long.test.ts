@@ -354,7 +354,7 @@ const broken: readonly [string, Broken, readonly string[]][] = [
     publishing((topic, { body }, publish) => publish(topic, { headers: {}, body })),
     [
       'an event arrives with its bytes and its headers',
-      'topics and headers may hold any text that the broker takes; it refuses others',
+      'topics and headers have any text that the broker accepts, and others are refused',
     ],
   ],
   [
@@ -367,7 +367,7 @@ const broken: readonly [string, Broken, readonly string[]][] = [
     publishing((topic, { headers, body }, publish) => publish(topic, { headers, body: asText(body) })),
     ['an event arrives with its bytes and its headers', 'a body of one mebibyte, or of the limit, arrives whole'],
   ],
-  ['one that hands the same body to all', altering(sameBody), ['bodies belong to whoever received them']],
+  ['one that hands the same body to all', altering(sameBody), ['a body belongs to its receiver']],
   [
     'one that takes every subscriber for a member of one queue',
     mishearing((options) => ({ ...options, queue: options.queue ?? 'all' })),
@@ -381,27 +381,27 @@ const broken: readonly [string, Broken, readonly string[]][] = [
   [
     'one that ignores the bound',
     mishearing((options) => ({ ...options, maxInFlight: undefined })),
-    ['no more than maxInFlight events are in hand', 'a topic without a name and a bound below one are refused'],
+    ['at most maxInFlight events are delivered and not settled', 'an empty topic and limits below one are refused'],
   ],
   [
     'one that does not tell of an acknowledgement',
     altering(() => ({ ack: () => Promise.resolve() })),
-    ['an acknowledged event is not handed out again', 'unsubscribe waits for what is in hand'],
+    ['an acknowledged event is not redelivered', 'unsubscribe waits for in-flight events'],
   ],
   [
     'one that drops what is nacked',
     altering((event) => ({ nack: () => event.ack() })),
-    ['a nacked event is handed out again, and its attempts are counted'],
+    ['a nacked event is redelivered, and its attempts are counted'],
   ],
   [
     'one that ignores the delay',
     altering((event) => ({ nack: () => event.nack() })),
-    ['a nacked event waits for its delay, and others do not'],
+    ['a nacked event is redelivered after its delay, without delaying others'],
   ],
   [
     'one that does not count attempts',
     altering(() => ({ attempt: 1 })),
-    ['a nacked event is handed out again, and its attempts are counted'],
+    ['a nacked event is redelivered, and its attempts are counted'],
   ],
   ['one whose events settle twice', SettlesTwice, ['an event settles once']],
   [
@@ -411,12 +411,12 @@ const broken: readonly [string, Broken, readonly string[]][] = [
       if (published % 2 === 0) await systemTimers.sleep(2);
       await publish(topic, message);
     }),
-    ['events arrive in the order they were published', 'events of one key keep their order'],
+    ['events are delivered in the order of publishing', 'events of one key keep their order'],
   ],
   [
     'one that mixes topics',
     publishing((topic, message, publish) => publish(topic.replace(/\.x$/, ''), message)),
-    ['two topics do not mix'],
+    ['events of one topic do not arrive on another'],
   ],
   [
     'one that loses one event in fifty',
@@ -425,9 +425,9 @@ const broken: readonly [string, Broken, readonly string[]][] = [
     ),
     ['a thousand events published at once are all handled'],
   ],
-  ['one that calls back within publish', CallsBackAtOnce, ['callbacks do not run within publish']],
-  ['one whose subscriptions stand later', StandsLater, ['a subscription stands when subscribe resolves']],
-  ['one that does not wait for what is in hand', LeavesAtOnce, ['unsubscribe waits for what is in hand']],
+  ['one that calls back within publish', CallsBackAtOnce, ['callbacks do not run synchronously within publish']],
+  ['one whose subscriptions stand later', StandsLater, ['events published after subscribe has resolved are received']],
+  ['one that does not wait for what is in hand', LeavesAtOnce, ['unsubscribe waits for in-flight events']],
   [
     'one that ends a subscription at the first failure',
     EndsAtTheFirstFailure,
@@ -436,89 +436,89 @@ const broken: readonly [string, Broken, readonly string[]][] = [
   [
     'one that keeps what is in hand',
     KeepsWhatIsInHand,
-    ['unsubscribe gives back what is in hand when its signal aborts'],
+    ['unsubscribe releases in-flight events when its signal aborts'],
   ],
   [
     'one whose events that wait keep their places',
     altering(() => ({})),
-    ['events that wait for another of their key do not hold up other keys'],
+    ['events that wait for their key do not delay other keys'],
   ],
   [
     'one that hands out more than the bound while events wait',
     TakesMoreForWhatWaits,
-    ['no more than maxInFlight handlers run while events wait for retries'],
+    ['at most maxInFlight handlers run while events wait for retries'],
   ],
   [
     'one that drops what waits when its subscription ends',
     DropsWhatWaits,
-    ['unsubscribe leaves to others what waits for its next attempt'],
+    ['unsubscribe leaves events that wait for a retry to others'],
   ],
   [
     'one that forgets queues whose members are away',
     ForgetsWhoIsAway,
-    ['a queue keeps events for members that are away'],
+    ['a queue stores events for members that are away'],
   ],
-  ['one that pulls ahead', PullsAhead, ['a pull hands out an event only when it is asked for one']],
-  ['one that holds what a pull has left', HoldsWhatAPullLeft, ['a pull that is left gives back what was not settled']],
-  ['one that watches like a subscriber', WatchesLikeASubscriber, ['watching takes nothing from those who subscribe']],
+  ['one that pulls ahead', PullsAhead, ['pull delivers an event only when next() asks for one']],
+  [
+    'one that holds what a pull has left',
+    HoldsWhatAPullLeft,
+    ['leaving a pull releases the events that were not settled'],
+  ],
+  ['one that watches like a subscriber', WatchesLikeASubscriber, ['watch does not consume the events of subscribers']],
   [
     'one that takes anything at any time',
     TakesAnythingAnyTime,
-    ['before connect and after disconnect every call is refused', 'a call whose signal has aborted is cancelled'],
+    ['every call fails before connect and after disconnect', 'a call whose signal has aborted is cancelled'],
   ],
   [
     'one that rejects like it acknowledges',
     altering((event) => ({ reject: () => event.ack() })),
     [
-      'a rejected event goes to the dead-letter topic, and does not come again',
-      'an event that its handler rejects is not tried again',
+      'a rejected event is moved to the dead-letter topic, and not redelivered',
+      'an event that its handler rejects is not retried',
     ],
   ],
   [
     'one that hands out again what was rejected',
     altering((event) => ({ reject: () => event.nack() })),
-    ['a rejected event goes to the dead-letter topic, and does not come again'],
+    ['a rejected event is moved to the dead-letter topic, and not redelivered'],
   ],
   [
     'one whose rejected events all go to the same topic',
     mishearing((options) => ({ ...options, deadLetter: undefined })),
-    ['a rejected event goes to the dead-letter topic, and does not come again'],
+    ['a rejected event is moved to the dead-letter topic, and not redelivered'],
   ],
-  ['one whose events all have the same id', altering(() => ({ id: 'x' })), ['every event has an id of its own']],
+  ['one whose events all have the same id', altering(() => ({ id: 'x' })), ['each event has its own id']],
   [
     'one whose events get an id with each receiver',
     altering(() => ({ id: String((published += 1)) })),
-    ['all who receive an event know it by the same id', 'an event keeps its id at every attempt'],
+    ['all receivers of an event get the same id', 'an event keeps its id at every attempt'],
   ],
   [
     'one that does not say that a subscription has ended',
     SaysNothingOfTheEnd,
-    ['a subscription says when it has ended, however it was ended'],
+    ['closed resolves when a subscription has ended, for whatever reason'],
   ],
   [
     'one that says so at once',
     SaysAtOnceThatItHasEnded,
-    ['a subscription says when it has ended, however it was ended'],
+    ['closed resolves when a subscription has ended, for whatever reason'],
   ],
-  [
-    'one that is always connected',
-    IsAlwaysConnected,
-    ['the broker tells its state, and hands out its client while it has one'],
-  ],
+  ['one that is always connected', IsAlwaysConnected, ['status has the state, and unwrap the client while connected']],
   [
     'one that hands out a client before it has one',
     HandsOutAClientAnyTime,
-    ['the broker tells its state, and hands out its client while it has one'],
+    ['status has the state, and unwrap the client while connected'],
   ],
   [
     'one that can do other things than its harness says',
     SaysMoreThanItsOptionsAllow,
-    ['the broker says what it can do with its options, its class what without, and what it is'],
+    ['capabilities are those of the options on the instance, and those of the defaults on the class'],
   ],
   [
     'one that writes topics in other letters',
     TakesTopicsInOtherLetters,
-    ['topics and headers may hold any text that the broker takes; it refuses others'],
+    ['topics and headers have any text that the broker accepts, and others are refused'],
   ],
   ['one that shares nothing', SharesNothing, ['an event arrives with its bytes and its headers']],
 ];
@@ -534,7 +534,7 @@ describe('the suite of brokers', () => {
 
   it('holds a broker to what its harness says that it takes', async () => {
     const names = [
-      'topics and headers may hold any text that the broker takes; it refuses others',
+      'topics and headers have any text that the broker accepts, and others are refused',
       'a body of one mebibyte, or of the limit, arrives whole',
       'a body over the limit is refused',
     ];

@@ -105,7 +105,7 @@ describe('the suite of registries', () => {
       (inner) => ({
         getService: async (name, options) => mapped(await inner.getService(name, options), () => ({ endpoints: [] })),
       }),
-      ['what is announced is found, with all that was said of it'],
+      ['a registered service is found with its whole record'],
     ],
     [
       'one that knows nothing with an empty list',
@@ -114,9 +114,9 @@ describe('the suite of registries', () => {
           inner.getService(name, options).catch((error) => (error.code === 5 ? [] : Promise.reject(error))),
       }),
       [
-        'a service that nobody announced is NOT_FOUND, and the message names it',
-        'a node that is taken back is gone, and the others stay',
-        'what one announces another finds',
+        'a service that is not registered is NOT_FOUND, and the message names it',
+        'deregister removes a node and leaves the others',
+        'another registry finds what one registers',
       ],
     ],
     [
@@ -141,10 +141,10 @@ describe('the suite of registries', () => {
         };
       },
       [
-        'announcing a node again replaces its record',
+        'registering a node again replaces its record',
         'a watcher sees a node come, change and go',
         'a watcher sees a node begin to drain',
-        'changes are told in their order, and what is told last is how it is',
+        'changes are reported in order, the current state last',
       ],
     ],
     [
@@ -157,8 +157,8 @@ describe('the suite of registries', () => {
         },
       }),
       [
-        'a node that is taken back is gone, and the others stay',
-        'a record may bring several nodes, and take them back',
+        'deregister removes a node and leaves the others',
+        'a record with several nodes registers and deregisters all of them',
       ],
     ],
     [
@@ -166,7 +166,7 @@ describe('the suite of registries', () => {
       (inner) => ({
         register: (service, options) => inner.register({ ...service, nodes: service.nodes.slice(0, 1) }, options),
       }),
-      ['a record may bring several nodes, and take them back'],
+      ['a record with several nodes registers and deregisters all of them'],
     ],
     [
       'one that refuses to take back what is not there',
@@ -177,7 +177,7 @@ describe('the suite of registries', () => {
           await inner.deregister(service, options);
         },
       }),
-      ['taking back what is not there is no error'],
+      ['deregister of an unknown node is no error'],
     ],
     [
       'one that takes any record',
@@ -201,7 +201,7 @@ describe('the suite of registries', () => {
           ],
         };
       },
-      ['all services that have nodes are listed'],
+      ['listServices returns all services that have nodes'],
     ],
     [
       'one that knows names by their first part',
@@ -217,7 +217,7 @@ describe('the suite of registries', () => {
     [
       'one whose leases never lapse',
       (inner) => ({ register: (service, options) => inner.register(service, { ...options, ttlMs: 600_000 }) }),
-      ['a lease that is not renewed lapses, one that is does not', 'a watcher sees a lease lapse'],
+      ['a lease ends unless it is renewed', 'a watcher sees a node whose lease ends'],
     ],
     [
       'one that does not renew a lease',
@@ -232,7 +232,7 @@ describe('the suite of registries', () => {
           },
         };
       },
-      ['a lease that is not renewed lapses, one that is does not'],
+      ['a lease ends unless it is renewed'],
     ],
     [
       'one whose watchers see everything',
@@ -250,8 +250,8 @@ describe('the suite of registries', () => {
       [
         'a watcher sees a node come, change and go',
         'a watcher sees what another registry announces',
-        'a watcher sees a lease lapse',
-        'what a watcher is told adds up to what is found',
+        'a watcher sees a node whose lease ends',
+        'the reported changes add up to the nodes that are found',
       ],
     ],
     [
@@ -263,12 +263,12 @@ describe('the suite of registries', () => {
             for await (const event of watcher) if ((count += 1) % 7 !== 0) yield event as never;
           }),
       }),
-      ['what a watcher is told adds up to what is found'],
+      ['the reported changes add up to the nodes that are found'],
     ],
     [
       'one that says of itself what it cannot do',
       () => ({ capabilities: { ...MemoryRegistry.capabilities, shared: true } }),
-      ['an instance says the capabilities that it is tested with, if it says any'],
+      ['an instance has the capabilities that it is tested with, if it has the property'],
     ],
     [
       'one whose watchers are told of what is there',
@@ -281,7 +281,7 @@ describe('the suite of registries', () => {
           });
         },
       }),
-      ['a watcher is not told of what was there before, nor of renewals'],
+      ['a watcher reports neither nodes that existed before nor renewals'],
     ],
     [
       'one whose watchers see the newest change first',
@@ -300,7 +300,7 @@ describe('the suite of registries', () => {
             }
           }),
       }),
-      ['changes are told in their order, and what is told last is how it is'],
+      ['changes are reported in order, the current state last'],
     ],
     [
       'one whose watchers cannot be stopped',
@@ -310,7 +310,7 @@ describe('the suite of registries', () => {
           stop: () => {},
         }),
       }),
-      ['stopping a watcher ends its iteration, and so does its signal'],
+      ['stop and an abort of the signal end the iteration of a watcher'],
     ],
     [
       'one that does not look at signals',
@@ -331,12 +331,12 @@ describe('the suite of registries', () => {
           },
         };
       },
-      ['options come before the first call'],
+      ['init changes options until the first call'],
     ],
     [
       'one that goes on after its end',
       () => ({ close: async () => {} }),
-      ['closing ends watchers and refuses what comes'],
+      ['close ends watchers and makes later calls fail'],
     ],
     [
       'one that hands out what it was given',
@@ -353,7 +353,7 @@ describe('the suite of registries', () => {
             })),
         };
       },
-      ['what becomes of a record after it was announced does not show'],
+      ['changes of a record object after register are not visible'],
     ],
     [
       'one that tells nobody',
@@ -364,9 +364,9 @@ describe('the suite of registries', () => {
         return Object.defineProperty(methods, 'options', { get: () => own.options });
       },
       [
-        'what one announces another finds',
+        'another registry finds what one registers',
         'a watcher sees what another registry announces',
-        'what is announced is found, with all that was said of it',
+        'a registered service is found with its whole record',
       ],
     ],
   ])(
@@ -384,9 +384,9 @@ describe('the suite of registries', () => {
   it('catches one that only finds, and pretends to register', async () => {
     const pretending = readOnlyHarness(() => ({ register: async () => {}, deregister: async () => {} }));
     expect(await run(pretending)).toEqual([
-      'a registry that does not register says so',
+      'a registry without the capability refuses register and deregister',
       'a call whose signal has aborted is CANCELLED',
-      'closing ends watchers and refuses what comes',
+      'close ends watchers and makes later calls fail',
     ]);
   }, 60_000);
 
@@ -396,9 +396,9 @@ describe('the suite of registries', () => {
         inner.getService(name, options).catch((error) => (error.code === 5 ? [] : Promise.reject(error))),
     }));
     expect(await run(empty)).toEqual([
-      'a service that nobody announced is NOT_FOUND, and the message names it',
-      'a node that is taken back is gone, and the others stay',
-      'what one announces another finds',
+      'a service that is not registered is NOT_FOUND, and the message names it',
+      'deregister removes a node and leaves the others',
+      'another registry finds what one registers',
     ]);
   }, 60_000);
 
@@ -407,7 +407,7 @@ describe('the suite of registries', () => {
     [
       'catches one that cuts leases to its steps',
       (ttlMs) => Math.floor(ttlMs / 200) * 200,
-      ['a lease is not cut short by what the registry rounds it to'],
+      ['a lease is not shortened by rounding'],
     ],
   ])(
     '%s',
@@ -427,7 +427,7 @@ describe('the suite of registries', () => {
     [
       'catches one that takes records that it cannot keep',
       false,
-      ['a record that is too large is refused, and one that is not is found'],
+      ['a record over the size limit is refused, and one below it is found'],
     ],
   ])(
     '%s',

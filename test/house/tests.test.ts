@@ -39,7 +39,6 @@ const copies =
   /\b(?:function|const|let)\s+(?:failureOf|thrownBy|eventually|until|waitFor|gate|settled|virtualRuntime)\b|\bclass\s+(?:Virtual|Manual|Fake)\w*|\bclass\s+\w+[^{]*\bimplements\s+(?:Timers|Clock|Logger)\b/g;
 
 function copiesIn(file: SourceFile): string[] {
-  if (file.path === 'test/broker/support.ts') return [];
   return [...file.bare.matchAll(copies)].map(
     (match) => `${file.path}:${lineAt(file.bare, match.index)}: ${match[0]}: take it from src/testing`,
   );

@@ -41,7 +41,8 @@ export class WatchQueue implements Watcher {
   }
 
   stop(): void {
-    this.#queue.end();
+    // Drops queued events, as an abort of the signal does.
+    void this.#queue.return();
   }
 
   [Symbol.asyncIterator](): AsyncIterator<RegistryEvent> {

@@ -7,7 +7,7 @@ import { type BrokerHarness, firstOf, iterate, publish, brokerCase, textOf } fro
 
 /** Cases of subscriptions that are iterated: pull and watch. */
 export const iterationCases: readonly Case<BrokerHarness>[] = [
-  brokerCase('a pull hands out an event only when it is asked for one', 'persistent groups', async (fixture) => {
+  brokerCase('pull delivers an event only when next() asks for one', 'persistent groups', async (fixture) => {
     const broker = await fixture.broker();
     const queue = 'workers';
     const pulled = iterate(broker.pull(fixture.topic, { queue }));
@@ -24,7 +24,7 @@ export const iterationCases: readonly Case<BrokerHarness>[] = [
     await (value as Event).ack();
     await pulled.return?.();
   }),
-  brokerCase('a pull hands out events one after another, to be settled by hand', undefined, async (fixture) => {
+  brokerCase('pull delivers events one after another, to be settled by the reader', undefined, async (fixture) => {
     const broker = await fixture.broker();
     const pulled = iterate(broker.pull(fixture.topic));
     await (await firstOf(fixture, broker, pulled)).ack();
@@ -37,7 +37,7 @@ export const iterationCases: readonly Case<BrokerHarness>[] = [
     await pulled.return?.();
     assert.equal((await fixture.within('the end of the iteration', pulled.next())).done, true);
   }),
-  brokerCase('a pull that is left gives back what was not settled', 'nack groups', async (fixture) => {
+  brokerCase('leaving a pull releases the events that were not settled', 'nack groups', async (fixture) => {
     const [one, other] = await fixture.two();
     const queue = 'workers';
     const pulled = iterate(one.pull(fixture.topic, { queue }));
@@ -81,7 +81,7 @@ export const iterationCases: readonly Case<BrokerHarness>[] = [
     await broker.disconnect();
     await fixture.within('the end of the iterations', Promise.all(drained));
   }),
-  brokerCase('watching takes nothing from those who subscribe', undefined, async (fixture) => {
+  brokerCase('watch does not consume the events of subscribers', undefined, async (fixture) => {
     const [one, other] = await fixture.two();
     const received = await fixture.receive(one, { queue: fixture.capabilities.groups ? 'workers' : undefined });
     const watched = iterate(other.watch(fixture.topic));

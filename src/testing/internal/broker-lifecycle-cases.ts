@@ -20,7 +20,7 @@ import {
 
 /** Cases of the lifecycle of brokers and subscriptions, and of calls that are refused. */
 export const lifecycleCases: readonly Case<BrokerHarness>[] = [
-  brokerCase('unsubscribe waits for what is in hand', undefined, async (fixture) => {
+  brokerCase('unsubscribe waits for in-flight events', undefined, async (fixture) => {
     const broker = await fixture.broker();
     const received = await fixture.receive(broker, { settle: leaveInHand });
     await publish(broker, fixture.topic, ['a', 'b']);
@@ -45,7 +45,7 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
     await stays.count(2);
     assert.deepStrictEqual(left.texts, ['before']);
   }),
-  brokerCase('unsubscribe gives back what is in hand when its signal aborts', 'nack groups', async (fixture) => {
+  brokerCase('unsubscribe releases in-flight events when its signal aborts', 'nack groups', async (fixture) => {
     const [one, other] = await fixture.two();
     const queue = 'workers';
     const first = await fixture.receive(one, { queue, settle: leaveInHand });
@@ -62,31 +62,27 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
     await a?.ack();
     await a?.nack();
   }),
-  brokerCase(
-    'unsubscribe leaves to others what waits for its next attempt',
-    'persistent ack groups',
-    async (fixture) => {
-      const [one, other] = await fixture.two();
-      const queue = 'workers';
-      const failed: string[] = [];
-      const options = { queue, retry: 20, retryDelayMs: 20 };
-      const left = await delivered(fixture, one, options, (event) => {
-        failed.push(textOf(event));
-        return Promise.reject(new Error('not here'));
-      });
-      await publish(one, fixture.topic, ['key 0', 'key 1', 'key 2'], { orderKey: 'key' });
-      await publish(one, fixture.topic, ['free']);
-      await fixture.until('attempts of both', () => failed.includes('key 0') && failed.includes('free'));
-      await fixture.within('the end of the subscription', left.unsubscribe());
-      const attempts = failed.length;
-      const handled: string[] = [];
-      const back = await delivered(fixture, other, { queue }, async (event) => void handled.push(textOf(event)));
-      await fixture.until('what was left', () => new Set(handled).size === 4);
-      assert.equal(failed.length, attempts, 'it was tried after the end of its subscription');
-      await fixture.within('the end of the other subscription', back.unsubscribe());
-    },
-  ),
-  brokerCase('disconnect gives back what is in hand', 'nack groups', async (fixture) => {
+  brokerCase('unsubscribe leaves events that wait for a retry to others', 'persistent ack groups', async (fixture) => {
+    const [one, other] = await fixture.two();
+    const queue = 'workers';
+    const failed: string[] = [];
+    const options = { queue, retry: 20, retryDelayMs: 20 };
+    const left = await delivered(fixture, one, options, (event) => {
+      failed.push(textOf(event));
+      return Promise.reject(new Error('not here'));
+    });
+    await publish(one, fixture.topic, ['key 0', 'key 1', 'key 2'], { orderKey: 'key' });
+    await publish(one, fixture.topic, ['free']);
+    await fixture.until('attempts of both', () => failed.includes('key 0') && failed.includes('free'));
+    await fixture.within('the end of the subscription', left.unsubscribe());
+    const attempts = failed.length;
+    const handled: string[] = [];
+    const back = await delivered(fixture, other, { queue }, async (event) => void handled.push(textOf(event)));
+    await fixture.until('what was left', () => new Set(handled).size === 4);
+    assert.equal(failed.length, attempts, 'it was tried after the end of its subscription');
+    await fixture.within('the end of the other subscription', back.unsubscribe());
+  }),
+  brokerCase('disconnect releases in-flight events', 'nack groups', async (fixture) => {
     const [one, other] = await fixture.two();
     const queue = 'workers';
     const first = await fixture.receive(one, { queue, settle: leaveInHand });
@@ -109,7 +105,7 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
     await stays.count(2);
     assert.deepStrictEqual(stopped.texts, ['before']);
   }),
-  brokerCase('a subscription says when it has ended, however it was ended', undefined, async (fixture) => {
+  brokerCase('closed resolves when a subscription has ended, for whatever reason', undefined, async (fixture) => {
     const broker = await fixture.broker();
     const abort = new AbortController();
     const ends: [string, { readonly signal?: AbortSignal }, (received: Received) => Promise<void> | void][] = [
@@ -128,7 +124,7 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
       assert.equal(await fixture.within(`the end by ${name}`, Promise.resolve(closed)), undefined);
     }
   }),
-  brokerCase('a queue keeps events for members that are away', 'persistent groups', async (fixture) => {
+  brokerCase('a queue stores events for members that are away', 'persistent groups', async (fixture) => {
     const [publisher, subscriber] = await fixture.two();
     const queue = 'workers';
     const there = await fixture.receive(subscriber, { queue });
@@ -142,7 +138,7 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
     await back.count(2);
     assert.deepStrictEqual(back.texts, ['a', 'b']);
   }),
-  brokerCase('before connect and after disconnect every call is refused', undefined, async (fixture) => {
+  brokerCase('every call fails before connect and after disconnect', undefined, async (fixture) => {
     const broker = fixture.make();
     const refused = async (): Promise<void> => {
       const calls = [
@@ -171,7 +167,7 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
     await publish(broker, fixture.topic, ['again']);
     await received.count(1);
   }),
-  brokerCase('the broker tells its state, and hands out its client while it has one', undefined, async (fixture) => {
+  brokerCase('status has the state, and unwrap the client while connected', undefined, async (fixture) => {
     const broker = fixture.make();
     const seen = [broker.status];
     assert.equal(broker.unwrap(), undefined);
@@ -215,7 +211,7 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
     broker.init({ timeoutMs: 3_000 });
     assert.equal(broker.options.timeoutMs, 3_000);
   }),
-  brokerCase('a topic without a name and a bound below one are refused', undefined, async (fixture) => {
+  brokerCase('an empty topic and limits below one are refused', undefined, async (fixture) => {
     const broker = await fixture.broker();
     await refuses(broker, Code.InvalidArgument, 'broker.invalid_topic', () => broker.publish('', message('x')));
     await refuses(broker, Code.InvalidArgument, 'broker.invalid_topic', () => broker.subscribe('', leaveInHand));
@@ -224,7 +220,7 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
     );
   }),
   brokerCase(
-    'the broker says what it can do with its options, its class what without, and what it is',
+    'capabilities are those of the options on the instance, and those of the defaults on the class',
     undefined,
     async (fixture) => {
       const broker = fixture.make();

@@ -63,7 +63,7 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
     assert.equal(received.events.length, 1);
   }),
   brokerCase(
-    'topics and headers may hold any text that the broker takes; it refuses others',
+    'topics and headers have any text that the broker accepts, and others are refused',
     undefined,
     async (fixture) => {
       const broker = await fixture.broker();
@@ -104,7 +104,7 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
       assert.deepStrictEqual(Object.entries(fixture.headersOf(event)), legal);
     },
   ),
-  brokerCase('every event has an id of its own', undefined, async (fixture) => {
+  brokerCase('each event has its own id', undefined, async (fixture) => {
     const broker = await fixture.broker();
     const received = await fixture.receive(broker);
     await publish(broker, fixture.topic, numbers(20));
@@ -112,7 +112,7 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
     assert.ok(ids.every((id) => typeof id === 'string' && id !== ''));
     assert.equal(new Set(ids).size, 20);
   }),
-  brokerCase('all who receive an event know it by the same id', 'persistent', async (fixture) => {
+  brokerCase('all receivers of an event get the same id', 'persistent', async (fixture) => {
     const [one, other] = await fixture.two();
     const queue = fixture.capabilities.groups ? 'workers' : undefined;
     const all = [await fixture.receive(one), await fixture.receive(other), await fixture.receive(other, { queue })];
@@ -122,7 +122,7 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
     const [first, ...others] = await Promise.all(all.map(idsOf));
     for (const ids of others) assert.deepStrictEqual(ids, first);
   }),
-  brokerCase('bodies belong to whoever received them', undefined, async (fixture) => {
+  brokerCase('a body belongs to its receiver', undefined, async (fixture) => {
     const [publisher, subscriber] = await fixture.two();
     const overwrite = (event: Event): Promise<void> => {
       const text = textOf(event);
@@ -177,7 +177,7 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
       assert.deepStrictEqual(received.texts, numbers(10));
     }
   }),
-  brokerCase('a subscription that asks for what the broker cannot do is refused', '!groups', async (fixture) => {
+  brokerCase('a subscription that needs a missing capability is refused', '!groups', async (fixture) => {
     const broker = await fixture.broker();
     await refuses(broker, Code.FailedPrecondition, 'broker.unsupported', () =>
       broker.subscribe(fixture.topic, leaveInHand, { queue: 'workers' }),
@@ -186,7 +186,7 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
       iterate(broker.pull(fixture.topic, { queue: 'workers' })).next(),
     );
   }),
-  brokerCase('two topics do not mix', undefined, async (fixture) => {
+  brokerCase('events of one topic do not arrive on another', undefined, async (fixture) => {
     const broker = await fixture.broker();
     const one = await fixture.receive(broker);
     const other = await fixture.receive(broker, { topic: `${fixture.topic}.x` });
@@ -201,7 +201,7 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
       ],
     );
   }),
-  brokerCase('a subscription stands when subscribe resolves', undefined, async (fixture) => {
+  brokerCase('events published after subscribe has resolved are received', undefined, async (fixture) => {
     const [publisher, subscriber] = await fixture.two();
     for (const name of numbers(10)) {
       const topic = `${fixture.topic}.${name}`;
@@ -210,7 +210,7 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
       await received.count(1);
     }
   }),
-  brokerCase('callbacks do not run within publish', undefined, async (fixture) => {
+  brokerCase('callbacks do not run synchronously within publish', undefined, async (fixture) => {
     const broker = await fixture.broker();
     let publishing = false;
     let within = false;

@@ -29,7 +29,7 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     await publish(broker, fixture.topic, ['throws', 'rejects', 'fine']);
     await received.text('fine');
   }),
-  brokerCase('an event whose callback failed is handed out again', 'nack', async (fixture) => {
+  brokerCase('an event whose callback failed is redelivered', 'nack', async (fixture) => {
     const broker = await fixture.broker();
     const failed = new Set<string>();
     const received = await fixture.receive(broker, {
@@ -45,7 +45,7 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     await received.count(4);
     assert.deepStrictEqual(received.texts.sort(), ['rejects', 'rejects', 'throws', 'throws']);
   }),
-  brokerCase('an acknowledged event is not handed out again', 'ack groups', async (fixture) => {
+  brokerCase('an acknowledged event is not redelivered', 'ack groups', async (fixture) => {
     const broker = await fixture.broker();
     const queue = 'workers';
     let acknowledged: Promise<void> | undefined;
@@ -59,7 +59,7 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     await second.text('next');
     assert.deepStrictEqual(second.texts, ['next']);
   }),
-  brokerCase('a nacked event is handed out again, and its attempts are counted', 'nack attempts', async (fixture) => {
+  brokerCase('a nacked event is redelivered, and its attempts are counted', 'nack attempts', async (fixture) => {
     const broker = await fixture.broker();
     for (const queue of fixture.capabilities.groups ? ['workers', undefined] : [undefined]) {
       const topic = `${fixture.topic}.${queue}`;
@@ -89,7 +89,7 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     const events = await received.count(3);
     assert.equal(new Set(events.map(({ id }) => id)).size, 1);
   }),
-  brokerCase('a rejected event goes to the dead-letter topic, and does not come again', undefined, async (fixture) => {
+  brokerCase('a rejected event is moved to the dead-letter topic, and not redelivered', undefined, async (fixture) => {
     const broker = await fixture.broker();
     const dead = await fixture.receive(broker, { topic: `${fixture.topic}.dead-letter` });
     const grave = await fixture.receive(broker, { topic: `${fixture.topic}.grave` });
@@ -117,7 +117,7 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     await other.stop();
     assert.deepStrictEqual(dead.texts, ['bad']);
   }),
-  brokerCase('an event that its handler rejects is not tried again', undefined, async (fixture) => {
+  brokerCase('an event that its handler rejects is not retried', undefined, async (fixture) => {
     const broker = await fixture.broker();
     const dead = await fixture.receive(broker, { topic: `${fixture.topic}.dead-letter` });
     const handled: string[] = [];
@@ -134,26 +134,30 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     assert.deepStrictEqual(handled.sort(), ['bad', 'good']);
     assert.equal(fixture.headersOf(dead.events[0])['tenon-dead-letter-message'], 'never');
   }),
-  brokerCase('a nacked event waits for its delay, and others do not', 'nack delay', async (fixture) => {
-    const broker = await fixture.broker();
-    const delayMs = 200;
-    let nackedMs = 0;
-    let againMs = 0;
-    const received = await fixture.receive(broker, {
-      queue: fixture.capabilities.groups ? 'workers' : undefined,
-      settle: (event) => {
-        if (textOf(event) !== 'late') return event.ack();
-        if (event.attempt > 1) againMs = systemClock.monotonicMs();
-        else nackedMs = systemClock.monotonicMs();
-        return event.attempt > 1 ? event.ack() : event.nack({ delayMs });
-      },
-    });
-    await publish(broker, fixture.topic, ['late', 'other']);
-    await received.count(3);
-    assert.deepStrictEqual(received.texts, ['late', 'other', 'late']);
-    // Timers count whole milliseconds.
-    assert.ok(againMs - nackedMs >= delayMs - 2, `it came after ${againMs - nackedMs} ms`);
-  }),
+  brokerCase(
+    'a nacked event is redelivered after its delay, without delaying others',
+    'nack delay',
+    async (fixture) => {
+      const broker = await fixture.broker();
+      const delayMs = 200;
+      let nackedMs = 0;
+      let againMs = 0;
+      const received = await fixture.receive(broker, {
+        queue: fixture.capabilities.groups ? 'workers' : undefined,
+        settle: (event) => {
+          if (textOf(event) !== 'late') return event.ack();
+          if (event.attempt > 1) againMs = systemClock.monotonicMs();
+          else nackedMs = systemClock.monotonicMs();
+          return event.attempt > 1 ? event.ack() : event.nack({ delayMs });
+        },
+      });
+      await publish(broker, fixture.topic, ['late', 'other']);
+      await received.count(3);
+      assert.deepStrictEqual(received.texts, ['late', 'other', 'late']);
+      // Timers count whole milliseconds.
+      assert.ok(againMs - nackedMs >= delayMs - 2, `it came after ${againMs - nackedMs} ms`);
+    },
+  ),
   brokerCase('an event settles once', 'ack nack', async (fixture) => {
     const broker = await fixture.broker();
     const received = await fixture.receive(broker, {
@@ -174,7 +178,7 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     await received.text('last');
     assert.deepStrictEqual(received.texts.sort(), ['acked', 'last', 'nacked', 'nacked']);
   }),
-  brokerCase('no more than maxInFlight events are in hand', undefined, async (fixture) => {
+  brokerCase('at most maxInFlight events are delivered and not settled', undefined, async (fixture) => {
     const broker = await fixture.broker();
     const inHand = new Set<Event>();
     let most = 0;
@@ -195,7 +199,7 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     assert.equal(most, 3);
     assert.deepStrictEqual(received.texts.sort(), numbers(20).sort());
   }),
-  brokerCase('events that wait for another of their key do not hold up other keys', undefined, async (fixture) => {
+  brokerCase('events that wait for their key do not delay other keys', undefined, async (fixture) => {
     const broker = await fixture.broker();
     const handled: string[] = [];
     let release = (): void => undefined;
@@ -214,7 +218,7 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     assert.deepStrictEqual(handled, ['free', ...held]);
     await fixture.within('the end of the subscription', subscriber.unsubscribe());
   }),
-  brokerCase('no more than maxInFlight handlers run while events wait for retries', undefined, async (fixture) => {
+  brokerCase('at most maxInFlight handlers run while events wait for retries', undefined, async (fixture) => {
     const broker = await fixture.broker();
     const [failed, handled] = [new Set<string>(), new Set<string>()];
     let [running, most] = [0, 0];
@@ -238,7 +242,7 @@ export const settlingCases: readonly Case<BrokerHarness>[] = [
     assert.ok(most <= 3, `${most} handlers ran at once`);
     await fixture.within('the end of the subscription', subscriber.unsubscribe());
   }),
-  brokerCase('events arrive in the order they were published', 'order', async (fixture) => {
+  brokerCase('events are delivered in the order of publishing', 'order', async (fixture) => {
     const [publisher, subscriber] = await fixture.two();
     const received = await fixture.receive(subscriber);
     const oneByOne = await fixture.receive(subscriber, {

@@ -20,7 +20,7 @@ function fullRecord(name: string, { keeps = {} }: RegistryCapabilities): Service
 
 /** Cases of records: how they are registered, found and removed. */
 export const recordCases: readonly Case<RegistryHarness>[] = [
-  registryCase('what is announced is found, with all that was said of it', undefined, async (fixture) => {
+  registryCase('a registered service is found with its whole record', undefined, async (fixture) => {
     const full = fullRecord(fresh(), fixture.capabilities);
     const registry = await fixture.make();
     await fixture.announce(registry, full);
@@ -33,16 +33,20 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     await isFound();
     if (fixture.seesOthers) await isFound(await fixture.make());
   }),
-  registryCase('a service that nobody announced is NOT_FOUND, and the message names it', undefined, async (fixture) => {
-    const name = fresh('nobody');
-    const registry = await fixture.make();
-    await assert.rejects(registry.getService(name), (error: unknown) => {
-      assert.ok(TenonError.is(error));
-      assert.deepEqual([error.code, error.reason], [Code.NotFound, 'registry.not_found']);
-      assert.ok(error.message.includes(name), error.message);
-      return true;
-    });
-  }),
+  registryCase(
+    'a service that is not registered is NOT_FOUND, and the message names it',
+    undefined,
+    async (fixture) => {
+      const name = fresh('nobody');
+      const registry = await fixture.make();
+      await assert.rejects(registry.getService(name), (error: unknown) => {
+        assert.ok(TenonError.is(error));
+        assert.deepEqual([error.code, error.reason], [Code.NotFound, 'registry.not_found']);
+        assert.ok(error.message.includes(name), error.message);
+        return true;
+      });
+    },
+  ),
   registryCase('several nodes and versions are grouped by version', 'versions', async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
@@ -54,7 +58,7 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     const byVersion = Object.fromEntries(records.map((one) => [one.version, ids([one])]));
     assert.deepEqual(byVersion, { '1.0.0': [`${name}-1`, `${name}-2`], '2.0.0': [`${name}-3`] });
   }),
-  registryCase('announcing a node again replaces its record', 'metadata', async (fixture) => {
+  registryCase('registering a node again replaces its record', 'metadata', async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
     await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
@@ -64,7 +68,7 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     assert.equal(others.length, 0);
     assert.deepEqual(one?.nodes, [next]);
   }),
-  registryCase('a node that is taken back is gone, and the others stay', undefined, async (fixture) => {
+  registryCase('deregister removes a node and leaves the others', undefined, async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
     const [first, second] = [record(name, [nodeOf(`${name}-1`)]), record(name, [nodeOf(`${name}-2`)])];
@@ -75,7 +79,7 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     await fixture.withdraw(registry, second);
     await assert.rejects(registry.getService(name), { code: Code.NotFound });
   }),
-  registryCase('a record may bring several nodes, and take them back', undefined, async (fixture) => {
+  registryCase('a record with several nodes registers and deregisters all of them', undefined, async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
     const all = [`${name}-1`, `${name}-2`, `${name}-3`].map((id) => nodeOf(id));
@@ -85,7 +89,7 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     const left = async (): Promise<string> => ids(await found(registry, name)).join();
     await eventually('the others are gone', async () => (await left()) === `${name}-1`, fixture.settleMs);
   }),
-  registryCase('what becomes of a record after it was announced does not show', 'ownMetadata', async (fixture) => {
+  registryCase('changes of a record object after register are not visible', 'ownMetadata', async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
     const metadata = { zone: 'a' };
@@ -93,7 +97,7 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     metadata.zone = 'b';
     assert.deepEqual((await registry.getService(name))[0]?.nodes[0]?.metadata, { zone: 'a' });
   }),
-  registryCase('taking back what is not there is no error', 'registers', async (fixture) => {
+  registryCase('deregister of an unknown node is no error', 'registers', async (fixture) => {
     const name = fresh();
     await (await fixture.make()).deregister(record(name, [nodeOf(`${name}-1`)]));
   }),
@@ -103,7 +107,7 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     await assert.rejects(registry.register(record('', [nodeOf('x')])), refused);
     await assert.rejects(registry.register(record(fresh(), [])), refused);
   }),
-  registryCase('a record that is too large is refused, and one that is not is found', 'limits', async (fixture) => {
+  registryCase('a record over the size limit is refused, and one below it is found', 'limits', async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
     const { maxRecordBytes = 0 } = fixture.harness;
@@ -115,7 +119,7 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     await registry.register(sized(maxRecordBytes / 2), { ttlMs });
     assert.deepEqual(await registry.getService(name), [sized(maxRecordBytes / 2)]);
   }),
-  registryCase('a registry that does not register says so', 'readOnly', async (fixture) => {
+  registryCase('a registry without the capability refuses register and deregister', 'readOnly', async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
     const refused = { code: Code.Unimplemented, reason: 'registry.read_only' };
@@ -123,7 +127,7 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     await assert.rejects(registry.deregister(record(name, [nodeOf(`${name}-1`)])), refused);
     assert.deepEqual(await found(registry, name), []);
   }),
-  registryCase('all services that have nodes are listed', undefined, async (fixture) => {
+  registryCase('listServices returns all services that have nodes', undefined, async (fixture) => {
     const [a, b] = [fresh('a'), fresh('b')];
     const registry = await fixture.make();
     for (const name of [a, b]) await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
@@ -146,14 +150,14 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     for (const name of names) await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
     for (const name of names) assert.deepEqual(ids(await registry.getService(name)), [`${name}-1`]);
   }),
-  registryCase('many announcements at once are all kept', 'registers', async (fixture) => {
+  registryCase('concurrent registrations are all stored', 'registers', async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
     const all = Array.from({ length: 20 }, (_, index) => `${name}-${String(index).padStart(2, '0')}`);
     await Promise.all(all.map((id) => registry.register(record(name, [nodeOf(id)]), { ttlMs })));
     assert.deepEqual(ids(await registry.getService(name)), all);
   }),
-  registryCase('what one announces another finds', 'shared', async (fixture) => {
+  registryCase('another registry finds what one registers', 'shared', async (fixture) => {
     const name = fresh();
     const [here, there] = [await fixture.make(), await fixture.make()];
     await fixture.announce(here, record(name, [nodeOf(`${name}-1`)]));
@@ -161,7 +165,7 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     await fixture.withdraw(here, record(name, [nodeOf(`${name}-1`)]));
     await assert.rejects(there.getService(name), { code: Code.NotFound });
   }),
-  registryCase('a lease that is not renewed lapses, one that is does not', 'expires', async (fixture) => {
+  registryCase('a lease ends unless it is renewed', 'expires', async (fixture) => {
     const { shortTtlMs, settleMs } = fixture;
     const name = fresh();
     const registry = await fixture.make();
@@ -182,7 +186,7 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     const isEmpty = async (): Promise<boolean> => (await found(registry, name)).length === 0;
     await eventually('the other lapses as well', isEmpty, shortTtlMs + settleMs);
   }),
-  registryCase('a lease is not cut short by what the registry rounds it to', 'expires', async (fixture) => {
+  registryCase('a lease is not shortened by rounding', 'expires', async (fixture) => {
     const { ttlGranularityMs = 1 } = fixture.capabilities;
     const name = fresh();
     const registry = await fixture.make();

@@ -66,7 +66,7 @@ export const watchCases: readonly Case<RegistryHarness>[] = [
     await eventually('it goes', () => events.at(-1)?.action === 'delete', fixture.settleMs);
     watcher.stop();
   }),
-  registryCase('a watcher sees a lease lapse', 'lapses', async (fixture) => {
+  registryCase('a watcher sees a node whose lease ends', 'lapses', async (fixture) => {
     const { shortTtlMs, settleMs } = fixture;
     const name = fresh();
     const registry = await fixture.make();
@@ -96,7 +96,7 @@ export const watchCases: readonly Case<RegistryHarness>[] = [
     one.stop();
     all.stop();
   }),
-  registryCase('a watcher is not told of what was there before, nor of renewals', 'watches', async (fixture) => {
+  registryCase('a watcher reports neither nodes that existed before nor renewals', 'watches', async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
     await fixture.announce(registry, record(name, [nodeOf(`${name}-1`)]));
@@ -112,7 +112,7 @@ export const watchCases: readonly Case<RegistryHarness>[] = [
     );
     watcher.stop();
   }),
-  registryCase('changes are told in their order, and what is told last is how it is', 'watches', async (fixture) => {
+  registryCase('changes are reported in order, the current state last', 'watches', async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
     const watcher = await registry.watch({ service: name });
@@ -127,7 +127,7 @@ export const watchCases: readonly Case<RegistryHarness>[] = [
     assert.deepEqual(told(), [...told()].sort());
     watcher.stop();
   }),
-  registryCase('what a watcher is told adds up to what is found', 'watches', async (fixture) => {
+  registryCase('the reported changes add up to the nodes that are found', 'watches', async (fixture) => {
     const name = fresh();
     const registry = await fixture.make();
     const watcher = await registry.watch({ service: name });
@@ -147,7 +147,7 @@ export const watchCases: readonly Case<RegistryHarness>[] = [
     await eventually('the watcher knows what is there', isSame, fixture.settleMs);
     watcher.stop();
   }),
-  registryCase('stopping a watcher ends its iteration, and so does its signal', 'watches', async (fixture) => {
+  registryCase('stop and an abort of the signal end the iteration of a watcher', 'watches', async (fixture) => {
     const registry = await fixture.make();
     const stopped = await registry.watch({ service: fresh() });
     const first = collect(stopped);
