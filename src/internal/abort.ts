@@ -1,6 +1,6 @@
-/** Something that is aborted once, and tells whoever listens: the context of a call is one. */
+/** An object that is aborted once and calls its listeners, such as the context of a call. */
 export interface Abortable {
-  /** Calls `listener` once, at once if it is aborted already; returns what takes it back. */
+  /** Calls `listener` once, at once if it is aborted already. Returns the function that removes the listener. */
   onAbort(listener: (reason: unknown) => void): () => void;
 }
 
@@ -8,12 +8,12 @@ interface Follower {
   readonly listener: (reason: unknown) => void;
 }
 
-/** One listener for all who follow a signal: Node warns of a leak at the eleventh. */
+/** The followers of each signal, which share one listener: Node warns of a leak at the eleventh. */
 const followed = new WeakMap<AbortSignal, Set<Follower>>();
 
 /**
- * Calls `listener` once with the signal's reason when it aborts, at once if it has; returns what takes it back. Without
- * a signal nothing is called, and nothing is left behind on a signal that outlives what followed it.
+ * Calls `listener` once with the signal's reason when it aborts, at once if it has. Returns the function that removes
+ * the listener, so that nothing stays behind on a signal that outlives it. Without a signal nothing is called.
  */
 export function onAbort(signal: AbortSignal | Abortable | undefined, listener: (reason: unknown) => void): () => void {
   if (signal === undefined) return nothing;
@@ -47,7 +47,7 @@ function tell(this: AbortSignal): void {
     try {
       listener(this.reason);
     } catch (error) {
-      // As a listener of the signal itself: the others are told all the same.
+      // As for a listener of the signal itself: an error does not keep the others from being called.
       queueMicrotask(() => {
         throw error;
       });

@@ -8,17 +8,17 @@ interface Waiter<T> {
 
 /** Options of an {@link AsyncQueue}. */
 export interface AsyncQueueOptions {
-  /** Values that may wait to be read. @default no limit */
+  /** The most values that wait to be read. @default no limit */
   readonly limit?: number | undefined;
   /**
-   * What `push` does to a queue that is full. `drop-oldest` makes room; a function gives the error that the queue fails
-   * with, and the value is not taken.
+   * The behaviour of `push` on a full queue. `drop-oldest` removes the oldest value; a function gives the error with
+   * which the queue fails, and the value is not added.
    * @default the queue grows: a writer that can wait asks `hasRoom` and awaits `room()`
    */
   readonly overflow?: 'drop-oldest' | (() => unknown) | undefined;
-  /** Ends the iteration when it aborts, as a reader that leaves: what is queued is not read any more. */
+  /** Ends the iteration when it aborts, as if the reader left: queued values are discarded. */
   readonly signal?: AbortSignal | Abortable | undefined;
-  /** Nothing is taken any more: called once, whoever ended it. What is queued may still be read. */
+  /** Called once when the queue has ended and takes no more values. Queued values may still be read. */
   readonly onEnd?: (() => void) | undefined;
 }
 
@@ -51,7 +51,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     forget = onAbort(options.signal, () => void this.return());
   }
 
-  /** Values that wait to be read. */
+  /** The number of values that wait to be read. */
   get size(): number {
     return this.#items.length - this.#head;
   }
@@ -61,7 +61,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     return this.#waiters.length;
   }
 
-  /** Nothing is taken any more. */
+  /** True if the queue takes no more values. */
   get isEnded(): boolean {
     return this.#ended;
   }
@@ -76,7 +76,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, undefined> {
     return new Promise((resolve) => this.#roomWaiters.push(resolve));
   }
 
-  /** Appends a value. False where it was not taken: after the end, and where the queue failed for it. */
+  /** Appends a value. Returns false if it was not added: after the end, or because the queue is full and failed. */
   push(value: T): boolean {
     if (this.#ended) return false;
     const waiter = this.#waiters.shift();

@@ -4,11 +4,11 @@ export interface BackoffSchedule {
   readonly initialMs?: number | undefined;
   /** No wait is longer. @default 10_000 */
   readonly maxMs?: number | undefined;
-  /** Each wait is the one before times this. @default 2 */
+  /** The factor by which each wait is longer than the one before. @default 2 */
   readonly factor?: number | undefined;
   /**
-   * The part of a wait that is chance: peers that failed together do not return together. A number takes or adds so
-   * much of the wait, 0 to 1; `full` draws the wait from all between nothing and its bound.
+   * The random part of a wait, so that peers that failed together do not return together. A number from 0 to 1 is the
+   * share of the wait that is added or taken off; `full` draws the wait between 0 and its bound.
    * @default 0.2
    */
   readonly jitter?: number | 'full' | undefined;
@@ -17,8 +17,8 @@ export interface BackoffSchedule {
 }
 
 /**
- * The wait in milliseconds after so many failures in a row, from 1. `random` gives numbers in [0, 1). Without options
- * the shape is that of gRPC's connection back-off.
+ * Gives the wait in milliseconds after a number of failures in a row, from 1. `random` gives numbers in [0, 1). Without
+ * options the waits grow as in gRPC's connection back-off.
  */
 export function backoffMs(failures: number, random: () => number, schedule: BackoffSchedule = {}): number {
   const { initialMs = 100, maxMs = 10_000, factor = 2, jitter = 0.2, minMs = 0 } = schedule;
@@ -27,7 +27,7 @@ export function backoffMs(failures: number, random: () => number, schedule: Back
   return Math.max(waitMs, Math.min(minMs, mostMs));
 }
 
-/** The waits of one thing that fails now and then: each failure in a row waits longer, a success begins anew. */
+/** Gives waits that grow with each failure in a row; a success resets them. */
 export class Backoff {
   readonly #random: { next(): number };
   readonly #schedule: BackoffSchedule;
@@ -44,14 +44,14 @@ export class Backoff {
   }
 
   /**
-   * Counts one more failure, and gives the wait after it; `schedule` in place of its own, for one whose bounds change.
+   * Counts a failure, and gives the wait after it. `schedule` replaces its own, for bounds that change.
    */
   failed(schedule: BackoffSchedule = this.#schedule): number {
     this.#failures += 1;
     return backoffMs(this.#failures, () => this.#random.next(), schedule);
   }
 
-  /** The next failure is the first again. */
+  /** Resets the waits: the next failure is the first again. */
   succeeded(): void {
     this.#failures = 0;
   }

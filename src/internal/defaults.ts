@@ -1,9 +1,9 @@
-/** Options of which some always have a value. */
+/** Options of which those with a default always have a value. */
 export type WithDefaults<Options, Defaults> = Options & {
   readonly [K in keyof Defaults & keyof Options]: NonNullable<Options[K]>;
 };
 
-/** `options` over `base`. An option that is there and undefined says nothing, as one that is absent. */
+/** Merges `options` over `base`. An option that is undefined counts as absent. */
 export function withDefaults<Options extends object, Base extends object>(
   base: Base,
   options: Options,

@@ -1,6 +1,6 @@
 import { onAbort } from './abort.ts';
 
-/** Counts what is under way, and tells when nothing is. */
+/** Counts work in flight, and resolves when there is none. */
 export class InFlight {
   #count = 0;
   #waiting: (() => void)[] | undefined;
@@ -9,12 +9,12 @@ export class InFlight {
     return this.#count;
   }
 
-  /** One more is under way. */
+  /** Counts one more. */
   enter(): void {
     this.#count += 1;
   }
 
-  /** One of them is over. The last one wakes whoever waits in {@link idle}, in order. */
+  /** Counts one less. At zero the promises of {@link idle} are resolved, in order. */
   leave(): void {
     this.#count -= 1;
     const waiting = this.#waiting;
@@ -24,8 +24,8 @@ export class InFlight {
   }
 
   /**
-   * Resolves when nothing is under way; rejects with the reason of `signal` if that aborts first. Leaves nothing on the
-   * signal.
+   * Resolves when nothing is in flight; rejects with the reason of `signal` if that aborts first. Leaves no listener on
+   * the signal.
    */
   idle(signal?: AbortSignal): Promise<void> {
     if (this.#count === 0) return Promise.resolve();

@@ -13,8 +13,8 @@ const ok: IterationEnd = { outcome: 'ok' };
 const cancelled: IterationEnd = { outcome: 'cancelled' };
 
 /**
- * The iteration that `for await` would make of `values`, for those who must end it from outside. One that cannot be
- * iterated rejects at `next`.
+ * Gives the iterator that `for await` would make of `values`, for code that has to end it from outside. For a value
+ * that cannot be iterated `next` rejects.
  */
 export function iteratorOf<T>(values: AsyncIterable<T> | Iterable<T | Promise<T>>): AsyncIterator<T> {
   return (isAsyncIterable(values) ? values : each(values))[Symbol.asyncIterator]();
@@ -29,7 +29,7 @@ export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown>
   return typeof (value as Partial<AsyncIterable<unknown>> | undefined | null)?.[Symbol.asyncIterator] === 'function';
 }
 
-/** An iterable whose iterations are made by `iterate`, each when it is begun. */
+/** Makes an iterable that calls `iterate` for each iteration, when it begins. */
 export function iterable<T>(iterate: () => AsyncIterator<T, undefined>): AsyncIterable<T>;
 export function iterable<T>(iterate: () => AsyncIterator<T>): AsyncIterable<T>;
 export function iterable<T>(iterate: () => AsyncIterator<T>): AsyncIterable<T> {
@@ -37,14 +37,13 @@ export function iterable<T>(iterate: () => AsyncIterator<T>): AsyncIterable<T> {
 }
 
 /**
- * An iteration over a source that serves one reader at a time. Readers that ask meanwhile wait in line, and values are
- * handed out in the order in which they were asked for. A subclass reads; after its last value, or an error, `read`
- * gives {@link over}.
+ * An iterator over a source that is read by one `next()` at a time. Further `next()` wait in a queue, and get values in
+ * their order. A subclass implements `read`, which gives {@link over} after the last value or an error.
  */
 export abstract class SerialIterator<T> implements AsyncIterableIterator<T, undefined> {
   #isReading = false;
   #line: (() => void)[] | undefined;
-  // One for all reads: this is the path of every message of a stream.
+  // One function for all reads, as every message of a stream takes this path.
   readonly #hasRead = (): void => {
     const turn = this.#line?.shift();
     if (turn) turn();
@@ -57,7 +56,7 @@ export abstract class SerialIterator<T> implements AsyncIterableIterator<T, unde
     return this.#read();
   }
 
-  /** The reader leaves. A `read` under way is for the subclass to end. */
+  /** Ends the iteration, as its reader leaves. The subclass ends a `read` under way. */
   abstract return(): Promise<IteratorResult<T, undefined>>;
 
   protected abstract read(): Promise<IteratorResult<T, undefined>>;
@@ -79,15 +78,15 @@ export abstract class SerialIterator<T> implements AsyncIterableIterator<T, unde
 }
 
 /**
- * An iteration over another one, its source, which it opens with the first `next()`, or was given. A subclass says how:
- * it may change values, put something in the place of an error, and hear of the end.
+ * An iterator over another one, its source, which is given or is opened with the first `next()`. A subclass may change
+ * values, replace an error by further values, and act at the end.
  *
- * Several `next()` may be pending: the source is asked as often, and each value is handed out as soon as it is there.
- * Of an error one `next()` rejects, all others are over. After `return()` nothing is handed out: a `next()` that is
- * pending ends without a value, whatever the source does, as soon as the source settles it.
+ * Several `next()` may be pending: each asks the source once, and gives its value as soon as it is there. For an error
+ * one `next()` rejects, and all others end. After `return()` no value is given out: a pending `next()` ends without a
+ * value as soon as the source settles it.
  */
 export abstract class DerivedIterator<T, R = T> implements AsyncIterableIterator<R, undefined> {
-  /** Read from the source when it was opened: handed out before anything else. */
+  /** A result that was read from the source when it was opened, and is given out first. */
   protected ahead: IteratorResult<T, unknown> | undefined;
   #source: AsyncIterator<T> | undefined;
   #opening: Promise<AsyncIterator<T>> | undefined;
@@ -95,22 +94,22 @@ export abstract class DerivedIterator<T, R = T> implements AsyncIterableIterator
   #isOver = false;
   #hasRecovered = false;
 
-  /** @param source one that is open; without it, it is opened */
+  /** @param source the source, if it is open already */
   constructor(source?: AsyncIterator<T>) {
     this.#source = source;
   }
 
-  /** Opens the source, once. What it throws is the failure of the iteration. */
+  /** Opens the source, once. The iteration fails with an error that it throws. */
   protected open?(): AsyncIterator<T> | Promise<AsyncIterator<T>>;
-  /** Makes of a value what is handed out. When it throws, the source is returned, and the iteration fails. */
+  /** Changes a value before it is given out. If it throws, the source is returned, and the iteration fails. */
   protected map?(value: T): R | PromiseLike<R>;
-  /** What is iterated instead after the first error of the source, or of opening it. What it throws is the failure. */
+  /** Gives a source to go on with after the first error. The iteration fails with an error that it throws. */
   protected recover?(error: unknown): Promise<AsyncIterator<T>>;
-  /** The reader has left while something is open, or is being opened: whatever is under way may end. */
+  /** Called when the reader leaves while the source is open or being opened: work under way may end. */
   protected onLeave?(): void;
   /**
-   * The iteration has ended. Called once if it was open or was being opened, after the source has let go; never if
-   * `return()` came before that. What it throws is what `next()` or `return()` rejects with.
+   * Called once when the iteration has ended, after the source was returned; never if `return()` came before the source
+   * was opened. `next()` or `return()` rejects with an error that it throws.
    */
   protected onEnd?(end: IterationEnd): void;
 
@@ -124,7 +123,7 @@ export abstract class DerivedIterator<T, R = T> implements AsyncIterableIterator
       else this.ahead = undefined;
       if (this.#isLeft) return over;
       if (!result.done) {
-        // Here, and not in a function of its own: that would be a promise more for each value.
+        // Inline, as a function of its own would cost a further promise for each value.
         if (this.map === undefined) return result as IteratorYieldResult<R & T>;
         let value: R;
         try {
@@ -152,7 +151,7 @@ export abstract class DerivedIterator<T, R = T> implements AsyncIterableIterator
       return over;
     }
     this.onLeave?.();
-    // What is being opened is let go of when it is there: who leaves does not wait for it.
+    // A source that is still being opened is returned once it is open: the reader does not wait for that.
     if (this.#source) await this.#leave(this.#source);
     return over;
   }
@@ -175,7 +174,7 @@ export abstract class DerivedIterator<T, R = T> implements AsyncIterableIterator
   }
 
   async #failed(error: unknown): Promise<IteratorResult<R, undefined>> {
-    // Nobody reads any more: that a source was cancelled for it is no failure.
+    // The reader has left: that the source was cancelled for it is no failure.
     if (this.#isLeft || this.#isOver) return over;
     if (!this.recover || this.#hasRecovered) return this.#fail(error);
     this.#hasRecovered = true;
@@ -214,16 +213,16 @@ export abstract class DerivedIterator<T, R = T> implements AsyncIterableIterator
   }
 }
 
-/** Ends a source whose own failure says nothing any more. */
+/** Returns a source, and ignores its errors. */
 async function letGo(source: AsyncIterator<unknown>): Promise<void> {
   try {
     await source.return?.();
   } catch {
-    // The error that it is left for is the one to know.
+    // The error for which the source is left is the one to report.
   }
 }
 
-/** The values of `source`, each changed by `map`. When `map` throws, `source` is returned. */
+/** Iterates over `source` with each value changed by `map`. If `map` throws, `source` is returned. */
 export function mapIterator<T, R>(
   source: AsyncIterator<T>,
   map: (value: T) => R | PromiseLike<R>,
@@ -244,7 +243,7 @@ class MappedIterator<T, R> extends DerivedIterator<T, R> {
   }
 }
 
-/** The iteration that `open` gives, which is called with the first `next()`, or never. */
+/** Iterates over the iterator that `open` gives. `open` is called with the first `next()`, or never. */
 export function deferredIterator<T>(
   open: () => AsyncIterator<T> | Promise<AsyncIterator<T>>,
 ): AsyncIterableIterator<T, undefined> {
@@ -265,8 +264,8 @@ class DeferredIterator<T> extends DerivedIterator<T> {
 }
 
 /**
- * The values of `source`; `onEnd` is called once, however that ends: after the last value, an error, a reader that
- * leaves, or when `signal` aborts, which is as if the reader left.
+ * Iterates over `source`, and calls `onEnd` once at the end: after the last value, an error, when the reader leaves, or
+ * when `signal` aborts, which counts as the reader leaving.
  */
 export function finalizedIterator<T>(
   source: AsyncIterator<T>,
@@ -285,7 +284,7 @@ class FinalizedIterator<T> extends DerivedIterator<T> {
     this.#onEnd = end;
     let forget = (): void => {};
     this.#forget = () => forget();
-    // Nobody waits for the end that an abort makes: how the source takes it changes nothing.
+    // Nothing waits for the end after an abort, so an error of the source is ignored.
     forget = onAbort(signal, () => void this.return().catch(() => {}));
   }
 

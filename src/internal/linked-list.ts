@@ -1,4 +1,4 @@
-/** What a member of a {@link LinkedList} carries. It is in one list at a time. */
+/** The links of a member of a {@link LinkedList}. A member is in one list at a time. */
 export interface Linked<T> {
   next: T | undefined;
   previous: T | undefined;

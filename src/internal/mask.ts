@@ -1,7 +1,7 @@
 /**
- * An address as messages and logs may show it: scheme, hosts, ports and a numbered database. Everything else may be a
- * secret, and becomes `***`: what stands before an `@`, after a `?` or a `#`, and what is neither a port nor a number
- * where one belongs.
+ * Masks an address for messages and logs: it keeps scheme, hosts, ports and a numbered database. Everything else may be
+ * a secret and becomes `***`: the part before an `@`, after a `?` or a `#`, and anything but a number in the place of
+ * one.
  */
 export function maskAddress(address: string): string {
   // A word or a number holds no credentials.
@@ -9,7 +9,7 @@ export function maskAddress(address: string): string {
   const [scheme = ''] = /^[a-z][a-z0-9+.-]*:\/\//i.exec(address) ?? [];
   const rest = address.slice(scheme.length);
   const at = rest.lastIndexOf('@');
-  // One cannot tell a host behind a password from the end of a password behind a host.
+  // A host after a password cannot be told from the end of a password.
   if (/[?#=]/.test(rest.slice(0, Math.max(at, 0)))) return `${scheme}***`;
   const shown = rest
     .slice(at + 1)

@@ -1,9 +1,9 @@
 /*
- * Keys that come from a stranger are looked up in Maps, or with these: a plain object inherits `constructor`,
- * `toString` and others, and takes a value for its prototype when it is assigned to `__proto__`.
+ * Keys that come from a peer are looked up in Maps, or with these functions: a plain object inherits `constructor`,
+ * `toString` and others, and an assignment to `__proto__` changes its prototype.
  */
 
-/** The object's own value under `key`; never what it inherits. */
+/** Gives the object's own value under `key`, never an inherited one. */
 export function ownValue<T>(object: Readonly<Record<string, T>>, key: string): T | undefined {
   return Object.hasOwn(object, key) ? object[key] : undefined;
 }

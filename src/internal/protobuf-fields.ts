@@ -1,11 +1,11 @@
 import { maxVarintBytes, VarintReader, writeVarint } from './varint.ts';
 
 /*
- * Fields of serialized messages without their types (protobuf.dev: programming-guides/encoding): for rooms that know a
- * handful of messages, and no codec.
+ * Reads and writes fields of serialized messages without their types (protobuf.dev: programming-guides/encoding), for
+ * rooms that know a few messages and have no codec.
  */
 
-/** A field as it came: an integer, or the content of a length-delimited one. */
+/** The value of a field: an integer, or the content of a length-delimited field. */
 export type FieldValue = number | Uint8Array;
 
 const encoder = new TextEncoder();
@@ -14,7 +14,7 @@ const scratch = new Uint8Array(maxVarintBytes);
 
 /**
  * Calls `visit` for each field in order: with its value, which is `undefined` for one of a fixed size, and with the
- * place of all of it, tag included. False where the bytes end in the middle of a field, or are no fields.
+ * range of its bytes, tag included. Returns false if the bytes end within a field, or are no fields.
  */
 export function readFields(
   bytes: Uint8Array,
@@ -42,12 +42,12 @@ export function readFields(
   return true;
 }
 
-/** Text as the content of a field. */
+/** Encodes a string as the content of a field. */
 export function bytesOf(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-/** The content of a field as text; what is no UTF-8 is replaced. */
+/** Decodes the content of a field as a string; invalid UTF-8 is replaced. */
 export function textOfBytes(bytes: Uint8Array): string {
   return decoder.decode(bytes);
 }

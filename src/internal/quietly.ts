@@ -1,14 +1,14 @@
 import { isPromise } from './is-promise.ts';
 
-/** What a function gave that should give no promise: if it did, its failure ends nothing. */
+/** Returns its argument. If that is a promise, which it should not be, its rejection is caught. */
 export function noPromise<T>(value: T): T {
   if (isPromise(value)) Promise.resolve(value).catch(() => {});
   return value;
 }
 
 /**
- * Calls what is only told something: what it throws, or what its promise rejects with, goes to `onError` and no
- * further.
+ * Calls a listener whose result is not used. An error that it throws, or that its promise rejects with, goes to
+ * `onError`.
  */
 export function quietly<T>(listener: (value: T) => unknown, value: T, onError: (error: unknown) => void): void {
   try {

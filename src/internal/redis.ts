@@ -1,4 +1,4 @@
-/** Where a Redis is, with what it takes to get in; as ioredis names it. */
+/** The address and credentials of a Redis, in ioredis's names. */
 export interface RedisPlace {
   readonly host: string;
   readonly port: number;
@@ -11,7 +11,7 @@ export interface RedisPlace {
 const defaultPort = 6379;
 
 /**
- * Reads `host:port`, `host`, `redis://user:password@host:port/database` and `rediss://…`; `undefined` for anything
+ * Parses `host:port`, `host`, `redis://user:password@host:port/database` and `rediss://…`; `undefined` for anything
  * else.
  */
 export function parseRedisAddress(address: string): RedisPlace | undefined {
@@ -20,20 +20,20 @@ export function parseRedisAddress(address: string): RedisPlace | undefined {
   return host === undefined || Number(port) > 65_535 ? undefined : placed(host, port);
 }
 
-/** What to write instead of what is no address of a Redis. */
+/** Says, for an error message, how to write the address of a Redis. */
 export function redisAddressRemedy(address: string): string {
   const percent = decoded(address) === undefined ? ', and a % in it as %25' : '';
   return `write host:port, or redis://user:password@host:port/database${percent}`;
 }
 
-/** Whether Redis itself said no: other errors are of the connection. */
+/** True for an error reply of Redis; other errors are of the connection. */
 export function isRedisReply(error: unknown): error is Error {
   return error instanceof Error && error.name === 'ReplyError';
 }
 
 const temporary = /^(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|MISCONF)\b/;
 
-/** Whether it said no for now: with the first word of the error. */
+/** True for an error reply that may be gone on a later attempt, by its first word. */
 export function isTemporaryReply(error: Error): boolean {
   return temporary.test(error.message);
 }
@@ -51,7 +51,7 @@ function placeIn({
   const database = pathname.replace(/^\//, '');
   const [user, secret] = [decoded(username), decoded(password)];
   if (hostname === '' || !/^\d*$/.test(database) || user === undefined || secret === undefined) return undefined;
-  // What stands behind a ? is not read: who asks for TLS there would not get it.
+  // Options after a ? are refused: one that asks for TLS must not be ignored.
   if (search !== '' || hash !== '') return undefined;
   return {
     ...placed(hostname, port),
@@ -62,7 +62,7 @@ function placeIn({
   };
 }
 
-/** `undefined` where a `%` stands for itself, or for what is no text. */
+/** Decodes percent escapes; `undefined` if they are invalid. */
 function decoded(text: string): string | undefined {
   try {
     return decodeURIComponent(text);

@@ -1,12 +1,12 @@
-// A longer name is no misspelling of a short one, and comparing it would cost its length times that of each candidate.
+// Longer names get no suggestion, as a comparison costs the product of both lengths.
 const longestName = 64;
-// Steps of all comparisons for one suggestion, each a letter of one name against a letter of the other.
+// The most comparisons of two letters for one suggestion.
 const maxSteps = 100_000;
 
 /**
- * The candidate nearest to `name` by edit distance, if it is near enough to be a misspelling of it: by default a third
- * of the letters, and at least one. The name may be a stranger's, so the work is bounded: a name of more than 64
- * characters has none, and candidates beyond a bound are not looked at.
+ * Finds the candidate nearest to `name` by edit distance, if it is near enough to be a misspelling: by default within a
+ * third of the letters, and at least one. The name may come from a peer, so the work is bounded: a name of more than 64
+ * characters has no suggestion, and further candidates beyond a bound are skipped.
  */
 export function nearest(
   name: string,
@@ -32,13 +32,13 @@ export function nearest(
   return best;
 }
 
-/** ` Did you mean "x"?` with the blank before it, or nothing: made to be appended to a sentence. */
+/** Gives ` Did you mean "x"?`, to be appended to a sentence, or an empty string. */
 export function didYouMean(name: string, candidates: Iterable<string>): string {
   const suggestion = nearest(name, candidates);
   return suggestion === undefined ? '' : ` Did you mean "${suggestion}"?`;
 }
 
-/** Letters taken out, put in, exchanged, and two neighbours swapped count one each (optimal string alignment). */
+/** Counts insertions, deletions, substitutions and swaps of neighbours (optimal string alignment). */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, index) => index);

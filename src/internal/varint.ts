@@ -1,12 +1,12 @@
-/** A varint takes no more bytes. */
+/** The most bytes of a varint. */
 export const maxVarintBytes = 10;
-/** One of a number from 0 to 2^53 takes no more; a longer one would not be exact. */
+/** The most bytes of a varint from 0 to 2^53; the number of a longer one would not be exact. */
 export const maxExactVarintBytes = 8;
 
 const nothing = new Uint8Array(0);
 
 /**
- * Writes a whole number, 7 bits a byte, the lowest first (LEB128, as in protobuf), and gives the place behind it. A
+ * Writes a whole number, 7 bits a byte, the lowest first (LEB128, as in protobuf), and gives the offset after it. A
  * negative one is written as its complement in 64 bits, in ten bytes, as protobuf has an int64. `into` must have room.
  */
 export function writeVarint(into: Uint8Array, at: number, value: number): number {
@@ -29,7 +29,7 @@ export function writeVarint(into: Uint8Array, at: number, value: number): number
 /** Reads whole numbers from the bytes between `at` and `end`. */
 export class VarintReader<Bytes extends Uint8Array = Uint8Array> {
   data: Bytes;
-  /** Where the next number begins. */
+  /** The offset of the next number. */
   at = 0;
   end = 0;
 
@@ -38,7 +38,7 @@ export class VarintReader<Bytes extends Uint8Array = Uint8Array> {
     this.end = data.length;
   }
 
-  /** The next number, up to 2^53; NaN where the bytes end within it (then nothing is left), or where it is beyond. */
+  /** Reads a number up to 2^53; NaN if the bytes end within it (then none are left), or if it is larger. */
   varint(): number {
     const { data, at } = this;
     if (at < this.end) {
@@ -52,8 +52,8 @@ export class VarintReader<Bytes extends Uint8Array = Uint8Array> {
   }
 
   /**
-   * The next number as protobuf's int64: up to ten bytes, and negative where the highest of 64 bits is set. Beyond 2^53
-   * not exact; NaN where the bytes end within it.
+   * Reads a number as protobuf's int64: up to ten bytes, and negative if the highest of 64 bits is set. It is not exact
+   * beyond 2^53; NaN if the bytes end within it.
    */
   int64(): number {
     let low = 0;

@@ -1,6 +1,6 @@
 /**
- * The text with what is no Unicode (surrogates without their other half) replaced, as UTF-8 would have it. The types
- * are older than the method, which every supported Node has.
+ * Replaces lone surrogates, as UTF-8 does. Every supported Node has the method, but not the library of types that this
+ * project compiles against.
  */
 export function wellFormed(text: string): string {
   return (text as unknown as { toWellFormed(): string }).toWellFormed();
