@@ -41,7 +41,7 @@ afterEach(async () => {
   }
 });
 
-it('what a stranger sent and nobody can send on stays behind, and fails no call', async () => {
+it('metadata of a stranger that cannot be sent on is left out, and fails no call', async () => {
   const seen: unknown[] = [];
   const parts = await serving(async (socket) => {
     const { headers } = (await socket.recv()) ?? {};

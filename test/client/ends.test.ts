@@ -58,8 +58,8 @@ async function make(parts: Parts, descriptor: MethodDescriptor, options?: CallOp
   return replies;
 }
 
-describe('what the selector is told', () => {
-  it.each([sum, chat, count])('no success of a stream that broke off later: $kind', async (descriptor) => {
+describe('the mark that the selector gets', () => {
+  it.each([sum, chat, count])('is no success for a stream that broke off later: $kind', async (descriptor) => {
     const { parts, marks } = marking({ transport: new GrpcTransport() });
     const server = createServer();
     server.on('stream', (stream) => {
@@ -74,7 +74,7 @@ describe('what the selector is told', () => {
     server.close();
   });
 
-  it.each([echo, sum, chat, count])('once of a node that cannot be reached: $kind', async (descriptor) => {
+  it.each([echo, sum, chat, count])('is made once for a node that cannot be reached: $kind', async (descriptor) => {
     const { parts, marks } = marking();
     await announce(parts, 'dead', '127.0.0.1:1');
     await expect(make(parts, descriptor, { timeoutMs: 5_000 })).rejects.toMatchObject({
@@ -86,14 +86,14 @@ describe('what the selector is told', () => {
     );
   });
 
-  it.each([echo, sum, chat, count])('once of a call that ended well: $kind', async (descriptor) => {
+  it.each([echo, sum, chat, count])('is made once for a call that ended well: $kind', async (descriptor) => {
     const { parts, marks } = marking();
     await serveRaw(parts, routes, (socket) => void answer(socket));
     await make(parts, descriptor);
     expect(marks).toEqual(['suite-1 well']);
   });
 
-  it('nothing of a stream that its reader left', async () => {
+  it('is not made for a stream that its reader left', async () => {
     const { parts, marks } = marking();
     await serveRaw(parts, routes, (socket) => void socket.send({ body: json({ n: 1 }) }));
     for await (const reply of clientOf(parts).method(count, 'suite')({}) as AsyncIterable<unknown>) {
@@ -103,15 +103,18 @@ describe('what the selector is told', () => {
     expect(marks).toEqual([]);
   });
 
-  it.each([sum, chat])('that a node drains which says so to a stream of requests: $kind', async (descriptor) => {
-    const { parts, marks } = marking();
-    const metadata = new Metadata({ 'tenon-reason': 'server.draining' });
-    await serveRaw(parts, routes, (socket) => {
-      void socket.send({ status: { code: Code.Unavailable, message: 'draining', metadata } });
-    });
-    await expect(make(parts, descriptor)).rejects.toMatchObject({ reason: 'server.draining' });
-    expect(marks).toEqual(['suite-1 server.draining']);
-  });
+  it.each([sum, chat])(
+    'is a failure for a node that answers a stream of requests that it drains: $kind',
+    async (descriptor) => {
+      const { parts, marks } = marking();
+      const metadata = new Metadata({ 'tenon-reason': 'server.draining' });
+      await serveRaw(parts, routes, (socket) => {
+        void socket.send({ status: { code: Code.Unavailable, message: 'draining', metadata } });
+      });
+      await expect(make(parts, descriptor)).rejects.toMatchObject({ reason: 'server.draining' });
+      expect(marks).toEqual(['suite-1 server.draining']);
+    },
+  );
 });
 
 async function answer(socket: Socket): Promise<void> {

@@ -116,8 +116,8 @@ describe.each(['memory', 'grpc'])('health of a served application, over %s', (tr
   });
 });
 
-describe('who is asked', () => {
-  it('nobody, where it is turned off', async () => {
+describe('the health service', () => {
+  it('answers UNIMPLEMENTED if it is turned off', async () => {
     const system = await start({ TENON_HEALTH: 'false' });
     await expect(healthOf(system).check({})).rejects.toMatchObject({ code: Code.Unimplemented });
     @Service({ name: 'shop', handlers: [StockHandler], health: false })
@@ -126,7 +126,7 @@ describe('who is asked', () => {
     expect(await healthOf(await start({ TENON_HEALTH: 'true' }, [Quiet])).check({})).toEqual({ status: 'SERVING' });
   });
 
-  it('a handler of the application that has the name', async () => {
+  it('is replaced by a handler of the application that has its name', async () => {
     @Handler('grpc.health.v1.Health', { proto: healthProto, internal: true })
     class Own {
       @Rpc() async check(): Promise<Answer> {
@@ -193,7 +193,7 @@ describe('the health of one service', () => {
     ]);
   });
 
-  it('does not follow the registry where it is told not to', () => {
+  it('does not follow the registry if `followsRegistry` is false', () => {
     const { health, become } = made({ followsRegistry: false });
     become({ isRegistered: false });
     expect(health.status('')).toBe('SERVING');
@@ -201,7 +201,7 @@ describe('the health of one service', () => {
     expect(health.status('')).toBe('NOT_SERVING');
   });
 
-  it('does not follow the broker where it is told not to', () => {
+  it('does not follow the broker if `followsBroker` is false', () => {
     const { health, become } = made({ followsBroker: false });
     become({ isSubscribed: false });
     expect(health.status('')).toBe('SERVING');
@@ -209,7 +209,7 @@ describe('the health of one service', () => {
     expect(health.status('')).toBe('NOT_SERVING');
   });
 
-  it('what comes and goes while a watcher is busy is left out', async () => {
+  it('leaves out changes that come and go while a watcher is busy', async () => {
     const { health, become } = made();
     const watch = health.watch('');
     expect(await watch.next()).toEqual({ done: false, value: 'SERVING' });
@@ -220,7 +220,7 @@ describe('the health of one service', () => {
     expect(await next).toEqual({ done: false, value: 'NOT_SERVING' });
   });
 
-  it('a watch that is left lets go of everything, also while it waits', async () => {
+  it('removes its listeners when a watch is left, also while the watch waits', async () => {
     const { health, listeners } = made();
     const watch = health.watch('');
     await watch.next();
@@ -231,7 +231,7 @@ describe('the health of one service', () => {
     expect(listeners.size).toBe(0);
   });
 
-  it('more than the protocol allows are not listed', async () => {
+  it('is not listed if there are more services than the protocol allows', async () => {
     const system = await start();
     for (let n = 0; n < 98; n += 1) system.get(Health).set(`part-${n}`, 'SERVING');
     await expect(healthOf(system).list({})).rejects.toMatchObject({ code: Code.ResourceExhausted });

@@ -132,7 +132,7 @@ describe('a server whose broker is away at the start', () => {
     await server.stop();
   });
 
-  it('is not tried again because a listener to its return fails', async () => {
+  it('does not subscribe again if the listener to its return throws', async () => {
     const { server, timers, seen, log } = scene({ connect: failsFirst(1) });
     await server.start({
       onSubscribed: () => {
@@ -145,7 +145,7 @@ describe('a server whose broker is away at the start', () => {
     await server.stop();
   });
 
-  it('has what its error said in the warning', async () => {
+  it('logs the error of the broker in the warning', async () => {
     const { server, logger } = scene({ connect: failsFirst(1) });
     await server.start();
     expect(logger.lines.find(({ level }) => level === 'warn')?.fields).toMatchObject({
@@ -268,7 +268,7 @@ describe('a server whose broker is away at the start', () => {
     await starting;
   });
 
-  it('concerns nobody without subscriptions', async () => {
+  it('starts without trying it if there are no subscriptions', async () => {
     const { server, seen, log } = scene({ connect: failsFirst(1), topics: [] });
     expect(server.isSubscribed).toBe(false);
     await server.start();
