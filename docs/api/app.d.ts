@@ -55,6 +55,7 @@ import type { MessageLimits } from '../codec/codec.ts';
 import type { LogLevel } from '../logger/logger.ts';
 import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
+import type { ConnectionSecurityOptions } from '../tls/connection.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import { type Backends } from './backends.ts';
 import { type BackendSettings } from './internal/backend-table.ts';
@@ -63,6 +64,7 @@ export interface BackendChoice {
     readonly name: string;
     readonly address?: string | undefined;
     readonly settings?: BackendSettings | undefined;
+    readonly security?: ConnectionSecurityOptions | undefined;
 }
 export interface Config {
     readonly profile: ProfileName;
@@ -105,10 +107,11 @@ export interface Problem {
 // app/internal/backend-table.ts, by tenon, tenon/app
 
 import type { Newable, ServiceIdentifier } from 'inversify';
+import type { ConnectionSecurityOptions } from '../../tls/connection.ts';
 import type { Parsed, Variable } from './variables.ts';
 export type BackendRoom = 'transport' | 'codec' | 'registry' | 'selector' | 'broker';
-export interface BackendSettings {
-    readonly [option: string]: Parsed | undefined;
+export interface BackendSettings extends ConnectionSecurityOptions {
+    readonly [option: string]: Parsed | ConnectionSecurityOptions[keyof ConnectionSecurityOptions];
     readonly address?: string | undefined;
 }
 

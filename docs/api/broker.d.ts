@@ -4,6 +4,7 @@
 
 import type { ServiceIdentifier } from 'inversify';
 import type { TenonError } from '../errors/errors.ts';
+import type { ConnectionSecurityCapabilities, ConnectionSecurityOptions } from '../tls/connection.ts';
 export type EventHeaders = Readonly<Record<string, string>>;
 export interface BrokerMessage {
     readonly headers: EventHeaders;
@@ -43,7 +44,7 @@ export interface Subscriber {
     unsubscribe(signal?: AbortSignal): Promise<void>;
     readonly closed: Promise<TenonError | undefined>;
 }
-export interface BrokerOptions {
+export interface BrokerOptions extends ConnectionSecurityOptions {
     readonly address?: string | undefined;
     readonly timeoutMs?: number | undefined;
 }
@@ -52,7 +53,7 @@ export interface BrokerStatus {
     readonly sinceMs: number;
     readonly lastError?: TenonError | undefined;
 }
-export interface BrokerCapabilities {
+export interface BrokerCapabilities extends ConnectionSecurityCapabilities {
     readonly persistent: boolean;
     readonly ack: boolean;
     readonly nack: boolean;
@@ -353,6 +354,7 @@ export declare class NameEncoding {
 
 import type { Logger } from '../../logger/logger.ts';
 import type { Clock, Random, Runtime, Timers } from '../../runtime/runtime.ts';
+import { ConnectionSecurity } from '../../tls/connection.ts';
 import type { Broker, BrokerCallOptions, BrokerCapabilities, BrokerMessage, BrokerOptions, BrokerStatus, Event, EventCallback, PublishOptions, Subscriber, SubscribeOptions } from '../broker.ts';
 import type { BrokerDriver, IncomingEvent } from './driver.ts';
 export interface PortableBrokerOptions extends BrokerOptions {
@@ -371,6 +373,7 @@ export interface DriverSetup {
     readonly timeoutMs: number;
     readonly runtime: Runtime;
     readonly logger: Logger;
+    readonly security: ConnectionSecurity;
 }
 export interface PortableBrokerInit<E extends IncomingEvent> {
     readonly name: string;
@@ -398,10 +401,10 @@ export declare class PortableBroker<E extends IncomingEvent = IncomingEvent> imp
 
 // broker/redis/link.ts, by tenon/broker/redis, tenon/broker/redis-streams
 
-import { Redis } from 'ioredis';
+import { Redis, type RedisOptions as AnyRedisOptions } from 'ioredis';
 import type { BrokerDriver, DriverHost, DriverSubscription, ErrorMeaning, EventSink, IncomingEvent, OutgoingEvent, ReceiveRequest } from '../kit/driver.ts';
 import type { DriverSetup, PortableBrokerOptions } from '../kit/portable-broker.ts';
-import { type RedisOptions } from './address.ts';
+type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'>;
 export interface RedisConnectionOptions extends PortableBrokerOptions {
     readonly address?: string | undefined;
     readonly client?: Redis | undefined;

@@ -4,6 +4,7 @@
 
 import type { ServiceIdentifier } from 'inversify';
 import { TenonError } from '../errors/errors.ts';
+import type { ConnectionSecurityCapabilities, ConnectionSecurityOptions } from '../tls/connection.ts';
 export interface ValueRecord {
     readonly name: string;
     readonly type: string;
@@ -49,7 +50,7 @@ export interface WatchOptions {
 export interface Watcher extends AsyncIterable<RegistryEvent> {
     stop(): void;
 }
-export interface RegistryOptions {
+export interface RegistryOptions extends ConnectionSecurityOptions {
     readonly address?: string | undefined;
     readonly timeoutMs?: number | undefined;
     readonly ttlMs?: number | undefined;
@@ -60,7 +61,7 @@ export interface RecordParts {
     readonly endpoints?: boolean | undefined;
     readonly versions?: boolean | undefined;
 }
-export interface RegistryCapabilities {
+export interface RegistryCapabilities extends ConnectionSecurityCapabilities {
     readonly registers?: boolean | undefined;
     readonly expires: boolean;
     readonly shared: boolean;
@@ -158,7 +159,8 @@ export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven
 export { type DriverFailure, invalidAddress, invalidService } from './errors.ts';
 export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
-export { BrokenRecord, checkedNode, decodeNode, encodeNode, serviceParts } from './records.ts';
+export { BrokenRecord, checkedNode, decodeNode, encodeNode, pathPart, serviceParts } from './records.ts';
+export { WatchFeeds } from './watch-feeds.ts';
 
 // tenon/registry/mdns
 
@@ -221,7 +223,7 @@ export declare class MemoryRegistry extends DrivenRegistry<DriverSettings> imple
 // tenon/registry/redis
 
 import { type ServiceIdentifier } from 'inversify';
-import type { Redis } from 'ioredis';
+import { Redis } from 'ioredis';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
@@ -335,6 +337,7 @@ export declare abstract class DrivenRegistry<Settings extends DriverSettings> im
 
 import type { Logger } from '../../logger/logger.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
+import type { ConnectionSecurity } from '../../tls/connection.ts';
 import type { NodeRecord, RegistryAction, ServiceRecord } from '../registry.ts';
 import type { DriverFailure } from './errors.ts';
 export interface DriverTools {
@@ -342,6 +345,7 @@ export interface DriverTools {
     readonly random: Random;
     readonly timers: Timers;
     readonly logger: Logger;
+    readonly security: ConnectionSecurity;
 }
 export interface DriverCall {
     readonly method: string;
@@ -414,7 +418,7 @@ export interface LeaseBackend<Grant> {
     replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
     revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
 }
-export interface LeaseManagerOptions extends DriverTools {
+export interface LeaseManagerOptions extends Omit<DriverTools, 'security'> {
     readonly registry: string;
     readonly restoreSpreadMs?: number | undefined;
     readonly maxBackoffMs?: number | undefined;
@@ -455,8 +459,22 @@ export declare class NodeTable {
 
 import type { NodeRecord, RegistryCapabilities, ServiceRecord } from '../registry.ts';
 export declare function encodeNode(service: ServiceRecord, node: NodeRecord): string;
+export declare function pathPart(name: string): string;
 export declare class BrokenRecord extends Error {
 }
 export declare function decodeNode(text: string, maxBytes: number): ServiceRecord;
 export declare function serviceParts(name: unknown, fields: Readonly<Record<string, unknown>>): Omit<ServiceRecord, 'nodes'>;
 export declare function checkedNode(id: unknown, address: unknown, metadata: unknown): NodeRecord;
+
+// registry/kit/watch-feeds.ts, by tenon/registry/kit
+
+import type { Change, WatchFeed } from './driver.ts';
+export declare class WatchFeeds implements Iterable<WatchFeed> {
+    #private;
+    get size(): number;
+    [Symbol.iterator](): Iterator<WatchFeed>;
+    has(service: string | undefined): boolean;
+    join(feed: WatchFeed, signal: AbortSignal, onLast?: () => void): void;
+    change(change: Change, who: 'service' | 'every'): void;
+    fail(why: string): void;
+}

@@ -20,3 +20,39 @@ export interface ServerTlsOptions extends TlsOptions {
 export interface ClientTlsOptions extends TlsOptions {
     readonly serverName?: string | undefined;
 }
+export interface ConnectionTlsOptions extends ClientTlsOptions {
+    readonly insecureSkipVerify?: boolean | undefined;
+}
+
+// tls/connection.ts, by tenon, tenon/app, tenon/broker, tenon/registry, tenon/broker/kit, tenon/registry/kit
+
+import type { ConnectionOptions } from 'node:tls';
+import type { TlsOwner, TlsSeams } from './material.ts';
+import type { ConnectionTlsOptions } from './tls.ts';
+export interface ConnectionCredentials {
+    readonly username?: string | undefined;
+    readonly password?: string | undefined;
+    readonly passwordFile?: string | undefined;
+    readonly token?: string | undefined;
+    readonly tokenFile?: string | undefined;
+}
+export interface ConnectionSecurityOptions {
+    readonly tls?: ConnectionTlsOptions | undefined;
+    readonly credentials?: ConnectionCredentials | undefined;
+}
+export type CredentialKind = 'password' | 'token';
+export interface ConnectionSecurityCapabilities {
+    readonly tls?: boolean | undefined;
+    readonly credentials?: readonly CredentialKind[] | undefined;
+}
+export declare class ConnectionSecurity {
+    #private;
+    constructor(options: ConnectionSecurityOptions, owner: Required<TlsOwner>, seams: TlsSeams);
+    get tls(): ConnectionOptions | undefined;
+    get hasCredentials(): boolean;
+    get username(): string | undefined;
+    get password(): string | undefined;
+    get token(): string | undefined;
+    explain(error: unknown, host: string, wasAnswered: boolean): string | undefined;
+    close(): void;
+}

@@ -5,6 +5,7 @@ import { didYouMean } from '../internal/suggest.ts';
 import type { LogLevel } from '../logger/logger.ts';
 import type { ServerOptions } from '../server/server.ts';
 import type { ServiceOptions } from '../service/service.ts';
+import type { ConnectionSecurityOptions } from '../tls/connection.ts';
 import type { ClientAuth, ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import { backendNames, type Backends } from './backends.ts';
 import {
@@ -15,6 +16,7 @@ import {
   type BackendSettings,
 } from './internal/backend-table.ts';
 import { serviceLinksIn } from './internal/service-links.ts';
+import { securityOf } from './internal/security-variables.ts';
 import { fallbackOf, profileNames, type ProfileName, type VariableName, variables } from './internal/variable-list.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
 
@@ -25,11 +27,13 @@ export interface BackendChoice {
   readonly address?: string | undefined;
   /** The values of the backend's own variables, by option name. */
   readonly settings?: BackendSettings | undefined;
+  /** TLS and credentials of its connections. */
+  readonly security?: ConnectionSecurityOptions | undefined;
 }
 
-/** The address and the settings of a backend, as its options take them. */
-export function settingsOf({ address, settings }: BackendChoice): BackendSettings {
-  return { ...settings, address };
+/** The address, TLS, credentials and settings of a backend, as its options take them. */
+export function settingsOf({ address, settings, security }: BackendChoice): BackendSettings {
+  return { ...settings, ...security, address };
 }
 
 /**
@@ -220,7 +224,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>, profile: ProfileName): C
       one.option,
       valueOf(one),
     ]);
-    return { name, address, settings: own && Object.fromEntries(own) };
+    return { name, address, settings: own && Object.fromEntries(own), security: securityOf(room, said) };
   };
   const read = <T>(fields: Fields<T>, from: (name: VariableName) => Parsed | undefined): object =>
     Object.fromEntries(Object.entries<VariableName>(fields as never).map(([field, name]) => [field, from(name)]));

@@ -21,7 +21,7 @@ import { backendSummaryOf } from './internal/backend-summary.ts';
 import { TransportTlsOptions } from '../transport/tls.ts';
 import { Transport } from '../transport/transport.ts';
 import { backendNames, type Backends, loadBackend } from './backends.ts';
-import { type Config, readConfig, settingsOf } from './config.ts';
+import { type BackendChoice, type Config, readConfig, settingsOf } from './config.ts';
 import type { Backend, BackendRoom, BackendSettings } from './internal/backend-table.ts';
 
 /**
@@ -89,14 +89,16 @@ const builtInProfile =
       bind(Logger)
         .toResolvedValue((clock: Clock) => makeLogger(config, clock), [Clock])
         .inSingletonScope();
-      const backend = (key: symbol, { implementation, options }: Backend, address?: string): void => {
-        const bound = bind<TakesAddress>(key)
-          .to(implementation as Newable<TakesAddress>)
+      const backend = (key: symbol, { implementation, options }: Backend, choice?: BackendChoice): void => {
+        const bound = bind<TakesOptions>(key)
+          .to(implementation as Newable<TakesOptions>)
           .inSingletonScope();
-        // Backends of tenon have the address among their options; those of the application get it by `init`.
-        if (address !== undefined && !options)
+        const { address, security = {} } = choice ?? {};
+        const given = { ...(address !== undefined && { address }), ...security };
+        // Backends of tenon have these among their options; those of the application get them by `init`.
+        if (Object.keys(given).length > 0 && !options)
           bound.onActivation((_context, made) => {
-            made.init({ address });
+            made.init(given);
             return made;
           });
         if (options && !tlsOptionKeys.includes(options.key as symbol))
@@ -106,9 +108,9 @@ const builtInProfile =
           );
       };
       backend(Transport as symbol, transport);
-      backend(Registry as symbol, registry, config.registry.address);
+      backend(Registry as symbol, registry, config.registry);
       backend(Selector as symbol, selector);
-      backend(Broker as symbol, broker, config.broker.address);
+      backend(Broker as symbol, broker, config.broker);
       backend(DefaultMarshaler as symbol, codec);
       for (const one of codecs) backend(Marshaler as symbol, one);
       bind(TransportTlsOptions).toConstantValue(config.tls ?? {});
@@ -141,8 +143,8 @@ const tlsOptionKeys = ['GrpcTransportOptions', 'GrpcJsTransportOptions', 'TcpTra
   (name) => token<object>('transport', name) as symbol,
 );
 
-interface TakesAddress {
-  init(options: { readonly address: string }): void;
+interface TakesOptions {
+  init(options: BackendSettings): void;
 }
 
 /** Adds the clock, random numbers, timers and logger that the application binds to the options of a backend. */

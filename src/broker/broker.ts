@@ -2,6 +2,7 @@ import type { ServiceIdentifier } from 'inversify';
 
 import type { TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
+import type { ConnectionSecurityCapabilities, ConnectionSecurityOptions } from '../tls/connection.ts';
 
 /** Headers of an event: text by name. Names are case-sensitive, and keep their case. */
 export type EventHeaders = Readonly<Record<string, string>>;
@@ -110,7 +111,7 @@ export interface Subscriber {
 }
 
 /** Options that every broker has. */
-export interface BrokerOptions {
+export interface BrokerOptions extends ConnectionSecurityOptions {
   /** Address of the broker: `host:port`, several separated by commas. */
   readonly address?: string | undefined;
   /** Time-out of each call in milliseconds. */
@@ -133,7 +134,7 @@ export interface BrokerStatus {
  * Capabilities of a broker; a static of its class. If they depend on its options, the static is a function of them, and
  * the instance has the capabilities in force as a property. `deliver` makes up for missing ones where it can.
  */
-export interface BrokerCapabilities {
+export interface BrokerCapabilities extends ConnectionSecurityCapabilities {
   /** Events are stored for subscribers that are away, of a group that has subscribed before. */
   readonly persistent: boolean;
   /** An event that is not acknowledged is redelivered, also when its receiver died. */
@@ -178,7 +179,10 @@ export interface Broker {
   readonly status: BrokerStatus;
   /** Capabilities of this instance. @default those of its class */
   readonly capabilities?: BrokerCapabilities | undefined;
-  /** Changes options. FAILED_PRECONDITION (`broker.started`) while connected. */
+  /**
+   * Changes options. FAILED_PRECONDITION (`broker.started`) while connected, and (`broker.unsupported`) for TLS or
+   * credentials that its capabilities do not take: they would not be in force.
+   */
   init(options: BrokerOptions): void;
   /** Connects. Resolves when the server has answered. May be called again. */
   connect(options?: BrokerCallOptions): Promise<void>;

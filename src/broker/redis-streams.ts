@@ -9,7 +9,7 @@ import type { Broker, BrokerCapabilities } from './broker.ts';
 import type { ErrorMeaning, EventSink, OutgoingEvent, ReceiveRequest } from './kit/driver.ts';
 import { HeaderWriter } from './kit/frame.ts';
 import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
-import { type RedisConnectionOptions, RedisDriver, RedisLink } from './redis/link.ts';
+import { type RedisConnectionOptions, RedisDriver, RedisLink, redisSecurity } from './redis/link.ts';
 import { bodyField, headersField, isPassing, type StreamEntry } from './redis-streams/entries.ts';
 import { StreamGroup } from './redis-streams/group.ts';
 import { maxBlockMs, type StreamReader } from './redis-streams/reader.ts';
@@ -67,6 +67,7 @@ export class RedisStreamsBroker extends PortableBroker<StreamEntry> implements B
     order: true,
     replay: true,
     shared: true,
+    ...redisSecurity,
   };
 
   constructor(

@@ -11,7 +11,7 @@ import type { DriverSubscription, EventSink, OutgoingEvent, ReceiveRequest } fro
 import { HeaderReader, HeaderWriter, readPayload, writeFrame } from './kit/frame.ts';
 import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
 import { RedisChannels } from './redis/channels.ts';
-import { type RedisConnectionOptions, RedisDriver, RedisLink } from './redis/link.ts';
+import { type RedisConnectionOptions, RedisDriver, RedisLink, redisSecurity } from './redis/link.ts';
 
 /** Options of a {@link RedisBroker}. */
 export interface RedisBrokerOptions extends RedisConnectionOptions {
@@ -49,6 +49,7 @@ export class RedisBroker extends PortableBroker implements Broker {
     order: true,
     replay: false,
     shared: true,
+    ...redisSecurity,
   };
 
   constructor(

@@ -16,6 +16,7 @@ import { DrivenRegistry } from './kit/driven-registry.ts';
 import { type DriverFailure, invalidAddress } from './kit/errors.ts';
 import { NodeTable } from './kit/node-table.ts';
 import { checkedNode, serviceParts } from './kit/records.ts';
+import { WatchFeeds } from './kit/watch-feeds.ts';
 import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
 
 /**
@@ -85,7 +86,7 @@ class FileDriver implements RegistryDriver {
   readonly #settings: Settings;
   readonly #tools: DriverTools;
   readonly #broken: BrokenRecords;
-  readonly #feeds = new Set<WatchFeed>();
+  readonly #feeds = new WatchFeeds();
   /** Watchers by folder: the file's, and that of the file to which a link leads. */
   readonly #watchers = new Map<string, FSWatcher>();
   #loading: Promise<Snapshot> | undefined;
@@ -111,8 +112,9 @@ class FileDriver implements RegistryDriver {
   }
 
   watch(feed: WatchFeed, signal: AbortSignal): void {
-    this.#feeds.add(feed);
-    signal.addEventListener('abort', () => this.#leave(feed), { once: true });
+    this.#feeds.join(feed, signal, () => {
+      if (this.#feeds.size === 0) this.close();
+    });
   }
 
   failure(cause: unknown): DriverFailure {
@@ -246,11 +248,6 @@ class FileDriver implements RegistryDriver {
     } catch {
       // A folder that is missing or cannot be watched: the file is still read every `maxReadMs`.
     }
-  }
-
-  #leave(feed: WatchFeed): void {
-    this.#feeds.delete(feed);
-    if (this.#feeds.size === 0) this.close();
   }
 }
 

@@ -36,6 +36,7 @@ import type {
 import { DrivenRegistry } from './kit/driven-registry.ts';
 import type { DriverFailure } from './kit/errors.ts';
 import { LeaseManager } from './kit/lease-manager.ts';
+import { WatchFeeds } from './kit/watch-feeds.ts';
 import type { NodeRecord, Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
 
 /** Options of a {@link MdnsRegistry}. `address` is ignored. */
@@ -152,7 +153,7 @@ class MdnsDriver implements RegistryDriver {
   readonly #sockets: MdnsSockets;
   readonly #leases: LeaseManager<AnnouncedNode>;
   readonly #queries = new Set<PendingQuery>();
-  readonly #feeds = new Set<WatchFeed>();
+  readonly #feeds = new WatchFeeds();
   #isFull = false;
 
   constructor(settings: Settings, tools: DriverTools) {
@@ -230,8 +231,7 @@ class MdnsDriver implements RegistryDriver {
   async watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
     await this.#sockets.listen();
     if (signal.aborted) return;
-    this.#feeds.add(feed);
-    signal.addEventListener('abort', () => this.#feeds.delete(feed), { once: true });
+    this.#feeds.join(feed, signal);
   }
 
   /** Limits the nodes that are accepted from others: any host on the link may announce some. */

@@ -1,12 +1,12 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
-import type { Redis } from 'ioredis';
+import { Redis, type RedisOptions } from 'ioredis';
 
 import type { WithDefaults } from '../internal/defaults.ts';
+import { isRedisReply, isTemporaryReply } from '../internal/redis.ts';
+import { RedisClients, redisPlace } from '../internal/redis-client.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
-import { assertRedisAddress, RedisConnection, redisFailure, shownAddress } from './internal/redis-connection.ts';
-import { deregisterScript, namesScript, readScript, registerScript } from './internal/redis-scripts.ts';
 import { BrokenRecords } from './kit/broken-records.ts';
 import type {
   Change,
@@ -18,8 +18,10 @@ import type {
   WatchFeed,
 } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
-import type { DriverFailure } from './kit/errors.ts';
-import { BrokenRecord, decodeNode, encodeNode } from './kit/records.ts';
+import { type DriverFailure, invalidAddress } from './kit/errors.ts';
+import { BrokenRecord, decodeNode, encodeNode, pathPart } from './kit/records.ts';
+import { WatchFeeds } from './kit/watch-feeds.ts';
+import { deregisterScript, namesScript, readScript, registerScript } from './redis/scripts.ts';
 import type { Registry, RegistryAction, RegistryCapabilities, RegistryOptions, ServiceRecord } from './registry.ts';
 
 /**
@@ -28,8 +30,8 @@ import type { Registry, RegistryAction, RegistryCapabilities, RegistryOptions, S
  */
 export interface RedisRegistryOptions extends RegistryOptions {
   /**
-   * A client of ioredis whose settings are used instead of an address: for TLS, sentinels, credentials. It is copied,
-   * not used itself, and not closed.
+   * A client of ioredis whose settings are used instead of an address, as for sentinels; `tls` and `credentials` are
+   * stronger. It is copied, not used itself, and not closed.
    */
   readonly client?: Redis | undefined;
   /** Begins every key and channel. @default 'tenon:registry:' */
@@ -59,10 +61,18 @@ const defaults = {
 } as const;
 type Settings = WithDefaults<RedisRegistryOptions, typeof defaults>;
 
+const connectTimeoutMs = 2_000;
+
 /** Nodes in Redis: a key per node, which lapses with its lease. `docs/registry.md` has the layout. */
 @injectable()
 export class RedisRegistry extends DrivenRegistry<Settings> implements Registry {
-  static readonly capabilities: RegistryCapabilities = { expires: true, shared: true, watches: true };
+  static readonly capabilities: RegistryCapabilities = {
+    expires: true,
+    shared: true,
+    watches: true,
+    tls: true,
+    credentials: ['password'],
+  };
 
   constructor(
     @inject(RedisRegistryOptions) @optional() options: RedisRegistryOptions = {},
@@ -76,8 +86,8 @@ export class RedisRegistry extends DrivenRegistry<Settings> implements Registry 
       capabilities: RedisRegistry.capabilities,
       optionsName: 'RedisRegistryOptions',
       defaults,
-      check: ({ client, address }: Settings) => {
-        if (!client) assertRedisAddress(address);
+      check: ({ client, address, credentials }: Settings) => {
+        if (!client) redisPlace(address, credentials !== undefined, notRedis);
       },
       open: (settings: Settings, tools: DriverTools) => new RedisDriver(settings, tools),
     };
@@ -88,30 +98,33 @@ export class RedisRegistry extends DrivenRegistry<Settings> implements Registry 
 class RedisDriver implements RegistryDriver {
   readonly server: string;
   readonly bounds: Settings;
-  readonly #tools: DriverTools;
   readonly #broken: BrokenRecords;
-  readonly #connection: RedisConnection;
-  readonly #feeds = new Set<WatchFeed>();
+  readonly #clients: RedisClients<Redis>;
+  readonly #redis: Redis;
+  readonly #feeds = new WatchFeeds();
   /** A connection with subscriptions takes no other commands. */
-  #subscriptions: RedisConnection | undefined;
+  #subscriptions: Redis | undefined;
 
-  constructor(settings: Settings, tools: DriverTools) {
-    this.server = `Redis at ${shownAddress(settings)}`;
+  constructor(settings: Settings, { logger, random, security }: DriverTools) {
+    const { address, client } = settings;
+    const make = (options: Omit<RedisOptions, 'replyMapping'>, copied?: Redis): Redis =>
+      copied?.duplicate(options) ?? new Redis(options);
+    this.#clients = new RedisClients({ address, client, security, random: () => random.next(), make }, notRedis);
+    this.server = `Redis at ${this.#clients.address}`;
     this.bounds = settings;
-    this.#tools = tools;
-    this.#broken = new BrokenRecords(tools.logger);
-    this.#connection = this.#open();
+    this.#broken = new BrokenRecords(logger);
+    this.#redis = this.#open();
   }
 
   async announce({ service, node, ttlMs }: Registration): Promise<void> {
     const { name } = service;
-    const keys = [...this.#keys(name, node.id), encoded(node.id), encodeNode(service, node), ttlMs];
+    const keys = [...this.#keys(name, node.id), pathPart(node.id), encodeNode(service, node), ttlMs];
     await this.#redis.eval(registerScript, 4, ...keys, name, this.#channelOf(name));
   }
 
   async withdraw(service: string, id: string): Promise<void> {
     const keys = this.#keys(service, id);
-    await this.#redis.eval(deregisterScript, 4, ...keys, encoded(id), service, this.#channelOf(service));
+    await this.#redis.eval(deregisterScript, 4, ...keys, pathPart(id), service, this.#channelOf(service));
   }
 
   async names(): Promise<readonly string[]> {
@@ -141,53 +154,65 @@ class RedisDriver implements RegistryDriver {
 
   /** Subscribes to the channel of a service, or to all channels, once for all watches that want the same. */
   async watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
-    const connection = (this.#subscriptions ??= this.#subscribe());
-    this.#feeds.add(feed);
-    signal.addEventListener('abort', () => this.#leave(feed), { once: true });
-    const { redis } = connection;
+    const redis = (this.#subscriptions ??= this.#subscribe());
+    const { service } = feed;
+    this.#feeds.join(feed, signal, () => this.#leave(service));
     try {
-      if (feed.service === undefined) await redis.psubscribe(this.#everyChannel);
-      else await redis.subscribe(this.#channelOf(feed.service));
+      if (service === undefined) await redis.psubscribe(this.#everyChannel);
+      else await redis.subscribe(this.#channelOf(service));
     } catch (error) {
-      throw connection.reasonOf(error);
+      throw this.#clients.reasonOf(error, redis);
     }
-    // One that ended meanwhile has left already, before there was anything to leave.
-    if (signal.aborted) this.#leave(feed);
+    // All ended meanwhile, before there was anything to leave.
+    if (!this.#feeds.has(service)) this.#leave(service);
   }
 
+  /** A reply of Redis is one thing, a Redis that does not reply another. */
   failure(error: unknown): DriverFailure {
-    return redisFailure(this.#connection.reasonOf(error));
+    const cause = this.#clients.reasonOf(error, this.#redis);
+    if (isRedisReply(cause) && !isTemporaryReply(cause)) {
+      if (!/^(?:NOAUTH|WRONGPASS|NOPERM)\b/.test(cause.message)) return { kind: 'refused', cause };
+      const remedy = 'TENON_REGISTRY_USERNAME and TENON_REGISTRY_PASSWORD (or its _FILE) say who connects';
+      return { kind: 'denied', remedy, cause };
+    }
+    const why = this.#clients.explain(cause);
+    const remedy = why === undefined ? 'Is Redis running there? TENON_REGISTRY_ADDRESS says where to look' : undefined;
+    return { kind: 'unreachable', why, remedy, cause };
   }
 
   close(): void {
-    this.#subscriptions?.close();
-    this.#connection.close();
+    this.#subscriptions?.disconnect();
+    this.#redis.disconnect();
   }
 
-  #subscribe(): RedisConnection {
-    const connection = this.#open();
-    const { redis } = connection;
-    redis.on('message', (channel: string, text: string) => this.#hear(channel, text, false));
-    redis.on('pmessage', (_pattern: string, channel: string, text: string) => this.#hear(channel, text, true));
+  /** Commands wait for the attempt to connect that is under way or comes next, and fail with it. */
+  #open(): Redis {
+    const { timeoutMs } = this.bounds;
+    return this.#clients.make({
+      connectTimeout: Math.min(timeoutMs, connectTimeoutMs),
+      // A Redis that hangs is not waited for: calls give up, and then the connection is made anew.
+      socketTimeout: 2 * timeoutMs,
+    });
+  }
+
+  #subscribe(): Redis {
+    const redis = this.#open();
+    const hear = (channel: string, text: string, who: 'service' | 'every'): void => {
+      const change = this.#changeIn(channel, text);
+      if (change) this.#feeds.change(change, who);
+    };
+    redis.on('message', (channel: string, text: string) => hear(channel, text, 'service'));
+    redis.on('pmessage', (_pattern: string, channel: string, text: string) => hear(channel, text, 'every'));
     let wasReady = false;
     redis.on('ready', () => (wasReady = true));
     // Between the end of a connection and the next one changes go unseen. Before the first, no watch stands.
     redis.on('close', () => {
-      if (!wasReady || this.#subscriptions !== connection) return;
+      if (!wasReady || this.#subscriptions !== redis) return;
       this.#subscriptions = undefined;
-      connection.close();
-      for (const feed of this.#feeds) feed.fail('the connection to Redis was lost');
+      redis.disconnect();
+      this.#feeds.fail('the connection to Redis was lost');
     });
-    return connection;
-  }
-
-  /** A change comes once for each kind of subscription. */
-  #hear(channel: string, text: string, isForAll: boolean): void {
-    const change = this.#changeIn(channel, text);
-    if (!change) return;
-    for (const feed of this.#feeds) {
-      if (feed.service === (isForAll ? undefined : change.service.name)) feed.change(change);
-    }
+    return redis;
   }
 
   /** `<revision> <lease in ms> <action> <record>` */
@@ -203,15 +228,11 @@ class RedisDriver implements RegistryDriver {
     return { revision: Number(revision), leaseMs: Number(leaseMs), action: action as RegistryAction, service };
   }
 
-  #leave(feed: WatchFeed): void {
-    this.#feeds.delete(feed);
-    if ([...this.#feeds].some(({ service }) => service === feed.service)) return;
-    const redis = this.#subscriptions?.redis;
+  #leave(service: string | undefined): void {
+    const redis = this.#subscriptions;
     if (redis?.status !== 'ready') return;
     const leaving =
-      feed.service === undefined
-        ? redis.punsubscribe(this.#everyChannel)
-        : redis.unsubscribe(this.#channelOf(feed.service));
+      service === undefined ? redis.punsubscribe(this.#everyChannel) : redis.unsubscribe(this.#channelOf(service));
     leaving.catch(() => {});
   }
 
@@ -224,26 +245,17 @@ class RedisDriver implements RegistryDriver {
     return service;
   }
 
-  #open(): RedisConnection {
-    const { client, address, timeoutMs } = this.bounds;
-    return new RedisConnection({ client, address, timeoutMs, random: () => this.#tools.random.next() });
-  }
-
-  get #redis(): Redis {
-    return this.#connection.redis;
-  }
-
   #keys(name: string, id: string): [node: string, index: string, services: string, revision: string] {
     const { prefix } = this.bounds;
-    return [this.#nodeKey(name, id), `${prefix}service:${encoded(name)}`, `${prefix}services`, `${prefix}revision`];
+    return [this.#nodeKey(name, id), `${prefix}service:${pathPart(name)}`, `${prefix}services`, `${prefix}revision`];
   }
 
   #nodeKey(name: string, id: string): string {
-    return `${this.bounds.prefix}node:${encoded(name)}:${encoded(id)}`;
+    return `${this.bounds.prefix}node:${pathPart(name)}:${pathPart(id)}`;
   }
 
   #channelOf(name: string): string {
-    return `${this.bounds.prefix}events:${encoded(name)}`;
+    return `${this.bounds.prefix}events:${pathPart(name)}`;
   }
 
   /** A pattern of Redis, in which some characters of the prefix may mean something. */
@@ -252,8 +264,6 @@ class RedisDriver implements RegistryDriver {
   }
 }
 
-/** Keeps the parts of a key apart, whatever is in a name. */
-function encoded(name: string): string {
-  // Half a surrogate pair has no UTF-8, and is replaced.
-  return encodeURIComponent(Buffer.from(name).toString());
+function notRedis(address: string, remedy: string): Error {
+  return invalidAddress(`"${address}" is not the address of a Redis: ${remedy}`);
 }

@@ -2,6 +2,7 @@ import type { ServiceIdentifier } from 'inversify';
 
 import { Code, TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
+import type { ConnectionSecurityCapabilities, ConnectionSecurityOptions } from '../tls/connection.ts';
 
 /** Describes a message for people and tools: Go Micro's `Value`. */
 export interface ValueRecord {
@@ -96,7 +97,7 @@ export interface Watcher extends AsyncIterable<RegistryEvent> {
 }
 
 /** Options that every registry has. */
-export interface RegistryOptions {
+export interface RegistryOptions extends ConnectionSecurityOptions {
   /** Address of the registry's server: `host:port`, several separated by commas. */
   readonly address?: string | undefined;
   /** Time-out of each call in milliseconds. */
@@ -121,7 +122,7 @@ export interface RecordParts {
  * Capabilities of a registry; a static of its class. If they depend on its options, the static is a function of them,
  * and the instance has the capabilities in force as a property.
  */
-export interface RegistryCapabilities {
+export interface RegistryCapabilities extends ConnectionSecurityCapabilities {
   /** `register` works. False for a registry whose services are listed by other means, such as a file. @default true */
   readonly registers?: boolean | undefined;
   /** Nodes that are not registered again are removed after their TTL. */
@@ -153,7 +154,10 @@ export interface Registry {
   readonly options: RegistryOptions;
   /** Capabilities of this instance. @default those of its class */
   readonly capabilities?: RegistryCapabilities | undefined;
-  /** Changes options. FAILED_PRECONDITION (`registry.started`) once the registry has been used. */
+  /**
+   * Changes options. FAILED_PRECONDITION (`registry.started`) once the registry has been used, and
+   * (`registry.unsupported`) for TLS or credentials that its capabilities do not take: they would not be in force.
+   */
   init(options: RegistryOptions): void;
   /**
    * Registers the nodes of `service`. A node that is registered already gets a new lease and the new record. Resolves

@@ -20,7 +20,7 @@ export function concerns(
   capabilities: BrokerCapabilities,
   harness: Pick<BrokerHarness, 'maxBodyBytes'> = {},
 ): boolean {
-  const stated: Readonly<Record<string, boolean>> = {
+  const stated: Readonly<Record<string, unknown>> = {
     ...capabilities,
     bodyLimit: harness.maxBodyBytes !== undefined,
   };

@@ -37,6 +37,27 @@ const lifecycleCases: readonly Case<RegistryHarness>[] = [
     await found(registry, fresh());
     assert.throws(() => registry.init({ ttlMs: 1 }), { code: Code.FailedPrecondition, reason: 'registry.started' });
   }),
+  registryCase('TLS and credentials that a registry does not take are an error', undefined, async (fixture) => {
+    const registry = await fixture.make();
+    const { tls = false, credentials = [] } = fixture.capabilities;
+    const unsupported = { code: Code.FailedPrecondition, reason: 'registry.unsupported' };
+    if (!tls) assert.throws(() => registry.init({ tls: {} }), unsupported);
+    for (const kind of ['password', 'token'] as const) {
+      if (!credentials.includes(kind))
+        assert.throws(() => registry.init({ credentials: { [kind]: 'x' } }), unsupported);
+    }
+  }),
+  registryCase(
+    'TLS that cannot be spoken fails every call, and nothing is asked in the clear',
+    'tls',
+    async (fixture) => {
+      const registry = await fixture.make();
+      registry.init({ tls: { caFile: '/nowhere/ca.crt' } });
+      const invalid = { code: Code.FailedPrecondition, reason: 'tls.invalid' };
+      await assert.rejects(registry.listServices(), invalid);
+      await assert.rejects(registry.getService(fresh()), invalid);
+    },
+  ),
   registryCase('close ends watchers and makes later calls fail', undefined, async (fixture) => {
     const registry = await fixture.make();
     const watching = fixture.capabilities.watches ? collect(await registry.watch()).ended : Promise.resolve('ended');
@@ -57,7 +78,7 @@ export const registryCases: readonly Case<RegistryHarness>[] = [...recordCases, 
 
 /** The cases that apply to a registry with the harness's capabilities. */
 export function registryCasesFor(harness: RegistryHarness): readonly Case<RegistryHarness>[] {
-  const { expires, shared, watches, registers = true, keeps = {} } = harness.capabilities;
+  const { expires, shared, watches, registers = true, tls = false, keeps = {} } = harness.capabilities;
   const keepsMetadata = keeps.metadata !== false;
   const supported: Record<string, boolean> = {
     registers,
@@ -65,6 +86,7 @@ export function registryCasesFor(harness: RegistryHarness): readonly Case<Regist
     expires: expires && registers,
     shared: (harness.seesOthers ?? shared) && watches,
     watches,
+    tls,
     lapses: expires && watches && registers,
     versions: keeps.versions !== false,
     metadata: keepsMetadata,

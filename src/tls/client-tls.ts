@@ -1,9 +1,9 @@
 import { isIP } from 'node:net';
 import { checkServerIdentity, type ConnectionOptions } from 'node:tls';
 
-import { whyTlsFailed } from './failures.ts';
+import { whyHandshakeFailed, whyTlsFailed } from './failures.ts';
 import { TlsMaterial, type TlsOwner, type TlsSeams } from './material.ts';
-import type { ClientTlsOptions } from './tls.ts';
+import type { ConnectionTlsOptions } from './tls.ts';
 
 /**
  * TLS of the connections that a client library makes: follows the files from the beginning until `close`.
@@ -15,13 +15,13 @@ import type { ClientTlsOptions } from './tls.ts';
 export class ClientTls {
   readonly connectionOptions: ConnectionOptions;
   readonly #material: TlsMaterial;
-  readonly #options: ClientTlsOptions;
+  readonly #options: ConnectionTlsOptions;
   readonly #owner: TlsOwner;
 
   /** Throws FAILED_PRECONDITION (`tls.invalid`) for what is missing or does not fit. */
-  constructor(options: ClientTlsOptions, owner: TlsOwner, seams: TlsSeams) {
+  constructor(options: ConnectionTlsOptions, owner: TlsOwner, seams: TlsSeams) {
     const material = new TlsMaterial(options, owner, seams);
-    const { serverName } = options;
+    const { serverName, insecureSkipVerify = false } = options;
     this.#material = material;
     this.#options = options;
     this.#owner = owner;
@@ -37,6 +37,7 @@ export class ClientTls {
           return material.current.key;
         },
         minVersion: material.current.minVersion,
+        rejectUnauthorized: !insecureSkipVerify,
         ...(serverName !== undefined && {
           // RFC 6066, section 3: literal addresses are no names.
           ...(isIP(serverName) === 0 && { servername: serverName }),
@@ -49,11 +50,17 @@ export class ClientTls {
     material.watch();
   }
 
-  /** Explains an error of a handshake with `host`, and what to do, in one sentence. */
-  explain(error: Error, host: string): string {
+  /**
+   * Explains an error of a handshake with `host`, and what to do, in one sentence; `undefined` for an error that is not
+   * of TLS. `wasAnswered`: false if nothing was ever heard of the server, so that a connection that it closed may have
+   * ended in the handshake.
+   */
+  explain(error: Error, host: string, wasAnswered = true): string | undefined {
     const hasIdentity = this.#material.current.cert !== undefined;
-    const { serverName = host } = this.#options;
-    return whyTlsFailed(error, { serverName, hasIdentity, variables: this.#owner.variables });
+    const { serverName = host, caFile } = this.#options;
+    const handshake = { serverName, hasIdentity, caFile, variables: this.#owner.variables };
+    if (!wasAnswered && (error as NodeJS.ErrnoException).code === 'ECONNRESET') return whyTlsFailed(error, handshake);
+    return whyHandshakeFailed(error, handshake);
   }
 
   /** Follows the files no longer. */

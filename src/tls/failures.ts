@@ -7,6 +7,8 @@ export interface TlsHandshake {
   readonly serverName: string;
   /** This side has a certificate to show. */
   readonly hasIdentity: boolean;
+  /** The file of the authorities that this side trusts. */
+  readonly caFile?: string | undefined;
   /** The prefix of the variables that set this side's TLS. @default 'TENON_TLS_' */
   readonly variables?: string | undefined;
 }
@@ -16,8 +18,16 @@ export interface TlsHandshake {
  * one byte of what was to be sent has been sent then.
  */
 export function whyTlsFailed(error: Error, handshake: TlsHandshake): string {
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  const isClosed = code === 'ECONNRESET' || message.includes('was closed');
+  return whyHandshakeFailed(error, handshake) ?? tlsMark + (isClosed ? whyClosed(handshake) : message);
+}
+
+/** The same for an error that need not be one of a handshake: `undefined` if it is none. */
+export function whyHandshakeFailed(error: Error, handshake: TlsHandshake): string | undefined {
   const { code = '' } = error as NodeJS.ErrnoException;
-  return tlsMark + (explanationOf(`${code} ${error.message}`, handshake) ?? error.message);
+  const explanation = explanationOf(`${code} ${error.message}`, handshake);
+  return explanation === undefined ? undefined : tlsMark + explanation;
 }
 
 /**
@@ -31,7 +41,8 @@ export function whyTls(text: string): string | undefined {
 }
 
 function explanationOf(text: string, handshake: TlsHandshake): string | undefined {
-  const { serverName, hasIdentity, variables = 'TENON_TLS_' } = handshake;
+  const { serverName, hasIdentity, caFile, variables = 'TENON_TLS_' } = handshake;
+  const trusted = caFile === undefined ? 'here' : `by ${caFile}`;
   if (/CERT_HAS_EXPIRED/.test(text))
     return 'the certificate of the server, or of one of its authorities, has expired; renew it there';
   if (/CERT_NOT_YET_VALID/.test(text))
@@ -40,9 +51,9 @@ function explanationOf(text: string, handshake: TlsHandshake): string | undefine
     return `${text.replace(/^ERR_TLS_CERT_ALTNAME_INVALID /, '')}; call the server by a name of its certificate, or set tls.serverName (${variables}SERVER_NAME)`;
   }
   if (/SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY|GET)|CERT_UNTRUSTED|INVALID_CA|CERT_SIGNATURE_FAILURE/.test(text))
-    return `the certificate of "${serverName}" was signed by an authority that is not trusted here; set tls.caFile (${variables}CA_FILE) to the certificate of the authority that signed it`;
+    return `the certificate of "${serverName}" was signed by an authority that is not trusted ${trusted}; set tls.caFile (${variables}CA_FILE) to the certificate of the authority that signed it`;
   if (/WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|UNKNOWN_PROTOCOL|BAD_RECORD_TYPE|wrong version number/.test(text))
-    return 'what answers does not speak TLS; give the server a certificate (serverTls), or leave out tls here';
+    return 'what answers does not speak TLS; let the server speak it, or leave out tls here';
   if (/CERTIFICATE_REQUIRED|certificate required/i.test(text)) return needsCertificate(variables);
   if (/HANDSHAKE_FAILURE|handshake failure/i.test(text) && !hasIdentity) return needsCertificate(variables);
   if (/alert unknown ca|ALERT_UNKNOWN_CA/i.test(text))
@@ -59,9 +70,12 @@ function explanationOf(text: string, handshake: TlsHandshake): string | undefine
     return 'both sides have no version of TLS in common; see minVersion';
   if (/NO_APPLICATION_PROTOCOL|no application protocol/i.test(text))
     return 'the server speaks TLS, but not HTTP/2 inside it; is it a server of gRPC?';
-  if (/ECONNRESET|was closed/.test(text))
-    return `the connection was closed in the handshake; does the server speak TLS${hasIdentity ? ', and take the certificate of this client' : ', and does it ask for a certificate (tls.certFile)'}?`;
+  if (/before secure TLS connection/.test(text)) return whyClosed(handshake);
   return undefined;
+}
+
+function whyClosed({ hasIdentity, variables = 'TENON_TLS_' }: TlsHandshake): string {
+  return `the connection was closed in the handshake; does the server speak TLS${hasIdentity ? ', and take the certificate of this client' : `, and does it ask for a certificate (tls.certFile, ${variables}CERT_FILE)`}?`;
 }
 
 function needsCertificate(variables: string): string {

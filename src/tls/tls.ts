@@ -56,3 +56,13 @@ export interface ClientTlsOptions extends TlsOptions {
    */
   readonly serverName?: string | undefined;
 }
+
+/** TLS of the connections that a registry or a broker makes to its server. */
+export interface ConnectionTlsOptions extends ClientTlsOptions {
+  /**
+   * Accepts every certificate, whoever signed it and whatever name it is for: what is sent is encrypted, and the server
+   * may be anybody. For a laptop; it is logged as a warning.
+   * @default false
+   */
+  readonly insecureSkipVerify?: boolean | undefined;
+}

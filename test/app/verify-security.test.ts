@@ -7,7 +7,9 @@ import type { AppOptions } from '../../src/app/options.ts';
 import { verify } from '../../src/app/verify.ts';
 import { RedisBrokerOptions } from '../../src/broker/redis.ts';
 import { Code, System } from '../../src/index.ts';
-import { RedisRegistryOptions } from '../../src/registry/redis.ts';
+import { MemoryRegistry } from '../../src/registry/memory.ts';
+import { RedisRegistry, RedisRegistryOptions } from '../../src/registry/redis.ts';
+import { Registry } from '../../src/registry/registry.ts';
 import { GrpcTransport, GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';
 import { TcpTransport, TcpTransportOptions } from '../../src/transport/tcp.ts';
@@ -269,5 +271,91 @@ describe('TLS that is bound and not in force', () => {
     expect(JSON.stringify(problems)).not.toContain('secret');
     const quiet = await verify([greeter], { profile: 'test', modules, env: {} });
     expect([quiet.ok, quiet.notes.length]).toEqual([true, 2]);
+  });
+});
+
+describe('TLS and credentials of a registry and a broker', () => {
+  const secret = 'hush-hush';
+
+  async function findingsOf(env: Readonly<Record<string, string>>, options: AppOptions = {}) {
+    const { problems, choices } = await verify([greeter], { profile: 'test', env, ...options });
+    expect(JSON.stringify([problems, choices])).not.toContain(secret);
+    return problems.filter(({ kind }) => kind === 'security-not-in-force');
+  }
+
+  it.each([
+    ['TENON_REGISTRY_TLS', 'true', 'tls', 'MemoryRegistry'],
+    ['TENON_REGISTRY_TLS_CA_FILE', '/etc/tls/ca.crt', 'tls', 'MemoryRegistry'],
+    ['TENON_REGISTRY_PASSWORD', secret, 'credentials.password', 'MemoryRegistry'],
+    ['TENON_REGISTRY_TOKEN', secret, 'credentials.token', 'MemoryRegistry'],
+    ['TENON_BROKER_TLS_INSECURE_SKIP_VERIFY', 'true', 'tls', 'MemoryBroker'],
+    ['TENON_BROKER_USERNAME', secret, 'credentials.username', 'MemoryBroker'],
+    ['TENON_BROKER_PASSWORD_FILE', '/run/secrets/p', 'credentials.passwordFile', 'MemoryBroker'],
+  ])('refuse the start where what is bound does not take %s', async (variable, value, option, bound) => {
+    const env = { [variable]: value };
+    expect(await findingsOf(env)).toEqual([
+      expect.objectContaining({ where: variable, message: expect.stringContaining(`${bound}, which is bound`) }),
+    ]);
+    const [{ message = '', fix = '' } = {}] = await findingsOf(env);
+    expect([message, fix]).toEqual([expect.stringContaining(option), expect.stringContaining('unset it, or bind')]);
+    await expect(System.start([greeter], { profile: 'test', env })).rejects.toMatchObject({
+      reason: 'app.verify_failed',
+      message: expect.not.stringContaining(secret),
+    });
+  });
+
+  it.each(['redis', 'redis-streams'])('are taken by the broker %s and the registry redis, but tokens', async (name) => {
+    const env = {
+      TENON_REGISTRY: 'redis',
+      TENON_REGISTRY_TLS_CA_FILE: '/etc/tls/ca.crt',
+      TENON_REGISTRY_USERNAME: 'tenon',
+      TENON_REGISTRY_PASSWORD: secret,
+      TENON_BROKER: name,
+      TENON_BROKER_TLS: 'true',
+      TENON_BROKER_PASSWORD: secret,
+    };
+    expect(await findingsOf(env)).toEqual([]);
+    expect(await findingsOf({ ...env, TENON_BROKER_TOKEN: secret })).toMatchObject([{ where: 'TENON_BROKER_TOKEN' }]);
+    const { choices } = await verify([greeter], { profile: 'test', env });
+    const shown = choices.filter(({ name: one }) => /RedisRegistryOptions\.(?:tls|credentials)$/.test(one));
+    expect(shown).toEqual([
+      expect.objectContaining({ value: '{ caFile }', origin: 'TENON_REGISTRY_TLS_CA_FILE' }),
+      expect.objectContaining({
+        value: '{ username, password }',
+        origin: 'TENON_REGISTRY_USERNAME, TENON_REGISTRY_PASSWORD',
+      }),
+    ]);
+  });
+
+  it('are not in force where code binds a registry that is told nothing of them', async () => {
+    const bind = (container: Container): void => void container.rebind(Registry).to(RedisRegistry).inSingletonScope();
+    const env = { TENON_REGISTRY_TLS: 'true' };
+    expect(await findingsOf(env, { bind })).toMatchObject([
+      { where: 'TENON_REGISTRY_TLS', message: expect.stringContaining('bind binds RedisRegistry') },
+    ]);
+  });
+
+  it('are told to an own registry that takes them, and to no other', async () => {
+    let told: object | undefined;
+    @injectable()
+    class Guarded extends MemoryRegistry {
+      static override readonly capabilities = {
+        ...MemoryRegistry.capabilities,
+        tls: true,
+        credentials: ['token'],
+      } as const;
+      constructor() {
+        super();
+      }
+      override init(options: object): void {
+        told = options;
+      }
+    }
+    const backends = { registry: { guarded: Guarded } };
+    const env = { TENON_REGISTRY: 'guarded', TENON_REGISTRY_TLS: 'true', TENON_REGISTRY_TOKEN: secret };
+    expect(await findingsOf(env, { backends })).toEqual([]);
+    system = await System.start([greeter], { profile: 'test', env, backends });
+    expect(told).toEqual({ tls: {}, credentials: { token: secret } });
+    expect(await findingsOf({ ...env, TENON_REGISTRY_PASSWORD: secret }, { backends })).toHaveLength(1);
   });
 });

@@ -5,9 +5,9 @@ import { describe, expect, test } from '@jest/globals';
 import type { Event } from '../../src/broker/broker.ts';
 import { HeaderReader, HeaderWriter, readPayload, writeFrame } from '../../src/broker/kit/frame.ts';
 import { writeEnvelope } from '../../src/go-micro/event-envelope.ts';
-import { redisAddress } from '../../src/broker/redis/address.ts';
 import { RedisBroker, type RedisBrokerOptions } from '../../src/broker/redis.ts';
 import { Code } from '../../src/errors/errors.ts';
+import { parseRedisAddress } from '../../src/internal/redis.ts';
 import { silentLogger } from '../../src/logger/logger.ts';
 import { describeWithRedis } from '../support/servers.ts';
 import { collector, publishText, RecordingLogger, eventually } from './support.ts';
@@ -117,7 +117,8 @@ test.each([
   ['redis://me:p%40ss@host:1234/2', 'host:1234', { host: 'host', port: 1234, username: 'me', password: 'p@ss', db: 2 }],
   ['rediss://host', 'host:6379', { host: 'host', port: 6379, tls: {} }],
 ])('the address %s', (address, shown, options) => {
-  expect(redisAddress('redis', address)).toEqual({ text: shown, options });
+  expect(new RedisBroker({ address }).address).toBe(shown);
+  expect(parseRedisAddress(address)).toEqual(options);
 });
 
 test.each(['', ':6379', 'a:b', 'host:99999', 'a:1,b:2', 'http://host', 'redis://', 'redis://:secret@host/x'])(

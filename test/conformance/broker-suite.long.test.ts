@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import type {
   BrokerCapabilities,
   BrokerMessage,
+  BrokerOptions,
   BrokerStatus,
   Event,
   EventCallback,
@@ -348,6 +349,12 @@ const sameBody = ({ headers, body }: Event): Partial<Event> => {
 
 const asText = (body: Uint8Array): Uint8Array => Buffer.from(Buffer.from(body).toString('utf8'));
 
+class IgnoresSecurity extends MemoryBroker {
+  override init({ address, timeoutMs }: BrokerOptions): void {
+    super.init({ address, timeoutMs });
+  }
+}
+
 const broken: readonly [string, Broken, readonly string[]][] = [
   [
     'one that loses headers',
@@ -498,6 +505,11 @@ const broken: readonly [string, Broken, readonly string[]][] = [
     'one that does not say that a subscription has ended',
     SaysNothingOfTheEnd,
     ['closed resolves when a subscription has ended, for whatever reason'],
+  ],
+  [
+    'one that ignores that it is to speak TLS',
+    IgnoresSecurity,
+    ['TLS and credentials that a broker does not take are an error'],
   ],
   [
     'one that says so at once',

@@ -331,7 +331,7 @@ describe('the suite of registries', () => {
           },
         };
       },
-      ['init changes options until the first call'],
+      ['init changes options until the first call', 'TLS and credentials that a registry does not take are an error'],
     ],
     [
       'one that goes on after its end',

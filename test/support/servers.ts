@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 
 import { afterAll, beforeAll, describe } from '@jest/globals';
 import { Redis } from 'ioredis';
@@ -18,6 +19,21 @@ export interface RedisOptions {
   readonly port?: number;
   /** Keeps the data over `restart()` and `kill()`, by an append-only file synced on each write. @default false */
   readonly persistent?: boolean;
+  /** Files of its certificate; then it speaks TLS, and nothing in the clear. */
+  readonly tls?: RedisTls;
+  /** More of its arguments. */
+  readonly args?: readonly string[];
+}
+
+/** Files in PEM. */
+export interface RedisTls {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly caFile: string;
+  /** Clients have to show a certificate. @default false */
+  readonly asksClients?: boolean;
+  /** Shown by who looks whether it has started. @default its own certificate */
+  readonly probe?: { readonly certFile: string; readonly keyFile: string };
 }
 
 const clients = new Set<Redis>();
@@ -82,10 +98,11 @@ export class RedisServer {
   async #startOnce(): Promise<void> {
     this.#folder ??= mkdtempSync(join(tmpdir(), 'tenon-redis-'));
     const keep = this.#options.persistent ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no'];
-    const where = ['--bind', '127.0.0.1', '--port', String(this.#port), '--dir', this.#folder];
-    const server = new TestProcess('redis-server', [...where, '--save', '', ...keep]);
+    const { tls, args = [] } = this.#options;
+    const where = ['--bind', '127.0.0.1', '--dir', this.#folder, ...portArguments(this.#port, tls)];
+    const server = new TestProcess('redis-server', [...where, '--save', '', ...keep, ...args]);
     this.#process = server;
-    for (let waitedMs = 0; !(await answersPing(this.#port)); waitedMs += 20) {
+    for (let waitedMs = 0; !(await answersPing(this.#port, tls)); waitedMs += 20) {
       if (server.exit || waitedMs > 10_000) {
         throw new Error(`redis-server did not start on port ${this.#port}\n${server.stdout}${server.stderr}`);
       }
@@ -130,17 +147,34 @@ export class RedisServer {
   }
 }
 
-function answersPing(port: number): Promise<boolean> {
+function portArguments(port: number, tls: RedisTls | undefined): string[] {
+  if (!tls) return ['--port', String(port)];
+  const { certFile, keyFile, caFile, asksClients = false } = tls;
+  const files = ['--tls-cert-file', certFile, '--tls-key-file', keyFile, '--tls-ca-cert-file', caFile];
+  return ['--port', '0', '--tls-port', String(port), ...files, '--tls-auth-clients', asksClients ? 'yes' : 'no'];
+}
+
+function answersPing(port: number, tls: RedisTls | undefined): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port });
+    const place = { host: '127.0.0.1', port };
+    const { certFile, keyFile } = tls?.probe ?? tls ?? { certFile: '', keyFile: '' };
+    const socket = tls
+      ? connectTls({
+          ...place,
+          rejectUnauthorized: false,
+          cert: readFileSync(certFile),
+          key: readFileSync(keyFile),
+        })
+      : connect(place);
     const end = (answered: boolean): void => {
       socket.destroy();
       resolve(answered);
     };
     socket.setTimeout(1_000, () => end(false));
     socket.once('error', () => end(false));
-    socket.once('data', (data) => end(data.toString('latin1').startsWith('+PONG')));
-    socket.once('connect', () => socket.write('PING\r\n'));
+    // One that asks for a password answers as well.
+    socket.once('data', (data) => end(/^(?:\+PONG|-NOAUTH)/.test(data.toString('latin1'))));
+    socket.once(tls ? 'secureConnect' : 'connect', () => socket.write('PING\r\n'));
   });
 }
 

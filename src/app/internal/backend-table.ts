@@ -1,5 +1,6 @@
 import type { Newable, ServiceIdentifier } from 'inversify';
 
+import type { ConnectionSecurityOptions } from '../../tls/connection.ts';
 import type { Parsed, Variable } from './variables.ts';
 
 /** The rooms whose implementation is chosen by name. */
@@ -14,9 +15,9 @@ export interface Backend {
   readonly options?: { readonly key: ServiceIdentifier; readonly value: object } | undefined;
 }
 
-/** Settings of a backend from the environment: its address, and the values of its own variables. */
-export interface BackendSettings {
-  readonly [option: string]: Parsed | undefined;
+/** Settings of a backend from the environment: its address, TLS and credentials, and the values of its own variables. */
+export interface BackendSettings extends ConnectionSecurityOptions {
+  readonly [option: string]: Parsed | ConnectionSecurityOptions[keyof ConnectionSecurityOptions];
   readonly address?: string | undefined;
 }
 

@@ -5,16 +5,18 @@ import { Broker, type BrokerCapabilities } from '../../broker/broker.ts';
 import { DefaultMarshaler } from '../../codec/codec.ts';
 import { Registry, type RegistryCapabilities } from '../../registry/registry.ts';
 import { Selector } from '../../selector/selector.ts';
+import { type CredentialKind, untakenSecurity } from '../../tls/connection.ts';
 import { TransportTlsOptions } from '../../transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../transport/transport.ts';
 import type { Config } from '../config.ts';
 import type { Problem } from '../describe.ts';
-import { backendRow, backendRows } from './backend-table.ts';
+import { type AddressedRoom, backendRow, backendRows } from './backend-table.ts';
 import { allBindings, dependenciesOf } from './bindings.ts';
 import { capabilitiesBoundTo, classBoundTo } from './capabilities.ts';
 import { keyName } from './keys.ts';
 import { mergeOptions } from './merge-options.ts';
 import { environmentLayer, type OptionPart, type OptionParts } from './option-parts.ts';
+import { variablesOf } from './security-variables.ts';
 
 /** The parts of a composition that the check of options reads. */
 export interface OptionsCheckInput {
@@ -45,6 +47,7 @@ export function checkOptions(bindings: BindingService, input: OptionsCheckInput)
   const findings = [
     ...unreadOptions(bindings, all, input.options),
     ...tlsOfTransport(bindings, input),
+    ...(['registry', 'broker'] as const).flatMap((room) => securityOfRoom(bindings, all, input, room)),
     ...variablesWithoutEffect(input),
   ];
   return {
@@ -75,9 +78,10 @@ export function constantValueOf(bindings: BindingService, key: ServiceIdentifier
   return binding?.type === 'ConstantValue' ? (binding.value as object) : undefined;
 }
 
-/** True if options ask for TLS. */
+/** True if options ask for TLS, or have credentials. */
 export function asksForTls(options: object | undefined): boolean {
-  const { tls, serverTls, address } = (options ?? {}) as Readonly<Record<string, unknown>>;
+  const { tls, serverTls, credentials, address } = (options ?? {}) as Readonly<Record<string, unknown>>;
+  if (credentials !== undefined) return true;
   return tls !== undefined || serverTls !== undefined || (typeof address === 'string' && /^rediss:/i.test(address));
 }
 
@@ -168,6 +172,50 @@ function tlsOfTransport(bindings: BindingService, { options, serves }: OptionsCh
       'give TransportTlsOptions a server with certificate and key; or server: false, if that is what you want',
     ),
   ];
+}
+
+/** Lists TLS and credentials of a registry or a broker that variables set and that would not be in force. */
+function securityOfRoom(
+  bindings: BindingService,
+  all: readonly Binding[],
+  { config, options, boundBy }: OptionsCheckInput,
+  room: AddressedRoom,
+): Finding[] {
+  const { security = {} } = config[room];
+  const said = Object.keys(security);
+  if (said.length === 0) return [];
+  const contract = room === 'registry' ? Registry : Broker;
+  const bound = nameOf(bindings, contract);
+  const overruling = boundBy.get(contract)?.at(-1);
+  const mayRead = optionReaders(bindings, all);
+  const isTold =
+    overruling === environmentLayer ||
+    [...options.all].some(
+      ([identifier, parts]) =>
+        roomOf(identifier) === room && mayRead(identifier) && parts.some(({ layer }) => layer === environmentLayer),
+    );
+  const capabilities = capabilitiesBoundTo<RegistryCapabilities & BrokerCapabilities>(bindings, contract);
+  // The capabilities of what a function makes are known only at the start, where its kit refuses.
+  if (isTold && !capabilities && !classBoundTo(bindings, contract)) return [];
+  const untaken = isTold ? untakenSecurity(security, capabilities ?? {}) : said;
+  return untaken.map((option) => {
+    const names = variablesOf(room, option, config.stated).join(', ');
+    const takers = `capabilities that take it: ${option === 'tls' ? 'tls' : `credentials: ['${kindOf(option)}']`}`;
+    return problem(
+      'security-not-in-force',
+      names,
+      isTold
+        ? `${names} is set, and ${bound}, which is bound to ${keyName(contract)}, takes no ${option}`
+        : `${names} is set, and has no effect: ${overruling} binds ${bound} to ${keyName(contract)}`,
+      isTold
+        ? `unset it, or bind a ${room} with ${takers}`
+        : `unset it, and give ${bound} its own where it is bound; or let TENON_${room.toUpperCase()} choose the ${room}`,
+    );
+  });
+}
+
+function kindOf(option: string): CredentialKind {
+  return option.includes('token') ? 'token' : 'password';
 }
 
 function variablesWithoutEffect({ config, boundBy }: OptionsCheckInput): Finding[] {

@@ -21,6 +21,7 @@ import { keyName } from './keys.ts';
 import { isAccumulated } from './merge-options.ts';
 import { environmentLayer, type OptionPart } from './option-parts.ts';
 import { originOf, displayedOption } from './origins.ts';
+import { variablesOf } from './security-variables.ts';
 
 /** The value of an option, and its origin. */
 interface OptionValue {
@@ -126,15 +127,23 @@ function environmentFields(identifier: ServiceIdentifier, config: Config): Field
 
 /** The address and the variables of the chosen backend. Backends of the application have no variables. */
 function backendFields(room: AddressedRoom, config: Config): Fields {
-  const { name, address, settings = {} } = config[room];
+  const { name, address, settings = {}, security = {} } = config[room];
   const row = backendRow(room, name);
   const names = Object.fromEntries((row?.variables ?? []).map((variable) => [variable.option, variable.name]));
-  const given = variableFields(settings, names, config);
+  const given = new Map([...variableFields(settings, names, config), ...securityFields(room, security, config)]);
   if (address === undefined || (row && row.takesAddress !== true)) return given;
   const variable = room === 'registry' ? 'TENON_REGISTRY' : 'TENON_BROKER';
   const apart = `${variable}_ADDRESS`;
   const origin = config.stated.includes(apart) ? apart : variable;
   return new Map([['address', { value: address, origin }], ...given]);
+}
+
+function securityFields(room: AddressedRoom, security: object, { stated }: Config): Fields {
+  return new Map(
+    Object.entries<unknown>(security as Readonly<Record<string, unknown>>).map(
+      ([field, value]) => [field, { value, origin: variablesOf(room, field, stated).join(', ') }] as const,
+    ),
+  );
 }
 
 function tlsFields({ tls, stated }: Config): Fields {

@@ -1,6 +1,7 @@
 import { logLevels } from '../../logger/logger.ts';
 import { dialects } from '../../go-micro/go-micro.ts';
 import { type BackendRoom, backendRows, backendVariables } from './backend-table.ts';
+import { securityVariables } from './security-variables.ts';
 import type { Variable } from './variables.ts';
 
 /** Names of the built-in profiles. */
@@ -334,9 +335,15 @@ const others = listed([
  * All variables that tenon reads. `fallback` is the value if the variable is not set, for all profiles or by profile.
  * Without one the code that takes the value has its own default, as `describes` says.
  */
-export const variables: readonly [Variable, ...Variable[]] = [...choices, ...backendVariables, ...others];
+export const variables: readonly [Variable, ...Variable[]] = [
+  ...choices,
+  ...securityVariables('registry'),
+  ...securityVariables('broker'),
+  ...backendVariables,
+  ...others,
+];
 
-/** The name of one of {@link variables}, except those that belong to a backend. */
+/** The name of one of {@link variables}, except those that belong to a backend, or to its connections. */
 export type VariableName = (typeof choices | typeof others)[number]['name'];
 
 /** The value of a variable that is not set; `undefined` if the code that takes the value has its own default. */

@@ -208,7 +208,7 @@ export interface ErrorMeaning {
    */
   readonly code?: Code | undefined;
   /**
-   * The words of the server.
+   * The words of the server; or why it cannot be reached and what to do, where that is known.
    * @default the text of the error
    */
   readonly said?: string | undefined;

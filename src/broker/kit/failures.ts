@@ -19,12 +19,18 @@ export function alreadyStarted(broker: string): TenonError {
   });
 }
 
-/** The server is away. */
-export function unreachable(broker: string, address: string, doing: string, cause?: unknown): TenonError {
+/** The server is away. `why`: if there is more to say than that. */
+export function unreachable(
+  broker: string,
+  address: string,
+  doing: string,
+  cause?: unknown,
+  why = 'does not answer. Start it, or set TENON_BROKER_ADDRESS to where it is',
+): TenonError {
   return new TenonError({
     code: Code.Unavailable,
     reason: 'broker.unreachable',
-    message: `cannot ${doing}: the broker "${broker}" at ${address} does not answer. Start it, or set TENON_BROKER_ADDRESS to where it is`,
+    message: `cannot ${doing}: the broker "${broker}" at ${address} ${why}`,
     cause,
   });
 }
@@ -57,6 +63,15 @@ export function unsupported(broker: string, topic: string, missing: readonly str
   });
 }
 
+/** Options that would not be in force. */
+export function takesNot(broker: string, options: readonly string[]): TenonError {
+  return new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'broker.unsupported',
+    message: `the broker "${broker}" takes no ${options.join(', ')}: leave it out, or bind a broker that takes it`,
+  });
+}
+
 /** The server said no. */
 export function refused(
   broker: string,
@@ -69,7 +84,7 @@ export function refused(
   return new TenonError({
     code,
     reason: 'broker.refused',
-    message: `cannot ${doing}: the broker "${broker}" at ${address} refused it, saying "${said}"`,
+    message: `cannot ${doing}: the broker "${broker}" at ${address} refused it, saying "${said}"${code === Code.Unauthenticated ? '. TENON_BROKER_USERNAME and TENON_BROKER_PASSWORD (or its _FILE) say who connects' : ''}`,
     cause,
   });
 }

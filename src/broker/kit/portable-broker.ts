@@ -1,11 +1,13 @@
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { AsyncQueue } from '../../internal/async-queue.ts';
+import { withDefaults } from '../../internal/defaults.ts';
 import { ConsoleLogger } from '../../logger/console.ts';
 import type { Logger } from '../../logger/logger.ts';
 import { bounded, pause } from '../../runtime/bounded.ts';
 import { retrying } from '../../runtime/retrying.ts';
 import type { Clock, Random, Runtime, Timers } from '../../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../../runtime/system.ts';
+import { ConnectionSecurity, untakenSecurity } from '../../tls/connection.ts';
 import type {
   Broker,
   BrokerCallOptions,
@@ -57,6 +59,8 @@ export interface DriverSetup {
   readonly timeoutMs: number;
   readonly runtime: Runtime;
   readonly logger: Logger;
+  /** TLS and credentials that were said, of those that the capabilities take. Closed after the driver. */
+  readonly security: ConnectionSecurity;
 }
 
 /** The parts of a {@link PortableBroker}. */
@@ -89,6 +93,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   readonly #host: SubscriptionHost<E>;
   /** Open subscriptions, each with a function that ends it at once. */
   readonly #openSubscriptions = new Map<Subscription<E>, () => Promise<void>>();
+  readonly #securities = new WeakMap<BrokerDriver<E>, ConnectionSecurity>();
   #capabilities: BrokerCapabilities | undefined;
   #settings: BrokerOptions & { readonly timeoutMs: number };
   #driver: BrokerDriver<E>;
@@ -111,7 +116,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     this.#makeDriver = makeDriver;
     this.#status = new ConnectionStatus({ broker: name, clock: this.#runtime.clock, logger: this.#logger });
     this.#host = this.#makeHost();
-    this.#settings = { address: options.address, timeoutMs: options.timeoutMs ?? defaults.timeoutMs };
+    const { address, timeoutMs = defaults.timeoutMs, tls, credentials } = options;
+    this.#settings = { address, timeoutMs, tls, credentials };
     this.#driver = this.#driverFor(this.#settings);
   }
 
@@ -133,8 +139,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
 
   init(options: BrokerOptions): void {
     if (this.#isOpen || this.#opening) throw failures.alreadyStarted(this.#name);
-    const { address = this.#settings.address, timeoutMs = this.#settings.timeoutMs } = options;
-    const settings = { address, timeoutMs };
+    const settings = withDefaults(this.#settings, options);
     this.#driver = this.#driverFor(settings);
     this.#settings = settings;
   }
@@ -163,7 +168,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     const open = [...this.#openSubscriptions.values()];
     this.#openSubscriptions.clear();
     await Promise.all(open.map((end) => end()));
-    await this.#driver.close();
+    await this.#closeDriver(this.#driver);
     // It may have been connected again in the meantime.
     if (!this.#isOpen) this.#status.closed();
   }
@@ -317,8 +322,21 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     throw failures.notConnected(this.#name, doing);
   }
 
-  #driverFor({ address, timeoutMs }: BrokerOptions & { readonly timeoutMs: number }): BrokerDriver<E> {
-    return this.#makeDriver({ address, timeoutMs, runtime: this.#runtime, logger: this.#logger });
+  #driverFor(settings: BrokerOptions & { readonly timeoutMs: number }): BrokerDriver<E> {
+    const untaken = untakenSecurity(settings, this.capabilities);
+    if (untaken.length > 0) throw failures.takesNot(this.#name, untaken);
+    const { address, timeoutMs } = settings;
+    const seams = { runtime: this.#runtime, logger: this.#logger };
+    const owner = { name: `the broker "${this.#name}"`, variables: 'TENON_BROKER_' };
+    const security = new ConnectionSecurity(settings, owner, seams);
+    const driver = this.#makeDriver({ address, timeoutMs, ...seams, security });
+    this.#securities.set(driver, security);
+    return driver;
+  }
+
+  async #closeDriver(driver: BrokerDriver<E>): Promise<void> {
+    await driver.close();
+    this.#securities.get(driver)?.close();
   }
 
   #makeHost(): SubscriptionHost<E> {
@@ -343,11 +361,13 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     try {
       await driver.open(this.#driverHost(driver));
     } catch (error) {
-      throw this.#failure('connect', error);
+      const failure = this.#failure('connect', error);
+      if (connection === this.#connections) this.#securities.get(driver)?.close();
+      throw failure;
     }
     if (connection !== this.#connections) {
       // Disconnected in the meantime. If it was connected again since, the driver is in use.
-      if (!this.#isOpen && !this.#opening) await driver.close();
+      if (!this.#isOpen && !this.#opening) await this.#closeDriver(driver);
       throw failures.notConnected(this.#name, 'connect');
     }
     const { maxBatch = 1 } = driver;
@@ -404,7 +424,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
       this.#onBack();
     } catch {
       // Disconnected meanwhile.
-      await driver.close();
+      await this.#closeDriver(driver);
     }
   }
 
@@ -412,10 +432,10 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     if (TenonError.is(error)) return error;
     const { address } = this;
     const name = this.#name;
-    const { kind, code = Code.Internal, said = textOf(error), cause = error } = this.#driver.translate(error);
+    const { kind, code = Code.Internal, said: why, cause = error } = this.#driver.translate(error);
     if (kind === 'timeout') return failures.timedOut(name, address, doing, this.#settings.timeoutMs);
-    if (kind === 'unreachable') return failures.unreachable(name, address, doing, cause);
-    return failures.refused(name, address, doing, code, said, cause);
+    if (kind === 'unreachable') return failures.unreachable(name, address, doing, cause, why);
+    return failures.refused(name, address, doing, code, why ?? textOf(error), cause);
   }
 
   #isFinal(error: unknown): boolean {

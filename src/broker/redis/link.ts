@@ -1,9 +1,10 @@
-import { Redis } from 'ioredis';
+import { Redis, type RedisOptions as AnyRedisOptions } from 'ioredis';
 
 import { Code, textOf } from '../../errors/errors.ts';
-import { backoffMs } from '../../internal/backoff.ts';
 import { ownValue } from '../../internal/own.ts';
 import { isRedisReply, isTemporaryReply } from '../../internal/redis.ts';
+import { RedisClients } from '../../internal/redis-client.ts';
+import type { BrokerCapabilities } from '../broker.ts';
 import type {
   BrokerDriver,
   DriverHost,
@@ -14,8 +15,11 @@ import type {
   OutgoingEvent,
   ReceiveRequest,
 } from '../kit/driver.ts';
+import { invalidAddress } from '../kit/failures.ts';
 import type { DriverSetup, PortableBrokerOptions } from '../kit/portable-broker.ts';
-import { redisAddress, type RedisAddress, type RedisOptions } from './address.ts';
+
+/** Settings of a connection. How replies are mapped is not among them: the brokers read them as they come. */
+type RedisOptions = Omit<AnyRedisOptions, 'replyMapping'>;
 
 /** The Redis that a broker connects to. */
 export interface RedisConnectionOptions extends PortableBrokerOptions {
@@ -25,8 +29,8 @@ export interface RedisConnectionOptions extends PortableBrokerOptions {
    */
   readonly address?: string | undefined;
   /**
-   * A client of ioredis whose settings are used instead of an address: for TLS, sentinels, credentials. It is copied,
-   * not used itself, and not closed.
+   * A client of ioredis whose settings are used instead of an address, as for sentinels; `tls` and `credentials` are
+   * stronger. It is copied, not used itself, and not closed.
    */
   readonly client?: Redis | undefined;
   /**
@@ -36,8 +40,10 @@ export interface RedisConnectionOptions extends PortableBrokerOptions {
   readonly timeoutMs?: number | undefined;
 }
 
+/** The protection of connections that brokers on Redis take. */
+export const redisSecurity = { tls: true, credentials: ['password'] } as const satisfies Partial<BrokerCapabilities>;
+
 const defaultAddress = '127.0.0.1:6379';
-const reconnect = { initialMs: 50, maxMs: 1_000, factor: 2, jitter: 0.2 } as const;
 
 // What Redis says with the first word of an error; the rest are INTERNAL.
 const codes: Readonly<Record<string, Code>> = {
@@ -48,27 +54,34 @@ const codes: Readonly<Record<string, Code>> = {
   WRONGTYPE: Code.FailedPrecondition,
 };
 
-/** The connections of one broker to one Redis, and what their errors mean. */
+/** The connections of one broker to one Redis, and the meaning of their errors. */
 export class RedisLink {
-  readonly #client: Redis | undefined;
   readonly #setup: DriverSetup;
-  readonly #address: RedisAddress;
+  readonly #clients: RedisClients<Redis>;
   readonly #connections = new Set<Redis>();
   /** Those of them that are being made anew: with one of them Redis counts as away. */
   readonly #lost = new Set<Redis>();
-  readonly #lastErrors = new WeakMap<Redis, Error>();
   #commands: Redis | undefined;
   #host: DriverHost | undefined;
 
   constructor(broker: string, client: Redis | undefined, setup: DriverSetup) {
-    this.#client = client;
+    const { address = defaultAddress, security, runtime } = setup;
     this.#setup = setup;
-    this.#address = client ? addressOf(client) : redisAddress(broker, setup.address ?? defaultAddress);
+    this.#clients = new RedisClients<Redis>(
+      {
+        address,
+        client,
+        security,
+        random: () => runtime.random.next(),
+        make: (options: RedisOptions, copied) => copied?.duplicate(options) ?? new Redis(options),
+      },
+      (shown, remedy) => invalidAddress(broker, shown, remedy),
+    );
   }
 
   /** `host:port`, without secrets. */
   get address(): string {
-    return this.#address.text;
+    return this.#clients.address;
   }
 
   /** The connection for commands, whether it can take one or not. */
@@ -85,7 +98,7 @@ export class RedisLink {
   get commands(): Redis {
     const client = this.#commands;
     if (client?.status === 'ready') return client;
-    throw (client && this.#lastErrors.get(client)) ?? new Error('the connection is lost');
+    throw this.#whyLost(client);
   }
 
   /**
@@ -131,21 +144,26 @@ export class RedisLink {
   }
 
   translate(error: unknown): ErrorMeaning {
-    const last = this.#commands && this.#lastErrors.get(this.#commands);
-    const cause = isRedisReply(error) ? error : (last ?? error);
+    const cause = this.#clients.reasonOf(error, this.#commands);
     if (isRedisReply(cause) && !isTemporaryReply(cause)) {
       const [word = ''] = cause.message.split(' ');
       return { kind: 'refused', code: ownValue(codes, word), said: cause.message, cause };
     }
     // The connection was given up since Redis did not answer in time.
-    return { kind: textOf(cause).startsWith('Socket timeout') ? 'timeout' : 'unreachable', cause };
+    if (textOf(cause).startsWith('Socket timeout')) return { kind: 'timeout', cause };
+    return { kind: 'unreachable', said: this.#clients.explain(cause), cause };
   }
 
   async #connect(role: string, overrides: RedisOptions): Promise<Redis> {
-    const client = this.#make(role, overrides);
+    const { timeoutMs } = this.#setup;
+    const client = this.#clients.make({
+      connectionName: `tenon:${role}`,
+      connectTimeout: timeoutMs,
+      socketTimeout: timeoutMs,
+      enableOfflineQueue: false,
+      ...overrides,
+    });
     this.#connections.add(client);
-    client.on('error', (error) => this.#lastErrors.set(client, error));
-    client.on('ready', () => this.#lastErrors.delete(client));
     try {
       await client.connect();
       client.on('close', () => this.#lose(client));
@@ -153,40 +171,22 @@ export class RedisLink {
       return client;
     } catch (error) {
       this.release(client);
-      throw isRedisReply(error) ? error : (this.#lastErrors.get(client) ?? error);
+      throw this.#clients.reasonOf(error, client);
     }
   }
 
   #lose(client: Redis): void {
     if (!this.#connections.has(client)) return;
     this.#lost.add(client);
-    this.#host?.away(this.#lastErrors.get(client) ?? new Error('the connection is lost'));
+    this.#host?.away(this.#whyLost(client));
   }
 
   #found(client: Redis): void {
     if (this.#lost.delete(client) && this.#lost.size === 0) this.#host?.back();
   }
 
-  #make(role: string, overrides: RedisOptions): Redis {
-    const { timeoutMs, runtime } = this.#setup;
-    const client = this.#client;
-    const options: RedisOptions = {
-      lazyConnect: true,
-      connectionName: `tenon:${role}`,
-      connectTimeout: timeoutMs,
-      // ioredis waits this long for the end of a connection, even of one that is gone, and keeps the process alive
-      // meanwhile.
-      disconnectTimeout: 100,
-      socketTimeout: timeoutMs,
-      // A command is sent once, or fails at once: whether it is to be repeated is for the caller to say.
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-      autoResubscribe: false,
-      retryStrategy: (attempt) => backoffMs(attempt, () => runtime.random.next(), reconnect),
-      ...overrides,
-    };
-    return client ? client.duplicate(options) : new Redis({ ...options, ...this.#address.options });
+  #whyLost(client: Redis | undefined): Error {
+    return this.#clients.lastError(client) ?? new Error('the connection is lost');
   }
 }
 
@@ -221,10 +221,4 @@ export abstract class RedisDriver<E extends IncomingEvent = IncomingEvent> imple
   unwrap(): unknown {
     return this.link.client;
   }
-}
-
-function addressOf({ options }: Redis): RedisAddress {
-  const { path, host = '127.0.0.1', port = 6379, name } = options;
-  // ioredis fills in null for what was not said.
-  return { text: path ?? (typeof name === 'string' ? `sentinel ${name}` : `${host}:${port}`), options };
 }

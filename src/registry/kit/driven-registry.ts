@@ -3,6 +3,7 @@ import { TenonError } from '../../errors/errors.ts';
 import { withDefaults } from '../../internal/defaults.ts';
 import { silentLogger } from '../../logger/logger.ts';
 import { systemRuntime } from '../../runtime/system.ts';
+import { ConnectionSecurity, untakenSecurity } from '../../tls/connection.ts';
 import {
   type RegisterOptions,
   type Registry,
@@ -16,7 +17,14 @@ import {
 } from '../registry.ts';
 import { boundedCall } from './bounded-call.ts';
 import type { DriverCall, DriverTools, RegistryDriver, Snapshot } from './driver.ts';
-import { callCancelled, registryClosed, registryReadOnly, registryStarted, serverFailed } from './errors.ts';
+import {
+  callCancelled,
+  registryClosed,
+  registryReadOnly,
+  registryStarted,
+  registryTakesNot,
+  serverFailed,
+} from './errors.ts';
 import { assertRegistrable, byVersion, leaseOf } from './records.ts';
 import { RegistryWatch } from './registry-watch.ts';
 
@@ -58,10 +66,11 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   /** Private without `#`, so that an object whose prototype is this one can read it. */
   private readonly name: string;
   readonly #spec: RegistrySpec<Settings>;
-  readonly #tools: DriverTools;
+  readonly #tools: Omit<DriverTools, 'security'>;
   readonly #watches = new Set<RegistryWatch>();
   #settings: Settings;
   #driver: RegistryDriver | undefined;
+  #security: ConnectionSecurity | undefined;
   #isClosed = false;
 
   protected constructor(
@@ -161,6 +170,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
     this.#isClosed = true;
     for (const { watcher } of this.#watches) watcher.stop();
     await this.#driver?.close?.();
+    this.#security?.close();
   }
 
   toString(): string {
@@ -176,7 +186,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
     const { name: registry } = this.#spec;
     if (this.#isClosed) throw registryClosed(registry);
     if (options.signal?.aborted) throw callCancelled(registry, options.signal.reason);
-    const driver = (this.#driver ??= this.#spec.open(this.#settings, this.#tools));
+    const driver = (this.#driver ??= this.#open());
     const { server } = driver;
     const { timers } = this.#tools;
     const timeoutMs = options.timeoutMs ?? this.#settings.timeoutMs;
@@ -189,6 +199,22 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
         throw serverFailed({ registry, method, server }, driver.failure(error), error);
       }
     });
+  }
+
+  /** Files that cannot be used are read again by the next call. */
+  #open(): RegistryDriver {
+    const { name } = this.#spec;
+    const { clock, timers, logger } = this.#tools;
+    const owner = { name: `the ${name} registry`, variables: 'TENON_REGISTRY_' };
+    const security = new ConnectionSecurity(this.#settings, owner, { runtime: { clock, timers }, logger });
+    try {
+      const driver = this.#spec.open(this.#settings, { ...this.#tools, security });
+      this.#security = security;
+      return driver;
+    } catch (error) {
+      security.close();
+      throw error;
+    }
   }
 
   #watchTools(driver: RegistryDriver): ConstructorParameters<typeof RegistryWatch>[1] {
@@ -207,8 +233,10 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   }
 
   #settingsOf(base: object, options: RegistryOptions): Settings {
-    const { optionsName, rules = {} } = this.#spec;
+    const { name, optionsName, rules = {}, capabilities } = this.#spec;
     const settings = withDefaults(base, checkedOptions<object>(optionsName, options, rules)) as Settings;
+    const untaken = untakenSecurity(settings, capabilities);
+    if (untaken.length > 0) throw registryTakesNot(name, untaken);
     this.#spec.check?.(settings);
     return settings;
   }

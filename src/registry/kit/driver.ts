@@ -1,5 +1,6 @@
 import type { Logger } from '../../logger/logger.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
+import type { ConnectionSecurity } from '../../tls/connection.ts';
 import type { NodeRecord, RegistryAction, ServiceRecord } from '../registry.ts';
 import type { DriverFailure } from './errors.ts';
 
@@ -9,6 +10,8 @@ export interface DriverTools {
   readonly random: Random;
   readonly timers: Timers;
   readonly logger: Logger;
+  /** TLS and credentials that were said, of those that the capabilities take. Closed after the driver. */
+  readonly security: ConnectionSecurity;
 }
 
 /** One call of the registry, for its driver. */

@@ -83,6 +83,15 @@ export function registryStarted(registry: string): TenonError {
   });
 }
 
+/** FAILED_PRECONDITION (`registry.unsupported`): the registry does not take these options. */
+export function registryTakesNot(registry: string, options: readonly string[]): TenonError {
+  return new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'registry.unsupported',
+    message: `the ${registry} registry takes no ${options.join(', ')}: leave it out, or bind a registry that takes it`,
+  });
+}
+
 /** UNIMPLEMENTED (`registry.read_only`): services cannot register in this registry. */
 export function registryReadOnly(registry: string, method: string): TenonError {
   return new TenonError({

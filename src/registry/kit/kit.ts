@@ -26,4 +26,5 @@ export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven
 export { type DriverFailure, invalidAddress, invalidService } from './errors.ts';
 export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
-export { BrokenRecord, checkedNode, decodeNode, encodeNode, serviceParts } from './records.ts';
+export { BrokenRecord, checkedNode, decodeNode, encodeNode, pathPart, serviceParts } from './records.ts';
+export { WatchFeeds } from './watch-feeds.ts';

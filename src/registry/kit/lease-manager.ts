@@ -20,7 +20,7 @@ export interface LeaseBackend<Grant> {
 }
 
 /** Options of a {@link LeaseManager}. */
-export interface LeaseManagerOptions extends DriverTools {
+export interface LeaseManagerOptions extends Omit<DriverTools, 'security'> {
   /** The registry's name, for logs. */
   readonly registry: string;
   /**

@@ -7,6 +7,12 @@ export function encodeNode(service: ServiceRecord, node: NodeRecord): string {
   return JSON.stringify({ ...service, nodes: [node] });
 }
 
+/** A name or an id as a part of a server's key or path: percent-encoded, so that it holds no separator. */
+export function pathPart(name: string): string {
+  // Half a surrogate pair has no UTF-8, and is replaced.
+  return encodeURIComponent(Buffer.from(name).toString());
+}
+
 // Deeper descriptions of messages are refused. Go Micro's own are at most three deep.
 const maxValueDepth = 32;
 

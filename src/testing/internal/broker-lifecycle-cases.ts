@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 
-import type { BrokerCapabilities } from '../../broker/broker.ts';
+import type { BrokerCapabilities, BrokerOptions } from '../../broker/broker.ts';
 import { Code } from '../../errors/errors.ts';
 import { systemTimers } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
@@ -211,6 +211,22 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
     broker.init({ timeoutMs: 3_000 });
     assert.equal(broker.options.timeoutMs, 3_000);
   }),
+  brokerCase('TLS and credentials that a broker does not take are an error', undefined, async (fixture) => {
+    const broker = fixture.make();
+    const { tls = false, credentials = [] } = fixture.capabilities;
+    const refusesIt = (options: BrokerOptions): Promise<void> =>
+      refuses(broker, Code.FailedPrecondition, 'broker.unsupported', async () => broker.init(options));
+    if (!tls) await refusesIt({ tls: {} });
+    for (const kind of ['password', 'token'] as const) {
+      if (!credentials.includes(kind)) await refusesIt({ credentials: { [kind]: 'x' } });
+    }
+  }),
+  brokerCase('TLS that cannot be spoken fails connect, and nothing is sent in the clear', 'tls', async (fixture) => {
+    const broker = fixture.make();
+    broker.init({ tls: { caFile: '/nowhere/ca.crt' } });
+    await refuses(broker, Code.FailedPrecondition, 'tls.invalid', () => broker.connect());
+    assert.equal(broker.status.state, 'closed');
+  }),
   brokerCase('an empty topic and limits below one are refused', undefined, async (fixture) => {
     const broker = await fixture.broker();
     await refuses(broker, Code.InvalidArgument, 'broker.invalid_topic', () => broker.publish('', message('x')));
@@ -229,7 +245,9 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
       const ofClass = typeof stated === 'function' ? stated.call(broker.constructor, {}) : stated;
       assert.deepStrictEqual(broker.capabilities ?? ofClass, fixture.capabilities);
       assert.deepStrictEqual(Object.keys(ofClass ?? {}).sort(), Object.keys(fixture.capabilities).sort());
-      assert.ok(Object.values(fixture.capabilities).every((value) => typeof value === 'boolean'));
+      const { credentials = [], ...flags } = fixture.capabilities;
+      assert.ok(Array.isArray(credentials));
+      assert.ok(Object.values(flags).every((value) => typeof value === 'boolean'));
       assert.notEqual(String(broker), '');
       assert.ok(!String(broker).includes('['), `toString is not implemented: ${String(broker)}`);
       assert.notEqual(broker.address, '');

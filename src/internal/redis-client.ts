@@ -1,0 +1,127 @@
+import { backoffMs } from './backoff.ts';
+import { maskAddress } from './mask.ts';
+import { isRedisReply, parseRedisAddress, redisAddressRemedy, type RedisPlace } from './redis.ts';
+
+/** A client of ioredis, as far as it is told here what to do. */
+export interface RedisClient {
+  readonly options: RedisClientOptions;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'ready', listener: () => void): unknown;
+  disconnect(): void;
+}
+
+/** Options of ioredis. It fills in null for what was not said. */
+export interface RedisClientOptions {
+  readonly host?: string | null | undefined;
+  readonly port?: number | null | undefined;
+  readonly path?: string | null | undefined;
+  /** Of the group that sentinels watch. */
+  readonly name?: string | null | undefined;
+}
+
+/** TLS and credentials, as they are at the time of each connection. */
+export interface RedisSecurity {
+  readonly hasCredentials: boolean;
+  readonly tls: object | undefined;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+  explain(error: unknown, host: string, wasAnswered: boolean): string | undefined;
+}
+
+/** The parts of {@link RedisClients}. */
+export interface RedisClientsInit<C extends RedisClient> {
+  readonly address: string;
+  /** A client whose settings are used instead of the address. */
+  readonly client: C | undefined;
+  readonly security: RedisSecurity;
+  /** Gives numbers in [0, 1). */
+  random(): number;
+  /** Makes a client, a copy of `copied` if it is given. */
+  make(options: object, copied: C | undefined): C;
+}
+
+const reconnect = { initialMs: 50, maxMs: 1_000, factor: 2, jitter: 0.2 } as const;
+
+/**
+ * Makes the clients of one Redis, and says why they fail. They connect again by themselves, each time with what TLS and
+ * credentials are then. A command is sent once, or fails: to repeat it is for the caller.
+ */
+export class RedisClients<C extends RedisClient> {
+  /** `host:port`, without secrets. */
+  readonly address: string;
+  readonly #init: RedisClientsInit<C>;
+  readonly #place: object;
+  readonly #host: string;
+  #wasReady = false;
+  readonly #lastErrors = new WeakMap<C, Error>();
+
+  /** Throws what `invalid` makes of what is wrong with the address. */
+  constructor(init: RedisClientsInit<C>, invalid: InvalidAddress) {
+    const { address, client, security } = init;
+    const options = client ? client.options : redisPlace(address, security.hasCredentials, invalid);
+    const { host, port, path, name }: RedisClientOptions = options;
+    this.#init = init;
+    this.#place = client ? {} : options;
+    this.#host = host ?? 'localhost';
+    const place = `${this.#host.includes(':') ? `[${this.#host}]` : this.#host}:${port ?? 6379}`;
+    this.address = path ?? (typeof name === 'string' ? `sentinel ${name}` : place);
+  }
+
+  /** One more client, which connects when it is told to. Throws for TLS and credentials that cannot be right. */
+  make(options: object): C {
+    const { client: copied, security, make } = this.#init;
+    const { tls, password } = security;
+    const all = {
+      lazyConnect: true,
+      // ioredis waits this long for the end of a connection, even of one that is gone, and keeps the process alive
+      // meanwhile.
+      disconnectTimeout: 100,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      autoResubscribe: false,
+      retryStrategy: (attempt: number) => backoffMs(attempt, () => this.#init.random(), reconnect),
+      ...options,
+      ...this.#place,
+      ...(tls && { tls }),
+      ...(security.username !== undefined && { username: security.username }),
+    };
+    const client = make(all, copied);
+    // Read by ioredis at each attempt to connect.
+    if (password !== undefined)
+      Object.defineProperty(client.options, 'password', { get: () => security.password, enumerable: true });
+    // Every command reports its own failure; without a listener ioredis writes to the console.
+    client.on('error', (error) => this.#lastErrors.set(client, error));
+    client.on('ready', () => {
+      this.#lastErrors.delete(client);
+      this.#wasReady = true;
+    });
+    return client;
+  }
+
+  /** Why the client has no connection, if it has none. */
+  lastError(client: C | undefined): Error | undefined {
+    return client && this.#lastErrors.get(client);
+  }
+
+  /** The error that says most: a reply of Redis, or why the client has no connection, or the error itself. */
+  reasonOf(error: unknown, client: C | undefined): unknown {
+    return isRedisReply(error) ? error : (this.lastError(client) ?? error);
+  }
+
+  /** Explains an error of TLS, and what to do; `undefined` for others. */
+  explain(error: unknown): string | undefined {
+    return this.#init.security.explain(error, this.#host, this.#wasReady);
+  }
+}
+
+/** Makes the error for an address, without its secrets, and what to write instead. */
+export type InvalidAddress = (address: string, remedy: string) => Error;
+
+/** Reads an address. Throws what `invalid` makes of one that is none, or that repeats what `credentials` say. */
+export function redisPlace(address: string, hasCredentials: boolean, invalid: InvalidAddress): RedisPlace {
+  const place = parseRedisAddress(address);
+  if (!place) throw invalid(maskAddress(address), redisAddressRemedy(address));
+  if (hasCredentials && (place.username !== undefined || place.password !== undefined))
+    throw invalid(maskAddress(address), 'user and password stand in it, and in credentials as well: say them once');
+  return place;
+}

@@ -1,0 +1,162 @@
+import { readFileSync } from 'node:fs';
+import type { ConnectionOptions } from 'node:tls';
+
+import { Code, TenonError, textOf } from '../errors/errors.ts';
+import { ClientTls } from './client-tls.ts';
+import type { TlsOwner, TlsSeams } from './material.ts';
+import type { ConnectionTlsOptions } from './tls.ts';
+
+/** Proves to a server who connects. A password, and likewise a token, is said once, as a text or as a file. */
+export interface ConnectionCredentials {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  /** In place of `password`: a file that holds it, read for every new connection. The end of its last line is cut. */
+  readonly passwordFile?: string | undefined;
+  readonly token?: string | undefined;
+  /** In place of `token`, as `passwordFile`. */
+  readonly tokenFile?: string | undefined;
+}
+
+/** Options of a registry or a broker that protect its connections. Not every backend takes them. */
+export interface ConnectionSecurityOptions {
+  /** `{}` trusts the authorities that Node trusts. @default none: the server is spoken to in the clear */
+  readonly tls?: ConnectionTlsOptions | undefined;
+  /** @default none */
+  readonly credentials?: ConnectionCredentials | undefined;
+}
+
+/** Forms of credentials: a password, with or without a user name, or a token. */
+export type CredentialKind = 'password' | 'token';
+
+/** The {@link ConnectionSecurityOptions} that a backend takes, among its capabilities. */
+export interface ConnectionSecurityCapabilities {
+  /** `tls` is taken. @default false */
+  readonly tls?: boolean | undefined;
+  /** The forms of `credentials` that are taken. @default none */
+  readonly credentials?: readonly CredentialKind[] | undefined;
+}
+
+const kinds = {
+  username: 'password',
+  password: 'password',
+  passwordFile: 'password',
+  token: 'token',
+  tokenFile: 'token',
+} as const satisfies Record<keyof ConnectionCredentials, CredentialKind>;
+
+/** Lists what is said and not taken: `tls`, `credentials.token`. It would not be in force. */
+export function untakenSecurity(
+  { tls, credentials = {} }: ConnectionSecurityOptions,
+  capabilities: ConnectionSecurityCapabilities,
+): readonly string[] {
+  const said = Object.entries(kinds).filter(([name]) => credentials[name as keyof typeof kinds] !== undefined);
+  const untaken = said.filter(([, kind]) => capabilities.credentials?.includes(kind) !== true);
+  return [
+    ...(tls !== undefined && capabilities.tls !== true ? ['tls'] : []),
+    ...untaken.map(([name]) => `credentials.${name}`),
+  ];
+}
+
+/**
+ * TLS and credentials of the connections to one server, as they are at the time of each connection: certificates are
+ * followed, files of passwords and tokens are read. Nothing is read before the first use. Printed, it shows no secret.
+ */
+export class ConnectionSecurity {
+  readonly #options: ConnectionSecurityOptions;
+  readonly #owner: TlsOwner;
+  readonly #seams: TlsSeams;
+  /** The last that could be read of each file. */
+  readonly #read = new Map<string, string>();
+  #tls: ClientTls | undefined;
+
+  /** `variables` of the owner: the beginning of those that say it, `TENON_REGISTRY_`. */
+  constructor(options: ConnectionSecurityOptions, owner: Required<TlsOwner>, seams: TlsSeams) {
+    this.#options = options;
+    this.#owner = owner;
+    this.#seams = seams;
+  }
+
+  /**
+   * For `node:tls`, and for libraries that hand their options on to it; `undefined` where the server is spoken to in
+   * the clear. Throws FAILED_PRECONDITION (`tls.invalid`) for what is missing or does not fit.
+   */
+  get tls(): ConnectionOptions | undefined {
+    const { tls } = this.#options;
+    if (tls === undefined) return undefined;
+    if (!this.#tls) {
+      const { name, variables } = this.#owner;
+      this.#tls = new ClientTls(tls, { name, variables: `${variables}TLS_` }, this.#seams);
+      if (tls.insecureSkipVerify === true)
+        this.#seams.logger.warn(`TLS of ${name}: any server is trusted, for its certificate is not verified`);
+    }
+    return this.#tls.connectionOptions;
+  }
+
+  get hasCredentials(): boolean {
+    return this.#options.credentials !== undefined;
+  }
+
+  get username(): string | undefined {
+    return this.#options.credentials?.username;
+  }
+
+  /** Throws FAILED_PRECONDITION (`tls.invalid_credentials`) for a file that cannot be read, and never could. */
+  get password(): string | undefined {
+    return this.#secret('password');
+  }
+
+  /** As `password`. */
+  get token(): string | undefined {
+    return this.#secret('token');
+  }
+
+  /**
+   * Explains an error of a connection to `host`, and what to do; `undefined` for an error that is none of TLS.
+   * `wasAnswered` if the server has been heard of before: one that was not, and closes, may not like the handshake.
+   */
+  explain(error: unknown, host: string, wasAnswered: boolean): string | undefined {
+    // An error of Node's own need not be one of this realm.
+    if (typeof (error as Error | undefined)?.message !== 'string') return undefined;
+    return this.#tls?.explain(error as Error, host, wasAnswered);
+  }
+
+  /** Follows the files no longer, until it is used again. */
+  close(): void {
+    this.#tls?.close();
+    this.#tls = undefined;
+    this.#read.clear();
+  }
+
+  #secret(kind: CredentialKind): string | undefined {
+    const { [kind]: text, [`${kind}File` as const]: file } = this.#options.credentials ?? {};
+    if (file === undefined) return text;
+    if (text !== undefined) throw this.#invalid(`${kind} and ${kind}File are both given: say it once`);
+    try {
+      const found = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+      this.#read.set(file, found);
+      return found;
+    } catch (error) {
+      const last = this.#read.get(file);
+      const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : textOf(error);
+      if (last === undefined) {
+        const variable = `${this.#owner.variables}${kind.toUpperCase()}_FILE`;
+        throw this.#invalid(
+          `its ${kind} cannot be read from ${file}: ${why}. Give ${kind}File (or ${variable})`,
+          error,
+        );
+      }
+      const message = `credentials of ${this.#owner.name}: ${file} cannot be read; the ${kind} before it is kept`;
+      this.#seams.logger.warn(message, { error });
+      return last;
+    }
+  }
+
+  #invalid(why: string, cause?: unknown): TenonError {
+    return new TenonError({
+      code: Code.FailedPrecondition,
+      reason: 'tls.invalid_credentials',
+      message: `credentials of ${this.#owner.name}: ${why}`,
+      cause,
+    });
+  }
+}
