@@ -15,7 +15,7 @@ export interface Backend {
   readonly options?: { readonly key: ServiceIdentifier; readonly value: object } | undefined;
 }
 
-/** Settings of a backend from the environment: its address, TLS and credentials, and the values of its own variables. */
+/** Settings of a backend from the environment: address, TLS, credentials, and the values of its own variables. */
 export interface BackendSettings extends ConnectionSecurityOptions {
   readonly [option: string]: Parsed | ConnectionSecurityOptions[keyof ConnectionSecurityOptions];
   readonly address?: string | undefined;

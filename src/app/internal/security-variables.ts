@@ -93,7 +93,7 @@ export function securityVariables(room: AddressedRoom): readonly Variable[] {
   ];
 }
 
-/** What the variables say; `undefined` where they are silent. */
+/** Reads TLS and credentials from the variables that are set; `undefined` if none is. */
 export function securityOf(
   room: AddressedRoom,
   said: ReadonlyMap<string, Parsed>,
