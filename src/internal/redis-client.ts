@@ -69,7 +69,7 @@ export class RedisClients<C extends RedisClient> {
 
   /** One more client, which connects when it is told to. Throws for TLS and credentials that cannot be right. */
   make(options: object): C {
-    const { client: copied, security, make } = this.#init;
+    const { client: copied, security } = this.#init;
     const { tls, password } = security;
     const all = {
       lazyConnect: true,
@@ -85,7 +85,7 @@ export class RedisClients<C extends RedisClient> {
       ...(tls && { tls }),
       ...(security.username !== undefined && { username: security.username }),
     };
-    const client = make(all, copied);
+    const client = this.#init.make(all, copied);
     // Read by ioredis at each attempt to connect.
     if (password !== undefined)
       Object.defineProperty(client.options, 'password', { get: () => security.password, enumerable: true });

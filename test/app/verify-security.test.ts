@@ -296,8 +296,9 @@ describe('TLS and credentials of a registry and a broker', () => {
     expect(await findingsOf(env)).toEqual([
       expect.objectContaining({ where: variable, message: expect.stringContaining(`${bound}, which is bound`) }),
     ]);
-    const [{ message = '', fix = '' } = {}] = await findingsOf(env);
-    expect([message, fix]).toEqual([expect.stringContaining(option), expect.stringContaining('unset it, or bind')]);
+    const [found] = await findingsOf(env);
+    expect(found?.message).toContain(option);
+    expect(found?.fix).toContain('unset it, or bind');
     await expect(System.start([greeter], { profile: 'test', env })).rejects.toMatchObject({
       reason: 'app.verify_failed',
       message: expect.not.stringContaining(secret),
