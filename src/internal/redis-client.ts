@@ -98,7 +98,7 @@ export class RedisClients<C extends RedisClient> {
     return client;
   }
 
-  /** Why the client has no connection, if it has none. */
+  /** The error by which the client lost its connection; `undefined` while it has one. */
   lastError(client: C | undefined): Error | undefined {
     return client && this.#lastErrors.get(client);
   }
