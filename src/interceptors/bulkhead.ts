@@ -27,8 +27,8 @@ export interface BulkheadOptions {
  *
  * Calls above the bound wait in a queue. When the queue is full they fail with RESOURCE_EXHAUSTED
  * (`interceptors.bulkhead_full`), and are not made. A call whose deadline passes while it waits fails with
- * DEADLINE_EXCEEDED, and a call that is cancompartmented leaves the queue. A stream counts from the request for its
- * first reply until it ends, an event until it is handled.
+ * DEADLINE_EXCEEDED, and a call that is cancelled leaves the queue. A stream counts from the request for its first
+ * reply until it ends, an event until it is handled.
  *
  * @example
  * ```ts
