@@ -6,6 +6,6 @@ import { Hello, HelloHandler } from './hello.ts';
 const env = { TENON_PROFILE: 'local', TENON_LOG_LEVEL: 'warn', ...process.env };
 const system = await System.start([Hello], { env });
 const hello = system.client(HelloHandler);
-const reply = await hello.greet({ name: 'Ada' }, { timeoutMs: 1_000 });
+const reply = await hello.greet({ name: 'Ada' }, { timeoutMs: 5_000 });
 console.log(reply.text);
 await system.stop();

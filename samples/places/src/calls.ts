@@ -18,7 +18,7 @@ async function nearest(places: ClientOf<PlacesApi>, print: Print): Promise<void>
   print('Nearest, to the Matterhorn');
   const point = { latitude: 45.9764, longitude: 7.6586 };
   for (const minPopulation of [undefined, 1_000_000n]) {
-    const { place, distanceMeters } = await places.nearest({ point, minPopulation }, { timeoutMs: 2_000 });
+    const { place, distanceMeters } = await places.nearest({ point, minPopulation }, { timeoutMs: 5_000 });
     print(
       `  ${place.name}, ${place.country}: ${kilometers(distanceMeters)} away, ${people(place.population)}, a ${place.size.toLowerCase()}, ${place.timeZone}`,
     );
