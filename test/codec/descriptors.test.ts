@@ -19,7 +19,7 @@ it.each([
   ['nasty.proto', 'protoc/nasty.proto'],
   ['proto2.proto', 'protoc/proto2.proto'],
   ['edition.proto', 'protoc/edition.proto'],
-])("the descriptors of %s are protoc's", (name, path) => {
+])('the descriptors of %s equal those of protoc', (name, path) => {
   const descriptors = loadProto(new URL(path, import.meta.url)).fileDescriptors.map(
     (bytes) => fileType.decode(bytes) as { name: string },
   );

@@ -16,7 +16,7 @@ describe('JSON without a .proto', () => {
   cycle['self'] = [cycle];
   const shared = { a: 1 };
 
-  it('is what JSON.stringify makes of it', () => {
+  it('writes what JSON.stringify writes', () => {
     const value = {
       a: [1, 'é\uD83E', null, true],
       at: new Date(5),
@@ -44,7 +44,7 @@ describe('JSON without a .proto', () => {
     ['[', ']'],
     ['{"a":', '}'],
     ['{"]": [', ']}'],
-  ])('may be nested a thousand levels deep, and no deeper: %s', (open, close) => {
+  ])('takes a thousand levels of nesting, and refuses more: %s', (open, close) => {
     const levels = close.length;
     const nested = (depth: number) => Buffer.from(`${open.repeat(depth / levels)}1${close.repeat(depth / levels)}`);
     const value = marshaler.unmarshal(anySchema, nested(1_000));
@@ -57,7 +57,7 @@ describe('JSON without a .proto', () => {
     );
   });
 
-  it('nested a hundred thousand levels deep ended the process: V8 had no stack left for a regular expression', () => {
+  it('refuses a value nested a hundred thousand levels deep, and does not overflow the stack', () => {
     let value: unknown = 1;
     for (let depth = 0; depth < 100_000; depth += 1) value = { a: value };
     expect(messageOf(() => marshaler.marshal(anySchema, value))).toMatch(/levels of nesting/);
@@ -65,7 +65,7 @@ describe('JSON without a .proto', () => {
     expect(messageOf(() => marshaler.unmarshal(anySchema, bytes))).toMatch(/levels of nesting/);
   });
 
-  it('counts no brackets in its strings', () => {
+  it('does not count brackets within strings as nesting', () => {
     const value = { ['["\\']: '[{"\\'.repeat(2_000), a: ['\\'], b: '' };
     expect(marshaler.unmarshal(anySchema, marshaler.marshal(anySchema, value))).toEqual(value);
   });
@@ -96,16 +96,16 @@ describe('JSON without a .proto', () => {
       { buffer: Buffer.from('a') },
       'any.buffer: expected a JSON value, got a Uint8Array: send base64, or use application/grpc+proto or application/grpc+bytes',
     ],
-  ])('refuses %p', (value, problem) => {
+  ])('refuses to write %p', (value, problem) => {
     expect(messageOf(() => marshaler.marshal(anySchema, value))).toBe(`codec.encode: ${problem}`);
   });
 
-  it('reads an empty body as nothing', () => {
+  it('reads an empty body as undefined, or as the defaults of a .proto', () => {
     expect(marshaler.unmarshal(anySchema, new Uint8Array(0))).toBeUndefined();
     expect(marshaler.unmarshal(schemaOf('kinds.Scalars'), new Uint8Array(0))).toEqual(noScalars);
   });
 
-  it('says where bytes are wrong', () => {
+  it('names the position of bytes that are not UTF-8, or not JSON', () => {
     const read = (bytes: Uint8Array): string => messageOf(() => marshaler.unmarshal(anySchema, bytes));
     expect(read(Uint8Array.from([0x22, 0x61, 0xff, 0x22]))).toBe(
       'codec.decode: any: the bytes are not valid UTF-8, at 2 of 4',
@@ -114,7 +114,7 @@ describe('JSON without a .proto', () => {
     expect(read(Buffer.from('{"a": x}'))).toMatch(/^codec\.decode: any: .*x.*(position 6|"\{"a": x\}")/);
   });
 
-  it('does not let a key change what objects are', () => {
+  it('does not change the prototype of an object for a key __proto__', () => {
     const value = marshaler.unmarshal(anySchema, Buffer.from('{"__proto__": {"polluted": true}}')) as object;
     expect(Object.getPrototypeOf(value)).toBe(Object.prototype);
     expect((value as { polluted?: boolean }).polluted).toBeUndefined();
@@ -122,7 +122,7 @@ describe('JSON without a .proto', () => {
 });
 
 describe('JSON of a .proto', () => {
-  it('follows the mapping for scalars', () => {
+  it('follows the JSON mapping of proto3 for scalars', () => {
     const json = {
       aDouble: -1.5,
       aFloat: 0.25,
@@ -145,7 +145,7 @@ describe('JSON of a .proto', () => {
     expect(type('Scalars').fromJson(json)).toEqual(scalars);
   });
 
-  it('leaves out what is not set, and fills it in when it reads', () => {
+  it('omits fields with default values, and fills them in when it reads', () => {
     expect(type('Scalars').toJson(noScalars)).toEqual({});
     expect(type('Optionals').toJson({ aDouble: 0, aString: '' })).toEqual({ aDouble: 0, aString: '' });
     expect(type('Scalars').fromJson({ aString: null })).toEqual(noScalars);
@@ -239,7 +239,7 @@ describe('JSON of a .proto', () => {
       { any: { '@type': 'type.googleapis.com/x.Y', a: 1 } },
       'WellKnown.any: the type "type.googleapis.com/x.Y" is not among those that were loaded; load its .proto, or give its bytes as "value" in base64',
     ],
-  ])('refuses for %s: %p', (name, json, problem) => {
+  ])('refuses to read for %s: %p', (name, json, problem) => {
     expect(messageOf(() => type(name).fromJson(json))).toBe(`codec.decode: kinds.${problem}`);
   });
 
@@ -276,7 +276,7 @@ describe('JSON of a .proto', () => {
     expect(type('WellKnown').fromJson({ took: text })).toMatchObject({ took });
   });
 
-  it('has the forms of its own for well-known types', () => {
+  it('writes and reads well-known types in their special JSON forms', () => {
     const value = {
       struct: { a: [1, null, { b: true }] },
       value: null,
@@ -310,7 +310,7 @@ describe('JSON of a .proto', () => {
     expect(() => type('WellKnown').toJson({ mask: { paths: ['fooBar'] } })).toThrow('has no form in JSON');
   });
 
-  it('writes what an Any holds, if its type is known', () => {
+  it('writes the message within an Any if its type is known', () => {
     const url = 'type.googleapis.com/';
     const anyOf = (name: string, value: unknown): unknown => ({
       any: { typeUrl: url + name, value: new Uint8Array(typeOf(name).encode(value)) },
@@ -329,7 +329,7 @@ describe('JSON of a .proto', () => {
     ).toThrow(TenonError);
   });
 
-  it('says which member of a oneof is there', () => {
+  it('reads and writes the member of a oneof that is set', () => {
     expect(type('Choice').toJson({ kindOfChoice: 'number', number: 1n })).toEqual({ number: '1' });
     expect(type('Choice').fromJson({ number: '1', yes: false })).toEqual({
       before: 0,
@@ -348,14 +348,14 @@ describe('JSON of a .proto', () => {
     );
   });
 
-  it('normalizes the keys of maps, and lets none change what objects are', () => {
+  it('normalizes the keys of maps, and takes __proto__ as an ordinary key', () => {
     const json = JSON.parse('{"texts": {"__proto__": "x"}, "int64s": {"5": "6"}}') as unknown;
     const value = type('Maps').fromJson(json) as { texts: object };
     expect(Object.keys(value.texts)).toEqual(['__proto__']);
     expect(JSON.stringify(type('Maps').toJson(value))).toBe('{"texts":{"__proto__":"x"},"int64s":{"5":"6"}}');
   });
 
-  it('stops at a depth of 100 both ways', () => {
+  it('refuses messages nested deeper than 100 levels, both ways', () => {
     let deep: unknown = {};
     for (let depth = 0; depth < 101; depth += 1) deep = { parent: deep };
     expect(messageOf(() => type('Tree').fromJson(deep))).toMatch(
@@ -374,7 +374,7 @@ describe('JSON of a .proto', () => {
     );
   });
 
-  it('needs what proto2 requires', () => {
+  it('refuses a message without a field that proto2 requires', () => {
     const old = typeOf('old.Old', loadProto(new URL('./old.proto', import.meta.url)));
     expect(messageOf(() => old.fromJson({}))).toBe('codec.decode: old.Old.id: a required field is missing');
     expect(messageOf(() => old.toJson({}))).toBe('codec.encode: old.Old.id: a required field is missing');

@@ -33,7 +33,7 @@ function varint(value: number): Buffer {
 
 const repeated = (count: number, bytes: Buffer): Buffer => Buffer.concat(Array.from({ length: count }, () => bytes));
 
-describe('elements of a message of a .proto', () => {
+describe('maxElements of a message of a .proto', () => {
   // Tree: itself, its list, and one for its two other fields.
   const emptyTree = 3;
 
@@ -53,7 +53,7 @@ describe('elements of a message of a .proto', () => {
     ['empty Timestamps', 'WellKnown', repeated(400, part(19)), 400],
     ['one Timestamp again and again', 'WellKnown', repeated(400, part(1)), 400],
     ['empty wrappers', 'WellKnown', repeated(400, part(21)), 400],
-  ])('are counted while it is read: %s', (_, name, bytes, least) => {
+  ])('counts elements while it decodes: %s', (_, name, bytes, least) => {
     expect(() => type(name).decode(bytes)).not.toThrow();
     expectTooMany(() => type(name).decode(bytes, { maxElements: least }), least);
     expect(() => type(name).decode(bytes, { maxElements: least + 100 })).not.toThrow();
@@ -71,13 +71,13 @@ describe('elements of a message of a .proto', () => {
     ['values of a Struct', 'WellKnown', { struct: { a: Array.from({ length: 400 }, () => ({ b: 1 })) } }, 1200],
     ['paths of a FieldMask', 'WellKnown', { mask: ','.repeat(400) }, 400],
     ['words in paths of a FieldMask', 'WellKnown', { mask: 'A'.repeat(400) }, 400],
-  ])('are counted while its JSON is read: %s', (_, name, json, least) => {
+  ])('counts elements while it reads JSON: %s', (_, name, json, least) => {
     expect(() => type(name).fromJson(json)).not.toThrow();
     expectTooMany(() => type(name).fromJson(json, { maxElements: least }), least);
     expect(() => type(name).fromJson(json, { maxElements: least + 100 })).not.toThrow();
   });
 
-  it('of four mebibytes of empty messages end at the limit, and not with all of them in memory', () => {
+  it('stops four mebibytes of empty messages at the limit, before all of them are in memory', () => {
     const bytes = Buffer.alloc(4 * 1024 * 1024, Buffer.from([0x8a, 1, 0]));
     const { message } = thrownBy(() => type('Lists').decode(bytes.subarray(0, bytes.length - (bytes.length % 3))));
     const read = Number(/trees\[(\d+)\]/.exec(message)?.[1]);
@@ -101,7 +101,7 @@ describe('an Any within an Any', () => {
     return { any };
   };
 
-  it('is a level deeper, both ways', () => {
+  it('counts as a level of nesting, both ways', () => {
     const json = nestedJson(20, { name: 'leaf' });
     const value = type('WellKnown').fromJson(json);
     expect(type('WellKnown').toJson(value)).toEqual(json);
@@ -115,7 +115,7 @@ describe('an Any within an Any', () => {
     }
   });
 
-  it('takes elements for its bytes at each level, as they are read or written each time', () => {
+  it('counts its bytes as elements at each level, each time that they are read or written', () => {
     const leaf = { name: 'x'.repeat(64_000) };
     const limits = { maxElements: 20_000 };
     expect(() => type('WellKnown').fromJson(nestedJson(5, leaf), limits)).not.toThrow();
@@ -124,7 +124,7 @@ describe('an Any within an Any', () => {
     expectTooMany(() => type('WellKnown').toJson(nestedValue(50, leaf), limits), 20_000);
   });
 
-  it('of a type that is not known is not looked for in every namespace, and nothing is kept of its name', () => {
+  it('is not searched for in every namespace if its type is unknown, and its name is not cached', () => {
     const lookup = jest.spyOn(protobuf.Namespace.prototype, 'lookup');
     for (const name of ['no.such.Type', 'constructor', '__proto__', 'kinds.constructor', 'x.'.repeat(100_000)]) {
       const json = { any: { '@type': url(name), value: 'AA==' } };
@@ -135,7 +135,7 @@ describe('an Any within an Any', () => {
   });
 });
 
-describe('elements of JSON without a .proto', () => {
+describe('maxElements of JSON without a .proto', () => {
   const read = (text: string, limits: MessageLimits): unknown =>
     new JsonMarshaler(limits).unmarshal(anySchema, Buffer.from(text));
 
@@ -144,7 +144,7 @@ describe('elements of JSON without a .proto', () => {
     ['empty lists', `[${'[],'.repeat(399)}[]]`, 400],
     ['empty objects', `[${'{},'.repeat(399)}{}]`, 400],
     ['keys', `{${'"a":1,'.repeat(399)}"a":1}`, 800],
-  ])('are counted before it is parsed: %s', (_, text, least) => {
+  ])('counts elements before it parses: %s', (_, text, least) => {
     const parse = jest.spyOn(JSON, 'parse');
     expectTooMany(() => read(text, { maxElements: least }), least);
     expect(parse).not.toHaveBeenCalled();
@@ -153,17 +153,17 @@ describe('elements of JSON without a .proto', () => {
     expect(() => read(text, {})).not.toThrow();
   });
 
-  it('are not commas and brackets within texts', () => {
+  it('does not count commas and brackets within strings', () => {
     const text = `[${JSON.stringify('[{,:'.repeat(1_000))},"\\",,,,,,"]`;
     expect(read(text, { maxElements: 3 })).toHaveLength(2);
   });
 });
 
-describe('limits of the codecs', () => {
+describe('MessageLimits of the codecs', () => {
   it.each<[string, new (limits?: MessageLimits) => Marshaler]>([
     ['proto', ProtoMarshaler],
     ['json', JsonMarshaler],
-  ])('hold for %s as they were given', (_, Codec) => {
+  ])('hold for the codec %s that was made with them', (_, Codec) => {
     const small = new Codec({ maxElements: 50, maxDepth: 3 });
     const usual = new Codec();
     const list = { trees: Array.from({ length: 50 }, () => ({ name: 'x', children: [] })) };
@@ -176,7 +176,7 @@ describe('limits of the codecs', () => {
     expect(() => usual.unmarshal(schema('Tree'), bytes)).not.toThrow();
   });
 
-  it('let messages be nested as deep as two hundred and fifty levels', () => {
+  it('may allow messages nested two hundred and fifty levels deep', () => {
     let value: object = { name: 'leaf' };
     for (let level = 0; level < 250; level += 1) value = { children: [value] };
     for (const codec of [new ProtoMarshaler({ maxDepth: 1_000 }), new JsonMarshaler({ maxDepth: 1_000 })]) {
@@ -185,7 +185,7 @@ describe('limits of the codecs', () => {
     }
   });
 
-  it('hold for JSON without a .proto too', () => {
+  it('hold for JSON without a .proto as well', () => {
     const codec = new JsonMarshaler({ maxDepth: 2 });
     expect(codec.unmarshal(anySchema, Buffer.from('[[1, 2, 3]]'))).toEqual([[1, 2, 3]]);
     const tooDeep = /at most 2 levels of nesting, the maxDepth of the codec/;
@@ -194,7 +194,7 @@ describe('limits of the codecs', () => {
   });
 
   it.each([{ maxElements: 0 }, { maxElements: NaN }, { maxElements: 1.5 }, { maxDepth: 0 }, { maxDepth: 1_001 }])(
-    'are refused where they are none: %j',
+    'are refused if they are not positive integers in range: %j',
     (limits) => {
       for (const Codec of [ProtoMarshaler, JsonMarshaler]) {
         const { code, reason, message } = thrownBy(() => new Codec(limits));
@@ -205,8 +205,8 @@ describe('limits of the codecs', () => {
   );
 });
 
-describe('what is told of a message that was refused', () => {
-  it('is short, however long its keys are', () => {
+describe('the error of a message that was refused', () => {
+  it('is short, even if a key of the message is long', () => {
     const key = 'k'.repeat(1_000_000);
     const messages = [
       thrownBy(() => type('Maps').fromJson({ texts: { [key]: 1 } })).message,

@@ -30,7 +30,7 @@ function refusal(work: () => unknown): TenonError {
 }
 
 describe('loadProto', () => {
-  it('describes services', () => {
+  it('describes the services of a file, with their methods and kinds', () => {
     expect(kinds.package).toBe('kinds');
     const service = kinds.service('kinds.Kinds');
     expect(service).toBe(kinds.services[0]);
@@ -59,7 +59,7 @@ describe('loadProto', () => {
     expect(kinds.service('Kinds')).toBeUndefined();
   });
 
-  it('loads a file once for the same options, however it is named', () => {
+  it('loads a file once for the same options, by path or by URL', () => {
     const url = new URL('./all-kinds.proto', import.meta.url);
     expect(loadProto(url)).toBe(kinds);
     expect(loadProto(fileURLToPath(url))).toBe(kinds);
@@ -68,7 +68,7 @@ describe('loadProto', () => {
     expect(loadProto(url, { int64: 'string' })).not.toBe(kinds);
   });
 
-  it('finds imports beside the file, and in the directories that are named', () => {
+  it('finds imports beside the file, and in the directories of its options', () => {
     write('beside.proto', 'syntax = "proto3"; package beside; message Beside {}');
     write(
       'root/common/types.proto',
@@ -92,7 +92,7 @@ describe('loadProto', () => {
     expect(file.type('common.More')).toBeDefined();
   });
 
-  it('finds the imports of a tree that is laid out by packages, and names its files as protoc does', () => {
+  it('finds the imports of a tree that follows its packages, and names its files as protoc does', () => {
     write('tree/acme/common/v1/id.proto', 'syntax = "proto3"; package acme.common.v1; message Id {}');
     write(
       'tree/acme/shop/v1/more.proto',
@@ -108,7 +108,7 @@ describe('loadProto', () => {
     expect(names).toEqual(['acme/common/v1/id.proto', 'acme/shop/v1/more.proto', 'acme/shop/v1/shop.proto']);
   });
 
-  it('loads several files together', () => {
+  it('loads several files into one registry', () => {
     const one = write(
       'one.proto',
       'syntax = "proto3"; package one; import "shared.proto"; service One { rpc A(shared.S) returns (shared.S); }',
@@ -123,7 +123,7 @@ describe('loadProto', () => {
     expect(file.package).toBe('one');
   });
 
-  it('needs no package', () => {
+  it('loads a file without a package', () => {
     const file = loadProto(
       write(
         'bare.proto',
@@ -135,7 +135,7 @@ describe('loadProto', () => {
     expect(file.type('Bare')?.name).toBe('Bare');
   });
 
-  it('says which file cannot be read', () => {
+  it('names the file that it cannot read', () => {
     const missing = refusal(() => loadProto(join(folder, 'missing.proto')));
     expect(missing.reason).toBe('codec.proto_not_found');
     expect(missing.message).toMatch(
@@ -147,7 +147,7 @@ describe('loadProto', () => {
     expect(refusal(() => loadProto(folder)).reason).toBe('codec.proto_not_found');
   });
 
-  it('says where an import stands that was not found', () => {
+  it('names the file and the line of an import that it cannot find', () => {
     const path = write(
       'importing.proto',
       'syntax = "proto3";\npackage p;\n// import "gone.proto";\nimport "gone.proto";\n',
@@ -168,7 +168,7 @@ describe('loadProto', () => {
     ['syntax = "proto3";\nmessage A {}\nservice S {\n  rpc Get(A) returns (B);\n}\n', 4, 'B'],
     ['syntax = "proto4";\n', 1, "unknown syntax 'proto4'"],
     ['message A {', 1, ''],
-  ])('says where a file is wrong: %j', (text, line, complaint) => {
+  ])('names the file and the line of a mistake: %j', (text, line, complaint) => {
     const path = write(`wrong-${Buffer.from(text).toString('hex').slice(-40)}.proto`, text);
     const error = refusal(() => loadProto(path));
     expect(error.reason).toBe('codec.proto_invalid');
@@ -205,7 +205,7 @@ describe('file descriptors', () => {
     readonly options?: unknown;
   }
 
-  it('are one per file, imports first', () => {
+  it('list one descriptor per file, imports first', () => {
     const files = kinds.fileDescriptors.map(plain);
     expect(files.map((file) => file['name'])).toEqual([
       'google/protobuf/any.proto',
@@ -225,7 +225,7 @@ describe('file descriptors', () => {
     expect(kinds.fileDescriptors).toBe(kinds.fileDescriptors);
   });
 
-  it('say of fields, oneofs, maps and methods what protoc says', () => {
+  it('describe fields, oneofs, maps and methods as protoc does', () => {
     const file = plain(kinds.fileDescriptors.at(-1) as Uint8Array);
     const message = (name: string): Message =>
       (file['messageType'] as Message[]).find((one) => one.name === name) as Message;
@@ -278,7 +278,7 @@ describe('file descriptors', () => {
     ]);
   });
 
-  it('say what proto2 has besides', () => {
+  it('describe required fields, groups, extensions and defaults of proto2', () => {
     const [file] = loadProto(new URL('./old.proto', import.meta.url)).fileDescriptors.map(plain);
     expect(file).not.toHaveProperty('syntax');
     expect(file).toMatchObject({
@@ -301,8 +301,8 @@ describe('file descriptors', () => {
   });
 });
 
-describe('the rooms of the other formats', () => {
-  it.each(['codec.ts', 'json.ts', 'bytes.ts', 'marshaler-codec.ts'])('%s does not load protobufjs', (name) => {
+describe('modules of the codecs without a .proto', () => {
+  it.each(['codec.ts', 'json.ts', 'bytes.ts', 'marshaler-codec.ts'])('import no protobufjs: %s', (name) => {
     const seen = new Set<string>();
     const libraries = new Set<string>();
     const visit = (path: string): void => {

@@ -58,7 +58,7 @@ describe('numbers', () => {
     [{ aColor: 1.5 }, 'aColor: expected a name or a number of kinds.Color, got 1.5'],
     [{ aColor: 'COLOR_REDD' }, 'aColor: kinds.Color has no value "COLOR_REDD". Did you mean "COLOR_RED"?'],
     [{ aString: Symbol('x') }, 'aString: expected a string, got a symbol'],
-  ])('refuses %o', (value, problem) => {
+  ])('refuses to encode %o', (value, problem) => {
     expect(refusal('Scalars', value)).toBe(`codec.encode: kinds.Scalars.${problem}`);
   });
 
@@ -76,7 +76,7 @@ describe('numbers', () => {
     expect(type('Scalars').decode(bytes('68 8000'))).toMatchObject({ aBool: false });
   });
 
-  it.each(['string', 'number'] as const)('gives 64-bit integers as %s where told to', (int64) => {
+  it.each(['string', 'number'] as const)('decodes 64-bit integers to a %s if the option int64 says so', (int64) => {
     const file = loadProto(new URL('./all-kinds.proto', import.meta.url), { int64 });
     const other = typeOf('kinds.Scalars', file);
     const of = int64 === 'string' ? String : Number;
@@ -90,7 +90,7 @@ describe('numbers', () => {
     expect(wrapped.decode(wrapped.encode({ int64Value: 8n }))).toMatchObject({ int64Value: of(8) });
   });
 
-  it('refuses what a number cannot hold rather than change it', () => {
+  it('refuses a 64-bit integer that a number cannot hold exactly', () => {
     const other = typeOf(
       'kinds.Scalars',
       loadProto(new URL('./all-kinds.proto', import.meta.url), { int64: 'number' }),
@@ -114,14 +114,14 @@ describe('text and bytes', () => {
     '\uFEFFmark',
     '\0',
     'x'.repeat(200),
-  ])('keeps %j', (aString) => {
+  ])('round-trips the text %j', (aString) => {
     const encoded = type('Scalars').encode({ aString });
     expect(Buffer.from(encoded).includes(Buffer.from(aString))).toBe(true);
     expect(type('Scalars').decode(encoded)).toMatchObject({ aString });
   });
 
   it.each(['\uD83E', 'a\uDD8Ab', '\uD83E\uD83E', 'x'.repeat(50) + '\uDD8A'])(
-    'refuses half a surrogate pair: %j',
+    'refuses a lone surrogate: %j',
     (aString) => {
       expect(refusal('Scalars', { aString })).toBe(
         'codec.encode: kinds.Scalars.aString: the string has half of a surrogate pair, which UTF-8 cannot carry',
@@ -138,7 +138,7 @@ describe('text and bytes', () => {
     },
   );
 
-  it('copies bytes out of what it reads, and takes a Buffer', () => {
+  it('copies bytes out of the message that it decodes, and encodes a Buffer', () => {
     const encoded = Buffer.from(type('Scalars').encode({ someBytes: Buffer.from('abc') }));
     const { someBytes } = type('Scalars').decode(encoded) as typeof scalars;
     encoded.fill(0);
@@ -149,7 +149,7 @@ describe('text and bytes', () => {
 });
 
 describe('enums', () => {
-  it('are names, and numbers where there is no name', () => {
+  it('are decoded to names, and to numbers where no name is known', () => {
     expect(round('Lists', { colors: ['COLOR_RED', 1, 'COLOR_VERT', 2, 77, -1] })).toMatchObject({
       colors: ['COLOR_RED', 'COLOR_RED', 'COLOR_GREEN', 'COLOR_GREEN', 77, 'COLOR_NEGATIVE'],
     });
@@ -157,7 +157,7 @@ describe('enums', () => {
 });
 
 describe('presence', () => {
-  it('fills in defaults where presence is implicit, and leaves out what is not there', () => {
+  it('fills in defaults of fields with implicit presence, and omits absent optional fields', () => {
     expect(type('Scalars').decode(new Uint8Array(0))).toEqual(noScalars);
     expect(type('Optionals').decode(new Uint8Array(0))).toEqual({});
     expect(Object.keys(type('Lists').decode(new Uint8Array(0)) as object)).toHaveLength(18);
@@ -176,13 +176,13 @@ describe('presence', () => {
     expect(type('Scalars').encode(noScalars)).toHaveLength(0);
   });
 
-  it('takes undefined and null for absence', () => {
+  it('takes undefined and null as absent', () => {
     expect(type('Optionals').encode({ aDouble: undefined, aString: null, nested: null })).toHaveLength(0);
     expect(type('Scalars').encode({ aDouble: null, aString: undefined })).toHaveLength(0);
     expect(type('Lists').encode({ int32s: null, trees: undefined })).toHaveLength(0);
   });
 
-  it('follows proto2 in the same way: what is required must be there, defaults stay with the reader', () => {
+  it('requires the required fields of proto2, and leaves its defaults to the reader', () => {
     const file = loadProto(new URL('./old.proto', import.meta.url));
     const old = typeOf('old.Old', file);
     expect(old.decode(old.encode({ id: 0 }))).toEqual({ id: 0, unpacked: [], packed: [] });
@@ -197,7 +197,7 @@ describe('presence', () => {
 });
 
 describe('oneofs', () => {
-  it('say which member is there', () => {
+  it('name the member that is set', () => {
     expect(round('Choice', { text: 'a' })).toEqual({ before: 0, kindOfChoice: 'text', text: 'a' });
     expect(round('Choice', { before: 2, number: 0, yes: true })).toEqual({
       before: 2,
@@ -211,11 +211,11 @@ describe('oneofs', () => {
     expect(round('Choice', {})).toEqual({ before: 0 });
   });
 
-  it('keep the last member that was sent', () => {
+  it('keep the last member on the wire', () => {
     expect(type('Choice').decode(bytes('12 0161 18 05'))).toEqual({ before: 0, kindOfChoice: 'number', number: 5n });
   });
 
-  it('refuse two members, and a name that does not fit', () => {
+  it('refuse two members, and a name that is not that of the member set', () => {
     expect(refusal('Choice', { text: 'a', number: 1n })).toBe(
       'codec.encode: kinds.Choice.number: is set together with "text", but only one of a oneof can be: leave "text" or "number" out',
     );
@@ -237,7 +237,7 @@ describe('lists and maps', () => {
     expect(hex(type('Lists').encode({ int32s: [1, 2], unpacked: [1, 2] }))).toBe('1a020102' + '9001019001' + '02');
   });
 
-  it('has string keys in maps, safely', () => {
+  it('decodes maps to objects with string keys, __proto__ among them', () => {
     const value = type('Maps').decode(
       type('Maps').encode({
         texts: Object.fromEntries([
@@ -251,7 +251,7 @@ describe('lists and maps', () => {
     expect(({} as Record<string, unknown>)['a']).toBeUndefined();
   });
 
-  it('takes the last of two equal keys, and defaults for what is left out', () => {
+  it('keeps the last of two entries with one key, and fills in defaults for missing keys and values', () => {
     expect(type('Maps').decode(bytes('0a06 0a0161 120162 0a03 0a0161 0a00'))).toMatchObject({
       texts: { a: '', '': '' },
     });
@@ -276,13 +276,13 @@ describe('lists and maps', () => {
     ['Maps', { int32s: { 2147483648: 1 } }, 'Maps.int32s["2147483648"]: expected an int32, got 2147483648'],
     ['Maps', { bools: { yes: '' } }, 'Maps.bools["yes"]: expected the key true or false, got "yes"'],
     ['Maps', { fixed32s: { 1: { parent: 5 } } }, 'Maps.fixed32s["1"].parent: expected a kinds.Tree (an object), got 5'],
-  ])('refuses in %s: %o', (name, value, problem) => {
+  ])('refuses to encode in %s: %o', (name, value, problem) => {
     expect(refusal(name, value)).toBe(`codec.encode: kinds.${problem}`);
   });
 });
 
 describe('messages', () => {
-  it('merges two occurrences of one, as the wire format says', () => {
+  it('merges two occurrences of one message field, as the wire format demands', () => {
     // parent { name: "a", children: [{}] } and parent { children: [{}], parent: {} }
     expect(type('Tree').decode(bytes('1a05 0a0161 1200 1a04 1200 1a00'))).toEqual({
       name: '',
@@ -305,7 +305,7 @@ describe('messages', () => {
     expect(type('WellKnown').decode(bytes('0a02 0801 0a02 1005'))).toMatchObject({ at: new Timestamp(1, 5) });
   });
 
-  it('stops at a depth of 100 both ways', () => {
+  it('refuses messages nested deeper than 100 levels, both ways', () => {
     const nested = (depth: number): unknown => (depth === 0 ? {} : { parent: nested(depth - 1) });
     expect(() => round('Tree', nested(100))).not.toThrow();
     expect(refusal('Tree', nested(101))).toMatch(
@@ -324,7 +324,7 @@ describe('messages', () => {
     );
   });
 
-  it('passes over fields it does not know', () => {
+  it('skips unknown fields', () => {
     expect(
       type('Tree').decode(bytes('98 0605 9d 0600000000 99 060000000000000000 9a 06 0161 9b 06 0801 9c 06 0a 0161')),
     ).toEqual({ name: 'a', children: [] });
@@ -355,7 +355,7 @@ describe('messages', () => {
       '98 06 ffffffffffffffffffff01',
       'kinds.Tree: the bytes are not a message of this type: a number is longer than ten bytes',
     ],
-  ])('refuses %s', (text, problem) => {
+  ])('refuses to decode %s', (text, problem) => {
     expect(refusedBytes('Tree', text)).toBe(`codec.decode: ${problem}`);
   });
 
@@ -368,11 +368,11 @@ describe('messages', () => {
     [new Map(), 'a Map'],
     [Promise.resolve(), 'a Promise'],
     [new Uint8Array(0), 'a Uint8Array'],
-  ])('refuses %p for a message', (value, shown) => {
+  ])('refuses to encode %p as a message', (value, shown) => {
     expect(refusal('Tree', value)).toBe(`codec.encode: kinds.Tree: expected a kinds.Tree (an object), got ${shown}`);
   });
 
-  it('takes instances of classes, with accessors', () => {
+  it('encodes instances of classes, with accessors', () => {
     class Place {
       get name(): string {
         return 'from a getter';
@@ -383,7 +383,7 @@ describe('messages', () => {
     expect(round('Tree', Object.create(null))).toEqual({ name: '', children: [] });
   });
 
-  it('takes a value whose getter encodes something itself', () => {
+  it('encodes a value whose getter encodes another message', () => {
     const value = {
       get name(): string {
         return hex(type('Tree').encode({ name: 'inner' }));
@@ -392,7 +392,7 @@ describe('messages', () => {
     expect(round('Tree', value)).toEqual({ name: '0a05696e6e6572', children: [] });
   });
 
-  it('reports what a getter throws', () => {
+  it('reports the error that a getter throws', () => {
     const value = {
       get name(): string {
         throw new TypeError('not today');
@@ -401,7 +401,7 @@ describe('messages', () => {
     expect(refusal('Tree', value)).toMatch(/^codec\.encode: kinds\.Tree.*: not today$/);
   });
 
-  it('copes with names that mean something in JavaScript', () => {
+  it('takes field names that mean something in JavaScript', () => {
     const value = {
       constructor: 'c',
       toString: 't',
@@ -436,7 +436,7 @@ describe('messages', () => {
 });
 
 describe('well-known types', () => {
-  it('keeps a time to the nanosecond', () => {
+  it('keep the nanoseconds of a time', () => {
     const { at } = round('WellKnown', { at: new Timestamp(-1n, 999_999_999) }) as { at: Timestamp };
     expect(at).toBeInstanceOf(Timestamp);
     expect([at.getTime(), at.nanos, at.toJSON()]).toEqual([-1, 999_999_999, '1969-12-31T23:59:59.999999999Z']);
@@ -474,11 +474,11 @@ describe('well-known types', () => {
     [{ bytesValue: '' }, 'bytesValue: expected bytes (a Uint8Array), got ""'],
     [{ boolValue: 0 }, 'boolValue: expected a bool, got 0'],
     [{ nullValue: 'NOTHING' }, 'nullValue: google.protobuf.NullValue has no value "NOTHING".'],
-  ])('refuses %o', (value, problem) => {
+  ])('refuse %o', (value, problem) => {
     expect(refusal('WellKnown', value)).toBe(`codec.encode: kinds.WellKnown.${problem}`);
   });
 
-  it('refuses times that a Date cannot hold, and nanos that are none', () => {
+  it('refuse times that a Date cannot hold, and nanos out of range', () => {
     expect(refusedBytes('WellKnown', '0a0a 08 80a0b0c0d0e0f0fe01')).toMatch(
       /codec\.decode: kinds\.WellKnown\.at: expected a time from the year 1 to 9999, got \d+ seconds/,
     );
@@ -490,7 +490,7 @@ describe('well-known types', () => {
     );
   });
 
-  it('has wrappers as bare values', () => {
+  it('map wrappers to bare values', () => {
     const value = {
       doubleValue: 0,
       floatValue: 1.5,
@@ -508,7 +508,7 @@ describe('well-known types', () => {
     expect(round('WellKnown', { doubleValue: -0 })).toMatchObject({ doubleValue: -0 });
   });
 
-  it('tells null from absence in a Value', () => {
+  it('distinguish null from absence in a Value', () => {
     expect(round('WellKnown', { value: null })).toMatchObject({ value: null });
     expect(round('WellKnown', {})).not.toHaveProperty('value');
     expect(type('WellKnown').decode(bytes('2200'))).toMatchObject({ value: null });
@@ -517,7 +517,7 @@ describe('well-known types', () => {
     expect(Object.keys((round('WellKnown', { struct }) as { struct: object }).struct)).toEqual(['__proto__']);
   });
 
-  it('takes nothing at all for Empty', () => {
+  it('accept undefined for Empty', () => {
     expect(typeOf('google.protobuf.Empty').encode(undefined)).toHaveLength(0);
     expect(typeOf('google.protobuf.Empty').decode(new Uint8Array(0))).toEqual({});
     expect(messageOf(() => typeOf('google.protobuf.Empty').encode({ a: 1 }))).toBe(
@@ -525,13 +525,13 @@ describe('well-known types', () => {
     );
   });
 
-  it.each([0, 1, -1, 1.5, -1.5, 999.999999, 1e12, -1e12, 0.000001])('makes a duration of %p ms and back', (ms) => {
+  it.each([0, 1, -1, 1.5, -1.5, 999.999999, 1e12, -1e12, 0.000001])('convert %p ms to a duration and back', (ms) => {
     const value = durationFromMs(ms);
     expect(durationToMs(value)).toBe(ms);
     expect(round('WellKnown', { took: value })).toMatchObject({ took: value });
   });
 
-  it('refuses milliseconds that are no duration', () => {
+  it('refuse milliseconds that are not a duration', () => {
     expect(messageOf(() => durationFromMs(NaN))).toBe(
       'codec.encode: google.protobuf.Duration: expected milliseconds, got NaN',
     );
@@ -540,7 +540,7 @@ describe('well-known types', () => {
 });
 
 describe('ProtoMarshaler', () => {
-  it('needs a .proto', () => {
+  it('refuses a schema without a .proto', () => {
     const marshaler = new ProtoMarshaler();
     for (const work of [
       () => marshaler.marshal({ name: 'Thing' }, {}),
@@ -554,7 +554,7 @@ describe('ProtoMarshaler', () => {
 });
 
 describe('fields', () => {
-  it('describe a type, however recursive', () => {
+  it('describe a type, recursive ones included', () => {
     const [, children] = type('Tree').fields;
     expect(children).toMatchObject({ name: 'children', type: 'kinds.Tree', repeated: true, map: false });
     expect(children?.message).toBe(type('Tree'));

@@ -34,7 +34,7 @@ function plain(value: unknown): unknown {
   );
 }
 
-describe('descriptors carry options', () => {
+describe('getOption', () => {
   const registry = registryOf('./options.proto');
   const marked = registry.getMessage('options.Marked');
   const option = (target: Parameters<typeof hasOption>[0], name: string): unknown => {
@@ -44,7 +44,7 @@ describe('descriptors carry options', () => {
   };
   const defaults = { text: '', numbers: [], colour: 0, weight: 0, raw: {}, signed: 0, flag: false, byName: {} };
 
-  it('of messages, with messages in them', () => {
+  it('reads an option of a message that is a message itself', () => {
     expect(option(marked!, 'on_message')).toEqual({
       ...defaults,
       byName: { a: 7 },
@@ -56,7 +56,7 @@ describe('descriptors carry options', () => {
     expect(marked!.proto.options?.deprecated).toBe(true);
   });
 
-  it('of fields, from several statements, with what is escaped in texts', () => {
+  it('reads an option of a field from several statements, with escapes in strings', () => {
     const name = marked!.field['name']!;
     expect(option(name, 'on_field')).toEqual({
       ...defaults,
@@ -71,7 +71,7 @@ describe('descriptors carry options', () => {
     expect(marked!.field['plain']?.proto.options).toBeUndefined();
   });
 
-  it('of oneofs, enums, their values, services and methods', () => {
+  it('reads options of oneofs, enums, enum values, services and methods', () => {
     expect(option(marked!.oneofs[0]!, 'on_oneof')).toEqual({ ...defaults, flag: true });
     expect(option(registry.getEnum('options.Marked.Inner')!, 'on_enum')).toBe('inner');
     const red = registry.getEnum('options.Colour')!.values[1]!;
@@ -82,7 +82,7 @@ describe('descriptors carry options', () => {
     expect(service.methods[0]!.idempotency).toBe(MethodOptions_IdempotencyLevel.IDEMPOTENT);
   });
 
-  it('of buf/validate/validate.proto, which nobody has to have', () => {
+  it('reads the options of buf/validate/validate.proto, which tenon bundles', () => {
     const field = registryOf('./rules.proto').getMessage('rules.User')!.field['email']!;
     expect(getOption(field, validateField)).toMatchObject({
       required: true,

@@ -5,10 +5,10 @@ import { TenonError } from '../../src/errors/errors.ts';
 import { arbitrary, names, tidy } from './arbitraries.ts';
 import { typeOf } from './support.ts';
 
-describe.each(names)('damaged bytes of kinds.%s', (name) => {
+describe.each(names)('decoding damaged bytes of kinds.%s', (name) => {
   const type = typeOf(`kinds.${name}`);
 
-  it('are read or refused', () => {
+  it('gives a value or an error of the codec', () => {
     const readOrRefuse = (bytesOf: Uint8Array): void => {
       try {
         type.decode(bytesOf);

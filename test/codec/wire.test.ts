@@ -9,7 +9,7 @@ import { kinds, typeOf } from './support.ts';
 /** The same .proto in protobufjs alone: what our bytes are compared with, both ways. */
 const root = protobuf.loadSync(new URL('./all-kinds.proto', import.meta.url).pathname);
 
-describe.each(names)('kinds.%s', (name) => {
+describe.each(names)('a message of kinds.%s', (name) => {
   const type = typeOf(`kinds.${name}`);
 
   it('is the same after a round trip', () => {
@@ -62,7 +62,7 @@ function plusZero(value: unknown): unknown {
   return copy;
 }
 
-describe('golden bytes', () => {
+describe('golden bytes of protobuf', () => {
   // Typed by protobufjs as no more than a constructor.
   const Long = protobuf.util.Long as unknown as Record<'ONE' | 'NEG_ONE' | 'MAX_UNSIGNED_VALUE', unknown> & {
     fromString(digits: string): unknown;
@@ -104,7 +104,7 @@ describe('golden bytes', () => {
     ['WellKnown', { mask: { paths: ['a'] } }, { mask: { paths: ['a'] } }, '42030a0161'],
   ];
 
-  it.each(cases)('%s %p', (name, value, theirValue, golden) => {
+  it.each(cases)('are what both tenon and protobufjs write for %s %p', (name, value, theirValue, golden) => {
     const theirs = root.lookupType(`kinds.${name}`);
     const type = typeOf(`kinds.${name}`);
     expect(Buffer.from(type.encode(value)).toString('hex')).toBe(golden);
@@ -112,7 +112,7 @@ describe('golden bytes', () => {
     expect(type.decode(Buffer.from(golden, 'hex'))).toMatchObject(value);
   });
 
-  it('covers every type of the file', () => {
+  it('cover every type of the file', () => {
     expect(new Set(cases.map(([name]) => name))).toEqual(new Set(names.filter((name) => name !== 'Tree')));
     expect(kinds.services).toHaveLength(1);
   });

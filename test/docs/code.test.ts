@@ -41,7 +41,7 @@ beforeAll(async () => {
 }, 120_000);
 
 describe('code in pages and docstrings', () => {
-  test('is seen by the compiler', () => {
+  test('reaches the compiler, which reports a mistake in it', () => {
     expect(blocks.filter(isCode).length).toBeGreaterThan(10);
     expect(complaints.filter((line) => line.startsWith('wrong:'))).toEqual([
       expect.stringMatching(/^wrong:2: error TS2322/),
@@ -56,7 +56,7 @@ describe('code in pages and docstrings', () => {
     expect(complaints.filter((line) => line.startsWith('src/'))).toEqual([]);
   });
 
-  test('is marked as what it is, and left out only for a reason', () => {
+  test('is labelled with its language, and not compiled only for a stated reason', () => {
     const otherwise = blocks
       .filter(
         ({ info }) =>

@@ -4,7 +4,7 @@ import { Code, codeName } from '../../src/errors/errors.ts';
 import { filesBelow, text } from './support.ts';
 
 describe('docs/errors.md', () => {
-  test('says the codes that the sources give with a reason', async () => {
+  test('lists each reason of the sources with its codes', async () => {
     const rows = new Map((await table()).map(([reason = '', ...cells]) => [reason, cells]));
     const given = await codesByReason();
     expect(given.size).toBeGreaterThan(40);
@@ -17,7 +17,7 @@ describe('docs/errors.md', () => {
     expect(wrong).toEqual([]);
   });
 
-  test('says of each what it means and what to do about it', async () => {
+  test('explains each reason, and what to do about it', async () => {
     const rows = await table();
     expect(
       rows.filter((cells) => cells.length !== 4 || cells.some((cell) => cell === '')).map(([reason]) => reason),
@@ -26,7 +26,7 @@ describe('docs/errors.md', () => {
     expect(reasons.filter((reason, index) => reasons.indexOf(reason) !== index)).toEqual([]);
   });
 
-  test('keeps each room together, under a heading of its own', async () => {
+  test('groups the reasons by room, each group under its heading', async () => {
     const page = await text('docs/errors.md');
     const areas = page
       .split(/^## /m)

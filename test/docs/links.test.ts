@@ -11,8 +11,8 @@ beforeAll(async () => {
   for (const file of await pages()) markdown.set(file, await text(file));
 });
 
-describe('links in pages', () => {
-  test('lead to files that are there', () => {
+describe('links and names in pages', () => {
+  test('lead to existing files', () => {
     expect(
       [...markdown]
         .flatMap(([file, page]) => linksOf(file, page).filter(({ path }) => !existsSync(join(root, path))))
@@ -20,7 +20,7 @@ describe('links in pages', () => {
     ).toEqual([]);
   });
 
-  test('lead to headings that are there', () => {
+  test('lead to existing headings', () => {
     const links = [...markdown]
       .flatMap(([file, page]) => linksOf(file, page))
       .filter(({ path, anchor }) => anchor !== '' && path.endsWith('.md'));
@@ -34,18 +34,18 @@ describe('links in pages', () => {
     expect(outside.map(said)).toEqual([]);
   });
 
-  test('are not missing: every page of docs is in its index', () => {
+  test('reach every page of docs from its index', () => {
     const listed = new Set(linksOf('docs/README.md', markdown.get('docs/README.md') ?? '').map(({ path }) => path));
     const there = [...markdown.keys()].filter((file) => /^docs\/[^/]+\.md$/.test(file) && file !== 'docs/README.md');
     expect(there.filter((file) => !listed.has(file))).toEqual([]);
   });
 
-  test('files that are named in passing are there', () => {
+  test('name existing files', () => {
     const named = [...markdown].flatMap(([file, page]) => namedIn(page).map((path) => ({ file, path })));
     expect(named.filter(({ path }) => !isThere(path)).map(({ file, path }) => `${file}: ${path}`)).toEqual([]);
   });
 
-  test('classes and types that are named are in the sources', async () => {
+  test('name classes and types of the sources', async () => {
     const sources = (await Promise.all((await filesBelow('src', '.ts')).map(text))).join('\n');
     const words = new Set(sources.match(/\b[A-Z]\w+/g));
     const named = [...markdown]
@@ -56,7 +56,7 @@ describe('links in pages', () => {
     expect(typesIn('`PushBuffer`, `fooBar`, `Code` and `JSON`\n```ts\n`FooBar`\n```\n')).toEqual(['PushBuffer']);
   });
 
-  test('each step of a way in docs/architecture.md names its file', () => {
+  test('name the file of each step of a path in docs/architecture.md', () => {
     const page = markdown.get('docs/architecture.md') ?? '';
     const ways = page.slice(page.indexOf('\n## Ways\n'), page.indexOf('\n## Where things are decided\n'));
     const steps = ways.split(/^(?=\d+\. )/m).slice(1);
@@ -64,13 +64,13 @@ describe('links in pages', () => {
     expect(steps.filter((step) => namedIn(step).length === 0)).toEqual([]);
   });
 
-  test('a file that is named and is not there is seen', () => {
+  test('are reported if they name a file that does not exist', () => {
     const page = 'in `app/run.ts`, `src/app/gone.ts` and `transport/gone/`, of `a/b/` and `registry/<name>.ts`\n';
     expect(namedIn(page)).toEqual(['app/run.ts', 'src/app/gone.ts', 'transport/gone/']);
     expect(namedIn(page).map(isThere)).toEqual([true, false, false]);
   });
 
-  test('a link that leads nowhere is seen', () => {
+  test('are reported if they lead nowhere', () => {
     const page =
       '# Ein Titel: `x`\n\n[a](gone.md) [b](#ein-titel-x) [c](#other) [d](https://example.org)\n```md\n[e](code.md)\n```\n';
     const links = linksOf('docs/page.md', page);

@@ -28,7 +28,7 @@ beforeAll(async () => {
 });
 
 describe('README.md', () => {
-  test('its program compiles against the built package, runs, and prints what the page says', async () => {
+  test('has a program that compiles against the built package, runs, and prints what the page shows', async () => {
     const at = blocks.findIndex(({ info }) => info === 'ts');
     const output = blocks.slice(at).find(({ info }) => info === 'text');
     const code = blocks[at]?.code ?? '';
@@ -36,7 +36,7 @@ describe('README.md', () => {
     expect(await compileAndRun(code)).toMatchObject({ complaints: '', code: 0, printed: `${output?.code}\n` });
   }, 120_000);
 
-  test('its table of profiles is what the configuration says', () => {
+  test('has the table of profiles of the configuration', () => {
     const profiles = ['test', 'local', 'dev', 'prod'] as const;
     const config = Object.fromEntries(profiles.map((profile) => [profile, readConfig({}, profile)]));
     const rows = {
@@ -51,7 +51,7 @@ describe('README.md', () => {
     expect(rowOf('', 0)).toEqual(['`test`', '`local`', '`dev` (the default)', '`prod`']);
   });
 
-  test('its tables of implementations are what the table of backends says', async () => {
+  test('has the tables of implementations of the table of backends', async () => {
     for (const [room, rows] of Object.entries(backendRows)) {
       const names = rows.map(({ name }) => `\`${name}\``).join(', ');
       expect(page).toContain(`| ${capitalized(room)} | ${names} | [docs/${room}.md](docs/${room}.md) |`);
@@ -71,7 +71,7 @@ describe('README.md', () => {
     expect(others).toEqual([CachedRegistry.name]);
   });
 
-  test('the commands it gives are those of the package', async () => {
+  test('has only npm commands that the package has, and names the tarball of its version', async () => {
     const { scripts, version } = JSON.parse(await text('package.json')) as {
       scripts: Record<string, string>;
       version: string;

@@ -77,8 +77,8 @@ const owners: Readonly<Record<string, readonly [name: string, make: Make]>> = {
   timeout: ['timeoutMs', (options) => timeout(options)],
 };
 
-describe.each(Object.keys(owners))('an option of %s that is no number', (owner) => {
-  it.each([Number.NaN, -1, '5', {}])('is refused where it enters, by its name: %p', (value) => {
+describe.each(Object.keys(owners))('an option of %s that is not a number', (owner) => {
+  it.each([Number.NaN, -1, '5', {}])('is refused by its name when the owner is made: %p', (value) => {
     const [name, make] = owners[owner]!;
     let thrown: unknown;
     try {
@@ -92,7 +92,7 @@ describe.each(Object.keys(owners))('an option of %s that is no number', (owner) 
 });
 
 describe('checkedOptions', () => {
-  it('takes what is absent, what is no number by its name, and Infinity where a bound may have no end', () => {
+  it('accepts absent options, and refuses wrong numbers and an infinite count by their names', () => {
     const options = { idleMs: undefined, maxReceiveBytes: Number.POSITIVE_INFINITY, name: 'x', graceMs: 0 };
     expect(checkedOptions('Some', options)).toBe(options);
     expect(() => checkedOptions('Some', { maxCalls: Number.POSITIVE_INFINITY }, { maxCalls: aCount })).toThrow(
@@ -114,7 +114,7 @@ describe.each(
     for (const end of ends.splice(0)) await end();
   });
 
-  it.each([Number.NaN, -5, '500'])('is INVALID_ARGUMENT by its name, and nothing is sent: %p', async (timeoutMs) => {
+  it.each([Number.NaN, -5, '500'])('fails the call with INVALID_ARGUMENT, and sends nothing: %p', async (timeoutMs) => {
     const { parts, client } = clientOf(new Transport());
     let taken = 0;
     const listener = await serveRaw(parts, [echo], () => (taken += 1));
@@ -137,7 +137,7 @@ describe('a password with a % in the address of a Redis', () => {
     ['registry', (address: string) => new RedisRegistry({ address })],
     ['broker', (address: string) => new RedisBroker({ address })],
     ['streams', (address: string) => new RedisStreamsBroker({ address })],
-  ])('is told how to write it, and not shown: %s', (_name, make) => {
+  ])('is refused with the advice to percent-encode it, and is not shown: %s', (_name, make) => {
     for (const password of ['se%cret', 'se%ffcret']) {
       let message = '';
       try {

@@ -104,7 +104,7 @@ const rows: readonly Row[] = [
 ];
 
 describe('details of errors', () => {
-  test.each(rows)('%j has the bytes that protobufjs gives it, and is read back', (value, made, type, message) => {
+  test.each(rows)('encode %j as protobufjs does, and decode it', (value, made, type, message) => {
     const theirs = root.lookupType(type.type);
     expect(made.type).toBe(type.type);
     expect(Buffer.from(made.value).toString('hex')).toBe(
@@ -113,7 +113,7 @@ describe('details of errors', () => {
     expect(findDetail(failing(made), type)).toEqual(value);
   });
 
-  test('they travel with the status, in their order', () => {
+  test('arrive with the status, in their order', () => {
     const sent = failing(retryInfo({ retryDelayMs: 20 }), help({ links: [] }), retryInfo({ retryDelayMs: 30 }));
     const received = errorOf(statusOf(sent));
     expect(received.details.map(({ type }) => type)).toEqual(sent.details.map(({ type }) => type));
@@ -121,7 +121,7 @@ describe('details of errors', () => {
     expect(findDetail(received, BadRequest)).toBeUndefined();
   });
 
-  test('fields that are not known yet are passed over, and types stay bytes', () => {
+  test('skip unknown fields, and keep unknown types as bytes', () => {
     const value = Uint8Array.of(...retryInfo({ retryDelayMs: 20 }).value, 0x7a, 2, 1, 2, 0xa0, 1, 5);
     const other = { type: 'example.Other', value: Uint8Array.of(1, 2) };
     const error = failing(other, { type: 'google.rpc.RetryInfo', value });
@@ -137,7 +137,7 @@ describe('details of errors', () => {
     ['a number in place of a message', [0x08, 1]],
     ['a cut message within', [0x0a, 2, 0x0a, 9]],
     ['a group', [0x0b, 0x0c]],
-  ])('%s is passed over', (_name, bytes) => {
+  ])('skip a malformed detail: %s', (_name, bytes) => {
     const broken = (type: string): ErrorDetail => ({ type, value: Uint8Array.from(bytes) });
     for (const type of [BadRequest, QuotaFailure]) {
       expect(findDetail(failing(broken(type.type)), type as DetailType<unknown>)).toBeUndefined();
@@ -146,7 +146,7 @@ describe('details of errors', () => {
     expect(findDetail(failing(broken(sound.type), sound), BadRequest)).toEqual({ fieldViolations: [violation] });
   });
 
-  test('a key of a peer does not reach into the prototype', () => {
+  test('take a key __proto__ from a peer as an ordinary key', () => {
     const made = errorInfo({ reason: 'X', metadata: JSON.parse('{"__proto__":"x"}') as Record<string, string> });
     const read = findDetail(failing(made), ErrorInfo)?.metadata ?? {};
     expect(Object.getOwnPropertyNames(read)).toEqual(['__proto__']);

@@ -7,15 +7,15 @@ import { errorOf } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { counted } from '../../src/internal/counted.ts';
 
-describe('the text of what was thrown', () => {
-  it('is that of its parts where several addresses of one name refused, and Node gave the whole no text', () => {
+describe('the message of an AggregateError', () => {
+  it('joins the messages of its errors if it has none of its own', () => {
     const refused = ['::1', '127.0.0.1'].map((host) => new Error(`connect ECONNREFUSED ${host}:1`));
     const { message } = TenonError.from(new AggregateError(refused));
     expect(message).toBe('connect ECONNREFUSED ::1:1, connect ECONNREFUSED 127.0.0.1:1');
   });
 });
 
-describe('an error in a log', () => {
+describe('a TenonError in util.inspect', () => {
   const error = new TenonError({
     code: Code.Unavailable,
     reason: 'shop.closed',
@@ -23,7 +23,7 @@ describe('an error in a log', () => {
     cause: new Error('night'),
   });
 
-  it('has its code by name, and nothing that is empty', () => {
+  it('shows its code by name, and leaves out empty properties', () => {
     const shown = inspect(error);
     expect(shown).toContain("code: 'UNAVAILABLE'");
     expect(shown).toContain("reason: 'shop.closed'");
@@ -38,7 +38,7 @@ describe('an error in a log', () => {
     expect(error.code).toBe(14);
   });
 
-  it('of an answer has no headers of the transport in its metadata', () => {
+  it('shows no headers of the transport in the metadata of a status that arrived', () => {
     const trailers = { date: 'today', 'content-type': 'application/grpc', 'grpc-accept-encoding': 'gzip', why: 'so' };
     const { metadata } = errorOf({ code: Code.Aborted, message: '', metadata: new Metadata(trailers) });
     expect(metadata).toEqual({ why: 'so' });
@@ -46,7 +46,7 @@ describe('an error in a log', () => {
 });
 
 describe('counted', () => {
-  it('says one as one', () => {
+  it('takes the singular for one', () => {
     expect([counted(1, 'call'), counted(2, 'call'), counted(1, 'call is', 'calls are')]).toEqual([
       '1 call',
       '2 calls',

@@ -7,7 +7,7 @@ import { onAbort } from '../../src/internal/abort.ts';
 const reason = new Error('enough');
 
 describe('onAbort', () => {
-  it('calls each listener once with the reason, at once where it has aborted', () => {
+  it('calls each listener once with the reason, at once if the signal has aborted', () => {
     const controller = new AbortController();
     const told: unknown[] = [];
     const listener = (why: unknown): void => void told.push(why);
@@ -20,7 +20,7 @@ describe('onAbort', () => {
     expect(told).toEqual([reason, reason, reason]);
   });
 
-  it('has one listener on the signal for any number of followers, and none when they are gone', () => {
+  it('keeps one listener on the signal for any number of followers, and none when they have left', () => {
     const { signal } = new AbortController();
     const forget = Array.from({ length: 20 }, () => onAbort(signal, () => {}));
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);
@@ -31,7 +31,7 @@ describe('onAbort', () => {
     expect(told).toEqual([]);
   });
 
-  it('takes back one of two listeners that are the same function', () => {
+  it('removes one of two listeners that are the same function', () => {
     const controller = new AbortController();
     let told = 0;
     const listener = (): void => void (told += 1);
@@ -48,7 +48,7 @@ describe('onAbort', () => {
     expect(() => onAbort(undefined, () => {})()).not.toThrow();
   });
 
-  it('follows the context of a call as well', () => {
+  it('takes the context of a call instead of a signal', () => {
     let told: unknown;
     let isForgotten = false;
     let abort: (why: unknown) => void = () => {};

@@ -13,7 +13,7 @@ async function rest<T>(queue: AsyncQueue<T>): Promise<T[]> {
 }
 
 describe('AsyncQueue', () => {
-  it('serves many pending next() in order, and ends those that get nothing', async () => {
+  it('serves many pending next() in order, and ends those left without a value', async () => {
     const queue = new AsyncQueue<number>();
     const pending = [queue.next(), queue.next(), queue.next()];
     expect(queue.demand).toBe(3);
@@ -25,7 +25,7 @@ describe('AsyncQueue', () => {
     expect(queue.push(3)).toBe(false);
   });
 
-  it('gives what was pushed before the error, then the error once', async () => {
+  it('delivers what was pushed before the error, then the error once', async () => {
     const queue = new AsyncQueue<number>();
     queue.push(1);
     queue.fail(error);
@@ -45,7 +45,7 @@ describe('AsyncQueue', () => {
     ]);
   });
 
-  it('discards what is queued, and ends what is pending, when its reader leaves', async () => {
+  it('discards queued values and ends pending reads on return()', async () => {
     const queue = new AsyncQueue<number>();
     queue.push(1);
     await queue.return();
@@ -56,7 +56,7 @@ describe('AsyncQueue', () => {
     expect(await pending).toEqual(over);
   });
 
-  it('drops the oldest where it is told to, never what a reader waits for', async () => {
+  it('drops the oldest value on overflow with drop-oldest, never one that a reader waits for', async () => {
     const queue = new AsyncQueue<number>({ limit: 2, overflow: 'drop-oldest' });
     const pending = queue.next();
     for (let value = 1; value <= 100; value += 1) expect(queue.push(value)).toBe(true);
@@ -65,7 +65,7 @@ describe('AsyncQueue', () => {
     expect([await pending, ...(await rest(queue))]).toEqual([yielded(1), 99, 100]);
   });
 
-  it('fails where it is told to when it is full, after what was read in time', async () => {
+  it('fails on overflow with the error of the function, after the values that were queued in time', async () => {
     const queue = new AsyncQueue<number>({ limit: 2, overflow: () => error });
     expect([queue.push(1), queue.push(2), queue.push(3)]).toEqual([true, true, false]);
     expect(queue.isEnded).toBe(true);
@@ -86,7 +86,7 @@ describe('AsyncQueue', () => {
     await ended;
   });
 
-  it('tells of its end once, whoever ends it', async () => {
+  it('calls onEnd once, in whichever way it ends', async () => {
     const ways: ((queue: AsyncQueue<number>, controller: AbortController) => unknown)[] = [
       (queue) => queue.end(),
       (queue) => queue.fail(error),
@@ -110,7 +110,7 @@ describe('AsyncQueue', () => {
     }
   });
 
-  it('ends as if its reader left when its signal aborts, and takes nothing with one that has', async () => {
+  it('ends as on return() when its signal aborts, and takes nothing if the signal has aborted', async () => {
     const controller = new AbortController();
     const queue = new AsyncQueue<number>({ signal: controller.signal });
     queue.push(1);
@@ -120,7 +120,7 @@ describe('AsyncQueue', () => {
     expect([ended.push(1), ended.isEnded]).toEqual([false, true]);
   });
 
-  it('keeps its order over more values than it keeps room for', async () => {
+  it('keeps the order of more values than its buffer holds', async () => {
     const queue = new AsyncQueue<number>();
     const read: unknown[] = [];
     for (let value = 0; value < 200; value += 1) {

@@ -7,7 +7,7 @@ import { InFlight } from '../../src/internal/in-flight.ts';
 const reason = new Error('enough');
 
 describe('InFlight', () => {
-  it('wakes all who wait when the last one leaves', async () => {
+  it('wakes all waiters when the last call leaves', async () => {
     const inFlight = new InFlight();
     inFlight.enter();
     inFlight.enter();
@@ -21,11 +21,11 @@ describe('InFlight', () => {
     expect(woken).toEqual([1, 2]);
   });
 
-  it('is idle at once where nothing is under way, also with a signal that has aborted', async () => {
+  it('is idle at once when nothing is in flight, even with a signal that has aborted', async () => {
     await new InFlight().idle(AbortSignal.abort(reason));
   });
 
-  it('rejects with the reason of a signal that aborts first, and waits for no other', async () => {
+  it('rejects with the reason of a signal that aborts first, and leaves other waiters alone', async () => {
     const inFlight = new InFlight();
     inFlight.enter();
     const controller = new AbortController();
@@ -38,7 +38,7 @@ describe('InFlight', () => {
     await patient;
   });
 
-  it('leaves nothing on a signal that outlives the wait', async () => {
+  it('leaves no listener on a signal that outlives the wait', async () => {
     const inFlight = new InFlight();
     const { signal } = new AbortController();
     inFlight.enter();
@@ -49,7 +49,7 @@ describe('InFlight', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
-  it('counts anew after it was idle', async () => {
+  it('counts again after it was idle', async () => {
     const inFlight = new InFlight();
     for (let round = 0; round < 3; round += 1) {
       inFlight.enter();

@@ -49,7 +49,7 @@ async function valuesOf<T>(values: AsyncIterable<T>): Promise<T[]> {
 }
 
 describe('iteratorOf', () => {
-  it('iterates asynchronous iterables, others, and promises in them', async () => {
+  it('iterates async iterables, sync iterables, and promises in them', async () => {
     const source = filled(1);
     expect(iteratorOf(source)).toBe(source);
     const iterator = iteratorOf([1, Promise.resolve(2)]);
@@ -60,13 +60,13 @@ describe('iteratorOf', () => {
     ]);
   });
 
-  it('rejects at next for what cannot be iterated', async () => {
+  it('rejects at next() for a value that is not iterable', async () => {
     await expect(iteratorOf(5 as never).next()).rejects.toThrow(TypeError);
   });
 });
 
 describe('iterable', () => {
-  it('makes an iteration each time that one is begun', async () => {
+  it('makes a new iterator for each iteration', async () => {
     let begun = 0;
     const values = iterable(() => {
       begun += 1;
@@ -78,7 +78,7 @@ describe('iterable', () => {
 });
 
 describe('mapIterator', () => {
-  it('hands out what the function makes of each value, or its promise', async () => {
+  it('yields what the function returns for each value, or what its promise resolves to', async () => {
     const source = filled(1, 2, 3);
     source.end();
     const mapped = mapIterator(source, (value) => (value === 2 ? Promise.resolve(20) : value * 10));
@@ -86,7 +86,7 @@ describe('mapIterator', () => {
     expect(source.returned).toBe(0);
   });
 
-  it('returns its source when the function throws, and throws that even where the source does not like to be returned', async () => {
+  it('returns its source when the function throws, and throws that error even if return() of the source fails', async () => {
     const source = filled(1, 2);
     source.return = () => Promise.reject(new Error('it cannot be left'));
     const mapped = mapIterator(source, () => {
@@ -96,7 +96,7 @@ describe('mapIterator', () => {
     expect(await mapped.next()).toEqual(over);
   });
 
-  it('is over for a next() that was pending when it was returned, also while the function is at work', async () => {
+  it('ends a next() that is pending at return(), even while the function works', async () => {
     let finish: (value: number) => void = () => {};
     const mapped = mapIterator(filled(1), () => new Promise<number>((resolve) => (finish = resolve)));
     const pending = mapped.next();
@@ -106,7 +106,7 @@ describe('mapIterator', () => {
     expect(await pending).toEqual(over);
   });
 
-  it('returns a source that it was given, though nothing was read', async () => {
+  it('returns its source on return() before the first next()', async () => {
     const source = filled(1);
     await mapIterator(source, String).return?.();
     expect(source.returned).toBe(1);
@@ -114,7 +114,7 @@ describe('mapIterator', () => {
 });
 
 describe('deferredIterator', () => {
-  it('opens with the first next(), once, however many are pending', async () => {
+  it('opens its source once with the first next(), even if several are pending', async () => {
     let opened = 0;
     const source = new Source();
     const deferred = deferredIterator(async () => {
@@ -131,7 +131,7 @@ describe('deferredIterator', () => {
     expect(opened).toBe(1);
   });
 
-  it('is not opened once it was returned', async () => {
+  it('does not open its source after return()', async () => {
     const deferred = deferredIterator<number>(() => {
       throw new Error('opened');
     });
@@ -139,7 +139,7 @@ describe('deferredIterator', () => {
     expect(await deferred.next()).toEqual(over);
   });
 
-  it('rejects one next() with what opening threw, and is over for the others', async () => {
+  it('rejects one next() with the error of opening, and ends for the others', async () => {
     const deferred = deferredIterator<number>(() => Promise.reject(error));
     const results = await Promise.allSettled([deferred.next(), deferred.next()]);
     expect(results).toEqual([
@@ -149,7 +149,7 @@ describe('deferredIterator', () => {
     expect(await deferred.next()).toEqual(over);
   });
 
-  it('does not hold up who leaves while it is being opened, and lets go of what is opened then', async () => {
+  it('does not delay a return() while its source opens, and returns the source once it is open', async () => {
     const source = filled(1);
     let open: (source: Source) => void = () => {};
     const deferred = deferredIterator(() => new Promise<Source>((resolve) => (open = resolve)));
@@ -160,7 +160,7 @@ describe('deferredIterator', () => {
     expect(source.returned).toBe(1);
   });
 
-  it('is over, and no failure, for who left while it was being opened in vain', async () => {
+  it('ends without an error if opening fails after return()', async () => {
     let fail: (error: Error) => void = () => {};
     const deferred = deferredIterator(() => new Promise<Source>((_, reject) => (fail = reject)));
     const pending = deferred.next();
@@ -179,7 +179,7 @@ describe('finalizedIterator', () => {
     return { ends, iterator: finalizedIterator(source, (end) => void ends.push(end), signal) };
   };
 
-  it('tells of the end once, after the last value', async () => {
+  it('calls the finalizer once, after the last value', async () => {
     const source = filled(1);
     source.end();
     const { ends, iterator } = watched(source);
@@ -189,7 +189,7 @@ describe('finalizedIterator', () => {
     expect(ends).toEqual([{ outcome: 'ok' }]);
   });
 
-  it('tells of the end once, when the source fails', async () => {
+  it('calls the finalizer once when the source fails', async () => {
     const source = new Source();
     const { ends, iterator } = watched(source);
     const pending = [iterator.next(), iterator.next()];
@@ -202,13 +202,13 @@ describe('finalizedIterator', () => {
     expect(ends).toEqual([{ outcome: 'failed', error }]);
   });
 
-  it('tells of the end once, when the reader leaves, also before the first value', async () => {
+  it('calls the finalizer once on return(), even before the first value', async () => {
     const { ends, iterator } = watched(filled(1));
     await Promise.all([iterator.return?.(), iterator.return?.()]);
     expect(ends).toEqual([{ outcome: 'cancelled' }]);
   });
 
-  it('tells of the end after the source has let go, though that failed', async () => {
+  it('calls the finalizer after return() of the source, even if that failed', async () => {
     const source = filled(1);
     source.return = () => Promise.reject(error);
     const { ends, iterator } = watched(source);
@@ -219,7 +219,7 @@ describe('finalizedIterator', () => {
     expect(ends).toEqual([{ outcome: 'cancelled' }]);
   });
 
-  it('is over for all that are pending when the reader leaves', async () => {
+  it('ends all pending next() on return()', async () => {
     const source = new Source();
     const { ends, iterator } = watched(source);
     const pending = [iterator.next(), iterator.next()];
@@ -228,7 +228,7 @@ describe('finalizedIterator', () => {
     expect(ends).toEqual([{ outcome: 'cancelled' }]);
   });
 
-  it('hands out no value that comes after the reader has left', async () => {
+  it('yields no value that arrives after return()', async () => {
     const source = new Stubborn();
     const { iterator } = watched(source);
     const pending = iterator.next();
@@ -237,7 +237,7 @@ describe('finalizedIterator', () => {
     expect(await pending).toEqual(over);
   });
 
-  it('ends when its signal aborts, as if the reader left', async () => {
+  it('ends when its signal aborts, as on return()', async () => {
     const { signal, abort } = aborting();
     const source = new Source();
     const { ends, iterator } = watched(source, signal);
@@ -248,7 +248,7 @@ describe('finalizedIterator', () => {
     expect(ends).toEqual([{ outcome: 'cancelled' }]);
   });
 
-  it('is over from the start with a signal that has aborted', async () => {
+  it('ends at once with a signal that has aborted', async () => {
     const source = filled(1);
     const { ends, iterator } = watched(source, AbortSignal.abort());
     expect(await iterator.next()).toEqual(over);
@@ -256,7 +256,7 @@ describe('finalizedIterator', () => {
     expect(ends).toEqual([{ outcome: 'cancelled' }]);
   });
 
-  it('hears nothing of an abort after its end', async () => {
+  it('ignores an abort after its end', async () => {
     const { signal, abort } = aborting();
     const source = filled();
     source.end();
@@ -268,7 +268,7 @@ describe('finalizedIterator', () => {
     expect(ends).toEqual([{ outcome: 'ok' }]);
   });
 
-  it('rejects with what is thrown by who is told, and tells it nothing again', async () => {
+  it('rejects with what the finalizer throws, and does not call it again', async () => {
     const source = filled();
     source.end();
     let told = 0;
@@ -328,7 +328,7 @@ describe('DerivedIterator', () => {
   };
   const broken = (): Promise<AsyncIterator<number>> => Promise.reject(error);
 
-  it('goes on with what recovers from the first error, of the source or of opening it', async () => {
+  it('goes on with the recovered source after the first error, of the source or of opening it', async () => {
     for (const [first, values] of [
       [failing, [1, 7, 8]],
       [broken, [7, 8]],
@@ -339,7 +339,7 @@ describe('DerivedIterator', () => {
     }
   });
 
-  it('fails with the second error, or with that of recovering', async () => {
+  it('fails with the second error, or with that of the recovery', async () => {
     for (const second of [failing, broken]) {
       const recovering = new Recovering(failing, second);
       await expect(valuesOf(recovering)).rejects.toBe(error);
@@ -348,7 +348,7 @@ describe('DerivedIterator', () => {
     }
   });
 
-  it('lets go of what recovers after its reader has left', async () => {
+  it('returns the recovered source after return()', async () => {
     const late = filled(7);
     let recover: (source: Source) => void = () => {};
     const recovering = new Recovering(broken, () => new Promise((resolve) => (recover = resolve)));
@@ -388,7 +388,7 @@ describe('SerialIterator', () => {
     }
   }
 
-  it('reads one at a time, and hands out in the order in which it was asked', async () => {
+  it('reads one value at a time, and delivers in the order of the calls of next()', async () => {
     const source = new Source();
     const reader = new Reader(source);
     const pending = [reader.next(), reader.next(), reader.next()];
@@ -401,7 +401,7 @@ describe('SerialIterator', () => {
     expect(reader.most).toBe(1);
   });
 
-  it('goes on with the next in line after a read that failed', async () => {
+  it('goes on with the next call of next() after a read that failed', async () => {
     const source = new Source();
     const reader = new Reader(source);
     const pending = Promise.allSettled([reader.next(), reader.next()]);

@@ -25,13 +25,13 @@ it.each([
   ['a', 'cb'],
   ['b', 'ca'],
   ['c', 'ba'],
-])('a list without %s is %s', (gone, left) => {
+])('LinkedList without %s iterates over %s', (gone, left) => {
   const { list, members } = listOf('abc');
   list.delete(members.find(({ name }) => name === gone)!);
   expect([namesIn(list), list.size]).toEqual([left, 2]);
 });
 
-it('takes a member once, and lets go of it once', () => {
+it('LinkedList adds a member once, and deletes it once', () => {
   const { list, members } = listOf('ab');
   for (const member of members) list.add(member);
   expect([namesIn(list), list.size]).toEqual(['ba', 2]);
@@ -44,7 +44,7 @@ it('takes a member once, and lets go of it once', () => {
   expect(namesIn(list)).toBe('ab');
 });
 
-it('leaves out who leaves while it is read', () => {
+it('LinkedList skips a member that is deleted during an iteration', () => {
   const { list, members } = listOf('abc');
   const seen: string[] = [];
   for (const { name } of list) {

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 
 import { maskAddress } from '../../src/internal/mask.ts';
 
-describe('an address in a message', () => {
+describe('maskAddress', () => {
   it.each([
     ['redis://me:secret@10.0.0.1:6379/2', 'redis://***@10.0.0.1:6379/2'],
     ['me:secret@10.0.0.1:6379', '***@10.0.0.1:6379'],
@@ -21,9 +21,9 @@ describe('an address in a message', () => {
     ['[::1]:6379', '[::1]:6379'],
     ['unix:/run/redis.sock', 'unix:/run/redis.sock'],
     ['grcp', 'grcp'],
-  ])('of %j is %j', (address, shown) => expect(maskAddress(address)).toBe(shown));
+  ])('masks %j as %j', (address, shown) => expect(maskAddress(address)).toBe(shown));
 
-  it('shows no part of a password, wherever that stands', () => {
+  it('shows no part of a password, wherever the password stands', () => {
     const secret = fc
       .string({ unit: fc.constantFrom(...Array.from('ZQX@:/?#=&,%; .')), minLength: 6 })
       .map((text) => `Z${text}Z`);

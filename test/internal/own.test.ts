@@ -8,12 +8,12 @@ import { ownValue, setOwn } from '../../src/internal/own.ts';
 
 const inherited = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'valueOf'];
 
-describe('keys of strangers', () => {
-  it('find nothing that an object inherits', () => {
+describe('ownValue and setOwn', () => {
+  it('find no property that an object inherits', () => {
     for (const key of inherited) expect(ownValue({}, key)).toBeUndefined();
   });
 
-  it('are set like others, whatever they are', () => {
+  it('set keys of prototypes as ordinary keys', () => {
     const object: Record<string, string> = {};
     for (const key of inherited) setOwn(object, key, key);
     expect(Object.keys(object)).toEqual(inherited);
@@ -21,7 +21,7 @@ describe('keys of strangers', () => {
     for (const key of inherited) expect(ownValue(object, key)).toBe(key);
   });
 
-  it('are in the metadata of an error that came with them as trailers', () => {
+  it('keep keys of prototypes in the metadata of an error that arrived as trailers', () => {
     const metadata = new Metadata();
     for (const key of inherited) metadata.append(key, 'v');
     const error = errorOf({ code: Code.Internal, message: 'm', metadata });
@@ -32,7 +32,7 @@ describe('keys of strangers', () => {
 });
 
 describe('details of errors', () => {
-  it('with many entries are read without copying the list for each', () => {
+  it('decode many entries without copying the list for each', () => {
     const stackEntries = Array.from({ length: 50_000 }, () => 'x');
     expect(DebugInfo.decode(debugInfo({ stackEntries }).value)?.stackEntries).toHaveLength(50_000);
   });

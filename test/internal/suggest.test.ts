@@ -19,13 +19,13 @@ function counted(count: number, name: (index: number) => string): { readonly nam
 }
 
 describe('suggestions', () => {
-  it('name what is nearest', () => {
+  it('name the nearest candidate', () => {
     expect(didYouMean('nmae', ['id', 'name', 'names'])).toBe(' Did you mean "name"?');
     expect(didYouMean('TENON_TRANSPRT', ['TENON_CODEC', 'TENON_TRANSPORT'])).toBe(' Did you mean "TENON_TRANSPORT"?');
     expect(didYouMean('x', ['something', 'else'])).toBe('');
   });
 
-  it('compare a long name with nothing, whoever sent it', () => {
+  it('compare a name above the limit of length with no candidate', () => {
     const candidates = counted(10, () => 'a'.repeat(70));
     expect(nearest('a'.repeat(65), candidates.names)).toBeUndefined();
     expect(candidates.read).toBe(0);
@@ -37,7 +37,7 @@ describe('suggestions', () => {
     expect(candidates.read).toBeLessThan(100);
   });
 
-  it('keep what was found within the bound', () => {
+  it('return what was found within the bound', () => {
     const candidates = counted(100_000, (index) => (index === 5 ? `${'y'.repeat(59)}z` : 'x'.repeat(60)));
     expect(nearest('y'.repeat(60), candidates.names)).toBe(`${'y'.repeat(59)}z`);
     expect(candidates.read).toBeLessThan(100);

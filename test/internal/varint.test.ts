@@ -25,7 +25,7 @@ const numbers = [
 ];
 
 describe('varints', () => {
-  it.each(numbers)('%d is read as it was written', (value) => {
+  it.each(numbers)('round-trip %d', (value) => {
     const bytes = Uint8Array.from([...bytesOf(value), 5]);
     const reader = new VarintReader(bytes);
     expect([reader.varint(), reader.varint(), reader.at]).toEqual([value, 5, bytes.length]);
@@ -33,16 +33,16 @@ describe('varints', () => {
     expect([reader.int64(), reader.int64()]).toEqual([value, 5]);
   });
 
-  it('have the bytes of protobuf', () => {
+  it('have the bytes that protobuf defines', () => {
     expect(bytesOf(300)).toEqual([0xac, 0x02]);
     expect(bytesOf(-1)).toEqual([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]);
   });
 
-  it.each([-1, -128, -(2 ** 31), -(2 ** 53 - 1)])('%d is read as an int64', (value) => {
+  it.each([-1, -128, -(2 ** 31), -(2 ** 53 - 1)])('round-trip %d as an int64', (value) => {
     expect(new VarintReader(Uint8Array.from(bytesOf(value))).int64()).toBe(value);
   });
 
-  it('are no numbers where the bytes end within them', () => {
+  it('are read as NaN if the bytes end within them', () => {
     for (const value of numbers.filter((one) => one > 127)) {
       const reader = new VarintReader(Uint8Array.from(bytesOf(value)).subarray(0, -1));
       expect([reader.varint(), reader.at === reader.end]).toEqual([Number.NaN, true]);
@@ -52,7 +52,7 @@ describe('varints', () => {
     expect(new VarintReader().varint()).toBe(Number.NaN);
   });
 
-  it('are no numbers beyond 2^53, and no longer than ten bytes', () => {
+  it('are read as NaN above 2^53, and if longer than ten bytes', () => {
     expect(new VarintReader(Uint8Array.from([...bytesOf(2 ** 53), 0])).varint()).toBe(Number.NaN);
     const endless = new VarintReader(new Uint8Array(20).fill(0x80));
     expect([endless.varint(), endless.at]).toEqual([Number.NaN, 8]);
@@ -60,7 +60,7 @@ describe('varints', () => {
     expect([endless.int64(), endless.at]).toEqual([Number.NaN, 10]);
   });
 
-  it('are not read past the end that was set', () => {
+  it('are not read past the end that the reader has set', () => {
     const reader = new VarintReader(Uint8Array.from([0x80, 0x01]));
     reader.end = 1;
     expect(reader.varint()).toBe(Number.NaN);
@@ -76,7 +76,7 @@ describe('readFields', () => {
     return { isWhole, fields };
   };
 
-  it('tells of integers, contents and what has a fixed size, with their places', () => {
+  it('visits integers, contents and fixed-size fields, with their offsets', () => {
     expect(read(8, 5, 18, 2, 1, 2, 29, 0, 0, 0, 0, 33, 0, 0, 0, 0, 0, 0, 0, 0)).toEqual({
       isWhole: true,
       fields: [
@@ -88,7 +88,10 @@ describe('readFields', () => {
     });
   });
 
-  it.each([[[8]], [[8, 0x80]], [[18, 2, 1]], [[18]], [[29, 0, 0]], [[0x80]], [[15]]])('says no to %j', (bytes) => {
-    expect(read(...bytes)).toEqual({ isWhole: false, fields: [] });
-  });
+  it.each([[[8]], [[8, 0x80]], [[18, 2, 1]], [[18]], [[29, 0, 0]], [[0x80]], [[15]]])(
+    'returns false for bytes that are cut or malformed: %j',
+    (bytes) => {
+      expect(read(...bytes)).toEqual({ isWhole: false, fields: [] });
+    },
+  );
 });

@@ -14,14 +14,14 @@ function documented(mode: string, more: readonly string[]): TestProcess {
 }
 
 describeWithTools("Connect's conformance runner", ['connectconformance'], () => {
-  it('finds nothing in the server, with its own client and with that of grpc-go', async () => {
+  it('finds no failure in the server, with its reference client and with that of grpc-go', async () => {
     const runner = documented('server', ['--parallel', '4', '--max-servers', '2']);
     const { code } = await runner.waitForExit(150_000);
     expect([code, runner.stdout.match(/FAILED: .*/g)]).toEqual([0, null]);
     expect(Number(/^(\d+) passed, 0 failed/m.exec(runner.stdout)?.[1])).toBeGreaterThanOrEqual(570);
   }, 160_000);
 
-  it('finds nothing in the client, with its own server and with that of grpc-go', async () => {
+  it('finds no failure in the client, with its reference server and with that of grpc-go', async () => {
     const runner = documented('client', ['--max-servers', '2']);
     const { code } = await runner.waitForExit(150_000);
     expect([code, runner.stdout.match(/FAILED: .*/g)]).toEqual([0, null]);
@@ -29,8 +29,8 @@ describeWithTools("Connect's conformance runner", ['connectconformance'], () => 
   }, 160_000);
 });
 
-describe('the runner', () => {
-  it('is the version that the README names', () => {
+describe('the conformance runner', () => {
+  it('has the version that the README names', () => {
     expect(readme).toContain('connectconformance@v1.0.7');
   });
 });

@@ -46,25 +46,25 @@ describe.each(Object.entries(transports))("Go Micro's dialect over %s", (_name, 
     return (input, more) => call(input, { address: server.address!, ...more });
   }
 
-  it('is understood by a client and a server that both speak it', async () => {
+  it('connects a client and a server that both speak it', async () => {
     const hello = await caller('Hello');
     expect(await hello({ name: 'John' })).toEqual({ msg: 'Hello John' });
     expect(await hello({ name: 'John' }, { contentType: 'application/grpc+json' })).toEqual({ msg: 'Hello John' });
   });
 
-  it('goes by the name that one call says, whatever it was before', async () => {
+  it('reaches the method by any service name that a call gives, even none', async () => {
     const hello = await caller('Hello');
     expect(await hello({ name: 'John' }, { service: 'another.name' })).toEqual({ msg: 'Hello John' });
     expect(await hello({ name: 'John' }, { service: '' })).toEqual({ msg: 'Hello John' });
   });
 
-  it('is not understood by a server that does not speak it', async () => {
+  it('is not understood by a server of plain gRPC', async () => {
     const hello = await caller('Hello', {}, { dialect: 'grpc' });
     await expect(hello({ name: 'John' })).rejects.toMatchObject({ code: Code.Unimplemented });
   });
 
   it.each(['application/grpc+proto', 'application/grpc+json'])(
-    'changes nothing for a client of plain gRPC that speaks %s',
+    'changes nothing for a client of plain gRPC that sends %s',
     async (contentType) => {
       const fail = await caller('Fail', { dialect: 'grpc' });
       await expect(fail({ kind: 'code', detail: 'not here' }, { contentType })).rejects.toMatchObject({
@@ -75,7 +75,7 @@ describe.each(Object.entries(transports))("Go Micro's dialect over %s", (_name, 
     },
   );
 
-  it('keeps reason and details of an error between two of tenon', async () => {
+  it('carries the details of an error from a server of tenon to a client of tenon', async () => {
     const fail = await caller('Fail');
     const error = await (fail({ kind: 'details', detail: 'three' }) as Promise<never>).catch(TenonError.from);
     expect(error).toMatchObject({ code: Code.InvalidArgument, message: 'three' });
@@ -83,7 +83,7 @@ describe.each(Object.entries(transports))("Go Micro's dialect over %s", (_name, 
   });
 });
 
-it("a time-out of Go Micro's alone ends the call, and is what the handler sees", async () => {
+it('the header timeout of Go Micro alone ends the call with code 408', async () => {
   const { server } = await serving();
   const session = rawSession(server.address!);
   const headers = { 'x-content-type': 'application/grpc+proto', timeout: '50000000' };
@@ -93,7 +93,7 @@ it("a time-out of Go Micro's alone ends the call, and is what the handler sees",
   expect(JSON.parse(decodeURIComponent(String(answer.headers['grpc-message'])))).toMatchObject({ code: 408 });
 });
 
-it("a time-out that is somebody else's own is left alone", async () => {
+it('a header timeout without the headers of Go Micro is ordinary metadata', async () => {
   const { server } = await serving();
   const session = rawSession(server.address!);
   const answer = await rawCall(session, '/tenon.gomicro.Greeter/Meta', frame(new Uint8Array()), { timeout: '1' });
@@ -102,8 +102,8 @@ it("a time-out that is somebody else's own is left alone", async () => {
   expect(answer.data.toString()).toContain('timeout');
 });
 
-describe('two services that Go Micro could not tell apart', () => {
-  it('do not start, and the error names both', async () => {
+describe("two services with the same path in Go Micro's dialect", () => {
+  it('do not start together, and the error names both', async () => {
     const made = parts();
     const server = serverOf(made);
     closing.push(() => made.transport.close());
@@ -115,7 +115,7 @@ describe('two services that Go Micro could not tell apart', () => {
     });
   });
 
-  it('start where one of them is not told to the registry, and keeps its own path', async () => {
+  it('start together if one of them is internal, and the other is called by that path', async () => {
     const made = parts();
     const server = serverOf(made);
     server.handle(server.newHandler('other.Greeter', { Hello: async () => ({ msg: 'inside' }) }, { internal: true }));
@@ -129,7 +129,7 @@ describe('two services that Go Micro could not tell apart', () => {
   });
 });
 
-it('a path that is given whole is called as it is', async () => {
+it("a client of Go Micro's dialect calls a complete path unchanged", async () => {
   const { made, server } = await serving();
   const client = clientOf(made, { dialect: 'go-micro' });
   const { input, output } = methodOf('Hello');
@@ -141,15 +141,15 @@ it('a path that is given whole is called as it is', async () => {
   expect(await client.call(request, { address: plain.server.address! })).toEqual({ msg: 'Hello John' });
 });
 
-describe('an error that comes as JSON in the message', () => {
-  it('is what the JSON says', () => {
+describe('an error as JSON in the message of a status', () => {
+  it('becomes an error with the code, text and details of the JSON', () => {
     const error = fromMicroForm(errorOf({ code: Code.Unknown, message: '{"id":"a.b","code":404,"detail":"gone"}' }));
     expect(error).toMatchObject({ code: Code.NotFound, message: 'gone' });
     expect(findDetail(error, MicroError)).toEqual({ id: 'a.b', code: 404, detail: 'gone', status: '' });
   });
 
   it.each(['{"id":"a.b"}', '{"code":0}', '{"code":"404"}', '{', '[]', 'null', '{"code":1.5}', '{"code":1e12}'])(
-    'is left as it is where it is none: %s',
+    'stays as it is if the JSON is not an error of Go Micro: %s',
     (message) => {
       expect(fromMicroForm(errorOf({ code: Code.Internal, message }))).toMatchObject({
         code: Code.Internal,

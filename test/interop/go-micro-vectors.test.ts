@@ -114,14 +114,14 @@ function statusIn(headers: Readonly<Record<string, string | string[] | undefined
 // handlers see.
 const ownWords = ['fail-plain', 'unknown-method', 'meta', 'timeout'];
 
-describe.each(captures)("what Go Micro's client and server of %s said to each other", (_version, exchanges) => {
+describe.each(captures)("recorded calls between Go Micro's client and server, %s", (_version, exchanges) => {
   const called = exchanges.filter(({ request }) => request[':path'] !== undefined);
 
-  it('has more than fifteen calls', () => {
+  it('are more than fifteen', () => {
     expect(called.length).toBeGreaterThan(15);
   });
 
-  describe.each(grpcNames)('a server of tenon on %s answers the same', (engine) => {
+  describe.each(grpcNames)('a server of tenon on %s', (engine) => {
     let made: Parts;
     let server: RpcServer;
 
@@ -138,7 +138,7 @@ describe.each(captures)("what Go Micro's client and server of %s said to each ot
 
     it.each(
       called.filter(({ name }) => !ownWords.includes(name)).map((exchange) => [exchange.name, exchange] as const),
-    )('%s', async (_name, exchange) => {
+    )('answers the recorded request as Go Micro did: %s', async (_name, exchange) => {
       const { ':path': path = '', ...headers } = exchange.request;
       const more = Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(':')));
       const session = rawSession(server.address!);
@@ -156,52 +156,57 @@ describe.each(captures)("what Go Micro's client and server of %s said to each ot
     });
   });
 
-  describe('a client of tenon makes the same call, and takes the same from the answer', () => {
+  describe('a client of tenon', () => {
     // Bytes that are no message need a codec of their own here.
     const made = called.filter(({ name, method }) => method && name !== 'timeout' && !name.includes('octet-stream'));
 
-    it.each(made.map((exchange) => [exchange.name, exchange] as const))('%s', async (_name, exchange) => {
-      const seen: { headers: Record<string, unknown>; data: Promise<Buffer> }[] = [];
-      const server = await rawServer((stream, _cut, headers) => {
-        seen.push({ headers, data: dataOf(stream) });
-        replay(stream, exchange);
-      });
-      const { transport, ...rest } = parts();
-      try {
-        const method = exchange.method as MethodDescriptor;
-        const call = clientOf({ transport, ...rest }).method(method, service);
-        const inputs = exchange.requests.map((framed) => valueOf(exchange, 'input', framed));
-        const isBidi = method.kind === 'bidi';
-        const options = {
-          address: server.address,
-          timeoutMs: 10_000,
-          contentType: exchange.request['x-content-type'],
-          metadata: Object.fromEntries(
-            ['x-trace-id', 'tenant'].flatMap((key) => (key in exchange.request ? [[key, exchange.request[key]]] : [])),
-          ),
-        };
-        const outcome = await outcomeOf(call(isBidi ? inputs : inputs[0], options));
-        const expected = exchange.responses.map((framed) => valueOf(exchange, 'output', framed));
-        expect(outcome.values).toEqual(expected);
-        expect(errorIn(outcome.error)).toEqual(expectedError(exchange));
-
-        const [sent] = seen;
-        const { 'x-content-type': contentType, timeout, ':path': path } = sent!.headers;
-        expect({ contentType, path, hasTimeout: timeout !== undefined }).toEqual({
-          contentType: exchange.request['x-content-type'],
-          path: exchange.request[':path'],
-          hasTimeout: 'timeout' in exchange.request,
+    it.each(made.map((exchange) => [exchange.name, exchange] as const))(
+      'sends the recorded request, and reads the recorded answer: %s',
+      async (_name, exchange) => {
+        const seen: { headers: Record<string, unknown>; data: Promise<Buffer> }[] = [];
+        const server = await rawServer((stream, _cut, headers) => {
+          seen.push({ headers, data: dataOf(stream) });
+          replay(stream, exchange);
         });
-        if (typeof timeout === 'string') expect(Number(timeout)).toBeLessThanOrEqual(10e9);
-        expect(sent!.headers).toMatchObject(options.metadata);
-        if (isBidi) return;
-        const requests = split(await sent!.data).map((framed) => valueOf(exchange, 'input', framed));
-        expect(requests).toEqual(inputs);
-      } finally {
-        await transport.close();
-        await server.close();
-      }
-    });
+        const { transport, ...rest } = parts();
+        try {
+          const method = exchange.method as MethodDescriptor;
+          const call = clientOf({ transport, ...rest }).method(method, service);
+          const inputs = exchange.requests.map((framed) => valueOf(exchange, 'input', framed));
+          const isBidi = method.kind === 'bidi';
+          const options = {
+            address: server.address,
+            timeoutMs: 10_000,
+            contentType: exchange.request['x-content-type'],
+            metadata: Object.fromEntries(
+              ['x-trace-id', 'tenant'].flatMap((key) =>
+                key in exchange.request ? [[key, exchange.request[key]]] : [],
+              ),
+            ),
+          };
+          const outcome = await outcomeOf(call(isBidi ? inputs : inputs[0], options));
+          const expected = exchange.responses.map((framed) => valueOf(exchange, 'output', framed));
+          expect(outcome.values).toEqual(expected);
+          expect(errorIn(outcome.error)).toEqual(expectedError(exchange));
+
+          const [sent] = seen;
+          const { 'x-content-type': contentType, timeout, ':path': path } = sent!.headers;
+          expect({ contentType, path, hasTimeout: timeout !== undefined }).toEqual({
+            contentType: exchange.request['x-content-type'],
+            path: exchange.request[':path'],
+            hasTimeout: 'timeout' in exchange.request,
+          });
+          if (typeof timeout === 'string') expect(Number(timeout)).toBeLessThanOrEqual(10e9);
+          expect(sent!.headers).toMatchObject(options.metadata);
+          if (isBidi) return;
+          const requests = split(await sent!.data).map((framed) => valueOf(exchange, 'input', framed));
+          expect(requests).toEqual(inputs);
+        } finally {
+          await transport.close();
+          await server.close();
+        }
+      },
+    );
   });
 });
 
@@ -248,14 +253,14 @@ function expectedError({ status }: Exchange): unknown {
   return { code: Number(status['grpc-status']), message: micro?.detail ?? message, micro };
 }
 
-describe("Go Micro's error in the details of a status", () => {
+describe('MicroError in the details of a recorded status', () => {
   const all = captures.flatMap(([version, exchanges]) =>
     exchanges
       .filter(({ status }) => status['grpc-status-details-bin'] !== undefined)
       .map((exchange) => [`${version} ${exchange.name}`, exchange] as const),
   );
 
-  it.each(all)('%s is read, and written as it was', (_name, { status }) => {
+  it.each(all)('round-trips: %s', (_name, { status }) => {
     const rich = decodeRichStatus(Buffer.from(status['grpc-status-details-bin'] as string, 'base64'));
     expect(rich?.code).toBe(Number(status['grpc-status']));
     expect(rich?.message).toBe(decodeURIComponent(status['grpc-message'] as string));
@@ -267,31 +272,34 @@ describe("Go Micro's error in the details of a status", () => {
   });
 });
 
-describe('one message in every form that Go Micro gives it', () => {
+describe('one message in every encoding of Go Micro', () => {
   const { cases } = fileOf<{
     cases: readonly { produced_by: string; codec: string; hex?: string; text?: string }[];
   }>('codec.json');
   const schema = (greeter.methods.find(({ method }) => method === 'Echo') as MethodDescriptor).input;
   const readable = cases.filter(({ codec }) => !codec.includes('encoding/json'));
 
-  it.each(readable.map((one) => [`${one.codec}, ${one.produced_by}`, one] as const))('%s', (_name, { hex, text }) => {
-    if (hex === undefined) {
-      const value = json.unmarshal(schema, Buffer.from(text as string));
-      expect(value).toEqual(allTypes);
-      // Of the two styles of names that Go reads, ours is the one of its clients.
-      const ours = JSON.parse(Buffer.from(json.marshal(schema, value)).toString()) as Record<string, unknown>;
-      const theirs = JSON.parse(text as string) as Record<string, unknown>;
-      const camelCase = (name: string): string =>
-        name.replace(/_(\w)/g, (_all, letter: string) => letter.toUpperCase());
-      expect(ours).toEqual(Object.fromEntries(Object.entries(theirs).map(([name, one]) => [camelCase(name), one])));
-      return;
-    }
-    const message = Buffer.from(hex, 'hex').subarray(5);
-    expect(proto.unmarshal(schema, message)).toEqual(allTypes);
-    // Fields and the entries of a map may come in any order, so that only their number is the same.
-    expect(proto.marshal(schema, allTypes)).toHaveLength(message.length);
-    expect(proto.unmarshal(schema, proto.marshal(schema, allTypes))).toEqual(allTypes);
-  });
+  it.each(readable.map((one) => [`${one.codec}, ${one.produced_by}`, one] as const))(
+    'is decoded, and encoded as it was: %s',
+    (_name, { hex, text }) => {
+      if (hex === undefined) {
+        const value = json.unmarshal(schema, Buffer.from(text as string));
+        expect(value).toEqual(allTypes);
+        // Of the two styles of names that Go reads, ours is the one of its clients.
+        const ours = JSON.parse(Buffer.from(json.marshal(schema, value)).toString()) as Record<string, unknown>;
+        const theirs = JSON.parse(text as string) as Record<string, unknown>;
+        const camelCase = (name: string): string =>
+          name.replace(/_(\w)/g, (_all, letter: string) => letter.toUpperCase());
+        expect(ours).toEqual(Object.fromEntries(Object.entries(theirs).map(([name, one]) => [camelCase(name), one])));
+        return;
+      }
+      const message = Buffer.from(hex, 'hex').subarray(5);
+      expect(proto.unmarshal(schema, message)).toEqual(allTypes);
+      // Fields and the entries of a map may come in any order, so that only their number is the same.
+      expect(proto.marshal(schema, allTypes)).toHaveLength(message.length);
+      expect(proto.unmarshal(schema, proto.marshal(schema, allTypes))).toEqual(allTypes);
+    },
+  );
 });
 
 interface GoValue {
@@ -307,11 +315,11 @@ interface GoEndpoint {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-describe('what a service registers', () => {
+describe('the registry record of a service', () => {
   const { records } = fileOf<{ records: readonly { produced_by: string; value: string }[] }>('record.json');
 
   it.each(records.map(({ produced_by: by, value }) => [by, value] as const))(
-    'is described as by %s',
+    'describes endpoints and node as %s does',
     async (_by, text) => {
       const theirs = JSON.parse(text) as { endpoints: readonly GoEndpoint[]; nodes: readonly { metadata: object }[] };
       const ours = await registered();
@@ -337,7 +345,7 @@ describe('what a service registers', () => {
     },
   );
 
-  it('says of a stream which messages go each way', async () => {
+  it('describes the messages of a stream in both directions', async () => {
     const { endpoints } = await registered();
     expect(endpoints.find(({ name }) => name === 'Greeter.Count')).toMatchObject({
       request: { name: 'CountRequest', type: 'CountRequest', values: [{ name: 'to', type: 'int64' }] },

@@ -21,8 +21,8 @@ interface Outcome {
 const types = ['application/grpc+proto', 'application/grpc+json'];
 
 describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
-  describe.each(grpcNames)('its client, and a server of tenon on %s', (engine) => {
-    describeWithTools('calls', [program], () => {
+  describe.each(grpcNames)('with a server of tenon on %s,', (engine) => {
+    describeWithTools('its client', [program], () => {
       const outcomes = new Map<string, Outcome>();
 
       beforeAll(async () => {
@@ -54,15 +54,15 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
         'hello without a service',
         'hello by a whole path',
         'hello after all',
-      ])('%s', (name) => {
+      ])('makes the unary call: %s', (name) => {
         expect(outcomes.get(name)).toEqual({ value: 'Hello John' });
       });
 
-      it.each(['echo', 'echo json'])('every kind of field there and back: %s', (name) => {
+      it.each(['echo', 'echo json'])('sends and receives every kind of field: %s', (name) => {
         expect(outcomes.get(name)).toEqual({ value: true });
       });
 
-      it('metadata arrives in lower case, the time-out as the deadline, and nothing of the dialect', () => {
+      it('sends metadata in lower case and the time-out as a deadline, and handlers see no headers of the dialect', () => {
         const headers = outcomes.get('meta')?.value as Record<string, string>;
         expect(headers).toMatchObject({ 'x-trace-id': 'abc-123', tenant: 'acme' });
         expect(Number(headers['remaining-ms'])).toBeGreaterThan(1_000);
@@ -71,47 +71,47 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
         expect(headers).not.toHaveProperty('x-content-type');
       });
 
-      it('an error keeps all that Go Micro says of it', () => {
+      it('receives an error of Go Micro unchanged', () => {
         expect(outcomes.get('fail')).toEqual({
           error: { id: 'greeter.fail', code: 409, detail: 'because é <b>', status: 'Conflict' },
         });
       });
 
-      it('an error of ours is one of Go Micro, by its reason', () => {
+      it('receives a TenonError as an error of Go Micro, with its reason as the id', () => {
         expect(outcomes.get('fail with a code of ours')).toEqual({
           error: { id: 'greeter.unknown', code: 404, detail: 'not here', status: 'Not Found' },
         });
       });
 
-      it('details that Go Micro cannot read do not take the place of the error', () => {
+      it('receives the error even if it has details that Go Micro cannot decode', () => {
         expect(outcomes.get('fail with foreign details')).toEqual({
           error: { id: service, code: 400, detail: 'three of them', status: 'Bad Request' },
         });
       });
 
-      it('an unexpected error says nothing of itself', () => {
+      it('receives an unexpected error without its text', () => {
         const { error } = outcomes.get('fail unexpectedly') ?? {};
         expect(error).toMatchObject({ id: 'server.handler_failed', code: 500, status: 'Internal Server Error' });
         expect(error?.detail).not.toContain('a secret');
       });
 
-      it('an unknown method is an error of Go Micro with the code 501', () => {
+      it('receives the code 501 for an unknown method', () => {
         expect(outcomes.get('unknown method')?.error).toMatchObject({ id: 'go.micro.client', code: 501 });
       });
 
-      it('a deadline that passes is an error with the code 408', () => {
+      it('receives the code 408 after the deadline', () => {
         expect(outcomes.get('deadline')?.error?.code).toBe(408);
       });
 
-      it.each(['count', 'count json'])('a server stream begins without a half-close: %s', (name) => {
+      it.each(['count', 'count json'])('receives a server stream without a half-close of its own: %s', (name) => {
         expect(outcomes.get(name)).toEqual({ value: [1, 2, 3, 4, 5] });
       });
 
-      it.each(['chat', 'chat json'])('a stream both ways: %s', (name) => {
+      it.each(['chat', 'chat json'])('sends and receives on a bidi stream: %s', (name) => {
         expect(outcomes.get(name)).toEqual({ value: ['ONE', 'TWO', 'THREE'] });
       });
 
-      it('a stream that fails ends as one of Go Micro', () => {
+      it('receives the error of a stream that fails as an error of Go Micro', () => {
         const { code, message } = outcomes.get('chat fail')?.grpc ?? {};
         expect(code).toBe(Code.AlreadyExists);
         expect(JSON.parse(message ?? '')).toEqual({
@@ -124,7 +124,7 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
     });
   });
 
-  describeWithTools('a client of tenon, and its server', [program], () => {
+  describeWithTools('its server', [program], () => {
     let server: TestProcess;
     let address: string;
     const made: Parts[] = [];
@@ -152,15 +152,15 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
       return (input, more) => call(input, { address, ...more });
     }
 
-    it.each(types)('unary, %s', async (contentType) => {
+    it.each(types)('answers a unary call from tenon, %s', async (contentType) => {
       expect(await caller('Hello')({ name: 'John' }, { contentType })).toEqual({ msg: 'Hello John' });
     });
 
-    it.each(types)('every kind of field there and back, %s', async (contentType) => {
+    it.each(types)('returns every kind of field, %s', async (contentType) => {
       expect(await caller('Echo')(allTypes, { contentType })).toEqual(allTypes);
     });
 
-    it('metadata and the time-out arrive, and those of the call being handled go on', async () => {
+    it('receives metadata, the time-out, and the metadata of the call that is being handled', async () => {
       const handled = new Context({
         service: 'other',
         endpoint: 'Call',
@@ -190,34 +190,34 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
       [500, Code.Internal, 'Internal Server Error'],
       [501, Code.Unimplemented, 'Not Implemented'],
       [503, Code.Unavailable, 'Service Unavailable'],
-    ])('an error of code %i', async (code, expected, status) => {
+    ])('returns an error of code %i with its details', async (code, expected, status) => {
       const call = caller('Fail')({ kind: 'micro', id: 'greeter.fail', code, detail: 'because é <b>' });
       const error = await (call as Promise<never>).catch((thrown: unknown) => thrown as TenonError);
       expect(error).toMatchObject({ code: expected, message: 'because é <b>' });
       expect(findDetail(error, MicroError)).toEqual({ id: 'greeter.fail', code, detail: 'because é <b>', status });
     });
 
-    it('a plain error is UNKNOWN, with its text', async () => {
+    it('returns a plain error as UNKNOWN, with its text', async () => {
       await expect(caller('Fail')({ kind: 'plain', detail: 'just text' })).rejects.toMatchObject({
         code: Code.Unknown,
         message: 'just text',
       });
     });
 
-    it('a deadline that passes is DEADLINE_EXCEEDED', async () => {
+    it('ends a call with DEADLINE_EXCEEDED after its deadline', async () => {
       await expect(caller('Slow')({ millis: 30_000n }, { timeoutMs: 200 })).rejects.toMatchObject({
         code: Code.DeadlineExceeded,
       });
     });
 
-    it.each(types)('a server stream, %s', async (contentType) => {
+    it.each(types)('sends a server stream, %s', async (contentType) => {
       const numbers: bigint[] = [];
       for await (const { n } of caller('Count')({ to: 5n }, { contentType }) as AsyncIterable<{ n: bigint }>)
         numbers.push(n);
       expect(numbers).toEqual([1n, 2n, 3n, 4n, 5n]);
     });
 
-    it.each(types)('a stream both ways, %s', async (contentType) => {
+    it.each(types)('answers on a bidi stream, %s', async (contentType) => {
       async function* requests(): AsyncIterable<unknown> {
         for (const text of ['one', 'two', 'three', 'bye']) yield { text };
       }
@@ -227,7 +227,7 @@ describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
       expect(texts).toEqual(['ONE', 'TWO', 'THREE']);
     });
 
-    it('a stream that fails rejects its reader', async () => {
+    it('fails a stream, and its reader rejects with the error', async () => {
       async function* requests(): AsyncIterable<unknown> {
         yield { text: 'fail' };
       }

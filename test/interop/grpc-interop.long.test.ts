@@ -47,21 +47,21 @@ const runOfTenon = (name: string, port: string, isTls: boolean): Promise<string>
 describe.each([
   ['in the clear', false],
   ['over TLS', true],
-])('%s', (_, isTls) => {
-  describeWithTools("the service, before grpc-go's client", ['grpc-interop-client'], () => {
+])('grpc interop tests %s', (_, isTls) => {
+  describeWithTools('the interop service of tenon with the client of grpc-go', ['grpc-interop-client'], () => {
     let port = '';
     beforeAll(async () => {
       ({ port } = await startService(isTls ? { TLS_CERT: files.cert, TLS_KEY: files.key } : {}));
     });
 
-    it.each([...cases, 'pick_first_unary'])('%s', async (name) => {
+    it.each([...cases, 'pick_first_unary'])('passes %s', async (name) => {
       const tls = isTls ? ['-use_tls', '-use_test_ca', '-ca_file', files.ca] : [];
       const args = ['-server_host', '127.0.0.1', '-server_port', port, '-test_case', name, ...tls];
       expect(await outcome(new TestProcess(toolPath('grpc-interop-client'), args))).toBe('passed');
     });
   });
 
-  describeWithTools("the client, before grpc-go's server", ['grpc-interop-server'], () => {
+  describeWithTools('the interop client of tenon with the server of grpc-go', ['grpc-interop-server'], () => {
     let port = 0;
     beforeAll(async () => {
       port = await freePort();
@@ -69,24 +69,24 @@ describe.each([
       await listening(port, new TestProcess(toolPath('grpc-interop-server'), ['-port', String(port), ...tls]));
     });
 
-    it.each(cases)('%s', async (name) => {
+    it.each(cases)('passes %s', async (name) => {
       expect(await runOfTenon(name, String(port), isTls)).toBe('passed');
     });
   });
 });
 
-describe('the client, before the service', () => {
+describe('the interop client of tenon with the interop service of tenon', () => {
   let port = '';
   beforeAll(async () => {
     ({ port } = await startService());
   });
 
-  it.each([...cases, ...compressed])('%s', async (name) => {
+  it.each([...cases, ...compressed])('passes %s', async (name) => {
     expect(await runOfTenon(name, port, false)).toBe('passed');
   });
 });
 
-describe('the client', () => {
+describe('the interop client of tenon', () => {
   let port = '';
   let stop = async (): Promise<unknown> => undefined;
   beforeAll(async () => {
@@ -96,13 +96,13 @@ describe('the client', () => {
   });
   afterAll(() => stop());
 
-  it('exits with another status where a case does not hold', async () => {
+  it('exits with 1 if a case fails', async () => {
     const client = start('interop-client', { args: [`--server_port=${port}`, '--test_case=large_unary'] });
     expect((await client.waitForExit()).code).toBe(1);
     expect(client.stderr).toContain('transport.message_too_large');
   });
 
-  it('says which cases there are', async () => {
+  it('lists the known cases for an unknown one', async () => {
     const client = start('interop-client', { args: [`--server_port=${port}`, '--test_case=jumbo_unary'] });
     expect((await client.waitForExit()).code).toBe(2);
     expect(client.stderr).toMatch(/^there is no case "jumbo_unary", only empty_unary, large_unary, /);

@@ -51,7 +51,7 @@ describeWithTools('grpcurl', ['grpcurl'], () => {
       return values(out);
     };
 
-    it('lists what has a .proto', async () => {
+    it('lists services with a .proto, and their methods', async () => {
       expect((await grpcurl(address, 'list')).out.split('\n')).toEqual([
         'failing.Failing',
         'grpc.health.v1.Health',
@@ -85,7 +85,7 @@ describeWithTools('grpcurl', ['grpcurl'], () => {
       expect(await described('failing.Kind')).toContain('option allow_alias = true;');
     });
 
-    it('makes all four kinds of calls', async () => {
+    it('makes all four kinds of call', async () => {
       const [nearest] = await call('places.Places/Nearest', { point: { latitude: 45.9764, longitude: 7.6586 } });
       expect(nearest).toMatchObject({ place: { name: 'Sion', countryCode: 'CH' } });
 
@@ -120,7 +120,7 @@ describeWithTools('grpcurl', ['grpcurl'], () => {
       expect(detailed.errors).toContain('"description": "must have a part"');
     });
 
-    it('is told why there is nothing of a service without a .proto', async () => {
+    it('fails to describe a service without a .proto, and a symbol that does not exist', async () => {
       const told = await grpcurl(address, 'describe', 'json.Json');
       expect(told.code).not.toBe(0);
       expect((await grpcurl(address, 'describe', 'places.Nowhere')).errors).toContain('places.Nowhere');
@@ -128,7 +128,7 @@ describeWithTools('grpcurl', ['grpcurl'], () => {
   });
 
   it.each(['true', 'false'])(
-    'calls the sample as its --serve prints, with reflection: %s',
+    'calls the sample by the command that --serve prints, with TENON_REFLECTION=%s',
     async (TENON_REFLECTION) => {
       const env = { TENON_PROFILE: 'local', TENON_REFLECTION };
       const { process: served, addresses } = await servePlaces(env, ['places']);

@@ -23,7 +23,7 @@ describeWithTools('grpc-health-probe', ['grpc-health-probe'], () => {
     return { served, address };
   };
 
-  it('follows SERVING to NOT_SERVING while a process drains, as a whole and by service', async () => {
+  it('reports SERVING, then NOT_SERVING while a process drains, for the process and for a service', async () => {
     // The probe is quicker than that; the second signal ends it.
     const { served, address } = await start({ TENON_LAME_DUCK_MS: '600000' });
     for (const service of [[], ['-service', 'places.Places'], ['-service', 'liveness']])
@@ -44,7 +44,7 @@ describeWithTools('grpc-health-probe', ['grpc-health-probe'], () => {
     expect((await probe(address, '-connect-timeout', '500ms')).code).toBe(2);
   });
 
-  it('asks over TLS', async () => {
+  it('probes over TLS', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'tenon-probe-'));
     try {
       const file = (name: string, text: string): string => {
@@ -67,7 +67,7 @@ describeWithTools('grpc-health-probe', ['grpc-health-probe'], () => {
     }
   });
 
-  it('finds nothing where health is turned off', async () => {
+  it('finds no health service if TENON_HEALTH is false', async () => {
     const { served, address } = await start({ TENON_HEALTH: 'false' });
     expect((await probe(address)).said).toContain('does not implement the grpc health protocol');
     expect(await served.kill('SIGTERM')).toEqual({ code: 0, signal: null });

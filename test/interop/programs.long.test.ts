@@ -36,8 +36,8 @@ class Caller {
   }
 }
 
-describe('the service', () => {
-  it('is what listens, says where, and ends with 0 when it is told to', async () => {
+describe('the interop service', () => {
+  it('listens, prints its address, and exits with 0 on SIGTERM', async () => {
     const { process } = await startService();
     expect(await process.kill('SIGTERM')).toEqual({ code: 0, signal: null });
     expect(process.stderr).toBe('');
@@ -55,7 +55,7 @@ describe('the service', () => {
     expect(process.stderr.trim().split('\n')).toHaveLength(1);
   });
 
-  it('answers for LAME_DUCK_MS after it was told to stop, and finishes what is in flight', async () => {
+  it('serves for LAME_DUCK_MS after SIGTERM, and finishes the calls in progress', async () => {
     const { process, port } = await startService({ LAME_DUCK_MS: '1500', NODE_ID: 'leaving' });
     const caller = new Caller();
     const address = `127.0.0.1:${port}`;
@@ -73,14 +73,14 @@ describe('the service', () => {
   });
 });
 
-describeWithTools('the service, before the programs that ask after it', ['grpcurl', 'grpc-health-probe'], () => {
+describeWithTools('the interop service with grpcurl and grpc-health-probe', ['grpcurl', 'grpc-health-probe'], () => {
   const ask = async (tool: string, ...args: string[]): Promise<string> => {
     const asked = new TestProcess(toolPath(tool), args);
     const { code } = await asked.waitForExit();
     return code === 0 ? asked.stdout : `status ${code}: ${asked.stderr}`;
   };
 
-  it('lists what it serves, health and reflection among it', async () => {
+  it('lists its services, health and reflection included', async () => {
     const { address } = await startService();
     expect((await ask('grpcurl', '-plaintext', address, 'list')).trim().split('\n')).toEqual([
       'grpc.health.v1.Health',
@@ -99,7 +99,7 @@ describeWithTools('the service, before the programs that ask after it', ['grpcur
     expect(JSON.parse(echoed)).toEqual({ payload: { body: 'AAAA' } });
   });
 
-  it('is SERVING until it is told to stop, and NOT_SERVING while it goes on for a while', async () => {
+  it('is SERVING until SIGTERM, and NOT_SERVING while it drains', async () => {
     const { process, address } = await startService({ LAME_DUCK_MS: '4000' });
     const probe = (...service: string[]): Promise<string> => ask('grpc-health-probe', '-addr', address, ...service);
     for (const service of ['', 'grpc.testing.TestService'])
@@ -116,7 +116,7 @@ describeWithTools('the service, before the programs that ask after it', ['grpcur
   });
 });
 
-describe('what the service answers', () => {
+describe('an answer of the interop service', () => {
   let address = '';
   let client: RawClient;
   beforeAll(async () => {
@@ -130,14 +130,14 @@ describe('what the service answers', () => {
       client.UnaryCall(request, metadata, (error, reply) => (error ? reject(error) : resolve(reply)));
     });
 
-  it('refuses a message above MAX_RECV_BYTES', async () => {
+  it('is RESOURCE_EXHAUSTED for a message above MAX_RECV_BYTES', async () => {
     await expect(unary({ payload: { body: Buffer.alloc(900) } })).resolves.toMatchObject({});
     await expect(unary({ payload: { body: Buffer.alloc(1_100) } })).rejects.toMatchObject({
       code: status.RESOURCE_EXHAUSTED,
     });
   });
 
-  it('gives the metadata back, also beside an error', async () => {
+  it('echoes the metadata, even with an error', async () => {
     const metadata = new Metadata();
     metadata.set('x-grpc-test-echo-initial', 'abc');
     metadata.set('x-grpc-test-echo-trailing-bin', Buffer.from([1, 2, 255]));
@@ -152,24 +152,24 @@ describe('what the service answers', () => {
     expect(Object.keys(trailers.getMap()).filter((key) => key.startsWith('tenon'))).toEqual([]);
   });
 
-  it('says that a message is not compressed as was expected', async () => {
+  it('is INVALID_ARGUMENT for a message that is not compressed as expected', async () => {
     await expect(unary({ expect_compressed: { value: true } })).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
     });
     await expect(unary({ expect_compressed: { value: false } })).resolves.toMatchObject({});
   });
 
-  it('waits before a message for as long as it is told to', async () => {
+  it('waits interval_us before a message of a stream', async () => {
     const startMs = performance.now();
     expect(await replySizes(client, [{ size: 3, interval_us: 300_000 }, { size: 5 }])).toEqual([3, 5]);
     expect(performance.now() - startMs).toBeGreaterThan(280);
   });
 });
 
-describe('the service and its callers over TLS', () => {
+describe('the interop service over TLS', () => {
   const files = certificateFiles();
 
-  it('takes none in the clear, nor without a certificate where it asks for one', async () => {
+  it('refuses plaintext, and clients without a certificate if it asks for one', async () => {
     const { port } = await startService({ TLS_CERT: files.cert, TLS_KEY: files.key, TLS_CLIENT_CA: files.ca });
     const address = `localhost:${port}`;
     const call = (client: RawClient): Promise<number> =>
@@ -187,7 +187,7 @@ describe('the service and its callers over TLS', () => {
   });
 });
 
-describe('the caller', () => {
+describe('the interop caller', () => {
   it('answers each line, and exits with 0 at the end of its input', async () => {
     const caller = new Caller();
     expect(await caller.ask({ op: 'ping' })).toEqual({ ok: true });
@@ -199,7 +199,7 @@ describe('the caller', () => {
     expect(caller.process.stderr).toBe('');
   });
 
-  it('calls an address, and tells what went wrong', async () => {
+  it('calls an address, and reports the code of a failure', async () => {
     const { process, address } = await startService({ NODE_ID: 'n7' });
     const caller = new Caller();
     expect(await caller.ask({ op: 'call', address, size: 10, responseSize: 20 })).toEqual({
@@ -229,7 +229,7 @@ describe('the caller', () => {
     expect(await caller.end()).toBe(0);
   });
 
-  it('answers many at once, those that are done first', async () => {
+  it('answers operations in the order in which they end', async () => {
     const { process, address } = await startService();
     const caller = new Caller();
     await caller.ask({ op: 'call', address });
@@ -244,7 +244,7 @@ describe('the caller', () => {
     expect(caller.process.lines.at(-1)).toContain('"id":99,"ok":true');
   });
 
-  it('finds nodes that are written down', async () => {
+  it('finds the nodes of STATIC_NODES', async () => {
     const nodes = await Promise.all(['a', 'b'].map((NODE_ID) => startService({ NODE_ID, REGISTRY: 'static' })));
     const addresses = nodes.map(({ address }) => address);
     const caller = new Caller({ REGISTRY: 'static', STATIC_NODES: addresses.join() });
@@ -256,13 +256,13 @@ describe('the caller', () => {
     expect(await caller.end()).toBe(0);
   });
 
-  it('refuses a registry that there is not', async () => {
+  it('refuses an unknown registry', async () => {
     const caller = start('caller', { env: { REGISTRY: 'dns' } });
     expect((await caller.waitForExit()).code).toBe(2);
     expect(caller.stderr).toContain('the registry "dns" comes later');
   });
 
-  it('finds a service by mDNS, under the name that it was given', async () => {
+  it('finds a service by mDNS under its SERVICE_NAME', async () => {
     const mdns = { MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: String(await freePort()), REGISTRY: 'mdns' };
     const service = await startService({ ...mdns, NODE_ID: 'm1', SERVICE_NAME: 'interop.named' });
     const caller = new Caller(mdns);
@@ -273,7 +273,7 @@ describe('the caller', () => {
 });
 
 describeWithRedis('service and caller through Redis', (redis) => {
-  it('find each other, until the service has gone', async () => {
+  it('find each other, until the service stops', async () => {
     const env = { REGISTRY: 'redis', REGISTRY_ADDRESS: redis.address };
     const service = await startService({ ...env, NODE_ID: 'r1' });
     const caller = new Caller(env);
@@ -290,14 +290,14 @@ describeWithRedis('service and caller through Redis', (redis) => {
     expect(await later.end()).toBe(0);
   });
 
-  it('do not start where the broker cannot do what is asked', async () => {
+  it('refuse to start if the broker has no queues', async () => {
     const env = { PORT: '0', BROKER: 'redis', BROKER_ADDRESS: redis.address, SUBSCRIBE: 'one', QUEUE: 'q' };
     const service = start('service', { env });
     expect((await service.waitForExit()).code).toBe(1);
     expect(service.stderr).toContain('the queue "q" needs a broker with groups');
   });
 
-  it('pass events on, whatever their bytes are', async () => {
+  it('pass events on with any bytes in the body', async () => {
     const env = { BROKER: 'redis', BROKER_ADDRESS: redis.address };
     const service = await startService({ ...env, SUBSCRIBE: 'one,two' });
     await service.process.waitForLine(/^\{"event":"subscribed"\}$/);

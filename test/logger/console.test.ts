@@ -58,7 +58,7 @@ describe('a JSON line', () => {
     });
   });
 
-  it('cuts cycles of objects, lists and maps, and shows twice what is there twice', () => {
+  it('cuts cycles of objects, lists and maps, and repeats an object that is there twice without a cycle', () => {
     const list: unknown[] = [1];
     list.push(list);
     const map = new Map<string, unknown>([['a', 1]]);
@@ -74,7 +74,7 @@ describe('a JSON line', () => {
     });
   });
 
-  it('says in its place what cannot be read, and keeps the rest', () => {
+  it('shows why a property cannot be read, and keeps the others', () => {
     const bad = {
       before: 1,
       get broken(): never {
@@ -112,30 +112,30 @@ describe('a JSON line', () => {
     ['a date', new Date(0), '1970-01-01T00:00:00.000Z'],
     ['a date that is none', new Date(Number.NaN), null],
     ['no prototype', Object.assign(Object.create(null) as object, { a: 1 }), { a: 1 }],
-  ])('has %s', (_, value, expected) => {
+  ])('shows %s', (_, value, expected) => {
     expect(json({ value }).value).toEqual(expected);
   });
 
-  it('has a key __proto__ as any other', () => {
+  it('shows a key __proto__ as an ordinary key', () => {
     const value = JSON.parse('{"__proto__":{"a":1}}') as object;
     const { value: shown } = json({ value });
     expect(Object.entries(shown as object)).toEqual([['__proto__', { a: 1 }]]);
   });
 
-  it('cuts what is deep, at maxDepth', () => {
+  it('cuts nested values at maxDepth', () => {
     expect(depthOf(json({ value: nested(100_000) }).value)).toBe(7);
     expect(depthOf(json({ value: nested(100_000) }, { maxDepth: 3 }).value)).toBe(2);
     expect(JSON.stringify(json({ value: nested(100_000) }, { maxDepth: 3 }).value)).toContain('[too deep]');
   });
 
-  it('cuts what is long, at maxEntries of all fields together', () => {
+  it('cuts long lists at maxEntries of all fields together', () => {
     const value = Array.from({ length: 1_000_000 }, (_, index) => index);
     const shown = json({ value }, { maxEntries: 10 }).value as unknown[];
     // Three for the fields themselves: the process, this one, and the one behind it.
     expect(shown).toEqual([0, 1, 2, 3, 4, 5, 6, '[999993 more]']);
   });
 
-  it('reads no more of an iterable than it shows', () => {
+  it('reads no more elements of a list than it shows', () => {
     let read = 0;
     const counting = new Proxy(
       Array.from({ length: 10_000 }, (_, index) => index),
@@ -150,11 +150,11 @@ describe('a JSON line', () => {
     expect(read).toBe(47);
   });
 
-  it('cuts long texts, and says how much is missing', () => {
+  it('cuts texts at maxTextLength, and shows how many characters are missing', () => {
     expect(json({ value: 'x'.repeat(1_000_000) }, { maxTextLength: 9 }).value).toBe('xxxxxxxxx… [999991 more]');
   });
 
-  it('is not overwritten in its time, level and message by fields', () => {
+  it('keeps its time, level and message when fields have the same names', () => {
     const [line] = written('it failed', { time: 1, level: 2, message: 3 }, { format: 'json' });
     expect(JSON.parse(line as string)).toMatchObject(head);
   });
@@ -167,7 +167,7 @@ const controls = [
 const unsafe = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
 
 describe.each(['text', 'json'] as const)('control characters of a message in %s', (format) => {
-  it.each(controls.map((char) => [JSON.stringify(char), char]))('are shown, and not written: %s', (_, char) => {
+  it.each(controls.map((char) => [JSON.stringify(char), char]))('are escaped: %s', (_, char) => {
     const text = `a${char}b`;
     const error = new Error(text);
     error.stack = `Error: ${text}\n    at ${char.replace(/[\n\r]/, '')}here`;
@@ -181,19 +181,19 @@ describe.each(['text', 'json'] as const)('control characters of a message in %s'
 });
 
 describe('a text line', () => {
-  it('cannot be made to look like two', () => {
+  it('escapes line breaks, so that one line cannot look like two', () => {
     expect(written('hello\n2024-02-29T12:00:00.000Z error root logged in', {})).toEqual([
       '2024-02-29T12:00:00.000Z error hello\\u000a2024-02-29T12:00:00.000Z error root logged in',
     ]);
   });
 
-  it('has fields as key=value, quoted where they have blanks', () => {
+  it('shows fields as key=value, quoted if they contain spaces', () => {
     expect(written('it failed', { n: 1, word: 'w', text: 'two words', list: [1], left: undefined })).toEqual([
       '2024-02-29T12:00:00.000Z error it failed n=1 word=w text="two words" list=[1]',
     ]);
   });
 
-  it('has an error in one line, and its stack below, indented', () => {
+  it('shows an error in one line, with its stack indented below', () => {
     const error = new RangeError('too far');
     error.stack = 'RangeError: too far\n    at one (a.ts:1:2)\n    at two (b.ts:3:4)';
     expect(written('it failed', { error, n: 1 })).toEqual([
@@ -205,7 +205,7 @@ describe('a text line', () => {
     ]);
   });
 
-  it('has the causes of an error in its line, each once, and the stack of the innermost', () => {
+  it('shows the causes of an error, each once, and the stack of the innermost', () => {
     const cause = new TypeError('inner');
     cause.stack = 'TypeError: inner\n    at deep (c.ts:5:6)';
     const error = new TenonError({ code: Code.Unavailable, reason: 'a.b', message: 'outer', cause });
@@ -218,14 +218,14 @@ describe('a text line', () => {
     ]);
   });
 
-  it('has no stack of an error that was made to be shown', () => {
+  it('shows no stack of a TenonError without a cause', () => {
     const error = new TenonError({ code: Code.NotFound, reason: 'a.b', message: 'no such place' });
     expect(written('it failed', { error })).toEqual([
       '2024-02-29T12:00:00.000Z error it failed: NOT_FOUND (a.b): no such place',
     ]);
   });
 
-  it('has the other fields beside an error that cannot be read', () => {
+  it('shows the other fields beside an error that cannot be read', () => {
     const error = new Error('hidden');
     Object.defineProperty(error, 'message', { get: () => { throw new Error('no'); } }); // prettier-ignore
     const [line] = written('it failed', { error, kept: 'yes' });
@@ -233,7 +233,7 @@ describe('a text line', () => {
   });
 });
 
-it('a stream that throws costs the line, and not the caller', () => {
+it('ConsoleLogger loses the line, and does not throw, when its stream throws', () => {
   const write = (): never => {
     throw new Error('EPIPE');
   };

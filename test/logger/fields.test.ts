@@ -32,7 +32,7 @@ function fieldsOf(metadata: Record<string, string | string[]>): Readonly<Record<
 }
 
 describe('the logger of a call', () => {
-  it('names the call, and its trace where a traceparent came with it', () => {
+  it('has the fields of the call, and its trace if it came with a traceparent', () => {
     expect(fieldsOf({})).toEqual({ service: 's', endpoint: 'e', peer: 'p' });
     expect(fieldsOf({ traceparent })).toEqual({
       service: 's',
@@ -46,7 +46,7 @@ describe('the logger of a call', () => {
   it.each([
     ['a later version with more behind it', `01-${traceId}-${spanId}-00-more`],
     ['a later version', `fe-${traceId}-${spanId}-00`],
-  ])('reads %s', (_what, text) => {
+  ])('reads a traceparent of %s', (_what, text) => {
     expect(fieldsOf({ traceparent: text })).toMatchObject({ trace_id: traceId, span_id: spanId });
   });
 
@@ -61,11 +61,11 @@ describe('the logger of a call', () => {
     ['something before it', `x${traceparent}`],
     ['several in one', `${traceparent},${traceparent}`],
     ['nothing', ''],
-  ])('has no trace of a traceparent with %s', (_what, text) => {
+  ])('ignores a traceparent with %s', (_what, text) => {
     expect(fieldsOf({ traceparent: text })).toEqual({ service: 's', endpoint: 'e', peer: 'p' });
   });
 
-  it('is made once, and only when it is asked for', () => {
+  it('is made once, when it is first used', () => {
     let made = 0;
     const logger: Logger = { ...silentLogger, child: () => ((made += 1), silentLogger) };
     const ctx = new Context({ service: 's', endpoint: 'e', logger });
@@ -142,7 +142,7 @@ const named = (name: string, node: unknown): Line => ({
 });
 
 describe('a JSON line of a running service', () => {
-  it('names service, node, version and process, whoever writes it', async () => {
+  it('names service, node, version and process, for every logger of the process', async () => {
     const { system, made, json } = await started(['shop'], 'json', { env: { TENON_SERVER_ID: 'a1' } });
     await system.client(made[0]!.Api).hello({});
     // A logger that was made early, and one of the backends'.
@@ -154,13 +154,13 @@ describe('a JSON line of a running service', () => {
     for (const line of json()) expect(line).toMatchObject(named('shop', 'shop-a1'));
   });
 
-  it('names the node as the registry knows it', async () => {
+  it('names the node by its id in the registry', async () => {
     const { system, json } = await started(['shop']);
     const [record] = await system.get(Registry).getService('shop');
     expect(json()[0]).toMatchObject(named('shop', record?.nodes[0]?.id));
   });
 
-  it('of a process with several services names its own, and none where it belongs to none', async () => {
+  it('names the service that it belongs to, and none if it belongs to the process', async () => {
     const { system, made, json, publish } = await started(['shop', 'stock']);
     for (const { Api } of made) await system.client(Api).hello({});
     for (const name of ['shop', 'stock']) await publish(`${name}-orders`, { fails: true });
@@ -175,7 +175,7 @@ describe('a JSON line of a running service', () => {
     expect(namesOf(/^of the process$/)).toEqual([undefined, undefined]);
   });
 
-  it('of a call has the trace that came with it', async () => {
+  it('has the trace that came with the call', async () => {
     const { system, made, json } = await started(['shop']);
     await system.client(made[0]!.Api).hello({}, { metadata: { traceparent } });
     expect(json().find(({ message }) => message === 'called')).toMatchObject({
@@ -186,7 +186,7 @@ describe('a JSON line of a running service', () => {
     });
   });
 
-  it('of an event has its service, its method, its topic and its trace', async () => {
+  it('has the service, the method, the topic and the trace of an event', async () => {
     const { json, publish, methods } = await started(['shop']);
     await publish('shop-orders', {}, { traceparent });
     await eventually('the event', () => json().some(({ message }) => message === 'event'));
@@ -214,7 +214,7 @@ describe('a JSON line of a running service', () => {
 });
 
 describe('a text line of a running service', () => {
-  it('is short: the call or event, and neither service nor trace of which there is one', async () => {
+  it("shows the call or the event, without the service's name and without the trace", async () => {
     const { system, made, lines, publish } = await started(['shop'], 'text');
     await system.client(made[0]!.Api).hello({}, { metadata: { traceparent } });
     await publish('shop-orders', {}, { traceparent });
@@ -228,8 +228,8 @@ describe('a text line of a running service', () => {
   });
 });
 
-describe('the line of a start', () => {
-  it('says where the service is, and what it runs on, without secrets', async () => {
+describe('the log line of a start', () => {
+  it('shows address, node and implementations, without secrets', async () => {
     const env = {
       TENON_SERVER_ID: 'a1',
       TENON_TRANSPORT: 'grpc',
@@ -271,7 +271,7 @@ describe('the line of a start', () => {
     }
   }, 30_000);
 
-  it('is one per service, each with its own address', async () => {
+  it('is written once per service, each with its own address', async () => {
     const { system, json } = await started(['shop', 'stock']);
     const lines = json().filter(({ message }) => String(message).endsWith(' serves'));
     expect(lines.map(({ message, address, broker }) => [message, address, broker])).toEqual(

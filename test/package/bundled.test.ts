@@ -67,7 +67,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('a program that was bundled into one file', () => {
   test.each(['esm', 'cjs'] as const)(
-    'runs as %s, with calls, health and reflection',
+    'runs as %s, and serves calls, health and reflection',
     async (format) => {
       const outfile = join(folder, format === 'esm' ? 'bundle.mjs' : 'bundle.cjs');
       // What libraries in CommonJS need of a bundle that is a module (esbuild.github.io: api/#format).
@@ -94,15 +94,15 @@ describe('a program that was bundled into one file', () => {
   );
 });
 
-describe('the files that a bundled program has as texts', () => {
+describe('bundledProtos', () => {
   const ours = readdirSync('proto', { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.proto'));
 
-  test('are those of proto/, as they are there: npm run protos makes them', () => {
+  test('equal the files in proto/: npm run protos makes them', () => {
     for (const name of ours) expect(bundledProtos.get(name)).toBe(readFileSync(join('proto', name), 'utf8'));
     expect([...bundledProtos.keys()].filter((name) => !ours.includes(name))).toHaveLength(4);
   });
 
-  test('are those of protobufjs otherwise', () => {
+  test('equal the other files of protobufjs', () => {
     for (const [name, text] of bundledProtos)
       if (!ours.includes(name)) expect(text).toBe(readFileSync(join('node_modules/protobufjs', name), 'utf8'));
   });

@@ -58,7 +58,7 @@ describe('the packed tarball', () => {
     expect(await hello(kind, process.execPath)).toBe('Hello, Ada!\n; 0');
   });
 
-  test('has one copy of what must be one', async () => {
+  test('installs one copy of tenon and of inversify', async () => {
     const { stdout } = await run('npm', ['ls', '--all', '--parseable', 'inversify', '@inversifyjs/core', 'tenon'], {
       cwd: folder,
     });

@@ -52,7 +52,7 @@ async function all(stream: AsyncIterable<{ n: number }>): Promise<number[]> {
 }
 
 describe('interceptors over the four kinds of call', () => {
-  it('may be async functions that await what comes next', async () => {
+  it('may be async functions that await next', async () => {
     const seen: string[] = [];
     const awaiting =
       (side: string): Interceptor =>
@@ -71,7 +71,7 @@ describe('interceptors over the four kinds of call', () => {
     expect(seen.map((one) => one.toLowerCase())).toEqual(sides);
   });
 
-  it('are made of hooks that are told once how each call ended', async () => {
+  it('are made by withHooks, whose hooks are called once per call with its outcome', async () => {
     const told: string[] = [];
     const telling = (side: string): Interceptor =>
       withHooks(async (_ctx, method) => ({

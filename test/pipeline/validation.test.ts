@@ -57,7 +57,7 @@ const good: Order = { id: 'a', items: [{ count: 1 }] };
 const bad: Order = { id: '', items: [{ count: 1 }, { count: -1 }] };
 
 describe('an input that a validator refuses', () => {
-  it.each(['withZod', 'withValibot', 'withArktype'] as const)('arrives as a BadRequest: %s', async (name) => {
+  it.each(['withZod', 'withValibot', 'withArktype'] as const)('fails the call with a BadRequest: %s', async (name) => {
     const system = await System.start([Shop], { profile: 'test' });
     const orders = system.client(Orders);
     expect(await orders[name](good)).toEqual(good);
@@ -69,7 +69,7 @@ describe('an input that a validator refuses', () => {
     await system.stop();
   });
 
-  it('arrives so when it is one of a stream, behind those that are good', async () => {
+  it('fails a stream with a BadRequest after the valid inputs before it', async () => {
     const system = await System.start([Shop], { profile: 'test' });
     async function* three(): AsyncIterable<Order> {
       yield good;
@@ -83,7 +83,7 @@ describe('an input that a validator refuses', () => {
     await system.stop();
   });
 
-  it('is not given to the handler of an event', async () => {
+  it('does not reach the handler of an event, and goes to the dead-letter topic', async () => {
     const system = await System.start([Shop], { profile: 'test' });
     const dead: unknown[] = [];
     await system.get(Broker).subscribe('ordered.dead-letter', async (event) => void dead.push(event));
@@ -95,7 +95,7 @@ describe('an input that a validator refuses', () => {
     await system.stop();
   });
 
-  it('is told so that it fits into headers, however much is wrong with it', () => {
+  it('makes an error that fits into headers, even with a thousand violations', () => {
     const long = 'ü'.repeat(5000);
     const many = Array.from({ length: 1000 }, (_, index) => ({ message: `${long}\u{1F600}`, path: [long, index] }));
     const refusing: StandardSchemaV1['~standard']['validate'] = () => ({ issues: many });
@@ -114,7 +114,7 @@ describe('an input that a validator refuses', () => {
     throw new Error('it was let through');
   });
 
-  it('adds no promise where the validator needs none', () => {
+  it('is checked without a promise if the validator is synchronous', () => {
     expect(validated((value) => ({ value }), 'x', 1)).toBe(1);
     expect(validated(async (value) => ({ value }), 'x', 1)).toBeInstanceOf(Promise);
   });
@@ -127,6 +127,6 @@ it.each([
   [[{ key: 'a' }, { key: 'b c' }], 'a["b c"]'],
   [[], ''],
   [[Symbol('x')], '["Symbol(x)"]'],
-])('the path %j is %s', (path, text) => {
+])('fieldPath formats %j as %s', (path, text) => {
   expect(fieldPath(path)).toBe(text);
 });

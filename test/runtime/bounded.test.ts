@@ -9,7 +9,7 @@ const reason = new Error('enough');
 const never = new Promise<never>(() => {});
 
 describe('bounded', () => {
-  it('gives what the work gives, and leaves neither timer nor listener', async () => {
+  it('resolves with the result of the work, and leaves neither timer nor listener', async () => {
     const { timers } = virtualRuntime();
     const { signal } = new AbortController();
     let late = 0;
@@ -23,7 +23,7 @@ describe('bounded', () => {
     expect(late).toBe(0);
   });
 
-  it('rejects when its time has passed, and aborts the signal of the work with the same error', async () => {
+  it('rejects after timeoutMs, and aborts the signal of the work with the same error', async () => {
     const { timers } = virtualRuntime();
     let seen: AbortSignal | undefined;
     const work = bounded(
@@ -41,7 +41,7 @@ describe('bounded', () => {
     expect(seen?.reason).toMatchObject({ message: '10 ms are over' });
   });
 
-  it('rejects with the reason of the signal, or what is made of it', async () => {
+  it('rejects with the reason of the signal, or with what onAbort makes of it', async () => {
     const { timers } = virtualRuntime();
     const controller = new AbortController();
     const plain = bounded(never, { timers, signal: controller.signal });
@@ -51,7 +51,7 @@ describe('bounded', () => {
     await expect(made).rejects.toEqual({ why: reason });
   });
 
-  it('does not begin where the signal has aborted', async () => {
+  it('does not start the work if the signal has aborted', async () => {
     const { timers } = virtualRuntime();
     let begun = 0;
     const work = async (): Promise<void> => void (begun += 1);
@@ -59,7 +59,7 @@ describe('bounded', () => {
     expect(begun).toBe(0);
   });
 
-  it('hears nothing of what comes afterwards, a failure included', async () => {
+  it('ignores how the work ends afterwards, a failure included', async () => {
     const { timers } = virtualRuntime();
     let fail: (error: Error) => void = () => {};
     const work = new Promise<never>((_, reject) => (fail = reject));
@@ -68,7 +68,7 @@ describe('bounded', () => {
     await timers.settle();
   });
 
-  it('rejects with what a function throws at once', async () => {
+  it('rejects with what the work throws synchronously', async () => {
     const { timers } = virtualRuntime();
     const work = (): Promise<never> => {
       throw reason;
@@ -76,7 +76,7 @@ describe('bounded', () => {
     await expect(bounded(work, { timers, timeoutMs: 10 })).rejects.toBe(reason);
   });
 
-  it('follows the context of a call, and needs no bound at all', async () => {
+  it('takes the context of a call instead of a signal, and an infinite timeoutMs', async () => {
     const { timers } = virtualRuntime();
     let abort: (why: unknown) => void = () => {};
     const context = {
@@ -93,7 +93,7 @@ describe('bounded', () => {
 });
 
 describe('endsWithin', () => {
-  it('says whether the work ended in time', async () => {
+  it('resolves to true if the work ends in time, and to false otherwise', async () => {
     const { timers } = virtualRuntime();
     expect(await endsWithin(Promise.resolve(), { timers, timeoutMs: 10 })).toBe(true);
     const slow = endsWithin(never, { timers, timeoutMs: 10 });
@@ -102,7 +102,7 @@ describe('endsWithin', () => {
     expect(await endsWithin(never, { timers, signal: AbortSignal.abort() })).toBe(false);
   });
 
-  it('rejects with what the work rejects with, and aborts it with the error that is given', async () => {
+  it('rejects with the error of the work, and aborts the work with the error of onTimeout', async () => {
     const { timers } = virtualRuntime();
     await expect(endsWithin(Promise.reject(reason), { timers, timeoutMs: 10 })).rejects.toBe(reason);
     let seen: AbortSignal | undefined;
@@ -119,7 +119,7 @@ describe('endsWithin', () => {
 });
 
 describe('pause', () => {
-  it('ends after its time, or with its signal, and leaves nothing behind', async () => {
+  it('ends after its time, or when its signal aborts, and leaves neither timer nor listener', async () => {
     const { timers } = virtualRuntime();
     const controller = new AbortController();
     let ended = 0;

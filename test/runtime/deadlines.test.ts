@@ -8,7 +8,7 @@ function entry(deadline: number, expired: number[] = []): Expiring {
 }
 
 describe('Deadlines', () => {
-  it('keep nothing of far deadlines whose calls are over', () => {
+  it('keeps no entry of a far deadline that was deleted', () => {
     const { clock, timers } = virtualRuntime();
     const deadlines = new Deadlines(clock, timers);
     const dayMs = 86_400_000;
@@ -20,7 +20,7 @@ describe('Deadlines', () => {
     expect(deadlines.size).toBe(0);
   });
 
-  it('expire what is due, and neither what was taken back nor what shares its time with it', async () => {
+  it('expires due entries, and not a deleted one with the same deadline', async () => {
     const { clock, timers } = virtualRuntime();
     const deadlines = new Deadlines(clock, timers);
     const expired: number[] = [];

@@ -20,7 +20,7 @@ function failing(times: number, now: () => number): { readonly calls: number[]; 
 }
 
 describe('retrying', () => {
-  it('calls again until the work succeeds, after waits that grow', async () => {
+  it('retries until the work succeeds, after growing delays', async () => {
     const runtime = virtualRuntime();
     const { calls, work } = failing(4, () => runtime.timers.nowMs);
     const done = retrying(work, { runtime, backoff });
@@ -29,7 +29,7 @@ describe('retrying', () => {
     expect(calls).toEqual([0, 10, 30, 70, 110]);
   });
 
-  it('waits as it is told, and gives up with what is thrown by who is told', async () => {
+  it('waits as long as onFailure returns, and rejects with what onFailure throws', async () => {
     const runtime = virtualRuntime();
     const { calls, work } = failing(10, () => runtime.timers.nowMs);
     const told: unknown[] = [];
@@ -53,7 +53,7 @@ describe('retrying', () => {
     ]);
   });
 
-  it('begins a new row where it is set back', async () => {
+  it('starts over with the first delay when onFailure resets the back-off', async () => {
     const runtime = virtualRuntime();
     const { calls, work } = failing(3, () => runtime.timers.nowMs);
     const done = retrying(work, {
@@ -70,14 +70,14 @@ describe('retrying', () => {
     expect(calls).toEqual([0, 10, 20, 30]);
   });
 
-  it('does nothing with a signal that has aborted', async () => {
+  it('does not start the work with a signal that has aborted', async () => {
     const runtime = virtualRuntime();
     const { calls, work } = failing(0, () => 0);
     await expect(retrying(work, { runtime, backoff, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     expect(calls).toEqual([]);
   });
 
-  it('ends with the reason of its signal between two attempts, and once the one under way is over', async () => {
+  it('rejects with the reason of its signal between two attempts, and after the attempt in progress fails', async () => {
     const runtime = virtualRuntime();
     const between = new AbortController();
     const { calls, work } = failing(9, () => 0);
@@ -100,7 +100,7 @@ describe('retrying', () => {
     await expect(working).rejects.toBe(reason);
   });
 
-  it('gives what an attempt gave that was under way when its signal aborted', async () => {
+  it('resolves with the result of the attempt in progress when its signal aborts', async () => {
     const runtime = virtualRuntime();
     const controller = new AbortController();
     let succeed: (value: number) => void = () => {};
@@ -115,7 +115,7 @@ describe('retrying', () => {
     expect(await working).toBe(1);
   });
 
-  it('ends with what its own pause rejects with', async () => {
+  it('rejects with what the pause of its options rejects with', async () => {
     const runtime = virtualRuntime();
     const { work } = failing(9, () => 0);
     const pauses: number[] = [];
@@ -129,7 +129,7 @@ describe('retrying', () => {
 });
 
 describe('repeatedly', () => {
-  it('works again after the time that the work says, and with back-off after failures', async () => {
+  it('repeats the work after the delay that it returns, and with back-off after failures', async () => {
     const runtime = virtualRuntime();
     const controller = new AbortController();
     const calls: number[] = [];
@@ -148,7 +148,7 @@ describe('repeatedly', () => {
     expect(calls).toEqual([0, 100, 110, 130, 230, 240, 340]);
   });
 
-  it('goes on at once where the work says nothing, until its signal aborts', async () => {
+  it('repeats the work at once if it returns no delay, until its signal aborts', async () => {
     const runtime = virtualRuntime();
     const controller = new AbortController();
     let calls = 0;
@@ -162,7 +162,7 @@ describe('repeatedly', () => {
     expect(calls).toBe(5);
   });
 
-  it('does nothing with a signal that has aborted, and ends in a pause', async () => {
+  it('does not start the work with a signal that has aborted, and ends within a delay when it aborts', async () => {
     const runtime = virtualRuntime();
     let calls = 0;
     const work = async (): Promise<number> => (calls += 1);
@@ -175,7 +175,7 @@ describe('repeatedly', () => {
     await done;
   });
 
-  it('says nothing of a failure that its abort made, and rejects with what is thrown by who is told of others', async () => {
+  it('does not report a failure after its abort, and rejects with what onFailure throws', async () => {
     const runtime = virtualRuntime();
     const controller = new AbortController();
     let told = 0;

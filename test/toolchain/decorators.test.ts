@@ -30,7 +30,7 @@ test('legacy parameter decorators and Inversify work in the test runner', () => 
   expect(Greeter.name).toBe('Greeter');
 });
 
-test('the third parties load as native ESM, with their types', () => {
+test('third-party libraries load as native ESM', () => {
   expect(typeof credentials.createInsecure).toBe('function');
   expect(typeof loadSync).toBe('function');
   expect(typeof Redis).toBe('function');

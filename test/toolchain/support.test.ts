@@ -5,27 +5,27 @@ import { describe, expect, test } from '@jest/globals';
 import { startNode, TestProcess } from '../support/process.ts';
 import { describeWithRedis } from '../support/servers.ts';
 
-describe('a process of a test', () => {
+describe('TestProcess', () => {
   const start = (code: string): TestProcess => startNode('-e', { args: [code] });
 
-  test('its lines can be waited for, and its end', async () => {
+  test('waits for a line, and for the exit', async () => {
     const child = start('console.log("listening on 17"); process.exitCode = 3');
     expect((await child.waitForLine(/listening on (\d+)/))[1]).toBe('17');
     expect(await child.waitForExit()).toEqual({ code: 3, signal: null });
   });
 
-  test('a line that never comes rejects with what was printed', async () => {
+  test('rejects with the output if the process exits without the line', async () => {
     const child = start('console.log("one"); console.error("two")');
     await expect(child.waitForLine(/three/)).rejects.toThrow(/ended before anything matched[^]*one[^]*two/);
   });
 
-  test('a line that comes too late rejects', async () => {
+  test('rejects if the line does not come in time', async () => {
     const child = start('setTimeout(() => {}, 60_000)');
     await expect(child.waitForLine(/never/, 50)).rejects.toThrow('within 50 ms');
     expect(await child.kill()).toEqual({ code: null, signal: 'SIGKILL' });
   });
 
-  test('a program that does not exist ends, and says why', async () => {
+  test('exits and reports the error for a program that does not exist', async () => {
     const child = new TestProcess('no-such-program-of-tenon', []);
     expect(await child.exited).toEqual({ code: -1, signal: null });
     expect(child.stderr).toContain('ENOENT');
@@ -33,7 +33,7 @@ describe('a process of a test', () => {
 });
 
 describeWithRedis('a redis-server of a test', (redis) => {
-  test('it can be killed and started again under the same address', async () => {
+  test('can be killed and started again at the same address', async () => {
     const { address, pid } = redis;
     await redis.kill();
     await expect(reach(redis.port)).rejects.toThrow('ECONNREFUSED');
