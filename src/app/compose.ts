@@ -147,7 +147,7 @@ function mapServicesByHandler(
   return servicesByHandler;
 }
 
-/** Binds the keys of `clientOf` that are injected somewhere. Each key knows its source, so nobody has to bind it. */
+/** Binds the keys of `clientOf` that are injected somewhere; each key knows its source. */
 function bindClients(
   container: Container,
   loadProto: ProtoLoader,

@@ -12,9 +12,9 @@ import { System } from './system.ts';
 
 const signals = ['SIGTERM', 'SIGINT'] as const;
 
-// Time limit of a forced stop, in which callers are told that their calls are aborted.
+// Time limit of a forced stop, which lets aborted calls send their status.
 const forcedStopMs = 2_000;
-// Time limit of a start that was told to stop.
+// Time limit of a start after a signal to stop.
 const abandonedStartMs = 10_000;
 
 /** Options of {@link run}. */
@@ -34,8 +34,8 @@ export interface RunOptions extends AppOptions {
 
 /**
  * Runs one or several services as this process: starts them, waits for SIGTERM or SIGINT (or for `options.signal`),
- * drains, and exits with 0. A second signal stops at once, with exit code 1. An uncaught error (a rejection that nobody
- * handles, a callback that throws after its reply) drains, and exits with 1.
+ * drains, and exits with 0. A second signal stops at once, with exit code 1. An uncaught error (an
+ * unhandled rejection, a callback that throws after its reply) drains, and exits with 1.
  *
  * A start that fails is logged as one message (its stack at the level `debug`), and exits with 1.
  *
@@ -64,7 +64,7 @@ export async function run(services: Class | readonly Class[], options: RunOption
   try {
     system = await Promise.race([starting, abandoned(starting, stops)]);
   } catch (error) {
-    // A start that was told to stop has not failed.
+    // A start that a signal ended has not failed.
     if (!stops.first.aborted) failed(stops, error);
     process.exit(stops.exitCode);
   }
@@ -87,7 +87,7 @@ export async function run(services: Class | readonly Class[], options: RunOption
 
 /**
  * Listens to what stops the process: signals and uncaught errors. It listens from the start to the exit, as Node kills
- * the process by default where nobody listens.
+ * a process without listeners by default.
  */
 class StopSignals {
   readonly #controllers = [new AbortController(), new AbortController()] as const;
@@ -145,7 +145,7 @@ function told(by: string): TenonError {
   });
 }
 
-/** Rejects when a start was told to stop and does not end: at once with the second signal, else after a time limit. */
+/** Rejects when a start does not end after a signal: at once with the second signal, else after a time limit. */
 async function abandoned(starting: Promise<unknown>, stops: StopSignals): Promise<never> {
   await aborted(stops.first);
   const hasEnded = await endsWithin(

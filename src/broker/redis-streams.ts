@@ -29,8 +29,8 @@ export interface RedisStreamsBrokerOptions extends RedisConnectionOptions {
    */
   readonly maxLength?: number | undefined;
   /**
-   * An event whose receiver has not been heard of for so long goes to another member of the group. Living receivers are
-   * heard of three times in that time, however long they work on an event. Less finds dead ones sooner, and takes a
+   * An event whose receiver sent no heartbeat for so long goes to another member of the group. A living receiver
+   * sends three heartbeats in that time, however long it works on an event. Less finds dead ones sooner, and takes a
    * process that hangs for a dead one.
    * @default 10_000
    */

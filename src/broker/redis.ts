@@ -21,8 +21,8 @@ export interface RedisBrokerOptions extends RedisConnectionOptions {
    */
   readonly dialect?: BrokerDialect | undefined;
   /**
-   * Events of one subscription that have arrived and that nobody has in hand. Redis does not wait: what comes on top is
-   * dropped, and the logger says so.
+   * Events of one subscription that have arrived and wait for a handler. Redis does not wait: further events are
+   * dropped, and a warning is logged.
    * @default 10_000
    */
   readonly maxBacklog?: number | undefined;
@@ -65,7 +65,7 @@ export class RedisBroker extends PortableBroker implements Broker {
   }
 }
 
-/** The channels of a Redis. It sends to whoever listens, and forgets. */
+/** A driver over the channels of a Redis, which sends each event to the subscribers of the moment and stores none. */
 class ChannelsDriver extends RedisDriver {
   readonly #options: RedisBrokerOptions;
   readonly #writer = new HeaderWriter();

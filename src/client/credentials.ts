@@ -11,7 +11,7 @@ export interface CredentialsCall {
   readonly method: string;
   /** The address that the call is sent to. */
   readonly address: string;
-  /** Aborts with the call, as nobody waits for the credentials then. */
+  /** Aborts when the call ends, which then needs no credentials. */
   readonly signal: AbortSignal;
 }
 

@@ -99,8 +99,8 @@ export class Context {
 
   /**
    * Brings the deadline forward; a later one changes nothing. Calls made with this context keep to it, and so does the
-   * call itself on the client, if it was not sent yet. On the server the deadline that is set here does not abort the
-   * context: whoever sets it has to.
+   * call itself on the client, if it was not sent yet. On the server a deadline that is set here does not abort the
+   * context: its setter has to abort it.
    */
   shorten(deadline: number): void {
     if (this.#deadline === undefined || deadline < this.#deadline) this.#deadline = deadline;

@@ -13,7 +13,7 @@ export interface PeerCertificate {
   readonly emails: readonly string[];
   /** IP addresses of the subjectAltName. */
   readonly ipAddresses: readonly string[];
-  /** The whole subject, for people: `O=Acme, CN=greeter`. Decide by the names above, which nobody can mimic. */
+  /** The whole subject, for people: `O=Acme, CN=greeter`. It can be ambiguous: decide by the names above. */
   readonly subject: string;
   /** The subject of the authority that signed it, for people. */
   readonly issuer: string;

@@ -18,7 +18,7 @@ export interface SubscribeDecoratorOptions extends EventHandlerOptions {
 // oxlint-disable-next-line typescript/no-explicit-any
 type AnyEvent = any;
 
-/** A method decorator that compiles only on methods that return nothing, as there is nobody to reply to. */
+/** A method decorator that compiles only on methods that return nothing, as events have no replies. */
 export type SubscribeDecorator = <F extends (event: AnyEvent, ctx: Context) => Promise<void> | void>(
   target: object,
   property: string,

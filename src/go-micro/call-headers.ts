@@ -23,7 +23,7 @@ export function grpcContentType(contentType: string): string {
   return contentType === 'application/octet-stream' ? 'application/grpc+proto' : contentType;
 }
 
-/** Milliseconds of a `timeout`; `undefined` for what is none. */
+/** Returns the milliseconds of a `timeout` header; `undefined` if it is malformed. */
 export function readTimeout(nanoseconds: string | undefined): number | undefined {
   return nanoseconds !== undefined && /^\d{1,19}$/.test(nanoseconds) ? Number(nanoseconds) / 1e6 : undefined;
 }
@@ -34,7 +34,7 @@ export function writeTimeout(ms: number): string {
   return `${Math.max(0, Math.round(ms))}000000`;
 }
 
-// Said of one call by who sends it; a second hop has its own.
+// Describe one call between two peers: they are not passed on to the next hop.
 const ownKeys: ReadonlySet<string> = new Set([
   ...hiddenKeys,
   'accept-encoding',

@@ -3,7 +3,7 @@ import { Code, TenonError } from '../errors/errors.ts';
 import { MicroError } from './go-micro.ts';
 import { codeOfHttp, httpCodeOf, reasonPhrase } from './http-codes.ts';
 
-/** The parts of an error that a peer is told. */
+/** The parts of an error that are sent to a peer. */
 type ToldParts = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'metadata'>;
 
 /**
@@ -11,7 +11,7 @@ type ToldParts = Pick<TenonError, 'code' | 'message' | 'reason' | 'details' | 'm
  * same as JSON. Other details come after it. A client of Go Micro takes whatever is first for the error, and its
  * process ends if that is none.
  *
- * `id` is who says so where the error itself does not.
+ * An error without a reason gets `id`, the name of the service.
  */
 export function toMicroForm(error: ToldParts, id: string): ToldParts {
   const { code, message, reason, metadata } = error;

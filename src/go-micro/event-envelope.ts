@@ -17,7 +17,7 @@ export function writeEnvelope(topic: string, headers: EventContent['headers'], b
   return JSON.stringify({ Header: { [topicHeader]: topic, ...headers }, Body: base64 });
 }
 
-/** Headers and body of an envelope; `undefined` for what is none. */
+/** Returns the headers and the body of an envelope; `undefined` for anything else. */
 export function readEnvelope(payload: Buffer): EventContent | undefined {
   let parsed: { readonly Header?: unknown; readonly Body?: unknown };
   try {

@@ -13,7 +13,7 @@ export type BrokerDialect = 'native' | 'go-micro';
 
 /** Go Micro's own error, `errors.Error`: what its services return, and what its clients give their callers. */
 export interface MicroError {
-  /** The service that says so, or a name of the fault: `go.micro.srv.greeter`, `greeter.fail`. */
+  /** The service that made the error, or a name of the fault: `go.micro.srv.greeter`, `greeter.fail`. */
   readonly id: string;
   /** A status code of HTTP: 404. */
   readonly code: number;

@@ -20,10 +20,10 @@ export const liveness = 'liveness';
  * Computes the health of one service of the process: from its lifecycle and, while it serves, from the status that the
  * application set.
  *
- * A service is SERVING if it serves and, unless told otherwise, its lease in the registry has not run out (one failed
- * renewal does not matter, so that a short outage does not show), and its subscriptions are active, which they are not
- * if the broker was away at the start. `liveness` follows neither: a node that drains must not be killed, nor every
- * node of a fleet because the registry is away.
+ * A service is SERVING if it serves and, unless an option turns that off, its lease in the registry has not expired
+ * (one failed renewal does not matter, so that a short outage does not show), and its subscriptions are active, which
+ * they are not if the broker was away at the start. `liveness` follows neither: a node that drains must not be killed,
+ * nor every node of a fleet because the registry is away.
  */
 export class ServiceHealth {
   readonly #service: Pick<ServiceRuntime, 'status' | 'onChange'>;

@@ -30,8 +30,8 @@ export interface BearerOptions<P> {
 
 /**
  * Makes a guard that admits calls whose metadata has a token, `authorization: Bearer <token>` (RFC 6750), for which
- * `verify` gives a caller. Other calls are UNAUTHENTICATED (`interceptors.no_token`, `interceptors.invalid_token`), and
- * are not told why. Send tokens over TLS only.
+ * `verify` gives a caller. Other calls are UNAUTHENTICATED (`interceptors.no_token`, `interceptors.invalid_token`),
+ * without the cause. Send tokens over TLS only.
  *
  * @example
  * ```ts

@@ -5,15 +5,15 @@ export interface Linked<T> {
 }
 
 /**
- * Things that come and go often. A `Set` that fills and empties makes new tables all the time, and those that it left
- * keep what was in them from the garbage collector until it looks at everything; here joining and leaving allocate
- * nothing.
+ * A doubly linked list of members that are added and deleted often, without allocations. A `Set` that fills and
+ * empties allocates new tables all the time, and its old tables keep their members alive until a full collection of
+ * garbage.
  */
 export class LinkedList<T extends Linked<T>> implements Iterable<T> {
   size = 0;
   #last: T | undefined;
 
-  /** Without effect on what is in it already. */
+  /** Adds a member; does nothing if the list has it already. */
   add(member: T): void {
     const last = this.#last;
     if (this.has(member)) return;
@@ -23,7 +23,7 @@ export class LinkedList<T extends Linked<T>> implements Iterable<T> {
     this.size += 1;
   }
 
-  /** Without effect on what is not in the list. */
+  /** Deletes a member; does nothing if the list does not have it. */
   delete(member: T): void {
     if (!this.has(member)) return;
     const { next, previous } = member;
@@ -39,7 +39,7 @@ export class LinkedList<T extends Linked<T>> implements Iterable<T> {
     return member.next !== undefined || member === this.#last;
   }
 
-  /** The members there are when it begins, the newest first, without those that leave meanwhile. */
+  /** Iterates over the members of the moment, newest first, and skips those that are deleted meanwhile. */
   *[Symbol.iterator](): Iterator<T> {
     const members: T[] = [];
     for (let member = this.#last; member; member = member.previous) members.push(member);

@@ -9,7 +9,7 @@ export function maskAddress(address: string): string {
   const [scheme = ''] = /^[a-z][a-z0-9+.-]*:\/\//i.exec(address) ?? [];
   const rest = address.slice(scheme.length);
   const at = rest.lastIndexOf('@');
-  // A host after a password cannot be told from the end of a password.
+  // A host after a password cannot be distinguished from the end of the password.
   if (/[?#=]/.test(rest.slice(0, Math.max(at, 0)))) return `${scheme}***`;
   const shown = rest
     .slice(at + 1)

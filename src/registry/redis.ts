@@ -39,8 +39,9 @@ export interface RedisRegistryOptions extends RegistryOptions {
   /** A watcher reads Redis no more often than this, in milliseconds, whatever Redis answers. @default 100 */
   readonly minReadMs?: number | undefined;
   /**
-   * A watcher reads what it watches at least as often as this, in milliseconds: it finds then what nobody told it, as
-   * what a Redis lost. A node without a lease, as one that was written by hand, stays until such a read misses it.
+   * A watcher reads what it watches at least as often as this, in milliseconds, and finds changes without a
+   * notification, as keys that a Redis lost. A node without a lease, as one that was written by hand, stays until
+   * such a read does not find it.
    * @default 30_000
    */
   readonly maxReadMs?: number | undefined;
@@ -205,7 +206,7 @@ class RedisDriver implements RegistryDriver {
     redis.on('pmessage', (_pattern: string, channel: string, text: string) => hear(channel, text, 'every'));
     let wasReady = false;
     redis.on('ready', () => (wasReady = true));
-    // Between the end of a connection and the next one changes go unseen. Before the first, no watch stands.
+    // Changes between two connections are not seen. There is no watch before the first connection.
     redis.on('close', () => {
       if (!wasReady || this.#subscriptions !== redis) return;
       this.#subscriptions = undefined;

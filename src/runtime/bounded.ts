@@ -90,7 +90,7 @@ export async function endsWithin(work: BoundedWork<unknown>, bounds: Bounds): Pr
 }
 
 /**
- * Resolves after so many milliseconds, or as soon as `signal` aborts. Does not keep the process alive unless told to.
+ * Resolves after `delayMs`, or as soon as `signal` aborts. Does not keep the process alive unless `keepAlive` is set.
  */
 export function pause(
   timers: Pick<Timers, 'after'>,

@@ -51,8 +51,8 @@ export interface SelectorOptions {
    */
   readonly ejectMs?: number | undefined;
   /**
-   * Failures in a row after which a node is ejected. A node that certainly takes no call is ejected at once: nobody
-   * listens at its address, or it answered that it drains.
+   * Failures in a row after which a node is ejected. A node that certainly takes no call is ejected at once: no
+   * server listens at its address, or it answered that it drains.
    * @default 3
    */
   readonly ejectAfter?: number | undefined;

@@ -315,7 +315,7 @@ export class RpcServer implements Server {
       descriptor,
       handler.invoke,
     );
-    // The contexts of the events in progress, all aborted when the subscription is told to stop.
+    // The contexts of the events in progress, all aborted when a stop of the subscription is forced.
     const running = new Set<Context>();
     let told: AbortSignal | undefined;
     const handle = async (event: Event, signal: AbortSignal): Promise<void> => {

@@ -254,7 +254,7 @@ export class ManagedService implements ServiceRuntime {
     }
   }
 
-  /** Starts the lease anew. A failed renewal changes nothing yet: callers find the node until the lease expires. */
+  /** Renews the lease. A failed renewal changes nothing yet: callers find the node until the lease expires. */
   #restartLeaseTimer(): void {
     this.#leaseExpiry?.cancel();
     if (this.state === 'stopped') return;

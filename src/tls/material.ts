@@ -44,7 +44,7 @@ export class TlsMaterial {
   readonly #seams: TlsSeams;
   readonly #files: readonly string[];
   #current: SecureContextOptions;
-  /** The signature of the files when they were last looked at: loaded, or found broken. */
+  /** The signature of the files at the last check, when they were loaded or found invalid. */
   #seen: string;
   #isBroken = false;
   #hasComplained = false;
@@ -72,8 +72,8 @@ export class TlsMaterial {
     const { reloadMs = defaultReloadMs } = this.#options;
     if (reloadMs <= 0 || this.#files.length === 0) return;
     let isLooking = false;
-    // Not told by the system: that is unreliable for links that are swapped, as Kubernetes does it, and on network file
-    // systems.
+    // Polls, as notifications of the system are unreliable for swapped links, as Kubernetes makes them, and on network
+    // file systems.
     this.#timer = this.#seams.runtime.timers.every(reloadMs, () => {
       if (isLooking) return;
       isLooking = true;
@@ -182,7 +182,7 @@ export class TlsMaterial {
 
   #certificates(part: 'cert' | 'ca', pem: string): X509Certificate[] {
     const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
-    // OpenSSL would trust nobody, without a word.
+    // OpenSSL would silently trust no certificate.
     if (blocks.length === 0) throw invalidTls(this.#owner, `${this.#place(part)} holds no certificate in PEM`);
     return blocks.map((block) => {
       try {

@@ -1,6 +1,6 @@
 /**
  * Says what one side of a TLS connection shows and trusts, as PEM: from files, which are read again when they change,
- * or as text. Each of the three is said once, as a file or as text.
+ * or as text. Give each of the three once, as a file or as text.
  */
 export interface TlsOptions {
   /** The certificate that this side shows, followed by those of the authorities in between. Goes with a key. */
@@ -34,8 +34,8 @@ export interface TlsOptions {
 }
 
 /**
- * Says if a server asks who calls. `request` takes callers without a certificate, but none with one that is not
- * trusted.
+ * The certificates that a server asks of its clients. `request` admits clients without a certificate, and refuses
+ * untrusted ones.
  */
 export type ClientAuth = 'none' | 'request' | 'require';
 

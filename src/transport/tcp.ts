@@ -15,7 +15,7 @@ import type { SocketServerOptions, Transport, TransportCapabilities } from './tr
 /** Options of a {@link TcpTransport}. */
 export interface TcpTransportOptions extends SocketServerOptions {
   /**
-   * A connection that carried no call for so long is let go of; it may take twice the time until that is noticed.
+   * The client closes a connection that carried no call for so long, after at most twice the time.
    * @default 5 minutes
    */
   readonly idleMs?: number | undefined;

@@ -56,10 +56,10 @@ export interface Socket {
    * the client after the status. A status other than OK is a message like any other.
    *
    * Rejects with a {@link TenonError} when the call broke off: CANCELLED (aborted, or reset by the peer),
-   * DEADLINE_EXCEEDED, UNAVAILABLE (`transport.unreachable`: nobody took the call; `transport.connection_lost`: it may
-   * have been processed), RESOURCE_EXHAUSTED (`transport.message_too_large`). What arrived before is delivered first. A
-   * peer's next message is only asked for when `recv` is called, give or take a bounded number: a slow reader holds the
-   * writer.
+   * DEADLINE_EXCEEDED, UNAVAILABLE (`transport.unreachable`: no server took the call; `transport.connection_lost`: it
+   * may have been processed), RESOURCE_EXHAUSTED (`transport.message_too_large`). Messages that arrived before are
+   * delivered first. Except for a bounded number, a message is only requested from the peer when `recv` is called: a
+   * slow reader holds back the writer.
    */
   recv(): Promise<Message | undefined>;
   /** On a client: ends the sending side. May be called again, and after the end. */
@@ -131,7 +131,7 @@ export interface ListenOptions {
   readonly maxSendBytes?: number | undefined;
   /**
    * Suggests methods with similar names in the answer to an unknown one, on transports that can.
-   * @default false: a stranger learns nothing
+   * @default false: a caller learns nothing of the methods
    */
   readonly suggest?: boolean | undefined;
   /** Aborting it gives up waiting for the address; nothing stays open. */
@@ -246,8 +246,8 @@ export interface Transport {
    */
   readonly encryption?: TransportEncryption | undefined;
   /**
-   * Closes the connections that `dial` opened; calls on them end with UNAVAILABLE, and no more are made. Listeners are
-   * closed by who opened them.
+   * Closes the connections that `dial` opened; calls on them end with UNAVAILABLE, and no more are made. The
+   * owners of listeners close them.
    */
   close(): Promise<void>;
   /** The protocol, as nodes name it in their metadata: `grpc`. */

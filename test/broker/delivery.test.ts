@@ -109,12 +109,12 @@ const fails = (): never => {
   throw new TenonError({ code: Code.ResourceExhausted, reason: 'stock.empty', message: 'nothing left' });
 };
 
-describe('retry', () => {
+describe('retry of deliver', () => {
   test.each([
     ['by the broker', MemoryBroker, [1, 2, 3, 4]],
     ['in hand where the broker does not count', Uncounting, [1, 1, 1, 1]],
     ['in hand where the broker forgets', Forgetful, [1, 1, 1, 1]],
-  ])('%s: as often as it says, each time after twice the delay', async (_name, kind, attempts) => {
+  ])('%s: makes as many attempts as retry allows, each after twice the delay', async (_name, kind, attempts) => {
     const { broker, timers, handled, dead, subscribe } = await stage(kind);
     await subscribe({ retry: 3, retryDelayMs: 100, deadLetter: true }, fails);
     await publishText(broker, 'orders', 'a', { kept: 'yes' });
@@ -132,7 +132,7 @@ describe('retry', () => {
     });
   });
 
-  test('an event that cannot be changed is tried again like others', async () => {
+  test('retries an event that is frozen', async () => {
     const { broker, timers, handled, subscribe } = await stage(Uncounting);
     const given = broker.subscribe.bind(broker);
     broker.subscribe = (topic, callback, options) =>
@@ -162,7 +162,7 @@ describe('retry', () => {
     expect(dead.texts).toEqual([]);
   });
 
-  test('waits half a minute at the most, give or take a fifth', async () => {
+  test('waits at most 30 seconds, plus or minus 20 %', async () => {
     const { broker, runtime, timers, handled, subscribe } = await stage();
     runtime.random.next = () => 1;
     await subscribe({ retry: 2, retryDelayMs: 60_000 }, fails);
@@ -171,7 +171,7 @@ describe('retry', () => {
     expect(handled.map(({ atMs }) => atMs)).toEqual([0, 36_000, 72_000]);
   });
 
-  test('others do not wait for an event that waits', async () => {
+  test('does not delay other events while one waits for its next attempt', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     await subscribe({ retry: 1, retryDelayMs: 100, maxInFlight: 1 }, (event) => {
       if (text(event) === 'bad') fails();
@@ -182,7 +182,7 @@ describe('retry', () => {
     expect(handled.map((one) => one.text)).toEqual(['bad', 'good', 'bad']);
   });
 
-  test.each([Number.NaN, -1, 1.5])('%d is no number of retries', async (retry) => {
+  test.each([Number.NaN, -1, 1.5])('refuses %d as a number of retries', async (retry) => {
     const { subscribe } = await stage();
     await expect(subscribe({ retry }, fails)).rejects.toMatchObject({
       code: Code.InvalidArgument,
@@ -191,8 +191,8 @@ describe('retry', () => {
   });
 });
 
-describe('after the last attempt', () => {
-  test('of a subscription that says nothing, after a few retries, the event goes to its dead-letter topic', async () => {
+describe('dead letters of deliver', () => {
+  test('go to <topic>.dead-letter after four attempts by default', async () => {
     const { broker, timers, logger, handled, dead, subscribe } = await stage();
     await subscribe({}, fails);
     await publishText(broker, 'orders', 'a');
@@ -210,7 +210,7 @@ describe('after the last attempt', () => {
     ]);
   });
 
-  test('a broker that keeps no dead letters is named at the start, and each event that it loses', async () => {
+  test('are lost on a broker that does not store them, which a warning at the start and an error per event say', async () => {
     const { broker, timers, logger, subscribe } = await stage(Forgetful);
     await subscribe({}, fails);
     const said = (level: string): string[] =>
@@ -221,7 +221,7 @@ describe('after the last attempt', () => {
     expect(said('error')).toEqual([expect.stringMatching(/^an event is lost, unless somebody reads its dead-letter/)]);
   });
 
-  test.each(['', 'orders'])('"%s" is no dead-letter topic of orders', async (deadLetter) => {
+  test.each(['', 'orders'])('cannot go to the topic "%s" for the topic orders', async (deadLetter) => {
     const { subscribe } = await stage();
     await expect(subscribe({ deadLetter }, fails)).rejects.toMatchObject({
       code: Code.InvalidArgument,
@@ -229,7 +229,7 @@ describe('after the last attempt', () => {
     });
   });
 
-  test('an event is dropped, and logged, only where that was asked for', async () => {
+  test('are not made with deadLetter: false: the event is dropped and logged', async () => {
     const { broker, timers, logger, handled, subscribe } = await stage();
     await subscribe({ deadLetter: false, retry: 0 }, fails);
     await publishText(broker, 'orders', 'a');
@@ -242,7 +242,7 @@ describe('after the last attempt', () => {
     ]);
   });
 
-  test('a dead-letter topic may have a name of its own', async () => {
+  test('go to the topic that deadLetter names', async () => {
     const { broker, timers, subscribe } = await stage();
     const graveyard = collector();
     await broker.subscribe('graveyard', graveyard.receive);
@@ -256,7 +256,7 @@ describe('after the last attempt', () => {
     });
   });
 
-  test('the event is kept until the dead-letter topic has it', async () => {
+  test('are published again until the topic has taken them, and the event is kept until then', async () => {
     const { broker, timers, handled, dead, subscribe } = await stage();
     const publish = broker.publish.bind(broker);
     let refused = 0;
@@ -280,7 +280,7 @@ describe('after the last attempt', () => {
     ['a frozen object', Object.freeze({ frozen: true })],
     ['what cannot be looked at', revoked()],
     ['what cannot be written as text', { toString: 'no function' }],
-  ])('%s that a handler throws is a failure like others', async (_name, thrown) => {
+  ])('are made when a handler throws %s', async (_name, thrown) => {
     const { broker, timers, dead, subscribe } = await stage();
     await subscribe({ retry: 1 }, () => Promise.reject(thrown));
     await publishText(broker, 'orders', 'a');
@@ -290,7 +290,7 @@ describe('after the last attempt', () => {
     ]);
   });
 
-  test('a logger that fails costs no event', async () => {
+  test('are made even if the logger throws', async () => {
     const { broker, runtime, timers, dead } = await stage();
     const logger = { ...silentLogger, warn: fails, error: fails, info: fails };
     const options = { retry: 1 };
@@ -300,7 +300,7 @@ describe('after the last attempt', () => {
     expect(dead.texts).toEqual(['a']);
   });
 
-  test('the event goes to the next member of its queue when the dead-letter topic could not be reached', async () => {
+  test('that cannot be published leave the event to the next member of its queue', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     const publish = broker.publish.bind(broker);
     broker.publish = (topic, message, options) =>
@@ -315,10 +315,10 @@ describe('after the last attempt', () => {
   });
 });
 
-describe('dedupe', () => {
+describe('dedupe of deliver', () => {
   const key = (name: string): Record<string, string> => ({ 'tenon-dedupe-key': name });
 
-  test('what was handled is not handled again; what failed is', async () => {
+  test('skips an event that was handled, and retries one that failed', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     await subscribe({ dedupe: true, retry: 1 }, (event) => {
       if (text(event) === 'fails once' && event.attempt === 1) fails();
@@ -335,7 +335,7 @@ describe('dedupe', () => {
     expect(handled.map((one) => one.text)).toEqual(['one', 'fails once', 'fails once', 'without', 'without']);
   });
 
-  test('two that are there at the same time are one', async () => {
+  test('handles one of several concurrent events with the same key', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     await subscribe({ dedupe: true }, () => timers.sleep(100));
     await Promise.all([1, 2, 3].map(() => publishText(broker, 'orders', 'same', key('same'))));
@@ -343,7 +343,7 @@ describe('dedupe', () => {
     expect(handled).toHaveLength(1);
   });
 
-  test('ten thousand keys are remembered', async () => {
+  test('remembers ten thousand keys', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     await subscribe({ dedupe: true }, () => {});
     for (let index = 0; index < 10_001; index += 1) await publishText(broker, 'orders', 'x', key(String(index)));
@@ -355,7 +355,7 @@ describe('dedupe', () => {
     expect(handled.slice(10_001).map((one) => one.text)).toEqual(['forgotten']);
   });
 
-  test('is off unless asked for', async () => {
+  test('is off by default', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     await subscribe({}, () => {});
     await publishText(broker, 'orders', 'same', key('same'));
@@ -365,8 +365,8 @@ describe('dedupe', () => {
   });
 });
 
-describe('order by key', () => {
-  test('events of a key are handled one at a time, in order, over retries; others pass', async () => {
+describe('orderKey with deliver', () => {
+  test('handles the events of a key one at a time, in order, over retries, and does not delay other keys', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     await subscribe({ retry: 1, retryDelayMs: 100 }, async (event) => {
       await timers.sleep(10);
@@ -388,7 +388,7 @@ describe('order by key', () => {
   test.each([
     ['by the broker', MemoryBroker],
     ['in hand where the broker forgets', Forgetful],
-  ])('%s: events that wait for a failing one of their key do not hold up other keys', async (_name, kind) => {
+  ])('%s: does not delay other keys while events wait behind a failing one', async (_name, kind) => {
     const { broker, timers, handled, subscribe } = await stage(kind);
     await subscribe({ maxInFlight: 4, retry: 5, retryDelayMs: 1_000 }, (event) => {
       if (text(event).startsWith('poison')) fails();
@@ -401,7 +401,7 @@ describe('order by key', () => {
     expect(handled.map((one) => one.text)).toEqual(['poison 0', ...numbered('good', 10)]);
   });
 
-  test('events that wait hold back the broker when there are as many as may wait', async () => {
+  test('takes no more from the broker when maxWaiting events wait', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     await subscribe({ maxInFlight: 2, maxWaiting: 5, retry: 5, retryDelayMs: 1_000 }, (event) => {
       if (text(event).startsWith('poison')) fails();
@@ -414,7 +414,7 @@ describe('order by key', () => {
     expect(handled.map((one) => one.text)).toEqual(['poison 0']);
   });
 
-  test('no more handlers run at once than maxInFlight says, whatever has waited', async () => {
+  test('runs at most maxInFlight handlers at once', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     let running = 0;
     let most = 0;
@@ -436,7 +436,7 @@ describe('order by key', () => {
     }
   });
 
-  test('a key that has gone is forgotten', async () => {
+  test('leaves no entry for a key without events', async () => {
     const turns = new KeyedQueue();
     const running = turns.run('__proto__', () => Promise.reject(new Error('failed')));
     const waiting = turns.run('__proto__', () => Promise.resolve());
@@ -447,7 +447,7 @@ describe('order by key', () => {
     expect(turns.isBusy('__proto__')).toBe(false);
   });
 
-  test('what waits for its turn when the subscription ends goes to another, in order', async () => {
+  test('passes events that wait for their turn to the next member, in order, when the subscription ends', async () => {
     const { broker, timers, handled, subscribe } = await stage();
     const first = await subscribe({ queue: 'q', retry: 1, retryDelayMs: 100 }, fails);
     for (const body of ['a1', 'a2'])
@@ -460,8 +460,8 @@ describe('order by key', () => {
   });
 });
 
-describe('the end of a subscription', () => {
-  test('waits for handlers; what waits for its next attempt goes back to the broker', async () => {
+describe('unsubscribe of deliver', () => {
+  test('waits for handlers, and gives events that wait for an attempt back to the broker', async () => {
     const { broker, timers, handled, subscribe } = await stage(Uncounting);
     const first = await subscribe({ queue: 'q', retry: 5, retryDelayMs: 1_000 }, async (event) => {
       if (text(event) === 'slow') await timers.sleep(500);
@@ -481,7 +481,7 @@ describe('the end of a subscription', () => {
     expect(handled.map((one) => one.text)).toEqual(['bad', 'slow', 'bad']);
   });
 
-  test('where the broker takes nothing back, the attempts that are left are made at once', async () => {
+  test('makes the remaining attempts at once if the broker takes nothing back', async () => {
     const { broker, timers, handled, dead, subscribe } = await stage(Forgetful);
     const subscriber = await subscribe({ retry: 3, retryDelayMs: 1_000, deadLetter: true }, fails);
     await publishText(broker, 'orders', 'a');
@@ -492,7 +492,7 @@ describe('the end of a subscription', () => {
     expect(dead.texts).toEqual(['a']);
   });
 
-  test('where an event that was not acknowledged comes again, one that waits for its next attempt is left to the broker', async () => {
+  test('leaves an event that waits for an attempt unacknowledged if the broker redelivers', async () => {
     const { broker, timers, handled, dead, subscribe } = await stage(OnlyAck);
     const first = await subscribe({ queue: 'q', retry: 5, retryDelayMs: 1_000 }, fails);
     await publishText(broker, 'orders', 'a');
@@ -508,7 +508,7 @@ describe('the end of a subscription', () => {
     expect(handled.map((one) => one.text)).toEqual(['a', 'b1', 'a', 'b1', 'b2']);
   });
 
-  test('where an event that was not acknowledged comes again, one whose dead-letter topic is away is left to the broker', async () => {
+  test('leaves an event whose dead-letter topic is away unacknowledged if the broker redelivers', async () => {
     const { broker, timers, handled, subscribe } = await stage(OnlyAck);
     const publish = broker.publish.bind(broker);
     broker.publish = (topic, message, options) =>
@@ -522,7 +522,7 @@ describe('the end of a subscription', () => {
     expect(handled.map((one) => one.text)).toEqual(['a', 'a']);
   });
 
-  test('a handler is told when the subscription is ended by force, and not before', async () => {
+  test('aborts the signal of a handler when it is forced, and not before', async () => {
     const { broker, timers, runtime, logger } = await stage();
     const signals: AbortSignal[] = [];
     const seams = { runtime, logger };
@@ -540,7 +540,7 @@ describe('the end of a subscription', () => {
     ]);
   });
 
-  test('events whose turn comes after the end by force are not begun', async () => {
+  test('does not start the handler of a waiting event after it was forced', async () => {
     const { broker, timers, handled, dead, subscribe } = await stage(Forgetful);
     const subscriber = await subscribe({}, () => timers.sleep(1_000));
     for (const body of ['b1', 'b2'])
@@ -552,7 +552,7 @@ describe('the end of a subscription', () => {
     expect(dead.events[0]?.headers['tenon-dead-letter-reason']).toBe('broker.subscription_ended');
   });
 
-  test('a handler that is given up no longer decides about its event', async () => {
+  test('ignores how a handler ends that it no longer waits for', async () => {
     const { broker, timers, handled, dead, subscribe } = await stage();
     const first = await subscribe({ queue: 'q', deadLetter: true }, async () => {
       await timers.sleep(1_000);
@@ -568,7 +568,7 @@ describe('the end of a subscription', () => {
   });
 });
 
-describe('what cannot be done', () => {
+describe('missingCapabilities', () => {
   test.each([
     [MemoryBroker.capabilities, { queue: 'q', retry: 3, deadLetter: true, dedupe: true }, []],
     [RedisStreamsBroker.capabilities, { queue: 'q', retry: 3, deadLetter: true, dedupe: true }, []],
@@ -580,11 +580,11 @@ describe('what cannot be done', () => {
         'the queue "audit" needs a broker with groups: on this one every subscriber would handle every event. Bind one that has them (see docs/broker.md), or leave out queue',
       ],
     ],
-  ])('%#', (capabilities, options, expected) => {
+  ])('lists what a broker lacks for a subscription: %#', (capabilities, options, expected) => {
     expect(missingCapabilities(capabilities, options)).toEqual(expected);
   });
 
-  test('is refused, naming topic, broker and remedy', async () => {
+  test('makes deliver reject with topic, broker and remedy', async () => {
     const { subscribe } = await stage(Forgetful);
     await expect(subscribe({ queue: 'q' }, () => {})).rejects.toMatchObject({
       code: Code.FailedPrecondition,
@@ -603,7 +603,7 @@ describeWithRedis('delivery over redis', (redis) => {
       () => new RedisStreamsBroker({ address: redis.address, logger: silentLogger }),
       {},
     ],
-  ])('%s: retries, dead letters, dedupe', async (name, make, options) => {
+  ])('%s: retries, makes dead letters and skips duplicates', async (name, make, options) => {
     const broker = make();
     await broker.connect();
     const topic = `orders of ${name}`;

@@ -14,7 +14,7 @@ async function connected(options: MemoryBrokerOptions = {}): Promise<MemoryBroke
   return broker;
 }
 
-test('publish waits for room while a slow member is there, in order', async () => {
+test('publish waits for room while a slow member is subscribed, and keeps the order', async () => {
   const broker = await connected({ hub: new MemoryHub({ maxQueued: 2 }) });
   const held: Event[] = [];
   await broker.subscribe('t', (event) => void held.push(event), { queue: 'q', maxInFlight: 1 });
@@ -34,7 +34,7 @@ test('publish waits for room while a slow member is there, in order', async () =
   expect(stored).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
 });
 
-test('publish gives up waiting after its time, or when it is cancelled, and nothing is published then', async () => {
+test('publish rejects after its time limit or its abort, and publishes nothing then', async () => {
   const runtime = virtualRuntime();
   const broker = await connected({ runtime, hub: new MemoryHub({ maxQueued: 1, runtime }) });
   const held: Event[] = [];
@@ -61,7 +61,7 @@ test('publish gives up waiting after its time, or when it is cancelled, and noth
   expect(held.map(text)).toEqual(['in hand', 'waiting']);
 });
 
-test('a queue whose members are away keeps the latest events, and says that it drops others', async () => {
+test('a queue whose members are away keeps the latest events, and logs that it drops others', async () => {
   const logger = new RecordingLogger();
   const broker = await connected({ hub: new MemoryHub({ maxQueued: 3, logger }) });
   await (await broker.subscribe('t', () => {}, { queue: 'q' })).unsubscribe();
@@ -79,7 +79,7 @@ test('a queue whose members are away keeps the latest events, and says that it d
   ]);
 });
 
-test('brokers of different hubs share nothing, those of one hub everything', async () => {
+test('brokers share events if they share a hub, and only then', async () => {
   const hub = new MemoryHub();
   const [one, other, stranger] = [await connected({ hub }), await connected({ hub }), await connected()];
   const [received, nothing] = [collector(), collector()];
@@ -91,7 +91,7 @@ test('brokers of different hubs share nothing, those of one hub everything', asy
   expect([received.texts, nothing.texts]).toEqual([['x'], ['y']]);
 });
 
-test('the events of a key go to the member that has one of them in hand', async () => {
+test('events of a key go to the member that handles an event of that key', async () => {
   const broker = await connected();
   const held: { readonly member: number; readonly event: Event }[] = [];
   for (const member of [0, 1]) {
@@ -111,7 +111,7 @@ test('the events of a key go to the member that has one of them in hand', async 
   await eventually('the next one', () => held.length === 6);
 });
 
-test('an event that is given back again and again leaves the process its I/O', async () => {
+test('an event that is given back again and again does not starve the process of I/O', async () => {
   const broker = await connected();
   let attempts = 0;
   const subscriber = await broker.subscribe('t', (event) => {
@@ -123,7 +123,7 @@ test('an event that is given back again and again leaves the process its I/O', a
   await subscriber.unsubscribe(AbortSignal.abort());
 });
 
-test('subscribers that answer each other leave the process its I/O', async () => {
+test('subscribers that answer each other do not starve the process of I/O', async () => {
   const broker = await connected();
   let rounds = 0;
   for (const [from, to] of [
@@ -141,7 +141,7 @@ test('subscribers that answer each other leave the process its I/O', async () =>
   await broker.disconnect();
 });
 
-test('a watch that lags misses the oldest events', async () => {
+test('a watch with a slow reader misses the oldest events', async () => {
   const broker = await connected({ watchLag: 3 });
   const watched = broker.watch('t')[Symbol.asyncIterator]();
   const first = watched.next();
@@ -152,7 +152,7 @@ test('a watch that lags misses the oldest events', async () => {
   expect(seen).toEqual(['a', 'd', 'e', 'f']);
 });
 
-test('a delayed event comes at its time, to the group, when its first member has left', async () => {
+test('a delayed event comes at its time to the group, even if its first member has left', async () => {
   const runtime = virtualRuntime();
   const broker = await connected({ runtime });
   const first = await broker.subscribe('t', (event) => event.nack({ delayMs: 1_000 }), { queue: 'q' });

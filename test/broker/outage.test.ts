@@ -20,56 +20,59 @@ const brokers: [string, (redis: RedisServer) => Broker][] = [
   ['redis-streams', (redis) => new RedisStreamsBroker({ address: redis.address, logger, claimIdleMs: 1_000 })],
 ];
 
-describeWithRedis('while redis is away', () => {
-  test.each(brokers)('%s: what is called says so, and everything goes on when it is back', async (name, make) => {
-    const redis = await redisServer({ persistent: true });
-    const broker = make(redis);
-    await broker.connect();
-    const received = collector();
-    await broker.subscribe('news', received.receive);
-    await publishText(broker, 'news', 'before');
-    await eventually('the first event', () => received.texts.includes('before'));
+describeWithRedis('brokers while redis is away', () => {
+  test.each(brokers)(
+    '%s: calls reject with broker.unreachable, and work again when redis is back',
+    async (name, make) => {
+      const redis = await redisServer({ persistent: true });
+      const broker = make(redis);
+      await broker.connect();
+      const received = collector();
+      await broker.subscribe('news', received.receive);
+      await publishText(broker, 'news', 'before');
+      await eventually('the first event', () => received.texts.includes('before'));
 
-    await redis.kill();
-    await noticed(broker);
-    const unreachable = {
-      code: Code.Unavailable,
-      reason: 'broker.unreachable',
-      message: expect.stringMatching(
-        new RegExp(`"${name}" at ${redis.address} does not answer\\. Start it, or set TENON_BROKER_ADDRESS`),
-      ),
-    };
-    await expect(publishText(broker, 'news', 'lost')).rejects.toMatchObject(unreachable);
-    await expect(
-      broker.publish('news', { headers: {}, body: Buffer.from('x') }, { timeoutMs: 5_000 }),
-    ).rejects.toMatchObject(unreachable);
-    await expect(broker.connect()).rejects.toMatchObject(unreachable);
-    await expect(broker.subscribe('more', () => {})).rejects.toMatchObject(unreachable);
-    await expect(broker.pull('more')[Symbol.asyncIterator]().next()).rejects.toMatchObject(unreachable);
-    const other = make(redis);
-    await expect(other.connect()).rejects.toMatchObject(unreachable);
-    await other.disconnect();
+      await redis.kill();
+      await noticed(broker);
+      const unreachable = {
+        code: Code.Unavailable,
+        reason: 'broker.unreachable',
+        message: expect.stringMatching(
+          new RegExp(`"${name}" at ${redis.address} does not answer\\. Start it, or set TENON_BROKER_ADDRESS`),
+        ),
+      };
+      await expect(publishText(broker, 'news', 'lost')).rejects.toMatchObject(unreachable);
+      await expect(
+        broker.publish('news', { headers: {}, body: Buffer.from('x') }, { timeoutMs: 5_000 }),
+      ).rejects.toMatchObject(unreachable);
+      await expect(broker.connect()).rejects.toMatchObject(unreachable);
+      await expect(broker.subscribe('more', () => {})).rejects.toMatchObject(unreachable);
+      await expect(broker.pull('more')[Symbol.asyncIterator]().next()).rejects.toMatchObject(unreachable);
+      const other = make(redis);
+      await expect(other.connect()).rejects.toMatchObject(unreachable);
+      await other.disconnect();
 
-    await redis.start();
-    const errors = await publishAtLast(broker, 'news', 'after 0');
-    for (const error of errors) expect(error).toMatchObject({ reason: 'broker.unreachable' });
-    // What has no memory may miss what came before it had subscribed again.
-    for (let tried = 1; !received.texts.some((one) => one.startsWith('after')) && tried < 500; tried += 1) {
-      await publishText(broker, 'news', `after ${tried}`);
-      await sleep(10);
-    }
-    expect(received.texts.some((one) => one.startsWith('after'))).toBe(true);
-    expect(received.texts).not.toContain('lost');
-    await broker.connect();
-    const more = collector();
-    await broker.subscribe('more', more.receive);
-    await publishText(broker, 'more', 'x');
-    await eventually('an event of a new subscription', () => more.texts.length === 1);
-    await broker.disconnect();
-    await redis.dispose();
-  });
+      await redis.start();
+      const errors = await publishAtLast(broker, 'news', 'after 0');
+      for (const error of errors) expect(error).toMatchObject({ reason: 'broker.unreachable' });
+      // What has no memory may miss what came before it had subscribed again.
+      for (let tried = 1; !received.texts.some((one) => one.startsWith('after')) && tried < 500; tried += 1) {
+        await publishText(broker, 'news', `after ${tried}`);
+        await sleep(10);
+      }
+      expect(received.texts.some((one) => one.startsWith('after'))).toBe(true);
+      expect(received.texts).not.toContain('lost');
+      await broker.connect();
+      const more = collector();
+      await broker.subscribe('more', more.receive);
+      await publishText(broker, 'more', 'x');
+      await eventually('an event of a new subscription', () => more.texts.length === 1);
+      await broker.disconnect();
+      await redis.dispose();
+    },
+  );
 
-  test.each(brokers)('%s: the broker is away, and back, which is said once each', async (name) => {
+  test.each(brokers)('%s: status goes to away and back, and each is logged once', async (name) => {
     const redis = await redisServer();
     const recorder = new RecordingLogger();
     const kind = name === 'redis' ? RedisBroker : RedisStreamsBroker;
@@ -94,7 +97,7 @@ describeWithRedis('while redis is away', () => {
     await redis.dispose();
   });
 
-  test.each(brokers)('%s: a lost connection for reading alone makes it away as well', async (_name, make) => {
+  test.each(brokers)('%s: status is away if only the connection for reading is lost', async (_name, make) => {
     const redis = await redisServer();
     const broker = make(redis);
     await broker.connect();
@@ -125,7 +128,7 @@ describeWithRedis('while redis is away', () => {
     await redis.dispose();
   });
 
-  test.each(brokers)('%s: a subscription that ends takes nothing of the state along', async (_name, make) => {
+  test.each(brokers)('%s: status stays connected when a subscription ends', async (_name, make) => {
     const redis = await redisServer();
     const broker = make(redis);
     await broker.connect();
@@ -137,7 +140,7 @@ describeWithRedis('while redis is away', () => {
     await redis.dispose();
   });
 
-  test('redis-streams: no event that was taken is lost, and none that was acknowledged comes again', async () => {
+  test('redis-streams: no published event is lost, and no acknowledged one comes again', async () => {
     const redis = await redisServer({ persistent: true });
     const make = (): Broker => new RedisStreamsBroker({ address: redis.address, logger, claimIdleMs: 1_000 });
     const [publisher, first, second, third] = [make(), make(), make(), make()];
@@ -200,7 +203,7 @@ describeWithRedis('while redis is away', () => {
     await redis.dispose();
   }, 60_000);
 
-  test('redis-streams: a redis that comes back without its data is begun anew', async () => {
+  test('redis-streams: groups and readers start over if redis comes back without its data', async () => {
     const redis = await redisServer();
     const broker = new RedisStreamsBroker({ address: redis.address, logger, claimIdleMs: 1_000 });
     await broker.connect();
@@ -226,38 +229,41 @@ describeWithRedis('while redis is away', () => {
     await redis.dispose();
   });
 
-  test.each(brokers)('%s: one that hangs is given up after the time-out', async (_name, make) => {
-    const redis = await redisServer();
-    const broker = make(redis);
-    broker.init({ timeoutMs: 300 });
-    await broker.connect();
-    const received = collector();
-    await broker.subscribe('news', received.receive);
-    redis.pause();
-    const bounded = broker.publish('news', { headers: {}, body: Buffer.from('x') }, { timeoutMs: 50 });
-    await expect(bounded).rejects.toMatchObject({
-      code: Code.DeadlineExceeded,
-      reason: 'broker.timeout',
-      message: expect.stringContaining(redis.address),
-    });
-    const abort = new AbortController();
-    const cancelled = broker.publish('news', { headers: {}, body: Buffer.from('x') }, { signal: abort.signal });
-    abort.abort();
-    await expect(cancelled).rejects.toMatchObject({ code: Code.Cancelled, reason: 'call.cancelled' });
-    await expect(publishText(broker, 'news', 'x')).rejects.toMatchObject({
-      code: Code.DeadlineExceeded,
-      reason: 'broker.timeout',
-    });
-    redis.resume();
-    await publishAtLast(broker, 'news', 'back');
-    for (let tried = 0; !received.texts.includes('back') && tried < 500; tried += 1) {
-      await publishText(broker, 'news', 'back');
-      await sleep(10);
-    }
-    expect(received.texts).toContain('back');
-    await broker.disconnect();
-    await redis.dispose();
-  });
+  test.each(brokers)(
+    '%s: publish to a redis that hangs rejects after its time-out or its abort',
+    async (_name, make) => {
+      const redis = await redisServer();
+      const broker = make(redis);
+      broker.init({ timeoutMs: 300 });
+      await broker.connect();
+      const received = collector();
+      await broker.subscribe('news', received.receive);
+      redis.pause();
+      const bounded = broker.publish('news', { headers: {}, body: Buffer.from('x') }, { timeoutMs: 50 });
+      await expect(bounded).rejects.toMatchObject({
+        code: Code.DeadlineExceeded,
+        reason: 'broker.timeout',
+        message: expect.stringContaining(redis.address),
+      });
+      const abort = new AbortController();
+      const cancelled = broker.publish('news', { headers: {}, body: Buffer.from('x') }, { signal: abort.signal });
+      abort.abort();
+      await expect(cancelled).rejects.toMatchObject({ code: Code.Cancelled, reason: 'call.cancelled' });
+      await expect(publishText(broker, 'news', 'x')).rejects.toMatchObject({
+        code: Code.DeadlineExceeded,
+        reason: 'broker.timeout',
+      });
+      redis.resume();
+      await publishAtLast(broker, 'news', 'back');
+      for (let tried = 0; !received.texts.includes('back') && tried < 500; tried += 1) {
+        await publishText(broker, 'news', 'back');
+        await sleep(10);
+      }
+      expect(received.texts).toContain('back');
+      await broker.disconnect();
+      await redis.dispose();
+    },
+  );
 
   test.each(brokers)('%s: disconnect ends while redis is away', async (_name, make) => {
     const redis = await redisServer();
@@ -273,7 +279,7 @@ describeWithRedis('while redis is away', () => {
     await redis.dispose();
   });
 
-  test('redis-streams: what redis refuses is said with its own words', async () => {
+  test('redis-streams: an error of redis is quoted in broker.refused', async () => {
     const redis = await redisServer();
     await run('redis-cli', ['-p', String(redis.port), 'set', 'tenon:events:taken', 'a text']);
     await run('redis-cli', ['-p', String(redis.port), 'config', 'set', 'requirepass', 'secret']);

@@ -13,7 +13,7 @@ import { collector, publishText, RecordingLogger, eventually } from './support.t
 const program = fileURLToPath(new URL('programs/subscriber.mjs', import.meta.url));
 const sleep = (delayMs: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, delayMs));
 
-describeWithRedis('redis-streams', (redis) => {
+describeWithRedis('RedisStreamsBroker', (redis) => {
   const opened: RedisStreamsBroker[] = [];
   async function connected(options: RedisStreamsBrokerOptions = {}): Promise<RedisStreamsBroker> {
     const broker = new RedisStreamsBroker({ address: redis.address, logger: silentLogger, ...options });
@@ -43,8 +43,8 @@ describeWithRedis('redis-streams', (redis) => {
     await Promise.all(opened.splice(0).map((broker) => broker.disconnect()));
   }
 
-  describe('a receiver that dies', () => {
-    test('with kill -9 in the middle of an event: another one handles it', async () => {
+  describe('a member that dies', () => {
+    test('by kill -9 during an event leaves the event to another member', async () => {
       const broker = await connected({ claimIdleMs: 600 });
       const child = startNode(program, { args: [redis.address, 'killed', '600'] });
       await child.waitForLine(/ready/);
@@ -63,7 +63,7 @@ describeWithRedis('redis-streams', (redis) => {
       expect(await pending('killed')).toBe(0);
     });
 
-    test('that only hangs, and comes back, does not take its event from the one who has it now', async () => {
+    test('or hangs does not take its event back from the member that has claimed it', async () => {
       const broker = await connected({ claimIdleMs: 600 });
       const child = startNode(program, { args: [redis.address, 'hung', '600'] });
       await child.waitForLine(/ready/);
@@ -95,7 +95,7 @@ describeWithRedis('redis-streams', (redis) => {
       await allClosed();
     });
 
-    test('while an event of its waits to be handed out again: another one handles it', async () => {
+    test('leaves an event that waits for redelivery to another member', async () => {
       const first = await connected({ claimIdleMs: 600 });
       const second = await connected({ claimIdleMs: 600 });
       const received = collector();
@@ -121,7 +121,7 @@ describeWithRedis('redis-streams', (redis) => {
     });
   });
 
-  test('a slow receiver that lives is not robbed', async () => {
+  test('a slow member keeps its event: no other member claims it', async () => {
     const [one, other] = [await connected({ claimIdleMs: 600 }), await connected({ claimIdleMs: 600 })];
     const handled: number[] = [];
     let done = 0;
@@ -140,7 +140,7 @@ describeWithRedis('redis-streams', (redis) => {
     expect(await pending('slow')).toBe(0);
   });
 
-  test('an event that waits longer than others would may wait in peace', async () => {
+  test('an event with a delay longer than claimIdleMs is redelivered after its delay', async () => {
     const [one, other] = [await connected({ claimIdleMs: 300 }), await connected({ claimIdleMs: 300 })];
     const attempts: [number, number][] = [];
     const receive = (event: Event): Promise<void> => {
@@ -157,7 +157,7 @@ describeWithRedis('redis-streams', (redis) => {
     await allClosed();
   });
 
-  test('members that leave in order leave nothing behind', async () => {
+  test('a member that unsubscribes leaves neither a consumer nor pending entries', async () => {
     const broker = await connected();
     const received = collector();
     const subscriber = await broker.subscribe('tidy', received.receive, { queue: 'q' });
@@ -169,7 +169,7 @@ describeWithRedis('redis-streams', (redis) => {
     await allClosed();
   });
 
-  test('a group begins with what is published from then on, or with everything if it is told so', async () => {
+  test("a group starts at the end of the stream, or at its start with from: 'start'", async () => {
     const [now, start] = [await connected(), await connected({ from: 'start' })];
     await publishText(now, 'history', 'old');
     const [fresh, all, alone] = [collector(), collector(), collector()];
@@ -182,7 +182,7 @@ describeWithRedis('redis-streams', (redis) => {
     await allClosed();
   });
 
-  test('a stream is cut to about its length', async () => {
+  test('a stream is trimmed to about maxLength', async () => {
     const broker = await connected({ maxLength: 100 });
     await Promise.all(Array.from({ length: 2_000 }, (_, index) => publishText(broker, 'cut', String(index))));
     const length = await withRedis((client) => client.xlen('tenon:events:cut'));
@@ -191,7 +191,7 @@ describeWithRedis('redis-streams', (redis) => {
     await allClosed();
   });
 
-  test('events that were cut off before they were handled are reported', async () => {
+  test('events that were trimmed before they were handled are logged', async () => {
     const logger = new RecordingLogger();
     const broker = await connected({ claimIdleMs: 300, logger });
     const held: Event[] = [];
@@ -207,7 +207,7 @@ describeWithRedis('redis-streams', (redis) => {
     await allClosed();
   });
 
-  test('entries of other programs are events: their fields are headers', async () => {
+  test('entries of other programs are read with their fields as headers', async () => {
     const broker = await connected();
     const received = collector();
     await broker.subscribe('foreign', received.receive, { queue: 'q' });
@@ -219,7 +219,7 @@ describeWithRedis('redis-streams', (redis) => {
     await allClosed();
   });
 
-  test('what is on the stream: the header table and the body, each as it is', async () => {
+  test('an entry has the header table and the body as its fields', async () => {
     const broker = await connected();
     await publishText(broker, 'wire', 'body', { a: 'b' });
     const entries = await withRedis((client) => client.xrangeBuffer('tenon:events:wire', '-', '+'));
@@ -229,7 +229,7 @@ describeWithRedis('redis-streams', (redis) => {
     await allClosed();
   });
 
-  test('a client of ioredis may be given instead of an address', async () => {
+  test('a client of ioredis can replace the address', async () => {
     const client = redis.client({ lazyConnect: true, db: 3 });
     const broker = await connected({ address: undefined, client });
     await publishText(broker, 'given', 'x');
@@ -242,7 +242,7 @@ describeWithRedis('redis-streams', (redis) => {
     await allClosed();
   });
 
-  test('what a lost connection took with it comes when the connection is back', async () => {
+  test('events of a reply that a broken connection lost are delivered after the reconnect', async () => {
     const broker = await connected({ claimIdleMs: 60_000 });
     const received = collector();
     await broker.subscribe('torn', received.receive, { queue: 'q' });

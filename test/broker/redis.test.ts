@@ -17,11 +17,11 @@ const captured = JSON.parse(readFileSync(new URL('go-micro-redis.json', import.m
   readonly published: readonly { readonly channel: string; readonly payload: string }[];
 };
 
-describe('the frame', () => {
+describe('the frame of RedisBroker', () => {
   const frameOf = (headers: Record<string, string>, body: string): Buffer =>
     writeFrame(new HeaderWriter().write(headers), Buffer.from(body));
 
-  test('has these bytes', () => {
+  test('has the documented bytes', () => {
     expect(frameOf({ a: 'ü', bc: '' }, 'body').toString('latin1')).toBe('\xf7\x01\x09\x01a\x02\xc3\xbc\x02bc\x00body');
     expect(frameOf({}, '').toString('latin1')).toBe('\xf7\x01\x00');
     expect(
@@ -39,13 +39,13 @@ describe('the frame', () => {
     [{ ['n'.repeat(41)]: 'v'.repeat(42), ['ü'.repeat(41)]: '日'.repeat(42) }],
     [{ long: '🦊'.repeat(20_000) }],
     [JSON.parse('{"__proto__": "x", "constructor": "y"}') as Record<string, string>],
-  ])('headers come back (%#)', (headers) => {
+  ])('round-trips headers (%#)', (headers) => {
     const { headers: read, body } = readPayload(frameOf(headers, 'b'), new HeaderReader());
     expect(Object.entries(read)).toEqual(Object.entries(headers));
     expect(Buffer.from(body).toString()).toBe('b');
   });
 
-  test('the last table is used again only for the same headers', () => {
+  test('reuses the last header table only for equal headers', () => {
     const [writer, reader] = [new HeaderWriter(), new HeaderReader()];
     const headers: Record<string, string> = { a: '1', b: '2' };
     const trip = (): unknown => readPayload(writeFrame(writer.write(headers), Buffer.alloc(0)), reader).headers;
@@ -71,7 +71,7 @@ describe('the frame', () => {
     ['a frame whose table is cut off', '\xf7\x01\x03\x01a\x05body'],
     ['a frame whose length does not end', '\xf7\x01\xff\xff\xff\xff\xff\xff'],
     ['a frame of another version', '\xf7\x02\x00'],
-  ])('%s is all body', (_name, payload) => {
+  ])('is all body if it is %s', (_name, payload) => {
     const bytes = Buffer.from(payload, 'latin1');
     const { headers, body } = readPayload(bytes, new HeaderReader());
     expect(headers).toEqual({});
@@ -80,7 +80,7 @@ describe('the frame', () => {
 });
 
 describe("Go Micro's envelope", () => {
-  test('what it has published is read', () => {
+  test('is read as Go Micro wrote it', () => {
     expect(captured.published.length).toBeGreaterThan(3);
     for (const { channel, payload } of captured.published) {
       const { headers, body } = readPayload(Buffer.from(payload), new HeaderReader());
@@ -92,7 +92,7 @@ describe("Go Micro's envelope", () => {
     }
   });
 
-  test('what it has published is written: but for the order of the headers, to the byte', () => {
+  test('is written as Go Micro writes it, except for the order of the headers', () => {
     for (const { channel, payload } of captured.published) {
       const { Header, Body } = JSON.parse(payload) as { Header: Record<string, string>; Body: string };
       const { 'Micro-Topic': topic, ...headers } = Header;
@@ -104,7 +104,7 @@ describe("Go Micro's envelope", () => {
     }
   });
 
-  test('null is an empty map, and no bytes', () => {
+  test('is read with null as no headers and an empty body', () => {
     const { headers, body } = readPayload(Buffer.from('{"Header":null,"Body":null}'), new HeaderReader());
     expect([headers, body.length]).toEqual([{}, 0]);
   });
@@ -116,13 +116,13 @@ test.each([
   ['[::1]:6380', '[::1]:6380', { host: '::1', port: 6380 }],
   ['redis://me:p%40ss@host:1234/2', 'host:1234', { host: 'host', port: 1234, username: 'me', password: 'p@ss', db: 2 }],
   ['rediss://host', 'host:6379', { host: 'host', port: 6379, tls: {} }],
-])('the address %s', (address, shown, options) => {
+])('RedisBroker parses the address %s', (address, shown, options) => {
   expect(new RedisBroker({ address }).address).toBe(shown);
   expect(parseRedisAddress(address)).toEqual(options);
 });
 
 test.each(['', ':6379', 'a:b', 'host:99999', 'a:1,b:2', 'http://host', 'redis://', 'redis://:secret@host/x'])(
-  '"%s" is no address',
+  'RedisBroker refuses the address "%s"',
   (address) => {
     const make = (): RedisBroker => new RedisBroker({ address });
     expect(make).toThrow(expect.objectContaining({ code: Code.InvalidArgument, reason: 'broker.invalid_address' }));
@@ -130,14 +130,14 @@ test.each(['', ':6379', 'a:b', 'host:99999', 'a:1,b:2', 'http://host', 'redis://
   },
 );
 
-describeWithRedis('over redis', (redis) => {
+describeWithRedis('RedisBroker over redis', (redis) => {
   async function connected(options: RedisBrokerOptions = {}): Promise<RedisBroker> {
     const broker = new RedisBroker({ address: redis.address, logger: silentLogger, ...options });
     await broker.connect();
     return broker;
   }
 
-  test('both dialects are read, whichever is written', async () => {
+  test('reads both dialects, whichever it writes', async () => {
     const [native, goMicro] = [await connected(), await connected({ dialect: 'go-micro' })];
     const all = [collector(), collector()];
     await native.subscribe('greeter.events', all[0]!.receive);
@@ -161,7 +161,7 @@ describeWithRedis('over redis', (redis) => {
     client.disconnect();
   });
 
-  test('a slow subscriber has a bounded number of events waiting; the rest is dropped, and reported', async () => {
+  test('drops events beyond maxBacklog of a slow subscriber, and logs them', async () => {
     const logger = new RecordingLogger();
     const [slow, publisher] = [await connected({ maxBacklog: 5, logger }), await connected()];
     const held: Event[] = [];
@@ -184,7 +184,7 @@ describeWithRedis('over redis', (redis) => {
     await Promise.all([slow.disconnect(), publisher.disconnect()]);
   });
 
-  test('unsubscribe hands out what has arrived before it ends', async () => {
+  test('delivers the events that have arrived before unsubscribe resolves', async () => {
     const broker = await connected();
     const held: Event[] = [];
     const [subscriber, quick] = [
@@ -203,7 +203,7 @@ describeWithRedis('over redis', (redis) => {
     await broker.disconnect();
   });
 
-  test('one connection carries all subscriptions, and forgets the topics that nobody wants', async () => {
+  test('has one connection for all subscriptions, and unsubscribes from unused topics', async () => {
     const broker = await connected();
     const client = redis.client();
     const subscribers = await Promise.all(['x', 'y', 'x'].map((topic) => broker.subscribe(topic, () => {})));

@@ -20,7 +20,7 @@ const withoutHeartbeats: Timers = {
     periodMs < 60 ? systemTimers.every(periodMs, callback, options) : { cancel: () => undefined },
 };
 
-describeWithRedis('redis-streams, when things go wrong', (redis) => {
+describeWithRedis('RedisStreamsBroker when redis or a handler fails', (redis) => {
   async function stage(topic: string, options: RedisStreamsBrokerOptions = {}, server: RedisServer = redis) {
     const logger = new RecordingLogger();
     const broker = new RedisStreamsBroker({ address: server.address, logger, ...options });
@@ -48,7 +48,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     };
   }
 
-  test('a member whose handlers fail has no more in hand than may run and wait', async () => {
+  test('a member whose handlers fail takes at most maxInFlight and maxWaiting events', async () => {
     const { broker, client, key, fill, pending, end } = await stage('failing');
     await client.xgroup('CREATE', key, 'q', '0', 'MKSTREAM');
     await fill(2_000);
@@ -67,7 +67,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('a subscriber without a queue whose handlers fail has no more waiting either', async () => {
+  test('a subscriber without a queue whose handlers fail takes at most maxWaiting events', async () => {
     const { broker, fill, end } = await stage('failing-alone', { from: 'start' });
     await fill(500);
     let handled = 0;
@@ -79,7 +79,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('events that were cut off before the group read them are reported, with their number', async () => {
+  test('events that were trimmed before the group read them are logged with their number', async () => {
     const { broker, client, key, fill, logger, end } = await stage('cut-unread');
     const [first, second] = [collector(), collector()];
     const member = await broker.subscribe('cut-unread', first.receive, { queue: 'q' });
@@ -102,7 +102,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('a group that has read all, or was not there, misses nothing that is cut off', async () => {
+  test('a group that has read all, or did not exist, logs no trimmed events', async () => {
     const { broker, client, key, fill, said, end } = await stage('cut-read', { from: 'start' });
     await fill(50);
     await client.xtrim(key, 'MAXLEN', 20);
@@ -117,7 +117,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('a subscriber without a queue that lags reports what was cut off', async () => {
+  test('a slow subscriber without a queue logs events that were trimmed', async () => {
     const { broker, client, key, fill, logger, end } = await stage('cut-alone');
     const held: Event[] = [];
     await broker.subscribe('cut-alone', (event) => void held.push(event), { maxInFlight: 1 });
@@ -133,7 +133,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('an acknowledgement that redis refuses is tried a few times, said, and given up; its event comes again', async () => {
+  test('an acknowledgement that redis refuses is retried, logged and rejected; its event comes again', async () => {
     const { broker, client, said, pending, end } = await stage('refused', { claimIdleMs: 300 });
     const events: Event[] = [];
     await broker.subscribe('refused', (event) => void events.push(event), { queue: 'q' });
@@ -150,7 +150,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('a group that was removed is made anew, and what its members have in hand stays theirs', async () => {
+  test('a group that was destroyed is created again, and its members keep their in-flight events', async () => {
     const { broker, client, key, said, pending, end } = await stage('removed', { claimIdleMs: 600 });
     const attempts: string[] = [];
     const held: Event[] = [];
@@ -176,7 +176,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('a member does not claim what it has in hand itself, though it was late to say that it lives', async () => {
+  test('a member does not claim its own in-flight events, even if its heartbeat is late', async () => {
     const runtime = { ...systemRuntime, timers: withoutHeartbeats };
     const { broker, client, end } = await stage('own', { claimIdleMs: 200, runtime });
     const events: Event[] = [];
@@ -196,7 +196,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('acknowledgements that failed in an outage are sent when redis is back', async () => {
+  test('acknowledgements that fail in an outage are sent when redis is back', async () => {
     const server = await redisServer({ persistent: true });
     // None comes again meanwhile: only the acknowledgement itself can take it off.
     const { broker, client, pending, end } = await stage('late', { claimIdleMs: 600_000 }, server);
@@ -216,7 +216,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await server.dispose();
   }, 120_000);
 
-  test('the dead-letter topic cannot be written: the event stays unacknowledged, and goes there later', async () => {
+  test('an event whose dead-letter topic cannot be written stays unacknowledged, and goes there later', async () => {
     const { broker, client, pending, end } = await stage('buried');
     const logger = new RecordingLogger();
     await client.set('tenon:events:grave', 'a text');
@@ -236,7 +236,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('two groups do not disturb each other, and a pause of redis costs neither an event', async () => {
+  test('two groups each receive all events, even if redis pauses', async () => {
     const { broker, client, fill, said, end } = await stage('groups');
     const [one, two] = [collector(), collector()];
     await broker.subscribe('groups', one.receive, { queue: 'one' });
@@ -251,7 +251,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('thousands of events in hand are kept, in parts: a living member is not robbed', async () => {
+  test('thousands of in-flight events are kept alive in batches, and no other member claims them', async () => {
     const count = 3_000;
     const { broker, client, key, fill, said, end } = await stage('many', { claimIdleMs: 3_000 });
     await client.xgroup('CREATE', key, 'q', '0', 'MKSTREAM');
@@ -280,7 +280,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
     await end();
   }, 120_000);
 
-  test('heartbeats that fail are one warning, and another one when they fail again', async () => {
+  test('heartbeats that fail are logged as one warning per outage', async () => {
     const { broker, client, said, pending, end } = await stage('beats', { claimIdleMs: 300 });
     const failed = 'events in hand could not be kept: others may be given them as well';
     const events: Event[] = [];
@@ -305,7 +305,7 @@ describeWithRedis('redis-streams, when things go wrong', (redis) => {
   }, 120_000);
 
   test.each([undefined, 'q'])(
-    'an event whose place was taken while it was read is handed out later (queue %s)',
+    'an event that was read while its slot was taken is delivered later (queue %s)',
     async (queue) => {
       const { broker, end } = await stage(`taken-${queue}`);
       const handled: string[] = [];

@@ -78,8 +78,8 @@ function scene(options: CachedRegistryOptions = {}) {
   return { inner, timers, logger, cache, known };
 }
 
-describe('the cache of a registry', () => {
-  it('reads once, however many ask at the same time, and answers at once from then on', async () => {
+describe('RegistryCache', () => {
+  it('reads once for concurrent callers, and answers from memory from then on', async () => {
     const { inner, cache, timers } = scene();
     expect(isRegistryCache(cache)).toBe(true);
     expect(cache.peek('greeter')).toBeUndefined();
@@ -94,7 +94,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('a failed first read fails those who wait for it, and the next one reads anew', async () => {
+  it('fails all waiting callers when the first read fails, and reads again for the next', async () => {
     const { inner, cache } = scene();
     inner.failure = away;
     const asked = [cache.getService('greeter'), cache.getService('greeter')];
@@ -105,7 +105,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('names that nobody announced leave no trace', async () => {
+  it('keeps nothing of names that are not registered', async () => {
     const { inner, cache, timers } = scene();
     for (let index = 0; index < 3; index += 1)
       await expect(cache.getService('nobody')).rejects.toMatchObject({ code: Code.NotFound });
@@ -116,7 +116,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('follows what the watch tells: nodes come, change their state and version, and go', async () => {
+  it('follows the events of its watch: nodes come, change their state and version, and go', async () => {
     const { inner, cache, timers, known } = scene();
     await cache.getService('greeter');
     await timers.settle();
@@ -142,7 +142,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('a change that comes while it reads is not lost, whether the answer knows of it or not', async () => {
+  it('keeps a change that arrives during a read, even if the answer is older', async () => {
     const { inner, cache, timers, known } = scene();
     await cache.getService('greeter');
     await timers.settle();
@@ -161,7 +161,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('gives what it knows while the registry is away, says so once, and takes it up again', async () => {
+  it('serves the last known nodes while the registry is away, logs it once, and recovers', async () => {
     const { inner, cache, timers, logger, known } = scene();
     await cache.getService('greeter');
     await timers.settle();
@@ -184,7 +184,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('a registry that comes back empty is given time to hear of the nodes again', async () => {
+  it('keeps nodes for graceMs when a registry comes back empty', async () => {
     const { inner, cache, timers, known } = scene({ graceMs: 30_000 });
     await cache.getService('greeter');
     await timers.settle();
@@ -205,7 +205,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('a node that one answer lacks is looked for once more before it is given up', async () => {
+  it('reads again before it drops a node that one answer lacks', async () => {
     const { inner, cache, timers, known } = scene();
     await cache.getService('greeter');
     await timers.settle();
@@ -225,7 +225,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('notices after its time what the watch did not tell', async () => {
+  it('reads again after ttlMs, and finds what its watch missed', async () => {
     const { inner, cache, timers, known } = scene({ ttlMs: 5_000 });
     await cache.getService('greeter');
     await timers.settle();
@@ -241,7 +241,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('a registry that cannot be watched is read again and again', async () => {
+  it('polls a registry that cannot be watched', async () => {
     const { inner, cache, timers, known, logger } = scene({ pollMs: 1_000 });
     inner.watchFailure = new TenonError({ code: Code.Unimplemented, reason: 'registry.watch_lost', message: 'cannot' });
     await cache.getService('greeter');
@@ -253,7 +253,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('the array is the same one as long as nothing changed', async () => {
+  it('returns the same array as long as nothing changes', async () => {
     const { inner, cache, timers } = scene({ ttlMs: 1_000 });
     const first = await cache.getService('greeter');
     await timers.settle();
@@ -266,7 +266,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('forgets services that nobody asks for, and ends their watches', async () => {
+  it('forgets services that are not used for idleMs, and ends their watches', async () => {
     const { inner, cache, timers } = scene({ idleMs: 1_000 });
     await cache.getService('greeter');
     await timers.advance(1_500);
@@ -280,7 +280,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('a caller that gives up leaves the read to the others', async () => {
+  it('continues a read for other callers when one caller aborts', async () => {
     const { inner, cache } = scene();
     let answer = (): void => {};
     inner.held = new Promise((resolve) => (answer = resolve));
@@ -297,7 +297,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('a node that is taken back through it is gone at once, whatever the watch tells', async () => {
+  it('drops a node that is deregistered through it at once, before the watch reports it', async () => {
     const { inner, cache, timers, known } = scene();
     await cache.getService('greeter');
     await timers.settle();
@@ -310,7 +310,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('close ends the watches, and leaves nothing to do', async () => {
+  it('ends its watches and timers on close', async () => {
     const { inner, cache, timers } = scene();
     await cache.getService('greeter');
     await timers.settle();
@@ -323,7 +323,7 @@ describe('the cache of a registry', () => {
     expect([inner.reads, inner.watches.length]).toEqual([reads, 1]);
   });
 
-  it('a registry whose watches break at once is watched and read at a pace that slows down, and told of once in a minute', async () => {
+  it('backs off when watches break at once, and warns once a minute', async () => {
     const { inner, cache, timers, logger } = scene();
     await cache.getService('greeter');
     let watches = 0;
@@ -339,7 +339,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   }, 60_000);
 
-  it('a registry without watches is read at a pace, even with pollMs 0', async () => {
+  it('limits the rate of reads of a registry without watches, even with pollMs 0', async () => {
     const { inner, cache, timers } = scene({ pollMs: 0 });
     inner.watchFailure = new TenonError({ code: Code.Unimplemented, reason: 'suite', message: 'no watches' });
     await cache.getService('greeter');
@@ -348,7 +348,7 @@ describe('the cache of a registry', () => {
     await cache.close();
   });
 
-  it('records of a registry that are no JSON are kept as they are', async () => {
+  it('keeps records that are not JSON as they are', async () => {
     const { inner, cache, timers, known } = scene({ ttlMs: 100 });
     await cache.getService('greeter');
     const [record] = inner.records;

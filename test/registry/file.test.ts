@@ -44,8 +44,8 @@ async function replace(path: string, text: string): Promise<void> {
   await rename(`${path}.new`, path);
 }
 
-describe('a file of services', () => {
-  it('lists services with everything that a record has', async () => {
+describe('FileRegistry', () => {
+  it('lists services with all fields of their records', async () => {
     const { registry, path } = scene();
     const endpoints = [{ name: 'Greeter.Hello', request: undefined, response: undefined, metadata: {} }];
     const full = serviceOf('greeter', [nodeOf('n1', { metadata: { zone: 'a' } }), 'n2'], {
@@ -60,7 +60,7 @@ describe('a file of services', () => {
     ]);
   });
 
-  it.each(['services.yaml', 'services.YML'])('may be YAML, and short: %s', async (name) => {
+  it.each(['services.yaml', 'services.YML'])('reads YAML in the short form: %s', async (name) => {
     const { registry, path } = scene({}, name);
     const text = `
 services:
@@ -87,7 +87,7 @@ services:
     ]);
   });
 
-  it('passes over what is broken in it, and logs each place once', async () => {
+  it('skips invalid entries, and logs each once with its place', async () => {
     const { registry, path, logger } = scene();
     const nodes = [nodeOf('n1'), nodeOf('n2', { address: '127.0.0.1:0' }), null, '', nodeOf('n1', { address: 'b:1' })];
     const services = [{ nodes }, 7, null, { name: 'none' }, { name: 'odd', nodes: 'x' }, { name: 'greeter', nodes }];
@@ -107,7 +107,7 @@ services:
     ['{}', 'it is no list of services'],
     ['null', 'it is no list of services'],
     [' ', 'it is empty'],
-  ])('that never made sense is no registry: %s', async (text, why) => {
+  ])('rejects while its file has never been valid: %s', async (text, why) => {
     const { registry, path } = scene();
     await writeFile(path, text);
     await expect(registry.getService('greeter')).rejects.toMatchObject({
@@ -117,7 +117,7 @@ services:
     });
   });
 
-  it('that is not there, or too large, says so, and is tried anew', async () => {
+  it('rejects for a missing or too large file, and reads it again at the next call', async () => {
     const { registry, path } = scene({ maxFileBytes: 1_000 });
     const unreachable = { code: Code.Unavailable, reason: 'registry.unreachable' };
     await expect(registry.getService('greeter')).rejects.toMatchObject({
@@ -134,7 +134,7 @@ services:
     expect(await idsOf(registry, 'greeter')).toEqual(['n1']);
   });
 
-  it('needs a path', async () => {
+  it('requires a path', async () => {
     const registry = new FileRegistry();
     opened.push(registry);
     const missing = { code: Code.InvalidArgument, reason: 'registry.invalid_address' };
@@ -145,8 +145,8 @@ services:
 // Without the fallback of looking now and then, so that what the file system tells has to do.
 const told = { maxReadMs: 600_000 };
 
-describe('a file of services that changes', () => {
-  it('by rename, again and again, is told each time', async () => {
+describe('FileRegistry with a changing file', () => {
+  it('reports each change by rename', async () => {
     const { registry, path, logger } = scene(told);
     await replace(path, listing('n0'));
     const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
@@ -158,7 +158,7 @@ describe('a file of services that changes', () => {
     expect(logger.texts).toEqual([]);
   });
 
-  it('by a link to another folder, as in Kubernetes, is told each time', async () => {
+  it('reports each change of a link to another folder, as Kubernetes makes them', async () => {
     const { registry, path, logger } = scene(told);
     const publish = async (version: number): Promise<void> => {
       const data = join(folder, `..v${version}`);
@@ -179,27 +179,24 @@ describe('a file of services that changes', () => {
     expect(logger.texts).toEqual([]);
   });
 
-  it.each(['services.json', 'services.yaml'])(
-    'by slow writes keeps what it listed until they end: %s',
-    async (name) => {
-      const { registry, path, logger } = scene({ ...told, settleMs: 100 }, name);
-      await writeFile(path, listing('n1', 'n2'));
-      const seen = new WatchRecorder(await registry.watch());
-      const next = listing('n2', 'n3');
-      const file = await open(path, 'w');
-      for (let at = 0; at < next.length; at += 40) {
-        await file.write(next.slice(at, at + 40));
-        await timers.sleep(20);
-        expect((await idsOf(registry, 'greeter')).length).toBe(2);
-      }
-      await file.close();
-      await eventually('the next is told', () => seen.texts.length >= 2, patientMs);
-      expect(seen.texts).toEqual(['create n3', 'delete n1']);
-      expect(logger.texts.filter((line) => line.startsWith('warn')).length).toBeLessThanOrEqual(1);
-    },
-  );
+  it.each(['services.json', 'services.yaml'])('keeps its list during slow writes until they end: %s', async (name) => {
+    const { registry, path, logger } = scene({ ...told, settleMs: 100 }, name);
+    await writeFile(path, listing('n1', 'n2'));
+    const seen = new WatchRecorder(await registry.watch());
+    const next = listing('n2', 'n3');
+    const file = await open(path, 'w');
+    for (let at = 0; at < next.length; at += 40) {
+      await file.write(next.slice(at, at + 40));
+      await timers.sleep(20);
+      expect((await idsOf(registry, 'greeter')).length).toBe(2);
+    }
+    await file.close();
+    await eventually('the next is told', () => seen.texts.length >= 2, patientMs);
+    expect(seen.texts).toEqual(['create n3', 'delete n1']);
+    expect(logger.texts.filter((line) => line.startsWith('warn')).length).toBeLessThanOrEqual(1);
+  });
 
-  it('to what makes no sense keeps what it listed, and logs once, with line and column', async () => {
+  it('keeps its list when the file becomes invalid, and logs line and column once', async () => {
     const { registry, path, logger } = scene({ settleMs: 5 });
     await writeFile(path, listing('n1'));
     const seen = new WatchRecorder(await registry.watch());
@@ -222,7 +219,7 @@ describe('a file of services that changes', () => {
   it.each<[string, (path: string) => Promise<void>]>([
     ['is removed', (path) => rm(path)],
     ['is emptied', (path) => writeFile(path, '')],
-  ])('and %s keeps what it listed for a while', async (_what, lose) => {
+  ])('keeps its list for a while after the file %s', async (_what, lose) => {
     const { registry, path } = scene({ absentMs: 1_000, settleMs: 5 });
     await writeFile(path, listing('n1'));
     const seen = new WatchRecorder(await registry.watch());
@@ -238,7 +235,7 @@ describe('a file of services that changes', () => {
     await eventually('it is back', () => seen.texts.includes('create n2'), patientMs);
   });
 
-  it('200 times at once is read at a pace, and ends as it is', async () => {
+  it('reads a file that changes 200 times at once at a limited rate, and ends with its last content', async () => {
     const { registry, path } = scene(told);
     await replace(path, listing('n0'));
     const seen = new WatchRecorder(await registry.watch());
@@ -248,7 +245,7 @@ describe('a file of services that changes', () => {
     expect(seen.texts.length).toBeLessThan(200);
   });
 
-  it('is read now and then where no change is told', async () => {
+  it('polls the file where the system reports no changes', async () => {
     const { registry, path } = scene({ maxReadMs: 50 });
     const elsewhere = await mkdtemp(join(tmpdir(), 'tenon-file-'));
     await writeFile(join(elsewhere, 'services.json'), listing('n1'));

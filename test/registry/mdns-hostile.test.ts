@@ -44,23 +44,23 @@ function recordsOf(service: string, id: string, said: unknown = { Service: servi
 
 const host: Answer = { type: 'A', name: 'host', ttl: 120, data: '127.0.0.1' };
 
-describe('the links of a machine', () => {
+describe('isOnLink', () => {
   const links = [
     { address: '127.0.0.1', netmask: '255.0.0.0' },
     { address: '192.168.7.20', netmask: '255.255.255.0' },
     { address: 'fe80::1', netmask: 'ffff:ffff:ffff:ffff::' },
   ];
 
-  it.each(['127.0.0.1', '127.255.0.9', '192.168.7.1', '192.168.7.255'])('%s is on one', (address) => {
+  it.each(['127.0.0.1', '127.255.0.9', '192.168.7.1', '192.168.7.255'])('is true for %s', (address) => {
     expect(isOnLink(address, links)).toBe(true);
   });
 
-  it.each(['192.168.8.20', '10.0.0.1', '8.8.8.8', '128.0.0.1', 'fe80::2', '', 'host'])('%s is on none', (address) => {
+  it.each(['192.168.8.20', '10.0.0.1', '8.8.8.8', '128.0.0.1', 'fe80::2', '', 'host'])('is false for %s', (address) => {
     expect(isOnLink(address, links)).toBe(false);
   });
 });
 
-describe('the answers of multicast DNS', () => {
+describe('MdnsResponder', () => {
   const port = 5353;
   const asker: RemoteInfo = { address: '127.0.0.1', port: 40_000, family: 'IPv4', size: 0 };
 
@@ -84,14 +84,14 @@ describe('the answers of multicast DNS', () => {
     return { timers, sent, responder };
   }
 
-  it('come once for each question of a packet, however often it stands there', () => {
+  it('answers a question once, even if a packet repeats it', () => {
     const { sent, responder } = scene();
     const names = ['greeter.micro', 'GREETER.micro', 'Greeter.Micro', 'other.micro'];
     responder.answer({ questions: Array.from({ length: 2_000 }, (_, at) => question(names[at % 4] ?? '')) }, asker);
     expect(sent).toHaveLength(1);
   });
 
-  it('leave out what the asker knows, unless it knows it for less than half of its time', () => {
+  it('leaves out known answers with at least half of their time to live', () => {
     const { sent, responder } = scene(3);
     const known = [pointer('greeter', 'n0'), pointer('greeter', 'n1', 59), pointer('greeter', 'n2', 60)];
     responder.answer({ questions: [question('greeter.micro')], answers: known }, asker);
@@ -100,7 +100,7 @@ describe('the answers of multicast DNS', () => {
     expect(sent).toHaveLength(4);
   });
 
-  it('go to everyone once in a second', async () => {
+  it('multicasts an answer at most once a second', async () => {
     const { sent, responder, timers } = scene(2);
     const ask = (): void => responder.answer({ questions: [question('greeter.micro')] }, { ...asker, port });
     for (let time = 0; time < 100; time += 1) {
@@ -112,7 +112,7 @@ describe('the answers of multicast DNS', () => {
     expect(sent).toHaveLength(4);
   });
 
-  it('to one address are bounded, whatever it asks and however often', async () => {
+  it('limits the bytes per second that it sends to one address', async () => {
     const { sent, responder, timers } = scene(50, 10_000);
     const bytes = (): number => sent.reduce((sum, one) => sum + one.bytes, 0);
     const ask = (address: string): void =>
@@ -130,7 +130,7 @@ describe('the answers of multicast DNS', () => {
     expect(bytes() - before).toBeLessThanOrEqual(50_000);
   });
 
-  it('to many addresses are bounded together, and go on a second later', async () => {
+  it('limits the answers per second to all addresses together', async () => {
     const { sent, responder, timers } = scene();
     const askAll = (): void => {
       for (let at = 0; at < 5_000; at += 1) {
@@ -146,8 +146,8 @@ describe('the answers of multicast DNS', () => {
   });
 });
 
-describe('a packet of multicast DNS that was made to harm', () => {
-  it('is unpacked in bounds, however many bombs it holds', () => {
+describe('a malicious packet of multicast DNS', () => {
+  it('is decompressed up to a limit, however many bombs it holds', () => {
     // Each unpacks to 10 MB; a text that is right comes after all of them.
     const bomb = deflateSync(Buffer.alloc(10_000_000, 'a')).toString('hex');
     const bombs = Array.from({ length: 20 }, (_, at) => recordsOf('greeter', `bomb${at}`, bomb)).flat();
@@ -157,7 +157,7 @@ describe('a packet of multicast DNS that was made to harm', () => {
     expect(nodesIn({ answers: small }, 'micro', everything).map(({ service }) => service.nodes[0]?.id)).toEqual(['n1']);
   });
 
-  it('is read once for each of its texts, however many records point to them', () => {
+  it('has each text read once, however many records point to it', () => {
     const [srv, txt] = recordsOf('greeter', 'n1') as [Answer, Answer];
     expect(nodesIn({ answers: [host, txt, ...Array<Answer>(3_000).fill(srv)] }, 'micro', everything)).toHaveLength(1);
   });
@@ -172,12 +172,12 @@ describe('a packet of multicast DNS that was made to harm', () => {
     ['with an address that is no text', { Service: 'greeter', Address: {} }, 7_000],
     ['with a port above 65,535', { Service: 'greeter', Address: '127.0.0.1:70000' }, 7_000],
     ['with the port 0', { Service: 'greeter' }, 0],
-  ])('tells of no node: a text %s', (_what, said, port) => {
+  ])('announces no node with a text %s', (_what, said, port) => {
     const text = typeof said === 'string' ? deflateSync(said).toString('hex') : said;
     expect(nodesIn({ answers: [host, ...recordsOf('greeter', 'n1', text, port)] }, 'micro', everything)).toEqual([]);
   });
 
-  it('is passed over when it is a loop of names, or cut anywhere', () => {
+  it('is skipped if its names form a loop, or if it is cut anywhere', () => {
     const loop = Buffer.from('000084000000000100000000c00cc00c000c000100000078000ac00c', 'hex');
     expect(() => decode(loop)).toThrow();
     const whole = encode({ type: 'response', answers: [host, ...recordsOf('greeter', 'n1')] });
@@ -193,7 +193,7 @@ describe('a packet of multicast DNS that was made to harm', () => {
   });
 });
 
-describe('the mdns registry and a stranger on its link', () => {
+describe('MdnsRegistry with a malicious peer', () => {
   async function network(): Promise<{ readonly interface: string; readonly port: number }> {
     return { interface: '127.0.0.1', port: await freePort() };
   }
@@ -212,7 +212,7 @@ describe('the mdns registry and a stranger on its link', () => {
     return socket;
   }
 
-  it('a packet of 7 KB that asks one thing 300 times gets one answer', async () => {
+  it('answers a packet that asks one question 300 times once', async () => {
     const where = await network();
     const registry = registryOn(where);
     await registry.register(serviceOf('greeter', ['n1']));
@@ -229,7 +229,7 @@ describe('the mdns registry and a stranger on its link', () => {
     expect(named('greeter.micro')).toBe(1);
   });
 
-  it('what comes from off the link of its interface is not heard: no question, no answer', async () => {
+  it("ignores questions and answers from other links than its interface's", async () => {
     const heard: string[] = [];
     const linkOn = async (name: string, links: readonly LinkAddress[]): Promise<Socket> => {
       const where = await network();
@@ -252,7 +252,7 @@ describe('the mdns registry and a stranger on its link', () => {
     expect(heard).toEqual(['near query', 'near response']);
   });
 
-  it('what comes from another port than that of the group is no answer', async () => {
+  it('ignores answers from another port than that of the group', async () => {
     const where = await network();
     const registry = registryOn(where);
     const seen = new WatchRecorder(await registry.watch());
@@ -264,7 +264,7 @@ describe('the mdns registry and a stranger on its link', () => {
     expect(seen.texts).toEqual(['create real']);
   });
 
-  it('a flood of nodes and names is believed up to a bound, and told once', async () => {
+  it('keeps at most maxNodes nodes and names of a flood, and warns once', async () => {
     const where = await network();
     const logger = new RecordingLogger();
     const registry = registryOn({ ...where, maxNodes: 50 }, logger);
@@ -289,7 +289,7 @@ describe('the mdns registry and a stranger on its link', () => {
     expect(seen.texts.length).toBeLessThanOrEqual(50);
   });
 
-  it('a renewal that changes nothing is announced once in a second', async () => {
+  it('announces a renewal without changes at most once a second', async () => {
     const where = await network();
     const registry = registryOn(where);
     const peer = await socketOn(where.port);

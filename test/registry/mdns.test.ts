@@ -87,8 +87,8 @@ function textOf(packet: Packet): unknown {
   return JSON.parse(inflateSync(Buffer.from(Buffer.concat(txt?.data as Buffer[]).toString(), 'hex')).toString());
 }
 
-describe('the mdns registry and Go Micro', () => {
-  it('reads what a node of Go Micro answers', async () => {
+describe('MdnsRegistry with Go Micro', () => {
+  it('reads the answer of a node of Go Micro', async () => {
     const where = await network();
     (await Stranger.on(where.port, where.port)).answerWith(goMicro.answer);
     expect(await registryOn(where).getService('small.service')).toEqual([
@@ -114,7 +114,7 @@ describe('the mdns registry and Go Micro', () => {
     });
   });
 
-  it('reads the list of services', async () => {
+  it('reads the list of services of Go Micro', async () => {
     const where = await network();
     (await Stranger.on(where.port, where.port)).answerWith(goMicro.listing1, goMicro.listing2);
     expect((await registryOn(where).listServices()).map(({ name }) => name)).toEqual([
@@ -123,7 +123,7 @@ describe('the mdns registry and Go Micro', () => {
     ]);
   });
 
-  it('hears announcements and good-byes', async () => {
+  it('reports announcements and goodbyes of Go Micro', async () => {
     const where = await network();
     const stranger = await Stranger.on(where.port, where.port);
     const [one, all] = [registryOn(where), registryOn(where)];
@@ -144,7 +144,7 @@ describe('the mdns registry and Go Micro', () => {
   it.each<['question' | 'listingQuestion', 'answer' | 'listing2']>([
     ['question', 'answer'],
     ['listingQuestion', 'listing2'],
-  ])('answers its %s as Go Micro does, to the one who asked', async (question, answer) => {
+  ])('answers the %s of Go Micro by unicast, as Go Micro does', async (question, answer) => {
     const where = await network();
     const registry = registryOn(where);
     const node = nodeOf('small-1', { address: '127.0.0.1:9002', metadata: { protocol: 'grpc' } });
@@ -166,7 +166,7 @@ describe('the mdns registry and Go Micro', () => {
     if (answer === 'answer') expect(textOf(ours)).toEqual(textOf(theirs));
   });
 
-  it('announces with the records of Go Micro, and takes back with a time to live of 0', async () => {
+  it('announces the records of Go Micro, and a goodbye with a time to live of 0', async () => {
     const where = await network();
     const stranger = await Stranger.on(where.port, where.port);
     const registry = registryOn(where);
@@ -187,8 +187,8 @@ describe('the mdns registry and Go Micro', () => {
   });
 });
 
-describe('the mdns registry', () => {
-  it('two processes find each other', async () => {
+describe('MdnsRegistry', () => {
+  it('finds the nodes of another process, and is found by it', async () => {
     const where = await network();
     const registry = registryOn(where);
     await announcing('mdns', where, 'theirs', 'n1', 30_000);
@@ -202,7 +202,7 @@ describe('the mdns registry', () => {
     expect(await foundElsewhere('mdns', where, 'ours')).toEqual([serviceOf('ours', ['n2'])]);
   });
 
-  it('a process that is killed is not found any more, and watchers miss it with its lease', async () => {
+  it('does not find a process that was killed, and watchers report it when its lease ends', async () => {
     const where = await network();
     const registry = registryOn(where);
     const seen = new WatchRecorder(await registry.watch({ service: 'killed' }));
@@ -215,7 +215,7 @@ describe('the mdns registry', () => {
     expect(seen.texts).toEqual(['create n1', 'delete n1']);
   });
 
-  it('a node that drains says so to readers and watchers at once', async () => {
+  it('reports a draining node to readers and watchers at once', async () => {
     const where = await network();
     const [here, there] = [registryOn(where), registryOn(where)];
     await here.register(serviceOf('greeter', ['n1']));
@@ -225,7 +225,7 @@ describe('the mdns registry', () => {
     expect((await there.getService('greeter'))[0]?.nodes[0]?.metadata).toEqual({ 'tenon-state': 'draining' });
   });
 
-  it('what Go Micro has no place for is said besides, and only then', async () => {
+  it('carries ids, addresses and metadata for which Go Micro has no field', async () => {
     const where = await network();
     const [here, there] = [registryOn(where), registryOn(where)];
     const [longId, port] = [`${'x'.repeat(70)}.a..b`, 7_000];
@@ -249,7 +249,7 @@ describe('the mdns registry', () => {
     expect(byId(found!)).toEqual(byId(service));
   });
 
-  it('endpoints are cut down to what a datagram carries, metadata is not', async () => {
+  it('cuts endpoints down to the size of a packet, and refuses metadata that is too large', async () => {
     const where = { ...(await network()), maxPacketBytes: 1_400 };
     const [here, there] = [registryOn(where), registryOn(where)];
     const stranger = await Stranger.on(where.port, 0);
@@ -290,7 +290,7 @@ describe('the mdns registry', () => {
     });
   });
 
-  it('names that DNS cannot carry are refused, and not found', async () => {
+  it('refuses to register names that DNS cannot carry, and does not find them', async () => {
     const registry = registryOn(await network());
     for (const name of ['x'.repeat(64), 'a..b', '.a', `${'x.'.repeat(130)}y`]) {
       await expect(registry.register(serviceOf(name, ['n1']))).rejects.toMatchObject({
@@ -300,7 +300,7 @@ describe('the mdns registry', () => {
     }
   });
 
-  it('an answer that comes late is waited for, when there is none before', async () => {
+  it('waits up to maxQueryMs for the first answer', async () => {
     const where = await network();
     const registry = registryOn({ ...where, queryMs: 40, maxQueryMs: 2_000 });
     const asked = registry.getService('small.service');
@@ -309,7 +309,7 @@ describe('the mdns registry', () => {
     expect((await asked)[0]?.nodes[0]?.id).toBe('small-1');
   });
 
-  it('a lost good-bye and a lost announcement are made up for', async () => {
+  it('reports the end of a node without a goodbye when its lease ends', async () => {
     const where = await network();
     const stranger = await Stranger.on(where.port, where.port);
     const registry = registryOn({ ...where, queryMs: 40, maxQueryMs: 80 });
@@ -325,7 +325,7 @@ describe('the mdns registry', () => {
     ).toBe(false);
   });
 
-  it('packets that make no sense harm nobody', async () => {
+  it('ignores malformed packets', async () => {
     const where = await network();
     const registry = registryOn(where);
     const seen = new WatchRecorder(await registry.watch());
@@ -348,7 +348,7 @@ describe('the mdns registry', () => {
     expect(seen.texts).toEqual(['create n2']);
   });
 
-  it('an interface that is not there says what to do, and is tried anew', async () => {
+  it('rejects with the remedy if its interface does not exist', async () => {
     const registry = registryOn({ interface: '203.0.113.7', port: await freePort() });
     const unreachable = {
       code: Code.Unavailable,
@@ -360,7 +360,7 @@ describe('the mdns registry', () => {
     await expect(registry.watch()).rejects.toMatchObject(unreachable);
   });
 
-  it('a port that someone holds alone says so, and is tried anew', async () => {
+  it('rejects while another process owns its port, and works after that', async () => {
     const where = await network();
     const holder = createSocket('udp4');
     await new Promise<void>((resolve) => holder.bind(where.port, '0.0.0.0', resolve));

@@ -5,8 +5,8 @@ import { WatchRecorder } from '../../src/testing/recorders.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { idsOf, nodeOf, serviceOf } from './support.ts';
 
-describe('the memory registry', () => {
-  it('instances see each other if they share a store, and only then', async () => {
+describe('MemoryRegistry', () => {
+  it('shares nodes with instances of the same store, and with no others', async () => {
     const store = new MemoryRegistryStore();
     const [one, other, stranger] = [new MemoryRegistry({ store }), new MemoryRegistry({ store }), new MemoryRegistry()];
     const seen = new WatchRecorder(await other.watch());
@@ -20,7 +20,7 @@ describe('the memory registry', () => {
     expect(seen.texts).toEqual(['create n1']);
   });
 
-  it('leases lapse in the time that it is given, each at its own', async () => {
+  it('expires each lease after the time of its own registration', async () => {
     const runtime = virtualRuntime();
     const { timers } = runtime;
     const registry = new MemoryRegistry({ runtime });
@@ -42,7 +42,7 @@ describe('the memory registry', () => {
     await registry.close();
   });
 
-  it("what becomes of a record after it was announced is nobody's business", async () => {
+  it('keeps a copy of a record, which later changes of the object do not reach', async () => {
     const registry = new MemoryRegistry();
     const metadata = { zone: 'a' };
     await registry.register(serviceOf('greeter', [nodeOf('n1', { metadata })]));
@@ -51,7 +51,7 @@ describe('the memory registry', () => {
     await registry.close();
   });
 
-  it('a watcher whose reader has stopped reading is ended, with an error', async () => {
+  it('ends a watcher with an error if its reader has stopped reading', async () => {
     const registry = new MemoryRegistry();
     const watcher = await registry.watch();
     for (let index = 0; index < 2_000; index += 1) await registry.register(serviceOf('greeter', [`n${index}`]));

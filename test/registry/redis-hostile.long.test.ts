@@ -48,7 +48,7 @@ const brokenRecords: readonly [why: string, text: string][] = [
   ['with the port 0', recordText({ nodes: [{ ...bad, address: '127.0.0.1:0' }] })],
 ];
 
-describeWithRedis('the redis registry and a Redis that loses or keeps what it should not', (redis) => {
+describeWithRedis('RedisRegistry with a Redis that lost data or kept too much', (redis) => {
   let client: Redis;
   beforeAll(() => void (client = redis.client()));
 
@@ -80,32 +80,35 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
       'all but the number of changes',
       () => client.del('lost:node:greeter:n1', 'lost:service:greeter', 'lost:services'),
     ],
-  ])('watchers of one that lost %s read at a pace, and tell what vanished and what came', async (what, lose) => {
-    await client.flushall();
-    await using({ prefix: 'lost:', minReadMs: 100, maxReadMs: 300 }, async (registry) => {
-      // Numbers of changes that are lost were large.
-      for (let round = 0; round < 20; round += 1)
-        await registry.register(serviceOf('greeter', [nodeOf('n1', { metadata: { round: String(round) } })]));
-      const seen = [
-        new WatchRecorder(await registry.watch({ service: 'greeter' })),
-        new WatchRecorder(await registry.watch()),
-      ];
-      await scripts();
-      const startedAt = clock.monotonicMs();
-      await lose();
-      if (what === 'the number of changes') await registry.deregister(serviceOf('greeter', ['n1']));
-      await eventually('it vanished', () => seen.every(({ texts }) => texts.includes('delete n1')), patientMs);
-      await registry.register(serviceOf('greeter', ['n1', 'n2']));
-      await eventually('both came', () => seen.every(({ texts }) => texts.length >= 3), patientMs);
-      await timers.sleep(500);
-      const elapsedMs = clock.monotonicMs() - startedAt;
-      for (const { texts } of seen) expect([...texts].sort()).toEqual(['create n1', 'create n2', 'delete n1']);
-      // Two watchers, of which one reads names besides; a few calls of the test.
-      expect(await scripts()).toBeLessThan(10 + (3 * elapsedMs) / 100);
-    });
-  });
+  ])(
+    'watchers report what vanished and what came after Redis lost %s, and read at a limited rate',
+    async (what, lose) => {
+      await client.flushall();
+      await using({ prefix: 'lost:', minReadMs: 100, maxReadMs: 300 }, async (registry) => {
+        // Numbers of changes that are lost were large.
+        for (let round = 0; round < 20; round += 1)
+          await registry.register(serviceOf('greeter', [nodeOf('n1', { metadata: { round: String(round) } })]));
+        const seen = [
+          new WatchRecorder(await registry.watch({ service: 'greeter' })),
+          new WatchRecorder(await registry.watch()),
+        ];
+        await scripts();
+        const startedAt = clock.monotonicMs();
+        await lose();
+        if (what === 'the number of changes') await registry.deregister(serviceOf('greeter', ['n1']));
+        await eventually('it vanished', () => seen.every(({ texts }) => texts.includes('delete n1')), patientMs);
+        await registry.register(serviceOf('greeter', ['n1', 'n2']));
+        await eventually('both came', () => seen.every(({ texts }) => texts.length >= 3), patientMs);
+        await timers.sleep(500);
+        const elapsedMs = clock.monotonicMs() - startedAt;
+        for (const { texts } of seen) expect([...texts].sort()).toEqual(['create n1', 'create n2', 'delete n1']);
+        // Two watchers, of which one reads names besides; a few calls of the test.
+        expect(await scripts()).toBeLessThan(10 + (3 * elapsedMs) / 100);
+      });
+    },
+  );
 
-  it('a node whose index was lost is told when it is renewed', async () => {
+  it('watchers report a node again when it is renewed after its index was lost', async () => {
     await client.flushall();
     await using({ prefix: 'index:', maxReadMs: 100 }, async (registry) => {
       const node = serviceOf('greeter', ['n1']);
@@ -119,7 +122,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     });
   });
 
-  it.each(brokenRecords)('a record that is broken (%s) is passed over and logged once', async (why, text) => {
+  it.each(brokenRecords)('an invalid record (%s) is skipped, and logged once', async (why, text) => {
     await client.flushall();
     await using({ prefix: 'broken:', minReadMs: 20, maxReadMs: 50 }, async (registry, logger) => {
       await registry.register(serviceOf('greeter', ['n1']));
@@ -145,7 +148,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     });
   });
 
-  it('metadata that is no text, and keys of prototypes, are left out of a record', async () => {
+  it('metadata that is not text, and a key __proto__, are left out of a record', async () => {
     await client.flushall();
     await using({ prefix: 'loose:' }, async (registry) => {
       await registry.register(serviceOf('greeter', ['bad']));
@@ -163,7 +166,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     });
   });
 
-  it('a key of another type is passed over, and written anew by the next renewal', async () => {
+  it('a key of another Redis type is skipped, and overwritten by the next renewal', async () => {
     await client.flushall();
     await using({ prefix: 'type:' }, async (registry, logger) => {
       await registry.register(serviceOf('greeter', ['n1', 'n2']));
@@ -177,7 +180,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     });
   });
 
-  it('a node without a lease stays until it is taken out, and is read at the slow pace', async () => {
+  it('a node without an expiry stays until its key is deleted, and is read at maxReadMs', async () => {
     await client.flushall();
     await using({ prefix: 'by-hand:', minReadMs: 20, maxReadMs: 250 }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1']));
@@ -194,7 +197,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     });
   });
 
-  it('a watcher hears of changes before it reads what is there', async () => {
+  it('a watcher subscribes to changes before its first read', async () => {
     await using({ prefix: 'order:' }, async (registry) => {
       const monitor = await client.monitor();
       const commands: string[] = [];
@@ -210,7 +213,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     });
   });
 
-  it("a node's key lapses with its lease, and is gone at once when the node is taken back", async () => {
+  it('the key of a node expires with its lease, and is deleted on deregister', async () => {
     await using({ prefix: 'keys:' }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1']), { ttlMs: 5_000 });
       const ttlMs = await client.pttl('keys:node:greeter:n1');
@@ -224,7 +227,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     });
   });
 
-  it('a record that no reader would take is refused', async () => {
+  it('register refuses a record that readers would skip', async () => {
     await using({ prefix: 'refuse:', maxRecordBytes: 4_096 }, async (registry) => {
       const refused = { code: Code.InvalidArgument, reason: 'registry.invalid_service' };
       for (const address of ['127.0.0.1:0', '127.0.0.1:65536', '[::1]:99999'])
@@ -243,7 +246,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     });
   });
 
-  it.each([Number.NaN, 0, -1, Number.POSITIVE_INFINITY])('a lease of %p ms is refused', async (ttlMs) => {
+  it.each([Number.NaN, 0, -1, Number.POSITIVE_INFINITY])('register refuses a lease of %p ms', async (ttlMs) => {
     await using({ prefix: 'lease:' }, async (registry) => {
       await expect(registry.register(serviceOf('greeter', ['n1']), { ttlMs })).rejects.toMatchObject({
         code: Code.InvalidArgument,
@@ -252,7 +255,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     });
   });
 
-  it('versions of a service live side by side, and one id in two places is the place that spoke last', async () => {
+  it('versions of a service coexist, and the last registration of an id wins', async () => {
     await client.flushall();
     await using({ prefix: 'twins:' }, async (registry) => {
       const seen = new WatchRecorder(await registry.watch());
@@ -270,7 +273,7 @@ describeWithRedis('the redis registry and a Redis that loses or keeps what it sh
     });
   });
 
-  it('a watch whose time is up before Redis answers leaves nothing behind', async () => {
+  it('a watch that times out before Redis answers leaves no subscription behind', async () => {
     await client.flushall();
     await using({ prefix: 'paused:', timeoutMs: 300 }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1']));

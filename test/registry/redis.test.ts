@@ -23,9 +23,9 @@ async function using(
   }
 }
 
-describe('the address of the redis registry', () => {
+describe('the address of RedisRegistry', () => {
   it.each(['', 'a b', 'host:99999', 'host:port', 'http://host', 'redis://', 'a:1,b:2'])(
-    '"%s" is refused at once',
+    'may not be "%s"',
     (address) => {
       expect(() => new RedisRegistry({ address })).toThrow(
         expect.objectContaining({ code: Code.InvalidArgument, reason: 'registry.invalid_address' }),
@@ -35,13 +35,13 @@ describe('the address of the redis registry', () => {
   );
 
   it.each(['host', 'host:6379', '[::1]:6379', 'redis://user:secret@host/1', 'rediss://host:1234'])(
-    '"%s" is one',
+    'may be "%s"',
     (address) => {
       expect(new RedisRegistry({ address }).options.address).toBe(address);
     },
   );
 
-  it('is told without its secrets', async () => {
+  it('is shown without its secrets', async () => {
     const registry = new RedisRegistry({ address: 'redis://user:secret@127.0.0.1:1/0' });
     const { message } = (await registry
       .getService('greeter')
@@ -52,8 +52,8 @@ describe('the address of the redis registry', () => {
   });
 });
 
-describeWithRedis('the redis registry', (redis) => {
-  it("keeps Go Micro's Service JSON under a key per node, and an index that outlives no node", async () => {
+describeWithRedis('RedisRegistry', (redis) => {
+  it("stores Go Micro's Service JSON under a key per node, and an index that expires with its nodes", async () => {
     const client = redis.client();
     await using({ address: redis.address, prefix: 'layout:' }, async (registry) => {
       const one = serviceOf('a.greeter', ['n1'], { endpoints: [{ name: 'Greeter.Hello', metadata: {} }] });
@@ -74,7 +74,7 @@ describeWithRedis('the redis registry', (redis) => {
     });
   });
 
-  it('names that run together are kept apart', async () => {
+  it('keeps names with separators apart', async () => {
     await using({ address: redis.address, prefix: 'apart:' }, async (registry) => {
       await registry.register(serviceOf('a:b', ['c']));
       await registry.register(serviceOf('a', ['b:c']));
@@ -85,7 +85,7 @@ describeWithRedis('the redis registry', (redis) => {
     });
   });
 
-  it('reads what Go Micro would write, nulls and all, and passes over what is no record', async () => {
+  it('reads the records of Go Micro, nulls included, and skips what is not a record', async () => {
     const client = redis.client();
     await using({ address: redis.address, prefix: 'foreign:' }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1', 'n2', 'n3']));
@@ -114,7 +114,7 @@ describeWithRedis('the redis registry', (redis) => {
     });
   });
 
-  it('a process that is killed is gone with its lease, for readers and for watchers', async () => {
+  it('drops a process that was killed when its lease ends, for readers and watchers', async () => {
     await using({ address: redis.address }, async (registry) => {
       const [one, all] = [
         new WatchRecorder(await registry.watch({ service: 'killed' })),
@@ -134,7 +134,7 @@ describeWithRedis('the redis registry', (redis) => {
     });
   });
 
-  it('a process finds what another announced', async () => {
+  it('finds a node that another process registered', async () => {
     await using({ address: redis.address }, async (registry) => {
       await registry.register(serviceOf('elsewhere', ['n1']));
       expect(await foundElsewhere('redis', { address: redis.address }, 'elsewhere')).toEqual([
@@ -143,7 +143,7 @@ describeWithRedis('the redis registry', (redis) => {
     });
   });
 
-  it('a renewal is not told, a lease that is renewed does not lapse for watchers', async () => {
+  it('does not report renewals, and keeps a renewed lease for watchers', async () => {
     await using({ address: redis.address, prefix: 'renewal:' }, async (registry) => {
       const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
       for (let round = 0; round < 8; round += 1) {
@@ -154,7 +154,7 @@ describeWithRedis('the redis registry', (redis) => {
     });
   });
 
-  it('what was there before the watch is not told, but its end is', async () => {
+  it('does not report nodes from before the watch, and reports when they go', async () => {
     await using({ address: redis.address, prefix: 'before:' }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1', 'n2']), { ttlMs: 10_000 });
       await registry.register(serviceOf('other', ['n3']), { ttlMs: 200 });
@@ -169,7 +169,7 @@ describeWithRedis('the redis registry', (redis) => {
     });
   });
 
-  it('a burst of changes is told in order, and ends as it is', async () => {
+  it('reports a burst of changes in order, the last one included', async () => {
     await using({ address: redis.address, prefix: 'burst:' }, async (registry) => {
       const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
       const work: Promise<void>[] = [];
@@ -192,7 +192,7 @@ describeWithRedis('the redis registry', (redis) => {
     });
   });
 
-  it('a client of ioredis gives its settings, and is left alone', async () => {
+  it('takes a client of ioredis, and does not close it', async () => {
     const client = redis.client();
     await using({ client, prefix: 'client:' }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1']));
@@ -201,7 +201,7 @@ describeWithRedis('the redis registry', (redis) => {
     expect(await client.ping()).toBe('PONG');
   });
 
-  it('what Redis refuses says so', async () => {
+  it('reports an error of Redis as registry.refused', async () => {
     const client = redis.client();
     await client.set('refused:service:greeter', 'no index');
     await using({ address: redis.address, prefix: 'refused:' }, async (registry) => {
@@ -215,8 +215,8 @@ describeWithRedis('the redis registry', (redis) => {
   });
 });
 
-describeWithRedis('while redis is away', () => {
-  it('calls say so at once, watches end, and everything goes on when it is back', async () => {
+describeWithRedis('RedisRegistry while redis is away', () => {
+  it('calls reject with registry.unreachable, watches end, and all works again when it is back', async () => {
     const redis = await redisServer();
     await using({ address: redis.address }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1']));
@@ -255,7 +255,7 @@ describeWithRedis('while redis is away', () => {
     await redis.dispose();
   });
 
-  it('a Redis that hangs is a time-out, and is found again', async () => {
+  it('calls to a Redis that hangs reject with registry.timeout, and work again when it answers', async () => {
     const redis = await redisServer();
     await using({ address: redis.address, timeoutMs: 300 }, async (registry) => {
       await registry.register(serviceOf('greeter', ['n1']));

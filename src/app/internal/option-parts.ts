@@ -7,7 +7,7 @@ import { asInterceptor, mergeOptions } from './merge-options.ts';
 
 /** Name of the layer of the environment, with the built-in profile for variables that are not set. */
 export const environmentLayer = 'the environment';
-/** Name of the layer of keys that decorators require and nobody binds: handlers, enhancers, typed clients. */
+/** Name of the layer of keys that decorators require and no module binds: handlers, enhancers, typed clients. */
 export const decoratorsLayer = 'decorators';
 
 /** The options that one layer binds for a key. */

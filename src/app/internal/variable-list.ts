@@ -15,7 +15,7 @@ const choice = { kind: 'choice' } as const;
 const text = { kind: 'text' } as const;
 const boolean = { kind: 'boolean' } as const;
 
-/** Gives the list a type that knows the names, and nothing else of what is said of them. */
+/** Returns the list with a type that knows the names of its variables, and nothing else of them. */
 function listed<const Name extends string>(list: NonEmpty<Name>): NonEmpty<Name> {
   return list;
 }

@@ -72,7 +72,7 @@ export function takesNot(broker: string, options: readonly string[]): TenonError
   });
 }
 
-/** The server said no. */
+/** The error of a request that the server refused. */
 export function refused(
   broker: string,
   address: string,

@@ -58,7 +58,7 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   readonly closed: Promise<TenonError | undefined>;
   readonly #init: SubscriptionInit<E>;
   readonly #host: SubscriptionHost<E>;
-  /** Undefined for a watch: nothing is in hand. */
+  /** Undefined for a watch, which settles no events. */
   readonly #inFlight: InFlightEvents<E> | undefined;
   readonly #buffer: PushBuffer<E>;
   /** Aborts when it takes no more events. */

@@ -70,7 +70,7 @@ export function isNoGroup(error: unknown): boolean {
   return isRedisReply(error) && error.message.includes('NOGROUP');
 }
 
-/** The group has to be made anew, or a read was ended: neither is a refusal. */
+/** Replies for a missing group and for a read that was unblocked: neither is a refusal. */
 export function isPassing(error: unknown): boolean {
   return isNoGroup(error) || (isRedisReply(error) && error.message.startsWith('UNBLOCKED'));
 }

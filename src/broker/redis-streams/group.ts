@@ -12,7 +12,7 @@ import {
 import { StreamReader, type StreamSetup } from './reader.ts';
 import * as scripts from './scripts.ts';
 
-// An entry that counts as untouched for so long is taken by whoever looks next, whatever their `claimIdleMs`.
+// An entry that counts as idle for so long is claimed by any member, whatever its `claimIdleMs`.
 const givenAwayMs = 24 * 3_600_000;
 const tidyEveryMs = 60_000;
 const forgottenAfterMs = 600_000;
@@ -46,7 +46,7 @@ export class StreamGroup extends StreamReader {
     const { link, key, from } = this.setup;
     let start = from === 'start' ? firstId : '$';
     if (this.#seen !== undefined) {
-      // The group may have gone with the data of Redis: then all that is in the stream came afterwards.
+      // Redis may have lost the group with its data: then all entries of the stream are newer.
       start = isBefore((await this.info()).last, this.#seen) ? firstId : this.#seen;
     }
     try {
@@ -67,7 +67,7 @@ export class StreamGroup extends StreamReader {
 
   async nack({ id, attempt }: StreamEntry, delayMs: number): Promise<void> {
     if (!this.#closed) this.delayed.add(id, attempt, delayMs);
-    // Others take it when the delay has passed, should this process be gone. At once means here: they need not hurry.
+    // Other members claim it after the delay if this process has died. Without a delay this member redelivers it.
     if (delayMs > 0 || this.#closed) await this.#touch([[id, this.#idleUntil(delayMs)]]);
   }
 
@@ -99,7 +99,7 @@ export class StreamGroup extends StreamReader {
     return this.#claimAt;
   }
 
-  /** Takes what is due again, and what Redis gave to this member and never arrived; then what others have left. */
+  /** Takes entries that are due again, entries whose reply was lost, then entries that dead members left. */
   protected override async again(count: number, fresh: number): Promise<StreamEntry[]> {
     if (this.#lookForOwn) await this.#findOwn();
     const ids = this.delayed.due(count).map(([id]) => id);
@@ -167,7 +167,7 @@ export class StreamGroup extends StreamReader {
     }
   }
 
-  /** Takes what the members who had it have not touched for a while: they are gone. */
+  /** Claims the entries of members without a heartbeat, which count as dead. */
   async #claim(count: number): Promise<StreamEntry[]> {
     const { claimIdleMs } = this.setup;
     type Reply = [next: Buffer, ids: Buffer[], gone: number];
@@ -210,7 +210,7 @@ export class StreamGroup extends StreamReader {
     for (const chunk of chunksOf(ids)) await this.#run(scripts.touchScript, ...chunk.flat());
   }
 
-  /** A group that was made anew knows nothing of what its members have. */
+  /** Restores the pending entries of this member in a group that was created again. */
   async #restore(): Promise<void> {
     const { logger, key, sink } = this.setup;
     const ids: [string, number][] = sink.unsettled().map(({ id, attempt }) => [id, attempt]);

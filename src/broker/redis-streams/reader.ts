@@ -24,12 +24,12 @@ export interface StreamSetup extends DriverSetup {
 export const maxBlockMs = 5_000;
 const maxUnblocks = 20;
 
-/** Reads a stream: first what is to be handed out again, then what is there, then it waits. */
+/** Reads a stream: first the entries to redeliver, then those that exist, then it blocks. */
 export abstract class StreamReader implements DriverSubscription<StreamEntry> {
   protected readonly setup: StreamSetup;
   protected readonly headers = new HeaderReader();
   protected readonly delayed: DelayedEvents;
-  /** There may be entries that came while nothing was read: what is gone of them is found out only by asking. */
+  /** True if entries may have been trimmed while nothing was read, which only a query finds out. */
   #mayLag = true;
   /** Number of the connection that blocks, for CLIENT UNBLOCK. */
   #connectionId: number | undefined;
@@ -64,7 +64,7 @@ export abstract class StreamReader implements DriverSubscription<StreamEntry> {
     }
   }
 
-  /** Ends a read that blocks. One that must end, and cannot be told, is cut off. */
+  /** Unblocks a read. If it does not end after some tries, closes its connection. */
   interrupt(tried: number): void {
     if (!this.#isBlocking) return;
     const { link, reads } = this.setup;
@@ -86,7 +86,7 @@ export abstract class StreamReader implements DriverSubscription<StreamEntry> {
     return Number.POSITIVE_INFINITY;
   }
 
-  /** Entries that are to be handed out again, `count` at the most, of them `fresh` that others had. */
+  /** Returns at most `count` entries to redeliver, at most `fresh` of them claimed from other members. */
   protected abstract again(count: number, fresh: number): Promise<StreamEntry[]>;
   /** The next entries that are there. */
   protected abstract next(count: number): Promise<RawRead>;
@@ -110,7 +110,7 @@ export abstract class StreamReader implements DriverSubscription<StreamEntry> {
     }
   }
 
-  /** Says that events were cut off before they were read; -1 stands for a number that this Redis does not know. */
+  /** Logs that events were trimmed before they were read; -1 stands for a number that this Redis does not know. */
   protected reportGap(events: number, group?: string): void {
     const { logger, key } = this.setup;
     const fields = { key, group, events: events > 0 ? events : 'unknown' };

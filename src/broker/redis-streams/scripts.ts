@@ -1,9 +1,10 @@
 /*
- * Steps that must not be divided. Each begins with KEYS[1] the stream, ARGV[1] the group, ARGV[2] the consumer. Only
- * what the consumer owns is touched: a process that was stopped for a while must not take back what another has.
+ * Scripts that Redis runs as one step. Each begins with KEYS[1] the stream, ARGV[1] the group, ARGV[2] the consumer.
+ * They touch only entries of this consumer: a process that was stopped for a while must not take back entries that
+ * another member has claimed.
  */
 
-/** ARGV: pairs of id and idle time. Sets how long they count as untouched: 0 keeps them, much gives them away. */
+/** ARGV: pairs of id and idle time. Sets their idle time: 0 keeps them, a long one lets other members claim them. */
 export const touchScript: string = `
 for i = 3, #ARGV, 2 do
   if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2]) == 1 then
@@ -11,7 +12,7 @@ for i = 3, #ARGV, 2 do
   end
 end`;
 
-/** ARGV: pairs of id and attempts. Puts what the consumer has, and the stream still has, into a group made anew. */
+/** ARGV: pairs of id and attempts. Restores the pending entries of the consumer in a group that was created again. */
 export const restoreScript: string = `
 for i = 3, #ARGV, 2 do
   if #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i], 'COUNT', 1) == 1
@@ -20,7 +21,7 @@ for i = 3, #ARGV, 2 do
   end
 end`;
 
-/** ARGV: ids. Hands them out once more; gives them with their attempts, and how many are pending with nobody. */
+/** ARGV: ids. Claims them again; returns them with their attempts, and how many are trimmed or settled. */
 export const takeScript: string = `
 local taken, gone = {}, 0
 for i = 3, #ARGV do
@@ -35,14 +36,14 @@ for i = 3, #ARGV do
 end
 return { taken, gone }`;
 
-/** ARGV: least idle time, start, count. Takes over what is idle; gives where it got to, ids, how many are gone. */
+/** ARGV: least idle time, start, count. Claims idle entries; returns the next start, the ids, how many are trimmed. */
 export const claimScript: string = `
 local reply = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')
 local claimed, gone = {}, reply[3] and #reply[3] or 0
 for _, id in ipairs(reply[2]) do claimed[#claimed + 1] = id end
 return { reply[1], claimed, gone }`;
 
-// Redis 7 counts what was ever added to a stream and what of it a group has got; 6.2 does not.
+// Redis 7 counts the entries that were ever added to a stream, and those that a group has read; 6.2 does not.
 const gap = `
 local function info(reply)
   local found = {}

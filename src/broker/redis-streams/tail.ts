@@ -2,7 +2,7 @@ import { entryFrom, firstId, isBefore, type RawEntry, type RawRead, type StreamE
 import { StreamReader } from './reader.ts';
 import { nextOfTailScript } from './scripts.ts';
 
-/** Everything that is added to a stream from now on, for one reader: nobody else is concerned by what it does. */
+/** Reads what is added to a stream from now on, without a group: it shares no state with other readers. */
 export class StreamTail extends StreamReader {
   #cursor: string | undefined;
   /** The number of entries that were added up to the cursor; -1 where Redis does not count them. */
@@ -25,14 +25,14 @@ export class StreamTail extends StreamReader {
     this.delayed.add(id, attempt, delayMs);
   }
 
-  /** There is nobody else to have them. */
+  /** Does nothing: there are no other members to take them. */
   release(): void {}
 
   protected override async again(count: number): Promise<StreamEntry[]> {
     const { link, key, logger } = this.setup;
     const entries: StreamEntry[] = [];
     for (const [id, { attempt }] of this.delayed.due(count)) {
-      // Its receiver owned the body: read anew.
+      // The receiver may have changed the body, so it is read again.
       const [raw] = (await link.commands.xrangeBuffer(key, id, id)) as RawEntry[];
       this.delayed.delete(id);
       const again = entryFrom(raw ?? null, attempt + 1, this.headers);

@@ -12,7 +12,7 @@ interface Channel {
   standing: Promise<unknown>;
 }
 
-// A connection that only listens would never notice that its peer has gone.
+// Without pings, a connection that only subscribes would not notice a dead peer.
 const pingEveryMs = 15_000;
 
 /** All subscriptions of one broker to Redis channels, on one connection. */
@@ -30,7 +30,7 @@ export class RedisChannels {
     this.#read = read;
   }
 
-  /** Resolves when what is published arrives at the sink. Gives back what ends it. */
+  /** Resolves once events of the topic arrive at the sink, with the function that ends that. */
   async join(topic: string, sink: EventSink): Promise<() => void> {
     const connection = await (this.#connection ??= this.#open());
     let channel = this.#channels.get(topic);
@@ -46,7 +46,7 @@ export class RedisChannels {
       sinks.splice(index, 1);
       if (sinks.length > 0) return;
       this.#channels.delete(topic);
-      // If it cannot be told, it has gone with the connection.
+      // A failure means that the connection is lost, and the subscription of the channel with it.
       connection.unsubscribe(topic).catch(() => undefined);
     };
     try {
@@ -101,7 +101,7 @@ export class RedisChannels {
           address: link.address,
           topics,
         }),
-      // Lost again: the next connection asks anew.
+      // The connection is lost again: the next one subscribes.
       (error: unknown) => logger.debug('could not subscribe again', { address: link.address, error }),
     );
   }

@@ -59,7 +59,7 @@ export class RedisLink {
   readonly #setup: DriverSetup;
   readonly #clients: RedisClients<Redis>;
   readonly #connections = new Set<Redis>();
-  /** Those of them that are being made anew: with one of them Redis counts as away. */
+  /** The connections that reconnect: with any of them Redis counts as away. */
   readonly #lost = new Set<Redis>();
   #commands: Redis | undefined;
   #host: DriverHost | undefined;
@@ -114,7 +114,7 @@ export class RedisLink {
     return client;
   }
 
-  /** Makes the connection for commands. The host is told of outages, of this one and of those that come after it. */
+  /** Opens the connection for commands. Reports outages to the host: of this connection and of later ones. */
   async open(host: DriverHost): Promise<void> {
     this.#host = host;
     this.#commands = await this.#connect('commands', {});
@@ -149,7 +149,7 @@ export class RedisLink {
       const [word = ''] = cause.message.split(' ');
       return { kind: 'refused', code: ownValue(codes, word), said: cause.message, cause };
     }
-    // The connection was given up since Redis did not answer in time.
+    // The connection was closed because Redis did not answer in time.
     if (textOf(cause).startsWith('Socket timeout')) return { kind: 'timeout', cause };
     return { kind: 'unreachable', said: this.#clients.explain(cause), cause };
   }

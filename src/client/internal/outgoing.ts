@@ -27,7 +27,7 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
   registryName = '';
   /** The node that was chosen last; absent for a call to an address. */
   node: NodeRecord | undefined;
-  /** True if the selector has been told how the call to {@link node} ended. */
+  /** True if the outcome of the call to {@link node} was reported to the selector. */
   isMarked = true;
   /** The number of times that the call was sent to a node that may have taken it. */
   sent = 0;
@@ -138,7 +138,7 @@ class AttemptContext extends OutgoingContext {
     const { service, endpoint, deadline } = call;
     super({ service, endpoint, metadata, deadline, logger: call.attemptLogger }, call.options, call.calls);
     this.#call = call;
-    // Whoever began the attempt ends it: interceptors within may make it more than once.
+    // The code that began the attempt ends it: interceptors inside may repeat the call.
     this.outlivesAttempts = true;
     this.registryName = call.registryName;
     this.compress = call.compress;
@@ -288,7 +288,7 @@ export function outgoingMetadata(options: CallOptions, forward: Forward): Metada
   return result;
 }
 
-/** Passes a value on, unless it cannot be sent: a value that a stranger sent must fail no call. */
+/** Passes a value on, unless it cannot be sent: a value from a caller must not fail calls of the handler. */
 function pass(result: Metadata, key: string, value: MetadataValue): void {
   if (isCarried(key, value)) result.append(key, value);
 }

@@ -22,7 +22,7 @@ export function sendRequests(
     // The call has ended already: a failure of the source changes nothing.
     void (async () => source.return?.())().catch(() => {});
   };
-  // Needed if nobody reads the replies, and so nobody sees the end of the call.
+  // Needed if the replies are not read, so that the end of the call is not seen there.
   ctx.onAbort(stop);
   const send = async (): Promise<void> => {
     for (let result = await source.next(); !result.done && !isOver; result = await source.next()) {

@@ -20,7 +20,7 @@ type Records = readonly ServiceRecord[];
 
 // A node that a read does not find, though the watch did not report its removal, is read once more after this time.
 const recheckMs = 1_000;
-// The end of a watch that lasted this long starts the back-off anew.
+// The end of a watch that lasted this long resets the back-off.
 const stableWatchMs = 30_000;
 const backoff = { initialMs: 100, maxMs: 5_000 } as const;
 // The shortest pause between two watches, whatever the registry does.

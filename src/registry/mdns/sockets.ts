@@ -49,7 +49,7 @@ export class MdnsSockets {
     await this.#joined();
   }
 
-  /** Multicasts records that nobody asked for (RFC 6762 section 8.3). */
+  /** Multicasts an unsolicited announcement of records (RFC 6762 section 8.3). */
   async announce(answers: readonly Answer[]): Promise<void> {
     const socket = await this.#joined();
     await sent((done) => socket.respond({ answers: [...answers] }, done));

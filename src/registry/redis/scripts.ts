@@ -1,7 +1,7 @@
 /*
- * What has to happen in one step. A node has a key of its own, which lapses with its lease. The index of a service has
- * its nodes' ids, the index of all has the services' names, each with the time when it lapses, so that reading scans
- * nothing. Every change has a number, and is published with it: who has read knows which changes came before.
+ * Scripts that Redis runs as one step. A node has its own key, which expires with its lease. The index of a service has
+ * its nodes' ids, the index of all has the services' names, each with its time of expiry, so that reading scans
+ * nothing. Every change has a number, and is published with it: a reader knows which changes its read contains.
  */
 
 const nowMs = `
@@ -20,7 +20,7 @@ end
 
 /**
  * KEYS: node, index of the service, index of services, revision. ARGV: id, record, lease in milliseconds, service,
- * channel. The same record again is a renewal, of which nobody is told, unless readers could not find it any more.
+ * channel. The same record again is a renewal, which is not published, unless the record had expired.
  */
 export const registerScript: string = `${nowMs}${nextRevision}
 local lapses = now + tonumber(ARGV[3])

@@ -42,9 +42,9 @@ export interface MicroRoutes {
 }
 
 /**
- * Gives each method that the registry is told of Go Micro's paths: `/<name>.<Type>/<Method>`, `/<Type>/<Method>`, and
- * by `resolve` any other before the type. Throws ALREADY_EXISTS (`server.duplicate_method`) for two methods that Go
- * Micro's clients could not tell apart.
+ * Gives each method that is registered the paths of Go Micro: `/<name>.<Type>/<Method>`, `/<Type>/<Method>`, and by
+ * `resolve` any other prefix of the type. Throws ALREADY_EXISTS (`server.duplicate_method`) for two methods that
+ * would have the same path.
  */
 export function microRoutes(handlers: readonly ServerHandler[], name: string): MicroRoutes {
   const owners = new Map<string, ServerHandler>();

@@ -121,7 +121,7 @@ async function sendReplies(
 ): Promise<void> {
   const replies = iteratorOf(binding.invoke(input, ctx) as AsyncIterable<unknown>);
   let forget = (): void => {};
-  // A handler may wait long for its next reply. When the caller has gone, it is told to stop waiting.
+  // Ends the wait for the next reply of a handler when the call ends first.
   const left = new Promise<void>((resolve, reject) => {
     forget = ctx.onAbort((error) => {
       // If an interceptor ended the call, the caller waits for a status, however long the handler takes. If the call

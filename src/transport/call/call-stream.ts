@@ -36,7 +36,7 @@ export interface StreamOwner {
   onMessage(message: Message, isEnd: boolean): void;
   /** Called when a message is larger than the limit: the call must end. */
   onTooLarge(bytes: number | undefined): void;
-  /** Called when the peer has reset the call; `isRefused` if the peer has not looked at it. */
+  /** Called when the peer has reset the call; `isRefused` if the peer has not processed it. */
   onReset(isRefused: boolean, code: Code): void;
   /** Called when the connection is lost; `wasSent` if the peer may have seen the call. */
   onLost(why: string, wasSent: boolean): void;

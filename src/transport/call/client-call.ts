@@ -103,7 +103,7 @@ export abstract class ClientCall extends ClientEnd implements StreamOwner, Pendi
     this.finish(error);
   }
 
-  /** Ends the call and its stream. The server is told, unless its status has come. */
+  /** Ends the call and its stream. Resets the stream unless the status of the server has arrived. */
   protected finish(outcome: Status | TenonError): void {
     this.isOver = true;
     const { stream } = this;

@@ -170,7 +170,7 @@ export class Subchannel<Connection extends SharedConnection> {
   /** Forgets a call that waits no longer. */
   forget(call: PendingCall<Connection>): void {
     if (!this.#waiting.delete(call) || this.#waiting.size > 0) return;
-    // Nobody waits for it: a process may end now.
+    // Without waiting calls, the attempt to connect does not keep the process alive.
     this.#current?.keepAlive(false);
     this.#retry?.cancel();
     this.#retry = undefined;
@@ -284,7 +284,7 @@ export class Subchannel<Connection extends SharedConnection> {
       this.#take(socket);
       return;
     }
-    // Nobody else hears of it where there can be no TLS.
+    // Without this listener, an error of a socket whose TLS fails would be uncaught.
     socket.on('error', () => {});
     secure(socket, addresses.hostOf(this.address)).then(
       (secured) => (this.#isClosed ? secured.destroy() : this.#take(secured)),

@@ -70,7 +70,7 @@ export class FrameClientConnection extends FrameConnection implements CallConnec
 
   /** The number of a new call. */
   #nextId(): number {
-    // While there are calls the process waits for them, and a connection without any keeps nobody alive.
+    // Only a connection with calls keeps the process alive.
     if (this.streams.size === 0) this.#net.ref();
     this.lastId += 1;
     if (this.lastId === lastCallId) {

@@ -84,7 +84,7 @@ export abstract class FrameConnection {
   #pong: Timer | undefined;
   #isQuiet = true;
 
-  /** @param speaksFirst a server waits for the preamble: a stranger is answered in words of its own, or not at all */
+  /** @param speaksFirst false for a server, which sends nothing before it has read the preamble of the client */
   constructor(socket: Duplex, options: ConnectionOptions, speaksFirst: boolean) {
     this.socket = socket;
     this.options = options;
@@ -97,7 +97,7 @@ export abstract class FrameConnection {
       this.onUnsentChange();
     });
     socket.on('error', (error) => (this.#error ??= textOf(error)));
-    // Whoever has said its last word waits for none either.
+    // A peer that has ended its side expects no more frames.
     socket.on('end', () => {
       this.finish();
       this.#end();
@@ -192,7 +192,7 @@ export abstract class FrameConnection {
     this.#end();
   }
 
-  /** Ends the connection of a peer that broke the rules. The peer is told, and nothing more is read. */
+  /** Ends the connection of a peer that violated the protocol: sends the error, and reads nothing more. */
   protected violation(error: FrameError): void {
     this.#error ??= error.message;
     this.isLeaving = true;
@@ -377,7 +377,7 @@ export abstract class FrameConnection {
         this.#credit(id, cursor.uint32());
         break;
       case FrameType.Ping:
-        // Who reads nothing needs no answer, and could have this side keep any number of them.
+        // Pongs to a peer that reads nothing would pile up in memory.
         if (this.isBlocked) break;
         this.writer.pong();
         this.wrote();
@@ -393,7 +393,7 @@ export abstract class FrameConnection {
   }
 
   #known(id: number): FrameStream | undefined {
-    // Of a call that is over already: what is on its way still arrives.
+    // Frames of a call that is over may still arrive.
     if (id === 0 || id > this.lastId) throw new FrameError(`there has been no call ${id}`);
     return this.streams.get(id);
   }
@@ -429,7 +429,7 @@ export abstract class FrameConnection {
     this.#keepalive = timers.every(keepaliveMs, () => {
       const wasQuiet = this.#isQuiet;
       this.#isQuiet = true;
-      // Where nothing is read no answer can be heard.
+      // While nothing is read, no pong can arrive.
       if (!wasQuiet || this.#pong || this.#isPaused) return;
       if (!keepaliveWithoutCalls && this.streams.size === 0) return;
       this.writer.ping();

@@ -54,7 +54,7 @@ export const Flag = {
 /** Beyond the flags of the wire: the frame is the first of its call. */
 export const firstFrame = 0x100;
 
-/** The flag of a RESET for a call that was not looked at, so that it may be made elsewhere. */
+/** The flag of a RESET for a call that the server did not process, so that it may be sent to another node. */
 export const refusedFlag = 0x01;
 
 /** The reasons of a GOAWAY. */

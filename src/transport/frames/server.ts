@@ -109,7 +109,7 @@ export class FrameServer implements ServerEngine {
   }
 }
 
-// In the time that a peer has to take something it is looked at so often.
+// The number of checks in the time that a peer has to take data.
 const looks = 4;
 
 /** Follows the life of a connection. */
@@ -195,7 +195,7 @@ class ServerConnection extends FrameConnection {
 
   protected override onCall(id: number, flags: number): void {
     if (id <= this.lastId) throw new FrameError(`call ${id} after call ${this.lastId}`);
-    // It crossed our farewell: the client knows from it that nobody looks at this call.
+    // The call crossed the GOAWAY, from which the client knows that this server does not process it.
     if (this.isLeaving) return;
     this.lastId = id;
     const { cursor, fields } = this;

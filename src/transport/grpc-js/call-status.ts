@@ -72,7 +72,7 @@ function failureOf(ended: StatusObject, call: EndedCall): TenonError | undefined
       return lost.test(details) ? connectionLost(address, details) : undefined;
     case Code.Internal:
       if (hasMetadata(ended)) return undefined;
-      // The connection was told to go away after it had been chosen for the call.
+      // The connection received a GOAWAY after it had been chosen for the call.
       if (details.startsWith('Failed to start HTTP/2 stream')) return unreachable(address, plain(details));
       if (details.includes('internal client error')) return connectionLost(address, details);
       // COMPRESSION_ERROR ends the connection and all of its calls: nghttp2 takes no field above 64 KiB.

@@ -62,7 +62,7 @@ const ofResponse = {
   find: (raw: GrpcMetadata, key: string) => (http.has(key) ? undefined : raw.get(key)[0]),
 } satisfies Omit<LazyMetadata<GrpcMetadata>, 'raw'>;
 
-// Said by HTTP, not by the application that answers.
+// Headers of HTTP, which are not metadata of the application.
 const http: ReadonlySet<string> = new Set(['content-type', 'date']);
 
 /** Returns the metadata of a request, which is read only when it is looked into. */

@@ -148,8 +148,8 @@ export class GrpcJsServerCall extends ServerCall {
   }
 
   /**
-   * True once grpc-js has given a call that has begun to answer the status of its deadline. It says so only when what
-   * is unsent has gone out; until then just its own state tells.
+   * True once grpc-js has given a call that has begun to answer the status of its deadline. It reports that only
+   * after it has sent what is buffered; until then only its own state shows it.
    */
   get #hasTimedOut(): boolean {
     return (this.#base as { readonly wantTrailers?: boolean }).wantTrailers === true;

@@ -6,7 +6,7 @@ import type { SocketServerOptions } from '../transport.ts';
 /** Options that every transport of gRPC has. */
 export interface GrpcOptions extends SocketServerOptions {
   /**
-   * A connection that carried no call for so long is let go of.
+   * The client closes a connection that carried no call for so long.
    * @default 5 minutes
    */
   readonly idleMs?: number | undefined;
@@ -39,14 +39,14 @@ export interface GrpcOptions extends SocketServerOptions {
    */
   readonly keepaliveWithoutCalls?: boolean | undefined;
   /**
-   * A peer that pings a server more often than this, three times in a row with nothing sent to it in between (a long
-   * message counts as long as it leaves), is told `too_many_pings`, and its connection closed: gRPC's
+   * A server closes the connection of a peer with `too_many_pings` if the peer pings more often than this, three times
+   * in a row with nothing sent to it in between (a long message counts as long as it leaves): gRPC's
    * `min_recv_ping_interval_without_data_ms`.
    * @default 5 seconds: clients of gRPC ping every 10 at most
    */
   readonly minPingIntervalMs?: number | undefined;
   /**
-   * A connection to a server that carries no call for so long is told to go elsewhere (GOAWAY).
+   * A server sends GOAWAY on a connection that carries no call for so long.
    * @default for ever
    */
   readonly maxConnectionIdleMs?: number | undefined;
@@ -69,8 +69,8 @@ export interface GrpcOptions extends SocketServerOptions {
   /**
    * Largest metadata sent, in headers and again in trailers, and largest taken by a server; in bytes, as HTTP/2 counts
    * them (RFC 9113, section 6.5.2: names, values, and 32 for each). What is larger is RESOURCE_EXHAUSTED
-   * (`metadata.too_large`) and is not sent. Peers have limits of their own, often 8 KiB. A client takes 64 KiB,
-   * whatever is said here.
+   * (`metadata.too_large`) and is not sent. Peers have limits of their own, often 8 KiB. A client always
+   * takes 64 KiB.
    * @default 32 KiB
    */
   readonly maxMetadataBytes?: number | undefined;

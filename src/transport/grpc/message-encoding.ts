@@ -4,7 +4,7 @@ import type { Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { badMessage, MessageTooLarge } from './message-framing.ts';
 
-/** The encodings that peers are told of (PROTOCOL-HTTP2.md: Message-Accept-Encoding). */
+/** The encodings that are announced to peers (PROTOCOL-HTTP2.md: Message-Accept-Encoding). */
 export const acceptedEncodings = 'identity,deflate,gzip';
 
 /** Compresses and decompresses messages. */

@@ -31,7 +31,7 @@ export interface ClientSessionOptions {
 const connectMs = 20_000;
 /** Time that a server has to close its end of a connection, in milliseconds. */
 const lingerMs = 1_000;
-// nghttp2 takes no field above 64 KiB, whatever is said.
+// nghttp2 takes no field above 64 KiB, whatever the setting.
 const maxHeaderListSize = 64 * 1024;
 const lastStreamId = 2 ** 31 - 1;
 /** The limit of calls of a server that has named none: it takes any number (RFC 9113, section 6.5.2). */
@@ -48,7 +48,7 @@ export class ClientSession implements CallConnection {
   isUnableToInflate = false;
   /** Counts what came from the server: a call compares it with the count at its beginning. */
   activity = 0;
-  /** Streams beyond this one were not looked at by a server that leaves. */
+  /** The last stream that the server processes, by its GOAWAY. */
   lastTaken = lastStreamId;
   readonly address: string;
   readonly #options: ClientSessionOptions;
@@ -154,7 +154,7 @@ export class ClientSession implements CallConnection {
     } catch (error) {
       throw unreachable(this.address, textOf(error));
     }
-    // While there are calls the process waits for them, and a connection without any keeps nobody alive.
+    // Only a connection with calls keeps the process alive.
     if (this.#streams.size === 0) this.#session.ref();
     this.#streams.add(stream);
     if ((stream.id ?? 0) >= lastStreamId - 2) this.#retire();

@@ -30,7 +30,7 @@ export class ClientStream implements CallStream, MessageSink, Linked<ClientStrea
   /** The headers or trailers with the status, once they have come. */
   #last: IncomingHttpHeaders | undefined;
   #rawLast: RawHeaders = [];
-  /** True if the server has begun to answer, so that it certainly looked at the call. */
+  /** True if the server has begun to answer, so that it certainly processed the call. */
   #isAnswered = false;
   /** Reports to the call why the stream broke off. */
   #broken: (() => void) | undefined;
@@ -164,7 +164,7 @@ export class ClientStream implements CallStream, MessageSink, Linked<ClientStrea
     this.#connection.release(this);
     this.#writer?.makeRoom();
     if (this.isOver || this.#reader.hasEnded) return;
-    // Found out now, and told when all that came before has been read.
+    // The cause is known only now; it is reported after the messages that arrived before.
     this.#broken = this.#whyBroken();
     this.#reader.breakOff();
   }

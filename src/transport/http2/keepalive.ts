@@ -17,7 +17,7 @@ export interface KeepaliveTarget {
   /** Returns the number of calls that it carries. Left out: it is pinged without calls too. */
   readonly size?: (() => number) | undefined;
   /**
-   * A factor on `keepaliveMs`: a server told this client to ping less often.
+   * A factor on `keepaliveMs`, which grows when a server asks this client to ping less often.
    * @default 1
    */
   readonly keepaliveFactor?: number | undefined;
@@ -75,7 +75,7 @@ export class Keepalive {
     const { keepaliveTimeoutMs } = this.#options;
     for (const [session, watched] of this.#watched) {
       if (watched.size?.() === 0) watched.quietMs = 0;
-      // Node sends no pings on a session that was told to end when its calls do, and says that they failed.
+      // Node sends no pings on a session that closes once its calls end, and reports pings as failed.
       if (session.closed) {
         watched.isAsked = false;
         continue;

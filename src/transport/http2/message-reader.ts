@@ -17,7 +17,7 @@ export interface MessageSink {
 }
 
 /**
- * Reads messages from a stream of node:http2, one for each call of `read`. Messages that nobody asks for hold back the
+ * Reads messages from a stream of node:http2, one for each call of `read`. Messages that are not read hold back the
  * peer.
  */
 export class MessageReader {

@@ -26,13 +26,13 @@ export interface SessionSeams {
   readonly budget: SendBudget;
 }
 
-// gRPC's A8: so many pings may come too early before the connection is closed, and this is what it is told then.
+// gRPC's A8: the number of early pings before the connection is closed, and the debug data of that GOAWAY.
 const maxPingStrikes = 2;
 const tooManyPings = Buffer.from('too_many_pings');
 const highestStream = 2 ** 31 - 1;
 // More than the answer to a ping takes, encrypted too.
 const answerBytes = 64;
-// After so long, a peer has heard that it should go elsewhere, and what it sent before is here.
+// After so long, a peer has received the GOAWAY, and what it sent before has arrived.
 const heardMs = 1_000;
 /** Time that a peer has to close its end of a connection, in milliseconds. */
 const lingerMs = 1_000;

@@ -125,7 +125,7 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
 
   protected writeHeaders(headers: Metadata | undefined, message: Message): void {
     if (this.#sentHeaders) return;
-    // The encoding is said before the first message, whether that one is compressed or only a later one.
+    // The header names the encoding before the first message, even if only a later message is compressed.
     if (message.compressed !== undefined) this.#sent = acceptedBy(this.#headers['grpc-accept-encoding']);
     const outgoing = addMetadata(this.#opening(), headers, this.#http.maxMetadataBytes);
     this.#sentHeaders = true;
@@ -226,12 +226,12 @@ export class ServerStream extends ServerCall implements MessageSink, AdmittedCal
       this.#stream.sendTrailers(this.#trailers ?? {});
       this.#letGo();
     } catch {
-      // Nobody would catch it in an event of the stream; the caller learns from the reset that something is wrong.
+      // An error in an event of the stream would be uncaught; the reset reports the failure to the caller.
       this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     }
   }
 
-  /** Tells a client that still sends that nobody listens (RFC 9113, section 8.1), once the trailers have left. */
+  /** Resets the stream of a client that still sends (RFC 9113, section 8.1), once the trailers have left. */
   #letGo(): void {
     if (this.#reader?.hasEnded) return;
     this.side.timers.soon(() => {

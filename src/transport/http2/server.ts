@@ -32,7 +32,7 @@ const grpcType = /^application\/grpc(?:[+;]|$)/;
  */
 const resetLimits = { streamResetBurst: 10_000, streamResetRate: 1_000 };
 
-// In the time that a peer has to take something it is looked at so often.
+// The number of checks in the time that a peer has to take data.
 const looks = 4;
 
 /** Options of a server of node:http2. */
@@ -97,7 +97,7 @@ export function http2Server(engineOptions: Http2ServerOptions): MakeServerEngine
       const route = routes.find(path);
       if (route) {
         const connection = sessions.get(stream.session as ServerHttp2Session);
-        // Node counts the calls that are open; of those that a client gives up the handlers may still run.
+        // Node counts open streams only: the handlers of streams that the client reset may still run.
         if (!connection || (connection.abandoned > 0 && connection.calls >= maxCalls)) {
           stream.on('error', ignored);
           side.timers.soon(() => {

@@ -82,7 +82,7 @@ export class MemoryClientSocket implements TransportClient, ClientSide {
   }
 
   onAbort(): void {
-    // Of the server's side: a client hears of it from `recv`.
+    // For the server's side: a client learns the end from `recv`.
   }
 
   take(message: Message): void {

@@ -100,7 +100,7 @@ export class MemoryCall {
     this.client.fail(error);
   }
 
-  /** Ends the call for the server: the client gets a status, and the handler is told. */
+  /** Ends the call for the server: the client receives a status, and the context of the handler aborts. */
   refuse(error: TenonError): void {
     if (this.isOver) return;
     this.finish();

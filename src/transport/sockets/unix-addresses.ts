@@ -31,8 +31,8 @@ export function unixAddresses(folder: string, seams: { random: Random; timers: T
 }
 
 /**
- * A path that a listener is about to use. The listener listens under another name first, so that whoever finds a file
- * at the path finds a listener, or the file of a dead process.
+ * A path that a listener is about to use. The listener listens under another name first, so that a file at the path
+ * has a listener, or is that of a dead process.
  */
 class SocketFile implements ListenTarget {
   readonly options: { readonly path: string };
@@ -61,7 +61,7 @@ class SocketFile implements ListenTarget {
   }
 
   release(): void {
-    // While it is listened at nobody else removes the file, but somebody may have done so by hand.
+    // Other listeners do not remove the file of a living one, but a person may have done so.
     try {
       if (this.#file && isSameFile(lstatSync(this.#path, { bigint: true }), this.#file)) unlinkSync(this.#path);
     } catch {

@@ -18,7 +18,7 @@ export interface ClaimSteps {
   /** Fails with ENOENT where there is none. */
   stat(path: string): Promise<FileIdentity & { isSocket(): boolean }>;
   unlink(path: string): Promise<void>;
-  /** Connects to a socket file, and returns why that failed: ECONNREFUSED where nobody listens any more. */
+  /** Connects to a socket file, and returns why that failed: ECONNREFUSED if its process is dead. */
   probe(path: string): Promise<string | undefined>;
 }
 
@@ -46,18 +46,18 @@ export function beside(path: string, unique: string): string {
   return join(dirname(path), `.${unique.slice(0, besideBytes - 1)}`);
 }
 
-// Whoever removes a file is done in moments. After so many looks at one that is not, the path counts as taken.
+// A claimant removes a file within moments. If the file is still there after so many checks, the path counts as taken.
 const maxLooks = 250;
 const lookMs = 20;
 
 /**
- * Names the socket file `own` by `path` too, and returns whether that could be: one claimant has a path at a time. Its
- * process must listen at `own` from before the claim until it gives the path up, as that is what others tell a claimant
- * by that lives.
+ * Links the socket file `own` to `path`, and returns true if it could: one claimant has a path at a time. Its process
+ * must listen at `own` from before the claim until it releases the path, as others connect to the path to find out if
+ * the claimant lives.
  *
  * A file whose process is dead is replaced. Two claimants that find it must not both remove it: the second would remove
- * what the first has put in its place. So each dead file has a path of its own, and whoever claims that removes the
- * file. A claimant may die amid this, and its claim is that of a dead process like any other.
+ * what the first has put in its place. So each dead file has its own claim path, and the process that claims that path
+ * removes the file. If it dies before that, its claim is a dead file in turn.
  */
 export async function claimPath(
   own: string,

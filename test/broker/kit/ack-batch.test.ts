@@ -20,7 +20,7 @@ function stage(isRefusal: boolean) {
   return { timers: runtime.timers, acks, sentAtMs, refusals, state };
 }
 
-test('what is refused is tried five times, each time after twice the delay', async () => {
+test('AckBatch sends a refused acknowledgement five times, each time after twice the delay', async () => {
   const { timers, acks, sentAtMs, refusals } = stage(true);
   const refused = expect(acks.add('1-0')).rejects.toThrow('no');
   await timers.advance(60_000);
@@ -30,7 +30,7 @@ test('what is refused is tried five times, each time after twice the delay', asy
   expect(acks.events.includes('1-0')).toBe(false);
 });
 
-test('while the broker is away it is tried for as long, once a second in the end', async () => {
+test('AckBatch keeps sending while the broker is away, at most once a second', async () => {
   const { timers, acks, sentAtMs, refusals, state } = stage(false);
   const done = acks.add('1-0');
   await timers.advance(10_000);

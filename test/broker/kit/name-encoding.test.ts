@@ -25,7 +25,7 @@ describe.each(rules)('the encoding of %s', (_name, rule) => {
     fc.array(fc.constantFrom(escape, '2', '5', 'C', '3', 'é', '.', 'a', ' ', '🦊')).map((parts) => parts.join('')),
   );
 
-  test('writes characters that the server takes, and is read as what was written', () => {
+  test('writes only characters that the server allows, and decodes to the original', () => {
     fc.assert(
       fc.property(texts, (text) => {
         const encoded = encoding.encode(text);
@@ -35,7 +35,7 @@ describe.each(rules)('the encoding of %s', (_name, rule) => {
     );
   });
 
-  test('writes two texts never in the same way', () => {
+  test('encodes two texts differently', () => {
     fc.assert(
       fc.property(texts, texts, (one, other) => {
         expect(encoding.encode(one) === encoding.encode(other)).toBe(one === other);
@@ -43,7 +43,7 @@ describe.each(rules)('the encoding of %s', (_name, rule) => {
     );
   });
 
-  test('leaves what others have written as it is, unless it reads the same both ways', () => {
+  test('does not decode a text that it would encode differently', () => {
     fc.assert(
       fc.property(texts, (text) => {
         const read = encoding.decode(text);
@@ -61,15 +61,18 @@ test.each([
   ['100%', '100%'],
   ['%41', '%2541'],
   ['日', '%E6%97%A5'],
-])('%s is written as %s', (text, encoded) => {
+])('NameEncoding encodes %s as %s', (text, encoded) => {
   expect(new NameEncoding(rules[0]![1]).encode(text)).toBe(encoded);
 });
 
-test.each(['%41', '%zz', '%C3', '%FF%FE', '100%'])('%s, which nobody has encoded, is read as it is', (text) => {
-  expect(new NameEncoding(rules[0]![1]).decode(text)).toBe(text);
-});
+test.each(['%41', '%zz', '%C3', '%FF%FE', '100%'])(
+  'NameEncoding decodes %s, which it did not encode, to itself',
+  (text) => {
+    expect(new NameEncoding(rules[0]![1]).decode(text)).toBe(text);
+  },
+);
 
-test('a text that is too long once it is encoded does not fit', () => {
+test('NameEncoding applies maxBytes to the encoded text', () => {
   const encoding = new NameEncoding({ allowed: /[a-z]/, maxBytes: 9 });
   expect(['abcdefghi', 'abcdefghij', 'ééé', 'é'].map((text) => encoding.fits(encoding.encode(text)))).toEqual([
     true,

@@ -11,8 +11,8 @@ import { event, Refusal, ScriptedBroker, stage } from './scripted-driver.ts';
 const never = new Promise<never>(() => {});
 const away = (): Error => new Error('gone');
 
-describe('the state of a broker', () => {
-  test('is closed, connected, away and connected again; each change of it is said once', async () => {
+describe('the state of a PortableBroker', () => {
+  test('goes from connected to away, back and to closed, and each change is logged once', async () => {
     const { broker, driver, timers, logger, said } = await stage();
     expect(broker.status).toEqual({ state: 'connected', sinceMs: 0, lastError: undefined });
     await timers.advance(10);
@@ -38,7 +38,7 @@ describe('the state of a broker', () => {
     expect(logger.lines[0]?.fields).toMatchObject({ broker: 'scripted', address: 'nowhere:1' });
   });
 
-  test('what its driver says after the end is not heard', async () => {
+  test('ignores its driver after disconnect', async () => {
     const { broker, driver } = await stage();
     await broker.disconnect();
     driver.host?.away(away());
@@ -47,7 +47,7 @@ describe('the state of a broker', () => {
     expect([broker.status.state, driver.log]).toEqual(['closed', ['open', 'close']]);
   });
 
-  test('one that could not be opened is closed, and says why', async () => {
+  test('is closed after a connect that failed, which rejects with the reason', async () => {
     const { broker, driver } = await stage();
     await broker.disconnect();
     driver.opening = () => Promise.reject(new Refusal('no such user'));
@@ -58,7 +58,7 @@ describe('the state of a broker', () => {
     expect(broker.status.state).toBe('closed');
   });
 
-  test('that is disconnected while it is opened is closed, and can be connected again', async () => {
+  test('is closed after a disconnect during connect, and may connect again', async () => {
     const { broker, driver } = await stage();
     await broker.disconnect();
     const opened: (() => void)[] = [];
@@ -75,14 +75,14 @@ describe('the state of a broker', () => {
     await broker.disconnect();
   });
 
-  test('its client is handed out while it is connected', async () => {
+  test('allows unwrap only while it is connected', async () => {
     const { broker, driver } = await stage();
     expect(broker.unwrap()).toBe(driver);
     await broker.disconnect();
     expect(broker.unwrap()).toBeUndefined();
   });
 
-  test('what it can do is what its class says of its options', async () => {
+  test('has the capabilities that its class derives from the options', async () => {
     const { broker } = await stage(() => {}, { groups: false });
     expect(broker.capabilities).toEqual(ScriptedBroker.capabilities({ can: { groups: false } }));
     await expect(broker.subscribe('t', () => {}, { queue: 'q' })).rejects.toMatchObject({
@@ -94,8 +94,8 @@ describe('the state of a broker', () => {
   });
 });
 
-describe('a connection that its driver does not make again', () => {
-  test('is opened again with growing delays, and subscriptions go on', async () => {
+describe('a connection that its driver does not reopen', () => {
+  test('is reopened with growing delays, and subscriptions continue', async () => {
     const { broker, driver, timers } = await stage();
     const received = collector();
     const subscriber = await broker.subscribe('t', received.receive);
@@ -116,7 +116,7 @@ describe('a connection that its driver does not make again', () => {
     await broker.disconnect();
   });
 
-  test('is left alone when the broker is disconnected meanwhile', async () => {
+  test('is not reopened after a disconnect', async () => {
     const { broker, driver, timers } = await stage();
     driver.opening = () => Promise.reject(away());
     driver.host?.lost(away());
@@ -129,15 +129,15 @@ describe('a connection that its driver does not make again', () => {
   });
 });
 
-describe('publishing', () => {
-  test('what one turn publishes goes out together, in order, up to the bound of the driver', async () => {
+describe('publish of a PortableBroker', () => {
+  test('batches the events of one turn in order, up to maxBatch', async () => {
     const { broker, driver } = await stage((one) => void (one.maxBatch = 3));
     await Promise.all(['a', 'b', 'c', 'd'].map((body) => publishText(broker, 't', body)));
     await publishText(broker, 't', 'e');
     expect(driver.batches.map((batch) => batch.map(text))).toEqual([['a', 'b', 'c'], ['d'], ['e']]);
   });
 
-  test('an event of a batch that is refused costs the others nothing', async () => {
+  test('rejects one refused event of a batch, and resolves the others', async () => {
     const { broker, driver } = await stage((one) => void (one.maxBatch = 10));
     driver.publishing = (events) =>
       events.map(({ topic }) => (topic === 'bad' ? Promise.reject(new Refusal('no')) : Promise.resolve()));
@@ -151,7 +151,7 @@ describe('publishing', () => {
     ]);
   });
 
-  test('is given up after the time-out of the broker, unless its driver sees to that', async () => {
+  test('rejects after the time-out of the broker, unless its driver has one', async () => {
     const { broker, driver, timers } = await stage();
     driver.publishing = () => never;
     const late = expect(publishText(broker, 't', 'x')).rejects.toMatchObject({
@@ -168,7 +168,7 @@ describe('publishing', () => {
     expect(ended).toBe(false);
   });
 
-  test('what can be taken back is, and it is said that nothing was published', async () => {
+  test('withdraws an event at the time-out if it can, and reports that nothing was published', async () => {
     const { broker, driver, timers } = await stage();
     driver.publishing = ([one]) => {
       one!.withdraw = () => true;
@@ -182,7 +182,7 @@ describe('publishing', () => {
     await late;
   });
 
-  test('a driver that throws is translated like one that rejects', async () => {
+  test('translates errors that a driver throws like those that it rejects with', async () => {
     const { broker, driver } = await stage();
     driver.publishing = () => {
       throw new RangeError('late');
@@ -191,7 +191,7 @@ describe('publishing', () => {
   });
 });
 
-describe('topics and headers that a server does not take', () => {
+describe('topics and headers outside the rules of a server', () => {
   const rules = {
     topic: { allowed: /[a-z.]/, escape: '%', forbids: (topic: string) => topic.includes('..'), maxBytes: 30 },
     headerName: { allowed: /[a-z]/, escape: '_' },
@@ -200,7 +200,7 @@ describe('topics and headers that a server does not take', () => {
     maxBodyBytes: 10,
   };
 
-  test('go there in other words, and come back as they were', async () => {
+  test('are encoded for the server, and decoded for the receiver', async () => {
     const { broker, driver } = await stage((one) => void (one.wire = rules));
     const received = collector();
     await broker.subscribe('größe/1', received.receive);
@@ -216,7 +216,7 @@ describe('topics and headers that a server does not take', () => {
     expect(received.events[0]).toMatchObject({ topic: 'größe/1', headers });
   });
 
-  test('what is too long, or too much, is refused by name', async () => {
+  test('are refused by name if they are too long or too large', async () => {
     const { broker, driver } = await stage((one) => void (one.wire = rules));
     const send = (topic: string, headers: Record<string, string>, body: string): Promise<void> =>
       broker.publish(topic, { headers, body: Buffer.from(body) });
@@ -236,8 +236,8 @@ describe('topics and headers that a server does not take', () => {
   });
 });
 
-describe('a subscription', () => {
-  test('hands out no more than it may, and asks for no more than it can hand out', async () => {
+describe('a subscription of a PortableBroker', () => {
+  test('delivers at most maxInFlight events, and demands no more than it can deliver', async () => {
     const { broker, driver, timers } = await stage();
     const held: Event[] = [];
     await broker.subscribe('t', (one) => void held.push(one), { maxInFlight: 2 });
@@ -253,7 +253,7 @@ describe('a subscription', () => {
     ]);
   });
 
-  test('gives an event that came without an id one of its own', async () => {
+  test('gives an event without an id its own id', async () => {
     const { broker, driver } = await stage();
     const received = collector();
     await broker.subscribe('t', received.receive);
@@ -264,7 +264,7 @@ describe('a subscription', () => {
     expect(one?.id).toBe(one?.id);
   });
 
-  test('drops what its server sends beyond the backlog, and says so twice', async () => {
+  test('drops events beyond the backlog, and logs the first and the number', async () => {
     const { broker, driver, timers, logger } = await stage((one) => {
       one.receiving = (subscription) => void (subscription.maxBacklog = 2);
     });
@@ -282,7 +282,7 @@ describe('a subscription', () => {
     ]);
   });
 
-  test('tells its server of what one turn acknowledged in one go', async () => {
+  test('batches the acknowledgements of one turn', async () => {
     const { broker, driver } = await stage((one) => {
       one.receiving = (subscription) => void (subscription.settling().batchesAcks = true);
     });
@@ -293,7 +293,7 @@ describe('a subscription', () => {
     expect(driver.last.log).toEqual(['nack 2 7', 'ack 1 3']);
   });
 
-  test('drops acknowledgements whose session is over, and ignores those that come later', async () => {
+  test('rejects pending acknowledgements of a session that ended, and ignores later ones', async () => {
     const { broker, driver, timers } = await stage((one) => {
       one.receiving = (subscription) => {
         subscription.settling().batchesAcks = true;
@@ -316,7 +316,7 @@ describe('a subscription', () => {
     expect(held.map(text)).toEqual(['1', '2', '1', '2']);
   });
 
-  test('keeps what is in hand alive, and what waits for it, one time after another', async () => {
+  test('keeps in-flight and waiting events alive, with one call at a time', async () => {
     let beats: string[] = [];
     let release = (): void => {};
     const { broker, driver, timers } = await stage((one) => {
@@ -343,7 +343,7 @@ describe('a subscription', () => {
     expect(beats).toEqual([]);
   });
 
-  test('ends in order: takes no more, gives back what waits, and closes when the rest is settled', async () => {
+  test('stops, releases waiting events, and closes after the in-flight ones are settled', async () => {
     const { broker, driver, timers } = await stage();
     const held: Event[] = [];
     const subscriber = await broker.subscribe('t', (one) => void held.push(one), { maxInFlight: 1 });
@@ -359,7 +359,7 @@ describe('a subscription', () => {
     expect(await subscriber.closed).toBeUndefined();
   });
 
-  test('ends by its signal like by unsubscribe, and closes', async () => {
+  test('ends when its signal aborts, as on unsubscribe', async () => {
     const { broker, driver } = await stage();
     const abort = new AbortController();
     const subscriber = await broker.subscribe('t', () => {}, { signal: abort.signal });
@@ -368,7 +368,7 @@ describe('a subscription', () => {
     expect(driver.last.log).toEqual(['stop', 'close']);
   });
 
-  test('that was interrupted is received anew with growing delays', async () => {
+  test('is made again with growing delays after an interruption', async () => {
     const { broker, driver, timers, said } = await stage();
     const held: Event[] = [];
     const subscriber = await broker.subscribe('t', (one) => void held.push(one));
@@ -392,7 +392,7 @@ describe('a subscription', () => {
     await subscriber.unsubscribe();
   });
 
-  test('that was interrupted while the broker was away goes on when it is back', async () => {
+  test('is made again when the broker is back, after an interruption while it was away', async () => {
     const { broker, driver, timers } = await stage();
     await broker.subscribe('t', () => {});
     driver.host?.away(away());
@@ -405,7 +405,7 @@ describe('a subscription', () => {
     await broker.disconnect();
   });
 
-  test('dies of what does not pass, says so, and tells those who wait for it', async () => {
+  test('ends for good after a permanent error, logs it, and rejects pending reads', async () => {
     const { broker, driver, timers, said } = await stage();
     const subscriber = await broker.subscribe('t', () => {});
     const pulled = broker.pull('t')[Symbol.asyncIterator]();
@@ -428,7 +428,7 @@ describe('a subscription', () => {
     await broker.disconnect();
   });
 
-  test('that is made while the broker is disconnected is closed again', async () => {
+  test('is closed again if the broker disconnects while it is made', async () => {
     const { broker, driver } = await stage();
     const subscribed = broker.subscribe('t', () => {});
     const ended = broker.disconnect();
@@ -438,8 +438,8 @@ describe('a subscription', () => {
   });
 });
 
-describe('a watch', () => {
-  test('sees the latest events when its reader lags, and settles nothing', async () => {
+describe('a watch of a PortableBroker', () => {
+  test('delivers the latest events to a slow reader, and settles nothing', async () => {
     const { broker, driver, timers, said } = await stage();
     const watched = broker.watch('t')[Symbol.asyncIterator]();
     const first = watched.next();
@@ -457,7 +457,7 @@ describe('a watch', () => {
   });
 });
 
-describe('a server that is polled', () => {
+describe('a subscription with a driver that polls', () => {
   async function polled(answers: (() => Promise<readonly ReturnType<typeof event>[]>)[], idleMs?: number) {
     const requests: string[] = [];
     const interrupts: number[] = [];
@@ -481,7 +481,7 @@ describe('a server that is polled', () => {
     return { ...scene, requests, interrupts };
   }
 
-  test('is asked for as much as there is room for, and not while there is none', async () => {
+  test('is polled for as many events as there is room for, and not while there is none', async () => {
     const { broker, driver, timers, requests } = await polled([
       async () => [event('1'), event('2')],
       async () => [event('3')],
@@ -506,7 +506,7 @@ describe('a server that is polled', () => {
     await ending;
   });
 
-  test('is asked again after failures, with growing delays, when it has found its place', async () => {
+  test('is polled again after failures, with growing delays, after it has recovered', async () => {
     const failing = async (): Promise<never> => {
       throw new Refusal('no right');
     };
@@ -523,7 +523,7 @@ describe('a server that is polled', () => {
     await ending;
   });
 
-  test('that does not wait is asked less and less often while it has nothing', async () => {
+  test('is polled less and less often while it has no events, if it does not block', async () => {
     const nothing = Array.from({ length: 6 }, () => async () => []);
     const { broker, timers, requests } = await polled(nothing, 100);
     await broker.subscribe('t', () => {});
@@ -538,7 +538,7 @@ describe('a server that is polled', () => {
     await ending;
   });
 
-  test('whose poll waits is interrupted until it ends, and what it gave then goes back', async () => {
+  test('is interrupted while its poll blocks, and late events are released', async () => {
     let answer = (_events: readonly ReturnType<typeof event>[]): void => {};
     const { broker, driver, timers, interrupts } = await polled([() => new Promise((resolve) => (answer = resolve))]);
     const subscriber = await broker.subscribe('t', () => {});
@@ -553,8 +553,8 @@ describe('a server that is polled', () => {
   });
 });
 
-describe('an event that is refused for good', () => {
-  test('goes to the dead-letter topic, and is acknowledged when it is there', async () => {
+describe('a rejected event', () => {
+  test('goes to the dead-letter topic, and is acknowledged after that', async () => {
     const { broker, driver, timers } = await stage();
     const held: Event[] = [];
     await broker.subscribe('t', (one) => void held.push(one));
@@ -581,7 +581,7 @@ describe('an event that is refused for good', () => {
     ]);
   });
 
-  test('is given back when its dead letter cannot be stored', async () => {
+  test('is given back if its dead letter cannot be stored', async () => {
     const { broker, driver } = await stage();
     const held: Event[] = [];
     await broker.subscribe('t', (one) => void held.push(one), { deadLetter: 'grave' });
@@ -591,7 +591,7 @@ describe('an event that is refused for good', () => {
     expect([driver.last.log, driver.batches.flat().map(({ topic }) => topic)]).toEqual([['nack 1 0'], ['grave']]);
   });
 
-  test('is dropped where that was asked for', async () => {
+  test('is dropped and logged with deadLetter: false', async () => {
     const { broker, driver, said } = await stage();
     const held: Event[] = [];
     await broker.subscribe('t', (one) => void held.push(one), { deadLetter: false });
@@ -603,7 +603,7 @@ describe('an event that is refused for good', () => {
     ]);
   });
 
-  test('is left to a server that keeps dead letters', async () => {
+  test('is left to a server with dead letters of its own', async () => {
     const { broker, driver } = await stage(() => {}, { deadLetter: true });
     const held: Event[] = [];
     driver.receiving = (subscription) => {
@@ -616,7 +616,7 @@ describe('an event that is refused for good', () => {
     expect([driver.last.log, driver.batches]).toEqual([['reject 1', 'stop', 'close'], []]);
   });
 
-  test('by a handler is not tried again, and is buried while the handler waits for it', async () => {
+  test('is not retried by deliver, and has a dead letter before the handler goes on', async () => {
     const runtime = virtualRuntime();
     const broker = new MemoryBroker({ runtime });
     await broker.connect();

@@ -36,8 +36,8 @@ function scene(text = 'a:1,b:2,c:3') {
   return { list, run, tried, down, timers: runtime.timers, controller };
 }
 
-describe('a list of addresses', () => {
-  it('keeps to the address that works', async () => {
+describe('AddressList', () => {
+  it('stays with the address that works', async () => {
     const { run, tried, down } = scene();
     expect([await run(), await run()]).toEqual(['a', 'a']);
     down.add('a');
@@ -47,7 +47,7 @@ describe('a list of addresses', () => {
     expect(tried).toEqual(['a', 'a', 'a', 'b', 'b', 'b']);
   });
 
-  it('lets an address rest that failed, longer each time, and tries it when nothing else is left', async () => {
+  it('skips an address that failed for growing delays, and tries it if no other is left', async () => {
     const { run, tried, down, timers } = scene('a,b');
     down.add('a').add('b');
     await expect(run()).rejects.toBe(away);
@@ -66,7 +66,7 @@ describe('a list of addresses', () => {
     expect(tried).toEqual(['b']);
   });
 
-  it('does not ask another address about what is no fault of the first', async () => {
+  it("does not try another address after an error that is not the address's", async () => {
     const { run, tried, list } = scene();
     await expect(
       run(async () => {
@@ -77,7 +77,7 @@ describe('a list of addresses', () => {
     expect(list.current.host).toBe('a');
   });
 
-  it('gives an address that never answers its share of the time', async () => {
+  it('gives an address that does not answer its share of the time limit', async () => {
     const { run, tried, timers, list } = scene();
     const answered = run(({ host }) => (host === 'a' ? new Promise(() => {}) : Promise.resolve(host)));
     await timers.advance(299);
@@ -87,7 +87,7 @@ describe('a list of addresses', () => {
     expect(list.current.host).toBe('b');
   });
 
-  it('ends with a time-out that names the address when none answers', async () => {
+  it('rejects with a time-out that names the address if none answers', async () => {
     const { run, tried, timers } = scene();
     const failed = run(() => new Promise(() => {})).catch((error: unknown) => error);
     await timers.advance(900);
@@ -99,7 +99,7 @@ describe('a list of addresses', () => {
     expect(tried).toEqual(['a', 'b', 'c']);
   });
 
-  it('ends when the caller gives up', async () => {
+  it('rejects when the caller aborts', async () => {
     const { run, tried, controller, timers, list } = scene();
     const failed = run(() => new Promise(() => {})).catch((error: unknown) => error);
     await timers.settle();
@@ -110,8 +110,8 @@ describe('a list of addresses', () => {
   });
 });
 
-describe('the text of a list of addresses', () => {
-  it('is hosts, with or without a port, by commas', () => {
+describe('parsing the text of an address list', () => {
+  it('reads hosts separated by commas, with or without ports', () => {
     const text = 'a:1, b ,[::1]:7,[fe80::2],10.0.0.1:65535';
     expect(parseAddresses(text, 2379).map(formatAddress)).toEqual([
       'a:1',
@@ -123,7 +123,7 @@ describe('the text of a list of addresses', () => {
   });
 
   it.each(['', ',', 'a,', 'a b', 'a:0', 'a:65536', 'a:port', 'http://a', 'a/b', '::1', 'user:secret@a:1'])(
-    '"%s" is none',
+    'refuses "%s"',
     (text) => {
       let thrown: unknown;
       try {

@@ -107,7 +107,7 @@ const record = serviceOf('greeter', ['n1', 'n2']);
 const held = (...ids: readonly string[]) => ids.map((id) => ({ service: serviceOf('greeter', [id]) }));
 
 describe('a registry over a driver', () => {
-  it('opens the driver at the first call, with the options of then', async () => {
+  it('opens the driver at the first call, with the options of that moment', async () => {
     const { registry, opened } = scene({ ttlMs: 1_000 });
     registry.init({ address: 'a:1' });
     expect(opened).toEqual([]);
@@ -119,7 +119,7 @@ describe('a registry over a driver', () => {
     );
   });
 
-  it('announces and takes back each node on its own', async () => {
+  it('registers and deregisters each node separately', async () => {
     const { registry, driver } = scene();
     await registry.register(record, { ttlMs: 2_000 });
     expect(driver.registrations.map(({ service, node, ttlMs }) => [service.nodes, node.id, ttlMs])).toEqual([
@@ -136,7 +136,7 @@ describe('a registry over a driver', () => {
     ['no further than needed', { ttlGranularityMs: 1_000 }, 2_000, 2_000],
     ['up to the shortest that there is', { ttlGranularityMs: 1_000, minTtlMs: 10_000 }, 1_500, 10_000],
     ['as it is, above the shortest', { minTtlMs: 10_000 }, 12_345, 12_345],
-  ])('gives a lease %s', async (_what, capabilities, ttlMs, expected) => {
+  ])('passes the time of a lease to the driver, %s', async (_what, capabilities, ttlMs, expected) => {
     const { registry, driver } = scene({}, capabilities);
     await registry.register(serviceOf('greeter', ['n1']), { ttlMs });
     expect(driver.registrations[0]?.ttlMs).toBe(expected);
@@ -148,7 +148,7 @@ describe('a registry over a driver', () => {
     expect(driver.log).toEqual([]);
   });
 
-  it('refuses records that its readers would pass over, and those that are too large', async () => {
+  it('refuses records that readers would skip, and records that are too large', async () => {
     const { registry, driver } = scene();
     driver.bounds = { maxRecordBytes: 200 };
     const large = serviceOf('greeter', [nodeOf('n1', { metadata: { much: 'x'.repeat(200) } })]);
@@ -158,7 +158,7 @@ describe('a registry over a driver', () => {
     expect(driver.log).toEqual([]);
   });
 
-  it('announces nothing over a driver that only finds', async () => {
+  it('refuses to register with a read-only driver', async () => {
     const { registry, driver } = scene();
     Object.assign(driver, { announce: undefined, withdraw: undefined });
     const refused = { code: Code.Unimplemented, reason: 'registry.read_only' };
@@ -168,7 +168,7 @@ describe('a registry over a driver', () => {
     expect(await idsOf(registry, 'greeter')).toEqual(['n1']);
   });
 
-  it('groups what is found by version, and passes over other services', async () => {
+  it('groups the nodes that it read by version, and skips other services', async () => {
     const { registry, driver } = scene();
     const second = { service: serviceOf('greeter', ['n3'], { version: '2.0.0' }) };
     driver.snapshot = { nodes: [...held('n1', 'n2'), second, { service: serviceOf('other', ['o1']) }] };
@@ -176,7 +176,7 @@ describe('a registry over a driver', () => {
     await expect(registry.getService('nobody')).rejects.toMatchObject({ reason: 'registry.not_found' });
   });
 
-  it('lists everything that is read at once, by name', async () => {
+  it('lists all services of one read, sorted by name', async () => {
     const { registry, driver } = scene();
     driver.snapshot = { nodes: [{ service: serviceOf('z', ['z1']) }, ...held('n1', 'n2')] };
     expect(await registry.listServices()).toEqual([record, serviceOf('z', ['z1'])]);
@@ -197,7 +197,7 @@ describe('a registry over a driver', () => {
     expect(driver.log).toHaveLength(2);
   });
 
-  it('gives a call up when its time has passed, and tells the driver', async () => {
+  it('rejects after the time limit, and aborts the call of the driver', async () => {
     const { registry, driver, timers } = scene({ timeoutMs: 1_000 });
     driver.held = new Promise(() => {});
     const failed = registry.getService('greeter').catch((error: unknown) => error);
@@ -218,7 +218,7 @@ describe('a registry over a driver', () => {
     });
   });
 
-  it('gives a call up when its caller does, and asks nothing for one who has', async () => {
+  it('rejects when the caller aborts, and does not call the driver if the caller has aborted', async () => {
     const { registry, driver, timers } = scene();
     driver.held = new Promise(() => {});
     const controller = new AbortController();
@@ -253,20 +253,20 @@ describe('a registry over a driver', () => {
       'registry.refused',
       'getService of the scripted registry: the server at host:1 refused: no such user',
     ],
-  ])('translates what its driver calls %j', async (means, code, reason, message) => {
+  ])("translates the driver's error %j", async (means, code, reason, message) => {
     const { registry, driver } = scene();
     driver.means = means;
     driver.error = new Error('connect ECONNREFUSED');
     await expect(registry.getService('greeter')).rejects.toMatchObject({ code, reason, message, cause: driver.error });
   });
 
-  it('passes errors of tenon on as they are', async () => {
+  it('passes on a TenonError unchanged', async () => {
     const { registry, driver } = scene();
     driver.error = new TenonError({ code: Code.InvalidArgument, reason: 'registry.invalid_service', message: 'no' });
     await expect(registry.register(record)).rejects.toBe(driver.error);
   });
 
-  it('closes the driver once, and refuses every call from then on', async () => {
+  it('closes the driver once, and refuses calls after close', async () => {
     const { registry, driver, opened } = scene();
     await registry.listServices();
     await registry.close();
@@ -279,7 +279,7 @@ describe('a registry over a driver', () => {
     expect(opened).toHaveLength(1);
   });
 
-  it('a call that fails since the registry was closed meanwhile says so', async () => {
+  it('reports that it was closed if a call fails because of close', async () => {
     const { registry, driver, timers } = scene();
     const answered = gate();
     driver.held = answered.opened;
@@ -291,7 +291,7 @@ describe('a registry over a driver', () => {
     expect(await failed).toMatchObject({ reason: 'registry.closed' });
   });
 
-  it('closing what was never used opens nothing', async () => {
+  it('does not open the driver to close it', async () => {
     const { registry, driver, opened } = scene();
     await registry.close();
     expect([opened, driver.log]).toEqual([[], []]);
@@ -299,7 +299,7 @@ describe('a registry over a driver', () => {
 });
 
 describe('a watch of a registry over a driver', () => {
-  it('hears before it reads, and stops hearing when it ends', async () => {
+  it('subscribes before it reads, and unsubscribes when it ends', async () => {
     const { registry, driver } = scene();
     withWatch(driver);
     const watcher = await registry.watch({ service: 'greeter' });
@@ -315,7 +315,7 @@ describe('a watch of a registry over a driver', () => {
     expect(seen.texts).toEqual(['create n1']);
   });
 
-  it('polls a driver that tells nothing, once in a second', async () => {
+  it('polls a driver without notifications once a second', async () => {
     const { registry, driver, timers } = scene();
     const seen = new WatchRecorder(await registry.watch());
     driver.snapshot = { nodes: held('n1', 'n2') };
@@ -331,7 +331,7 @@ describe('a watch of a registry over a driver', () => {
     expect(await seen.ended).toBeUndefined();
   });
 
-  it('reads what it is told of again and again, at the pace of the driver', async () => {
+  it('reads again after notifications, at the rate of the driver', async () => {
     const { registry, driver, timers } = scene();
     withWatch(driver);
     driver.bounds = { minReadMs: 200, maxReadMs: 5_000 };
@@ -346,7 +346,7 @@ describe('a watch of a registry over a driver', () => {
     expect(driver.log.length).toBeLessThanOrEqual(5);
   });
 
-  it('that fails to begin leaves nothing behind', async () => {
+  it('leaves nothing behind if it fails to start', async () => {
     const { registry, driver } = scene();
     withWatch(driver);
     driver.error = new Error('away');
@@ -354,7 +354,7 @@ describe('a watch of a registry over a driver', () => {
     expect(driver.feeds.map(({ signal }) => signal.aborted)).toEqual([true]);
   });
 
-  it('whose time is up before it stands is ended, whenever its driver is done', async () => {
+  it('ends if its time limit passes before it has started, even if the driver finishes later', async () => {
     const { registry, driver, timers } = scene({ timeoutMs: 300 });
     withWatch(driver);
     const answered = gate();
@@ -368,7 +368,7 @@ describe('a watch of a registry over a driver', () => {
     expect(driver.log).toEqual(['watch']);
   });
 
-  it('is lost when its driver says so, or when a read fails', async () => {
+  it('ends with an error when the driver reports a loss, or when a read fails', async () => {
     const { registry, driver, timers } = scene();
     withWatch(driver);
     const [first, second] = [new WatchRecorder(await registry.watch()), new WatchRecorder(await registry.watch())];

@@ -59,7 +59,7 @@ function scene() {
 }
 
 describe('LeaseManager', () => {
-  it('makes a lease, renews it, replaces what changed, and takes it back', async () => {
+  it('creates a lease, renews it, replaces a changed record, and revokes it', async () => {
     const { announce, withdraw, log, leases } = scene();
     await announce();
     await announce();
@@ -70,7 +70,7 @@ describe('LeaseManager', () => {
     expect([...leases.entries()]).toEqual([]);
   });
 
-  it('makes anew what cannot be replaced', async () => {
+  it('creates a new lease if the driver cannot replace the record', async () => {
     const { announce, log, backend, leases } = scene();
     delete (backend as Partial<LeaseBackend<number>>).replace;
     await announce();
@@ -79,7 +79,7 @@ describe('LeaseManager', () => {
     expect([...leases.entries()].map(({ registration }) => registration.node.metadata)).toEqual([{ zone: 'b' }]);
   });
 
-  it('makes a lease anew that the server no longer knows, and logs it', async () => {
+  it('creates a lease again that the server has lost, and logs it', async () => {
     const { announce, log, server, logger } = scene();
     await announce();
     server.known.clear();
@@ -91,7 +91,7 @@ describe('LeaseManager', () => {
     ]);
   });
 
-  it('keeps a copy: what becomes of the record afterwards is not announced', async () => {
+  it("keeps a copy of the record, which later changes of the caller's object do not reach", async () => {
     const { announce, leases } = scene();
     const metadata = { zone: 'a' };
     await announce(registrationOf('n1', metadata));
@@ -99,7 +99,7 @@ describe('LeaseManager', () => {
     expect([...leases.entries()].map(({ registration }) => registration.node.metadata)).toEqual([{ zone: 'a' }]);
   });
 
-  it('takes back what nobody renews', async () => {
+  it('revokes a lease that the service does not renew', async () => {
     const { announce, log, timers } = scene();
     await announce();
     await timers.advance(ttlMs - 1);
@@ -110,7 +110,7 @@ describe('LeaseManager', () => {
     expect(log).toEqual(['grant n1', 'renew n1', 'revoke n1']);
   });
 
-  it('does not take back what is renewed just when its lease ends', async () => {
+  it('does not revoke a lease that is renewed just before its end', async () => {
     const { announce, log, timers, server, leases } = scene();
     await announce();
     const answered = gate();
@@ -125,7 +125,7 @@ describe('LeaseManager', () => {
     expect([...leases.entries()]).toHaveLength(1);
   });
 
-  it('makes all leases again when they were lost together, spread over a second', async () => {
+  it('creates all leases again that were lost together, spread over a second', async () => {
     const { announce, leases, log, timers, runtime, logger } = scene();
     const chances = [0.1, 0.9, 0.5];
     runtime.random.next = () => chances.shift() ?? 0.5;
@@ -144,7 +144,7 @@ describe('LeaseManager', () => {
     expect(log).toHaveLength(3);
   });
 
-  it('makes only those again that were lost', async () => {
+  it('creates only the lost leases again', async () => {
     const { announce, leases, log, timers } = scene();
     for (const id of ['n1', 'n2']) await announce(registrationOf(id));
     leases.markLost((grant) => grant === 2);
@@ -153,7 +153,7 @@ describe('LeaseManager', () => {
     expect(log.slice(2)).toEqual(['grant n2']);
   });
 
-  it('tries again at a pace that slows down while the server is away, and no longer than the lease would have held', async () => {
+  it('retries with back-off while the server is away, until the lease would have ended', async () => {
     const { announce, leases, log, timers, server } = scene();
     await announce();
     server.isAway = true;
@@ -168,7 +168,7 @@ describe('LeaseManager', () => {
     expect([...leases.entries()]).toEqual([]);
   });
 
-  it('is done when the node is announced again meanwhile', async () => {
+  it('stops retrying when the node is registered again meanwhile', async () => {
     const { announce, leases, log, timers } = scene();
     await announce();
     leases.markLost();
@@ -178,7 +178,7 @@ describe('LeaseManager', () => {
     expect(leases.restored).toBe(0);
   });
 
-  it('does not bring back a node that was taken back meanwhile', async () => {
+  it('does not restore a node that was deregistered meanwhile', async () => {
     const { announce, withdraw, leases, log, timers } = scene();
     await announce();
     leases.markLost();
@@ -187,7 +187,7 @@ describe('LeaseManager', () => {
     expect(log).toEqual(['grant n1']);
   });
 
-  it('does one thing at a time of one node, and does not wait for another node', async () => {
+  it('runs one operation per node at a time, and nodes do not wait for one another', async () => {
     const { announce, withdraw, log, server, timers } = scene();
     const answered = gate();
     server.held = answered.opened;
@@ -199,7 +199,7 @@ describe('LeaseManager', () => {
     expect(log).toEqual(['grant n1', 'grant n2', 'revoke n1', 'grant n1']);
   });
 
-  it('goes on to the next when nobody waits for an answer any more', async () => {
+  it('starts the next operation of a node when the caller of the previous one has given up', async () => {
     const { leases, announce, log, server, timers } = scene();
     server.held = new Promise(() => {});
     const controller = new AbortController();
@@ -214,7 +214,7 @@ describe('LeaseManager', () => {
     void stuck;
   });
 
-  it("a failure is the caller's, and the next one makes a lease", async () => {
+  it('rejects with the failure of an operation, and creates a lease at the next one', async () => {
     const { announce, log, server } = scene();
     server.isAway = true;
     await expect(announce()).rejects.toThrow('away');
@@ -223,7 +223,7 @@ describe('LeaseManager', () => {
     expect(log).toEqual(['grant n1', 'grant n1']);
   });
 
-  it('leaves leases to run out when it is closed', async () => {
+  it('lets leases expire after close', async () => {
     const { announce, leases, log, timers } = scene();
     await announce();
     leases.markLost();

@@ -9,8 +9,8 @@ function tableOf(...ids: readonly string[]): NodeTable {
   return table;
 }
 
-describe('a table of nodes', () => {
-  it('tells what came, changed and went, and nothing of what stayed as it was', () => {
+describe('NodeTable', () => {
+  it('reports nodes that came, changed and went, and no unchanged ones', () => {
     const table = new NodeTable();
     const [one, changed] = [
       serviceOf('greeter', ['n1']),
@@ -25,7 +25,7 @@ describe('a table of nodes', () => {
     expect(table.size).toBe(0);
   });
 
-  it('keeps one id of two services apart', () => {
+  it('keeps equal node ids of two services apart', () => {
     const table = tableOf('n1');
     table.put(serviceOf('other', ['n1']));
     expect(table.size).toBe(2);
@@ -34,7 +34,7 @@ describe('a table of nodes', () => {
     expect([...table.nodes('other')]).toEqual([]);
   });
 
-  it('tells the way from one state to another', () => {
+  it('reports the changes from one state to another', () => {
     const table = tableOf('n1', 'n2', 'n3');
     const next = tableOf('n3', 'n4');
     next.put(serviceOf('greeter', ['n2'], { version: '2.0.0' }));
@@ -45,7 +45,7 @@ describe('a table of nodes', () => {
     expect(table.replaceWith(next)).toEqual([]);
   });
 
-  it('takes names of prototypes for names', () => {
+  it('takes names of prototypes as ordinary names', () => {
     const table = new NodeTable();
     for (const name of ['__proto__', 'constructor']) table.put(serviceOf(name, [name]));
     expect([...table.nodes('__proto__')]).toHaveLength(1);

@@ -47,8 +47,8 @@ function scene(
   return { watch, timers, reads: () => reads, seen: new WatchRecorder(watch.watcher) };
 }
 
-describe('a watch of a registry', () => {
-  it('knows the changes that came between its subscription and its first read', async () => {
+describe('RegistryWatch', () => {
+  it('reports changes between its subscription and its first read', async () => {
     const asked = gate();
     const { watch, seen, timers } = scene([
       async () => {
@@ -68,7 +68,7 @@ describe('a watch of a registry', () => {
     expect(seen.texts).toEqual(['delete n2', 'create n1']);
   });
 
-  it('changes that an answer knows of are not told again', async () => {
+  it('does not report a change again that an answer contains', async () => {
     const { watch, seen, timers } = scene([() => ({ revision: 7, nodes: [node('n1', 3)] })]);
     const starting = watch.start();
     watch.change(change(6, 'delete', 'n1'));
@@ -79,7 +79,7 @@ describe('a watch of a registry', () => {
     expect(seen.texts).toEqual(['delete n1']);
   });
 
-  it('changes that come while an answer is on its way are newer than it', async () => {
+  it('prefers changes that arrive during a read to the answer', async () => {
     const asked = gate();
     const { watch, seen, timers, reads } = scene([
       () => ({ revision: 1, nodes: [node('n1'), node('n2')] }),
@@ -111,7 +111,7 @@ describe('a watch of a registry', () => {
         return () => ({ revision: (revision -= 1), nodes: [{ ...node('n1'), leaseMs: 1 }] });
       })(),
     ],
-  ])('reads once in 100 ms at the most, over %s', async (_what, answer) => {
+  ])('reads at most once in 100 ms, over %s', async (_what, answer) => {
     for (const service of ['greeter', 'all'] as const) {
       const { watch, timers, reads, seen } = scene([answer], service);
       await watch.start();
@@ -125,7 +125,7 @@ describe('a watch of a registry', () => {
     }
   });
 
-  it('numbers that began anew are told, whoever gives them', async () => {
+  it('reports changes whose revisions started over', async () => {
     let answer: Snapshot = { revision: 5_000, nodes: [node('n1')] };
     const { watch, seen, timers } = scene([() => answer]);
     await watch.start();
@@ -139,7 +139,7 @@ describe('a watch of a registry', () => {
     expect(seen.texts.slice(2)).toEqual(['create n3']);
   });
 
-  it.each(['the names', 'a node', 'the next look'])('stopped while it reads %s: reads no more', async (when) => {
+  it.each(['the names', 'a node', 'the next look'])('reads no more after a stop while it reads %s', async (when) => {
     const asked = gate();
     let isSlow = when !== 'the next look';
     const { watch, timers, reads, seen } = scene(
@@ -168,7 +168,7 @@ describe('a watch of a registry', () => {
     expect(seen.texts).toEqual([]);
   });
 
-  it('asks in single rounds with a pause between them, whatever is announced meanwhile', async () => {
+  it('reads one service after another with a pause between rounds, however many changes arrive', async () => {
     let open = 0;
     let most = 0;
     let asked = 0;
@@ -202,7 +202,7 @@ describe('a watch of a registry', () => {
     expect(seen.texts.filter((text) => text.startsWith('create f')).length).toBeLessThanOrEqual(1_000);
   });
 
-  it('believes a node that an answer lacks until its lease has ended, if answers may lack nodes', async () => {
+  it('keeps a node that an answer lacks until its lease has ended, if answers may be incomplete', async () => {
     const { watch, timers, seen, reads } = scene(
       [
         () => ({ nodes: [node('n1'), { ...node('n2'), leaseMs: 30_000 }], isComplete: false }),
@@ -219,7 +219,7 @@ describe('a watch of a registry', () => {
     expect(seen.texts).toEqual(['delete n1', 'delete n2']);
   });
 
-  it('reads everything at once where the server gives it, and tells each change once', async () => {
+  it('reads all services at once if the server can, and reports each change once', async () => {
     const other = { service: serviceOf('other', ['o1']) };
     const asked: (string | undefined)[] = [];
     let answer: Snapshot = { nodes: [{ service: node('n1').service }, other] };
@@ -239,7 +239,7 @@ describe('a watch of a registry', () => {
     expect(asked.length).toBeLessThanOrEqual(6);
   });
 
-  it('an answer to one service that has nodes of others tells of the one alone', async () => {
+  it('reports only the nodes of its service from an answer with others', async () => {
     let answer: Snapshot = { nodes: [] };
     const { watch, timers, seen } = scene([() => answer], 'greeter', { maxReadMs: 1_000 });
     await watch.start();
@@ -248,7 +248,7 @@ describe('a watch of a registry', () => {
     expect(seen.texts).toEqual(['create n1']);
   });
 
-  it('reads anew when it is told to while an answer is on its way', async () => {
+  it('reads again after a notification that arrives during a read', async () => {
     const asked = gate();
     let answer: Snapshot = { nodes: [] };
     const { watch, timers, seen, reads } = scene([
@@ -271,7 +271,7 @@ describe('a watch of a registry', () => {
     expect(seen.texts).toEqual(['create n1']);
   });
 
-  it('reads a service that it hears of by name, among all', async () => {
+  it('reads a service that a notification names, when it watches all', async () => {
     let names = ['greeter'];
     const { watch, timers, seen } = scene([], 'all', {
       names: async () => names,
@@ -284,14 +284,14 @@ describe('a watch of a registry', () => {
     expect(seen.events.map(({ action, service }) => `${action} ${service.name}`)).toEqual(['create other']);
   });
 
-  it('reads again when the answer says so', async () => {
+  it('reads again when the answer asks for it', async () => {
     const { watch, timers, reads } = scene([() => ({ nodes: [], readAgainMs: 1_000 })]);
     await watch.start();
     await timers.advance(10_000);
     expect(reads()).toBe(11);
   });
 
-  it('a flood of changes of few nodes keeps few of them while an answer is on its way', async () => {
+  it('keeps one change per node in memory during a read, however many arrive', async () => {
     const asked = gate();
     const { watch, timers, seen } = scene([
       () => ({ revision: 1, nodes: [] }),
@@ -311,7 +311,7 @@ describe('a watch of a registry', () => {
     expect(seen.texts.at(-1)).toBe('delete n0');
   });
 
-  it('ends with an error when the server no longer answers', async () => {
+  it('ends with an error when the server does not answer any more', async () => {
     const { watch, timers, seen } = scene([
       () => ({ nodes: [] }),
       async () => {
