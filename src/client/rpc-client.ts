@@ -386,8 +386,8 @@ export class RpcClient implements Client {
         const initial = { headers: headersOf(encoding, ctx) };
         const sent = credentials ? await this.#signed(credentials, initial, ctx) : initial;
         const socket = this.#transport.dial(address, this.#dialOptions(encoding, ctx));
-        // Sent by themselves: the first request may be long in coming, and reading the replies would begin the call
-        // without headers.
+        // The headers are sent at once: the first request may come late, and reading the replies would open the call
+        // without them.
         void socket.send(sent);
         return { socket, stop: sendRequests(encoding, input as AsyncIterable<unknown>, socket, ctx) };
       };

@@ -4,7 +4,7 @@ export const contentTypeKey = 'x-content-type';
 /** The header of a unary call that says how long its caller waits, in nanoseconds. */
 export const timeoutKey = 'timeout';
 
-/** Headers that are between Go Micro's client and server: a handler is not shown them. */
+/** Headers that Go Micro's client sends to its server, and that handlers do not see. */
 export const hiddenKeys: ReadonlySet<string> = new Set([contentTypeKey, timeoutKey]);
 
 /**
@@ -28,7 +28,7 @@ export function readTimeout(nanoseconds: string | undefined): number | undefined
   return nanoseconds !== undefined && /^\d{1,19}$/.test(nanoseconds) ? Number(nanoseconds) / 1e6 : undefined;
 }
 
-/** Milliseconds as a `timeout`. */
+/** Formats milliseconds as a `timeout` header. */
 export function writeTimeout(ms: number): string {
   // As text: most are beyond what a number holds exactly. Whole milliseconds are fine enough.
   return `${Math.max(0, Math.round(ms))}000000`;

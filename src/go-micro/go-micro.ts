@@ -56,7 +56,7 @@ export interface MicroErrorInit {
   readonly detail: string;
   /** @default the reason phrase of `code` */
   readonly status?: string | undefined;
-  /** Stays in this process. */
+  /** The cause of the error, for logs of this process; it is not sent. */
   readonly cause?: unknown;
 }
 

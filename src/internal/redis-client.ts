@@ -2,7 +2,7 @@ import { backoffMs } from './backoff.ts';
 import { maskAddress } from './mask.ts';
 import { isRedisReply, parseRedisAddress, redisAddressRemedy, type RedisPlace } from './redis.ts';
 
-/** A client of ioredis, as far as it is told here what to do. */
+/** The parts of an ioredis client that are used here. */
 export interface RedisClient {
   readonly options: RedisClientOptions;
   on(event: 'error', listener: (error: Error) => void): unknown;
@@ -10,12 +10,12 @@ export interface RedisClient {
   disconnect(): void;
 }
 
-/** Options of ioredis. It fills in null for what was not said. */
+/** Options of ioredis. It fills in null for absent options. */
 export interface RedisClientOptions {
   readonly host?: string | null | undefined;
   readonly port?: number | null | undefined;
   readonly path?: string | null | undefined;
-  /** Of the group that sentinels watch. */
+  /** Name of the group that sentinels watch. */
   readonly name?: string | null | undefined;
 }
 
@@ -67,7 +67,7 @@ export class RedisClients<C extends RedisClient> {
     this.address = path ?? (typeof name === 'string' ? `sentinel ${name}` : place);
   }
 
-  /** One more client, which connects when it is told to. Throws for TLS and credentials that cannot be right. */
+  /** Makes a client that connects on `connect()`. Throws for invalid TLS and credentials. */
   make(options: object): C {
     const { client: copied, security } = this.#init;
     const { tls, password } = security;

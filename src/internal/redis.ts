@@ -33,7 +33,7 @@ export function isRedisReply(error: unknown): error is Error {
 
 const temporary = /^(?:LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|MISCONF)\b/;
 
-/** True for an error reply that may be gone on a later attempt, by its first word. */
+/** True for an error reply after which a later attempt may succeed, by its first word. */
 export function isTemporaryReply(error: Error): boolean {
   return temporary.test(error.message);
 }

@@ -64,7 +64,7 @@ type Settings = WithDefaults<RedisRegistryOptions, typeof defaults>;
 
 const connectTimeoutMs = 2_000;
 
-/** Nodes in Redis: a key per node, which lapses with its lease. `docs/registry.md` has the layout. */
+/** A registry in Redis, with a key per node that expires with its lease. `docs/registry.md` has the layout. */
 @injectable()
 export class RedisRegistry extends DrivenRegistry<Settings> implements Registry {
   static readonly capabilities: RegistryCapabilities = {
@@ -164,11 +164,11 @@ class RedisDriver implements RegistryDriver {
     } catch (error) {
       throw this.#clients.reasonOf(error, redis);
     }
-    // All ended meanwhile, before there was anything to leave.
+    // All watches ended before the subscription was made.
     if (!this.#feeds.has(service)) this.#leave(service);
   }
 
-  /** A reply of Redis is one thing, a Redis that does not reply another. */
+  /** Translates an error: an error reply of Redis is a refusal, anything else means that it is away. */
   failure(error: unknown): DriverFailure {
     const cause = this.#clients.reasonOf(error, this.#redis);
     if (isRedisReply(cause) && !isTemporaryReply(cause)) {
@@ -191,7 +191,7 @@ class RedisDriver implements RegistryDriver {
     const { timeoutMs } = this.bounds;
     return this.#clients.make({
       connectTimeout: Math.min(timeoutMs, connectTimeoutMs),
-      // A Redis that hangs is not waited for: calls give up, and then the connection is made anew.
+      // A Redis that hangs makes calls time out, and then the connection is opened again.
       socketTimeout: 2 * timeoutMs,
     });
   }
@@ -237,7 +237,7 @@ class RedisDriver implements RegistryDriver {
     leaving.catch(() => {});
   }
 
-  /** The record of a node, which has to lie under its own key. */
+  /** Decodes the record of a node, whose name and id must match its key. */
   #decode(text: string, key: string): ServiceRecord {
     if (text === '') throw new BrokenRecord(`is no text of at most ${this.bounds.maxRecordBytes} bytes`);
     const service = decodeNode(text, this.bounds.maxRecordBytes);
@@ -259,7 +259,7 @@ class RedisDriver implements RegistryDriver {
     return `${this.bounds.prefix}events:${pathPart(name)}`;
   }
 
-  /** A pattern of Redis, in which some characters of the prefix may mean something. */
+  /** The pattern for all channels, with the special characters of the prefix escaped. */
   get #everyChannel(): string {
     return `${this.#channelOf('').replace(/[*?[\]\\^]/g, '\\$&')}*`;
   }

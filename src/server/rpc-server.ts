@@ -306,7 +306,7 @@ export class RpcServer implements Server {
   }
 
   #intend({ topic, options, ...handler }: EventHandler, logger: Logger): IntendedSubscription {
-    // A broker that is away would say so only once it is back.
+    // A broker that is away would report a missing capability only once it is back.
     assertDeliverable(this.#broker, topic, options);
     const service = this.#options.name;
     const descriptor = { ...handler.descriptor, service, topic };

@@ -19,7 +19,7 @@ export function alreadyStarted(broker: string): TenonError {
   });
 }
 
-/** The server is away. `why`: if there is more to say than that. */
+/** UNAVAILABLE (`broker.unreachable`): the server is away. `why` gives the cause, if it is known. */
 export function unreachable(
   broker: string,
   address: string,
@@ -63,7 +63,7 @@ export function unsupported(broker: string, topic: string, missing: readonly str
   });
 }
 
-/** Options that would not be in force. */
+/** FAILED_PRECONDITION (`broker.unsupported`): options that the broker would ignore. */
 export function takesNot(broker: string, options: readonly string[]): TenonError {
   return new TenonError({
     code: Code.FailedPrecondition,

@@ -42,7 +42,7 @@ export class ReplyStream extends SerialIterator<unknown> {
   override return(): Promise<IteratorResult<unknown, undefined>> {
     if (!this.#isOver) {
       this.#isLeft = true;
-      // Through the context, so that a call that is still being opened ends as well.
+      // Aborts through the context, which also ends a call that is still being opened.
       this.#source.ctx.abort(
         unthrown({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the caller stopped reading' }),
       );
@@ -102,7 +102,7 @@ export class ReplyStream extends SerialIterator<unknown> {
       return over;
     }
     const error = this.#source.failureOf(status);
-    // The server's answer, whatever it is, is no failure of its node: only a call that broke off is, or was not taken.
+    // Any answer of the server is no failure of its node: only a call that broke off, or was not taken, is one.
     this.#end(error.reason === 'server.draining' ? error : 'answered');
     throw error;
   }

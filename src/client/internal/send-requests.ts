@@ -39,7 +39,7 @@ export function sendRequests(
   send().catch((error: unknown) => {
     if (isOver) return;
     const failure = TenonError.from(error);
-    // A request that cannot be encoded leaves a source that has more of them.
+    // After a request that cannot be encoded, the source of further requests is returned.
     stop();
     ctx.abort(
       failure.reason === 'codec.encode'

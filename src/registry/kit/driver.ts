@@ -10,7 +10,7 @@ export interface DriverTools {
   readonly random: Random;
   readonly timers: Timers;
   readonly logger: Logger;
-  /** TLS and credentials that were said, of those that the capabilities take. Closed after the driver. */
+  /** TLS and credentials from the options that the capabilities allow. Closed after the driver. */
   readonly security: ConnectionSecurity;
 }
 

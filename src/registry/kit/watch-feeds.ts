@@ -1,6 +1,6 @@
 import type { Change, WatchFeed } from './driver.ts';
 
-/** The watches of one driver: what its server tells goes to those that it concerns. */
+/** The watches of one driver. Passes each notification of its server to the watches that it concerns. */
 export class WatchFeeds implements Iterable<WatchFeed> {
   readonly #feeds = new Set<WatchFeed>();
 
@@ -12,7 +12,7 @@ export class WatchFeeds implements Iterable<WatchFeed> {
     return this.#feeds.values();
   }
 
-  /** True if somebody watches just this: one service, or every one. */
+  /** True if there is a watch of exactly this: one service, or all services. */
   has(service: string | undefined): boolean {
     return [...this.#feeds].some((feed) => feed.service === service);
   }
@@ -31,13 +31,13 @@ export class WatchFeeds implements Iterable<WatchFeed> {
     signal.addEventListener('abort', leave, { once: true });
   }
 
-  /** Tells those who watch the service of the change; with `every`, those who watch every one. */
+  /** Reports the change to the watches of the service; with `every`, to the watches of all services. */
   change(change: Change, who: 'service' | 'every'): void {
     const wanted = who === 'every' ? undefined : change.service.name;
     for (const feed of this.#feeds) if (feed.service === wanted) feed.change(change);
   }
 
-  /** Every watch may have missed something, and ends. */
+  /** Ends all watches with an error, as they may have missed changes. */
   fail(why: string): void {
     for (const feed of this.#feeds) feed.fail(why);
   }

@@ -9,8 +9,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
-// The number of changes may be lost with everything else. It begins at the time then, so that it is above all that were
-// given before.
+// Redis may lose the number of changes with its data. It then restarts at the time of the clock, which is above all
+// earlier numbers.
 const nextRevision = `
 local function nextRevision(key)
   redis.call('SET', key, string.format('%.0f', now), 'NX')

@@ -54,7 +54,7 @@ export class OutlierDetection {
     if (!node) this.#failing.set(id, (node = { failures: 0, ejections: 0, ejectedUntilMs: 0 }));
     node.failures += 1;
     const now = this.#clock.monotonicMs();
-    // Calls that were under way when the node was ejected say nothing new.
+    // Calls that were in progress when the node was ejected do not count again.
     if (node.ejectedUntilMs > now) return;
     // A node that was ejected and has not answered since is on probation: one failure is enough.
     if (outcome === 'failed' && node.ejections === 0 && node.failures < options.ejectAfter) return;

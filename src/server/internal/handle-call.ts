@@ -15,7 +15,7 @@ import type { Message, Socket } from '../../transport/transport.ts';
 import { type MicroCall, microCallOf } from './go-micro.ts';
 import { ServerContext } from './server-context.ts';
 
-/** One method with all that answering its calls takes, put together once at the start. */
+/** One method with everything that is needed to handle its calls, prepared once at the start. */
 export interface MethodBinding {
   readonly method: MethodDescriptor;
   /** The handler inside its interceptors. */
@@ -77,7 +77,7 @@ export async function handleCall(binding: MethodBinding, socket: Socket): Promis
     fail(binding, socket, ctx, error);
   } finally {
     timer?.cancel();
-    // Also for a call that broke off long ago: from now on nothing runs for it.
+    // Called even if the call broke off before: its handler has ended now.
     void socket.close();
   }
 }
@@ -209,7 +209,7 @@ function decodeRequest(binding: MethodBinding, marshaler: Marshaler, body: Uint8
     value = marshaler.unmarshal(method.input, body);
   } catch (error) {
     const { code, reason, message } = TenonError.from(error);
-    // A request that is too much for a limit is not a wrong one.
+    // A request above a limit is RESOURCE_EXHAUSTED, not INVALID_ARGUMENT.
     const isTooMuch = code === Code.ResourceExhausted;
     throw new TenonError({
       code: isTooMuch ? code : Code.InvalidArgument,

@@ -1,14 +1,13 @@
-// A piece costs more than a hundred bytes beside its own, and keeps the packet that it came in: smaller ones are copied
-// together.
+// A Buffer costs more than a hundred bytes, and keeps its whole packet in memory: smaller ones are copied together.
 const pieceBytes = 4 * 1024;
 const minBlockBytes = 64;
 const maxBlockBytes = 64 * 1024;
 
-/** Joins bytes that come in pieces. The memory that it takes is at most twice what has come. */
+/** Joins received bytes. It uses at most twice the memory of what was received. */
 export class ByteQueue {
   size = 0;
   #pieces: Buffer[] = [];
-  /** A copy of the last small ones, that more can be written to. */
+  /** A block with copies of the last small pieces, and room for more. */
   #block: Buffer | undefined;
   #blockEnd = 0;
 
@@ -28,7 +27,7 @@ export class ByteQueue {
     this.size += piece.length;
   }
 
-  /** All of them, behind `first`. None are left. */
+  /** Returns all bytes, after `first`, and empties the queue. */
   join(first?: Buffer): Buffer {
     this.#seal();
     const pieces = this.#pieces;
@@ -44,11 +43,11 @@ export class ByteQueue {
     this.#blockEnd = 0;
   }
 
-  /** No more is written to the block. */
+  /** Closes the block for further writes. */
   #seal(): void {
     if (!this.#block) return;
     const written = this.#block.subarray(0, this.#blockEnd);
-    // One that is mostly empty is not kept for the rest.
+    // A block that is mostly empty is copied, to free the rest.
     this.#pieces.push(2 * this.#blockEnd < this.#block.length ? Buffer.from(written) : written);
     this.#block = undefined;
     this.#blockEnd = 0;

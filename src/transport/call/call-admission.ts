@@ -6,7 +6,7 @@ export interface AdmittedCall {
   begin(): void;
 }
 
-// Until a connection has sent a reply, its replies are taken to be so large.
+// The estimated size of a reply until the connection has sent one.
 const firstReplyBytes = 256 * 1024;
 
 /**
@@ -102,7 +102,7 @@ export class CallAdmission implements SendBudgetUser {
     return this.#stalls >= looks;
   }
 
-  /** Forgets all calls: the connection is gone. */
+  /** Forgets all calls once the connection is closed. */
   close(): void {
     this.#held.clear();
     this.#budget.forget(this);
@@ -136,5 +136,5 @@ export class CallAdmission implements SendBudgetUser {
   };
 }
 
-// Answers to pings and settings, which a peer can have any number of without taking anything.
+// Answers to pings and settings, which a peer can cause without limit and without reading.
 const answersBytes = 1024;

@@ -20,8 +20,8 @@ import type { WatchableCall } from './deferred-watch.ts';
 import type { Subchannel, PendingCall, SharedConnection } from './subchannel.ts';
 import type { CallStream, OutgoingMessage, StreamOwner } from './call-stream.ts';
 
-// Before there is a connection, so much is kept without holding back the writer: as much as is on its way once there is
-// one.
+// The messages and bytes that are buffered before there is a connection, without holding back the writer: as many as
+// are on their way once there is one.
 const maxUnsent = 64;
 const maxUnsentBytes = 64 * 1024;
 
@@ -75,7 +75,7 @@ export abstract class ClientCall extends ClientEnd implements StreamOwner, Pendi
         this.fail(deadlineExceeded(this.path));
         return;
       }
-      // Beyond what a whole number can say exactly there is no deadline.
+      // A time-out beyond the safe integers counts as none.
       if (timeoutMs > Number.MAX_SAFE_INTEGER) timeoutMs = undefined;
     }
     try {

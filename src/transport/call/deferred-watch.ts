@@ -10,7 +10,7 @@ export interface WatchableCall {
   watch(): void;
 }
 
-// Most calls are over before, and are spared what it costs to watch one.
+// Most calls are over before that, and cost no timer and no listener.
 const watchAfterMs = 4;
 
 /** Defers the watching of the deadlines and contexts of calls by a moment: most calls are over by then. */

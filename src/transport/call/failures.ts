@@ -7,7 +7,7 @@ import { whyTls } from '../../tls/failures.ts';
 
 const writeHostPort = 'Write host:port, such as 127.0.0.1:50051 or [::1]:50051';
 
-// What a server of TLS does to a caller in the clear, and one that does not like a certificate, with TLS 1.3.
+// Errors of a socket in the clear to a TLS server, and of a certificate that a server refuses with TLS 1.3.
 const hangUps = /^(?:Failed to connect|the other side closed it|(?:read|write) (?:ECONNRESET|EPIPE))$/;
 const hungUp =
   'the connection was closed before it could carry a call. Does it speak TLS, and this client not (tls)? Or does it not trust the certificate of this client?';

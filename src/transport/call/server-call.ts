@@ -205,7 +205,7 @@ export abstract class ServerCall extends ServerEnd implements Socket, Linked<Ser
     try {
       this.writeStatus(status);
     } catch (error) {
-      // What an error is matters more than its details.
+      // If the details do not fit, code and message are sent without them.
       const isTooLarge = TenonError.is(error) && error.reason === 'metadata.too_large' && status.code !== Code.Ok;
       this.writeStatus(isTooLarge ? { ...status, metadata: undefined } : statusOf(unsendable(error)));
     }

@@ -205,7 +205,7 @@ export class Subchannel<Connection extends SharedConnection> {
     if (this.#hasCarried) {
       this.#failures = 0;
     } else {
-      // A server that lets itself be connected to, and takes nothing, would be connected to without end.
+      // Without a back-off, a server that accepts connections but no calls would be connected to without end.
       this.#rest(this.#attemptMs, 'it went away before it took a call', undefined);
       if (this.#isResting) this.#failWaiting();
     }
@@ -224,7 +224,7 @@ export class Subchannel<Connection extends SharedConnection> {
     if (connection) this.#connections.delete(connection);
     this.#isConnecting = false;
     this.#rest(this.clock.monotonicMs(), why, error);
-    // Whether the rest is over by now or not: calls that do not wait have had their attempt.
+    // Calls that do not wait for ready fail now, as their attempt has failed.
     this.#failWaiting();
     if (this.#waiting.size > 0) this.#retryLater();
   }

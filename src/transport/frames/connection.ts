@@ -39,9 +39,9 @@ export interface ConnectionOptions {
   readonly sections: Sections;
 }
 
-// With so much unsent, calls are held back, and a server reads no more requests.
+// The number of unsent bytes at which calls are held back, and a server stops reading requests.
 const mostUnsentBytes = 512 * 1024;
-// For a peer that does not read what ends the connection.
+// Time that a peer has to read the last frames before the connection is destroyed.
 const lingerMs = 1_000;
 
 /** A connection, on either side: the preamble, frames in and out, one write per turn of the event loop, and its end. */
@@ -249,7 +249,7 @@ export abstract class FrameConnection {
   #drained(): void {
     if (!this.isBlocked || this.socket.writableLength + this.writer.bytes > mostUnsentBytes) return;
     this.isBlocked = false;
-    // One part of each in turn, so that no call has to wait for all of another's body.
+    // Sends one part of each body in turn, so that no call waits for the whole body of another.
     let moved = true;
     while (moved && !this.isBlocked) {
       moved = false;
@@ -323,7 +323,7 @@ export abstract class FrameConnection {
     const isOtherVersion = index === preamble.length - 1;
     this.socket.removeAllListeners('data');
     this.socket.resume();
-    // A peer that speaks neither would only be confused by more of ours.
+    // Drops the preamble of this side: a peer that does not speak the protocol could not read it.
     this.writer.take();
     if (isOtherVersion) {
       this.#error = `it speaks version ${data[index]} of the protocol, and this side version ${preamble[index]}`;
@@ -435,7 +435,7 @@ export abstract class FrameConnection {
       this.writer.ping();
       this.wrote();
       this.#pong = timers.after(keepaliveTimeoutMs, () => {
-        // In a process that was busy for long, the answer may lie in the socket.
+        // In a process that was busy for long, the pong may be unread in the socket.
         timers.soon(() => this.#unanswered());
       });
     });

@@ -51,7 +51,7 @@ export const Flag = {
   Body: 0x80,
 } as const;
 
-/** Beyond the flags of the wire: the frame is the first of its call. */
+/** Not on the wire: marks the first frame of a call. */
 export const firstFrame = 0x100;
 
 /** The flag of a RESET for a call that the server did not process, so that it may be sent to another node. */
@@ -62,15 +62,15 @@ export const Leave = { Draining: 0, ProtocolError: 1 } as const;
 
 /** The settings that each side sends first. */
 export interface Settings {
-  /** Bytes that may be on their way to it in each call, unread. */
+  /** Bytes of each call that may be sent to the side without having been read. */
   readonly windowBytes: number;
-  /** Calls that it takes at a time. */
+  /** The number of calls that the side takes at a time. */
   readonly maxCalls: number;
-  /** Fields of metadata that it remembers. */
+  /** The number of fields of metadata that the side remembers. */
   readonly fields: number;
 }
 
-/** Bytes of {@link Settings} on the wire. Later versions may say more. */
+/** Bytes of {@link Settings} on the wire. Later versions may append settings. */
 export const settingsBytes = 10;
 /** The most fields that a side may remember: each costs both sides memory for every connection. */
 export const maxFields = 128;

@@ -19,11 +19,11 @@ export class FrameStream implements CallStream {
   readonly id: number;
   readonly owner: StreamOwner;
   readonly #connection: FrameConnection;
-  /** Bytes that may be sent. */
+  /** The number of bytes that may be sent. */
   #credit: number;
-  /** Bytes that may come. */
+  /** The number of bytes that the peer may send. */
   #allowance: number;
-  /** Bytes that were read, and whose credit was not given back yet. */
+  /** Bytes that were read, and whose credit was not returned to the peer yet. */
   #debt = 0;
   #queue: Waiting[] | undefined;
   #room: Promise<void> | undefined;
@@ -34,7 +34,7 @@ export class FrameStream implements CallStream {
   /** The credit of bodies that came and were not read. */
   #owed = 0;
   #isOver = false;
-  /** True if metadata has come, or a part that must follow it. */
+  /** True if metadata was received, or a part that must follow it. */
   #hasBegun = false;
   /** True if the client sends no more. */
   #hasEnded = false;
@@ -156,7 +156,7 @@ export class FrameStream implements CallStream {
     part: Uint8Array | undefined,
   ): void {
     const isEnd = (flags & Flag.End) !== 0;
-    // Without it, what costs no credit could come without end.
+    // Without this limit, frames that cost no credit could arrive without end.
     if (headers) {
       if (this.#hasBegun) throw new FrameError(`call ${this.id} sent metadata again, or late`);
       this.#hasBegun = true;
@@ -174,7 +174,7 @@ export class FrameStream implements CallStream {
         this.owner.onTooLarge(size ?? part.length);
         return;
       }
-      // A reader that has nothing else waits for all of this body, and cannot have it before the rest is here.
+      // The reader waits for this whole body, and needs the rest of it: its credit is returned at once.
       const isWanted = isPart && this.#owed === 0 && (flags & Flag.More) !== 0;
       body = isPart ? this.#assemble(part, size, flags) : part;
       if (isWanted) this.#give(cost);
@@ -200,7 +200,7 @@ export class FrameStream implements CallStream {
     if (came > this.#size || (isLast && came !== this.#size))
       throw new FrameError(`call ${this.id} sent ${came} bytes of a body of ${this.#size}`);
     if (!isLast) {
-      // Else a body could be sent byte by byte, and each would take a hundred here.
+      // Otherwise a peer could send a body in single bytes, each of which would take a hundred bytes of memory.
       if (part.length !== partBytes) throw new FrameError(`call ${this.id} sent a part of ${part.length} bytes`);
       return undefined;
     }

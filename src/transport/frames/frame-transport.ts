@@ -54,7 +54,7 @@ export const frameDefaults = {
 // The protocol offered in TLS (ALPN, RFC 7301).
 const protocols = ['tenon/1'];
 
-/** A transport over sockets that speaks our own frames; `places` says which sockets. */
+/** A transport over sockets with tenon's own frames; `places` parses the addresses of the sockets. */
 export class FrameTransport implements Transport {
   readonly #options: FrameTransportOptions;
   readonly #addresses: AddressScheme;

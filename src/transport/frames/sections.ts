@@ -24,7 +24,7 @@ export class Sections {
     this.length = this.buffer.writeUInt32BE(value, this.length);
   }
 
-  /** Text behind its length. `false`, and of no use, if there is a character outside printable ASCII. */
+  /** Writes printable ASCII after its length. Returns false, with invalid bytes, for any other character. */
   text(value: string): boolean {
     const { length } = value;
     this.varint(length);
@@ -43,7 +43,7 @@ export class Sections {
     return true;
   }
 
-  /** Any text, in UTF-8, behind its length in bytes. */
+  /** Writes any text in UTF-8, after its length in bytes. */
   utf8(value: string): void {
     const length = Buffer.byteLength(value);
     this.varint(length);
@@ -104,7 +104,7 @@ export class FrameCursor extends VarintReader<Buffer> {
     return this.data.readUInt32BE(start);
   }
 
-  /** Printable ASCII and nothing else. */
+  /** Reads printable ASCII. */
   ascii(length: number): string {
     const start = this.#skip(length);
     const text = this.data.toString('latin1', start, this.at);
@@ -117,13 +117,13 @@ export class FrameCursor extends VarintReader<Buffer> {
     return this.data.toString('utf8', start, this.at);
   }
 
-  /** Bytes of their own, so that they do not keep what came with them. */
+  /** Reads bytes into a copy, which does not keep the received packet in memory. */
   copy(length: number): Uint8Array {
     const start = this.#skip(length);
     return new Uint8Array(this.data.subarray(start, this.at));
   }
 
-  /** All that is left, in place. */
+  /** Reads the remaining bytes, without a copy. */
   rest(): Buffer {
     const start = this.at;
     this.at = this.end;
@@ -132,7 +132,7 @@ export class FrameCursor extends VarintReader<Buffer> {
 
   #skip(length: number): number {
     const start = this.at;
-    // So that whatever is no number fails, too.
+    // The negation also refuses NaN.
     if (!(length >= 0 && length <= this.end - start)) throw cutOff();
     this.at = start + length;
     return start;

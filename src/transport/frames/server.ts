@@ -114,7 +114,7 @@ const looks = 4;
 
 /** Follows the life of a connection. */
 interface Watcher {
-  /** Called when its peer has introduced itself, or never will. */
+  /** Called when the peer has sent its preamble, or its connection has ended before. */
   known(): void;
   gone(): void;
 }
@@ -163,7 +163,7 @@ class ServerConnection extends FrameConnection {
   }
 
   protected override onUnsentChange(): void {
-    // Below, the socket may not say when it is rid of it.
+    // Below this size the socket may not report when it has sent the bytes.
     const { writableLength, writableHighWaterMark } = this.socket;
     const inSocket = writableLength < writableHighWaterMark ? 0 : writableLength;
     const bytes = this.isClosed ? 0 : this.waitingBytes + inSocket;
@@ -262,7 +262,7 @@ class FrameServerCall extends ServerCall implements StreamOwner, WatchableCall, 
   #hasBegun = false;
   #isWatched = false;
   #sentHeaders = false;
-  // What waits for the next step, so that both leave in one frame.
+  // The parts that wait for the next step, to be sent with it in one frame.
   #headers: Metadata | undefined;
   #body: Uint8Array | undefined;
 
@@ -373,7 +373,7 @@ class FrameServerCall extends ServerCall implements StreamOwner, WatchableCall, 
 
   protected override writeMessage(_message: Message, body: Uint8Array, isLast: boolean): void {
     this.#connection.admission.replied(body.length);
-    // Headers come before a message, also where there are none.
+    // Headers precede a message, even if they are empty.
     this.#sentHeaders = true;
     if (isLast) this.#body = body;
     else this.stream.send({ headers: this.#takeHeaders(), body });

@@ -9,11 +9,11 @@ import type { Sections } from './sections.ts';
 // followed by a larger one.
 const firstChunkBytes = 1024;
 const largestChunkBytes = 64 * 1024;
-// Longer bodies are not copied but handed on as they are.
+// Longer bodies are passed to the socket without a copy.
 const copiedBytes = 4 * 1024;
 const shortBytes = 48;
 
-/** The content of one CALL or MESSAGE. */
+/** The content of a CALL or a MESSAGE frame. */
 export interface Frame {
   readonly headers?: Metadata | undefined;
   readonly status?: Status | undefined;
@@ -55,7 +55,7 @@ export class FrameWriter {
     this.#end = this.#chunk.writeUInt16BE(fields, this.#end);
   }
 
-  /** Writes the first frame of a call. `timeoutMs` is what is left of its time. */
+  /** Writes the first frame of a call. `timeoutMs` is its remaining time. */
   call(id: number, path: string, timeoutMs: number | undefined, frame: Frame): void {
     const sections = this.#sections;
     sections.length = 0;

@@ -82,7 +82,7 @@ abstract class GrpcJsCall extends ClientEnd implements InterceptingListener, Ope
     this.call = call;
     if (ctx) this.#unfollow = ctx.onAbort((reason) => this.fail(reason));
     call.start(metadata, this);
-    // At once: before it is called for the first time, grpc-js buffers without bound.
+    // Read at once: before the first read, grpc-js buffers without bound.
     call.startRead();
     return call;
   }

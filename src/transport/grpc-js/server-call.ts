@@ -68,14 +68,14 @@ export class GrpcJsServerCall extends ServerCall {
   }
 
   get peerCertificate(): PeerCertificate | undefined {
-    // Of connections that were verified, and of no others.
+    // grpc-js gives it only for verified connections.
     const { sslPeerCertificate } = this.#base.getAuthContext();
     return sslPeerCertificate && peerCertificateOf(sslPeerCertificate.raw);
   }
 
   onReceiveMetadata(metadata: GrpcMetadata): void {
     this.#headers = metadata;
-    // A date, of this very moment: what is left of it is what counts.
+    // grpc-js gives a date that it computed at this moment from the time-out: the remaining time counts.
     const date = Number(this.#base.getDeadline());
     if (date !== Number.POSITIVE_INFINITY)
       this.deadline = this.side.clock.monotonicMs() + Math.max(0, date - systemClock.now());

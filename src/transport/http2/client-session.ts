@@ -92,7 +92,7 @@ export class ClientSession implements CallConnection {
       }
     });
     session.on('error', (error) => (this.#why ??= textOf(error)));
-    // Node waits for its last words to leave, and over TLS that failed they never do.
+    // Node waits until its last frames have left, which never happens over TLS that failed.
     socket.once('error', (error) => {
       this.#why ??= textOf(error);
       options.timers.soon(() => socket.destroy());

@@ -85,7 +85,7 @@ export class MessageReader {
       for (let frame = this.#frames.take(); frame && !frame.isCompressed; frame = this.#frames.take())
         this.#owner.onMessage(frame.body, false);
     } catch {
-      // The call is over, and says why.
+      // The call is over, and reports the cause.
     } finally {
       this.#isDelivering = false;
     }
@@ -98,7 +98,7 @@ export class MessageReader {
 
   /** Hands on messages that have come, as long as they are asked for. */
   #deliver(): void {
-    // What is handed on asks for more: that is this loop's next round.
+    // The receiver of a message may ask for the next one: this loop delivers it.
     if (this.#isDelivering) return;
     this.#isDelivering = true;
     try {

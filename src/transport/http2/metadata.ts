@@ -10,7 +10,7 @@ import { assertSingle, clipped, isReserved, MetadataSize } from '../grpc/grpc-he
 /** Request headers as node:http2 gives them: names and values in turn, repeated ones apart. */
 export type RawHeaders = readonly string[];
 
-// Of HTTP and gRPC, not of the application. `content-type` stays: it names the codec.
+// Headers of HTTP and gRPC, which are not metadata. `content-type` stays: it names the codec.
 const hiddenInRequests = new Set([
   'te',
   'grpc-accept-encoding',
@@ -21,7 +21,7 @@ const hiddenInRequests = new Set([
   'host',
 ]);
 
-// Which encodings a server takes stays: a caller that was not understood looks for it.
+// `grpc-accept-encoding` stays: a caller whose encoding the server does not know reads it.
 const hiddenInResponses = new Set(['content-type', 'date', 'grpc-encoding', 'grpc-message', 'grpc-status']);
 
 /** Reads headers but for some that are not the application's. */

@@ -30,7 +30,7 @@ export interface SessionSeams {
 const maxPingStrikes = 2;
 const tooManyPings = Buffer.from('too_many_pings');
 const highestStream = 2 ** 31 - 1;
-// More than the answer to a ping takes, encrypted too.
+// More bytes than the answer to a ping takes, even encrypted.
 const answerBytes = 64;
 // After so long, a peer has received the GOAWAY, and what it sent before has arrived.
 const heardMs = 1_000;
@@ -131,8 +131,8 @@ export class ServerSession implements ConnectionInfo {
     const session = this.#session;
     if (session.destroyed || session.closed || this.#farewell) return;
     session.goaway(constants.NGHTTP2_NO_ERROR, highestStream);
-    // Not a ping, whose answer would say that it was heard: a client on Node 20 that finds both in one packet stands
-    // still.
+    // A timer, and not the answer to a ping, tells that the GOAWAY has arrived: a client on Node 20 stalls if both come
+    // in one packet.
     this.#farewell = this.#seams.timers.after(heardMs, () => session.close());
     const { maxConnectionAgeGraceMs } = this.#rules;
     if (maxConnectionAgeGraceMs === undefined) return;
@@ -159,7 +159,7 @@ export class ServerSession implements ConnectionInfo {
     } else if (isEarly) this.#strikes += 1;
     if (this.#strikes <= maxPingStrikes || this.#session.destroyed) return;
     this.#session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, 0, tooManyPings);
-    // What was just written has to leave.
+    // Destroys the session after the GOAWAY has left.
     this.#seams.timers.soon(() => this.#session.destroy());
   }
 }

@@ -11,7 +11,7 @@ export interface ListenTarget {
   bound(server: Server): string;
   /** Makes the address visible to callers, once it is listened at. Fails as listening does. */
   publish?(): Promise<void>;
-  /** Gives the address up. */
+  /** Releases the address. */
   release?(): void;
   /** Turns the error of a failed attempt to listen into a TenonError. */
   failure(error: unknown): unknown;

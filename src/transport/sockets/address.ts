@@ -37,7 +37,7 @@ export function formatAddress(host: string, port: number): string {
 /** Formats an end of a socket as an address; empty where that is not known. */
 export function formatPeer(host: string | undefined, port: number | undefined): string {
   if (host === undefined || port === undefined) return '';
-  // How a socket that takes both families shows IPv4.
+  // The form in which a dual-stack socket shows IPv4 addresses.
   return formatAddress(host.replace(/^::ffff:/, ''), port);
 }
 

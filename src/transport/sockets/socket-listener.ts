@@ -16,7 +16,7 @@ import type { SocketServerLimits } from './socket-defaults.ts';
 import type { TlsSeams } from '../../tls/material.ts';
 import { TlsAcceptor } from './tls-acceptor.ts';
 
-// For a peer that does not read: what was sent to it is given up after this time.
+// Time in which a peer must read some of what was sent to it, before its connection is closed.
 const flushMs = 1_000;
 
 /** Options of a {@link SocketListener}. */
@@ -91,7 +91,7 @@ export class SocketListener implements Listener {
       throw target.failure(error);
     }
     this.#net.on('error', () => {
-      // Of a connection that was lost while it was accepted: the next one may succeed.
+      // The error of a connection that was lost while it was accepted: the next one may succeed.
     });
     this.#tls?.watch();
   }
@@ -151,7 +151,7 @@ export class SocketListener implements Listener {
       }
       let isGone = false;
       let isIdle = false;
-      // The engine alone is not believed: grpc-js's says that it is done while calls are under way, from Node 24 on.
+      // The engine's report is not enough: from Node 24 on, grpc-js reports the end while calls are in progress.
       this.#check = () => {
         if (this.#calls.size > 0) return;
         if (isGone && this.#sockets.size === 0) resolve();

@@ -52,7 +52,7 @@ export class TlsAcceptor {
       rejectUnauthorized: clientAuth === 'require',
     });
     const refused = (connection: TLSSocket, error: unknown): void => {
-      // Strangers may cause as many as they like: not for everybody's log.
+      // Any peer can cause failed handshakes without limit, so they are logged at the level debug.
       seams.logger.debug('a TLS handshake failed', {
         peer: peerOf(connection),
         error,
@@ -61,7 +61,7 @@ export class TlsAcceptor {
     };
     this.#server.on('secureConnection', (connection: TLSSocket) => {
       this.#handshakes.delete(peerOf(connection));
-      // Without a certificate is allowed; with one that is not trusted is not.
+      // Clients without a certificate are admitted, those with an untrusted one are not.
       const isForged = clientAuth === 'request' && !connection.authorized && hasCertificate(connection);
       if (isForged) refused(connection, connection.authorizationError);
       else take(connection);

@@ -65,7 +65,7 @@ class SocketFile implements ListenTarget {
     try {
       if (this.#file && isSameFile(lstatSync(this.#path, { bigint: true }), this.#file)) unlinkSync(this.#path);
     } catch {
-      // It is gone already.
+      // The file does not exist any more.
     }
   }
 
