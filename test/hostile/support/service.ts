@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import { startNode, type TestProcess } from '../../support/process.ts';
-import { frame, rawCall, rawSession } from '../../transport/support.ts';
+import { frame, rawCall, rawSession, type WireAnswer } from '../../transport/support.ts';
 import { type Engine, good, paths } from './cases.ts';
 
 /** How the process of the service is. */
@@ -42,16 +42,13 @@ export class HostileService {
 
   /** A good call, and what became of it: `status 0`. */
   async goodCall(): Promise<string> {
-    const { headers, trailers } = await this.#answered(rawCall(this.#good, paths.unary, good));
-    return `status ${String((trailers ?? headers)['grpc-status'])}`;
+    return `status ${statusIn(await this.#call(paths.unary, good))}`;
   }
 
   async report(collect = false): Promise<Report> {
-    const { data } = await this.#answered(
-      rawCall(this.#good, '/hostile.Probe/Report', frame(Buffer.from(JSON.stringify({ collect }))), {
-        'content-type': 'application/grpc+json',
-      }),
-    );
+    const { data } = await this.#call('/hostile.Probe/Report', frame(Buffer.from(JSON.stringify({ collect }))), {
+      'content-type': 'application/grpc+json',
+    });
     return JSON.parse(data.subarray(5).toString()) as Report;
   }
 
@@ -66,6 +63,18 @@ export class HostileService {
       const isIdle = report.inFlight === 0 && report.running === 0 && report.sockets <= sockets;
       if (isIdle || performance.now() > end) return report;
       await sleep(10);
+    }
+  }
+
+  /**
+   * A call over the well-behaved connection. The server's keepalive of a second ends that one too when a busy machine
+   * keeps this process from answering a ping: the call is then made again over a new connection, twice at most.
+   */
+  async #call(path: string, body: Buffer, headers?: Record<string, string>): Promise<WireAnswer> {
+    for (let again = 2; ; again -= 1) {
+      const session = this.#good;
+      const answer = await this.#answered(rawCall(session, path, body, headers));
+      if (statusIn(answer) !== undefined || !session.destroyed || again === 0) return answer;
     }
   }
 
@@ -92,4 +101,8 @@ export class HostileService {
     this.process.signal('SIGTERM');
     return (await this.process.waitForExit(60_000)).code;
   }
+}
+
+function statusIn({ headers, trailers }: WireAnswer): string | undefined {
+  return (trailers ?? headers)['grpc-status'] as string | undefined;
 }
