@@ -156,11 +156,42 @@ export { AddressList, type AddressListOptions, type FailoverCall, formatAddress,
 export { BrokenRecords } from './broken-records.ts';
 export type { Change, DriverCall, DriverTools, LeasedNode, Registration, RegistryDriver, Snapshot, WatchFeed, } from './driver.ts';
 export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
-export { type DriverFailure, invalidAddress, invalidService } from './errors.ts';
+export { type DriverFailure, GrpcCallError, invalidAddress, invalidService } from './errors.ts';
 export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
 export { BrokenRecord, checkedNode, decodeNode, encodeNode, pathPart, serviceParts } from './records.ts';
 export { WatchFeeds } from './watch-feeds.ts';
+
+// tenon/registry/kit/grpc-channel
+
+import { type MetadataInit } from '../../context/metadata.ts';
+import { type AddressList } from './address-list.ts';
+import type { DriverTools } from './driver.ts';
+export interface GrpcChannelOptions {
+    readonly registry: string;
+    readonly proto: string | URL | readonly (string | URL)[];
+    readonly addresses: AddressList;
+    readonly tools: DriverTools;
+    readonly maxReceiveBytes?: number | undefined;
+    readonly keepaliveMs?: number | undefined;
+}
+export interface GrpcChannelCall {
+    readonly signal: AbortSignal;
+    readonly timeoutMs?: number | undefined;
+    readonly metadata?: MetadataInit | (() => MetadataInit | Promise<MetadataInit>) | undefined;
+}
+export interface GrpcStream extends AsyncIterableIterator<unknown, undefined> {
+    send(request: unknown): void | Promise<void>;
+    end(): void;
+    return(): Promise<IteratorResult<unknown, undefined>>;
+}
+export declare class GrpcChannel {
+    #private;
+    constructor(options: GrpcChannelOptions);
+    unary(name: string, request: unknown, call: GrpcChannelCall): Promise<unknown>;
+    stream(name: string, request: unknown, call: GrpcChannelCall): Promise<GrpcStream>;
+    close(): Promise<void>;
+}
 
 // tenon/registry/mdns
 
@@ -253,7 +284,7 @@ export declare class RedisRegistry extends DrivenRegistry<Settings> implements R
 }
 export {};
 
-// registry/kit/address-list.ts, by tenon/registry/kit
+// registry/kit/address-list.ts, by tenon/registry/kit, tenon/registry/kit/grpc-channel
 
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 export interface ServerAddress {
@@ -279,6 +310,7 @@ export declare class AddressList {
     #private;
     constructor(addresses: readonly ServerAddress[], options: AddressListOptions);
     get current(): ServerAddress;
+    get inOrder(): readonly ServerAddress[];
     succeeded(address: ServerAddress): void;
     failed(address: ServerAddress): void;
     run<T>(call: FailoverCall, work: (address: ServerAddress, signal: AbortSignal) => Promise<T>): Promise<T>;
@@ -333,7 +365,7 @@ export declare abstract class DrivenRegistry<Settings extends DriverSettings> im
     toString(): string;
 }
 
-// registry/kit/driver.ts, by tenon/registry/kit
+// registry/kit/driver.ts, by tenon/registry/kit, tenon/registry/kit/grpc-channel
 
 import type { Logger } from '../../logger/logger.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
@@ -400,6 +432,9 @@ export interface RegistryDriver {
 // registry/kit/errors.ts, by tenon/registry/kit
 
 import { TenonError } from '../../errors/errors.ts';
+export declare class GrpcCallError extends TenonError {
+    constructor(call: string, error: TenonError);
+}
 export interface DriverFailure {
     readonly kind: 'unreachable' | 'refused' | 'denied';
     readonly why?: string | undefined;

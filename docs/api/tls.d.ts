@@ -24,7 +24,7 @@ export interface ConnectionTlsOptions extends ClientTlsOptions {
     readonly insecureSkipVerify?: boolean | undefined;
 }
 
-// tls/connection.ts, by tenon, tenon/app, tenon/broker, tenon/registry, tenon/broker/kit, tenon/registry/kit
+// tls/connection.ts, by tenon, tenon/app, tenon/broker, tenon/registry, tenon/broker/kit, tenon/registry/kit, tenon/registry/kit/grpc-channel, tenon/transport/grpc
 
 import type { ConnectionOptions } from 'node:tls';
 import type { TlsOwner, TlsSeams } from './material.ts';
@@ -49,6 +49,8 @@ export declare class ConnectionSecurity {
     #private;
     constructor(options: ConnectionSecurityOptions, owner: Required<TlsOwner>, seams: TlsSeams);
     get tls(): ConnectionOptions | undefined;
+    get hasTls(): boolean;
+    get handshakeTimeoutMs(): number | undefined;
     get hasCredentials(): boolean;
     get username(): string | undefined;
     get password(): string | undefined;

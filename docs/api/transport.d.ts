@@ -86,11 +86,13 @@ export declare const Transport: ServiceIdentifier<Transport>;
 // tenon/transport/grpc
 
 import { type ServiceIdentifier } from 'inversify';
+import type { ConnectionSecurity } from '../tls/connection.ts';
 import { GrpcBase } from './grpc/grpc-base.ts';
 import type { GrpcOptions } from './grpc/grpc-options.ts';
 import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 export interface GrpcTransportOptions extends GrpcOptions {
+    readonly security?: ConnectionSecurity | undefined;
 }
 export declare const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions>;
 export declare class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Transport {
@@ -99,6 +101,7 @@ export declare class GrpcTransport extends GrpcBase<GrpcTransportOptions> implem
     constructor(given?: GrpcTransportOptions);
     dial(address: string, options: DialOptions): TransportClient;
     protected call(address: string, message: Message, options: DialOptions): Promise<Message>;
+    isSecure(): boolean;
     protected engine(): MakeServerEngine;
     protected closeConnections(): void;
 }

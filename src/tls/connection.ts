@@ -92,6 +92,16 @@ export class ConnectionSecurity {
     return this.#tls.connectionOptions;
   }
 
+  /** True if connections are encrypted. Nothing is read for it. */
+  get hasTls(): boolean {
+    return this.#options.tls !== undefined;
+  }
+
+  /** Longest handshake, in milliseconds; `undefined` if nothing was said. */
+  get handshakeTimeoutMs(): number | undefined {
+    return this.#options.tls?.handshakeTimeoutMs;
+  }
+
   get hasCredentials(): boolean {
     return this.#options.credentials !== undefined;
   }

@@ -1,6 +1,7 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
+import type { ConnectionSecurity } from '../tls/connection.ts';
 import { systemRandom } from '../runtime/system.ts';
 import { type CallConnection, ClientSocket, UnaryCall } from './call/client-call.ts';
 import { GrpcBase, grpcProtocols } from './grpc/grpc-base.ts';
@@ -12,11 +13,19 @@ import { Keepalive } from './http2/keepalive.ts';
 import { DeferredWatch } from './call/deferred-watch.ts';
 import { SubchannelPool } from './call/subchannel.ts';
 import { tcpAddresses } from './sockets/address-scheme.ts';
+import { dialSecurely } from './sockets/tls-dialer.ts';
 import type { MakeServerEngine } from './sockets/server-engine.ts';
 import type { DialOptions, Message, Transport, TransportCapabilities, TransportClient } from './transport.ts';
 
 /** Options of a {@link GrpcTransport}. */
-export interface GrpcTransportOptions extends GrpcOptions {}
+export interface GrpcTransportOptions extends GrpcOptions {
+  /**
+   * TLS of clients in place of `tls`, for a backend whose registry or broker follows the certificates. It is read for
+   * each connection, and not closed.
+   * @default none
+   */
+  readonly security?: ConnectionSecurity | undefined;
+}
 /** Container key of the {@link GrpcTransportOptions}. */
 export const GrpcTransportOptions: ServiceIdentifier<GrpcTransportOptions> = token('transport', 'GrpcTransportOptions');
 
@@ -32,13 +41,13 @@ export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Tra
 
   constructor(@inject(GrpcTransportOptions) @optional() given: GrpcTransportOptions = {}) {
     super(withGrpcDefaults(given));
-    const { runtime, tls, idleMs, maxReconnectMs, maxMetadataBytes, keepaliveTimeoutMs } = this.options;
+    const { runtime, tls, security, idleMs, maxReconnectMs, maxMetadataBytes, keepaliveTimeoutMs } = this.options;
     const { keepaliveMs = Number.POSITIVE_INFINITY, keepaliveWithoutCalls: withoutCalls = false } = this.options;
     const { clock, timers } = runtime;
     const connection = {
       timers,
       addresses: tcpAddresses,
-      isSecure: tls !== undefined,
+      isSecure: this.isSecure(),
       maxMetadataBytes,
       keepalive: new Keepalive(timers, { keepaliveMs, keepaliveTimeoutMs, withoutCalls }),
       keepaliveFactor: new Map<string, number>(),
@@ -51,7 +60,9 @@ export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Tra
       idleMs,
       maxReconnectMs,
       addresses: tcpAddresses,
-      secure: tls && (async (socket, host) => this.dialer(tls).connect(socket, host, grpcProtocols)),
+      secure: security?.hasTls
+        ? (socket, host) => dialSecurely(security, socket, host, grpcProtocols, timers)
+        : tls && (async (socket, host) => this.dialer(tls).connect(socket, host, grpcProtocols)),
       open: (socket, subchannel) => new ClientSession(socket, connection, subchannel),
     });
   }
@@ -64,6 +75,10 @@ export class GrpcTransport extends GrpcBase<GrpcTransportOptions> implements Tra
     return new Promise((resolve, reject) => {
       new UnaryCall(this.#subchannels.get(address), message, options, resolve, reject).start();
     });
+  }
+
+  override isSecure(): boolean {
+    return this.options.security?.hasTls === true || super.isSecure();
   }
 
   protected override engine(): MakeServerEngine {

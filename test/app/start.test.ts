@@ -78,7 +78,7 @@ describe('the modules that a service loads to start, answer a call over gRPC, an
 
   test('has nothing of the command, of suites, of backends that are not bound, or of what nobody asked', () => {
     const others =
-      /^(?:cli|testing)\/|^transport\/(?:internal\/)?(?:memory|tcp|unix|frame|grpc-js)|redis|mdns|round-robin|^reflection\/internal/;
+      /^(?:cli|testing)\/|^transport\/(?:internal\/)?(?:memory|tcp|unix|frame|grpc-js)|redis|mdns|grpc-channel|round-robin|^reflection\/internal/;
     expect(sources.filter((source) => others.test(source))).toEqual([]);
   });
 });
@@ -87,8 +87,8 @@ describe('the doors', () => {
   const { exports: doors } = JSON.parse(readFileSync('package.json', 'utf8')) as {
     readonly exports: Readonly<Record<string, { readonly default: string }>>;
   };
-  // What has to do with the container, and suites of tests.
-  const withPackages = ['.', './app', './testing', './package.json'];
+  // What has to do with the container, suites of tests, and what calls the methods of a .proto.
+  const withPackages = ['.', './app', './testing', './package.json', './registry/kit/grpc-channel'];
   const backends = Object.entries(backendRows).flatMap(([room, rows]) => rows.map(({ name }) => `./${room}/${name}`));
   const names = Object.keys(doors).filter((name) => !withPackages.includes(name) && !backends.includes(name));
 

@@ -54,15 +54,17 @@ const contracts = rooms.filter((room) => !Object.hasOwn(closed, room)).map((room
 /** The file of a door below `src/` or `dist/`, without its ending. */
 function pathOf(key: string): string {
   if (key === '.') return 'index';
-  const [room = '', part] = key.slice(2).split('/');
+  const [room = '', part, partOfKit] = key.slice(2).split('/');
   if (part === undefined) return `${room}/${room}`;
+  if (partOfKit !== undefined) return `${room}/${part}/${partOfKit}`;
   return part === 'kit' ? `${room}/kit/kit` : `${room}/${part}`;
 }
 
 function exportProblems(exports: Exports, exists: (path: string) => boolean): string[] {
   const { './package.json': _, ...doors } = exports;
   return Object.entries(doors).flatMap(([key, target]) => {
-    if (!/^\.(?:\/[a-z0-9-]+){0,2}$/.test(key)) return [`${key}: a pattern, or not the path of one module`];
+    if (!/^\.(?:\/[a-z0-9-]+(?:\/kit)?(?:\/[a-z0-9-]+)?)?$/.test(key))
+      return [`${key}: a pattern, or not the path of one module`];
     const path = pathOf(key);
     const expected = { types: `./dist/${path}.d.ts`, default: `./dist/${path}.js` };
     if (JSON.stringify(target) !== JSON.stringify(expected)) return [`${key}: should be ${JSON.stringify(expected)}`];
@@ -143,12 +145,14 @@ describe('the exports of the package', () => {
       './broker/*': door('broker/*'),
       './broker/redis': door('broker/redis-streams'),
       './broker/nats': door('broker/nats'),
+      './broker/redis/names': door('broker/redis/names'),
     };
     expect(exportProblems(made, (path) => !path.startsWith('./dist/broker/nats'))).toEqual([
       './broker/*: a pattern, or not the path of one module',
       './broker/redis: should be {"types":"./dist/broker/redis.d.ts","default":"./dist/broker/redis.js"}',
       './broker/nats: ./dist/broker/nats.d.ts is not there',
       './broker/nats: ./dist/broker/nats.js is not there',
+      './broker/redis/names: a pattern, or not the path of one module',
     ]);
     const { './broker': _, './registry/file': __, ...fewer } = exports;
     expect(missingDoors(fewer)).toEqual(['./broker', './registry/file']);
@@ -157,6 +161,7 @@ describe('the exports of the package', () => {
         'tenon/broker/* is not in docs/api: npm run api',
         'tenon/broker/redis is on no page of docs/',
         'tenon/broker/nats is on no page of docs/',
+        'tenon/broker/redis/names is not in docs/api: npm run api',
       ],
     );
   });

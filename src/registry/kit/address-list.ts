@@ -59,7 +59,12 @@ export class AddressList {
 
   /** The address to use now. */
   get current(): ServerAddress {
-    return (this.#order()[0] as AddressState).address;
+    return this.inOrder[0] as ServerAddress;
+  }
+
+  /** All addresses, in the order in which one call tries them. */
+  get inOrder(): readonly ServerAddress[] {
+    return this.#order().map(({ address }) => address);
   }
 
   /** Notes that the address works: it is used from now on. */

@@ -10,6 +10,18 @@ export interface CallTarget {
   readonly server: string;
 }
 
+/**
+ * The failure of a call that a `GrpcChannel` made: code, reason and details of the transport's error, or of the status
+ * that the server sent, with the method and the address in the message. It is the one kind of `TenonError` that a
+ * driver's `failure` translates.
+ */
+export class GrpcCallError extends TenonError {
+  constructor(call: string, error: TenonError) {
+    const { code, reason, details, metadata, message } = error;
+    super({ code, reason, details, metadata, message: `${call}: ${message}`, cause: error });
+  }
+}
+
 /** The meaning of an error of a server, as its driver translates it. */
 export interface DriverFailure {
   /**
@@ -123,4 +135,13 @@ export function invalidService(name: string, why: string): TenonError {
 /** INVALID_ARGUMENT (`registry.invalid_address`): the address is not valid for this registry. */
 export function invalidAddress(message: string): TenonError {
   return new TenonError({ code: Code.InvalidArgument, reason: 'registry.invalid_address', message });
+}
+
+/** INVALID_ARGUMENT (`registry.unknown_method`): the `.proto` of the server has no such method. */
+export function unknownMethod(registry: string, name: string, isUnary: boolean): TenonError {
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'registry.unknown_method',
+    message: `the .proto of the ${registry} registry has no ${isUnary ? 'unary' : 'streaming'} method ${name}: write package.Service/Method`,
+  });
 }

@@ -54,7 +54,7 @@ export abstract class GrpcBase<Options extends GrpcOptions> implements Transport
   }
 
   get encryption(): TransportEncryption {
-    return { client: this.options.tls !== undefined, server: this.options.serverTls !== undefined };
+    return { client: this.isSecure(), server: this.options.serverTls !== undefined };
   }
 
   isSecure(): boolean {

@@ -1,7 +1,10 @@
 import { isIP, type Socket } from 'node:net';
-import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import { connect, type ConnectionOptions, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 
+import { textOf } from '../../errors/errors.ts';
 import { bounded } from '../../runtime/bounded.ts';
+import type { Timers } from '../../runtime/runtime.ts';
+import type { ConnectionSecurity } from '../../tls/connection.ts';
 import { whyTlsFailed } from '../../tls/failures.ts';
 import { TlsMaterial, type TlsSeams } from '../../tls/material.ts';
 import type { ClientTlsOptions } from '../../tls/tls.ts';
@@ -32,30 +35,56 @@ export class TlsDialer {
   async connect(connection: Socket, host: string, protocols: readonly string[]): Promise<TLSSocket> {
     const { serverName = host, handshakeTimeoutMs = defaultHandshakeTimeoutMs } = this.#options;
     const hasIdentity = this.#material.current.cert !== undefined;
-    const secured = connect({
-      socket: connection,
-      secureContext: this.#context,
-      ALPNProtocols: [...protocols],
-      host: serverName,
-      // RFC 6066, section 3: literal addresses are no names.
-      ...(isIP(serverName) === 0 && { servername: serverName }),
-    });
+    const options = { socket: connection, secureContext: this.#context, ALPNProtocols: [...protocols] };
     try {
-      await bounded(handshakeOf(secured), {
-        timers: this.#seams.runtime.timers,
-        timeoutMs: handshakeTimeoutMs,
-        keepAlive: false,
-        onTimeout: () => new Error(`the handshake was not over after ${handshakeTimeoutMs} ms`),
-      });
-      return secured;
+      const { timers } = this.#seams.runtime;
+      return await shakeHands({ ...options, host: serverName }, serverName, timers, handshakeTimeoutMs);
     } catch (error) {
-      secured.destroy();
       throw new Error(whyTlsFailed(error as Error, { serverName, hasIdentity }), { cause: error });
     }
   }
 
   close(): void {
     this.#material.close();
+  }
+}
+
+/** The same with TLS that a registry or a broker follows. Rejects with `tls.invalid` for files that cannot be used. */
+export async function dialSecurely(
+  security: ConnectionSecurity,
+  connection: Socket,
+  host: string,
+  protocols: readonly string[],
+  timers: Timers,
+): Promise<TLSSocket> {
+  const { tls, handshakeTimeoutMs = defaultHandshakeTimeoutMs } = security;
+  try {
+    const options = { host, ...tls, socket: connection, ALPNProtocols: [...protocols] };
+    return await shakeHands(options, tls?.servername ?? host, timers, handshakeTimeoutMs);
+  } catch (error) {
+    throw new Error(security.explain(error, host, false) ?? textOf(error), { cause: error });
+  }
+}
+
+async function shakeHands(
+  options: ConnectionOptions,
+  serverName: string,
+  timers: Timers,
+  timeoutMs: number,
+): Promise<TLSSocket> {
+  // RFC 6066, section 3: literal addresses are no names.
+  const secured = connect({ ...options, ...(isIP(serverName) === 0 && { servername: serverName }) });
+  try {
+    await bounded(handshakeOf(secured), {
+      timers,
+      timeoutMs,
+      keepAlive: false,
+      onTimeout: () => new Error(`the handshake was not over after ${timeoutMs} ms`),
+    });
+    return secured;
+  } catch (error) {
+    secured.destroy();
+    throw error;
   }
 }
 
