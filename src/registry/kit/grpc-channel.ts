@@ -7,7 +7,7 @@ import { onAbort } from '../../internal/abort.ts';
 import { over, SerialIterator } from '../../internal/iterators.ts';
 import { maskAddress } from '../../internal/mask.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
-import { GrpcTransport } from '../../transport/grpc.ts';
+import type { GrpcTransport } from '../../transport/grpc.ts';
 import type { DialOptions, TransportClient } from '../../transport/transport.ts';
 import { type AddressList, formatAddress, type ServerAddress } from './address-list.ts';
 import type { DriverTools } from './driver.ts';
@@ -60,20 +60,13 @@ export interface GrpcStream extends AsyncIterableIterator<unknown, undefined> {
 export class GrpcChannel {
   readonly #options: GrpcChannelOptions;
   readonly #methods: ReadonlyMap<string, MethodDescriptor>;
-  readonly #transport: GrpcTransport;
+  #opening: Promise<GrpcTransport> | undefined;
 
   /** Connects nothing. Throws as `loadProto` does for a `.proto` that cannot be used. */
   constructor(options: GrpcChannelOptions) {
-    const { proto, tools, keepaliveMs } = options;
-    const methods = loadProto(proto).services.flatMap((service) => service.methods);
+    const methods = loadProto(options.proto).services.flatMap((service) => service.methods);
     this.#options = options;
     this.#methods = new Map(methods.map((method) => [method.path.slice(1), method]));
-    this.#transport = new GrpcTransport({
-      runtime: tools,
-      logger: tools.logger,
-      security: tools.security,
-      keepaliveMs,
-    });
   }
 
   /** Makes a unary call of a method: `etcdserverpb.KV/Range`. Resolves to its reply. */
@@ -81,12 +74,13 @@ export class GrpcChannel {
     const method = this.#method(name, true);
     const body = marshaler.marshal(method.input, request);
     const bounds = this.#boundsOf(call);
+    const transport = await this.#open();
     let failure: TenonError | undefined;
     for (const address of this.#options.addresses.inOrder) {
       const headers = await metadataOf(call);
       const attempt = new Attempt(this.#options, method, address, bounds);
       try {
-        const reply = await this.#transport.unary(attempt.to, { headers, body }, attempt.options);
+        const reply = await transport.unary(attempt.to, { headers, body }, attempt.options);
         attempt.answered(reply.status);
         return marshaler.unmarshal(method.output, reply.body as Uint8Array);
       } catch (error) {
@@ -107,10 +101,11 @@ export class GrpcChannel {
     const method = this.#method(name, false);
     const body = request === undefined ? undefined : marshaler.marshal(method.input, request);
     const bounds = this.#boundsOf(call);
+    const transport = await this.#open();
     const headers = await metadataOf(call);
     const attempt = new Attempt(this.#options, method, this.#options.addresses.current, bounds);
     try {
-      const socket = this.#transport.dial(attempt.to, attempt.options);
+      const socket = transport.dial(attempt.to, attempt.options);
       void socket.send({ headers, body });
       if (body && method.kind === 'server') socket.end();
       return new ChannelStream(socket, attempt);
@@ -121,8 +116,17 @@ export class GrpcChannel {
   }
 
   /** Closes the connections: what is under way ends with UNAVAILABLE (`transport.closed`). May be called again. */
-  close(): Promise<void> {
-    return this.#transport.close();
+  async close(): Promise<void> {
+    await (await this.#open()).close();
+  }
+
+  #open(): Promise<GrpcTransport> {
+    const { tools, keepaliveMs } = this.#options;
+    const { logger, security } = tools;
+    // Loaded on demand: the bundle would split a backend that another file imports, and services load it as one file.
+    return (this.#opening ??= import('../../transport/grpc.ts').then(
+      (loaded) => new loaded.GrpcTransport({ runtime: tools, logger, security, keepaliveMs }),
+    ));
   }
 
   #method(name: string, isUnary: boolean): MethodDescriptor {
