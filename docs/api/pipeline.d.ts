@@ -52,6 +52,15 @@ export type CallHandler = (input: unknown, ctx: Context) => CallResult;
 export type HandlerFunction = (input: unknown, ctx: Context) => unknown;
 export type Interceptor = (next: CallHandler, method: MethodDescriptor) => CallHandler;
 
+// pipeline/enhancer-interceptors.ts, by tenon/interceptors
+
+import type { Interceptor } from './pipeline.ts';
+import type { CallInterceptor, FilterRule, Guard, Pipe, PipeMetadata } from './enhancers.ts';
+export declare function guardInterceptor(guard: Guard): Interceptor;
+export declare function pipeInterceptor(pipe: Pipe, metadata: PipeMetadata): Interceptor;
+export declare function interceptorOf(interceptor: CallInterceptor): Interceptor;
+export declare function errorFilterInterceptor(rules: readonly FilterRule[]): Interceptor;
+
 // pipeline/enhancers.ts, by tenon, tenon/interceptors, tenon/client, tenon/server
 
 import type { StandardSchemaV1 } from '@standard-schema/spec';
@@ -78,6 +87,10 @@ export interface ErrorFilter<Failure = unknown> {
     catch(error: Failure, request: Context, response: Context): unknown;
 }
 export type ErrorClass = abstract new (...args: never[]) => Error;
+export interface FilterRule {
+    readonly filter: ErrorFilter;
+    readonly catches: readonly (ErrorClass | undefined)[];
+}
 
 // pipeline/hooks.ts, by tenon
 

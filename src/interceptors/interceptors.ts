@@ -17,3 +17,10 @@ export { type MethodPolicy, ServicePolicies, type ServiceConfig } from './servic
 export { timeout, type TimeoutOptions } from './timeout.ts';
 export { protovalidate } from './protovalidate.ts';
 export { validation, type ValidationOptions } from './validation.ts';
+export {
+  errorFilterInterceptor,
+  guardInterceptor,
+  interceptorOf,
+  pipeInterceptor,
+} from '../pipeline/enhancer-interceptors.ts';
+export type { FilterRule } from '../pipeline/enhancers.ts';

@@ -377,12 +377,14 @@ export const endingCases: readonly Case<TransportHarness>[] = [
 
 /** Resolves with what a server reads of a stream of three messages that was cancelled before it reads. */
 async function readAfterCancel(options: TransportHarness): Promise<string[]> {
+  const accepted = gate();
   const cancelled = gate();
   const read = gate<string[]>();
   let result: string[] = [];
   await withTransport(
     options,
     async (socket) => {
+      accepted.open();
       await cancelled.opened;
       const bodies: string[] = [];
       try {
@@ -398,6 +400,7 @@ async function readAfterCancel(options: TransportHarness): Promise<string[]> {
     async (fixture) => {
       const socket = fixture.dial(routes.bidi);
       for (const text of ['a', 'b', 'c']) void socket.send({ body: bytesOf(text) });
+      await within('the call', accepted.opened);
       await systemTimers.sleep(100);
       socket.abort(Code.Cancelled);
       await systemTimers.sleep(50);
