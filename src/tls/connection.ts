@@ -82,14 +82,12 @@ export class ConnectionSecurity {
    */
   get tls(): ConnectionOptions | undefined {
     const { tls } = this.#options;
-    if (tls === undefined) return undefined;
-    if (!this.#tls) {
-      const { name, variables } = this.#owner;
-      this.#tls = new ClientTls(tls, { name, variables: `${variables}TLS_` }, this.#seams);
-      if (tls.insecureSkipVerify === true)
-        this.#seams.logger.warn(`TLS of ${name}: any server is trusted, for its certificate is not verified`);
-    }
-    return this.#tls.connectionOptions;
+    return tls && this.#follow(tls);
+  }
+
+  /** As `tls`, and as for `tls: {}` where none was said: for an address that asks for TLS. */
+  get tlsOfAddress(): ConnectionOptions {
+    return this.#follow(this.#options.tls ?? {});
   }
 
   /** True if connections are encrypted. Nothing is read for it. */
@@ -135,6 +133,16 @@ export class ConnectionSecurity {
     this.#tls?.close();
     this.#tls = undefined;
     this.#read.clear();
+  }
+
+  #follow(tls: ConnectionTlsOptions): ConnectionOptions {
+    if (!this.#tls) {
+      const { name, variables } = this.#owner;
+      this.#tls = new ClientTls(tls, { name, variables: `${variables}TLS_` }, this.#seams);
+      if (tls.insecureSkipVerify === true)
+        this.#seams.logger.warn(`TLS of ${name}: any server is trusted, for its certificate is not verified`);
+    }
+    return this.#tls.connectionOptions;
   }
 
   #secret(kind: CredentialKind): string | undefined {

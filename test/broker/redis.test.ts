@@ -222,4 +222,32 @@ describeWithRedis('RedisBroker over redis', (redis) => {
     await broker.disconnect();
     client.disconnect();
   });
+
+  test('a channel that Redis refuses after a reconnect does not stay deaf, nor takes others along', async () => {
+    const logger = new RecordingLogger();
+    const broker = await connected({ logger });
+    const client = redis.client();
+    const [allowed, forbidden] = [collector(), collector()];
+    await broker.subscribe('allowed', allowed.receive);
+    await broker.subscribe('forbidden', forbidden.receive);
+    const before = broker.status.sinceMs;
+    await client.call('ACL', 'SETUSER', 'default', 'resetchannels', '&allowed');
+    await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await eventually('it is back', () => broker.status.state === 'connected' && broker.status.sinceMs > before);
+    expect(await client.pubsub('CHANNELS')).toEqual(['allowed']);
+    await publishText(broker, 'allowed', 'at once');
+    await eventually('the allowed one', () => allowed.texts.includes('at once'));
+    await eventually('the refusal is logged', () =>
+      logger.lines.some(({ level, message }) => level === 'warn' && message.includes('a subscription was interrupted')),
+    );
+
+    await client.call('ACL', 'SETUSER', 'default', 'allchannels');
+    await eventually('it is subscribed to again', async () => {
+      return ((await client.pubsub('CHANNELS')) as string[]).includes('forbidden');
+    });
+    await publishText(broker, 'forbidden', 'at last');
+    await eventually('the forbidden one', () => forbidden.texts.includes('at last'));
+    await broker.disconnect();
+    client.disconnect();
+  });
 });

@@ -51,7 +51,7 @@ function certify(options: CertificateOptions, issuer: Issuer | undefined): Certi
   );
   const signature = sign('sha256', body, issuer?.key ?? privateKey);
   const der = sequence(body, algorithm, tagged(0x03, Buffer.concat([Buffer.of(0), signature])));
-  const lines = der.toString('base64').replace(/.{64}/g, '$&\n');
+  const lines = der.toString('base64').replace(/.{64}(?=.)/g, '$&\n');
   const cert = `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
   // The root is not sent along: who trusts it has it.
   const chain = issuer ? cert + issuer.chain : '';

@@ -2,9 +2,11 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { inspect } from 'node:util';
 
 import { afterEach, expect, it } from '@jest/globals';
+import { Redis } from 'ioredis';
 
 import type { Broker } from '../../src/broker/broker.ts';
 import { RedisBroker } from '../../src/broker/redis.ts';
@@ -62,7 +64,10 @@ interface Reached {
   close(): Promise<void>;
 }
 
-type Reach = (address: string, options: ConnectionSecurityOptions) => Reached;
+type Reach = (
+  address: string,
+  options: ConnectionSecurityOptions & { readonly client?: Redis; readonly timeoutMs?: number },
+) => Reached;
 
 const overBroker =
   (kind: typeof RedisBroker | typeof RedisStreamsBroker): Reach =>
@@ -109,24 +114,60 @@ async function refusalOf(reached: Reached): Promise<TenonError> {
   return error as TenonError;
 }
 
+interface Eavesdropper {
+  readonly address: string;
+  readonly port: number;
+  readonly heard: () => Buffer;
+}
+
 /** Somebody who listens, and keeps all that he is sent. */
-async function eavesdropper(): Promise<{ readonly address: string; readonly heard: () => Buffer }> {
+function eavesdropper(): Promise<Eavesdropper> {
+  // As a Redis that does not speak TLS.
+  return scripted((socket) => socket.once('data', () => socket.write('-ERR Protocol error\r\n')));
+}
+
+/** A sentinel, whose only master is at `port`. */
+function sentinel(port: number, tls?: TlsOptions): Promise<Eavesdropper> {
+  const text = (value: string): string => `$${value.length}\r\n${value}\r\n`;
+  return scripted((socket) => {
+    socket.on('data', (data) => {
+      const commands = [...data.toString('latin1').matchAll(/hello|client|get-master-addr|sentinels\r/gi)];
+      if (commands.length === 0) socket.write('-ERR Protocol error\r\n');
+      for (const [command] of commands) {
+        if (command.startsWith('get')) socket.write(`*2\r\n${text('127.0.0.1')}${text(String(port))}`);
+        else socket.write({ hello: '%0\r\n', client: '+OK\r\n' }[command.toLowerCase()] ?? '*0\r\n');
+      }
+    });
+  }, tls);
+}
+
+/** A client as a user has one for a group that sentinels watch. */
+function sentinelClient({ port }: Eavesdropper, options: object = {}): Redis {
+  const client = new Redis({ sentinels: [{ host: '127.0.0.1', port }], name: 'main', lazyConnect: true, ...options });
+  closing.push(() => client.disconnect());
+  return client;
+}
+
+/** A server that keeps all that it is sent; over TLS, what was encrypted. */
+async function scripted(converse: (socket: Socket) => unknown, tls?: TlsOptions): Promise<Eavesdropper> {
   const heard: Buffer[] = [];
   const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
+  const onSocket = (socket: Socket): void => {
     sockets.add(socket);
     socket.on('error', () => {});
     socket.on('data', (data) => heard.push(data));
-    // As a Redis that does not speak TLS.
-    socket.once('data', () => socket.write('-ERR Protocol error\r\n'));
-  });
+    converse(socket);
+  };
+  const server: Server = tls ? createTlsServer(tls, onSocket) : createServer(onSocket);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   closing.push(() => {
     for (const socket of sockets) socket.destroy();
     return new Promise((resolve) => server.close(resolve));
   });
+  const { port } = server.address() as { readonly port: number };
   return {
-    address: `127.0.0.1:${(server.address() as { port: number }).port}`,
+    address: `127.0.0.1:${port}`,
+    port,
     heard: () => Buffer.concat(heard),
   };
 }
@@ -148,8 +189,89 @@ describeWithRedis('over TLS', (plain) => {
       expect(message).toContain(strangersFile);
       expect(message).toContain(`set tls.caFile (TENON_${room.toUpperCase()}_TLS_CA_FILE)`);
       expect(message).toContain(redis.address);
-      const untold = await refusalOf(reach(`rediss://${redis.address}`, {}));
-      expect(untold.message).toMatch(/TLS failed|cannot be reached|does not answer/);
+    },
+  );
+
+  it.each(reaches)(
+    '%s explains a failure of TLS for rediss:// as for tls, though no option says tls',
+    async (_name, room, reach) => {
+      const redis = await redisOverTls();
+      const { message } = await refusalOf(reach(`rediss://${redis.address}`, {}));
+      expect(message).toContain('TLS failed: the certificate of "127.0.0.1" was signed by an authority');
+      expect(message).toContain(`TENON_${room.toUpperCase()}_TLS_CA_FILE`);
+    },
+  );
+
+  it.each(reaches)('%s tells the name in the address in the handshake', async (_name, _room, reach) => {
+    const named = ours.issue({ name: 'redis', names: ['localhost', 'redis.internal'] });
+    const told = new Set<string>();
+    const SNICallback: TlsOptions['SNICallback'] = (name, done) => {
+      told.add(name);
+      done(null);
+    };
+    const { port } = await scripted((socket) => socket.destroy(), { cert: named.cert, key: named.key, SNICallback });
+    for (const [name, address, options] of [
+      [undefined, `127.0.0.1:${port}`, { tls: { insecureSkipVerify: true } }],
+      ['localhost', `localhost:${port}`, { tls: { caFile } }],
+      ['localhost', `rediss://localhost:${port}`, {}],
+      ['redis.internal', `localhost:${port}`, { tls: { caFile, serverName: 'redis.internal' } }],
+      [undefined, `localhost:${port}`, { tls: { caFile, serverName: '127.0.0.1' } }],
+    ] as const) {
+      told.clear();
+      const reached = reach(address, options);
+      await refusalOf(reached);
+      await reached.close();
+      expect([...told]).toEqual(name === undefined ? [] : [name]);
+    }
+  });
+
+  it.each(reaches)(
+    '%s does not speak in the clear to sentinels and their master where tls is said',
+    async (_name, _room, reach) => {
+      const master = await eavesdropper();
+      const clear = await sentinel(master.port);
+      const options = { tls: { caFile }, credentials: { username: 'tenon', password: 'hush-hush' }, timeoutMs: 2_000 };
+      await refusalOf(reach('', { ...options, client: sentinelClient(clear) }));
+      await eventually('the sentinel is spoken to', () => clear.heard().length > 0);
+      expect(clear.heard()[0]).toBe(0x16);
+      expect(clear.heard().toString('latin1')).not.toMatch(/hello|client|get-master/i);
+      expect(master.heard().toString('latin1')).not.toMatch(/hush|auth|hello|client/i);
+
+      // Even where a sentinel is believed that is asked in the clear, its master is spoken to over TLS.
+      const believing = sentinelClient(clear, { sentinelTLS: null });
+      await refusalOf(reach('', { ...options, client: believing }));
+      await eventually('the master is spoken to', () => master.heard().length > 0);
+      expect(master.heard()[0]).toBe(0x16);
+      expect(master.heard().toString('latin1')).not.toMatch(/hush|auth|hello|client/i);
+    },
+  );
+
+  it.each(reaches)('%s reaches over TLS what sentinels watch over TLS', async (_name, _room, reach) => {
+    const redis = await redisOverTls();
+    const names = ['127.0.0.1'];
+    const sure = await sentinel(redis.port, ours.issue({ name: 'sentinel', names }));
+    await reach('', { client: sentinelClient(sure), tls: { caFile } }).use();
+    const others = await sentinel(redis.port, strangers.issue({ name: 'sentinel', names }));
+    const client = sentinelClient(others, { sentinelTLS: { ca: strangers.cert } });
+    await reach('', { client, tls: { caFile } }).use();
+  });
+
+  it.each(reaches)(
+    '%s keeps no password in errors, nor in their causes, of a Redis that does not believe it',
+    async (_name, room, reach) => {
+      const acl = ['--user', 'tenon', 'on', '>right', '~*', '&*', '+@all', '--user', 'default', 'off'];
+      const redis = await redisServer({ args: acl });
+      closing.push(() => redis.dispose());
+      const credentials = { username: 'tenon', password: 'wrong-one' };
+      for (const reached of [
+        reach(redis.address, { credentials }),
+        reach(`redis://tenon:wrong-one@${redis.address}`, {}),
+      ]) {
+        const error = await refusalOf(reached);
+        expect([error.reason, error.message]).toEqual([`${room}.refused`, expect.stringContaining('WRONGPASS')]);
+        const shown = { error, instance: reached.instance, lines: reached.logger.lines };
+        expect(inspect(shown, { depth: 10 })).not.toContain('wrong-one');
+      }
     },
   );
 

@@ -445,7 +445,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
 
   #away(doing: string): TenonError {
     const { lastError } = this.status;
-    return failures.unreachable(this.#name, this.address, doing, lastError?.cause ?? lastError);
+    if (lastError?.cause === undefined) return failures.unreachable(this.#name, this.address, doing, lastError);
+    return this.#failure(doing, lastError.cause);
   }
 
   #bounded(

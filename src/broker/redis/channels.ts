@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 
 import type { EventContent } from '../../go-micro/event-envelope.ts';
+import { isRedisReply } from '../../internal/redis.ts';
 import type { Timer } from '../../runtime/runtime.ts';
 import type { EventSink } from '../kit/driver.ts';
 import type { DriverSetup } from '../kit/portable-broker.ts';
@@ -44,7 +45,7 @@ export class RedisChannels {
       const index = sinks.indexOf(sink);
       if (index < 0) return;
       sinks.splice(index, 1);
-      if (sinks.length > 0) return;
+      if (sinks.length > 0 || this.#channels.get(topic) !== channel) return;
       this.#channels.delete(topic);
       // A failure means that the connection is lost, and the subscription of the channel with it.
       connection.unsubscribe(topic).catch(() => undefined);
@@ -65,9 +66,9 @@ export class RedisChannels {
   }
 
   #open(): Promise<Redis> {
-    const opening = this.#link.connect('subscriptions').then((connection) => {
+    const again = (connection: Redis): void => void this.#resubscribe(connection);
+    const opening = this.#link.connect('subscriptions', {}, again).then((connection) => {
       connection.on('messageBuffer', (name, payload) => this.#receive(name, payload));
-      connection.on('ready', () => this.#resubscribe(connection));
       this.#ping = this.#setup.runtime.timers.every(pingEveryMs, () => {
         if (connection.status === 'ready') connection.ping().catch(() => undefined);
       });
@@ -88,21 +89,32 @@ export class RedisChannels {
     else for (const sink of sinks.slice()) sink.deliver({ headers, body: new Uint8Array(body), attempt: 1 });
   }
 
-  #resubscribe(connection: Redis): void {
-    const topics = [...this.#channels.keys()];
-    if (topics.length === 0) return;
+  /** Redis counts as away until it has answered. What it refuses is subscribed to again by the broker, with back-off. */
+  async #resubscribe(connection: Redis): Promise<void> {
     const { logger } = this.#setup;
     const link = this.#link;
-    const standing = connection.subscribe(...topics);
-    for (const channel of this.#channels.values()) channel.standing = standing;
-    standing.then(
-      () =>
-        logger.info('subscribed again after an outage; what was published meanwhile has passed', {
-          address: link.address,
-          topics,
-        }),
-      // The connection is lost again: the next one subscribes.
-      (error: unknown) => logger.debug('could not subscribe again', { address: link.address, error }),
-    );
+    const topics: string[] = [];
+    const refused: [channel: Channel, error: Error][] = [];
+    // A command for each: Redis refuses a whole one for one channel.
+    const asked = Array.from(this.#channels, async ([topic, channel]) => {
+      channel.standing = connection.subscribe(topic);
+      try {
+        await channel.standing;
+        topics.push(topic);
+      } catch (error) {
+        // The connection is lost again: the next one subscribes.
+        if (!isRedisReply(error)) return logger.debug('could not subscribe again', { address: link.address, error });
+        this.#channels.delete(topic);
+        refused.push([channel, error]);
+      }
+    });
+    await Promise.all(asked);
+    if (connection.status === 'ready') link.found(connection);
+    for (const [{ sinks }, error] of refused) for (const sink of sinks.slice()) sink.fail(error);
+    if (topics.length === 0) return;
+    logger.info('subscribed again after an outage; what was published meanwhile has passed', {
+      address: link.address,
+      topics,
+    });
   }
 }

@@ -122,18 +122,24 @@ export class RedisLink {
 
   /**
    * One more connection, which reconnects by itself from now on. Its commands fail at once while it is away, and
-   * nothing is sent twice. Rejects, and leaves nothing behind, if Redis does not answer the first time.
+   * nothing is sent twice. Rejects, and leaves nothing behind, if Redis does not answer the first time. `again` is
+   * called after each reconnect, and calls {@link found} when the connection can be used.
    */
-  async connect(role: string, overrides: RedisOptions = {}): Promise<Redis> {
+  async connect(role: string, overrides: RedisOptions = {}, again?: (client: Redis) => void): Promise<Redis> {
     // While Redis is away this throws.
     void this.commands;
-    return this.#connect(role, overrides);
+    return this.#connect(role, overrides, again);
+  }
+
+  /** Notes that a connection that was lost can be used again. */
+  found(client: Redis): void {
+    if (this.#lost.delete(client) && this.#lost.size === 0) this.#host?.back();
   }
 
   /** Closes a connection. */
   release(client: Redis): void {
     this.#connections.delete(client);
-    this.#found(client);
+    this.found(client);
     client.disconnect();
   }
 
@@ -154,7 +160,11 @@ export class RedisLink {
     return { kind: 'unreachable', said: this.#clients.explain(cause), cause };
   }
 
-  async #connect(role: string, overrides: RedisOptions): Promise<Redis> {
+  async #connect(
+    role: string,
+    overrides: RedisOptions,
+    again = (client: Redis): void => this.found(client),
+  ): Promise<Redis> {
     const { timeoutMs } = this.#setup;
     const client = this.#clients.make({
       connectionName: `tenon:${role}`,
@@ -165,9 +175,13 @@ export class RedisLink {
     });
     this.#connections.add(client);
     try {
-      await client.connect();
+      await new Promise<void>((resolve, reject) => {
+        // Sentinels that do not answer are asked again without end.
+        client.once('error', reject);
+        client.connect().then(resolve, reject);
+      });
       client.on('close', () => this.#lose(client));
-      client.on('ready', () => this.#found(client));
+      client.on('ready', () => again(client));
       return client;
     } catch (error) {
       this.release(client);
@@ -179,10 +193,6 @@ export class RedisLink {
     if (!this.#connections.has(client)) return;
     this.#lost.add(client);
     this.#host?.away(this.#whyLost(client));
-  }
-
-  #found(client: Redis): void {
-    if (this.#lost.delete(client) && this.#lost.size === 0) this.#host?.back();
   }
 
   #whyLost(client: Redis | undefined): Error {

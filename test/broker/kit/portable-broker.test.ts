@@ -38,6 +38,19 @@ describe('the state of a PortableBroker', () => {
     expect(logger.lines[0]?.fields).toMatchObject({ broker: 'scripted', address: 'nowhere:1' });
   });
 
+  test('says why it is away when connect is called, as the server said it last', async () => {
+    const { broker, driver } = await stage();
+    driver.host?.away(away());
+    await expect(broker.connect()).rejects.toMatchObject({ message: expect.stringContaining('Start it, or set') });
+    driver.host?.away(new Refusal('WRONGPASS no such user'));
+    await expect(broker.connect()).rejects.toMatchObject({
+      code: broker.status.lastError?.code,
+      reason: 'broker.refused',
+      message: expect.stringMatching(/^cannot connect: .* refused it, saying "WRONGPASS no such user"/),
+    });
+    await broker.disconnect();
+  });
+
   test('ignores its driver after disconnect', async () => {
     const { broker, driver } = await stage();
     await broker.disconnect();
