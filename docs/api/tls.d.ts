@@ -49,6 +49,7 @@ export declare class ConnectionSecurity {
     #private;
     constructor(options: ConnectionSecurityOptions, owner: Required<TlsOwner>, seams: TlsSeams);
     get tls(): ConnectionOptions | undefined;
+    get tlsOfAddress(): ConnectionOptions;
     get hasTls(): boolean;
     get handshakeTimeoutMs(): number | undefined;
     get hasCredentials(): boolean;

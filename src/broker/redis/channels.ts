@@ -89,7 +89,7 @@ export class RedisChannels {
     else for (const sink of sinks.slice()) sink.deliver({ headers, body: new Uint8Array(body), attempt: 1 });
   }
 
-  /** Redis counts as away until it has answered. What it refuses is subscribed to again by the broker, with back-off. */
+  /** Redis counts as away until it has answered. The broker subscribes again, with back-off, to what is refused. */
   async #resubscribe(connection: Redis): Promise<void> {
     const { logger } = this.#setup;
     const link = this.#link;
