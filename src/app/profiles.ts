@@ -18,6 +18,7 @@ import { Server, ServerOptions } from '../server/server.ts';
 import { ManagedService } from '../service/managed-service.ts';
 import { ServiceOptions, ServiceRuntime, BackendSummary } from '../service/service.ts';
 import { backendSummaryOf } from './internal/backend-summary.ts';
+import { checkFields, sidesFields } from '../tls/option-fields.ts';
 import { TransportTlsOptions } from '../transport/tls.ts';
 import { Transport } from '../transport/transport.ts';
 import { backendNames, type Backends, loadBackend } from './backends.ts';
@@ -116,8 +117,11 @@ const builtInProfile =
       bind(TransportTlsOptions).toConstantValue(config.tls ?? {});
       for (const key of tlsOptionKeys)
         bind(key).toResolvedValue(
-          ({ client, server }: TransportTlsOptions, ...seams) =>
-            withRuntime({ tls: client, serverTls: server === false ? undefined : server }, seams),
+          (tls: TransportTlsOptions, ...seams) => {
+            checkFields('TransportTlsOptions', tls, sidesFields);
+            const { client, server } = tls;
+            return withRuntime({ tls: client, serverTls: server === false ? undefined : server }, seams);
+          },
           [TransportTlsOptions, Clock, Random, Timers, Logger],
         );
       bind(MessageLimits).toConstantValue(config.messages);

@@ -21,7 +21,7 @@ export class ClientTls {
   /** Throws FAILED_PRECONDITION (`tls.invalid`) for what is missing or does not fit. */
   constructor(options: ConnectionTlsOptions, owner: TlsOwner, seams: TlsSeams) {
     const material = new TlsMaterial(options, owner, seams);
-    const { serverName, insecureSkipVerify = false } = options;
+    const { serverName, insecureSkipVerify } = options;
     this.#material = material;
     this.#options = options;
     this.#owner = owner;
@@ -37,7 +37,8 @@ export class ClientTls {
           return material.current.key;
         },
         minVersion: material.current.minVersion,
-        rejectUnauthorized: !insecureSkipVerify,
+        // Only what is surely meant turns it off.
+        rejectUnauthorized: insecureSkipVerify !== true,
         ...(serverName !== undefined && {
           // RFC 6066, section 3: literal addresses are no names.
           ...(isIP(serverName) === 0 && { servername: serverName }),

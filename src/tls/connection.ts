@@ -4,6 +4,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { Code, TenonError, textOf } from '../errors/errors.ts';
 import { ClientTls } from './client-tls.ts';
 import type { TlsOwner, TlsSeams } from './material.ts';
+import { checkFields, connectionTlsFields } from './option-fields.ts';
 import type { ConnectionTlsOptions } from './tls.ts';
 
 /** Proves to a server who connects. A password, and likewise a token, is said once, as a text or as a file. */
@@ -44,11 +45,24 @@ const kinds = {
   tokenFile: 'token',
 } as const satisfies Record<keyof ConnectionCredentials, CredentialKind>;
 
-/** Lists what is said and not taken: `tls`, `credentials.token`. It would not be in force. */
+const credentialsFields = {
+  username: 'text',
+  password: 'text',
+  passwordFile: 'text',
+  token: 'text',
+  tokenFile: 'text',
+} as const satisfies Record<keyof ConnectionCredentials, 'text'>;
+
+/**
+ * Lists what is said and not taken: `tls`, `credentials.token`. It would not be in force. Throws INVALID_ARGUMENT
+ * (`tls.invalid_option`) for what nobody takes: a field that does not exist, a value that it cannot have.
+ */
 export function untakenSecurity(
   { tls, credentials = {} }: ConnectionSecurityOptions,
   capabilities: ConnectionSecurityCapabilities,
 ): readonly string[] {
+  checkFields('tls', tls, connectionTlsFields);
+  checkFields('credentials', credentials, credentialsFields);
   const said = Object.entries(kinds).filter(([name]) => credentials[name as keyof typeof kinds] !== undefined);
   const untaken = said.filter(([, kind]) => capabilities.credentials?.includes(kind) !== true);
   return [
@@ -67,7 +81,10 @@ export class ConnectionSecurity {
   readonly #seams: TlsSeams;
   /** The last that could be read of each file. */
   readonly #read = new Map<string, string>();
+  /** Why each file could not be used, of those that were logged and have not changed since. */
+  readonly #complaints = new Map<string, string>();
   #tls: ClientTls | undefined;
+  #hasWarned = false;
 
   /** `variables` of the owner: the beginning of those that say it, `TENON_REGISTRY_`. */
   constructor(options: ConnectionSecurityOptions, owner: Required<TlsOwner>, seams: TlsSeams) {
@@ -100,15 +117,19 @@ export class ConnectionSecurity {
     return this.#options.tls?.handshakeTimeoutMs;
   }
 
+  /** True if a field of the credentials is given. */
   get hasCredentials(): boolean {
-    return this.#options.credentials !== undefined;
+    return Object.values(this.#options.credentials ?? {}).some((value) => value !== undefined);
   }
 
   get username(): string | undefined {
     return this.#options.credentials?.username;
   }
 
-  /** Throws FAILED_PRECONDITION (`tls.invalid_credentials`) for a file that cannot be read, and never could. */
+  /**
+   * Throws FAILED_PRECONDITION (`tls.invalid_credentials`) for one that is empty, as nothing would be proved with it,
+   * and for a file that cannot be read, and never could.
+   */
   get password(): string | undefined {
     return this.#secret('password');
   }
@@ -139,34 +160,41 @@ export class ConnectionSecurity {
     if (!this.#tls) {
       const { name, variables } = this.#owner;
       this.#tls = new ClientTls(tls, { name, variables: `${variables}TLS_` }, this.#seams);
-      if (tls.insecureSkipVerify === true)
+      if (tls.insecureSkipVerify === true && !this.#hasWarned) {
+        this.#hasWarned = true;
         this.#seams.logger.warn(`TLS of ${name}: any server is trusted, for its certificate is not verified`);
+      }
     }
     return this.#tls.connectionOptions;
   }
 
   #secret(kind: CredentialKind): string | undefined {
     const { [kind]: text, [`${kind}File` as const]: file } = this.#options.credentials ?? {};
-    if (file === undefined) return text;
-    if (text !== undefined) throw this.#invalid(`${kind} and ${kind}File are both given: say it once`);
-    try {
-      const found = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
-      this.#read.set(file, found);
-      return found;
-    } catch (error) {
-      const last = this.#read.get(file);
-      const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : textOf(error);
-      if (last === undefined) {
-        const variable = `${this.#owner.variables}${kind.toUpperCase()}_FILE`;
-        throw this.#invalid(
-          `its ${kind} cannot be read from ${file}: ${why}. Give ${kind}File (or ${variable})`,
-          error,
-        );
-      }
-      const message = `credentials of ${this.#owner.name}: ${file} cannot be read; the ${kind} before it is kept`;
-      this.#seams.logger.warn(message, { error });
-      return last;
+    const variable = `${this.#owner.variables}${kind.toUpperCase()}`;
+    if (text !== undefined) {
+      if (file !== undefined) throw this.#invalid(`${kind} and ${kind}File are both given: say it once`);
+      if (text === '') throw this.#invalid(`its ${kind} is empty. Give it (or ${variable}), or leave it out`);
+      return text;
     }
+    if (file === undefined) return undefined;
+    const found = readSecret(file);
+    if ('text' in found) {
+      this.#complaints.delete(file);
+      this.#read.set(file, found.text);
+      return found.text;
+    }
+    const { why, cause } = found;
+    const last = this.#read.get(file);
+    if (last === undefined) {
+      const remedy = `Give ${kind}File (or ${variable}_FILE)`;
+      throw this.#invalid(`its ${kind} cannot be read from ${file}: ${why}. ${remedy}`, cause);
+    }
+    if (this.#complaints.get(file) !== why) {
+      this.#complaints.set(file, why);
+      const message = `credentials of ${this.#owner.name}: ${file} cannot be read; the ${kind} before it is kept`;
+      this.#seams.logger.warn(message, { why, ...(cause !== undefined && { error: cause }) });
+    }
+    return last;
   }
 
   #invalid(why: string, cause?: unknown): TenonError {
@@ -176,5 +204,16 @@ export class ConnectionSecurity {
       message: `credentials of ${this.#owner.name}: ${why}`,
       cause,
     });
+  }
+}
+
+/** Reads a secret from a file, without the end of its last line; or says why there is none. */
+function readSecret(file: string): { readonly text: string } | { readonly why: string; readonly cause?: unknown } {
+  try {
+    const text = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    return text === '' ? { why: 'it is empty' } : { text };
+  } catch (error) {
+    const isAbsent = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    return { why: isAbsent ? 'there is no such file' : textOf(error), cause: error };
   }
 }

@@ -102,6 +102,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   init(options: RegistryOptions): void {
     if (this.#driver || this.#isClosed) throw registryStarted(this.#spec.name);
     this.#settings = this.#settingsOf(this.#settings, options);
+    this.#security = undefined;
   }
 
   register(service: ServiceRecord, options: RegisterOptions = {}): Promise<void> {
@@ -207,11 +208,12 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
     const { name } = this.#spec;
     const { clock, timers, logger } = this.#tools;
     const owner = { name: `the ${name} registry`, variables: 'TENON_REGISTRY_' };
-    const security = new ConnectionSecurity(this.#settings, owner, { runtime: { clock, timers }, logger });
+    const security = (this.#security ??= new ConnectionSecurity(this.#settings, owner, {
+      runtime: { clock, timers },
+      logger,
+    }));
     try {
-      const driver = this.#spec.open(this.#settings, { ...this.#tools, security });
-      this.#security = security;
-      return driver;
+      return this.#spec.open(this.#settings, { ...this.#tools, security });
     } catch (error) {
       security.close();
       throw error;

@@ -1,5 +1,6 @@
 import type { Logger } from '../../logger/logger.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
+import { checkFields, clientTlsFields, serverTlsFields } from '../../tls/option-fields.ts';
 import type { ClientTlsOptions, ServerTlsOptions } from '../../tls/tls.ts';
 import type {
   DialOptions,
@@ -65,6 +66,8 @@ export class FrameTransport implements Transport {
 
   constructor(options: FrameTransportOptions, addresses: AddressScheme) {
     const { windowBytes, maxCalls, keepaliveMs, keepaliveTimeoutMs, handshakeTimeoutMs, runtime } = options;
+    checkFields('tls', options.tls, clientTlsFields);
+    checkFields('serverTls', options.serverTls, serverTlsFields);
     this.#options = options;
     this.#addresses = addresses;
     this.#deferredWatch = new DeferredWatch(runtime.clock, runtime.timers);

@@ -7,6 +7,7 @@ import type {
   TransportClient,
   TransportEncryption,
 } from '../transport.ts';
+import { checkFields, clientTlsFields, serverTlsFields } from '../../tls/option-fields.ts';
 import type { ClientTlsOptions } from '../../tls/tls.ts';
 import { notUnderstood } from './message-encoding.ts';
 import type { grpcDefaults } from './grpc-defaults.ts';
@@ -25,6 +26,8 @@ export abstract class GrpcBase<Options extends GrpcOptions> implements Transport
   #dialer: TlsDialer | undefined;
 
   constructor(options: Options & typeof grpcDefaults) {
+    checkFields('tls', options.tls, clientTlsFields);
+    checkFields('serverTls', options.serverTls, serverTlsFields);
     this.options = options;
   }
 

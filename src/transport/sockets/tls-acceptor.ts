@@ -49,7 +49,7 @@ export class TlsAcceptor {
       ALPNProtocols: [...protocols],
       handshakeTimeout: tls.handshakeTimeoutMs ?? defaultHandshakeTimeoutMs,
       requestCert: clientAuth !== 'none',
-      rejectUnauthorized: clientAuth === 'require',
+      rejectUnauthorized: clientAuth !== 'none' && clientAuth !== 'request',
     });
     const refused = (connection: TLSSocket, error: unknown): void => {
       // Any peer can cause failed handshakes without limit, so they are logged at the level debug.
