@@ -57,6 +57,7 @@ export function pullIteration(
     const queue = new AsyncQueue<Event>();
     let source: Promise<PullSource> | undefined;
     let left: Promise<void> | undefined;
+    let failure: { readonly error: unknown } | undefined;
     const leave = (): Promise<void> => {
       queue.end();
       signal?.removeEventListener('abort', stop);
@@ -79,10 +80,14 @@ export function pullIteration(
           source ??= open(queue, leave);
           try {
             const opened = await source;
-            const result = queue.next();
+            const pending = queue.next();
             opened.resume();
-            return await result;
+            const result = await pending;
+            // The queue rejects the first that is pending; the others were to read an event as well.
+            if (result.done === true && failure) throw failure.error;
+            return result;
           } catch (error) {
+            failure = { error };
             void leave();
             throw error;
           }

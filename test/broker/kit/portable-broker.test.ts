@@ -441,6 +441,18 @@ describe('a subscription of a PortableBroker', () => {
     await broker.disconnect();
   });
 
+  test('ends for good rejects every pending next() of an iteration, not only the first', async () => {
+    const { broker, driver, timers } = await stage();
+    const pulled = broker.pull('t')[Symbol.asyncIterator]();
+    const pending = Promise.allSettled([pulled.next(), pulled.next(), pulled.next()]);
+    await timers.settle();
+    driver.last.sink.fail(new Refusal('the queue was deleted', true));
+    const rejected = { status: 'rejected', reason: expect.objectContaining({ reason: 'broker.refused' }) };
+    expect(await pending).toEqual([rejected, rejected, rejected]);
+    expect(await pulled.next()).toEqual({ done: true, value: undefined });
+    await broker.disconnect();
+  });
+
   test('is closed again if the broker disconnects while it is made', async () => {
     const { broker, driver } = await stage();
     const subscribed = broker.subscribe('t', () => {});
