@@ -74,7 +74,10 @@ function remedyFor(rule: Rule): string {
   if (rule === 'text') return 'a text';
   if (rule === 'pem') return 'PEM, as a text or as bytes';
   if (rule === 'boolean') return 'true or false';
-  return `one of ${[rule].flat().map((one) => JSON.stringify(one)).join(', ')}`;
+  return `one of ${[rule]
+    .flat()
+    .map((one) => JSON.stringify(one))
+    .join(', ')}`;
 }
 
 /** Describes a value without showing it, as it may be a secret. */
