@@ -81,7 +81,7 @@ export class ConnectionSecurity {
   readonly #seams: TlsSeams;
   /** The last that could be read of each file. */
   readonly #read = new Map<string, string>();
-  /** Why each file could not be used, of those that were logged and have not changed since. */
+  /** The reason that was logged for each file that could not be used, until the file or the reason changes. */
   readonly #complaints = new Map<string, string>();
   #tls: ClientTls | undefined;
   #hasWarned = false;
