@@ -84,7 +84,9 @@ describe('TLS that is configured once', () => {
     const own = ca.issue({ name: 'other', names: ['127.0.0.1'] });
     const bind = (container: Container): void => {
       sayOnce(container);
-      container.rebind(GrpcTransportOptions).toConstantValue({ serverTls: { ...own, ca: ca.cert } });
+      container
+        .rebind(GrpcTransportOptions)
+        .toConstantValue({ serverTls: { cert: own.cert, key: own.key, ca: ca.cert } });
     };
     system = await System.start([greeter], over('grpc', { bind }));
     await expect(system.client(GreeterHandler).hello({ name: 'Ada' })).rejects.toMatchObject({
