@@ -93,7 +93,7 @@ export function readConfig(
     if ('problem' in parsed) problems.push(`${parsed.problem}${links.has(variable.name) ? linkRemedy : ''}`);
     else said.set(variable.name, parsed.value);
   }
-  problems.push(...unknownVariables(env, links), ...conflictingAddresses(said));
+  problems.push(...unknownVariables(env, links), ...conflictingAddresses(said), ...contradictedTls(said));
   if (profile !== undefined) {
     const parsed = parseVariable({ ...variables[0], name: 'the profile' }, profile);
     if ('problem' in parsed) problems.push(parsed.problem);
@@ -286,6 +286,21 @@ function conflictingAddresses(said: ReadonlyMap<string, Parsed>): string[] {
     return inUrl === undefined || apart === undefined || inUrl === apart
       ? []
       : [`${name}_ADDRESS: ${name} already has an address, and a different one: set one of them`];
+  });
+}
+
+function contradictedTls(said: ReadonlyMap<string, Parsed>): string[] {
+  return ['TENON_REGISTRY', 'TENON_BROKER'].flatMap((name) => {
+    if (said.get(`${name}_TLS`) !== false) return [];
+    const addresses = [
+      [name, (said.get(name) as BackendChoice | undefined)?.address],
+      [`${name}_ADDRESS`, said.get(`${name}_ADDRESS`) as string | undefined],
+    ] as const;
+    return addresses
+      .filter(([, address]) => address !== undefined && /^rediss:/i.test(address))
+      .map(
+        ([one]) => `${name}_TLS is false, and ${one} asks for TLS by rediss://; unset ${name}_TLS, or give redis://`,
+      );
   });
 }
 

@@ -361,4 +361,79 @@ describe('TLS and credentials of a registry and a broker', () => {
     expect(told).toEqual({ tls: {}, credentials: { token: secret } });
     expect(await findingsOf({ ...env, TENON_REGISTRY_PASSWORD: secret }, { backends })).toHaveLength(1);
   });
+
+  const registryOptions = (options: RedisRegistryOptions) => (container: Container) =>
+    void container.bind(RedisRegistryOptions).toConstantValue(options);
+  const redisRegistry = { TENON_REGISTRY: 'redis' };
+
+  it('are not replaced in silence by options in code: a pinned authority would vanish', async () => {
+    const env = {
+      ...redisRegistry,
+      TENON_REGISTRY_TLS_CA_FILE: '/etc/tls/pinned.crt',
+      TENON_REGISTRY_USERNAME: 'tenon',
+      TENON_REGISTRY_PASSWORD: secret,
+    };
+    const tls = registryOptions({ tls: { serverName: 'redis.internal' } });
+    expect(await findingsOf(env, { bind: tls })).toMatchObject([
+      { where: 'TENON_REGISTRY_TLS_CA_FILE', message: expect.stringContaining('bind gives RedisRegistryOptions tls') },
+    ]);
+    await expect(System.start([greeter], { profile: 'test', env, bind: tls })).rejects.toMatchObject({
+      reason: 'app.verify_failed',
+    });
+    const credentials = registryOptions({ credentials: { username: 'other' } });
+    expect(await findingsOf(env, { bind: credentials })).toMatchObject([
+      { where: 'TENON_REGISTRY_USERNAME, TENON_REGISTRY_PASSWORD' },
+    ]);
+    const others = registryOptions({ tls: undefined, timeoutMs: 100 });
+    expect(await findingsOf(env, { bind: others })).toEqual([]);
+    expect(await findingsOf(redisRegistry, { bind: tls })).toEqual([]);
+  });
+
+  it('are not replaced in silence by options that a function makes: the start is refused', async () => {
+    const env = { ...redisRegistry, TENON_REGISTRY_TLS_CA_FILE: '/etc/tls/pinned.crt' };
+    const bind = (container: Container): void =>
+      void container.bind(RedisRegistryOptions).toDynamicValue(() => ({ tls: { serverName: 'redis.internal' } }));
+    expect(await refusalOf([greeter], { profile: 'test', env, bind })).toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: 'app.security_not_in_force',
+      message: expect.stringContaining('bind gives RedisRegistryOptions tls'),
+    });
+  });
+
+  it.each(['REGISTRY', 'BROKER'])('of the %s are noted where a variable says that there is no TLS', async (room) => {
+    const variables = [`TENON_${room}_TLS_CA_FILE`, `TENON_${room}_TLS_INSECURE_SKIP_VERIFY`];
+    const env = { [`TENON_${room}`]: 'redis', [`TENON_${room}_TLS`]: 'false', [variables[0] as string]: '/ca.crt' };
+    const { ok, notes } = await verify([], { profile: 'test', env: { ...env, [variables[1] as string]: 'true' } });
+    expect([ok, notes.map(({ kind, where }) => `${kind} ${where}`)]).toEqual([
+      true,
+      variables.map((name) => `unused-variable ${name}`),
+    ]);
+    expect(notes[0]?.message).toContain(`TENON_${room}_TLS is false`);
+  });
+
+  it('of calls are noted where a variable says that there is no TLS', async () => {
+    const env = { TENON_TRANSPORT: 'grpc', TENON_TLS: 'false', TENON_TLS_CA_FILE: '/ca.crt' };
+    const { notes } = await verify([], { profile: 'test', env });
+    expect(notes.map(({ kind, where }) => `${kind} ${where}`)).toEqual(['unused-variable TENON_TLS_CA_FILE']);
+  });
+
+  it.each(['TENON_REGISTRY', 'TENON_BROKER'])('of %s are refused where rediss:// contradicts them', async (name) => {
+    const env = { [name]: 'redis', [`${name}_TLS`]: 'false', [`${name}_ADDRESS`]: `rediss://me:${secret}@10.0.0.1` };
+    const { problems } = await verify([], { profile: 'test', env });
+    expect(problems).toMatchObject([{ kind: 'configuration' }]);
+    expect(problems[0]?.message).toContain(`${name}_TLS is false, and ${name}_ADDRESS asks for TLS by rediss://`);
+    expect(JSON.stringify(problems)).not.toContain(secret);
+  });
+
+  it.each<[object, string]>([
+    [{ credentials: { password: secret } }, 'RedisBrokerOptions have credentials (bind)'],
+    [{ tls: {} }, 'RedisBrokerOptions ask for TLS (bind)'],
+    [{ tls: {}, credentials: { password: secret } }, 'RedisBrokerOptions ask for TLS and have credentials (bind)'],
+  ])('in options that nothing reads are called what they are: %#', async (options, message) => {
+    const env = { TENON_BROKER: 'redis-streams' };
+    const bind = (container: Container): void => void container.bind(RedisBrokerOptions).toConstantValue(options);
+    const [found] = await findingsOf(env, { bind });
+    expect(found?.message).toContain(message);
+    expect(found?.message.includes('in the clear')).toBe('tls' in options);
+  });
 });

@@ -5,7 +5,7 @@ import { Broker, type BrokerCapabilities } from '../../broker/broker.ts';
 import { DefaultMarshaler } from '../../codec/codec.ts';
 import { Registry, type RegistryCapabilities } from '../../registry/registry.ts';
 import { Selector } from '../../selector/selector.ts';
-import { type CredentialKind, untakenSecurity } from '../../tls/connection.ts';
+import { type ConnectionSecurityOptions, type CredentialKind, untakenSecurity } from '../../tls/connection.ts';
 import { TransportTlsOptions } from '../../transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../transport/transport.ts';
 import type { Config } from '../config.ts';
@@ -13,9 +13,9 @@ import type { Problem } from '../describe.ts';
 import { type AddressedRoom, backendRow, backendRows } from './backend-table.ts';
 import { allBindings, dependenciesOf } from './bindings.ts';
 import { capabilitiesBoundTo, classBoundTo } from './capabilities.ts';
-import { keyName } from './keys.ts';
+import { keyName, roomOf } from './keys.ts';
 import { mergeOptions } from './merge-options.ts';
-import { environmentLayer, type OptionPart, type OptionParts } from './option-parts.ts';
+import { environmentLayer, type OptionPart, type OptionParts, securityFields } from './option-parts.ts';
 import { variablesOf } from './security-variables.ts';
 
 /** The parts of a composition that the check of options reads. */
@@ -41,13 +41,19 @@ const contracts: Readonly<Record<string, ServiceIdentifier>> = {
   broker: Broker,
 };
 
-/** Lists options and variables that nothing reads: a problem if they ask for TLS, a note otherwise. */
+/**
+ * Lists options and variables that nothing reads, or that stronger ones replace: a problem if they are to protect
+ * connections, a note otherwise.
+ */
 export function checkOptions(bindings: BindingService, input: OptionsCheckInput): OptionsFindings {
   const all = allBindings(bindings);
   const findings = [
     ...unreadOptions(bindings, all, input.options),
     ...tlsOfTransport(bindings, input),
-    ...(['registry', 'broker'] as const).flatMap((room) => securityOfRoom(bindings, all, input, room)),
+    ...(['registry', 'broker'] as const).flatMap((room) => [
+      ...securityOfRoom(bindings, all, input, room),
+      ...replacedSecurity(bindings, all, input, room),
+    ]),
     ...variablesWithoutEffect(input),
   ];
   return {
@@ -78,11 +84,13 @@ export function constantValueOf(bindings: BindingService, key: ServiceIdentifier
   return binding?.type === 'ConstantValue' ? (binding.value as object) : undefined;
 }
 
-/** True if options ask for TLS, or have credentials. */
-export function asksForTls(options: object | undefined): boolean {
+/** Names what options have to protect connections: TLS, which an address may ask for too, and credentials. */
+function protectionsIn(options: object | undefined): readonly ('tls' | 'credentials')[] {
   const { tls, serverTls, credentials, address } = (options ?? {}) as Readonly<Record<string, unknown>>;
-  if (credentials !== undefined) return true;
-  return tls !== undefined || serverTls !== undefined || (typeof address === 'string' && /^rediss:/i.test(address));
+  const isTls =
+    tls !== undefined || serverTls !== undefined || (typeof address === 'string' && /^rediss:/i.test(address));
+  const hasCredentials = Object.values(credentials ?? {}).some((value) => value !== undefined);
+  return [...(isTls ? (['tls'] as const) : []), ...(hasCredentials ? (['credentials'] as const) : [])];
 }
 
 function hasServerTls(options: { readonly serverTls?: unknown } = {}): boolean {
@@ -109,8 +117,10 @@ function unreadOptions(bindings: BindingService, all: readonly Binding[], option
     const own = parts.filter(({ layer }) => layer !== environmentLayer);
     if (contract === undefined || own.length === 0 || identifier === TransportTlsOptions) return [];
     if (mayRead(identifier)) return [];
-    const isProblem =
-      own.some(({ key }) => asksForTls(constantValueOf(bindings, key))) && !isLocal(bindings, room, contract);
+    const protections = new Set(own.flatMap(({ key }) => protectionsIn(constantValueOf(bindings, key))));
+    const isProblem = protections.size > 0 && !isLocal(bindings, room, contract);
+    const asked = [...protections].map((one) => (one === 'tls' ? 'ask for TLS' : 'have credentials')).join(' and ');
+    const instead = protections.has('tls') ? 'it would speak in the clear' : 'it would connect without them';
     const [name, bound] = [keyName(identifier), nameOf(bindings, contract)];
     const remedy =
       room === 'transport'
@@ -123,7 +133,7 @@ function unreadOptions(bindings: BindingService, all: readonly Binding[], option
           kind: isProblem ? 'security-not-in-force' : 'unused-options',
           where: name,
           message: isProblem
-            ? `${name} ask for TLS (${layersOf(own)}), and ${bound}, which is bound to ${keyName(contract)}, does not read them: it would speak in the clear`
+            ? `${name} ${asked} (${layersOf(own)}), and ${bound}, which is bound to ${keyName(contract)}, does not read them: ${instead}`
             : `${name} are bound (${layersOf(own)}), and nothing reads them: ${bound} is bound to ${keyName(contract)}`,
           fix: isProblem ? remedy : 'leave them out, or bind what reads them',
         },
@@ -214,6 +224,38 @@ function securityOfRoom(
   });
 }
 
+/** Lists TLS and credentials of a registry or a broker that variables set and stronger options replace as a whole. */
+function replacedSecurity(
+  bindings: BindingService,
+  all: readonly Binding[],
+  { config, options }: OptionsCheckInput,
+  room: AddressedRoom,
+): Finding[] {
+  const { security = {} } = config[room];
+  const mayRead = optionReaders(bindings, all);
+  return [...options.all].flatMap(([identifier, parts]) => {
+    const ours = parts.findIndex(({ layer }) => layer === environmentLayer);
+    if (roomOf(identifier) !== room || ours < 0 || !mayRead(identifier)) return [];
+    const stronger = parts.slice(ours + 1);
+    return securityFields.flatMap((field) => {
+      const replacing = stronger.findLast(
+        ({ key }) => (constantValueOf(bindings, key) as ConnectionSecurityOptions | undefined)?.[field] !== undefined,
+      );
+      if (security[field] === undefined || !replacing) return [];
+      const names = variablesOf(room, field, config.stated).join(', ');
+      const key = keyName(identifier);
+      return [
+        problem(
+          'security-not-in-force',
+          names,
+          `${names} is set, and has no effect: ${replacing.layer} gives ${key} ${field}, which replace it as a whole`,
+          `unset it, and say all of ${field} in ${key}; or leave ${field} out there`,
+        ),
+      ];
+    });
+  });
+}
+
 function kindOf(option: string): CredentialKind {
   return option.includes('token') ? 'token' : 'password';
 }
@@ -250,7 +292,27 @@ function variablesWithoutEffect({ config, boundBy }: OptionsCheckInput): Finding
     .map(([name, backend]) =>
       note('unused-variable', name, `${name} is set, and ${backend}, which is chosen, does not read it`, 'unset it'),
     );
-  return [...overruled, ...useless];
+  return [...overruled, ...useless, ...settingsOfNoTls(config)];
+}
+
+/** Lists the variables of TLS that are set although another says that there is none. */
+function settingsOfNoTls(config: Config): Finding[] {
+  const { stated, tls } = config;
+  const ofCalls = stated.filter((name) => name.startsWith('TENON_TLS'));
+  const sides: readonly (readonly [names: readonly string[], tls: object | undefined])[] = [
+    [ofCalls, tls],
+    [variablesOf('registry', 'tls', stated), config.registry.security?.tls],
+    [variablesOf('broker', 'tls', stated), config.broker.security?.tls],
+  ];
+  return sides.flatMap(([names, inForce]) => {
+    const off = names.find((name) => name.endsWith('_TLS'));
+    if (inForce !== undefined || off === undefined) return [];
+    return names
+      .filter((name) => name !== off)
+      .map((name) =>
+        note('unused-variable', name, `${name} is set, and has no effect: ${off} is false`, `unset it, or ${off}`),
+      );
+  });
 }
 
 /** The variables of addresses and backends that no chosen backend reads, each with the backend that was chosen. */
@@ -306,9 +368,4 @@ function isLocal(bindings: BindingService, room: string, contract: ServiceIdenti
 
 function nameOf(bindings: BindingService, contract: ServiceIdentifier): string {
   return classBoundTo(bindings, contract)?.name ?? `what is bound to ${keyName(contract)}`;
-}
-
-/** The room of one of tenon's keys: `transport` of `tenon.transport.GrpcTransportOptions`. */
-export function roomOf(identifier: ServiceIdentifier): string {
-  return typeof identifier === 'symbol' ? ((identifier.description ?? '').split('.')[1] ?? '') : '';
 }

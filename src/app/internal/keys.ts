@@ -22,3 +22,8 @@ export function keyName(identifier: ServiceIdentifier): string {
   const description = identifier.description ?? 'a symbol without a description';
   return frameworkKey.exec(description)?.[1] ?? description;
 }
+
+/** The room of one of tenon's keys: `transport` of `tenon.transport.GrpcTransportOptions`. */
+export function roomOf(identifier: ServiceIdentifier): string {
+  return typeof identifier === 'symbol' ? ((identifier.description ?? '').split('.')[1] ?? '') : '';
+}

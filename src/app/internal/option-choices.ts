@@ -16,8 +16,8 @@ import { clientFields, type Config, messageFields, serviceFields } from '../conf
 import { type AddressedRoom, backendRow } from './backend-table.ts';
 import { allBindings } from './bindings.ts';
 import { capabilitiesBoundTo } from './capabilities.ts';
-import { constantValueOf, optionReaders, roomOf } from './check-options.ts';
-import { keyName } from './keys.ts';
+import { constantValueOf, optionReaders } from './check-options.ts';
+import { keyName, roomOf } from './keys.ts';
 import { isAccumulated } from './merge-options.ts';
 import { environmentLayer, type OptionPart } from './option-parts.ts';
 import { originOf, displayedOption } from './origins.ts';

@@ -1,14 +1,19 @@
 import type { Container, ServiceIdentifier } from 'inversify';
 
 import { ClientInterceptors, ClientOptions } from '../../client/client.ts';
+import { Code, TenonError } from '../../errors/errors.ts';
 import { ServerInterceptors, ServerOptions } from '../../server/server.ts';
-import { keyName } from './keys.ts';
+import type { ConnectionSecurityOptions } from '../../tls/connection.ts';
+import { keyName, roomOf } from './keys.ts';
 import { asInterceptor, mergeOptions } from './merge-options.ts';
 
 /** Name of the layer of the environment, with the built-in profile for variables that are not set. */
 export const environmentLayer = 'the environment';
 /** Name of the layer of keys that decorators require and no module binds: handlers, enhancers, typed clients. */
 export const decoratorsLayer = 'decorators';
+
+/** The options that protect connections of registries and brokers. One of another layer replaces them as a whole. */
+export const securityFields = ['tls', 'credentials'] as const;
 
 /** The options that one layer binds for a key. */
 export interface OptionPart {
@@ -70,6 +75,7 @@ export class OptionParts {
       .toResolvedValue(
         (...values: unknown[]) => {
           const own = values.slice(0, keys.length) as (object | undefined)[];
+          assertNoneReplaced(identifier, parts, own);
           if (more === undefined) return mergeOptions(...own);
           const bound = (values.at(-1) as readonly unknown[]).map((one) => asInterceptor(one, keyName(more)));
           return mergeOptions(...own, bound.length > 0 ? { interceptors: bound } : undefined);
@@ -77,5 +83,29 @@ export class OptionParts {
         [...keys, ...(more === undefined ? [] : [{ serviceIdentifier: more, isMultiple: true as const }])] as never,
       )
       .inSingletonScope();
+  }
+}
+
+/**
+ * Throws FAILED_PRECONDITION (`app.security_not_in_force`) if a registry or a broker would be told other TLS or
+ * credentials than the environment says, also where `verify` could not look.
+ */
+function assertNoneReplaced(
+  identifier: ServiceIdentifier,
+  parts: readonly OptionPart[],
+  values: readonly (object | undefined)[],
+): void {
+  const room = roomOf(identifier);
+  const ours = parts.findIndex(({ layer }) => layer === environmentLayer);
+  if (ours < 0 || (room !== 'registry' && room !== 'broker')) return;
+  for (const field of securityFields) {
+    const said = values.map((value) => (value as ConnectionSecurityOptions | undefined)?.[field] !== undefined);
+    const replacing = said.lastIndexOf(true);
+    if (said[ours] !== true || replacing <= ours) continue;
+    throw new TenonError({
+      code: Code.FailedPrecondition,
+      reason: 'app.security_not_in_force',
+      message: `${parts[replacing]?.layer} gives ${keyName(identifier)} ${field}, and so do variables (TENON_${room.toUpperCase()}_…), which would have no effect: say all of it in one place`,
+    });
   }
 }
