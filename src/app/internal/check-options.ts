@@ -5,7 +5,7 @@ import { Broker, type BrokerCapabilities } from '../../broker/broker.ts';
 import { DefaultMarshaler } from '../../codec/codec.ts';
 import { Registry, type RegistryCapabilities } from '../../registry/registry.ts';
 import { Selector } from '../../selector/selector.ts';
-import { type ConnectionSecurityOptions, type CredentialKind, untakenSecurity } from '../../tls/connection.ts';
+import { type CredentialKind, untakenSecurity } from '../../tls/connection.ts';
 import { TransportTlsOptions } from '../../transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../transport/transport.ts';
 import type { Config } from '../config.ts';
@@ -15,7 +15,7 @@ import { allBindings, dependenciesOf } from './bindings.ts';
 import { capabilitiesBoundTo, classBoundTo } from './capabilities.ts';
 import { keyName, roomOf } from './keys.ts';
 import { mergeOptions } from './merge-options.ts';
-import { environmentLayer, type OptionPart, type OptionParts, securityFields } from './option-parts.ts';
+import { environmentLayer, hasSecurity, type OptionPart, type OptionParts, securityFields } from './option-parts.ts';
 import { variablesOf } from './security-variables.ts';
 
 /** The parts of a composition that the check of options reads. */
@@ -238,9 +238,7 @@ function replacedSecurity(
     if (roomOf(identifier) !== room || ours < 0 || !mayRead(identifier)) return [];
     const stronger = parts.slice(ours + 1);
     return securityFields.flatMap((field) => {
-      const replacing = stronger.findLast(
-        ({ key }) => (constantValueOf(bindings, key) as ConnectionSecurityOptions | undefined)?.[field] !== undefined,
-      );
+      const replacing = stronger.findLast(({ key }) => hasSecurity(constantValueOf(bindings, key), field));
       if (security[field] === undefined || !replacing) return [];
       const names = variablesOf(room, field, config.stated).join(', ');
       const key = keyName(identifier);

@@ -15,6 +15,14 @@ export const decoratorsLayer = 'decorators';
 /** The options that protect connections of registries and brokers. One of another layer replaces them as a whole. */
 export const securityFields = ['tls', 'credentials'] as const;
 
+/** True if options of a registry or a broker give one of the {@link securityFields}. */
+export function hasSecurity(
+  options: ConnectionSecurityOptions | undefined,
+  field: (typeof securityFields)[number],
+): boolean {
+  return options?.[field] !== undefined;
+}
+
 /** The options that one layer binds for a key. */
 export interface OptionPart {
   /** Name of the layer, for people: `the environment`, `modules[1]`, `bind`. */
@@ -99,7 +107,7 @@ function assertNoneReplaced(
   const ours = parts.findIndex(({ layer }) => layer === environmentLayer);
   if (ours < 0 || (room !== 'registry' && room !== 'broker')) return;
   for (const field of securityFields) {
-    const said = values.map((value) => (value as ConnectionSecurityOptions | undefined)?.[field] !== undefined);
+    const said = values.map((value) => hasSecurity(value, field));
     const replacing = said.lastIndexOf(true);
     if (said[ours] !== true || replacing <= ours) continue;
     throw new TenonError({
