@@ -12,7 +12,8 @@ import type { Case, TestApi } from './api.ts';
 import { clientEndingCases } from './internal/client-ending-cases.ts';
 import type { ClientHarness } from './internal/client-harness.ts';
 import { failureOf } from './failures.ts';
-import { eventually, gate } from './waiting.ts';
+import { eventually } from './internal/patience.ts';
+import { gate } from './waiting.ts';
 import { announce, bodies, json, memoryParts, method, parsed, type Parts, serveRaw } from './internal/parts.ts';
 
 const echo = method('Echo');

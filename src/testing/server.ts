@@ -8,7 +8,8 @@ import { nodeState } from '../registry/registry.ts';
 import type { Server, ServerOptions } from '../server/server.ts';
 import type { Message, Socket } from '../transport/transport.ts';
 import type { Case, TestApi } from './api.ts';
-import { eventually, gate } from './waiting.ts';
+import { eventually } from './internal/patience.ts';
+import { gate } from './waiting.ts';
 import { bodies, json, memoryParts, method, parsed, type Parts } from './internal/parts.ts';
 
 /** Makes the server under test from parts that a case provides. */

@@ -7,7 +7,7 @@ import type { Server, ServerOptions } from '../server/server.ts';
 import type { ServiceOptions, ServiceRuntime } from '../service/service.ts';
 import type { Case, TestApi } from './api.ts';
 import { systemRuntime } from '../runtime/system.ts';
-import { eventually } from './waiting.ts';
+import { eventually } from './internal/patience.ts';
 
 /** Makes the service under test from a server and a client that a case provides. */
 export interface ServiceHarness {

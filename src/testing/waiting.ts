@@ -3,13 +3,14 @@ import { systemTimers } from '../runtime/system.ts';
 const pauseMs = 5;
 
 /**
- * Resolves when `condition` holds; rejects, naming `what`, when it does not within `limitMs` (15 s). Looks are counted
- * and not time: on a busy machine the process that looks and the one that is looked at are slow together.
+ * Resolves when `condition` holds; rejects, naming `what`, when it does not within `limitMs`: 4 s, less than most
+ * runners give a test, so that the message is seen. Looks are counted and not time: on a busy machine the process that
+ * looks and the one that is looked at are slow together.
  */
 export async function eventually(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  limitMs = 15_000,
+  limitMs = 4_000,
 ): Promise<void> {
   for (let looks = 0; !(await condition()); looks += 1) {
     if (looks * pauseMs > limitMs) throw new Error(`${what}: not within ${limitMs} ms`);

@@ -36,7 +36,7 @@ import type { CallInterceptor, ErrorFilter, Guard, Pipe, ReplyTransforms } from 
 import { Clock } from '../../src/runtime/runtime.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { collect } from '../../src/testing/recorders.ts';
-import { eventually, gate } from '../../src/testing/waiting.ts';
+import { eventually, gate } from '../support/waiting.ts';
 
 interface Value {
   value: number;

@@ -18,7 +18,7 @@ import {
 } from '../../src/index.ts';
 import { backendRow, type BackendRoom, type BackendRow, backendRows } from '../../src/app/internal/backend-table.ts';
 import type { Marshaler } from '../../src/codec/codec.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { scalars, schemaOf } from '../codec/support.ts';
 import { type Combination, pairwise } from '../support/pairwise.ts';
 import { describeWithServers } from '../support/servers.ts';

@@ -18,7 +18,7 @@ import {
   Transport,
 } from '../../src/index.ts';
 import { collect } from '../../src/testing/recorders.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 
 @Handler('audit.Audit')
 class AuditHandler {

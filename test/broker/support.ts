@@ -4,7 +4,7 @@ import type { Broker } from '../../src/broker/broker.ts';
 import { EventRecorder, publishText } from '../../src/testing/recorders.ts';
 
 export { publishText, RecordingLogger, textOf as text } from '../../src/testing/recorders.ts';
-export { eventually } from '../../src/testing/waiting.ts';
+export { eventually } from '../support/waiting.ts';
 export { virtualRuntime } from '../../src/testing/virtual-time.ts';
 
 /** Publishes until the broker accepts the event. Resolves with the errors before that. */

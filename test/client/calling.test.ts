@@ -6,7 +6,7 @@ import { Metadata } from '../../src/context/metadata.ts';
 import { okStatus } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { Interceptor } from '../../src/pipeline/pipeline.ts';
-import { eventually, gate } from '../../src/testing/waiting.ts';
+import { eventually, gate } from '../support/waiting.ts';
 import { json, memoryParts, method, type Parts, serveRaw } from '../../src/testing/internal/parts.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { MemoryTransport } from '../../src/transport/memory.ts';

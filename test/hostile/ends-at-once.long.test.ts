@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
 import { Code, type Context, Handler, Rpc, Service, System, TenonError } from '../../src/index.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 
 const together = 300;
 const patienceMs = 30_000;

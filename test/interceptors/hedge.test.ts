@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { okStatus } from '../../src/context/status.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { hedge, type HedgeOptions, RetryBudget } from '../../src/interceptors/interceptors.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { json } from '../../src/testing/internal/parts.ts';
 import type { Socket } from '../../src/transport/transport.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';

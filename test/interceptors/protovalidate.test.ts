@@ -11,7 +11,7 @@ import { protovalidate } from '../../src/interceptors/protovalidate.ts';
 import type { CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { loadProto } from '../../src/codec/proto.ts';
 import { failureOf } from '../../src/testing/failures.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { TestProcess } from '../support/process.ts';
 
 const proto = new URL('../codec/rules.proto', import.meta.url);

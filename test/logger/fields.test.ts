@@ -17,7 +17,7 @@ import {
 import { ConsoleLogger } from '../../src/logger/console.ts';
 import { silentLogger } from '../../src/logger/logger.ts';
 import { ServerInterceptors } from '../../src/server/server.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
 const spanId = '00f067aa0ba902b7';

@@ -9,7 +9,7 @@ import type { System } from '../../src/index.ts';
 import { Client, Metadata } from '../../src/index.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { collect } from '../../src/testing/recorders.ts';
-import { eventually, gate, settled } from '../../src/testing/waiting.ts';
+import { eventually, gate, settled } from '../support/waiting.ts';
 import { fieldsOf, parityMetadata, type ParityHandler } from './service.ts';
 
 /** Every transport, by the name of its column. */

@@ -12,7 +12,7 @@ import { System } from '../../src/app/app.ts';
 import { Broker } from '../../src/broker/broker.ts';
 import { fieldPath, validated } from '../../src/pipeline/validation.ts';
 import { failureOf } from '../../src/testing/failures.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 
 interface Order {
   id: string;

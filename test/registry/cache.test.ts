@@ -14,7 +14,7 @@ import {
   type Watcher,
 } from '../../src/registry/registry.ts';
 import { RecordingLogger } from '../../src/testing/recorders.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { VirtualTimers } from '../../src/testing/virtual-time.ts';
 import { idsOf, nodeOf, serviceOf } from './support.ts';
 

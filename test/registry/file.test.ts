@@ -8,7 +8,7 @@ import { Code } from '../../src/errors/errors.ts';
 import { FileRegistry, type FileRegistryOptions } from '../../src/registry/file.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { idsOf, nodeOf, serviceOf } from './support.ts';
 
 const patientMs = 20_000;

@@ -10,7 +10,7 @@ import { isOnLink, type LinkAddress, MdnsResponder } from '../../src/registry/md
 import { MdnsRegistry, type MdnsRegistryOptions } from '../../src/registry/mdns.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { VirtualTimers } from '../../src/testing/virtual-time.ts';
 import { freePort } from '../support/process.ts';
 import { idsOf, serviceOf } from './support.ts';

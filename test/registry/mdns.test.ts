@@ -9,7 +9,7 @@ import { Code } from '../../src/errors/errors.ts';
 import { MdnsRegistry, type MdnsRegistryOptions } from '../../src/registry/mdns.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { WatchRecorder } from '../../src/testing/recorders.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { freePort } from '../support/process.ts';
 import { announcing, foundElsewhere, idsOf, nodeOf, serviceOf } from './support.ts';
 

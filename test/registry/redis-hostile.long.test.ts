@@ -5,7 +5,7 @@ import { Code } from '../../src/errors/errors.ts';
 import { RedisRegistry, type RedisRegistryOptions } from '../../src/registry/redis.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { describeWithRedis } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { idsOf, nodeOf, serviceOf } from './support.ts';

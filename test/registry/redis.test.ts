@@ -4,7 +4,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { WatchRecorder } from '../../src/testing/recorders.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { describeWithRedis, redisServer } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { announcing, foundElsewhere, idsOf, nodeOf, serviceOf } from './support.ts';

@@ -7,7 +7,7 @@ import type { NodeRecord, Registry, ServiceRecord } from '../../src/registry/reg
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
 import { filterVersion, type NextNode } from '../../src/selector/selector.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { nodeOf, serviceOf } from '../registry/support.ts';
 
 /** A registry cache with the given records. */

@@ -6,7 +6,7 @@ import { Broker } from '../../src/broker/broker.ts';
 import type { Context } from '../../src/context/context.ts';
 import { Handler, Service, Subscribe } from '../../src/index.ts';
 import { Logger } from '../../src/logger/logger.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { RecordingLogger } from '../../src/testing/recorders.ts';
 
 const systems: System[] = [];

@@ -5,7 +5,7 @@ import { Metadata } from '../../src/context/metadata.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { CallHandler, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
-import { eventually, gate } from '../../src/testing/waiting.ts';
+import { eventually, gate } from '../support/waiting.ts';
 import { json, memoryParts, method, parsed, type Parts } from '../../src/testing/internal/parts.ts';
 import type { Socket, Transport } from '../../src/transport/transport.ts';
 

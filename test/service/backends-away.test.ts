@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { AppOptions } from '../../src/app/options.ts';
 import { Client, Code, Handler, Registry, Rpc, Service, Subscribe, System } from '../../src/index.ts';
 import { healthProto } from '../../src/health/handler.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { describeWithRedis } from '../support/servers.ts';
 
 interface HealthApi {

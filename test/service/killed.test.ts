@@ -3,7 +3,7 @@ import { expect, it } from '@jest/globals';
 import { fileURLToPath } from 'node:url';
 
 import { Code, contract, Registry, System, TenonError } from '../../src/index.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
 import { describeWithRedis } from '../support/servers.ts';
 

@@ -13,7 +13,7 @@ import {
   TenonError,
 } from '../../src/index.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { describeWithRedis } from '../support/servers.ts';
 
 @Handler('steady.Steady')

@@ -7,7 +7,7 @@ import type { Timers } from '../../src/runtime/runtime.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { ManagedService } from '../../src/service/managed-service.ts';
 import type { ServiceOptions } from '../../src/service/service.ts';
-import { eventually, gate } from '../../src/testing/waiting.ts';
+import { eventually, gate } from '../support/waiting.ts';
 import { memoryParts, type Parts } from '../../src/testing/internal/parts.ts';
 import { type Registry, stateKey } from '../../src/registry/registry.ts';
 

@@ -14,7 +14,7 @@ import { RedisStreamsBroker } from '../../src/broker/redis-streams.ts';
 import type { TenonError } from '../../src/errors/errors.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { RecordingLogger } from '../../src/testing/recorders.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import type { ConnectionSecurityOptions } from '../../src/tls/connection.ts';
 import { authority, type Certified } from '../support/certificates.ts';
 import { describeWithRedis, type RedisOptions, redisServer, type RedisServer } from '../support/servers.ts';

@@ -8,7 +8,7 @@ import type { Timers } from '../../src/runtime/runtime.ts';
 import { systemRuntime, systemTimers } from '../../src/runtime/system.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-fixture.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { GrpcJsTransport } from '../../src/transport/grpc-js.ts';
 import { TcpTransport, type TcpTransportOptions } from '../../src/transport/tcp.ts';

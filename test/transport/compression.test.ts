@@ -6,7 +6,7 @@ import { describe, expect, it } from '@jest/globals';
 import { okStatus } from '../../src/context/status.ts';
 import { Code, type TenonError } from '../../src/errors/errors.ts';
 import { type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import type { DialOptions, Listener } from '../../src/transport/transport.ts';
 import { closing } from '../support/closing.ts';

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { okStatus } from '../../src/context/status.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { bytesOf, echo, textOf } from '../../src/testing/internal/transport-fixture.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { methods } from './support.ts';

@@ -6,7 +6,7 @@ import { Metadata } from '../../src/context/metadata.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { answerOf, bytesOf, contextWith, later, textOf } from '../../src/testing/internal/transport-fixture.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { TcpTransport } from '../../src/transport/tcp.ts';
 import type { Listener, Socket } from '../../src/transport/transport.ts';
 import { UnixTransport } from '../../src/transport/unix.ts';

@@ -6,7 +6,7 @@ import { describe, expect, it, jest } from '@jest/globals';
 
 import { okStatus } from '../../src/context/status.ts';
 import { systemClock } from '../../src/runtime/system.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { HeldTimers } from '../../src/testing/virtual-time.ts';
 import { GrpcTransport, type GrpcTransportOptions } from '../../src/transport/grpc.ts';
 import { ServerStream } from '../../src/transport/http2/server-stream.ts';

@@ -8,7 +8,7 @@ import { Metadata } from '../../src/context/metadata.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import type { Message } from '../../src/transport/transport.ts';
 import { closing } from '../support/closing.ts';
 import { frame, methods, type OnStream, rawServer, type RawServer, readAll } from './support.ts';

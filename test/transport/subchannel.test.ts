@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 
 import { Code, TenonError } from '../../src/errors/errors.ts';
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { DeferredWatch } from '../../src/transport/call/deferred-watch.ts';
 import { type SharedConnection, Subchannel } from '../../src/transport/call/subchannel.ts';
 import { tcpAddresses } from '../../src/transport/sockets/address-scheme.ts';

@@ -1,6 +1,6 @@
 import { connect, createServer, type AddressInfo, type Socket as NetSocket } from 'node:net';
 
-import { eventually } from '../../src/testing/waiting.ts';
+import { eventually } from '../support/waiting.ts';
 import { rawFrame } from '../support/raw-frame.ts';
 
 export { rawFrame };

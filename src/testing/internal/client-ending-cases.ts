@@ -10,7 +10,8 @@ import type { Selector } from '../../selector/selector.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
 import { failureOf } from '../failures.ts';
-import { eventually, gate } from '../waiting.ts';
+import { eventually } from './patience.ts';
+import { gate } from '../waiting.ts';
 import type { ClientHarness } from './client-harness.ts';
 import { announce, json, memoryParts, method, type Parts, serveRaw } from './parts.ts';
 

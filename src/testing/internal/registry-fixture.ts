@@ -9,7 +9,7 @@ import type {
 } from '../../registry/registry.ts';
 import { systemRuntime } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
-import { eventually } from '../waiting.ts';
+import { eventually } from './patience.ts';
 
 /** Makes the registry under test, and describes its limits. */
 export interface RegistryHarness {

@@ -4,7 +4,7 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import type { RegistryCapabilities, ServiceRecord } from '../../registry/registry.ts';
 import { systemRuntime } from '../../runtime/system.ts';
 import type { Case } from '../api.ts';
-import { eventually } from '../waiting.ts';
+import { eventually } from './patience.ts';
 import { registryCase, found, fresh, ids, nodeOf, record, type RegistryHarness, ttlMs } from './registry-fixture.ts';
 
 /** A service with every part of a record that the registry keeps. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 
 import type { RegistryEvent } from '../../registry/registry.ts';
 import type { Case } from '../api.ts';
-import { eventually } from '../waiting.ts';
+import { eventually } from './patience.ts';
 import { registryCase, collect, found, fresh, ids, nodeOf, record, type RegistryHarness } from './registry-fixture.ts';
 
 /** The nodes that exist after the events, as text. */

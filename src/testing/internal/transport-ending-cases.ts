@@ -7,7 +7,8 @@ import { systemClock, systemTimers } from '../../runtime/system.ts';
 import type { Socket } from '../../transport/transport.ts';
 import type { Case } from '../api.ts';
 import { failureOf } from '../failures.ts';
-import { eventually, gate, within } from '../waiting.ts';
+import { eventually } from './patience.ts';
+import { gate, within } from '../waiting.ts';
 import {
   answerOf,
   assertFailure,

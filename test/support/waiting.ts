@@ -1,0 +1,2 @@
+export { eventually } from '../../src/testing/internal/patience.ts';
+export { gate, settled, within } from '../../src/testing/waiting.ts';
