@@ -17,7 +17,7 @@ import { GrpcChannel, type GrpcStream } from '../../../src/registry/kit/grpc-cha
 import { systemRuntime } from '../../../src/runtime/system.ts';
 import { failureOf } from '../../../src/testing/failures.ts';
 import { RecordingLogger } from '../../../src/testing/recorders.ts';
-import { eventually, gate } from '../../../src/testing/waiting.ts';
+import { eventually, gate } from '../../support/waiting.ts';
 import { ConnectionSecurity, type ConnectionSecurityOptions } from '../../../src/tls/connection.ts';
 import { GrpcJsTransport, type GrpcJsTransportOptions } from '../../../src/transport/grpc-js.ts';
 import type { Listener, Socket } from '../../../src/transport/transport.ts';
