@@ -225,16 +225,16 @@ export const clientCases: readonly Case<ClientHarness>[] = [
         void socket.send({ body: json({}), status: okStatus });
       });
       const now = parts.runtime.clock.monotonicMs();
-      const ctx = new Context({ service: 's', endpoint: 'e', deadline: now + 1_000 });
+      const ctx = new Context({ service: 's', endpoint: 'e', deadline: now + 20_000 });
       const client = harness.make(parts);
       await client.method(echo, 'suite')({}, { ctx, timeoutMs: 60_000 });
-      await client.method(echo, 'suite')({}, { ctx, timeoutMs: 500 });
+      await client.method(echo, 'suite')({}, { ctx, timeoutMs: 5_000 });
       assert.ok(
-        deadlines[0] !== undefined && deadlines[0] <= now + 1_001,
+        deadlines[0] !== undefined && deadlines[0] <= now + 20_001,
         `the parent's deadline was not kept: ${deadlines[0]}`,
       );
       assert.ok(
-        deadlines[1] !== undefined && deadlines[1] <= now + 900,
+        deadlines[1] !== undefined && deadlines[1] <= now + 15_000,
         `the own time-out was not kept: ${deadlines[1]}`,
       );
     },

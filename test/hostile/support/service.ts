@@ -74,13 +74,14 @@ export class HostileService {
     for (let again = 2; ; again -= 1) {
       const session = this.#good;
       const answer = await this.#answered(rawCall(session, path, body, headers));
-      if (statusIn(answer) !== undefined || !session.destroyed || again === 0) return answer;
+      const isLost = session.closed || session.destroyed;
+      if (statusIn(answer) !== undefined || !isLost || again === 0) return answer;
     }
   }
 
   /** One for all good calls. */
   get #good(): ClientHttp2Session {
-    if (!this.#session || this.#session.destroyed) this.#session = rawSession(this.address);
+    if (!this.#session || this.#session.closed || this.#session.destroyed) this.#session = rawSession(this.address);
     return this.#session;
   }
 
