@@ -80,6 +80,7 @@ describe('README.md', () => {
       .filter(({ info }) => info === 'sh')
       .flatMap(({ code }) => [...code.matchAll(/npm (?:run )?(\w+)/g)].map((match) => match[1] as string));
     expect(commands).toContain('start');
+    for (const one of ['npm ci && npm start', 'npm ci && npm test']) expect(page.split('\n')).toContain(one);
     const ofNpm = ['ci', 'install', 'pack'];
     expect(commands.filter((command) => !ofNpm.includes(command) && !(command in scripts))).toEqual([]);
     expect(page).toContain(`tenon-${version}.tgz`);
