@@ -348,24 +348,11 @@ export const streamCases: readonly Case<TransportHarness>[] = [
   },
   {
     name: 'a server that has long been read is held back as soon as it is not',
-    run: (options) => {
-      const started = gate<ReturnType<typeof pour>>();
-      return withTransport(
-        options,
-        async (socket) => {
-          await socket.recv();
-          started.open(pour(socket));
-        },
-        async (fixture) => {
-          const socket = fixture.dial(routes.server);
-          void socket.send({ body: bytesOf('go') });
-          socket.end();
-          const writing = await within('the call', started.opened);
-          await assertHeldBack(writing, socket);
-          socket.abort(Code.Cancelled);
-        },
-      );
-    },
+    run: (options) =>
+      withWritingServer(options, pour, async (writing, reader) => {
+        await assertHeldBack(writing, reader);
+        reader.abort(Code.Cancelled);
+      }),
   },
   {
     name: 'a client that has long been read is held back as soon as it is not',
@@ -385,24 +372,33 @@ export const streamCases: readonly Case<TransportHarness>[] = [
   },
   {
     name: 'a writer that is held back is let go when the call ends',
-    run: (options) => {
-      const started = gate<ReturnType<typeof flood>>();
-      return withTransport(
-        options,
-        async (socket) => {
-          await socket.recv();
-          started.open(flood(socket));
-        },
-        async (fixture) => {
-          const socket = fixture.dial(routes.server);
-          void socket.send({ body: bytesOf('go') });
-          socket.end();
-          const { count, done } = await within('the call', started.opened);
-          await settled(count);
-          socket.abort(Code.Cancelled);
-          await within('the writer', done);
-        },
-      );
-    },
+    run: (options) =>
+      withWritingServer(options, flood, async ({ count, done }, reader) => {
+        await settled(count);
+        reader.abort(Code.Cancelled);
+        await within('the writer', done);
+      }),
   },
 ];
+
+/** Calls a server that writes as soon as it is called, and uses the writing and the reading end. */
+function withWritingServer<Writing>(
+  options: TransportHarness,
+  write: (socket: Socket) => Writing,
+  use: (writing: Writing, reader: Socket) => Promise<void>,
+): Promise<void> {
+  const started = gate<Writing>();
+  return withTransport(
+    options,
+    async (socket) => {
+      await socket.recv();
+      started.open(write(socket));
+    },
+    async (fixture) => {
+      const reader = fixture.dial(routes.server);
+      void reader.send({ body: bytesOf('go') });
+      reader.end();
+      await use(await within('the call', started.opened), reader);
+    },
+  );
+}

@@ -94,22 +94,7 @@ export const unaryCases: readonly Case<TransportHarness>[] = [
         assert.equal(metadata?.getAll('list').join(', '), 'a, b c', where);
         assert.equal(metadata?.get('empty'), '', where);
       };
-      return withTransport(
-        options,
-        async (socket) => {
-          check((await socket.recv())?.headers, 'request headers');
-          void socket.send({
-            headers: sent(),
-            body: bytesOf(''),
-            status: { code: Code.Ok, message: '', metadata: sent() },
-          });
-        },
-        async (fixture) => {
-          const answer = await callUnary(fixture, { headers: sent(), body: bytesOf('') });
-          check(answer.headers, 'response headers');
-          check(answer.status?.metadata, 'trailers');
-        },
-      );
+      return metadataBothWays(options, sent, check);
     },
   },
   {
@@ -122,6 +107,7 @@ export const unaryCases: readonly Case<TransportHarness>[] = [
         return metadata;
       };
       const check = (metadata: Metadata | undefined, where: string): void => {
+        assert.equal(metadata?.get('isprototypeof'), undefined, where);
         for (const key of keys) {
           assert.equal(metadata?.get(key), `of ${key}`, `${where}: ${key}`);
           assert.deepEqual(metadata.getAll(key), [`of ${key}`], `${where}: ${key}`);
@@ -133,24 +119,7 @@ export const unaryCases: readonly Case<TransportHarness>[] = [
           assert.equal(json.get(key), `of ${key}`, `${where}, as JSON: ${key}`);
         }
       };
-      return withTransport(
-        options,
-        async (socket) => {
-          const headers = (await socket.recv())?.headers;
-          check(headers, 'request headers');
-          assert.equal(headers?.get('isprototypeof'), undefined);
-          void socket.send({
-            headers: sent(),
-            body: bytesOf(''),
-            status: { code: Code.Ok, message: '', metadata: sent() },
-          });
-        },
-        async (fixture) => {
-          const answer = await callUnary(fixture, { headers: sent(), body: bytesOf('') });
-          check(answer.headers, 'response headers');
-          check(answer.status?.metadata, 'trailers');
-        },
-      );
+      return metadataBothWays(options, sent, check);
     },
   },
   {
@@ -495,4 +464,28 @@ export const unaryCases: readonly Case<TransportHarness>[] = [
 
 function plain(value: MetadataValue | undefined): unknown {
   return value instanceof Uint8Array ? [...value] : value;
+}
+
+/** Sends metadata in the headers of a request and of its reply and in the trailers, and checks each that arrives. */
+function metadataBothWays(
+  options: TransportHarness,
+  sent: () => Metadata,
+  check: (metadata: Metadata | undefined, where: string) => void,
+): Promise<void> {
+  return withTransport(
+    options,
+    async (socket) => {
+      check((await socket.recv())?.headers, 'request headers');
+      void socket.send({
+        headers: sent(),
+        body: bytesOf(''),
+        status: { code: Code.Ok, message: '', metadata: sent() },
+      });
+    },
+    async (fixture) => {
+      const answer = await callUnary(fixture, { headers: sent(), body: bytesOf('') });
+      check(answer.headers, 'response headers');
+      check(answer.status?.metadata, 'trailers');
+    },
+  );
 }
