@@ -16,7 +16,7 @@ import {
   type BackendSettings,
 } from './internal/backend-table.ts';
 import { serviceLinksIn } from './internal/service-links.ts';
-import { securityOf } from './internal/security-variables.ts';
+import { asksForTls, securityOf } from './internal/security-variables.ts';
 import { fallbackOf, profileNames, type ProfileName, type VariableName, variables } from './internal/variable-list.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
 
@@ -297,7 +297,7 @@ function contradictedTls(said: ReadonlyMap<string, Parsed>): string[] {
       [`${name}_ADDRESS`, said.get(`${name}_ADDRESS`) as string | undefined],
     ] as const;
     return addresses
-      .filter(([, address]) => address !== undefined && /^rediss:/i.test(address))
+      .filter(([, address]) => asksForTls(address))
       .map(
         ([one]) => `${name}_TLS is false, and ${one} asks for TLS by rediss://; unset ${name}_TLS, or give redis://`,
       );

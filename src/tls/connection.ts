@@ -4,7 +4,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { Code, TenonError, textOf } from '../errors/errors.ts';
 import { ClientTls } from './client-tls.ts';
 import type { TlsOwner, TlsSeams } from './material.ts';
-import { checkFields, connectionTlsFields } from './option-fields.ts';
+import { checkFields, connectionTlsFields, type FieldRules } from './option-fields.ts';
 import type { ConnectionTlsOptions } from './tls.ts';
 
 /** Proves to a server who connects. A password, and likewise a token, is said once, as a text or as a file. */
@@ -45,13 +45,12 @@ const kinds = {
   tokenFile: 'token',
 } as const satisfies Record<keyof ConnectionCredentials, CredentialKind>;
 
-const credentialsFields = {
-  username: 'text',
-  password: 'text',
-  passwordFile: 'text',
-  token: 'text',
-  tokenFile: 'text',
-} as const satisfies Record<keyof ConnectionCredentials, 'text'>;
+const credentialsFields: FieldRules = Object.fromEntries(Object.keys(kinds).map((field) => [field, 'text']));
+
+/** True if a field of the credentials is given. */
+export function hasCredentials({ credentials }: ConnectionSecurityOptions): boolean {
+  return Object.values(credentials ?? {}).some((value) => value !== undefined);
+}
 
 /**
  * Lists what is said and not taken: `tls`, `credentials.token`. It would not be in force. Throws INVALID_ARGUMENT
@@ -119,7 +118,7 @@ export class ConnectionSecurity {
 
   /** True if a field of the credentials is given. */
   get hasCredentials(): boolean {
-    return Object.values(this.#options.credentials ?? {}).some((value) => value !== undefined);
+    return hasCredentials(this.#options);
   }
 
   get username(): string | undefined {

@@ -5,7 +5,7 @@ import { Broker, type BrokerCapabilities } from '../../broker/broker.ts';
 import { DefaultMarshaler } from '../../codec/codec.ts';
 import { Registry, type RegistryCapabilities } from '../../registry/registry.ts';
 import { Selector } from '../../selector/selector.ts';
-import { type CredentialKind, untakenSecurity } from '../../tls/connection.ts';
+import { type CredentialKind, hasCredentials, untakenSecurity } from '../../tls/connection.ts';
 import { TransportTlsOptions } from '../../transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../transport/transport.ts';
 import type { Config } from '../config.ts';
@@ -16,7 +16,7 @@ import { capabilitiesBoundTo, classBoundTo } from './capabilities.ts';
 import { keyName, roomOf } from './keys.ts';
 import { mergeOptions } from './merge-options.ts';
 import { environmentLayer, hasSecurity, type OptionPart, type OptionParts, securityFields } from './option-parts.ts';
-import { variablesOf } from './security-variables.ts';
+import { asksForTls, variablesOf } from './security-variables.ts';
 
 /** The parts of a composition that the check of options reads. */
 export interface OptionsCheckInput {
@@ -46,13 +46,13 @@ const contracts: Readonly<Record<string, ServiceIdentifier>> = {
  * connections, a note otherwise.
  */
 export function checkOptions(bindings: BindingService, input: OptionsCheckInput): OptionsFindings {
-  const all = allBindings(bindings);
+  const mayRead = optionReaders(bindings, allBindings(bindings));
   const findings = [
-    ...unreadOptions(bindings, all, input.options),
+    ...unreadOptions(bindings, mayRead, input.options),
     ...tlsOfTransport(bindings, input),
     ...(['registry', 'broker'] as const).flatMap((room) => [
-      ...securityOfRoom(bindings, all, input, room),
-      ...replacedSecurity(bindings, all, input, room),
+      ...securityOfRoom(bindings, mayRead, input, room),
+      ...replacedSecurity(bindings, mayRead, input, room),
     ]),
     ...variablesWithoutEffect(input),
   ];
@@ -86,22 +86,19 @@ export function constantValueOf(bindings: BindingService, key: ServiceIdentifier
 
 /** Names what options have to protect connections: TLS, which an address may ask for too, and credentials. */
 function protectionsIn(options: object | undefined): readonly ('tls' | 'credentials')[] {
-  const { tls, serverTls, credentials, address } = (options ?? {}) as Readonly<Record<string, unknown>>;
-  const isTls =
-    tls !== undefined || serverTls !== undefined || (typeof address === 'string' && /^rediss:/i.test(address));
-  const hasCredentials = Object.values(credentials ?? {}).some((value) => value !== undefined);
-  return [...(isTls ? (['tls'] as const) : []), ...(hasCredentials ? (['credentials'] as const) : [])];
+  const { tls, serverTls, address } = (options ?? {}) as Readonly<Record<string, unknown>>;
+  const isTls = tls !== undefined || serverTls !== undefined || asksForTls(address);
+  return [...(isTls ? (['tls'] as const) : []), ...(hasCredentials(options ?? {}) ? (['credentials'] as const) : [])];
 }
 
 function hasServerTls(options: { readonly serverTls?: unknown } = {}): boolean {
   return options.serverTls !== undefined;
 }
 
+type MayRead = (identifier: ServiceIdentifier) => boolean;
+
 /** Makes a test of whether a key of options is injected somewhere, or may be read by a dynamic value. */
-export function optionReaders(
-  bindings: BindingService,
-  all: readonly Binding[],
-): (identifier: ServiceIdentifier) => boolean {
+export function optionReaders(bindings: BindingService, all: readonly Binding[]): MayRead {
   const read = new Set(all.flatMap(readsOf));
   return (identifier) => {
     const contract = contracts[roomOf(identifier)];
@@ -109,8 +106,7 @@ export function optionReaders(
   };
 }
 
-function unreadOptions(bindings: BindingService, all: readonly Binding[], options: OptionParts): Finding[] {
-  const mayRead = optionReaders(bindings, all);
+function unreadOptions(bindings: BindingService, mayRead: MayRead, options: OptionParts): Finding[] {
   return [...options.all].flatMap(([identifier, parts]) => {
     const room = roomOf(identifier);
     const contract = contracts[room];
@@ -187,7 +183,7 @@ function tlsOfTransport(bindings: BindingService, { options, serves }: OptionsCh
 /** Lists TLS and credentials of a registry or a broker that variables set and that would not be in force. */
 function securityOfRoom(
   bindings: BindingService,
-  all: readonly Binding[],
+  mayRead: MayRead,
   { config, options, boundBy }: OptionsCheckInput,
   room: AddressedRoom,
 ): Finding[] {
@@ -197,7 +193,6 @@ function securityOfRoom(
   const contract = room === 'registry' ? Registry : Broker;
   const bound = nameOf(bindings, contract);
   const overruling = boundBy.get(contract)?.at(-1);
-  const mayRead = optionReaders(bindings, all);
   const isTold =
     overruling === environmentLayer ||
     [...options.all].some(
@@ -227,12 +222,11 @@ function securityOfRoom(
 /** Lists TLS and credentials of a registry or a broker that variables set and stronger options replace as a whole. */
 function replacedSecurity(
   bindings: BindingService,
-  all: readonly Binding[],
+  mayRead: MayRead,
   { config, options }: OptionsCheckInput,
   room: AddressedRoom,
 ): Finding[] {
   const { security = {} } = config[room];
-  const mayRead = optionReaders(bindings, all);
   return [...options.all].flatMap(([identifier, parts]) => {
     const ours = parts.findIndex(({ layer }) => layer === environmentLayer);
     if (roomOf(identifier) !== room || ours < 0 || !mayRead(identifier)) return [];

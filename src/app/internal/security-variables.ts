@@ -118,6 +118,11 @@ export function variablesOf(room: AddressedRoom, option: string, stated: readonl
   return names.map((name) => prefix + name).filter((name) => stated.includes(name));
 }
 
+/** True if an address asks for TLS by its scheme. */
+export function asksForTls(address: unknown): boolean {
+  return typeof address === 'string' && /^rediss:/i.test(address);
+}
+
 function prefixOf(room: AddressedRoom): string {
   return room === 'registry' ? 'TENON_REGISTRY_' : 'TENON_BROKER_';
 }
