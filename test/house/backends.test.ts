@@ -60,7 +60,7 @@ function missingOf(room: string, row: Row, { exists, read, testsOf }: Tree): str
     ]),
     [
       row.server === undefined || serverNames.includes(row.server),
-      `no server for tests: test/support/servers.ts starts no ${row.server}`,
+      `no server for tests: scripts/backends/definitions.js has no ${row.server}`,
     ],
   ] as const;
   return lacks.filter(([isThere]) => !isThere).map(([, what]) => `${room} "${name}" has ${what}`);
@@ -97,7 +97,7 @@ describe('every backend', () => {
       'registry "etcd" has no tests of its own: test/registry does not name EtcdRegistry',
       'registry "etcd" has no paragraph: docs/registry.md does not name EtcdRegistry',
       'registry "etcd" has no package etcd-client among those of package.json',
-      'registry "etcd" has no server for tests: test/support/servers.ts starts no etcd',
+      'registry "etcd" has no server for tests: scripts/backends/definitions.js has no etcd',
     ]);
     expect(missingOf('registry', row, { ...bare, exists: () => false })).toEqual([
       'registry "etcd" has no implementation: src/registry/etcd.ts is not there',

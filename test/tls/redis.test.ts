@@ -17,7 +17,7 @@ import { RecordingLogger } from '../../src/testing/recorders.ts';
 import { eventually } from '../support/waiting.ts';
 import type { ConnectionSecurityOptions } from '../../src/tls/connection.ts';
 import { authority, type Certified } from '../support/certificates.ts';
-import { describeWithRedis, type RedisOptions, redisServer, type RedisServer } from '../support/servers.ts';
+import { describeWithRedis, redisServer, type RedisServer, type ServerOptions } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 
 expectNothingUncaught();
@@ -48,7 +48,7 @@ const caFile = write('ca.crt', ours.cert);
 const strangersFile = write('strangers.crt', strangers.cert);
 const serverFiles = pair('server', ours.issue({ name: 'redis', names: ['127.0.0.1', 'redis.internal'] }));
 
-async function redisOverTls(options: RedisOptions & { readonly asksClients?: boolean } = {}): Promise<RedisServer> {
+async function redisOverTls(options: ServerOptions & { readonly asksClients?: boolean } = {}): Promise<RedisServer> {
   const { asksClients = false, ...more } = options;
   const server = await redisServer({ tls: { ...serverFiles, caFile, asksClients }, ...more });
   closing.push(() => server.dispose());

@@ -1,0 +1,198 @@
+// The servers that tests and developers can start: how each is installed and started, and when it serves.
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { debianPackages, goProgram, hasCommand, installed, mavenLibraries, once } from './install.js';
+import { answersHttp, answersText, host } from './probes.js';
+
+/**
+ * @typedef {object} TlsFiles Files in PEM.
+ * @property {string} certFile
+ * @property {string} keyFile
+ * @property {string} caFile
+ * @property {boolean} [asksClients] clients have to show a certificate
+ * @property {{ certFile: string, keyFile: string }} [probe] shown by who looks whether it has started
+ *
+ * @typedef {object} ServerOptions
+ * @property {number} [port] default: a free one
+ * @property {boolean} [persistent] keeps the data over a restart, where the server does not keep them anyway
+ * @property {TlsFiles} [tls] then it speaks TLS, and nothing in the clear
+ * @property {readonly string[]} [args] more arguments
+ *
+ * @typedef {object} Place Where one server is.
+ * @property {number} port
+ * @property {string} folder
+ * @property {(name: string) => number} portOf another port of it; the same for the same name
+ *
+ * @typedef {object} ServerProcess
+ * @property {string} name of its log file
+ * @property {string} command
+ * @property {readonly string[]} args
+ * @property {() => Promise<boolean>} isReady
+ *
+ * @typedef {object} ServerDefinition
+ * @property {string} summary
+ * @property {() => Promise<void>} install does nothing if it is there
+ * @property {() => boolean} isInstalled
+ * @property {readonly string[]} [ports] names of its other ports
+ * @property {(place: Place, options: ServerOptions) => Promise<void>} [prepare] writes files
+ * @property {(place: Place, options: ServerOptions) => readonly ServerProcess[]} processes started in this order
+ * @property {(place: Place, options: ServerOptions) => Readonly<Record<string, string>>} [details] more addresses
+ */
+
+const etcdVersion = 'v3.7.3';
+const consulVersion = 'v1.21.0';
+const zookeeperVersion = '3.9.4';
+const toxiproxyVersion = 'v2.5.0';
+
+/** @type {Readonly<Record<string, ServerDefinition>>} */
+export const servers = {
+  redis: {
+    summary: 'Redis, of Debian',
+    install: () => debianPackages('redis-server', 'redis-server'),
+    isInstalled: () => hasCommand('redis-server'),
+    processes: ({ port, folder }, { tls, persistent = false, args = [] }) => [
+      {
+        name: 'redis',
+        command: 'redis-server',
+        args: [
+          ...['--bind', host, '--dir', folder, '--save', ''],
+          ...(persistent ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no']),
+          ...redisPort(port, tls),
+          ...args,
+        ],
+        // One that asks for a password answers as well.
+        isReady: () => answersText(port, 'PING\r\n', /^(?:\+PONG|-NOAUTH)/, tls),
+      },
+    ],
+  },
+  etcd: {
+    summary: 'etcd, of its Go module',
+    ...goServer('etcd', etcdVersion, {
+      source: 'go.etcd.io/etcd/server/v3',
+      modules: [`go.etcd.io/etcd/server/v3@${etcdVersion}`],
+    }),
+    ports: ['peer'],
+    processes: ({ port, folder, portOf }, { tls, args = [] }) => {
+      const url = `${tls ? 'https' : 'http'}://${host}:${port}`;
+      const peer = `http://${host}:${portOf('peer')}`;
+      const files = tls ? ['--cert-file', tls.certFile, '--key-file', tls.keyFile] : [];
+      const clients = tls?.asksClients === true ? ['--client-cert-auth', '--trusted-ca-file', tls.caFile] : [];
+      return [
+        {
+          name: 'etcd',
+          command: installed(`etcd-${etcdVersion}`, 'etcd'),
+          args: [
+            ...['--name', 'test', '--data-dir', join(folder, 'data'), '--unsafe-no-fsync'],
+            ...['--listen-client-urls', url, '--advertise-client-urls', url],
+            ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
+            ...['--initial-cluster', `test=${peer}`, '--log-level', 'warn'],
+            ...files,
+            ...clients,
+            ...args,
+          ],
+          isReady: () => answersHttp(`${url}/health`, /"health":"true"/, tls),
+        },
+      ];
+    },
+  },
+  consul: {
+    summary: 'a Consul agent, of its Go module: in development mode, without data of its own unless it is persistent',
+    ...goServer('consul', consulVersion, {
+      source: 'github.com/hashicorp/consul',
+      // It asks for a version of consul-awsauth that the checksum database does not know.
+      modules: [
+        `github.com/hashicorp/consul@${consulVersion}`,
+        'github.com/hashicorp/consul-awsauth@v0.0.0-20250825122907-9e35fe9ded3a',
+      ],
+    }),
+    ports: ['dns', 'server', 'serf'],
+    processes: ({ port, folder, portOf }, { persistent = false, args = [] }) => [
+      {
+        name: 'consul',
+        command: installed(`consul-${consulVersion}`, 'consul'),
+        args: [
+          'agent',
+          ...(persistent ? ['-server', '-bootstrap-expect=1', '-data-dir', join(folder, 'data')] : ['-dev']),
+          ...['-node', 'test', '-bind', host, '-client', host, '-log-level', 'warn'],
+          ...['-http-port', String(port), '-dns-port', String(portOf('dns')), '-grpc-port', '-1'],
+          ...['-grpc-tls-port', '-1', '-server-port', String(portOf('server')), '-serf-wan-port', '-1'],
+          ...['-serf-lan-port', String(portOf('serf')), '-hcl', 'check_update_interval = "0s"'],
+          ...['-hcl', 'disable_update_check = true', ...args],
+        ],
+        isReady: () => answersHttp(`http://${host}:${port}/v1/status/leader`, /^"."/),
+      },
+    ],
+    details: ({ portOf }) => ({ dns: `${host}:${portOf('dns')}` }),
+  },
+  zookeeper: {
+    summary: 'ZooKeeper, of its Maven artifact, with ticks of half a second',
+    install: () =>
+      once(`zookeeper-${zookeeperVersion}`, (folder) =>
+        mavenLibraries(folder, [
+          `org.apache.zookeeper:zookeeper:${zookeeperVersion}`,
+          'org.xerial.snappy:snappy-java:1.1.10.7',
+          'io.dropwizard.metrics:metrics-core:4.2.30',
+          'commons-io:commons-io:2.18.0',
+          'org.slf4j:slf4j-simple:2.0.17',
+        ]),
+      ),
+    isInstalled: () => existsSync(installed(`zookeeper-${zookeeperVersion}`)) && hasCommand('java'),
+    prepare: async ({ port, folder }, { args = [] }) => {
+      const lines = [
+        ...['tickTime=500', 'minSessionTimeout=1000', `dataDir=${join(folder, 'data')}`],
+        ...[`clientPort=${port}`, `clientPortAddress=${host}`, 'admin.enableServer=false'],
+        ...['4lw.commands.whitelist=ruok,srvr,dump,cons', ...args],
+      ];
+      writeFileSync(join(folder, 'zoo.cfg'), `${lines.join('\n')}\n`);
+    },
+    processes: ({ port, folder }) => [
+      {
+        name: 'zookeeper',
+        command: 'java',
+        args: [
+          ...['-Xms32m', '-Xmx192m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Dzookeeper.forceSync=no'],
+          ...['-cp', installed(`zookeeper-${zookeeperVersion}`, 'lib', '*')],
+          ...['org.apache.zookeeper.server.ZooKeeperServerMain', join(folder, 'zoo.cfg')],
+        ],
+        // It answers "imok" before it serves.
+        isReady: () => answersText(port, 'srvr', /^Mode: standalone/m),
+      },
+    ],
+  },
+  toxiproxy: {
+    summary: 'Toxiproxy, of its Go module: its HTTP API makes connections slow, silent and broken',
+    ...goServer('toxiproxy', toxiproxyVersion, {
+      source: 'github.com/Shopify/toxiproxy/v2/cmd/server',
+      modules: [`github.com/Shopify/toxiproxy/v2@${toxiproxyVersion}`],
+    }),
+    processes: ({ port }, { args = [] }) => [
+      {
+        name: 'toxiproxy',
+        command: installed(`toxiproxy-${toxiproxyVersion}`, 'toxiproxy'),
+        args: ['-host', host, '-port', String(port), ...args],
+        isReady: () => answersHttp(`http://${host}:${port}/version`, /./),
+      },
+    ],
+  },
+};
+
+/**
+ * A server that is a program of a Go module.
+ * @param {string} name @param {string} version @param {Omit<import('./install.js').GoProgram, 'name'>} program
+ */
+function goServer(name, version, program) {
+  const key = `${name}-${version}`;
+  return {
+    install: () => once(key, (folder) => goProgram(folder, { name, ...program })),
+    isInstalled: () => existsSync(installed(key)),
+  };
+}
+
+/** @param {number} port @param {TlsFiles | undefined} tls */
+function redisPort(port, tls) {
+  if (!tls) return ['--port', String(port)];
+  const { certFile, keyFile, caFile, asksClients = false } = tls;
+  const files = ['--tls-cert-file', certFile, '--tls-key-file', keyFile, '--tls-ca-cert-file', caFile];
+  return ['--port', '0', '--tls-port', String(port), ...files, '--tls-auth-clients', asksClients ? 'yes' : 'no'];
+}

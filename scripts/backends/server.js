@@ -1,0 +1,208 @@
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { servers } from './definitions.js';
+import { host } from './probes.js';
+
+const startMs = 60_000;
+const stopMs = 10_000;
+
+/** @type {Set<BackendServer>} */
+const running = new Set();
+
+process.on('exit', () => {
+  for (const server of running) server.signal('SIGKILL');
+});
+
+/**
+ * A real server on loopback, with a folder of its own. What it started ends with it, and it ends with this process.
+ */
+export class BackendServer {
+  /** The processes of the server, each the leader of a group.
+   * @type {{ name: string, pid: number, ended: Promise<unknown>, hasEnded: () => boolean }[]} */
+  #processes = [];
+  /** @type {Map<string, number>} */
+  #ports = new Map();
+  /** @type {string | undefined} */
+  #folder;
+  #port = 0;
+
+  /** @param {string} name @param {import('./definitions.js').ServerOptions} [options] */
+  constructor(name, options = {}) {
+    const definition = servers[name];
+    if (!definition) throw new Error(`there is no server "${name}": ${Object.keys(servers).join(', ')}`);
+    this.name = name;
+    this.options = options;
+    this.definition = definition;
+    this.#port = options.port ?? 0;
+  }
+
+  get port() {
+    if (this.#port === 0) throw new Error(`${this.name} is not started yet: ask within a test or a hook`);
+    return this.#port;
+  }
+
+  /** `127.0.0.1:<port>`; the same after a restart. */
+  get address() {
+    return `${host}:${this.port}`;
+  }
+
+  /** More addresses and files, as its definition lists them. */
+  get details() {
+    return this.definition.details?.(this.#place, this.options) ?? {};
+  }
+
+  /** The process id of the server, or of the first of its processes. */
+  get pid() {
+    const pid = this.#processes[0]?.pid;
+    if (pid === undefined) throw new Error(`${this.name} is not running`);
+    return pid;
+  }
+
+  /** @returns {string} */
+  get folder() {
+    return (this.#folder ??= mkdtempSync(join(tmpdir(), `tenon-${this.name}-`)));
+  }
+
+  /** Starts it, and resolves when it serves. After `stop()` or `kill()`: on the same port again. */
+  async start() {
+    const isFixed = this.#port !== 0;
+    for (let attempt = 1; ; attempt += 1) {
+      if (!isFixed) {
+        this.#port = await freePort();
+        this.#ports.clear();
+      }
+      try {
+        await this.#startOnce();
+        return this;
+      } catch (error) {
+        await this.kill();
+        // Between finding a free port and listening on it another process may have taken it.
+        if (isFixed || attempt === 3) throw error;
+        rmSync(this.folder, { recursive: true, force: true });
+        mkdirSync(this.folder);
+      }
+    }
+  }
+
+  /** Ends it in order (SIGTERM, and SIGKILL if that takes too long) and removes nothing: `start()` brings it back. */
+  async stop() {
+    const processes = this.#processes.toReversed();
+    this.signal('SIGTERM');
+    await Promise.race([Promise.all(processes.map(({ ended }) => ended)), sleep(stopMs, undefined, { ref: false })]);
+    await this.kill();
+  }
+
+  /** Ends it at once (SIGKILL), with all that it started; `start()` brings it back. */
+  async kill() {
+    const processes = this.#processes;
+    this.signal('SIGKILL');
+    this.#processes = [];
+    running.delete(this);
+    await Promise.all(processes.map(({ ended }) => ended));
+  }
+
+  /** Stops it, and starts it on the same port. */
+  async restart() {
+    await this.stop();
+    await this.start();
+  }
+
+  /** Makes it hang: connections stay open, nothing is answered until `resume()`. */
+  pause() {
+    this.signal('SIGSTOP');
+  }
+
+  resume() {
+    this.signal('SIGCONT');
+  }
+
+  /** Sends a signal to all its processes. @param {NodeJS.Signals} signal */
+  signal(signal) {
+    for (const { pid, hasEnded } of this.#processes) {
+      if (hasEnded()) continue;
+      try {
+        process.kill(-pid, signal);
+      } catch {
+        // It has ended just now.
+      }
+    }
+  }
+
+  /** Stops it and removes its folder. */
+  async dispose() {
+    await this.kill();
+    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true });
+    this.#folder = undefined;
+  }
+
+  /** Lets it run on after this process has ended, and returns the leaders of its process groups. */
+  leave() {
+    running.delete(this);
+    return this.#processes.map(({ pid }) => pid);
+  }
+
+  /** @returns {import('./definitions.js').Place} */
+  get #place() {
+    const portOf = (/** @type {string} */ name) => {
+      const port = this.#ports.get(name);
+      if (port === undefined) throw new Error(`${this.name} has no port "${name}": its definition lists its ports`);
+      return port;
+    };
+    return { port: this.port, folder: this.folder, portOf };
+  }
+
+  async #startOnce() {
+    for (const name of this.definition.ports ?? []) {
+      if (!this.#ports.has(name)) this.#ports.set(name, await freePort());
+    }
+    await this.definition.prepare?.(this.#place, this.options);
+    running.add(this);
+    for (const { name, command, args, isReady } of this.definition.processes(this.#place, this.options)) {
+      const started = this.#spawn(name, command, args);
+      for (const endsAt = Date.now() + startMs; !(await isReady()); await sleep(20)) {
+        if (!started.hasEnded() && Date.now() < endsAt) continue;
+        const log = readFileSync(join(this.folder, `${name}.log`), 'utf8').slice(-4_000);
+        throw new Error(`${name} did not start on port ${this.port}\n${log}`);
+      }
+    }
+  }
+
+  /** @param {string} name @param {string} command @param {readonly string[]} args */
+  #spawn(name, command, args) {
+    const log = openSync(join(this.folder, `${name}.log`), 'a');
+    // A group of its own: a signal reaches all that it starts.
+    const child = spawn(command, args, { cwd: this.folder, detached: true, stdio: ['ignore', log, log] });
+    closeSync(log);
+    child.unref();
+    const ended = new Promise((resolve) => {
+      child.once('exit', resolve);
+      child.once('error', resolve);
+    });
+    const hasEnded = () => child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+    const started = { name, pid: child.pid ?? -1, ended, hasEnded };
+    this.#processes.push(started);
+    return started;
+  }
+}
+
+/** Ends all servers that this process started. */
+export async function disposeAll() {
+  await Promise.all([...running].map((server) => server.dispose()));
+}
+
+/** A port of the loopback interface that nothing listened on a moment ago. @returns {Promise<number>} */
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, host, () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
