@@ -83,8 +83,7 @@ export class BackendServer {
         await this.kill();
         // Between finding a free port and listening on it another process may have taken it.
         if (isFixed || attempt === 3) throw error;
-        rmSync(this.folder, { recursive: true, force: true });
-        mkdirSync(this.folder);
+        this.erase();
       }
     }
   }
@@ -131,6 +130,13 @@ export class BackendServer {
         // It has ended just now.
       }
     }
+  }
+
+  /** Removes its data. It must not be running. */
+  erase() {
+    if (this.#processes.length > 0) throw new Error(`${this.name} is running: stop it first`);
+    rmSync(this.folder, { recursive: true, force: true });
+    mkdirSync(this.folder);
   }
 
   /** Stops it and removes its folder. */

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { describe, expect, test } from '@jest/globals';
 
 import { startNode, TestProcess } from '../support/process.ts';
-import { describeWithRedis } from '../support/servers.ts';
+import { BackendServer, describeWithServer, RedisServer, serverNames } from '../support/servers.ts';
 
 describe('TestProcess', () => {
   const start = (code: string): TestProcess => startNode('-e', { args: [code] });
@@ -32,15 +32,30 @@ describe('TestProcess', () => {
   });
 });
 
-describeWithRedis('a redis-server of a test', (redis) => {
-  test('can be killed and started again at the same address', async () => {
-    const { address, pid } = redis;
-    await redis.kill();
-    await expect(reach(redis.port)).rejects.toThrow('ECONNREFUSED');
-    await redis.start();
-    expect(redis.address).toBe(address);
-    expect(redis.pid).not.toBe(pid);
-    await reach(redis.port);
+describe.each(serverNames)('a server of a test: %s', (name) => {
+  describeWithServer('on a free port', new BackendServer(name), (server) => {
+    test('can be killed and started again at the same address', async () => {
+      const { address, pid } = server;
+      await server.kill();
+      await expect(reach(server.port)).rejects.toThrow('ECONNREFUSED');
+      await server.start();
+      expect(server.address).toBe(address);
+      expect(server.pid).not.toBe(pid);
+      await reach(server.port);
+    });
+  });
+});
+
+describe('a server that cannot start', () => {
+  test('fails with its log, and leaves nothing behind', async () => {
+    const server = new RedisServer({ args: ['--no-such-option', 'x'] });
+    await expect(server.start()).rejects.toThrow(/redis did not start on port \d+\n[^]*no-such-option/);
+    expect(() => server.pid).toThrow('redis is not running');
+    await server.dispose();
+  });
+
+  test('is refused by an unknown name, with the names there are', () => {
+    expect(() => new BackendServer('rediss')).toThrow(/there is no server "rediss": redis, etcd/);
   });
 });
 

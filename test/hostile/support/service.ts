@@ -68,10 +68,10 @@ export class HostileService {
 
   /**
    * A call over the well-behaved connection. The server's keepalive of a second ends that one too when a busy machine
-   * keeps this process from answering a ping: the call is then made again over a new connection, twice at most.
+   * keeps this process from answering a ping: the call is then made again over a new connection, ten times at most.
    */
   async #call(path: string, body: Buffer, headers?: Record<string, string>): Promise<WireAnswer> {
-    for (let again = 2; ; again -= 1) {
+    for (let again = 10; ; again -= 1) {
       const session = this.#good;
       const answer = await this.#answered(rawCall(session, path, body, headers));
       const isLost = session.closed || session.destroyed;

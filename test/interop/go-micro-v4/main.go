@@ -2,6 +2,8 @@
 //
 //	go-micro server            serves Greeter on a free port of loopback, and prints its address
 //	go-micro client <address>  makes every call of the tests, and prints the outcome of each as a line of JSON
+//	go-micro serve-in <registry> <address>  serves Greeter, and registers it
+//	go-micro look-in <registry> <address>   lists, finds, watches and calls services, as it is told on its input
 package main
 
 import (
@@ -282,8 +284,15 @@ func main() {
 		}
 	case len(os.Args) == 3 && os.Args[1] == "client":
 		call(os.Args[2])
+	case len(os.Args) == 4 && os.Args[1] == "serve-in":
+		if err := serveIn(registryOf(os.Args[2], os.Args[3])); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case len(os.Args) == 4 && os.Args[1] == "look-in":
+		lookIn(registryOf(os.Args[2], os.Args[3]))
 	default:
-		fmt.Fprintln(os.Stderr, "say: server, or client <address>")
+		fmt.Fprintln(os.Stderr, "say: server, client <address>, serve-in or look-in <registry> <address>")
 		os.Exit(2)
 	}
 }

@@ -1,0 +1,149 @@
+import { fileURLToPath } from 'node:url';
+
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+import { backendRow } from '../../src/app/internal/backend-table.ts';
+import { type ClientOf, Handler, Registry, Rpc, Service, System } from '../../src/index.ts';
+import { idsOf } from '../registry/support.ts';
+import { TestProcess } from '../support/process.ts';
+import { BackendServer, describeWithServer } from '../support/servers.ts';
+import { describeWithTools, toolPath } from '../support/tools.ts';
+import { eventually } from '../support/waiting.ts';
+
+const proto = fileURLToPath(new URL('./go-micro/greeter.proto', import.meta.url));
+
+@Handler('tenon.gomicro.Greeter', { proto, service: 'go.micro.srv.greeter' })
+class GreeterHandler {
+  @Rpc() async hello(request: { name: string }): Promise<{ msg: string }> {
+    return { msg: `Hello ${request.name} of tenon` };
+  }
+}
+
+/** Tenon's own: the name in the registry is another than that of Go's service. */
+@Service({ name: 'tenon.srv.greeter', version: '1.2.0', handlers: [GreeterHandler], dialect: 'go-micro' })
+class Greeter {}
+
+interface Answer {
+  readonly command?: string;
+  readonly names?: readonly string[];
+  readonly services?: readonly GoService[];
+  readonly reply?: string;
+  readonly error?: string;
+  readonly event?: string;
+  readonly service?: string;
+  readonly node?: string;
+}
+
+interface GoService {
+  readonly name: string;
+  readonly version: string;
+  readonly endpoints: readonly { readonly name: string }[];
+  readonly nodes: readonly { readonly id: string; readonly address: string; readonly metadata: object }[];
+}
+
+const registries = ['etcd', 'consul'].filter((name) => backendRow('registry', name) !== undefined);
+
+describe.each(registries)('a fleet in the %s registry', (name) => {
+  describeWithServer('on a real server', new BackendServer(name), (server) => {
+    describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
+      describeWithTools('in one fleet with tenon', [program], () => {
+        let system: System;
+        let goServer: TestProcess;
+        let goAddress: string;
+        let looking: TestProcess;
+
+        const answers = (): Answer[] => looking.lines.filter((line) => line.startsWith('{')).map(parsed);
+        async function ask(command: string): Promise<Answer> {
+          const from = looking.lines.length;
+          looking.writeLine(command);
+          const [line] = await looking.waitForLine(/^\{.*"command":.*/, 30_000, from);
+          return parsed(line);
+        }
+
+        beforeAll(async () => {
+          looking = new TestProcess(toolPath(program), ['look-in', name, server.address], { withInput: true });
+          await looking.waitForLine(/^ready$/);
+          system = await System.start([Greeter], {
+            profile: 'dev',
+            env: {
+              TENON_REGISTRY: name,
+              TENON_REGISTRY_ADDRESS: server.address,
+              TENON_CLIENT_DIALECT: 'go-micro',
+              TENON_LOG_LEVEL: 'silent',
+              TENON_LAME_DUCK_MS: '0',
+            },
+          });
+          goServer = new TestProcess(toolPath(program), ['serve-in', name, server.address]);
+          [, goAddress = ''] = await goServer.waitForLine(/^listening (\S+)$/);
+        }, 60_000);
+
+        afterAll(async () => {
+          await system.stop();
+          await Promise.all([goServer.kill(), looking.kill()]);
+        });
+
+        it("lists and finds tenon's service, with its version, its endpoints and its metadata", async () => {
+          expect((await ask('list')).names).toEqual(
+            expect.arrayContaining(['tenon.srv.greeter', 'go.micro.srv.greeter']),
+          );
+          const { services = [] } = await ask('get tenon.srv.greeter');
+          const [own] = await system.get(Registry).getService('tenon.srv.greeter');
+          expect(services).toHaveLength(1);
+          expect(services[0]).toMatchObject({ name: 'tenon.srv.greeter', version: '1.2.0' });
+          expect(services[0]?.endpoints.map((endpoint) => endpoint.name)).toContain('Greeter.Hello');
+          expect(services[0]?.nodes).toEqual([
+            expect.objectContaining({
+              id: own?.nodes[0]?.id,
+              address: own?.nodes[0]?.address,
+              metadata: expect.objectContaining({ protocol: 'grpc', server: 'grpc', registry: name }),
+            }),
+          ]);
+        });
+
+        it('calls it', async () => {
+          expect(await ask('call tenon.srv.greeter')).toEqual({
+            command: 'call tenon.srv.greeter',
+            reply: 'Hello John of tenon',
+          });
+        });
+
+        it("is found by tenon, with its version, its endpoints and its metadata, and tenon's client calls it", async () => {
+          const registry = system.get(Registry);
+          await eventually(
+            'Go Micro has registered',
+            async () => (await idsOf(registry, 'go.micro.srv.greeter')).length === 1,
+          );
+          const [found] = await registry.getService('go.micro.srv.greeter');
+          expect(found).toMatchObject({
+            version: '2.1.0',
+            nodes: [{ address: goAddress, metadata: { zone: 'a', protocol: 'grpc' } }],
+          });
+          expect(found?.endpoints.map((endpoint) => endpoint.name)).toContain('Greeter.Hello');
+          const greeter: ClientOf<GreeterHandler> = system.client(GreeterHandler);
+          expect(await greeter.hello({ name: 'John' })).toEqual({ msg: 'Hello John' });
+        });
+
+        it('sees tenon come and go, and tenon sees it go', async () => {
+          const [own] = await idsOf(system.get(Registry), 'tenon.srv.greeter');
+          const saw = (action: string): boolean =>
+            answers().some(
+              ({ event, node }) => node === own && (event === action || (action === 'create' && event === 'update')),
+            );
+          await eventually('it has seen tenon register', () => saw('create'), 20_000);
+          await goServer.kill('SIGTERM');
+          await eventually(
+            'tenon has seen it deregister',
+            async () => (await idsOf(system.get(Registry), 'go.micro.srv.greeter')).length === 0,
+            20_000,
+          );
+          await system.stop();
+          await eventually('it has seen tenon deregister', () => saw('delete'), 20_000);
+        });
+      });
+    });
+  });
+});
+
+function parsed(line: string): Answer {
+  return JSON.parse(line) as Answer;
+}

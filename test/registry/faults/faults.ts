@@ -1,0 +1,285 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+
+import { backendRow } from '../../../src/app/internal/backend-table.ts';
+import { type ClientOf, Handler, Registry, Rpc, Service, System, TenonError } from '../../../src/index.ts';
+import { isRegistryCache } from '../../../src/registry/registry.ts';
+import { systemRuntime } from '../../../src/runtime/system.ts';
+import { eventually } from '../../support/waiting.ts';
+import { BackendServer, describeWithServer } from '../../support/servers.ts';
+import { type ToxicProxy, Toxiproxy } from '../../support/toxiproxy.ts';
+import { idsOf, nodeOf, serviceOf } from '../support.ts';
+
+@Handler('steady.Steady')
+class SteadyHandler {
+  @Rpc({ idempotent: true }) async echo(request: { n: number }): Promise<{ n: number }> {
+    return request;
+  }
+}
+
+@Service({ name: 'steady', handlers: [SteadyHandler] })
+class Steady {}
+
+/** A registry whose server and connections are disturbed. */
+export interface FaultyRegistry {
+  readonly name: string;
+  readonly server: BackendServer;
+  /** Lease of the services, in milliseconds. */
+  readonly ttlMs: number;
+  /** Variables beside those of the registry's address and the lease. */
+  readonly env?: () => Readonly<Record<string, string>>;
+  /** Options of a registry that looks at the server directly. */
+  readonly settings?: () => object;
+  /** Faults that only this server has. */
+  readonly more?: readonly Fault[];
+}
+
+/** The parts of one fault: what is disturbed. */
+export interface Stage {
+  readonly server: BackendServer;
+  readonly proxy: ToxicProxy;
+  readonly ttlMs: number;
+  /** Sees the server without the proxy. */
+  readonly direct: Registry;
+  wait(ms: number): Promise<void>;
+}
+
+/** Something that goes wrong, and is right again when it resolves. */
+export interface Fault {
+  readonly name: string;
+  run(stage: Stage): Promise<void>;
+}
+
+const faults: readonly Fault[] = [
+  {
+    name: 'the server is killed, and comes back with its data',
+    run: async ({ server, ttlMs, wait }) => {
+      await server.kill();
+      await wait(ttlMs / 2);
+      await server.start();
+    },
+  },
+  {
+    name: 'the server is killed, and comes back without data',
+    run: async ({ server, ttlMs, wait }) => {
+      await server.kill();
+      server.erase();
+      await wait(ttlMs / 2);
+      await server.start();
+    },
+  },
+  {
+    name: 'the server hangs for three leases (SIGSTOP)',
+    run: async ({ server, ttlMs, wait }) => {
+      server.pause();
+      await wait(3 * ttlMs);
+      server.resume();
+    },
+  },
+  {
+    name: 'connections are cut for three leases',
+    run: async ({ proxy, ttlMs, wait }) => {
+      await proxy.cut();
+      await wait(3 * ttlMs);
+      await proxy.heal();
+    },
+  },
+  {
+    name: 'connections are cut ten times within two leases',
+    run: async ({ proxy, ttlMs, wait }) => {
+      for (let time = 0; time < 10; time += 1) {
+        await proxy.cut();
+        await wait(ttlMs / 20);
+        await proxy.heal();
+        await wait(ttlMs / 7);
+      }
+    },
+  },
+  {
+    name: 'connections are slowed by 100 to 300 ms for three leases',
+    run: async ({ proxy, ttlMs, wait }) => {
+      await proxy.add({ type: 'latency', attributes: { latency: 100, jitter: 100 } });
+      await wait(3 * ttlMs);
+      await proxy.heal();
+    },
+  },
+  {
+    name: 'connections stand and swallow every byte for three leases',
+    run: async ({ proxy, ttlMs, wait }) => {
+      await proxy.swallow();
+      await wait(3 * ttlMs);
+      await proxy.heal();
+    },
+  },
+  {
+    name: 'the registrations are removed by somebody else',
+    run: async ({ direct, ttlMs, wait }) => {
+      await direct.deregister({ ...serviceOf('steady', await idsOf(direct, 'steady')) });
+      await wait(ttlMs);
+    },
+  },
+];
+
+/** A page of docs/ whose sections the runs write with `TENON_TEST_WRITE=faults`. */
+const page = 'docs/registry-faults.md';
+
+/**
+ * Two services under 200 calls a second, and a caller that finds them by the registry, while its server or the
+ * connections to it fail.
+ */
+export function registryFaults({ name, server, ttlMs, env, settings, more = [] }: FaultyRegistry): void {
+  describeWithServer(`faults of the ${name} registry`, server, () => {
+    const toxiproxy = new Toxiproxy();
+    let proxy: ToxicProxy;
+    let direct: Registry;
+    const rows: string[] = [];
+    const all = [...faults, ...more];
+    beforeAll(async () => {
+      await toxiproxy.start();
+      proxy = await toxiproxy.proxy(server.address);
+      const row = backendRow('registry', name);
+      if (!row) throw new Error(`there is no registry "${name}"`);
+      const { implementation, options } = await row.load({ address: server.address, ...settings?.() });
+      direct = new implementation(options?.value) as Registry;
+    });
+    afterAll(async () => {
+      await direct.close();
+      await toxiproxy.dispose();
+    });
+
+    const start = (services: readonly (typeof Steady)[]): Promise<System> =>
+      System.start([...services], {
+        profile: 'dev',
+        env: {
+          TENON_REGISTRY: name,
+          TENON_REGISTRY_ADDRESS: proxy.address,
+          TENON_REGISTER_TTL_MS: String(ttlMs),
+          TENON_LOG_LEVEL: 'silent',
+          TENON_LAME_DUCK_MS: '0',
+          ...env?.(),
+        },
+      });
+
+    it.each(all.map((fault) => [fault.name, fault] as const))(
+      '%s: no call fails, and all is registered and followed again',
+      async (_name, fault) => {
+        const systems = [await start([Steady]), await start([Steady]), await start([])];
+        const [first, second, caller] = systems as [System, System, System];
+        try {
+          const steady: ClientOf<SteadyHandler> = caller.client(SteadyHandler);
+          const registry = caller.get(Registry);
+          await eventually('both are found', async () => (await idsOf(registry, 'steady')).length === 2, 20_000);
+          const alive = await idsOf(registry, 'steady');
+          const others = ['n1', 'n2', 'n3'].map((id) => nodeOf(id));
+          await direct.register(serviceOf('others', others), { ttlMs: 600_000 });
+          await registry.getService('others');
+          const seen = watchView(registry, alive);
+          const load = startLoad((n) => steady.echo({ n }));
+          await fault.run({ server, proxy, ttlMs, direct, wait: (ms) => systemRuntime.timers.sleep(ms) });
+          await eventually(
+            'both are registered',
+            async () => String(await idsOf(direct, 'steady').catch(() => [])) === String(alive),
+            60_000,
+          );
+          await sameView(registry, direct, others);
+          const { calls, failures } = await load.stop();
+          expect(failures).toEqual([]);
+          expect(calls).toBeGreaterThan(100);
+          expect(seen.stop()).toEqual([]);
+          rows.push(`| ${fault.name} | 0 | 0 | yes |`);
+        } finally {
+          await direct.deregister(serviceOf('others', ['n1', 'n2', 'n3', 'n4'])).catch(() => {});
+          await Promise.all([caller.stop(), first.stop(), second.stop()]);
+        }
+      },
+      180_000,
+    );
+
+    it(`${page} says what the faults cost`, () => {
+      const head = [
+        `## ${name}, with leases of ${ttlMs / 1_000} s`,
+        '',
+        '| fault | failed calls | live nodes that were missing | registered and followed again |',
+        '|---|---|---|---|',
+      ];
+      const section = `${[...head, ...rows].join('\n')}\n`;
+      const text = readFileSync(page, 'utf8');
+      const [known = ''] = new RegExp(`^## ${name},[^]*?(?=^## |(?![^]))`, 'm').exec(text) ?? [];
+      if (process.env['TENON_TEST_WRITE'] === 'faults') {
+        writeFileSync(page, known === '' ? `${text.trimEnd()}\n\n${section}` : text.replace(known, `${section}\n`));
+      } else {
+        expect(known.trim()).toBe(section.trim());
+      }
+    });
+  });
+}
+
+/** The view of the caller follows changes that are made after the fault. */
+async function sameView(registry: Registry, direct: Registry, others: readonly ReturnType<typeof nodeOf>[]) {
+  const [n1, n2, n3] = others as [(typeof others)[0], (typeof others)[0], (typeof others)[0]];
+  const ttlMs = 600_000;
+  const patiently = (work: () => Promise<void>): Promise<void> =>
+    eventually(
+      'the server answers',
+      () =>
+        work().then(
+          () => true,
+          () => false,
+        ),
+      30_000,
+    );
+  await patiently(() => direct.register(serviceOf('others', [n1, n2, n3]), { ttlMs }));
+  await patiently(() => direct.deregister(serviceOf('others', [n1])));
+  const changed = { ...n2, address: '127.0.0.1:7002' };
+  const added = nodeOf('n4', { address: '127.0.0.1:7004' });
+  await patiently(() => direct.register(serviceOf('others', [changed, added]), { ttlMs }));
+  const expected = [n3, changed, added].map(({ id, address }) => `${id} ${address}`).sort();
+  const isSame = async (): Promise<boolean> => {
+    const records = await registry.getService('others');
+    const nodes = records.flatMap(({ nodes: some }) => some.map(({ id, address }) => `${id} ${address}`)).sort();
+    return String(nodes) === String(expected);
+  };
+  await eventually('the caller sees what changed', isSame, 60_000);
+}
+
+/** Notes live nodes that the caller does not see. */
+function watchView(registry: Registry, alive: readonly string[]): { stop(): string[] } {
+  if (!isRegistryCache(registry)) throw new Error('an application reads its registry through the cache');
+  const missing = new Set<string>();
+  const timer = setInterval(() => {
+    const ids = new Set((registry.peek('steady') ?? []).flatMap(({ nodes }) => nodes.map(({ id }) => id)));
+    for (const id of alive) if (!ids.has(id)) missing.add(id);
+  }, 5);
+  return {
+    stop: () => {
+      clearInterval(timer);
+      return [...missing];
+    },
+  };
+}
+
+/** Makes 200 calls a second. */
+function startLoad(call: (n: number) => Promise<unknown>): { stop(): Promise<{ calls: number; failures: string[] }> } {
+  const pending = new Set<Promise<void>>();
+  const failures: string[] = [];
+  let calls = 0;
+  const timer = setInterval(() => {
+    const one = call((calls += 1)).then(
+      () => {},
+      (error: unknown) => {
+        const { reason, message } = TenonError.from(error);
+        failures.push(`${reason}: ${message}`);
+      },
+    );
+    pending.add(one);
+    void one.finally(() => pending.delete(one));
+  }, 5);
+  return {
+    stop: async () => {
+      clearInterval(timer);
+      await Promise.all(pending);
+      return { calls, failures };
+    },
+  };
+}
