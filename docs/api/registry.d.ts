@@ -156,7 +156,7 @@ export { AddressList, type AddressListOptions, type FailoverCall, formatAddress,
 export { BrokenRecords } from './broken-records.ts';
 export type { Change, DriverCall, DriverTools, LeasedNode, Registration, RegistryDriver, Snapshot, WatchFeed, } from './driver.ts';
 export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
-export { type DriverFailure, GrpcCallError, invalidAddress, invalidService } from './errors.ts';
+export { ChannelCallError, type DriverFailure, GrpcCallError, HttpCallError, invalidAddress, invalidService, } from './errors.ts';
 export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
 export { BrokenRecord, checkedNode, decodeNode, encodeNode, pathPart, serviceParts } from './records.ts';
@@ -191,6 +191,63 @@ export declare class GrpcChannel {
     unary(name: string, request: unknown, call: GrpcChannelCall): Promise<unknown>;
     stream(name: string, request: unknown, call: GrpcChannelCall): Promise<GrpcStream>;
     close(): Promise<void>;
+}
+
+// tenon/registry/kit/http-channel
+
+import { type IncomingHttpHeaders } from 'node:http';
+import { type ConnectionOptions } from 'node:tls';
+import { type AddressList, type ServerAddress } from './address-list.ts';
+import type { DriverTools } from './driver.ts';
+export interface HttpChannelOptions {
+    readonly registry: string;
+    readonly addresses: AddressList;
+    readonly tools: DriverTools;
+    readonly tls?: (() => ConnectionOptions | undefined) | undefined;
+    readonly basePath?: string | undefined;
+    readonly headers?: (() => HttpHeaders | Promise<HttpHeaders>) | undefined;
+    readonly maxResponseBytes?: number | undefined;
+}
+export type HttpHeaders = Readonly<Record<string, string | undefined>>;
+export interface HttpRequest {
+    readonly method?: string | undefined;
+    readonly path: string;
+    readonly query?: Readonly<Record<string, string | number | boolean | undefined>> | undefined;
+    readonly body?: string | undefined;
+    readonly headers?: HttpHeaders | undefined;
+    readonly isRepeatable?: boolean | undefined;
+}
+export interface HttpCall {
+    readonly signal: AbortSignal;
+    readonly timeoutMs?: number | undefined;
+    readonly at?: ServerAddress | undefined;
+}
+export interface HttpStreamCall extends HttpCall {
+    readonly timeoutMs?: number | undefined;
+    readonly idleMs: number;
+}
+export interface HttpResponseHead {
+    readonly status: number;
+    readonly headers: IncomingHttpHeaders;
+    readonly address: ServerAddress;
+}
+export interface HttpResponse extends HttpResponseHead {
+    readonly body: string;
+}
+export interface HttpStream extends HttpResponseHead, AsyncIterableIterator<string, undefined> {
+    return(): Promise<IteratorResult<string, undefined>>;
+}
+export declare class HttpStatusError extends Error {
+    readonly status: number;
+    readonly said: string;
+    constructor({ method, path }: HttpRequest, { status, address, body }: HttpResponse);
+}
+export declare class HttpChannel {
+    #private;
+    constructor(options: HttpChannelOptions);
+    request(request: HttpRequest, call: HttpCall): Promise<HttpResponse>;
+    stream(request: HttpRequest, call: HttpStreamCall): Promise<HttpStream>;
+    close(): void;
 }
 
 // tenon/registry/mdns
@@ -284,7 +341,7 @@ export declare class RedisRegistry extends DrivenRegistry<Settings> implements R
 }
 export {};
 
-// registry/kit/address-list.ts, by tenon/registry/kit, tenon/registry/kit/grpc-channel
+// registry/kit/address-list.ts, by tenon/registry/kit, tenon/registry/kit/grpc-channel, tenon/registry/kit/http-channel
 
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 export interface ServerAddress {
@@ -314,6 +371,7 @@ export declare class AddressList {
     succeeded(address: ServerAddress): void;
     failed(address: ServerAddress): void;
     run<T>(call: FailoverCall, work: (address: ServerAddress, signal: AbortSignal) => Promise<T>): Promise<T>;
+    inTurn<T>(attempt: (address: ServerAddress, left: number) => Promise<T>, goesOn: (error: unknown) => boolean): Promise<T>;
 }
 export declare function parseAddresses(text: string, defaultPort: number): readonly ServerAddress[];
 export declare function formatAddress({ host, port }: ServerAddress): string;
@@ -365,7 +423,7 @@ export declare abstract class DrivenRegistry<Settings extends DriverSettings> im
     toString(): string;
 }
 
-// registry/kit/driver.ts, by tenon/registry/kit, tenon/registry/kit/grpc-channel
+// registry/kit/driver.ts, by tenon/registry/kit, tenon/registry/kit/grpc-channel, tenon/registry/kit/http-channel
 
 import type { Logger } from '../../logger/logger.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
@@ -432,8 +490,12 @@ export interface RegistryDriver {
 // registry/kit/errors.ts, by tenon/registry/kit
 
 import { TenonError } from '../../errors/errors.ts';
-export declare class GrpcCallError extends TenonError {
+export declare class ChannelCallError extends TenonError {
     constructor(call: string, error: TenonError);
+}
+export declare class GrpcCallError extends ChannelCallError {
+}
+export declare class HttpCallError extends ChannelCallError {
 }
 export interface DriverFailure {
     readonly kind: 'unreachable' | 'refused' | 'denied';

@@ -91,23 +91,42 @@ export class AddressList {
   async run<T>(call: FailoverCall, work: (address: ServerAddress, signal: AbortSignal) => Promise<T>): Promise<T> {
     const { clock, timers, registry, serverName } = this.#options;
     const endsAtMs = clock.monotonicMs() + call.timeoutMs;
-    const states = this.#order();
-    for (const [index, { address }] of states.entries()) {
-      const isLast = index === states.length - 1;
-      const timeoutMs = Math.max(0, endsAtMs - clock.monotonicMs()) / (states.length - index);
+    const goesOn = (error: unknown): boolean =>
+      !call.signal.aborted && (isTimeout(error) || call.isFaultOfAddress(error));
+    return this.inTurn(async (address, left) => {
+      const timeoutMs = Math.max(0, endsAtMs - clock.monotonicMs()) / left;
+      const server = `${serverName} at ${formatAddress(address)}`;
+      const bounds = { registry, method: call.method, server, timers, timeoutMs, signal: call.signal };
       try {
-        const server = `${serverName} at ${formatAddress(address)}`;
-        const bounds = { registry, method: call.method, server, timers, timeoutMs, signal: call.signal };
         const result = await boundedCall(bounds, (signal) => work(address, signal));
         this.succeeded(address);
         return result;
       } catch (error) {
-        if (call.signal.aborted || !(isTimeout(error) || call.isFaultOfAddress(error))) throw error;
-        this.failed(address);
-        if (isLast) throw error;
+        if (goesOn(error)) this.failed(address);
+        throw error;
+      }
+    }, goesOn);
+  }
+
+  /**
+   * Calls `attempt` with one address after the other, until it succeeds, or fails with an error after which none of the
+   * others is asked. `left` counts the addresses that are left, this one included. Rejects with the last error. It is
+   * for `attempt` to note what worked and what failed.
+   */
+  async inTurn<T>(
+    attempt: (address: ServerAddress, left: number) => Promise<T>,
+    goesOn: (error: unknown) => boolean,
+  ): Promise<T> {
+    const addresses = this.inOrder;
+    for (const [index, address] of addresses.entries()) {
+      const left = addresses.length - index;
+      try {
+        return await attempt(address, left);
+      } catch (error) {
+        if (left === 1 || !goesOn(error)) throw error;
       }
     }
-    throw invalidAddress(`the ${registry} registry has no address`);
+    throw invalidAddress(`the ${this.#options.registry} registry has no address`);
   }
 
   /** The addresses in the order in which they are tried. */
@@ -144,6 +163,7 @@ export function formatAddress({ host, port }: ServerAddress): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-function isTimeout(error: unknown): boolean {
+/** True for the error of a call whose time has passed: its server has not answered. */
+export function isTimeout(error: unknown): boolean {
   return (error as { readonly reason?: unknown } | undefined)?.reason === 'registry.timeout';
 }

@@ -19,7 +19,7 @@ import { boundedCall } from './bounded-call.ts';
 import type { DriverCall, DriverTools, RegistryDriver, Snapshot } from './driver.ts';
 import {
   callCancelled,
-  GrpcCallError,
+  ChannelCallError,
   registryClosed,
   registryReadOnly,
   registryStarted,
@@ -197,7 +197,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
         return await work(driver, { method, signal, timeoutMs, isInitialRead });
       } catch (error) {
         if (this.#isClosed) throw registryClosed(registry);
-        if (TenonError.is(error) && !(error instanceof GrpcCallError)) throw error;
+        if (TenonError.is(error) && !(error instanceof ChannelCallError)) throw error;
         throw serverFailed({ registry, method, server }, driver.failure(error), error);
       }
     });

@@ -92,7 +92,7 @@ export interface DriverBounds {
  * time-outs, validation, the pace of watches, events, errors.
  *
  * Methods may be called concurrently, and should end when the signal of their call aborts. Errors that they throw are
- * translated by `failure`, unless they are `TenonError`s other than `GrpcCallError`.
+ * translated by `failure`, unless they are `TenonError`s other than `ChannelCallError`.
  */
 export interface RegistryDriver {
   /** The server and its address, without secrets: `Redis at 127.0.0.1:6379`. */

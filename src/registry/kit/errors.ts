@@ -11,16 +11,21 @@ export interface CallTarget {
 }
 
 /**
- * The failure of a call that a `GrpcChannel` made: code, reason and details of the transport's error, or of the status
- * that the server sent, with the method and the address in the message. It is the one kind of `TenonError` that a
- * driver's `failure` translates.
+ * The failure of a call that a channel of the kit made, with the method and the address in the message. It is the one
+ * kind of `TenonError` that a driver's `failure` translates.
  */
-export class GrpcCallError extends TenonError {
+export class ChannelCallError extends TenonError {
   constructor(call: string, error: TenonError) {
     const { code, reason, details, metadata, message } = error;
     super({ code, reason, details, metadata, message: `${call}: ${message}`, cause: error });
   }
 }
+
+/** The failure of a call of a `GrpcChannel`: the transport's error, or the status that the server sent. */
+export class GrpcCallError extends ChannelCallError {}
+
+/** The failure of a request of an `HttpChannel`, which lists the reasons. A status is none. */
+export class HttpCallError extends ChannelCallError {}
 
 /** The meaning of an error of a server, as its driver translates it. */
 export interface DriverFailure {

@@ -9,9 +9,9 @@ import { maskAddress } from '../../internal/mask.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import type { GrpcTransport } from '../../transport/grpc.ts';
 import type { DialOptions, TransportClient } from '../../transport/transport.ts';
-import { type AddressList, formatAddress, type ServerAddress } from './address-list.ts';
+import { type AddressList, formatAddress, isTimeout, type ServerAddress } from './address-list.ts';
 import type { DriverTools } from './driver.ts';
-import { callCancelled, GrpcCallError, invalidAddress, unknownMethod } from './errors.ts';
+import { callCancelled, GrpcCallError, unknownMethod } from './errors.ts';
 
 const marshaler = new ProtoMarshaler();
 
@@ -75,8 +75,10 @@ export class GrpcChannel {
     const body = marshaler.marshal(method.input, request);
     const bounds = this.#boundsOf(call);
     const transport = await this.#open();
-    let failure: TenonError | undefined;
-    for (const address of this.#options.addresses.inOrder) {
+    let wasAnswered = false;
+    const isUntaken = (error: unknown): boolean =>
+      !wasAnswered && error instanceof GrpcCallError && error.reason === 'transport.unreachable';
+    return this.#options.addresses.inTurn(async (address) => {
       const headers = await metadataOf(call);
       const attempt = new Attempt(this.#options, method, address, bounds);
       try {
@@ -84,13 +86,12 @@ export class GrpcChannel {
         attempt.answered(reply.status);
         return marshaler.unmarshal(method.output, reply.body as Uint8Array);
       } catch (error) {
-        failure = attempt.failed(error);
-        if (attempt.isAnswered || failure.reason !== 'transport.unreachable') throw failure;
+        wasAnswered = attempt.isAnswered;
+        throw attempt.failed(error);
       } finally {
         attempt.forget();
       }
-    }
-    throw failure ?? invalidAddress(`the ${this.#options.registry} registry has no address`);
+    }, isUntaken);
   }
 
   /**
@@ -206,13 +207,18 @@ class Attempt {
   isAnswered = false;
   readonly #addresses: AddressList;
   readonly #address: ServerAddress;
+  /** True if the time of the driver's call has passed, which may be before its deadline is noticed here. */
+  #isLate = false;
 
   constructor(options: GrpcChannelOptions, route: MethodDescriptor, address: ServerAddress, bounds: Bounds) {
     const { addresses, registry, maxReceiveBytes } = options;
     const ctx = new Context({ service: route.service, endpoint: route.method, deadline: bounds.deadline });
     this.to = formatAddress(address);
     this.options = { route, ctx, maxReceiveBytes };
-    this.forget = onAbort(bounds.signal, (reason) => ctx.abort(callCancelled(registry, reason)));
+    this.forget = onAbort(bounds.signal, (reason) => {
+      this.#isLate = isTimeout(reason);
+      ctx.abort(callCancelled(registry, reason));
+    });
     this.#addresses = addresses;
     this.#address = address;
   }
@@ -230,7 +236,7 @@ class Attempt {
   failed(cause: unknown): TenonError {
     const error = TenonError.from(cause);
     if (error.reason === 'tls.invalid' && !this.isAnswered) return error;
-    const isFault = error.reason === 'transport.unreachable' || error.code === Code.DeadlineExceeded;
+    const isFault = error.reason === 'transport.unreachable' || error.code === Code.DeadlineExceeded || this.#isLate;
     if (isFault && !this.isAnswered) this.#addresses.failed(this.#address);
     return new GrpcCallError(`${this.options.route.path.slice(1)} at ${maskAddress(this.to)}`, error);
   }

@@ -23,7 +23,14 @@ export type {
   WatchFeed,
 } from './driver.ts';
 export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
-export { type DriverFailure, GrpcCallError, invalidAddress, invalidService } from './errors.ts';
+export {
+  ChannelCallError,
+  type DriverFailure,
+  GrpcCallError,
+  HttpCallError,
+  invalidAddress,
+  invalidService,
+} from './errors.ts';
 export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
 export { BrokenRecord, checkedNode, decodeNode, encodeNode, pathPart, serviceParts } from './records.ts';
