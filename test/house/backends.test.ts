@@ -88,19 +88,19 @@ describe('every backend', () => {
   test('that lacks something is told of all of it', () => {
     const bare: Tree = {
       exists: () => true,
-      read: (path) => (path.startsWith('src/') ? 'export class EtcdRegistry implements Registry {' : ''),
+      read: (path) => (path.startsWith('src/') ? 'export class EurekaRegistry implements Registry {' : ''),
       testsOf: () => '',
     };
-    const row = { name: 'etcd', package: 'etcd-client', server: 'etcd' };
+    const row = { name: 'eureka', package: 'eureka-client', server: 'eureka' };
     expect(missingOf('registry', row, bare)).toEqual([
-      'registry "etcd" has no line of conformance: registryConformance(api, \'etcd\', …) in test/conformance/registry.test.ts',
-      'registry "etcd" has no tests of its own: test/registry does not name EtcdRegistry',
-      'registry "etcd" has no paragraph: docs/registry.md does not name EtcdRegistry',
-      'registry "etcd" has no package etcd-client among those of package.json',
-      'registry "etcd" has no server for tests: scripts/backends/definitions.js has no etcd',
+      'registry "eureka" has no line of conformance: registryConformance(api, \'eureka\', …) in test/conformance/registry.test.ts',
+      'registry "eureka" has no tests of its own: test/registry does not name EurekaRegistry',
+      'registry "eureka" has no paragraph: docs/registry.md does not name EurekaRegistry',
+      'registry "eureka" has no package eureka-client among those of package.json',
+      'registry "eureka" has no server for tests: scripts/backends/definitions.js has no eureka',
     ]);
     expect(missingOf('registry', row, { ...bare, exists: () => false })).toEqual([
-      'registry "etcd" has no implementation: src/registry/etcd.ts is not there',
+      'registry "eureka" has no implementation: src/registry/eureka.ts is not there',
     ]);
   });
 });
