@@ -1,29 +1,14 @@
-import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
-import { hostname } from 'node:os';
-
-import type { Answer, Packet } from 'dns-packet';
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { aCount } from '../errors/checked-options.ts';
-import { enumerationName, mdnsDomain } from '../go-micro/mdns.ts';
+import { mdnsDomain } from '../go-micro/mdns.ts';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
-import { Clock, type Timer, Timers } from '../runtime/runtime.ts';
-import { MdnsSockets } from './mdns/sockets.ts';
-import {
-  metaQueryName,
-  type ResolvedNode,
-  isValidServiceName,
-  enumerationRecords,
-  nodeRecords,
-  nodesIn,
-  type MdnsContext,
-  servicesIn,
-  withPointer,
-} from './mdns/records.ts';
-import { type MdnsAnswer, MdnsResponder } from './mdns/responder.ts';
+import type { AnnouncedNode } from '../mdns/announcer.ts';
+import { type Found, MulticastDns } from '../mdns/mdns.ts';
+import { UnfitNode } from '../mdns/records.ts';
+import { Clock, Timers } from '../runtime/runtime.ts';
 import type {
   DriverCall,
   DriverTools,
@@ -34,10 +19,10 @@ import type {
   WatchFeed,
 } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
-import type { DriverFailure } from './kit/errors.ts';
+import { type DriverFailure, invalidService } from './kit/errors.ts';
 import { LeaseManager } from './kit/lease-manager.ts';
-import { WatchFeeds } from './kit/watch-feeds.ts';
-import type { NodeRecord, Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
+import { nodeOf, recordOf } from './mdns/records.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions, ServiceRecord } from './registry.ts';
 
 /** Options of a {@link MdnsRegistry}. `address` is ignored. */
 export interface MdnsRegistryOptions extends RegistryOptions {
@@ -90,28 +75,8 @@ const defaults = {
   timeoutMs: 5_000,
   ttlMs: 30_000,
 } as const;
-// Like Go Micro, a new record is announced three times, as datagrams get lost (RFC 6762 section 8.3).
-const repeatMs = [1_000, 3_000] as const;
-// RFC 6762 section 6: a record is multicast at most once a second.
-const announceIntervalMs = 1_000;
 
 type Settings = WithDefaults<MdnsRegistryOptions, typeof defaults>;
-
-/** A node that this process announces. */
-interface AnnouncedNode {
-  readonly service: string;
-  readonly records: readonly Answer[];
-  /** The records with a TTL of 0 (RFC 6762 section 10.1). */
-  readonly goodbye: readonly Answer[];
-  readonly repeats: readonly Timer[];
-  announcedAtMs: number;
-}
-
-/** A query whose answers are being collected. */
-interface PendingQuery {
-  readonly name: string;
-  onResponse(packet: Packet, nodes: readonly ResolvedNode[]): void;
-}
 
 /**
  * Announces and finds nodes by multicast DNS (RFC 6762), in the records of Go Micro. Each node answers for itself:
@@ -149,89 +114,62 @@ class MdnsDriver implements RegistryDriver {
   readonly bounds: { readonly minReadMs: number; readonly maxReadMs: number };
   readonly listsNames = true;
   readonly #settings: Settings;
-  readonly #tools: DriverTools;
-  readonly #sockets: MdnsSockets;
+  readonly #logger: Logger;
+  readonly #wire: MulticastDns<ServiceRecord>;
   readonly #leases: LeaseManager<AnnouncedNode>;
-  readonly #queries = new Set<PendingQuery>();
-  readonly #feeds = new WatchFeeds();
   #isFull = false;
 
   constructor(settings: Settings, tools: DriverTools) {
-    const { port, interface: at, minReadMs, maxAnswerBytesPerSecond } = settings;
+    const { port, interface: at, minReadMs } = settings;
     this.server = `multicast DNS on UDP port ${port}${at === undefined ? '' : ` at the interface ${at}`}`;
     // Nodes announce changes by themselves: a watch queries only when a record is about to expire.
     this.bounds = { minReadMs, maxReadMs: Number.POSITIVE_INFINITY };
     this.#settings = settings;
-    this.#tools = tools;
-    const responder = new MdnsResponder({
-      clock: tools.clock,
-      port,
-      maxAnswerBytesPerSecond,
-      answers: () => this.#answers(),
-      send: (question, records, to) => void this.#sockets.answer(question, records, to).catch(() => {}),
+    this.#logger = tools.logger;
+    const { clock, timers } = tools;
+    const wire = new MulticastDns({
+      ...settings,
+      clock,
+      timers,
+      nodeOf: recordOf,
+      hasRoom: (count) => this.hasRoom(count),
     });
-    const listener = {
-      query: responder.answer.bind(responder),
-      response: (packet: Packet) => this.#onResponse(packet),
-    };
-    this.#sockets = new MdnsSockets({ ...settings, clock: tools.clock }, listener);
+    this.#wire = wire;
     const backend = {
-      grant: (registration: Registration) => this.#announce(registration),
-      renew: (own: AnnouncedNode) => this.#repeat(own),
-      replace: (own: AnnouncedNode, registration: Registration) => {
-        cancelRepeats(own);
-        return this.#announce(registration);
-      },
-      revoke: (own: AnnouncedNode) => {
-        cancelRepeats(own);
-        return this.#sockets.announce(own.goodbye);
-      },
+      grant: ({ service, ttlMs }: Registration) => wire.announce(nodeOf(service), ttlMs),
+      renew: (own: AnnouncedNode) => wire.repeat(own),
+      replace: (own: AnnouncedNode, { service, ttlMs }: Registration) => wire.replace(own, nodeOf(service), ttlMs),
+      revoke: (own: AnnouncedNode) => wire.withdraw(own),
     };
     this.#leases = new LeaseManager(backend, { registry: 'mdns', ...tools });
   }
 
   async announce(registration: Registration, { signal }: DriverCall): Promise<void> {
-    await this.#sockets.listen();
-    await this.#leases.announce(registration, signal);
+    try {
+      await this.#leases.announce(registration, signal);
+    } catch (error) {
+      throw error instanceof UnfitNode ? invalidService(registration.service.name, error.message) : error;
+    }
   }
 
   withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
     return this.#leases.withdraw(service, id, signal);
   }
 
-  async names({ signal }: DriverCall): Promise<readonly string[]> {
-    const { domain } = this.#settings;
-    const names = new Set<string>();
-    await this.#query(enumerationName(domain), signal, 0, (packet) => {
-      for (const name of servicesIn(packet, domain)) if (names.has(name) || this.hasRoom(names.size)) names.add(name);
-      return names.size;
-    });
-    return [...names].sort();
+  names({ signal }: DriverCall): Promise<readonly string[]> {
+    return this.#wire.names(signal);
   }
 
   /** Returns the nodes that answer now. The snapshot is incomplete, as queries and answers may be lost. */
   async read(name = '', { signal, isInitialRead }: DriverCall): Promise<Snapshot> {
-    const { domain, maxQueryMs } = this.#settings;
-    if (!isValidServiceName(name, domain)) return { nodes: [] };
-    const found = new Map<string, ResolvedNode>();
-    await this.#query(`${name}.${domain}`, signal, isInitialRead ? 0 : maxQueryMs, (_packet, nodes) => {
-      for (const node of nodes) {
-        const { service, ttlS } = node;
-        if (service.name !== name) continue;
-        const { id } = service.nodes[0] as NodeRecord;
-        // A goodbye that arrived during the query.
-        if (ttlS === 0) found.delete(id);
-        else if (found.has(id) || this.hasRoom(found.size)) found.set(id, node);
-      }
-      return found.size;
-    });
-    return { nodes: [...found.values()].map(leasedNode), isComplete: false };
+    const found = await this.#wire.find(name, isInitialRead ? 0 : this.#settings.maxQueryMs, signal);
+    return { nodes: found.map(leasedNode), isComplete: false };
   }
 
-  async watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
-    await this.#sockets.listen();
-    if (signal.aborted) return;
-    this.#feeds.join(feed, signal);
+  watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
+    const onNode = (found: Found<ServiceRecord>): void =>
+      feed.change({ ...leasedNode(found), action: found.ttlS === 0 ? 'delete' : 'update' });
+    return this.#wire.watch(feed.service, onNode, signal);
   }
 
   /** Limits the nodes that are accepted from others: any host on the link may announce some. */
@@ -240,7 +178,7 @@ class MdnsDriver implements RegistryDriver {
     if (count < maxNodes) return true;
     if (!this.#isFull) {
       const message = `more than ${maxNodes} nodes or services are announced over multicast DNS: further ones are skipped`;
-      this.#tools.logger.warn(message);
+      this.#logger.warn(message);
     }
     this.#isFull = true;
     return false;
@@ -253,120 +191,11 @@ class MdnsDriver implements RegistryDriver {
   }
 
   async close(): Promise<void> {
-    for (const { grant } of this.#leases.entries()) if (grant) cancelRepeats(grant);
     this.#leases.close();
-    await this.#sockets.close();
-  }
-
-  /** Announces a new or changed node, three times. */
-  async #announce({ service, node, ttlMs: leaseMs }: Registration): Promise<AnnouncedNode> {
-    const announcement = { service, node, leaseMs, ...(await resolved(node)) };
-    const records = nodeRecords(announcement, this.#context());
-    const goodbye = nodeRecords(announcement, this.#context(), true);
-    const announcedAtMs = this.#tools.clock.monotonicMs();
-    await this.#sockets.announce(records);
-    const again = (): void => void this.#sockets.announce(records).catch(() => {});
-    const repeats = repeatMs.map((delayMs) => this.#tools.timers.after(delayMs, again));
-    return { service: service.name, records, goodbye, repeats, announcedAtMs };
-  }
-
-  /** Announces an unchanged node again, so that the records in the caches of others do not expire. */
-  async #repeat(own: AnnouncedNode): Promise<AnnouncedNode> {
-    const now = this.#tools.clock.monotonicMs();
-    if (now - own.announcedAtMs < announceIntervalMs) return own;
-    own.announcedAtMs = now;
-    await this.#sockets.announce(own.records);
-    return own;
-  }
-
-  #answers(): MdnsAnswer[] {
-    const context = this.#context();
-    const { domain } = context;
-    const own = [...this.#leases.entries()].flatMap(({ grant }) => grant ?? []);
-    const metaQuery = metaQueryName(domain);
-    const lists = [...new Set(own.map(({ service }) => service))].flatMap((service): MdnsAnswer[] => [
-      { name: enumerationName(domain), records: enumerationRecords(service, context) },
-      { name: metaQuery, records: [{ type: 'PTR', name: metaQuery, ttl: 120, data: `${service}.${domain}` }] },
-    ]);
-    // A packet for each node: all of them may not fit into one.
-    const nodes = own.map(({ service, records }): MdnsAnswer => {
-      return { name: `${service}.${domain}`, records: withPointer(records, service, context) };
-    });
-    return [...lists, ...nodes];
-  }
-
-  #onResponse(packet: Packet): void {
-    const { domain } = this.#settings;
-    const names = new Set([...this.#queries].map(({ name }) => name.toLowerCase()));
-    let acceptsAll = false;
-    for (const { service } of this.#feeds) {
-      if (service === undefined) acceptsAll = true;
-      else names.add(`${service}.${domain}`.toLowerCase());
-    }
-    const nodes = nodesIn(packet, domain, (name) => acceptsAll || isSubdomain(name.toLowerCase(), names));
-    for (const query of this.#queries) query.onResponse(packet, nodes);
-    for (const node of nodes) {
-      const change = { ...leasedNode(node), action: node.ttlS === 0 ? ('delete' as const) : ('update' as const) };
-      for (const feed of this.#feeds) feed.change(change);
-    }
-  }
-
-  /**
-   * Queries twice within `queryMs`, as datagrams get lost. Without an answer it goes on until `maxMs` have passed.
-   * `onResponse` returns the number of answers so far.
-   */
-  async #query(
-    name: string,
-    signal: AbortSignal,
-    maxMs: number,
-    onResponse: (packet: Packet, nodes: readonly ResolvedNode[]) => number,
-  ): Promise<void> {
-    let count = 0;
-    const query: PendingQuery = { name, onResponse: (packet, nodes) => void (count = onResponse(packet, nodes)) };
-    this.#queries.add(query);
-    try {
-      const halfMs = Math.max(1, this.#settings.queryMs / 2);
-      for (let waitedMs = 0; ;) {
-        for (let half = 0; half < 2; half += 1) {
-          await this.#sockets.query(name);
-          await this.#tools.timers.sleep(halfMs, signal);
-          waitedMs += halfMs;
-        }
-        if (count > 0 || waitedMs >= maxMs) return;
-      }
-    } finally {
-      this.#queries.delete(query);
-    }
-  }
-
-  #context(): MdnsContext {
-    const { domain, maxPacketBytes } = this.#settings;
-    return { domain, maxPacketBytes, host: hostname() };
+    await this.#wire.close();
   }
 }
 
-function leasedNode({ service, ttlS }: ResolvedNode): LeasedNode {
-  return { service, leaseMs: ttlS * 1_000 };
-}
-
-function cancelRepeats({ repeats }: AnnouncedNode): void {
-  for (const timer of repeats) timer.cancel();
-}
-
-/** True if a name is a subdomain of one of the others. */
-function isSubdomain(name: string, others: ReadonlySet<string>): boolean {
-  for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
-    if (others.has(name.slice(dot + 1))) return true;
-  }
-  return false;
-}
-
-/** Resolves the address of a node: A and AAAA records hold IP addresses. `ip` is undefined if it has none. */
-async function resolved({ address }: NodeRecord): Promise<{ readonly ip: string | undefined; readonly port: number }> {
-  const [, v6, host = '', port] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(address) ?? [];
-  if (port === undefined || Number(port) > 65_535) return { ip: undefined, port: 0 };
-  const name = v6 ?? host;
-  if (isIP(name) !== 0) return { ip: name, port: Number(port) };
-  const found = await lookup(name, { family: 4 }).catch(() => undefined);
-  return { ip: found?.address, port: Number(port) };
+function leasedNode({ node, ttlS }: Found<ServiceRecord>): LeasedNode {
+  return { service: node, leaseMs: ttlS * 1_000 };
 }

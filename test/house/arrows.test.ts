@@ -28,6 +28,10 @@ interface Row {
 const low = ['internal', 'runtime', 'errors', 'go-micro', 'logger', 'context', 'tls'];
 const contracts = ['pipeline', 'codec', 'transport', 'registry', 'selector', 'broker', 'client', 'server', 'service'];
 
+/** Rooms of wire protocols that no package speaks as tenon needs it. Each is for the registry of its name. */
+const wires = ['mdns'];
+const ofWires = '`mdns` in the backend of its name';
+
 // A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
 const table: readonly Row[] = [
   { room: 'internal', mayImport: '–', thirdParties: '–', rooms: [] },
@@ -65,9 +69,10 @@ const table: readonly Row[] = [
     thirdParties: 'one per backend',
     rooms: ['pipeline', ...low],
   },
+  { room: 'mdns', mayImport: 'the low rooms', thirdParties: 'dns-packet, multicast-dns', rooms: low },
   {
     room: 'registry',
-    mayImport: 'the low rooms; codec, transport and pipeline in `kit/grpc-channel.ts`',
+    mayImport: `the low rooms; codec, transport and pipeline in \`kit/grpc-channel.ts\`; ${ofWires}`,
     thirdParties: 'one per backend',
     rooms: low,
   },
@@ -153,8 +158,9 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
   // Optional, and loaded when a method has rules.
   '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,
   '@bufbuild/protovalidate': /^src\/interceptors\/protovalidate\.ts$/,
+  'multicast-dns': /^src\/mdns\//,
   // What multicast-dns reads and writes packets with: it names their types.
-  'dns-packet': filesThrough('multicast-dns'),
+  'dns-packet': /^src\/mdns\//,
   'reflect-metadata': /^src\/decorators\/metadata\.ts$/,
   commander: /^src\/cli\//,
   '@clack/prompts': /^src\/cli\//,
@@ -189,6 +195,11 @@ const besides: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+/** True if a file of a registry imports the room of its wire. */
+function isOwnWire(path: string, room: string): boolean {
+  return wires.includes(room) && new RegExp(`^src/registry/${room}(?:/.*)?\\.ts$`).test(path);
+}
+
 /** Rooms whose files may all be imported, except those of `internal/`. */
 const open = [...low, 'pipeline'];
 
@@ -209,7 +220,7 @@ function arrowsOf(file: SourceFile): string[] {
       continue;
     }
     const other = roomOf(target);
-    if (other === room || besides[file.path]?.includes(target)) continue;
+    if (other === room || besides[file.path]?.includes(target) || isOwnWire(file.path, other)) continue;
     if (other === 'index' || !target.startsWith('src/')) {
       problems.push(`${where}: imports ${found.specifier}, which is no room`);
       continue;
@@ -282,7 +293,8 @@ const loadedByDoors = ['inversify', '@inversifyjs/core', '@inversifyjs/plugin', 
 function doorProblems(files: readonly SourceFile[]): string[] {
   const byPath = new Map(files.map((file) => [file.path, file]));
   const doors = files.filter(
-    ({ path }) => path === 'src/index.ts' || path === `src/${roomOf(path)}/${roomOf(path)}.ts`,
+    ({ path }) =>
+      path === 'src/index.ts' || (path === `src/${roomOf(path)}/${roomOf(path)}.ts` && !wires.includes(roomOf(path))),
   );
   return doors.flatMap((door) =>
     [...loadedWith(door.path, byPath)]
@@ -342,7 +354,10 @@ describe('arrows', () => {
     ['src/server/x.ts', "import type { ContainerModule } from 'inversify';", 'ContainerModule may be used in app only'],
     ['src/decorators/x.ts', "import { Server } from '../server/server.ts';", 'types of server only'],
     ['src/pipeline/x.ts', "import { y } from '@standard-schema/spec';", 'has types only'],
-    ['src/registry/mdns.ts', "import { encode } from 'dns-packet';", 'has types only'],
+    ['src/mdns/x.ts', "import { encode } from 'dns-packet';", 'has types only'],
+    ['src/registry/mdns.ts', "import type { Packet } from 'dns-packet';", 'dns-packet may not be imported here'],
+    ['src/mdns/x.ts', "import { X } from '../registry/registry.ts';", 'mdns may not import registry'],
+    ['src/registry/redis.ts', "import { X } from '../mdns/mdns.ts';", 'registry may not import mdns'],
     ['src/registry/x.ts', "import { readFile } from 'fs';", 'say node:fs'],
     ['src/registry/x.ts', "import { Tenon } from '../index.ts';", 'is no room'],
     ['src/index.ts', "export { x } from './client/internal/x.ts';", 'is not exported'],
@@ -362,6 +377,8 @@ describe('arrows', () => {
     ['src/client/x.ts', "import { inject } from 'inversify';"],
     ['src/registry/kit/grpc-channel.ts', "import { loadProto } from '../../codec/proto.ts';"],
     ['src/registry/kit/grpc-channel.ts', "import { GrpcTransport } from '../../transport/grpc.ts';"],
+    ['src/registry/mdns.ts', "import { MulticastDns } from '../mdns/mdns.ts';"],
+    ['src/registry/mdns/x.ts', "import { UnfitNode } from '../../mdns/records.ts';"],
     ['src/broker/redis-streams.ts', "import type { Redis } from 'ioredis';"],
     ['src/app/x.ts', "const { Redis } = await import('../registry/redis.ts');"],
     ['src/app/x.ts', "import { Container } from 'inversify';"],

@@ -286,7 +286,7 @@ describe('MdnsRegistry', () => {
     await expect(here.register(serviceOf('too-large', [nodeOf('n1', { metadata: tooMuch })]))).rejects.toMatchObject({
       code: Code.InvalidArgument,
       reason: 'registry.invalid_service',
-      message: expect.stringMatching(/node "n1" of service "too-large" .* does not fit into a packet/),
+      message: expect.stringMatching(/service "too-large" .* node "n1" does not fit into a packet/),
     });
   });
 

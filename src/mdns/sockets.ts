@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os';
 import type { Answer, Packet, Question } from 'dns-packet';
 import multicastDns, { type MulticastDNS } from 'multicast-dns';
 
-import type { Clock } from '../../runtime/runtime.ts';
+import type { Clock } from '../runtime/runtime.ts';
 import { isOnLink, type LinkAddress } from './responder.ts';
 
 // The addresses of the machine are read again after this time.

@@ -3,7 +3,7 @@ import { isIPv4 } from 'node:net';
 
 import type { Answer, Packet, Question } from 'dns-packet';
 
-import type { Clock } from '../../runtime/runtime.ts';
+import type { Clock } from '../runtime/runtime.ts';
 
 /** An address of this machine with its network mask. */
 export interface LinkAddress {

@@ -1,0 +1,298 @@
+import { createHash } from 'node:crypto';
+import { isIPv4, isIPv6 } from 'node:net';
+
+import type { Answer, Packet, SrvAnswer, TxtAnswer } from 'dns-packet';
+
+import {
+  decompressTxt,
+  encodeTxtFields,
+  enumerationName,
+  mdnsTtlS,
+  placeholderPort,
+  srvOrder,
+} from '../go-micro/mdns.ts';
+
+// The longest string of a TXT record (RFC 1035 section 3.3).
+const txtStringLength = 255;
+// RFC 1035 section 2.3.4.
+const maxLabelLength = 63;
+const maxNameLength = 253;
+// RFC 6762 section 17: 9,000 bytes with the headers of IP and UDP.
+const packetLimitBytes = 8_950;
+// Limits of decompression. Valid texts that fit into a packet are smaller.
+const maxTextBytes = 256 * 1024;
+const maxUnpackedBytes = 1024 * 1024;
+
+/** The domain, the host and the packet size that records are made for. */
+export interface MdnsContext {
+  readonly domain: string;
+  /** The machine's host name. */
+  readonly host: string;
+  /** Size above which endpoints are left out of a packet. */
+  readonly maxPacketBytes: number;
+}
+
+/** A method of a service. Records carry all fields that it has. */
+export interface MdnsEndpoint {
+  readonly name: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** A node of a service, as it is announced. */
+export interface MdnsNode {
+  /** The name of the service. */
+  readonly service: string;
+  readonly version: string;
+  readonly serviceMetadata: Readonly<Record<string, string>>;
+  readonly endpoints: readonly MdnsEndpoint[];
+  readonly id: string;
+  /** `host:port`, or any other address of a transport. */
+  readonly address: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** A node with the time to live and the addresses that its records get. */
+export interface Announcement {
+  readonly node: MdnsNode;
+  /** The IP address of the node, if it has one. */
+  readonly ip: string | undefined;
+  readonly port: number;
+  readonly leaseMs: number;
+}
+
+/** A node as the records of a response describe it. Fields of unknown type are not checked: any host may send them. */
+export interface FoundNode {
+  /** The name of its records: `small-1.small.service.micro`. */
+  readonly instance: string;
+  /** The name of the service. The name of the records ends with it. */
+  readonly service: string;
+  readonly version: unknown;
+  readonly serviceMetadata: unknown;
+  readonly endpoints: unknown;
+  readonly id: unknown;
+  readonly address: unknown;
+  readonly metadata: unknown;
+  /** The TTL of its records; 0 is a goodbye (RFC 6762 section 10.1). */
+  readonly ttlS: number;
+}
+
+/** The error for a node that no packet can carry. Its message is a clause: `its node "n1" …`. */
+export class UnfitNode extends Error {}
+
+/** True if a service can be queried: DNS limits the length of names and labels. */
+export function isValidServiceName(service: string, domain: string): boolean {
+  const name = `${service}.${domain}`;
+  return Buffer.byteLength(name) <= maxNameLength && hasGoodLabels(service);
+}
+
+/**
+ * Returns the SRV, A (or AAAA) and TXT records of a node in Go Micro's form: all in the answer section, without a PTR.
+ * `isGoodbye` gives them a TTL of 0. Throws {@link UnfitNode} if they do not fit into a packet.
+ */
+export function nodeRecords(announcement: Announcement, context: MdnsContext, isGoodbye = false): Answer[] {
+  const { node, ip, port, leaseMs } = announcement;
+  if (!isValidServiceName(node.service, context.domain)) {
+    throw new UnfitNode(
+      `multicast DNS cannot carry its name: each part of the name between dots has 1 to ${maxLabelLength} bytes, and all of it less than ${maxNameLength}`,
+    );
+  }
+  const name = instanceName(node, context.domain);
+  // A node with a short lease announces that, so that watches notice its end in time.
+  const ttl = isGoodbye ? 0 : Math.min(mdnsTtlS, Math.max(1, Math.ceil(leaseMs / 1_000)));
+  return [
+    { type: 'SRV', name, ttl, data: { ...srvOrder, port, target: context.host } },
+    { type: ip !== undefined && isIPv6(ip) ? 'AAAA' : 'A', name: context.host, ttl, data: ip ?? '0.0.0.0' },
+    { type: 'TXT', name, ttl, data: txtOf(announcement, context, name) },
+  ];
+}
+
+/** Puts the PTR record of a service before the records of its node: the answer to a query for the service. */
+export function withPointer(records: readonly Answer[], service: string, { domain }: MdnsContext): Answer[] {
+  const [{ name, ttl }] = records as [Extract<Answer, { type: 'SRV' }>];
+  return [{ type: 'PTR', name: `${service}.${domain}`, ttl: ttl ?? mdnsTtlS, data: name }, ...records];
+}
+
+/**
+ * Returns Go Micro's answer to a query for `_services.<domain>`: a PTR to a service, and placeholder records of it.
+ */
+export function enumerationRecords(service: string, { domain, host }: MdnsContext): Answer[] {
+  const name = `${service}.${enumerationName(domain)}`;
+  const ttl = mdnsTtlS;
+  return [
+    { type: 'PTR', name: enumerationName(domain), ttl, data: name },
+    { type: 'SRV', name, ttl, data: { ...srvOrder, port: placeholderPort, target: host } },
+    { type: 'A', name: host, ttl, data: '0.0.0.0' },
+    { type: 'TXT', name, ttl, data: [''] },
+  ];
+}
+
+/** The name of the service type enumeration query of DNS-SD (RFC 6763 section 9). */
+export function metaQueryName(domain: string): string {
+  return `_services._dns-sd._udp.${domain}`;
+}
+
+/**
+ * Returns the nodes of a response whose record names `accepts` accepts. Other and malformed records are skipped. Time
+ * is linear in the packet, and decompression is limited: any host on the link may have sent it.
+ */
+export function nodesIn(packet: Packet, domain: string, accepts: (name: string) => boolean): FoundNode[] {
+  const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])];
+  const addresses = new Map<string, string>();
+  const texts = new Map<string, TxtAnswer>();
+  for (const record of records) {
+    const name = record.name.toLowerCase();
+    if (record.type === 'A' || record.type === 'AAAA') addresses.set(name, record.data);
+    if (record.type === 'TXT' && !texts.has(name)) texts.set(name, record);
+  }
+  const room = { bytes: maxUnpackedBytes };
+  return records.flatMap((record) => {
+    if (record.type !== 'SRV' || !endsWith(record.name, `.${domain}`) || !accepts(record.name)) return [];
+    const txt = texts.get(record.name.toLowerCase());
+    if (!txt) return [];
+    // Each text is decoded once, however many SRV records have its name.
+    texts.delete(record.name.toLowerCase());
+    const ip = addresses.get(record.data.target.toLowerCase());
+    return foundNode(record, unpacked(txt.data, room), ip, domain) ?? [];
+  });
+}
+
+/** Returns the node of the records; undefined if the fields of its text are no object, or are of another service. */
+function foundNode(
+  { name, ttl = mdnsTtlS, data: { port } }: SrvAnswer,
+  fields: Readonly<Record<string, unknown>> | undefined,
+  ip: string | undefined,
+  domain: string,
+): FoundNode | undefined {
+  const service = fields?.['Service'];
+  if (fields === undefined || typeof service !== 'string') return undefined;
+  const suffix = `.${service}.${domain}`;
+  if (!endsWith(name, suffix)) return undefined;
+  return {
+    instance: name,
+    service,
+    version: fields['Version'],
+    serviceMetadata: fields['ServiceMetadata'],
+    endpoints: fields['Endpoints'],
+    id: fields['Id'] ?? name.slice(0, -suffix.length),
+    address: fields['Address'] ?? (ip && `${hostOf(ip)}:${port}`),
+    metadata: fields['Metadata'],
+    ttlS: Math.min(ttl, mdnsTtlS),
+  };
+}
+
+/** Decompresses the fields of TXT data: hexadecimal digits of a zlib stream. Undefined if they are no JSON object. */
+function unpacked(data: unknown, room: { bytes: number }): Record<string, unknown> | undefined {
+  const strings = Array.isArray(data) ? data : [data];
+  const hex = strings.map((one) => Buffer.from(one as string | Buffer).toString('latin1')).join('');
+  if (room.bytes <= 0) return undefined;
+  const maxOutputLength = Math.min(room.bytes, maxTextBytes);
+  let json: Buffer;
+  try {
+    json = decompressTxt(hex, maxOutputLength);
+  } catch {
+    // The attempt may have decompressed this much.
+    room.bytes -= maxOutputLength;
+    return undefined;
+  }
+  room.bytes -= json.length;
+  return parsedObject(json.toString());
+}
+
+function parsedObject(json: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Returns the names of services in an answer to the query for `_services.<domain>`. */
+export function servicesIn(packet: Packet, domain: string): string[] {
+  const suffix = `.${enumerationName(domain)}`;
+  return (packet.answers ?? []).flatMap((record) =>
+    record.type === 'PTR' && endsWith(record.data, suffix) ? [record.data.slice(0, -suffix.length)] : [],
+  );
+}
+
+/**
+ * The service instance name of a node: `small-1.small.service.micro`. Dots in an id separate labels, as in Go Micro. An
+ * id that is too long for DNS is replaced by a hash.
+ */
+function instanceName({ id, service }: MdnsNode, domain: string): string {
+  const name = `${id}.${service}.${domain}`;
+  return fitsName(id, name) ? name : `${shortId(id)}.${service}.${domain}`;
+}
+
+function fitsName(id: string, name: string): boolean {
+  return hasGoodLabels(id) && Buffer.byteLength(name) <= maxNameLength;
+}
+
+function shortId(id: string): string {
+  return createHash('sha256').update(id).digest('hex').slice(0, 16);
+}
+
+function hasGoodLabels(text: string): boolean {
+  return text.split('.').every((label) => label !== '' && Buffer.byteLength(label) <= maxLabelLength);
+}
+
+function endsWith(name: string, suffix: string): boolean {
+  return name.length > suffix.length && name.toLowerCase().endsWith(suffix.toLowerCase());
+}
+
+/**
+ * Encodes the TXT data of a node: JSON, compressed by zlib, in lower-case hexadecimal digits, split into strings. Parts
+ * that do not fit into a packet are left out, since IP fragments are easily lost and calls do not need them: first the
+ * shapes of requests and responses, then the endpoints.
+ */
+function txtOf(announcement: Announcement, context: MdnsContext, name: string): string[] {
+  const { node } = announcement;
+  const slim = node.endpoints.map(({ name: endpoint, metadata }) => ({ name: endpoint, metadata }));
+  const room = (bytes: number): number => bytes - overhead(node, context, name);
+  const texts = [node.endpoints, slim, []].map((some) => () => encodeTxt(announcement, name, context, some));
+  let text = '';
+  for (const encode of texts) {
+    text = encode();
+    if (txtLength(text) <= room(context.maxPacketBytes)) break;
+  }
+  if (txtLength(text) > room(packetLimitBytes)) {
+    throw new UnfitNode(
+      `its node "${node.id}" does not fit into a packet of multicast DNS, which has ${packetLimitBytes} bytes. Shorten its metadata, or use another registry`,
+    );
+  }
+  return Array.from({ length: Math.ceil(text.length / txtStringLength) }, (_, index) =>
+    text.slice(index * txtStringLength, (index + 1) * txtStringLength),
+  );
+}
+
+function txtLength(text: string): number {
+  return text.length + Math.ceil(text.length / txtStringLength);
+}
+
+/** The size of an answer without its TXT data: header, question, and four records with uncompressed names. */
+function overhead({ service }: MdnsNode, { domain, host }: MdnsContext, name: string): number {
+  const [question, instance, machine] = [`${service}.${domain}`, name, host].map((one) => Buffer.byteLength(one) + 2);
+  return 12 + 4 * 10 + 4 + 2 * Number(question) + 3 * Number(instance) + 2 * Number(machine) + 6 + 16;
+}
+
+function encodeTxt(
+  { node, ip, port }: Announcement,
+  instance: string,
+  { domain }: MdnsContext,
+  endpoints: readonly MdnsEndpoint[],
+): string {
+  return encodeTxtFields({
+    Metadata: node.metadata,
+    Service: node.service,
+    Version: node.version,
+    Endpoints: endpoints,
+    ...(instance === `${node.id}.${node.service}.${domain}` ? {} : { Id: node.id }),
+    ...(ip !== undefined && node.address === `${hostOf(ip)}:${port}` ? {} : { Address: node.address }),
+    ...(Object.keys(node.serviceMetadata).length === 0 ? {} : { ServiceMetadata: node.serviceMetadata }),
+  });
+}
+
+/** An IP address as it stands before a port. */
+function hostOf(ip: string): string {
+  return isIPv4(ip) ? ip : `[${ip}]`;
+}
