@@ -224,9 +224,15 @@ describeWithRedis('RedisRegistry while redis is away', () => {
       await redis.kill();
       expect(await seen.ended).toMatchObject({ code: Code.Unavailable, reason: 'registry.watch_lost' });
 
+      const away = { code: Code.Unavailable, reason: 'registry.unreachable' };
+      // The connection of the calls may notice it later than that of the watch.
+      await eventually('connections are refused', async () => {
+        const error = await registry.getService('greeter').then(Boolean, TenonError.from);
+        expect(error).toMatchObject(away);
+        return String(error).includes('ECONNREFUSED');
+      });
       const unreachable = {
-        code: Code.Unavailable,
-        reason: 'registry.unreachable',
+        ...away,
         message: expect.stringMatching(
           new RegExp(`${redis.address} cannot be reached .*ECONNREFUSED.*TENON_REGISTRY_ADDRESS`),
         ),
