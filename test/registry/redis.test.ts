@@ -156,8 +156,8 @@ describeWithRedis('RedisRegistry', (redis) => {
 
   it('does not report nodes from before the watch, and reports when they go', async () => {
     await using({ address: redis.address, prefix: 'before:' }, async (registry) => {
-      await registry.register(serviceOf('greeter', ['n1', 'n2']), { ttlMs: 10_000 });
-      await registry.register(serviceOf('other', ['n3']), { ttlMs: 200 });
+      await registry.register(serviceOf('greeter', ['n1', 'n2']), { ttlMs: 60_000 });
+      await registry.register(serviceOf('other', ['n3']), { ttlMs: 3_000 });
       const [one, all] = [
         new WatchRecorder(await registry.watch({ service: 'greeter' })),
         new WatchRecorder(await registry.watch()),
