@@ -57,7 +57,7 @@ describeWithRedis('RedisRegistry', (redis) => {
     const client = redis.client();
     await using({ address: redis.address, prefix: 'layout:' }, async (registry) => {
       const one = serviceOf('a.greeter', ['n1'], { endpoints: [{ name: 'Greeter.Hello', metadata: {} }] });
-      await registry.register(one, { ttlMs: 400 });
+      await registry.register(one, { ttlMs: 3_000 });
       await registry.register(serviceOf('a.greeter', ['n/2:x']), { ttlMs: 10_000 });
       expect((await client.keys('layout:*')).sort()).toEqual([
         'layout:node:a.greeter:n%2F2%3Ax',
