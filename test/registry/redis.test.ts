@@ -147,8 +147,8 @@ describeWithRedis('RedisRegistry', (redis) => {
     await using({ address: redis.address, prefix: 'renewal:' }, async (registry) => {
       const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
       for (let round = 0; round < 8; round += 1) {
-        await registry.register(serviceOf('greeter', ['n1']), { ttlMs: 300 });
-        await systemRuntime.timers.sleep(100);
+        await registry.register(serviceOf('greeter', ['n1']), { ttlMs: 3_000 });
+        await systemRuntime.timers.sleep(450);
       }
       expect(seen.texts).toEqual(['create n1']);
     });
