@@ -28,9 +28,10 @@ import { validated } from '../pipeline/validation.ts';
 import { type NodeState, Registry, type ServiceRecord, stateKey } from '../registry/registry.ts';
 import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
 import { type Listener, type Socket, Transport } from '../transport/transport.ts';
+import { advertisedAddress } from './internal/advertise.ts';
 import { EventContext } from './internal/event-context.ts';
 import { microRoutes } from './internal/go-micro.ts';
-import { advertised, endpointsOf } from './internal/record.ts';
+import { endpointsOf } from './internal/record.ts';
 import { handleCall, type MethodBinding } from './internal/handle-call.ts';
 import { type IntendedSubscription, Subscriptions } from './internal/subscriptions.ts';
 import {
@@ -109,7 +110,7 @@ export class RpcServer implements Server {
 
   get advertisedAddress(): string | undefined {
     const { address } = this;
-    return address && (this.#options.advertise ?? advertised(address));
+    return address && advertisedAddress(address, this.#options.advertise);
   }
 
   get nodeId(): string {
@@ -195,6 +196,7 @@ export class RpcServer implements Server {
     try {
       await this.#listen(logger, options.signal);
       this.#assertNotStopped();
+      this.#assertAdvertisable();
       this.#subscriptions = this.#intendSubscriptions(logger, options);
       await this.#subscriptions.start();
       this.#assertNotStopped();
@@ -369,6 +371,11 @@ export class RpcServer implements Server {
       },
     };
     return { name, version, metadata: {}, endpoints: endpointsOf(this.#handlers, this.#eventHandlers), nodes: [node] };
+  }
+
+  /** Throws for an option `advertise` that callers could not use, before anything is registered. */
+  #assertAdvertisable(): void {
+    void this.advertisedAddress;
   }
 
   /** Ends a start during which `stop` was called: what is opened after the `stop` would stay open. */

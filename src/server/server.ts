@@ -61,8 +61,11 @@ export interface ServerOptions {
   /** The address to listen at. @default '127.0.0.1:0' */
   readonly address?: string | undefined;
   /**
-   * The address in the registry, which callers use.
-   * @default the address that the server listens at; for a wildcard, the first private address of this machine
+   * The address in the registry, which callers use: `host:port`, a host or a `:port` alone, which the address that is
+   * listened at completes, or a network of which this machine has an address: `10.1.0.0/16`. INVALID_ARGUMENT
+   * (`server.invalid_advertise`) at the start for what callers could not use.
+   * @default the address that the server listens at; for a wildcard host the first private address of this machine,
+   * else its first public one, else loopback
    */
   readonly advertise?: string | undefined;
   /** Metadata of the node in the registry. */

@@ -91,7 +91,7 @@ const others = listed([
   {
     name: 'TENON_SERVER_ADVERTISE',
     describes:
-      'Address that others are told to call. Default: where it listens; for a wildcard, the first private address of this machine.',
+      'Address that others are told to call: host:port, a host (the port is the one that is listened at), or a network of this machine, as 10.1.0.0/16. Default: where it listens; for a wildcard, the first private address of this machine.',
     ...text,
     example: '10.0.0.7:50051',
   },

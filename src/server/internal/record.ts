@@ -1,5 +1,3 @@
-import { networkInterfaces } from 'node:os';
-
 import { endpointName, typeName } from '../../go-micro/paths.ts';
 import { describedLevels, fieldType, streamMetadata, subscriberMetadata } from '../../go-micro/records.ts';
 import { ownValue } from '../../internal/own.ts';
@@ -56,25 +54,4 @@ function messageValue(name: string, type: ProtoType, depth: number): ValueRecord
 function fieldValue(field: ProtoType['fields'][number], depth: number): ValueRecord {
   if (field.message && !field.map && !field.repeated) return messageValue(field.original, field.message, depth + 1);
   return { name: field.original, type: fieldType(field), values: [] };
-}
-
-/**
- * Returns the address that callers use. A wildcard host cannot be called, so it is replaced by the first private
- * address of this machine, else the first public one, else loopback: Go Micro's order.
- */
-export function advertised(address: string): string {
-  const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon).replace(/^\[|\]$/g, '');
-  if (colon < 0 || !['', '0.0.0.0', '::', '*'].includes(host)) return address;
-  const external = Object.values(networkInterfaces())
-    .flatMap((addresses) => addresses ?? [])
-    .filter((one) => !one.internal && one.family === 'IPv4')
-    .map((one) => one.address);
-  const chosen = external.find(isPrivate) ?? external[0] ?? '127.0.0.1';
-  return `${chosen}${address.slice(colon)}`;
-}
-
-/** Returns true for a private IPv4 address (RFC 1918). */
-function isPrivate(address: string): boolean {
-  return /^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)/.test(address);
 }
