@@ -6,16 +6,17 @@ import type { Clock, Random, Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
 import { CacheEntry, type CacheSettings } from './cache/cache-entry.ts';
 import { callCancelled } from './kit/errors.ts';
-import type {
-  RegisterOptions,
-  Registry,
-  RegistryCache,
-  RegistryCallOptions,
-  RegistryCapabilities,
-  RegistryOptions,
-  ServiceRecord,
-  Watcher,
-  WatchOptions,
+import {
+  capabilitiesOfRegistry,
+  type RegisterOptions,
+  type Registry,
+  type RegistryCache,
+  type RegistryCallOptions,
+  type RegistryCapabilities,
+  type RegistryOptions,
+  type ServiceRecord,
+  type Watcher,
+  type WatchOptions,
 } from './registry.ts';
 
 /** Options of a {@link CachedRegistry}. */
@@ -84,14 +85,17 @@ export class CachedRegistry implements RegistryCache {
     };
   }
 
+  get origin(): Registry {
+    return this.#inner;
+  }
+
   get options(): RegistryOptions {
     return this.#inner.options;
   }
 
   /** Capabilities of the registry behind it. */
   get capabilities(): RegistryCapabilities | undefined {
-    const ofClass = this.#inner.constructor as { readonly capabilities?: RegistryCapabilities };
-    return this.#inner.capabilities ?? ofClass.capabilities;
+    return capabilitiesOfRegistry(this.#inner);
   }
 
   init(options: RegistryOptions): void {
@@ -106,6 +110,10 @@ export class CachedRegistry implements RegistryCache {
     await this.#inner.deregister(service, options);
     // The caller must not find the node any more, however late the watch reports it.
     this.#entries.get(service.name)?.remove(service);
+  }
+
+  async release(service: ServiceRecord): Promise<void> {
+    await this.#inner.release?.(service);
   }
 
   peek(name: string): readonly ServiceRecord[] | undefined {

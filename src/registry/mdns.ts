@@ -88,6 +88,7 @@ export class MdnsRegistry extends DrivenRegistry<Settings> implements Registry {
     expires: true,
     shared: true,
     watches: true,
+    renewalRestores: true,
     ttlGranularityMs: 1_000,
   };
 

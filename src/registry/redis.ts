@@ -71,6 +71,8 @@ export class RedisRegistry extends DrivenRegistry<Settings> implements Registry 
     expires: true,
     shared: true,
     watches: true,
+    renewalRestores: true,
+    transferable: true,
     tls: true,
     credentials: ['password'],
   };

@@ -50,6 +50,17 @@ export function nodeState(node: NodeRecord): NodeState {
   return state === 'starting' || state === 'draining' ? state : 'serving';
 }
 
+/** Key of the node's metadata that is `true` while the node is busy. */
+export const busyKey = 'tenon-busy';
+
+/**
+ * True for a node whose process is alive and whose event loop is late, so that calls would wait: it announces that, and
+ * selectors prefer other nodes. It is `serving` all the same.
+ */
+export function isBusy(node: NodeRecord): boolean {
+  return node.metadata[busyKey] === 'true';
+}
+
 /** Bounds of one call of a registry. */
 export interface RegistryCallOptions {
   readonly signal?: AbortSignal | undefined;
@@ -131,6 +142,18 @@ export interface RegistryCapabilities extends ConnectionSecurityCapabilities {
   readonly shared: boolean;
   /** `watch` reports changes that other processes make. */
   readonly watches: boolean;
+  /**
+   * A renewal writes the record again if the server lost it or somebody removed it. Services of other registries read
+   * their record back now and then.
+   * @default false
+   */
+  readonly renewalRestores?: boolean | undefined;
+  /**
+   * Another instance with the same options can take over a registration, and this one then lets go of it (`release`):
+   * services have their leases renewed by a worker thread.
+   * @default false
+   */
+  readonly transferable?: boolean | undefined;
   /** The parts of a record that are stored, and found as they were registered. @default all */
   readonly keeps?: RecordParts | undefined;
   /** Step of a TTL in milliseconds: others are rounded up to a multiple of it. @default 1 */
@@ -167,6 +190,11 @@ export interface Registry {
   register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
   /** Removes the nodes of `service`. Nodes that are not registered are ignored. */
   deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void>;
+  /**
+   * Lets go of the nodes of `service`, which another instance keeps registered from now on: this one neither renews nor
+   * removes them, and asks nothing of the server. Present if the capabilities say `transferable`.
+   */
+  release?(service: ServiceRecord): Promise<void>;
   /** Returns one record per version, each with its nodes. NOT_FOUND (`registry.not_found`) if there is no node. */
   getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
   /** Returns the services that have nodes, ordered by name. Records may lack endpoints and nodes. */
@@ -192,6 +220,8 @@ export function serviceNotFound(registry: string, name: string): TenonError {
 
 /** A registry that caches the services it has read, so that a selector need not wait for every call. */
 export interface RegistryCache extends Registry {
+  /** The registry behind the cache. */
+  readonly origin: Registry;
   /**
    * Returns the cached records of a service; `undefined` if there are none, and `getService` is to be called. It is the
    * same array as long as nothing changed.
@@ -202,4 +232,32 @@ export interface RegistryCache extends Registry {
 /** True if a registry is a {@link RegistryCache}. */
 export function isRegistryCache(registry: Registry): registry is RegistryCache {
   return typeof (registry as Partial<RegistryCache>).peek === 'function';
+}
+
+/** The capabilities of a registry: its own, else those of its class; `undefined` if it has none. */
+export function capabilitiesOfRegistry(registry: Registry): RegistryCapabilities | undefined {
+  const ofClass = registry.constructor as { readonly capabilities?: RegistryCapabilities };
+  return registry.capabilities ?? ofClass.capabilities;
+}
+
+/** The result of {@link readBack}: `taken` if the registry has another address under the id of a node. */
+export type Presence = 'present' | 'missing' | 'taken';
+
+/** Reads the nodes of `service` back from the registry itself, past a cache, to see whether they are there. */
+export async function readBack(
+  registry: Registry,
+  service: ServiceRecord,
+  options: RegistryCallOptions = {},
+): Promise<Presence> {
+  const origin = isRegistryCache(registry) ? registry.origin : registry;
+  const addresses = new Map<string, string>();
+  try {
+    const records = await origin.getService(service.name, options);
+    for (const { id, address } of records.flatMap(({ nodes }) => nodes)) addresses.set(id, address);
+  } catch (error) {
+    if (TenonError.from(error).code !== Code.NotFound) throw error;
+  }
+  const found = service.nodes.map(({ id }) => addresses.get(id));
+  if (found.includes(undefined)) return 'missing';
+  return service.nodes.every(({ address }, index) => address === found[index]) ? 'present' : 'taken';
 }

@@ -206,15 +206,41 @@ export class RpcServer implements Server {
     }
   }
 
+  record(state: NodeState = 'serving'): ServiceRecord {
+    const { name, version, metadata } = this.#options;
+    const address = this.advertisedAddress;
+    if (address === undefined) {
+      throw new TenonError({
+        code: Code.FailedPrecondition,
+        reason: 'server.not_started',
+        message: `"${name}" is not started: there is no address to register`,
+      });
+    }
+    const node = {
+      id: this.nodeId,
+      address,
+      metadata: {
+        ...metadata,
+        ...nodeMetadata({
+          broker: String(this.#broker),
+          registry: String(this.#registry),
+          transport: String(this.#transport),
+        }),
+        ...(state === 'serving' ? {} : { [stateKey]: state }),
+      },
+    };
+    return { name, version, metadata: {}, endpoints: endpointsOf(this.#handlers, this.#eventHandlers), nodes: [node] };
+  }
+
   async register(options: { readonly state?: NodeState; readonly signal?: AbortSignal } = {}): Promise<void> {
     const { state = 'serving', signal } = options;
     if (this.#options.register === false) return;
-    await this.#registry.register(this.#record(state), { ttlMs: this.#options.registerTtlMs, signal });
+    await this.#registry.register(this.record(state), { ttlMs: this.#options.registerTtlMs, signal });
   }
 
   async deregister(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     if (this.#options.register === false) return;
-    if (this.#listener) await this.#registry.deregister(this.#record('draining'), options);
+    if (this.#listener) await this.#registry.deregister(this.record('draining'), options);
   }
 
   async drain(signal?: AbortSignal): Promise<void> {
@@ -345,32 +371,6 @@ export class RpcServer implements Server {
     };
     const seams = { runtime: this.#runtime, logger };
     return { topic, subscribe: () => deliver(this.#broker, topic, options, handle, seams) };
-  }
-
-  #record(state: NodeState): ServiceRecord {
-    const { name, version, metadata } = this.#options;
-    const address = this.advertisedAddress;
-    if (address === undefined) {
-      throw new TenonError({
-        code: Code.FailedPrecondition,
-        reason: 'server.not_started',
-        message: `"${name}" is not started: there is no address to register`,
-      });
-    }
-    const node = {
-      id: this.nodeId,
-      address,
-      metadata: {
-        ...metadata,
-        ...nodeMetadata({
-          broker: String(this.#broker),
-          registry: String(this.#registry),
-          transport: String(this.#transport),
-        }),
-        ...(state === 'serving' ? {} : { [stateKey]: state }),
-      },
-    };
-    return { name, version, metadata: {}, endpoints: endpointsOf(this.#handlers, this.#eventHandlers), nodes: [node] };
   }
 
   /** Throws for an option `advertise` that callers could not use, before anything is registered. */

@@ -6,7 +6,7 @@ import type { Dialect } from '../go-micro/go-micro.ts';
 import { token } from '../internal/token.ts';
 import type { HandlerFunction, Interceptor, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
 import type { CallInterceptor } from '../pipeline/enhancers.ts';
-import type { NodeState } from '../registry/registry.ts';
+import type { NodeState, ServiceRecord } from '../registry/registry.ts';
 
 /** One method with the function that answers it. */
 export interface ServerMethod {
@@ -161,6 +161,11 @@ export interface Server {
   ): EventHandler;
   /** Adds a subscription. FAILED_PRECONDITION (`server.started`) after `start`. */
   subscribe(handler: EventHandler): void;
+  /**
+   * The record of the node, as {@link register} announces it. FAILED_PRECONDITION (`server.not_started`) before the
+   * start.
+   */
+  record(state?: NodeState): ServiceRecord;
   /** Announces the node in the registry, or renews its lease. The server must have started. */
   register(options?: { readonly state?: NodeState; readonly signal?: AbortSignal }): Promise<void>;
   /** Takes the node out of the registry. */

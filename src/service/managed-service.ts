@@ -9,12 +9,13 @@ import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { quietly } from '../internal/quietly.ts';
 import { serviceFields } from '../logger/internal/fields.ts';
 import { Logger } from '../logger/logger.ts';
-import type { NodeState } from '../registry/registry.ts';
+import { Registry } from '../registry/registry.ts';
 import { endsWithin } from '../runtime/bounded.ts';
-import { Clock, Random, type Timer, Timers } from '../runtime/runtime.ts';
+import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom } from '../runtime/system.ts';
 import { Server } from '../server/server.ts';
-import { RenewalSchedule } from './internal/renewal-schedule.ts';
+import { Registration } from './internal/registration.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
 import {
   type Hook,
   ServiceOptions,
@@ -26,6 +27,8 @@ import {
 
 const defaults = {
   registerTtlMs: 30_000,
+  registerWorker: true,
+  registerBusyAfterMs: 1_000,
   lameDuckMs: 1_000,
   drainTimeoutMs: 10_000,
   stopTimeoutMs: 5_000,
@@ -37,10 +40,10 @@ const defaults = {
   reflection: false,
 } as const satisfies ServiceOptions;
 
-// Bounds what a stop asks of a registry that does not answer: without a deregistration the lease expires by itself.
-const deregisterTimeoutMs = 2_000;
-// Bounds a registration, so that a registry that does not answer delays neither the start nor the next renewal.
-const registerTimeoutMs = 10_000;
+// A stop during a start waits that long for what is being opened.
+const openingTimeoutMs = 2_000;
+// The default of `registerBusyMs`, in leases.
+const busyLeases = 4;
 
 /** The implementation of {@link ServiceRuntime}: it orders start and stop, and renews the lease in between. */
 @injectable()
@@ -55,12 +58,11 @@ export class ManagedService implements ServiceRuntime {
   #options: WithDefaults<ServiceOptions, typeof defaults>;
   readonly #listeners = new Set<(status: ServiceStatus) => unknown>();
   #status: ServiceStatus = { state: 'stopped', isRegistered: false, isSubscribed: false, isAccepting: false };
-  #leaseExpiry: Timer | undefined;
-  #renewal: Timer | undefined;
-  #registering: Promise<void> | undefined;
-  /** True if the registry has the node, or may have it, so that a stop has to deregister it. */
-  #mayBeRegistered = false;
-  readonly #renewals: RenewalSchedule;
+  readonly #runtime: Runtime;
+  readonly #registry: Registry | undefined;
+  readonly #keeper: LeaseKeeper | undefined;
+  /** That of the current start. */
+  #registration: Registration;
   /** Identifies the start under way. A stop clears it, and the start gives up when it notices. */
   #start: symbol | undefined;
   #opening: Promise<void> | undefined;
@@ -76,6 +78,8 @@ export class ManagedService implements ServiceRuntime {
     @inject(Random) @optional() random: Random = systemRandom,
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(BackendSummary) @optional() backends?: BackendSummary,
+    @inject(Registry) @optional() registry?: Registry,
+    @inject(LeaseKeeper) @optional() keeper?: LeaseKeeper,
   ) {
     this.#server = server;
     this.#client = client;
@@ -83,9 +87,12 @@ export class ManagedService implements ServiceRuntime {
     this.#baseLogger = logger;
     this.#logger = logger;
     this.#backends = backends;
-    this.#renewals = new RenewalSchedule(random, clock);
+    this.#runtime = { clock, random, timers };
+    this.#registry = registry;
+    this.#keeper = keeper;
     this.#options = withDefaults(defaults, checkedOptions('ServiceOptions', options));
     server.init(options);
+    this.#registration = this.#newRegistration();
   }
 
   get options(): ServiceOptions {
@@ -125,6 +132,7 @@ export class ManagedService implements ServiceRuntime {
     this.#assertStopped('start it again');
     this.#updateStatus({ state: 'starting' });
     this.#logger = this.#baseLogger.child(serviceFields(this.#server));
+    this.#registration = this.#newRegistration();
     const start = (this.#start = Symbol('start'));
     const onSubscribed = (): void => this.#updateStatus({ isSubscribed: true });
     try {
@@ -134,13 +142,10 @@ export class ManagedService implements ServiceRuntime {
       await this.#opening;
       this.#assertNotStopped(start);
       this.#updateStatus({ state: 'serving', isSubscribed: this.#server.isSubscribed, isAccepting: true });
-      const registering = this.#register('serving');
-      this.#registering = registering.then(() => {});
-      const failure = await registering;
+      const failure = await this.#registration.attempt();
       this.#assertNotStopped(start);
-      this.#registering = undefined;
-      if (failure) this.#tolerateOutage(failure);
-      this.#scheduleRenewal();
+      this.#assertTolerable(failure);
+      this.#registration.keep(failure);
       await runHooks(this.#options.afterStart);
     } catch (error) {
       // A start that a stop interrupted leaves the cleaning up to that stop.
@@ -183,14 +188,12 @@ export class ManagedService implements ServiceRuntime {
   async #stop(signal: AbortSignal): Promise<void> {
     await this.#step('the beforeStop hooks', () => runHooks(this.#options.beforeStop), signal);
     this.#updateStatus({ state: 'draining' });
-    this.#renewal?.cancel();
-    await this.#within(deregisterTimeoutMs, undefined, () => this.#registering ?? Promise.resolve());
-    this.#registering = undefined;
+    await this.#registration.end();
     if (this.#options.drain && !signal.aborted) await this.#drain(signal);
-    else await this.#deregister();
+    else await this.#registration.deregister();
     this.#updateStatus({ isAccepting: false, isSubscribed: false });
     await this.#step('stopping the server', () => this.#server.stop());
-    await this.#within(deregisterTimeoutMs, undefined, () => this.#opening?.catch(() => {}) ?? Promise.resolve());
+    await this.#within(openingTimeoutMs, undefined, () => this.#opening?.catch(() => {}) ?? Promise.resolve());
     this.#opening = undefined;
     this.#updateStatus({ state: 'stopped' });
     await this.#step('the afterStop hooks', () => runHooks(this.#options.afterStop), signal);
@@ -198,15 +201,12 @@ export class ManagedService implements ServiceRuntime {
   }
 
   async #drain(signal: AbortSignal): Promise<void> {
-    if (this.#mayBeRegistered) {
-      await this.#within(deregisterTimeoutMs, signal, (bound) =>
-        this.#quietly('announcing the drain', this.#server.register({ state: 'draining', signal: bound })),
-      );
+    if (await this.#registration.announceDrain(signal)) {
       // Callers choose nodes from their caches: until these have seen the drain, calls still come and are served.
       await this.#timers.sleep(this.#options.lameDuckMs, signal).catch(() => {});
     }
     // A stop that was forced during the lame duck period still deregisters, as one that is forced from the start does.
-    await this.#deregister(signal.aborted ? undefined : signal);
+    await this.#registration.deregister(signal.aborted ? undefined : signal);
     this.#updateStatus({ isAccepting: false, isSubscribed: false });
     const drained = this.#within(this.#options.drainTimeoutMs, signal, (bound) => this.#server.drain(bound));
     if (await drained.catch(() => false)) return;
@@ -215,52 +215,27 @@ export class ManagedService implements ServiceRuntime {
     );
   }
 
-  async #deregister(signal?: AbortSignal): Promise<void> {
-    if (!this.#mayBeRegistered) return;
-    await this.#within(deregisterTimeoutMs, signal, (bound) =>
-      this.#quietly('deregistering', this.#server.deregister({ signal: bound })),
-    );
-    this.#mayBeRegistered = false;
-    this.#leaseExpiry?.cancel();
-    this.#updateStatus({ isRegistered: false });
-  }
-
   /**
-   * Logs a warning if the registry is away, as a later renewal registers the node. Throws any other failure, and all of
-   * them under `requireBackends`.
+   * Throws the failure of the first registration, unless the registry is away: then a later renewal registers the node.
    */
-  #tolerateOutage(failure: TenonError): void {
-    if (this.#options.requireBackends || !isTransient(failure)) throw failure;
-    this.#renewals.failed(String(this), failure, this.#logger);
+  #assertTolerable(failure: TenonError | undefined): void {
+    if (failure && (this.#options.requireBackends || !isTransient(failure))) throw failure;
   }
 
-  /** Registers the node, or renews its lease. Resolves with the error if that failed. */
-  async #register(state: NodeState): Promise<TenonError | undefined> {
-    try {
-      const isDone = await this.#within(registerTimeoutMs, undefined, (bound) =>
-        this.#server.register({ state, signal: bound }),
-      );
-      if (!isDone) throw timeUp('the registry does not answer');
-      this.#renewals.succeeded(String(this), this.#logger);
-      if (!this.#mayBeRegistered) this.#logger.debug(`${String(this)} is registered`);
-      this.#mayBeRegistered = true;
-      this.#restartLeaseTimer();
-      return undefined;
-    } catch (error) {
-      const failure = TenonError.from(error);
-      // The registration may have taken effect although its answer did not come.
-      if (failure.code === Code.DeadlineExceeded || failure.code === Code.Cancelled) this.#mayBeRegistered = true;
-      return failure;
-    }
-  }
-
-  /** Renews the lease. A failed renewal changes nothing yet: callers find the node until the lease expires. */
-  #restartLeaseTimer(): void {
-    this.#leaseExpiry?.cancel();
-    if (this.state === 'stopped') return;
-    this.#updateStatus({ isRegistered: true });
-    const ttlMs = this.#server.options.registerTtlMs ?? defaults.registerTtlMs;
-    this.#leaseExpiry = this.#timers.after(ttlMs, () => this.#updateStatus({ isRegistered: false }));
+  #newRegistration(): Registration {
+    const { registerTtlMs = defaults.registerTtlMs } = this.#server.options;
+    const { registerIntervalMs = registerTtlMs / 3, registerBusyMs = busyLeases * registerTtlMs } = this.#options;
+    return new Registration(
+      {
+        server: this.#server,
+        registry: this.#registry,
+        keeper: this.#keeper,
+        runtime: this.#runtime,
+        logger: this.#logger,
+        onLease: (isRegistered) => this.#updateStatus({ isRegistered }),
+      },
+      { ...this.#options, registerTtlMs, registerIntervalMs, registerBusyMs },
+    );
   }
 
   #updateStatus(change: Partial<ServiceStatus>): void {
@@ -275,19 +250,6 @@ export class ManagedService implements ServiceRuntime {
     this.#status = status;
     const failed = (error: unknown): void => this.#logger.warn(`${String(this)}: a listener failed`, { error });
     for (const listener of this.#listeners) quietly(listener, status, failed);
-  }
-
-  #scheduleRenewal(): void {
-    const ttlMs = this.#server.options.registerTtlMs ?? defaults.registerTtlMs;
-    const delayMs = this.#renewals.nextMs(this.#options.registerIntervalMs ?? ttlMs / 3);
-    this.#renewal = this.#timers.after(delayMs, () => {
-      if (this.state !== 'serving') return;
-      this.#registering = this.#register('serving').then((failure) => {
-        this.#registering = undefined;
-        if (failure) this.#renewals.failed(String(this), failure, this.#logger);
-        if (this.state === 'serving') this.#scheduleRenewal();
-      });
-    });
   }
 
   /**
@@ -358,10 +320,10 @@ async function runHooks(hooks: readonly Hook[] = []): Promise<void> {
   for (const hook of hooks) await hook();
 }
 
-function timeUp(message = 'the time limit of this step of the stop has passed'): TenonError {
+function timeUp(): TenonError {
   return new TenonError({
     code: Code.DeadlineExceeded,
     reason: 'service.timeout',
-    message,
+    message: 'the time limit of this step of the stop has passed',
   });
 }

@@ -23,6 +23,24 @@ export interface ServiceOptions extends ServerOptions {
   /** Time between renewals of the lease, in milliseconds. @default a third of `registerTtlMs` */
   readonly registerIntervalMs?: number | undefined;
   /**
+   * True if a worker thread renews the lease, where the registry can be used from one (its capabilities say
+   * `transferable`): then a process that is busy stays registered, and one that is dead does not.
+   * @default true
+   */
+  readonly registerWorker?: boolean | undefined;
+  /**
+   * The node is announced as busy while the event loop of its process is late by this, in milliseconds, so that callers
+   * prefer other nodes. Only with `registerWorker`.
+   * @default 1_000
+   */
+  readonly registerBusyAfterMs?: number | undefined;
+  /**
+   * A node whose event loop is late by this, in milliseconds, is deregistered until the event loop is back. Only with
+   * `registerWorker`.
+   * @default four times `registerTtlMs`
+   */
+  readonly registerBusyMs?: number | undefined;
+  /**
    * Lame duck period, in milliseconds: the node is announced as draining and still serves, until callers have seen
    * that.
    * @default 1_000

@@ -48,6 +48,7 @@ function recordedServer(): RecordedServer {
     newHandler: unused,
     newSubscriber: unused,
     subscribe: unused,
+    record: () => ({ name: 'suite', version: '', metadata: {}, endpoints: [], nodes: [] }),
     async register({ state = 'serving' }: { readonly state?: NodeState } = {}) {
       told.push(`register ${state}`);
       if (server.registryIsAway)

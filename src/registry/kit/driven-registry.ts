@@ -125,6 +125,10 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
     });
   }
 
+  async release({ name, nodes }: ServiceRecord): Promise<void> {
+    await Promise.all(nodes.map(async ({ id }) => this.#driver?.release?.(name, id)));
+  }
+
   async getService(name: string, options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
     const { nodes } = await this.#call('getService', options, async (driver, call) => driver.read(name, call));
     const found = nodes.map(({ service }) => service).filter((service) => service.name === name);

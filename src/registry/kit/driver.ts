@@ -104,6 +104,11 @@ export interface RegistryDriver {
   announce?(registration: Registration, call: DriverCall): Promise<void> | void;
   /** Removes a node, and does nothing if there is none. Absent in a registry that cannot register. */
   withdraw?(service: string, id: string, call: DriverCall): Promise<void> | void;
+  /**
+   * Lets go of a node that another instance announces from now on, without asking the server. For a driver that keeps
+   * leases; see the capability `transferable`.
+   */
+  release?(service: string, id: string): Promise<void> | void;
   /** Reads the nodes of a service, or of all services: `service` is undefined only for a driver without `names`. */
   read(service: string | undefined, call: DriverCall): Promise<Snapshot> | Snapshot;
   /** Reads the names of services that have nodes. For a server that cannot return all services in one answer. */

@@ -102,6 +102,12 @@ export class LeaseManager<Grant> {
     return this.#enqueue(key, signal, () => this.#revoke(key, signal));
   }
 
+  /** Forgets a node, once earlier operations on it have ended. At the server it stays until its TTL ends. */
+  release(service: string, id: string): Promise<void> {
+    const key = nodeKey(service, id);
+    return this.#enqueue(key, this.#closing.signal, async () => void this.#forget(key));
+  }
+
   /** Marks leases as lost by the server, as after a session expired, and restores them. */
   markLost(isLost: (grant: Grant) => boolean = () => true): void {
     for (const [key, lease] of this.#leases) {
