@@ -12,6 +12,7 @@ export default {
     '.': {
       entry: [
         ...published,
+        'src/app/lease-worker.ts',
         'test/**/*.test.ts',
         'test/types/*.ts',
         'test/support/*.ts',

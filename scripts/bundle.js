@@ -61,7 +61,9 @@ function chunkFileName({ name, moduleIds }) {
     : `chunks/${relative('src', file).slice(0, -3).split(sep).join('-')}.js`;
 }
 
-const files = [...Object.values(bin), ...Object.values(doors).flatMap((target) => target?.default ?? [])];
+// A worker thread is started from a file of its own, which nobody imports.
+const workers = ['dist/app/lease-worker.js'];
+const files = [...workers, ...Object.values(bin), ...Object.values(doors).flatMap((target) => target?.default ?? [])];
 const entries = files
   .filter((file) => file.endsWith('.js'))
   .map((file) => file.replace(/^(?:\.\/)?dist\/|\.js$/g, ''))

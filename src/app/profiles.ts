@@ -17,7 +17,9 @@ import { RpcServer } from '../server/rpc-server.ts';
 import { Server, ServerOptions } from '../server/server.ts';
 import { ManagedService } from '../service/managed-service.ts';
 import { ServiceOptions, ServiceRuntime, BackendSummary } from '../service/service.ts';
+import { LeaseKeeper } from '../service/lease-keeper.ts';
 import { backendSummaryOf } from './internal/backend-summary.ts';
+import { WorkerLeaseKeeper } from './internal/lease-keeper.ts';
 import { checkFields, sidesFields } from '../tls/option-fields.ts';
 import { TransportTlsOptions } from '../transport/tls.ts';
 import { Transport } from '../transport/transport.ts';
@@ -132,6 +134,13 @@ const builtInProfile =
       bind(Health).to(HealthRegistry).inSingletonScope();
       bind(BackendSummary)
         .toResolvedValue(backendSummaryOf(config.profile), [Transport, DefaultMarshaler, Registry, Selector, Broker])
+        .inSingletonScope();
+      bind(LeaseKeeper)
+        .toResolvedValue(
+          (bound: Registry, clock: Clock, random: Random, timers: Timers, logger: Logger) =>
+            new WorkerLeaseKeeper(bound, { clock, random, timers }, logger),
+          [Registry, Clock, Random, Timers, Logger],
+        )
         .inSingletonScope();
       // Each service of a process has its own server and lifecycle.
       bind(Server).to(RpcServer).inTransientScope();

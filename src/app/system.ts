@@ -12,6 +12,7 @@ import type { Interceptor, HandlerFunction } from '../pipeline/pipeline.ts';
 import { Registry } from '../registry/registry.ts';
 import { Selector } from '../selector/selector.ts';
 import { ServerOptions } from '../server/server.ts';
+import { LeaseKeeper } from '../service/lease-keeper.ts';
 import { ServiceOptions, ServiceRuntime } from '../service/service.ts';
 import { systemTimers } from '../runtime/system.ts';
 import { endsWithin } from '../runtime/bounded.ts';
@@ -224,6 +225,7 @@ export class System {
     await this.#quietly(Client, (client) => client.close());
     await this.#quietly(Broker, (broker) => broker.disconnect());
     await this.#quietly(Selector, (selector) => selector.close());
+    await this.#quietly(LeaseKeeper, (keeper) => keeper.close());
     await this.#quietly(Registry, (registry) => registry.close());
     await this.#quietly(Transport, (transport) => transport.close());
     await this.#composition.dispose(this.#stopTimeoutMs, this.#force.signal);

@@ -165,6 +165,30 @@ const others = listed([
     min: 1,
     example: '10000',
   },
+  {
+    name: 'TENON_REGISTER_WORKER',
+    describes:
+      'Whether a worker thread renews the lease, where the registry can be used from one: then a process that is busy stays registered, and one that is dead does not.',
+    ...boolean,
+    fallback: 'true',
+  },
+  {
+    name: 'TENON_REGISTER_BUSY_AFTER_MS',
+    describes: 'How late the event loop has to be for the node to be announced as busy: callers prefer others then.',
+    kind: 'integer',
+    unit: 'ms',
+    min: 1,
+    fallback: '1000',
+  },
+  {
+    name: 'TENON_REGISTER_BUSY_MS',
+    describes:
+      'How late the event loop has to be for the node to be deregistered, until it is back. Default: four times the lease.',
+    kind: 'integer',
+    unit: 'ms',
+    min: 1,
+    example: '120000',
+  },
   { name: 'TENON_DRAIN', describes: 'Whether a stop lets what is in flight finish.', ...boolean, fallback: 'true' },
   {
     name: 'TENON_LAME_DUCK_MS',

@@ -64,6 +64,7 @@ const pollMs = 1_000;
  * version, watches by events or by polling, and the errors of the contract.
  */
 export abstract class DrivenRegistry<Settings extends DriverSettings> implements Registry {
+  readonly capabilities: RegistryCapabilities;
   /** Private without `#`, so that an object whose prototype is this one can read it. */
   private readonly name: string;
   readonly #spec: RegistrySpec<Settings>;
@@ -80,6 +81,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
     { clock, random, timers, logger }: { readonly [K in keyof DriverTools]?: DriverTools[K] | undefined } = {},
   ) {
     this.name = spec.name;
+    this.capabilities = spec.capabilities;
     this.#spec = spec;
     this.#tools = {
       clock: clock ?? systemRuntime.clock,
@@ -92,11 +94,6 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
 
   get options(): RegistryOptions {
     return this.#settings;
-  }
-
-  /** Capabilities of this registry. */
-  get capabilities(): RegistryCapabilities {
-    return this.#spec.capabilities;
   }
 
   init(options: RegistryOptions): void {

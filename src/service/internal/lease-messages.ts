@@ -28,4 +28,9 @@ export type LeaseReport =
   | { readonly kind: 'ready' }
   | { readonly kind: 'registered'; readonly key: string }
   | { readonly kind: 'done'; readonly call: number; readonly error?: SentError | undefined }
-  | { readonly kind: 'log'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string; readonly fields: LogFields };
+  | {
+      readonly kind: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly fields: LogFields;
+    };

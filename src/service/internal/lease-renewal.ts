@@ -52,6 +52,11 @@ export class LeaseRenewal {
     this.#schedule = new RenewalSchedule(tools.runtime.random, tools.runtime.clock);
   }
 
+  /** True if the lease is renewed. */
+  get isRunning(): boolean {
+    return this.#isRunning;
+  }
+
   /** Registers once. Resolves with the error if that failed. */
   attempt(): Promise<TenonError | undefined> {
     const attempt = this.#register();
@@ -100,8 +105,7 @@ export class LeaseRenewal {
   async #register(): Promise<TenonError | undefined> {
     const { service, logger } = this.#tools;
     try {
-      if (!(await this.#within((signal) => this.#lease.register(signal))))
-        throw timeUp('the registry does not answer');
+      if (!(await this.#within((signal) => this.#lease.register(signal)))) throw timeUp('the registry does not answer');
       this.#schedule.succeeded(service, logger);
       this.#lease.onRegistered();
       return undefined;

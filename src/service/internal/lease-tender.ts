@@ -1,6 +1,12 @@
 import { TenonError } from '../../errors/errors.ts';
 import type { Logger } from '../../logger/logger.ts';
-import { busyKey, capabilitiesOfRegistry, readBack, type Registry, type ServiceRecord } from '../../registry/registry.ts';
+import {
+  busyKey,
+  capabilitiesOfRegistry,
+  readBack,
+  type Registry,
+  type ServiceRecord,
+} from '../../registry/registry.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { LeaseTerms } from '../lease-keeper.ts';
 import { HeartbeatMonitor } from './heartbeat.ts';

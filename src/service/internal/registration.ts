@@ -1,4 +1,5 @@
 import { Code, TenonError } from '../../errors/errors.ts';
+import { Backoff } from '../../internal/backoff.ts';
 import type { Logger } from '../../logger/logger.ts';
 import { capabilitiesOfRegistry, readBack, type Registry } from '../../registry/registry.ts';
 import { endsWithin } from '../../runtime/bounded.ts';
@@ -29,9 +30,13 @@ export interface RegistrationTools {
 
 // Bounds what a stop asks of a registry that does not answer: without a deregistration the lease expires by itself.
 const deregisterTimeoutMs = 2_000;
+// The keeper has a part of that time; then the main thread does it itself.
+const keeperTimeoutMs = 1_000;
 // A process that ends sooner starts no thread for its lease.
 const handOverAfterMs = 1_000;
-const handOverRetryMs = 30_000;
+// A keeper that is lost again and again is started ever more seldom.
+const keeperProvenAfter = 10;
+const keeperBackoff = { initialMs: 1_000, maxMs: 300_000 } as const;
 
 /**
  * The registration of a server's node. The main thread registers it at the start, so that a registry that refuses fails
@@ -43,6 +48,7 @@ export class Registration {
   readonly #options: RegistrationOptions;
   readonly #service: string;
   readonly #renewal: LeaseRenewal;
+  readonly #keeperBackoff: Backoff;
   #kept: KeptLease | undefined;
   #keptRenewals = 0;
   #keptRecord = '';
@@ -58,6 +64,7 @@ export class Registration {
     this.#options = options;
     const { server, registry, runtime, logger } = tools;
     this.#service = server.options.name ?? 'service';
+    this.#keeperBackoff = new Backoff(runtime.random, keeperBackoff);
     const { shared = false, renewalRestores = false } = (registry && capabilitiesOfRegistry(registry)) ?? {};
     const lease = {
       intervalMs: options.registerIntervalMs,
@@ -139,6 +146,7 @@ export class Registration {
     this.#mayExist = true;
     if (this.#hasEnded) return;
     this.#keptRenewals = this.#kept?.renewals ?? 0;
+    if (this.#keptRenewals >= keeperProvenAfter) this.#keeperBackoff.succeeded();
     this.#expiry?.cancel();
     this.#tools.onLease(true);
     const { timers } = this.#tools.runtime;
@@ -181,12 +189,13 @@ export class Registration {
       this.#keptRenewals = kept.renewals;
       this.#keptRecord = JSON.stringify(record);
       kept.begin();
+      logger.debug(`the lease of ${this.#service} is renewed by a thread of its own`);
       this.#followRecord();
     } catch (error) {
       logger.warn(`${this.#service}: no thread could be started that renews its lease; trying again`, { error });
       if (!this.#hasEnded) {
-        this.#renewal.start();
-        this.#handOverIn(handOverRetryMs);
+        if (!this.#renewal.isRunning) this.#renewal.start(0);
+        this.#handOverIn(this.#keeperBackoff.failed());
       }
     }
   }
@@ -223,22 +232,23 @@ export class Registration {
       error,
     });
     this.#renewal.start(0);
-    this.#handOverIn(this.#options.registerIntervalMs);
+    this.#handOverIn(this.#keeperBackoff.failed());
   }
 
   /** Resolves to false if there is no keeper, or if it failed: then it renews nothing any more. */
   async #askKeeper(ask: (kept: KeptLease) => Promise<void>): Promise<boolean> {
     const kept = this.#kept;
     if (!kept) return false;
+    const { runtime, logger } = this.#tools;
     try {
-      await ask(kept);
-      return true;
+      if (await endsWithin(ask(kept), { timers: runtime.timers, timeoutMs: keeperTimeoutMs })) return true;
+      logger.warn(`${this.#service}: the thread that renews its lease does not answer`);
     } catch (error) {
-      this.#kept = undefined;
-      kept.abandon();
-      this.#tools.logger.debug(`${this.#service}: the thread that renews its lease failed`, { error });
-      return false;
+      logger.debug(`${this.#service}: the thread that renews its lease failed`, { error });
     }
+    this.#kept = undefined;
+    kept.abandon();
+    return false;
   }
 
   async #bounded(
@@ -254,4 +264,3 @@ export class Registration {
     }
   }
 }
-

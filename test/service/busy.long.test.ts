@@ -1,0 +1,143 @@
+import { fileURLToPath } from 'node:url';
+
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+
+import { backendRow, backendRows } from '../../src/app/internal/backend-table.ts';
+import { type ClientOf, contract, System } from '../../src/index.ts';
+import {
+  busyKey,
+  type NodeRecord,
+  Registry,
+  type RegistryCapabilities,
+  stateKey,
+} from '../../src/registry/registry.ts';
+import { WatchRecorder } from '../../src/testing/recorders.ts';
+import { startNode, type TestProcess } from '../support/process.ts';
+import { describeWithServers } from '../support/servers.ts';
+import { eventually } from '../support/waiting.ts';
+
+interface BusyApi {
+  pid(request: object): Promise<{ pid: number }>;
+  block(request: { ms: number }): Promise<{ pid: number }>;
+}
+const busy = contract<BusyApi>('busy.Busy', { pid: {}, block: {} });
+const program = fileURLToPath(new URL('./programs/busy.mjs', import.meta.url));
+const patienceMs = 30_000;
+
+/** The registries of tenon whose leases a worker thread can renew. */
+const names: string[] = [];
+for (const { name, load } of backendRows.registry) {
+  const { implementation } = await load({});
+  const { capabilities } = implementation as { readonly capabilities?: RegistryCapabilities };
+  if (capabilities?.transferable === true) names.push(name);
+}
+
+it('is shown with every registry whose leases can be transferred', () => {
+  expect(names).toContain('redis');
+});
+
+describe.each(names)('a process whose event loop is blocked, with the registry %s', (registry) => {
+  const server = backendRow('registry', registry)?.server ?? '';
+  describeWithServers('on a real server', [server], (addressOf) => {
+    const ttlMs = 2_000;
+    let caller: System;
+    let client: ClientOf<BusyApi>;
+    let seen: WatchRecorder;
+    const env = (): Record<string, string> => ({ TENON_REGISTRY: `${registry}://${addressOf(server)}` });
+    beforeEach(async () => {
+      caller = await System.start([], { profile: 'dev', env: { ...env(), TENON_LOG_LEVEL: 'silent' } });
+      client = caller.client(busy);
+      seen = new WatchRecorder(await caller.get(Registry).watch({ service: 'busy' }));
+    });
+    afterEach(() => caller.stop());
+
+    const start = async (more: Record<string, string> = {}): Promise<{ process: TestProcess; id: string }> => {
+      const process = startNode(program, {
+        env: {
+          TENON_PROFILE: 'dev',
+          ...env(),
+          TENON_REGISTER_TTL_MS: String(ttlMs),
+          TENON_LAME_DUCK_MS: '0',
+          TENON_LOG_LEVEL: 'debug',
+          ...more,
+        },
+      });
+      const [, id = ''] = await process.waitForLine(/^node (.+)$/);
+      return { process, id };
+    };
+    const nodes = async (): Promise<readonly NodeRecord[]> => {
+      const records = await caller
+        .get(Registry)
+        .listServices()
+        .then((all) => all.filter(({ name }) => name === 'busy'));
+      return records.flatMap((record) => record.nodes);
+    };
+    const node = async (id: string): Promise<NodeRecord | undefined> => (await nodes()).find((one) => one.id === id);
+    /** The node is renewed by the thread once it is announced again, whatever its record. */
+    const handedOver = (process: TestProcess): Promise<unknown> =>
+      process.waitForLog(/is renewed by a thread/, patienceMs);
+
+    it('stays registered for three leases, announced as busy, and comes back', async () => {
+      const { process, id } = await start();
+      await handedOver(process);
+      const blocking = client.block({ ms: 3 * ttlMs });
+      await eventually(
+        'it is announced as busy',
+        async () => (await node(id))?.metadata[busyKey] === 'true',
+        patienceMs,
+      );
+      await blocking;
+      await eventually('it is as before', async () => (await node(id))?.metadata[busyKey] === undefined, patienceMs);
+      const ofNode = seen.events.filter(({ service }) => service.nodes.some((one) => one.id === id));
+      expect(ofNode.filter(({ action }) => action === 'delete')).toEqual([]);
+      expect(process.lines.filter((line) => line.includes('false'))).toEqual([]);
+      await process.waitForLog(/its event loop is back/);
+      process.signal('SIGTERM');
+      await process.waitForLine(/^stopped$/);
+      await eventually('it is gone', async () => (await node(id)) === undefined, patienceMs);
+      expect((await process.waitForExit()).code).toBe(0);
+    }, 120_000);
+
+    it('leaves after the stated bound, and comes back with its event loop', async () => {
+      const { process, id } = await start({ TENON_REGISTER_BUSY_MS: '2500', TENON_REGISTER_BUSY_AFTER_MS: '400' });
+      await handedOver(process);
+      const blocking = client.block({ ms: 12_000 });
+      await eventually('it is gone', async () => (await node(id)) === undefined, patienceMs);
+      await blocking;
+      await eventually('it is back', async () => (await node(id)) !== undefined, patienceMs);
+      expect((await node(id))?.metadata[busyKey]).toBeUndefined();
+      await process.kill('SIGKILL');
+    }, 120_000);
+
+    it('leaves when the whole process is stopped, and is registered again when it goes on', async () => {
+      const { process, id } = await start();
+      await handedOver(process);
+      process.signal('SIGSTOP');
+      await eventually('it is gone', async () => (await node(id)) === undefined, patienceMs);
+      expect(seen.events.filter(({ service }) => service.nodes[0]?.metadata[busyKey] !== undefined)).toEqual([]);
+      process.signal('SIGCONT');
+      await eventually('it is back', async () => (await node(id)) !== undefined, patienceMs);
+      await process.kill('SIGKILL');
+    }, 120_000);
+
+    it('leaves with its process', async () => {
+      const { process, id } = await start();
+      await handedOver(process);
+      await process.kill('SIGKILL');
+      await eventually('it is gone', async () => (await node(id)) === undefined, patienceMs);
+    }, 120_000);
+
+    it('announces its drain after its last renewal, and is never seen after it left', async () => {
+      const { process, id } = await start({ TENON_REGISTER_TTL_MS: '900', TENON_LAME_DUCK_MS: '300' });
+      await handedOver(process);
+      process.signal('SIGTERM');
+      await process.waitForLine(/^stopped$/);
+      await eventually('it is gone', async () => (await node(id)) === undefined, patienceMs);
+      const states = seen.events
+        .filter(({ service }) => service.nodes.some((one) => one.id === id))
+        .map(({ action, service }) => `${action} ${service.nodes[0]?.metadata[stateKey] ?? ''}`);
+      expect(states.at(-2)).toMatch(/^(?:create|update) draining$/);
+      expect(states.at(-1)).toMatch(/^delete/);
+    }, 120_000);
+  });
+});

@@ -1,0 +1,212 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import { MemoryRegistry } from '../../src/registry/memory.ts';
+import { isBusy, nodeState, type Registry, type ServiceRecord, stateKey } from '../../src/registry/registry.ts';
+import { systemRandom } from '../../src/runtime/system.ts';
+import { HeartbeatMonitor } from '../../src/service/internal/heartbeat.ts';
+import type { LeaseReport } from '../../src/service/internal/lease-messages.ts';
+import { LeaseTender } from '../../src/service/internal/lease-tender.ts';
+import { RecordingLogger } from '../../src/testing/recorders.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
+import { nodeOf, serviceOf } from '../registry/support.ts';
+import { gate } from '../support/waiting.ts';
+
+const periodMs = 250;
+const record = serviceOf('greeter', [nodeOf('a')]);
+const terms = { service: 'greeter', record, ttlMs: 3_000, intervalMs: 1_000, busyAfterMs: 1_000, busyMs: 12_000 };
+
+/** A tender in virtual time over a registry in memory, and a main thread whose heart beats while it is `alive`. */
+function scene() {
+  const { clock, timers } = virtualRuntime();
+  const random = systemRandom;
+  const logger = new RecordingLogger();
+  const registry = new MemoryRegistry({ runtime: { clock, timers } });
+  const log: string[] = [];
+  const state = { isAlive: true, isAway: false, held: Promise.resolve() };
+  const told = Object.defineProperties(Object.create(registry) as Registry, {
+    register: {
+      value: async (service: ServiceRecord, options: object) => {
+        const [node] = service.nodes;
+        log.push(
+          `register${node && isBusy(node) ? ' busy' : ''}${node && nodeState(node) === 'serving' ? '' : ' draining'}`,
+        );
+        await state.held;
+        if (state.isAway)
+          throw new TenonError({ code: Code.Unavailable, reason: 'registry.unreachable', message: 'away' });
+        await registry.register(service, options);
+      },
+    },
+    deregister: {
+      value: async (service: ServiceRecord) => {
+        log.push('deregister');
+        await registry.deregister(service);
+      },
+    },
+    toString: { value: () => 'told' },
+  });
+  const beats = new Int32Array(new SharedArrayBuffer(4));
+  timers.every(100, () => state.isAlive && Atomics.add(beats, 0, 1));
+  const reports: LeaseReport[] = [];
+  const post = (report: LeaseReport): void => void reports.push(report);
+  const tender = new LeaseTender({ registry: told, runtime: { clock, timers, random }, logger, beats, periodMs, post });
+  const renewals = new Int32Array(new SharedArrayBuffer(4));
+  const begin = (): void => tender.receive({ kind: 'begin', key: 'k', terms, renewals });
+  const found = async (): Promise<ServiceRecord[]> => [...(await registry.getService('greeter').catch(() => []))];
+  const node = async () => (await found())[0]?.nodes[0];
+  return { timers, log, logger, state, tender, begin, renewals, reports, node };
+}
+
+describe('HeartbeatMonitor', () => {
+  const beats = (): Int32Array => new Int32Array(new SharedArrayBuffer(4));
+
+  it('measures the silence since the last beat', () => {
+    const time = { now: 0 };
+    const heart = beats();
+    const monitor = new HeartbeatMonitor(heart, { now: () => 0, monotonicMs: () => time.now }, periodMs);
+    const after = (ms: number): number => {
+      time.now += ms;
+      return monitor.silentMs();
+    };
+    expect([after(250), after(250), after(300)]).toEqual([250, 500, 800]);
+    Atomics.add(heart, 0, 1);
+    expect([after(250), after(250)]).toEqual([0, 250]);
+  });
+
+  it('is not misled by a thread that slept itself, or by a clock that jumped either way', () => {
+    const time = { now: 1_000_000 };
+    const monitor = new HeartbeatMonitor(beats(), { now: () => 0, monotonicMs: () => time.now }, periodMs);
+    time.now += 3_600_000;
+    expect(monitor.silentMs()).toBe(500);
+    time.now -= 900_000;
+    expect(monitor.silentMs()).toBe(500);
+  });
+});
+
+describe('LeaseTender', () => {
+  it('renews at the interval, and counts', async () => {
+    const { timers, begin, log, renewals, reports, node } = scene();
+    begin();
+    await timers.advance(10_000);
+    expect(log.length).toBeGreaterThanOrEqual(10);
+    expect(log.length).toBeLessThanOrEqual(14);
+    expect(renewals[0]).toBe(log.length);
+    expect(reports.filter(({ kind }) => kind === 'registered')).toHaveLength(log.length);
+    expect(await node()).toEqual(record.nodes[0]);
+  });
+
+  it('announces the node as busy while the event loop is silent, and as before when it is back', async () => {
+    const { timers, begin, log, state, logger, node } = scene();
+    begin();
+    await timers.advance(5_000);
+    state.isAlive = false;
+    await timers.advance(1_600);
+    expect(log.at(-1)).toBe('register busy');
+    expect((await node())?.metadata).toEqual({ ...record.nodes[0]?.metadata, 'tenon-busy': 'true' });
+    await timers.advance(9_000);
+    expect(log.filter((line) => line === 'deregister')).toEqual([]);
+    expect(await node()).toBeDefined();
+    state.isAlive = true;
+    await timers.advance(400);
+    expect(log.at(-1)).toBe('register');
+    expect(await node()).toEqual(record.nodes[0]);
+    expect(logger.texts).toEqual([
+      'warn greeter: its event loop is blocked: the node is announced as busy',
+      'info greeter: its event loop is back, and the node is announced as before',
+    ]);
+  });
+
+  it('deregisters the node after the bound, asks nothing more, and registers it again with the event loop', async () => {
+    const { timers, begin, log, state, node } = scene();
+    begin();
+    await timers.advance(2_000);
+    state.isAlive = false;
+    await timers.advance(13_000);
+    expect(log.at(-1)).toBe('deregister');
+    expect(await node()).toBeUndefined();
+    const before = log.length;
+    await timers.advance(60_000);
+    expect(log).toHaveLength(before);
+    state.isAlive = true;
+    await timers.advance(500);
+    expect(await node()).toEqual(record.nodes[0]);
+  });
+
+  it('tells nobody of a pause of the whole process', async () => {
+    const { timers, begin, log, state } = scene();
+    begin();
+    await timers.advance(2_000);
+    // Both threads are stopped: no callback runs, and time goes on.
+    timers.nowMs += 3_600_000;
+    await timers.advance(2_000);
+    expect(log.filter((line) => line !== 'register')).toEqual([]);
+    expect(state.isAlive).toBe(true);
+  });
+
+  it('announces a drain after the renewal under way, then the withdrawal, and nothing after it', async () => {
+    const { timers, tender, begin, log, state, reports, node } = scene();
+    begin();
+    await timers.advance(2_000);
+    const held = gate();
+    state.held = held.opened;
+    await timers.advance(1_000);
+    const count = log.length;
+    const nodes = record.nodes.map((one) => ({ ...one, metadata: { [stateKey]: 'draining' } }));
+    tender.receive({ kind: 'announce', key: 'k', call: 1, record: { ...record, nodes } });
+    tender.receive({ kind: 'withdraw', key: 'k', call: 2 });
+    await timers.settle();
+    expect(log).toHaveLength(count);
+    held.open();
+    await timers.advance(60_000);
+    expect(log.slice(count)).toEqual(['register draining', 'deregister']);
+    expect(reports.filter(({ kind }) => kind === 'done')).toEqual([
+      { kind: 'done', call: 1, error: undefined },
+      { kind: 'done', call: 2, error: undefined },
+    ]);
+    expect(await node()).toBeUndefined();
+  });
+
+  it('announces nothing as busy once the node drains', async () => {
+    const { timers, tender, begin, log, state } = scene();
+    begin();
+    await timers.advance(2_000);
+    tender.receive({ kind: 'withdraw', key: 'k', call: 1 });
+    state.isAlive = false;
+    await timers.advance(60_000);
+    expect(log.slice(log.indexOf('deregister'))).toEqual(['deregister']);
+  });
+
+  it('goes on while the registry is away, and answers a request that fails with its error', async () => {
+    const { timers, tender, begin, log, state, reports, node } = scene();
+    begin();
+    await timers.advance(2_000);
+    state.isAway = true;
+    await timers.advance(10_000);
+    expect(await node()).toBeUndefined();
+    tender.receive({ kind: 'announce', key: 'other', call: 7, record });
+    state.isAway = false;
+    await timers.advance(1_100);
+    expect(await node()).toBeDefined();
+    state.isAway = true;
+    tender.receive({ kind: 'announce', key: 'k', call: 8, record });
+    await timers.settle();
+    expect(reports.filter(({ kind }) => kind === 'done')).toEqual([
+      { kind: 'done', call: 7, error: undefined },
+      { kind: 'done', call: 8, error: { code: Code.Unavailable, reason: 'registry.unreachable', message: 'away' } },
+    ]);
+    expect(log.at(-1)).toBe('register');
+  });
+
+  it('announces a changed record at once', async () => {
+    const { timers, tender, begin, node } = scene();
+    begin();
+    await timers.advance(2_000);
+    tender.receive({
+      kind: 'update',
+      key: 'k',
+      record: serviceOf('greeter', [nodeOf('a', { address: '10.0.0.8:1' })]),
+    });
+    await timers.advance(1);
+    expect((await node())?.address).toBe('10.0.0.8:1');
+  });
+});
