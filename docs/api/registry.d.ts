@@ -31,6 +31,8 @@ export interface ServiceRecord {
 export declare const stateKey = "tenon-state";
 export type NodeState = 'starting' | 'serving' | 'draining';
 export declare function nodeState(node: NodeRecord): NodeState;
+export declare const busyKey = "tenon-busy";
+export declare function isBusy(node: NodeRecord): boolean;
 export interface RegistryCallOptions {
     readonly signal?: AbortSignal | undefined;
     readonly timeoutMs?: number | undefined;
@@ -66,6 +68,8 @@ export interface RegistryCapabilities extends ConnectionSecurityCapabilities {
     readonly expires: boolean;
     readonly shared: boolean;
     readonly watches: boolean;
+    readonly renewalRestores?: boolean | undefined;
+    readonly transferable?: boolean | undefined;
     readonly keeps?: RecordParts | undefined;
     readonly ttlGranularityMs?: number | undefined;
     readonly minTtlMs?: number | undefined;
@@ -76,6 +80,7 @@ export interface Registry {
     init(options: RegistryOptions): void;
     register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
     deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void>;
+    release?(service: ServiceRecord): Promise<void>;
     getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     watch(options?: WatchOptions): Promise<Watcher>;
@@ -85,15 +90,19 @@ export interface Registry {
 export declare const Registry: ServiceIdentifier<Registry>;
 export declare function serviceNotFound(registry: string, name: string): TenonError;
 export interface RegistryCache extends Registry {
+    readonly origin: Registry;
     peek(name: string): readonly ServiceRecord[] | undefined;
 }
 export declare function isRegistryCache(registry: Registry): registry is RegistryCache;
+export declare function capabilitiesOfRegistry(registry: Registry): RegistryCapabilities | undefined;
+export type Presence = 'present' | 'missing' | 'taken';
+export declare function readBack(registry: Registry, service: ServiceRecord, options?: RegistryCallOptions): Promise<Presence>;
 
 // tenon/registry/cache
 
 import { type Logger } from '../logger/logger.ts';
 import type { Clock, Random, Timers } from '../runtime/runtime.ts';
-import type { RegisterOptions, Registry, RegistryCache, RegistryCallOptions, RegistryCapabilities, RegistryOptions, ServiceRecord, Watcher, WatchOptions } from './registry.ts';
+import { type RegisterOptions, type Registry, type RegistryCache, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from './registry.ts';
 export interface CachedRegistryOptions {
     readonly ttlMs?: number | undefined;
     readonly graceMs?: number | undefined;
@@ -107,11 +116,13 @@ export interface CachedRegistryOptions {
 export declare class CachedRegistry implements RegistryCache {
     #private;
     constructor(inner: Registry, options?: CachedRegistryOptions);
+    get origin(): Registry;
     get options(): RegistryOptions;
     get capabilities(): RegistryCapabilities | undefined;
     init(options: RegistryOptions): void;
     register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
     deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void>;
+    release(service: ServiceRecord): Promise<void>;
     peek(name: string): readonly ServiceRecord[] | undefined;
     getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
@@ -407,15 +418,16 @@ export interface RegistrySpec<Settings extends DriverSettings> {
 }
 export declare abstract class DrivenRegistry<Settings extends DriverSettings> implements Registry {
     #private;
+    readonly capabilities: RegistryCapabilities;
     private readonly name;
     protected constructor(spec: RegistrySpec<Settings>, options: RegistryOptions, { clock, random, timers, logger }?: {
         readonly [K in keyof DriverTools]?: DriverTools[K] | undefined;
     });
     get options(): RegistryOptions;
-    get capabilities(): RegistryCapabilities;
     init(options: RegistryOptions): void;
     register(service: ServiceRecord, options?: RegisterOptions): Promise<void>;
     deregister(service: ServiceRecord, options?: RegistryCallOptions): Promise<void>;
+    release({ name, nodes }: ServiceRecord): Promise<void>;
     getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     watch(options?: WatchOptions): Promise<Watcher>;
@@ -479,6 +491,7 @@ export interface RegistryDriver {
     readonly listsNames?: boolean | undefined;
     announce?(registration: Registration, call: DriverCall): Promise<void> | void;
     withdraw?(service: string, id: string, call: DriverCall): Promise<void> | void;
+    release?(service: string, id: string): Promise<void> | void;
     read(service: string | undefined, call: DriverCall): Promise<Snapshot> | Snapshot;
     names?(call: DriverCall): Promise<readonly string[]>;
     hasRoom?(count: number): boolean;
@@ -530,6 +543,7 @@ export declare class LeaseManager<Grant> {
     }>;
     announce(registration: Registration, signal: AbortSignal): Promise<void>;
     withdraw(service: string, id: string, signal: AbortSignal): Promise<void>;
+    release(service: string, id: string): Promise<void>;
     markLost(isLost?: (grant: Grant) => boolean): void;
     close(): void;
 }

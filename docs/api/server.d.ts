@@ -8,7 +8,7 @@ import type { Context } from '../context/context.ts';
 import type { Dialect } from '../go-micro/go-micro.ts';
 import type { HandlerFunction, Interceptor, MethodDescriptor, Schema } from '../pipeline/pipeline.ts';
 import type { CallInterceptor } from '../pipeline/enhancers.ts';
-import type { NodeState } from '../registry/registry.ts';
+import type { NodeState, ServiceRecord } from '../registry/registry.ts';
 export interface ServerMethod {
     readonly descriptor: MethodDescriptor;
     readonly invoke: HandlerFunction;
@@ -67,6 +67,7 @@ export interface Server {
         readonly schema?: Schema;
     }): EventHandler;
     subscribe(handler: EventHandler): void;
+    record(state?: NodeState): ServiceRecord;
     register(options?: {
         readonly state?: NodeState;
         readonly signal?: AbortSignal;

@@ -14,6 +14,9 @@ export interface ServiceStatus {
 }
 export interface ServiceOptions extends ServerOptions {
     readonly registerIntervalMs?: number | undefined;
+    readonly registerWorker?: boolean | undefined;
+    readonly registerBusyAfterMs?: number | undefined;
+    readonly registerBusyMs?: number | undefined;
     readonly lameDuckMs?: number | undefined;
     readonly drainTimeoutMs?: number | undefined;
     readonly stopTimeoutMs?: number | undefined;
