@@ -39,4 +39,5 @@ async function renewLeases({ registry: name, options, beats, periodMs }: LeaseWo
   post({ kind: 'ready' });
 }
 
-await renewLeases(workerData as LeaseWorkerData);
+// A rejection ends the thread, and the main thread hears of it.
+void renewLeases(workerData as LeaseWorkerData);

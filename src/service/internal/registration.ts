@@ -1,8 +1,8 @@
 import { Code, TenonError } from '../../errors/errors.ts';
-import { Backoff } from '../../internal/backoff.ts';
 import type { Logger } from '../../logger/logger.ts';
 import { capabilitiesOfRegistry, readBack, type Registry } from '../../registry/registry.ts';
 import { endsWithin } from '../../runtime/bounded.ts';
+import { Outage } from '../../runtime/outage.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
 import type { Server } from '../../server/server.ts';
 import type { KeptLease, LeaseEvents, LeaseKeeper, LeaseTerms } from '../lease-keeper.ts';
@@ -36,7 +36,6 @@ const keeperTimeoutMs = 1_000;
 const handOverAfterMs = 1_000;
 // A keeper that is lost again and again is started ever more seldom.
 const keeperProvenAfter = 10;
-const keeperBackoff = { initialMs: 1_000, maxMs: 300_000 } as const;
 
 /**
  * The registration of a server's node. The main thread registers it at the start, so that a registry that refuses fails
@@ -48,7 +47,7 @@ export class Registration {
   readonly #options: RegistrationOptions;
   readonly #service: string;
   readonly #renewal: LeaseRenewal;
-  readonly #keeperBackoff: Backoff;
+  readonly #keeperOutage: Outage;
   #kept: KeptLease | undefined;
   #keptRenewals = 0;
   #keptRecord = '';
@@ -64,7 +63,7 @@ export class Registration {
     this.#options = options;
     const { server, registry, runtime, logger } = tools;
     this.#service = server.options.name ?? 'service';
-    this.#keeperBackoff = new Backoff(runtime.random, keeperBackoff);
+    this.#keeperOutage = new Outage(runtime);
     const { shared = false, renewalRestores = false } = (registry && capabilitiesOfRegistry(registry)) ?? {};
     const lease = {
       intervalMs: options.registerIntervalMs,
@@ -146,7 +145,7 @@ export class Registration {
     this.#mayExist = true;
     if (this.#hasEnded) return;
     this.#keptRenewals = this.#kept?.renewals ?? 0;
-    if (this.#keptRenewals >= keeperProvenAfter) this.#keeperBackoff.succeeded();
+    if (this.#keptRenewals >= keeperProvenAfter) this.#keeperOutage.ended();
     this.#expiry?.cancel();
     this.#tools.onLease(true);
     const { timers } = this.#tools.runtime;
@@ -192,12 +191,17 @@ export class Registration {
       logger.debug(`the lease of ${this.#service} is renewed by a thread of its own`);
       this.#followRecord();
     } catch (error) {
-      logger.warn(`${this.#service}: no thread could be started that renews its lease; trying again`, { error });
-      if (!this.#hasEnded) {
-        if (!this.#renewal.isRunning) this.#renewal.start(0);
-        this.#handOverIn(this.#keeperBackoff.failed());
-      }
+      this.#noteKeeperFailure('no thread could be started that renews its lease; trying again', error);
+      if (!this.#hasEnded && !this.#renewal.isRunning) this.#renewal.start(0);
     }
+  }
+
+  /** Logs it, once for many in a row, and tries again later. */
+  #noteKeeperFailure(what: string, error: unknown): void {
+    if (this.#hasEnded) return;
+    const { logger } = this.#tools;
+    if (this.#keeperOutage.failed() !== undefined) logger.warn(`${this.#service}: ${what}`, { error });
+    this.#handOverIn(this.#keeperOutage.retryMs());
   }
 
   #termsOf(record: LeaseTerms['record']): LeaseTerms {
@@ -228,11 +232,8 @@ export class Registration {
   #takeBack(error: unknown): void {
     this.#kept = undefined;
     if (this.#hasEnded) return;
-    this.#tools.logger.warn(`${this.#service}: the thread that renewed its lease has ended; another is started`, {
-      error,
-    });
     this.#renewal.start(0);
-    this.#handOverIn(this.#keeperBackoff.failed());
+    this.#noteKeeperFailure('the thread that renewed its lease has ended; another is started', error);
   }
 
   /** Resolves to false if there is no keeper, or if it failed: then it renews nothing any more. */
