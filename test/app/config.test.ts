@@ -44,6 +44,8 @@ describe('the configuration', () => {
       service: {
         register: true,
         registerTtlMs: 30_000,
+        registerWorker: true,
+        registerBusyAfterMs: 1_000,
         exposeErrors: false,
         suggest: false,
         drain: true,
@@ -178,6 +180,8 @@ describe('the configuration', () => {
         metadata: { zone: 'a', rack: '7', empty: '' },
         register: false,
         registerTtlMs: 9_000,
+        registerWorker: true,
+        registerBusyAfterMs: 1_000,
         registerIntervalMs: 3_000,
         exposeErrors: true,
         suggest: true,
