@@ -145,7 +145,7 @@ export class LeaseThread {
     this.#heartbeat.stop();
     this.#tools.onEnd();
     void this.#worker.terminate();
-    for (const call of [...this.#calls.keys()]) this.#settle(call, error);
+    for (const call of this.#calls.keys()) this.#settle(call, error);
     for (const events of this.#leases.values()) events.onLost(error);
     this.#leases.clear();
   }

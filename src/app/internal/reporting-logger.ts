@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+
 import { TenonError } from '../../errors/errors.ts';
 import type { LogFields, Logger } from '../../logger/logger.ts';
 import type { LeaseReport } from '../../service/internal/lease-messages.ts';
@@ -44,5 +46,5 @@ function sendable(value: unknown): unknown {
     const { code, reason, message } = TenonError.from(value);
     return { code, reason, message };
   }
-  return typeof value === 'object' || typeof value === 'function' ? String(value) : value;
+  return typeof value === 'object' || typeof value === 'function' ? inspect(value) : value;
 }

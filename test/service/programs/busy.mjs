@@ -1,6 +1,6 @@
 // A service whose handler blocks the event loop for as long as it is told. It prints its node's id, and how its status
 // changes.
-import { Handler, Rpc, Service, ServiceRuntime, System } from '../../../dist/index.js';
+import { Handler, Rpc, Service, System } from '../../../dist/index.js';
 
 class BusyHandler {
   async pid() {
