@@ -33,6 +33,11 @@ export interface CallOptions {
   readonly service?: string | undefined;
   /** Filters of the nodes to choose from. */
   readonly filters?: readonly NodeFilter[] | undefined;
+  /**
+   * The key by which a selector with affinity chooses the node: calls with the same key go to the same node.
+   * @default what the selector finds in the metadata, if it is told of a key there
+   */
+  readonly hashKey?: string | undefined;
   /** Codec of this call: `application/grpc+json`. @default the method's */
   readonly contentType?: string | undefined;
   /** Waits for a node and a connection until the deadline, instead of failing at once. @default false */

@@ -4,6 +4,7 @@ import { Broker } from '../broker/broker.ts';
 import { DefaultMarshaler, Marshaler } from '../codec/codec.ts';
 import { MarshalerTable } from '../codec/marshaler-table.ts';
 import { aCount, checkedOptions, checkNumber } from '../errors/checked-options.ts';
+import type { Status } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { isForwarded } from '../go-micro/call-headers.ts';
 import { contentTypeHeader, topicHeader } from '../go-micro/event-envelope.ts';
@@ -36,6 +37,7 @@ import {
   type RequestOptions,
 } from './client.ts';
 import type { CallCredentials } from './credentials.ts';
+import type { CallOnNode } from './internal/call-on-node.ts';
 import { readUnaryReply, unaryOverSocket } from './internal/unary-reply.ts';
 import { cancellableReplies, cancellableReply } from './internal/cancellable-call.ts';
 import { openStream } from './internal/open-stream.ts';
@@ -53,7 +55,7 @@ import {
 import { sendRequests } from './internal/send-requests.ts';
 import { signed } from './internal/sign.ts';
 import { noStatus, type OpenCall, ReplyStream } from './internal/reply-stream.ts';
-import { type NodeCall, onAddress, onSomeNode, type Router, settle, unlessDraining } from './internal/route.ts';
+import { type NodeCall, onAddress, onSomeNode, type Router, unlessDraining } from './internal/route.ts';
 
 const defaults = {
   timeoutMs: 30_000,
@@ -331,7 +333,7 @@ export class RpcClient implements Client {
         const sent = credentials ? await this.#signed(credentials, message, ctx) : message;
         return unlessDraining(await this.#sendUnary(address, sent, dial));
       };
-      return this.#reply(encoding, (await this.#on(ctx, { send, goesOn: false })) ?? {}, ctx);
+      return this.#reply(encoding, (await this.#on(ctx, { send, statusOf })) ?? {}, ctx);
     } finally {
       this.#release(ctx);
     }
@@ -340,13 +342,13 @@ export class RpcClient implements Client {
   async #streamingRequest(encoding: CallEncoding, input: unknown, ctx: OutgoingContext): Promise<unknown> {
     this.#begin(ctx);
     try {
-      const { socket, stop } = await this.#open(encoding, input, ctx);
+      const { socket, stop, onNode } = await this.#open(encoding, input, ctx);
       let answer: Message;
       try {
         answer = unlessDraining(await readUnaryReply(socket)) ?? {};
-        settle(this.#router, ctx);
+        onNode?.end(undefined, answer.status);
       } catch (error) {
-        settle(this.#router, ctx, TenonError.from(error));
+        onNode?.end(TenonError.from(error));
         throw error;
       } finally {
         stop?.();
@@ -367,10 +369,7 @@ export class RpcClient implements Client {
         this.#begin(ctx.follow());
         return this.#open(encoding, input, ctx);
       },
-      onEnd: (how) => {
-        if (how !== 'left') settle(this.#router, ctx, how === 'answered' ? undefined : how);
-        this.#release(ctx);
-      },
+      onEnd: () => this.#release(ctx),
     });
   }
 
@@ -391,7 +390,7 @@ export class RpcClient implements Client {
         void socket.send(sent);
         return { socket, stop: sendRequests(encoding, input as AsyncIterable<unknown>, socket, ctx) };
       };
-      return this.#on(ctx, { send, goesOn: true });
+      return this.#on(ctx, { send, onOpen });
     }
     const message = messageOf(encoding, input, ctx);
     const send = async (address: string): Promise<OpenCall> => {
@@ -401,7 +400,7 @@ export class RpcClient implements Client {
       socket.end();
       return { socket, first: unlessDraining(await socket.recv()) };
     };
-    return this.#on(ctx, { send, goesOn: true });
+    return this.#on(ctx, { send, onOpen: onAnswer });
   }
 
   get #forward(): Forward {
@@ -476,6 +475,21 @@ export class RpcClient implements Client {
       message: 'the client was closed: its system has stopped',
     });
   }
+}
+
+function statusOf(message: Message | undefined): Status | undefined {
+  return message?.status;
+}
+
+function onOpen(open: OpenCall, onNode: CallOnNode): void {
+  open.onNode = onNode;
+}
+
+/** Takes a call that has waited for its first answer. */
+function onAnswer(open: OpenCall, onNode: CallOnNode): void {
+  open.onNode = onNode;
+  const status = open.first?.status;
+  if (open.first && (!status || status.code === Code.Ok)) onNode.firstReply();
 }
 
 /** Returns the smaller of two limits, each of which may be missing. */

@@ -1,7 +1,7 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
-import { type NodeRecord, Registry } from '../registry/registry.ts';
+import { Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
 import { systemClock, systemRandom } from '../runtime/system.ts';
 import { NodePool } from './internal/node-pool.ts';
@@ -20,8 +20,8 @@ export class RandomSelector extends PooledSelector implements Selector {
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Random) @optional() random: Random = systemRandom,
   ) {
-    const any = (nodes: readonly NodeRecord[]): number => Math.floor(random.next() * nodes.length);
-    super(new NodePool(registry, clock, { first: (_cursor, nodes) => any(nodes), next: any }, options));
+    const any = (nodes: readonly unknown[]): number => Math.floor(random.next() * nodes.length);
+    super(new NodePool(registry, clock, { stateOf: () => undefined, memoryOf: () => undefined, first: any, next: any }, options));
   }
 
   override toString(): string {

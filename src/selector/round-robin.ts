@@ -1,10 +1,11 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
-import { type NodeRecord, Registry } from '../registry/registry.ts';
+import { Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
 import { systemClock, systemRandom } from '../runtime/system.ts';
-import { type Cursor, NodePool } from './internal/node-pool.ts';
+import { NodePool } from './internal/node-pool.ts';
+import type { PooledNode } from './internal/pooled-node.ts';
 import { PooledSelector } from './internal/pooled-selector.ts';
 import type { Selector, SelectorOptions } from './selector.ts';
 
@@ -27,13 +28,14 @@ export class RoundRobinSelector extends PooledSelector implements Selector {
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Random) @optional() random: Random = systemRandom,
   ) {
-    const first = (cursor: Cursor, nodes: readonly NodeRecord[]): number => {
+    const first = (nodes: readonly PooledNode<undefined>[], cursor: Cursor): number => {
       const index = cursor.nodes ? following(cursor, nodes) : Math.floor(random.next() * nodes.length);
       cursor.nodes = nodes;
       cursor.index = index;
       return index;
     };
-    super(new NodePool(registry, clock, { first, next: () => 0 }, options));
+    const memoryOf = (): Cursor => ({ nodes: undefined, index: 0 });
+    super(new NodePool(registry, clock, { stateOf: () => undefined, memoryOf, first, next: () => 0 }, options));
   }
 
   override toString(): string {
@@ -41,12 +43,19 @@ export class RoundRobinSelector extends PooledSelector implements Selector {
   }
 }
 
+/** The position within the nodes of one service. */
+interface Cursor {
+  /** The array that `index` refers to. */
+  nodes: readonly PooledNode<undefined>[] | undefined;
+  index: number;
+}
+
 /** Returns the index of the node after the cursor's, even if the cursor's node is gone. */
-function following(cursor: Cursor, nodes: readonly NodeRecord[]): number {
+function following(cursor: Cursor, nodes: readonly PooledNode<undefined>[]): number {
   if (cursor.nodes === nodes) return (cursor.index + 1) % nodes.length;
-  const last = cursor.nodes?.[cursor.index]?.id ?? '';
+  const last = cursor.nodes?.[cursor.index]?.record.id ?? '';
   return Math.max(
     0,
-    nodes.findIndex((node) => node.id > last),
+    nodes.findIndex(({ record }) => record.id > last),
   );
 }

@@ -1,6 +1,7 @@
 import type { ServiceIdentifier } from 'inversify';
 
-import type { TenonError } from '../errors/errors.ts';
+import type { Metadata } from '../context/metadata.ts';
+import type { Code, TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
 import type { NodeRecord, ServiceRecord } from '../registry/registry.ts';
 
@@ -28,12 +29,26 @@ export function filterEndpoint(name: string): NodeFilter {
     );
 }
 
-/** Options of one selection. */
+/** Options of one selection: what is known of the call that needs a node. */
 export interface SelectOptions {
   /** Applied one after another; a node must pass all of them. @default none */
   readonly filters?: readonly NodeFilter[] | undefined;
   /** Ends the wait for the registry. */
   readonly signal?: AbortSignal | undefined;
+  /** The metadata of the request. */
+  readonly metadata?: Metadata | undefined;
+  /** The key by which a selector with affinity chooses: calls with the same key go to the same node. */
+  readonly hashKey?: string | undefined;
+}
+
+/** What is known of a call at its end, beside its outcome. */
+export interface EndedCall {
+  /** The code of the status that the server sent; absent for a call that broke off. */
+  readonly answer?: Code | undefined;
+  /** The time at which it had to be over, by the monotonic reading of the bound Clock. */
+  readonly deadline?: number | undefined;
+  /** What the server sent with the status. It may have a report of the node's load. */
+  readonly trailers?: Metadata | undefined;
 }
 
 /**
@@ -42,26 +57,68 @@ export interface SelectOptions {
  */
 export type NextNode = () => NodeRecord;
 
-/** Options that every selector has. */
+/** Options that every selector has. Percentages are from 0 to 100. */
 export interface SelectorOptions {
   /**
-   * Time for which a failing node is ejected, that is, not selected, in milliseconds. It doubles, up to twelve times as
-   * long, each time that the node fails again without an answer in between. While every node is ejected, all are used.
+   * Time for which a node that fails is ejected, that is, not selected, in milliseconds. It grows each time that the
+   * node is ejected again.
    * @default 5_000
    */
   readonly ejectMs?: number | undefined;
+  /** The longest ejection in milliseconds. @default 300_000, as gRFC A50 */
+  readonly maxEjectMs?: number | undefined;
   /**
-   * Failures in a row after which a node is ejected. A node that certainly takes no call is ejected at once: no
-   * server listens at its address, or it answered that it drains.
+   * The growth of the ejections in a row: 5, 10, 20, 40 … or, as gRFC A50 and Envoy have it, 5, 10, 15, 20 … seconds.
+   * @default 'double'
+   */
+  readonly ejectGrowth?: 'double' | 'linear' | undefined;
+  /**
+   * Failures in a row after which a node is ejected. A node that certainly takes no call is left out at once: no server
+   * listens at its address, or it answered that it drains.
    * @default 3
    */
   readonly ejectAfter?: number | undefined;
+  /** The largest share of the nodes that is ejected, but one of several at least. @default 50 */
+  readonly maxEjectedPercent?: number | undefined;
+  /** Ejected nodes are used while less than this share of the nodes that can be reached is left. @default 50 */
+  readonly panicPercent?: number | undefined;
+  /** The interval at whose end shares and rates are looked at, in milliseconds. @default 10_000, as gRFC A50 */
+  readonly sweepMs?: number | undefined;
+  /** A node is ejected if more than this share of its calls of an interval failed. @default 85, as gRFC A50 */
+  readonly failurePercent?: number | undefined;
+  /** The calls in an interval without which a node is not judged by the share of its failures. @default 20 */
+  readonly failureVolume?: number | undefined;
+  /**
+   * Thousandths of the standard deviation by which the share of successes of a node may be below the mean of all: gRFC
+   * A50's `stdev_factor`, which is 1900 there.
+   * @default none: rates are not compared
+   */
+  readonly successRateStdev?: number | undefined;
+  /** The nodes with enough calls without which rates and latencies are not compared. @default 5, as gRFC A50 */
+  readonly successRateNodes?: number | undefined;
+  /** The calls in an interval without which the rate of a node does not count. @default 100, as gRFC A50 */
+  readonly successRateVolume?: number | undefined;
+  /**
+   * A node is ejected if the mean latency of its calls of an interval is more than so many times the median of all
+   * nodes.
+   * @default none: latencies are not compared
+   */
+  readonly latencyFactor?: number | undefined;
+  /**
+   * Time in which a new node gets a growing part of its share, in milliseconds, with the selectors that look at load.
+   * @default 0: none
+   */
+  readonly slowStartMs?: number | undefined;
+  /** The form of the growth: Envoy's `aggression`. 1 is a straight line, more is steeper at first. @default 1 */
+  readonly slowStartAggression?: number | undefined;
 }
 
 /** Capabilities of a selector; a static of its class. */
 export interface SelectorCapabilities {
   /** `mark` changes what is chosen. */
   readonly marks: boolean;
+  /** `begin` changes what is chosen: calls in flight are counted. @default false */
+  readonly counts?: boolean | undefined;
 }
 
 /**
@@ -83,11 +140,22 @@ export interface Selector {
    */
   select(service: string, options?: SelectOptions): NextNode | Promise<NextNode>;
   /**
-   * Reports the outcome of a call to `node`; without `error` it succeeded. UNAVAILABLE counts as a failure of the node,
-   * and so do other errors that the implementation attributes to it; an error that the handler returned does not.
-   * `latencyMs` is the time until the call ended.
+   * Reports that a call is sent to `node`. `mark` follows exactly once, however the call ends. A selector that does not
+   * count calls in flight leaves it out.
    */
-  mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number): void;
+  begin?(service: string, node: NodeRecord): void;
+  /**
+   * Reports that the first reply of a stream came, `latencyMs` after its `begin`; the `mark` at its end has no latency
+   * then. A selector that does not measure latencies leaves it out.
+   */
+  firstReply?(service: string, node: NodeRecord, latencyMs: number): void;
+  /**
+   * Reports the outcome of a call to `node`; without `error` the node answered, whatever its answer. UNAVAILABLE counts
+   * as a failure of the node, and so do other errors that the implementation attributes to it; an error that the handler
+   * returned does not, nor does CANCELLED. `latencyMs` is the time until the reply or the error came; absent where it
+   * says nothing of the node, as for a stream of requests. `call` is what else is known of the call.
+   */
+  mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number, call?: EndedCall): void;
   /** Forgets the outcomes reported for the service. */
   reset(service: string): void;
   /** Drops the selector's state. The registry stays open. May be called again. */

@@ -66,7 +66,11 @@ interface SelectorFixture {
   pick(options?: SelectOptions): Promise<string>;
   /** Selects `count` times. Resolves with the ids. */
   picks(count: number, options?: SelectOptions): Promise<string[]>;
-  /** Reports calls of the node, one for each error; `undefined` is a call that succeeded. */
+  /** Begins calls of the node. */
+  begin(id: string, count: number): void;
+  /** Ends calls of the node that were begun, one for each error. */
+  end(id: string, ...errors: readonly (TenonError | undefined)[]): void;
+  /** Reports whole calls of the node, one for each error; `undefined` is a call that succeeded. */
   mark(id: string, ...errors: readonly (TenonError | undefined)[]): void;
 }
 
@@ -86,8 +90,18 @@ function makeFixture(harness: SelectorHarness, ids: readonly string[], options: 
       for (let index = 0; index < count; index += 1) picked.push(await pick(given));
       return picked;
     },
+    begin(id, count) {
+      for (let call = 0; call < count; call += 1) selector.begin?.(service, node(id));
+    },
+    end(id, ...errors) {
+      // Without latencies, which would make a difference to selectors that measure them.
+      for (const error of errors) selector.mark(service, node(id), error);
+    },
     mark(id, ...errors) {
-      for (const error of errors) selector.mark(service, node(id), error, 1);
+      for (const error of errors) {
+        selector.begin?.(service, node(id));
+        selector.mark(service, node(id), error);
+      }
     },
   };
 }
@@ -109,7 +123,8 @@ function failure(code: Code, reason?: string): TenonError {
   return new TenonError({ code, reason, message: 'of the suite' });
 }
 
-const unavailable = failure(Code.Unavailable);
+const unavailable = failure(Code.Unavailable, 'transport.connection_lost');
+const unreachable = failure(Code.Unavailable, 'transport.unreachable');
 const three = ['n1', 'n2', 'n3'] as const;
 // A random selection of three misses one of them in 100 tries less than once in a billion runs.
 const many = 100;
@@ -313,7 +328,7 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     async run(harness) {
       const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
       await one.picks(3);
-      for (const code of [Code.NotFound, Code.InvalidArgument, Code.Internal, Code.PermissionDenied, Code.Cancelled])
+      for (const code of [Code.NotFound, Code.InvalidArgument, Code.AlreadyExists, Code.PermissionDenied, Code.Cancelled])
         one.mark('n2', failure(code), failure(code), failure(code));
       await assertChosen(one, three, 'after answers with errors');
     },
@@ -353,15 +368,113 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     },
   },
   {
-    name: 'while every node is ejected, all are used',
+    name: 'at most half of the nodes are ejected, and never the last',
     requires: 'marks',
     async run(harness) {
-      const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 1 });
+      const options = { ejectMs: 1_000, ejectAfter: 1 };
+      const four = ['n1', 'n2', 'n3', 'n4'];
+      const one = makeFixture(harness, four, options);
+      await one.picks(4);
+      for (const id of four) one.mark(id, unavailable, unavailable);
+      await assertChosen(one, ['n3', 'n4'], 'of four');
+      const pair = makeFixture(harness, ['n1', 'n2'], options);
+      await pair.picks(2);
+      for (const id of ['n1', 'n2']) pair.mark(id, unavailable, unavailable);
+      await assertChosen(pair, ['n2'], 'of two');
+      const single = makeFixture(harness, ['n1'], options);
+      await single.pick();
+      single.mark('n1', unavailable, unavailable, unavailable);
+      await assertChosen(single, ['n1'], 'of one');
+    },
+  },
+  {
+    name: 'ejected nodes are used while fewer than half are left',
+    requires: 'marks',
+    async run(harness) {
+      const one = makeFixture(harness, ['n1', 'n2', 'n3', 'n4'], { ejectMs: 1_000, ejectAfter: 1 });
+      await one.picks(4);
+      one.mark('n1', unavailable);
+      one.mark('n2', unavailable);
+      await assertChosen(one, ['n3', 'n4'], 'with half of them left');
+      one.nodes.set(record('1.0.0', three));
+      await assertChosen(one, three, 'with one of three left');
+      one.nodes.set(record('1.0.0', ['n1', 'n3']));
+      await assertChosen(one, ['n3'], 'with one of two left');
+      one.nodes.set(record('1.0.0', ['n1']));
+      await assertChosen(one, ['n1'], 'with none left');
+    },
+  },
+  {
+    name: 'a node that cannot be reached is left out at once, and all are used when none can be',
+    requires: 'marks',
+    async run(harness) {
+      const one = makeFixture(harness, three);
       await one.picks(3);
-      for (const id of three) one.mark(id, unavailable);
-      await assertChosen(one, three, 'with all left out');
+      one.mark('n2', unreachable);
+      await assertChosen(one, ['n1', 'n3'], 'with two left');
+      one.mark('n1', unreachable);
+      await assertChosen(one, ['n3'], 'with one left');
+      one.mark('n3', failure(Code.Unavailable, 'server.draining'));
+      await assertChosen(one, three, 'with none left');
       one.mark('n1', undefined);
       await assertChosen(one, ['n1'], 'with one that answers');
+    },
+  },
+  {
+    name: 'a node that could not be reached is tried by one call a second, and is back once it answers',
+    requires: 'marks',
+    async run(harness) {
+      const one = makeFixture(harness, three);
+      await one.picks(3);
+      one.mark('n2', unreachable);
+      for (let round = 0; round < 8; round += 1) {
+        one.timers.nowMs += 1_000;
+        const ids = await one.picks(many);
+        assert.equal(ids.filter((id) => id === 'n2').length, 1, `in round ${round}: ${ids.join(' ')}`);
+        one.mark('n2', unreachable);
+        await assertChosen(one, ['n1', 'n3'], 'after the refusal');
+      }
+      one.timers.nowMs += 1_000;
+      await one.picks(many);
+      one.mark('n2', undefined);
+      await assertChosen(one, three, 'once it has answered');
+    },
+  },
+  {
+    name: 'a call counts from its begin until its end, however it ends',
+    requires: 'counts',
+    async run(harness) {
+      const one = makeFixture(harness, ['n1', 'n2']);
+      await one.pick();
+      const ends = [undefined, failure(Code.NotFound), failure(Code.Cancelled, 'call.cancelled'), unavailable];
+      for (const end of ends) {
+        one.begin('n1', 2);
+        await assertChosen(one, ['n2'], 'while two calls are in flight');
+        one.end('n1', end);
+        await assertChosen(one, ['n2'], 'while one call is in flight');
+        one.end('n1', end);
+        await assertChosen(one, ['n1', 'n2'], `after both have ended with ${end?.code}`);
+      }
+      // What is told too often must not make up for a call in flight.
+      one.end('n1', undefined, undefined);
+      one.begin('n1', 1);
+      await assertChosen(one, ['n2'], 'after an end without a begin');
+    },
+  },
+  {
+    name: 'calls in flight are counted across changes of the nodes, and reset',
+    requires: 'counts',
+    async run(harness) {
+      const one = makeFixture(harness, ['n1', 'n2']);
+      await one.pick();
+      one.begin('n1', 1);
+      one.nodes.set(record('1.0.0', ['n2']));
+      await one.pick();
+      one.selector.reset(service);
+      one.nodes.set(record('1.0.0', ['n1', 'n2']));
+      await assertChosen(one, ['n2'], 'after it was away');
+      one.end('n1', undefined);
+      await assertChosen(one, ['n1', 'n2'], 'after its call has ended');
     },
   },
   {
@@ -437,7 +550,9 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
 
 /** The cases that apply to a selector with these capabilities. */
 export function selectorCasesFor({ capabilities }: SelectorHarness): readonly Case<SelectorHarness>[] {
-  return selectorCases.filter(({ requires }) => requires === undefined || (requires === 'marks' && capabilities.marks));
+  return selectorCases.filter(
+    ({ requires }) => requires === undefined || capabilities[requires as keyof SelectorCapabilities] === true,
+  );
 }
 
 /** Registers the cases of a selector with a test runner. */

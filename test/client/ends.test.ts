@@ -93,14 +93,14 @@ describe('the mark that the selector gets', () => {
     expect(marks).toEqual(['suite-1 well']);
   });
 
-  it('is not made for a stream that its reader left', async () => {
+  it('is that of a cancelled call for a stream that its reader left', async () => {
     const { parts, marks } = marking();
     await serveRaw(parts, routes, (socket) => void socket.send({ body: json({ n: 1 }) }));
     for await (const reply of clientOf(parts).method(count, 'suite')({}) as AsyncIterable<unknown>) {
       expect(reply).toEqual({ n: 1 });
       break;
     }
-    expect(marks).toEqual([]);
+    expect(marks).toEqual(['suite-1 call.cancelled']);
   });
 
   it.each([sum, chat])(

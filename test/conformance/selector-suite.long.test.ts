@@ -3,6 +3,8 @@ import { describe, expect, it } from '@jest/globals';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { NodeRecord, Registry, ServiceRecord } from '../../src/registry/registry.ts';
 import type { Clock } from '../../src/runtime/runtime.ts';
+import { LeastRequestSelector } from '../../src/selector/least-request.ts';
+import { PeakEwmaSelector } from '../../src/selector/peak-ewma.ts';
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
 import type { NextNode, SelectOptions, Selector, SelectorOptions } from '../../src/selector/selector.ts';
@@ -16,9 +18,11 @@ type Change = (inner: Selector, registry: Registry, clock: Clock, options: Selec
 const capabilities = RandomSelector.capabilities;
 const sane: Make = (registry, options, clock) => new RoundRobinSelector(registry, options, clock);
 
-function broken(change: Change): () => SelectorHarness {
+const counting: Make = (registry, options, clock) => new LeastRequestSelector(registry, options, clock);
+
+function broken(change: Change, whole = sane, able = capabilities): () => SelectorHarness {
   const make: Make = (registry, options, clock) => {
-    const inner = sane(registry, options, clock);
+    const inner = whole(registry, options, clock);
     const changed = change(inner, registry, clock, options) as Record<string | symbol, unknown>;
     return new Proxy(inner, {
       get: (target, name) => {
@@ -27,7 +31,7 @@ function broken(change: Change): () => SelectorHarness {
       },
     });
   };
-  return () => ({ make, capabilities });
+  return () => ({ make, capabilities: able });
 }
 
 /** A registry whose records are changed by `see`. */
@@ -57,9 +61,9 @@ const run = (harness: () => SelectorHarness, limitMs?: number): Promise<string[]
 
 describe('the suite of selectors', () => {
   it('passes the selectors of tenon', async () => {
-    for (const Implementation of [RandomSelector, RoundRobinSelector]) {
+    for (const Implementation of [RandomSelector, RoundRobinSelector, LeastRequestSelector, PeakEwmaSelector]) {
       const make: Make = (registry, options, clock) => new Implementation(registry, options, clock);
-      expect(await run(() => ({ make, capabilities }), saneLimitMs)).toEqual([]);
+      expect(await run(() => ({ make, capabilities: Implementation.capabilities }), saneLimitMs)).toEqual([]);
     }
   });
 
@@ -102,7 +106,12 @@ describe('the suite of selectors', () => {
         };
         return selecting(chance, select);
       },
-      ['every node is selected about equally often'],
+      [
+        'every node is selected about equally often',
+        'at most half of the nodes are ejected, and never the last',
+        'ejected nodes are used while fewer than half are left',
+        'a node that could not be reached is tried by one call a second, and is back once it answers',
+      ],
     ],
     [
       'a selector that ignores node states',
@@ -185,7 +194,11 @@ describe('the suite of selectors', () => {
           ),
         );
       },
-      ['later selections see nodes that come and go', 'ejections survive a change of the nodes'],
+      [
+        'later selections see nodes that come and go',
+        'ejections survive a change of the nodes',
+        'ejected nodes are used while fewer than half are left',
+      ],
     ],
     [
       'a selector that selects only when the attempt is made',
@@ -232,10 +245,13 @@ describe('the suite of selectors', () => {
       'a selector that ignores marks',
       () => ({ mark: () => {} }),
       [
+        'a node that could not be reached is tried by one call a second, and is back once it answers',
+        'a node that cannot be reached is left out at once, and all are used when none can be',
+        'ejected nodes are used while fewer than half are left',
+        'at most half of the nodes are ejected, and never the last',
         'a node that fails ejectAfter times in a row is ejected for ejectMs',
         'a node that fails after its return is ejected for longer',
         'an ejected node is tried last within a call',
-        'while every node is ejected, all are used',
         'ejections apply to filtered selections too',
         'ejections survive a change of the nodes',
         'reset ends ejections',
@@ -259,9 +275,9 @@ describe('the suite of selectors', () => {
       'a selector that never clears failures',
       (inner) => ({ mark: (service, node, error) => (error ? inner.mark(service, node, error) : undefined) }),
       [
+        'a node that could not be reached is tried by one call a second, and is back once it answers',
+        'a node that cannot be reached is left out at once, and all are used when none can be',
         'a successful call clears the failures before it',
-        'a node that fails after its return is ejected for longer',
-        'while every node is ejected, all are used',
       ],
     ],
     [
@@ -270,7 +286,9 @@ describe('the suite of selectors', () => {
         mark: (service, node, error) =>
           inner.mark(service, node, error && new TenonError({ code: Code.Unavailable, message: 'failed' })),
       }),
-      ['an error that the handler returned is not counted against the node'],
+      [
+        'a node that could not be reached is tried by one call a second, and is back once it answers',
+        'a node that cannot be reached is left out at once, and all are used when none can be','an error that the handler returned is not counted against the node'],
     ],
     [
       'a selector whose ejections do not grow',
@@ -288,26 +306,47 @@ describe('the suite of selectors', () => {
       ['a node that fails after its return is ejected for longer'],
     ],
     [
-      'a selector that fails while all nodes are ejected',
+      'a selector that ejects all nodes but one',
+      (_inner, registry, clock, options) => selecting(sane(registry, { ...options, maxEjectedPercent: 100 }, clock)),
+      ['at most half of the nodes are ejected, and never the last'],
+    ],
+    [
+      'a selector that leaves all calls to the few nodes that are well',
+      (_inner, registry, clock, options) => selecting(sane(registry, { ...options, panicPercent: 0 }, clock)),
+      ['ejected nodes are used while fewer than half are left'],
+    ],
+    [
+      'a selector that takes a refused connection for a failure like others',
+      (inner) => ({
+        mark: (service, node, error) =>
+          inner.mark(service, node, error && new TenonError({ code: error.code, message: 'failed' })),
+      }),
+      [
+        'a node that cannot be reached is left out at once, and all are used when none can be',
+        'a node that could not be reached is tried by one call a second, and is back once it answers',
+      ],
+    ],
+    [
+      'a selector that never tries a node again that it could not reach',
       (inner) => {
-        const out = new Set<string>();
+        const lost = new Set<string>();
         return {
           mark: (service, node, error) => {
-            if (error && inner.options.ejectAfter === 1) out.add(node.id);
-            else out.delete(node.id);
+            if (error?.reason === 'transport.unreachable') lost.add(node.id);
             inner.mark(service, node, error);
           },
           select: (service, options) => {
-            if (out.size < 3) return inner.select(service, options);
-            throw new TenonError({
-              code: Code.Unavailable,
-              reason: 'selector.none_available',
-              message: 'all are ejected',
-            });
+            const next = inner.select(service, options) as NextNode;
+            return lost.size === 1 && typeof next === 'function'
+              ? () => {
+                  const node = next();
+                  return lost.has(node.id) ? next() : node;
+                }
+              : next;
           },
         };
       },
-      ['while every node is ejected, all are used'],
+      ['a node that could not be reached is tried by one call a second, and is back once it answers'],
     ],
     [
       'a selector that forgets ejections when nodes come',
@@ -321,7 +360,10 @@ describe('the suite of selectors', () => {
         };
         return selecting(chance, select);
       },
-      ['ejections survive a change of the nodes'],
+      [
+        'a node that could not be reached is tried by one call a second, and is back once it answers',
+        'ejected nodes are used while fewer than half are left',
+        'at most half of the nodes are ejected, and never the last','ejections survive a change of the nodes'],
     ],
     ['a selector that ignores reset', () => ({ reset: () => {} }), ['reset ends ejections']],
     ['a selector that ignores init', () => ({ init: () => {} }), ['init changes options at any time']],
@@ -332,6 +374,72 @@ describe('the suite of selectors', () => {
     ],
   ])('catches %s', async (_what, change, expected) => {
     expect((await run(broken(change))).sort()).toEqual([...expected].sort());
+  });
+
+  it.each<[string, Change, string[]]>([
+    [
+      'a selector that does not count',
+      () => ({ begin: () => {} }),
+      [
+        'a call counts from its begin until its end, however it ends',
+        'calls in flight are counted across changes of the nodes, and reset',
+      ],
+    ],
+    [
+      'a selector that counts calls on that have failed',
+      (inner) => ({ mark: (service, node, error) => (error ? undefined : inner.mark(service, node, error)) }),
+      ['a call counts from its begin until its end, however it ends'],
+    ],
+    [
+      'a selector that counts calls that ended below none',
+      (inner) => {
+        let owed = 0;
+        let begun = 0;
+        return {
+          begin: (service, node) => {
+            begun += 1;
+            if (owed > 0) owed -= 1;
+            else inner.begin?.(service, node);
+          },
+          mark: (service, node, error) => {
+            begun -= 1;
+            if (begun < 0) owed += 1;
+            inner.mark(service, node, error);
+          },
+        };
+      },
+      ['a call counts from its begin until its end, however it ends'],
+    ],
+    [
+      'a selector that forgets calls in flight when nodes go',
+      (_inner, registry, clock, options) => {
+        let seen: readonly ServiceRecord[] | undefined;
+        const fresh = (): Selector =>
+          counting(
+            through(registry, (records) => {
+              if (seen && seen !== records && seen[0]?.nodes.length !== records[0]?.nodes.length) current = fresh();
+              seen = records;
+              return records;
+            }),
+            options,
+            clock,
+          );
+        let current = fresh();
+        return {
+          select: (service, given) => {
+            const next = current.select(service, given);
+            return typeof next === 'function' ? current.select(service, given) : next;
+          },
+          begin: (service, node) => current.begin?.(service, node),
+          mark: (service, node, error) => current.mark(service, node, error),
+        };
+      },
+      ['calls in flight are counted across changes of the nodes, and reset'],
+    ],
+  ])('catches %s, where calls are counted', async (_what, change, expected) => {
+    const harness = broken(change, counting, LeastRequestSelector.capabilities);
+    // Most of these are wrong in other ways too.
+    expect(await run(harness)).toEqual(expect.arrayContaining(expected));
   });
 });
 

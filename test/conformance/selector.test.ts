@@ -1,5 +1,7 @@
 import { describe, it } from '@jest/globals';
 
+import { LeastRequestSelector } from '../../src/selector/least-request.ts';
+import { PeakEwmaSelector } from '../../src/selector/peak-ewma.ts';
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
 import { selectorConformance } from '../../src/testing/selector.ts';
@@ -13,4 +15,12 @@ selectorConformance(api, 'random', {
 selectorConformance(api, 'round-robin', {
   make: (registry, options, clock) => new RoundRobinSelector(registry, options, clock),
   capabilities: RoundRobinSelector.capabilities,
+});
+selectorConformance(api, 'least-request', {
+  make: (registry, options, clock) => new LeastRequestSelector(registry, options, clock),
+  capabilities: LeastRequestSelector.capabilities,
+});
+selectorConformance(api, 'peak-ewma', {
+  make: (registry, options, clock) => new PeakEwmaSelector(registry, options, clock),
+  capabilities: PeakEwmaSelector.capabilities,
 });

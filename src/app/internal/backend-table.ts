@@ -178,6 +178,16 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
       summary: 'the nodes that serve, one after the other',
       load: async () => ({ implementation: (await import('../../selector/round-robin.ts')).RoundRobinSelector }),
     },
+    {
+      name: 'least-request',
+      summary: 'of two nodes that are drawn, the one with fewer calls in flight',
+      load: async () => ({ implementation: (await import('../../selector/least-request.ts')).LeastRequestSelector }),
+    },
+    {
+      name: 'peak-ewma',
+      summary: 'of two nodes that are drawn, the one whose calls in flight will be over sooner, by its latencies',
+      load: async () => ({ implementation: (await import('../../selector/peak-ewma.ts')).PeakEwmaSelector }),
+    },
   ],
   broker: [
     {

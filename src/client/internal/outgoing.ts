@@ -1,6 +1,7 @@
 import { Context, type ContextInit, type ContextKey } from '../../context/context.ts';
 import { isCarried, Metadata, type MetadataValue } from '../../context/metadata.ts';
 import type { Attempts, RouteObserver, Outgoing } from '../../context/outgoing.ts';
+import type { Status } from '../../context/status.ts';
 import { checkNumber } from '../../errors/checked-options.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
@@ -9,6 +10,7 @@ import type { Linked, LinkedList } from '../../internal/linked-list.ts';
 import { quietly } from '../../internal/quietly.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
+import type { EndedCall, SelectOptions } from '../../selector/selector.ts';
 import type { CallOptions } from '../client.ts';
 
 /** The key that counts earlier attempts of the call (gRFC A6), sent with every attempt but the first. */
@@ -19,7 +21,10 @@ const noOptions: CallOptions = {};
 /**
  * The context of an outgoing call: interceptors see it, and the end of the pipeline reads the call's options from it.
  */
-export class OutgoingContext extends Context implements Outgoing, Linked<OutgoingContext> {
+export class OutgoingContext
+  extends Context
+  implements Outgoing, SelectOptions, EndedCall, Linked<OutgoingContext>
+{
   next: OutgoingContext | undefined;
   previous: OutgoingContext | undefined;
   readonly options: CallOptions;
@@ -27,8 +32,8 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
   registryName = '';
   /** The node that was chosen last; absent for a call to an address. */
   node: NodeRecord | undefined;
-  /** True if the outcome of the call to {@link node} was reported to the selector. */
-  isMarked = true;
+  /** The code of the status that the node sent; absent for a call that broke off. */
+  answer: Code | undefined;
   /** The number of times that the call was sent to a node that may have taken it. */
   sent = 0;
   /**
@@ -59,6 +64,16 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
     return this.options.address ?? this.registryName;
   }
 
+  /** The filters of the nodes to choose from. */
+  get filters(): CallOptions['filters'] {
+    return this.options.filters;
+  }
+
+  /** The key by which a selector with affinity chooses. */
+  get hashKey(): string | undefined {
+    return this.options.hashKey;
+  }
+
   /**
    * Cancels this call with the call being handled and with the caller's signal, from the first time that this is called
    * until `release`.
@@ -78,6 +93,12 @@ export class OutgoingContext extends Context implements Outgoing, Linked<Outgoin
 
   observeRoute(observer: RouteObserver): void {
     this.routeObservers = [...(this.routeObservers ?? []), observer];
+  }
+
+  /** Notes the status that the node sent, for the selector. */
+  noteStatus(status: Status | undefined): void {
+    this.answer = status?.code;
+    if (status?.metadata) this.trailers = status.metadata;
   }
 
   /** Takes the headers that the server sent. */

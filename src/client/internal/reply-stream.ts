@@ -3,6 +3,7 @@ import { Code, TenonError } from '../../errors/errors.ts';
 import { unthrown } from '../../errors/unthrown.ts';
 import { over, SerialIterator } from '../../internal/iterators.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
+import type { CallOnNode } from './call-on-node.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
 /** The call whose replies a {@link ReplyStream} reads. */
@@ -12,8 +13,8 @@ export interface ReplySource {
   readonly failureOf: (status: Status) => TenonError;
   /** Opens the call; called with the first `next`. */
   readonly open: () => Promise<OpenCall>;
-  /** Called when the call is over: answered by the server, left by the reader, or broken off with an error. */
-  readonly onEnd: (how: 'answered' | 'left' | TenonError) => void;
+  /** Called when the call is over. */
+  readonly onEnd: () => void;
 }
 
 /** An open call, with its first message if opening had to wait for it. */
@@ -22,6 +23,8 @@ export interface OpenCall {
   readonly first?: Message | undefined;
   /** Ends the source of requests, if there is one. */
   readonly stop?: (() => void) | undefined;
+  /** Reports the end of the call to the selector; absent for a call to an address. */
+  onNode?: CallOnNode | undefined;
 }
 
 /** Iterates over the replies of a call. Nothing is sent before the first `next`; leaving early cancels the call. */
@@ -29,6 +32,7 @@ export class ReplyStream extends SerialIterator<unknown> {
   readonly #source: ReplySource;
   #socket: Socket | undefined;
   #stop: (() => void) | undefined;
+  #onNode: CallOnNode | undefined;
   #status: Status | undefined;
   #isOver = false;
   #isLeft = false;
@@ -42,12 +46,11 @@ export class ReplyStream extends SerialIterator<unknown> {
   override return(): Promise<IteratorResult<unknown, undefined>> {
     if (!this.#isOver) {
       this.#isLeft = true;
+      const left = stoppedReading();
       // Aborts through the context, which also ends a call that is still being opened.
-      this.#source.ctx.abort(
-        unthrown({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the caller stopped reading' }),
-      );
-      this.#socket?.abort(Code.Cancelled, 'the caller stopped reading');
-      this.#end('left');
+      this.#source.ctx.abort(left);
+      this.#socket?.abort(Code.Cancelled, left.message);
+      this.#end(left);
     }
     return Promise.resolve(over);
   }
@@ -56,11 +59,13 @@ export class ReplyStream extends SerialIterator<unknown> {
     if (this.#isOver) return over;
     try {
       if (!this.#socket) {
-        const { socket, first, stop } = await this.#source.open();
+        const { socket, first, stop, onNode } = await this.#source.open();
         this.#socket = socket;
         this.#stop = stop;
+        this.#onNode = onNode;
         if (this.#isOver) {
           stop?.();
+          onNode?.end(stoppedReading());
           return over;
         }
         const reply = first && this.#take(first);
@@ -98,12 +103,12 @@ export class ReplyStream extends SerialIterator<unknown> {
   #finish(status: Status): IteratorResult<unknown, undefined> {
     this.#source.ctx.takeTrailers(status.metadata);
     if (status.code === Code.Ok) {
-      this.#end('answered');
+      this.#end(undefined, status);
       return over;
     }
     const error = this.#source.failureOf(status);
     // Any answer of the server is no failure of its node: only a call that broke off, or was not taken, is one.
-    this.#end(error.reason === 'server.draining' ? error : 'answered');
+    this.#end(error.reason === 'server.draining' ? error : undefined, status);
     throw error;
   }
 
@@ -112,12 +117,17 @@ export class ReplyStream extends SerialIterator<unknown> {
     this.#source.ctx.takeHeaders(message.headers);
   }
 
-  #end(how: 'answered' | 'left' | TenonError): void {
+  #end(error: TenonError | undefined, status?: Status): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#stop?.();
-    this.#source.onEnd(how);
+    this.#onNode?.end(error, status);
+    this.#source.onEnd();
   }
+}
+
+function stoppedReading(): TenonError {
+  return unthrown({ code: Code.Cancelled, reason: 'call.cancelled', message: 'the caller stopped reading' });
 }
 
 /** The failure of a peer that closed the call without saying how it ended. */

@@ -1,4 +1,4 @@
-import { errorOf, reasonKey } from '../../context/status.ts';
+import { errorOf, reasonKey, type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { markReceived } from '../../errors/received.ts';
 import { unthrown } from '../../errors/unthrown.ts';
@@ -9,6 +9,7 @@ import { retrying } from '../../runtime/retrying.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { NextNode, Selector } from '../../selector/selector.ts';
 import type { Message } from '../../transport/transport.ts';
+import { CallOnNode } from './call-on-node.ts';
 import type { OutgoingContext } from './outgoing.ts';
 
 /** Dependencies of routing, from the client. */
@@ -25,8 +26,10 @@ export interface NodeCall<T> {
    * processed.
    */
   readonly send: (address: string) => Promise<T>;
-  /** True if the call goes on after `send`; then {@link settle} reports its end. */
-  readonly goesOn: boolean;
+  /** Returns the status of a call that is over after `send`. */
+  readonly statusOf?: ((result: T) => Status | undefined) | undefined;
+  /** Takes a call that goes on after `send`, to report its end. */
+  readonly onOpen?: ((result: T, call: CallOnNode) => void) | undefined;
 }
 
 // Short delays: the caller waits for nothing else.
@@ -49,30 +52,50 @@ export function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: NodeCa
 }
 
 async function onNodes<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T>): Promise<T> {
+  const { selector } = router;
   const { clock } = router.runtime;
   const service = ctx.registryName;
   ctx.node = undefined;
   try {
     const next = await select(router, service, ctx);
     for (let tried = 1; ; tried += 1) {
+      ctx.throwIfAborted();
       const node = ctx.routeObservers || ctx.avoided ? choose(next, ctx) : noPromise(next());
       ctx.node = node;
-      ctx.isMarked = false;
       ctx.peer = node.address;
+      selector.begin?.(service, node);
       const startMs = clock.monotonicMs();
+      let result: T;
       try {
-        const result = await sendTo(node.address, ctx, call.send);
-        if (!call.goesOn) settle(router, ctx, undefined, clock.monotonicMs() - startMs);
-        return result;
+        result = await sendTo(node.address, ctx, call.send);
       } catch (error) {
         const failure = TenonError.from(error);
-        settle(router, ctx, failure, clock.monotonicMs() - startMs);
+        ctx.noteStatus(undefined);
+        mark(selector, ctx, node, failure, clock.monotonicMs() - startMs);
         if (!wasNotProcessed(failure) || tried >= router.maxAttempts() || ctx.aborted) throw failure;
+        continue;
       }
+      if (call.onOpen) {
+        call.onOpen(result, new CallOnNode(selector, clock, ctx, node, startMs));
+      } else {
+        ctx.noteStatus(call.statusOf?.(result));
+        mark(selector, ctx, node, undefined, clock.monotonicMs() - startMs);
+      }
+      return result;
     }
   } catch (error) {
     throw named(TenonError.from(error), service, ctx);
   }
+}
+
+function mark(
+  selector: Selector,
+  ctx: OutgoingContext,
+  node: NodeRecord,
+  error: TenonError | undefined,
+  latencyMs: number,
+): void {
+  noPromise<unknown>(selector.mark(ctx.registryName, node, error, latencyMs, ctx));
 }
 
 /** Sends the call to the address in its options. */
@@ -88,13 +111,6 @@ export async function onAddress<T>(address: string, ctx: OutgoingContext, send: 
     if (!TenonError.is(error) || !wasNotProcessed(error) || ctx.aborted) throw error;
     return sendTo(address, ctx, send);
   }
-}
-
-/** Tells the selector the outcome of the call on its node, once for each time that a node was chosen. */
-export function settle(router: Router, ctx: OutgoingContext, error?: TenonError, latencyMs?: number): void {
-  if (ctx.isMarked || !ctx.node) return;
-  ctx.isMarked = true;
-  noPromise<unknown>(router.selector.mark(ctx.registryName, ctx.node, error, latencyMs));
 }
 
 async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T>['send']): Promise<T> {
@@ -166,8 +182,7 @@ function mayComeBack(error: TenonError): boolean {
 }
 
 async function select(router: Router, service: string, ctx: OutgoingContext): Promise<NextNode> {
-  const { filters } = ctx.options;
-  const selected = router.selector.select(service, filters ? { filters, signal: ctx.signal } : undefined);
+  const selected = router.selector.select(service, ctx);
   return typeof selected === 'function' ? selected : withinCall(router, ctx, selected);
 }
 

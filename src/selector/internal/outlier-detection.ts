@@ -1,40 +1,94 @@
 import { Code, type TenonError } from '../../errors/errors.ts';
-import type { NodeRecord } from '../../registry/registry.ts';
-import type { Clock } from '../../runtime/runtime.ts';
+import { isServerFailure } from './server-failure.ts';
 
-/** The outcome of a call for the node. `unreachable` ejects it at once, `failed` after some in a row. */
-type CallOutcome = 'ok' | 'failed' | 'unreachable' | 'unrelated';
-
-/** Thresholds of an {@link OutlierDetection}. */
+/** The options of an {@link OutlierDetection}; `SelectorOptions` describes them. */
 export interface EjectionOptions {
   readonly ejectMs: number;
+  readonly maxEjectMs: number;
+  readonly ejectGrowth: 'double' | 'linear';
   readonly ejectAfter: number;
+  readonly maxEjectedPercent: number;
+  readonly panicPercent: number;
+  readonly sweepMs: number;
+  readonly failurePercent: number;
+  readonly failureVolume: number;
+  readonly successRateStdev?: number | undefined;
+  readonly successRateNodes: number;
+  readonly successRateVolume: number;
+  readonly latencyFactor?: number | undefined;
 }
 
-interface NodeFailures {
+/** The default options of an {@link OutlierDetection}. */
+export const ejectionDefaults = {
+  ejectMs: 5_000,
+  maxEjectMs: 300_000,
+  ejectGrowth: 'double' as EjectionOptions['ejectGrowth'],
+  ejectAfter: 3,
+  maxEjectedPercent: 50,
+  panicPercent: 50,
+  sweepMs: 10_000,
+  failurePercent: 85,
+  failureVolume: 20,
+  successRateNodes: 5,
+  successRateVolume: 100,
+} satisfies EjectionOptions;
+
+/** What is known of the calls of one node. */
+export class NodeHealth {
   /** Failures in a row since the last ejection. */
-  failures: number;
-  /** Ejections in a row. */
-  ejections: number;
-  ejectedUntilMs: number;
+  failures = 0;
+  /** The factor of the next ejection's time: gRFC A50's multiplier. */
+  ejections = 0;
+  ejectedUntilMs = 0;
+  /** True if the last ejection was for failures in a row: a success forgives it. */
+  isForgivable = false;
+  /** True if the node takes no calls: nobody listens at its address, or it drains. */
+  isUnreachable = false;
+  /** The earliest time of the next call that tries an unreachable node. */
+  probeAtMs = 0;
+  /** The time until the next probe if the last one is refused, and if it gets no answer. */
+  refusedMs = 0;
+  silentMs = 0;
+  /** Calls of the interval by their outcome, and the sum of the latencies of those that succeeded. */
+  good = 0;
+  bad = 0;
+  latencyMs = 0;
 }
 
-// An ejection doubles with each in a row, up to this many times the first.
-const maxEjectionFactor = 12;
+/** A node with its health. */
+export interface HealthyNode {
+  readonly health: NodeHealth;
+}
 
-/** Ejects nodes of one service that fail, for a time that grows. Nodes that never failed are not stored. */
-export class OutlierDetection {
-  readonly #clock: Clock;
-  readonly #failing = new Map<string, NodeFailures>();
+/** The result of {@link OutlierDetection.partition}. */
+export interface Partition<Node> {
+  /** Nodes to select from. */
+  readonly available: readonly Node[];
+  /** Nodes to try after all others have failed. */
+  readonly lastResort: readonly Node[];
+  /** The time of the next change that time alone brings. */
+  readonly changeMs: number;
+  /** The time from which an unreachable node is to be tried. */
+  readonly probeMs: number;
+}
+
+// A refused probe costs its call a millisecond and nothing else, as the call goes on to another node. One that gets no
+// answer costs the call its deadline.
+const probe = { initialMs: 100, maxRefusedMs: 1_000, initialSilentMs: 1_000 } as const;
+
+/**
+ * Tells which nodes of a service to leave out, by the outcomes of their calls. A node that certainly takes no call is
+ * *unreachable*: it is left out at once, and single calls try it until one gets through. A node that takes calls and
+ * fails is *ejected* for a time that grows: after failures in a row, and at the end of an interval by the share of
+ * failures, by success rate (gRFC A50), or by latency.
+ */
+export class OutlierDetection<Node extends HealthyNode> {
+  readonly #options: () => EjectionOptions;
+  #sweepAtMs: number | undefined;
   #changes = 0;
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  /** True if no node has failures. */
-  get isEmpty(): boolean {
-    return this.#failing.size === 0;
+  constructor(options: () => EjectionOptions) {
+    this.#options = options;
   }
 
   /** Grows whenever the result of `partition` may have changed other than by time. */
@@ -42,73 +96,232 @@ export class OutlierDetection {
     return this.#changes;
   }
 
-  /** Counts the outcome of a call; `error` is absent if it succeeded. */
-  record(id: string, error: TenonError | undefined, options: EjectionOptions): void {
+  /**
+   * Counts the outcome of a call; `error` is absent if the node answered, with the code `answer`. `nodes` are all nodes
+   * that can be selected. Returns true if the node was unreachable and has answered.
+   */
+  record(
+    node: Node,
+    nodes: readonly Node[],
+    nowMs: number,
+    error: TenonError | undefined,
+    latencyMs: number | undefined,
+    answer: Code | undefined,
+  ): boolean {
+    this.#sweep(nodes, nowMs);
+    const { health } = node;
     const outcome = outcomeOf(error);
-    if (outcome === 'unrelated') return;
     if (outcome === 'ok') {
-      if (this.#failing.delete(id)) this.#changes += 1;
-      return;
+      if (isServerFailure(answer)) health.bad += 1;
+      else health.good += 1;
+      health.latencyMs += latencyMs ?? 0;
+      return this.#succeed(health, nowMs);
     }
-    let node = this.#failing.get(id);
-    if (!node) this.#failing.set(id, (node = { failures: 0, ejections: 0, ejectedUntilMs: 0 }));
-    node.failures += 1;
-    const now = this.#clock.monotonicMs();
-    // Calls that were in progress when the node was ejected do not count again.
-    if (node.ejectedUntilMs > now) return;
-    // A node that was ejected and has not answered since is on probation: one failure is enough.
-    if (outcome === 'failed' && node.ejections === 0 && node.failures < options.ejectAfter) return;
-    node.ejectedUntilMs = now + options.ejectMs * Math.min(2 ** node.ejections, maxEjectionFactor);
-    node.ejections += 1;
-    node.failures = 0;
-    this.#changes += 1;
+    if (outcome === 'unrelated') return false;
+    if (outcome === 'unreachable') {
+      this.#lose(health, nowMs);
+      return false;
+    }
+    health.bad += 1;
+    if (outcome === 'failed' && !health.isUnreachable) this.#fail(node, nodes, nowMs);
+    return false;
   }
 
-  /** Divides nodes into those that can be used and those that are ejected, with the end of the next ejection. */
-  partition(nodes: readonly NodeRecord[]): { available: NodeRecord[]; ejected: NodeRecord[]; nextReturnMs: number } {
-    const now = this.#clock.monotonicMs();
-    const available: NodeRecord[] = [];
-    const ejected: NodeRecord[] = [];
-    let nextReturnMs = Number.POSITIVE_INFINITY;
+  /** Divides nodes into those to select from, and the others. */
+  partition(nodes: readonly Node[], nowMs: number): Partition<Node> {
+    const available: Node[] = [];
+    const ejected: Node[] = [];
+    const unreachable: Node[] = [];
+    let changeMs = Number.POSITIVE_INFINITY;
+    let probeMs = Number.POSITIVE_INFINITY;
     for (const node of nodes) {
-      const untilMs = this.#failing.get(node.id)?.ejectedUntilMs ?? 0;
-      if (untilMs <= now) available.push(node);
-      else {
+      const { health } = node;
+      if (health.isUnreachable) {
+        unreachable.push(node);
+        probeMs = Math.min(probeMs, health.probeAtMs);
+      } else if (health.ejectedUntilMs > nowMs) {
         ejected.push(node);
-        nextReturnMs = Math.min(nextReturnMs, untilMs);
+        changeMs = Math.min(changeMs, health.ejectedUntilMs);
+      } else {
+        available.push(node);
       }
     }
-    return { available, ejected, nextReturnMs };
+    if (ejected.length === 0 && unreachable.length === 0)
+      return { available: nodes, lastResort: [], changeMs, probeMs };
+    const reachable = available.length + ejected.length;
+    // A node that is out for nothing but its failures may still be better than none, or than far too few.
+    if (reachable > 0 && available.length * 100 < reachable * this.#options().panicPercent)
+      return {
+        available: nodes.filter(({ health }) => !health.isUnreachable),
+        lastResort: unreachable,
+        changeMs,
+        probeMs,
+      };
+    if (reachable === 0) return { available: nodes, lastResort: [], changeMs, probeMs: Number.POSITIVE_INFINITY };
+    return { available, lastResort: [...ejected, ...unreachable], changeMs, probeMs };
   }
 
-  clear(): void {
-    this.#failing.clear();
+  /** Returns the node that the next call is to try, if one is due. */
+  probeOf(nodes: readonly Node[], nowMs: number): Node | undefined {
+    return nodes.find(({ health }) => health.isUnreachable && health.probeAtMs <= nowMs);
+  }
+
+  /** Notes that a call tries the node. Until its outcome is known no other does, for a time that grows. */
+  probe({ health }: Node, nowMs: number): void {
+    health.probeAtMs = nowMs + health.silentMs;
+    health.silentMs = Math.min(health.silentMs * 2, Math.max(this.#options().maxEjectMs, health.silentMs));
     this.#changes += 1;
   }
 
-  /** Forgets every node that is not among `nodes`. */
-  retain(nodes: readonly NodeRecord[]): void {
-    if (this.#failing.size === 0) return;
-    const ids = new Set(nodes.map((node) => node.id));
-    for (const id of this.#failing.keys()) if (!ids.has(id)) this.#failing.delete(id);
+  /** Notes that the result of `partition` may have changed. */
+  touch(): void {
     this.#changes += 1;
+  }
+
+  #succeed(health: NodeHealth, nowMs: number): boolean {
+    health.failures = 0;
+    if (health.isUnreachable) {
+      health.isUnreachable = false;
+      this.#changes += 1;
+      return true;
+    }
+    if (health.isForgivable) {
+      health.isForgivable = false;
+      health.ejections = 0;
+      if (health.ejectedUntilMs > nowMs) {
+        health.ejectedUntilMs = 0;
+        this.#changes += 1;
+      }
+    }
+    return false;
+  }
+
+  #lose(health: NodeHealth, nowMs: number): void {
+    if (!health.isUnreachable) {
+      health.isUnreachable = true;
+      health.refusedMs = probe.initialMs;
+      health.probeAtMs = nowMs + health.refusedMs;
+    } else if (health.silentMs > probe.initialSilentMs) {
+      health.refusedMs = Math.min(health.refusedMs * 2, probe.maxRefusedMs);
+      health.probeAtMs = nowMs + health.refusedMs;
+    } else {
+      // One of the calls that were on their way when the node went away.
+      return;
+    }
+    health.silentMs = probe.initialSilentMs;
+    this.#changes += 1;
+  }
+
+  #fail(node: Node, nodes: readonly Node[], nowMs: number): void {
+    const { health } = node;
+    // Calls that were in progress when the node was ejected do not count again.
+    if (health.ejectedUntilMs > nowMs) return;
+    health.failures += 1;
+    // A node that was ejected and has not answered since is on probation: one failure is enough.
+    const isOnProbation = health.isForgivable && health.ejections > 0;
+    if (!isOnProbation && health.failures < this.#options().ejectAfter) return;
+    if (this.#eject(node, nodes, nowMs)) health.isForgivable = true;
+  }
+
+  /** Ejects a node from `atMs` on, unless too many are ejected. */
+  #eject(node: Node, nodes: readonly Node[], atMs: number): boolean {
+    const { ejectMs, maxEjectMs, ejectGrowth, maxEjectedPercent } = this.#options();
+    let ejected = 0;
+    let others = 0;
+    for (const one of nodes) {
+      if (one.health.ejectedUntilMs > atMs) ejected += 1;
+      else if (one !== node && !one.health.isUnreachable) others += 1;
+    }
+    const most = Math.max(1, Math.floor((nodes.length * maxEjectedPercent) / 100));
+    if (ejected >= most || others === 0) return false;
+    const { health } = node;
+    const factor = ejectGrowth === 'linear' ? health.ejections + 1 : 2 ** health.ejections;
+    health.ejectedUntilMs = atMs + Math.min(ejectMs * factor, Math.max(ejectMs, maxEjectMs));
+    health.ejections += 1;
+    health.failures = 0;
+    health.isForgivable = false;
+    this.#changes += 1;
+    return true;
+  }
+
+  /** Ends the interval if it is over, as gRFC A50 says. There is no timer: the first outcome after its end does it. */
+  #sweep(nodes: readonly Node[], nowMs: number): void {
+    const { sweepMs } = this.#options();
+    const dueMs = (this.#sweepAtMs ??= nowMs + sweepMs);
+    if (nowMs < dueMs) return;
+    const passed = Math.floor((nowMs - dueMs) / sweepMs) + 1;
+    this.#sweepAtMs = dueMs + passed * sweepMs;
+    this.#ejectBySuccessRate(nodes, dueMs);
+    this.#ejectByFailures(nodes, dueMs);
+    this.#ejectByLatency(nodes, dueMs);
+    for (const { health } of nodes) {
+      health.good = 0;
+      health.bad = 0;
+      health.latencyMs = 0;
+      if (health.ejections === 0) continue;
+      // The multiplier goes down once for each interval in which the node was not ejected at any time.
+      const first = Math.max(0, Math.ceil((health.ejectedUntilMs - dueMs) / sweepMs) + 1);
+      health.ejections = Math.max(0, health.ejections - Math.max(0, passed - first));
+    }
+  }
+
+  #ejectBySuccessRate(nodes: readonly Node[], atMs: number): void {
+    const { successRateStdev, successRateNodes, successRateVolume } = this.#options();
+    if (successRateStdev === undefined) return;
+    const counted = nodes.filter(({ health }) => health.good + health.bad >= successRateVolume);
+    if (counted.length === 0 || counted.length < successRateNodes) return;
+    const rates = counted.map(({ health }) => health.good / (health.good + health.bad));
+    const mean = rates.reduce((sum, rate) => sum + rate, 0) / rates.length;
+    // Of the population, not of a sample: with few nodes the other can eject nobody.
+    const variance = rates.reduce((sum, rate) => sum + (rate - mean) ** 2, 0) / rates.length;
+    const threshold = mean - (Math.sqrt(variance) * successRateStdev) / 1_000;
+    counted.forEach((node, index) => {
+      if ((rates[index] as number) < threshold) this.#ejectUnlessOut(node, nodes, atMs);
+    });
+  }
+
+  #ejectByFailures(nodes: readonly Node[], atMs: number): void {
+    const { failurePercent, failureVolume } = this.#options();
+    for (const node of nodes) {
+      const { good, bad } = node.health;
+      const volume = good + bad;
+      if (volume >= failureVolume && bad * 100 > failurePercent * volume) this.#ejectUnlessOut(node, nodes, atMs);
+    }
+  }
+
+  #ejectByLatency(nodes: readonly Node[], atMs: number): void {
+    const { latencyFactor, failureVolume, successRateNodes } = this.#options();
+    if (latencyFactor === undefined) return;
+    const counted = nodes.filter(({ health }) => health.good > 0 && health.good >= failureVolume);
+    if (counted.length < successRateNodes) return;
+    const meanOf = ({ health }: Node): number => health.latencyMs / health.good;
+    const means = counted.map(meanOf).sort((a, b) => a - b);
+    const median = means[Math.floor((means.length - 1) / 2)] as number;
+    for (const node of counted) if (meanOf(node) > latencyFactor * median) this.#ejectUnlessOut(node, nodes, atMs);
+  }
+
+  #ejectUnlessOut(node: Node, nodes: readonly Node[], atMs: number): void {
+    if (node.health.ejectedUntilMs <= atMs && !node.health.isUnreachable) this.#eject(node, nodes, atMs);
   }
 }
 
 /**
- * Classifies the end of a call. A missed deadline is no failure of the node: it may have been too short, and ejecting
- * nodes for it would load the others more.
+ * Classifies the end of a call. `failed` counts in a row and in the share of failures, `late` in the share alone: a
+ * missed deadline may have been too short.
  */
-function outcomeOf(error: TenonError | undefined): CallOutcome {
+function outcomeOf(error: TenonError | undefined): 'ok' | 'failed' | 'late' | 'unreachable' | 'unrelated' {
   if (!error) return 'ok';
+  const { code, reason } = error;
   // The node certainly takes no call now: one such answer is enough.
-  if (error.reason === 'transport.unreachable' || error.reason === 'server.draining') return 'unreachable';
+  if (reason === 'server.draining') return 'unreachable';
+  if (code === Code.Cancelled) return 'unrelated';
+  if (code === Code.DeadlineExceeded) return 'late';
+  if (reason === 'transport.unreachable') return 'unreachable';
   // Made by this process, UNAVAILABLE too: credentials that could not be obtained.
-  if (error.reason?.startsWith('client.')) return 'unrelated';
-  if (error.code === Code.Unavailable || error.reason === 'transport.bad_reply') return 'failed';
+  if (reason?.startsWith('client.')) return 'unrelated';
+  if (code === Code.Unavailable || reason === 'transport.bad_reply') return 'failed';
   // Possibly made by this process: the node may not have answered at all.
-  if (error.code === Code.Cancelled || error.code === Code.DeadlineExceeded) return 'unrelated';
-  if (error.reason !== undefined && /^(?:transport|client|codec|call)\./.test(error.reason)) return 'unrelated';
+  if (reason !== undefined && /^(?:transport|codec|call)\./.test(reason)) return 'unrelated';
   // Any other error is an answer of the handler.
   return 'ok';
 }

@@ -1,20 +1,38 @@
 import type { TenonError } from '../../errors/errors.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
-import type { NextNode, SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from '../selector.ts';
+import type {
+  EndedCall,
+  NextNode,
+  SelectOptions,
+  Selector,
+  SelectorCapabilities,
+  SelectorOptions,
+} from '../selector.ts';
 import type { NodePool } from './node-pool.ts';
+
+/** The operations of a node pool that do not depend on its strategy. */
+type AnyPool = Pick<
+  NodePool,
+  'options' | 'init' | 'select' | 'begin' | 'firstReply' | 'mark' | 'reset' | 'close'
+>;
 
 /** A selector over a {@link NodePool}; a subclass gives the pool its strategy. */
 export abstract class PooledSelector implements Selector {
   static readonly capabilities: SelectorCapabilities = { marks: true };
 
-  readonly #pool: NodePool;
+  readonly #pool: AnyPool;
 
-  constructor(pool: NodePool) {
+  constructor(pool: AnyPool) {
     this.#pool = pool;
   }
 
   get options(): SelectorOptions {
     return this.#pool.options;
+  }
+
+  /** The pool, for subclasses with further operations. */
+  protected get pool(): AnyPool {
+    return this.#pool;
   }
 
   init(options: SelectorOptions): void {
@@ -25,8 +43,8 @@ export abstract class PooledSelector implements Selector {
     return this.#pool.select(service, options);
   }
 
-  mark(service: string, node: NodeRecord, error?: TenonError): void {
-    this.#pool.mark(service, node, error);
+  mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number, call?: EndedCall): void {
+    this.#pool.mark(service, node, error, latencyMs, call);
   }
 
   reset(service: string): void {
@@ -38,4 +56,17 @@ export abstract class PooledSelector implements Selector {
   }
 
   abstract toString(): string;
+}
+
+/** A {@link PooledSelector} that counts the calls in flight on each node. */
+export abstract class CountingSelector extends PooledSelector {
+  static override readonly capabilities: SelectorCapabilities = { marks: true, counts: true };
+
+  begin(service: string, node: NodeRecord): void {
+    this.pool.begin(service, node);
+  }
+
+  firstReply(service: string, node: NodeRecord, latencyMs: number): void {
+    this.pool.firstReply(service, node, latencyMs);
+  }
 }

@@ -44,7 +44,7 @@ export interface FrameTransportOptions extends SocketServerLimits {
 export const frameDefaults = {
   ...socketServerDefaults,
   idleMs: 300_000,
-  maxReconnectMs: 5_000,
+  maxReconnectMs: 800,
   handshakeTimeoutMs: 20_000,
   keepaliveTimeoutMs: 20_000,
   serverKeepaliveMs: 60_000,

@@ -9,7 +9,7 @@ import { socketRules, socketServerDefaults } from '../sockets/socket-defaults.ts
 export const grpcDefaults = {
   ...socketServerDefaults,
   idleMs: 300_000,
-  maxReconnectMs: 5_000,
+  maxReconnectMs: 800,
   keepaliveTimeoutMs: 20_000,
   serverKeepaliveMs: 60_000,
   minPingIntervalMs: 5_000,

@@ -12,7 +12,7 @@ export interface GrpcOptions extends SocketServerOptions {
   readonly idleMs?: number | undefined;
   /**
    * Longest time between two attempts to connect to an address that does not answer. Calls fail at once in between.
-   * @default 5 seconds
+   * @default 800: less than the second after which selectors try a node again
    */
   readonly maxReconnectMs?: number | undefined;
   /**

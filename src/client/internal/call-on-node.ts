@@ -1,0 +1,47 @@
+import type { Status } from '../../context/status.ts';
+import { Code, type TenonError } from '../../errors/errors.ts';
+import type { NodeRecord } from '../../registry/registry.ts';
+import type { Clock } from '../../runtime/runtime.ts';
+import type { Selector } from '../../selector/selector.ts';
+import { noPromise } from '../../internal/quietly.ts';
+import type { OutgoingContext } from './outgoing.ts';
+
+/** A streaming call on the node that took it. It tells the selector of the first reply and, once, of the end. */
+export class CallOnNode {
+  readonly #selector: Selector;
+  readonly #clock: Clock;
+  readonly #ctx: OutgoingContext;
+  readonly #service: string;
+  readonly #node: NodeRecord;
+  readonly #startMs: number;
+  #hasReplied = false;
+  #isOver = false;
+
+  constructor(selector: Selector, clock: Clock, ctx: OutgoingContext, node: NodeRecord, startMs: number) {
+    this.#selector = selector;
+    this.#clock = clock;
+    this.#ctx = ctx;
+    this.#service = ctx.registryName;
+    this.#node = node;
+    this.#startMs = startMs;
+    // Replies that nobody reads on do not show the end, which has to be counted all the same.
+    if (selector.begin) ctx.onAbort((reason) => this.end(reason));
+  }
+
+  /** Reports the time until the first reply, for a call whose requests do not depend on the pace of the caller. */
+  firstReply(): void {
+    this.#hasReplied = true;
+    this.#selector.firstReply?.(this.#service, this.#node, this.#clock.monotonicMs() - this.#startMs);
+  }
+
+  /** Reports the end: the status that the node sent, or the error by which the call broke off. */
+  end(error: TenonError | undefined, status?: Status): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#ctx.noteStatus(status);
+    const isOk = !error && (!status || status.code === Code.Ok);
+    // The time of a call that succeeded without a first reply was also that of its caller's requests.
+    const latencyMs = this.#hasReplied || isOk ? undefined : this.#clock.monotonicMs() - this.#startMs;
+    noPromise<unknown>(this.#selector.mark(this.#service, this.#node, error, latencyMs, this.#ctx));
+  }
+}

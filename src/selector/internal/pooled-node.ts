@@ -1,0 +1,42 @@
+import type { NodeRecord } from '../../registry/registry.ts';
+import { NodeHealth } from './outlier-detection.ts';
+
+/** Key of the node's metadata that holds its weight: a number above 0. */
+export const weightKey = 'weight';
+
+/** A node of a {@link NodePool}, from its first record until some time after its last. */
+export class PooledNode<State = unknown> {
+  record: NodeRecord;
+  health = new NodeHealth();
+  /** The number of calls that have begun and not ended; 0 with a strategy that does not count them. */
+  inFlight = 0;
+  /** The share of the calls that it is to get, in relation to others. */
+  weight: number;
+  /** The time since which it serves; `-Infinity` for a node that was there before the process looked. */
+  sinceMs: number;
+  /** The time since which no record names it as serving. */
+  goneMs: number | undefined;
+  /** What the strategy knows of it. */
+  readonly state: State;
+
+  constructor(record: NodeRecord, sinceMs: number, state: State) {
+    this.record = record;
+    this.weight = weightOf(record);
+    this.sinceMs = sinceMs;
+    this.state = state;
+  }
+
+  /** Takes the node's new record. */
+  update(record: NodeRecord): void {
+    if (record === this.record) return;
+    // What was known is of another address.
+    if (record.address !== this.record.address) this.health = new NodeHealth();
+    this.record = record;
+    this.weight = weightOf(record);
+  }
+}
+
+function weightOf({ metadata }: NodeRecord): number {
+  const weight = Number(metadata[weightKey] ?? 1);
+  return weight > 0 && Number.isFinite(weight) ? weight : 1;
+}
