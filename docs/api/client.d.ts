@@ -20,6 +20,7 @@ export interface CallOptions {
     readonly address?: string | undefined;
     readonly service?: string | undefined;
     readonly filters?: readonly NodeFilter[] | undefined;
+    readonly hashKey?: string | undefined;
     readonly contentType?: string | undefined;
     readonly waitForReady?: boolean | undefined;
     readonly compress?: boolean | undefined;

@@ -71,7 +71,7 @@ export type SentError = Pick<TenonError, 'code' | 'message' | 'reason' | 'detail
 export declare function statusOf(error: SentError, trailers?: Metadata): Status;
 export declare function errorOf(status: Status): TenonError;
 
-// context/metadata.ts, by tenon, tenon/client, tenon/context, tenon/context/status, tenon/transport, tenon/registry/kit/grpc-channel
+// context/metadata.ts, by tenon, tenon/client, tenon/context, tenon/context/status, tenon/selector, tenon/transport, tenon/registry/kit/grpc-channel
 
 export type MetadataValue = string | Uint8Array;
 export type MetadataInit = Readonly<Record<string, MetadataValue | readonly MetadataValue[] | undefined>>;

@@ -3,7 +3,8 @@
 // tenon/selector
 
 import type { ServiceIdentifier } from 'inversify';
-import type { TenonError } from '../errors/errors.ts';
+import type { Metadata } from '../context/metadata.ts';
+import type { Code, TenonError } from '../errors/errors.ts';
 import type { NodeRecord, ServiceRecord } from '../registry/registry.ts';
 export type NodeFilter = (services: readonly ServiceRecord[]) => readonly ServiceRecord[];
 export declare function filterVersion(version: string): NodeFilter;
@@ -12,25 +13,86 @@ export declare function filterEndpoint(name: string): NodeFilter;
 export interface SelectOptions {
     readonly filters?: readonly NodeFilter[] | undefined;
     readonly signal?: AbortSignal | undefined;
+    readonly metadata?: Metadata | undefined;
+    readonly hashKey?: string | undefined;
+}
+export interface EndedCall {
+    readonly answer?: Code | undefined;
+    readonly deadline?: number | undefined;
+    readonly trailers?: Metadata | undefined;
 }
 export type NextNode = () => NodeRecord;
 export interface SelectorOptions {
     readonly ejectMs?: number | undefined;
+    readonly maxEjectMs?: number | undefined;
+    readonly ejectGrowth?: 'double' | 'linear' | undefined;
     readonly ejectAfter?: number | undefined;
+    readonly maxEjectedPercent?: number | undefined;
+    readonly panicPercent?: number | undefined;
+    readonly sweepMs?: number | undefined;
+    readonly failurePercent?: number | undefined;
+    readonly failureVolume?: number | undefined;
+    readonly successRateStdev?: number | undefined;
+    readonly successRateNodes?: number | undefined;
+    readonly successRateVolume?: number | undefined;
+    readonly latencyFactor?: number | undefined;
+    readonly slowStartMs?: number | undefined;
+    readonly slowStartAggression?: number | undefined;
 }
 export interface SelectorCapabilities {
     readonly marks: boolean;
+    readonly counts?: boolean | undefined;
 }
 export interface Selector {
     readonly options: SelectorOptions;
     init(options: SelectorOptions): void;
     select(service: string, options?: SelectOptions): NextNode | Promise<NextNode>;
-    mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number): void;
+    begin?(service: string, node: NodeRecord): void;
+    firstReply?(service: string, node: NodeRecord, latencyMs: number): void;
+    mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number, call?: EndedCall): void;
     reset(service: string): void;
     close(): Promise<void>;
     toString(): string;
 }
 export declare const Selector: ServiceIdentifier<Selector>;
+
+// tenon/selector/least-request
+
+import { type ServiceIdentifier } from 'inversify';
+import { Registry } from '../registry/registry.ts';
+import { Clock, Random } from '../runtime/runtime.ts';
+import { CountingSelector } from './internal/pooled-selector.ts';
+import type { Selector, SelectorOptions } from './selector.ts';
+export interface LeastRequestSelectorOptions extends SelectorOptions {
+    readonly choiceCount?: number | undefined;
+}
+export declare const LeastRequestSelectorOptions: ServiceIdentifier<LeastRequestSelectorOptions>;
+export declare class LeastRequestSelector extends CountingSelector implements Selector {
+    #private;
+    constructor(registry: Registry, options?: LeastRequestSelectorOptions, clock?: Clock, random?: Random);
+    get options(): LeastRequestSelectorOptions;
+    init(options: LeastRequestSelectorOptions): void;
+    toString(): string;
+}
+
+// tenon/selector/peak-ewma
+
+import { type ServiceIdentifier } from 'inversify';
+import { Registry } from '../registry/registry.ts';
+import { Clock, Random } from '../runtime/runtime.ts';
+import { CountingSelector } from './internal/pooled-selector.ts';
+import type { Selector, SelectorOptions } from './selector.ts';
+export interface PeakEwmaSelectorOptions extends SelectorOptions {
+    readonly decayMs?: number | undefined;
+}
+export declare const PeakEwmaSelectorOptions: ServiceIdentifier<PeakEwmaSelectorOptions>;
+export declare class PeakEwmaSelector extends CountingSelector implements Selector {
+    #private;
+    constructor(registry: Registry, options?: PeakEwmaSelectorOptions, clock?: Clock, random?: Random);
+    get options(): PeakEwmaSelectorOptions;
+    init(options: PeakEwmaSelectorOptions): void;
+    toString(): string;
+}
 
 // tenon/selector/random
 

@@ -21,7 +21,14 @@ export class RandomSelector extends PooledSelector implements Selector {
     @inject(Random) @optional() random: Random = systemRandom,
   ) {
     const any = (nodes: readonly unknown[]): number => Math.floor(random.next() * nodes.length);
-    super(new NodePool(registry, clock, { stateOf: () => undefined, memoryOf: () => undefined, first: any, next: any }, options));
+    super(
+      new NodePool(
+        registry,
+        clock,
+        { stateOf: () => undefined, memoryOf: () => undefined, first: any, next: any },
+        options,
+      ),
+    );
   }
 
   override toString(): string {

@@ -328,7 +328,13 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
     async run(harness) {
       const one = makeFixture(harness, three, { ejectMs: 1_000, ejectAfter: 2 });
       await one.picks(3);
-      for (const code of [Code.NotFound, Code.InvalidArgument, Code.AlreadyExists, Code.PermissionDenied, Code.Cancelled])
+      for (const code of [
+        Code.NotFound,
+        Code.InvalidArgument,
+        Code.AlreadyExists,
+        Code.PermissionDenied,
+        Code.Cancelled,
+      ])
         one.mark('n2', failure(code), failure(code), failure(code));
       await assertChosen(one, three, 'after answers with errors');
     },

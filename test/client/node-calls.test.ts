@@ -193,7 +193,10 @@ describe('what a selector is told of a call', () => {
       else void answer(socket);
     });
     const { runtime } = parts;
-    await make(clientOf(parts, { interceptors: [retry({ runtime, maxAttempts: 5, initialBackoffMs: 1 })] }), descriptor);
+    await make(
+      clientOf(parts, { interceptors: [retry({ runtime, maxAttempts: 5, initialBackoffMs: 1 })] }),
+      descriptor,
+    );
     expect(inFlight()).toBe(0);
     expect(told.filter((line) => line.startsWith('begin'))).toHaveLength(3);
     const slow = counting();
@@ -208,23 +211,26 @@ describe('what a selector is told of a call', () => {
     expect(slow.told.filter((line) => line.endsWith('call.cancelled'))).toHaveLength(2);
   });
 
-  it.each(shapes)('is exact if an interceptor makes a call twice at once with one context: $kind', async (descriptor) => {
-    const { parts, told, inFlight } = counting();
-    await announce(parts, 'a', '127.0.0.1:1');
-    await serveRaw(parts, routes, (socket) => void answer(socket), 'b');
-    const twice: Interceptor = (next) => (input, ctx) => {
-      const results = [next(input, ctx), next(input, ctx)];
-      for (const one of results) if (one instanceof Promise) one.catch(() => {});
-      return results[1] as (typeof results)[0];
-    };
-    const client = clientOf(parts, { interceptors: [twice] });
-    for (let call = 0; call < 4; call += 1) await make(client, descriptor).catch(() => {});
-    await eventually('all have ended', () => inFlight() === 0);
-    for (const id of ['a', 'b'])
-      expect(told.filter((line) => line === `begin suite ${id}`)).toHaveLength(
-        told.filter((line) => line.startsWith(`end ${id} `)).length,
-      );
-  });
+  it.each(shapes)(
+    'is exact if an interceptor makes a call twice at once with one context: $kind',
+    async (descriptor) => {
+      const { parts, told, inFlight } = counting();
+      await announce(parts, 'a', '127.0.0.1:1');
+      await serveRaw(parts, routes, (socket) => void answer(socket), 'b');
+      const twice: Interceptor = (next) => (input, ctx) => {
+        const results = [next(input, ctx), next(input, ctx)];
+        for (const one of results) if (one instanceof Promise) one.catch(() => {});
+        return results[1] as (typeof results)[0];
+      };
+      const client = clientOf(parts, { interceptors: [twice] });
+      for (let call = 0; call < 4; call += 1) await make(client, descriptor).catch(() => {});
+      await eventually('all have ended', () => inFlight() === 0);
+      for (const id of ['a', 'b'])
+        expect(told.filter((line) => line === `begin suite ${id}`)).toHaveLength(
+          told.filter((line) => line.startsWith(`end ${id} `)).length,
+        );
+    },
+  );
 
   it('is nothing of a call to an address', async () => {
     const { parts, told } = counting();

@@ -288,7 +288,9 @@ describe('the suite of selectors', () => {
       }),
       [
         'a node that could not be reached is tried by one call a second, and is back once it answers',
-        'a node that cannot be reached is left out at once, and all are used when none can be','an error that the handler returned is not counted against the node'],
+        'a node that cannot be reached is left out at once, and all are used when none can be',
+        'an error that the handler returned is not counted against the node',
+      ],
     ],
     [
       'a selector whose ejections do not grow',
@@ -363,7 +365,9 @@ describe('the suite of selectors', () => {
       [
         'a node that could not be reached is tried by one call a second, and is back once it answers',
         'ejected nodes are used while fewer than half are left',
-        'at most half of the nodes are ejected, and never the last','ejections survive a change of the nodes'],
+        'at most half of the nodes are ejected, and never the last',
+        'ejections survive a change of the nodes',
+      ],
     ],
     ['a selector that ignores reset', () => ({ reset: () => {} }), ['reset ends ejections']],
     ['a selector that ignores init', () => ({ init: () => {} }), ['init changes options at any time']],

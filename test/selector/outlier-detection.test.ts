@@ -57,7 +57,8 @@ class Detection {
 }
 
 const all = (count: number): string[] => Array.from({ length: count }, (_, index) => `n${index + 1}`);
-const without = (count: number, ...out: number[]): string[] => all(count).filter((id) => !out.includes(Number(id.slice(1))));
+const without = (count: number, ...out: number[]): string[] =>
+  all(count).filter((id) => !out.includes(Number(id.slice(1))));
 
 describe('ejection by success rate (gRFC A50)', () => {
   const a50 = { successRateStdev: 1_900, failurePercent: 100 };

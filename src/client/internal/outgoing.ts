@@ -21,10 +21,7 @@ const noOptions: CallOptions = {};
 /**
  * The context of an outgoing call: interceptors see it, and the end of the pipeline reads the call's options from it.
  */
-export class OutgoingContext
-  extends Context
-  implements Outgoing, SelectOptions, EndedCall, Linked<OutgoingContext>
-{
+export class OutgoingContext extends Context implements Outgoing, SelectOptions, EndedCall, Linked<OutgoingContext> {
   next: OutgoingContext | undefined;
   previous: OutgoingContext | undefined;
   readonly options: CallOptions;

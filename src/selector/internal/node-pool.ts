@@ -51,12 +51,7 @@ export class NodePool<State = undefined, Memory = undefined> {
   #isClosed = false;
   #options: PoolOptions;
 
-  constructor(
-    registry: Registry,
-    clock: Clock,
-    strategy: SelectionStrategy<State, Memory>,
-    options: SelectorOptions,
-  ) {
+  constructor(registry: Registry, clock: Clock, strategy: SelectionStrategy<State, Memory>, options: SelectorOptions) {
     this.#registry = registry;
     this.#clock = clock;
     this.#strategy = strategy;

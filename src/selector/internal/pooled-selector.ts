@@ -11,10 +11,7 @@ import type {
 import type { NodePool } from './node-pool.ts';
 
 /** The operations of a node pool that do not depend on its strategy. */
-type AnyPool = Pick<
-  NodePool,
-  'options' | 'init' | 'select' | 'begin' | 'firstReply' | 'mark' | 'reset' | 'close'
->;
+type AnyPool = Pick<NodePool, 'options' | 'init' | 'select' | 'begin' | 'firstReply' | 'mark' | 'reset' | 'close'>;
 
 /** A selector over a {@link NodePool}; a subclass gives the pool its strategy. */
 export abstract class PooledSelector implements Selector {
