@@ -41,13 +41,13 @@ export interface SelectOptions {
   readonly hashKey?: string | undefined;
 }
 
-/** What is known of a call at its end, beside its outcome. */
+/** A call at its end, beside its outcome. */
 export interface EndedCall {
   /** The code of the status that the server sent; absent for a call that broke off. */
   readonly answer?: Code | undefined;
   /** The time at which it had to be over, by the monotonic reading of the bound Clock. */
   readonly deadline?: number | undefined;
-  /** What the server sent with the status. It may have a report of the node's load. */
+  /** The metadata that the server sent with the status. It may have a report of the node's load. */
   readonly trailers?: Metadata | undefined;
 }
 
@@ -151,9 +151,9 @@ export interface Selector {
   firstReply?(service: string, node: NodeRecord, latencyMs: number): void;
   /**
    * Reports the outcome of a call to `node`; without `error` the node answered, whatever its answer. UNAVAILABLE counts
-   * as a failure of the node, and so do other errors that the implementation attributes to it; an error that the handler
-   * returned does not, nor does CANCELLED. `latencyMs` is the time until the reply or the error came; absent where it
-   * says nothing of the node, as for a stream of requests. `call` is what else is known of the call.
+   * as a failure of the node, and so do other errors that the implementation attributes to it; an error that the
+   * handler returned does not, nor does CANCELLED. `latencyMs` is the time until the reply or the error came; absent
+   * where it says nothing of the node, as for a stream of requests. `call` is what else is known of the call.
    */
   mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number, call?: EndedCall): void;
   /** Forgets the outcomes reported for the service. */

@@ -33,7 +33,7 @@ export const ejectionDefaults = {
   successRateVolume: 100,
 } satisfies EjectionOptions;
 
-/** What is known of the calls of one node. */
+/** The outcomes of the calls of one node, and what follows from them. */
 export class NodeHealth {
   /** Failures in a row since the last ejection. */
   failures = 0;

@@ -1,6 +1,6 @@
 /**
- * The latency of a node as Finagle's peak EWMA has it: an average that is weighted by time, that a higher value replaces
- * at once, and that goes down while nothing is observed.
+ * The latency of a node as Finagle's peak EWMA has it: an average that is weighted by time, that a higher value
+ * replaces at once, and that goes down while nothing is observed.
  */
 export class PeakEwma {
   /** The average, in milliseconds. */

@@ -16,7 +16,7 @@ export class PooledNode<State = unknown> {
   sinceMs: number;
   /** The time since which no record names it as serving. */
   goneMs: number | undefined;
-  /** What the strategy knows of it. */
+  /** The strategy's own memory of it. */
   readonly state: State;
 
   constructor(record: NodeRecord, sinceMs: number, state: State) {
