@@ -2,19 +2,14 @@ import { fileURLToPath } from 'node:url';
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
-import { backendRow, backendRows } from '../../src/app/internal/backend-table.ts';
+import { backendRow } from '../../src/app/internal/backend-table.ts';
 import { type ClientOf, contract, System } from '../../src/index.ts';
-import {
-  busyKey,
-  type NodeRecord,
-  Registry,
-  type RegistryCapabilities,
-  stateKey,
-} from '../../src/registry/registry.ts';
+import { busyKey, type NodeRecord, Registry, stateKey } from '../../src/registry/registry.ts';
 import { WatchRecorder } from '../../src/testing/recorders.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
 import { describeWithServers } from '../support/servers.ts';
 import { eventually } from '../support/waiting.ts';
+import { capabilitiesOf, leaseOf, registriesWithServers } from './support.ts';
 
 interface BusyApi {
   pid(request: object): Promise<{ pid: number }>;
@@ -25,12 +20,7 @@ const program = fileURLToPath(new URL('./programs/busy.mjs', import.meta.url));
 const patienceMs = 30_000;
 
 /** The registries of tenon whose leases a worker thread can renew. */
-const names: string[] = [];
-for (const { name, load } of backendRows.registry) {
-  const { implementation } = await load({});
-  const { capabilities } = implementation as { readonly capabilities?: RegistryCapabilities };
-  if (capabilities?.transferable === true) names.push(name);
-}
+const names = registriesWithServers().filter((name) => capabilitiesOf(name)?.transferable === true);
 
 it('is shown with every registry whose leases can be transferred', () => {
   expect(names).toContain('redis');
@@ -39,7 +29,7 @@ it('is shown with every registry whose leases can be transferred', () => {
 describe.each(names)('a process whose event loop is blocked, with the registry %s', (registry) => {
   const server = backendRow('registry', registry)?.server ?? '';
   describeWithServers('on a real server', [server], (addressOf) => {
-    const ttlMs = 2_000;
+    const ttlMs = leaseOf(registry, 2_000);
     let caller: System;
     let client: ClientOf<BusyApi>;
     let seen: WatchRecorder;
