@@ -131,6 +131,39 @@ export declare class CachedRegistry implements RegistryCache {
     toString(): string;
 }
 
+// tenon/registry/etcd
+
+import { type ServiceIdentifier } from 'inversify';
+import type { WithDefaults } from '../internal/defaults.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
+export interface EtcdRegistryOptions extends RegistryOptions {
+    readonly prefix?: string | undefined;
+    readonly progressMs?: number | undefined;
+    readonly minReadMs?: number | undefined;
+    readonly maxReadMs?: number | undefined;
+    readonly maxRecordBytes?: number | undefined;
+}
+export declare const EtcdRegistryOptions: ServiceIdentifier<EtcdRegistryOptions>;
+declare const defaults: {
+    readonly address: '127.0.0.1:2379';
+    readonly timeoutMs: 5000;
+    readonly ttlMs: 30000;
+    readonly prefix: '/micro/registry/';
+    readonly progressMs: 10000;
+    readonly minReadMs: 100;
+    readonly maxReadMs: 300000;
+    readonly maxRecordBytes: 1048576;
+};
+type Settings = WithDefaults<EtcdRegistryOptions, typeof defaults>;
+export declare class EtcdRegistry extends DrivenRegistry<Settings> implements Registry {
+    static readonly capabilities: RegistryCapabilities;
+    constructor(options?: EtcdRegistryOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+export {};
+
 // tenon/registry/file
 
 import { type ServiceIdentifier } from 'inversify';
@@ -190,16 +223,20 @@ export interface GrpcChannelCall {
     readonly signal: AbortSignal;
     readonly timeoutMs?: number | undefined;
     readonly metadata?: MetadataInit | (() => MetadataInit | Promise<MetadataInit>) | undefined;
+    readonly isRepeatable?: boolean | undefined;
+    readonly attemptMs?: number | undefined;
 }
 export interface GrpcStream extends AsyncIterableIterator<unknown, undefined> {
     send(request: unknown): void | Promise<void>;
     end(): void;
+    giveUp(): void;
     return(): Promise<IteratorResult<unknown, undefined>>;
 }
 export declare class GrpcChannel {
     #private;
     constructor(options: GrpcChannelOptions);
     unary(name: string, request: unknown, call: GrpcChannelCall): Promise<unknown>;
+    exchange(name: string, request: unknown, call: GrpcChannelCall): Promise<unknown>;
     stream(name: string, request: unknown, call: GrpcChannelCall): Promise<GrpcStream>;
     close(): Promise<void>;
 }
@@ -524,10 +561,11 @@ export declare function invalidAddress(message: string): TenonError;
 import type { DriverTools, Registration } from './driver.ts';
 export interface LeaseBackend<Grant> {
     grant(registration: Registration, signal: AbortSignal): Promise<Grant>;
-    renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
-    replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
+    renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>>;
+    replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>>;
     revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
 }
+export type Renewed<Grant> = Grant | typeof takenElsewhere | undefined;
 export interface LeaseManagerOptions extends Omit<DriverTools, 'security'> {
     readonly registry: string;
     readonly restoreSpreadMs?: number | undefined;
@@ -542,6 +580,7 @@ export declare class LeaseManager<Grant> {
         readonly grant: Grant | undefined;
     }>;
     announce(registration: Registration, signal: AbortSignal): Promise<void>;
+    has(service: string, id: string): boolean;
     withdraw(service: string, id: string, signal: AbortSignal): Promise<void>;
     release(service: string, id: string): Promise<void>;
     markLost(isLost?: (grant: Grant) => boolean): void;

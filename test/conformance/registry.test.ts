@@ -1,12 +1,13 @@
 import { describe, it } from '@jest/globals';
 
 import { CachedRegistry } from '../../src/registry/cache.ts';
+import { EtcdRegistry } from '../../src/registry/etcd.ts';
 import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { registryConformance } from '../../src/testing/registry.ts';
 import { fileHarness } from '../registry/support.ts';
-import { describeWithRedis } from '../support/servers.ts';
+import { BackendServer, describeWithRedis, describeWithServer } from '../support/servers.ts';
 
 const api = { describe, it };
 
@@ -35,6 +36,14 @@ describeWithRedis('with a real server', (redis) => {
     make: () => new RedisRegistry({ address: redis.address }),
     capabilities: RedisRegistry.capabilities,
     shortTtlMs: 200,
+    maxRecordBytes: 1_048_576,
+  });
+});
+describeWithServer('with a real server', new BackendServer('etcd'), (etcd) => {
+  registryConformance(api, 'etcd', {
+    make: () => new EtcdRegistry({ address: etcd.address }),
+    capabilities: EtcdRegistry.capabilities,
+    settleMs: 5_000,
     maxRecordBytes: 1_048_576,
   });
 });

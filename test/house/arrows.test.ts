@@ -29,8 +29,8 @@ const low = ['internal', 'runtime', 'errors', 'go-micro', 'logger', 'context', '
 const contracts = ['pipeline', 'codec', 'transport', 'registry', 'selector', 'broker', 'client', 'server', 'service'];
 
 /** Rooms of wire protocols that no package speaks as tenon needs it. Each is for the registry of its name. */
-const wires = ['mdns'];
-const ofWires = '`mdns` in the backend of its name';
+const wires = ['mdns', 'etcd'];
+const ofWires = 'the room of its wire in a backend';
 
 // A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
 const table: readonly Row[] = [
@@ -70,6 +70,7 @@ const table: readonly Row[] = [
     rooms: ['pipeline', ...low],
   },
   { room: 'mdns', mayImport: 'the low rooms', thirdParties: 'dns-packet, multicast-dns', rooms: low },
+  { room: 'etcd', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   {
     room: 'registry',
     mayImport: `the low rooms; codec, transport and pipeline in \`kit/grpc-channel.ts\`; ${ofWires}`,

@@ -16,7 +16,7 @@ const program = fileURLToPath(new URL('./programs/node.mjs', import.meta.url));
 
 /** A process that announces a node of `name`; resolves when it has. */
 export async function announcing(
-  backend: 'mdns' | 'redis',
+  backend: string,
   options: object,
   name: string,
   id: string,
@@ -30,7 +30,7 @@ export async function announcing(
 
 /** What a process of its own finds. */
 export async function foundElsewhere(
-  backend: 'mdns' | 'redis',
+  backend: string,
   options: object,
   name: string,
 ): Promise<readonly ServiceRecord[]> {

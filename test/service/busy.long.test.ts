@@ -2,14 +2,19 @@ import { fileURLToPath } from 'node:url';
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
-import { backendRow } from '../../src/app/internal/backend-table.ts';
+import { backendRow, backendRows } from '../../src/app/internal/backend-table.ts';
 import { type ClientOf, contract, System } from '../../src/index.ts';
-import { busyKey, type NodeRecord, Registry, stateKey } from '../../src/registry/registry.ts';
+import {
+  busyKey,
+  type NodeRecord,
+  Registry,
+  type RegistryCapabilities,
+  stateKey,
+} from '../../src/registry/registry.ts';
 import { WatchRecorder } from '../../src/testing/recorders.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
 import { describeWithServers } from '../support/servers.ts';
 import { eventually } from '../support/waiting.ts';
-import { capabilitiesOf, leaseOf, registriesWithServers } from './support.ts';
 
 interface BusyApi {
   pid(request: object): Promise<{ pid: number }>;
@@ -20,7 +25,12 @@ const program = fileURLToPath(new URL('./programs/busy.mjs', import.meta.url));
 const patienceMs = 30_000;
 
 /** The registries of tenon whose leases a worker thread can renew. */
-const names = registriesWithServers().filter((name) => capabilitiesOf(name)?.transferable === true);
+const names: string[] = [];
+for (const { name, load } of backendRows.registry) {
+  const { implementation } = await load({});
+  const { capabilities } = implementation as { readonly capabilities?: RegistryCapabilities };
+  if (capabilities?.transferable === true) names.push(name);
+}
 
 it('is shown with every registry whose leases can be transferred', () => {
   expect(names).toContain('redis');
@@ -29,7 +39,7 @@ it('is shown with every registry whose leases can be transferred', () => {
 describe.each(names)('a process whose event loop is blocked, with the registry %s', (registry) => {
   const server = backendRow('registry', registry)?.server ?? '';
   describeWithServers('on a real server', [server], (addressOf) => {
-    const ttlMs = leaseOf(registry, 2_000);
+    const ttlMs = 2_000;
     let caller: System;
     let client: ClientOf<BusyApi>;
     let seen: WatchRecorder;

@@ -157,6 +157,16 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
       },
     },
     {
+      name: 'etcd',
+      summary: "etcd in Go Micro's layout, by a key with a lease per node",
+      server: 'etcd',
+      takesAddress: true,
+      load: async (settings) => {
+        const { EtcdRegistry, EtcdRegistryOptions } = await import('../../registry/etcd.ts');
+        return backend(EtcdRegistry, EtcdRegistryOptions, settings);
+      },
+    },
+    {
       name: 'file',
       summary: 'a file in JSON or YAML, read again when it changes; it only finds services',
       optionalPackage: 'yaml',

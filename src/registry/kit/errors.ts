@@ -142,6 +142,11 @@ export function invalidAddress(message: string): TenonError {
   return new TenonError({ code: Code.InvalidArgument, reason: 'registry.invalid_address', message });
 }
 
+/** INVALID_ARGUMENT (`registry.invalid_option`): an option has a value that this registry cannot have. */
+export function invalidOption(message: string): TenonError {
+  return new TenonError({ code: Code.InvalidArgument, reason: 'registry.invalid_option', message });
+}
+
 /** INVALID_ARGUMENT (`registry.unknown_method`): the `.proto` of the server has no such method. */
 export function unknownMethod(registry: string, name: string, isUnary: boolean): TenonError {
   return new TenonError({

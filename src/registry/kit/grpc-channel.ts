@@ -38,6 +38,17 @@ export interface GrpcChannelCall {
   readonly timeoutMs?: number | undefined;
   /** Metadata, or the function that makes it for each attempt, as with a token that changes. @default none */
   readonly metadata?: MetadataInit | (() => MetadataInit | Promise<MetadataInit>) | undefined;
+  /**
+   * True if the request may be sent again within the time of the call: to another address that did not answer, or said
+   * UNAVAILABLE. Not for `stream`.
+   * @default false
+   */
+  readonly isRepeatable?: boolean | undefined;
+  /**
+   * Longest time for one attempt of a repeatable call, in milliseconds. Then it is made again, over a new connection.
+   * @default an equal share of the time of the call for each address, and for one attempt more
+   */
+  readonly attemptMs?: number | undefined;
 }
 
 /** The replies of a streaming call, and its sending side. Leaving the iteration cancels the call. */
@@ -46,13 +57,19 @@ export interface GrpcStream extends AsyncIterableIterator<unknown, undefined> {
   send(request: unknown): void | Promise<void>;
   /** Ends the sending side. */
   end(): void;
+  /**
+   * Ends a stream whose server does not answer, or cannot serve it: the connection is closed, and the address counts as
+   * failed.
+   */
+  giveUp(): void;
   return(): Promise<IteratorResult<unknown, undefined>>;
 }
 
 /**
- * Calls the methods of a gRPC server that has one address or several. A unary call that nobody took goes to the next
- * address (`transport.unreachable`). What may have been processed is not sent again: after a time-out it is the next
- * call that goes to another address. An answer is passed on, whatever its status is.
+ * Calls the methods of a gRPC server that has one address or several. A call that nobody took goes to the next address
+ * (`transport.unreachable`). What may have been processed is not sent again unless the call is repeatable: after a
+ * time-out it is the next call that goes to another address. An answer is passed on, whatever its status is. A
+ * connection on which a call timed out, and nothing else was heard meanwhile, is closed.
  *
  * Calls that fail reject with {@link GrpcCallError}, which the driver's `failure` translates; with `tls.invalid` where
  * files of certificates cannot be used.
@@ -60,7 +77,8 @@ export interface GrpcStream extends AsyncIterableIterator<unknown, undefined> {
 export class GrpcChannel {
   readonly #options: GrpcChannelOptions;
   readonly #methods: ReadonlyMap<string, MethodDescriptor>;
-  #opening: Promise<GrpcTransport> | undefined;
+  readonly #connections = new Map<string, Connection>();
+  #isClosed = false;
 
   /** Connects nothing. Throws as `loadProto` does for a `.proto` that cannot be used. */
   constructor(options: GrpcChannelOptions) {
@@ -73,25 +91,33 @@ export class GrpcChannel {
   async unary(name: string, request: unknown, call: GrpcChannelCall): Promise<unknown> {
     const method = this.#method(name, true);
     const body = marshaler.marshal(method.input, request);
-    const bounds = this.#boundsOf(call);
-    const transport = await this.#open();
-    let wasAnswered = false;
-    const isUntaken = (error: unknown): boolean =>
-      !wasAnswered && error instanceof GrpcCallError && error.reason === 'transport.unreachable';
-    return this.#options.addresses.inTurn(async (address) => {
-      const headers = await metadataOf(call);
-      const attempt = new Attempt(this.#options, method, address, bounds);
+    return this.#call(method, call, async (transport, headers, attempt) => {
+      const reply = await transport.unary(attempt.to, { headers, body }, attempt.options);
+      attempt.onReply(reply.status);
+      return marshaler.unmarshal(method.output, reply.body as Uint8Array);
+    });
+  }
+
+  /**
+   * Opens a stream of a method, sends one request, and resolves to the first reply: a unary call of a method that only
+   * streams, such as `etcdserverpb.Lease/LeaseKeepAlive`. `undefined` if the stream ends without a reply.
+   */
+  async exchange(name: string, request: unknown, call: GrpcChannelCall): Promise<unknown> {
+    const method = this.#method(name, false);
+    const body = marshaler.marshal(method.input, request);
+    return this.#call(method, call, async (transport, headers, attempt) => {
+      const stream = new ChannelStream(transport.dial(attempt.to, attempt.options), attempt);
+      stream.open({ headers, body });
+      stream.end();
       try {
-        const reply = await transport.unary(attempt.to, { headers, body }, attempt.options);
-        attempt.answered(reply.status);
-        return marshaler.unmarshal(method.output, reply.body as Uint8Array);
-      } catch (error) {
-        wasAnswered = attempt.isAnswered;
-        throw attempt.failed(error);
+        const { value } = await stream.next();
+        // Its end is waited for, as a stream that is left earlier would be reset.
+        await stream.next().catch(() => {});
+        return value;
       } finally {
-        attempt.forget();
+        void stream.return();
       }
-    }, isUntaken);
+    });
   }
 
   /**
@@ -101,15 +127,16 @@ export class GrpcChannel {
   async stream(name: string, request: unknown, call: GrpcChannelCall): Promise<GrpcStream> {
     const method = this.#method(name, false);
     const body = request === undefined ? undefined : marshaler.marshal(method.input, request);
-    const bounds = this.#boundsOf(call);
-    const transport = await this.#open();
+    const { signal, timeoutMs } = call;
+    const deadline = timeoutMs === undefined ? undefined : this.#options.tools.clock.monotonicMs() + timeoutMs;
     const headers = await metadataOf(call);
-    const attempt = new Attempt(this.#options, method, this.#options.addresses.current, bounds);
+    const connection = this.#connect(this.#options.addresses.current);
+    const transport = await connection.transport;
+    const attempt = new Attempt(this.#options, method, connection, { signal, deadline });
     try {
-      const socket = transport.dial(attempt.to, attempt.options);
-      void socket.send({ headers, body });
-      if (body && method.kind === 'server') socket.end();
-      return new ChannelStream(socket, attempt);
+      const stream = new ChannelStream(transport.dial(attempt.to, attempt.options), attempt);
+      stream.open({ headers, body });
+      return stream;
     } catch (error) {
       attempt.forget();
       throw attempt.failed(error);
@@ -118,16 +145,66 @@ export class GrpcChannel {
 
   /** Closes the connections: what is under way ends with UNAVAILABLE (`transport.closed`). May be called again. */
   async close(): Promise<void> {
-    await (await this.#open()).close();
+    this.#isClosed = true;
+    await Promise.all([...this.#connections.values()].map(async ({ transport }) => (await transport).close()));
   }
 
-  #open(): Promise<GrpcTransport> {
+  /** Makes attempts until one succeeds, fails for good, or the time is over. */
+  async #call(
+    method: MethodDescriptor,
+    call: GrpcChannelCall,
+    work: (transport: GrpcTransport, headers: Metadata, attempt: Attempt) => Promise<unknown>,
+  ): Promise<unknown> {
+    const { addresses, tools } = this.#options;
+    const { signal, timeoutMs = Number.POSITIVE_INFINITY, isRepeatable = false } = call;
+    const count = addresses.inOrder.length;
+    const now = (): number => tools.clock.monotonicMs();
+    const endsAtMs = now() + timeoutMs;
+    // Once more for a repeatable call, as a connection may be found dead under it.
+    let failuresLeft = isRepeatable ? count + 1 : count;
+    for (;;) {
+      const attemptMs = isRepeatable ? (call.attemptMs ?? timeoutMs / (count + 1)) : timeoutMs;
+      const headers = await metadataOf(call);
+      const connection = this.#connect(addresses.current);
+      const transport = await connection.transport;
+      const deadline = Math.min(endsAtMs, now() + attemptMs);
+      const bounds = { signal, deadline: Number.isFinite(deadline) ? deadline : undefined, isRepeatable };
+      const attempt = new Attempt(this.#options, method, connection, bounds);
+      try {
+        return await work(transport, headers, attempt);
+      } catch (error) {
+        const failure = attempt.failed(error);
+        if (signal.aborted || this.#isClosed || !attempt.mayRepeat(failure)) throw failure;
+        if (failure.code === Code.DeadlineExceeded) {
+          if (now() >= endsAtMs) throw failure;
+        } else if ((failuresLeft -= 1) === 0) throw failure;
+      } finally {
+        attempt.forget();
+      }
+    }
+  }
+
+  /** The connection to an address: a transport of its own, so that it can be closed by itself. */
+  #connect(address: ServerAddress): Connection {
     const { tools, keepaliveMs } = this.#options;
     const { logger, security } = tools;
+    const to = formatAddress(address);
+    const known = this.#connections.get(to);
+    if (known) return known;
     // Loaded on demand: the bundle would split a backend that another file imports, and services load it as one file.
-    return (this.#opening ??= import('../../transport/grpc.ts').then(
-      (loaded) => new loaded.GrpcTransport({ runtime: tools, logger, security, keepaliveMs }),
-    ));
+    const transport = import('../../transport/grpc.ts').then(async ({ GrpcTransport: Transport }) => {
+      const opened = new Transport({ runtime: tools, logger, security, keepaliveMs });
+      if (this.#isClosed) await opened.close();
+      return opened;
+    });
+    const drop = (): void => {
+      if (this.#isClosed || this.#connections.get(to) !== connection) return;
+      this.#connections.delete(to);
+      transport.then((opened) => opened.close()).catch(() => {});
+    };
+    const connection: Connection = { address, transport, replies: 0, drop };
+    this.#connections.set(to, connection);
+    return connection;
   }
 
   #method(name: string, isUnary: boolean): MethodDescriptor {
@@ -135,11 +212,16 @@ export class GrpcChannel {
     if (!method || (method.kind === 'unary') !== isUnary) throw unknownMethod(this.#options.registry, name, isUnary);
     return method;
   }
+}
 
-  #boundsOf({ signal, timeoutMs }: GrpcChannelCall): Bounds {
-    const now = this.#options.tools.clock.monotonicMs();
-    return { signal, deadline: timeoutMs === undefined ? undefined : now + timeoutMs };
-  }
+/** The transport to one address. */
+interface Connection {
+  readonly address: ServerAddress;
+  readonly transport: Promise<GrpcTransport>;
+  /** The number of replies of all its calls. */
+  replies: number;
+  /** Closes it. The next call connects again. */
+  drop(): void;
 }
 
 class ChannelStream extends SerialIterator<unknown> implements GrpcStream {
@@ -154,12 +236,22 @@ class ChannelStream extends SerialIterator<unknown> implements GrpcStream {
     this.#attempt = attempt;
   }
 
+  /** Sends the metadata, and the first request if there is one. Where only the server streams it is the last. */
+  open(first: { readonly headers: Metadata; readonly body: Uint8Array | undefined }): void {
+    void this.#socket.send(first);
+    if (first.body && this.#attempt.options.route.kind === 'server') this.#socket.end();
+  }
+
   send(request: unknown): void | Promise<void> {
     return this.#socket.send({ body: marshaler.marshal(this.#attempt.options.route.input, request) });
   }
 
   end(): void {
     this.#socket.end();
+  }
+
+  giveUp(): void {
+    this.#attempt.giveUp();
   }
 
   override return(): Promise<IteratorResult<unknown, undefined>> {
@@ -174,11 +266,11 @@ class ChannelStream extends SerialIterator<unknown> implements GrpcStream {
         if (this.#isOver || !message) break;
         // The status may share the message of the last reply.
         this.#status = message.status;
-        if (!message.status) this.#attempt.answered();
+        if (!message.status) this.#attempt.onReply();
         if (!message.body) continue;
         return { done: false, value: marshaler.unmarshal(this.#attempt.options.route.output, message.body) };
       }
-      if (!this.#isOver) this.#attempt.answered(this.#status);
+      if (!this.#isOver) this.#attempt.onReply(this.#status);
     } catch (error) {
       // A reader that has left is not told that the call was cancelled.
       if (!this.#isOver) {
@@ -197,48 +289,72 @@ class ChannelStream extends SerialIterator<unknown> implements GrpcStream {
   }
 }
 
-type Bounds = Pick<GrpcChannelCall, 'signal'> & Pick<Context, 'deadline'>;
+type Bounds = Pick<GrpcChannelCall, 'signal' | 'isRepeatable'> & Pick<Context, 'deadline'>;
 
 /** One attempt of a call, at one address. It follows the bounds of the call until `forget`. */
 class Attempt {
   readonly to: string;
   readonly options: DialOptions;
   readonly forget: () => void;
-  isAnswered = false;
   readonly #addresses: AddressList;
-  readonly #address: ServerAddress;
+  readonly #connection: Connection;
+  readonly #isRepeatable: boolean;
+  readonly #repliesBefore: number;
+  #isAnswered = false;
   /** True if the time of the driver's call has passed, which may be before its deadline is noticed here. */
   #isLate = false;
 
-  constructor(options: GrpcChannelOptions, route: MethodDescriptor, address: ServerAddress, bounds: Bounds) {
+  constructor(options: GrpcChannelOptions, route: MethodDescriptor, connection: Connection, bounds: Bounds) {
     const { addresses, registry, maxReceiveBytes } = options;
     const ctx = new Context({ service: route.service, endpoint: route.method, deadline: bounds.deadline });
-    this.to = formatAddress(address);
+    this.to = formatAddress(connection.address);
     this.options = { route, ctx, maxReceiveBytes };
     this.forget = onAbort(bounds.signal, (reason) => {
       this.#isLate = isTimeout(reason);
       ctx.abort(callCancelled(registry, reason));
     });
     this.#addresses = addresses;
-    this.#address = address;
+    this.#connection = connection;
+    this.#isRepeatable = bounds.isRepeatable === true;
+    this.#repliesBefore = connection.replies;
   }
 
   /** Notes that the server answered, unless it says that the time was over. Throws for a status other than OK. */
-  answered(status?: Status): void {
-    if (!this.isAnswered && status?.code !== Code.DeadlineExceeded) {
-      this.isAnswered = true;
-      this.#addresses.succeeded(this.#address);
+  onReply(status?: Status): void {
+    this.#connection.replies += 1;
+    if (!this.#isAnswered && status?.code !== Code.DeadlineExceeded) {
+      this.#isAnswered = true;
+      this.#addresses.succeeded(this.#connection.address);
     }
     if (status && status.code !== Code.Ok) throw errorOf(status);
   }
 
-  /** Makes the error of the attempt. Notes that the address failed, unless the server answered. */
+  /**
+   * Makes the error of the attempt. Notes that the address failed, unless the server answered, and closes a connection
+   * that is silent.
+   */
   failed(cause: unknown): TenonError {
+    if (cause instanceof GrpcCallError) return cause;
     const error = TenonError.from(cause);
-    if (error.reason === 'tls.invalid' && !this.isAnswered) return error;
-    const isFault = error.reason === 'transport.unreachable' || error.code === Code.DeadlineExceeded || this.#isLate;
-    if (isFault && !this.isAnswered) this.#addresses.failed(this.#address);
+    if (error.reason === 'tls.invalid' && !this.#isAnswered) return error;
+    const isLate = this.#isLate || error.code === Code.DeadlineExceeded;
+    const isFault = !this.#isAnswered && (error.reason === 'transport.unreachable' || isLate);
+    if (isFault || (this.#isRepeatable && error.code === Code.Unavailable)) {
+      this.#addresses.failed(this.#connection.address);
+    }
+    if (isLate && this.#connection.replies === this.#repliesBefore) this.#connection.drop();
     return new GrpcCallError(`${this.options.route.path.slice(1)} at ${maskAddress(this.to)}`, error);
+  }
+
+  /** True if the request may be sent again after this failure. */
+  mayRepeat({ code, reason }: TenonError): boolean {
+    if (reason === 'transport.unreachable' && !this.#isAnswered) return true;
+    return this.#isRepeatable && (code === Code.Unavailable || code === Code.DeadlineExceeded);
+  }
+
+  giveUp(): void {
+    this.#addresses.failed(this.#connection.address);
+    this.#connection.drop();
   }
 }
 

@@ -4,20 +4,29 @@ import type { Timer } from '../../runtime/runtime.ts';
 import type { DriverTools, Registration } from './driver.ts';
 import { nodeKey } from './node-table.ts';
 
+/** Says that a node is registered from another place: that registration stays, and this one waits until it is gone. */
+export const takenElsewhere: unique symbol = Symbol('taken elsewhere');
+
 /** Grants and revokes leases at one kind of server. `Grant` identifies one: the id of a lease, a session or a check. */
 export interface LeaseBackend<Grant> {
   /** Creates a lease and announces the node under it. */
   grant(registration: Registration, signal: AbortSignal): Promise<Grant>;
-  /** Extends the lease of a record that did not change. `undefined` if the server no longer has the lease. */
-  renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
   /**
-   * Announces a changed record or TTL under the same lease. `undefined` if the server no longer has the lease.
+   * Extends the lease of a record that did not change. `undefined` if the server no longer has the lease or the node;
+   * {@link takenElsewhere} if another process has registered the node since.
+   */
+  renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>>;
+  /**
+   * Announces a changed record or TTL under the same lease. Resolves as `renew` does.
    * @default `grant`
    */
-  replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Grant | undefined>;
+  replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>>;
   /** Removes the node and ends its lease. */
   revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
 }
+
+/** The outcome of a renewal. */
+export type Renewed<Grant> = Grant | typeof takenElsewhere | undefined;
 
 /** Options of a {@link LeaseManager}. */
 export interface LeaseManagerOptions extends Omit<DriverTools, 'security'> {
@@ -37,6 +46,8 @@ interface Lease<Grant> {
   /** Absent while the lease is lost. */
   grant: Grant | undefined;
   expiry: Timer;
+  /** True while the node is registered from another place. */
+  readonly isElsewhere: boolean;
 }
 
 /**
@@ -81,19 +92,27 @@ export class LeaseManager<Grant> {
       // A copy, so that the caller may change its record afterwards.
       const copy = known?.text === text ? known.registration : (JSON.parse(text) as Registration);
       const backend = this.#backend;
-      let grant: Grant | undefined;
+      let renewed: Renewed<Grant>;
       if (known?.grant !== undefined && (known.text === text || backend.replace)) {
-        if (known.text === text) grant = await backend.renew(known.grant, copy, signal);
-        else grant = await backend.replace?.(known.grant, copy, signal);
-        if (grant === undefined) this.#warn(copy);
+        if (known.text === text) renewed = await backend.renew(known.grant, copy, signal);
+        else renewed = await backend.replace?.(known.grant, copy, signal);
+        if (renewed === undefined) this.#warn(copy);
       }
-      grant ??= await backend.grant(copy, signal);
+      const isElsewhere = renewed === takenElsewhere;
+      if (isElsewhere && known?.isElsewhere !== true) this.#warnOfTwin(copy);
+      const kept = renewed === takenElsewhere ? known?.grant : renewed;
+      const grant = kept ?? (await backend.grant(copy, signal));
       if (this.#closing.signal.aborted) return;
       known?.expiry.cancel();
       const expiry = this.#options.timers.after(registration.ttlMs, () => this.#onExpiry(key, lease));
-      const lease: Lease<Grant> = { registration: copy, text, grant, expiry };
+      const lease: Lease<Grant> = { registration: copy, text, grant, expiry, isElsewhere };
       this.#leases.set(key, lease);
     });
+  }
+
+  /** True if the node is announced here. */
+  has(service: string, id: string): boolean {
+    return this.#leases.has(nodeKey(service, id));
   }
 
   /** Withdraws a node. Does nothing if it is not announced. */
@@ -171,6 +190,13 @@ export class LeaseManager<Grant> {
   #warn({ service, node }: Registration): void {
     const { logger, registry } = this.#options;
     logger.warn(`the ${registry} registry lost node "${node.id}" of service "${service.name}": it is announced again`);
+  }
+
+  #warnOfTwin({ service, node }: Registration): void {
+    const { logger, registry } = this.#options;
+    logger.warn(
+      `node "${node.id}" of service "${service.name}" was registered in the ${registry} registry from another place, which stays: give each process a node id of its own`,
+    );
   }
 
   /** Runs `work` after earlier work for the same node has ended or was aborted. */

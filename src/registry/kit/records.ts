@@ -1,6 +1,5 @@
-import { Code, TenonError } from '../../errors/errors.ts';
 import type { EndpointRecord, NodeRecord, RegistryCapabilities, ServiceRecord, ValueRecord } from '../registry.ts';
-import { invalidService } from './errors.ts';
+import { invalidOption, invalidService } from './errors.ts';
 
 /** Encodes Go Micro's Service JSON with just one node: the record that registries store per node. */
 export function encodeNode(service: ServiceRecord, node: NodeRecord): string {
@@ -126,11 +125,7 @@ export function leaseOf(
 ): number {
   const leaseMs = Math.ceil(ttlMs / ttlGranularityMs) * ttlGranularityMs;
   if (leaseMs > 0 && Number.isSafeInteger(leaseMs)) return Math.max(minTtlMs, leaseMs);
-  throw new TenonError({
-    code: Code.InvalidArgument,
-    reason: 'registry.invalid_option',
-    message: `ttlMs is ${ttlMs}: give the lease as a number of milliseconds above 0`,
-  });
+  throw invalidOption(`ttlMs is ${ttlMs}: give the lease as a number of milliseconds above 0`);
 }
 
 function objectOf(value: unknown, what: string): Record<string, unknown> {

@@ -23,7 +23,10 @@ export interface RegistryWatchTools {
 /** The view of what one read returns: of one service, or of all services. */
 interface View {
   readonly service: string | undefined;
+  /** The revision of the last change in the view. */
   revision: number;
+  /** The revision of the last read. */
+  readRevision: number;
   nodes: NodeTable;
   /** The latest time of the next read. */
   dueAtMs: number;
@@ -116,7 +119,8 @@ export class RegistryWatch implements WatchFeed {
     const view = this.#view(this.#isSingleView ? undefined : change.service.name);
     view.changesDuringRead?.set(keyOf(change), change);
     const { revision } = change;
-    if (revision === undefined || revision > view.revision) {
+    // Several changes may have one revision.
+    if (revision === undefined || (revision > view.readRevision && revision >= view.revision)) {
       if (revision !== undefined) view.revision = revision;
       this.#count -= view.nodes.size;
       this.#emit(this.#put(view.nodes, change));
@@ -148,9 +152,10 @@ export class RegistryWatch implements WatchFeed {
       }
     }
     const { revision = 0 } = snapshot;
-    view.revision = Number.isSafeInteger(revision) ? revision : 0;
+    view.readRevision = Number.isSafeInteger(revision) ? revision : 0;
+    view.revision = view.readRevision;
     for (const change of changesDuringRead.values()) {
-      if (change.revision !== undefined && change.revision <= view.revision) continue;
+      if (change.revision !== undefined && change.revision <= view.readRevision) continue;
       this.#put(found, change);
     }
     for (const change of changesDuringRead.values()) view.revision = Math.max(view.revision, change.revision ?? 0);
@@ -175,7 +180,8 @@ export class RegistryWatch implements WatchFeed {
     let view = this.#views.get(service);
     if (!view) {
       const dueAtMs = Number.POSITIVE_INFINITY;
-      view = { service, revision: 0, nodes: new NodeTable(), dueAtMs, isStale: false, changesDuringRead: undefined };
+      const times = { revision: 0, readRevision: 0, dueAtMs, isStale: false };
+      view = { service, ...times, nodes: new NodeTable(), changesDuringRead: undefined };
       this.#views.set(service, view);
     }
     return view;

@@ -1,7 +1,8 @@
 // A process of its own that announces a node and renews nothing, or that looks for a service. It waits to be killed.
 const [backend, options, action, name, id, ttlMs] = process.argv.slice(2);
-const { MdnsRegistry, RedisRegistry } = await import(`../../../dist/registry/${backend}.js`);
-const registry = new (MdnsRegistry ?? RedisRegistry)(JSON.parse(options));
+const module = await import(`../../../dist/registry/${backend}.js`);
+const Registry = Object.values(module).find(({ capabilities }) => capabilities !== undefined);
+const registry = new Registry(JSON.parse(options));
 if (action === 'announce') {
   const node = { id, address: '127.0.0.1:7001', metadata: { zone: 'b' } };
   const endpoints = [{ name: 'Greeter.Hello', metadata: {} }];
