@@ -98,6 +98,36 @@ describe.each(names)('a process whose event loop is blocked, with the registry %
       expect((await process.waitForExit()).code).toBe(0);
     }, 120_000);
 
+    it('is not called while another node is not busy, and again when it is back', async () => {
+      const [one, other] = [await start(), await start()];
+      await Promise.all([handedOver(one.process), handedOver(other.process)]);
+      const pids = async (): Promise<Set<number>> => {
+        const called = new Set<number>();
+        for (let call = 0; call < 40; call += 1) {
+          // A node that is blocked, and that this process does not yet know to be busy, answers too late.
+          const { pid } = await client.pid({}, { timeoutMs: 2_000 }).catch(() => ({ pid: 0 }));
+          called.add(pid);
+        }
+        return called;
+      };
+      await eventually('both are called', async () => (await pids()).size === 2, patienceMs);
+      const { pid } = await client.block({ ms: 1 });
+      const blocked = pid === one.process.pid ? one : other;
+      const free = pid === one.process.pid ? other : one;
+      // Which of the two blocks is the choice of the selector.
+      let isBlocking = true;
+      const blocking = client.block({ ms: 6 * ttlMs }).finally(() => (isBlocking = false));
+      const isBusy = async ({ id }: { id: string }): Promise<boolean> => (await node(id))?.metadata[busyKey] === 'true';
+      await eventually('one is busy', async () => (await isBusy(blocked)) || (await isBusy(free)), patienceMs);
+      const idle = (await isBusy(blocked)) ? free : blocked;
+      await eventually('callers know it', async () => (await pids()).size === 1, patienceMs);
+      expect([...(await pids())]).toEqual([idle.process.pid]);
+      expect(isBlocking).toBe(true);
+      await blocking;
+      await eventually('both are called again', async () => (await pids()).size === 2, patienceMs);
+      await Promise.all([one.process.kill('SIGKILL'), other.process.kill('SIGKILL')]);
+    }, 120_000);
+
     it('leaves after the stated bound, and comes back with its event loop', async () => {
       const { process, id } = await start({ TENON_REGISTER_BUSY_MS: '2500', TENON_REGISTER_BUSY_AFTER_MS: '400' });
       await handedOver(process);

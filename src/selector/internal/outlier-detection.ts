@@ -58,6 +58,8 @@ export class NodeHealth {
 /** A node with its health. */
 export interface HealthyNode {
   readonly health: NodeHealth;
+  /** True if it announces that it is busy: it is left out as an ejected node is, without having failed. */
+  readonly isBusy?: boolean | undefined;
 }
 
 /** The result of {@link OutlierDetection.partition}. */
@@ -142,6 +144,8 @@ export class OutlierDetection<Node extends HealthyNode> {
       } else if (health.ejectedUntilMs > nowMs) {
         ejected.push(node);
         changeMs = Math.min(changeMs, health.ejectedUntilMs);
+      } else if (node.isBusy === true) {
+        ejected.push(node);
       } else {
         available.push(node);
       }

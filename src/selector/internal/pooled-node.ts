@@ -1,4 +1,4 @@
-import type { NodeRecord } from '../../registry/registry.ts';
+import { isBusy, type NodeRecord } from '../../registry/registry.ts';
 import { NodeHealth } from './outlier-detection.ts';
 
 /** Key of the node's metadata that holds its weight: a number above 0. */
@@ -12,6 +12,7 @@ export class PooledNode<State = unknown> {
   inFlight = 0;
   /** The share of the calls that it is to get, in relation to others. */
   weight: number;
+  isBusy: boolean;
   /** The time since which it serves; `-Infinity` for a node that was there before the process looked. */
   sinceMs: number;
   /** The time since which no record names it as serving. */
@@ -22,6 +23,7 @@ export class PooledNode<State = unknown> {
   constructor(record: NodeRecord, sinceMs: number, state: State) {
     this.record = record;
     this.weight = weightOf(record);
+    this.isBusy = isBusy(record);
     this.sinceMs = sinceMs;
     this.state = state;
   }
@@ -33,6 +35,7 @@ export class PooledNode<State = unknown> {
     if (record.address !== this.record.address) this.health = new NodeHealth();
     this.record = record;
     this.weight = weightOf(record);
+    this.isBusy = isBusy(record);
   }
 }
 
