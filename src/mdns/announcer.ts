@@ -1,35 +1,48 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 
-import type { Answer } from 'dns-packet';
+import type { Answer, Packet } from 'dns-packet';
 
 import { enumerationName, mdnsTtlS } from '../go-micro/mdns.ts';
-import type { Clock, Timer, Timers } from '../runtime/runtime.ts';
+import type { Clock, Random, Timer, Timers } from '../runtime/runtime.ts';
+import { NameClaims, type NamedNode } from './name-claims.ts';
 import {
   enumerationRecords,
+  goodbyeOf,
+  instanceName,
+  type MdnsAddress,
   type MdnsContext,
   type MdnsNode,
   metaQueryName,
   nodeRecords,
+  unique,
+  withAddress,
   withPointer,
 } from './records.ts';
 import type { MdnsAnswer } from './responder.ts';
-import type { MdnsSockets } from './sockets.ts';
+import type { LinkAddress, MdnsSockets } from './sockets.ts';
 
 /** The parts of a {@link MdnsAnnouncer}. */
 export interface MdnsAnnouncerOptions {
   readonly clock: Clock;
+  readonly random: Random;
   readonly timers: Timers;
   readonly sockets: MdnsSockets;
   readonly context: MdnsContext;
+  readonly probeMs: number;
+  /** Called when records were announced, under a new name or with new data, and `undefined` when they are gone. */
+  onChange(instance: string, records: readonly Answer[] | undefined): void;
+  /** Called when another host has the name of a node, which is announced under another one. */
+  onRename(node: MdnsNode, instance: string): void;
 }
 
 /** A node that this process announces. */
-export interface AnnouncedNode {
-  readonly service: string;
-  readonly records: readonly Answer[];
-  /** The records with a TTL of 0 (RFC 6762 section 10.1). */
-  readonly goodbye: readonly Answer[];
+export interface AnnouncedNode extends NamedNode {
+  node: MdnsNode;
+  address: MdnsAddress;
+  leaseMs: number;
+  /** The number in its name, if other hosts have the name without one. */
+  number: number;
   repeats: readonly Timer[];
   announcedAtMs: number;
 }
@@ -39,94 +52,177 @@ const repeatMs = [1_000, 3_000] as const;
 // RFC 6762 section 6: a record is multicast at most once a second.
 const announceIntervalMs = 1_000;
 
-/** Announces nodes, and says goodbye for them. */
+/** Announces nodes under names that nobody else has, and says goodbye for them. */
 export class MdnsAnnouncer {
   readonly #options: MdnsAnnouncerOptions;
   readonly #nodes = new Set<AnnouncedNode>();
+  readonly #claims: NameClaims<AnnouncedNode>;
 
   constructor(options: MdnsAnnouncerOptions) {
     this.#options = options;
+    this.#claims = new NameClaims({
+      ...options,
+      rename: (own) => this.#rename(own),
+      onReclaimed: (own) => void this.#announce(own).catch(() => {}),
+    });
   }
 
-  /** Announces a node three times. */
-  async announce(node: MdnsNode, leaseMs: number): Promise<AnnouncedNode> {
-    return this.#start(await this.#made(node, leaseMs));
+  /** Claims a name for a node, and announces it three times. */
+  async announce(node: MdnsNode, leaseMs: number, signal: AbortSignal): Promise<AnnouncedNode> {
+    const { domain } = this.#options.context;
+    const own: AnnouncedNode = {
+      node,
+      leaseMs,
+      address: await resolved(node.address),
+      instance: instanceName(node, domain),
+      number: 1,
+      records: [],
+      repeats: [],
+      announcedAtMs: Number.NEGATIVE_INFINITY,
+    };
+    this.#encode(own);
+    await this.#claims.claim(own, signal);
+    this.#nodes.add(own);
+    await this.#announce(own);
+    return own;
   }
 
-  /** Announces a changed node in place of `own`. */
+  /** Announces changed data of a node, under the same name (RFC 6762 section 8.4). */
   async replace(own: AnnouncedNode, node: MdnsNode, leaseMs: number): Promise<AnnouncedNode> {
-    const next = await this.#made(node, leaseMs);
-    this.#end(own);
-    return this.#start(next);
+    const address = await resolved(node.address);
+    const before = { ...own };
+    Object.assign(own, { node, leaseMs, address });
+    try {
+      this.#encode(own);
+    } catch (error) {
+      Object.assign(own, before);
+      throw error;
+    }
+    await this.#announce(own);
+    return own;
   }
 
   /** Announces an unchanged node again, so that the records in the caches of others do not expire. */
   async repeat(own: AnnouncedNode): Promise<AnnouncedNode> {
-    const { clock, sockets } = this.#options;
-    const now = clock.monotonicMs();
+    const now = this.#options.clock.monotonicMs();
     if (now - own.announcedAtMs < announceIntervalMs) return own;
     own.announcedAtMs = now;
-    await sockets.announce(own.records);
+    await this.#send(own, own.records);
     return own;
   }
 
-  /** Says goodbye for a node. */
+  /** Says goodbye for a node, under the name that was announced. */
   async withdraw(own: AnnouncedNode): Promise<void> {
     this.#end(own);
-    await this.#options.sockets.announce(own.goodbye);
+    this.#options.onChange(own.instance, undefined);
+    await this.#send(own, goodbyeOf(own.records));
+  }
+
+  /** Announces all nodes, for an interface that came. */
+  announceAll(): void {
+    for (const own of this.#nodes) void this.#announce(own).catch(() => {});
+  }
+
+  /** Defends the names of nodes against a response or an announcement. */
+  onResponse(packet: Packet): void {
+    this.#claims.onResponse(packet);
+  }
+
+  /** Compares the names that another host wants with those that are being claimed. */
+  onQuery(packet: Packet): void {
+    this.#claims.onQuery(packet);
   }
 
   /** Stops announcing, without goodbyes. */
   close(): void {
     for (const own of this.#nodes) this.#end(own);
+    this.#claims.close();
   }
 
-  /** All answers that this process can give. */
-  answers(): MdnsAnswer[] {
-    const { context } = this.#options;
+  /** All answers that this process can give to an address. */
+  answers(to: string): MdnsAnswer[] {
+    const { context, sockets } = this.#options;
     const { domain } = context;
-    const own = [...this.#nodes];
+    const link = sockets.linkOf(to);
+    const isOwn = sockets.isOwn(to);
+    const own = [...this.#nodes].map((one) => ({
+      ...one,
+      records: isOwn ? this.#recordsAt(one, one.records, undefined) : this.#recordsAt(one, one.records, link),
+    }));
+    const reachable = own.filter(({ records }) => records.length > 0);
     const metaQuery = metaQueryName(domain);
-    const lists = [...new Set(own.map(({ service }) => service))].flatMap((service): MdnsAnswer[] => [
+    const lists = [...new Set(reachable.map(({ node }) => node.service))].flatMap((service): MdnsAnswer[] => [
       { name: enumerationName(domain), records: enumerationRecords(service, context) },
       { name: metaQuery, records: [{ type: 'PTR', name: metaQuery, ttl: mdnsTtlS, data: `${service}.${domain}` }] },
     ]);
     // A packet for each node: all of them may not fit into one.
-    const nodes = own.map(({ service, records }): MdnsAnswer => {
-      return { name: `${service}.${domain}`, records: withPointer(records, service, context) };
-    });
+    const nodes = reachable.flatMap(({ node: { service }, records, instance, isContested }): MdnsAnswer[] => [
+      { name: `${service}.${domain}`, records: withPointer(records, service, context), isUnique: true },
+      // This also tells those who probe that the name is taken. While it is contested the probes decide.
+      ...(isContested === true ? [] : [{ name: instance, records, isUnique: true }]),
+    ]);
     return [...lists, ...nodes];
   }
 
-  async #made(node: MdnsNode, leaseMs: number): Promise<AnnouncedNode> {
-    const { clock, context } = this.#options;
-    const announcement = { node, leaseMs, ...(await resolved(node.address)) };
-    const records = nodeRecords(announcement, context);
-    const goodbye = nodeRecords(announcement, context, true);
-    return { service: node.service, records, goodbye, repeats: [], announcedAtMs: clock.monotonicMs() };
+  /** Announces a node now, and twice more. */
+  async #announce(own: AnnouncedNode): Promise<void> {
+    const { clock, timers, onChange } = this.#options;
+    for (const timer of own.repeats) timer.cancel();
+    own.announcedAtMs = clock.monotonicMs();
+    this.#claims.note(own);
+    onChange(own.instance, own.records);
+    const again = (): void => void this.#send(own, own.records).catch(() => {});
+    own.repeats = repeatMs.map((delayMs) => timers.after(delayMs, again));
+    await this.#send(own, own.records);
   }
 
-  async #start(own: AnnouncedNode): Promise<AnnouncedNode> {
-    const { sockets, timers } = this.#options;
-    await sockets.announce(own.records);
-    const again = (): void => void sockets.announce(own.records).catch(() => {});
-    own.repeats = repeatMs.map((delayMs) => timers.after(delayMs, again));
-    this.#nodes.add(own);
-    return own;
+  #send(own: AnnouncedNode, records: readonly Answer[]): Promise<void> {
+    return this.#options.sockets.announce((link) => unique(this.#recordsAt(own, records, link)));
+  }
+
+  /**
+   * Returns the records of a node for a link, by default for this machine. A node that listens on loopback is announced
+   * at the loopback interface alone, if that is in use: to others its address would mean their own machine.
+   */
+  #recordsAt(own: AnnouncedNode, records: readonly Answer[], link?: LinkAddress): readonly Answer[] {
+    const { ip = '', isWildcard } = own.address;
+    if (isWildcard) return withAddress(records, link?.address ?? '127.0.0.1');
+    const leadsAway = link !== undefined && !isLoopback(link.address);
+    const isElsewhere = this.#options.sockets.links().some(({ address }) => isLoopback(address));
+    return leadsAway && isElsewhere && isLoopback(ip) ? [] : records;
+  }
+
+  #rename(own: AnnouncedNode): void {
+    const { context, onChange, onRename } = this.#options;
+    if (this.#nodes.has(own)) onChange(own.instance, undefined);
+    own.number += 1;
+    own.instance = instanceName(own.node, context.domain, own.number);
+    this.#encode(own);
+    onRename(own.node, own.instance);
+  }
+
+  #encode(own: AnnouncedNode): void {
+    own.records = nodeRecords(own, this.#options.context);
   }
 
   #end(own: AnnouncedNode): void {
     this.#nodes.delete(own);
+    this.#claims.release(own);
     for (const timer of own.repeats) timer.cancel();
   }
 }
 
+function isLoopback(ip: string): boolean {
+  return ip.startsWith('127.') || ip === '::1';
+}
+
 /** Resolves an address: A and AAAA records hold IP addresses. `ip` is undefined if it has none. */
-async function resolved(address: string): Promise<{ readonly ip: string | undefined; readonly port: number }> {
+async function resolved(address: string): Promise<MdnsAddress> {
   const [, v6, host = '', port] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(address) ?? [];
-  if (port === undefined || Number(port) > 65_535) return { ip: undefined, port: 0 };
+  if (port === undefined || Number(port) > 65_535) return { ip: undefined, port: 0, isWildcard: false };
   const name = v6 ?? host;
-  if (isIP(name) !== 0) return { ip: name, port: Number(port) };
+  if (name === '0.0.0.0' || name === '::') return { ip: '0.0.0.0', port: Number(port), isWildcard: true };
+  if (isIP(name) !== 0) return { ip: name, port: Number(port), isWildcard: false };
   const found = await lookup(name, { family: 4 }).catch(() => undefined);
-  return { ip: found?.address, port: Number(port) };
+  return { ip: found?.address, port: Number(port), isWildcard: false };
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isIPv4, isIPv6 } from 'node:net';
 
-import type { Answer, Packet, SrvAnswer, TxtAnswer } from 'dns-packet';
+import type { Answer, Packet, Question, SrvAnswer, TxtAnswer } from 'dns-packet';
 
 import {
   decompressTxt,
@@ -51,12 +51,21 @@ export interface MdnsNode {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** A node with the time to live and the addresses that its records get. */
-export interface Announcement {
-  readonly node: MdnsNode;
-  /** The IP address of the node, if it has one. */
+/** Where a node listens. */
+export interface MdnsAddress {
+  /** The IP address, if the node has one. */
   readonly ip: string | undefined;
   readonly port: number;
+  /** True if the node listens at every address of its machine: each link is told the address of that link. */
+  readonly isWildcard: boolean;
+}
+
+/** A node with all that its records say. */
+export interface Announcement {
+  readonly node: MdnsNode;
+  /** The name of its records. */
+  readonly instance: string;
+  readonly address: MdnsAddress;
   readonly leaseMs: number;
 }
 
@@ -76,7 +85,7 @@ export interface FoundNode {
   readonly ttlS: number;
 }
 
-/** The error for a node that no packet can carry. Its message is a clause: `its node "n1" …`. */
+/** The error for a node that no packet can carry. Its message is a clause: `its node "n1" does not fit …`. */
 export class UnfitNode extends Error {}
 
 /** True if a service can be queried: DNS limits the length of names and labels. */
@@ -87,23 +96,60 @@ export function isValidServiceName(service: string, domain: string): boolean {
 
 /**
  * Returns the SRV, A (or AAAA) and TXT records of a node in Go Micro's form: all in the answer section, without a PTR.
- * `isGoodbye` gives them a TTL of 0. Throws {@link UnfitNode} if they do not fit into a packet.
+ * Throws {@link UnfitNode} if they do not fit into a packet.
  */
-export function nodeRecords(announcement: Announcement, context: MdnsContext, isGoodbye = false): Answer[] {
-  const { node, ip, port, leaseMs } = announcement;
+export function nodeRecords(announcement: Announcement, context: MdnsContext): Answer[] {
+  const { node, instance: name, address, leaseMs } = announcement;
   if (!isValidServiceName(node.service, context.domain)) {
     throw new UnfitNode(
       `multicast DNS cannot carry its name: each part of the name between dots has 1 to ${maxLabelLength} bytes, and all of it less than ${maxNameLength}`,
     );
   }
-  const name = instanceName(node, context.domain);
-  // A node with a short lease announces that, so that watches notice its end in time.
-  const ttl = isGoodbye ? 0 : Math.min(mdnsTtlS, Math.max(1, Math.ceil(leaseMs / 1_000)));
+  const { ip = '0.0.0.0', port } = address;
+  // A node with a short lease announces that, so that others notice its end in time.
+  const ttl = Math.min(mdnsTtlS, Math.max(1, Math.ceil(leaseMs / 1_000)));
   return [
     { type: 'SRV', name, ttl, data: { ...srvOrder, port, target: context.host } },
-    { type: ip !== undefined && isIPv6(ip) ? 'AAAA' : 'A', name: context.host, ttl, data: ip ?? '0.0.0.0' },
-    { type: 'TXT', name, ttl, data: txtOf(announcement, context, name) },
+    { type: isIPv6(ip) ? 'AAAA' : 'A', name: context.host, ttl, data: ip },
+    { type: 'TXT', name, ttl, data: txtOf(announcement, context) },
   ];
+}
+
+/** The records with a TTL of 0, which says that they are gone (RFC 6762 section 10.1). */
+export function goodbyeOf(records: readonly Answer[]): Answer[] {
+  return records.map((record) => ({ ...record, ttl: 0 }) as Answer);
+}
+
+/**
+ * Marks the records that only one process has, so that caches replace what they knew of them (RFC 6762 section 10.2).
+ * Not the address of the host: other processes announce the same name with the address of their node.
+ */
+export function unique(records: readonly Answer[]): Answer[] {
+  return records.map((record) =>
+    record.type === 'SRV' || record.type === 'TXT' ? { ...record, flush: true } : record,
+  );
+}
+
+/** The records with another address of the host. */
+export function withAddress(records: readonly Answer[], ip: string): Answer[] {
+  return records.map((record) => (record.type === 'A' ? { ...record, data: ip } : record));
+}
+
+/**
+ * The data of a SRV or TXT record as DNS carries it, by which records are compared (RFC 6762 sections 8.2 and 9).
+ * Undefined for records of other types.
+ */
+export function dataOf(record: Answer): Buffer | undefined {
+  if (record.type === 'TXT') {
+    const strings = [record.data].flat().map((one) => Buffer.from(one as string | Buffer));
+    return Buffer.concat(strings.flatMap((one) => [Buffer.from([one.length & 255]), one]));
+  }
+  if (record.type !== 'SRV') return undefined;
+  const { priority = 0, weight = 0, port, target } = record.data;
+  const numbers = Buffer.alloc(6);
+  [priority, weight, port].forEach((number, index) => numbers.writeUInt16BE(number & 65_535, 2 * index));
+  const labels = target.split('.').map((label) => Buffer.from(label));
+  return Buffer.concat([numbers, ...labels.flatMap((one) => [Buffer.from([one.length & 255]), one]), Buffer.of(0)]);
 }
 
 /** Puts the PTR record of a service before the records of its node: the answer to a query for the service. */
@@ -124,6 +170,12 @@ export function enumerationRecords(service: string, { domain, host }: MdnsContex
     { type: 'A', name: host, ttl, data: '0.0.0.0' },
     { type: 'TXT', name, ttl, data: [''] },
   ];
+}
+
+/** The question who has a name, for records of every type. */
+export function nameQuestion(name: string): Question {
+  // The types of the package lack this one.
+  return { name, type: 'ANY' as string as Question['type'], class: 'IN' };
 }
 
 /** The name of the service type enumeration query of DNS-SD (RFC 6763 section 9). */
@@ -207,6 +259,15 @@ function parsedObject(json: string): Record<string, unknown> | undefined {
   }
 }
 
+/** Returns the names of nodes that a response says goodbye for. Records of other names may be among them. */
+export function goodbyesIn(packet: Packet): string[] {
+  return [...(packet.answers ?? []), ...(packet.additionals ?? [])].flatMap((record) => {
+    if (!('ttl' in record) || record.ttl !== 0) return [];
+    if (record.type === 'PTR') return [record.data];
+    return record.type === 'SRV' ? [record.name] : [];
+  });
+}
+
 /** Returns the names of services in an answer to the query for `_services.<domain>`. */
 export function servicesIn(packet: Packet, domain: string): string[] {
   const suffix = `.${enumerationName(domain)}`;
@@ -217,11 +278,12 @@ export function servicesIn(packet: Packet, domain: string): string[] {
 
 /**
  * The service instance name of a node: `small-1.small.service.micro`. Dots in an id separate labels, as in Go Micro. An
- * id that is too long for DNS is replaced by a hash.
+ * id that is too long for DNS is replaced by a hash. A number above 1 names a node whose name others have.
  */
-function instanceName({ id, service }: MdnsNode, domain: string): string {
-  const name = `${id}.${service}.${domain}`;
-  return fitsName(id, name) ? name : `${shortId(id)}.${service}.${domain}`;
+export function instanceName({ id, service }: MdnsNode, domain: string, number = 1): string {
+  const label = number === 1 ? id : `${id}-${number}`;
+  const name = `${label}.${service}.${domain}`;
+  return fitsName(label, name) ? name : `${shortId(label)}.${service}.${domain}`;
 }
 
 function fitsName(id: string, name: string): boolean {
@@ -245,11 +307,11 @@ function endsWith(name: string, suffix: string): boolean {
  * that do not fit into a packet are left out, since IP fragments are easily lost and calls do not need them: first the
  * shapes of requests and responses, then the endpoints.
  */
-function txtOf(announcement: Announcement, context: MdnsContext, name: string): string[] {
+function txtOf(announcement: Announcement, context: MdnsContext): string[] {
   const { node } = announcement;
-  const slim = node.endpoints.map(({ name: endpoint, metadata }) => ({ name: endpoint, metadata }));
-  const room = (bytes: number): number => bytes - overhead(node, context, name);
-  const texts = [node.endpoints, slim, []].map((some) => () => encodeTxt(announcement, name, context, some));
+  const slim = node.endpoints.map(({ name, metadata }) => ({ name, metadata }));
+  const room = (bytes: number): number => bytes - overhead(announcement, context);
+  const texts = [node.endpoints, slim, []].map((some) => () => encodeTxt(announcement, context, some));
   let text = '';
   for (const encode of texts) {
     text = encode();
@@ -257,7 +319,7 @@ function txtOf(announcement: Announcement, context: MdnsContext, name: string): 
   }
   if (txtLength(text) > room(packetLimitBytes)) {
     throw new UnfitNode(
-      `its node "${node.id}" does not fit into a packet of multicast DNS, which has ${packetLimitBytes} bytes. Shorten its metadata, or use another registry`,
+      `its node "${node.id}" does not fit into a packet of multicast DNS, which has ${packetLimitBytes} bytes, even without endpoints. ${largestField(node)}: shorten it, or use another registry`,
     );
   }
   return Array.from({ length: Math.ceil(text.length / txtStringLength) }, (_, index) =>
@@ -265,29 +327,41 @@ function txtOf(announcement: Announcement, context: MdnsContext, name: string): 
   );
 }
 
+/** Names the largest field of a node, with its size. */
+function largestField({ version, address, metadata, serviceMetadata }: MdnsNode): string {
+  const fields = [
+    ['the version', version],
+    ['the address', address],
+    ...Object.entries(metadata).map(([key, value]) => [`the metadata "${key}"`, key + value]),
+    ...Object.entries(serviceMetadata).map(([key, value]) => [`the metadata "${key}" of the service`, key + value]),
+  ].map(([name, text = '']) => ({ name, bytes: Buffer.byteLength(text) }));
+  const [{ name, bytes }] = fields.sort((one, other) => other.bytes - one.bytes) as [(typeof fields)[number]];
+  return `The largest field is ${name} with ${bytes} bytes`;
+}
+
 function txtLength(text: string): number {
   return text.length + Math.ceil(text.length / txtStringLength);
 }
 
 /** The size of an answer without its TXT data: header, question, and four records with uncompressed names. */
-function overhead({ service }: MdnsNode, { domain, host }: MdnsContext, name: string): number {
-  const [question, instance, machine] = [`${service}.${domain}`, name, host].map((one) => Buffer.byteLength(one) + 2);
-  return 12 + 4 * 10 + 4 + 2 * Number(question) + 3 * Number(instance) + 2 * Number(machine) + 6 + 16;
+function overhead({ node, instance }: Announcement, { domain, host }: MdnsContext): number {
+  const bytes = (name: string): number => Buffer.byteLength(name) + 2;
+  return 12 + 4 * 10 + 4 + 2 * bytes(`${node.service}.${domain}`) + 3 * bytes(instance) + 2 * bytes(host) + 6 + 16;
 }
 
 function encodeTxt(
-  { node, ip, port }: Announcement,
-  instance: string,
+  { node, instance, address: { ip, port, isWildcard } }: Announcement,
   { domain }: MdnsContext,
   endpoints: readonly MdnsEndpoint[],
 ): string {
+  const isToldByRecords = isWildcard || (ip !== undefined && node.address === `${hostOf(ip)}:${port}`);
   return encodeTxtFields({
     Metadata: node.metadata,
     Service: node.service,
     Version: node.version,
     Endpoints: endpoints,
     ...(instance === `${node.id}.${node.service}.${domain}` ? {} : { Id: node.id }),
-    ...(ip !== undefined && node.address === `${hostOf(ip)}:${port}` ? {} : { Address: node.address }),
+    ...(isToldByRecords ? {} : { Address: node.address }),
     ...(Object.keys(node.serviceMetadata).length === 0 ? {} : { ServiceMetadata: node.serviceMetadata }),
   });
 }

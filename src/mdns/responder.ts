@@ -1,20 +1,16 @@
 import type { RemoteInfo } from 'node:dgram';
-import { isIPv4 } from 'node:net';
 
 import type { Answer, Packet, Question } from 'dns-packet';
 
 import type { Clock } from '../runtime/runtime.ts';
+import { unique } from './records.ts';
 
-/** An address of this machine with its network mask. */
-export interface LinkAddress {
-  readonly address: string;
-  readonly netmask: string;
-}
-
-/** The records that answer a query for `name`, the PTR first. */
+/** The records that answer a query for `name`. The first is the one that a querier may know already. */
 export interface MdnsAnswer {
   readonly name: string;
   readonly records: readonly Answer[];
+  /** True if no other process has the SRV and TXT records. @default false */
+  readonly isUnique?: boolean | undefined;
 }
 
 /** Options of an {@link MdnsResponder}. */
@@ -24,26 +20,18 @@ export interface MdnsResponderOptions {
   readonly port: number;
   /** Most bytes to one address per second, and in one burst. */
   readonly maxAnswerBytesPerSecond: number;
-  /** Returns all answers that this process can give. */
-  answers(): readonly MdnsAnswer[];
-  /** Sends an answer to one address, or by multicast. */
-  send(question: Question, records: readonly Answer[], to: RemoteInfo | undefined): void;
+  /** Returns all answers that this process can give to an address. */
+  answers(to: string): readonly MdnsAnswer[];
+  /** Names the link on which an address is. */
+  linkOf(address: string): string | undefined;
+  /** Sends an answer to one address, or to all on its link. */
+  send(question: Question, records: readonly Answer[], to: RemoteInfo, isMulticast: boolean): void;
 }
 
 // RFC 6762 section 6: a record is multicast at most once a second.
 const multicastIntervalMs = 1_000;
 // Bounds the answers to queries with many forged source addresses.
 const maxQueriers = 256;
-
-/** True if an address belongs to one of the local links (RFC 6762 section 11). */
-export function isOnLink(from: string, links: readonly LinkAddress[]): boolean {
-  const source = bitsOf(from);
-  if (source === undefined) return false;
-  return links.some(({ address, netmask }) => {
-    const [own, mask] = [bitsOf(address), bitsOf(netmask)];
-    return own !== undefined && mask !== undefined && ((source ^ own) & mask) === 0;
-  });
-}
 
 /**
  * Answers queries within limits: each question of a packet once, no known answers (RFC 6762 section 7.1), multicast
@@ -65,18 +53,21 @@ export class MdnsResponder {
     if (asked.size === 0) return;
     const known = knownIn(packet);
     const isMulticast = from.port === this.#options.port;
-    for (const { name, records } of this.#options.answers()) {
+    for (const { name, records, isUnique } of this.#options.answers(from.address)) {
       const question = asked.get(name.toLowerCase());
       // A querier that knows the PTR knows the records that it refers to.
       if (!question || isKnown(records[0], known)) continue;
-      if (isMulticast) this.#multicast(question, records);
-      else if (this.#takeTokens(from.address, bytesOf(question, records))) this.#options.send(question, records, from);
+      // An answer to one address is no announcement: it has no cache-flush bit (RFC 6762 section 6.7).
+      if (isMulticast) this.#multicast(question, isUnique === true ? unique(records) : records, from);
+      else if (this.#takeTokens(from.address, bytesOf(question, records))) {
+        this.#options.send(question, records, from, false);
+      }
     }
   }
 
-  #multicast(question: Question, records: readonly Answer[]): void {
+  #multicast(question: Question, records: readonly Answer[], from: RemoteInfo): void {
     const now = this.#options.clock.monotonicMs();
-    const key = keyOf(records[0]);
+    const key = `${this.#options.linkOf(from.address)}\n${keyOf(records[0])}`;
     const lastMs = this.#multicastAtMs.get(key) ?? Number.NEGATIVE_INFINITY;
     if (now - lastMs < multicastIntervalMs) return;
     for (const [other, atMs] of this.#multicastAtMs) {
@@ -84,7 +75,7 @@ export class MdnsResponder {
       this.#multicastAtMs.delete(other);
     }
     this.#multicastAtMs.set(key, now);
-    this.#options.send(question, records, undefined);
+    this.#options.send(question, records, from, true);
   }
 
   /** True if an address may be sent so many bytes now: a token bucket for each. */
@@ -126,8 +117,8 @@ function ttlOf(record: Answer | undefined): number {
 }
 
 function keyOf(record: Answer | undefined): string {
-  if (record?.type !== 'PTR') return '';
-  return `${record.name}\n${record.data}`.toLowerCase();
+  if (record === undefined) return '';
+  return `${record.name}\n${record.type === 'PTR' ? record.data : record.type}`.toLowerCase();
 }
 
 /** The size of an answer with uncompressed names. */
@@ -153,9 +144,4 @@ function dataBytes(record: Answer): number {
 
 function nameBytes(name: string): number {
   return Buffer.byteLength(name) + 2;
-}
-
-function bitsOf(address: string): number | undefined {
-  if (!isIPv4(address)) return undefined;
-  return address.split('.').reduce((bits, part) => (bits << 8) | Number(part), 0);
 }

@@ -1,20 +1,32 @@
-import { createSocket, type RemoteInfo } from 'node:dgram';
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 
-import type { Answer, Packet, Question } from 'dns-packet';
-import multicastDns, { type MulticastDNS } from 'multicast-dns';
+import { type Answer, AUTHORITATIVE_ANSWER, decode, encode, type Packet, type Question } from 'dns-packet';
 
-import type { Clock } from '../runtime/runtime.ts';
-import { isOnLink, type LinkAddress } from './responder.ts';
+import type { Clock, Timer, Timers } from '../runtime/runtime.ts';
 
+const group = '224.0.0.251';
+// RFC 6762 section 11: strict peers drop packets with another TTL, unicast answers included.
+const packetTtl = 255;
 // The addresses of the machine are read again after this time.
-const linksHoldMs = 5_000;
+const updateMs = 5_000;
+
+/** An IPv4 address of this machine with its network mask. */
+export interface LinkAddress {
+  readonly address: string;
+  readonly netmask: string;
+  /** Name of the network interface. Packets are sent from one address of each. @default the address */
+  readonly name?: string | undefined;
+}
 
 /** Options of {@link MdnsSockets}. */
 export interface MdnsSocketsOptions {
+  /** Address of the one interface to use. @default all interfaces */
   readonly interface?: string | undefined;
   readonly port: number;
   readonly clock: Clock;
+  readonly timers: Timers;
   /** Returns the addresses of this machine. @default those of its network interfaces */
   readonly links?: (() => readonly LinkAddress[]) | undefined;
 }
@@ -22,167 +34,292 @@ export interface MdnsSocketsOptions {
 /** Receives the packets of {@link MdnsSockets}. */
 export interface MdnsListener {
   query(packet: Packet, from: RemoteInfo): void;
+  /** Receives an answer, or an announcement, which has no question. */
   response(packet: Packet, from: RemoteInfo): void;
+  /** Called when an interface came that was not there before. */
+  linkAdded?(): void;
+}
+
+/** The sockets of one interface. */
+interface Link extends LinkAddress {
+  /** Bound to the multicast port: answers and announcements come from it. */
+  readonly sender: Socket;
+  /** Bound to a port of its own: the multicast port is shared, and a unicast answer to it reaches one process only. */
+  readonly asker: Socket;
 }
 
 /**
- * Sends and receives multicast DNS packets on two sockets. One is bound to the multicast port: it receives queries and
- * announcements, and sends answers. Queries are sent from a port of their own: the multicast port may be bound by
- * several processes of a machine, and a unicast answer to it would reach only one of them.
+ * Sends and receives packets of multicast DNS over IPv4, at one interface or at all of them, which may come and go. One
+ * socket receives what is sent to the group. Each interface has one that sends answers and announcements from the
+ * multicast port, and one that asks.
  */
 export class MdnsSockets {
   readonly #options: MdnsSocketsOptions;
   readonly #listener: MdnsListener;
-  #group: Promise<MulticastDNS> | undefined;
-  #asking: Promise<MulticastDNS> | undefined;
+  readonly #links = new Map<string, Link>();
+  #addresses: readonly LinkAddress[] = [];
+  #addressesReadAtMs = Number.NEGATIVE_INFINITY;
+  #opening: Promise<void> | undefined;
+  #group: Socket | undefined;
+  #updating: Timer | undefined;
+  #isUpdating = false;
   #isClosed = false;
-  #links: readonly LinkAddress[] = [];
-  #linksReadAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: MdnsSocketsOptions, listener: MdnsListener) {
     this.#options = options;
     this.#listener = listener;
   }
 
-  /** Resolves when queries and announcements are received. */
-  async listen(): Promise<void> {
-    await this.#joined();
+  /** Resolves when packets are received at every interface. Rejects if there is none, or the port is taken. */
+  listen(): Promise<void> {
+    this.#opening ??= this.#open().catch((error: unknown) => {
+      this.#opening = undefined;
+      this.#closeAll();
+      throw error;
+    });
+    return this.#opening;
   }
 
-  /** Multicasts an unsolicited announcement of records (RFC 6762 section 8.3). */
-  async announce(answers: readonly Answer[]): Promise<void> {
-    const socket = await this.#joined();
-    await sent((done) => socket.respond({ answers: [...answers] }, done));
+  /** The interfaces in use. */
+  links(): readonly LinkAddress[] {
+    return [...this.#links.values()];
+  }
+
+  /** The interface on whose link an address is. */
+  linkOf(address: string): LinkAddress | undefined {
+    return this.links().find((link) => isOnLink(address, [link]));
+  }
+
+  /** True if an address is one of this machine. */
+  isOwn(address: string): boolean {
+    return this.#allAddresses().some((own) => own.address === address) || address.startsWith('127.');
+  }
+
+  /** Multicasts an unsolicited announcement (RFC 6762 section 8.3) at each interface for which there are records. */
+  announce(recordsAt: (link: LinkAddress) => readonly Answer[]): Promise<void> {
+    return this.#toAll(({ sender, ...link }) => {
+      const answers = recordsAt(link);
+      return answers.length > 0 && this.#send(sender, responseOf({ answers: [...answers] }));
+    });
   }
 
   /**
-   * Answers a question, to one address or by multicast. The answer repeats the question: Go Micro ignores it otherwise.
+   * Answers a question to one address, or to all on its link. The answer repeats the question: Go Micro ignores it
+   * otherwise.
    */
-  async answer(question: Question, answers: readonly Answer[], to: RemoteInfo | undefined): Promise<void> {
-    const socket = await this.#joined();
-    const packet = { id: 0, questions: [question], answers: [...answers] };
-    await sent((done) =>
-      to ? respondTo(socket, packet, { address: to.address, port: to.port }, done) : socket.respond(packet, done),
-    );
+  async answer(question: Question, answers: readonly Answer[], to: RemoteInfo, isMulticast: boolean): Promise<void> {
+    await this.listen();
+    const link = this.#links.get(this.linkOf(to.address)?.address ?? '') ?? [...this.#links.values()][0];
+    const packet = responseOf({ id: 0, questions: [question], answers: [...answers] });
+    if (link) await this.#send(link.sender, packet, isMulticast ? undefined : to);
   }
 
-  /** Multicasts a query. Answers go to the listener. */
-  async query(name: string): Promise<void> {
-    this.#asking ??= retriable(this.#openAsking(), () => (this.#asking = undefined));
-    const socket = await this.#asking;
-    await sent((done) => socket.query({ questions: [{ name, type: 'PTR', class: 'IN' }] }, done));
+  /** Multicasts a query at each interface. Answers go to the listener. */
+  query(packet: Omit<Packet, 'type'>): Promise<void> {
+    const bytes = encode({ ...packet, type: 'query' });
+    return this.#toAll(({ asker }) => this.#send(asker, bytes));
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    const destroy = async (opening: Promise<MulticastDNS> | undefined): Promise<void> => {
-      const socket = await opening?.catch(() => undefined);
-      if (socket) await new Promise<void>((resolve) => socket.destroy(() => resolve()));
-    };
-    await Promise.all([destroy(this.#group), destroy(this.#asking)]);
+    this.#updating?.cancel();
+    await this.#opening?.catch(() => {});
+    await Promise.all(this.#closeAll());
   }
 
-  #joined(): Promise<MulticastDNS> {
-    return (this.#group ??= retriable(this.#openGroup(), () => (this.#group = undefined)));
-  }
-
-  async #openGroup(): Promise<MulticastDNS> {
-    const { interface: at, port } = this.#options;
-    await this.#checkInterface();
+  async #open(): Promise<void> {
+    const { interface: at, port, timers } = this.#options;
+    if (at !== undefined && this.#wanted().length === 0) {
+      throw new Error(`no network interface of this machine has the address ${at}`);
+    }
     // A socket bound to the address of an interface would receive no multicast packets.
-    const socket = multicastDns({ port, bind: '0.0.0.0', ...(at === undefined ? {} : { interface: at }) });
-    socket.on('query', (packet, from) => {
-      if (!this.#isOnLink(from)) return;
-      this.#listener.query(packet, from);
-      // Go Micro does not mark its announcements as responses.
-      if ((packet.answers ?? []).length > 0 && (packet.questions ?? []).length === 0) this.#respond(packet, from);
-    });
-    return this.#opened(
-      socket,
-      (ready) => socket.once('ready', ready),
-      () => (this.#group = undefined),
-    );
+    this.#group = await this.#bound({ port, address: '0.0.0.0' }, (packet, from) => this.#onPacket(packet, from));
+    const failures = await this.#update();
+    if (this.#isClosed) throw new Error('closed');
+    if (this.#links.size === 0) throw failures[0] ?? new Error('no network interface of this machine is up');
+    this.#updating = timers.every(updateMs, () => void this.#update());
   }
 
-  async #openAsking(): Promise<MulticastDNS> {
-    const { interface: at, port } = this.#options;
-    await this.#checkInterface();
-    const bound = createSocket('udp4');
-    const socket = multicastDns({ socket: bound, port, bind: false, ...(at === undefined ? {} : { interface: at }) });
-    const opened = this.#opened(
-      socket,
-      (ready) => bound.once('listening', ready),
-      () => (this.#asking = undefined),
-    );
-    bound.bind(0, '0.0.0.0');
-    return opened;
+  /** Opens interfaces that came, and closes those that went. Returns why interfaces cannot be used. */
+  async #update(): Promise<readonly Error[]> {
+    if (this.#isUpdating || this.#isClosed) return [];
+    this.#isUpdating = true;
+    const before = this.#links.size;
+    const wanted = this.#wanted();
+    for (const [address, link] of this.#links) {
+      if (wanted.some((one) => one.address === address)) continue;
+      this.#links.delete(address);
+      for (const socket of [link.sender, link.asker]) void closed(socket);
+    }
+    const kept = this.#links.size;
+    const results = await Promise.allSettled(wanted.map((link) => this.#join(link)));
+    this.#isUpdating = false;
+    if (before > 0 && this.#links.size > kept) this.#listener.linkAdded?.();
+    return results.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
+  }
+
+  async #join(address: LinkAddress): Promise<void> {
+    let link = this.#links.get(address.address);
+    if (!link) {
+      link = await this.#openLink(address);
+      this.#links.set(address.address, link);
+    }
+    // Each time: an interface that went away and came back under the same address has lost its membership.
+    for (const socket of [link.sender, link.asker]) socket.setMulticastInterface(address.address);
+    try {
+      this.#group?.addMembership(group, address.address);
+    } catch {
+      // It is a member already. An interface without multicast is found out by the self-test.
+    }
+  }
+
+  async #openLink({ address, ...link }: LinkAddress): Promise<Link> {
+    const { port } = this.#options;
+    const sender = await this.#bound({ port, address }, (packet, from) => this.#onPacket(packet, from));
+    try {
+      const asker = await this.#bound({ port: 0, address }, (packet, from) => this.#onAnswer(packet, from));
+      return { ...link, address, sender, asker };
+    } catch (error) {
+      void closed(sender);
+      throw error;
+    }
+  }
+
+  /** The addresses to send from: the one that is named, or the first of each interface. */
+  #wanted(): LinkAddress[] {
+    const { interface: at } = this.#options;
+    this.#addressesReadAtMs = Number.NEGATIVE_INFINITY;
+    const addresses = this.#allAddresses().filter(({ address }) => at === undefined || address === at);
+    const first = new Map<string, LinkAddress>();
+    for (const link of addresses) if (!first.has(link.name ?? link.address)) first.set(link.name ?? link.address, link);
+    return [...first.values()];
+  }
+
+  #allAddresses(): readonly LinkAddress[] {
+    const { clock, links = systemLinks } = this.#options;
+    const now = clock.monotonicMs();
+    if (now - this.#addressesReadAtMs > updateMs) {
+      this.#addressesReadAtMs = now;
+      this.#addresses = links().filter(({ address }) => isIPv4(address));
+    }
+    return this.#addresses;
+  }
+
+  #onPacket(packet: Packet, from: RemoteInfo): void {
+    if (packet.type === 'response') return this.#onAnswer(packet, from);
+    if (!this.#isOnLink(from)) return;
+    this.#listener.query(packet, from);
+    // Go Micro does not mark its announcements as responses.
+    if ((packet.answers ?? []).length > 0 && (packet.questions ?? []).length === 0) this.#onAnswer(packet, from);
   }
 
   /** Accepts only responses from the multicast port and from the local link (RFC 6762 sections 6 and 11). */
-  #respond(packet: Packet, from: RemoteInfo): void {
+  #onAnswer(packet: Packet, from: RemoteInfo): void {
     if (from.port === this.#options.port && this.#isOnLink(from)) this.#listener.response(packet, from);
   }
 
   #isOnLink({ address }: RemoteInfo): boolean {
-    const { interface: at, clock, links = systemLinks } = this.#options;
-    const now = clock.monotonicMs();
-    if (now - this.#linksReadAtMs > linksHoldMs) {
-      this.#linksReadAtMs = now;
-      this.#links = links().filter((link) => at === undefined || link.address === at);
-    }
-    return isOnLink(address, this.#links);
-  }
-
-  /** Throws if the interface does not exist: the system would use another one. */
-  async #checkInterface(): Promise<void> {
     const { interface: at } = this.#options;
-    if (at === undefined || systemLinks().some(({ address }) => address === at)) return;
-    throw new Error(`no network interface of this machine has the address ${at}`);
+    const links = this.#allAddresses();
+    return isOnLink(address, at === undefined ? links : links.filter((link) => link.address === at));
   }
 
-  #opened(socket: MulticastDNS, onReady: (ready: () => void) => void, forget: () => void): Promise<MulticastDNS> {
-    socket.on('response', (packet, from) => this.#respond(packet, from));
-    // Malformed packets and interfaces that come and go are no errors of the registry.
-    socket.on('warning', () => {});
+  #bound(
+    to: { readonly port: number; readonly address: string },
+    onPacket: (packet: Packet, from: RemoteInfo) => void,
+  ): Promise<Socket> {
+    const socket = createSocket({ type: 'udp4', reuseAddr: true });
+    socket.on('message', (bytes, from) => {
+      const packet = decoded(bytes);
+      if (packet && !this.#isClosed) onPacket(packet, from);
+    });
     return new Promise((resolve, reject) => {
-      const fail = (error: Error): void => {
-        socket.destroy();
-        forget();
+      socket.on('error', (error) => {
+        // Once it is bound, errors are those of single packets, and of interfaces that went away.
+        void closed(socket);
         reject(error);
-      };
-      socket.on('error', fail);
-      onReady(() => (this.#isClosed ? fail(new Error('closed')) : resolve(socket)));
+      });
+      socket.bind(to, () => {
+        socket.removeAllListeners('error').on('error', () => {});
+        socket.setMulticastTTL(packetTtl);
+        socket.setTTL(packetTtl);
+        socket.setMulticastLoopback(true);
+        resolve(socket);
+      });
     });
   }
+
+  /** Sends at each interface. Rejects if it succeeds at none. */
+  async #toAll(send: (link: Link) => Promise<void> | false): Promise<void> {
+    await this.listen();
+    const results = await Promise.allSettled([...this.#links.values()].map((link) => send(link)));
+    const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
+    if (results.length === 0) throw new Error('no network interface of this machine is up');
+    if (failures.length === results.length) throw failures[0];
+  }
+
+  #send(socket: Socket, bytes: Buffer, to?: RemoteInfo): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const done = (error: Error | null): void => (error ? reject(error) : resolve());
+      try {
+        socket.send(bytes, to?.port ?? this.#options.port, to?.address ?? group, done);
+      } catch (error) {
+        // The socket was closed meanwhile.
+        reject(error as Error);
+      }
+    });
+  }
+
+  #closeAll(): Promise<void>[] {
+    const sockets = [...this.#links.values()].flatMap(({ sender, asker }) => [sender, asker]);
+    this.#links.clear();
+    if (this.#group) sockets.push(this.#group);
+    this.#group = undefined;
+    return sockets.map(closed);
+  }
 }
 
-function systemLinks(): readonly LinkAddress[] {
-  return Object.values(networkInterfaces()).flatMap((some) => some ?? []);
-}
-
-/** Calls `forget` if opening fails, so that the next call opens again. */
-function retriable<T>(opening: Promise<T>, forget: () => void): Promise<T> {
-  opening.catch(forget);
-  return opening;
-}
-
-function sent(send: (done: (error: Error | null) => void) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    send((error) => (error ? reject(error) : resolve()));
+/** True if an address belongs to one of the local links (RFC 6762 section 11). */
+export function isOnLink(from: string, links: readonly LinkAddress[]): boolean {
+  const source = bitsOf(from);
+  if (source === undefined) return false;
+  return links.some(({ address, netmask }) => {
+    const [own, mask] = [bitsOf(address), bitsOf(netmask)];
+    return own !== undefined && mask !== undefined && ((source ^ own) & mask) === 0;
   });
 }
 
-/** Responds to one address. The library has this parameter, but its types lack it. */
-function respondTo(
-  socket: MulticastDNS,
-  packet: { readonly questions: Question[]; readonly answers: Answer[] },
-  to: { readonly address: string; readonly port: number },
-  done: (error: Error | null) => void,
-): void {
-  const respond = socket.respond.bind(socket) as (
-    response: typeof packet,
-    rinfo: typeof to,
-    callback: typeof done,
-  ) => void;
-  respond(packet, to, done);
+function bitsOf(address: string): number | undefined {
+  if (!isIPv4(address)) return undefined;
+  return address.split('.').reduce((bits, part) => (bits << 8) | Number(part), 0);
+}
+
+function systemLinks(): LinkAddress[] {
+  return Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) =>
+    addresses.map(({ address, netmask }) => ({ name, address, netmask })),
+  );
+}
+
+function responseOf(packet: Omit<Packet, 'type'>): Buffer {
+  return encode({ ...packet, type: 'response', flags: AUTHORITATIVE_ANSWER });
+}
+
+/** Decodes a packet; undefined if it is malformed. */
+function decoded(bytes: Buffer): Packet | undefined {
+  try {
+    return decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    try {
+      socket.close(() => resolve());
+    } catch {
+      // It is closed.
+      resolve();
+    }
+  });
 }

@@ -6,27 +6,23 @@ import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
 import type { AnnouncedNode } from '../mdns/announcer.ts';
-import { type Found, MulticastDns } from '../mdns/mdns.ts';
+import type { NodeChange } from '../mdns/browser.ts';
+import { MulticastDns } from '../mdns/mdns.ts';
 import { UnfitNode } from '../mdns/records.ts';
 import { Clock, Timers } from '../runtime/runtime.ts';
-import type {
-  DriverCall,
-  DriverTools,
-  LeasedNode,
-  Registration,
-  RegistryDriver,
-  Snapshot,
-  WatchFeed,
-} from './kit/driver.ts';
+import type { DriverCall, DriverTools, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
 import { type DriverFailure, invalidService } from './kit/errors.ts';
-import { LeaseManager } from './kit/lease-manager.ts';
+import { type LeaseBackend, LeaseManager } from './kit/lease-manager.ts';
 import { nodeOf, recordOf } from './mdns/records.ts';
 import type { Registry, RegistryCapabilities, RegistryOptions, ServiceRecord } from './registry.ts';
 
 /** Options of a {@link MdnsRegistry}. `address` is ignored. */
 export interface MdnsRegistryOptions extends RegistryOptions {
-  /** Address of the network interface: with `127.0.0.1` packets stay on this machine. @default the system's */
+  /**
+   * Address of the one network interface to use: with `127.0.0.1` packets stay on this machine.
+   * @default all interfaces, as they come and go
+   */
   readonly interface?: string | undefined;
   /** UDP port. @default 5353 */
   readonly port?: number | undefined;
@@ -37,6 +33,11 @@ export interface MdnsRegistryOptions extends RegistryOptions {
    * @default 100, as in Go Micro
    */
   readonly queryMs?: number | undefined;
+  /**
+   * Time in milliseconds between the three probes by which a new node makes sure that nobody else has its name.
+   * @default 250, as RFC 6762 says
+   */
+  readonly probeMs?: number | undefined;
   /**
    * Time in milliseconds for which an unanswered query is repeated, before the service counts as not found.
    * @default 500
@@ -57,7 +58,7 @@ export interface MdnsRegistryOptions extends RegistryOptions {
    * Most nodes, and most names of services, that are accepted from others. Further ones are skipped. @default 10_000
    */
   readonly maxNodes?: number | undefined;
-  /** Shortest time in milliseconds between two queries of a watch. @default 100 */
+  /** Shortest time in milliseconds between two reads of a watch. @default 100 */
   readonly minReadMs?: number | undefined;
 }
 /** Container key of the {@link MdnsRegistryOptions}. */
@@ -67,6 +68,7 @@ const defaults = {
   port: 5353,
   domain: mdnsDomain,
   queryMs: 100,
+  probeMs: 250,
   maxQueryMs: 500,
   maxPacketBytes: 1_400,
   maxAnswerBytesPerSecond: 262_144,
@@ -123,24 +125,24 @@ class MdnsDriver implements RegistryDriver {
   constructor(settings: Settings, tools: DriverTools) {
     const { port, interface: at, minReadMs } = settings;
     this.server = `multicast DNS on UDP port ${port}${at === undefined ? '' : ` at the interface ${at}`}`;
-    // Nodes announce changes by themselves: a watch queries only when a record is about to expire.
+    // The wire reports every change: a watch reads once, when it starts.
     this.bounds = { minReadMs, maxReadMs: Number.POSITIVE_INFINITY };
     this.#settings = settings;
     this.#logger = tools.logger;
-    const { clock, timers } = tools;
     const wire = new MulticastDns({
       ...settings,
-      clock,
-      timers,
+      ...tools,
       nodeOf: recordOf,
       hasRoom: (count) => this.hasRoom(count),
+      onRename: ({ service, id }, instance) => this.#logger.warn(sameNode(service, id, instance)),
+      onSilence: (addresses) => this.#logger.warn(noMulticast(addresses, port)),
     });
     this.#wire = wire;
-    const backend = {
-      grant: ({ service, ttlMs }: Registration) => wire.announce(nodeOf(service), ttlMs),
-      renew: (own: AnnouncedNode) => wire.repeat(own),
-      replace: (own: AnnouncedNode, { service, ttlMs }: Registration) => wire.replace(own, nodeOf(service), ttlMs),
-      revoke: (own: AnnouncedNode) => wire.withdraw(own),
+    const backend: LeaseBackend<AnnouncedNode> = {
+      grant: ({ service, ttlMs }, signal) => wire.announce(nodeOf(service), ttlMs, signal),
+      renew: (own) => wire.repeat(own),
+      replace: (own, { service, ttlMs }) => wire.replace(own, nodeOf(service), ttlMs),
+      revoke: (own) => wire.withdraw(own),
     };
     this.#leases = new LeaseManager(backend, { registry: 'mdns', ...tools });
   }
@@ -161,16 +163,15 @@ class MdnsDriver implements RegistryDriver {
     return this.#wire.names(signal);
   }
 
-  /** Returns the nodes that answer now. The snapshot is incomplete, as queries and answers may be lost. */
   async read(name = '', { signal, isInitialRead }: DriverCall): Promise<Snapshot> {
     const found = await this.#wire.find(name, isInitialRead ? 0 : this.#settings.maxQueryMs, signal);
-    return { nodes: found.map(leasedNode), isComplete: false };
+    return { nodes: found.map((service) => ({ service })) };
   }
 
   watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
-    const onNode = (found: Found<ServiceRecord>): void =>
-      feed.change({ ...leasedNode(found), action: found.ttlS === 0 ? 'delete' : 'update' });
-    return this.#wire.watch(feed.service, onNode, signal);
+    const onChange = ({ node: service, isGone }: NodeChange<ServiceRecord>): void =>
+      feed.change({ service, action: isGone ? 'delete' : 'update' });
+    return this.#wire.watch(feed.service, onChange, signal);
   }
 
   /** Limits the nodes that are accepted from others: any host on the link may announce some. */
@@ -197,6 +198,10 @@ class MdnsDriver implements RegistryDriver {
   }
 }
 
-function leasedNode({ node, ttlS }: Found<ServiceRecord>): LeasedNode {
-  return { service: node, leaseMs: ttlS * 1_000 };
+function sameNode(service: string, id: string, instance: string): string {
+  return `another process announces node "${id}" of service "${service}" over multicast DNS too: this one is announced as ${instance}. Others see one node with this id: give each process an id of its own`;
+}
+
+function noMulticast(addresses: readonly string[], port: number): string {
+  return `multicast DNS does not work at ${addresses.join(', ')}: this process does not hear its own question there, so services will not be found. Check that the interface is up and has multicast, and that no firewall, VPN or container network drops UDP port ${port} and 224.0.0.251. Or set TENON_MDNS_INTERFACE to the address of another interface, 127.0.0.1 for this machine alone`;
 }

@@ -64,7 +64,7 @@ describe('loading of backends', () => {
   });
   afterAll(() => copy.remove());
 
-  const libraries = ['@grpc/grpc-js', 'ioredis', 'multicast-dns', 'protobufjs', '@grpc/proto-loader'];
+  const libraries = ['@grpc/grpc-js', 'ioredis', 'dns-packet', 'protobufjs', '@grpc/proto-loader'];
 
   it('does not happen when the package is imported', async () => {
     const { files, packages } = await copy.loadedBy("import './dist/index.js';");
@@ -92,7 +92,7 @@ describe('loading of backends', () => {
 describe('a package that is not installed', () => {
   let copy: BuiltCopy;
   beforeAll(() => {
-    copy = builtCopy(['ioredis', 'multicast-dns']);
+    copy = builtCopy(['ioredis', 'dns-packet']);
   });
   afterAll(() => copy.remove());
 
@@ -118,7 +118,7 @@ describe('a package that is not installed', () => {
     ],
     [
       { TENON_PROFILE: 'dev' },
-      'the registry "mdns" needs the package multicast-dns, which is not installed: npm install multicast-dns',
+      'the registry "mdns" needs the package dns-packet, which is not installed: npm install dns-packet',
     ],
   ])('is named with the command that installs it: %j', async (env, message) => {
     expect(await startUnder(env)).toBe(`FAILED_PRECONDITION | app.package_missing | ${message}\n`);

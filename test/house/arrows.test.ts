@@ -69,7 +69,7 @@ const table: readonly Row[] = [
     thirdParties: 'one per backend',
     rooms: ['pipeline', ...low],
   },
-  { room: 'mdns', mayImport: 'the low rooms', thirdParties: 'dns-packet, multicast-dns', rooms: low },
+  { room: 'mdns', mayImport: 'the low rooms', thirdParties: 'dns-packet', rooms: low },
   { room: 'etcd', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   {
     room: 'registry',
@@ -159,8 +159,6 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
   // Optional, and loaded when a method has rules.
   '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,
   '@bufbuild/protovalidate': /^src\/interceptors\/protovalidate\.ts$/,
-  'multicast-dns': /^src\/mdns\//,
-  // What multicast-dns reads and writes packets with: it names their types.
   'dns-packet': /^src\/mdns\//,
   'reflect-metadata': /^src\/decorators\/metadata\.ts$/,
   commander: /^src\/cli\//,
@@ -173,7 +171,7 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
 };
 
 /** Packages from which only types may be imported. */
-const typesOnlyPackages = ['@standard-schema/spec', 'dns-packet', '@bufbuild/protobuf', '@bufbuild/protovalidate'];
+const typesOnlyPackages = ['@standard-schema/spec', '@bufbuild/protobuf', '@bufbuild/protovalidate'];
 
 /** The memory backends: what works within one process and needs no library. */
 const inMemory = /^src\/(?:\w+\/memory|codec\/(?:json|bytes)|selector\/(?:random|round-robin))\.ts$/;
@@ -355,7 +353,6 @@ describe('arrows', () => {
     ['src/server/x.ts', "import type { ContainerModule } from 'inversify';", 'ContainerModule may be used in app only'],
     ['src/decorators/x.ts', "import { Server } from '../server/server.ts';", 'types of server only'],
     ['src/pipeline/x.ts', "import { y } from '@standard-schema/spec';", 'has types only'],
-    ['src/mdns/x.ts', "import { encode } from 'dns-packet';", 'has types only'],
     ['src/registry/mdns.ts', "import type { Packet } from 'dns-packet';", 'dns-packet may not be imported here'],
     ['src/mdns/x.ts', "import { X } from '../registry/registry.ts';", 'mdns may not import registry'],
     ['src/registry/redis.ts', "import { X } from '../mdns/mdns.ts';", 'registry may not import mdns'],
@@ -379,6 +376,7 @@ describe('arrows', () => {
     ['src/registry/kit/grpc-channel.ts', "import { loadProto } from '../../codec/proto.ts';"],
     ['src/registry/kit/grpc-channel.ts', "import { GrpcTransport } from '../../transport/grpc.ts';"],
     ['src/registry/mdns.ts', "import { MulticastDns } from '../mdns/mdns.ts';"],
+    ['src/mdns/x.ts', "import { encode } from 'dns-packet';"],
     ['src/registry/mdns/x.ts', "import { UnfitNode } from '../../mdns/records.ts';"],
     ['src/broker/redis-streams.ts', "import type { Redis } from 'ioredis';"],
     ['src/app/x.ts', "const { Redis } = await import('../registry/redis.ts');"],

@@ -5,8 +5,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { type Answer, decode, encode, type Packet } from 'dns-packet';
 
 import { nodesIn, servicesIn } from '../../src/mdns/records.ts';
-import type { LinkAddress } from '../../src/mdns/responder.ts';
-import { MdnsSockets } from '../../src/mdns/sockets.ts';
+import { type LinkAddress, MdnsSockets } from '../../src/mdns/sockets.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { freePort } from '../support/process.ts';
 import { eventually } from '../support/waiting.ts';
@@ -71,20 +70,17 @@ describe('MdnsSockets', () => {
         query: () => void heard.push(`${name} query`),
         response: () => void heard.push(`${name} response`),
       };
-      const link = new MdnsSockets(
-        { interface: '127.0.0.1', port, clock: systemRuntime.clock, links: () => links },
-        listener,
-      );
+      const link = new MdnsSockets({ ...systemRuntime, interface: '127.0.0.1', port, links: () => links }, listener);
       toClose.push(() => link.close());
       await link.listen();
-      const peer = await socketOn(port);
+      const peer = await socketOn(port, '127.0.0.2');
       toClose.push(() => new Promise((resolve) => peer.close(() => resolve())));
       const query = encode({ type: 'query', questions: [question('greeter.micro')] });
       const response = encode({ type: 'response', answers: recordsOf('greeter', 'n1') });
       for (const packet of [query, response]) peer.send(packet, port, group);
       return peer;
     };
-    await linkOn('far', []);
+    await linkOn('far', [{ address: '127.0.0.1', netmask: '255.255.255.255' }]);
     await linkOn('near', [{ address: '127.0.0.1', netmask: '255.0.0.0' }]);
     await eventually('the near are heard', () => heard.length >= 2, patientMs);
     expect(heard).toEqual(['near query', 'near response']);

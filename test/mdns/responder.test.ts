@@ -3,7 +3,8 @@ import type { RemoteInfo } from 'node:dgram';
 import { describe, expect, it } from '@jest/globals';
 import { encode, type Packet } from 'dns-packet';
 
-import { isOnLink, MdnsResponder } from '../../src/mdns/responder.ts';
+import { MdnsResponder } from '../../src/mdns/responder.ts';
+import { isOnLink } from '../../src/mdns/sockets.ts';
 import { VirtualTimers } from '../../src/testing/virtual-time.ts';
 import { host, pointer, question, recordsOf } from './support.ts';
 
@@ -39,9 +40,10 @@ describe('MdnsResponder', () => {
       port,
       maxAnswerBytesPerSecond,
       answers: () => replies,
-      send: ({ name }, records, to) => {
+      linkOf: () => '127.0.0.1',
+      send: ({ name }, records, to, toAll) => {
         const packet: Packet = { type: 'response', questions: [question(name)], answers: [...records] };
-        sent.push({ name, to: to?.address ?? 'all', bytes: encode(packet).length });
+        sent.push({ name, to: toAll ? 'all' : to.address, bytes: encode(packet).length });
       },
     });
     return { timers, sent, responder };

@@ -1,7 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { deflateSync } from 'node:zlib';
 
-import type { Answer, Question } from 'dns-packet';
+import { type Answer, decode, type Packet, type Question } from 'dns-packet';
 
 /** The group of multicast DNS. */
 export const group = '224.0.0.251';
@@ -35,4 +35,55 @@ export async function socketOn(port: number, address = '0.0.0.0'): Promise<Socke
   await new Promise<void>((resolve) => socket.bind(port, address, resolve));
   socket.setMulticastInterface('127.0.0.1');
   return socket;
+}
+
+/** A socket of the group that is no registry's: it sends what it is told, and keeps what it hears. */
+export class Stranger {
+  readonly heard: { readonly packet: Packet; readonly bytes: Buffer }[] = [];
+  readonly #socket: Socket;
+  readonly #port: number;
+
+  private constructor(socket: Socket, port: number) {
+    this.#socket = socket;
+    this.#port = port;
+    socket.on('message', (bytes) => this.heard.push({ packet: decode(bytes), bytes }));
+  }
+
+  /** On the port of the group, or on one of its own. */
+  static async on(port: number, bindTo: number): Promise<Stranger> {
+    const socket = createSocket({ type: 'udp4', reuseAddr: true });
+    await new Promise<void>((resolve) => socket.bind(bindTo, '0.0.0.0', resolve));
+    socket.addMembership(group, '127.0.0.1');
+    socket.setMulticastInterface('127.0.0.1');
+    return new Stranger(socket, port);
+  }
+
+  /** What was announced: answers to nobody's question. */
+  get announcements(): Packet[] {
+    const packets = this.heard.map(({ packet }) => packet);
+    return packets.filter(({ questions = [], answers = [] }) => questions.length === 0 && answers.length > 0);
+  }
+
+  /** What was asked for a name. */
+  questions(name: string): Packet[] {
+    return this.heard
+      .map(({ packet }) => packet)
+      .filter(({ type, questions = [] }) => type === 'query' && questions.some((one) => one.name === name));
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => this.#socket.close(() => resolve()));
+  }
+
+  send(hex: string, port = this.#port, address = group): void {
+    this.#socket.send(Buffer.from(hex, 'hex'), port, address);
+  }
+
+  /** Answers every question with these packets, straight to the one who asked, as Go Micro does. */
+  answerWith(...hex: string[]): void {
+    this.#socket.on('message', (bytes, from) => {
+      const { questions = [], answers = [] } = decode(bytes);
+      if (questions.length > 0 && answers.length === 0) for (const one of hex) this.send(one, from.port, from.address);
+    });
+  }
 }

@@ -4,9 +4,9 @@ import { expect, test } from '@jest/globals';
 import { credentials } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { Plugin } from '@inversifyjs/plugin';
+import { decode } from 'dns-packet';
 import { Container, inject, injectable, optional } from 'inversify';
 import { Redis } from 'ioredis';
-import multicastDns from 'multicast-dns';
 import protobuf from 'protobufjs';
 
 const Greeting = Symbol.for('test.toolchain.Greeting');
@@ -34,7 +34,7 @@ test('third-party libraries load as native ESM', () => {
   expect(typeof credentials.createInsecure).toBe('function');
   expect(typeof loadSync).toBe('function');
   expect(typeof Redis).toBe('function');
-  expect(typeof multicastDns).toBe('function');
+  expect(typeof decode).toBe('function');
   expect(typeof protobuf.Root).toBe('function');
   expect(typeof Plugin).toBe('function');
 });

@@ -120,7 +120,7 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
     {
       name: 'mdns',
       summary: "multicast DNS in Go Micro's record format: nothing to install",
-      package: 'multicast-dns',
+      package: 'dns-packet',
       variables: [
         {
           name: 'TENON_MDNS_INTERFACE',
