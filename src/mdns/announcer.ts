@@ -166,11 +166,11 @@ export class MdnsAnnouncer {
 
   /** Announces a node now, and twice more. */
   async #announce(own: AnnouncedNode): Promise<void> {
-    const { clock, timers, onChange } = this.#options;
+    const { clock, timers } = this.#options;
     for (const timer of own.repeats) timer.cancel();
     own.announcedAtMs = clock.monotonicMs();
     this.#claims.note(own);
-    onChange(own.instance, own.records);
+    this.#options.onChange(own.instance, this.#recordsAt(own, own.records));
     const again = (): void => void this.#send(own, own.records).catch(() => {});
     own.repeats = repeatMs.map((delayMs) => timers.after(delayMs, again));
     await this.#send(own, own.records);
@@ -193,12 +193,12 @@ export class MdnsAnnouncer {
   }
 
   #rename(own: AnnouncedNode): void {
-    const { context, onChange, onRename } = this.#options;
-    if (this.#nodes.has(own)) onChange(own.instance, undefined);
+    const { context } = this.#options;
+    if (this.#nodes.has(own)) this.#options.onChange(own.instance, undefined);
     own.number += 1;
     own.instance = instanceName(own.node, context.domain, own.number);
     this.#encode(own);
-    onRename(own.node, own.instance);
+    this.#options.onRename(own.node, own.instance);
   }
 
   #encode(own: AnnouncedNode): void {

@@ -232,11 +232,10 @@ export class MdnsBrowser<Node> {
     const key = instance.toLowerCase();
     const expiresAtMs = link === undefined ? Number.POSITIVE_INFINITY : now + found.ttlS * 1_000;
     if (!topic.entries.has(key)) this.#count += 1;
-    topic.entries.set(key, {
-      ...{ service, instance, id: String(found.id), node, link },
-      ...{ heardAtMs: now, expiresAtMs, refreshes: 0, hasSaidGoodbye: false },
-    });
-    this.#report(topic, String(found.id), node);
+    const id = String(found.id);
+    const state = { heardAtMs: now, expiresAtMs, refreshes: 0, hasSaidGoodbye: false };
+    topic.entries.set(key, { service, instance, id, node, link, ...state });
+    this.#report(topic, id, node);
     this.#schedule(topic);
   }
 
@@ -348,7 +347,7 @@ export class MdnsBrowser<Node> {
   #onDue(topic: Topic<Node>): void {
     const now = this.#now();
     let asks = false;
-    for (const entry of [...topic.entries.values()]) {
+    for (const entry of topic.entries.values()) {
       if (entry.expiresAtMs <= now) this.#remove(topic, entry);
       else if (now >= entry.heardAtMs + (entry.expiresAtMs - entry.heardAtMs) * (refreshParts[entry.refreshes] ?? 1)) {
         entry.refreshes += 1;

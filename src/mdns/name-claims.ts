@@ -31,6 +31,8 @@ interface Claim {
   readonly data: Set<string>;
   /** What the probes have shown: somebody has the name, or wants it and goes first. */
   outcome: 'taken' | 'later' | undefined;
+  /** True until the node has a name. */
+  isPending: boolean;
   contestedAtMs: number;
 }
 
@@ -68,8 +70,10 @@ export class NameClaims<Node extends NamedNode> {
     const claim: Claim = this.#claims.get(node) ?? {
       data: new Set(),
       outcome: undefined,
+      isPending: true,
       contestedAtMs: Number.NEGATIVE_INFINITY,
     };
+    claim.isPending = true;
     this.#claims.set(node, claim);
     try {
       for (let attempt = 1; ; attempt += 1) {
@@ -85,6 +89,8 @@ export class NameClaims<Node extends NamedNode> {
     } catch (error) {
       if (node.isContested !== true) this.#claims.delete(node);
       throw error;
+    } finally {
+      claim.isPending = false;
     }
   }
 
@@ -111,7 +117,7 @@ export class NameClaims<Node extends NamedNode> {
       for (const [node, claim] of this.#claims) {
         if (!isNamed(record, node) || claim.data.has(keyOf(record) ?? '')) continue;
         if (this.#isProbing(claim)) claim.outcome = 'taken';
-        else void this.#contest(node, claim);
+        else if (!claim.isPending) void this.#contest(node, claim);
       }
     }
   }
@@ -178,7 +184,7 @@ function keyOf(record: Answer): string | undefined {
 }
 
 function isNamed(record: Answer, { instance }: NamedNode): boolean {
-  return record.name.toLowerCase() === instance.toLowerCase();
+  return record.name.length === instance.length && record.name.toLowerCase() === instance.toLowerCase();
 }
 
 /** The data of records in the order in which they are compared: by type, TXT (16) before SRV (33), then by data. */

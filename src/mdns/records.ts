@@ -141,7 +141,7 @@ export function withAddress(records: readonly Answer[], ip: string): Answer[] {
  */
 export function dataOf(record: Answer): Buffer | undefined {
   if (record.type === 'TXT') {
-    const strings = [record.data].flat().map((one) => Buffer.from(one as string | Buffer));
+    const strings = [record.data].flat().map((one) => Buffer.from(one));
     return Buffer.concat(strings.flatMap((one) => [Buffer.from([one.length & 255]), one]));
   }
   if (record.type !== 'SRV') return undefined;

@@ -72,9 +72,9 @@ export class MdnsSockets {
 
   /** Resolves when packets are received at every interface. Rejects if there is none, or the port is taken. */
   listen(): Promise<void> {
-    this.#opening ??= this.#open().catch((error: unknown) => {
+    this.#opening ??= this.#open().catch(async (error: unknown) => {
+      await Promise.all(this.#closeAll());
       this.#opening = undefined;
-      this.#closeAll();
       throw error;
     });
     return this.#opening;
@@ -252,10 +252,10 @@ export class MdnsSockets {
   /** Sends at each interface. Rejects if it succeeds at none. */
   async #toAll(send: (link: Link) => Promise<void> | false): Promise<void> {
     await this.listen();
-    const results = await Promise.allSettled([...this.#links.values()].map((link) => send(link)));
+    const results = await Promise.allSettled([...this.#links.values()].map(async (link) => send(link)));
     const failures = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
-    if (results.length === 0) throw new Error('no network interface of this machine is up');
-    if (failures.length === results.length) throw failures[0];
+    if (failures.length < results.length) return;
+    throw failures[0] ?? new Error('no network interface of this machine is up');
   }
 
   #send(socket: Socket, bytes: Buffer, to?: RemoteInfo): Promise<void> {
@@ -265,7 +265,7 @@ export class MdnsSockets {
         socket.send(bytes, to?.port ?? this.#options.port, to?.address ?? group, done);
       } catch (error) {
         // The socket was closed meanwhile.
-        reject(error as Error);
+        reject(error);
       }
     });
   }

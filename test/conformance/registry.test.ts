@@ -25,7 +25,7 @@ registryConformance(api, 'cache over memory', {
 // A port of its own is a network of its own.
 const port = 20_000 + (process.pid % 20_000);
 registryConformance(api, 'mdns', {
-  make: () => new MdnsRegistry({ interface: '127.0.0.1', port, queryMs: 60 }),
+  make: () => new MdnsRegistry({ interface: '127.0.0.1', port, queryMs: 60, probeMs: 20 }),
   capabilities: MdnsRegistry.capabilities,
   shortTtlMs: 400,
   settleMs: 3_000,

@@ -44,7 +44,13 @@ function scene(maxNodes = 100) {
       (record) => ({ ...record, ttl }) as Answer,
     );
   return {
-    ...{ timers, asked, links, browser, events, stop, watch, records },
+    timers,
+    asked,
+    links,
+    browser,
+    events,
+    watch,
+    records,
     announce: (id: string, ttl = 10, port = 7_000, at = here) =>
       browser.onResponse({ answers: records(id, ttl, port, at) }, from(at)),
     answer: (id: string, ttl = 10, port = 7_000) =>

@@ -39,14 +39,14 @@ export async function socketOn(port: number, address = '0.0.0.0'): Promise<Socke
 
 /** A socket of the group that is no registry's: it sends what it is told, and keeps what it hears. */
 export class Stranger {
-  readonly heard: { readonly packet: Packet; readonly bytes: Buffer }[] = [];
+  readonly heard: { readonly packet: Packet; readonly bytes: Buffer; readonly from: string }[] = [];
   readonly #socket: Socket;
   readonly #port: number;
 
   private constructor(socket: Socket, port: number) {
     this.#socket = socket;
     this.#port = port;
-    socket.on('message', (bytes) => this.heard.push({ packet: decode(bytes), bytes }));
+    socket.on('message', (bytes, { address: from }) => this.heard.push({ packet: decode(bytes), bytes, from }));
   }
 
   /** On the port of the group, or on one of its own. */

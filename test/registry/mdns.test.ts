@@ -42,7 +42,7 @@ async function network(): Promise<{ readonly interface: string; readonly port: n
 }
 
 function registryOn(options: MdnsRegistryOptions): MdnsRegistry {
-  const registry = new MdnsRegistry(options);
+  const registry = new MdnsRegistry({ probeMs: 40, ...options });
   toClose.push(() => registry.close());
   return registry;
 }
