@@ -311,6 +311,7 @@ export interface MdnsRegistryOptions extends RegistryOptions {
     readonly port?: number | undefined;
     readonly domain?: string | undefined;
     readonly queryMs?: number | undefined;
+    readonly probeMs?: number | undefined;
     readonly maxQueryMs?: number | undefined;
     readonly maxPacketBytes?: number | undefined;
     readonly maxAnswerBytesPerSecond?: number | undefined;
@@ -322,6 +323,7 @@ declare const defaults: {
     readonly port: 5353;
     readonly domain: "micro";
     readonly queryMs: 100;
+    readonly probeMs: 250;
     readonly maxQueryMs: 500;
     readonly maxPacketBytes: 1400;
     readonly maxAnswerBytesPerSecond: 262144;

@@ -125,7 +125,7 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
         {
           name: 'TENON_MDNS_INTERFACE',
           option: 'interface',
-          describes: 'Address of the network interface that mDNS speaks on. Default: what the system chooses.',
+          describes: 'Address of the one network interface that mDNS speaks on. Default: all of them.',
           kind: 'text',
           example: '127.0.0.1',
         },
