@@ -38,7 +38,7 @@ interface Entry<Node> {
   heardAtMs: number;
   /** Infinite for nodes of this process, which end when they are withdrawn. */
   expiresAtMs: number;
-  /** How often its service was asked for again since the entry was heard. */
+  /** The number of questions for it since it was heard. */
   refreshes: number;
   hasSaidGoodbye: boolean;
 }
@@ -284,8 +284,8 @@ export class MdnsBrowser<Node> {
   }
 
   /**
-   * True if a record was sent before the goodbye of its node. An answer may have been on its way at another socket, while
-   * announcements arrive in order; an announcement of this process comes back to it after its goodbye.
+   * True if a record was sent before the goodbye of its node. An answer may have been on its way at another socket,
+   * while announcements arrive in order; an announcement of this process comes back to it after its goodbye.
    */
   #isGone(key: string, isAnswer: boolean): boolean {
     const goodbye = this.#goodbyes.get(key);

@@ -144,8 +144,9 @@ export class MulticastDns<Node> {
   }
 
   /**
-   * Returns the nodes of a service, one for each id: those in the cache, if the service was asked for and its nodes have
-   * been followed since. Otherwise it asks, once for all who want to know, and waits up to `maxMs` for the first answer.
+   * Returns the nodes of a service, one for each id: those in the cache, if the service was asked for and its nodes
+   * have been followed since. Otherwise it asks, once for all who want to know, and waits up to `maxMs` for the first
+   * answer.
    */
   async find(service: string, maxMs: number, signal: AbortSignal): Promise<readonly Node[]> {
     const { domain, timers } = this.#options;

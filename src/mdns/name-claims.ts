@@ -29,7 +29,7 @@ export interface NameClaimsOptions<Node> {
 interface Claim {
   /** All data that this process has had under the name: packets of its own come back to it. */
   readonly data: Set<string>;
-  /** What the probes have shown: somebody has the name, or wants it and goes first. */
+  /** The result of the probes: another host has the name, or wants it and goes first. */
   outcome: 'taken' | 'later' | undefined;
   /** True until the node has a name. */
   isPending: boolean;
