@@ -2,19 +2,14 @@ import { fileURLToPath } from 'node:url';
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
-import { backendRow, backendRows } from '../../src/app/internal/backend-table.ts';
+import { backendRow } from '../../src/app/internal/backend-table.ts';
 import { type ClientOf, contract, System } from '../../src/index.ts';
-import {
-  busyKey,
-  type NodeRecord,
-  Registry,
-  type RegistryCapabilities,
-  stateKey,
-} from '../../src/registry/registry.ts';
+import { busyKey, type NodeRecord, Registry, stateKey } from '../../src/registry/registry.ts';
 import { WatchRecorder } from '../../src/testing/recorders.ts';
 import { startNode, type TestProcess } from '../support/process.ts';
 import { describeWithServers } from '../support/servers.ts';
 import { eventually } from '../support/waiting.ts';
+import { capabilitiesOf, leaseOf, registriesWithServers } from './support.ts';
 
 interface BusyApi {
   pid(request: object): Promise<{ pid: number }>;
@@ -25,12 +20,7 @@ const program = fileURLToPath(new URL('./programs/busy.mjs', import.meta.url));
 const patienceMs = 30_000;
 
 /** The registries of tenon whose leases a worker thread can renew. */
-const names: string[] = [];
-for (const { name, load } of backendRows.registry) {
-  const { implementation } = await load({});
-  const { capabilities } = implementation as { readonly capabilities?: RegistryCapabilities };
-  if (capabilities?.transferable === true) names.push(name);
-}
+const names = registriesWithServers().filter((name) => capabilitiesOf(name)?.transferable === true);
 
 it('is shown with every registry whose leases can be transferred', () => {
   expect(names).toContain('redis');
@@ -39,7 +29,7 @@ it('is shown with every registry whose leases can be transferred', () => {
 describe.each(names)('a process whose event loop is blocked, with the registry %s', (registry) => {
   const server = backendRow('registry', registry)?.server ?? '';
   describeWithServers('on a real server', [server], (addressOf) => {
-    const ttlMs = 2_000;
+    const ttlMs = leaseOf(registry, 2_000);
     let caller: System;
     let client: ClientOf<BusyApi>;
     let seen: WatchRecorder;
@@ -96,36 +86,6 @@ describe.each(names)('a process whose event loop is blocked, with the registry %
       await process.waitForLine(/^stopped$/);
       await eventually('it is gone', async () => (await node(id)) === undefined, patienceMs);
       expect((await process.waitForExit()).code).toBe(0);
-    }, 120_000);
-
-    it('is not called while another node is not busy, and again when it is back', async () => {
-      const [one, other] = [await start(), await start()];
-      await Promise.all([handedOver(one.process), handedOver(other.process)]);
-      const pids = async (): Promise<Set<number>> => {
-        const called = new Set<number>();
-        for (let call = 0; call < 40; call += 1) {
-          // A node that is blocked, and that this process does not yet know to be busy, answers too late.
-          const { pid } = await client.pid({}, { timeoutMs: 2_000 }).catch(() => ({ pid: 0 }));
-          called.add(pid);
-        }
-        return called;
-      };
-      await eventually('both are called', async () => (await pids()).size === 2, patienceMs);
-      const { pid } = await client.block({ ms: 1 });
-      const blocked = pid === one.process.pid ? one : other;
-      const free = pid === one.process.pid ? other : one;
-      // Which of the two blocks is the choice of the selector.
-      let isBlocking = true;
-      const blocking = client.block({ ms: 6 * ttlMs }).finally(() => (isBlocking = false));
-      const isBusy = async ({ id }: { id: string }): Promise<boolean> => (await node(id))?.metadata[busyKey] === 'true';
-      await eventually('one is busy', async () => (await isBusy(blocked)) || (await isBusy(free)), patienceMs);
-      const idle = (await isBusy(blocked)) ? free : blocked;
-      await eventually('callers know it', async () => (await pids()).size === 1, patienceMs);
-      expect([...(await pids())]).toEqual([idle.process.pid]);
-      expect(isBlocking).toBe(true);
-      await blocking;
-      await eventually('both are called again', async () => (await pids()).size === 2, patienceMs);
-      await Promise.all([one.process.kill('SIGKILL'), other.process.kill('SIGKILL')]);
     }, 120_000);
 
     it('leaves after the stated bound, and comes back with its event loop', async () => {
