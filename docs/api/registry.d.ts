@@ -58,6 +58,7 @@ export interface RegistryOptions extends ConnectionSecurityOptions {
     readonly ttlMs?: number | undefined;
 }
 export interface RecordParts {
+    readonly ids?: boolean | undefined;
     readonly metadata?: boolean | undefined;
     readonly serviceMetadata?: boolean | undefined;
     readonly endpoints?: boolean | undefined;
@@ -70,6 +71,7 @@ export interface RegistryCapabilities extends ConnectionSecurityCapabilities {
     readonly watches: boolean;
     readonly renewalRestores?: boolean | undefined;
     readonly transferable?: boolean | undefined;
+    readonly listsAll?: boolean | undefined;
     readonly keeps?: RecordParts | undefined;
     readonly ttlGranularityMs?: number | undefined;
     readonly minTtlMs?: number | undefined;
@@ -161,6 +163,41 @@ type Settings = WithDefaults<EtcdRegistryOptions, typeof defaults>;
 export declare class EtcdRegistry extends DrivenRegistry<Settings> implements Registry {
     static readonly capabilities: RegistryCapabilities;
     constructor(options?: EtcdRegistryOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+export {};
+
+// tenon/registry/dns
+
+import { type ServiceIdentifier } from 'inversify';
+import type { WithDefaults } from '../internal/defaults.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
+export interface DnsRegistryOptions extends RegistryOptions {
+    readonly domain?: string | undefined;
+    readonly pattern?: string | undefined;
+    readonly port?: number | undefined;
+    readonly accumulateMs?: number | undefined;
+    readonly minReadMs?: number | undefined;
+    readonly maxReadMs?: number | undefined;
+    readonly maxNodes?: number | undefined;
+    readonly resolvConf?: string | undefined;
+}
+export declare const DnsRegistryOptions: ServiceIdentifier<DnsRegistryOptions>;
+declare const defaults: {
+    readonly timeoutMs: 5000;
+    readonly ttlMs: 30000;
+    readonly accumulateMs: 0;
+    readonly minReadMs: 1000;
+    readonly maxReadMs: 30000;
+    readonly maxNodes: 1000;
+    readonly resolvConf: "/etc/resolv.conf";
+};
+type Settings = WithDefaults<DnsRegistryOptions, typeof defaults>;
+export declare class DnsRegistry extends DrivenRegistry<Settings> implements Registry {
+    static readonly capabilities: RegistryCapabilities;
+    constructor(options?: DnsRegistryOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
 }
 export {};
 

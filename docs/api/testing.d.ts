@@ -168,6 +168,7 @@ export interface RegistryHarness {
     readonly settleMs?: number | undefined;
     readonly maxRecordBytes?: number | undefined;
     isLegalName?(name: string): boolean;
+    readonly suiteIdOf?: ((id: string) => string) | undefined;
 }
 
 // testing/internal/transport-fixture.ts, by tenon/testing

@@ -44,6 +44,21 @@ const etcdVersion = 'v3.7.3';
 const consulVersion = 'v1.21.0';
 const zookeeperVersion = '3.9.4';
 const toxiproxyVersion = 'v2.5.0';
+const corednsVersion = 'v1.15.0';
+// Chosen when it is built. Their order in a server is that of CoreDNS, whatever the order of the imports.
+const corednsPlugins = [
+  'bind',
+  'cache',
+  'errors',
+  'file',
+  'forward',
+  'hosts',
+  'kubernetes',
+  'loadbalance',
+  'ready',
+  'template',
+];
+const corednsProgram = installed(`coredns-${corednsVersion}`, 'coredns');
 
 /** @type {Readonly<Record<string, ServerDefinition>>} */
 export const servers = {
@@ -211,6 +226,30 @@ export const servers = {
       },
     ],
   },
+  coredns: {
+    summary:
+      'CoreDNS, of its Go module: answers with the records of its file `zone`, which is read again when it changes',
+    ...goServer('coredns', corednsVersion, {
+      source: corednsSource(),
+      modules: [`github.com/coredns/coredns@${corednsVersion}`],
+    }),
+    ports: ['ready'],
+    prepare: async ({ port, folder, portOf }, { args = [] }) => {
+      const zone = join(folder, 'zone');
+      if (!existsSync(zone)) writeFileSync(zone, '. 0 IN SOA ns. admin. 1 3600 600 86400 0\n. 0 IN NS ns.\n');
+      const lines = ['errors', `bind ${host}`, `ready ${host}:${portOf('ready')}`, ...args];
+      const file = `file ${zone} . {\n    reload 50ms\n  }`;
+      writeFileSync(join(folder, 'Corefile'), `.:${port} {\n  ${[...lines, file].join('\n  ')}\n}\n`);
+    },
+    processes: ({ folder, portOf }) => [
+      {
+        name: 'coredns',
+        command: corednsProgram,
+        args: ['-conf', join(folder, 'Corefile')],
+        isReady: () => answersHttp(`http://${host}:${portOf('ready')}/ready`, /OK/),
+      },
+    ],
+  },
   toxiproxy: {
     summary: 'Toxiproxy, of its Go module: its HTTP API makes connections slow, silent and broken',
     ...goServer('toxiproxy', toxiproxyVersion, {
@@ -238,6 +277,12 @@ function goServer(name, version, program) {
     install: () => once(key, (folder) => goProgram(folder, { name, ...program })),
     isInstalled: () => existsSync(installed(key)),
   };
+}
+
+function corednsSource() {
+  const plugins = corednsPlugins.map((name) => `\t_ "github.com/coredns/coredns/plugin/${name}"`);
+  const imports = ['\t"github.com/coredns/coredns/coremain"', ...plugins].join('\n');
+  return `package main\n\nimport (\n${imports}\n)\n\nfunc main() { coremain.Run() }\n`;
 }
 
 /** @param {number} port @param {TlsFiles | undefined} tls */

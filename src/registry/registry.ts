@@ -119,6 +119,8 @@ export interface RegistryOptions extends ConnectionSecurityOptions {
 
 /** The parts of a record that some registries cannot store. */
 export interface RecordParts {
+  /** Ids of nodes. Without them the registry makes ids of what it has of a node. @default true */
+  readonly ids?: boolean | undefined;
   /** Metadata of a node. @default true */
   readonly metadata?: boolean | undefined;
   /** Metadata of the service itself. @default true */
@@ -154,6 +156,12 @@ export interface RegistryCapabilities extends ConnectionSecurityCapabilities {
    * @default false
    */
   readonly transferable?: boolean | undefined;
+  /**
+   * `listServices` and a watch of all services cover every service. False for a registry that cannot list them: it
+   * covers those that it was asked for.
+   * @default true
+   */
+  readonly listsAll?: boolean | undefined;
   /** The parts of a record that are stored, and found as they were registered. @default all */
   readonly keeps?: RecordParts | undefined;
   /** Step of a TTL in milliseconds: others are rounded up to a multiple of it. @default 1 */
@@ -197,7 +205,10 @@ export interface Registry {
   release?(service: ServiceRecord): Promise<void>;
   /** Returns one record per version, each with its nodes. NOT_FOUND (`registry.not_found`) if there is no node. */
   getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
-  /** Returns the services that have nodes, ordered by name. Records may lack endpoints and nodes. */
+  /**
+   * Returns the services that have nodes, ordered by name; without the capability `listsAll` those that this registry
+   * was asked for. Records may lack endpoints and nodes.
+   */
   listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
   /** Starts a watch. Resolves when it is established: later changes are reported. */
   watch(options?: WatchOptions): Promise<Watcher>;

@@ -78,13 +78,14 @@ export const registryCases: readonly Case<RegistryHarness>[] = [...recordCases, 
 
 /** The cases that apply to a registry with the harness's capabilities. */
 export function registryCasesFor(harness: RegistryHarness): readonly Case<RegistryHarness>[] {
-  const { expires, shared, watches, registers = true, tls = false, keeps = {} } = harness.capabilities;
+  const { expires, shared, watches, registers = true, tls = false, listsAll = true, keeps = {} } = harness.capabilities;
   const keepsMetadata = keeps.metadata !== false;
   const supported: Record<string, boolean> = {
     registers,
     readOnly: !registers,
     expires: expires && registers,
     shared: (harness.seesOthers ?? shared) && watches,
+    lists: (harness.seesOthers ?? shared) && listsAll,
     watches,
     tls,
     lapses: expires && watches && registers,

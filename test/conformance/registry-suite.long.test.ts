@@ -367,6 +367,7 @@ describe('the suite of registries', () => {
         'another registry finds what one registers',
         'a watcher sees what another registry announces',
         'a registered service is found with its whole record',
+        'listServices returns services that the registry was never asked for',
       ],
     ],
   ])(

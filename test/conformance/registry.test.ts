@@ -6,6 +6,7 @@ import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { registryConformance } from '../../src/testing/registry.ts';
+import { dnsHarness } from '../registry/dns-zone.ts';
 import { fileHarness } from '../registry/support.ts';
 import { BackendServer, describeWithRedis, describeWithServer } from '../support/servers.ts';
 
@@ -46,4 +47,7 @@ describeWithServer('with a real server', new BackendServer('etcd'), (etcd) => {
     settleMs: 5_000,
     maxRecordBytes: 1_048_576,
   });
+});
+describeWithServer('with a real server', new BackendServer('coredns'), (coredns) => {
+  registryConformance(api, 'dns', dnsHarness(coredns));
 });

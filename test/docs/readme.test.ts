@@ -99,7 +99,14 @@ function capitalized(text: string): string {
 function shownCapabilities(capabilities: object): string {
   const able = Object.entries(capabilities as Readonly<Record<string, unknown>>).filter(([, is]) => is);
   if (able.length === 0) return 'none';
-  return able.map(([capability, is]) => (is === true ? capability : `${capability}: ${String(is)}`)).join(', ');
+  return able.map(([capability, is]) => (is === true ? capability : `${capability}: ${shownValue(is)}`)).join(', ');
+}
+
+/** Parts that are not there are named. */
+function shownValue(value: unknown): string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return String(value);
+  const parts = Object.entries(value as Readonly<Record<string, unknown>>);
+  return parts.flatMap(([part, is]) => (is === false ? `no ${part}` : [])).join(', ');
 }
 
 /** The cells behind the first one of a table's row. */

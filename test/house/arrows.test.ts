@@ -29,7 +29,7 @@ const low = ['internal', 'runtime', 'errors', 'go-micro', 'logger', 'context', '
 const contracts = ['pipeline', 'codec', 'transport', 'registry', 'selector', 'broker', 'client', 'server', 'service'];
 
 /** Rooms of wire protocols that no package speaks as tenon needs it. Each is for the registry of its name. */
-const wires = ['mdns', 'etcd'];
+const wires = ['dns', 'mdns', 'etcd'];
 const ofWires = 'the room of its wire in a backend';
 
 // A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
@@ -69,6 +69,7 @@ const table: readonly Row[] = [
     thirdParties: 'one per backend',
     rooms: ['pipeline', ...low],
   },
+  { room: 'dns', mayImport: 'the low rooms', thirdParties: 'dns-packet', rooms: low },
   { room: 'mdns', mayImport: 'the low rooms', thirdParties: 'dns-packet', rooms: low },
   { room: 'etcd', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   {
@@ -159,7 +160,7 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
   // Optional, and loaded when a method has rules.
   '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,
   '@bufbuild/protovalidate': /^src\/interceptors\/protovalidate\.ts$/,
-  'dns-packet': /^src\/mdns\//,
+  'dns-packet': /^src\/m?dns\//,
   'reflect-metadata': /^src\/decorators\/metadata\.ts$/,
   commander: /^src\/cli\//,
   '@clack/prompts': /^src\/cli\//,

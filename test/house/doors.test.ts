@@ -21,6 +21,7 @@ type Exports = Manifest['exports'];
 const closed: Readonly<Record<string, string>> = {
   internal: 'its helpers know no room, and change as tenon needs it',
   etcd: 'its wire serves the registry of that name alone',
+  dns: 'its wire serves the registry of that name alone',
   mdns: 'its wire serves the registry of that name alone',
   cli: 'the command is run, not imported',
   decorators: 'applications have them from tenon; what reads them is its own business',

@@ -176,6 +176,42 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
         return backend(FileRegistry, FileRegistryOptions, settings);
       },
     },
+    {
+      name: 'dns',
+      summary: "SRV records or addresses in DNS, as Kubernetes' and Consul's; it only finds services",
+      server: 'coredns',
+      takesAddress: true,
+      variables: [
+        {
+          name: 'TENON_DNS_DOMAIN',
+          option: 'domain',
+          describes: 'Domain in which DNS has the services. Default: the search list of the system.',
+          kind: 'text',
+          example: 'default.svc.cluster.local',
+        },
+        {
+          name: 'TENON_DNS_PATTERN',
+          option: 'pattern',
+          describes: 'Name to look up for a service. Default: _grpc._tcp.{service}, or {service} with a port of nodes.',
+          kind: 'text',
+          example: '_grpc._tcp.{service}',
+        },
+        {
+          name: 'TENON_DNS_NODE_PORT',
+          option: 'port',
+          describes: 'Port of all nodes: with it DNS is asked for addresses, and for SRV records without it.',
+          kind: 'integer',
+          unit: '',
+          min: 1,
+          max: 65_535,
+          example: '50051',
+        },
+      ],
+      load: async (settings) => {
+        const { DnsRegistry, DnsRegistryOptions } = await import('../../registry/dns.ts');
+        return backend(DnsRegistry, DnsRegistryOptions, settings);
+      },
+    },
   ],
   selector: [
     {

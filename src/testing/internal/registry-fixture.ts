@@ -35,6 +35,11 @@ export interface RegistryHarness {
   readonly maxRecordBytes?: number | undefined;
   /** True if the registry accepts a service name. @default every name is accepted */
   isLegalName?(name: string): boolean;
+  /**
+   * Returns the suite's id of a node for the id that the registry made. Needed where the registry does not keep ids.
+   * The id may be made of the suite's and of the port, which no case changes.
+   */
+  readonly suiteIdOf?: ((id: string) => string) | undefined;
 }
 
 /** The lease of cases that do not test leases, in milliseconds. */
@@ -106,7 +111,7 @@ export class RegistryFixture {
   async make(): Promise<Registry> {
     const registry = await this.harness.make();
     this.#made.push(registry);
-    return registry;
+    return this.capabilities.keeps?.ids === false ? withSuiteIds(registry, this.harness) : registry;
   }
 
   /** Registers or seeds a service; resolves when the registry finds it. */
@@ -162,6 +167,26 @@ export function registryCase(
       }
     },
   };
+}
+
+/** Makes a registry return the ids of the suite in place of its own. */
+function withSuiteIds(registry: Registry, { suiteIdOf = (id) => id }: RegistryHarness): Registry {
+  const renamed = (service: ServiceRecord): ServiceRecord => ({
+    ...service,
+    nodes: service.nodes.map((node) => ({ ...node, id: suiteIdOf(node.id) })),
+  });
+  const getService = registry.getService.bind(registry);
+  const watch = registry.watch.bind(registry);
+  async function* events(watcher: Watcher): AsyncGenerator<RegistryEvent> {
+    for await (const { action, service } of watcher) yield { action, service: renamed(service) };
+  }
+  return Object.assign(registry, {
+    getService: async (...args: Parameters<typeof getService>) => (await getService(...args)).map(renamed),
+    watch: async (...args: Parameters<typeof watch>) => {
+      const watcher = await watch(...args);
+      return Object.assign(events(watcher), { stop: () => watcher.stop() });
+    },
+  });
 }
 
 /** The parts of a node that every registry keeps, as text. */

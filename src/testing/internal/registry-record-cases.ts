@@ -136,6 +136,13 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     assert.ok(names.includes(a), names.join(', '));
     assert.ok(!names.includes(b), names.join(', '));
   }),
+  registryCase('listServices returns services that the registry was never asked for', 'lists', async (fixture) => {
+    const name = fresh();
+    const [here, there] = [await fixture.make(), await fixture.make()];
+    await fixture.announce(here, record(name, [nodeOf(`${name}-1`)]));
+    const isListed = async (): Promise<boolean> => (await there.listServices()).some((one) => one.name === name);
+    await eventually('it is listed', isListed, fixture.settleMs);
+  }),
   registryCase('names with dots and other letters are kept apart', undefined, async (fixture) => {
     const base = fresh();
     const names = [
@@ -163,6 +170,8 @@ export const recordCases: readonly Case<RegistryHarness>[] = [
     await fixture.announce(here, record(name, [nodeOf(`${name}-1`)]));
     assert.deepEqual(ids(await there.getService(name)), [`${name}-1`]);
     await fixture.withdraw(here, record(name, [nodeOf(`${name}-1`)]));
+    // Where others list the services, each registry notices it by itself.
+    if (fixture.capabilities.registers === false) await fixture.withdraw(there, record(name, [nodeOf(`${name}-1`)]));
     await assert.rejects(there.getService(name), { code: Code.NotFound });
   }),
   registryCase('a lease ends unless it is renewed', 'expires', async (fixture) => {
