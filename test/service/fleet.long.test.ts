@@ -5,7 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import { backendRow } from '../../src/app/internal/backend-table.ts';
 import { ClientOptions, codeName, contract, Registry, System, TenonError } from '../../src/index.ts';
 import { retry } from '../../src/interceptors/interceptors.ts';
-import { startNode, type TestProcess } from '../support/process.ts';
+import { freePort, startNode, type TestProcess } from '../support/process.ts';
 import { describeWithServers } from '../support/servers.ts';
 import { eventually } from '../support/waiting.ts';
 import { leaseOf, registriesWithServers } from './support.ts';
@@ -60,10 +60,16 @@ class Load {
   }
 }
 
-describe.each(registriesWithServers())('a fleet under load, with the registry %s', (registry) => {
-  const { server = '' } = backendRow('registry', registry) ?? {};
-  describeWithServers('on a real server', [server], (addressOf) => {
-    const env = (): Record<string, string> => ({ TENON_REGISTRY: `${registry}://${addressOf(server)}` });
+const multicastPort = String(await freePort());
+
+describe.each([...registriesWithServers(), 'mdns'])('a fleet under load, with the registry %s', (registry) => {
+  const { server } = backendRow('registry', registry) ?? {};
+  const where = server === undefined ? 'between processes' : 'on a real server';
+  describeWithServers(where, server === undefined ? [] : [server], (addressOf) => {
+    const env = (): Record<string, string> =>
+      server === undefined
+        ? { TENON_REGISTRY: registry, TENON_MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: multicastPort }
+        : { TENON_REGISTRY: `${registry}://${addressOf(server)}` };
     const ttlMs = leaseOf(registry, 3_000);
 
     const startInstance = async (): Promise<TestProcess> => {
