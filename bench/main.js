@@ -8,6 +8,7 @@ import { grpcBench } from './grpc.mjs';
 import { idleBench } from './idle.mjs';
 import { interceptorsBench } from './interceptors.mjs';
 import { memoryBench } from './memory.mjs';
+import { selectorsBench } from './selectors.mjs';
 import { startBench } from './start.mjs';
 import { streamsMemoryBench } from './streams.mjs';
 import { tcpBench } from './tcp.mjs';
@@ -28,6 +29,10 @@ const benches = {
   ],
   'streams-memory': ['a million messages of 32 B on one stream, both ends in one process', streamsMemoryBench],
   idle: ['memory of the server per idle connection that has made a call, against bare grpc-js', idleBench],
+  selectors: [
+    'what a selection costs, and what it is worth with one node of ten that is slow or fails',
+    selectorsBench,
+  ],
   codec: ["tenon's protobuf mapping against protobufjs", () => script('codec.js')],
   broker: ['publishing and receiving over Redis against bare ioredis (needs redis-server)', () => script('broker.js')],
   verify: ['verify of 500 bindings', () => script('verify.js')],

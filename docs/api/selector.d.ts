@@ -38,6 +38,13 @@ export interface SelectorOptions {
     readonly latencyFactor?: number | undefined;
     readonly slowStartMs?: number | undefined;
     readonly slowStartAggression?: number | undefined;
+    readonly zone?: string | undefined;
+    readonly zoneMinNodes?: number | undefined;
+    readonly zoneCallers?: string | undefined;
+    readonly subsetSize?: number | undefined;
+    readonly subsetIndex?: number | undefined;
+    readonly canaryPercent?: number | undefined;
+    readonly routeKey?: string | undefined;
 }
 export interface SelectorCapabilities {
     readonly marks: boolean;
@@ -55,6 +62,28 @@ export interface Selector {
     toString(): string;
 }
 export declare const Selector: ServiceIdentifier<Selector>;
+
+// tenon/selector/consistent-hash
+
+import { type ServiceIdentifier } from 'inversify';
+import { Registry } from '../registry/registry.ts';
+import { Clock, Random } from '../runtime/runtime.ts';
+import { CountingSelector } from './internal/pooled-selector.ts';
+import type { Selector, SelectorCapabilities, SelectorOptions } from './selector.ts';
+export interface ConsistentHashSelectorOptions extends SelectorOptions {
+    readonly hashHeader?: string | undefined;
+    readonly balanceFactor?: number | undefined;
+}
+export declare const ConsistentHashSelectorOptions: ServiceIdentifier<ConsistentHashSelectorOptions>;
+export declare const hashKeyKey = "hash-key";
+export declare class ConsistentHashSelector extends CountingSelector implements Selector {
+    #private;
+    static readonly capabilities: SelectorCapabilities;
+    constructor(registry: Registry, options?: ConsistentHashSelectorOptions, clock?: Clock, random?: Random);
+    get options(): ConsistentHashSelectorOptions;
+    init(options: ConsistentHashSelectorOptions): void;
+    toString(): string;
+}
 
 // tenon/selector/least-request
 
@@ -117,5 +146,27 @@ import type { Selector, SelectorOptions } from './selector.ts';
 export declare const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions>;
 export declare class RoundRobinSelector extends PooledSelector implements Selector {
     constructor(registry: Registry, options?: SelectorOptions, clock?: Clock, random?: Random);
+    toString(): string;
+}
+
+// tenon/selector/weighted
+
+import { type ServiceIdentifier } from 'inversify';
+import { Registry } from '../registry/registry.ts';
+import { Clock, Random } from '../runtime/runtime.ts';
+import { PooledSelector } from './internal/pooled-selector.ts';
+import type { Selector, SelectorOptions } from './selector.ts';
+export interface WeightedSelectorOptions extends SelectorOptions {
+    readonly blackoutMs?: number | undefined;
+    readonly weightExpirationMs?: number | undefined;
+    readonly weightUpdateMs?: number | undefined;
+    readonly errorUtilizationPenalty?: number | undefined;
+}
+export declare const WeightedSelectorOptions: ServiceIdentifier<WeightedSelectorOptions>;
+export declare class WeightedSelector extends PooledSelector implements Selector {
+    #private;
+    constructor(registry: Registry, options?: WeightedSelectorOptions, clock?: Clock, random?: Random);
+    get options(): WeightedSelectorOptions;
+    init(options: WeightedSelectorOptions): void;
     toString(): string;
 }

@@ -44,7 +44,7 @@ export class LeastRequestSelector extends CountingSelector implements Selector {
   ) {
     const strategy = new LeastRequest(clock, random);
     strategy.choiceCount = choiceCountOf(options) ?? strategy.choiceCount;
-    super(new NodePool(registry, clock, strategy, options));
+    super(new NodePool(registry, clock, random, strategy, options));
     this.#strategy = strategy;
   }
 

@@ -47,7 +47,7 @@ export class PeakEwmaSelector extends CountingSelector implements Selector {
   ) {
     const strategy = new PeakEwmaLoad(clock, random);
     strategy.decayMs = decayOf(options) ?? strategy.decayMs;
-    super(new NodePool(registry, clock, strategy, options));
+    super(new NodePool(registry, clock, random, strategy, options));
     this.#strategy = strategy;
   }
 

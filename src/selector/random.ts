@@ -25,6 +25,7 @@ export class RandomSelector extends PooledSelector implements Selector {
       new NodePool(
         registry,
         clock,
+        random,
         { stateOf: () => undefined, memoryOf: () => undefined, first: any, next: any },
         options,
       ),

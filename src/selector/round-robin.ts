@@ -35,7 +35,7 @@ export class RoundRobinSelector extends PooledSelector implements Selector {
       return index;
     };
     const memoryOf = (): Cursor => ({ nodes: undefined, index: 0 });
-    super(new NodePool(registry, clock, { stateOf: () => undefined, memoryOf, first, next: () => 0 }, options));
+    super(new NodePool(registry, clock, random, { stateOf: () => undefined, memoryOf, first, next: () => 0 }, options));
   }
 
   override toString(): string {

@@ -111,6 +111,38 @@ export interface SelectorOptions {
   readonly slowStartMs?: number | undefined;
   /** The form of the growth: Envoy's `aggression`. 1 is a straight line, more is steeper at first. @default 1 */
   readonly slowStartAggression?: number | undefined;
+  /**
+   * The zone of this process: calls go to nodes with the same `zone` in their metadata, as far as these suffice.
+   * @default none: zones make no difference
+   */
+  readonly zone?: string | undefined;
+  /** The nodes without which zones make no difference. @default 6, as Envoy's `min_cluster_size` */
+  readonly zoneMinNodes?: number | undefined;
+  /**
+   * Name of the service that this process is a node of. How its nodes are spread over the zones says how many calls
+   * each zone makes.
+   * @default none: each zone is taken to make as many as the others
+   */
+  readonly zoneCallers?: string | undefined;
+  /** The number of nodes of each service that this process uses. @default all */
+  readonly subsetSize?: number | undefined;
+  /**
+   * The number of this process among those that call the same services, from 0 on: the ordinal of a StatefulSet. With
+   * it all nodes are used by the same number of processes.
+   * @default none: each process uses nodes of its own by chance
+   */
+  readonly subsetIndex?: number | undefined;
+  /**
+   * The share of the calls that nodes with `canary: true` in their metadata get.
+   * @default none: they are nodes like others
+   */
+  readonly canaryPercent?: number | undefined;
+  /**
+   * Key of the request's metadata by which a call says which nodes it goes to: its value `version=blue` stands for
+   * those with `version: blue` in their metadata. A call goes to any node if there are none such.
+   * @default none: callers choose nothing
+   */
+  readonly routeKey?: string | undefined;
 }
 
 /** Capabilities of a selector; a static of its class. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 
 import { Code, TenonError } from '../errors/errors.ts';
 import {
+  busyKey,
   type NodeRecord,
   type Registry,
   type RegistryCache,
@@ -371,6 +372,19 @@ export const selectorCases: readonly Case<SelectorHarness>[] = [
         const ids = [next().id, next().id, next().id];
         assert.deepEqual([ids.slice(0, 2).sort(), ids[2]], [['n1', 'n3'], 'n2'], ids.join(', '));
       }
+    },
+  },
+  {
+    name: 'a node that is busy is left for others, as long as there are enough',
+    async run(harness) {
+      const one = makeFixture(harness, []);
+      const busy = (id: string): NodeRecord => node(id, { [busyKey]: 'true' });
+      one.nodes.set(record('1.0.0', ['n1', busy('n2'), 'n3']));
+      await assertChosen(one, ['n1', 'n3'], 'with two others');
+      const next = await one.selector.select(service);
+      assert.equal([next(), next(), next()][2]?.id, 'n2', 'it is tried last');
+      one.nodes.set(record('1.0.0', [busy('n1'), busy('n2'), 'n3']));
+      await assertChosen(one, three, 'with one other of three');
     },
   },
   {

@@ -12,6 +12,7 @@ import { errorOf, lost, unreachable } from './support.ts';
 interface Node {
   readonly id: string;
   readonly health: NodeHealth;
+  readonly isBusy: boolean;
 }
 
 /** An outlier detection over nodes that are given calls. */
@@ -21,7 +22,11 @@ class Detection {
   readonly #detection: OutlierDetection<Node>;
 
   constructor(count: number, options: Partial<EjectionOptions> = {}) {
-    this.nodes = Array.from({ length: count }, (_, index) => ({ id: `n${index + 1}`, health: new NodeHealth() }));
+    this.nodes = Array.from({ length: count }, (_, index) => ({
+      id: `n${index + 1}`,
+      health: new NodeHealth(),
+      isBusy: false,
+    }));
     this.#detection = new OutlierDetection(() => ({ ...ejectionDefaults, ...options }));
   }
 

@@ -234,6 +234,18 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
       summary: 'of two nodes that are drawn, the one whose calls in flight will be over sooner, by its latencies',
       load: async () => ({ implementation: (await import('../../selector/peak-ewma.ts')).PeakEwmaSelector }),
     },
+    {
+      name: 'weighted',
+      summary: 'the nodes that serve in turn, each as often as its weight or its load reports say',
+      load: async () => ({ implementation: (await import('../../selector/weighted.ts')).WeightedSelector }),
+    },
+    {
+      name: 'consistent-hash',
+      summary: 'the same node for calls with the same key, with bounded loads',
+      load: async () => ({
+        implementation: (await import('../../selector/consistent-hash.ts')).ConsistentHashSelector,
+      }),
+    },
   ],
   broker: [
     {

@@ -2,7 +2,6 @@ import type { Clock, Random } from '../../runtime/runtime.ts';
 import type { SelectOptions } from '../selector.ts';
 import type { PoolOptions } from './pool-options.ts';
 import type { PooledNode } from './pooled-node.ts';
-import { slowStartFactor } from './slow-start.ts';
 import type { SelectionStrategy } from './strategy.ts';
 
 /**
@@ -77,8 +76,6 @@ export abstract class LeastLoaded<State> implements SelectionStrategy<State> {
 
   #loadOf(node: PooledNode<State> | undefined, nowMs: number, options: PoolOptions): number {
     if (!node) return Number.POSITIVE_INFINITY;
-    const load = this.load(node, nowMs) / node.weight;
-    const isYoung = options.slowStartMs > 0 && node.sinceMs !== Number.NEGATIVE_INFINITY;
-    return isYoung ? load / slowStartFactor(nowMs - node.sinceMs, options) : load;
+    return this.load(node, nowMs) / node.weightAt(nowMs, options);
   }
 }

@@ -7,32 +7,38 @@ import {
   type Registry,
   type ServiceRecord,
 } from '../../registry/registry.ts';
-import type { Clock } from '../../runtime/runtime.ts';
+import type { Clock, Random } from '../../runtime/runtime.ts';
 import type { EndedCall, NextNode, SelectOptions, SelectorOptions } from '../selector.ts';
+import { type NodeGroup, NodeGroups, zoneKey } from './node-groups.ts';
 import { noneAvailable } from './none-available.ts';
 import { NodeHealth, OutlierDetection } from './outlier-detection.ts';
 import { checkedPoolOptions, type PoolOptions } from './pool-options.ts';
 import { PooledNode } from './pooled-node.ts';
 import type { SelectionStrategy } from './strategy.ts';
+import { subsetByIndex, subsetBySeed } from './subset.ts';
 
 /** The nodes of one service between calls. */
 class ServiceNodes<State, Memory> {
   records: readonly ServiceRecord[] | undefined;
   /** All nodes that are known, also those that have gone a short time ago. */
   readonly byId = new Map<string, PooledNode<State>>();
+  /** The calls in flight on all of them. */
+  inFlight = 0;
   serving: readonly PooledNode<State>[] = none;
-  /** The nodes of `serving` to select from. Computed for the value `changes`, and valid until `changeMs`. */
-  available: readonly PooledNode<State>[] = none;
-  lastResort: readonly PooledNode<State>[] = none;
+  /** The nodes of `serving` that this process uses. */
+  used: readonly PooledNode<State>[] = none;
+  /** What there is to select from. Computed for the value `changes`, and valid until `changeMs`. */
+  readonly groups: NodeGroups<State, Memory>;
   changes = -1;
   changeMs = Number.POSITIVE_INFINITY;
   probeMs = Number.POSITIVE_INFINITY;
+  /** The records of the callers for which the groups were made. */
+  callers: readonly ServiceRecord[] | undefined;
   readonly outliers: OutlierDetection<PooledNode<State>>;
-  readonly memory: Memory;
 
-  constructor(outliers: OutlierDetection<PooledNode<State>>, memory: Memory) {
+  constructor(outliers: OutlierDetection<PooledNode<State>>, groups: NodeGroups<State, Memory>) {
     this.outliers = outliers;
-    this.memory = memory;
+    this.groups = groups;
   }
 }
 
@@ -45,15 +51,27 @@ const keptMs = 60_000;
 export class NodePool<State = undefined, Memory = undefined> {
   readonly #registry: Registry;
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #strategy: SelectionStrategy<State, Memory>;
   readonly #services = new Map<string, ServiceNodes<State, Memory>>();
   readonly #peek: ((name: string) => readonly ServiceRecord[] | undefined) | undefined;
   #isClosed = false;
   #options: PoolOptions;
+  /** The service of the callers that was read. */
+  #callersRead: string | undefined;
+  /** The seed of this process's own subset. */
+  #seed: number | undefined;
 
-  constructor(registry: Registry, clock: Clock, strategy: SelectionStrategy<State, Memory>, options: SelectorOptions) {
+  constructor(
+    registry: Registry,
+    clock: Clock,
+    random: Random,
+    strategy: SelectionStrategy<State, Memory>,
+    options: SelectorOptions,
+  ) {
     this.#registry = registry;
     this.#clock = clock;
+    this.#random = random;
     this.#strategy = strategy;
     this.#peek = isRegistryCache(registry) ? (name) => registry.peek(name) : undefined;
     this.#options = checkedPoolOptions(options);
@@ -65,7 +83,7 @@ export class NodePool<State = undefined, Memory = undefined> {
 
   init(options: SelectorOptions): void {
     this.#options = checkedPoolOptions(options, this.#options);
-    for (const { outliers } of this.#services.values()) outliers.touch();
+    for (const state of this.#services.values()) this.#use(state);
   }
 
   select(service: string, options: SelectOptions | undefined): NextNode | Promise<NextNode> {
@@ -77,7 +95,9 @@ export class NodePool<State = undefined, Memory = undefined> {
 
   begin(service: string, node: NodeRecord): void {
     const known = this.#services.get(service)?.byId.get(node.id);
-    if (known) known.inFlight += 1;
+    if (!known) return;
+    known.inFlight += 1;
+    known.service.inFlight += 1;
   }
 
   firstReply(service: string, node: NodeRecord, latencyMs: number): void {
@@ -95,7 +115,10 @@ export class NodePool<State = undefined, Memory = undefined> {
     const state = this.#services.get(service);
     const known = state?.byId.get(node.id);
     if (!state || !known) return;
-    if (known.inFlight > 0) known.inFlight -= 1;
+    if (known.inFlight > 0) {
+      known.inFlight -= 1;
+      state.inFlight -= 1;
+    }
     const nowMs = this.#clock.monotonicMs();
     const isBack = state.outliers.record(known, state.serving, nowMs, error, latencyMs, call?.answer);
     if (isBack) {
@@ -134,31 +157,25 @@ export class NodePool<State = undefined, Memory = undefined> {
     if (!filters || filters.length === 0) {
       if (state.serving.length === 0) throw noneAvailable(service, records, records);
       this.#refresh(state);
-      if (state.probeMs !== Number.POSITIVE_INFINITY) {
-        const nowMs = this.#clock.monotonicMs();
-        if (nowMs >= state.probeMs) {
-          const due = state.outliers.probeOf(state.lastResort, nowMs);
-          if (due) return this.#probing(state, due, this.#next(state, state.available, state.lastResort, call));
-        }
-      }
-      return this.#next(state, state.available, state.lastResort, call);
+      const { groups } = state;
+      const group = groups.of(call, groups.dependOnChance ? this.#random.next() : 0);
+      const next = this.#next(group, call);
+      return state.probeMs === Number.POSITIVE_INFINITY ? next : this.#probing(state, state.probeMs, group, call, next);
     }
     const kept = filters.reduce((services, filter) => noPromise(filter(services)), records);
     const ids = new Set(kept.flatMap(({ nodes }) => nodes.map(({ id }) => id)));
     const serving = state.serving.filter(({ record }) => ids.has(record.id));
     if (serving.length === 0) throw noneAvailable(service, records, kept);
-    const nowMs = this.#clock.monotonicMs();
-    const { available, lastResort, probeMs } = state.outliers.partition(serving, nowMs);
-    const next = this.#next(state, available, lastResort, call);
-    const due = nowMs >= probeMs ? state.outliers.probeOf(lastResort, nowMs) : undefined;
-    return due ? this.#probing(state, due, next) : next;
+    const { available, lastResort, probeMs } = state.outliers.partition(serving, this.#clock.monotonicMs());
+    const group = { nodes: available, rest: lastResort, memory: state.groups.whole.memory };
+    return this.#probing(state, probeMs, group, call, this.#next(group, call));
   }
 
   #current(service: string, records: readonly ServiceRecord[]): ServiceNodes<State, Memory> {
     let state = this.#services.get(service);
     if (!state) {
       const outliers = new OutlierDetection<PooledNode<State>>(() => this.#options);
-      state = new ServiceNodes(outliers, this.#strategy.memoryOf());
+      state = new ServiceNodes(outliers, new NodeGroups<State, Memory>(() => this.#strategy.memoryOf()));
       this.#services.set(service, state);
     }
     if (state.records !== records) this.#take(state, records);
@@ -177,7 +194,12 @@ export class NodePool<State = undefined, Memory = undefined> {
         let node = byId.get(record.id);
         if (!node) {
           // Nodes that were there before this process looked may be as old as they like.
-          node = new PooledNode(record, isFirst ? Number.NEGATIVE_INFINITY : nowMs, this.#strategy.stateOf());
+          node = new PooledNode(
+            record,
+            state,
+            isFirst ? Number.NEGATIVE_INFINITY : nowMs,
+            this.#strategy.stateOf(record),
+          );
           byId.set(record.id, node);
         }
         // Whoever is announced anew is worth a try.
@@ -195,35 +217,58 @@ export class NodePool<State = undefined, Memory = undefined> {
     state.records = records;
     // Ordered by id, so that the order is the same in every process.
     state.serving = [...serving].sort((a, b) => (a.record.id < b.record.id ? -1 : 1));
-    state.changes = -1;
+    this.#use(state);
   }
 
-  /** Updates what there is to select from. Does nothing while all nodes are well. */
+  /** Decides which of the serving nodes this process uses. */
+  #use(state: ServiceNodes<State, Memory>): void {
+    const { subsetSize, subsetIndex } = this.#options;
+    const { serving } = state;
+    state.changes = -1;
+    state.used = serving;
+    if (subsetSize === undefined) return;
+    const idOf = (node: PooledNode<State>): string => node.record.id;
+    if (subsetIndex === undefined) {
+      state.used = subsetBySeed(serving, subsetSize, (this.#seed ??= this.#random.next()), idOf);
+    } else {
+      state.used = subsetByIndex(serving, subsetSize, subsetIndex, idOf);
+    }
+  }
+
+  /** Updates what there is to select from. Does nothing while nothing has changed. */
   #refresh(state: ServiceNodes<State, Memory>): void {
-    const { outliers, serving } = state;
+    const { outliers } = state;
+    const callers = this.#options.zoneCallers === undefined ? undefined : this.#callers(this.#options.zoneCallers);
     const isCurrent =
       state.changes === outliers.changes &&
+      state.callers === callers &&
       (state.changeMs === Number.POSITIVE_INFINITY || this.#clock.monotonicMs() < state.changeMs);
     if (isCurrent) return;
-    const { available, lastResort, changeMs, probeMs } = outliers.partition(serving, this.#clock.monotonicMs());
+    const isLost = state.used.every(({ health }) => health.isUnreachable);
+    const partition = outliers.partition(isLost ? state.serving : state.used, this.#clock.monotonicMs());
     state.changes = outliers.changes;
-    state.changeMs = changeMs;
-    state.probeMs = probeMs;
-    state.lastResort = lastResort;
-    state.available = available;
+    state.callers = callers;
+    state.changeMs = partition.changeMs;
+    state.probeMs = partition.probeMs;
+    state.groups.update(partition, this.#options, callers && countByZone(callers));
   }
 
-  #next(
-    state: ServiceNodes<State, Memory>,
-    available: readonly PooledNode<State>[],
-    lastResort: readonly PooledNode<State>[],
-    call: SelectOptions | undefined,
-  ): NextNode {
+  /** Returns the records of the service of the callers, once the registry has read them. */
+  #callers(service: string): readonly ServiceRecord[] | undefined {
+    const records = this.#peek?.(service);
+    if (!records && this.#peek && this.#callersRead !== service) {
+      this.#callersRead = service;
+      this.#registry.getService(service).catch(() => (this.#callersRead = undefined));
+    }
+    return records;
+  }
+
+  #next({ nodes: available, rest, memory }: NodeGroup<State, Memory>, call: SelectOptions | undefined): NextNode {
     const strategy = this.#strategy;
-    const first = strategy.first(available, state.memory, call, this.#options);
-    if (available.length + lastResort.length === 1) return () => (available[0] as PooledNode<State>).record;
+    const first = strategy.first(available, memory, call, this.#options);
+    if (available.length + rest.length === 1) return () => (available[0] as PooledNode<State>).record;
     let untried: PooledNode<State>[] | undefined;
-    let others: readonly PooledNode<State>[] = lastResort;
+    let others: readonly PooledNode<State>[] = rest;
     let isFirst = true;
     return () => {
       if (isFirst) {
@@ -238,24 +283,43 @@ export class NodePool<State = undefined, Memory = undefined> {
       }
       if (untried.length === 0) {
         untried = [...available.slice(first), ...available.slice(0, first)];
-        others = lastResort;
+        others = rest;
       }
       return (untried.splice(strategy.next(untried, call, this.#options), 1)[0] as PooledNode<State>).record;
     };
   }
 
-  /** Tries a node that was unreachable before the others, unless another call has done so by then. */
-  #probing(state: ServiceNodes<State, Memory>, due: PooledNode<State>, next: NextNode): NextNode {
+  /** Tries a node that was unreachable before the others, if it is due and no other call has done so by then. */
+  #probing(
+    state: ServiceNodes<State, Memory>,
+    probeMs: number,
+    { nodes, rest }: NodeGroup<State, Memory>,
+    call: SelectOptions | undefined,
+    next: NextNode,
+  ): NextNode {
+    const nowMs = this.#clock.monotonicMs();
+    const due = nowMs >= probeMs ? state.outliers.probeOf(rest, nowMs) : undefined;
+    if (!due || this.#strategy.mayProbe?.(due, nodes, call) === false) return next;
     let isFirst = true;
     return () => {
-      const nowMs = this.#clock.monotonicMs();
       const isProbe = isFirst && due.health.isUnreachable && due.health.probeAtMs <= nowMs;
       isFirst = false;
       if (!isProbe) return next();
-      state.outliers.probe(due, nowMs);
+      state.outliers.probe(due, this.#clock.monotonicMs());
       return due.record;
     };
   }
+}
+
+function countByZone(records: readonly ServiceRecord[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { nodes } of records) {
+    for (const { metadata } of nodes) {
+      const zone = metadata[zoneKey] ?? '';
+      counts.set(zone, (counts.get(zone) ?? 0) + 1);
+    }
+  }
+  return counts;
 }
 
 function closed(): TenonError {

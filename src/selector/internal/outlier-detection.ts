@@ -58,7 +58,7 @@ export class NodeHealth {
 /** A node with its health. */
 export interface HealthyNode {
   readonly health: NodeHealth;
-  /** True if it announces that it is busy: it is left out as an ejected node is, without having failed. */
+  /** True if its process is late with its work: calls would wait. */
   readonly isBusy?: boolean | undefined;
 }
 
@@ -72,6 +72,8 @@ export interface Partition<Node> {
   readonly changeMs: number;
   /** The time from which an unreachable node is to be tried. */
   readonly probeMs: number;
+  /** True if nodes that are ejected are among those to select from, as there are too few others. */
+  readonly isPanic: boolean;
 }
 
 // A refused probe costs its call a millisecond and nothing else, as the call goes on to another node. One that gets no
@@ -132,6 +134,7 @@ export class OutlierDetection<Node extends HealthyNode> {
   /** Divides nodes into those to select from, and the others. */
   partition(nodes: readonly Node[], nowMs: number): Partition<Node> {
     const available: Node[] = [];
+    const busy: Node[] = [];
     const ejected: Node[] = [];
     const unreachable: Node[] = [];
     let changeMs = Number.POSITIVE_INFINITY;
@@ -145,24 +148,28 @@ export class OutlierDetection<Node extends HealthyNode> {
         ejected.push(node);
         changeMs = Math.min(changeMs, health.ejectedUntilMs);
       } else if (node.isBusy === true) {
-        ejected.push(node);
+        busy.push(node);
       } else {
         available.push(node);
       }
     }
-    if (ejected.length === 0 && unreachable.length === 0)
-      return { available: nodes, lastResort: [], changeMs, probeMs };
-    const reachable = available.length + ejected.length;
-    // A node that is out for nothing but its failures may still be better than none, or than far too few.
-    if (reachable > 0 && available.length * 100 < reachable * this.#options().panicPercent)
-      return {
-        available: nodes.filter(({ health }) => !health.isUnreachable),
-        lastResort: unreachable,
-        changeMs,
-        probeMs,
-      };
-    if (reachable === 0) return { available: nodes, lastResort: [], changeMs, probeMs: Number.POSITIVE_INFINITY };
-    return { available, lastResort: [...ejected, ...unreachable], changeMs, probeMs };
+    const times = { changeMs, probeMs };
+    if (available.length === nodes.length) return { available: nodes, lastResort: [], isPanic: false, ...times };
+    const reachable = nodes.length - unreachable.length;
+    if (reachable === 0) {
+      return { available: nodes, lastResort: [], isPanic: true, changeMs, probeMs: Number.POSITIVE_INFINITY };
+    }
+    const isFew = (count: number): boolean => count * 100 < reachable * this.#options().panicPercent;
+    if (!isFew(available.length))
+      return { available, lastResort: [...busy, ...ejected, ...unreachable], isPanic: false, ...times };
+    // A node that is late, or out for its failures, may still be better than none, or than far too few.
+    const isPanic = isFew(available.length + busy.length);
+    return {
+      available: nodes.filter(({ health }) => !health.isUnreachable && (isPanic || health.ejectedUntilMs <= nowMs)),
+      lastResort: isPanic ? unreachable : [...ejected, ...unreachable],
+      isPanic,
+      ...times,
+    };
   }
 
   /** Returns the node that the next call is to try, if one is due. */

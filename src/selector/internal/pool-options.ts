@@ -7,6 +7,7 @@ const defaults = {
   ...ejectionDefaults,
   slowStartMs: 0,
   slowStartAggression: 1,
+  zoneMinNodes: 6,
 };
 
 /** The options of a node pool, with their defaults. */
@@ -28,6 +29,10 @@ const rules = {
   successRateVolume: aCount,
   latencyFactor: { min: 1, max: Number.MAX_VALUE },
   slowStartAggression: aFactor,
+  zoneMinNodes: aCount,
+  subsetSize: aCount,
+  subsetIndex: { min: 0, max: Number.MAX_SAFE_INTEGER, isWhole: true },
+  canaryPercent: aPercentage,
 } satisfies { readonly [Name in keyof SelectorOptions]?: NumberRule };
 
 /** Checks options, and returns them over the ones in force. */

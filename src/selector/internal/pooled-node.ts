@@ -1,5 +1,6 @@
 import { isBusy, type NodeRecord } from '../../registry/registry.ts';
 import { NodeHealth } from './outlier-detection.ts';
+import { slowStartFactor, type SlowStartOptions } from './slow-start.ts';
 
 /** Key of the node's metadata that holds its weight: a number above 0. */
 export const weightKey = 'weight';
@@ -10,8 +11,11 @@ export class PooledNode<State = unknown> {
   health = new NodeHealth();
   /** The number of calls that have begun and not ended; 0 with a strategy that does not count them. */
   inFlight = 0;
+  /** The calls in flight on all nodes of its service. */
+  readonly service: { inFlight: number };
   /** The share of the calls that it is to get, in relation to others. */
   weight: number;
+  /** True if its process is late with its work. */
   isBusy: boolean;
   /** The time since which it serves; `-Infinity` for a node that was there before the process looked. */
   sinceMs: number;
@@ -20,7 +24,8 @@ export class PooledNode<State = unknown> {
   /** The strategy's own memory of it. */
   readonly state: State;
 
-  constructor(record: NodeRecord, sinceMs: number, state: State) {
+  constructor(record: NodeRecord, service: { inFlight: number }, sinceMs: number, state: State) {
+    this.service = service;
     this.record = record;
     this.weight = weightOf(record);
     this.isBusy = isBusy(record);
@@ -36,6 +41,12 @@ export class PooledNode<State = unknown> {
     this.record = record;
     this.weight = weightOf(record);
     this.isBusy = isBusy(record);
+  }
+
+  /** Returns its weight at a time: that of a new node grows. */
+  weightAt(nowMs: number, options: SlowStartOptions): number {
+    if (options.slowStartMs <= 0 || this.sinceMs === Number.NEGATIVE_INFINITY) return this.weight;
+    return this.weight * slowStartFactor(nowMs - this.sinceMs, options);
   }
 }
 

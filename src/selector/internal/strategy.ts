@@ -1,4 +1,5 @@
 import type { TenonError } from '../../errors/errors.ts';
+import type { NodeRecord } from '../../registry/registry.ts';
 import type { EndedCall, SelectOptions } from '../selector.ts';
 import type { PoolOptions } from './pool-options.ts';
 import type { PooledNode } from './pooled-node.ts';
@@ -6,8 +7,8 @@ import type { PooledNode } from './pooled-node.ts';
 /** The order in which a selector tries nodes. */
 export interface SelectionStrategy<State = undefined, Memory = undefined> {
   /** Makes what the strategy remembers of a node. */
-  stateOf(): State;
-  /** Makes what the strategy remembers of a service. */
+  stateOf(record: NodeRecord): State;
+  /** Makes what the strategy remembers of a service, or of a part of its nodes. */
   memoryOf(): Memory;
   /**
    * Returns the index of the node to try first. `nodes` has at least one node and is ordered by id; it is the same
@@ -21,6 +22,11 @@ export interface SelectionStrategy<State = undefined, Memory = undefined> {
   ): number;
   /** Returns the index of the node to try after a failed attempt, among the nodes not tried yet. */
   next(untried: readonly PooledNode<State>[], call: SelectOptions | undefined, options: PoolOptions): number;
+  /**
+   * Returns true if a call may go to a node that has to be tried, in place of one of `nodes`.
+   * @default true
+   */
+  mayProbe?(node: PooledNode<State>, nodes: readonly PooledNode<State>[], call: SelectOptions | undefined): boolean;
   /** Takes the time until the first reply of a stream. */
   onReply?(node: PooledNode<State>, nowMs: number, latencyMs: number): void;
   /** Takes the outcome of a call, after the node's calls in flight were counted down. */
