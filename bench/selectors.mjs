@@ -63,10 +63,7 @@ function costOf(name, Selector) {
       inFlight.push(node);
       if (inFlight.length > 32) selector.mark('greeter', inFlight.shift(), undefined, 5, ended);
     };
-    for (const [what, run] of [
-      ['select', select],
-      ['whole', whole],
-    ]) {
+    for (const [what, run] of Object.entries({ select, whole })) {
       const times = [];
       const bytes = [];
       const calls = count === 10 ? 200_000 : 50_000;

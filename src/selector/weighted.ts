@@ -25,7 +25,10 @@ export interface WeightedSelectorOptions extends SelectorOptions {
   readonly blackoutMs?: number | undefined;
   /** Time after which a load report no longer counts, in milliseconds: `weight_expiration_period`. @default 180_000 */
   readonly weightExpirationMs?: number | undefined;
-  /** Time between two looks at the load reports, in milliseconds, 100 at least: `weight_update_period`. @default 1_000 */
+  /**
+   * Time between two looks at the load reports, in milliseconds, 100 at least: `weight_update_period`.
+   * @default 1_000
+   */
   readonly weightUpdateMs?: number | undefined;
   /** The part of the failed calls in the load of a node: `error_utilization_penalty`. @default 1 */
   readonly errorUtilizationPenalty?: number | undefined;

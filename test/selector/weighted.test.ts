@@ -39,8 +39,13 @@ describe('loadReportOf', () => {
   it('reads ORCA as protobuf, as text and as JSON, and takes the application before the processor', () => {
     const binary = Uint8Array.from([
       ...double(1, 0.25),
-      ...[3 * 8, 7],
-      ...[4 * 8 + 2, 2, 1, 2],
+      // Two fields that are none of these: an integer, and a map.
+      3 * 8,
+      7,
+      4 * 8 + 2,
+      2,
+      1,
+      2,
       ...double(6, 100),
       ...double(7, 10),
       ...double(9, 0.5),

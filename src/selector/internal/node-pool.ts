@@ -27,7 +27,7 @@ class ServiceNodes<State, Memory> {
   serving: readonly PooledNode<State>[] = none;
   /** The nodes of `serving` that this process uses. */
   used: readonly PooledNode<State>[] = none;
-  /** What there is to select from. Computed for the value `changes`, and valid until `changeMs`. */
+  /** The nodes to select from. Computed for the value `changes`, and valid until `changeMs`. */
   readonly groups: NodeGroups<State, Memory>;
   changes = -1;
   changeMs = Number.POSITIVE_INFINITY;
