@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 
 import { TenonError, textOf } from '../errors/errors.ts';
 import { type CliIo, Cancelled, UsageError } from './io.ts';
+import type { RegistryCommandOptions } from './registry.ts';
 import { packageVersion } from './samples.ts';
 
 /**
@@ -62,6 +63,26 @@ function makeProgram(io: CliIo, version: string, exitWith: (code: number) => voi
       const { verifyModule } = await import('./verify.ts');
       exitWith(await verifyModule(io, module, options));
     });
+  for (const [verb, what] of [
+    ['services', 'list the services of the registry, or the nodes of one'],
+    ['watch', 'follow the changes of the registry, until it is interrupted'],
+  ] as const)
+    program
+      .command(verb)
+      .description(what)
+      .argument('[service]', 'only this service')
+      .option('-p, --profile <profile>', 'profile that chooses the registry (default: $TENON_PROFILE, else dev)')
+      .option('-m, --module <module>', 'compiled module that exports options, for a registry that they bind')
+      .option('--json', verb === 'watch' ? 'print a line of JSON for each change' : 'print the records as JSON')
+      .action(async (service: string | undefined, options: RegistryCommandOptions) => {
+        if (verb === 'watch') {
+          const { watchServices } = await import('./watch.ts');
+          exitWith(await watchServices(io, service, options));
+        } else {
+          const { printServices } = await import('./services.ts');
+          exitWith(await printServices(io, service, options));
+        }
+      });
   program
     .command('env')
     .description('print every environment variable that is read, as an .env file')
