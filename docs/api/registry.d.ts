@@ -201,6 +201,40 @@ export declare class DnsRegistry extends DrivenRegistry<Settings> implements Reg
 }
 export {};
 
+// tenon/registry/consul
+
+import { type ServiceIdentifier } from 'inversify';
+import type { WithDefaults } from '../internal/defaults.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
+export interface ConsulRegistryOptions extends RegistryOptions {
+    readonly datacenter?: string | undefined;
+    readonly namespace?: string | undefined;
+    readonly partition?: string | undefined;
+    readonly waitMs?: number | undefined;
+    readonly minReadMs?: number | undefined;
+    readonly maxReadMs?: number | undefined;
+    readonly maxRecordBytes?: number | undefined;
+}
+export declare const ConsulRegistryOptions: ServiceIdentifier<ConsulRegistryOptions>;
+declare const defaults: {
+    readonly address: '127.0.0.1:8500';
+    readonly timeoutMs: 5000;
+    readonly ttlMs: 30000;
+    readonly waitMs: 30000;
+    readonly minReadMs: 250;
+    readonly maxReadMs: 30000;
+    readonly maxRecordBytes: 262144;
+};
+type Settings = WithDefaults<ConsulRegistryOptions, typeof defaults>;
+export declare class ConsulRegistry extends DrivenRegistry<Settings> implements Registry {
+    static readonly capabilities: RegistryCapabilities;
+    constructor(options?: ConsulRegistryOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+export {};
+
 // tenon/registry/file
 
 import { type ServiceIdentifier } from 'inversify';
@@ -234,11 +268,13 @@ export {};
 // tenon/registry/kit
 
 export { AddressList, type AddressListOptions, type FailoverCall, formatAddress, parseAddresses, type ServerAddress, } from './address-list.ts';
+export { type AgentBackend, agentLeases, type AgentLeasesOptions, type Place } from './agent-leases.ts';
 export { BrokenRecords } from './broken-records.ts';
 export type { Change, DriverCall, DriverTools, LeasedNode, Registration, RegistryDriver, Snapshot, WatchFeed, } from './driver.ts';
 export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
 export { ChannelCallError, type DriverFailure, GrpcCallError, HttpCallError, invalidAddress, invalidService, } from './errors.ts';
 export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
+export { LongPoll, type LongPollOptions, type PolledRead } from './long-poll.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
 export { BrokenRecord, checkedNode, decodeNode, encodeNode, pathPart, serviceParts } from './records.ts';
 export { WatchFeeds } from './watch-feeds.ts';
@@ -291,6 +327,7 @@ export interface HttpChannelOptions {
     readonly tls?: (() => ConnectionOptions | undefined) | undefined;
     readonly basePath?: string | undefined;
     readonly headers?: (() => HttpHeaders | Promise<HttpHeaders>) | undefined;
+    readonly maxConnections?: number | undefined;
     readonly maxResponseBytes?: number | undefined;
 }
 export type HttpHeaders = Readonly<Record<string, string | undefined>>;
@@ -463,6 +500,28 @@ export declare class AddressList {
 export declare function parseAddresses(text: string, defaultPort: number): readonly ServerAddress[];
 export declare function formatAddress({ host, port }: ServerAddress): string;
 
+// registry/kit/agent-leases.ts, by tenon/registry/kit
+
+import { type AddressList, type ServerAddress } from './address-list.ts';
+import type { DriverTools, Registration } from './driver.ts';
+import { LeaseManager } from './lease-manager.ts';
+export interface AgentBackend {
+    register(registration: Registration, at: ServerAddress, signal: AbortSignal, timeoutMs: number): Promise<void>;
+    renew(registration: Registration, at: ServerAddress, signal: AbortSignal): Promise<boolean>;
+    remove(registration: Registration, at: ServerAddress, signal: AbortSignal): Promise<void>;
+}
+export interface AgentLeasesOptions extends Omit<DriverTools, 'security'> {
+    readonly registry: string;
+    readonly addresses: AddressList;
+    readonly timeoutMs: number;
+    readonly signal: AbortSignal;
+}
+export interface Place {
+    readonly at: ServerAddress;
+    answeredMs: number;
+}
+export declare function agentLeases(backend: AgentBackend, options: AgentLeasesOptions): LeaseManager<Place>;
+
 // registry/kit/broken-records.ts, by tenon/registry/kit
 
 import type { Logger } from '../../logger/logger.ts';
@@ -609,6 +668,7 @@ export interface LeaseManagerOptions extends Omit<DriverTools, 'security'> {
     readonly registry: string;
     readonly restoreSpreadMs?: number | undefined;
     readonly maxBackoffMs?: number | undefined;
+    readonly lapses?: boolean | undefined;
 }
 export declare class LeaseManager<Grant> {
     #private;
@@ -624,6 +684,30 @@ export declare class LeaseManager<Grant> {
     release(service: string, id: string): Promise<void>;
     markLost(isLost?: (grant: Grant) => boolean): void;
     close(): void;
+}
+
+// registry/kit/long-poll.ts, by tenon/registry/kit
+
+import type { Clock, Timers } from '../../runtime/runtime.ts';
+export interface PolledRead {
+    readonly index: number;
+    readonly content: ReadonlyMap<string, string>;
+}
+export interface LongPollOptions {
+    readonly clock: Clock;
+    readonly timers: Timers;
+    readonly minReadMs: number;
+    readonly maxFailures: number;
+    read(index: number, signal: AbortSignal): Promise<PolledRead>;
+    onChange(keys: readonly string[]): void;
+    onLost(error: unknown): void;
+}
+export declare class LongPoll {
+    #private;
+    constructor(options: LongPollOptions);
+    get keys(): readonly string[];
+    start(): Promise<void>;
+    stop(): void;
 }
 
 // registry/kit/node-table.ts, by tenon/registry/kit

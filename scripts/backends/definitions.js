@@ -17,6 +17,7 @@ import { answersHttp, answersText, host } from './probes.js';
  * @property {number} [port] default: a free one
  * @property {boolean} [persistent] keeps the data over a restart, where the server does not keep them anyway
  * @property {TlsFiles} [tls] then it speaks TLS, and nothing in the clear
+ * @property {string} [join] address of another, of which it becomes a part: Consul's `details.serf`
  * @property {readonly string[]} [args] more arguments
  *
  * @typedef {object} Place Where one server is.
@@ -140,45 +141,50 @@ export const servers = {
       ],
     }),
     ports: ['dns', 'server', 'serf'],
-    processes: ({ port, folder, portOf }, { persistent = false, args = [] }) => [
-      {
-        name: 'consul',
-        command: installed(`consul-${consulVersion}`, 'consul'),
-        args: [
-          'agent',
-          ...(persistent ? ['-server', '-bootstrap-expect=1', '-data-dir', join(folder, 'data')] : ['-dev']),
-          '-node',
-          'test',
-          '-bind',
-          host,
-          '-client',
-          host,
-          '-log-level',
-          'warn',
-          '-http-port',
-          String(port),
-          '-dns-port',
-          String(portOf('dns')),
-          '-grpc-port',
-          '-1',
-          '-grpc-tls-port',
-          '-1',
-          '-server-port',
-          String(portOf('server')),
-          '-serf-wan-port',
-          '-1',
-          '-serf-lan-port',
-          String(portOf('serf')),
-          '-hcl',
-          'check_update_interval = "0s"',
-          '-hcl',
-          'disable_update_check = true',
-          ...args,
-        ],
-        isReady: () => answersHttp(`http://${host}:${port}/v1/status/leader`, /^"."/),
-      },
-    ],
-    details: ({ portOf }) => ({ dns: `${host}:${portOf('dns')}` }),
+    prepare: async ({ port, folder, portOf }, { tls, join: joined }) => {
+      const files = tls && { cert_file: tls.certFile, key_file: tls.keyFile, ca_file: tls.caFile };
+      const settings = {
+        node_name: `test-${port}`,
+        bind_addr: host,
+        client_addr: host,
+        log_level: 'warn',
+        ports: {
+          http: tls ? -1 : port,
+          https: tls ? port : -1,
+          dns: portOf('dns'),
+          server: portOf('server'),
+          serf_lan: portOf('serf'),
+          serf_wan: -1,
+          grpc: -1,
+          grpc_tls: -1,
+        },
+        check_update_interval: '0s',
+        disable_update_check: true,
+        ...(joined !== undefined && { retry_join: [joined], retry_interval: '1s' }),
+        ...(files && { tls: { https: { ...files, verify_incoming: tls?.asksClients === true } } }),
+      };
+      writeFileSync(join(folder, 'consul.json'), JSON.stringify(settings));
+    },
+    processes: ({ port, folder }, { persistent = false, tls, join: joined, args = [] }) => {
+      const data = ['-data-dir', join(folder, 'data')];
+      const server = persistent ? ['-server', '-bootstrap-expect=1', ...data] : ['-dev'];
+      const url = `${tls ? 'https' : 'http'}://${host}:${port}/v1/status/leader`;
+      return [
+        {
+          name: 'consul',
+          command: installed(`consul-${consulVersion}`, 'consul'),
+          args: [
+            'agent',
+            ...(joined === undefined ? server : data),
+            '-config-file',
+            join(folder, 'consul.json'),
+            ...args,
+          ],
+          isReady: () => answersHttp(url, /^".+"/, tls),
+        },
+      ];
+    },
+    details: ({ portOf }) => ({ dns: `${host}:${portOf('dns')}`, serf: `${host}:${portOf('serf')}` }),
   },
   zookeeper: {
     summary: 'ZooKeeper, of its Maven artifact, with ticks of half a second',

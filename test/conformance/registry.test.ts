@@ -2,6 +2,7 @@ import { describe, it } from '@jest/globals';
 
 import { CachedRegistry } from '../../src/registry/cache.ts';
 import { EtcdRegistry } from '../../src/registry/etcd.ts';
+import { ConsulRegistry } from '../../src/registry/consul.ts';
 import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
@@ -50,4 +51,12 @@ describeWithServer('with a real server', new BackendServer('etcd'), (etcd) => {
 });
 describeWithServer('with a real server', new BackendServer('coredns'), (coredns) => {
   registryConformance(api, 'dns', dnsHarness(coredns));
+});
+describeWithServer('with a real server', new BackendServer('consul'), (consul) => {
+  registryConformance(api, 'consul', {
+    make: () => new ConsulRegistry({ address: consul.address }),
+    capabilities: ConsulRegistry.capabilities,
+    settleMs: 10_000,
+    maxRecordBytes: 262_144,
+  });
 });

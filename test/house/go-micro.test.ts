@@ -14,6 +14,7 @@ const facts: readonly (readonly [what: RegExp, instead: string])[] = [
   [/'micro'/g, 'mdnsDomain of go-micro/mdns.ts'],
   [/\b_services\.\$/g, 'enumerationName of go-micro/mdns.ts'],
   [/\b9_999\b/g, 'placeholderPort of go-micro/mdns.ts'],
+  [/\bDeregisterCriticalServiceAfter\b/g, 'definitionOf of go-micro/consul.ts'],
   [/application\/octet-stream/g, 'grpcContentType of go-micro/call-headers.ts'],
 ];
 

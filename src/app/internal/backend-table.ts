@@ -167,6 +167,39 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
       },
     },
     {
+      name: 'consul',
+      summary: 'Consul, by its HTTP API, a service and a TTL check per node as Go Micro has them',
+      server: 'consul',
+      takesAddress: true,
+      variables: [
+        {
+          name: 'TENON_CONSUL_DATACENTER',
+          option: 'datacenter',
+          describes: "Datacentre in which services are found. Default: the agent's.",
+          kind: 'text',
+          example: 'dc1',
+        },
+        {
+          name: 'TENON_CONSUL_NAMESPACE',
+          option: 'namespace',
+          describes: "Namespace of Consul Enterprise. Default: the token's.",
+          kind: 'text',
+          example: 'payments',
+        },
+        {
+          name: 'TENON_CONSUL_PARTITION',
+          option: 'partition',
+          describes: "Admin partition of Consul Enterprise. Default: the agent's.",
+          kind: 'text',
+          example: 'eu',
+        },
+      ],
+      load: async (settings) => {
+        const { ConsulRegistry, ConsulRegistryOptions } = await import('../../registry/consul.ts');
+        return backend(ConsulRegistry, ConsulRegistryOptions, settings);
+      },
+    },
+    {
       name: 'file',
       summary: 'a file in JSON or YAML, read again when it changes; it only finds services',
       optionalPackage: 'yaml',

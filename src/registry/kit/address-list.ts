@@ -2,7 +2,7 @@ import { backoffMs } from '../../internal/backoff.ts';
 import { maskAddress } from '../../internal/mask.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import { boundedCall } from './bounded-call.ts';
-import { invalidAddress } from './errors.ts';
+import { ChannelCallError, invalidAddress } from './errors.ts';
 
 /** The host and port of a server. */
 export interface ServerAddress {
@@ -166,4 +166,11 @@ export function formatAddress({ host, port }: ServerAddress): string {
 /** True for the error of a call whose time has passed: its server has not answered. */
 export function isTimeout(error: unknown): boolean {
   return (error as { readonly reason?: unknown } | undefined)?.reason === 'registry.timeout';
+}
+
+/** True for the error of a channel that did not reach its server, lost it, or had no answer in time. */
+export function isFaultOfAddress(error: unknown): boolean {
+  if (!(error instanceof ChannelCallError)) return false;
+  const { reason = '' } = error;
+  return ['transport.unreachable', 'transport.connection_lost', 'registry.timeout'].includes(reason);
 }

@@ -7,7 +7,7 @@ import { onAbort } from '../../internal/abort.ts';
 import { over, SerialIterator } from '../../internal/iterators.ts';
 import { bounded } from '../../runtime/bounded.ts';
 import type { Timers } from '../../runtime/runtime.ts';
-import { type AddressList, formatAddress, isTimeout, type ServerAddress } from './address-list.ts';
+import { type AddressList, formatAddress, isFaultOfAddress, isTimeout, type ServerAddress } from './address-list.ts';
 import type { DriverTools } from './driver.ts';
 import { callCancelled, HttpCallError } from './errors.ts';
 
@@ -24,6 +24,8 @@ export interface HttpChannelOptions {
   readonly basePath?: string | undefined;
   /** Makes headers for each attempt, such as a token that changes. @default none */
   readonly headers?: (() => HttpHeaders | Promise<HttpHeaders>) | undefined;
+  /** Most connections at a time to one address; further requests wait. @default no limit */
+  readonly maxConnections?: number | undefined;
   /** Largest body of an answer, or line of a stream, in bytes. @default 33_554_432 */
   readonly maxResponseBytes?: number | undefined;
 }
@@ -127,7 +129,8 @@ export class HttpChannel {
   constructor(options: HttpChannelOptions) {
     this.#options = options;
     this.#maxBytes = options.maxResponseBytes ?? defaultMaxResponseBytes;
-    this.#agent = Object.assign(new Agent({ keepAlive: true }), { createConnection: connecting(() => this.#tls()) });
+    const agent = new Agent({ keepAlive: true, maxSockets: options.maxConnections ?? Number.POSITIVE_INFINITY });
+    this.#agent = Object.assign(agent, { createConnection: connecting(() => this.#tls()) });
   }
 
   /** Sends a request, and reads the answer to its end. */
@@ -146,7 +149,7 @@ export class HttpChannel {
       const bounds = { timers: tools.timers, idleMs, signal, registry, maxBytes: this.#maxBytes };
       return new LineStream(message, exchange, bounds, (error) => {
         const failure = this.#failure(exchange, error);
-        if (isFault(failure)) addresses.failed(exchange.address);
+        if (isFaultOfAddress(failure)) addresses.failed(exchange.address);
         return failure;
       });
     });
@@ -188,12 +191,15 @@ export class HttpChannel {
         exchange.end();
         // The server may have closed a connection that was kept before it saw the request.
         if (isRepeatable && exchange.wasKept && reasonOf(error) === lost) return attempt(address, left);
-        if (isFault(error)) addresses.failed(address);
+        if (isFaultOfAddress(error)) addresses.failed(address);
         throw error;
       }
     };
     if (at) return attempt(at, 1);
-    return addresses.inTurn(attempt, (error) => reasonOf(error) === unreachable || (isRepeatable && isFault(error)));
+    return addresses.inTurn(
+      attempt,
+      (error) => reasonOf(error) === unreachable || (isRepeatable && isFaultOfAddress(error)),
+    );
   }
 
   async #exchange<T>(
@@ -251,12 +257,6 @@ const isClosed = 'the channel is closed';
 
 function reasonOf(error: unknown): string | undefined {
   return error instanceof HttpCallError ? error.reason : undefined;
-}
-
-/** True if the address may be the reason. */
-function isFault(error: unknown): boolean {
-  const reason = reasonOf(error);
-  return reason === unreachable || reason === lost || reason === 'registry.timeout';
 }
 
 function tooLate(timeoutMs: number): TenonError {

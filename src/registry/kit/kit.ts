@@ -11,6 +11,7 @@ export {
   parseAddresses,
   type ServerAddress,
 } from './address-list.ts';
+export { type AgentBackend, agentLeases, type AgentLeasesOptions, type Place } from './agent-leases.ts';
 export { BrokenRecords } from './broken-records.ts';
 export type {
   Change,
@@ -32,6 +33,7 @@ export {
   invalidService,
 } from './errors.ts';
 export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
+export { LongPoll, type LongPollOptions, type PolledRead } from './long-poll.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
 export { BrokenRecord, checkedNode, decodeNode, encodeNode, pathPart, serviceParts } from './records.ts';
 export { WatchFeeds } from './watch-feeds.ts';

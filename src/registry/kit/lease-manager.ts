@@ -38,6 +38,8 @@ export interface LeaseManagerOptions extends Omit<DriverTools, 'security'> {
   readonly restoreSpreadMs?: number | undefined;
   /** Longest back-off between attempts to restore a lease, in milliseconds. @default 5_000 */
   readonly maxBackoffMs?: number | undefined;
+  /** True if the server removes a node by itself when its lease ends: it is not withdrawn then. @default false */
+  readonly lapses?: boolean | undefined;
 }
 
 interface Lease<Grant> {
@@ -170,7 +172,9 @@ export class LeaseManager<Grant> {
     const { signal } = this.#closing;
     const work = this.#enqueue(key, signal, async () => {
       // An operation that was queued before may have announced it again.
-      if (this.#leases.get(key) === lease) await this.#revoke(key, signal);
+      if (this.#leases.get(key) !== lease) return;
+      if (this.#options.lapses === true) this.#forget(key);
+      else await this.#revoke(key, signal);
     });
     work.catch(() => {});
   }

@@ -1,0 +1,122 @@
+import { deflateSync, inflateSync } from 'node:zlib';
+
+/** The body of a registration at an agent. */
+export interface ServiceDefinition {
+  readonly ID: string;
+  readonly Name: string;
+  readonly Tags: readonly string[];
+  readonly Address: string;
+  readonly Port: number;
+  readonly Meta: Readonly<Record<string, string>>;
+  readonly Check: { readonly TTL: string; readonly DeregisterCriticalServiceAfter: string; readonly Status: 'passing' };
+}
+
+/** The parts of a {@link definitionOf}, beside the tags. */
+export interface DefinitionInit {
+  readonly ID: string;
+  readonly Name: string;
+  readonly Address: string;
+  readonly Port: number;
+  readonly ttlMs: number;
+  readonly fields: TagFields;
+}
+
+/**
+ * Makes the definition of a node's service. Consul removes it a little after its check has turned critical. Other than
+ * with Go Micro, the check passes from the beginning, as callers need the node at once.
+ */
+export function definitionOf({ ttlMs, fields, ...place }: DefinitionInit): ServiceDefinition {
+  const afterMs = Math.max(ttlMs + 5_000, 65_000);
+  const Check = { TTL: `${ttlMs}ms`, DeregisterCriticalServiceAfter: `${afterMs}ms`, Status: 'passing' } as const;
+  return { ...place, Tags: encodeTags(fields), Meta: metaOf(fields.metadata), Check };
+}
+
+/** The id of the check that Consul makes of the one check in a definition. */
+export function checkIdOf(serviceId: string): string {
+  return `service:${serviceId}`;
+}
+
+/** The parts of a record that are kept in tags. */
+export interface TagFields {
+  readonly version: string;
+  /** Metadata of the node. */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly endpoints: readonly object[];
+  /** Tenon's own, like the two below: only present where Go Micro's tags cannot say the same. */
+  readonly id?: string | undefined;
+  readonly address?: string | undefined;
+  readonly serviceMetadata?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Fields that were read from tags of others, unchecked. */
+export interface ReadTags {
+  readonly version: string;
+  /** Undefined if there are no tags of Go Micro. */
+  readonly metadata: Readonly<Record<string, unknown>> | undefined;
+  readonly endpoints: readonly unknown[];
+  readonly own: Readonly<Record<string, unknown>>;
+}
+
+/** Encodes tags: one for each entry of the metadata, for each endpoint and for the version, and tenon's own. */
+export function encodeTags({ version, metadata, endpoints, ...own }: TagFields): string[] {
+  const hasOwn = Object.values(own).some((value) => value !== undefined);
+  return [
+    ...Object.entries(metadata).map(([key, value]) => tag('t', JSON.stringify({ [key]: value }))),
+    ...endpoints.map((endpoint) => tag('e', JSON.stringify(endpoint))),
+    tag('v', version),
+    // Go Micro passes over a tag that begins with another letter.
+    ...(hasOwn ? [tag('n', JSON.stringify(own))] : []),
+  ];
+}
+
+/**
+ * Decodes tags, in today's form and in the plain form before it. Others are passed over, and so are those whose text
+ * takes more than `maxBytes`: any service of Consul may have tags that begin like these.
+ */
+export function decodeTags(tags: readonly string[], maxBytes: number): ReadTags {
+  const textsOf = (kind: string): string[] => tags.flatMap((one) => textIn(one, kind, maxBytes) ?? []);
+  const objectsOf = (kind: string): object[] => textsOf(kind).flatMap((text) => objectIn(text) ?? []);
+  const [version] = textsOf('v');
+  const entries = objectsOf('t').flatMap((entry) => Object.entries(entry) as [string, unknown][]);
+  const isKnown = version !== undefined || entries.length > 0;
+  return {
+    version: version ?? '',
+    metadata: isKnown ? Object.fromEntries(entries) : undefined,
+    endpoints: objectsOf('e'),
+    own: { ...objectsOf('n')[0] },
+  };
+}
+
+/**
+ * Metadata as far as Consul takes it, for people and for Consul's filters: readers take the tags. It has at most 64
+ * entries with 128 and 512 bytes, and letters, digits, `_` and `-` in keys.
+ */
+function metaOf(metadata: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const fitting = Object.entries(metadata).filter(
+    ([key, value]) => /^(?!consul-)[\w-]{1,128}$/.test(key) && Buffer.byteLength(value) <= 512,
+  );
+  return Object.fromEntries(fitting.slice(0, 64));
+}
+
+function tag(kind: string, text: string): string {
+  return `${kind}-${deflateSync(text).toString('hex')}`;
+}
+
+function textIn(one: string, kind: string, maxBytes: number): string | undefined {
+  if (one.startsWith(`${kind}=`)) return one.slice(2);
+  if (!one.startsWith(`${kind}-`) || !/^(?:[\da-f]{2})+$/i.test(one.slice(2))) return undefined;
+  try {
+    return inflateSync(Buffer.from(one.slice(2), 'hex'), { maxOutputLength: maxBytes }).toString();
+  } catch {
+    return undefined;
+  }
+}
+
+function objectIn(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
