@@ -1,5 +1,5 @@
 // The servers that tests and developers can start: how each is installed and started, and when it serves.
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { debianPackages, goProgram, hasCommand, installed, mavenLibraries, once } from './install.js';
@@ -18,7 +18,8 @@ import { answersHttp, answersText, host } from './probes.js';
  * @property {boolean} [persistent] keeps the data over a restart, where the server does not keep them anyway
  * @property {TlsFiles} [tls] then it speaks TLS, and nothing in the clear
  * @property {string} [join] address of another, of which it becomes a part: Consul's `details.serf`
- * @property {readonly string[]} [args] more arguments
+ * @property {readonly string[]} [args] more arguments, or lines of its configuration
+ * @property {number} [member] its number in an ensemble, all of whose members its lines of configuration name
  *
  * @typedef {object} Place Where one server is.
  * @property {number} port
@@ -44,6 +45,7 @@ import { answersHttp, answersText, host } from './probes.js';
 const etcdVersion = 'v3.7.3';
 const consulVersion = 'v1.21.0';
 const zookeeperVersion = '3.9.4';
+const oldZookeeperVersion = '3.5.10';
 const toxiproxyVersion = 'v2.5.0';
 const corednsVersion = 'v1.15.0';
 // Chosen when it is built. Their order in a server is that of CoreDNS, whatever the order of the imports.
@@ -188,49 +190,16 @@ export const servers = {
   },
   zookeeper: {
     summary: 'ZooKeeper, of its Maven artifact, with ticks of half a second',
-    install: () =>
-      once(`zookeeper-${zookeeperVersion}`, (folder) =>
-        mavenLibraries(folder, [
-          `org.apache.zookeeper:zookeeper:${zookeeperVersion}`,
-          'org.xerial.snappy:snappy-java:1.1.10.7',
-          'io.dropwizard.metrics:metrics-core:4.2.30',
-          'commons-io:commons-io:2.18.0',
-          'org.slf4j:slf4j-simple:2.0.17',
-        ]),
-      ),
-    isInstalled: () => existsSync(installed(`zookeeper-${zookeeperVersion}`)) && hasCommand('java'),
-    prepare: async ({ port, folder }, { args = [] }) => {
-      const lines = [
-        'tickTime=500',
-        'minSessionTimeout=1000',
-        `dataDir=${join(folder, 'data')}`,
-        `clientPort=${port}`,
-        `clientPortAddress=${host}`,
-        'admin.enableServer=false',
-        '4lw.commands.whitelist=ruok,srvr,dump,cons',
-        ...args,
-      ];
-      writeFileSync(join(folder, 'zoo.cfg'), `${lines.join('\n')}\n`);
-    },
-    processes: ({ port, folder }) => [
-      {
-        name: 'zookeeper',
-        command: 'java',
-        args: [
-          '-Xms32m',
-          '-Xmx192m',
-          '-XX:+UseSerialGC',
-          '-XX:TieredStopAtLevel=1',
-          '-Dzookeeper.forceSync=no',
-          '-cp',
-          installed(`zookeeper-${zookeeperVersion}`, 'lib', '*'),
-          'org.apache.zookeeper.server.ZooKeeperServerMain',
-          join(folder, 'zoo.cfg'),
-        ],
-        // It answers "imok" before it serves.
-        isReady: () => answersText(port, 'srvr', /^Mode: standalone/m),
-      },
-    ],
+    ...zookeeperServer(zookeeperVersion, [
+      'org.xerial.snappy:snappy-java:1.1.10.7',
+      'io.dropwizard.metrics:metrics-core:4.2.30',
+      'commons-io:commons-io:2.18.0',
+      'org.slf4j:slf4j-simple:2.0.17',
+    ]),
+  },
+  'zookeeper-old': {
+    summary: 'a ZooKeeper without recursive watches, which fleets still have',
+    ...zookeeperServer(oldZookeeperVersion, []),
   },
   coredns: {
     summary:
@@ -289,6 +258,58 @@ function corednsSource() {
   const plugins = corednsPlugins.map((name) => `\t_ "github.com/coredns/coredns/plugin/${name}"`);
   const imports = ['\t"github.com/coredns/coredns/coremain"', ...plugins].join('\n');
   return `package main\n\nimport (\n${imports}\n)\n\nfunc main() { coremain.Run() }\n`;
+}
+
+/** @param {string} version @param {readonly string[]} libraries that it needs at run time, and does not ask for */
+function zookeeperServer(version, libraries) {
+  const key = `zookeeper-${version}`;
+  return {
+    install: () =>
+      once(key, (folder) => mavenLibraries(folder, [`org.apache.zookeeper:zookeeper:${version}`, ...libraries])),
+    isInstalled: () => existsSync(installed(key)) && hasCommand('java'),
+    /** @param {Place} place @param {ServerOptions} options */
+    prepare: async ({ port, folder }, { args = [], tls, member }) => {
+      const data = join(folder, 'data');
+      const lines = [
+        ...['tickTime=500', 'minSessionTimeout=1000', 'maxSessionTimeout=60000', 'maxClientCnxns=0'],
+        `dataDir=${data}`,
+        ...['admin.enableServer=false', '4lw.commands.whitelist=ruok,srvr,dump,cons,wchc'],
+        ...(tls ? zookeeperTls(port, folder, tls) : [`clientPort=${port}`, `clientPortAddress=${host}`]),
+        ...args,
+      ];
+      writeFileSync(join(folder, 'zoo.cfg'), `${lines.join('\n')}\n`);
+      mkdirSync(data, { recursive: true });
+      if (member !== undefined) writeFileSync(join(data, 'myid'), String(member));
+    },
+    /** @param {Place} place @param {ServerOptions} options */
+    processes: ({ port, folder }, { tls }) => [
+      {
+        name: 'zookeeper',
+        command: 'java',
+        args: [
+          ...['-Xms32m', '-Xmx192m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Dzookeeper.forceSync=no'],
+          ...['-cp', installed(key, 'lib', '*')],
+          ...['org.apache.zookeeper.server.quorum.QuorumPeerMain', join(folder, 'zoo.cfg')],
+        ],
+        // It answers "imok" before it serves.
+        isReady: () => answersText(port, 'srvr', /^Mode: (?:standalone|leader|follower)/m, tls),
+      },
+    ],
+  };
+}
+
+/** @param {number} port @param {string} folder @param {TlsFiles} tls */
+function zookeeperTls(port, folder, { certFile, keyFile, caFile, asksClients = false }) {
+  const keyStore = join(folder, 'server.pem');
+  writeFileSync(keyStore, readFileSync(keyFile, 'utf8') + readFileSync(certFile, 'utf8'));
+  const trustStore = join(folder, 'ca.pem');
+  writeFileSync(trustStore, readFileSync(caFile));
+  return [
+    ...[`secureClientPort=${port}`, `secureClientPortAddress=${host}`],
+    'serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory',
+    ...[`ssl.keyStore.location=${keyStore}`, `ssl.trustStore.location=${trustStore}`],
+    `ssl.clientAuth=${asksClients ? 'need' : 'none'}`,
+  ];
 }
 
 /** @param {number} port @param {TlsFiles | undefined} tls */

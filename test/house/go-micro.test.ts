@@ -12,6 +12,7 @@ const facts: readonly (readonly [what: RegExp, instead: string])[] = [
   [/\b(?:stream|subscriber): 'true'/g, 'streamMetadata or subscriberMetadata of go-micro/records.ts'],
   [/'grpc', 'go-micro'|'native' \| 'go-micro'/g, 'Dialect or BrokerDialect of go-micro/go-micro.ts'],
   [/'micro'/g, 'mdnsDomain of go-micro/mdns.ts'],
+  [/'\/micro-registry'/g, 'zookeeperRoot of go-micro/zookeeper.ts'],
   [/\b_services\.\$/g, 'enumerationName of go-micro/mdns.ts'],
   [/\b9_999\b/g, 'placeholderPort of go-micro/mdns.ts'],
   [/\bDeregisterCriticalServiceAfter\b/g, 'definitionOf of go-micro/consul.ts'],

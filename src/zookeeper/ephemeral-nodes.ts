@@ -1,0 +1,140 @@
+import { repeatedly } from '../runtime/retrying.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { EphemeralNode } from './ephemeral-node.ts';
+import type { SessionPool } from './session-pool.ts';
+import type { Acl, Session, ZooKeeper } from './zookeeper.ts';
+
+/** The parts of {@link EphemeralNodes}. */
+export interface EphemeralNodesInit {
+  readonly runtime: Pick<Runtime, 'random' | 'timers'>;
+  readonly sessions: SessionPool;
+  readonly acl: Acl;
+  /** The time-outs of the sessions that are needed, besides those of nodes that are being made. */
+  timeoutsInUse(): Iterable<number>;
+  /** Nodes are gone, though nobody removed them here. */
+  onLost(isLost: (node: EphemeralNode) => boolean): void;
+  /** A node belongs to another session now. */
+  onForeign(path: string): void;
+}
+
+const backoff = { initialMs: 200, maxMs: 2_000 } as const;
+
+/** The ephemeral nodes of a process, in sessions of different time-outs. Nobody is told twice that a node is lost. */
+export class EphemeralNodes {
+  readonly #init: EphemeralNodesInit;
+  /** Time-outs of nodes that are being made. */
+  readonly #making: number[] = [];
+  readonly #nodes = new Map<string, EphemeralNode>();
+  readonly #foreign = new Set<string>();
+  readonly #closing = new AbortController();
+
+  constructor(init: EphemeralNodesInit) {
+    this.#init = init;
+  }
+
+  /** Makes a node, or takes it over. */
+  async make(path: string, data: string, timeoutMs: number, signal: AbortSignal): Promise<EphemeralNode> {
+    const { sessions, acl } = this.#init;
+    this.#making.push(timeoutMs);
+    try {
+      const made = await EphemeralNode.make(sessions.of(timeoutMs), path, Buffer.from(data), acl, signal);
+      this.#nodes.set(path, made);
+      this.#foreign.delete(path);
+      return made;
+    } finally {
+      this.#making.splice(this.#making.indexOf(timeoutMs), 1);
+    }
+  }
+
+  /** Gives the node if it is there, or if another session has replaced it; `undefined` if it has to be made again. */
+  async check(node: EphemeralNode, signal?: AbortSignal): Promise<EphemeralNode | undefined> {
+    return this.#unlessGone(node, await node.state(signal));
+  }
+
+  /** As `check`, with other data or in another session. */
+  async write(
+    node: EphemeralNode,
+    data: string,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<EphemeralNode | undefined> {
+    // The time-out of a session does not change: another session takes the node over.
+    if (this.#init.sessions.of(timeoutMs) !== node.client) {
+      const moved = await this.make(node.path, data, timeoutMs, signal);
+      this.#endUnused();
+      return moved;
+    }
+    return this.#unlessGone(node, await node.write(Buffer.from(data), signal));
+  }
+
+  /** Removes a node. If that fails, it is tried until it succeeds: the session would keep the node for ever. */
+  async remove(node: EphemeralNode, signal: AbortSignal): Promise<void> {
+    this.forget(node.path);
+    try {
+      await node.delete(signal);
+    } catch (error) {
+      this.#removeLater(node);
+      throw error;
+    }
+  }
+
+  /** Takes no further notice of a node, which another process keeps from now on. */
+  forget(path: string): void {
+    this.#nodes.delete(path);
+    this.#foreign.delete(path);
+    this.#endUnused();
+  }
+
+  /** Looks after a node that an event is about, if it is one of these. */
+  onEvent(path: string): void {
+    const node = this.#nodes.get(path);
+    if (node) void this.#verify(node);
+  }
+
+  onExpired(client: ZooKeeper, { id }: Session): void {
+    const isLost = (node: EphemeralNode): boolean => node.client === client && node.sessionId === id;
+    for (const [path, node] of this.#nodes) if (isLost(node)) this.#nodes.delete(path);
+    this.#init.onLost(isLost);
+  }
+
+  /** Closes all clients. Sessions that have nodes go on until they time out. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const used = new Set([...this.#nodes.values()].map(({ client }) => client));
+    await this.#init.sessions.close((client) => used.has(client));
+  }
+
+  #unlessGone(node: EphemeralNode, state: 'own' | 'foreign' | 'gone'): EphemeralNode | undefined {
+    if (state === 'foreign' && !this.#foreign.has(node.path)) {
+      this.#foreign.add(node.path);
+      this.#init.onForeign(node.path);
+    }
+    return state === 'gone' ? undefined : node;
+  }
+
+  /** Never rejects: what cannot be asked now is asked by the next `check`, which tells of other sessions as well. */
+  async #verify(node: EphemeralNode): Promise<void> {
+    const state = await node.state().catch(() => undefined);
+    if (state !== 'gone' || this.#nodes.get(node.path) !== node) return;
+    this.#nodes.delete(node.path);
+    this.#init.onLost((one) => one === node);
+  }
+
+  #endUnused(): void {
+    // A node that is being made is among those in use by then.
+    this.#init.runtime.timers.soon(() => {
+      this.#init.sessions.retain(new Set([...this.#init.timeoutsInUse(), ...this.#making]));
+    });
+  }
+
+  #removeLater(node: EphemeralNode): void {
+    const ended = new AbortController();
+    const work = async (): Promise<void> => {
+      // It may have been made again.
+      if (!this.#nodes.has(node.path)) await node.delete();
+      ended.abort();
+    };
+    const signal = AbortSignal.any([ended.signal, this.#closing.signal]);
+    void repeatedly(work, { runtime: this.#init.runtime, backoff, signal });
+  }
+}
