@@ -465,6 +465,41 @@ export declare class RedisRegistry extends DrivenRegistry<Settings> implements R
 }
 export {};
 
+// tenon/registry/zookeeper
+
+import { type ServiceIdentifier } from 'inversify';
+import type { WithDefaults } from '../internal/defaults.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
+export interface ZooKeeperRegistryOptions extends RegistryOptions {
+    readonly prefix?: string | undefined;
+    readonly acl?: 'world' | 'creator' | undefined;
+    readonly ephemeralOnly?: boolean | undefined;
+    readonly minReadMs?: number | undefined;
+    readonly maxReadMs?: number | undefined;
+    readonly maxRecordBytes?: number | undefined;
+}
+export declare const ZooKeeperRegistryOptions: ServiceIdentifier<ZooKeeperRegistryOptions>;
+declare const defaults: {
+    readonly address: '127.0.0.1:2181';
+    readonly timeoutMs: 5000;
+    readonly ttlMs: 30000;
+    readonly prefix: "/micro-registry";
+    readonly acl: 'world';
+    readonly ephemeralOnly: false;
+    readonly minReadMs: 100;
+    readonly maxReadMs: 60000;
+    readonly maxRecordBytes: 1000000;
+};
+type Settings = WithDefaults<ZooKeeperRegistryOptions, typeof defaults>;
+export declare class ZooKeeperRegistry extends DrivenRegistry<Settings> implements Registry {
+    static readonly capabilities: RegistryCapabilities;
+    constructor(options?: ZooKeeperRegistryOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+export {};
+
 // registry/kit/address-list.ts, by tenon/registry/kit, tenon/registry/kit/grpc-channel, tenon/registry/kit/http-channel
 
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';

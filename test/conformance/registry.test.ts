@@ -6,6 +6,7 @@ import { ConsulRegistry } from '../../src/registry/consul.ts';
 import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
+import { ZooKeeperRegistry } from '../../src/registry/zookeeper.ts';
 import { registryConformance } from '../../src/testing/registry.ts';
 import { dnsHarness } from '../registry/dns-zone.ts';
 import { fileHarness } from '../registry/support.ts';
@@ -58,5 +59,12 @@ describeWithServer('with a real server', new BackendServer('consul'), (consul) =
     capabilities: ConsulRegistry.capabilities,
     settleMs: 10_000,
     maxRecordBytes: 262_144,
+  });
+});
+describeWithServer('with a real server', new BackendServer('zookeeper'), (zookeeper) => {
+  registryConformance(api, 'zookeeper', {
+    make: () => new ZooKeeperRegistry({ address: zookeeper.address }),
+    capabilities: ZooKeeperRegistry.capabilities,
+    maxRecordBytes: 1_000_000,
   });
 });

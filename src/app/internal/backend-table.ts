@@ -200,6 +200,16 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
       },
     },
     {
+      name: 'zookeeper',
+      summary: "ZooKeeper, by an ephemeral node per node in Go Micro's layout",
+      server: 'zookeeper',
+      takesAddress: true,
+      load: async (settings) => {
+        const { ZooKeeperRegistry, ZooKeeperRegistryOptions } = await import('../../registry/zookeeper.ts');
+        return backend(ZooKeeperRegistry, ZooKeeperRegistryOptions, settings);
+      },
+    },
+    {
       name: 'file',
       summary: 'a file in JSON or YAML, read again when it changes; it only finds services',
       optionalPackage: 'yaml',
