@@ -271,9 +271,13 @@ function zookeeperServer(version, libraries) {
     prepare: async ({ port, folder }, { args = [], tls, member }) => {
       const data = join(folder, 'data');
       const lines = [
-        ...['tickTime=500', 'minSessionTimeout=1000', 'maxSessionTimeout=60000', 'maxClientCnxns=0'],
+        'tickTime=500',
+        'minSessionTimeout=1000',
+        'maxSessionTimeout=60000',
+        'maxClientCnxns=0',
         `dataDir=${data}`,
-        ...['admin.enableServer=false', '4lw.commands.whitelist=ruok,srvr,dump,cons,wchc'],
+        'admin.enableServer=false',
+        '4lw.commands.whitelist=ruok,srvr,dump,cons,wchc',
         ...(tls ? zookeeperTls(port, folder, tls) : [`clientPort=${port}`, `clientPortAddress=${host}`]),
         ...args,
       ];
@@ -287,9 +291,15 @@ function zookeeperServer(version, libraries) {
         name: 'zookeeper',
         command: 'java',
         args: [
-          ...['-Xms32m', '-Xmx192m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Dzookeeper.forceSync=no'],
-          ...['-cp', installed(key, 'lib', '*')],
-          ...['org.apache.zookeeper.server.quorum.QuorumPeerMain', join(folder, 'zoo.cfg')],
+          '-Xms32m',
+          '-Xmx192m',
+          '-XX:+UseSerialGC',
+          '-XX:TieredStopAtLevel=1',
+          '-Dzookeeper.forceSync=no',
+          '-cp',
+          installed(key, 'lib', '*'),
+          'org.apache.zookeeper.server.quorum.QuorumPeerMain',
+          join(folder, 'zoo.cfg'),
         ],
         // It answers "imok" before it serves.
         isReady: () => answersText(port, 'srvr', /^Mode: (?:standalone|leader|follower)/m, tls),
@@ -305,9 +315,11 @@ function zookeeperTls(port, folder, { certFile, keyFile, caFile, asksClients = f
   const trustStore = join(folder, 'ca.pem');
   writeFileSync(trustStore, readFileSync(caFile));
   return [
-    ...[`secureClientPort=${port}`, `secureClientPortAddress=${host}`],
+    `secureClientPort=${port}`,
+    `secureClientPortAddress=${host}`,
     'serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory',
-    ...[`ssl.keyStore.location=${keyStore}`, `ssl.trustStore.location=${trustStore}`],
+    `ssl.keyStore.location=${keyStore}`,
+    `ssl.trustStore.location=${trustStore}`,
     `ssl.clientAuth=${asksClients ? 'need' : 'none'}`,
   ];
 }

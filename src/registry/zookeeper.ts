@@ -8,7 +8,7 @@ import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { ZooKeeperClient } from '../zookeeper/client.ts';
 import { isValidPath, normalPath, splitConnectString } from '../zookeeper/connect-string.ts';
-import { type EphemeralNode } from '../zookeeper/ephemeral-node.ts';
+import type { EphemeralNode } from '../zookeeper/ephemeral-node.ts';
 import { EphemeralNodes } from '../zookeeper/ephemeral-nodes.ts';
 import { nodeName } from '../zookeeper/node-name.ts';
 import { SessionPool } from '../zookeeper/session-pool.ts';
@@ -134,7 +134,9 @@ class ZooKeeperDriver implements RegistryDriver {
     const sessions = new SessionPool((timeoutMs) => this.#open(timeoutMs));
     this.#client = sessions.of(ttlMs) as ZooKeeperClient;
     const nodes = new EphemeralNodes({
-      ...{ runtime, sessions, acl },
+      runtime,
+      sessions,
+      acl,
       timeoutsInUse: () => [ttlMs, ...[...this.#leases.entries()].map(({ registration }) => registration.ttlMs)],
       onLost: (isLost) => this.#leases.markLost(isLost),
       onForeign: (path) => tools.logger.warn(`another process registered ${path}: it is left alone until it has gone`),

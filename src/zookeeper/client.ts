@@ -303,7 +303,12 @@ export class ZooKeeperClient implements ZooKeeper {
     const lastZxid = this.#refusals < maxRefusals * addresses.inOrder.length ? this.#lastZxid : 0n;
     const handshake = { sessionId, password, timeoutMs: this.#options.sessionTimeoutMs, lastZxid };
     const init: ConnectionInit = {
-      ...{ address, handshake, tls: security.tls, clock, timers, maxSilenceMs },
+      address,
+      handshake,
+      tls: security.tls,
+      clock,
+      timers,
+      maxSilenceMs,
       maxReplyBytes: this.#options.maxReplyBytes ?? maxReplyBytes,
       maxGapMs: this.#options.maxGapMs ?? maxGapMs,
       onEvent: (event) => {

@@ -30,7 +30,7 @@ export class EphemeralNode {
     acl: Acl,
     signal: AbortSignal,
   ): Promise<EphemeralNode> {
-    let failure: unknown;
+    let failure = new Error(`${path} is registered by others again and again`);
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       try {
         const stat = await client.exists(path, { signal });
@@ -46,11 +46,11 @@ export class EphemeralNode {
         if (made && made.ephemeralOwner === session) return new EphemeralNode(client, path, session);
       } catch (error) {
         if (!isZooKeeperError(error, 'NoNode', 'NodeExists', 'BadVersion')) throw error;
-        failure = error;
+        failure = error as Error;
         if (isZooKeeperError(error, 'NoNode')) await makeParents(client, path, acl, signal);
       }
     }
-    throw failure ?? new Error(`${path} is registered by others again and again`);
+    throw failure;
   }
 
   /** Says whose node is at the path, if there is one. */

@@ -4,7 +4,7 @@ import { JuteReader, JuteWriter, MalformedPacket, PacketSplitter } from '../../s
 import { int, long, packet, text } from './support.ts';
 
 function lengthsOf(splitter: PacketSplitter, chunk: Buffer): number[] {
-  return [...splitter.split(chunk)].map(({ bytes }) => bytes.length);
+  return Array.from(splitter.split(chunk), ({ bytes }) => bytes.length);
 }
 
 describe('JuteWriter', () => {
@@ -17,8 +17,15 @@ describe('JuteWriter', () => {
       .bytes(Buffer.of(1, 2));
     writer.list(['a', 'bc'], (to, one) => to.text(one));
     const expected = packet(
-      ...[int(-7), long(2n ** 40n), Buffer.of(1), text('ü'), int(2), Buffer.of(1, 2)],
-      ...[int(2), text('a'), text('bc')],
+      int(-7),
+      long(2n ** 40n),
+      Buffer.of(1),
+      text('ü'),
+      int(2),
+      Buffer.of(1, 2),
+      int(2),
+      text('a'),
+      text('bc'),
     );
     expect(writer.packet()).toEqual(expected);
   });

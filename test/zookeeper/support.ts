@@ -143,7 +143,16 @@ export function event(type: number, path: string): Buffer {
 /** The facts about a node without children. */
 export function stat({ owner = 0n, children = 0 } = {}): Buffer {
   return Buffer.concat([
-    ...[long(1n), long(1n), long(0n), long(0n), int(0), int(0), int(0)],
-    ...[long(owner), int(0), int(children), long(1n)],
+    long(1n),
+    long(1n),
+    long(0n),
+    long(0n),
+    int(0),
+    int(0),
+    int(0),
+    long(owner),
+    int(0),
+    int(children),
+    long(1n),
   ]);
 }
