@@ -115,11 +115,26 @@ const scenarios = [
     serviceMs: () => (random) => -Math.log(1 - random()) * 10,
   },
   {
+    what: 'ten nodes alike, one call in 500 fails, two workers each, 1,200 calls/s',
+    rate: 1_200,
+    workers: 2,
+    serviceMs: () => (random) => -Math.log(1 - random()) * 10,
+    fails: (_index, random) => random() < 0.002,
+  },
+  {
+    what: 'two nodes alike, one call in 1,000 fails, two workers each, 200 calls/s',
+    nodes: 2,
+    rate: 200,
+    workers: 2,
+    serviceMs: () => around(10),
+    fails: (_index, random) => random() < 0.001,
+  },
+  {
     what: 'one of ten nodes fails after 1 ms, 500 calls/s',
     rate: 500,
     workers: 2,
     serviceMs: (index) => around(index === 3 ? 1 : 20),
-    fails: 3,
+    fails: (index) => index === 3,
   },
 ];
 
@@ -137,10 +152,10 @@ function rowsOf(scenario) {
 }
 
 /** A minute of calls after ten seconds that do not count, by events in virtual time. */
-function simulate(Selector, { rate, workers, serviceMs, fails }) {
+function simulate(Selector, { nodes: count = 10, rate, workers, serviceMs, fails }) {
   const random = seeded(7);
   let nowMs = 0;
-  const records = serviceOf(10);
+  const records = serviceOf(count);
   const clock = { now: () => nowMs, monotonicMs: () => nowMs };
   const selector = new Selector({ peek: () => records }, {}, clock, { next: seeded(11), uuid: () => '' });
   const indexes = new Map(records[0].nodes.map(({ id }, index) => [id, index]));
@@ -156,7 +171,7 @@ function simulate(Selector, { rate, workers, serviceMs, fails }) {
       const node = nodes[index];
       node.busy -= 1;
       const latencyMs = nowMs - call.atMs;
-      const isFailure = index === fails;
+      const isFailure = fails?.(index, random) === true;
       const answer = isFailure ? internal : ok;
       selector.mark('greeter', call.node, undefined, latencyMs, { answer, deadline: call.atMs + 30_000 });
       if (call.atMs > 10_000) {
@@ -188,7 +203,7 @@ function simulate(Selector, { rate, workers, serviceMs, fails }) {
   }
   latencies.sort((a, b) => a - b);
   const at = (part) => latencies[Math.floor(latencies.length * part)] ?? 0;
-  return { p50: at(0.5), p99: at(0.99), share: counts[3] / calls, failed: failures / calls };
+  return { p50: at(0.5), p99: at(0.99), share: (counts[3] ?? counts[1]) / calls, failed: failures / calls };
 }
 
 /** Events by their time. */

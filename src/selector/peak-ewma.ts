@@ -87,7 +87,8 @@ class PeakEwmaLoad extends LeastLoaded<PeakEwma> {
     const what = error ? whatItShows(error) : isServerFailure(call?.answer) ? 'failure' : 'answer';
     if (what === 'failure') {
       const allowedMs = call?.deadline === undefined ? this.decayMs : call.deadline - nowMs + (latencyMs ?? 0);
-      state.observe(nowMs, Math.max(latencyMs ?? 0, allowedMs));
+      if (latencyMs !== undefined && latencyMs > state.costMs) state.observe(nowMs, latencyMs);
+      state.observeFailure(nowMs, allowedMs);
     } else if (latencyMs !== undefined && (what === 'answer' || (what === 'waited' && latencyMs > state.costMs))) {
       state.observe(nowMs, latencyMs);
     }

@@ -29,6 +29,18 @@ describe('PeakEwma', () => {
     expect(less.costMs).toBe(500);
   });
 
+  it('takes a failure into the average, and does not let it replace it', () => {
+    const failing = new PeakEwma(0, 10_000);
+    failing.observe(0, 100);
+    failing.observeFailure(10, 30_000);
+    expect(failing.costMs).toBeCloseTo(100 * Math.exp(-0.001) + 30_000 * (1 - Math.exp(-0.001)), 6);
+    for (let ms = 20; ms <= 10_000; ms += 10) failing.observeFailure(ms, 30_000);
+    expect(failing.costMs).toBeCloseTo(30_000 - 29_900 / Math.E, 0);
+    failing.observe(10_000, 40_000);
+    failing.observeFailure(20_000, 30_000);
+    expect(failing.costMs).toBe(40_000);
+  });
+
   it('holds back further calls of a node of which nothing is known, until one is answered or the decay time is over', () => {
     const unknown = new PeakEwma(0, 10_000);
     expect(unknown.load(0, 0)).toBe(0);
@@ -159,28 +171,32 @@ describe('PeakEwmaSelector', () => {
         if (id === 'n04') rig.end(id, undefined, 1, { answer, deadline });
         else rig.end(id, undefined, 20, { answer: Code.Ok, deadline });
       }
-      expect(shares.get('n04') ?? 0).toBeLessThan(10);
+      // A tenth would be its share.
+      expect(shares.get('n04') ?? 0).toBeLessThan(25);
     },
   );
 
   it('counts a failure as the time that the call had, and an answer of the handler as what it took', () => {
-    const rig = peakEwma(['n1', 'n2']);
-    rig.pick();
-    const now = rig.timers.nowMs;
-    const both = (one: () => void): string => {
-      rig.selector.reset('greeter');
-      rig.call('n2', 1, undefined, 5_000);
+    const deadlineMs = 5_000;
+    const afterwards = (end: (rig: Rig<PeakEwmaSelector>, deadline: number) => void): string => {
+      const rig = peakEwma(['n1', 'n2']);
+      rig.pick();
+      rig.call('n1', 1, undefined, 10);
+      rig.timers.nowMs += 10_000;
+      // n1 keeps 3.7 ms of its 10, and two thirds of the deadline come to it.
+      rig.call('n2', 1, undefined, 3_000);
       rig.begin('n1');
-      one();
+      end(rig, rig.timers.nowMs + deadlineMs - 1);
       return rig.pick();
     };
-    expect(both(() => rig.end('n1', undefined, 1, { answer: Code.Internal, deadline: now + 4_998 }))).toBe('n1');
-    expect(both(() => rig.end('n1', undefined, 1, { answer: Code.Internal, deadline: now + 5_001 }))).toBe('n2');
-    expect(both(() => rig.end('n1', undefined, 1, { answer: Code.NotFound, deadline: now + 9_000 }))).toBe('n1');
-    expect(both(() => rig.end('n1', undefined, 1, { answer: Code.Internal }))).toBe('n2');
+    const failed = { answer: Code.Internal };
+    expect(afterwards((rig, deadline) => rig.end('n1', undefined, 1, { ...failed, deadline }))).toBe('n2');
+    expect(afterwards((rig, deadline) => rig.end('n1', undefined, 1, { ...failed, deadline: deadline - 500 }))).toBe('n1');
+    expect(afterwards((rig, deadline) => rig.end('n1', undefined, 1, { answer: Code.NotFound, deadline }))).toBe('n1');
+    expect(afterwards((rig) => rig.end('n1', undefined, 1, failed))).toBe('n2');
     const late = errorOf('call.deadline_exceeded', Code.DeadlineExceeded);
-    expect(both(() => rig.end('n1', late, 6_000, { deadline: now }))).toBe('n2');
-    expect(both(() => rig.end('n1', errorOf('transport.bad_reply', Code.Internal), 1))).toBe('n2');
+    expect(afterwards((rig) => rig.end('n1', late, 6_000, { deadline: rig.timers.nowMs }))).toBe('n2');
+    expect(afterwards((rig) => rig.end('n1', errorOf('transport.bad_reply', Code.Internal), 1))).toBe('n2');
   });
 
   it('learns from a cancelled call that its node takes longer, and nothing from one that is lost or refused', () => {

@@ -27,6 +27,17 @@ export class PeakEwma {
     this.#hasHistory = true;
   }
 
+  /**
+   * Takes a failure as a call that took `latencyMs`. It counts in the average, and does not replace it: the first failure
+   * among many answers would keep calls away for minutes.
+   */
+  observeFailure(nowMs: number, latencyMs: number): void {
+    const kept = Math.exp(-Math.max(0, nowMs - this.#atMs) / this.#decayMs);
+    this.costMs = this.costMs * kept + Math.max(latencyMs, this.costMs) * (1 - kept);
+    this.#atMs = nowMs;
+    this.#hasHistory = true;
+  }
+
   /** Returns the load of a node with so many calls in flight. */
   load(nowMs: number, inFlight: number): number {
     if (this.#hasHistory) {
