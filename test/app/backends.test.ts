@@ -72,7 +72,7 @@ describe('loading of backends', () => {
     expect(packages.filter((name) => libraries.includes(name))).toEqual([]);
   });
 
-  const others = ['registry/memory', 'selector/random', 'broker/memory'];
+  const others = ['registry/memory', 'selector/peak-ewma', 'broker/memory'];
   it.each([
     [{ TENON_PROFILE: 'test' }, ['transport/memory', ...others], []],
     [{ TENON_PROFILE: 'local' }, ['transport/grpc', ...others], []],

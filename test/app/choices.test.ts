@@ -49,7 +49,7 @@ describe('the origin of a binding', () => {
       'Transport = GrpcTransport (profile prod)',
       'DefaultMarshaler = ProtoMarshaler (default)',
       'Registry = RedisRegistry (profile prod)',
-      'Selector = RandomSelector (default)',
+      'Selector = PeakEwmaSelector (default)',
       'Broker = RedisStreamsBroker (profile prod)',
     ]);
   });

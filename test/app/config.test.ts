@@ -30,7 +30,7 @@ describe('the configuration', () => {
       codec: 'proto',
       messages: { maxElements: 1_048_576 },
       registry: { name: 'mdns', settings: {} },
-      selector: 'random',
+      selector: 'peak-ewma',
       broker: { name: 'memory' },
       log: { level: 'info', format: 'text' },
       client: {

@@ -8,7 +8,7 @@ import { ClientInterceptors, ClientOptions } from '../../src/client/client.ts';
 import { Code, type Context, Handler, Rpc, Service, System } from '../../src/index.ts';
 import { anySchema, type Interceptor } from '../../src/pipeline/pipeline.ts';
 import type { CallInterceptor, ReplyTransforms } from '../../src/pipeline/enhancers.ts';
-import { RandomSelectorOptions } from '../../src/selector/random.ts';
+import { PeakEwmaSelectorOptions } from '../../src/selector/peak-ewma.ts';
 import { RoundRobinSelectorOptions } from '../../src/selector/round-robin.ts';
 import { ServerInterceptors, ServerOptions } from '../../src/server/server.ts';
 import { ServiceOptions } from '../../src/service/service.ts';
@@ -228,7 +228,7 @@ describe('settings that nothing reads', () => {
   it('are noted by verify', async () => {
     const bind = (container: Container): void => {
       container.bind(RoundRobinSelectorOptions).toConstantValue({});
-      container.bind(RandomSelectorOptions).toConstantValue({});
+      container.bind(PeakEwmaSelectorOptions).toConstantValue({});
     };
     const env = { TENON_REGISTRY_ADDRESS: '10.0.0.1:6379', TENON_MDNS_PORT: '5354', TENON_TLS: 'true' };
     const { ok, notes } = await verify([greeter], { profile: 'test', env, bind });

@@ -26,6 +26,7 @@ import { MemoryRegistry } from '../../src/registry/memory.ts';
 import { isRegistryCache, Registry } from '../../src/registry/registry.ts';
 import { Clock } from '../../src/runtime/runtime.ts';
 import { systemClock } from '../../src/runtime/system.ts';
+import { PeakEwmaSelector } from '../../src/selector/peak-ewma.ts';
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
 import { Selector } from '../../src/selector/selector.ts';
@@ -64,7 +65,7 @@ describe('the profile test', () => {
   it('binds everything in memory, and everything but servers once', async () => {
     const container = await containerOf();
     expect(container.get(Transport)).toBeInstanceOf(MemoryTransport);
-    expect(container.get(Selector)).toBeInstanceOf(RandomSelector);
+    expect(container.get(Selector)).toBeInstanceOf(PeakEwmaSelector);
     expect(container.get(Broker)).toBeInstanceOf(MemoryBroker);
     expect(container.get(DefaultMarshaler)).toBeInstanceOf(ProtoMarshaler);
     expect(container.getAll(Marshaler).map((one) => one.constructor)).toEqual([

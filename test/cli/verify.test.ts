@@ -101,7 +101,7 @@ describe('tenon verify', () => {
         'Transport                             MemoryTransport     profile test',
         'DefaultMarshaler                      ProtoMarshaler      default',
         'Registry                              RedisRegistry       TENON_REGISTRY',
-        'Selector                              RandomSelector      default',
+        'Selector                              PeakEwmaSelector    default',
         'Broker                                MemoryBroker        profile test',
         'BackendSummary                        made by a function  default',
         'Client                                RpcClient           default',

@@ -242,7 +242,7 @@ describe('the log line of a start', () => {
     for (const [format, expected] of [
       [
         'text',
-        'info  quiet serves address=shop.example:443 node=quiet-a1 transport=grpc codec=application/grpc+proto registry=redis@127.0.0.1:1 selector=random broker=redis@127.0.0.1:2 profile=test',
+        'info  quiet serves address=shop.example:443 node=quiet-a1 transport=grpc codec=application/grpc+proto registry=redis@127.0.0.1:1 selector=peak-ewma broker=redis@127.0.0.1:2 profile=test',
       ],
       [
         'json',
@@ -253,7 +253,7 @@ describe('the log line of a start', () => {
           transport: 'grpc',
           codec: 'application/grpc+proto',
           registry: 'redis@127.0.0.1:1',
-          selector: 'random',
+          selector: 'peak-ewma',
           broker: 'redis@127.0.0.1:2',
           profile: 'test',
         },

@@ -191,7 +191,9 @@ describe('PeakEwmaSelector', () => {
     };
     const failed = { answer: Code.Internal };
     expect(afterwards((rig, deadline) => rig.end('n1', undefined, 1, { ...failed, deadline }))).toBe('n2');
-    expect(afterwards((rig, deadline) => rig.end('n1', undefined, 1, { ...failed, deadline: deadline - 500 }))).toBe('n1');
+    expect(afterwards((rig, deadline) => rig.end('n1', undefined, 1, { ...failed, deadline: deadline - 500 }))).toBe(
+      'n1',
+    );
     expect(afterwards((rig, deadline) => rig.end('n1', undefined, 1, { answer: Code.NotFound, deadline }))).toBe('n1');
     expect(afterwards((rig) => rig.end('n1', undefined, 1, failed))).toBe('n2');
     const late = errorOf('call.deadline_exceeded', Code.DeadlineExceeded);

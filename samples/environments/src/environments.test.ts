@@ -29,7 +29,7 @@ void describe('staging', () => {
     const calling = await System.start([], options);
     try {
       const answer = await calling.client(WhereaboutsHandler).tell();
-      assert.deepEqual(answer, { transport: 'grpc', registry: 'folder', selector: 'random', broker: 'memory' });
+      assert.deepEqual(answer, { transport: 'grpc', registry: 'folder', selector: 'peak-ewma', broker: 'memory' });
     } finally {
       await calling.stop();
       await serving.stop();

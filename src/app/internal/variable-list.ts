@@ -63,7 +63,7 @@ const choices = listed([
     describes: 'How a node is chosen among those that serve.',
     ...choice,
     choices: () => namesOf('selector'),
-    fallback: 'random',
+    fallback: 'peak-ewma',
   },
   {
     name: 'TENON_BROKER',
