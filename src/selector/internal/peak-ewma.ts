@@ -28,7 +28,7 @@ export class PeakEwma {
   }
 
   /**
-   * Takes a failure as a call that took `latencyMs`. It counts in the average, and does not replace it: the first failure
+   * Takes a failure as a call that took `latencyMs`. It counts in the average, and does not replace it: one failure
    * among many answers would keep calls away for minutes.
    */
   observeFailure(nowMs: number, latencyMs: number): void {
