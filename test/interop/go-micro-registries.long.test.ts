@@ -65,7 +65,9 @@ describe.each(registries)('a fleet in the %s registry', (name) => {
         }
 
         beforeAll(async () => {
-          looking = new TestProcess(toolPath(program), ['look-in', name, server.address], { withInput: true });
+          looking = new TestProcess(toolPath(program), ['look-in', name, server.address, 'tenon.srv.greeter'], {
+            withInput: true,
+          });
           await looking.waitForLine(/^ready$/);
           system = await System.start([Greeter], {
             profile: 'dev',

@@ -11,15 +11,15 @@ import (
 	"syscall"
 	"time"
 
-	"go-micro.dev/v4/broker"
-	"go-micro.dev/v4/client"
 	cgrpc "github.com/go-micro/plugins/v4/client/grpc"
-	"go-micro.dev/v4/registry"
 	"github.com/go-micro/plugins/v4/registry/consul"
 	"github.com/go-micro/plugins/v4/registry/etcd"
+	sgrpc "github.com/go-micro/plugins/v4/server/grpc"
+	"go-micro.dev/v4/broker"
+	"go-micro.dev/v4/client"
+	"go-micro.dev/v4/registry"
 	"go-micro.dev/v4/selector"
 	"go-micro.dev/v4/server"
-	sgrpc "github.com/go-micro/plugins/v4/server/grpc"
 )
 
 func registryOf(name, address string) registry.Registry {
@@ -58,10 +58,10 @@ func serveIn(reg registry.Registry) error {
 	return srv.Stop()
 }
 
-// Prints a line of JSON for each command that it reads: list, get NAME, call NAME; and for each event of all services.
-func lookIn(reg registry.Registry) {
-	// Of the programs that were started before.
-	watcher, err := reg.Watch()
+// Prints a line of JSON for each command that it reads: list, get NAME, call NAME; and for each event of one service.
+func lookIn(reg registry.Registry, watched string) {
+	// In Consul, Go Micro cannot watch all services.
+	watcher, err := reg.Watch(registry.WatchService(watched))
 	if err == nil {
 		go func() {
 			for {

@@ -3,7 +3,7 @@
 //	go-micro server            serves Greeter on a free port of loopback, and prints its address
 //	go-micro client <address>  makes every call of the tests, and prints the outcome of each as a line of JSON
 //	go-micro serve-in <registry> <address>  serves Greeter, and registers it
-//	go-micro look-in <registry> <address>   lists, finds, watches and calls services, as it is told on its input
+//	go-micro look-in <registry> <address> <service>  lists, finds, watches and calls services, as it is told on its input
 package main
 
 import (
@@ -289,10 +289,10 @@ func main() {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-	case len(os.Args) == 4 && os.Args[1] == "look-in":
-		lookIn(registryOf(os.Args[2], os.Args[3]))
+	case len(os.Args) == 5 && os.Args[1] == "look-in":
+		lookIn(registryOf(os.Args[2], os.Args[3]), os.Args[4])
 	default:
-		fmt.Fprintln(os.Stderr, "say: server, client <address>, serve-in or look-in <registry> <address>")
+		fmt.Fprintln(os.Stderr, "say: server, client <address>, serve-in <registry> <address>, or look-in <registry> <address> <service>")
 		os.Exit(2)
 	}
 }

@@ -58,10 +58,10 @@ func serveIn(reg registry.Registry) error {
 	return srv.Stop()
 }
 
-// Prints a line of JSON for each command that it reads: list, get NAME, call NAME; and for each event of all services.
-func lookIn(reg registry.Registry) {
-	// Of the programs that were started before.
-	watcher, err := reg.Watch()
+// Prints a line of JSON for each command that it reads: list, get NAME, call NAME; and for each event of one service.
+func lookIn(reg registry.Registry, watched string) {
+	// In Consul, Go Micro cannot watch all services.
+	watcher, err := reg.Watch(registry.WatchService(watched))
 	if err == nil {
 		go func() {
 			for {

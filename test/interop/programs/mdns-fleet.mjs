@@ -43,7 +43,7 @@ async function until(find) {
   }
 }
 
-const looking = startGo('look-in', 'mdns', '-');
+const looking = startGo('look-in', 'mdns', '-', ofTenon);
 await looking.find(/^ready$/);
 const system = await System.start([Greeter], {
   profile: 'dev',
