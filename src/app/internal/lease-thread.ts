@@ -24,7 +24,7 @@ interface PendingCall {
   reject(error: TenonError): void;
 }
 
-const startTimeoutMs = 10_000;
+const startTimeoutMs = 30_000;
 // The heart beats this often within the time after which it counts as late, in bounds that cost next to nothing.
 const beatsUntilLate = 4;
 const beatBoundsMs = { min: 20, max: 1_000 } as const;
