@@ -11,6 +11,7 @@ import { ManagedService } from '../../src/service/managed-service.ts';
 import type { ServiceOptions } from '../../src/service/service.ts';
 import { memoryParts } from '../../src/testing/internal/parts.ts';
 import { RecordingLogger } from '../../src/testing/recorders.ts';
+import { gate } from '../../src/testing/waiting.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 
 const noClient = { toString: () => 'none' } as unknown as Client;
@@ -35,7 +36,12 @@ function scene(more: ServiceOptions = {}) {
         await inner.deregister(service, options);
       },
     },
-    release: { value: async () => void log.push('main releases') },
+    release: {
+      value: async () => {
+        log.push('main releases');
+        await behaviour.releasing;
+      },
+    },
     toString: { value: () => 'suite' },
   });
   const kept = {
@@ -44,7 +50,7 @@ function scene(more: ServiceOptions = {}) {
     events: undefined as LeaseEvents | undefined,
     terms: undefined as LeaseTerms | undefined,
   };
-  const behaviour = { isOther: true, failsToStart: false, isMute: false, address: '' };
+  const behaviour = { isOther: true, failsToStart: false, isMute: false, releasing: Promise.resolve() };
   const answer = async (what: string): Promise<void> => {
     log.push(what);
     if (behaviour.isMute) await new Promise(() => {});
@@ -200,6 +206,20 @@ describe('a lease that is handed over', () => {
     await timers.advance(999);
     await stop();
     expect(log).not.toContain('keeper begins');
+  });
+
+  it('is not handed over when the stop comes while the registry lets go of it', async () => {
+    const { timers, log, behaviour, service, stop } = scene();
+    const held = gate();
+    behaviour.releasing = held.opened;
+    await service.start();
+    await timers.advance(2_000);
+    expect(log.at(-1)).toBe('main releases');
+    const stopped = stop();
+    await timers.settle();
+    held.open();
+    await stopped;
+    expect(log.slice(2).sort()).toEqual(['keeper abandoned', 'main deregisters', 'main registers draining']);
   });
 
   it('follows a record that changes while the service runs', async () => {

@@ -170,10 +170,14 @@ describe('LeaseTender', () => {
     const { timers, tender, begin, log, state } = scene();
     begin();
     await timers.advance(2_000);
-    tender.receive({ kind: 'withdraw', key: 'k', call: 1 });
+    const count = log.length;
+    tender.receive({ kind: 'announce', key: 'k', call: 1, record });
     state.isAlive = false;
     await timers.advance(60_000);
-    expect(log.slice(log.indexOf('deregister'))).toEqual(['deregister']);
+    expect(log.slice(count)).toEqual(['register']);
+    tender.receive({ kind: 'withdraw', key: 'k', call: 2 });
+    await timers.advance(60_000);
+    expect(log.slice(count)).toEqual(['register', 'deregister']);
   });
 
   it('goes on while the registry is away, and answers a request that fails with its error', async () => {

@@ -2,11 +2,13 @@ import { describe, expect, it } from '@jest/globals';
 
 import type { Client } from '../../src/client/client.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
+import { silentLogger } from '../../src/logger/logger.ts';
 import { CachedRegistry } from '../../src/registry/cache.ts';
 import { MemoryRegistry } from '../../src/registry/memory.ts';
 import { readBack, type Registry, type RegistryCapabilities, type ServiceRecord } from '../../src/registry/registry.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
+import { LeaseRenewal } from '../../src/service/internal/lease-renewal.ts';
 import { ManagedService } from '../../src/service/managed-service.ts';
 import { memoryParts } from '../../src/testing/internal/parts.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
@@ -139,6 +141,29 @@ describe('the record of a service', () => {
     await stopping;
     expect(state.written).toBe(1);
     expect(await readBack(inner, serviceOf('suite', [nodeOf(server.nodeId)]))).toBe('missing');
+  });
+});
+
+describe('a renewal that is under way at a stop', () => {
+  it('is aborted if it does not end in time, so that it cannot register the node later', async () => {
+    const { clock, timers } = virtualRuntime();
+    const signals: AbortSignal[] = [];
+    const lease = {
+      intervalMs: 1_000,
+      register: (signal: AbortSignal) => new Promise<void>(() => signals.push(signal)),
+      deregister: async () => {},
+      onRegistered: () => {},
+    };
+    const runtime = { clock, timers, random: systemRuntime.random };
+    const renewal = new LeaseRenewal(lease, { service: 'suite', runtime, logger: silentLogger });
+    renewal.start(0);
+    await timers.advance(100);
+    const stopped = renewal.stop(2_000);
+    await timers.advance(1_900);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
+    await timers.advance(200);
+    await stopped;
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
   });
 });
 
