@@ -372,6 +372,43 @@ export declare class HttpChannel {
     close(): void;
 }
 
+// tenon/registry/kubernetes
+
+import { type ServiceIdentifier } from 'inversify';
+import type { WithDefaults } from '../internal/defaults.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import { type Registry, type RegistryCapabilities, type RegistryOptions } from './registry.ts';
+export interface KubernetesRegistryOptions extends RegistryOptions {
+    readonly kubeconfig?: string | undefined;
+    readonly context?: string | undefined;
+    readonly serviceHost?: string | undefined;
+    readonly servicePort?: number | undefined;
+    readonly serviceAccountFolder?: string | undefined;
+    readonly namespace?: string | undefined;
+    readonly labelSelector?: string | undefined;
+    readonly portName?: string | undefined;
+    readonly watchMs?: number | undefined;
+    readonly sweepMs?: number | undefined;
+    readonly maxRecordBytes?: number | undefined;
+}
+export declare const KubernetesRegistryOptions: ServiceIdentifier<KubernetesRegistryOptions>;
+declare const defaults: {
+    readonly timeoutMs: 5000;
+    readonly ttlMs: 30000;
+    readonly serviceAccountFolder: '/var/run/secrets/kubernetes.io/serviceaccount';
+    readonly watchMs: 240000;
+    readonly sweepMs: 60000;
+    readonly maxRecordBytes: 204800;
+};
+type Settings = WithDefaults<KubernetesRegistryOptions, typeof defaults>;
+export declare class KubernetesRegistry extends DrivenRegistry<Settings> implements Registry {
+    static readonly capabilities: RegistryCapabilities;
+    constructor(options?: KubernetesRegistryOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+export {};
+
 // tenon/registry/mdns
 
 import { type ServiceIdentifier } from 'inversify';

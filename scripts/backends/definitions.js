@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { debianPackages, goProgram, hasCommand, installed, mavenLibraries, once } from './install.js';
+import { kubernetesServer } from './kubernetes.js';
 import { answersHttp, answersText, host } from './probes.js';
 
 /**
@@ -225,6 +226,10 @@ export const servers = {
       },
     ],
   },
+  kubernetes: kubernetesServer(() => ({ etcd: servers['etcd'], coredns: servers['coredns'] }), {
+    etcd: installed(`etcd-${etcdVersion}`, 'etcd'),
+    coredns: corednsProgram,
+  }),
   toxiproxy: {
     summary: 'Toxiproxy, of its Go module: its HTTP API makes connections slow, silent and broken',
     ...goServer('toxiproxy', toxiproxyVersion, {

@@ -94,7 +94,7 @@ describe('the matrix', () => {
 const keyOf = (one: Combination): string => serversOf(one).join(' and ') || 'none';
 const groups = new Map(combinations.map((one) => [keyOf(one), serversOf(one)] as const));
 describe.each([...groups])('combinations of backends, with servers: %s', (key, servers) => {
-  describeWithServers('combined in pairs', servers, (addressOf) => {
+  describeWithServers('combined in pairs', servers, (addressOf, envOf) => {
     it.each(combinations.filter((one) => keyOf(one) === key))(
       '$transport, $codec, $registry, $selector, $broker',
       async ({ transport, codec, registry, selector, broker }) => {
@@ -108,6 +108,7 @@ describe.each([...groups])('combinations of backends, with servers: %s', (key, s
             TENON_TRANSPORT: transport,
             TENON_CODEC: codec,
             TENON_REGISTRY: at('registry', registry),
+            ...envOf(backendRow('registry', registry ?? '')?.server ?? ''),
             TENON_BROKER: at('broker', broker),
             TENON_SELECTOR: selector,
             TENON_MDNS_INTERFACE: '127.0.0.1',

@@ -3,12 +3,14 @@ import { describe, it } from '@jest/globals';
 import { CachedRegistry } from '../../src/registry/cache.ts';
 import { EtcdRegistry } from '../../src/registry/etcd.ts';
 import { ConsulRegistry } from '../../src/registry/consul.ts';
+import { KubernetesRegistry } from '../../src/registry/kubernetes.ts';
 import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { ZooKeeperRegistry } from '../../src/registry/zookeeper.ts';
 import { registryConformance } from '../../src/testing/registry.ts';
 import { dnsHarness } from '../registry/dns-zone.ts';
+import { KubernetesServer } from '../registry/kubernetes-support.ts';
 import { fileHarness } from '../registry/support.ts';
 import { BackendServer, describeWithRedis, describeWithServer } from '../support/servers.ts';
 
@@ -66,5 +68,13 @@ describeWithServer('with a real server', new BackendServer('zookeeper'), (zookee
     make: () => new ZooKeeperRegistry({ address: zookeeper.address }),
     capabilities: ZooKeeperRegistry.capabilities,
     maxRecordBytes: 1_000_000,
+  });
+});
+describeWithServer('with a real API server of Kubernetes', new KubernetesServer(), (cluster) => {
+  registryConformance(api, 'kubernetes', {
+    make: () => new KubernetesRegistry({ kubeconfig: cluster.detail('kubeconfig') }),
+    capabilities: KubernetesRegistry.capabilities,
+    settleMs: 5_000,
+    maxRecordBytes: 204_800,
   });
 });

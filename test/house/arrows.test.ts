@@ -29,7 +29,7 @@ const low = ['internal', 'runtime', 'errors', 'go-micro', 'logger', 'context', '
 const contracts = ['pipeline', 'codec', 'transport', 'registry', 'selector', 'broker', 'client', 'server', 'service'];
 
 /** Rooms of wire protocols that no package speaks as tenon needs it. Each is for the registry of its name. */
-const wires = ['dns', 'mdns', 'etcd', 'zookeeper'];
+const wires = ['dns', 'mdns', 'etcd', 'zookeeper', 'kubernetes'];
 const ofWires = 'the room of its wire in a backend';
 
 // A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
@@ -70,6 +70,7 @@ const table: readonly Row[] = [
     rooms: ['pipeline', ...low],
   },
   { room: 'dns', mayImport: 'the low rooms', thirdParties: 'dns-packet', rooms: low },
+  { room: 'kubernetes', mayImport: 'the low rooms', thirdParties: 'yaml in `kubeconfig.ts`', rooms: low },
   { room: 'mdns', mayImport: 'the low rooms', thirdParties: 'dns-packet', rooms: low },
   { room: 'etcd', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   { room: 'zookeeper', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
@@ -158,6 +159,7 @@ const ofBackends = Object.values(backendRows)
 /** Which files may import a package. What is not here nobody may. */
 const thirdParties: Readonly<Record<string, RegExp>> = {
   ...Object.fromEntries(ofBackends.map((name) => [name, filesThrough(name)])),
+  yaml: new RegExp(`${filesThrough('yaml').source}|^src/kubernetes/kubeconfig\\.ts$`),
   // Optional, and loaded when a method has rules.
   '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,
   '@bufbuild/protovalidate': /^src\/interceptors\/protovalidate\.ts$/,

@@ -24,6 +24,7 @@ const closed: Readonly<Record<string, string>> = {
   dns: 'its wire serves the registry of that name alone',
   mdns: 'its wire serves the registry of that name alone',
   zookeeper: 'its wire serves the registry of that name alone',
+  kubernetes: 'its wire serves the registry of that name alone',
   cli: 'the command is run, not imported',
   decorators: 'applications have them from tenon; what reads them is its own business',
 };

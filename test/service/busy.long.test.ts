@@ -28,12 +28,15 @@ it('is shown with every registry whose leases can be transferred', () => {
 
 describe.each(names)('a process whose event loop is blocked, with the registry %s', (registry) => {
   const server = backendRow('registry', registry)?.server ?? '';
-  describeWithServers('on a real server', [server], (addressOf) => {
+  describeWithServers('on a real server', [server], (addressOf, envOf) => {
     const ttlMs = leaseOf(registry, 2_000);
     let caller: System;
     let client: ClientOf<BusyApi>;
     let seen: WatchRecorder;
-    const env = (): Record<string, string> => ({ TENON_REGISTRY: `${registry}://${addressOf(server)}` });
+    const env = (): Record<string, string> => ({
+      TENON_REGISTRY: `${registry}://${addressOf(server)}`,
+      ...envOf(server),
+    });
     beforeEach(async () => {
       caller = await System.start([], { profile: 'dev', env: { ...env(), TENON_LOG_LEVEL: 'silent' } });
       client = caller.client(busy);

@@ -65,11 +65,11 @@ const multicastPort = String(await freePort());
 describe.each([...registriesWithServers(), 'mdns'])('a fleet under load, with the registry %s', (registry) => {
   const { server } = backendRow('registry', registry) ?? {};
   const where = server === undefined ? 'between processes' : 'on a real server';
-  describeWithServers(where, server === undefined ? [] : [server], (addressOf) => {
+  describeWithServers(where, server === undefined ? [] : [server], (addressOf, envOf) => {
     const env = (): Record<string, string> =>
       server === undefined
         ? { TENON_REGISTRY: registry, TENON_MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: multicastPort }
-        : { TENON_REGISTRY: `${registry}://${addressOf(server)}` };
+        : { TENON_REGISTRY: `${registry}://${addressOf(server)}`, ...envOf(server) };
     const ttlMs = leaseOf(registry, 3_000);
 
     const startInstance = async (): Promise<TestProcess> => {

@@ -78,18 +78,51 @@ export function describeWithRedis(
 /** The servers that tests can start. */
 export const serverNames: readonly string[] = Object.keys(servers);
 
-/** A `describe` over all the servers named, each started before its tests; without one of them they are skipped. */
+/** Looks up something of a server by its name. */
+type OfServer<T> = (server: string) => T;
+
+/**
+ * A `describe` over all the servers named, each started before its tests; without one of them they are skipped.
+ * `envOf` gives the variables that a registry needs beside the address of its server.
+ */
 export function describeWithServers(
   name: string,
   needed: readonly string[],
-  define: (addressOf: (server: string) => string) => void,
+  define: (addressOf: OfServer<string>, envOf: OfServer<Readonly<Record<string, string>>>) => void,
 ): void {
   const [first, ...others] = needed;
-  if (first === undefined) return describe(name, () => define(() => ''));
+  if (first === undefined) {
+    describe(name, () =>
+      define(
+        () => '',
+        () => ({}),
+      ),
+    );
+    return;
+  }
   describeWithServer(name, new BackendServer(first), (server) => {
-    const addressWith = (addressOf: (server: string) => string) => (one: string) =>
-      one === first ? server.address : addressOf(one);
-    if (others.length === 0) define(addressWith(() => ''));
-    else describeWithServers(`with ${others.join(', ')}`, others, (addressOf) => define(addressWith(addressOf)));
+    const withFirst =
+      <T>(own: (server: BackendServer) => T, ofOthers: OfServer<T>): OfServer<T> =>
+      (one) =>
+        one === first ? own(server) : ofOthers(one);
+    const defineRest: typeof define = (addressOf, envOf) =>
+      define(
+        withFirst((one) => one.address, addressOf),
+        withFirst(registryEnv, envOf),
+      );
+    if (others.length > 0) describeWithServers(`with ${others.join(', ')}`, others, defineRest);
+    else
+      defineRest(
+        () => '',
+        () => ({}),
+      );
   });
+}
+
+/** The variables that a registry needs beside the address of its server: whom to trust, and who connects. */
+export function registryEnv({ details: { caFile, token } }: BackendServer): Readonly<Record<string, string>> {
+  return {
+    ...(caFile !== undefined && { TENON_REGISTRY_TLS_CA_FILE: caFile }),
+    ...(token !== undefined && { TENON_REGISTRY_TOKEN: token }),
+  };
 }

@@ -210,6 +210,71 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
       },
     },
     {
+      name: 'kubernetes',
+      summary: 'EndpointSlices of a Kubernetes cluster, by its API; services register by slices with a lease',
+      optionalPackage: 'yaml',
+      server: 'kubernetes',
+      takesAddress: true,
+      variables: [
+        {
+          name: 'TENON_KUBERNETES_NAMESPACE',
+          option: 'namespace',
+          describes: 'Namespace of the EndpointSlices. Default: that of the credentials.',
+          kind: 'text',
+          example: 'default',
+        },
+        {
+          name: 'TENON_KUBERNETES_LABEL_SELECTOR',
+          option: 'labelSelector',
+          describes: 'Labels that EndpointSlices must have. Default: none.',
+          kind: 'text',
+          example: 'app.kubernetes.io/part-of=shop',
+        },
+        {
+          name: 'TENON_KUBERNETES_PORT_NAME',
+          option: 'portName',
+          describes: 'Name of the port of endpoints. Default: a port of gRPC, or the only one.',
+          kind: 'text',
+          example: 'grpc',
+        },
+        {
+          name: 'TENON_KUBERNETES_CONTEXT',
+          option: 'context',
+          describes: 'Context of the kubeconfig. Default: its current-context.',
+          kind: 'text',
+          example: 'staging',
+        },
+        {
+          name: 'KUBECONFIG',
+          option: 'kubeconfig',
+          describes: 'Paths of kubeconfig files. Default: the service account of the pod, or ~/.kube/config.',
+          kind: 'text',
+          example: '/etc/tenon/kubeconfig',
+        },
+        {
+          name: 'KUBERNETES_SERVICE_HOST',
+          option: 'serviceHost',
+          describes: 'Host of the API server, as Kubernetes sets it in every pod.',
+          kind: 'text',
+          example: '10.96.0.1',
+        },
+        {
+          name: 'KUBERNETES_SERVICE_PORT',
+          option: 'servicePort',
+          describes: 'Its port. Default: 443.',
+          kind: 'integer',
+          unit: '',
+          min: 1,
+          max: 65_535,
+          example: '443',
+        },
+      ],
+      load: async (settings) => {
+        const { KubernetesRegistry, KubernetesRegistryOptions } = await import('../../registry/kubernetes.ts');
+        return backend(KubernetesRegistry, KubernetesRegistryOptions, settings);
+      },
+    },
+    {
       name: 'file',
       summary: 'a file in JSON or YAML, read again when it changes; it only finds services',
       optionalPackage: 'yaml',

@@ -320,7 +320,9 @@ function unreadSettings({
   return chosen.flatMap(([room, name, address, contract]) => {
     const row = backendRow(room, name);
     const others = backendRows[room].flatMap(({ variables = [] }) => variables).map((variable) => variable.name);
-    const unread = [...new Set(others)].filter((variable) => !read.includes(variable));
+    // Others set those without the prefix, for every process.
+    const own = [...new Set(others)].filter((variable) => variable.startsWith('TENON_'));
+    const unread = own.filter((variable) => !read.includes(variable));
     return [...(row && row.takesAddress !== true ? [address] : []), ...unread].map(
       (one) => [one, name, contract] as const,
     );

@@ -312,7 +312,12 @@ class Exchange {
     const { host, port } = this.address;
     const { body } = this.request;
     const given = Object.entries(headers).filter(([, value]) => value !== undefined);
-    const all = { ...(body !== undefined && { 'content-type': 'application/json' }), ...Object.fromEntries(given) };
+    // For some methods Node would send the body without its length, and the server take it for another request.
+    const ofBody = body !== undefined && {
+      'content-type': 'application/json',
+      'content-length': String(Buffer.byteLength(body)),
+    };
+    const all = { ...ofBody, ...Object.fromEntries(given) };
     const sent = request({ agent, host, port, method: this.#method, path: this.#path + this.#query, headers: all });
     this.#sent = sent;
     sent.once('socket', (socket: Socket) => {

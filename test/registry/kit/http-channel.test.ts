@@ -196,6 +196,16 @@ describe('a request of an HTTP channel', () => {
     expect(store.connections).toBe(1);
   });
 
+  it('has the length of its body, whatever its method is', async () => {
+    const store = await started('a', (_request, response, body) => response.end(body));
+    const { ask } = channelTo(store.address);
+    for (const method of ['DELETE', 'GET', 'PATCH']) {
+      expect(await ask({ method, path: '/x', body: '"ü"' })).toMatchObject({ status: 200, body: '"ü"' });
+    }
+    expect(store.headers.map((headers) => headers['content-length'])).toEqual(['4', '4', '4']);
+    expect(store.asked).toHaveLength(3);
+  });
+
   it('is repeated where the server closed the connection that was kept, if it may be', async () => {
     let drops = false;
     const store = await started('a', (request, response) => {

@@ -1,0 +1,252 @@
+import {
+  type ApiCall,
+  type ApiChannel,
+  ApiError,
+  type ApiObject,
+  type ApiRequest,
+  type ApiResource,
+  type ApiResponseHead,
+} from './kubernetes.ts';
+import type { ServerClock } from './server-clock.ts';
+
+/** Credentials that may be renewed when the API server refuses them. */
+export interface RenewableCredentials {
+  /** Forgets what was refused. Returns false if there would be nothing else to show. */
+  renew(): boolean;
+}
+
+/** Options of an {@link ApiClient}. */
+export interface ApiClientOptions {
+  readonly channel: ApiChannel;
+  readonly credentials: RenewableCredentials;
+  readonly clock: ServerClock;
+  /** Time-out of each request in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Objects of a list, with the version of the whole. */
+export interface ApiList<T extends ApiObject> {
+  readonly items: readonly T[];
+  readonly resourceVersion: string;
+}
+
+/** Parameters of lists and watches. */
+export interface Selection {
+  readonly labelSelector?: string | undefined;
+}
+
+/** An event of a watch. A bookmark has nothing but a version. */
+export interface WatchEvent<T extends ApiObject> {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
+  readonly object: T;
+}
+
+const pageSize = 500;
+const verbs = { GET: 'get', POST: 'create', PUT: 'update', PATCH: 'patch', DELETE: 'delete' } as const;
+type Method = keyof typeof verbs;
+type Request = Omit<ApiRequest, 'method' | 'path' | 'isRepeatable'> & { readonly verb?: string };
+
+/**
+ * Calls the API of Kubernetes. A request that is refused for its credentials (401) is made once more if these can be
+ * renewed. Errors of the server are {@link ApiError}s, others are those of the channel.
+ */
+export class ApiClient {
+  readonly #options: ApiClientOptions;
+
+  constructor(options: ApiClientOptions) {
+    this.#options = options;
+  }
+
+  /** Reads a whole list, in pages of one version. */
+  async list<T extends ApiObject>(resource: ApiResource, by: Selection, signal: AbortSignal): Promise<ApiList<T>> {
+    try {
+      return await this.#pages<T>(resource, { ...by, limit: pageSize }, signal);
+    } catch (error) {
+      // The version of the first page was compacted before the last was read.
+      if (!isGone(error)) throw error;
+      return this.#pages<T>(resource, { ...by }, signal);
+    }
+  }
+
+  /** Reads an object; `undefined` if there is none. */
+  async get<T extends ApiObject>(resource: ApiResource, name: string, signal: AbortSignal): Promise<T | undefined> {
+    return unlessAbsent(this.#call<T>('GET', resource, name, {}, signal));
+  }
+
+  create<T extends ApiObject>(resource: ApiResource, object: T, signal: AbortSignal): Promise<T> {
+    return this.#call<T>('POST', resource, undefined, { body: JSON.stringify(object) }, signal);
+  }
+
+  /** Replaces an object, of the version in its metadata. */
+  update<T extends ApiObject>(resource: ApiResource, object: T, signal: AbortSignal): Promise<T> {
+    return this.#call<T>('PUT', resource, object.metadata?.name, { body: JSON.stringify(object) }, signal);
+  }
+
+  /** Merges fields into an object (RFC 7386); `undefined` if there is none. */
+  patch<T extends ApiObject>(
+    resource: ApiResource,
+    name: string,
+    fields: object,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    const headers = { 'content-type': 'application/merge-patch+json' };
+    return unlessAbsent(this.#call<T>('PATCH', resource, name, { body: JSON.stringify(fields), headers }, signal));
+  }
+
+  /** Deletes an object of just this version, if it is there. */
+  async delete(
+    resource: ApiResource,
+    name: string,
+    { uid, resourceVersion }: { readonly uid: string; readonly resourceVersion: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const preconditions = { uid, resourceVersion };
+    const body = JSON.stringify({ kind: 'DeleteOptions', apiVersion: 'v1', preconditions });
+    await unlessAbsent(this.#call('DELETE', resource, name, { body }, signal));
+  }
+
+  /**
+   * Watches a list from a version on. Resolves when the server has answered; the events come until the server ends the
+   * watch. An `ERROR` among them is thrown, with its code as the status. Fails after `idleMs` without a byte.
+   */
+  async watch<T extends ApiObject>(
+    resource: ApiResource,
+    by: Selection & { readonly resourceVersion: string; readonly timeoutSeconds: number },
+    { signal, idleMs }: { readonly signal: AbortSignal; readonly idleMs: number },
+  ): Promise<AsyncIterable<WatchEvent<T>>> {
+    const query = { ...by, watch: true, allowWatchBookmarks: true };
+    const request = requestOf('GET', resource, undefined, { query });
+    const { channel, clock, timeoutMs } = this.#options;
+    const stream = await this.#authorized(async () => {
+      const answer = await clock.timed(() => channel.stream(request, { signal, idleMs, timeoutMs }), signal);
+      if (answer.status === 200) return answer;
+      const lines: string[] = [];
+      for await (const line of answer) lines.push(line);
+      throw errorOf('watch', resource, answer, lines.join('\n'));
+    });
+    return eventsOf<T>(stream, resource);
+  }
+
+  async #pages<T extends ApiObject>(
+    resource: ApiResource,
+    query: NonNullable<ApiRequest['query']>,
+    signal: AbortSignal,
+  ): Promise<ApiList<T>> {
+    const items: T[] = [];
+    for (let token: string | undefined; ;) {
+      const page = await this.#call<{
+        readonly items?: readonly T[] | null;
+        readonly metadata?: { readonly continue?: string; readonly resourceVersion?: string };
+      }>('GET', resource, undefined, { query: { ...query, continue: token }, verb: 'list' }, signal);
+      const { resourceVersion, continue: next } = page.metadata ?? {};
+      if (resourceVersion === undefined) throw noApiServer(JSON.stringify(page));
+      items.push(...(page.items ?? []));
+      token = next || undefined;
+      if (token === undefined) return { items, resourceVersion };
+    }
+  }
+
+  #call<T>(
+    method: Method,
+    resource: ApiResource,
+    name: string | undefined,
+    more: Request,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const { channel, clock, timeoutMs } = this.#options;
+    const request = requestOf(method, resource, name, more);
+    const call: ApiCall = { signal, timeoutMs };
+    return this.#authorized(async () => {
+      const answer = await clock.timed(() => channel.request(request, call), signal);
+      if (answer.status >= 200 && answer.status < 300) return parsed<T>(answer.body);
+      throw errorOf(more.verb ?? verbs[method], resource, answer, answer.body);
+    });
+  }
+
+  async #authorized<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof ApiError && error.status === 401 && this.#options.credentials.renew())) throw error;
+      return work();
+    }
+  }
+}
+
+/** True if an answer says that a version is too old: the list is to be read again. */
+export function isGone(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 410;
+}
+
+function requestOf(method: Method, resource: ApiResource, name: string | undefined, more: Request): ApiRequest {
+  const { group, version, namespace, plural } = resource;
+  const base = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
+  const path = `${base}/namespaces/${encodeURIComponent(namespace)}/${plural}`;
+  const { verb: _, ...request } = more;
+  // What is written names the version that it replaces, so that a repetition is told apart by its conflict.
+  return {
+    method,
+    path: name === undefined ? path : `${path}/${encodeURIComponent(name)}`,
+    isRepeatable: true,
+    ...request,
+    headers: { accept: 'application/json', ...request.headers },
+  };
+}
+
+async function* eventsOf<T extends ApiObject>(
+  lines: AsyncIterable<string>,
+  resource: ApiResource,
+): AsyncGenerator<WatchEvent<T>> {
+  for await (const line of lines) {
+    if (line.trim() === '') continue;
+    const event = parsed<WatchEvent<T> | { readonly type: 'ERROR'; readonly object?: object }>(line);
+    if (event.type === 'ERROR') {
+      const { code = 500, message = line.slice(0, 400) } = (event.object ?? {}) as { code?: number; message?: string };
+      throw new ApiError('watch', resource, { status: code, said: message });
+    }
+    yield event;
+  }
+}
+
+function errorOf(verb: string, resource: ApiResource, { status, headers }: ApiResponseHead, body: string): ApiError {
+  const seconds = Number(headers['retry-after'] ?? Number.NaN);
+  return new ApiError(verb, resource, {
+    status,
+    said: saidIn(body),
+    retryAfterMs: seconds >= 0 ? seconds * 1_000 : undefined,
+  });
+}
+
+/** The message of a `Status`, or the beginning of what is none. */
+function saidIn(body: string): string {
+  let message: unknown;
+  try {
+    message = (JSON.parse(body) as { readonly message?: unknown } | null)?.message;
+  } catch {
+    // A proxy in between has answered.
+  }
+  return (typeof message === 'string' ? message : body).slice(0, 400).replace(/\s+/g, ' ').trim();
+}
+
+function parsed<T>(text: string): T {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) return value as T;
+  } catch {
+    // As for a value that is no object.
+  }
+  throw noApiServer(text);
+}
+
+function noApiServer(text: string): Error {
+  return new Error(`what answers is no API server of Kubernetes: it said "${text.slice(0, 80).replace(/\s+/g, ' ')}"`);
+}
+
+async function unlessAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return undefined;
+    throw error;
+  }
+}

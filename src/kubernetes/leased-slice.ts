@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto';
+import { isIP, isIPv6 } from 'node:net';
+
+import {
+  type EndpointConditions,
+  type EndpointSlice,
+  managedByLabel,
+  serviceNameLabel,
+  versionLabel,
+} from './endpoint-slice.ts';
+import type { ServerClock } from './server-clock.ts';
+
+/** The value of the label that says who manages a slice. */
+export const manager = 'tenon';
+/** Annotation with Go Micro's Service JSON of the one node. */
+export const recordAnnotation = 'tenon/record';
+/** Annotation with the lease: `renewTime` and `leaseDurationSeconds`, as a Lease of Kubernetes has them. */
+export const leaseAnnotation = 'tenon/lease';
+/** Label with the id of the registry that wrote the slice. */
+export const ownerLabel = 'tenon/owner';
+
+/** A node for a slice of its own. */
+export interface PublishedNode {
+  readonly service: string;
+  readonly version: string;
+  readonly id: string;
+  /** `host:port` */
+  readonly address: string;
+  readonly conditions: EndpointConditions;
+  /** The whole record of the node, as tenon's readers find it. */
+  readonly record: string;
+  readonly ttlMs: number;
+}
+
+/** The lease of a slice, in the time of the API server. */
+export interface SliceLease {
+  readonly renewedAtMs: number;
+  readonly ttlMs: number;
+}
+
+const isLabel = /^[a-z\d](?:[-\w.]{0,61}[a-z\d])?$/i;
+
+/** Returns the label of a service: its name, or a digest of one that is no label. */
+export function serviceLabelOf(name: string): string {
+  return isLabel.test(name) ? name : `x-${digest(name)}`;
+}
+
+/** Returns the name of the slice of a node. */
+export function sliceNameOf(service: string, id: string): string {
+  const readable = service
+    .toLowerCase()
+    .replace(/[^a-z\d]+/g, '-')
+    .slice(0, 40)
+    .replace(/^-/, '');
+  return `${readable}${readable.endsWith('-') || readable === '' ? '' : '-'}${digest(`${service}\n${id}`)}`;
+}
+
+/** Writes a lease as text. */
+export function leaseText({ renewedAtMs, ttlMs }: SliceLease): string {
+  return JSON.stringify({ renewTime: new Date(renewedAtMs).toISOString(), leaseDurationSeconds: ttlMs / 1_000 });
+}
+
+/** Reads the lease of a slice; `undefined` if it has none that can be read. */
+export function leaseOf({ metadata }: EndpointSlice): SliceLease | undefined {
+  try {
+    const fields = JSON.parse(metadata?.annotations?.[leaseAnnotation] ?? '') as Readonly<
+      Record<string, unknown>
+    > | null;
+    const { renewTime, leaseDurationSeconds } = fields ?? {};
+    const renewedAtMs = Date.parse(String(renewTime));
+    const isLease = typeof leaseDurationSeconds === 'number' && leaseDurationSeconds > 0 && !Number.isNaN(renewedAtMs);
+    return isLease ? { renewedAtMs, ttlMs: leaseDurationSeconds * 1_000 } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The time in milliseconds until a lease counts as over: twice its length after it was renewed, or could have been. */
+export function leftOf({ renewedAtMs, ttlMs }: SliceLease, clock: ServerClock): number {
+  return Math.max(renewedAtMs, clock.restoredAtMs) + 2 * ttlMs - (clock.timeMs() ?? Number.NEGATIVE_INFINITY);
+}
+
+/**
+ * Makes the slice of a node. Its endpoint is for others that read slices, such as CoreDNS; an address that the API does
+ * not take there, such as one of loopback, is in the record alone.
+ */
+export function leasedSlice(
+  { service, version, id, address, conditions, record, ttlMs }: PublishedNode,
+  { owner, renewedAtMs, labels }: { owner: string; renewedAtMs: number; labels: Readonly<Record<string, string>> },
+): EndpointSlice {
+  const [, host = '', port = ''] = /^\[?([^\]]*)\]?:(\d+)$/.exec(address) ?? [];
+  const isListed = isReachable(host);
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      name: sliceNameOf(service, id),
+      labels: {
+        ...labels,
+        [serviceNameLabel]: serviceLabelOf(service),
+        [managedByLabel]: manager,
+        [ownerLabel]: owner,
+        ...(isLabel.test(version) && { [versionLabel]: version }),
+      },
+      annotations: {
+        [recordAnnotation]: record,
+        [leaseAnnotation]: leaseText({
+          renewedAtMs,
+          ttlMs,
+        }),
+      },
+    },
+    addressType: isIPv6(host) ? 'IPv6' : 'IPv4',
+    endpoints: isListed
+      ? [
+          {
+            addresses: [host],
+            conditions,
+          },
+        ]
+      : [],
+    ports: isListed
+      ? [
+          {
+            name: 'grpc',
+            port: Number(port),
+            protocol: 'TCP',
+            appProtocol: 'grpc',
+          },
+        ]
+      : [],
+  };
+}
+
+/** The labels that a selector asks for by `key=value`. */
+export function labelsIn(selector: string): Record<string, string> {
+  const terms = [...selector.matchAll(/(?:^|,)\s*([\w./-]+)\s*==?\s*([\w.-]*)\s*(?=,|$)/g)];
+  return Object.fromEntries(terms.map(([, key = '', value = '']) => [key, value]));
+}
+
+/** True for what an EndpointSlice may hold: no address of loopback, of the link, or of no host. */
+function isReachable(host: string): boolean {
+  if (isIP(host) === 4) return !/^(?:127|0|169\.254|22[4-9]|23\d)\./.test(host);
+  return isIP(host) === 6 && !/^(?:::|fe[89ab]|ff)/i.test(host);
+}
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}

@@ -1,0 +1,184 @@
+import { readFileSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { Agent, request } from 'node:https';
+
+import { afterAll } from '@jest/globals';
+
+import type { EndpointSlice } from '../../src/kubernetes/endpoint-slice.ts';
+import { KubernetesRegistry, type KubernetesRegistryOptions } from '../../src/registry/kubernetes.ts';
+import { BackendServer, type ServerOptions } from '../support/servers.ts';
+
+const agent = new Agent({ keepAlive: true });
+afterAll(() => agent.destroy());
+
+interface Answer {
+  readonly status: number;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** A Kubernetes API server with its etcd and CoreDNS. */
+export class KubernetesServer extends BackendServer {
+  constructor(options: ServerOptions = {}) {
+    super('kubernetes', options);
+  }
+
+  detail(name: string): string {
+    return this.details[name] ?? '';
+  }
+
+  /** A request of an administrator. */
+  async ask(method: string, path: string, body?: object, type = 'application/json'): Promise<Answer> {
+    const [host = '', port] = this.address.split(':');
+    const headers = { authorization: `Bearer ${this.detail('token')}`, ...(body && { 'content-type': type }) };
+    const ca = readFileSync(this.detail('caFile'));
+    return new Promise((resolve, reject) => {
+      const sent = request({ host, port, method, path, headers, ca, agent }, (response) => {
+        let text = '';
+        response.on('data', (data) => (text += String(data)));
+        response.once('end', () =>
+          resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) as object as Answer['body'] }),
+        );
+      });
+      sent.once('error', reject);
+      sent.end(body && JSON.stringify(body));
+    });
+  }
+
+  /** As `ask`, of something that has to work. */
+  async done(method: string, path: string, body?: object, type?: string): Promise<Answer['body']> {
+    const { status, body: answer } = await this.ask(method, path, body, type);
+    if (status >= 300) throw new Error(`${method} ${path}: ${status} ${JSON.stringify(answer)}`);
+    return answer;
+  }
+
+  /** Creates or replaces a slice of a Service, as a controller does. */
+  async putSlice(name: string, service: string, slice: EndpointSlice, namespace = 'default'): Promise<void> {
+    const path = slicesPath(namespace);
+    const metadata = {
+      name,
+      labels: {
+        'kubernetes.io/service-name': service,
+        'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io',
+        ...slice.metadata?.labels,
+      },
+    };
+    const body = {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      addressType: 'IPv4',
+      ports: [
+        {
+          name: 'grpc',
+          port: 9e3,
+          protocol: 'TCP',
+        },
+      ],
+      ...slice,
+      metadata,
+    };
+    const { status } = await this.ask('POST', path, body);
+    if (status === 409) await this.done('PUT', `${path}/${name}`, body);
+    else if (status >= 300) throw new Error(`${name} cannot be created: ${status}`);
+  }
+
+  async deleteSlice(name: string, namespace = 'default'): Promise<void> {
+    await this.done('DELETE', `${slicesPath(namespace)}/${name}`);
+  }
+
+  /** The slices of a service, or of all. */
+  async slices(service?: string, namespace = 'default'): Promise<readonly EndpointSlice[]> {
+    const query = service === undefined ? '' : `?labelSelector=kubernetes.io/service-name=${service}`;
+    const { items } = await this.done('GET', `${slicesPath(namespace)}${query}`);
+    return items as EndpointSlice[];
+  }
+}
+
+function slicesPath(namespace: string): string {
+  return `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`;
+}
+
+/** Calls `body` with a registry over the cluster, and closes it. */
+export async function usingRegistry(
+  cluster: KubernetesServer,
+  options: KubernetesRegistryOptions & { readonly logger?: ConstructorParameters<typeof KubernetesRegistry>[4] },
+  body: (registry: KubernetesRegistry) => Promise<void>,
+): Promise<void> {
+  const { logger, ...more } = options;
+  const kubeconfig = more.address === undefined ? { kubeconfig: cluster.detail('kubeconfig') } : {};
+  const registry = new KubernetesRegistry({ ...kubeconfig, ...more }, undefined, undefined, undefined, logger);
+  try {
+    await body(registry);
+  } finally {
+    await registry.close();
+  }
+}
+
+/** What a proxy does with a request: an answer of its own, a connection that it cuts, or the API server's answer. */
+export type ProxyRule = (
+  request: IncomingMessage,
+) => { readonly status: number; readonly body?: string } | 'cut' | 'pass';
+
+/**
+ * Stands in front of the API server as `kubectl proxy` does: it speaks HTTP, and brings the token of an administrator.
+ * Counts the requests.
+ */
+export class ApiProxy {
+  readonly requests: string[] = [];
+  rule: ProxyRule = () => 'pass';
+  readonly #server: Server;
+  readonly #cluster: KubernetesServer;
+  #port = 0;
+
+  constructor(cluster: KubernetesServer) {
+    this.#cluster = cluster;
+    this.#server = createServer((from, to) => this.#serve(from, to));
+  }
+
+  get address(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  async start(): Promise<this> {
+    await new Promise<void>((resolve) => this.#server.listen(this.#port, '127.0.0.1', resolve));
+    this.#port = (this.#server.address() as { port: number }).port;
+    return this;
+  }
+
+  /** Ends all connections. */
+  cut(): void {
+    this.#server.closeAllConnections();
+  }
+
+  /** Listens no longer: connections are refused. */
+  async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.cut();
+    await closed;
+  }
+
+  #serve(from: IncomingMessage, to: ServerResponse): void {
+    this.requests.push(`${from.method} ${from.url}`);
+    const rule = this.rule(from);
+    if (rule === 'cut') return void from.socket.destroy();
+    if (rule !== 'pass') {
+      to.writeHead(rule.status, { 'content-type': 'application/json' });
+      to.end(rule.body ?? '{}');
+      return;
+    }
+    const [host = '', port] = this.#cluster.address.split(':');
+    const headers = { ...from.headers, host: '', authorization: `Bearer ${this.#cluster.detail('token')}` };
+    const { method, url: path } = from;
+    const sent = request(
+      { host, port, method, path, headers, ca: readFileSync(this.#cluster.detail('caFile')) },
+      (answer) => {
+        to.writeHead(answer.statusCode ?? 502, answer.headers);
+        to.flushHeaders();
+        answer.pipe(to);
+        answer.once('error', () => to.destroy());
+      },
+    );
+    to.once('close', () => sent.destroy());
+    sent.once('error', () => to.destroy());
+    from.pipe(sent);
+  }
+}
