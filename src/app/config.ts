@@ -49,6 +49,8 @@ export interface Config {
   readonly messages: MessageLimits;
   readonly registry: BackendChoice;
   readonly selector: string;
+  /** The zone of this process, for the selector. */
+  readonly zone: string | undefined;
   readonly broker: BackendChoice;
   readonly log: { readonly level: LogLevel; readonly format: 'text' | 'json' };
   /** TLS of transports that open ports; `undefined` if they use none. */
@@ -239,6 +241,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>, profile: ProfileName): C
     messages: read<MessageLimits>(messageFields, value),
     registry: backend('registry'),
     selector: value('TENON_SELECTOR'),
+    zone: explicit('TENON_ZONE'),
     broker: backend('broker'),
     log: { level: value('TENON_LOG_LEVEL'), format: value('TENON_LOG_FORMAT') },
     tls: tlsOf(explicit, value('TENON_TLS_CLIENT_AUTH')),

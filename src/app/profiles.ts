@@ -79,7 +79,7 @@ const builtInProfile =
     const [transport, registry, selector, broker, codec, ...codecs] = await Promise.all([
       load('transport', config.transport),
       load('registry', registryChoice.name, settingsOf(registryChoice)),
-      load('selector', config.selector),
+      load('selector', config.selector, selectorSettings(config)),
       load('broker', brokerChoice.name, settingsOf(brokerChoice)),
       load('codec', config.codec),
       // Servers understand every codec, not only the one that clients of this process use.
@@ -92,19 +92,24 @@ const builtInProfile =
       bind(Logger)
         .toResolvedValue((clock: Clock) => makeLogger(config, clock), [Clock])
         .inSingletonScope();
-      const backend = (key: symbol, { implementation, options }: Backend, choice?: BackendChoice): void => {
+      const backend = (
+        key: symbol,
+        { implementation, options }: Backend,
+        choice?: BackendChoice,
+        settings: BackendSettings = {},
+      ): void => {
         const bound = bind<TakesOptions>(key)
           .to(implementation as Newable<TakesOptions>)
           .inSingletonScope();
         const { address, security = {} } = choice ?? {};
-        const given = { ...(address !== undefined && { address }), ...security };
+        const given = { ...(address !== undefined && { address }), ...security, ...settings };
         // Backends of tenon have these among their options; those of the application get them by `init`.
         if (Object.keys(given).length > 0 && !options)
           bound.onActivation((_context, made) => {
             made.init(given);
             return made;
           });
-        if (options && !tlsOptionKeys.includes(options.key as symbol))
+        if (options && !tlsOptionKeys.includes(options.key as symbol) && key !== Selector)
           bind(options.key).toResolvedValue(
             (...seams) => withRuntime(options.value, seams),
             [Clock, Random, Timers, Logger],
@@ -112,7 +117,10 @@ const builtInProfile =
       };
       backend(Transport as symbol, transport);
       backend(Registry as symbol, registry, config.registry);
-      backend(Selector as symbol, selector);
+      backend(Selector as symbol, selector, undefined, selectorSettings(config));
+      // Options that no variable sets are not bound: a selector takes the runtime by itself.
+      if (selector.options && config.zone !== undefined)
+        bind(selector.options.key).toConstantValue(selector.options.value);
       backend(Broker as symbol, broker, config.broker);
       backend(DefaultMarshaler as symbol, codec);
       for (const one of codecs) backend(Marshaler as symbol, one);
@@ -155,6 +163,10 @@ const builtInProfile =
 const tlsOptionKeys = ['GrpcTransportOptions', 'GrpcJsTransportOptions', 'TcpTransportOptions'].map(
   (name) => token<object>('transport', name) as symbol,
 );
+
+function selectorSettings({ zone }: Config): BackendSettings {
+  return zone === undefined ? {} : { zone };
+}
 
 interface TakesOptions {
   init(options: BackendSettings): void;

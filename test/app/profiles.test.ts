@@ -82,6 +82,18 @@ describe('the profile test', () => {
     expect(container.get(ServiceRuntime)).not.toBe(container.get(ServiceRuntime));
   });
 
+  it.each(['random', 'round-robin', 'least-request', 'peak-ewma', 'weighted', 'consistent-hash', 'mine'])(
+    'gives the zone of the environment to the selector: %s',
+    async (name) => {
+      const env = { TENON_PROFILE: 'test', TENON_SELECTOR: name, TENON_ZONE: 'a' };
+      const backends = { selector: { mine: RandomSelector } };
+      const container = await containerOf({ profile: undefined, env, backends });
+      expect(container.get(Selector).options).toMatchObject({ zone: 'a', ejectMs: 5_000 });
+      const without = await containerOf({ profile: undefined, env: { ...env, TENON_ZONE: '' }, backends });
+      expect(without.get(Selector).options).not.toHaveProperty('zone');
+    },
+  );
+
   it('is overruled by variables', async () => {
     const env = {
       TENON_PROFILE: 'test',

@@ -325,34 +325,51 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
     {
       name: 'random',
       summary: 'any node that serves, by chance',
-      load: async () => ({ implementation: (await import('../../selector/random.ts')).RandomSelector }),
+      load: async (settings) => {
+        const { RandomSelector, RandomSelectorOptions } = await import('../../selector/random.ts');
+        return backend(RandomSelector, RandomSelectorOptions, settings);
+      },
     },
     {
       name: 'round-robin',
       summary: 'the nodes that serve, one after the other',
-      load: async () => ({ implementation: (await import('../../selector/round-robin.ts')).RoundRobinSelector }),
+      load: async (settings) => {
+        const { RoundRobinSelector, RoundRobinSelectorOptions } = await import('../../selector/round-robin.ts');
+        return backend(RoundRobinSelector, RoundRobinSelectorOptions, settings);
+      },
     },
     {
       name: 'least-request',
       summary: 'of two nodes that are drawn, the one with fewer calls in flight',
-      load: async () => ({ implementation: (await import('../../selector/least-request.ts')).LeastRequestSelector }),
+      load: async (settings) => {
+        const { LeastRequestSelector, LeastRequestSelectorOptions } = await import('../../selector/least-request.ts');
+        return backend(LeastRequestSelector, LeastRequestSelectorOptions, settings);
+      },
     },
     {
       name: 'peak-ewma',
       summary: 'of two nodes that are drawn, the one whose calls in flight will be over sooner, by its latencies',
-      load: async () => ({ implementation: (await import('../../selector/peak-ewma.ts')).PeakEwmaSelector }),
+      load: async (settings) => {
+        const { PeakEwmaSelector, PeakEwmaSelectorOptions } = await import('../../selector/peak-ewma.ts');
+        return backend(PeakEwmaSelector, PeakEwmaSelectorOptions, settings);
+      },
     },
     {
       name: 'weighted',
       summary: 'the nodes that serve in turn, each as often as its weight or its load reports say',
-      load: async () => ({ implementation: (await import('../../selector/weighted.ts')).WeightedSelector }),
+      load: async (settings) => {
+        const { WeightedSelector, WeightedSelectorOptions } = await import('../../selector/weighted.ts');
+        return backend(WeightedSelector, WeightedSelectorOptions, settings);
+      },
     },
     {
       name: 'consistent-hash',
       summary: 'the same node for calls with the same key, with bounded loads',
-      load: async () => ({
-        implementation: (await import('../../selector/consistent-hash.ts')).ConsistentHashSelector,
-      }),
+      load: async (settings) => {
+        const { ConsistentHashSelector, ConsistentHashSelectorOptions } =
+          await import('../../selector/consistent-hash.ts');
+        return backend(ConsistentHashSelector, ConsistentHashSelectorOptions, settings);
+      },
     },
   ],
   broker: [

@@ -66,6 +66,13 @@ const choices = listed([
     fallback: 'peak-ewma',
   },
   {
+    name: 'TENON_ZONE',
+    describes:
+      'Zone of this process. Calls go to nodes that have the same zone in their metadata (TENON_SERVER_METADATA), as far as these suffice. Default: zones make no difference.',
+    ...text,
+    example: 'a',
+  },
+  {
     name: 'TENON_BROKER',
     describes: 'Who carries events. May carry the address: redis-streams://127.0.0.1:6379',
     kind: 'backend',
