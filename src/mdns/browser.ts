@@ -64,6 +64,10 @@ interface Watch<Node> {
 // part of 2 % added.
 const refreshParts = [0.8, 0.85, 0.9, 0.95] as const;
 const refreshJitter = 0.02;
+// A timer that is this late tells of a process that was blocked or stopped: answers may wait to be read.
+const lateMs = 500;
+// For so long nodes are kept that ended meanwhile.
+const graceMs = 1_000;
 // RFC 6762 section 10.1: a goodbye takes effect after a second, unless the record is announced again.
 const goodbyeMs = 1_000;
 const maxGoodbyes = 10_000;
@@ -116,7 +120,8 @@ export class MdnsBrowser<Node> {
   nodes(service: string): readonly Node[] {
     const ids = new Map<string, Entry<Node>>();
     for (const entry of this.#topics.get(service)?.entries.values() ?? []) {
-      if (this.#isLive(entry)) ids.set(entry.id, preferred(entry, ids.get(entry.id)));
+      // Entries whose time is over are removed by their timer, which notices that this process was blocked.
+      if (!entry.hasSaidGoodbye) ids.set(entry.id, preferred(entry, ids.get(entry.id)));
     }
     return [...ids.values()].map(({ node }) => node);
   }
@@ -302,10 +307,6 @@ export class MdnsBrowser<Node> {
     return isLeftOut || this.#now() - heardAtMs > (expiresAtMs - heardAtMs) * refreshParts[0];
   }
 
-  #isLive({ expiresAtMs, hasSaidGoodbye }: Entry<Node>): boolean {
-    return !hasSaidGoodbye && expiresAtMs > this.#now();
-  }
-
   #isWatched(service: string): boolean {
     return [...this.#watches].some((watch) => watch.service === undefined || watch.service === service);
   }
@@ -334,7 +335,7 @@ export class MdnsBrowser<Node> {
     for (const entry of topic.entries.values()) dueAtMs = Math.min(dueAtMs, this.#dueAt(entry));
     if (dueAtMs === Number.POSITIVE_INFINITY) return;
     const delayMs = Math.max(1, Math.ceil(dueAtMs - this.#now()));
-    topic.timer = this.#options.timers.after(delayMs, () => this.#onDue(topic));
+    topic.timer = this.#options.timers.after(delayMs, () => this.#onDue(topic, dueAtMs));
   }
 
   /** When an entry is asked for again, or ends. */
@@ -344,11 +345,16 @@ export class MdnsBrowser<Node> {
     return heardAtMs + (expiresAtMs - heardAtMs) * (part + refreshJitter * this.#options.random.next());
   }
 
-  #onDue(topic: Topic<Node>): void {
+  #onDue(topic: Topic<Node>, dueAtMs: number): void {
     const now = this.#now();
+    const isLate = now - dueAtMs > lateMs;
     let asks = false;
     for (const entry of topic.entries.values()) {
-      if (entry.expiresAtMs <= now) this.#remove(topic, entry);
+      if (entry.expiresAtMs <= now && isLate && !entry.hasSaidGoodbye) {
+        entry.expiresAtMs = now + graceMs;
+        entry.refreshes = refreshParts.length;
+        asks = true;
+      } else if (entry.expiresAtMs <= now) this.#remove(topic, entry);
       else if (now >= entry.heardAtMs + (entry.expiresAtMs - entry.heardAtMs) * (refreshParts[entry.refreshes] ?? 1)) {
         entry.refreshes += 1;
         asks = true;

@@ -163,8 +163,10 @@ export class MdnsSockets {
     if (!link) {
       link = await this.#openLink(address);
       this.#links.set(address.address, link);
+      if (this.#isClosed) await Promise.all(this.#closeAll());
     }
     // Each time: an interface that went away and came back under the same address has lost its membership.
+    if (this.#isClosed) return;
     for (const socket of [link.sender, link.asker]) socket.setMulticastInterface(address.address);
     try {
       this.#group?.addMembership(group, address.address);

@@ -101,6 +101,22 @@ describe('MdnsBrowser', () => {
     ]);
   });
 
+  it('keeps nodes that ended while this process was blocked until they could answer', async () => {
+    const { timers, asked, browser, events, watch, announce, answer } = scene();
+    watch();
+    announce('n1');
+    announce('n2');
+    timers.nowMs = 60_000;
+    expect(browser.nodes('greeter')).toHaveLength(2);
+    await timers.advance(1);
+    expect(asked).toHaveLength(1);
+    expect(asked[0]?.packet.answers).toEqual([]);
+    answer('n1', 30);
+    await timers.advance(1_010);
+    expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`]);
+    expect(events.slice(2)).toEqual([`+ n1 ${here}:7000`, `- n2 ${here}:7000`]);
+  });
+
   it('does not ask for nodes that nobody looks for any more', async () => {
     const { timers, asked, browser, answer } = scene();
     await browser.seek('greeter', () => {
