@@ -52,7 +52,8 @@ describe('MdnsRegistry with one instance name in two processes', () => {
     const stranger = await strangerOn(where.port);
     const [reader, logger] = [registryOn(where), new RecordingLogger()];
     await announcing('mdns', where, 'greeter', 'n1', 30_000);
-    const second = registryOn(where, {}, logger);
+    // A busy process has the time that RFC 6762 gives it to answer a probe.
+    const second = registryOn(where, { probeMs: 250 }, logger);
     const service = serviceOf('greeter', ['n1']);
     await second.register(service);
     expect(logger.texts).toEqual([
@@ -153,7 +154,7 @@ describe('MdnsRegistry with many askers', () => {
     const registry = registryOn(where, { queryMs: 40, maxQueryMs: 300 });
     const all = await Promise.allSettled(Array.from({ length: 1_000 }, () => registry.getService('nobody')));
     expect(new Set(all.map(({ status }) => status))).toEqual(new Set(['rejected']));
-    expect(stranger.questions('nobody.micro').length).toBeLessThanOrEqual(6);
+    expect(stranger.questions('nobody.micro').length).toBeLessThanOrEqual(10);
   });
 
   it('finds nodes that come and go without asking', async () => {

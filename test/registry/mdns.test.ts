@@ -178,12 +178,12 @@ describe('MdnsRegistry', () => {
     const where = await network();
     const registry = registryOn(where);
     const seen = new WatchRecorder(await registry.watch({ service: 'killed' }));
-    const ttlMs = 1_000;
+    const ttlMs = 3_000;
     const child = await announcing('mdns', where, 'killed', 'n1', ttlMs);
     expect(await idsOf(registry, 'killed')).toEqual(['n1']);
     await child.kill('SIGKILL');
-    await eventually('it is not found', async () => (await idsOf(registry, 'killed')).length === 0, 10_000);
-    await eventually('watchers miss it', () => seen.texts.includes('delete n1'), 10_000);
+    await eventually('it is not found', async () => (await idsOf(registry, 'killed')).length === 0, 20_000);
+    await eventually('watchers miss it', () => seen.texts.includes('delete n1'), 20_000);
     expect(seen.texts).toEqual(['create n1', 'delete n1']);
   });
 
