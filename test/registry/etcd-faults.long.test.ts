@@ -312,9 +312,13 @@ describeWithServer('EtcdRegistry with a user', new BackendServer('etcd'), () => 
     const elsewhere = { prefix: '/others/', credentials: { username: 'tenon', password: 'first-secret' } };
     const denials = [early, withPassword.registry, etcd(wrong).registry, etcd({ ...wrong, ...elsewhere }).registry];
     for (const registry of denials) {
-      const calls = [registry.getService('greeter'), registry.register(serviceOf('greeter', ['b'])), registry.watch()];
+      const calls = [
+        () => registry.getService('greeter'),
+        () => registry.register(serviceOf('greeter', ['b'])),
+        () => registry.watch(),
+      ];
       for (const call of calls) {
-        const failure = await failureOf(call);
+        const failure = await failureOf(call());
         expect(failure).toMatchObject(denied);
         expect(failure.message).not.toContain('secret');
       }
@@ -359,8 +363,8 @@ describeWithServer('EtcdRegistry over TLS', new BackendServer('etcd'), () => {
     ];
     for (const [tls, message] of failures) {
       const { registry } = etcd({ address: server.address, tls });
-      for (const call of [registry.getService('greeter'), registry.watch()]) {
-        const failure = await failureOf(call);
+      for (const call of [() => registry.getService('greeter'), () => registry.watch()]) {
+        const failure = await failureOf(call());
         expect(failure).toMatchObject({ code: Code.Unavailable, reason: 'registry.unreachable' });
         expect(failure.message).toMatch(message);
       }

@@ -363,13 +363,13 @@ describe('EtcdRegistry without etcd', () => {
     const { registry } = etcd({ address: '127.0.0.1:1' });
     const service = serviceOf('greeter', ['n1']);
     for (const call of [
-      registry.getService('greeter'),
-      registry.listServices(),
-      registry.register(service),
-      registry.deregister(service),
-      registry.watch(),
+      () => registry.getService('greeter'),
+      () => registry.listServices(),
+      () => registry.register(service),
+      () => registry.deregister(service),
+      () => registry.watch(),
     ])
-      expect(await failureOf(call)).toMatchObject(unreachable);
+      expect(await failureOf(call())).toMatchObject(unreachable);
   });
 
   it('rejects with registry.timeout where nothing answers', async () => {

@@ -298,6 +298,57 @@ describe('a channel to a gRPC server', () => {
     expect(`127.0.0.1:${list.current.port}`).toBe(a.address);
   });
 
+  it('makes a repeatable call again at another address that does not answer, or cannot serve it', async () => {
+    const [a, b] = [await started('a'), await started('b')];
+    const { channel, list } = channelTo(`${a.address},${b.address}`);
+    const read = (name: string) =>
+      channel.unary('store.Store/Read', { key: name }, { signal: never, timeoutMs: 30_000, isRepeatable: true });
+    a.refusal = { code: Code.Unavailable, message: 'no leader', reason: undefined, details: [], metadata: {} };
+    expect(await read('x')).toMatchObject({ value: 'b' });
+    expect(`127.0.0.1:${list.current.port}`).toBe(b.address);
+    a.refusal = { code: Code.InvalidArgument, message: 'no', reason: undefined, details: [], metadata: {} };
+    b.refusal = a.refusal;
+    expect(await failureOf(read('x'))).toMatchObject({ code: Code.InvalidArgument });
+    expect(a.calls).toHaveLength(1);
+  });
+
+  it('makes a repeatable call again over a new connection where the first is silent', async () => {
+    const store = await started();
+    const { channel } = channelTo(store.address);
+    const call = { signal: never, timeoutMs: 400, attemptMs: 50, isRepeatable: true };
+    expect(await failureOf(channel.unary('store.Store/Read', { key: 'hang' }, call))).toMatchObject({
+      code: Code.DeadlineExceeded,
+    });
+    expect(store.calls.length).toBeGreaterThan(2);
+    await eventually('the silent ones are closed', () => store.open.size === 0);
+    expect(await channel.unary('store.Store/Read', { key: 'x' }, call)).toMatchObject({ value: 'a' });
+  });
+
+  it('exchanges one request for one reply of a method that streams', async () => {
+    const store = await started();
+    const { channel } = channelTo(store.address);
+    const call = { signal: never, timeoutMs: 30_000 };
+    expect(await channel.exchange('store.Store/Watch', { key: 'x' }, call)).toMatchObject({ key: 'x', value: 'a' });
+    await eventually('it has ended', () => store.open.size === 0);
+    expect(await failureOf(channel.exchange('store.Store/Read', { key: 'x' }, call))).toMatchObject({
+      reason: 'registry.unknown_method',
+    });
+  });
+
+  it('opens the next stream elsewhere after one was given up', async () => {
+    const [a, b] = [await started('a'), await started('b')];
+    const { watch } = channelTo(`${a.address},${b.address}`);
+    const stream = await watch();
+    await stream.send({ key: 'x' });
+    expect(await stream.next()).toMatchObject({ value: { value: 'a' } });
+    const pending = failureOf(stream.next());
+    stream.giveUp();
+    expect(await pending).toMatchObject({ code: Code.Unavailable });
+    const next = await watch();
+    await next.send({ key: 'x' });
+    expect(await next.next()).toMatchObject({ value: { value: 'b' } });
+  });
+
   it('refuses a method that the .proto does not have, or has of the other kind', async () => {
     const { channel } = channelTo('127.0.0.1:1');
     const call = { signal: never };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { LeaseManager, type LeaseBackend } from '../../../src/registry/kit/lease-manager.ts';
+import { LeaseManager, type LeaseBackend, takenElsewhere } from '../../../src/registry/kit/lease-manager.ts';
 import type { Registration } from '../../../src/registry/kit/driver.ts';
 import { RecordingLogger } from '../../../src/testing/recorders.ts';
 import { gate } from '../../../src/testing/waiting.ts';
@@ -231,5 +231,23 @@ describe('LeaseManager', () => {
     await timers.advance(60_000);
     expect(log).toEqual(['grant n1']);
     expect([...leases.entries()]).toEqual([]);
+  });
+});
+
+describe('a node that another process has registered since', () => {
+  it('stays as that process says, which is logged once, and is announced again when it is gone', async () => {
+    const { backend, logger, log, server, leases, announce } = scene();
+    const { renew } = backend;
+    await announce();
+    backend.renew = () => Promise.resolve(takenElsewhere);
+    await announce();
+    await announce();
+    expect(leases.has('greeter', 'n1')).toBe(true);
+    expect(logger.texts).toEqual([expect.stringMatching(/^warn node "n1" of service "greeter" .* another place/)]);
+    expect(log).toEqual(['grant n1']);
+    backend.renew = renew;
+    server.known.clear();
+    await announce();
+    expect(log).toEqual(['grant n1', 'renew n1', 'grant n1']);
   });
 });

@@ -79,6 +79,17 @@ describe('RegistryWatch', () => {
     expect(seen.texts).toEqual(['delete n1']);
   });
 
+  it('reports all changes of one revision, without another read', async () => {
+    const { watch, seen, timers, reads } = scene([() => ({ revision: 7, nodes: [node('n1'), node('n2')] })]);
+    await watch.start();
+    watch.change(change(8, 'delete', 'n1'));
+    watch.change(change(8, 'delete', 'n2'));
+    watch.change(change(8, 'create', 'n3'));
+    await timers.advance(1_000);
+    expect(seen.texts).toEqual(['delete n1', 'delete n2', 'create n3']);
+    expect(reads()).toBe(1);
+  });
+
   it('prefers changes that arrive during a read to the answer', async () => {
     const asked = gate();
     const { watch, seen, timers, reads } = scene([
