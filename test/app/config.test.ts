@@ -301,7 +301,7 @@ describe('.env.example', () => {
     const lines = envExample().split('\n');
     expect(lines.filter((line) => line !== '' && !line.startsWith('#'))).toEqual([]);
     const env = Object.fromEntries(
-      lines.flatMap((line) => [...line.matchAll(/^# (TENON_\w+)=(.*)$/g)].map(([, name, value]) => [name, value])),
+      lines.flatMap((line) => [...line.matchAll(/^# ([A-Z_]+)=(.*)$/g)].map(([, name, value]) => [name, value])),
     );
     expect(Object.keys(env)).toEqual(variables.map(({ name }) => name));
     const { server, log, ...rest } = readConfig(env as Record<string, string>);

@@ -240,9 +240,13 @@ describeWithRedis(
 
 describe.each(registriesWithServers())('tenon services and tenon watch, of the registry %s', (name) => {
   const server = backendRow('registry', name)?.server ?? '';
-  describeWithServers('on a real server', [server], (addressOf) => {
+  describeWithServers('on a real server', [server], (addressOf, envOf) => {
     it('list what services have registered, and follow what they change', async () => {
-      const env = { TENON_REGISTRY: `${name}://${addressOf(server)}`, TENON_LOG_LEVEL: 'silent' };
+      const env = {
+        TENON_REGISTRY: `${name}://${addressOf(server)}`,
+        ...envOf(server),
+        TENON_LOG_LEVEL: 'silent',
+      };
       const system = await System.start([], { profile: 'dev', env });
       const registry = system.get(Registry);
       const child = startNode(command, { args: ['watch'], env });
