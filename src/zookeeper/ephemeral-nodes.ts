@@ -24,6 +24,8 @@ export class EphemeralNodes {
   readonly #init: EphemeralNodesInit;
   /** Time-outs of nodes that are being made. */
   readonly #making: number[] = [];
+  /** Nodes whose removal was not answered yet. */
+  readonly #removing = new Set<EphemeralNode>();
   readonly #nodes = new Map<string, EphemeralNode>();
   readonly #foreign = new Set<string>();
   readonly #closing = new AbortController();
@@ -69,12 +71,17 @@ export class EphemeralNodes {
 
   /** Removes a node. If that fails, it is tried until it succeeds: the session would keep the node for ever. */
   async remove(node: EphemeralNode, signal: AbortSignal): Promise<void> {
-    this.forget(node.path);
+    this.#nodes.delete(node.path);
+    this.#foreign.delete(node.path);
+    this.#removing.add(node);
     try {
       await node.delete(signal);
     } catch (error) {
       this.#removeLater(node);
       throw error;
+    } finally {
+      this.#removing.delete(node);
+      this.#endUnused();
     }
   }
 
@@ -123,7 +130,9 @@ export class EphemeralNodes {
   #endUnused(): void {
     // A node that is being made is among those in use by then.
     this.#init.runtime.timers.soon(() => {
-      this.#init.sessions.retain(new Set([...this.#init.timeoutsInUse(), ...this.#making]));
+      const timeouts = new Set([...this.#init.timeoutsInUse(), ...this.#making]);
+      const clients = new Set([...this.#removing].map(({ client }) => client));
+      this.#init.sessions.retain(timeouts, clients);
     });
   }
 

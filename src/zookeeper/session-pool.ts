@@ -19,10 +19,10 @@ export class SessionPool {
     return client;
   }
 
-  /** Ends the sessions with other time-outs. */
-  retain(timeouts: ReadonlySet<number>): void {
+  /** Ends the sessions with other time-outs, and of other clients. */
+  retain(timeouts: ReadonlySet<number>, clients: ReadonlySet<ZooKeeper>): void {
     for (const [timeoutMs, client] of this.#clients) {
-      if (timeouts.has(timeoutMs)) continue;
+      if (timeouts.has(timeoutMs) || clients.has(client)) continue;
       this.#clients.delete(timeoutMs);
       void client.close({ endSession: true });
     }

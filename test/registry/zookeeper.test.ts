@@ -282,6 +282,16 @@ describeWithServer('ZooKeeperRegistry', new BackendServer('zookeeper'), (server)
     expect(await idsOf(registry, 'greeter')).toEqual(['n3']);
   });
 
+  it('ends the session of a TTL after the last of its nodes is removed, not before', async () => {
+    const registry = registryOf({ prefix: fresh() });
+    for (let round = 0; round < 5; round += 1) {
+      const service = serviceOf('last-of-its-session', ['n1']);
+      await registry.register(service, { ttlMs: 5_000 + round });
+      await registry.deregister(service);
+      expect(await idsOf(registry, 'last-of-its-session')).toEqual([]);
+    }
+  });
+
   it('reports a burst of changes in order, the last one included', async () => {
     const registry = registryOf({ prefix: fresh() });
     const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
