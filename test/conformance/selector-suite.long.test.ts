@@ -138,6 +138,26 @@ describe('the suite of selectors', () => {
       ],
     ],
     [
+      'a selector that does not see that nodes are busy',
+      (_inner, registry, clock, options) =>
+        selecting(
+          sane(
+            through(registry, (records) =>
+              records.map((record) => ({
+                ...record,
+                nodes: record.nodes.map(({ metadata: { 'tenon-busy': _busy, ...metadata }, ...node }) => ({
+                  ...node,
+                  metadata,
+                })),
+              })),
+            ),
+            options,
+            clock,
+          ),
+        ),
+      ['a node that is busy is left for others, as long as there are enough'],
+    ],
+    [
       'a selector whose error names no nodes',
       (inner) => ({
         select: (service, options) => {
@@ -177,6 +197,7 @@ describe('the suite of selectors', () => {
         return () => node;
       }),
       [
+        'a node that is busy is left for others, as long as there are enough',
         'a further attempt of a call gets another node, as long as there is one',
         'a selection keeps the nodes that it was made from',
         'an ejected node is tried last within a call',
@@ -195,6 +216,7 @@ describe('the suite of selectors', () => {
         );
       },
       [
+        'a node that is busy is left for others, as long as there are enough',
         'later selections see nodes that come and go',
         'ejections survive a change of the nodes',
         'ejected nodes are used while fewer than half are left',
@@ -211,6 +233,7 @@ describe('the suite of selectors', () => {
         return selecting(chance, select);
       },
       [
+        'a node that is busy is left for others, as long as there are enough',
         'a further attempt of a call gets another node, as long as there is one',
         'a selection keeps the nodes that it was made from',
         'an ejected node is tried last within a call',
@@ -315,7 +338,10 @@ describe('the suite of selectors', () => {
     [
       'a selector that leaves all calls to the few nodes that are well',
       (_inner, registry, clock, options) => selecting(sane(registry, { ...options, panicPercent: 0 }, clock)),
-      ['ejected nodes are used while fewer than half are left'],
+      [
+        'a node that is busy is left for others, as long as there are enough',
+        'ejected nodes are used while fewer than half are left',
+      ],
     ],
     [
       'a selector that takes a refused connection for a failure like others',
