@@ -49,6 +49,7 @@ function scene(maxNodes = 100) {
     links,
     browser,
     events,
+    stop,
     watch,
     records,
     announce: (id: string, ttl = 10, port = 7_000, at = here) =>
@@ -115,6 +116,18 @@ describe('MdnsBrowser', () => {
     await timers.advance(1_010);
     expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`]);
     expect(events.slice(2)).toEqual([`+ n1 ${here}:7000`, `- n2 ${here}:7000`]);
+  });
+
+  it('reports nothing to a watch that has stopped, and asks no more for it', async () => {
+    const { timers, asked, events, stop, watch, announce } = scene();
+    watch();
+    await timers.advance(1);
+    announce('n1');
+    stop.abort();
+    announce('n2');
+    await timers.advance(20_000);
+    expect(events).toEqual([`+ n1 ${here}:7000`]);
+    expect(asked).toEqual([]);
   });
 
   it('does not ask for nodes that nobody looks for any more', async () => {

@@ -104,6 +104,8 @@ describe('MulticastDns at several interfaces', () => {
     const { wire, links, stranger, look } = await wireAt('127.0.0.1');
     await wire.announce(nodeAt('127.0.0.1:7000'), 30_000, never);
     await wire.watch('other', () => {}, never);
+    // The announcements of a new node are over.
+    await timers.sleep(3_300);
     const heardFrom = (address: string, type: string): boolean =>
       stranger.heard.some(({ from, packet }) => from === address && packet.type === type);
     expect(heardFrom('127.0.0.3', 'response')).toBe(false);

@@ -77,6 +77,25 @@ describe('MdnsResponder', () => {
     expect(sent).toHaveLength(4);
   });
 
+  it('marks the records that only it has in multicast answers, and not in those to one address', () => {
+    const sent: unknown[] = [];
+    const records = [pointer('greeter', 'n1'), ...recordsOf('greeter', 'n1'), host];
+    const responder = new MdnsResponder({
+      clock: { now: () => 0, monotonicMs: () => 0 },
+      port,
+      maxAnswerBytesPerSecond: 100_000,
+      answers: () => [{ name: 'greeter.micro', records, isUnique: true }],
+      linkOf: () => '127.0.0.1',
+      send: (_question, answers) => void sent.push(answers.map((record) => 'flush' in record && record.flush)),
+    });
+    responder.answer({ questions: [question('greeter.micro')] }, { ...asker, port });
+    responder.answer({ questions: [question('greeter.micro')] }, asker);
+    expect(sent).toEqual([
+      [false, true, true, false],
+      [false, false, false, false],
+    ]);
+  });
+
   it('limits the bytes per second that it sends to one address', async () => {
     const { sent, responder, timers } = scene(50, 10_000);
     const bytes = (): number => sent.reduce((sum, one) => sum + one.bytes, 0);
