@@ -91,8 +91,15 @@ export interface Registry {
 }
 export declare const Registry: ServiceIdentifier<Registry>;
 export declare function serviceNotFound(registry: string, name: string): TenonError;
+export interface CachedServiceStatistics {
+    readonly service: string;
+    readonly nodes: number;
+    readonly ageMs: number;
+    readonly isStale: boolean;
+}
 export interface RegistryCache extends Registry {
     readonly origin: Registry;
+    readonly statistics: readonly CachedServiceStatistics[];
     peek(name: string): readonly ServiceRecord[] | undefined;
 }
 export declare function isRegistryCache(registry: Registry): registry is RegistryCache;
@@ -104,7 +111,7 @@ export declare function readBack(registry: Registry, service: ServiceRecord, opt
 
 import { type Logger } from '../logger/logger.ts';
 import type { Clock, Random, Timers } from '../runtime/runtime.ts';
-import { type RegisterOptions, type Registry, type RegistryCache, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from './registry.ts';
+import { type CachedServiceStatistics, type RegisterOptions, type Registry, type RegistryCache, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from './registry.ts';
 export interface CachedRegistryOptions {
     readonly ttlMs?: number | undefined;
     readonly graceMs?: number | undefined;
@@ -119,6 +126,7 @@ export declare class CachedRegistry implements RegistryCache {
     #private;
     constructor(inner: Registry, options?: CachedRegistryOptions);
     get origin(): Registry;
+    get statistics(): readonly CachedServiceStatistics[];
     get options(): RegistryOptions;
     get capabilities(): RegistryCapabilities | undefined;
     init(options: RegistryOptions): void;

@@ -12,6 +12,10 @@ export interface ServiceStatus {
     readonly isSubscribed: boolean;
     readonly isAccepting: boolean;
 }
+export interface RegistrationStatistics {
+    readonly renewals: number;
+    readonly restorations: number;
+}
 export interface ServiceOptions extends ServerOptions {
     readonly registerIntervalMs?: number | undefined;
     readonly registerWorker?: boolean | undefined;
@@ -45,6 +49,7 @@ export interface ServiceRuntime {
     readonly options: ServiceOptions;
     readonly state: ServiceState;
     readonly status: ServiceStatus;
+    readonly registration: RegistrationStatistics;
     onChange(listener: (status: ServiceStatus) => void): () => void;
     init(options: ServiceOptions): void;
     client(): Client;

@@ -7,6 +7,7 @@ import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
 import { CacheEntry, type CacheSettings } from './cache/cache-entry.ts';
 import { callCancelled } from './kit/errors.ts';
 import {
+  type CachedServiceStatistics,
   capabilitiesOfRegistry,
   type RegisterOptions,
   type Registry,
@@ -87,6 +88,10 @@ export class CachedRegistry implements RegistryCache {
 
   get origin(): Registry {
     return this.#inner;
+  }
+
+  get statistics(): readonly CachedServiceStatistics[] {
+    return [...this.#entries].map(([service, entry]) => ({ service, ...entry.statistics }));
   }
 
   get options(): RegistryOptions {

@@ -229,10 +229,23 @@ export function serviceNotFound(registry: string, name: string): TenonError {
   });
 }
 
+/** The state of one service in a {@link RegistryCache}, for metrics. */
+export interface CachedServiceStatistics {
+  readonly service: string;
+  /** The number of nodes, in whatever state. */
+  readonly nodes: number;
+  /** Time since the registry last answered for the service or reported a change of it, in milliseconds. */
+  readonly ageMs: number;
+  /** True if the registry was away since then: nodes may have come and gone. */
+  readonly isStale: boolean;
+}
+
 /** A registry that caches the services it has read, so that a selector need not wait for every call. */
 export interface RegistryCache extends Registry {
   /** The registry behind the cache. */
   readonly origin: Registry;
+  /** Every service in the cache. Computed at each reading. */
+  readonly statistics: readonly CachedServiceStatistics[];
   /**
    * Returns the cached records of a service; `undefined` if there are none, and `getService` is to be called. It is the
    * same array as long as nothing changed.

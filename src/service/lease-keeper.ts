@@ -30,6 +30,8 @@ export interface LeaseEvents {
 export interface KeptLease {
   /** The number of renewals that succeeded. It is current even if this thread was busy. */
   readonly renewals: number;
+  /** The number of them that registered the node again, after failures or a loss. */
+  readonly restorations: number;
   /** Starts to renew the lease. */
   begin(): void;
   /** Announces a record that changed from now on. */

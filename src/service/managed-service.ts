@@ -18,6 +18,7 @@ import { Registration } from './internal/registration.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import {
   type Hook,
+  type RegistrationStatistics,
   ServiceOptions,
   type ServiceRuntime,
   type ServiceState,
@@ -105,6 +106,10 @@ export class ManagedService implements ServiceRuntime {
 
   get status(): ServiceStatus {
     return this.#status;
+  }
+
+  get registration(): RegistrationStatistics {
+    return this.#registration.statistics;
   }
 
   onChange(listener: (status: ServiceStatus) => void): () => void {

@@ -18,6 +18,14 @@ export interface ServiceStatus {
   readonly isAccepting: boolean;
 }
 
+/** Counts of a service's registration since its start, for metrics. */
+export interface RegistrationStatistics {
+  /** Registrations that succeeded, renewals included. */
+  readonly renewals: number;
+  /** Those of them that came after failures, or registered a record that the registry had lost. */
+  readonly restorations: number;
+}
+
 /** Options of a service. Those of its server are passed on to it. */
 export interface ServiceOptions extends ServerOptions {
   /** Time between renewals of the lease, in milliseconds. @default a third of `registerTtlMs` */
@@ -112,6 +120,7 @@ export interface ServiceRuntime {
   readonly options: ServiceOptions;
   readonly state: ServiceState;
   readonly status: ServiceStatus;
+  readonly registration: RegistrationStatistics;
   /**
    * Calls `listener` after each change of {@link status}, in the same turn of the event loop, so that it can end
    * streams before a drain waits for them. Returns a function that removes the listener. Errors of the listener are

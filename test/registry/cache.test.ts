@@ -94,6 +94,27 @@ describe('RegistryCache', () => {
     await cache.close();
   });
 
+  it('says how many nodes it knows of each service, how old that is, and whether the registry was away since', async () => {
+    const { inner, cache, timers } = scene({ ttlMs: 10_000 });
+    expect(cache.statistics).toEqual([]);
+    await cache.getService('greeter');
+    await timers.settle();
+    const [service, nodes] = ['greeter', cache.peek('greeter')?.flatMap((record) => record.nodes).length];
+    await timers.advance(3_000);
+    expect(cache.statistics).toEqual([{ service, nodes, ageMs: 3_000, isStale: false }]);
+    inner.failure = away;
+    await timers.advance(7_000);
+    cache.peek('greeter');
+    await timers.settle();
+    expect(cache.statistics).toEqual([{ service, nodes, ageMs: 10_000, isStale: true }]);
+    inner.failure = undefined;
+    await timers.advance(10_000);
+    cache.peek('greeter');
+    await timers.settle();
+    expect(cache.statistics).toEqual([{ service, nodes, ageMs: 0, isStale: false }]);
+    await cache.close();
+  });
+
   it('fails all waiting callers when the first read fails, and reads again for the next', async () => {
     const { inner, cache } = scene();
     inner.failure = away;

@@ -59,6 +59,7 @@ function scene(more: ServiceOptions = {}) {
     get renewals() {
       return kept.renewals;
     },
+    restorations: 2,
     begin: () => void log.push('keeper begins'),
     update: (record) => void log.push(`keeper updates ${record.nodes[0]?.metadata['zone']}`),
     announce: (record) => answer(`keeper announces ${nodeState(record.nodes[0]!)}`),
@@ -132,6 +133,7 @@ describe('a lease that is handed over', () => {
     kept.renewals = 3;
     await timers.advance(30_000);
     expect(service.status.isRegistered).toBe(true);
+    expect(service.registration).toEqual({ renewals: 4, restorations: 2 });
     await timers.advance(60_000);
     expect(service.status.isRegistered).toBe(false);
     kept.events?.onRegistered();

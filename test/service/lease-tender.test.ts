@@ -50,7 +50,7 @@ function scene() {
   const reports: LeaseReport[] = [];
   const post = (report: LeaseReport): void => void reports.push(report);
   const tender = new LeaseTender({ registry: told, runtime: { clock, timers, random }, logger, beats, periodMs, post });
-  const renewals = new Int32Array(new SharedArrayBuffer(4));
+  const renewals = new Int32Array(new SharedArrayBuffer(8));
   const begin = (): void => tender.receive({ kind: 'begin', key: 'k', terms, renewals });
   const found = async (): Promise<ServiceRecord[]> => [...(await registry.getService('greeter').catch(() => []))];
   const node = async () => (await found())[0]?.nodes[0];
@@ -181,16 +181,18 @@ describe('LeaseTender', () => {
   });
 
   it('goes on while the registry is away, and answers a request that fails with its error', async () => {
-    const { timers, tender, begin, log, state, reports, node } = scene();
+    const { timers, tender, begin, log, state, reports, renewals, node } = scene();
     begin();
     await timers.advance(2_000);
     state.isAway = true;
     await timers.advance(10_000);
     expect(await node()).toBeUndefined();
     tender.receive({ kind: 'announce', key: 'other', call: 7, record });
+    expect(renewals[1]).toBe(0);
     state.isAway = false;
     await timers.advance(1_100);
     expect(await node()).toBeDefined();
+    expect(renewals[1]).toBe(1);
     state.isAway = true;
     tender.receive({ kind: 'announce', key: 'k', call: 8, record });
     await timers.settle();

@@ -81,6 +81,7 @@ describe('the record of a service', () => {
     await timers.advance(readBackMs + 20_000);
     expect(await readBack(inner, server.record())).toBe('present');
     expect(state.written).toBe(2);
+    expect(service.registration.restorations).toBe(1);
     expect(warnings()).toEqual(['warn the registry no longer had the record of suite: it is registered again']);
   });
 

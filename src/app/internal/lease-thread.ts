@@ -78,11 +78,14 @@ export class LeaseThread {
   keep(terms: LeaseTerms, events: LeaseEvents): KeptLease {
     if (this.#hasEnded) throw threadLost('the thread that renews leases has ended');
     const key = String((this.#serial += 1));
-    const renewals = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+    const renewals = new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
     this.#leases.set(key, events);
     return {
       get renewals() {
         return Atomics.load(renewals, 0);
+      },
+      get restorations() {
+        return Atomics.load(renewals, 1);
       },
       begin: () => this.#send({ kind: 'begin', key, terms, renewals }),
       update: (record) => this.#send({ kind: 'update', key, record }),

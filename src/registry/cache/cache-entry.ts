@@ -1,7 +1,7 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import { repeatedly } from '../../runtime/retrying.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
-import type { Registry, RegistryEvent, ServiceRecord } from '../registry.ts';
+import type { CachedServiceStatistics, Registry, RegistryEvent, ServiceRecord } from '../registry.ts';
 
 /** The settings that all entries of a cache share. */
 export interface CacheSettings {
@@ -33,6 +33,8 @@ export class CacheEntry {
   readonly #closing = new AbortController();
   #records: Records;
   #readAtMs: number;
+  /** The time of the last answer or change. */
+  #confirmedAtMs: number;
   #reading: Promise<void> | undefined;
   /** Changes reported during a read. The answer may be older than they are, so they are applied to it again. */
   #changesDuringRead: RegistryEvent[] = [];
@@ -49,7 +51,13 @@ export class CacheEntry {
     this.#settings = settings;
     this.#records = records;
     this.#readAtMs = settings.clock.monotonicMs();
+    this.#confirmedAtMs = this.#readAtMs;
     void this.#follow();
+  }
+
+  get statistics(): Omit<CachedServiceStatistics, 'service'> {
+    const nodes = this.#records.reduce((count, record) => count + record.nodes.length, 0);
+    return { nodes, ageMs: this.#settings.clock.monotonicMs() - this.#confirmedAtMs, isStale: this.#wasAway };
   }
 
   /** Returns the records; `undefined` without nodes. Records older than `ttlMs` are read again in the background. */
@@ -112,7 +120,10 @@ export class CacheEntry {
       this.#isWatching = true;
       // Neither the last read nor the watch has seen the changes between the two.
       void this.#read();
-      for await (const event of watcher) this.#applyEvent(event);
+      for await (const event of watcher) {
+        this.#confirmedAtMs = this.#settings.clock.monotonicMs();
+        this.#applyEvent(event);
+      }
     } catch (error) {
       if (TenonError.from(error).code !== Code.Unimplemented) throw error;
     } finally {
@@ -157,6 +168,7 @@ export class CacheEntry {
     this.#settings.onAnswer();
     const missing = missingIn(found, this.#records);
     const now = clock.monotonicMs();
+    this.#confirmedAtMs = now;
     if (this.#wasAway) this.#graceUntilMs = now + graceMs;
     // The watch did not report their removal: over mDNS an answer may have been lost.
     else if (this.#isWatching && missing.length > 0 && !isRecheck && now >= this.#graceUntilMs)

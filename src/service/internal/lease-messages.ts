@@ -9,7 +9,7 @@ export type LeaseRequest =
       readonly kind: 'begin';
       readonly key: string;
       readonly terms: LeaseTerms;
-      /** Counts renewals in shared memory. */
+      /** Counts renewals in shared memory, and behind them those after a loss. */
       readonly renewals: Int32Array;
     }
   | { readonly kind: 'update'; readonly key: string; readonly record: ServiceRecord }

@@ -14,7 +14,8 @@ export interface RenewedLease {
   deregister(signal: AbortSignal): Promise<void>;
   /** Reads the record back. Absent if every renewal writes it. */
   readBack?: ((signal: AbortSignal) => Promise<Presence>) | undefined;
-  onRegistered(): void;
+  /** Called after each success; `isAgain` after failures, and for a node whose record was lost. */
+  onRegistered(isAgain: boolean): void;
 }
 
 /** The parts of a {@link LeaseRenewal}. */
@@ -102,12 +103,12 @@ export class LeaseRenewal {
     if (this.#isRunning) this.start();
   }
 
-  async #register(): Promise<TenonError | undefined> {
+  async #register(wasLost = false): Promise<TenonError | undefined> {
     const { service, logger } = this.#tools;
     try {
       if (!(await this.#within((signal) => this.#lease.register(signal)))) throw timeUp('the registry does not answer');
-      this.#schedule.succeeded(service, logger);
-      this.#lease.onRegistered();
+      const isAgain = this.#schedule.succeeded(service, logger);
+      this.#lease.onRegistered(isAgain || wasLost);
       return undefined;
     } catch (error) {
       return TenonError.from(error);
@@ -148,7 +149,7 @@ export class LeaseRenewal {
     logger.warn(`the registry no longer had the record of ${service}: it is registered again`);
     await this.#within((signal) => this.#lease.deregister(signal)).catch(() => {});
     if (!this.#isRunning) return;
-    const failure = await this.#register();
+    const failure = await this.#register(true);
     if (failure) this.noteFailure(failure);
   }
 

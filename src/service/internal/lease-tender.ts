@@ -48,8 +48,9 @@ export class LeaseTender {
   receive(request: LeaseRequest): void {
     const { key } = request;
     if (request.kind === 'begin') {
-      const onRegistered = (): void => {
+      const onRegistered = (isAgain: boolean): void => {
         Atomics.add(request.renewals, 0, 1);
+        if (isAgain) Atomics.add(request.renewals, 1, 1);
         this.#tools.post({ kind: 'registered', key });
       };
       this.#leases.set(key, new TendedLease(request.terms, this.#tools, onRegistered));
@@ -87,7 +88,11 @@ class TendedLease {
   #hasEnded = false;
   #queue: Promise<void> = Promise.resolve();
 
-  constructor(terms: LeaseTerms, { registry, runtime, logger }: LeaseTenderTools, onRegistered: () => void) {
+  constructor(
+    terms: LeaseTerms,
+    { registry, runtime, logger }: LeaseTenderTools,
+    onRegistered: (isAgain: boolean) => void,
+  ) {
     this.#terms = terms;
     this.#record = terms.record;
     this.#registry = registry;

@@ -6,6 +6,7 @@ import { Outage } from '../../runtime/outage.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
 import type { Server } from '../../server/server.ts';
 import type { KeptLease, LeaseEvents, LeaseKeeper, LeaseTerms } from '../lease-keeper.ts';
+import type { RegistrationStatistics } from '../service.ts';
 import { LeaseRenewal } from './lease-renewal.ts';
 
 /** The options of a registration, with a value for each. */
@@ -49,6 +50,8 @@ export class Registration {
   readonly #renewal: LeaseRenewal;
   readonly #keeperOutage: Outage;
   #kept: KeptLease | undefined;
+  /** Of this thread, and of keepers that were lost. */
+  readonly #counts = { renewals: 0, restorations: 0 };
   #keptRenewals = 0;
   #keptRecord = '';
   #expiry: Timer | undefined;
@@ -73,9 +76,18 @@ export class Registration {
         registry && shared && !renewalRestores && server.options.register !== false
           ? (signal: AbortSignal) => readBack(registry, server.record(), { signal })
           : undefined,
-      onRegistered: () => this.#noteRegistered(),
+      onRegistered: (isAgain: boolean) => {
+        this.#counts.renewals += 1;
+        if (isAgain) this.#counts.restorations += 1;
+        this.#noteRegistered();
+      },
     };
     this.#renewal = new LeaseRenewal(lease, { service: this.#service, runtime, logger });
+  }
+
+  get statistics(): RegistrationStatistics {
+    const { renewals = 0, restorations = 0 } = this.#kept ?? {};
+    return { renewals: this.#counts.renewals + renewals, restorations: this.#counts.restorations + restorations };
   }
 
   /** Registers the node once. Resolves with the error if that failed. */
@@ -121,7 +133,7 @@ export class Registration {
       await server.deregister({ signal: bound });
     });
     this.#kept?.abandon();
-    this.#kept = undefined;
+    this.#dropKeeper();
     this.#mayExist = false;
     this.#expiry?.cancel();
     this.#tools.onLease(false);
@@ -230,10 +242,17 @@ export class Registration {
 
   /** Renews the lease by this thread again, after the keeper was lost. */
   #takeBack(error: unknown): void {
-    this.#kept = undefined;
+    this.#dropKeeper();
     if (this.#hasEnded) return;
     this.#renewal.start(0);
     this.#noteKeeperFailure('the thread that renewed its lease has ended; another is started', error);
+  }
+
+  #dropKeeper(): void {
+    const { renewals = 0, restorations = 0 } = this.#kept ?? {};
+    this.#counts.renewals += renewals;
+    this.#counts.restorations += restorations;
+    this.#kept = undefined;
   }
 
   /** Resolves to false if there is no keeper, or if it failed: then it renews nothing any more. */
@@ -247,7 +266,7 @@ export class Registration {
     } catch (error) {
       logger.debug(`${this.#service}: the thread that renews its lease failed`, { error });
     }
-    this.#kept = undefined;
+    this.#dropKeeper();
     kept.abandon();
     return false;
   }

@@ -26,9 +26,11 @@ export class RenewalSchedule {
     return intervalMs * (1 - renewalJitter * this.#random.next());
   }
 
-  succeeded(service: string, logger: Logger): void {
+  /** Notes an attempt that succeeded. Returns true if attempts before it had failed. */
+  succeeded(service: string, logger: Logger): boolean {
     const failures = this.#outage.ended();
     if (failures > 0) logger.warn(`${service} is registered again`, { failures });
+    return failures > 0;
   }
 
   failed(service: string, error: TenonError, logger: Logger): void {
