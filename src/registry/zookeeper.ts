@@ -70,6 +70,9 @@ const defaults = {
 type Settings = WithDefaults<ZooKeeperRegistryOptions, typeof defaults>;
 
 const defaultPort = 2_181;
+// Of a node.
+const belowRoot = /^\/[^/]+\/[^/]+$/;
+const dataOf = ({ service, node }: Registration): string => encodeNode(service, node);
 const aboutCredentials = 'TENON_REGISTRY_USERNAME and TENON_REGISTRY_PASSWORD (or its _FILE) say who connects';
 const aboutAddress = 'Is ZooKeeper running there? TENON_REGISTRY_ADDRESS says where to look';
 
@@ -118,15 +121,16 @@ class ZooKeeperDriver implements RegistryDriver {
   readonly #tree: TreeWatch;
   readonly #broken: BrokenRecords;
   readonly #feeds = new WatchFeeds();
+  /** The watches by the paths that they watch. */
+  readonly #watchers = new Map<string, Set<WatchFeed>>();
   /** The nodes below watched paths. */
   readonly #known = new Map<string, ServiceRecord>();
   /** Nodes that are read after an event; true if there was another one since. */
   readonly #changing = new Map<string, boolean>();
 
   constructor(settings: Settings, tools: DriverTools) {
-    const { acl, ttlMs } = settings;
+    const { acl, ttlMs } = (this.bounds = settings);
     const { security: _, ...runtime } = tools;
-    this.bounds = settings;
     this.#tools = tools;
     this.#place = placeOf(settings);
     this.#broken = new BrokenRecords(tools.logger);
@@ -142,11 +146,10 @@ class ZooKeeperDriver implements RegistryDriver {
       onForeign: (path) => tools.logger.warn(`another process registered ${path}: it is left alone until it has gone`),
     });
     this.#nodes = nodes;
-    const dataOf = ({ service, node }: Registration): string => encodeNode(service, node);
-    const pathOf = ({ service, node }: Registration): string => this.#pathOf(service.name, node.id);
     this.#leases = new LeaseManager<EphemeralNode>(
       {
-        grant: async (one, signal) => nodes.make(pathOf(one), dataOf(one), one.ttlMs, signal),
+        grant: async (one, signal) =>
+          nodes.make(this.#pathOf(one.service.name, one.node.id), dataOf(one), one.ttlMs, signal),
         renew: async (node, _one, signal) => nodes.check(node, signal),
         replace: async (node, one, signal) => nodes.write(node, dataOf(one), one.ttlMs, signal),
         revoke: async (node, _one, signal) => nodes.remove(node, signal),
@@ -157,7 +160,7 @@ class ZooKeeperDriver implements RegistryDriver {
       client: this.#client,
       isWatched: (path) => this.#feedsOf(path).length > 0,
       // A service comes and goes with its nodes.
-      onChanged: (path) => depthBelow(this.#place.root, path) === 2 && void this.#follow(path),
+      onChanged: (path) => belowRoot.test(path.slice(this.#place.root.length)) && void this.#follow(path),
       onStale: (path) => this.#feedsOf(path).forEach((feed) => feed.refresh()),
     });
   }
@@ -184,11 +187,16 @@ class ZooKeeperDriver implements RegistryDriver {
   }
 
   async watch(feed: WatchFeed, signal: AbortSignal, call: DriverCall): Promise<void> {
-    const { service } = feed;
-    this.#feeds.join(feed, signal, () => this.#leave(service));
-    for (const path of this.#pathsOf(service)) await this.#tree.add(path, call.signal);
-    // The watch ended before it was established.
-    if (!this.#feeds.has(service)) this.#leave(service);
+    this.#feeds.join(feed, signal);
+    for (const path of this.#pathsOf(feed.service)) {
+      const watchers = this.#watchers.get(path) ?? new Set();
+      this.#watchers.set(path, watchers.add(feed));
+      const leave = (): void => void (watchers.delete(feed) && this.#leave(path));
+      signal.addEventListener('abort', leave, { once: true });
+      await this.#tree.add(path, call.signal);
+      // The watch ended before it was established.
+      if (signal.aborted) this.#leave(path);
+    }
   }
 
   /** Translates an error: ZooKeeper refuses, or it cannot be reached. */
@@ -209,7 +217,7 @@ class ZooKeeperDriver implements RegistryDriver {
   }
 
   #open(sessionTimeoutMs: number): ZooKeeperClient {
-    const { security, logger: _, ...runtime } = this.#tools;
+    const { security, logger, ...runtime } = this.#tools;
     const { timeoutMs, ttlMs } = this.bounds;
     const { addresses } = this.#place;
     // Each client begins with another server.
@@ -230,7 +238,10 @@ class ZooKeeperDriver implements RegistryDriver {
           this.#nodes.onEvent(event.path);
           if (isMain) this.#tree.onEvent(event);
         },
-        onConnected: (_session, isNewSession) => {
+        onConnected: ({ timeoutMs: grantedMs }, isNewSession) => {
+          if (isNewSession && grantedMs !== sessionTimeoutMs) {
+            logger.info(`ZooKeeper bounds the lease of ${sessionTimeoutMs} ms to ${grantedMs} ms`);
+          }
           // Recursive watches do not report what changed before they were armed again.
           if (isMain && !isNewSession) for (const feed of this.#feeds) feed.refresh();
         },
@@ -285,8 +296,10 @@ class ZooKeeperDriver implements RegistryDriver {
         this.#changing.set(path, false);
         const before = this.#known.get(path);
         const service = await this.#readNode(path);
-        if (service) this.#report('update', service);
-        else if (before && this.#known.delete(path)) this.#report('delete', before);
+        const feeds = this.#feedsOf(path);
+        if (service) for (const feed of feeds) feed.change({ action: 'update', service });
+        else if (before && this.#known.delete(path))
+          for (const feed of feeds) feed.change({ action: 'delete', service: before });
       }
     } catch (error) {
       for (const feed of this.#feedsOf(path)) feed.fail('ZooKeeper does not answer', error);
@@ -294,19 +307,21 @@ class ZooKeeperDriver implements RegistryDriver {
     this.#changing.delete(path);
   }
 
-  #report(action: 'update' | 'delete', service: ServiceRecord): void {
-    for (const who of ['service', 'every'] as const) this.#feeds.change({ action, service }, who);
-  }
-
-  #leave(service: string | undefined): void {
-    for (const path of this.#known.keys()) if (this.#feedsOf(path).length === 0) this.#known.delete(path);
-    for (const path of this.#pathsOf(service)) this.#tree.remove(path);
+  #leave(path: string): void {
+    if ((this.#watchers.get(path)?.size ?? 0) > 0) return;
+    this.#watchers.delete(path);
+    this.#tree.remove(path);
+    for (const known of this.#known.keys()) {
+      if (known.startsWith(`${path}/`) && this.#feedsOf(known).length === 0) this.#known.delete(known);
+    }
   }
 
   /** The watches that a path concerns. */
   #feedsOf(path: string): WatchFeed[] {
-    const isAbove = (one: string): boolean => path === one || path.startsWith(`${one}/`);
-    return [...this.#feeds].filter(({ service }) => this.#pathsOf(service).some(isAbove));
+    const { root } = this.#place;
+    const end = path.indexOf('/', root.length + 1);
+    const service = path === root ? '' : end < 0 ? path : path.slice(0, end);
+    return [root, service].flatMap((one) => [...(this.#watchers.get(one) ?? [])]);
   }
 }
 
@@ -334,8 +349,4 @@ function placeOf({ address, prefix, credentials = {} }: Settings): Place {
 function invalidOption(name: string, what: string, remedy: string): TenonError {
   const message = `ZooKeeperRegistryOptions.${name} ${what}: ${remedy}`;
   return new TenonError({ code: Code.InvalidArgument, reason: 'registry.invalid_option', message });
-}
-
-function depthBelow(root: string, path: string): number {
-  return path.slice(root.length).split('/').length - 1;
 }

@@ -166,6 +166,18 @@ describeWithServer('ZooKeeperRegistry', new BackendServer('zookeeper'), (server)
     expect(all.texts).toEqual(seen.texts);
   });
 
+  it('goes on with a watch when another one ends that has a path in common', async () => {
+    const registry = registryOf({ prefix: fresh() });
+    const slash = await registry.watch({ service: 'a/b' });
+    const seen = new WatchRecorder(await registry.watch({ service: 'a-b' }));
+    const again = new WatchRecorder(await registry.watch({ service: 'a-b' }));
+    slash.stop();
+    (await registry.watch({ service: 'a-b' })).stop();
+    await registry.register(serviceOf('a-b', ['n1']));
+    await eventually('both are told', () => seen.texts.length > 0 && again.texts.length > 0, patientMs);
+    expect([seen.texts, again.texts]).toEqual([['create n1'], ['create n1']]);
+  });
+
   it('passes over nodes without a session if it is told to, for Go Micro leaves those of killed processes', async () => {
     const [prefix, client] = [fresh(), rawClient()];
     const [all, own] = [registryOf({ prefix }), registryOf({ prefix, ephemeralOnly: true })];

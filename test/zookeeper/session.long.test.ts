@@ -88,11 +88,30 @@ describeWithServer('a session of ZooKeeperClient', new BackendServer('zookeeper'
     expect(await client.exists('/a', { watch: true })).toEqual(isOld ? expect.anything() : undefined);
   });
 
+  it('goes on after a server that stood still, of which it tells before what happened meanwhile', async () => {
+    const server = await ownServer();
+    const { client, told } = clientOf([server.address], { sessionTimeoutMs: 30_000 });
+    const other = clientOf([server.address], { sessionTimeoutMs: 1_000 });
+    await other.client.create('/a', none, 'ephemeral', 'world');
+    await client.getData('/a', { watch: true });
+    await other.client.close({ endSession: false });
+    const before: number[] = [];
+    told.events.push = (): number => before.push(told.silences.length);
+    server.pause();
+    await timers.sleep(5_000);
+    server.resume();
+    await eventually('the node of another is gone', () => before.length > 0, patientMs);
+    expect(before).toEqual([1]);
+    expect(told.silences[0]).toBeGreaterThan(3_500);
+    expect(told.sessions).toHaveLength(1);
+  });
+
   it('is made anew by a server that lost its data, which refuses who has seen more', async () => {
     const first = await ownServer();
     const second = new BackendServer('zookeeper', { port: first.port });
     closing.push(() => second.dispose());
-    const { client, told } = clientOf([first.address], { sessionTimeoutMs: 1_000 });
+    // By its own clock it would take longer than the test.
+    const { client, told } = clientOf([first.address], { sessionTimeoutMs: 60_000 });
     for (let round = 0; round < 50; round += 1) await client.create(`/${round}`, none, 'persistent', 'world');
     await first.kill();
     await second.start();
