@@ -1,9 +1,15 @@
-import { isIP } from 'node:net';
-
-import { type Answer, decode, encode, type Question, RECURSION_DESIRED } from 'dns-packet';
+import { encode, RECURSION_DESIRED } from 'dns-packet';
 
 import { DnsFailure, type DnsRecordType, type SrvData } from './dns.ts';
 import { canonicalName } from './names.ts';
+import {
+  headerLength,
+  type MessageEntry,
+  type MessageHeader,
+  MessageReader,
+  type MessageRecord,
+  readHeader,
+} from './wire.ts';
 
 /** A question to a server. */
 export interface DnsQuery {
@@ -50,7 +56,10 @@ const udpPayloadSize = 1_232;
 // No answer needs more. A record is at least 11 bytes, so that a message could have 6,000.
 const maxRecords = 2_048;
 const maxAliases = 8;
-const headerLength = 12;
+const types = { A: 1, NS: 2, CNAME: 5, SOA: 6, AAAA: 28, SRV: 33, OPT: 41 } as const;
+const internet = 1;
+const codes = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4, REFUSED: 5 } as const;
+const codeNames = Object.keys(codes);
 
 /** Writes a query. Without EDNS answers over UDP are at most 512 bytes. */
 export function encodeQuery({ id, name, type }: DnsQuery, hasEdns: boolean): Buffer {
@@ -69,29 +78,45 @@ export function encodeQuery({ id, name, type }: DnsQuery, hasEdns: boolean): Buf
  * Throws {@link DnsFailure} (`malformed`) for one that cannot be read or has too many records.
  */
 export function decodeReply(bytes: Buffer, query: DnsQuery): DnsReply | undefined {
-  if (bytes.length < headerLength || bytes.readUInt16BE(0) !== query.id || (bytes[2] ?? 0) < 0x80) return undefined;
+  if (bytes.length < headerLength) return undefined;
+  const header = readHeader(bytes);
+  if (header.id !== query.id || !header.isReply) return undefined;
   // Some servers cut a message in the middle of a record.
-  if (((bytes[2] ?? 0) & 0x02) !== 0) {
+  if (header.isTruncated) {
     return { rcode: '', isTruncated: true, answers: [], additionals: [], negativeTtlS: undefined, isReferral: false };
   }
-  const count = [6, 8, 10].reduce((sum, at) => sum + bytes.readUInt16BE(at), 0);
+  try {
+    return readReply(bytes, header, query);
+  } catch (error) {
+    throw error instanceof DnsFailure ? error : malformed(query, 'cannot be read', error);
+  }
+}
+
+function readReply(bytes: Buffer, header: MessageHeader, query: DnsQuery): DnsReply | undefined {
+  const count = header.answers + header.authorities + header.additionals;
   if (count > maxRecords) throw malformed(query, `has ${count} records, more than ${maxRecords}`);
-  const packet = decoded(bytes, query);
-  const { questions = [], answers = [], authorities = [], additionals = [] } = packet;
-  const extended = additionals.find(({ type }) => type === 'OPT') as { readonly extendedRcode: number } | undefined;
-  const rcode = extended && extended.extendedRcode > 0 ? 'BADVERS' : packet.rcode;
+  const reader = new MessageReader(bytes);
+  const list = <T>(length: number, read: () => T): T[] => Array.from({ length }, read);
   // A server that could not read the question may leave it out.
-  const isAnswer = rcode === 'NOERROR' || rcode === 'NXDOMAIN';
-  if ((isAnswer || questions.length > 0) && !isQuestion(questions, query)) return undefined;
-  const negativeTtlS = authorities.map(negativeTtlOf).find((ttlS) => ttlS !== undefined);
+  const isAnswer = header.rcode === codes.NOERROR || header.rcode === codes.NXDOMAIN;
+  if (header.questions !== 1 && (isAnswer || header.questions !== 0)) return undefined;
+  if (header.questions === 1 && !isQuestion(reader.question(), query)) return undefined;
+  const answers = list(header.answers, () => reader.record());
+  const authorities = list(header.authorities, () => reader.record());
+  const additionals = list(header.additionals, () => reader.record());
+  const records = (all: readonly MessageRecord[]): DnsRecord[] => all.flatMap((one) => recordOf(bytes, reader, one));
+  // The upper bits of the code are in the TTL of EDNS (RFC 6891 section 6.1.3).
+  const isExtended = additionals.some(({ type, ttl }) => type === types.OPT && ttl >>> 24 !== 0);
+  const ttls = authorities.flatMap((one) => negativeTtlOf(bytes, reader, one));
+  const { isAuthoritative, isRecursive } = header;
+  const leadsElsewhere = answers.length === 0 && authorities.some(({ type }) => type === types.NS);
   return {
-    rcode,
+    rcode: isExtended ? 'BADVERS' : (codeNames[header.rcode] ?? `the code ${header.rcode}`),
     isTruncated: false,
-    answers: answers.flatMap(recordOf),
-    additionals: additionals.flatMap(recordOf),
-    negativeTtlS,
-    isReferral:
-      answers.length === 0 && !packet.flag_aa && !packet.flag_ra && authorities.some(({ type }) => type === 'NS'),
+    answers: records(answers),
+    additionals: records(additionals),
+    negativeTtlS: ttls[0],
+    isReferral: leadsElsewhere && !isAuthoritative && !isRecursive,
   };
 }
 
@@ -127,41 +152,29 @@ export function addressesBeside(
   };
 }
 
-type Decoded = ReturnType<typeof decode> & { readonly rcode: string };
-
-function decoded(bytes: Buffer, query: DnsQuery): Decoded {
-  let packet: Decoded;
-  try {
-    packet = decode(bytes) as Decoded;
-  } catch (error) {
-    throw malformed(query, 'cannot be read', error);
-  }
-  // Addresses are read beyond the end of a message without an error.
-  if (decode.bytes > bytes.length) throw malformed(query, 'is cut off');
-  return packet;
-}
-
-function isQuestion(questions: readonly Question[], query: DnsQuery): boolean {
-  const [question] = questions;
-  if (!question || questions.length !== 1) return false;
-  return question.name.toLowerCase() === query.name && question.type === query.type && question.class === 'IN';
+function isQuestion({ name, type, class: of }: MessageEntry, query: DnsQuery): boolean {
+  return name === query.name && type === types[query.type] && of === internet;
 }
 
 /** Returns a record that can be used, in a list; an empty list for any other. */
-function recordOf(answer: Answer): readonly DnsRecord[] {
-  if (answer.type === 'OPT' || answer.class !== 'IN') return [];
-  const base = { name: answer.name.toLowerCase(), type: answer.type, ttlS: secondsOf(answer.ttl) };
-  switch (answer.type) {
-    case 'A':
-    case 'AAAA':
-      return isIP(answer.data) === (answer.type === 'A' ? 4 : 6) ? [{ ...base, data: answer.data }] : [];
-    case 'CNAME': {
-      const name = canonicalName(answer.data);
-      return name === undefined ? [] : [{ ...base, data: name }];
+function recordOf(bytes: Buffer, reader: MessageReader, record: MessageRecord): readonly DnsRecord[] {
+  const { name, type, start, end } = record;
+  if (record.class !== internet) return [];
+  const data = bytes.subarray(start, end);
+  const base = { name, ttlS: secondsOf(record.ttl) };
+  switch (type) {
+    case types.A:
+      return data.length === 4 ? [{ ...base, type: 'A', data: data.join('.') }] : [];
+    case types.AAAA:
+      return data.length === 16 ? [{ ...base, type: 'AAAA', data: textOfIpv6(data) }] : [];
+    case types.CNAME: {
+      const alias = canonicalName(reader.nameAt(start).name);
+      return alias === undefined ? [] : [{ ...base, type: 'CNAME', data: alias }];
     }
-    case 'SRV': {
-      const { target, port, priority = 0, weight = 0 } = answer.data;
-      return [{ ...base, data: { target: target.toLowerCase(), port, priority, weight } }];
+    case types.SRV: {
+      const target = reader.nameAt(start + 6).name;
+      const [priority, weight, port] = [0, 2, 4].map((at) => data.readUInt16BE(at)) as [number, number, number];
+      return [{ ...base, type: 'SRV', data: { target, port, priority, weight } }];
     }
     default:
       return [];
@@ -169,12 +182,20 @@ function recordOf(answer: Answer): readonly DnsRecord[] {
 }
 
 /** RFC 2308 section 5: the smaller of the TTL of the SOA record and its last field. */
-function negativeTtlOf(answer: Answer): number | undefined {
-  return answer.type === 'SOA' ? Math.min(secondsOf(answer.ttl), secondsOf(answer.data.minimum)) : undefined;
+function negativeTtlOf(bytes: Buffer, reader: MessageReader, { type, ttl, start }: MessageRecord): readonly number[] {
+  if (type !== types.SOA) return [];
+  const numbers = reader.nameAt(reader.nameAt(start).next).next;
+  return [Math.min(secondsOf(ttl), secondsOf(bytes.readUInt32BE(numbers + 16)))];
+}
+
+/** RFC 5952, but that the first zeros are shortened and not the most. */
+function textOfIpv6(data: Buffer): string {
+  const groups = Array.from({ length: 8 }, (_, index) => data.readUInt16BE(2 * index).toString(16));
+  return groups.join(':').replace(/(?:^|:)0(?::0)+(?::|$)/, '::');
 }
 
 /** RFC 2181 section 8: a TTL with the highest bit set counts as 0. */
-function secondsOf(ttl = 0): number {
+function secondsOf(ttl: number): number {
   return ttl > 0x7f_ff_ff_ff ? 0 : ttl;
 }
 

@@ -21,6 +21,19 @@ function recordsIn(bytes: Buffer): unknown[] {
   return reply ? resultOf(reply, query).records.map(({ data }) => data) : [];
 }
 
+/** A record full of pointers, each to the one before it, and an SRV record whose target is the last of so many. */
+function chainOf(pointers: number): string {
+  const name = 'c00c';
+  // The header, the question, and name, type, class, TTL and length of the first record.
+  const start = 12 + 12 + 12;
+  const links = Array.from({ length: pointers - 1 }, (_, index) => (index === 0 ? 12 : start + 2 * (index - 1)));
+  const data = links.map((to) => (0xc0_00 | to).toString(16)).join('');
+  const last = (0xc0_00 | (start + 2 * (links.length - 1))).toString(16);
+  const length = (data.length / 2).toString(16).padStart(4, '0');
+  const unknown = `${name} fff0 0001 00000000 ${length} ${data}`;
+  return `${header([2, 0, 0])} ${unknown} ${name} 0021 0001 0000001e 0008 0000 000a 0fa0 ${last}`;
+}
+
 describe('decodeReply', () => {
   it('reads an SRV target that is written out', () => {
     // g.test SRV 0 10 4000 p.g.test, the owner as a pointer to the question.
@@ -48,9 +61,32 @@ describe('decodeReply', () => {
     ['fewer records than it says', header([9, 0, 0])],
     ['more records than any answer needs', header([0xff_ff, 0xff_ff, 0xff_ff])],
     ['a record that is cut off', `${header([1, 0, 0])} c00c 0021 0001 0000001e 0008 00`],
-    ['a broken OPT record', `${header([0, 0, 1])} 00 0029 04d0 00000000 ffff 0008 0002 0001`],
+    ['a target behind 128 pointers', chainOf(128)],
+    ['an OPT record that is cut off', `${header([0, 0, 1])} 00 0029 04d0 00000000 ffff 0008 0002 0001`],
   ])('throws for an answer with %s', (_, hex) => {
     expect(() => decodeReply(bytesOf(hex), query)).toThrow(expect.objectContaining({ kind: 'malformed' }));
+  });
+
+  it('reads a target behind as many pointers as a name can have labels', () => {
+    expect(recordsIn(bytesOf(chainOf(127)))).toMatchObject([{ target: 'g.test', port: 4_000 }]);
+  });
+
+  it('does not take a label with a dot for two labels', () => {
+    const answer = 'c00c 0021 0001 0000001e 0012 0000 000a 0fa0 05 702e672e78 04 74657374 00';
+    expect(recordsIn(bytesOf(`${header([1, 0, 0])} ${answer}`))).toMatchObject([{ target: 'p\\.g\\.x.test' }]);
+  });
+
+  it.each([
+    ['20010db8000000000000000000000001', '2001:db8::1'],
+    ['00000000000000000000000000000001', '::1'],
+    ['00000000000000000000000000000000', '::'],
+    ['fe800000000000000001000200030000', 'fe80::1:2:3:0'],
+    ['00010002000300040005000600070008', '1:2:3:4:5:6:7:8'],
+  ])('writes the IPv6 address %s as %s', (hex, text) => {
+    const six = { ...query, type: 'AAAA' } as const;
+    const bytes = bytesOf(`${header([1, 0, 0]).replace('0021 0001', '001c 0001')} c00c 001c 0001 0000001e 0010 ${hex}`);
+    const reply = decodeReply(bytes, six);
+    expect(reply && resultOf(reply, six).records.map(({ data }) => data)).toEqual([text]);
   });
 
   it('reads nothing of what is no answer to the query', () => {
