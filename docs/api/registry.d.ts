@@ -231,7 +231,7 @@ declare const defaults: {
     readonly address: '127.0.0.1:8500';
     readonly timeoutMs: 5000;
     readonly ttlMs: 30000;
-    readonly waitMs: 30000;
+    readonly waitMs: 10000;
     readonly minReadMs: 250;
     readonly maxReadMs: 30000;
     readonly maxRecordBytes: 262144;

@@ -9,6 +9,7 @@ import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { entriesIn, type HealthEntry, namesIn, serviceDefinition, serviceIdOf, serviceIn } from './consul/records.ts';
 import { AddressList, formatAddress, parseAddresses, type ServerAddress } from './kit/address-list.ts';
 import { agentLeases, type Place } from './kit/agent-leases.ts';
+import { boundedCall } from './kit/bounded-call.ts';
 import { BrokenRecords } from './kit/broken-records.ts';
 import type { DriverCall, DriverTools, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
@@ -28,7 +29,7 @@ export interface ConsulRegistryOptions extends RegistryOptions {
   readonly namespace?: string | undefined;
   /** An admin partition of Consul Enterprise; other servers refuse it. @default that of the agent */
   readonly partition?: string | undefined;
-  /** Time for which an agent holds a query whose answer has not changed, in milliseconds. @default 30_000 */
+  /** Time for which an agent holds a query whose answer has not changed, in milliseconds. @default 10_000 */
   readonly waitMs?: number | undefined;
   /** Shortest time between two reads of what a watch follows, in milliseconds. @default 250 */
   readonly minReadMs?: number | undefined;
@@ -47,7 +48,7 @@ const defaults = {
   address: '127.0.0.1:8500',
   timeoutMs: 5_000,
   ttlMs: 30_000,
-  waitMs: 30_000,
+  waitMs: 10_000,
   minReadMs: 250,
   maxReadMs: 30_000,
   maxRecordBytes: 262_144,
@@ -167,8 +168,10 @@ class ConsulDriver implements RegistryDriver {
 
   async read(name = '', call: HttpCall): Promise<Snapshot> {
     const { value, isHidden } = await this.#get(this.#channel, pathOf(name), call);
-    const nodes = entriesIn(value).flatMap((entry) => {
-      if (entry.isCritical || entry.name !== name) return [];
+    // A node that two agents have is that of the later registration.
+    const found = entriesIn(value).filter((entry) => !entry.isCritical && entry.name === name);
+    const byId = new Map(found.sort((a, b) => a.index - b.index).map((entry) => [entry.id, entry]));
+    const nodes = [...byId.values()].flatMap((entry) => {
       const place = `service ${entry.id} at the node ${entry.node} of Consul`;
       const service = this.#broken.read(place, () => serviceIn(entry, this.bounds.maxRecordBytes));
       return service ? [{ service }] : [];
@@ -223,16 +226,20 @@ class ConsulDriver implements RegistryDriver {
     const call = { signal, timeoutMs, at };
     const tags = JSON.stringify(definition.Tags);
     await this.#put({ path: '/v1/agent/service/register', body: JSON.stringify(definition) }, call);
-    await this.#untilCatalog(Name, call, (entries) =>
-      entries.some((one) => one.id === ID && one.port === Port && JSON.stringify(one.tags) === tags),
-    );
+    // A check that there was keeps its status.
+    await this.#put({ path: passPathOf(ID) }, call);
+    const isThere = ({ id, port, tags: its, hasLapsed }: HealthEntry): boolean =>
+      id === ID && port === Port && !hasLapsed && JSON.stringify(its) === tags;
+    await this.#untilCatalog(Name, call, (entries) => entries.some(isThere));
   }
 
   async #renew({ service, node, ttlMs }: Registration, at: ServerAddress, signal: AbortSignal): Promise<boolean> {
-    // A late agent has to leave time for the next renewal.
+    const path = passPathOf(serviceIdOf(service.name, node.id));
+    // It is left on its way when it is late: a renewal counts when it arrives.
+    const sent = this.#put({ path }, { signal: this.#closing.signal, timeoutMs: ttlMs, at });
+    const target = { registry: 'consul', method: 'register', server: `Consul at ${formatAddress(at)}` };
     const timeoutMs = Math.min(this.bounds.timeoutMs, ttlMs * 0.3);
-    const path = `/v1/agent/check/pass/${pathPart(checkIdOf(serviceIdOf(service.name, node.id)))}`;
-    return this.#put({ path }, { signal, timeoutMs, at });
+    return boundedCall({ ...target, timers: this.#tools.timers, timeoutMs, signal }, () => sent);
   }
 
   /** Removes a node, if there is one. Resolves when the catalog no longer has it. */
@@ -276,7 +283,13 @@ class ConsulDriver implements RegistryDriver {
     { index = 0, waitMs = 0, isOwn = false } = {},
   ): Promise<Answer> {
     const held = index > 0 && { index, wait: `${waitMs}ms` };
-    const request = { path, query: { ...this.#scope, dc: isOwn ? undefined : this.bounds.datacenter, ...held } };
+    // A connection that broke under a query that was held has to be noticed.
+    const isRepeatable = index === 0;
+    const request = {
+      path,
+      isRepeatable,
+      query: { ...this.#scope, dc: isOwn ? undefined : this.bounds.datacenter, ...held },
+    };
     const response = await channel.request(request, call);
     if (response.status !== 200) throw new HttpStatusError(request, response);
     const { 'x-consul-index': next, 'x-consul-results-filtered-by-acls': isHidden } = response.headers;
@@ -345,6 +358,10 @@ const servicesPath = '/v1/catalog/services';
 
 function pathOf(service: string): string {
   return `/v1/health/service/${pathPart(service)}`;
+}
+
+function passPathOf(id: string): string {
+  return `/v1/agent/check/pass/${pathPart(checkIdOf(id))}`;
 }
 
 function jsonIn(body: string): unknown {

@@ -1,12 +1,19 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
 
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, describe, expect, it } from '@jest/globals';
 
-import { Code } from '../../src/errors/errors.ts';
+import { Code, TenonError } from '../../src/errors/errors.ts';
 import { decodeTags, encodeTags } from '../../src/go-micro/consul.ts';
 import { ConsulRegistry, type ConsulRegistryOptions } from '../../src/registry/consul.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 import { RecordingLogger } from '../../src/testing/recorders.ts';
+import { authority } from '../support/certificates.ts';
+import { closing } from '../support/closing.ts';
 import { BackendServer, describeWithServer } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { eventually } from '../support/waiting.ts';
@@ -162,5 +169,169 @@ describeWithServer('ConsulRegistry', new BackendServer('consul'), (consul) => {
     await own.deregister(serviceOf('twin', ['n1', 'twin-a-1']));
     expect(await idsOf(own, 'twin')).toEqual([]);
     expect(await idsOf(own, 'twin-a')).toEqual(['n1', 'twin-a-1']);
+  });
+});
+
+describe('ConsulRegistry at an address that is none of Consul', () => {
+  it('says what is wrong, and where to look', async () => {
+    const nobody = await failureOf(registryAt('127.0.0.1:1').getService('greeter'));
+    expect(nobody).toMatchObject({ code: Code.Unavailable, reason: 'registry.unreachable' });
+    expect(nobody.message).toMatch(/Consul at 127\.0\.0\.1:1 cannot be reached .*ECONNREFUSED.*TENON_REGISTRY_ADDRESS/);
+    const other = createServer((_, response) => response.end('<html>'));
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    closing.push(() => {
+      other.closeAllConnections();
+      other.close();
+    });
+    const { port } = other.address() as AddressInfo;
+    const foreign = await failureOf(registryAt(`127.0.0.1:${port}`).getService('greeter'));
+    expect(foreign).toMatchObject({ code: Code.Internal, reason: 'registry.refused' });
+    expect(foreign.message).toMatch(/not that of a Consul agent/);
+  });
+});
+
+const [managing, writing, narrow] = ['11111111', '22222222', '33333333'].map(
+  (text) => `${text}-0000-4000-8000-000000000000`,
+);
+const acl = `acl { enabled = true default_policy = "deny" tokens { initial_management = "${managing}" agent = "${managing}" } }`;
+
+describeWithServer('ConsulRegistry with tokens', new BackendServer('consul', { args: ['-hcl', acl] }), (consul) => {
+  const { call } = { call: (...args: [string, string, object?]) => consulApi(consul.address, managing).call(...args) };
+  const make = async (id: string, rules: string): Promise<void> => {
+    await eventually('tokens can be made', () =>
+      call('PUT', 'acl/policy', { Name: `p-${id.slice(0, 4)}`, Rules: rules }).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await call('PUT', 'acl/token', { SecretID: id, Policies: [{ Name: `p-${id.slice(0, 4)}` }] });
+  };
+  const denied = {
+    code: Code.PermissionDenied,
+    reason: 'registry.refused',
+    message: expect.stringContaining('TENON_REGISTRY_TOKEN'),
+  };
+
+  it('registers and finds with one that may, from a file that is read for every request', async () => {
+    await make(writing!, 'service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }');
+    const folder = mkdtempSync(join(tmpdir(), 'tenon-consul-'));
+    closing.push(() => rmSync(folder, { recursive: true }));
+    const tokenFile = join(folder, 'token');
+    writeFileSync(tokenFile, `${writing}\n`);
+    const own = registryAt(consul.address, { credentials: { tokenFile } });
+    await own.register(serviceOf('guarded', ['guarded-1']));
+    expect(await idsOf(own, 'guarded')).toEqual(['guarded-1']);
+    writeFileSync(tokenFile, 'nobody\n');
+    expect(await failureOf(own.getService('guarded'))).toMatchObject(denied);
+    expect(await failureOf(own.register(serviceOf('guarded', ['guarded-1'])))).toMatchObject(denied);
+    writeFileSync(tokenFile, `${writing}\n`);
+    await own.deregister(serviceOf('guarded', ['guarded-1']));
+    expect(await idsOf(own, 'guarded')).toEqual([]);
+  });
+
+  it('is refused without one, and with one whose rights are too few, which is not taken for a missing service', async () => {
+    await make(narrow!, 'service "mine" { policy = "write" } node_prefix "" { policy = "read" }');
+    const [nobody, some] = [registryAt(consul.address), registryAt(consul.address, { credentials: { token: narrow } })];
+    await registryAt(consul.address, { credentials: { token: writing } }).register(serviceOf('theirs', ['theirs-1']));
+    expect(await failureOf(nobody.register(serviceOf('theirs', ['theirs-2'])))).toMatchObject(denied);
+    // Consul does not tell a caller without a token that there is more.
+    expect(await idsOf(nobody, 'theirs')).toEqual([]);
+    expect(await failureOf(some.register(serviceOf('theirs', ['theirs-2'])))).toMatchObject(denied);
+    expect(await failureOf(some.getService('theirs'))).toMatchObject(denied);
+    await some.register(serviceOf('mine', ['mine-1']));
+    expect((await some.listServices()).map(({ name }) => name)).toEqual(['mine']);
+  });
+});
+
+describe('TLS of ConsulRegistry', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenon-consul-tls-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const ours = authority('Ours');
+  const issued = ours.issue({ name: 'consul', names: ['127.0.0.1'] });
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const client = ours.issue({ name: 'client' });
+  const files = { certFile: file('client.crt', client.cert), keyFile: file('client.key', client.key) };
+  const caFile = file('ca.crt', ours.cert);
+  const tls = {
+    certFile: file('server.crt', issued.cert),
+    keyFile: file('server.key', issued.key),
+    caFile,
+    asksClients: true,
+    probe: files,
+  };
+
+  describeWithServer('with an agent that asks for certificates', new BackendServer('consul', { tls }), (consul) => {
+    it('registers and finds with the right files, and says which one is wrong', async () => {
+      const own = registryAt(consul.address, { tls: { ...files, caFile } });
+      await own.register(serviceOf('secure', ['secure-1']));
+      expect(await idsOf(own, 'secure')).toEqual(['secure-1']);
+      const strangers = file('strangers.crt', authority('Strangers').cert);
+      const wrong = await failureOf(
+        registryAt(consul.address, { tls: { ...files, caFile: strangers } }).listServices(),
+      );
+      expect(wrong).toMatchObject({ reason: 'registry.unreachable' });
+      expect(wrong.message).toMatch('TENON_REGISTRY_TLS_CA_FILE');
+      const nobody = await failureOf(registryAt(consul.address, { tls: { caFile } }).listServices());
+      expect(nobody).toMatchObject({ code: Code.Unavailable });
+      const plain = await failureOf(registryAt(consul.address).listServices());
+      expect(plain).toMatchObject({ reason: 'registry.refused' });
+      expect(plain.message).toMatch('TENON_REGISTRY_TLS');
+    });
+  });
+});
+
+describeWithServer('ConsulRegistry, told of what its server does not have', new BackendServer('consul'), (consul) => {
+  it('passes on what Consul says of a namespace and a datacentre', async () => {
+    const namespace = await failureOf(registryAt(consul.address, { namespace: 'payments' }).listServices());
+    expect(namespace).toMatchObject({ code: Code.Internal, reason: 'registry.refused' });
+    expect(namespace.message).toMatch(/Enterprise/i);
+    const datacenter = await failureOf(registryAt(consul.address, { datacenter: 'mars' }).getService('greeter'));
+    expect(datacenter.message).toMatch(/No path to datacenter/);
+  });
+
+  it('calls to an agent that hangs reject with registry.timeout, and work again when it answers', async () => {
+    const own = registryAt(consul.address, { timeoutMs: 300 });
+    await eventually('it is there', () =>
+      own.register(serviceOf('greeter', ['greeter-1'])).then(
+        () => true,
+        () => false,
+      ),
+    );
+    consul.pause();
+    let reason: string | undefined;
+    await eventually('it hangs', async () => {
+      reason = await own.getService('greeter').then(
+        () => undefined,
+        (error: unknown) => TenonError.from(error).reason,
+      );
+      return reason !== undefined;
+    });
+    consul.resume();
+    expect(reason).toBe('registry.timeout');
+    await eventually('it answers', () =>
+      idsOf(own, 'greeter').then(
+        (ids) => ids.length === 1,
+        () => false,
+      ),
+    );
+  });
+
+  it('passes over a record that is broken, and logs it once', async () => {
+    const { register } = consulApi(consul.address);
+    await register({ ID: 'broken-1', Name: 'broken', Port: 0 });
+    await register({
+      ID: 'broken-2',
+      Name: 'broken',
+      Port: 7,
+      Tags: encodeTags({ version: '', metadata: {}, endpoints: [], id: 'other' }),
+    });
+    const logger = new RecordingLogger();
+    const own = registryAt(consul.address, {}, logger);
+    expect(await idsOf(own, 'broken')).toEqual([]);
+    expect(await idsOf(own, 'broken')).toEqual([]);
+    expect(logger.texts).toHaveLength(2);
   });
 });

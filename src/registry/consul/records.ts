@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { decodeTags, definitionOf, type ServiceDefinition } from '../../go-micro/consul.ts';
+import { checkIdOf, decodeTags, definitionOf, type ServiceDefinition } from '../../go-micro/consul.ts';
 import { formatAddress } from '../kit/address-list.ts';
 import type { Registration } from '../kit/driver.ts';
 import { BrokenRecord, checkedNode, serviceParts } from '../kit/records.ts';
@@ -16,8 +16,12 @@ export interface HealthEntry {
   readonly meta: unknown;
   readonly address: string;
   readonly port: number;
+  /** Number of the change by which it was registered. */
+  readonly index: number;
   /** True if a check of the service, or of the machine that it is on, is critical. */
   readonly isCritical: boolean;
+  /** True if the time of its own check has passed. */
+  readonly hasLapsed: boolean;
 }
 
 /** Makes the definition of a node's service at an agent. */
@@ -55,6 +59,10 @@ export function entriesIn(answer: unknown): readonly HealthEntry[] {
   return listIn(answer).map((one) => {
     const { Node, Service, Checks } = objectIn(one);
     const [node, service] = [objectIn(Node), objectIn(Service)];
+    const critical = listIn(Checks)
+      .map(objectIn)
+      .filter(({ Status }) => Status === 'critical');
+    const checkId = checkIdOf(textIn(service['ID']));
     return {
       node: textIn(node['Node']),
       nodeAddress: textIn(node['Address']),
@@ -64,7 +72,9 @@ export function entriesIn(answer: unknown): readonly HealthEntry[] {
       meta: service['Meta'],
       address: textIn(service['Address']),
       port: Number(service['Port'] ?? 0),
-      isCritical: listIn(Checks).some((check) => objectIn(check)['Status'] === 'critical'),
+      index: Number(service['CreateIndex'] ?? 0),
+      isCritical: critical.length > 0,
+      hasLapsed: critical.some(({ CheckID }) => CheckID === checkId),
     };
   });
 }

@@ -170,7 +170,6 @@ export function isTimeout(error: unknown): boolean {
 
 /** True for the error of a channel that did not reach its server, lost it, or had no answer in time. */
 export function isFaultOfAddress(error: unknown): boolean {
-  if (!(error instanceof ChannelCallError)) return false;
-  const { reason = '' } = error;
-  return ['transport.unreachable', 'transport.connection_lost', 'registry.timeout'].includes(reason);
+  const isBroken = (reason = ''): boolean => ['transport.unreachable', 'transport.connection_lost'].includes(reason);
+  return isTimeout(error) || (error instanceof ChannelCallError && isBroken(error.reason));
 }

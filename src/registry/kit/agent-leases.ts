@@ -25,6 +25,9 @@ export interface AgentLeasesOptions extends Omit<DriverTools, 'security'> {
   readonly signal: AbortSignal;
 }
 
+// The agent has ended the lease long before.
+const maxAttempts = 60;
+
 /** The agent that has a node, and when it answered last. */
 export interface Place {
   readonly at: ServerAddress;
@@ -55,10 +58,13 @@ export function agentLeases(backend: AgentBackend, options: AgentLeasesOptions):
     const work = async (): Promise<void> => {
       if (!isBack()) await backend.remove(registration, at, closing);
     };
+    // An agent that is back may refuse for a while.
+    let failures = 0;
     const onFailure = (error: unknown): void => {
-      if (!isFaultOfAddress(error)) throw error;
+      failures += 1;
+      if (failures === maxAttempts) throw error;
     };
-    const how = { runtime: options, signal: closing, keepAlive: false, backoff: { maxMs: 10_000 }, onFailure };
+    const how = { runtime: options, signal: closing, keepAlive: false, backoff: { maxMs: 5_000 }, onFailure };
     await retrying(work, how).catch(() => {});
   };
 
@@ -91,6 +97,7 @@ export function agentLeases(backend: AgentBackend, options: AgentLeasesOptions):
     } catch (error) {
       const isSilent = isFaultOfAddress(error) && now() - place.answeredMs >= registration.ttlMs / 2;
       if (!isSilent || addresses.inOrder.length === 1) throw error;
+      addresses.failed(place.at);
       suspect(registration, place.at);
       return undefined;
     }

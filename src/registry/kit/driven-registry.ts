@@ -15,10 +15,12 @@ import {
   type Watcher,
   type WatchOptions,
 } from '../registry.ts';
+import { isTimeout } from './address-list.ts';
 import { boundedCall } from './bounded-call.ts';
 import type { DriverCall, DriverTools, RegistryDriver, Snapshot } from './driver.ts';
 import {
   callCancelled,
+  callTimedOut,
   ChannelCallError,
   registryClosed,
   registryReadOnly,
@@ -199,6 +201,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
       } catch (error) {
         if (this.#isClosed) throw registryClosed(registry);
         if (TenonError.is(error) && !(error instanceof ChannelCallError)) throw error;
+        if (isTimeout(error)) throw callTimedOut({ registry, method, server }, timeoutMs);
         throw serverFailed({ registry, method, server }, driver.failure(error), error);
       }
     });

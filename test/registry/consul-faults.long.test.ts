@@ -1,0 +1,326 @@
+import { createServer as createHttpServer, request as httpRequest } from 'node:http';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+import { expect, it } from '@jest/globals';
+
+import type { ConsulRegistry } from '../../src/registry/consul.ts';
+import type { ServiceRecord } from '../../src/registry/registry.ts';
+import { systemRuntime } from '../../src/runtime/system.ts';
+import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
+import { closing } from '../support/closing.ts';
+import { BackendServer, describeWithServer, startServer } from '../support/servers.ts';
+import { Toxiproxy } from '../support/toxiproxy.ts';
+import { expectNothingUncaught } from '../support/uncaught.ts';
+import { eventually } from '../support/waiting.ts';
+import { consulApi, registryAt } from './consul-support.ts';
+import { announcing, idsOf, nodeOf, serviceOf } from './support.ts';
+
+expectNothingUncaught();
+
+const patientMs = 60_000;
+const testMs = 180_000;
+const { timers, clock } = systemRuntime;
+
+/** A server of the test's own, which is disposed of after it. */
+async function consulOf(options: ConstructorParameters<typeof BackendServer>[1] = {}): Promise<BackendServer> {
+  const server = await startServer('consul', options);
+  closing.push(() => server.dispose());
+  return server;
+}
+
+/** Registers a service again and again, until the test has ended. Failures are kept. */
+function renewing(registry: ConsulRegistry, service: () => ServiceRecord, ttlMs: number, everyMs = ttlMs / 3) {
+  const failures: unknown[] = [];
+  let isOver = false;
+  const work = (async () => {
+    while (!isOver) {
+      await registry.register(service(), { ttlMs }).catch((error: unknown) => failures.push(error));
+      await timers.sleep(everyMs);
+    }
+  })();
+  const stop = async (): Promise<void> => {
+    isOver = true;
+    await work;
+  };
+  closing.push(stop);
+  return { failures, stop };
+}
+
+/** Passes HTTP on to an address, and keeps the paths of the requests. */
+async function countingProxy(to: string): Promise<{ readonly address: string; readonly paths: string[] }> {
+  const paths: string[] = [];
+  const [host, port] = to.split(':');
+  const server = createHttpServer((asked, answer) => {
+    const { method, url: path = '', headers } = asked;
+    paths.push(path);
+    const passed = httpRequest({ host, port, method, path, headers }, (response) => {
+      answer.writeHead(response.statusCode ?? 502, response.headers);
+      response.pipe(answer);
+      response.on('error', () => answer.destroy());
+    });
+    passed.on('error', () => answer.destroy());
+    answer.on('close', () => passed.destroy());
+    asked.pipe(passed);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closing.push(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, paths };
+}
+
+/** Hands each connection to another of the addresses, in turn. */
+async function roundRobinProxy(addresses: readonly string[]): Promise<{ readonly address: string; cut(): void }> {
+  const sockets = new Set<Socket>();
+  let turn = 0;
+  const server = createServer((near) => {
+    const [host = '', port] = addresses[(turn += 1) % addresses.length]?.split(':') ?? [];
+    const far = connect({ host, port: Number(port) });
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        sockets.delete(socket);
+        near.destroy();
+        far.destroy();
+      });
+    }
+    near.pipe(far).pipe(near);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const cut = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
+  closing.push(() => {
+    cut();
+    server.close();
+  });
+  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, cut };
+}
+
+/** The ids that an agent has itself. */
+async function idsAt({ address }: BackendServer): Promise<string[]> {
+  return Object.keys((await consulApi(address).call('GET', 'agent/services')) as object).sort();
+}
+
+describeWithServer('an agent of Consul that fails', new BackendServer('consul'), (shared) => {
+  it(
+    'has the nodes again within one renewal after it was restarted without data, which is logged once',
+    async () => {
+      const consul = await consulOf();
+      const logger = new RecordingLogger();
+      const own = registryAt(consul.address, {}, logger);
+      await own.register(serviceOf('back', ['back-1']), { ttlMs: 6_000 });
+      renewing(own, () => serviceOf('back', ['back-1']), 6_000, 500);
+      const seen = registryAt(consul.address);
+      await eventually('it is there', async () => (await idsOf(seen, 'back')).length === 1, patientMs);
+      await consul.kill();
+      await consul.start();
+      await eventually('it is back', async () => (await idsOf(seen, 'back')).length === 1, patientMs);
+      expect(logger.texts).toEqual([expect.stringContaining('lost node "back-1"')]);
+    },
+    testMs,
+  );
+
+  it(
+    'that comes back with a lower index ends watches, is not asked in a loop, and new watches see the truth',
+    async () => {
+      const consul = await consulOf();
+      const writer = registryAt(consul.address);
+      for (let round = 0; round < 20; round += 1) await writer.register(serviceOf('ballast', [`ballast-${round}`]));
+      await writer.register(serviceOf('index', ['index-1', 'index-2']));
+      const proxy = await countingProxy(consul.address);
+      const reader = registryAt(proxy.address);
+      const first = new WatchRecorder(await reader.watch({ service: 'index' }));
+      await consul.kill();
+      await consul.start();
+      expect(await first.ended).toMatchObject({ reason: 'registry.watch_lost' });
+      await registryAt(consul.address).register(serviceOf('index', ['index-2']));
+      const second = new WatchRecorder(await reader.watch({ service: 'index' }));
+      expect(await idsOf(reader, 'index')).toEqual(['index-2']);
+      const from = proxy.paths.length;
+      await timers.sleep(3_000);
+      expect(proxy.paths.length - from).toBeLessThan(15);
+      await registryAt(consul.address).register(serviceOf('index', ['index-3']));
+      await eventually('it is told', () => second.texts.includes('create index-3'), patientMs);
+      expect(second.texts).toEqual(['create index-3']);
+    },
+    testMs,
+  );
+
+  it(
+    'reports nothing of what happens to others, however much it is, and is asked a bounded number of times',
+    async () => {
+      const proxy = await countingProxy(shared.address);
+      const reader = registryAt(proxy.address);
+      const { register, deregister } = consulApi(shared.address);
+      const own = registryAt(shared.address);
+      await own.register(serviceOf('calm', ['calm-1']), { ttlMs: 600_000 });
+      const seen = new WatchRecorder(await reader.watch({ service: 'calm' }));
+      const startMs = clock.monotonicMs();
+      for (let round = 0; clock.monotonicMs() - startMs < 5_000; round += 1) {
+        await register({
+          ID: `churn-${round % 50}`,
+          Name: `churn-${round % 50}`,
+          Port: 1 + round,
+          Tags: [`r${round}`],
+        });
+        if (round % 3 === 0) await deregister(`churn-${round % 50}`);
+        await timers.sleep(20);
+      }
+      const seconds = (clock.monotonicMs() - startMs) / 1_000;
+      expect(seen.texts).toEqual([]);
+      // A read takes a quarter of a second, at the least.
+      expect(proxy.paths.length).toBeLessThan(5 * seconds + 10);
+      await own.deregister(serviceOf('calm', ['calm-1']));
+      await eventually('its own end is told', () => seen.texts.includes('delete calm-1'), patientMs);
+      for (let round = 0; round < 50; round += 1) await deregister(`churn-${round}`).catch(() => {});
+    },
+    testMs,
+  );
+
+  it(
+    'does not list a process that hangs after its lease, though the catalog still has it, and lists it again',
+    async () => {
+      const reader = registryAt(shared.address);
+      const seen = new WatchRecorder(await reader.watch({ service: 'hanging' }));
+      const ttlMs = 2_000;
+      const child = await announcing('consul', { address: shared.address }, 'hanging', 'hanging-1', ttlMs);
+      expect(await idsOf(reader, 'hanging')).toEqual(['hanging-1']);
+      process.kill(child.pid, 'SIGSTOP');
+      await eventually('it is gone', async () => (await idsOf(reader, 'hanging')).length === 0, patientMs);
+      await eventually('it is told', () => seen.texts.includes('delete hanging-1'), patientMs);
+      expect(await consulApi(shared.address).health('hanging')).toHaveLength(1);
+      await child.kill('SIGKILL');
+      // Whoever registers it now has it at once.
+      await registryAt(shared.address).register(serviceOf('hanging', ['hanging-1']));
+      await eventually('it is told', () => seen.texts.length === 3, patientMs);
+      expect(seen.texts).toEqual(['create hanging-1', 'delete hanging-1', 'create hanging-1']);
+    },
+    testMs,
+  );
+
+  it(
+    'takes its nodes with it when its machine is gone, long before their leases end',
+    async () => {
+      const server = await consulOf();
+      const other = await consulOf({ join: server.details['serf'] as string });
+      await registryAt(other.address).register(serviceOf('far', ['far-1']), { ttlMs: 600_000 });
+      const reader = registryAt(server.address);
+      const seen = new WatchRecorder(await reader.watch({ service: 'far' }));
+      expect(await idsOf(reader, 'far')).toEqual(['far-1']);
+      await other.kill();
+      await eventually('serfHealth is critical', async () => (await idsOf(reader, 'far')).length === 0, 120_000);
+      await eventually('it is told', () => seen.texts.includes('delete far-1'), patientMs);
+      const [entry] = await consulApi(server.address).health('far');
+      const critical = entry?.Checks.filter(({ Status }) => Status === 'critical').map(({ CheckID }) => CheckID);
+      expect(critical).toEqual(['serfHealth']);
+    },
+    testMs,
+  );
+
+  it(
+    'never lacks a node whose record changes twenty times a second',
+    async () => {
+      const own = registryAt(shared.address);
+      let round = 0;
+      const changing = (): ServiceRecord =>
+        serviceOf('changing', [nodeOf('changing-1', { metadata: { round: String((round += 1)) } })]);
+      await own.register(changing(), { ttlMs: 10_000 });
+      const work = renewing(own, changing, 10_000, 50);
+      const seen = new WatchRecorder(await registryAt(shared.address).watch({ service: 'changing' }));
+      const reader = registryAt(shared.address);
+      const startMs = clock.monotonicMs();
+      let reads = 0;
+      while (clock.monotonicMs() - startMs < 5_000) {
+        expect(await idsOf(reader, 'changing')).toEqual(['changing-1']);
+        reads += 1;
+      }
+      await work.stop();
+      expect(work.failures).toEqual([]);
+      expect(reads).toBeGreaterThan(50);
+      await eventually(
+        'the last is told',
+        () => seen.events.at(-1)?.service.nodes[0]?.metadata['round'] === String(round),
+      );
+      expect(new Set(seen.texts)).toEqual(new Set(['update changing-1']));
+    },
+    testMs,
+  );
+});
+
+describeWithServer('several agents of Consul', new BackendServer('consul'), (server) => {
+  it(
+    'have a node once: it stays with the first, goes to another when that is gone, and is removed from it later',
+    async () => {
+      const [a, b] = [
+        await consulOf({ join: server.details['serf'] as string }),
+        await consulOf({ join: server.details['serf'] as string }),
+      ];
+      const logger = new RecordingLogger();
+      const own = registryAt(`${a.address},${b.address}`, { timeoutMs: 2_000 }, logger);
+      const ttlMs = 6_000;
+      renewing(own, () => serviceOf('pinned', ['pinned-1']), ttlMs, 500);
+      await eventually('it is at the first', async () => (await idsAt(a)).length === 1, patientMs);
+      const reader = registryAt(server.address);
+      await eventually('it is found', async () => (await idsOf(reader, 'pinned')).length === 1, patientMs);
+      const seen = new WatchRecorder(await reader.watch({ service: 'pinned' }));
+      expect(await idsAt(b)).toEqual([]);
+      a.pause();
+      await eventually('it is at the second', async () => (await idsAt(b)).length === 1, patientMs);
+      a.resume();
+      await eventually('the first no longer has it', async () => (await idsAt(a)).length === 0, patientMs);
+      expect(await idsAt(b)).toEqual(['pinned-1']);
+      expect(await idsOf(reader, 'pinned')).toEqual(['pinned-1']);
+      expect(seen.texts).toEqual([]);
+      expect(logger.texts.filter((text) => text.includes('lost node'))).toHaveLength(1);
+    },
+    testMs,
+  );
+
+  it(
+    'behind one address in turn have nothing left of a node that was deregistered',
+    async () => {
+      const other = await consulOf({ join: server.details['serf'] as string });
+      const proxy = await roundRobinProxy([server.address, other.address]);
+      const own = registryAt(proxy.address);
+      const one = serviceOf('scattered', ['scattered-1']);
+      for (let round = 0; round < 6; round += 1) {
+        await own.register(one, { ttlMs: 30_000 });
+        proxy.cut();
+      }
+      expect([...(await idsAt(server)), ...(await idsAt(other))]).toContain('scattered-1');
+      expect(await idsOf(own, 'scattered')).toEqual(['scattered-1']);
+      proxy.cut();
+      await own.deregister(one);
+      expect(await idsOf(registryAt(server.address), 'scattered')).toEqual([]);
+      expect([...(await idsAt(server)), ...(await idsAt(other))]).toEqual([]);
+    },
+    testMs,
+  );
+});
+
+describeWithServer('an agent of Consul that is slow', new BackendServer('toxiproxy'), () => {
+  it(
+    'keeps a node whose renewals come late',
+    async () => {
+      const toxiproxy = new Toxiproxy();
+      await toxiproxy.start();
+      closing.push(() => toxiproxy.dispose());
+      const consul = await consulOf();
+      const proxy = await toxiproxy.proxy(consul.address);
+      const ttlMs = 5_000;
+      const own = registryAt(proxy.address);
+      await own.register(serviceOf('late', ['late-1']), { ttlMs });
+      await proxy.add({ type: 'latency', attributes: { latency: 750, jitter: 700 } });
+      const seen = new WatchRecorder(await registryAt(consul.address).watch({ service: 'late' }));
+      renewing(own, () => serviceOf('late', ['late-1']), ttlMs, ttlMs / 6);
+      await timers.sleep(30_000);
+      expect(seen.texts).toEqual([]);
+      expect(await idsOf(registryAt(consul.address), 'late')).toEqual(['late-1']);
+      await proxy.heal();
+    },
+    testMs,
+  );
+});
