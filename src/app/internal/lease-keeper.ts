@@ -19,8 +19,15 @@ interface RegistrySource {
   readonly options: RegistryOptions;
 }
 
-/** From `dist/chunks/`, where the bundler puts this file. Absent in a program that tenon was bundled into. */
-const workerFile = new URL('../app/lease-worker.js', import.meta.url);
+/**
+ * The program of the thread, from `dist/chunks/`, where the bundler puts this file. Undefined in a program that tenon
+ * was bundled into: it is not there, and a bundle in CommonJS has no `import.meta.url`.
+ */
+function workerFile(): URL | undefined {
+  const here = import.meta.url as string | undefined;
+  const file = here === undefined ? undefined : new URL('../app/lease-worker.js', here);
+  return file && existsSync(file) ? file : undefined;
+}
 
 /**
  * Renews leases in a worker thread, by a registry of its own: one of tenon's, with the options in force. The thread is
@@ -42,7 +49,9 @@ export class WorkerLeaseKeeper implements LeaseKeeper {
   async keep(terms: LeaseTerms, events: LeaseEvents): Promise<KeptLease | undefined> {
     const source = await this.#source();
     if (!source) return undefined;
-    const thread = (this.#thread ??= this.#start(source, terms.busyAfterMs));
+    const file = workerFile();
+    if (!file) return this.#refuse('debug', 'the program of that thread is not installed');
+    const thread = (this.#thread ??= this.#start(file, source, terms.busyAfterMs));
     try {
       return (await thread).keep(terms, events);
     } catch (error) {
@@ -57,10 +66,10 @@ export class WorkerLeaseKeeper implements LeaseKeeper {
     await (await thread?.catch(() => undefined))?.end();
   }
 
-  async #start({ name, options }: RegistrySource, busyAfterMs: number): Promise<LeaseThread> {
+  async #start(file: URL, { name, options }: RegistrySource, busyAfterMs: number): Promise<LeaseThread> {
     const { LeaseThread } = await import('./lease-thread.ts');
     const thread: LeaseThread = await LeaseThread.start(
-      workerFile,
+      file,
       { registry: name, options },
       {
         runtime: this.#runtime,
@@ -89,7 +98,6 @@ export class WorkerLeaseKeeper implements LeaseKeeper {
     if (!isCloneable(options))
       return this.#refuse('info', `the options of the ${name} registry hold objects that cannot be copied`);
     if (this.#runtime.timers !== systemTimers) return this.#refuse('debug', 'the application has timers of its own');
-    if (!existsSync(workerFile)) return this.#refuse('debug', 'the program of that thread is not installed');
     return { name, options };
   }
 
