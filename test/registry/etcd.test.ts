@@ -172,7 +172,7 @@ describeWithServer('EtcdRegistry', new BackendServer('etcd'), (server) => {
   it('finds what another process registered, and drops it when that was killed', async () => {
     const { registry } = open();
     const seen = new WatchRecorder(await registry.watch({ service: 'killed' }));
-    const child = await announcing('etcd', { address: server.address }, 'killed', 'n1', 2_000);
+    const child = await announcing('etcd', { address: server.address }, 'killed', 'n1', 10_000);
     expect(await idsOf(registry, 'killed')).toEqual(['n1']);
     expect(await foundElsewhere('etcd', { address: server.address }, 'killed')).toEqual(
       await registry.getService('killed'),
@@ -231,7 +231,7 @@ describeWithServer('EtcdRegistry', new BackendServer('etcd'), (server) => {
   });
 
   it('keeps the node of a process that was restarted with its id when the lease of the first ends', async () => {
-    const child = await announcing('etcd', { address: server.address }, 'restarted', 'n1', 2_000);
+    const child = await announcing('etcd', { address: server.address }, 'restarted', 'n1', 8_000);
     await child.kill('SIGKILL');
     const { registry } = open();
     const seen = new WatchRecorder(await registry.watch({ service: 'restarted' }));
