@@ -124,6 +124,28 @@ describe('LeastRequestSelector', () => {
     // After 31 seconds it is worth more than half.
     expect(rig.pick()).toBe('n2');
   });
+
+  it('counts calls of a node that is away for long, and gives one that is announced anew a chance', () => {
+    const rig = leastRequest(['n1', 'n2']);
+    rig.pick();
+    rig.begin('n1');
+    rig.call('n2', 1, unreachable);
+    rig.records.current = [serviceOf('greeter', ['n3'])];
+    rig.pick();
+    rig.timers.nowMs += 120_000;
+    rig.records.current = [serviceOf('greeter', ['n4'])];
+    rig.pick();
+    rig.records.current = [serviceOf('greeter', ['n1', 'n2'])];
+    expect(rig.shares(10)).toEqual(new Map([['n2', 10]]));
+    rig.end('n1');
+    expect(rig.shares(100).size).toBe(2);
+    rig.call('n2', 1, unreachable);
+    expect(rig.shares(10)).toEqual(new Map([['n1', 10]]));
+    rig.records.current = [serviceOf('greeter', ['n1'])];
+    rig.pick();
+    rig.records.current = [serviceOf('greeter', ['n1', 'n2'])];
+    expect(rig.shares(100).size).toBe(2);
+  });
 });
 
 describe('PeakEwmaSelector', () => {
@@ -199,6 +221,15 @@ describe('PeakEwmaSelector', () => {
     const late = errorOf('call.deadline_exceeded', Code.DeadlineExceeded);
     expect(afterwards((rig) => rig.end('n1', late, 6_000, { deadline: rig.timers.nowMs }))).toBe('n2');
     expect(afterwards((rig) => rig.end('n1', errorOf('transport.bad_reply', Code.Internal), 1))).toBe('n2');
+  });
+
+  it('takes the time of a failure too, if it was longer than the average', () => {
+    const rig = peakEwma(['n1', 'n2']);
+    rig.pick();
+    rig.call('n2', 1, undefined, 1_000);
+    rig.begin('n1');
+    rig.end('n1', undefined, 2_000, { answer: Code.Internal, deadline: rig.timers.nowMs });
+    expect(rig.pick()).toBe('n2');
   });
 
   it('learns from a cancelled call that its node takes longer, and nothing from one that is lost or refused', () => {

@@ -99,6 +99,13 @@ describe('a selector with a zone', () => {
     expect(b).toBe(6_000 - a);
   });
 
+  it('makes no difference while so many are ejected that all are used', () => {
+    const rig = random(zoned({ a: 5, b: 5 }), { zone: 'a', maxEjectedPercent: 100, panicPercent: 80 });
+    rig.pick();
+    for (const id of ['b1', 'b2', 'b3']) rig.call(id, 3, lost);
+    expect(rig.shares(1_000).size).toBe(10);
+  });
+
   it('knows the callers of each zone from the registry, if it is told their service', async () => {
     const runtime = { now: () => 0, monotonicMs: () => 0 };
     const targets = [serviceOf('greeter', zoned({ a: 3, b: 3 }))];

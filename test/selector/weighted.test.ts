@@ -139,6 +139,8 @@ describe('WeightedSelector', () => {
     report(rig, 'n1', 0.9);
     report(rig, 'n2', 0.3);
     expect(Math.abs((rig.shares(110).get('n1') ?? 0) - 80)).toBeLessThanOrEqual(1);
+    rig.timers.nowMs += 1;
+    rig.pick();
     rig.timers.nowMs += 1_000;
     // 100 / 0.9 and 100 / 0.3 are as 1 to 3; n3 and n4 have the mean of both.
     const shares = rig.shares(800);
