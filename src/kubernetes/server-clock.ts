@@ -45,7 +45,7 @@ export class ServerClock {
       if (answer.status < 500) this.#answered(answer.headers['date']);
       return answer;
     } catch (error) {
-      if (!signal.aborted) this.#isAway = true;
+      if (!signal.aborted || this.#clock.monotonicMs() - askedAtMs > slowMs) this.#isAway = true;
       throw error;
     }
   }

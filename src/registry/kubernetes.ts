@@ -238,7 +238,7 @@ class KubernetesDriver implements RegistryDriver {
     const labels = labelsIn(this.bounds.labelSelector ?? '');
     const tools = { client, clock, slices, labels, logger, owner: random.uuid(), nodeOf: published };
     const own = new SliceLeases<Registration>(tools);
-    const leases = new LeaseManager(own, { registry: 'kubernetes', ...this.#tools });
+    const leases = new LeaseManager(own, { registry: 'kubernetes', lapses: true, ...this.#tools });
     this.#connected = { ...cluster, slices, leases, own };
     return this.#connected;
   }
