@@ -1,6 +1,5 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
-import { Code, TenonError } from '../errors/errors.ts';
 import { zookeeperName, zookeeperRoot } from '../go-micro/zookeeper.ts';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
@@ -18,7 +17,7 @@ import { AddressList, formatAddress, parseAddresses, type ServerAddress } from '
 import { BrokenRecords } from './kit/broken-records.ts';
 import type { DriverCall, DriverTools, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
-import { type DriverFailure, invalidAddress } from './kit/errors.ts';
+import { type DriverFailure, invalidAddress, invalidOption } from './kit/errors.ts';
 import { LeaseManager } from './kit/lease-manager.ts';
 import { BrokenRecord, decodeNode, encodeNode } from './kit/records.ts';
 import { WatchFeeds } from './kit/watch-feeds.ts';
@@ -69,6 +68,7 @@ const defaults = {
 } as const;
 type Settings = WithDefaults<ZooKeeperRegistryOptions, typeof defaults>;
 
+const optionsName = 'ZooKeeperRegistryOptions';
 const defaultPort = 2_181;
 // Of a node.
 const belowRoot = /^\/[^/]+\/[^/]+$/;
@@ -101,7 +101,7 @@ export class ZooKeeperRegistry extends DrivenRegistry<Settings> implements Regis
     const spec = {
       name: 'zookeeper',
       capabilities: ZooKeeperRegistry.capabilities,
-      optionsName: 'ZooKeeperRegistryOptions',
+      optionsName,
       defaults,
       check: (settings: Settings) => void placeOf(settings),
       open: (settings: Settings, tools: DriverTools) => new ZooKeeperDriver(settings, tools),
@@ -340,13 +340,8 @@ function placeOf({ address, prefix, credentials = {} }: Settings): Place {
   const root = `${chroot}${normalPath(prefix)}`;
   const isPassword = credentials.password !== undefined || credentials.passwordFile !== undefined;
   if (isPassword && (credentials.username ?? '') === '')
-    throw invalidOption('credentials.username', 'is missing', aboutCredentials);
+    throw invalidOption(`${optionsName}.credentials.username is missing: ${aboutCredentials}`);
   if (!isValidPath(root) || root === '')
-    throw invalidOption('prefix', `is "${prefix}"`, 'give a path such as /services');
+    throw invalidOption(`${optionsName}.prefix is "${prefix}": give a path such as /services`);
   return { addresses, root };
-}
-
-function invalidOption(name: string, what: string, remedy: string): TenonError {
-  const message = `ZooKeeperRegistryOptions.${name} ${what}: ${remedy}`;
-  return new TenonError({ code: Code.InvalidArgument, reason: 'registry.invalid_option', message });
 }

@@ -60,8 +60,7 @@ export class EtcdLeases implements LeaseBackend<Grant> {
   #held(grant: Grant, found: KeyValue | undefined, { service, node }: Registration): Renewed<Grant> {
     if (found?.lease === grant.id) return grant;
     // One without a lease would stay for ever, so it is replaced.
-    const isTwin = found && found.lease > 0n && this.#keys.isOf(found, service.name, node.id);
-    return isTwin === true ? takenElsewhere : undefined;
+    return found && found.lease > 0n && this.#keys.isOf(found, service.name, node.id) ? takenElsewhere : undefined;
   }
 
   /** Puts a record where there is none, or a broken one, or one of the same node. False for one of another node. */
