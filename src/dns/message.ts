@@ -9,7 +9,7 @@ import {
   MessageReader,
   type MessageRecord,
   readHeader,
-} from './wire.ts';
+} from '../internal/dns-message.ts';
 
 /** A question to a server. */
 export interface DnsQuery {

@@ -2,9 +2,10 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 
-import { type Answer, AUTHORITATIVE_ANSWER, decode, encode, type Packet, type Question } from 'dns-packet';
+import { type Answer, AUTHORITATIVE_ANSWER, encode, type Packet, type Question } from 'dns-packet';
 
 import type { Clock, Timer, Timers } from '../runtime/runtime.ts';
+import { decodePacket } from './packet.ts';
 
 const group = '224.0.0.251';
 // RFC 6762 section 11: strict peers drop packets with another TTL, unicast answers included.
@@ -232,7 +233,7 @@ export class MdnsSockets {
   ): Promise<Socket> {
     const socket = createSocket({ type: 'udp4', reuseAddr: true });
     socket.on('message', (bytes, from) => {
-      const packet = decoded(bytes);
+      const packet = decodePacket(bytes);
       if (packet && !this.#isClosed) onPacket(packet, from);
     });
     return new Promise((resolve, reject) => {
@@ -304,15 +305,6 @@ function systemLinks(): LinkAddress[] {
 
 function responseOf(packet: Omit<Packet, 'type'>): Buffer {
   return encode({ ...packet, type: 'response', flags: AUTHORITATIVE_ANSWER });
-}
-
-/** Decodes a packet; undefined if it is malformed. */
-function decoded(bytes: Buffer): Packet | undefined {
-  try {
-    return decode(bytes);
-  } catch {
-    return undefined;
-  }
 }
 
 function closed(socket: Socket): Promise<void> {

@@ -2,9 +2,10 @@ import type { Socket } from 'node:dgram';
 import { deflateSync } from 'node:zlib';
 
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { type Answer, decode, encode, type Packet } from 'dns-packet';
+import { type Answer, decode, encode } from 'dns-packet';
 
-import { nodesIn, servicesIn } from '../../src/mdns/records.ts';
+import { decodePacket } from '../../src/mdns/packet.ts';
+import { nodesIn } from '../../src/mdns/records.ts';
 import { type LinkAddress, MdnsSockets } from '../../src/mdns/sockets.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { freePort } from '../support/process.ts';
@@ -45,21 +46,59 @@ describe('a malicious packet of multicast DNS', () => {
     expect(nodesIn({ answers: [host, ...recordsOf('greeter', 'n1', text)] }, 'micro', everything)).toEqual([]);
   });
 
-  it('is skipped if its names form a loop, or if it is cut anywhere', () => {
+  it('is skipped if its names form a loop or a long chain, if it is cut anywhere, or if it is too large', () => {
     const loop = Buffer.from('000084000000000100000000c00cc00c000c000100000078000ac00c', 'hex');
-    expect(() => decode(loop)).toThrow();
+    expect(decodePacket(loop)).toBeUndefined();
     const whole = encode({ type: 'response', answers: [host, ...recordsOf('greeter', 'n1')] });
-    for (let length = 12; length < whole.length; length += 1) {
-      let packet: Packet = {};
-      try {
-        packet = decode(whole.subarray(0, length));
-      } catch {
-        continue;
-      }
-      expect(nodesIn(packet, 'micro', everything).length + servicesIn(packet, 'micro').length).toBe(0);
+    for (let length = 0; length < whole.length; length += 1) {
+      expect(decodePacket(whole.subarray(0, length))).toBeUndefined();
+    }
+    expect(decodePacket(chained(127))).toBeDefined();
+    // Read by pointers alone, 4,000 of them for each of hundreds of records would block the process for long.
+    expect(decodePacket(chained(129))).toBeUndefined();
+    expect(decodePacket(chained(4_000))).toBeUndefined();
+    const large = { type: 'TXT', name: 'x', data: Buffer.alloc(200) } as const;
+    expect(decodePacket(encode({ type: 'response', answers: Array<Answer>(30).fill(large) }))).toBeDefined();
+    expect(decodePacket(encode({ type: 'response', answers: Array<Answer>(60).fill(large) }))).toBeUndefined();
+  });
+
+  it('is read as dns-packet reads it, if it is an honest one', () => {
+    const answers = [host, { type: 'AAAA', name: 'h', data: 'fe80::1:2' } as const, ...recordsOf('greeter', 'Nö.1')];
+    const questions = [{ name: 'Ünï.micro', type: 'PTR', class: 'IN' } as const];
+    for (const type of ['query', 'response'] as const) {
+      const bytes = encode({ type, id: 7, questions, answers, additionals: [host], authorities: [host] });
+      const { id, questions: asked, answers: found, authorities, additionals } = decode(bytes);
+      expect(decodePacket(bytes)).toEqual({ id, type, questions: asked, answers: found, authorities, additionals });
     }
   });
+
+  it('loses the records and questions of other types and classes, and keeps the rest', () => {
+    const others = [
+      { type: 'HINFO', name: 'x', data: { cpu: 'a', os: 'b' } } as const,
+      { type: 'CNAME', name: 'x', data: 'y' } as const,
+    ];
+    const bytes = encode({
+      type: 'query',
+      questions: [{ name: 'x', type: 'MX', class: 'CH' as 'IN' }],
+      answers: [...others, host],
+    });
+    expect(decodePacket(bytes)).toMatchObject({ questions: [], answers: [{ type: 'A', name: host.name }] });
+  });
 });
+
+/** A response with one PTR record whose name goes through so many pointers, each to the one before. */
+function chained(pointers: number): Buffer {
+  const header = Buffer.from('000084000000000200000000', 'hex');
+  const pointerTo = (at: number): Buffer => Buffer.from([0xc0 | (at >> 8), at & 0xff]);
+  const fixed = (type: number, length: number): Buffer =>
+    Buffer.from([0, type, 0, 1, 0, 0, 0, 120, length >> 8, length & 0xff]);
+  // The data of the first record, of a type that is left out, is a name and the chain of pointers behind it.
+  const start = 12 + 1 + 10;
+  const chain = Array.from({ length: pointers - 1 }, (_, at) => pointerTo(at === 0 ? start : start + 1 + 2 * (at - 1)));
+  const data = Buffer.concat([Buffer.from([0]), ...chain]);
+  const last = pointerTo(start + data.length - 2);
+  return Buffer.concat([header, Buffer.from([0]), fixed(10, data.length), data, last, fixed(12, 2), pointerTo(start)]);
+}
 
 describe('MdnsSockets', () => {
   it("ignores questions and answers from other links than its interface's", async () => {

@@ -53,13 +53,18 @@ export function readHeader(bytes: Buffer): MessageHeader {
   };
 }
 
-/** Reads a message from its header on. Throws an error for what is malformed or cut off. */
+/**
+ * Reads a message from its header on, in a time that its length bounds. Throws an error for what is malformed or cut
+ * off. `textOf` makes the text of a label.
+ */
 export class MessageReader {
   readonly #bytes: Buffer;
+  readonly #textOf: (label: Buffer) => string;
   #at = headerLength;
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, textOf: (label: Buffer) => string = hostLabel) {
     this.#bytes = bytes;
+    this.#textOf = textOf;
   }
 
   question(): MessageEntry {
@@ -78,10 +83,7 @@ export class MessageReader {
     return { name, type, class: of, ttl, start, end };
   }
 
-  /**
-   * Reads a name, in lower case and without the final dot, and the place behind it; `.` is the root. Characters that no
-   * host name has are left as they are, with a backslash before a dot.
-   */
+  /** Reads a name without the final dot, and the place behind it; `.` is the root. */
   nameAt(offset: number): { readonly name: string; readonly next: number } {
     const labels: string[] = [];
     let at = offset;
@@ -101,13 +103,13 @@ export class MessageReader {
       length += size + 1;
       const end = at + 1 + size;
       if (size > 63 || length > maxNameLength || end > this.#bytes.length) throw new Error('a name is too long');
-      labels.push(
-        this.#bytes
-          .toString('latin1', at + 1, end)
-          .toLowerCase()
-          .replaceAll('.', '\\.'),
-      );
+      labels.push(this.#textOf(this.#bytes.subarray(at + 1, end)));
       at = end;
     }
   }
+}
+
+/** Lower case. Characters that no host name has are left as they are, with a backslash before a dot. */
+function hostLabel(label: Buffer): string {
+  return label.toString('latin1').toLowerCase().replaceAll('.', '\\.');
 }
