@@ -10,8 +10,8 @@ const internet = 1;
 const flag = 0x8000;
 
 /**
- * Decodes a packet in the form of `dns-packet`. Undefined if it is malformed, or larger than multicast DNS has them. Its
- * questions and records of other types and classes are left out. Any host on the link may have sent it: unlike
+ * Decodes a packet in the form of `dns-packet`. Undefined if it is malformed, or larger than multicast DNS has them.
+ * Questions and records of other types and classes are left out. Any host on the link may have sent it: unlike
  * `dns-packet`, it follows no long chains of pointers.
  */
 export function decodePacket(bytes: Buffer): Packet | undefined {
