@@ -1,4 +1,4 @@
 import { BackendServer } from '../../support/servers.ts';
 import { registryFaults } from './faults.ts';
 
-registryFaults({ name: 'zookeeper', server: new BackendServer('zookeeper'), ttlMs: 2_000 });
+registryFaults({ name: 'zookeeper', server: new BackendServer('zookeeper'), ttlMs: 4_000 });

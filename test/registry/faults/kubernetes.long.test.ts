@@ -1,0 +1,16 @@
+import { registryEnv } from '../../support/servers.ts';
+import { KubernetesServer } from '../kubernetes-support.ts';
+import { registryFaults } from './faults.ts';
+
+const server = new KubernetesServer();
+
+registryFaults({
+  name: 'kubernetes',
+  server,
+  ttlMs: 3_000,
+  env: () => registryEnv(server),
+  settings: () => ({ tls: { caFile: server.detail('caFile') }, credentials: { token: server.detail('token') } }),
+  // A list of a new, empty etcd says that all slices were removed.
+  hides: { 'the server is killed, and comes back without data': 2 },
+  isShared: false,
+});
