@@ -273,7 +273,8 @@ describeWithServer('several agents of Consul', new BackendServer('consul'), (ser
       await eventually('the first no longer has it', async () => (await idsAt(a)).length === 0, patientMs);
       expect(await idsAt(b)).toEqual(['pinned-1']);
       expect(await idsOf(reader, 'pinned')).toEqual(['pinned-1']);
-      expect(seen.texts).toEqual([]);
+      // Consul may mark the machine of the first agent before half a TTL has passed.
+      expect(['', 'delete pinned-1,create pinned-1']).toContain(String(seen.texts));
       expect(logger.texts.filter((text) => text.includes('lost node'))).toHaveLength(1);
     },
     testMs,
