@@ -24,8 +24,8 @@ export class EphemeralNodes {
   readonly #init: EphemeralNodesInit;
   /** Time-outs of nodes that are being made. */
   readonly #making: number[] = [];
-  /** Nodes whose removal was not answered yet. */
-  readonly #removing = new Set<EphemeralNode>();
+  /** Nodes that need their sessions a while longer: their removal was not answered, or others take them over. */
+  readonly #leaving = new Set<EphemeralNode>();
   readonly #nodes = new Map<string, EphemeralNode>();
   readonly #foreign = new Set<string>();
   readonly #closing = new AbortController();
@@ -73,23 +73,29 @@ export class EphemeralNodes {
   async remove(node: EphemeralNode, signal: AbortSignal): Promise<void> {
     this.#nodes.delete(node.path);
     this.#foreign.delete(node.path);
-    this.#removing.add(node);
+    this.#leaving.add(node);
     try {
       await node.delete(signal);
     } catch (error) {
       this.#removeLater(node);
       throw error;
     } finally {
-      this.#removing.delete(node);
+      this.#leaving.delete(node);
       this.#endUnused();
     }
   }
 
-  /** Takes no further notice of a node, which another process keeps from now on. */
+  /** Takes no further notice of a node. Its session goes on for as long as another process may need to take it over. */
   forget(path: string): void {
+    const node = this.#nodes.get(path);
     this.#nodes.delete(path);
     this.#foreign.delete(path);
-    this.#endUnused();
+    if (!node) return;
+    this.#leaving.add(node);
+    this.#init.runtime.timers.after(node.client.session?.timeoutMs ?? 0, () => {
+      this.#leaving.delete(node);
+      if (!this.#closing.signal.aborted) this.#endUnused();
+    });
   }
 
   /** Looks after a node that an event is about, if it is one of these. */
@@ -131,7 +137,7 @@ export class EphemeralNodes {
     // A node that is being made is among those in use by then.
     this.#init.runtime.timers.soon(() => {
       const timeouts = new Set([...this.#init.timeoutsInUse(), ...this.#making]);
-      const clients = new Set([...this.#removing].map(({ client }) => client));
+      const clients = new Set([...this.#leaving].map(({ client }) => client));
       this.#init.sessions.retain(timeouts, clients);
     });
   }

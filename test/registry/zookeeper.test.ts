@@ -261,18 +261,19 @@ describeWithServer('ZooKeeperRegistry', new BackendServer('zookeeper'), (server)
     expect(logger.texts.some((text) => /lost node "n1" of service "greeter"/.test(text))).toBe(true);
   });
 
-  it('hands a node over to another instance, which nobody notices', async () => {
+  it.each([30_000, 5_000])('hands a node over to another instance, which nobody notices: TTL %i', async (ttlMs) => {
     const [prefix, logger] = [fresh(), new RecordingLogger()];
     const [first, second] = [registryOf({ prefix }, logger), registryOf({ prefix }, logger)];
     const one = serviceOf('greeter', ['n1']);
-    await first.register(one);
+    await first.register(one, { ttlMs });
     const seen = new WatchRecorder(await first.watch({ service: 'greeter' }));
-    await second.register(one);
     await first.release(one);
+    for (let look = 0; look < 20; look += 1) expect(await idsOf(second, 'greeter')).toEqual(['n1']);
+    await second.register(one, { ttlMs });
+    await second.register(one, { ttlMs });
+    expect(seen.texts).toEqual([]);
     await first.close();
     expect(await idsOf(second, 'greeter')).toEqual(['n1']);
-    await second.register(one);
-    expect(seen.texts).toEqual([]);
     expect(logger.texts).toEqual([]);
   });
 
