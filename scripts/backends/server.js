@@ -14,9 +14,17 @@ const stopMs = 10_000;
 /** @type {Set<BackendServer>} */
 const running = new Set();
 
-process.on('exit', () => {
+const killAll = () => {
   for (const server of running) server.signal('SIGKILL');
-});
+};
+process.on('exit', killAll);
+// Signals do not reach groups of their own, and Node runs no exit handlers after one that nobody handles.
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  process.once(signal, () => {
+    killAll();
+    process.kill(process.pid, signal);
+  });
+}
 
 /**
  * A real server on loopback, with a folder of its own. What it started ends with it, and it ends with this process.

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 
 import { TenonError, textOf } from '../errors/errors.ts';
+import { escaped } from '../logger/internal/text.ts';
 import { type CliIo, Cancelled, UsageError } from './io.ts';
 import type { RegistryCommandOptions } from './registry.ts';
 import { packageVersion } from './samples.ts';
@@ -21,10 +22,10 @@ export async function runCli(args: readonly string[], io: CliIo): Promise<number
       io.stderr.write('tenon: cancelled, and nothing was written\n');
       return 130;
     }
-    io.stderr.write(`tenon: ${textOf(error)}\n`);
+    io.stderr.write(`tenon: ${printable(textOf(error))}\n`);
     // Any other error comes from the user's module, or is a bug here: its stack shows where.
     if (!TenonError.is(error) && !(error instanceof UsageError) && error instanceof Error)
-      io.stderr.write(`${error.stack ?? ''}\n`);
+      io.stderr.write(`${printable(error.stack ?? '')}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
 }
@@ -91,4 +92,9 @@ function makeProgram(io: CliIo, version: string, exitWith: (code: number) => voi
       io.stdout.write(envExample());
     });
   return program;
+}
+
+/** A server may have written a part of an error: nothing in it acts upon the terminal. */
+function printable(text: string): string {
+  return text.split('\n').map(escaped).join('\n');
 }

@@ -60,6 +60,8 @@ export function readHeader(bytes: Buffer): MessageHeader {
 export class MessageReader {
   readonly #bytes: Buffer;
   readonly #textOf: (label: Buffer) => string;
+  /** Names by the place that a pointer led to, as many records share them. */
+  readonly #names = new Map<number, { readonly labels: readonly string[]; readonly length: number }>();
   #at = headerLength;
 
   constructor(bytes: Buffer, textOf: (label: Buffer) => string = hostLabel) {
@@ -89,14 +91,23 @@ export class MessageReader {
     let at = offset;
     let next: number | undefined;
     let length = 1;
+    let pointed: { readonly at: number; readonly labels: number; readonly length: number } | undefined;
     for (let pointers = 0; ;) {
       const size = this.#bytes.readUInt8(at);
-      if (size === 0) return { name: labels.join('.') || '.', next: next ?? at + 1 };
+      if (size === 0) break;
       if (size >= 0xc0) {
         const target = this.#bytes.readUInt16BE(at) & 0x3fff;
         next ??= at + 2;
         // A pointer leads to a name before it, so that there are no circles.
         if (target >= at || (pointers += 1) > maxPointers) throw new Error('a name has a wrong pointer');
+        const known = this.#names.get(target);
+        if (known) {
+          labels.push(...known.labels);
+          length += known.length;
+          if (length > maxNameLength) throw new Error('a name is too long');
+          break;
+        }
+        pointed ??= { at: target, labels: labels.length, length };
         at = target;
         continue;
       }
@@ -106,6 +117,10 @@ export class MessageReader {
       labels.push(this.#textOf(this.#bytes.subarray(at + 1, end)));
       at = end;
     }
+    if (pointed) {
+      this.#names.set(pointed.at, { labels: labels.slice(pointed.labels), length: length - pointed.length });
+    }
+    return { name: labels.join('.') || '.', next: next ?? at + 1 };
   }
 }
 

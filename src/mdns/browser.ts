@@ -166,7 +166,8 @@ export class MdnsBrowser<Node> {
     for (const found of nodesIn(packet, domain, accepts)) {
       const key = found.instance.toLowerCase();
       if (found.ttlS === 0 || this.#own.has(key) || this.#isGone(key, isAnswer)) continue;
-      const topic = this.#topics.get(found.service) ?? (followsAll ? this.#topic(found.service) : undefined);
+      const isNew = followsAll && this.#options.hasRoom(this.#count);
+      const topic = this.#topics.get(found.service) ?? (isNew ? this.#topic(found.service) : undefined);
       if (!topic) continue;
       const known = topic.entries.get(key);
       if (known && !this.#isNewer(known, link)) continue;
@@ -320,7 +321,9 @@ export class MdnsBrowser<Node> {
   /** Forgets a service without nodes that nobody looks for. */
   #forgetIfIdle(topic: Topic<Node>): void {
     const { service, entries, seekers } = topic;
-    if (entries.size > 0 || seekers > 0 || this.#isWatched(service) || this.#topics.get(service) !== topic) return;
+    // A watch of all services makes it again when a node is announced.
+    const isWatched = [...this.#watches].some((watch) => watch.service === service);
+    if (entries.size > 0 || seekers > 0 || isWatched || this.#topics.get(service) !== topic) return;
     topic.timer?.cancel();
     this.#topics.delete(service);
     const suffix = this.#suffixOf(service);

@@ -261,11 +261,12 @@ function parsedObject(json: string): Record<string, unknown> | undefined {
 
 /** Returns the names of nodes that a response says goodbye for. Records of other names may be among them. */
 export function goodbyesIn(packet: Packet): string[] {
-  return [...(packet.answers ?? []), ...(packet.additionals ?? [])].flatMap((record) => {
+  const names = [...(packet.answers ?? []), ...(packet.additionals ?? [])].flatMap((record) => {
     if (!('ttl' in record) || record.ttl !== 0) return [];
     if (record.type === 'PTR') return [record.data];
     return record.type === 'SRV' ? [record.name] : [];
   });
+  return [...new Set(names)];
 }
 
 /** Returns the names of services in an answer to the query for `_services.<domain>`. */

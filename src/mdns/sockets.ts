@@ -210,15 +210,14 @@ export class MdnsSockets {
 
   #onPacket(packet: Packet, from: RemoteInfo): void {
     if (packet.type === 'response') return this.#onAnswer(packet, from);
-    if (!this.#isOnLink(from)) return;
     this.#listener.query(packet, from);
     // Go Micro does not mark its announcements as responses.
     if ((packet.answers ?? []).length > 0 && (packet.questions ?? []).length === 0) this.#onAnswer(packet, from);
   }
 
-  /** Accepts only responses from the multicast port and from the local link (RFC 6762 sections 6 and 11). */
+  /** Accepts only responses from the multicast port (RFC 6762 section 6). */
   #onAnswer(packet: Packet, from: RemoteInfo): void {
-    if (from.port === this.#options.port && this.#isOnLink(from)) this.#listener.response(packet, from);
+    if (from.port === this.#options.port) this.#listener.response(packet, from);
   }
 
   #isOnLink({ address }: RemoteInfo): boolean {
@@ -233,8 +232,10 @@ export class MdnsSockets {
   ): Promise<Socket> {
     const socket = createSocket({ type: 'udp4', reuseAddr: true });
     socket.on('message', (bytes, from) => {
+      // Packets from off the link are not even read (RFC 6762 section 11).
+      if (this.#isClosed || !this.#isOnLink(from)) return;
       const packet = decodePacket(bytes);
-      if (packet && !this.#isClosed) onPacket(packet, from);
+      if (packet) onPacket(packet, from);
     });
     return new Promise((resolve, reject) => {
       socket.on('error', (error) => {

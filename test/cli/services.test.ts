@@ -111,6 +111,37 @@ describe('tenon services', () => {
     );
   });
 
+  it('ends quietly when whoever reads its output has seen enough', () =>
+    overFile(
+      async (_run, _file, env) => {
+        const child = startNode(command, { args: ['services', '--json'], env });
+        child.closeOutput();
+        expect(await child.waitForExit()).toEqual({ code: 0, signal: null });
+      },
+      JSON.stringify({
+        services: Array.from({ length: 5_000 }, (_, at) => ({ name: `s${at}`, nodes: ['10.0.0.8:1'] })),
+      }),
+    ));
+
+  it('lets nothing of an error act upon the terminal', () =>
+    inTemporaryFolder(async (folder) => {
+      const module = `
+        import { Registry } from ${JSON.stringify(library)};
+        class Evil {
+          static capabilities = { expires: false, shared: true, watches: false, registers: false };
+          options = {};
+          async listServices() { throw new Error('said \\u001b[2J\\nand more'); }
+          async close() {}
+          toString() { return 'evil'; }
+        }
+        export const options = { profile: 'test', bind: (container) => container.rebind(Registry).toConstantValue(new Evil()) };`;
+      await writeFile(join(folder, 'app.mjs'), module);
+      const child = startNode(command, { args: ['services', '-m', 'app.mjs'], cwd: folder });
+      expect((await child.exited).code).toBe(1);
+      expect(child.stderr).toContain('said \\u001b[2J\nand more');
+      expect(child.stderr).not.toContain('\u001b');
+    }));
+
   it('refuses wrong arguments, a registry of one process, and a configuration that is wrong', async () => {
     expect((await cli(['services', 'a', 'b'])).code).toBe(2);
     expect(await cli(['services'], { env: { TENON_REGISTRY: 'memory' } })).toEqual({

@@ -57,7 +57,8 @@ export class LeaseThread {
     const heartbeat = new Heartbeat(timers, periodMs);
     const workerData: LeaseWorkerData = { ...source, beats: heartbeat.beats, periodMs };
     // Hooks that the program was started with, as for its traces, are none of this thread's.
-    const worker = new Worker(file, { name: 'tenon-leases', workerData, execArgv: [] });
+    const env = { ...process.env, NODE_OPTIONS: '' };
+    const worker = new Worker(file, { name: 'tenon-leases', workerData, execArgv: [], env });
     const thread = new LeaseThread(worker, heartbeat, tools);
     const ready = new Promise<void>((resolve, reject) => {
       thread.#calls.set(0, { resolve, reject });
