@@ -247,14 +247,17 @@ export class ZooKeeperClient implements ZooKeeper {
   async #runConnection(): Promise<void> {
     const { clock, timers, random } = this.#options.runtime;
     let connection: Connection;
+    let secret: string | undefined;
     try {
+      // Before there is a connection, for it throws.
+      secret = this.#options.security.password;
       connection = await this.#openAny();
     } catch (error) {
       this.#failWaiting(error);
       throw error;
     }
     const openedAtMs = clock.monotonicMs();
-    this.#attach(connection);
+    this.#attach(connection, secret);
     const error = await connection.ended;
     this.#detach(connection, error);
     if (clock.monotonicMs() - openedAtMs < stableMs) throw error;
@@ -326,7 +329,7 @@ export class ZooKeeperClient implements ZooKeeper {
   }
 
   /** Takes a connection into use: credentials and watches go before everything that waits. */
-  #attach(connection: Connection): void {
+  #attach(connection: Connection, secret: string | undefined): void {
     const { security, listener } = this.#options;
     const { sessionId: id, password, timeoutMs } = connection.grant;
     const isNewSession = this.#session?.id !== id;
@@ -336,8 +339,7 @@ export class ZooKeeperClient implements ZooKeeper {
     this.#session = session;
     this.#connection = connection;
     this.#expiry?.cancel();
-    const { username = '', password: secret } = security;
-    if (secret !== undefined) connection.write(digestPacket(username, secret));
+    if (secret !== undefined) connection.write(digestPacket(security.username ?? '', secret));
     for (const packet of this.#watches.packets(this.#lastZxid)) connection.write(packet);
     this.#sendWaiting();
     if (!isNewSession && silentMs > (this.#options.maxGapMs ?? maxGapMs)) listener.onSilence?.(silentMs);

@@ -349,6 +349,19 @@ describeWithServer('ZooKeeperRegistry', new BackendServer('zookeeper'), (server)
     });
   });
 
+  it.each<[what: string, credentials: NonNullable<ZooKeeperRegistryOptions['credentials']>]>([
+    ['a password file that is not there', { username: 'u', passwordFile: '/absent' }],
+    ['an empty password', { username: 'u', password: '' }],
+  ])('sends nothing with %s, and says so to everybody who waits', async (_what, credentials) => {
+    const prefix = fresh();
+    const registry = registryOf({ prefix, credentials });
+    const refusals = ['n1', 'n2'].map((id) => failureOf(registry.register(serviceOf('greeter', [id]))));
+    const invalid = { code: Code.FailedPrecondition, reason: 'tls.invalid_credentials' };
+    expect(await Promise.all(refusals)).toMatchObject([invalid, invalid]);
+    expect(await failureOf(registry.register(serviceOf('greeter', ['n3'])))).toMatchObject(invalid);
+    expect(await rawClient().exists(prefix)).toBeUndefined();
+  });
+
   it.each<[why: string, text: string]>([
     ['no JSON', 'not json'],
     ['empty', ''],
