@@ -201,7 +201,7 @@ class DnsDriver implements RegistryDriver {
     let lookup: DnsLookup<string | SrvTarget>;
     if (port === undefined) {
       const found = await this.#resolver.services(name, bounds);
-      nodes = nodesOfTargets(found.items, known.items, this.#broken);
+      nodes = nodesOfTargets(found.items, known.items, this.#broken, maxNodes);
       lookup = found;
     } else {
       const found = await this.#resolver.addresses(name, bounds);
@@ -211,7 +211,7 @@ class DnsDriver implements RegistryDriver {
     if (nodes.length > maxNodes && !this.#isTold) {
       this.#isTold = true;
       this.#tools.logger.warn(
-        `${service} has ${nodes.length} nodes in DNS: those after the first ${maxNodes} are skipped`,
+        `${service} has more than ${maxNodes} nodes in DNS: those after the first ${maxNodes} are skipped`,
       );
     }
     return { nodes, lookup };

@@ -175,7 +175,7 @@ describe('the nodes of DnsRegistry', () => {
       zone(records),
       async ({ addresses, logger }) => {
         for (let round = 0; round < 3; round += 1) expect(await addresses()).toHaveLength(4);
-        expect(logger.texts).toEqual([expect.stringMatching(/^warn greeter has 9 nodes in DNS/)]);
+        expect(logger.texts).toEqual([expect.stringMatching(/^warn greeter has more than 4 nodes in DNS/)]);
       },
       { port: 1, maxNodes: 4 },
     );

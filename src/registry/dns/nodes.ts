@@ -14,11 +14,15 @@ export function nodeOf(id: string, address: ServerAddress, weight?: number): Nod
  * Makes the nodes of SRV records: of those with the lowest priority that have addresses. The id of a node is its target
  * and port, which a pod keeps when it is replaced; with the address where a target has several. Weights become metadata
  * if they differ. A target whose addresses could not be looked up keeps those that it has in `lastKnown`.
+ *
+ * Of more than `maxNodes` it makes the first by id, and one more than that: all would be as many as there are targets
+ * times addresses.
  */
 export function nodesOfTargets(
   targets: readonly SrvTarget[],
   lastKnown: readonly NodeRecord[],
   broken: BrokenRecords,
+  maxNodes: number,
 ): readonly NodeRecord[] {
   const usable = targets.filter(
     (target) => broken.read(`the SRV record ${target.target}:${target.port}`, () => isUsable(target)) === true,
@@ -26,13 +30,24 @@ export function nodesOfTargets(
   const priority = Math.min(...usable.map((target) => target.priority));
   const chosen = usable.filter((target) => target.priority === priority);
   const hasWeights = new Set(chosen.map(({ weight }) => weight)).size > 1;
-  return chosen.flatMap(({ target, port, weight, addresses }) => {
-    const id = `${target}:${port}`;
-    if (!addresses) return lastKnown.filter((node) => node.id === id || node.id.startsWith(`${id}/`));
-    return addresses.map((host) =>
-      nodeOf(addresses.length > 1 ? `${id}/${host}` : id, { host, port }, hasWeights ? weight : undefined),
-    );
-  });
+  // Of records with the same target and port the first counts.
+  const byId = new Map(chosen.toReversed().map((target) => [`${target.target}:${target.port}`, target]));
+  const nodes: NodeRecord[] = [];
+  for (const id of [...byId.keys()].sort()) {
+    const { port, weight, addresses } = byId.get(id) as SrvTarget;
+    const room = maxNodes + 1 - nodes.length;
+    if (room <= 0) break;
+    if (!addresses) {
+      nodes.push(...lastKnown.filter((node) => node.id === id || node.id.startsWith(`${id}/`)).slice(0, room));
+      continue;
+    }
+    // In an order that is that of the ids, whatever the order of the answer.
+    for (const host of [...new Set(addresses)].sort().slice(0, room)) {
+      const nodeId = addresses.length > 1 ? `${id}/${host}` : id;
+      nodes.push(nodeOf(nodeId, { host, port }, hasWeights ? weight : undefined));
+    }
+  }
+  return nodes;
 }
 
 /** Throws {@link BrokenRecord} for a record that nobody can use. */
