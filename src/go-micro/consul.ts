@@ -69,12 +69,23 @@ export function encodeTags({ version, metadata, endpoints, ...own }: TagFields):
   ];
 }
 
+// Tags repeat what the JSON of a record has once, such as the null of an endpoint without a request.
+const maxBytesOfAll = 3;
+
 /**
  * Decodes tags, in today's form and in the plain form before it. Others are passed over, and so are those whose text
- * takes more than `maxBytes`: any service of Consul may have tags that begin like these.
+ * takes more than `maxBytes`: any service of Consul may have tags that begin like these. Throws a `RangeError` where
+ * all texts together take more than three times as much.
  */
 export function decodeTags(tags: readonly string[], maxBytes: number): ReadTags {
-  const textsOf = (kind: string): string[] => tags.flatMap((one) => textIn(one, kind, maxBytes) ?? []);
+  let left = maxBytes * maxBytesOfAll;
+  const textsOf = (kind: string): string[] =>
+    tags.flatMap((one) => {
+      const text = textIn(one, kind, maxBytes);
+      left -= text?.bytes ?? 0;
+      if (left < 0) throw new RangeError(`the texts of its tags take more than ${maxBytes * maxBytesOfAll} bytes`);
+      return text?.value ?? [];
+    });
   const objectsOf = (kind: string): object[] => textsOf(kind).flatMap((text) => objectIn(text) ?? []);
   const [version] = textsOf('v');
   const entries = objectsOf('t').flatMap((entry) => Object.entries(entry) as [string, unknown][]);
@@ -102,13 +113,15 @@ function tag(kind: string, text: string): string {
   return `${kind}-${deflateSync(text).toString('hex')}`;
 }
 
-function textIn(one: string, kind: string, maxBytes: number): string | undefined {
-  if (one.startsWith(`${kind}=`)) return one.slice(2);
+/** The text of a tag, unless it is larger than `maxBytes` or none; and the bytes that it took to see that. */
+function textIn(one: string, kind: string, maxBytes: number): { value?: string; bytes: number } | undefined {
+  if (one.startsWith(`${kind}=`)) return { value: one.slice(2), bytes: one.length - 2 };
   if (!one.startsWith(`${kind}-`) || !/^(?:[\da-f]{2})+$/i.test(one.slice(2))) return undefined;
   try {
-    return inflateSync(Buffer.from(one.slice(2), 'hex'), { maxOutputLength: maxBytes }).toString();
-  } catch {
-    return undefined;
+    const text = inflateSync(Buffer.from(one.slice(2), 'hex'), { maxOutputLength: maxBytes });
+    return { value: text.toString(), bytes: text.length };
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? { bytes: maxBytes } : undefined;
   }
 }
 

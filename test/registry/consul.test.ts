@@ -62,6 +62,16 @@ describe("Go Micro's tags", () => {
     const { metadata } = decodeTags(['t={"__proto__":{"polluted":"yes"}}'], maxBytes);
     expect(Object.getPrototypeOf(metadata)).toBe(Object.prototype);
   });
+
+  it.each([
+    ['fit one by one', maxBytes],
+    ['are each too large', maxBytes + 1],
+  ])('are not decompressed any further where their texts are too large together, though they %s', (_, size) => {
+    const [bomb = ''] = encodeTags({ version: 'x'.repeat(size), metadata: {}, endpoints: [] });
+    const few = Array.from({ length: 3 }, () => bomb);
+    expect(() => decodeTags(few, maxBytes)).not.toThrow();
+    expect(() => decodeTags([...few, bomb], maxBytes)).toThrow(RangeError);
+  });
 });
 
 describe('the address of ConsulRegistry', () => {
@@ -328,10 +338,13 @@ describeWithServer('ConsulRegistry, told of what its server does not have', new 
       Port: 7,
       Tags: encodeTags({ version: '', metadata: {}, endpoints: [], id: 'other' }),
     });
+    const [bomb = ''] = encodeTags({ version: 'x'.repeat(200_000), metadata: {}, endpoints: [] });
+    const Tags = Array.from({ length: 100 }, () => bomb);
+    await register({ ID: 'broken-3', Name: 'broken', Port: 7, Tags });
     const logger = new RecordingLogger();
     const own = registryAt(consul.address, {}, logger);
     expect(await idsOf(own, 'broken')).toEqual([]);
     expect(await idsOf(own, 'broken')).toEqual([]);
-    expect(logger.texts).toHaveLength(2);
+    expect(logger.texts).toHaveLength(3);
   });
 });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { checkIdOf, decodeTags, definitionOf, type ServiceDefinition } from '../../go-micro/consul.ts';
+import { checkIdOf, decodeTags, definitionOf, type ReadTags, type ServiceDefinition } from '../../go-micro/consul.ts';
 import { formatAddress } from '../kit/address-list.ts';
 import type { Registration } from '../kit/driver.ts';
 import { BrokenRecord, checkedNode, serviceParts } from '../kit/records.ts';
@@ -90,13 +90,22 @@ export function namesIn(answer: unknown): ReadonlyMap<string, string> {
  * {@link BrokenRecord}.
  */
 export function serviceIn({ id: ID, name, tags, meta, ...entry }: HealthEntry, maxBytes: number): ServiceRecord {
-  const { version, metadata = meta, endpoints, own } = decodeTags(tags, maxBytes);
+  const { version, metadata = meta, endpoints, own } = fieldsIn(tags, maxBytes);
   const { id = ID, serviceMetadata } = own;
   if (id !== ID && serviceIdOf(name, textIn(id)) !== ID) throw new BrokenRecord('is the record of another node');
   const host = entry.address === '' ? entry.nodeAddress : entry.address;
   const address = own['address'] ?? formatAddress({ host, port: entry.port });
   const parts = serviceParts(name, { version, metadata: serviceMetadata, endpoints });
   return { ...parts, nodes: [checkedNode(id, address, metadata)] };
+}
+
+function fieldsIn(tags: readonly string[], maxBytes: number): ReadTags {
+  try {
+    return decodeTags(tags, maxBytes);
+  } catch (error) {
+    if (error instanceof RangeError) throw new BrokenRecord(`cannot be read, as ${error.message}`);
+    throw error;
+  }
 }
 
 function objectIn(value: unknown): Readonly<Record<string, unknown>> {
