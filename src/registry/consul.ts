@@ -6,14 +6,22 @@ import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
-import { entriesIn, type HealthEntry, namesIn, serviceDefinition, serviceIdOf, serviceIn } from './consul/records.ts';
+import {
+  entriesIn,
+  type HealthEntry,
+  isAskable,
+  namesIn,
+  serviceDefinition,
+  serviceIdOf,
+  serviceIn,
+} from './consul/records.ts';
 import { AddressList, formatAddress, parseAddresses, type ServerAddress } from './kit/address-list.ts';
 import { agentLeases, type Place } from './kit/agent-leases.ts';
 import { boundedCall } from './kit/bounded-call.ts';
 import { BrokenRecords } from './kit/broken-records.ts';
 import type { DriverCall, DriverTools, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
-import { type DriverFailure, HttpCallError } from './kit/errors.ts';
+import { type DriverFailure, HttpCallError, invalidService } from './kit/errors.ts';
 import { type HttpCall, HttpChannel, type HttpRequest, HttpStatusError } from './kit/http-channel.ts';
 import type { LeaseManager } from './kit/lease-manager.ts';
 import { LongPoll, type PolledRead } from './kit/long-poll.ts';
@@ -147,11 +155,14 @@ class ConsulDriver implements RegistryDriver {
     this.#leases = agentLeases(backend, { ...tools, registry: 'consul', addresses, timeoutMs, signal });
   }
 
-  announce(registration: Registration, { signal }: DriverCall): Promise<void> {
+  async announce(registration: Registration, { signal }: DriverCall): Promise<void> {
+    const { name } = registration.service;
+    if (!isAskable(name)) throw invalidService(name, 'Consul cannot be asked for a service of that name');
     return this.#leases.announce(registration, signal);
   }
 
   async withdraw(service: string, id: string, call: DriverCall): Promise<void> {
+    if (!isAskable(service)) return;
     await this.#leases.withdraw(service, id, call.signal);
     // Another process may have registered it, or this one at another agent.
     await this.#remove(service, id, call);
@@ -167,6 +178,7 @@ class ConsulDriver implements RegistryDriver {
   }
 
   async read(name = '', call: HttpCall): Promise<Snapshot> {
+    if (!isAskable(name)) return { nodes: [] };
     const { value, isHidden } = await this.#get(this.#channel, pathOf(name), call);
     // A node that two agents have is that of the later registration.
     const found = entriesIn(value).filter((entry) => !entry.isCritical && entry.name === name);
@@ -184,6 +196,8 @@ class ConsulDriver implements RegistryDriver {
   /** Follows a service, or the names of all and each of some of them, once for all watches that want the same. */
   async watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
     this.#feeds.join(feed, signal, () => this.#prune());
+    // Nothing ever happens to a service that nobody can ask for.
+    if (feed.service !== undefined && !isAskable(feed.service)) return;
     const poll = await this.#follow(feed.service);
     if (feed.service !== undefined) return;
     await Promise.all(poll.keys.slice(0, Math.max(0, maxPolls - this.#polls.size)).map((name) => this.#follow(name)));

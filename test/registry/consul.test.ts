@@ -171,6 +171,27 @@ describeWithServer('ConsulRegistry', new BackendServer('consul'), (consul) => {
     expect(await health('odd')).toEqual([]);
   });
 
+  it.each(['..', '.', '/lead', 'a//b', 'a/../b', 'a/.'])(
+    'leaves out services such as "%s", whose path servers clean, and takes none',
+    async (name) => {
+      const { register, deregister } = consulApi(consul.address);
+      await register({ ID: 'unasked-1', Name: name, Port: 7 });
+      const own = registry();
+      await own.register(serviceOf('a/b/', ['n1']));
+      const names = async (): Promise<readonly string[]> => (await own.listServices()).map((one) => one.name);
+      expect(await names()).toContain('a/b/');
+      expect(await names()).not.toContain(name);
+      const watcher = await own.watch();
+      watcher.stop();
+      (await own.watch({ service: name })).stop();
+      expect(await failureOf(own.getService(name))).toMatchObject({ reason: 'registry.not_found' });
+      const invalid = { code: Code.InvalidArgument, reason: 'registry.invalid_service' };
+      expect(await failureOf(own.register(serviceOf(name, ['n1'])))).toMatchObject(invalid);
+      await own.deregister(serviceOf(name, ['n1']));
+      await deregister('unasked-1');
+    },
+  );
+
   it('never removes the service of another name that has the same id', async () => {
     const own = registry();
     await own.register(serviceOf('twin', ['n1', 'twin-a-1']));

@@ -79,9 +79,20 @@ export function entriesIn(answer: unknown): readonly HealthEntry[] {
   });
 }
 
-/** Reads the answer of `/v1/catalog/services`: the tags by name. Consul itself is among them, and left out. */
+/**
+ * True if a service of that name can be asked for. The path of another one is cleaned by servers, which redirect the
+ * query to what is left of it.
+ */
+export function isAskable(name: string): boolean {
+  return !/^$|^\/|\/\/|(?:^|\/)\.{1,2}(?:\/|$)/.test(name);
+}
+
+/**
+ * Reads the answer of `/v1/catalog/services`: the tags by name. Consul itself is among them, and left out; so are
+ * services that nobody can ask for.
+ */
 export function namesIn(answer: unknown): ReadonlyMap<string, string> {
-  const all = Object.entries(objectIn(answer)).filter(([name]) => name !== 'consul');
+  const all = Object.entries(objectIn(answer)).filter(([name]) => name !== 'consul' && isAskable(name));
   return new Map(all.map(([name, tags]) => [name, JSON.stringify(tags)]));
 }
 
