@@ -159,7 +159,7 @@ export class OutlierDetection<Node extends HealthyNode> {
     if (reachable === 0) {
       return { available: nodes, lastResort: [], isPanic: true, changeMs, probeMs: Number.POSITIVE_INFINITY };
     }
-    const isFew = (count: number): boolean => count * 100 < reachable * this.#options().panicPercent;
+    const isFew = (count: number): boolean => count === 0 || count * 100 < reachable * this.#options().panicPercent;
     if (!isFew(available.length))
       return { available, lastResort: [...busy, ...ejected, ...unreachable], isPanic: false, ...times };
     // A node that is late, or out for its failures, may still be better than none, or than far too few.
