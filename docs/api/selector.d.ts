@@ -20,6 +20,7 @@ export interface EndedCall {
     readonly answer?: Code | undefined;
     readonly deadline?: number | undefined;
     readonly trailers?: Metadata | undefined;
+    readonly hasTrailers?: boolean | undefined;
 }
 export type NextNode = () => NodeRecord;
 export interface SelectorOptions {

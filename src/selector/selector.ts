@@ -49,6 +49,8 @@ export interface EndedCall {
   readonly deadline?: number | undefined;
   /** The metadata that the server sent with the status. It may have a report of the node's load. */
   readonly trailers?: Metadata | undefined;
+  /** False if the server sent no trailers; `trailers` is made when first asked for. */
+  readonly hasTrailers?: boolean | undefined;
 }
 
 /**

@@ -166,10 +166,13 @@ class WeightedRoundRobin implements SelectionStrategy<Reported, Schedule> {
     _latencyMs: number | undefined,
     call: EndedCall | undefined,
   ): void {
-    const report = loadReportOf(call?.trailers);
+    if (!call || call.hasTrailers === false) return;
+    const report = loadReportOf(call.trailers);
     if (!report) return;
+    const weight = loadWeight(report, this.options.errorUtilizationPenalty);
+    if (!Number.isFinite(weight)) return;
     this.#hasReports = true;
-    state.weight = loadWeight(report, this.options.errorUtilizationPenalty);
+    state.weight = weight;
     state.sinceMs ??= nowMs;
     state.lastMs = nowMs;
   }
@@ -182,10 +185,12 @@ class WeightedRoundRobin implements SelectionStrategy<Reported, Schedule> {
     const reported = this.#hasReports ? nodes.map(({ state }) => this.#reportedWeight(state, nowMs)) : [];
     const known = reported.filter((weight) => weight > 0);
     // The weights of reports cannot be compared with those of the metadata, and one alone with nothing.
-    const mean = known.length < 2 ? undefined : known.reduce((sum, weight) => sum + weight, 0) / known.length;
+    if (known.length < 2) return nodes.map((node) => node.weightAt(nowMs, options));
+    const limit = limitOf(known);
+    const mean = known.reduce((sum, weight) => sum + Math.min(weight, limit) / known.length, 0);
     return nodes.map((node, index) => {
-      const weight = node.weightAt(nowMs, options);
-      return mean === undefined ? weight : ((reported[index] || mean) * weight) / node.weight;
+      const weight = Math.min(reported[index] || mean, limit);
+      return weight * (node.weightAt(nowMs, options) / node.weight);
     });
   }
 
@@ -197,4 +202,15 @@ class WeightedRoundRobin implements SelectionStrategy<Reported, Schedule> {
     }
     return nowMs - state.sinceMs < this.options.blackoutMs ? 0 : state.weight;
   }
+}
+
+/**
+ * Returns the largest weight that counts: ten times the median. A node that reports next to no load would get every
+ * call.
+ */
+function limitOf(weights: readonly number[]): number {
+  const limit = 10 * weights.reduce((least, weight) => Math.min(least, weight));
+  if (weights.every((weight) => weight <= limit)) return limit;
+  const sorted = weights.toSorted((a, b) => a - b);
+  return 10 * (sorted[(sorted.length - 1) >> 1] as number);
 }

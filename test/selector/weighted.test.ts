@@ -69,12 +69,13 @@ describe('loadReportOf', () => {
     ['JSON {', undefined],
     ['JSON null', undefined],
     ['JSON 7', undefined],
+    ['JSON {"rps_fractional":{"valueOf":1,"toString":1},"cpu_utilization":1}', undefined],
     ['0.5', undefined],
   ])('takes no report from "%s"', (text, expected) => {
     expect(loadReportOf(new Metadata({ 'endpoint-load-metrics': text }))).toBe(expected);
   });
 
-  it.each([[[]], [[0xff]], [[9, 1, 2]], [[0x31, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f]]])(
+  it.each([[[]], [[0xff]], [[9, 1, 2]], [[0x0d, 0, 0, 0, 0]], [[0x31, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f]]])(
     'takes none from bytes %j',
     (bytes) => {
       expect(loadReportOf(new Metadata({ 'endpoint-load-metrics-bin': Uint8Array.from(bytes) }))).toBeUndefined();
@@ -148,6 +149,38 @@ describe('WeightedSelector', () => {
       expect(Math.abs((shares.get(id) ?? 0) - part)).toBeLessThanOrEqual(1);
     rig.timers.nowMs += 180_000;
     expect(Math.abs((rig.shares(110).get('n1') ?? 0) - 80)).toBeLessThanOrEqual(1);
+  });
+
+  it('gives a node that reports next to no load ten times the median, and drops reports without a finite weight', () => {
+    const rig = weighted(ids(4));
+    rig.pick();
+    for (let time = 0; time < 2; time += 1) {
+      for (const id of ['n1', 'n2']) report(rig, id, 0.5);
+      report(rig, 'n3', 1e-12);
+      report(rig, 'n4', 1e-300, 1e300);
+      rig.timers.nowMs += 10_000;
+    }
+    rig.pick();
+    rig.timers.nowMs += 1_000;
+    // As 1 to 1 to 10, and the mean of these is 4.
+    const shares = rig.shares(1_600);
+    for (const [id, part] of Object.entries({ n1: 100, n2: 100, n3: 1_000, n4: 400 }))
+      expect(Math.abs((shares.get(id) ?? 0) - part)).toBeLessThanOrEqual(1);
+  });
+
+  it('does not ask for the trailers of a call that has none', () => {
+    const rig = weighted(ids(2));
+    rig.pick();
+    let asked = 0;
+    const call = {
+      hasTrailers: false,
+      get trailers(): Metadata {
+        asked += 1;
+        return new Metadata();
+      },
+    };
+    rig.selector.mark('greeter', nodeOf('n1'), undefined, 1, call);
+    expect(asked).toBe(0);
   });
 
   it('selects in turn while a single node reports', () => {

@@ -31,7 +31,9 @@ export function loadReportOf(trailers: Metadata | undefined): LoadReport | undef
   const values = binary instanceof Uint8Array ? fromBinary(binary) : fromText(trailers?.text(textKey));
   if (!values) return undefined;
   const valueOf = (name: string): number => {
-    const value = Number(values[name] ?? 0);
+    const read = values[name];
+    // Objects of JSON may have no primitive value, and then cannot be converted.
+    const value = typeof read === 'number' || typeof read === 'string' ? Number(read) : 0;
     return value > 0 && Number.isFinite(value) ? value : 0;
   };
   const qps = valueOf('rps_fractional');
@@ -47,10 +49,10 @@ export function loadWeight({ qps, eps, utilization }: LoadReport, errorPenalty: 
 function fromBinary(bytes: Uint8Array): Record<string, unknown> | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const values: Record<string, number> = {};
-  const isWhole = readFields(bytes, (field, value, _from, to) => {
+  const isWhole = readFields(bytes, (field, _value, from, to) => {
     const name = fieldNames[field];
-    // These fields are doubles, which have eight bytes.
-    if (name !== undefined && value === undefined) values[name] = view.getFloat64(to - 8, true);
+    // These fields are doubles: the wire type, in the lowest bits of the tag, is that of eight bytes.
+    if (name !== undefined && (bytes[from] as number) % 8 === 1) values[name] = view.getFloat64(to - 8, true);
   });
   return isWhole ? values : undefined;
 }
