@@ -56,30 +56,13 @@ export class SliceLeases<T> {
     this.#tools = tools;
   }
 
-  async grant(registration: T, signal: AbortSignal): Promise<SliceGrant> {
-    const node = this.#tools.nodeOf(registration);
-    const { client, clock, slices, owner, labels } = this.#tools;
-    const name = sliceNameOf(node.service, node.id);
-    for (let attempt = 1; ; attempt += 1) {
-      // It is read first: there may be one, and no answer has told the time yet.
-      const found = await client.get<EndpointSlice>(slices, name, signal);
-      const slice = leasedSlice(node, { owner, renewedAtMs: clock.timeMs() ?? 0, labels });
-      if (found && found.metadata?.labels?.[managedByLabel] !== manager) {
-        throw new ApiError('create', slices, { status: 409, said: `EndpointSlice ${name} exists, and is not tenon's` });
-      }
-      try {
-        if (!found) return grantOf(await client.create(slices, slice, signal));
-        const { resourceVersion } = found.metadata ?? {};
-        if (found.addressType === slice.addressType) {
-          const metadata = { ...slice.metadata, resourceVersion };
-          return grantOf(await client.update(slices, { ...slice, metadata }, signal));
-        }
-        // The family of its addresses cannot be changed.
-        await client.delete(slices, name, grantOf(found), signal);
-      } catch (error) {
-        if (attempt === maxAttempts || !isConflict(error)) throw error;
-      }
-    }
+  grant(registration: T, signal: AbortSignal): Promise<SliceGrant> {
+    return this.#write(undefined, registration, signal);
+  }
+
+  /** Writes a changed registration, unless another registry, which lives, has taken the slice. */
+  replace(grant: SliceGrant, registration: T, signal: AbortSignal): Promise<SliceGrant> {
+    return this.#write(grant, registration, signal);
   }
 
   async renew(grant: SliceGrant, registration: T, signal: AbortSignal): Promise<SliceGrant | undefined> {
@@ -135,10 +118,43 @@ export class SliceLeases<T> {
     }
   }
 
+  /** Writes a whole slice. With `held`, what another registry has taken since stays. */
+  async #write(held: SliceGrant | undefined, registration: T, signal: AbortSignal): Promise<SliceGrant> {
+    const node = this.#tools.nodeOf(registration);
+    const { client, clock, slices, owner, labels } = this.#tools;
+    const name = sliceNameOf(node.service, node.id);
+    for (let attempt = 1; ; attempt += 1) {
+      // It is read first: there may be one, and no answer has told the time yet.
+      const found = await client.get<EndpointSlice>(slices, name, signal);
+      const taken = held && this.#taken(held, node, found);
+      if (taken) return taken;
+      const slice = leasedSlice(node, { owner, renewedAtMs: clock.timeMs() ?? 0, labels });
+      if (found && found.metadata?.labels?.[managedByLabel] !== manager) {
+        throw new ApiError('create', slices, { status: 409, said: `EndpointSlice ${name} exists, and is not tenon's` });
+      }
+      try {
+        if (!found) return grantOf(await client.create(slices, slice, signal));
+        const { resourceVersion } = found.metadata ?? {};
+        if (found.addressType === slice.addressType) {
+          const metadata = { ...slice.metadata, resourceVersion };
+          return grantOf(await client.update(slices, { ...slice, metadata }, signal));
+        }
+        // The family of its addresses cannot be changed.
+        await client.delete(slices, name, grantOf(found), signal);
+      } catch (error) {
+        if (attempt === maxAttempts || !isConflict(error)) throw error;
+      }
+    }
+  }
+
   /** Looks at a slice that somebody has written: `undefined` if nobody who lives has it, so that it is written anew. */
   async #seen(grant: SliceGrant, node: PublishedNode, signal: AbortSignal): Promise<SliceGrant | undefined> {
-    const { client, clock, slices, owner, logger } = this.#tools;
-    const found = await client.get<EndpointSlice>(slices, grant.name, signal);
+    const { client, slices } = this.#tools;
+    return this.#taken(grant, node, await client.get<EndpointSlice>(slices, grant.name, signal));
+  }
+
+  #taken(grant: SliceGrant, node: PublishedNode, found: EndpointSlice | undefined): SliceGrant | undefined {
+    const { clock, owner, logger } = this.#tools;
     const isOurs = found?.metadata?.labels?.[ownerLabel] === owner;
     if (!found || isOurs || !isAlive(found, clock)) return undefined;
     if (!grant.isTaken) {

@@ -269,8 +269,19 @@ describeWithServer('KubernetesRegistry', new KubernetesServer(), (cluster) => {
         expect(logger.lines.map(({ message }) => message)).toEqual([
           expect.stringMatching(/node "n1" of service "twins" is registered by another process too/),
         ]);
+        const seen = new WatchRecorder(await second.watch({ service: 'twins' }));
+        const drained = nodeOf('n1', { address: '127.0.0.1:7001', metadata: { [stateKey]: 'draining' } });
+        await first.register(serviceOf('twins', [drained]));
+        await first.register(serviceOf('twins', [drained]), { ttlMs: 20_000 });
+        expect(await found()).toBe('127.0.0.1:7002');
         await first.deregister(at(7001));
         expect(await found()).toBe('127.0.0.1:7002');
+        expect(logger.lines).toHaveLength(1);
+        // The watch reports in order: what came before this would be seen.
+        await second.register(serviceOf('twins', ['n2']));
+        await eventually('the other node comes', () => seen.texts.includes('create n2'), patientMs);
+        expect(seen.texts).toEqual(['create n2']);
+        await second.deregister(serviceOf('twins', ['n2']));
         await second.deregister(at(7002));
         await first.register(at(7001));
         expect(await found()).toBe('127.0.0.1:7001');
