@@ -169,8 +169,9 @@ class ZooKeeperDriver implements RegistryDriver {
     return this.#leases.announce(registration, signal);
   }
 
-  withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
-    return this.#leases.withdraw(service, id, signal);
+  async withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
+    await this.#leases.withdraw(service, id, signal);
+    await this.#nodes.removeStray(this.#pathOf(service, id), signal);
   }
 
   async release(service: string, id: string): Promise<void> {

@@ -53,6 +53,14 @@ export class EphemeralNode {
     throw failure;
   }
 
+  /** The node at a path, if it is one of the client's session. */
+  static async find(client: ZooKeeper, path: string, signal: AbortSignal): Promise<EphemeralNode | undefined> {
+    const session = client.session?.id;
+    if (session === undefined) return undefined;
+    const stat = await client.exists(path, { signal });
+    return stat?.ephemeralOwner === session ? new EphemeralNode(client, path, session) : undefined;
+  }
+
   /** Says whose node is at the path, if there is one. */
   async state(signal?: AbortSignal): Promise<'own' | 'foreign' | 'gone'> {
     if (this.client.session?.id !== this.sessionId) return 'gone';

@@ -24,6 +24,8 @@ export class EphemeralNodes {
   readonly #init: EphemeralNodesInit;
   /** Time-outs of nodes that are being made. */
   readonly #making: number[] = [];
+  /** Paths of nodes that may be there, or come: whoever made them did not wait for the answer, or did not get it. */
+  readonly #doubtful = new Set<string>();
   /** Nodes that need their sessions a while longer: their removal was not answered, or others take them over. */
   readonly #leaving = new Set<EphemeralNode>();
   readonly #nodes = new Map<string, EphemeralNode>();
@@ -37,12 +39,17 @@ export class EphemeralNodes {
   /** Makes a node, or takes it over. */
   async make(path: string, data: string, timeoutMs: number, signal: AbortSignal): Promise<EphemeralNode> {
     const { sessions, acl } = this.#init;
+    const client = sessions.of(timeoutMs);
+    const wasDoubtful = this.#doubtful.delete(path);
     this.#making.push(timeoutMs);
     try {
-      const made = await EphemeralNode.make(sessions.of(timeoutMs), path, Buffer.from(data), acl, signal);
+      const made = await EphemeralNode.make(client, path, Buffer.from(data), acl, signal);
       this.#nodes.set(path, made);
       this.#foreign.delete(path);
       return made;
+    } catch (error) {
+      if (wasDoubtful || client.session) this.#doubtful.add(path);
+      throw error;
     } finally {
       this.#making.splice(this.#making.indexOf(timeoutMs), 1);
     }
@@ -83,6 +90,18 @@ export class EphemeralNodes {
       this.#leaving.delete(node);
       this.#endUnused();
     }
+  }
+
+  /** Removes a node that was made, though its maker was not told. Does nothing if that cannot be. */
+  async removeStray(path: string, signal: AbortSignal): Promise<void> {
+    if (!this.#doubtful.has(path)) return;
+    for (const client of this.#init.sessions.clients) {
+      const stray = await EphemeralNode.find(client, path, signal);
+      // It may be made again meanwhile.
+      if (!this.#doubtful.has(path)) return;
+      if (stray) await this.remove(stray, signal);
+    }
+    this.#doubtful.delete(path);
   }
 
   /** Takes no further notice of a node. Its session goes on for as long as another process may need to take it over. */

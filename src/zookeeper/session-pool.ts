@@ -9,6 +9,11 @@ export class SessionPool {
     this.#open = open;
   }
 
+  /** All that are open. */
+  get clients(): readonly ZooKeeper[] {
+    return [...this.#clients.values()];
+  }
+
   /** The client whose session has this time-out. */
   of(timeoutMs: number): ZooKeeper {
     let client = this.#clients.get(timeoutMs);

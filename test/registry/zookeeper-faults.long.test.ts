@@ -117,6 +117,21 @@ describeWithServer('ZooKeeperRegistry, when things go wrong', new BackendServer(
     await eventually('both are found', async () => (await found(direct, 'greeter')) === 'n1,n2', patientMs);
   });
 
+  it('withdraws a node whose registration took effect after nobody waited for it any more', async () => {
+    const [prefix, proxy] = [fresh(), await proxied()];
+    const { registry } = registryAt(proxy.address, { prefix });
+    const direct = registryAt(shared.address, { prefix }).registry;
+    await registry.register(serviceOf('greeter', ['n1']));
+    // The first answer comes in time, so that the node is made, and the second does not.
+    await proxy.add({ type: 'latency', stream: 'downstream', attributes: { latency: 1_000 } });
+    const late = registry.register(serviceOf('greeter', ['n2']), { timeoutMs: 1_500 });
+    expect(await failureOf(late)).toMatchObject({ reason: 'registry.timeout' });
+    await proxy.heal();
+    await eventually('it took effect', async () => (await found(direct, 'greeter')) === 'n1,n2', patientMs);
+    await registry.deregister(serviceOf('greeter', ['n2']));
+    expect(await found(direct, 'greeter')).toBe('n1');
+  });
+
   it('has the true view after a connection that flaps while nodes come and go', async () => {
     const [prefix, proxy] = [fresh(), await proxied()];
     const { registry } = registryAt(proxy.address, { prefix });
