@@ -73,6 +73,10 @@ class PeakEwmaLoad extends LeastLoaded<PeakEwma> {
     return new PeakEwma(this.clock.monotonicMs(), this.decayMs);
   }
 
+  onBegin({ state }: PooledNode<PeakEwma>): void {
+    if (!state.hasHistory) state.begin(this.clock.monotonicMs());
+  }
+
   onReply({ state }: PooledNode<PeakEwma>, nowMs: number, latencyMs: number): void {
     state.observe(nowMs, latencyMs);
   }

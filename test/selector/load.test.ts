@@ -246,6 +246,35 @@ describe('PeakEwmaSelector', () => {
     expect(rig.pick()).toBe('n2');
   });
 
+  it('gives a new node that never answers one call for each time of decay', () => {
+    const rig = peakEwma(['n1', 'n2']);
+    rig.pick();
+    rig.call('n1', 1, undefined, 10);
+    let hung = 0;
+    // Ten times of decay, with a call every 100 ms.
+    for (let call = 0; call < 1_000; call += 1) {
+      const id = rig.pick();
+      rig.begin(id);
+      if (id === 'n1') rig.end(id, undefined, 10);
+      else hung += 1;
+      rig.timers.nowMs += 100;
+    }
+    expect(hung).toBe(10);
+  });
+
+  it('forgets a failure that has faded, where no other node reports latencies', () => {
+    const rig = peakEwma(['n1', 'n2']);
+    rig.pick();
+    rig.begin('n1');
+    rig.end('n1', undefined, undefined, { answer: Code.Internal, deadline: rig.timers.nowMs + 30_000 });
+    rig.timers.nowMs += 10_000;
+    rig.begin('n1');
+    rig.end('n1', undefined, undefined, { answer: Code.Internal, deadline: rig.timers.nowMs + 30_000 });
+    expect(rig.shares(100)).toEqual(new Map([['n2', 100]]));
+    rig.timers.nowMs += 200_000;
+    expect(rig.shares(100).size).toBe(2);
+  });
+
   it('takes the first reply of a stream, and not its end', () => {
     const rig = peakEwma(['n1', 'n2']);
     rig.pick();

@@ -98,6 +98,7 @@ export class NodePool<State = undefined, Memory = undefined> {
     if (!known) return;
     known.inFlight += 1;
     known.service.inFlight += 1;
+    this.#strategy.onBegin?.(known);
   }
 
   firstReply(service: string, node: NodeRecord, latencyMs: number): void {

@@ -38,19 +38,30 @@ export class PeakEwma {
     this.#hasHistory = true;
   }
 
+  /** True if a latency or a failure is remembered. */
+  get hasHistory(): boolean {
+    return this.#hasHistory;
+  }
+
+  /** Takes the beginning of a call of a node of which nothing is known: the time until the next is counted from it. */
+  begin(nowMs: number): void {
+    this.#atMs = nowMs;
+  }
+
   /** Returns the load of a node with so many calls in flight. */
   load(nowMs: number, inFlight: number): number {
     if (this.#hasHistory) {
       this.costMs *= Math.exp(-Math.max(0, nowMs - this.#atMs) / this.#decayMs);
       this.#atMs = nowMs;
-      return this.costMs * (inFlight + 1);
+      if (this.costMs >= leastMs) return this.costMs * (inFlight + 1);
+      this.#hasHistory = false;
     }
     if (inFlight === 0) {
       this.#atMs = nowMs;
       return 0;
     }
     // A node of which nothing is known gets one call, and no more until that is answered. A call that is not answered
-    // for long, such as a stream that waits for an event, says nothing.
+    // for long, such as a stream that waits for an event, says nothing: one more may follow it.
     return nowMs - this.#atMs < this.#decayMs ? penalty + inFlight : 0;
   }
 
@@ -64,3 +75,6 @@ export class PeakEwma {
 
 // Finagle's: above any latency.
 const penalty = 2 ** 47;
+
+// What has faded below this is forgotten: beside nodes that report no latencies, it would keep calls away for ever.
+const leastMs = 0.01;

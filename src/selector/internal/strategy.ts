@@ -27,6 +27,8 @@ export interface SelectionStrategy<State = undefined, Memory = undefined> {
    * @default true
    */
   mayProbe?(node: PooledNode<State>, nodes: readonly PooledNode<State>[], call: SelectOptions | undefined): boolean;
+  /** Takes the beginning of a call. */
+  onBegin?(node: PooledNode<State>): void;
   /** Takes the time until the first reply of a stream. */
   onReply?(node: PooledNode<State>, nowMs: number, latencyMs: number): void;
   /** Takes the outcome of a call, after the node's calls in flight were counted down. */
