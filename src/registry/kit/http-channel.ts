@@ -158,6 +158,12 @@ export class HttpChannel {
   /** Closes the connections: what is under way fails with UNAVAILABLE (`transport.closed`). May be called again. */
   close(): void {
     this.#isClosed = true;
+    // A request that waits for a connection would open one as soon as another closes.
+    const waiting = this.#agent.requests as Record<string, ClientRequest[] | undefined>;
+    for (const [place, requests = []] of Object.entries(waiting)) {
+      delete waiting[place];
+      for (const one of requests) one.destroy().emit('error', new Error(isClosed));
+    }
     this.#agent.destroy();
   }
 
@@ -323,7 +329,8 @@ class Exchange {
     sent.once('socket', (socket: Socket) => {
       // What keeps the process alive is the bound of a call, if anything does.
       socket.unref();
-      if (sent.reusedSocket) this.isConnected = true;
+      // A request that waited gets the connection of another one, which Node does not call reused.
+      if (sent.reusedSocket || isOpen(socket)) this.isConnected = true;
       else socket.once('encrypted' in socket ? 'secureConnect' : 'connect', () => (this.isConnected = true));
     });
     return new Promise((resolve, reject) => {
@@ -353,6 +360,10 @@ class Exchange {
   error(error: TenonError): HttpCallError {
     return new HttpCallError(`${this.#method} ${this.#path} at ${formatAddress(this.address)}`, error);
   }
+}
+
+function isOpen(socket: Socket): boolean {
+  return !socket.destroyed && !socket.connecting && !('secureConnecting' in socket && socket.secureConnecting === true);
 }
 
 /** Makes the connections of an agent, with the TLS that is valid then. */

@@ -260,6 +260,35 @@ describe('a request of an HTTP channel', () => {
     expect((await channelTo(`${a.address},${b.address}`).ask('/x')).body).toBe('b');
   });
 
+  it.each([
+    ['plain', undefined],
+    ['TLS', authority('Ours')],
+  ])('is not sent again when the %s connection for which it waited broke', async (_, ours) => {
+    const issued = ours?.issue({ name: 'store', names: ['127.0.0.1'] });
+    const tls = issued && { cert: issued.cert, key: issued.key };
+    const answer: Answer = (request, response) => {
+      if (request.method === 'POST') request.socket.destroy();
+      else response.end('a');
+    };
+    const [a, b] = [await started('a', answer, tls), await started('b', undefined, tls)];
+    const security = ours ? { tls: { ca: ours.cert } } : {};
+    const { ask } = channelTo(`${a.address},${b.address}`, { maxConnections: 1, security });
+    const [first, second] = await Promise.all([ask('/x'), failureOf(ask({ method: 'POST', path: '/y', body: '{}' }))]);
+    expect(first.body).toBe('a');
+    expect(second).toMatchObject({ code: Code.Unavailable, reason: 'transport.connection_lost' });
+    expect(a.connections).toBe(1);
+    expect(b.asked).toEqual([]);
+  });
+
+  it('goes to the next address where no new connection can be made, though others were', async () => {
+    const a = await started('a', (_, response) => response.writeHead(200, { connection: 'close' }).end('a'));
+    const b = await started('b');
+    const { ask } = channelTo(`${a.address},${b.address}`, { maxConnections: 1 });
+    await ask('/x');
+    await a.stop();
+    expect((await ask({ method: 'POST', path: '/y', body: '{}' })).body).toBe('b');
+  });
+
   it('gives a server that does not answer its share of the time, if it may be repeated', async () => {
     const a = await started('a', () => {});
     const b = await started('b');
@@ -507,6 +536,22 @@ describe('close of an HTTP channel', () => {
     await eventually('the server hears of it', () => store.sockets.size === 0);
     expect(await failureOf(ask('/x'))).toMatchObject({ code: Code.FailedPrecondition, reason: 'transport.closed' });
     channel.close();
+  });
+
+  it('sends nothing that waits for a connection', async () => {
+    const store = await started();
+    const { channel, ask } = channelTo(store.address, { maxConnections: 1 });
+    const failures = [failureOf(ask('/hang'))];
+    await eventually('it arrived', () => store.open === 1);
+    for (const path of ['/a', '/b']) failures.push(failureOf(ask({ method: 'PUT', path })));
+    await new Promise((resolve) => setImmediate(resolve));
+    channel.close();
+    for (const failure of await Promise.all(failures)) expect(failure).toMatchObject({ reason: 'transport.closed' });
+    await eventually('the server hears of it', () => store.sockets.size === 0);
+    // The server has seen every connection that there was before this one.
+    await channelTo(store.address).ask('/after');
+    expect(store.asked).toEqual(['GET /hang', 'GET /after']);
+    expect(store.connections).toBe(2);
   });
 
   it('leaves no request open that waits for its headers', async () => {
