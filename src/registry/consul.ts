@@ -326,7 +326,7 @@ class ConsulDriver implements RegistryDriver {
         else for (const feed of this.#feeds) feed.refresh(service);
       },
       onLost: (error) => {
-        this.#polls.delete(service);
+        this.#forget(service, poll);
         const why = `${this.server} was lost: ${textOf(error)}`;
         for (const feed of this.#feeds)
           if (feed.service === undefined || feed.service === service) feed.fail(why, error);
@@ -334,14 +334,26 @@ class ConsulDriver implements RegistryDriver {
     });
     const started = poll.start();
     this.#polls.set(service, { poll, started });
-    started.catch(() => this.#polls.delete(service));
+    started.catch(() => this.#forget(service, poll));
     await started;
     return poll;
   }
 
-  /** Follows a service of which a watch of all has heard. Never rejects. */
+  /** Stops a poll. Another one may have taken its place. */
+  #forget(service: string | undefined, poll: LongPoll): void {
+    if (this.#polls.get(service)?.poll === poll) this.#polls.delete(service);
+    poll.stop();
+  }
+
+  /** Follows a service of which a watch of all has heard, and no longer one that is gone. Never rejects. */
   async #followAlso(name: string): Promise<void> {
-    if (this.#polls.size < maxPolls) await this.#follow(name).catch(() => {});
+    const isThere = (): boolean => this.#polls.get(undefined)?.poll.keys.includes(name) === true;
+    const known = this.#polls.get(name);
+    const drop = (): void => {
+      if (known && !isThere() && !this.#feeds.has(name)) this.#forget(name, known.poll);
+    };
+    if (!isThere()) known?.started.then(drop, () => {});
+    else if (this.#polls.size < maxPolls) await this.#follow(name).catch(() => {});
     for (const feed of this.#feeds) feed.refresh(name);
   }
 
@@ -362,8 +374,7 @@ class ConsulDriver implements RegistryDriver {
   #prune(): void {
     for (const [service, { poll }] of this.#polls) {
       if (this.#feeds.has(service) || (service !== undefined && this.#feeds.has(undefined))) continue;
-      this.#polls.delete(service);
-      poll.stop();
+      this.#forget(service, poll);
     }
   }
 }

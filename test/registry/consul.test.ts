@@ -203,6 +203,44 @@ describeWithServer('ConsulRegistry', new BackendServer('consul'), (consul) => {
   });
 });
 
+describe('a watch of all services by ConsulRegistry', () => {
+  it('no longer asks for a service that is gone, unless another watch follows it', async () => {
+    let services = ['gone', 'wanted'];
+    let index = 1;
+    let held: (() => void)[] = [];
+    const open = new Map<string, number>();
+    const agent = createServer((request, response) => {
+      const { pathname, searchParams } = new URL(request.url ?? '', 'http://agent');
+      const answer = (): void => {
+        const names = Object.fromEntries(services.map((name) => [name, []]));
+        const body = JSON.stringify(pathname === '/v1/catalog/services' ? names : []);
+        response.setHeader('x-consul-index', String(index)).end(body);
+      };
+      open.set(pathname, (open.get(pathname) ?? 0) + 1);
+      response.once('close', () => open.set(pathname, (open.get(pathname) ?? 0) - 1));
+      if (Number(searchParams.get('index') ?? 0) < index) answer();
+      else held.push(answer);
+    });
+    await new Promise<void>((resolve) => agent.listen(0, '127.0.0.1', resolve));
+    closing.push(() => {
+      agent.closeAllConnections();
+      agent.close();
+    });
+    const own = registryAt(`127.0.0.1:${(agent.address() as AddressInfo).port}`, { minReadMs: 1 });
+    const watchers = [await own.watch(), await own.watch({ service: 'wanted' })];
+    const asks = (name: string): boolean => (open.get(`/v1/health/service/${name}`) ?? 0) > 0;
+    await eventually('it asks for both', () => asks('gone') && asks('wanted') && held.length === 3);
+    [services, index] = [[], 2];
+    const before = held;
+    held = [];
+    for (const answer of before) answer();
+    await eventually('it asks for all and for the one that is watched', () => held.length >= 2 && !asks('gone'));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect([asks('gone'), asks('wanted')]).toEqual([false, true]);
+    for (const watcher of watchers) watcher.stop();
+  });
+});
+
 describe('ConsulRegistry at an address that is none of Consul', () => {
   it('says what is wrong, and where to look', async () => {
     const nobody = await failureOf(registryAt('127.0.0.1:1').getService('greeter'));
