@@ -482,6 +482,7 @@ function statusOf(message: Message | undefined): Status | undefined {
 }
 
 function onOpen(open: OpenCall, onNode: CallOnNode): void {
+  onNode.paced();
   open.onNode = onNode;
 }
 

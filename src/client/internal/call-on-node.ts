@@ -15,6 +15,7 @@ export class CallOnNode {
   readonly #node: NodeRecord;
   readonly #startMs: number;
   #hasReplied = false;
+  #isPaced = false;
   #isOver = false;
 
   constructor(selector: Selector, clock: Clock, ctx: OutgoingContext, node: NodeRecord, startMs: number) {
@@ -26,6 +27,11 @@ export class CallOnNode {
     this.#startMs = startMs;
     // Replies that nobody reads on do not show the end, which has to be counted all the same.
     if (selector.begin) ctx.onAbort((reason) => this.end(reason));
+  }
+
+  /** Notes that its caller streams requests, and so decides how long the call takes. */
+  paced(): void {
+    this.#isPaced = true;
   }
 
   /** Reports the time until the first reply, for a call whose requests do not depend on the pace of the caller. */
@@ -40,8 +46,9 @@ export class CallOnNode {
     this.#isOver = true;
     this.#ctx.noteStatus(status);
     const isOk = !error && (!status || status.code === Code.Ok);
-    // The time of a call that succeeded without a first reply was also that of its caller's requests.
-    const latencyMs = this.#hasReplied || isOk ? undefined : this.#clock.monotonicMs() - this.#startMs;
+    // How long a caller waits before it leaves says nothing of the node.
+    const isUntold = this.#isPaced || this.#hasReplied || isOk || error?.code === Code.Cancelled;
+    const latencyMs = isUntold ? undefined : this.#clock.monotonicMs() - this.#startMs;
     noPromise<unknown>(this.#selector.mark(this.#service, this.#node, error, latencyMs, this.#ctx));
   }
 }

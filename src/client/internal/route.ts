@@ -71,7 +71,9 @@ async function onNodes<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T
       } catch (error) {
         const failure = TenonError.from(error);
         ctx.noteStatus(undefined);
-        mark(selector, ctx, node, failure, clock.monotonicMs() - startMs);
+        // How long the caller of a stream waits before it leaves says nothing of the node.
+        const isLeft = call.onOpen !== undefined && failure.code === Code.Cancelled;
+        mark(selector, ctx, node, failure, isLeft ? undefined : clock.monotonicMs() - startMs);
         if (!wasNotProcessed(failure) || tried >= router.maxAttempts() || ctx.aborted) throw failure;
         continue;
       }
@@ -93,7 +95,7 @@ function mark(
   ctx: OutgoingContext,
   node: NodeRecord,
   error: TenonError | undefined,
-  latencyMs: number,
+  latencyMs: number | undefined,
 ): void {
   noPromise<unknown>(selector.mark(ctx.registryName, node, error, latencyMs, ctx));
 }
