@@ -148,6 +148,25 @@ describe('LeastRequestSelector', () => {
   });
 });
 
+describe.each([
+  ['least-request', leastRequest],
+  ['peak-ewma', peakEwma],
+])('the selector %s', (_name, make) => {
+  it('takes back a node that could not be reached with the first reply of a stream, however that ends', () => {
+    const rig = make(['n1', 'n2']);
+    rig.pick();
+    rig.call('n1', 1, undefined, 10);
+    rig.call('n2', 1, unreachable);
+    rig.timers.nowMs += 100;
+    expect(rig.pick()).toBe('n2');
+    rig.begin('n2');
+    expect(rig.shares(100).get('n2')).toBeUndefined();
+    rig.selector.firstReply('greeter', nodeOf('n2'), 5);
+    rig.end('n2', errorOf('call.cancelled', Code.Cancelled));
+    expect(rig.shares(100).get('n2')).toBeGreaterThan(0);
+  });
+});
+
 describe('PeakEwmaSelector', () => {
   it('prefers the node that answers sooner, by its calls in flight', () => {
     const rig = peakEwma(['n1', 'n2']);

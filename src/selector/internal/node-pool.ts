@@ -102,8 +102,13 @@ export class NodePool<State = undefined, Memory = undefined> {
   }
 
   firstReply(service: string, node: NodeRecord, latencyMs: number): void {
-    const known = this.#services.get(service)?.byId.get(node.id);
-    if (known) this.#strategy.onReply?.(known, this.#clock.monotonicMs(), latencyMs);
+    const state = this.#services.get(service);
+    const known = state?.byId.get(node.id);
+    if (!state || !known) return;
+    const nowMs = this.#clock.monotonicMs();
+    // A stream may go on for long: its first reply shows that the node takes calls.
+    if (state.outliers.reached(known)) this.#welcome(known, nowMs);
+    this.#strategy.onReply?.(known, nowMs, latencyMs);
   }
 
   mark(
@@ -122,11 +127,7 @@ export class NodePool<State = undefined, Memory = undefined> {
     }
     const nowMs = this.#clock.monotonicMs();
     const isBack = state.outliers.record(known, state.serving, nowMs, error, latencyMs, call?.answer);
-    if (isBack) {
-      // It was away and takes calls: a process that has just started.
-      known.sinceMs = nowMs;
-      this.#strategy.forget?.(known);
-    }
+    if (isBack) this.#welcome(known, nowMs);
     this.#strategy.onEnd?.(known, nowMs, error, latencyMs, call);
   }
 
@@ -143,6 +144,12 @@ export class NodePool<State = undefined, Memory = undefined> {
   close(): void {
     this.#isClosed = true;
     this.#services.clear();
+  }
+
+  /** Takes back a node that was away and takes calls: a process that has just started. */
+  #welcome(node: PooledNode<State>, nowMs: number): void {
+    node.sinceMs = nowMs;
+    this.#strategy.forget?.(node);
   }
 
   async #read(service: string, options: SelectOptions | undefined): Promise<NextNode> {

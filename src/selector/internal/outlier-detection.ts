@@ -131,6 +131,15 @@ export class OutlierDetection<Node extends HealthyNode> {
     return false;
   }
 
+  /** Notes that the node has begun to answer. Returns true if it was unreachable. */
+  reached({ health }: Node): boolean {
+    if (!health.isUnreachable) return false;
+    health.isUnreachable = false;
+    health.failures = 0;
+    this.#changes += 1;
+    return true;
+  }
+
   /** Divides nodes into those to select from, and the others. */
   partition(nodes: readonly Node[], nowMs: number): Partition<Node> {
     const available: Node[] = [];
