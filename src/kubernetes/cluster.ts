@@ -27,6 +27,8 @@ export interface ClusterChannel extends ApiChannel {
 export interface ChannelRequest {
   readonly server: string;
   readonly security: ConnectionSecurity;
+  /** True if requests prove who sends them: nothing is sent in the clear then. */
+  readonly hasCredentials: boolean;
   /** Gives the headers of a request. */
   readonly headers: () => Promise<Readonly<Record<string, string | undefined>>>;
 }
@@ -55,6 +57,7 @@ export async function openCluster(
   const channel = open({
     server,
     security,
+    hasCredentials: exec !== undefined || security.hasCredentials,
     headers: async () => {
       shown = plugin ? await plugin.token() : security.token;
       return { authorization: shown === undefined ? undefined : `Bearer ${shown}` };

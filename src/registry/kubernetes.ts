@@ -270,9 +270,9 @@ class KubernetesDriver implements RegistryDriver {
     });
   }
 
-  #channel({ server, security, headers }: ChannelRequest): ClusterChannel {
+  #channel({ server, security, hasCredentials, headers }: ChannelRequest): ClusterChannel {
     const { isSecure, addresses, basePath } = serverParts(server);
-    if (!isSecure && (security.hasCredentials || this.bounds.tls !== undefined)) {
+    if (!isSecure && (hasCredentials || this.bounds.tls !== undefined)) {
       const shown = maskAddress(server);
       throw invalidAddress(`"${shown}" is without TLS, and credentials would be sent in the clear: write https://`);
     }

@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import { describe, expect, it } from '@jest/globals';
 
 import { Code } from '../../src/errors/errors.ts';
@@ -45,6 +49,26 @@ describe('the address of KubernetesRegistry', () => {
       message: expect.stringMatching(/sent in the clear: write https/),
     });
     await registry.close();
+  });
+
+  it('that is without TLS takes no token of a program either', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tenon-kubeconfig-'));
+    const kubeconfig = join(folder, 'config');
+    const exec = { apiVersion: 'client.authentication.k8s.io/v1', command: 'true', interactiveMode: 'Never' };
+    const config = {
+      'current-context': 'test',
+      clusters: [{ name: 'test', cluster: { server: 'http://127.0.0.1:1' } }],
+      users: [{ name: 'test', user: { exec } }],
+      contexts: [{ name: 'test', context: { cluster: 'test', user: 'test' } }],
+    };
+    writeFileSync(kubeconfig, JSON.stringify(config));
+    const registry = new KubernetesRegistry({ kubeconfig });
+    await expect(registry.listServices()).rejects.toMatchObject({
+      reason: 'registry.invalid_address',
+      message: expect.stringMatching(/sent in the clear: write https/),
+    });
+    await registry.close();
+    rmSync(folder, { recursive: true });
   });
 });
 
