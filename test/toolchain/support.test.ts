@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { describe, expect, test } from '@jest/globals';
 
 import { startNode, TestProcess } from '../support/process.ts';
-import { BackendServer, describeWithServer, RedisServer, serverNames } from '../support/servers.ts';
+import { BackendServer, describeWithRedis, describeWithServer, RedisServer, serverNames } from '../support/servers.ts';
 
 describe('TestProcess', () => {
   const start = (code: string): TestProcess => startNode('-e', { args: [code] });
@@ -46,17 +46,17 @@ describe.each(serverNames)('a server of a test: %s', (name) => {
   });
 });
 
-describe('a server that cannot start', () => {
+describeWithRedis('a redis-server that cannot start', () => {
   test('fails with its log, and leaves nothing behind', async () => {
     const server = new RedisServer({ args: ['--no-such-option', 'x'] });
     await expect(server.start()).rejects.toThrow(/redis did not start on port \d+\n[^]*no-such-option/);
     expect(() => server.pid).toThrow('redis is not running');
     await server.dispose();
   });
+});
 
-  test('is refused by an unknown name, with the names there are', () => {
-    expect(() => new BackendServer('rediss')).toThrow(/there is no server "rediss": redis, etcd/);
-  });
+test('a server of an unknown name is refused, with the names there are', () => {
+  expect(() => new BackendServer('rediss')).toThrow(/there is no server "rediss": redis, etcd/);
 });
 
 function reach(port: number): Promise<void> {
