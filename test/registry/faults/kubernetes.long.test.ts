@@ -10,7 +10,5 @@ registryFaults({
   ttlMs: 3_000,
   env: () => registryEnv(server),
   settings: () => ({ tls: { caFile: server.detail('caFile') }, credentials: { token: server.detail('token') } }),
-  // A list of a new, empty etcd says that all slices were removed.
-  hides: { 'the server is killed, and comes back without data': 2 },
   isShared: false,
 });
