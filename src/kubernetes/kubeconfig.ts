@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 import { Code, TenonError, textOf } from '../errors/errors.ts';
+import { packageMissing } from '../errors/package-missing.ts';
 import type { ConnectionCredentials } from '../tls/connection.ts';
 import type { ConnectionTlsOptions } from '../tls/tls.ts';
 import type { ExecPlugin } from './exec-credentials.ts';
@@ -171,11 +172,6 @@ async function loadYaml(): Promise<typeof import('yaml')> {
   try {
     return await import('yaml');
   } catch (error) {
-    throw new TenonError({
-      code: Code.FailedPrecondition,
-      reason: 'app.package_missing',
-      message: `a kubeconfig in YAML needs the package yaml, which cannot be loaded: npm install yaml (${textOf(error)})`,
-      cause: error,
-    });
+    throw packageMissing('a kubeconfig in YAML', 'yaml', error);
   }
 }

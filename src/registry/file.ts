@@ -4,7 +4,8 @@ import { dirname, extname, resolve } from 'node:path';
 
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
-import { Code, TenonError, textOf } from '../errors/errors.ts';
+import { textOf } from '../errors/errors.ts';
+import { packageMissing } from '../errors/package-missing.ts';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
@@ -279,11 +280,6 @@ async function loadYaml(): Promise<typeof import('yaml')> {
   try {
     return await import('yaml');
   } catch (error) {
-    throw new TenonError({
-      code: Code.FailedPrecondition,
-      reason: 'app.package_missing',
-      message: `a file registry in YAML needs the package yaml, which cannot be loaded: npm install yaml (${textOf(error)})`,
-      cause: error,
-    });
+    throw packageMissing('a file registry in YAML', 'yaml', error);
   }
 }
