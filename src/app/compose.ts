@@ -6,7 +6,7 @@ import { Logger } from '../logger/logger.ts';
 import { type ProcessIdentity, processLogger } from '../logger/internal/process-logger.ts';
 import { unfailing } from '../logger/internal/unfailing.ts';
 import { CachedRegistry } from '../registry/cache.ts';
-import { isRegistryCache, Registry } from '../registry/registry.ts';
+import { isRegistryCache, Registry, RegistryObserver } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { systemTimers } from '../runtime/system.ts';
 import { endsWithin } from '../runtime/bounded.ts';
@@ -74,16 +74,19 @@ export async function compose(services: readonly Class[], options: AppOptions = 
   const identity: ProcessIdentity = { fields: undefined };
   container.onActivation(Logger, (_context, logger) => processLogger(unfailing(logger), identity));
   // Callers read every registry through a cache, which bridges its outages.
-  container.onActivation(Registry, (context, registry) =>
-    isRegistryCache(registry)
+  container.onActivation(Registry, (context, registry) => {
+    const cached = isRegistryCache(registry)
       ? registry
       : new CachedRegistry(registry, {
           clock: context.get(Clock),
           timers: context.get(Timers),
           random: context.get(Random),
           logger: context.get(Logger),
-        }),
-  );
+        });
+    const observer = context.get(RegistryObserver, { optional: true });
+    if (observer) cached.observe?.(observer);
+    return cached;
+  });
   return {
     services,
     config,

@@ -34,6 +34,7 @@ async function renewLeases({ registry: name, options, beats, periodMs }: LeaseWo
   const key = implementation as Newable<Registry>;
   container.bind(key).toSelf();
   const registry = container.get(key);
+  registry.observe?.({ onRestored: (node) => post({ kind: 'restored', node }) });
   const tender = new LeaseTender({ registry, runtime: systemRuntime, logger, beats, periodMs, post });
   parentPort?.on('message', (request: LeaseRequest) => tender.receive(request));
   post({ kind: 'ready' });

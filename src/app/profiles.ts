@@ -9,7 +9,7 @@ import { Health } from '../health/health.ts';
 import { token } from '../internal/token.ts';
 import { ConsoleLogger } from '../logger/console.ts';
 import { Logger, silentLogger } from '../logger/logger.ts';
-import { Registry } from '../registry/registry.ts';
+import { Registry, RegistryObserver } from '../registry/registry.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
 import { Selector } from '../selector/selector.ts';
@@ -145,9 +145,9 @@ const builtInProfile =
         .inSingletonScope();
       bind(LeaseKeeper)
         .toResolvedValue(
-          (bound: Registry, clock: Clock, random: Random, timers: Timers, logger: Logger) =>
-            new WorkerLeaseKeeper(bound, { clock, random, timers }, logger),
-          [Registry, Clock, Random, Timers, Logger],
+          (bound: Registry, clock: Clock, random: Random, timers: Timers, logger: Logger, observer?: RegistryObserver) =>
+            new WorkerLeaseKeeper(bound, { clock, random, timers }, logger, observer),
+          [Registry, Clock, Random, Timers, Logger, { serviceIdentifier: RegistryObserver, optional: true }],
         )
         .inSingletonScope();
       // Each service of a process has its own server and lifecycle.

@@ -6,6 +6,7 @@ import type { Clock, Random, Timer, Timers } from '../runtime/runtime.ts';
 import { systemClock, systemRandom, systemTimers } from '../runtime/system.ts';
 import { CacheEntry, type CacheSettings } from './cache/cache-entry.ts';
 import { callCancelled } from './kit/errors.ts';
+import { RegistryObservers } from './kit/observers.ts';
 import {
   type CachedServiceStatistics,
   capabilitiesOfRegistry,
@@ -14,6 +15,7 @@ import {
   type RegistryCache,
   type RegistryCallOptions,
   type RegistryCapabilities,
+  type RegistryObserver,
   type RegistryOptions,
   type ServiceRecord,
   type Watcher,
@@ -29,8 +31,8 @@ export interface CachedRegistryOptions {
    */
   readonly ttlMs?: number | undefined;
   /**
-   * Time after an outage of the registry, in milliseconds, during which nodes that it does not list are kept: it may
-   * have lost them, and those that live register again meanwhile.
+   * Time after an outage of the registry, in milliseconds, during which nodes that serve are kept, though the registry
+   * does not list them or reports their removal: those that live register again meanwhile.
    * @default 30_000, the lease of a registration
    */
   readonly graceMs?: number | undefined;
@@ -63,6 +65,7 @@ export class CachedRegistry implements RegistryCache {
   readonly #idleMs: number;
   readonly #entries = new Map<string, CacheEntry>();
   readonly #reading = new Map<string, Promise<readonly ServiceRecord[]>>();
+  readonly #observers: RegistryObservers;
   #sweeping: Timer | undefined;
   #isAway = false;
   #toldAtMs = Number.NEGATIVE_INFINITY;
@@ -73,6 +76,7 @@ export class CachedRegistry implements RegistryCache {
     this.#inner = inner;
     this.#idleMs = options.idleMs ?? defaults.idleMs;
     const logger = options.logger ?? silentLogger;
+    const observers = (this.#observers = new RegistryObservers(logger));
     this.#settings = {
       registry: inner,
       ttlMs: options.ttlMs ?? defaults.ttlMs,
@@ -83,6 +87,10 @@ export class CachedRegistry implements RegistryCache {
       random: options.random ?? systemRandom,
       onOutage: (error) => this.#noticeOutage(logger, error),
       onAnswer: () => this.#noticeReturn(logger),
+      onChanged: (entry) => {
+        if (!observers.isEmpty) observers.tell('onViewChanged', { registry: String(inner), ...entry.statistics });
+      },
+      onWatchLost: (service, error) => observers.tell('onWatchLost', { registry: String(inner), service, error }),
     };
   }
 
@@ -91,7 +99,7 @@ export class CachedRegistry implements RegistryCache {
   }
 
   get statistics(): readonly CachedServiceStatistics[] {
-    return [...this.#entries].map(([service, entry]) => ({ service, ...entry.statistics }));
+    return [...this.#entries.values()].map(({ statistics }) => statistics);
   }
 
   get options(): RegistryOptions {
@@ -145,6 +153,12 @@ export class CachedRegistry implements RegistryCache {
     return this.#inner.watch(options);
   }
 
+  /** Also of what the registry behind it tells. */
+  observe(observer: RegistryObserver): void {
+    this.#observers.add(observer);
+    this.#inner.observe?.(observer);
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#sweeping?.cancel();
@@ -187,7 +201,9 @@ export class CachedRegistry implements RegistryCache {
     const entry = this.#entries.get(name);
     if (entry) entry.addIfEmpty(records);
     else if (!this.#isClosed) {
-      this.#entries.set(name, new CacheEntry(name, records, this.#settings));
+      const added = new CacheEntry(name, records, this.#settings);
+      this.#entries.set(name, added);
+      this.#settings.onChanged(added);
       this.#sweeping ??= this.#settings.timers.every(this.#idleMs, () => this.#sweep());
     }
   }
@@ -197,6 +213,8 @@ export class CachedRegistry implements RegistryCache {
       if (entry.takeWasUsed()) continue;
       this.#entries.delete(name);
       entry.close();
+      const left = { service: name, nodes: 0, ageMs: 0, isStale: false };
+      this.#observers.tell('onViewChanged', { registry: String(this.#inner), ...left });
     }
   }
 

@@ -8,6 +8,7 @@ import { DrivenRegistry, type DriverSettings } from './kit/driven-registry.ts';
 import type { DriverFailure } from './kit/errors.ts';
 import { idOf, NodeTable } from './kit/node-table.ts';
 import { encodeNode } from './kit/records.ts';
+import { WatchFeeds } from './kit/watch-feeds.ts';
 import type { Registry, RegistryCapabilities, RegistryEvent, RegistryOptions, ServiceRecord } from './registry.ts';
 
 /** Stores the registrations of {@link MemoryRegistry | MemoryRegistries}, for several of one process that share it. */
@@ -76,8 +77,7 @@ class MemoryDriver implements RegistryDriver {
   }
 
   watch(feed: WatchFeed, signal: AbortSignal): void {
-    this.#entries.feeds.add(feed);
-    signal.addEventListener('abort', () => this.#entries.feeds.delete(feed), { once: true });
+    this.#entries.feeds.join(feed, signal);
   }
 
   failure(): DriverFailure {
@@ -91,7 +91,7 @@ class MemoryDriver implements RegistryDriver {
 
 /** The registrations of a store, with one timer for the lease that ends next. */
 class MemoryEntries {
-  readonly feeds = new Set<WatchFeed>();
+  readonly feeds = new WatchFeeds();
   readonly #time: Pick<Runtime, 'clock' | 'timers'>;
   readonly #table = new NodeTable();
   #timer: Timer | undefined;
@@ -125,7 +125,9 @@ class MemoryEntries {
   }
 
   #emit(event: RegistryEvent | undefined): void {
-    if (event) for (const feed of this.feeds) feed.change(event);
+    if (!event) return;
+    this.feeds.change(event, 'service');
+    this.feeds.change(event, 'every');
   }
 
   #expire(): void {

@@ -119,10 +119,10 @@ class RedisDriver implements RegistryDriver {
     this.#redis = this.#open();
   }
 
-  async announce({ service, node, ttlMs }: Registration): Promise<void> {
-    const { name } = service;
-    const keys = [...this.#keys(name, node.id), pathPart(node.id), encodeNode(service, node), ttlMs];
-    await this.#redis.eval(registerScript, 4, ...keys, name, this.#channelOf(name));
+  async announce({ service, node, ttlMs }: Registration): Promise<'created' | void> {
+    const keys = [...this.#keys(service.name, node.id), pathPart(node.id), encodeNode(service, node), ttlMs];
+    const wasThere = await this.#redis.eval(registerScript, 4, ...keys, service.name, this.#channelOf(service.name));
+    return wasThere === 0 ? 'created' : undefined;
   }
 
   async withdraw(service: string, id: string): Promise<void> {

@@ -212,6 +212,8 @@ export interface Registry {
   listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
   /** Starts a watch. Resolves when it is established: later changes are reported. */
   watch(options?: WatchOptions): Promise<Watcher>;
+  /** Tells `observer` of what happens from now on. Absent in a registry that has nothing to tell. */
+  observe?(observer: RegistryObserver): void;
   /** Stops watchers and closes connections. Registrations stay until their TTL ends. May be called again. */
   close(): Promise<void>;
   /** The name under which the registry is bound: `etcd`. */
@@ -219,6 +221,47 @@ export interface Registry {
 }
 /** Container key of the {@link Registry}. */
 export const Registry: ServiceIdentifier<Registry> = token('registry', 'Registry');
+
+/** The cached nodes of a service after a change, for a {@link RegistryObserver}. */
+export interface ViewChange extends CachedServiceStatistics {
+  /** The name of the registry: `etcd`. */
+  readonly registry: string;
+}
+
+/** A watch that ended with an error, for a {@link RegistryObserver}. */
+export interface LostWatch {
+  /** The name of the registry: `etcd`. */
+  readonly registry: string;
+  readonly service: string;
+  readonly error: TenonError;
+}
+
+/** A node that was registered again, for a {@link RegistryObserver}. */
+export interface RestoredNode {
+  /** The name of the registry: `etcd`. */
+  readonly registry: string;
+  readonly service: string;
+  /** The id of the node. */
+  readonly node: string;
+}
+
+/**
+ * Counts what happens in a registry, for metrics. The one that is bound to this key is told by the registry of the
+ * application, and by the cache in front of it. Its methods are called synchronously, and must not block.
+ */
+export interface RegistryObserver {
+  /**
+   * Called when the cached nodes of a service have changed, or have become stale or fresh. Without nodes the service
+   * may have left the cache.
+   */
+  onViewChanged?(view: ViewChange): void;
+  /** Called when a watch of the cache has ended with an error, so that changes may be seen late. */
+  onWatchLost?(watch: LostWatch): void;
+  /** Called when a node of this process was registered again, as the registry had lost it. */
+  onRestored?(node: RestoredNode): void;
+}
+/** Container key of the {@link RegistryObserver}. */
+export const RegistryObserver: ServiceIdentifier<RegistryObserver> = token('registry', 'RegistryObserver');
 
 /** The error of `getService` for a service without nodes, for authors of registries. */
 export function serviceNotFound(registry: string, name: string): TenonError {

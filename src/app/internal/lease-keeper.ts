@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
 
+import { notify } from '../../internal/observers.ts';
 import type { Logger } from '../../logger/logger.ts';
 import {
   capabilitiesOfRegistry,
   isRegistryCache,
   type Registry,
+  type RegistryObserver,
   type RegistryOptions,
 } from '../../registry/registry.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
@@ -37,13 +39,15 @@ export class WorkerLeaseKeeper implements LeaseKeeper {
   readonly #registry: Registry;
   readonly #runtime: Runtime;
   readonly #logger: Logger;
+  readonly #observer: RegistryObserver | undefined;
   #thread: Promise<LeaseThread> | undefined;
   #hasTold = false;
 
-  constructor(registry: Registry, runtime: Runtime, logger: Logger) {
+  constructor(registry: Registry, runtime: Runtime, logger: Logger, observer?: RegistryObserver) {
     this.#registry = isRegistryCache(registry) ? registry.origin : registry;
     this.#runtime = runtime;
     this.#logger = logger;
+    this.#observer = observer;
   }
 
   async keep(terms: LeaseTerms, events: LeaseEvents): Promise<KeptLease | undefined> {
@@ -76,6 +80,7 @@ export class WorkerLeaseKeeper implements LeaseKeeper {
         logger: this.#logger,
         busyAfterMs,
         onEnd: () => (this.#thread = undefined),
+        onRestored: (node) => this.#observer && notify(this.#observer, 'onRestored', node),
       },
     );
     return thread;

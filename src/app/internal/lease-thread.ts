@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { Logger } from '../../logger/logger.ts';
+import type { RestoredNode } from '../../registry/registry.ts';
 import { bounded } from '../../runtime/bounded.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import { Heartbeat } from '../../service/internal/heartbeat.ts';
@@ -17,6 +18,8 @@ export interface LeaseThreadTools {
   readonly busyAfterMs: number;
   /** Called once, when the thread has ended or is about to. */
   onEnd(): void;
+  /** Called when the registry of the thread has registered a node again that was lost. */
+  onRestored(node: RestoredNode): void;
 }
 
 interface PendingCall {
@@ -131,6 +134,7 @@ export class LeaseThread {
   #receive(report: LeaseReport): void {
     if (report.kind === 'ready') this.#settle(0);
     else if (report.kind === 'registered') this.#leases.get(report.key)?.onRegistered();
+    else if (report.kind === 'restored') this.#tools.onRestored(report.node);
     else if (report.kind === 'log') this.#tools.logger[report.level](report.message, report.fields);
     else this.#settle(report.call, report.error && new TenonError(report.error));
   }

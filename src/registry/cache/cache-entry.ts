@@ -1,7 +1,15 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import { repeatedly } from '../../runtime/retrying.ts';
-import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
-import type { CachedServiceStatistics, Registry, RegistryEvent, ServiceRecord } from '../registry.ts';
+import type { Clock, Random, Timer, Timers } from '../../runtime/runtime.ts';
+import {
+  type CachedServiceStatistics,
+  type NodeRecord,
+  nodeState,
+  type Registry,
+  type RegistryEvent,
+  type ServiceRecord,
+} from '../registry.ts';
+import { isSame, ServiceView } from './service-view.ts';
 
 /** The settings that all entries of a cache share. */
 export interface CacheSettings {
@@ -14,6 +22,9 @@ export interface CacheSettings {
   readonly random: Random;
   onOutage(error: TenonError): void;
   onAnswer(): void;
+  /** Called when the nodes of a service have changed, or have become stale or fresh. */
+  onChanged(entry: CacheEntry): void;
+  onWatchLost(service: string, error: TenonError): void;
 }
 
 type Records = readonly ServiceRecord[];
@@ -31,7 +42,7 @@ export class CacheEntry {
   readonly #name: string;
   readonly #settings: CacheSettings;
   readonly #closing = new AbortController();
-  #records: Records;
+  #view: ServiceView;
   #readAtMs: number;
   /** The time of the last answer or change. */
   #confirmedAtMs: number;
@@ -42,29 +53,32 @@ export class CacheEntry {
   #wasAway = false;
   #isWatching = false;
   #hasWatched = false;
-  /** Until this time nodes that a read does not find are kept. */
+  /** Until this time nodes that a read does not find are kept, as the answer may have been incomplete. */
   #graceUntilMs = 0;
+  /** Until this time nodes that serve are kept, whatever the registry says of them: those that live register again. */
+  #outageGraceUntilMs = 0;
+  #recheck: Timer | undefined;
   #wasUsed = true;
 
   constructor(name: string, records: Records, settings: CacheSettings) {
     this.#name = name;
     this.#settings = settings;
-    this.#records = records;
+    this.#view = new ServiceView(records);
     this.#readAtMs = settings.clock.monotonicMs();
     this.#confirmedAtMs = this.#readAtMs;
     void this.#follow();
   }
 
-  get statistics(): Omit<CachedServiceStatistics, 'service'> {
-    const nodes = this.#records.reduce((count, record) => count + record.nodes.length, 0);
-    return { nodes, ageMs: this.#settings.clock.monotonicMs() - this.#confirmedAtMs, isStale: this.#wasAway };
+  get statistics(): CachedServiceStatistics {
+    const ageMs = this.#settings.clock.monotonicMs() - this.#confirmedAtMs;
+    return { service: this.#name, nodes: this.#view.size, ageMs, isStale: this.#wasAway };
   }
 
   /** Returns the records; `undefined` without nodes. Records older than `ttlMs` are read again in the background. */
   peek(): Records | undefined {
     this.#wasUsed = true;
     if (this.#settings.clock.monotonicMs() - this.#readAtMs >= this.#settings.ttlMs) void this.#read();
-    return this.#records.length > 0 ? this.#records : undefined;
+    return this.#view.size > 0 ? this.#view.records : undefined;
   }
 
   /** True if `peek` was called since the last call of this method. */
@@ -75,17 +89,18 @@ export class CacheEntry {
   }
 
   close(): void {
+    this.#recheck?.cancel();
     this.#closing.abort();
   }
 
   /** Takes over the records of another read if the entry has none. */
   addIfEmpty(records: Records): void {
-    if (this.#records.length === 0) this.#records = records;
+    if (this.#view.size === 0) this.#replace(new ServiceView(records));
   }
 
   /** Removes nodes that this process has deregistered. */
   remove(service: ServiceRecord): void {
-    this.#applyEvent({ action: 'delete', service });
+    this.#apply({ action: 'delete', service });
   }
 
   /** Watches until the entry is closed, and starts a new watch whenever one ends. */
@@ -98,10 +113,12 @@ export class CacheEntry {
       backoff,
       signal: this.#closing.signal,
       onFailure: (error, delayMs, failures) => {
+        const failure = TenonError.from(error);
+        if (establishedAtMs !== Number.POSITIVE_INFINITY) this.#settings.onWatchLost(this.#name, failure);
         const wasStable = clock.monotonicMs() - establishedAtMs >= stableWatchMs;
         establishedAtMs = Number.POSITIVE_INFINITY;
         if (wasStable) failures.succeeded();
-        this.#onOutage(TenonError.from(error));
+        this.#onOutage(failure);
         return Math.max(minPauseMs, wasStable ? failures.failed() : delayMs);
       },
     });
@@ -121,8 +138,9 @@ export class CacheEntry {
       // Neither the last read nor the watch has seen the changes between the two.
       void this.#read();
       for await (const event of watcher) {
+        if (event.service.name !== this.#name) continue;
         this.#confirmedAtMs = this.#settings.clock.monotonicMs();
-        this.#applyEvent(event);
+        this.#apply(event.action === 'delete' ? this.#certain(event) : event);
       }
     } catch (error) {
       if (TenonError.from(error).code !== Code.Unimplemented) throw error;
@@ -134,14 +152,38 @@ export class CacheEntry {
 
   #onOutage(failure: TenonError): void {
     if (this.#closing.signal.aborted) return;
-    this.#wasAway = true;
+    this.#setWasAway(true);
     this.#settings.onOutage(failure);
   }
 
-  #applyEvent(event: RegistryEvent): void {
-    if (event.service.name !== this.#name) return;
+  /**
+   * Leaves out of a removal the nodes that serve, soon after an outage: their leases may have ended before they could be
+   * renewed, and those that live register again. A node that leaves by itself announces that it drains.
+   */
+  #certain(event: RegistryEvent): RegistryEvent {
+    const now = this.#settings.clock.monotonicMs();
+    if (!this.#wasAway && now >= this.#outageGraceUntilMs) return event;
+    // Its answer begins the grace, at the end of which the service is read once more.
+    if (this.#wasAway) void this.#read();
+    const nodes = event.service.nodes.filter(({ id }) => !serves(this.#view.node(id)));
+    return { ...event, service: { ...event.service, nodes } };
+  }
+
+  #apply(event: RegistryEvent): void {
+    if (event.service.nodes.length === 0) return;
     if (this.#reading) this.#changesDuringRead.push(event);
-    this.#records = withChange(this.#records, event);
+    if (this.#view.apply(event)) this.#settings.onChanged(this);
+  }
+
+  #replace(view: ServiceView): void {
+    this.#view = view;
+    this.#settings.onChanged(this);
+  }
+
+  #setWasAway(wasAway: boolean): void {
+    if (this.#wasAway === wasAway) return;
+    this.#wasAway = wasAway;
+    this.#settings.onChanged(this);
   }
 
   /** Reads the service, one read at a time. `isRecheck`: an earlier read did not find known nodes. Never rejects. */
@@ -166,72 +208,39 @@ export class CacheEntry {
       }
     }
     this.#settings.onAnswer();
-    const missing = missingIn(found, this.#records);
+    const view = new ServiceView(found);
+    const isMissing = view.lacksNodesOf(this.#view);
     const now = clock.monotonicMs();
     this.#confirmedAtMs = now;
-    if (this.#wasAway) this.#graceUntilMs = now + graceMs;
-    // The watch did not report their removal: over mDNS an answer may have been lost.
-    else if (this.#isWatching && missing.length > 0 && !isRecheck && now >= this.#graceUntilMs)
-      this.#graceUntilMs = now + Math.min(graceMs, recheckMs);
-    this.#wasAway = false;
-    const isKept = now < this.#graceUntilMs;
-    if (isKept && missing.length > 0) this.#recheckAt(this.#graceUntilMs);
-    const records = this.#changesDuringRead.reduce(withChange, isKept ? missing.reduce(withChange, found) : found);
+    if (this.#wasAway) {
+      this.#outageGraceUntilMs = now + graceMs;
+      this.#recheckAt(this.#outageGraceUntilMs);
+    }
+    if (now < this.#outageGraceUntilMs) view.keep(this.#view, serves);
+    else if (isMissing) {
+      // The watch did not report their removal: over mDNS an answer may have been lost.
+      if (this.#isWatching && !isRecheck && now >= this.#graceUntilMs) {
+        this.#graceUntilMs = now + Math.min(graceMs, recheckMs);
+        this.#recheckAt(this.#graceUntilMs);
+      }
+      if (now < this.#graceUntilMs) view.keep(this.#view, () => true);
+    }
+    for (const event of this.#changesDuringRead) view.apply(event);
+    this.#setWasAway(false);
     // The same array as long as nothing changed: a selector keeps what it derived from it.
-    if (!isSame(records, this.#records)) this.#records = records;
+    if (!isSame(view.records, this.#view.records)) this.#replace(view);
   }
 
+  /** Reads once more when the grace ends. */
   #recheckAt(atMs: number): void {
     const { clock, timers } = this.#settings;
-    timers.after(Math.max(0, Math.ceil(atMs - clock.monotonicMs())), () => {
-      if (!this.#closing.signal.aborted && this.#graceUntilMs === atMs) void this.#read(true);
+    this.#recheck?.cancel();
+    this.#recheck = timers.after(Math.max(0, Math.ceil(atMs - clock.monotonicMs())), () => {
+      if (!this.#closing.signal.aborted) void this.#read(true);
     });
   }
 }
 
-/** True if both have the same JSON. Records of a registry of one's own that have none count as different. */
-function isSame(one: Records, other: Records): boolean {
-  try {
-    return JSON.stringify(one) === JSON.stringify(other);
-  } catch {
-    return false;
-  }
-}
-
-/** Returns the records with an event applied. A known node keeps its position. */
-// Not the kit's `NodeTable`: that compares single nodes by their JSON, which records of a registry of one's own may not
-// have, and here the metadata and endpoints of an event count for all nodes of its version.
-function withChange(records: Records, { action, service }: RegistryEvent): Records {
-  const changed = new Map(service.nodes.map((node) => [node.id, node]));
-  const isUpdate = action !== 'delete';
-  let isThere = false;
-  const kept = records.map((record): ServiceRecord => {
-    const isSame = isUpdate && record.version === service.version;
-    isThere ||= isSame;
-    const nodes = record.nodes.flatMap((node) => {
-      const now = changed.get(node.id);
-      if (!now) return [node];
-      if (!isSame) return [];
-      changed.delete(node.id);
-      return [now];
-    });
-    return isSame ? { ...service, nodes } : { ...record, nodes };
-  });
-  const added = isUpdate ? [...changed.values()] : [];
-  const all = isThere
-    ? kept.map((record) =>
-        record.version === service.version ? { ...record, nodes: [...record.nodes, ...added] } : record,
-      )
-    : [...kept, { ...service, nodes: added }];
-  return all.filter((record) => record.nodes.length > 0);
-}
-
-/** Returns events that would add the known nodes which were not found. */
-function missingIn(found: Records, known: Records): RegistryEvent[] {
-  const ids = new Set(found.flatMap(({ nodes }) => nodes.map((node) => node.id)));
-  return known.flatMap((record) => {
-    const nodes = record.nodes.filter((node) => !ids.has(node.id));
-    const same = found.find(({ version }) => version === record.version) ?? record;
-    return nodes.length > 0 ? [{ action: 'create', service: { ...same, nodes } }] : [];
-  });
+function serves(node: NodeRecord | undefined): boolean {
+  return node !== undefined && nodeState(node) === 'serving';
 }

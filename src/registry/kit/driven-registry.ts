@@ -9,6 +9,7 @@ import {
   type Registry,
   type RegistryCallOptions,
   type RegistryCapabilities,
+  type RegistryObserver,
   type RegistryOptions,
   serviceNotFound,
   type ServiceRecord,
@@ -28,6 +29,8 @@ import {
   registryTakesNot,
   serverFailed,
 } from './errors.ts';
+import { nodeKey } from './node-table.ts';
+import { RegistryObservers } from './observers.ts';
 import { assertRegistrable, byVersion, leaseOf } from './records.ts';
 import { RegistryWatch } from './registry-watch.ts';
 
@@ -70,8 +73,10 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   /** Private without `#`, so that an object whose prototype is this one can read it. */
   private readonly name: string;
   readonly #spec: RegistrySpec<Settings>;
-  readonly #tools: Omit<DriverTools, 'security'>;
+  readonly #tools: Omit<DriverTools, 'security'> & { readonly observers: RegistryObservers };
   readonly #watches = new Set<RegistryWatch>();
+  /** Keys of the nodes that were announced here. */
+  readonly #announced = new Set<string>();
   #settings: Settings;
   #driver: RegistryDriver | undefined;
   #security: ConnectionSecurity | undefined;
@@ -90,6 +95,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
       random: random ?? systemRuntime.random,
       timers: timers ?? systemRuntime.timers,
       logger: logger ?? silentLogger,
+      observers: new RegistryObservers(logger ?? silentLogger),
     };
     this.#settings = this.#settingsOf({ ...defaults, ...spec.defaults }, options);
   }
@@ -110,9 +116,10 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
       if (!driver.announce) throw registryReadOnly(name, call.method);
       assertRegistrable(service, driver.bounds?.maxRecordBytes);
       const ttlMs = leaseOf(options.ttlMs ?? this.#settings.ttlMs, capabilities);
-      const announced = service.nodes.map(async (node) =>
-        driver.announce?.({ service: { ...service, nodes: [node] }, node, ttlMs }, call),
-      );
+      const announced = service.nodes.map(async (node) => {
+        const outcome = await driver.announce?.({ service: { ...service, nodes: [node] }, node, ttlMs }, call);
+        this.#noteAnnounced(service.name, node.id, outcome === 'created');
+      });
       await Promise.all(announced);
     });
   }
@@ -120,11 +127,13 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   deregister(service: ServiceRecord, options: RegistryCallOptions = {}): Promise<void> {
     return this.#call('deregister', options, async (driver, call) => {
       if (!driver.withdraw) throw registryReadOnly(this.#spec.name, call.method);
+      for (const { id } of service.nodes) this.#announced.delete(nodeKey(service.name, id));
       await Promise.all(service.nodes.map(async ({ id }) => driver.withdraw?.(service.name, id, call)));
     });
   }
 
   async release({ name, nodes }: ServiceRecord): Promise<void> {
+    for (const { id } of nodes) this.#announced.delete(nodeKey(name, id));
     await Promise.all(nodes.map(async ({ id }) => this.#driver?.release?.(name, id)));
   }
 
@@ -168,6 +177,10 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
       }
       return watcher;
     });
+  }
+
+  observe(observer: RegistryObserver): void {
+    this.#tools.observers.add(observer);
   }
 
   async close(): Promise<void> {
@@ -222,6 +235,13 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
       security.close();
       throw error;
     }
+  }
+
+  #noteAnnounced(service: string, id: string, isNew: boolean): void {
+    const key = nodeKey(service, id);
+    if (isNew && this.#announced.has(key))
+      this.#tools.observers.tell('onRestored', { registry: this.#spec.name, service, node: id });
+    this.#announced.add(key);
   }
 
   #watchTools(driver: RegistryDriver): ConstructorParameters<typeof RegistryWatch>[1] {

@@ -3,6 +3,7 @@ import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import type { ConnectionSecurity } from '../../tls/connection.ts';
 import type { NodeRecord, RegistryAction, ServiceRecord } from '../registry.ts';
 import type { DriverFailure } from './errors.ts';
+import type { RegistryObservers } from './observers.ts';
 
 /** The clock, randomness, timers and logger for a driver. */
 export interface DriverTools {
@@ -12,6 +13,8 @@ export interface DriverTools {
   readonly logger: Logger;
   /** TLS and credentials from the options that the capabilities allow. Closed after the driver. */
   readonly security: ConnectionSecurity;
+  /** Tells the observers of the registry. */
+  readonly observers?: RegistryObservers | undefined;
 }
 
 /** One call of the registry, for its driver. */
@@ -100,8 +103,11 @@ export interface RegistryDriver {
   readonly bounds?: DriverBounds | undefined;
   /** True if `listServices` returns names alone, since reading all services would cost too much. @default false */
   readonly listsNames?: boolean | undefined;
-  /** Announces a node, or renews its lease and replaces its record. Absent in a registry that cannot register. */
-  announce?(registration: Registration, call: DriverCall): Promise<void> | void;
+  /**
+   * Announces a node, or renews its lease and replaces its record. Absent in a registry that cannot register. `created`
+   * says that the server did not have the node: if it was announced before, the server had lost it.
+   */
+  announce?(registration: Registration, call: DriverCall): Promise<'created' | void> | 'created' | void;
   /** Removes a node, and does nothing if there is none. Absent in a registry that cannot register. */
   withdraw?(service: string, id: string, call: DriverCall): Promise<void> | void;
   /**

@@ -94,16 +94,21 @@ export class LeaseManager<Grant> {
       // A copy, so that the caller may change its record afterwards.
       const copy = known?.text === text ? known.registration : (JSON.parse(text) as Registration);
       const backend = this.#backend;
+      let isLost = known !== undefined && known.grant === undefined;
       let renewed: Renewed<Grant>;
       if (known?.grant !== undefined && (known.text === text || backend.replace)) {
         if (known.text === text) renewed = await backend.renew(known.grant, copy, signal);
         else renewed = await backend.replace?.(known.grant, copy, signal);
-        if (renewed === undefined) this.#warn(copy);
+        if (renewed === undefined) {
+          isLost = true;
+          this.#warn(copy);
+        }
       }
       const isElsewhere = renewed === takenElsewhere;
       if (isElsewhere && known?.isElsewhere !== true) this.#warnOfTwin(copy);
       const kept = renewed === takenElsewhere ? known?.grant : renewed;
       const grant = kept ?? (await backend.grant(copy, signal));
+      if (isLost && kept === undefined) this.#noteRestored(copy);
       if (this.#closing.signal.aborted) return;
       known?.expiry.cancel();
       const expiry = this.#options.timers.after(registration.ttlMs, () => this.#onExpiry(key, lease));
@@ -153,7 +158,7 @@ export class LeaseManager<Grant> {
     const work = async (): Promise<void> => {
       if (isOver()) return;
       lease.grant = await this.#backend.grant(lease.registration, signal);
-      this.#restored += 1;
+      this.#noteRestored(lease.registration);
     };
     await pause(timers, random.next() * restoreSpreadMs, signal);
     await retrying(() => this.#enqueue(key, signal, work), {
@@ -189,6 +194,12 @@ export class LeaseManager<Grant> {
     lease?.expiry.cancel();
     this.#leases.delete(key);
     return lease;
+  }
+
+  #noteRestored({ service, node }: Registration): void {
+    this.#restored += 1;
+    const { registry, observers } = this.#options;
+    observers?.tell('onRestored', { registry, service: service.name, node: node.id });
   }
 
   #warn({ service, node }: Registration): void {

@@ -55,6 +55,8 @@ export class RegistryWatch implements WatchFeed {
   /** The number of nodes in all views. */
   #count = 0;
   #timer: Timer | undefined;
+  /** The time for which the timer is set. */
+  #scheduledAtMs = Number.POSITIVE_INFINITY;
   #isReading = false;
   #readAtMs = 0;
   #listNamesAtMs = Number.POSITIVE_INFINITY;
@@ -96,26 +98,26 @@ export class RegistryWatch implements WatchFeed {
       this.#initialChanges.set(keyOf(change), change);
       return;
     }
-    this.#apply(change);
-    this.#schedule();
+    const { dueAtMs } = this.#apply(change);
+    if (dueAtMs < this.#scheduledAtMs) this.#schedule(dueAtMs);
   }
 
   refresh(service?: string): void {
-    for (const view of this.#views.values()) {
-      if (service === undefined || view.service === undefined || view.service === service) this.#markStale(view);
-    }
+    const views =
+      service === undefined ? this.#views.values() : [this.#views.get(service), this.#views.get(undefined)];
+    for (const view of views) if (view) this.#markStale(view);
     // A service without a view is found when names are listed.
     if (this.#hasViewPerService && (service === undefined || !this.#views.has(service)))
       this.#listNamesAtMs = this.#now();
-    if (!this.#initialChanges) this.#schedule();
+    if (!this.#initialChanges && this.#now() < this.#scheduledAtMs) this.#schedule(this.#now());
   }
 
   fail(why: string, cause?: unknown): void {
     this.watcher.fail(why, cause);
   }
 
-  /** Applies a reported change, and queues an event if it changes the view. */
-  #apply(change: Change): void {
+  /** Applies a reported change, and queues an event if it changes the view. Returns the view. */
+  #apply(change: Change): View {
     const view = this.#view(this.#isSingleView ? undefined : change.service.name);
     view.changesDuringRead?.set(keyOf(change), change);
     const { revision } = change;
@@ -128,6 +130,7 @@ export class RegistryWatch implements WatchFeed {
       if (change.action !== 'delete') view.dueAtMs = Math.min(view.dueAtMs, this.#expiryOf(change));
       // In the view already, or of a server whose revision started again: a read shows which.
     } else if (!this.#initialChanges) this.#markStale(view);
+    return view;
   }
 
   #markStale(view: View): void {
@@ -201,16 +204,22 @@ export class RegistryWatch implements WatchFeed {
     return this.#tools.hasRoom?.(this.#count + more) ?? true;
   }
 
-  #schedule(): void {
+  /** Sets the timer for the next read. */
+  #schedule(dueAtMs = this.#nextDueMs()): void {
     if (this.#isReading) return;
     this.#timer?.cancel();
-    if (this.watcher.isStopped) return;
+    this.#scheduledAtMs = Number.POSITIVE_INFINITY;
+    if (this.watcher.isStopped || dueAtMs === Number.POSITIVE_INFINITY) return;
     const { timers, minReadMs } = this.#tools;
+    this.#scheduledAtMs = Math.max(dueAtMs, this.#readAtMs + minReadMs);
+    const delayMs = Math.max(0, Math.ceil(this.#scheduledAtMs - this.#now()));
+    this.#timer = timers.after(delayMs, () => void this.#readDue());
+  }
+
+  #nextDueMs(): number {
     let next = this.#hasViewPerService ? this.#listNamesAtMs : Number.POSITIVE_INFINITY;
     for (const { dueAtMs } of this.#views.values()) next = Math.min(next, dueAtMs);
-    if (next === Number.POSITIVE_INFINITY) return;
-    const atMs = Math.max(next, this.#readAtMs + minReadMs);
-    this.#timer = timers.after(Math.max(0, Math.ceil(atMs - this.#now())), () => void this.#readDue());
+    return next;
   }
 
   /** Reads the views that are due, one run at a time. Never rejects. */

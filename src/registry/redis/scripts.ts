@@ -20,7 +20,7 @@ end
 
 /**
  * KEYS: node, index of the service, index of services, revision. ARGV: id, record, lease in milliseconds, service,
- * channel. The same record again is a renewal, which is not published, unless the record had expired.
+ * channel. The same record again is a renewal, not published unless the record had expired. Gives 0 if there was none.
  */
 export const registerScript: string = `${nowMs}${nextRevision}
 local lapses = now + tonumber(ARGV[3])
@@ -35,7 +35,8 @@ redis.call('ZADD', KEYS[3], last, ARGV[4])
 if before ~= ARGV[2] then
   local action = type(before) == 'string' and 'update' or 'create'
   redis.call('PUBLISH', ARGV[5], nextRevision(KEYS[4]) .. ' ' .. ARGV[3] .. ' ' .. action .. ' ' .. ARGV[2])
-end`;
+end
+return before and 1 or 0`;
 
 /** KEYS: as above. ARGV: id, service, channel. */
 export const deregisterScript: string = `${nowMs}${nextRevision}

@@ -1,6 +1,6 @@
 import type { Code } from '../../errors/errors.ts';
 import type { LogFields } from '../../logger/logger.ts';
-import type { ServiceRecord } from '../../registry/registry.ts';
+import type { RestoredNode, ServiceRecord } from '../../registry/registry.ts';
 import type { LeaseTerms } from '../lease-keeper.ts';
 
 /** A message to the thread that renews leases. `key` identifies the lease, `call` a request that is answered. */
@@ -27,6 +27,7 @@ export interface SentError {
 export type LeaseReport =
   | { readonly kind: 'ready' }
   | { readonly kind: 'registered'; readonly key: string }
+  | { readonly kind: 'restored'; readonly node: RestoredNode }
   | { readonly kind: 'done'; readonly call: number; readonly error?: SentError | undefined }
   | {
       readonly kind: 'log';
