@@ -236,6 +236,14 @@ export interface LostWatch {
   readonly error: TenonError;
 }
 
+/** A watch that goes on after its server was away, for a {@link RegistryObserver}. */
+export interface ResumedWatch {
+  /** The name of the registry: `etcd`. */
+  readonly registry: string;
+  /** Undefined for a watch of all services. */
+  readonly service: string | undefined;
+}
+
 /** A node that was registered again, for a {@link RegistryObserver}. */
 export interface RestoredNode {
   /** The name of the registry: `etcd`. */
@@ -257,6 +265,8 @@ export interface RegistryObserver {
   onViewChanged?(view: ViewChange): void;
   /** Called when a watch of the cache has ended with an error, so that changes may be seen late. */
   onWatchLost?(watch: LostWatch): void;
+  /** Called when a watch goes on after its server was away, without having missed a change. */
+  onWatchResumed?(watch: ResumedWatch): void;
   /** Called when a node of this process was registered again, as the registry had lost it. */
   onRestored?(node: RestoredNode): void;
 }

@@ -103,6 +103,12 @@ export class CacheEntry {
     this.#apply({ action: 'delete', service });
   }
 
+  /** Notes that the registry was away, though the watch goes on: its next answer begins the grace. */
+  wasAway(): void {
+    this.#setWasAway(true);
+    void this.#read();
+  }
+
   /** Watches until the entry is closed, and starts a new watch whenever one ends. */
   async #follow(): Promise<void> {
     const { random, timers, clock } = this.#settings;

@@ -245,11 +245,12 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   }
 
   #watchTools(driver: RegistryDriver): ConstructorParameters<typeof RegistryWatch>[1] {
-    const { clock, timers } = this.#tools;
+    const { clock, timers, observers } = this.#tools;
     return {
       clock,
       timers,
       server: driver.server,
+      onResumed: (service) => observers.tell('onWatchResumed', { registry: this.#spec.name, service }),
       minReadMs: driver.bounds?.minReadMs ?? minReadMs,
       maxReadMs: driver.bounds?.maxReadMs ?? (driver.watch ? maxReadMs : pollMs),
       read: (service, isInitialRead) =>

@@ -73,6 +73,11 @@ export interface WatchFeed {
    * Reports that something may have changed, in one service or in any: it is read again, within the driver's bounds.
    */
   refresh(service?: string): void;
+  /**
+   * Reports that the watch goes on after the server was away: leases may have ended that could not be renewed. Called
+   * before the changes of that time.
+   */
+  resumed(): void;
   /** Reports that changes may have been missed for good: the watch ends with `registry.watch_lost`. */
   fail(why: string, cause?: unknown): void;
 }

@@ -18,6 +18,8 @@ export interface RegistryWatchTools {
   read(service: string | undefined, isInitialRead: boolean): Promise<Snapshot>;
   /** True if one more node is accepted beside `count`. @default true */
   hasRoom?(count: number): boolean;
+  /** Called when the watch goes on after the server was away. */
+  onResumed?(service: string | undefined): void;
 }
 
 /** The view of what one read returns: of one service, or of all services. */
@@ -110,6 +112,10 @@ export class RegistryWatch implements WatchFeed {
     if (this.#hasViewPerService && (service === undefined || !this.#views.has(service)))
       this.#listNamesAtMs = this.#now();
     if (!this.#initialChanges && this.#now() < this.#scheduledAtMs) this.#schedule(this.#now());
+  }
+
+  resumed(): void {
+    this.#tools.onResumed?.(this.service);
   }
 
   fail(why: string, cause?: unknown): void {
