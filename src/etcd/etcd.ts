@@ -100,6 +100,8 @@ export interface KeyWatch extends KeyRange {
   readonly onEvent: (event: KeyEvent) => void;
   /** Called when changes were compacted before they were seen. The watch goes on after them. */
   readonly onGap: () => void;
+  /** Called when a stream that broke was resumed, before the changes since. */
+  readonly onResumed: () => void;
   /** Called once if the watch cannot go on. `why` follows "the watch ended,". */
   readonly onLost: (why: string, cause: unknown) => void;
 }
@@ -228,11 +230,12 @@ export class EtcdClient {
    * Reports the changes of a range of keys, each once and in order: a stream that broke is resumed at the revision
    * after the last one that was seen. Resolves when every later change is reported, until `signal` aborts.
    */
-  watch({ key, rangeEnd, onEvent, onGap, onLost }: KeyWatch, signal: AbortSignal): Promise<void> {
+  watch({ key, rangeEnd, onEvent, onGap, onResumed, onLost }: KeyWatch, signal: AbortSignal): Promise<void> {
     const { channel, addressCount, tools, timeoutMs, progressMs } = this.#options;
     // The revision from which changes are still to be seen; 0 for those from now on.
     let startRevision = 0n;
     let hasGap = false;
+    let isResumed = false;
     let newest: ResponseHeader | undefined;
     const onCanceled = ({ compactRevision, cancelReason }: WatchResponse): never => {
       if (compactRevision > 0n) {
@@ -263,6 +266,8 @@ export class EtcdClient {
           if (isBehind(current, newest)) throw new StreamEnded('as etcd has lost its data');
         } else newest = header;
         if (startRevision === 0n) startRevision = header.revision + 1n;
+        if (isResumed) onResumed();
+        isResumed = true;
         if (hasGap) onGap();
         hasGap = false;
       },

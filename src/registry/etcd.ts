@@ -145,8 +145,8 @@ class EtcdDriver implements RegistryDriver {
   watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
     const range = this.#keys.rangeOf(feed.service);
     const onEvent = (event: KeyEvent): void => this.#onEvent(feed, event);
-    const onLost = (why: string, cause: unknown): void => feed.fail(why, cause);
-    return this.#client.watch({ ...range, onEvent, onGap: () => feed.refresh(), onLost }, signal);
+    const told = { onGap: () => feed.refresh(), onResumed: () => feed.resumed(), onLost: feed.fail.bind(feed) };
+    return this.#client.watch({ ...range, ...told, onEvent }, signal);
   }
 
   failure(error: unknown): DriverFailure {

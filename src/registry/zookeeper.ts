@@ -244,7 +244,7 @@ class ZooKeeperDriver implements RegistryDriver {
             logger.info(`ZooKeeper bounds the lease of ${sessionTimeoutMs} ms to ${grantedMs} ms`);
           }
           // Recursive watches do not report what changed before they were armed again.
-          if (isMain && !isNewSession) for (const feed of this.#feeds) feed.refresh();
+          if (isMain && !isNewSession) this.#feeds.resumed();
         },
         // It may have lost nodes that live.
         onSilence: (silentMs) => fail(`ZooKeeper said nothing for ${Math.round(silentMs)} ms`),

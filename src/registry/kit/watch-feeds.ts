@@ -43,6 +43,14 @@ export class WatchFeeds implements Iterable<WatchFeed> {
     for (const feed of this.#feeds.get(who === 'every' ? undefined : change.service.name) ?? []) feed.change(change);
   }
 
+  /** Lets all watches read what changed while the server was away. */
+  resumed(): void {
+    for (const feed of [...this]) {
+      feed.resumed();
+      feed.refresh();
+    }
+  }
+
   /** Ends all watches with an error, as they may have missed changes. */
   fail(why: string): void {
     for (const feed of [...this]) feed.fail(why);

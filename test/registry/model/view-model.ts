@@ -125,7 +125,6 @@ class Scene {
       version: `${version}.0.0`,
     });
     this.#put(record);
-    // A process that cannot renew tries again a little later.
     const renewing = this.runtime.timers.every(renewMs - at * 100, () => this.#put(record));
     this.#processes.set(at, { service: record, renewing });
   }
