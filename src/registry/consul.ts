@@ -182,11 +182,12 @@ class ConsulDriver implements RegistryDriver {
     const { value, isHidden } = await this.#get(this.#channel, pathOf(name), call);
     // A node that two agents have is that of the later registration.
     const found = entriesIn(value).filter((entry) => !entry.isCritical && entry.name === name);
-    const byId = new Map(found.sort((a, b) => a.index - b.index).map((entry) => [entry.id, entry]));
+    found.sort((a, b) => Number(b.hasLapsed) - Number(a.hasLapsed) || a.index - b.index);
+    const byId = new Map(found.map((entry) => [entry.id, entry]));
     const nodes = [...byId.values()].flatMap((entry) => {
       const place = `service ${entry.id} at the node ${entry.node} of Consul`;
       const service = this.#broken.read(place, () => serviceIn(entry, this.bounds.maxRecordBytes));
-      return service ? [{ service }] : [];
+      return service ? [{ service, hasLapsed: entry.hasLapsed }] : [];
     });
     if (nodes.length === 0 && isHidden)
       throw new HiddenRecords(`the token may not read service "${name}" or its nodes`);
@@ -366,7 +367,7 @@ class ConsulDriver implements RegistryDriver {
     const path = service === undefined ? servicesPath : pathOf(service);
     const answer = await this.#get(this.#held, path, call, { index, waitMs });
     if (service === undefined) return { index: answer.index, content: namesIn(answer.value) };
-    const entries = entriesIn(answer.value).filter(({ isCritical }) => !isCritical);
+    const entries = entriesIn(answer.value).filter(({ isCritical, hasLapsed }) => !isCritical && !hasLapsed);
     const content = new Map(entries.map((entry) => [`${entry.node}\n${entry.id}`, JSON.stringify(entry)]));
     return { index: answer.index, content };
   }

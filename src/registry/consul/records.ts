@@ -18,7 +18,7 @@ export interface HealthEntry {
   readonly port: number;
   /** Number of the change by which it was registered. */
   readonly index: number;
-  /** True if a check of the service, or of the machine that it is on, is critical. */
+  /** True if a check of others is critical, of the service or of the machine that it is on. */
   readonly isCritical: boolean;
   /** True if the time of its own check has passed. */
   readonly hasLapsed: boolean;
@@ -73,7 +73,7 @@ export function entriesIn(answer: unknown): readonly HealthEntry[] {
       address: textIn(service['Address']),
       port: Number(service['Port'] ?? 0),
       index: Number(service['CreateIndex'] ?? 0),
-      isCritical: critical.length > 0,
+      isCritical: critical.some(({ CheckID }) => CheckID !== checkId),
       hasLapsed: critical.some(({ CheckID }) => CheckID === checkId),
     };
   });

@@ -18,7 +18,7 @@ import {
 } from '../registry.ts';
 import { isTimeout } from './address-list.ts';
 import { boundedCall } from './bounded-call.ts';
-import type { DriverCall, DriverTools, RegistryDriver, Snapshot } from './driver.ts';
+import type { DriverCall, DriverTools, LeasedNode, RegistryDriver, Snapshot } from './driver.ts';
 import {
   callCancelled,
   callTimedOut,
@@ -139,7 +139,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
 
   async getService(name: string, options: RegistryCallOptions = {}): Promise<readonly ServiceRecord[]> {
     const { nodes } = await this.#call('getService', options, async (driver, call) => driver.read(name, call));
-    const found = nodes.map(({ service }) => service).filter((service) => service.name === name);
+    const found = recordsOf(nodes).filter((service) => service.name === name);
     if (found.length === 0) throw serviceNotFound(this.#spec.name, name);
     return byVersion(found);
   }
@@ -270,10 +270,15 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   }
 }
 
+/** The records of nodes whose lease has not ended. */
+function recordsOf(nodes: readonly LeasedNode[]): readonly ServiceRecord[] {
+  return nodes.filter(({ hasLapsed }) => hasLapsed !== true).map(({ service }) => service);
+}
+
 /** Groups the records of snapshots by service, ordered by name. */
 function byName(snapshots: readonly Snapshot[]): readonly ServiceRecord[][] {
   const services = new Map<string, ServiceRecord[]>();
-  for (const { service } of snapshots.flatMap(({ nodes }) => nodes)) {
+  for (const service of snapshots.flatMap(({ nodes }) => recordsOf(nodes))) {
     const known = services.get(service.name);
     if (known) known.push(service);
     else services.set(service.name, [service]);

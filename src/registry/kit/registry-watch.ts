@@ -40,6 +40,8 @@ interface View {
 
 // Concurrent reads. The number of services is not bounded: any client of the server may add some.
 const maxReads = 64;
+// A node whose lease has ended at a server that was busy is back within this time.
+const lapseMs = 1_000;
 // Added to leases, so that a node is removed here after the server has removed it, not before.
 const slackMs = 20;
 
@@ -150,8 +152,11 @@ export class RegistryWatch implements WatchFeed {
     view.changesDuringRead = undefined;
     const found = new NodeTable();
     for (const node of snapshot.nodes) {
-      const isKnown = before.get(node.service) !== undefined;
-      if (this.watcher.covers(node.service.name) && (isKnown || this.#hasRoom(found.size - before.size))) {
+      const known = before.get(node.service);
+      if (node.hasLapsed === true) {
+        const lapsesAtMs = Math.min(known?.expiresAtMs ?? 0, askedAtMs + lapseMs);
+        if (known && lapsesAtMs > askedAtMs) found.put(known.service, lapsesAtMs);
+      } else if (this.watcher.covers(node.service.name) && (known || this.#hasRoom(found.size - before.size))) {
         found.put(node.service, this.#expiryOf(node));
       }
     }
