@@ -9,6 +9,7 @@ import {
   isRegistryCache,
   type Registry,
   type RegistryEvent,
+  type RegistryObserver,
   serviceNotFound,
   type ServiceRecord,
   type Watcher,
@@ -29,6 +30,7 @@ class Inner {
   /** While set, reads wait for it. */
   held: Promise<void> | undefined;
   reads = 0;
+  readonly observers: RegistryObserver[] = [];
   readonly watches: { readonly service: string | undefined; readonly events: AsyncQueue<RegistryEvent> }[] = [];
 
   registry(): Registry {
@@ -54,6 +56,7 @@ class Inner {
       getService,
       deregister,
       watch,
+      observe: (observer: RegistryObserver) => void this.observers.push(observer),
       close: async () => {},
       toString: () => 'inner',
       options: {},
@@ -199,6 +202,8 @@ describe('RegistryCache', () => {
     expect(inner.standing).toBe(1);
     expect(known()).toEqual(['n1', 'n2', 'n3']);
     expect(logger.texts.slice(1)).toEqual(['info the inner registry is back']);
+    // Until then a removal may be that of a lease which could not be renewed.
+    await timers.advance(30_000);
     inner.tell('delete', serviceOf('greeter', ['n2']));
     await timers.settle();
     expect(known()).toEqual(['n1', 'n3']);
@@ -223,6 +228,126 @@ describe('RegistryCache', () => {
     await timers.advance(10_000);
     // The other never came back.
     expect(known()).toEqual(['n2']);
+    await cache.close();
+  });
+
+  it('keeps nodes whose removal is reported soon after an outage, and drops those that are not back in time', async () => {
+    const { inner, cache, timers, known } = scene({ graceMs: 30_000 });
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.watches[0]?.events.fail(lost);
+    await timers.advance(6_000);
+    for (const id of ['n1', 'n2']) inner.tell('delete', serviceOf('greeter', [id]));
+    inner.records = [];
+    await timers.advance(20_000);
+    expect(known()).toEqual(['n1', 'n2']);
+    const [changed] = [nodeOf('n1', { address: '127.0.0.1:7001' })];
+    inner.records = [serviceOf('greeter', [changed])];
+    inner.tell('create', serviceOf('greeter', [changed]));
+    await timers.settle();
+    expect(cache.peek('greeter')?.[0]?.nodes[0]?.address).toBe('127.0.0.1:7001');
+    await timers.advance(6_000);
+    expect(known()).toEqual(['n1']);
+    inner.tell('delete', serviceOf('greeter', ['n1']));
+    await timers.settle();
+    expect(known()).toEqual([]);
+    await cache.close();
+  });
+
+  it('keeps nodes whose removal is reported while the registry is away', async () => {
+    const { inner, cache, timers, known } = scene({ graceMs: 30_000, ttlMs: 5_000 });
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.failure = away;
+    await timers.advance(5_000);
+    known();
+    await timers.settle();
+    inner.tell('delete', serviceOf('greeter', ['n1']));
+    await timers.settle();
+    expect(known()).toEqual(['n1', 'n2']);
+    inner.failure = undefined;
+    inner.records = [serviceOf('greeter', ['n2'])];
+    await timers.advance(5_000);
+    expect(known()).toEqual(['n1', 'n2']);
+    await timers.advance(31_000);
+    expect(known()).toEqual(['n2']);
+    await cache.close();
+  });
+
+  it('keeps nodes whose removal is reported after a watch was resumed', async () => {
+    const { inner, cache, timers, known } = scene({ graceMs: 30_000 });
+    await cache.getService('greeter');
+    await timers.settle();
+    for (const observer of inner.observers) observer.onWatchResumed?.({ registry: 'inner', service: 'greeter' });
+    inner.tell('delete', serviceOf('greeter', ['n1']));
+    await timers.settle();
+    expect(known()).toEqual(['n1', 'n2']);
+    inner.records = [serviceOf('greeter', ['n2'])];
+    await timers.advance(31_000);
+    expect(known()).toEqual(['n2']);
+    await cache.close();
+  });
+
+  it('drops a node at once, even after an outage, that drained or that this process has deregistered', async () => {
+    const { inner, cache, timers, known } = scene({ graceMs: 30_000 });
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.watches[0]?.events.fail(lost);
+    await timers.advance(6_000);
+    inner.tell('update', serviceOf('greeter', [nodeOf('n1', { metadata: { 'tenon-state': 'draining' } })]));
+    inner.tell('delete', serviceOf('greeter', ['n1', 'n2']));
+    await timers.settle();
+    expect(known()).toEqual(['n2']);
+    await cache.deregister(serviceOf('greeter', ['n2']));
+    expect(known()).toEqual([]);
+    await cache.close();
+  });
+
+  it('returns the same array after an event that changes nothing', async () => {
+    const { inner, cache, timers } = scene();
+    await cache.getService('greeter');
+    await timers.settle();
+    const before = cache.peek('greeter');
+    inner.tell('update', serviceOf('greeter', ['n1']));
+    inner.tell('delete', serviceOf('greeter', ['n9']));
+    inner.tell('update', serviceOf('greeter', []));
+    await timers.settle();
+    expect(cache.peek('greeter')).toBe(before);
+    await cache.close();
+  });
+
+  it('tells observers of changes, of lost watches, and of services that it drops', async () => {
+    const { inner, cache, timers, logger } = scene({ idleMs: 100_000 });
+    const seen: string[] = [];
+    const failing = { onViewChanged: () => void seen.push('failing') && null!.x };
+    cache.observe(failing as unknown as RegistryObserver);
+    cache.observe({
+      onViewChanged: ({ registry, service, nodes, isStale }) =>
+        void seen.push(`${registry} ${service} ${nodes}${isStale ? ' stale' : ''}`),
+      onWatchLost: ({ registry, service, error }) => void seen.push(`${registry} ${service} lost ${error.message}`),
+    });
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.tell('create', serviceOf('greeter', ['n3']));
+    inner.records = [serviceOf('greeter', ['n1', 'n2', 'n3'])];
+    await timers.settle();
+    inner.tell('create', serviceOf('greeter', ['n3']));
+    inner.failure = inner.watchFailure = away;
+    inner.watches[0]?.events.fail(lost);
+    await timers.advance(20_000);
+    inner.failure = inner.watchFailure = undefined;
+    await timers.advance(10_000);
+    await timers.advance(200_000);
+    expect(seen.filter((text) => text !== 'failing')).toEqual([
+      'inner greeter 2',
+      'inner greeter 3',
+      'inner greeter lost lost',
+      'inner greeter 3 stale',
+      'inner greeter 3',
+      'inner greeter 0',
+    ]);
+    expect(seen.filter((text) => text === 'failing')).toHaveLength(5);
+    expect(logger.texts.filter((text) => text.includes('observer'))).toHaveLength(1);
     await cache.close();
   });
 
