@@ -319,8 +319,12 @@ describe('RegistryCache', () => {
   it('tells observers of changes, of lost watches, and of services that it drops', async () => {
     const { inner, cache, timers, logger } = scene({ idleMs: 100_000 });
     const seen: string[] = [];
-    const failing = { onViewChanged: () => void seen.push('failing') && null!.x };
-    cache.observe(failing as unknown as RegistryObserver);
+    cache.observe({
+      onViewChanged: () => {
+        seen.push('failing');
+        throw new Error('an observer fails');
+      },
+    });
     cache.observe({
       onViewChanged: ({ registry, service, nodes, isStale }) =>
         void seen.push(`${registry} ${service} ${nodes}${isStale ? ' stale' : ''}`),

@@ -2,107 +2,165 @@ import { describe, expect, it } from '@jest/globals';
 
 import { AsyncQueue } from '../../src/internal/async-queue.ts';
 import { CachedRegistry } from '../../src/registry/cache.ts';
-import type { Change } from '../../src/registry/kit/driver.ts';
+import type { Change, Snapshot } from '../../src/registry/kit/driver.ts';
 import { RegistryWatch } from '../../src/registry/kit/registry-watch.ts';
-import type { NodeRecord, Registry, RegistryEvent, ServiceRecord } from '../../src/registry/registry.ts';
+import { WatchFeeds } from '../../src/registry/kit/watch-feeds.ts';
+import type { Registry, RegistryEvent, ServiceRecord } from '../../src/registry/registry.ts';
 import { WatchRecorder } from '../../src/testing/recorders.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { serviceOf } from './support.ts';
 
-const sizes = [100, 10_000] as const;
+const arrayMethods = [
+  'concat',
+  'every',
+  'filter',
+  'find',
+  'flatMap',
+  'forEach',
+  'includes',
+  'indexOf',
+  'map',
+  'reduce',
+  'slice',
+  'some',
+  'sort',
+  'toSorted',
+] as const;
 
-/** Counts how often a node of its making is looked at. */
-class Looks {
-  count = 0;
+type Method = (this: unknown, ...args: unknown[]) => unknown;
 
-  node(id: string): NodeRecord {
-    const look = <T>(value: T): T => {
-      this.count += 1;
-      return value;
+/** Counts the elements of lists, maps and sets that `work` goes through, and the characters of JSON that it makes. */
+async function stepsOf(work: () => Promise<void>): Promise<number> {
+  let steps = 0;
+  const undo: (() => void)[] = [];
+  const patch = (owner: object, name: PropertyKey, wrap: (original: Method) => Method): void => {
+    const original = Object.getOwnPropertyDescriptor(owner, name) as PropertyDescriptor;
+    Object.defineProperty(owner, name, { ...original, value: wrap(original.value as Method) });
+    undo.push(() => Object.defineProperty(owner, name, original));
+  };
+  const counted = (original: Method): Method =>
+    function (this: unknown, ...args) {
+      const iterator = original.apply(this, args) as Iterator<unknown>;
+      const next = iterator.next.bind(iterator);
+      return Object.assign(iterator, {
+        next: () => {
+          steps += 1;
+          return next();
+        },
+      });
     };
-    return {
-      get id() {
-        return look(id);
-      },
-      get address() {
-        return look('127.0.0.1:7000');
-      },
-      get metadata() {
-        return look({});
-      },
+  const ofLength = (original: Method): Method =>
+    function (this: unknown, ...args) {
+      steps += (this as unknown[]).length;
+      return original.apply(this, args);
     };
+  for (const owner of [Map.prototype, Set.prototype])
+    for (const name of ['values', 'keys', 'entries', Symbol.iterator]) patch(owner, name, counted);
+  patch(Array.prototype, Symbol.iterator, counted);
+  for (const name of arrayMethods) patch(Array.prototype, name, ofLength);
+  patch(JSON, 'stringify', (original) => (...args) => {
+    const text = original.apply(JSON, args) as string | undefined;
+    steps += text?.length ?? 0;
+    return text;
+  });
+  try {
+    await work();
+  } finally {
+    for (const one of undo.reverse()) one();
   }
-
-  service(id: string): ServiceRecord {
-    return serviceOf('greeter', [this.node(id)]);
-  }
+  return steps;
 }
 
-/** The looks at nodes, and the reads, that ten changes cost. */
 interface Cost {
-  readonly looks: number;
+  readonly steps: number;
   readonly reads: number;
 }
 
+function idsOfSize(size: number): string[] {
+  return Array.from({ length: size }, (_, at) => `n${String(at).padStart(5, '0')}`);
+}
+
+function oneNode(id: string, service = 'greeter'): ServiceRecord {
+  return serviceOf(service, [id]);
+}
+
+/** Ten changes of a watch of one service with so many nodes. */
 async function costOfWatch(size: number): Promise<Cost> {
   const runtime = virtualRuntime();
-  const looks = new Looks();
   let reads = 0;
-  const read = async (): Promise<{ nodes: { service: ServiceRecord }[] }> => {
+  const read = async (): Promise<Snapshot> => {
     reads += 1;
-    return { nodes: Array.from({ length: size }, (_, at) => ({ service: looks.service(`n${at}`) })) };
+    return { nodes: idsOfSize(size).map((id) => ({ service: oneNode(id), leaseMs: 60_000 })) };
   };
   const tools = { ...runtime, server: 'the server', minReadMs: 100, maxReadMs: 30_000, read };
   const watch = new RegistryWatch({ service: 'greeter' }, tools, () => {});
   const seen = new WatchRecorder(watch.watcher);
   await watch.start();
-  const change = (action: Change['action'], id: string): void => watch.change({ action, service: looks.service(id) });
-  const before = { looks: looks.count, reads };
-  for (let at = 0; at < 5; at += 1) {
-    change('create', `new${at}`);
-    change('delete', `n${at}`);
-    await runtime.timers.settle();
-  }
+  const readsBefore = reads;
+  const change = (action: Change['action'], id: string): void =>
+    watch.change({ action, service: oneNode(id), leaseMs: 60_000 });
+  const steps = await stepsOf(async () => {
+    for (let at = 0; at < 5; at += 1) {
+      change('create', `new0${at}`);
+      change('delete', `n0000${at}`);
+    }
+  });
+  await runtime.timers.settle();
   expect(seen.events).toHaveLength(10);
   watch.watcher.stop();
-  return { looks: looks.count - before.looks, reads: reads - before.reads };
+  return { steps, reads: reads - readsBefore };
 }
 
-/** A watch of all services, each with one node. */
+/** Ten changes of a watch of so many services, of which a driver with a list of names tells. */
 async function costOfWatchOfAll(size: number): Promise<Cost> {
   const runtime = virtualRuntime();
-  let [looks, reads] = [0, 0];
-  const all = Array.from({ length: size }, (_, at) => `s${at}`);
-  const read = async (name?: string): Promise<{ nodes: { service: ServiceRecord }[] }> => {
+  let reads = 0;
+  const read = async (name = ''): Promise<Snapshot> => {
     reads += 1;
-    return { nodes: [{ service: serviceOf(name ?? '', ['n1']) }] };
+    return { nodes: [{ service: oneNode('n1', name) }] };
   };
-  const tools = { ...runtime, server: 'the server', minReadMs: 100, maxReadMs: 30_000, read, names: async () => all };
-  // Each look at the due times of the views asks for the time.
-  const clock = { ...runtime.clock, monotonicMs: () => ((looks += 1), runtime.clock.monotonicMs()) };
-  const watch = new RegistryWatch({}, { ...tools, clock }, () => {});
+  const names = async (): Promise<string[]> => idsOfSize(size);
+  const tools = { ...runtime, server: 'the server', minReadMs: 100, maxReadMs: 30_000, read, names };
+  const watch = new RegistryWatch({}, tools, () => {});
   const seen = new WatchRecorder(watch.watcher);
   await watch.start();
-  const before = { looks, reads };
-  for (let at = 0; at < 10; at += 1) {
-    watch.change({ action: 'update', service: serviceOf(`s${at}`, ['n2']) });
-    await runtime.timers.settle();
-  }
+  const readsBefore = reads;
+  const steps = await stepsOf(async () => {
+    for (let at = 0; at < 10; at += 1) watch.change({ action: 'create', service: oneNode('n2', `n0000${at}`) });
+  });
+  await runtime.timers.settle();
   expect(seen.events).toHaveLength(10);
   watch.watcher.stop();
-  return { looks: looks - before.looks, reads: reads - before.reads };
+  return { steps, reads: reads - readsBefore };
 }
 
+/** Ten changes of one service, where so many services are watched. */
+async function costOfFeeds(size: number): Promise<Cost> {
+  const feeds = new WatchFeeds();
+  let changes = 0;
+  const none = (): void => {};
+  for (const service of idsOfSize(size)) {
+    const change = (): void => void (changes += 1);
+    feeds.join({ service, change, refresh: none, resumed: none, fail: none }, new AbortController().signal);
+  }
+  const steps = await stepsOf(async () => {
+    for (let at = 0; at < 10; at += 1)
+      feeds.change({ action: 'update', service: oneNode('n1', `n0000${at}`) }, 'service');
+  });
+  expect(changes).toBe(10);
+  return { steps, reads: 0 };
+}
+
+/** Ten changes of a cached service with so many nodes, before somebody asks for it. */
 async function costOfCache(size: number): Promise<Cost> {
   const runtime = virtualRuntime();
-  const looks = new Looks();
   const events = new AsyncQueue<RegistryEvent>();
   let reads = 0;
   const inner = {
     options: {},
     getService: async () => {
       reads += 1;
-      return [serviceOf('greeter', Array.from({ length: size }, (_, at) => looks.node(`n${at}`)))];
+      return [serviceOf('greeter', idsOfSize(size))];
     },
     watch: async () => ({ stop: () => events.end(), [Symbol.asyncIterator]: () => events }),
     close: async () => {},
@@ -111,28 +169,31 @@ async function costOfCache(size: number): Promise<Cost> {
   const cache = new CachedRegistry(inner as unknown as Registry, runtime);
   await cache.getService('greeter');
   await runtime.timers.settle();
-  const before = { looks: looks.count, reads };
-  for (let at = 0; at < 5; at += 1) {
-    events.push({ action: 'create', service: looks.service(`new${at}`) });
-    events.push({ action: 'delete', service: looks.service(`n${at}`) });
+  const readsBefore = reads;
+  const steps = await stepsOf(async () => {
+    for (let at = 0; at < 5; at += 1) {
+      events.push({ action: 'create', service: oneNode(`new0${at}`) });
+      events.push({ action: 'delete', service: oneNode(`n0000${at}`) });
+    }
     await runtime.timers.settle();
-  }
-  const cost = { looks: looks.count - before.looks, reads: reads - before.reads };
+  });
+  const cost = { steps, reads: reads - readsBefore };
   expect(cache.statistics[0]?.nodes).toBe(size);
-  expect(cache.peek('greeter')?.[0]?.nodes.at(-1)?.id).toBe('new4');
+  expect(cache.peek('greeter')?.[0]?.nodes.at(-1)?.id).toBe('new04');
   await cache.close();
   return cost;
 }
 
 describe('a change', () => {
   it.each([
-    ['of a watch', costOfWatch],
-    ['of a watch of all services', costOfWatchOfAll],
+    ['of a service that is watched', costOfWatch],
+    ['where all services are watched', costOfWatchOfAll],
+    ['where each service is watched', costOfFeeds],
     ['in the cache', costOfCache],
   ])('%s costs the same at 100 and at 10,000 nodes', async (_name, costOf) => {
-    const [few, many] = [await costOf(sizes[0]), await costOf(sizes[1])];
+    const [few, many] = [await costOf(100), await costOf(10_000)];
     expect(few.reads).toBe(0);
-    expect(few.looks).toBeGreaterThan(0);
+    expect(few.steps).toBeGreaterThan(0);
     expect(many).toEqual(few);
   });
 });

@@ -33,9 +33,13 @@ class ScriptedDriver implements RegistryDriver {
   names?(): Promise<readonly string[]>;
   watch?(feed: WatchFeed, signal: AbortSignal, call: DriverCall): Promise<void>;
 
-  async announce(registration: Registration, call: DriverCall): Promise<void> {
+  /** Ids of nodes that the server does not have. */
+  readonly lost = new Set<string>();
+
+  async announce(registration: Registration, call: DriverCall): Promise<'created' | void> {
     await this.#ask(`announce ${registration.node.id}`, call);
     this.registrations.push(registration);
+    return this.lost.has(registration.node.id) ? 'created' : undefined;
   }
 
   withdraw(service: string, id: string, call: DriverCall): Promise<void> {
@@ -107,6 +111,37 @@ const record = serviceOf('greeter', ['n1', 'n2']);
 const held = (...ids: readonly string[]) => ids.map((id) => ({ service: serviceOf('greeter', [id]) }));
 
 describe('a registry over a driver', () => {
+  it('tells observers of nodes that it registers again, and of watches that were resumed', async () => {
+    const { registry, driver } = scene();
+    withWatch(driver);
+    const seen: object[] = [];
+    registry.observe({ onRestored: (node) => void seen.push(node), onWatchResumed: (watch) => void seen.push(watch) });
+    driver.lost.add('n1').add('n2');
+    await registry.register(record);
+    expect(seen).toEqual([]);
+    driver.lost.delete('n1');
+    await registry.register(record);
+    expect(seen).toEqual([{ registry: 'scripted', service: 'greeter', node: 'n2' }]);
+    await registry.deregister(record);
+    await registry.register(record);
+    await registry.release(record);
+    await registry.register(record);
+    expect(seen).toHaveLength(1);
+    await registry.watch({ service: 'greeter' });
+    driver.feeds[0]?.feed.resumed();
+    expect(seen.slice(1)).toEqual([{ registry: 'scripted', service: 'greeter' }]);
+    await registry.close();
+  });
+
+  it('does not find a node whose lease has lapsed', async () => {
+    const { registry, driver } = scene();
+    const [first, second] = held('n1', 'n2');
+    driver.snapshot = { nodes: [{ ...first!, hasLapsed: true }, second!] };
+    expect(await idsOf(registry, 'greeter')).toEqual(['n2']);
+    expect((await registry.listServices()).flatMap(({ nodes }) => nodes.map(({ id }) => id))).toEqual(['n2']);
+    await registry.close();
+  });
+
   it('opens the driver at the first call, with the options of that moment', async () => {
     const { registry, opened } = scene({ ttlMs: 1_000 });
     registry.init({ address: 'a:1' });

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import { LeaseManager, type LeaseBackend, takenElsewhere } from '../../../src/registry/kit/lease-manager.ts';
 import type { Registration } from '../../../src/registry/kit/driver.ts';
+import { RegistryObservers } from '../../../src/registry/kit/observers.ts';
 import { RecordingLogger } from '../../../src/testing/recorders.ts';
 import { gate } from '../../../src/testing/waiting.ts';
 import { virtualRuntime } from '../../../src/testing/virtual-time.ts';
@@ -51,11 +52,14 @@ function scene() {
       server.known.delete(grant);
     },
   };
-  const leases = new LeaseManager(backend, { ...runtime, logger, registry: 'scripted' });
+  const observers = new RegistryObservers(logger);
+  const restored: string[] = [];
+  observers.add({ onRestored: ({ registry, service, node }) => void restored.push(`${registry} ${service} ${node}`) });
+  const leases = new LeaseManager(backend, { ...runtime, logger, registry: 'scripted', observers });
   const { signal } = new AbortController();
   const announce = (registration = registrationOf()): Promise<void> => leases.announce(registration, signal);
   const withdraw = (id = 'n1'): Promise<void> => leases.withdraw('greeter', id, signal);
-  return { runtime, timers: runtime.timers, logger, log, server, backend, leases, announce, withdraw };
+  return { runtime, timers: runtime.timers, logger, log, server, backend, leases, restored, announce, withdraw };
 }
 
 describe('LeaseManager', () => {
@@ -71,16 +75,17 @@ describe('LeaseManager', () => {
   });
 
   it('creates a new lease if the driver cannot replace the record', async () => {
-    const { announce, log, backend, leases } = scene();
+    const { announce, log, backend, leases, restored } = scene();
     delete (backend as Partial<LeaseBackend<number>>).replace;
     await announce();
     await announce(registrationOf('n1', { zone: 'b' }));
     expect(log).toEqual(['grant n1', 'grant n1']);
+    expect(restored).toEqual([]);
     expect([...leases.entries()].map(({ registration }) => registration.node.metadata)).toEqual([{ zone: 'b' }]);
   });
 
-  it('creates a lease again that the server has lost, and logs it', async () => {
-    const { announce, log, server, logger } = scene();
+  it('creates a lease again that the server has lost, logs it, and tells observers', async () => {
+    const { announce, log, server, logger, restored } = scene();
     await announce();
     server.known.clear();
     await announce();
@@ -89,6 +94,7 @@ describe('LeaseManager', () => {
     expect(logger.texts).toEqual([
       'warn the scripted registry lost node "n1" of service "greeter": it is announced again',
     ]);
+    expect(restored).toEqual(['scripted greeter n1']);
   });
 
   it("keeps a copy of the record, which later changes of the caller's object do not reach", async () => {
@@ -126,7 +132,7 @@ describe('LeaseManager', () => {
   });
 
   it('creates all leases again that were lost together, spread over a second', async () => {
-    const { announce, leases, log, timers, runtime, logger } = scene();
+    const { announce, leases, log, timers, runtime, logger, restored } = scene();
     const chances = [0.1, 0.9, 0.5];
     runtime.random.next = () => chances.shift() ?? 0.5;
     for (const id of ['n1', 'n2', 'n3']) await announce(registrationOf(id));
@@ -139,6 +145,7 @@ describe('LeaseManager', () => {
     await timers.advance(400);
     expect(log).toEqual(['grant n1', 'grant n3', 'grant n2']);
     expect(leases.restored).toBe(3);
+    expect(restored.toSorted()).toEqual(['n1', 'n2', 'n3'].map((id) => `scripted greeter ${id}`));
     expect(logger.texts).toHaveLength(3);
     await timers.advance(5_000);
     expect(log).toHaveLength(3);
@@ -175,7 +182,8 @@ describe('LeaseManager', () => {
     await announce();
     await timers.advance(5_000);
     expect(log).toEqual(['grant n1', 'grant n1']);
-    expect(leases.restored).toBe(0);
+    // By the caller.
+    expect(leases.restored).toBe(1);
   });
 
   it('does not restore a node that was deregistered meanwhile', async () => {

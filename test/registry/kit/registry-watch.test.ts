@@ -136,6 +136,33 @@ describe('RegistryWatch', () => {
     }
   });
 
+  it('keeps a node for a second whose lease has lapsed, as the server may have been busy', async () => {
+    let hasLapsed = true;
+    const lapsed = (id: string): { service: ReturnType<typeof serviceOf>; hasLapsed: boolean } => ({
+      service: serviceOf('greeter', [nodeOf(id)]),
+      hasLapsed,
+    });
+    let answer: Snapshot = { nodes: [{ service: serviceOf('greeter', [nodeOf('n1')]) }, lapsed('n2')] };
+    const { watch, seen, timers } = scene([() => answer]);
+    await watch.start();
+    answer = { nodes: [lapsed('n1'), lapsed('n2')] };
+    watch.refresh();
+    await timers.advance(900);
+    hasLapsed = false;
+    answer = { nodes: [lapsed('n1')] };
+    watch.refresh();
+    await timers.advance(5_000);
+    expect(seen.texts).toEqual([]);
+    hasLapsed = true;
+    answer = { nodes: [lapsed('n1')] };
+    watch.refresh();
+    await timers.advance(900);
+    expect(seen.texts).toEqual([]);
+    watch.refresh();
+    await timers.advance(300);
+    expect(seen.texts).toEqual(['delete n1']);
+  });
+
   it('reports changes whose revisions started over', async () => {
     let answer: Snapshot = { revision: 5_000, nodes: [node('n1')] };
     const { watch, seen, timers } = scene([() => answer]);
