@@ -8,6 +8,7 @@ import { grpcBench } from './grpc.mjs';
 import { idleBench } from './idle.mjs';
 import { interceptorsBench } from './interceptors.mjs';
 import { memoryBench } from './memory.mjs';
+import { registryBench } from './registry.mjs';
 import { selectorsBench } from './selectors.mjs';
 import { startBench } from './start.mjs';
 import { streamsMemoryBench } from './streams.mjs';
@@ -38,8 +39,12 @@ const benches = {
   verify: ['verify of 500 bindings', () => script('verify.js')],
   start: ['start-up, from process start to the first answered call', startBench],
 };
-/** Only where it is named: it needs another build. */
+/** Only where they are named: they need another build, or servers and a quarter of an hour. */
 const comparisons = {
+  registry: [
+    'what a view of a registry costs, what a change costs by the number of nodes, and what renewals cost (needs the servers: npm run backends -- install)',
+    registryBench,
+  ],
   builds: [
     'this build against the one in TENON_BENCH_BASE, CPU per call or event (ratio: before / now, median [90 % interval])',
     buildsBench,
