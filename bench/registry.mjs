@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 
 import { BackendServer } from '../scripts/backends/server.js';
-import { load } from './programs/registries.mjs';
+import { changed, load, recordOf } from './programs/registries.mjs';
 
 const number = (name, otherwise) => Number(process.env[name] ?? otherwise);
 const services = number('TENON_BENCH_SERVICES', 1_000);
@@ -25,7 +25,7 @@ const chosen = process.env['TENON_BENCH_REGISTRIES']?.split(',');
 /** @typedef {{ name: string, address: string, options: object, server?: BackendServer }} Target */
 
 export async function registryBench() {
-  const names = ['redis', 'etcd', 'zookeeper', 'consul', 'kubernetes', 'file'].filter(
+  const names = ['memory', 'redis', 'etcd', 'zookeeper', 'consul', 'kubernetes', 'file'].filter(
     (name) => !chosen || chosen.includes(name),
   );
   const tables = { views: [], changes: [], renewals: [] };
@@ -42,7 +42,7 @@ export async function registryBench() {
         console.table([{ registry: name, nodes: size, ...row }]);
       });
     }
-    if (name === 'file') continue;
+    if (name === 'file' || name === 'memory') continue;
     await withTarget(name, async (target) => {
       const row = await renewalsOf(target);
       tables.renewals.push({ registry: name, ...row });
@@ -65,6 +65,7 @@ async function withTarget(name, work) {
     }
     return;
   }
+  if (name === 'memory') return work({ name, address: '', options: {} });
   const server = new BackendServer(name, name === 'consul' ? { args: ['-hcl', 'limits { http_max_conns_per_client = 4000 }'] } : {});
   await server.start();
   try {
@@ -186,8 +187,9 @@ function fourLetters(port, word) {
   });
 }
 
-/** Registers nodes for the view: with a registry, or in the file. */
+/** Registers nodes for the view: with a registry, or in the file. In memory the program that is measured does it. */
 async function writerOf({ name, address, options }) {
+  if (name === 'memory') return { isWhole: true, register: async () => {}, close: async () => {} };
   if (name !== 'file') {
     const registry = await load(name, { ...options, address });
     return {
@@ -213,29 +215,6 @@ async function writerOf({ name, address, options }) {
     },
     close: async () => {},
   };
-}
-
-function recordOf(name, count) {
-  const all = Array.from({ length: count }, (_, at) => ({
-    id: `${name}-${String(at).padStart(5, '0')}-2b7f4e0b8a11`,
-    address: `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}:50051`,
-    metadata: { zone: 'a', protocol: 'grpc', 'tenon-version': '1.0.0' },
-  }));
-  const endpoints = ['Hello', 'Goodbye'].map((method) => ({
-    name: `Greeter.${method}`,
-    request: { name: 'Request', type: 'Request', values: [{ name: 'name', type: 'string', values: [] }] },
-    response: { name: 'Reply', type: 'Reply', values: [{ name: 'message', type: 'string', values: [] }] },
-    metadata: {},
-  }));
-  return { name, version: '1.2.0', metadata: {}, endpoints, nodes: all };
-}
-
-/** The record with another zone for one of its nodes; with just that node unless the whole is wanted. */
-function changed(record, at, isAlone = true) {
-  const other = { ...record.nodes[at], metadata: { ...record.nodes[at].metadata, zone: 'b' } };
-  if (isAlone) return { ...record, nodes: [other] };
-  record.nodes[at] = other;
-  return record;
 }
 
 async function costOf(viewer, proxy, count, work, asking = '') {

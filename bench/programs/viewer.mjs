@@ -3,12 +3,24 @@
 import { createInterface } from 'node:readline';
 
 import { CachedRegistry } from '../../dist/registry/cache.js';
-import { load } from './registries.mjs';
+import { changed, load, recordOf } from './registries.mjs';
 
 const [name, options, services, nodes] = JSON.parse(process.argv[2]);
 const registry = await load(name, options);
 const cache = new CachedRegistry(registry, { ttlMs: 3_600_000 });
 const names = Array.from({ length: services }, (_, at) => `service-${at}`);
+
+// What others find in a server, a registry in memory has from here.
+const isAlone = name === 'memory';
+const written = isAlone ? names.map((one) => recordOf(one, nodes)) : [];
+const ttlMs = 3_600_000;
+let round = 0;
+async function write(count) {
+  for (let at = 0; isAlone && at < count; at += 1) {
+    const node = services === 1 ? round++ : 0;
+    await registry.register(changed(written[services === 1 ? 0 : at], node), { ttlMs });
+  }
+}
 
 let changes = 0;
 let asks = false;
@@ -36,6 +48,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const commands = {
   async view() {
+    for (const record of written) await registry.register(record, { ttlMs });
     const [before, cpu, startedMs] = [heap(), process.cpuUsage(), performance.now()];
     const patiently = async (service) => {
       for (;;) {
@@ -63,6 +76,7 @@ const commands = {
     await new Promise((resolve) => {
       onChange = () => changes >= Number(count) && resolve();
       onChange();
+      void write(Number(count));
     });
     say({ cpuUs: cpuUs(cpu) / Number(count) });
   },
