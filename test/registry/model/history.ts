@@ -22,7 +22,7 @@ export function textOf(state: State): string {
   return JSON.stringify([name, version, sorted(metadata), endpoints.map((one) => one.name), parts]);
 }
 
-/** All that was ever so, of every node. */
+/** All that was ever so, of every node; on real servers also what may have been so. */
 export class History {
   readonly #nowMs: () => number;
   readonly #entries = new Map<string, Entry[]>();
