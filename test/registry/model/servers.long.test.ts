@@ -37,6 +37,8 @@ class Scene {
   readonly #viewer: Registry;
   readonly #cache: CachedRegistry;
   readonly #nodes = new Map<number, ServiceRecord>();
+  /** Nodes whose lease ends, or has ended. */
+  readonly #killed = new Map<number, ServiceRecord>();
   readonly #watches = new Map<string | undefined, WatchCheck | undefined>();
   readonly #closing = new AbortController();
   readonly #errors: unknown[] = [];
@@ -84,6 +86,7 @@ class Scene {
     const node = nodeOf(`n${at}`, { metadata: { round: String(round) } });
     const record = serviceOf(nameOf(at), [node], { version: `${version}.0.0` });
     this.#nodes.set(at, record);
+    this.#killed.delete(at);
     this.#history.note(record.name, node.id, record);
     await patiently(() => this.#subject.put(record, false));
   }
@@ -92,6 +95,7 @@ class Scene {
     const record = this.#nodes.get(at);
     if (!record) return;
     this.#nodes.delete(at);
+    if (how === 'kill') this.#killed.set(at, record);
     const nodes = record.nodes.map((one) => ({ ...one, metadata: { ...one.metadata, [stateKey]: 'draining' } }));
     if (how === 'leave') {
       this.#history.note(record.name, `n${at}`, { ...record, nodes });
@@ -106,6 +110,11 @@ class Scene {
     for (const [at, record] of this.#nodes) {
       this.#history.note(record.name, `n${at}`, undefined);
       this.#history.note(record.name, `n${at}`, record);
+    }
+    // So may one be registered again whose lease has not ended yet.
+    for (const [at, record] of this.#killed) {
+      this.#history.note(record.name, `n${at}`, record);
+      this.#history.note(record.name, `n${at}`, undefined);
     }
     await this.#subject.disturb(step);
     for (const record of this.#nodes.values()) await patiently(() => this.#subject.put(record, false));
