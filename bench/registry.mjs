@@ -66,7 +66,10 @@ async function withTarget(name, work) {
     return;
   }
   if (name === 'memory') return work({ name, address: '', options: {} });
-  const server = new BackendServer(name, name === 'consul' ? { args: ['-hcl', 'limits { http_max_conns_per_client = 4000 }'] } : {});
+  const server = new BackendServer(
+    name,
+    name === 'consul' ? { args: ['-hcl', 'limits { http_max_conns_per_client = 4000 }'] } : {},
+  );
   await server.start();
   try {
     const { caFile, token } = server.details;
@@ -302,8 +305,15 @@ function write(what, rows) {
   const page = fileURLToPath(new URL('../docs/registry-costs.md', import.meta.url));
   const columns = Object.keys(rows[0] ?? {});
   const line = (cells) => `| ${cells.join(' | ')} |`;
-  const table = [line(columns), line(columns.map(() => '---')), ...rows.map((row) => line(columns.map((at) => row[at])))];
+  const table = [
+    line(columns),
+    line(columns.map(() => '---')),
+    ...rows.map((row) => line(columns.map((at) => row[at]))),
+  ];
   const text = readFileSync(page, 'utf8');
   const place = new RegExp(`(<!-- ${what} -->\n)[^]*?(<!-- end -->)`);
-  writeFileSync(page, text.replace(place, (_, head, tail) => `${head}\n${table.join('\n')}\n\n${tail}`));
+  writeFileSync(
+    page,
+    text.replace(place, (_, head, tail) => `${head}\n${table.join('\n')}\n\n${tail}`),
+  );
 }

@@ -145,8 +145,14 @@ const builtInProfile =
         .inSingletonScope();
       bind(LeaseKeeper)
         .toResolvedValue(
-          (bound: Registry, clock: Clock, random: Random, timers: Timers, logger: Logger, observer?: RegistryObserver) =>
-            new WorkerLeaseKeeper(bound, { clock, random, timers }, logger, observer),
+          (
+            bound: Registry,
+            clock: Clock,
+            random: Random,
+            timers: Timers,
+            logger: Logger,
+            observer?: RegistryObserver,
+          ) => new WorkerLeaseKeeper(bound, { clock, random, timers }, logger, observer),
           [Registry, Clock, Random, Timers, Logger, { serviceIdentifier: RegistryObserver, optional: true }],
         )
         .inSingletonScope();

@@ -53,7 +53,6 @@ const finalCodes: ReadonlySet<Code> = new Set([Code.PermissionDenied, Code.Resou
 export class ResumedStream<Reply> {
   readonly #options: ResumedStreamOptions<Reply>;
   readonly #attemptMs: number;
-  #heardAtMs = 0;
 
   constructor(options: ResumedStreamOptions<Reply>) {
     this.#options = options;
@@ -75,13 +74,17 @@ export class ResumedStream<Reply> {
   /** Never rejects. */
   async #run(first: ReplyStream, signal: AbortSignal): Promise<void> {
     const { runtime, timeoutMs, serverName } = this.#options;
+    const now = (): number => runtime.clock.monotonicMs();
     let stream: ReplyStream | undefined = first;
-    let openedAtMs = this.#heardAtMs;
+    let openedAtMs = now();
+    /** Since when there is no stream, after one that broke. */
+    let brokenAtMs: number | undefined;
     const follow = async (): Promise<void> => {
       if (!stream) {
         stream = await this.#open(signal);
-        openedAtMs = this.#heardAtMs;
+        openedAtMs = now();
       }
+      brokenAtMs = undefined;
       const current = stream;
       stream = undefined;
       await this.#read(current);
@@ -92,9 +95,12 @@ export class ResumedStream<Reply> {
         backoff,
         signal,
         onFailure: (error, delayMs, failures) => {
-          const now = runtime.clock.monotonicMs();
-          if (this.#isFinal(error) || now - this.#heardAtMs > timeoutMs) throw error;
-          if (now - openedAtMs < stableMs) return delayMs;
+          brokenAtMs ??= now();
+          if (this.#isFinal(error) || now() - brokenAtMs > timeoutMs) throw error;
+          const wasStable = now() - openedAtMs >= stableMs;
+          // Further failures are those of attempts.
+          openedAtMs = Number.POSITIVE_INFINITY;
+          if (!wasStable) return delayMs;
           failures.succeeded();
           return failures.failed();
         },
@@ -140,10 +146,7 @@ export class ResumedStream<Reply> {
     const next = stream.next();
     const isThere = await endsWithin(next, { timers: runtime.timers, timeoutMs, keepAlive: false });
     const result = isThere ? await next : undefined;
-    if (result?.done === false) {
-      this.#heardAtMs = runtime.clock.monotonicMs();
-      return result.value as Reply;
-    }
+    if (result?.done === false) return result.value as Reply;
     next.catch(() => {});
     stream.giveUp();
     throw new Error(result ? `${serverName} ended the stream` : `${serverName} does not answer`);

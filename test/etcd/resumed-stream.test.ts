@@ -11,7 +11,10 @@ const quietMs = 10_000;
 const attemptMs = timeoutMs / 3;
 
 /** A stream over streams that the test scripts: `opening` says what each attempt meets. */
-function scene(opening: (stream: ScriptedStream, attempt: number) => void, more: Partial<ResumedStreamOptions<string>> = {}) {
+function scene(
+  opening: (stream: ScriptedStream, attempt: number) => void,
+  more: Partial<ResumedStreamOptions<string>> = {},
+) {
   const runtime = virtualRuntime();
   const streams: ScriptedStream[] = [];
   const log: string[] = [];
@@ -143,6 +146,28 @@ describe('ResumedStream', () => {
     await timers.advance(60);
     expect(streams.length - before).toBeGreaterThanOrEqual(2);
   }, 60_000);
+
+  it('backs off as much from an outage that lasts longer than what a stable stream takes', async () => {
+    let isAway = false;
+    const { start, streams, last, timers } = scene((stream) => (isAway ? stream.fail(away) : opens(stream)), {
+      timeoutMs: 60_000,
+    });
+    await start();
+    await timers.advance(9_000);
+    isAway = true;
+    last().fail(away);
+    await timers.advance(50_000);
+    expect(streams.length).toBeLessThan(110);
+  });
+
+  it('is opened again after a break, however long nothing was to be told before', async () => {
+    const { start, streams, last, timers, log } = scene(opens, { quietMs: 100_000 });
+    await start();
+    await timers.advance(90_000);
+    last().fail(new Error('broken'));
+    await timers.advance(50);
+    expect([streams.length, log]).toEqual([2, ['opened yes', 'opened yes']]);
+  });
 
   it('is lost once, when there was no server for its time-out', async () => {
     let isAway = false;

@@ -141,23 +141,26 @@ describe('a watch of etcd', () => {
   it.each([
     ['with the first reply', true],
     ['later', false],
-  ])('goes on with what comes after changes that were compacted, and says so, if that is told %s', async (_when, first) => {
-    const { established, resumed, last, log, timers, startRevisions } = scene();
-    await established();
-    const compacted = reply(40, [], { canceled: true, compactRevision: 30n, cancelReason: 'compacted' });
-    if (first) await resumed(compacted);
-    else last().reply(compacted);
-    await timers.advance(1_500);
-    last().reply(reply(40));
-    await timers.settle();
-    expect(log).toEqual(['resumed', 'gap']);
-    last().reply(reply(41, [event('a1', 41)]));
-    await timers.settle();
-    await resumed(reply(41));
-    expect(log).toEqual(['resumed', 'gap', 'PUT a1', 'resumed']);
-    expect(startRevisions().at(-1)).toBe(42n);
-    expect(startRevisions().filter((revision) => revision === 0n)).toHaveLength(2);
-  });
+  ])(
+    'goes on with what comes after changes that were compacted, and says so, if that is told %s',
+    async (_when, first) => {
+      const { established, resumed, last, log, timers, startRevisions } = scene();
+      await established();
+      const compacted = reply(40, [], { canceled: true, compactRevision: 30n, cancelReason: 'compacted' });
+      if (first) await resumed(compacted);
+      else last().reply(compacted);
+      await timers.advance(1_500);
+      last().reply(reply(40));
+      await timers.settle();
+      expect(log).toEqual(['resumed', 'gap']);
+      last().reply(reply(41, [event('a1', 41)]));
+      await timers.settle();
+      await resumed(reply(41));
+      expect(log).toEqual(['resumed', 'gap', 'PUT a1', 'resumed']);
+      expect(startRevisions().at(-1)).toBe(42n);
+      expect(startRevisions().filter((revision) => revision === 0n)).toHaveLength(2);
+    },
+  );
 
   it('is lost when etcd cancels it, with the reason', async () => {
     const { established, last, log, timers, streams } = scene();
@@ -216,9 +219,12 @@ describe('a watch of etcd', () => {
     const { established, last, log, streams, timers } = scene();
     await established();
     for (let passedMs = 0; passedMs < 20_000; passedMs += 100) {
-      last().reply(nonsense, nonsense);
-      await timers.advance(100);
+      last().reply(nonsense);
+      await timers.advance(50);
+      last().reply(reply(8));
+      await timers.advance(50);
     }
+    expect(streams.length).toBeGreaterThan(5);
     expect(streams.length).toBeLessThan(60);
     last().end();
     await timers.advance(1_500);
@@ -228,6 +234,18 @@ describe('a watch of etcd', () => {
     await timers.settle();
     expect(log.at(-1)).toBe('PUT a1');
     expect(log.filter((text) => text.startsWith('lost'))).toEqual([]);
+  });
+
+  it('is lost where there is nothing but nonsense for the time of a call', async () => {
+    const { established, last, log, streams, timers } = scene();
+    await established();
+    last().end();
+    for (let passedMs = 0; passedMs < 20_000; passedMs += 100) {
+      last().reply({});
+      await timers.advance(100);
+    }
+    expect(streams.length).toBeLessThan(20);
+    expect(log).toEqual(['lost as etcd cannot be reached']);
   });
 
   it('rejects where the first reply makes no sense', async () => {

@@ -19,7 +19,7 @@ export interface LeaseThreadTools {
   /** Called once, when the thread has ended or is about to. */
   onEnd(): void;
   /** Called when the registry of the thread has registered a node again that was lost. */
-  onRestored(node: RestoredNode): void;
+  onRestored?(node: RestoredNode): void;
 }
 
 interface PendingCall {
@@ -134,7 +134,7 @@ export class LeaseThread {
   #receive(report: LeaseReport): void {
     if (report.kind === 'ready') this.#settle(0);
     else if (report.kind === 'registered') this.#leases.get(report.key)?.onRegistered();
-    else if (report.kind === 'restored') this.#tools.onRestored(report.node);
+    else if (report.kind === 'restored') this.#tools.onRestored?.(report.node);
     else if (report.kind === 'log') this.#tools.logger[report.level](report.message, report.fields);
     else this.#settle(report.call, report.error && new TenonError(report.error));
   }

@@ -107,8 +107,7 @@ export class RegistryWatch implements WatchFeed {
   }
 
   refresh(service?: string): void {
-    const views =
-      service === undefined ? this.#views.values() : [this.#views.get(service), this.#views.get(undefined)];
+    const views = service === undefined ? this.#views.values() : [this.#views.get(service), this.#views.get(undefined)];
     for (const view of views) if (view) this.#markStale(view);
     // A service without a view is found when names are listed.
     if (this.#hasViewPerService && (service === undefined || !this.#views.has(service)))

@@ -131,7 +131,7 @@ class Away extends Error {}
 
 class ModelDriver implements RegistryDriver {
   readonly server = 'the model';
-  readonly names: RegistryDriver['names'];
+  names?(): Promise<readonly string[]>;
   readonly #server: ModelServer;
   readonly #runtime: Runtime;
 
