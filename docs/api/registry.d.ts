@@ -86,10 +86,35 @@ export interface Registry {
     getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     watch(options?: WatchOptions): Promise<Watcher>;
+    observe?(observer: RegistryObserver): void;
     close(): Promise<void>;
     toString(): string;
 }
 export declare const Registry: ServiceIdentifier<Registry>;
+export interface ViewChange extends CachedServiceStatistics {
+    readonly registry: string;
+}
+export interface LostWatch {
+    readonly registry: string;
+    readonly service: string;
+    readonly error: TenonError;
+}
+export interface ResumedWatch {
+    readonly registry: string;
+    readonly service: string | undefined;
+}
+export interface RestoredNode {
+    readonly registry: string;
+    readonly service: string;
+    readonly node: string;
+}
+export interface RegistryObserver {
+    onViewChanged?(view: ViewChange): void;
+    onWatchLost?(watch: LostWatch): void;
+    onWatchResumed?(watch: ResumedWatch): void;
+    onRestored?(node: RestoredNode): void;
+}
+export declare const RegistryObserver: ServiceIdentifier<RegistryObserver>;
 export declare function serviceNotFound(registry: string, name: string): TenonError;
 export interface CachedServiceStatistics {
     readonly service: string;
@@ -111,7 +136,7 @@ export declare function readBack(registry: Registry, service: ServiceRecord, opt
 
 import { type Logger } from '../logger/logger.ts';
 import type { Clock, Random, Timers } from '../runtime/runtime.ts';
-import { type CachedServiceStatistics, type RegisterOptions, type Registry, type RegistryCache, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from './registry.ts';
+import { type CachedServiceStatistics, type RegisterOptions, type Registry, type RegistryCache, type RegistryCallOptions, type RegistryCapabilities, type RegistryObserver, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from './registry.ts';
 export interface CachedRegistryOptions {
     readonly ttlMs?: number | undefined;
     readonly graceMs?: number | undefined;
@@ -137,6 +162,7 @@ export declare class CachedRegistry implements RegistryCache {
     getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     watch(options?: WatchOptions): Promise<Watcher>;
+    observe(observer: RegistryObserver): void;
     close(): Promise<void>;
     toString(): string;
 }
@@ -614,7 +640,7 @@ export declare class BrokenRecords {
 // registry/kit/driven-registry.ts, by tenon/registry/kit
 
 import { type NumberRule } from '../../errors/checked-options.ts';
-import { type RegisterOptions, type Registry, type RegistryCallOptions, type RegistryCapabilities, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from '../registry.ts';
+import { type RegisterOptions, type Registry, type RegistryCallOptions, type RegistryCapabilities, type RegistryObserver, type RegistryOptions, type ServiceRecord, type Watcher, type WatchOptions } from '../registry.ts';
 import type { DriverTools, RegistryDriver } from './driver.ts';
 export interface DriverSettings extends RegistryOptions {
     readonly timeoutMs: number;
@@ -646,6 +672,7 @@ export declare abstract class DrivenRegistry<Settings extends DriverSettings> im
     getService(name: string, options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     listServices(options?: RegistryCallOptions): Promise<readonly ServiceRecord[]>;
     watch(options?: WatchOptions): Promise<Watcher>;
+    observe(observer: RegistryObserver): void;
     close(): Promise<void>;
     toString(): string;
 }
@@ -657,12 +684,14 @@ import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import type { ConnectionSecurity } from '../../tls/connection.ts';
 import type { NodeRecord, RegistryAction, ServiceRecord } from '../registry.ts';
 import type { DriverFailure } from './errors.ts';
+import type { RegistryObservers } from './observers.ts';
 export interface DriverTools {
     readonly clock: Clock;
     readonly random: Random;
     readonly timers: Timers;
     readonly logger: Logger;
     readonly security: ConnectionSecurity;
+    readonly observers?: RegistryObservers | undefined;
 }
 export interface DriverCall {
     readonly method: string;
@@ -678,6 +707,7 @@ export interface Registration {
 export interface LeasedNode {
     readonly service: ServiceRecord;
     readonly leaseMs?: number | undefined;
+    readonly hasLapsed?: boolean | undefined;
 }
 export interface Snapshot {
     readonly nodes: readonly LeasedNode[];
@@ -693,6 +723,7 @@ export interface WatchFeed {
     readonly service: string | undefined;
     change(change: Change): void;
     refresh(service?: string): void;
+    resumed(): void;
     fail(why: string, cause?: unknown): void;
 }
 export interface DriverBounds {
@@ -704,7 +735,7 @@ export interface RegistryDriver {
     readonly server: string;
     readonly bounds?: DriverBounds | undefined;
     readonly listsNames?: boolean | undefined;
-    announce?(registration: Registration, call: DriverCall): Promise<void> | void;
+    announce?(registration: Registration, call: DriverCall): Promise<'created' | void> | 'created' | void;
     withdraw?(service: string, id: string, call: DriverCall): Promise<void> | void;
     release?(service: string, id: string): Promise<void> | void;
     read(service: string | undefined, call: DriverCall): Promise<Snapshot> | Snapshot;
@@ -808,6 +839,19 @@ export declare class NodeTable {
     replaceWith(other: NodeTable): RegistryEvent[];
 }
 
+// registry/kit/observers.ts, by tenon/registry/kit, tenon/registry/kit/grpc-channel, tenon/registry/kit/http-channel
+
+import { type EventOf } from '../../internal/observers.ts';
+import type { Logger } from '../../logger/logger.ts';
+import type { RegistryObserver } from '../registry.ts';
+export declare class RegistryObservers {
+    #private;
+    constructor(logger: Logger);
+    get isEmpty(): boolean;
+    add(observer: RegistryObserver): void;
+    tell<M extends keyof RegistryObserver>(method: M, event: EventOf<RegistryObserver, M>): void;
+}
+
 // registry/kit/records.ts, by tenon/registry/kit
 
 import type { NodeRecord, RegistryCapabilities, ServiceRecord } from '../registry.ts';
@@ -829,5 +873,6 @@ export declare class WatchFeeds implements Iterable<WatchFeed> {
     has(service: string | undefined): boolean;
     join(feed: WatchFeed, signal: AbortSignal, onLast?: () => void): void;
     change(change: Change, who: 'service' | 'every'): void;
+    resumed(): void;
     fail(why: string): void;
 }

@@ -4,8 +4,8 @@ import { quietly } from './quietly.ts';
 export type EventOf<O, M extends keyof O> = NonNullable<O[M]> extends (event: infer E) => unknown ? E : never;
 
 /**
- * Calls the method of an observer, if it has it. What the method throws, or rejects with, goes to `onError`: an observer
- * does not disturb what it observes.
+ * Calls the method of an observer, if it has it. What the method throws, or rejects with, goes to `onError`: an
+ * observer does not disturb what it observes.
  */
 export function notify<O extends object, M extends keyof O>(
   observer: O,

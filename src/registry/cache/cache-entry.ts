@@ -163,8 +163,8 @@ export class CacheEntry {
   }
 
   /**
-   * Leaves out of a removal the nodes that serve, soon after an outage: their leases may have ended before they could be
-   * renewed, and those that live register again. A node that leaves by itself announces that it drains.
+   * Leaves out of a removal the nodes that serve, soon after an outage: their leases may have ended before they could
+   * be renewed, and those that live register again. A node that leaves by itself announces that it drains.
    */
   #certain(event: RegistryEvent): RegistryEvent {
     const now = this.#settings.clock.monotonicMs();

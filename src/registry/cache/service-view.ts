@@ -9,12 +9,12 @@ interface Version {
   readonly nodes: Map<string, NodeRecord>;
 }
 
+// Not the kit's `NodeTable`: that compares single nodes by their JSON, which records of a registry of one's own may not
+// have, and here the metadata and endpoints of an event count for all nodes of its version.
 /**
  * The nodes of one service. A change costs the same whatever their number: the records are made when they are asked for
  * after a change, and are the same array until the next one. A node is there once, in the version that named it last.
  */
-// Not the kit's `NodeTable`: that compares single nodes by their JSON, which records of a registry of one's own may not
-// have, and here the metadata and endpoints of an event count for all nodes of its version.
 export class ServiceView {
   readonly #versions = new Map<string, Version>();
   readonly #versionOf = new Map<string, Version>();

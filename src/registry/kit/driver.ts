@@ -44,8 +44,8 @@ export interface LeasedNode {
   /** Remaining time of the lease. Without one, or below 0, the node stays until a change or a read removes it. */
   readonly leaseMs?: number | undefined;
   /**
-   * True if the server says that the lease has ended, which it may say wrongly after it was busy: it is not found, and a
-   * watch that knows it keeps it for a second more.
+   * True if the server says that the lease has ended, which it may say wrongly after it was busy: it is not found, and
+   * a watch that knows it keeps it for a second more.
    * @default false
    */
   readonly hasLapsed?: boolean | undefined;

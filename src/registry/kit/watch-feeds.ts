@@ -45,7 +45,7 @@ export class WatchFeeds implements Iterable<WatchFeed> {
 
   /** Lets all watches read what changed while the server was away. */
   resumed(): void {
-    for (const feed of [...this]) {
+    for (const feed of this) {
       feed.resumed();
       feed.refresh();
     }
@@ -53,6 +53,6 @@ export class WatchFeeds implements Iterable<WatchFeed> {
 
   /** Ends all watches with an error, as they may have missed changes. */
   fail(why: string): void {
-    for (const feed of [...this]) feed.fail(why);
+    for (const feed of this) feed.fail(why);
   }
 }

@@ -17,7 +17,7 @@ const absent = 'absent';
 export function textOf(state: State): string {
   if (!state) return absent;
   const { name, version, metadata, endpoints, nodes } = state;
-  const sorted = (map: Readonly<Record<string, string>>): unknown => Object.entries(map).sort();
+  const sorted = (map: Readonly<Record<string, string>>): unknown => Object.entries(map).map(String).sort();
   const parts = nodes.map((node) => [node.id, node.address, sorted(node.metadata)]);
   return JSON.stringify([name, version, sorted(metadata), endpoints.map((one) => one.name), parts]);
 }

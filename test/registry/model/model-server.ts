@@ -84,7 +84,7 @@ export class ModelServer {
 
   /** Loses all nodes, and the count of changes. */
   lose(): void {
-    for (const { service } of [...this.#stored.values()]) this.remove(service.name, idOf(service), false);
+    for (const { service } of this.#stored.values()) this.remove(service.name, idOf(service), false);
     this.#revision = 0;
     this.#untold = [];
   }
