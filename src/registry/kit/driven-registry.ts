@@ -73,6 +73,8 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   /** Private without `#`, so that an object whose prototype is this one can read it. */
   private readonly name: string;
   readonly #spec: RegistrySpec<Settings>;
+  /** As `name`. */
+  private readonly observers: RegistryObservers;
   readonly #tools: Omit<DriverTools, 'security'> & { readonly observers: RegistryObservers };
   readonly #watches = new Set<RegistryWatch>();
   /** Keys of the nodes that were announced here. */
@@ -90,12 +92,13 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
     this.name = spec.name;
     this.capabilities = spec.capabilities;
     this.#spec = spec;
+    this.observers = new RegistryObservers(logger ?? silentLogger);
     this.#tools = {
       clock: clock ?? systemRuntime.clock,
       random: random ?? systemRuntime.random,
       timers: timers ?? systemRuntime.timers,
       logger: logger ?? silentLogger,
-      observers: new RegistryObservers(logger ?? silentLogger),
+      observers: this.observers,
     };
     this.#settings = this.#settingsOf({ ...defaults, ...spec.defaults }, options);
   }
@@ -180,7 +183,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
   }
 
   observe(observer: RegistryObserver): void {
-    this.#tools.observers.add(observer);
+    this.observers.add(observer);
   }
 
   async close(): Promise<void> {
