@@ -661,6 +661,7 @@ export declare abstract class DrivenRegistry<Settings extends DriverSettings> im
     #private;
     readonly capabilities: RegistryCapabilities;
     private readonly name;
+    private readonly observers;
     protected constructor(spec: RegistrySpec<Settings>, options: RegistryOptions, { clock, random, timers, logger }?: {
         readonly [K in keyof DriverTools]?: DriverTools[K] | undefined;
     });
