@@ -345,7 +345,7 @@ export class RpcClient implements Client {
       const { socket, stop, onNode } = await this.#open(encoding, input, ctx);
       let answer: Message;
       try {
-        answer = unlessDraining(await readUnaryReply(socket)) ?? {};
+        answer = unlessDraining(await readUnaryReply(socket, () => onNode?.firstReply())) ?? {};
         onNode?.end(undefined, answer.status);
       } catch (error) {
         onNode?.end(TenonError.from(error));

@@ -10,7 +10,7 @@ import type { PooledNode } from './internal/pooled-node.ts';
 import { CountingSelector } from './internal/pooled-selector.ts';
 import { hashText, scoreOf, weightedScore } from './internal/rendezvous.ts';
 import type { SelectionStrategy } from './internal/strategy.ts';
-import type { SelectOptions, Selector, SelectorCapabilities, SelectorOptions } from './selector.ts';
+import { type SelectOptions, type Selector, type SelectorCapabilities, SelectorObserver, type SelectorOptions } from './selector.ts';
 
 /** Options of a {@link ConsistentHashSelector}. */
 export interface ConsistentHashSelectorOptions extends SelectorOptions {
@@ -52,10 +52,11 @@ export class ConsistentHashSelector extends CountingSelector implements Selector
     @inject(ConsistentHashSelectorOptions) @optional() options: ConsistentHashSelectorOptions = {},
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Random) @optional() random: Random = systemRandom,
+    @inject(SelectorObserver) @optional() observer?: SelectorObserver,
   ) {
     const strategy = new Rendezvous(random);
     strategy.take(checked(options));
-    super(new NodePool(registry, clock, random, strategy, options));
+    super(new NodePool(registry, clock, random, strategy, options, observer));
     this.#strategy = strategy;
   }
 

@@ -10,7 +10,7 @@ import { NodePool } from './internal/node-pool.ts';
 import type { PoolOptions } from './internal/pool-options.ts';
 import type { PooledNode } from './internal/pooled-node.ts';
 import { CountingSelector } from './internal/pooled-selector.ts';
-import type { Selector, SelectorOptions } from './selector.ts';
+import { type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
 
 /** Options of a {@link LeastRequestSelector}. */
 export interface LeastRequestSelectorOptions extends SelectorOptions {
@@ -41,10 +41,11 @@ export class LeastRequestSelector extends CountingSelector implements Selector {
     @inject(LeastRequestSelectorOptions) @optional() options: LeastRequestSelectorOptions = {},
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Random) @optional() random: Random = systemRandom,
+    @inject(SelectorObserver) @optional() observer?: SelectorObserver,
   ) {
     const strategy = new LeastRequest(clock, random);
     strategy.choiceCount = choiceCountOf(options) ?? strategy.choiceCount;
-    super(new NodePool(registry, clock, random, strategy, options));
+    super(new NodePool(registry, clock, random, strategy, options, observer));
     this.#strategy = strategy;
   }
 

@@ -12,7 +12,7 @@ import { PeakEwma } from './internal/peak-ewma.ts';
 import type { PooledNode } from './internal/pooled-node.ts';
 import { CountingSelector } from './internal/pooled-selector.ts';
 import { isServerFailure } from './internal/server-failure.ts';
-import type { EndedCall, Selector, SelectorOptions } from './selector.ts';
+import { type EndedCall, type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
 
 /** Options of a {@link PeakEwmaSelector}. */
 export interface PeakEwmaSelectorOptions extends SelectorOptions {
@@ -44,10 +44,11 @@ export class PeakEwmaSelector extends CountingSelector implements Selector {
     @inject(PeakEwmaSelectorOptions) @optional() options: PeakEwmaSelectorOptions = {},
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Random) @optional() random: Random = systemRandom,
+    @inject(SelectorObserver) @optional() observer?: SelectorObserver,
   ) {
     const strategy = new PeakEwmaLoad(clock, random);
     strategy.decayMs = decayOf(options) ?? strategy.decayMs;
-    super(new NodePool(registry, clock, random, strategy, options));
+    super(new NodePool(registry, clock, random, strategy, options, observer));
     this.#strategy = strategy;
   }
 

@@ -6,7 +6,7 @@ import { Clock, Random } from '../runtime/runtime.ts';
 import { systemClock, systemRandom } from '../runtime/system.ts';
 import { NodePool } from './internal/node-pool.ts';
 import { PooledSelector } from './internal/pooled-selector.ts';
-import type { Selector, SelectorOptions } from './selector.ts';
+import { type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
 
 /** Container key of the options of a {@link RandomSelector}. */
 export const RandomSelectorOptions: ServiceIdentifier<SelectorOptions> = token('selector', 'RandomSelectorOptions');
@@ -19,17 +19,11 @@ export class RandomSelector extends PooledSelector implements Selector {
     @inject(RandomSelectorOptions) @optional() options: SelectorOptions = {},
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Random) @optional() random: Random = systemRandom,
+    @inject(SelectorObserver) @optional() observer?: SelectorObserver,
   ) {
     const any = (nodes: readonly unknown[]): number => Math.floor(random.next() * nodes.length);
-    super(
-      new NodePool(
-        registry,
-        clock,
-        random,
-        { stateOf: () => undefined, memoryOf: () => undefined, first: any, next: any },
-        options,
-      ),
-    );
+    const strategy = { stateOf: () => undefined, memoryOf: () => undefined, first: any, next: any };
+    super(new NodePool(registry, clock, random, strategy, options, observer));
   }
 
   override toString(): string {

@@ -7,7 +7,7 @@ import { systemClock, systemRandom } from '../runtime/system.ts';
 import { NodePool } from './internal/node-pool.ts';
 import type { PooledNode } from './internal/pooled-node.ts';
 import { PooledSelector } from './internal/pooled-selector.ts';
-import type { Selector, SelectorOptions } from './selector.ts';
+import { type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
 
 /** Container key of the options of a {@link RoundRobinSelector}. */
 export const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions> = token(
@@ -27,6 +27,7 @@ export class RoundRobinSelector extends PooledSelector implements Selector {
     @inject(RoundRobinSelectorOptions) @optional() options: SelectorOptions = {},
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Random) @optional() random: Random = systemRandom,
+    @inject(SelectorObserver) @optional() observer?: SelectorObserver,
   ) {
     const first = (nodes: readonly PooledNode<undefined>[], cursor: Cursor): number => {
       const index = cursor.nodes ? following(cursor, nodes) : Math.floor(random.next() * nodes.length);
@@ -35,7 +36,8 @@ export class RoundRobinSelector extends PooledSelector implements Selector {
       return index;
     };
     const memoryOf = (): Cursor => ({ nodes: undefined, index: 0 });
-    super(new NodePool(registry, clock, random, { stateOf: () => undefined, memoryOf, first, next: () => 0 }, options));
+    const strategy = { stateOf: () => undefined, memoryOf, first, next: () => 0 };
+    super(new NodePool(registry, clock, random, strategy, options, observer));
   }
 
   override toString(): string {

@@ -174,15 +174,16 @@ export interface Selector {
    */
   select(service: string, options?: SelectOptions): NextNode | Promise<NextNode>;
   /**
-   * Reports that a call is sent to `node`. `mark` follows exactly once, however the call ends. A selector that does not
-   * count calls in flight leaves it out.
+   * Reports that a call is sent to `node`. `mark` follows exactly once, however the call ends. It is not called for a
+   * node that the caller passes over. A selector to which that makes no difference leaves it out.
    */
   begin?(service: string, node: NodeRecord): void;
   /**
-   * Reports that the first reply of a stream came, `latencyMs` after its `begin`; the `mark` at its end has no latency
-   * then. A selector that does not measure latencies leaves it out.
+   * Reports that the first reply of a stream came, or its headers: the node takes calls. `latencyMs` is the time since
+   * its `begin`, and the `mark` at the end has no latency then; absent where it says nothing of the node, as for a
+   * stream of requests. A selector to which that makes no difference leaves it out.
    */
-  firstReply?(service: string, node: NodeRecord, latencyMs: number): void;
+  firstReply?(service: string, node: NodeRecord, latencyMs?: number): void;
   /**
    * Reports the outcome of a call to `node`; without `error` the node answered, whatever its answer. UNAVAILABLE counts
    * as a failure of the node, and so do other errors that the implementation attributes to it; an error that the
@@ -197,5 +198,51 @@ export interface Selector {
   /** The name under which the selector is bound: `random`. */
   toString(): string;
 }
+/**
+ * The reason for which a node is left out: failures in a row; the share of its failures, its success rate or its
+ * latency in an interval; or it takes no calls, as nobody listens at its address (`unreachable`) or it drains.
+ */
+export type EjectionReason = 'failures' | 'failure-share' | 'success-rate' | 'latency' | 'unreachable' | 'draining';
+
+/** A node of a service, of which a {@link SelectorObserver} is told. */
+export interface ObservedNode {
+  readonly service: string;
+  /** Its id. */
+  readonly node: string;
+  readonly address: string;
+}
+
+/**
+ * Is told what a selector does with the nodes of a service, for metrics. Each method is called synchronously, after the
+ * fact, within a call: it has to return soon. What it throws is ignored.
+ */
+export interface SelectorObserver {
+  /**
+   * A node is left out, for `durationMs` milliseconds; absent for one that takes no calls, which is out until a call
+   * gets through. It is called again if the node turns out to take no calls while it is out.
+   */
+  onEjected?(
+    event: ObservedNode & { readonly reason: EjectionReason; readonly durationMs: number | undefined },
+  ): void;
+  /**
+   * A node that was left out is used again. Called with the first selection after its time was over, or when a call has
+   * got through; not for a node that left the registry meanwhile.
+   */
+  onReadmitted?(event: ObservedNode): void;
+  /**
+   * So few of the nodes are left that those that are left out are used too. `usable` is the number of nodes that are
+   * not left out.
+   */
+  onPanic?(event: { readonly service: string; readonly usable: number; readonly nodes: number }): void;
+  /** There are enough nodes again. */
+  onPanicOver?(event: { readonly service: string }): void;
+  /** A node that is new, or back, gets a growing part of its share for `durationMs` milliseconds. */
+  onSlowStart?(event: ObservedNode & { readonly durationMs: number }): void;
+  /** A call failed as its filters, or the states of the nodes, left none. `nodes` is the number of those registered. */
+  onNoneAvailable?(event: { readonly service: string; readonly nodes: number }): void;
+}
+/** Container key of a {@link SelectorObserver}. @default none */
+export const SelectorObserver: ServiceIdentifier<SelectorObserver> = token('selector', 'SelectorObserver');
+
 /** Container key of the {@link Selector}. */
 export const Selector: ServiceIdentifier<Selector> = token('selector', 'Selector');

@@ -14,7 +14,7 @@ import type { PoolOptions } from './internal/pool-options.ts';
 import type { PooledNode } from './internal/pooled-node.ts';
 import { PooledSelector } from './internal/pooled-selector.ts';
 import type { SelectionStrategy } from './internal/strategy.ts';
-import type { EndedCall, SelectOptions, Selector, SelectorOptions } from './selector.ts';
+import { type EndedCall, type SelectOptions, type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
 
 /** Options of a {@link WeightedSelector}. */
 export interface WeightedSelectorOptions extends SelectorOptions {
@@ -53,10 +53,11 @@ export class WeightedSelector extends PooledSelector implements Selector {
     @inject(WeightedSelectorOptions) @optional() options: WeightedSelectorOptions = {},
     @inject(Clock) @optional() clock: Clock = systemClock,
     @inject(Random) @optional() random: Random = systemRandom,
+    @inject(SelectorObserver) @optional() observer?: SelectorObserver,
   ) {
     const strategy = new WeightedRoundRobin(clock, random);
     strategy.options = withDefaults(defaults, ownOf(options));
-    super(new NodePool(registry, clock, random, strategy, options));
+    super(new NodePool(registry, clock, random, strategy, options, observer));
     this.#strategy = strategy;
   }
 

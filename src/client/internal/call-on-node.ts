@@ -3,15 +3,14 @@ import { Code, type TenonError } from '../../errors/errors.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import type { Clock } from '../../runtime/runtime.ts';
 import type { Selector } from '../../selector/selector.ts';
-import { noPromise } from '../../internal/quietly.ts';
 import type { OutgoingContext } from './outgoing.ts';
+import { reportEnd, reportFirstReply } from './selection.ts';
 
 /** A streaming call on the node that took it. It tells the selector of the first reply and, once, of the end. */
 export class CallOnNode {
   readonly #selector: Selector;
   readonly #clock: Clock;
   readonly #ctx: OutgoingContext;
-  readonly #service: string;
   readonly #node: NodeRecord;
   readonly #startMs: number;
   #hasReplied = false;
@@ -22,7 +21,6 @@ export class CallOnNode {
     this.#selector = selector;
     this.#clock = clock;
     this.#ctx = ctx;
-    this.#service = ctx.registryName;
     this.#node = node;
     this.#startMs = startMs;
     // Replies that nobody reads on do not show the end, which has to be counted all the same.
@@ -34,21 +32,22 @@ export class CallOnNode {
     this.#isPaced = true;
   }
 
-  /** Reports the time until the first reply, for a call whose requests do not depend on the pace of the caller. */
+  /** Reports that the first reply came, or its headers. Called again, it does nothing. */
   firstReply(): void {
+    if (this.#hasReplied || this.#isOver) return;
     this.#hasReplied = true;
-    this.#selector.firstReply?.(this.#service, this.#node, this.#clock.monotonicMs() - this.#startMs);
+    const latencyMs = this.#isPaced ? undefined : this.#clock.monotonicMs() - this.#startMs;
+    reportFirstReply(this.#selector, this.#ctx, this.#node, latencyMs);
   }
 
   /** Reports the end: the status that the node sent, or the error by which the call broke off. */
   end(error: TenonError | undefined, status?: Status): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#ctx.noteStatus(status);
     const isOk = !error && (!status || status.code === Code.Ok);
     // How long a caller waits before it leaves says nothing of the node.
     const isUntold = this.#isPaced || this.#hasReplied || isOk || error?.code === Code.Cancelled;
     const latencyMs = isUntold ? undefined : this.#clock.monotonicMs() - this.#startMs;
-    noPromise<unknown>(this.#selector.mark(this.#service, this.#node, error, latencyMs, this.#ctx));
+    reportEnd(this.#selector, this.#ctx, this.#node, error, status, latencyMs);
   }
 }

@@ -90,6 +90,8 @@ export class ReplyStream extends SerialIterator<unknown> {
   }
 
   #take(message: Message): IteratorResult<unknown, undefined> | undefined {
+    // Headers may come long before the first reply.
+    if (!message.status || message.body) this.#onNode?.firstReply();
     if (message.headers || (message.body && !this.#sawHeaders)) this.#headers(message);
     if (message.body) {
       this.#source.ctx.wasCompressed = message.compressed;

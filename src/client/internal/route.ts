@@ -2,7 +2,7 @@ import { errorOf, reasonKey, type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { markReceived } from '../../errors/received.ts';
 import { unthrown } from '../../errors/unthrown.ts';
-import { noPromise } from '../../internal/quietly.ts';
+import { isPromise } from '../../internal/is-promise.ts';
 import type { NodeRecord } from '../../registry/registry.ts';
 import { bounded } from '../../runtime/bounded.ts';
 import { retrying } from '../../runtime/retrying.ts';
@@ -11,6 +11,7 @@ import type { NextNode, Selector } from '../../selector/selector.ts';
 import type { Message } from '../../transport/transport.ts';
 import { CallOnNode } from './call-on-node.ts';
 import type { OutgoingContext } from './outgoing.ts';
+import { assertNextNode, nodeOf, reportBegin, reportEnd } from './selection.ts';
 
 /** Dependencies of routing, from the client. */
 export interface Router {
@@ -60,44 +61,33 @@ async function onNodes<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T
     const next = await select(router, service, ctx);
     for (let tried = 1; ; tried += 1) {
       ctx.throwIfAborted();
-      const node = ctx.routeObservers || ctx.avoided ? choose(next, ctx) : noPromise(next());
+      const node = ctx.routeObservers || ctx.avoided ? choose(next, selector, ctx) : nodeOf(next, selector);
       ctx.node = node;
       ctx.peer = node.address;
-      selector.begin?.(service, node);
+      reportBegin(selector, ctx, node);
       const startMs = clock.monotonicMs();
       let result: T;
       try {
         result = await sendTo(node.address, ctx, call.send);
       } catch (error) {
         const failure = TenonError.from(error);
-        ctx.noteStatus(undefined);
         // How long the caller of a stream waits before it leaves says nothing of the node.
         const isLeft = call.onOpen !== undefined && failure.code === Code.Cancelled;
-        mark(selector, ctx, node, failure, isLeft ? undefined : clock.monotonicMs() - startMs);
+        const latencyMs = isLeft ? undefined : clock.monotonicMs() - startMs;
+        reportEnd(selector, ctx, node, failure, undefined, latencyMs);
         if (!wasNotProcessed(failure) || tried >= router.maxAttempts() || ctx.aborted) throw failure;
         continue;
       }
       if (call.onOpen) {
         call.onOpen(result, new CallOnNode(selector, clock, ctx, node, startMs));
       } else {
-        ctx.noteStatus(call.statusOf?.(result));
-        mark(selector, ctx, node, undefined, clock.monotonicMs() - startMs);
+        reportEnd(selector, ctx, node, undefined, call.statusOf?.(result), clock.monotonicMs() - startMs);
       }
       return result;
     }
   } catch (error) {
     throw named(TenonError.from(error), service, ctx);
   }
-}
-
-function mark(
-  selector: Selector,
-  ctx: OutgoingContext,
-  node: NodeRecord,
-  error: TenonError | undefined,
-  latencyMs: number | undefined,
-): void {
-  noPromise<unknown>(selector.mark(ctx.registryName, node, error, latencyMs, ctx));
 }
 
 /** Sends the call to the address in its options. */
@@ -133,11 +123,11 @@ async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T
  * Returns the next node that no observer rejects, preferring one that the call was not sent to. If all are rejected,
  * throws the last rejection.
  */
-function choose(next: NextNode, ctx: OutgoingContext): NodeRecord {
+function choose(next: NextNode, selector: Selector, ctx: OutgoingContext): NodeRecord {
   const seen = new Set<string>();
   let second: NodeRecord | undefined;
   let refusal: TenonError | undefined;
-  for (let node = noPromise(next()); !seen.has(node.id); node = noPromise(next())) {
+  for (let node = nodeOf(next, selector); !seen.has(node.id); node = nodeOf(next, selector)) {
     seen.add(node.id);
     if (ctx.avoided?.has(node.address)) {
       second ??= node;
@@ -185,7 +175,10 @@ function mayComeBack(error: TenonError): boolean {
 
 async function select(router: Router, service: string, ctx: OutgoingContext): Promise<NextNode> {
   const selected = router.selector.select(service, ctx);
-  return typeof selected === 'function' ? selected : withinCall(router, ctx, selected);
+  if (typeof selected === 'function') return selected;
+  const next: unknown = isPromise(selected) ? await withinCall(router, ctx, selected) : selected;
+  assertNextNode(next, router.selector);
+  return next;
 }
 
 /** Settles as `promise` does, or fails at the deadline of the call, which the maker of the promise does not know. */

@@ -1,12 +1,16 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { Message, Socket } from '../../transport/transport.ts';
 
-/** Reads the whole answer of a call that has one reply, and returns it as one message. */
-export async function readUnaryReply(socket: Socket): Promise<Message> {
+/**
+ * Reads the whole answer of a call that has one reply, and returns it as one message. `onPart` is called for each part
+ * of it before the last.
+ */
+export async function readUnaryReply(socket: Socket, onPart?: () => void): Promise<Message> {
   let result: Message = {};
   for (;;) {
     const message = await socket.recv();
     if (!message) return result;
+    if (onPart && !message.status) onPart();
     if (message.body && result.body) {
       socket.abort(Code.Cancelled, 'more than one reply');
       throw new TenonError({

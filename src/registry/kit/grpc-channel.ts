@@ -4,9 +4,11 @@ import { Metadata, type MetadataInit } from '../../context/metadata.ts';
 import { errorOf, type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { onAbort } from '../../internal/abort.ts';
+import { Backoff } from '../../internal/backoff.ts';
 import { over, SerialIterator } from '../../internal/iterators.ts';
 import { maskAddress } from '../../internal/mask.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
+import { pause } from '../../runtime/bounded.ts';
 import type { GrpcTransport } from '../../transport/grpc.ts';
 import type { DialOptions, TransportClient } from '../../transport/transport.ts';
 import { type AddressList, formatAddress, isTimeout, type ServerAddress } from './address-list.ts';
@@ -14,6 +16,9 @@ import type { DriverTools } from './driver.ts';
 import { callCancelled, GrpcCallError, unknownMethod } from './errors.ts';
 
 const marshaler = new ProtoMarshaler();
+
+// Between the beginnings of attempts, once each address was tried.
+const backoff = { initialMs: 50, maxMs: 1_000 } as const;
 
 /** Options of a {@link GrpcChannel}. */
 export interface GrpcChannelOptions {
@@ -40,7 +45,7 @@ export interface GrpcChannelCall {
   readonly metadata?: MetadataInit | (() => MetadataInit | Promise<MetadataInit>) | undefined;
   /**
    * True if the request may be sent again within the time of the call: to another address that did not answer, or said
-   * UNAVAILABLE. Not for `stream`.
+   * UNAVAILABLE or DEADLINE_EXCEEDED. Once each address was tried, attempts follow with back-off. Not for `stream`.
    * @default false
    */
   readonly isRepeatable?: boolean | undefined;
@@ -160,6 +165,9 @@ export class GrpcChannel {
     const count = addresses.inOrder.length;
     const now = (): number => tools.clock.monotonicMs();
     const endsAtMs = now() + timeoutMs;
+    const waits = new Backoff(tools.random, backoff);
+    let failures = 0;
+    let nextAtMs = 0;
     // Once more for a repeatable call, as a connection may be found dead under it.
     let failuresLeft = isRepeatable ? count + 1 : count;
     for (;;) {
@@ -167,7 +175,8 @@ export class GrpcChannel {
       const headers = await metadataOf(call);
       const connection = this.#connect(addresses.current);
       const transport = await connection.transport;
-      const deadline = Math.min(endsAtMs, now() + attemptMs);
+      const begunMs = now();
+      const deadline = Math.min(endsAtMs, begunMs + attemptMs);
       const bounds = { signal, deadline: Number.isFinite(deadline) ? deadline : undefined, isRepeatable };
       const attempt = new Attempt(this.#options, method, connection, bounds);
       try {
@@ -178,9 +187,15 @@ export class GrpcChannel {
         if (failure.code === Code.DeadlineExceeded) {
           if (now() >= endsAtMs) throw failure;
         } else if ((failuresLeft -= 1) === 0) throw failure;
+        failures += 1;
+        // An attempt that took longer than its wait is followed at once.
+        nextAtMs = failures < count ? begunMs : begunMs + waits.failed();
+        if (nextAtMs >= endsAtMs) throw failure;
       } finally {
         attempt.forget();
       }
+      const waitMs = nextAtMs - now();
+      if (waitMs > 0) await pause(tools.timers, waitMs, signal, { keepAlive: true });
     }
   }
 

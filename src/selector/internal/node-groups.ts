@@ -14,6 +14,8 @@ export interface NodeGroup<State, Memory> {
   readonly nodes: readonly PooledNode<State>[];
   /** Nodes to try after all of them have failed. */
   readonly rest: readonly PooledNode<State>[];
+  /** True for nodes of `rest` that its calls may try first. @default all */
+  readonly admits?: ((node: PooledNode<State>) => boolean) | undefined;
   /** The memory of the strategy, which is the group's own. */
   readonly memory: Memory;
 }
@@ -102,9 +104,10 @@ export class NodeGroups<State, Memory> {
     const cut = route.indexOf('=');
     const key = route.slice(0, Math.max(0, cut)).trim();
     const value = route.slice(cut + 1).trim();
-    const nodes = cut < 1 ? [] : this.#whole.nodes.filter(({ record }) => record.metadata[key] === value);
-    if (nodes.length === this.#whole.nodes.length) return undefined;
-    const group = nodes.length === 0 ? undefined : this.#part(`route ${route}`, nodes);
+    const hasLabel = ({ record }: PooledNode<State>): boolean => record.metadata[key] === value;
+    const nodes = cut < 1 ? [] : this.#whole.nodes.filter(hasLabel);
+    if (nodes.length === this.#whole.nodes.length && this.#whole.rest.every(hasLabel)) return undefined;
+    const group = nodes.length === 0 ? undefined : { ...this.#part(`route ${route}`, nodes), admits: hasLabel };
     if (routes.size < mostRoutes) routes.set(route, group);
     return group;
   }

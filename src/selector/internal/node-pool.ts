@@ -1,5 +1,5 @@
 import { Code, TenonError } from '../../errors/errors.ts';
-import { noPromise } from '../../internal/quietly.ts';
+import { quietly } from '../../internal/quietly.ts';
 import {
   isRegistryCache,
   type NodeRecord,
@@ -8,10 +8,19 @@ import {
   type ServiceRecord,
 } from '../../registry/registry.ts';
 import type { Clock, Random } from '../../runtime/runtime.ts';
-import type { EndedCall, NextNode, SelectOptions, SelectorOptions } from '../selector.ts';
+import type {
+  EjectionReason,
+  EndedCall,
+  NextNode,
+  ObservedNode,
+  SelectOptions,
+  SelectorObserver,
+  SelectorOptions,
+} from '../selector.ts';
+import { keptBy } from './filtering.ts';
 import { type NodeGroup, NodeGroups, zoneKey } from './node-groups.ts';
 import { noneAvailable } from './none-available.ts';
-import { NodeHealth, OutlierDetection } from './outlier-detection.ts';
+import { OutlierDetection } from './outlier-detection.ts';
 import { checkedPoolOptions, type PoolOptions } from './pool-options.ts';
 import { PooledNode } from './pooled-node.ts';
 import type { SelectionStrategy } from './strategy.ts';
@@ -19,6 +28,7 @@ import { subsetByIndex, subsetBySeed } from './subset.ts';
 
 /** The nodes of one service between calls. */
 class ServiceNodes<State, Memory> {
+  readonly name: string;
   records: readonly ServiceRecord[] | undefined;
   /** All nodes that are known, also those that have gone a short time ago. */
   readonly byId = new Map<string, PooledNode<State>>();
@@ -34,9 +44,11 @@ class ServiceNodes<State, Memory> {
   probeMs = Number.POSITIVE_INFINITY;
   /** The records of the callers for which the groups were made. */
   callers: readonly ServiceRecord[] | undefined;
+  isPanic = false;
   readonly outliers: OutlierDetection<PooledNode<State>>;
 
-  constructor(outliers: OutlierDetection<PooledNode<State>>, groups: NodeGroups<State, Memory>) {
+  constructor(name: string, outliers: OutlierDetection<PooledNode<State>>, groups: NodeGroups<State, Memory>) {
+    this.name = name;
     this.outliers = outliers;
     this.groups = groups;
   }
@@ -53,6 +65,7 @@ export class NodePool<State = undefined, Memory = undefined> {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #strategy: SelectionStrategy<State, Memory>;
+  readonly #observer: SelectorObserver | undefined;
   readonly #services = new Map<string, ServiceNodes<State, Memory>>();
   readonly #peek: ((name: string) => readonly ServiceRecord[] | undefined) | undefined;
   #isClosed = false;
@@ -68,11 +81,13 @@ export class NodePool<State = undefined, Memory = undefined> {
     random: Random,
     strategy: SelectionStrategy<State, Memory>,
     options: SelectorOptions,
+    observer?: SelectorObserver,
   ) {
     this.#registry = registry;
     this.#clock = clock;
     this.#random = random;
     this.#strategy = strategy;
+    this.#observer = observer;
     this.#peek = isRegistryCache(registry) ? (name) => registry.peek(name) : undefined;
     this.#options = checkedPoolOptions(options);
   }
@@ -94,21 +109,23 @@ export class NodePool<State = undefined, Memory = undefined> {
   }
 
   begin(service: string, node: NodeRecord): void {
-    const known = this.#services.get(service)?.byId.get(node.id);
-    if (!known) return;
+    const state = this.#services.get(service);
+    const known = state?.byId.get(node.id);
+    if (!state || !known) return;
     known.inFlight += 1;
-    known.service.inFlight += 1;
+    state.inFlight += 1;
+    if (known.health.beforeProbe) state.outliers.begin(known);
     this.#strategy.onBegin?.(known);
   }
 
-  firstReply(service: string, node: NodeRecord, latencyMs: number): void {
+  firstReply(service: string, node: NodeRecord, latencyMs: number | undefined): void {
     const state = this.#services.get(service);
     const known = state?.byId.get(node.id);
     if (!state || !known) return;
     const nowMs = this.#clock.monotonicMs();
     // A stream may go on for long: its first reply shows that the node takes calls.
-    if (state.outliers.reached(known)) this.#welcome(known, nowMs);
-    this.#strategy.onReply?.(known, nowMs, latencyMs);
+    if (state.outliers.reached(known, nowMs)) this.#welcome(state, known, nowMs);
+    if (latencyMs !== undefined) this.#strategy.onReply?.(known, nowMs, latencyMs);
   }
 
   mark(
@@ -127,7 +144,7 @@ export class NodePool<State = undefined, Memory = undefined> {
     }
     const nowMs = this.#clock.monotonicMs();
     const isBack = state.outliers.record(known, state.serving, nowMs, error, latencyMs, call?.answer);
-    if (isBack) this.#welcome(known, nowMs);
+    if (isBack) this.#welcome(state, known, nowMs);
     this.#strategy.onEnd?.(known, nowMs, error, latencyMs, call);
   }
 
@@ -135,10 +152,9 @@ export class NodePool<State = undefined, Memory = undefined> {
     const state = this.#services.get(service);
     if (!state) return;
     for (const node of state.byId.values()) {
-      node.health = new NodeHealth();
+      state.outliers.forget(node);
       this.#strategy.forget?.(node);
     }
-    state.outliers.touch();
   }
 
   close(): void {
@@ -147,9 +163,29 @@ export class NodePool<State = undefined, Memory = undefined> {
   }
 
   /** Takes back a node that was away and takes calls: a process that has just started. */
-  #welcome(node: PooledNode<State>, nowMs: number): void {
+  #welcome(state: ServiceNodes<State, Memory>, node: PooledNode<State>, nowMs: number): void {
     node.sinceMs = nowMs;
     this.#strategy.forget?.(node);
+    this.#tellSlowStart(state.name, node);
+  }
+
+  /** Tells the observer of something. Its errors are not the call's. */
+  #tell<Name extends keyof SelectorObserver>(name: Name, event: Parameters<NonNullable<SelectorObserver[Name]>>[0]): void {
+    const observer = this.#observer as Record<Name, (event: unknown) => unknown> | undefined;
+    if (observer?.[name]) quietly((one) => observer[name](one), event, () => {});
+  }
+
+  #tellSlowStart(service: string, node: PooledNode<State>): void {
+    const { slowStartMs } = this.#options;
+    if (this.#observer && slowStartMs > 0)
+      this.#tell('onSlowStart', { ...observed(service, node), durationMs: slowStartMs });
+  }
+
+  /** The error for a call that gets no node. */
+  #noneAvailable(service: string, records: readonly ServiceRecord[], kept: readonly ServiceRecord[]): TenonError {
+    const nodes = records.reduce((sum, record) => sum + record.nodes.length, 0);
+    this.#tell('onNoneAvailable', { service, nodes });
+    return noneAvailable(service, records, kept);
   }
 
   async #read(service: string, options: SelectOptions | undefined): Promise<NextNode> {
@@ -163,17 +199,17 @@ export class NodePool<State = undefined, Memory = undefined> {
     const state = this.#current(service, records);
     const filters = call?.filters;
     if (!filters || filters.length === 0) {
-      if (state.serving.length === 0) throw noneAvailable(service, records, records);
+      if (state.serving.length === 0) throw this.#noneAvailable(service, records, records);
       this.#refresh(state);
       const { groups } = state;
       const group = groups.of(call, groups.dependOnChance ? this.#random.next() : 0);
       const next = this.#next(group, call);
       return state.probeMs === Number.POSITIVE_INFINITY ? next : this.#probing(state, state.probeMs, group, call, next);
     }
-    const kept = filters.reduce((services, filter) => noPromise(filter(services)), records);
+    const kept = keptBy(filters, records);
     const ids = new Set(kept.flatMap(({ nodes }) => nodes.map(({ id }) => id)));
     const serving = state.serving.filter(({ record }) => ids.has(record.id));
-    if (serving.length === 0) throw noneAvailable(service, records, kept);
+    if (serving.length === 0) throw this.#noneAvailable(service, records, kept);
     const { available, lastResort, probeMs } = state.outliers.partition(serving, this.#clock.monotonicMs());
     const group = { nodes: available, rest: lastResort, memory: state.groups.whole.memory };
     return this.#probing(state, probeMs, group, call, this.#next(group, call));
@@ -182,8 +218,13 @@ export class NodePool<State = undefined, Memory = undefined> {
   #current(service: string, records: readonly ServiceRecord[]): ServiceNodes<State, Memory> {
     let state = this.#services.get(service);
     if (!state) {
-      const outliers = new OutlierDetection<PooledNode<State>>(() => this.#options);
-      state = new ServiceNodes(outliers, new NodeGroups<State, Memory>(() => this.#strategy.memoryOf()));
+      const listener = this.#observer && {
+        onOut: (node: PooledNode<State>, reason: EjectionReason, durationMs: number | undefined) =>
+          this.#tell('onEjected', { ...observed(service, node), reason, durationMs }),
+        onBack: (node: PooledNode<State>) => this.#tell('onReadmitted', observed(service, node)),
+      };
+      const outliers = new OutlierDetection<PooledNode<State>>(() => this.#options, listener);
+      state = new ServiceNodes(service, outliers, new NodeGroups<State, Memory>(() => this.#strategy.memoryOf()));
       this.#services.set(service, state);
     }
     if (state.records !== records) this.#take(state, records);
@@ -209,10 +250,13 @@ export class NodePool<State = undefined, Memory = undefined> {
             this.#strategy.stateOf(record),
           );
           byId.set(record.id, node);
+          if (!isFirst) this.#tellSlowStart(state.name, node);
         }
         // Whoever is announced anew is worth a try.
         if (node.goneMs !== undefined) node.health.isUnreachable = false;
         node.goneMs = undefined;
+        // What was known is of another address.
+        if (record.address !== node.record.address) state.outliers.forget(node);
         node.update(record);
         serving.add(node);
       }
@@ -258,7 +302,18 @@ export class NodePool<State = undefined, Memory = undefined> {
     state.callers = callers;
     state.changeMs = partition.changeMs;
     state.probeMs = partition.probeMs;
+    if (partition.isPanic !== state.isPanic) this.#panic(state, partition.isPanic);
     state.groups.update(partition, this.#options, callers && countByZone(callers));
+  }
+
+  #panic(state: ServiceNodes<State, Memory>, isPanic: boolean): void {
+    state.isPanic = isPanic;
+    if (!this.#observer) return;
+    const { name: service, serving } = state;
+    const nowMs = this.#clock.monotonicMs();
+    const usable = serving.filter(({ health }) => !health.isUnreachable && health.ejectedUntilMs <= nowMs).length;
+    if (isPanic) this.#tell('onPanic', { service, usable, nodes: serving.length });
+    else this.#tell('onPanicOver', { service });
   }
 
   /** Returns the records of the service of the callers, once the registry has read them. */
@@ -297,26 +352,42 @@ export class NodePool<State = undefined, Memory = undefined> {
     };
   }
 
-  /** Tries a node that was unreachable before the others, if it is due and no other call has done so by then. */
+  /**
+   * Tries a node that is left out before the others, if it is due and no other call has done so by then. A node that
+   * the caller passes over was not tried: it is left to the next call.
+   */
   #probing(
     state: ServiceNodes<State, Memory>,
     probeMs: number,
-    { nodes, rest }: NodeGroup<State, Memory>,
+    { nodes, rest, admits }: NodeGroup<State, Memory>,
     call: SelectOptions | undefined,
     next: NextNode,
   ): NextNode {
     const nowMs = this.#clock.monotonicMs();
-    const due = nowMs >= probeMs ? state.outliers.probeOf(rest, nowMs) : undefined;
+    const { outliers } = state;
+    const due = nowMs >= probeMs ? outliers.probeOf(admits ? rest.filter(admits) : rest, nowMs) : undefined;
     if (!due || this.#strategy.mayProbe?.(due, nodes, call) === false) return next;
-    let isFirst = true;
+    let calls = 0;
+    let isProbed = false;
+    // The number of calls until each node has been returned.
+    const round = nodes.length + rest.length;
     return () => {
-      const isProbe = isFirst && due.health.isUnreachable && due.health.probeAtMs <= nowMs;
-      isFirst = false;
-      if (!isProbe) return next();
-      state.outliers.probe(due, this.#clock.monotonicMs());
-      return due.record;
+      calls += 1;
+      if (calls === 1 && outliers.isDue(due, nowMs)) {
+        isProbed = true;
+        outliers.probe(due, this.#clock.monotonicMs());
+        return due.record;
+      }
+      if (!isProbed) return next();
+      if (calls === 2) outliers.passOver(due);
+      const record = next();
+      return record === due.record && calls <= round ? next() : record;
     };
   }
+}
+
+function observed<State>(service: string, { record }: PooledNode<State>): ObservedNode {
+  return { service, node: record.id, address: record.address };
 }
 
 function countByZone(records: readonly ServiceRecord[]): ReadonlyMap<string, number> {

@@ -1,4 +1,5 @@
 import { Code, type TenonError } from '../../errors/errors.ts';
+import type { EjectionReason } from '../selector.ts';
 import { isServerFailure } from './server-failure.ts';
 
 /** The options of an {@link OutlierDetection}; `SelectorOptions` describes them. */
@@ -44,11 +45,19 @@ export class NodeHealth {
   isForgivable = false;
   /** True if the node takes no calls: nobody listens at its address, or it drains. */
   isUnreachable = false;
-  /** The earliest time of the next call that tries an unreachable node. */
+  /** True if one call may try the node before its ejection is over: its connections broke, as when a process dies. */
+  isLost = false;
+  /** The earliest time of the next call that tries the node. */
   probeAtMs = 0;
   /** The time until the next probe if the last one is refused, and if it gets no answer. */
   refusedMs = 0;
   silentMs = 0;
+  /** The times before the last probe, until its outcome is known. */
+  beforeProbe: { readonly probeAtMs: number; readonly silentMs: number } | undefined;
+  /** True if the call of the last probe was sent. */
+  isProbeSent = false;
+  /** True from its ejection until it is used again, for observers. */
+  isOut = false;
   /** Calls of the interval by their outcome, and the sum of the latencies of those that succeeded. */
   good = 0;
   bad = 0;
@@ -57,9 +66,15 @@ export class NodeHealth {
 
 /** A node with its health. */
 export interface HealthyNode {
-  readonly health: NodeHealth;
+  health: NodeHealth;
   /** True if its process is late with its work: calls would wait. */
   readonly isBusy?: boolean | undefined;
+}
+
+/** Is told of nodes that are left out, and that are used again. */
+export interface EjectionListener<Node> {
+  onOut(node: Node, reason: EjectionReason, durationMs: number | undefined): void;
+  onBack(node: Node): void;
 }
 
 /** The result of {@link OutlierDetection.partition}. */
@@ -70,29 +85,32 @@ export interface Partition<Node> {
   readonly lastResort: readonly Node[];
   /** The time of the next change that time alone brings. */
   readonly changeMs: number;
-  /** The time from which an unreachable node is to be tried. */
+  /** The time from which a node that is left out is to be tried. */
   readonly probeMs: number;
   /** True if nodes that are ejected are among those to select from, as there are too few others. */
   readonly isPanic: boolean;
 }
 
 // A refused probe costs its call a millisecond and nothing else, as the call goes on to another node. One that gets no
-// answer costs the call its deadline.
-const probe = { initialMs: 100, maxRefusedMs: 1_000, initialSilentMs: 1_000 } as const;
+// answer costs the call its deadline, and one that breaks costs the call.
+const probe = { initialMs: 100, maxRefusedMs: 1_000, initialSilentMs: 1_000, initialLostMs: 1_000 } as const;
 
 /**
  * Tells which nodes of a service to leave out, by the outcomes of their calls. A node that certainly takes no call is
  * *unreachable*: it is left out at once, and single calls try it until one gets through. A node that takes calls and
  * fails is *ejected* for a time that grows: after failures in a row, and at the end of an interval by the share of
- * failures, by success rate (gRFC A50), or by latency.
+ * failures, by success rate (gRFC A50), or by latency. If its connections broke its process may have died, and a new one
+ * may be there at any time: one call tries it before the ejection is over.
  */
 export class OutlierDetection<Node extends HealthyNode> {
   readonly #options: () => EjectionOptions;
+  readonly #listener: EjectionListener<Node> | undefined;
   #sweepAtMs: number | undefined;
   #changes = 0;
 
-  constructor(options: () => EjectionOptions) {
+  constructor(options: () => EjectionOptions, listener?: EjectionListener<Node>) {
     this.#options = options;
+    this.#listener = listener;
   }
 
   /** Grows whenever the result of `partition` may have changed other than by time. */
@@ -102,7 +120,7 @@ export class OutlierDetection<Node extends HealthyNode> {
 
   /**
    * Counts the outcome of a call; `error` is absent if the node answered, with the code `answer`. `nodes` are all nodes
-   * that can be selected. Returns true if the node was unreachable and has answered.
+   * that can be selected. Returns true if the node was away and has answered.
    */
   record(
     node: Node,
@@ -119,25 +137,31 @@ export class OutlierDetection<Node extends HealthyNode> {
       if (isServerFailure(answer)) health.bad += 1;
       else health.good += 1;
       health.latencyMs += latencyMs ?? 0;
-      return this.#succeed(health, nowMs);
+      return this.#succeed(node, nowMs);
     }
-    if (outcome === 'unrelated') return false;
+    if (outcome === 'unrelated') {
+      // A call that this process could not send has not tried the node.
+      if (error?.reason?.startsWith('client.') && error.code !== Code.Cancelled) this.#giveBack(health);
+      return false;
+    }
+    health.beforeProbe = undefined;
     if (outcome === 'unreachable') {
-      this.#lose(health, nowMs);
+      this.#lose(node, nowMs, error?.reason === 'server.draining' ? 'draining' : 'unreachable');
       return false;
     }
     health.bad += 1;
-    if (outcome === 'failed' && !health.isUnreachable) this.#fail(node, nodes, nowMs);
+    if (health.isLost && health.silentMs > probe.initialSilentMs) {
+      // The call that tried the node has reached somebody, and failed: the ejection lasts until its time is over.
+      health.isLost = false;
+      this.#changes += 1;
+    }
+    if (outcome === 'failed' && !health.isUnreachable) this.#fail(node, nodes, nowMs, error);
     return false;
   }
 
-  /** Notes that the node has begun to answer. Returns true if it was unreachable. */
-  reached({ health }: Node): boolean {
-    if (!health.isUnreachable) return false;
-    health.isUnreachable = false;
-    health.failures = 0;
-    this.#changes += 1;
-    return true;
+  /** Notes that the node has begun to answer. Returns true if it was away. */
+  reached(node: Node, nowMs: number): boolean {
+    return node.health.isUnreachable || node.health.isLost ? this.#succeed(node, nowMs) : false;
   }
 
   /** Divides nodes into those to select from, and the others. */
@@ -153,10 +177,16 @@ export class OutlierDetection<Node extends HealthyNode> {
       if (health.isUnreachable) {
         unreachable.push(node);
         probeMs = Math.min(probeMs, health.probeAtMs);
-      } else if (health.ejectedUntilMs > nowMs) {
+        continue;
+      }
+      if (health.ejectedUntilMs > nowMs) {
         ejected.push(node);
         changeMs = Math.min(changeMs, health.ejectedUntilMs);
-      } else if (node.isBusy === true) {
+        if (health.isLost) probeMs = Math.min(probeMs, health.probeAtMs);
+        continue;
+      }
+      if (health.isOut) this.#back(node);
+      if (node.isBusy === true) {
         busy.push(node);
       } else {
         available.push(node);
@@ -183,44 +213,70 @@ export class OutlierDetection<Node extends HealthyNode> {
 
   /** Returns the node that the next call is to try, if one is due. */
   probeOf(nodes: readonly Node[], nowMs: number): Node | undefined {
-    return nodes.find(({ health }) => health.isUnreachable && health.probeAtMs <= nowMs);
+    return nodes.find((node) => this.isDue(node, nowMs));
   }
 
-  /** Notes that a call tries the node. Until its outcome is known no other does, for a time that grows. */
+  /** True if a call is to try the node, which is left out. */
+  isDue({ health }: Node, nowMs: number): boolean {
+    const isTried = health.isUnreachable || (health.isLost && health.ejectedUntilMs > nowMs);
+    return isTried && health.probeAtMs <= nowMs;
+  }
+
+  /** Notes that a call is to try the node. Until its outcome is known no other does, for a time that grows. */
   probe({ health }: Node, nowMs: number): void {
-    health.probeAtMs = nowMs + health.silentMs;
-    health.silentMs = Math.min(health.silentMs * 2, Math.max(this.#options().maxEjectMs, health.silentMs));
+    const { probeAtMs, silentMs } = health;
+    health.beforeProbe = { probeAtMs, silentMs };
+    health.isProbeSent = false;
+    health.probeAtMs = nowMs + silentMs;
+    health.silentMs = Math.min(silentMs * 2, Math.max(this.#options().maxEjectMs, silentMs));
     this.#changes += 1;
   }
 
-  /** Notes that the result of `partition` may have changed. */
-  touch(): void {
+  /** Notes that a call is sent to the node. */
+  begin({ health }: Node): void {
+    health.isProbeSent = true;
+  }
+
+  /** Notes that the call that was to try the node goes elsewhere: if it was not sent, the next one tries it. */
+  passOver({ health }: Node): void {
+    if (!health.isProbeSent) this.#giveBack(health);
+  }
+
+  /** Forgets what is known of the node. */
+  forget(node: Node): void {
+    if (node.health.isOut) this.#back(node);
+    node.health = new NodeHealth();
     this.#changes += 1;
   }
 
-  #succeed(health: NodeHealth, nowMs: number): boolean {
+  #succeed(node: Node, nowMs: number): boolean {
+    const { health } = node;
+    const wasLost = health.isLost && health.ejectedUntilMs > nowMs;
     health.failures = 0;
-    if (health.isUnreachable) {
-      health.isUnreachable = false;
+    health.beforeProbe = undefined;
+    if (!health.isUnreachable && !health.isForgivable) return false;
+    // What was known of a node that was away is of the process that was there before.
+    const isAway = health.isUnreachable || wasLost;
+    if (health.isForgivable) health.ejections = 0;
+    const isOut = health.isUnreachable || health.ejectedUntilMs > nowMs;
+    health.isForgivable = false;
+    health.isUnreachable = false;
+    health.isLost = false;
+    health.ejectedUntilMs = 0;
+    if (isOut) {
       this.#changes += 1;
-      return true;
+      this.#back(node);
     }
-    if (health.isForgivable) {
-      health.isForgivable = false;
-      health.ejections = 0;
-      if (health.ejectedUntilMs > nowMs) {
-        health.ejectedUntilMs = 0;
-        this.#changes += 1;
-      }
-    }
-    return false;
+    return isAway;
   }
 
-  #lose(health: NodeHealth, nowMs: number): void {
+  #lose(node: Node, nowMs: number, reason: EjectionReason): void {
+    const { health } = node;
     if (!health.isUnreachable) {
       health.isUnreachable = true;
       health.refusedMs = probe.initialMs;
       health.probeAtMs = nowMs + health.refusedMs;
+      this.#out(node, reason, undefined);
     } else if (health.silentMs > probe.initialSilentMs) {
       health.refusedMs = Math.min(health.refusedMs * 2, probe.maxRefusedMs);
       health.probeAtMs = nowMs + health.refusedMs;
@@ -232,7 +288,7 @@ export class OutlierDetection<Node extends HealthyNode> {
     this.#changes += 1;
   }
 
-  #fail(node: Node, nodes: readonly Node[], nowMs: number): void {
+  #fail(node: Node, nodes: readonly Node[], nowMs: number, error: TenonError | undefined): void {
     const { health } = node;
     // Calls that were in progress when the node was ejected do not count again.
     if (health.ejectedUntilMs > nowMs) return;
@@ -240,11 +296,35 @@ export class OutlierDetection<Node extends HealthyNode> {
     // A node that was ejected and has not answered since is on probation: one failure is enough.
     const isOnProbation = health.isForgivable && health.ejections > 0;
     if (!isOnProbation && health.failures < this.#options().ejectAfter) return;
-    if (this.#eject(node, nodes, nowMs)) health.isForgivable = true;
+    if (!this.#eject(node, nodes, nowMs, 'failures')) return;
+    health.isForgivable = true;
+    if (isOnProbation || error?.reason !== 'transport.connection_lost') return;
+    health.isLost = true;
+    health.probeAtMs = nowMs + probe.initialLostMs;
+    health.silentMs = probe.initialSilentMs;
+  }
+
+  #giveBack(health: NodeHealth): void {
+    const { beforeProbe } = health;
+    if (!beforeProbe) return;
+    health.beforeProbe = undefined;
+    health.probeAtMs = beforeProbe.probeAtMs;
+    health.silentMs = beforeProbe.silentMs;
+    this.#changes += 1;
+  }
+
+  #out(node: Node, reason: EjectionReason, durationMs: number | undefined): void {
+    node.health.isOut = true;
+    this.#listener?.onOut(node, reason, durationMs);
+  }
+
+  #back(node: Node): void {
+    node.health.isOut = false;
+    this.#listener?.onBack(node);
   }
 
   /** Ejects a node from `atMs` on, unless too many are ejected. */
-  #eject(node: Node, nodes: readonly Node[], atMs: number): boolean {
+  #eject(node: Node, nodes: readonly Node[], atMs: number, reason: EjectionReason): boolean {
     const { ejectMs, maxEjectMs, ejectGrowth, maxEjectedPercent } = this.#options();
     let ejected = 0;
     let others = 0;
@@ -256,11 +336,14 @@ export class OutlierDetection<Node extends HealthyNode> {
     if (ejected >= most || others === 0) return false;
     const { health } = node;
     const factor = ejectGrowth === 'linear' ? health.ejections + 1 : 2 ** health.ejections;
-    health.ejectedUntilMs = atMs + Math.min(ejectMs * factor, Math.max(ejectMs, maxEjectMs));
+    const durationMs = Math.min(ejectMs * factor, Math.max(ejectMs, maxEjectMs));
+    health.ejectedUntilMs = atMs + durationMs;
     health.ejections += 1;
     health.failures = 0;
     health.isForgivable = false;
+    health.isLost = false;
     this.#changes += 1;
+    this.#out(node, reason, durationMs);
     return true;
   }
 
@@ -296,7 +379,7 @@ export class OutlierDetection<Node extends HealthyNode> {
     const variance = rates.reduce((sum, rate) => sum + (rate - mean) ** 2, 0) / rates.length;
     const threshold = mean - (Math.sqrt(variance) * successRateStdev) / 1_000;
     counted.forEach((node, index) => {
-      if ((rates[index] as number) < threshold) this.#ejectUnlessOut(node, nodes, atMs);
+      if ((rates[index] as number) < threshold) this.#ejectUnlessOut(node, nodes, atMs, 'success-rate');
     });
   }
 
@@ -305,7 +388,8 @@ export class OutlierDetection<Node extends HealthyNode> {
     for (const node of nodes) {
       const { good, bad } = node.health;
       const volume = good + bad;
-      if (volume >= failureVolume && bad * 100 > failurePercent * volume) this.#ejectUnlessOut(node, nodes, atMs);
+      if (volume >= failureVolume && bad * 100 > failurePercent * volume)
+        this.#ejectUnlessOut(node, nodes, atMs, 'failure-share');
     }
   }
 
@@ -317,11 +401,12 @@ export class OutlierDetection<Node extends HealthyNode> {
     const meanOf = ({ health }: Node): number => health.latencyMs / health.good;
     const means = counted.map(meanOf).sort((a, b) => a - b);
     const median = means[Math.floor((means.length - 1) / 2)] as number;
-    for (const node of counted) if (meanOf(node) > latencyFactor * median) this.#ejectUnlessOut(node, nodes, atMs);
+    for (const node of counted)
+      if (meanOf(node) > latencyFactor * median) this.#ejectUnlessOut(node, nodes, atMs, 'latency');
   }
 
-  #ejectUnlessOut(node: Node, nodes: readonly Node[], atMs: number): void {
-    if (node.health.ejectedUntilMs <= atMs && !node.health.isUnreachable) this.#eject(node, nodes, atMs);
+  #ejectUnlessOut(node: Node, nodes: readonly Node[], atMs: number, reason: EjectionReason): void {
+    if (node.health.ejectedUntilMs <= atMs && !node.health.isUnreachable) this.#eject(node, nodes, atMs, reason);
   }
 }
 

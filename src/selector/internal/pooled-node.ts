@@ -36,8 +36,6 @@ export class PooledNode<State = unknown> {
   /** Takes the node's new record. */
   update(record: NodeRecord): void {
     if (record === this.record) return;
-    // What was known is of another address.
-    if (record.address !== this.record.address) this.health = new NodeHealth();
     this.record = record;
     this.weight = weightOf(record);
     this.isBusy = isBusy(record);

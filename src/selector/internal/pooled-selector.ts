@@ -27,17 +27,20 @@ export abstract class PooledSelector implements Selector {
     return this.#pool.options;
   }
 
-  /** The pool, for subclasses with further operations. */
-  protected get pool(): AnyPool {
-    return this.#pool;
-  }
-
   init(options: SelectorOptions): void {
     this.#pool.init(options);
   }
 
   select(service: string, options?: SelectOptions): NextNode | Promise<NextNode> {
     return this.#pool.select(service, options);
+  }
+
+  begin(service: string, node: NodeRecord): void {
+    this.#pool.begin(service, node);
+  }
+
+  firstReply(service: string, node: NodeRecord, latencyMs?: number): void {
+    this.#pool.firstReply(service, node, latencyMs);
   }
 
   mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number, call?: EndedCall): void {
@@ -55,15 +58,7 @@ export abstract class PooledSelector implements Selector {
   abstract toString(): string;
 }
 
-/** A {@link PooledSelector} that counts the calls in flight on each node. */
+/** A {@link PooledSelector} whose choice depends on the calls in flight on each node. */
 export abstract class CountingSelector extends PooledSelector {
   static override readonly capabilities: SelectorCapabilities = { marks: true, counts: true };
-
-  begin(service: string, node: NodeRecord): void {
-    this.pool.begin(service, node);
-  }
-
-  firstReply(service: string, node: NodeRecord, latencyMs: number): void {
-    this.pool.firstReply(service, node, latencyMs);
-  }
 }
