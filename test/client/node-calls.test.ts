@@ -5,11 +5,13 @@ import { RpcClient } from '../../src/client/rpc-client.ts';
 import { Metadata } from '../../src/context/metadata.ts';
 import { okStatus } from '../../src/context/status.ts';
 import { Code } from '../../src/errors/errors.ts';
-import { hedge, retry } from '../../src/interceptors/interceptors.ts';
+import { circuitBreaker, hedge, retry } from '../../src/interceptors/interceptors.ts';
 import type { Interceptor, MethodDescriptor } from '../../src/pipeline/pipeline.ts';
+import { RoundRobinSelector } from '../../src/selector/round-robin.ts';
 import type { EndedCall, NextNode, Selector } from '../../src/selector/selector.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { announce, json, memoryParts, method, type Parts, serveRaw } from '../../src/testing/internal/parts.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { gate } from '../../src/testing/waiting.ts';
 import type { Socket } from '../../src/transport/transport.ts';
 import { eventually } from '../support/waiting.ts';
@@ -40,7 +42,7 @@ function counting(select?: (inner: Selector) => Selector['select']): {
       inFlight += 1;
       told.push(`begin ${service} ${id}`);
     },
-    firstReply: (_service, { id }, latencyMs) => void told.push(`reply ${id}${latencyMs >= 0 ? '' : ' ?'}`),
+    firstReply: (_service, { id }, latencyMs) => void told.push(`reply ${id}${latencyMs === undefined ? ' without time' : latencyMs >= 0 ? '' : ' ?'}`),
     mark: (_service, { id }, error, latencyMs, call) => {
       inFlight -= 1;
       ended.push({ answer: call?.answer, deadline: call?.deadline, trailers: call?.trailers, latencyMs });
@@ -79,7 +81,7 @@ describe('what a selector is told of a call', () => {
     [echo, ['begin suite suite-1', 'end suite-1 well']],
     [count, ['begin suite suite-1', 'reply suite-1', 'end suite-1 well']],
     [sum, ['begin suite suite-1', 'end suite-1 well']],
-    [chat, ['begin suite suite-1', 'end suite-1 well']],
+    [chat, ['begin suite suite-1', 'reply suite-1 without time', 'end suite-1 well']],
   ])('is its begin and its end, and the first reply of a stream: $kind', async (descriptor, expected) => {
     const { parts, told, ended } = counting();
     await serveRaw(parts, routes, (socket) => void answer(socket));
@@ -90,6 +92,25 @@ describe('what a selector is told of a call', () => {
     expect(end?.deadline).toBeGreaterThan(parts.runtime.clock.monotonicMs());
     // A caller that streams decides how long its call takes.
     expect(end?.latencyMs === undefined).toBe(descriptor !== echo);
+  });
+
+  it.each([
+    [count, 'reply suite-1'],
+    [sum, 'reply suite-1 without time'],
+    [chat, 'reply suite-1 without time'],
+  ])('has the headers of the server as a sign of an answer, before there is one: $kind', async (descriptor, reply) => {
+    const { parts, told } = counting();
+    const answered = gate<void>();
+    await serveRaw(parts, routes, (socket) => {
+      void socket.send({ headers: new Metadata({ early: 'yes' }) });
+      void answered.opened.then(() => socket.send({ body: json({ n: 1 }), status: okStatus }));
+    });
+    const made = make(clientOf(parts), descriptor);
+    await eventually('it is told', () => told.length === 2);
+    expect(told).toEqual(['begin suite suite-1', reply]);
+    answered.open();
+    await made;
+    expect(told).toEqual(['begin suite suite-1', reply, 'end suite-1 well']);
   });
 
   it.each(shapes)('has the answer of the server and its trailers: $kind', async (descriptor) => {
@@ -236,6 +257,31 @@ describe('what a selector is told of a call', () => {
         );
     },
   );
+
+  it('is no begin of a node that a circuit breaker passes over, which is tried as soon as it may be', async () => {
+    const { clock, timers } = virtualRuntime(1_000_000);
+    const base = memoryParts();
+    const parts = { ...base, selector: new RoundRobinSelector(base.registry, {}, clock) };
+    const away = '127.0.0.1:1';
+    await announce(parts, 'a', away);
+    await serveRaw(parts, routes, (socket) => void answer(socket), 'b');
+    const interceptors = [circuitBreaker({ minimumCalls: 1, openMs: 5_000, runtime: { clock } })];
+    const client = clientOf(parts, { interceptors });
+    for (let call = 0; call < 2; call += 1) await make(client, echo);
+    let taken = 0;
+    const listener = await parts.transport.listen(away, { routes });
+    listener.accept((socket) => {
+      taken += 1;
+      void answer(socket);
+    });
+    for (let ms = 0; ms < 5_000; ms += 100) {
+      await make(client, echo);
+      expect(taken).toBe(0);
+      timers.nowMs += 100;
+    }
+    await make(client, echo);
+    expect(taken).toBe(1);
+  });
 
   it('is nothing of a call to an address', async () => {
     const { parts, told } = counting();

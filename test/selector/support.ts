@@ -1,7 +1,14 @@
+import { backendRows } from '../../src/app/internal/backend-table.ts';
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import type { NodeRecord, Registry, ServiceRecord } from '../../src/registry/registry.ts';
-import type { Random } from '../../src/runtime/runtime.ts';
-import type { NextNode, SelectOptions, Selector } from '../../src/selector/selector.ts';
+import type { Clock, Random } from '../../src/runtime/runtime.ts';
+import type {
+  NextNode,
+  SelectOptions,
+  Selector,
+  SelectorObserver,
+  SelectorOptions,
+} from '../../src/selector/selector.ts';
 import { type VirtualTimers, virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { nodeOf, serviceOf } from '../registry/support.ts';
 
@@ -22,6 +29,39 @@ export function seededRandom(seed = 1): Random {
     },
     uuid: () => '00000000-0000-4000-8000-000000000000',
   };
+}
+
+type SelectorClass = new (
+  registry: Registry,
+  options?: SelectorOptions,
+  clock?: Clock,
+  random?: Random,
+  observer?: SelectorObserver,
+) => Selector;
+
+const classes = new Map<string, SelectorClass>();
+for (const { name, load } of backendRows.selector)
+  classes.set(name, (await load({})).implementation as unknown as SelectorClass);
+
+/** The names of all selectors. */
+export const selectorNames: readonly string[] = [...classes.keys()];
+
+/** The class of a selector. */
+export function selectorClass(name: string): SelectorClass {
+  const found = classes.get(name);
+  if (!found) throw new Error(`there is no selector "${name}"`);
+  return found;
+}
+
+/** A {@link Rig} with the selector of that name. */
+export function rigFor(
+  name: string,
+  nodes: readonly (string | NodeRecord)[],
+  options: SelectorOptions = {},
+  observer?: SelectorObserver,
+): Rig<Selector> {
+  const Class = selectorClass(name);
+  return rigOf(nodes, (registry, { clock }, random) => new Class(registry, options, clock, random, observer));
 }
 
 /** An error of a call. */

@@ -324,6 +324,35 @@ describe('a channel to a gRPC server', () => {
     expect(await channel.unary('store.Store/Read', { key: 'x' }, call)).toMatchObject({ value: 'a' });
   });
 
+  it.each([Code.DeadlineExceeded, Code.Unavailable])(
+    'waits longer and longer between attempts, if the server answers at once: code %d',
+    async (code) => {
+      const [a, b] = [await started('a'), await started('b')];
+      const { channel } = channelTo(`${a.address},${b.address}`);
+      for (const store of [a, b])
+        store.refusal = { code, message: 'too late', reason: undefined, details: [], metadata: {} };
+      const call = { signal: never, timeoutMs: 500, isRepeatable: true };
+      expect(await failureOf(channel.unary('store.Store/Read', { key: 'x' }, call))).toMatchObject({ code });
+      // Each of them at once, and then after 50, 100, 200 ms, a fifth more or less.
+      const calls = a.calls.length + b.calls.length;
+      expect(calls).toBeGreaterThanOrEqual(code === Code.Unavailable ? 3 : 2);
+      expect(calls).toBeLessThanOrEqual(code === Code.Unavailable ? 3 : 6);
+    },
+  );
+
+  it('ends the wait for another attempt with its signal', async () => {
+    const store = await started();
+    const { channel } = channelTo(store.address);
+    store.refusal = { code: Code.DeadlineExceeded, message: 'too late', reason: undefined, details: [], metadata: {} };
+    const controller = new AbortController();
+    const call = { signal: controller.signal, timeoutMs: 600_000, isRepeatable: true };
+    const made = failureOf(channel.unary('store.Store/Read', { key: 'x' }, call));
+    await eventually('it waits', () => store.calls.length === 4);
+    controller.abort(new Error('enough'));
+    expect(await made).toMatchObject({ code: Code.Cancelled });
+    expect(store.calls.length).toBeLessThanOrEqual(5);
+  });
+
   it('exchanges one request for one reply of a method that streams', async () => {
     const store = await started();
     const { channel } = channelTo(store.address);

@@ -1,0 +1,230 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { Metadata } from '../../src/context/metadata.ts';
+import { Code } from '../../src/errors/errors.ts';
+import type { NextNode, SelectOptions } from '../../src/selector/selector.ts';
+import { nodeOf } from '../registry/support.ts';
+import { errorOf, ids, lost, rigFor, selectorNames, unreachable } from './support.ts';
+
+const three = ['n1', 'n2', 'n3'];
+
+/** The options of the call of a number: keys for the selector that needs one. */
+const optionsOf = (call: number): SelectOptions => ({ hashKey: `user-${call % 500}` });
+
+/** Calls every 5 ms of virtual time of a fleet in which one node is down for a while. */
+function fleet(name: string, count = 3) {
+  const rig = rigFor(name, ids(count));
+  const { selector, timers } = rig;
+  const victim = 'n2';
+  let calls = 0;
+  let isDown = false;
+  let hops = 0;
+  let failures = 0;
+  let lastMs = Number.NEGATIVE_INFINITY;
+  const call = (): string => {
+    const next = selector.select('greeter', optionsOf((calls += 1))) as NextNode;
+    for (let tried = 1; tried <= 3; tried += 1) {
+      const node = next();
+      selector.begin?.('greeter', node);
+      if (isDown && node.id === victim) {
+        hops += 1;
+        selector.mark('greeter', node, unreachable, 1);
+        continue;
+      }
+      selector.mark('greeter', node, undefined, 10);
+      if (node.id === victim) lastMs = timers.nowMs;
+      return node.id;
+    }
+    failures += 1;
+    return '';
+  };
+  const run = (forMs: number, until = (_id: string): boolean => false): void => {
+    for (const endMs = timers.nowMs + forMs; timers.nowMs < endMs; timers.nowMs += 5) if (until(call())) return;
+  };
+  return {
+    rig,
+    run,
+    victim,
+    kill(inFlight: number) {
+      for (let one = 0; one < inFlight; one += 1) selector.begin?.('greeter', nodeOf(victim));
+      isDown = true;
+      for (let one = 0; one < inFlight; one += 1) selector.mark('greeter', nodeOf(victim), lost, 5);
+    },
+    revive() {
+      isDown = false;
+    },
+    seen: () => ({ hops, failures, lastMs }),
+  };
+}
+
+describe.each(selectorNames)('a node that is away, with the selector %s,', (name) => {
+  it.each([0, 1, 3, 20])(
+    'gets calls again within a second of listening, however long it was away, and costs no call: %d lost at its end',
+    (inFlight) => {
+      for (const awayMs of [50, 400, 990, 1_005, 1_500, 3_000, 4_990, 5_005, 7_777, 20_000, 100_000]) {
+        const { rig, run, victim, kill, revive, seen } = fleet(name);
+        run(1_000);
+        kill(inFlight);
+        run(awayMs);
+        revive();
+        const sinceMs = rig.timers.nowMs;
+        run(60_000, (id) => id === victim);
+        // Until the second is over, and a call comes that may go there.
+        expect(rig.timers.nowMs - sinceMs).toBeLessThanOrEqual(1_100);
+        expect(seen().failures).toBe(0);
+        // After 0.1, 0.3, 0.7, 1.5 seconds and every second, beside the first that found it away.
+        expect(seen().hops).toBeLessThanOrEqual(6 + awayMs / 1_000);
+        // And from then on its share.
+        run(2_000);
+        expect(rig.timers.nowMs - seen().lastMs).toBeLessThan(500);
+      }
+    },
+  );
+
+  it('is left to the next call by a caller that passes over it, as one whose circuit breaker is open', () => {
+    const { selector, timers, call } = rigFor(name, three);
+    (selector.select('greeter') as NextNode)();
+    call('n2', 1, unreachable);
+    timers.nowMs += 100;
+    for (let time = 0; time < 5; time += 1) {
+      const next = selector.select('greeter') as NextNode;
+      expect(next().id).toBe('n2');
+      expect(next().id).not.toBe('n2');
+      timers.nowMs += 1;
+    }
+    const next = selector.select('greeter') as NextNode;
+    expect(next().id).toBe('n2');
+    selector.begin?.('greeter', nodeOf('n2'));
+    next();
+    expect((selector.select('greeter') as NextNode)().id).not.toBe('n2');
+  });
+
+  it('is left to the next call by one that could not be sent for want of credentials', () => {
+    const { selector, timers, call } = rigFor(name, three);
+    (selector.select('greeter') as NextNode)();
+    call('n2', 1, unreachable);
+    timers.nowMs += 100;
+    const pick = (): string => (selector.select('greeter') as NextNode)().id;
+    expect(pick()).toBe('n2');
+    call('n2', 1, errorOf('client.no_credentials'));
+    expect(pick()).toBe('n2');
+    call('n2', 1, errorOf('client.closed', Code.Cancelled));
+    expect(pick()).not.toBe('n2');
+  });
+
+  it('is returned once by each call, also by the one that tries it', () => {
+    const { selector, timers, call } = rigFor(name, ids(5));
+    (selector.select('greeter') as NextNode)();
+    call('n2', 1, unreachable);
+    call('n4', 3, lost);
+    timers.nowMs += 100;
+    const next = selector.select('greeter') as NextNode;
+    const order = Array.from({ length: 5 }, () => next().id);
+    expect(order[0]).toBe('n2');
+    expect([...order].sort()).toEqual(ids(5));
+    expect(ids(5)).toContain(next().id);
+  });
+
+  it('is back with the first sign of an answer, even if how long it took says nothing', () => {
+    const { selector, timers, call, begin, end } = rigFor(name, three);
+    (selector.select('greeter') as NextNode)();
+    call('n2', 1, unreachable);
+    timers.nowMs += 100;
+    const pick = (): string => (selector.select('greeter') as NextNode)().id;
+    expect(pick()).toBe('n2');
+    begin('n2');
+    expect(Array.from({ length: 100 }, pick)).not.toContain('n2');
+    selector.firstReply?.('greeter', nodeOf('n2'));
+    end('n2', errorOf('call.cancelled', Code.Cancelled));
+    expect(Array.from({ length: 100 }, pick)).toContain('n2');
+  });
+});
+
+describe('a node whose connections broke three times in a row', () => {
+  const pick = (rig: ReturnType<typeof rigFor>): string => (rig.selector.select('greeter') as NextNode)().id;
+  const lose = (error = lost): ReturnType<typeof rigFor> => {
+    const rig = rigFor('round-robin', three);
+    pick(rig);
+    rig.call('n2', 3, error);
+    return rig;
+  };
+  const isUsed = (rig: ReturnType<typeof rigFor>): boolean => rig.shares(12).has('n2');
+
+  it('is tried once after a second, and is back if it answers', () => {
+    const rig = lose();
+    rig.timers.nowMs += 999;
+    expect(isUsed(rig)).toBe(false);
+    rig.timers.nowMs += 1;
+    expect(pick(rig)).toBe('n2');
+    expect(isUsed(rig)).toBe(false);
+    rig.call('n2');
+    expect(rig.shares(300).get('n2')).toBe(100);
+  });
+
+  it.each([lost, errorOf('call.deadline_exceeded', Code.DeadlineExceeded), errorOf(undefined)])(
+    'is out until its time is over if the call that tries it fails: %s',
+    (failure) => {
+      const rig = lose();
+      rig.timers.nowMs += 1_000;
+      expect(pick(rig)).toBe('n2');
+      rig.call('n2', 1, failure);
+      for (let ms = 1_000; ms < 5_000; ms += 100) {
+        expect(isUsed(rig)).toBe(false);
+        rig.timers.nowMs += 100;
+      }
+      expect(isUsed(rig)).toBe(true);
+      // On probation it costs one call, and none between.
+      rig.call('n2', 1, lost);
+      for (let ms = 0; ms < 10_000; ms += 100) {
+        expect(isUsed(rig)).toBe(false);
+        rig.timers.nowMs += 100;
+      }
+      expect(isUsed(rig)).toBe(true);
+    },
+  );
+
+  it('is tried as one that cannot be reached from the first refusal on', () => {
+    const rig = lose();
+    rig.timers.nowMs += 1_000;
+    for (const waitMs of [100, 200, 400, 800, 1_000, 1_000]) {
+      expect(pick(rig)).toBe('n2');
+      rig.call('n2', 1, unreachable);
+      rig.timers.nowMs += waitMs - 1;
+      expect(isUsed(rig)).toBe(false);
+      rig.timers.nowMs += 1;
+    }
+    expect(pick(rig)).toBe('n2');
+    rig.call('n2');
+    expect(rig.shares(300).get('n2')).toBe(100);
+  });
+
+  it.each([errorOf(undefined), errorOf('transport.bad_reply', Code.Internal)])(
+    'is not tried if it was its server that failed: %s',
+    (failure) => {
+      const rig = lose(failure);
+      for (let ms = 0; ms < 5_000; ms += 100) {
+        expect(isUsed(rig)).toBe(false);
+        rig.timers.nowMs += 100;
+      }
+      expect(isUsed(rig)).toBe(true);
+    },
+  );
+});
+
+describe('a call with a route', () => {
+  it('tries no node that is away and has not its label', () => {
+    const colours = { n1: 'blue', n2: 'green', n3: 'blue' };
+    const nodes = Object.entries(colours).map(([id, version]) => nodeOf(id, { metadata: { version } }));
+    const blue = { metadata: new Metadata({ 'x-route': 'version=blue' }) };
+    const rig = rigFor('random', nodes, { routeKey: 'x-route' });
+    rig.pick(blue);
+    rig.call('n2', 1, unreachable);
+    rig.timers.nowMs += 1_000;
+    for (let call = 0; call < 20; call += 1) expect(rig.pick(blue)).not.toBe('n2');
+    expect(rig.pick()).toBe('n2');
+    rig.call('n2', 1, unreachable);
+    rig.call('n3', 1, unreachable);
+    rig.timers.nowMs += 1_000;
+    expect(rig.pick(blue)).toBe('n3');
+  });
+});
