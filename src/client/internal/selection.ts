@@ -14,13 +14,13 @@ export function nodeOf(next: NextNode, selector: Selector): NodeRecord {
   const node: unknown = next();
   const { id, address } = (node ?? {}) as Partial<NodeRecord>;
   if (typeof id === 'string' && typeof address === 'string') return node as NodeRecord;
-  throw badSelector(selector, `gave ${describe(node)} as a node: give a record with an id and an address, at once`);
+  throw badSelector(selector, `gave ${describe(node, 'an object without them')} as a node: give a record with an id and an address, at once`);
 }
 
 /** Checks what `select` has given. INTERNAL (`client.bad_selector`) if no node can be had of it. */
 export function assertNextNode(next: unknown, selector: Selector): asserts next is NextNode {
   if (typeof next !== 'function')
-    throw badSelector(selector, `gave ${describe(next)} for a call: select returns a function, or a promise of one`);
+    throw badSelector(selector, `gave ${describe(next, 'an object')} for a call: select returns a function, or a promise of one`);
 }
 
 /** Reports to the selector that a call is sent to a node. */
@@ -76,13 +76,13 @@ function logOnce(selector: Selector, ctx: OutgoingContext, error: unknown): void
   ctx.logger.error(`the selector "${selector}" failed when it was told of a call; the call goes on`, { error });
 }
 
-function describe(value: unknown): string {
+function describe(value: unknown, object: string): string {
   if (isPromise(value)) {
     Promise.resolve(value).catch(() => {});
     return 'a promise';
   }
   if (value === undefined || value === null) return 'nothing';
-  return typeof value === 'object' ? 'an object without them' : `a value of type ${typeof value}`;
+  return typeof value === 'object' ? object : `a value of type ${typeof value}`;
 }
 
 function badSelector(selector: Selector, what: string): TenonError {
