@@ -1,5 +1,5 @@
 import { Code, TenonError } from '../../errors/errors.ts';
-import { quietly } from '../../internal/quietly.ts';
+import { type EventOf, notify } from '../../internal/observers.ts';
 import {
   isRegistryCache,
   type NodeRecord,
@@ -169,10 +169,8 @@ export class NodePool<State = undefined, Memory = undefined> {
     this.#tellSlowStart(state.name, node);
   }
 
-  /** Tells the observer of something. Its errors are not the call's. */
-  #tell<Name extends keyof SelectorObserver>(name: Name, event: Parameters<NonNullable<SelectorObserver[Name]>>[0]): void {
-    const observer = this.#observer as Record<Name, (event: unknown) => unknown> | undefined;
-    if (observer?.[name]) quietly((one) => observer[name](one), event, () => {});
+  #tell<Name extends keyof SelectorObserver>(name: Name, event: EventOf<SelectorObserver, Name>): void {
+    if (this.#observer) notify(this.#observer, name, event);
   }
 
   #tellSlowStart(service: string, node: PooledNode<State>): void {
