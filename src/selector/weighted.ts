@@ -115,6 +115,7 @@ interface Schedule {
 }
 
 class WeightedRoundRobin implements SelectionStrategy<Reported, Schedule> {
+  readonly startsSlowly = true;
   options: WithDefaults<WeightedSelectorOptions, typeof defaults> = defaults;
   readonly #clock: Clock;
   readonly #random: Random;

@@ -9,6 +9,7 @@ import type { SelectionStrategy } from './strategy.ts';
  * is drawn twice, as a node that hangs would win against itself in one of n² draws.
  */
 export abstract class LeastLoaded<State> implements SelectionStrategy<State> {
+  readonly startsSlowly = true;
   protected readonly clock: Clock;
   readonly #random: Random;
   /** The number of nodes that are drawn. */

@@ -175,7 +175,7 @@ export class NodePool<State = undefined, Memory = undefined> {
 
   #tellSlowStart(service: string, node: PooledNode<State>): void {
     const { slowStartMs } = this.#options;
-    if (this.#observer && slowStartMs > 0)
+    if (this.#observer && this.#strategy.startsSlowly && slowStartMs > 0)
       this.#tell('onSlowStart', { ...observed(service, node), durationMs: slowStartMs });
   }
 

@@ -6,6 +6,8 @@ import type { PooledNode } from './pooled-node.ts';
 
 /** The order in which a selector tries nodes. */
 export interface SelectionStrategy<State = undefined, Memory = undefined> {
+  /** True if new nodes get a growing part of their share. @default false */
+  readonly startsSlowly?: boolean | undefined;
   /** Makes what the strategy remembers of a node. */
   stateOf(record: NodeRecord): State;
   /** Makes what the strategy remembers of a service, or of a part of its nodes. */
