@@ -1,12 +1,16 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, describe, expect, it } from '@jest/globals';
 
 import { backendRow } from '../../src/app/internal/backend-table.ts';
 import { ClientOptions, codeName, contract, Registry, System, TenonError } from '../../src/index.ts';
 import { retry } from '../../src/interceptors/interceptors.ts';
+import { DnsZone, srvLines } from '../registry/dns-zone.ts';
 import { freePort, startNode, type TestProcess } from '../support/process.ts';
-import { describeWithServers } from '../support/servers.ts';
+import { BackendServer, describeWithServer, describeWithServers } from '../support/servers.ts';
 import { eventually } from '../support/waiting.ts';
 import { leaseOf, registriesWithServers } from './support.ts';
 
@@ -62,78 +66,128 @@ class Load {
 
 const multicastPort = String(await freePort());
 
-describe.each([...registriesWithServers(), 'mdns'])('a fleet under load, with the registry %s', (registry) => {
-  const { server } = backendRow('registry', registry) ?? {};
-  const where = server === undefined ? 'between processes' : 'on a real server';
-  describeWithServers(where, server === undefined ? [] : [server], (addressOf, envOf) => {
-    const env = (): Record<string, string> =>
-      server === undefined
-        ? { TENON_REGISTRY: registry, TENON_MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: multicastPort }
-        : { TENON_REGISTRY: `${registry}://${addressOf(server)}`, ...envOf(server) };
-    const ttlMs = leaseOf(registry, 3_000);
+/** How a fleet is found. */
+interface Listing {
+  /** Variables of the caller, and of instances that register. */
+  readonly env: () => Readonly<Record<string, string>>;
+  /** Lists instances that do not register, as who runs them would. */
+  readonly list?: (addresses: readonly string[]) => void;
+  /** The lease of those that register. */
+  readonly ttlMs?: number;
+}
 
-    const startInstance = async (): Promise<TestProcess> => {
-      const more = { TENON_REGISTER_TTL_MS: String(ttlMs), TENON_LAME_DUCK_MS: '1000', TENON_LOG_FORMAT: 'text' };
-      const instance = startNode(program, { env: { TENON_PROFILE: 'dev', ...env(), ...more } });
-      await instance.waitForLog(/slow serves/, patienceMs);
-      return instance;
-    };
-    const startInstances = (count: number): Promise<TestProcess[]> =>
-      Promise.all(Array.from({ length: count }, startInstance));
-    const startCaller = (): Promise<System> =>
-      System.start([], {
-        profile: 'dev',
-        env: { ...env(), TENON_LOG_LEVEL: 'silent' },
-        bind: (container) => container.rebind(ClientOptions).toConstantValue({ interceptors: [retry()] }),
-      });
+interface Instance {
+  readonly process: TestProcess;
+  readonly address: string;
+}
 
-    it('loses nothing but the calls in flight when one of three is killed, and no idempotent call', async () => {
-      const [killed, ...others] = (await startInstances(3)) as [TestProcess, ...TestProcess[]];
-      const caller = await startCaller();
-      const load = new Load(caller, 100);
-      try {
-        await eventually('all three are called', () => load.pids.size === 3, patienceMs);
-        const [calls, killedMs] = [load.calls, performance.now()];
-        await killed.kill('SIGKILL');
-        const goneMs = performance.now();
-        const ids = async (): Promise<number> =>
-          (await caller.get(Registry).getService('slow')).flatMap(({ nodes }) => nodes).length;
-        await eventually('its lease has ended', async () => (await ids()) === 2, patienceMs);
-        await eventually('there was load', () => load.calls > calls + 200, patienceMs);
-        await load.stop();
-        expect(load.failures.filter(({ isRepeatable }) => isRepeatable)).toEqual([]);
-        // A call of 100 ms that began before was in flight when it was killed, or was sent before the connection broke.
-        expect(load.failures.filter(({ beganMs }) => beganMs < killedMs - 1_000 || beganMs > goneMs)).toEqual([]);
-        for (const { text } of load.failures) expect(text).toMatch(/^UNAVAILABLE /);
-      } finally {
-        await load.stop();
-        await caller.stop();
-        await Promise.all(others.map((one) => one.kill('SIGKILL')));
+function fleetUnderLoad({ env, list, ttlMs = 3_000 }: Listing): void {
+  const startInstance = async (): Promise<Instance> => {
+    const address = list ? `127.0.0.1:${await freePort()}` : '127.0.0.1:0';
+    const unlisted = { TENON_REGISTRY: 'memory', TENON_REGISTER: 'false', TENON_SERVER_ADDRESS: address };
+    const more = { TENON_REGISTER_TTL_MS: String(ttlMs), TENON_LAME_DUCK_MS: '1000', TENON_LOG_FORMAT: 'text' };
+    const instance = startNode(program, { env: { TENON_PROFILE: 'dev', ...(list ? unlisted : env()), ...more } });
+    await instance.waitForLog(/slow serves/, patienceMs);
+    return { process: instance, address };
+  };
+  const startInstances = (count: number): Promise<Instance[]> =>
+    Promise.all(Array.from({ length: count }, startInstance));
+  const relist = (instances: readonly Instance[]): void => list?.(instances.map(({ address }) => address));
+  const startCaller = (): Promise<System> =>
+    System.start([], {
+      profile: 'dev',
+      env: { ...env(), TENON_LOG_LEVEL: 'silent' },
+      bind: (container) => container.rebind(ClientOptions).toConstantValue({ interceptors: [retry()] }),
+    });
+
+  it('loses nothing but the calls in flight when one of three is killed, and no idempotent call', async () => {
+    const all = await startInstances(3);
+    relist(all);
+    const [killed, ...others] = all as [Instance, ...Instance[]];
+    const caller = await startCaller();
+    const load = new Load(caller, 100);
+    try {
+      await eventually('all three are called', () => load.pids.size === 3, patienceMs);
+      const [calls, killedMs] = [load.calls, performance.now()];
+      await killed.process.kill('SIGKILL');
+      const goneMs = performance.now();
+      await eventually('there was load', () => load.calls > calls + 200, patienceMs);
+      relist(others);
+      const ids = async (): Promise<number> =>
+        (await caller.get(Registry).getService('slow')).flatMap(({ nodes }) => nodes).length;
+      await eventually('it is no longer listed', async () => (await ids()) === 2, patienceMs);
+      await load.stop();
+      expect(load.failures.filter(({ isRepeatable }) => isRepeatable)).toEqual([]);
+      // A call of 100 ms that began before was in flight when it was killed, or was sent before the connection broke.
+      expect(load.failures.filter(({ beganMs }) => beganMs < killedMs - 1_000 || beganMs > goneMs)).toEqual([]);
+      for (const { text } of load.failures) expect(text).toMatch(/^UNAVAILABLE /);
+    } finally {
+      await load.stop();
+      await caller.stop();
+      await Promise.all(others.map((one) => one.process.kill('SIGKILL')));
+    }
+  }, 180_000);
+
+  it('fails no call when its five instances are replaced one after another', async () => {
+    let instances = await startInstances(5);
+    relist(instances);
+    const caller = await startCaller();
+    const load = new Load(caller, 50);
+    const exits: (number | null)[] = [];
+    try {
+      await eventually('all five are called', () => load.pids.size === 5, patienceMs);
+      for (let round = 0; round < 5; round += 1) {
+        const fresh = await startInstance();
+        const [old, ...kept] = instances as [Instance, ...Instance[]];
+        relist([...instances, fresh]);
+        instances = [...kept, fresh];
+        exits.push((await old.process.kill('SIGTERM')).code);
+        relist(instances);
       }
-    }, 180_000);
+      await eventually('all new ones are called', () => load.pids.size === 10, patienceMs);
+      await load.stop();
+      expect(load.failures).toEqual([]);
+      expect(exits).toEqual([0, 0, 0, 0, 0]);
+    } finally {
+      await load.stop();
+      await caller.stop();
+      await Promise.all(instances.map((one) => one.process.kill('SIGKILL')));
+    }
+  }, 300_000);
+}
 
-    it('fails no call when its five instances are replaced one after another', async () => {
-      let instances = await startInstances(5);
-      const caller = await startCaller();
-      const load = new Load(caller, 50);
-      const exits: (number | null)[] = [];
-      try {
-        await eventually('all five are called', () => load.pids.size === 5, patienceMs);
-        for (let round = 0; round < 5; round += 1) {
-          const fresh = await startInstance();
-          const [old, ...kept] = instances as [TestProcess, ...TestProcess[]];
-          instances = [...kept, fresh];
-          exits.push((await old.kill('SIGTERM')).code);
-        }
-        await eventually('all new ones are called', () => load.pids.size === 10, patienceMs);
-        await load.stop();
-        expect(load.failures).toEqual([]);
-        expect(exits).toEqual([0, 0, 0, 0, 0]);
-      } finally {
-        await load.stop();
-        await caller.stop();
-        await Promise.all(instances.map((one) => one.kill('SIGKILL')));
-      }
-    }, 300_000);
+describe.each(registriesWithServers())('a fleet under load, with the registry %s', (registry) => {
+  const { server = '' } = backendRow('registry', registry) ?? {};
+  describeWithServers('on a real server', [server], (addressOf, envOf) => {
+    fleetUnderLoad({
+      env: () => ({ TENON_REGISTRY: `${registry}://${addressOf(server)}`, ...envOf(server) }),
+      ttlMs: leaseOf(registry, 3_000),
+    });
+  });
+});
+
+describe('a fleet under load, with the registry mdns', () => {
+  const loopback = { TENON_REGISTRY: 'mdns', TENON_MDNS_INTERFACE: '127.0.0.1', TENON_MDNS_PORT: multicastPort };
+  fleetUnderLoad({ env: () => loopback, ttlMs: leaseOf('mdns', 3_000) });
+});
+
+describe('a fleet under load, with the registry file', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenon-fleet-'));
+  const file = join(folder, 'services.json');
+  afterAll(() => rmSync(folder, { recursive: true }));
+  fleetUnderLoad({
+    env: () => ({ TENON_REGISTRY: 'file', TENON_REGISTRY_ADDRESS: file }),
+    list: (nodes) => writeFileSync(file, JSON.stringify({ services: [{ name: 'slow', nodes }] })),
+  });
+});
+
+const coredns = new BackendServer('coredns');
+
+describeWithServer('a fleet under load, with the registry dns', coredns, () => {
+  const zone = new DnsZone(coredns);
+  fleetUnderLoad({
+    env: () => ({ TENON_REGISTRY: 'dns', TENON_REGISTRY_ADDRESS: coredns.address, TENON_DNS_DOMAIN: 'suite.test' }),
+    list: (addresses) =>
+      zone.write(srvLines('slow', addresses.map((address) => ({ id: `slow-${address.split(':')[1]}`, address })), 1)),
   });
 });
