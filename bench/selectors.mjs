@@ -1,11 +1,12 @@
 // What a selection costs, and what it is worth: the selectors of the build over fleets that are simulated in virtual
-// time, so that the figures do not depend on the machine.
+// time, so that the figures do not depend on the machine; and over one of processes.
 import { ConsistentHashSelector } from '../dist/selector/consistent-hash.js';
 import { LeastRequestSelector } from '../dist/selector/least-request.js';
 import { PeakEwmaSelector } from '../dist/selector/peak-ewma.js';
 import { RandomSelector } from '../dist/selector/random.js';
 import { RoundRobinSelector } from '../dist/selector/round-robin.js';
 import { WeightedSelector } from '../dist/selector/weighted.js';
+import { fleetRows } from './fleet.mjs';
 import { median } from './statistics.mjs';
 
 const selectors = {
@@ -23,6 +24,7 @@ const internal = 13;
 export async function selectorsBench() {
   console.table(Object.entries(selectors).map(([name, Selector]) => costOf(name, Selector)));
   for (const scenario of scenarios) console.table(rowsOf(scenario));
+  console.table(await fleetRows());
   return undefined;
 }
 
