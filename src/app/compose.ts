@@ -10,9 +10,11 @@ import { isRegistryCache, Registry, RegistryObserver } from '../registry/registr
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { systemTimers } from '../runtime/system.ts';
 import { endsWithin } from '../runtime/bounded.ts';
+import { Transport, type TransportCapabilities } from '../transport/transport.ts';
 import { clientFrom } from './clients.ts';
 import type { Config } from './config.ts';
 import { clientSourceOf, type Problem, type ProtoLoader } from './describe.ts';
+import { capabilitiesOf } from './internal/capabilities.ts';
 import { allBindings, bindingsOf, contextOf, dependenciesOf } from './internal/bindings.ts';
 import { disposalOrder, wasResolved } from './internal/disposal-order.ts';
 import { BindingLayers } from './internal/binding-layers.ts';
@@ -22,6 +24,7 @@ import { constantServiceOptions } from './internal/service-options.ts';
 import { enhancerKeysOf } from './internal/enhancers.ts';
 import { type AppOptions, environmentOf } from './options.ts';
 import { resolveProfile } from './profiles.ts';
+import { wrap } from './wrap.ts';
 
 /** An application whose bindings are complete, and of which nothing is constructed yet. */
 export interface Composition {
@@ -73,6 +76,14 @@ export async function compose(services: readonly Class[], options: AppOptions = 
   layers.run(() => bindClients(container, loadProto, servicesByHandler), decoratorsLayer);
   const identity: ProcessIdentity = { fields: undefined };
   container.onActivation(Logger, (_context, logger) => processLogger(unfailing(logger), identity));
+  // Loaded where it is asked for alone.
+  if (config.inProcess) {
+    const { InProcessTransport } = await import('../transport/in-process.ts');
+    wrap(container, Transport, (inner, context) => {
+      if (capabilitiesOf<TransportCapabilities>(inner)?.network === false) return inner;
+      return new InProcessTransport(inner, { runtime: { clock: context.get(Clock), timers: context.get(Timers) } });
+    });
+  }
   // Callers read every registry through a cache, which bridges its outages.
   container.onActivation(Registry, (context, registry) => {
     const cached = isRegistryCache(registry)

@@ -44,6 +44,8 @@ export interface Config {
   /** The names of the variables that are set. Values of all others come from the profile. */
   readonly stated: readonly string[];
   readonly transport: string;
+  /** True if services of this process are called without a socket. */
+  readonly inProcess: boolean;
   readonly codec: string;
   /** Limits of a single message. */
   readonly messages: MessageLimits;
@@ -237,6 +239,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>, profile: ProfileName): C
     profile,
     stated: [...said.keys()],
     transport: value('TENON_TRANSPORT'),
+    inProcess: value('TENON_IN_PROCESS'),
     codec: value('TENON_CODEC'),
     messages: read<MessageLimits>(messageFields, value),
     registry: backend('registry'),

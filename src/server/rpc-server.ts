@@ -282,6 +282,7 @@ export class RpcServer implements Server {
     const resolve = micro?.resolve;
     const limits = { maxReceiveBytes, maxSendBytes };
     this.#listener = await this.#transport.listen(address, { routes, resolve, ...limits, suggest, signal });
+    if (this.advertisedAddress !== undefined) this.#listener.advertise?.(this.advertisedAddress);
     this.#listener.accept((socket, route) => void this.#accept(byRoute.get(route), socket));
   }
 

@@ -1,15 +1,13 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { token } from '../internal/token.ts';
-import { clientStreams } from '../pipeline/pipeline.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { assertCallable, parseAddress } from './sockets/address.ts';
-import { addressInUse, usedAfterClose, wrongCount } from './call/failures.ts';
-import { MemoryCall, view } from './memory/memory-call.ts';
-import { MemoryClientSocket, MemoryUnaryCall } from './memory/client-call.ts';
+import { addressInUse, usedAfterClose } from './call/failures.ts';
+import { MemoryClientSocket } from './memory/client-call.ts';
 import { MemoryNetwork, MemoryPort } from './memory/memory-network.ts';
-import { MemoryServerSocket } from './memory/server-call.ts';
+import { unaryInMemory } from './memory/unary-call.ts';
 import type {
   DialOptions,
   Listener,
@@ -54,17 +52,12 @@ export class MemoryTransport implements Transport {
   }
 
   unary(address: string, message: Message, options: DialOptions): Promise<Message> {
-    return new Promise((resolve, reject) => {
+    try {
       this.#assertCallable(address);
-      const call = new MemoryCall(
-        this.#network,
-        address,
-        options,
-        new MemoryUnaryCall(options.path ?? options.route.path, resolve, reject),
-      );
-      this.#network.open(call, () => start(call, message));
-      if (call.port) start(call, message);
-    });
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return unaryInMemory(this.#network, address, message, options);
   }
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
@@ -101,22 +94,4 @@ export class MemoryTransport implements Transport {
     while (this.#network.ports.has(`memory:${this.#lastPort}`));
     return `memory:${this.#lastPort}`;
   }
-}
-
-/** Gives a call to the server at once, as the whole request is there. */
-function start(call: MemoryCall, { headers, body }: Message): void {
-  const port = call.port as MemoryPort;
-  const route = port.routes.find(call.path);
-  if (!route) {
-    call.refuse(port.unknown(call.path));
-    return;
-  }
-  if (!body && !clientStreams(route.kind)) {
-    call.refuse(wrongCount(call.path, 'no'));
-    return;
-  }
-  if (body && !call.fits(body)) return;
-  call.server = new MemoryServerSocket(call, route, { headers: headers && view(headers), body });
-  call.server.endRequests();
-  port.deliver(call);
 }

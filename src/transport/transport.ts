@@ -181,6 +181,8 @@ export type Accept = (socket: Socket, route: MethodDescriptor) => void;
 export interface Listener {
   /** Returns the address at which it really listens: for port 0, with the port that was chosen. */
   addr(): string;
+  /** Notes the address by which callers find it, for a transport to which that makes a difference. @default nothing */
+  advertise?(address: string): void;
   /** Hands each call to `accept` from now on. Called once; calls that came earlier wait for it. */
   accept(accept: Accept): void;
   /**

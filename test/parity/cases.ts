@@ -12,8 +12,8 @@ import { collect } from '../../src/testing/recorders.ts';
 import { eventually, gate, settled } from '../support/waiting.ts';
 import { fieldsOf, parityMetadata, type ParityHandler } from './service.ts';
 
-/** Every transport, by the name of its column. */
-export const columns = ['memory', 'grpc', 'grpc-js', 'tcp', 'unix'] as const;
+/** Every transport, by the name of its column; in process, over gRPC for other processes, by TENON_IN_PROCESS. */
+export const columns = ['memory', 'grpc', 'grpc-js', 'tcp', 'unix', 'in process'] as const;
 export type Column = (typeof columns)[number];
 
 /** A service on one transport, and a client of it. */
@@ -113,6 +113,19 @@ export const cases: readonly ParityCase[] = [
     run: async ({ client }) => {
       const text = 'x'.repeat(3 * 1024 * 1024);
       assert.equal((await client.echo({ text })).text.length, text.length);
+    },
+  },
+  {
+    group: 'calls',
+    name: 'each side has messages of its own, which the other may change',
+    run: async ({ client, handler }) => {
+      const sent = { text: 'as it was' };
+      const first = await client.echo(sent);
+      sent.text = 'changed';
+      first.text = 'changed';
+      assert.deepEqual(handler.seen.last, { text: 'as it was' });
+      (handler.seen.last as typeof sent).text = 'changed there';
+      assert.deepEqual([sent, first], [{ text: 'changed' }, { text: 'changed' }]);
     },
   },
   {

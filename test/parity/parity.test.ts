@@ -12,7 +12,8 @@ async function tried(one: ParityCase, column: Column): Promise<string> {
   const system = await System.start([Parity], {
     profile: 'local',
     env: {
-      TENON_TRANSPORT: column,
+      TENON_TRANSPORT: column === 'in process' ? 'grpc' : column,
+      TENON_IN_PROCESS: String(column === 'in process'),
       TENON_SUGGEST: 'true',
       TENON_LOG_LEVEL: 'silent',
       TENON_LAME_DUCK_MS: '0',
@@ -47,9 +48,9 @@ function pageOf(cells: ReadonlyMap<ParityCase, ReadonlyMap<Column, string>>): st
 
 const intro = `# Parity
 
-What a service is to its callers on every transport: the same service, the same client, the same cases. Written by the
-tests (\`npm run parity\`), which fail when this page is not what they found; a cell that is not *yes* says why, and the
-tests see to it that it is still so.
+What a service is to its callers on every transport, and *in process*, where \`TENON_IN_PROCESS\` spares them the socket:
+the same service, the same client, the same cases. Written by the tests (\`npm run parity\`), which fail when this page
+is not what they found; a cell that is not *yes* says why, and the tests see to it that it is still so.
 `;
 
 describe('every transport does the same', () => {

@@ -11,6 +11,7 @@ export interface Seen {
   aborted: Code | undefined;
   requests: string[];
   sent: number;
+  last: unknown;
 }
 
 /** The service of the table: each method does one thing that a caller can tell. */
@@ -26,6 +27,7 @@ export class ParityHandler {
 
   @Rpc() async echo(request: { text: string }, ctx: Context): Promise<{ text: string }> {
     this.#look(ctx);
+    this.seen.last = request;
     return request;
   }
 
@@ -134,5 +136,5 @@ function textOf(value: MetadataValue): string {
 }
 
 function fresh(): Seen {
-  return { deadline: undefined, peer: '', aborted: undefined, requests: [], sent: 0 };
+  return { deadline: undefined, peer: '', aborted: undefined, requests: [], sent: 0, last: undefined };
 }

@@ -270,6 +270,12 @@ const others = listed([
     fallback: { test: 'false', dev: 'true', local: 'true', prod: 'false' },
   },
   {
+    name: 'TENON_IN_PROCESS',
+    describes: 'Whether services of this process are called without a socket, unless their servers speak TLS.',
+    ...boolean,
+    fallback: 'false',
+  },
+  {
     name: 'TENON_CLIENT_TIMEOUT_MS',
     describes: 'Bound of unary calls that name none; 0 for none.',
     kind: 'integer',

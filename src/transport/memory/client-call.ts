@@ -43,14 +43,15 @@ export class MemoryClientSocket implements TransportClient, ClientSide {
     if (body && !call.fits(body)) return undefined;
     const { server } = call;
     if (server && !(body && !clientStreams(server.route.kind))) {
-      if (body) server.push(message);
+      if (body) server.push(call.carried(message));
       return body && server.inbox?.isFull ? roomIn(server.inbox) : undefined;
     }
     if (body && (server || this.#first?.body)) {
       call.refuse(wrongCount(call.path, 'a second'));
       return undefined;
     }
-    this.#first = { headers: this.#first?.headers ?? (message.headers && view(message.headers)), body };
+    const headers = this.#first?.headers ?? (message.headers && view(message.headers));
+    this.#first = call.carried({ headers, body });
     this.#handOver();
     return undefined;
   }

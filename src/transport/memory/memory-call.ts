@@ -118,6 +118,12 @@ export class MemoryCall {
     this.network.remove(this);
   }
 
+  /** Returns the message for the other side. */
+  carried(message: Message): Message {
+    const { body } = message;
+    return body && this.network.copiesBodies ? { ...message, body: Buffer.from(body) } : message;
+  }
+
   /** Returns true if the client's body is within both limits; otherwise the call is over. */
   fits(body: Uint8Array): boolean {
     const error = requestTooLarge(this.path, body, this.options.maxSendBytes);

@@ -12,6 +12,8 @@ export class MemoryNetwork {
   readonly deadlines: Deadlines;
   readonly ports = new Map<string, MemoryPort>();
   isClosed = false;
+  /** True if each side gets bodies of its own, as over a network. */
+  readonly copiesBodies: boolean;
   readonly #waiting = new Map<string, Map<MemoryCall, () => void>>();
   readonly #ready: MemoryCall[] = [];
   readonly #clock: Clock;
@@ -20,7 +22,8 @@ export class MemoryNetwork {
   #isDelivering = false;
   #isWatching = false;
 
-  constructor(clock: Clock, timers: Timers) {
+  constructor(clock: Clock, timers: Timers, { copiesBodies = false }: { readonly copiesBodies?: boolean } = {}) {
+    this.copiesBodies = copiesBodies;
     this.#clock = clock;
     this.#timers = timers;
     this.deadlines = new Deadlines(clock, timers);

@@ -41,7 +41,7 @@ export class MemoryServerSocket extends ServerEnd implements ServerSide {
       call.finish();
       this.requests?.discard();
     }
-    client.take(message.headers || message.status?.message ? this.#asSent(message) : message);
+    client.take(call.carried(message.headers || message.status?.message ? this.#asSent(message) : message));
     return !status && client.inbox?.isFull ? roomIn(client.inbox) : undefined;
   }
 

@@ -1,0 +1,136 @@
+import type { Runtime } from '../runtime/runtime.ts';
+import { systemRuntime } from '../runtime/system.ts';
+import { MemoryClientSocket } from './memory/client-call.ts';
+import { MemoryNetwork, MemoryPort } from './memory/memory-network.ts';
+import { unaryInMemory } from './memory/unary-call.ts';
+import type {
+  Accept,
+  DialOptions,
+  Listener,
+  ListenOptions,
+  Message,
+  Transport,
+  TransportClient,
+  TransportEncryption,
+} from './transport.ts';
+
+/** Options of an {@link InProcessTransport}. */
+export interface InProcessTransportOptions {
+  /** @default the system's own */
+  readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
+}
+
+/**
+ * Carries calls to the listeners of this process without a socket, and all others by another transport, which listens
+ * for callers elsewhere. A listener is known by the address at which it listens and the one that it advertises. Calls
+ * are as over a connection: limits, deadlines, cancellation, back-pressure and drain; each side has messages of its own.
+ *
+ * Listeners that speak TLS are called over a socket all the same, as their handlers may look at certificates.
+ *
+ * @example
+ * ```ts
+ * await run([Greeter, Places], {
+ *   bind: (container) => wrap(container, Transport, (transport) => new InProcessTransport(transport)),
+ * });
+ * ```
+ */
+export class InProcessTransport implements Transport {
+  readonly unary?: NonNullable<Transport['unary']>;
+  readonly #inner: Transport;
+  readonly #network: MemoryNetwork;
+
+  constructor(inner: Transport, options: InProcessTransportOptions = {}) {
+    const { clock, timers } = options.runtime ?? systemRuntime;
+    this.#inner = inner;
+    this.#network = new MemoryNetwork(clock, timers, { copiesBodies: true });
+    const unary = inner.unary?.bind(inner);
+    // Clients make unary calls over sockets, whose transport has no other way.
+    if (!unary) return;
+    this.unary = (address, message, dial) =>
+      this.#isHere(address) ? unaryInMemory(this.#network, address, message, dial) : unary(address, message, dial);
+  }
+
+  dial(address: string, options: DialOptions): TransportClient {
+    if (this.#isHere(address)) return new MemoryClientSocket(this.#network, address, options);
+    return this.#inner.dial(address, options);
+  }
+
+  async listen(address: string, options: ListenOptions): Promise<Listener> {
+    const listener = await this.#inner.listen(address, options);
+    if (this.#inner.encryption?.server === true || this.#network.isClosed) return listener;
+    return new InProcessListener(listener, this.#network, options);
+  }
+
+  get encryption(): TransportEncryption | undefined {
+    return this.#inner.encryption;
+  }
+
+  isSecure(address: string): boolean {
+    return this.#isHere(address) || this.#inner.isSecure?.(address) === true;
+  }
+
+  async close(): Promise<void> {
+    this.#network.close();
+    await this.#inner.close();
+  }
+
+  toString(): string {
+    return String(this.#inner);
+  }
+
+  #isHere(address: string): boolean {
+    return !this.#network.isClosed && this.#network.ports.has(address);
+  }
+}
+
+/** A listener that takes calls of its own process beside those of others. */
+class InProcessListener implements Listener {
+  readonly #listener: Listener;
+  readonly #network: MemoryNetwork;
+  readonly #options: ListenOptions;
+  readonly #ports: MemoryPort[] = [];
+  #accept: Accept | undefined;
+  #isLeaving = false;
+
+  constructor(listener: Listener, network: MemoryNetwork, options: ListenOptions) {
+    this.#listener = listener;
+    this.#network = network;
+    this.#options = options;
+    this.#open(listener.addr());
+  }
+
+  addr(): string {
+    return this.#listener.addr();
+  }
+
+  advertise(address: string): void {
+    this.#listener.advertise?.(address);
+    this.#open(address);
+  }
+
+  accept(accept: Accept): void {
+    this.#accept = accept;
+    for (const port of this.#ports) port.accept(accept);
+    this.#listener.accept(accept);
+  }
+
+  async drain(signal?: AbortSignal): Promise<void> {
+    this.#isLeaving = true;
+    await Promise.all([this.#listener.drain(signal), ...this.#ports.map((port) => port.drain(signal))]);
+  }
+
+  async close(): Promise<void> {
+    this.#isLeaving = true;
+    await Promise.all([this.#listener.close(), ...this.#ports.map((port) => port.close())]);
+  }
+
+  #open(address: string): void {
+    const { ports } = this.#network;
+    // Another listener of this process may be known by the address already, as that of a load balancer.
+    if (this.#isLeaving || ports.has(address)) return;
+    const port = new MemoryPort(this.#network, address, this.#options);
+    this.#ports.push(port);
+    ports.set(address, port);
+    if (this.#accept) port.accept(this.#accept);
+  }
+}
