@@ -152,16 +152,19 @@ describe('InProcessTransport', () => {
     await stop();
   });
 
-  it('ends calls with the transport', async () => {
-    const { client, server, stop } = await pair(new InProcessTransport(new GrpcTransport()));
-    const { address } = server;
-    await stop();
-    const other = await pair(new InProcessTransport(new GrpcTransport()));
-    await other.client.method(echo, 'suite')({});
-    await other.stop();
-    expect((await failureOf(client.method(echo, 'suite')({}, { address }) as Promise<unknown>)).reason).toBe(
-      'client.closed',
+  it('ends calls when it is closed, and takes no more', async () => {
+    const transport = new InProcessTransport(new GrpcTransport());
+    const { client, server, seen, stop } = await pair(transport);
+    const call = client.method(chat, 'suite');
+    const replies = (call(each({ n: 1 }, new Promise(() => {})), {}) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+    await replies.next();
+    await transport.close();
+    expect((await failureOf(replies.next())).reason).toBe('transport.closed');
+    expect((await failureOf(client.method(echo, 'suite')({}, { address: server.address }) as Promise<unknown>)).code).toBe(
+      Code.FailedPrecondition,
     );
+    expect(seen.requests).toHaveLength(1);
+    await stop();
   });
 });
 
