@@ -56,12 +56,41 @@ export interface Selector {
     init(options: SelectorOptions): void;
     select(service: string, options?: SelectOptions): NextNode | Promise<NextNode>;
     begin?(service: string, node: NodeRecord): void;
-    firstReply?(service: string, node: NodeRecord, latencyMs: number): void;
+    firstReply?(service: string, node: NodeRecord, latencyMs?: number): void;
     mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number, call?: EndedCall): void;
     reset(service: string): void;
     close(): Promise<void>;
     toString(): string;
 }
+export type EjectionReason = 'failures' | 'failure-share' | 'success-rate' | 'latency' | 'unreachable' | 'draining';
+export interface ObservedNode {
+    readonly service: string;
+    readonly node: string;
+    readonly address: string;
+}
+export interface SelectorObserver {
+    onEjected?(event: ObservedNode & {
+        readonly reason: EjectionReason;
+        readonly durationMs: number | undefined;
+    }): void;
+    onReadmitted?(event: ObservedNode): void;
+    onPanic?(event: {
+        readonly service: string;
+        readonly usable: number;
+        readonly nodes: number;
+    }): void;
+    onPanicOver?(event: {
+        readonly service: string;
+    }): void;
+    onSlowStart?(event: ObservedNode & {
+        readonly durationMs: number;
+    }): void;
+    onNoneAvailable?(event: {
+        readonly service: string;
+        readonly nodes: number;
+    }): void;
+}
+export declare const SelectorObserver: ServiceIdentifier<SelectorObserver>;
 export declare const Selector: ServiceIdentifier<Selector>;
 
 // tenon/selector/consistent-hash
@@ -70,7 +99,7 @@ import { type ServiceIdentifier } from 'inversify';
 import { Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
 import { CountingSelector } from './internal/pooled-selector.ts';
-import type { Selector, SelectorCapabilities, SelectorOptions } from './selector.ts';
+import { type Selector, type SelectorCapabilities, SelectorObserver, type SelectorOptions } from './selector.ts';
 export interface ConsistentHashSelectorOptions extends SelectorOptions {
     readonly hashHeader?: string | undefined;
     readonly balanceFactor?: number | undefined;
@@ -80,7 +109,7 @@ export declare const hashKeyKey = "hash-key";
 export declare class ConsistentHashSelector extends CountingSelector implements Selector {
     #private;
     static readonly capabilities: SelectorCapabilities;
-    constructor(registry: Registry, options?: ConsistentHashSelectorOptions, clock?: Clock, random?: Random);
+    constructor(registry: Registry, options?: ConsistentHashSelectorOptions, clock?: Clock, random?: Random, observer?: SelectorObserver);
     get options(): ConsistentHashSelectorOptions;
     init(options: ConsistentHashSelectorOptions): void;
     toString(): string;
@@ -92,14 +121,14 @@ import { type ServiceIdentifier } from 'inversify';
 import { Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
 import { CountingSelector } from './internal/pooled-selector.ts';
-import type { Selector, SelectorOptions } from './selector.ts';
+import { type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
 export interface LeastRequestSelectorOptions extends SelectorOptions {
     readonly choiceCount?: number | undefined;
 }
 export declare const LeastRequestSelectorOptions: ServiceIdentifier<LeastRequestSelectorOptions>;
 export declare class LeastRequestSelector extends CountingSelector implements Selector {
     #private;
-    constructor(registry: Registry, options?: LeastRequestSelectorOptions, clock?: Clock, random?: Random);
+    constructor(registry: Registry, options?: LeastRequestSelectorOptions, clock?: Clock, random?: Random, observer?: SelectorObserver);
     get options(): LeastRequestSelectorOptions;
     init(options: LeastRequestSelectorOptions): void;
     toString(): string;
@@ -111,14 +140,14 @@ import { type ServiceIdentifier } from 'inversify';
 import { Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
 import { CountingSelector } from './internal/pooled-selector.ts';
-import type { Selector, SelectorOptions } from './selector.ts';
+import { type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
 export interface PeakEwmaSelectorOptions extends SelectorOptions {
     readonly decayMs?: number | undefined;
 }
 export declare const PeakEwmaSelectorOptions: ServiceIdentifier<PeakEwmaSelectorOptions>;
 export declare class PeakEwmaSelector extends CountingSelector implements Selector {
     #private;
-    constructor(registry: Registry, options?: PeakEwmaSelectorOptions, clock?: Clock, random?: Random);
+    constructor(registry: Registry, options?: PeakEwmaSelectorOptions, clock?: Clock, random?: Random, observer?: SelectorObserver);
     get options(): PeakEwmaSelectorOptions;
     init(options: PeakEwmaSelectorOptions): void;
     toString(): string;
@@ -130,10 +159,10 @@ import { type ServiceIdentifier } from 'inversify';
 import { Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
 import { PooledSelector } from './internal/pooled-selector.ts';
-import type { Selector, SelectorOptions } from './selector.ts';
+import { type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
 export declare const RandomSelectorOptions: ServiceIdentifier<SelectorOptions>;
 export declare class RandomSelector extends PooledSelector implements Selector {
-    constructor(registry: Registry, options?: SelectorOptions, clock?: Clock, random?: Random);
+    constructor(registry: Registry, options?: SelectorOptions, clock?: Clock, random?: Random, observer?: SelectorObserver);
     toString(): string;
 }
 
@@ -143,10 +172,10 @@ import { type ServiceIdentifier } from 'inversify';
 import { Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
 import { PooledSelector } from './internal/pooled-selector.ts';
-import type { Selector, SelectorOptions } from './selector.ts';
+import { type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
 export declare const RoundRobinSelectorOptions: ServiceIdentifier<SelectorOptions>;
 export declare class RoundRobinSelector extends PooledSelector implements Selector {
-    constructor(registry: Registry, options?: SelectorOptions, clock?: Clock, random?: Random);
+    constructor(registry: Registry, options?: SelectorOptions, clock?: Clock, random?: Random, observer?: SelectorObserver);
     toString(): string;
 }
 
@@ -156,7 +185,7 @@ import { type ServiceIdentifier } from 'inversify';
 import { Registry } from '../registry/registry.ts';
 import { Clock, Random } from '../runtime/runtime.ts';
 import { PooledSelector } from './internal/pooled-selector.ts';
-import type { Selector, SelectorOptions } from './selector.ts';
+import { type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
 export interface WeightedSelectorOptions extends SelectorOptions {
     readonly blackoutMs?: number | undefined;
     readonly weightExpirationMs?: number | undefined;
@@ -166,7 +195,7 @@ export interface WeightedSelectorOptions extends SelectorOptions {
 export declare const WeightedSelectorOptions: ServiceIdentifier<WeightedSelectorOptions>;
 export declare class WeightedSelector extends PooledSelector implements Selector {
     #private;
-    constructor(registry: Registry, options?: WeightedSelectorOptions, clock?: Clock, random?: Random);
+    constructor(registry: Registry, options?: WeightedSelectorOptions, clock?: Clock, random?: Random, observer?: SelectorObserver);
     get options(): WeightedSelectorOptions;
     init(options: WeightedSelectorOptions): void;
     toString(): string;

@@ -59,6 +59,7 @@ export interface SocketServerOptions {
 export type Accept = (socket: Socket, route: MethodDescriptor) => void;
 export interface Listener {
     addr(): string;
+    advertise?(address: string): void;
     accept(accept: Accept): void;
     drain(signal?: AbortSignal): Promise<void>;
     close(): Promise<void>;
@@ -80,6 +81,9 @@ export interface Transport {
     readonly encryption?: TransportEncryption | undefined;
     close(): Promise<void>;
     toString(): string;
+}
+export interface WrappedTransport extends Transport {
+    readonly origin: Transport;
 }
 export declare const Transport: ServiceIdentifier<Transport>;
 
@@ -125,6 +129,26 @@ export declare class GrpcJsTransport extends GrpcBase<GrpcJsTransportOptions> im
     protected call(address: string, message: Message, options: DialOptions): Promise<Message>;
     protected engine(): MakeServerEngine;
     protected closeConnections(): void;
+}
+
+// tenon/transport/in-process
+
+import type { Runtime } from '../runtime/runtime.ts';
+import type { DialOptions, Listener, ListenOptions, Transport, TransportClient, TransportEncryption, WrappedTransport } from './transport.ts';
+export interface InProcessTransportOptions {
+    readonly runtime?: Pick<Runtime, 'clock' | 'timers'> | undefined;
+}
+export declare class InProcessTransport implements WrappedTransport {
+    #private;
+    readonly unary?: NonNullable<Transport['unary']>;
+    readonly origin: Transport;
+    constructor(origin: Transport, options?: InProcessTransportOptions);
+    dial(address: string, options: DialOptions): TransportClient;
+    listen(address: string, options: ListenOptions): Promise<Listener>;
+    get encryption(): TransportEncryption | undefined;
+    isSecure(address: string): boolean;
+    close(): Promise<void>;
+    toString(): string;
 }
 
 // tenon/transport/memory

@@ -10,7 +10,13 @@ import type { PooledNode } from './internal/pooled-node.ts';
 import { CountingSelector } from './internal/pooled-selector.ts';
 import { hashText, scoreOf, weightedScore } from './internal/rendezvous.ts';
 import type { SelectionStrategy } from './internal/strategy.ts';
-import { type SelectOptions, type Selector, type SelectorCapabilities, SelectorObserver, type SelectorOptions } from './selector.ts';
+import {
+  type SelectOptions,
+  type Selector,
+  type SelectorCapabilities,
+  SelectorObserver,
+  type SelectorOptions,
+} from './selector.ts';
 
 /** Options of a {@link ConsistentHashSelector}. */
 export interface ConsistentHashSelectorOptions extends SelectorOptions {

@@ -221,9 +221,7 @@ export interface SelectorObserver {
    * A node is left out, for `durationMs` milliseconds; absent for one that takes no calls, which is out until a call
    * gets through. It is called again if the node turns out to take no calls while it is out.
    */
-  onEjected?(
-    event: ObservedNode & { readonly reason: EjectionReason; readonly durationMs: number | undefined },
-  ): void;
+  onEjected?(event: ObservedNode & { readonly reason: EjectionReason; readonly durationMs: number | undefined }): void;
   /**
    * A node that was left out is used again. Called with the first selection after its time was over, or when a call has
    * got through; not for a node that left the registry meanwhile.

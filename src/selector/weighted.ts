@@ -14,7 +14,13 @@ import type { PoolOptions } from './internal/pool-options.ts';
 import type { PooledNode } from './internal/pooled-node.ts';
 import { PooledSelector } from './internal/pooled-selector.ts';
 import type { SelectionStrategy } from './internal/strategy.ts';
-import { type EndedCall, type SelectOptions, type Selector, SelectorObserver, type SelectorOptions } from './selector.ts';
+import {
+  type EndedCall,
+  type SelectOptions,
+  type Selector,
+  SelectorObserver,
+  type SelectorOptions,
+} from './selector.ts';
 
 /** Options of a {@link WeightedSelector}. */
 export interface WeightedSelectorOptions extends SelectorOptions {

@@ -8,10 +8,10 @@ import type {
   DialOptions,
   Listener,
   ListenOptions,
-  Message,
   Transport,
   TransportClient,
   TransportEncryption,
+  WrappedTransport,
 } from './transport.ts';
 
 /** Options of an {@link InProcessTransport}. */
@@ -23,27 +23,28 @@ export interface InProcessTransportOptions {
 /**
  * Carries calls to the listeners of this process without a socket, and all others by another transport, which listens
  * for callers elsewhere. A listener is known by the address at which it listens and the one that it advertises. Calls
- * are as over a connection: limits, deadlines, cancellation, back-pressure and drain; each side has messages of its own.
+ * are as over a connection: limits, deadlines, cancellation, back-pressure and drain. Each side has messages of its
+ * own.
  *
  * Listeners that speak TLS are called over a socket all the same, as their handlers may look at certificates.
  *
  * @example
  * ```ts
- * await run([Greeter, Places], {
+ * await run([], {
  *   bind: (container) => wrap(container, Transport, (transport) => new InProcessTransport(transport)),
  * });
  * ```
  */
-export class InProcessTransport implements Transport {
+export class InProcessTransport implements WrappedTransport {
   readonly unary?: NonNullable<Transport['unary']>;
-  readonly #inner: Transport;
+  readonly origin: Transport;
   readonly #network: MemoryNetwork;
 
-  constructor(inner: Transport, options: InProcessTransportOptions = {}) {
+  constructor(origin: Transport, options: InProcessTransportOptions = {}) {
     const { clock, timers } = options.runtime ?? systemRuntime;
-    this.#inner = inner;
+    this.origin = origin;
     this.#network = new MemoryNetwork(clock, timers, { copiesBodies: true });
-    const unary = inner.unary?.bind(inner);
+    const unary = origin.unary?.bind(origin);
     // Clients make unary calls over sockets, whose transport has no other way.
     if (!unary) return;
     this.unary = (address, message, dial) =>
@@ -52,30 +53,30 @@ export class InProcessTransport implements Transport {
 
   dial(address: string, options: DialOptions): TransportClient {
     if (this.#isHere(address)) return new MemoryClientSocket(this.#network, address, options);
-    return this.#inner.dial(address, options);
+    return this.origin.dial(address, options);
   }
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
-    const listener = await this.#inner.listen(address, options);
-    if (this.#inner.encryption?.server === true || this.#network.isClosed) return listener;
+    const listener = await this.origin.listen(address, options);
+    if (this.origin.encryption?.server === true || this.#network.isClosed) return listener;
     return new InProcessListener(listener, this.#network, options);
   }
 
   get encryption(): TransportEncryption | undefined {
-    return this.#inner.encryption;
+    return this.origin.encryption;
   }
 
   isSecure(address: string): boolean {
-    return this.#isHere(address) || this.#inner.isSecure?.(address) === true;
+    return this.#isHere(address) || this.origin.isSecure?.(address) === true;
   }
 
   async close(): Promise<void> {
     this.#network.close();
-    await this.#inner.close();
+    await this.origin.close();
   }
 
   toString(): string {
-    return String(this.#inner);
+    return String(this.origin);
   }
 
   #isHere(address: string): boolean {

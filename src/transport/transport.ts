@@ -255,5 +255,10 @@ export interface Transport {
   /** The protocol, as nodes name it in their metadata: `grpc`. */
   toString(): string;
 }
+/** A transport that leaves calls to another. */
+export interface WrappedTransport extends Transport {
+  /** The transport behind it. */
+  readonly origin: Transport;
+}
 /** Container key of the {@link Transport}. */
 export const Transport: ServiceIdentifier<Transport> = token('transport', 'Transport');

@@ -127,17 +127,20 @@ describe('a selector that does not keep its contract', () => {
     for (const descriptor of shapes) await call(descriptor);
   });
 
-  it.each(['begin', 'firstReply', 'mark'])('fails no call if its %s throws or rejects, which is logged once', async (name) => {
-    const throws = (): never => {
-      throw new Error('it broke');
-    };
-    for (const broken of [throws, () => Promise.reject(new Error('it broke'))]) {
-      const { call, logger } = await careless({ [name]: broken });
-      for (const descriptor of [...shapes, ...shapes]) await call(descriptor);
-      const lines = logger.lines.filter(({ message }) => message.includes('the selector "mine" failed'));
-      expect(lines).toHaveLength(1);
-    }
-  });
+  it.each(['begin', 'firstReply', 'mark'])(
+    'fails no call if its %s throws or rejects, which is logged once',
+    async (name) => {
+      const throws = (): never => {
+        throw new Error('it broke');
+      };
+      for (const broken of [throws, () => Promise.reject(new Error('it broke'))]) {
+        const { call, logger } = await careless({ [name]: broken });
+        for (const descriptor of [...shapes, ...shapes]) await call(descriptor);
+        const lines = logger.lines.filter(({ message }) => message.includes('the selector "mine" failed'));
+        expect(lines).toHaveLength(1);
+      }
+    },
+  );
 });
 
 describe('a filter of a call', () => {

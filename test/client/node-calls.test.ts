@@ -42,7 +42,8 @@ function counting(select?: (inner: Selector) => Selector['select']): {
       inFlight += 1;
       told.push(`begin ${service} ${id}`);
     },
-    firstReply: (_service, { id }, latencyMs) => void told.push(`reply ${id}${latencyMs === undefined ? ' without time' : latencyMs >= 0 ? '' : ' ?'}`),
+    firstReply: (_service, { id }, latencyMs) =>
+      void told.push(`reply ${id}${latencyMs === undefined ? ' without time' : latencyMs >= 0 ? '' : ' ?'}`),
     mark: (_service, { id }, error, latencyMs, call) => {
       inFlight -= 1;
       ended.push({ answer: call?.answer, deadline: call?.deadline, trailers: call?.trailers, latencyMs });

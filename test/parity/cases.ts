@@ -124,7 +124,7 @@ export const cases: readonly ParityCase[] = [
       sent.text = 'changed';
       first.text = 'changed';
       assert.deepEqual(handler.seen.last, { text: 'as it was' });
-      (handler.seen.last as typeof sent).text = 'changed there';
+      handler.seen.last.text = 'changed there';
       assert.deepEqual([sent, first], [{ text: 'changed' }, { text: 'changed' }]);
     },
   },

@@ -11,7 +11,7 @@ export interface Seen {
   aborted: Code | undefined;
   requests: string[];
   sent: number;
-  last: unknown;
+  last: { text: string };
 }
 
 /** The service of the table: each method does one thing that a caller can tell. */
@@ -136,5 +136,5 @@ function textOf(value: MetadataValue): string {
 }
 
 function fresh(): Seen {
-  return { deadline: undefined, peer: '', aborted: undefined, requests: [], sent: 0, last: undefined };
+  return { deadline: undefined, peer: '', aborted: undefined, requests: [], sent: 0, last: { text: '' } };
 }

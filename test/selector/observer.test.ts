@@ -190,23 +190,26 @@ describe.each(selectorNames)('an observer of the selector %s', (name) => {
 });
 
 describe('the observer of an application', () => {
-  it.each(backendRows.selector.map(({ name }) => name))('is bound by its key, with the selector %s', async (selector) => {
-    const { observer, take } = recording();
-    const system = await System.start([], {
-      profile: 'test',
-      env: { TENON_SELECTOR: selector, TENON_LOG_LEVEL: 'silent' },
-      bind: (container) => container.bind(SelectorObserver).toConstantValue(observer),
-    });
-    try {
-      await system.get(Registry).register(serviceOf('gone', [nodeOf('n1', { address: '127.0.0.1:1' })]));
-      const client = system.client(contract<{ hello(request: object): Promise<object> }>('gone.Gone', { hello: {} }));
-      expect((await failureOf(client.hello({}))).reason).toBe('transport.unreachable');
-      expect(take()[0]).toEqual([
-        'onEjected',
-        { service: 'gone', node: 'n1', address: '127.0.0.1:1', reason: 'unreachable', durationMs: undefined },
-      ]);
-    } finally {
-      await system.stop();
-    }
-  });
+  it.each(backendRows.selector.map(({ name }) => name))(
+    'is bound by its key, with the selector %s',
+    async (selector) => {
+      const { observer, take } = recording();
+      const system = await System.start([], {
+        profile: 'test',
+        env: { TENON_SELECTOR: selector, TENON_LOG_LEVEL: 'silent' },
+        bind: (container) => container.bind(SelectorObserver).toConstantValue(observer),
+      });
+      try {
+        await system.get(Registry).register(serviceOf('gone', [nodeOf('n1', { address: '127.0.0.1:1' })]));
+        const client = system.client(contract<{ hello(request: object): Promise<object> }>('gone.Gone', { hello: {} }));
+        expect((await failureOf(client.hello({}))).reason).toBe('transport.unreachable');
+        expect(take()[0]).toEqual([
+          'onEjected',
+          { service: 'gone', node: 'n1', address: '127.0.0.1:1', reason: 'unreachable', durationMs: undefined },
+        ]);
+      } finally {
+        await system.stop();
+      }
+    },
+  );
 });

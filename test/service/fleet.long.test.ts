@@ -188,6 +188,12 @@ describeWithServer('a fleet under load, with the registry dns', coredns, () => {
   fleetUnderLoad({
     env: () => ({ TENON_REGISTRY: 'dns', TENON_REGISTRY_ADDRESS: coredns.address, TENON_DNS_DOMAIN: 'suite.test' }),
     list: (addresses) =>
-      zone.write(srvLines('slow', addresses.map((address) => ({ id: `slow-${address.split(':')[1]}`, address })), 1)),
+      zone.write(
+        srvLines(
+          'slow',
+          addresses.map((address) => ({ id: `slow-${address.split(':')[1]}`, address })),
+          1,
+        ),
+      ),
   });
 });

@@ -112,9 +112,9 @@ describe('InProcessTransport', () => {
     const { client, seen, stop } = await pair(new InProcessTransport(new GrpcTransport()));
     const sent = Uint8Array.of(1, 2, 3);
     const reply = (await client.method(echo, 'suite')(sent, { contentType: bytes })) as Uint8Array;
-    const streamed = (await collect(
+    const streamed = await collect<Uint8Array>(
       client.method(chat, 'suite')(each(sent, sent), { contentType: bytes }) as AsyncIterable<Uint8Array>,
-    )) as Uint8Array[];
+    );
     const received = seen.requests as Uint8Array[];
     const all = [sent, reply, ...streamed, ...received];
     expect(all).toHaveLength(7);
@@ -156,13 +156,15 @@ describe('InProcessTransport', () => {
     const transport = new InProcessTransport(new GrpcTransport());
     const { client, server, seen, stop } = await pair(transport);
     const call = client.method(chat, 'suite');
-    const replies = (call(each({ n: 1 }, new Promise(() => {})), {}) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+    const replies = (call(each<unknown>({ n: 1 }, new Promise(() => {})), {}) as AsyncIterable<unknown>)[
+      Symbol.asyncIterator
+    ]();
     await replies.next();
     await transport.close();
     expect((await failureOf(replies.next())).reason).toBe('transport.closed');
-    expect((await failureOf(client.method(echo, 'suite')({}, { address: server.address }) as Promise<unknown>)).code).toBe(
-      Code.FailedPrecondition,
-    );
+    expect(
+      (await failureOf(client.method(echo, 'suite')({}, { address: server.address }) as Promise<unknown>)).code,
+    ).toBe(Code.FailedPrecondition);
     expect(seen.requests).toHaveLength(1);
     await stop();
   });

@@ -14,13 +14,19 @@ export function nodeOf(next: NextNode, selector: Selector): NodeRecord {
   const node: unknown = next();
   const { id, address } = (node ?? {}) as Partial<NodeRecord>;
   if (typeof id === 'string' && typeof address === 'string') return node as NodeRecord;
-  throw badSelector(selector, `gave ${describe(node, 'an object without them')} as a node: give a record with an id and an address, at once`);
+  throw badSelector(
+    selector,
+    `gave ${describe(node, 'an object without them')} as a node: give a record with an id and an address, at once`,
+  );
 }
 
 /** Checks what `select` has given. INTERNAL (`client.bad_selector`) if no node can be had of it. */
 export function assertNextNode(next: unknown, selector: Selector): asserts next is NextNode {
   if (typeof next !== 'function')
-    throw badSelector(selector, `gave ${describe(next, 'an object')} for a call: select returns a function, or a promise of one`);
+    throw badSelector(
+      selector,
+      `gave ${describe(next, 'an object')} for a call: select returns a function, or a promise of one`,
+    );
 }
 
 /** Reports to the selector that a call is sent to a node. */
@@ -67,13 +73,18 @@ export function reportEnd(
 
 /** A report returns nothing. If it is async all the same, its rejection is not left uncaught. */
 function guard(selector: Selector, ctx: OutgoingContext, result: unknown): void {
-  if (isPromise(result)) quietly(() => result, undefined, (error) => logOnce(selector, ctx, error));
+  if (isPromise(result))
+    quietly(
+      () => result,
+      undefined,
+      (error) => logOnce(selector, ctx, error),
+    );
 }
 
 function logOnce(selector: Selector, ctx: OutgoingContext, error: unknown): void {
   if (failing.has(selector)) return;
   failing.add(selector);
-  ctx.logger.error(`the selector "${selector}" failed when it was told of a call; the call goes on`, { error });
+  ctx.logger.error(`the selector "${String(selector)}" failed when it was told of a call; the call goes on`, { error });
 }
 
 function describe(value: unknown, object: string): string {
@@ -89,6 +100,6 @@ function badSelector(selector: Selector, what: string): TenonError {
   return new TenonError({
     code: Code.Internal,
     reason: 'client.bad_selector',
-    message: `the selector "${selector}" ${what}`,
+    message: `the selector "${String(selector)}" ${what}`,
   });
 }

@@ -4,11 +4,11 @@ import { Metadata, type MetadataInit } from '../../context/metadata.ts';
 import { errorOf, type Status } from '../../context/status.ts';
 import { Code, TenonError } from '../../errors/errors.ts';
 import { onAbort } from '../../internal/abort.ts';
-import { Backoff } from '../../internal/backoff.ts';
 import { over, SerialIterator } from '../../internal/iterators.ts';
 import { maskAddress } from '../../internal/mask.ts';
 import type { MethodDescriptor } from '../../pipeline/pipeline.ts';
 import { pause } from '../../runtime/bounded.ts';
+import { retrying } from '../../runtime/retrying.ts';
 import type { GrpcTransport } from '../../transport/grpc.ts';
 import type { DialOptions, TransportClient } from '../../transport/transport.ts';
 import { type AddressList, formatAddress, isTimeout, type ServerAddress } from './address-list.ts';
@@ -165,38 +165,46 @@ export class GrpcChannel {
     const count = addresses.inOrder.length;
     const now = (): number => tools.clock.monotonicMs();
     const endsAtMs = now() + timeoutMs;
-    const waits = new Backoff(tools.random, backoff);
-    let failures = 0;
-    let nextAtMs = 0;
-    // Once more for a repeatable call, as a connection may be found dead under it.
-    let failuresLeft = isRepeatable ? count + 1 : count;
-    for (;;) {
-      const attemptMs = isRepeatable ? (call.attemptMs ?? timeoutMs / (count + 1)) : timeoutMs;
+    const attemptMs = isRepeatable ? (call.attemptMs ?? timeoutMs / (count + 1)) : timeoutMs;
+    let attempt: Attempt | undefined;
+    let begunMs = 0;
+    const send = async (): Promise<unknown> => {
+      attempt = undefined;
       const headers = await metadataOf(call);
       const connection = this.#connect(addresses.current);
       const transport = await connection.transport;
-      const begunMs = now();
+      begunMs = now();
       const deadline = Math.min(endsAtMs, begunMs + attemptMs);
       const bounds = { signal, deadline: Number.isFinite(deadline) ? deadline : undefined, isRepeatable };
-      const attempt = new Attempt(this.#options, method, connection, bounds);
+      attempt = new Attempt(this.#options, method, connection, bounds);
       try {
         return await work(transport, headers, attempt);
-      } catch (error) {
-        const failure = attempt.failed(error);
-        if (signal.aborted || this.#isClosed || !attempt.mayRepeat(failure)) throw failure;
-        if (failure.code === Code.DeadlineExceeded) {
-          if (now() >= endsAtMs) throw failure;
-        } else if ((failuresLeft -= 1) === 0) throw failure;
-        failures += 1;
-        // An attempt that took longer than its wait is followed at once.
-        nextAtMs = failures < count ? begunMs : begunMs + waits.failed();
-        if (nextAtMs >= endsAtMs) throw failure;
       } finally {
         attempt.forget();
       }
-      const waitMs = nextAtMs - now();
-      if (waitMs > 0) await pause(tools.timers, waitMs, signal, { keepAlive: true });
-    }
+    };
+    let failures = 0;
+    // Once more for a repeatable call, as a connection may be found dead under it.
+    let failuresLeft = isRepeatable ? count + 1 : count;
+    return retrying(send, {
+      runtime: tools,
+      backoff,
+      onFailure: (error, delayMs, waits) => {
+        if (!attempt) throw error;
+        const failure = attempt.failed(error);
+        if (signal.aborted || this.#isClosed || !attempt.mayRepeat(failure)) throw failure;
+        if (failure.code !== Code.DeadlineExceeded && (failuresLeft -= 1) === 0) throw failure;
+        failures += 1;
+        if (failures < count) waits.succeeded();
+        // An attempt that took longer than its wait is followed at once.
+        const waitMs = failures < count ? 0 : Math.max(0, begunMs + delayMs - now());
+        if (now() + waitMs >= endsAtMs) throw failure;
+        return waitMs;
+      },
+      pause: async (delayMs) => {
+        if (delayMs > 0) await pause(tools.timers, delayMs, signal, { keepAlive: true });
+      },
+    });
   }
 
   /** The connection to an address: a transport of its own, so that it can be closed by itself. */

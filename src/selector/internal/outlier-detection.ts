@@ -99,8 +99,8 @@ const probe = { initialMs: 100, maxRefusedMs: 1_000, initialSilentMs: 1_000, ini
  * Tells which nodes of a service to leave out, by the outcomes of their calls. A node that certainly takes no call is
  * *unreachable*: it is left out at once, and single calls try it until one gets through. A node that takes calls and
  * fails is *ejected* for a time that grows: after failures in a row, and at the end of an interval by the share of
- * failures, by success rate (gRFC A50), or by latency. If its connections broke its process may have died, and a new one
- * may be there at any time: one call tries it before the ejection is over.
+ * failures, by success rate (gRFC A50), or by latency. If its connections broke its process may have died, and a new
+ * one may be there at any time: one call tries it before the ejection is over.
  */
 export class OutlierDetection<Node extends HealthyNode> {
   readonly #options: () => EjectionOptions;
