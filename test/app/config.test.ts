@@ -138,13 +138,14 @@ describe('the configuration', () => {
       TENON_MAX_DEPTH: '20',
       TENON_EXPOSE_ERRORS: 'true',
       TENON_SUGGEST: 'true',
+      TENON_IN_PROCESS: 'true',
       PATH: '/bin',
     });
     expect(config).toEqual({
       profile: 'prod',
       stated: expect.arrayContaining(['TENON_PROFILE', 'TENON_TLS_CA_FILE', 'TENON_LOG_FORMAT']),
       transport: 'memory',
-      inProcess: false,
+      inProcess: true,
       codec: 'json',
       messages: { maxElements: 300, maxDepth: 20 },
       registry: { name: 'mdns', settings: { interface: '127.0.0.1', port: 15_353 } },
