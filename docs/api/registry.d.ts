@@ -791,8 +791,7 @@ export declare class LeaseManager<Grant> {
         readonly grant: Grant | undefined;
     }>;
     announce(registration: Registration, signal: AbortSignal): Promise<void>;
-    has(service: string, id: string): boolean;
-    withdraw(service: string, id: string, signal: AbortSignal): Promise<void>;
+    withdraw(service: string, id: string, signal: AbortSignal, otherwise?: (before: Registration | undefined) => Promise<void>): Promise<void>;
     release(service: string, id: string): Promise<void>;
     markLost(isLost?: (grant: Grant) => boolean): void;
     close(): void;

@@ -167,6 +167,7 @@ export interface RegistryHarness {
     readonly shortTtlMs?: number | undefined;
     readonly settleMs?: number | undefined;
     readonly maxRecordBytes?: number | undefined;
+    readonly guardsNodes?: boolean | undefined;
     isLegalName?(name: string): boolean;
     readonly suiteIdOf?: ((id: string) => string) | undefined;
 }

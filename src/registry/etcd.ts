@@ -115,15 +115,14 @@ class EtcdDriver implements RegistryDriver {
   }
 
   /** Removes a node that another process registered as well, if the record is that node's. */
-  async withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
-    const isOurs = this.#leases.has(service, id);
-    await this.#leases.withdraw(service, id, signal);
-    for (const key of isOurs ? [] : this.#keys.ofNode(service, id)) {
-      const found = await this.#client.get(key, { signal });
-      const condition = { target: 'MOD', modRevision: found?.modRevision ?? 0n } as const;
-      if (found && this.#keys.isOf(found, service, id))
-        await this.#client.writeIf(condition, key, undefined, { signal });
-    }
+  withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
+    return this.#leases.withdraw(service, id, signal, async (before) => {
+      for (const key of this.#keys.ofNode(service, id)) {
+        const found = await this.#client.get(key, { signal });
+        if (!found || !this.#keys.isOf(found, service, id, before?.node.address)) continue;
+        await this.#client.writeIf({ target: 'MOD', modRevision: found.modRevision }, key, undefined, { signal });
+      }
+    });
   }
 
   release(service: string, id: string): Promise<void> {

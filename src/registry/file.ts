@@ -1,5 +1,5 @@
 import { type FSWatcher, watch as watchFolder } from 'node:fs';
-import { open, realpath } from 'node:fs/promises';
+import { constants, open, realpath } from 'node:fs/promises';
 import { dirname, extname, resolve } from 'node:path';
 
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
@@ -164,11 +164,14 @@ class FileDriver implements RegistryDriver {
 
   async #text(): Promise<string> {
     const { maxFileBytes } = this.#settings;
-    const file = await open(this.#path);
+    // The opening of a pipe would wait for its writer.
+    const file = await open(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      const { size } = await file.stat();
-      if (size > maxFileBytes) throw new Error(`it is larger than ${maxFileBytes} bytes`);
-      return await file.readFile('utf8');
+      const stat = await file.stat();
+      if (!stat.isFile()) throw new Error('it is no file');
+      if (stat.size > maxFileBytes) throw new Error(`it is larger than ${maxFileBytes} bytes`);
+      // Some editors begin a text with a mark of its encoding.
+      return (await file.readFile('utf8')).replace(/^\uFEFF/, '');
     } finally {
       await file.close();
     }
@@ -227,6 +230,8 @@ class FileDriver implements RegistryDriver {
   async #watchFolders(): Promise<void> {
     if (this.#feeds.size === 0) return;
     const real = await realpath(this.#path).catch(() => this.#path);
+    // The last watch may have ended meanwhile.
+    if (this.#feeds.size === 0) return;
     const wanted = new Set([dirname(this.#path), dirname(real)]);
     for (const [folder, watcher] of this.#watchers) {
       if (wanted.has(folder)) continue;

@@ -6,7 +6,7 @@ import { systemRuntime } from '../runtime/system.ts';
 import type { LeasedNode, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry, type DriverSettings } from './kit/driven-registry.ts';
 import type { DriverFailure } from './kit/errors.ts';
-import { idOf, NodeTable } from './kit/node-table.ts';
+import { idOf, nodeKey, NodeTable } from './kit/node-table.ts';
 import { encodeNode } from './kit/records.ts';
 import { WatchFeeds } from './kit/watch-feeds.ts';
 import type { Registry, RegistryCapabilities, RegistryEvent, RegistryOptions, ServiceRecord } from './registry.ts';
@@ -57,19 +57,25 @@ class MemoryDriver implements RegistryDriver {
   readonly bounds = { maxReadMs: Number.POSITIVE_INFINITY };
   readonly #entries: MemoryEntries;
   readonly #isStoreOwn: boolean;
+  /** The addresses of the nodes that were registered here. */
+  readonly #addresses = new Map<string, string>();
 
   constructor({ entries }: MemoryRegistryStore, isStoreOwn: boolean) {
     this.#entries = entries;
     this.#isStoreOwn = isStoreOwn;
   }
 
+  /** Of two registries that have one id for nodes at two addresses, the last that began to register it has it. */
   announce({ service, node, ttlMs }: Registration): void {
+    if (this.#isElsewhere(service.name, node.id, node.address)) return;
+    this.#addresses.set(nodeKey(service.name, node.id), node.address);
     // A copy, so that the caller may change its record afterwards.
     this.#entries.put(JSON.parse(encodeNode(service, node)) as ServiceRecord, ttlMs);
   }
 
   withdraw(service: string, id: string): void {
-    this.#entries.remove(service, id);
+    if (!this.#isElsewhere(service, id)) this.#entries.remove(service, id);
+    this.#addresses.delete(nodeKey(service, id));
   }
 
   read(service: string | undefined): Snapshot {
@@ -86,6 +92,13 @@ class MemoryDriver implements RegistryDriver {
 
   close(): void {
     if (this.#isStoreOwn) this.#entries.stop();
+  }
+
+  /** True for a node that was registered here, and from elsewhere since. */
+  #isElsewhere(service: string, id: string, address?: string): boolean {
+    const own = this.#addresses.get(nodeKey(service, id));
+    const found = own === undefined ? undefined : this.#entries.addressOf(service, id);
+    return found !== undefined && found !== own && found !== address;
   }
 }
 
@@ -111,6 +124,12 @@ class MemoryEntries {
   remove(service: string, id: string): void {
     this.#expire();
     this.#emit(this.#table.remove(service, id));
+  }
+
+  addressOf(name: string, id: string): string | undefined {
+    this.#expire();
+    const nodes = [{ id, address: '', metadata: {} }];
+    return this.#table.get({ name, version: '', metadata: {}, endpoints: [], nodes })?.service.nodes[0]?.address;
   }
 
   nodes(service: string | undefined): LeasedNode[] {

@@ -4,21 +4,15 @@ import { Redis, type RedisOptions } from 'ioredis';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { isRedisReply, isTemporaryReply } from '../internal/redis.ts';
 import { RedisClients, redisPlace } from '../internal/redis-client.ts';
+import { RedisSubscriptions, type RedisTopic } from '../internal/redis-subscriptions.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { BrokenRecords } from './kit/broken-records.ts';
-import type {
-  Change,
-  DriverTools,
-  LeasedNode,
-  Registration,
-  RegistryDriver,
-  Snapshot,
-  WatchFeed,
-} from './kit/driver.ts';
+import type { DriverCall, DriverTools, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
 import { type DriverFailure, invalidAddress } from './kit/errors.ts';
+import { LeaseManager, type Renewed, takenElsewhere } from './kit/lease-manager.ts';
 import { BrokenRecord, decodeNode, encodeNode, pathPart } from './kit/records.ts';
 import { WatchFeeds } from './kit/watch-feeds.ts';
 import { deregisterScript, namesScript, readScript, registerScript } from './redis/scripts.ts';
@@ -62,8 +56,6 @@ const defaults = {
 } as const;
 type Settings = WithDefaults<RedisRegistryOptions, typeof defaults>;
 
-const connectTimeoutMs = 2_000;
-
 /** A registry in Redis, with a key per node that expires with its lease. `docs/registry.md` has the layout. */
 @injectable()
 export class RedisRegistry extends DrivenRegistry<Settings> implements Registry {
@@ -104,12 +96,14 @@ class RedisDriver implements RegistryDriver {
   readonly #broken: BrokenRecords;
   readonly #clients: RedisClients<Redis>;
   readonly #redis: Redis;
+  /** A grant is the address under which the node was registered. */
+  readonly #leases: LeaseManager<string>;
   readonly #feeds = new WatchFeeds();
-  /** A connection with subscriptions takes no other commands. */
-  #subscriptions: Redis | undefined;
+  readonly #subscriptions: RedisSubscriptions<Redis>;
 
-  constructor(settings: Settings, { logger, random, security }: DriverTools) {
+  constructor(settings: Settings, tools: DriverTools) {
     const { address, client } = settings;
+    const { logger, random, security } = tools;
     const make = (options: Omit<RedisOptions, 'replyMapping'>, copied?: Redis): Redis =>
       copied?.duplicate(options) ?? new Redis(options);
     this.#clients = new RedisClients({ address, client, security, random: () => random.next(), make }, notRedis);
@@ -117,17 +111,36 @@ class RedisDriver implements RegistryDriver {
     this.bounds = settings;
     this.#broken = new BrokenRecords(logger);
     this.#redis = this.#open();
+    this.#subscriptions = new RedisSubscriptions({
+      clients: this.#clients,
+      open: () => this.#open(),
+      onMessage: (...message) => this.#hear(...message),
+      onLost: () => this.#feeds.fail('the connection to Redis was lost'),
+    });
+    this.#leases = new LeaseManager<string>(
+      {
+        grant: (one) => this.#put(one).then(() => one.node.address),
+        renew: (own, one) => this.#put(one, own),
+        replace: (own, one) => this.#put(one, own),
+        revoke: (own, { service, node }) => this.#eval(deregisterScript, service.name, node.id, [own]),
+      },
+      { ...tools, registry: 'redis', lapses: true },
+    );
   }
 
-  async announce({ service, node, ttlMs }: Registration): Promise<'created' | void> {
-    const keys = [...this.#keys(service.name, node.id), pathPart(node.id), encodeNode(service, node), ttlMs];
-    const wasThere = await this.#redis.eval(registerScript, 4, ...keys, service.name, this.#channelOf(service.name));
-    return wasThere === 0 ? 'created' : undefined;
+  announce(registration: Registration, { signal }: DriverCall): Promise<void> {
+    return this.#leases.announce(registration, signal);
   }
 
-  async withdraw(service: string, id: string): Promise<void> {
-    const keys = this.#keys(service, id);
-    await this.#redis.eval(deregisterScript, 4, ...keys, pathPart(id), service, this.#channelOf(service));
+  /** Removes a node that another process registered as well, unless this one registered it before that. */
+  withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
+    return this.#leases.withdraw(service, id, signal, (before) =>
+      this.#eval(deregisterScript, service, id, [before?.node.address ?? '']),
+    );
+  }
+
+  release(service: string, id: string): Promise<void> {
+    return this.#leases.release(service, id);
   }
 
   async names(): Promise<readonly string[]> {
@@ -137,15 +150,9 @@ class RedisDriver implements RegistryDriver {
   async read(name = ''): Promise<Snapshot> {
     const [, index, , revision] = this.#keys(name, '');
     const prefix = this.#nodeKey(name, '');
-    const [last, ...found] = (await this.#redis.eval(
-      readScript,
-      2,
-      index,
-      revision,
-      prefix,
-      this.bounds.maxRecordBytes,
-    )) as (string | number)[];
-    const nodes: LeasedNode[] = [];
+    const args = [index, revision, prefix, this.bounds.maxRecordBytes];
+    const [last, ...found] = (await this.#redis.eval(readScript, 2, ...args)) as (string | number)[];
+    const nodes: Snapshot['nodes'][0][] = [];
     for (let at = 0; at < found.length; at += 3) {
       const [id, text, leaseMs] = found.slice(at, at + 3);
       const key = `${prefix}${id}`;
@@ -157,26 +164,20 @@ class RedisDriver implements RegistryDriver {
 
   /** Subscribes to the channel of a service, or to all channels, once for all watches that want the same. */
   async watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
-    const redis = (this.#subscriptions ??= this.#subscribe());
-    const { service } = feed;
-    this.#feeds.join(feed, signal, () => this.#leave(service));
-    try {
-      if (service === undefined) await redis.psubscribe(this.#everyChannel);
-      else await redis.subscribe(this.#channelOf(service));
-    } catch (error) {
-      throw this.#clients.reasonOf(error, redis);
-    }
+    const topic = this.#topicOf(feed.service);
+    this.#feeds.join(feed, signal, () => this.#subscriptions.leave(topic));
+    await this.#subscriptions.join(topic);
     // All watches ended before the subscription was made.
-    if (!this.#feeds.has(service)) this.#leave(service);
+    if (!this.#feeds.has(feed.service)) this.#subscriptions.leave(topic);
   }
 
   /** Translates an error: an error reply of Redis is a refusal, anything else means that it is away. */
   failure(error: unknown): DriverFailure {
     const cause = this.#clients.reasonOf(error, this.#redis);
     if (isRedisReply(cause) && !isTemporaryReply(cause)) {
-      if (!/^(?:NOAUTH|WRONGPASS|NOPERM)\b/.test(cause.message)) return { kind: 'refused', cause };
+      const isDenied = /^(?:NOAUTH|WRONGPASS|NOPERM)\b|user executing the script can't/.test(cause.message);
       const remedy = 'TENON_REGISTRY_USERNAME and TENON_REGISTRY_PASSWORD (or its _FILE) say who connects';
-      return { kind: 'denied', remedy, cause };
+      return isDenied ? { kind: 'denied', remedy, cause } : { kind: 'refused', cause };
     }
     const why = this.#clients.explain(cause);
     const remedy = why === undefined ? 'Is Redis running there? TENON_REGISTRY_ADDRESS says where to look' : undefined;
@@ -184,42 +185,35 @@ class RedisDriver implements RegistryDriver {
   }
 
   close(): void {
-    this.#subscriptions?.disconnect();
+    this.#leases.close();
+    this.#subscriptions.close();
     this.#redis.disconnect();
+  }
+
+  /** Stores a record; with `own`, its address until then, only if no other process has registered the node since. */
+  async #put({ service, node, ttlMs }: Registration, own = ''): Promise<Renewed<string>> {
+    const args = [own, encodeNode(service, node), ttlMs, node.address];
+    const did = await this.#eval<string>(registerScript, service.name, node.id, args);
+    return did === 'taken' ? takenElsewhere : did === 'create' ? undefined : node.address;
+  }
+
+  async #eval<T>(script: string, service: string, id: string, args: readonly (string | number)[]): Promise<T> {
+    const all = [...this.#keys(service, id), pathPart(id), service, this.#channelOf(service), ...args];
+    return (await this.#redis.eval(script, 4, ...all)) as T;
   }
 
   /** Commands wait for the attempt to connect that is under way or comes next, and fail with it. */
   #open(): Redis {
     const { timeoutMs } = this.bounds;
     return this.#clients.make({
-      connectTimeout: Math.min(timeoutMs, connectTimeoutMs),
+      connectTimeout: Math.min(timeoutMs, 2_000),
       // A Redis that hangs makes calls time out, and then the connection is opened again.
       socketTimeout: 2 * timeoutMs,
     });
   }
 
-  #subscribe(): Redis {
-    const redis = this.#open();
-    const hear = (channel: string, text: string, who: 'service' | 'every'): void => {
-      const change = this.#changeIn(channel, text);
-      if (change) this.#feeds.change(change, who);
-    };
-    redis.on('message', (channel: string, text: string) => hear(channel, text, 'service'));
-    redis.on('pmessage', (_pattern: string, channel: string, text: string) => hear(channel, text, 'every'));
-    let wasReady = false;
-    redis.on('ready', () => (wasReady = true));
-    // Changes between two connections are not seen. There is no watch before the first connection.
-    redis.on('close', () => {
-      if (!wasReady || this.#subscriptions !== redis) return;
-      this.#subscriptions = undefined;
-      redis.disconnect();
-      this.#feeds.fail('the connection to Redis was lost');
-    });
-    return redis;
-  }
-
   /** `<revision> <lease in ms> <action> <record>` */
-  #changeIn(channel: string, text: string): Change | undefined {
+  #hear(channel: string, text: string, isByPattern: boolean): void {
     const [, revision, leaseMs, action, record = ''] =
       /^(\d{1,15}) (\d{1,15}) (create|update|delete) (.*)$/s.exec(text) ?? [];
     const service = this.#broken.read(channel, () => {
@@ -227,16 +221,9 @@ class RedisDriver implements RegistryDriver {
       if (this.#channelOf(told.name) !== channel) throw new BrokenRecord('is the record of another service');
       return told;
     });
-    if (!service) return undefined;
-    return { revision: Number(revision), leaseMs: Number(leaseMs), action: action as RegistryAction, service };
-  }
-
-  #leave(service: string | undefined): void {
-    const redis = this.#subscriptions;
-    if (redis?.status !== 'ready') return;
-    const leaving =
-      service === undefined ? redis.punsubscribe(this.#everyChannel) : redis.unsubscribe(this.#channelOf(service));
-    leaving.catch(() => {});
+    if (!service) return;
+    const change = { revision: Number(revision), leaseMs: Number(leaseMs), action: action as RegistryAction, service };
+    this.#feeds.change(change, isByPattern ? 'every' : 'service');
   }
 
   /** Decodes the record of a node, whose name and id must match its key. */
@@ -261,9 +248,10 @@ class RedisDriver implements RegistryDriver {
     return `${this.bounds.prefix}events:${pathPart(name)}`;
   }
 
-  /** The pattern for all channels, with the special characters of the prefix escaped. */
-  get #everyChannel(): string {
-    return `${this.#channelOf('').replace(/[*?[\]\\^]/g, '\\$&')}*`;
+  /** The channel of a service, or all of them, with the special characters of the prefix escaped. */
+  #topicOf(service: string | undefined): RedisTopic {
+    if (service !== undefined) return { name: this.#channelOf(service), isPattern: false };
+    return { name: `${this.#channelOf('').replace(/[*?[\]\\^]/g, '\\$&')}*`, isPattern: true };
   }
 }
 

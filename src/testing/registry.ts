@@ -12,6 +12,7 @@ import {
   record,
   type RegistryHarness,
 } from './internal/registry-fixture.ts';
+import { strangerCases } from './internal/registry-stranger-cases.ts';
 import { watchCases } from './internal/registry-watch-cases.ts';
 
 const lifecycleCases: readonly Case<RegistryHarness>[] = [
@@ -74,18 +75,28 @@ const lifecycleCases: readonly Case<RegistryHarness>[] = [
 ];
 
 /** The cases of the `Registry` contract. */
-export const registryCases: readonly Case<RegistryHarness>[] = [...recordCases, ...watchCases, ...lifecycleCases];
+export const registryCases: readonly Case<RegistryHarness>[] = [
+  ...recordCases,
+  ...strangerCases,
+  ...watchCases,
+  ...lifecycleCases,
+];
 
 /** The cases that apply to a registry with the harness's capabilities. */
 export function registryCasesFor(harness: RegistryHarness): readonly Case<RegistryHarness>[] {
-  const { expires, shared, watches, registers = true, tls = false, listsAll = true, keeps = {} } = harness.capabilities;
+  const { capabilities } = harness;
+  const { expires, shared, watches, registers = true, tls = false, listsAll = true, keeps = {} } = capabilities;
   const keepsMetadata = keeps.metadata !== false;
+  const { seesOthers = shared, guardsNodes = capabilities.transferable === true } = harness;
   const supported: Record<string, boolean> = {
     registers,
     readOnly: !registers,
     expires: expires && registers,
-    shared: (harness.seesOthers ?? shared) && watches,
-    lists: (harness.seesOthers ?? shared) && listsAll,
+    shared: seesOthers && watches,
+    guardsNodes: guardsNodes && registers,
+    twins: guardsNodes && registers && seesOthers && watches,
+    transferredTwins: guardsNodes && registers && seesOthers && capabilities.transferable === true,
+    lists: seesOthers && listsAll,
     watches,
     tls,
     lapses: expires && watches && registers,

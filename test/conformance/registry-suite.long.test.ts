@@ -9,6 +9,9 @@ import type { RegistryHarness } from '../../src/testing/internal/registry-fixtur
 import { registryCasesFor } from '../../src/testing/registry.ts';
 import { failing, saneLimitMs } from './support.ts';
 
+/** The networks of registries. */
+const stores = new WeakMap<Registry, MemoryRegistryStore>();
+
 /** Registries of one network, each seen through `change`. */
 function harnessOf(
   change: (inner: Registry) => Partial<Registry> = () => ({}),
@@ -19,6 +22,7 @@ function harnessOf(
     return {
       make: () => {
         const inner = new MemoryRegistry({ store });
+        stores.set(inner, store);
         const changed = change(inner) as Record<string | symbol, unknown>;
         return new Proxy<Registry>(inner, {
           get: (target, name) => {
@@ -29,6 +33,7 @@ function harnessOf(
       },
       capabilities: MemoryRegistry.capabilities,
       seesOthers: true,
+      guardsNodes: true,
       settleMs: 300,
       shortTtlMs: 60,
     };
@@ -159,6 +164,8 @@ describe('the suite of registries', () => {
       [
         'deregister removes a node and leaves the others',
         'a record with several nodes registers and deregisters all of them',
+        'a node id that two registries use is one node, which the end of one leaves',
+        'calls for one node take effect in the order in which they are made',
       ],
     ],
     [
@@ -177,7 +184,10 @@ describe('the suite of registries', () => {
           await inner.deregister(service, options);
         },
       }),
-      ['deregister of an unknown node is no error'],
+      [
+        'deregister of an unknown node is no error',
+        'calls for one node take effect in the order in which they are made',
+      ],
     ],
     [
       'one that takes any record',
@@ -187,7 +197,10 @@ describe('the suite of registries', () => {
           if (service.name !== '' && service.nodes.length > 0) await inner.register(service, options);
         },
       }),
-      ['a record without name or nodes is refused'],
+      [
+        'a record without name or nodes is refused',
+        'calls for one node take effect in the order in which they are made',
+      ],
     ],
     [
       'one that lists what it ever heard of',
@@ -212,7 +225,69 @@ describe('the suite of registries', () => {
           getService: async (name, options) => mapped(await inner.getService(short(name), options), () => ({ name })),
         };
       },
-      ['names with dots and other letters are kept apart'],
+      [
+        'names with dots and other letters are kept apart',
+        'a name and an id of any text are registered, found, watched and removed, or refused',
+      ],
+    ],
+    [
+      'one in which a process removes what another has registered since',
+      (inner) => ({
+        deregister: async (service, options) => {
+          await inner.deregister(service, options);
+          const store = stores.get(inner);
+          // Who has registered nothing may remove anything.
+          if (store) await new MemoryRegistry({ store }).deregister(service, options);
+        },
+      }),
+      [
+        'a node id that two registries use is one node, which the end of one leaves',
+        'calls for one node take effect in the order in which they are made',
+      ],
+    ],
+    [
+      'one in which two processes take a node from each other',
+      (inner) => ({
+        register: async (service, options) => {
+          const store = stores.get(inner);
+          if (store && service.nodes.length === 1) await new MemoryRegistry({ store }).register(service, options);
+          await inner.register(service, options);
+        },
+      }),
+      [
+        'a node id that two registries use is one node, which the end of one leaves',
+        'calls for one node take effect in the order in which they are made',
+      ],
+    ],
+    [
+      'one whose registrations take longer than their removal',
+      (inner) => ({
+        register: async (service, options) => {
+          const isSlow = service.nodes.length === 1 && service.version === '1.0.0';
+          if (isSlow) await new Promise((resolve) => setTimeout(resolve, 1));
+          await inner.register(service, options);
+        },
+      }),
+      ['calls for one node take effect in the order in which they are made'],
+    ],
+    [
+      'one that loses the blanks at the ends of texts',
+      (inner) => ({
+        register: (service, options) => {
+          const trimmed = (texts: Readonly<Record<string, string>>): Record<string, string> =>
+            Object.fromEntries(Object.entries(texts).map(([key, text]) => [key, text.trim()]));
+          const nodes = service.nodes.map((node) => ({ ...node, metadata: trimmed(node.metadata) }));
+          return inner.register({ ...service, nodes }, options);
+        },
+      }),
+      ['metadata of any text is found as it was registered'],
+    ],
+    [
+      'one that takes dots at the begin of names for its own',
+      (inner) => ({
+        getService: (name, options) => inner.getService(name.startsWith('.') ? `${name}?` : name, options),
+      }),
+      ['a name and an id of any text are registered, found, watched and removed, or refused'],
     ],
     [
       'one whose leases never lapse',
@@ -232,12 +307,15 @@ describe('the suite of registries', () => {
           },
         };
       },
-      ['a lease ends unless it is renewed'],
+      ['a lease ends unless it is renewed', 'calls for one node take effect in the order in which they are made'],
     ],
     [
       'one whose watchers see everything',
       (inner) => ({ watch: ({ signal } = {}) => inner.watch({ signal }) }),
-      ['a watcher of one service sees no other'],
+      [
+        'a watcher of one service sees no other',
+        'a name and an id of any text are registered, found, watched and removed, or refused',
+      ],
     ],
     [
       'one whose watchers see nothing go',
@@ -252,6 +330,7 @@ describe('the suite of registries', () => {
         'a watcher sees what another registry announces',
         'a watcher sees a node whose lease ends',
         'the reported changes add up to the nodes that are found',
+        'a name and an id of any text are registered, found, watched and removed, or refused',
       ],
     ],
     [
@@ -281,7 +360,10 @@ describe('the suite of registries', () => {
           });
         },
       }),
-      ['a watcher reports neither nodes that existed before nor renewals'],
+      [
+        'a watcher reports neither nodes that existed before nor renewals',
+        'a node id that two registries use is one node, which the end of one leaves',
+      ],
     ],
     [
       'one whose watchers see the newest change first',
@@ -368,6 +450,7 @@ describe('the suite of registries', () => {
         'a watcher sees what another registry announces',
         'a registered service is found with its whole record',
         'listServices returns services that the registry was never asked for',
+        'a node id that two registries use is one node, which the end of one leaves',
       ],
     ],
   ])(

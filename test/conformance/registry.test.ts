@@ -22,6 +22,7 @@ registryConformance(api, 'memory, over a store that is shared', {
   make: () => new MemoryRegistry({ store }),
   capabilities: MemoryRegistry.capabilities,
   seesOthers: true,
+  guardsNodes: true,
 });
 registryConformance(api, 'cache over memory', {
   make: () => new CachedRegistry(new MemoryRegistry()),
@@ -34,6 +35,7 @@ registryConformance(api, 'mdns', {
   capabilities: MdnsRegistry.capabilities,
   shortTtlMs: 400,
   settleMs: 3_000,
+  guardsNodes: true,
 });
 registryConformance(api, 'file', fileHarness());
 describeWithRedis('with a real server', (redis) => {
@@ -59,6 +61,8 @@ describeWithServer('with a real server', new BackendServer('consul'), (consul) =
   registryConformance(api, 'consul', {
     make: () => new ConsulRegistry({ address: consul.address }),
     capabilities: ConsulRegistry.capabilities,
+    guardsNodes: false,
+    isLegalName: (name) => !name.includes('\0'),
     settleMs: 10_000,
     maxRecordBytes: 262_144,
   });

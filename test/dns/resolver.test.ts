@@ -324,6 +324,13 @@ describe('DnsResolver', () => {
     expect(await kindOf(resolver.addresses('host.test', bounds))).toBe(kind);
   });
 
+  it('fails where TCP is refused, and takes no part of the answer for all of it', async () => {
+    const answers = Array.from({ length: 10 }, (_, index) => a('host.test', `10.0.0.${index}`));
+    const { server, resolver } = await served(() => ({ flags: 0x0680, answers }));
+    server.refusesTcp = true;
+    expect(await kindOf(resolver.addresses('host.test', bounds))).toBe('unreachable');
+  });
+
   it('does not wait for ever for a TCP connection on which nothing comes', async () => {
     const { resolver } = await served(({ via }) => (via === 'tcp' ? undefined : { flags: 0x0680 }));
     expect(await kindOf(resolver.addresses('host.test', { timeoutMs: 300 }))).toBe('timeout');

@@ -39,6 +39,8 @@ export class ScriptedDnsServer {
   readonly queries: ScriptedQuery[] = [];
   readonly address: DnsServer;
   answer: Answering;
+  /** Hangs up on whoever connects by TCP. */
+  refusesTcp = false;
   readonly #udp: Socket;
   readonly #tcp: Server;
   readonly #connections = new Set<TcpSocket>();
@@ -54,6 +56,7 @@ export class ScriptedDnsServer {
     tcp.on('connection', (socket) => {
       this.#connections.add(socket);
       socket.on('error', () => {});
+      if (this.refusesTcp) socket.destroy();
       socket.on('data', (bytes) => {
         for (const reply of this.#replies(bytes.subarray(2), { port: socket.remotePort ?? 0 }, 'tcp')) {
           const length = Buffer.alloc(2);

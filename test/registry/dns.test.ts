@@ -546,6 +546,35 @@ describeWithServer('DnsRegistry with CoreDNS', new BackendServer('coredns'), (co
     }
   });
 
+  it('follows aliases to the nodes, and says so where they lead nowhere', async () => {
+    write([
+      'www.suite.test. 1 IN CNAME web.suite.test.',
+      'web.suite.test. 1 IN CNAME host.suite.test.',
+      'host.suite.test. 1 IN A 10.0.0.1',
+      '_grpc._tcp.aliased.suite.test. 1 IN SRV 0 0 7 www.suite.test.',
+      '_grpc._tcp.renamed.suite.test. 1 IN CNAME _grpc._tcp.aliased.suite.test.',
+      'loop.suite.test. 1 IN CNAME pool.suite.test.',
+      'pool.suite.test. 1 IN CNAME loop.suite.test.',
+      'gone.suite.test. 1 IN CNAME nowhere.suite.test.',
+    ]);
+    const addressesOf = async (registry: DnsRegistry, service: string): Promise<readonly string[]> =>
+      (await registry.getService(service)).flatMap(({ nodes }) => nodes.map(({ address }) => address));
+    await withRegistry({ port: 50_051, timeoutMs: 2_000 }, async (registry) => {
+      await eventually('it is found', async () => (await idsOf(registry, 'www')).length > 0, patientMs);
+      expect(await addressesOf(registry, 'www')).toEqual(['10.0.0.1:50051']);
+      expect(await idsOf(registry, 'gone')).toEqual([]);
+      await expect(registry.getService('loop')).rejects.toMatchObject({
+        code: Code.Unavailable,
+        reason: 'registry.unreachable',
+        message: expect.stringMatching(/TENON_REGISTRY_ADDRESS/),
+      });
+    });
+    await withRegistry({}, async (registry) => {
+      for (const service of ['aliased', 'renamed'])
+        expect(await addressesOf(registry, service)).toEqual(['10.0.0.1:7']);
+    });
+  });
+
   it('lists and watches the services that were asked for', async () => {
     write([
       ...srvLines('asked', [{ id: 'p0', address: '10.0.0.1:1' }]),

@@ -354,6 +354,29 @@ describeWithServer('EtcdRegistry over TLS', new BackendServer('etcd'), () => {
     expect((await failureOf(bare.getService('greeter'))).code).toBe(Code.Unavailable);
   }, 60_000);
 
+  it('shows the certificate that its files have then, when a watch connects again', async () => {
+    const files = pair('rotating', ours.issue({ name: 'etcd', names: ['127.0.0.1'] }));
+    const server = await started({
+      tls: { ...files, caFile, asksClients: true, probe: pair('probe', ours.issue({ name: 'probe' })) },
+    });
+    const proxy = await proxied(server);
+    const mine = pair('mine', ours.issue({ name: 'tenon' }));
+    const { registry } = etcd({ address: proxy.address, tls: { caFile, ...mine }, timeoutMs: 20_000 });
+    const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
+    await registry.register(serviceOf('greeter', ['a']), { ttlMs: 600_000 });
+    await eventually('it is told', () => seen.texts.length === 1, patientMs);
+    pair('mine', authority('Strangers').issue({ name: 'tenon' }));
+    await proxy.cut();
+    await proxy.heal();
+    // What etcd does not know it hangs up on.
+    const refused = await failureOf(registry.getService('greeter', { timeoutMs: 1_000 }));
+    expect([Code.Unavailable, Code.DeadlineExceeded]).toContain(refused.code);
+    pair('mine', ours.issue({ name: 'tenon' }));
+    await patiently(() => registry.register(serviceOf('greeter', ['b']), { ttlMs: 600_000 }));
+    await eventually('it is told', () => seen.texts.length === 2, patientMs);
+    expect(seen.texts).toEqual(['create a', 'create b']);
+  }, 60_000);
+
   it('refuses a server with the certificate of another host, of another authority, or without TLS', async () => {
     const files = pair('other', ours.issue({ name: 'etcd', names: ['127.0.0.1', 'other.internal'] }));
     const server = await started({ tls: { ...files, caFile } });

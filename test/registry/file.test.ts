@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, open, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, open, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -139,6 +140,80 @@ services:
     opened.push(registry);
     const missing = { code: Code.InvalidArgument, reason: 'registry.invalid_address' };
     await expect(registry.getService('greeter')).rejects.toMatchObject(missing);
+  });
+});
+
+/** Does something with the rights of nobody, whom permissions concern, where the tests run as root. */
+async function asNobody(work: () => Promise<void>): Promise<void> {
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) process.seteuid?.(65_534);
+  try {
+    await work();
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+  }
+}
+
+describe('FileRegistry at a path that cannot be read', () => {
+  it.each<[what: string, spoil: (path: string) => Promise<unknown> | void, why: RegExp]>([
+    ['is a folder', (path) => mkdir(path), /it is no file|EISDIR/],
+    ['is a pipe, at which nobody writes', (path) => void execFileSync('mkfifo', [path]), /it is no file/],
+    ['leads to itself', (path) => symlink(path, path), /ELOOP/],
+    ['leads to a device without an end', (path) => symlink('/dev/zero', path), /it is no file/],
+    ['is larger than it may be', (path) => writeFile(path, ' '.repeat(5_000)), /larger than 4000 bytes/],
+  ])('rejects with the variable to change, and keeps its list if it had one: a path that %s', async (_, spoil, why) => {
+    const { registry, path, logger } = scene({ settleMs: 5, maxReadMs: 50, maxFileBytes: 4_000 });
+    await spoil(path);
+    const unreachable = { code: Code.Unavailable, reason: 'registry.unreachable' };
+    for (const call of [() => registry.getService('greeter'), () => registry.watch()])
+      await expect(call()).rejects.toMatchObject({ ...unreachable, message: expect.stringMatching(why) });
+    await expect(registry.listServices()).rejects.toThrow(/TENON_REGISTRY_ADDRESS/);
+    await rm(path, { recursive: true });
+    await writeFile(path, listing('n1'));
+    const seen = new WatchRecorder(await registry.watch());
+    await rm(path);
+    await spoil(path);
+    await eventually('it is noticed', () => logger.texts.length > 0, patientMs);
+    for (let round = 0; round < 5; round += 1) expect(await idsOf(registry, 'greeter')).toEqual(['n1']);
+    await rm(path, { recursive: true });
+    await replace(path, listing('n2'));
+    await eventually('it is told', () => seen.texts.includes('delete n1'), patientMs);
+    expect(seen.texts).toEqual(['create n2', 'delete n1']);
+    expect(logger.texts.filter((text) => text.startsWith('warn'))).toHaveLength(1);
+  });
+
+  it('keeps its list while it has no right to read the file', async () => {
+    await rm(folder, { recursive: true });
+    await asNobody(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'tenon-file-'));
+      const { registry, path, logger } = scene({ settleMs: 5, maxReadMs: 50 });
+      await writeFile(path, listing('n1'));
+      const seen = new WatchRecorder(await registry.watch());
+      await writeFile(path, listing('n2'));
+      await chmod(path, 0);
+      const denied = expect.stringMatching(/^warn the file .* cannot be used \(.*EACCES/);
+      await writeFile(`${path}.aside`, listing('n3'));
+      await eventually('it is noticed', () => logger.texts.length > 0, patientMs);
+      const known = await idsOf(registry, 'greeter');
+      for (let round = 0; round < 5; round += 1) expect(await idsOf(registry, 'greeter')).toEqual(known);
+      expect(logger.texts).toEqual([denied]);
+      await expect(scene().registry.getService('greeter')).rejects.toMatchObject({
+        reason: 'registry.unreachable',
+        message: expect.stringMatching(/EACCES.*TENON_REGISTRY_ADDRESS/),
+      });
+      await rename(`${path}.aside`, path);
+      await eventually('it is read again', () => seen.texts.includes('create n3'), patientMs);
+      expect(await idsOf(registry, 'greeter')).toEqual(['n3']);
+      expect(logger.texts).toEqual([denied, expect.stringMatching(/^info the file .* is read again$/)]);
+    });
+  });
+
+  it('reads a text that begins with the mark of its encoding, as some editors write it', async () => {
+    for (const name of ['services.json', 'services.yaml']) {
+      const { registry, path } = scene({}, name);
+      await writeFile(path, `\uFEFF${listing('n1')}`);
+      expect(await idsOf(registry, 'greeter')).toEqual(['n1']);
+    }
   });
 });
 

@@ -89,6 +89,25 @@ describeWithServer('ZooKeeperRegistry', new BackendServer('zookeeper'), (server)
     expect(await idsOf(registryOf({ address: server.address }), 'greeter')).toEqual([]);
   });
 
+  it('finds nothing below a path that is not there yet, and is told of what comes below it', async () => {
+    const address = `${server.address}${fresh()}/not/there`;
+    const reader = registryOf({ address });
+    expect(await idsOf(reader, 'greeter')).toEqual([]);
+    expect(await reader.listServices()).toEqual([]);
+    const seen = [
+      new WatchRecorder(await reader.watch({ service: 'greeter' })),
+      new WatchRecorder(await reader.watch()),
+    ];
+    const writer = registryOf({ address });
+    await writer.register(serviceOf('greeter', ['n1']));
+    for (const one of seen) await eventually('it is told', () => one.texts.length > 0, patientMs);
+    await writer.deregister(serviceOf('greeter', ['n1']));
+    for (const one of seen) {
+      await eventually('its end is told', () => one.texts.length > 1, patientMs);
+      expect(one.texts).toEqual(['create n1', 'delete n1']);
+    }
+  });
+
   it('keeps names apart that ZooKeeper refuses, or takes for paths', async () => {
     const [prefix, client] = [fresh(), rawClient()];
     const registry = registryOf({ prefix });

@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { System } from 'tenon';
 import { systemClock, systemRandom, systemTimers } from 'tenon/runtime/system';
+import { pathPart } from 'tenon/registry/kit';
 import { registryConformance, type TestApi } from 'tenon/testing';
 
 import { FolderRegistry } from './folder-registry.ts';
@@ -49,4 +50,6 @@ registryConformance(runner, 'folder', {
   capabilities: FolderRegistry.capabilities,
   // A watcher looks ten times a second: what comes and goes in between is not seen.
   shortTtlMs: 500,
+  // Names and ids are in the name of a file.
+  isLegalName: (name) => pathPart(name).length <= 100,
 });

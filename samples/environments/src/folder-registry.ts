@@ -13,6 +13,7 @@ import {
   type DriverTools,
   encodeNode,
   type LeasedNode,
+  pathPart,
   type Registration,
   type RegistryDriver,
   type Snapshot,
@@ -93,6 +94,6 @@ class FolderDriver implements RegistryDriver {
   }
 
   #fileOf(service: string, id: string): string {
-    return join(this.folder, `${[service, id].map(encodeURIComponent).join('+')}.node`);
+    return join(this.folder, `${[service, id].map(pathPart).join('+')}.node`);
   }
 }

@@ -49,10 +49,11 @@ export class KeyLayout {
     });
   }
 
-  /** True if the record at a key is the node's. */
-  isOf(kv: KeyValue, service: string, id: string): boolean {
+  /** True if the record at a key is the node's, at its address if one is given. */
+  isOf(kv: KeyValue, service: string, id: string, address?: string): boolean {
     const record = this.decode(kv);
-    return record?.name === service && idOf(record) === id;
+    if (record?.name !== service || idOf(record) !== id) return false;
+    return address === undefined || record.nodes[0]?.address === address;
   }
 
   /** True if a key is Go Micro's for the node of its record. */

@@ -4,6 +4,9 @@ import type { Timer } from '../../runtime/runtime.ts';
 import type { DriverTools, Registration } from './driver.ts';
 import { nodeKey } from './node-table.ts';
 
+// Nodes that were announced and are no longer. Ids are made anew for each process.
+const maxRemembered = 1_024;
+
 /** Says that a node is registered from another place: that registration stays, and this one waits until it is gone. */
 export const takenElsewhere: unique symbol = Symbol('taken elsewhere');
 
@@ -63,6 +66,8 @@ export class LeaseManager<Grant> {
   readonly #options: LeaseManagerOptions & { readonly restoreSpreadMs: number; readonly maxBackoffMs: number };
   readonly #leases = new Map<string, Lease<Grant>>();
   readonly #queues = new Map<string, Promise<void>>();
+  /** What was announced here and is no longer. */
+  readonly #before = new Map<string, Registration>();
   readonly #closing = new AbortController();
   #restored = 0;
 
@@ -117,15 +122,20 @@ export class LeaseManager<Grant> {
     });
   }
 
-  /** True if the node is announced here. */
-  has(service: string, id: string): boolean {
-    return this.#leases.has(nodeKey(service, id));
-  }
-
-  /** Withdraws a node. Does nothing if it is not announced. */
-  withdraw(service: string, id: string, signal: AbortSignal): Promise<void> {
+  /**
+   * Withdraws a node. One that is not announced here is left to `otherwise`, which does nothing by default, with what
+   * was announced here before, until its release or withdrawal: another process may have the node since.
+   */
+  withdraw(
+    service: string,
+    id: string,
+    signal: AbortSignal,
+    otherwise: (before: Registration | undefined) => Promise<void> = async () => {},
+  ): Promise<void> {
     const key = nodeKey(service, id);
-    return this.#enqueue(key, signal, () => this.#revoke(key, signal));
+    return this.#enqueue(key, signal, () =>
+      this.#leases.has(key) ? this.#revoke(key, signal) : otherwise(this.#before.get(key)),
+    );
   }
 
   /** Forgets a node, once earlier operations on it have ended. At the server it stays until its TTL ends. */
@@ -191,8 +201,13 @@ export class LeaseManager<Grant> {
 
   #forget(key: string): Lease<Grant> | undefined {
     const lease = this.#leases.get(key);
-    lease?.expiry.cancel();
+    if (!lease) return undefined;
+    lease.expiry.cancel();
     this.#leases.delete(key);
+    this.#before.delete(key);
+    this.#before.set(key, lease.registration);
+    const [oldest = ''] = this.#before.keys();
+    if (this.#before.size > maxRemembered) this.#before.delete(oldest);
     return lease;
   }
 

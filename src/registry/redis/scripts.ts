@@ -18,29 +18,41 @@ local function nextRevision(key)
 end
 `;
 
+// True for the record of a process at another address than those of the caller, who has registered the node before, at
+// `own`: of two processes with one id the last that registered has it. A record that is broken is nobody's.
+const isElsewhere = `
+local function isElsewhere(record, own, new)
+  local isRead, address = pcall(function() return cjson.decode(record).nodes[1].address end)
+  return own ~= '' and isRead and type(address) == 'string' and address ~= own and address ~= new
+end
+`;
+
 /**
- * KEYS: node, index of the service, index of services, revision. ARGV: id, record, lease in milliseconds, service,
- * channel. The same record again is a renewal, not published unless the record had expired. Gives 0 if there was none.
+ * KEYS: node, index of the service, index of services, revision. ARGV: id, service, channel, the address of the node
+ * until now (empty if the caller has not registered it), record, lease in milliseconds, address. The same record again
+ * is a renewal, which is not published, unless the record had expired. Gives `create`, `update`, `renew`, or `taken` if
+ * nothing was done.
  */
-export const registerScript: string = `${nowMs}${nextRevision}
-local lapses = now + tonumber(ARGV[3])
+export const registerScript: string = `${nowMs}${nextRevision}${isElsewhere}
+local lapses = now + tonumber(ARGV[6])
 local before = redis.call('ZSCORE', KEYS[2], ARGV[1]) and redis.pcall('GET', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if before ~= ARGV[5] and isElsewhere(before, ARGV[4], ARGV[7]) then return 'taken' end
+redis.call('SET', KEYS[1], ARGV[5], 'PX', ARGV[6])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 redis.call('ZADD', KEYS[2], lapses, ARGV[1])
 local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
 redis.call('PEXPIREAT', KEYS[2], last)
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
-redis.call('ZADD', KEYS[3], last, ARGV[4])
-if before ~= ARGV[2] then
-  local action = type(before) == 'string' and 'update' or 'create'
-  redis.call('PUBLISH', ARGV[5], nextRevision(KEYS[4]) .. ' ' .. ARGV[3] .. ' ' .. action .. ' ' .. ARGV[2])
-end
-return before and 1 or 0`;
+redis.call('ZADD', KEYS[3], last, ARGV[2])
+if before == ARGV[5] then return 'renew' end
+local action = type(before) == 'string' and 'update' or 'create'
+redis.call('PUBLISH', ARGV[3], nextRevision(KEYS[4]) .. ' ' .. ARGV[6] .. ' ' .. action .. ' ' .. ARGV[5])
+return action`;
 
-/** KEYS: as above. ARGV: id, service, channel. */
-export const deregisterScript: string = `${nowMs}${nextRevision}
+/** KEYS and ARGV: as the first four above. */
+export const deregisterScript: string = `${nowMs}${nextRevision}${isElsewhere}
 local before = redis.pcall('GET', KEYS[1])
+if isElsewhere(before, ARGV[4]) then return end
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]

@@ -33,6 +33,12 @@ export interface RegistryHarness {
   readonly settleMs?: number | undefined;
   /** Largest record of a node, in bytes; larger ones must be refused. @default no limit is tested */
   readonly maxRecordBytes?: number | undefined;
+  /**
+   * True if calls for one node take effect in the order in which they are made, and if of two registries that use one
+   * node id neither replaces nor removes what the other has registered since.
+   * @default `capabilities.transferable`
+   */
+  readonly guardsNodes?: boolean | undefined;
   /** True if the registry accepts a service name. @default every name is accepted */
   isLegalName?(name: string): boolean;
   /**

@@ -250,12 +250,38 @@ describe('a node that another process has registered since', () => {
     backend.renew = () => Promise.resolve(takenElsewhere);
     await announce();
     await announce();
-    expect(leases.has('greeter', 'n1')).toBe(true);
+    expect([...leases.entries()]).toHaveLength(1);
     expect(logger.texts).toEqual([expect.stringMatching(/^warn node "n1" of service "greeter" .* another place/)]);
     expect(log).toEqual(['grant n1']);
     backend.renew = renew;
     server.known.clear();
     await announce();
     expect(log).toEqual(['grant n1', 'renew n1', 'grant n1']);
+  });
+});
+
+describe('a node that is withdrawn and not announced here', () => {
+  it('is left to the driver, in its turn, with what was announced before', async () => {
+    const { leases, log, announce } = scene();
+    const { signal } = new AbortController();
+    const seen: unknown[] = [];
+    const withdraw = (id: string): Promise<void> =>
+      leases.withdraw('greeter', id, signal, async (before) => void seen.push([log.length, before?.node.address]));
+    await withdraw('n1');
+    const announced = announce();
+    await Promise.all([announced, withdraw('n1'), withdraw('n1')]);
+    // The first of the two withdrew what had been announced by then.
+    expect(log).toEqual(['grant n1', 'revoke n1']);
+    await announce();
+    await leases.release('greeter', 'n1');
+    await withdraw('n1');
+    expect(log).toEqual(['grant n1', 'revoke n1', 'grant n1']);
+    const [, address] = seen[1] as [number, string];
+    expect(seen).toEqual([
+      [0, undefined],
+      [2, address],
+      [3, address],
+    ]);
+    expect(address).toMatch(/:/);
   });
 });
