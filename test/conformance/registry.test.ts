@@ -62,7 +62,7 @@ describeWithServer('with a real server', new BackendServer('consul'), (consul) =
     make: () => new ConsulRegistry({ address: consul.address }),
     capabilities: ConsulRegistry.capabilities,
     guardsNodes: false,
-    isLegalName: (name) => !name.includes('\0'),
+    isLegalName: (name) => !/\p{Cc}/u.test(name),
     settleMs: 10_000,
     maxRecordBytes: 262_144,
   });
