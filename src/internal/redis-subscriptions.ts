@@ -58,10 +58,10 @@ export class RedisSubscriptions<C extends SubscribingClient> {
   }
 
   #connect(): C {
-    const { open, onMessage, onLost } = this.#init;
-    const redis = open();
-    redis.on('message', (channel: string, text: string) => onMessage(channel, text, false));
-    redis.on('pmessage', (_pattern: string, channel: string, text: string) => onMessage(channel, text, true));
+    const init = this.#init;
+    const redis = init.open();
+    redis.on('message', (channel: string, text: string) => init.onMessage(channel, text, false));
+    redis.on('pmessage', (_pattern: string, channel: string, text: string) => init.onMessage(channel, text, true));
     let wasReady = false;
     redis.on('ready', () => (wasReady = true));
     // There is no subscription before the first connection.
@@ -69,7 +69,7 @@ export class RedisSubscriptions<C extends SubscribingClient> {
       if (!wasReady || this.#redis !== redis) return;
       this.#redis = undefined;
       redis.disconnect();
-      onLost();
+      init.onLost();
     });
     return redis;
   }

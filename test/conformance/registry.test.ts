@@ -62,7 +62,7 @@ describeWithServer('with a real server', new BackendServer('consul'), (consul) =
     make: () => new ConsulRegistry({ address: consul.address }),
     capabilities: ConsulRegistry.capabilities,
     guardsNodes: false,
-    isLegalName: (name) => !/\p{Cc}/u.test(name),
+    isLegalName: (name) => !/\p{Cc}|\p{Cs}/u.test(name),
     settleMs: 10_000,
     maxRecordBytes: 262_144,
   });
