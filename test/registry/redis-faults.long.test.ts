@@ -43,7 +43,7 @@ function secretFile(text: string): { readonly path: string; write(text: string):
   return { path, write };
 }
 
-/** Passes connections on, and can make those silent over which somebody subscribes, as a firewall does with idle ones. */
+/** Passes connections on, and can make those silent over which somebody subscribes, as a firewall does if idle. */
 async function forgetfulProxy(port: number): Promise<{ readonly address: string; forgetSubscribers(): number }> {
   const pairs = new Set<{ near: Socket; far: Socket; isSubscriber: boolean }>();
   const server = createServer((near) => {

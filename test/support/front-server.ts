@@ -2,8 +2,8 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 /**
- * How a {@link FrontServer} treats who comes: it passes all on, accepts and is silent, hangs up at once, or answers with
- * what is no protocol at all, or with a page for people.
+ * How a {@link FrontServer} treats who comes: it passes all on, accepts and is silent, hangs up at once, or answers
+ * with what is no protocol at all, or with a page for people.
  */
 export type FrontMode = 'pass' | 'silent' | 'close' | 'garbage' | 'page';
 
