@@ -66,7 +66,7 @@ export class LeaseManager<Grant> {
   readonly #options: LeaseManagerOptions & { readonly restoreSpreadMs: number; readonly maxBackoffMs: number };
   readonly #leases = new Map<string, Lease<Grant>>();
   readonly #queues = new Map<string, Promise<void>>();
-  /** What was announced here and is no longer. */
+  /** The last registrations of nodes that are no longer announced here. */
   readonly #before = new Map<string, Registration>();
   readonly #closing = new AbortController();
   #restored = 0;
