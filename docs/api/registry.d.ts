@@ -71,6 +71,7 @@ export interface RegistryCapabilities extends ConnectionSecurityCapabilities {
     readonly watches: boolean;
     readonly renewalRestores?: boolean | undefined;
     readonly transferable?: boolean | undefined;
+    readonly module?: string | undefined;
     readonly listsAll?: boolean | undefined;
     readonly keeps?: RecordParts | undefined;
     readonly ttlGranularityMs?: number | undefined;
@@ -773,6 +774,7 @@ export interface LeaseBackend<Grant> {
     grant(registration: Registration, signal: AbortSignal): Promise<Grant>;
     renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>>;
     replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>>;
+    release?(grant: Grant): void;
     revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
 }
 export type Renewed<Grant> = Grant | typeof takenElsewhere | undefined;

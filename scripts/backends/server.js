@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { beforeExit } from './cleanup.js';
 import { servers } from './definitions.js';
 import { host } from './probes.js';
 
@@ -14,17 +15,10 @@ const stopMs = 10_000;
 /** @type {Set<BackendServer>} */
 const running = new Set();
 
-const killAll = () => {
+// Signals do not reach groups of their own.
+beforeExit(() => {
   for (const server of running) server.signal('SIGKILL');
-};
-process.on('exit', killAll);
-// Signals do not reach groups of their own, and Node runs no exit handlers after one that nobody handles.
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-  process.once(signal, () => {
-    killAll();
-    process.kill(process.pid, signal);
-  });
-}
+});
 
 /**
  * A real server on loopback, with a folder of its own. What it started ends with it, and it ends with this process.

@@ -1,4 +1,5 @@
 import { textOf } from '../errors/errors.ts';
+import { hostPort } from '../internal/host-port.ts';
 import { bounded } from '../runtime/bounded.ts';
 import type { Random, Timers } from '../runtime/runtime.ts';
 import {
@@ -266,5 +267,5 @@ function lookupOf<Item>({ outcome, name, ttlMs, isCertain }: SearchResult, items
 }
 
 function textOfServer({ host, port }: DnsServer): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return hostPort(host, port);
 }

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 
 import { backoffMs } from './backoff.ts';
+import { hostPort } from './host-port.ts';
 import { maskAddress } from './mask.ts';
 import { isRedisReply, parseRedisAddress, redisAddressRemedy, type RedisPlace } from './redis.ts';
 
@@ -73,7 +74,7 @@ export class RedisClients<C extends RedisClient> {
     this.#host = host ?? 'localhost';
     // RFC 6066, section 3: literal addresses are no names.
     if (!path && !sentinels && isIP(this.#host) === 0) this.#servername = this.#host;
-    const place = `${this.#host.includes(':') ? `[${this.#host}]` : this.#host}:${port ?? 6379}`;
+    const place = hostPort(this.#host, port ?? 6379);
     this.address = path ?? (typeof name === 'string' ? `sentinel ${name}` : place);
   }
 

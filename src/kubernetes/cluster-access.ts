@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
+import { hostPort } from '../internal/host-port.ts';
 import type { ConnectionSecurityOptions } from '../tls/connection.ts';
 import { type ClusterAccess, invalid, readKubeconfig } from './kubeconfig.ts';
 
@@ -56,7 +57,7 @@ async function foundAccess(options: ClusterOptions): Promise<ClusterAccess> {
 function inClusterAccess(host: string, port: number, folder: string): ClusterAccess {
   const namespaceFile = join(folder, 'namespace');
   return {
-    server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    server: `https://${hostPort(host, port)}`,
     tls: { caFile: join(folder, 'ca.crt') },
     credentials: { tokenFile: join(folder, 'token') },
     namespace: existsSync(namespaceFile) ? readFileSync(namespaceFile, 'utf8').trim() || undefined : undefined,

@@ -1,3 +1,4 @@
+import { hostPort } from '../internal/host-port.ts';
 import type { ApiObject, ApiResource } from './kubernetes.ts';
 
 /** The conditions of an endpoint. What is null or absent has the default that the API gives it. */
@@ -97,7 +98,7 @@ export function listedEndpoints(slice: EndpointSlice, portName?: string): readon
     const host = addresses?.[0];
     const use = endpointUse(conditions);
     if (host === undefined || use === 'unused') return [];
-    const address = `${slice.addressType === 'IPv6' ? `[${host}]` : host}:${port}`;
+    const address = hostPort(host, port);
     return [
       {
         id: targetRef?.name ?? hostname ?? address,

@@ -1,14 +1,18 @@
 import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 
 import type { Answer, Packet } from 'dns-packet';
 
 import { enumerationName, mdnsTtlS } from '../go-micro/mdns.ts';
 import type { Clock, Random, Timer, Timers } from '../runtime/runtime.ts';
+import { pause } from '../runtime/bounded.ts';
+import { isLoopback, type LinkAddress } from './links.ts';
 import { NameClaims, type NamedNode } from './name-claims.ts';
 import {
+  dataOf,
   enumerationRecords,
   goodbyeOf,
+  goodbyesIn,
   instanceName,
   type MdnsAddress,
   type MdnsContext,
@@ -20,7 +24,7 @@ import {
   withPointer,
 } from './records.ts';
 import type { MdnsAnswer } from './responder.ts';
-import type { LinkAddress, MdnsSockets } from './sockets.ts';
+import type { MdnsSockets } from './sockets.ts';
 
 /** The parts of a {@link MdnsAnnouncer}. */
 export interface MdnsAnnouncerOptions {
@@ -34,6 +38,8 @@ export interface MdnsAnnouncerOptions {
   onChange(instance: string, records: readonly Answer[] | undefined): void;
   /** Called when another host has the name of a node, which is announced under another one. */
   onRename(node: MdnsNode, instance: string): void;
+  /** Called for a node that somebody else on this machine announces from now on. */
+  onRelease(instance: string): void;
 }
 
 /** A node that this process announces. */
@@ -45,18 +51,28 @@ export interface AnnouncedNode extends NamedNode {
   number: number;
   repeats: readonly Timer[];
   announcedAtMs: number;
+  /** When it was let go of. It is answered for until the other one does. */
+  releasedAtMs?: number;
 }
 
 // Like Go Micro, a new record is announced three times, as datagrams get lost (RFC 6762 section 8.3).
 const repeatMs = [1_000, 3_000] as const;
 // RFC 6762 section 6: a record is multicast at most once a second.
 const announceIntervalMs = 1_000;
+// For so long a node that was released is answered for, unless the other one is heard to announce it.
+const releasedMs = 10_000;
+// What was announced before the release may come back for this long after it.
+const echoMs = 200;
+// The longest wait for a goodbye of this process to come back to it.
+const hearGoodbyeMs = 100;
 
 /** Announces nodes under names that nobody else has, and says goodbye for them. */
 export class MdnsAnnouncer {
   readonly #options: MdnsAnnouncerOptions;
   readonly #nodes = new Set<AnnouncedNode>();
   readonly #claims: NameClaims<AnnouncedNode>;
+  /** Aborted when the goodbye of the node has come back to this process. */
+  readonly #leaving = new Map<string, AbortController>();
 
   constructor(options: MdnsAnnouncerOptions) {
     this.#options = options;
@@ -111,31 +127,63 @@ export class MdnsAnnouncer {
     return own;
   }
 
-  /** Says goodbye for a node, under the name that was announced. */
+  /**
+   * Says goodbye for a node, under the name that was announced. Resolves when this process has heard that, if it hears
+   * itself: what is on its way between two sockets is delivered by then, so that no reader of this machine finds the
+   * node any more.
+   */
   async withdraw(own: AnnouncedNode): Promise<void> {
     this.#end(own);
     this.#options.onChange(own.instance, undefined);
-    await this.#send(own, goodbyeOf(own.records));
+    const key = own.instance.toLowerCase();
+    const heard = new AbortController();
+    this.#leaving.set(key, heard);
+    try {
+      await this.#send(own, goodbyeOf(own.records));
+      await pause(this.#options.timers, hearGoodbyeMs, heard.signal, { keepAlive: true });
+    } finally {
+      this.#leaving.delete(key);
+    }
+  }
+
+  /**
+   * Lets go of a node that somebody else on this machine announces from now on, with the same records. Questions for it
+   * are answered until that one is heard, so that it is found meanwhile.
+   */
+  release(own: AnnouncedNode): void {
+    if (!this.#nodes.has(own)) return;
+    const { clock, timers } = this.#options;
+    for (const timer of own.repeats) timer.cancel();
+    this.#claims.release(own);
+    own.releasedAtMs = clock.monotonicMs();
+    own.repeats = [timers.after(releasedMs, () => this.#end(own))];
+    this.#options.onRelease(own.instance);
   }
 
   /** Announces all nodes, for an interface that came. */
   announceAll(): void {
-    for (const own of this.#nodes) void this.#announce(own).catch(() => {});
+    for (const own of this.#nodes) if (own.releasedAtMs === undefined) void this.#announce(own).catch(() => {});
   }
 
   /** Defends the names of nodes against a response or an announcement. */
   onResponse(packet: Packet): void {
     this.#claims.onResponse(packet);
+    if ((packet.questions ?? []).length === 0) this.#endReleased(packet.answers ?? [], () => true);
+    if (this.#leaving.size === 0) return;
+    for (const instance of goodbyesIn(packet)) this.#leaving.get(instance.toLowerCase())?.abort();
   }
 
   /** Compares the names that another host wants with those that are being claimed. */
   onQuery(packet: Packet): void {
     this.#claims.onQuery(packet);
+    // Who takes over asks with the same records.
+    this.#endReleased(packet.authorities ?? [], (record, own) => !own.records.some((one) => isSame(one, record)));
   }
 
   /** Stops announcing, without goodbyes. */
   close(): void {
     for (const own of this.#nodes) this.#end(own);
+    for (const heard of this.#leaving.values()) heard.abort();
     this.#claims.close();
   }
 
@@ -186,10 +234,30 @@ export class MdnsAnnouncer {
    */
   #recordsAt(own: AnnouncedNode, records: readonly Answer[], link?: LinkAddress): readonly Answer[] {
     const { ip = '', isWildcard } = own.address;
-    if (isWildcard) return withAddress(records, link?.address ?? '127.0.0.1');
+    if (isWildcard) {
+      const told = link === undefined ? '127.0.0.1' : this.#toldAt(link);
+      return isIPv6(told) && ip === '0.0.0.0' ? [] : withAddress(records, told);
+    }
     const leadsAway = link !== undefined && !isLoopback(link.address);
     const isElsewhere = this.#options.sockets.links().some(({ address }) => isLoopback(address));
     return leadsAway && isElsewhere && isLoopback(ip) ? [] : records;
+  }
+
+  /** Answers no more for released nodes of which there is such a record: somebody else does, or wants the name. */
+  #endReleased(records: readonly Answer[], isOfOther: (record: Answer, own: AnnouncedNode) => boolean): void {
+    const now = this.#options.clock.monotonicMs();
+    for (const own of this.#nodes) {
+      if (own.releasedAtMs === undefined || now - own.releasedAtMs < echoMs) continue;
+      const named = records.filter(({ name }) => name.toLowerCase() === own.instance.toLowerCase());
+      if (named.some((record) => dataOf(record) !== undefined && isOfOther(record, own))) this.#end(own);
+    }
+  }
+
+  /** The address of a link that callers are told. It is the same for both IPs of one interface, if that has IPv4. */
+  #toldAt({ address, name }: LinkAddress): string {
+    if (!isIPv6(address) || name === undefined) return address;
+    const v4 = this.#options.sockets.links().find((link) => link.name === name && !isIPv6(link.address));
+    return v4?.address ?? address.split('%')[0] ?? address;
   }
 
   #rename(own: AnnouncedNode): void {
@@ -212,8 +280,10 @@ export class MdnsAnnouncer {
   }
 }
 
-function isLoopback(ip: string): boolean {
-  return ip.startsWith('127.') || ip === '::1';
+/** True if two records have the same data. */
+function isSame(one: Answer, other: Answer): boolean {
+  const [data, others] = [dataOf(one), dataOf(other)];
+  return one.type === other.type && data !== undefined && others !== undefined && data.equals(others);
 }
 
 /** Resolves an address: A and AAAA records hold IP addresses. `ip` is undefined if it has none. */
@@ -221,8 +291,11 @@ async function resolved(address: string): Promise<MdnsAddress> {
   const [, v6, host = '', port] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(address) ?? [];
   if (port === undefined || Number(port) > 65_535) return { ip: undefined, port: 0, isWildcard: false };
   const name = v6 ?? host;
-  if (name === '0.0.0.0' || name === '::') return { ip: '0.0.0.0', port: Number(port), isWildcard: true };
-  if (isIP(name) !== 0) return { ip: name, port: Number(port), isWildcard: false };
-  const found = await lookup(name, { family: 4 }).catch(() => undefined);
+  if (name === '0.0.0.0' || name === '::') return { ip: name, port: Number(port), isWildcard: true };
+  // A zone is one of this machine: others are told the address as it is.
+  if (isIP(name) !== 0) return { ip: name.split('%')[0], port: Number(port), isWildcard: false };
+  const found = await lookup(name, { family: 4 })
+    .catch(() => lookup(name))
+    .catch(() => undefined);
   return { ip: found?.address, port: Number(port), isWildcard: false };
 }

@@ -4,6 +4,7 @@ import type { Answer, Packet } from 'dns-packet';
 
 import type { Clock, Random, Timer, Timers } from '../runtime/runtime.ts';
 import { type FoundNode, goodbyesIn, nodesIn } from './records.ts';
+import { zoneOf } from './links.ts';
 import type { MdnsSockets } from './sockets.ts';
 
 /** The parts of a {@link MdnsBrowser}. `Node` is what the owner makes of a node that was found. */
@@ -35,6 +36,8 @@ interface Entry<Node> {
   node: Node;
   /** Address of the interface at which it was heard; undefined for nodes of this process. */
   link: string | undefined;
+  /** The address that sent it; undefined for nodes of this process, and those that it has released. */
+  readonly from: string | undefined;
   heardAtMs: number;
   /** Infinite for nodes of this process, which end when they are withdrawn. */
   expiresAtMs: number;
@@ -86,9 +89,10 @@ export class MdnsBrowser<Node> {
   /** The nodes of this process by name. */
   readonly #own = new Map<string, FoundNode>();
   readonly #watches = new Set<Watch<Node>>();
-  /** When each goodbye was heard: answers that were on their way must not bring the node back. */
-  readonly #goodbyes = new Map<string, { readonly atMs: number; readonly isOwn: boolean }>();
+  /** When each goodbye was heard, by name and sender: answers that were on their way must not bring the node back. */
+  readonly #goodbyes = new Map<string, number>();
   #count = 0;
+  #forgetting: Timer | undefined;
 
   constructor(options: MdnsBrowserOptions<Node>) {
     this.#options = options;
@@ -143,15 +147,29 @@ export class MdnsBrowser<Node> {
     const key = instance.toLowerCase();
     if (records === undefined) {
       this.#own.delete(key);
-      this.#noteGoodbye(key, true);
+      this.#noteGoodbye(ownGoodbye(key));
       for (const topic of this.#topicsOf(key)) this.#remove(topic, topic.entries.get(key));
       return;
     }
-    this.#goodbyes.delete(key);
+    this.#goodbyes.delete(ownGoodbye(key));
     for (const found of nodesIn({ answers: [...records] }, this.#options.domain, () => true)) {
       this.#own.set(key, found);
       const topic = this.#topics.get(found.service) ?? (this.#isWatched(found.service) && this.#topic(found.service));
-      if (topic) this.#put(topic, found, undefined);
+      if (topic) this.#put(topic, found);
+    }
+  }
+
+  /** Keeps a node of this process like those of others from now on, as somebody else announces it. */
+  disown(instance: string): void {
+    const key = instance.toLowerCase();
+    const own = this.#own.get(key);
+    this.#own.delete(key);
+    for (const topic of this.#topicsOf(key)) {
+      const entry = topic.entries.get(key);
+      if (!own || !entry) continue;
+      entry.heardAtMs = this.#now();
+      entry.expiresAtMs = entry.heardAtMs + own.ttlS * 1_000;
+      this.#schedule(topic);
     }
   }
 
@@ -159,19 +177,19 @@ export class MdnsBrowser<Node> {
   onResponse(packet: Packet, from: RemoteInfo): void {
     const { domain, sockets } = this.#options;
     const link = sockets.linkOf(from.address)?.address ?? from.address;
-    for (const instance of goodbyesIn(packet)) this.#onGoodbye(instance.toLowerCase());
+    for (const instance of goodbyesIn(packet)) this.#onGoodbye(instance.toLowerCase(), from.address);
     const isAnswer = (packet.questions ?? []).length > 0;
     const followsAll = [...this.#watches].some(({ service }) => service === undefined);
     const accepts = (name: string): boolean => followsAll || this.#topicsOf(name.toLowerCase()).length > 0;
-    for (const found of nodesIn(packet, domain, accepts)) {
+    for (const found of nodesIn(packet, domain, accepts, zoneOf(from.address))) {
       const key = found.instance.toLowerCase();
-      if (found.ttlS === 0 || this.#own.has(key) || this.#isGone(key, isAnswer)) continue;
+      if (found.ttlS === 0 || this.#own.has(key) || this.#isGone(key, from.address, isAnswer)) continue;
       const isNew = followsAll && this.#options.hasRoom(this.#count);
       const topic = this.#topics.get(found.service) ?? (isNew ? this.#topic(found.service) : undefined);
       if (!topic) continue;
       const known = topic.entries.get(key);
       if (known && !this.#isNewer(known, link)) continue;
-      if (known || this.#options.hasRoom(this.#count)) this.#put(topic, found, link);
+      if (known || this.#options.hasRoom(this.#count)) this.#put(topic, found, { link, from: from.address });
       this.#forgetIfIdle(topic);
     }
   }
@@ -199,6 +217,7 @@ export class MdnsBrowser<Node> {
 
   close(): void {
     for (const { timer } of this.#topics.values()) timer?.cancel();
+    this.#forgetting?.cancel();
     this.#topics.clear();
     this.#bySuffix.clear();
     this.#watches.clear();
@@ -212,7 +231,7 @@ export class MdnsBrowser<Node> {
       this.#topics.set(service, topic);
       const suffix = this.#suffixOf(service);
       this.#bySuffix.set(suffix, (this.#bySuffix.get(suffix) ?? new Set()).add(topic));
-      for (const own of this.#own.values()) if (own.service === service) this.#put(topic, own, undefined);
+      for (const own of this.#own.values()) if (own.service === service) this.#put(topic, own);
     }
     return topic;
   }
@@ -230,17 +249,18 @@ export class MdnsBrowser<Node> {
     return topics;
   }
 
-  #put(topic: Topic<Node>, found: FoundNode, link: string | undefined): void {
+  /** @param heard absent for a node of this process */
+  #put(topic: Topic<Node>, found: FoundNode, heard?: { readonly link: string; readonly from: string }): void {
     const node = this.#options.nodeOf(found);
     if (node === undefined) return;
     const now = this.#now();
     const { service, instance } = found;
     const key = instance.toLowerCase();
-    const expiresAtMs = link === undefined ? Number.POSITIVE_INFINITY : now + found.ttlS * 1_000;
+    const expiresAtMs = heard ? now + found.ttlS * 1_000 : Number.POSITIVE_INFINITY;
     if (!topic.entries.has(key)) this.#count += 1;
     const id = String(found.id);
     const state = { heardAtMs: now, expiresAtMs, refreshes: 0, hasSaidGoodbye: false };
-    topic.entries.set(key, { service, instance, id, node, link, ...state });
+    topic.entries.set(key, { service, instance, id, node, link: heard?.link, from: heard?.from, ...state });
     this.#report(topic, id, node);
     this.#schedule(topic);
   }
@@ -265,39 +285,59 @@ export class MdnsBrowser<Node> {
     }
   }
 
-  /** Ends a node in a second. A goodbye of a service that nobody looks for is not remembered. */
-  #onGoodbye(key: string): void {
+  /**
+   * Ends a node in a second. Only the host that announced it says goodbye for it: others may be mistaken, or lie. A
+   * goodbye of a service that nobody looks for is not remembered.
+   */
+  #onGoodbye(key: string, from: string): void {
     const topics = this.#topicsOf(key);
     if (topics.length === 0 || this.#own.has(key)) return;
-    this.#noteGoodbye(key, false);
+    this.#noteGoodbye(goodbyeOf(key, from));
     for (const topic of topics) {
       const entry = topic.entries.get(key);
-      if (!entry || entry.hasSaidGoodbye) continue;
+      if (!entry || entry.hasSaidGoodbye || (entry.from ?? from) !== from) continue;
       entry.hasSaidGoodbye = true;
       entry.expiresAtMs = Math.min(entry.expiresAtMs, this.#now() + goodbyeMs);
       this.#schedule(topic);
     }
   }
 
-  #noteGoodbye(key: string, isOwn: boolean): void {
-    const now = this.#now();
-    this.#goodbyes.delete(key);
-    for (const [other, { atMs }] of this.#goodbyes) {
-      if (now - atMs < goodbyeMs && this.#goodbyes.size < maxGoodbyes) break;
-      this.#goodbyes.delete(other);
+  #noteGoodbye(goodbye: string): void {
+    this.#goodbyes.delete(goodbye);
+    for (const oldest of this.#goodbyes.keys()) {
+      if (this.#goodbyes.size < maxGoodbyes) break;
+      this.#goodbyes.delete(oldest);
     }
-    this.#goodbyes.set(key, { atMs: now, isOwn });
+    this.#goodbyes.set(goodbye, this.#now());
+    this.#forgetting ??= this.#options.timers.after(goodbyeMs, () => this.#forgetGoodbyes());
+  }
+
+  /**
+   * Forgets goodbyes after a second. By a timer: what arrived in a second in which this process did not run is read
+   * before that fires, from all sockets.
+   */
+  #forgetGoodbyes(): void {
+    const now = this.#now();
+    this.#forgetting = undefined;
+    for (const [goodbye, atMs] of this.#goodbyes) {
+      const leftMs = atMs + goodbyeMs - now;
+      if (leftMs > 0) {
+        this.#forgetting = this.#options.timers.after(Math.max(1, leftMs), () => this.#forgetGoodbyes());
+        return;
+      }
+      this.#goodbyes.delete(goodbye);
+    }
   }
 
   /**
    * True if a record was sent before the goodbye of its node. An answer may have been on its way at another socket,
    * while announcements arrive in order; an announcement of this process comes back to it after its goodbye.
    */
-  #isGone(key: string, isAnswer: boolean): boolean {
-    const goodbye = this.#goodbyes.get(key);
-    if (!goodbye) return false;
-    if ((isAnswer || goodbye.isOwn) && this.#now() - goodbye.atMs < goodbyeMs) return true;
-    this.#goodbyes.delete(key);
+  #isGone(key: string, from: string, isAnswer: boolean): boolean {
+    if (this.#goodbyes.has(ownGoodbye(key))) return true;
+    const goodbye = goodbyeOf(key, from);
+    if (isAnswer) return this.#goodbyes.has(goodbye);
+    this.#goodbyes.delete(goodbye);
     return false;
   }
 
@@ -377,6 +417,15 @@ export class MdnsBrowser<Node> {
   #now(): number {
     return this.#options.clock.monotonicMs();
   }
+}
+
+function goodbyeOf(key: string, from: string): string {
+  return `${key}\n${from}`;
+}
+
+/** That of this process, which is heard from each of its addresses. */
+function ownGoodbye(key: string): string {
+  return goodbyeOf(key, '');
 }
 
 /** Of two names of one node the shorter one: the other was made because this one was taken. */

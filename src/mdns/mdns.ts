@@ -1,5 +1,6 @@
 import type { RemoteInfo } from 'node:dgram';
 import { hostname } from 'node:os';
+import { isMainThread } from 'node:worker_threads';
 
 import type { Packet } from 'dns-packet';
 
@@ -8,10 +9,11 @@ import { bounded } from '../runtime/bounded.ts';
 import type { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { type AnnouncedNode, MdnsAnnouncer } from './announcer.ts';
 import { MdnsBrowser, type NodeChange } from './browser.ts';
+import type { LinkAddress } from './links.ts';
 import { type FoundNode, isValidServiceName, type MdnsNode, servicesIn } from './records.ts';
 import { MdnsResponder } from './responder.ts';
 import { SelfTest } from './self-test.ts';
-import { type LinkAddress, MdnsSockets } from './sockets.ts';
+import { MdnsSockets } from './sockets.ts';
 
 /** Options of {@link MulticastDns}. `Node` is what its owner makes of a node that was found. */
 export interface MulticastDnsOptions<Node> {
@@ -93,6 +95,7 @@ export class MulticastDns<Node> {
       sockets,
       context: { domain, maxPacketBytes, host: hostname() },
       onChange: (instance, records) => this.#browser.setOwn(instance, records),
+      onRelease: (instance) => this.#browser.disown(instance),
     });
     this.#selfTest = new SelfTest({ ...options, sockets });
   }
@@ -103,7 +106,8 @@ export class MulticastDns<Node> {
   async announce(node: MdnsNode, leaseMs: number, signal: AbortSignal): Promise<AnnouncedNode> {
     await this.#sockets.listen();
     const own = await this.#announcer.announce(node, leaseMs, signal);
-    this.#selfTest.start(own.instance);
+    // A thread that takes a node over finds what the main thread has found.
+    if (isMainThread) this.#selfTest.start(own.instance);
     return own;
   }
 
@@ -115,6 +119,11 @@ export class MulticastDns<Node> {
   /** Announces an unchanged node again, at most once a second. */
   repeat(own: AnnouncedNode): Promise<AnnouncedNode> {
     return this.#announcer.repeat(own);
+  }
+
+  /** Lets go of a node that another thread or process of this machine announces from now on, with the same records. */
+  release(own: AnnouncedNode): void {
+    this.#announcer.release(own);
   }
 
   /** Says goodbye for a node. */

@@ -1,5 +1,6 @@
 import type { Answer, Packet } from 'dns-packet';
 
+import { pause } from '../runtime/bounded.ts';
 import type { Clock, Random, Timers } from '../runtime/runtime.ts';
 import { dataOf, nameQuestion } from './records.ts';
 import type { MdnsSockets } from './sockets.ts';
@@ -29,8 +30,13 @@ export interface NameClaimsOptions<Node> {
 interface Claim {
   /** All data that this process has had under the name: packets of its own come back to it. */
   readonly data: Set<string>;
-  /** The result of the probes: another host has the name, or wants it and goes first. */
-  outcome: 'taken' | 'later' | undefined;
+  /**
+   * The result of the probes: another host has the name, or wants it and goes first; or it is `ours`, as somebody has
+   * it with the same records, whose place this process takes.
+   */
+  outcome: 'taken' | 'later' | 'ours' | undefined;
+  /** Ends the wait between probes, once there is a result. */
+  decided: AbortController;
   /** True until the node has a name. */
   isPending: boolean;
   contestedAtMs: number;
@@ -70,6 +76,7 @@ export class NameClaims<Node extends NamedNode> {
     const claim: Claim = this.#claims.get(node) ?? {
       data: new Set(),
       outcome: undefined,
+      decided: new AbortController(),
       isPending: true,
       contestedAtMs: Number.NEGATIVE_INFINITY,
     };
@@ -78,7 +85,7 @@ export class NameClaims<Node extends NamedNode> {
     try {
       for (let attempt = 1; ; attempt += 1) {
         const outcome = await this.#probe(node, claim, both);
-        if (outcome === undefined) return;
+        if (outcome === undefined || outcome === 'ours') return;
         if (outcome === 'taken') {
           this.#options.rename(node);
           claim.data.clear();
@@ -115,8 +122,11 @@ export class NameClaims<Node extends NamedNode> {
     for (const record of [...answers, ...additionals]) {
       if ((record.type !== 'SRV' && record.type !== 'TXT') || record.ttl === 0) continue;
       for (const [node, claim] of this.#claims) {
-        if (!isNamed(record, node) || claim.data.has(keyOf(record) ?? '')) continue;
-        if (this.#isProbing(claim)) claim.outcome = 'taken';
+        if (!isNamed(record, node)) continue;
+        const isSame = claim.data.has(keyOf(record) ?? '');
+        // A name that is contested is not settled by packets of this process that come back.
+        if (isSame && (node.isContested === true || !this.#isProbing(claim))) continue;
+        if (this.#isProbing(claim)) decide(claim, isSame ? 'ours' : 'taken');
         else if (!claim.isPending) void this.#contest(node, claim);
       }
     }
@@ -128,7 +138,7 @@ export class NameClaims<Node extends NamedNode> {
     for (const [node, claim] of this.#claims) {
       if (!this.#isProbing(claim) || claim.outcome !== undefined) continue;
       const theirs = inOrder(authorities.filter((record) => isNamed(record, node)));
-      if (theirs.length > 0 && compared(inOrder(node.records), theirs) < 0) claim.outcome = 'later';
+      if (theirs.length > 0 && compared(inOrder(node.records), theirs) < 0) decide(claim, 'later');
     }
   }
 
@@ -141,6 +151,8 @@ export class NameClaims<Node extends NamedNode> {
   async #probe(node: Node, claim: Claim, signal: AbortSignal): Promise<Claim['outcome']> {
     const { random, timers, sockets, probeMs } = this.#options;
     claim.outcome = undefined;
+    claim.decided = new AbortController();
+    const woken = AbortSignal.any([signal, claim.decided.signal]);
     this.note(node);
     this.#probing.add(claim);
     try {
@@ -149,7 +161,8 @@ export class NameClaims<Node extends NamedNode> {
         const authorities = node.records.filter((record) => dataOf(record) !== undefined);
         // Go Micro asks for PTR, to which nobody has an answer.
         await sockets.query({ questions: [nameQuestion(node.instance)], authorities });
-        await timers.sleep(probeMs, signal);
+        await pause(timers, probeMs, woken, { keepAlive: true });
+        signal.throwIfAborted();
       }
       return claim.outcome;
     } finally {
@@ -175,6 +188,12 @@ export class NameClaims<Node extends NamedNode> {
     }
     node.isContested = false;
   }
+}
+
+/** Notes the result of probes. That another host has the name counts more than what was heard before. */
+function decide(claim: Claim, outcome: NonNullable<Claim['outcome']>): void {
+  if (claim.outcome === undefined || outcome === 'taken') claim.outcome = outcome;
+  claim.decided.abort();
 }
 
 /** A SRV or TXT record without its name, as a key. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
 
 import type { Answer, Packet, Question, SrvAnswer, TxtAnswer } from 'dns-packet';
 
@@ -11,6 +11,8 @@ import {
   placeholderPort,
   srvOrder,
 } from '../go-micro/mdns.ts';
+import { hostPort } from '../internal/host-port.ts';
+import { isLinkLocalV6 } from './links.ts';
 
 // The longest string of a TXT record (RFC 1035 section 3.3).
 const txtStringLength = 255;
@@ -132,7 +134,10 @@ export function unique(records: readonly Answer[]): Answer[] {
 
 /** The records with another address of the host. */
 export function withAddress(records: readonly Answer[], ip: string): Answer[] {
-  return records.map((record) => (record.type === 'A' ? { ...record, data: ip } : record));
+  const type = isIPv6(ip) ? 'AAAA' : 'A';
+  return records.map((record) =>
+    record.type === 'A' || record.type === 'AAAA' ? { ...record, type, data: ip } : record,
+  );
 }
 
 /**
@@ -185,15 +190,22 @@ export function metaQueryName(domain: string): string {
 
 /**
  * Returns the nodes of a response whose record names `accepts` accepts. Other and malformed records are skipped. Time
- * is linear in the packet, and decompression is limited: any host on the link may have sent it.
+ * is linear in the packet, and decompression is limited: any host on the link may have sent it. Addresses of the link
+ * alone get the zone at which the packet was heard.
  */
-export function nodesIn(packet: Packet, domain: string, accepts: (name: string) => boolean): FoundNode[] {
+export function nodesIn(
+  packet: Packet,
+  domain: string,
+  accepts: (name: string) => boolean,
+  zone?: string,
+): FoundNode[] {
   const records = [...(packet.answers ?? []), ...(packet.additionals ?? [])];
   const addresses = new Map<string, string>();
   const texts = new Map<string, TxtAnswer>();
   for (const record of records) {
     const name = record.name.toLowerCase();
-    if (record.type === 'A' || record.type === 'AAAA') addresses.set(name, record.data);
+    if (record.type === 'A' || record.type === 'AAAA')
+      addresses.set(name, zone !== undefined && isLinkLocalV6(record.data) ? `${record.data}%${zone}` : record.data);
     if (record.type === 'TXT' && !texts.has(name)) texts.set(name, record);
   }
   const room = { bytes: maxUnpackedBytes };
@@ -226,7 +238,7 @@ function foundNode(
     serviceMetadata: fields['ServiceMetadata'],
     endpoints: fields['Endpoints'],
     id: fields['Id'] ?? name.slice(0, -suffix.length),
-    address: fields['Address'] ?? (ip && `${hostOf(ip)}:${port}`),
+    address: fields['Address'] ?? (ip && hostPort(ip, port)),
     metadata: fields['Metadata'],
     ttlS: Math.min(ttl, mdnsTtlS),
   };
@@ -355,7 +367,7 @@ function encodeTxt(
   { domain }: MdnsContext,
   endpoints: readonly MdnsEndpoint[],
 ): string {
-  const isToldByRecords = isWildcard || (ip !== undefined && node.address === `${hostOf(ip)}:${port}`);
+  const isToldByRecords = isWildcard || (ip !== undefined && node.address === hostPort(ip, port));
   return encodeTxtFields({
     Metadata: node.metadata,
     Service: node.service,
@@ -365,9 +377,4 @@ function encodeTxt(
     ...(isToldByRecords ? {} : { Address: node.address }),
     ...(Object.keys(node.serviceMetadata).length === 0 ? {} : { ServiceMetadata: node.serviceMetadata }),
   });
-}
-
-/** An IP address as it stands before a port. */
-function hostOf(ip: string): string {
-  return isIPv4(ip) ? ip : `[${ip}]`;
 }

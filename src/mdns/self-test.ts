@@ -3,6 +3,7 @@ import type { RemoteInfo } from 'node:dgram';
 import type { Packet } from 'dns-packet';
 
 import type { Timer, Timers } from '../runtime/runtime.ts';
+import { isLoopback } from './links.ts';
 import { nameQuestion } from './records.ts';
 import type { MdnsSockets } from './sockets.ts';
 
@@ -58,7 +59,7 @@ export class SelfTest {
   #end(): void {
     this.close();
     const all = this.#options.sockets.links().map(({ address }) => address);
-    const leadingAway = all.filter((address) => !address.startsWith('127.'));
+    const leadingAway = all.filter((address) => !isLoopback(address));
     const needed = leadingAway.length > 0 ? leadingAway : all;
     if (!needed.some((address) => this.#answered.has(address))) this.#options.onSilence(needed);
   }

@@ -1,25 +1,25 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { isIPv4 } from 'node:net';
-import { networkInterfaces } from 'node:os';
+import { isIPv6 } from 'node:net';
 
 import { type Answer, AUTHORITATIVE_ANSWER, encode, type Packet, type Question } from 'dns-packet';
 
 import type { Clock, Timer, Timers } from '../runtime/runtime.ts';
+import {
+  groupOf,
+  interfaceOf,
+  isLoopback,
+  isOnLink,
+  type LinkAddress,
+  linksToUse,
+  systemLinks,
+  wildcardOf,
+} from './links.ts';
 import { decodePacket } from './packet.ts';
 
-const group = '224.0.0.251';
 // RFC 6762 section 11: strict peers drop packets with another TTL, unicast answers included.
 const packetTtl = 255;
 // The addresses of the machine are read again after this time.
 const updateMs = 5_000;
-
-/** An IPv4 address of this machine with its network mask. */
-export interface LinkAddress {
-  readonly address: string;
-  readonly netmask: string;
-  /** Name of the network interface. Packets are sent from one address of each. @default the address */
-  readonly name?: string | undefined;
-}
 
 /** Options of {@link MdnsSockets}. */
 export interface MdnsSocketsOptions {
@@ -50,9 +50,9 @@ interface Link extends LinkAddress {
 }
 
 /**
- * Sends and receives packets of multicast DNS over IPv4, at one interface or at all of them, which may come and go. One
- * socket receives what is sent to the group. Each interface has one that sends answers and announcements from the
- * multicast port, and one that asks.
+ * Sends and receives packets of multicast DNS over IPv4 and IPv6, at one interface or at all of them, which may come
+ * and go. One socket for each IP receives what is sent to its group. Each interface has, for each IP, one that sends
+ * answers and announcements from the multicast port, and one that asks.
  */
 export class MdnsSockets {
   readonly #options: MdnsSocketsOptions;
@@ -61,7 +61,8 @@ export class MdnsSockets {
   #addresses: readonly LinkAddress[] = [];
   #addressesReadAtMs = Number.NEGATIVE_INFINITY;
   #opening: Promise<void> | undefined;
-  #group: Socket | undefined;
+  /** By the wildcard address that they are bound to. */
+  readonly #groups = new Map<string, Promise<Socket>>();
   #updating: Timer | undefined;
   #isUpdating = false;
   #isClosed = false;
@@ -88,19 +89,24 @@ export class MdnsSockets {
 
   /** The interface on whose link an address is. */
   linkOf(address: string): LinkAddress | undefined {
-    return this.links().find((link) => isOnLink(address, [link]));
+    const links = this.links();
+    const found = links.find((link) => isOnLink(address, [link]));
+    if (found) return found;
+    // Packets may come from an address that is not of the network of the one that this interface sends from.
+    const other = this.#allAddresses().find((link) => isOnLink(address, [link]));
+    return other && links.find((link) => link.name === other.name && isIPv6(link.address) === isIPv6(address));
   }
 
   /** True if an address is one of this machine. */
   isOwn(address: string): boolean {
-    return this.#allAddresses().some((own) => own.address === address) || address.startsWith('127.');
+    return isLoopback(address) || this.#allAddresses().some((own) => own.address === address);
   }
 
   /** Multicasts an unsolicited announcement (RFC 6762 section 8.3) at each interface for which there are records. */
   announce(recordsAt: (link: LinkAddress) => readonly Answer[]): Promise<void> {
-    return this.#toAll(({ sender, ...link }) => {
+    return this.#toAll((link) => {
       const answers = recordsAt(link);
-      return answers.length > 0 && this.#send(sender, responseOf({ answers: [...answers] }));
+      return answers.length > 0 && this.#send(link, link.sender, responseOf({ answers: [...answers] }));
     });
   }
 
@@ -110,15 +116,17 @@ export class MdnsSockets {
    */
   async answer(question: Question, answers: readonly Answer[], to: RemoteInfo, isMulticast: boolean): Promise<void> {
     await this.listen();
-    const link = this.#links.get(this.linkOf(to.address)?.address ?? '') ?? [...this.#links.values()][0];
+    const links = [...this.#links.values()];
+    const isOfSameIp = ({ address }: LinkAddress): boolean => isIPv6(address) === isIPv6(to.address);
+    const link = this.#links.get(this.linkOf(to.address)?.address ?? '') ?? links.find(isOfSameIp);
     const packet = responseOf({ id: 0, questions: [question], answers: [...answers] });
-    if (link) await this.#send(link.sender, packet, isMulticast ? undefined : to);
+    if (link) await this.#send(link, link.sender, packet, isMulticast ? undefined : to);
   }
 
   /** Multicasts a query at each interface. Answers go to the listener. */
   query(packet: Omit<Packet, 'type'>): Promise<void> {
     const bytes = encode({ ...packet, type: 'query' });
-    return this.#toAll(({ asker }) => this.#send(asker, bytes));
+    return this.#toAll((link) => this.#send(link, link.asker, bytes));
   }
 
   async close(): Promise<void> {
@@ -129,12 +137,10 @@ export class MdnsSockets {
   }
 
   async #open(): Promise<void> {
-    const { interface: at, port, timers } = this.#options;
+    const { interface: at, timers } = this.#options;
     if (at !== undefined && this.#wanted().length === 0) {
       throw new Error(`no network interface of this machine has the address ${at}`);
     }
-    // A socket bound to the address of an interface would receive no multicast packets.
-    this.#group = await this.#bound({ port, address: '0.0.0.0' }, (packet, from) => this.#onPacket(packet, from));
     const failures = await this.#update();
     if (this.#isClosed) throw new Error('closed');
     if (this.#links.size === 0) throw failures[0] ?? new Error('no network interface of this machine is up');
@@ -160,6 +166,7 @@ export class MdnsSockets {
   }
 
   async #join(address: LinkAddress): Promise<void> {
+    const group = await this.#groupFor(address.address);
     let link = this.#links.get(address.address);
     if (!link) {
       link = await this.#openLink(address);
@@ -168,12 +175,27 @@ export class MdnsSockets {
     }
     // Each time: an interface that went away and came back under the same address has lost its membership.
     if (this.#isClosed) return;
-    for (const socket of [link.sender, link.asker]) socket.setMulticastInterface(address.address);
+    const at = interfaceOf(address);
+    for (const socket of [link.sender, link.asker]) socket.setMulticastInterface(at);
     try {
-      this.#group?.addMembership(group, address.address);
+      group.addMembership(groupOf(address.address), at);
     } catch {
       // It is a member already. An interface without multicast is found out by the self-test.
     }
+  }
+
+  /** The socket that receives what is sent to the group. Bound to an interface it would receive no such packets. */
+  #groupFor(address: string): Promise<Socket> {
+    const { port } = this.#options;
+    const wildcard = wildcardOf(address);
+    let group = this.#groups.get(wildcard);
+    if (!group) {
+      group = this.#bound({ port, address: wildcard }, (packet, from) => this.#onPacket(packet, from));
+      this.#groups.set(wildcard, group);
+      // The next attempt tries again.
+      group.catch(() => this.#groups.delete(wildcard));
+    }
+    return group;
   }
 
   async #openLink({ address, ...link }: LinkAddress): Promise<Link> {
@@ -188,14 +210,9 @@ export class MdnsSockets {
     }
   }
 
-  /** The addresses to send from: the one that is named, or the first of each interface. */
   #wanted(): LinkAddress[] {
-    const { interface: at } = this.#options;
     this.#addressesReadAtMs = Number.NEGATIVE_INFINITY;
-    const addresses = this.#allAddresses().filter(({ address }) => at === undefined || address === at);
-    const first = new Map<string, LinkAddress>();
-    for (const link of addresses) if (!first.has(link.name ?? link.address)) first.set(link.name ?? link.address, link);
-    return [...first.values()];
+    return linksToUse(this.#allAddresses(), this.#options.interface);
   }
 
   #allAddresses(): readonly LinkAddress[] {
@@ -203,7 +220,7 @@ export class MdnsSockets {
     const now = clock.monotonicMs();
     if (now - this.#addressesReadAtMs > updateMs) {
       this.#addressesReadAtMs = now;
-      this.#addresses = links().filter(({ address }) => isIPv4(address));
+      this.#addresses = links();
     }
     return this.#addresses;
   }
@@ -223,14 +240,15 @@ export class MdnsSockets {
   #isOnLink({ address }: RemoteInfo): boolean {
     const { interface: at } = this.#options;
     const links = this.#allAddresses();
-    return isOnLink(address, at === undefined ? links : links.filter((link) => link.address === at));
+    return isOnLink(address, at === undefined ? links : linksToUse(links, at));
   }
 
   #bound(
     to: { readonly port: number; readonly address: string },
     onPacket: (packet: Packet, from: RemoteInfo) => void,
   ): Promise<Socket> {
-    const socket = createSocket({ type: 'udp4', reuseAddr: true });
+    const type = isIPv6(to.address) ? 'udp6' : 'udp4';
+    const socket = createSocket({ type, reuseAddr: true, ipv6Only: type === 'udp6' });
     socket.on('message', (bytes, from) => {
       // Packets from off the link are not even read (RFC 6762 section 11).
       if (this.#isClosed || !this.#isOnLink(from)) return;
@@ -262,11 +280,11 @@ export class MdnsSockets {
     throw failures[0] ?? new Error('no network interface of this machine is up');
   }
 
-  #send(socket: Socket, bytes: Buffer, to?: RemoteInfo): Promise<void> {
+  #send({ address }: LinkAddress, socket: Socket, bytes: Buffer, to?: RemoteInfo): Promise<void> {
     return new Promise((resolve, reject) => {
       const done = (error: Error | null): void => (error ? reject(error) : resolve());
       try {
-        socket.send(bytes, to?.port ?? this.#options.port, to?.address ?? group, done);
+        socket.send(bytes, to?.port ?? this.#options.port, to?.address ?? groupOf(address), done);
       } catch (error) {
         // The socket was closed meanwhile.
         reject(error);
@@ -276,32 +294,11 @@ export class MdnsSockets {
 
   #closeAll(): Promise<void>[] {
     const sockets = [...this.#links.values()].flatMap(({ sender, asker }) => [sender, asker]);
+    const groups = [...this.#groups.values()].map((group) => group.then(closed, () => {}));
     this.#links.clear();
-    if (this.#group) sockets.push(this.#group);
-    this.#group = undefined;
-    return sockets.map(closed);
+    this.#groups.clear();
+    return [...sockets.map(closed), ...groups];
   }
-}
-
-/** True if an address belongs to one of the local links (RFC 6762 section 11). */
-export function isOnLink(from: string, links: readonly LinkAddress[]): boolean {
-  const source = bitsOf(from);
-  if (source === undefined) return false;
-  return links.some(({ address, netmask }) => {
-    const [own, mask] = [bitsOf(address), bitsOf(netmask)];
-    return own !== undefined && mask !== undefined && ((source ^ own) & mask) === 0;
-  });
-}
-
-function bitsOf(address: string): number | undefined {
-  if (!isIPv4(address)) return undefined;
-  return address.split('.').reduce((bits, part) => (bits << 8) | Number(part), 0);
-}
-
-function systemLinks(): LinkAddress[] {
-  return Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) =>
-    addresses.map(({ address, netmask }) => ({ name, address, netmask })),
-  );
 }
 
 function responseOf(packet: Omit<Packet, 'type'>): Buffer {

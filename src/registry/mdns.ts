@@ -91,6 +91,7 @@ export class MdnsRegistry extends DrivenRegistry<Settings> implements Registry {
     shared: true,
     watches: true,
     renewalRestores: true,
+    transferable: true,
     ttlGranularityMs: 1_000,
   };
 
@@ -142,6 +143,7 @@ class MdnsDriver implements RegistryDriver {
       grant: ({ service, ttlMs }, signal) => wire.announce(nodeOf(service), ttlMs, signal),
       renew: (own) => wire.repeat(own),
       replace: (own, { service, ttlMs }) => wire.replace(own, nodeOf(service), ttlMs),
+      release: (own) => wire.release(own),
       revoke: (own) => wire.withdraw(own),
     };
     this.#leases = new LeaseManager(backend, { registry: 'mdns', ...tools });
@@ -157,6 +159,10 @@ class MdnsDriver implements RegistryDriver {
 
   withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
     return this.#leases.withdraw(service, id, signal);
+  }
+
+  release(service: string, id: string): Promise<void> {
+    return this.#leases.release(service, id);
   }
 
   names({ signal }: DriverCall): Promise<readonly string[]> {

@@ -157,6 +157,13 @@ export interface RegistryCapabilities extends ConnectionSecurityCapabilities {
    */
   readonly transferable?: boolean | undefined;
   /**
+   * URL of the module that exports the class under its name, `import.meta.url`. The worker thread imports it,
+   * constructs the class with `Clock`, `Random`, `Timers` and `Logger` at most, and gives it the options in force by
+   * `init`. For a registry of the application that is `transferable`; those of tenon need none.
+   * @default none: the main thread renews leases
+   */
+  readonly module?: string | undefined;
+  /**
    * `listServices` and a watch of all services cover every service. False for a registry that cannot list them: it
    * covers those that it was asked for.
    * @default true

@@ -40,8 +40,11 @@ export interface KeptLease {
   announce(record: ServiceRecord, signal: AbortSignal): Promise<void>;
   /** Ends renewals, and removes the node after the last of them. Rejects if that failed. */
   withdraw(signal: AbortSignal): Promise<void>;
-  /** Ends renewals at once, whether the other side answers or not. */
-  abandon(): void;
+  /**
+   * Ends renewals at once, whether the other side answers or not: nothing is announced after it has resolved. Other
+   * leases are not touched. Never rejects.
+   */
+  abandon(): Promise<void>;
 }
 
 /** Renews leases outside of the main thread, so that a busy process is told from a dead one. */

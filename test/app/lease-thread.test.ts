@@ -43,7 +43,7 @@ async function start(behaviour: string): Promise<Scene> {
   const logger = new RecordingLogger();
   const onEnd = (): void => void log.push('ended');
   const options = { behaviour } as object;
-  const tools = { runtime: systemRuntime, logger, busyAfterMs: 100, onEnd };
+  const tools = { runtime: systemRuntime, logger, onEnd };
   const thread = await LeaseThread.start(file, { registry: 'suite', options }, tools);
   threads.push(thread);
   const events: LeaseEvents = {
@@ -63,7 +63,7 @@ describe('the thread that renews leases', () => {
     expect(lease.renewals).toBe(1);
     await lease.announce(record, never);
     await lease.withdraw(never);
-    lease.abandon();
+    await lease.abandon();
     expect(log).toEqual(['registered', 'ended']);
     expect(logger.texts).toEqual(['info begun']);
     expect(() => thread.keep(terms, { onRegistered: () => {}, onLost: () => {} })).toThrow('has ended');
@@ -80,7 +80,7 @@ describe('the thread that renews leases', () => {
 
   it('that never starts is not waited for', async () => {
     const { clock, timers } = virtualRuntime();
-    const tools = { runtime: { ...systemRuntime, clock, timers }, logger: silentLogger, busyAfterMs: 100, onEnd() {} };
+    const tools = { runtime: { ...systemRuntime, clock, timers }, logger: silentLogger, onEnd() {} };
     const options = { behaviour: 'never starts' } as object;
     const starting = LeaseThread.start(file, { registry: 'suite', options }, tools);
     const ended = expect(starting).rejects.toThrow('did not end within 30000 ms');
@@ -99,7 +99,7 @@ describe('the thread that renews leases', () => {
     await expect(asked).rejects.toMatchObject({ reason: 'service.lease_thread_lost' });
     await expect(lease.withdraw(never)).rejects.toMatchObject({ reason: 'service.lease_thread_lost' });
     lease.begin();
-    lease.abandon();
+    await lease.abandon();
     expect(log).toEqual(['ended', why]);
     expect(other).toEqual(['lost']);
   });
@@ -112,13 +112,65 @@ describe('the thread that renews leases', () => {
     });
   });
 
+  it('that cannot make its registry says so, and that no other thread could', async () => {
+    await expect(start('is unfit')).rejects.toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: 'service.lease_thread_unfit',
+      message: 'it has no class',
+    });
+  });
+
+  it('watches the event loop for each lease as often as that asks', async () => {
+    const { thread, lease, logger } = await start('is well');
+    lease.begin();
+    const events = { onRegistered: () => {}, onLost: () => {} };
+    thread.keep({ ...terms, busyAfterMs: 200 }, events).begin();
+    thread.keep({ ...terms, busyAfterMs: 60_000 }, events).begin();
+    await eventually('all have begun', () => logger.lines.length === 3);
+    expect(logger.lines.map(({ fields }) => fields)).toEqual([
+      { beats: 1, periodMs: 250 },
+      { beats: 1, periodMs: 50 },
+      { beats: 1, periodMs: 1_000 },
+    ]);
+  });
+
+  it('lets go of one lease, and goes on with those of other services', async () => {
+    const { thread, lease, log } = await start('only lets go');
+    const others: string[] = [];
+    const other = thread.keep(terms, {
+      onRegistered: () => void others.push('registered'),
+      onLost: () => void others.push('lost'),
+    });
+    const unbegun = thread.keep(terms, { onRegistered: () => {}, onLost: () => void others.push('lost') });
+    lease.begin();
+    other.begin();
+    await eventually('both are registered', () => log.length > 0 && others.length > 0);
+    await Promise.all([lease.abandon(), unbegun.abandon()]);
+    expect([log, others]).toEqual([['registered'], ['registered']]);
+    await other.abandon();
+    expect([log, others]).toEqual([['registered', 'ended'], ['registered']]);
+  });
+
+  it('is ended with all its leases if it does not let go of one, and the thread of another registry is not', async () => {
+    const [mute, well] = [await start('is mute'), await start('is well')];
+    const lost: string[] = [];
+    mute.thread.keep(terms, { onRegistered: () => {}, onLost: (error) => void lost.push(String(error)) }).begin();
+    mute.lease.begin();
+    well.lease.begin();
+    await mute.lease.abandon();
+    expect(lost).toEqual([expect.stringContaining('did not answer')]);
+    expect(mute.log.filter((line) => line !== 'registered')).toEqual(['ended']);
+    await well.lease.announce(record, never);
+    expect(well.log).toEqual(['registered']);
+  });
+
   it('that does not answer is not waited for, and is ended by those who give it up', async () => {
     const { lease, log } = await start('is mute');
     const aborted = new AbortController();
     const asked = lease.announce(record, aborted.signal);
     aborted.abort(new Error('given up'));
     await expect(asked).rejects.toThrow('given up');
-    lease.abandon();
+    await lease.abandon();
     expect(log).toEqual(['ended']);
   });
 });
@@ -142,7 +194,9 @@ describe('a keeper of leases', () => {
       `debug ${because('the memory registry cannot be used from another thread')}`,
     ]);
     expect(await keep(new CachedRegistry(new MemoryRegistry()))).toHaveLength(1);
-    expect(await keep(new OwnRegistry())).toEqual([`info ${because("the redis registry is the application's own")}`]);
+    expect(await keep(new OwnRegistry())).toEqual([
+      `info ${because("the redis registry is the application's own, and names no module of its class")}`,
+    ]);
     expect(await keep(new RedisRegistry({ client }))).toEqual([
       `info ${because('the options of the redis registry hold objects that cannot be copied')}`,
     ]);
@@ -150,8 +204,6 @@ describe('a keeper of leases', () => {
       `debug ${because('the application has timers of its own')}`,
     ]);
     // The program of the thread is there only in what is built.
-    expect(await keep(new RedisRegistry())).toEqual([
-      `debug ${because('the program of that thread is not installed')}`,
-    ]);
+    expect(await keep(new RedisRegistry())).toEqual([expect.stringMatching(/^debug .* is not part of this bundle/)]);
   });
 });

@@ -62,7 +62,7 @@ function scene(maxNodes = 100) {
         },
         from(here),
       ),
-    goodbye: (id: string) => browser.onResponse({ answers: records(id, 0) }, from(here)),
+    goodbye: (id: string, at = here) => browser.onResponse({ answers: records(id, 0) }, from(at)),
   };
 }
 
@@ -182,6 +182,78 @@ describe('MdnsBrowser', () => {
     expect(events).toEqual([`+ n1 ${here}:7000`, `- n1 ${here}:7000`]);
     answer('n1');
     expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`]);
+  });
+
+  it('is not misled by it either after a second in which this process did not run', async () => {
+    const { timers, browser, watch, announce, answer, goodbye } = scene();
+    watch();
+    announce('n1');
+    goodbye('n1');
+    // The answer is read in the same turn of the event loop, from another socket.
+    timers.nowMs += 5_000;
+    answer('n1');
+    expect(browser.nodes('greeter')).toEqual([]);
+    await timers.advance(1);
+    expect(browser.nodes('greeter')).toEqual([]);
+    answer('n1');
+    expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`]);
+  });
+
+  it('takes goodbyes for a node from the host that announced it alone', async () => {
+    const { timers, browser, events, watch, announce, answer, goodbye } = scene();
+    watch();
+    announce('n1');
+    for (let time = 0; time < 100; time += 1) goodbye('n1', '10.0.0.66');
+    expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`]);
+    // Nor does a forged one keep the answer of the host away.
+    goodbye('n2', '10.0.0.66');
+    answer('n2');
+    await timers.advance(2_000);
+    expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`, `n2 ${here}:7000`]);
+    expect(events.filter((event) => event.startsWith('-'))).toEqual([]);
+  });
+
+  it('keeps a node for 120 s at most, whatever TTL it has', async () => {
+    const { timers, browser, watch, announce } = scene();
+    watch();
+    announce('n1', 4_294_967_295);
+    await timers.advance(119_000);
+    expect(browser.nodes('greeter')).toHaveLength(1);
+    await timers.advance(2_000);
+    expect(browser.nodes('greeter')).toEqual([]);
+  });
+
+  it('is not slowed down by a flood of goodbyes, and finds nodes after it', async () => {
+    const { timers, browser, watch, announce, goodbye } = scene();
+    watch();
+    for (let at = 0; at < 30_000; at += 1) goodbye(`n${at}`);
+    announce('n1');
+    expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`]);
+    await timers.advance(1_100);
+    expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`]);
+  });
+
+  it('takes nothing for a node of a service whose name is not that of the records', () => {
+    const { browser, watch } = scene();
+    watch();
+    const forged = (name: string, service: string): Answer[] => [
+      ...recordsOf(name, 'n1', { Service: service }, 7_000),
+      hostAt(here),
+    ];
+    for (const answers of [forged('other', 'greeter'), forged('greeter', 'other'), forged('greeter', '')])
+      browser.onResponse({ answers }, { address: here, port: 5353, family: 'IPv4', size: 0 });
+    expect(browser.nodes('greeter')).toEqual([]);
+  });
+
+  it('adds the zone to an address of the link alone', () => {
+    const { browser, watch } = scene();
+    watch();
+    const answers: Answer[] = [
+      ...recordsOf('greeter', 'n1', { Service: 'greeter' }, 7_000),
+      { type: 'AAAA', name: 'host', ttl: 120, data: 'fe80::9' },
+    ];
+    browser.onResponse({ answers }, { address: 'fe80::9%eth0', port: 5353, family: 'IPv6', size: 0 });
+    expect(browser.nodes('greeter')).toEqual(['n1 [fe80::9%eth0]:7000']);
   });
 
   it('takes a goodbye that has only the name of the node', async () => {

@@ -6,7 +6,8 @@ import { type Answer, decode, encode } from 'dns-packet';
 
 import { decodePacket } from '../../src/mdns/packet.ts';
 import { nodesIn } from '../../src/mdns/records.ts';
-import { type LinkAddress, MdnsSockets } from '../../src/mdns/sockets.ts';
+import type { LinkAddress } from '../../src/mdns/links.ts';
+import { MdnsSockets } from '../../src/mdns/sockets.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { freePort } from '../support/process.ts';
 import { eventually } from '../support/waiting.ts';

@@ -3,7 +3,7 @@ import type { Answer } from 'dns-packet';
 
 import { MulticastDns } from '../../src/mdns/mdns.ts';
 import type { MdnsNode } from '../../src/mdns/records.ts';
-import type { LinkAddress } from '../../src/mdns/sockets.ts';
+import type { LinkAddress } from '../../src/mdns/links.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { freePort } from '../support/process.ts';
 import { eventually } from '../support/waiting.ts';
@@ -27,33 +27,38 @@ async function wireAt(...addresses: string[]) {
   const silent: string[][] = [];
   const ticks: (() => void)[] = [];
   const port = await freePort();
-  const wire = new MulticastDns<string>({
-    ...systemRuntime,
-    timers: {
-      after: (delayMs, callback, options) => timers.after(delayMs, callback, options),
-      soon: (callback) => timers.soon(callback),
-      sleep: (delayMs, signal) => timers.sleep(delayMs, signal),
-      every: (periodMs, callback) => {
-        ticks.push(callback);
-        return timers.every(periodMs, callback);
+  const renamed: string[] = [];
+  const make = (): MulticastDns<string> => {
+    const made = new MulticastDns<string>({
+      ...systemRuntime,
+      timers: {
+        after: (delayMs, callback, options) => timers.after(delayMs, callback, options),
+        soon: (callback) => timers.soon(callback),
+        sleep: (delayMs, signal) => timers.sleep(delayMs, signal),
+        every: (periodMs, callback) => {
+          ticks.push(callback);
+          return timers.every(periodMs, callback);
+        },
       },
-    },
-    port,
-    domain: 'micro',
-    queryMs: 40,
-    probeMs: 20,
-    maxPacketBytes: 1_400,
-    maxAnswerBytesPerSecond: 100_000,
-    links: () => links,
-    nodeOf: ({ id, address }) => `${String(id)} ${String(address)}`,
-    hasRoom: () => true,
-    onRename: () => {},
-    onSilence: (those) => void silent.push([...those]),
-  });
-  toClose.push(() => wire.close());
+      port,
+      domain: 'micro',
+      queryMs: 40,
+      probeMs: 20,
+      maxPacketBytes: 1_400,
+      maxAnswerBytesPerSecond: 100_000,
+      links: () => links,
+      nodeOf: ({ id, address }) => `${String(id)} ${String(address)}`,
+      hasRoom: () => true,
+      onRename: (_node, instance) => void renamed.push(instance),
+      onSilence: (those) => void silent.push([...those]),
+    });
+    toClose.push(() => made.close());
+    return made;
+  };
+  const wire = make();
   const stranger = await Stranger.on(port, port);
   toClose.push(() => stranger.close());
-  return { wire, links, stranger, silent, look: () => ticks.forEach((tick) => tick()) };
+  return { wire, second: make, links, stranger, silent, renamed, look: () => ticks.forEach((tick) => tick()) };
 }
 
 function nodeAt(address: string, id = 'n1'): MdnsNode {
@@ -131,6 +136,52 @@ describe('MulticastDns at several interfaces', () => {
     await timers.sleep(50);
     await wire.announce(nodeAt('127.0.0.1:7000', 'n2'), 30_000, never);
     await eventually('it is back', () => since().includes('127.0.0.2'), patientMs);
+  });
+
+  it('has heard its goodbye when a node is withdrawn, as others of this machine have', async () => {
+    const { wire, stranger } = await wireAt('127.0.0.1');
+    for (let round = 0; round < 20; round += 1) {
+      const own = await wire.announce(nodeAt('127.0.0.1:7000', `n${round}`), 30_000, never);
+      await wire.withdraw(own);
+      // What has arrived is read in the next turn of the event loop.
+      for (let turn = 0; turn < 2; turn += 1) await new Promise<void>((resolve) => timers.soon(resolve));
+      const goodbyes = stranger.announcements.flatMap(({ answers = [] }) =>
+        answers.filter((record) => record.type === 'SRV' && record.ttl === 0),
+      );
+      expect(goodbyes.map(({ name }) => name)).toContain(`n${round}.greeter.micro`);
+    }
+  });
+
+  it('hands a node over to another wire without a moment in which nobody answers, and without a new name', async () => {
+    const { wire, second, renamed } = await wireAt('127.0.0.1');
+    const other = second();
+    const events: string[] = [];
+    await wire.watch('greeter', ({ node, isGone }) => events.push(`${isGone ? '-' : '+'} ${node}`), never);
+    wire.release(await wire.announce(nodeAt('127.0.0.1:7000'), 3_000, never));
+    const taking = other.announce(nodeAt('127.0.0.1:7000'), 3_000, never);
+    const reader = second();
+    expect(await reader.find('greeter', 500, never)).toEqual(['n1 127.0.0.1:7000']);
+    const own = await taking;
+    // For longer than its TTL, which the first one does not renew.
+    for (let time = 0; time < 6; time += 1) {
+      await timers.sleep(1_000);
+      await other.repeat(own);
+      for (const one of [wire, other, reader])
+        expect(await one.find('greeter', 500, never)).toEqual(['n1 127.0.0.1:7000']);
+    }
+    expect(new Set(events)).toEqual(new Set(['+ n1 127.0.0.1:7000']));
+    await other.withdraw(own);
+    for (const one of [wire, other, reader]) expect(await one.find('greeter', 100, never)).toEqual([]);
+    expect(renamed).toEqual([]);
+  });
+
+  it('gives the name of a released node up to who wants it with other records', async () => {
+    const { wire, second, renamed } = await wireAt('127.0.0.1');
+    wire.release(await wire.announce(nodeAt('127.0.0.1:7000'), 30_000, never));
+    await timers.sleep(300);
+    await second().announce(nodeAt('127.0.0.1:7001'), 30_000, never);
+    expect(renamed).toEqual([]);
+    expect(await second().find('greeter', 500, never)).toEqual(['n1 127.0.0.1:7001']);
   });
 
   it('rejects while there is no interface, and works when there is one', async () => {

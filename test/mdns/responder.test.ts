@@ -4,25 +4,8 @@ import { describe, expect, it } from '@jest/globals';
 import { encode, type Packet } from 'dns-packet';
 
 import { MdnsResponder } from '../../src/mdns/responder.ts';
-import { isOnLink } from '../../src/mdns/sockets.ts';
 import { VirtualTimers } from '../../src/testing/virtual-time.ts';
 import { host, pointer, question, recordsOf } from './support.ts';
-
-describe('isOnLink', () => {
-  const links = [
-    { address: '127.0.0.1', netmask: '255.0.0.0' },
-    { address: '192.168.7.20', netmask: '255.255.255.0' },
-    { address: 'fe80::1', netmask: 'ffff:ffff:ffff:ffff::' },
-  ];
-
-  it.each(['127.0.0.1', '127.255.0.9', '192.168.7.1', '192.168.7.255'])('is true for %s', (address) => {
-    expect(isOnLink(address, links)).toBe(true);
-  });
-
-  it.each(['192.168.8.20', '10.0.0.1', '8.8.8.8', '128.0.0.1', 'fe80::2', '', 'host'])('is false for %s', (address) => {
-    expect(isOnLink(address, links)).toBe(false);
-  });
-});
 
 describe('MdnsResponder', () => {
   const port = 5353;

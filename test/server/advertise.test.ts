@@ -1,8 +1,10 @@
-import type { NetworkInterfaceInfo } from 'node:os';
+import { connect } from 'node:net';
+import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 
 import { describe, expect, it } from '@jest/globals';
 
 import { Code } from '../../src/errors/errors.ts';
+import { Registry, Service, System } from '../../src/index.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { advertisedAddress, type NetworkInterfaces } from '../../src/server/internal/advertise.ts';
 import { memoryParts } from '../../src/testing/internal/parts.ts';
@@ -25,7 +27,9 @@ const server = machine({ ...loopback, eth0: ['203.0.113.9'], eth1: ['10.0.0.7', 
 
 describe('the address that callers are told', () => {
   it('is the one that is listened at, wherever that can be called', () => {
-    for (const address of ['127.0.0.1:7000', '10.0.0.7:1', 'greeter.local:7000', '[fd00::1]:7000'])
+    const addresses = ['127.0.0.1:7000', '10.0.0.7:1', 'greeter.local:7000', '[fd00::1]:7000', '[::1]:7000'];
+    // A server at the address of a link alone is for callers of its own machine.
+    for (const address of [...addresses, '[fe80::1%eth0]:7000'])
       expect(advertisedAddress(address, undefined, server)).toBe(address);
   });
 
@@ -79,6 +83,8 @@ describe('the option advertise', () => {
     [':30080', '10.0.0.7:30080'],
     ['0.0.0.0', '10.0.0.7:7000'],
     ['[::]:443', '10.0.0.7:443'],
+    ['[::]:0', '10.0.0.7:7000'],
+    ['*', '10.0.0.7:7000'],
     ['192.168.0.0/16', '192.168.4.4:7000'],
     ['203.0.113.0/24', '203.0.113.9:7000'],
   ])('%j says %j', (advertise, told) => {
@@ -98,6 +104,8 @@ describe('the option advertise', () => {
     ['fd00::7:500511', 'needs brackets'],
     ['[10.0.0.7]:80', '"10.0.0.7" is not an IPv6 address'],
     ['fe80::1%eth0', 'a zone'],
+    ['[fe80::1%eth0]:443', 'a zone'],
+    ['[fe80::1%eth0]', 'a zone'],
     ['10.0.0.7:80,10.0.0.8:80', 'it is not an address'],
     ['10.0.0.7 :80', 'it is not an address'],
     ['/run/greeter.sock', 'it is not an address'],
@@ -137,4 +145,63 @@ describe('the option advertise', () => {
     expect(made.advertisedAddress).toBe('10.0.0.7:7001');
     await made.stop();
   });
+});
+
+class Suite {}
+Service({ name: 'suite', handlers: [] })(Suite);
+
+/** True if something listens at a port of that address of this machine. */
+function listensAt(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, host, () => {
+      socket.destroy();
+      resolve(true);
+    }).once('error', () => resolve(false));
+  });
+}
+
+describe('the address that a service registers', () => {
+  const hasV6 = Object.values(networkInterfaces()).some((all = []) => all.some(({ address }) => address === '::1'));
+  const started = async (address: string, advertise?: string) => {
+    const env = {
+      TENON_PROFILE: 'test',
+      TENON_TRANSPORT: 'tcp',
+      TENON_SERVER_ADDRESS: address,
+      ...(advertise !== undefined && { TENON_SERVER_ADVERTISE: advertise }),
+    };
+    const system = await System.start([Suite], { env });
+    const port = Number(/:(\d+)$/.exec(String(system.services[0]?.server().address))?.[1]);
+    const records = await system.get(Registry).getService('suite');
+    return { system, port, told: records.flatMap(({ nodes }) => nodes.map((node) => node.address)) };
+  };
+
+  it.each([
+    ['127.0.0.1:0', undefined, '127.0.0.1:PORT'],
+    ['127.0.0.1:0', '10.0.0.9', '10.0.0.9:PORT'],
+    ['0.0.0.0:0', 'fd00::9', '[fd00::9]:PORT'],
+    ['127.0.0.1:0', 'greeter-0.greeter', 'greeter-0.greeter:PORT'],
+    ['127.0.0.1:0', ':30080', '127.0.0.1:30080'],
+    ['localhost:0', undefined, 'localhost:PORT'],
+    ...(hasV6 ? [['[::1]:0', undefined, '[::1]:PORT'] as const] : []),
+  ] as const)('listening at %j, told by TENON_SERVER_ADVERTISE %j, is %j', async (address, advertise, said) => {
+    const { system, port, told } = await started(address, advertise);
+    await system.stop();
+    expect(port).toBeGreaterThan(0);
+    expect(told).toEqual([said.replace('PORT', String(port))]);
+  });
+
+  it.each(['0.0.0.0:0', ':0', ...(hasV6 ? ['[::]:0'] : [])])(
+    'is, for the wildcard %j, one of this machine at which the server listens',
+    async (address) => {
+      const { system, port, told } = await started(address);
+      const families = address === '0.0.0.0:0' || !hasV6 ? ['127.0.0.1'] : ['127.0.0.1', '::1'];
+      const listening = await Promise.all(families.map(async (host) => listensAt(host, port)));
+      const [, host = ''] = /^\[?(.+?)\]?:\d+$/.exec(told[0] ?? '') ?? [];
+      const isThere = await listensAt(host, port);
+      await system.stop();
+      expect(listening).toEqual(families.map(() => true));
+      expect([told.length, isThere]).toEqual([1, true]);
+      expect(told[0]).toBe(advertisedAddress(address.replace(/0$/, String(port))));
+    },
+  );
 });

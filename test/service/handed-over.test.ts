@@ -64,7 +64,7 @@ function scene(more: ServiceOptions = {}) {
     update: (record) => void log.push(`keeper updates ${record.nodes[0]?.metadata['zone']}`),
     announce: (record) => answer(`keeper announces ${nodeState(record.nodes[0]!)}`),
     withdraw: () => answer('keeper withdraws'),
-    abandon: () => void log.push('keeper abandoned'),
+    abandon: async () => void log.push('keeper abandoned'),
   };
   const keeper: LeaseKeeper = {
     async keep(terms, events) {

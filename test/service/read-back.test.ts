@@ -150,6 +150,7 @@ describe('a renewal that is under way at a stop', () => {
     const { clock, timers } = virtualRuntime();
     const signals: AbortSignal[] = [];
     const lease = {
+      ttlMs: 3_000,
       intervalMs: 1_000,
       register: (signal: AbortSignal) => new Promise<void>(() => signals.push(signal)),
       deregister: async () => {},

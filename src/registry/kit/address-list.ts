@@ -1,4 +1,5 @@
 import { backoffMs } from '../../internal/backoff.ts';
+import { hostPort } from '../../internal/host-port.ts';
 import { maskAddress } from '../../internal/mask.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import { boundedCall } from './bounded-call.ts';
@@ -160,7 +161,7 @@ export function parseAddresses(text: string, defaultPort: number): readonly Serv
 
 /** Formats an address as `host:port`, with an IPv6 address in brackets. */
 export function formatAddress({ host, port }: ServerAddress): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return hostPort(host, port);
 }
 
 /** True for the error of a call whose time has passed: its server has not answered. */

@@ -24,6 +24,8 @@ export interface LeaseBackend<Grant> {
    * @default `grant`
    */
   replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>>;
+  /** Lets go of a node that another instance keeps from now on. Asks nothing of the server. @default nothing */
+  release?(grant: Grant): void;
   /** Removes the node and ends its lease. */
   revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
 }
@@ -51,8 +53,15 @@ interface Lease<Grant> {
   /** Absent while the lease is lost. */
   grant: Grant | undefined;
   expiry: Timer;
+  /** When it ends unless it is renewed, on the monotonic clock. */
+  readonly endsAtMs: number;
   /** True while the node is registered from another place. */
   readonly isElsewhere: boolean;
+}
+
+interface Announcing {
+  readonly key: string;
+  isReleased: boolean;
 }
 
 /**
@@ -68,6 +77,8 @@ export class LeaseManager<Grant> {
   readonly #queues = new Map<string, Promise<void>>();
   /** The last registrations of nodes that are no longer announced here. */
   readonly #before = new Map<string, Registration>();
+  /** Announcements under way. One may outlast the call that was aborted, and the release after that. */
+  readonly #announcing = new Set<Announcing>();
   readonly #closing = new AbortController();
   #restored = 0;
 
@@ -94,31 +105,13 @@ export class LeaseManager<Grant> {
   announce(registration: Registration, signal: AbortSignal): Promise<void> {
     const key = keyOf(registration);
     return this.#enqueue(key, signal, async () => {
-      const known = this.#leases.get(key);
-      const text = JSON.stringify(registration);
-      // A copy, so that the caller may change its record afterwards.
-      const copy = known?.text === text ? known.registration : (JSON.parse(text) as Registration);
-      const backend = this.#backend;
-      let isLost = known !== undefined && known.grant === undefined;
-      let renewed: Renewed<Grant>;
-      if (known?.grant !== undefined && (known.text === text || backend.replace)) {
-        if (known.text === text) renewed = await backend.renew(known.grant, copy, signal);
-        else renewed = await backend.replace?.(known.grant, copy, signal);
-        if (renewed === undefined) {
-          isLost = true;
-          this.#warn(copy);
-        }
+      const announcing = { key, isReleased: false };
+      this.#announcing.add(announcing);
+      try {
+        await this.#announce(announcing, registration, signal);
+      } finally {
+        this.#announcing.delete(announcing);
       }
-      const isElsewhere = renewed === takenElsewhere;
-      if (isElsewhere && known?.isElsewhere !== true) this.#warnOfTwin(copy);
-      const kept = renewed === takenElsewhere ? known?.grant : renewed;
-      const grant = kept ?? (await backend.grant(copy, signal));
-      if (isLost && kept === undefined) this.#noteRestored(copy);
-      if (this.#closing.signal.aborted) return;
-      known?.expiry.cancel();
-      const expiry = this.#options.timers.after(registration.ttlMs, () => this.#onExpiry(key, lease));
-      const lease: Lease<Grant> = { registration: copy, text, grant, expiry, isElsewhere };
-      this.#leases.set(key, lease);
     });
   }
 
@@ -141,7 +134,11 @@ export class LeaseManager<Grant> {
   /** Forgets a node, once earlier operations on it have ended. At the server it stays until its TTL ends. */
   release(service: string, id: string): Promise<void> {
     const key = nodeKey(service, id);
-    return this.#enqueue(key, this.#closing.signal, async () => void this.#forget(key));
+    return this.#enqueue(key, this.#closing.signal, async () => {
+      const lease = this.#forget(key);
+      if (lease?.grant !== undefined) this.#backend.release?.(lease.grant);
+      for (const announcing of this.#announcing) if (announcing.key === key) announcing.isReleased = true;
+    });
   }
 
   /** Marks leases as lost by the server, as after a session expired, and restores them. */
@@ -158,6 +155,39 @@ export class LeaseManager<Grant> {
   close(): void {
     this.#closing.abort();
     for (const key of this.#leases.keys()) this.#forget(key);
+  }
+
+  async #announce(announcing: Announcing, registration: Registration, signal: AbortSignal): Promise<void> {
+    const { key } = announcing;
+    const known = this.#leases.get(key);
+    const text = JSON.stringify(registration);
+    // A copy, so that the caller may change its record afterwards.
+    const copy = known?.text === text ? known.registration : (JSON.parse(text) as Registration);
+    const backend = this.#backend;
+    let isLost = known !== undefined && known.grant === undefined;
+    let renewed: Renewed<Grant>;
+    if (known?.grant !== undefined && (known.text === text || backend.replace)) {
+      if (known.text === text) renewed = await backend.renew(known.grant, copy, signal);
+      else renewed = await backend.replace?.(known.grant, copy, signal);
+      if (renewed === undefined) {
+        isLost = true;
+        // A lease that was not renewed in time has not been lost by the server.
+        if (this.#options.clock.monotonicMs() < known.endsAtMs) this.#warn(copy);
+      }
+    }
+    const isElsewhere = renewed === takenElsewhere;
+    if (isElsewhere && known?.isElsewhere !== true) this.#warnOfTwin(copy);
+    const kept = renewed === takenElsewhere ? known?.grant : renewed;
+    const grant = kept ?? (await backend.grant(copy, signal));
+    if (isLost && kept === undefined) this.#noteRestored(copy);
+    if (announcing.isReleased) backend.release?.(grant);
+    if (this.#closing.signal.aborted || announcing.isReleased) return;
+    known?.expiry.cancel();
+    const { timers, clock } = this.#options;
+    const expiry = timers.after(registration.ttlMs, () => this.#onExpiry(key, lease));
+    const endsAtMs = clock.monotonicMs() + registration.ttlMs;
+    const lease: Lease<Grant> = { registration: copy, text, grant, expiry, endsAtMs, isElsewhere };
+    this.#leases.set(key, lease);
   }
 
   /** Never rejects. */

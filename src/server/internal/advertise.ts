@@ -2,6 +2,7 @@ import { BlockList, isIP, isIPv6 } from 'node:net';
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 
 import { Code, TenonError } from '../../errors/errors.ts';
+import { hostPort } from '../../internal/host-port.ts';
 import { maskAddress } from '../../internal/mask.ts';
 
 /** The network interfaces of a machine, by name, as `os.networkInterfaces()` gives them. */
@@ -36,11 +37,11 @@ export function advertisedAddress(
   const [, bracketed, plain = bracketed, digits] = /^(?:\[([^\]]*)\]|([^:[\]/]*)):(\d{1,5})$/.exec(listening) ?? [];
   if (plain === undefined) return advertise ?? listening;
   const bound = { host: plain, port: Number(digits) };
-  if (advertise === undefined) return formatted(callable(bound.host, interfaces), bound.port);
+  if (advertise === undefined) return hostPort(callable(bound.host, interfaces), bound.port);
   if (/^[\d.a-f:]+\/\d+$/i.test(advertise))
-    return formatted(addressWithin(advertise, bound.host, interfaces()), bound.port);
+    return hostPort(addressWithin(advertise, bound.host, interfaces()), bound.port);
   const { host = bound.host, port = 0 } = parse(advertise);
-  return formatted(callable(host, interfaces), port === 0 ? bound.port : port);
+  return hostPort(callable(host, interfaces), port === 0 ? bound.port : port);
 }
 
 function parse(advertise: string): Partial<HostPort> {
@@ -120,10 +121,6 @@ function isIn(list: BlockList, address: string): boolean {
 
 function isV6(family: string): boolean {
   return family === 'IPv6';
-}
-
-function formatted(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function invalid(advertise: string, what: string): TenonError {

@@ -7,6 +7,7 @@ import { RenewalSchedule } from './renewal-schedule.ts';
 
 /** The registration that a {@link LeaseRenewal} renews. */
 export interface RenewedLease {
+  readonly ttlMs: number;
   /** Time between renewals, in milliseconds. */
   readonly intervalMs: number;
   /** Announces the node, or renews its lease. */
@@ -46,6 +47,8 @@ export class LeaseRenewal {
   #renewals = 0;
   #isSuspected = false;
   #isTaken = false;
+  /** When the lease ends unless it is renewed, on the monotonic clock. */
+  #endsAtMs = Number.POSITIVE_INFINITY;
 
   constructor(lease: RenewedLease, tools: RenewalTools) {
     this.#lease = lease;
@@ -67,6 +70,8 @@ export class LeaseRenewal {
 
   /** Renews from now on, first after `delayMs`. */
   start(delayMs: number = this.#schedule.nextMs(this.#lease.intervalMs)): void {
+    // What happened before a stop is known to who stopped it.
+    if (!this.#isRunning) this.#endsAtMs = Number.POSITIVE_INFINITY;
     this.#isRunning = true;
     this.#timer?.cancel();
     this.#timer = this.#tools.runtime.timers.after(delayMs, () => void this.#renew());
@@ -93,9 +98,20 @@ export class LeaseRenewal {
     this.#underWay = undefined;
   }
 
+  /** Ends renewals for good: one that is under way is aborted at once. */
+  abandon(): void {
+    this.#isRunning = false;
+    this.#timer?.cancel();
+    this.#abort.abort(timeUp('the renewal was given up'));
+  }
+
   async #renew(): Promise<void> {
     const attempt = this.#register();
-    const renewal = attempt.then((failure) => (failure ? this.noteFailure(failure) : this.#check()));
+    const renewal = attempt.then((failure) => {
+      if (!failure) return this.#check();
+      // One that was aborted says nothing about the registry.
+      return this.#isRunning ? this.noteFailure(failure) : undefined;
+    });
     this.#underWay = renewal;
     await renewal;
     if (this.#underWay !== renewal) return;
@@ -108,11 +124,22 @@ export class LeaseRenewal {
     try {
       if (!(await this.#within((signal) => this.#lease.register(signal)))) throw timeUp('the registry does not answer');
       const isAgain = this.#schedule.succeeded(service, logger);
-      this.#lease.onRegistered(isAgain || wasLost);
+      const wasOver = this.#noteRenewal();
+      if (wasOver && !isAgain)
+        logger.warn(`${service} is registered again: this process did not run, and its lease ended meanwhile`);
+      this.#lease.onRegistered(isAgain || wasLost || wasOver);
       return undefined;
     } catch (error) {
       return TenonError.from(error);
     }
+  }
+
+  /** Returns true if the lease had ended before. */
+  #noteRenewal(): boolean {
+    const now = this.#tools.runtime.clock.monotonicMs();
+    const wasOver = now > this.#endsAtMs;
+    this.#endsAtMs = now + this.#lease.ttlMs;
+    return wasOver;
   }
 
   /** Reads the record back, if it is time. Never rejects: a registry that does not answer is the next renewal's. */

@@ -7,7 +7,7 @@ import {
   type Registry,
   type ServiceRecord,
 } from '../../registry/registry.ts';
-import type { Runtime } from '../../runtime/runtime.ts';
+import type { Runtime, Timer } from '../../runtime/runtime.ts';
 import type { LeaseTerms } from '../lease-keeper.ts';
 import { HeartbeatMonitor } from './heartbeat.ts';
 import type { LeaseReport, LeaseRequest, SentError } from './lease-messages.ts';
@@ -18,9 +18,6 @@ export interface LeaseTenderTools {
   readonly registry: Registry;
   readonly runtime: Runtime;
   readonly logger: Logger;
-  /** The heartbeat of the main thread, and its period. */
-  readonly beats: Int32Array;
-  readonly periodMs: number;
   post(report: LeaseReport): void;
 }
 
@@ -37,29 +34,31 @@ export class LeaseTender {
 
   constructor(tools: LeaseTenderTools) {
     this.#tools = tools;
-    const { runtime, beats, periodMs } = tools;
-    const monitor = new HeartbeatMonitor(beats, runtime.clock, periodMs);
-    runtime.timers.every(periodMs, () => {
-      const silentMs = monitor.silentMs();
-      for (const lease of this.#leases.values()) lease.noteSilence(silentMs);
-    });
   }
 
   receive(request: LeaseRequest): void {
     const { key } = request;
-    if (request.kind === 'begin') {
-      const onRegistered = (isAgain: boolean): void => {
-        Atomics.add(request.renewals, 0, 1);
-        if (isAgain) Atomics.add(request.renewals, 1, 1);
-        this.#tools.post({ kind: 'registered', key });
-      };
-      this.#leases.set(key, new TendedLease(request.terms, this.#tools, onRegistered));
-      return;
-    }
     const lease = this.#leases.get(key);
-    if (request.kind === 'withdraw') this.#leases.delete(key);
-    if (request.kind === 'update') lease?.update(request.record);
-    else void this.#answer(request.call, () => lease?.finish(request.kind === 'announce' ? request.record : undefined));
+    switch (request.kind) {
+      case 'begin':
+        this.#leases.set(key, new TendedLease(request, this.#tools));
+        return;
+      case 'update':
+        lease?.update(request.record);
+        return;
+      case 'announce':
+        void this.#answer(request.call, () => lease?.finish(request.record));
+        return;
+      case 'withdraw':
+        void this.#answer(request.call, async () => {
+          await lease?.finish(undefined);
+          this.#leases.delete(key);
+        });
+        return;
+      case 'abandon':
+        this.#leases.delete(key);
+        void this.#answer(request.call, async () => lease?.abandon());
+    }
   }
 
   async #answer(call: number, work: () => Promise<void> | undefined): Promise<void> {
@@ -77,37 +76,45 @@ export class LeaseTender {
 /** The state that a node is announced in: `removed` if it is not announced. */
 type Announced = 'alive' | 'busy' | 'removed';
 
+type Begin = Extract<LeaseRequest, { kind: 'begin' }>;
+
 /** One lease. What is done to it is done in order: nothing is announced after it was withdrawn. */
 class TendedLease {
   readonly #terms: LeaseTerms;
   readonly #registry: Registry;
   readonly #logger: Logger;
   readonly #renewal: LeaseRenewal;
+  readonly #watching: Timer;
+  readonly #abandoned = new AbortController();
   #record: ServiceRecord;
   #state: Announced = 'alive';
   #hasEnded = false;
   #queue: Promise<void> = Promise.resolve();
 
-  constructor(
-    terms: LeaseTerms,
-    { registry, runtime, logger }: LeaseTenderTools,
-    onRegistered: (isAgain: boolean) => void,
-  ) {
+  constructor({ key, terms, renewals, beats, periodMs }: Begin, tools: LeaseTenderTools) {
+    const { registry, runtime, logger } = tools;
     this.#terms = terms;
     this.#record = terms.record;
     this.#registry = registry;
     this.#logger = logger;
     const { shared, renewalRestores = false } = capabilitiesOfRegistry(registry) ?? { shared: false };
     const lease = {
+      ttlMs: terms.ttlMs,
       intervalMs: terms.intervalMs,
       register: (signal: AbortSignal) => this.#register(signal),
       deregister: (signal: AbortSignal) => registry.deregister(this.#record, { signal }),
       readBack:
         shared && !renewalRestores ? (signal: AbortSignal) => readBack(registry, this.#record, { signal }) : undefined,
-      onRegistered,
+      onRegistered: (isAgain: boolean) => {
+        Atomics.add(renewals, 0, 1);
+        if (isAgain) Atomics.add(renewals, 1, 1);
+        tools.post({ kind: 'registered', key });
+      },
     };
     this.#renewal = new LeaseRenewal(lease, { service: terms.service, runtime, logger });
     this.#renewal.start(0);
+    const monitor = new HeartbeatMonitor(beats, runtime.clock, periodMs);
+    this.#watching = runtime.timers.every(periodMs, () => this.#noteSilence(monitor.silentMs()));
   }
 
   /** Announces another record from now on. */
@@ -118,7 +125,7 @@ class TendedLease {
     });
   }
 
-  noteSilence(silentMs: number): void {
+  #noteSilence(silentMs: number): void {
     const { busyAfterMs, busyMs } = this.#terms;
     const state = silentMs < busyAfterMs ? 'alive' : silentMs < busyMs ? 'busy' : 'removed';
     if (state === this.#state || this.#hasEnded) return;
@@ -129,12 +136,23 @@ class TendedLease {
 
   /** Ends renewals. Then it announces the record that is given, or withdraws the node. Rejects if that fails. */
   finish(record: ServiceRecord | undefined): Promise<void> {
-    this.#hasEnded = true;
+    this.#end();
+    const { signal } = this.#abandoned;
     return this.#enqueue(async () => {
       await this.#renewal.stop(renewalGraceMs);
-      if (record) await this.#registry.register(record, { ttlMs: this.#terms.ttlMs });
-      else await this.#registry.deregister(this.#record);
+      signal.throwIfAborted();
+      if (record) await this.#registry.register(record, { ttlMs: this.#terms.ttlMs, signal });
+      else await this.#registry.deregister(this.#record, { signal });
     });
+  }
+
+  /** Ends everything at once. The node stays registered until its lease ends, unless somebody else removes it. */
+  abandon(): void {
+    this.#end();
+    this.#abandoned.abort();
+    this.#renewal.abandon();
+    // The registry may keep leases of its own accord.
+    this.#registry.release?.(this.#record).catch(() => {});
   }
 
   async #renew(): Promise<void> {
@@ -144,7 +162,12 @@ class TendedLease {
 
   async #remove(): Promise<void> {
     await this.#renewal.stop(renewalGraceMs);
-    await this.#registry.deregister(this.#record);
+    await this.#registry.deregister(this.#record, { signal: this.#abandoned.signal });
+  }
+
+  #end(): void {
+    this.#hasEnded = true;
+    this.#watching.cancel();
   }
 
   async #register(signal: AbortSignal): Promise<void> {

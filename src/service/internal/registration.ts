@@ -69,6 +69,7 @@ export class Registration {
     this.#keeperOutage = new Outage(runtime);
     const { shared = false, renewalRestores = false } = (registry && capabilitiesOfRegistry(registry)) ?? {};
     const lease = {
+      ttlMs: options.registerTtlMs,
       intervalMs: options.registerIntervalMs,
       register: (signal: AbortSignal) => this.#register(signal),
       deregister: (signal: AbortSignal) => server.deregister({ signal }),
@@ -132,7 +133,7 @@ export class Registration {
       // Also for the caller that this process may be: its cache forgets the node.
       await server.deregister({ signal: bound });
     });
-    this.#kept?.abandon();
+    await this.#kept?.abandon();
     this.#dropKeeper();
     this.#mayExist = false;
     this.#expiry?.cancel();
@@ -193,9 +194,9 @@ export class Registration {
       const kept = await keeper.keep(this.#termsOf(record), events);
       if (!kept) return;
       if (!this.#hasEnded) await this.#renewal.stop(deregisterTimeoutMs);
-      if (this.#hasEnded || isLost) return kept.abandon();
+      if (this.#hasEnded || isLost) return await kept.abandon();
       await registry?.release?.(record);
-      if (this.#hasEnded || isLost) return kept.abandon();
+      if (this.#hasEnded || isLost) return await kept.abandon();
       this.#kept = kept;
       this.#keptRenewals = kept.renewals;
       this.#keptRecord = JSON.stringify(record);
@@ -267,7 +268,7 @@ export class Registration {
       logger.debug(`${this.#service}: the thread that renews its lease failed`, { error });
     }
     this.#dropKeeper();
-    kept.abandon();
+    await kept.abandon();
     return false;
   }
 

@@ -1,7 +1,8 @@
 import type { AddressInfo, ListenOptions as NetListenOptions, NetConnectOpts, Server, Socket } from 'node:net';
 
 import { textOf } from '../../errors/errors.ts';
-import { assertCallable, formatAddress, parseAddress, formatPeer } from './address.ts';
+import { hostPort } from '../../internal/host-port.ts';
+import { assertCallable, parseAddress, formatPeer } from './address.ts';
 import { addressInUse, cannotListen } from '../call/failures.ts';
 
 /** An address that a listener is about to use. */
@@ -42,7 +43,7 @@ export const tcpAddresses: AddressScheme = {
       options: { port, host: host === '' ? undefined : host },
       bound(server) {
         const { address: bound, port: boundPort } = server.address() as AddressInfo;
-        return formatAddress(host === '' ? bound : host, boundPort);
+        return hostPort(host === '' ? bound : host, boundPort);
       },
       failure(error) {
         const { code } = error as { readonly code?: unknown };

@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net';
 
+import { hostPort } from '../../internal/host-port.ts';
 import { notAnAddress } from '../call/failures.ts';
 
 /** `host:port` in its parts; IPv6 without its brackets. */
@@ -29,16 +30,11 @@ export function assertCallable(address: string): void {
   if (port === 0) throw notAnAddress(address, 'port 0 is only for listening');
 }
 
-/** Formats an address, the reverse of `parseAddress`. */
-export function formatAddress(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /** Formats an end of a socket as an address; empty where that is not known. */
 export function formatPeer(host: string | undefined, port: number | undefined): string {
   if (host === undefined || port === undefined) return '';
   // The form in which a dual-stack socket shows IPv4 addresses.
-  return formatAddress(host.replace(/^::ffff:/, ''), port);
+  return hostPort(host.replace(/^::ffff:/, ''), port);
 }
 
 function whatIsWrong(address: string): string {

@@ -10,15 +10,12 @@ parentPort.on('message', (request) => {
   if (request.kind === 'begin') {
     Atomics.add(request.renewals, 0, 1);
     parentPort.postMessage({ kind: 'registered', key: request.key });
-    parentPort.postMessage({
-      kind: 'log',
-      level: 'info',
-      message: 'begun',
-      fields: { beats: workerData.beats.length },
-    });
-  } else if (behaviour !== 'is mute') {
+    const { beats, periodMs } = request;
+    parentPort.postMessage({ kind: 'log', level: 'info', message: 'begun', fields: { beats: beats.length, periodMs } });
+  } else if (behaviour !== 'is mute' && (behaviour !== 'only lets go' || request.kind === 'abandon')) {
     const error = behaviour === 'refuses' ? { code: 7, reason: 'registry.refused', message: 'no' } : undefined;
     parentPort.postMessage({ kind: 'done', call: request.call, error });
   }
 });
-if (behaviour !== 'never starts') parentPort.postMessage({ kind: 'ready' });
+if (behaviour === 'is unfit') parentPort.postMessage({ kind: 'unfit', why: 'it has no class' });
+else if (behaviour !== 'never starts') parentPort.postMessage({ kind: 'ready' });

@@ -47,6 +47,7 @@ function scene() {
       await ask(`replace ${node.id}`);
       return server.known.has(grant) ? grant : undefined;
     },
+    release: (grant) => void log.push(`release ${grant}`),
     revoke: async (grant, { node }) => {
       await ask(`revoke ${node.id}`);
       server.known.delete(grant);
@@ -275,13 +276,51 @@ describe('a node that is withdrawn and not announced here', () => {
     await announce();
     await leases.release('greeter', 'n1');
     await withdraw('n1');
-    expect(log).toEqual(['grant n1', 'revoke n1', 'grant n1']);
+    expect(log).toEqual(['grant n1', 'revoke n1', 'grant n1', 'release 2']);
     const [, address] = seen[1] as [number, string];
     expect(seen).toEqual([
       [0, undefined],
       [2, address],
-      [3, address],
+      [4, address],
     ]);
     expect(address).toMatch(/:/);
+  });
+});
+
+describe('a node that was released', () => {
+  it('is neither renewed nor withdrawn any more, and asks nothing of the server', async () => {
+    const { announce, leases, log, timers } = scene();
+    await announce();
+    await leases.release('greeter', 'n1');
+    leases.markLost();
+    await timers.advance(60_000);
+    expect(log).toEqual(['grant n1', 'release 1']);
+    expect([...leases.entries()]).toEqual([]);
+  });
+
+  it('stays released when an announcement that was given up takes effect later', async () => {
+    const { leases, log, server, timers } = scene();
+    const answered = gate();
+    server.held = answered.opened;
+    const impatient = new AbortController();
+    const late = leases.announce(registrationOf(), impatient.signal);
+    await timers.settle();
+    impatient.abort();
+    await leases.release('greeter', 'n1');
+    answered.open();
+    await late;
+    expect(leases.has('greeter', 'n1')).toBe(false);
+    // Another instance keeps the node by now: its end here must not be its end there.
+    await timers.advance(60_000);
+    expect(log).toEqual(['grant n1', 'release 1']);
+  });
+
+  it('can be announced again', async () => {
+    const { announce, leases, log } = scene();
+    await announce();
+    await leases.release('greeter', 'n1');
+    await announce();
+    expect(log).toEqual(['grant n1', 'release 1', 'grant n1']);
+    expect(leases.has('greeter', 'n1')).toBe(true);
   });
 });
