@@ -260,6 +260,7 @@ describeWithRedis('a process whose leases a thread renews', (redis) => {
       await systemTimers.sleep(7_000);
       child.signal('SIGCONT');
       await eventually('it is back', () => seen.texts.at(-1)?.startsWith('create') === true, patienceMs);
+      await eventually('it knows that', async () => (await told(child)).has('one'), patienceMs);
       await renewedOn(child, ['one']);
       const lines = child.stderr
         .slice(before)
