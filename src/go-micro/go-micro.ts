@@ -11,6 +11,9 @@ export type Dialect = (typeof dialects)[number];
 /** The form of events on the wire: the broker's own, or that of Go Micro's brokers. Both are read. */
 export type BrokerDialect = 'native' | 'go-micro';
 
+/** The places where a registry has records: its own, or those of Go Micro's registry as well. */
+export type RegistryDialect = 'native' | 'go-micro';
+
 /** Go Micro's own error, `errors.Error`: what its services return, and what its clients give their callers. */
 export interface MicroError {
   /** The service that made the error, or a name of the fault: `go.micro.srv.greeter`, `greeter.fail`. */

@@ -9,16 +9,18 @@ import {
 } from './kubernetes.ts';
 import type { ServerClock } from './server-clock.ts';
 
-/** Credentials that may be renewed when the API server refuses them. */
-export interface RenewableCredentials {
-  /** Forgets what was refused. Returns false if there would be nothing else to show. */
-  renew(): boolean;
+/** Proves to an API server who connects. */
+export interface ApiCredentials {
+  /** The token to show now; `undefined` for none. */
+  token(): Promise<string | undefined>;
+  /** Takes note that the API server refused a token. Returns false if there is no other one to show. */
+  refused(token: string | undefined): boolean;
 }
 
 /** Options of an {@link ApiClient}. */
 export interface ApiClientOptions {
   readonly channel: ApiChannel;
-  readonly credentials: RenewableCredentials;
+  readonly credentials: ApiCredentials;
   readonly clock: ServerClock;
   /** Time-out of each request in milliseconds. */
   readonly timeoutMs: number;
@@ -33,6 +35,7 @@ export interface ApiList<T extends ApiObject> {
 /** Parameters of lists and watches. */
 export interface Selection {
   readonly labelSelector?: string | undefined;
+  readonly fieldSelector?: string | undefined;
 }
 
 /** An event of a watch. A bookmark has nothing but a version. */
@@ -44,11 +47,19 @@ export interface WatchEvent<T extends ApiObject> {
 const pageSize = 500;
 const verbs = { GET: 'get', POST: 'create', PUT: 'update', PATCH: 'patch', DELETE: 'delete' } as const;
 type Method = keyof typeof verbs;
-type Request = Omit<ApiRequest, 'method' | 'path' | 'isRepeatable'> & { readonly verb?: string };
+type Request = Omit<ApiRequest, 'method' | 'path' | 'isRepeatable'> & {
+  readonly verb?: string;
+  readonly mayTakeLong?: boolean;
+};
+
+interface Page<T> {
+  readonly items?: readonly T[] | null;
+  readonly metadata?: { readonly continue?: string; readonly resourceVersion?: string };
+}
 
 /**
- * Calls the API of Kubernetes. A request that is refused for its credentials (401) is made once more if these can be
- * renewed. Errors of the server are {@link ApiError}s, others are those of the channel.
+ * Calls the API of Kubernetes. A request whose token is refused (401) is made once more if there is another token.
+ * Errors of the server are {@link ApiError}s, others are those of the channel and of the credentials.
  */
 export class ApiClient {
   readonly #options: ApiClientOptions;
@@ -66,6 +77,12 @@ export class ApiClient {
       if (!isGone(error)) throw error;
       return this.#pages<T>(resource, { ...by }, signal);
     }
+  }
+
+  /** Reads the version that the API server has now. */
+  async version(resource: ApiResource, by: Selection, signal: AbortSignal): Promise<string> {
+    const { resourceVersion } = await this.#page(resource, { ...by, limit: 1 }, signal);
+    return resourceVersion;
   }
 
   /** Reads an object; `undefined` if there is none. */
@@ -117,14 +134,16 @@ export class ApiClient {
     const query = { ...by, watch: true, allowWatchBookmarks: true };
     const request = requestOf('GET', resource, undefined, { query });
     const { channel, clock, timeoutMs } = this.#options;
-    const stream = await this.#authorized(async () => {
-      const answer = await clock.timed(() => channel.stream(request, { signal, idleMs, timeoutMs }), signal);
+    const stream = await this.#authorized(request, signal, async (authorized) => {
+      const send = (): ReturnType<ApiChannel['stream']> =>
+        channel.stream(authorized, { signal, idleMs, timeoutMs });
+      const answer = await clock.timed(send, { signal, mayTakeLong: true });
       if (answer.status === 200) return answer;
       const lines: string[] = [];
       for await (const line of answer) lines.push(line);
       throw errorOf('watch', resource, answer, lines.join('\n'));
     });
-    return eventsOf<T>(stream, resource);
+    return eventsOf<T>(stream, resource, clock);
   }
 
   async #pages<T extends ApiObject>(
@@ -134,16 +153,25 @@ export class ApiClient {
   ): Promise<ApiList<T>> {
     const items: T[] = [];
     for (let token: string | undefined; ;) {
-      const page = await this.#call<{
-        readonly items?: readonly T[] | null;
-        readonly metadata?: { readonly continue?: string; readonly resourceVersion?: string };
-      }>('GET', resource, undefined, { query: { ...query, continue: token }, verb: 'list' }, signal);
-      const { resourceVersion, continue: next } = page.metadata ?? {};
-      if (resourceVersion === undefined) throw noApiServer(JSON.stringify(page));
-      items.push(...(page.items ?? []));
-      token = next || undefined;
-      if (token === undefined) return { items, resourceVersion };
+      const page = await this.#page<T>(resource, { ...query, continue: token }, signal);
+      items.push(...page.items);
+      token = page.next;
+      if (token === undefined) return { items, resourceVersion: page.resourceVersion };
     }
+  }
+
+  async #page<T extends ApiObject>(
+    resource: ApiResource,
+    query: NonNullable<ApiRequest['query']>,
+    signal: AbortSignal,
+  ): Promise<ApiList<T> & { readonly next: string | undefined }> {
+    // One object, or its version, costs the server little.
+    const mayTakeLong = query['limit'] !== 1 && query['fieldSelector'] === undefined;
+    const more = { query, verb: 'list', mayTakeLong };
+    const page = await this.#call<Page<T>>('GET', resource, undefined, more, signal);
+    const { resourceVersion, continue: next } = page.metadata ?? {};
+    if (resourceVersion === undefined) throw noApiServer(JSON.stringify(page));
+    return { items: page.items ?? [], resourceVersion, next: next || undefined };
   }
 
   #call<T>(
@@ -154,21 +182,31 @@ export class ApiClient {
     signal: AbortSignal,
   ): Promise<T> {
     const { channel, clock, timeoutMs } = this.#options;
-    const request = requestOf(method, resource, name, more);
     const call: ApiCall = { signal, timeoutMs };
-    return this.#authorized(async () => {
-      const answer = await clock.timed(() => channel.request(request, call), signal);
+    return this.#authorized(requestOf(method, resource, name, more), signal, async (request) => {
+      const { mayTakeLong = false } = more;
+      const answer = await clock.timed(() => channel.request(request, call), { signal, mayTakeLong });
       if (answer.status >= 200 && answer.status < 300) return parsed<T>(answer.body);
       throw errorOf(more.verb ?? verbs[method], resource, answer, answer.body);
     });
   }
 
-  async #authorized<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      if (!(error instanceof ApiError && error.status === 401 && this.#options.credentials.renew())) throw error;
-      return work();
+  async #authorized<T>(
+    request: ApiRequest,
+    signal: AbortSignal,
+    send: (request: ApiRequest) => Promise<T>,
+  ): Promise<T> {
+    const { credentials } = this.#options;
+    for (let isRepetition = false; ; isRepetition = true) {
+      const token = await credentials.token();
+      signal.throwIfAborted();
+      const authorization = token === undefined ? undefined : `Bearer ${token}`;
+      try {
+        return await send({ ...request, headers: { ...request.headers, authorization } });
+      } catch (error) {
+        const isRefused = error instanceof ApiError && error.status === 401;
+        if (!isRefused || isRepetition || !credentials.refused(token)) throw error;
+      }
     }
   }
 }
@@ -182,7 +220,7 @@ function requestOf(method: Method, resource: ApiResource, name: string | undefin
   const { group, version, namespace, plural } = resource;
   const base = group === '' ? `/api/${version}` : `/apis/${group}/${version}`;
   const path = `${base}/namespaces/${encodeURIComponent(namespace)}/${plural}`;
-  const { verb: _, ...request } = more;
+  const { verb: _, mayTakeLong: __, ...request } = more;
   // What is written names the version that it replaces, so that a repetition is told apart by its conflict.
   return {
     method,
@@ -196,9 +234,11 @@ function requestOf(method: Method, resource: ApiResource, name: string | undefin
 async function* eventsOf<T extends ApiObject>(
   lines: AsyncIterable<string>,
   resource: ApiResource,
+  clock: ServerClock,
 ): AsyncGenerator<WatchEvent<T>> {
   for await (const line of lines) {
     if (line.trim() === '') continue;
+    clock.heard();
     const event = parsed<WatchEvent<T> | { readonly type: 'ERROR'; readonly object?: object }>(line);
     if (event.type === 'ERROR') {
       const { code = 500, message = line.slice(0, 400) } = (event.object ?? {}) as { code?: number; message?: string };

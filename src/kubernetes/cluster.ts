@@ -1,7 +1,7 @@
 import type { Logger } from '../logger/logger.ts';
 import type { Clock, Timers } from '../runtime/runtime.ts';
 import { ConnectionSecurity, type ConnectionSecurityOptions } from '../tls/connection.ts';
-import { ApiClient } from './api-client.ts';
+import { ApiClient, type ApiCredentials } from './api-client.ts';
 import { clusterAccess, type ClusterOptions } from './cluster-access.ts';
 import { ExecCredentials } from './exec-credentials.ts';
 import type { ApiChannel } from './kubernetes.ts';
@@ -27,10 +27,8 @@ export interface ClusterChannel extends ApiChannel {
 export interface ChannelRequest {
   readonly server: string;
   readonly security: ConnectionSecurity;
-  /** True if requests prove who sends them: nothing is sent in the clear then. */
-  readonly hasCredentials: boolean;
-  /** Gives the headers of a request. */
-  readonly headers: () => Promise<Readonly<Record<string, string | undefined>>>;
+  /** True if there are credentials, or TLS was said: nothing is sent in the clear then. */
+  readonly isProtected: boolean;
 }
 
 /** Tools of {@link openCluster}. */
@@ -52,28 +50,17 @@ export async function openCluster(
   const owner = { name: 'the kubernetes registry', variables: 'TENON_REGISTRY_' };
   const security = new ConnectionSecurity(protections, owner, { runtime: { clock, timers }, logger });
   const serverClock = new ServerClock(clock);
-  const plugin = exec && new ExecCredentials(exec, serverClock);
-  let shown: string | undefined;
-  const channel = open({
-    server,
-    security,
-    hasCredentials: exec !== undefined || security.hasCredentials,
-    headers: async () => {
-      shown = plugin ? await plugin.token() : security.token;
-      return { authorization: shown === undefined ? undefined : `Bearer ${shown}` };
-    },
-  });
-  const renew = (): boolean => {
-    plugin?.forget();
-    return plugin !== undefined || security.token !== shown;
+  const isTlsSaid = Object.values(tls ?? {}).some((value) => value !== undefined);
+  const isProtected = isTlsSaid || options.tls !== undefined || security.hasCredentials || exec !== undefined;
+  const channel = open({ server, security, isProtected });
+  // A file of a token is read for each request.
+  const ofFile: ApiCredentials = {
+    token: async () => security.token,
+    refused: (token) => security.token !== token,
   };
+  const credentials = exec ? new ExecCredentials(exec, serverClock, clock) : ofFile;
   return {
-    client: new ApiClient({
-      channel,
-      clock: serverClock,
-      credentials: { renew },
-      timeoutMs: options.timeoutMs,
-    }),
+    client: new ApiClient({ channel, clock: serverClock, credentials, timeoutMs: options.timeoutMs }),
     clock: serverClock,
     namespace,
     server,

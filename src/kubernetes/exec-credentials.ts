@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
 
 import { Code, TenonError, textOf } from '../errors/errors.ts';
+import type { Clock } from '../runtime/runtime.ts';
+import type { ApiCredentials } from './api-client.ts';
 import type { ServerClock } from './server-clock.ts';
 
 /** A program of a kubeconfig that gives credentials. */
@@ -20,40 +22,80 @@ interface Given {
   readonly expiresAtMs: number;
 }
 
+/** One run of the program. */
+interface Run {
+  readonly result: Promise<Given>;
+  /** The monotonic time of its end; infinite until then. */
+  endedAtMs: number;
+  /** Undefined until its end, and if it failed. */
+  given: Given | undefined;
+}
+
 // A plugin that logs in somewhere takes its time.
 const timeoutMs = 30_000;
 // A token is renewed this long before it ends.
 const marginMs = 10_000;
+// A program that fails, or whose tokens are no good, is not started without end.
+const pauseMs = 5_000;
 
-/** The token that a program gives (`ExecCredential`). It is kept until it ends, or is refused. */
-export class ExecCredentials {
+/**
+ * The token that a program gives (`ExecCredential`). It is kept until it ends, or is refused. The program runs once for
+ * all who wait for its token, and not again within five seconds: a token that is refused until then is kept, and so is
+ * a failure.
+ */
+export class ExecCredentials implements ApiCredentials {
   readonly #plugin: ExecPlugin;
-  readonly #clock: ServerClock;
-  #given: Promise<Given> | undefined;
+  readonly #serverClock: ServerClock;
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
+  #run: Run | undefined;
 
-  constructor(plugin: ExecPlugin, clock: ServerClock) {
+  constructor(plugin: ExecPlugin, serverClock: ServerClock, clock: Pick<Clock, 'monotonicMs'>) {
     this.#plugin = plugin;
+    this.#serverClock = serverClock;
     this.#clock = clock;
   }
 
   /** Throws FAILED_PRECONDITION (`kubernetes.exec_failed`) if the program fails, or gives no token. */
   async token(): Promise<string> {
-    const given = await (this.#given ??= this.#run());
-    if ((this.#clock.timeMs() ?? 0) < given.expiresAtMs - marginMs) return given.token;
-    this.forget();
-    return (await (this.#given ??= this.#run())).token;
+    const run = this.#current();
+    const { token, expiresAtMs } = await run.result;
+    if ((this.#serverClock.timeMs() ?? 0) < expiresAtMs - marginMs || !this.#replace(run)) return token;
+    return (await this.#current().result).token;
   }
 
-  /** Has the program run again for the next token. */
-  forget(): void {
-    this.#given = undefined;
+  refused(token: string | undefined): boolean {
+    const run = this.#run;
+    // Another request that had the same token may have come first.
+    return run?.given === undefined || run.given.token !== token || this.#replace(run);
   }
 
-  #run(): Promise<Given> {
-    const run = this.#ask();
-    run.catch(() => {
-      if (this.#given === run) this.#given = undefined;
-    });
+  #current(): Run {
+    const run = this.#run;
+    if (run && (run.endedAtMs === Number.POSITIVE_INFINITY || run.given || this.#isRecent(run))) return run;
+    return this.#start();
+  }
+
+  /** Has the next token come from another run, unless this one was a moment ago. */
+  #replace(run: Run): boolean {
+    if (this.#run !== run) return true;
+    if (this.#isRecent(run)) return false;
+    this.#run = undefined;
+    return true;
+  }
+
+  #isRecent({ endedAtMs }: Run): boolean {
+    return this.#clock.monotonicMs() - endedAtMs < pauseMs;
+  }
+
+  #start(): Run {
+    const result = this.#ask();
+    const run: Run = { result, endedAtMs: Number.POSITIVE_INFINITY, given: undefined };
+    this.#run = run;
+    const ended = (given?: Given): void => {
+      run.endedAtMs = this.#clock.monotonicMs();
+      run.given = given;
+    };
+    result.then(ended, () => ended());
     return run;
   }
 

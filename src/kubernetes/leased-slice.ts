@@ -38,6 +38,8 @@ export interface SliceLease {
   readonly ttlMs: number;
 }
 
+// Writers and readers need not agree on the time of the server to the second.
+const aheadMs = 5_000;
 const isLabel = /^[a-z\d](?:[-\w.]{0,61}[a-z\d])?$/i;
 
 /** Returns the label of a service: its name, or a digest of one that is no label. */
@@ -60,8 +62,11 @@ export function leaseText({ renewedAtMs, ttlMs }: SliceLease): string {
   return JSON.stringify({ renewTime: new Date(renewedAtMs).toISOString(), leaseDurationSeconds: ttlMs / 1_000 });
 }
 
-/** Reads the lease of a slice; `undefined` if it has none that can be read. */
-export function leaseOf({ metadata }: EndpointSlice): SliceLease | undefined {
+/**
+ * Reads the lease of a slice; `undefined` if it has none that can be read. One that was renewed in the future, as by a
+ * clock that was set back since, counts as renewed at the time of the clock.
+ */
+export function leaseOf({ metadata }: EndpointSlice, clock: ServerClock): SliceLease | undefined {
   try {
     const fields = JSON.parse(metadata?.annotations?.[leaseAnnotation] ?? '') as Readonly<
       Record<string, unknown>
@@ -69,15 +74,26 @@ export function leaseOf({ metadata }: EndpointSlice): SliceLease | undefined {
     const { renewTime, leaseDurationSeconds } = fields ?? {};
     const renewedAtMs = Date.parse(String(renewTime));
     const isLease = typeof leaseDurationSeconds === 'number' && leaseDurationSeconds > 0 && !Number.isNaN(renewedAtMs);
-    return isLease ? { renewedAtMs, ttlMs: leaseDurationSeconds * 1_000 } : undefined;
+    if (!isLease) return undefined;
+    const now = clock.timeMs() ?? Number.POSITIVE_INFINITY;
+    return { renewedAtMs: renewedAtMs > now + aheadMs ? now : renewedAtMs, ttlMs: leaseDurationSeconds * 1_000 };
   } catch {
     return undefined;
   }
 }
 
-/** The time in milliseconds until a lease counts as over: twice its length after it was renewed, or could have been. */
+/** True for a lease that was not renewed for twice its length, whether that was possible or not. */
+export function isOverdue({ renewedAtMs, ttlMs }: SliceLease, clock: ServerClock): boolean {
+  return renewedAtMs + 2 * ttlMs <= (clock.timeMs() ?? Number.NEGATIVE_INFINITY);
+}
+
+/**
+ * The time in milliseconds until a lease counts as over: twice its length after it was renewed, or after the server was
+ * back that had been away for as long as the lease lasts.
+ */
 export function leftOf({ renewedAtMs, ttlMs }: SliceLease, clock: ServerClock): number {
-  return Math.max(renewedAtMs, clock.restoredAtMs) + 2 * ttlMs - (clock.timeMs() ?? Number.NEGATIVE_INFINITY);
+  const sinceMs = Math.max(renewedAtMs, clock.restoredAtMs(ttlMs));
+  return sinceMs + 2 * ttlMs - (clock.timeMs() ?? Number.NEGATIVE_INFINITY);
 }
 
 /**
@@ -104,10 +120,7 @@ export function leasedSlice(
       },
       annotations: {
         [recordAnnotation]: record,
-        [leaseAnnotation]: leaseText({
-          renewedAtMs,
-          ttlMs,
-        }),
+        [leaseAnnotation]: leaseText({ renewedAtMs, ttlMs }),
       },
     },
     addressType: isIPv6(host) ? 'IPv6' : 'IPv4',

@@ -1,4 +1,5 @@
 import { textOf } from '../errors/errors.ts';
+import { onAbort } from '../internal/abort.ts';
 import type { Logger } from '../logger/logger.ts';
 import { retrying } from '../runtime/retrying.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -20,24 +21,30 @@ export interface ReflectorOptions<T extends ApiObject> {
   readonly changed: (object: T) => void;
   /** Called with an object that was removed, as it was last. */
   readonly removed: (object: T) => void;
+  /** Called if the server has lost its data, before what it has now is listed: absences may mean nothing. */
+  readonly lost: () => void;
 }
 
 const backoff = { initialMs: 500, maxMs: 30_000 };
 // A connection that is made and lost at once is no recovery.
 const healthyMs = 60_000;
+// The longest wait that the server may ask for.
+const maxAskedMs = 120_000;
 // Beyond the end of a watch, which the server should have told.
 const silenceMs = 10_000;
 
 /**
  * Reports the objects of a list and all changes of them, as client-go's Reflector does: it lists, watches from the
  * version of the list on, and resumes a watch that ended from the last version that it saw. A version that the server
- * no longer has is the one reason to list again. Failures are followed by back-off, which only a watch that lasted a
- * minute resets.
+ * no longer has is a reason to list again, and one that it does not have yet: then it has lost its data. Failures are
+ * followed by back-off, which only a watch that lasted a minute resets.
  */
 export class Reflector<T extends ApiObject> {
   readonly #options: ReflectorOptions<T>;
   /** The version to watch from; `undefined` while the list has to be read. */
   #version: string | undefined;
+  /** True if the server may be another one than that which had `#version`. */
+  #isResumed = false;
   #isDown = false;
 
   constructor(options: ReflectorOptions<T>) {
@@ -71,11 +78,9 @@ export class Reflector<T extends ApiObject> {
         const isHealthy = clock.monotonicMs() - beganAtMs >= healthyMs;
         if (isGone(error)) this.#version = undefined;
         else this.#noteFailure(error);
-        if (isHealthy) {
-          waits.succeeded();
-          return waits.failed();
-        }
-        return Math.max(delayMs, (error instanceof ApiError && error.retryAfterMs) || 0);
+        if (isHealthy) waits.succeeded();
+        const asked = Math.min((error instanceof ApiError && error.retryAfterMs) || 0, maxAskedMs);
+        return Math.max(isHealthy ? waits.failed() : delayMs, asked);
       },
     }).catch(() => {});
   }
@@ -84,6 +89,7 @@ export class Reflector<T extends ApiObject> {
     const { client, resource, by, replaced } = this.#options;
     const { items, resourceVersion } = await client.list<T>(resource, by, signal);
     this.#version = resourceVersion;
+    this.#isResumed = false;
     replaced(items);
   }
 
@@ -95,14 +101,36 @@ export class Reflector<T extends ApiObject> {
     const beganAtMs = runtime.clock.monotonicMs();
     const resourceVersion = this.#version ?? '';
     const idleMs = timeoutSeconds * 1_000 + silenceMs;
-    const events = await client.watch<T>(resource, { ...by, resourceVersion, timeoutSeconds }, { signal, idleMs });
-    this.#noteSuccess();
-    for await (const { type, object } of events) {
-      this.#version = object.metadata?.resourceVersion ?? this.#version;
-      if (type === 'DELETED') removed(object);
-      else if (type !== 'BOOKMARK') changed(object);
+    const isResumed = this.#isResumed;
+    this.#isResumed = true;
+    const ended = new AbortController();
+    const forget = onAbort(signal, (reason) => ended.abort(reason));
+    try {
+      const bounds = { signal: ended.signal, idleMs };
+      const events = await client.watch<T>(resource, { ...by, resourceVersion, timeoutSeconds }, bounds);
+      if (isResumed && (await this.#isLost(resourceVersion, signal))) return;
+      this.#noteSuccess();
+      for await (const { type, object } of events) {
+        this.#version = object.metadata?.resourceVersion ?? this.#version;
+        if (type === 'DELETED') removed(object);
+        else if (type !== 'BOOKMARK') changed(object);
+      }
+    } finally {
+      forget();
+      ended.abort();
     }
     if (runtime.clock.monotonicMs() - beganAtMs < lastsMs / 2) throw new Error('the API server ended the watch early');
+  }
+
+  /** A watch from a version that the server does not have yet says nothing until it has. */
+  async #isLost(version: string, signal: AbortSignal): Promise<boolean> {
+    const { client, resource, by, lost, logger } = this.#options;
+    const current = Number(await client.version(resource, by, signal));
+    if (Number.isNaN(current) || current >= Number(version)) return false;
+    logger.warn(`the API server has lost its data: it is at version ${current}, and was at ${version}`);
+    this.#version = undefined;
+    lost();
+    return true;
   }
 
   #noteFailure(error: unknown): void {

@@ -1,4 +1,7 @@
+import type { ApiClient, Selection } from './api-client.ts';
 import type { EndpointSlice } from './endpoint-slice.ts';
+import type { ApiResource } from './kubernetes.ts';
+import type { Pod } from './pod-records.ts';
 import { Reflector, type ReflectorOptions } from './reflector.ts';
 import { SliceView, type SliceViewTools, type ViewedNode } from './slice-view.ts';
 
@@ -7,20 +10,49 @@ export interface NodeChange<R> extends Omit<ViewedNode<R>, 'source'> {
   readonly action: 'create' | 'update' | 'delete';
 }
 
-/** Options of a {@link SliceCopy}. */
-export interface SliceCopyOptions<R extends object> extends Omit<
-  ReflectorOptions<EndpointSlice>,
-  'replaced' | 'changed' | 'removed'
-> {
+/** The slices, and the pods, of one service or of all. */
+export interface SliceSource<R extends object> {
+  readonly client: ApiClient;
+  readonly resource: ApiResource;
+  readonly by: Selection;
+  /** The pods that have records of Go Micro's services. @default none */
+  readonly pods?: { readonly resource: ApiResource; readonly by: Selection } | undefined;
   readonly view: SliceViewTools<R>;
+}
+
+/** Reads slices and pods once. Leases count as over by what is known of the server. */
+export async function readSlices<R extends object>(
+  { client, resource, by, pods, view: tools }: SliceSource<R>,
+  signal: AbortSignal,
+): Promise<SliceView<R>> {
+  const view = new SliceView(tools);
+  const [slices, found] = await Promise.all([
+    client.list<EndpointSlice>(resource, by, signal),
+    pods && client.list<Pod>(pods.resource, pods.by, signal),
+  ]);
+  view.replace(slices.items);
+  view.replacePods(found?.items ?? []);
+  view.lapse();
+  return view;
+}
+
+/** Options of a {@link SliceCopy}. */
+export interface SliceCopyOptions<R extends object>
+  extends SliceSource<R>, Omit<ReflectorOptions<EndpointSlice>, 'replaced' | 'changed' | 'removed'> {
   /** Called with each change after the first list. */
   readonly tell: (change: NodeChange<R>) => void;
 }
 
-/** A copy of the EndpointSlices of one service, or of all, which follows the API server and reports the changes. */
+// Slices whose leases may be over are asked for one by one: that costs no more where the list of all is large.
+const maxConfirmed = 16;
+
+/**
+ * A copy of the EndpointSlices of one service, or of all, and of the pods of Go Micro's services. It follows the API
+ * server and reports the changes.
+ */
 export class SliceCopy<R extends object> {
   readonly view: SliceView<R>;
-  /** Resolves when the slices are read. Then every change is reported. */
+  /** Resolves when all is read. Then every change is reported. */
   readonly started: Promise<void>;
   readonly #options: SliceCopyOptions<R>;
   readonly #ended = new AbortController();
@@ -29,19 +61,23 @@ export class SliceCopy<R extends object> {
 
   constructor(options: SliceCopyOptions<R>) {
     this.#options = options;
-    this.view = new SliceView<R>(options.view);
-    const reflector = new Reflector<EndpointSlice>({
+    const view = (this.view = new SliceView<R>(options.view));
+    const slices = new Reflector<EndpointSlice>({
       ...options,
-      replaced: (slices) => {
-        const before = this.view.services;
-        this.view.replace(slices);
-        this.#report([...before, ...this.view.services]);
-        this.#isStarted = true;
-      },
-      changed: (slice) => this.#report(this.view.put(slice)),
-      removed: ({ metadata }) => this.#report(this.view.remove(metadata?.name ?? '')),
+      replaced: (all) => this.#replaced(() => view.replace(all)),
+      changed: (slice) => this.#report(view.put(slice)),
+      removed: (slice) => this.#report(view.remove(slice)),
     });
-    this.started = reflector.start(this.#ended.signal);
+    const pods =
+      options.pods &&
+      new Reflector<Pod>({
+        ...options,
+        ...options.pods,
+        replaced: (all) => this.#replaced(() => view.replacePods(all)),
+        changed: (pod) => this.#report(view.putPod(pod)),
+        removed: (pod) => this.#report(view.removePod(pod)),
+      });
+    this.started = this.#start([slices, ...(pods ? [pods] : [])]);
     this.started.catch(() => {});
   }
 
@@ -50,16 +86,29 @@ export class SliceCopy<R extends object> {
    * Leases stay while it does not answer.
    */
   async confirmLapsed(signal: AbortSignal): Promise<void> {
-    if (!this.view.isDue) return;
     const { client, resource, by } = this.#options;
-    const { items } = await client.list<EndpointSlice>(resource, by, signal);
-    const versions = new Map(items.map(({ metadata }) => [metadata?.name, metadata?.resourceVersion]));
-    this.view.lapse((name, version) => versions.get(name) !== version);
+    const asked = this.view.overdue.slice(0, maxConfirmed).map(async (name) => {
+      const one = { ...by, fieldSelector: `metadata.name=${name}` };
+      const { items } = await client.list<EndpointSlice>(resource, one, signal);
+      return [name, items[0]?.metadata?.resourceVersion] as const;
+    });
+    if (asked.length > 0) this.view.lapse(new Map(await Promise.all(asked)));
   }
 
   /** Follows no longer. */
   stop(): void {
     this.#ended.abort();
+  }
+
+  async #start(reflectors: readonly { start(signal: AbortSignal): Promise<void> }[]): Promise<void> {
+    await Promise.all(reflectors.map((one) => one.start(this.#ended.signal)));
+    this.#isStarted = true;
+  }
+
+  #replaced(replace: () => void): void {
+    const before = this.view.services;
+    replace();
+    this.#report([...before, ...this.view.services]);
   }
 
   #report(services: readonly string[]): void {

@@ -168,7 +168,7 @@ export class SliceLeases<T> {
 
 /** True if the lease of a slice is not over. One that cannot be read is taken to be alive. */
 function isAlive(slice: EndpointSlice, clock: ServerClock): boolean {
-  const lease = leaseOf(slice);
+  const lease = leaseOf(slice, clock);
   return lease === undefined || leftOf(lease, clock) > 0;
 }
 

@@ -1,33 +1,32 @@
+import { hostname } from 'node:os';
+
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { TenonError } from '../errors/errors.ts';
+import type { RegistryDialect } from '../go-micro/go-micro.ts';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { maskAddress } from '../internal/mask.ts';
 import { token } from '../internal/token.ts';
-import type { Selection } from '../kubernetes/api-client.ts';
 import { type ChannelRequest, type Cluster, type ClusterChannel, openCluster } from '../kubernetes/cluster.ts';
-import {
-  type EndpointSlice,
-  endpointSlices,
-  type ListedEndpoint,
-  serviceNameLabel,
-} from '../kubernetes/endpoint-slice.ts';
+import { endpointSlices, type ListedEndpoint, serviceNameLabel } from '../kubernetes/endpoint-slice.ts';
 import { ApiError, type ApiResource } from '../kubernetes/kubernetes.ts';
 import { labelsIn, type PublishedNode, serviceLabelOf } from '../kubernetes/leased-slice.ts';
-import { SliceCopy } from '../kubernetes/slice-copy.ts';
+import { PodLeases } from '../kubernetes/pod-leases.ts';
+import { PodRecords, podsOf, podsWith } from '../kubernetes/pod-records.ts';
+import { readSlices, SliceCopy, type SliceSource } from '../kubernetes/slice-copy.ts';
 import { type SliceGrant, SliceLeases } from '../kubernetes/slice-leases.ts';
-import { type OwnNode, SliceView, type SliceViewTools } from '../kubernetes/slice-view.ts';
+import type { OwnNode, SliceView } from '../kubernetes/slice-view.ts';
 import { Logger } from '../logger/logger.ts';
 import { endsWithin } from '../runtime/bounded.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
-import { AddressList, parseAddresses, type ServerAddress } from './kit/address-list.ts';
+import { AddressList, parseHttpServer } from './kit/address-list.ts';
 import { BrokenRecords } from './kit/broken-records.ts';
 import type { DriverCall, DriverTools, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
 import { type DriverFailure, invalidAddress } from './kit/errors.ts';
 import { HttpChannel } from './kit/http-channel.ts';
 import { LeaseManager } from './kit/lease-manager.ts';
-import { BrokenRecord, decodeNode, encodeNode } from './kit/records.ts';
+import { BrokenRecord, decodeNode, decodeNodes, encodeNode } from './kit/records.ts';
 import { WatchFeeds } from './kit/watch-feeds.ts';
 import {
   nodeState,
@@ -61,6 +60,13 @@ export interface KubernetesRegistryOptions extends RegistryOptions {
   readonly namespace?: string | undefined;
   /** Labels that EndpointSlices must have; those that are written have its `key=value`s. @default none */
   readonly labelSelector?: string | undefined;
+  /**
+   * With `go-micro`, services of Go Micro's `kubernetes` registry are found in the annotations of their pods, and find
+   * those that register here in the annotations of this pod. @default 'native'
+   */
+  readonly dialect?: RegistryDialect | undefined;
+  /** Name of the pod of this process, for the dialect `go-micro`. @default the name of the host */
+  readonly podName?: string | undefined;
   /** Name of the port of endpoints. @default a port of gRPC by its name or appProtocol, or the only one */
   readonly portName?: string | undefined;
   /** Shortest time in milliseconds after which a watch is made anew; a fifth at most is added. @default 240_000 */
@@ -116,7 +122,7 @@ export class KubernetesRegistry extends DrivenRegistry<Settings> implements Regi
       optionsName: 'KubernetesRegistryOptions',
       defaults,
       rules: { servicePort: { min: 1, max: 65_535, isWhole: true } },
-      check: ({ address }: Settings) => void (address !== undefined && serverParts(address)),
+      check: ({ address }: Settings) => void (address !== undefined && parseHttpServer(address)),
       open: (settings: Settings, tools: DriverTools) => new KubernetesDriver(settings, tools),
     };
     super(spec, options, { clock, random, timers, logger });
@@ -128,6 +134,8 @@ interface Connected extends Cluster {
   readonly slices: ApiResource;
   readonly leases: LeaseManager<SliceGrant>;
   readonly own: SliceLeases<Registration>;
+  /** In the dialect of Go Micro. */
+  readonly records: PodRecords<Registration> | undefined;
 }
 
 class KubernetesDriver implements RegistryDriver {
@@ -163,6 +171,7 @@ class KubernetesDriver implements RegistryDriver {
 
   async release(service: string, id: string): Promise<void> {
     await this.#connected?.leases.release(service, id);
+    this.#connected?.records?.forget(service, id);
   }
 
   async read(service: string | undefined, { method, signal, timeoutMs }: DriverCall): Promise<Snapshot> {
@@ -174,15 +183,12 @@ class KubernetesDriver implements RegistryDriver {
       await endsWithin(confirm, { timers: this.#tools.timers, timeoutMs: timeoutMs / 2, signal }).catch(() => {});
       return snapshotOf(copy.view, service);
     }
-    const { client, slices } = connected;
-    const view = new SliceView(this.#viewTools(connected));
-    view.replace((await client.list<EndpointSlice>(slices, this.#selection(service), signal)).items);
-    view.lapse();
-    return snapshotOf(view, service);
+    return snapshotOf(await readSlices(this.#source(service, connected), signal), service);
   }
 
   async watch(feed: WatchFeed, signal: AbortSignal): Promise<void> {
     const connected = await this.#connect();
+    signal.throwIfAborted();
     const { service } = feed;
     let copy = this.#copies.get(service);
     if (!copy) this.#copies.set(service, (copy = this.#copy(service, connected)));
@@ -206,6 +212,8 @@ class KubernetesDriver implements RegistryDriver {
     }
     const { status, verb, resource } = error;
     if (status === 429 || status >= 500) return { kind: 'unreachable' };
+    const pod = 'TENON_KUBERNETES_POD_NAME says which pod this process is in';
+    if (status === 404 && resource.plural === 'pods') return { kind: 'refused', remedy: pod };
     const who = 'TENON_REGISTRY_TOKEN_FILE, or the kubeconfig, says who connects';
     if (status === 401) return { kind: 'denied', remedy: who };
     if (status !== 403) return { kind: 'refused' };
@@ -232,79 +240,76 @@ class KubernetesDriver implements RegistryDriver {
 
   async #open(): Promise<Connected> {
     const { random, logger } = this.#tools;
+    const { namespace: wanted, labelSelector = '', dialect, podName } = this.bounds;
     const cluster = await openCluster(this.bounds, { ...this.#tools, open: (request) => this.#channel(request) });
+    if (this.#closing.signal.aborted) cluster.close();
+    this.#closing.signal.throwIfAborted();
     const { client, clock } = cluster;
-    const slices = endpointSlices(this.bounds.namespace ?? cluster.namespace ?? 'default');
-    const labels = labelsIn(this.bounds.labelSelector ?? '');
-    const tools = { client, clock, slices, labels, logger, owner: random.uuid(), nodeOf: published };
-    const own = new SliceLeases<Registration>(tools);
-    const leases = new LeaseManager(own, { registry: 'kubernetes', lapses: true, ...this.#tools });
-    this.#connected = { ...cluster, slices, leases, own };
+    const namespace = wanted ?? cluster.namespace ?? 'default';
+    const slices = endpointSlices(namespace);
+    const tools = { client, logger, owner: random.uuid(), nodeOf: published };
+    const own = new SliceLeases<Registration>({ ...tools, clock, slices, labels: labelsIn(labelSelector) });
+    const pod = { pods: podsOf(namespace), pod: podName ?? hostname(), encode: encodeAll };
+    const records = dialect === 'go-micro' ? new PodRecords<Registration>({ ...tools, ...pod }) : undefined;
+    // Nobody but this process takes a record out of its pod.
+    const lapses = records === undefined;
+    const leases = new LeaseManager(records ? new PodLeases(own, records) : own, {
+      registry: 'kubernetes',
+      lapses,
+      ...this.#tools,
+    });
+    this.#connected = { ...cluster, slices, leases, own, records };
     return this.#connected;
   }
 
   #copy(service: string | undefined, connected: Connected): SliceCopy<ServiceRecord> {
-    const { client, slices } = connected;
     const { clock, random, timers, logger } = this.#tools;
     return new SliceCopy({
-      client,
+      ...this.#source(service, connected),
       logger,
-      resource: slices,
       watchMs: this.bounds.watchMs,
-      runtime: {
-        clock,
-        random,
-        timers,
-      },
-      by: this.#selection(service),
-      view: this.#viewTools(connected),
-      tell: ({ action, record, leaseMs }) => {
-        for (const feed of this.#feeds)
-          if (feed.service === service)
-            feed.change({
-              action,
-              service: record,
-              leaseMs,
-            });
-      },
+      runtime: { clock, random, timers },
+      lost: () => this.#each(service, (feed) => feed.fail('the API server has lost its data')),
+      tell: ({ action, record, leaseMs }) =>
+        this.#each(service, (feed) => feed.change({ action, service: record, leaseMs })),
     });
   }
 
-  #channel({ server, security, hasCredentials, headers }: ChannelRequest): ClusterChannel {
-    const { isSecure, addresses, basePath } = serverParts(server);
-    if (!isSecure && (hasCredentials || this.bounds.tls !== undefined)) {
-      const shown = maskAddress(server);
-      throw invalidAddress(`"${shown}" is without TLS, and credentials would be sent in the clear: write https://`);
-    }
-    const list = { ...this.#tools, registry: 'kubernetes', serverName: 'Kubernetes' };
-    return new HttpChannel({
-      registry: 'kubernetes',
-      addresses: new AddressList(addresses, list),
-      tools: {
-        ...this.#tools,
-        security,
-      },
-      basePath,
-      headers,
-    });
+  /** Calls `tell` with the watches of just this. */
+  #each(service: string | undefined, tell: (feed: WatchFeed) => void): void {
+    for (const feed of this.#feeds) if (feed.service === service) tell(feed);
   }
 
-  #viewTools({ clock }: Cluster): SliceViewTools<ServiceRecord> {
-    const { portName, maxRecordBytes } = this.bounds;
+  #source(service: string | undefined, { client, clock, slices, records }: Connected): SliceSource<ServiceRecord> {
+    const { labelSelector, portName, maxRecordBytes } = this.bounds;
+    const wanted = service === undefined ? serviceNameLabel : `${serviceNameLabel}=${serviceLabelOf(service)}`;
+    const pods = records && podsWith(service);
     return {
-      clock,
-      portName,
-      describe,
-      skipBroken: (place, read) => this.#broken.read(place, read),
-      broken: (why) => new BrokenRecord(why),
-      decode: (text) => ownNode(decodeNode(text, maxRecordBytes)),
+      client,
+      resource: slices,
+      by: { labelSelector: labelSelector === undefined ? wanted : `${labelSelector},${wanted}` },
+      pods: pods && { resource: podsOf(slices.namespace), by: pods },
+      view: {
+        clock,
+        portName,
+        describe,
+        skipBroken: (place, read) => this.#broken.read(place, read),
+        broken: (why) => new BrokenRecord(why),
+        decode: (text) => ownNode(decodeNode(text, maxRecordBytes)),
+        decodePod: (text) => decodeNodes(text, maxRecordBytes).map(ownNode),
+      },
     };
   }
 
-  #selection(service: string | undefined): Selection {
-    const { labelSelector } = this.bounds;
-    const wanted = service === undefined ? serviceNameLabel : `${serviceNameLabel}=${serviceLabelOf(service)}`;
-    return { labelSelector: labelSelector === undefined ? wanted : `${labelSelector},${wanted}` };
+  #channel({ server, security, isProtected }: ChannelRequest): ClusterChannel {
+    const { isSecure, addresses, basePath } = parseHttpServer(server);
+    if (!isSecure && isProtected) {
+      const why = 'TLS would not be in force, and credentials would be sent in the clear: write https://';
+      throw invalidAddress(`"${maskAddress(server)}" is without TLS. ${why}, or leave them out`);
+    }
+    const list = { ...this.#tools, registry: 'kubernetes', serverName: 'Kubernetes' };
+    const tools = { ...this.#tools, security };
+    return new HttpChannel({ registry: 'kubernetes', addresses: new AddressList(addresses, list), tools, basePath });
   }
 }
 
@@ -316,6 +321,12 @@ function published({ service, node, ttlMs }: Registration): PublishedNode {
   return { service: name, version, id, address, conditions, record: encodeNode(service, node), ttlMs };
 }
 
+/** Writes the record of all nodes of one service. */
+function encodeAll(registrations: readonly Registration[]): string {
+  const { service } = registrations.at(-1) as Registration;
+  return JSON.stringify({ ...service, nodes: registrations.map(({ node }) => node) });
+}
+
 function ownNode(record: ServiceRecord): OwnNode<ServiceRecord> {
   const { id = '', address = '' } = record.nodes[0] ?? {};
   return { service: record.name, id, address, record };
@@ -324,26 +335,11 @@ function ownNode(record: ServiceRecord): OwnNode<ServiceRecord> {
 /** Makes the record of an endpoint that others list. */
 function describe(name: string, endpoint: ListedEndpoint, isDraining: boolean): ServiceRecord {
   const { id, address, version, zone, nodeName } = endpoint;
-  const metadata = {
-    ...(zone !== undefined && { zone }),
-    ...(nodeName !== undefined && { nodeName }),
-    ...(isDraining && { [stateKey]: 'draining' }),
-  };
+  const place = { ...(zone !== undefined && { zone }), ...(nodeName !== undefined && { nodeName }) };
+  const metadata = { ...place, ...(isDraining && { [stateKey]: 'draining' }) };
   return { name, version, metadata: {}, endpoints: [], nodes: [{ id, address, metadata }] };
 }
 
 function snapshotOf(view: SliceView<ServiceRecord>, service: string | undefined): Snapshot {
   return { nodes: view.nodes(service).map(({ record, leaseMs }) => ({ service: record, leaseMs })) };
-}
-
-/** Throws INVALID_ARGUMENT (`registry.invalid_address`). */
-function serverParts(server: string): {
-  readonly isSecure: boolean;
-  readonly addresses: readonly ServerAddress[];
-  readonly basePath: string;
-} {
-  const [, scheme = 'https', hosts = '', path = ''] = /^(?:(https?):\/\/)?([^/]*)(\/[^?#]*)?$/i.exec(server) ?? [];
-  if (hosts === '') throw invalidAddress(`"${maskAddress(server)}" is no address of an API server: write host:port`);
-  const isSecure = scheme.toLowerCase() === 'https';
-  return { isSecure, addresses: parseAddresses(hosts, isSecure ? 443 : 80), basePath: path.replace(/\/+$/, '') };
 }

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -160,7 +160,13 @@ describe('a cluster', () => {
 });
 
 describe('an exec plugin', () => {
-  const plugin = (script: string, more: object = {}): ExecCredentials => {
+  /** Stands still, so that a test says when the plugin may be started again. */
+  const time = { nowMs: 0, monotonicMs: () => time.nowMs };
+  const plugin = (
+    script: string,
+    more: object = {},
+    clock = new ServerClock(systemRuntime.clock),
+  ): ExecCredentials => {
     const path = file(`#!/bin/sh\n${script}\n`, `plugin-${(serial += 1)}`);
     chmodSync(path, 0o755);
     const exec = {
@@ -169,7 +175,7 @@ describe('an exec plugin', () => {
       args: ['one'],
       env: { EXTRA: 'more' },
     };
-    return new ExecCredentials({ ...exec, ...more }, new ServerClock(systemRuntime.clock));
+    return new ExecCredentials({ ...exec, ...more }, clock, time);
   };
   const failed = (message: RegExp): object => ({
     reason: 'kubernetes.exec_failed',
@@ -183,8 +189,51 @@ describe('an exec plugin', () => {
     );
     expect(await Promise.all([credentials.token(), credentials.token()])).toEqual(['one-more-1', 'one-more-1']);
     expect(await credentials.token()).toBe('one-more-1');
-    credentials.forget();
+    time.nowMs += 5_000;
+    expect(credentials.refused('one-more-1')).toBe(true);
     expect(await credentials.token()).toBe('one-more-2');
+  });
+
+  it('is started once for all requests whose token was refused, and not again within five seconds', async () => {
+    const runs = join(folder, 'runs-refused');
+    const credentials = plugin(
+      `echo x >> ${runs}; echo "{\"status\":{\"token\":\"t$(wc -l < ${runs} | tr -d ' ')\"}}"`,
+    );
+    expect(await credentials.token()).toBe('t1');
+    // It was given a moment ago: another one would be refused just the same.
+    expect(credentials.refused('t1')).toBe(false);
+    expect(await credentials.token()).toBe('t1');
+    time.nowMs += 5_000;
+    const again = Array.from({ length: 10 }, async () => {
+      expect(credentials.refused('t1')).toBe(true);
+      return credentials.token();
+    });
+    expect(new Set(await Promise.all(again))).toEqual(new Set(['t2']));
+    // A request that had shown the old one, and hears of it late.
+    expect(credentials.refused('t1')).toBe(true);
+    expect(await credentials.token()).toBe('t2');
+    expect(readFileSync(runs, 'utf8')).toBe('x\nx\n');
+  });
+
+  it.each([
+    ['fails', 'exit 1', false],
+    ['gives tokens that have ended', `echo '{"status":{"token":"t","expirationTimestamp":"2001-01-01T00:00:00Z"}}'`, true],
+  ])('that %s is not started for each request', async (_what, script, hasToken) => {
+    const runs = join(folder, `runs-${(serial += 1)}`);
+    // The server's time is known, and later.
+    const clock = new ServerClock(systemRuntime.clock);
+    await clock.timed(async () => ({ status: 200, headers: { date: 'Thu, 01 Jan 2026 00:00:00 GMT' } }), {
+      signal: new AbortController().signal,
+      mayTakeLong: false,
+    });
+    const credentials = plugin(`echo x >> ${runs}; ${script}`, {}, clock);
+    const ask = async (): Promise<string> => credentials.token().catch(() => 'failed');
+    const outcome = hasToken ? 't' : 'failed';
+    for (let times = 0; times < 5; times += 1) expect(await Promise.all([ask(), ask()])).toEqual([outcome, outcome]);
+    expect(readFileSync(runs, 'utf8')).toBe('x\n');
+    time.nowMs += 5_000;
+    await Promise.all([ask(), ask(), ask()]);
+    expect(readFileSync(runs, 'utf8')).toBe('x\nx\n');
   });
 
   it('that fails, or gives no token, is named with what it said', async () => {

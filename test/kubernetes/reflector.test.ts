@@ -18,7 +18,8 @@ class ScriptedServer implements ApiChannel {
   watch: () => AsyncIterable<string> | { status: number; body: string; headers?: Record<string, string> } = forever;
 
   async request(request: ApiRequest): ReturnType<ApiChannel['request']> {
-    this.requests.push(`list ${this.#shown(request)}`);
+    const isOfVersion = request.query?.['limit'] === 1;
+    this.requests.push(isOfVersion ? 'version' : `list ${this.#shown(request)}`);
     return { headers: {}, ...this.list() };
   }
 
@@ -78,7 +79,7 @@ function reflecting() {
     channel: server,
     clock: new ServerClock(runtime.clock),
     timeoutMs: 1e3,
-    credentials: { renew: () => false },
+    credentials: { token: async () => undefined, refused: () => false },
   });
   const reflector = new Reflector<ApiObject>({
     client,
@@ -90,6 +91,7 @@ function reflecting() {
     replaced: (objects) => log.push(`= ${objects.map(({ metadata }) => metadata?.name).join()}`),
     changed: ({ metadata }) => log.push(`+ ${metadata?.name}`),
     removed: ({ metadata }) => log.push(`- ${metadata?.name}`),
+    lost: () => log.push('lost'),
   });
   const ended = new AbortController();
   return { runtime, server, log, logger, reflector, ended, client };
@@ -120,8 +122,9 @@ describe('Reflector', () => {
       ]);
     };
     await reflector.start(ended.signal);
+    server.list = () => listed('12');
     await pass(runtime, 1_000);
-    expect(server.requests).toEqual(['list ', 'watch 1', 'watch 12']);
+    expect(server.requests).toEqual(['list ', 'watch 1', 'watch 12', 'version']);
     expect(log).toEqual(['= ', '+ a']);
     ended.abort();
   });
@@ -171,6 +174,58 @@ describe('Reflector', () => {
     expect(server.requests).toHaveLength(2);
     await pass(runtime, 2_000);
     expect(server.requests).toHaveLength(3);
+    ended.abort();
+  });
+
+  it('waits two minutes at most, whatever Retry-After says, and also after a watch that lasted', async () => {
+    const { runtime, server, reflector, ended } = reflecting();
+    let end = (): void => {};
+    server.watch = () => {
+      const broken = new Promise<never>((_resolve, reject) => (end = () => reject(new Error('broken'))));
+      return (async function* lines() {
+        yield await broken;
+      })();
+    };
+    await reflector.start(ended.signal);
+    await pass(runtime, 70_000);
+    server.watch = () => ({ status: 429, body: '{}', headers: { 'retry-after': '999999' } });
+    end();
+    await pass(runtime, 1_000);
+    expect(server.requests).toEqual(['list ', 'watch 1', 'watch 1']);
+    await pass(runtime, 100_000);
+    expect(server.requests).toHaveLength(3);
+    await pass(runtime, 25_000);
+    expect(server.requests).toHaveLength(4);
+    ended.abort();
+  });
+
+  it('says so when the server has lost its data, and lists what it has now', async () => {
+    const { runtime, server, log, logger, reflector, ended } = reflecting();
+    server.list = () => listed('500', object('a', '3'));
+    let watches = 0;
+    server.watch = () => ((watches += 1) === 1 ? linesOf([]) : forever());
+    await reflector.start(ended.signal);
+    server.list = () => listed('20', object('b', '15'));
+    await pass(runtime, 2_000);
+    expect(log).toEqual(['= a', 'lost', '= b']);
+    expect(server.requests).toEqual(['list ', 'watch 500', 'watch 500', 'version', 'list ', 'watch 20']);
+    expect(logger.lines.map(({ message }) => message)).toContainEqual(expect.stringMatching(/has lost its data/));
+    ended.abort();
+  });
+
+  it('watches again if it is not told which version the server has', async () => {
+    const { runtime, server, log, reflector, ended } = reflecting();
+    let watches = 0;
+    server.watch = () => ((watches += 1) === 1 ? linesOf([]) : forever());
+    await reflector.start(ended.signal);
+    server.list = () => ({ status: 500, body: '{}' });
+    await pass(runtime, 1_000);
+    server.list = () => listed('opaque');
+    await pass(runtime, 20_000);
+    const { length } = server.requests;
+    await pass(runtime, 60_000);
+    expect(server.requests).toHaveLength(length);
+    expect(log).toEqual(['= ']);
     ended.abort();
   });
 
@@ -252,18 +307,23 @@ describe('ApiClient', () => {
     await expect(client.list(resource, {}, never)).rejects.toThrow(message);
   });
 
-  it('repeats a request that is refused for its credentials once, if they can be renewed', async () => {
+  it.each([
+    [true, 2],
+    [false, 1],
+  ])('repeats a request whose token is refused once, if there is another token: %s', async (hasOther, requests) => {
     const { server, runtime } = reflecting();
-    let renewed = 0;
-    const client = new ApiClient({
-      channel: server,
-      clock: new ServerClock(runtime.clock),
-      timeoutMs: 1e3,
-      credentials: { renew: () => (renewed += 1) > 0 },
-    });
+    const refused: (string | undefined)[] = [];
+    let tokens = 0;
+    const credentials = {
+      token: async () => `t${(tokens += 1)}`,
+      refused: (token: string | undefined) => refused.push(token) > 0 && hasOther,
+    };
+    const clock = new ServerClock(runtime.clock);
+    const client = new ApiClient({ channel: server, clock, timeoutMs: 1e3, credentials });
     server.list = () => ({ status: 401, body: '{"message":"token has expired"}' });
     await expect(client.list(resource, {}, never)).rejects.toThrow(/status 401: token has expired/);
-    expect([renewed, server.requests.length]).toEqual([1, 2]);
+    expect(refused).toEqual(['t1']);
+    expect(server.requests).toHaveLength(requests);
     expect(new ApiError('list', resource, { status: 401, said: 'x' }).message).toContain('list pods');
   });
 });

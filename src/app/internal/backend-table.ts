@@ -238,6 +238,21 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
           example: 'grpc',
         },
         {
+          name: 'TENON_KUBERNETES_DIALECT',
+          option: 'dialect',
+          describes: "Whether Go Micro's services are found in annotations of pods, and find those that register.",
+          kind: 'choice',
+          choices: () => ['native', 'go-micro'],
+          fallback: 'native',
+        },
+        {
+          name: 'TENON_KUBERNETES_POD_NAME',
+          option: 'podName',
+          describes: 'Name of the pod of this process, for the dialect go-micro. Default: the name of the host.',
+          kind: 'text',
+          example: 'greeter-6cc7848c6-4knrm',
+        },
+        {
           name: 'TENON_KUBERNETES_CONTEXT',
           option: 'context',
           describes: 'Context of the kubeconfig. Default: its current-context.',

@@ -174,3 +174,22 @@ export function isFaultOfAddress(error: unknown): boolean {
   const isBroken = (reason = ''): boolean => ['transport.unreachable', 'transport.connection_lost'].includes(reason);
   return isTimeout(error) || (error instanceof ChannelCallError && isBroken(error.reason));
 }
+
+/** The parts of the address of an HTTP server. */
+export interface HttpServerAddress {
+  readonly isSecure: boolean;
+  /** One at least. */
+  readonly addresses: readonly ServerAddress[];
+  /** Begins every path, without a slash at its end. */
+  readonly basePath: string;
+}
+
+/**
+ * Parses `https://a:1,b:2/base`; without a scheme it is HTTPS. Throws INVALID_ARGUMENT (`registry.invalid_address`).
+ */
+export function parseHttpServer(server: string): HttpServerAddress {
+  const [, scheme = 'https', hosts = '', path = ''] = /^(?:(https?):\/\/)?([^/]*)(\/[^?#]*)?$/i.exec(server) ?? [];
+  if (hosts === '') throw invalidAddress(`"${maskAddress(server)}" is no address of a server: write host:port`);
+  const isSecure = scheme.toLowerCase() === 'https';
+  return { isSecure, addresses: parseAddresses(hosts, isSecure ? 443 : 80), basePath: path.replace(/\/+$/, '') };
+}

@@ -24,12 +24,21 @@ export class BrokenRecord extends Error {}
  * the shape that the type promises.
  */
 export function decodeNode(text: string, maxBytes: number): ServiceRecord {
+  const [record, ...others] = decodeNodes(text, maxBytes);
+  if (!record || others.length > 0) throw new BrokenRecord('does not hold one node');
+  return record;
+}
+
+/** Decodes Service JSON into one record for each of its nodes, as {@link decodeNode} does. */
+export function decodeNodes(text: string, maxBytes: number): readonly ServiceRecord[] {
   if (Buffer.byteLength(text) > maxBytes) throw new BrokenRecord(`is larger than ${maxBytes} bytes`);
   const value = parsed(text);
   const nodes = Array.isArray(value['nodes']) ? (value['nodes'] as unknown[]) : [];
-  if (nodes.length !== 1) throw new BrokenRecord('does not hold one node');
-  const { id, address, metadata } = objectOf(nodes[0], 'a node');
-  return { ...serviceParts(value['name'], value), nodes: [checkedNode(id, address, metadata)] };
+  const service = serviceParts(value['name'], value);
+  return nodes.map((node) => {
+    const { id, address, metadata } = objectOf(node, 'a node');
+    return { ...service, nodes: [checkedNode(id, address, metadata)] };
+  });
 }
 
 /** Parses the JSON of an object. Throws {@link BrokenRecord}. */
