@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -6,6 +7,7 @@ import { join } from 'node:path';
 
 import { afterAll, expect, it } from '@jest/globals';
 
+import { CachedRegistry } from '../../src/registry/cache.ts';
 import { KubernetesRegistry } from '../../src/registry/kubernetes.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
@@ -23,18 +25,59 @@ const patientMs = 60_000;
 const folder = mkdtempSync(join(tmpdir(), 'tenon-kubernetes-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
+/** Calls the etcd of a cluster. */
+async function callEtcd(cluster: KubernetesServer, method: string, body: object): Promise<{ revision: string }> {
+  const url = `http://${cluster.detail('etcd')}/v3/kv/${method}`;
+  const answer = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
+  if (!answer.ok) throw new Error(`etcd refused: ${await answer.text()}`);
+  return ((await answer.json()) as { header: { revision: string } }).header;
+}
+
 /** Compacts the etcd of a cluster, so that it forgets all changes so far. */
 async function compact(cluster: KubernetesServer): Promise<void> {
-  const url = `http://${cluster.detail('etcd')}/v3/kv`;
-  const post = async (path: string, body: object): Promise<Response> =>
-    fetch(`${url}/${path}`, { method: 'POST', body: JSON.stringify(body) });
-  const { header } = (await (await post('range', { key: 'AA==' })).json()) as { header: { revision: string } };
-  const answer = await post('compaction', { revision: header.revision, physical: true });
-  if (!answer.ok) throw new Error(`etcd was not compacted: ${await answer.text()}`);
+  const { revision } = await callEtcd(cluster, 'range', { key: 'AA==' });
+  await callEtcd(cluster, 'compaction', { revision, physical: true });
+}
+
+/** A service account that may list and watch slices. */
+async function readerOf(cluster: KubernetesServer, name: string): Promise<{ token(spec?: object): Promise<string> }> {
+  const accounts = '/api/v1/namespaces/default/serviceaccounts';
+  await cluster.done('POST', accounts, { metadata: { name } });
+  const rules = [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] }];
+  await cluster.done('POST', `${rbac}/roles`, { metadata: { name }, rules });
+  await allow(cluster, name);
+  return {
+    token: async (spec = {}) => {
+      const body = { spec: { expirationSeconds: 3_600, ...spec } };
+      const { status } = await cluster.done('POST', `${accounts}/${name}/token`, body);
+      return (status as { token: string }).token;
+    },
+  };
+}
+
+const rbac = '/apis/rbac.authorization.k8s.io/v1/namespaces/default';
+async function allow(cluster: KubernetesServer, name: string): Promise<void> {
+  await cluster.done('POST', `${rbac}/rolebindings`, {
+    metadata: { name },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name },
+    subjects: [{ kind: 'ServiceAccount', name, namespace: 'default' }],
+  });
+}
+
+const slice = (...hosts: string[]) => ({ endpoints: hosts.map((host) => ({ addresses: [host] })) });
+
+/** Creates a slice for each address. */
+async function putAll(cluster: KubernetesServer, service: string, hosts: readonly string[]): Promise<void> {
+  const left = [...hosts];
+  const writers = Array.from({ length: 20 }, async () => {
+    for (let host = left.pop(); host !== undefined; host = left.pop())
+      await cluster.putSlice(`${service}-${host}`, service, slice(host));
+  });
+  await Promise.all(writers);
 }
 
 describeWithServer('KubernetesRegistry whose API server fails', new KubernetesServer(), (cluster) => {
-  const slice = (...hosts: string[]) => ({ endpoints: hosts.map((host) => ({ addresses: [host] })) });
+  let paced: ReturnType<typeof readerOf> | undefined;
 
   it('reports exactly what changed while it was cut off, though the API server has forgotten the changes', async () => {
     const proxy = await new ApiProxy(cluster).start();
@@ -55,12 +98,36 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
       await eventually('it knows', () => seen.texts.length >= 2, patientMs);
       const again = proxy.requests.slice(before);
       expect(again.some((one) => !one.includes('watch=true'))).toBe(true);
+      // As an event in an answer with status 200.
+      expect(proxy.errors).toContainEqual(expect.stringMatching(/"code":410/));
       await cluster.putSlice('gap-b', 'gap', slice('10.0.1.2', '10.0.1.4'));
       await eventually('it follows', () => seen.texts.length >= 3, patientMs);
       expect(seen.texts.slice(0, 2).sort()).toEqual(['create 10.0.1.2:9000', 'delete 10.0.1.1:9000']);
       expect(seen.texts.slice(2)).toEqual(['create 10.0.1.4:9000']);
     });
     await proxy.stop();
+  }, 240_000);
+
+  it('reads a list anew whose version is forgotten between two of its pages (status 410)', async () => {
+    const etcd = cluster.detail('etcd');
+    const old = new KubernetesServer({ args: ['--watch-cache=false', `--etcd-servers=http://${etcd}`] });
+    await old.start();
+    const proxy = await new ApiProxy(old).start();
+    const all = Array.from({ length: 520 }, (_, index) => `10.9.${Math.floor(index / 250)}.${(index % 250) + 1}`);
+    await putAll(cluster, 'forgotten', all);
+    proxy.rule = async ({ url = '' }) => {
+      if (url.includes('continue=') && !proxy.statuses.includes(410)) {
+        await cluster.deleteSlice(`forgotten-${all[0]}`);
+        await compact(cluster);
+      }
+      return 'pass';
+    };
+    await usingRegistry(old, { address: proxy.address, timeoutMs: 30_000 }, async (registry) => {
+      expect(await idsOf(registry, 'forgotten')).toHaveLength(519);
+      expect(proxy.statuses).toEqual([200, 410, 200]);
+    });
+    await proxy.stop();
+    await old.dispose();
   }, 240_000);
 
   it('reports nothing when the API server is restarted, and goes on from there', async () => {
@@ -161,24 +228,120 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
     240_000,
   );
 
-  it('reads a token again that was renewed in its file, when the old one is refused', async () => {
-    const accounts = '/api/v1/namespaces/default/serviceaccounts';
-    await cluster.done('POST', accounts, { metadata: { name: 'reader' } });
-    const rules = [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] }];
-    const rbac = '/apis/rbac.authorization.k8s.io/v1/namespaces/default';
-    await cluster.done('POST', `${rbac}/roles`, { metadata: { name: 'reader' }, rules });
-    await cluster.done('POST', `${rbac}/rolebindings`, {
-      metadata: { name: 'reader' },
-      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'reader' },
-      subjects: [{ kind: 'ServiceAccount', name: 'reader', namespace: 'default' }],
+  it.each<[string, number, (token: string) => Promise<() => Promise<void>>]>([
+    [
+      'forbids it',
+      403,
+      async () => {
+        await cluster.done('DELETE', `${rbac}/rolebindings/paced`);
+        return () => allow(cluster, 'paced');
+      },
+    ],
+    [
+      'has too much to do',
+      429,
+      async () => {
+        const flows = '/apis/flowcontrol.apiserver.k8s.io/v1';
+        const limited = { nominalConcurrencyShares: 0, borrowingLimitPercent: 0, limitResponse: { type: 'Reject' } };
+        const level = { metadata: { name: 'none' }, spec: { type: 'Limited', limited } };
+        await cluster.done('POST', `${flows}/prioritylevelconfigurations`, level);
+        const subjects = [{ kind: 'ServiceAccount', serviceAccount: { name: 'paced', namespace: 'default' } }];
+        const every = { verbs: ['*'], apiGroups: ['*'], resources: ['*'], namespaces: ['*'] };
+        const spec = {
+          priorityLevelConfiguration: { name: 'none' },
+          matchingPrecedence: 2,
+          rules: [{ subjects, resourceRules: [every] }],
+        };
+        await cluster.done('POST', `${flows}/flowschemas`, { metadata: { name: 'paced' }, spec });
+        return async () => void (await cluster.done('DELETE', `${flows}/flowschemas/paced`));
+      },
+    ],
+  ])(
+    'asks at most a dozen times in half a minute while the API server itself %s (status %d)',
+    async (_what, status, fail) => {
+      await cluster.putSlice('paced-a', 'paced', slice('10.0.6.1'));
+      const proxy = await new ApiProxy(cluster).start();
+      const reader = await (paced ??= readerOf(cluster, 'paced'));
+      const token = (proxy.token = await reader.token());
+      const refused = (): number => proxy.statuses.filter((one) => one === status).length;
+      await usingRegistry(cluster, { address: proxy.address }, async (registry) => {
+        // What it may is known everywhere a moment after it was said.
+        await eventually('it may read', () => registry.listServices().then(() => true, () => false), patientMs);
+        const seen = new WatchRecorder(await registry.watch({ service: 'paced' }));
+        await eventually('it watches', () => proxy.requests.some((one) => one.includes('watch=true')), patientMs);
+        const undo = await fail(token);
+        const isRefused = (): Promise<boolean> =>
+          registry.listServices().then(
+            () => false,
+            () => refused() > 0,
+          );
+        await eventually('it is refused', isRefused, patientMs);
+        const before = proxy.requests.length;
+        proxy.cut();
+        await sleep(30_000);
+        expect(proxy.requests.length - before).toBeLessThanOrEqual(12);
+        expect(proxy.requests.length - before).toBeGreaterThan(3);
+        expect(refused()).toBeGreaterThan(3);
+        await undo();
+        await cluster.putSlice('paced-a', 'paced', slice('10.0.6.1', '10.0.6.2'));
+        await eventually('it follows', () => seen.texts.length > 0, 90_000);
+        expect(seen.texts).toEqual(['create 10.0.6.2:9000']);
+      });
+      await proxy.stop();
+      await cluster.deleteSlice('paced-a');
+    },
+    240_000,
+  );
+
+  it('connects at most a dozen times in half a minute in which nobody listens, and follows afterwards', async () => {
+    await cluster.putSlice('nobody-a', 'nobody', slice('10.0.7.1'));
+    const proxy = await new ApiProxy(cluster).start();
+    await usingRegistry(cluster, { address: proxy.address }, async (registry) => {
+      const seen = new WatchRecorder(await registry.watch({ service: 'nobody' }));
+      await eventually('it watches', () => proxy.requests.some((one) => one.includes('watch=true')), patientMs);
+      await proxy.stop();
+      let attempts = 0;
+      const count = (): void => void (attempts += 1);
+      subscribe('net.client.socket', count);
+      await sleep(30_000);
+      unsubscribe('net.client.socket', count);
+      expect(attempts).toBeLessThanOrEqual(12);
+      expect(attempts).toBeGreaterThan(3);
+      await cluster.putSlice('nobody-a', 'nobody', slice('10.0.7.1', '10.0.7.2'));
+      await proxy.start();
+      await eventually('it follows', () => seen.texts.length > 0, 90_000);
+      expect(seen.texts).toEqual(['create 10.0.7.2:9000']);
     });
+    await proxy.stop();
+  }, 240_000);
+
+  it('waits as long as Retry-After says', async () => {
+    await cluster.putSlice('after-a', 'after', slice('10.0.8.1'));
+    const proxy = await new ApiProxy(cluster).start();
+    await usingRegistry(cluster, { address: proxy.address }, async (registry) => {
+      const seen = new WatchRecorder(await registry.watch({ service: 'after' }));
+      await eventually('it watches', () => proxy.requests.some((one) => one.includes('watch=true')), patientMs);
+      const before = proxy.requests.length;
+      proxy.rule = () => ({ status: 429, headers: { 'retry-after': '25' } });
+      proxy.cut();
+      await sleep(20_000);
+      // The one that found the connection cut, and the one that was told to wait.
+      expect(proxy.requests.length - before).toBeLessThanOrEqual(2);
+      proxy.rule = () => 'pass';
+      await cluster.putSlice('after-a', 'after', slice('10.0.8.1', '10.0.8.2'));
+      await eventually('it follows', () => seen.texts.length > 0, 90_000);
+      expect(seen.texts).toEqual(['create 10.0.8.2:9000']);
+    });
+    await proxy.stop();
+  }, 240_000);
+
+  it('goes on with a token that was renewed in its file under open watches, and no call fails', async () => {
+    const reader = await readerOf(cluster, 'reader');
     /** A token that is valid as long as a Secret of this name is there. */
     const tokenOf = async (name: string): Promise<string> => {
       const secret = await cluster.done('POST', '/api/v1/namespaces/default/secrets', { metadata: { name } });
       const { uid } = secret['metadata'] as { uid: string };
-      const spec = { boundObjectRef: { kind: 'Secret', apiVersion: 'v1', name, uid }, expirationSeconds: 600 };
-      const { status } = await cluster.done('POST', `${accounts}/reader/token`, { spec });
-      return (status as { token: string }).token;
+      return reader.token({ boundObjectRef: { kind: 'Secret', apiVersion: 'v1', name, uid }, expirationSeconds: 600 });
     };
     const tokenFile = join(folder, 'token');
     const renew = async (name: string): Promise<void> => writeFileSync(tokenFile, `${await tokenOf(name)}\n`);
@@ -186,8 +349,18 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
     await cluster.putSlice('token-a', 'token', slice('10.0.4.1'));
     const options = { address: cluster.address, tls: { caFile: cluster.detail('caFile') }, credentials: { tokenFile } };
     await usingRegistry(cluster, { ...options, watchMs: 2_000 }, async (registry) => {
+      const isAllowed = (): Promise<boolean> => registry.listServices().then(() => true, () => false);
+      await eventually('it may read', isAllowed, patientMs);
+      // One watch is made anew every few seconds, one stands all the time.
+      const lasting = new KubernetesRegistry(options);
       const seen = new WatchRecorder(await registry.watch({ service: 'token' }));
-      expect(await idsOf(registry, 'token')).toEqual(['10.0.4.1:9000']);
+      const stood = new WatchRecorder(await lasting.watch({ service: 'token' }));
+      const failures: unknown[] = [];
+      let calls = 0;
+      const load = setInterval(() => {
+        calls += 1;
+        for (const one of [registry, lasting]) one.getService('token').catch((error: unknown) => failures.push(error));
+      }, 50);
       const old = new KubernetesRegistry({
         ...options,
         credentials: { token: readFileSync(tokenFile, 'utf8').trim() },
@@ -201,10 +374,16 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
         );
       await eventually('the first token is refused', refused, patientMs);
       await old.close();
-      expect(await idsOf(registry, 'token')).toEqual(['10.0.4.1:9000']);
+      await sleep(5_000);
       await cluster.putSlice('token-a', 'token', slice('10.0.4.1', '10.0.4.2'));
-      await eventually('the watch goes on', () => seen.texts.length > 0, patientMs);
+      await eventually('the watches go on', () => seen.texts.length > 0 && stood.texts.length > 0, patientMs);
+      clearInterval(load);
       expect(seen.texts).toEqual(['create 10.0.4.2:9000']);
+      expect(stood.texts).toEqual(['create 10.0.4.2:9000']);
+      expect(await idsOf(lasting, 'token')).toEqual(['10.0.4.1:9000', '10.0.4.2:9000']);
+      expect(failures).toEqual([]);
+      expect(calls).toBeGreaterThan(20);
+      await lasting.close();
     });
   }, 240_000);
 
@@ -279,12 +458,7 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
 
   it('reads more slices than fit into a page', async () => {
     const all = Array.from({ length: 1_100 }, (_, index) => `10.1.${Math.floor(index / 250)}.${(index % 250) + 1}`);
-    const free = [...all];
-    const writers = Array.from({ length: 20 }, async () => {
-      for (let host = free.pop(); host !== undefined; host = free.pop())
-        await cluster.putSlice(`pages-${host}`, 'pages', slice(host));
-    });
-    await Promise.all(writers);
+    await putAll(cluster, 'pages', all);
     await usingRegistry(cluster, { timeoutMs: 30_000 }, async (registry) => {
       expect(await idsOf(registry, 'pages')).toHaveLength(1_100);
       const seen = new WatchRecorder(await registry.watch({ service: 'pages' }));
@@ -313,5 +487,49 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
       await eventually('and on', () => seen.texts.includes('create own'), patientMs);
     });
     await toxiproxy.dispose();
+  }, 240_000);
+});
+
+describeWithServer('KubernetesRegistry whose API server has lost its data', new KubernetesServer(), (cluster) => {
+  it('says so to its watchers; the cache keeps what was known for a while, and then has the truth', async () => {
+    const graceMs = 12_000;
+    await cluster.putSlice('lost-a', 'lost', slice('10.0.1.1', '10.0.1.2'));
+    // So that what comes afterwards is at a lower revision.
+    for (let times = 0; times < 3_000; times += 1) await callEtcd(cluster, 'put', { key: 'AA==', value: 'AA==' });
+    await cluster.putSlice('lost-a', 'lost', slice('10.0.1.1', '10.0.1.2', '10.0.1.3'));
+    await usingRegistry(cluster, {}, async (registry) => {
+      const register = (): Promise<boolean> =>
+        registry.register(serviceOf('lost', ['own']), { ttlMs: 60_000 }).then(
+          () => true,
+          () => false,
+        );
+      await register();
+      const cached = new CachedRegistry(registry, { graceMs });
+      const ids = (): string => (cached.peek('lost') ?? []).flatMap(({ nodes }) => nodes.map(({ id }) => id)).sort().join();
+      const before = '10.0.1.1:9000,10.0.1.2:9000,10.0.1.3:9000,own';
+      await cached.getService('lost');
+      expect(ids()).toBe(before);
+      const seen = [new WatchRecorder(await registry.watch({ service: 'lost' })), new WatchRecorder(await registry.watch())];
+      await cluster.kill();
+      rmSync(join(cluster.folder, 'data'), { recursive: true });
+      const views = new Set<string>();
+      const looking = setInterval(() => views.add(ids()), 5);
+      await cluster.start();
+      for (const { ended } of seen) {
+        expect(await ended).toMatchObject({
+          reason: 'registry.watch_lost',
+          message: expect.stringMatching(/the API server has lost its data/),
+        });
+      }
+      expect(seen.flatMap(({ texts }) => texts)).toEqual([]);
+      await eventually('it is registered again', register, patientMs);
+      await cluster.putSlice('lost-b', 'lost', slice('10.0.1.2', '10.0.1.4'));
+      await eventually('what is new is seen', () => ids().includes('10.0.1.4:9000'), patientMs);
+      await eventually('what has gone is forgotten', () => ids() === '10.0.1.2:9000,10.0.1.4:9000,own', patientMs);
+      clearInterval(looking);
+      // Until then nothing that lives was missing for a moment.
+      for (const view of views) expect(view).toMatch(/10\.0\.1\.2:9000.*own/);
+      await cached.close();
+    });
   }, 240_000);
 });

@@ -6,6 +6,7 @@ import { afterAll } from '@jest/globals';
 
 import type { EndpointSlice } from '../../src/kubernetes/endpoint-slice.ts';
 import { KubernetesRegistry, type KubernetesRegistryOptions } from '../../src/registry/kubernetes.ts';
+import type { Clock } from '../../src/runtime/runtime.ts';
 import { BackendServer, type ServerOptions } from '../support/servers.ts';
 
 const agent = new Agent({ keepAlive: true });
@@ -100,12 +101,15 @@ function slicesPath(namespace: string): string {
 /** Calls `body` with a registry over the cluster, and closes it. */
 export async function usingRegistry(
   cluster: KubernetesServer,
-  options: KubernetesRegistryOptions & { readonly logger?: ConstructorParameters<typeof KubernetesRegistry>[4] },
+  options: KubernetesRegistryOptions & {
+    readonly logger?: ConstructorParameters<typeof KubernetesRegistry>[4];
+    readonly clock?: Clock;
+  },
   body: (registry: KubernetesRegistry) => Promise<void>,
 ): Promise<void> {
-  const { logger, ...more } = options;
+  const { logger, clock, ...more } = options;
   const kubeconfig = more.address === undefined ? { kubeconfig: cluster.detail('kubeconfig') } : {};
-  const registry = new KubernetesRegistry({ ...kubeconfig, ...more }, undefined, undefined, undefined, logger);
+  const registry = new KubernetesRegistry({ ...kubeconfig, ...more }, clock, undefined, undefined, logger);
   try {
     await body(registry);
   } finally {
@@ -114,9 +118,11 @@ export async function usingRegistry(
 }
 
 /** What a proxy does with a request: an answer of its own, a connection that it cuts, or the API server's answer. */
-export type ProxyRule = (
-  request: IncomingMessage,
-) => { readonly status: number; readonly body?: string } | 'cut' | 'pass';
+export type ProxyRule = (request: IncomingMessage) => ProxyOutcome | Promise<ProxyOutcome>;
+type ProxyOutcome =
+  | { readonly status: number; readonly body?: string; readonly headers?: Readonly<Record<string, string>> }
+  | 'cut'
+  | 'pass';
 
 /**
  * Stands in front of the API server as `kubectl proxy` does: it speaks HTTP, and brings the token of an administrator.
@@ -124,6 +130,12 @@ export type ProxyRule = (
  */
 export class ApiProxy {
   readonly requests: string[] = [];
+  /** The status of each answer of the API server. */
+  readonly statuses: number[] = [];
+  /** The `ERROR` events within answers of the API server. */
+  readonly errors: string[] = [];
+  /** Shown to the API server. @default the token of an administrator */
+  token: string | undefined;
   rule: ProxyRule = () => 'pass';
   readonly #server: Server;
   readonly #cluster: KubernetesServer;
@@ -131,7 +143,7 @@ export class ApiProxy {
 
   constructor(cluster: KubernetesServer) {
     this.#cluster = cluster;
-    this.#server = createServer((from, to) => this.#serve(from, to));
+    this.#server = createServer((from, to) => void this.#serve(from, to));
   }
 
   get address(): string {
@@ -156,21 +168,27 @@ export class ApiProxy {
     await closed;
   }
 
-  #serve(from: IncomingMessage, to: ServerResponse): void {
+  async #serve(from: IncomingMessage, to: ServerResponse): Promise<void> {
     this.requests.push(`${from.method} ${from.url}`);
-    const rule = this.rule(from);
+    const rule = await this.rule(from);
     if (rule === 'cut') return void from.socket.destroy();
     if (rule !== 'pass') {
-      to.writeHead(rule.status, { 'content-type': 'application/json' });
+      to.writeHead(rule.status, { 'content-type': 'application/json', ...rule.headers });
       to.end(rule.body ?? '{}');
       return;
     }
     const [host = '', port] = this.#cluster.address.split(':');
-    const headers = { ...from.headers, host: '', authorization: `Bearer ${this.#cluster.detail('token')}` };
+    const token = this.token ?? this.#cluster.detail('token');
+    const headers = { ...from.headers, host: '', authorization: `Bearer ${token}` };
     const { method, url: path } = from;
     const sent = request(
       { host, port, method, path, headers, ca: readFileSync(this.#cluster.detail('caFile')) },
       (answer) => {
+        this.statuses.push(answer.statusCode ?? 0);
+        answer.on('data', (data) => {
+          const lines = String(data).split('\n');
+          this.errors.push(...lines.filter((line) => line.startsWith('{"type":"ERROR"')));
+        });
         to.writeHead(answer.statusCode ?? 502, answer.headers);
         to.flushHeaders();
         answer.pipe(to);

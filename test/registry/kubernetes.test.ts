@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -8,11 +9,12 @@ import { Code } from '../../src/errors/errors.ts';
 import type { EndpointSlice } from '../../src/kubernetes/endpoint-slice.ts';
 import { KubernetesRegistry } from '../../src/registry/kubernetes.ts';
 import { stateKey } from '../../src/registry/registry.ts';
+import { systemRuntime } from '../../src/runtime/system.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
 import { describeWithServer } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { eventually } from '../support/waiting.ts';
-import { KubernetesServer, usingRegistry } from './kubernetes-support.ts';
+import { ApiProxy, KubernetesServer, usingRegistry } from './kubernetes-support.ts';
 import { announcing, foundElsewhere, idsOf, nodeOf, serviceOf } from './support.ts';
 
 expectNothingUncaught();
@@ -51,24 +53,50 @@ describe('the address of KubernetesRegistry', () => {
     await registry.close();
   });
 
-  it('that is without TLS takes no token of a program either', async () => {
+  const exec = { apiVersion: 'client.authentication.k8s.io/v1', command: 'true', interactiveMode: 'Never' };
+  it.each([
+    ['token of a program', {}, { exec }, undefined],
+    ['authority', { 'certificate-authority': 'ca.crt' }, {}, undefined],
+    ['authority, were it in an address of its own', { 'certificate-authority': 'ca.crt' }, {}, 'http://127.0.0.1:1'],
+    ['certificate of a client', {}, { 'client-certificate': 'me.crt', 'client-key': 'me.key' }, undefined],
+    ['name to verify', { 'tls-server-name': 'api' }, {}, undefined],
+  ])('that is without TLS takes no %s of a kubeconfig either', async (_what, cluster, user, address) => {
     const folder = mkdtempSync(join(tmpdir(), 'tenon-kubeconfig-'));
     const kubeconfig = join(folder, 'config');
-    const exec = { apiVersion: 'client.authentication.k8s.io/v1', command: 'true', interactiveMode: 'Never' };
     const config = {
       'current-context': 'test',
-      clusters: [{ name: 'test', cluster: { server: 'http://127.0.0.1:1' } }],
-      users: [{ name: 'test', user: { exec } }],
+      clusters: [{ name: 'test', cluster: { server: 'http://127.0.0.1:1', ...cluster } }],
+      users: [{ name: 'test', user }],
       contexts: [{ name: 'test', context: { cluster: 'test', user: 'test' } }],
     };
     writeFileSync(kubeconfig, JSON.stringify(config));
-    const registry = new KubernetesRegistry({ kubeconfig });
+    const registry = new KubernetesRegistry({ kubeconfig, address });
     await expect(registry.listServices()).rejects.toMatchObject({
       reason: 'registry.invalid_address',
       message: expect.stringMatching(/sent in the clear: write https/),
     });
     await registry.close();
     rmSync(folder, { recursive: true });
+  });
+});
+
+describe('KubernetesRegistry that is closed', () => {
+  it('while it connects first has sent nothing, and sends nothing afterwards', async () => {
+    const requests: string[] = [];
+    const server = createServer((request) => requests.push(String(request.url)));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    const registry = new KubernetesRegistry({ address: `http://127.0.0.1:${port}` });
+    const calls = [registry.listServices(), registry.watch(), registry.register(serviceOf('s', ['n']))];
+    const outcomes = Promise.allSettled(calls);
+    await registry.close();
+    const closed = { status: 'rejected', reason: expect.objectContaining({ reason: 'registry.closed' }) };
+    expect(await outcomes).toEqual([closed, closed, closed]);
+    // Whatever was on its way would have come before this one.
+    await fetch(`http://127.0.0.1:${port}/last`, { signal: AbortSignal.timeout(200) }).catch(() => {});
+    expect(requests).toEqual(['/last']);
+    server.closeAllConnections();
+    server.close();
   });
 });
 
@@ -356,6 +384,97 @@ describeWithServer('KubernetesRegistry', new KubernetesServer(), (cluster) => {
       expect(one.texts).toEqual(['create n1', 'create n2', 'delete n1']);
       expect(await foundElsewhere('kubernetes', options, 'killed')).toEqual([serviceOf('killed', ['n2'])]);
     });
+  });
+
+  it('deletes slices of processes that died, and no others', async () => {
+    const proxy = await new ApiProxy(cluster).start();
+    const path = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices';
+    const put = async (name: string, manager: string, lease: object): Promise<void> => {
+      const labels = {
+        'kubernetes.io/service-name': 'swept',
+        'endpointslice.kubernetes.io/managed-by': manager,
+        'tenon/owner': 'somebody',
+      };
+      const annotations = { 'tenon/record': JSON.stringify(serviceOf('swept', [name])), ...lease };
+      const metadata = { name, labels, annotations };
+      const rest = { apiVersion: 'discovery.k8s.io/v1', kind: 'EndpointSlice', addressType: 'IPv4' };
+      await cluster.done('POST', path, { ...rest, endpoints: [], ports: [], metadata });
+    };
+    const leaseOf = (agoMs: number, leaseDurationSeconds = 5): object => {
+      const renewTime = new Date(Date.now() - agoMs).toISOString();
+      return { 'tenon/lease': JSON.stringify({ renewTime, leaseDurationSeconds }) };
+    };
+    await put('swept-dead', 'tenon', leaseOf(3_600_000));
+    await put('swept-changed', 'tenon', leaseOf(3_600_000));
+    await put('swept-alive', 'tenon', leaseOf(0, 3_600));
+    await put('swept-unreadable', 'tenon', {});
+    await put('swept-foreign', 'somebody-else', leaseOf(3_600_000));
+    const child = await announcing('kubernetes', { kubeconfig: cluster.detail('kubeconfig') }, 'swept', 'n1', 1_000);
+    await child.kill('SIGKILL');
+    const names = async (): Promise<string[]> =>
+      (await cluster.slices('swept')).map(({ metadata }) => metadata?.name ?? '').sort();
+    expect(await names()).toHaveLength(6);
+    const kept = ['swept-alive', 'swept-changed', 'swept-foreign', 'swept-unreadable'];
+    let changes = 0;
+    const change = async (): Promise<void> => {
+      const metadata = { annotations: { changes: String((changes += 1)) } };
+      await cluster.done('PATCH', `${path}/swept-changed`, { metadata }, 'application/merge-patch+json');
+    };
+    await usingRegistry(cluster, { address: proxy.address, sweepMs: 1 }, async (registry) => {
+      const look = async (): Promise<void> => {
+        await change();
+        await registry.register(serviceOf('sweeps', ['n1']));
+      };
+      await look();
+      const looks = (): number => proxy.requests.filter((one) => one.includes('managed-by%3Dtenon')).length;
+      await eventually('it has looked', () => looks() === 1, patientMs);
+      // What is over is deleted at the second look, not at the first.
+      expect(await names()).toContain('swept-dead');
+      const isClean = async (): Promise<boolean> => {
+        await look();
+        return (await names()).join() === kept.join();
+      };
+      await eventually('dead slices are gone', isClean, patientMs);
+      await registry.deregister(serviceOf('sweeps', ['n1']));
+    });
+    proxy.requests.length = 0;
+    await usingRegistry(cluster, { address: proxy.address, sweepMs: 0 }, async (registry) => {
+      for (let times = 0; times < 3; times += 1) await registry.register(serviceOf('sweeps', ['n1']));
+      await registry.deregister(serviceOf('sweeps', ['n1']));
+    });
+    expect(proxy.requests.filter((one) => one.includes('managed-by'))).toEqual([]);
+    await proxy.stop();
+  });
+
+  it('goes by the time of the API server, whatever the clocks of machines say', async () => {
+    const { clock } = systemRuntime;
+    const shifted = (byMs: number) => ({ now: () => clock.now() + byMs, monotonicMs: () => clock.monotonicMs() });
+    await usingRegistry(cluster, { clock: shifted(3_600_000) }, async (ahead) => {
+      await usingRegistry(cluster, { clock: shifted(-3_600_000) }, async (behind) => {
+        await ahead.register(serviceOf('clocks', ['n1']), { ttlMs: 20_000 });
+        await behind.register(serviceOf('clocks', ['n2']), { ttlMs: 20_000 });
+        for (const reader of [ahead, behind]) expect(await idsOf(reader, 'clocks')).toEqual(['n1', 'n2']);
+        const times = (await cluster.slices('clocks')).map(({ metadata }) => {
+          const { renewTime } = JSON.parse(metadata?.annotations?.['tenon/lease'] ?? '') as { renewTime: string };
+          return Math.abs(Date.parse(renewTime) - Date.now());
+        });
+        expect(Math.max(...times)).toBeLessThan(60_000);
+      });
+    });
+  });
+
+  it('leaves no watch behind that was given up while it began', async () => {
+    const proxy = await new ApiProxy(cluster).start();
+    await usingRegistry(cluster, { address: proxy.address }, async (registry) => {
+      const ended = new AbortController();
+      const watching = registry.watch({ service: 'given-up', signal: ended.signal });
+      ended.abort();
+      await expect(watching).rejects.toMatchObject({ reason: 'call.cancelled' });
+      await idsOf(registry, 'given-up');
+      await idsOf(registry, 'given-up');
+      expect(proxy.requests.filter((one) => one.includes('watch=true'))).toEqual([]);
+    });
+    await proxy.stop();
   });
 
   it('says which right is missing, and who is not known', async () => {
