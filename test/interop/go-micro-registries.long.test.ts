@@ -4,9 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { backendRow } from '../../src/app/internal/backend-table.ts';
 import { type ClientOf, Handler, Registry, Rpc, Service, System } from '../../src/index.ts';
+import { ApiProxy, KubernetesServer } from '../registry/kubernetes-support.ts';
 import { idsOf } from '../registry/support.ts';
 import { TestProcess } from '../support/process.ts';
-import { BackendServer, describeWithServer } from '../support/servers.ts';
+import { BackendServer, describeWithServer, registryEnv } from '../support/servers.ts';
 import { describeWithTools, toolPath } from '../support/tools.ts';
 import { eventually } from '../support/waiting.ts';
 
@@ -45,10 +46,82 @@ interface GoService {
   readonly nodes: readonly { readonly id: string; readonly address: string; readonly metadata: object }[];
 }
 
-const registries = ['etcd', 'consul'].filter((name) => backendRow('registry', name) !== undefined);
+/** Where both find each other. */
+class Fleet {
+  readonly server: BackendServer;
 
-describe.each(registries)('a fleet in the %s registry', (name) => {
-  describeWithServer('on a real server', new BackendServer(name), (server) => {
+  constructor(server: BackendServer) {
+    this.server = server;
+  }
+
+  /** The address of the registry for Go Micro. */
+  get address(): string {
+    return this.server.address;
+  }
+
+  /** Variables of tenon beside the address. */
+  get env(): Readonly<Record<string, string>> {
+    return {};
+  }
+
+  async start(): Promise<void> {}
+  async stop(): Promise<void> {}
+  /** Has Go Micro's watchers told of what it did not tell by itself. */
+  async stir(): Promise<void> {}
+}
+
+/** Two pods, and an API server as `kubectl proxy` shows it: Go Micro takes no token outside of a pod. */
+class KubernetesFleet extends Fleet {
+  readonly #cluster: KubernetesServer;
+  readonly #proxy: ApiProxy;
+
+  constructor(cluster: KubernetesServer) {
+    super(cluster);
+    this.#cluster = cluster;
+    this.#proxy = new ApiProxy(cluster);
+  }
+
+  override get address(): string {
+    return this.#proxy.address;
+  }
+
+  override get env(): Readonly<Record<string, string>> {
+    const own = { TENON_KUBERNETES_DIALECT: 'go-micro', TENON_KUBERNETES_POD_NAME: 'tenon-pod' };
+    return { ...registryEnv(this.#cluster), ...own };
+  }
+
+  override async start(): Promise<void> {
+    await this.#proxy.start();
+    for (const name of ['tenon-pod', 'go-pod']) {
+      const spec = { containers: [{ name: 'main', image: 'none' }] };
+      await this.#cluster.ask('POST', '/api/v1/namespaces/default/pods', { metadata: { name }, spec });
+      await this.#patch(`${name}/status`, { status: { phase: 'Running' } });
+    }
+  }
+
+  override async stop(): Promise<void> {
+    await this.#proxy.stop();
+  }
+
+  /** As the kubelet changes a pod: Go Micro's watcher passes over the first sight of one. */
+  override async stir(): Promise<void> {
+    await this.#patch('tenon-pod', { metadata: { annotations: { stirred: String(Math.random()) } } });
+  }
+
+  async #patch(path: string, body: object): Promise<void> {
+    await this.#cluster.done('PATCH', `/api/v1/namespaces/default/pods/${path}`, body, 'application/merge-patch+json');
+  }
+}
+
+const fleets: readonly Fleet[] = [
+  ...['etcd', 'consul']
+    .filter((name) => backendRow('registry', name) !== undefined)
+    .map((name) => new Fleet(new BackendServer(name))),
+  new KubernetesFleet(new KubernetesServer()),
+];
+
+describe.each(fleets.map((fleet) => [fleet.server.name, fleet] as const))('a fleet in the %s registry', (name, fleet) => {
+  describeWithServer('on a real server', fleet.server, (server) => {
     describe.each(['go-micro-v5', 'go-micro-v4'])('%s', (program) => {
       describeWithTools('in one fleet with tenon', [program], () => {
         let system: System;
@@ -65,7 +138,8 @@ describe.each(registries)('a fleet in the %s registry', (name) => {
         }
 
         beforeAll(async () => {
-          looking = new TestProcess(toolPath(program), ['look-in', name, server.address, 'tenon.srv.greeter'], {
+          await fleet.start();
+          looking = new TestProcess(toolPath(program), ['look-in', name, fleet.address, 'tenon.srv.greeter'], {
             withInput: true,
           });
           await looking.waitForLine(/^ready$/);
@@ -77,15 +151,19 @@ describe.each(registries)('a fleet in the %s registry', (name) => {
               TENON_CLIENT_DIALECT: 'go-micro',
               TENON_LOG_LEVEL: 'silent',
               TENON_LAME_DUCK_MS: '0',
+              ...fleet.env,
             },
           });
-          goServer = new TestProcess(toolPath(program), ['serve-in', name, server.address]);
+          goServer = new TestProcess(toolPath(program), ['serve-in', name, fleet.address], {
+            env: { HOSTNAME: 'go-pod' },
+          });
           [, goAddress = ''] = await goServer.waitForLine(/^listening (\S+)$/);
         }, 60_000);
 
         afterAll(async () => {
           await system.stop();
           await Promise.all([goServer.kill(), looking.kill()]);
+          await fleet.stop();
         });
 
         it("lists and finds tenon's service, with its version, its endpoints and its metadata", async () => {
@@ -135,7 +213,11 @@ describe.each(registries)('a fleet in the %s registry', (name) => {
             answers().some(
               ({ event, node }) => node === own && (event === action || (action === 'create' && event === 'update')),
             );
-          await eventually('it has seen tenon register', () => saw('create'), 20_000);
+          const sawCreate = async (): Promise<boolean> => {
+            await fleet.stir();
+            return saw('create');
+          };
+          await eventually('it has seen tenon register', sawCreate, 20_000);
           await goServer.kill('SIGTERM');
           await eventually(
             'tenon has seen it deregister',

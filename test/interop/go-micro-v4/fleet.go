@@ -14,6 +14,7 @@ import (
 	cgrpc "github.com/go-micro/plugins/v4/client/grpc"
 	"github.com/go-micro/plugins/v4/registry/consul"
 	"github.com/go-micro/plugins/v4/registry/etcd"
+	"github.com/go-micro/plugins/v4/registry/kubernetes"
 	sgrpc "github.com/go-micro/plugins/v4/server/grpc"
 	"go-micro.dev/v4/broker"
 	"go-micro.dev/v4/client"
@@ -28,6 +29,8 @@ func registryOf(name, address string) registry.Registry {
 		return etcd.NewRegistry(registry.Addrs(address))
 	case "consul":
 		return consul.NewRegistry(registry.Addrs(address))
+	case "kubernetes":
+		return kubernetes.NewRegistry(registry.Addrs(address))
 	default:
 		return registry.NewRegistry()
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/micro/plugins/v5/registry/kubernetes"
 	"go-micro.dev/v5/broker"
 	"go-micro.dev/v5/client"
 	cgrpc "go-micro.dev/v5/client/grpc"
@@ -28,6 +29,8 @@ func registryOf(name, address string) registry.Registry {
 		return etcd.NewEtcdRegistry(registry.Addrs(address))
 	case "consul":
 		return consul.NewConsulRegistry(registry.Addrs(address))
+	case "kubernetes":
+		return kubernetes.NewRegistry(registry.Addrs(address))
 	default:
 		return registry.NewMDNSRegistry()
 	}
