@@ -13,6 +13,7 @@ const facts: readonly (readonly [what: RegExp, instead: string])[] = [
   [/'grpc', 'go-micro'|'native' \| 'go-micro'/g, 'Dialect or BrokerDialect of go-micro/go-micro.ts'],
   [/'micro'/g, 'mdnsDomain of go-micro/mdns.ts'],
   [/'\/micro-registry'/g, 'zookeeperRoot of go-micro/zookeeper.ts'],
+  [/\bmicro\.mu\b/g, 'podKeysOf of go-micro/kubernetes.ts'],
   [/\b_services\.\$/g, 'enumerationName of go-micro/mdns.ts'],
   [/\b9_999\b/g, 'placeholderPort of go-micro/mdns.ts'],
   [/\bDeregisterCriticalServiceAfter\b/g, 'definitionOf of go-micro/consul.ts'],
