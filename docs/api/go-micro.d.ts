@@ -7,6 +7,7 @@ import { TenonError } from '../errors/errors.ts';
 export declare const dialects: readonly ['grpc', 'go-micro'];
 export type Dialect = (typeof dialects)[number];
 export type BrokerDialect = 'native' | 'go-micro';
+export type RegistryDialect = 'native' | 'go-micro';
 export interface MicroError {
     readonly id: string;
     readonly code: number;

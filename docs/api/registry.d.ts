@@ -410,6 +410,7 @@ export declare class HttpChannel {
 // tenon/registry/kubernetes
 
 import { type ServiceIdentifier } from 'inversify';
+import type { RegistryDialect } from '../go-micro/go-micro.ts';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
@@ -423,6 +424,8 @@ export interface KubernetesRegistryOptions extends RegistryOptions {
     readonly serviceAccountFolder?: string | undefined;
     readonly namespace?: string | undefined;
     readonly labelSelector?: string | undefined;
+    readonly dialect?: RegistryDialect | undefined;
+    readonly podName?: string | undefined;
     readonly portName?: string | undefined;
     readonly watchMs?: number | undefined;
     readonly sweepMs?: number | undefined;

@@ -135,8 +135,7 @@ export class ApiClient {
     const request = requestOf('GET', resource, undefined, { query });
     const { channel, clock, timeoutMs } = this.#options;
     const stream = await this.#authorized(request, signal, async (authorized) => {
-      const send = (): ReturnType<ApiChannel['stream']> =>
-        channel.stream(authorized, { signal, idleMs, timeoutMs });
+      const send = (): ReturnType<ApiChannel['stream']> => channel.stream(authorized, { signal, idleMs, timeoutMs });
       const answer = await clock.timed(send, { signal, mayTakeLong: true });
       if (answer.status === 200) return answer;
       const lines: string[] = [];

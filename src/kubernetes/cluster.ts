@@ -45,8 +45,9 @@ export async function openCluster(
   options: ClusterOptions & { readonly timeoutMs: number },
   { clock, timers, logger, open }: ClusterTools,
 ): Promise<Cluster> {
-  const { server, tls, credentials, exec, namespace } = await clusterAccess(options);
-  const protections: ConnectionSecurityOptions = { tls: /^http:/i.test(server) ? undefined : (tls ?? {}), credentials };
+  const { server, tls, credentials: given, exec, namespace } = await clusterAccess(options);
+  const isClear = /^http:/i.test(server);
+  const protections: ConnectionSecurityOptions = { tls: isClear ? undefined : (tls ?? {}), credentials: given };
   const owner = { name: 'the kubernetes registry', variables: 'TENON_REGISTRY_' };
   const security = new ConnectionSecurity(protections, owner, { runtime: { clock, timers }, logger });
   const serverClock = new ServerClock(clock);

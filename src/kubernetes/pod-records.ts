@@ -23,7 +23,10 @@ export function podsWith(service: string | undefined): Selection | undefined {
 const ownerPrefix = 'tenon/owner-';
 
 /** Returns the records that Go Micro's services have in a pod that runs. Those of tenon have a slice. */
-export function recordsOf({ metadata, status }: Pod): readonly { readonly annotation: string; readonly text: string }[] {
+export function recordsOf({
+  metadata,
+  status,
+}: Pod): readonly { readonly annotation: string; readonly text: string }[] {
   if (status?.phase !== 'Running' || metadata?.deletionTimestamp !== undefined) return [];
   const annotations = metadata?.annotations ?? {};
   return Object.entries(annotations).flatMap(([annotation, text]) => {

@@ -162,11 +162,7 @@ describe('a cluster', () => {
 describe('an exec plugin', () => {
   /** Stands still, so that a test says when the plugin may be started again. */
   const time = { nowMs: 0, monotonicMs: () => time.nowMs };
-  const plugin = (
-    script: string,
-    more: object = {},
-    clock = new ServerClock(systemRuntime.clock),
-  ): ExecCredentials => {
+  const plugin = (script: string, more: object = {}, clock = new ServerClock(systemRuntime.clock)): ExecCredentials => {
     const path = file(`#!/bin/sh\n${script}\n`, `plugin-${(serial += 1)}`);
     chmodSync(path, 0o755);
     const exec = {
@@ -197,7 +193,7 @@ describe('an exec plugin', () => {
   it('is started once for all requests whose token was refused, and not again within five seconds', async () => {
     const runs = join(folder, 'runs-refused');
     const credentials = plugin(
-      `echo x >> ${runs}; echo "{\"status\":{\"token\":\"t$(wc -l < ${runs} | tr -d ' ')\"}}"`,
+      `echo x >> ${runs}; echo "{\\"status\\":{\\"token\\":\\"t$(wc -l < ${runs} | tr -d ' ')\\"}}"`,
     );
     expect(await credentials.token()).toBe('t1');
     // It was given a moment ago: another one would be refused just the same.
@@ -217,7 +213,11 @@ describe('an exec plugin', () => {
 
   it.each([
     ['fails', 'exit 1', false],
-    ['gives tokens that have ended', `echo '{"status":{"token":"t","expirationTimestamp":"2001-01-01T00:00:00Z"}}'`, true],
+    [
+      'gives tokens that have ended',
+      `echo '{"status":{"token":"t","expirationTimestamp":"2001-01-01T00:00:00Z"}}'`,
+      true,
+    ],
   ])('that %s is not started for each request', async (_what, script, hasToken) => {
     const runs = join(folder, `runs-${(serial += 1)}`);
     // The server's time is known, and later.

@@ -7,7 +7,7 @@ const never = new AbortController().signal;
 /** A clock of a server whose time is that of this machine, plus `aheadMs`. */
 function clockOf() {
   const time = { nowMs: 5_000, aheadMs: 1_000_000_000_000 };
-  const clock = new ServerClock({ now: () => 0, monotonicMs: () => time.nowMs } as never);
+  const clock = new ServerClock({ now: () => 0, monotonicMs: () => time.nowMs });
   /** A request that is answered after `tookMs`, with the date of `dateAfterMs`. */
   const ask = async (tookMs: number, { status = 200, dateAfterMs = tookMs, mayTakeLong = false } = {}) => {
     const send = async () => {

@@ -6,7 +6,7 @@ import type { ApiCall, ApiChannel, ApiRequest } from '../../src/kubernetes/kuber
 import { leasedSlice } from '../../src/kubernetes/leased-slice.ts';
 import { ServerClock } from '../../src/kubernetes/server-clock.ts';
 import { SliceCopy } from '../../src/kubernetes/slice-copy.ts';
-import { endsWithin } from '../../src/runtime/bounded.ts';
+import { endsWithin, pause } from '../../src/runtime/bounded.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { RecordingLogger } from '../../src/testing/recorders.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
@@ -24,6 +24,8 @@ class SliceServer implements ApiChannel {
   aheadMs = 0;
   delayMs = (_isOfOne: boolean): number => 20;
   #version = 0;
+  #events: string[] = [];
+  #tell = (): void => {};
 
   constructor(runtime: ReturnType<typeof virtualRuntime>) {
     this.#runtime = runtime;
@@ -40,7 +42,10 @@ class SliceServer implements ApiChannel {
     const slice = leasedSlice(node, { owner: 'o', renewedAtMs, labels: {} });
     const resourceVersion = String((this.#version += 1));
     const name = slice.metadata?.name ?? '';
-    this.#slices.set(name, { ...slice, metadata: { ...slice.metadata, resourceVersion } });
+    const object = { ...slice, metadata: { ...slice.metadata, resourceVersion } };
+    this.#slices.set(name, object);
+    this.#events.push(JSON.stringify({ type: 'MODIFIED', object }));
+    this.#tell();
   }
 
   async request({ query = {} }: ApiRequest, call: ApiCall): ReturnType<ApiChannel['request']> {
@@ -53,17 +58,23 @@ class SliceServer implements ApiChannel {
   }
 
   async stream(): ReturnType<ApiChannel['stream']> {
-    const forever = new Promise<never>(() => {});
-    return { status: 200, headers: {}, next: () => forever, [Symbol.asyncIterator]() { return this; } };
+    this.#events = [];
+    const next = async (): Promise<IteratorResult<string, undefined>> => {
+      while (this.#events.length === 0) await new Promise<void>((resolve) => (this.#tell = resolve));
+      return { done: false, value: this.#events.shift() ?? '' };
+    };
+    const lines: AsyncIterableIterator<string, undefined> = { next, [Symbol.asyncIterator]: () => lines };
+    return Object.assign(lines, { status: 200, headers: {} });
   }
 
   async #takes(delayMs: number, { signal, timeoutMs = 0 }: ApiCall): Promise<void> {
     const { clock, timers } = this.#runtime;
     const untilMs = clock.monotonicMs() + timeoutMs;
-    await timers.sleep(delayMs, signal);
+    await pause(timers, delayMs, signal);
     while (this.isHanging) {
       if (clock.monotonicMs() > untilMs) throw new Error('it did not answer');
-      await timers.sleep(100, signal);
+      await pause(timers, 100, signal);
+      signal.throwIfAborted();
     }
   }
 }

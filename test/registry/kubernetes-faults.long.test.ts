@@ -115,7 +115,7 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
     const proxy = await new ApiProxy(bare).start();
     const all = Array.from({ length: 520 }, (_, index) => `10.9.${Math.floor(index / 250)}.${(index % 250) + 1}`);
     await putAll(bare, 'forgotten', all);
-    proxy.rule = async ({ url = '' }) => {
+    proxy.rule = async ({ url = '' }): Promise<'pass'> => {
       if (url.includes('continue=') && !proxy.statuses.includes(410)) {
         await bare.deleteSlice(`forgotten-${all[0]}`);
         await compact(bare);
@@ -266,7 +266,15 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
       const refused = (): number => proxy.statuses.filter((one) => one === status).length;
       await usingRegistry(cluster, { address: proxy.address }, async (registry) => {
         // What it may is known everywhere a moment after it was said.
-        await eventually('it may read', () => registry.listServices().then(() => true, () => false), patientMs);
+        await eventually(
+          'it may read',
+          () =>
+            registry.listServices().then(
+              () => true,
+              () => false,
+            ),
+          patientMs,
+        );
         const seen = new WatchRecorder(await registry.watch({ service: 'paced' }));
         await eventually('it watches', () => proxy.requests.some((one) => one.includes('watch=true')), patientMs);
         const undo = await fail(token);
@@ -349,7 +357,11 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
     await cluster.putSlice('token-a', 'token', slice('10.0.4.1'));
     const options = { address: cluster.address, tls: { caFile: cluster.detail('caFile') }, credentials: { tokenFile } };
     await usingRegistry(cluster, { ...options, watchMs: 2_000 }, async (registry) => {
-      const isAllowed = (): Promise<boolean> => registry.listServices().then(() => true, () => false);
+      const isAllowed = (): Promise<boolean> =>
+        registry.listServices().then(
+          () => true,
+          () => false,
+        );
       await eventually('it may read', isAllowed, patientMs);
       // One watch is made anew every few seconds, one stands all the time.
       const lasting = new KubernetesRegistry(options);
@@ -505,11 +517,18 @@ describeWithServer('KubernetesRegistry whose API server has lost its data', new 
         );
       await register();
       const cached = new CachedRegistry(registry, { graceMs });
-      const ids = (): string => (cached.peek('lost') ?? []).flatMap(({ nodes }) => nodes.map(({ id }) => id)).sort().join();
+      const ids = (): string =>
+        (cached.peek('lost') ?? [])
+          .flatMap(({ nodes }) => nodes.map(({ id }) => id))
+          .sort()
+          .join();
       const before = '10.0.1.1:9000,10.0.1.2:9000,10.0.1.3:9000,own';
       await cached.getService('lost');
       expect(ids()).toBe(before);
-      const seen = [new WatchRecorder(await registry.watch({ service: 'lost' })), new WatchRecorder(await registry.watch())];
+      const seen = [
+        new WatchRecorder(await registry.watch({ service: 'lost' })),
+        new WatchRecorder(await registry.watch()),
+      ];
       await cluster.kill();
       rmSync(join(cluster.folder, 'data'), { recursive: true });
       const views = new Set<string>();

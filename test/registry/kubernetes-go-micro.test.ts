@@ -18,10 +18,12 @@ const merge = 'application/merge-patch+json';
 
 /** A record as Go writes it: null for what is empty, and `<` escaped. */
 function goRecord(name: string, ids: readonly string[], version = '1.0.0', port = 9_001): string {
-  const request = '{"name":"HelloRequest","type":"HelloRequest","values":[{"name":"name","type":"string","values":null}]}';
+  const request =
+    '{"name":"HelloRequest","type":"HelloRequest","values":[{"name":"name","type":"string","values":null}]}';
   const endpoint = `{"request":${request},"response":null,"metadata":{},"name":"Greeter.Hello"}`;
   const nodes = ids.map(
-    (id, index) => `{"metadata":{"protocol":"grpc","note":"a\\u003cb"},"id":"${id}","address":"10.7.0.${index + 1}:${port}"}`,
+    (id, index) =>
+      `{"metadata":{"protocol":"grpc","note":"a\\u003cb"},"id":"${id}","address":"10.7.0.${index + 1}:${port}"}`,
   );
   return `{"name":"${name}","version":"${version}","metadata":null,"endpoints":[${endpoint}],"nodes":[${nodes.join()}]}`;
 }
@@ -41,7 +43,12 @@ describeWithServer("Go Micro's records in pods", new KubernetesServer(), (cluste
       labels: { 'micro.mu/type': 'service', [`micro.mu/selector-${service}`]: 'service' },
       annotations: { [`micro.mu/service-${service}`]: record },
     };
-    await cluster.done('PATCH', `${podsPath}/${name}`, { metadata, status: null }, 'application/strategic-merge-patch+json');
+    await cluster.done(
+      'PATCH',
+      `${podsPath}/${name}`,
+      { metadata, status: null },
+      'application/strategic-merge-patch+json',
+    );
   };
   const goDeregisters = async (name: string, service: string): Promise<void> => {
     const metadata = {
@@ -50,7 +57,7 @@ describeWithServer("Go Micro's records in pods", new KubernetesServer(), (cluste
     };
     await cluster.done('PATCH', `${podsPath}/${name}`, { metadata }, 'application/strategic-merge-patch+json');
   };
-  const podOf = async (name: string): Promise<Pod> => (await cluster.done('GET', `${podsPath}/${name}`)) as Pod;
+  const podOf = async (name: string): Promise<Pod> => cluster.done('GET', `${podsPath}/${name}`);
   const using = (
     podName: string | undefined,
     body: (registry: KubernetesRegistry) => Promise<void>,
@@ -155,7 +162,9 @@ describeWithServer("Go Micro's records in pods", new KubernetesServer(), (cluste
       await registry.register(service, { ttlMs: 20_000 });
       expect((await podOf('own-pod')).metadata?.annotations).toHaveProperty(['micro.mu/service-own.srv']);
       // Two nodes of one service are one record.
-      const second = serviceOf('own.srv', [nodeOf('own-2', { address: '10.8.0.1:2' })], { endpoints: service.endpoints });
+      const second = serviceOf('own.srv', [nodeOf('own-2', { address: '10.8.0.1:2' })], {
+        endpoints: service.endpoints,
+      });
       await Promise.all([registry.register(second), registry.register(service)]);
       const idsInPod = async (): Promise<string[]> => {
         const text = (await podOf('own-pod')).metadata?.annotations?.['micro.mu/service-own.srv'] ?? '{"nodes":[]}';
@@ -175,7 +184,7 @@ describeWithServer("Go Micro's records in pods", new KubernetesServer(), (cluste
   it('go when a node is no longer renewed, as its lease ends', async () => {
     await pod('lapsing');
     await using('lapsing', async (registry) => {
-      await registry.register(serviceOf('lapsing.srv', ['l-1']), { ttlMs: 1_000 });
+      await registry.register(serviceOf('lapsing.srv', ['l-1']), { ttlMs: 3_000 });
       const isGone = async (): Promise<boolean> =>
         (await podOf('lapsing')).metadata?.annotations?.['micro.mu/service-lapsing.srv'] === undefined;
       expect(await isGone()).toBe(false);

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/micro/plugins/v5/registry/kubernetes"
 	"go-micro.dev/v5/broker"
 	"go-micro.dev/v5/client"
 	cgrpc "go-micro.dev/v5/client/grpc"
@@ -29,8 +28,6 @@ func registryOf(name, address string) registry.Registry {
 		return etcd.NewEtcdRegistry(registry.Addrs(address))
 	case "consul":
 		return consul.NewConsulRegistry(registry.Addrs(address))
-	case "kubernetes":
-		return kubernetes.NewRegistry(registry.Addrs(address))
 	default:
 		return registry.NewMDNSRegistry()
 	}
