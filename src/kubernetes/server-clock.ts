@@ -35,7 +35,7 @@ export class ServerClock {
     return this.#offsetMs === undefined ? undefined : this.#clock.monotonicMs() + this.#offsetMs;
   }
 
-  /** The server's time at which it was back after a silence of at least `silentMs`; infinitely early if it never was. */
+  /** The server's time at which it was back after a silence of at least `silentMs`; infinitely early without one. */
   restoredAtMs(silentMs: number): number {
     const last = this.#returns.findLast((one) => one.silentMs >= silentMs);
     return last === undefined ? Number.NEGATIVE_INFINITY : last.atMs + (this.#offsetMs ?? 0);

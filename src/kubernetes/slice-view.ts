@@ -54,7 +54,7 @@ export interface ViewedNode<R> {
   readonly source: object;
 }
 
-/** What an object says of one service: endpoints of others, or nodes whose record it has. */
+/** The part of an object about one service: endpoints of others, or nodes whose record it has. */
 interface Entry<R> {
   readonly key: string;
   readonly service: string;
