@@ -19,16 +19,28 @@ export interface DefinitionInit {
   readonly Port: number;
   readonly ttlMs: number;
   readonly fields: TagFields;
+  /** Marks whose it is, for {@link ownerIn}. */
+  readonly owner: string;
+}
+
+// Not of Go Micro, which ignores it.
+const ownerKey = 'tenon-owner';
+
+/** The owner in the `Meta` of a service; `undefined` if it is none of tenon's. */
+export function ownerIn(meta: unknown): string | undefined {
+  const { [ownerKey]: owner } = (typeof meta === 'object' && meta !== null ? meta : {}) as Record<string, unknown>;
+  return typeof owner === 'string' ? owner : undefined;
 }
 
 /**
  * Makes the definition of a node's service. Consul removes it a little after its check has turned critical. Other than
  * with Go Micro, the check passes from the beginning, as callers need the node at once.
  */
-export function definitionOf({ ttlMs, fields, ...place }: DefinitionInit): ServiceDefinition {
+export function definitionOf({ ttlMs, fields, owner, ...place }: DefinitionInit): ServiceDefinition {
   const afterMs = Math.max(ttlMs + 5_000, 65_000);
   const Check = { TTL: `${ttlMs}ms`, DeregisterCriticalServiceAfter: `${afterMs}ms`, Status: 'passing' } as const;
-  return { ...place, Tags: encodeTags(fields), Meta: metaOf(fields.metadata), Check };
+  const Meta = { ...metaOf(fields.metadata), [ownerKey]: owner };
+  return { ...place, Tags: encodeTags(fields), Meta, Check };
 }
 
 /** The id of the check that Consul makes of the one check in a definition. */
@@ -100,13 +112,13 @@ export function decodeTags(tags: readonly string[], maxBytes: number): ReadTags 
 
 /**
  * Metadata as far as Consul takes it, for people and for Consul's filters: readers take the tags. It has at most 64
- * entries with 128 and 512 bytes, and letters, digits, `_` and `-` in keys.
+ * entries, the owner among them, with 128 and 512 bytes, and letters, digits, `_` and `-` in keys.
  */
 function metaOf(metadata: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   const fitting = Object.entries(metadata).filter(
     ([key, value]) => /^(?!consul-)[\w-]{1,128}$/.test(key) && Buffer.byteLength(value) <= 512,
   );
-  return Object.fromEntries(fitting.slice(0, 64));
+  return Object.fromEntries(fitting.slice(0, 63));
 }
 
 function tag(kind: string, text: string): string {

@@ -46,6 +46,11 @@ export interface HttpRequest {
   readonly headers?: HttpHeaders | undefined;
   /** True if it may be sent again though a server may have processed it. @default true for GET */
   readonly isRepeatable?: boolean | undefined;
+  /**
+   * True for the status of an answer after which its address counts as failed. If the request may be repeated, the next
+   * address is asked; the answer of the last one is passed on. @default none
+   */
+  readonly retriesAfter?: ((status: number) => boolean) | undefined;
 }
 
 /** Bounds of one request. A `DriverCall` can be given as it is. */
@@ -106,8 +111,8 @@ const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 1
 /**
  * Sends requests to an HTTP server that has one address or several, over connections that are kept. A request that
  * nobody took goes to the next address; so does one that may be repeated, such as a GET, when its connection breaks or
- * its share of the time has passed. Other requests are sent once: after a time-out it is the next that goes to another
- * address. An answer is passed on, whatever its status is.
+ * its share of the time has passed, or when its answer has a status for that (`retriesAfter`). Other requests are sent
+ * once: after a time-out it is the next that goes to another address. An answer is passed on, whatever its status is.
  *
  * Requests that fail reject with {@link HttpCallError}, which the driver's `failure` translates:
  *
@@ -167,7 +172,7 @@ export class HttpChannel {
     this.#agent.destroy();
   }
 
-  async #inTurn<T>(
+  async #inTurn<T extends HttpResponseHead>(
     request: HttpRequest,
     { signal, timeoutMs = Number.POSITIVE_INFINITY, at }: HttpCall,
     read: (message: IncomingMessage, exchange: Exchange) => Promise<T>,
@@ -176,9 +181,14 @@ export class HttpChannel {
     const { clock, timers } = tools;
     const { isRepeatable = (request.method ?? 'GET') === 'GET' } = request;
     const endsAtMs = clock.monotonicMs() + timeoutMs;
+    const isUnfit = (status = 0): boolean => request.retriesAfter?.(status) === true;
     const attempt = async (address: ServerAddress, left: number): Promise<T> => {
       const exchange = new Exchange(request, address, basePath);
       const restMs = Math.max(0, endsAtMs - clock.monotonicMs());
+      const readIfFit: typeof read = (message, answered) => {
+        if (isRepeatable && left > 1 && isUnfit(message.statusCode)) throw new UnfitAnswer();
+        return read(message, answered);
+      };
       const bounds = {
         timers,
         signal,
@@ -190,21 +200,23 @@ export class HttpChannel {
           exchange.error(isTimeout(reason) ? tooLate(timeoutMs) : callCancelled(registry, reason)),
       };
       try {
-        const result = await bounded(() => this.#exchange(exchange, restMs / left, read), bounds);
-        if (!at) addresses.succeeded(address);
+        const result = await bounded(() => this.#exchange(exchange, restMs / left, readIfFit), bounds);
+        if (isUnfit(result.status)) addresses.failed(address);
+        else if (!at) addresses.succeeded(address);
         return result;
       } catch (error) {
         exchange.end();
         // The server may have closed a connection that was kept before it saw the request.
         if (isRepeatable && exchange.wasKept && reasonOf(error) === lost) return attempt(address, left);
-        if (isFaultOfAddress(error)) addresses.failed(address);
+        if (isFaultOfAddress(error) || error instanceof UnfitAnswer) addresses.failed(address);
         throw error;
       }
     };
     if (at) return attempt(at, 1);
     return addresses.inTurn(
       attempt,
-      (error) => reasonOf(error) === unreachable || (isRepeatable && isFaultOfAddress(error)),
+      (error) =>
+        reasonOf(error) === unreachable || error instanceof UnfitAnswer || (isRepeatable && isFaultOfAddress(error)),
     );
   }
 
@@ -236,7 +248,7 @@ export class HttpChannel {
 
   /** The error of an exchange that broke off, unless its request could not even be written. */
   #failure(exchange: Exchange, cause: unknown): unknown {
-    if (cause instanceof HttpCallError || !exchange.wasSent) return cause;
+    if (cause instanceof HttpCallError || cause instanceof UnfitAnswer || !exchange.wasSent) return cause;
     if (TenonError.is(cause)) return exchange.error(cause);
     const { security } = this.#options.tools;
     const code = Code.Unavailable;
@@ -274,6 +286,9 @@ function tooLarge(what: string, maxBytes: number): TenonError {
   const message = `${what} is larger than ${maxBytes} bytes`;
   return new TenonError({ code: Code.ResourceExhausted, reason: 'transport.message_too_large', message });
 }
+
+/** Ends an attempt whose answer another address may better. */
+class UnfitAnswer extends Error {}
 
 /** One request to one address. */
 class Exchange {
@@ -335,6 +350,8 @@ class Exchange {
     });
     return new Promise((resolve, reject) => {
       sent.on('error', reject);
+      // The one thing that Node tells of where the server answers with another protocol.
+      sent.once('close', () => reject(new Error('the connection was closed without an answer')));
       sent.once('response', (message: IncomingMessage) => {
         this.#isAnswered = true;
         message.on('error', () => {});

@@ -11,7 +11,7 @@ export {
   parseAddresses,
   type ServerAddress,
 } from './address-list.ts';
-export { type AgentBackend, agentLeases, type AgentLeasesOptions, type Place } from './agent-leases.ts';
+export { type AgentBackend, agentLeases, type AgentLeasesOptions, type Holder, type Place } from './agent-leases.ts';
 export { BrokenRecords } from './broken-records.ts';
 export type {
   Change,
@@ -35,5 +35,6 @@ export {
 export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
 export { LongPoll, type LongPollOptions, type PolledRead } from './long-poll.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
+export { PolledServices, type PolledServicesOptions } from './polled-services.ts';
 export { BrokenRecord, checkedNode, decodeNode, encodeNode, pathPart, serviceParts } from './records.ts';
 export { WatchFeeds } from './watch-feeds.ts';
