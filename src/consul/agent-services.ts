@@ -3,7 +3,7 @@ import { pause } from '../runtime/bounded.ts';
 import type { Timers } from '../runtime/runtime.ts';
 import type { ConsulCall } from './consul.ts';
 import type { CatalogAnswer, ConsulClient } from './consul-client.ts';
-import type { AgentService, HealthEntry } from './health-entry.ts';
+import type { HealthEntry, RegisteredService } from './health-entry.ts';
 
 /** Options of {@link AgentServices}. */
 export interface AgentServicesOptions {
@@ -82,7 +82,7 @@ export class AgentServices {
   async clear(name: string, id: string, call: ConsulCall): Promise<void> {
     const { client } = this.#options;
     const registered = this.#registered.get(id);
-    const isWanted = (one: AgentService): boolean =>
+    const isWanted = (one: RegisteredService): boolean =>
       registered === undefined ||
       this.#isOwn(one) ||
       (registered.isReleased && registered.place === placeOf(one.address, one.port));
@@ -105,7 +105,7 @@ export class AgentServices {
     }
   }
 
-  #isOwn({ meta }: AgentService): boolean {
+  #isOwn({ meta }: RegisteredService): boolean {
     return ownerIn(meta) === this.#options.owner;
   }
 

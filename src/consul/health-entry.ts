@@ -1,8 +1,8 @@
 import { checkIdOf } from '../go-micro/consul.ts';
 import { ForeignAnswerError } from './consul.ts';
 
-/** A service at an agent, which may be anybody's. */
-export interface AgentService {
+/** The registration of a service, which may be anybody's. */
+export interface RegisteredService {
   readonly id: string;
   readonly name: string;
   readonly tags: readonly string[];
@@ -10,16 +10,22 @@ export interface AgentService {
   readonly address: string;
   /** 0 if it has none. */
   readonly port: number;
-  /** True if a check of the service, or of the machine that it is on, is critical. */
+}
+
+/** A service as its agent has it. */
+export interface AgentService extends RegisteredService {
+  /** True if a check of it is critical. */
   readonly isCritical: boolean;
 }
 
 /** One instance of a service as the catalog has it. */
-export interface HealthEntry extends AgentService {
+export interface HealthEntry extends RegisteredService {
   readonly node: string;
   readonly nodeAddress: string;
   /** Number of the change by which it was registered. */
   readonly index: number;
+  /** True if another check than its own is critical: of the service, or of the machine that it is on. */
+  readonly isCritical: boolean;
   /** True if the time of its own check has passed. */
   readonly hasLapsed: boolean;
 }
@@ -31,6 +37,7 @@ export function entriesIn(body: string): readonly HealthEntry[] {
   return answer.map((one) => {
     const { Node, Service, Checks } = objectIn(one, body);
     const [node, service] = [objectIn(Node, body), serviceIn(objectIn(Service, body))];
+    const checkId = checkIdOf(service.id);
     const critical = listIn(Checks)
       .map((check) => objectIn(check, body))
       .filter(({ Status }) => Status === 'critical');
@@ -39,8 +46,8 @@ export function entriesIn(body: string): readonly HealthEntry[] {
       node: textIn(node['Node']),
       nodeAddress: textIn(node['Address']),
       index: numberIn((Service as Fields)['CreateIndex']),
-      isCritical: critical.length > 0,
-      hasLapsed: critical.some(({ CheckID }) => CheckID === checkIdOf(service.id)),
+      isCritical: critical.some(({ CheckID }) => CheckID !== checkId),
+      hasLapsed: critical.some(({ CheckID }) => CheckID === checkId),
     };
   });
 }
@@ -72,7 +79,7 @@ export function isAskable(name: string): boolean {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-function serviceIn({ ID, Service, Tags, Meta, Address, Port }: Fields): Omit<AgentService, 'isCritical'> {
+function serviceIn({ ID, Service, Tags, Meta, Address, Port }: Fields): RegisteredService {
   const tags = listIn(Tags).map(textIn);
   return { id: textIn(ID), name: textIn(Service), tags, meta: Meta, address: textIn(Address), port: numberIn(Port) };
 }

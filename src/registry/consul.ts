@@ -152,9 +152,9 @@ class ConsulDriver implements RegistryDriver {
 
   async withdraw(service: string, id: string, call: DriverCall): Promise<void> {
     if (!isAskable(service)) return;
-    await this.#leases.withdraw(service, id, call.signal);
-    // It may be at other agents besides, or of another process.
-    await this.#services.clear(service, serviceIdOf(service, id), call);
+    await this.#leases.withdraw(service, id, call.signal, () =>
+      this.#services.clear(service, serviceIdOf(service, id), call),
+    );
   }
 
   async release(service: string, id: string): Promise<void> {
@@ -170,13 +170,14 @@ class ConsulDriver implements RegistryDriver {
   async read(name = '', call: DriverCall): Promise<Snapshot> {
     if (!isAskable(name)) return { nodes: [] };
     const { value, isHidden } = await this.#client.health(name, call);
-    // A node that two agents have is that of the later registration.
+    // A node that two agents have is that of the later registration, if its lease goes on.
     const found = value.filter((entry) => !entry.isCritical && entry.name === name);
-    const byId = new Map(found.sort((a, b) => a.index - b.index).map((entry) => [entry.id, entry]));
+    found.sort((a, b) => Number(b.hasLapsed) - Number(a.hasLapsed) || a.index - b.index);
+    const byId = new Map(found.map((entry) => [entry.id, entry]));
     const nodes = [...byId.values()].flatMap((entry) => {
       const place = `service ${entry.id} at the node ${entry.node} of Consul`;
       const service = this.#broken.read(place, () => serviceIn(entry, this.bounds.maxRecordBytes));
-      return service ? [{ service }] : [];
+      return service ? [{ service, hasLapsed: entry.hasLapsed }] : [];
     });
     if (nodes.length === 0 && isHidden)
       throw new HiddenRecords(`the token may not read service "${name}" or its nodes`);
@@ -231,6 +232,8 @@ class ConsulDriver implements RegistryDriver {
           this.#services.holder(idOf(registration), { signal: until, at }),
         ),
       remove: (registration, at, signal) => this.#services.remove(idOf(registration), { signal, timeoutMs, at }),
+      clear: (registration, signal) =>
+        this.#services.clear(registration.service.name, idOf(registration), { signal, timeoutMs }),
       isFaultOfAgent: (error) => error instanceof ConsulStatusError && isUnfit(error.status),
     };
   }
@@ -258,7 +261,7 @@ class ConsulDriver implements RegistryDriver {
       return { index: names.index, content: names.value };
     }
     const answer = await this.#client.health(service, call, { index, waitMs });
-    const entries = answer.value.filter(({ isCritical }) => !isCritical);
+    const entries = answer.value.filter(({ isCritical, hasLapsed }) => !isCritical && !hasLapsed);
     const content = new Map(entries.map((entry) => [`${entry.node}\n${entry.id}`, JSON.stringify(entry)]));
     return { index: answer.index, content };
   }

@@ -19,6 +19,8 @@ export interface AgentBackend {
   holder?(registration: Registration, at: ServerAddress, signal: AbortSignal): Promise<Holder>;
   /** Removes a node from an agent, if it has it, and it is of this process. */
   remove(registration: Registration, at: ServerAddress, signal: AbortSignal): Promise<void>;
+  /** Removes a node of this process from agents to which one address leads in turn. @default nothing is left there */
+  clear?(registration: Registration, signal: AbortSignal): Promise<void>;
   /** True for an answer after which another agent may do better. @default false */
   isFaultOfAgent?(error: unknown): boolean;
 }
@@ -178,6 +180,7 @@ export function agentLeases(backend: AgentBackend, options: AgentLeasesOptions):
       revoke: async (place, registration, signal) => {
         leaveOthers(registration, place);
         await backend.remove(registration, place.at, signal);
+        await backend.clear?.(registration, signal);
       },
     },
     { ...options, lapses: true },
