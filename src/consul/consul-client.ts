@@ -153,7 +153,7 @@ function never(): boolean {
   return false;
 }
 
-/** Encodes a name or an id as a part of a path. Half a surrogate pair has no UTF-8, and is replaced. */
+/** Encodes a name or an id as a part of a path. Half a surrogate pair is replaced, as by JSON readers. */
 function segment(name: string): string {
   return encodeURIComponent(Buffer.from(name).toString());
 }

@@ -64,17 +64,22 @@ export function agentServiceIn(body: string): AgentService {
  */
 export function namesIn(body: string): ReadonlyMap<string, string> {
   const all = Object.entries(objectIn(jsonIn(body), body));
-  if (!all.every(([, tags]) => Array.isArray(tags))) throw new ForeignAnswerError(body);
+  if (!all.every(([, tags]) => tags === null || Array.isArray(tags))) throw new ForeignAnswerError(body);
   const found = all.filter(([name]) => name !== 'consul' && isAskable(name));
   return new Map(found.map(([name, tags]) => [name, JSON.stringify(tags)]));
 }
 
 /**
  * True if a service of that name can be asked for. The path of another one is cleaned by servers, which redirect the
- * query to what is left of it.
+ * query to what is left of it, or is no text.
  */
 export function isAskable(name: string): boolean {
-  return !/^$|^\/|\/\/|(?:^|\/)\.{1,2}(?:\/|$)/.test(name);
+  return isText(name) && !/^$|^\/|\/\/|(?:^|\/)\.{1,2}(?:\/|$)/.test(name);
+}
+
+/** False for a text with half a surrogate pair, which no UTF-8 can carry. */
+export function isText(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
 }
 
 type Fields = Readonly<Record<string, unknown>>;

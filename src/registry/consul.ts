@@ -3,7 +3,7 @@ import { inject, injectable, optional, type ServiceIdentifier } from 'inversify'
 import { AgentServices } from '../consul/agent-services.ts';
 import { ConsulStatusError, ForeignAnswerError } from '../consul/consul.ts';
 import { ConsulClient, isUnfit } from '../consul/consul-client.ts';
-import { isAskable } from '../consul/health-entry.ts';
+import { isAskable, isText } from '../consul/health-entry.ts';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
@@ -145,8 +145,10 @@ class ConsulDriver implements RegistryDriver {
   }
 
   async announce(registration: Registration, { signal }: DriverCall): Promise<void> {
-    const { name } = registration.service;
+    const { service, node } = registration;
+    const { name } = service;
     if (!isAskable(name)) throw invalidService(name, 'Consul cannot be asked for a service of that name');
+    if (!isText(node.id)) throw invalidService(name, `the id of its node "${node.id}" has half a surrogate pair`);
     return this.#leases.announce(registration, signal);
   }
 

@@ -1,6 +1,4 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
@@ -17,7 +15,7 @@ import { closing } from '../support/closing.ts';
 import { BackendServer, describeWithServer } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { eventually } from '../support/waiting.ts';
-import { consulApi, registryAt } from './consul-support.ts';
+import { consulApi, httpServer, registryAt } from './consul-support.ts';
 import { idsOf, nodeOf, serviceOf } from './support.ts';
 
 expectNothingUncaught();
@@ -171,6 +169,23 @@ describeWithServer('ConsulRegistry', new BackendServer('consul'), (consul) => {
     expect(await health('odd')).toEqual([]);
   });
 
+  it('takes names and ids of any length, and none that are no text', async () => {
+    const own = registryAt(consul.address);
+    const long = serviceOf('long'.repeat(500), [nodeOf('n'.repeat(2_000))]);
+    await own.register(long);
+    expect(await own.getService(long.name)).toEqual([long]);
+    await own.deregister(long);
+    expect(await idsOf(own, long.name)).toEqual([]);
+    const invalid = { code: Code.InvalidArgument, reason: 'registry.invalid_service' };
+    for (const [name, id] of [
+      ['', 'n1'],
+      ['half-\ud800', 'n1'],
+      ['half', 'half-\ud800'],
+    ] as const) {
+      expect(await failureOf(own.register(serviceOf(name, [id])))).toMatchObject(invalid);
+    }
+  });
+
   it.each(['..', '.', '/lead', 'a//b', 'a/../b', 'a/.'])(
     'leaves out services such as "%s", whose path servers clean, and takes none',
     async (name) => {
@@ -209,7 +224,7 @@ describe('a watch of all services by ConsulRegistry', () => {
     let index = 1;
     let held: (() => void)[] = [];
     const open = new Map<string, number>();
-    const agent = createServer((request, response) => {
+    const address = await httpServer((request, response) => {
       const { pathname, searchParams } = new URL(request.url ?? '', 'http://agent');
       const answer = (): void => {
         const names = Object.fromEntries(services.map((name) => [name, []]));
@@ -221,12 +236,7 @@ describe('a watch of all services by ConsulRegistry', () => {
       if (Number(searchParams.get('index') ?? 0) < index) answer();
       else held.push(answer);
     });
-    await new Promise<void>((resolve) => agent.listen(0, '127.0.0.1', resolve));
-    closing.push(() => {
-      agent.closeAllConnections();
-      agent.close();
-    });
-    const own = registryAt(`127.0.0.1:${(agent.address() as AddressInfo).port}`, { minReadMs: 1 });
+    const own = registryAt(address, { minReadMs: 1 });
     const watchers = [await own.watch(), await own.watch({ service: 'wanted' })];
     const asks = (name: string): boolean => (open.get(`/v1/health/service/${name}`) ?? 0) > 0;
     await eventually('it asks for both', () => asks('gone') && asks('wanted') && held.length === 3);
@@ -238,24 +248,6 @@ describe('a watch of all services by ConsulRegistry', () => {
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect([asks('gone'), asks('wanted')]).toEqual([false, true]);
     for (const watcher of watchers) watcher.stop();
-  });
-});
-
-describe('ConsulRegistry at an address that is none of Consul', () => {
-  it('says what is wrong, and where to look', async () => {
-    const nobody = await failureOf(registryAt('127.0.0.1:1').getService('greeter'));
-    expect(nobody).toMatchObject({ code: Code.Unavailable, reason: 'registry.unreachable' });
-    expect(nobody.message).toMatch(/Consul at 127\.0\.0\.1:1 cannot be reached .*ECONNREFUSED.*TENON_REGISTRY_ADDRESS/);
-    const other = createServer((_, response) => response.end('<html>'));
-    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
-    closing.push(() => {
-      other.closeAllConnections();
-      other.close();
-    });
-    const { port } = other.address() as AddressInfo;
-    const foreign = await failureOf(registryAt(`127.0.0.1:${port}`).getService('greeter'));
-    expect(foreign).toMatchObject({ code: Code.Internal, reason: 'registry.refused' });
-    expect(foreign.message).toMatch(/not that of a Consul agent/);
   });
 });
 
@@ -343,6 +335,11 @@ describe('TLS of ConsulRegistry', () => {
       );
       expect(wrong).toMatchObject({ reason: 'registry.unreachable' });
       expect(wrong.message).toMatch('TENON_REGISTRY_TLS_CA_FILE');
+      const other = await failureOf(
+        registryAt(consul.address, { tls: { ...files, caFile, serverName: 'other.internal' } }).listServices(),
+      );
+      expect(other).toMatchObject({ reason: 'registry.unreachable' });
+      expect(other.message).toMatch('TENON_REGISTRY_TLS_SERVER_NAME');
       const nobody = await failureOf(registryAt(consul.address, { tls: { caFile } }).listServices());
       expect(nobody).toMatchObject({ code: Code.Unavailable });
       const plain = await failureOf(registryAt(consul.address).listServices());
