@@ -177,6 +177,35 @@ describeWithServer('an agent of Consul that fails', new BackendServer('consul'),
   );
 
   it(
+    'does not list a process that died before the agent was restarted, though its checks begin anew',
+    async () => {
+      const consul = await consulOf({ persistent: true });
+      const own = registryAt(consul.address);
+      const one = serviceOf('restarted', ['restarted-1']);
+      await eventually(
+        'it takes registrations',
+        () =>
+          own.register(one, { ttlMs: 6_000 }).then(
+            () => true,
+            () => false,
+          ),
+        patientMs,
+      );
+      renewing(own, () => one, 6_000, 500);
+      const child = await announcing('consul', { address: consul.address }, 'restarted', 'dead-1', 2_000);
+      await child.kill('SIGKILL');
+      await consul.kill();
+      await consul.start();
+      const reader = registryAt(consul.address);
+      const ids = (): Promise<string[]> => idsOf(reader, 'restarted').catch(() => []);
+      await eventually('the live one alone is listed', async () => String(await ids()) === 'restarted-1', patientMs);
+      // Consul itself has it still.
+      expect(await consulApi(consul.address).health('restarted')).toHaveLength(2);
+    },
+    testMs,
+  );
+
+  it(
     'takes its nodes with it when its machine is gone, long before their leases end',
     async () => {
       const server = await consulOf();
@@ -220,37 +249,6 @@ describeWithServer('an agent of Consul that fails', new BackendServer('consul'),
         () => seen.events.at(-1)?.service.nodes[0]?.metadata['round'] === String(round),
       );
       expect(new Set(seen.texts)).toEqual(new Set(['update changing-1']));
-    },
-    testMs,
-  );
-});
-
-describeWithServer('an agent of Consul that keeps its data', new BackendServer('consul'), () => {
-  it(
-    'does not list a process that died before the agent was restarted, though its checks begin anew',
-    async () => {
-      const consul = await consulOf({ persistent: true });
-      const own = registryAt(consul.address);
-      const one = serviceOf('restarted', ['restarted-1']);
-      await eventually(
-        'it takes registrations',
-        () =>
-          own.register(one, { ttlMs: 6_000 }).then(
-            () => true,
-            () => false,
-          ),
-        patientMs,
-      );
-      renewing(own, () => one, 6_000, 500);
-      const child = await announcing('consul', { address: consul.address }, 'restarted', 'dead-1', 2_000);
-      await child.kill('SIGKILL');
-      await consul.kill();
-      await consul.start();
-      const reader = registryAt(consul.address);
-      const ids = (): Promise<string[]> => idsOf(reader, 'restarted').catch(() => []);
-      await eventually('the live one alone is listed', async () => String(await ids()) === 'restarted-1', patientMs);
-      // Consul itself has it still.
-      expect(await consulApi(consul.address).health('restarted')).toHaveLength(2);
     },
     testMs,
   );
