@@ -59,17 +59,20 @@ export class AgentServices {
     await this.#untilCatalog(Name, call, (entries) => entries.some(isThere));
   }
 
-  /** Says whose a service of an agent is. One of another owner that is critical is nobody's: its owner is gone. */
-  async holder(id: string, call: ConsulCall): Promise<'own' | 'other' | 'nobody'> {
+  /**
+   * Says whose the id of a service is at an agent. One of another owner, or of another name, that is critical is
+   * nobody's: its owner is gone.
+   */
+  async holder(name: string, id: string, call: ConsulCall): Promise<'own' | 'other' | 'nobody'> {
     const found = await this.#options.client.agentService(id, call);
     if (!found) return 'nobody';
-    if (this.#isOwn(found)) return 'own';
+    if (found.name === name && this.#isOwn(found)) return 'own';
     return found.isCritical ? 'nobody' : 'other';
   }
 
   /** Removes an own service from an agent, if it has it. The catalog hears of it by and by. */
-  async remove(id: string, call: ConsulCall): Promise<void> {
-    if ((await this.holder(id, call)) === 'own') await this.#options.client.deregister(id, call);
+  async remove(name: string, id: string, call: ConsulCall): Promise<void> {
+    if ((await this.holder(name, id, call)) === 'own') await this.#options.client.deregister(id, call);
   }
 
   /** Lets go of a service, which somebody else keeps registered at the same address from now on. */
@@ -96,7 +99,7 @@ export class AgentServices {
       const isSure = before > 0 && answer.value.every((one) => one.id !== id || isWanted(one));
       if (!isSure) {
         const here = await client.agentService(id, call);
-        if (!here || !isWanted(here)) return;
+        if (here?.name !== name || !isWanted(here)) return;
       }
       // Over a connection of its own, as a proxy may lead the next one to the agent that has it.
       const isKnown = await client.deregister(id, call, { connection: 'close' });

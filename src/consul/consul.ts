@@ -54,7 +54,8 @@ export class ConsulStatusError extends Error {
     const said = beginningOf(body, 400);
     const { location } = headers;
     const host = address.host.includes(':') ? `[${address.host}]` : address.host;
-    const what = typeof location === 'string' ? `${status}, to ${beginningOf(location, 200)}` : `${status}: ${said}`;
+    const isMoved = status >= 300 && status < 400 && typeof location === 'string';
+    const what = isMoved ? `${status}, to ${beginningOf(location, 200)}` : `${status}: ${said}`;
     super(`${method} ${path} at ${host}:${address.port} was answered with status ${what}`);
     this.status = status;
     this.said = said;

@@ -231,9 +231,10 @@ class ConsulDriver implements RegistryDriver {
       },
       holder: (registration, at, signal) =>
         this.#soon(registration, at, signal, (until) =>
-          this.#services.holder(idOf(registration), { signal: until, at }),
+          this.#services.holder(registration.service.name, idOf(registration), { signal: until, at }),
         ),
-      remove: (registration, at, signal) => this.#services.remove(idOf(registration), { signal, timeoutMs, at }),
+      remove: (registration, at, signal) =>
+        this.#services.remove(registration.service.name, idOf(registration), { signal, timeoutMs, at }),
       clear: (registration, signal) =>
         this.#services.clear(registration.service.name, idOf(registration), { signal, timeoutMs }),
       isFaultOfAgent: (error) => error instanceof ConsulStatusError && isUnfit(error.status),

@@ -110,11 +110,18 @@ describe('whose a service at an agent is', () => {
     ['other', null],
   ])('is told by its mark: %s for %j', async (holder, Meta) => {
     const { services } = scene({ local: { ID: 'n1', Service: 'greeter', Meta } });
-    expect(await services.holder('n1', call)).toBe(holder);
+    expect(await services.holder('greeter', 'n1', call)).toBe(holder);
   });
 
   it('is nobody where it is not there', async () => {
-    expect(await scene().services.holder('n1', call)).toBe('nobody');
+    expect(await scene().services.holder('greeter', 'n1', call)).toBe('nobody');
+  });
+
+  it('is another one under another name', async () => {
+    const { services, removals } = scene({ local: { ID: 'n1', Service: 'others', Meta: ours } });
+    expect(await services.holder('greeter', 'n1', call)).toBe('other');
+    await services.remove('greeter', 'n1', call);
+    expect(removals()).toBe(0);
   });
 
   it('decides whether it is removed from its agent', async () => {
@@ -123,7 +130,7 @@ describe('whose a service at an agent is', () => {
       [theirs, 0],
     ] as const) {
       const { services, removals } = scene({ local: { ID: 'n1', Service: 'greeter', Meta } });
-      await services.remove('n1', call);
+      await services.remove('greeter', 'n1', call);
       expect(removals()).toBe(count);
     }
   });
@@ -132,7 +139,7 @@ describe('whose a service at an agent is', () => {
 describe('a service that is removed wherever it is', () => {
   const local = (Meta: object, more = {}) => ({ ID: 'n1', Service: 'greeter', Meta, ...more });
 
-  it('is anybody\'s where it was never registered here', async () => {
+  it("is anybody's where it was never registered here", async () => {
     const { services, removals } = scene({ catalog: [[entry('n1', { meta: theirs })], []], local: local(theirs) });
     await services.clear('greeter', 'n1', call);
     expect(removals()).toBe(1);

@@ -59,9 +59,7 @@ describe('a query of Consul', () => {
       'GET /v1/health/service/a%2Fb%20c?ns=ns1&partition=p1&dc=dc1',
       'GET /v1/health/service/a?ns=ns1&partition=p1',
     ]);
-    expect(heldChannel.asked).toEqual([
-      'GET /v1/health/service/a?ns=ns1&partition=p1&dc=dc1&index=7&wait=10000ms',
-    ]);
+    expect(heldChannel.asked).toEqual(['GET /v1/health/service/a?ns=ns1&partition=p1&dc=dc1&index=7&wait=10000ms']);
     // A connection that breaks under a query that is held has to be noticed.
     expect([channel.requests[0]?.isRepeatable, heldChannel.requests[0]?.isRepeatable]).toEqual([true, false]);
   });

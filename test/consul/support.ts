@@ -33,11 +33,28 @@ export class ScriptedChannel implements ConsulChannel {
   }
 }
 
-/** An instance of a service, as `/v1/health/service` says it. */
-export function entry(id: string, { name = 'greeter', meta = {}, checks = {} as Record<string, string>, ...more } = {}) {
+/** Parts of an {@link entry}; others are members of its `Service`. */
+interface EntryInit {
+  readonly meta?: unknown;
+  /** The status of each check, by its id. */
+  readonly checks?: Readonly<Record<string, string>>;
+  readonly [member: string]: unknown;
+}
+
+/** An instance of the service `greeter`, as `/v1/health/service` says it. */
+export function entry(id: string, { meta = {}, checks = {}, ...more }: EntryInit = {}) {
   return {
     Node: { Node: 'machine', Address: '10.0.0.1' },
-    Service: { ID: id, Service: name, Tags: [], Meta: meta, Address: '10.0.0.7', Port: 7, CreateIndex: 3, ...more },
+    Service: {
+      ID: id,
+      Service: 'greeter',
+      Tags: [],
+      Meta: meta,
+      Address: '10.0.0.7',
+      Port: 7,
+      CreateIndex: 3,
+      ...more,
+    },
     Checks: Object.entries(checks).map(([CheckID, Status]) => ({ CheckID, Status })),
   };
 }

@@ -44,7 +44,8 @@ export function serviceIdOf(name: string, id: string): string {
 export function serviceIn({ id: ID, name, tags, meta, ...entry }: HealthEntry, maxBytes: number): ServiceRecord {
   const { version, metadata = meta, endpoints, own } = fieldsIn(tags, maxBytes);
   const { id = ID, serviceMetadata } = own;
-  if (id !== ID && serviceIdOf(name, typeof id === 'string' ? id : '') !== ID) throw new BrokenRecord('is the record of another node');
+  if (id !== ID && serviceIdOf(name, typeof id === 'string' ? id : '') !== ID)
+    throw new BrokenRecord('is the record of another node');
   const host = entry.address === '' ? entry.nodeAddress : entry.address;
   const address = own['address'] ?? formatAddress({ host, port: entry.port });
   const parts = serviceParts(name, { version, metadata: serviceMetadata, endpoints });

@@ -173,8 +173,7 @@ export function agentLeases(backend: AgentBackend, options: AgentLeasesOptions):
   return new LeaseManager<Place>(
     {
       grant,
-      renew: (place, registration, signal) =>
-        atItsAgent(place, registration, () => renew(place, registration, signal)),
+      renew: (place, registration, signal) => atItsAgent(place, registration, () => renew(place, registration, signal)),
       replace: (place, registration, signal) =>
         atItsAgent(place, registration, () => replace(place, registration, signal)),
       revoke: async (place, registration, signal) => {

@@ -74,13 +74,12 @@ export class PolledServices {
       read: (index, signal) => this.#options.read(service, index, signal),
       onChange: (keys) => {
         if (service === undefined) for (const name of keys) void this.#startOrDrop(name);
-        else for (const feed of this.#feeds) feed.refresh(service);
+        else this.#refresh(service);
       },
       onLost: (error) => {
         this.#forget(service, poll);
         const why = `${server} was lost: ${textOf(error)}`;
-        for (const feed of this.#feeds)
-          if (feed.service === undefined || feed.service === service) feed.fail(why, error);
+        for (const feed of this.#feedsOf(service)) feed.fail(why, error);
       },
     });
     const started = poll.start();
@@ -99,7 +98,16 @@ export class PolledServices {
     };
     if (!isThere()) known?.started.then(drop, () => {});
     else if (this.#followed.size < this.#options.maxPolls) await this.#start(name).catch(() => {});
-    for (const feed of this.#feeds) feed.refresh(name);
+    this.#refresh(name);
+  }
+
+  #refresh(service: string): void {
+    for (const feed of this.#feedsOf(service)) feed.refresh(service);
+  }
+
+  /** The watches of a service, and those of all services. */
+  #feedsOf(service: string | undefined): readonly WatchFeed[] {
+    return [...this.#feeds].filter((feed) => feed.service === undefined || feed.service === service);
   }
 
   /** Stops a poll. Another one may have taken its place. */
