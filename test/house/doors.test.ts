@@ -23,6 +23,7 @@ const closed: Readonly<Record<string, string>> = {
   etcd: 'its wire serves the registry of that name alone',
   dns: 'its wire serves the registry of that name alone',
   mdns: 'its wire serves the registry of that name alone',
+  consul: 'its wire serves the registry of that name alone',
   zookeeper: 'its wire serves the registry of that name alone',
   kubernetes: 'its wire serves the registry of that name alone',
   cli: 'the command is run, not imported',

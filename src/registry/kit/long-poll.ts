@@ -26,6 +26,8 @@ export interface LongPollOptions {
   read(index: number, signal: AbortSignal): Promise<PolledRead>;
   /** Called with the keys whose content is another than before, those that are gone among them. */
   onChange(keys: readonly string[]): void;
+  /** Called after a read that others before it had failed, and before `onChange`. @default nothing */
+  onResumed?(): void;
   /** Called once, when changes may be missed from now on. It has stopped. */
   onLost(error: unknown): void;
 }
@@ -80,6 +82,7 @@ export class LongPoll {
       try {
         const answer = await this.#options.read(this.#index, signal);
         if (signal.aborted) return;
+        if (failures > 0) this.#options.onResumed?.();
         failures = 0;
         this.#take(answer);
       } catch (error) {

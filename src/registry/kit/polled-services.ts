@@ -76,6 +76,9 @@ export class PolledServices {
         if (service === undefined) for (const name of keys) void this.#startOrDrop(name);
         else this.#refresh(service);
       },
+      onResumed: () => {
+        for (const feed of this.#feedsOf(service)) feed.resumed();
+      },
       onLost: (error) => {
         this.#forget(service, poll);
         const why = `${server} was lost: ${textOf(error)}`;

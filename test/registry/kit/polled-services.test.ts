@@ -6,7 +6,7 @@ import { PolledServices } from '../../../src/registry/kit/polled-services.ts';
 import { virtualRuntime } from '../../../src/testing/virtual-time.ts';
 
 /** A server that has services, holds reads until they change, and fails when it is told to. */
-function scene({ maxPolls = 8 } = {}) {
+function scene({ maxPolls = 8, maxFailures = 1 } = {}) {
   const runtime = virtualRuntime();
   const { timers } = runtime;
   let services: Readonly<Record<string, string>> = {};
@@ -45,11 +45,11 @@ function scene({ maxPolls = 8 } = {}) {
     index += 1;
     return wake();
   };
-  const fail = (error: Error): Promise<void> => {
+  const fail = (error: Error | undefined): Promise<void> => {
     failure = error;
     return wake();
   };
-  const polled = new PolledServices({ ...runtime, server: 'the server', minReadMs: 1, maxFailures: 1, maxPolls, read });
+  const polled = new PolledServices({ ...runtime, server: 'the server', minReadMs: 1, maxFailures, maxPolls, read });
   /** Watches; what it is told is kept. */
   const watch = (service?: string) => {
     const told: string[] = [];
@@ -58,6 +58,7 @@ function scene({ maxPolls = 8 } = {}) {
       service,
       change: () => {},
       refresh: (name) => told.push(`refresh ${name}`),
+      resumed: () => told.push('resumed'),
       fail: (why) => told.push(why),
     };
     return { told, started: polled.follow(feed, ended.signal), stop: () => ended.abort() };
@@ -149,6 +150,20 @@ describe('services that are followed by long polls', () => {
     expect(polled.size).toBe(0);
     await expect(watch('one').started).rejects.toThrow('away');
     expect(polled.size).toBe(0);
+  });
+
+  it('tell their watches that they go on after failures, before what has changed meanwhile', async () => {
+    const { put, fail, watch, timers } = scene({ maxFailures: 10_000 });
+    await put({ one: '1', two: '1' });
+    const own = watch('one');
+    await own.started;
+    await fail(new Error('away'));
+    expect(own.told).toEqual([]);
+    void fail(undefined);
+    await put({ one: '2', two: '1' });
+    await timers.settle();
+    expect(own.told).toEqual(['resumed', 'refresh one']);
+    own.stop();
   });
 
   it('are no longer read when it is closed', async () => {
