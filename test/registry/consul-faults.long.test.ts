@@ -266,8 +266,9 @@ describeWithServer('several agents of Consul', new BackendServer('consul'), (ser
       const proxy = await agentProxy(a.address);
       const own = registryAt(`${proxy.address},${b.address}`, { timeoutMs: 2_000 }, logger);
       const ttlMs = 6_000;
+      await own.register(serviceOf('pinned', ['pinned-1']), { ttlMs });
       renewing(own, () => serviceOf('pinned', ['pinned-1']), ttlMs, 500);
-      await eventually('it is at the first', async () => (await idsAt(a)).length === 1, patientMs);
+      expect(await idsAt(a)).toEqual(['pinned-1']);
       const reader = registryAt(server.address);
       await eventually('it is found', async () => (await idsOf(reader, 'pinned')).length === 1, patientMs);
       const seen = new WatchRecorder(await reader.watch({ service: 'pinned' }));
