@@ -303,7 +303,7 @@ export {};
 // tenon/registry/kit
 
 export { AddressList, type AddressListOptions, type FailoverCall, formatAddress, parseAddresses, type ServerAddress, } from './address-list.ts';
-export { type AgentBackend, agentLeases, type AgentLeasesOptions, type Place } from './agent-leases.ts';
+export { type AgentBackend, agentLeases, type AgentLeasesOptions, type Holder, type Place } from './agent-leases.ts';
 export { BrokenRecords } from './broken-records.ts';
 export type { Change, DriverCall, DriverTools, LeasedNode, Registration, RegistryDriver, Snapshot, WatchFeed, } from './driver.ts';
 export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
@@ -311,6 +311,7 @@ export { ChannelCallError, type DriverFailure, GrpcCallError, HttpCallError, inv
 export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
 export { LongPoll, type LongPollOptions, type PolledRead } from './long-poll.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
+export { PolledServices, type PolledServicesOptions } from './polled-services.ts';
 export { BrokenRecord, checkedNode, decodeNode, encodeNode, pathPart, serviceParts } from './records.ts';
 export { WatchFeeds } from './watch-feeds.ts';
 
@@ -373,6 +374,7 @@ export interface HttpRequest {
     readonly body?: string | undefined;
     readonly headers?: HttpHeaders | undefined;
     readonly isRepeatable?: boolean | undefined;
+    readonly retriesAfter?: ((status: number) => boolean) | undefined;
 }
 export interface HttpCall {
     readonly signal: AbortSignal;
@@ -615,10 +617,14 @@ export declare function formatAddress({ host, port }: ServerAddress): string;
 import { type AddressList, type ServerAddress } from './address-list.ts';
 import type { DriverTools, Registration } from './driver.ts';
 import { LeaseManager } from './lease-manager.ts';
+export type Holder = 'own' | 'other' | 'nobody';
 export interface AgentBackend {
     register(registration: Registration, at: ServerAddress, signal: AbortSignal, timeoutMs: number): Promise<void>;
     renew(registration: Registration, at: ServerAddress, signal: AbortSignal): Promise<boolean>;
+    holder?(registration: Registration, at: ServerAddress, signal: AbortSignal): Promise<Holder>;
     remove(registration: Registration, at: ServerAddress, signal: AbortSignal): Promise<void>;
+    clear?(registration: Registration, signal: AbortSignal): Promise<void>;
+    isFaultOfAgent?(error: unknown): boolean;
 }
 export interface AgentLeasesOptions extends Omit<DriverTools, 'security'> {
     readonly registry: string;
@@ -629,6 +635,7 @@ export interface AgentLeasesOptions extends Omit<DriverTools, 'security'> {
 export interface Place {
     readonly at: ServerAddress;
     answeredMs: number;
+    isTaken: boolean;
 }
 export declare function agentLeases(backend: AgentBackend, options: AgentLeasesOptions): LeaseManager<Place>;
 
@@ -813,9 +820,11 @@ export interface LongPollOptions {
     readonly clock: Clock;
     readonly timers: Timers;
     readonly minReadMs: number;
+    readonly unheldReadMs?: number | undefined;
     readonly maxFailures: number;
     read(index: number, signal: AbortSignal): Promise<PolledRead>;
     onChange(keys: readonly string[]): void;
+    onResumed?(): void;
     onLost(error: unknown): void;
 }
 export declare class LongPoll {
@@ -855,6 +864,28 @@ export declare class RegistryObservers {
     get isEmpty(): boolean;
     add(observer: RegistryObserver): void;
     tell<M extends keyof RegistryObserver>(method: M, event: EventOf<RegistryObserver, M>): void;
+}
+
+// registry/kit/polled-services.ts, by tenon/registry/kit
+
+import type { Clock, Timers } from '../../runtime/runtime.ts';
+import type { WatchFeed } from './driver.ts';
+import { type PolledRead } from './long-poll.ts';
+export interface PolledServicesOptions {
+    readonly clock: Clock;
+    readonly timers: Timers;
+    readonly server: string;
+    readonly minReadMs: number;
+    readonly maxFailures: number;
+    readonly maxPolls: number;
+    read(service: string | undefined, index: number, signal: AbortSignal): Promise<PolledRead>;
+}
+export declare class PolledServices {
+    #private;
+    constructor(options: PolledServicesOptions);
+    get size(): number;
+    follow(feed: WatchFeed, signal: AbortSignal): Promise<void>;
+    close(): void;
 }
 
 // registry/kit/records.ts, by tenon/registry/kit

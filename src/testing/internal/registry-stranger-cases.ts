@@ -76,6 +76,8 @@ async function usesName(fixture: RegistryFixture, registry: Registry, text: stri
     return;
   }
   assert.deepEqual(await found(registry, text), [service]);
+  // A watcher need not tell of what was there for a moment.
+  if (watcher) await eventually('its beginning is told', () => events.length > 0, fixture.settleMs);
   await registry.deregister(service);
   assert.deepEqual(await found(registry, text), []);
   if (watcher) {
