@@ -105,7 +105,7 @@ export class ConsulClient {
     call: ConsulCall,
     { index = 0, waitMs = 0, isOwn = false }: CatalogQuery,
   ): Promise<CatalogAnswer<T>> {
-    const { channel, heldChannel, datacenter, onUnnumbered } = this.#options;
+    const { channel, heldChannel, datacenter } = this.#options;
     const isHeld = index > 0;
     const request = this.#request('GET', path, {
       query: { dc: isOwn ? undefined : datacenter, ...(isHeld && { index, wait: `${waitMs}ms` }) },
@@ -115,7 +115,7 @@ export class ConsulClient {
     const { body, headers } = await this.#succeeds(request, call, isHeld ? heldChannel : channel);
     const value = read(body);
     const next = indexIn(headers['x-consul-index']);
-    if (next === 0 && this.#isNumbered) onUnnumbered?.();
+    if (next === 0 && this.#isNumbered) this.#options.onUnnumbered?.();
     this.#isNumbered &&= next > 0;
     return { value, index: next, isHidden: headers['x-consul-results-filtered-by-acls'] === 'true' };
   }

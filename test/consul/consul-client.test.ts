@@ -32,7 +32,7 @@ describe('the index of an answer of Consul', () => {
     [['7', '8'], 0],
     [undefined, 0],
   ])('is read from %j as %s, and 0 is none', async (header, index) => {
-    const { client } = scene(() => ({ headers: { 'x-consul-index': header as string }, body: [] }));
+    const { client } = scene(() => ({ headers: { 'x-consul-index': header }, body: [] }));
     expect((await client.health('greeter', call)).index).toBe(index);
   });
 
@@ -65,7 +65,7 @@ describe('a query of Consul', () => {
   });
 
   it('reads entries, whatever is in them', async () => {
-    const odd = { ...entry('n2', { meta: 'none' as never }), Checks: null };
+    const odd = { ...entry('n2', { meta: 'none' }), Checks: null };
     const { client } = scene(() => ({
       body: [
         entry('n1', { checks: { 'service:n1': 'critical', serfHealth: 'passing' } }),

@@ -37,7 +37,8 @@ function scene({ maxPolls = 8, maxFailures = 1 } = {}) {
     return made(service);
   };
   const wake = async (): Promise<void> => {
-    for (const waiting of [...held.values()]) for (const one of [...waiting]) one();
+    const all = [...held.values()].flatMap((waiting) => [...waiting]);
+    for (const one of all) one();
     await timers.advance(1_000);
   };
   const put = (now: Readonly<Record<string, string>>): Promise<void> => {
