@@ -6,7 +6,7 @@ import type { DriverTools, Registration } from './driver.ts';
 import { LeaseManager, type Renewed, takenElsewhere } from './lease-manager.ts';
 import { nodeKey } from './node-table.ts';
 
-/** Whose a node is at an agent: of this process, of another one that renews it, or of nobody who is alive. */
+/** The owner of a node at an agent: this process, another one that renews it, or nobody who is alive. */
 export type Holder = 'own' | 'other' | 'nobody';
 
 /** Registers nodes at agents: servers of which each keeps its own registrations. */
@@ -147,7 +147,7 @@ export function agentLeases(backend: AgentBackend, options: AgentLeasesOptions):
     }
   };
 
-  /** Whose the node is. That it cannot be told is no failure of a renewal. */
+  /** Asks for the owner of a node. That it cannot be told is no failure of a renewal. */
   const holder = async (place: Place, registration: Registration, signal: AbortSignal): Promise<Holder> => {
     if (!backend.holder) return 'own';
     const asked = backend.holder(registration, place.at, signal);
