@@ -28,7 +28,7 @@ const loads = new Map();
 const chunks = ['core', 'proto', 'app', 'sockets', 'in-memory'];
 
 /** A service loads these, and what all backends of a room load. */
-const loadedByAll = ['index', 'codec/proto', 'codec/json', 'codec/bytes', 'selector/random'];
+const loadedByAll = ['index', 'codec/proto', 'codec/json', 'codec/bytes', 'selector/peak-ewma'];
 const backends = [
   ['transport/grpc', 'transport/tcp', 'transport/memory'],
   ['registry/memory', 'registry/redis'],

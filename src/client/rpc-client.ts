@@ -8,7 +8,7 @@ import type { Status } from '../context/status.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { isForwarded } from '../go-micro/call-headers.ts';
 import { contentTypeHeader, topicHeader } from '../go-micro/event-envelope.ts';
-import { type MethodPolicy, ServicePolicies } from '../interceptors/interceptors.ts';
+import { type MethodPolicy, ServicePolicies } from '../interceptors/service-config.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { LinkedList } from '../internal/linked-list.ts';
 import { setOwn } from '../internal/own.ts';

@@ -187,6 +187,7 @@ const completing = [
   'codec/marshaler-table.ts',
   'broker/delivery.ts',
   'broker/kit/capabilities.ts',
+  'interceptors/service-config.ts',
 ];
 
 /** What a single file may import besides. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 
 import { TenonError, textOf } from '../../errors/errors.ts';
-import { type ServiceConfig, ServicePolicies } from '../../interceptors/interceptors.ts';
+import { type ServiceConfig, ServicePolicies } from '../../interceptors/service-config.ts';
 import { systemRuntime } from '../../runtime/system.ts';
 
 /** Reads a service config from JSON text, or from the path of a file with it. Describes the problem if that fails. */
