@@ -209,5 +209,5 @@ function sameNode(service: string, id: string, instance: string): string {
 }
 
 function noMulticast(addresses: readonly string[], port: number): string {
-  return `multicast DNS does not work at ${addresses.join(', ')}: this process does not hear its own question there, so services will not be found. Check that the interface is up and has multicast, and that no firewall, VPN or container network drops UDP port ${port} and 224.0.0.251. Or set TENON_MDNS_INTERFACE to the address of another interface, 127.0.0.1 for this machine alone`;
+  return `multicast DNS does not work at ${addresses.join(', ')}: this process does not hear its own question there, so services will not be found. Check that the interface is up and has multicast, and that no firewall, VPN or container network drops UDP port ${port} and 224.0.0.251 (ff02::fb by IPv6). Or set TENON_MDNS_INTERFACE to the address of another interface, 127.0.0.1 for this machine alone`;
 }

@@ -23,6 +23,16 @@ function missing(what: string, [command, ...args]: readonly [string, ...string[]
   return spawnSync(command, args).status === 0 ? undefined : `${what} cannot be used here`;
 }
 
+it('of multicast on loopback over IPv6 says that there is none, unless the system has it', async () => {
+  const registry = new MdnsRegistry({ interface: '::1', port: await freePort(), timeoutMs: 10_000 });
+  const outcome = await registry.register(serviceOf('greeter', [nodeOf('n1')])).then(
+    () => 'registered',
+    (error: unknown) => String((error as { reason?: unknown }).reason),
+  );
+  await registry.close();
+  expect(['registered', 'registry.unreachable']).toContain(outcome);
+}, 60_000);
+
 describeWith('packets of MdnsRegistry', 'python3', missing('python3', ['python3', '-c', 'import socket']), () => {
   it('have an IP TTL of 255, announcements, questions and answers alike (RFC 6762 section 11)', async () => {
     const port = await freePort();
@@ -88,6 +98,32 @@ describeWith(
       expect(child.stderr).toBe('');
       expect(child.lines).toContain('found far@10.99.0.2:7000 near@127.0.0.1:7000');
       expect(child.lines).toContain('found far@127.0.0.1:7000 near@10.99.0.1:7000');
+    }, 90_000);
+
+    it('finds a node of another host by IPv6 where the link has nothing else, with its own zone', async () => {
+      const node = (id: string): string => `"$0" ${programOf('announce.mjs')} ${id} '{}' 8000 '[::]:7000'`;
+      const up = (name: string): string =>
+        `echo 0 > /proc/sys/net/ipv6/conf/${name}/accept_dad; ip link set ${name} up`;
+      const script = [
+        'ip link add v0 type veth peer name v1',
+        `unshare -n sh -ec 'ip link set lo up; until [ -e /proc/sys/net/ipv6/conf/v1 ]; do sleep 0.1; done; ${up('v1')}; exec ${node('far').replaceAll("'", "'\\''")}' "$0" & far=$!`,
+        `sleep 0.5; ip link set v1 netns $far; ${up('v0')}`,
+        node('near'),
+      ]
+        .join('; ')
+        .replaceAll('& ;', '&')
+        .replaceAll('&;', '&');
+      const [command, ...args] = inNetwork(script);
+      const child = startNode(args[0]!, { command, args: [...args.slice(1), process.execPath] });
+      await child.waitForLine(/^closed$/, patientMs);
+      expect([child.stderr, child.lines.filter((line) => line.startsWith('warned'))]).toEqual(['', []]);
+      const found = child.lines.filter((line) => line.includes('far') && line.includes('near'));
+      expect(found).toEqual(
+        expect.arrayContaining([
+          expect.stringMatching(/^found far@\[fe80::[\da-f:]+%v0\]:7000 near@127\.0\.0\.1:7000$/),
+          expect.stringMatching(/^found far@127\.0\.0\.1:7000 near@\[fe80::[\da-f:]+%v1\]:7000$/),
+        ]),
+      );
     }, 90_000);
   },
 );

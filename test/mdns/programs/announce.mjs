@@ -1,12 +1,12 @@
-// Announces a node of `greeter` at every address of the machine, looks for others for a while, and prints what it found
-// and what it was warned of.
-const [id, options, waitMs] = process.argv.slice(2);
+// Announces a node of `greeter`, by default at every IPv4 address of the machine, looks for others for a while, and prints
+// what it found and what it was warned of.
+const [id, options, waitMs, address = '0.0.0.0:7000'] = process.argv.slice(2);
 const { MdnsRegistry } = await import('../../../dist/registry/mdns.js');
 const nothing = () => {};
 const logger = { debug: nothing, info: nothing, error: nothing, warn: (text) => console.log(`warned ${text}`) };
 logger.child = () => logger;
 const registry = new MdnsRegistry(JSON.parse(options), undefined, undefined, logger);
-const node = { id, address: '0.0.0.0:7000', metadata: {} };
+const node = { id, address, metadata: {} };
 await registry.register({ name: 'greeter', version: '1', metadata: {}, endpoints: [], nodes: [node] });
 const deadline = performance.now() + Number(waitMs);
 let found = '';
