@@ -509,6 +509,45 @@ export declare class MemoryRegistry extends DrivenRegistry<DriverSettings> imple
     constructor(options?: MemoryRegistryOptions);
 }
 
+// tenon/registry/nats
+
+import { type ServiceIdentifier } from 'inversify';
+import type { WithDefaults } from '../internal/defaults.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
+export interface NatsRegistryOptions extends RegistryOptions {
+    readonly prefixes?: string | undefined;
+    readonly queryMs?: number | undefined;
+    readonly maxQueryMs?: number | undefined;
+    readonly goMicroTtlMs?: number | undefined;
+    readonly maxNodes?: number | undefined;
+    readonly minReadMs?: number | undefined;
+    readonly maxReadMs?: number | undefined;
+    readonly maxRecordBytes?: number | undefined;
+}
+export declare const NatsRegistryOptions: ServiceIdentifier<NatsRegistryOptions>;
+declare const defaults: {
+    readonly address: '127.0.0.1:4222';
+    readonly timeoutMs: 5000;
+    readonly ttlMs: 30000;
+    readonly prefixes: string;
+    readonly queryMs: 100;
+    readonly maxQueryMs: 500;
+    readonly goMicroTtlMs: 90000;
+    readonly maxNodes: 10000;
+    readonly minReadMs: 100;
+    readonly maxReadMs: 30000;
+    readonly maxRecordBytes: 262144;
+};
+type Settings = WithDefaults<NatsRegistryOptions, typeof defaults>;
+export declare class NatsRegistry extends DrivenRegistry<Settings> implements Registry {
+    static readonly capabilities: RegistryCapabilities;
+    constructor(options?: NatsRegistryOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+export {};
+
 // tenon/registry/redis
 
 import { type ServiceIdentifier } from 'inversify';

@@ -18,7 +18,8 @@ import { answersHttp, answersText, host } from './probes.js';
  * @property {number} [port] default: a free one
  * @property {boolean} [persistent] keeps the data over a restart, where the server does not keep them anyway
  * @property {TlsFiles} [tls] then it speaks TLS, and nothing in the clear
- * @property {string} [join] address of another, of which it becomes a part: Consul's `details.serf`
+ * @property {string} [join] address of another, of which it becomes a part: Consul's `details.serf`, or `details.cluster`
+ *   of NATS
  * @property {readonly string[]} [args] more arguments, or lines of its configuration
  * @property {number} [member] its number in an ensemble, all of whose members its lines of configuration name
  *
@@ -47,6 +48,7 @@ const etcdVersion = 'v3.7.3';
 const consulVersion = 'v1.21.0';
 const zookeeperVersion = '3.9.4';
 const oldZookeeperVersion = '3.5.10';
+const natsVersion = 'v2.15.2';
 const toxiproxyVersion = 'v2.5.0';
 const corednsVersion = 'v1.15.0';
 // Chosen when it is built. Their order in a server is that of CoreDNS, whatever the order of the imports.
@@ -230,6 +232,38 @@ export const servers = {
     etcd: installed(`etcd-${etcdVersion}`, 'etcd'),
     coredns: corednsProgram,
   }),
+  nats: {
+    summary: 'nats-server, of its Go module: with JetStream if it is persistent, else a member of a cluster',
+    ...goServer('nats-server', natsVersion, {
+      source: 'github.com/nats-io/nats-server/v2',
+      modules: [`github.com/nats-io/nats-server/v2@${natsVersion}`],
+    }),
+    ports: ['monitor', 'cluster'],
+    processes: ({ port, folder, portOf }, { persistent = false, tls, join: joined, args = [] }) => {
+      const monitor = portOf('monitor');
+      const cluster = ['--cluster_name', 'test', '--cluster', `nats://${host}:${portOf('cluster')}`];
+      const routes = joined === undefined ? [] : ['--routes', `nats://${joined}`];
+      return [
+        {
+          name: 'nats',
+          command: installed(`nats-server-${natsVersion}`, 'nats-server'),
+          args: [
+            '--addr',
+            host,
+            '--port',
+            String(port),
+            '--http_port',
+            String(monitor),
+            ...(persistent ? ['--jetstream', '--store_dir', join(folder, 'data')] : [...cluster, ...routes]),
+            ...natsTls(tls),
+            ...args,
+          ],
+          isReady: () => answersHttp(`http://${host}:${monitor}/healthz`, /"status":\s*"ok"/),
+        },
+      ];
+    },
+    details: ({ portOf }) => ({ monitor: `${host}:${portOf('monitor')}`, cluster: `${host}:${portOf('cluster')}` }),
+  },
   toxiproxy: {
     summary: 'Toxiproxy, of its Go module: its HTTP API makes connections slow, silent and broken',
     ...goServer('toxiproxy', toxiproxyVersion, {
@@ -335,4 +369,11 @@ function redisPort(port, tls) {
   const { certFile, keyFile, caFile, asksClients = false } = tls;
   const files = ['--tls-cert-file', certFile, '--tls-key-file', keyFile, '--tls-ca-cert-file', caFile];
   return ['--port', '0', '--tls-port', String(port), ...files, '--tls-auth-clients', asksClients ? 'yes' : 'no'];
+}
+
+/** @param {TlsFiles | undefined} tls */
+function natsTls(tls) {
+  if (!tls) return [];
+  const files = ['--tls', '--tlscert', tls.certFile, '--tlskey', tls.keyFile, '--tlscacert', tls.caFile];
+  return tls.asksClients === true ? [...files, '--tlsverify'] : files;
 }

@@ -6,6 +6,7 @@ import { ConsulRegistry } from '../../src/registry/consul.ts';
 import { KubernetesRegistry } from '../../src/registry/kubernetes.ts';
 import { MdnsRegistry } from '../../src/registry/mdns.ts';
 import { MemoryRegistry, MemoryRegistryStore } from '../../src/registry/memory.ts';
+import { NatsRegistry } from '../../src/registry/nats.ts';
 import { RedisRegistry } from '../../src/registry/redis.ts';
 import { ZooKeeperRegistry } from '../../src/registry/zookeeper.ts';
 import { registryConformance } from '../../src/testing/registry.ts';
@@ -71,6 +72,15 @@ describeWithServer('with a real server', new BackendServer('zookeeper'), (zookee
     make: () => new ZooKeeperRegistry({ address: zookeeper.address }),
     capabilities: ZooKeeperRegistry.capabilities,
     maxRecordBytes: 1_000_000,
+  });
+});
+describeWithServer('with a real server', new BackendServer('nats'), (nats) => {
+  registryConformance(api, 'nats', {
+    make: () => new NatsRegistry({ address: nats.address, queryMs: 50 }),
+    capabilities: NatsRegistry.capabilities,
+    shortTtlMs: 600,
+    settleMs: 5_000,
+    maxRecordBytes: 262_144,
   });
 });
 describeWithServer('with a real API server of Kubernetes', new KubernetesServer(), (cluster) => {

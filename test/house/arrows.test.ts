@@ -29,7 +29,7 @@ const low = ['internal', 'runtime', 'errors', 'go-micro', 'logger', 'context', '
 const contracts = ['pipeline', 'codec', 'transport', 'registry', 'selector', 'broker', 'client', 'server', 'service'];
 
 /** Rooms of wire protocols that no package speaks as tenon needs it. Each is for the registry of its name. */
-const wires = ['dns', 'mdns', 'etcd', 'consul', 'zookeeper', 'kubernetes'];
+const wires = ['dns', 'mdns', 'etcd', 'consul', 'zookeeper', 'nats', 'kubernetes'];
 const ofWires = 'the room of its wire in a backend';
 
 // A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
@@ -75,6 +75,7 @@ const table: readonly Row[] = [
   { room: 'etcd', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   { room: 'consul', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   { room: 'zookeeper', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
+  { room: 'nats', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   {
     room: 'registry',
     mayImport: `the low rooms; codec, transport and pipeline in \`kit/grpc-channel.ts\`; ${ofWires}`,

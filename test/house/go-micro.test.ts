@@ -14,6 +14,8 @@ const facts: readonly (readonly [what: RegExp, instead: string])[] = [
   [/'micro'/g, 'mdnsDomain of go-micro/mdns.ts'],
   [/'\/micro-registry'/g, 'zookeeperRoot of go-micro/zookeeper.ts'],
   [/\bmicro\.mu\b/g, 'podKeysOf of go-micro/kubernetes.ts'],
+  [/'micro\.(?:registry\.)?nats'/g, 'natsPrefixes of go-micro/nats.ts'],
+  [/\bAction: /g, 'encodeQuery of go-micro/nats.ts'],
   [/\b_services\.\$/g, 'enumerationName of go-micro/mdns.ts'],
   [/\b9_999\b/g, 'placeholderPort of go-micro/mdns.ts'],
   [/\bDeregisterCriticalServiceAfter\b/g, 'definitionOf of go-micro/consul.ts'],

@@ -60,6 +60,11 @@ class Fleet {
     return this.server.address;
   }
 
+  /** The name of the registry in the programs of Go Micro. */
+  get goName(): string {
+    return this.server.name;
+  }
+
   /** Variables of tenon beside the address. */
   get env(): Readonly<Record<string, string>> {
     return {};
@@ -69,6 +74,21 @@ class Fleet {
   async stop(): Promise<void> {}
   /** Has Go Micro's watchers told of what it did not tell by itself. */
   async stir(): Promise<void> {}
+}
+
+/** Go's proxy does not have the plugin for NATS of version 4: its subjects are used by version 5. */
+class NatsFleet extends Fleet {
+  override readonly programs = ['go-micro-v5'];
+  readonly #goName: string;
+
+  constructor(goName: string) {
+    super(new BackendServer('nats'));
+    this.#goName = goName;
+  }
+
+  override get goName(): string {
+    return this.#goName;
+  }
 }
 
 /** Two pods, and an API server as `kubectl proxy` shows it: Go Micro takes no token outside of a pod. */
@@ -120,12 +140,15 @@ const fleets: readonly Fleet[] = [
   ...['etcd', 'consul']
     .filter((name) => backendRow('registry', name) !== undefined)
     .map((name) => new Fleet(new BackendServer(name))),
+  new NatsFleet('nats'),
+  new NatsFleet('nats-as-v4'),
   new KubernetesFleet(new KubernetesServer()),
 ];
 
-describe.each(fleets.map((fleet) => [fleet.server.name, fleet] as const))(
+describe.each(fleets.map((fleet) => [fleet.goName, fleet] as const))(
   'a fleet in the %s registry',
-  (name, fleet) => {
+  (goName, fleet) => {
+    const { name } = fleet.server;
     describeWithServer('on a real server', fleet.server, (server) => {
       describe.each(fleet.programs)('%s', (program) => {
         describeWithTools('in one fleet with tenon', [program], () => {
@@ -144,7 +167,7 @@ describe.each(fleets.map((fleet) => [fleet.server.name, fleet] as const))(
 
           beforeAll(async () => {
             await fleet.start();
-            looking = new TestProcess(toolPath(program), ['look-in', name, fleet.address, 'tenon.srv.greeter'], {
+            looking = new TestProcess(toolPath(program), ['look-in', goName, fleet.address, 'tenon.srv.greeter'], {
               withInput: true,
             });
             await looking.waitForLine(/^ready$/);
@@ -159,7 +182,7 @@ describe.each(fleets.map((fleet) => [fleet.server.name, fleet] as const))(
                 ...fleet.env,
               },
             });
-            goServer = new TestProcess(toolPath(program), ['serve-in', name, fleet.address], {
+            goServer = new TestProcess(toolPath(program), ['serve-in', goName, fleet.address], {
               env: { HOSTNAME: 'go-pod' },
             });
             [, goAddress = ''] = await goServer.waitForLine(/^listening (\S+)$/);

@@ -210,6 +210,26 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
       },
     },
     {
+      name: 'nats',
+      summary: "NATS as Go Micro's registry uses it: processes ask each other, and nothing is stored",
+      server: 'nats',
+      takesAddress: true,
+      variables: [
+        {
+          name: 'TENON_NATS_PREFIXES',
+          option: 'prefixes',
+          describes:
+            'Beginnings of the subjects of the registry. Default: those of Go Micro, micro.nats,micro.registry.nats.',
+          kind: 'text',
+          example: 'shop.registry',
+        },
+      ],
+      load: async (settings) => {
+        const { NatsRegistry, NatsRegistryOptions } = await import('../../registry/nats.ts');
+        return backend(NatsRegistry, NatsRegistryOptions, settings);
+      },
+    },
+    {
       name: 'kubernetes',
       summary: 'EndpointSlices of a Kubernetes cluster, by its API; services register by slices with a lease',
       optionalPackage: 'yaml',

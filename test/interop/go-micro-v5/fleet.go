@@ -17,6 +17,7 @@ import (
 	"go-micro.dev/v5/registry"
 	"go-micro.dev/v5/registry/consul"
 	"go-micro.dev/v5/registry/etcd"
+	"go-micro.dev/v5/registry/nats"
 	"go-micro.dev/v5/selector"
 	"go-micro.dev/v5/server"
 	sgrpc "go-micro.dev/v5/server/grpc"
@@ -28,6 +29,12 @@ func registryOf(name, address string) registry.Registry {
 		return etcd.NewEtcdRegistry(registry.Addrs(address))
 	case "consul":
 		return consul.NewConsulRegistry(registry.Addrs(address))
+	case "nats":
+		return nats.NewNatsRegistry(registry.Addrs(address))
+	case "nats-as-v4":
+		// The subjects are all that the plugin of version 4 does otherwise.
+		query, watch := nats.QueryTopic("micro.registry.nats.query"), nats.WatchTopic("micro.registry.nats.watch")
+		return nats.NewNatsRegistry(registry.Addrs(address), query, watch)
 	default:
 		return registry.NewMDNSRegistry()
 	}

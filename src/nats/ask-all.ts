@@ -1,0 +1,50 @@
+import { pause } from '../runtime/bounded.ts';
+import type { Clock, Timers } from '../runtime/runtime.ts';
+import type { Nats, NatsMessage } from './nats.ts';
+
+/** A question to all who hear some subjects. */
+export interface Question {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly subjects: readonly string[];
+  readonly payload: string;
+  /** The subject to which answers are sent, for this question alone. */
+  readonly inbox: string;
+  /** Time without an answer after which all are taken to be there, in milliseconds. */
+  readonly quietMs: number;
+  /** Longest time for answers, and that without one, in milliseconds. */
+  readonly maxMs: number;
+  readonly signal: AbortSignal;
+  onAnswer(message: NatsMessage): void;
+}
+
+/**
+ * Asks all who hear the subjects, and resolves when their answers are there: how many there will be is not known. The
+ * time counts from when the server has the question. Rejects as {@link Nats.deliver} does.
+ */
+export async function askAll(client: Nats, question: Question): Promise<void> {
+  const { clock, timers, subjects, payload, inbox, quietMs, maxMs, signal } = question;
+  let heardAtMs: number | undefined;
+  const answers = client.subscribe(inbox, (message) => {
+    heardAtMs = clock.monotonicMs();
+    question.onAnswer(message);
+  });
+  try {
+    await client.deliver(
+      subjects.map((subject) => ({ subject, reply: inbox, payload })),
+      signal,
+      [inbox],
+    );
+    const lastMs = clock.monotonicMs() + maxMs;
+    const endsAtMs = (): number => (heardAtMs === undefined ? lastMs : Math.min(lastMs, heardAtMs + quietMs));
+    for (let now = clock.monotonicMs(); now < endsAtMs(); now = clock.monotonicMs()) {
+      // It looks again after each part, as an answer shortens the wait.
+      await pause(timers, Math.min(quietMs, endsAtMs() - now), signal);
+      signal.throwIfAborted();
+    }
+    // What the server has sent until now comes before its answer: this process may have been too busy to read it.
+    await client.deliver([], signal);
+  } finally {
+    answers.unsubscribe();
+  }
+}

@@ -1,0 +1,299 @@
+import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
+
+import { encodeQuery, natsPrefixes } from '../go-micro/nats.ts';
+import type { WithDefaults } from '../internal/defaults.ts';
+import { token } from '../internal/token.ts';
+import { Logger } from '../logger/logger.ts';
+import { askAll } from '../nats/ask-all.ts';
+import { NatsClient } from '../nats/client.ts';
+import { isValidSubject, NatsError, type NatsMessage, type NatsSubscription } from '../nats/nats.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import { AddressList, formatAddress, parseAddresses, type ServerAddress } from './kit/address-list.ts';
+import { BrokenRecords } from './kit/broken-records.ts';
+import type { DriverCall, DriverTools, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
+import { DrivenRegistry } from './kit/driven-registry.ts';
+import { type DriverFailure, invalidOption, invalidService } from './kit/errors.ts';
+import { idOf, nodeKey } from './kit/node-table.ts';
+import { WatchFeeds } from './kit/watch-feeds.ts';
+import { OwnNodes } from './nats/own-nodes.ts';
+import { type ClaimedNode, isStronger, nodesIn, toldIn } from './nats/records.ts';
+import { NatsSubjects } from './nats/subjects.ts';
+import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
+
+/** Options of a {@link NatsRegistry}. Its address may be `nats://host:port`. */
+export interface NatsRegistryOptions extends RegistryOptions {
+  /**
+   * The beginnings of the subjects, before `.query` and `.watch`, with commas between several. Processes that have one
+   * in common see each other.
+   * @default 'micro.nats,micro.registry.nats', those of Go Micro 5 and 4
+   */
+  readonly prefixes?: string | undefined;
+  /**
+   * Time in milliseconds without an answer after which all answers to a question are taken to be there: their number is
+   * not known.
+   * @default 100, as in Go Micro
+   */
+  readonly queryMs?: number | undefined;
+  /** Longest time in milliseconds of a question, and that of one that nobody answers. @default 500 */
+  readonly maxQueryMs?: number | undefined;
+  /**
+   * Lease of nodes that announce none, as those of Go Micro, in milliseconds. Each announcement and each answer begins
+   * it anew.
+   * @default 90_000, three intervals of Go Micro
+   */
+  readonly goMicroTtlMs?: number | undefined;
+  /** Most nodes that are accepted from others. Further ones are skipped. @default 10_000 */
+  readonly maxNodes?: number | undefined;
+  /** Shortest time in milliseconds between two reads of a watch. @default 100 */
+  readonly minReadMs?: number | undefined;
+  /** Longest time in milliseconds between two reads of a watch. @default 30_000 */
+  readonly maxReadMs?: number | undefined;
+  /** A larger record of a node is refused, and passed over by readers, in bytes. @default 262_144 */
+  readonly maxRecordBytes?: number | undefined;
+}
+/** Container key of the {@link NatsRegistryOptions}. */
+export const NatsRegistryOptions: ServiceIdentifier<NatsRegistryOptions> = token('registry', 'NatsRegistryOptions');
+
+const optionsName = 'NatsRegistryOptions';
+const defaults = {
+  address: '127.0.0.1:4222',
+  timeoutMs: 5_000,
+  ttlMs: 30_000,
+  prefixes: natsPrefixes.join(','),
+  queryMs: 100,
+  maxQueryMs: 500,
+  goMicroTtlMs: 90_000,
+  maxNodes: 10_000,
+  minReadMs: 100,
+  maxReadMs: 30_000,
+  maxRecordBytes: 262_144,
+} as const;
+type Settings = WithDefaults<NatsRegistryOptions, typeof defaults>;
+
+const defaultPort = 4222;
+
+/**
+ * Announces and finds nodes over NATS, as Go Micro's registry does: NATS passes on questions and announcements, and
+ * each process answers for its own nodes. Nothing is stored. `docs/registry.md` has the messages.
+ */
+@injectable()
+export class NatsRegistry extends DrivenRegistry<Settings> implements Registry {
+  static readonly capabilities: RegistryCapabilities = {
+    expires: true,
+    shared: true,
+    watches: true,
+    renewalRestores: true,
+    transferable: true,
+    tls: true,
+    credentials: ['password', 'token'],
+  };
+
+  constructor(
+    @inject(NatsRegistryOptions) @optional() options: NatsRegistryOptions = {},
+    @inject(Clock) @optional() clock?: Clock,
+    @inject(Random) @optional() random?: Random,
+    @inject(Timers) @optional() timers?: Timers,
+    @inject(Logger) @optional() logger?: Logger,
+  ) {
+    const spec = {
+      name: 'nats',
+      capabilities: NatsRegistry.capabilities,
+      optionsName,
+      defaults,
+      check: (settings: Settings) => void placeOf(settings),
+      open: (settings: Settings, tools: DriverTools) => new NatsDriver(settings, tools),
+    };
+    super(spec, options, { clock, random, timers, logger });
+  }
+}
+
+class NatsDriver implements RegistryDriver {
+  readonly server: string;
+  readonly bounds: Settings;
+  readonly #tools: DriverTools;
+  readonly #client: NatsClient;
+  readonly #subjects: NatsSubjects;
+  readonly #own: OwnNodes;
+  readonly #feeds = new WatchFeeds();
+  readonly #broken: BrokenRecords;
+  #watching: readonly NatsSubscription[] = [];
+  #isFull = false;
+
+  constructor(settings: Settings, tools: DriverTools) {
+    const { security, ...others } = (this.#tools = tools);
+    const { timeoutMs } = (this.bounds = settings);
+    const { addresses, prefixes } = placeOf(settings);
+    this.#broken = new BrokenRecords(tools.logger);
+    this.#subjects = new NatsSubjects(prefixes);
+    this.server = `NATS at ${addresses.map(formatAddress).join(',')}`;
+    // Each client begins with another server.
+    const start = Math.floor(tools.random.next() * addresses.length);
+    const rotated = [...addresses.slice(start), ...addresses.slice(0, start)];
+    const client = new NatsClient({
+      runtime: tools,
+      addresses: new AddressList(rotated, { ...others, registry: 'nats', serverName: 'NATS' }),
+      security,
+      name: 'tenon registry',
+      // A call is answered even if only one of the servers does.
+      connectTimeoutMs: security.handshakeTimeoutMs ?? timeoutMs / (addresses.length + 1),
+      maxSilenceMs: timeoutMs,
+      listener: {
+        onConnected: (isFirst) => (isFirst ? undefined : this.#own.announceAll()),
+        onLost: () => this.#feeds.fail('the connection to NATS was lost'),
+      },
+    });
+    this.#client = client;
+    this.#own = new OwnNodes({
+      client,
+      subjects: this.#subjects,
+      tools: others,
+      listen: () => {
+        this.#listen();
+        const asking = this.#subjects.queries.map((subject) => client.subscribe(subject, this.#onMessage));
+        return () => {
+          for (const one of asking) one.unsubscribe();
+          this.#leave();
+        };
+      },
+    });
+  }
+
+  async announce(registration: Registration, { signal }: DriverCall): Promise<void> {
+    try {
+      await this.#own.announce(registration, signal);
+    } catch (error) {
+      const isTooLarge = error instanceof NatsError && error.kind === 'tooLarge';
+      throw isTooLarge ? invalidService(registration.service.name, error.message) : error;
+    }
+  }
+
+  withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
+    return this.#own.withdraw(service, id, signal);
+  }
+
+  release(service: string, id: string): Promise<void> {
+    return this.#own.release(service, id);
+  }
+
+  /** Asks all processes. An answer may be late or lost: nodes that are known stay until their lease ends. */
+  async read(service: string | undefined, { signal, isInitialRead }: DriverCall): Promise<Snapshot> {
+    const { clock, timers, random } = this.#tools;
+    const { queryMs, maxQueryMs } = this.bounds;
+    const { queries, prefixes } = this.#subjects;
+    const place = `an answer about ${service === undefined ? 'all services' : JSON.stringify(service)}`;
+    const nodes = new Map<string, ClaimedNode>();
+    const keep = (node: ClaimedNode): void => {
+      const key = nodeKey(node.service.name, idOf(node.service));
+      const known = nodes.get(key);
+      if (known ? isStronger(node.claim, known.claim) : this.hasRoom(nodes.size)) nodes.set(key, node);
+    };
+    await askAll(this.#client, {
+      clock,
+      timers,
+      subjects: queries,
+      payload: encodeQuery(service, { prefixes }),
+      inbox: `_INBOX.${random.uuid()}`,
+      quietMs: queryMs,
+      maxMs: isInitialRead ? queryMs : maxQueryMs,
+      signal,
+      onAnswer: ({ payload }) => this.#broken.read(place, () => nodesIn(payload, this.bounds))?.forEach(keep),
+    });
+    return { nodes: [...nodes.values()], isComplete: false };
+  }
+
+  async watch(feed: WatchFeed, signal: AbortSignal, call: DriverCall): Promise<void> {
+    this.#feeds.join(feed, signal, () => this.#leave());
+    this.#listen();
+    try {
+      await this.#client.deliver([], call.signal, this.#subjects.watches);
+    } catch (error) {
+      // Others do without what this one was refused.
+      if (error instanceof NatsError && error.kind === 'denied') this.#feeds.fail(`NATS refused it (${error.message})`);
+      throw error;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  /** Limits the nodes that are accepted from others: any client of the server may announce some. */
+  hasRoom(count: number): boolean {
+    const { maxNodes } = this.bounds;
+    if (count < maxNodes) return true;
+    const message = `more than ${maxNodes} nodes are announced over NATS: further ones are skipped`;
+    if (!this.#isFull) this.#tools.logger.warn(message);
+    this.#isFull = true;
+    return false;
+  }
+
+  /** Translates an error: NATS refuses, or it cannot be reached. */
+  failure(error: unknown): DriverFailure {
+    const kind = error instanceof NatsError ? error.kind : 'unreachable';
+    if (kind === 'denied') return { kind, remedy: aboutCredentials };
+    if (kind === 'refused' || kind === 'tooLarge') return { kind: 'refused' };
+    const { failedHost = '', wasConnected } = this.#client;
+    const why = this.#tools.security.explain(error, failedHost, wasConnected);
+    if (why !== undefined) return { kind, why };
+    return { kind, remedy: /\bTLS\b/.test(String(error)) ? aboutTls : aboutAddress };
+  }
+
+  close(): void {
+    this.#own.close();
+    this.#client.close();
+  }
+
+  readonly #onMessage = ({ subject, reply, payload }: NatsMessage): void => {
+    const told = this.#broken.read(placeOfRecord(subject, payload), () => toldIn(payload, this.bounds));
+    if (!told || !this.#subjects.isHeeded(subject, told.prefixes)) return;
+    const isQuestion = this.#subjects.queries.includes(subject);
+    if (isQuestion && reply !== undefined && told.nodes.length === 0) this.#own.answer(told, reply);
+    if (isQuestion) return;
+    for (const node of told.nodes) {
+      this.#own.compare(told.action, node);
+      const change = { ...node, action: told.action === 'delete' ? ('delete' as const) : ('update' as const) };
+      this.#feeds.change(change, 'service');
+      this.#feeds.change(change, 'every');
+    }
+  };
+
+  /** Listens to announcements. */
+  #listen(): void {
+    if (this.#watching.length > 0) return;
+    this.#watching = this.#subjects.watches.map((subject) => this.#client.subscribe(subject, this.#onMessage));
+  }
+
+  /** Listens no longer, unless somebody watches or is registered. */
+  #leave(): void {
+    if (this.#feeds.size > 0 || this.#own.isListening) return;
+    for (const one of this.#watching) one.unsubscribe();
+    this.#watching = [];
+  }
+}
+
+const aboutAddress = 'Is NATS running there? TENON_REGISTRY_ADDRESS says where to look';
+const aboutTls = 'TENON_REGISTRY_TLS and TENON_REGISTRY_TLS_CA_FILE say whether and how it is spoken to over TLS';
+const aboutCredentials =
+  'TENON_REGISTRY_USERNAME and TENON_REGISTRY_PASSWORD, or TENON_REGISTRY_TOKEN (or their _FILE) say who connects';
+
+/** Where a registry finds others. */
+interface Place {
+  readonly addresses: readonly ServerAddress[];
+  readonly prefixes: readonly string[];
+}
+
+/** Throws INVALID_ARGUMENT for an address, subjects or credentials that cannot be used. */
+function placeOf({ address, prefixes, credentials = {} }: Settings): Place {
+  const addresses = parseAddresses(address.replaceAll(/(^|,)\s*nats:\/\//g, '$1'), defaultPort);
+  const all = prefixes.split(',').map((one) => one.trim());
+  if (!all.every(isValidSubject))
+    throw invalidOption(`${optionsName}.prefixes is "${prefixes}": give beginnings of subjects, such as micro.nats`);
+  const isPassword = credentials.password !== undefined || credentials.passwordFile !== undefined;
+  if (isPassword && (credentials.username ?? '') === '')
+    throw invalidOption(`${optionsName}.credentials.username is missing: ${aboutCredentials}`);
+  return { addresses, prefixes: [...new Set(all)] };
+}
+
+/** Says which record an announcement holds, as far as its beginning tells. */
+function placeOfRecord(subject: string, payload: Buffer | undefined): string {
+  const [, name] = /"name":\s*("[^"]{1,80}")/.exec(payload?.toString('utf8', 0, 200) ?? '') ?? [];
+  return name === undefined ? subject : `${subject}, of service ${name},`;
+}
