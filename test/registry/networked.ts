@@ -30,6 +30,7 @@ export const networkedRegistries: readonly NetworkedRegistry[] = [
   { name: 'etcd', server: new BackendServer('etcd') },
   { name: 'consul', server: new BackendServer('consul') },
   { name: 'zookeeper', server: new BackendServer('zookeeper') },
+  { name: 'nats', server: new BackendServer('nats') },
   {
     name: 'dns',
     server: coredns,
