@@ -12,7 +12,9 @@ export interface Question {
   readonly inbox: string;
   /** Time without an answer after which all are taken to be there, in milliseconds. */
   readonly quietMs: number;
-  /** Longest time for answers, and that without one, in milliseconds. */
+  /** Time without any answer after which there is none, in milliseconds. */
+  readonly silentMs: number;
+  /** Longest time for answers, in milliseconds. */
   readonly maxMs: number;
   readonly signal: AbortSignal;
   onAnswer(message: NatsMessage): void;
@@ -23,7 +25,7 @@ export interface Question {
  * time counts from when the server has the question. Rejects as {@link Nats.deliver} does.
  */
 export async function askAll(client: Nats, question: Question): Promise<void> {
-  const { clock, timers, subjects, payload, inbox, quietMs, maxMs, signal } = question;
+  const { clock, timers, subjects, payload, inbox, quietMs, silentMs, maxMs, signal } = question;
   let heardAtMs: number | undefined;
   const answers = client.subscribe(inbox, (message) => {
     heardAtMs = clock.monotonicMs();
@@ -35,9 +37,10 @@ export async function askAll(client: Nats, question: Question): Promise<void> {
       signal,
       [inbox],
     );
-    const lastMs = clock.monotonicMs() + maxMs;
-    const endsAtMs = (): number => (heardAtMs === undefined ? lastMs : Math.min(lastMs, heardAtMs + quietMs));
-    for (let now = clock.monotonicMs(); now < endsAtMs(); now = clock.monotonicMs()) {
+    const askedAtMs = clock.monotonicMs();
+    const endsAtMs = (): number =>
+      heardAtMs === undefined ? askedAtMs + silentMs : Math.min(askedAtMs + maxMs, heardAtMs + quietMs);
+    for (let now = askedAtMs; now < endsAtMs(); now = clock.monotonicMs()) {
       // It looks again after each part, as an answer shortens the wait.
       await pause(timers, Math.min(quietMs, endsAtMs() - now), signal);
       signal.throwIfAborted();

@@ -34,7 +34,7 @@ export interface NatsRegistryOptions extends RegistryOptions {
    * @default 100, as in Go Micro
    */
   readonly queryMs?: number | undefined;
-  /** Longest time in milliseconds of a question, and that of one that nobody answers. @default 500 */
+  /** Time in milliseconds after which a question that nobody answers has no answer. @default 500 */
   readonly maxQueryMs?: number | undefined;
   /**
    * Lease of nodes that announce none, as those of Go Micro, in milliseconds. Each announcement and each answer begins
@@ -71,6 +71,8 @@ const defaults = {
 type Settings = WithDefaults<NatsRegistryOptions, typeof defaults>;
 
 const defaultPort = 4222;
+// Longest time for answers, should they not end.
+const maxAnswersMs = 2_000;
 
 /**
  * Announces and finds nodes over NATS, as Go Micro's registry does: NATS passes on questions and announcements, and
@@ -194,7 +196,8 @@ class NatsDriver implements RegistryDriver {
       payload: encodeQuery(service, { prefixes }),
       inbox: `_INBOX.${random.uuid()}`,
       quietMs: queryMs,
-      maxMs: isInitialRead ? queryMs : maxQueryMs,
+      silentMs: isInitialRead ? queryMs : maxQueryMs,
+      maxMs: maxAnswersMs,
       signal,
       onAnswer: ({ payload }) => this.#broken.read(place, () => nodesIn(payload, this.bounds))?.forEach(keep),
     });

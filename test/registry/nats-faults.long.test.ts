@@ -412,7 +412,7 @@ describeWithServer('NatsRegistry among attackers', new BackendServer('nats'), (s
 
   it('passes over what is no record, logs it once, and goes on', async () => {
     const raw = await RawNats.to(server);
-    const { registry, logger } = nats({ address: server.address });
+    const { registry, logger } = nats({ timeoutMs: 30_000, address: server.address });
     const seen = new WatchRecorder(await registry.watch());
     await registry.register(serviceOf('greeter', ['mine']));
     const broken: readonly (object | string)[] = [
@@ -465,7 +465,13 @@ describeWithServer('NatsRegistry among attackers', new BackendServer('nats'), (s
       for (const { reply = '' } of raw.heard.splice(0)) for (const answer of answers) void raw.publish(reply, answer);
     });
     closing.push(() => answering.cancel());
-    const { registry, logger } = nats({ address: server.address, maxNodes: 50, goMicroTtlMs: 500, maxReadMs: 200 });
+    const { registry, logger } = nats({
+      timeoutMs: 30_000,
+      address: server.address,
+      maxNodes: 50,
+      goMicroTtlMs: 500,
+      maxReadMs: 200,
+    });
     expect(await idsOf(registry, 'greeter')).toEqual(['endless', 'negative', 'none']);
     const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
     answering.cancel();
@@ -476,7 +482,7 @@ describeWithServer('NatsRegistry among attackers', new BackendServer('nats'), (s
 
   it('bounds the nodes that it takes, ends a watch whose reader is behind, and answers all the while', async () => {
     const raw = await RawNats.to(server);
-    const { registry, logger } = nats({ address: server.address, maxNodes: 100 });
+    const { registry, logger } = nats({ timeoutMs: 30_000, address: server.address, maxNodes: 100 });
     await registry.register(serviceOf('greeter', ['mine']));
     const idle = await registry.watch({ service: 'flooded' });
     const seen = new WatchRecorder(await registry.watch({ service: 'flooded' }));
@@ -505,7 +511,7 @@ describeWithServer('NatsRegistry among attackers', new BackendServer('nats'), (s
 
   it('survives a flood of questions, and one whose answers it may not send', async () => {
     const raw = await RawNats.to(server);
-    const { registry } = nats({ address: server.address });
+    const { registry } = nats({ timeoutMs: 30_000, address: server.address });
     await registry.register(serviceOf('greeter', ['mine']));
     const question = JSON.stringify({ Service: null, Action: 'list' });
     for (const reply of ['_INBOX.a', 'micro.nats.query', watchSubject, '>', 'a..b', '$SYS.REQ', '']) {
@@ -519,8 +525,8 @@ describeWithServer('NatsRegistry among attackers', new BackendServer('nats'), (s
   }, 60_000);
 
   it('is not dropped as a slow consumer by what it answers for', async () => {
-    const { registry } = nats({ address: server.address });
-    const { registry: reader } = nats({ address: server.address });
+    const { registry } = nats({ timeoutMs: 30_000, address: server.address });
+    const { registry: reader } = nats({ timeoutMs: 30_000, address: server.address });
     const metadata = { much: 'x'.repeat(200_000) };
     const nodes = Array.from({ length: 100 }, (_, index) => nodeOf(`n${index}`, { metadata }));
     await registry.register(serviceOf('heavy', nodes), { ttlMs: 600_000 });
