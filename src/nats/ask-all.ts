@@ -44,9 +44,11 @@ export async function askAll(client: Nats, question: Question): Promise<void> {
       // It looks again after each part, as an answer shortens the wait.
       await pause(timers, Math.min(quietMs, endsAtMs() - now), signal);
       signal.throwIfAborted();
+      if (clock.monotonicMs() < endsAtMs()) continue;
+      // What the server has sent until now comes before its answer. There is some if this process was too busy to read
+      // it; then more may come.
+      await client.deliver([], signal);
     }
-    // What the server has sent until now comes before its answer: this process may have been too busy to read it.
-    await client.deliver([], signal);
   } finally {
     answers.unsubscribe();
   }
