@@ -145,121 +145,118 @@ const fleets: readonly Fleet[] = [
   new KubernetesFleet(new KubernetesServer()),
 ];
 
-describe.each(fleets.map((fleet) => [fleet.goName, fleet] as const))(
-  'a fleet in the %s registry',
-  (goName, fleet) => {
-    const { name } = fleet.server;
-    describeWithServer('on a real server', fleet.server, (server) => {
-      describe.each(fleet.programs)('%s', (program) => {
-        describeWithTools('in one fleet with tenon', [program], () => {
-          let system: System;
-          let goServer: TestProcess;
-          let goAddress: string;
-          let looking: TestProcess;
+describe.each(fleets.map((fleet) => [fleet.goName, fleet] as const))('a fleet in the %s registry', (goName, fleet) => {
+  const { name } = fleet.server;
+  describeWithServer('on a real server', fleet.server, (server) => {
+    describe.each(fleet.programs)('%s', (program) => {
+      describeWithTools('in one fleet with tenon', [program], () => {
+        let system: System;
+        let goServer: TestProcess;
+        let goAddress: string;
+        let looking: TestProcess;
 
-          const answers = (): Answer[] => looking.lines.filter((line) => line.startsWith('{')).map(parsed);
-          async function ask(command: string): Promise<Answer> {
-            const from = looking.lines.length;
-            looking.writeLine(command);
-            const [line] = await looking.waitForLine(/^\{.*"command":.*/, 30_000, from);
-            return parsed(line);
-          }
+        const answers = (): Answer[] => looking.lines.filter((line) => line.startsWith('{')).map(parsed);
+        async function ask(command: string): Promise<Answer> {
+          const from = looking.lines.length;
+          looking.writeLine(command);
+          const [line] = await looking.waitForLine(/^\{.*"command":.*/, 30_000, from);
+          return parsed(line);
+        }
 
-          beforeAll(async () => {
-            await fleet.start();
-            looking = new TestProcess(toolPath(program), ['look-in', goName, fleet.address, 'tenon.srv.greeter'], {
-              withInput: true,
-            });
-            await looking.waitForLine(/^ready$/);
-            system = await System.start([Greeter], {
-              profile: 'dev',
-              env: {
-                TENON_REGISTRY: name,
-                TENON_REGISTRY_ADDRESS: server.address,
-                TENON_CLIENT_DIALECT: 'go-micro',
-                TENON_LOG_LEVEL: 'silent',
-                TENON_LAME_DUCK_MS: '0',
-                ...fleet.env,
-              },
-            });
-            goServer = new TestProcess(toolPath(program), ['serve-in', goName, fleet.address], {
-              env: { HOSTNAME: 'go-pod' },
-            });
-            [, goAddress = ''] = await goServer.waitForLine(/^listening (\S+)$/);
-          }, 60_000);
-
-          afterAll(async () => {
-            await system.stop();
-            await Promise.all([goServer.kill(), looking.kill()]);
-            await fleet.stop();
+        beforeAll(async () => {
+          await fleet.start();
+          looking = new TestProcess(toolPath(program), ['look-in', goName, fleet.address, 'tenon.srv.greeter'], {
+            withInput: true,
           });
+          await looking.waitForLine(/^ready$/);
+          system = await System.start([Greeter], {
+            profile: 'dev',
+            env: {
+              TENON_REGISTRY: name,
+              TENON_REGISTRY_ADDRESS: server.address,
+              TENON_CLIENT_DIALECT: 'go-micro',
+              TENON_LOG_LEVEL: 'silent',
+              TENON_LAME_DUCK_MS: '0',
+              ...fleet.env,
+            },
+          });
+          goServer = new TestProcess(toolPath(program), ['serve-in', goName, fleet.address], {
+            env: { HOSTNAME: 'go-pod' },
+          });
+          [, goAddress = ''] = await goServer.waitForLine(/^listening (\S+)$/);
+        }, 60_000);
 
-          it("lists and finds tenon's service, with its version, its endpoints and its metadata", async () => {
-            expect((await ask('list')).names).toEqual(
-              expect.arrayContaining(['tenon.srv.greeter', 'go.micro.srv.greeter']),
+        afterAll(async () => {
+          await system.stop();
+          await Promise.all([goServer.kill(), looking.kill()]);
+          await fleet.stop();
+        });
+
+        it("lists and finds tenon's service, with its version, its endpoints and its metadata", async () => {
+          expect((await ask('list')).names).toEqual(
+            expect.arrayContaining(['tenon.srv.greeter', 'go.micro.srv.greeter']),
+          );
+          const { services = [] } = await ask('get tenon.srv.greeter');
+          const [own] = await system.get(Registry).getService('tenon.srv.greeter');
+          expect(services).toHaveLength(1);
+          expect(services[0]).toMatchObject({ name: 'tenon.srv.greeter', version: '1.2.0' });
+          expect(services[0]?.endpoints.map((endpoint) => endpoint.name)).toContain('Greeter.Hello');
+          expect(services[0]?.nodes).toEqual([
+            expect.objectContaining({
+              id: own?.nodes[0]?.id,
+              address: own?.nodes[0]?.address,
+              metadata: expect.objectContaining({ protocol: 'grpc', server: 'grpc', registry: name }),
+            }),
+          ]);
+        });
+
+        it('calls it', async () => {
+          expect(await ask('call tenon.srv.greeter')).toEqual({
+            command: 'call tenon.srv.greeter',
+            reply: 'Hello John of tenon',
+          });
+        });
+
+        it("is found by tenon, with its version, its endpoints and its metadata, and tenon's client calls it", async () => {
+          const registry = system.get(Registry);
+          await eventually(
+            'Go Micro has registered',
+            async () => (await idsOf(registry, 'go.micro.srv.greeter')).length === 1,
+          );
+          const [found] = await registry.getService('go.micro.srv.greeter');
+          expect(found).toMatchObject({
+            version: '2.1.0',
+            nodes: [{ address: goAddress, metadata: { zone: 'a', protocol: 'grpc' } }],
+          });
+          expect(found?.endpoints.map((endpoint) => endpoint.name)).toContain('Greeter.Hello');
+          const greeter: ClientOf<GreeterHandler> = system.client(GreeterHandler);
+          expect(await greeter.hello({ name: 'John' })).toEqual({ msg: 'Hello John' });
+        });
+
+        it('sees tenon come and go, and tenon sees it go', async () => {
+          const [own] = await idsOf(system.get(Registry), 'tenon.srv.greeter');
+          const saw = (action: string): boolean =>
+            answers().some(
+              ({ event, node }) => node === own && (event === action || (action === 'create' && event === 'update')),
             );
-            const { services = [] } = await ask('get tenon.srv.greeter');
-            const [own] = await system.get(Registry).getService('tenon.srv.greeter');
-            expect(services).toHaveLength(1);
-            expect(services[0]).toMatchObject({ name: 'tenon.srv.greeter', version: '1.2.0' });
-            expect(services[0]?.endpoints.map((endpoint) => endpoint.name)).toContain('Greeter.Hello');
-            expect(services[0]?.nodes).toEqual([
-              expect.objectContaining({
-                id: own?.nodes[0]?.id,
-                address: own?.nodes[0]?.address,
-                metadata: expect.objectContaining({ protocol: 'grpc', server: 'grpc', registry: name }),
-              }),
-            ]);
-          });
-
-          it('calls it', async () => {
-            expect(await ask('call tenon.srv.greeter')).toEqual({
-              command: 'call tenon.srv.greeter',
-              reply: 'Hello John of tenon',
-            });
-          });
-
-          it("is found by tenon, with its version, its endpoints and its metadata, and tenon's client calls it", async () => {
-            const registry = system.get(Registry);
-            await eventually(
-              'Go Micro has registered',
-              async () => (await idsOf(registry, 'go.micro.srv.greeter')).length === 1,
-            );
-            const [found] = await registry.getService('go.micro.srv.greeter');
-            expect(found).toMatchObject({
-              version: '2.1.0',
-              nodes: [{ address: goAddress, metadata: { zone: 'a', protocol: 'grpc' } }],
-            });
-            expect(found?.endpoints.map((endpoint) => endpoint.name)).toContain('Greeter.Hello');
-            const greeter: ClientOf<GreeterHandler> = system.client(GreeterHandler);
-            expect(await greeter.hello({ name: 'John' })).toEqual({ msg: 'Hello John' });
-          });
-
-          it('sees tenon come and go, and tenon sees it go', async () => {
-            const [own] = await idsOf(system.get(Registry), 'tenon.srv.greeter');
-            const saw = (action: string): boolean =>
-              answers().some(
-                ({ event, node }) => node === own && (event === action || (action === 'create' && event === 'update')),
-              );
-            const sawCreate = async (): Promise<boolean> => {
-              await fleet.stir();
-              return saw('create');
-            };
-            await eventually('it has seen tenon register', sawCreate, 20_000);
-            await goServer.kill('SIGTERM');
-            await eventually(
-              'tenon has seen it deregister',
-              async () => (await idsOf(system.get(Registry), 'go.micro.srv.greeter')).length === 0,
-              20_000,
-            );
-            await system.stop();
-            await eventually('it has seen tenon deregister', () => saw('delete'), 20_000);
-          });
+          const sawCreate = async (): Promise<boolean> => {
+            await fleet.stir();
+            return saw('create');
+          };
+          await eventually('it has seen tenon register', sawCreate, 20_000);
+          await goServer.kill('SIGTERM');
+          await eventually(
+            'tenon has seen it deregister',
+            async () => (await idsOf(system.get(Registry), 'go.micro.srv.greeter')).length === 0,
+            20_000,
+          );
+          await system.stop();
+          await eventually('it has seen tenon deregister', () => saw('delete'), 20_000);
         });
       });
     });
-  },
-);
+  });
+});
 
 function parsed(line: string): Answer {
   return JSON.parse(line) as Answer;
