@@ -206,7 +206,7 @@ class ConsulDriver implements RegistryDriver {
     if (!(error instanceof HttpCallError)) return { kind: 'refused' };
     if (error.reason === 'transport.message_too_large') return { kind: 'refused', remedy: addressRemedy };
     const { code = '' } = ((error.cause as Error).cause ?? {}) as NodeJS.ErrnoException;
-    const isNobody = /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/.test(code);
+    const isNobody = /^(?:ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/.test(code);
     const remedy = `Does a Consul agent run there? ${addressRemedy}`;
     return { kind: 'unreachable', ...((isNobody || code.startsWith('HPE_')) && { remedy }) };
   }
