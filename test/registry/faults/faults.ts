@@ -60,8 +60,6 @@ export interface Fault {
 const faults: readonly Fault[] = [
   {
     name: 'the server is killed, and comes back with its data',
-    // A lease may end between the return of the server and the next renewal.
-    hides: 2,
     run: async ({ server, ttlMs, wait }) => {
       await server.kill();
       await wait(ttlMs / 2);
@@ -70,7 +68,6 @@ const faults: readonly Fault[] = [
   },
   {
     name: 'the server is killed, and comes back without data',
-    hides: 2,
     run: async ({ server, ttlMs, wait }) => {
       await server.kill();
       server.erase();
