@@ -53,8 +53,10 @@ export class ModelServer {
   }
 
   get nodes(): readonly LeasedNode[] {
-    const now = this.#runtime.clock.monotonicMs();
-    return [...this.#stored.values()].map(({ service, expiresAtMs }) => ({ service, leaseMs: expiresAtMs - now }));
+    return [...this.#stored.values()].map(({ service, expiresAtMs }) => ({
+      service,
+      leaseMs: this.#told(expiresAtMs - this.#runtime.clock.monotonicMs()),
+    }));
   }
 
   get revision(): number | undefined {
@@ -104,9 +106,14 @@ export class ModelServer {
 
   #tell(action: RegistryAction, service: ServiceRecord, leaseMs: number): void {
     if (this.kind.hasRevisions) this.#revision += 1;
-    this.#untold.push({ action, service, leaseMs, revision: this.revision });
+    this.#untold.push({ action, service, leaseMs: this.#told(leaseMs), revision: this.revision });
     if (this.kind.hasRevisions) this.#runtime.timers.after(latencyMs, () => this.#deliver());
     else this.#deliver();
+  }
+
+  /** A server that tells the end of a lease does not say when that will be. */
+  #told(leaseMs: number): number | undefined {
+    return this.kind.tellsLeaseEnds ? undefined : leaseMs;
   }
 
   #deliver(): void {

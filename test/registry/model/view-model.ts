@@ -59,7 +59,7 @@ export const steps: fc.Arbitrary<readonly Step[]> = fc.array(
 /** A process that keeps a node registered. */
 interface Process {
   readonly service: ServiceRecord;
-  readonly renewing: Timer;
+  renewing: Timer | undefined;
 }
 
 /** The services, their server, and all who look at it. */
@@ -113,30 +113,39 @@ class Scene {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    for (const { renewing } of this.#processes.values()) renewing.cancel();
+    for (const { renewing } of this.#processes.values()) renewing?.cancel();
     await this.cache.close();
     await this.runtime.timers.settle();
     this.#throwErrors();
   }
 
   #register({ node: at, version, round }: Extract<Step, { do: 'register' }>): void {
-    this.#processes.get(at)?.renewing.cancel();
+    this.#processes.get(at)?.renewing?.cancel();
     const [name, id] = placeOf(at);
     const record = serviceOf(name, [nodeOf(id, { metadata: { round: String(round) } })], {
       version: `${version}.0.0`,
     });
-    this.#put(record);
-    const renewing = this.runtime.timers.every(renewMs - at * 100, () => this.#put(record));
-    this.#processes.set(at, { service: record, renewing });
+    const process: Process = { service: record, renewing: undefined };
+    this.#processes.set(at, process);
+    this.#renew(process);
   }
 
-  #put(record: ServiceRecord): void {
-    if (!this.server.isAway) this.server.put(record, ttlMs);
+  #renew(process: Process): void {
+    const isDone = this.#put(process.service);
+    // An attempt that nobody answers takes time, so that the lease may end before the next one.
+    const delayMs = isDone ? renewMs : 1.4 * renewMs;
+    process.renewing = this.runtime.timers.after(delayMs, () => this.#renew(process));
+  }
+
+  #put(record: ServiceRecord): boolean {
+    if (this.server.isAway) return false;
+    this.server.put(record, ttlMs);
+    return true;
   }
 
   #end(at: number): ServiceRecord | undefined {
     const process = this.#processes.get(at);
-    process?.renewing.cancel();
+    process?.renewing?.cancel();
     this.#processes.delete(at);
     this.#settled.delete(at);
     return process?.service;
