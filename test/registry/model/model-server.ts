@@ -138,6 +138,8 @@ class Away extends Error {}
 
 class ModelDriver implements RegistryDriver {
   readonly server = 'the model';
+  // So that nothing is found which is not told, but by a read that something has caused.
+  readonly bounds = { maxReadMs: 3_600_000 };
   names?(): Promise<readonly string[]>;
   readonly #server: ModelServer;
   readonly #runtime: Runtime;

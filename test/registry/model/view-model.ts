@@ -41,11 +41,11 @@ export const steps: fc.Arbitrary<readonly Step[]> = fc.array(
     { weight: 6, arbitrary: fc.record({ do: fc.constant('register'), node, version: fc.nat(1), round: fc.nat(3) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('leave', 'deregister', 'kill'), node }) },
     {
-      weight: 2,
+      weight: 3,
       arbitrary: fc.record({
         do: fc.constant('away'),
         // Leases end while the server is away, or soon after it is back.
-        ms: fc.oneof(fc.integer({ min: 10, max: 8_000 }), fc.integer({ min: 20_000, max: 40_000 })),
+        ms: fc.oneof(fc.integer({ min: 10, max: 8_000 }), fc.integer({ min: 20_000, max: 32_000 })),
         how: fc.constantFrom('broken', 'bridged', 'lost'),
       }),
     },
@@ -78,7 +78,7 @@ class Scene {
   constructor(kind: ModelKind) {
     this.server = new ModelServer(kind, this.runtime);
     this.#registry = new ModelRegistry(this.server, this.runtime);
-    this.cache = new CachedRegistry(this.#registry, { ...this.runtime, graceMs: ttlMs });
+    this.cache = new CachedRegistry(this.#registry, { ...this.runtime, graceMs: ttlMs, ttlMs: 3_600_000, idleMs: 3_600_000 });
     for (const name of [...services, undefined]) void this.#follow(name);
   }
 
