@@ -49,11 +49,11 @@ export const steps: fc.Arbitrary<readonly Step[]> = fc.array(
         how: fc.constantFrom('broken', 'bridged', 'lost'),
       }),
     },
-    { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('break-watches', 'compact') }) },
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('wait'), ms: fc.nat(12_000) }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('break-watches', 'compact') }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('wait'), ms: fc.oneof(fc.nat(60), fc.nat(8_000)) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('quiet') }) },
   ) as fc.Arbitrary<Step>,
-  { maxLength: 25 },
+  { maxLength: 25, size: 'max' },
 );
 
 /** A process that keeps a node registered. */
@@ -78,7 +78,12 @@ class Scene {
   constructor(kind: ModelKind) {
     this.server = new ModelServer(kind, this.runtime);
     this.#registry = new ModelRegistry(this.server, this.runtime);
-    this.cache = new CachedRegistry(this.#registry, { ...this.runtime, graceMs: ttlMs, ttlMs: 3_600_000, idleMs: 3_600_000 });
+    this.cache = new CachedRegistry(this.#registry, {
+      ...this.runtime,
+      graceMs: ttlMs,
+      ttlMs: 3_600_000,
+      idleMs: 3_600_000,
+    });
     for (const name of [...services, undefined]) void this.#follow(name);
   }
 
