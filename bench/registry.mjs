@@ -18,16 +18,28 @@ const services = number('TENON_BENCH_SERVICES', 1_000);
 const nodes = 10;
 const sizes = [100, 1_000, 10_000].filter((size) => size <= number('TENON_BENCH_NODES', 10_000));
 const registrations = number('TENON_BENCH_REGISTRATIONS', 5_000);
-const changes = 200;
+const changes = 500;
+// Before them, so that the engine has compiled what it runs.
+const warmUp = 300;
 const ttlMs = 3_600_000;
+const registries = ['memory', 'redis', 'etcd', 'zookeeper', 'consul', 'kubernetes', 'file'];
 const chosen = process.env['TENON_BENCH_REGISTRIES']?.split(',');
 
 /** @typedef {{ name: string, address: string, options: object, server?: BackendServer }} Target */
 
 export async function registryBench() {
-  const names = ['memory', 'redis', 'etcd', 'zookeeper', 'consul', 'kubernetes', 'file'].filter(
-    (name) => !chosen || chosen.includes(name),
-  );
+  // The servers do not keep this process alive, not even while it waits for their end.
+  const alive = setInterval(() => {}, 1_000);
+  try {
+    await measureAll();
+  } finally {
+    clearInterval(alive);
+  }
+  return undefined;
+}
+
+async function measureAll() {
+  const names = registries.filter((name) => !chosen || chosen.includes(name));
   const tables = { views: [], changes: [], renewals: [] };
   for (const name of names) {
     await withTarget(name, async (target) => {
@@ -42,16 +54,16 @@ export async function registryBench() {
         console.table([{ registry: name, nodes: size, ...row }]);
       });
     }
-    if (name === 'file' || name === 'memory') continue;
-    await withTarget(name, async (target) => {
-      const row = await renewalsOf(target);
-      tables.renewals.push({ registry: name, ...row });
-      console.table([{ registry: name, ...row }]);
-    });
+    const isStored = name !== 'file' && name !== 'memory';
+    if (isStored)
+      await withTarget(name, async (target) => {
+        const row = await renewalsOf(target);
+        tables.renewals.push({ registry: name, ...row });
+        console.table([{ registry: name, ...row }]);
+      });
+    if (process.env['TENON_BENCH_WRITE']) for (const [what, rows] of Object.entries(tables)) write(what, rows);
   }
-  if (process.env['TENON_BENCH_WRITE']) for (const [what, rows] of Object.entries(tables)) write(what, rows);
   for (const rows of Object.values(tables)) console.table(rows);
-  return undefined;
 }
 
 /** Starts a server of the registry's own, or makes a file. @param {(target: Target) => Promise<void>} work */
@@ -89,10 +101,10 @@ async function viewOf(target) {
   const viewer = program('viewer.mjs', [target.name, { ...target.options, address: proxy.address }, services, nodes]);
   const { viewMs, cpuMs, heapBytes } = await viewer.ask('view');
   const { down } = proxy.counts;
-  const count = Math.min(changes, services);
-  const cost = await costOf(viewer, proxy, count, async () => {
-    for (const name of names.slice(0, count)) await writer.register(changed(recordOf(name, nodes), 0));
-  });
+  const records = names.map((name) => recordOf(name, nodes));
+  const change = (at) => writer.register(changed(records[at % services], Math.floor(at / services), !writer.isWhole));
+  await costOf(viewer, proxy, warmUp, change);
+  const cost = await costOf(viewer, proxy, changes, change);
   await end(viewer, proxy, writer);
   return {
     'heap, MB': (heapBytes / 1_048_576).toFixed(1),
@@ -114,12 +126,10 @@ async function changesOf(target, size) {
   const proxy = await countingProxy(target);
   const viewer = program('viewer.mjs', [target.name, { ...target.options, address: proxy.address }, 1, size]);
   await viewer.ask('view');
-  const count = Math.min(changes, size / 2);
-  const change = (from) => async () => {
-    for (let at = from; at < from + count; at += 1) await writer.register(changed(record, at, !writer.isWhole));
-  };
-  const cost = await costOf(viewer, proxy, count, change(0));
-  const asked = await costOf(viewer, proxy, count, change(count), 'asking');
+  const change = (at) => writer.register(changed(record, at, !writer.isWhole));
+  await costOf(viewer, proxy, warmUp, change);
+  const cost = await costOf(viewer, proxy, changes, change);
+  const asked = await costOf(viewer, proxy, changes, change, 'asking');
   await end(viewer, proxy, writer);
   return {
     'CPU a change, ms': (cost.cpuUs / 1_000).toFixed(2),
@@ -220,11 +230,12 @@ async function writerOf({ name, address, options }) {
   };
 }
 
-async function costOf(viewer, proxy, count, work, asking = '') {
+/** The cost of each of so many changes, which are made one after another. */
+async function costOf(viewer, proxy, count, change, asking = '') {
   await viewer.ask(`changes ${count} ${asking}`);
   const before = { ...proxy.counts };
   const done = viewer.next();
-  await work();
+  for (let at = 0; at < count; at += 1) await change(at);
   const { cpuUs } = await done;
   const bytes = proxy.counts.up + proxy.counts.down - before.up - before.down;
   return { cpuUs, bytes: proxy.isReal ? Math.round(bytes / count) : '–' };
@@ -300,20 +311,21 @@ async function inTurn(all, work) {
   await Promise.all(Array.from({ length: 32 }, worker));
 }
 
-/** Writes a table of the page, whose place is below a heading with its name. */
+/** Writes a table of the page. Rows of registries that were not measured stay. */
 function write(what, rows) {
+  if (rows.length === 0) return;
   const page = fileURLToPath(new URL('../docs/registry-costs.md', import.meta.url));
-  const columns = Object.keys(rows[0] ?? {});
+  const columns = Object.keys(rows[0]);
   const line = (cells) => `| ${cells.join(' | ')} |`;
-  const table = [
-    line(columns),
-    line(columns.map(() => '---')),
+  const text = readFileSync(page, 'utf8');
+  const [, head, before, tail] = new RegExp(`(<!-- ${what} -->\n)([^]*?)(<!-- end -->)`).exec(text);
+  const measured = new Set(rows.map(({ registry }) => registry));
+  const kept = before.split('\n').filter((one) => one.startsWith('| ') && !/^\| (?:registry|---)/.test(one));
+  const all = [
+    ...kept.filter((one) => !measured.has(one.split(' ')[1])),
     ...rows.map((row) => line(columns.map((at) => row[at]))),
   ];
-  const text = readFileSync(page, 'utf8');
-  const place = new RegExp(`(<!-- ${what} -->\n)[^]*?(<!-- end -->)`);
-  writeFileSync(
-    page,
-    text.replace(place, (_, head, tail) => `${head}\n${table.join('\n')}\n\n${tail}`),
-  );
+  const rank = (one) => registries.indexOf(one.split(' ')[1]);
+  const table = [line(columns), line(columns.map(() => '---')), ...all.sort((a, b) => rank(a) - rank(b))];
+  writeFileSync(page, text.replace(`${head}${before}${tail}`, `${head}\n${table.join('\n')}\n\n${tail}`));
 }

@@ -25,11 +25,14 @@ export function recordOf(name, count) {
   return { name, version: '1.2.0', metadata: {}, endpoints, nodes };
 }
 
+let zones = 0;
+
 /** The record with another zone for one of its nodes; with just that node unless the whole is wanted. */
 export function changed(record, at, isAlone = true) {
-  const other = { ...record.nodes[at], metadata: { ...record.nodes[at].metadata, zone: 'b' } };
+  const { [at % record.nodes.length]: node } = record.nodes;
+  const other = { ...node, metadata: { ...node.metadata, zone: `zone-${(zones += 1)}` } };
   if (isAlone) return { ...record, nodes: [other] };
-  record.nodes[at] = other;
+  record.nodes[at % record.nodes.length] = other;
   return record;
 }
 

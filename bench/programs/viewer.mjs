@@ -14,11 +14,9 @@ const names = Array.from({ length: services }, (_, at) => `service-${at}`);
 const isAlone = name === 'memory';
 const written = isAlone ? names.map((one) => recordOf(one, nodes)) : [];
 const ttlMs = 3_600_000;
-let round = 0;
 async function write(count) {
   for (let at = 0; isAlone && at < count; at += 1) {
-    const node = services === 1 ? round++ : 0;
-    await registry.register(changed(written[services === 1 ? 0 : at], node), { ttlMs });
+    await registry.register(changed(written[at % services], Math.floor(at / services)), { ttlMs });
   }
 }
 
@@ -73,12 +71,16 @@ const commands = {
     changes = 0;
     const cpu = process.cpuUsage();
     say({ isReady: true });
-    await new Promise((resolve) => {
-      onChange = () => changes >= Number(count) && resolve();
-      onChange();
-      void write(Number(count));
-    });
-    say({ cpuUs: cpuUs(cpu) / Number(count) });
+    let isOver = false;
+    let last = performance.now();
+    onChange = () => {
+      last = performance.now();
+      isOver ||= changes >= Number(count);
+    };
+    void write(Number(count));
+    // Changes of one node that come close together may be told as one.
+    while (!isOver && (changes === 0 || performance.now() - last < 3_000)) await pause(20);
+    say({ cpuUs: cpuUs(cpu) / Number(count), changes });
   },
 };
 
