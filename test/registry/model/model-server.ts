@@ -31,8 +31,10 @@ interface Stored {
   readonly expiry: Timer;
 }
 
-/** Changes of a server with revisions are told after this time, reads take twice as long. */
-export const latencyMs = 20;
+/** Time to the server, and time from it. */
+const latencyMs = 20;
+/** Changes of a server with revisions are told after this time: an answer may have them before. */
+const tellingMs = 55;
 
 /** The server of a registry, in memory and in virtual time, which notes all that was ever so. */
 export class ModelServer {
@@ -107,7 +109,7 @@ export class ModelServer {
   #tell(action: RegistryAction, service: ServiceRecord, leaseMs: number): void {
     if (this.kind.hasRevisions) this.#revision += 1;
     this.#untold.push({ action, service, leaseMs: this.#told(leaseMs), revision: this.revision });
-    if (this.kind.hasRevisions) this.#runtime.timers.after(latencyMs, () => this.#deliver());
+    if (this.kind.hasRevisions) this.#runtime.timers.after(tellingMs, () => this.#deliver());
     else this.#deliver();
   }
 

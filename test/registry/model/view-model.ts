@@ -50,7 +50,10 @@ export const steps: fc.Arbitrary<readonly Step[]> = fc.array(
       }),
     },
     { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('break-watches', 'compact') }) },
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('wait'), ms: fc.oneof(fc.nat(60), fc.nat(8_000)) }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({ do: fc.constant('wait'), ms: fc.oneof(fc.nat(60), fc.nat(400), fc.nat(8_000)) }),
+    },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('quiet') }) },
   ) as fc.Arbitrary<Step>,
   { maxLength: 25, size: 'max' },
