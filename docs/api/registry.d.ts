@@ -880,7 +880,12 @@ import type { RegistryEvent, ServiceRecord } from '../registry.ts';
 export interface KnownNode {
     readonly service: ServiceRecord;
     readonly text: string;
+    readonly shared: SharedParts;
     expiresAtMs: number;
+}
+interface SharedParts {
+    readonly text: string;
+    readonly service: ServiceRecord;
 }
 export declare class NodeTable {
     #private;
