@@ -1,6 +1,5 @@
-// Programs that end with this process, and what else is to be done before it ends, by itself or by a signal: Node runs no exit handlers after a signal that
-// nobody handles.
-
+// Programs that end with this process, and what else is to be done before it ends, by itself or by a signal: Node runs
+// no exit handlers after a signal that nobody handles.
 import { spawn, spawnSync } from 'node:child_process';
 
 /** @type {Set<() => void>} */

@@ -191,7 +191,9 @@ export class GrpcChannel {
       backoff,
       onFailure: (error, delayMs, waits) => {
         if (!attempt) throw error;
-        const failure = attempt.failed(error);
+        // The reply of an attempt may arrive just before its caller leaves.
+        const cause = signal.aborted ? callCancelled(this.#options.registry, signal.reason) : error;
+        const failure = attempt.failed(cause);
         if (signal.aborted || this.#isClosed || !attempt.mayRepeat(failure)) throw failure;
         if (failure.code !== Code.DeadlineExceeded && (failuresLeft -= 1) === 0) throw failure;
         failures += 1;
