@@ -12,7 +12,7 @@ export interface MdnsBrowserOptions<Node> {
   readonly clock: Clock;
   readonly random: Random;
   readonly timers: Timers;
-  readonly sockets: Pick<MdnsSockets, 'linkOf' | 'links' | 'query'>;
+  readonly sockets: Pick<MdnsSockets, 'isOwn' | 'linkOf' | 'links' | 'query'>;
   readonly domain: string;
   /** Checks a node that was found. Undefined skips it. */
   nodeOf(found: FoundNode): Node | undefined;
@@ -36,7 +36,7 @@ interface Entry<Node> {
   node: Node;
   /** Address of the interface at which it was heard; undefined for nodes of this process. */
   link: string | undefined;
-  /** The address that sent it; undefined for nodes of this process, and those that it has released. */
+  /** The host that sent it; undefined for nodes of this process, and those that it has released. */
   readonly from: string | undefined;
   heardAtMs: number;
   /** Infinite for nodes of this process, which end when they are withdrawn. */
@@ -177,19 +177,21 @@ export class MdnsBrowser<Node> {
   onResponse(packet: Packet, from: RemoteInfo): void {
     const { domain, sockets } = this.#options;
     const link = sockets.linkOf(from.address)?.address ?? from.address;
-    for (const instance of goodbyesIn(packet)) this.#onGoodbye(instance.toLowerCase(), from.address);
+    // Of this machine each address may be the sender.
+    const host = sockets.isOwn(from.address) ? 'here' : from.address;
+    for (const instance of goodbyesIn(packet)) this.#onGoodbye(instance.toLowerCase(), host);
     const isAnswer = (packet.questions ?? []).length > 0;
     const followsAll = [...this.#watches].some(({ service }) => service === undefined);
     const accepts = (name: string): boolean => followsAll || this.#topicsOf(name.toLowerCase()).length > 0;
     for (const found of nodesIn(packet, domain, accepts, zoneOf(from.address))) {
       const key = found.instance.toLowerCase();
-      if (found.ttlS === 0 || this.#own.has(key) || this.#isGone(key, from.address, isAnswer)) continue;
+      if (found.ttlS === 0 || this.#own.has(key) || this.#isGone(key, host, isAnswer)) continue;
       const isNew = followsAll && this.#options.hasRoom(this.#count);
       const topic = this.#topics.get(found.service) ?? (isNew ? this.#topic(found.service) : undefined);
       if (!topic) continue;
       const known = topic.entries.get(key);
       if (known && !this.#isNewer(known, link)) continue;
-      if (known || this.#options.hasRoom(this.#count)) this.#put(topic, found, { link, from: from.address });
+      if (known || this.#options.hasRoom(this.#count)) this.#put(topic, found, { link, from: host });
       this.#forgetIfIdle(topic);
     }
   }

@@ -23,6 +23,7 @@ function scene(maxNodes = 100) {
     random: { next: () => 0, uuid: () => '' },
     timers,
     sockets: {
+      isOwn: (address) => [here, '127.0.0.2'].includes(address),
       linkOf: (address) => ({ address, netmask: '255.255.255.255' }),
       links: () => links.map((address) => ({ address, netmask: '255.255.255.255' })),
       query: (packet) => {
@@ -204,13 +205,19 @@ describe('MdnsBrowser', () => {
     watch();
     announce('n1');
     for (let time = 0; time < 100; time += 1) goodbye('n1', '10.0.0.66');
-    expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`]);
+    announce('n3', 10, 7_003, '10.0.0.9');
+    goodbye('n3', '10.0.0.66');
+    expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`, 'n3 10.0.0.9:7003']);
     // Nor does a forged one keep the answer of the host away.
     goodbye('n2', '10.0.0.66');
     answer('n2');
     await timers.advance(2_000);
-    expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`, `n2 ${here}:7000`]);
+    expect(browser.nodes('greeter')).toEqual([`n1 ${here}:7000`, 'n3 10.0.0.9:7003', `n2 ${here}:7000`]);
     expect(events.filter((event) => event.startsWith('-'))).toEqual([]);
+    // A host that is this machine may say it from another of its addresses.
+    goodbye('n1', '127.0.0.2');
+    goodbye('n3', '10.0.0.9');
+    expect(browser.nodes('greeter')).toEqual([`n2 ${here}:7000`]);
   });
 
   it('keeps a node for 120 s at most, whatever TTL it has', async () => {
