@@ -70,11 +70,11 @@ export function namesIn(body: string): ReadonlyMap<string, string> {
 }
 
 /**
- * True if a service of that name can be asked for. The path of another one is cleaned by servers, which redirect the
- * query to what is left of it, or is no text.
+ * True if a service of that name can be asked for. The path of another one is no text, is refused for its control
+ * characters, or is cleaned by servers, which redirect the query to what is left of it.
  */
 export function isAskable(name: string): boolean {
-  return isText(name) && !/^$|^\/|\/\/|(?:^|\/)\.{1,2}(?:\/|$)/.test(name);
+  return isText(name) && !/^$|\p{Cc}|^\/|\/\/|(?:^|\/)\.{1,2}(?:\/|$)/u.test(name);
 }
 
 /** False for a text with half a surrogate pair, which no UTF-8 can carry. */

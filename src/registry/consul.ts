@@ -1,7 +1,7 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
 import { AgentServices } from '../consul/agent-services.ts';
-import { ConsulStatusError, ForeignAnswerError } from '../consul/consul.ts';
+import { type ConsulChannel, ConsulStatusError, ForeignAnswerError } from '../consul/consul.ts';
 import { ConsulClient, isUnfit } from '../consul/consul-client.ts';
 import { isAskable, isText } from '../consul/health-entry.ts';
 import type { WithDefaults } from '../internal/defaults.ts';
@@ -117,15 +117,15 @@ class ConsulDriver implements RegistryDriver {
     const { address, namespace, partition, datacenter, timeoutMs, minReadMs } = settings;
     const all = parseAddresses(address, defaultPort);
     const addresses = new AddressList(all, { ...tools, registry: 'consul', serverName: 'Consul' });
-    const headers = (): Record<string, string | undefined> => ({ 'x-consul-token': tools.security.token });
-    const toAgents = { registry: 'consul', addresses, tools, headers };
-    const [channel, heldChannel] = [new HttpChannel({ ...toAgents, maxConnections }), new HttpChannel(toAgents)];
-    const { logger, timers, random } = tools;
+    const toAgents = { registry: 'consul', addresses, tools };
+    const channels = [new HttpChannel({ ...toAgents, maxConnections }), new HttpChannel(toAgents)] as const;
+    const { logger, timers, random, security } = tools;
+    const [channel, heldChannel] = [withToken(channels[0], security), withToken(channels[1], security)];
     this.server = `Consul at ${all.map(formatAddress).join(', ')}`;
     this.bounds = settings;
     this.#tools = tools;
     this.#addresses = addresses;
-    this.#channels = [channel, heldChannel];
+    this.#channels = channels;
     const onUnnumbered = (): void =>
       logger.warn(`${this.server} answers without X-Consul-Index, as if a proxy dropped it: watches poll`);
     this.#client = new ConsulClient({ channel, heldChannel, namespace, partition, datacenter, onUnnumbered });
@@ -268,4 +268,19 @@ class ConsulDriver implements RegistryDriver {
     const content = new Map(entries.map((entry) => [`${entry.node}\n${entry.id}`, JSON.stringify(entry)]));
     return { index: answer.index, content };
   }
+}
+
+/** Sends the token with each request, and another one if it was replaced while the request was under way. */
+function withToken(channel: HttpChannel, security: DriverTools['security']): ConsulChannel {
+  return {
+    request: async (request, call) => {
+      const { token: first } = security;
+      const send = (secret: string | undefined): ReturnType<ConsulChannel['request']> =>
+        channel.request({ ...request, headers: { ...request.headers, 'x-consul-token': secret } }, call);
+      const response = await send(first);
+      if (response.status !== 401 && response.status !== 403) return response;
+      const { token: second } = security;
+      return second === first ? response : send(second);
+    },
+  };
 }

@@ -62,7 +62,6 @@ describeWithServer('with a real server', new BackendServer('consul'), (consul) =
   registryConformance(api, 'consul', {
     make: () => new ConsulRegistry({ address: consul.address }),
     capabilities: ConsulRegistry.capabilities,
-    isLegalName: (name) => !/\p{Cc}|\p{Cs}/u.test(name),
     settleMs: 10_000,
     maxRecordBytes: 262_144,
   });

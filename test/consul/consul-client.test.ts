@@ -180,6 +180,8 @@ it.each([
   ['..', false],
   ['a//b', false],
   ['\ud800', false],
+  ['a\0', false],
+  ['a\nb', false],
   ['\ud83d\ude00', true],
 ])('a service named %j can be asked for: %s', (name, is) => {
   expect(isAskable(name)).toBe(is);

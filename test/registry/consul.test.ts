@@ -9,7 +9,7 @@ import { Code, TenonError } from '../../src/errors/errors.ts';
 import { decodeTags, encodeTags } from '../../src/go-micro/consul.ts';
 import { ConsulRegistry, type ConsulRegistryOptions } from '../../src/registry/consul.ts';
 import { failureOf } from '../../src/testing/failures.ts';
-import { RecordingLogger } from '../../src/testing/recorders.ts';
+import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
 import { authority } from '../support/certificates.ts';
 import { closing } from '../support/closing.ts';
 import { BackendServer, describeWithServer } from '../support/servers.ts';
@@ -288,6 +288,47 @@ describeWithServer('ConsulRegistry with tokens', new BackendServer('consul', { a
     writeFileSync(tokenFile, `${writing}\n`);
     await own.deregister(serviceOf('guarded', ['guarded-1']));
     expect(await idsOf(own, 'guarded')).toEqual([]);
+  });
+
+  it('renews and watches on while its file gets another one, and the one before it is deleted', async () => {
+    const Rules = 'service_prefix "" { policy = "write" } node_prefix "" { policy = "read" }';
+    await eventually('policies can be made', () =>
+      call('PUT', 'acl/policy', { Name: 'rotated', Rules }).then(
+        () => true,
+        () => false,
+      ),
+    );
+    const made = async () =>
+      (await call('PUT', 'acl/token', { Policies: [{ Name: 'rotated' }] })) as Record<
+        'AccessorID' | 'SecretID',
+        string
+      >;
+    const folder = mkdtempSync(join(tmpdir(), 'tenon-consul-'));
+    closing.push(() => rmSync(folder, { recursive: true }));
+    const tokenFile = join(folder, 'token');
+    let last = await made();
+    writeFileSync(tokenFile, last.SecretID);
+    const own = registryAt(consul.address, { credentials: { tokenFile }, waitMs: 1_000 });
+    const node = serviceOf('rotated', ['rotated-1']);
+    await own.register(node);
+    const [one, all] = [
+      new WatchRecorder(await own.watch({ service: 'rotated' })),
+      new WatchRecorder(await own.watch()),
+    ];
+    for (let round = 0; round < 3; round += 1) {
+      const next = await made();
+      writeFileSync(tokenFile, next.SecretID);
+      // At once, though queries that are held began with it.
+      await call('DELETE', `acl/token/${last.AccessorID}`);
+      last = next;
+      await own.register(node);
+      expect(await idsOf(own, 'rotated')).toEqual(['rotated-1']);
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+    }
+    expect([one.texts, all.texts]).toEqual([[], []]);
+    await own.deregister(node);
+    await eventually('both are told', () => one.texts.length === 1 && all.texts.length === 1);
+    expect(one.texts).toEqual(['delete rotated-1']);
   });
 
   it('is refused without one, and with one whose rights are too few, which is not taken for a missing service', async () => {

@@ -78,7 +78,7 @@ export function agentLeases(backend: AgentBackend, options: AgentLeasesOptions):
   /** Removes a node from an agent that did not answer, when it does. Never rejects. */
   const leave = async (registration: Registration, at: ServerAddress): Promise<void> => {
     const key = leavingKey(registration, at);
-    if (leaving.has(key) || closing.aborted) return;
+    if (closing.aborted) return;
     const stopping = new AbortController();
     leaving.set(key, stopping);
     const { signal } = stopping;

@@ -200,11 +200,14 @@ describe('leases at agents', () => {
     await announce();
     agent('b').answers = false;
     agent('a').answers = true;
-    agent('a').held = new Promise(() => {});
+    // A removal is on its way.
+    let open = (): void => {};
+    agent('a').held = new Promise((resolve) => (open = resolve));
     await timers.advance(6_000);
     agent('a').held = undefined;
     const before = log.length;
     await announce();
+    open();
     expect(log.slice(before)).toContain('register a a');
     await timers.advance(8_000);
     expect(agent('a').holder).toBe('own');
