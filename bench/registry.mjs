@@ -96,7 +96,7 @@ async function withTarget(name, work) {
 async function viewOf(target) {
   const writer = await writerOf(target);
   const names = Array.from({ length: services }, (_, at) => `service-${at}`);
-  await inTurn(names, (name) => writer.register(recordOf(name, nodes)));
+  await inTurn(names, (name) => writer.register(recordOf(name, nodes)), target.name === 'consul' ? 2 : 32);
   const proxy = await countingProxy(target);
   const viewer = program('viewer.mjs', [target.name, { ...target.options, address: proxy.address }, services, nodes]);
   const { viewMs, cpuMs, heapBytes } = await viewer.ask('view');
@@ -122,7 +122,7 @@ async function changesOf(target, size) {
   const writer = await writerOf(target);
   const record = recordOf('service-0', size);
   if (writer.isWhole) await writer.register(record);
-  else await inTurn(record.nodes, (node) => writer.register({ ...record, nodes: [node] }));
+  else await inTurn(record.nodes, (node) => writer.register({ ...record, nodes: [node] }), 16);
   const proxy = await countingProxy(target);
   const viewer = program('viewer.mjs', [target.name, { ...target.options, address: proxy.address }, 1, size]);
   await viewer.ask('view');
@@ -303,12 +303,12 @@ async function end(...all) {
   for (const one of all) await one.close();
 }
 
-async function inTurn(all, work) {
+async function inTurn(all, work, width) {
   let next = 0;
   const worker = async () => {
     while (next < all.length) await work(all[next++]);
   };
-  await Promise.all(Array.from({ length: 32 }, worker));
+  await Promise.all(Array.from({ length: width }, worker));
 }
 
 /** Writes a table of the page. Rows of registries that were not measured stay. */

@@ -24,7 +24,7 @@ const inTurn = async (work) => {
   const worker = async () => {
     while (next < records.length) await work(records[next++]);
   };
-  await Promise.all(Array.from({ length: 64 }, worker));
+  await Promise.all(Array.from({ length: name === 'consul' ? 16 : 64 }, worker));
 };
 
 const commands = {
