@@ -107,6 +107,7 @@ async function viewOf(target) {
   const cost = await costOf(viewer, proxy, changes, change);
   await end(viewer, proxy, writer);
   return {
+    services,
     'heap, MB': (heapBytes / 1_048_576).toFixed(1),
     'bytes a node': Math.round(heapBytes / (services * nodes)),
     'complete after, s': (viewMs / 1_000).toFixed(1),
@@ -152,6 +153,7 @@ async function renewalsOf(target) {
   const bytes = proxy.counts.up + proxy.counts.down - before.up - before.down;
   await end(registrar, proxy);
   return {
+    registrations,
     'renewals/s': Math.round(renewals / seconds),
     failed,
     'requests/s': Number.isNaN(sent) ? '–' : Math.round(sent / seconds),
