@@ -6,6 +6,8 @@ const toleranceMs = 2_500;
 // An answer that takes longer shows no server that was there all the time.
 const slowMs = 1_000;
 const maxReturns = 16;
+// Where this process may nothing, those with the same credentials cannot renew.
+const refusals: ReadonlySet<number> = new Set([401, 403, 429]);
 
 /**
  * The time of the API server, by the `Date` of its answers and the monotonic clock of this machine. Those who write a
@@ -61,7 +63,7 @@ export class ServerClock {
     const isLate = (): boolean => !mayTakeLong && this.#clock.monotonicMs() - askedAtMs > slowMs;
     try {
       const answer = await send();
-      const serves = answer.status < 500 && answer.status !== 429;
+      const serves = answer.status < 500 && !refusals.has(answer.status);
       if (!serves || isLate()) this.#isAway = true;
       if (!serves) return answer;
       this.heard();

@@ -39,31 +39,6 @@ async function compact(cluster: KubernetesServer): Promise<void> {
   await callEtcd(cluster, 'compaction', { revision, physical: true });
 }
 
-/** A service account that may list and watch slices. */
-async function readerOf(cluster: KubernetesServer, name: string): Promise<{ token(spec?: object): Promise<string> }> {
-  const accounts = '/api/v1/namespaces/default/serviceaccounts';
-  await cluster.done('POST', accounts, { metadata: { name } });
-  const rules = [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] }];
-  await cluster.done('POST', `${rbac}/roles`, { metadata: { name }, rules });
-  await allow(cluster, name);
-  return {
-    token: async (spec = {}) => {
-      const body = { spec: { expirationSeconds: 3_600, ...spec } };
-      const { status } = await cluster.done('POST', `${accounts}/${name}/token`, body);
-      return (status as { token: string }).token;
-    },
-  };
-}
-
-const rbac = '/apis/rbac.authorization.k8s.io/v1/namespaces/default';
-async function allow(cluster: KubernetesServer, name: string): Promise<void> {
-  await cluster.done('POST', `${rbac}/rolebindings`, {
-    metadata: { name },
-    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name },
-    subjects: [{ kind: 'ServiceAccount', name, namespace: 'default' }],
-  });
-}
-
 const slice = (...hosts: string[]) => ({ endpoints: hosts.map((host) => ({ addresses: [host] })) });
 
 /** Creates a slice for each address. */
@@ -229,7 +204,8 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
   it('asks at most a dozen times in half a minute in which it has no right to, and follows afterwards', async () => {
     await cluster.putSlice('paced-a', 'paced', slice('10.0.6.1'));
     const proxy = await new ApiProxy(cluster).start();
-    proxy.token = await (await readerOf(cluster, 'paced')).token();
+    const account = await cluster.account('paced', ['list', 'watch']);
+    proxy.token = await account.token();
     const refused = (): number => proxy.statuses.filter((status) => status === 403).length;
     await usingRegistry(cluster, { address: proxy.address }, async (registry) => {
       const mayRead = (): Promise<boolean> =>
@@ -241,14 +217,14 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
       await eventually('it may read', mayRead, patientMs);
       const seen = new WatchRecorder(await registry.watch({ service: 'paced' }));
       await eventually('it watches', () => proxy.requests.some((one) => one.includes('watch=true')), patientMs);
-      await cluster.done('DELETE', `${rbac}/rolebindings/paced`);
+      await account.forbid();
       await eventually('it is refused', async () => !(await mayRead()), patientMs);
       const [requests, refusals] = [proxy.requests.length, refused()];
       proxy.cut();
       await sleep(30_000);
       expect(proxy.requests.length - requests).toBeLessThanOrEqual(12);
       expect(refused() - refusals).toBeGreaterThan(3);
-      await allow(cluster, 'paced');
+      await account.allow();
       await cluster.putSlice('paced-a', 'paced', slice('10.0.6.1', '10.0.6.2'));
       await eventually('it follows', () => seen.texts.length > 0, 90_000);
       expect(seen.texts).toEqual(['create 10.0.6.2:9000']);
@@ -299,15 +275,9 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
   }, 240_000);
 
   it('goes on with a token that was renewed in its file under open watches, and no call fails', async () => {
-    const reader = await readerOf(cluster, 'reader');
-    /** A token that is valid as long as a Secret of this name is there. */
-    const tokenOf = async (name: string): Promise<string> => {
-      const secret = await cluster.done('POST', '/api/v1/namespaces/default/secrets', { metadata: { name } });
-      const { uid } = secret['metadata'] as { uid: string };
-      return reader.token({ boundObjectRef: { kind: 'Secret', apiVersion: 'v1', name, uid }, expirationSeconds: 600 });
-    };
+    const reader = await cluster.account('reader', ['list', 'watch']);
     const tokenFile = join(folder, 'token');
-    const renew = async (name: string): Promise<void> => writeFileSync(tokenFile, `${await tokenOf(name)}\n`);
+    const renew = async (name: string): Promise<void> => writeFileSync(tokenFile, `${await reader.boundToken(name)}\n`);
     await renew('first');
     await cluster.putSlice('token-a', 'token', slice('10.0.4.1'));
     const options = { address: cluster.address, tls: { caFile: cluster.detail('caFile') }, credentials: { tokenFile } };
@@ -333,7 +303,7 @@ describeWithServer('KubernetesRegistry whose API server fails', new KubernetesSe
         credentials: { token: readFileSync(tokenFile, 'utf8').trim() },
       });
       await renew('second');
-      await cluster.done('DELETE', '/api/v1/namespaces/default/secrets/first');
+      await reader.revoke('first');
       const refused = (): Promise<boolean> =>
         idsOf(old, 'token').then(
           () => false,

@@ -82,6 +82,16 @@ export class KubernetesServer extends BackendServer {
     else if (status >= 300) throw new Error(`${name} cannot be created: ${status}`);
   }
 
+  /** Makes a service account with these rights to slices. */
+  async account(name: string, verbs: readonly string[]): Promise<ServiceAccount> {
+    const account = new ServiceAccount(this, name);
+    await this.done('POST', accountsPath, { metadata: { name } });
+    const rules = [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs }];
+    await this.done('POST', `${rbacPath}/roles`, { metadata: { name }, rules });
+    await account.allow();
+    return account;
+  }
+
   async deleteSlice(name: string, namespace = 'default'): Promise<void> {
     await this.done('DELETE', `${slicesPath(namespace)}/${name}`);
   }
@@ -91,6 +101,50 @@ export class KubernetesServer extends BackendServer {
     const query = service === undefined ? '' : `?labelSelector=kubernetes.io/service-name=${service}`;
     const { items } = await this.done('GET', `${slicesPath(namespace)}${query}`);
     return items as EndpointSlice[];
+  }
+}
+
+const accountsPath = '/api/v1/namespaces/default/serviceaccounts';
+const secretsPath = '/api/v1/namespaces/default/secrets';
+const rbacPath = '/apis/rbac.authorization.k8s.io/v1/namespaces/default';
+
+/** A service account, whose rights and tokens come and go. What it may is known a moment after it was said. */
+export class ServiceAccount {
+  readonly #cluster: KubernetesServer;
+  readonly #name: string;
+
+  constructor(cluster: KubernetesServer, name: string) {
+    this.#cluster = cluster;
+    this.#name = name;
+  }
+
+  async allow(): Promise<void> {
+    await this.#cluster.done('POST', `${rbacPath}/rolebindings`, {
+      metadata: { name: this.#name },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: this.#name },
+      subjects: [{ kind: 'ServiceAccount', name: this.#name, namespace: 'default' }],
+    });
+  }
+
+  async forbid(): Promise<void> {
+    await this.#cluster.done('DELETE', `${rbacPath}/rolebindings/${this.#name}`);
+  }
+
+  async token(spec: object = {}): Promise<string> {
+    const body = { spec: { expirationSeconds: 3_600, ...spec } };
+    const { status } = await this.#cluster.done('POST', `${accountsPath}/${this.#name}/token`, body);
+    return (status as { token: string }).token;
+  }
+
+  /** A token that is valid until it is revoked by its name. */
+  async boundToken(name: string): Promise<string> {
+    const { metadata } = await this.#cluster.done('POST', secretsPath, { metadata: { name } });
+    const { uid } = metadata as { uid: string };
+    return this.token({ boundObjectRef: { kind: 'Secret', apiVersion: 'v1', name, uid } });
+  }
+
+  async revoke(name: string): Promise<void> {
+    await this.#cluster.done('DELETE', `${secretsPath}/${name}`);
   }
 }
 
