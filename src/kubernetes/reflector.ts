@@ -21,6 +21,8 @@ export interface ReflectorOptions<T extends ApiObject> {
   readonly changed: (object: T) => void;
   /** Called with an object that was removed, as it was last. */
   readonly removed: (object: T) => void;
+  /** Called if a watch goes on that was interrupted, before the changes since. */
+  readonly resumed: () => void;
   /** Called if the server has lost its data, before what it has now is listed: absences may mean nothing. */
   readonly lost: () => void;
 }
@@ -144,8 +146,10 @@ export class Reflector<T extends ApiObject> {
   }
 
   #noteSuccess(): void {
-    const { logger, resource } = this.#options;
-    if (this.#isDown) logger.info(`the watch of ${resource.plural} in ${resource.namespace} goes on`);
+    if (!this.#isDown) return;
+    const { logger, resource, resumed } = this.#options;
+    logger.info(`the watch of ${resource.plural} in ${resource.namespace} goes on`);
     this.#isDown = false;
+    resumed();
   }
 }

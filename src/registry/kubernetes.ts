@@ -269,6 +269,7 @@ class KubernetesDriver implements RegistryDriver {
       logger,
       watchMs: this.bounds.watchMs,
       runtime: { clock, random, timers },
+      resumed: () => this.#each(service, (feed) => feed.resumed()),
       lost: () => this.#each(service, (feed) => feed.fail('the API server has lost its data')),
       tell: ({ action, record, leaseMs }) =>
         this.#each(service, (feed) => feed.change({ action, service: record, leaseMs })),

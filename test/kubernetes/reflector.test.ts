@@ -91,6 +91,7 @@ function reflecting() {
     replaced: (objects) => log.push(`= ${objects.map(({ metadata }) => metadata?.name).join()}`),
     changed: ({ metadata }) => log.push(`+ ${metadata?.name}`),
     removed: ({ metadata }) => log.push(`- ${metadata?.name}`),
+    resumed: () => log.push('resumed'),
     lost: () => log.push('lost'),
   });
   const ended = new AbortController();
@@ -125,7 +126,7 @@ describe('Reflector', () => {
     server.list = () => listed('12');
     await pass(runtime, 1_000);
     expect(server.requests).toEqual(['list ', 'watch 1', 'watch 12', 'version']);
-    expect(log).toEqual(['= ', '+ a']);
+    expect(log).toEqual(['= ', '+ a', 'resumed']);
     ended.abort();
   });
 
@@ -207,7 +208,7 @@ describe('Reflector', () => {
     await reflector.start(ended.signal);
     server.list = () => listed('20', object('b', '15'));
     await pass(runtime, 2_000);
-    expect(log).toEqual(['= a', 'lost', '= b']);
+    expect(log).toEqual(['= a', 'lost', '= b', 'resumed']);
     expect(server.requests).toEqual(['list ', 'watch 500', 'watch 500', 'version', 'list ', 'watch 20']);
     expect(logger.lines.map(({ message }) => message)).toContainEqual(expect.stringMatching(/has lost its data/));
     ended.abort();
@@ -225,7 +226,7 @@ describe('Reflector', () => {
     const { length } = server.requests;
     await pass(runtime, 60_000);
     expect(server.requests).toHaveLength(length);
-    expect(log).toEqual(['= ']);
+    expect(log).toEqual(['= ', 'resumed']);
     ended.abort();
   });
 

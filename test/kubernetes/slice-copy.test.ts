@@ -97,6 +97,7 @@ async function following(prepare: (server: SliceServer) => void) {
     runtime,
     logger: new RecordingLogger(),
     watchMs: 600_000,
+    resumed: () => {},
     lost: () => {},
     tell: () => {},
     view: {
