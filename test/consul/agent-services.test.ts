@@ -20,6 +20,8 @@ interface Consul {
   catalog: unknown[][];
   /** What the agent has under the id. */
   local?: object | undefined;
+  /** That of its checks. @default passing */
+  status?: string | undefined;
   headers: Record<string, string>;
 }
 
@@ -28,7 +30,9 @@ function scene(given: Partial<Consul> = {}) {
   const { timers } = virtualRuntime();
   const answer = (path: string): Answer => {
     if (path.startsWith('/v1/agent/health/')) {
-      return consul.local ? { body: { AggregatedStatus: 'passing', Service: consul.local } } : { status: 404 };
+      return consul.local
+        ? { body: { AggregatedStatus: consul.status ?? 'passing', Service: consul.local } }
+        : { status: 404 };
     }
     if (path.startsWith('/v1/agent/service/deregister/')) return consul.local ? {} : { status: 404 };
     if (!path.startsWith('/v1/health/')) return {};
@@ -115,6 +119,15 @@ describe('whose a service at an agent is', () => {
 
   it('is nobody where it is not there', async () => {
     expect(await scene().services.holder('greeter', 'n1', call)).toBe('nobody');
+  });
+
+  it.each([
+    ['own', ours],
+    ['nobody', theirs],
+    ['nobody', {}],
+  ])('is told by its checks as well: %s for %j that is critical', async (holder, Meta) => {
+    const { services } = scene({ local: { ID: 'n1', Service: 'greeter', Meta }, status: 'critical' });
+    expect(await services.holder('greeter', 'n1', call)).toBe(holder);
   });
 
   it('is another one under another name', async () => {
