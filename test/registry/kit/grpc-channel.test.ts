@@ -37,6 +37,8 @@ const never = new AbortController().signal;
 /** A server of `store.Store`: gives back the key it is asked for, and hangs where the key is `hang`. */
 class Store {
   readonly calls: string[] = [];
+  /** The times of the calls, in milliseconds. */
+  readonly times: number[] = [];
   readonly tokens: unknown[] = [];
   readonly open = new Set<string>();
   refusal: Parameters<typeof statusOf>[0] | undefined;
@@ -68,6 +70,7 @@ class Store {
       void socket.close();
     });
     this.calls.push(method);
+    this.times.push(performance.now());
     this.open.add(method);
     try {
       for (let message = await socket.recv(); message; message = await socket.recv()) {
@@ -346,8 +349,11 @@ describe('a channel to a gRPC server', () => {
     store.refusal = { code: Code.DeadlineExceeded, message: 'too late', reason: undefined, details: [], metadata: {} };
     const controller = new AbortController();
     const call = { signal: controller.signal, timeoutMs: 600_000, isRepeatable: true };
+    const startMs = performance.now();
     const made = failureOf(channel.unary('store.Store/Read', { key: 'x' }, call));
     await eventually('it waits', () => store.calls.length === 4);
+    // Waits of 50, 100 and 200 ms, of which a fifth may be left out.
+    expect((store.times[3] ?? 0) - startMs).toBeGreaterThan(270);
     controller.abort(new Error('enough'));
     expect(await made).toMatchObject({ code: Code.Cancelled });
     expect(store.calls.length).toBeLessThanOrEqual(5);
