@@ -26,8 +26,10 @@ export interface Question {
  */
 export async function askAll(client: Nats, question: Question): Promise<void> {
   const { clock, timers, subjects, payload, inbox, quietMs, silentMs, maxMs, signal } = question;
-  let heardAtMs: number | undefined;
-  const answers = client.subscribe(inbox, (message) => {
+  let answers = 0;
+  let heardAtMs = 0;
+  const subscription = client.subscribe(inbox, (message) => {
+    answers += 1;
     heardAtMs = clock.monotonicMs();
     question.onAnswer(message);
   });
@@ -38,18 +40,21 @@ export async function askAll(client: Nats, question: Question): Promise<void> {
       [inbox],
     );
     const askedAtMs = clock.monotonicMs();
-    const endsAtMs = (): number =>
-      heardAtMs === undefined ? askedAtMs + silentMs : Math.min(askedAtMs + maxMs, heardAtMs + quietMs);
-    for (let now = askedAtMs; now < endsAtMs(); now = clock.monotonicMs()) {
-      // It looks again after each part, as an answer shortens the wait.
-      await pause(timers, Math.min(quietMs, endsAtMs() - now), signal);
+    for (let silentLooks = 0, before = 0; ; before = answers) {
+      const now = clock.monotonicMs();
+      await pause(timers, answers === 0 ? quietMs : Math.max(1, heardAtMs + quietMs - now), signal);
       signal.throwIfAborted();
-      if (clock.monotonicMs() < endsAtMs()) continue;
-      // What the server has sent until now comes before its answer. There is some if this process was too busy to read
-      // it; then more may come.
+      // What the server has sent until now comes before its answer.
       await client.deliver([], signal);
+      if (answers > before) {
+        if (clock.monotonicMs() - askedAtMs >= maxMs) return;
+        continue;
+      }
+      // Looks are counted, and not time: who answers may be as busy as this process.
+      silentLooks += 1;
+      if (answers > 0 || silentLooks * quietMs >= silentMs) return;
     }
   } finally {
-    answers.unsubscribe();
+    subscription.unsubscribe();
   }
 }

@@ -196,7 +196,7 @@ class NatsDriver implements RegistryDriver {
       payload: encodeQuery(service, { prefixes }),
       inbox: `_INBOX.${random.uuid()}`,
       quietMs: queryMs,
-      silentMs: isInitialRead ? queryMs : maxQueryMs,
+      silentMs: isInitialRead ? 2 * queryMs : maxQueryMs,
       maxMs: maxAnswersMs,
       signal,
       onAnswer: ({ payload }) => this.#broken.read(place, () => nodesIn(payload, this.bounds))?.forEach(keep),
