@@ -21,6 +21,8 @@ class SliceServer implements ApiChannel {
   readonly #slices = new Map<string, EndpointSlice>();
   readonly #runtime: ReturnType<typeof virtualRuntime>;
   isHanging = false;
+  /** Watches are told nothing. */
+  isSilent = false;
   aheadMs = 0;
   delayMs = (_isOfOne: boolean): number => 20;
   #version = 0;
@@ -44,6 +46,7 @@ class SliceServer implements ApiChannel {
     const name = slice.metadata?.name ?? '';
     const object = { ...slice, metadata: { ...slice.metadata, resourceVersion } };
     this.#slices.set(name, object);
+    if (this.isSilent) return;
     this.#events.push(JSON.stringify({ type: 'MODIFIED', object }));
     this.#tell();
   }
@@ -160,6 +163,31 @@ describe('a lease in a slice', () => {
     await pass(5 * ttlMs);
     expect(ids()).toEqual([]);
     expect(server.requests.length).toBeLessThan(40);
+    stop();
+  });
+
+  it('does not end if it was renewed, though the watch has not heard of it', async () => {
+    const { server, pass, ids, stop } = await following((one) => one.renew('n1'));
+    server.isSilent = true;
+    for (let times = 0; times < 6; times += 1) {
+      await pass(ttlMs / 2);
+      server.renew('n1');
+    }
+    expect(ids()).toEqual(['n1']);
+    stop();
+  });
+
+  it('ends in time where every answer is late, if changes of others show that the server is there', async () => {
+    const { server, pass, ids, stop } = await following((one) => {
+      one.delayMs = () => 1_500;
+      for (const id of ['n1', 'n2']) one.renew(id);
+    });
+    for (let times = 0; times < 6; times += 1) {
+      await pass(3_500);
+      server.renew('n2');
+    }
+    await pass(3_500);
+    expect(ids()).toEqual(['n2']);
     stop();
   });
 
