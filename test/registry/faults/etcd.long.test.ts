@@ -1,4 +1,4 @@
 import { BackendServer } from '../../support/servers.ts';
 import { registryFaults } from './faults.ts';
 
-registryFaults({ name: 'etcd', server: new BackendServer('etcd'), ttlMs: 2_000 });
+registryFaults({ name: 'etcd', server: new BackendServer('etcd'), ttlMs: 2_000, changesMeanwhile: true });

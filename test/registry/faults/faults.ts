@@ -33,6 +33,8 @@ export interface FaultyRegistry {
   readonly settings?: () => object;
   /** Faults that only this server has. */
   readonly more?: readonly Fault[];
+  /** True if nodes of another service come, change and go during the fault as well. @default false */
+  readonly changesMeanwhile?: boolean;
   /** False if one process cannot remove the registrations of another. @default true */
   readonly isShared?: boolean;
 }
@@ -137,7 +139,7 @@ const page = 'docs/registry-faults.md';
  * connections to it fail.
  */
 export function registryFaults(registry: FaultyRegistry): void {
-  const { name, server, ttlMs, env, settings, more = [], isShared = true } = registry;
+  const { name, server, ttlMs, env, settings, more = [], isShared = true, changesMeanwhile = false } = registry;
   describeWithServer(`faults of the ${name} registry`, server, () => {
     const toxiproxy = new Toxiproxy();
     let proxy: ToxicProxy;
@@ -180,18 +182,24 @@ export function registryFaults(registry: FaultyRegistry): void {
           const cached = caller.get(Registry);
           await eventually('both are found', async () => (await idsOf(cached, 'steady')).length === 2, 20_000);
           const alive = await idsOf(cached, 'steady');
-          const others = ['n1', 'n2', 'n3'].map((id) => nodeOf(id));
-          await direct.register(serviceOf('others', others), { ttlMs: 600_000 });
+          const model = new Model(direct, rows.length);
+          await model.change();
           await cached.getService('others');
           const seen = watchView(cached, alive);
           const load = startLoad((n) => steady.echo({ n }));
+          const changing = changesMeanwhile ? model.start() : undefined;
           await fault.run({ server, proxy, ttlMs, direct, wait: (ms) => systemRuntime.timers.sleep(ms) });
+          await changing?.stop();
           await eventually(
             'both are registered',
             async () => String(await idsOf(direct, 'steady').catch(() => [])) === String(alive),
             60_000,
           );
-          await sameView(cached, direct, others);
+          // What changed during the fault, deletions above all, and what changes after it.
+          await model.settle();
+          await model.compare(cached);
+          for (let change = 0; change < 10; change += 1) await model.change();
+          await model.compare(cached);
           const { calls, failures } = await load.stop();
           expect(failures).toEqual([]);
           expect(calls).toBeGreaterThan(50);
@@ -199,7 +207,7 @@ export function registryFaults(registry: FaultyRegistry): void {
           expect(seen.stop().length).toBeLessThanOrEqual(hides);
           rows.push(`| ${fault.name} | 0 | ${hides === 0 ? '0' : `at most ${hides}, for a moment`} | yes |`);
         } finally {
-          await direct.deregister(serviceOf('others', ['n1', 'n2', 'n3', 'n4'])).catch(() => {});
+          await direct.deregister(serviceOf('others', modelIds)).catch(() => {});
           await Promise.all([caller.stop(), first.stop(), second.stop()]);
         }
       },
@@ -207,54 +215,116 @@ export function registryFaults(registry: FaultyRegistry): void {
     );
 
     it(`${page} says what the faults cost`, () => {
-      const head = [
-        `## ${name}, with leases of ${ttlMs / 1_000} s`,
-        '',
-        '| fault | failed calls | live nodes that were missing | registered and followed again |',
-        '|---|---|---|---|',
-      ];
-      const section = `${[...head, ...rows].join('\n')}\n`;
-      const text = readFileSync(page, 'utf8');
-      const [known = ''] = new RegExp(`^## ${name},[^]*?(?=^## |(?![^]))`, 'm').exec(text) ?? [];
-      if (process.env['TENON_TEST_WRITE'] === 'faults') {
-        writeFileSync(page, known === '' ? `${text.trimEnd()}\n\n${section}` : text.replace(known, `${section}\n`));
-      } else {
-        expect(known.trim()).toBe(section.trim());
-      }
+      comparePage(`${name}, with leases of ${ttlMs / 1_000} s`, rows);
     });
   });
 }
 
-/** The view of the caller follows changes that are made after the fault. */
-async function sameView(registry: Registry, direct: Registry, others: readonly ReturnType<typeof nodeOf>[]) {
-  const [n1, n2, n3] = others as [(typeof others)[0], (typeof others)[0], (typeof others)[0]];
-  const ttlMs = 600_000;
-  const patiently = (work: () => Promise<void>): Promise<void> =>
-    eventually(
-      'the server answers',
-      () =>
-        work().then(
-          () => true,
-          () => false,
-        ),
-      30_000,
-    );
-  await patiently(() => direct.register(serviceOf('others', [n1, n2, n3]), { ttlMs }));
-  await patiently(() => direct.deregister(serviceOf('others', [n1])));
-  const changed = { ...n2, address: '127.0.0.1:7002' };
-  const added = nodeOf('n4', { address: '127.0.0.1:7004' });
-  await patiently(() => direct.register(serviceOf('others', [changed, added]), { ttlMs }));
-  const expected = [n3, changed, added].map(({ id, address }) => `${id} ${address}`).sort();
-  const isSame = async (): Promise<boolean> => {
-    const records = await registry.getService('others');
-    const nodes = records.flatMap(({ nodes: some }) => some.map(({ id, address }) => `${id} ${address}`)).sort();
-    return String(nodes) === String(expected);
-  };
-  await eventually('the caller sees what changed', isSame, 60_000);
+/** Compares a section of the page with the rows of this run, or writes it. */
+export function comparePage(heading: string, rows: readonly string[]): void {
+  const head = [
+    `## ${heading}`,
+    '',
+    '| fault | failed calls | live nodes that were missing | registered and followed again |',
+    '|---|---|---|---|',
+  ];
+  const section = `${[...head, ...rows].join('\n')}\n`;
+  const text = readFileSync(page, 'utf8');
+  const [registry = ''] = heading.split(',');
+  const [known = ''] = new RegExp(`^## ${registry},[^]*?(?=^## |(?![^]))`, 'm').exec(text) ?? [];
+  if (process.env['TENON_TEST_WRITE'] === 'faults') {
+    writeFileSync(page, known === '' ? `${text.trimEnd()}\n\n${section}` : text.replace(known, `${section}\n`));
+  } else {
+    expect(known.trim()).toBe(section.trim());
+  }
+}
+
+const modelIds = Array.from({ length: 12 }, (_, index) => `n${index}`);
+const modelTtlMs = 600_000;
+
+/** Nodes of a service that come, change and go at random, and what is known of them without any registry. */
+class Model {
+  readonly #direct: Registry;
+  /** The addresses of the nodes that there are. */
+  readonly #nodes = new Map<string, string>();
+  /** Random numbers of a fixed seed (a linear congruential generator). */
+  #state: number;
+
+  constructor(direct: Registry, seed: number) {
+    this.#direct = direct;
+    this.#state = seed;
+  }
+
+  /** Makes a change, as soon as the server answers. The first of them is a node that comes. */
+  async change(): Promise<void> {
+    await this.#patiently(this.#draw());
+  }
+
+  /** Makes changes one after another, also while the server does not answer. */
+  start(): { stop(): Promise<void> } {
+    let isOver = false;
+    const work = (async () => {
+      while (!isOver) {
+        // Whatever comes of it, it is made again by `settle`.
+        await this.#make(this.#draw(), 1_000).catch(() => {});
+        await systemRuntime.timers.sleep(50);
+      }
+    })();
+    return {
+      stop: async () => {
+        isOver = true;
+        await work;
+      },
+    };
+  }
+
+  /** Makes what should be, whatever the server did, or lost. */
+  async settle(): Promise<void> {
+    for (const id of modelIds) await this.#patiently(id);
+  }
+
+  /** The view of a registry becomes what should be. */
+  async compare(registry: Registry): Promise<void> {
+    const expected = [...this.#nodes].map((pair) => pair.join(' ')).sort();
+    const isSame = async (): Promise<boolean> => {
+      const records = await registry.getService('others');
+      const nodes = records.flatMap(({ nodes: some }) => some.map(({ id, address }) => `${id} ${address}`)).sort();
+      return String(nodes) === String(expected);
+    };
+    await eventually('the caller sees what there is', isSame, 60_000);
+  }
+
+  /** Decides what is to change: a node goes, or it comes, or it has another address. One is always there. */
+  #draw(): string {
+    const id = modelIds[this.#random(modelIds.length)] ?? '';
+    if (this.#nodes.has(id) && this.#nodes.size > 1 && this.#random(2) === 0) this.#nodes.delete(id);
+    else this.#nodes.set(id, `127.0.0.1:${7_000 + this.#random(1_000)}`);
+    return id;
+  }
+
+  async #patiently(id: string): Promise<void> {
+    const make = (): Promise<boolean> =>
+      this.#make(id, 5_000).then(
+        () => true,
+        () => false,
+      );
+    await eventually('the server answers', make, 60_000);
+  }
+
+  async #make(id: string, timeoutMs: number): Promise<void> {
+    const address = this.#nodes.get(id);
+    if (address === undefined) await this.#direct.deregister(serviceOf('others', [id]), { timeoutMs });
+    else await this.#direct.register(serviceOf('others', [nodeOf(id, { address })]), { timeoutMs, ttlMs: modelTtlMs });
+  }
+
+  #random(below: number): number {
+    this.#state = Math.imul(this.#state, 1_103_515_245) + 12_345;
+    return (this.#state >>> 16) % below;
+  }
 }
 
 /** Notes live nodes that the caller does not see. */
-function watchView(registry: Registry, alive: readonly string[]): { stop(): string[] } {
+export function watchView(registry: Registry, alive: readonly string[]): { stop(): string[] } {
   if (!isRegistryCache(registry)) throw new Error('an application reads its registry through the cache');
   const missing = new Set<string>();
   const timer = setInterval(() => {

@@ -1,14 +1,15 @@
-import { createServer } from 'node:net';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
 
-import { expect, it } from '@jest/globals';
-
-import { type ClientOf, Handler, Registry, Rpc, Service, System, TenonError } from '../../src/index.ts';
-import { systemRuntime } from '../../src/runtime/system.ts';
-import { BackendServer, describeWithServer } from '../support/servers.ts';
-import { expectNothingUncaught } from '../support/uncaught.ts';
-import { eventually } from '../support/waiting.ts';
-import { DnsZone, srvLines } from './dns-zone.ts';
-import { idsOf } from './support.ts';
+import { type ClientOf, Handler, Registry, Rpc, Service, System, TenonError } from '../../../src/index.ts';
+import { systemRuntime } from '../../../src/runtime/system.ts';
+import { FrontServer } from '../../support/front-server.ts';
+import { freePort } from '../../support/process.ts';
+import { BackendServer, describeWithServer } from '../../support/servers.ts';
+import { expectNothingUncaught } from '../../support/uncaught.ts';
+import { eventually } from '../../support/waiting.ts';
+import { DnsZone, srvLines } from '../dns-zone.ts';
+import { idsOf } from '../support.ts';
+import { comparePage, watchView } from './faults.ts';
 
 expectNothingUncaught();
 
@@ -27,25 +28,23 @@ class SteadyHandler {
 @Service({ name: 'steady', handlers: [SteadyHandler] })
 class Steady {}
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
 /** Services that DNS lists, and a program that finds them there and calls them 200 times a second. */
 describeWithServer('services found by DNS, under 200 calls a second', new BackendServer('coredns'), (coredns) => {
   const { timers } = systemRuntime;
   let zone: DnsZone | undefined;
+  let front: FrontServer;
+  const rows: string[] = [];
+  beforeAll(async () => {
+    front = await FrontServer.start(coredns.address);
+  });
+  afterAll(() => front.close());
 
   const start = (services: readonly (typeof Steady)[], more: Readonly<Record<string, string>> = {}): Promise<System> =>
     System.start([...services], {
       profile: 'dev',
       env: {
         TENON_REGISTRY: 'dns',
-        TENON_REGISTRY_ADDRESS: coredns.address,
+        TENON_REGISTRY_ADDRESS: front.address,
         TENON_DNS_DOMAIN: 'suite.test',
         TENON_REGISTER: 'false',
         TENON_LOG_LEVEL: 'silent',
@@ -53,6 +52,13 @@ describeWithServer('services found by DNS, under 200 calls a second', new Backen
         ...more,
       },
     });
+
+  let answers = 0;
+  const slow = (): number => 100 + ((answers += 1) % 5) * 50;
+  const mostLost = (): number | undefined => ((answers += 1) % 3 === 0 ? 0 : undefined);
+  const heal = (): void => {
+    front.lateByMs = () => 0;
+  };
 
   interface Stage {
     readonly registry: Registry;
@@ -69,6 +75,8 @@ describeWithServer('services found by DNS, under 200 calls a second', new Backen
     body: (stage: Stage) => Promise<void>,
     more: Readonly<Record<string, string>> = {},
   ): Promise<void> {
+    heal();
+    front.become('pass');
     const ports = [await freePort(), await freePort()];
     const systems: System[] = [];
     for (const port of ports) systems.push(await start([Steady], { TENON_SERVER_ADDRESS: `127.0.0.1:${port}` }));
@@ -106,14 +114,18 @@ describeWithServer('services found by DNS, under 200 calls a second', new Backen
     }
   }
 
-  it.each<[what: string, disturb: () => Promise<void> | void, mend: () => Promise<unknown> | void]>([
-    ['is stopped', () => coredns.stop(), () => coredns.start()],
-    ['is killed', () => coredns.kill(), () => coredns.start()],
-    ['hangs (SIGSTOP)', () => coredns.pause(), () => coredns.resume()],
+  it.each<[what: string, disturb: () => Promise<unknown> | void, mend: () => Promise<unknown> | void]>([
+    ['the server is stopped for 20 s', () => coredns.stop(), () => coredns.start()],
+    ['the server is killed, and is away for 20 s', () => coredns.kill(), () => coredns.start()],
+    ['the server hangs for 20 s (SIGSTOP)', () => coredns.pause(), () => coredns.resume()],
+    ['answers are slowed by 100 to 300 ms for 20 s', () => void (front.lateByMs = slow), () => heal()],
+    ['two of three answers are lost for 20 s', () => void (front.lateByMs = mostLost), () => heal()],
+    ['all answers are garbage for 20 s', () => front.become('garbage'), () => front.become('pass')],
   ])(
-    'no call fails while CoreDNS %s for 20 s, and what changed meanwhile is found afterwards',
-    async (_, disturb, mend) => {
+    '%s: no call fails, and what changed meanwhile is found afterwards',
+    async (what, disturb, mend) => {
       await underLoad(async ({ registry, calls, failures, list }) => {
+        const seen = watchView(registry, await idsOf(registry, 'steady'));
         await disturb();
         const before = calls();
         await timers.sleep(20_000);
@@ -123,10 +135,16 @@ describeWithServer('services found by DNS, under 200 calls a second', new Backen
         await eventually('the other is found', async () => (await idsOf(registry, 'steady')).length === 2, patientMs);
         expect(failures).toEqual([]);
         expect(calls()).toBeGreaterThan(before + 100);
+        expect(seen.stop()).toEqual([]);
       });
+      rows.push(`| ${what} | 0 | 0 | yes |`);
     },
     180_000,
   );
+
+  it('docs/registry-faults.md says what the faults cost', () => {
+    comparePage(`dns, with a TTL of ${ttlS} s, and services that others list`, rows);
+  });
 
   it('an endpoint that is added is found without an error before, and one that is removed goes', async () => {
     await underLoad(async ({ registry, failures, served, list }) => {
@@ -161,7 +179,7 @@ describeWithServer(
       try {
         hanging.pause();
         new DnsZone(good).write(srvLines('greeter', [{ id: 'pod-0', address: '10.0.0.1:1' }]));
-        const { DnsRegistry } = await import('../../src/registry/dns.ts');
+        const { DnsRegistry } = await import('../../../src/registry/dns.ts');
         const registry = new DnsRegistry({ address: `${hanging.address},${good.address}`, domain: 'suite.test' });
         await eventually('it is found', async () => (await idsOf(registry, 'greeter')).length === 1, patientMs);
         for (let call = 0; call < 20; call += 1) expect(await idsOf(registry, 'greeter')).toEqual(['pod-0:1']);
