@@ -110,7 +110,6 @@ describe('the suite of selectors', () => {
         'every node is selected about equally often',
         'at most half of the nodes are ejected, and never the last',
         'ejected nodes are used while fewer than half are left',
-        'a node that could not be reached is tried by one call a second, and is back once it answers',
       ],
     ],
     [
@@ -389,7 +388,6 @@ describe('the suite of selectors', () => {
         return selecting(chance, select);
       },
       [
-        'a node that could not be reached is tried by one call a second, and is back once it answers',
         'ejected nodes are used while fewer than half are left',
         'at most half of the nodes are ejected, and never the last',
         'ejections survive a change of the nodes',
