@@ -158,6 +158,7 @@ describe('MulticastDns at several interfaces', () => {
     const events: string[] = [];
     await wire.watch('greeter', ({ node, isGone }) => events.push(`${isGone ? '-' : '+'} ${node}`), never);
     wire.release(await wire.announce(nodeAt('127.0.0.1:7000'), 3_000, never));
+    expect(await second().find('greeter', 500, never)).toEqual(['n1 127.0.0.1:7000']);
     const taking = other.announce(nodeAt('127.0.0.1:7000'), 3_000, never);
     const reader = second();
     expect(await reader.find('greeter', 500, never)).toEqual(['n1 127.0.0.1:7000']);

@@ -299,9 +299,13 @@ describe('LeaseTender', () => {
 
   it('watches nothing for a lease that has ended', async () => {
     const { timers, tender, begin, log, state, logger } = scene();
+    const before = timers.pending;
     begin();
     await timers.advance(2_000);
     tender.receive({ kind: 'abandon', key: 'k', call: 1 });
+    // The lease of the registry in memory ends by itself.
+    await timers.advance(3_000);
+    expect(timers.pending).toBe(before);
     state.isAlive = false;
     await timers.advance(60_000);
     expect([log.at(-1), logger.texts]).toEqual(['release greeter', []]);
