@@ -43,7 +43,7 @@ export interface ZooKeeperRegistryOptions extends RegistryOptions {
   readonly ephemeralOnly?: boolean | undefined;
   /** A watcher reads ZooKeeper no more often than this, in milliseconds. @default 100 */
   readonly minReadMs?: number | undefined;
-  /** A watcher compares what it knows with ZooKeeper at least as often as this, in milliseconds. @default 60_000 */
+  /** A watcher compares what it knows with ZooKeeper at least as often as this, in milliseconds. @default 300_000 */
   readonly maxReadMs?: number | undefined;
   /** A larger record of a node is refused, and passed over by readers, in bytes. @default 1_000_000 */
   readonly maxRecordBytes?: number | undefined;
@@ -62,7 +62,7 @@ const defaults = {
   acl: 'world',
   ephemeralOnly: false,
   minReadMs: 100,
-  maxReadMs: 60_000,
+  maxReadMs: 300_000,
   // Below jute.maxbuffer, with room for paths.
   maxRecordBytes: 1_000_000,
 } as const;
