@@ -606,7 +606,7 @@ declare const defaults: {
     readonly acl: 'world';
     readonly ephemeralOnly: false;
     readonly minReadMs: 100;
-    readonly maxReadMs: 60000;
+    readonly maxReadMs: 300000;
     readonly maxRecordBytes: 1000000;
 };
 type Settings = WithDefaults<ZooKeeperRegistryOptions, typeof defaults>;
