@@ -15,6 +15,7 @@ export interface SelectOptions {
     readonly signal?: AbortSignal | undefined;
     readonly metadata?: Metadata | undefined;
     readonly hashKey?: string | undefined;
+    readonly isSentOnce?: boolean | undefined;
 }
 export interface EndedCall {
     readonly answer?: Code | undefined;

@@ -390,7 +390,7 @@ export class RpcClient implements Client {
         void socket.send(sent);
         return { socket, stop: sendRequests(encoding, input as AsyncIterable<unknown>, socket, ctx) };
       };
-      return this.#on(ctx, { send, onOpen });
+      return this.#on(ctx, { send, onOpen, isSentOnce: true });
     }
     const message = messageOf(encoding, input, ctx);
     const send = async (address: string): Promise<OpenCall> => {

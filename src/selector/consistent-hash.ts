@@ -136,8 +136,19 @@ class Rendezvous implements SelectionStrategy<number, Hashes> {
     return this.first(untried, undefined, call);
   }
 
-  mayProbe(node: PooledNode<number>, nodes: readonly PooledNode<number>[], call: SelectOptions | undefined): boolean {
-    return this.#keyOf(call) === undefined || this.next([...nodes, node], call) === nodes.length;
+  mayProbe(
+    nodes: readonly PooledNode<number>[],
+    memory: Hashes,
+    call: SelectOptions | undefined,
+  ): ((node: PooledNode<number>) => boolean) | undefined {
+    const key = this.#keyOf(call);
+    if (key === undefined) return undefined;
+    const keyHash = hashText(key);
+    const scoreOfNode = ({ state, weight }: PooledNode<number>): number =>
+      weightedScore(scoreOf(keyHash, state), weight);
+    const best = scoreOfNode(nodes[this.first(nodes, memory, call)] as PooledNode<number>);
+    // Few come before the best of the others, and only of these all is computed.
+    return (node) => scoreOfNode(node) > best && this.next([...nodes, node], call) === nodes.length;
   }
 
   #keyOf(call: SelectOptions | undefined): string | undefined {

@@ -39,6 +39,12 @@ export interface SelectOptions {
   readonly metadata?: Metadata | undefined;
   /** The key by which a selector with affinity chooses: calls with the same key go to the same node. */
   readonly hashKey?: string | undefined;
+  /**
+   * True if the call cannot go on to another node when the first does not take it, as a stream of requests: it is not
+   * the one that tries a node that is left out, unless no other call has done so for `maxEjectMs`.
+   * @default false
+   */
+  readonly isSentOnce?: boolean | undefined;
 }
 
 /** A call at its end, beside its outcome. */

@@ -128,6 +128,27 @@ describe('what a selector is told of a call', () => {
     expect(ended[0]?.latencyMs === undefined).toBe(descriptor === sum || descriptor === chat);
   });
 
+  it.each([
+    [echo, {}, false],
+    [count, {}, false],
+    [sum, {}, true],
+    [chat, {}, true],
+    [echo, { maxAttempts: 1 }, true],
+    [count, { maxAttempts: 1 }, true],
+  ])('says whether it can go on to another node: $kind %j', async (descriptor, options, isSentOnce) => {
+    const selected: unknown[] = [];
+    const { parts } = counting((inner) => (service, given) => {
+      selected.push(given?.isSentOnce);
+      return inner.select(service, given);
+    });
+    await serveRaw(parts, routes, (socket) => void answer(socket));
+    await make(clientOf(parts, options), descriptor);
+    expect(selected).toEqual([isSentOnce]);
+    // One that waits for a node is sent again, unless its requests are on their way.
+    await make(clientOf(parts, options), descriptor, { waitForReady: true });
+    expect(selected[1]).toBe(descriptor === sum || descriptor === chat);
+  });
+
   it.each([echo, count])('is a begin and an end of each node that was tried: $kind', async (descriptor) => {
     const { parts, told, inFlight } = counting();
     await announce(parts, 'a-dead', '127.0.0.1:1');

@@ -140,6 +140,99 @@ describe.each(selectorNames)('a node that is away, with the selector %s,', (name
   });
 });
 
+describe.each(selectorNames)('of many nodes that are away, with the selector %s,', (name) => {
+  it('the one that is due longest is tried, however few calls there are', () => {
+    for (const [index, back] of ids(20).slice(0, 10).entries()) {
+      const rig = rigFor(name, ids(20));
+      const { selector, timers } = rig;
+      const down = new Set(ids(20).slice(0, 10));
+      let calls = index * 10_000;
+      const call = (): string => {
+        const next = selector.select('greeter', { hashKey: `user-${(calls += 1)}` }) as NextNode;
+        for (;;) {
+          const node = next();
+          selector.begin?.('greeter', node);
+          selector.mark('greeter', node, down.has(node.id) ? unreachable : undefined, 1);
+          if (!down.has(node.id)) return node.id;
+        }
+      };
+      for (let made = 0; made < 5_000; made += 1, timers.nowMs += 1) call();
+      down.delete(back);
+      const sinceMs = timers.nowMs;
+      do timers.nowMs += 500;
+      while (call() !== back && timers.nowMs - sinceMs < 600_000);
+      // Ten calls at most, and with keys until one comes that is its own.
+      expect(timers.nowMs - sinceMs).toBeLessThanOrEqual(name === 'consistent-hash' ? 120_000 : 6_000);
+    }
+  });
+
+  it('one that callers pass over keeps no other from being tried', () => {
+    const { selector, timers, call } = rigFor(name, ids(5));
+    (selector.select('greeter') as NextNode)();
+    call('n2', 1, unreachable);
+    call('n4', 1, unreachable);
+    timers.nowMs += 101;
+    const first: string[] = [];
+    for (let made = 0; made < 4; made += 1, timers.nowMs += 1) {
+      const next = selector.select('greeter') as NextNode;
+      first.push(next().id);
+      next();
+    }
+    expect(first).toEqual(['n2', 'n4', 'n2', 'n4']);
+  });
+});
+
+describe('a key whose node is away with another', () => {
+  it('has its node tried by the next call, or the one after it', () => {
+    const rig = rigFor('consistent-hash', ids(20));
+    for (let key = 0; key < 20; key += 1) {
+      const own = { hashKey: `tenant-${key}` };
+      rig.selector.reset('greeter');
+      const owner = rig.pick(own);
+      for (const other of ids(20).filter((id) => id !== owner)) {
+        rig.selector.reset('greeter');
+        rig.call(owner, 1, unreachable);
+        rig.call(other, 1, unreachable);
+        rig.timers.nowMs += 1_000;
+        // If the other is the second of the key, it is tried as well.
+        const seen = [rig.pick(own), rig.pick(own)];
+        expect(seen).toContain(owner);
+      }
+    }
+  });
+});
+
+describe.each(selectorNames)('a call that cannot go on to another node, with the selector %s,', (name) => {
+  it.each([1, 3])('does not try one that is away, and leaves it to others: after %d failures', (count) => {
+    const { selector, timers, call, pick } = rigFor(name, three);
+    pick();
+    call('n2', count, count === 1 ? unreachable : lost);
+    for (let second = 0; second < 4; second += 1) {
+      timers.nowMs += 1_000;
+      for (let made = 0; made < 20; made += 1) {
+        const once = { isSentOnce: true, hashKey: `user-${made}` };
+        expect(pick(once)).not.toBe('n2');
+        expect(pick({ ...once, filters: [(records) => records] })).not.toBe('n2');
+      }
+    }
+    expect((selector.select('greeter') as NextNode)().id).toBe('n2');
+  });
+
+  it('tries it where no other call has done so for the time of the longest ejection', () => {
+    const { timers, call, pick } = rigFor(name, three, { maxEjectMs: 20_000 });
+    const once = { isSentOnce: true };
+    pick();
+    call('n2', 1, unreachable);
+    timers.nowMs += 20_099;
+    expect(pick(once)).not.toBe('n2');
+    timers.nowMs += 1;
+    expect(pick(once)).toBe('n2');
+    call('n2', 1, unreachable);
+    timers.nowMs += 20_000;
+    expect(pick(once)).not.toBe('n2');
+  });
+});
+
 describe('a node whose connections broke three times in a row', () => {
   const pick = (rig: ReturnType<typeof rigFor>): string => (rig.selector.select('greeter') as NextNode)().id;
   const lose = (error = lost): ReturnType<typeof rigFor> => {

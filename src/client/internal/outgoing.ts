@@ -39,6 +39,8 @@ export class OutgoingContext extends Context implements Outgoing, SelectOptions,
    */
   outlivesAttempts = false;
   waitForReady: boolean | undefined;
+  /** True if it cannot go on to another node when the first does not take it. */
+  isSentOnce = false;
   /** Addresses that are chosen only if there are no others. */
   avoided: ReadonlySet<string> | undefined;
   routeObservers: readonly RouteObserver[] | undefined;

@@ -27,6 +27,8 @@ export interface NodeCall<T> {
    * processed.
    */
   readonly send: (address: string) => Promise<T>;
+  /** True if `send` returns before it is known that the node takes the call, which then cannot go to another. */
+  readonly isSentOnce?: boolean | undefined;
   /** Returns the status of a call that is over after `send`. */
   readonly statusOf?: ((result: T) => Status | undefined) | undefined;
   /** Takes a call that goes on after `send`, to report its end. */
@@ -41,6 +43,7 @@ const readyBackoff = { initialMs: 50, maxMs: 1_000 } as const;
  * selector with its outcome. A call with `waitForReady` goes on until a node takes it.
  */
 export function onSomeNode<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T>): Promise<T> {
+  ctx.isSentOnce = call.isSentOnce === true || (router.maxAttempts() === 1 && ctx.waitForReady !== true);
   if (!ctx.waitForReady) return onNodes(router, ctx, call);
   return retrying(() => onNodes(router, ctx, call), {
     runtime: router.runtime,

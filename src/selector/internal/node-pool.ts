@@ -352,19 +352,23 @@ export class NodePool<State = undefined, Memory = undefined> {
 
   /**
    * Tries a node that is left out before the others, if it is due and no other call has done so by then. A node that
-   * the caller passes over was not tried: it is left to the next call.
+   * the caller passes over was not tried: it is left to the next call. A call that cannot go on to another node tries
+   * only one that no other call has tried for the time of the longest ejection.
    */
   #probing(
     state: ServiceNodes<State, Memory>,
     probeMs: number,
-    { nodes, rest, admits }: NodeGroup<State, Memory>,
+    { nodes, rest, memory, admits }: NodeGroup<State, Memory>,
     call: SelectOptions | undefined,
     next: NextNode,
   ): NextNode {
-    const nowMs = this.#clock.monotonicMs();
+    const nowMs = this.#clock.monotonicMs() - (call?.isSentOnce === true ? this.#options.maxEjectMs : 0);
+    if (nowMs < probeMs) return next;
     const { outliers } = state;
-    const due = nowMs >= probeMs ? outliers.probeOf(admits ? rest.filter(admits) : rest, nowMs) : undefined;
-    if (!due || this.#strategy.mayProbe?.(due, nodes, call) === false) return next;
+    const mayProbe = this.#strategy.mayProbe?.(nodes, memory, call);
+    const isFit = (node: PooledNode<State>): boolean => admits?.(node) !== false && mayProbe?.(node) !== false;
+    const due = outliers.probeOf(rest, nowMs, isFit);
+    if (!due) return next;
     let calls = 0;
     let isProbed = false;
     // The number of calls until each node has been returned.

@@ -211,9 +211,14 @@ export class OutlierDetection<Node extends HealthyNode> {
     };
   }
 
-  /** Returns the node that the next call is to try, if one is due. */
-  probeOf(nodes: readonly Node[], nowMs: number): Node | undefined {
-    return nodes.find((node) => this.isDue(node, nowMs));
+  /** Returns the node that the next call is to try, of those that `isFit` allows: the one that is due longest. */
+  probeOf(nodes: readonly Node[], nowMs: number, isFit: (node: Node) => boolean): Node | undefined {
+    let longest: Node | undefined;
+    for (const node of nodes) {
+      if (!this.isDue(node, nowMs) || (longest && longest.health.probeAtMs <= node.health.probeAtMs)) continue;
+      if (isFit(node)) longest = node;
+    }
+    return longest;
   }
 
   /** True if a call is to try the node, which is left out. */
@@ -224,8 +229,9 @@ export class OutlierDetection<Node extends HealthyNode> {
 
   /** Notes that a call is to try the node. Until its outcome is known no other does, for a time that grows. */
   probe({ health }: Node, nowMs: number): void {
-    const { probeAtMs, silentMs } = health;
-    health.beforeProbe = { probeAtMs, silentMs };
+    const { silentMs } = health;
+    // If it is given back it is due from now on, so that others which are due come first.
+    health.beforeProbe = { probeAtMs: nowMs, silentMs };
     health.isProbeSent = false;
     health.probeAtMs = nowMs + silentMs;
     health.silentMs = Math.min(silentMs * 2, Math.max(this.#options().maxEjectMs, silentMs));

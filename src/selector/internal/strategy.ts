@@ -25,10 +25,14 @@ export interface SelectionStrategy<State = undefined, Memory = undefined> {
   /** Returns the index of the node to try after a failed attempt, among the nodes not tried yet. */
   next(untried: readonly PooledNode<State>[], call: SelectOptions | undefined, options: PoolOptions): number;
   /**
-   * Returns true if a call may go to a node that has to be tried, in place of one of `nodes`.
-   * @default true
+   * Returns a test of the nodes that have to be tried: true for one to which the call may go, in place of one of
+   * `nodes`. Absent, or `undefined`, if it may go to any.
    */
-  mayProbe?(node: PooledNode<State>, nodes: readonly PooledNode<State>[], call: SelectOptions | undefined): boolean;
+  mayProbe?(
+    nodes: readonly PooledNode<State>[],
+    memory: Memory,
+    call: SelectOptions | undefined,
+  ): ((node: PooledNode<State>) => boolean) | undefined;
   /** Takes the beginning of a call. */
   onBegin?(node: PooledNode<State>): void;
   /** Takes the time until the first reply of a stream. */
