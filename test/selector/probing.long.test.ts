@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -143,6 +143,7 @@ describe.each([
       } finally {
         await Promise.all(callers.map((caller) => caller.stop()));
         await Promise.all(children.map((child) => child.kill()));
+        rmSync(file);
       }
       // Of three runs the median, as the machine may be busy with something else in one of them.
       const medians = callers.map(({ selector }, index) => ({
