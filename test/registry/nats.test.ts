@@ -228,6 +228,30 @@ describeWithServer('NatsRegistry', new BackendServer('nats'), (server) => {
     await eventually('it went', () => seen.texts.includes('delete go.micro.srv.greeter-one'), patientMs);
   });
 
+  it('keeps a node that did not answer a read until its lease ends', async () => {
+    const raw = await RawNats.to(server);
+    await raw.subscribe(v5.query);
+    const { registry } = nats({ address: server.address, maxReadMs: 50 });
+    const seen = new WatchRecorder(await registry.watch({ service: name }));
+    await raw.publish(v5.watch, { Service: service, Action: 'create' });
+    const from = raw.heard.length;
+    await eventually('it was asked for again and again', () => raw.heard.length > from + 3, patientMs);
+    expect(seen.texts).toEqual(['create go.micro.srv.greeter-one']);
+  });
+
+  it('answers a question that comes to several subjects once', async () => {
+    const raw = await RawNats.to(server);
+    await raw.subscribe('answers');
+    const { registry } = nats({ address: server.address });
+    await registry.register({ ...serviceOf('once', ['n1']), name });
+    const question = { ...vectors.get, prefixes: ['micro.nats', 'micro.registry.nats'] };
+    for (const { query } of [v4, v5]) await raw.publish(query, question, 'answers');
+    await eventually('it answers', () => raw.heard.length > 0, patientMs);
+    await registry.listServices();
+    await raw.flush();
+    expect(raw.heard).toHaveLength(1);
+  });
+
   it('finds a node that another process registered', async () => {
     const { registry } = nats({ address: server.address });
     await registry.register(serviceOf('elsewhere', ['n1']));
@@ -302,9 +326,12 @@ describeWithServer('NatsRegistry', new BackendServer('nats'), (server) => {
     await second.close();
     const { registry: third } = nats({ address: server.address });
     await third.register(at(4));
+    const from = seen.texts.length;
     await first.deregister(at(1));
     expect(await addresses()).toBe('127.0.0.1:4');
     await eventually('it is told', () => seen.events.at(-1)?.service.nodes[0]?.address === '127.0.0.1:4', patientMs);
+    await reader.listServices();
+    expect(seen.texts.slice(from)).not.toContain('delete n1');
   });
 
   it('announces its node again where somebody else announces or withdraws one of its id', async () => {

@@ -32,6 +32,8 @@ export class OwnNodes {
   readonly #options: OwnNodesOptions;
   readonly #owner: string;
   readonly #leases: LeaseManager<OwnNode>;
+  /** Nodes that are being withdrawn, while it is heard whether another process has them. */
+  readonly #leaving = new Set<{ readonly registration: Registration; readonly grant: OwnNode | undefined }>();
   #unlisten: (() => void) | undefined;
 
   constructor(options: OwnNodesOptions) {
@@ -48,7 +50,9 @@ export class OwnNodes {
         renew: (own, one, signal) => this.#announce(own, one, signal),
         replace: (own, one, signal) => this.#announce(own, one, signal),
         revoke: async (own, one, signal) => {
-          await this.#hear(signal);
+          const leaving = { registration: one, grant: own };
+          this.#leaving.add(leaving);
+          await this.#hear(signal).finally(() => this.#leaving.delete(leaving));
           if (!this.#isTaken(own)) await client.deliver(this.#announcements('delete', one, own), signal);
         },
       },
@@ -94,7 +98,8 @@ export class OwnNodes {
     const { owner, sinceMs } = told.claim;
     if (owner === this.#owner) return;
     const [{ id, address } = {}] = told.service.nodes;
-    for (const { registration, grant } of this.#leases.entries()) {
+    for (const entry of [...this.#leases.entries(), ...this.#leaving]) {
+      const { registration, grant } = entry;
       if (!grant || registration.service.name !== told.service.name || registration.node.id !== id) continue;
       if (action === 'delete') {
         if (grant.rival && grant.rival.owner !== owner) return;
@@ -103,7 +108,7 @@ export class OwnNodes {
         const endsAtMs = this.#options.tools.clock.monotonicMs() + told.leaseMs;
         grant.rival = { owner, sinceMs, address, endsAtMs };
       }
-      this.#tell(grant, registration);
+      if (!this.#leaving.has(entry)) this.#tell(grant, registration);
     }
   }
 
