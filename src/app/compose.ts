@@ -26,6 +26,9 @@ import { type AppOptions, environmentOf } from './options.ts';
 import { resolveProfile } from './profiles.ts';
 import { wrap } from './wrap.ts';
 
+// The lease of a registration by default.
+const leaseMs = 30_000;
+
 /** An application whose bindings are complete, and of which nothing is constructed yet. */
 export interface Composition {
   readonly services: readonly Class[];
@@ -93,6 +96,8 @@ export async function compose(services: readonly Class[], options: AppOptions = 
           timers: context.get(Timers),
           random: context.get(Random),
           logger: context.get(Logger),
+          // Whoever lives registers again within its lease, and the leases of a fleet are alike.
+          graceMs: Math.max(leaseMs, config.service.registerTtlMs ?? 0),
         });
     const observer = context.get(RegistryObserver, { optional: true });
     if (observer) cached.observe?.(observer);

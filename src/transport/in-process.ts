@@ -9,6 +9,7 @@ import type {
   Listener,
   ListenOptions,
   Transport,
+  TransportCapabilities,
   TransportClient,
   TransportEncryption,
   WrappedTransport,
@@ -22,9 +23,9 @@ export interface InProcessTransportOptions {
 
 /**
  * Carries calls to the listeners of this process without a socket, and all others by another transport, which listens
- * for callers elsewhere. A listener is known by the address at which it listens and the one that it advertises. Calls
- * are as over a connection: limits, deadlines, cancellation, back-pressure and drain. Each side has messages of its
- * own.
+ * for callers elsewhere. A listener is known by the address at which it listens and the one that it advertises, unless
+ * another one of this process says the same. Calls are as over a connection: limits, deadlines, cancellation,
+ * back-pressure and drain. Each side has messages of its own.
  *
  * Listeners that speak TLS are called over a socket all the same, as their handlers may look at certificates.
  *
@@ -39,6 +40,8 @@ export class InProcessTransport implements WrappedTransport {
   readonly unary?: NonNullable<Transport['unary']>;
   readonly origin: Transport;
   readonly #network: MemoryNetwork;
+  /** Addresses that several listeners of this process have said, as that of a load balancer. */
+  readonly #shared = new Set<string>();
 
   constructor(origin: Transport, options: InProcessTransportOptions = {}) {
     const { clock, timers } = options.runtime ?? systemRuntime;
@@ -58,8 +61,8 @@ export class InProcessTransport implements WrappedTransport {
 
   async listen(address: string, options: ListenOptions): Promise<Listener> {
     const listener = await this.origin.listen(address, options);
-    if (this.origin.encryption?.server === true || this.#network.isClosed) return listener;
-    return new InProcessListener(listener, this.#network, options);
+    if (this.#speaksTls || this.#network.isClosed) return listener;
+    return new InProcessListener(listener, this.#network, this.#shared, options);
   }
 
   get encryption(): TransportEncryption | undefined {
@@ -80,7 +83,13 @@ export class InProcessTransport implements WrappedTransport {
   }
 
   #isHere(address: string): boolean {
-    return !this.#network.isClosed && this.#network.ports.has(address);
+    return !this.#network.isClosed && this.#network.ports.has(address) && !this.#shared.has(address);
+  }
+
+  get #speaksTls(): boolean {
+    const { encryption } = this.origin;
+    const { capabilities } = this.origin.constructor as { readonly capabilities?: TransportCapabilities };
+    return encryption ? encryption.server : capabilities?.security === 'tls';
   }
 }
 
@@ -88,14 +97,16 @@ export class InProcessTransport implements WrappedTransport {
 class InProcessListener implements Listener {
   readonly #listener: Listener;
   readonly #network: MemoryNetwork;
+  readonly #shared: Set<string>;
   readonly #options: ListenOptions;
   readonly #ports: MemoryPort[] = [];
   #accept: Accept | undefined;
   #isLeaving = false;
 
-  constructor(listener: Listener, network: MemoryNetwork, options: ListenOptions) {
+  constructor(listener: Listener, network: MemoryNetwork, shared: Set<string>, options: ListenOptions) {
     this.#listener = listener;
     this.#network = network;
+    this.#shared = shared;
     this.#options = options;
     this.#open(listener.addr());
   }
@@ -127,8 +138,11 @@ class InProcessListener implements Listener {
 
   #open(address: string): void {
     const { ports } = this.#network;
-    // Another listener of this process may be known by the address already, as that of a load balancer.
-    if (this.#isLeaving || ports.has(address)) return;
+    if (this.#isLeaving || this.#ports.some((port) => port.addr() === address)) return;
+    if (ports.has(address)) {
+      this.#shared.add(address);
+      return;
+    }
     const port = new MemoryPort(this.#network, address, this.#options);
     this.#ports.push(port);
     ports.set(address, port);

@@ -288,6 +288,67 @@ describe('RegistryCache', () => {
     await cache.close();
   });
 
+  it('drops a node that died, though its watch breaks again and again', async () => {
+    const { inner, cache, timers, known } = scene({ graceMs: 30_000 });
+    await cache.getService('greeter');
+    await timers.settle();
+    inner.records = [serviceOf('greeter', ['n2'])];
+    for (let passedMs = 0; passedMs < 120_000; passedMs += 2_000) {
+      inner.watches.at(-1)?.events.fail(lost);
+      await timers.advance(2_000);
+      if (passedMs < 20_000) expect(known().sort()).toEqual(['n1', 'n2']);
+    }
+    expect(known().sort()).toEqual(['n2']);
+    await cache.close();
+  });
+
+  it('keeps a node that could not register again, as the registry was away', async () => {
+    const { inner, cache, timers, known } = scene({ graceMs: 30_000 });
+    await cache.getService('greeter');
+    await timers.settle();
+    const breakFor = async (awayMs: number): Promise<void> => {
+      inner.failure = inner.watchFailure = away;
+      inner.watches.at(-1)?.events.fail(lost);
+      await timers.advance(awayMs);
+      inner.failure = inner.watchFailure = undefined;
+      await timers.advance(6_000);
+    };
+    inner.records = [serviceOf('greeter', ['n2'])];
+    await breakFor(1_000);
+    await breakFor(60_000);
+    expect(known().sort()).toEqual(['n1', 'n2']);
+    await timers.advance(30_000);
+    expect(known().sort()).toEqual(['n2']);
+    await cache.close();
+  });
+
+  it('drops a node after the grace, though the timer is early by a fraction of a millisecond', async () => {
+    const timers = new VirtualTimers();
+    const inner = new Inner();
+    // Timers of Node fire up to a millisecond before the monotonic clock says so.
+    const clock = { now: () => timers.nowMs, monotonicMs: () => timers.nowMs - (timers.nowMs % 2 === 0 ? 0 : 0.5) };
+    const early = {
+      after: (ms: number, work: () => void) => timers.after(Math.max(0, ms - 1), work),
+      every: (ms: number, work: () => void) => timers.every(ms, work),
+    };
+    const cache = new CachedRegistry(inner.registry(), {
+      clock,
+      timers: Object.assign(Object.create(timers) as VirtualTimers, early),
+      graceMs: 30_000,
+    });
+    const known = (): string[] => (cache.peek('greeter') ?? []).flatMap(({ nodes }) => nodes.map(({ id }) => id));
+    await cache.getService('greeter');
+    await timers.settle();
+    for (const observer of inner.observers) observer.onWatchResumed?.({ registry: 'inner', service: 'greeter' });
+    inner.records = [serviceOf('greeter', ['n2'])];
+    inner.tell('delete', serviceOf('greeter', ['n1']));
+    await timers.advance(29_000);
+    expect(known().sort()).toEqual(['n1', 'n2']);
+    await timers.advance(2_000);
+    expect(known().sort()).toEqual(['n2']);
+    await cache.close();
+  });
+
   it('drops a node at once, even after an outage, that drained or that this process has deregistered', async () => {
     const { inner, cache, timers, known } = scene({ graceMs: 30_000 });
     await cache.getService('greeter');

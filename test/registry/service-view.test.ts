@@ -36,7 +36,6 @@ describe('ServiceView', () => {
   it('keeps nodes of another view beside its own records', () => {
     const before = new ServiceView([serviceOf('greeter', ['n1', 'n2', 'n3'], { metadata: { of: 'before' } })]);
     const now = new ServiceView([serviceOf('greeter', ['n2'], { metadata: { of: 'now' } })]);
-    expect([now.lacksNodesOf(before), before.lacksNodesOf(now)]).toEqual([true, false]);
     now.keep(before, ({ id }) => id !== 'n3');
     expect(now.records).toEqual([serviceOf('greeter', ['n2', 'n1'], { metadata: { of: 'now' } })]);
   });

@@ -40,6 +40,7 @@ function scene(more: ServiceOptions = {}) {
       value: async () => {
         log.push('main releases');
         await behaviour.releasing;
+        if (behaviour.failsToRelease) throw lost;
       },
     },
     toString: { value: () => 'suite' },
@@ -50,7 +51,13 @@ function scene(more: ServiceOptions = {}) {
     events: undefined as LeaseEvents | undefined,
     terms: undefined as LeaseTerms | undefined,
   };
-  const behaviour = { isOther: true, failsToStart: false, isMute: false, releasing: Promise.resolve() };
+  const behaviour = {
+    isOther: true,
+    failsToStart: false,
+    failsToRelease: false,
+    isMute: false,
+    releasing: Promise.resolve(),
+  };
   const answer = async (what: string): Promise<void> => {
     log.push(what);
     if (behaviour.isMute) await new Promise(() => {});
@@ -157,6 +164,17 @@ describe('a lease that is handed over', () => {
     }
     expect(kept.keeps).toBeLessThan(60);
     expect(service.status.isRegistered).toBe(true);
+  });
+
+  it('is let go of by the keeper where the registry does not release it', async () => {
+    const { timers, log, kept, behaviour, service, stop } = scene();
+    behaviour.failsToRelease = true;
+    await service.start();
+    await timers.advance(60_000);
+    expect(kept.keeps).toBeGreaterThan(2);
+    expect(log.filter((line) => line === 'keeper abandoned')).toHaveLength(kept.keeps);
+    expect(service.status.isRegistered).toBe(true);
+    await stop();
   });
 
   it('stays with the main thread where the registry cannot be used elsewhere, or as the options say', async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 
 import { RpcClient } from '../../src/client/rpc-client.ts';
+import { Metadata } from '../../src/context/metadata.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { contract, Handler, Rpc, Service, System } from '../../src/index.ts';
 import type { Context } from '../../src/index.ts';
@@ -10,8 +11,9 @@ import { collect } from '../../src/testing/recorders.ts';
 import { RpcServer } from '../../src/server/rpc-server.ts';
 import { GrpcTransport } from '../../src/transport/grpc.ts';
 import { InProcessTransport } from '../../src/transport/in-process.ts';
-import type { Transport } from '../../src/transport/transport.ts';
+import type { Message, Transport } from '../../src/transport/transport.ts';
 import { authority } from '../support/certificates.ts';
+import { eventually, gate } from '../support/waiting.ts';
 
 const echo = method('Echo');
 const chat = method('Chat', 'bidi');
@@ -120,6 +122,95 @@ describe('InProcessTransport', () => {
     expect(all).toHaveLength(7);
     for (const [index, one] of all.entries()) one.fill(index);
     for (const [index, one] of all.entries()) expect([...one]).toEqual([index, index, index]);
+    await stop();
+  });
+
+  it('gives each side metadata of its own', async () => {
+    const transport = new InProcessTransport(new GrpcTransport());
+    const listener = await transport.listen('127.0.0.1:0', { routes: [echo] });
+    const [received, trailers] = [[] as (string | undefined)[], new Metadata({ kept: 'early' })];
+    const arrived = gate();
+    listener.accept((socket) => {
+      void arrived.opened.then(async () => {
+        const { headers: metadata = new Metadata() } = (await socket.recv()) ?? {};
+        received.push(metadata.text('x-a'), Buffer.from(metadata.get('x-bin') as Uint8Array).toString('hex'));
+        await socket.send({ body: Uint8Array.of(1), status: { code: Code.Ok, message: '', metadata: trailers } });
+        trailers.set('kept', 'late');
+      });
+    });
+    const bin = Uint8Array.of(1);
+    const headers = new Metadata({ 'x-a': 'early', 'x-bin': bin });
+    const made = transport.unary?.(listener.addr(), { headers, body: Uint8Array.of(1) }, { route: echo });
+    headers.set('x-a', 'late');
+    bin[0] = 9;
+    arrived.open();
+    expect((await made)?.status?.metadata?.text('kept')).toBe('early');
+    expect(received).toEqual(['early', '01']);
+    await listener.close();
+    await transport.close();
+  });
+
+  it('leaves an address that two listeners of this process say to the inner transport', async () => {
+    const inner = new Counting();
+    const transport = new InProcessTransport(inner);
+    const listeners = [];
+    for (const body of [1, 2]) {
+      const listener = await transport.listen('127.0.0.1:0', { routes: [echo] });
+      listener.advertise?.('127.0.0.1:1');
+      listener.accept(
+        (socket) => void socket.send({ body: Uint8Array.of(body), status: { code: Code.Ok, message: '' } }),
+      );
+      listeners.push(listener);
+    }
+    const call = (address: string): Promise<Message> | undefined =>
+      transport.unary?.(address, { body: Uint8Array.of(0) }, { route: echo });
+    for (const [index, listener] of listeners.entries())
+      expect((await call(listener.addr()))?.body).toEqual(Buffer.of(index + 1));
+    expect(inner.calls).toBe(0);
+    expect(await failureOf(call('127.0.0.1:1') as Promise<unknown>)).toMatchObject({ reason: 'transport.unreachable' });
+    expect(inner.calls).toBe(1);
+    for (const listener of listeners) await listener.close();
+    await transport.close();
+  });
+
+  it('leaves the listeners of a transport whose capabilities alone say that it speaks TLS', async () => {
+    class Own extends Counting {
+      static override readonly capabilities = { ...GrpcTransport.capabilities, security: 'tls' as const };
+      override get encryption(): never {
+        return undefined as never;
+      }
+    }
+    const inner = new Own();
+    const { client, stop } = await pair(new InProcessTransport(inner));
+    await client.method(echo, 'suite')({});
+    expect(inner.calls).toBe(1);
+    await stop();
+  });
+
+  it('sends no credentials in the clear to whoever has the address of a listener that has left meanwhile', async () => {
+    const inner = new Counting();
+    const transport = new InProcessTransport(inner);
+    let isHere = true;
+    const isSecure = transport.isSecure.bind(transport);
+    transport.isSecure = (address) => isHere && isSecure(address);
+    const { client, stop } = await pair(transport);
+    const asked = gate();
+    const credentials = {
+      metadata: async () => {
+        await asked.opened;
+        return { authorization: 'Bearer secret' };
+      },
+    };
+    const call = client.method(echo, 'suite');
+    const made = failureOf(call({}, { address: '192.0.2.1:80', credentials }) as Promise<unknown>);
+    expect(await made).toMatchObject({ reason: 'client.insecure_credentials' });
+    transport.isSecure = () => isHere;
+    const late = failureOf(call({}, { address: '192.0.2.1:80', credentials }) as Promise<unknown>);
+    await eventually('the credentials are asked for', () => inner.calls === 0);
+    isHere = false;
+    asked.open();
+    expect(await late).toMatchObject({ reason: 'client.insecure_credentials' });
+    expect(inner.calls).toBe(0);
     await stop();
   });
 

@@ -23,8 +23,11 @@ export async function signed(
 ): Promise<Metadata> {
   const { service, endpoint, peer: address } = ctx;
   try {
-    if (!(credentials.allowInsecure ?? allowInsecure) && transport.isSecure?.(address) !== true && !isLoopback(address))
-      throw insecure(address);
+    const assertSecure = (): void => {
+      const isAllowed = credentials.allowInsecure ?? allowInsecure;
+      if (!isAllowed && transport.isSecure?.(address) !== true && !isLoopback(address)) throw insecure(address);
+    };
+    assertSecure();
     const given = credentials.metadata({
       service,
       method: endpoint,
@@ -34,6 +37,8 @@ export async function signed(
       },
     });
     const metadata = new Metadata().merge(isPromise(given) ? await withinCall(router, ctx, given) : given);
+    // A listener of this process may have left meanwhile: the address is reached over a socket then.
+    assertSecure();
     const result = new Metadata().merge(headers);
     for (const [key] of metadata) result.delete(key);
     return result.merge(metadata);

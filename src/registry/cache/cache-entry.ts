@@ -9,6 +9,7 @@ import {
   type RegistryEvent,
   type ServiceRecord,
 } from '../registry.ts';
+import { MissingNodes } from './missing-nodes.ts';
 import { isSame, ServiceView } from './service-view.ts';
 
 /** The settings that all entries of a cache share. */
@@ -49,14 +50,17 @@ export class CacheEntry {
   #reading: Promise<void> | undefined;
   /** Changes reported during a read. The answer may be older than they are, so they are applied to it again. */
   #changesDuringRead: RegistryEvent[] = [];
-  /** True if the registry was away since the last read: it may have lost nodes that live. */
+  /** Nodes whose removal was reported during a read, and that are kept. */
+  readonly #missedDuringRead = new Set<string>();
+  /** True if the registry was away since the last answer: it may have lost nodes that live. */
   #wasAway = false;
   #isWatching = false;
   #hasWatched = false;
-  /** Until this time nodes that a read does not find are kept, as the answer may have been incomplete. */
-  #graceUntilMs = 0;
-  /** Until this time nodes that serve are kept, whatever the registry says of them: those that live register again. */
-  #outageGraceUntilMs = 0;
+  /** Since when the registry gave no answer though it was asked. */
+  #unansweredSinceMs: number | undefined;
+  readonly #missing = new MissingNodes();
+  /** Until this time the registry may miss nodes that live, after an outage. */
+  #mayMissUntilMs = 0;
   #recheck: Timer | undefined;
   #wasUsed = true;
 
@@ -120,7 +124,9 @@ export class CacheEntry {
       signal: this.#closing.signal,
       onFailure: (error, delayMs, failures) => {
         const failure = TenonError.from(error);
-        if (establishedAtMs !== Number.POSITIVE_INFINITY) this.#settings.onWatchLost(this.#name, failure);
+        const isLost = establishedAtMs !== Number.POSITIVE_INFINITY;
+        if (isLost) this.#settings.onWatchLost(this.#name, failure);
+        else this.#noteUnanswered();
         const wasStable = clock.monotonicMs() - establishedAtMs >= stableWatchMs;
         establishedAtMs = Number.POSITIVE_INFINITY;
         if (wasStable) failures.succeeded();
@@ -168,16 +174,47 @@ export class CacheEntry {
    */
   #certain(event: RegistryEvent): RegistryEvent {
     const now = this.#settings.clock.monotonicMs();
-    if (!this.#wasAway && now >= this.#outageGraceUntilMs) return event;
-    // Its answer begins the grace, at the end of which the service is read once more.
+    if (!this.#mayMiss(now)) return event;
+    // Its answer tells when the outage was over.
     if (this.#wasAway) void this.#read();
-    const nodes = event.service.nodes.filter(({ id }) => !serves(this.#view.node(id)));
+    const nodes = event.service.nodes.filter(({ id }) => {
+      const known = this.#view.node(id);
+      if (known === undefined || !this.#isKept(known, now)) return true;
+      if (this.#reading) this.#missedDuringRead.add(id);
+      return false;
+    });
+    this.#recheckMissing();
     return { ...event, service: { ...event.service, nodes } };
+  }
+
+  #mayMiss(nowMs: number): boolean {
+    return this.#wasAway || nowMs < this.#mayMissUntilMs;
+  }
+
+  /** True if a node stays that the registry does not have. */
+  #isKept(node: NodeRecord, nowMs: number): boolean {
+    return this.#missing.isKept(
+      node.id,
+      { untilMs: this.#keptUntilMs(node, nowMs), isGrace: this.#mayMiss(nowMs) },
+      nowMs,
+    );
+  }
+
+  #keptUntilMs(node: NodeRecord, nowMs: number): number {
+    const { graceMs } = this.#settings;
+    // A watch that did not report its removal: over mDNS an answer may have been lost.
+    if (!this.#mayMiss(nowMs)) return nowMs + (this.#isWatching ? Math.min(graceMs, recheckMs) : 0);
+    if (nodeState(node) !== 'serving') return nowMs;
+    return this.#wasAway ? nowMs + graceMs : this.#mayMissUntilMs;
   }
 
   #apply(event: RegistryEvent): void {
     if (event.service.nodes.length === 0) return;
     if (this.#reading) this.#changesDuringRead.push(event);
+    for (const { id } of event.service.nodes) {
+      this.#missing.forget(id);
+      this.#missedDuringRead.delete(id);
+    }
     if (this.#view.apply(event)) this.#settings.onChanged(this);
   }
 
@@ -186,67 +223,66 @@ export class CacheEntry {
     this.#settings.onChanged(this);
   }
 
+  #noteUnanswered(): void {
+    this.#unansweredSinceMs ??= this.#settings.clock.monotonicMs();
+  }
+
   #setWasAway(wasAway: boolean): void {
     if (this.#wasAway === wasAway) return;
     this.#wasAway = wasAway;
     this.#settings.onChanged(this);
   }
 
-  /** Reads the service, one read at a time. `isRecheck`: an earlier read did not find known nodes. Never rejects. */
-  #read(isRecheck = false): Promise<void> {
+  /** Reads the service, one read at a time. Never rejects. */
+  #read(): Promise<void> {
     // A failed read is repeated after `ttlMs` as well: until then the cached nodes are returned.
     this.#readAtMs = this.#settings.clock.monotonicMs();
-    this.#reading ??= this.#readOnce(isRecheck).finally(() => (this.#reading = undefined));
+    this.#reading ??= this.#readOnce().finally(() => (this.#reading = undefined));
     return this.#reading;
   }
 
-  async #readOnce(isRecheck: boolean): Promise<void> {
+  async #readOnce(): Promise<void> {
     const { registry, graceMs, clock } = this.#settings;
     this.#changesDuringRead = [];
+    this.#missedDuringRead.clear();
     let found: Records = [];
     try {
       found = await registry.getService(this.#name, { signal: this.#closing.signal });
     } catch (error) {
       const failure = TenonError.from(error);
       if (failure.code !== Code.NotFound) {
+        this.#noteUnanswered();
         this.#onOutage(failure);
         return;
       }
     }
     this.#settings.onAnswer();
     const view = new ServiceView(found);
-    const isMissing = view.lacksNodesOf(this.#view);
     const now = clock.monotonicMs();
     this.#confirmedAtMs = now;
     if (this.#wasAway) {
-      this.#outageGraceUntilMs = now + graceMs;
-      this.#recheckAt(this.#outageGraceUntilMs);
+      this.#missing.wasAway(this.#unansweredSinceMs ?? now, now);
+      this.#unansweredSinceMs = undefined;
+      this.#mayMissUntilMs = now + graceMs;
+      this.#setWasAway(false);
     }
-    if (now < this.#outageGraceUntilMs) view.keep(this.#view, serves);
-    else if (isMissing) {
-      // The watch did not report their removal: over mDNS an answer may have been lost.
-      if (this.#isWatching && !isRecheck && now >= this.#graceUntilMs) {
-        this.#graceUntilMs = now + Math.min(graceMs, recheckMs);
-        this.#recheckAt(this.#graceUntilMs);
-      }
-      if (now < this.#graceUntilMs) view.keep(this.#view, () => true);
-    }
+    for (const { nodes } of found)
+      for (const { id } of nodes) if (!this.#missedDuringRead.has(id)) this.#missing.forget(id);
+    view.keep(this.#view, (node) => this.#isKept(node, now));
+    this.#recheckMissing();
     for (const event of this.#changesDuringRead) view.apply(event);
-    this.#setWasAway(false);
     // The same array as long as nothing changed: a selector keeps what it derived from it.
     if (!isSame(view.records, this.#view.records)) this.#replace(view);
   }
 
-  /** Reads once more when the grace ends. */
-  #recheckAt(atMs: number): void {
+  /** Reads once more when the time of a missing node is over. */
+  #recheckMissing(): void {
     const { clock, timers } = this.#settings;
     this.#recheck?.cancel();
-    this.#recheck = timers.after(Math.max(0, Math.ceil(atMs - clock.monotonicMs())), () => {
-      if (!this.#closing.signal.aborted) void this.#read(true);
+    const { nextMs } = this.#missing;
+    if (nextMs === undefined) return;
+    this.#recheck = timers.after(Math.max(0, Math.ceil(nextMs - clock.monotonicMs())), () => {
+      if (!this.#closing.signal.aborted) void this.#read();
     });
   }
-}
-
-function serves(node: NodeRecord | undefined): boolean {
-  return node !== undefined && nodeState(node) === 'serving';
 }

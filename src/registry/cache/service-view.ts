@@ -62,12 +62,6 @@ export class ServiceView {
     this.#records = undefined;
   }
 
-  /** True if this view lacks a node of the other one. */
-  lacksNodesOf(other: ServiceView): boolean {
-    for (const id of other.#versionOf.keys()) if (!this.#versionOf.has(id)) return true;
-    return false;
-  }
-
   /** True if the record is here already, metadata and endpoints included. */
   #has(service: ServiceRecord): boolean {
     const version = this.#versions.get(service.version);

@@ -181,6 +181,7 @@ export class Registration {
   async #handOver(): Promise<void> {
     const { keeper, logger, server, registry } = this.#tools;
     if (!keeper || this.#hasEnded) return;
+    let kept: KeptLease | undefined;
     try {
       const record = server.record();
       let isLost = false;
@@ -191,7 +192,7 @@ export class Registration {
           this.#takeBack(error);
         },
       };
-      const kept = await keeper.keep(this.#termsOf(record), events);
+      kept = await keeper.keep(this.#termsOf(record), events);
       if (!kept) return;
       if (!this.#hasEnded) await this.#renewal.stop(deregisterTimeoutMs);
       if (this.#hasEnded || isLost) return await kept.abandon();
@@ -204,6 +205,7 @@ export class Registration {
       logger.debug(`the lease of ${this.#service} is renewed by a thread of its own`);
       this.#followRecord();
     } catch (error) {
+      if (this.#kept !== kept) await kept?.abandon();
       this.#noteKeeperFailure('no thread could be started that renews its lease; trying again', error);
       if (!this.#hasEnded && !this.#renewal.isRunning) this.#renewal.start(0);
     }

@@ -50,7 +50,7 @@ export class MemoryClientSocket implements TransportClient, ClientSide {
       call.refuse(wrongCount(call.path, 'a second'));
       return undefined;
     }
-    const headers = this.#first?.headers ?? (message.headers && view(message.headers));
+    const headers = this.#first?.headers ?? (message.headers && call.handed(message.headers));
     this.#first = call.carried({ headers, body });
     this.#handOver();
     return undefined;

@@ -118,6 +118,11 @@ export class MemoryCall {
     this.network.remove(this);
   }
 
+  /** Returns metadata for the other side. */
+  handed(metadata: Metadata): Metadata {
+    return this.network.copiesBodies ? copied(metadata) : view(metadata);
+  }
+
   /** Returns the message for the other side. */
   carried(message: Message): Message {
     const { body } = message;
@@ -144,6 +149,12 @@ const viewed = {
   read: (metadata: Metadata): Iterable<[string, MetadataValue]> => metadata,
   find: (metadata: Metadata, key: string): MetadataValue | undefined => metadata.get(key),
 };
+
+function copied(metadata: Metadata): Metadata {
+  const copy = new Metadata();
+  for (const [key, value] of metadata) copy.append(key, typeof value === 'string' ? value : Buffer.from(value));
+  return copy;
+}
 
 /** Returns a copy on write of metadata for the other side, whose changes the sender does not see. */
 export function view(metadata: Metadata): Metadata {

@@ -6,7 +6,7 @@ import { defaultMaxMessageBytes, type Message } from '../transport.ts';
 import { aborted, badReply, callCancelled, tooLarge } from '../call/failures.ts';
 import { type Inbox, roomIn } from '../call/inbox.ts';
 import { ServerEnd } from '../call/server-end.ts';
-import { type MemoryCall, type ServerSide, view } from './memory-call.ts';
+import type { MemoryCall, ServerSide } from './memory-call.ts';
 
 /** The server's end of a call. */
 export class MemoryServerSocket extends ServerEnd implements ServerSide {
@@ -76,14 +76,18 @@ export class MemoryServerSocket extends ServerEnd implements ServerSide {
     return {
       ...message,
       headers: headers && this.#headersOnce(headers),
-      status: status && { ...status, message: wellFormed(status.message) },
+      status: status && {
+        ...status,
+        message: wellFormed(status.message),
+        ...(status.metadata && { metadata: this.#call.handed(status.metadata) }),
+      },
     };
   }
 
   #headersOnce(headers: Metadata): Metadata | undefined {
     if (this.#sentHeaders) return undefined;
     this.#sentHeaders = true;
-    return view(headers);
+    return this.#call.handed(headers);
   }
 
   #mayReply(body: Uint8Array): boolean {

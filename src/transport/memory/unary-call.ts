@@ -2,7 +2,7 @@ import { clientStreams } from '../../pipeline/pipeline.ts';
 import { wrongCount } from '../call/failures.ts';
 import type { DialOptions, Message } from '../transport.ts';
 import { MemoryUnaryCall } from './client-call.ts';
-import { MemoryCall, view } from './memory-call.ts';
+import { MemoryCall } from './memory-call.ts';
 import type { MemoryNetwork, MemoryPort } from './memory-network.ts';
 import { MemoryServerSocket } from './server-call.ts';
 
@@ -34,7 +34,7 @@ function start(call: MemoryCall, { headers, body }: Message): void {
     return;
   }
   if (body && !call.fits(body)) return;
-  call.server = new MemoryServerSocket(call, route, call.carried({ headers: headers && view(headers), body }));
+  call.server = new MemoryServerSocket(call, route, call.carried({ headers: headers && call.handed(headers), body }));
   call.server.endRequests();
   port.deliver(call);
 }
