@@ -168,7 +168,7 @@ export class MdnsAnnouncer {
   /** Defends the names of nodes against a response or an announcement. */
   onResponse(packet: Packet): void {
     this.#claims.onResponse(packet);
-    if ((packet.questions ?? []).length === 0) this.#endReleased(packet.answers ?? [], () => true);
+    if ((packet.questions ?? []).length === 0) this.#endReleased(packet.answers ?? [], () => true, echoMs);
     if (this.#leaving.size === 0) return;
     for (const instance of goodbyesIn(packet)) this.#leaving.get(instance.toLowerCase())?.abort();
   }
@@ -244,10 +244,14 @@ export class MdnsAnnouncer {
   }
 
   /** Answers no more for released nodes of which there is such a record: somebody else does, or wants the name. */
-  #endReleased(records: readonly Answer[], isOfOther: (record: Answer, own: AnnouncedNode) => boolean): void {
+  #endReleased(
+    records: readonly Answer[],
+    isOfOther: (record: Answer, own: AnnouncedNode) => boolean,
+    afterMs = 0,
+  ): void {
     const now = this.#options.clock.monotonicMs();
     for (const own of this.#nodes) {
-      if (own.releasedAtMs === undefined || now - own.releasedAtMs < echoMs) continue;
+      if (own.releasedAtMs === undefined || now - own.releasedAtMs < afterMs) continue;
       const named = records.filter(({ name }) => name.toLowerCase() === own.instance.toLowerCase());
       if (named.some((record) => dataOf(record) !== undefined && isOfOther(record, own))) this.#end(own);
     }
