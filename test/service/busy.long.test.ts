@@ -164,6 +164,8 @@ describe.each(names)('a process whose event loop is blocked, with the registry %
       process.signal('SIGTERM');
       await process.waitForLine(/^stopped$/, patienceMs);
       await eventually('it is gone', async () => (await node(id)) === undefined, patienceMs);
+      // Over multicast DNS watchers hear of that a second later.
+      await eventually('watchers know', () => seen.texts.at(-1) === `delete ${id}`, patienceMs);
       const states = seen.events
         .filter(({ service }) => service.nodes.some((one) => one.id === id))
         .map(({ action, service }) => `${action} ${service.nodes[0]?.metadata[stateKey] ?? ''}`);
