@@ -19,6 +19,7 @@ export interface SelectOptions {
 }
 export interface EndedCall {
     readonly answer?: Code | undefined;
+    readonly startMs?: number | undefined;
     readonly deadline?: number | undefined;
     readonly trailers?: Metadata | undefined;
     readonly hasTrailers?: boolean | undefined;
@@ -57,7 +58,7 @@ export interface Selector {
     init(options: SelectorOptions): void;
     select(service: string, options?: SelectOptions): NextNode | Promise<NextNode>;
     begin?(service: string, node: NodeRecord): void;
-    firstReply?(service: string, node: NodeRecord, latencyMs?: number): void;
+    firstReply?(service: string, node: NodeRecord, latencyMs?: number, startMs?: number): void;
     mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number, call?: EndedCall): void;
     reset(service: string): void;
     close(): Promise<void>;

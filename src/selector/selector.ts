@@ -51,6 +51,8 @@ export interface SelectOptions {
 export interface EndedCall {
   /** The code of the status that the server sent; absent for a call that broke off. */
   readonly answer?: Code | undefined;
+  /** The time at which it was sent to the node, in milliseconds by the monotonic reading of the bound Clock. */
+  readonly startMs?: number | undefined;
   /** The time at which it had to be over, by the monotonic reading of the bound Clock. */
   readonly deadline?: number | undefined;
   /** The metadata that the server sent with the status. It may have a report of the node's load. */
@@ -187,9 +189,10 @@ export interface Selector {
   /**
    * Reports that the first reply of a stream came, or its headers: the node takes calls. `latencyMs` is the time since
    * its `begin`, and the `mark` at the end has no latency then; absent where it says nothing of the node, as for a
-   * stream of requests. A selector to which that makes no difference leaves it out.
+   * stream of requests. `startMs` is the time at which the call was sent, as `startMs` of {@link EndedCall}. A selector
+   * to which that makes no difference leaves it out.
    */
-  firstReply?(service: string, node: NodeRecord, latencyMs?: number): void;
+  firstReply?(service: string, node: NodeRecord, latencyMs?: number, startMs?: number): void;
   /**
    * Reports the outcome of a call to `node`; without `error` the node answered, whatever its answer. UNAVAILABLE counts
    * as a failure of the node, and so do other errors that the implementation attributes to it; an error that the

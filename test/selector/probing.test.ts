@@ -108,8 +108,62 @@ describe.each(selectorNames)('a node that is away, with the selector %s,', (name
     expect(pick()).toBe('n2');
     call('n2', 1, errorOf('client.no_credentials'));
     expect(pick()).toBe('n2');
+    for (const reason of ['transport.message_too_large', 'codec.encode']) {
+      call('n2', 1, errorOf(reason, Code.ResourceExhausted));
+      expect(pick()).toBe('n2');
+    }
     call('n2', 1, errorOf('client.closed', Code.Cancelled));
     expect(pick()).not.toBe('n2');
+  });
+
+  it('is tried again soon after a call that its caller left at once, and late after one that got no answer', () => {
+    const { selector, timers, call, begin, end } = rigFor(name, three);
+    const pick = (): string => (selector.select('greeter') as NextNode)().id;
+    const cancelled = errorOf('call.cancelled', Code.Cancelled);
+    pick();
+    call('n2', 1, unreachable);
+    timers.nowMs += 100;
+    for (const waitMs of [100, 200, 400, 800, 1_000, 1_000]) {
+      expect(pick()).toBe('n2');
+      begin('n2');
+      timers.nowMs += 3;
+      end('n2', cancelled, 3);
+      timers.nowMs += waitMs - 1;
+      expect(pick()).not.toBe('n2');
+      timers.nowMs += 1;
+    }
+    for (const waitMs of [1_000, 2_000, 4_000]) {
+      expect(pick()).toBe('n2');
+      begin('n2');
+      timers.nowMs += 1_000;
+      end('n2', cancelled);
+      timers.nowMs += waitMs - 1_001;
+      expect(pick()).not.toBe('n2');
+      timers.nowMs += 1;
+    }
+  });
+
+  it('is not taken back by calls that were sent before it was lost, but by one that was sent since', () => {
+    const { selector, timers, call, begin } = rigFor(name, three);
+    const pick = (): string => (selector.select('greeter') as NextNode)().id;
+    pick();
+    for (const id of ['n1', 'n3']) call(id, 1, undefined, 10);
+    const startMs = timers.nowMs;
+    for (let made = 0; made < 3; made += 1) begin('n2');
+    timers.nowMs += 10;
+    call('n2', 1, errorOf('server.draining'));
+    timers.nowMs += 10;
+    selector.firstReply?.('greeter', nodeOf('n2'), undefined, startMs);
+    selector.mark('greeter', nodeOf('n2'), undefined, undefined, { answer: Code.Ok, startMs });
+    selector.mark('greeter', nodeOf('n2'), undefined, 20, { answer: Code.Ok });
+    for (let made = 0; made < 50; made += 1) expect(pick()).not.toBe('n2');
+    timers.nowMs += 100;
+    expect(pick()).toBe('n2');
+    begin('n2');
+    selector.mark('greeter', nodeOf('n2'), errorOf('call.cancelled', Code.Cancelled), undefined, { startMs });
+    expect(pick()).not.toBe('n2');
+    selector.mark('greeter', nodeOf('n2'), undefined, 1, { answer: Code.Ok, startMs: timers.nowMs });
+    expect(Array.from({ length: 100 }, pick)).toContain('n2');
   });
 
   it('is returned once by each call, also by the one that tries it', () => {

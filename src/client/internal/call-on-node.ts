@@ -37,7 +37,7 @@ export class CallOnNode {
     if (this.#hasReplied || this.#isOver) return;
     this.#hasReplied = true;
     const latencyMs = this.#isPaced ? undefined : this.#clock.monotonicMs() - this.#startMs;
-    reportFirstReply(this.#selector, this.#ctx, this.#node, latencyMs);
+    reportFirstReply(this.#selector, this.#ctx, this.#node, latencyMs, this.#startMs);
   }
 
   /** Reports the end: the status that the node sent, or the error by which the call broke off. */

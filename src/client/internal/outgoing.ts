@@ -31,6 +31,8 @@ export class OutgoingContext extends Context implements Outgoing, SelectOptions,
   node: NodeRecord | undefined;
   /** The code of the status that the node sent; absent for a call that broke off. */
   answer: Code | undefined;
+  /** The time at which it was sent to the node that was chosen last. */
+  startMs: number | undefined;
   /** The number of times that the call was sent to a node that may have taken it. */
   sent = 0;
   /**

@@ -69,6 +69,7 @@ async function onNodes<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T
       ctx.peer = node.address;
       reportBegin(selector, ctx, node);
       const startMs = clock.monotonicMs();
+      ctx.startMs = startMs;
       let result: T;
       try {
         result = await sendTo(node.address, ctx, call.send);

@@ -45,10 +45,11 @@ export function reportFirstReply(
   ctx: OutgoingContext,
   node: NodeRecord,
   latencyMs: number | undefined,
+  startMs: number,
 ): void {
   if (!selector.firstReply) return;
   try {
-    guard(selector, ctx, selector.firstReply(ctx.registryName, node, latencyMs));
+    guard(selector, ctx, selector.firstReply(ctx.registryName, node, latencyMs, startMs));
   } catch (error) {
     logOnce(selector, ctx, error);
   }

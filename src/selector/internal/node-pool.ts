@@ -118,13 +118,13 @@ export class NodePool<State = undefined, Memory = undefined> {
     this.#strategy.onBegin?.(known);
   }
 
-  firstReply(service: string, node: NodeRecord, latencyMs: number | undefined): void {
+  firstReply(service: string, node: NodeRecord, latencyMs: number | undefined, startMs: number | undefined): void {
     const state = this.#services.get(service);
     const known = state?.byId.get(node.id);
     if (!state || !known) return;
     const nowMs = this.#clock.monotonicMs();
     // A stream may go on for long: its first reply shows that the node takes calls.
-    if (state.outliers.reached(known, nowMs)) this.#welcome(state, known, nowMs);
+    if (state.outliers.reached(known, nowMs, startMs ?? startOf(nowMs, latencyMs))) this.#welcome(state, known, nowMs);
     if (latencyMs !== undefined) this.#strategy.onReply?.(known, nowMs, latencyMs);
   }
 
@@ -143,7 +143,8 @@ export class NodePool<State = undefined, Memory = undefined> {
       state.inFlight -= 1;
     }
     const nowMs = this.#clock.monotonicMs();
-    const isBack = state.outliers.record(known, state.serving, nowMs, error, latencyMs, call?.answer);
+    const startMs = call?.startMs ?? startOf(nowMs, latencyMs);
+    const isBack = state.outliers.record(known, state.serving, nowMs, error, latencyMs, call?.answer, startMs);
     if (isBack) this.#welcome(state, known, nowMs);
     this.#strategy.onEnd?.(known, nowMs, error, latencyMs, call);
   }
@@ -386,6 +387,10 @@ export class NodePool<State = undefined, Memory = undefined> {
       return record === due.record && calls <= round ? next() : record;
     };
   }
+}
+
+function startOf(nowMs: number, latencyMs: number | undefined): number | undefined {
+  return latencyMs === undefined ? undefined : nowMs - latencyMs;
 }
 
 function observed<State>(service: string, { record }: PooledNode<State>): ObservedNode {

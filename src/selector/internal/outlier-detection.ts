@@ -52,7 +52,9 @@ export class NodeHealth {
   /** The time until the next probe if the last one is refused, and if it gets no answer. */
   refusedMs = 0;
   silentMs = 0;
-  /** The times before the last probe, until its outcome is known. */
+  /** The time since which the node is away: calls that began before say nothing of who is there now. */
+  awaySinceMs = Number.NEGATIVE_INFINITY;
+  /** The times at the last probe, until its outcome is known. */
   beforeProbe: { readonly probeAtMs: number; readonly silentMs: number } | undefined;
   /** True if the call of the last probe was sent. */
   isProbeSent = false;
@@ -95,6 +97,9 @@ export interface Partition<Node> {
 // answer costs the call its deadline, and one that breaks costs the call.
 const probe = { initialMs: 100, maxRefusedMs: 1_000, initialSilentMs: 1_000, initialLostMs: 1_000 } as const;
 
+/** The reasons of calls that this process could not send. */
+const notSent = /^(?:client\.|codec\.encode$|transport\.message_too_large$)/;
+
 /**
  * Tells which nodes of a service to leave out, by the outcomes of their calls. A node that certainly takes no call is
  * *unreachable*: it is left out at once, and single calls try it until one gets through. A node that takes calls and
@@ -120,7 +125,8 @@ export class OutlierDetection<Node extends HealthyNode> {
 
   /**
    * Counts the outcome of a call; `error` is absent if the node answered, with the code `answer`. `nodes` are all nodes
-   * that can be selected. Returns true if the node was away and has answered.
+   * that can be selected, and `startMs` is the time at which the call was sent, if known. Returns true if the node
+   * was away and has answered.
    */
   record(
     node: Node,
@@ -129,6 +135,7 @@ export class OutlierDetection<Node extends HealthyNode> {
     error: TenonError | undefined,
     latencyMs: number | undefined,
     answer: Code | undefined,
+    startMs?: number,
   ): boolean {
     this.#sweep(nodes, nowMs);
     const { health } = node;
@@ -137,11 +144,12 @@ export class OutlierDetection<Node extends HealthyNode> {
       if (isServerFailure(answer)) health.bad += 1;
       else health.good += 1;
       health.latencyMs += latencyMs ?? 0;
-      return this.#succeed(node, nowMs);
+      return this.#succeed(node, nowMs, startMs);
     }
     if (outcome === 'unrelated') {
+      if (error?.code === Code.Cancelled) this.#leave(health, nowMs, startMs);
       // A call that this process could not send has not tried the node.
-      if (error?.reason?.startsWith('client.') && error.code !== Code.Cancelled) this.#giveBack(health);
+      else if (error?.reason !== undefined && notSent.test(error.reason)) this.#giveBack(health);
       return false;
     }
     health.beforeProbe = undefined;
@@ -159,9 +167,9 @@ export class OutlierDetection<Node extends HealthyNode> {
     return false;
   }
 
-  /** Notes that the node has begun to answer. Returns true if it was away. */
-  reached(node: Node, nowMs: number): boolean {
-    return node.health.isUnreachable || node.health.isLost ? this.#succeed(node, nowMs) : false;
+  /** Notes that the node has begun to answer a call sent at `startMs`. Returns true if it was away. */
+  reached(node: Node, nowMs: number, startMs: number | undefined): boolean {
+    return node.health.isUnreachable || node.health.isLost ? this.#succeed(node, nowMs, startMs) : false;
   }
 
   /** Divides nodes into those to select from, and the others. */
@@ -255,9 +263,11 @@ export class OutlierDetection<Node extends HealthyNode> {
     this.#changes += 1;
   }
 
-  #succeed(node: Node, nowMs: number): boolean {
+  #succeed(node: Node, nowMs: number, startMs: number | undefined): boolean {
     const { health } = node;
     const wasLost = health.isLost && health.ejectedUntilMs > nowMs;
+    // The last calls of a node that drains, or has gone, do not take it back.
+    if ((health.isUnreachable || wasLost) && startMs !== undefined && startMs < health.awaySinceMs) return false;
     health.failures = 0;
     health.beforeProbe = undefined;
     if (!health.isUnreachable && !health.isForgivable) return false;
@@ -280,6 +290,7 @@ export class OutlierDetection<Node extends HealthyNode> {
     const { health } = node;
     if (!health.isUnreachable) {
       health.isUnreachable = true;
+      health.awaySinceMs = nowMs;
       health.refusedMs = probe.initialMs;
       health.probeAtMs = nowMs + health.refusedMs;
       this.#out(node, reason, undefined);
@@ -306,8 +317,20 @@ export class OutlierDetection<Node extends HealthyNode> {
     health.isForgivable = true;
     if (isOnProbation || error?.reason !== 'transport.connection_lost') return;
     health.isLost = true;
+    health.awaySinceMs = nowMs;
+    health.refusedMs = probe.initialMs;
     health.probeAtMs = nowMs + probe.initialLostMs;
     health.silentMs = probe.initialSilentMs;
+  }
+
+  /** Takes the end of a call that its caller left: one that left soon has not seen that the node is silent. */
+  #leave(health: NodeHealth, nowMs: number, startMs: number | undefined): void {
+    const { beforeProbe } = health;
+    if (!beforeProbe || nowMs - beforeProbe.probeAtMs >= probe.initialSilentMs) return;
+    if (startMs !== undefined && startMs < beforeProbe.probeAtMs) return;
+    this.#giveBack(health);
+    health.probeAtMs = nowMs + health.refusedMs;
+    health.refusedMs = Math.min(health.refusedMs * 2, probe.maxRefusedMs);
   }
 
   #giveBack(health: NodeHealth): void {

@@ -39,8 +39,8 @@ export abstract class PooledSelector implements Selector {
     this.#pool.begin(service, node);
   }
 
-  firstReply(service: string, node: NodeRecord, latencyMs?: number): void {
-    this.#pool.firstReply(service, node, latencyMs);
+  firstReply(service: string, node: NodeRecord, latencyMs?: number, startMs?: number): void {
+    this.#pool.firstReply(service, node, latencyMs, startMs);
   }
 
   mark(service: string, node: NodeRecord, error?: TenonError, latencyMs?: number, call?: EndedCall): void {
