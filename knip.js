@@ -21,7 +21,7 @@ export default {
       ],
       project: ['src/**/*.ts', 'test/**/*.ts', 'scripts/*.js', 'bench/**/*.{js,mjs,ts}'],
       ignore: ['bench/peers/**'],
-      ignoreBinaries: ['openssl', 'redis-server', 'unshare'],
+      ignoreBinaries: ['mkfifo', 'openssl', 'redis-server', 'unshare'],
       ignoreDependencies: ['esbuild-register', 'publint', '@arethetypeswrong/cli'],
     },
     'samples/interop': {

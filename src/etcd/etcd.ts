@@ -100,7 +100,10 @@ export interface KeyWatch extends KeyRange {
   readonly onEvent: (event: KeyEvent) => void;
   /** Called when changes were compacted before they were seen. The watch goes on after them. */
   readonly onGap: () => void;
-  /** Called when a stream that broke was resumed, before the changes since. */
+  /**
+   * Called when a stream that broke was resumed, before the changes since; and when credentials are valid again that
+   * were not.
+   */
   readonly onResumed: () => void;
   /** Called once if the watch cannot go on. `why` follows "the watch ended,". */
   readonly onLost: (why: string, cause: unknown) => void;
@@ -123,6 +126,10 @@ export class EtcdClient {
     return { ...requireLeader, token: await (this.#token ??= this.#authenticate()) };
   };
   #token: Promise<string> | undefined;
+  /** The password that etcd took last. */
+  #proved: string | undefined;
+  #isDenied = false;
+  readonly #watches = new Set<() => void>();
 
   constructor(options: EtcdClientOptions) {
     this.#options = options;
@@ -138,10 +145,11 @@ export class EtcdClient {
     const { channel, timeoutMs } = this.#options;
     const call = { timeoutMs, ...bounds, metadata: this.#metadata, isRepeatable: true };
     const send = (): Promise<unknown> => channel[kind](`etcdserverpb.${method}`, request, call);
+    const token = this.#token;
     try {
       return (await send()) as T;
     } catch (error) {
-      if (!this.#isTokenRefused(error)) throw error;
+      if (!this.#isTokenRefused(error, token)) throw error;
       return (await send()) as T;
     }
   }
@@ -237,11 +245,13 @@ export class EtcdClient {
     let hasGap = false;
     let isResumed = false;
     let newest: ResponseHeader | undefined;
+    let token: Promise<string> | undefined;
     const onCanceled = ({ compactRevision, cancelReason }: WatchResponse): never => {
       if (compactRevision > 0n) {
         startRevision = 0n;
         hasGap = true;
-      } else if (!this.#isTokenRefused(cancelReason)) throw new StreamEnded(`as etcd refused it (${cancelReason})`);
+      } else if (!this.#isTokenRefused(cancelReason, token))
+        throw new StreamEnded(`as etcd refused it (${cancelReason})`);
       throw new Error(`etcd ended the watch: ${cancelReason}`);
     };
     const stream = new ResumedStream<WatchResponse>({
@@ -253,6 +263,7 @@ export class EtcdClient {
       quietMs: progressMs,
       probe: { progressRequest: {} },
       open: (ended) => {
+        token = this.#token;
         const createRequest = { key, rangeEnd, startRevision, progressNotify: true, prevKv: true, fragment: true };
         const call = { signal: ended, metadata: this.#metadata };
         return channel.stream('etcdserverpb.Watch/Watch', { createRequest }, call);
@@ -280,8 +291,10 @@ export class EtcdClient {
         else if (header.revision >= startRevision) startRevision = header.revision + 1n;
         if (newest && !isBehind(header, newest)) newest = header;
       },
-      onFailed: (error) => this.#isTokenRefused(error),
+      onFailed: (error) => this.#isTokenRefused(error, token),
     });
+    this.#watches.add(onResumed);
+    signal.addEventListener('abort', () => this.#watches.delete(onResumed), { once: true });
     return stream.start(signal);
   }
 
@@ -290,24 +303,34 @@ export class EtcdClient {
     this.#closing.abort();
   }
 
-  /** True if another token may help. The next call fetches it. */
-  #isTokenRefused(error: unknown): boolean {
+  /** True if another token may help. The next call fetches it, unless there is another one than `used` already. */
+  #isTokenRefused(error: unknown, used: Promise<string> | undefined): boolean {
     const isRefused = /invalid auth token|revision of auth store is old|user name is empty/.test(textOf(error));
-    if (isRefused) this.#token = undefined;
+    if (isRefused && (used === undefined || this.#token === used)) this.#token = undefined;
     return isRefused && this.#options.tools.security.hasCredentials;
+  }
+
+  /** While the credentials were not valid, nodes could not be renewed, and watches went on. */
+  #tellOfDenial(): void {
+    this.#isDenied = false;
+    for (const onResumed of this.#watches) onResumed();
   }
 
   async #authenticate(): Promise<string> {
     const { channel, tools, timeoutMs } = this.#options;
     try {
-      const request = { name: tools.security.username, password: tools.security.password };
+      const { username: name, password } = tools.security;
+      const request = { name, password };
       const metadata = (): Promise<typeof requireLeader> => Promise.resolve(requireLeader);
       const call = { signal: this.#closing.signal, timeoutMs, metadata, isRepeatable: true };
       const reply = await channel.unary('etcdserverpb.Auth/Authenticate', request, call);
+      if (this.#isDenied || (this.#proved !== undefined && this.#proved !== password)) this.#tellOfDenial();
+      this.#proved = password;
       return (reply as { readonly token: string }).token;
     } catch (error) {
       // Without authentication any token is as good.
       if (/authentication is not enabled/.test(textOf(error))) return '';
+      if (TenonError.from(error).code === Code.InvalidArgument) this.#isDenied = true;
       this.#token = undefined;
       throw error;
     }

@@ -59,7 +59,8 @@ export async function openCluster(
     token: async () => security.token,
     refused: (token) => security.token !== token,
   };
-  const credentials = exec ? new ExecCredentials(exec, serverClock, clock) : ofFile;
+  const ofProgram = exec && new ExecCredentials(exec, serverClock, clock);
+  const credentials = ofProgram ?? ofFile;
   return {
     client: new ApiClient({ channel, clock: serverClock, credentials, timeoutMs: options.timeoutMs }),
     clock: serverClock,
@@ -67,6 +68,7 @@ export async function openCluster(
     server,
     close: () => {
       channel.close();
+      ofProgram?.close();
       security.close();
     },
   };

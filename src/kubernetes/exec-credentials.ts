@@ -47,6 +47,7 @@ export class ExecCredentials implements ApiCredentials {
   readonly #plugin: ExecPlugin;
   readonly #serverClock: ServerClock;
   readonly #clock: Pick<Clock, 'monotonicMs'>;
+  readonly #closing = new AbortController();
   #run: Run | undefined;
 
   constructor(plugin: ExecPlugin, serverClock: ServerClock, clock: Pick<Clock, 'monotonicMs'>) {
@@ -67,6 +68,11 @@ export class ExecCredentials implements ApiCredentials {
     const run = this.#run;
     // Another request that had the same token may have come first.
     return run?.given === undefined || run.given.token !== token || this.#replace(run);
+  }
+
+  /** Ends a program that runs. */
+  close(): void {
+    this.#closing.abort();
   }
 
   #current(): Run {
@@ -119,13 +125,19 @@ export class ExecCredentials implements ApiCredentials {
   #output(): Promise<string> {
     const { apiVersion, command, args, env } = this.#plugin;
     const info = JSON.stringify({ apiVersion, kind: 'ExecCredential', spec: { interactive: false } });
-    const options = { env: { ...process.env, ...env, KUBERNETES_EXEC_INFO: info }, timeout: timeoutMs };
+    const { signal } = this.#closing;
+    // One that does not heed SIGTERM would be awaited for ever.
+    const ending = { timeout: timeoutMs, killSignal: 'SIGKILL' } as const;
+    const options = { env: { ...process.env, ...env, KUBERNETES_EXEC_INFO: info }, ...ending };
     return new Promise((resolve, reject) => {
       const child = execFile(command, [...args], options, (error, stdout, stderr) => {
+        signal.removeEventListener('abort', kill);
         if (!error) return resolve(stdout);
         const said = stderr.trim().split('\n').at(-1) ?? '';
         reject(this.#failed(said === '' ? (textOf(error).split('\n')[0] ?? '') : said, error));
       });
+      const kill = (): void => void child.kill('SIGKILL');
+      signal.addEventListener('abort', kill);
       child.stdin?.end();
     });
   }

@@ -96,6 +96,7 @@ class EtcdDriver implements RegistryDriver {
   readonly #channel: GrpcChannel;
   readonly #client: EtcdClient;
   readonly #leases: LeaseManager<Grant>;
+  readonly #security: DriverTools['security'];
 
   constructor(settings: Settings, tools: DriverTools) {
     const { address, timeoutMs, progressMs, prefix, maxRecordBytes } = settings;
@@ -104,10 +105,13 @@ class EtcdDriver implements RegistryDriver {
     this.server = `etcd at ${address}`;
     this.bounds = settings;
     this.#keys = new KeyLayout(prefix, new BrokenRecords(tools.logger), maxRecordBytes);
-    const channel = new GrpcChannel({ registry: 'etcd', proto, addresses, tools, maxReceiveBytes: 16 * 1_048_576 });
+    const maxReceiveBytes = 16 * 1_048_576;
+    const channel = new GrpcChannel({ registry: 'etcd', proto, addresses, tools, maxReceiveBytes, isTransient });
     this.#channel = channel;
     this.#client = new EtcdClient({ channel, addressCount: found.length, tools, timeoutMs, progressMs });
-    this.#leases = new LeaseManager(new EtcdLeases(this.#client, this.#keys), { ...tools, registry: 'etcd' });
+    const leases = new EtcdLeases(this.#client, this.#keys);
+    this.#leases = new LeaseManager(leases, { ...tools, registry: 'etcd', lapses: true });
+    this.#security = tools.security;
   }
 
   announce(registration: Registration, { signal }: DriverCall): Promise<void> {
@@ -152,7 +156,8 @@ class EtcdDriver implements RegistryDriver {
     const { code } = TenonError.from(error);
     if (code === Code.Unauthenticated || code === Code.PermissionDenied || ofCredentials.test(textOf(error)))
       return { kind: 'denied', remedy: 'TENON_REGISTRY_USERNAME and …_PASSWORD (or …_PASSWORD_FILE) say who connects' };
-    if (TenonError.is(error) && code !== Code.Unavailable && code !== Code.DeadlineExceeded) return { kind: 'refused' };
+    const isAway = code === Code.Unavailable || code === Code.DeadlineExceeded || isTransient(error);
+    if (TenonError.is(error) && !isAway) return { kind: 'refused' };
     return { kind: 'unreachable', remedy: 'Is etcd running there? TENON_REGISTRY_ADDRESS says where to look' };
   }
 
@@ -167,12 +172,19 @@ class EtcdDriver implements RegistryDriver {
     const before = prevKv && this.#keys.decode(prevKv);
     const now = type === 'PUT' ? this.#keys.decode(kv) : undefined;
     const isCertain = [before, now].every((record) => !record || this.#keys.isFirst(kv, record));
-    // A node may be at two keys, and what was deleted may not be known: a read shows what is left.
-    if (!isCertain || (type === 'DELETE' && !prevKv)) return feed.refresh();
+    // A node may be at two keys, and what was deleted may not be known. A watch goes on with credentials that are no
+    // longer valid, by which nodes could not be renewed. A read shows what is left, and what is valid.
+    const isDoubtful = type === 'DELETE' && (!prevKv || this.#security.hasCredentials);
+    if (!isCertain || isDoubtful) return feed.refresh();
     const isSame = before !== undefined && before.name === now?.name && idOf(before) === idOf(now);
     if (before && !isSame) feed.change({ action: 'delete', service: before, revision });
     if (now) feed.change({ action: 'update', service: now, revision });
   }
+}
+
+/** True for a member that has no leader to ask, or was too busy to be sure of it. */
+function isTransient(error: unknown): boolean {
+  return /not a primary lessor/.test(textOf(error));
 }
 
 function check({ address, prefix, credentials: { username, password, passwordFile } = {} }: Settings): void {

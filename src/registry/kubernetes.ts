@@ -251,11 +251,10 @@ class KubernetesDriver implements RegistryDriver {
     const own = new SliceLeases<Registration>({ ...tools, clock, slices, labels: labelsIn(labelSelector) });
     const pod = { pods: podsOf(namespace), pod: podName ?? hostname(), encode: encodeAll };
     const records = dialect === 'go-micro' ? new PodRecords<Registration>({ ...tools, ...pod }) : undefined;
-    // Nobody but this process takes a record out of its pod.
-    const lapses = records === undefined;
     const leases = new LeaseManager(records ? new PodLeases(own, records) : own, {
       registry: 'kubernetes',
-      lapses,
+      // A record in a pod stays, too: whoever could not renew it lives.
+      lapses: true,
       ...this.#tools,
     });
     this.#connected = { ...cluster, slices, leases, own, records };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
+import { Code, TenonError } from '../../src/errors/errors.ts';
 import { EtcdClient, type EtcdChannel, type KeyEvent } from '../../src/etcd/etcd.ts';
 import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import type { ConnectionSecurity } from '../../src/tls/connection.ts';
@@ -24,16 +25,25 @@ function reply(revision: number, events: readonly KeyEvent[] = [], more: object 
   return { header: headerAt(revision), events, ...parts, ...more };
 }
 
+function refusal(message: string): TenonError {
+  return new TenonError({ code: Code.InvalidArgument, reason: 'suite.refused', message });
+}
+
 /** A watch over streams that the test scripts. */
 function scene(hasCredentials = false) {
   const runtime = virtualRuntime();
   const streams: ScriptedStream[] = [];
   const log: string[] = [];
-  const server = { header: headerAt(7), tokens: 0 };
+  const server = { header: headerAt(7), tokens: 0, takesToken: true, takesPassword: true };
   const channel: EtcdChannel = {
-    unary: async (method) => {
+    unary: async (method, _request, { metadata }) => {
       log.push(method.replace('etcdserverpb.', ''));
-      if (method.endsWith('Authenticate')) return { token: `token ${(server.tokens += 1)}` };
+      if (method.endsWith('Authenticate')) {
+        if (!server.takesPassword) throw refusal('etcdserver: authentication failed, invalid user ID or password');
+        return { token: `token ${(server.tokens += 1)}` };
+      }
+      await (metadata as (() => Promise<object>) | undefined)?.();
+      if (!server.takesToken) throw refusal('etcdserver: invalid auth token');
       return { header: server.header, kvs: [], more: false };
     },
     exchange: async () => undefined,
@@ -78,7 +88,7 @@ function scene(hasCredentials = false) {
   };
   const startRevisions = (): bigint[] =>
     streams.map(({ request }) => (request as { readonly startRevision: bigint }).startRevision);
-  return { timers, streams, last, log, server, ended, watch, established, resumed, startRevisions };
+  return { timers, streams, last, log, server, client, ended, watch, established, resumed, startRevisions };
 }
 
 describe('a watch of etcd', () => {
@@ -237,6 +247,43 @@ describe('a watch of etcd', () => {
     await timers.settle();
     expect(log.at(-1)).toBe('PUT a1');
     expect(log.filter((text) => text.startsWith('lost'))).toEqual([]);
+  });
+
+  it('is told when credentials are valid again that were not, as nodes could not be renewed meanwhile', async () => {
+    const { established, log, server, client, ended, timers } = scene(true);
+    const { signal } = new AbortController();
+    await established();
+    server.takesToken = false;
+    server.takesPassword = false;
+    await expect(client.get('a1', { signal })).rejects.toThrow(/authentication failed/);
+    expect(log).not.toContain('resumed');
+    server.takesToken = true;
+    server.takesPassword = true;
+    await client.get('a1', { signal });
+    expect(log.filter((text) => text === 'resumed')).toHaveLength(1);
+    ended.abort();
+    await timers.settle();
+  });
+
+  it('is not told when a token has merely ended', async () => {
+    const { established, log, server, client } = scene(true);
+    const { signal } = new AbortController();
+    await established();
+    server.takesToken = false;
+    await expect(client.get('a1', { signal })).rejects.toThrow(/invalid auth token/);
+    expect(server.tokens).toBe(2);
+    expect(log).not.toContain('resumed');
+  });
+
+  it('fetches one token for all calls whose token was refused', async () => {
+    const { established, server, client } = scene(true);
+    const { signal } = new AbortController();
+    await established();
+    server.takesToken = false;
+    const calls = Array.from({ length: 20 }, (_, at) => client.get(`a${at}`, { signal }).catch(() => undefined));
+    await Promise.all(calls);
+    // One for the watch, one after the refusals, and at most one more as that is refused as well.
+    expect(server.tokens).toBeLessThanOrEqual(3);
   });
 
   it('is lost where there is nothing but nonsense for the time of a call', async () => {

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -10,6 +10,8 @@ import type { ClusterAccess } from '../../src/kubernetes/kubeconfig.ts';
 import { ExecCredentials } from '../../src/kubernetes/exec-credentials.ts';
 import { ServerClock } from '../../src/kubernetes/server-clock.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
+import { failureOf } from '../../src/testing/failures.ts';
+import { eventually } from '../support/waiting.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tenon-kubeconfig-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -188,6 +190,23 @@ describe('an exec plugin', () => {
     time.nowMs += 5_000;
     expect(credentials.refused('one-more-1')).toBe(true);
     expect(await credentials.token()).toBe('one-more-2');
+  });
+
+  it('ends with its cluster, though it does not heed SIGTERM', async () => {
+    const started = join(folder, 'started');
+    const credentials = plugin(`trap '' TERM; echo $$ > ${started}; while :; do sleep 0.1; done`);
+    const token = failureOf(credentials.token());
+    await eventually('it runs', () => existsSync(started) && readFileSync(started, 'utf8') !== '');
+    const pid = Number(readFileSync(started, 'utf8'));
+    credentials.close();
+    expect(await token).toMatchObject({ reason: 'kubernetes.exec_failed' });
+    await eventually('it has ended', () => {
+      try {
+        return !process.kill(pid, 0);
+      } catch {
+        return true;
+      }
+    });
   });
 
   it('is started once for all requests whose token was refused, and not again within five seconds', async () => {

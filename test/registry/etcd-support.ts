@@ -68,7 +68,12 @@ export class EtcdOperator {
 
   /** Forgets the history before now. */
   async compact(): Promise<void> {
-    await this.call('kv/compaction', { revision: String(await this.revision()), physical: true });
+    try {
+      await this.call('kv/compaction', { revision: String(await this.revision()), physical: true });
+    } catch (error) {
+      // Nothing was written since the last time.
+      if (!/has been compacted/.test(String(error))) throw error;
+    }
   }
 
   async leases(): Promise<readonly string[]> {

@@ -48,7 +48,11 @@ export class EtcdLeases implements LeaseBackend<Grant> {
 
   async replace(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>> {
     // The TTL of a lease cannot change. The old one ends by itself.
-    if (registration.ttlMs !== grant.ttlMs) return this.grant(registration, signal);
+    if (registration.ttlMs !== grant.ttlMs) {
+      const found = await this.#client.get(grant.key, boundsOf(registration.ttlMs, signal));
+      const held = this.#held(grant, found, registration);
+      return held === takenElsewhere ? held : this.grant(registration, signal);
+    }
     const { succeeded, found } = await this.#write({ target: 'LEASE', lease: grant.id }, grant, registration, signal);
     return succeeded ? grant : this.#held(grant, found, registration);
   }

@@ -17,6 +17,8 @@ import { callCancelled, GrpcCallError, unknownMethod } from './errors.ts';
 
 const marshaler = new ProtoMarshaler();
 
+// A deadline that is noticed later than this says nothing of the server.
+const heldUpMs = 100;
 // Between the beginnings of attempts, once each address was tried.
 const backoff = { initialMs: 50, maxMs: 1_000 } as const;
 
@@ -33,6 +35,8 @@ export interface GrpcChannelOptions {
   readonly maxReceiveBytes?: number | undefined;
   /** Time between pings on a connection that carries calls, in milliseconds. @default no pings */
   readonly keepaliveMs?: number | undefined;
+  /** True for an error of the server after which a repeatable call is made again, as after UNAVAILABLE. @default none */
+  isTransient?(error: TenonError): boolean;
 }
 
 /** Bounds and metadata of one call. A `DriverCall` can be given as it is. */
@@ -44,13 +48,15 @@ export interface GrpcChannelCall {
   /** Metadata, or the function that makes it for each attempt, as with a token that changes. @default none */
   readonly metadata?: MetadataInit | (() => MetadataInit | Promise<MetadataInit>) | undefined;
   /**
-   * True if the request may be sent again within the time of the call: to another address that did not answer, or said
-   * UNAVAILABLE or DEADLINE_EXCEEDED. Once each address was tried, attempts follow with back-off. Not for `stream`.
+   * True if the request may be sent again within the time of the call: where an address did not answer, or said
+   * UNAVAILABLE or DEADLINE_EXCEEDED. Once each address was tried, attempts follow with back-off; nobody listening is an
+   * error then. Not for `stream`.
    * @default false
    */
   readonly isRepeatable?: boolean | undefined;
   /**
-   * Longest time for one attempt of a repeatable call, in milliseconds. Then it is made again, over a new connection.
+   * Longest time for one attempt of a repeatable call, in milliseconds. Then it is made again; over a new connection if
+   * nothing was heard on the other one meanwhile.
    * @default an equal share of the time of the call for each address, and for one attempt more
    */
   readonly attemptMs?: number | undefined;
@@ -195,7 +201,8 @@ export class GrpcChannel {
         const cause = signal.aborted ? callCancelled(this.#options.registry, signal.reason) : error;
         const failure = attempt.failed(cause);
         if (signal.aborted || this.#isClosed || !attempt.mayRepeat(failure)) throw failure;
-        if (failure.code !== Code.DeadlineExceeded && (failuresLeft -= 1) === 0) throw failure;
+        const isCounted = !isRepeatable || failure.reason === 'transport.unreachable';
+        if (isCounted && (failuresLeft -= 1) === 0) throw failure;
         failures += 1;
         if (failures < count) waits.succeeded();
         // An attempt that took longer than its wait is followed at once.
@@ -214,7 +221,8 @@ export class GrpcChannel {
     const { tools, keepaliveMs } = this.#options;
     const { logger, security } = tools;
     const to = formatAddress(address);
-    const known = this.#connections.get(to);
+    const connections = this.#connections;
+    const known = connections.get(to);
     if (known) return known;
     // Loaded on demand: the bundle would split a backend that another file imports, and services load it as one file.
     const transport = import('../../transport/grpc.ts').then(async ({ GrpcTransport: Transport }) => {
@@ -227,7 +235,15 @@ export class GrpcChannel {
       this.#connections.delete(to);
       transport.then((opened) => opened.close()).catch(() => {});
     };
-    const connection: Connection = { address, transport, replies: 0, drop };
+    const connection: Connection = {
+      address,
+      transport,
+      replies: 0,
+      drop,
+      get isCurrent() {
+        return connections.get(to) === connection;
+      },
+    };
     this.#connections.set(to, connection);
     return connection;
   }
@@ -245,6 +261,8 @@ interface Connection {
   readonly transport: Promise<GrpcTransport>;
   /** The number of replies of all its calls. */
   replies: number;
+  /** False once it was dropped. */
+  readonly isCurrent: boolean;
   /** Closes it. The next call connects again. */
   drop(): void;
 }
@@ -325,6 +343,9 @@ class Attempt {
   readonly #connection: Connection;
   readonly #isRepeatable: boolean;
   readonly #repliesBefore: number;
+  readonly #deadline: number | undefined;
+  readonly #clock: DriverTools['clock'];
+  readonly #isTransient: GrpcChannelOptions['isTransient'];
   #isAnswered = false;
   /** True if the time of the driver's call has passed, which may be before its deadline is noticed here. */
   #isLate = false;
@@ -342,6 +363,9 @@ class Attempt {
     this.#connection = connection;
     this.#isRepeatable = bounds.isRepeatable === true;
     this.#repliesBefore = connection.replies;
+    this.#deadline = bounds.deadline;
+    this.#clock = options.tools.clock;
+    this.#isTransient = options.isTransient?.bind(options);
   }
 
   /** Notes that the server answered, unless it says that the time was over. Throws for a status other than OK. */
@@ -362,19 +386,26 @@ class Attempt {
     if (cause instanceof GrpcCallError) return cause;
     const error = TenonError.from(cause);
     if (error.reason === 'tls.invalid' && !this.#isAnswered) return error;
-    const isLate = this.#isLate || error.code === Code.DeadlineExceeded;
+    const isLate = (this.#isLate || error.code === Code.DeadlineExceeded) && !this.#wasHeldUp;
     const isFault = !this.#isAnswered && (error.reason === 'transport.unreachable' || isLate);
-    if (isFault || (this.#isRepeatable && error.code === Code.Unavailable)) {
-      this.#addresses.failed(this.#connection.address);
-    }
+    const isUnfit = this.#isRepeatable && (error.code === Code.Unavailable || this.#isTransient?.(error) === true);
+    // One fault of a connection ends all its calls.
+    if ((isFault || isUnfit) && this.#connection.isCurrent) this.#addresses.failed(this.#connection.address);
     if (isLate && this.#connection.replies === this.#repliesBefore) this.#connection.drop();
     return new GrpcCallError(`${this.options.route.path.slice(1)} at ${maskAddress(this.to)}`, error);
   }
 
   /** True if the request may be sent again after this failure. */
-  mayRepeat({ code, reason }: TenonError): boolean {
+  mayRepeat(error: TenonError): boolean {
+    const { code, reason } = error;
     if (reason === 'transport.unreachable' && !this.#isAnswered) return true;
-    return this.#isRepeatable && (code === Code.Unavailable || code === Code.DeadlineExceeded);
+    if (!this.#isRepeatable) return false;
+    return code === Code.Unavailable || code === Code.DeadlineExceeded || this.#isTransient?.(error) === true;
+  }
+
+  /** True if this process was late to notice the deadline: a reply may wait to be read. */
+  get #wasHeldUp(): boolean {
+    return this.#deadline !== undefined && this.#clock.monotonicMs() - this.#deadline > heldUpMs;
   }
 
   giveUp(): void {

@@ -267,7 +267,11 @@ export class LeaseManager<Grant> {
       signal.throwIfAborted();
       await work();
     })();
-    const ended = endsWithin(run, { timers: this.#options.timers, signal }).then(nothing, nothing);
+    // The next one waits for those before as well, though this one was aborted while it waited.
+    const ended = Promise.all([before, endsWithin(run, { timers: this.#options.timers, signal })]).then(
+      nothing,
+      nothing,
+    );
     this.#queues.set(key, ended);
     void ended.then(() => {
       if (this.#queues.get(key) === ended) this.#queues.delete(key);
