@@ -2,6 +2,7 @@ import { encodeAnnouncement, encodeAnswer } from '../../go-micro/nats.ts';
 import { type Nats, NatsError, type NatsPublication } from '../../nats/nats.ts';
 import type { DriverTools, Registration } from '../kit/driver.ts';
 import { LeaseManager, type Renewed, takenElsewhere } from '../kit/lease-manager.ts';
+import { nodeKey } from '../kit/node-table.ts';
 import { encodeNode } from '../kit/records.ts';
 import { type Claim, type ClaimedNode, isStronger, type Told } from './records.ts';
 import type { NatsSubjects } from './subjects.ts';
@@ -27,13 +28,24 @@ interface OwnNode {
 // Of two that register within a millisecond in one process, the second is the last.
 let lastSinceMs = 0;
 
+/** A node with its lease; without a grant while it is lost. */
+interface LeasedNode {
+  readonly registration: Registration;
+  readonly grant: OwnNode | undefined;
+}
+
 /** The nodes that this process announces: it renews their leases and answers questions for them. */
 export class OwnNodes {
   readonly #options: OwnNodesOptions;
   readonly #owner: string;
   readonly #leases: LeaseManager<OwnNode>;
   /** Nodes that are being withdrawn, while it is heard whether another process has them. */
-  readonly #leaving = new Set<{ readonly registration: Registration; readonly grant: OwnNode | undefined }>();
+  readonly #leaving = new Set<LeasedNode>();
+  /**
+   * Nodes that another instance goes on with. Their lease has not ended, so they are answered for until the other one
+   * announces them.
+   */
+  readonly #released = new Map<string, LeasedNode>();
   #unlisten: (() => void) | undefined;
 
   constructor(options: OwnNodesOptions) {
@@ -66,6 +78,7 @@ export class OwnNodes {
   }
 
   announce(registration: Registration, signal: AbortSignal): Promise<void> {
+    this.#released.delete(nodeKey(registration.service.name, registration.node.id));
     return this.#leases.announce(registration, signal);
   }
 
@@ -73,8 +86,13 @@ export class OwnNodes {
     return this.#leases.withdraw(service, id, signal);
   }
 
-  release(service: string, id: string): Promise<void> {
-    return this.#leases.release(service, id);
+  async release(service: string, id: string): Promise<void> {
+    const key = nodeKey(service, id);
+    for (const { registration, grant } of this.#leases.entries()) {
+      const { service: own, node } = registration;
+      if (grant && own.name === service && node.id === id) this.#released.set(key, { registration, grant });
+    }
+    await this.#leases.release(service, id);
   }
 
   /** Tells others that the nodes live, after the connection was lost. */
@@ -84,7 +102,9 @@ export class OwnNodes {
 
   /** Answers a question. */
   answer({ action, service }: Told, reply: string): void {
-    for (const { registration, grant } of this.#leases.entries()) {
+    const now = this.#options.tools.clock.monotonicMs();
+    for (const [key, { grant }] of this.#released) if (!grant || grant.endsAtMs <= now) this.#released.delete(key);
+    for (const { registration, grant } of [...this.#leases.entries(), ...this.#released.values()]) {
       if (!grant || this.#isTaken(grant)) continue;
       const { service: own, node } = registration;
       if (action === 'get' && service['name'] !== own.name) continue;
@@ -97,7 +117,8 @@ export class OwnNodes {
   compare(action: Told['action'], told: ClaimedNode): void {
     const { owner, sinceMs } = told.claim;
     if (owner === this.#owner) return;
-    const [{ id, address } = {}] = told.service.nodes;
+    const [{ id = '', address } = {}] = told.service.nodes;
+    this.#released.delete(nodeKey(told.service.name, id));
     for (const entry of [...this.#leases.entries(), ...this.#leaving]) {
       const { registration, grant } = entry;
       if (!grant || registration.service.name !== told.service.name || registration.node.id !== id) continue;
@@ -113,6 +134,7 @@ export class OwnNodes {
   }
 
   close(): void {
+    this.#released.clear();
     this.#leases.close();
   }
 
