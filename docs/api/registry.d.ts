@@ -318,6 +318,7 @@ export { WatchFeeds } from './watch-feeds.ts';
 // tenon/registry/kit/grpc-channel
 
 import { type MetadataInit } from '../../context/metadata.ts';
+import { TenonError } from '../../errors/errors.ts';
 import { type AddressList } from './address-list.ts';
 import type { DriverTools } from './driver.ts';
 export interface GrpcChannelOptions {
@@ -327,6 +328,7 @@ export interface GrpcChannelOptions {
     readonly tools: DriverTools;
     readonly maxReceiveBytes?: number | undefined;
     readonly keepaliveMs?: number | undefined;
+    isTransient?(error: TenonError): boolean;
 }
 export interface GrpcChannelCall {
     readonly signal: AbortSignal;

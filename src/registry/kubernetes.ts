@@ -251,10 +251,11 @@ class KubernetesDriver implements RegistryDriver {
     const own = new SliceLeases<Registration>({ ...tools, clock, slices, labels: labelsIn(labelSelector) });
     const pod = { pods: podsOf(namespace), pod: podName ?? hostname(), encode: encodeAll };
     const records = dialect === 'go-micro' ? new PodRecords<Registration>({ ...tools, ...pod }) : undefined;
+    // Nobody but this process takes a record out of its pod.
+    const lapses = records === undefined;
     const leases = new LeaseManager(records ? new PodLeases(own, records) : own, {
       registry: 'kubernetes',
-      // A record in a pod stays, too: whoever could not renew it lives.
-      lapses: true,
+      lapses,
       ...this.#tools,
     });
     this.#connected = { ...cluster, slices, leases, own, records };

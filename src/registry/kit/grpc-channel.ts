@@ -35,7 +35,7 @@ export interface GrpcChannelOptions {
   readonly maxReceiveBytes?: number | undefined;
   /** Time between pings on a connection that carries calls, in milliseconds. @default no pings */
   readonly keepaliveMs?: number | undefined;
-  /** True for an error of the server after which a repeatable call is made again, as after UNAVAILABLE. @default none */
+  /** True for an error of the server after which a repeatable call is made again, like UNAVAILABLE. @default none */
   isTransient?(error: TenonError): boolean;
 }
 
@@ -49,8 +49,8 @@ export interface GrpcChannelCall {
   readonly metadata?: MetadataInit | (() => MetadataInit | Promise<MetadataInit>) | undefined;
   /**
    * True if the request may be sent again within the time of the call: where an address did not answer, or said
-   * UNAVAILABLE or DEADLINE_EXCEEDED. Once each address was tried, attempts follow with back-off; nobody listening is an
-   * error then. Not for `stream`.
+   * UNAVAILABLE or DEADLINE_EXCEEDED. Once each address was tried, attempts follow with back-off; that nobody listens
+   * is an error then. Not for `stream`.
    * @default false
    */
   readonly isRepeatable?: boolean | undefined;

@@ -117,8 +117,8 @@ export class OwnNodes {
   compare(action: Told['action'], told: ClaimedNode): void {
     const { owner, sinceMs } = told.claim;
     if (owner === this.#owner) return;
-    const [{ id = '', address } = {}] = told.service.nodes;
-    this.#released.delete(nodeKey(told.service.name, id));
+    const [{ id, address } = {}] = told.service.nodes;
+    this.#released.delete(nodeKey(told.service.name, String(id)));
     for (const entry of [...this.#leases.entries(), ...this.#leaving]) {
       const { registration, grant } = entry;
       if (!grant || registration.service.name !== told.service.name || registration.node.id !== id) continue;
