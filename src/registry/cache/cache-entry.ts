@@ -109,6 +109,8 @@ export class CacheEntry {
 
   /** Notes that the registry was away, though the watch goes on: its next answer begins the grace. */
   wasAway(): void {
+    // How long it was away is not known: nodes that are missing have the whole time once more.
+    this.#missing.clear();
     this.#setWasAway(true);
     void this.#read();
   }

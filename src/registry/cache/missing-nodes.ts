@@ -37,6 +37,10 @@ export class MissingNodes {
     this.#nodes.delete(id);
   }
 
+  clear(): void {
+    this.#nodes.clear();
+  }
+
   /** Leaves out the time for which the registry was away, as no node could register again. */
   wasAway(fromMs: number, nowMs: number): void {
     for (const [id, node] of this.#nodes) {
