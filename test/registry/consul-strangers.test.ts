@@ -1,5 +1,5 @@
 import { createServer as createTlsServer } from 'node:https';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 
 import { describe, expect, it } from '@jest/globals';
 
@@ -9,6 +9,7 @@ import { systemRuntime } from '../../src/runtime/system.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
 import { authority } from '../support/certificates.ts';
+import { socketServer } from '../support/socket-server.ts';
 import { closing } from '../support/closing.ts';
 import { BackendServer, describeWithServer, startServer } from '../support/servers.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
@@ -31,22 +32,6 @@ const calls: readonly (readonly [string, (registry: ConsulRegistry) => Promise<u
   ['watch', (registry) => registry.watch({ service: 'greeter' })],
   ['watch', (registry) => registry.watch()],
 ];
-
-/** A server of sockets, which ends with the test. */
-async function socketServer(onConnection: (socket: Socket) => void): Promise<string> {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-    onConnection(socket);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  closing.push(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
 
 describe('ConsulRegistry at an address that is none of Consul', () => {
   it('says that nobody is there, and where to look', async () => {

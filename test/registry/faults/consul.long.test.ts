@@ -6,9 +6,7 @@ import { afterAll } from '@jest/globals';
 
 import { BackendServer } from '../../support/servers.ts';
 import { consulApi } from '../consul-support.ts';
-import { registryFaults } from './faults.ts';
-
-const rotation = 'credentials are changed under open watches, and known a lease later';
+import { registryFaults, rotation } from './faults.ts';
 
 // Of the configuration, so that a server has it again that has lost its data.
 const managing = '11111111-0000-4000-8000-000000000000';

@@ -11,6 +11,9 @@ import { BackendServer, describeWithServer } from '../../support/servers.ts';
 import { type ToxicProxy, Toxiproxy } from '../../support/toxiproxy.ts';
 import { idsOf, nodeOf, serviceOf } from '../support.ts';
 
+/** The name of the row for credentials that change, of registries that have some. */
+export const rotation = 'credentials are changed under open watches, and known a lease later';
+
 @Handler('steady.Steady')
 class SteadyHandler {
   @Rpc({ idempotent: true }) async echo(request: { n: number }): Promise<{ n: number }> {

@@ -7,9 +7,8 @@ import { afterAll } from '@jest/globals';
 import { KubernetesRegistry } from '../../../src/registry/kubernetes.ts';
 import { eventually } from '../../support/waiting.ts';
 import { KubernetesServer } from '../kubernetes-support.ts';
-import { registryFaults } from './faults.ts';
+import { registryFaults, rotation } from './faults.ts';
 
-const rotation = 'credentials are changed under open watches, and known a lease later';
 const server = new KubernetesServer();
 const folder = mkdtempSync(join(tmpdir(), 'tenon-kubernetes-faults-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 
@@ -20,6 +20,7 @@ import { failureOf } from '../../../src/testing/failures.ts';
 import { RecordingLogger } from '../../../src/testing/recorders.ts';
 import { ConnectionSecurity, type ConnectionSecurityOptions } from '../../../src/tls/connection.ts';
 import { authority } from '../../support/certificates.ts';
+import { socketServer } from '../../support/socket-server.ts';
 import { closing } from '../../support/closing.ts';
 import { startNode } from '../../support/process.ts';
 import { expectNothingUncaught } from '../../support/uncaught.ts';
@@ -93,22 +94,6 @@ async function closedAddress(): Promise<string> {
   const { address } = store;
   await store.stop();
   return address;
-}
-
-/** The address of a server that takes connections, and does with them what the test says. */
-async function rawServer(onConnection: (socket: Socket) => void): Promise<string> {
-  const sockets = new Set<Socket>();
-  const server = createTcpServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => {});
-    onConnection(socket);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  closing.push(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 function channelTo(
@@ -324,7 +309,7 @@ describe('a request of an HTTP channel', () => {
   it('goes to the next address where no handshake is made in its share of the time, whatever it is', async () => {
     const ours = authority('Ours');
     const { cert, key } = ours.issue({ name: 'store', names: ['127.0.0.1'] });
-    const silent = await rawServer(() => {});
+    const silent = await socketServer(() => {});
     const store = await started('b', undefined, { cert, key });
     const { ask } = channelTo(`${silent},${store.address}`, { security: { tls: { ca: ours.cert } } });
     expect((await ask({ method: 'PUT', path: '/x' }, 6_000)).body).toBe('b');
@@ -355,7 +340,7 @@ describe('a request of an HTTP channel', () => {
       setImmediate(() => response.destroy());
     });
     expect(await failureOf(channelTo(cut.address).ask('/x'))).toMatchObject({ reason: 'transport.connection_lost' });
-    const foreign = await rawServer((socket) => socket.end('-ERR unknown command\r\n'));
+    const foreign = await socketServer((socket) => socket.end('-ERR unknown command\r\n'));
     const failure = await failureOf(channelTo(foreign).ask('/x'));
     expect(failure).toMatchObject({ code: Code.Unavailable, reason: 'transport.connection_lost' });
     expect(failure.message).toMatch(/Parse Error/);
