@@ -72,8 +72,10 @@ async function onNodes<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T
       ctx.startMs = startMs;
       let result: T;
       try {
-        result = await sendTo(node.address, ctx, call.send);
+        noteSend(node.address, ctx);
+        result = await call.send(node.address);
       } catch (error) {
+        noteRefusal(node.address, ctx, error);
         const failure = TenonError.from(error);
         // How long the caller of a stream waits before it leaves says nothing of the node.
         const isLeft = call.onOpen !== undefined && failure.code === Code.Cancelled;
@@ -110,17 +112,26 @@ export async function onAddress<T>(address: string, ctx: OutgoingContext, send: 
 }
 
 async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T>['send']): Promise<T> {
-  ctx.onSend();
-  if (ctx.routeObservers) for (const observer of ctx.routeObservers) observer.onSend(address);
   try {
+    noteSend(address, ctx);
     return await send(address);
   } catch (error) {
-    if (TenonError.is(error) && wasNotProcessed(error)) {
-      ctx.onRefused();
-      if (ctx.routeObservers) for (const observer of ctx.routeObservers) observer.onRefused(address);
-    }
+    noteRefusal(address, ctx, error);
     throw error;
   }
+}
+
+/** Notes that the call is sent to an address. */
+function noteSend(address: string, ctx: OutgoingContext): void {
+  ctx.onSend();
+  if (ctx.routeObservers) for (const observer of ctx.routeObservers) observer.onSend(address);
+}
+
+/** Notes that nobody at the address took the call, if that is what the error says. */
+function noteRefusal(address: string, ctx: OutgoingContext, error: unknown): void {
+  if (!TenonError.is(error) || !wasNotProcessed(error)) return;
+  ctx.onRefused();
+  if (ctx.routeObservers) for (const observer of ctx.routeObservers) observer.onRefused(address);
 }
 
 /**

@@ -328,7 +328,7 @@ export class NodePool<State = undefined, Memory = undefined> {
   #next({ nodes: available, rest, memory }: NodeGroup<State, Memory>, call: SelectOptions | undefined): NextNode {
     const strategy = this.#strategy;
     const first = strategy.first(available, memory, call, this.#options);
-    if (available.length + rest.length === 1) return () => (available[0] as PooledNode<State>).record;
+    if (available.length + rest.length === 1) return (available[0] as PooledNode<State>).alone;
     let untried: PooledNode<State>[] | undefined;
     let others: readonly PooledNode<State>[] = rest;
     let isFirst = true;

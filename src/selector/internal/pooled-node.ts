@@ -23,6 +23,8 @@ export class PooledNode<State = unknown> {
   goneMs: number | undefined;
   /** The strategy's own memory of it. */
   readonly state: State;
+  /** Returns its record: the selection of a service that has no other node. */
+  readonly alone = (): NodeRecord => this.record;
 
   constructor(record: NodeRecord, service: { inFlight: number }, sinceMs: number, state: State) {
     this.service = service;

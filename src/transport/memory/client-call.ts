@@ -98,7 +98,9 @@ export class MemoryClientSocket implements TransportClient, ClientSide {
 
   #open(): void {
     this.#isOpen = true;
-    this.#call.network.open(this.#call, () => this.#handOver());
+    const call = this.#call;
+    call.network.open(call);
+    if (!call.port && !call.isOver) call.network.whenPort(call, () => this.#handOver());
   }
 
   #start(): void {

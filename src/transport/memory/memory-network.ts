@@ -29,8 +29,8 @@ export class MemoryNetwork {
     this.deadlines = new Deadlines(clock, timers);
   }
 
-  /** Joins `call` to the port at its address. If it has to wait for a port, `onPort` is called when there is one. */
-  open(call: MemoryCall, onPort: () => void): void {
+  /** Joins `call` to the port at its address. Without one the call fails, or is to wait for it: see `whenPort`. */
+  open(call: MemoryCall): void {
     this.add(call);
     const failure = notToBegin(call.path, call.ctx, this.#clock);
     if (failure) {
@@ -38,15 +38,15 @@ export class MemoryNetwork {
       return;
     }
     const port = this.ports.get(call.address);
-    if (port) {
-      port.admit(call);
-    } else if (call.options.waitForReady) {
-      let calls = this.#waiting.get(call.address);
-      if (!calls) this.#waiting.set(call.address, (calls = new Map()));
-      calls.set(call, onPort);
-    } else {
-      call.fail(unreachable(call.address, 'nobody listens there'));
-    }
+    if (port) port.admit(call);
+    else if (!call.options.waitForReady) call.fail(unreachable(call.address, 'nobody listens there'));
+  }
+
+  /** Calls `onPort` when there is a port at the address of a call that was opened without one. */
+  whenPort(call: MemoryCall, onPort: () => void): void {
+    let calls = this.#waiting.get(call.address);
+    if (!calls) this.#waiting.set(call.address, (calls = new Map()));
+    calls.set(call, onPort);
   }
 
   add(call: MemoryCall): void {

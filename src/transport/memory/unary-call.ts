@@ -16,9 +16,15 @@ export function unaryInMemory(
   return new Promise((resolve, reject) => {
     const client = new MemoryUnaryCall(options.path ?? options.route.path, resolve, reject);
     const call = new MemoryCall(network, address, options, client);
-    network.open(call, () => start(call, message));
+    network.open(call);
     if (call.port) start(call, message);
+    else if (!call.isOver) waitForPort(call, message);
   });
+}
+
+// Apart, as each call would pay for the function that few need.
+function waitForPort(call: MemoryCall, message: Message): void {
+  call.network.whenPort(call, () => start(call, message));
 }
 
 /** Gives a call to the server at once, as the whole request is there. */
