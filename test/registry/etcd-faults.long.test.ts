@@ -110,7 +110,7 @@ describeWithServer('EtcdRegistry, when its history is compacted,', new BackendSe
   }, 60_000);
 
   it('reads pages again whose revision was compacted meanwhile', async () => {
-    const { registry } = etcd({ address: server.address, prefix: '/many/' });
+    const { registry } = etcd({ address: server.address, prefix: '/many/', timeoutMs: 30_000 });
     const ids = Array.from({ length: 700 }, (_, at) => `n${String(at).padStart(3, '0')}`);
     await registry.register(serviceOf('many', ids), { ttlMs: 60_000 });
     let isOver = false;
