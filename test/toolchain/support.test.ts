@@ -1,9 +1,7 @@
-import { connect } from 'node:net';
-
 import { describe, expect, test } from '@jest/globals';
 
 import { startNode, TestProcess } from '../support/process.ts';
-import { BackendServer, describeWithRedis, describeWithServer, RedisServer, serverNames } from '../support/servers.ts';
+import { BackendServer, describeWithRedis, RedisServer } from '../support/servers.ts';
 
 describe('TestProcess', () => {
   const start = (code: string): TestProcess => startNode('-e', { args: [code] });
@@ -32,20 +30,6 @@ describe('TestProcess', () => {
   });
 });
 
-describe.each(serverNames)('a server of a test: %s', (name) => {
-  describeWithServer('on a free port', new BackendServer(name), (server) => {
-    test('can be killed and started again at the same address', async () => {
-      const { address, pid } = server;
-      await server.kill();
-      await expect(reach(server.port)).rejects.toThrow('ECONNREFUSED');
-      await server.start();
-      expect(server.address).toBe(address);
-      expect(server.pid).not.toBe(pid);
-      await reach(server.port);
-    });
-  });
-});
-
 describeWithRedis('a redis-server that cannot start', () => {
   test('fails with its log, and leaves nothing behind', async () => {
     const server = new RedisServer({ args: ['--no-such-option', 'x'] });
@@ -58,13 +42,3 @@ describeWithRedis('a redis-server that cannot start', () => {
 test('a server of an unknown name is refused, with the names there are', () => {
   expect(() => new BackendServer('rediss')).toThrow(/there is no server "rediss": redis, etcd/);
 });
-
-function reach(port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: '127.0.0.1', port }, () => {
-      socket.destroy();
-      resolve();
-    });
-    socket.once('error', (error: NodeJS.ErrnoException) => reject(new Error(error.code)));
-  });
-}
