@@ -38,9 +38,7 @@ export const brokers = {
         'loopback_users = none',
         'log.console = true',
         'log.file = false',
-        ...(credentials
-          ? [`default_user = ${credentials.username}`, `default_pass = ${credentials.password}`]
-          : []),
+        ...(credentials ? [`default_user = ${credentials.username}`, `default_pass = ${credentials.password}`] : []),
         ...args,
       ];
       writeFileSync(join(folder, 'rabbitmq.conf'), `${lines.join('\n')}\n`);
@@ -129,7 +127,7 @@ export const brokers = {
         name: 'mosquitto',
         command: mosquittoProgram,
         args: ['-c', join(folder, 'mosquitto.conf')],
-        isReady: () => answersText(port, mqttConnect, /^\x20\x02/, tls),
+        isReady: () => answersText(port, mqttConnect, /^ [^]{3}/, tls),
       },
     ],
     tools: ({ port }, { tls, credentials }, name) => {

@@ -61,7 +61,11 @@ async function stop(/** @type {readonly string[]} */ names) {
   for (const { name, address, folder, pids } of left().filter(isMeant)) {
     // Where it is known who works in the folder, the numbers are not needed: those may be others' by now.
     if (knowsFolders) await endProcessesIn(folder);
-    else if (existsSync(folder)) signalAll(pids.map((pid) => -pid), 'SIGKILL');
+    else if (existsSync(folder))
+      signalAll(
+        pids.map((pid) => -pid),
+        'SIGKILL',
+      );
     rmSync(folder, { recursive: true, force: true });
     console.log(`${name} at ${address} is stopped`);
   }

@@ -10,7 +10,8 @@ import { servers } from './definitions.js';
 import { host } from './probes.js';
 import { endProcessesIn, processesIn, signalAll } from './processes.js';
 
-const startMs = 60_000;
+// RabbitMQ and Kafka take five seconds of a processor, which a busy machine may not give them soon.
+const startMs = 200_000;
 const stopMs = 10_000;
 
 /** @type {Set<BackendServer>} */
@@ -111,7 +112,10 @@ export class BackendServer {
     this.signal('SIGKILL');
     this.#processes = [];
     running.delete(this);
+    // A child that the process does not wait for would not keep it alive until then.
+    const waiting = setInterval(() => {}, 1_000);
     await Promise.all(processes.map(({ ended }) => ended));
+    clearInterval(waiting);
     if (processes.length > 0) await endProcessesIn(this.folder);
   }
 

@@ -60,7 +60,7 @@ export function describeWithServer<S extends BackendServer>(
   const isInstalled = server.definition.isInstalled();
   const missing = isInstalled ? undefined : `${server.name} is not installed (npm run backends -- install)`;
   describeWith(name, server.name, missing, () => {
-    beforeAll(() => server.start(), 120_000);
+    beforeAll(() => server.start(), 240_000);
     afterAll(() => server.dispose());
     define(server);
   });

@@ -172,7 +172,11 @@ function tlsFiles(): NonNullable<ServerOptions['tls']> {
   const ca = authority();
   const { cert, key } = ca.issue({ name: 'server', names: ['127.0.0.1', 'localhost'] });
   const files = { certFile: 'server.crt', keyFile: 'server.key', caFile: 'ca.crt' };
-  const [certFile, keyFile, caFile] = Object.values(files).map((name) => join(folder, name)) as [string, string, string];
+  const [certFile, keyFile, caFile] = Object.values(files).map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
   writeFileSync(certFile, cert);
   writeFileSync(keyFile, key);
   writeFileSync(caFile, ca.cert);
