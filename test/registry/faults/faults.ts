@@ -59,6 +59,8 @@ export interface Fault {
   readonly hides?: number;
   /** True if another process does it to a registration. */
   readonly isOfOthers?: boolean;
+  /** Variables of the processes under this fault alone, beside those of the registry. */
+  readonly env?: () => Readonly<Record<string, string>>;
   run(stage: Stage): Promise<void>;
 }
 
@@ -162,7 +164,7 @@ export function registryFaults(registry: FaultyRegistry): void {
       await toxiproxy.dispose();
     });
 
-    const start = (services: readonly (typeof Steady)[]): Promise<System> =>
+    const start = (fault: Fault, services: readonly (typeof Steady)[]): Promise<System> =>
       System.start([...services], {
         profile: 'dev',
         env: {
@@ -172,13 +174,14 @@ export function registryFaults(registry: FaultyRegistry): void {
           TENON_LOG_LEVEL: 'silent',
           TENON_LAME_DUCK_MS: '0',
           ...env?.(),
+          ...fault.env?.(),
         },
       });
 
     it.each(all.map((fault) => [fault.name, fault] as const))(
       '%s: no call fails, and all is registered and followed again',
       async (_name, fault) => {
-        const systems = [await start([Steady]), await start([Steady]), await start([])];
+        const systems = [await start(fault, [Steady]), await start(fault, [Steady]), await start(fault, [])];
         const [first, second, caller] = systems as [System, System, System];
         try {
           const steady: ClientOf<SteadyHandler> = caller.client(SteadyHandler);
