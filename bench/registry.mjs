@@ -178,7 +178,7 @@ async function requestsOf({ name, server, options }) {
   };
   if (name === 'etcd') {
     const text = await (await fetch(`http://${server.address}/metrics`)).text();
-    return sum(text, /^grpc_server_started_total\{[^}]*\} (\S+)$/gm);
+    return sum(text, /^grpc_server_msg_received_total\{[^}]*\} (\S+)$/gm);
   }
   if (name === 'zookeeper') {
     const text = await fourLetters(server.port, 'srvr');

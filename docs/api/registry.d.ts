@@ -347,7 +347,6 @@ export declare class GrpcChannel {
     #private;
     constructor(options: GrpcChannelOptions);
     unary(name: string, request: unknown, call: GrpcChannelCall): Promise<unknown>;
-    exchange(name: string, request: unknown, call: GrpcChannelCall): Promise<unknown>;
     stream(name: string, request: unknown, call: GrpcChannelCall): Promise<GrpcStream>;
     close(): Promise<void>;
 }

@@ -1,88 +1,18 @@
-import { Code, TenonError, textOf } from '../errors/errors.ts';
+import { Code, TenonError } from '../errors/errors.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { ConnectionSecurity } from '../tls/connection.ts';
-import { type ReplyStream, ResumedStream, StreamEnded } from './resumed-stream.ts';
-
-/** The head of each reply: the state of the member that answered. */
-export interface ResponseHeader {
-  readonly clusterId: bigint;
-  readonly revision: bigint;
-  readonly raftTerm: bigint;
-}
-
-/** A key with its value. */
-export interface KeyValue {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
-  readonly modRevision: bigint;
-  /** 0 without a lease. */
-  readonly lease: bigint;
-}
-
-interface RangeResponse {
-  readonly header: ResponseHeader;
-  readonly kvs: readonly KeyValue[];
-  /** True if there are more keys than the limit of the request allows. */
-  readonly more: boolean;
-}
-
-interface TxnResponse {
-  readonly succeeded: boolean;
-  /** The replies of the branch that was taken. */
-  readonly responses: readonly { readonly responseRange?: RangeResponse | undefined }[];
-}
-
-/** The condition of a write: the revision at which a key was made (0: there is none) or changed, or its lease. */
-export type KeyCondition =
-  | { readonly target: 'CREATE'; readonly createRevision: bigint }
-  | { readonly target: 'MOD'; readonly modRevision: bigint }
-  | { readonly target: 'LEASE'; readonly lease: bigint };
-
-/** The keys from `key` up to `rangeEnd`, which is not one of them. */
-export interface KeyRange {
-  readonly key: Uint8Array;
-  readonly rangeEnd: Uint8Array;
-}
-
-/** One change of a key. */
-export interface KeyEvent {
-  readonly type: 'PUT' | 'DELETE';
-  readonly kv: KeyValue;
-  readonly prevKv?: KeyValue | undefined;
-}
-
-interface WatchResponse {
-  readonly header: ResponseHeader;
-  readonly canceled: boolean;
-  readonly cancelReason: string;
-  readonly compactRevision: bigint;
-  /** True if more events of the same revision follow. */
-  readonly fragment: boolean;
-  readonly events: readonly KeyEvent[];
-}
-
-/** Bounds of one call. */
-export interface EtcdCallBounds {
-  readonly signal: AbortSignal;
-  /** @default the client's time-out */
-  readonly timeoutMs?: number | undefined;
-  /** Longest time for one attempt, in milliseconds; then the call is made again. @default a share of the time-out */
-  readonly attemptMs?: number | undefined;
-}
-
-/** Bounds and metadata of a call, for an {@link EtcdChannel}. */
-export interface EtcdChannelCall extends EtcdCallBounds {
-  readonly metadata: () => Promise<Record<string, string>>;
-  readonly isRepeatable?: boolean | undefined;
-}
-
-/** Carries calls to the members of a cluster by gRPC: the kit of registries has one. */
-export interface EtcdChannel {
-  unary(method: string, request: unknown, call: EtcdChannelCall): Promise<unknown>;
-  /** Makes a call of a method that streams, with one request and one reply. */
-  exchange(method: string, request: unknown, call: EtcdChannelCall): Promise<unknown>;
-  stream(method: string, request: unknown, call: EtcdChannelCall): Promise<ReplyStream>;
-}
+import { KeepAlives } from './keep-alives.ts';
+import type {
+  EtcdCallBounds,
+  EtcdChannel,
+  KeyCondition,
+  KeyRange,
+  KeyValue,
+  RangeResponse,
+  TxnResponse,
+} from './messages.ts';
+import { Tokens } from './tokens.ts';
+import { type KeyWatch, WatchStreams } from './watch-streams.ts';
 
 /** Options of an {@link EtcdClient}. */
 export interface EtcdClientOptions {
@@ -95,24 +25,17 @@ export interface EtcdClientOptions {
   readonly progressMs: number;
 }
 
-/** A range of keys, and what is told of it. */
-export interface KeyWatch extends KeyRange {
-  readonly onEvent: (event: KeyEvent) => void;
-  /** Called when changes were compacted before they were seen. The watch goes on after them. */
-  readonly onGap: () => void;
-  /**
-   * Called when a stream that broke was resumed, before the changes since; and when credentials are valid again that
-   * were not.
-   */
-  readonly onResumed: () => void;
-  /** Called once if the watch cannot go on. `why` follows "the watch ended,". */
-  readonly onLost: (why: string, cause: unknown) => void;
+/** The value of a key, and the lease under which it is put. */
+export interface KeyPut {
+  readonly value: string;
+  readonly lease: bigint;
 }
 
-// Metadata of etcd's own clients: a member that has lost the others refuses, instead of answering from its own past.
-const requireLeader = { hasleader: 'true' };
 // Keys of one answer. Fewer are asked for where their values are too large for one.
 const pageKeys = 256;
+// A key that others change each time between its reading and its writing is given up.
+const maxRounds = 16;
+const isAbsent: KeyCondition = { target: 'CREATE', createRevision: 0n };
 
 /**
  * Calls the API of etcd 3. A token is fetched for credentials, and again when etcd no longer takes it. Errors are those
@@ -120,38 +43,20 @@ const pageKeys = 256;
  */
 export class EtcdClient {
   readonly #options: EtcdClientOptions;
-  readonly #closing = new AbortController();
-  readonly #metadata = async (): Promise<Record<string, string>> => {
-    if (!this.#options.tools.security.hasCredentials) return requireLeader;
-    return { ...requireLeader, token: await (this.#token ??= this.#authenticate()) };
-  };
-  #token: Promise<string> | undefined;
-  /** The password that etcd took last. */
-  #proved: string | undefined;
-  #isDenied = false;
-  readonly #watches = new Set<() => void>();
+  readonly #tokens: Tokens;
+  readonly #keepAlives: KeepAlives;
+  readonly #watches: WatchStreams;
 
   constructor(options: EtcdClientOptions) {
     this.#options = options;
-  }
-
-  /** Makes a call that may be made again, at another member. A method that streams is called by `exchange`. */
-  async #call<T>(
-    method: string,
-    request: object,
-    bounds: EtcdCallBounds,
-    kind: 'unary' | 'exchange' = 'unary',
-  ): Promise<T> {
-    const { channel, timeoutMs } = this.#options;
-    const call = { timeoutMs, ...bounds, metadata: this.#metadata, isRepeatable: true };
-    const send = (): Promise<unknown> => channel[kind](`etcdserverpb.${method}`, request, call);
-    const token = this.#token;
-    try {
-      return (await send()) as T;
-    } catch (error) {
-      if (!this.#isTokenRefused(error, token)) throw error;
-      return (await send()) as T;
-    }
+    const { channel, tools: runtime, timeoutMs } = options;
+    const { security } = runtime;
+    const onValidAgain = (): void => this.#watches.tellResumed();
+    const tokens = (this.#tokens = new Tokens({ channel, security, timeoutMs, onValidAgain }));
+    const stateOf = async (key: Uint8Array, signal: AbortSignal): Promise<RangeResponse['header']> =>
+      (await this.#call<RangeResponse>('KV/Range', { key }, { signal })).header;
+    this.#keepAlives = new KeepAlives({ ...options, runtime, tokens });
+    this.#watches = new WatchStreams({ ...options, runtime, tokens, stateOf });
   }
 
   /** Reads a key. */
@@ -191,7 +96,7 @@ export class EtcdClient {
   async writeIf(
     condition: KeyCondition,
     key: string,
-    put: { readonly value: string; readonly lease: bigint } | undefined,
+    put: KeyPut | undefined,
     bounds: EtcdCallBounds,
   ): Promise<{ readonly succeeded: boolean; readonly found: KeyValue | undefined }> {
     const at = Buffer.from(key);
@@ -208,6 +113,27 @@ export class EtcdClient {
     return { succeeded, found: responses[0]?.responseRange?.kvs[0] };
   }
 
+  /**
+   * Writes a key, or deletes it if there is no value, whatever others do to it meanwhile. Resolves to false if
+   * something is there that `mayReplace` leaves.
+   */
+  async replace(
+    key: string,
+    put: KeyPut | undefined,
+    mayReplace: (found: KeyValue) => boolean,
+    bounds: EtcdCallBounds,
+  ): Promise<boolean> {
+    let condition = isAbsent;
+    for (let round = 0; round < maxRounds; round += 1) {
+      const { succeeded, found } = await this.writeIf(condition, key, put, bounds);
+      // An attempt whose answer did not come may have written it.
+      if (succeeded || (put && found?.lease === put.lease)) return true;
+      if (found && !mayReplace(found)) return false;
+      condition = found ? { target: 'MOD', modRevision: found.modRevision } : isAbsent;
+    }
+    throw new Error(`others write ${key} all the time`);
+  }
+
   /** Creates a lease. Resolves to its id. */
   async grant(ttlMs: number, bounds: EtcdCallBounds): Promise<bigint> {
     const request = { TTL: BigInt(Math.ceil(ttlMs / 1_000)) };
@@ -215,14 +141,8 @@ export class EtcdClient {
   }
 
   /** Extends a lease. Resolves to false if there is no such lease. */
-  async keepAlive(id: bigint, bounds: EtcdCallBounds): Promise<boolean> {
-    const reply = await this.#call<{ readonly TTL: bigint } | undefined>(
-      'Lease/LeaseKeepAlive',
-      { ID: id },
-      bounds,
-      'exchange',
-    );
-    return reply !== undefined && reply.TTL > 0n;
+  keepAlive(id: bigint, bounds: EtcdCallBounds): Promise<boolean> {
+    return this.#keepAlives.renew(id, bounds);
   }
 
   /** Ends a lease, if it is there, and removes the keys under it. */
@@ -238,106 +158,27 @@ export class EtcdClient {
    * Reports the changes of a range of keys, each once and in order: a stream that broke is resumed at the revision
    * after the last one that was seen. Resolves when every later change is reported, until `signal` aborts.
    */
-  watch({ key, rangeEnd, onEvent, onGap, onResumed, onLost }: KeyWatch, signal: AbortSignal): Promise<void> {
-    const { channel, addressCount, tools, timeoutMs, progressMs } = this.#options;
-    // The revision from which changes are still to be seen; 0 for those from now on.
-    let startRevision = 0n;
-    let hasGap = false;
-    let isResumed = false;
-    let newest: ResponseHeader | undefined;
-    let token: Promise<string> | undefined;
-    const onCanceled = ({ compactRevision, cancelReason }: WatchResponse): never => {
-      if (compactRevision > 0n) {
-        startRevision = 0n;
-        hasGap = true;
-      } else if (!this.#isTokenRefused(cancelReason, token))
-        throw new StreamEnded(`as etcd refused it (${cancelReason})`);
-      throw new Error(`etcd ended the watch: ${cancelReason}`);
-    };
-    const stream = new ResumedStream<WatchResponse>({
-      runtime: tools,
-      addressCount,
-      timeoutMs,
-      onLost,
-      serverName: 'etcd',
-      quietMs: progressMs,
-      probe: { progressRequest: {} },
-      open: (ended) => {
-        token = this.#token;
-        const createRequest = { key, rangeEnd, startRevision, progressNotify: true, prevKv: true, fragment: true };
-        const call = { signal: ended, metadata: this.#metadata };
-        return channel.stream('etcdserverpb.Watch/Watch', { createRequest }, call);
-      },
-      onOpened: async (reply) => {
-        const { header } = reply;
-        if (reply.canceled) onCanceled(reply);
-        if (newest && isBehind(header, newest)) {
-          // A member that lags will catch up. If all are behind, what was seen is no longer there.
-          const { header: current } = await this.#call<RangeResponse>('KV/Range', { key }, { signal });
-          if (isBehind(current, newest)) throw new StreamEnded('as etcd has lost its data');
-        } else newest = header;
-        if (startRevision === 0n) startRevision = header.revision + 1n;
-        if (isResumed) onResumed();
-        isResumed = true;
-        if (hasGap) onGap();
-        hasGap = false;
-      },
-      onReply: (reply) => {
-        const { header, events, fragment } = reply;
-        if (reply.canceled) onCanceled(reply);
-        for (const event of events) onEvent(event);
-        const last = events.at(-1)?.kv.modRevision;
-        if (last !== undefined) startRevision = fragment ? last : last + 1n;
-        else if (header.revision >= startRevision) startRevision = header.revision + 1n;
-        if (newest && !isBehind(header, newest)) newest = header;
-      },
-      onFailed: (error) => this.#isTokenRefused(error, token),
-    });
-    this.#watches.add(onResumed);
-    signal.addEventListener('abort', () => this.#watches.delete(onResumed), { once: true });
-    return stream.start(signal);
+  watch(watch: KeyWatch, signal: AbortSignal): Promise<void> {
+    return this.#watches.watch(watch, signal);
   }
 
-  /** Ends the fetching of a token. The channel is its owner's. */
+  /** Ends renewals and the fetching of a token. The channel is its owner's. */
   close(): void {
-    this.#closing.abort();
+    this.#tokens.close();
+    this.#keepAlives.close();
   }
 
-  /** True if another token may help. The next call fetches it, unless there is another one than `used` already. */
-  #isTokenRefused(error: unknown, used: Promise<string> | undefined): boolean {
-    const isRefused = /invalid auth token|revision of auth store is old|user name is empty/.test(textOf(error));
-    if (isRefused && (used === undefined || this.#token === used)) this.#token = undefined;
-    return isRefused && this.#options.tools.security.hasCredentials;
-  }
-
-  /** While the credentials were not valid, nodes could not be renewed, and watches went on. */
-  #tellOfDenial(): void {
-    this.#isDenied = false;
-    for (const onResumed of this.#watches) onResumed();
-  }
-
-  async #authenticate(): Promise<string> {
-    const { channel, tools, timeoutMs } = this.#options;
+  /** Makes a call that may be made again, at another member. */
+  async #call<T>(method: string, request: object, bounds: EtcdCallBounds): Promise<T> {
+    const { channel, timeoutMs } = this.#options;
+    const call = { timeoutMs, ...bounds, metadata: this.#tokens.metadata, isRepeatable: true };
+    const send = (): Promise<unknown> => channel.unary(`etcdserverpb.${method}`, request, call);
+    const token = this.#tokens.current;
     try {
-      const { username: name, password } = tools.security;
-      const request = { name, password };
-      const metadata = (): Promise<typeof requireLeader> => Promise.resolve(requireLeader);
-      const call = { signal: this.#closing.signal, timeoutMs, metadata, isRepeatable: true };
-      const reply = await channel.unary('etcdserverpb.Auth/Authenticate', request, call);
-      if (this.#isDenied || (this.#proved !== undefined && this.#proved !== password)) this.#tellOfDenial();
-      this.#proved = password;
-      return (reply as { readonly token: string }).token;
+      return (await send()) as T;
     } catch (error) {
-      // Without authentication any token is as good.
-      if (/authentication is not enabled/.test(textOf(error))) return '';
-      if (TenonError.from(error).code === Code.InvalidArgument) this.#isDenied = true;
-      this.#token = undefined;
-      throw error;
+      if (!this.#tokens.isRefused(error, token)) throw error;
+      return (await send()) as T;
     }
   }
-}
-
-/** True if a member has not seen what was seen before: it lags, or belongs to another cluster, or began again. */
-function isBehind(now: ResponseHeader, before: ResponseHeader): boolean {
-  return now.clusterId !== before.clusterId || now.raftTerm < before.raftTerm || now.revision < before.revision;
 }

@@ -1,7 +1,7 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
-import { Code, TenonError, textOf } from '../errors/errors.ts';
-import { EtcdClient, type KeyEvent } from '../etcd/etcd.ts';
+import { EtcdClient } from '../etcd/etcd.ts';
+import { isAway, isDenied, isTransient, type KeyEvent, type KeyValue } from '../etcd/messages.ts';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
@@ -52,7 +52,6 @@ type Settings = WithDefaults<EtcdRegistryOptions, typeof defaults>;
 
 const defaultPort = 2_379;
 const proto = new URL('tenon:etcd/api/etcdserverpb/rpc.proto');
-const ofCredentials = /user name is empty|invalid user ID or password|auth token|auth store|permission/;
 
 /** A registry in etcd, in Go Micro's layout, with a lease for each node. `docs/registry.md` has the layout. */
 @injectable()
@@ -121,11 +120,8 @@ class EtcdDriver implements RegistryDriver {
   /** Removes a node that another process registered as well, if the record is that node's. */
   withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
     return this.#leases.withdraw(service, id, signal, async (before) => {
-      for (const key of this.#keys.ofNode(service, id)) {
-        const found = await this.#client.get(key, { signal });
-        if (!found || !this.#keys.isOf(found, service, id, before?.node.address)) continue;
-        await this.#client.writeIf({ target: 'MOD', modRevision: found.modRevision }, key, undefined, { signal });
-      }
+      const isOurs = (found: KeyValue): boolean => this.#keys.isOf(found, service, id, before?.node.address);
+      for (const key of this.#keys.ofNode(service, id)) await this.#client.replace(key, undefined, isOurs, { signal });
     });
   }
 
@@ -153,11 +149,9 @@ class EtcdDriver implements RegistryDriver {
   }
 
   failure(error: unknown): DriverFailure {
-    const { code } = TenonError.from(error);
-    if (code === Code.Unauthenticated || code === Code.PermissionDenied || ofCredentials.test(textOf(error)))
+    if (isDenied(error))
       return { kind: 'denied', remedy: 'TENON_REGISTRY_USERNAME and …_PASSWORD (or …_PASSWORD_FILE) say who connects' };
-    const isAway = code === Code.Unavailable || code === Code.DeadlineExceeded || isTransient(error);
-    if (TenonError.is(error) && !isAway) return { kind: 'refused' };
+    if (!isAway(error)) return { kind: 'refused' };
     return { kind: 'unreachable', remedy: 'Is etcd running there? TENON_REGISTRY_ADDRESS says where to look' };
   }
 
@@ -180,11 +174,6 @@ class EtcdDriver implements RegistryDriver {
     if (before && !isSame) feed.change({ action: 'delete', service: before, revision });
     if (now) feed.change({ action: 'update', service: now, revision });
   }
-}
-
-/** True for a member that has no leader to ask, or was too busy to be sure of it. */
-function isTransient(error: unknown): boolean {
-  return /not a primary lessor/.test(textOf(error));
 }
 
 function check({ address, prefix, credentials: { username, password, passwordFile } = {} }: Settings): void {

@@ -26,11 +26,12 @@ function scene(
     serverName: 'etcd',
     probe: 'probe',
     open: async () => {
-      const one = new ScriptedStream('first');
+      const one = new ScriptedStream();
       streams.push(one);
       opening(one, streams.length);
       return one;
     },
+    begin: () => {},
     onOpened: (reply) => void log.push(`opened ${reply}`),
     onReply: (reply) => void log.push(reply),
     onFailed: () => false,
@@ -39,7 +40,8 @@ function scene(
   });
   const ended = new AbortController();
   const last = (): ScriptedStream => streams.at(-1) as ScriptedStream;
-  return { timers: runtime.timers, streams, log, last, ended, start: () => stream.start(ended.signal) };
+  const start = (): Promise<void> => stream.start(ended.signal);
+  return { timers: runtime.timers, stream, streams, log, last, ended, start };
 }
 
 const opens = (stream: ScriptedStream): unknown => stream.reply('yes');
@@ -231,5 +233,122 @@ describe('ResumedStream', () => {
     ended.abort();
     await timers.advance(60_000);
     expect([streams.length, log]).toEqual([1, ['opened yes']]);
+  });
+
+  it('sends requests on the stream that is open, and those to begin with on each', async () => {
+    const { start, stream, streams, last, timers } = scene(opens, { begin: () => stream.send('begin') });
+    stream.send('too early');
+    expect(stream.isOpen).toBe(false);
+    await start();
+    stream.send('more');
+    expect(stream.isOpen).toBe(true);
+    last().fail(new Error('broken'));
+    await timers.settle();
+    expect(stream.isOpen).toBe(false);
+    stream.send('too late');
+    await timers.advance(50);
+    expect(streams.map(({ sent }) => sent)).toEqual([['begin', 'more'], ['begin']]);
+  });
+
+  describe('where replies are due', () => {
+    /** A stream of which a request has to be answered within 400 ms of the last reply. */
+    async function asking() {
+      const asked = { atMs: Number.POSITIVE_INFINITY };
+      const dueAtMs = (heardAtMs: number): number => Math.max(asked.atMs, heardAtMs) + 400;
+      const all = scene(opens, { dueAtMs });
+      await all.start();
+      await all.timers.advance(1_000);
+      const ask = (): void => {
+        asked.atMs = all.timers.nowMs;
+        all.stream.send('ask', asked.atMs + 400);
+      };
+      return { ...all, asked, ask };
+    }
+
+    it('leaves a server that does not answer, and goes on elsewhere', async () => {
+      const { ask, streams, timers, log } = await asking();
+      ask();
+      await timers.advance(399);
+      expect(streams[0]?.isReturned).toBe(false);
+      await timers.advance(1);
+      expect([streams[0]?.isGivenUp, streams[0]?.isReturned]).toEqual([true, true]);
+      await timers.advance(50);
+      expect(log).toEqual(['opened yes', 'opened yes']);
+    });
+
+    it('stays with a server that answers others meanwhile, as it answers in order', async () => {
+      const { ask, last, streams, timers } = await asking();
+      ask();
+      for (let round = 0; round < 10; round += 1) {
+        await timers.advance(300);
+        last().reply('of another');
+        await timers.settle();
+      }
+      expect(streams[0]?.isGivenUp).toBe(false);
+      await timers.advance(400);
+      expect(streams[0]?.isGivenUp).toBe(true);
+    });
+
+    it('waits no more once all is answered, and from the request for the next', async () => {
+      const { ask, asked, last, streams, timers } = await asking();
+      ask();
+      await timers.advance(100);
+      last().reply('answer');
+      asked.atMs = Number.POSITIVE_INFINITY;
+      await timers.advance(5_000);
+      ask();
+      await timers.advance(399);
+      expect([streams.length, streams[0]?.isGivenUp]).toEqual([1, false]);
+      await timers.advance(1);
+      expect(streams[0]?.isGivenUp).toBe(true);
+    });
+
+    it('waits for the request that is due first', async () => {
+      const { asked, stream, streams, timers } = await asking();
+      asked.atMs = timers.nowMs - 300;
+      stream.send('late', timers.nowMs + 2_000);
+      stream.send('early', timers.nowMs + 100);
+      await timers.advance(100);
+      expect(streams[0]?.isGivenUp).toBe(true);
+    });
+
+    it('looks a second time if the process was held up meanwhile: the answer may wait to be read', async () => {
+      const { ask, asked, last, streams, timers } = await asking();
+      ask();
+      timers.nowMs += 900;
+      await timers.advance(0);
+      expect(streams[0]?.isGivenUp).toBe(false);
+      last().reply('answer');
+      asked.atMs = Number.POSITIVE_INFINITY;
+      await timers.advance(5_000);
+      expect(streams[0]?.isGivenUp).toBe(false);
+      ask();
+      timers.nowMs += 900;
+      await timers.advance(0);
+      expect(streams[0]?.isGivenUp).toBe(false);
+      timers.nowMs += 900;
+      await timers.advance(0);
+      expect(streams[0]?.isGivenUp).toBe(true);
+    });
+  });
+
+  it('gives a server whose silence is noticed late a moment more', async () => {
+    const { start, last, streams, timers, log } = scene(opens);
+    await start();
+    timers.nowMs += quietMs + 2 * attemptMs;
+    await timers.advance(50);
+    expect(streams[0]?.isGivenUp).toBe(false);
+    last().reply('a');
+    await timers.advance(200);
+    expect([streams.length, log]).toEqual([1, ['opened yes', 'a']]);
+    timers.nowMs += quietMs + 2 * attemptMs;
+    await timers.advance(100);
+    expect(streams[0]?.isGivenUp).toBe(true);
+  });
+
+  it('tries other addresses before one whose server cannot serve the stream', async () => {
+    const { start, streams } = scene((stream, attempt) => (attempt === 1 ? stream.fail(away) : opens(stream)));
+    await start();
+    expect(streams.map(({ isGivenUp }) => isGivenUp)).toEqual([true, false]);
   });
 });

@@ -1,5 +1,5 @@
 import { AsyncQueue } from '../../src/internal/async-queue.ts';
-import type { ReplyStream } from '../../src/etcd/resumed-stream.ts';
+import type { ReplyStream } from '../../src/etcd/messages.ts';
 
 /** A stream whose replies the test gives. */
 export class ScriptedStream implements ReplyStream {
@@ -7,9 +7,6 @@ export class ScriptedStream implements ReplyStream {
   readonly #replies = new AsyncQueue<unknown>();
   isGivenUp = false;
   isReturned = false;
-
-  /** @param request with which it was opened */
-  constructor(readonly request: unknown) {}
 
   reply(...replies: readonly unknown[]): this {
     for (const one of replies) this.#replies.push(one);

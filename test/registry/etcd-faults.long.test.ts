@@ -7,6 +7,7 @@ import { afterAll, expect, it } from '@jest/globals';
 
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { EtcdRegistry, type EtcdRegistryOptions } from '../../src/registry/etcd.ts';
+import type { Watcher } from '../../src/registry/registry.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
@@ -124,6 +125,86 @@ describeWithServer('EtcdRegistry, when its history is compacted,', new BackendSe
     isOver = true;
     await compacting;
     await registry.deregister(serviceOf('many', ids));
+  }, 60_000);
+});
+
+describeWithServer('EtcdRegistry, with one stream for many,', new BackendServer('etcd'), () => {
+  const names = Array.from({ length: 50 }, (_, at) => `s${String(at).padStart(2, '0')}`);
+  // So patient that no stream is left for its silence.
+  const patient = { timeoutMs: 60_000, progressMs: 60_000 };
+
+  it('renews all leases on one stream, and watches all services on another', async () => {
+    const server = await started();
+    const operator = new EtcdOperator(server);
+    const { registry } = etcd({ address: server.address, ...patient });
+    for (const name of names) await registry.register(serviceOf(name, ['a']), { ttlMs: 60_000 });
+    const watches = await Promise.all(names.map((service) => registry.watch({ service })));
+    const seen = watches.map((watch) => new WatchRecorder(watch));
+    for (let round = 0; round < 4; round += 1)
+      await Promise.all(names.map((name) => registry.register(serviceOf(name, ['a']), { ttlMs: 60_000 })));
+    expect(await operator.calls('LeaseKeepAlive')).toBe(1);
+    expect(await operator.calls('Watch')).toBe(1);
+    await Promise.all(names.map((name) => registry.deregister(serviceOf(name, ['a']))));
+    for (const { texts } of seen) {
+      await eventually('it is told', () => texts.length > 0, patientMs);
+      expect(texts).toEqual(['delete a']);
+    }
+  }, 60_000);
+
+  it('registers again what it lost, and no other node, on the stream that stands', async () => {
+    const server = await started();
+    const operator = new EtcdOperator(server);
+    const { registry, logger } = etcd({ address: server.address, ...patient });
+    const renewAll = () => Promise.all(names.map((name) => registry.register(serviceOf(name, ['a']))));
+    await renewAll();
+    await renewAll();
+    const [lost] = await operator.keys('/micro/registry/s07/');
+    await operator.revoke(lost?.lease ?? '');
+    await renewAll();
+    expect(await idsOf(registry, 's07')).toEqual(['a']);
+    expect(logger.texts).toEqual([expect.stringMatching(/lost node "a" of service "s07"/)]);
+    expect(await operator.calls('LeaseKeepAlive')).toBe(1);
+  }, 60_000);
+
+  it('stays on the stream that was resumed while nothing changes', async () => {
+    const server = await started();
+    const operator = new EtcdOperator(server);
+    const proxy = await proxied(server);
+    const { registry } = etcd({ address: proxy.address, timeoutMs: 6_000, progressMs: 200 });
+    await operator.put(key('a'), record('a'));
+    const watches: Watcher[] = [];
+    for (const service of names) watches.push(await patiently(() => registry.watch({ service })));
+    const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
+    await proxy.cut();
+    await proxy.heal();
+    await eventually('it is resumed', async () => (await operator.calls('Watch')) >= 2, patientMs);
+    const before = await operator.calls('Watch');
+    // Some times as long as a stream without an answer would be kept.
+    await timers.sleep(12_000);
+    expect(await operator.calls('Watch')).toBeLessThanOrEqual(before + 1);
+    await operator.put(key('b'), record('b'));
+    await eventually('it is told', () => seen.texts.length > 0, patientMs);
+    expect(seen.texts).toEqual(['create b']);
+    for (const watch of watches) watch.stop();
+  }, 60_000);
+
+  it('tells etcd of a watch that has ended, and nothing of it comes any more', async () => {
+    const server = await started();
+    const operator = new EtcdOperator(server);
+    const { registry } = etcd({ address: server.address, ...patient });
+    const watchers = async (): Promise<number> => {
+      const text = await (await fetch(`http://${server.address}/metrics`)).text();
+      return Number(/^etcd_debugging_mvcc_watcher_total (\S+)$/m.exec(text)?.[1]);
+    };
+    const kept = new WatchRecorder(await registry.watch({ service: 'greeter' }));
+    const before = await watchers();
+    const watches = await Promise.all(names.map((service) => registry.watch({ service })));
+    expect(await watchers()).toBe(before + names.length);
+    for (const watch of watches) watch.stop();
+    await eventually('etcd has ended them', async () => (await watchers()) === before, patientMs);
+    await operator.put(key('a'), record('a'));
+    await eventually('it is told', () => kept.texts.length === 1, patientMs);
+    expect(await operator.calls('Watch')).toBe(1);
   }, 60_000);
 });
 

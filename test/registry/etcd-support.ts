@@ -76,6 +76,13 @@ export class EtcdOperator {
     }
   }
 
+  /** The number of calls of a method that there were, such as `Watch`: a stream is one. */
+  async calls(method: string): Promise<number> {
+    const text = await (await fetch(`http://${this.#server.address}/metrics`)).text();
+    const started = new RegExp(`^grpc_server_started_total\\{[^}]*grpc_method="${method}"[^}]*\\} (\\S+)$`, 'm');
+    return Number(started.exec(text)?.[1] ?? 0);
+  }
+
   async leases(): Promise<readonly string[]> {
     const { leases = [] } = await this.call('lease/leases');
     return (leases as readonly { readonly ID: string }[]).map(({ ID }) => ID);

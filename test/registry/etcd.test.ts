@@ -263,7 +263,7 @@ describeWithServer('EtcdRegistry', new BackendServer('etcd'), (server) => {
   });
 
   it('reads any number of nodes, of any size, in pages', async () => {
-    const { registry } = open({ prefix: '/pages/' });
+    const { registry } = open({ prefix: '/pages/', timeoutMs: 30_000 });
     const metadata = { much: 'x'.repeat(1_000_000) };
     const large = Array.from({ length: 20 }, (_, at) => `large-${String(at).padStart(2, '0')}`);
     for (const id of large) await registry.register(serviceOf('large', [nodeOf(id, { metadata })]), { ttlMs: 60_000 });

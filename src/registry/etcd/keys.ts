@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import type { KeyRange, KeyValue } from '../../etcd/etcd.ts';
+import { type KeyRange, type KeyValue, prefixed } from '../../etcd/messages.ts';
 import type { BrokenRecords } from '../kit/broken-records.ts';
 import { idOf } from '../kit/node-table.ts';
 import { BrokenRecord, decodeNode } from '../kit/records.ts';
@@ -32,11 +32,7 @@ export class KeyLayout {
 
   /** The range of the keys of a service, or of all services. */
   rangeOf(service: string | undefined): KeyRange {
-    const prefix = service === undefined ? this.#prefix : this.#placeOf(service);
-    const [key, rangeEnd] = [Buffer.from(prefix), Buffer.from(prefix)];
-    // The last byte of a text is below 0xff.
-    rangeEnd.writeUInt8((rangeEnd.at(-1) ?? 0) + 1, rangeEnd.length - 1);
-    return { key, rangeEnd };
+    return prefixed(service === undefined ? this.#prefix : this.#placeOf(service));
   }
 
   /** Decodes the record at a key; `undefined`, and logged once, if it is broken or in the place of another service. */

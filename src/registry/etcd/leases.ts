@@ -1,4 +1,5 @@
-import type { EtcdCallBounds, EtcdClient, KeyCondition, KeyValue } from '../../etcd/etcd.ts';
+import type { EtcdClient } from '../../etcd/etcd.ts';
+import { type EtcdCallBounds, isDenied, type KeyValue } from '../../etcd/messages.ts';
 import type { Registration } from '../kit/driver.ts';
 import { invalidService } from '../kit/errors.ts';
 import { type LeaseBackend, type Renewed, takenElsewhere } from '../kit/lease-manager.ts';
@@ -12,11 +13,9 @@ export interface Grant {
   readonly ttlMs: number;
 }
 
-// A key that others change each time between its reading and its writing is given up.
-const maxRounds = 16;
-const isAbsent: KeyCondition = { target: 'CREATE', createRevision: 0n };
+const unread: unique symbol = Symbol('unread');
 
-/** Puts each node under a lease of its own. What another node has put is never replaced. */
+/** Puts each node under a lease of its own. Replaces broken records, and never what another node has put. */
 export class EtcdLeases implements LeaseBackend<Grant> {
   readonly #client: EtcdClient;
   readonly #keys: KeyLayout;
@@ -29,21 +28,28 @@ export class EtcdLeases implements LeaseBackend<Grant> {
   async grant(registration: Registration, signal: AbortSignal): Promise<Grant> {
     const { service, node, ttlMs } = registration;
     const id = await this.#client.grant(ttlMs, boundsOf(ttlMs, signal));
+    const put = { value: encodeNode(service, node), lease: id };
+    const mayReplace = (found: KeyValue): boolean =>
+      !this.#keys.decode(found) || this.#keys.isOf(found, service.name, node.id);
     for (const key of this.#keys.ofNode(service.name, node.id)) {
-      const grant = { id, key, ttlMs };
-      if (await this.#put(grant, registration, signal)) return grant;
+      if (await this.#client.replace(key, put, mayReplace, boundsOf(ttlMs, signal))) return { id, key, ttlMs };
     }
     throw invalidService(service.name, `the keys of its node "${node.id}" in etcd are taken by other nodes`);
   }
 
-  /** Extends the lease, and sees whether the node is still under it. */
+  /**
+   * Extends the lease, and sees whether the node is still under it. Until etcd 3.6 anybody may extend a lease: one that
+   * was extended is alive, though the node may not be read for the moment.
+   */
   async renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>> {
     const bounds = boundsOf(grant.ttlMs, signal);
-    const [isAlive, found] = await Promise.all([
-      this.#client.keepAlive(grant.id, bounds),
-      this.#client.get(grant.key, bounds),
-    ]);
-    return isAlive ? this.#held(grant, found, registration) : undefined;
+    const reading = this.#client.get(grant.key, bounds).catch((error: unknown): typeof unread => {
+      if (isDenied(error)) return unread;
+      throw error;
+    });
+    const [isAlive, found] = await Promise.all([this.#client.keepAlive(grant.id, bounds), reading]);
+    if (!isAlive) return undefined;
+    return found === unread ? grant : this.#held(grant, found, registration);
   }
 
   async replace(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>> {
@@ -53,7 +59,10 @@ export class EtcdLeases implements LeaseBackend<Grant> {
       const held = this.#held(grant, found, registration);
       return held === takenElsewhere ? held : this.grant(registration, signal);
     }
-    const { succeeded, found } = await this.#write({ target: 'LEASE', lease: grant.id }, grant, registration, signal);
+    const { id: lease, key } = grant;
+    const put = { value: encodeNode(registration.service, registration.node), lease };
+    const bounds = boundsOf(grant.ttlMs, signal);
+    const { succeeded, found } = await this.#client.writeIf({ target: 'LEASE', lease }, key, put, bounds);
     return succeeded ? grant : this.#held(grant, found, registration);
   }
 
@@ -65,30 +74,6 @@ export class EtcdLeases implements LeaseBackend<Grant> {
     if (found?.lease === grant.id) return grant;
     // One without a lease would stay for ever, so it is replaced.
     return found && found.lease > 0n && this.#keys.isOf(found, service.name, node.id) ? takenElsewhere : undefined;
-  }
-
-  /** Puts a record where there is none, or a broken one, or one of the same node. False for one of another node. */
-  async #put(grant: Grant, registration: Registration, signal: AbortSignal): Promise<boolean> {
-    const { service, node } = registration;
-    let condition = isAbsent;
-    for (let round = 0; round < maxRounds; round += 1) {
-      const { succeeded, found } = await this.#write(condition, grant, registration, signal);
-      // An attempt whose answer did not come may have written it.
-      if (succeeded || found?.lease === grant.id) return true;
-      if (found && this.#keys.decode(found) && !this.#keys.isOf(found, service.name, node.id)) return false;
-      condition = found ? { target: 'MOD', modRevision: found.modRevision } : isAbsent;
-    }
-    throw new Error(`others write ${grant.key} all the time`);
-  }
-
-  #write(
-    condition: KeyCondition,
-    { id, key, ttlMs }: Grant,
-    { service, node }: Registration,
-    signal: AbortSignal,
-  ): ReturnType<EtcdClient['writeIf']> {
-    const put = { value: encodeNode(service, node), lease: id };
-    return this.#client.writeIf(condition, key, put, boundsOf(ttlMs, signal));
   }
 }
 

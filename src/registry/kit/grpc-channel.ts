@@ -69,8 +69,9 @@ export interface GrpcStream extends AsyncIterableIterator<unknown, undefined> {
   /** Ends the sending side. */
   end(): void;
   /**
-   * Ends a stream whose server does not answer, or cannot serve it: the connection is closed, and the address counts as
-   * failed.
+   * Gives up a server that does not answer, or cannot serve the stream: its address counts as failed. The connection is
+   * closed if nothing was heard on it since the last reply of the stream, which fails the stream; otherwise the stream
+   * goes on until it is left.
    */
   giveUp(): void;
   return(): Promise<IteratorResult<unknown, undefined>>;
@@ -106,28 +107,6 @@ export class GrpcChannel {
       const reply = await transport.unary(attempt.to, { headers, body }, attempt.options);
       attempt.onReply(reply.status);
       return marshaler.unmarshal(method.output, reply.body as Uint8Array);
-    });
-  }
-
-  /**
-   * Opens a stream of a method, sends one request, and resolves to the first reply: a unary call of a method that only
-   * streams, such as `etcdserverpb.Lease/LeaseKeepAlive`. `undefined` if the stream ends without a reply.
-   */
-  async exchange(name: string, request: unknown, call: GrpcChannelCall): Promise<unknown> {
-    const method = this.#method(name, false);
-    const body = marshaler.marshal(method.input, request);
-    return this.#call(method, call, async (transport, headers, attempt) => {
-      const stream = new ChannelStream(transport.dial(attempt.to, attempt.options), attempt);
-      stream.open({ headers, body });
-      stream.end();
-      try {
-        const { value } = await stream.next();
-        // Its end is waited for, as a stream that is left earlier would be reset.
-        await stream.next().catch(() => {});
-        return value;
-      } finally {
-        void stream.return();
-      }
     });
   }
 
@@ -272,11 +251,14 @@ class ChannelStream extends SerialIterator<unknown> implements GrpcStream {
   readonly #attempt: Attempt;
   #status: Status | undefined;
   #isOver = false;
+  /** The replies of the connection until the last one of the stream. */
+  #repliesBefore: number;
 
   constructor(socket: TransportClient, attempt: Attempt) {
     super();
     this.#socket = socket;
     this.#attempt = attempt;
+    this.#repliesBefore = attempt.replies;
   }
 
   /** Sends the metadata, and the first request if there is one. Where only the server streams it is the last. */
@@ -294,7 +276,7 @@ class ChannelStream extends SerialIterator<unknown> implements GrpcStream {
   }
 
   giveUp(): void {
-    this.#attempt.giveUp();
+    this.#attempt.giveUp(this.#repliesBefore);
   }
 
   override return(): Promise<IteratorResult<unknown, undefined>> {
@@ -309,11 +291,11 @@ class ChannelStream extends SerialIterator<unknown> implements GrpcStream {
         if (this.#isOver || !message) break;
         // The status may share the message of the last reply.
         this.#status = message.status;
-        if (!message.status) this.#attempt.onReply();
+        if (!message.status) this.#noteReply();
         if (!message.body) continue;
         return { done: false, value: marshaler.unmarshal(this.#attempt.options.route.output, message.body) };
       }
-      if (!this.#isOver) this.#attempt.onReply(this.#status);
+      if (!this.#isOver) this.#noteReply(this.#status);
     } catch (error) {
       // A reader that has left is not told that the call was cancelled.
       if (!this.#isOver) {
@@ -323,6 +305,12 @@ class ChannelStream extends SerialIterator<unknown> implements GrpcStream {
     }
     this.#leave();
     return over;
+  }
+
+  /** Throws for a status other than OK. */
+  #noteReply(status?: Status): void {
+    this.#repliesBefore = this.#attempt.replies + 1;
+    this.#attempt.onReply(status);
   }
 
   #leave(): void {
@@ -347,6 +335,8 @@ class Attempt {
   readonly #clock: DriverTools['clock'];
   readonly #isTransient: GrpcChannelOptions['isTransient'];
   #isAnswered = false;
+  /** True if the fault of the address is noted. */
+  #isCounted = false;
   /** True if the time of the driver's call has passed, which may be before its deadline is noticed here. */
   #isLate = false;
 
@@ -390,7 +380,7 @@ class Attempt {
     const isFault = !this.#isAnswered && (error.reason === 'transport.unreachable' || isLate);
     const isUnfit = this.#isRepeatable && (error.code === Code.Unavailable || this.#isTransient?.(error) === true);
     // One fault of a connection ends all its calls.
-    if ((isFault || isUnfit) && this.#connection.isCurrent) this.#addresses.failed(this.#connection.address);
+    if ((isFault || isUnfit) && this.#connection.isCurrent) this.#countFault();
     if (isLate && this.#connection.replies === this.#repliesBefore) this.#connection.drop();
     return new GrpcCallError(`${this.options.route.path.slice(1)} at ${maskAddress(this.to)}`, error);
   }
@@ -408,9 +398,21 @@ class Attempt {
     return this.#deadline !== undefined && this.#clock.monotonicMs() - this.#deadline > heldUpMs;
   }
 
-  giveUp(): void {
+  /** The replies of all calls of the connection. */
+  get replies(): number {
+    return this.#connection.replies;
+  }
+
+  /** Notes that the address failed, and closes a connection that had no reply since so many. */
+  giveUp(repliesBefore: number): void {
+    if (this.#isCounted) return;
+    this.#countFault();
+    if (this.#connection.replies === repliesBefore) this.#connection.drop();
+  }
+
+  #countFault(): void {
+    this.#isCounted = true;
     this.#addresses.failed(this.#connection.address);
-    this.#connection.drop();
   }
 }
 

@@ -359,17 +359,6 @@ describe('a channel to a gRPC server', () => {
     expect(store.calls.length).toBeLessThanOrEqual(5);
   });
 
-  it('exchanges one request for one reply of a method that streams', async () => {
-    const store = await started();
-    const { channel } = channelTo(store.address);
-    const call = { signal: never, timeoutMs: 30_000 };
-    expect(await channel.exchange('store.Store/Watch', { key: 'x' }, call)).toMatchObject({ key: 'x', value: 'a' });
-    await eventually('it has ended', () => store.open.size === 0);
-    expect(await failureOf(channel.exchange('store.Store/Read', { key: 'x' }, call))).toMatchObject({
-      reason: 'registry.unknown_method',
-    });
-  });
-
   it('opens the next stream elsewhere after one was given up', async () => {
     const [a, b] = [await started('a'), await started('b')];
     const { watch } = channelTo(`${a.address},${b.address}`);
@@ -382,6 +371,26 @@ describe('a channel to a gRPC server', () => {
     const next = await watch();
     await next.send({ key: 'x' });
     expect(await next.next()).toMatchObject({ value: { value: 'b' } });
+  });
+
+  it('keeps a connection on which others are heard when a stream is given up', async () => {
+    const store = await started();
+    const { channel, watch } = channelTo(store.address);
+    const [silent, other] = [await watch(), await watch()];
+    await silent.send({ key: 'x' });
+    await silent.next();
+    await other.send({ key: 'y' });
+    await other.next();
+    silent.giveUp();
+    await other.send({ key: 'z' });
+    expect(await other.next()).toMatchObject({ value: { key: 'z' } });
+    await channel.unary('store.Store/Read', { key: 'x' }, { signal: never, timeoutMs: 30_000 });
+    await other.send({ key: 'z' });
+    expect(await other.next()).toMatchObject({ value: { key: 'z' } });
+    const pending = failureOf(other.next());
+    // Nothing was heard since its own last reply.
+    other.giveUp();
+    expect(await pending).toMatchObject({ code: Code.Unavailable });
   });
 
   it('refuses a method that the .proto does not have, or has of the other kind', async () => {
