@@ -6,9 +6,18 @@
 // numbers, bytes are views of the input, nothing is checked. "plain" is what gives plain values there: fromObject and
 // toObject around them. Slices are interleaved; a figure is the median of the slices, a ratio that of tenon's time to
 // protobufjs's.
+//
+// A second table has the same values without their `.proto`: MessagePack and CBOR against their libraries, JSON against
+// JSON.parse and JSON.stringify.
+import { Decoder, Encoder } from '@msgpack/msgpack';
+import * as cborg from 'cborg';
 import protobuf from 'protobufjs';
 
+import { CborMarshaler } from '../dist/codec/cbor.js';
+import { JsonMarshaler } from '../dist/codec/json.js';
+import { MsgpackMarshaler } from '../dist/codec/msgpack.js';
 import { loadProto } from '../dist/codec/proto.js';
+import { anySchema } from '../dist/pipeline/pipeline.js';
 
 const sliceMs = Number(process.argv[2] ?? 40);
 const slices = 15;
@@ -91,12 +100,57 @@ for (const [name, { type, value }] of Object.entries(cases)) {
     decode: [() => ours.decode(bytes), () => theirs.decode(bytes), () => theirs.toObject(theirs.decode(bytes), plain)],
   };
   for (const [what, works] of Object.entries(rows)) {
-    for (const work of works) perCall(work);
-    const times = works.map(() => []);
-    for (let slice = 0; slice < slices; slice += 1) works.forEach((work, index) => times[index].push(perCall(work)));
-    const [tenon, bare, full] = times.map(median);
+    const [tenon, bare, full] = medians(works);
     console.log(
       `${name.padEnd(20)} ${what.padEnd(7)}  ${nanoseconds(tenon)} ${nanoseconds(bare)} ${nanoseconds(full)}  ${ratio(tenon, bare).padStart(12)}  ${ratio(tenon, full).padStart(11)}`,
     );
+  }
+}
+
+function medians(works) {
+  for (const work of works) perCall(work);
+  const times = works.map(() => []);
+  for (let slice = 0; slice < slices; slice += 1) works.forEach((work, index) => times[index].push(perCall(work)));
+  return times.map(median);
+}
+
+const encoder = new Encoder();
+const decoder = new Decoder();
+const formats = {
+  msgpack: [new MsgpackMarshaler(), (value) => encoder.encode(value), (bytes) => decoder.decode(bytes)],
+  cbor: [new CborMarshaler(), (value) => cborg.encode(value), (bytes) => cborg.decode(bytes)],
+  json: [
+    new JsonMarshaler(),
+    (value) => Buffer.from(JSON.stringify(value)),
+    (bytes) => JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()),
+  ],
+};
+
+/** The value as all of these formats have it. */
+function plainOf(value) {
+  if (typeof value === 'bigint') return Number(value);
+  if (Array.isArray(value)) return value.map(plainOf);
+  if (value instanceof Uint8Array || typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([key, content]) => [key, plainOf(content)]));
+}
+
+console.log(
+  `\n${'value'.padEnd(20)} ${'format'.padEnd(8)} ${'what'.padEnd(7)}  ${'tenon'.padStart(10)} ${'library'.padStart(10)}  tenon/library`,
+);
+for (const [name, { value }] of Object.entries(cases)) {
+  const plain = plainOf(value);
+  for (const [format, [ours, encode, decode]] of Object.entries(formats)) {
+    if (format === 'json' && plain.data) continue;
+    const bytes = encode(plain);
+    const rows = {
+      encode: [() => ours.marshal(anySchema, plain), () => encode(plain)],
+      decode: [() => ours.unmarshal(anySchema, bytes), () => decode(bytes)],
+    };
+    for (const [what, works] of Object.entries(rows)) {
+      const [tenon, library] = medians(works);
+      console.log(
+        `${name.padEnd(20)} ${format.padEnd(8)} ${what.padEnd(7)}  ${nanoseconds(tenon)} ${nanoseconds(library)}  ${ratio(tenon, library).padStart(13)}`,
+      );
+    }
   }
 }

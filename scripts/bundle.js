@@ -28,7 +28,8 @@ const loads = new Map();
 const chunks = ['core', 'proto', 'app', 'sockets', 'in-memory'];
 
 /** A service loads these, and what all backends of a room load. */
-const loadedByAll = ['index', 'codec/proto', 'codec/json', 'codec/bytes', 'selector/peak-ewma'];
+const codecs = ['proto', 'json', 'msgpack', 'cbor', 'bytes'].map((name) => `codec/${name}`);
+const loadedByAll = ['index', ...codecs, 'selector/peak-ewma'];
 const backends = [
   ['transport/grpc', 'transport/tcp', 'transport/memory'],
   ['registry/memory', 'registry/redis'],

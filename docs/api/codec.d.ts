@@ -59,6 +59,19 @@ export declare class BytesMarshaler implements Marshaler {
     unmarshal(_schema: Schema, bytes: Uint8Array): unknown;
 }
 
+// tenon/codec/cbor
+
+import { CborReader } from './cbor/reader.ts';
+import { CborWriter } from './cbor/writer.ts';
+import { type Marshaler, MessageLimits } from './codec.ts';
+import { BinaryMarshaler } from './internal/binary-marshaler.ts';
+export declare class CborMarshaler extends BinaryMarshaler implements Marshaler {
+    readonly contentType = "application/grpc+cbor";
+    constructor(limits?: MessageLimits);
+    protected writer(maxDepth: number): CborWriter;
+    protected reader(bytes: Uint8Array, maxElements: number, maxDepth: number): CborReader;
+}
+
 // tenon/codec/json
 
 import type { Schema } from '../pipeline/pipeline.ts';
@@ -83,6 +96,19 @@ export declare class MarshalerCodec implements Codec {
     write(message: MessageHeader, body: unknown, schema?: Schema): Promise<void>;
     close(): Promise<void>;
     toString(): string;
+}
+
+// tenon/codec/msgpack
+
+import { type Marshaler, MessageLimits } from './codec.ts';
+import { BinaryMarshaler } from './internal/binary-marshaler.ts';
+import { MsgpackReader } from './msgpack/reader.ts';
+import { MsgpackWriter } from './msgpack/writer.ts';
+export declare class MsgpackMarshaler extends BinaryMarshaler implements Marshaler {
+    readonly contentType = "application/grpc+msgpack";
+    constructor(limits?: MessageLimits);
+    protected writer(maxDepth: number): MsgpackWriter;
+    protected reader(bytes: Uint8Array, maxElements: number, maxDepth: number): MsgpackReader;
 }
 
 // tenon/codec/proto

@@ -15,11 +15,12 @@ export interface ProtoType<T = unknown> {
     readonly name: string;
     encode(value: T, limits?: MessageLimits): Uint8Array;
     decode(bytes: Uint8Array, limits?: MessageLimits): T;
-    toJson(value: T, limits?: MessageLimits): unknown;
-    fromJson(json: unknown, limits?: MessageLimits): T;
+    toJson(value: T, limits?: MessageLimits, form?: JsonForm): unknown;
+    fromJson(json: unknown, limits?: MessageLimits, form?: JsonForm): T;
     readonly fields: readonly ProtoField[];
     readonly fileDescriptors?: readonly Uint8Array[] | undefined;
 }
+export type JsonForm = 'text' | 'binary';
 export interface ProtoField {
     readonly name: string;
     readonly original: string;

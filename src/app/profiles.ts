@@ -76,14 +76,16 @@ const builtInProfile =
     const load = (room: BackendRoom, name: string, settings: BackendSettings = {}): Promise<Backend> =>
       loadBackend(room, name, settings, backends);
     const { registry: registryChoice, broker: brokerChoice } = config;
-    const [transport, registry, selector, broker, codec, ...codecs] = await Promise.all([
+    // Servers understand every codec, not only the one that clients of this process use. They share most of what they
+    // load, and are loaded one after the other.
+    const codecs: Backend[] = [];
+    for (const name of backendNames('codec', backends)) codecs.push(await load('codec', name));
+    const [transport, registry, selector, broker, codec] = await Promise.all([
       load('transport', config.transport),
       load('registry', registryChoice.name, settingsOf(registryChoice)),
       load('selector', config.selector, selectorSettings(config)),
       load('broker', brokerChoice.name, settingsOf(brokerChoice)),
       load('codec', config.codec),
-      // Servers understand every codec, not only the one that clients of this process use.
-      ...backendNames('codec', backends).map((name) => load('codec', name)),
     ]);
     return new ContainerModule(({ bind }) => {
       bind(Clock).toConstantValue(systemClock);

@@ -1,3 +1,5 @@
+import { ownValue } from '../internal/own.ts';
+
 /**
  * Gives the sub-type of a gRPC content type: `json` for `application/grpc+json`, and `proto` if there is none
  * (PROTOCOL-HTTP2.md).
@@ -17,6 +19,13 @@ export function subType(contentType: string): string {
  */
 export function codecName(contentType: string): string {
   const name = subType(contentType);
-  if (name === 'protobuf') return 'proto';
-  return name === 'octet-stream' ? 'bytes' : name;
+  return ownValue(otherNames, name) ?? name;
 }
+
+/** Sub-types that name a codec otherwise. The registered name of MessagePack is `application/vnd.msgpack`. */
+const otherNames: Readonly<Record<string, string>> = {
+  protobuf: 'proto',
+  'octet-stream': 'bytes',
+  'vnd.msgpack': 'msgpack',
+  'x-msgpack': 'msgpack',
+};

@@ -46,10 +46,13 @@ export interface ProtoType<T = unknown> {
    * (`codec.too_many_elements`) when it holds more than `limits` allow. The result shares no memory with `bytes`.
    */
   decode(bytes: Uint8Array, limits?: MessageLimits): T;
-  /** Converts a value to proto3 JSON (protobuf.dev: programming-guides/json), ready for `JSON.stringify`. */
-  toJson(value: T, limits?: MessageLimits): unknown;
+  /**
+   * Converts a value to proto3 JSON (protobuf.dev: programming-guides/json): in the form `text` ready for
+   * `JSON.stringify`.
+   */
+  toJson(value: T, limits?: MessageLimits, form?: JsonForm): unknown;
   /** The reverse of `toJson`; accepts both camelCase and original field names. */
-  fromJson(json: unknown, limits?: MessageLimits): T;
+  fromJson(json: unknown, limits?: MessageLimits, form?: JsonForm): T;
   /** The fields, for descriptions in the registry. */
   readonly fields: readonly ProtoField[];
   /**
@@ -58,6 +61,13 @@ export interface ProtoType<T = unknown> {
    */
   readonly fileDescriptors?: readonly Uint8Array[] | undefined;
 }
+
+/**
+ * The form of the values that JSON's text has no type for. `text`: bytes are base64, integers of 64 bits are digits,
+ * NaN and the infinities are names. `binary`, for formats that have the types: a `Uint8Array`, numbers, and a bigint
+ * for an integer that is not safe.
+ */
+export type JsonForm = 'text' | 'binary';
 
 /** A field of a {@link ProtoType}. */
 export interface ProtoField {

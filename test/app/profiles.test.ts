@@ -15,7 +15,9 @@ import { Broker } from '../../src/broker/broker.ts';
 import { type ClientOf, clientOf } from '../../src/client/client-of.ts';
 import { Client, ClientOptions } from '../../src/client/client.ts';
 import { BytesMarshaler } from '../../src/codec/bytes.ts';
+import { CborMarshaler } from '../../src/codec/cbor.ts';
 import { JsonMarshaler } from '../../src/codec/json.ts';
+import { MsgpackMarshaler } from '../../src/codec/msgpack.ts';
 import { ProtoMarshaler } from '../../src/codec/proto.ts';
 import { DefaultMarshaler, Marshaler } from '../../src/codec/codec.ts';
 import { type Class, Handler, Rpc, Service } from '../../src/decorators/decorators.ts';
@@ -71,6 +73,8 @@ describe('the profile test', () => {
     expect(container.getAll(Marshaler).map((one) => one.constructor)).toEqual([
       ProtoMarshaler,
       JsonMarshaler,
+      MsgpackMarshaler,
+      CborMarshaler,
       BytesMarshaler,
     ]);
     expect(container.get(Clock)).toBe(systemClock);
@@ -159,7 +163,7 @@ describe('layers', () => {
   it('add codecs instead of replacing them', async () => {
     const text = { contentType: 'application/grpc+text', marshal: () => new Uint8Array(), unmarshal: () => '' };
     const container = await containerOf({ bind: (it) => void it.bind(Marshaler).toConstantValue(text) });
-    expect(container.getAll(Marshaler)).toHaveLength(4);
+    expect(container.getAll(Marshaler)).toHaveLength(6);
   });
 
   it('leave the methods of the container unchanged after bind has run', async () => {

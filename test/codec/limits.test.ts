@@ -2,7 +2,9 @@ import { describe, expect, it, jest } from '@jest/globals';
 import protobuf from 'protobufjs';
 
 import type { Marshaler } from '../../src/codec/codec.ts';
+import { CborMarshaler } from '../../src/codec/cbor.ts';
 import { JsonMarshaler } from '../../src/codec/json.ts';
+import { MsgpackMarshaler } from '../../src/codec/msgpack.ts';
 import { ProtoMarshaler } from '../../src/codec/proto.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { anySchema, type MessageLimits } from '../../src/pipeline/pipeline.ts';
@@ -163,6 +165,8 @@ describe('MessageLimits of the codecs', () => {
   it.each<[string, new (limits?: MessageLimits) => Marshaler]>([
     ['proto', ProtoMarshaler],
     ['json', JsonMarshaler],
+    ['msgpack', MsgpackMarshaler],
+    ['cbor', CborMarshaler],
   ])('hold for the codec %s that was made with them', (_, Codec) => {
     const small = new Codec({ maxElements: 50, maxDepth: 3 });
     const usual = new Codec();
@@ -179,7 +183,8 @@ describe('MessageLimits of the codecs', () => {
   it('may allow messages nested two hundred and fifty levels deep', () => {
     let value: object = { name: 'leaf' };
     for (let level = 0; level < 250; level += 1) value = { children: [value] };
-    for (const codec of [new ProtoMarshaler({ maxDepth: 1_000 }), new JsonMarshaler({ maxDepth: 1_000 })]) {
+    for (const Codec of [ProtoMarshaler, JsonMarshaler, MsgpackMarshaler, CborMarshaler]) {
+      const codec = new Codec({ maxDepth: 1_000 });
       const bytes = codec.marshal(schema('Tree'), value);
       expect(codec.marshal(schema('Tree'), codec.unmarshal(schema('Tree'), bytes))).toEqual(bytes);
     }
@@ -196,7 +201,7 @@ describe('MessageLimits of the codecs', () => {
   it.each([{ maxElements: 0 }, { maxElements: NaN }, { maxElements: 1.5 }, { maxDepth: 0 }, { maxDepth: 1_001 }])(
     'are refused if they are not positive integers in range: %j',
     (limits) => {
-      for (const Codec of [ProtoMarshaler, JsonMarshaler]) {
+      for (const Codec of [ProtoMarshaler, JsonMarshaler, MsgpackMarshaler, CborMarshaler]) {
         const { code, reason, message } = thrownBy(() => new Codec(limits));
         expect([code, reason]).toEqual([Code.InvalidArgument, 'codec.invalid_option']);
         expect(message).toContain(Object.keys(limits)[0]);

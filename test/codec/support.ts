@@ -166,6 +166,39 @@ export const jsonOptions: Omit<CodecHarness, 'make'> = {
   empty: anySchema,
 };
 
+/** The options of a suite over a binary format without a `.proto`, but for the bytes that it must refuse. */
+export const binaryOptions: Omit<CodecHarness, 'make' | 'garbage'> = {
+  samples: [
+    ...jsonOptions.samples,
+    { name: 'bytes', schema: anySchema, value: { data: Uint8Array.of(0, 1, 255), none: new Uint8Array(0) } },
+    {
+      name: 'integers of 64 bits',
+      schema: anySchema,
+      value: [2n ** 64n - 1n, -(2n ** 63n), 2 ** 53 - 1, -(2 ** 53 - 1)],
+    },
+    { name: 'a small bigint', schema: anySchema, value: 5n, decoded: 5 },
+    { name: 'floats', schema: anySchema, value: [0.1, 0.5, -0, NaN, Infinity, -Infinity, 1e300, 5e-324] },
+    { name: 'a byte order mark', schema: anySchema, value: ['\uFEFFa', `\uFEFF${'ż'.repeat(300)}`] },
+    { name: 'a mark of a bad character', schema: anySchema, value: 'a\uFFFDb' },
+  ],
+  unencodable: [
+    { schema: anySchema, value: { id: 2n ** 64n } },
+    { schema: anySchema, value: { text: 'half \uD83E' } },
+    { schema: anySchema, value: { 'key \uD83E': 1 } },
+    { schema: anySchema, value: [new Float64Array(2)] },
+    { schema: anySchema, value: () => 1 },
+    { schema: anySchema, value: [undefined] },
+    { schema: anySchema, value: { deep: [{ when: new Map() }] } },
+  ],
+  large: jsonOptions.large,
+  empty: anySchema,
+};
+
+/** Bytes that are written in hexadecimal, with blanks where they help. */
+export function bytesOf(text: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
+}
+
 /** Reason and message of the error, INVALID_ARGUMENT, that `work` throws. */
 export function messageOf(work: () => unknown): string {
   const error = thrownBy(work);

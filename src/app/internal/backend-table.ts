@@ -103,6 +103,16 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
       load: async () => ({ implementation: (await import('../../codec/json.ts')).JsonMarshaler }),
     },
     {
+      name: 'msgpack',
+      summary: 'MessagePack: what JSON can say, and bytes and 64-bit integers besides',
+      load: async () => ({ implementation: (await import('../../codec/msgpack.ts')).MsgpackMarshaler }),
+    },
+    {
+      name: 'cbor',
+      summary: 'CBOR, the same for those who speak it',
+      load: async () => ({ implementation: (await import('../../codec/cbor.ts')).CborMarshaler }),
+    },
+    {
       name: 'bytes',
       summary: 'bytes as they are',
       load: async () => ({ implementation: (await import('../../codec/bytes.ts')).BytesMarshaler }),

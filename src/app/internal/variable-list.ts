@@ -334,7 +334,7 @@ const others = listed([
   },
   {
     name: 'TENON_MAX_DEPTH',
-    describes: 'How deep a message may be nested. Default: 100 levels, 1000 for JSON without a .proto.',
+    describes: 'How deep a message may be nested. Default: 100 levels, 1000 without a .proto.',
     kind: 'integer',
     min: 1,
     max: 1000,

@@ -35,6 +35,14 @@ export function keySegment(key: string | number): string {
   return typeof key === 'number' ? `[${key}]` : `[${describeValue(key)}]`;
 }
 
+const longestName = 40;
+const plainName = /^[\p{L}_$][\p{L}\p{N}_$]*$/u;
+
+/** The segment of a path for a property: its name if that is plain and short. */
+export function propertySegment(key: string): string {
+  return key.length <= longestName && plainName.test(key) ? key : keySegment(key);
+}
+
 /**
  * The error that `marshal` throws: INVALID_ARGUMENT (`codec.encode`) that names the type and the field, or
  * RESOURCE_EXHAUSTED for a limit.

@@ -38,3 +38,9 @@ export function splitLong(value: unknown, isUnsigned: boolean): boolean {
   }
   return typeof value === 'string' && decimal.test(value) && splitLong(BigInt(value), isUnsigned);
 }
+
+/** Gives a 64-bit integer as a number if that is exact, else as a bigint. */
+export function numberOrBigint(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}

@@ -1,19 +1,21 @@
 import { didYouMean } from '../../internal/suggest.ts';
+import type { JsonForm } from '../../pipeline/pipeline.ts';
 import type { Int64 } from './generate-reader.ts';
 import type { EnumValues, FieldType, Scalar } from './message-fields.ts';
 import { isLong } from './generate.ts';
-import { splitLong } from './int64-words.ts';
+import { numberOrBigint, splitLong } from './int64-words.ts';
 import { describeValue, fail } from './codec-errors.ts';
 import { safeNumber } from './wire-reader.ts';
 
-/** Converts a scalar to protobuf's JSON mapping (protobuf.dev: programming-guides/json). */
-export function scalarToJson(type: FieldType, value: unknown): unknown {
+/** Converts a scalar to protobuf's JSON mapping (protobuf.dev: programming-guides/json), in the form asked for. */
+export function scalarToJson(type: FieldType, value: unknown, form: JsonForm): unknown {
   const scalar = type.scalar as Scalar;
   switch (scalar) {
     case 'enum':
       return enumName(type.enum as EnumValues, value);
     case 'bytes':
       if (!(value instanceof Uint8Array)) fail(`expected bytes (a Uint8Array), got ${describeValue(value)}`);
+      if (form === 'binary') return value;
       return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
     case 'string':
       return checkedText(value);
@@ -22,23 +24,26 @@ export function scalarToJson(type: FieldType, value: unknown): unknown {
       return value;
     case 'float':
     case 'double':
-      return floatToJson(scalar, value);
+      return floatToJson(scalar, value, form);
     default:
       if (!isLong(scalar)) return checkedInteger(scalar, value);
       if (!splitLong(value, isUnsigned(scalar)))
         fail(`expected ${article(scalar)} (a bigint, a safe integer or digits), got ${describeValue(value)}`);
-      return String(value);
+      return form === 'binary' ? numberOrBigint(BigInt(value as bigint | number | string)) : String(value);
   }
 }
 
-/** Converts JSON to a scalar. Integers may be written as strings, and with an exponent. */
-export function scalarFromJson(type: FieldType, json: unknown, int64: Int64): unknown {
+/**
+ * Converts JSON to a scalar. Integers may be written as strings, and with an exponent; bytes of the form `binary` are
+ * taken as they are.
+ */
+export function scalarFromJson(type: FieldType, json: unknown, int64: Int64, form: JsonForm): unknown {
   const scalar = type.scalar as Scalar;
   switch (scalar) {
     case 'enum':
       return enumName(type.enum as EnumValues, json);
     case 'bytes':
-      return bytesFromJson(json);
+      return form === 'binary' ? checkedBytes(json) : bytesFromJson(json);
     case 'string':
       return checkedText(json);
     case 'bool':
@@ -46,10 +51,10 @@ export function scalarFromJson(type: FieldType, json: unknown, int64: Int64): un
       return json;
     case 'float':
     case 'double':
-      return floatFromJson(scalar, json);
+      return floatFromJson(scalar, json, form);
     default:
       return isLong(scalar)
-        ? longFromJson(scalar, json, int64)
+        ? longFromJson(scalar, json, int64, form)
         : checkedInteger(scalar, typeof json === 'string' ? numberIn(json) : json);
   }
 }
@@ -67,6 +72,7 @@ export function scalarDefault(type: FieldType, int64: Int64): unknown {
 /** True if the JSON of a scalar is that of its default, which is left out. */
 export function isDefaultJson(type: FieldType, json: unknown): boolean {
   if (type.scalar === 'enum') return json === nameOf(type.enum as EnumValues, 0);
+  if (json instanceof Uint8Array) return json.length === 0;
   return json === '' || json === false || Object.is(json, 0) || (json === '0' && isLong(type.scalar));
 }
 
@@ -97,9 +103,10 @@ function isBeyondFloat(value: number): boolean {
   return Number.isFinite(value) && !Number.isFinite(Math.fround(value));
 }
 
-function floatToJson(scalar: 'float' | 'double', value: unknown): unknown {
+function floatToJson(scalar: 'float' | 'double', value: unknown, form: JsonForm): unknown {
   if (typeof value !== 'number' || (scalar === 'float' && isBeyondFloat(value)))
     fail(`expected a ${scalar}, got ${describeValue(value)}`);
+  if (form === 'binary') return scalar === 'float' ? Math.fround(value) : value;
   if (!Number.isFinite(value)) return String(value);
   return scalar === 'float' ? shortest(Math.fround(value)) : value;
 }
@@ -120,23 +127,28 @@ function numberIn(text: string): unknown {
   return decimal.test(text) ? Number(text) : text;
 }
 
-function floatFromJson(scalar: 'float' | 'double', json: unknown): number {
+function floatFromJson(scalar: 'float' | 'double', json: unknown, form: JsonForm): number {
   if (json === 'NaN' || json === 'Infinity' || json === '-Infinity') return Number(json);
   const value = typeof json === 'string' ? numberIn(json) : json;
-  if (typeof value !== 'number' || !Number.isFinite(value) || (scalar === 'float' && isBeyondFloat(value))) {
+  const isNumber = typeof value === 'number' && (form === 'binary' || Number.isFinite(value));
+  if (!isNumber || (scalar === 'float' && isBeyondFloat(value))) {
     fail(`expected a ${scalar}, got ${describeValue(json)}`);
   }
   return scalar === 'float' ? Math.fround(value) : value;
 }
 
-function longFromJson(scalar: Scalar, json: unknown, int64: Int64): unknown {
+function longFromJson(scalar: Scalar, json: unknown, int64: Int64, form: JsonForm): unknown {
   const value = typeof json === 'string' && !/^-?\d{1,20}$/.test(json) ? numberIn(json) : json;
-  if (typeof value === 'bigint' || !splitLong(value, isUnsigned(scalar))) {
+  if ((typeof value === 'bigint' && form === 'text') || !splitLong(value, isUnsigned(scalar))) {
     fail(`expected ${article(scalar)} (digits in a string, or a safe integer), got ${describeValue(json)}`);
   }
-  const long = BigInt(value as string | number);
+  const long = BigInt(value as string | number | bigint);
   if (int64 === 'bigint') return long;
   return int64 === 'string' ? long.toString() : safeNumber(long);
+}
+
+function checkedBytes(value: unknown): Uint8Array {
+  return value instanceof Uint8Array ? value : fail(`expected bytes, got ${describeValue(value)}`);
 }
 
 const base64 = /^[\w+/-]*={0,2}$/;

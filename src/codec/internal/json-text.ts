@@ -1,5 +1,5 @@
-import { tooManyElements } from './limits.ts';
-import { ConversionError, describeValue, fail, keySegment, withFieldPath } from './codec-errors.ts';
+import { nestedTooDeep, tooManyElements } from './limits.ts';
+import { ConversionError, describeValue, fail, keySegment, propertySegment, withFieldPath } from './codec-errors.ts';
 
 // In ASCII, brackets and braces differ in one bit.
 const braces = 0x20;
@@ -26,7 +26,7 @@ export function assertJsonLimits(bytes: Uint8Array, maxElements: number, maxDept
     else if ((byte | braces) === open) {
       depth += 1;
       left -= 1;
-      if (depth > maxDepth) tooDeep(maxDepth);
+      if (depth > maxDepth) nestedTooDeep(maxDepth);
     } else if ((byte | braces) === close) depth -= 1;
     else if (byte === comma || byte === colon) left -= 1;
     if (left < 0) throw tooManyElements(maxElements);
@@ -41,12 +41,6 @@ function endOfString(bytes: Uint8Array, start: number): number {
     if ((end - before) % 2 === 1) return end;
   }
   return bytes.length;
-}
-
-function tooDeep(maxDepth: number): never {
-  return fail(
-    `expected at most ${maxDepth} levels of nesting, the maxDepth of the codec, got more: send a list of its parts`,
-  );
 }
 
 /**
@@ -103,7 +97,7 @@ const remedies: Readonly<Record<string, string>> = {
 function checkObject(value: object, depth: number, walk: Walk): void {
   const { ancestors, maxDepth } = walk;
   if (ancestors?.has(value)) fail('leads back to itself: leave the link back out');
-  if (depth > maxDepth) tooDeep(maxDepth);
+  if (depth > maxDepth) nestedTooDeep(maxDepth);
   ancestors?.add(value);
   if (Array.isArray(value)) checkList(value, depth, walk);
   else if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
@@ -129,9 +123,6 @@ function checkList(list: readonly unknown[], depth: number, walk: Walk): void {
   }
 }
 
-const longestName = 40;
-const plainName = /^[\p{L}_$][\p{L}\p{N}_$]*$/u;
-
 function checkProperties(object: Record<string, unknown>, depth: number, walk: Walk): void {
   let key = '';
   try {
@@ -143,7 +134,7 @@ function checkProperties(object: Record<string, unknown>, depth: number, walk: W
     if (!(error instanceof ConversionError)) throw error;
     // JSON has own properties only. Inherited ones are checked because a test for each property would cost more.
     if (!Object.hasOwn(object, key)) return checkOwn(object, depth, walk);
-    throw withFieldPath(key.length <= longestName && plainName.test(key) ? key : keySegment(key), error);
+    throw withFieldPath(propertySegment(key), error);
   }
 }
 

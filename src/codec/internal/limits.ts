@@ -1,5 +1,5 @@
 import { Code, TenonError } from '../../errors/errors.ts';
-import type { MessageLimits } from '../../pipeline/pipeline.ts';
+import type { JsonForm, MessageLimits } from '../../pipeline/pipeline.ts';
 import { ConversionError, describeValue, fail } from './codec-errors.ts';
 
 /** The default of `maxElements`: see {@link MessageLimits}. */
@@ -37,6 +37,8 @@ export class DepthLimit {
 
 /** Counts the elements that a message may still hold while it is read. */
 export class Budget extends DepthLimit {
+  /** The form of what JSON's text has no type for. */
+  form: JsonForm = 'text';
   maxElements = defaultMaxElements;
   left = defaultMaxElements;
   /** The limits in force. They are mostly those of the message before. */
@@ -65,6 +67,11 @@ export class Budget extends DepthLimit {
   tooMany(): never {
     throw tooManyElements(this.maxElements);
   }
+}
+
+/** Throws the error of a value without a `.proto` that is nested too deep. */
+export function nestedTooDeep(maxDepth: number): never {
+  fail(`expected at most ${maxDepth} levels of nesting, the maxDepth of the codec, got more: send a list of its parts`);
 }
 
 /** The error that becomes RESOURCE_EXHAUSTED (`codec.too_many_elements`). */

@@ -103,7 +103,7 @@ export class MessageConverter implements Converter {
     const one = (content: unknown): unknown =>
       field.message
         ? field.message().fromJson(content, depth + 1, budget)
-        : scalarFromJson(field, content, this.#int64);
+        : scalarFromJson(field, content, this.#int64, budget.form);
     if (field.cardinality === 'repeated') {
       if (!Array.isArray(json)) fail(`expected a list (a JSON array), got ${describeValue(json)}`);
       // Each message takes its own elements when it is read.
@@ -130,7 +130,7 @@ function read(value: Record<string, unknown>, property: string): unknown {
 
 function fieldToJson(field: Field, value: unknown, depth: number, budget: Budget): unknown {
   const one = (content: unknown): unknown =>
-    field.message ? field.message().toJson(content, depth + 1, budget) : scalarToJson(field, content);
+    field.message ? field.message().toJson(content, depth + 1, budget) : scalarToJson(field, content, budget.form);
   if (field.cardinality === 'repeated') {
     if (!Array.isArray(value)) fail(`expected a list (an array), got ${describeValue(value)}`);
     return value.map((content, index) => inField(keySegment(index), () => one(content)));
@@ -152,7 +152,7 @@ function keyFromJson(field: Field, key: string): string {
   if (field.key === 'bool')
     return key === 'true' || key === 'false' ? key : fail(`expected the key true or false, got ${describeValue(key)}`);
   const type = { scalar: field.key, enum: undefined, message: undefined };
-  return String(scalarFromJson(type, key, 'bigint'));
+  return String(scalarFromJson(type, key, 'bigint', 'text'));
 }
 
 function isAbsent(field: Field, value: unknown): boolean {

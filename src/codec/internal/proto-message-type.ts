@@ -1,4 +1,4 @@
-import type { MessageLimits, ProtoField, ProtoType } from '../../pipeline/pipeline.ts';
+import type { JsonForm, MessageLimits, ProtoField, ProtoType } from '../../pipeline/pipeline.ts';
 import type { Converter } from './converter.ts';
 import { Budget } from './limits.ts';
 import { decodeFailure, describeValue, encodeFailure, fail } from './codec-errors.ts';
@@ -63,19 +63,25 @@ export class ProtoMessageType implements ProtoType {
     }
   }
 
-  toJson(value: unknown, limits?: MessageLimits): unknown {
+  toJson(value: unknown, limits?: MessageLimits, form?: JsonForm): unknown {
     try {
-      return this.#converter.toJson(value, 0, new Budget().limit(limits));
+      return this.#converter.toJson(value, 0, budgetOf(limits, form));
     } catch (error) {
       throw encodeFailure(this.name, error);
     }
   }
 
-  fromJson(json: unknown, limits?: MessageLimits): unknown {
+  fromJson(json: unknown, limits?: MessageLimits, form?: JsonForm): unknown {
     try {
-      return this.#converter.fromJson(json, 0, new Budget().limit(limits));
+      return this.#converter.fromJson(json, 0, budgetOf(limits, form));
     } catch (error) {
       throw decodeFailure(this.name, error);
     }
   }
+}
+
+function budgetOf(limits: MessageLimits | undefined, form: JsonForm = 'text'): Budget {
+  const budget = new Budget().limit(limits);
+  budget.form = form;
+  return budget;
 }

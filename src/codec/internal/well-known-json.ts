@@ -11,7 +11,7 @@ export type FindType = (name: string) => { readonly converter: Converter; readon
 
 /**
  * Makes the converter of `google.protobuf.Any`: an ordinary message in bytes; in JSON the message within, with its type
- * in `@type`, or base64 for a type that is not loaded.
+ * in `@type`, or its bytes for a type that is not loaded.
  *
  * The message within is one level deeper, and its bytes take from the budget, as they are read or written again for
  * each `Any` around them.
@@ -23,10 +23,10 @@ export function anyConverter(base: Converter, find: FindType): Converter {
     read: (reader, depth, before) => base.read(reader, depth, before),
     toJson(value, depth, budget) {
       budget.checkDepth(depth);
-      const { typeUrl, value: base64 } = base.toJson(value, depth, budget) as { typeUrl?: string; value?: string };
+      const { typeUrl, value: bytes } = base.toJson(value, depth, budget) as { typeUrl?: string; value?: unknown };
       if (typeUrl === undefined) return {};
       const found = find(typeName(typeUrl));
-      if (!found) return { '@type': typeUrl, ...(base64 !== undefined && { value: base64 }) };
+      if (!found) return { '@type': typeUrl, ...(bytes !== undefined && { value: bytes }) };
       const message = read(found.converter, (value as { value?: Uint8Array }).value, depth + 1, budget);
       const content = found.converter.toJson(message, depth + 1, budget);
       if (!found.isBare) return { '@type': typeUrl, value: content };
@@ -48,9 +48,9 @@ export function anyConverter(base: Converter, find: FindType): Converter {
       const isOpaque = Object.keys(rest).every((key) => key === 'value');
       if (!isOpaque)
         fail(
-          `the type ${describeValue(typeUrl)} is not among those that were loaded; load its .proto, or give its bytes as "value" in base64`,
+          `the type ${describeValue(typeUrl)} is not among those that were loaded; load its .proto, or give its bytes as "value"${budget.form === 'text' ? ' in base64' : ''}`,
         );
-      return base.fromJson({ typeUrl, value: rest['value'] ?? '' }, depth, budget);
+      return base.fromJson({ typeUrl, value: rest['value'] }, depth, budget);
     },
   };
 }

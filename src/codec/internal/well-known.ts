@@ -328,10 +328,10 @@ function wrapperConverter(name: string, scalar: Scalar, int64: Int64): Converter
       }
       return value;
     },
-    toJson: (value) => scalarToJson(type, value),
+    toJson: (value, _depth, budget) => scalarToJson(type, value, budget.form),
     fromJson(json, _depth, budget) {
       budget.take(1);
-      return scalarFromJson(type, json, int64);
+      return scalarFromJson(type, json, int64, budget.form);
     },
   };
 }

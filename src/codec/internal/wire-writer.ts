@@ -265,7 +265,8 @@ function loneSurrogate(): never {
   fail('the string has half of a surrogate pair, which UTF-8 cannot carry');
 }
 
-function isWellFormed(text: string): boolean {
+/** True for text that UTF-8 can carry: without halves of surrogate pairs. */
+export function isWellFormed(text: string): boolean {
   // Every supported Node has the method, but not the library of types that this project compiles against.
   return (text as string & { isWellFormed(): boolean }).isWellFormed();
 }

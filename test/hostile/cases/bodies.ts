@@ -88,6 +88,28 @@ const inJson: readonly (readonly [name: string, sees: RegExp, body: Buffer | str
   ['a NUL', valid, '{"a":"\\u0000"}'],
 ];
 
+const inBinary: readonly (readonly [format: 'msgpack' | 'cbor', name: string, sees: RegExp, body: Buffer])[] = [
+  ['msgpack', 'a list of four thousand million values', invalid, hex('ddffffffff')],
+  ['msgpack', 'a map of four thousand million entries', invalid, hex('dfffffffff')],
+  ['msgpack', 'a text of four gigabytes', invalid, hex('dbffffffff61')],
+  ['msgpack', 'bytes of four gigabytes', invalid, hex('c6ffffffff61')],
+  ['msgpack', 'lists within lists, a million deep', invalid, Buffer.alloc(1_000_000, 0x91)],
+  ['msgpack', 'maps within keys of maps, a million deep', invalid, Buffer.alloc(1_000_000, 0x81)],
+  ['msgpack', 'two million values', tooMuch, Buffer.concat([hex('dd001e8480'), Buffer.alloc(2_000_000, 0x80)])],
+  ['msgpack', 'a key that is there twice', invalid, hex('82a16101a16102')],
+  ['msgpack', 'a key named __proto__', valid, hex('81a95f5f70726f746f5f5f81a8706f6c6c75746564c3')],
+  ['msgpack', 'a timestamp', invalid, hex('d6ff00000000')],
+  ['cbor', 'a list of as many values as there are numbers', invalid, hex('9bffffffffffffffff')],
+  ['cbor', 'a text of four gigabytes', invalid, hex('7affffffff61')],
+  ['cbor', 'lists within lists, a million deep', invalid, Buffer.alloc(1_000_000, 0x81)],
+  ['cbor', 'lists without an end, a million deep', invalid, Buffer.alloc(1_000_000, 0x9f)],
+  ['cbor', 'tags of tags, a million deep', invalid, Buffer.alloc(1_000_000, 0xc1)],
+  ['cbor', 'two million values', tooMuch, Buffer.concat([hex('9f'), Buffer.alloc(2_000_000, 0xa0), hex('ff')])],
+  ['cbor', 'a key that is there twice', invalid, hex('a2616101616102')],
+  ['cbor', 'a key named __proto__', valid, hex('a1695f5f70726f746f5f5fa168706f6c6c75746564f5')],
+  ['cbor', 'a number of a thousand bits', invalid, Buffer.concat([hex('c2587d'), Buffer.alloc(125, 255)])],
+];
+
 const inProtoJson: readonly (readonly [name: string, sees: RegExp, body: string])[] = [
   ['a child of itself, ten thousand deep', invalid, `${'{"child":'.repeat(10_000)}{}${'}'.repeat(10_000)}`],
   ['a field named __proto__', /^status [03]$/, '{"__proto__":{"text":"x"}}'],
@@ -123,6 +145,12 @@ export const bodyCases: readonly HostileCase[] = [
     sees,
     isHeavy: body.length > large,
     attack: exchange(...callWith(json, message(Buffer.from(body)), { 'content-type': 'application/grpc+json' })),
+  })),
+  ...inBinary.map(([format, name, sees, body]) => ({
+    name: `${format}: ${name}`,
+    sees,
+    isHeavy: body.length > large,
+    attack: exchange(...callWith(json, message(body), { 'content-type': `application/grpc+${format}` })),
   })),
   ...inProtoJson.map(([name, sees, body]) => ({
     name: `JSON of a protobuf message: ${name}`,
