@@ -1,8 +1,8 @@
 import type { ConnectionOptions } from 'node:tls';
 
 import { onAbort } from '../internal/abort.ts';
-import { bounded, pause } from '../runtime/bounded.ts';
-import { repeatedly } from '../runtime/retrying.ts';
+import { bounded } from '../runtime/bounded.ts';
+import { ConnectionLoop, type ServerAddress, type ServerAddresses } from '../runtime/connection-loop.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { Connection } from './connection.ts';
 import {
@@ -12,7 +12,6 @@ import {
   type NatsMessage,
   type NatsPublication,
   type NatsSubscription,
-  type ServerAddresses,
 } from './nats.ts';
 import { type MessageOperation, type NatsCredentials, subscribeOperation, unsubscribeOperation } from './protocol.ts';
 
@@ -38,10 +37,7 @@ export interface NatsClientOptions {
 }
 
 const maxPayloadBytes = 4_194_304;
-// Soon, but full jitter: a server that comes back has all its clients again.
-const backoff = { initialMs: 100, maxMs: 2_000, jitter: 'full', minMs: 10 } as const;
-// A connection that ends earlier is a failure, so that a server that ends them all is not tried without pause.
-const stableMs = 500;
+const maxBackoffMs = 2_000;
 
 interface Subscription extends NatsSubscription {
   readonly subject: string;
@@ -57,17 +53,32 @@ interface Waiter {
 /** A {@link Nats} over TCP or TLS. */
 export class NatsClient implements Nats {
   readonly #options: NatsClientOptions;
-  readonly #closing = new AbortController();
+  readonly #loop: ConnectionLoop<Connection, NatsSecurity>;
   readonly #subscriptions = new Map<number, Subscription>();
   readonly #waiters = new Set<Waiter>();
   #connection: Connection | undefined;
   #lastSid = 0;
-  #isStarted = false;
   #wasConnected = false;
-  #failedHost: string | undefined;
 
   constructor(options: NatsClientOptions) {
     this.#options = options;
+    const { security } = options;
+    this.#loop = new ConnectionLoop<Connection, NatsSecurity>({
+      ...options,
+      maxBackoffMs,
+      security: () => {
+        const { tls, username, password, token } = security;
+        return { tls, username, password, token };
+      },
+      open: (address, attempt, signal) => this.#open(address, attempt, signal),
+      onTimeout: (ms) => new NatsError('unreachable', `it did not answer the handshake within ${Math.round(ms)} ms`),
+      onOpened: (connection) => this.#attach(connection),
+      onEnded: (_, error) => {
+        this.#connection = undefined;
+        if (!this.#loop.closing.aborted) options.listener.onLost?.(error);
+      },
+      onFailed: (error) => this.#failWaiters(error),
+    });
   }
 
   get isConnected(): boolean {
@@ -79,7 +90,7 @@ export class NatsClient implements Nats {
   }
 
   get failedHost(): string | undefined {
-    return this.#failedHost;
+    return this.#loop.failedHost;
   }
 
   async deliver(
@@ -87,10 +98,12 @@ export class NatsClient implements Nats {
     signal: AbortSignal,
     subjects: readonly string[] = [],
   ): Promise<void> {
-    this.#closing.signal.throwIfAborted();
+    this.#loop.closing.throwIfAborted();
+    signal.throwIfAborted();
     const connection = this.#connection ?? (await this.#connected(signal));
     for (const message of messages) connection.publish(message);
-    await connection.flush([...subjects, ...messages.map(({ subject }) => subject)]);
+    const processed = connection.flush([...subjects, ...messages.map(({ subject }) => subject)]);
+    await bounded(processed, { timers: this.#options.runtime.timers, signal });
   }
 
   publish(message: NatsPublication): boolean {
@@ -115,7 +128,7 @@ export class NatsClient implements Nats {
 
   close(): void {
     const closed = new NatsError('unreachable', 'the client was closed');
-    this.#closing.abort(closed);
+    this.#loop.close(closed);
     this.#subscriptions.clear();
     this.#connection?.close(closed);
     this.#failWaiters(closed);
@@ -123,7 +136,7 @@ export class NatsClient implements Nats {
 
   #connected(signal: AbortSignal): Promise<Connection> {
     return new Promise((resolve, reject) => {
-      if (this.#closing.signal.aborted) return reject(this.#closing.signal.reason);
+      if (this.#loop.closing.aborted) return reject(this.#loop.closing.reason);
       const end = (): void => {
         this.#waiters.delete(waiter);
         forget();
@@ -141,64 +154,17 @@ export class NatsClient implements Nats {
       let forget = (): void => {};
       this.#waiters.add(waiter);
       forget = onAbort(signal, (reason) => waiter.reject(reason));
-      this.#start();
+      this.#loop.start();
     });
   }
 
-  #start(): void {
-    if (this.#isStarted) return;
-    this.#isStarted = true;
-    const { runtime } = this.#options;
-    void repeatedly(() => this.#runConnection(), { runtime, backoff, signal: this.#closing.signal }).catch(() => {});
-  }
-
-  /** Opens a connection, and resolves when it has ended. Rejects if there was none, or only for a moment. */
-  async #runConnection(): Promise<void> {
-    const { runtime, listener } = this.#options;
-    const { clock, timers, random } = runtime;
-    let connection: Connection;
-    try {
-      connection = await this.#openAny();
-    } catch (error) {
-      this.#failWaiters(error);
-      throw error;
-    }
-    const openedAtMs = clock.monotonicMs();
-    this.#attach(connection);
-    const error = await connection.ended;
-    this.#connection = undefined;
-    if (!this.#closing.signal.aborted) listener.onLost?.(error);
-    if (clock.monotonicMs() - openedAtMs < stableMs) throw error;
-    await pause(timers, random.next() * backoff.initialMs, this.#closing.signal);
-  }
-
-  /** Tries the addresses, each once. Rejects with the failure of the last. */
-  async #openAny(): Promise<Connection> {
-    const { addresses } = this.#options;
-    let failure: unknown = new NatsError('unreachable', 'there is no address');
-    for (const address of addresses.inOrder) {
-      this.#closing.signal.throwIfAborted();
-      try {
-        const connection = await this.#open(address);
-        addresses.succeeded(address);
-        return connection;
-      } catch (error) {
-        addresses.failed(address);
-        this.#failedHost = address.host;
-        failure = error;
-      }
-    }
-    throw failure;
-  }
-
-  async #open(address: { readonly host: string; readonly port: number }): Promise<Connection> {
-    const { security, runtime, name, connectTimeoutMs, maxSilenceMs } = this.#options;
+  #open(address: ServerAddress, { tls, ...credentials }: NatsSecurity, signal: AbortSignal): Promise<Connection> {
+    const { runtime, name, maxSilenceMs } = this.#options;
     const { clock, timers } = runtime;
-    const { tls, username, password, token } = security;
     const init = {
       address,
       tls,
-      credentials: { username, password, token },
+      credentials,
       name,
       clock,
       timers,
@@ -206,13 +172,7 @@ export class NatsClient implements Nats {
       maxPayloadBytes: this.#options.maxPayloadBytes ?? maxPayloadBytes,
       onMessage: (message: MessageOperation): void => this.#subscriptions.get(message.sid)?.onMessage(message),
     };
-    return bounded((signal) => Connection.open(init, signal), {
-      timers,
-      timeoutMs: connectTimeoutMs,
-      signal: this.#closing.signal,
-      keepAlive: false,
-      onTimeout: (ms) => new NatsError('unreachable', `it did not answer the handshake within ${Math.round(ms)} ms`),
-    });
+    return Connection.open(init, signal);
   }
 
   /** Takes a connection into use: subscriptions go before everything that waits. */

@@ -251,8 +251,8 @@ export class Connection {
 
   #onError(text: string): void {
     const error = errorOf(text);
-    // Refusals come in the order of what they are about.
-    if (this.#isOpen && isPassing(text)) this.#pings[0]?.refusals.push(error);
+    // Refusals come in the order of what they are about: that was sent before all PINGs without an answer.
+    if (this.#isOpen && isPassing(text)) for (const { refusals } of this.#pings) refusals.push(error);
     else this.close(error);
   }
 

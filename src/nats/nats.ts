@@ -59,14 +59,6 @@ export interface NatsListener {
   onLost?(error: Error): void;
 }
 
-/** The addresses of the servers of one cluster. */
-export interface ServerAddresses {
-  /** In the order in which they are tried. */
-  readonly inOrder: readonly { readonly host: string; readonly port: number }[];
-  succeeded(address: { readonly host: string; readonly port: number }): void;
-  failed(address: { readonly host: string; readonly port: number }): void;
-}
-
 /**
  * A client of NATS: of its subjects alone, without headers and without JetStream. It connects at the first call, and
  * again after a loss, at the next address where there is one. Messages that are published while there is no connection

@@ -1,8 +1,8 @@
 import type { ConnectionOptions } from 'node:tls';
 
 import { onAbort } from '../internal/abort.ts';
-import { bounded, pause } from '../runtime/bounded.ts';
-import { repeatedly } from '../runtime/retrying.ts';
+import { bounded } from '../runtime/bounded.ts';
+import { ConnectionLoop, type ServerAddress, type ServerAddresses } from '../runtime/connection-loop.ts';
 import type { Runtime, Timer } from '../runtime/runtime.ts';
 import { Connection, type ConnectionInit, type PendingRequest } from './connection.ts';
 import {
@@ -27,7 +27,6 @@ import {
   isZooKeeperError,
   type Operation,
   type ReadOptions,
-  type ServerAddresses,
   type Session,
   type Stat,
   type ZooKeeper,
@@ -66,10 +65,7 @@ const maxReplyBytes = 4_194_304;
 const maxGapMs = 3_500;
 // A server closes the connection for a packet above jute.maxbuffer, which is 0xfffff unless it is told otherwise.
 const maxPacketBytes = 0xfffff;
-// Soon, but full jitter: a server that comes back has all its clients again.
-const backoff = { initialMs: 100, maxMs: 1_000, jitter: 'full', minMs: 10 } as const;
-// A connection that ends earlier is a failure, so that a server that ends them all is not tried without pause.
-const stableMs = 500;
+const maxBackoffMs = 1_000;
 // A read that is cut off so often fails.
 const maxAttempts = 5;
 const closeMs = 500;
@@ -92,7 +88,7 @@ interface OwnSession extends Session {
 export class ZooKeeperClient implements ZooKeeper {
   readonly #options: ZooKeeperClientOptions;
   readonly #watches = new WatchTable();
-  readonly #closing = new AbortController();
+  readonly #loop: ConnectionLoop<Connection, ZooKeeperSecurity>;
   /** Requests without a connection, in their order. */
   #waiting: Call[] = [];
   #connection: Connection | undefined;
@@ -101,13 +97,25 @@ export class ZooKeeperClient implements ZooKeeper {
   /** When a server was last heard of, as of the last connection that ended. */
   #heardAtMs = 0;
   #expiry: Timer | undefined;
-  #isStarted = false;
   /** Handshakes in a row that servers ended without an answer. */
   #refusals = 0;
-  #failedHost: string | undefined;
 
   constructor(options: ZooKeeperClientOptions) {
     this.#options = options;
+    const { security } = options;
+    this.#loop = new ConnectionLoop<Connection, ZooKeeperSecurity>({
+      ...options,
+      maxBackoffMs,
+      security: () => {
+        const { tls, username, password } = security;
+        return { tls, username, password };
+      },
+      open: (address, attempt, signal) => this.#openSession(address, attempt, signal),
+      onTimeout: (ms) => new Error(`it did not answer the handshake within ${Math.round(ms)} ms`),
+      onOpened: (connection, attempt) => this.#attach(connection, attempt),
+      onEnded: (connection, error) => this.#detach(connection, error),
+      onFailed: (error) => this.#failWaiting(error),
+    });
   }
 
   get session(): Session | undefined {
@@ -116,7 +124,7 @@ export class ZooKeeperClient implements ZooKeeper {
 
   /** The host of the last attempt to connect that failed. */
   get failedHost(): string | undefined {
-    return this.#failedHost;
+    return this.#loop.failedHost;
   }
 
   get isConnected(): boolean {
@@ -172,10 +180,10 @@ export class ZooKeeperClient implements ZooKeeper {
   async close({ endSession }: { readonly endSession: boolean }): Promise<void> {
     const { timers } = this.#options.runtime;
     const closed = new Error('the client was closed');
-    if (endSession && this.#connection && !this.#closing.signal.aborted) {
+    if (endSession && this.#connection && !this.#loop.closing.aborted) {
       await bounded((signal) => this.#ask(closeSessionRequest, signal), { timers, timeoutMs: closeMs }).catch(() => {});
     }
-    this.#closing.abort(closed);
+    this.#loop.close(closed);
     this.#expiry?.cancel();
     this.#connection?.close(closed);
     this.#failWaiting(closed);
@@ -183,7 +191,7 @@ export class ZooKeeperClient implements ZooKeeper {
 
   #ask<T>(request: ZooKeeperRequest<T>, signal?: AbortSignal): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.#closing.signal.aborted) return reject(this.#closing.signal.reason);
+      if (this.#loop.closing.aborted) return reject(this.#loop.closing.reason);
       const packet = packetOf(request);
       if (packet.length > maxPacketBytes) return reject(tooLarge(request.name, packet.length));
       let forget = (): void => {};
@@ -215,7 +223,7 @@ export class ZooKeeperClient implements ZooKeeper {
       if (call.isOver) return;
       this.#waiting.push(call);
       this.#sendWaiting();
-      this.#start();
+      this.#loop.start();
     });
   }
 
@@ -236,70 +244,26 @@ export class ZooKeeperClient implements ZooKeeper {
     if (watch?.kind === 'absence') this.#watches.add('absence', watch.path);
   }
 
-  #start(): void {
-    if (this.#isStarted) return;
-    this.#isStarted = true;
-    const { runtime } = this.#options;
-    void repeatedly(() => this.#runConnection(), { runtime, backoff, signal: this.#closing.signal }).catch(() => {});
-  }
-
-  /** Opens a connection, and resolves when it has ended. Rejects if there was none, or only for a moment. */
-  async #runConnection(): Promise<void> {
-    const { clock, timers, random } = this.#options.runtime;
-    let connection: Connection;
-    let secret: string | undefined;
+  /** Goes on with the session, or makes a new one if it has expired. */
+  async #openSession(address: ServerAddress, security: ZooKeeperSecurity, signal: AbortSignal): Promise<Connection> {
     try {
-      // Before there is a connection, for it throws.
-      secret = this.#options.security.password;
-      connection = await this.#openAny();
+      const connection = await this.#open(address, security, signal);
+      if (connection.grant.timeoutMs > 0) return connection;
+      connection.close(new Error('the session has expired'));
+      this.#expire();
+      const renewed = await this.#open(address, security, signal);
+      if (renewed.grant.timeoutMs > 0) return renewed;
+      const refused = new ZooKeeperError('SessionExpired', 'the server grants no session');
+      renewed.close(refused);
+      throw refused;
     } catch (error) {
-      this.#failWaiting(error);
+      if (isZooKeeperError(error, 'ConnectionLoss')) this.#refusals += 1;
       throw error;
     }
-    const openedAtMs = clock.monotonicMs();
-    this.#attach(connection, secret);
-    const error = await connection.ended;
-    this.#detach(connection, error);
-    if (clock.monotonicMs() - openedAtMs < stableMs) throw error;
-    await pause(timers, random.next() * backoff.initialMs, this.#closing.signal);
   }
 
-  /** Tries the addresses, each once. Rejects with the failure of the last. */
-  async #openAny(): Promise<Connection> {
-    const { addresses } = this.#options;
-    let failure: unknown = new Error('there is no address');
-    for (const address of addresses.inOrder) {
-      this.#closing.signal.throwIfAborted();
-      try {
-        const connection = await this.#openSession(address);
-        addresses.succeeded(address);
-        this.#refusals = 0;
-        return connection;
-      } catch (error) {
-        addresses.failed(address);
-        this.#failedHost = address.host;
-        if (isZooKeeperError(error, 'ConnectionLoss')) this.#refusals += 1;
-        failure = error;
-      }
-    }
-    throw failure;
-  }
-
-  /** Goes on with the session, or makes a new one if it has expired. */
-  async #openSession(address: { readonly host: string; readonly port: number }): Promise<Connection> {
-    const connection = await this.#open(address);
-    if (connection.grant.timeoutMs > 0) return connection;
-    connection.close(new Error('the session has expired'));
-    this.#expire();
-    const renewed = await this.#open(address);
-    if (renewed.grant.timeoutMs > 0) return renewed;
-    const refused = new ZooKeeperError('SessionExpired', 'the server grants no session');
-    renewed.close(refused);
-    throw refused;
-  }
-
-  #open(address: { readonly host: string; readonly port: number }): Promise<Connection> {
-    const { addresses, security, runtime, connectTimeoutMs, maxSilenceMs, listener } = this.#options;
+  #open(address: ServerAddress, { tls }: ZooKeeperSecurity, signal: AbortSignal): Promise<Connection> {
+    const { addresses, runtime, maxSilenceMs, listener } = this.#options;
     const { clock, timers } = runtime;
     const { id: sessionId = 0n, password = new Uint8Array() } = this.#session ?? {};
     // Servers that lost their data refuse who has seen more. Asked without that, they say that the session is over.
@@ -308,7 +272,7 @@ export class ZooKeeperClient implements ZooKeeper {
     const init: ConnectionInit = {
       address,
       handshake,
-      tls: security.tls,
+      tls,
       clock,
       timers,
       maxSilenceMs,
@@ -319,18 +283,13 @@ export class ZooKeeperClient implements ZooKeeper {
       },
       onSilence: (silentMs) => listener.onSilence?.(silentMs),
     };
-    return bounded((signal) => Connection.open(init, signal), {
-      timers,
-      timeoutMs: connectTimeoutMs,
-      signal: this.#closing.signal,
-      keepAlive: false,
-      onTimeout: (ms) => new Error(`it did not answer the handshake within ${Math.round(ms)} ms`),
-    });
+    return Connection.open(init, signal);
   }
 
   /** Takes a connection into use: credentials and watches go before everything that waits. */
-  #attach(connection: Connection, secret: string | undefined): void {
-    const { security, listener } = this.#options;
+  #attach(connection: Connection, { username = '', password: secret }: ZooKeeperSecurity): void {
+    const { listener } = this.#options;
+    this.#refusals = 0;
     const { sessionId: id, password, timeoutMs } = connection.grant;
     const isNewSession = this.#session?.id !== id;
     if (isNewSession) this.#watches.clear();
@@ -339,11 +298,11 @@ export class ZooKeeperClient implements ZooKeeper {
     this.#session = session;
     this.#connection = connection;
     this.#expiry?.cancel();
-    if (secret !== undefined) connection.write(digestPacket(security.username ?? '', secret));
+    if (secret !== undefined) connection.write(digestPacket(username, secret));
     for (const packet of this.#watches.packets(this.#lastZxid)) connection.write(packet);
     this.#sendWaiting();
     if (!isNewSession && silentMs > (this.#options.maxGapMs ?? maxGapMs)) listener.onSilence?.(silentMs);
-    listener.onConnected?.(session, isNewSession);
+    listener.onConnected?.(session, isNewSession, silentMs);
   }
 
   #detach(connection: Connection, error: Error): void {
@@ -360,14 +319,14 @@ export class ZooKeeperClient implements ZooKeeper {
       else call.onError(connectionLost(call.request.name, error));
     }
     this.#waiting = [...again, ...this.#waiting];
-    if (this.#closing.signal.aborted) this.#failWaiting(error);
+    if (this.#loop.closing.aborted) this.#failWaiting(error);
   }
 
   /** ZooKeeper says that a session has expired only when it is asked again: until then, the own clock counts. */
   #awaitExpiry(): void {
     const { clock, timers } = this.#options.runtime;
     const session = this.#session;
-    if (!session || this.#closing.signal.aborted) return;
+    if (!session || this.#loop.closing.aborted) return;
     const leftMs = Math.max(0, session.timeoutMs - (clock.monotonicMs() - this.#heardAtMs));
     this.#expiry = timers.after(leftMs, () => {
       if (this.#session === session && !this.#connection) this.#expire();

@@ -106,8 +106,11 @@ export interface ReadOptions {
 export interface ZooKeeperListener {
   /** A watch reports a change. */
   onEvent?(event: WatchEvent): void;
-  /** A connection stands. A new session has no watches yet; with an old one they are armed again. */
-  onConnected?(session: Session, isNewSession: boolean): void;
+  /**
+   * A connection stands. A new session has no watches yet; with an old one they are armed again, and nothing was heard
+   * of its server before for `silentMs` milliseconds.
+   */
+  onConnected?(session: Session, isNewSession: boolean, silentMs: number): void;
   /**
    * The server is heard of again after it was silent for longer than `maxGapMs`: it may have stood still, and may end
    * sessions of clients that live. Called before the first event after it, and before `onConnected`.
@@ -115,14 +118,6 @@ export interface ZooKeeperListener {
   onSilence?(silentMs: number): void;
   /** The session is over, by what ZooKeeper says or by the client's own clock. A new one is made by itself. */
   onExpired?(session: Session): void;
-}
-
-/** The addresses of the servers of one ensemble. */
-export interface ServerAddresses {
-  /** In the order in which they are tried. */
-  readonly inOrder: readonly { readonly host: string; readonly port: number }[];
-  succeeded(address: { readonly host: string; readonly port: number }): void;
-  failed(address: { readonly host: string; readonly port: number }): void;
 }
 
 /**

@@ -187,6 +187,50 @@ describe('NatsClient and a server that', () => {
     await client.deliver([], signal);
   });
 
+  it('does not answer: a call ends with its signal, says nothing once that is aborted, and others go on', async () => {
+    let isSilent = false;
+    const server = await new ScriptedServer(
+      (socket) => socket.write(info()),
+      (socket, text) => void (!isSilent && text.includes('PING') && socket.write('PONG\r\n')),
+    ).start();
+    const client = clientOf([server]);
+    await client.deliver([], signal);
+    isSilent = true;
+    const caller = new AbortController();
+    const enough = new Error('enough');
+    const call = client.deliver([{ subject: 'first', payload: '' }], caller.signal);
+    const said = (): string => server.said.join('');
+    await eventually('the server has it', () => said().includes('PUB first'), patientMs);
+    caller.abort(enough);
+    await expect(call).rejects.toBe(enough);
+    await expect(client.deliver([{ subject: 'second', payload: '' }], caller.signal)).rejects.toBe(enough);
+    isSilent = false;
+    // The answer to the PING that nobody waits for any more.
+    server.sockets[0]?.write('PONG\r\n');
+    await client.deliver([{ subject: 'third', payload: '' }], signal);
+    expect(said()).toContain('PUB third');
+    expect(said()).not.toContain('PUB second');
+    expect(server.sockets).toHaveLength(1);
+  });
+
+  it('denies a subject: whoever asked for it hears of that, though others asked before', async () => {
+    const server = await new ScriptedServer(
+      (socket) => socket.write(info()),
+      (socket, text) => {
+        for (const [line] of text.matchAll(/^(?:SUB denied|PING).*$/gm))
+          socket.write(
+            line === 'PING' ? 'PONG\r\n' : '-ERR \'Permissions Violation for Subscription to "denied"\'\r\n',
+          );
+      },
+    ).start();
+    const client = clientOf([server]);
+    client.subscribe('denied', () => {});
+    const other = client.deliver([{ subject: 'allowed', payload: '' }], signal);
+    const error = await errorOf(client.deliver([], signal, ['denied']));
+    expect([error.kind, error.subject]).toEqual(['denied', 'denied']);
+    await other;
+  });
+
   it('sends garbage later ends the connection, and the next one works', async () => {
     const server = await obliging(() => {}).start();
     const client = clientOf([server]);

@@ -1,7 +1,7 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 import { NatsClient, type NatsClientOptions } from '../../src/nats/client.ts';
-import type { ServerAddresses } from '../../src/nats/nats.ts';
+import type { ServerAddresses } from '../../src/runtime/connection-loop.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { closing } from '../support/closing.ts';
 

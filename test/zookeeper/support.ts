@@ -1,8 +1,9 @@
 import { createServer, type Server, type Socket } from 'node:net';
 
+import type { ServerAddresses } from '../../src/runtime/connection-loop.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { ZooKeeperClient, type ZooKeeperClientOptions } from '../../src/zookeeper/client.ts';
-import type { ServerAddresses, Session, WatchEvent } from '../../src/zookeeper/zookeeper.ts';
+import type { Session, WatchEvent } from '../../src/zookeeper/zookeeper.ts';
 import { closing } from '../support/closing.ts';
 
 /** Addresses that are always tried in their order. */
