@@ -1,14 +1,23 @@
 /** The beginnings of the subjects of Go Micro's NATS registry: those of version 5, and those of 4. */
 export const natsPrefixes = ['micro.nats', 'micro.registry.nats'] as const;
 
-/** The subject of questions for services. */
-export function querySubject(prefix: string): string {
-  return `${prefix}.query`;
-}
+/** The subjects of a registry: those of questions, and those of announcements. */
+export class NatsSubjects {
+  readonly prefixes: readonly string[];
+  readonly queries: readonly string[];
+  readonly watches: readonly string[];
 
-/** The subject of announcements. */
-export function watchSubject(prefix: string): string {
-  return `${prefix}.watch`;
+  constructor(prefixes: readonly string[]) {
+    this.prefixes = prefixes;
+    this.queries = prefixes.map((prefix) => `${prefix}.query`);
+    this.watches = prefixes.map((prefix) => `${prefix}.watch`);
+  }
+
+  /** False for a message at `subject` that comes to another of the subjects as well, and is heeded there. */
+  isHeeded(subject: string, prefixes: readonly string[]): boolean {
+    const first = this.prefixes.findIndex((prefix) => prefixes.includes(prefix));
+    return first < 0 || subject === this.queries[first] || subject === this.watches[first];
+  }
 }
 
 /** Tenon's own parts of a message, which Go Micro ignores. */
@@ -30,6 +39,8 @@ export interface NatsResult {
   readonly service: Readonly<Record<string, unknown>>;
 }
 
+// A node with a longer lease is announced again before that.
+const maxLeaseMs = 86_400_000;
 const actions: readonly unknown[] = ['get', 'list', 'create', 'update', 'delete'];
 
 /** Encodes a question: for a service by its name, or for all of them. */
@@ -57,4 +68,15 @@ export function readResult({
   const isObject = typeof service === 'object' && service !== null && !Array.isArray(service);
   if (!actions.includes(action) || (!isObject && action !== 'list')) return undefined;
   return { action: action as NatsResult['action'], service: isObject ? (service as Record<string, unknown>) : {} };
+}
+
+/** Reads tenon's own parts of a message, as far as they are there. */
+export function readExtensions(message: Readonly<Record<string, unknown>>): NatsExtensions {
+  const { prefixes, leaseMs, owner, sinceMs } = message;
+  return {
+    prefixes: Array.isArray(prefixes) ? prefixes.filter((one) => typeof one === 'string') : undefined,
+    leaseMs: typeof leaseMs === 'number' && leaseMs >= 0 ? Math.min(leaseMs, maxLeaseMs) : undefined,
+    owner: typeof owner === 'string' ? owner : undefined,
+    sinceMs: typeof sinceMs === 'number' && Number.isSafeInteger(sinceMs) ? sinceMs : undefined,
+  };
 }

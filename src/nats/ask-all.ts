@@ -1,15 +1,12 @@
 import { pause } from '../runtime/bounded.ts';
-import type { Clock, Timers } from '../runtime/runtime.ts';
+import type { Runtime } from '../runtime/runtime.ts';
 import type { Nats, NatsMessage } from './nats.ts';
 
 /** A question to all who hear some subjects. */
 export interface Question {
-  readonly clock: Clock;
-  readonly timers: Timers;
+  readonly runtime: Runtime;
   readonly subjects: readonly string[];
   readonly payload: string;
-  /** The subject to which answers are sent, for this question alone. */
-  readonly inbox: string;
   /** Time without an answer after which all are taken to be there, in milliseconds. */
   readonly quietMs: number;
   /** Time without any answer after which there is none, in milliseconds. */
@@ -25,7 +22,10 @@ export interface Question {
  * time counts from when the server has the question. Rejects as {@link Nats.deliver} does.
  */
 export async function askAll(client: Nats, question: Question): Promise<void> {
-  const { clock, timers, subjects, payload, inbox, quietMs, silentMs, maxMs, signal } = question;
+  const { subjects, payload, quietMs, silentMs, maxMs, signal } = question;
+  const { clock, timers, random } = question.runtime;
+  // For this question alone.
+  const inbox = `_INBOX.${random.uuid()}`;
   let answers = 0;
   let heardAtMs = 0;
   const subscription = client.subscribe(inbox, (message) => {

@@ -1,23 +1,23 @@
 import { inject, injectable, optional, type ServiceIdentifier } from 'inversify';
 
-import { encodeQuery, natsPrefixes } from '../go-micro/nats.ts';
+import { encodeAnnouncement, encodeAnswer, encodeQuery, natsPrefixes, NatsSubjects } from '../go-micro/nats.ts';
 import type { WithDefaults } from '../internal/defaults.ts';
 import { token } from '../internal/token.ts';
 import { Logger } from '../logger/logger.ts';
 import { askAll } from '../nats/ask-all.ts';
 import { NatsClient } from '../nats/client.ts';
-import { isValidSubject, NatsError, type NatsMessage, type NatsSubscription } from '../nats/nats.ts';
+import { isValidSubject, NatsError, type NatsMessage, type NatsPublication } from '../nats/nats.ts';
+import { SubscriptionGroup } from '../nats/subscription-group.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
-import { AddressList, formatAddress, parseAddresses, type ServerAddress } from './kit/address-list.ts';
+import { AddressList, assertUsername, formatAddress, parseAddresses, type ServerAddress } from './kit/address-list.ts';
+import { type AnnouncedAction, AnsweredNodes, type ClaimedNode, ClaimedNodes } from './kit/answered-nodes.ts';
 import { BrokenRecords } from './kit/broken-records.ts';
 import type { DriverCall, DriverTools, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
 import { type DriverFailure, invalidOption, invalidService } from './kit/errors.ts';
-import { idOf, nodeKey } from './kit/node-table.ts';
+import { NodeLimit } from './kit/node-limit.ts';
 import { WatchFeeds } from './kit/watch-feeds.ts';
-import { OwnNodes } from './nats/own-nodes.ts';
-import { type ClaimedNode, isStronger, nodesIn, toldIn } from './nats/records.ts';
-import { NatsSubjects } from './nats/subjects.ts';
+import { nodesIn, toldIn } from './nats/records.ts';
 import type { Registry, RegistryCapabilities, RegistryOptions } from './registry.ts';
 
 /** Options of a {@link NatsRegistry}. Its address may be `nats://host:port`. */
@@ -115,25 +115,25 @@ class NatsDriver implements RegistryDriver {
   readonly #tools: DriverTools;
   readonly #client: NatsClient;
   readonly #subjects: NatsSubjects;
-  readonly #own: OwnNodes;
+  readonly #own: AnsweredNodes;
   readonly #feeds = new WatchFeeds();
   readonly #broken: BrokenRecords;
-  #watching: readonly NatsSubscription[] = [];
-  #isFull = false;
+  readonly #limit: NodeLimit;
+  readonly #announcements: SubscriptionGroup;
+  readonly #questions: SubscriptionGroup;
 
   constructor(settings: Settings, tools: DriverTools) {
     const { security, ...others } = (this.#tools = tools);
     const { timeoutMs } = (this.bounds = settings);
     const { addresses, prefixes } = placeOf(settings);
+    const { queries, watches } = (this.#subjects = new NatsSubjects(prefixes));
     this.#broken = new BrokenRecords(tools.logger);
-    this.#subjects = new NatsSubjects(prefixes);
+    this.#limit = new NodeLimit(settings.maxNodes, 'nodes are announced over NATS', tools.logger);
     this.server = `NATS at ${addresses.map(formatAddress).join(',')}`;
-    // Each client begins with another server.
-    const start = Math.floor(tools.random.next() * addresses.length);
-    const rotated = [...addresses.slice(start), ...addresses.slice(0, start)];
+    const list = { ...others, registry: 'nats', serverName: 'NATS', beginsAnywhere: true };
     const client = new NatsClient({
       runtime: tools,
-      addresses: new AddressList(rotated, { ...others, registry: 'nats', serverName: 'NATS' }),
+      addresses: new AddressList(addresses, list),
       security,
       name: 'tenon registry',
       // A call is answered even if only one of the servers does.
@@ -145,18 +145,14 @@ class NatsDriver implements RegistryDriver {
       },
     });
     this.#client = client;
-    this.#own = new OwnNodes({
-      client,
-      subjects: this.#subjects,
-      tools: others,
-      listen: () => {
-        this.#listen();
-        const asking = this.#subjects.queries.map((subject) => client.subscribe(subject, this.#onMessage));
-        return () => {
-          for (const one of asking) one.unsubscribe();
-          this.#leave();
-        };
-      },
+    this.#announcements = new SubscriptionGroup(client, watches, this.#onMessage);
+    this.#questions = new SubscriptionGroup(client, queries, this.#onMessage);
+    this.#own = new AnsweredNodes({
+      ...others,
+      registry: 'nats',
+      hear: (signal) => this.#hear(signal),
+      deliver: (action, node, signal) => client.deliver(this.#announcementsOf(action, node), signal),
+      tell: (node) => this.#announcementsOf('create', node).forEach((message) => client.publish(message)),
     });
   }
 
@@ -179,36 +175,30 @@ class NatsDriver implements RegistryDriver {
 
   /** Asks all processes. An answer may be late or lost: nodes that are known stay until their lease ends. */
   async read(service: string | undefined, { signal, isInitialRead }: DriverCall): Promise<Snapshot> {
-    const { clock, timers, random } = this.#tools;
     const { queryMs, maxQueryMs } = this.bounds;
     const { queries, prefixes } = this.#subjects;
     const place = `an answer about ${service === undefined ? 'all services' : JSON.stringify(service)}`;
-    const nodes = new Map<string, ClaimedNode>();
-    const keep = (node: ClaimedNode): void => {
-      const key = nodeKey(node.service.name, idOf(node.service));
-      const known = nodes.get(key);
-      if (known ? isStronger(node.claim, known.claim) : this.hasRoom(nodes.size)) nodes.set(key, node);
-    };
+    const found = new ClaimedNodes((count) => this.hasRoom(count));
     await askAll(this.#client, {
-      clock,
-      timers,
+      runtime: this.#tools,
       subjects: queries,
       payload: encodeQuery(service, { prefixes }),
-      inbox: `_INBOX.${random.uuid()}`,
       quietMs: queryMs,
       silentMs: isInitialRead ? 2 * queryMs : maxQueryMs,
       maxMs: maxAnswersMs,
       signal,
-      onAnswer: ({ payload }) => this.#broken.read(place, () => nodesIn(payload, this.bounds))?.forEach(keep),
+      onAnswer: ({ payload }) => {
+        const nodes = this.#broken.read(place, () => nodesIn(payload, this.bounds)) ?? [];
+        for (const node of nodes) found.add(node);
+      },
     });
-    return { nodes: [...nodes.values()], isComplete: false };
+    return { nodes: found.all, isComplete: false };
   }
 
   async watch(feed: WatchFeed, signal: AbortSignal, call: DriverCall): Promise<void> {
     this.#feeds.join(feed, signal, () => this.#leave());
-    this.#listen();
     try {
-      await this.#client.deliver([], call.signal, this.#subjects.watches);
+      await this.#announcements.open(call.signal);
     } catch (error) {
       // Others do without what this one was refused.
       if (error instanceof NatsError && error.kind === 'denied') this.#feeds.fail(`NATS refused it (${error.message})`);
@@ -220,12 +210,7 @@ class NatsDriver implements RegistryDriver {
 
   /** Limits the nodes that are accepted from others: any client of the server may announce some. */
   hasRoom(count: number): boolean {
-    const { maxNodes } = this.bounds;
-    if (count < maxNodes) return true;
-    const message = `more than ${maxNodes} nodes are announced over NATS: further ones are skipped`;
-    if (!this.#isFull) this.#tools.logger.warn(message);
-    this.#isFull = true;
-    return false;
+    return this.#limit.hasRoom(count);
   }
 
   /** Translates an error: NATS refuses, or it cannot be reached. */
@@ -247,28 +232,45 @@ class NatsDriver implements RegistryDriver {
   readonly #onMessage = ({ subject, reply, payload }: NatsMessage): void => {
     const told = this.#broken.read(placeOfRecord(subject, payload), () => toldIn(payload, this.bounds));
     if (!told || !this.#subjects.isHeeded(subject, told.prefixes)) return;
-    const isQuestion = this.#subjects.queries.includes(subject);
-    if (isQuestion && reply !== undefined && told.nodes.length === 0) this.#own.answer(told, reply);
-    if (isQuestion) return;
-    for (const node of told.nodes) {
-      this.#own.compare(told.action, node);
-      const change = { ...node, action: told.action === 'delete' ? ('delete' as const) : ('update' as const) };
-      this.#feeds.change(change, 'service');
-      this.#feeds.change(change, 'every');
+    const { action, service, nodes } = told;
+    if (this.#subjects.queries.includes(subject)) {
+      if (reply !== undefined && nodes.length === 0) this.#answer(action === 'list' ? undefined : service, reply);
+      return;
+    }
+    for (const node of nodes) {
+      const isGone = action === 'delete';
+      this.#own.compare(isGone ? 'delete' : 'create', node);
+      const change = { ...node, action: isGone ? ('delete' as const) : ('update' as const) };
+      for (const who of ['service', 'every'] as const) this.#feeds.change(change, who);
     }
   };
 
-  /** Listens to announcements. */
-  #listen(): void {
-    if (this.#watching.length > 0) return;
-    this.#watching = this.#subjects.watches.map((subject) => this.#client.subscribe(subject, this.#onMessage));
+  /** Answers for the nodes of a service, or of all services. */
+  #answer(service: Readonly<Record<string, unknown>> | undefined, reply: string): void {
+    for (const { service: record, leaseMs, claim } of this.#own.answers()) {
+      if (service && service['name'] !== record.name) continue;
+      this.#client.publish({ subject: reply, payload: encodeAnswer(JSON.stringify(record), { leaseMs, ...claim }) });
+    }
   }
 
-  /** Listens no longer, unless somebody watches or is registered. */
+  /** Listens, and resolves when all was heard that others have announced before. */
+  async #hear(signal: AbortSignal): Promise<void> {
+    try {
+      await Promise.all([this.#questions.open(signal), this.#announcements.open(signal)]);
+    } finally {
+      this.#leave();
+    }
+  }
+
+  /** Listens no longer to announcements, unless somebody watches or is registered. */
   #leave(): void {
-    if (this.#feeds.size > 0 || this.#own.isListening) return;
-    for (const one of this.#watching) one.unsubscribe();
-    this.#watching = [];
+    if (this.#feeds.size === 0 && !this.#questions.isOpen) this.#announcements.close();
+  }
+
+  #announcementsOf(action: AnnouncedAction, { service, leaseMs, claim }: ClaimedNode): readonly NatsPublication[] {
+    const { prefixes, watches } = this.#subjects;
+    const payload = encodeAnnouncement(action, JSON.stringify(service), { prefixes, leaseMs, ...claim });
+    return watches.map((subject) => ({ subject, payload }));
   }
 }
 
@@ -284,14 +286,13 @@ interface Place {
 }
 
 /** Throws INVALID_ARGUMENT for an address, subjects or credentials that cannot be used. */
-function placeOf({ address, prefixes, credentials = {} }: Settings): Place {
+function placeOf(settings: Settings): Place {
+  const { address, prefixes } = settings;
   const addresses = parseAddresses(address.replaceAll(/(^|,)\s*nats:\/\//g, '$1'), defaultPort);
   const all = prefixes.split(',').map((one) => one.trim());
   if (!all.every(isValidSubject))
     throw invalidOption(`${optionsName}.prefixes is "${prefixes}": give beginnings of subjects, such as micro.nats`);
-  const isPassword = credentials.password !== undefined || credentials.passwordFile !== undefined;
-  if (isPassword && (credentials.username ?? '') === '')
-    throw invalidOption(`${optionsName}.credentials.username is missing: ${aboutCredentials}`);
+  assertUsername(settings, optionsName, aboutCredentials);
   return { addresses, prefixes: [...new Set(all)] };
 }
 

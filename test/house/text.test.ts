@@ -22,7 +22,7 @@ const outsideRuntime = (path: string): boolean => !path.startsWith('src/runtime/
 /** Where a date is shown, comes from outside, or goes there. */
 const readersOfDates: ReadonlySet<string> = new Set([
   'src/client/credentials.ts',
-  'src/registry/nats/own-nodes.ts',
+  'src/registry/kit/answered-nodes.ts',
   'src/logger/console.ts',
   'src/transport/grpc-js/client-call.ts',
   'src/transport/grpc-js/server-call.ts',

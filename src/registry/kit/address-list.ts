@@ -2,8 +2,9 @@ import { backoffMs } from '../../internal/backoff.ts';
 import { hostPort } from '../../internal/host-port.ts';
 import { maskAddress } from '../../internal/mask.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
+import type { RegistryOptions } from '../registry.ts';
 import { boundedCall } from './bounded-call.ts';
-import { ChannelCallError, invalidAddress } from './errors.ts';
+import { ChannelCallError, invalidAddress, invalidOption } from './errors.ts';
 
 /** The host and port of a server. */
 export interface ServerAddress {
@@ -24,6 +25,8 @@ export interface AddressListOptions {
   readonly minBackoffMs?: number | undefined;
   /** Longest back-off of an address, in milliseconds. @default 10_000 */
   readonly maxBackoffMs?: number | undefined;
+  /** True if each process begins with another address, so that the servers share the processes. @default false */
+  readonly beginsAnywhere?: boolean | undefined;
 }
 
 /** The bounds of one {@link AddressList.run}. */
@@ -56,6 +59,7 @@ export class AddressList {
   constructor(addresses: readonly ServerAddress[], options: AddressListOptions) {
     this.#states = addresses.map((address) => ({ address, failures: 0, backoffUntilMs: Number.NEGATIVE_INFINITY }));
     this.#options = options;
+    if (options.beginsAnywhere === true) this.#at = Math.floor(options.random.next() * addresses.length);
   }
 
   /** The address to use now. */
@@ -157,6 +161,16 @@ export function parseAddresses(text: string, defaultPort: number): readonly Serv
     }
     return { host, port: Number(port) };
   });
+}
+
+/**
+ * Throws INVALID_ARGUMENT (`registry.invalid_option`) for a password without the name of its user. `remedy` names the
+ * variables.
+ */
+export function assertUsername({ credentials = {} }: RegistryOptions, optionsName: string, remedy: string): void {
+  const { username = '', password, passwordFile } = credentials;
+  const hasPassword = password !== undefined || passwordFile !== undefined;
+  if (hasPassword && username === '') throw invalidOption(`${optionsName}.credentials.username is missing: ${remedy}`);
 }
 
 /** Formats an address as `host:port`, with an IPv6 address in brackets. */

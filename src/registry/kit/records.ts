@@ -12,6 +12,8 @@ export function pathPart(name: string): string {
   return encodeURIComponent(Buffer.from(name).toString());
 }
 
+// A service of many nodes comes once, and is kept once for each of them.
+const maxExpandedBytes = 4_194_304;
 // Deeper descriptions of messages are refused. Go Micro's own are at most three deep.
 const maxValueDepth = 32;
 
@@ -38,6 +40,25 @@ export function decodeNodes(text: string, maxBytes: number): readonly ServiceRec
   return nodes.map((node) => {
     const { id, address, metadata } = objectOf(node, 'a node');
     return { ...service, nodes: [checkedNode(id, address, metadata)] };
+  });
+}
+
+/**
+ * Checks a service with its nodes, whose fields have Go Micro's names, and gives a record for each node. Throws
+ * {@link BrokenRecord} for one without nodes, and for a node whose record takes more than `maxRecordBytes`.
+ */
+export function eachNode(fields: Readonly<Record<string, unknown>>, maxRecordBytes: number): readonly ServiceRecord[] {
+  const service = serviceParts(fields['name'], fields);
+  const { nodes } = fields;
+  if (!Array.isArray(nodes) || nodes.length === 0) throw new BrokenRecord('has no node');
+  const serviceBytes = bytesOf(service);
+  if (nodes.length * serviceBytes > Math.max(maxExpandedBytes, maxRecordBytes))
+    throw new BrokenRecord(`has ${nodes.length} nodes, too many for its size`);
+  return nodes.map((one: unknown) => {
+    const { id, address, metadata } = (typeof one === 'object' && one !== null ? one : {}) as Record<string, unknown>;
+    const node = checkedNode(id, address, metadata);
+    if (serviceBytes + bytesOf(node) > maxRecordBytes) throw new BrokenRecord(`is larger than ${maxRecordBytes} bytes`);
+    return { ...service, nodes: [node] };
   });
 }
 
@@ -135,6 +156,10 @@ export function leaseOf(
   const leaseMs = Math.ceil(ttlMs / ttlGranularityMs) * ttlGranularityMs;
   if (leaseMs > 0 && Number.isSafeInteger(leaseMs)) return Math.max(minTtlMs, leaseMs);
   throw invalidOption(`ttlMs is ${ttlMs}: give the lease as a number of milliseconds above 0`);
+}
+
+function bytesOf(value: object): number {
+  return Buffer.byteLength(JSON.stringify(value));
 }
 
 function objectOf(value: unknown, what: string): Record<string, unknown> {

@@ -37,6 +37,21 @@ function scene(text = 'a:1,b:2,c:3') {
 }
 
 describe('AddressList', () => {
+  it('begins with any of the addresses if it is told to', () => {
+    const addresses = parseAddresses('a:1,b:2,c:3,d:4', 80);
+    const options = { ...virtualRuntime(), registry: 'scripted', serverName: 'the server' };
+    const begins = (next: number): string =>
+      new AddressList(addresses, {
+        ...options,
+        random: { ...options.random, next: () => next },
+        beginsAnywhere: true,
+      }).inOrder
+        .map(({ host }) => host)
+        .join('');
+    expect([0, 0.25, 0.74, 0.999].map(begins)).toEqual(['abcd', 'bcda', 'cdab', 'dabc']);
+    expect(new AddressList(addresses, options).current.host).toBe('a');
+  });
+
   it('stays with the address that works', async () => {
     const { run, tried, down } = scene();
     expect([await run(), await run()]).toEqual(['a', 'a']);
