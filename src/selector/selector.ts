@@ -232,8 +232,9 @@ export interface SelectorObserver {
    */
   onEjected?(event: ObservedNode & { readonly reason: EjectionReason; readonly durationMs: number | undefined }): void;
   /**
-   * A node that was left out is used again. Called with the first selection after its time was over, or when a call has
-   * got through; not for a node that left the registry meanwhile.
+   * A node is no longer left out. Called with the first selection after its time was over, when a call has got through,
+   * and when the node leaves the registry, or is forgotten. One that comes back while it is ejected is told of again by
+   * `onEjected`.
    */
   onReadmitted?(event: ObservedNode): void;
   /**

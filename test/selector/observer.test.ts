@@ -5,8 +5,9 @@ import { Code } from '../../src/errors/errors.ts';
 import { contract, Registry, System } from '../../src/index.ts';
 import { type NextNode, SelectorObserver, type SelectorOptions } from '../../src/selector/selector.ts';
 import { failureOf } from '../../src/testing/failures.ts';
+import { virtualRuntime } from '../../src/testing/virtual-time.ts';
 import { nodeOf, serviceOf } from '../registry/support.ts';
-import { errorOf, lost, rigFor, selectorNames, unreachable } from './support.ts';
+import { errorOf, lost, rigFor, selectorClass, selectorNames, unreachable } from './support.ts';
 
 /** An observer that writes down what it is told. */
 function recording() {
@@ -168,6 +169,77 @@ describe.each(selectorNames)('an observer of the selector %s', (name) => {
     records.current = [serviceOf('greeter', [nodeOf('n1', { metadata: { 'tenon-state': 'draining' } })])];
     await failureOf((async () => pick())());
     expect(take()).toEqual([['onNoneAvailable', { service: 'greeter', nodes: 1 }]]);
+  });
+
+  it('is told of a node that leaves while it is ejected, and of one that comes back and is ejected still', () => {
+    const nodes = ['n1', 'n2', 'n3', 'n4', 'n5'];
+    const { take, begin, end, call, pick, records, timers } = observed(name, nodes, { ejectMs: 10_000 });
+    const all = records.current;
+    begin('n4');
+    call('n2', 3, errorOf(undefined));
+    call('n3', 1, unreachable);
+    take();
+    records.current = [serviceOf('greeter', ['n1', 'n5'])];
+    pick();
+    expect(take()).toEqual([
+      ['onReadmitted', of('n2')],
+      ['onReadmitted', of('n3')],
+    ]);
+    // The last call of a node that has left.
+    end('n4', unreachable);
+    expect(take()).toEqual([]);
+    timers.nowMs += 4_000;
+    records.current = all;
+    pick();
+    expect(take()).toEqual([['onEjected', of('n2', { reason: 'failures', durationMs: 6_000 })]]);
+    timers.nowMs += 6_000;
+    pick();
+    expect(take()).toEqual([['onReadmitted', of('n2')]]);
+  });
+
+  it('is told of the nodes of a service that is forgotten, as nobody has called it for long', () => {
+    const { take, call, pick, timers, selector } = observed(name, ['n1', 'n2', 'n3'], {
+      ejectMs: 30_000_000,
+      maxEjectMs: 30_000_000,
+    });
+    const useAnother = (): void => {
+      timers.nowMs += 600_000;
+      (selector.select(`other-${timers.nowMs}`) as NextNode)();
+    };
+    call('n2', 3, errorOf(undefined));
+    take();
+    for (let time = 0; time < 4; time += 1) {
+      useAnother();
+      pick();
+    }
+    expect(take()).toEqual([]);
+    for (let time = 0; time < 4; time += 1) useAnother();
+    expect(take()).toEqual([['onReadmitted', of('n2')]]);
+  });
+
+  it('is told of the nodes of a service that the registry has no longer', async () => {
+    const { observer, take } = recording();
+    const found = { current: [serviceOf('greeter', ['n1', 'n2', 'n3'])] };
+    const registry = {
+      getService: async () => {
+        if (found.current.length === 0) throw errorOf('registry.not_found', Code.NotFound);
+        return found.current;
+      },
+    } as unknown as Registry;
+    const { clock, random, timers } = virtualRuntime(1_000_000);
+    const selector = new (selectorClass(name))(registry, {}, clock, random, observer);
+    await selector.select('greeter');
+    selector.mark('greeter', nodeOf('n2'), unreachable);
+    take();
+    found.current = [];
+    expect((await failureOf((async () => selector.select('greeter'))())).code).toBe(Code.NotFound);
+    expect(take()).toEqual([['onReadmitted', of('n2')]]);
+    // After a minute it is another process, of which nothing is known.
+    timers.nowMs += 60_000;
+    await failureOf((async () => selector.select('greeter'))());
+    found.current = [serviceOf('greeter', ['n1', 'n2', 'n3'])];
+    await selector.select('greeter');
+    expect(take()).toEqual([]);
   });
 
   it('disturbs nothing if it throws, rejects, or has one method alone', () => {

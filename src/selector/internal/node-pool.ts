@@ -45,6 +45,8 @@ class ServiceNodes<State, Memory> {
   /** The records of the callers for which the groups were made. */
   callers: readonly ServiceRecord[] | undefined;
   isPanic = false;
+  /** True if it was called since the last sweep. */
+  wasUsed = true;
   readonly outliers: OutlierDetection<PooledNode<State>>;
 
   constructor(name: string, outliers: OutlierDetection<PooledNode<State>>, groups: NodeGroups<State, Memory>) {
@@ -58,6 +60,8 @@ const none: readonly never[] = [];
 
 // A node that is away for less than this is the same process still: the registry was away, or the network.
 const keptMs = 60_000;
+// A service that nobody has called for so long is forgotten, as the cache of the registry does.
+const idleMs = 600_000;
 
 /** Keeps the nodes of each service and leaves out failing ones, for every strategy alike. */
 export class NodePool<State = undefined, Memory = undefined> {
@@ -68,6 +72,7 @@ export class NodePool<State = undefined, Memory = undefined> {
   readonly #observer: SelectorObserver | undefined;
   readonly #services = new Map<string, ServiceNodes<State, Memory>>();
   readonly #peek: ((name: string) => readonly ServiceRecord[] | undefined) | undefined;
+  #sweptAtMs: number | undefined;
   #isClosed = false;
   #options: PoolOptions;
   /** The service of the callers that was read. */
@@ -188,7 +193,13 @@ export class NodePool<State = undefined, Memory = undefined> {
   }
 
   async #read(service: string, options: SelectOptions | undefined): Promise<NextNode> {
-    const records = await this.#registry.getService(service, { signal: options?.signal });
+    let records: readonly ServiceRecord[];
+    try {
+      records = await this.#registry.getService(service, { signal: options?.signal });
+    } catch (error) {
+      if (TenonError.from(error).code === Code.NotFound) this.#takeNone(service);
+      throw error;
+    }
     if (this.#isClosed) throw closed();
     return this.#choose(service, records, options);
   }
@@ -217,6 +228,7 @@ export class NodePool<State = undefined, Memory = undefined> {
   #current(service: string, records: readonly ServiceRecord[]): ServiceNodes<State, Memory> {
     let state = this.#services.get(service);
     if (!state) {
+      this.#sweep();
       const listener = this.#observer && {
         onOut: (node: PooledNode<State>, reason: EjectionReason, durationMs: number | undefined) =>
           this.#tell('onEjected', { ...observed(service, node), reason, durationMs }),
@@ -226,8 +238,32 @@ export class NodePool<State = undefined, Memory = undefined> {
       state = new ServiceNodes(service, outliers, new NodeGroups<State, Memory>(() => this.#strategy.memoryOf()));
       this.#services.set(service, state);
     }
+    state.wasUsed = true;
     if (state.records !== records) this.#take(state, records);
     return state;
+  }
+
+  /** Notes that the registry has no node of the service. */
+  #takeNone(service: string): void {
+    const state = this.#services.get(service);
+    if (!state) return;
+    this.#take(state, none);
+    if (state.byId.size === 0) this.#services.delete(service);
+  }
+
+  /** Forgets services that are no longer called. Their number is not bounded: names may come from callers. */
+  #sweep(): void {
+    const nowMs = this.#clock.monotonicMs();
+    this.#sweptAtMs ??= nowMs;
+    if (nowMs - this.#sweptAtMs < idleMs) return;
+    this.#sweptAtMs = nowMs;
+    for (const [name, state] of this.#services) {
+      if (!state.wasUsed && state.inFlight === 0) {
+        for (const node of state.byId.values()) state.outliers.leave(node);
+        this.#services.delete(name);
+      }
+      state.wasUsed = false;
+    }
   }
 
   /** Takes new records of the service. What is known of nodes outlives them for a while. */
@@ -251,17 +287,19 @@ export class NodePool<State = undefined, Memory = undefined> {
           byId.set(record.id, node);
           if (!isFirst) this.#tellSlowStart(state.name, node);
         }
-        // Whoever is announced anew is worth a try.
-        if (node.goneMs !== undefined) node.health.isUnreachable = false;
-        node.goneMs = undefined;
         // What was known is of another address.
         if (record.address !== node.record.address) state.outliers.forget(node);
         node.update(record);
+        if (node.goneMs !== undefined) {
+          node.goneMs = undefined;
+          state.outliers.rejoin(node, nowMs);
+        }
         serving.add(node);
       }
     }
     for (const [id, node] of byId) {
       if (serving.has(node)) continue;
+      state.outliers.leave(node);
       node.goneMs ??= nowMs;
       if (node.inFlight === 0 && nowMs - node.goneMs >= keptMs) byId.delete(id);
     }

@@ -58,8 +58,10 @@ export class NodeHealth {
   beforeProbe: { readonly probeAtMs: number; readonly silentMs: number } | undefined;
   /** True if the call of the last probe was sent. */
   isProbeSent = false;
-  /** True from its ejection until it is used again, for observers. */
+  /** True from its ejection until it is used again, or leaves the registry, for observers. */
   isOut = false;
+  /** The reason of the last ejection. */
+  outReason: EjectionReason = 'failures';
   /** Calls of the interval by their outcome, and the sum of the latencies of those that succeeded. */
   good = 0;
   bad = 0;
@@ -71,6 +73,8 @@ export interface HealthyNode {
   health: NodeHealth;
   /** True if its process is late with its work: calls would wait. */
   readonly isBusy?: boolean | undefined;
+  /** The time since which the registry does not have it as serving. */
+  readonly goneMs?: number | undefined;
 }
 
 /** Is told of nodes that are left out, and that are used again. */
@@ -193,7 +197,7 @@ export class OutlierDetection<Node extends HealthyNode> {
         if (health.isLost) probeMs = Math.min(probeMs, health.probeAtMs);
         continue;
       }
-      if (health.isOut) this.#back(node);
+      this.#back(node);
       if (node.isBusy === true) {
         busy.push(node);
       } else {
@@ -256,9 +260,21 @@ export class OutlierDetection<Node extends HealthyNode> {
     if (!health.isProbeSent) this.#giveBack(health);
   }
 
+  /** Notes that the node leaves the registry. What is known of it stays, and observers count it no longer. */
+  leave(node: Node): void {
+    this.#back(node);
+  }
+
+  /** Notes that the node is in the registry again. Whoever is announced anew is worth a try, unless it is ejected. */
+  rejoin(node: Node, nowMs: number): void {
+    const { health } = node;
+    health.isUnreachable = false;
+    if (health.ejectedUntilMs > nowMs) this.#out(node, health.outReason, health.ejectedUntilMs - nowMs);
+  }
+
   /** Forgets what is known of the node. */
   forget(node: Node): void {
-    if (node.health.isOut) this.#back(node);
+    this.#back(node);
     node.health = new NodeHealth();
     this.#changes += 1;
   }
@@ -343,11 +359,16 @@ export class OutlierDetection<Node extends HealthyNode> {
   }
 
   #out(node: Node, reason: EjectionReason, durationMs: number | undefined): void {
-    node.health.isOut = true;
+    const { health } = node;
+    health.outReason = reason;
+    // The last calls of a node that has left say no more than that.
+    if (node.goneMs !== undefined) return;
+    health.isOut = true;
     this.#listener?.onOut(node, reason, durationMs);
   }
 
   #back(node: Node): void {
+    if (!node.health.isOut) return;
     node.health.isOut = false;
     this.#listener?.onBack(node);
   }
