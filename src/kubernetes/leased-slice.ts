@@ -32,6 +32,14 @@ export interface PublishedNode {
   readonly ttlMs: number;
 }
 
+/** Names a node that is registered here no longer. */
+export interface FormerNode {
+  readonly service: string;
+  readonly id: string;
+  /** The address that it had; absent if that is not known. */
+  readonly address?: string | undefined;
+}
+
 /** The lease of a slice, in the time of the API server. */
 export interface SliceLease {
   readonly renewedAtMs: number;
@@ -79,6 +87,22 @@ export function leaseOf({ metadata }: EndpointSlice, clock: ServerClock): SliceL
     return { renewedAtMs: renewedAtMs > now + aheadMs ? now : renewedAtMs, ttlMs: leaseDurationSeconds * 1_000 };
   } catch {
     return undefined;
+  }
+}
+
+/** A Service JSON as far as it is read here. */
+export interface ServiceJson {
+  readonly nodes: readonly { readonly id?: unknown; readonly address?: unknown }[];
+}
+
+/** Reads Service JSON as far as it can be read. */
+export function serviceJson(text: string | undefined): ServiceJson {
+  try {
+    const service = JSON.parse(text ?? '') as { readonly nodes?: unknown } | null;
+    const nodes = Array.isArray(service?.nodes) ? (service.nodes as unknown[]) : [];
+    return { ...service, nodes: nodes.filter((node) => typeof node === 'object' && node !== null) };
+  } catch {
+    return { nodes: [] };
   }
 }
 

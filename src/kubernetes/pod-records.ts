@@ -1,6 +1,7 @@
 import { podKeysOf, podLabel, recordSuffix } from '../go-micro/kubernetes.ts';
 import type { ApiClient, Selection } from './api-client.ts';
 import { ApiError, type ApiObject, type ApiResource } from './kubernetes.ts';
+import { type FormerNode, serviceJson } from './leased-slice.ts';
 
 /** A pod. */
 export interface Pod extends ApiObject {
@@ -37,7 +38,7 @@ export function recordsOf({
 
 /** Tools of {@link PodRecords}. */
 export interface PodRecordsTools<T> {
-  readonly client: ApiClient;
+  readonly client: Pick<ApiClient, 'get' | 'patch'>;
   readonly pods: ApiResource;
   /** The pod of this process. */
   readonly pod: string;
@@ -47,6 +48,12 @@ export interface PodRecordsTools<T> {
   readonly nodeOf: (registration: T) => { readonly service: string; readonly id: string };
   /** Writes the Service JSON of registrations of one service. */
   readonly encode: (registrations: readonly T[]) => string;
+}
+
+/** A record in a pod, and the id of the registry that has written it. */
+interface FoundRecord {
+  readonly record: string | undefined;
+  readonly owner: string | undefined;
 }
 
 // Others, such as the kubelet, may write between a read and a write.
@@ -83,6 +90,26 @@ export class PodRecords<T> {
     );
   }
 
+  /**
+   * Removes a node that is not published here: one whose publication was not answered, or one that another registry
+   * publishes at the same address, as a thread of this process does.
+   */
+  withdrawFormer(former: FormerNode, signal: AbortSignal): Promise<void> {
+    const { service, id, address } = former;
+    return this.#inTurn(() =>
+      this.#rewrite(service, signal, ({ record, owner }) => {
+        // Those of Go Micro have no owner.
+        if (owner === undefined) return undefined;
+        const found = serviceJson(record);
+        const isOurs = (at: unknown): boolean =>
+          owner === this.#tools.owner || (address !== undefined && at === address);
+        const nodes = found.nodes.filter((node) => node.id !== id || !isOurs(node.address));
+        if (nodes.length === found.nodes.length) return undefined;
+        return nodes.length === 0 ? null : JSON.stringify({ ...found, nodes });
+      }),
+    );
+  }
+
   /** Lets go of a node that another registry publishes from now on. */
   forget(service: string, id: string): void {
     const known = this.#registrations.get(service);
@@ -109,17 +136,29 @@ export class PodRecords<T> {
     if (!written) throw this.#error(404, `there is no pod "${pod}"`);
   }
 
-  async #erase(service: string, signal: AbortSignal): Promise<void> {
-    const { client, pods, pod, owner } = this.#tools;
+  #erase(service: string, signal: AbortSignal): Promise<void> {
+    return this.#rewrite(service, signal, ({ owner }) => (owner === this.#tools.owner ? null : undefined));
+  }
+
+  /** Replaces the record of a service in the pod. `change` gives the new one, null to remove it, undefined for none. */
+  async #rewrite(
+    service: string,
+    signal: AbortSignal,
+    change: (found: FoundRecord) => string | null | undefined,
+  ): Promise<void> {
+    const { client, pods, pod } = this.#tools;
     const keys = podKeysOf(service);
     for (let attempt = 1; keys; attempt += 1) {
-      const found = await client.get<Pod>(pods, pod, signal);
-      if (found?.metadata?.annotations?.[ownerOf(keys.annotation)] !== owner) return;
-      const { resourceVersion } = found.metadata;
-      const annotations = { [keys.annotation]: null, [ownerOf(keys.annotation)]: null };
-      const metadata = { resourceVersion, labels: { [keys.label]: null }, annotations };
+      const { metadata } = (await client.get<Pod>(pods, pod, signal)) ?? {};
+      const found: Readonly<Record<string, string>> = metadata?.annotations ?? {};
+      const record = change({ record: found[keys.annotation], owner: found[ownerOf(keys.annotation)] });
+      if (record === undefined) return;
+      const isGone = record === null;
+      const annotations = { [keys.annotation]: record, ...(isGone && { [ownerOf(keys.annotation)]: null }) };
+      const labels = isGone ? { [keys.label]: null } : {};
       try {
-        return void (await client.patch(pods, pod, { metadata }, signal));
+        const fields = { metadata: { resourceVersion: metadata?.resourceVersion, labels, annotations } };
+        return void (await client.patch(pods, pod, fields, signal));
       } catch (error) {
         if (attempt === maxAttempts || !(error instanceof ApiError && error.status === 409)) throw error;
       }

@@ -3,6 +3,7 @@ import type { ApiClient } from './api-client.ts';
 import { type EndpointSlice, managedByLabel } from './endpoint-slice.ts';
 import { ApiError, type ApiResource } from './kubernetes.ts';
 import {
+  type FormerNode,
   leaseAnnotation,
   leasedSlice,
   leaseOf,
@@ -11,6 +12,8 @@ import {
   manager,
   ownerLabel,
   type PublishedNode,
+  recordAnnotation,
+  serviceJson,
   sliceNameOf,
 } from './leased-slice.ts';
 import type { ServerClock } from './server-clock.ts';
@@ -93,6 +96,27 @@ export class SliceLeases<T> {
       const found = await client.get<EndpointSlice>(slices, grant.name, signal);
       if (found?.metadata?.labels?.[ownerLabel] !== owner) return;
       ({ uid, resourceVersion } = grantOf(found));
+    }
+  }
+
+  /**
+   * Removes the slice of a node that has no lease here: one whose grant was not answered, or one that another registry
+   * has taken over at the same address, as a thread of this process does.
+   */
+  async revokeFormer({ service, id, address }: FormerNode, signal: AbortSignal): Promise<void> {
+    const { client, slices, owner } = this.#tools;
+    const name = sliceNameOf(service, id);
+    for (let attempt = 1; ; attempt += 1) {
+      const found = await client.get<EndpointSlice>(slices, name, signal);
+      const { labels, annotations } = found?.metadata ?? {};
+      const [node] = serviceJson(annotations?.[recordAnnotation]).nodes;
+      const isOurs = labels?.[ownerLabel] === owner || (address !== undefined && node?.address === address);
+      if (!found || !isOurs || labels?.[managedByLabel] !== manager) return;
+      try {
+        return await client.delete(slices, name, grantOf(found), signal);
+      } catch (error) {
+        if (attempt === maxAttempts || !isConflict(error)) throw error;
+      }
     }
   }
 

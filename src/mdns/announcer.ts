@@ -63,6 +63,8 @@ const announceIntervalMs = 1_000;
 const releasedMs = 10_000;
 // What was announced before the release may come back for this long after it.
 const echoMs = 200;
+// Ids are made anew for each process, so that it releases few.
+const maxFormer = 1_024;
 // The longest wait for a goodbye of this process to come back to it.
 const hearGoodbyeMs = 100;
 
@@ -71,6 +73,8 @@ export class MdnsAnnouncer {
   readonly #options: MdnsAnnouncerOptions;
   readonly #nodes = new Set<AnnouncedNode>();
   readonly #claims: NameClaims<AnnouncedNode>;
+  /** Released nodes by their names, while nobody was heard to say goodbye for them, or to have the name himself. */
+  readonly #former = new Map<string, AnnouncedNode>();
   /** Aborted when the goodbye of the node has come back to this process. */
   readonly #leaving = new Map<string, AbortController>();
 
@@ -99,6 +103,7 @@ export class MdnsAnnouncer {
     this.#encode(own);
     await this.#claims.claim(own, signal);
     this.#nodes.add(own);
+    this.#former.delete(own.instance.toLowerCase());
     await this.#announce(own);
     return own;
   }
@@ -157,7 +162,19 @@ export class MdnsAnnouncer {
     this.#claims.release(own);
     own.releasedAtMs = clock.monotonicMs();
     own.repeats = [timers.after(releasedMs, () => this.#end(own))];
+    this.#former.set(own.instance.toLowerCase(), own);
+    const [oldest = ''] = this.#former.keys();
+    if (this.#former.size > maxFormer) this.#former.delete(oldest);
     this.#options.onRelease(own.instance);
+  }
+
+  /** Says goodbye for a node that was released, unless it has left since, or somebody else has its name. */
+  async withdrawFormer(service: string, id: string): Promise<void> {
+    for (const [key, own] of this.#former) {
+      if (own.node.service !== service || own.node.id !== id) continue;
+      this.#former.delete(key);
+      await this.withdraw(own);
+    }
   }
 
   /** Announces all nodes, for an interface that came. */
@@ -169,6 +186,7 @@ export class MdnsAnnouncer {
   onResponse(packet: Packet): void {
     this.#claims.onResponse(packet);
     if ((packet.questions ?? []).length === 0) this.#endReleased(packet.answers ?? [], () => true, echoMs);
+    if (this.#former.size > 0) this.#noteSuccessors(packet);
     if (this.#leaving.size === 0) return;
     for (const instance of goodbyesIn(packet)) this.#leaving.get(instance.toLowerCase())?.abort();
   }
@@ -254,6 +272,16 @@ export class MdnsAnnouncer {
       if (own.releasedAtMs === undefined || now - own.releasedAtMs < afterMs) continue;
       const named = records.filter(({ name }) => name.toLowerCase() === own.instance.toLowerCase());
       if (named.some((record) => dataOf(record) !== undefined && isOfOther(record, own))) this.#end(own);
+    }
+  }
+
+  /** Forgets released nodes that have left, and those whose name somebody else has: another host, or another port. */
+  #noteSuccessors(packet: Packet): void {
+    for (const instance of goodbyesIn(packet)) this.#former.delete(instance.toLowerCase());
+    for (const record of packet.answers ?? []) {
+      const key = record.name.toLowerCase();
+      const own = record.type === 'SRV' ? this.#former.get(key) : undefined;
+      if (own && !own.records.some((one) => isSame(one, record))) this.#former.delete(key);
     }
   }
 

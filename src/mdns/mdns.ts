@@ -131,6 +131,11 @@ export class MulticastDns<Node> {
     return this.#announcer.withdraw(own);
   }
 
+  /** Says goodbye for a node that was released, unless it has left since, or somebody else has its name. */
+  withdrawFormer(service: string, id: string): Promise<void> {
+    return this.#announcer.withdrawFormer(service, id);
+  }
+
   /** Returns the names of services that are announced now, ordered. */
   async names(signal: AbortSignal): Promise<readonly string[]> {
     const { domain } = this.#options;

@@ -12,7 +12,7 @@ import { endpointSlices, type ListedEndpoint, serviceNameLabel } from '../kubern
 import { ApiError, type ApiResource } from '../kubernetes/kubernetes.ts';
 import { labelsIn, type PublishedNode, serviceLabelOf } from '../kubernetes/leased-slice.ts';
 import { PodLeases } from '../kubernetes/pod-leases.ts';
-import { PodRecords, podsOf, podsWith } from '../kubernetes/pod-records.ts';
+import { podsOf, podsWith } from '../kubernetes/pod-records.ts';
 import { readSlices, SliceCopy, type SliceSource } from '../kubernetes/slice-copy.ts';
 import { type SliceGrant, SliceLeases } from '../kubernetes/slice-leases.ts';
 import type { OwnNode, SliceView } from '../kubernetes/slice-view.ts';
@@ -134,8 +134,7 @@ interface Connected extends Cluster {
   readonly slices: ApiResource;
   readonly leases: LeaseManager<SliceGrant>;
   readonly own: SliceLeases<Registration>;
-  /** In the dialect of Go Micro. */
-  readonly records: PodRecords<Registration> | undefined;
+  readonly backend: SliceLeases<Registration> | PodLeases<Registration>;
 }
 
 class KubernetesDriver implements RegistryDriver {
@@ -166,12 +165,14 @@ class KubernetesDriver implements RegistryDriver {
   }
 
   async withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
-    await (await this.#connect()).leases.withdraw(service, id, signal);
+    const { leases, backend } = await this.#connect();
+    await leases.withdraw(service, id, signal, (before) =>
+      backend.revokeFormer({ service, id, address: before?.node.address }, signal),
+    );
   }
 
   async release(service: string, id: string): Promise<void> {
     await this.#connected?.leases.release(service, id);
-    this.#connected?.records?.forget(service, id);
   }
 
   async read(service: string | undefined, { method, signal, timeoutMs }: DriverCall): Promise<Snapshot> {
@@ -240,25 +241,20 @@ class KubernetesDriver implements RegistryDriver {
 
   async #open(): Promise<Connected> {
     const { random, logger } = this.#tools;
+    const { signal: closing } = this.#closing;
     const { namespace: wanted, labelSelector = '', dialect, podName } = this.bounds;
     const cluster = await openCluster(this.bounds, { ...this.#tools, open: (request) => this.#channel(request) });
-    if (this.#closing.signal.aborted) cluster.close();
-    this.#closing.signal.throwIfAborted();
+    if (closing.aborted) cluster.close();
+    closing.throwIfAborted();
     const { client, clock } = cluster;
     const namespace = wanted ?? cluster.namespace ?? 'default';
     const slices = endpointSlices(namespace);
-    const tools = { client, logger, owner: random.uuid(), nodeOf: published };
+    const tools = { client, logger, owner: random.uuid(), nodeOf: published, runtime: this.#tools, closing };
     const own = new SliceLeases<Registration>({ ...tools, clock, slices, labels: labelsIn(labelSelector) });
-    const pod = { pods: podsOf(namespace), pod: podName ?? hostname(), encode: encodeAll };
-    const records = dialect === 'go-micro' ? new PodRecords<Registration>({ ...tools, ...pod }) : undefined;
-    // Nobody but this process takes a record out of its pod.
-    const lapses = records === undefined;
-    const leases = new LeaseManager(records ? new PodLeases(own, records) : own, {
-      registry: 'kubernetes',
-      lapses,
-      ...this.#tools,
-    });
-    this.#connected = { ...cluster, slices, leases, own, records };
+    const pod = { pods: podsOf(namespace), pod: podName ?? hostname(), encode: encodeAll, slices: own };
+    const backend = dialect === 'go-micro' ? new PodLeases<Registration>({ ...tools, ...pod }) : own;
+    const leases = new LeaseManager<SliceGrant>(backend, { registry: 'kubernetes', lapses: true, ...this.#tools });
+    this.#connected = { ...cluster, slices, leases, own, backend };
     return this.#connected;
   }
 
@@ -281,10 +277,10 @@ class KubernetesDriver implements RegistryDriver {
     for (const feed of this.#feeds) if (feed.service === service) tell(feed);
   }
 
-  #source(service: string | undefined, { client, clock, slices, records }: Connected): SliceSource<ServiceRecord> {
-    const { labelSelector, portName, maxRecordBytes } = this.bounds;
+  #source(service: string | undefined, { client, clock, slices }: Connected): SliceSource<ServiceRecord> {
+    const { labelSelector, portName, maxRecordBytes, dialect } = this.bounds;
     const wanted = service === undefined ? serviceNameLabel : `${serviceNameLabel}=${serviceLabelOf(service)}`;
-    const pods = records && podsWith(service);
+    const pods = dialect === 'go-micro' ? podsWith(service) : undefined;
     return {
       client,
       resource: slices,

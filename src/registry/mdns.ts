@@ -14,6 +14,7 @@ import type { DriverCall, DriverTools, Registration, RegistryDriver, Snapshot, W
 import { DrivenRegistry } from './kit/driven-registry.ts';
 import { type DriverFailure, invalidService } from './kit/errors.ts';
 import { type LeaseBackend, LeaseManager } from './kit/lease-manager.ts';
+import { NodeLimit } from './kit/node-limit.ts';
 import { nodeOf, recordOf } from './mdns/records.ts';
 import type { Registry, RegistryCapabilities, RegistryOptions, ServiceRecord } from './registry.ts';
 
@@ -119,9 +120,9 @@ class MdnsDriver implements RegistryDriver {
   readonly listsNames = true;
   readonly #settings: Settings;
   readonly #logger: Logger;
+  readonly #limit: NodeLimit;
   readonly #wire: MulticastDns<ServiceRecord>;
   readonly #leases: LeaseManager<AnnouncedNode>;
-  #isFull = false;
 
   constructor(settings: Settings, tools: DriverTools) {
     const { port, interface: at, minReadMs } = settings;
@@ -130,6 +131,8 @@ class MdnsDriver implements RegistryDriver {
     this.bounds = { minReadMs, maxReadMs: Number.POSITIVE_INFINITY };
     this.#settings = settings;
     this.#logger = tools.logger;
+    const announced = 'nodes or services are announced over multicast DNS';
+    this.#limit = new NodeLimit(settings.maxNodes, announced, tools.logger);
     const wire = new MulticastDns({
       ...settings,
       ...tools,
@@ -158,7 +161,7 @@ class MdnsDriver implements RegistryDriver {
   }
 
   withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
-    return this.#leases.withdraw(service, id, signal);
+    return this.#leases.withdraw(service, id, signal, () => this.#wire.withdrawFormer(service, id));
   }
 
   release(service: string, id: string): Promise<void> {
@@ -182,14 +185,7 @@ class MdnsDriver implements RegistryDriver {
 
   /** Limits the nodes that are accepted from others: any host on the link may announce some. */
   hasRoom(count: number): boolean {
-    const { maxNodes } = this.#settings;
-    if (count < maxNodes) return true;
-    if (!this.#isFull) {
-      const message = `more than ${maxNodes} nodes or services are announced over multicast DNS: further ones are skipped`;
-      this.#logger.warn(message);
-    }
-    this.#isFull = true;
-    return false;
+    return this.#limit.hasRoom(count);
   }
 
   failure(): DriverFailure {

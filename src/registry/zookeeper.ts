@@ -13,7 +13,7 @@ import { nodeName } from '../zookeeper/node-name.ts';
 import { SessionPool } from '../zookeeper/session-pool.ts';
 import { TreeWatch } from '../zookeeper/tree-watch.ts';
 import { isZooKeeperError, ZooKeeperError } from '../zookeeper/zookeeper.ts';
-import { AddressList, formatAddress, parseAddresses, type ServerAddress } from './kit/address-list.ts';
+import { AddressList, assertUsername, formatAddress, parseAddresses, type ServerAddress } from './kit/address-list.ts';
 import { BrokenRecords } from './kit/broken-records.ts';
 import type { DriverCall, DriverTools, Registration, RegistryDriver, Snapshot, WatchFeed } from './kit/driver.ts';
 import { DrivenRegistry } from './kit/driven-registry.ts';
@@ -130,22 +130,20 @@ class ZooKeeperDriver implements RegistryDriver {
 
   constructor(settings: Settings, tools: DriverTools) {
     const { acl, ttlMs } = (this.bounds = settings);
-    const { security: _, ...runtime } = tools;
-    this.#tools = tools;
+    const { security: _, ...runtime } = (this.#tools = tools);
     this.#place = placeOf(settings);
     this.#broken = new BrokenRecords(tools.logger);
     this.server = `ZooKeeper at ${this.#place.addresses.map(formatAddress).join(',')}`;
     const sessions = new SessionPool((timeoutMs) => this.#open(timeoutMs));
     this.#client = sessions.of(ttlMs) as ZooKeeperClient;
-    const nodes = new EphemeralNodes({
+    const nodes = (this.#nodes = new EphemeralNodes({
       runtime,
       sessions,
       acl,
       timeoutsInUse: () => [ttlMs, ...[...this.#leases.entries()].map(({ registration }) => registration.ttlMs)],
       onLost: (isLost) => this.#leases.markLost(isLost),
       onForeign: (path) => tools.logger.warn(`another process registered ${path}: it is left alone until it has gone`),
-    });
-    this.#nodes = nodes;
+    }));
     this.#leases = new LeaseManager<EphemeralNode>(
       {
         grant: async (one, signal) =>
@@ -170,8 +168,12 @@ class ZooKeeperDriver implements RegistryDriver {
   }
 
   async withdraw(service: string, id: string, { signal }: DriverCall): Promise<void> {
-    await this.#leases.withdraw(service, id, signal);
-    await this.#nodes.removeStray(this.#pathOf(service, id), signal);
+    const path = this.#pathOf(service, id);
+    await this.#leases.withdraw(service, id, signal, async (before) => {
+      const isSame = (data: string): boolean => this.#addressIn(data, path) === before?.node.address;
+      if (before) await this.#nodes.removeFormer(path, isSame, signal);
+    });
+    await this.#nodes.removeStray(path, signal);
   }
 
   async release(service: string, id: string): Promise<void> {
@@ -221,14 +223,12 @@ class ZooKeeperDriver implements RegistryDriver {
     const { security, logger, ...runtime } = this.#tools;
     const { timeoutMs, ttlMs } = this.bounds;
     const { addresses } = this.#place;
-    // Each client begins with another server.
-    const start = Math.floor(runtime.random.next() * addresses.length);
-    const rotated = [...addresses.slice(start), ...addresses.slice(0, start)];
+    const list = { ...runtime, registry: 'zookeeper', serverName: 'ZooKeeper', beginsAnywhere: true };
     const isMain = sessionTimeoutMs === ttlMs;
     const fail = (why: string): void => (isMain ? this.#feeds.fail(why) : undefined);
     const client: ZooKeeperClient = new ZooKeeperClient({
       runtime,
-      addresses: new AddressList(rotated, { ...runtime, registry: 'zookeeper', serverName: 'ZooKeeper' }),
+      addresses: new AddressList(addresses, list),
       security,
       sessionTimeoutMs,
       // A call is answered even if only one of the servers does.
@@ -239,12 +239,12 @@ class ZooKeeperDriver implements RegistryDriver {
           this.#nodes.onEvent(event.path);
           if (isMain) this.#tree.onEvent(event);
         },
-        onConnected: ({ timeoutMs: grantedMs }, isNewSession) => {
+        onConnected: ({ timeoutMs: grantedMs }, isNewSession, silentMs) => {
           if (isNewSession && grantedMs !== sessionTimeoutMs) {
             logger.info(`ZooKeeper bounds the lease of ${sessionTimeoutMs} ms to ${grantedMs} ms`);
           }
           // Recursive watches do not report what changed before they were armed again.
-          if (isMain && !isNewSession) this.#feeds.resumed();
+          if (isMain && !isNewSession) this.#feeds.resumed(silentMs);
         },
         // It may have lost nodes that live.
         onSilence: (silentMs) => fail(`ZooKeeper said nothing for ${Math.round(silentMs)} ms`),
@@ -275,6 +275,10 @@ class ZooKeeperDriver implements RegistryDriver {
     const record = this.#broken.read(path, () => this.#decode(String(found.data), path));
     if (record && this.#feedsOf(path).length > 0) this.#known.set(path, record);
     return record;
+  }
+
+  #addressIn(data: string, path: string): string | undefined {
+    return this.#broken.read(path, () => this.#decode(data, path))?.nodes[0]?.address;
   }
 
   /** Decodes the record of a node, whose name and id must be those of its path, in our form or in Go Micro's. */
@@ -334,15 +338,13 @@ interface Place {
 }
 
 /** Throws INVALID_ARGUMENT for an address, a path or credentials that cannot be used. */
-function placeOf({ address, prefix, credentials = {} }: Settings): Place {
-  const { servers, chroot } = splitConnectString(address);
+function placeOf(settings: Settings): Place {
+  const { servers, chroot } = splitConnectString(settings.address);
   const addresses = parseAddresses(servers, defaultPort);
-  if (!isValidPath(chroot)) throw invalidAddress(`the path of "${address}" is none that ZooKeeper takes`);
-  const root = `${chroot}${normalPath(prefix)}`;
-  const isPassword = credentials.password !== undefined || credentials.passwordFile !== undefined;
-  if (isPassword && (credentials.username ?? '') === '')
-    throw invalidOption(`${optionsName}.credentials.username is missing: ${aboutCredentials}`);
+  if (!isValidPath(chroot)) throw invalidAddress(`the path of "${settings.address}" is none that ZooKeeper takes`);
+  const root = `${chroot}${normalPath(settings.prefix)}`;
+  assertUsername(settings, optionsName, aboutCredentials);
   if (!isValidPath(root) || root === '')
-    throw invalidOption(`${optionsName}.prefix is "${prefix}": give a path such as /services`);
+    throw invalidOption(`${optionsName}.prefix is "${settings.prefix}": give a path such as /services`);
   return { addresses, root };
 }

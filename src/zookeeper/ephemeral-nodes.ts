@@ -2,7 +2,7 @@ import { repeatedly } from '../runtime/retrying.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { EphemeralNode } from './ephemeral-node.ts';
 import type { SessionPool } from './session-pool.ts';
-import type { Acl, Session, ZooKeeper } from './zookeeper.ts';
+import { type Acl, isZooKeeperError, type Session, type ZooKeeper } from './zookeeper.ts';
 
 /** The parts of {@link EphemeralNodes}. */
 export interface EphemeralNodesInit {
@@ -102,6 +102,17 @@ export class EphemeralNodes {
       if (stray) await this.remove(stray, signal);
     }
     this.#doubtful.delete(path);
+  }
+
+  /** Removes a node that was forgotten here, whoever has it since, if its data is still that of the same node. */
+  async removeFormer(path: string, isSame: (data: string) => boolean, signal: AbortSignal): Promise<void> {
+    const [client] = this.#init.sessions.clients;
+    try {
+      const found = await client?.getData(path, { signal });
+      if (found && isSame(String(found.data))) await client?.delete(path, found.stat.version, signal);
+    } catch (error) {
+      if (!isZooKeeperError(error, 'NoNode', 'BadVersion')) throw error;
+    }
   }
 
   /** Takes no further notice of a node. Its session goes on for as long as another process may need to take it over. */

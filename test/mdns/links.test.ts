@@ -184,6 +184,45 @@ describe('MulticastDns at several interfaces', () => {
     expect(await second().find('greeter', 500, never)).toEqual(['n1 127.0.0.1:7001']);
   });
 
+  it('says goodbye for a released node that the other wire left without a word', async () => {
+    const { wire, second } = await wireAt('127.0.0.1');
+    const reader = second();
+    wire.release(await wire.announce(nodeAt('127.0.0.1:7000'), 30_000, never));
+    const other = second();
+    await other.announce(nodeAt('127.0.0.1:7000'), 30_000, never);
+    expect(await reader.find('greeter', 500, never)).toEqual(['n1 127.0.0.1:7000']);
+    await other.close();
+    await wire.withdrawFormer('greeter', 'n2');
+    expect(await reader.find('greeter', 500, never)).toEqual(['n1 127.0.0.1:7000']);
+    await wire.withdrawFormer('greeter', 'n1');
+    await eventually('it is gone', async () => (await reader.find('greeter', 100, never)).length === 0, patientMs);
+    expect(await second().find('greeter', 100, never)).toEqual([]);
+  });
+
+  it('says no goodbye for a released node whose name somebody else has, or that has left', async () => {
+    const { wire, second, stranger } = await wireAt('127.0.0.1');
+    wire.release(await wire.announce(nodeAt('127.0.0.1:7000'), 30_000, never));
+    const other = second();
+    const own = await other.announce(nodeAt('127.0.0.1:7001'), 30_000, never);
+    const reader = second();
+    expect(await reader.find('greeter', 500, never)).toEqual(['n1 127.0.0.1:7001']);
+    await wire.withdrawFormer('greeter', 'n1');
+    await timers.sleep(100);
+    expect(await reader.find('greeter', 500, never)).toEqual(['n1 127.0.0.1:7001']);
+    await other.withdraw(own);
+    wire.release(await wire.announce(nodeAt('127.0.0.1:7000', 'n3'), 30_000, never));
+    await other.withdraw(await other.announce(nodeAt('127.0.0.1:7000', 'n3'), 30_000, never));
+    const goodbyes = (): number =>
+      stranger.announcements.filter(({ answers = [] }) =>
+        answers.some((record) => record.type === 'SRV' && record.ttl === 0 && record.name === 'n3.greeter.micro'),
+      ).length;
+    await eventually('the other said goodbye', () => goodbyes() > 0, patientMs);
+    const before = goodbyes();
+    await wire.withdrawFormer('greeter', 'n3');
+    await timers.sleep(100);
+    expect(goodbyes()).toBe(before);
+  });
+
   it('rejects while there is no interface, and works when there is one', async () => {
     const { wire, links } = await wireAt();
     await expect(wire.announce(nodeAt('127.0.0.1:7000'), 30_000, never)).rejects.toThrow('no network interface');

@@ -1,7 +1,9 @@
 import { expect, it } from '@jest/globals';
 
 import { backendRows } from '../../src/app/internal/backend-table.ts';
+import type { Registry } from '../../src/registry/registry.ts';
 import { systemTimers } from '../../src/runtime/system.ts';
+import { failureOf } from '../../src/testing/failures.ts';
 import { WatchRecorder } from '../../src/testing/recorders.ts';
 import { capabilitiesOf, leaseOf } from '../service/support.ts';
 import { eventually } from '../support/waiting.ts';
@@ -12,6 +14,12 @@ const patienceMs = 60_000;
 const names = backendRows.registry
   .map(({ name }) => name)
   .filter((name) => capabilitiesOf(name)?.transferable === true);
+
+/** The address of the node of the service, if it is found. */
+async function addressIn(registry: Registry): Promise<string | undefined> {
+  const records = await registry.getService('handed-over').catch(() => []);
+  return records[0]?.nodes[0]?.address;
+}
 
 it('is shown for some registries', () => {
   expect(names).toContain('redis');
@@ -44,6 +52,43 @@ describeEachRegistry('a registration that another instance goes on with', names,
     await second.deregister(service);
     await eventually('it is gone', () => seen.texts.at(-1) === 'delete n1', patienceMs);
     await expect(reader.getService(service.name)).rejects.toMatchObject({ reason: 'registry.not_found' });
+  }, 180_000);
+
+  it('is removed by the first if the second has died without a word', async () => {
+    const [first, second, reader] = [await make(), await make(), await make()];
+    const longMs = 120_000;
+    await first.register(service, { ttlMs: longMs });
+    await first.release?.(service);
+    await second.register(changed, { ttlMs: longMs });
+    const seen = new WatchRecorder(await reader.watch({ service: service.name }));
+    await second.close();
+    expect(seen.texts.filter((text) => text.startsWith('delete'))).toEqual([]);
+    await first.deregister(service);
+    await eventually('it is gone', () => seen.texts.at(-1) === 'delete n1', patienceMs);
+    await eventually(
+      'it is not found',
+      async () => (await failureOf(reader.getService(service.name))).reason === 'registry.not_found',
+      patienceMs,
+    );
+  }, 180_000);
+
+  it('is not removed by the first if somebody else has it since', async () => {
+    const [first, other, reader] = [await make(), await make(), await make()];
+    const theirs = serviceOf('handed-over', [nodeOf('n1', { address: '127.0.0.1:7999' })]);
+    await first.register(service, { ttlMs });
+    await first.release?.(service);
+    await other.register(theirs, { ttlMs: 120_000 });
+    await eventually(
+      'it is the node of the other',
+      async () => (await addressIn(reader)) === '127.0.0.1:7999',
+      patienceMs,
+    );
+    await first.deregister(service);
+    for (let time = 0; time < 4; time += 1) {
+      expect(await addressIn(reader)).toBe('127.0.0.1:7999');
+      await systemTimers.sleep(100);
+    }
+    await other.deregister(theirs);
   }, 180_000);
 
   it('ends with its lease if the second does not begin', async () => {

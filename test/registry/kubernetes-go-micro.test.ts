@@ -192,6 +192,34 @@ describeWithServer("Go Micro's records in pods", new KubernetesServer(), (cluste
     });
   });
 
+  it('are taken back by the registry that released them, if the one that went on with them is gone', async () => {
+    await pod('handed-pod');
+    const [ours, other] = [serviceOf('handed.srv', ['h-1']), serviceOf('handed.srv', ['h-2'])];
+    const inPod = async (): Promise<string> =>
+      (await podOf('handed-pod')).metadata?.annotations?.['micro.mu/service-handed.srv'] ?? '';
+    await using('handed-pod', async (first) => {
+      await first.register(ours, { ttlMs: 60_000 });
+      await first.release(ours);
+      await using('handed-pod', async (second) => {
+        await second.register(other, { ttlMs: 60_000 });
+        await second.register(ours, { ttlMs: 60_000 });
+      });
+      expect(JSON.parse(await inPod())).toMatchObject({ nodes: [{ id: 'h-2' }, { id: 'h-1' }] });
+      // At another address it is another process.
+      const moved = serviceOf('handed.srv', [nodeOf('h-1', { address: '10.9.9.9:9' })]);
+      await using('handed-pod', async (third) => {
+        await third.register(moved, { ttlMs: 60_000 });
+        await first.deregister(ours);
+        expect(await idsOf(third, 'handed.srv')).toEqual(['h-1', 'h-2']);
+        expect(await inPod()).toContain('10.9.9.9:9');
+        await third.register(ours, { ttlMs: 60_000 });
+      });
+      await first.deregister(ours);
+      expect(await inPod()).toBe('');
+      expect(await idsOf(first, 'handed.srv')).toEqual(['h-2']);
+    });
+  });
+
   it('that another registry has written since stay where they are', async () => {
     await pod('shared-pod');
     await using('shared-pod', async (first) => {
@@ -223,6 +251,7 @@ describeWithServer("Go Micro's records in pods", new KubernetesServer(), (cluste
         reason: 'registry.refused',
         message: expect.stringMatching(/there is no pod "no-such-pod".*TENON_KUBERNETES_POD_NAME/),
       });
+      expect(await cluster.slices('homeless')).toEqual([]);
     });
     const name = 'x'.repeat(55);
     await using('own-pod', async (registry) => {

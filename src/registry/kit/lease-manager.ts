@@ -25,7 +25,9 @@ export interface LeaseBackend<Grant> {
    */
   replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>>;
   /** Lets go of a node that another instance keeps from now on. Asks nothing of the server. @default nothing */
-  release?(grant: Grant): void;
+  release?(grant: Grant, registration: Registration): void;
+  /** Notes that a lease was not renewed in time, where `lapses` leaves the node to the server. @default nothing */
+  lapse?(grant: Grant, registration: Registration): void;
   /** Removes the node and ends its lease. */
   revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
 }
@@ -136,7 +138,7 @@ export class LeaseManager<Grant> {
     const key = nodeKey(service, id);
     return this.#enqueue(key, this.#closing.signal, async () => {
       const lease = this.#forget(key);
-      if (lease?.grant !== undefined) this.#backend.release?.(lease.grant);
+      if (lease?.grant !== undefined) this.#backend.release?.(lease.grant, lease.registration);
       for (const announcing of this.#announcing) if (announcing.key === key) announcing.isReleased = true;
     });
   }
@@ -180,7 +182,7 @@ export class LeaseManager<Grant> {
     const kept = renewed === takenElsewhere ? known?.grant : renewed;
     const grant = kept ?? (await backend.grant(copy, signal));
     if (isLost && kept === undefined) this.#noteRestored(copy);
-    if (announcing.isReleased) backend.release?.(grant);
+    if (announcing.isReleased) backend.release?.(grant, copy);
     if (this.#closing.signal.aborted || announcing.isReleased) return;
     known?.expiry.cancel();
     const { timers, clock } = this.#options;
@@ -218,8 +220,9 @@ export class LeaseManager<Grant> {
     const work = this.#enqueue(key, signal, async () => {
       // An operation that was queued before may have announced it again.
       if (this.#leases.get(key) !== lease) return;
-      if (this.#options.lapses === true) this.#forget(key);
-      else await this.#revoke(key, signal);
+      if (this.#options.lapses !== true) return this.#revoke(key, signal);
+      this.#forget(key);
+      if (lease.grant !== undefined) this.#backend.lapse?.(lease.grant, lease.registration);
     });
     work.catch(() => {});
   }

@@ -16,7 +16,7 @@ function registrationOf(id = 'n1', metadata: Record<string, string> = {}): Regis
 }
 
 /** A server that does what the test says, and LeaseManager there. */
-function scene() {
+function scene({ lapses = false } = {}) {
   const runtime = virtualRuntime();
   const logger = new RecordingLogger();
   const log: string[] = [];
@@ -47,7 +47,8 @@ function scene() {
       await ask(`replace ${node.id}`);
       return server.known.has(grant) ? grant : undefined;
     },
-    release: (grant) => void log.push(`release ${grant}`),
+    release: (grant, { node }) => void log.push(`release ${grant} of ${node.id}`),
+    lapse: (grant, { node }) => void log.push(`lapse ${grant} of ${node.id}`),
     revoke: async (grant, { node }) => {
       await ask(`revoke ${node.id}`);
       server.known.delete(grant);
@@ -56,7 +57,7 @@ function scene() {
   const observers = new RegistryObservers(logger);
   const restored: string[] = [];
   observers.add({ onRestored: ({ registry, service, node }) => void restored.push(`${registry} ${service} ${node}`) });
-  const leases = new LeaseManager(backend, { ...runtime, logger, registry: 'scripted', observers });
+  const leases = new LeaseManager(backend, { ...runtime, logger, registry: 'scripted', observers, lapses });
   const { signal } = new AbortController();
   const announce = (registration = registrationOf()): Promise<void> => leases.announce(registration, signal);
   const withdraw = (id = 'n1'): Promise<void> => leases.withdraw('greeter', id, signal);
@@ -73,6 +74,19 @@ describe('LeaseManager', () => {
     await withdraw();
     expect(log).toEqual(['grant n1', 'renew n1', 'replace n1', 'revoke n1']);
     expect([...leases.entries()]).toEqual([]);
+  });
+
+  it('says that a lease was not renewed in time, where the server removes the node by itself', async () => {
+    const { announce, log, leases, timers, withdraw } = scene({ lapses: true });
+    await announce();
+    await timers.advance(ttlMs - 1);
+    expect(log).toEqual(['grant n1']);
+    await timers.advance(1);
+    expect(log).toEqual(['grant n1', 'lapse 1 of n1']);
+    expect([...leases.entries()]).toEqual([]);
+    await announce();
+    await withdraw();
+    expect(log.slice(2)).toEqual(['grant n1', 'revoke n1']);
   });
 
   it('creates a new lease if the driver cannot replace the record', async () => {
@@ -276,7 +290,7 @@ describe('a node that is withdrawn and not announced here', () => {
     await announce();
     await leases.release('greeter', 'n1');
     await withdraw('n1');
-    expect(log).toEqual(['grant n1', 'revoke n1', 'grant n1', 'release 2']);
+    expect(log).toEqual(['grant n1', 'revoke n1', 'grant n1', 'release 2 of n1']);
     const [, address] = seen[1] as [number, string];
     expect(seen).toEqual([
       [0, undefined],
@@ -294,7 +308,7 @@ describe('a node that was released', () => {
     await leases.release('greeter', 'n1');
     leases.markLost();
     await timers.advance(60_000);
-    expect(log).toEqual(['grant n1', 'release 1']);
+    expect(log).toEqual(['grant n1', 'release 1 of n1']);
     expect([...leases.entries()]).toEqual([]);
   });
 
@@ -312,7 +326,7 @@ describe('a node that was released', () => {
     expect([...leases.entries()]).toEqual([]);
     // Another instance keeps the node by now: its end here must not be its end there.
     await timers.advance(60_000);
-    expect(log).toEqual(['grant n1', 'release 1']);
+    expect(log).toEqual(['grant n1', 'release 1 of n1']);
   });
 
   it('can be announced again', async () => {
@@ -320,7 +334,7 @@ describe('a node that was released', () => {
     await announce();
     await leases.release('greeter', 'n1');
     await announce();
-    expect(log).toEqual(['grant n1', 'release 1', 'grant n1']);
+    expect(log).toEqual(['grant n1', 'release 1 of n1', 'grant n1']);
     expect([...leases.entries()]).toHaveLength(1);
   });
 });
