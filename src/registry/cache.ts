@@ -92,7 +92,9 @@ export class CachedRegistry implements RegistryCache {
       },
       onWatchLost: (service, error) => observers.tell('onWatchLost', { registry: String(inner), service, error }),
     };
-    inner.observe?.({ onWatchResumed: ({ service }) => this.#entries.get(service ?? '')?.wasAway() });
+    inner.observe?.({
+      onWatchResumed: ({ service, awayMs }) => this.#entries.get(service ?? '')?.wasAway(awayMs),
+    });
   }
 
   get origin(): Registry {

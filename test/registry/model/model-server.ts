@@ -100,9 +100,9 @@ export class ModelServer {
   }
 
   /** Goes on after a time without connections, of which the watches have known nothing. */
-  resume(): void {
+  resume(awayMs: number | undefined): void {
     this.isAway = false;
-    for (const feed of this.feeds) feed.resumed();
+    for (const feed of this.feeds) feed.resumed(awayMs);
     this.#deliver();
   }
 
