@@ -2,6 +2,7 @@ import { Container, type Newable, type ServiceIdentifier } from 'inversify';
 
 import { Client } from '../client/client.ts';
 import { type Class, handlerOf, serviceOf } from '../decorators/decorators.ts';
+import { declaredCapabilities } from '../internal/capabilities.ts';
 import { Logger } from '../logger/logger.ts';
 import { type ProcessIdentity, processLogger } from '../logger/internal/process-logger.ts';
 import { unfailing } from '../logger/internal/unfailing.ts';
@@ -14,7 +15,6 @@ import { Transport, type TransportCapabilities } from '../transport/transport.ts
 import { clientFrom } from './clients.ts';
 import type { Config } from './config.ts';
 import { clientSourceOf, type Problem, type ProtoLoader } from './describe.ts';
-import { capabilitiesOf } from './internal/capabilities.ts';
 import { allBindings, bindingsOf, contextOf, dependenciesOf } from './internal/bindings.ts';
 import { disposalOrder, wasResolved } from './internal/disposal-order.ts';
 import { BindingLayers } from './internal/binding-layers.ts';
@@ -83,7 +83,7 @@ export async function compose(services: readonly Class[], options: AppOptions = 
   if (config.inProcess) {
     const { InProcessTransport } = await import('../transport/in-process.ts');
     wrap(container, Transport, (inner, context) => {
-      if (capabilitiesOf<TransportCapabilities>(inner)?.network === false) return inner;
+      if (declaredCapabilities<TransportCapabilities>(inner)?.network === false) return inner;
       return new InProcessTransport(inner, { runtime: { clock: context.get(Clock), timers: context.get(Timers) } });
     });
   }

@@ -1,6 +1,6 @@
 import type { Container, ResolutionContext, ServiceIdentifier } from 'inversify';
 
-import { capabilitiesOf } from './internal/capabilities.ts';
+import { declaredCapabilities } from '../internal/capabilities.ts';
 
 /** An object that registers activation handlers: the container in `bind`, or the options of a module. */
 export type ActivationTarget = Pick<Container, 'onActivation'>;
@@ -25,7 +25,7 @@ export function wrap<T extends object>(
   container.onActivation(key, (context, inner) => {
     const outer = make(inner, context);
     if (outer === inner) return outer;
-    if (!capabilitiesOf(outer)) takeOver(outer, 'capabilities', () => capabilitiesOf(inner));
+    if (!declaredCapabilities(outer)) takeOver(outer, 'capabilities', () => declaredCapabilities(inner));
     if (!('encryption' in outer)) takeOver(outer, 'encryption', () => (inner as { encryption?: unknown }).encryption);
     return outer;
   });

@@ -1,6 +1,7 @@
 import type { ServiceIdentifier } from 'inversify';
 
 import { Code, TenonError } from '../errors/errors.ts';
+import { declaredCapabilities } from '../internal/capabilities.ts';
 import { token } from '../internal/token.ts';
 import type { ConnectionSecurityCapabilities, ConnectionSecurityOptions } from '../tls/connection.ts';
 
@@ -249,6 +250,8 @@ export interface ResumedWatch {
   readonly registry: string;
   /** Undefined for a watch of all services. */
   readonly service: string | undefined;
+  /** Time for which nothing was heard of the server, in milliseconds; undefined if the registry cannot tell. */
+  readonly awayMs?: number | undefined;
 }
 
 /** A node that was registered again, for a {@link RegistryObserver}. */
@@ -320,8 +323,7 @@ export function isRegistryCache(registry: Registry): registry is RegistryCache {
 
 /** The capabilities of a registry: its own, else those of its class; `undefined` if it has none. */
 export function capabilitiesOfRegistry(registry: Registry): RegistryCapabilities | undefined {
-  const ofClass = registry.constructor as { readonly capabilities?: RegistryCapabilities };
-  return registry.capabilities ?? ofClass.capabilities;
+  return declaredCapabilities<RegistryCapabilities>(registry);
 }
 
 /** The result of {@link readBack}: `taken` if the registry has another address under the id of a node. */

@@ -1,3 +1,4 @@
+import { declaredCapabilities } from '../internal/capabilities.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { systemRuntime } from '../runtime/system.ts';
 import { MemoryClientSocket } from './memory/client-call.ts';
@@ -88,8 +89,8 @@ export class InProcessTransport implements WrappedTransport {
 
   get #speaksTls(): boolean {
     const { encryption } = this.origin;
-    const { capabilities } = this.origin.constructor as { readonly capabilities?: TransportCapabilities };
-    return encryption ? encryption.server : capabilities?.security === 'tls';
+    if (encryption) return encryption.server;
+    return declaredCapabilities<TransportCapabilities>(this.origin)?.security === 'tls';
   }
 }
 

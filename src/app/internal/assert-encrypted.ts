@@ -1,9 +1,9 @@
 import type { Container } from 'inversify';
 
 import { Code, TenonError } from '../../errors/errors.ts';
+import { declaredCapabilities } from '../../internal/capabilities.ts';
 import { TransportTlsOptions } from '../../transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../transport/transport.ts';
-import { capabilitiesOf } from './capabilities.ts';
 import { keyName } from './keys.ts';
 import type { OptionParts } from './option-parts.ts';
 
@@ -18,7 +18,7 @@ interface Sides {
  */
 export async function assertEncrypted(container: Container, options: OptionParts, serves: boolean): Promise<void> {
   const transport = await container.getAsync(Transport);
-  const { security } = capabilitiesOf<TransportCapabilities>(transport) ?? {};
+  const { security } = declaredCapabilities<TransportCapabilities>(transport) ?? {};
   if (security === 'local') return;
   const { client, server } = await container.getAsync(TransportTlsOptions);
   const own = await ownOptions(container, options);

@@ -1,6 +1,7 @@
 import type { BindingService } from '@inversifyjs/core';
 import type { ServiceIdentifier } from 'inversify';
 
+import { capabilitiesIn, declaredCapabilities } from '../../internal/capabilities.ts';
 import { dependenciesOf } from './bindings.ts';
 
 /** A class, by its name alone. */
@@ -32,21 +33,9 @@ export function capabilitiesBoundTo<T extends object>(
   if (binding?.type === 'ServiceRedirection') {
     return capabilitiesBoundTo(bindings, binding.targetServiceIdentifier, optionsOf);
   }
-  if (binding?.type === 'ConstantValue') return capabilitiesOf(binding.value);
+  if (binding?.type === 'ConstantValue') return declaredCapabilities<T>(binding.value);
   const needs = binding && dependenciesOf(binding);
   const injected = needs && 'dependencies' in needs ? needs.dependencies : [];
   const options = injected.map(({ identifier: key }) => key && optionsOf(key));
   return capabilitiesIn<T>(classBoundTo(bindings, identifier), Object.assign({}, ...options) as object);
-}
-
-/** The capabilities of an instance, or else of its class. */
-export function capabilitiesOf<T extends object>(instance: unknown): T | undefined {
-  return capabilitiesIn<T>(instance) ?? capabilitiesIn<T>((instance as object | undefined)?.constructor);
-}
-
-/** Reads `capabilities`, which is an object, or a function that makes it from options. */
-function capabilitiesIn<T extends object>(value: unknown, options: object = {}): T | undefined {
-  const stated = (value as { readonly capabilities?: unknown } | undefined)?.capabilities;
-  const capabilities: unknown = typeof stated === 'function' ? stated.call(value, options) : stated;
-  return typeof capabilities === 'object' && capabilities !== null ? (capabilities as T) : undefined;
 }

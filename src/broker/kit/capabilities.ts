@@ -1,3 +1,4 @@
+import { capabilitiesIn, declaredCapabilities } from '../../internal/capabilities.ts';
 import type { Broker, BrokerCapabilities, SubscribeOptions } from '../broker.ts';
 
 const none: BrokerCapabilities = {
@@ -13,19 +14,14 @@ const none: BrokerCapabilities = {
   shared: false,
 };
 
-type Stated = Partial<BrokerCapabilities> | ((options: object) => Partial<BrokerCapabilities>);
-
 /** Returns the capabilities of a broker, or those of its class. A broker that declares none has none. */
 export function capabilitiesOf(broker: Broker): BrokerCapabilities {
-  const own = (broker as { readonly capabilities?: Partial<BrokerCapabilities> | undefined }).capabilities;
-  return own ? { ...none, ...own } : classCapabilities(broker, {});
+  return { ...none, ...declaredCapabilities<Partial<BrokerCapabilities>>(broker) };
 }
 
 /** Returns the capabilities of a broker's class: a static, or a static function of the options. */
 export function classCapabilities(broker: object, options: object): BrokerCapabilities {
-  const { constructor } = broker as { readonly constructor: { readonly capabilities?: Stated | undefined } };
-  const stated = constructor.capabilities;
-  return { ...none, ...(typeof stated === 'function' ? stated.call(constructor, options) : stated) };
+  return { ...none, ...capabilitiesIn<Partial<BrokerCapabilities>>(broker.constructor, options) };
 }
 
 /**
