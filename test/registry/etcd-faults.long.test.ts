@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { afterAll, expect, it } from '@jest/globals';
+import { expect, it } from '@jest/globals';
 
 import { Code, TenonError } from '../../src/errors/errors.ts';
 import { EtcdRegistry, type EtcdRegistryOptions } from '../../src/registry/etcd.ts';
@@ -11,9 +11,10 @@ import type { Watcher } from '../../src/registry/registry.ts';
 import { systemRuntime } from '../../src/runtime/system.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
-import { authority, type Certified } from '../support/certificates.ts';
+import { authority } from '../support/certificates.ts';
 import { closing } from '../support/closing.ts';
 import { BackendServer, describeWithServer, type ServerOptions } from '../support/servers.ts';
+import { TestFolder } from '../support/test-folder.ts';
 import { type ToxicProxy, Toxiproxy } from '../support/toxiproxy.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { eventually } from '../support/waiting.ts';
@@ -409,23 +410,14 @@ describeWithServer('EtcdRegistry with a user', new BackendServer('etcd'), () => 
 
 describeWithServer('EtcdRegistry over TLS', new BackendServer('etcd'), () => {
   const ours = authority('Ours');
-  const folder = mkdtempSync(join(tmpdir(), 'tenon-etcd-tls-'));
-  afterAll(() => rmSync(folder, { recursive: true }));
-  const write = (name: string, text: string): string => {
-    writeFileSync(join(folder, name), text);
-    return join(folder, name);
-  };
-  const pair = (name: string, { cert, key: own }: Certified): { certFile: string; keyFile: string } => ({
-    certFile: write(`${name}.crt`, cert),
-    keyFile: write(`${name}.key`, own),
-  });
-  const caFile = write('ca.crt', ours.cert);
-  const strangersFile = write('strangers.crt', authority('Strangers').cert);
+  const folder = new TestFolder('etcd-tls');
+  const caFile = folder.write('ca.crt', ours.cert);
+  const strangersFile = folder.write('strangers.crt', authority('Strangers').cert);
 
   it('registers and finds, with a client certificate where etcd asks for one', async () => {
-    const files = pair('server', ours.issue({ name: 'etcd', names: ['127.0.0.1', 'etcd.internal'] }));
+    const files = folder.writePair('server', ours.issue({ name: 'etcd', names: ['127.0.0.1', 'etcd.internal'] }));
     const server = await started({ tls: { ...files, caFile, asksClients: true } });
-    const mine = pair('client', ours.issue({ name: 'tenon' }));
+    const mine = folder.writePair('client', ours.issue({ name: 'tenon' }));
     const { registry } = etcd({ address: server.address, tls: { caFile, ...mine } });
     const seen = new WatchRecorder(await registry.watch());
     await registry.register(serviceOf('greeter', ['a']));
@@ -436,18 +428,18 @@ describeWithServer('EtcdRegistry over TLS', new BackendServer('etcd'), () => {
   }, 60_000);
 
   it('shows the certificate that its files have then, when a watch connects again', async () => {
-    const files = pair('rotating', ours.issue({ name: 'etcd', names: ['127.0.0.1'] }));
+    const files = folder.writePair('rotating', ours.issue({ name: 'etcd', names: ['127.0.0.1'] }));
     const server = await started({
-      tls: { ...files, caFile, asksClients: true, probe: pair('probe', ours.issue({ name: 'probe' })) },
+      tls: { ...files, caFile, asksClients: true, probe: folder.writePair('probe', ours.issue({ name: 'probe' })) },
     });
     const proxy = await proxied(server);
-    const mine = pair('mine', ours.issue({ name: 'tenon' }));
+    const mine = folder.writePair('mine', ours.issue({ name: 'tenon' }));
     const tls = { caFile, ...mine, reloadMs: 50 };
     const { registry } = etcd({ address: proxy.address, tls, timeoutMs: 20_000 });
     const seen = new WatchRecorder(await registry.watch({ service: 'greeter' }));
     await registry.register(serviceOf('greeter', ['a']), { ttlMs: 600_000 });
     await eventually('it is told', () => seen.texts.length === 1, patientMs);
-    pair('mine', authority('Strangers').issue({ name: 'tenon' }));
+    folder.writePair('mine', authority('Strangers').issue({ name: 'tenon' }));
     const codes: Code[] = [];
     // What etcd does not know it hangs up on. The files are looked at from time to time.
     await eventually(
@@ -463,14 +455,14 @@ describeWithServer('EtcdRegistry over TLS', new BackendServer('etcd'), () => {
       patientMs,
     );
     expect([Code.Unavailable, Code.DeadlineExceeded]).toContain(codes[0]);
-    pair('mine', ours.issue({ name: 'tenon' }));
+    folder.writePair('mine', ours.issue({ name: 'tenon' }));
     await patiently(() => registry.register(serviceOf('greeter', ['b']), { ttlMs: 600_000 }));
     await eventually('it is told', () => seen.texts.length === 2, patientMs);
     expect(seen.texts).toEqual(['create a', 'create b']);
   }, 60_000);
 
   it('refuses a server with the certificate of another host, of another authority, or without TLS', async () => {
-    const files = pair('other', ours.issue({ name: 'etcd', names: ['127.0.0.1', 'other.internal'] }));
+    const files = folder.writePair('other', ours.issue({ name: 'etcd', names: ['127.0.0.1', 'other.internal'] }));
     const server = await started({ tls: { ...files, caFile } });
     const failures: readonly [object, RegExp][] = [
       [{ caFile, serverName: 'etcd.internal' }, /TENON_REGISTRY_TLS_SERVER_NAME/],

@@ -1,8 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-
-import { afterAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 
 import { Code } from '../../src/errors/errors.ts';
 import { NatsRegistry, type NatsRegistryOptions } from '../../src/registry/nats.ts';
@@ -10,9 +6,10 @@ import { systemRuntime } from '../../src/runtime/system.ts';
 import { failureOf } from '../../src/testing/failures.ts';
 import { RecordingLogger, WatchRecorder } from '../../src/testing/recorders.ts';
 import { info, obliging, RawNats, ScriptedServer } from '../nats/support.ts';
-import { authority, type Certified } from '../support/certificates.ts';
+import { authority } from '../support/certificates.ts';
 import { closing } from '../support/closing.ts';
 import { BackendServer, describeWithServer, type ServerOptions } from '../support/servers.ts';
+import { TestFolder } from '../support/test-folder.ts';
 import { type ToxicProxy, Toxiproxy } from '../support/toxiproxy.ts';
 import { expectNothingUncaught } from '../support/uncaught.ts';
 import { eventually } from '../support/waiting.ts';
@@ -258,12 +255,7 @@ describeWithServer('NatsRegistry with several servers', new BackendServer('nats'
 });
 
 describeWithServer('NatsRegistry with a user', new BackendServer('nats'), () => {
-  const folder = mkdtempSync(join(tmpdir(), 'tenon-nats-'));
-  afterAll(() => rmSync(folder, { recursive: true }));
-  const write = (name: string, text: string): string => {
-    writeFileSync(join(folder, name), text);
-    return join(folder, name);
-  };
+  const folder = new TestFolder('nats');
 
   it('proves who it is by a password or a token, from a file that may change', async () => {
     const byPassword = await started({ args: ['--user', 'tenon', '--pass', 'first"secret'] });
@@ -272,7 +264,7 @@ describeWithServer('NatsRegistry with a user', new BackendServer('nats'), () => 
       credentials: { username: 'tenon', password: 'first"secret' },
     });
     await registry.register(serviceOf('greeter', ['a']));
-    const tokenFile = write('token', 'wrong\n');
+    const tokenFile = folder.write('token', 'wrong\n');
     const byToken = await started({ args: ['--auth', 'the-token'] });
     const { registry: other } = nats({ address: byToken.address, credentials: { tokenFile } });
     expect(await failureOf(other.register(serviceOf('greeter', ['a'])))).toMatchObject({
@@ -280,7 +272,7 @@ describeWithServer('NatsRegistry with a user', new BackendServer('nats'), () => 
       reason: 'registry.refused',
       message: expect.stringMatching(/Authorization Violation.*TENON_REGISTRY_TOKEN/),
     });
-    write('token', 'the-token\n');
+    folder.write('token', 'the-token\n');
     const registered = (): Promise<boolean> =>
       other.register(serviceOf('greeter', ['a'])).then(
         () => true,
@@ -290,7 +282,7 @@ describeWithServer('NatsRegistry with a user', new BackendServer('nats'), () => 
   }, 60_000);
 
   it('is denied a subject that its user has no right to, and says which', async () => {
-    const config = write(
+    const config = folder.write(
       'rights.conf',
       `authorization { users = [
         { user: reader, password: x, permissions: { publish: ["micro.nats.query"], subscribe: ["micro.nats.watch", "_INBOX.>"] } },
@@ -332,26 +324,17 @@ describeWithServer('NatsRegistry with a user', new BackendServer('nats'), () => 
 
 describeWithServer('NatsRegistry over TLS', new BackendServer('nats'), () => {
   const ours = authority('Ours');
-  const folder = mkdtempSync(join(tmpdir(), 'tenon-nats-tls-'));
-  afterAll(() => rmSync(folder, { recursive: true }));
-  const write = (name: string, text: string): string => {
-    writeFileSync(join(folder, name), text);
-    return join(folder, name);
-  };
-  const pair = (name: string, { cert, key: own }: Certified): { certFile: string; keyFile: string } => ({
-    certFile: write(`${name}.crt`, cert),
-    keyFile: write(`${name}.key`, own),
-  });
-  const caFile = write('ca.crt', ours.cert);
-  const strangersFile = write('strangers.crt', authority('Strangers').cert);
+  const folder = new TestFolder('nats-tls');
+  const caFile = folder.write('ca.crt', ours.cert);
+  const strangersFile = folder.write('strangers.crt', authority('Strangers').cert);
 
   it('registers and finds, with a client certificate where NATS asks for one', async () => {
-    const files = pair('server', ours.issue({ name: 'nats', names: ['127.0.0.1'] }));
+    const files = folder.writePair('server', ours.issue({ name: 'nats', names: ['127.0.0.1'] }));
     const server = await started({
       tls: { ...files, caFile, asksClients: true },
       args: ['--user', 'tenon', '--pass', 'secret'],
     });
-    const mine = pair('client', ours.issue({ name: 'tenon' }));
+    const mine = folder.writePair('client', ours.issue({ name: 'tenon' }));
     const credentials = { username: 'tenon', password: 'secret' };
     const { registry } = nats({ address: server.address, tls: { caFile, ...mine }, credentials });
     const seen = new WatchRecorder(await registry.watch());
@@ -369,7 +352,7 @@ describeWithServer('NatsRegistry over TLS', new BackendServer('nats'), () => {
   }, 60_000);
 
   it('refuses a server with the certificate of another host, of another authority, or without TLS', async () => {
-    const files = pair('other', ours.issue({ name: 'nats', names: ['other.internal', 'localhost'] }));
+    const files = folder.writePair('other', ours.issue({ name: 'nats', names: ['other.internal', 'localhost'] }));
     const server = await started({ tls: { ...files, caFile } });
     const failures: readonly [object, RegExp][] = [
       [{ caFile }, /TENON_REGISTRY_TLS_SERVER_NAME/],
