@@ -44,11 +44,16 @@ export interface ConsulChannel {
   request(request: ConsulRequest, call: ConsulCall): Promise<ConsulResponse>;
 }
 
+const connectionRemedy =
+  'Each service that is followed holds a connection. Raise limits.http_max_conns_per_client of the agent, which is 200 unless it is told otherwise';
+
 /** An answer with a status that is none of success. */
 export class ConsulStatusError extends Error {
   readonly status: number;
   /** The beginning of the body, in one line. */
   readonly said: string;
+  /** The remedy, for an agent that takes no more connections from this address. */
+  readonly remedy: string | undefined;
 
   constructor({ method, path }: ConsulRequest, { status, headers, body, address }: ConsulResponse) {
     const said = beginningOf(body, 400);
@@ -59,6 +64,7 @@ export class ConsulStatusError extends Error {
     super(`${method} ${path} at ${host}:${address.port} was answered with status ${what}`);
     this.status = status;
     this.said = said;
+    this.remedy = status === 429 && /too many concurrent connections/i.test(said) ? connectionRemedy : undefined;
   }
 }
 

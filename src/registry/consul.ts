@@ -201,7 +201,7 @@ class ConsulDriver implements RegistryDriver {
       const isPlain = /http request (?:was sent )?to (?:an )?https/i.test(said);
       if (isPlain) return { kind: 'refused', remedy: 'TENON_REGISTRY_TLS=true speaks TLS' };
       if (status >= 300 && status < 400) return { kind: 'refused', remedy: addressRemedy };
-      return { kind: isUnfit(status) ? 'unreachable' : 'refused' };
+      return { kind: isUnfit(status) ? 'unreachable' : 'refused', remedy: error.remedy };
     }
     if (!(error instanceof HttpCallError)) return { kind: 'refused' };
     if (error.reason === 'transport.message_too_large') return { kind: 'refused', remedy: addressRemedy };

@@ -225,6 +225,30 @@ describeWithServer('an agent of Consul that fails', new BackendServer('consul'),
   );
 
   it(
+    'says what to do when it takes no more connections from this address',
+    async () => {
+      const limits = 'limits { http_max_conns_per_client = 6 }';
+      const { address } = await consulOf({ args: ['-hcl', limits] });
+      const registry = registryAt(address);
+      await registry.register(serviceOf('crowd', ['crowd-1']));
+      const [host = '', port] = address.split(':');
+      const others = Array.from({ length: 12 }, () => connect(Number(port), host).on('error', () => {}));
+      closing.push(() => others.forEach((socket) => socket.destroy()));
+      const texts = new Set<string>();
+      const refused = async (): Promise<boolean> => {
+        const fresh = registryAt(address, { timeoutMs: 1_000 });
+        texts.add(await fresh.getService('crowd').then(() => 'found', String));
+        await fresh.close();
+        return [...texts].some((text) => /status 429.*http_max_conns_per_client/.test(text));
+      };
+      await eventually('it says so', refused, patientMs);
+      for (const socket of others) socket.destroy();
+      await eventually('it works again', async () => (await idsOf(registry, 'crowd')).length === 1, patientMs);
+    },
+    testMs,
+  );
+
+  it(
     'never lacks a node whose record changes twenty times a second',
     async () => {
       const own = registryAt(shared.address);
