@@ -103,6 +103,7 @@ export interface LostWatch {
 export interface ResumedWatch {
     readonly registry: string;
     readonly service: string | undefined;
+    readonly awayMs?: number | undefined;
 }
 export interface RestoredNode {
     readonly registry: string;
@@ -302,17 +303,19 @@ export {};
 
 // tenon/registry/kit
 
-export { AddressList, type AddressListOptions, type FailoverCall, formatAddress, parseAddresses, type ServerAddress, } from './address-list.ts';
+export { AddressList, type AddressListOptions, assertUsername, type FailoverCall, formatAddress, parseAddresses, type ServerAddress, } from './address-list.ts';
 export { type AgentBackend, agentLeases, type AgentLeasesOptions, type Holder, type Place } from './agent-leases.ts';
+export { type AnnouncedAction, AnsweredNodes, type AnsweredNodesOptions, type Claim, type ClaimedNode, ClaimedNodes, } from './answered-nodes.ts';
 export { BrokenRecords } from './broken-records.ts';
 export type { Change, DriverCall, DriverTools, LeasedNode, Registration, RegistryDriver, Snapshot, WatchFeed, } from './driver.ts';
 export { DrivenRegistry, type DriverSettings, type RegistrySpec } from './driven-registry.ts';
 export { ChannelCallError, type DriverFailure, GrpcCallError, HttpCallError, invalidAddress, invalidService, } from './errors.ts';
 export { LeaseManager, type LeaseManagerOptions, type LeaseBackend } from './lease-manager.ts';
 export { LongPoll, type LongPollOptions, type PolledRead } from './long-poll.ts';
+export { NodeLimit } from './node-limit.ts';
 export { type KnownNode, NodeTable } from './node-table.ts';
 export { PolledServices, type PolledServicesOptions } from './polled-services.ts';
-export { BrokenRecord, checkedNode, decodeNode, encodeNode, pathPart, serviceParts } from './records.ts';
+export { BrokenRecord, checkedNode, decodeNode, eachNode, encodeNode, pathPart, serviceParts } from './records.ts';
 export { WatchFeeds } from './watch-feeds.ts';
 
 // tenon/registry/kit/grpc-channel
@@ -620,6 +623,7 @@ export {};
 // registry/kit/address-list.ts, by tenon/registry/kit, tenon/registry/kit/grpc-channel, tenon/registry/kit/http-channel
 
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
+import type { RegistryOptions } from '../registry.ts';
 export interface ServerAddress {
     readonly host: string;
     readonly port: number;
@@ -632,6 +636,7 @@ export interface AddressListOptions {
     readonly serverName: string;
     readonly minBackoffMs?: number | undefined;
     readonly maxBackoffMs?: number | undefined;
+    readonly beginsAnywhere?: boolean | undefined;
 }
 export interface FailoverCall {
     readonly method: string;
@@ -650,6 +655,7 @@ export declare class AddressList {
     inTurn<T>(attempt: (address: ServerAddress, left: number) => Promise<T>, goesOn: (error: unknown) => boolean): Promise<T>;
 }
 export declare function parseAddresses(text: string, defaultPort: number): readonly ServerAddress[];
+export declare function assertUsername({ credentials }: RegistryOptions, optionsName: string, remedy: string): void;
 export declare function formatAddress({ host, port }: ServerAddress): string;
 
 // registry/kit/agent-leases.ts, by tenon/registry/kit
@@ -678,6 +684,42 @@ export interface Place {
     isTaken: boolean;
 }
 export declare function agentLeases(backend: AgentBackend, options: AgentLeasesOptions): LeaseManager<Place>;
+
+// registry/kit/answered-nodes.ts, by tenon/registry/kit
+
+import type { DriverTools, LeasedNode, Registration } from './driver.ts';
+export interface Claim {
+    readonly owner: string;
+    readonly sinceMs: number;
+}
+export interface ClaimedNode extends LeasedNode {
+    readonly leaseMs: number;
+    readonly claim: Claim;
+}
+export declare class ClaimedNodes {
+    #private;
+    constructor(hasRoom: (count: number) => boolean);
+    get all(): readonly ClaimedNode[];
+    add(node: ClaimedNode): void;
+}
+export interface AnsweredNodesOptions extends Omit<DriverTools, 'security'> {
+    readonly registry: string;
+    hear(signal: AbortSignal): Promise<void>;
+    deliver(action: AnnouncedAction, node: ClaimedNode, signal: AbortSignal): Promise<void>;
+    tell(node: ClaimedNode): void;
+}
+export type AnnouncedAction = 'create' | 'delete';
+export declare class AnsweredNodes {
+    #private;
+    constructor(options: AnsweredNodesOptions);
+    announce(registration: Registration, signal: AbortSignal): Promise<void>;
+    withdraw(service: string, id: string, signal: AbortSignal): Promise<void>;
+    release(service: string, id: string): Promise<void>;
+    announceAll(): void;
+    answers(): readonly ClaimedNode[];
+    compare(action: AnnouncedAction, told: ClaimedNode): void;
+    close(): void;
+}
 
 // registry/kit/broken-records.ts, by tenon/registry/kit
 
@@ -775,7 +817,7 @@ export interface WatchFeed {
     readonly service: string | undefined;
     change(change: Change): void;
     refresh(service?: string): void;
-    resumed(): void;
+    resumed(awayMs?: number): void;
     fail(why: string, cause?: unknown): void;
 }
 export interface DriverBounds {
@@ -824,7 +866,8 @@ export interface LeaseBackend<Grant> {
     grant(registration: Registration, signal: AbortSignal): Promise<Grant>;
     renew(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>>;
     replace?(grant: Grant, registration: Registration, signal: AbortSignal): Promise<Renewed<Grant>>;
-    release?(grant: Grant): void;
+    release?(grant: Grant, registration: Registration): void;
+    lapse?(grant: Grant, registration: Registration): void;
     revoke(grant: Grant, registration: Registration, signal: AbortSignal): Promise<void>;
 }
 export type Renewed<Grant> = Grant | typeof takenElsewhere | undefined;
@@ -873,6 +916,15 @@ export declare class LongPoll {
     get keys(): readonly string[];
     start(): Promise<void>;
     stop(): void;
+}
+
+// registry/kit/node-limit.ts, by tenon/registry/kit
+
+import type { Logger } from '../../logger/logger.ts';
+export declare class NodeLimit {
+    #private;
+    constructor(mostNodes: number, announced: string, logger: Logger);
+    hasRoom(count: number): boolean;
 }
 
 // registry/kit/node-table.ts, by tenon/registry/kit
@@ -941,6 +993,7 @@ export declare function pathPart(name: string): string;
 export declare class BrokenRecord extends Error {
 }
 export declare function decodeNode(text: string, maxBytes: number): ServiceRecord;
+export declare function eachNode(fields: Readonly<Record<string, unknown>>, maxRecordBytes: number): readonly ServiceRecord[];
 export declare function serviceParts(name: unknown, fields: Readonly<Record<string, unknown>>): Omit<ServiceRecord, 'nodes'>;
 export declare function checkedNode(id: unknown, address: unknown, metadata: unknown): NodeRecord;
 
@@ -954,6 +1007,6 @@ export declare class WatchFeeds implements Iterable<WatchFeed> {
     has(service: string | undefined): boolean;
     join(feed: WatchFeed, signal: AbortSignal, onLast?: () => void): void;
     change(change: Change, who: 'service' | 'every'): void;
-    resumed(): void;
+    resumed(awayMs?: number): void;
     fail(why: string): void;
 }
