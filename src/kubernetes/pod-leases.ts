@@ -65,7 +65,7 @@ export class PodLeases<T> {
   }
 
   /**
-   * Takes the record of a node out of the pod when the lease of its slice is over, after twice its time, unless the node
+   * Takes the record of a node out of the pod when its slice is over, after twice the time of the lease, unless the node
    * is announced again before: nobody but this process does it.
    */
   lapse(_grant: SliceGrant, registration: T): void {

@@ -72,7 +72,7 @@ interface OwnNode {
   readonly grant: OwnClaim | undefined;
 }
 
-/** Who announces a node that was released. */
+/** The instance that announces a node that was released. */
 interface Successor {
   readonly owner: string;
   readonly address: string | undefined;
@@ -82,7 +82,7 @@ interface Successor {
 interface ReleasedNode {
   readonly registration: Registration;
   readonly grant: OwnClaim;
-  /** Who announced it last since then. Until somebody does, and its lease has not ended, it is answered for here. */
+  /** The last that announced it since. Until somebody does, while its lease lasts, it is answered for here. */
   successor: Successor | undefined;
 }
 
@@ -93,7 +93,7 @@ const maxReleased = 1_024;
 
 /**
  * The nodes of this process where no server stores any: it announces them, answers questions for them, and renews their
- * leases by announcing them again. Of several processes that announce one id the last has the node, and the others wait.
+ * leases by announcing them again. Of several processes that announce one id the last has the node; the others wait.
  */
 export class AnsweredNodes {
   readonly #options: AnsweredNodesOptions;

@@ -20,8 +20,8 @@ export type Step =
   /** A process is killed: its lease ends. */
   | { readonly do: 'kill'; readonly node: number }
   /**
-   * The server is away: watches break, or the driver bridges it, and may tell for how long; it may come back without its
-   * data.
+   * The server is away: watches break, or the driver bridges it, and may tell for how long. It may come back without
+   * its data.
    */
   | { readonly do: 'away'; readonly ms: number; readonly how: 'broken' | 'bridged' | 'measured' | 'lost' }
   | { readonly do: 'break-watches' }
