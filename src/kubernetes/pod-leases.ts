@@ -65,8 +65,8 @@ export class PodLeases<T> {
   }
 
   /**
-   * Takes the record of a node out of the pod when its slice is over, after twice the time of the lease, unless the node
-   * is announced again before: nobody but this process does it.
+   * Takes the record of a node out of the pod when its slice is over, after twice the time of the lease, unless the
+   * node is announced again before: nobody but this process does it.
    */
   lapse(_grant: SliceGrant, registration: T): void {
     const { runtime, nodeOf, closing } = this.#tools;
