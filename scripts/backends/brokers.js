@@ -15,6 +15,7 @@ import { answersText, host } from './probes.js';
  */
 
 const kafkaVersion = '4.3.0';
+const kafkaFolder = `kafka-with-tools-${kafkaVersion}`;
 const rabbitmqFolder = '/usr/lib/rabbitmq/lib';
 const mosquittoProgram = '/usr/sbin/mosquitto';
 const mosquittoClient = '/usr/bin/mosquitto_sub';
@@ -68,12 +69,16 @@ export const brokers = {
     }),
   },
   kafka: {
-    summary: 'Kafka, of its Maven artifact: a broker that is its own controller',
+    summary: 'Kafka, of its Maven artifacts: a broker that is its own controller',
     install: () =>
-      once(`kafka-${kafkaVersion}`, (folder) =>
-        mavenLibraries(folder, [`org.apache.kafka:kafka_2.13:${kafkaVersion}`, 'org.slf4j:slf4j-simple:1.7.36']),
+      once(kafkaFolder, (folder) =>
+        mavenLibraries(folder, [
+          `org.apache.kafka:kafka_2.13:${kafkaVersion}`,
+          `org.apache.kafka:kafka-tools:${kafkaVersion}`,
+          'org.slf4j:slf4j-simple:1.7.36',
+        ]),
       ),
-    isInstalled: () => existsSync(installed(`kafka-${kafkaVersion}`)) && hasCommand('java'),
+    isInstalled: () => existsSync(installed(kafkaFolder)) && hasCommand('java'),
     ports: ['controller', 'internal'],
     prepare: prepareKafka,
     processes: ({ folder }) => [
@@ -204,7 +209,7 @@ const kafkaJava = [
   '-Xshare:auto',
   '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
   '-cp',
-  installed(`kafka-${kafkaVersion}`, 'lib', '*'),
+  installed(kafkaFolder, 'lib', '*'),
 ];
 
 /** @param {Place} place @param {ServerOptions} options */
