@@ -1,6 +1,6 @@
 // Finds processes by the folder that they work in. A server starts others in sessions of their own, which a signal to
 // its process group does not reach; all of them stay in its folder.
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const patienceMs = 10_000;
@@ -22,13 +22,17 @@ export function processesIn(folder) {
 }
 
 /**
- * Ends all processes that work in a folder, also those that are started meanwhile.
- * @param {string} folder
+ * Ends all processes that work in a folder, also those that are started meanwhile, and waits for those that were
+ * there before a signal as well.
+ * @param {string} folder @param {readonly number[]} before
  */
-export async function endProcessesIn(folder) {
+export async function endProcessesIn(folder, before = []) {
+  const ending = new Set(before);
   for (const endsAt = Date.now() + patienceMs; Date.now() < endsAt; await sleep(10)) {
     const pids = processesIn(folder);
-    if (pids.length === 0) return;
+    for (const pid of pids) ending.add(pid);
+    for (const pid of ending) if (hasEnded(pid)) ending.delete(pid);
+    if (ending.size === 0) return;
     signalAll(pids, 'SIGKILL');
   }
 }
@@ -41,6 +45,20 @@ export function signalAll(pids, signal) {
     } catch {
       // It has ended just now.
     }
+  }
+}
+
+/**
+ * True once all threads of a process have ended. Before that it may hold a port, though its folder is no longer told.
+ * @param {number} pid
+ */
+function hasEnded(pid) {
+  try {
+    const tasks = `/proc/${pid}/task`;
+    // The state follows the name of the program, which may have parentheses of its own.
+    return readdirSync(tasks).every((task) => /.*\) [ZX] /s.test(readFileSync(`${tasks}/${task}/stat`, 'utf8')));
+  } catch {
+    return true;
   }
 }
 

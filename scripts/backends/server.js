@@ -109,6 +109,7 @@ export class BackendServer {
   /** Ends it at once (SIGKILL), with all that it started; `start()` brings it back. */
   async kill() {
     const processes = this.#processes;
+    const all = processes.length > 0 ? processesIn(this.folder) : [];
     this.signal('SIGKILL');
     this.#processes = [];
     running.delete(this);
@@ -116,7 +117,7 @@ export class BackendServer {
     const waiting = setInterval(() => {}, 1_000);
     await Promise.all(processes.map(({ ended }) => ended));
     clearInterval(waiting);
-    if (processes.length > 0) await endProcessesIn(this.folder);
+    if (processes.length > 0) await endProcessesIn(this.folder, all);
   }
 
   /** Stops it, and starts it on the same port. */
