@@ -432,12 +432,15 @@ describeWithServer('KubernetesRegistry', new KubernetesServer(), (cluster) => {
       await cluster.done('PATCH', `${path}/swept-changed`, { metadata }, 'application/merge-patch+json');
     };
     await usingRegistry(cluster, { address: proxy.address, sweepMs: 1 }, async (registry) => {
+      const looks = (): number => proxy.requests.filter((one) => one.includes('managed-by%3Dtenon')).length;
       const look = async (): Promise<void> => {
+        const before = looks();
         await change();
         await registry.register(serviceOf('sweeps', ['n1']));
+        // Two looks without a change in between would delete that slice too.
+        await eventually('it has looked', () => looks() > before, patientMs);
       };
       await look();
-      const looks = (): number => proxy.requests.filter((one) => one.includes('managed-by%3Dtenon')).length;
       await eventually('it has looked', () => looks() === 1, patientMs);
       // What is over is deleted at the second look, not at the first.
       expect(await names()).toContain('swept-dead');
