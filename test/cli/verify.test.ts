@@ -111,6 +111,8 @@ describe('tenon verify', () => {
         'Logger                                silentLogger        default',
         'Marshaler                             ProtoMarshaler      default',
         'Marshaler                             JsonMarshaler       default',
+        'Marshaler                             MsgpackMarshaler    default',
+        'Marshaler                             CborMarshaler       default',
         'Marshaler                             BytesMarshaler      default',
         'Random                                built in            default',
         'Server                                RpcServer           default',

@@ -146,9 +146,9 @@ describeWithServer('EtcdRegistry, with one stream for many,', new BackendServer(
     expect(await operator.calls('LeaseKeepAlive')).toBe(1);
     expect(await operator.calls('Watch')).toBe(1);
     await Promise.all(names.map((name) => registry.deregister(serviceOf(name, ['a']))));
-    for (const { texts } of seen) {
-      await eventually('it is told', () => texts.length > 0, patientMs);
-      expect(texts).toEqual(['delete a']);
+    for (const one of seen) {
+      await eventually('it is told', () => one.texts.length > 0, patientMs);
+      expect(one.texts).toEqual(['delete a']);
     }
   }, 60_000);
 
