@@ -37,9 +37,12 @@ export class PodLeases<T> {
     try {
       await this.#records.publish(registration, signal);
     } catch (error) {
-      // Half of it would be found by some, and be renewed by nobody.
-      this.#records.forget(service, id);
-      await slices.revoke(grant, registration, signal).catch(() => {});
+      // Half of it would be found by some, and be renewed by nobody. A slice that was there before is that of a node
+      // which lives: of this process, whose lease goes on, or of the one that handed it over.
+      if (grant.isNew === true) {
+        this.#records.forget(service, id);
+        await slices.revoke(grant, registration, signal).catch(() => {});
+      }
       throw error;
     }
     return grant;
@@ -97,6 +100,7 @@ export class PodLeases<T> {
   async revokeFormer(former: FormerNode, signal: AbortSignal): Promise<void> {
     const { slices } = this.#tools;
     this.#endLapse(former.service, former.id);
+    this.#records.forget(former.service, former.id);
     try {
       await this.#records.withdrawFormer(former, signal);
     } finally {

@@ -25,6 +25,8 @@ export interface SliceGrant {
   readonly resourceVersion: string;
   /** True while another registry, which lives, has the node's slice. */
   readonly isTaken: boolean;
+  /** True if there was no slice before. */
+  readonly isNew?: boolean | undefined;
 }
 
 /** Tools of {@link SliceLeases}. */
@@ -157,7 +159,7 @@ export class SliceLeases<T> {
         throw new ApiError('create', slices, { status: 409, said: `EndpointSlice ${name} exists, and is not tenon's` });
       }
       try {
-        if (!found) return grantOf(await client.create(slices, slice, signal));
+        if (!found) return { ...grantOf(await client.create(slices, slice, signal)), isNew: true };
         const { resourceVersion } = found.metadata ?? {};
         if (found.addressType === slice.addressType) {
           const metadata = { ...slice.metadata, resourceVersion };

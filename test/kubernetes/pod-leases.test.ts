@@ -58,8 +58,14 @@ function scene() {
     log.push(what);
     return grant;
   };
+  const known = new Set<string>();
   const slices = {
-    grant: noted('grant'),
+    grant: async ({ id }: PublishedNode) => {
+      log.push('grant');
+      const isNew = !known.has(id);
+      known.add(id);
+      return { ...grant, isNew };
+    },
     renew: noted('renew'),
     replace: noted('replace'),
     revoke: async () => void log.push('revoke'),
@@ -132,6 +138,27 @@ describe('leases of nodes in a pod', () => {
     expect([ids(), log]).toEqual([[], ['grant', 'revoke']]);
     // It is not among the nodes that are written with the next.
     await leases.grant(nodeOf('n2'), signal);
+    expect(ids()).toEqual(['n2']);
+  });
+
+  it('leave the slice of a node that lives where its record cannot be written any more', async () => {
+    const { leasesOf, log, server } = scene();
+    const [us, worker] = [leasesOf('us'), leasesOf('worker')];
+    await us.grant(nodeOf('n1'), signal);
+    server.failures = 2;
+    await expect(us.grant(nodeOf('n1'), signal)).rejects.toMatchObject({ status: 503 });
+    us.release(grant, nodeOf('n1'));
+    await expect(worker.grant(nodeOf('n1'), signal)).rejects.toMatchObject({ status: 503 });
+    expect(log).toEqual(['grant', 'grant', 'grant']);
+  });
+
+  it('leave out of the record a node that was late, and is withdrawn before its slice is over', async () => {
+    const { leasesOf, ids } = scene();
+    const leases = leasesOf('us');
+    for (const id of ['n1', 'n2']) await leases.grant(nodeOf(id), signal);
+    leases.lapse(grant, nodeOf('n1'));
+    await leases.revokeFormer({ service: 'greeter', id: 'n1' }, signal);
+    await leases.renew(grant, nodeOf('n2'), signal);
     expect(ids()).toEqual(['n2']);
   });
 
