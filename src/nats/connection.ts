@@ -14,6 +14,7 @@ import {
   pingOperation,
   pongOperation,
   publishOperation,
+  refusesSubscription,
   type ServerInfo,
   type ServerOperation,
 } from './protocol.ts';
@@ -251,9 +252,14 @@ export class Connection {
 
   #onError(text: string): void {
     const error = errorOf(text);
-    // Refusals come in the order of what they are about: that was sent before all PINGs without an answer.
-    if (this.#isOpen && isPassing(text)) for (const { refusals } of this.#pings) refusals.push(error);
-    else this.close(error);
+    if (!this.#isOpen || !isPassing(text)) {
+      this.close(error);
+      return;
+    }
+    // What is refused was sent before the first PING that has no answer. All that wait for the same subscription are
+    // told of it, as they did not ask for it again.
+    const told = refusesSubscription(text) ? this.#pings : this.#pings.slice(0, 1);
+    for (const { refusals } of told) refusals.push(error);
   }
 
   #onBeat(beatMs: number): void {

@@ -217,6 +217,11 @@ export function errorOf(text: string): NatsError {
   return new NatsError(isRefused ? 'refused' : 'unreachable', text);
 }
 
+/** True for a refusal of a subscription, which all that wait for it have to hear of. */
+export function refusesSubscription(text: string): boolean {
+  return /^permissions violation for subscription/i.test(text);
+}
+
 /** True for an error after which a server does not close the connection. */
 export function isPassing(text: string): boolean {
   return /^(?:permissions violation|invalid subject|maximum subscriptions)/i.test(text);

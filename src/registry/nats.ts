@@ -197,15 +197,7 @@ class NatsDriver implements RegistryDriver {
 
   async watch(feed: WatchFeed, signal: AbortSignal, call: DriverCall): Promise<void> {
     this.#feeds.join(feed, signal, () => this.#leave());
-    try {
-      await this.#announcements.open(call.signal);
-    } catch (error) {
-      // Others do without what this one was refused.
-      if (error instanceof NatsError && error.kind === 'denied') this.#feeds.fail(`NATS refused it (${error.message})`);
-      throw error;
-    } finally {
-      this.#leave();
-    }
+    await this.#listen(call.signal).finally(() => this.#leave());
   }
 
   /** Limits the nodes that are accepted from others: any client of the server may announce some. */
@@ -255,10 +247,17 @@ class NatsDriver implements RegistryDriver {
 
   /** Listens, and resolves when all was heard that others have announced before. */
   async #hear(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#questions.open(signal), this.#listen(signal)]).finally(() => this.#leave());
+  }
+
+  /** Subscribes to announcements, and resolves when they are delivered. */
+  async #listen(signal: AbortSignal): Promise<void> {
     try {
-      await Promise.all([this.#questions.open(signal), this.#announcements.open(signal)]);
-    } finally {
-      this.#leave();
+      await this.#announcements.open(signal);
+    } catch (error) {
+      // Nobody hears any more what this one was refused.
+      if (error instanceof NatsError && error.kind === 'denied') this.#feeds.fail(`NATS refused it (${error.message})`);
+      throw error;
     }
   }
 

@@ -231,6 +231,26 @@ describe('NatsClient and a server that', () => {
     await other;
   });
 
+  it('refuses a subject or a number of them: only who asked for it hears of that', async () => {
+    for (const refusal of ['Permissions Violation for Publish to "x"', 'maximum subscriptions exceeded']) {
+      let pings = 0;
+      const server = await new ScriptedServer(
+        (socket) => socket.write(info()),
+        (socket, text) => {
+          for (const _ping of text.matchAll(/^PING.*$/gm)) {
+            pings += 1;
+            socket.write(pings === 2 ? `-ERR '${refusal}'\r\nPONG\r\n` : 'PONG\r\n');
+          }
+        },
+      ).start();
+      const client = clientOf([server]);
+      const refused = errorOf(client.deliver([{ subject: 'x', payload: '' }], signal));
+      const other = client.deliver([{ subject: 'y', payload: '' }], signal, ['x']);
+      expect((await refused).message).toContain(refusal.slice(0, 15));
+      await other;
+    }
+  });
+
   it('sends garbage later ends the connection, and the next one works', async () => {
     const server = await obliging(() => {}).start();
     const client = clientOf([server]);
