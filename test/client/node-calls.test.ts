@@ -78,6 +78,24 @@ async function answer(socket: Socket): Promise<void> {
 }
 
 describe('what a selector is told of a call', () => {
+  it('is its end, though an observer of its route fails', async () => {
+    const { parts, told, inFlight } = counting();
+    await announce(parts, 'dead', '127.0.0.1:1');
+    const failing: Interceptor = (next) => (input, ctx) => {
+      ctx.outgoing?.observeRoute({
+        reject: () => undefined,
+        onSend: () => {},
+        onRefused: () => {
+          throw new Error('the observer failed');
+        },
+      });
+      return next(input, ctx);
+    };
+    const failure = await failureOf(make(clientOf(parts, { interceptors: [failing] }), echo, { timeoutMs: 60_000 }));
+    expect(failure.message).toContain('the observer failed');
+    expect([inFlight(), told.map((text) => text.split(' ')[0])]).toEqual([0, ['begin', 'end']]);
+  });
+
   it.each([
     [echo, ['begin suite suite-1', 'end suite-1 well']],
     [count, ['begin suite suite-1', 'reply suite-1', 'end suite-1 well']],

@@ -217,6 +217,18 @@ describe.each(selectorNames)('an observer of the selector %s', (name) => {
     expect(take()).toEqual([['onReadmitted', of('n2')]]);
   });
 
+  it('is told of the end of panic in a service that is forgotten', () => {
+    const { take, call, pick, timers, selector } = observed(name, ['n1', 'n2', 'n3']);
+    for (const id of ['n1', 'n2', 'n3']) call(id, 1, unreachable);
+    pick();
+    expect(take().at(-1)).toEqual(['onPanic', { service: 'greeter', usable: 0, nodes: 3 }]);
+    for (let time = 0; time < 4; time += 1) {
+      timers.nowMs += 600_000;
+      (selector.select(`other-${timers.nowMs}`) as NextNode)();
+    }
+    expect(take().at(-1)).toEqual(['onPanicOver', { service: 'greeter' }]);
+  });
+
   it('is told of the nodes of a service that the registry has no longer', async () => {
     const { observer, take } = recording();
     const found = { current: [serviceOf('greeter', ['n1', 'n2', 'n3'])] };

@@ -75,8 +75,7 @@ async function onNodes<T>(router: Router, ctx: OutgoingContext, call: NodeCall<T
         noteSend(node.address, ctx);
         result = await call.send(node.address);
       } catch (error) {
-        noteRefusal(node.address, ctx, error);
-        const failure = TenonError.from(error);
+        const failure = TenonError.from(noteRefusal(node.address, ctx, error));
         // How long the caller of a stream waits before it leaves says nothing of the node.
         const isLeft = call.onOpen !== undefined && failure.code === Code.Cancelled;
         const latencyMs = isLeft ? undefined : clock.monotonicMs() - startMs;
@@ -116,8 +115,7 @@ async function sendTo<T>(address: string, ctx: OutgoingContext, send: NodeCall<T
     noteSend(address, ctx);
     return await send(address);
   } catch (error) {
-    noteRefusal(address, ctx, error);
-    throw error;
+    throw noteRefusal(address, ctx, error);
   }
 }
 
@@ -127,11 +125,19 @@ function noteSend(address: string, ctx: OutgoingContext): void {
   if (ctx.routeObservers) for (const observer of ctx.routeObservers) observer.onSend(address);
 }
 
-/** Notes that nobody at the address took the call, if that is what the error says. */
-function noteRefusal(address: string, ctx: OutgoingContext, error: unknown): void {
-  if (!TenonError.is(error) || !wasNotProcessed(error)) return;
+/**
+ * Notes that nobody at the address took the call, if that is what the error says. Returns the error, or the one of an
+ * observer.
+ */
+function noteRefusal(address: string, ctx: OutgoingContext, error: unknown): unknown {
+  if (!TenonError.is(error) || !wasNotProcessed(error)) return error;
   ctx.onRefused();
-  if (ctx.routeObservers) for (const observer of ctx.routeObservers) observer.onRefused(address);
+  try {
+    if (ctx.routeObservers) for (const observer of ctx.routeObservers) observer.onRefused(address);
+    return error;
+  } catch (thrown) {
+    return thrown;
+  }
 }
 
 /**

@@ -248,7 +248,7 @@ export class NodePool<State = undefined, Memory = undefined> {
     const state = this.#services.get(service);
     if (!state) return;
     this.#take(state, none);
-    if (state.byId.size === 0) this.#services.delete(service);
+    if (state.byId.size === 0) this.#forget(state);
   }
 
   /** Forgets services that are no longer called. Their number is not bounded: names may come from callers. */
@@ -257,13 +257,18 @@ export class NodePool<State = undefined, Memory = undefined> {
     this.#sweptAtMs ??= nowMs;
     if (nowMs - this.#sweptAtMs < idleMs) return;
     this.#sweptAtMs = nowMs;
-    for (const [name, state] of this.#services) {
+    for (const state of this.#services.values()) {
       if (!state.wasUsed && state.inFlight === 0) {
         for (const node of state.byId.values()) state.outliers.leave(node);
-        this.#services.delete(name);
+        this.#forget(state);
       }
       state.wasUsed = false;
     }
+  }
+
+  #forget(state: ServiceNodes<State, Memory>): void {
+    if (state.isPanic) this.#panic(state, false);
+    this.#services.delete(state.name);
   }
 
   /** Takes new records of the service. What is known of nodes outlives them for a while. */
