@@ -268,6 +268,23 @@ describe.each(Object.entries(formats))('%s', (_name, { Codec, list, map, endless
         read('Scalars', { an_int32: '5', anInt64: '-9223372036854775808', aUint64: 7, aDouble: 'NaN', aColor: 1 }),
       ).toMatchObject({ anInt32: 5, anInt64: -(2n ** 63n), aUint64: 7n, aDouble: NaN, aColor: 'COLOR_RED' });
       expect(read('Scalars', { aString: null })).toEqual(noScalars);
+      // Others write a float as an integer where that is shorter.
+      expect(read('Scalars', { aDouble: 10n ** 18n, aFloat: 2n ** 60n })).toMatchObject({
+        aDouble: 1e18,
+        aFloat: 2 ** 60,
+      });
+    });
+
+    it('writes as many elements as a list had when its head was written', () => {
+      const list: unknown[] = [
+        {
+          toJSON() {
+            list.push(1);
+            return 0;
+          },
+        },
+      ];
+      expect(round(list)).toEqual([0]);
     });
 
     it.each<[unknown, string]>([

@@ -1,8 +1,8 @@
+import { isUtf8 } from 'node:buffer';
+
 import { setOwn } from '../../internal/own.ts';
 import { fail, keySegment, propertySegment, withFieldPath } from './codec-errors.ts';
 import { nestedTooDeep, tooManyElements } from './limits.ts';
-
-const strict = new TextDecoder('utf-8', { fatal: true });
 
 /**
  * Reads one value of a binary format that describes itself, within limits. Each value and each key is an element, and
@@ -144,14 +144,5 @@ export abstract class BinaryReader {
     const left = this.bytes.length - this.pos;
     if (elements > left) fail(`a length at ${this.pos} says ${elements} elements, and ${left} bytes are left`);
     if (elements > this.#left) throw tooManyElements(this.#maxElements);
-  }
-}
-
-function isUtf8(bytes: Uint8Array): boolean {
-  try {
-    strict.decode(bytes);
-    return true;
-  } catch {
-    return false;
   }
 }

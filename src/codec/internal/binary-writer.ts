@@ -97,10 +97,12 @@ export abstract class BinaryWriter {
   }
 
   #list(list: readonly unknown[], depth: number): void {
-    this.listHead(list.length);
+    // It may grow meanwhile, by a getter or `toJSON` of its own.
+    const { length } = list;
+    this.listHead(length);
     let index = 0;
     try {
-      for (; index < list.length; index += 1) this.#value(list[index], depth);
+      for (; index < length; index += 1) this.#value(list[index], depth);
     } catch (error) {
       throw withFieldPath(keySegment(index), error);
     }

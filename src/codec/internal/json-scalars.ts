@@ -129,7 +129,8 @@ function numberIn(text: string): unknown {
 
 function floatFromJson(scalar: 'float' | 'double', json: unknown, form: JsonForm): number {
   if (json === 'NaN' || json === 'Infinity' || json === '-Infinity') return Number(json);
-  const value = typeof json === 'string' ? numberIn(json) : json;
+  const given = form === 'binary' && typeof json === 'bigint' ? Number(json) : json;
+  const value = typeof given === 'string' ? numberIn(given) : given;
   const isNumber = typeof value === 'number' && (form === 'binary' || Number.isFinite(value));
   if (!isNumber || (scalar === 'float' && isBeyondFloat(value))) {
     fail(`expected a ${scalar}, got ${describeValue(json)}`);
