@@ -36,6 +36,7 @@ export const postgresql = {
       give(data, user, 0o700);
       const password = join(folder, 'password');
       writeFileSync(password, credentials.password);
+      give(password, user, 0o600);
       const access = ['--username', credentials.username, '--pwfile', password, '--auth', 'scram-sha-256'];
       const form = ['--encoding', 'UTF8', '--no-locale', '--no-sync'];
       await run(program('initdb'), ['--pgdata', data, ...access, ...form], folder, { user });
@@ -47,6 +48,10 @@ export const postgresql = {
       'shared_buffers = 16MB',
       // What the kernel has survives the death of the server.
       'fsync = off',
+      // Shared memory elsewhere would outlive a server that is killed.
+      'dynamic_shared_memory_type = mmap',
+      // What says that it is ready is looked for in English.
+      "lc_messages = 'C'",
       ...(tls ? tlsSettings(data, tls, user) : []),
       ...args,
     ];

@@ -53,12 +53,22 @@ export function signalAll(pids, signal) {
  * @param {number} pid
  */
 function hasEnded(pid) {
+  const tasks = `/proc/${pid}/task`;
+  // The state follows the name of the program, which may have parentheses of its own.
+  return textOr('', () => readdirSync(tasks).join())
+    .split(',')
+    .every((task) => /.*\) [ZX] /s.test(textOr(') X ', () => readFileSync(`${tasks}/${task}/stat`, 'utf8'))));
+}
+
+/**
+ * Reads of a process, or of a thread, that may be gone.
+ * @param {string} gone @param {() => string} read
+ */
+function textOr(gone, read) {
   try {
-    const tasks = `/proc/${pid}/task`;
-    // The state follows the name of the program, which may have parentheses of its own.
-    return readdirSync(tasks).every((task) => /.*\) [ZX] /s.test(readFileSync(`${tasks}/${task}/stat`, 'utf8')));
+    return read();
   } catch {
-    return true;
+    return gone;
   }
 }
 

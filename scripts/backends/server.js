@@ -164,7 +164,7 @@ export class BackendServer {
   erase() {
     if (this.#processes.length > 0) throw new Error(`${this.name} is running: stop it first`);
     rmSync(this.folder, { recursive: true, force: true });
-    mkdirSync(this.folder);
+    mkdirSync(this.folder, { mode: 0o700 });
   }
 
   /** Stops it and removes its folder. */
