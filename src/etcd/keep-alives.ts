@@ -90,8 +90,9 @@ export class KeepAlives {
     const onLost = (cause: unknown): void => {
       if (ended.signal.aborted) return;
       this.#end();
-      // One that was asked for meanwhile begins a stream of its own.
-      if (cause !== nothingToRenew) this.#fail(this.#renewals.keys(), cause);
+      // What is denied was said of one, and each time of another. One that was asked for meanwhile has not been sent.
+      const isOfOthers = cause === nothingToRenew || isDenied(cause);
+      if (!isOfOthers) this.#fail(this.#renewals.keys(), cause);
       else if (this.#renewals.size > 0) this.#stream = this.#start();
     };
     const onReply = (reply: LeaseKeepAliveResponse): void => this.#onReply(reply);
@@ -145,7 +146,7 @@ export class KeepAlives {
   #onFailed(error: unknown): boolean {
     if (this.#options.tokens.isRefused(error, this.#token)) return true;
     // What a user may not do is said of one lease.
-    const isOfOne = TenonError.from(error).code === Code.PermissionDenied;
+    const isOfOne = isDenied(error);
     if (isOfOne) this.#fail([...this.#renewals.keys()].slice(0, 1), error);
     else if (!isAway(error)) this.#fail(this.#renewals.keys(), error);
     return isOfOne;
@@ -167,6 +168,10 @@ export class KeepAlives {
   #now(): number {
     return this.#options.runtime.clock.monotonicMs();
   }
+}
+
+function isDenied(error: unknown): boolean {
+  return TenonError.from(error).code === Code.PermissionDenied;
 }
 
 function dueOf({ sentAtMs, attemptMs }: Renewal, heardAtMs: number): number {

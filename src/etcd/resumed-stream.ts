@@ -88,7 +88,7 @@ export class ResumedStream<Reply> {
         void this.#run(await this.#open(signal), signal);
         return;
       } catch (error) {
-        if (left === 0 || signal.aborted || this.#isFinal(error)) throw error;
+        if (this.#isFinal(error) || left === 0 || signal.aborted) throw error;
       }
     }
   }
@@ -122,7 +122,9 @@ export class ResumedStream<Reply> {
           const wasStable = now() - openedAtMs >= stableMs;
           // Further failures are those of attempts.
           openedAtMs = Number.POSITIVE_INFINITY;
-          if (!wasStable) return delayMs;
+          // Another request is next, which may be allowed.
+          const isOfOne = TenonError.from(error).code === Code.PermissionDenied;
+          if (!wasStable && !isOfOne) return delayMs;
           failures.succeeded();
           return failures.failed();
         },
@@ -139,6 +141,8 @@ export class ResumedStream<Reply> {
       this.#current = stream;
       this.#options.begin();
       await this.#options.onOpened(await this.#reply(stream, this.attemptMs));
+      // Nobody reads it any more.
+      if (signal.aborted) this.#leave(stream);
       return stream;
     } catch (error) {
       if (isUnfit(error)) stream.giveUp();

@@ -19,7 +19,7 @@ export class Tokens {
   /** Gives the metadata of a call. Rejects where there is no token for it. */
   readonly metadata = async (): Promise<Record<string, string>> => {
     if (!this.#options.security.hasCredentials) return requireLeader;
-    return { ...requireLeader, token: await (this.#current ??= this.#authenticate()) };
+    return { ...requireLeader, token: await (this.#current ?? this.#fetch()) };
   };
   readonly #options: TokensOptions;
   readonly #closing = new AbortController();
@@ -49,6 +49,15 @@ export class Tokens {
     this.#closing.abort();
   }
 
+  #fetch(): Promise<string> {
+    const token = this.#authenticate();
+    this.#current = token;
+    token.catch(() => {
+      if (this.#current === token) this.#current = undefined;
+    });
+    return token;
+  }
+
   async #authenticate(): Promise<string> {
     const { channel, security, timeoutMs, onValidAgain } = this.#options;
     try {
@@ -65,7 +74,6 @@ export class Tokens {
       // Without authentication any token is as good.
       if (/authentication is not enabled/.test(textOf(error))) return '';
       if (TenonError.from(error).code === Code.InvalidArgument) this.#isDenied = true;
-      this.#current = undefined;
       throw error;
     }
   }

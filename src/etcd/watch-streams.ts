@@ -240,8 +240,10 @@ class WatchStream {
     const { watchId, header, created, canceled } = reply;
     if (created) this.#onCreated(reply);
     else if (canceled) this.#onCanceled(reply);
-    else if (watchId === -1n) for (const entry of this.#byId.values()) onProgress(entry, header);
-    else {
+    else if (watchId === -1n) {
+      this.#again.clear();
+      for (const entry of this.#byId.values()) onProgress(entry, header);
+    } else {
       const entry = this.#byId.get(watchId);
       if (!entry) return;
       this.#again.delete(entry);
@@ -259,6 +261,7 @@ class WatchStream {
       return;
     }
     if (canceled) return this.#onEnd(entry, reply);
+    if (this.#byId.has(watchId)) throw new Error(`etcd made watch ${watchId} twice`);
     const { watch, isResuming, hasGap } = entry;
     this.#byId.set(watchId, entry);
     entry.watchId = watchId;
@@ -277,6 +280,8 @@ class WatchStream {
     if (!entry) return;
     this.#byId.delete(reply.watchId);
     entry.watchId = undefined;
+    // etcd keeps a watch whose changes were compacted, and gives no sign of progress on its stream, until it is told.
+    if (reply.compactRevision > 0n) this.#stream.send({ cancelRequest: { watchId: reply.watchId } });
     this.#onEnd(entry, reply);
   }
 
@@ -302,6 +307,7 @@ class WatchStream {
 
   #drop(entry: Entry): void {
     this.#entries.delete(entry);
+    this.#again.delete(entry);
     if (entry.watchId !== undefined) this.#byId.delete(entry.watchId);
     entry.watchId = undefined;
     if (this.#entries.size === 0) this.#end();
@@ -325,7 +331,9 @@ function onEvents(entry: Entry, { header, events, fragment }: WatchResponse): vo
   for (const event of events) if (event.kv.modRevision >= entry.seenBefore) entry.watch.onEvent(event);
   const last = events.at(-1)?.kv.modRevision;
   if (last === undefined) onProgress(entry, header);
-  else entry.startRevision = fragment ? last : last + 1n;
+  else if (!fragment) entry.startRevision = last + 1n;
+  // More of the same revision follows. What was seen before stays seen.
+  else entry.startRevision = last > entry.seenBefore ? last : entry.seenBefore;
 }
 
 function onProgress(entry: Entry, { revision }: ResponseHeader): void {

@@ -169,6 +169,26 @@ describe('renewals of leases', () => {
     expect(log).toEqual(['1 lives', `2 ${denied.message}`, '3 lives']);
   });
 
+  it('are not kept waiting, nor denied, by others that are', async () => {
+    const { begin, answer, last, log, timers } = scene();
+    await begin(1, 2, 3);
+    for (let time = 0; time < 2; time += 1) {
+      last().fail(denied);
+      await timers.advance(50);
+    }
+    await answer(3);
+    expect(log).toEqual([`1 ${denied.message}`, `2 ${denied.message}`, '3 lives']);
+    const many = Array.from({ length: 20 }, (_, at) => at + 10);
+    await begin(...many, 1);
+    for (const _one of many) {
+      last().fail(denied);
+      await timers.advance(50);
+    }
+    await answer(1);
+    expect(log.at(-1)).toBe('1 lives');
+    expect(log.filter((text) => text.endsWith(denied.message))).toHaveLength(22);
+  });
+
   it('all fail with what is said of all', async () => {
     const { begin, server, streams, log, timers } = scene({ hasCredentials: true });
     server.refusal = refusal(Code.InvalidArgument, 'authentication failed, invalid user ID or password');

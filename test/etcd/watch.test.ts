@@ -114,7 +114,7 @@ function scene(hasCredentials = false) {
   /** The revisions from which watches were asked for, on all streams. */
   const startRevisions = (): bigint[] =>
     streams.flatMap(({ sent }) => sent.flatMap((one) => (isCreate(one) ? [one.createRequest.startRevision] : [])));
-  const parts = { timers, streams, last, log, server, client, ended, isPending };
+  const parts = { timers, streams, last, log, server, client, security, ended, isPending };
   return { ...parts, watch, established, resumed, startRevisions };
 }
 
@@ -198,6 +198,8 @@ describe('a watch of etcd', () => {
     if (isBroken) await resumed(created(40));
     last().reply(compacted);
     await timers.settle();
+    // Otherwise etcd answers no probe of this stream any more.
+    expect(last().sent).toContainEqual({ cancelRequest: { watchId: 0n } });
     last().reply(created(40, { watchId: 1n }));
     await timers.settle();
     const before = isBroken ? ['resumed', 'gap'] : ['gap'];
@@ -208,6 +210,44 @@ describe('a watch of etcd', () => {
     await resumed(created(41));
     expect(log).toEqual([...before, 'PUT a1', 'resumed']);
     expect(startRevisions()).toEqual(isBroken ? [0n, 7n, 0n, 41n] : [0n, 0n, 41n]);
+  });
+
+  it('tells nothing twice where a stream breaks among the parts of what was seen before', async () => {
+    const { established, resumed, last, log, timers } = scene();
+    await established();
+    last().reply(reply(9, [event('a1', 9)]));
+    await timers.settle();
+    await resumed(created(9));
+    last().reply(reply(9, [event('a1', 9)], { fragment: true }));
+    await timers.settle();
+    await resumed(created(9));
+    last().reply(reply(9, [event('a1', 9)]));
+    last().reply(reply(10, [event('a2', 10)]));
+    await timers.settle();
+    expect(log.filter((text) => text.startsWith('PUT'))).toEqual(['PUT a1', 'PUT a2']);
+  });
+
+  it('fetches a token again where its password could not be read the first time', async () => {
+    const { client, security, timers } = scene(true);
+    let reads = 0;
+    Object.defineProperty(security, 'password', {
+      get: () => {
+        reads += 1;
+        if (reads === 1) throw new Error('there is no such file');
+        return 'p';
+      },
+    });
+    const { signal } = new AbortController();
+    const get = (): Promise<unknown> => client.get('a', { signal });
+    const first = get().then(
+      () => 'well',
+      (error: unknown) => String(error),
+    );
+    await timers.advance(10_000);
+    expect(await first).toMatch(/no such file/);
+    const second = get();
+    await timers.advance(1_000);
+    await second;
   });
 
   it('asks at a bounded rate where etcd says again and again that changes were compacted', async () => {
