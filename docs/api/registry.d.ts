@@ -103,7 +103,6 @@ export interface LostWatch {
 export interface ResumedWatch {
     readonly registry: string;
     readonly service: string | undefined;
-    readonly awayMs?: number | undefined;
 }
 export interface RestoredNode {
     readonly registry: string;
@@ -817,7 +816,7 @@ export interface WatchFeed {
     readonly service: string | undefined;
     change(change: Change): void;
     refresh(service?: string): void;
-    resumed(awayMs?: number): void;
+    resumed(): void;
     fail(why: string, cause?: unknown): void;
 }
 export interface DriverBounds {
@@ -1007,6 +1006,6 @@ export declare class WatchFeeds implements Iterable<WatchFeed> {
     has(service: string | undefined): boolean;
     join(feed: WatchFeed, signal: AbortSignal, onLast?: () => void): void;
     change(change: Change, who: 'service' | 'every'): void;
-    resumed(awayMs?: number): void;
+    resumed(): void;
     fail(why: string): void;
 }

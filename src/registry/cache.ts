@@ -92,9 +92,7 @@ export class CachedRegistry implements RegistryCache {
       },
       onWatchLost: (service, error) => observers.tell('onWatchLost', { registry: String(inner), service, error }),
     };
-    inner.observe?.({
-      onWatchResumed: ({ service, awayMs }) => this.#entries.get(service ?? '')?.wasAway(awayMs),
-    });
+    inner.observe?.({ onWatchResumed: ({ service }) => this.#entries.get(service ?? '')?.wasAway() });
   }
 
   get origin(): Registry {

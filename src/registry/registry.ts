@@ -250,8 +250,6 @@ export interface ResumedWatch {
   readonly registry: string;
   /** Undefined for a watch of all services. */
   readonly service: string | undefined;
-  /** Time for which nothing was heard of the server, in milliseconds; undefined if the registry cannot tell. */
-  readonly awayMs?: number | undefined;
 }
 
 /** A node that was registered again, for a {@link RegistryObserver}. */

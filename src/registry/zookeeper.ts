@@ -239,12 +239,12 @@ class ZooKeeperDriver implements RegistryDriver {
           this.#nodes.onEvent(event.path);
           if (isMain) this.#tree.onEvent(event);
         },
-        onConnected: ({ timeoutMs: grantedMs }, isNewSession, silentMs) => {
+        onConnected: ({ timeoutMs: grantedMs }, isNewSession) => {
           if (isNewSession && grantedMs !== sessionTimeoutMs) {
             logger.info(`ZooKeeper bounds the lease of ${sessionTimeoutMs} ms to ${grantedMs} ms`);
           }
           // Recursive watches do not report what changed before they were armed again.
-          if (isMain && !isNewSession) this.#feeds.resumed(silentMs);
+          if (isMain && !isNewSession) this.#feeds.resumed();
         },
         // It may have lost nodes that live.
         onSilence: (silentMs) => fail(`ZooKeeper said nothing for ${Math.round(silentMs)} ms`),

@@ -302,7 +302,7 @@ export class ZooKeeperClient implements ZooKeeper {
     for (const packet of this.#watches.packets(this.#lastZxid)) connection.write(packet);
     this.#sendWaiting();
     if (!isNewSession && silentMs > (this.#options.maxGapMs ?? maxGapMs)) listener.onSilence?.(silentMs);
-    listener.onConnected?.(session, isNewSession, silentMs);
+    listener.onConnected?.(session, isNewSession);
   }
 
   #detach(connection: Connection, error: Error): void {

@@ -106,11 +106,8 @@ export interface ReadOptions {
 export interface ZooKeeperListener {
   /** A watch reports a change. */
   onEvent?(event: WatchEvent): void;
-  /**
-   * A connection stands. A new session has no watches yet; with an old one they are armed again, and nothing was heard
-   * of its server before for `silentMs` milliseconds.
-   */
-  onConnected?(session: Session, isNewSession: boolean, silentMs: number): void;
+  /** A connection stands. A new session has no watches yet; with an old one they are armed again. */
+  onConnected?(session: Session, isNewSession: boolean): void;
   /**
    * The server is heard of again after it was silent for longer than `maxGapMs`: it may have stood still, and may end
    * sessions of clients that live. Called before the first event after it, and before `onConnected`.

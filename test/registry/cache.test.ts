@@ -322,61 +322,6 @@ describe('RegistryCache', () => {
     await cache.close();
   });
 
-  it('drops a node that died, though its watch is resumed again and again, after the grace without those times', async () => {
-    const { inner, cache, timers, known } = scene({ graceMs: 30_000 });
-    await cache.getService('greeter');
-    await timers.settle();
-    inner.records = [serviceOf('greeter', ['n2'])];
-    const resume = (awayMs: number | undefined): void => {
-      for (const observer of inner.observers)
-        observer.onWatchResumed?.({ registry: 'inner', service: 'greeter', awayMs });
-    };
-    for (let passedMs = 0; passedMs < 40_000; passedMs += 2_000) {
-      resume(500);
-      await timers.advance(2_000);
-      if (passedMs < 36_000) expect([passedMs, ...known().sort()]).toEqual([passedMs, 'n1', 'n2']);
-    }
-    resume(500);
-    await timers.advance(1_000);
-    expect(known()).toEqual(['n2']);
-    // Where the time is not known, it has the whole grace each time.
-    inner.tell('create', serviceOf('greeter', ['n1']));
-    await timers.settle();
-    for (let passedMs = 0; passedMs < 60_000; passedMs += 2_000) {
-      resume(undefined);
-      await timers.advance(2_000);
-    }
-    expect(known().sort()).toEqual(['n1', 'n2']);
-    await timers.advance(30_000);
-    expect(known()).toEqual(['n2']);
-    await cache.close();
-  });
-
-  it('counts the time for which a registry was away once, if its watch was resumed and its reads failed', async () => {
-    const { inner, cache, timers, known } = scene({ graceMs: 30_000, ttlMs: 1_000 });
-    await cache.getService('greeter');
-    await timers.settle();
-    for (const observer of inner.observers)
-      observer.onWatchResumed?.({ registry: 'inner', service: 'greeter', awayMs: 1 });
-    inner.records = [serviceOf('greeter', ['n2'])];
-    inner.tell('delete', serviceOf('greeter', ['n1']));
-    await timers.advance(10_000);
-    known();
-    inner.failure = away;
-    for (let passedMs = 0; passedMs < 50_000; passedMs += 1_000) {
-      await timers.advance(1_000);
-      known();
-    }
-    inner.failure = undefined;
-    for (const observer of inner.observers)
-      observer.onWatchResumed?.({ registry: 'inner', service: 'greeter', awayMs: 50_000 });
-    await timers.advance(19_000);
-    expect(known().sort()).toEqual(['n1', 'n2']);
-    await timers.advance(3_000);
-    expect(known()).toEqual(['n2']);
-    await cache.close();
-  });
-
   it('drops a node after the grace, though the timer is early by a fraction of a millisecond', async () => {
     const timers = new VirtualTimers();
     const inner = new Inner();

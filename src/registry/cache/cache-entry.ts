@@ -107,15 +107,10 @@ export class CacheEntry {
     this.#apply({ action: 'delete', service });
   }
 
-  /**
-   * Notes that the registry was away, though the watch goes on: its next answer begins the grace. That time does not
-   * count for nodes that are missing; if it is not known, they have the whole grace once more.
-   */
-  wasAway(awayMs: number | undefined): void {
-    const now = this.#settings.clock.monotonicMs();
-    if (awayMs === undefined) this.#missing.clear();
-    else this.#missing.wasAway(Math.min(now - awayMs, this.#unansweredSinceMs ?? now), now);
-    this.#unansweredSinceMs = undefined;
+  /** Notes that the registry was away, though the watch goes on: its next answer begins the grace. */
+  wasAway(): void {
+    // How long it was away is not known: nodes that are missing have the whole time once more.
+    this.#missing.clear();
     this.#setWasAway(true);
     void this.#read();
   }

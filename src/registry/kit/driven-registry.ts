@@ -253,7 +253,7 @@ export abstract class DrivenRegistry<Settings extends DriverSettings> implements
       clock,
       timers,
       server: driver.server,
-      onResumed: (service, awayMs) => observers.tell('onWatchResumed', { registry: this.#spec.name, service, awayMs }),
+      onResumed: (service) => observers.tell('onWatchResumed', { registry: this.#spec.name, service }),
       minReadMs: driver.bounds?.minReadMs ?? minReadMs,
       maxReadMs: driver.bounds?.maxReadMs ?? (driver.watch ? maxReadMs : pollMs),
       read: (service, isInitialRead) =>

@@ -81,10 +81,9 @@ export interface WatchFeed {
   refresh(service?: string): void;
   /**
    * Reports that the watch goes on after the server was away: leases may have ended that could not be renewed. Called
-   * before the changes of that time. `awayMs` says for how long nothing was heard of the server, in milliseconds, if
-   * that is known: an estimate that is too short may cost nodes that live.
+   * before the changes of that time.
    */
-  resumed(awayMs?: number): void;
+  resumed(): void;
   /** Reports that changes may have been missed for good: the watch ends with `registry.watch_lost`. */
   fail(why: string, cause?: unknown): void;
 }

@@ -19,7 +19,7 @@ export interface RegistryWatchTools {
   /** True if one more node is accepted beside `count`. @default true */
   hasRoom?(count: number): boolean;
   /** Called when the watch goes on after the server was away. */
-  onResumed?(service: string | undefined, awayMs: number | undefined): void;
+  onResumed?(service: string | undefined): void;
 }
 
 /** The view of what one read returns: of one service, or of all services. */
@@ -115,8 +115,8 @@ export class RegistryWatch implements WatchFeed {
     if (!this.#initialChanges && this.#now() < this.#scheduledAtMs) this.#schedule(this.#now());
   }
 
-  resumed(awayMs?: number): void {
-    this.#tools.onResumed?.(this.service, awayMs);
+  resumed(): void {
+    this.#tools.onResumed?.(this.service);
   }
 
   fail(why: string, cause?: unknown): void {

@@ -43,10 +43,10 @@ export class WatchFeeds implements Iterable<WatchFeed> {
     for (const feed of this.#feeds.get(who === 'every' ? undefined : change.service.name) ?? []) feed.change(change);
   }
 
-  /** Lets all watches read what changed while the server was away, for `awayMs` if that is known. */
-  resumed(awayMs?: number): void {
+  /** Lets all watches read what changed while the server was away. */
+  resumed(): void {
     for (const feed of this) {
-      feed.resumed(awayMs);
+      feed.resumed();
       feed.refresh();
     }
   }

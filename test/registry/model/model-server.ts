@@ -100,9 +100,9 @@ export class ModelServer {
   }
 
   /** Goes on after a time without connections, of which the watches have known nothing. */
-  resume(awayMs: number | undefined): void {
+  resume(): void {
     this.isAway = false;
-    for (const feed of this.feeds) feed.resumed(awayMs);
+    for (const feed of this.feeds) feed.resumed();
     this.#deliver();
   }
 

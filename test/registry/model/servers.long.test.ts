@@ -292,7 +292,7 @@ for (const [name, backend, shortTtlMs] of onServers) {
         if (step.do === 'break-watches') await cutFor(0);
         else if (step.do === 'compact' && name === 'etcd') await new EtcdOperator(server).compact();
         else if (step.do !== 'away') return;
-        else if (step.how === 'bridged' || step.how === 'measured') await cutFor(step.ms / 20);
+        else if (step.how === 'bridged') await cutFor(step.ms / 20);
         else await killFor(step.ms / 50, step.how === 'lost');
       },
     }));
