@@ -58,6 +58,8 @@ export class CacheEntry {
   #hasWatched = false;
   /** Since when the registry gave no answer though it was asked. */
   #unansweredSinceMs: number | undefined;
+  /** True if a watch broke that stood: it may have been silent long before. */
+  #hasLostWatch = false;
   readonly #missing = new MissingNodes();
   /** Until this time the registry may miss nodes that live, after an outage. */
   #mayMissUntilMs = 0;
@@ -127,8 +129,10 @@ export class CacheEntry {
       onFailure: (error, delayMs, failures) => {
         const failure = TenonError.from(error);
         const isLost = establishedAtMs !== Number.POSITIVE_INFINITY;
-        if (isLost) this.#settings.onWatchLost(this.#name, failure);
-        else this.#noteUnanswered();
+        if (isLost) {
+          this.#hasLostWatch = true;
+          this.#settings.onWatchLost(this.#name, failure);
+        } else this.#noteUnanswered();
         const wasStable = clock.monotonicMs() - establishedAtMs >= stableWatchMs;
         establishedAtMs = Number.POSITIVE_INFINITY;
         if (wasStable) failures.succeeded();
@@ -264,6 +268,8 @@ export class CacheEntry {
     this.#confirmedAtMs = now;
     if (this.#wasAway) {
       this.#missing.wasAway(this.#unansweredSinceMs ?? now, now);
+      if (this.#hasLostWatch) this.#missing.extend(now + graceMs);
+      this.#hasLostWatch = false;
       this.#unansweredSinceMs = undefined;
       this.#mayMissUntilMs = now + graceMs;
       this.#setWasAway(false);

@@ -5,9 +5,11 @@ export interface MissingBound {
   readonly isGrace: boolean;
 }
 
+const maxExtensions = 3;
+
 /** Nodes that are kept for a while though the registry does not have them, each until a time of its own. */
 export class MissingNodes {
-  readonly #nodes = new Map<string, MissingBound & { readonly sinceMs: number }>();
+  readonly #nodes = new Map<string, MissingBound & { readonly sinceMs: number; readonly extensions: number }>();
 
   /** The time at which the first of them is given up; undefined without any. */
   get nextMs(): number | undefined {
@@ -24,7 +26,7 @@ export class MissingNodes {
   isKept(id: string, { untilMs, isGrace }: MissingBound, nowMs: number): boolean {
     let node = this.#nodes.get(id);
     if (!node || (isGrace && !node.isGrace)) {
-      node = { sinceMs: nowMs, untilMs: Math.max(untilMs, node?.untilMs ?? 0), isGrace };
+      node = { sinceMs: nowMs, untilMs: Math.max(untilMs, node?.untilMs ?? 0), isGrace, extensions: 0 };
       this.#nodes.set(id, node);
     }
     if (nowMs < node.untilMs) return true;
@@ -39,6 +41,18 @@ export class MissingNodes {
 
   clear(): void {
     this.#nodes.clear();
+  }
+
+  /**
+   * Keeps the nodes until a time, after an outage of which only the end is known. Each a few times only: where watches
+   * break again and again, one that has died is gone in the end.
+   */
+  extend(untilMs: number): void {
+    for (const [id, node] of this.#nodes) {
+      if (!node.isGrace || node.extensions === maxExtensions) continue;
+      const extensions = node.extensions + 1;
+      this.#nodes.set(id, { ...node, untilMs: Math.max(node.untilMs, untilMs), extensions });
+    }
   }
 
   /** Leaves out the time for which the registry was away, as no node could register again. */
