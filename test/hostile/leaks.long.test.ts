@@ -9,7 +9,7 @@ const program = fileURLToPath(new URL('./programs/leaks.mjs', import.meta.url));
 describe('calls that are answered, fail, are cancelled, run out of time or are left', () => {
   it.each([
     ['memory', 100_000],
-    ['tcp', 20_000],
+    ['tcp', 40_000],
     ['grpc', 10_000],
   ])(
     'leave nothing behind over %s: %i of them',

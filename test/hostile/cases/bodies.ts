@@ -150,7 +150,12 @@ export const bodyCases: readonly HostileCase[] = [
     name: `${format}: ${name}`,
     sees,
     isHeavy: body.length > large,
-    attack: exchange(...callWith(json, message(body), { 'content-type': `application/grpc+${format}` })),
+    attack: exchange(
+      ...callWith(json, message(body), {
+        'content-type': `application/grpc+${format}`,
+        'x-content-type': `application/grpc+${format}`,
+      }),
+    ),
   })),
   ...inProtoJson.map(([name, sees, body]) => ({
     name: `JSON of a protobuf message: ${name}`,
