@@ -288,8 +288,8 @@ describeWithServer('several agents of Consul', new BackendServer('consul'), (ser
       ];
       const logger = new RecordingLogger();
       const proxy = await agentProxy(a.address);
-      const own = registryAt(`${proxy.address},${b.address}`, { timeoutMs: 2_000 }, logger);
-      const ttlMs = 6_000;
+      const own = registryAt(`${proxy.address},${b.address}`, { timeoutMs: 4_000 }, logger);
+      const ttlMs = 12_000;
       await own.register(serviceOf('pinned', ['pinned-1']), { ttlMs });
       renewing(own, () => serviceOf('pinned', ['pinned-1']), ttlMs, 500);
       expect(await idsAt(a)).toEqual(['pinned-1']);
