@@ -62,6 +62,18 @@ export interface BrokerCallOptions {
 
 /** Options of publishing an event. */
 export interface PublishOptions extends BrokerCallOptions {
+  /**
+   * The event is delivered after this time in milliseconds, and not before. Needs the capabilities `ack`, `nack` and
+   * `delay`. Until then it is held for each group, and counts for the `maxWaiting` of its receivers.
+   * @default 0
+   */
+  readonly delayMs?: number | undefined;
+  /**
+   * The event is dropped if it was not delivered within this time in milliseconds, after `delayMs`. Receivers look at
+   * their own clocks.
+   * @default without end
+   */
+  readonly ttlMs?: number | undefined;
   /** Key of the event. Events of one key are delivered in the order of publishing, with the capability `order`. */
   readonly orderKey?: string | undefined;
 }
@@ -86,9 +98,15 @@ export interface SubscribeOptions {
   readonly maxWaiting?: number | undefined;
   /**
    * Topic to which rejected events are moved; `false` drops them.
-   * @default '<topic>.dead-letter'
+   * @default '<topic>.dead-letter', with the topic of the event
    */
   readonly deadLetter?: string | false | undefined;
+  /**
+   * `start`: a queue that has not subscribed before, or a subscriber without one, begins with the stored events. Needs
+   * the capability `replay`.
+   * @default as the options of the broker say
+   */
+  readonly from?: 'start' | undefined;
   /** Stops the subscription. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -145,6 +163,17 @@ export interface BrokerCapabilities extends ConnectionSecurityCapabilities {
   readonly delay: boolean;
   /** Each event is delivered to one member of a `queue`. */
   readonly groups: boolean;
+  /**
+   * Events that a member of a group has not settled are redelivered to other members when it leaves or dies. Otherwise
+   * they wait until it comes back.
+   * @default true
+   */
+  readonly durableOnMemberDeath?: boolean | undefined;
+  /**
+   * An event waits for whichever member of a group has room first. Otherwise it is assigned to one of them.
+   * @default true
+   */
+  readonly competing?: boolean | undefined;
   /** `attempt` counts deliveries. */
   readonly attempts: boolean;
   /** The server has dead-letter queues of its own. */
@@ -153,6 +182,11 @@ export interface BrokerCapabilities extends ConnectionSecurityCapabilities {
   readonly order: boolean;
   /** A subscription can begin with events of the past. */
   readonly replay: boolean;
+  /**
+   * A subscription can be to a pattern of topics.
+   * @default false
+   */
+  readonly wildcards?: boolean | undefined;
   /** Other processes receive the events. */
   readonly shared: boolean;
 }
@@ -168,6 +202,11 @@ export interface BrokerCapabilities extends ConnectionSecurityCapabilities {
  * (`broker.not_connected`). A call that the server refuses, for lack of rights or memory, is `broker.refused`, with the
  * server's words. A subscription that needs a missing capability is FAILED_PRECONDITION (`broker.unsupported`); a topic
  * is a text of at least one character (`broker.invalid_topic`), `maxInFlight` at least one (`broker.invalid_options`).
+ *
+ * Words of a topic are separated by dots. A subscription may have wildcards among them, with the capability
+ * `wildcards`: `*` is any one word, and `>` at the end one or more. A topic to publish to has none
+ * (`broker.invalid_topic`). Topics whose last word is `dead-letter` are matched only by patterns that end in it too.
+ *
  * A topic or header that cannot be written for the server is INVALID_ARGUMENT (`broker.invalid_topic`,
  * `broker.invalid_headers`), an event over the server's limit RESOURCE_EXHAUSTED (`broker.too_large`).
  */
@@ -186,8 +225,18 @@ export interface Broker {
   init(options: BrokerOptions): void;
   /** Connects. Resolves when the server has answered. May be called again. */
   connect(options?: BrokerCallOptions): Promise<void>;
+  /**
+   * Resolves when no event waits for a subscriber, for its next attempt, or for the end of its handler. For tests.
+   * @default the broker cannot say
+   */
+  settled?(): Promise<void>;
   /** Ends every subscription and closes the connection. May be called again. */
   disconnect(): Promise<void>;
+  /**
+   * True for the name of a header on which the server acts: `publish` refuses it, and dead letters are made without it.
+   * @default no header is
+   */
+  isControlHeader?(name: string): boolean;
   /** Publishes an event. Resolves when the server has it, whether or not it was handled. */
   publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void>;
   /**

@@ -3,13 +3,20 @@ import { InFlight } from '../internal/in-flight.ts';
 import type { LogFields, Logger } from '../logger/logger.ts';
 import { pause } from '../runtime/bounded.ts';
 import type { Runtime } from '../runtime/runtime.ts';
+import type { Store } from '../store/store.ts';
 import type { Broker, BrokerCapabilities, Event, Subscriber, SubscribeOptions } from './broker.ts';
+import { DeadLetters } from './delivery/dead-letters.ts';
 import { Deduplicator } from './delivery/deduplicator.ts';
 import { KeyedQueue } from './delivery/keyed-queue.ts';
+import { OneAtATime } from './delivery/one-at-a-time.ts';
+import { type AttemptFailure, type HandlerAttempt, RunningAttempts } from './delivery/running-attempts.ts';
+import { StoredAttempts } from './delivery/stored-attempts.ts';
+import { type KeyLease, StoredKeys } from './delivery/stored-keys.ts';
 import { capabilitiesOf, missingCapabilities } from './kit/capabilities.ts';
 import * as failures from './kit/failures.ts';
-import { deadLetterHeaders, dedupeKeyHeader, orderKeyHeader } from './kit/headers.ts';
+import { deadLetterTopicOf, dedupeKeyHeader, orderKeyHeader } from './kit/headers.ts';
 import { type Deferrable, settled } from './kit/in-flight.ts';
+import { TopicPattern } from './kit/wildcards.ts';
 
 /** Options of a subscription's delivery. */
 export interface DeliveryOptions {
@@ -20,16 +27,25 @@ export interface DeliveryOptions {
   /** Delay before the first redelivery in milliseconds; it doubles up to 30 s. @default 100 */
   readonly retryDelayMs?: number | undefined;
   /**
-   * Topic to which an event is moved after its last attempt: `true` for `<topic>.dead-letter`, or a name. With `false`
-   * the event is logged and dropped.
+   * Topic to which an event is moved after its last attempt: `true` for `<topic>.dead-letter`, with the topic of the
+   * event, or a name. With `false` the event is logged and dropped.
    * @default true
    */
   readonly deadLetter?: boolean | string | undefined;
   /**
-   * Handles events with the same `tenon-dedupe-key` once. The last 10,000 keys are remembered in this process.
+   * Handles events with the same `tenon-dedupe-key` once. The last 10,000 keys are remembered in this process; with a
+   * `queue` and a store all keys, by all members, for `dedupeKeepMs`.
    * @default false
    */
   readonly dedupe?: boolean | undefined;
+  /** Time that a store remembers a key that was handled, in milliseconds. @default 86_400_000, a day */
+  readonly dedupeKeepMs?: number | undefined;
+  /**
+   * Longest time of a handler in milliseconds. Then its attempt has failed with DEADLINE_EXCEEDED
+   * (`broker.handler_timeout`), and the event is retried like any other that failed; how the handler ends is ignored.
+   * @default 600_000
+   */
+  readonly handlerTimeoutMs?: number | undefined;
   /** Events handled at once. @default 64 */
   readonly maxInFlight?: number | undefined;
   /**
@@ -40,13 +56,21 @@ export interface DeliveryOptions {
   readonly maxWaiting?: number | undefined;
 }
 
-/** Handles an event. `signal` aborts when the subscription is ended at once: the event is then left to the broker. */
-export type DeliveryHandler = (event: Event, signal: AbortSignal) => Promise<void>;
+/**
+ * Handles an event. `signal` aborts when the subscription is ended at once: the event is then left to the broker. The
+ * signal of `attempt` aborts also when this attempt is given up.
+ */
+export type DeliveryHandler = (event: Event, signal: AbortSignal, attempt: HandlerAttempt) => Promise<void>;
 
-/** The runtime and the logger of a delivery. */
+/** The runtime, the logger and the store of a delivery. */
 export interface DeliverySeams {
   readonly runtime: Runtime;
   readonly logger: Logger;
+  /**
+   * Remembers handled keys for all members of a queue, and counts the attempts of its events where the broker does not.
+   * @default keys are remembered in this process, and attempts count as the broker says
+   */
+  readonly store?: Store | undefined;
 }
 
 const defaults = {
@@ -54,6 +78,8 @@ const defaults = {
   retryDelayMs: 100,
   deadLetter: true,
   dedupe: false,
+  dedupeKeepMs: 86_400_000,
+  handlerTimeoutMs: 600_000,
   maxInFlight: 64,
   maxWaiting: 1_000,
 } as const;
@@ -61,11 +87,19 @@ const defaults = {
 const counts = [
   ['retry', 0],
   ['retryDelayMs', 0],
+  ['dedupeKeepMs', 1],
+  ['handlerTimeoutMs', 1],
   ['maxInFlight', 1],
   ['maxWaiting', 1],
 ] as const;
 const maxRetryDelayMs = 30_000;
 const maxDedupeKeys = 10_000;
+const dedupeLeaseMs = 30_000;
+/**
+ * Further deliveries of an event whose attempts are used up although none of its handlers has ended. Some were lost
+ * with their process, and it is not known by which of the events that it had in hand.
+ */
+const spareAttempts = 10;
 
 /**
  * Delivers the events of a topic to `handler`, under the same contract over every broker. Resolves when the
@@ -76,9 +110,12 @@ const maxDedupeKeys = 10_000;
  * counts attempts and respects delays redelivers it, to any member of the group; otherwise it is retried in this
  * process.
  * - After the last attempt the event is published to the dead-letter topic, with its own headers and
- * `tenon-dead-letter-reason`, `tenon-dead-letter-code`, `tenon-dead-letter-message`, `tenon-attempts` and
- * `tenon-original-topic`. It is acknowledged when that has succeeded. With `deadLetter: false` it is logged and
- * dropped.
+ * `tenon-dead-letter-reason`, `tenon-dead-letter-code`, `tenon-dead-letter-message`, `tenon-attempts`,
+ * `tenon-first-failed-at`, `tenon-last-failed-at` and `tenon-original-topic`. It is acknowledged when that has
+ * succeeded. With `deadLetter: false` it is logged and dropped.
+ * - `handler` takes longer than `handlerTimeoutMs`: its attempt has failed, and its slot is free for others.
+ * - An event that was delivered more often than it has attempts, as when its handler kills the process, is handled
+ * alone among its like, and after ten more deliveries is a dead letter (`broker.attempts_exhausted`).
  * - `handler` calls `event.reject(reason)`: the event is moved to the dead-letter topic without another attempt.
  * - Events with an order key are handled one at a time per key, in order, and retried in this process. Those that wait
  * do not count for `maxInFlight`.
@@ -101,7 +138,7 @@ export async function deliver(
     queue: options.queue,
     maxInFlight: options.maxInFlight ?? defaults.maxInFlight,
     maxWaiting: options.maxWaiting ?? defaults.maxWaiting,
-    deadLetter: delivery.deadLetter ?? false,
+    deadLetter: deadLetterOf(topic, options),
   };
   const subscriber = await broker.subscribe(topic, (event) => delivery.receive(event), subscribeOptions);
   delivery.logMissingPersistence();
@@ -131,18 +168,21 @@ export async function deliver(
 export function assertDeliverable(broker: Broker, topic: string, options: DeliveryOptions): void {
   const name = String(broker);
   failures.assertTopic(name, topic);
-  const missing = missingCapabilities(capabilitiesOf(broker), options);
+  if (TopicPattern.of(topic)?.isValid === false) throw failures.invalidPattern(name, topic);
+  const missing = missingCapabilities(capabilitiesOf(broker), options, topic);
   if (missing.length > 0) throw failures.unsupported(name, topic, missing);
   for (const [option, least] of counts) {
     failures.assertCount(name, topic, option, options[option] ?? defaults[option], least);
   }
-  const deadLetter = deadLetterTopic(topic, options);
-  if (deadLetter !== undefined) failures.assertDeadLetter(name, topic, deadLetter);
+  const deadLetter = deadLetterOf(topic, options);
+  if (typeof deadLetter === 'string') failures.assertDeadLetter(name, topic, deadLetter);
 }
 
-function deadLetterTopic(topic: string, { deadLetter = defaults.deadLetter }: DeliveryOptions): string | undefined {
-  if (deadLetter === false) return undefined;
-  return deadLetter === true ? `${topic}.dead-letter` : deadLetter;
+/** The dead-letter topic of a subscription; `undefined` if each topic of its pattern has one. */
+function deadLetterOf(topic: string, options: DeliveryOptions): string | false | undefined {
+  const { deadLetter = defaults.deadLetter } = options;
+  if (deadLetter !== true) return deadLetter;
+  return TopicPattern.of(topic) ? undefined : deadLetterTopicOf(topic);
 }
 
 class Delivery {
@@ -152,12 +192,15 @@ class Delivery {
   readonly #seams: DeliverySeams;
   readonly #retry: number;
   readonly #retryDelayMs: number;
-  /** The topic to which events are moved after their last attempt. */
-  readonly deadLetter: string | undefined;
+  readonly #deadLetters: DeadLetters;
   readonly #capabilities: BrokerCapabilities;
   /** True if the broker redelivers with a delay and counts attempts. */
   readonly #brokerRetries: boolean;
   readonly #deduplicator: Deduplicator | undefined;
+  readonly #storedKeys: StoredKeys | undefined;
+  readonly #storedAttempts: StoredAttempts | undefined;
+  readonly #running: RunningAttempts;
+  readonly #suspects: OneAtATime;
   readonly #keyedQueue = new KeyedQueue();
   /** Aborts when no more events are received. */
   readonly #ending = new AbortController();
@@ -178,10 +221,31 @@ class Delivery {
     this.#seams = seams;
     this.#retry = options.retry ?? defaults.retry;
     this.#retryDelayMs = options.retryDelayMs ?? defaults.retryDelayMs;
-    this.deadLetter = deadLetterTopic(topic, options);
+    const { runtime, store } = seams;
+    this.#deadLetters = new DeadLetters({ broker, runtime, deadLetter: options.deadLetter ?? defaults.deadLetter });
     const { ack, nack, delay, attempts } = this.#capabilities;
     this.#brokerRetries = ack && nack && delay && attempts;
-    this.#deduplicator = (options.dedupe ?? defaults.dedupe) ? new Deduplicator(maxDedupeKeys) : undefined;
+    const { queue, dedupe = defaults.dedupe, dedupeKeepMs: keepMs = defaults.dedupeKeepMs } = options;
+    this.#deduplicator = dedupe ? new Deduplicator(maxDedupeKeys) : undefined;
+    const shared = queue === undefined ? undefined : store;
+    const scope = `${topic} ${queue} `;
+    if (shared && dedupe)
+      this.#storedKeys = new StoredKeys({
+        store: shared,
+        runtime,
+        scope: `handled ${scope}`,
+        leaseMs: dedupeLeaseMs,
+        keepMs,
+      });
+    if (shared && ack && !attempts) this.#storedAttempts = new StoredAttempts(shared, `attempts ${scope}`);
+    this.#suspects = new OneAtATime(runtime);
+    const { handlerTimeoutMs = defaults.handlerTimeoutMs } = options;
+    this.#running = new RunningAttempts({
+      timeoutMs: handlerTimeoutMs,
+      runtime,
+      timedOut: () => failures.handlerTimedOut(String(broker), topic, handlerTimeoutMs),
+      onLateEnd: () => this.#logSafely('info', 'a handler that was given up has ended', { topic }),
+    });
   }
 
   /** True if events were left without `ack` and `nack`, for the broker to redeliver. */
@@ -191,8 +255,9 @@ class Delivery {
 
   /** Logs that dead letters are lost, or stored for existing groups alone. */
   logMissingPersistence(): void {
-    if (this.deadLetter === undefined || (this.#capabilities.persistent && this.#capabilities.replay)) return;
-    const fields = { topic: this.#topic, broker: String(this.#broker), deadLetter: this.deadLetter };
+    const deadLetter = this.#deadLetters.topicFor(this.#topic);
+    if (deadLetter === undefined || (this.#capabilities.persistent && this.#capabilities.replay)) return;
+    const fields = { topic: this.#topic, broker: String(this.#broker), deadLetter };
     if (this.#capabilities.persistent)
       this.#logSafely('info', 'dead letters are kept only for queues that have subscribed to their topic', fields);
     else
@@ -205,10 +270,15 @@ class Delivery {
 
   /** Ends the waits between attempts. A broker with the capability `ack` redelivers the events. */
   stop(signal: AbortSignal | undefined): void {
-    const abandon = (): void => this.#abandoned.abort(failures.subscriptionEnded(String(this.#broker), this.#topic));
+    const abandon = (): void => {
+      const reason = failures.subscriptionEnded(String(this.#broker), this.#topic);
+      this.#abandoned.abort(reason);
+      this.#running.abort(reason);
+    };
     if (signal?.aborted) abandon();
     else signal?.addEventListener('abort', abandon, { once: true });
     this.#ending.abort();
+    this.#running.stop();
   }
 
   /** Resolves when no event is being handled. */
@@ -261,15 +331,93 @@ class Delivery {
     if (this.#deduplicator.isBusy(key)) yieldSlot(event);
     const handle = async (): Promise<boolean> => {
       await reclaimSlot(event);
-      return this.#handle(event, inOrder);
+      return this.#storedKeys
+        ? this.#handleByStore(this.#storedKeys, key, event, inOrder)
+        : this.#handle(event, inOrder);
     };
     if (!(await this.#deduplicator.run(key, handle))) await event.ack();
   }
 
-  /** Resolves with true if the event was handled. */
-  async #handle(event: Event, inOrder: boolean): Promise<boolean> {
+  /** Handles an event, unless the store says that its key is done. While others work on the key, the event waits. */
+  async #handleByStore(keys: StoredKeys, key: string, event: Event, inOrder: boolean): Promise<boolean> {
+    for (let tried = 1; ; tried += 1) {
+      const lease = await keys.start(key).catch((error: unknown) => {
+        this.#log(
+          'warn',
+          'it is not known whether an event was handled before; the store is asked again',
+          event,
+          error,
+        );
+        return 'busy' as const;
+      });
+      if (lease === 'done') {
+        await event.ack();
+        return true;
+      }
+      // A broker that does not redeliver would lose an event that waits any longer.
+      if (lease === 'busy' && this.#ending.signal.aborted && !this.#capabilities.ack)
+        return this.#handle(event, inOrder);
+      if (lease !== 'busy') return this.#handleWithLease(lease, event, inOrder);
+      if (await this.#waitInHand(event, this.#delayMs(tried))) continue;
+      await this.#returnToBroker(event, this.#retryDelayMs);
+      return false;
+    }
+  }
+
+  async #handleWithLease(lease: KeyLease, event: Event, inOrder: boolean): Promise<boolean> {
+    const forgotten = (error: unknown): void =>
+      this.#log('warn', 'the store did not take note of an event: it may be handled again', event, error);
+    let isHandled = false;
+    try {
+      isHandled = await this.#handle(event, inOrder, async () => {
+        const isOurs = await lease.done().catch((error: unknown) => (forgotten(error), true));
+        if (!isOurs) this.#log('warn', 'an event may have been handled twice: its lease was lost', event, undefined);
+      });
+    } finally {
+      if (!isHandled) await lease.release().catch(forgotten);
+    }
+    return isHandled;
+  }
+
+  /** Resolves with true if the event was handled. `onHandled` runs before it is acknowledged. */
+  #handle(event: Event, inOrder: boolean, onHandled?: () => Promise<void>): Promise<boolean> {
+    const { attempt } = event;
+    if (this.#storedAttempts || attempt > this.#retry + 1) return this.#handleCounted(event, inOrder, onHandled);
+    return this.#handleFrom(attempt, event, inOrder, onHandled);
+  }
+
+  /** Counts the attempt, and handles the event with care if it has used up its attempts without an end. */
+  async #handleCounted(event: Event, inOrder: boolean, onHandled?: () => Promise<void>): Promise<boolean> {
+    const first = this.#storedAttempts ? await this.#countAttempt(event, event.attempt) : event.attempt;
+    if (first <= this.#retry + 1) return this.#handleFrom(first, event, inOrder, onHandled);
+    if (first > this.#retry + 1 + spareAttempts) {
+      const cause = failures.attemptsExhausted(String(this.#broker), event.topic, first - 1);
+      await this.#giveUp(event, first - 1, cause, 'it was delivered too often, and no handler of it has ended');
+      return false;
+    }
+    yieldSlot(event);
+    return this.#suspects.run(async () => {
+      await reclaimSlot(event);
+      if (!this.#isLeaving) return this.#handleFrom(first, event, inOrder, onHandled);
+      await this.#returnToBroker(event, 0);
+      return false;
+    });
+  }
+
+  /** Counts an attempt in the store. Resolves with its number; with `otherwise` if the store is away. */
+  async #countAttempt(event: Event, otherwise: number): Promise<number> {
+    try {
+      return (await this.#storedAttempts?.begin(event)) ?? otherwise;
+    } catch (error) {
+      this.#log('warn', 'an attempt could not be counted in the store', event, error);
+      return otherwise;
+    }
+  }
+
+  async #handleFrom(first: number, event: Event, inOrder: boolean, onHandled?: () => Promise<void>): Promise<boolean> {
     const inHand = inOrder || !this.#brokerRetries;
-    for (let attempt = event.attempt; ; attempt += 1) {
+    if (first !== event.attempt) this.#attempts.set(event, first);
+    for (let attempt = first; ; attempt = await this.#countAttempt(event, attempt + 1)) {
       const { aborted, reason } = this.#abandoned.signal;
       const failure = aborted ? { error: reason as unknown } : await this.#attempt(event);
       const rejected = this.#rejected.get(event);
@@ -278,6 +426,8 @@ class Delivery {
         return false;
       }
       if (failure === undefined) {
+        if (onHandled) await onHandled();
+        this.#forget(event);
         await event
           .ack()
           .catch((error: unknown) =>
@@ -286,6 +436,7 @@ class Delivery {
         return true;
       }
       if (this.#abandoned.signal.aborted && this.#capabilities.ack) return false;
+      this.#deadLetters.onFailure(event);
       if (attempt > this.#retry || this.#abandoned.signal.aborted) {
         await this.#giveUp(event, attempt, failure.error, 'its handler failed at the last attempt');
         return false;
@@ -300,13 +451,15 @@ class Delivery {
     }
   }
 
-  async #attempt(event: Event): Promise<{ readonly error: unknown } | undefined> {
-    try {
-      await this.#handler(event, this.#abandoned.signal);
-      return undefined;
-    } catch (error) {
-      return { error };
-    }
+  #attempt(event: Event): Promise<AttemptFailure | undefined> {
+    return this.#running.run((attempt) => this.#handler(event, this.#abandoned.signal, attempt));
+  }
+
+  /** Forgets the failures and the attempts of an event that is settled. */
+  #forget(event: Event): void {
+    this.#deadLetters.forget(event);
+    // What is not removed is forgotten after its time.
+    this.#storedAttempts?.forget(event).catch(() => undefined);
   }
 
   readonly #onReject = (event: Event, reason: unknown): Promise<void> => {
@@ -322,16 +475,15 @@ class Delivery {
   };
 
   async #giveUp(event: Event, attempts: number, failure: unknown, why: string): Promise<void> {
-    const deadLetter = this.deadLetter;
+    const deadLetter = this.#deadLetters.topicFor(event.topic);
     if (deadLetter === undefined) {
       this.#log('error', `an event is dropped: ${why}, and it has no dead-letter topic`, event, failure, { attempts });
+      this.#forget(event);
       return event.ack();
     }
-    const message = { headers: deadLetterHeaders(event, attempts, failure), body: event.body };
-    const orderKey = event.headers[orderKeyHeader];
     for (let tried = 1; ; tried += 1) {
       try {
-        await this.#broker.publish(deadLetter, message, { orderKey });
+        await this.#deadLetters.publish(deadLetter, event, attempts, failure);
         break;
       } catch (error) {
         if (this.#ending.signal.aborted && !this.#capabilities.ack) {
@@ -345,6 +497,7 @@ class Delivery {
       if (!(await this.#waitInHand(event, this.#delayMs(tried))))
         return this.#returnToBroker(event, this.#retryDelayMs);
     }
+    this.#forget(event);
     const { persistent, replay } = this.#capabilities;
     this.#log('error', deadLetteredMessage(persistent, replay, why), event, failure, { attempts, deadLetter });
     return event.ack();

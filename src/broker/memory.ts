@@ -70,6 +70,8 @@ export const MemoryBrokerOptions: ServiceIdentifier<MemoryBrokerOptions> = token
  */
 @injectable()
 export class MemoryBroker extends PortableBroker implements Broker {
+  readonly #topics: () => Topics | undefined;
+
   static readonly capabilities: BrokerCapabilities = {
     persistent: true,
     ack: true,
@@ -80,6 +82,7 @@ export class MemoryBroker extends PortableBroker implements Broker {
     deadLetter: false,
     order: true,
     replay: false,
+    wildcards: true,
     shared: false,
   };
 
@@ -98,12 +101,22 @@ export class MemoryBroker extends PortableBroker implements Broker {
       return new MemoryDriver(topicsOf.get(hub) as Topics);
     };
     super({ name: 'memory', options, seams, makeDriver });
+    this.#topics = () => hub && topicsOf.get(hub);
+  }
+
+  /**
+   * Resolves when no event of the hub waits for a subscriber, for its next attempt, or for the end of its handler. For
+   * tests: events that handlers publish meanwhile are waited for as well.
+   */
+  async settled(): Promise<void> {
+    await this.#topics()?.settled();
   }
 }
 
 /** Uses the topics of a hub as a server. */
 class MemoryDriver implements BrokerDriver<DeliveredEvent> {
   readonly address = 'memory';
+  readonly wildcards = { one: '*', rest: '>' };
   readonly #topics: Topics;
 
   constructor(topics: Topics) {
@@ -121,7 +134,7 @@ class MemoryDriver implements BrokerDriver<DeliveredEvent> {
     const { topic, headers, body, orderKey } = event;
     // The caller may use its buffer again once this has resolved.
     const kept = Object.freeze({ ...headers });
-    const waiting = this.#topics.find(topic)?.publish(kept, new Uint8Array(body), orderKey);
+    const waiting = this.#topics.publish(topic, kept, new Uint8Array(body), orderKey);
     if (!waiting) return undefined;
     event.withdraw = () => waiting.withdraw();
     return waiting.stored;

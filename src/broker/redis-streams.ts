@@ -104,8 +104,9 @@ class StreamsDriver extends RedisDriver<StreamEntry> {
     return this.link.batched.xadd(keyPrefix + topic, 'MAXLEN', '~', maxLength, '*', ...fields);
   }
 
-  override async receive({ topic, queue }: ReceiveRequest, sink: EventSink<StreamEntry>): Promise<StreamReader> {
-    const { keyPrefix, claimIdleMs, from } = this.#options;
+  override async receive(request: ReceiveRequest, sink: EventSink<StreamEntry>): Promise<StreamReader> {
+    const { topic, queue, from = this.#options.from } = request;
+    const { keyPrefix, claimIdleMs } = this.#options;
     const { link } = this;
     const reads = await link.connect('reads', { socketTimeout: maxBlockMs + this.#setup.timeoutMs });
     const setup = { ...this.#setup, link, sink, reads, key: keyPrefix + topic, claimIdleMs, from };

@@ -48,6 +48,7 @@ export class RedisBroker extends PortableBroker implements Broker {
     deadLetter: false,
     order: true,
     replay: false,
+    wildcards: true,
     shared: true,
     ...redisSecurity,
   };
@@ -67,6 +68,8 @@ export class RedisBroker extends PortableBroker implements Broker {
 
 /** A driver over the channels of a Redis, which sends each event to the subscribers of the moment and stores none. */
 class ChannelsDriver extends RedisDriver {
+  /** A glob's asterisk matches dots as well. */
+  readonly wildcards = { one: '*', rest: '*', escapes: /[\\*?[\]^]/ };
   readonly #options: RedisBrokerOptions;
   readonly #writer = new HeaderWriter();
   readonly #channels: RedisChannels;
@@ -92,8 +95,8 @@ class ChannelsDriver extends RedisDriver {
     return this.link.batched.publish(topic, payload);
   }
 
-  override async receive({ topic }: ReceiveRequest, sink: EventSink): Promise<DriverSubscription> {
-    const leave = await this.#channels.join(topic, sink);
+  override async receive({ topic, isPattern }: ReceiveRequest, sink: EventSink): Promise<DriverSubscription> {
+    const leave = await this.#channels.join(topic, sink, isPattern);
     return { maxBacklog: this.#options.maxBacklog ?? defaultBacklog, stop: leave, close: leave };
   }
 }

@@ -4,7 +4,9 @@ import { iterationCases } from './internal/broker-iteration-cases.ts';
 import { lifecycleCases } from './internal/broker-lifecycle-cases.ts';
 import { messageCases } from './internal/broker-message-cases.ts';
 import type { BrokerHarness } from './internal/broker-fixture.ts';
+import { scheduleCases } from './internal/broker-schedule-cases.ts';
 import { settlingCases } from './internal/broker-settling-cases.ts';
+import { topicCases } from './internal/broker-topic-cases.ts';
 
 /** The promises of a Broker. */
 export const brokerCases: readonly Case<BrokerHarness>[] = [
@@ -12,6 +14,8 @@ export const brokerCases: readonly Case<BrokerHarness>[] = [
   ...settlingCases,
   ...iterationCases,
   ...lifecycleCases,
+  ...topicCases,
+  ...scheduleCases,
 ];
 
 /** True if a case applies to a broker with these capabilities and a harness with these limits. */
@@ -20,14 +24,17 @@ export function concerns(
   capabilities: BrokerCapabilities,
   harness: Pick<BrokerHarness, 'maxBodyBytes'> = {},
 ): boolean {
+  const { durableOnMemberDeath = true, competing = true } = capabilities;
   const stated: Readonly<Record<string, unknown>> = {
     ...capabilities,
+    durableOnMemberDeath,
+    competing,
     bodyLimit: harness.maxBodyBytes !== undefined,
   };
   return (requires ?? '')
     .split(' ')
     .filter((one) => one !== '')
-    .every((one) => (one.startsWith('!') ? stated[one.slice(1)] === false : stated[one] === true));
+    .every((one) => (one.startsWith('!') ? stated[one.slice(1)] !== true : stated[one] === true));
 }
 
 /** Registers the {@link brokerCases} that apply to a broker with a test runner. */

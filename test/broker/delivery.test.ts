@@ -128,6 +128,8 @@ describe('retry of deliver', () => {
       'tenon-dead-letter-code': 'RESOURCE_EXHAUSTED',
       'tenon-dead-letter-message': 'nothing left',
       'tenon-attempts': '4',
+      'tenon-first-failed-at': '1970-01-01T00:00:00.000Z',
+      'tenon-last-failed-at': '1970-01-01T00:00:00.700Z',
       'tenon-original-topic': 'orders',
     });
   });

@@ -237,6 +237,27 @@ class HoldsWhatAPullLeft extends MemoryBroker {
   }
 }
 
+class GivesEventsThePattern extends MemoryBroker {
+  override subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    return super.subscribe(topic, (event) => callback(altered(event, { topic })), options);
+  }
+}
+
+class TakesTheRestForOneWord extends MemoryBroker {
+  override subscribe(topic: string, callback: EventCallback, options?: SubscribeOptions): Promise<Subscriber> {
+    return super.subscribe(topic.replace(/>$/, '*'), callback, options);
+  }
+}
+
+/** Publishes with other options than those that it is given. */
+function scheduling(change: (options: PublishOptions) => PublishOptions): Broken {
+  return class extends MemoryBroker {
+    override publish(topic: string, message: BrokerMessage, options: PublishOptions = {}): Promise<void> {
+      return super.publish(topic, message, change(options));
+    }
+  };
+}
+
 class TakesAnythingAnyTime extends MemoryBroker {
   override publish(topic: string, message: BrokerMessage, options?: PublishOptions): Promise<void> {
     return super.publish(topic, message, options).catch(() => undefined);
@@ -532,6 +553,32 @@ const broken: readonly [string, Broken, readonly string[]][] = [
     TakesTopicsInOtherLetters,
     ['topics and headers have any text that the broker accepts, and others are refused'],
   ],
+  [
+    'one whose events have the pattern for a topic',
+    GivesEventsThePattern,
+    [
+      'each pattern of topics matches the same events on every broker',
+      'an event of a pattern is redelivered with its topic',
+    ],
+  ],
+  [
+    'one that takes the rest of a topic for one word',
+    TakesTheRestForOneWord,
+    [
+      'each pattern of topics matches the same events on every broker',
+      'one member of a queue gets each event of a pattern',
+    ],
+  ],
+  [
+    'one that ignores delayMs',
+    scheduling((options) => ({ ...options, delayMs: undefined })),
+    ['an event with delayMs is delivered after its time'],
+  ],
+  [
+    'one that ignores ttlMs',
+    scheduling((options) => ({ ...options, ttlMs: undefined })),
+    ['an event that was not delivered within ttlMs is dropped'],
+  ],
   ['one that shares nothing', SharesNothing, ['an event arrives with its bytes and its headers']],
 ];
 
@@ -561,6 +608,12 @@ describe('the suite of brokers', () => {
     expect(concerns('bodyLimit', capabilities)).toBe(false);
     expect(concerns('ack bodyLimit', capabilities, strict)).toBe(true);
     expect(concerns('!groups', { ...capabilities, groups: false })).toBe(true);
+    expect(concerns('!wildcards', { ...capabilities, wildcards: undefined })).toBe(true);
+    // These two are the rule, and said by those that are exceptions.
+    for (const rule of ['competing', 'durableOnMemberDeath']) {
+      expect(concerns(rule, capabilities)).toBe(true);
+      expect(concerns(rule, { ...capabilities, [rule]: false })).toBe(false);
+    }
   });
 
   it('is asked for by names that exist', () => {

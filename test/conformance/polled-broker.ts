@@ -45,6 +45,7 @@ export class PolledBroker extends PortableBroker<DeliveredEvent> {
       deadLetter: false,
       order: true,
       replay: false,
+      wildcards: true,
       shared: false,
     };
   }
@@ -56,6 +57,7 @@ export class PolledBroker extends PortableBroker<DeliveredEvent> {
 
 class PolledDriver implements BrokerDriver<DeliveredEvent> {
   readonly address = 'polled';
+  readonly wildcards = { one: '*', rest: '>' };
   readonly wire = wire;
   readonly maxBatch = 16;
   readonly #options: PolledBrokerOptions;
@@ -75,7 +77,7 @@ class PolledDriver implements BrokerDriver<DeliveredEvent> {
       const texts = [topic, ...Object.entries(headers).flat()];
       if (!/^[A-Za-z0-9._-]+$/.test(topic) || texts.some((text) => !/^[ -~]*$/.test(text)))
         throw new Error(`the server does not take ${JSON.stringify(texts)}`);
-      this.#options.topics.find(topic)?.publish({ ...headers }, Uint8Array.from(body), orderKey);
+      this.#options.topics.publish(topic, { ...headers }, Uint8Array.from(body), orderKey);
     }
   }
 

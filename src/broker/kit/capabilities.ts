@@ -1,5 +1,6 @@
 import { capabilitiesIn, declaredCapabilities } from '../../internal/capabilities.ts';
 import type { Broker, BrokerCapabilities, SubscribeOptions } from '../broker.ts';
+import { hasWildcard } from './wildcards.ts';
 
 const none: BrokerCapabilities = {
   persistent: false,
@@ -30,10 +31,19 @@ export function classCapabilities(broker: object, options: object): BrokerCapabi
  */
 export function missingCapabilities(
   capabilities: BrokerCapabilities,
-  options: Pick<SubscribeOptions, 'queue'> & object,
+  { queue, from }: Pick<SubscribeOptions, 'queue' | 'from'> & object,
+  topic = '',
 ): string[] {
-  if (options.queue === undefined || capabilities.groups) return [];
-  return [
-    `the queue "${options.queue}" needs a broker with groups: on this one every subscriber would handle every event. Bind one that has them (see docs/broker.md), or leave out queue`,
-  ];
+  const missing: string[] = [];
+  if (queue !== undefined && !capabilities.groups)
+    missing.push(
+      `the queue "${queue}" needs a broker with groups: on this one every subscriber would handle every event. Bind one that has them (see docs/broker.md), or leave out queue`,
+    );
+  if (from === 'start' && !capabilities.replay)
+    missing.push(`from: 'start' needs a broker with replay: this one has no events of the past. Leave out from`);
+  if (capabilities.wildcards !== true && hasWildcard(topic))
+    missing.push(
+      'the wildcards of the topic need a broker with wildcards. Bind one that has them (see docs/broker.md), or subscribe to each topic',
+    );
+  return missing;
 }

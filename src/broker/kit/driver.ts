@@ -1,6 +1,7 @@
 import type { Code } from '../../errors/errors.ts';
 import type { EventHeaders } from '../broker.ts';
 import type { WireRules } from './name-encoding.ts';
+import type { WildcardRules } from './wildcards.ts';
 
 /**
  * Speaks to one kind of server, for a {@link PortableBroker}: opens and closes the connection, publishes events,
@@ -18,6 +19,10 @@ export interface BrokerDriver<E extends IncomingEvent = IncomingEvent> {
    * first.
    */
   readonly wire?: WireRules | undefined;
+  /**
+   * The wildcards of the server, for a driver that can subscribe to patterns of topics (`capabilities.wildcards`).
+   */
+  readonly wildcards?: WildcardRules | undefined;
   /**
    * True if the driver ends its calls itself after `timeoutMs` without an answer; otherwise the broker does.
    */
@@ -79,6 +84,11 @@ export interface OutgoingEvent {
  * other methods.
  */
 export interface IncomingEvent {
+  /**
+   * The topic, as encoded for the server. Needed for events of a request with `isPattern`.
+   * @default the topic of the request
+   */
+  readonly topic?: string | undefined;
   /** The server's id of the event, the same at every attempt. @default one made by the broker */
   readonly id?: string | undefined;
   /** The headers, as encoded for the server. */
@@ -91,10 +101,18 @@ export interface IncomingEvent {
 
 /** Parameters of a subscription. */
 export interface ReceiveRequest {
-  /** The topic, encoded for the server. */
+  /** The topic, encoded for the server; or a pattern of topics, in the server's wildcards. */
   readonly topic: string;
+  /** True if `topic` is a pattern. The server may match too much: the broker filters the events. */
+  readonly isPattern?: boolean | undefined;
   /** Name of the consumer group. */
   readonly queue: string | undefined;
+  /**
+   * `start`: a new group, or a subscriber without one, begins with the stored events. Only asked of brokers with the
+   * capability `replay`.
+   * @default as the options of the broker say
+   */
+  readonly from?: 'start' | undefined;
   /** `watch` receives events without consuming or settling them. */
   readonly mode: 'consume' | 'watch';
   /** See `SubscribeOptions`. */

@@ -1,5 +1,6 @@
 import { Code, TenonError } from '../../errors/errors.ts';
 import type { BrokerCallOptions } from '../broker.ts';
+import { hasWildcard, TopicPattern } from './wildcards.ts';
 
 /** FAILED_PRECONDITION (`broker.not_connected`): a call before `connect` or after `disconnect`. */
 export function notConnected(broker: string, doing: string): TenonError {
@@ -63,6 +64,15 @@ export function unsupported(broker: string, topic: string, missing: readonly str
   });
 }
 
+/** FAILED_PRECONDITION (`broker.unsupported`): an event was to be delivered later. */
+export function cannotDelay(broker: string, topic: string): TenonError {
+  return new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'broker.unsupported',
+    message: `cannot publish to "${topic}": delayMs needs a broker with ack, nack and delay, and "${broker}" is none. Bind one that has them (see docs/broker.md), or publish the event later`,
+  });
+}
+
 /** FAILED_PRECONDITION (`broker.unsupported`): options that the broker would ignore. */
 export function takesNot(broker: string, options: readonly string[]): TenonError {
   return new TenonError({
@@ -95,6 +105,33 @@ export function unusableTopic(broker: string, topic: string): TenonError {
     code: Code.InvalidArgument,
     reason: 'broker.invalid_topic',
     message: `the broker "${broker}" cannot have a topic ${JSON.stringify(topic)}: choose another or a shorter name`,
+  });
+}
+
+/** INVALID_ARGUMENT (`broker.invalid_topic`): an event was to be published to a pattern. */
+export function wildcardPublished(broker: string, topic: string): TenonError {
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'broker.invalid_topic',
+    message: `cannot publish to ${JSON.stringify(topic)} on the broker "${broker}": the words * and > are wildcards, for subscriptions only. Name one topic`,
+  });
+}
+
+/** INVALID_ARGUMENT (`broker.invalid_topic`): a pattern that matches nothing. */
+export function invalidPattern(broker: string, topic: string): TenonError {
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'broker.invalid_topic',
+    message: `cannot subscribe to ${JSON.stringify(topic)} on the broker "${broker}": > is the last word of a pattern, and no word of a pattern is empty`,
+  });
+}
+
+/** INVALID_ARGUMENT (`broker.invalid_headers`): a header on which the server would act. */
+export function controlHeader(broker: string, topic: string, name: string): TenonError {
+  return new TenonError({
+    code: Code.InvalidArgument,
+    reason: 'broker.invalid_headers',
+    message: `cannot publish to "${topic}": the broker "${broker}" acts on the header ${JSON.stringify(name)} itself: leave it out, or give it another name`,
   });
 }
 
@@ -166,11 +203,12 @@ export function assertCount(broker: string, topic: string, option: string, value
 }
 
 /**
- * Throws INVALID_ARGUMENT (`broker.invalid_options`) for an empty name, and for the topic itself, where a failing event
- * would be handled for ever.
+ * Throws INVALID_ARGUMENT (`broker.invalid_options`) for an empty name, for wildcards, and for the topic itself or one
+ * that its wildcards match, where a failing event would be handled for ever.
  */
 export function assertDeadLetter(broker: string, topic: string, deadLetter: string): void {
-  if (typeof deadLetter === 'string' && deadLetter !== '' && deadLetter !== topic) return;
+  const isTopic = typeof deadLetter === 'string' && deadLetter !== '' && !hasWildcard(deadLetter);
+  if (isTopic && deadLetter !== topic && !TopicPattern.of(topic)?.matches(deadLetter)) return;
   throw new TenonError({
     code: Code.InvalidArgument,
     reason: 'broker.invalid_options',
@@ -184,6 +222,24 @@ export function subscriptionEnded(broker: string, topic: string): TenonError {
     code: Code.Cancelled,
     reason: 'broker.subscription_ended',
     message: `the subscription to "${topic}" on the broker "${broker}" was ended while the event was handled`,
+  });
+}
+
+/** DEADLINE_EXCEEDED (`broker.handler_timeout`): a handler did not end in time. */
+export function handlerTimedOut(broker: string, topic: string, timeoutMs: number): TenonError {
+  return new TenonError({
+    code: Code.DeadlineExceeded,
+    reason: 'broker.handler_timeout',
+    message: `the handler of an event of "${topic}" on the broker "${broker}" has not returned after ${timeoutMs} ms and is given up; handlerTimeoutMs is the longest time of a handler`,
+  });
+}
+
+/** ABORTED (`broker.attempts_exhausted`): an event was delivered too often, without an end of its handler. */
+export function attemptsExhausted(broker: string, topic: string, attempts: number): TenonError {
+  return new TenonError({
+    code: Code.Aborted,
+    reason: 'broker.attempts_exhausted',
+    message: `an event of "${topic}" on the broker "${broker}" was delivered ${attempts} times, and no handler of it has ended: it may have ended its process each time`,
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Event, EventHeaders, NackOptions } from '../broker.ts';
 import type { IncomingEvent } from './driver.ts';
+import { deliverAtHeader } from './scheduling.ts';
 
 /** Settles events at the broker. */
 export interface Settlement<E extends IncomingEvent> {
@@ -91,8 +92,8 @@ export class InFlightEvents<E extends IncomingEvent> {
     return Array.from(this.#unsettled, ({ from }) => from);
   }
 
-  deliver(from: E, headers: EventHeaders): void {
-    const event = new InFlightEvent(this, from, headers);
+  deliver(from: E, headers: EventHeaders, topic = this.topic): void {
+    const event = new InFlightEvent(this, from, headers, topic);
     this.#unsettled.add(event);
     this.#consumer.push(event);
   }
@@ -224,13 +225,14 @@ class InFlightEvent<E extends IncomingEvent> implements Event, Deferrable {
   #id: string | undefined;
   readonly #owner: InFlightEvents<E>;
 
-  constructor(owner: InFlightEvents<E>, from: E, headers: EventHeaders) {
+  constructor(owner: InFlightEvents<E>, from: E, headers: EventHeaders, topic: string) {
     this.#owner = owner;
     this.from = from;
-    this.topic = owner.topic;
+    this.topic = topic;
     this.headers = headers;
     this.body = from.body;
-    this.attempt = from.attempt;
+    // The delivery before it was due was no attempt.
+    this.attempt = headers[deliverAtHeader] === undefined ? from.attempt : Math.max(1, from.attempt - 1);
   }
 
   get id(): string {

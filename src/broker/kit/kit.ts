@@ -17,6 +17,7 @@ export {
   type PortableBrokerOptions,
 } from './portable-broker.ts';
 export { NameEncoding, type NameRule, type WireRules } from './name-encoding.ts';
+export type { WildcardRules } from './wildcards.ts';
 export { type Delayed, DelayedEvents } from './delayed-events.ts';
 export { FailureLog } from './failure-log.ts';
 export { HeaderReader, HeaderWriter, readPayload, writeFrame } from './frame.ts';

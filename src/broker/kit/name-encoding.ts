@@ -1,5 +1,6 @@
 import type { EventHeaders } from '../broker.ts';
 import { setOwn } from '../../internal/own.ts';
+import type { TopicPattern, WildcardRules } from './wildcards.ts';
 
 /** The texts that a server accepts as they are. */
 export interface NameRule {
@@ -18,6 +19,11 @@ export interface NameRule {
   readonly forbids?: ((text: string) => boolean) | undefined;
   /** Most bytes of a text after encoding. */
   readonly maxBytes?: number | undefined;
+  /**
+   * The character that separates words on the server: `/` on MQTT. A `.` is written as it, and read back.
+   * @default '.', which is not changed
+   */
+  readonly separator?: string | undefined;
 }
 
 /** The characters and sizes that a server accepts. */
@@ -25,6 +31,11 @@ export interface WireRules {
   readonly topic?: NameRule | undefined;
   readonly headerName?: NameRule | undefined;
   readonly headerValue?: NameRule | undefined;
+  /**
+   * Matches the names of headers that the server or its client act upon: `/^Nats-/i`. Events that have them are refused
+   * by `publish`, and dead letters are made without them.
+   */
+  readonly controlHeaders?: RegExp | undefined;
   /** Most bytes of all headers of an event together, names and values. */
   readonly maxHeaderBytes?: number | undefined;
   readonly maxBodyBytes?: number | undefined;
@@ -52,14 +63,26 @@ export class NameEncoding {
   }
 
   encode(text: string): string {
-    const written = this.#write(text, (character) => this.#rule.allowed.test(character));
+    const written = this.encodeWord(text);
     return this.#rule.forbids?.(written) ? this.#write(text, (character) => plain.test(character)) : written;
   }
 
+  /** Encodes a part of a text, to which `forbids` does not apply. */
+  encodeWord(text: string): string {
+    const { allowed, separator } = this.#rule;
+    if (separator === undefined) return this.#write(text, (character) => allowed.test(character));
+    const words = text.split('.');
+    return words
+      .map((word) => this.#write(word, (character) => character !== separator && allowed.test(character)))
+      .join(separator);
+  }
+
   decode(text: string): string {
-    if (!text.includes(this.#escape)) return text;
+    const { separator } = this.#rule;
+    if (!text.includes(this.#escape) && (separator === undefined || !text.includes(separator))) return text;
     try {
-      const read = text.replace(this.#escaped, (all) => strictUtf8.decode(this.#bytesOf(all)));
+      const dotted = separator === undefined ? text : text.replaceAll(separator, '.');
+      const read = dotted.replace(this.#escaped, (all) => strictUtf8.decode(this.#bytesOf(all)));
       return this.encode(read) === text ? read : text;
     } catch {
       return text;
@@ -119,6 +142,19 @@ export class WireEncoding {
     return this.#topic && !this.#topic.fits(encoded) ? undefined : encoded;
   }
 
+  /** A pattern of topics as the server writes it; `undefined` if the server takes it in no way. */
+  pattern(pattern: TopicPattern, wildcards: WildcardRules): string | undefined {
+    const separator = this.rules.topic?.separator ?? '.';
+    const written = pattern.write(wildcards, separator, (word) => this.#topic?.encodeWord(word) ?? word);
+    const { maxBytes = Number.POSITIVE_INFINITY } = this.rules.topic ?? {};
+    return Buffer.byteLength(written) > maxBytes ? undefined : written;
+  }
+
+  /** Decodes a topic. */
+  readTopic(topic: string): string {
+    return this.#topic?.decode(topic) ?? topic;
+  }
+
   /** Encodes headers. Returns the name of a header that cannot be encoded. */
   headers(headers: EventHeaders): EventHeaders | string {
     if (!this.#name && !this.#value) return headers;
@@ -130,6 +166,12 @@ export class WireEncoding {
       setOwn(encoded, key, value ?? (headers[name] as string));
     }
     return encoded;
+  }
+
+  /** The name of a header on which the server acts; `undefined` if there is none. */
+  controlHeader(headers: EventHeaders): string | undefined {
+    const { controlHeaders } = this.rules;
+    return controlHeaders && Object.keys(headers).find((name) => controlHeaders.test(name));
   }
 
   /** Decodes headers. */

@@ -1,3 +1,4 @@
+import { checkNumber } from '../../errors/checked-options.ts';
 import { Code, TenonError, textOf } from '../../errors/errors.ts';
 import { AsyncQueue } from '../../internal/async-queue.ts';
 import { withDefaults } from '../../internal/defaults.ts';
@@ -31,7 +32,9 @@ import { orderKeyHeader, withOrderKey } from './headers.ts';
 import { type EventConsumer, settled } from './in-flight.ts';
 import { headerBytes, WireEncoding } from './name-encoding.ts';
 import { PublishBatch } from './publishing.ts';
+import { withSchedule } from './scheduling.ts';
 import { Subscription, type SubscriptionHost } from './subscription.ts';
+import { hasWildcard, TopicPattern } from './wildcards.ts';
 
 /** Options of a {@link PortableBroker}. */
 export interface PortableBrokerOptions extends BrokerOptions {
@@ -101,6 +104,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   #encoding: WireEncoding | undefined;
   #opening: Promise<void> | undefined;
   #isOpen = false;
+  /** The last topic that was published to: it has no wildcards. */
+  #publishedTopic = '';
   /** Counts disconnects, so that an `open` that ends after one is noticed. */
   #connections = 0;
   /** Aborts the attempts to reconnect. */
@@ -198,7 +203,11 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   }
 
   watch(topic: string, options: Omit<SubscribeOptions, 'queue'> = {}): AsyncIterable<Event> {
-    return this.#iterate(topic, { signal: options.signal }, 'watch', `watch "${topic}"`);
+    return this.#iterate(topic, { signal: options.signal, from: options.from }, 'watch', `watch "${topic}"`);
+  }
+
+  isControlHeader(name: string): boolean {
+    return this.#driver.wire?.controlHeaders?.test(name) ?? false;
   }
 
   unwrap(): unknown {
@@ -213,8 +222,10 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     const driver = this.#driver;
     if (options?.signal?.aborted) failures.assertNotAborted(this.#name, `publish to "${topic}"`, options);
     if (!this.#isOpen) throw failures.notConnected(this.#name, `publish to "${topic}"`);
-    if (typeof topic !== 'string' || topic === '') failures.assertTopic(this.#name, topic);
-    const event = this.#outgoing(topic, message, options?.orderKey);
+    if (topic !== this.#publishedTopic || topic === '') this.#assertPublishable(topic);
+    const isScheduled = options?.delayMs !== undefined || options?.ttlMs !== undefined;
+    const scheduled = isScheduled ? this.#scheduled(topic, message, options) : message;
+    const event = this.#outgoing(topic, scheduled, options?.orderKey);
     const sent = this.#batch ? this.#batch.add(event) : single(driver.publish([event]));
     if (sent === undefined) return settled;
     const done = sent.then(nothing, (error: unknown) => {
@@ -223,6 +234,21 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     const timeoutMs = options?.timeoutMs ?? (driver.endsCalls ? undefined : this.#settings.timeoutMs);
     if (timeoutMs === undefined && options?.signal === undefined) return done;
     return this.#bounded(done, `publish to "${topic}"`, { signal: options?.signal, timeoutMs }, event);
+  }
+
+  /** Adds the times of the event to its headers. */
+  #scheduled(topic: string, { headers, body }: BrokerMessage, options: PublishOptions): BrokerMessage {
+    checkNumber('delayMs', options.delayMs);
+    checkNumber('ttlMs', options.ttlMs);
+    const { ack, nack, delay } = this.capabilities;
+    if ((options.delayMs ?? 0) > 0 && !(ack && nack && delay)) throw failures.cannotDelay(this.#name, topic);
+    return { headers: withSchedule(headers, options, this.#runtime.clock), body };
+  }
+
+  #assertPublishable(topic: string): void {
+    failures.assertTopic(this.#name, topic);
+    if (hasWildcard(topic)) throw failures.wildcardPublished(this.#name, topic);
+    this.#publishedTopic = topic;
   }
 
   /** Returns the event as it is sent, with topic and headers encoded for the server. */
@@ -238,6 +264,8 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     const encoding = this.#wireEncoding();
     const { maxBodyBytes = Number.POSITIVE_INFINITY, maxHeaderBytes } = encoding?.rules ?? {};
     if (body.length > maxBodyBytes) throw failures.tooLarge(name, topic, 'a body', body.length, maxBodyBytes);
+    const control = encoding?.controlHeader(headers);
+    if (control !== undefined) throw failures.controlHeader(name, topic, control);
     const written = encoding?.headers(headers) ?? headers;
     if (typeof written === 'string') throw failures.unusableHeader(name, topic, written);
     const bytes = maxHeaderBytes === undefined ? 0 : headerBytes(written);
@@ -251,6 +279,15 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
     const encoded = encoding ? encoding.topic(topic) : topic;
     if (encoded === undefined) throw failures.unusableTopic(this.#name, topic);
     return encoded;
+  }
+
+  #patternOf(pattern: TopicPattern): string {
+    const { wildcards } = this.#driver;
+    if (!wildcards) throw failures.unusableTopic(this.#name, pattern.text);
+    const encoding = this.#wireEncoding();
+    const written = encoding ? encoding.pattern(pattern, wildcards) : pattern.write(wildcards, '.', (word) => word);
+    if (written === undefined) throw failures.unusableTopic(this.#name, pattern.text);
+    return written;
   }
 
   #wireEncoding(): WireEncoding | undefined {
@@ -285,18 +322,23 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
   ): Subscription<E> {
     const name = this.#name;
     const { queue, maxInFlight = defaults.maxInFlight, maxWaiting = defaults.maxWaiting } = options;
-    const { signal, deadLetter = `${topic}.dead-letter` } = options;
+    const { signal, deadLetter, from } = options;
     failures.assertNotAborted(name, doing, options);
     failures.assertTopic(name, topic);
     failures.assertCount(name, topic, 'maxInFlight', maxInFlight, 1);
     failures.assertCount(name, topic, 'maxWaiting', maxWaiting, 1);
-    if (deadLetter !== false) failures.assertDeadLetter(name, topic, deadLetter);
-    const missing = missingCapabilities(this.capabilities, options);
+    const pattern = TopicPattern.of(topic);
+    if (pattern?.isValid === false) throw failures.invalidPattern(name, topic);
+    if (deadLetter !== false && deadLetter !== undefined) failures.assertDeadLetter(name, topic, deadLetter);
+    const missing = missingCapabilities(this.capabilities, options, topic);
     if (missing.length > 0) throw failures.unsupported(name, topic, missing);
+    const encoded = pattern ? this.#patternOf(pattern) : this.#topicOf(topic);
+    const limits = { maxInFlight, maxWaiting };
     return new Subscription<E>({
       host: this.#host,
       topic,
-      request: { topic: this.#topicOf(topic), queue, mode, maxInFlight, maxWaiting, doing },
+      pattern,
+      request: { topic: encoded, isPattern: pattern && true, queue, from, mode, ...limits, doing },
       consumer,
       watchLag: this.#watchLag,
       deadLetter,
@@ -345,6 +387,7 @@ export class PortableBroker<E extends IncomingEvent = IncomingEvent> implements 
       runtime: this.#runtime,
       logger: this.#logger,
       isConnected: () => this.#isOpen && this.status.state === 'connected',
+      isControlHeader: (name) => this.isControlHeader(name),
       hasDeadLetters: () => this.capabilities.deadLetter,
       encoding: () => this.#wireEncoding(),
       receive: (request, sink) => this.#driver.receive(request, sink),

@@ -3,17 +3,19 @@ import { backoffMs } from '../../internal/backoff.ts';
 import type { Logger } from '../../logger/logger.ts';
 import { pause } from '../../runtime/bounded.ts';
 import type { Runtime, Timer } from '../../runtime/runtime.ts';
-import type { BrokerMessage, Event, PublishOptions } from '../broker.ts';
+import type { BrokerMessage, Event, EventHeaders, PublishOptions } from '../broker.ts';
 import { AckBatch } from './ack-batch.ts';
 import type { DriverSubscription, EventSink, IncomingEvent, ReceiveRequest } from './driver.ts';
 import { watched } from './event-sources.ts';
 import * as failures from './failures.ts';
 import { FailureLog } from './failure-log.ts';
-import { deadLetterHeaders, orderKeyHeader } from './headers.ts';
+import { deadLetterHeaders, deadLetterTopicOf, orderKeyHeader } from './headers.ts';
 import { type EventConsumer, InFlightEvents, settled, type Settlement } from './in-flight.ts';
 import type { WireEncoding } from './name-encoding.ts';
 import { PollLoop } from './poll-loop.ts';
 import { PushBuffer } from './push-buffer.ts';
+import { deliverAtHeader, expiresAtHeader, isExpired, untilDueMs } from './scheduling.ts';
+import type { TopicPattern } from './wildcards.ts';
 
 /** The services that a broker provides to its subscriptions. */
 export interface SubscriptionHost<E extends IncomingEvent> {
@@ -21,6 +23,8 @@ export interface SubscriptionHost<E extends IncomingEvent> {
   readonly runtime: Runtime;
   readonly logger: Logger;
   isConnected(): boolean;
+  /** See `Broker.isControlHeader`. */
+  isControlHeader(name: string): boolean;
   /** True if the server has dead letters of its own. */
   hasDeadLetters(): boolean;
   receive(request: ReceiveRequest, sink: EventSink<E>): Promise<DriverSubscription<E>>;
@@ -39,11 +43,14 @@ export interface SubscriptionInit<E extends IncomingEvent> {
   readonly host: SubscriptionHost<E>;
   /** The topic, not encoded. */
   readonly topic: string;
+  /** Set if the topic has wildcards. */
+  readonly pattern: TopicPattern | undefined;
   readonly request: ReceiveRequest;
   readonly consumer: EventConsumer;
   /** Most events that a `watch` may be behind. */
   readonly watchLag: number;
-  readonly deadLetter: string | false;
+  /** @default the topic of dead letters of the event's topic */
+  readonly deadLetter: string | false | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -128,7 +135,8 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   deliver(event: E): void {
-    if (this.#buffer.size === 0 && !this.#isDispatching && this.#freeSlots > 0) this.#dispatch(event);
+    if (!this.#isWanted(event)) this.#discard(event);
+    else if (this.#buffer.size === 0 && !this.#isDispatching && this.#freeSlots > 0) this.#dispatch(event);
     else if (this.#stopping && this.#source?.release) void this.release([event]);
     else if (!this.#buffer.push(event)) this.#onDrop();
   }
@@ -202,7 +210,8 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   async reject(event: Event, from: E, reason: unknown): Promise<boolean> {
-    const { deadLetter, topic } = this.#init;
+    const { topic } = event;
+    const { deadLetter = deadLetterTopicOf(topic) } = this.#init;
     const cause = reason ?? failures.rejected(this.#host.name, topic);
     if (this.#host.hasDeadLetters() && this.#source?.reject) {
       await this.#translated('refuse an event', this.#source.reject(from, cause));
@@ -213,7 +222,14 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
       this.#host.logger.error('an event is dropped: it was refused, and has no dead-letter topic', fields);
       return false;
     }
-    const message = { headers: deadLetterHeaders(event, event.attempt, cause), body: event.body };
+    const headers = deadLetterHeaders(event, {
+      attempts: event.attempt,
+      failure: cause,
+      firstFailedMs: undefined,
+      clock: this.#host.runtime.clock,
+      isControlHeader: (name) => this.#host.isControlHeader(name),
+    });
+    const message = { headers, body: event.body };
     await this.#host.publish(deadLetter, message, { orderKey: event.headers[orderKeyHeader] });
     this.#host.logger.error('an event went to its dead-letter topic: it was refused', { ...fields, deadLetter });
     return false;
@@ -273,16 +289,52 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   }
 
   #dispatch(event: E): void {
-    const { consumer, topic } = this.#init;
+    const { consumer } = this.#init;
     const encoding = this.#encoding;
     const headers = encoding ? encoding.readHeaders(event.headers) : event.headers;
+    const topic = this.#topicOf(event);
+    if (headers[expiresAtHeader] !== undefined && this.#isOver(headers, topic)) return this.#discard(event);
+    if (headers[deliverAtHeader] !== undefined && this.#isPostponed(event, headers)) return;
     this.#isDispatching = true;
-    if (this.#inFlight) this.#inFlight.deliver(event, headers);
+    if (this.#inFlight) this.#inFlight.deliver(event, headers, topic);
     else {
       const { body, id = this.nextId() } = event;
       consumer.push(watched({ id, topic, headers, body, attempt: 1 }));
     }
     this.#isDispatching = false;
+  }
+
+  #topicOf({ topic }: E): string {
+    if (!this.#init.pattern || topic === undefined) return this.#init.topic;
+    return this.#encoding?.readTopic(topic) ?? topic;
+  }
+
+  /** False if the server's wildcards match more than the pattern does. */
+  #isWanted(event: E): boolean {
+    return this.#init.pattern?.matches(this.#topicOf(event)) ?? true;
+  }
+
+  #isOver(headers: EventHeaders, topic: string): boolean {
+    const { runtime, logger, name } = this.#host;
+    if (!isExpired(headers, runtime.clock)) return false;
+    logger.debug('an event is dropped: it was not delivered in its time', { broker: name, topic });
+    return true;
+  }
+
+  /** Returns an event that is not due to the broker. Its next delivery is not another attempt. */
+  #isPostponed(event: E, headers: EventHeaders): boolean {
+    const waitMs = this.#inFlight ? untilDueMs(headers, this.#host.runtime.clock) : 0;
+    if (waitMs === 0 || !this.#source?.nack) return false;
+    void this.nack(event, waitMs);
+    this.#onDemand();
+    return true;
+  }
+
+  /** Settles an event that was not asked for. If that fails, it is redelivered and settled again. */
+  #discard(event: E): void {
+    if (this.#inFlight) this.ack(event).catch(() => undefined);
+    // A driver that was to deliver as many events as are in demand must deliver another.
+    this.#onDemand();
   }
 
   #onDemand(): void {

@@ -2,11 +2,13 @@ import type { Logger } from '../../logger/logger.ts';
 import type { Timers } from '../../runtime/runtime.ts';
 import type { EventHeaders } from '../broker.ts';
 import type { EventSink, IncomingEvent } from '../kit/driver.ts';
+import { TopicPattern } from '../kit/wildcards.ts';
 
 /** An event that a group stores. */
 export interface StoredEvent {
-  /** The position among the events of the topic. */
+  /** The position among all events. */
   readonly sequence: number;
+  readonly topic: string;
   readonly headers: EventHeaders;
   readonly body: Uint8Array;
   readonly orderKey: string | undefined;
@@ -16,12 +18,14 @@ export interface StoredEvent {
 /** A stored event that was delivered to a member, with a body of its own. */
 export class DeliveredEvent implements IncomingEvent {
   readonly entry: StoredEvent;
+  readonly topic: string;
   readonly headers: EventHeaders;
   readonly body: Uint8Array;
   readonly attempt: number;
 
   constructor(entry: StoredEvent) {
     this.entry = entry;
+    this.topic = entry.topic;
     this.headers = entry.headers;
     this.body = new Uint8Array(entry.body);
     this.attempt = entry.attempt;
@@ -49,33 +53,80 @@ export interface WaitingPublish {
   withdraw(): boolean;
 }
 
-/** The topics of a hub by name. */
+/** The topics of a hub, and the patterns of topics, by name. */
 export class Topics {
   readonly #topics = new Map<string, Topic>();
+  readonly #patterns = new Map<string, TopicPattern>();
   readonly #setup: TopicSetup;
+  readonly #whenChanged: (() => void)[] = [];
+  #sequence = 0;
 
   constructor(setup: TopicSetup) {
     this.#setup = setup;
   }
 
-  /** Returns a topic that has or had subscribers. */
-  find(name: string): Topic | undefined {
-    return this.#topics.get(name);
+  /** Stores an event for the subscribers of its topic. Returns a waiting publish if a group has no room. */
+  publish(name: string, headers: EventHeaders, body: Uint8Array, orderKey?: string): WaitingPublish | undefined {
+    const topic = this.#topics.get(name);
+    if (!topic && this.#patterns.size === 0) return undefined;
+    this.#sequence += 1;
+    const entry: StoredEvent = { sequence: this.#sequence, topic: name, headers, body, orderKey, attempt: 0 };
+    if (this.#patterns.size === 0) return topic?.publish(entry);
+    const receiving = topic ? [topic] : [];
+    for (const [text, pattern] of this.#patterns)
+      if (pattern.matches(name)) receiving.push(this.#topics.get(text) as Topic);
+    return publishToAll(receiving, entry);
   }
 
+  /** Returns the topic of a name, or of a pattern, and creates it if there is none. */
   open(name: string): Topic {
     let topic = this.#topics.get(name);
     if (!topic) {
-      topic = new Topic(name, this.#setup);
+      topic = new Topic(name, this.#setup, this.#onChange);
       this.#topics.set(name, topic);
+      const pattern = TopicPattern.of(name);
+      if (pattern) this.#patterns.set(name, pattern);
     }
     return topic;
   }
 
+  /** Resolves when no event waits for a member of its group, or is in flight. */
+  async settled(): Promise<void> {
+    while (!this.#isSettled) {
+      await new Promise<void>((resolve) => {
+        this.#whenChanged.push(resolve);
+      });
+    }
+  }
+
+  get #isSettled(): boolean {
+    for (const topic of this.#topics.values()) if (!topic.isSettled) return false;
+    return true;
+  }
+
+  readonly #onChange = (): void => {
+    if (this.#whenChanged.length === 0) return;
+    for (const resolve of this.#whenChanged.splice(0)) resolve();
+  };
+
   /** Removes a topic without groups, watchers and waiting publishers. */
   prune(name: string): void {
-    if (this.#topics.get(name)?.isEmpty) this.#topics.delete(name);
+    if (!this.#topics.get(name)?.isEmpty) return;
+    this.#topics.delete(name);
+    this.#patterns.delete(name);
   }
+}
+
+function publishToAll(topics: readonly Topic[], entry: StoredEvent): WaitingPublish | undefined {
+  const waiting = topics.map((topic) => topic.publish(entry)).filter((one) => one !== undefined);
+  if (waiting.length === 0) return undefined;
+  return {
+    stored: Promise.all(waiting.map(({ stored }) => stored)).then(() => undefined),
+    withdraw() {
+      const withdrawn = waiting.filter((one) => one.withdraw());
+      return withdrawn.length === topics.length;
+    },
+  };
 }
 
 /** One topic with its groups, watchers and waiting publishers. */
@@ -86,11 +137,19 @@ export class Topic {
   readonly #groups = new Set<Group>();
   readonly #queues = new Map<string, Group>();
   readonly #waiting = new Set<() => void>();
-  #sequence = 0;
+  readonly #onChange: () => void;
 
-  constructor(name: string, setup: TopicSetup) {
+  /** @param onChange called when an event was settled, or a member has left */
+  constructor(name: string, setup: TopicSetup, onChange: () => void) {
     this.#name = name;
     this.#setup = setup;
+    this.#onChange = onChange;
+  }
+
+  /** True if no event waits for a member, or is in flight. */
+  get isSettled(): boolean {
+    for (const group of this.#groups) if (!group.isSettled) return false;
+    return this.#waiting.size === 0;
   }
 
   get isEmpty(): boolean {
@@ -101,9 +160,8 @@ export class Topic {
   group(queue: string | undefined): Group {
     let group = queue === undefined ? undefined : this.#queues.get(queue);
     if (!group) {
-      group = new Group(`${this.#name}${queue === undefined ? '' : ` of the queue ${queue}`}`, this.#setup, () =>
-        this.#admit(),
-      );
+      const of = queue === undefined ? '' : ` of the queue ${queue}`;
+      group = new Group(`${this.#name}${of}`, this.#setup, () => this.#admit(), this.#onChange);
       this.#groups.add(group);
       if (queue !== undefined) this.#queues.set(queue, group);
     }
@@ -115,19 +173,20 @@ export class Topic {
     group.leave(member);
     if (![...this.#queues.values()].includes(group)) this.#groups.delete(group);
     this.#admit();
+    this.#onChange();
   }
 
   /** Stores an event. Returns a waiting publish if a group has no room. */
-  publish(headers: EventHeaders, body: Uint8Array, orderKey: string | undefined): WaitingPublish | undefined {
+  publish(entry: StoredEvent): WaitingPublish | undefined {
     // Earlier publishers go first.
     if (this.#waiting.size === 0 && this.#hasRoom()) {
-      this.#store(headers, body, orderKey);
+      this.#store(entry);
       return undefined;
     }
     let admit = (): void => {};
     const stored = new Promise<void>((resolve) => {
       admit = () => {
-        this.#store(headers, body, orderKey);
+        this.#store(entry);
         resolve();
       };
       this.#waiting.add(admit);
@@ -148,9 +207,7 @@ export class Topic {
     }
   }
 
-  #store(headers: EventHeaders, body: Uint8Array, orderKey: string | undefined): void {
-    this.#sequence += 1;
-    const entry: StoredEvent = { sequence: this.#sequence, headers, body, orderKey, attempt: 0 };
+  #store(entry: StoredEvent): void {
     for (const group of this.#groups) group.add({ ...entry });
     for (const see of this.watchers) see(entry);
   }
@@ -164,6 +221,7 @@ export class Group {
   readonly #name: string;
   readonly #setup: TopicSetup;
   readonly #onRoom: () => void;
+  readonly #onSettled: () => void;
   readonly #members: Member[] = [];
   /** New events in the order of publishing; those before `#head` were delivered. */
   #ready: StoredEvent[] = [];
@@ -173,16 +231,24 @@ export class Group {
   /** The member with unsettled events of a key. It gets the key's next events too, as order would be lost otherwise. */
   readonly #keyOwners = new Map<string, { readonly member: Member; count: number }>();
   readonly #holders = new Map<StoredEvent, Member>();
+  /** The number of events that were delivered and are not settled. */
+  #unsettled = 0;
   /** The number of nacked events whose delay has not passed. */
   #delayed = 0;
   #next = 0;
   #isScheduled = false;
   #isDropping = false;
 
-  constructor(name: string, setup: TopicSetup, onRoom: () => void) {
+  constructor(name: string, setup: TopicSetup, onRoom: () => void, onSettled: () => void) {
     this.#name = name;
     this.#setup = setup;
     this.#onRoom = onRoom;
+    this.#onSettled = onSettled;
+  }
+
+  /** True if no event waits for a member, or is in flight. Without members events are stored, and nobody waits. */
+  get isSettled(): boolean {
+    return this.#unsettled === 0 && (this.#members.length === 0 || this.#size === 0);
   }
 
   get #size(): number {
@@ -218,6 +284,7 @@ export class Group {
 
   ack({ entry }: DeliveredEvent): void {
     this.#release(entry);
+    this.#onSettled();
   }
 
   nack({ entry }: DeliveredEvent, delayMs: number): void {
@@ -260,6 +327,7 @@ export class Group {
       this.#shift();
       this.#hold(entry, member);
       entry.attempt += 1;
+      this.#unsettled += 1;
       member.deliver(new DeliveredEvent(entry));
     }
     this.#onRoom();
@@ -307,6 +375,7 @@ export class Group {
   }
 
   #release(entry: StoredEvent): void {
+    this.#unsettled -= 1;
     if (entry.orderKey === undefined || !this.#holders.delete(entry)) return;
     const held = this.#keyOwners.get(entry.orderKey);
     if (held && (held.count -= 1) === 0) this.#keyOwners.delete(entry.orderKey);

@@ -7,7 +7,10 @@ import type { EventSink } from '../kit/driver.ts';
 import type { DriverSetup } from '../kit/portable-broker.ts';
 import type { RedisLink } from './link.ts';
 
+/** The subscription to a channel, or to a pattern of channels. */
 interface Channel {
+  readonly name: string;
+  readonly isPattern: boolean;
   readonly sinks: EventSink[];
   /** Redis has confirmed the subscription. */
   standing: Promise<unknown>;
@@ -32,12 +35,13 @@ export class RedisChannels {
   }
 
   /** Resolves once events of the topic arrive at the sink, with the function that ends that. */
-  async join(topic: string, sink: EventSink): Promise<() => void> {
+  async join(name: string, sink: EventSink, isPattern = false): Promise<() => void> {
     const connection = await (this.#connection ??= this.#open());
-    let channel = this.#channels.get(topic);
+    const key = keyOf(name, isPattern);
+    let channel = this.#channels.get(key);
     if (!channel) {
-      channel = { sinks: [], standing: connection.subscribe(topic) };
-      this.#channels.set(topic, channel);
+      channel = { name, isPattern, sinks: [], standing: subscribe(connection, name, isPattern) };
+      this.#channels.set(key, channel);
     }
     const { sinks } = channel;
     sinks.push(sink);
@@ -45,10 +49,11 @@ export class RedisChannels {
       const index = sinks.indexOf(sink);
       if (index < 0) return;
       sinks.splice(index, 1);
-      if (sinks.length > 0 || this.#channels.get(topic) !== channel) return;
-      this.#channels.delete(topic);
+      if (sinks.length > 0 || this.#channels.get(key) !== channel) return;
+      this.#channels.delete(key);
+      const left = isPattern ? connection.punsubscribe(name) : connection.unsubscribe(name);
       // A failure means that the connection is lost, and the subscription of the channel with it.
-      connection.unsubscribe(topic).catch(() => undefined);
+      left.catch(() => undefined);
     };
     try {
       await channel.standing;
@@ -68,7 +73,10 @@ export class RedisChannels {
   #open(): Promise<Redis> {
     const again = (connection: Redis): void => void this.#resubscribe(connection);
     const opening = this.#link.connect('subscriptions', {}, again).then((connection) => {
-      connection.on('messageBuffer', (name, payload) => this.#receive(name, payload));
+      connection.on('messageBuffer', (name, payload) => this.#receive(name.toString(), payload, false, undefined));
+      connection.on('pmessageBuffer', (pattern, name, payload) =>
+        this.#receive(pattern, payload, true, name.toString()),
+      );
       this.#ping = this.#setup.runtime.timers.every(pingEveryMs, () => {
         if (connection.status === 'ready') connection.ping().catch(() => undefined);
       });
@@ -80,13 +88,13 @@ export class RedisChannels {
     return opening;
   }
 
-  #receive(name: Buffer, payload: Buffer): void {
-    const sinks = this.#channels.get(name.toString())?.sinks;
+  #receive(name: string, payload: Buffer, isPattern: boolean, topic: string | undefined): void {
+    const sinks = this.#channels.get(keyOf(name, isPattern))?.sinks;
     if (!sinks) return;
     const { headers, body } = this.#read(payload);
     // The body belongs to its receiver: all but one get a copy. A copy of the list: one may leave while it receives.
-    if (sinks.length === 1) sinks[0]?.deliver({ headers, body, attempt: 1 });
-    else for (const sink of sinks.slice()) sink.deliver({ headers, body: new Uint8Array(body), attempt: 1 });
+    if (sinks.length === 1) sinks[0]?.deliver({ topic, headers, body, attempt: 1 });
+    else for (const sink of sinks.slice()) sink.deliver({ topic, headers, body: new Uint8Array(body), attempt: 1 });
   }
 
   /** Redis counts as away until it has answered. The broker subscribes again, with back-off, to what is refused. */
@@ -96,15 +104,15 @@ export class RedisChannels {
     const topics: string[] = [];
     const refused: [channel: Channel, error: Error][] = [];
     // A command for each: Redis refuses a whole one for one channel.
-    const asked = Array.from(this.#channels, async ([topic, channel]) => {
-      channel.standing = connection.subscribe(topic);
+    const asked = Array.from(this.#channels, async ([key, channel]) => {
+      channel.standing = subscribe(connection, channel.name, channel.isPattern);
       try {
         await channel.standing;
-        topics.push(topic);
+        topics.push(channel.name);
       } catch (error) {
         // The connection is lost again: the next one subscribes.
         if (!isRedisReply(error)) return logger.debug('could not subscribe again', { address: link.address, error });
-        this.#channels.delete(topic);
+        this.#channels.delete(key);
         refused.push([channel, error]);
       }
     });
@@ -117,4 +125,13 @@ export class RedisChannels {
       topics,
     });
   }
+}
+
+/** Channels and patterns may have the same name. */
+function keyOf(name: string, isPattern: boolean): string {
+  return isPattern ? `p:${name}` : `c:${name}`;
+}
+
+function subscribe(connection: Redis, name: string, isPattern: boolean): Promise<unknown> {
+  return isPattern ? connection.psubscribe(name) : connection.subscribe(name);
 }

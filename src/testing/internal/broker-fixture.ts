@@ -178,10 +178,10 @@ export async function publish(
 export function delivered(
   fixture: BrokerFixture,
   broker: Broker,
-  options: DeliveryOptions,
+  { topic = fixture.topic, ...options }: DeliveryOptions & { readonly topic?: string },
   handler: DeliveryHandler,
 ): Promise<Subscriber> {
-  return deliver(broker, fixture.topic, options, handler, { runtime: systemRuntime, logger: silentLogger });
+  return deliver(broker, topic, options, handler, { runtime: systemRuntime, logger: silentLogger });
 }
 
 export const leaveInHand = (): void => undefined;

@@ -7,7 +7,7 @@ import { type BrokerHarness, firstOf, iterate, publish, brokerCase, textOf } fro
 
 /** Cases of subscriptions that are iterated: pull and watch. */
 export const iterationCases: readonly Case<BrokerHarness>[] = [
-  brokerCase('pull delivers an event only when next() asks for one', 'persistent groups', async (fixture) => {
+  brokerCase('pull delivers an event only when next() asks for one', 'persistent groups competing', async (fixture) => {
     const broker = await fixture.broker();
     const queue = 'workers';
     const pulled = iterate(broker.pull(fixture.topic, { queue }));
@@ -37,22 +37,26 @@ export const iterationCases: readonly Case<BrokerHarness>[] = [
     await pulled.return?.();
     assert.equal((await fixture.within('the end of the iteration', pulled.next())).done, true);
   }),
-  brokerCase('leaving a pull releases the events that were not settled', 'nack groups', async (fixture) => {
-    const [one, other] = await fixture.two();
-    const queue = 'workers';
-    const pulled = iterate(one.pull(fixture.topic, { queue }));
-    await (await firstOf(fixture, one, pulled)).ack();
-    // Others may be here already: settle until the one that is to be given back.
-    await publish(one, fixture.topic, ['kept']);
-    for (;;) {
-      const { value } = await fixture.within('the next event', pulled.next());
-      if (textOf(value as Event) === 'kept') break;
-      await (value as Event).ack();
-    }
-    await pulled.return?.();
-    const received = await fixture.receive(other, { queue });
-    await received.text('kept');
-  }),
+  brokerCase(
+    'leaving a pull releases the events that were not settled',
+    'nack groups durableOnMemberDeath',
+    async (fixture) => {
+      const [one, other] = await fixture.two();
+      const queue = 'workers';
+      const pulled = iterate(one.pull(fixture.topic, { queue }));
+      await (await firstOf(fixture, one, pulled)).ack();
+      // Others may be here already: settle until the one that is to be given back.
+      await publish(one, fixture.topic, ['kept']);
+      for (;;) {
+        const { value } = await fixture.within('the next event', pulled.next());
+        if (textOf(value as Event) === 'kept') break;
+        await (value as Event).ack();
+      }
+      await pulled.return?.();
+      const received = await fixture.receive(other, { queue });
+      await received.text('kept');
+    },
+  ),
   brokerCase('a pull and a watch end when their signal aborts', undefined, async (fixture) => {
     const broker = await fixture.broker();
     for (const open of [broker.pull.bind(broker), broker.watch.bind(broker)]) {

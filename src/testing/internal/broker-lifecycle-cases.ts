@@ -45,44 +45,52 @@ export const lifecycleCases: readonly Case<BrokerHarness>[] = [
     await stays.count(2);
     assert.deepStrictEqual(left.texts, ['before']);
   }),
-  brokerCase('unsubscribe releases in-flight events when its signal aborts', 'nack groups', async (fixture) => {
-    const [one, other] = await fixture.two();
-    const queue = 'workers';
-    const first = await fixture.receive(one, { queue, settle: leaveInHand });
-    await publish(one, fixture.topic, ['a', 'b']);
-    const [a] = await first.count(2);
-    const second = await fixture.receive(other, { queue });
-    const abort = new AbortController();
-    const stop = first.stop(abort.signal);
-    abort.abort();
-    await stop;
-    await second.count(2);
-    assert.deepStrictEqual(second.texts.sort(), ['a', 'b']);
-    // It is no longer in the hands of the first one.
-    await a?.ack();
-    await a?.nack();
-  }),
-  brokerCase('unsubscribe leaves events that wait for a retry to others', 'persistent ack groups', async (fixture) => {
-    const [one, other] = await fixture.two();
-    const queue = 'workers';
-    const failed: string[] = [];
-    const options = { queue, retry: 20, retryDelayMs: 20 };
-    const left = await delivered(fixture, one, options, (event) => {
-      failed.push(textOf(event));
-      return Promise.reject(new Error('not here'));
-    });
-    await publish(one, fixture.topic, ['key 0', 'key 1', 'key 2'], { orderKey: 'key' });
-    await publish(one, fixture.topic, ['free']);
-    await fixture.until('attempts of both', () => failed.includes('key 0') && failed.includes('free'));
-    await fixture.within('the end of the subscription', left.unsubscribe());
-    const attempts = failed.length;
-    const handled: string[] = [];
-    const back = await delivered(fixture, other, { queue }, async (event) => void handled.push(textOf(event)));
-    await fixture.until('what was left', () => new Set(handled).size === 4);
-    assert.equal(failed.length, attempts, 'it was tried after the end of its subscription');
-    await fixture.within('the end of the other subscription', back.unsubscribe());
-  }),
-  brokerCase('disconnect releases in-flight events', 'nack groups', async (fixture) => {
+  brokerCase(
+    'unsubscribe releases in-flight events when its signal aborts',
+    'nack groups durableOnMemberDeath',
+    async (fixture) => {
+      const [one, other] = await fixture.two();
+      const queue = 'workers';
+      const first = await fixture.receive(one, { queue, settle: leaveInHand });
+      await publish(one, fixture.topic, ['a', 'b']);
+      const [a] = await first.count(2);
+      const second = await fixture.receive(other, { queue });
+      const abort = new AbortController();
+      const stop = first.stop(abort.signal);
+      abort.abort();
+      await stop;
+      await second.count(2);
+      assert.deepStrictEqual(second.texts.sort(), ['a', 'b']);
+      // It is no longer in the hands of the first one.
+      await a?.ack();
+      await a?.nack();
+    },
+  ),
+  brokerCase(
+    'unsubscribe leaves events that wait for a retry to others',
+    'persistent ack groups durableOnMemberDeath',
+    async (fixture) => {
+      const [one, other] = await fixture.two();
+      const queue = 'workers';
+      const failed: string[] = [];
+      const options = { queue, retry: 20, retryDelayMs: 20 };
+      const left = await delivered(fixture, one, options, (event) => {
+        failed.push(textOf(event));
+        return Promise.reject(new Error('not here'));
+      });
+      await publish(one, fixture.topic, ['key 0', 'key 1', 'key 2'], { orderKey: 'key' });
+      await publish(one, fixture.topic, ['free']);
+      await fixture.until('attempts of both', () => failed.includes('key 0') && failed.includes('free'));
+      await fixture.within('the end of the subscription', left.unsubscribe());
+      const attempts = failed.length;
+      const handled: string[] = [];
+      const back = await delivered(fixture, other, { queue }, async (event) => void handled.push(textOf(event)));
+      await fixture.until('what was left', () => new Set(handled).size === 4);
+      assert.equal(failed.length, attempts, 'it was tried after the end of its subscription');
+      await fixture.within('the end of the other subscription', back.unsubscribe());
+    },
+  ),
+  brokerCase('disconnect releases in-flight events', 'nack groups durableOnMemberDeath', async (fixture) => {
     const [one, other] = await fixture.two();
     const queue = 'workers';
     const first = await fixture.receive(one, { queue, settle: leaveInHand });

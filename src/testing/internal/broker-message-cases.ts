@@ -70,7 +70,7 @@ export const messageCases: readonly Case<BrokerHarness>[] = [
       const { harness } = fixture;
       const takesTopic = (topic: string): boolean => harness.takesTopic?.(topic) ?? true;
       const takesHeader = (name: string, value: string): boolean => harness.takesHeader?.(name, value) ?? true;
-      const odd = ['/Größe 日本 🦊 *?[a] {x}', '.>..#+', '%41 100%', ' ', '\u0000\n'];
+      const odd = ['/Größe 日本 🦊 *?[a] {x}', '.x>..#+', '%41 100%', ' ', '\u0000\n'];
       for (const topic of odd.map((text) => fixture.topic + text)) {
         const send = (): Promise<void> => broker.publish(topic, message(topic));
         if (takesTopic(topic)) {

@@ -11,6 +11,11 @@ const rules: readonly (readonly [string, NameRule])[] = [
     'names',
     { allowed: /[A-Za-z0-9._-]/, escape: '_', forbids: (text) => text === '.' || text === '..', maxBytes: 249 },
   ],
+  // Topics of MQTT.
+  [
+    'words between slashes',
+    { allowed: /[A-Za-z0-9/ _%-]/, separator: '/', forbids: (text) => text.includes('//') || text.startsWith('/') },
+  ],
   // Values of HTTP-like headers.
   ['values', { allowed: /[ -~]/ }],
   ['hexadecimal digits and one sign', { allowed: /[0-9A-F=]/, escape: '=' }],

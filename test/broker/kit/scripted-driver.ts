@@ -11,6 +11,7 @@ import {
   PortableBroker,
   type PortableBrokerOptions,
   type ReceiveRequest,
+  type WildcardRules,
   type WireRules,
 } from '../../../src/broker/kit/kit.ts';
 import { RecordingLogger } from '../../../src/testing/recorders.ts';
@@ -87,6 +88,7 @@ export function event(id: string, attempt = 1): IncomingEvent {
 export class ScriptedDriver implements BrokerDriver {
   readonly address = 'nowhere:1';
   wire?: WireRules;
+  wildcards?: WildcardRules;
   endsCalls?: boolean;
   maxBatch?: number;
   readonly log: string[] = [];
