@@ -10,7 +10,23 @@ export {
   type ContractMethod,
   type ProtoContract,
 } from './client/client-of.ts';
-export { type CallOptions, Client, ClientInterceptors, ClientOptions } from './client/client.ts';
+export {
+  type CallOptions,
+  Client,
+  ClientInterceptors,
+  ClientOptions,
+  type ClientPublishOptions,
+  type PublishedCloudEvent,
+} from './client/client.ts';
+export {
+  type EventContract,
+  type EventsContract,
+  eventsOf,
+  publisherOf,
+  type PublisherOf,
+  type PublisherToken,
+  publisherOver,
+} from './client/publisher-of.ts';
 export {
   bearerToken,
   type BearerTokenOptions,
@@ -64,6 +80,7 @@ export { type BeforeCall, type CallHooks, type CallOutcome, withHooks } from './
 export type { CallHandler, Interceptor, MethodDescriptor, Schema } from './pipeline/pipeline.ts';
 export type { CallInterceptor, ErrorFilter, Guard, Pipe, PipeMetadata, ReplyTransforms } from './pipeline/enhancers.ts';
 export { Clock, Random, type Timer, Timers } from './runtime/runtime.ts';
+export { Store } from './store/store.ts';
 export { ServerInterceptors, ServerOptions } from './server/server.ts';
 export { ServiceOptions } from './service/service.ts';
 export { TransportTlsOptions } from './transport/tls.ts';

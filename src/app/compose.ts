@@ -1,6 +1,7 @@
 import { Container, type Newable, type ServiceIdentifier } from 'inversify';
 
 import { Client } from '../client/client.ts';
+import { eventsContractOf, publisherOver } from '../client/publisher-of.ts';
 import { type Class, handlerOf, serviceOf } from '../decorators/decorators.ts';
 import { declaredCapabilities } from '../internal/capabilities.ts';
 import { Logger } from '../logger/logger.ts';
@@ -166,7 +167,7 @@ function mapServicesByHandler(
   return servicesByHandler;
 }
 
-/** Binds the keys of `clientOf` that are injected somewhere; each key knows its source. */
+/** Binds the keys of `clientOf` and `publisherOf` that are injected somewhere; each key knows its source. */
 function bindClients(
   container: Container,
   loadProto: ProtoLoader,
@@ -176,6 +177,11 @@ function bindClients(
     const needs = dependenciesOf(binding);
     if ('undecorated' in needs) continue;
     for (const { identifier } of needs.dependencies) {
+      const events = eventsContractOf(identifier);
+      if (events && identifier !== undefined && !container.isBound(identifier))
+        container
+          .bind<object>(identifier as ServiceIdentifier<object>)
+          .toResolvedValue((client: Client) => publisherOver(client, events), [Client]);
       const source = clientSourceOf(identifier);
       if (source === undefined || identifier === undefined || container.isBound(identifier)) continue;
       container

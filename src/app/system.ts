@@ -122,6 +122,20 @@ export class System {
   }
 
   /**
+   * Resolves when every event was handled, those that handlers have published meanwhile as well. For tests, over a
+   * broker that can say so, as `memory` can; others reject with FAILED_PRECONDITION (`app.cannot_settle`).
+   */
+  async settled(): Promise<void> {
+    const broker = this.get(Broker);
+    if (broker.settled) return broker.settled();
+    throw new TenonError({
+      code: Code.FailedPrecondition,
+      reason: 'app.cannot_settle',
+      message: `the broker "${String(broker)}" cannot say when its events are handled: use the broker memory in this test, or wait for what the handlers do`,
+    });
+  }
+
+  /**
    * Stops all services in parallel, then closes their backends, each step within its time limit. Resolves when
    * everything has stopped; never rejects. When `signal` aborts, calls in flight are aborted and steps that have not
    * ended are no longer waited for. May be called again.

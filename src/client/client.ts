@@ -1,6 +1,7 @@
 import type { ServiceIdentifier } from 'inversify';
 
 import type { EventHeaders } from '../broker/broker.ts';
+import type { CloudEventMode } from '../broker/cloud-events.ts';
 import type { Context } from '../context/context.ts';
 import type { Metadata, MetadataInit } from '../context/metadata.ts';
 import type { Dialect } from '../go-micro/go-micro.ts';
@@ -95,11 +96,32 @@ export interface MessageOptions {
   readonly headers?: EventHeaders | undefined;
 }
 
+/** Attributes of an event that is published as a CloudEvent. */
+export interface PublishedCloudEvent {
+  /** Attributes in headers, or all in the body, as JSON. */
+  readonly mode: CloudEventMode;
+  /** Where the event happened, as a URI reference: `/shop/checkout`. */
+  readonly source: string;
+  /** @default the topic */
+  readonly type?: string | undefined;
+  /** @default a UUID */
+  readonly id?: string | undefined;
+  readonly subject?: string | undefined;
+  readonly dataschema?: string | undefined;
+  readonly extensions?: Readonly<Record<string, string>> | undefined;
+}
+
 /** Options of {@link Client.publish}. */
 export interface ClientPublishOptions {
   readonly ctx?: Context | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number | undefined;
+  /** Publishes the event as a CloudEvent 1.0. @default it is none */
+  readonly cloudEvent?: PublishedCloudEvent | undefined;
+  /** Delivers the event after this time in milliseconds, on brokers that can. @default 0 */
+  readonly delayMs?: number | undefined;
+  /** Drops the event if it was not delivered within this time in milliseconds. @default without end */
+  readonly ttlMs?: number | undefined;
   /** Key of the order: events of one key keep their order, on brokers that can. */
   readonly orderKey?: string | undefined;
   /** Key of the event for subscribers with deduplication, which handle events of one key once. */

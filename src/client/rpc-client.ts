@@ -39,6 +39,7 @@ import {
 import type { CallCredentials } from './credentials.ts';
 import type { CallOnNode } from './internal/call-on-node.ts';
 import { readUnaryReply, unaryOverSocket } from './internal/unary-reply.ts';
+import { cloudEventOf } from './internal/cloud-event.ts';
 import { cancellableReplies, cancellableReply } from './internal/cancellable-call.ts';
 import { openStream } from './internal/open-stream.ts';
 import { deadlineOf, type Forward, OutgoingContext, outgoingMetadata } from './internal/outgoing.ts';
@@ -206,14 +207,18 @@ export class RpcClient implements Client {
       if (typeof value === 'string' && !Object.hasOwn(headers, key)) setOwn(headers, key, value);
     }
     if (options.dedupeKey !== undefined) headers['tenon-dedupe-key'] = options.dedupeKey;
-    const body = marshaler.marshal(message.schema, message.payload);
-    const { ctx, timeoutMs, orderKey } = options;
+    const data = marshaler.marshal(message.schema, message.payload);
+    const { cloudEvent } = options;
+    const plain = { headers, body: data };
+    const sent = cloudEvent ? cloudEventOf(cloudEvent, message, plain, this.#router.runtime) : plain;
+    const { ctx, timeoutMs, orderKey, delayMs, ttlMs } = options;
     checkNumber('timeoutMs', timeoutMs);
     ctx?.throwIfAborted();
     const signal =
       options.signal && ctx ? AbortSignal.any([options.signal, ctx.signal]) : (options.signal ?? ctx?.signal);
     await this.#broker.connect({ signal, timeoutMs });
-    await this.#broker.publish(message.topic, { headers, body }, { signal, timeoutMs, orderKey });
+    const publishOptions = { signal, timeoutMs, orderKey, delayMs, ttlMs };
+    await this.#broker.publish(message.topic, sent, publishOptions);
   }
 
   method(method: MethodDescriptor, service: string): MethodCaller {

@@ -1,7 +1,8 @@
 import { inject, injectable, multiInject, optional } from 'inversify';
 
 import { Broker, type Event } from '../broker/broker.ts';
-import { assertDeliverable, deliver } from '../broker/delivery.ts';
+import { contentOf } from '../broker/cloud-events.ts';
+import { assertDeliverable, deliver, type DeliveryHandler } from '../broker/delivery.ts';
 import { Marshaler } from '../codec/codec.ts';
 import { MarshalerTable } from '../codec/marshaler-table.ts';
 import type { Context } from '../context/context.ts';
@@ -10,7 +11,6 @@ import { statusOf } from '../context/status.ts';
 import { checkedOptions } from '../errors/checked-options.ts';
 import { Code, TenonError } from '../errors/errors.ts';
 import { contentTypeKey, grpcContentType } from '../go-micro/call-headers.ts';
-import { contentTypeHeader } from '../go-micro/event-envelope.ts';
 import { nodeMetadata } from '../go-micro/records.ts';
 import { type WithDefaults, withDefaults } from '../internal/defaults.ts';
 import { InFlight } from '../internal/in-flight.ts';
@@ -27,6 +27,7 @@ import {
 import { validated } from '../pipeline/validation.ts';
 import { type NodeState, Registry, type ServiceRecord, stateKey } from '../registry/registry.ts';
 import { Clock, Random, type Runtime, Timers } from '../runtime/runtime.ts';
+import { Store } from '../store/store.ts';
 import { type Listener, type Socket, Transport } from '../transport/transport.ts';
 import { advertisedAddress } from './internal/advertise.ts';
 import { EventContext } from './internal/event-context.ts';
@@ -72,6 +73,7 @@ export class RpcServer implements Server {
   readonly #eventHandlers: EventHandler[] = [];
   readonly #paths = new Map<string, string>();
   readonly #uuid: string;
+  readonly #store: Store | undefined;
   #options: Options;
   #listener: Listener | undefined;
   #subscriptions: Subscriptions | undefined;
@@ -89,6 +91,7 @@ export class RpcServer implements Server {
     @inject(Timers) timers: Timers,
     @inject(Logger) logger: Logger,
     @inject(ServerOptions) @optional() options: ServerOptions = {},
+    @inject(Store) @optional() store?: Store,
   ) {
     this.#transport = transport;
     this.#registry = registry;
@@ -97,6 +100,7 @@ export class RpcServer implements Server {
     this.#runtime = { clock, random, timers };
     this.#logger = logger;
     this.#uuid = random.uuid();
+    this.#store = store;
     this.#options = withDefaults(defaults, checkedOptions('ServerOptions', options));
   }
 
@@ -344,33 +348,31 @@ export class RpcServer implements Server {
       descriptor,
       handler.invoke,
     );
-    // The contexts of the events in progress, all aborted when a stop of the subscription is forced.
-    const running = new Set<Context>();
-    let told: AbortSignal | undefined;
-    const handle = async (event: Event, signal: AbortSignal): Promise<void> => {
-      if (told !== signal) {
-        told = signal;
-        signal.addEventListener('abort', () => {
-          for (const ctx of running) ctx.abort(signal.reason as TenonError);
-        });
-      }
+    const handle: DeliveryHandler = async (event, _signal, attempt) => {
       this.#inFlight.enter();
-      const init = { service, endpoint: descriptor.method, metadata: metadataOf(event), logger };
+      const deadline = attempt.deadline === Number.POSITIVE_INFINITY ? undefined : attempt.deadline;
+      const init = { service, endpoint: descriptor.method, metadata: metadataOf(event), deadline, logger };
       const ctx = new EventContext(init, event.topic);
-      running.add(ctx);
+      attempt.onAbort = (reason) => ctx.abort(reason);
       try {
-        const type = event.headers[contentTypeHeader] ?? descriptor.defaultContentType;
-        const value = this.#marshalers.of(type).unmarshal(descriptor.input, event.body);
-        await invoke(
-          descriptor.input.validate ? await validated(descriptor.input.validate, descriptor.path, value) : value,
-          ctx,
-        );
+        let input: unknown;
+        try {
+          const { contentType = descriptor.defaultContentType, body } = contentOf(event);
+          const value = this.#marshalers.of(contentType).unmarshal(descriptor.input, body);
+          input = descriptor.input.validate
+            ? await validated(descriptor.input.validate, descriptor.path, value)
+            : value;
+        } catch (error) {
+          // Another attempt would read the same bytes.
+          return await event.reject(error);
+        }
+        await invoke(input, ctx);
       } finally {
-        running.delete(ctx);
+        attempt.onAbort = undefined;
         this.#inFlight.leave();
       }
     };
-    const seams = { runtime: this.#runtime, logger };
+    const seams = { runtime: this.#runtime, logger, store: this.#store };
     return { topic, subscribe: () => deliver(this.#broker, topic, options, handle, seams) };
   }
 

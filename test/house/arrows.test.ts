@@ -26,7 +26,19 @@ interface Row {
 }
 
 const low = ['internal', 'runtime', 'errors', 'go-micro', 'logger', 'context', 'tls'];
-const contracts = ['pipeline', 'codec', 'transport', 'registry', 'selector', 'broker', 'client', 'server', 'service'];
+const contracts = [
+  'pipeline',
+  'codec',
+  'transport',
+  'registry',
+  'selector',
+  'store',
+  'broker',
+  'outbox',
+  'client',
+  'server',
+  'service',
+];
 
 /** Rooms of wire protocols that no package speaks as tenon needs it. Each is for the registry of its name. */
 const wires = ['dns', 'mdns', 'etcd', 'consul', 'zookeeper', 'nats', 'kubernetes'];
@@ -57,6 +69,7 @@ const table: readonly Row[] = [
     rooms: ['logger', 'errors', 'runtime', 'internal'],
   },
   { room: 'pipeline', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
+  { room: 'store', mayImport: 'the low rooms', thirdParties: 'one per backend', rooms: low },
   {
     room: 'codec',
     mayImport: 'pipeline, the low rooms',
@@ -84,10 +97,11 @@ const table: readonly Row[] = [
   },
   {
     room: 'broker',
-    mayImport: 'codec, pipeline, the low rooms',
+    mayImport: 'codec, store, pipeline, the low rooms',
     thirdParties: 'one per backend',
-    rooms: ['codec', 'pipeline', ...low],
+    rooms: ['codec', 'store', 'pipeline', ...low],
   },
+  { room: 'outbox', mayImport: 'broker, the low rooms', thirdParties: '–', rooms: ['broker', ...low] },
   { room: 'selector', mayImport: 'registry, the low rooms', thirdParties: '–', rooms: ['registry', ...low] },
   {
     room: 'interceptors',
@@ -103,9 +117,9 @@ const table: readonly Row[] = [
   },
   {
     room: 'server',
-    mayImport: 'codec, transport, registry, broker, pipeline, the low rooms',
+    mayImport: 'codec, transport, registry, broker, store, pipeline, the low rooms',
     thirdParties: '–',
-    rooms: ['codec', 'transport', 'registry', 'broker', 'pipeline', ...low],
+    rooms: ['codec', 'transport', 'registry', 'broker', 'store', 'pipeline', ...low],
   },
   {
     room: 'service',
@@ -160,7 +174,18 @@ const ofBackends = Object.values(backendRows)
 
 /** Which files may import a package. What is not here nobody may. */
 const thirdParties: Readonly<Record<string, RegExp>> = {
+  '@msgpack/msgpack': /^src\/codec\//,
+  cborg: /^src\/codec\//,
+  '@nats-io/transport-node': /^src\/(?:broker|transport)\/nats/,
+  '@nats-io/jetstream': /^src\/broker\/nats/,
+  amqplib: /^src\/broker\/rabbitmq/,
+  '@platformatic/kafka': /^src\/broker\/kafka/,
+  kafkajs: /^src\/broker\/kafka/,
+  mqtt: /^src\/broker\/mqtt/,
+  // Its pool is given to the outbox.
+  pg: /^src\/outbox\//,
   ...Object.fromEntries(ofBackends.map((name) => [name, filesThrough(name)])),
+  ioredis: new RegExp(`${filesThrough('ioredis').source}|^src/store/redis\\.ts$`),
   yaml: new RegExp(`${filesThrough('yaml').source}|^src/kubernetes/kubeconfig\\.ts$`),
   // Optional, and loaded when a method has rules.
   '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,
@@ -186,6 +211,7 @@ const inMemory = /^src\/(?:\w+\/memory|codec\/(?:json|bytes)|selector\/(?:random
 const completing = [
   'codec/content-type.ts',
   'codec/marshaler-table.ts',
+  'broker/cloud-events.ts',
   'broker/delivery.ts',
   'broker/kit/capabilities.ts',
   'interceptors/service-config.ts',

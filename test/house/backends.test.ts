@@ -44,9 +44,10 @@ function missingOf(room: string, row: Row, { exists, read, testsOf }: Tree): str
   const { dependencies, peerDependencies } = manifest();
   const packages = [row.package, row.optionalPackage].filter((one) => one !== undefined);
   const suite = `test/conformance/${room}.test.ts`;
+  const suites = [suite, suite.replace('.test.ts', `-${name}.long.test.ts`)].map(read).join('\n');
   const lacks = [
     [
-      read(suite).includes(`${room}Conformance(api, '${name}'`),
+      suites.includes(`${room}Conformance(api, '${name}'`),
       `no line of conformance: ${room}Conformance(api, '${name}', …) in ${suite}`,
     ],
     [isNamed.test(testsOf(room)), `no tests of its own: test/${room} does not name ${className}`],

@@ -43,6 +43,7 @@ const shared: readonly Shared[] = [
       'src/broker/kit/poll-loop.ts': 'a poll may be woken, and there are waits of two kinds',
       'src/broker/kit/subscription.ts': 'what an attempt begins anew is another subscription',
       'src/broker/kit/ack-batch.ts': 'one timer for all batches',
+      'src/outbox/dispatcher.ts': 'the lease is kept between attempts, and one success resets the waits of both loops',
     },
     bad: 'await timers.sleep(backoffMs(failures, random));',
     good: 'await retrying(work, { runtime, backoff });',

@@ -21,7 +21,11 @@ const outsideRuntime = (path: string): boolean => !path.startsWith('src/runtime/
 
 /** Where a date is shown, comes from outside, or goes there. */
 const readersOfDates: ReadonlySet<string> = new Set([
+  'src/broker/delivery/dead-letters.ts',
+  'src/broker/kit/headers.ts',
+  'src/broker/kit/scheduling.ts',
   'src/client/credentials.ts',
+  'src/client/internal/cloud-event.ts',
   'src/registry/kit/answered-nodes.ts',
   'src/logger/console.ts',
   'src/transport/grpc-js/client-call.ts',

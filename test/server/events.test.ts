@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import type { Container } from 'inversify';
+import { type Container, inject } from 'inversify';
 
 import { System } from '../../src/app/system.ts';
 import { Broker } from '../../src/broker/broker.ts';
 import type { Context } from '../../src/context/context.ts';
-import { Handler, Service, Subscribe } from '../../src/index.ts';
+import { Client, Code, Handler, Service, Subscribe } from '../../src/index.ts';
 import { Logger } from '../../src/logger/logger.ts';
 import { eventually } from '../support/waiting.ts';
 import { RecordingLogger } from '../../src/testing/recorders.ts';
@@ -14,7 +14,7 @@ afterEach(async () => {
   await Promise.all(systems.splice(0).map((system) => system.stop()));
 });
 
-async function started(handlers: readonly (new () => object)[], options: object = {}): Promise<[System, Broker]> {
+async function started(handlers: readonly (new (...args: never[]) => object)[], options: object = {}): Promise<[System, Broker]> {
   @Service({ name: 'shop', handlers: [...handlers] })
   class Shop {}
   const system = await System.start([Shop], { profile: 'test', ...options });
@@ -49,6 +49,8 @@ describe('an event whose handler fails', () => {
       'tenon-dead-letter-code': 'INTERNAL',
       'tenon-dead-letter-message': 'zu groß:\n100 %',
       'tenon-attempts': '4',
+      'tenon-first-failed-at': expect.stringMatching(/^\d{4}-.*Z$/),
+      'tenon-last-failed-at': expect.stringMatching(/^\d{4}-.*Z$/),
       'tenon-original-topic': 'orders',
     });
     expect(Object.fromEntries(metadata[0] ?? [])).toEqual({
@@ -79,7 +81,122 @@ describe('an event whose handler fails', () => {
   });
 });
 
+describe('an event that is a CloudEvent', () => {
+  it.each(['binary', 'structured'] as const)('is read by its data: %s', async (mode) => {
+    const handled: unknown[] = [];
+    @Handler()
+    class Orders {
+      @Subscribe('orders') onOrder(event: object, ctx: Context): void {
+        handled.push(event, ctx.metadata.text('ce-type'));
+      }
+    }
+    const [system] = await started([Orders]);
+    const client = system.get(Client);
+    const cloudEvent = { mode, source: '/shop', type: 'order.placed' };
+    await client.publish(client.newMessage('orders', { n: 7 }), { cloudEvent });
+    await system.settled();
+    expect(handled).toEqual([{ n: 7 }, mode === 'binary' ? 'order.placed' : undefined]);
+  });
+
+  it('that is broken is a dead letter', async () => {
+    @Handler()
+    class Orders {
+      @Subscribe('orders') onOrder(): void {}
+    }
+    const [system, broker] = await started([Orders]);
+    const dead: Readonly<Record<string, string>>[] = [];
+    await broker.subscribe('orders.dead-letter', (event) => (dead.push(event.headers), event.ack()));
+    await send(broker, 'orders', { 'Content-Type': 'application/cloudevents+json' });
+    await system.settled();
+    expect(dead[0]).toMatchObject({ 'tenon-dead-letter-reason': 'broker.invalid_cloud_event', 'tenon-attempts': '1' });
+  });
+});
+
+describe('settled of a system', () => {
+  it('waits for handlers, and for the events that they publish', async () => {
+    const handled: string[] = [];
+    @Handler()
+    class Orders {
+      constructor(@inject(Client) private readonly client: Client) {}
+      @Subscribe('orders') async onOrder(): Promise<void> {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        handled.push('order');
+        await this.client.publish(this.client.newMessage('bills', {}));
+      }
+      @Subscribe('bills') onBill(): void {
+        handled.push('bill');
+      }
+    }
+    const [system, broker] = await started([Orders]);
+    await send(broker, 'orders');
+    await system.settled();
+    expect(handled).toEqual(['order', 'bill']);
+  });
+
+  it('is refused over a broker that cannot say so', async () => {
+    @Handler()
+    class Orders {
+      @Subscribe('orders') onOrder(): void {}
+    }
+    const [system, broker] = await started([Orders]);
+    Object.defineProperty(broker, 'settled', { value: undefined });
+    await expect(system.settled()).rejects.toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: 'app.cannot_settle',
+      message: expect.stringContaining('"memory"'),
+    });
+  });
+});
+
+describe('an event that cannot be read', () => {
+  it.each([
+    ['has other bytes than its content type says', { 'Content-Type': 'application/json' }, '{"n":', 'codec.'],
+    ['has a content type that no codec reads', { 'Content-Type': 'application/x-unknown' }, '{}', 'codec.'],
+  ])('is a dead letter without another attempt if it %s', async (_name, headers, body, reason) => {
+    const handled: object[] = [];
+    @Handler()
+    class Orders {
+      @Subscribe('orders') onOrder(event: object): void {
+        handled.push(event);
+      }
+    }
+    const [, broker] = await started([Orders]);
+    const dead: Readonly<Record<string, string>>[] = [];
+    await broker.subscribe('orders.dead-letter', (event) => (dead.push(event.headers), event.ack()));
+    await broker.publish('orders', { headers, body: Buffer.from(body) });
+    await eventually('the dead letter', () => dead.length === 1);
+    expect(dead[0]).toMatchObject({ ...headers, 'tenon-attempts': '1' });
+    expect(dead[0]?.['tenon-dead-letter-reason']).toContain(reason);
+    await send(broker, 'orders');
+    await eventually('the good event', () => handled.length === 1);
+  });
+});
+
 describe('an event whose handler does not end', () => {
+  it('is given up after handlerTimeoutMs: its context is aborted, and the event is handled again', async () => {
+    const contexts: Context[] = [];
+    @Handler()
+    class Orders {
+      @Subscribe('orders', { queue: 'q', handlerTimeoutMs: 30, retryDelayMs: 1 })
+      async onOrder(_event: object, ctx: Context): Promise<void> {
+        contexts.push(ctx);
+        if (contexts.length === 1) await new Promise(() => {});
+      }
+    }
+    const [, broker] = await started([Orders]);
+    await send(broker, 'orders');
+    await eventually('the second attempt', () => contexts.length === 2);
+    expect(contexts[0]?.signal.reason).toMatchObject({
+      code: Code.DeadlineExceeded,
+      reason: 'broker.handler_timeout',
+      message: expect.stringContaining('has not returned after 30 ms'),
+    });
+    expect(contexts[1]?.signal.aborted).toBe(false);
+    // Calls of the handler keep to it.
+    const [first = 0, second = 0] = contexts.map(({ deadline }) => deadline);
+    expect(second).toBeGreaterThanOrEqual(first + 30);
+  });
+
   it('is aborted in its context when the service has drained for as long as it may', async () => {
     const contexts: Context[] = [];
     @Handler()

@@ -91,7 +91,7 @@ function said(options: ServiceOptions): ServiceOptions {
 function checkSubscriptions(description: HandlerDescription, { broker }: ServiceCheckInput): readonly Problem[] {
   if (!broker) return [];
   return description.subscriptions.flatMap(({ descriptor, topic, options }) =>
-    missingCapabilities(broker.capabilities, options).map((missing) => ({
+    missingCapabilities(broker.capabilities, options, topic).map((missing) => ({
       kind: 'broker-cannot',
       where: descriptor.method,
       message: `@Subscribe("${topic}") asks for what neither ${broker.name} nor tenon can do: ${missing}`,
