@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { beforeExit, run } from './cleanup.js';
 import { servers } from './definitions.js';
+import { guard } from './guard.js';
 import { host } from './probes.js';
 import { endProcessesIn, processesIn, signalAll } from './processes.js';
 
@@ -32,6 +33,7 @@ export class BackendServer {
   #processes = [];
   /** @type {Map<string, number>} */
   #ports = new Map();
+  #endGuard = () => {};
   /** @type {string | undefined} */
   #folder;
   #port = 0;
@@ -118,6 +120,7 @@ export class BackendServer {
     await Promise.all(processes.map(({ ended }) => ended));
     clearInterval(waiting);
     if (processes.length > 0) await endProcessesIn(this.folder, all);
+    this.#endGuard();
   }
 
   /** Stops it, and starts it on the same port. */
@@ -177,6 +180,7 @@ export class BackendServer {
   /** Lets it run on after this process has ended, and returns the leaders of its process groups. */
   leave() {
     running.delete(this);
+    this.#endGuard();
     return this.#processes.map(({ pid }) => pid);
   }
 
@@ -196,6 +200,7 @@ export class BackendServer {
     }
     await this.definition.prepare?.(this.#place, this.options);
     running.add(this);
+    this.#endGuard = guard(this.folder);
     for (const one of this.definition.processes(this.#place, this.options)) {
       const { name, isReady } = one;
       const { hasEnded, logged } = this.#spawn(one);

@@ -120,9 +120,9 @@ describe.each(withTools)('$name', ({ name, write, read }) => {
       longMs,
     );
 
-    test(
-      'ends with all that it started when the process that started it is interrupted',
-      async () => {
+    test.each(['SIGINT', 'SIGKILL'] as const)(
+      'ends with all that it started when the process that started it ends by %s',
+      async (signal) => {
         const url = JSON.stringify(pathToFileURL(resolve('scripts/backends/server.js')).href);
         const code = `const { BackendServer } = await import(${url});
 const server = await new BackendServer(${JSON.stringify(name)}).start();
@@ -131,8 +131,8 @@ setInterval(() => {}, 1_000);`;
         const child = startNode('--input-type=module', { args: ['-e', code] });
         const [, place = ''] = await child.waitForLine(/^in (.+)$/, patienceMs);
         expect(processesIn(place).length).toBeGreaterThan(0);
-        process.kill(child.pid, 'SIGINT');
-        expect(await child.exited).toEqual({ code: null, signal: 'SIGINT' });
+        process.kill(child.pid, signal);
+        expect(await child.exited).toEqual({ code: null, signal });
         await eventually('all have ended', () => processesIn(place).length === 0, patienceMs);
         rmSync(place, { recursive: true, force: true });
       },
