@@ -143,6 +143,25 @@ export declare class MemoryBroker extends PortableBroker implements Broker {
     constructor(options?: MemoryBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
 }
 
+// tenon/broker/nats
+
+import { type ServiceIdentifier } from 'inversify';
+import type { BrokerDialect } from '../go-micro/go-micro.ts';
+import { Logger } from '../logger/logger.ts';
+import { Clock, Random, Timers } from '../runtime/runtime.ts';
+import type { Broker, BrokerCapabilities } from './broker.ts';
+import { PortableBroker } from './kit/portable-broker.ts';
+import { type NatsConnectionOptions } from './nats/link.ts';
+export interface NatsBrokerOptions extends NatsConnectionOptions {
+    readonly dialect?: BrokerDialect | undefined;
+    readonly maxBacklog?: number | undefined;
+}
+export declare const NatsBrokerOptions: ServiceIdentifier<NatsBrokerOptions>;
+export declare class NatsBroker extends PortableBroker implements Broker {
+    static readonly capabilities: BrokerCapabilities;
+    constructor(options?: NatsBrokerOptions, clock?: Clock, random?: Random, timers?: Timers, logger?: Logger);
+}
+
 // tenon/broker/redis
 
 import { type ServiceIdentifier } from 'inversify';
@@ -350,7 +369,7 @@ export declare class NameEncoding {
     fits(encoded: string): boolean;
 }
 
-// broker/kit/portable-broker.ts, by tenon/broker/kit, tenon/broker/redis, tenon/broker/redis-streams
+// broker/kit/portable-broker.ts, by tenon/broker/kit, tenon/broker/nats, tenon/broker/redis, tenon/broker/redis-streams
 
 import type { Logger } from '../../logger/logger.ts';
 import type { Clock, Random, Runtime, Timers } from '../../runtime/runtime.ts';
@@ -397,6 +416,17 @@ export declare class PortableBroker<E extends IncomingEvent = IncomingEvent> imp
     watch(topic: string, options?: Omit<SubscribeOptions, 'queue'>): AsyncIterable<Event>;
     unwrap(): unknown;
     toString(): string;
+}
+
+// broker/nats/link.ts, by tenon/broker/nats
+
+import type { DriverHost, ErrorMeaning } from '../kit/driver.ts';
+import type { WireRules } from '../kit/name-encoding.ts';
+import type { DriverSetup, PortableBrokerOptions } from '../kit/portable-broker.ts';
+import { type NatsConnection } from './library.ts';
+export interface NatsConnectionOptions extends PortableBrokerOptions {
+    readonly address?: string | undefined;
+    readonly timeoutMs?: number | undefined;
 }
 
 // broker/redis/link.ts, by tenon/broker/redis, tenon/broker/redis-streams

@@ -43,11 +43,10 @@ function missingOf(room: string, row: Row, { exists, read, testsOf }: Tree): str
   const isNamed = new RegExp(`\\b${className}\\b`);
   const { dependencies, peerDependencies } = manifest();
   const packages = [row.package, row.optionalPackage].filter((one) => one !== undefined);
-  const suite = `test/conformance/${room}.test.ts`;
-  const suites = [suite, suite.replace('.test.ts', `-${name}.long.test.ts`)].map(read).join('\n');
+  const suite = `test/conformance/${room}*.test.ts`;
   const lacks = [
     [
-      suites.includes(`${room}Conformance(api, '${name}'`),
+      testsOf('conformance').includes(`${room}Conformance(api, '${name}'`),
       `no line of conformance: ${room}Conformance(api, '${name}', …) in ${suite}`,
     ],
     [isNamed.test(testsOf(room)), `no tests of its own: test/${room} does not name ${className}`],
@@ -94,7 +93,7 @@ describe('every backend', () => {
     };
     const row = { name: 'eureka', package: 'eureka-client', server: 'eureka' };
     expect(missingOf('registry', row, bare)).toEqual([
-      'registry "eureka" has no line of conformance: registryConformance(api, \'eureka\', …) in test/conformance/registry.test.ts',
+      'registry "eureka" has no line of conformance: registryConformance(api, \'eureka\', …) in test/conformance/registry*.test.ts',
       'registry "eureka" has no tests of its own: test/registry does not name EurekaRegistry',
       'registry "eureka" has no paragraph: docs/registry.md does not name EurekaRegistry',
       'registry "eureka" has no package eureka-client among those of package.json',

@@ -448,6 +448,17 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
         return backend(RedisStreamsBroker, RedisStreamsBrokerOptions, withRedisUrl(settings));
       },
     },
+    {
+      name: 'nats',
+      summary: 'subjects and queue groups of NATS: quick, and an event without a listener is gone',
+      package: '@nats-io/transport-node',
+      server: 'nats',
+      takesAddress: true,
+      load: async (settings) => {
+        const { NatsBroker, NatsBrokerOptions } = await import('../../broker/nats.ts');
+        return backend(NatsBroker, NatsBrokerOptions, settings);
+      },
+    },
   ],
 };
 

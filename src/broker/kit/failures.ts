@@ -99,6 +99,26 @@ export function refused(
   });
 }
 
+/**
+ * FAILED_PRECONDITION (`broker.mismatch`): a stream, a queue or the like exists at the server with another property
+ * than was asked for. It is not changed.
+ */
+export function mismatch(
+  broker: string,
+  what: string,
+  property: string,
+  wanted: unknown,
+  found: unknown,
+  remedy: string,
+): TenonError {
+  const [asked, there] = [wanted, found].map((value) => (value === undefined ? 'none' : JSON.stringify(value)));
+  return new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'broker.mismatch',
+    message: `${what} exists on the broker "${broker}" with ${property} ${there}, and ${asked} is wanted. It is not changed: ${remedy}`,
+  });
+}
+
 /** INVALID_ARGUMENT (`broker.invalid_topic`): the topic cannot be encoded for the server. */
 export function unusableTopic(broker: string, topic: string): TenonError {
   return new TenonError({

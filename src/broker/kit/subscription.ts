@@ -192,6 +192,8 @@ export class Subscription<E extends IncomingEvent> implements EventSink<E>, Sett
   /** Stops receiving, then resolves when all delivered events are settled; if `signal` aborts, at once. */
   async unsubscribe(signal?: AbortSignal): Promise<void> {
     const stopped = this.stop();
+    // Where nothing can be given back, what comes until the driver has stopped is handled.
+    if (this.#inFlight && !this.#source?.release && !signal?.aborted) await stopped;
     if (this.#buffer.size > 0) await this.#bufferEmptied(signal);
     this.#inFlight?.stop();
     await this.#inFlight?.idle(signal);

@@ -1,5 +1,5 @@
 import { backoffMs } from '../../internal/backoff.ts';
-import { hostPort } from '../../internal/host-port.ts';
+import { hostPort, parseHostPorts } from '../../internal/host-port.ts';
 import { maskAddress } from '../../internal/mask.ts';
 import type { Clock, Random, Timers } from '../../runtime/runtime.ts';
 import type { RegistryOptions } from '../registry.ts';
@@ -153,14 +153,9 @@ export class AddressList {
  * (`registry.invalid_address`) for anything else, with secrets masked in the message.
  */
 export function parseAddresses(text: string, defaultPort: number): readonly ServerAddress[] {
-  return text.split(',').map((one) => {
-    const [, v6, host = v6, port = String(defaultPort)] =
-      /^\s*(?:\[([\da-f:.]+)\]|([^\s:/@[\],]+))(?::(\d{1,5}))?\s*$/i.exec(one) ?? [];
-    if (host === undefined || Number(port) < 1 || Number(port) > 65_535) {
-      throw invalidAddress(`"${maskAddress(text)}" is no list of addresses: write host:port, several by commas`);
-    }
-    return { host, port: Number(port) };
-  });
+  const found = parseHostPorts(text, defaultPort);
+  if (found) return found;
+  throw invalidAddress(`"${maskAddress(text)}" is no list of addresses: write host:port, several by commas`);
 }
 
 /**
