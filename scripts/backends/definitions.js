@@ -250,38 +250,8 @@ export const servers = {
     etcd: installed(`etcd-${etcdVersion}`, 'etcd'),
     coredns: corednsProgram,
   }),
-  nats: {
-    summary: 'nats-server, of its Go module: with JetStream if it is persistent, else a member of a cluster',
-    ...goServer('nats-server', natsVersion, {
-      source: 'github.com/nats-io/nats-server/v2',
-      modules: [`github.com/nats-io/nats-server/v2@${natsVersion}`],
-    }),
-    ports: ['monitor', 'cluster'],
-    processes: ({ port, folder, portOf }, { persistent = false, tls, join: joined, args = [] }) => {
-      const monitor = portOf('monitor');
-      const cluster = ['--cluster_name', 'test', '--cluster', `nats://${host}:${portOf('cluster')}`];
-      const routes = joined === undefined ? [] : ['--routes', `nats://${joined}`];
-      return [
-        {
-          name: 'nats',
-          command: installed(`nats-server-${natsVersion}`, 'nats-server'),
-          args: [
-            '--addr',
-            host,
-            '--port',
-            String(port),
-            '--http_port',
-            String(monitor),
-            ...(persistent ? ['--jetstream', '--store_dir', join(folder, 'data')] : [...cluster, ...routes]),
-            ...natsTls(tls),
-            ...args,
-          ],
-          isReady: () => answersHttp(`http://${host}:${monitor}/healthz`, /"status":\s*"ok"/),
-        },
-      ];
-    },
-    details: ({ portOf }) => ({ monitor: `${host}:${portOf('monitor')}`, cluster: `${host}:${portOf('cluster')}` }),
-  },
+  nats: natsServer('nats-server, of its Go module: with JetStream if it is persistent, else a member of a cluster'),
+  'nats-jetstream': natsServer('nats-server, of its Go module, with JetStream', true),
   ...brokers,
   postgresql,
   toxiproxy: {
@@ -389,6 +359,44 @@ function redisPort(port, tls) {
   const { certFile, keyFile, caFile, asksClients = false } = tls;
   const files = ['--tls-cert-file', certFile, '--tls-key-file', keyFile, '--tls-ca-cert-file', caFile];
   return ['--port', '0', '--tls-port', String(port), ...files, '--tls-auth-clients', asksClients ? 'yes' : 'no'];
+}
+
+/** @param {string} summary @param {boolean} [always] it has JetStream also if it is not persistent */
+function natsServer(summary, always = false) {
+  return {
+    summary,
+    ...goServer('nats-server', natsVersion, {
+      source: 'github.com/nats-io/nats-server/v2',
+      modules: [`github.com/nats-io/nats-server/v2@${natsVersion}`],
+    }),
+    ports: ['monitor', 'cluster'],
+    /** @param {Place} place @param {ServerOptions} options */
+    processes: ({ port, folder, portOf }, { persistent = always, tls, join: joined, args = [] }) => {
+      const monitor = portOf('monitor');
+      const cluster = ['--cluster_name', 'test', '--cluster', `nats://${host}:${portOf('cluster')}`];
+      const routes = joined === undefined ? [] : ['--routes', `nats://${joined}`];
+      return [
+        {
+          name: 'nats',
+          command: installed(`nats-server-${natsVersion}`, 'nats-server'),
+          args: [
+            '--addr',
+            host,
+            '--port',
+            String(port),
+            '--http_port',
+            String(monitor),
+            ...(persistent ? ['--jetstream', '--store_dir', join(folder, 'data')] : [...cluster, ...routes]),
+            ...natsTls(tls),
+            ...args,
+          ],
+          isReady: () => answersHttp(`http://${host}:${monitor}/healthz`, /"status":\s*"ok"/),
+        },
+      ];
+    },
+    /** @param {Place} place */
+    details: ({ portOf }) => ({ monitor: `${host}:${portOf('monitor')}`, cluster: `${host}:${portOf('cluster')}` }),
+  };
 }
 
 /** @param {TlsFiles | undefined} tls */

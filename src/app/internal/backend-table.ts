@@ -459,6 +459,18 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
         return backend(NatsBroker, NatsBrokerOptions, settings);
       },
     },
+    {
+      name: 'nats-jetstream',
+      summary: 'NATS JetStream: groups, acknowledgement, and redelivery of what a dead consumer left',
+      package: '@nats-io/jetstream',
+      optionalPackage: '@nats-io/transport-node',
+      server: 'nats-jetstream',
+      takesAddress: true,
+      load: async (settings) => {
+        const { NatsJetStreamBroker, NatsJetStreamBrokerOptions } = await import('../../broker/nats-jetstream.ts');
+        return backend(NatsJetStreamBroker, NatsJetStreamBrokerOptions, settings);
+      },
+    },
   ],
 };
 

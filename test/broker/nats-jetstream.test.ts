@@ -1,0 +1,32 @@
+import { describe, expect, test } from '@jest/globals';
+
+import { NatsJetStreamBroker } from '../../src/broker/nats-jetstream.ts';
+import { assetName } from '../../src/broker/nats-jetstream/streams.ts';
+import { Code } from '../../src/errors/errors.ts';
+
+describe('names of streams and consumers', () => {
+  test.each([
+    ['orders', 'orders'],
+    ['orders.placed', 'orders=2Eplaced'],
+    ['a_b c/d\\e', 'a=5Fb=20c=2Fd=5Ce'],
+    ['ü', '=C3=BC'],
+  ])('%j is %s', (text, name) => {
+    expect(assetName(text)).toBe(name);
+  });
+
+  test('long ones are cut, and stay different', () => {
+    const [one, other] = [assetName(`${'x'.repeat(300)}1`), assetName(`${'x'.repeat(300)}2`)];
+    expect(one).not.toBe(other);
+    expect(one.length).toBeLessThanOrEqual(120);
+    expect(assetName(`${'x'.repeat(300)}1`)).toBe(one);
+  });
+});
+
+test.each([{ maxLength: Number.NaN }, { ackWaitMs: -1 }, { replicas: 0 }, { replicas: 2.5 }])(
+  'NatsJetStreamBroker refuses the options %j',
+  (options) => {
+    expect(() => new NatsJetStreamBroker(options)).toThrow(
+      expect.objectContaining({ code: Code.InvalidArgument, reason: 'options.invalid_number' }),
+    );
+  },
+);
