@@ -291,8 +291,17 @@ func main() {
 		}
 	case len(os.Args) == 5 && os.Args[1] == "look-in":
 		lookIn(registryOf(os.Args[2], os.Args[3]), os.Args[4])
+	case len(os.Args) == 6 && os.Args[1] == "exchange":
+		b, err := brokerOf(os.Args[2], os.Args[3])
+		if err == nil {
+			err = exchange(b, os.Args[4], os.Args[5])
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	default:
-		fmt.Fprintln(os.Stderr, "say: server, client <address>, serve-in <registry> <address>, or look-in <registry> <address> <service>")
+		fmt.Fprintln(os.Stderr, "say: server, client <address>, serve-in <registry> <address>, look-in <registry> <address> <service>, or exchange <broker> <address> <topic> <queue>")
 		os.Exit(2)
 	}
 }
