@@ -1,0 +1,188 @@
+import type { Channel, ChannelModel, ConfirmChannel, Connection } from 'amqplib';
+
+import { packageMissing } from '../errors/package-missing.ts';
+import type { Logger } from '../logger/logger.ts';
+import { bounded, endsWithin } from '../runtime/bounded.ts';
+import type { Timers } from '../runtime/runtime.ts';
+import type { ConnectionSecurity } from '../tls/connection.ts';
+import type { RabbitMqPlace } from './address.ts';
+import { Publisher } from './publisher.ts';
+import { ForeignServerError, type RabbitMqServer, replyOf } from './rabbitmq.ts';
+
+/** The library. */
+export type Amqplib = typeof import('amqplib');
+
+/** The parts of a {@link Link}. */
+export interface LinkInit {
+  readonly place: RabbitMqPlace;
+  readonly server: RabbitMqServer;
+  readonly vhost: string;
+  readonly heartbeatMs: number;
+  /** Time for each answer, in milliseconds. */
+  readonly timeoutMs: number;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  readonly security: ConnectionSecurity;
+  /** Declares what the publisher needs. */
+  readonly prepare: (channel: Channel) => Promise<void>;
+  /** Called once, when the connection has ended by itself. */
+  readonly onLost: (error: unknown) => void;
+}
+
+/** The parts of amqplib's connection that its types leave out. */
+interface Internals extends Connection {
+  readonly blocked?: boolean;
+  readonly stream?: { destroy(error: Error): void };
+}
+
+const closeMs = 1_000;
+const maxTimerMs = 2 ** 31 - 1;
+const fields = { broker: 'rabbitmq' };
+const nothing = (): void => {};
+
+/** Loads amqplib. FAILED_PRECONDITION (`app.package_missing`) without it. */
+export async function loadAmqplib(): Promise<Amqplib> {
+  try {
+    return await import('amqplib');
+  } catch (error) {
+    throw packageMissing('the broker "rabbitmq"', 'amqplib', error);
+  }
+}
+
+/** One connection to RabbitMQ, with the channel that it publishes on. It ends once, and is not made again. */
+export class Link {
+  readonly model: ChannelModel;
+  readonly publisher: Publisher;
+  readonly #init: LinkInit;
+  #lastError: unknown;
+  #isOver = false;
+
+  private constructor(model: ChannelModel, init: LinkInit) {
+    this.model = model;
+    this.#init = init;
+    const openChannel = async (): Promise<ConfirmChannel> => {
+      await this.declare((channel) => init.prepare(channel));
+      const channel = await this.call(model.createConfirmChannel());
+      channel.on('error', nothing);
+      return channel;
+    };
+    this.publisher = new Publisher(openChannel, (error) => this.#end(error));
+    model.on('error', (error) => (this.#lastError = error));
+    model.on('close', (error) => this.#end(error ?? this.#lastError ?? new Error('the connection was closed')));
+    model.on('blocked', (reason) => {
+      init.logger.warn('RabbitMQ takes no messages for now: publishing waits', { ...fields, reason });
+      this.publisher.isBlocked = true;
+    });
+    model.on('unblocked', () => {
+      init.logger.info('RabbitMQ takes messages again', fields);
+      this.publisher.isBlocked = false;
+    });
+    // It may have been said before anybody listened.
+    this.publisher.isBlocked = (model.connection as Internals).blocked === true;
+  }
+
+  get logger(): Logger {
+    return this.#init.logger;
+  }
+
+  /** True if it has ended: what came by it was taken back. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Connects. Rejects with an error of amqplib or of the socket, or with a {@link ForeignServerError}. */
+  static async open({ connect }: Amqplib, init: LinkInit): Promise<Link> {
+    const { place, server, security, heartbeatMs, vhost } = init;
+    const timeout = Math.min(init.timeoutMs, maxTimerMs);
+    const tls = place.isSecure ? security.tlsOfAddress : security.tls;
+    const options = {
+      protocol: tls ? 'amqps' : 'amqp',
+      hostname: server.host,
+      port: server.port,
+      username: security.username ?? place.username ?? 'guest',
+      password: security.password ?? place.password ?? 'guest',
+      // It is decoded there.
+      vhost: encodeURIComponent(vhost),
+      heartbeat: Math.ceil(heartbeatMs / 1_000),
+    };
+    const socket = { ...tls, timeout, noDelay: true, clientProperties: { connection_name: 'tenon' } };
+    const model = await connect(options, socket).catch((error: unknown) => {
+      throw isForeign(error) ? new ForeignServerError('it speaks no AMQP 0-9-1', { cause: error }) : error;
+    });
+    const link = new Link(model, init);
+    try {
+      await link.publisher.start();
+      return link;
+    } catch (error) {
+      await link.close();
+      throw error;
+    }
+  }
+
+  /** True for a RabbitMQ of an older version. Other servers have versions of their own. */
+  isOlderThan(major: number, minor: number): boolean {
+    const { product, version = '' } = this.model.connection.serverProperties;
+    const [itsMajor = 0, itsMinor = 0] = version.split('.').map(Number);
+    return product === 'RabbitMQ' && (itsMajor < major || (itsMajor === major && itsMinor < minor));
+  }
+
+  /** Opens a channel. Its errors may be listened for. */
+  async channel(): Promise<Channel> {
+    const channel = await this.call(this.model.createChannel());
+    channel.on('error', nothing);
+    return channel;
+  }
+
+  /** Declares on a channel of its own, as RabbitMQ closes the channel of what it refuses. */
+  async declare<T>(work: (channel: Channel) => Promise<T>): Promise<T> {
+    const channel = await this.channel();
+    try {
+      return await this.call(work(channel));
+    } finally {
+      channel.close().catch(nothing);
+    }
+  }
+
+  /** Waits for an answer. Without one in time the connection is given up. */
+  call<T>(work: Promise<T>): Promise<T> {
+    const { timers, timeoutMs } = this.#init;
+    const onTimeout = (): Error => {
+      const error = new Error(`RabbitMQ did not answer within ${timeoutMs} ms`);
+      this.#end(error);
+      return error;
+    };
+    return bounded(work, { timers, timeoutMs, onTimeout });
+  }
+
+  async close(): Promise<void> {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const closed = new Error('the connection was closed');
+    this.publisher.end(closed);
+    await endsWithin(this.model.close(), { timers: this.#init.timers, timeoutMs: closeMs }).catch(nothing);
+    this.#destroy(closed);
+  }
+
+  #end(error: unknown): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.publisher.end(error);
+    this.#destroy(error);
+    this.#init.onLost(error);
+  }
+
+  /** Closes the socket, which amqplib would leave to a server that hangs, and with it the timers of heartbeats. */
+  #destroy(error: unknown): void {
+    (this.model.connection as Internals).stream?.destroy(error instanceof Error ? error : new Error(String(error)));
+  }
+}
+
+/** True for an error of the handshake that no AMQP server causes. */
+function isForeign(error: unknown): boolean {
+  if (!(error instanceof Error) || replyOf(error)) return false;
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return (
+    (code === '' || /^ERR_(?:OUT_OF_RANGE|BUFFER_OUT_OF_BOUNDS)$/.test(code)) &&
+    !/^(?:connect |Socket closed|SASL|Expected ConnectionOpenOk)/.test(error.message)
+  );
+}
