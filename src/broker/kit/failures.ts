@@ -73,6 +73,24 @@ export function cannotDelay(broker: string, topic: string): TenonError {
   });
 }
 
+/** FAILED_PRECONDITION (`broker.unsupported`): the server is older than the one that is needed: `needs`. */
+export function tooOld(broker: string, needs: string, remedy: string): TenonError {
+  return new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'broker.unsupported',
+    message: `the broker "${broker}" needs ${needs} or newer: ${remedy}`,
+  });
+}
+
+/** FAILED_PRECONDITION (`broker.unroutable`): no subscriber would get the event, and it was not published. */
+export function unroutable(broker: string, topic: string): TenonError {
+  return new TenonError({
+    code: Code.FailedPrecondition,
+    reason: 'broker.unroutable',
+    message: `cannot publish to "${topic}": nobody has subscribed to it on the broker "${broker}". Subscribe first, or leave unroutable at accept`,
+  });
+}
+
 /** FAILED_PRECONDITION (`broker.unsupported`): options that the broker would ignore. */
 export function takesNot(broker: string, options: readonly string[]): TenonError {
   return new TenonError({

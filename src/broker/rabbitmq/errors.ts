@@ -1,0 +1,41 @@
+import { Code, textOf } from '../../errors/errors.ts';
+import { incompatibility, replyOf } from '../../rabbitmq/rabbitmq.ts';
+import type { ErrorMeaning } from '../kit/driver.ts';
+
+// The answers of RabbitMQ that are refusals. After the others the connection is made again.
+const codes: Readonly<Record<number, Code>> = {
+  311: Code.ResourceExhausted,
+  403: Code.PermissionDenied,
+  404: Code.NotFound,
+  405: Code.FailedPrecondition,
+  406: Code.FailedPrecondition,
+  506: Code.ResourceExhausted,
+  530: Code.PermissionDenied,
+};
+const remedy =
+  '. Delete it when it is empty, or set queueType (TENON_RABBITMQ_QUEUE_TYPE) and dialect to what it was made with';
+
+/** Translates an error of amqplib. `explained`: what TLS has to say about it. */
+export function meaningOf(error: unknown, explained: string | undefined): ErrorMeaning {
+  const message = textOf(error);
+  const { code = 0, text = '' } = replyOf(error) ?? {};
+  const refused = (refusal: Code, said = message, isFinal = false): ErrorMeaning => ({
+    kind: 'refused',
+    code: refusal,
+    said,
+    isFinal,
+  });
+  if (text.includes('Login was refused')) return refused(Code.Unauthenticated, text, true);
+  const why = incompatibility(text);
+  // A channel is opened again if an acknowledgement took too long, or its queue is gone.
+  const isFinal = code !== 404 && !text.includes('delivery acknowledgement');
+  if (codes[code] !== undefined) return refused(codes[code], why === undefined ? text : why + remedy, isFinal);
+  if (message.startsWith('SASL mechanism')) return refused(Code.Unauthenticated);
+  if (message.includes('got <ConnectionClose'))
+    return refused(Code.PermissionDenied, 'there is no such virtual host for this user (TENON_RABBITMQ_VHOST)');
+  if (message === 'message nacked') return refused(Code.ResourceExhausted, 'basic.nack: a queue did not take it');
+  if (error instanceof RangeError) return refused(Code.ResourceExhausted, `the headers are too large: ${message}`);
+  const inHandshake = 'closed the connection in the handshake. If it wants TLS, say amqps:// (or TENON_BROKER_TLS)';
+  const known = message.startsWith('Socket closed abruptly') ? inHandshake : text && `ended the connection: ${text}`;
+  return { kind: 'unreachable', said: explained ?? (known === '' ? undefined : known) };
+}

@@ -1,0 +1,146 @@
+import { InFlight } from '../../internal/in-flight.ts';
+import { endsWithin, pause } from '../../runtime/bounded.ts';
+import type { Timers } from '../../runtime/runtime.ts';
+import { QueueConsumer, type ReceivedMessage } from '../../rabbitmq/consumer.ts';
+import type { Link } from '../../rabbitmq/link.ts';
+import { attemptOf, copiedProperties, headersOf, idOf } from '../../rabbitmq/messages.ts';
+import type { Queues, Topology } from '../../rabbitmq/topology.ts';
+import type { DriverSubscription, EventSink, IncomingEvent, ReceiveRequest } from '../kit/driver.ts';
+
+/** An event, with the message that settles it. */
+export interface Delivery extends IncomingEvent {
+  readonly id: string;
+  readonly received: ReceivedMessage;
+}
+
+/** The parts of a {@link RabbitMqSubscription}. */
+export interface SubscriptionSetup {
+  readonly link: Link;
+  readonly topology: Topology;
+  readonly queues: Queues;
+  readonly request: ReceiveRequest;
+  readonly sink: EventSink<Delivery>;
+  readonly timers: Timers;
+  /** Makes an id for a message without one. */
+  readonly nextId: () => string;
+}
+
+const closeMs = 1_000;
+
+/** Receives the events of a queue. For its next attempt an event is published again, with the number of the attempt. */
+export class RabbitMqSubscription implements DriverSubscription<Delivery> {
+  readonly #setup: SubscriptionSetup;
+  readonly #closing = new AbortController();
+  #consumer!: QueueConsumer;
+  /** Events that are being published again, and those that wait in this process to be. */
+  readonly #returning = new InFlight();
+  #waiting = 0;
+
+  constructor(setup: SubscriptionSetup) {
+    this.#setup = setup;
+  }
+
+  async open(): Promise<this> {
+    const { link, queues, request, sink } = this.#setup;
+    const { maxInFlight, maxWaiting, mode } = request;
+    this.#consumer = await QueueConsumer.open({
+      link,
+      queue: queues.main,
+      aside: queues.redelivery,
+      prefetch: maxInFlight,
+      maxMore: maxWaiting,
+      // An iteration asks for its first event after this.
+      isPull: mode === 'consume' && sink.demand < maxInFlight,
+      noAck: mode === 'watch',
+      demand: () => (this.#waiting < maxWaiting ? sink.demand - this.#returning.count : 0),
+      onMessage: (received) => this.#receive(received),
+      onFailure: (error) => sink.fail(error),
+    });
+    return this;
+  }
+
+  resume(): void {
+    this.#consumer.resume();
+  }
+
+  ack(events: readonly Delivery[]): void {
+    for (const { received } of events) this.#consumer.ack(received);
+  }
+
+  async nack(event: Delivery, delayMs: number): Promise<void> {
+    const { link, topology, queues } = this.#setup;
+    if (queues.redelivery === undefined && delayMs > 0) return void this.#nackLater(event, delayMs);
+    this.#returning.enter();
+    try {
+      const queue = delayMs > 0 ? await topology.delayQueue(link, queues, delayMs) : queues.main;
+      await this.#publishAgain(event, queue, event.attempt + 1);
+    } catch (error) {
+      topology.forgetDelays();
+      this.release([event]);
+      throw error;
+    } finally {
+      this.#returning.leave();
+    }
+  }
+
+  release(events: readonly Delivery[]): void {
+    for (const { received } of events) this.#consumer.requeue(received);
+  }
+
+  stop(): Promise<void> {
+    return this.#consumer.stop();
+  }
+
+  async close(): Promise<void> {
+    const { timers } = this.#setup;
+    this.#closing.abort();
+    // A copy that cannot be confirmed soon may become a second one.
+    await endsWithin(this.#returning.idle(), { timers, timeoutMs: closeMs });
+    await this.#consumer.close(this.#setup.queues.redelivery === undefined);
+  }
+
+  #receive(received: ReceivedMessage): void {
+    const { sink, queues, link, nextId } = this.#setup;
+    const { message } = received;
+    // The receiver may change the body: another attempt gets what was published.
+    const body = Buffer.from(message.content);
+    const id = idOf(message) ?? nextId();
+    const event = { id, headers: headersOf(message), body, attempt: attemptOf(message), received };
+    // While nothing can be published, no event is moved.
+    const isMoved = message.fields.redelivered && queues.redelivery !== undefined && !link.publisher.isBlocked;
+    if (isMoved) void this.#setAside(event, queues.redelivery);
+    else sink.deliver(event);
+  }
+
+  /** Moves an event whose receiver was lost: by this event, or by another that it had in hand as well. */
+  async #setAside(event: Delivery, redelivery: string): Promise<void> {
+    this.#returning.enter();
+    try {
+      await this.#publishAgain(event, redelivery, event.attempt);
+    } catch {
+      if (!this.#setup.link.isOver) this.#setup.sink.deliver(event);
+    } finally {
+      this.#returning.leave();
+    }
+  }
+
+  /** Nacks an event of a queue that lasts no longer than this process. */
+  async #nackLater(event: Delivery, delayMs: number): Promise<void> {
+    const { timers, queues } = this.#setup;
+    this.#waiting += 1;
+    await pause(timers, delayMs, this.#closing.signal);
+    this.#waiting -= 1;
+    if (this.#closing.signal.aborted) return;
+    // A failure is one of the connection, with which the queue is gone.
+    await this.#publishAgain(event, queues.main, event.attempt + 1).catch(() => undefined);
+  }
+
+  /** Publishes a copy to a queue, and acknowledges the event when RabbitMQ has the copy. */
+  async #publishAgain({ received, id }: Delivery, queue: string, attempt: number): Promise<void> {
+    const properties = copiedProperties(received.message, id, attempt);
+    const copy = { exchange: '', routingKey: queue, body: received.message.content, properties };
+    const isRouted = await this.#setup.link.publisher.send(copy);
+    if (!isRouted) throw new Error(`the queue "${queue}" is gone`);
+    this.#consumer.ack(received);
+  }
+}

@@ -1,0 +1,425 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { describe, expect, test } from '@jest/globals';
+
+import type { Event } from '../../src/broker/broker.ts';
+import type { RabbitMqBrokerOptions } from '../../src/broker/rabbitmq.ts';
+import { Code } from '../../src/errors/errors.ts';
+import { authority } from '../support/certificates.ts';
+import { FrontServer } from '../support/front-server.ts';
+import { BackendServer, describeWithServer, type ServerOptions } from '../support/servers.ts';
+import { expectNothingUncaught } from '../support/uncaught.ts';
+import { patienceMs, Stage, type Staged, until } from './rabbitmq-support.ts';
+import { collector, eventually, publishAtLast, publishText, text } from './support.ts';
+
+expectNothingUncaught();
+
+const unreachable = { code: Code.Unavailable, reason: 'broker.unreachable' };
+
+describeWithServer('RabbitMqBroker when RabbitMQ or a handler fails', new BackendServer('rabbitmq'), (server) => {
+  const stage = new Stage();
+
+  async function ownServer(options: ServerOptions = {}): Promise<BackendServer> {
+    const own = new BackendServer('rabbitmq', options);
+    stage.later(() => own.dispose());
+    await own.start();
+    return own;
+  }
+
+  /** A broker that reaches the server by a connection that can be cut. */
+  async function behind(options: RabbitMqBrokerOptions = {}): Promise<Staged & { readonly front: FrontServer }> {
+    const front = await FrontServer.start(server.address);
+    stage.later(() => front.close());
+    return { front, ...(await stage.broker(front.address, options)) };
+  }
+
+  describe('the connection', () => {
+    test('that is cut twenty times leaves one consumer, and every confirmed event is handled', async () => {
+      const { broker, front } = await behind();
+      const { broker: publisher } = await stage.broker(server.address);
+      const client = await stage.client(server);
+      const received = collector();
+      await broker.subscribe('cut', received.receive, { queue: 'q' });
+      for (let time = 0; time < 20; time += 1) {
+        front.become('close');
+        await publishText(publisher, 'cut', `while it is away ${time}`);
+        await eventually('it is away', () => broker.status.state === 'away', patienceMs);
+        front.become('pass');
+        await eventually(`event ${time}`, () => received.texts.includes(`while it is away ${time}`), patienceMs);
+        await until('one consumer', async () => (await client.consumers('tenon/q/cut')) === 1);
+      }
+    }, 240_000);
+
+    test('that RabbitMQ closes is made again, and its words are the cause', async () => {
+      const { broker, logger } = await stage.broker(server.address);
+      const received = collector();
+      await broker.subscribe('closed', received.receive, { queue: 'q' });
+      await server.tool('rabbitmqctl', 'close_all_connections', 'for maintenance');
+      await eventually('it was away', () => broker.status.lastError !== undefined, patienceMs);
+      expect(broker.status.lastError).toMatchObject({
+        ...unreachable,
+        message: expect.stringContaining('ended the connection: CONNECTION_FORCED - for maintenance'),
+      });
+      await publishAtLast(broker, 'closed', 'again');
+      await eventually('the event', () => received.texts.includes('again'), patienceMs);
+      expect(logger.texts.filter((line) => !line.startsWith('debug'))).toEqual([
+        'warn the connection to the broker is lost; it is tried again',
+        'info the broker answers again',
+      ]);
+    }, 60_000);
+
+    test('to a server that is killed: calls fail at once, all settle, and no confirmed event is lost', async () => {
+      const own = await ownServer();
+      const { broker } = await stage.broker(own.address);
+      const { broker: member } = await stage.broker(own.address);
+      const handled = new Set<string>();
+      await member.subscribe(
+        'killed',
+        async (event) => {
+          await sleep(Math.random() * 5);
+          handled.add(text(event));
+          await event.ack();
+        },
+        { queue: 'q', maxInFlight: 8 },
+      );
+      const confirmed: string[] = [];
+      const errors: unknown[] = [];
+      let isPublishing = true;
+      const publishing = (async () => {
+        for (let number = 0; isPublishing; number += 1) {
+          await publishText(broker, 'killed', String(number)).then(
+            () => confirmed.push(String(number)),
+            async (error: unknown) => {
+              errors.push(error);
+              await sleep(10);
+            },
+          );
+        }
+      })();
+      for (let time = 0; time < 2; time += 1) {
+        const before = confirmed.length;
+        await eventually('some events', () => confirmed.length > before + 50, patienceMs);
+        await own.kill();
+        await eventually('it is noticed', () => broker.status.state === 'away', patienceMs);
+        await expect(broker.connect()).rejects.toMatchObject(unreachable);
+        await expect(broker.subscribe('more', () => {})).rejects.toMatchObject(unreachable);
+        await own.start();
+      }
+      const before = confirmed.length;
+      await eventually('some more', () => confirmed.length > before + 50, patienceMs);
+      isPublishing = false;
+      await publishing;
+      for (const error of errors) expect(error).toMatchObject({ reason: expect.stringMatching(/unreachable|timeout/) });
+      await eventually(`all of ${confirmed.length}`, () => confirmed.every((one) => handled.has(one)), patienceMs);
+      const client = await stage.client(own);
+      expect(await client.consumers('tenon/q/killed')).toBe(1);
+      await stage.end();
+    }, 240_000);
+
+    test('that is open and silent is noticed by three heartbeats, and made again', async () => {
+      const own = await ownServer();
+      const { broker } = await stage.broker(own.address, { heartbeatMs: 1_000, timeoutMs: 60_000 });
+      const received = collector();
+      await broker.subscribe('silent', received.receive, { queue: 'q' });
+      own.pause();
+      const waiting = publishText(broker, 'silent', 'while it hangs');
+      await expect(waiting).rejects.toMatchObject(unreachable);
+      expect(broker.status.state).toBe('away');
+      expect(received.texts).toEqual([]);
+      own.resume();
+      await publishAtLast(broker, 'silent', 'after');
+      await eventually('the event', () => received.texts.includes('after'), patienceMs);
+      await stage.end();
+    }, 180_000);
+
+    test('that is open and silent ends a call after its time-out, and disconnects within a second', async () => {
+      const own = await ownServer();
+      const { broker } = await stage.broker(own.address, { timeoutMs: 500 });
+      await broker.subscribe('silent', () => {}, { queue: 'q' });
+      own.pause();
+      const bounded = broker.publish('silent', { headers: {}, body: Buffer.from('x') }, { timeoutMs: 100 });
+      await expect(bounded).rejects.toMatchObject({ code: Code.DeadlineExceeded, reason: 'broker.timeout' });
+      await broker.disconnect();
+      expect(broker.status.state).toBe('closed');
+      own.resume();
+      await stage.end();
+    }, 120_000);
+
+    test('goes to the next of several addresses, and stays there', async () => {
+      const [first, second] = [await FrontServer.start(server.address), await FrontServer.start(server.address)];
+      stage.later(() => Promise.all([first.close(), second.close()]));
+      const { broker } = await stage.broker(`127.0.0.1:1,${first.address},${second.address}`);
+      expect(broker.address).toBe(first.address);
+      const received = collector();
+      await broker.subscribe('several', received.receive, { queue: 'q' });
+      first.become('close');
+      const isAtSecond = (): boolean => second.count > 0 && broker.status.state === 'connected';
+      await eventually('it is at the second', isAtSecond, patienceMs);
+      expect(broker.address).toBe(second.address);
+      await publishAtLast(broker, 'several', 'x');
+      await eventually('the event', () => received.texts.includes('x'), patienceMs);
+    }, 60_000);
+  });
+
+  describe('a channel', () => {
+    test('that a body over the limit of RabbitMQ has closed is opened again, and only that event fails', async () => {
+      const own = await ownServer({ args: ['max_message_size = 10000'] });
+      const { broker, logger } = await stage.broker(own.address);
+      const received = collector();
+      await broker.subscribe('limit', received.receive, { queue: 'q' });
+      await expect(publishText(broker, 'limit', 'x'.repeat(20_000))).rejects.toMatchObject({
+        code: Code.FailedPrecondition,
+        reason: 'broker.refused',
+        message: expect.stringMatching(/message size 20000 .*larger than.*10000/),
+      });
+      await publishText(broker, 'limit', 'small');
+      await eventually('the event', () => received.texts.length === 1, patienceMs);
+      expect([received.texts, broker.status.state, logger.texts]).toEqual([['small'], 'connected', []]);
+      await stage.end();
+    }, 120_000);
+
+    test('that was cut while a handler worked takes no acknowledgement: the event comes once more', async () => {
+      const { broker, front, logger } = await behind();
+      const seen: string[] = [];
+      let release = (): void => undefined;
+      const released = new Promise<void>((resolve) => (release = resolve));
+      await broker.subscribe(
+        'late',
+        async (event) => {
+          seen.push(`${text(event)} ${event.attempt}`);
+          if (seen.length === 1) await released;
+          await event.ack();
+        },
+        { queue: 'q' },
+      );
+      await publishText(broker, 'late', 'slow');
+      await eventually('it is in hand', () => seen.length === 1, patienceMs);
+      front.become('close');
+      await eventually('it is away', () => broker.status.state === 'away', patienceMs);
+      front.become('pass');
+      await eventually('it comes again', () => seen.length === 2, patienceMs);
+      release();
+      await publishAtLast(broker, 'late', 'next');
+      await eventually('the next', () => seen.includes('next 1'), patienceMs);
+      expect(seen).toEqual(['slow 1', 'slow 2', 'next 1']);
+      const client = await stage.client(server);
+      await until('nothing is left', async () => (await client.messages('tenon.redelivery/q/late')) === 0);
+      expect(logger.texts.filter((line) => /channel|interrupted/.test(line))).toEqual([]);
+    }, 60_000);
+
+    test('that consumer_timeout has closed is opened again, and its event comes once more', async () => {
+      const own = await ownServer();
+      await own.tool(
+        'rabbitmqctl',
+        'eval',
+        'application:set_env(rabbit, consumer_timeout, 2000), application:set_env(rabbit, channel_tick_interval, 500).',
+      );
+      const { broker, logger } = await stage.broker(own.address);
+      const seen: number[] = [];
+      const held: Event[] = [];
+      await broker.subscribe(
+        'hung',
+        (event) => {
+          seen.push(event.attempt);
+          held.push(event);
+          return event.attempt > 1 ? event.ack() : undefined;
+        },
+        { queue: 'q' },
+      );
+      await publishText(broker, 'hung', 'x');
+      await eventually('it comes again', () => seen.length === 2, patienceMs);
+      expect(seen).toEqual([1, 2]);
+      await held[0]?.ack();
+      await publishText(broker, 'hung', 'next');
+      await eventually('the next', () => seen.length === 3, patienceMs);
+      expect(broker.status.state).toBe('connected');
+      expect(logger.texts).toContain('warn a subscription was interrupted; it is made again');
+      await stage.end();
+    }, 120_000);
+
+    test('whose queue was deleted is opened again, with its queue', async () => {
+      const { broker } = await stage.broker(server.address);
+      const client = await stage.client(server);
+      const received = collector();
+      await broker.subscribe('deleted', received.receive, { queue: 'q' });
+      for (let time = 0; time < 3; time += 1) {
+        for (const queue of ['tenon/q/deleted', 'tenon.redelivery/q/deleted']) await client.channel.deleteQueue(queue);
+        await until('it is there again', async () => {
+          const fresh = await client.model.createChannel();
+          fresh.on('error', () => undefined);
+          const { consumerCount } = await fresh.checkQueue('tenon/q/deleted');
+          await fresh.close();
+          return consumerCount === 1;
+        });
+        await publishText(broker, 'deleted', String(time));
+        await eventually('the event', () => received.texts.includes(String(time)), patienceMs);
+      }
+    }, 120_000);
+  });
+
+  test('RabbitMQ without memory: publishing waits within its bound and then fails, receiving goes on', async () => {
+    const own = await ownServer();
+    const { broker, logger } = await stage.broker(own.address);
+    const { broker: member } = await stage.broker(own.address);
+    const received = collector();
+    await member.subscribe('memory', received.receive, { queue: 'q' });
+    await publishText(broker, 'memory', 'before');
+    await own.tool('rabbitmqctl', 'set_vm_memory_high_watermark', '0.00001');
+    // RabbitMQ says so to who publishes.
+    await Promise.allSettled([publishText(broker, 'memory', 'says so')]);
+    await eventually(
+      'it is blocked',
+      () => logger.texts.includes('warn RabbitMQ takes no messages for now: publishing waits'),
+      patienceMs,
+    );
+    const bounded = broker.publish('memory', { headers: {}, body: Buffer.from('never') }, { timeoutMs: 200 });
+    await expect(bounded).rejects.toMatchObject({
+      code: Code.DeadlineExceeded,
+      reason: 'broker.timeout',
+      message: expect.stringContaining('nothing was published'),
+    });
+    const patient = broker.publish('memory', { headers: {}, body: Buffer.from('later') }, { timeoutMs: 60_000 });
+    await own.tool('rabbitmqctl', 'set_vm_memory_high_watermark', '0.6');
+    await patient;
+    await eventually('the event', () => received.texts.includes('later'), patienceMs);
+    expect(received.texts).not.toContain('never');
+    expect(logger.texts).toContain('info RabbitMQ takes messages again');
+    await stage.end();
+  }, 180_000);
+
+  test('a subscriber without a queue goes on after an outage, and logs that it may have missed events', async () => {
+    const { broker, front, logger } = await behind();
+    const received = collector();
+    await broker.subscribe('tail', received.receive);
+    front.become('close');
+    await eventually('it is away', () => broker.status.state === 'away', patienceMs);
+    front.become('pass');
+    await eventually(
+      'the report',
+      () => logger.texts.some((line) => line.startsWith('warn events may have been missed')),
+      patienceMs,
+    );
+    await publishAtLast(broker, 'tail', 'after');
+    await eventually('the event', () => received.texts.includes('after'), patienceMs);
+  }, 60_000);
+
+  describe('who connects', () => {
+    const refusedLogin = {
+      code: Code.Unauthenticated,
+      reason: 'broker.refused',
+      message: expect.stringMatching(/ACCESS_REFUSED - Login was refused.*TENON_BROKER_USERNAME/),
+    };
+
+    test('with a wrong password is refused once', async () => {
+      const front = await FrontServer.start(server.address);
+      stage.later(() => front.close());
+      const credentials = { username: 'guest', password: 'wrong' };
+      await expect(stage.broker(front.address, { credentials })).rejects.toMatchObject(refusedLogin);
+      await expect(stage.broker(`amqp://me:wrong@${front.address}`)).rejects.toMatchObject(refusedLogin);
+      expect(front.count).toBe(2);
+    });
+
+    test('to a virtual host that is not there is told so, and to one that is there is not', async () => {
+      await expect(stage.broker(server.address, { vhost: 'nowhere' })).rejects.toMatchObject({
+        code: Code.PermissionDenied,
+        message: expect.stringContaining('TENON_RABBITMQ_VHOST'),
+      });
+      await server.tool('rabbitmqctl', 'add_vhost', 'a/b c');
+      await server.tool('rabbitmqctl', 'set_permissions', '-p', 'a/b c', 'guest', '.*', '.*', '.*');
+      for (const [address, options] of [
+        [server.address, { vhost: 'a/b c' }],
+        [`amqp://guest:guest@${server.address}/a%2Fb%20c`, {}],
+      ] as const) {
+        const { broker } = await stage.broker(address, options);
+        const received = collector();
+        await broker.subscribe('inside', received.receive, { queue: 'q' });
+        await publishText(broker, 'inside', 'x');
+        await eventually('the event', () => received.texts.length === 1, patienceMs);
+        await broker.disconnect();
+      }
+    }, 60_000);
+
+    test('without a right is refused with the words of RabbitMQ, and the connection stays', async () => {
+      const { broker: owner } = await stage.broker(server.address);
+      await owner.subscribe('guarded', () => {}, { queue: 'q' });
+      await server.tool('rabbitmqctl', 'add_user', 'reader', 'secret');
+      await server.tool('rabbitmqctl', 'set_permissions', 'reader', '^tenon$', '^$', '^$');
+      const credentials = { username: 'reader', password: 'secret' };
+      const { broker } = await stage.broker(server.address, { credentials });
+      const denied = {
+        code: Code.PermissionDenied,
+        reason: 'broker.refused',
+        message: expect.stringMatching(/ACCESS_REFUSED - .*access to .* refused for user 'reader'/),
+      };
+      await expect(publishText(broker, 'guarded', 'x')).rejects.toMatchObject(denied);
+      await expect(broker.subscribe('guarded', () => {}, { queue: 'q' })).rejects.toMatchObject(denied);
+      expect(broker.status.state).toBe('connected');
+    }, 60_000);
+
+    test('whose user is deleted meanwhile is away with the reason, and comes back with the user', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'tenon-rabbitmq-'));
+      stage.later(async () => rmSync(folder, { recursive: true, force: true }));
+      const passwordFile = join(folder, 'password');
+      writeFileSync(passwordFile, 'first\n');
+      const add = async (password: string): Promise<void> => {
+        await server.tool('rabbitmqctl', 'add_user', 'guest-worker', password);
+        await server.tool('rabbitmqctl', 'set_permissions', 'guest-worker', '.*', '.*', '.*');
+      };
+      await add('first');
+      const credentials = { username: 'guest-worker', passwordFile };
+      const { broker } = await stage.broker(server.address, { credentials });
+      const received = collector();
+      await broker.subscribe('revoked', received.receive, { queue: 'q' });
+      await server.tool('rabbitmqctl', 'delete_user', 'guest-worker');
+      await server.tool('rabbitmqctl', 'close_all_connections', 'rights were taken');
+      await eventually('it is refused', () => broker.status.lastError?.code === Code.Unauthenticated, patienceMs);
+      expect([broker.status.state, broker.status.lastError]).toEqual(['away', expect.objectContaining(refusedLogin)]);
+      writeFileSync(passwordFile, 'second\n');
+      await add('second');
+      await publishAtLast(broker, 'revoked', 'x');
+      await eventually('the event', () => received.texts.includes('x'), patienceMs);
+    }, 120_000);
+  });
+
+  describe('over TLS', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tenon-rabbitmq-tls-'));
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+    const write = (name: string, content: string): string => {
+      writeFileSync(join(folder, name), content);
+      return join(folder, name);
+    };
+    const [ours, strangers] = [authority('Ours'), authority('Strangers')];
+    const [served, shown] = [ours.issue({ name: 'rabbitmq', names: ['127.0.0.1'] }), ours.issue({ name: 'me' })];
+    const caFile = write('ca.crt', ours.cert);
+    const identity = { certFile: write('me.crt', shown.cert), keyFile: write('me.key', shown.key) };
+    const files = { certFile: write('server.crt', served.cert), keyFile: write('server.key', served.key), caFile };
+
+    test('events go to a server whose certificate is right, with a certificate of the client', async () => {
+      const own = await ownServer({ tls: { ...files, asksClients: true, probe: identity } });
+      const { broker } = await stage.broker(own.address, { tls: { caFile, ...identity } });
+      const received = collector();
+      await broker.subscribe('secret', received.receive, { queue: 'q' });
+      await publishText(broker, 'secret', 'x');
+      await eventually('the event', () => received.texts.length === 1, patienceMs);
+      // The scheme asks for TLS as well, and trusts whom Node trusts.
+      await expect(stage.broker(`amqps://guest:guest@${own.address}`)).rejects.toMatchObject({
+        ...unreachable,
+        message: expect.stringContaining('TENON_BROKER_TLS_CA_FILE'),
+      });
+      const strangersFile = write('strangers.crt', strangers.cert);
+      await expect(stage.broker(own.address, { tls: { caFile: strangersFile } })).rejects.toMatchObject(unreachable);
+      await expect(stage.broker(own.address)).rejects.toMatchObject({
+        ...unreachable,
+        message: expect.stringContaining('If it wants TLS, say amqps://'),
+      });
+      await stage.end();
+    }, 120_000);
+
+    test('nothing goes to a server that speaks in the clear', async () => {
+      await expect(stage.broker(server.address, { tls: { caFile } })).rejects.toMatchObject(unreachable);
+    });
+  });
+});

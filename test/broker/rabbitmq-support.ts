@@ -1,0 +1,92 @@
+import { afterEach } from '@jest/globals';
+import { type Channel, type ChannelModel, connect } from 'amqplib';
+
+import { RabbitMqBroker, type RabbitMqBrokerOptions } from '../../src/broker/rabbitmq.ts';
+import type { BackendServer } from '../support/servers.ts';
+import { eventually, RecordingLogger } from './support.ts';
+
+/** Longest wait for what RabbitMQ does by itself, in milliseconds. */
+export const patienceMs = 60_000;
+
+/** A broker of a test, with what it has logged. */
+export interface Staged {
+  readonly broker: RabbitMqBroker;
+  readonly logger: RecordingLogger;
+}
+
+/** Brokers and clients of tests, which are closed after each of them. */
+export class Stage {
+  readonly #closing: (() => Promise<unknown>)[] = [];
+
+  constructor() {
+    afterEach(() => this.end(), 60_000);
+  }
+
+  async broker(address: string, options: RabbitMqBrokerOptions = {}): Promise<Staged> {
+    const logger = new RecordingLogger();
+    const broker = new RabbitMqBroker({ address, logger, ...options });
+    this.later(() => broker.disconnect());
+    await broker.connect();
+    return { broker, logger };
+  }
+
+  /** A connection of amqplib, past the broker, with a channel. */
+  async client(server: BackendServer, user = 'guest:guest'): Promise<Client> {
+    const model = await connect(`amqp://${user}@${server.address}`);
+    model.on('error', () => undefined);
+    const client = new Client(model, await model.createChannel());
+    client.channel.on('error', () => undefined);
+    this.later(() => model.close().catch(() => undefined));
+    return client;
+  }
+
+  later(close: () => Promise<unknown>): void {
+    this.#closing.push(close);
+  }
+
+  async end(): Promise<void> {
+    for (const close of this.#closing.splice(0).reverse()) await close();
+  }
+}
+
+/** A client of a test's own. */
+export class Client {
+  readonly model: ChannelModel;
+  readonly channel: Channel;
+
+  constructor(model: ChannelModel, channel: Channel) {
+    this.model = model;
+    this.channel = channel;
+  }
+
+  async consumers(queue: string): Promise<number> {
+    return (await this.channel.checkQueue(queue)).consumerCount;
+  }
+
+  async messages(queue: string): Promise<number> {
+    return (await this.channel.checkQueue(queue)).messageCount;
+  }
+}
+
+/** Resolves when an asynchronous question is answered with yes. */
+export async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  let answer = false;
+  let asking = false;
+  await eventually(
+    what,
+    () => {
+      if (!asking && !answer) {
+        asking = true;
+        isSo().then(
+          (is) => {
+            answer = is;
+            asking = false;
+          },
+          () => (asking = false),
+        );
+      }
+      return answer;
+    },
+    patienceMs,
+  );
+}
