@@ -40,8 +40,8 @@ const contracts = [
   'service',
 ];
 
-/** Rooms of wire protocols that no package speaks as tenon needs it. Each is for the registry of its name. */
-const wires = ['dns', 'mdns', 'etcd', 'consul', 'zookeeper', 'nats', 'kubernetes'];
+/** Rooms of wire protocols that no package speaks as tenon needs it. Each is for the backend of its name. */
+const wires = ['dns', 'mdns', 'etcd', 'consul', 'zookeeper', 'nats', 'kubernetes', 'rabbitmq'];
 const ofWires = 'the room of its wire in a backend';
 
 // A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
@@ -89,6 +89,7 @@ const table: readonly Row[] = [
   { room: 'consul', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   { room: 'zookeeper', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   { room: 'nats', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
+  { room: 'rabbitmq', mayImport: 'the low rooms', thirdParties: 'amqplib', rooms: low },
   {
     room: 'registry',
     mayImport: `the low rooms; codec, transport and pipeline in \`kit/grpc-channel.ts\`; ${ofWires}`,
@@ -97,7 +98,7 @@ const table: readonly Row[] = [
   },
   {
     room: 'broker',
-    mayImport: 'codec, store, pipeline, the low rooms',
+    mayImport: `codec, store, pipeline, the low rooms; ${ofWires}`,
     thirdParties: 'one per backend',
     rooms: ['codec', 'store', 'pipeline', ...low],
   },
@@ -176,9 +177,6 @@ const ofBackends = Object.values(backendRows)
 const thirdParties: Readonly<Record<string, RegExp>> = {
   '@msgpack/msgpack': /^src\/codec\//,
   cborg: /^src\/codec\//,
-  '@nats-io/transport-node': /^src\/(?:broker|transport)\/nats/,
-  '@nats-io/jetstream': /^src\/broker\/nats/,
-  amqplib: /^src\/broker\/rabbitmq/,
   '@platformatic/kafka': /^src\/broker\/kafka/,
   kafkajs: /^src\/broker\/kafka/,
   mqtt: /^src\/broker\/mqtt/,
@@ -187,6 +185,7 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
   ...Object.fromEntries(ofBackends.map((name) => [name, filesThrough(name)])),
   ioredis: new RegExp(`${filesThrough('ioredis').source}|^src/store/redis\\.ts$`),
   yaml: new RegExp(`${filesThrough('yaml').source}|^src/kubernetes/kubeconfig\\.ts$`),
+  amqplib: new RegExp(`${filesThrough('amqplib').source}|^src/rabbitmq/`),
   // Optional, and loaded when a method has rules.
   '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,
   '@bufbuild/protovalidate': /^src\/interceptors\/protovalidate\.ts$/,
@@ -227,9 +226,9 @@ const besides: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** True if a file of a registry imports the room of its wire. */
+/** True if a file of a registry or a broker imports the room of its wire. */
 function isOwnWire(path: string, room: string): boolean {
-  return wires.includes(room) && new RegExp(`^src/registry/${room}(?:/.*)?\\.ts$`).test(path);
+  return wires.includes(room) && new RegExp(`^src/(?:registry|broker)/${room}(?:/.*)?\\.ts$`).test(path);
 }
 
 /** Rooms whose files may all be imported, except those of `internal/`. */

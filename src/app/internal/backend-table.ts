@@ -471,6 +471,34 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
         return backend(NatsJetStreamBroker, NatsJetStreamBrokerOptions, settings);
       },
     },
+    {
+      name: 'rabbitmq',
+      summary: 'RabbitMQ: a topic exchange, with quorum queues for groups, confirms and acknowledgement',
+      package: 'amqplib',
+      server: 'rabbitmq',
+      takesAddress: true,
+      variables: [
+        {
+          name: 'TENON_RABBITMQ_VHOST',
+          option: 'vhost',
+          describes: 'Virtual host of RabbitMQ. Default: that of the address, or /.',
+          kind: 'text',
+          example: 'shop',
+        },
+        {
+          name: 'TENON_RABBITMQ_QUEUE_TYPE',
+          option: 'queueType',
+          describes: 'Kind of the queues of groups in RabbitMQ.',
+          kind: 'choice',
+          choices: () => ['quorum', 'classic'],
+          fallback: 'quorum',
+        },
+      ],
+      load: async (settings) => {
+        const { RabbitMqBroker, RabbitMqBrokerOptions } = await import('../../broker/rabbitmq.ts');
+        return backend(RabbitMqBroker, RabbitMqBrokerOptions, settings);
+      },
+    },
   ],
 };
 

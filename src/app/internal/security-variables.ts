@@ -120,7 +120,7 @@ export function variablesOf(room: AddressedRoom, option: string, stated: readonl
 
 /** True if an address asks for TLS by its scheme. */
 export function asksForTls(address: unknown): boolean {
-  return typeof address === 'string' && /^rediss:/i.test(address);
+  return typeof address === 'string' && /^(?:rediss|amqps):/i.test(address);
 }
 
 function prefixOf(room: AddressedRoom): string {
