@@ -40,8 +40,8 @@ const contracts = [
   'service',
 ];
 
-/** Rooms of wire protocols that no package speaks as tenon needs it. Each is for the backend of its name. */
-const wires = ['dns', 'mdns', 'etcd', 'consul', 'zookeeper', 'nats', 'kubernetes', 'rabbitmq'];
+/** Rooms of wire protocols. Each is for the registry or the broker of its name. */
+const wires = ['dns', 'mdns', 'etcd', 'consul', 'zookeeper', 'nats', 'kubernetes', 'rabbitmq', 'kafka'];
 const ofWires = 'the room of its wire in a backend';
 
 // A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
@@ -90,6 +90,12 @@ const table: readonly Row[] = [
   { room: 'zookeeper', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   { room: 'nats', mayImport: 'the low rooms', thirdParties: '–', rooms: low },
   { room: 'rabbitmq', mayImport: 'the low rooms', thirdParties: 'amqplib', rooms: low },
+  {
+    room: 'kafka',
+    mayImport: 'the low rooms',
+    thirdParties: '@platformatic/kafka and kafkajs, each in the file of its name',
+    rooms: low,
+  },
   {
     room: 'registry',
     mayImport: `the low rooms; codec, transport and pipeline in \`kit/grpc-channel.ts\`; ${ofWires}`,
@@ -177,8 +183,6 @@ const ofBackends = Object.values(backendRows)
 const thirdParties: Readonly<Record<string, RegExp>> = {
   '@msgpack/msgpack': /^src\/codec\//,
   cborg: /^src\/codec\//,
-  '@platformatic/kafka': /^src\/broker\/kafka/,
-  kafkajs: /^src\/broker\/kafka/,
   mqtt: /^src\/broker\/mqtt/,
   // Its pool is given to the outbox.
   pg: /^src\/outbox\//,
@@ -189,6 +193,8 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
   // Optional, and loaded when a method has rules.
   '@bufbuild/protobuf': /^src\/interceptors\/protovalidate\.ts$/,
   '@bufbuild/protovalidate': /^src\/interceptors\/protovalidate\.ts$/,
+  '@platformatic/kafka': /^src\/kafka\/platformatic\.ts$/,
+  kafkajs: /^src\/kafka\/kafkajs\.ts$/,
   'dns-packet': /^src\/m?dns\//,
   'reflect-metadata': /^src\/decorators\/metadata\.ts$/,
   commander: /^src\/cli\//,

@@ -1,0 +1,149 @@
+import type { Logger } from '../logger/logger.ts';
+import { endsWithin } from '../runtime/bounded.ts';
+import type { Timers } from '../runtime/runtime.ts';
+import type { KafkaCluster } from './cluster.ts';
+import { GroupMembership } from './group-membership.ts';
+import type { CommittedOffset } from './kafka.ts';
+import type { PartitionFetcher } from './partition-fetcher.ts';
+import { PartitionWindow } from './partition-window.ts';
+
+/** The parts of a {@link GroupConsumer}. */
+export interface GroupConsumerInit {
+  readonly cluster: KafkaCluster;
+  readonly fetcher: PartitionFetcher;
+  readonly group: string;
+  readonly topic: string;
+  /** Where a new group begins. */
+  readonly from: 'start' | 'now';
+  readonly sessionTimeoutMs: number;
+  /** Longest wait for the events in hand of a partition that goes to another member. */
+  readonly revokeWaitMs: number;
+  readonly timers: Timers;
+  readonly logger: Logger;
+  /** Called when all partitions were lost: what is in hand goes to others. Returns how many events that are. */
+  onLost(): number;
+}
+
+/**
+ * A member of a consumer group: has the partitions read that the group gives it, and commits how far it is. A partition
+ * that goes to another member is given up once its events are settled; all others go on meanwhile.
+ */
+export class GroupConsumer {
+  readonly #init: GroupConsumerInit;
+  readonly #membership: GroupMembership;
+  /** The commit that is made once the one under way has ended. */
+  #next: Promise<void> | undefined;
+  #current: Promise<void> = Promise.resolve();
+
+  constructor(init: GroupConsumerInit) {
+    const { cluster, timers, group, topic, sessionTimeoutMs, fetcher } = init;
+    this.#init = init;
+    this.#membership = new GroupMembership({
+      ...{ cluster, timers, group, topic, sessionTimeoutMs },
+      owned: () => [...fetcher.windows.keys()],
+      onAssigned: (partitions) => this.#onAssigned(partitions),
+      onLost: () => this.#onLost(),
+    });
+  }
+
+  /** Joins the group. Resolves when it has its partitions. */
+  join(): Promise<void> {
+    return this.#membership.join();
+  }
+
+  heartbeat(): Promise<void> {
+    return this.#membership.heartbeat();
+  }
+
+  /** Commits. What changes while a commit is under way is committed by the next one. */
+  commit(): Promise<void> {
+    this.#next ??= this.#current
+      .catch(() => undefined)
+      .then(() => {
+        this.#next = undefined;
+        this.#current = this.#commit();
+        return this.#current;
+      });
+    return this.#next;
+  }
+
+  /** Commits a last time, and leaves the group. */
+  async leave(): Promise<void> {
+    await this.#membership.end();
+    try {
+      await this.commit();
+    } finally {
+      await this.#membership.leave();
+    }
+  }
+
+  async #commit(): Promise<void> {
+    const { windows } = this.#init.fetcher;
+    const changed = (): PartitionWindow[] => [...windows.values()].filter(({ isDirty }) => isDirty);
+    if (changed().length === 0) return;
+    let sent: readonly PartitionWindow[] = [];
+    try {
+      await this.#membership.commit(() => {
+        sent = changed();
+        for (const window of sent) window.isDirty = false;
+        return new Map(sent.map((window): [number, CommittedOffset] => [window.partition, window.committable]));
+      });
+    } catch (error) {
+      for (const window of sent) window.isDirty = true;
+      throw error;
+    }
+  }
+
+  async #onAssigned(partitions: readonly number[]): Promise<void> {
+    const { fetcher, from } = this.#init;
+    const { windows } = fetcher;
+    for (const window of windows.values()) {
+      const isKept = partitions.includes(window.partition);
+      const isNews = !isKept && !window.isLeaving;
+      window.isLeaving = !isKept;
+      if (isNews) void this.#handOver(window);
+    }
+    const added = partitions.filter((partition) => !windows.has(partition));
+    if (added.length > 0) {
+      if (added.some((partition) => !fetcher.partitions.includes(partition))) await fetcher.refresh();
+      const all = await this.#membership.committed(fetcher.partitions);
+      // A partition that was added to a topic later is read from its beginning.
+      const isNewGroup = ![...all.values()].some(({ offset }) => offset >= 0);
+      const unread = added.filter((partition) => (all.get(partition)?.offset ?? -1) < 0);
+      const starts = await fetcher.offsets(unread, isNewGroup && from === 'now' ? 'end' : 'start');
+      for (const partition of added) {
+        const start = starts.get(partition);
+        const committed = start === undefined ? all.get(partition) : undefined;
+        windows.set(partition, new PartitionWindow(partition, start ?? 0, committed));
+      }
+    }
+    fetcher.read();
+  }
+
+  async #handOver(window: PartitionWindow): Promise<void> {
+    const { timers, revokeWaitMs, logger, topic, group, fetcher } = this.#init;
+    const fields = { topic, group, partition: window.partition };
+    const idle = new Promise<void>((resolve) => (window.onIdle = resolve));
+    if (window.running > 0 && !(await endsWithin(idle, { timers, timeoutMs: revokeWaitMs, keepAlive: false })))
+      logger.warn('a partition goes to another member while its events are in hand: they come again there', fields);
+    try {
+      await this.commit();
+      if (!window.isLeaving || window.isLost) return;
+      fetcher.lose(window);
+      await this.#membership.join();
+    } catch (error) {
+      logger.debug('a partition could not be given up; it is tried again', { ...fields, error });
+      // The next rebalance asks for it again.
+      window.isLeaving = false;
+    }
+  }
+
+  #onLost(): void {
+    const { fetcher, logger, topic, group, onLost } = this.#init;
+    const { windows } = fetcher;
+    if (windows.size === 0) return;
+    fetcher.lose(...windows.values());
+    const fields = { topic, group, inHand: onLost() };
+    logger.warn('a member of a group was taken for dead: its events in hand go to others', fields);
+  }
+}
