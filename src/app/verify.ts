@@ -12,6 +12,7 @@ import { ServiceRuntime } from '../service/service.ts';
 import type { Choice } from './choices.ts';
 import { classesOf, type Composition, compose } from './compose.ts';
 import { clientSourceOf, describeClient, type Problem } from './describe.ts';
+import { backendNotes } from './internal/backend-notes.ts';
 import { allBindings, bindingsOf, dependenciesOf } from './internal/bindings.ts';
 import { capabilitiesBoundTo, classBoundTo, type KnownOptions } from './internal/capabilities.ts';
 import { checkOptions, constantOptions } from './internal/check-options.ts';
@@ -27,7 +28,10 @@ import { type AppOptions, environmentOf } from './options.ts';
 
 /** A finding of `verify` that is not wrong, and perhaps not intended. */
 export interface Note extends Problem {
-  /** The level at which a start logs it: `warn` if something that was configured has no effect, else `info`. */
+  /**
+   * The level at which a start logs it: `warn` if something that was configured has no effect, or a backend says that
+   * it may do harm, else `info`.
+   */
   readonly level: 'info' | 'warn';
 }
 
@@ -125,6 +129,7 @@ function inspect(composition: Composition): Omit<VerifyReport, 'choices'> {
       ...composition.misspelt,
       ...found.notes,
       ...unexpectedServiceNames(composition.servicesByHandler, namesItsService(classes)),
+      ...backendNotes(bindings),
     ].map(noteOf),
     bindings: all.length,
     opaque: opaqueKeys(all, composition),

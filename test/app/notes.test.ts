@@ -4,6 +4,8 @@ import { type Container, ContainerModule } from 'inversify';
 import { misspeltVariables } from '../../src/app/internal/misspelt-variables.ts';
 import { verify } from '../../src/app/verify.ts';
 import { type AppOptions, Logger, Registry, Selector, Service, System } from '../../src/index.ts';
+import type { BackendNote } from '../../src/internal/backend-note.ts';
+import { libraryFor } from '../../src/kafka/library.ts';
 import { MemoryRegistry } from '../../src/registry/memory.ts';
 import { RandomSelector } from '../../src/selector/random.ts';
 import { RoundRobinSelectorOptions } from '../../src/selector/round-robin.ts';
@@ -80,6 +82,34 @@ describe('the notes of verify', () => {
     };
     system = await System.start([], { profile: 'test', env, bind });
     expect(logger.notes).toEqual(['warn misspelt-variable', 'warn unused-variable']);
+  });
+
+  it('have what a backend says of itself, at the level that it says', async () => {
+    class NotedRegistry extends MemoryRegistry {
+      static notes(): readonly BackendNote[] {
+        return [
+          { level: 'warn', message: 'it is old', fix: 'take another' },
+          { level: 'info', message: 'it is here', fix: 'nothing has to be done' },
+        ];
+      }
+    }
+    const bind = (container: Container): void => void container.rebind(Registry).to(NotedRegistry).inSingletonScope();
+    const { ok, notes } = await verify([greeter], { profile: 'test', env: {}, bind });
+    const where = { kind: 'backend', where: 'NotedRegistry' };
+    expect([ok, notes]).toEqual([
+      true,
+      [
+        { ...where, level: 'warn', message: 'it is old', fix: 'take another' },
+        { ...where, level: 'info', message: 'it is here', fix: 'nothing has to be done' },
+      ],
+    ]);
+  });
+
+  it('name the client library of Kafka, and warn of the one without a maintainer', async () => {
+    const { notes } = await verify([greeter], { profile: 'test', env: { TENON_BROKER: 'kafka' } });
+    const level = libraryFor() === 'kafkajs' ? 'warn' : 'info';
+    expect(notes).toMatchObject([{ kind: 'backend', where: 'KafkaBroker', level }]);
+    expect(notes[0]?.message).toContain(libraryFor());
   });
 
   it('construct no logger if there are none', async () => {
