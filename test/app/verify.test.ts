@@ -32,7 +32,7 @@ describe('verify', () => {
       only(
         'configuration',
         'the environment',
-        'the configuration is wrong: TENON_BROKER is "rabbit": there are memory, redis, redis-streams, rabbitmq.',
+        'the configuration is wrong: TENON_BROKER is "rabbit": there are memory, redis, redis-streams, nats, nats-jetstream, rabbitmq, kafka.',
         'npx tenon env lists every variable with its values',
       ),
     );

@@ -89,14 +89,15 @@ describe('README.md', () => {
 
 interface Described {
   readonly name: string;
-  readonly capabilities?: object;
+  readonly capabilities?: object | ((options: object) => object);
 }
 
 function capitalized(text: string): string {
   return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 }
 
-function shownCapabilities(capabilities: object): string {
+function shownCapabilities(stated: object | ((options: object) => object)): string {
+  const capabilities: object = typeof stated === 'function' ? stated({}) : stated;
   const able = Object.entries(capabilities as Readonly<Record<string, unknown>>).filter(([, is]) => is);
   if (able.length === 0) return 'none';
   return able.map(([capability, is]) => (is === true ? capability : `${capability}: ${shownValue(is)}`)).join(', ');

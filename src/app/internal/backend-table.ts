@@ -1,5 +1,6 @@
 import type { Newable, ServiceIdentifier } from 'inversify';
 
+import { libraryFor } from '../../kafka/library.ts';
 import type { ConnectionSecurityOptions } from '../../tls/connection.ts';
 import type { Parsed, Variable } from './variables.ts';
 
@@ -497,6 +498,45 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
       load: async (settings) => {
         const { RabbitMqBroker, RabbitMqBrokerOptions } = await import('../../broker/rabbitmq.ts');
         return backend(RabbitMqBroker, RabbitMqBrokerOptions, settings);
+      },
+    },
+    {
+      name: 'kafka',
+      summary: 'Kafka: groups that share partitions, order by key, and events that are kept for later readers',
+      get package() {
+        return libraryFor();
+      },
+      server: 'kafka',
+      takesAddress: true,
+      variables: [
+        {
+          name: 'TENON_KAFKA_PARTITIONS',
+          option: 'partitions',
+          describes: 'Partitions of the topics that are created. Default: as many as the server gives new ones.',
+          kind: 'integer',
+          unit: '',
+          min: 1,
+          example: '6',
+        },
+        {
+          name: 'TENON_KAFKA_CREATE_TOPICS',
+          option: 'createTopics',
+          describes: 'Creates topics that are not there.',
+          kind: 'boolean',
+          fallback: 'true',
+        },
+        {
+          name: 'TENON_KAFKA_SASL',
+          option: 'sasl',
+          describes: 'How user name and password are proved to Kafka.',
+          kind: 'choice',
+          choices: () => ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'],
+          fallback: 'PLAIN',
+        },
+      ],
+      load: async (settings) => {
+        const { KafkaBroker, KafkaBrokerOptions } = await import('../../broker/kafka.ts');
+        return backend(KafkaBroker, KafkaBrokerOptions, settings);
       },
     },
   ],

@@ -1,0 +1,51 @@
+import { GroupConsumer } from '../../kafka/group-consumer.ts';
+import { PartitionReader, type ReaderSetup } from './partition-reader.ts';
+
+/** Receives the events of the partitions that a consumer group gives to this member of it. */
+export class GroupReader extends PartitionReader {
+  override readonly keepAliveMs: number;
+  readonly #consumer: GroupConsumer;
+
+  constructor(setup: ReaderSetup, group: string) {
+    super(setup);
+    const { control: cluster, request, from, sessionTimeoutMs, revokeWaitMs, runtime, logger, sink } = setup;
+    this.keepAliveMs = sessionTimeoutMs / 10;
+    this.#consumer = new GroupConsumer({
+      ...{ cluster, group, topic: request.topic, from, sessionTimeoutMs, revokeWaitMs, logger },
+      fetcher: this.fetcher,
+      timers: runtime.timers,
+      onLost: () => {
+        const inHand = sink.unsettled().length;
+        sink.resetSession();
+        return inHand;
+      },
+    });
+  }
+
+  override async keepAlive(): Promise<void> {
+    try {
+      await this.#consumer.heartbeat();
+    } catch (error) {
+      throw this.failed(error);
+    }
+    await super.keepAlive();
+  }
+
+  override async close(): Promise<void> {
+    try {
+      await this.#consumer.leave();
+    } finally {
+      await super.close();
+    }
+  }
+
+  protected override async onPartitions(): Promise<void> {
+    await this.#consumer.join();
+    // Where a new group begins stands from now on, whatever becomes of this member.
+    await this.save();
+  }
+
+  protected override save(): Promise<void> {
+    return this.#consumer.commit();
+  }
+}

@@ -1,0 +1,188 @@
+import { setOwn } from '../../internal/own.ts';
+import type { KafkaCluster } from '../../kafka/cluster.ts';
+import type { PartitionLeaders } from '../../kafka/kafka.ts';
+import { isLasting } from '../../kafka/meanings.ts';
+import { PartitionFetcher } from '../../kafka/partition-fetcher.ts';
+import { PartitionWindow } from '../../kafka/partition-window.ts';
+import type { DriverSubscription, EventSink, IncomingEvent, PollRequest, ReceiveRequest } from '../kit/driver.ts';
+import type { DriverSetup } from '../kit/portable-broker.ts';
+
+/** An event, with its place in a partition. */
+export interface KafkaEvent extends IncomingEvent {
+  readonly window: PartitionWindow;
+  readonly offset: number;
+}
+
+/** Gives a reader its topic, its connections and its sink. */
+export interface ReaderSetup extends DriverSetup {
+  readonly request: ReceiveRequest;
+  readonly sink: EventSink<KafkaEvent>;
+  /** Where a partition begins that nobody has read. */
+  readonly from: 'start' | 'now';
+  /** See `KafkaBrokerOptions`. */
+  readonly sessionTimeoutMs: number;
+  readonly revokeWaitMs: number;
+  /** Connections for reads, which wait for records. */
+  readonly reads: KafkaCluster;
+  /** Connections for the group, whose calls wait for its other members. */
+  readonly control: KafkaCluster;
+  leaders(): Promise<PartitionLeaders>;
+}
+
+const maxPollMs = 5_000;
+const maxAhead = 500;
+// Partitions that were added are found after that time.
+const refreshMs = 30_000;
+
+/** Receives the events of all partitions of a topic, and shares no state with others. */
+export class PartitionReader implements DriverSubscription<KafkaEvent> {
+  readonly batchesAcks = true;
+  readonly keepAliveMs: number = refreshMs;
+  protected readonly setup: ReaderSetup;
+  protected readonly fetcher: PartitionFetcher;
+  #refreshAtMs = 0;
+  #wake = (): void => {};
+  #giveUp = (): void => {};
+
+  constructor(setup: ReaderSetup) {
+    this.setup = setup;
+    const { request, reads, logger, sink, leaders } = setup;
+    const { topic, queue, maxInFlight } = request;
+    this.fetcher = new PartitionFetcher({
+      ...{ topic, reads, logger, leaders },
+      timers: setup.runtime.timers,
+      fields: { topic, queue },
+      ahead: Math.min(maxInFlight, maxAhead),
+      isStopped: () => sink.isStopped,
+      onChange: () => this.#wake(),
+    });
+  }
+
+  get waiting(): number {
+    return this.fetcher.waiting;
+  }
+
+  async poll({ count, fresh }: PollRequest): Promise<readonly KafkaEvent[]> {
+    this.fetcher.read();
+    let events = this.#begin(count, fresh);
+    if (events.length === 0) {
+      await this.#change();
+      const { failure } = this.fetcher;
+      if (failure !== undefined) throw this.failed(failure);
+      events = this.#begin(count, fresh);
+    }
+    if (events.length === 0) return events;
+    try {
+      // A rebalance may hold it up.
+      await Promise.race([this.save(), new Promise<void>((resolve) => (this.#giveUp = resolve))]);
+      if (!this.setup.sink.isStopped) return events.filter(({ window }) => !window.isLost);
+    } catch (error) {
+      cancel(events);
+      throw this.failed(error);
+    }
+    // Nobody is given them any more.
+    cancel(events);
+    return [];
+  }
+
+  interrupt(tried: number): void {
+    this.#wake();
+    if (tried > 0) this.#giveUp();
+  }
+
+  /** Finds the partitions, and where to begin. */
+  async open(): Promise<void> {
+    const isFirst = this.fetcher.partitions.length === 0;
+    if (await this.fetcher.refresh()) await this.onPartitions(isFirst);
+    this.#refreshAtMs = this.now + refreshMs;
+    this.fetcher.read();
+  }
+
+  async recover(): Promise<void> {
+    try {
+      await this.open();
+    } catch (error) {
+      throw this.failed(error);
+    }
+  }
+
+  async keepAlive(): Promise<void> {
+    if (this.now >= this.#refreshAtMs) await this.recover();
+  }
+
+  async ack(events: readonly KafkaEvent[]): Promise<void> {
+    for (const { window, offset } of events) window.settle(offset);
+    this.#wake();
+    await this.save();
+  }
+
+  nack({ window, offset }: KafkaEvent, delayMs: number): void {
+    window.again(offset, this.now + delayMs);
+    this.setup.runtime.timers.after(delayMs, () => this.#wake());
+  }
+
+  release(events: readonly KafkaEvent[]): void {
+    for (const { window, offset } of events) window.again(offset, 0);
+  }
+
+  stop(): void {
+    this.#wake();
+  }
+
+  async close(): Promise<void> {
+    this.setup.reads.close();
+    this.setup.control.close();
+  }
+
+  /** Ends the subscription if trying again is of no use. */
+  protected failed(error: unknown): unknown {
+    if (isLasting(error)) this.setup.sink.fail(error);
+    return error;
+  }
+
+  protected get now(): number {
+    return this.setup.runtime.clock.monotonicMs();
+  }
+
+  /** Called when partitions were found. */
+  protected async onPartitions(isFirst: boolean): Promise<void> {
+    const { windows, partitions } = this.fetcher;
+    const added = partitions.filter((partition) => !windows.has(partition));
+    const at = isFirst && this.setup.from === 'now' ? 'end' : 'start';
+    for (const [partition, start] of await this.fetcher.offsets(added, at))
+      windows.set(partition, new PartitionWindow(partition, start));
+  }
+
+  /** Saves which events were begun and which are settled. */
+  protected async save(): Promise<void> {}
+
+  #begin(count: number, fresh: number): KafkaEvent[] {
+    return this.fetcher.begin(count, fresh, this.now).map(({ window, record, attempt }) => {
+      const { offset, value } = record;
+      const headers: Record<string, string> = {};
+      for (const [name, text] of record.headers) setOwn(headers, name, text?.toString() ?? '');
+      // Nobody settles what is only watched.
+      if (this.setup.request.mode === 'watch') window.settle(offset);
+      // The receiver may change the body, and the event may be delivered again.
+      const body = value === null ? Buffer.alloc(0) : Buffer.from(value);
+      return { id: `${window.partition}-${offset}`, headers, body, attempt, window, offset };
+    });
+  }
+
+  /** Resolves when there may be events to begin, or something has failed. */
+  async #change(): Promise<void> {
+    if (this.fetcher.failure !== undefined || this.setup.sink.isStopped) return;
+    const waitMs = Math.max(1, Math.min(maxPollMs, this.fetcher.nextDueMs - this.now));
+    await new Promise<void>((resolve) => {
+      const timer = this.setup.runtime.timers.after(waitMs, resolve);
+      this.#wake = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+}
+
+function cancel(events: readonly KafkaEvent[]): void {
+  for (const { window, offset } of events) window.cancel(offset);
+}

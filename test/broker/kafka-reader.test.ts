@@ -1,0 +1,180 @@
+import { describe, expect, test } from '@jest/globals';
+
+import { GroupReader } from '../../src/broker/kafka/group-reader.ts';
+import { type KafkaEvent, PartitionReader, type ReaderSetup } from '../../src/broker/kafka/partition-reader.ts';
+import type { ReceiveRequest } from '../../src/broker/kit/driver.ts';
+import { encodeAssignment } from '../../src/kafka/assignment.ts';
+import { type CommittedOffset, faults, type FetchRequest, KafkaFault } from '../../src/kafka/kafka.ts';
+import { systemRuntime } from '../../src/runtime/system.ts';
+import type { ConnectionSecurity } from '../../src/tls/connection.ts';
+import { fakeCluster, type FakeCalls } from '../kafka/fake.ts';
+import { RecordingLogger, text } from './support.ts';
+
+interface Stage {
+  /** The values of each partition. */
+  readonly log: readonly (readonly string[])[];
+  readonly committed?: Readonly<Record<number, CommittedOffset>>;
+  readonly mode?: ReceiveRequest['mode'];
+  readonly calls?: FakeCalls;
+}
+
+/** A reader of a topic that the test plays. */
+function stage({ log, committed = {}, mode = 'consume', calls = {} }: Stage) {
+  const at = { host: 'one', port: 1 };
+  const commits: Record<number, CommittedOffset>[] = [];
+  const all = log.map((_, partition) => partition);
+  const fetch = async ({ positions }: FetchRequest) => {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    return Array.from(positions, ([partition, from]) => {
+      const values = log[partition] ?? [];
+      const records = values.map((value, offset) => ({ offset, value: Buffer.from(value), headers: [] }));
+      return { partition, records: records.filter(({ offset }) => offset >= from), next: values.length };
+    });
+  };
+  const cluster = () =>
+    fakeCluster(() => ({
+      fetch,
+      offsets: async (_, partitions, end) =>
+        new Map(partitions.map((one) => [one, end === 'start' ? 0 : (log[one]?.length ?? 0)])),
+      coordinator: async () => at,
+      leaders: async () => new Map(all.map((partition) => [partition, at])),
+      join: async () => ({ memberId: 'm', generation: 1, members: [] }),
+      sync: async () => encodeAssignment(new Map([['t', all]])),
+      heartbeat: async () => undefined,
+      leave: async () => undefined,
+      committed: async () => new Map(all.map((one) => [one, committed[one] ?? { offset: -1, metadata: '' }])),
+      commit: async (_, _topic, offsets) => void commits.push(Object.fromEntries(offsets)),
+      ...calls,
+    }));
+  const logger = new RecordingLogger();
+  const setup: ReaderSetup = {
+    ...{ address: undefined, timeoutMs: 1_000, runtime: systemRuntime, logger },
+    security: undefined as unknown as ConnectionSecurity,
+    request: { topic: 't', queue: 'q', mode, maxInFlight: 10, maxWaiting: 10, doing: 'test' },
+    sink: {
+      ...{ demand: 10, isStopped: false, deliver: () => undefined, wake: () => undefined, fail: () => undefined },
+      ...{ unsettled: () => [], settling: () => [], resetSession: () => undefined },
+    },
+    ...{ from: 'start', sessionTimeoutMs: 6_000, revokeWaitMs: 1_000, reads: cluster(), control: cluster() },
+    leaders: async () => new Map(all.map((partition) => [partition, at])),
+  };
+  const take = async (reader: PartitionReader, count = 10, fresh = count): Promise<readonly KafkaEvent[]> => {
+    for (;;) {
+      const events = await reader.poll({ count, fresh, mayLag: false });
+      if (events.length > 0) return events;
+    }
+  };
+  return { setup, take, commits, logger };
+}
+const shown = (events: readonly KafkaEvent[]): string[] => events.map((event) => `${text(event)} ${event.attempt}`);
+
+describe('GroupReader', () => {
+  test('commits which events are begun before they are delivered', async () => {
+    const { setup, take, commits } = stage({ log: [['a', 'b']] });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: '' } });
+    expect(shown(await take(reader, 1))).toEqual(['a 1']);
+    expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: '13' } });
+    const [b] = await take(reader, 1);
+    expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: '133' } });
+    await reader.ack([b as KafkaEvent]);
+    expect(commits.at(-1)).toEqual({ 0: { offset: 0, metadata: '13-' } });
+    await reader.close();
+  });
+
+  test('delivers nothing that it could not commit, and counts no attempt', async () => {
+    let refused = 0;
+    const commit = async (): Promise<void> => {
+      // The first commit is that of where the group begins.
+      if ((refused += 1) === 2) throw new KafkaFault(faults.coordinatorNotAvailable, 'no');
+    };
+    const { setup, take } = stage({ log: [['a']], calls: { commit } });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    await expect(take(reader)).rejects.toThrow('no');
+    expect(shown(await take(reader))).toEqual(['a 1']);
+    await reader.close();
+  });
+
+  test('goes on where the last owner stopped: what is settled is left out, attempts go on', async () => {
+    // In hand at the first attempt, settled, waiting after two, never begun.
+    const { setup, take } = stage({ log: [['a', 'b', 'c', 'd']], committed: { 0: { offset: 0, metadata: '13-4' } } });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    expect(shown(await take(reader))).toEqual(['a 2', 'c 3', 'd 1']);
+    await reader.close();
+  });
+
+  test('delivers an event that was in hand at two deaths alone, of all partitions', async () => {
+    const committed = { 0: { offset: 0, metadata: '15' } };
+    const { setup, take } = stage({ log: [['poison', 'a'], ['b', 'c']], committed });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    const first = await take(reader);
+    // Where something is in hand already it waits for that.
+    const poison = text(first[0] as KafkaEvent) === 'poison' ? first : undefined;
+    if (!poison) await reader.ack(first);
+    const alone = poison ?? (await take(reader));
+    expect(shown(alone)).toEqual(['poison 3']);
+    expect(await reader.poll({ count: 10, fresh: 10, mayLag: false })).toEqual([]);
+    await reader.ack(alone);
+    const rest = await take(reader);
+    expect(shown([...(poison ? [] : first), ...rest]).sort()).toEqual(['a 1', 'b 1', 'c 1']);
+    await reader.close();
+  }, 20_000);
+
+  test('begins no new events where only those that wait may be delivered', async () => {
+    const { setup, take } = stage({ log: [['a', 'b', 'c']] });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    const [a] = await take(reader, 1);
+    reader.nack(a as KafkaEvent, 0);
+    expect(reader.waiting).toBe(1);
+    expect(shown(await take(reader, 10, 0))).toEqual(['a 2']);
+    expect(shown(await take(reader, 10, 1))).toEqual(['b 1']);
+    await reader.close();
+  });
+
+  test('a body that its receiver has changed comes again as it was', async () => {
+    const { setup, take } = stage({ log: [['body']] });
+    const reader = new GroupReader(setup, 'q');
+    await reader.open();
+    const [first] = await take(reader);
+    first?.body.fill(0);
+    reader.nack(first as KafkaEvent, 0);
+    expect(shown(await take(reader))).toEqual(['body 2']);
+    await reader.close();
+  });
+});
+
+describe('PartitionReader', () => {
+  test('reads all partitions, and settles at once what is only watched', async () => {
+    const values = Array.from({ length: 2_500 }, (_, index) => String(index));
+    const { setup, take } = stage({ log: [values], mode: 'watch' });
+    const reader = new PartitionReader(setup);
+    await reader.open();
+    const seen: string[] = [];
+    while (seen.length < 2_500) seen.push(...(await take(reader)).map(text));
+    expect(seen).toEqual(values);
+    await reader.close();
+  });
+
+  test('says in its next poll that reading has failed, and reads on once it was recovered', async () => {
+    let failures = 1;
+    const { setup, take } = stage({ log: [['a']] });
+    const broken = fakeCluster(() => ({
+      fetch: async () => {
+        if ((failures -= 1) >= 0) throw new KafkaFault(faults.notLeader, 'moved');
+        return [{ partition: 0, records: [{ offset: 0, value: null, headers: [] }], next: 1 }];
+      },
+    }));
+    const reader = new PartitionReader({ ...setup, reads: broken });
+    await reader.open();
+    await expect(take(reader)).rejects.toThrow('moved');
+    await expect(take(reader)).rejects.toThrow('moved');
+    await reader.recover();
+    expect(shown(await take(reader))).toEqual([' 1']);
+    await reader.close();
+  });
+});
