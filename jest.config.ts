@@ -13,6 +13,8 @@ const config: Config = {
   // Some tests start processes and servers, on machines that do other things at the same time.
   testTimeout: 60_000,
   extensionsToTreatAsEsm: ['.ts'],
+  // Packages that not every Node takes are installed apart, for the tests that need them.
+  modulePaths: process.env['TENON_TEST_MODULES'] === undefined ? [] : [process.env['TENON_TEST_MODULES']],
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',
