@@ -52,7 +52,7 @@ describe('the table of backends', () => {
       code: Code.InvalidArgument,
       reason: 'config.invalid',
       message:
-        'there is no broker "redis-stream": choose one of memory, redis, redis-streams, nats, nats-jetstream, rabbitmq, kafka. Did you mean "redis-streams"?',
+        'there is no broker "redis-stream": choose one of memory, redis, redis-streams, nats, nats-jetstream, rabbitmq, kafka, mqtt. Did you mean "redis-streams"?',
     });
   });
 });

@@ -32,7 +32,7 @@ describe('verify', () => {
       only(
         'configuration',
         'the environment',
-        'the configuration is wrong: TENON_BROKER is "rabbit": there are memory, redis, redis-streams, nats, nats-jetstream, rabbitmq, kafka.',
+        'the configuration is wrong: TENON_BROKER is "rabbit": there are memory, redis, redis-streams, nats, nats-jetstream, rabbitmq, kafka, mqtt.',
         'npx tenon env lists every variable with its values',
       ),
     );

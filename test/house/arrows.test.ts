@@ -41,7 +41,7 @@ const contracts = [
 ];
 
 /** Rooms of wire protocols. Each is for the registry or the broker of its name. */
-const wires = ['dns', 'mdns', 'etcd', 'consul', 'zookeeper', 'nats', 'kubernetes', 'rabbitmq', 'kafka'];
+const wires = ['dns', 'mdns', 'etcd', 'consul', 'zookeeper', 'nats', 'kubernetes', 'rabbitmq', 'kafka', 'mqtt'];
 const ofWires = 'the room of its wire in a backend';
 
 // A new arrow is a design decision: it changes this table and the one in docs/architecture.md together.
@@ -96,6 +96,7 @@ const table: readonly Row[] = [
     thirdParties: '@platformatic/kafka and kafkajs, each in the file of its name',
     rooms: low,
   },
+  { room: 'mqtt', mayImport: 'the low rooms', thirdParties: 'mqtt', rooms: low },
   {
     room: 'registry',
     mayImport: `the low rooms; codec, transport and pipeline in \`kit/grpc-channel.ts\`; ${ofWires}`,
@@ -183,7 +184,6 @@ const ofBackends = Object.values(backendRows)
 const thirdParties: Readonly<Record<string, RegExp>> = {
   '@msgpack/msgpack': /^src\/codec\//,
   cborg: /^src\/codec\//,
-  mqtt: /^src\/broker\/mqtt/,
   // Its pool is given to the outbox.
   pg: /^src\/outbox\//,
   ...Object.fromEntries(ofBackends.map((name) => [name, filesThrough(name)])),
@@ -196,6 +196,7 @@ const thirdParties: Readonly<Record<string, RegExp>> = {
   '@platformatic/kafka': /^src\/kafka\/platformatic\.ts$/,
   kafkajs: /^src\/kafka\/kafkajs\.ts$/,
   'dns-packet': /^src\/m?dns\//,
+  mqtt: /^src\/mqtt\//,
   'reflect-metadata': /^src\/decorators\/metadata\.ts$/,
   commander: /^src\/cli\//,
   '@clack/prompts': /^src\/cli\//,

@@ -29,6 +29,7 @@ const closed: Readonly<Record<string, string>> = {
   rabbitmq: 'its wire serves the broker of that name alone',
   kafka: 'its wire serves the broker of that name alone',
   kubernetes: 'its wire serves the registry of that name alone',
+  mqtt: 'its wire serves the broker of that name alone',
   cli: 'the command is run, not imported',
   decorators: 'applications have them from tenon; what reads them is its own business',
 };

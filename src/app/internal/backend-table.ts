@@ -539,6 +539,35 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
         return backend(KafkaBroker, KafkaBrokerOptions, settings);
       },
     },
+    {
+      name: 'mqtt',
+      summary: 'MQTT 5 or 3.1.1: acknowledged events, and queues whose members come back under their names',
+      package: 'mqtt',
+      server: 'mosquitto',
+      takesAddress: true,
+      variables: [
+        {
+          name: 'TENON_MQTT_CLIENT_ID',
+          option: 'clientId',
+          describes:
+            'Name of this process for the broker, the same after each start. With it events are stored for queues.',
+          kind: 'text',
+          example: 'orders-0',
+        },
+        {
+          name: 'TENON_MQTT_VERSION',
+          option: 'version',
+          describes: 'Version of MQTT that the broker is spoken to in.',
+          kind: 'choice',
+          choices: () => ['5', '3.1.1'],
+          fallback: '5',
+        },
+      ],
+      load: async (settings) => {
+        const { MqttBroker, MqttBrokerOptions } = await import('../../broker/mqtt.ts');
+        return backend(MqttBroker, MqttBrokerOptions, settings);
+      },
+    },
   ],
 };
 
