@@ -20,7 +20,7 @@ import { asksForTls, securityOf } from './internal/security-variables.ts';
 import { fallbackOf, profileNames, type ProfileName, type VariableName, variables } from './internal/variable-list.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
 
-/** The backend that was chosen for a registry or a broker, with its address and settings. */
+/** The backend that was chosen for a registry, a broker or a transport, with its address and settings. */
 export interface BackendChoice {
   readonly name: string;
   /** Address of the server: `host:port`, several by commas, or the part behind `name://`. */
@@ -29,6 +29,18 @@ export interface BackendChoice {
   readonly settings?: BackendSettings | undefined;
   /** TLS and credentials of its connections. */
   readonly security?: ConnectionSecurityOptions | undefined;
+}
+
+/** The variables that choose the backends with an address. */
+const addressedRooms = {
+  transport: 'TENON_TRANSPORT',
+  registry: 'TENON_REGISTRY',
+  broker: 'TENON_BROKER',
+} as const satisfies Readonly<Record<AddressedRoom, VariableName>>;
+
+/** What was said of the backend of a room. */
+export function backendChoice(config: Config, room: AddressedRoom): BackendChoice {
+  return room === 'transport' ? config.transportServer : config[room];
 }
 
 /** The address, TLS, credentials and settings of a backend, as its options take them. */
@@ -44,6 +56,8 @@ export interface Config {
   /** The names of the variables that are set. Values of all others come from the profile. */
   readonly stated: readonly string[];
   readonly transport: string;
+  /** The server of the transport, where it has one, and what else was said of it. */
+  readonly transportServer: BackendChoice;
   /** True if services of this process are called without a socket. */
   readonly inProcess: boolean;
   readonly codec: string;
@@ -225,7 +239,7 @@ function buildConfig(said: ReadonlyMap<string, Parsed>, profile: ProfileName): C
   const value = <T extends Parsed>(name: VariableName): T =>
     valueOf(variables.find((one) => one.name === name) as Variable) as T;
   const backend = (room: AddressedRoom): BackendChoice => {
-    const variable = room === 'registry' ? 'TENON_REGISTRY' : 'TENON_BROKER';
+    const variable = addressedRooms[room];
     const { name, address = explicit<string>(`${variable}_ADDRESS`) } = value<BackendChoice>(variable);
     const own = backendRow(room, name)?.variables?.map((one): [string, Parsed | undefined] => [
       one.option,
@@ -238,7 +252,8 @@ function buildConfig(said: ReadonlyMap<string, Parsed>, profile: ProfileName): C
   return {
     profile,
     stated: [...said.keys()],
-    transport: value('TENON_TRANSPORT'),
+    transport: value<BackendChoice>('TENON_TRANSPORT').name,
+    transportServer: backend('transport'),
     inProcess: value('TENON_IN_PROCESS'),
     codec: value('TENON_CODEC'),
     messages: read<MessageLimits>(messageFields, value),
@@ -289,7 +304,7 @@ function unknownVariables(env: Readonly<Record<string, string | undefined>>, lin
 }
 
 function conflictingAddresses(said: ReadonlyMap<string, Parsed>): string[] {
-  return ['TENON_REGISTRY', 'TENON_BROKER'].flatMap((name) => {
+  return Object.values(addressedRooms).flatMap((name) => {
     const inUrl = (said.get(name) as BackendChoice | undefined)?.address;
     const apart = said.get(`${name}_ADDRESS`);
     return inUrl === undefined || apart === undefined || inUrl === apart
@@ -299,7 +314,7 @@ function conflictingAddresses(said: ReadonlyMap<string, Parsed>): string[] {
 }
 
 function contradictedTls(said: ReadonlyMap<string, Parsed>): string[] {
-  return ['TENON_REGISTRY', 'TENON_BROKER'].flatMap((name) => {
+  return Object.values(addressedRooms).flatMap((name) => {
     if (said.get(`${name}_TLS`) !== false) return [];
     const addresses = [
       [name, (said.get(name) as BackendChoice | undefined)?.address],

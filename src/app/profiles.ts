@@ -81,7 +81,7 @@ const builtInProfile =
     const codecs: Backend[] = [];
     for (const name of backendNames('codec', backends)) codecs.push(await load('codec', name));
     const [transport, registry, selector, broker, codec] = await Promise.all([
-      load('transport', config.transport),
+      load('transport', config.transport, settingsOf(config.transportServer)),
       load('registry', registryChoice.name, settingsOf(registryChoice)),
       load('selector', config.selector, selectorSettings(config)),
       load('broker', brokerChoice.name, settingsOf(brokerChoice)),
@@ -108,7 +108,7 @@ const builtInProfile =
         // Backends of tenon have these among their options; those of the application get them by `init`.
         if (Object.keys(given).length > 0 && !options)
           bound.onActivation((_context, made) => {
-            made.init(given);
+            made.init?.(given);
             return made;
           });
         if (options && !tlsOptionKeys.includes(options.key as symbol) && key !== Selector)
@@ -117,7 +117,7 @@ const builtInProfile =
             [Clock, Random, Timers, Logger],
           );
       };
-      backend(Transport as symbol, transport);
+      backend(Transport as symbol, transport, config.transportServer);
       backend(Registry as symbol, registry, config.registry);
       backend(Selector as symbol, selector, undefined, selectorSettings(config));
       // Options that no variable sets are not bound: a selector takes the runtime by itself.
@@ -177,7 +177,8 @@ function selectorSettings({ zone }: Config): BackendSettings {
 }
 
 interface TakesOptions {
-  init(options: BackendSettings): void;
+  /** Transports have none. */
+  init?(options: BackendSettings): void;
 }
 
 /** Adds the clock, random numbers, timers and logger that the application binds to the options of a backend. */

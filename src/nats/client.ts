@@ -34,6 +34,8 @@ export interface NatsClientOptions {
   readonly maxSilenceMs: number;
   /** A larger payload is passed over, in bytes. @default 4_194_304 */
   readonly maxPayloadBytes?: number | undefined;
+  /** Asks servers to say where nobody listens to a message with a reply. @default false */
+  readonly tellsNobodyThere?: boolean | undefined;
 }
 
 const maxPayloadBytes = 4_194_304;
@@ -91,6 +93,10 @@ export class NatsClient implements Nats {
 
   get failedHost(): string | undefined {
     return this.#loop.failedHost;
+  }
+
+  get maxPayload(): number {
+    return this.#connection?.maxPayload ?? 0;
   }
 
   async deliver(
@@ -170,6 +176,7 @@ export class NatsClient implements Nats {
       timers,
       maxSilenceMs,
       maxPayloadBytes: this.#options.maxPayloadBytes ?? maxPayloadBytes,
+      tellsNobodyThere: this.#options.tellsNobodyThere ?? false,
       onMessage: (message: MessageOperation): void => this.#subscriptions.get(message.sid)?.onMessage(message),
     };
     return Connection.open(init, signal);

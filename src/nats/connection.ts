@@ -32,6 +32,8 @@ export interface ConnectionInit {
   readonly maxPayloadBytes: number;
   /** A server that is asked, and says nothing for so long, is given up, in milliseconds. */
   readonly maxSilenceMs: number;
+  /** Asks the server to say where nobody listens to a message with a reply. */
+  readonly tellsNobodyThere: boolean;
   onMessage(message: MessageOperation): void;
 }
 
@@ -90,6 +92,11 @@ export class Connection {
     this.#heardAtMs = init.clock.monotonicMs();
     this.ended = new Promise((resolve) => (this.#onEnd = resolve));
     this.#socket = this.#listen(connectTcp({ host, port }).setNoDelay());
+  }
+
+  /** The largest payload that the server takes, in bytes. */
+  get maxPayload(): number {
+    return this.#info?.maxPayload ?? 0;
   }
 
   /** Publishes a message. Throws a {@link NatsError} for one that cannot be sent. */
@@ -224,10 +231,10 @@ export class Connection {
   }
 
   #introduce(isEncrypted: boolean): void {
-    const { name, credentials } = this.#init;
+    const { name, credentials, tellsNobodyThere } = this.#init;
     const onAnswer = (): void => this.#open();
     this.#pings.push({ onAnswer, onError: () => {}, refusals: [] });
-    this.write(connectOperation(name, isEncrypted, credentials));
+    this.write(connectOperation(name, isEncrypted, credentials, tellsNobodyThere));
   }
 
   #open(): void {

@@ -35,6 +35,8 @@ export interface NatsMessage {
   readonly reply: string | undefined;
   /** Undefined for a message that is larger than those that are read. */
   readonly payload: Buffer | undefined;
+  /** True for what a server says in place of an answer: nobody listens to the subject of a message with a reply. */
+  readonly isNobodyThere?: boolean | undefined;
 }
 
 /** A message to publish. */
@@ -60,9 +62,9 @@ export interface NatsListener {
 }
 
 /**
- * A client of NATS: of its subjects alone, without headers and without JetStream. It connects at the first call, and
- * again after a loss, at the next address where there is one. Messages that are published while there is no connection
- * are lost, as are those that others publish.
+ * A client of NATS: of its subjects alone, without headers of its own and without JetStream. It connects at the first
+ * call, and again after a loss, at the next address where there is one. Messages that are published while there is no
+ * connection are lost, as are those that others publish.
  */
 export interface Nats {
   /** True while messages can be published. */
@@ -71,6 +73,8 @@ export interface Nats {
   readonly wasConnected: boolean;
   /** The host of the last attempt to connect that failed. */
   readonly failedHost: string | undefined;
+  /** The largest payload that the server takes, in bytes; 0 while there is no connection. */
+  readonly maxPayload: number;
   /**
    * Publishes messages, and resolves when the server has them. Without messages, it resolves when the server has
    * processed what was sent before, subscriptions among it. While there is no connection it waits for the attempt that

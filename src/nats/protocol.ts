@@ -32,10 +32,16 @@ const lineEnd = Buffer.from('\r\n');
 // The default of a server that does not say it.
 const defaultMaxPayload = 1_048_576;
 
+// Subject, number of the subscription, subject for an answer; length of the headers, where there are some, and of all.
+const head = /^(\S+)\s+(\d{1,15})\s+(?:(\S+)\s+)?(\d{1,10})$/;
+const headWithHeaders = /^(\S+)\s+(\d{1,15})\s+(?:(\S+)\s+)?(\d{1,10})\s+(\d{1,10})$/;
+
 interface MessageHead {
   readonly subject: string;
   readonly sid: number;
   readonly reply: string | undefined;
+  /** The length of the headers, which are the first part of the whole. */
+  readonly headerLength: number;
   readonly length: number;
 }
 
@@ -106,7 +112,9 @@ export class OperationReader {
     const rest = line.slice(name.length).trim();
     switch (name.toUpperCase()) {
       case 'MSG':
-        return this.#begin(rest);
+        return this.#begin(rest, false);
+      case 'HMSG':
+        return this.#begin(rest, true);
       case 'PING':
         return { kind: 'ping' };
       case 'PONG':
@@ -122,26 +130,34 @@ export class OperationReader {
     }
   }
 
-  #begin(rest: string): ServerOperation | undefined {
-    const [, subject = '', sid = '', reply, length = ''] =
-      /^(\S+)\s+(\d{1,15})\s+(?:(\S+)\s+)?(\d{1,10})$/.exec(rest) ?? [];
-    if (subject === '')
+  #begin(rest: string, hasHeaders: boolean): ServerOperation | undefined {
+    const pattern = hasHeaders ? headWithHeaders : head;
+    const [, subject = '', sid = '', reply, headerLength = '0', length = headerLength] = pattern.exec(rest) ?? [];
+    if (subject === '' || Number(headerLength) > Number(length))
       throw new MalformedOperation(`it sent a message with the head ${JSON.stringify(rest.slice(0, 40))}`);
-    const head = { subject, sid: Number(sid), reply, length: Number(length) };
-    if (head.length > this.#maxPayloadBytes) {
-      this.#skipped = head.length + lineEnd.length;
-      return { kind: 'message', ...head, payload: undefined };
+    const found = {
+      subject,
+      sid: Number(sid),
+      reply,
+      headerLength: hasHeaders ? Number(headerLength) : 0,
+      length: Number(length),
+    };
+    if (found.length > this.#maxPayloadBytes) {
+      this.#skipped = found.length + lineEnd.length;
+      return { kind: 'message', subject, sid: found.sid, reply, payload: undefined };
     }
-    this.#head = head;
-    this.#needed = head.length + lineEnd.length;
+    this.#head = found;
+    this.#needed = found.length + lineEnd.length;
     return undefined;
   }
 
-  #payload({ length, ...head }: MessageHead, bytes: Buffer): ServerOperation {
+  #payload({ length, headerLength, ...message }: MessageHead, bytes: Buffer): ServerOperation {
     if (!bytes.subarray(length).equals(lineEnd)) throw new MalformedOperation('it sent a message without its end');
     this.#head = undefined;
     this.#needed = 1;
-    return { kind: 'message', ...head, payload: bytes.subarray(0, length) };
+    const payload = bytes.subarray(headerLength, length);
+    const isNobodyThere = payload.length === 0 && /^NATS\/1\.0 +503\b/.test(bytes.toString('latin1', 0, headerLength));
+    return { kind: 'message', ...message, payload, ...(isNobodyThere && { isNobodyThere }) };
   }
 }
 
@@ -166,7 +182,12 @@ export interface NatsCredentials {
 }
 
 /** Encodes the first thing that a client says, and asks for an answer. */
-export function connectOperation(name: string, isEncrypted: boolean, credentials: NatsCredentials): string {
+export function connectOperation(
+  name: string,
+  isEncrypted: boolean,
+  credentials: NatsCredentials,
+  tellsNobodyThere = false,
+): string {
   const { username, password, token } = credentials;
   const options = {
     verbose: false,
@@ -177,8 +198,9 @@ export function connectOperation(name: string, isEncrypted: boolean, credentials
     version: '1',
     protocol: 1,
     echo: true,
-    headers: false,
-    no_responders: false,
+    // A server says it by a message with headers.
+    headers: tellsNobodyThere,
+    no_responders: tellsNobodyThere,
     ...(username !== undefined && { user: username }),
     ...(password !== undefined && { pass: password }),
     ...(token !== undefined && { auth_token: token }),

@@ -7,6 +7,7 @@ import type { Status } from '../context/status.ts';
 import type { Code, TenonError } from '../errors/errors.ts';
 import { token } from '../internal/token.ts';
 import type { MethodDescriptor } from '../pipeline/pipeline.ts';
+import type { ConnectionSecurityCapabilities } from '../tls/connection.ts';
 
 /** The default limit of a received message: 4 MiB, as in gRPC. */
 export const defaultMaxMessageBytes = 4 * 1024 * 1024;
@@ -194,8 +195,11 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** The capabilities of a transport, a static property of its class. */
-export interface TransportCapabilities {
+/**
+ * The capabilities of a transport, a static property of its class. `tls` and `credentials` are those of the connection to
+ * a server that calls travel through.
+ */
+export interface TransportCapabilities extends ConnectionSecurityCapabilities {
   /** True if other processes can reach it. */
   readonly network: boolean;
   /** True if any client of gRPC can reach it. */

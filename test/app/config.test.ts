@@ -27,6 +27,7 @@ describe('the configuration', () => {
       profile: 'dev',
       stated: [],
       transport: 'grpc',
+      transportServer: { name: 'grpc' },
       inProcess: false,
       codec: 'proto',
       messages: { maxElements: 1_048_576 },
@@ -145,6 +146,7 @@ describe('the configuration', () => {
       profile: 'prod',
       stated: expect.arrayContaining(['TENON_PROFILE', 'TENON_TLS_CA_FILE', 'TENON_LOG_FORMAT']),
       transport: 'memory',
+      transportServer: { name: 'memory' },
       inProcess: true,
       codec: 'json',
       messages: { maxElements: 300, maxDepth: 20 },
@@ -238,7 +240,7 @@ describe('the configuration', () => {
     ],
     [
       { TENON_TRANSPORT: 'GRPC' },
-      'TENON_TRANSPORT is "GRPC": there are grpc, grpc-js, memory, tcp, unix. Did you mean "grpc"?',
+      'TENON_TRANSPORT is "GRPC": there are grpc, grpc-js, memory, tcp, unix, nats. Did you mean "grpc"?',
     ],
     [{ TENON_PROFILE: 'staging' }, 'TENON_PROFILE is "staging": there are test, dev, local, prod.'],
     [{ TENON_DRAIN: 'yes' }, 'TENON_DRAIN is "yes": there are true, false.'],
@@ -281,7 +283,7 @@ describe('the configuration', () => {
     expect(error.message).toBe(
       [
         'the configuration has 3 problems:',
-        '- TENON_TRANSPORT is "mucp": there are grpc, grpc-js, memory, tcp, unix.',
+        '- TENON_TRANSPORT is "mucp": there are grpc, grpc-js, memory, tcp, unix, nats.',
         '- TENON_DRAIN is "no": there are true, false.',
         '- TENON_BROKR: there is no such variable. Did you mean "TENON_BROKER"?',
       ].join('\n'),

@@ -40,7 +40,7 @@ const contracts = [
   'service',
 ];
 
-/** Rooms of wire protocols. Each is for the registry or the broker of its name. */
+/** Rooms of wire protocols. Each is for the backends of its name. */
 const wires = ['dns', 'mdns', 'etcd', 'consul', 'zookeeper', 'nats', 'kubernetes', 'rabbitmq', 'kafka', 'mqtt'];
 const ofWires = 'the room of its wire in a backend';
 
@@ -78,7 +78,7 @@ const table: readonly Row[] = [
   },
   {
     room: 'transport',
-    mayImport: 'pipeline, the low rooms',
+    mayImport: `pipeline, the low rooms; ${ofWires}`,
     thirdParties: 'one per backend',
     rooms: ['pipeline', ...low],
   },
@@ -233,9 +233,9 @@ const besides: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** True if a file of a registry or a broker imports the room of its wire. */
+/** True if a file of a backend imports the room of its wire. */
 function isOwnWire(path: string, room: string): boolean {
-  return wires.includes(room) && new RegExp(`^src/(?:registry|broker)/${room}(?:/.*)?\\.ts$`).test(path);
+  return wires.includes(room) && new RegExp(`^src/(?:registry|broker|transport)/${room}(?:/.*)?\\.ts$`).test(path);
 }
 
 /** Rooms whose files may all be imported, except those of `internal/`. */

@@ -13,7 +13,7 @@ import { eventually, gate, settled } from '../support/waiting.ts';
 import { fieldsOf, parityMetadata, type ParityHandler } from './service.ts';
 
 /** Every transport, by the name of its column; in process, over gRPC for other processes, by TENON_IN_PROCESS. */
-export const columns = ['memory', 'grpc', 'grpc-js', 'tcp', 'unix', 'in process'] as const;
+export const columns = ['memory', 'grpc', 'grpc-js', 'tcp', 'unix', 'nats', 'in process'] as const;
 export type Column = (typeof columns)[number];
 
 /** A service on one transport, and a client of it. */
@@ -269,7 +269,8 @@ export const cases: readonly ParityCase[] = [
     name: 'nobody there is UNAVAILABLE, `transport.unreachable`',
     run: async ({ client, address }) => {
       // Of the same kind of address, where nobody listens.
-      const nowhere = address.startsWith('unix:') ? 'unix:/nowhere/parity.sock' : '127.0.0.1:1';
+      const [scheme = ''] = /^(?:unix|nats):/.exec(address) ?? [];
+      const nowhere = { 'unix:': 'unix:/nowhere/parity.sock', 'nats:': 'nats:nowhere.parity' }[scheme] ?? '127.0.0.1:1';
       const { code, reason } = await failureOf(client.echo({ text: '' }, { address: nowhere }));
       assert.deepEqual([code, reason], [Code.Unavailable, 'transport.unreachable']);
     },

@@ -8,7 +8,7 @@ import type { Parsed, Variable } from './variables.ts';
 export type BackendRoom = 'transport' | 'codec' | 'registry' | 'selector' | 'broker';
 
 /** The rooms whose backends have an address, and may have variables of their own. */
-export type AddressedRoom = 'registry' | 'broker';
+export type AddressedRoom = 'transport' | 'registry' | 'broker';
 
 /** The class of a backend, and the options that are bound for it. */
 export interface Backend {
@@ -88,6 +88,16 @@ export const backendRows: Readonly<Record<BackendRoom, readonly BackendRow[]>> =
       load: async () => {
         const { UnixTransport, UnixTransportOptions } = await import('../../transport/unix.ts');
         return backend(UnixTransport, UnixTransportOptions);
+      },
+    },
+    {
+      name: 'nats',
+      summary: 'the same through a server of NATS: processes need a way to it, and none to each other',
+      server: 'nats',
+      takesAddress: true,
+      load: async (settings) => {
+        const { NatsTransport, NatsTransportOptions } = await import('../../transport/nats.ts');
+        return backend(NatsTransport, NatsTransportOptions, settings);
       },
     },
   ],

@@ -5,10 +5,15 @@ import { Broker, type BrokerCapabilities } from '../../broker/broker.ts';
 import { DefaultMarshaler } from '../../codec/codec.ts';
 import { Registry, type RegistryCapabilities } from '../../registry/registry.ts';
 import { Selector } from '../../selector/selector.ts';
-import { type CredentialKind, hasCredentials, untakenSecurity } from '../../tls/connection.ts';
+import {
+  type ConnectionSecurityCapabilities,
+  type CredentialKind,
+  hasCredentials,
+  untakenSecurity,
+} from '../../tls/connection.ts';
 import { TransportTlsOptions } from '../../transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../transport/transport.ts';
-import type { Config } from '../config.ts';
+import { backendChoice, type Config } from '../config.ts';
 import type { Problem } from '../describe.ts';
 import { type AddressedRoom, backendRow, backendRows } from './backend-table.ts';
 import { allBindings, dependenciesOf } from './bindings.ts';
@@ -34,12 +39,13 @@ export interface OptionsFindings {
   readonly notes: readonly Problem[];
 }
 
-const contracts: Readonly<Record<string, ServiceIdentifier>> = {
+const addressed: Readonly<Record<AddressedRoom, ServiceIdentifier>> = {
   transport: Transport,
   registry: Registry,
-  selector: Selector,
   broker: Broker,
 };
+
+const contracts: Readonly<Record<string, ServiceIdentifier>> = { ...addressed, selector: Selector };
 
 /**
  * Lists options and variables that nothing reads, or that stronger ones replace: a problem if they are to protect
@@ -50,7 +56,7 @@ export function checkOptions(bindings: BindingService, input: OptionsCheckInput)
   const findings = [
     ...unreadOptions(bindings, mayRead, input.options),
     ...tlsOfTransport(bindings, input),
-    ...(['registry', 'broker'] as const).flatMap((room) => [
+    ...(['transport', 'registry', 'broker'] as const).flatMap((room) => [
       ...securityOfRoom(bindings, mayRead, input, room),
       ...replacedSecurity(bindings, mayRead, input, room),
     ]),
@@ -187,10 +193,10 @@ function securityOfRoom(
   { config, options, boundBy }: OptionsCheckInput,
   room: AddressedRoom,
 ): Finding[] {
-  const { security = {} } = config[room];
+  const { security = {} } = backendChoice(config, room);
   const said = Object.keys(security);
   if (said.length === 0) return [];
-  const contract = room === 'registry' ? Registry : Broker;
+  const contract = addressed[room];
   const bound = nameOf(bindings, contract);
   const overruling = boundBy.get(contract)?.at(-1);
   const isTold =
@@ -199,7 +205,7 @@ function securityOfRoom(
       ([identifier, parts]) =>
         roomOf(identifier) === room && mayRead(identifier) && parts.some(({ layer }) => layer === environmentLayer),
     );
-  const capabilities = capabilitiesBoundTo<RegistryCapabilities & BrokerCapabilities>(bindings, contract);
+  const capabilities = capabilitiesBoundTo<ConnectionSecurityCapabilities>(bindings, contract);
   // The capabilities of what a function makes are known only at the start, where its kit refuses.
   if (isTold && !capabilities && !classBoundTo(bindings, contract)) return [];
   const untaken = isTold ? untakenSecurity(security, capabilities ?? {}) : said;
@@ -226,7 +232,7 @@ function replacedSecurity(
   { config, options }: OptionsCheckInput,
   room: AddressedRoom,
 ): Finding[] {
-  const { security = {} } = config[room];
+  const { security = {} } = backendChoice(config, room);
   return [...options.all].flatMap(([identifier, parts]) => {
     const ours = parts.findIndex(({ layer }) => layer === environmentLayer);
     if (roomOf(identifier) !== room || ours < 0 || !mayRead(identifier)) return [];
@@ -293,6 +299,7 @@ function settingsOfNoTls(config: Config): Finding[] {
   const ofCalls = stated.filter((name) => name.startsWith('TENON_TLS'));
   const sides: readonly (readonly [names: readonly string[], tls: object | undefined])[] = [
     [ofCalls, tls],
+    [variablesOf('transport', 'tls', stated), config.transportServer.security?.tls],
     [variablesOf('registry', 'tls', stated), config.registry.security?.tls],
     [variablesOf('broker', 'tls', stated), config.broker.security?.tls],
   ];
@@ -309,10 +316,12 @@ function settingsOfNoTls(config: Config): Finding[] {
 
 /** The variables of addresses and backends that no chosen backend reads, each with the backend that was chosen. */
 function unreadSettings({
+  transportServer,
   registry,
   broker,
 }: Config): (readonly [variable: string, chosen: string, contract: ServiceIdentifier])[] {
   const chosen = [
+    ['transport', transportServer.name, 'TENON_TRANSPORT_ADDRESS', Transport],
     ['registry', registry.name, 'TENON_REGISTRY_ADDRESS', Registry],
     ['broker', broker.name, 'TENON_BROKER_ADDRESS', Broker],
   ] as const;

@@ -12,7 +12,7 @@ import { ServiceOptions } from '../../service/service.ts';
 import { TransportTlsOptions } from '../../transport/tls.ts';
 import { Transport, type TransportCapabilities } from '../../transport/transport.ts';
 import type { Choice, ChoiceSources } from '../choices.ts';
-import { clientFields, type Config, messageFields, serviceFields } from '../config.ts';
+import { backendChoice, clientFields, type Config, messageFields, serviceFields } from '../config.ts';
 import { type AddressedRoom, backendRow } from './backend-table.ts';
 import { allBindings } from './bindings.ts';
 import { capabilitiesBoundTo } from './capabilities.ts';
@@ -58,6 +58,7 @@ export function optionChoices(bindings: BindingService, sources: ChoiceSources):
   return [
     ...serviceChoices(bindings, sources),
     ...found,
+    ...(isOurs(Transport) ? ownBackendAddress('transport', sources) : []),
     ...(isOurs(Registry) ? ownBackendAddress('registry', sources) : []),
     ...(isOurs(Broker) ? ownBackendAddress('broker', sources) : []),
     ...(isOurs(Logger) ? choicesOf('Logger', [variableFields(config.log, logger, config)]) : []),
@@ -122,17 +123,17 @@ function environmentFields(identifier: ServiceIdentifier, config: Config): Field
   if (identifier === MessageLimits) return variableFields(config.messages, messageFields, config);
   if (identifier === TransportTlsOptions) return tlsFields(config);
   const room = roomOf(identifier);
-  return room === 'registry' || room === 'broker' ? backendFields(room, config) : new Map();
+  return room === 'transport' || room === 'registry' || room === 'broker' ? backendFields(room, config) : new Map();
 }
 
 /** The address and the variables of the chosen backend. Backends of the application have no variables. */
 function backendFields(room: AddressedRoom, config: Config): Fields {
-  const { name, address, settings = {}, security = {} } = config[room];
+  const { name, address, settings = {}, security = {} } = backendChoice(config, room);
   const row = backendRow(room, name);
   const names = Object.fromEntries((row?.variables ?? []).map((variable) => [variable.option, variable.name]));
   const given = new Map([...variableFields(settings, names, config), ...securityFields(room, security, config)]);
   if (address === undefined || (row && row.takesAddress !== true)) return given;
-  const variable = room === 'registry' ? 'TENON_REGISTRY' : 'TENON_BROKER';
+  const variable = `TENON_${room.toUpperCase()}`;
   const apart = `${variable}_ADDRESS`;
   const origin = config.stated.includes(apart) ? apart : variable;
   return new Map([['address', { value: address, origin }], ...given]);
@@ -161,7 +162,8 @@ function ownBackendAddress(room: AddressedRoom, { options, config }: ChoiceSourc
   const hasOptions = [...options.all].some(
     ([identifier, parts]) => roomOf(identifier) === room && parts.some(({ layer }) => layer === environmentLayer),
   );
-  return hasOptions ? [] : choicesOf(room === 'registry' ? 'Registry' : 'Broker', [backendFields(room, config)]);
+  const name = { transport: 'Transport', registry: 'Registry', broker: 'Broker' }[room];
+  return hasOptions ? [] : choicesOf(name, [backendFields(room, config)]);
 }
 
 /** The options of services: those that all have in common, then those of each class that nothing stronger overrules. */

@@ -124,7 +124,7 @@ export function asksForTls(address: unknown): boolean {
 }
 
 function prefixOf(room: AddressedRoom): string {
-  return room === 'registry' ? 'TENON_REGISTRY_' : 'TENON_BROKER_';
+  return `TENON_${room.toUpperCase()}_`;
 }
 
 function optionsIn(

@@ -32,10 +32,16 @@ const choices = listed([
   },
   {
     name: 'TENON_TRANSPORT',
-    describes: 'How calls travel.',
-    ...choice,
+    describes: 'How calls travel. One with a server may carry its address: nats://127.0.0.1:4222',
+    kind: 'backend',
     choices: () => namesOf('transport'),
     fallback: { test: 'memory', dev: 'grpc', local: 'grpc', prod: 'grpc' },
+  },
+  {
+    name: 'TENON_TRANSPORT_ADDRESS',
+    describes: "host:port of the server of the transport, where it has one. Default: the backend's own.",
+    ...text,
+    example: '127.0.0.1:4222',
   },
   {
     name: 'TENON_CODEC',
@@ -374,6 +380,7 @@ const others = listed([
  */
 export const variables: readonly [Variable, ...Variable[]] = [
   ...choices,
+  ...securityVariables('transport'),
   ...securityVariables('registry'),
   ...securityVariables('broker'),
   ...backendVariables,

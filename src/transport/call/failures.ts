@@ -226,11 +226,16 @@ export function addressInUse(
 }
 
 /** UNAVAILABLE: the system does not let this process listen at the address. */
-export function cannotListen(address: string, why: string, cause?: unknown): TenonError {
+export function cannotListen(
+  address: string,
+  why: string,
+  cause?: unknown,
+  remedy = 'Give an address of this machine, or 0.0.0.0 for all of them',
+): TenonError {
   return new TenonError({
     code: Code.Unavailable,
     reason: 'transport.cannot_listen',
-    message: `cannot listen at ${address}: ${why}. Give an address of this machine, or 0.0.0.0 for all of them`,
+    message: `cannot listen at ${address}: ${why}. ${remedy}`,
     cause,
   });
 }

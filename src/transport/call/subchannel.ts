@@ -279,7 +279,7 @@ export class Subchannel<Connection extends SharedConnection> {
     this.#isConnecting = true;
     this.#attemptMs = this.clock.monotonicMs();
     const { addresses, secure } = this.#options;
-    const socket = connect(addresses.connecting(this.address));
+    const socket = addresses.connect?.(this.address) ?? connect(addresses.connecting(this.address));
     if (!secure) {
       this.#take(socket);
       return;

@@ -21,7 +21,7 @@ import { DeferredWatch } from '../call/deferred-watch.ts';
 import { SubchannelPool } from '../call/subchannel.ts';
 import type { AddressScheme } from '../sockets/address-scheme.ts';
 import { socketServerDefaults, type SocketServerLimits } from '../sockets/socket-defaults.ts';
-import { SocketListener } from '../sockets/socket-listener.ts';
+import { SocketListener, type SocketListenerOptions } from '../sockets/socket-listener.ts';
 import { TlsDialer } from '../sockets/tls-dialer.ts';
 
 /** Options of the transports that use frames. */
@@ -55,21 +55,28 @@ export const frameDefaults = {
 // The protocol offered in TLS (ALPN, RFC 7301).
 const protocols = ['tenon/1'];
 
-/** A transport over sockets with tenon's own frames; `places` parses the addresses of the sockets. */
+/** A transport over sockets with tenon's own frames; `addresses` parses the addresses of the sockets. */
 export class FrameTransport implements Transport {
   readonly #options: FrameTransportOptions;
   readonly #addresses: AddressScheme;
+  readonly #makeServer: SocketListenerOptions['makeServer'];
   readonly #connection: ConnectionOptions;
   readonly #deferredWatch: DeferredWatch;
   readonly #subchannels: SubchannelPool<CallConnection>;
   #dialer: TlsDialer | undefined;
 
-  constructor(options: FrameTransportOptions, addresses: AddressScheme) {
+  /** @param makeServer makes what takes the connections of a listener, if they are none of `node:net` */
+  constructor(
+    options: FrameTransportOptions,
+    addresses: AddressScheme,
+    makeServer?: SocketListenerOptions['makeServer'],
+  ) {
     const { windowBytes, maxCalls, keepaliveMs, keepaliveTimeoutMs, handshakeTimeoutMs, runtime } = options;
     checkFields('tls', options.tls, clientTlsFields);
     checkFields('serverTls', options.serverTls, serverTlsFields);
     this.#options = options;
     this.#addresses = addresses;
+    this.#makeServer = makeServer;
     this.#deferredWatch = new DeferredWatch(runtime.clock, runtime.timers);
     this.#connection = {
       windowBytes: Math.max(windowBytes, minWindowBytes),
@@ -115,7 +122,15 @@ export class FrameTransport implements Transport {
     const listener = new SocketListener(
       options,
       (listening, side) => new FrameServer(listening, side, connection, shared),
-      { addresses: this.#addresses, runtime, logger, tls: serverTls, protocols, limits: this.#options },
+      {
+        addresses: this.#addresses,
+        runtime,
+        logger,
+        tls: serverTls,
+        protocols,
+        limits: this.#options,
+        makeServer: this.#makeServer,
+      },
     );
     await listener.open(address, options.signal);
     return listener;

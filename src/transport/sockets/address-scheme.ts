@@ -4,12 +4,13 @@ import { textOf } from '../../errors/errors.ts';
 import { hostPort } from '../../internal/host-port.ts';
 import { assertCallable, parseAddress, formatPeer } from './address.ts';
 import { addressInUse, cannotListen } from '../call/failures.ts';
+import type { ConnectionServer } from './connection-server.ts';
 
 /** An address that a listener is about to use. */
 export interface ListenTarget {
   readonly options: NetListenOptions;
   /** Returns the address at which `server` really listens. */
-  bound(server: Server): string;
+  bound(server: ConnectionServer): string;
   /** Makes the address visible to callers, once it is listened at. Fails as listening does. */
   publish?(): Promise<void>;
   /** Releases the address. */
@@ -28,6 +29,8 @@ export interface AddressScheme {
   /** Throws INVALID_ARGUMENT (`transport.invalid_address`) for an address that cannot be called. */
   assertCallable(address: string): void;
   connecting(address: string): NetConnectOpts;
+  /** Opens a connection that is none of `node:net`. @default one of `node:net`, as `connecting` says */
+  connect?(address: string): Socket;
   /** Returns the host that a certificate of the other end should name. */
   hostOf(address: string): string;
   localOf(socket: Socket): string;
@@ -42,7 +45,7 @@ export const tcpAddresses: AddressScheme = {
       // Without a host Node listens on every address of both families.
       options: { port, host: host === '' ? undefined : host },
       bound(server) {
-        const { address: bound, port: boundPort } = server.address() as AddressInfo;
+        const { address: bound, port: boundPort } = (server as Server).address() as AddressInfo;
         return hostPort(host === '' ? bound : host, boundPort);
       },
       failure(error) {

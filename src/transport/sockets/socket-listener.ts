@@ -1,4 +1,4 @@
-import { createServer, type Server as NetServer, type Socket as NetSocket } from 'node:net';
+import { createServer, type Socket as NetSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 import { LinkedList } from '../../internal/linked-list.ts';
@@ -10,6 +10,7 @@ import type { ServerTlsOptions } from '../../tls/tls.ts';
 import type { Accept, Listener, ListenOptions, Socket } from '../transport.ts';
 import { listenerClosed } from '../call/failures.ts';
 import type { ListenTarget, AddressScheme } from './address-scheme.ts';
+import type { ConnectionServer } from './connection-server.ts';
 import type { ServerCall, ServerSide } from '../call/server-call.ts';
 import type { MakeServerEngine, ServerEngine } from './server-engine.ts';
 import type { SocketServerLimits } from './socket-defaults.ts';
@@ -26,6 +27,8 @@ export interface SocketListenerOptions extends TlsSeams {
   /** The protocols offered in TLS (ALPN, RFC 7301). */
   readonly protocols: readonly string[];
   readonly limits: Pick<SocketServerLimits, 'maxConnections' | 'maxHandshakes' | 'backlog'>;
+  /** Makes what takes the connections. @default a server of `node:net` */
+  readonly makeServer?: ((onConnection: (socket: NetSocket) => void) => ConnectionServer) | undefined;
 }
 
 /** Listens at an address, and gives its connections to an engine, which knows nothing of ports. */
@@ -35,7 +38,7 @@ export class SocketListener implements Listener {
   readonly #logger: Logger;
   readonly #runtime: Pick<Runtime, 'clock' | 'timers'>;
   readonly #engine: ServerEngine;
-  readonly #net: NetServer;
+  readonly #net: ConnectionServer;
   readonly #tls: TlsAcceptor | undefined;
   readonly #sockets = new Set<NetSocket>();
   readonly #calls = new LinkedList<ServerCall>();
@@ -52,7 +55,7 @@ export class SocketListener implements Listener {
   constructor(
     options: ListenOptions,
     makeEngine: MakeServerEngine,
-    { addresses, tls, protocols, limits, ...seams }: SocketListenerOptions,
+    { addresses, tls, protocols, limits, makeServer, ...seams }: SocketListenerOptions,
   ) {
     this.#addresses = addresses;
     this.#limits = limits;
@@ -62,7 +65,8 @@ export class SocketListener implements Listener {
     this.#tls =
       tls && new TlsAcceptor({ ...seams, tls, protocols, maxHandshakes, take: (connection) => this.#take(connection) });
     this.#engine = makeEngine(options, this.#side(options));
-    this.#net = createServer({ noDelay: true }, (socket) => this.#connected(socket));
+    const onConnection = (socket: NetSocket): void => this.#connected(socket);
+    this.#net = makeServer?.(onConnection) ?? createServer({ noDelay: true }, onConnection);
   }
 
   /** Listens at an address. Rejects as `Transport.listen` does. */

@@ -1,0 +1,206 @@
+import { textOf } from '../../errors/errors.ts';
+import { bounded } from '../../runtime/bounded.ts';
+import type { Runtime, Timer } from '../../runtime/runtime.ts';
+import { type Nats, NatsError, type NatsListener, type NatsMessage, type NatsSubscription } from '../../nats/nats.ts';
+import { NatsSocket, type PacketSender } from './nats-socket.ts';
+import { PacketKind, readPacket, writePacket } from './packet.ts';
+
+/** Options of a {@link NatsExchange}. */
+export interface NatsExchangeOptions {
+  readonly runtime: Runtime;
+  /** Makes the client. */
+  readonly connect: (listener: NatsListener) => Nats;
+  /** Time for NATS to be connected to, in milliseconds. */
+  readonly timeoutMs: number;
+  /** The beginning of the subjects of this process. */
+  readonly inboxPrefix: string;
+  /** Explains an error of the connection to NATS. */
+  explain(error: unknown): Error;
+  /** Called when the connection to NATS is closed. */
+  onClosed(): void;
+}
+
+// The process lives while this timer runs. It never has anything to do.
+const holdMs = 2 ** 30;
+const none = Buffer.alloc(0);
+
+/** The connections of a process over NATS: each has a subject here, and all subjects one subscription. */
+export class NatsExchange implements PacketSender {
+  readonly #options: NatsExchangeOptions;
+  readonly #nats: Nats;
+  readonly #prefix: string;
+  readonly #sockets = new Map<string, NatsSocket>();
+  /** What waits for an answer to a probe, by its subject. */
+  readonly #probes = new Map<string, (isThere: boolean) => void>();
+  #inbox: NatsSubscription | undefined;
+  #lastNumber = 0;
+  #listeners = 0;
+  #isLeaving = false;
+  #holders = 0;
+  #hold: Timer | undefined;
+
+  constructor(options: NatsExchangeOptions) {
+    this.#options = options;
+    this.#prefix = `${options.inboxPrefix}.${options.runtime.random.uuid().replaceAll('-', '')}`;
+    this.#nats = options.connect({ onLost: (error) => this.#onLost(error) });
+  }
+
+  get maxPayload(): number {
+    return this.#nats.maxPayload;
+  }
+
+  send(subject: string, reply: string | undefined, packet: Buffer): boolean {
+    return this.#nats.publish({ subject, reply, payload: packet });
+  }
+
+  hold(isHeld: boolean): void {
+    this.#holders += isHeld ? 1 : -1;
+    if (this.#holders > 0) {
+      this.#hold ??= this.#options.runtime.timers.every(holdMs, () => {}, { keepAlive: true });
+      return;
+    }
+    this.#hold?.cancel();
+    this.#hold = undefined;
+  }
+
+  forget(socket: NatsSocket): void {
+    this.#sockets.delete(socket.own);
+    this.#closeIfIdle();
+  }
+
+  /** Opens a connection to whoever listens to a subject. */
+  dial(subject: string): NatsSocket {
+    const socket = this.#make(subject, true);
+    this.#ready([subject]).then(
+      () => socket.open(),
+      (error: unknown) => socket.destroy(error as Error),
+    );
+    return socket;
+  }
+
+  /** Takes the connections to a subject. Rejects with the error of NATS. */
+  async listen(subject: string, onSocket: (socket: NatsSocket) => void): Promise<NatsSubscription> {
+    const byPeer = new Map<string, NatsSocket>();
+    this.#listeners += 1;
+    const subscription = this.#nats.subscribe(subject, ({ reply, payload }) => {
+      const packet = readPacket(payload);
+      if (!packet || reply === undefined) return;
+      if (packet.kind === PacketKind.Probe) {
+        this.send(reply, undefined, writePacket(PacketKind.Close, 0, none));
+        return;
+      }
+      let socket = byPeer.get(reply);
+      if (!socket) {
+        // The end of a connection that is over here.
+        if (packet.number !== 0 || packet.kind !== PacketKind.Data) return;
+        socket = this.#make(reply, false);
+        socket.once('close', () => byPeer.delete(reply));
+        byPeer.set(reply, socket);
+        onSocket(socket);
+      }
+      socket.receive(packet, reply);
+    });
+    let isEnded = false;
+    const unsubscribe = (): void => {
+      if (isEnded) return;
+      isEnded = true;
+      subscription.unsubscribe();
+      this.#listeners -= 1;
+      this.#closeIfIdle();
+    };
+    try {
+      await this.#ready([subject]);
+    } catch (error) {
+      unsubscribe();
+      throw error;
+    }
+    return { unsubscribe };
+  }
+
+  /** Returns true if somebody listens to a subject. Rejects with the error of NATS. */
+  async isListenedTo(subject: string): Promise<boolean> {
+    await this.#ready([subject]);
+    const own = this.#nextSubject();
+    return new Promise((resolve) => {
+      const { timers } = this.#options.runtime;
+      const end = (isThere: boolean): void => {
+        this.#probes.delete(own);
+        timer.cancel();
+        resolve(isThere);
+      };
+      // Who listens and does not answer is there all the same.
+      const timer = timers.after(this.#options.timeoutMs, () => end(true), { keepAlive: true });
+      this.#probes.set(own, end);
+      this.send(subject, own, writePacket(PacketKind.Probe, 0, none));
+    });
+  }
+
+  /** Closes the connection to NATS when no listener and no connection is left that needs it. */
+  leave(): void {
+    this.#isLeaving = true;
+    this.#closeIfIdle();
+  }
+
+  #closeIfIdle(): void {
+    if (!this.#isLeaving || this.#listeners > 0 || this.#sockets.size > 0) return;
+    this.#nats.close();
+    this.#options.onClosed();
+  }
+
+  #make(peer: string, isClient: boolean): NatsSocket {
+    const socket = new NatsSocket({ sender: this, own: this.#nextSubject(), peer, isClient });
+    this.#sockets.set(socket.own, socket);
+    return socket;
+  }
+
+  #nextSubject(): string {
+    this.#lastNumber += 1;
+    return `${this.#prefix}.${this.#lastNumber.toString(36)}`;
+  }
+
+  /** Resolves when NATS is connected and has all subscriptions. */
+  async #ready(subjects: readonly string[]): Promise<void> {
+    const inbox = `${this.#prefix}.*`;
+    const subscription = (this.#inbox ??= this.#nats.subscribe(inbox, (message) => this.#onMessage(message)));
+    const { timeoutMs, runtime, explain } = this.#options;
+    try {
+      await bounded((signal) => this.#nats.deliver([], signal, [inbox, ...subjects]), {
+        timers: runtime.timers,
+        timeoutMs,
+        onTimeout: (ms) => new Error(`it did not answer within ${Math.round(ms)} ms`),
+      });
+    } catch (error) {
+      // The next call subscribes again: a right may have been given meanwhile.
+      if (error instanceof NatsError && error.kind === 'denied' && error.subject === inbox) {
+        subscription.unsubscribe();
+        if (this.#inbox === subscription) this.#inbox = undefined;
+      }
+      throw explain(error);
+    }
+  }
+
+  #onMessage({ subject, reply, payload, isNobodyThere }: NatsMessage): void {
+    const probe = this.#probes.get(subject);
+    if (probe) {
+      probe(isNobodyThere !== true);
+      return;
+    }
+    const socket = this.#sockets.get(subject);
+    if (isNobodyThere === true) {
+      socket?.onNobodyThere();
+      return;
+    }
+    const packet = readPacket(payload);
+    if (!packet) return;
+    if (socket) socket.receive(packet, reply);
+    else if (reply !== undefined && packet.kind !== PacketKind.Close) {
+      this.send(reply, undefined, writePacket(PacketKind.Close, 0, none));
+    }
+  }
+
+  #onLost(error: Error): void {
+    for (const socket of this.#sockets.values())
+      socket.destroy(new Error(`the connection to NATS was lost (${textOf(error)})`));
+    for (const probe of this.#probes.values()) probe(false);
+  }
+}

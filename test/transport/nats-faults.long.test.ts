@@ -1,0 +1,286 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+import { okStatus } from '../../src/context/status.ts';
+import { Code, TenonError } from '../../src/errors/errors.ts';
+import { anySchema } from '../../src/pipeline/pipeline.ts';
+import { failureOf } from '../../src/testing/failures.ts';
+import { NatsTransport, type NatsTransportOptions } from '../../src/transport/nats.ts';
+import type { Listener, Message, Socket } from '../../src/transport/transport.ts';
+import { RawNats } from '../nats/support.ts';
+import { authority } from '../support/certificates.ts';
+import { closing } from '../support/closing.ts';
+import { BackendServer, describeWithServer, type ServerOptions } from '../support/servers.ts';
+import { type ToxicProxy, Toxiproxy } from '../support/toxiproxy.ts';
+import { expectNothingUncaught } from '../support/uncaught.ts';
+import { eventually } from '../support/waiting.ts';
+
+expectNothingUncaught();
+
+const patientMs = 30_000;
+const route = {
+  service: 'nats.Echo',
+  method: 'Say',
+  path: '/nats.Echo/Say',
+  aliases: [],
+  kind: 'bidi',
+  input: anySchema,
+  output: anySchema,
+  idempotent: false,
+  defaultContentType: 'application/grpc+json',
+} as const;
+const lost = { code: Code.Unavailable, reason: 'transport.connection_lost' };
+const unreachable = { code: Code.Unavailable, reason: 'transport.unreachable' };
+
+async function started(options: ServerOptions = {}): Promise<BackendServer> {
+  const server = new BackendServer('nats', options);
+  closing.push(() => server.dispose());
+  return server.start();
+}
+
+function transportTo(address: string, options: NatsTransportOptions = {}): NatsTransport {
+  const transport = new NatsTransport({ address, timeoutMs: 2_000, ...options });
+  closing.push(() => transport.close());
+  return transport;
+}
+
+/** Answers each message with itself, and ends when the caller does. */
+async function echo(socket: Socket): Promise<void> {
+  for (;;) {
+    const message = await socket.recv().catch(() => undefined);
+    if (message?.body === undefined) break;
+    await socket.send({ body: message.body });
+  }
+  void socket.send({ status: okStatus });
+  void socket.close();
+}
+
+async function serving(transport: NatsTransport, address = '127.0.0.1:0'): Promise<Listener> {
+  const listener = await transport.listen(address, { routes: [route] });
+  closing.push(() => listener.close());
+  listener.accept((socket) => void echo(socket));
+  return listener;
+}
+
+async function call(transport: NatsTransport, address: string, text = 'hello'): Promise<Message> {
+  return transport.unary(address, { body: Buffer.from(text) }, { route, maxReceiveBytes: 2 ** 26 });
+}
+
+describe('with a server of its own', () => {
+  it('ends calls when NATS dies, and makes others when it is back, without a new listener', async () => {
+    const server = await started();
+    const listener = await serving(transportTo(server.address));
+    const client = transportTo(server.address);
+    const open = client.dial(listener.addr(), { route });
+    void open.send({ body: Buffer.from('a') });
+    expect((await open.recv())?.body).toEqual(Buffer.from('a'));
+    await server.kill();
+    expect(await failureOf(open.recv())).toMatchObject(lost);
+    expect(await failureOf(call(client, listener.addr()))).toMatchObject(unreachable);
+    await server.start();
+    let answer: Message | undefined;
+    await eventually(
+      'calls are made again',
+      async () => {
+        answer ??= await call(client, listener.addr()).catch(() => undefined);
+        return answer !== undefined;
+      },
+      { limitMs: patientMs },
+    );
+    expect(answer).toMatchObject({ status: { code: Code.Ok } });
+  });
+
+  it('ends every call while NATS is restarted again and again', async () => {
+    const server = await started();
+    const listener = await serving(transportTo(server.address));
+    const client = transportTo(server.address);
+    let isOver = false;
+    const codes = new Map<string, number>();
+    const callers = Array.from({ length: 20 }, async () => {
+      while (!isOver) {
+        const code = await call(client, listener.addr(), 'x'.repeat(40_000)).then(
+          () => 'ok',
+          (error: unknown) => TenonError.from(error).reason ?? '',
+        );
+        codes.set(code, (codes.get(code) ?? 0) + 1);
+        if (code !== 'ok') await new Promise((resolve) => setImmediate(resolve));
+      }
+    });
+    for (let round = 0; round < 3; round += 1) {
+      const before = codes.get('ok') ?? 0;
+      await eventually('calls are answered', () => (codes.get('ok') ?? 0) > before + 50, { limitMs: patientMs });
+      await server.restart();
+    }
+    isOver = true;
+    await Promise.all(callers);
+    const known = ['ok', 'transport.unreachable', 'transport.connection_lost'];
+    expect([...codes.keys()].filter((code) => !known.includes(code))).toEqual([]);
+  });
+
+  it('splits what is larger than NATS takes', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tenon-nats-transport-'));
+    closing.push(() => rmSync(folder, { recursive: true, force: true }));
+    const config = join(folder, 'nats.conf');
+    writeFileSync(config, 'max_payload: 2048\n');
+    const server = await started({ args: ['--config', config] });
+    const listener = await serving(transportTo(server.address));
+    const client = transportTo(server.address);
+    const socket = client.dial(listener.addr(), { route });
+    const body = Buffer.alloc(3_000_000, 'abcdefg');
+    void socket.send({ body });
+    socket.end();
+    expect(Buffer.compare((await socket.recv())?.body ?? Buffer.alloc(0), body)).toBe(0);
+  });
+
+  it('shows credentials, and says it when they are refused', async () => {
+    const server = await started({ args: ['--user', 'tenon', '--pass', 'secret'] });
+    const credentials = { username: 'tenon', password: 'secret' };
+    const listener = await serving(transportTo(server.address, { credentials }));
+    expect(await call(transportTo(server.address, { credentials }), listener.addr())).toMatchObject({
+      status: { code: Code.Ok },
+    });
+    const error = await failureOf(call(transportTo(server.address), listener.addr()));
+    expect(error).toMatchObject(unreachable);
+    expect(error.message).toMatch(/NATS at .* refuses it: .*TENON_TRANSPORT_USERNAME/);
+    const byToken = await started({ args: ['--auth', 'the-token'] });
+    const token = { credentials: { token: 'the-token' } };
+    const other = await serving(transportTo(byToken.address, token));
+    expect(await call(transportTo(byToken.address, token), other.addr())).toMatchObject({ status: { code: Code.Ok } });
+  });
+});
+
+describe('over TLS', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tenon-nats-transport-tls-'));
+  const ca = authority();
+  const issued = ca.issue({ name: 'nats', names: ['127.0.0.1'] });
+  const [caFile, certFile, keyFile] = ['ca.crt', 'tls.crt', 'tls.key'].map((name) => join(folder, name));
+  beforeAll(() => {
+    writeFileSync(caFile as string, ca.cert);
+    writeFileSync(certFile as string, issued.cert);
+    writeFileSync(keyFile as string, issued.key);
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('speaks to NATS, and does not trust whom it does not know', async () => {
+    const files = { certFile: certFile as string, keyFile: keyFile as string, caFile: caFile as string };
+    const server = await started({ tls: files });
+    const tls = { tls: { caFile: files.caFile } };
+    const transport = transportTo(server.address, tls);
+    expect([transport.isSecure(), transportTo(server.address).isSecure()]).toEqual([true, false]);
+    const listener = await serving(transport);
+    expect(await call(transportTo(server.address, tls), listener.addr())).toMatchObject({ status: { code: Code.Ok } });
+    const untrusting = transportTo(server.address, { tls: {} });
+    expect((await failureOf(call(untrusting, listener.addr()))).message).toMatch(/certificate/);
+  });
+});
+
+describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
+  const toxiproxy = new Toxiproxy();
+  let proxy: ToxicProxy;
+  beforeAll(async () => {
+    await toxiproxy.start();
+  });
+  afterAll(() => toxiproxy.dispose());
+
+  /** An open call to a server whose connection to NATS can be disturbed. */
+  async function openCall(options: NatsTransportOptions) {
+    proxy = await toxiproxy.proxy(server.address);
+    const listener = await serving(transportTo(proxy.address, { serverKeepaliveMs: Infinity }));
+    const client = transportTo(server.address, options);
+    const socket = client.dial(listener.addr(), { route });
+    void socket.send({ body: Buffer.from('a') });
+    expect((await socket.recv())?.body).toEqual(Buffer.from('a'));
+    return { client, listener, socket };
+  }
+
+  it('says at the next packet that the other process is gone', async () => {
+    const { client, listener, socket } = await openCall({ keepaliveMs: 600_000 });
+    await proxy.cut();
+    const isGone = failureOf(socket.recv());
+    let isOver = false;
+    void isGone.finally(() => (isOver = true)).catch(() => {});
+    // NATS forgets the subscriptions of a connection when it has seen its end.
+    await eventually(
+      'the loss is noticed',
+      () => {
+        if (!isOver) void socket.send({ body: Buffer.from('b') });
+        return isOver;
+      },
+      { limitMs: patientMs },
+    );
+    const error = await isGone;
+    expect(error).toMatchObject(lost);
+    expect(error.message).toMatch(/the other side is gone/);
+    expect(await failureOf(call(client, listener.addr()))).toMatchObject(unreachable);
+    await proxy.heal();
+  });
+
+  it('shows by its silence that the other process stands still', async () => {
+    const { socket } = await openCall({ keepaliveMs: 200, keepaliveTimeoutMs: 300 });
+    await proxy.swallow();
+    const error = await failureOf(socket.recv());
+    expect(error).toMatchObject(lost);
+    expect(error.message).toMatch(/a ping was not answered within 300 ms/);
+    await proxy.heal();
+  });
+
+  it('is noticed when it hangs, by both sides', async () => {
+    const own = await started();
+    const listener = await serving(transportTo(own.address, { timeoutMs: 500 }));
+    const client = transportTo(own.address, { timeoutMs: 500 });
+    const socket = client.dial(listener.addr(), { route });
+    void socket.send({ body: Buffer.from('a') });
+    await socket.recv();
+    own.pause();
+    expect(await failureOf(socket.recv())).toMatchObject(lost);
+    expect(await failureOf(call(client, listener.addr()))).toMatchObject(unreachable);
+    own.resume();
+    await eventually(
+      'calls are made again',
+      () =>
+        call(client, listener.addr()).then(
+          () => true,
+          () => false,
+        ),
+      { limitMs: patientMs },
+    );
+  });
+
+  it('lets one process have a subject, and the next when that is gone', async () => {
+    const first = await serving(transportTo(server.address), 'nats:one.subject');
+    expect(first.addr()).toBe('nats:one.subject');
+    const second = transportTo(server.address);
+    const error = await failureOf(second.listen('nats:one.subject', { routes: [route] }));
+    expect([error.code, error.reason]).toEqual([Code.AlreadyExists, 'transport.address_in_use']);
+    await first.close();
+    const next = await serving(second, 'nats:one.subject');
+    expect(await call(transportTo(server.address), next.addr())).toMatchObject({ status: { code: Code.Ok } });
+  });
+
+  it('carries a thousand calls at once, each with its own answer', async () => {
+    const listener = await serving(transportTo(server.address));
+    const client = transportTo(server.address);
+    const answers = await Promise.all(
+      Array.from({ length: 1_000 }, async (_, index) => {
+        const socket = client.dial(listener.addr(), { route });
+        void socket.send({ body: Buffer.from(String(index)) });
+        socket.end();
+        return Buffer.from((await socket.recv())?.body ?? []).toString();
+      }),
+    );
+    expect(answers).toEqual(Array.from({ length: 1_000 }, (_, index) => String(index)));
+  });
+
+  it('refuses strangers that write to a subject of calls', async () => {
+    const listener = await serving(transportTo(server.address));
+    const stranger = transportTo(server.address);
+    await call(stranger, listener.addr());
+    const raw = await RawNats.to(server);
+    for (const text of ['', 'nonsense', '\u0000\u0000\u0000\u0000\u0000nonsense'])
+      await raw.publish(listener.addr().slice('nats:'.length), text, '_INBOX.stranger');
+    expect(await call(stranger, listener.addr())).toMatchObject({ status: { code: Code.Ok } });
+  });
+});

@@ -1,0 +1,231 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { Code } from '../../src/errors/errors.ts';
+import { anySchema } from '../../src/pipeline/pipeline.ts';
+import { systemRuntime } from '../../src/runtime/system.ts';
+import { failureOf, thrownBy } from '../../src/testing/failures.ts';
+import { NatsSocket, type PacketSender } from '../../src/transport/nats/nats-socket.ts';
+import { type Packet, PacketKind, readPacket, writePacket } from '../../src/transport/nats/packet.ts';
+import { ServerRotation } from '../../src/transport/nats/server-rotation.ts';
+import { NatsTransport } from '../../src/transport/nats.ts';
+import { eventually } from '../support/waiting.ts';
+
+const route = {
+  service: 'a.B',
+  method: 'C',
+  path: '/a.B/C',
+  aliases: [],
+  kind: 'unary',
+  input: anySchema,
+  output: anySchema,
+  idempotent: false,
+  defaultContentType: 'application/grpc+json',
+} as const;
+
+interface Sent {
+  readonly subject: string;
+  readonly reply: string | undefined;
+  readonly packet: Packet;
+}
+
+/** Keeps what a socket sends. */
+class Outbox implements PacketSender {
+  readonly sent: Sent[] = [];
+  readonly maxPayload: number;
+  takes = true;
+  held = 0;
+  forgotten = 0;
+
+  constructor(maxPayload = 64 * 1024) {
+    this.maxPayload = maxPayload;
+  }
+
+  send(subject: string, reply: string | undefined, packet: Buffer): boolean {
+    if (this.takes) this.sent.push({ subject, reply, packet: readPacket(packet) as Packet });
+    return this.takes;
+  }
+  hold(isHeld: boolean): void {
+    this.held += isHeld ? 1 : -1;
+  }
+  forget(): void {
+    this.forgotten += 1;
+  }
+
+  of(kind: PacketKind): Sent[] {
+    return this.sent.filter(({ packet }) => packet.kind === kind);
+  }
+}
+
+/** A socket, with what came out of it and its end. */
+function opened(isClient: boolean, sender = new Outbox()) {
+  const socket = new NatsSocket({ sender, own: 'own', peer: isClient ? 'listener' : 'peer', isClient });
+  const events: string[] = [];
+  socket.on('error', ({ message }) => events.push(message));
+  socket.on('close', () => events.push('close'));
+  socket.on('end', () => events.push('end'));
+  return { socket, sender, events };
+}
+
+function packet(kind: PacketKind, number: number, data: Uint8Array | string = ''): Packet {
+  return readPacket(writePacket(kind, number, Buffer.from(data as string))) as Packet;
+}
+
+const window = 1024 * 1024;
+
+describe('a connection over NATS', () => {
+  it('sends nothing before NATS is connected, then all, in parts that NATS takes', async () => {
+    const { socket, sender } = opened(true, new Outbox(1_005));
+    socket.write(Buffer.alloc(2_500, 7));
+    expect(sender.sent).toEqual([]);
+    socket.open();
+    await eventually('all is sent', () => sender.sent.length === 3);
+    expect(sender.sent.map(({ packet: { number, data } }) => [number, data.length])).toEqual([
+      [0, 1_000],
+      [1, 1_000],
+      [2, 500],
+    ]);
+    expect(sender.sent.every(({ subject, reply }) => subject === 'listener' && reply === 'own')).toBe(true);
+  });
+
+  it('speaks to who answered first, and closes the connection of who answers later', () => {
+    const { socket, sender } = opened(true);
+    socket.open();
+    socket.receive(packet(PacketKind.Data, 0, 'a'), 'first');
+    socket.receive(packet(PacketKind.Data, 0, 'b'), 'second');
+    socket.write('x');
+    expect(sender.of(PacketKind.Close).map(({ subject }) => subject)).toEqual(['second']);
+    expect(sender.of(PacketKind.Data).map(({ subject }) => subject)).toEqual(['first']);
+    expect(socket.read()).toEqual(Buffer.from('a'));
+  });
+
+  it('ends if a packet was lost', async () => {
+    const { socket, sender, events } = opened(false);
+    socket.resume();
+    socket.receive(packet(PacketKind.Data, 0, 'a'), 'peer');
+    socket.receive(packet(PacketKind.Data, 2, 'c'), 'peer');
+    await eventually('it is closed', () => events.includes('close'));
+    expect(events).toEqual(['NATS lost a part of what the other side sent', 'close']);
+    expect(sender.of(PacketKind.Close)).toHaveLength(1);
+    expect([sender.held, sender.forgotten]).toEqual([0, 1]);
+  });
+
+  it('sends no more than the other side has room for, and goes on when it has read', async () => {
+    const { socket, sender } = opened(false);
+    let isWritten = false;
+    socket.write(Buffer.alloc(window + 10), () => (isWritten = true));
+    const sentBytes = (): number =>
+      sender.of(PacketKind.Data).reduce((sum, { packet: { data } }) => sum + data.length, 0);
+    expect(sentBytes()).toBe(window);
+    expect(isWritten).toBe(false);
+    const credit = Buffer.alloc(4);
+    credit.writeUInt32BE(100);
+    socket.receive(packet(PacketKind.Credit, 0, credit), 'peer');
+    await eventually('the rest is sent', () => isWritten);
+    expect(sentBytes()).toBe(window + 10);
+  });
+
+  it('gives credit as it is read, and ends if the other side sends more than it may', async () => {
+    const { socket, sender, events } = opened(false);
+    const part = Buffer.alloc(window / 4);
+    for (let number = 0; number < 4; number += 1) socket.receive(packet(PacketKind.Data, number, part), 'peer');
+    expect(sender.of(PacketKind.Credit)).toEqual([]);
+    socket.resume();
+    await eventually('credit is given', () => sender.of(PacketKind.Credit).length > 0);
+    const given = sender.of(PacketKind.Credit).map(({ packet: { data } }) => data.readUInt32BE(0));
+    expect(given.reduce((sum, one) => sum + one, 0)).toBeGreaterThanOrEqual(window / 2);
+    socket.pause();
+    for (let number = 4; number < 16; number += 1) socket.receive(packet(PacketKind.Data, number, part), 'peer');
+    await eventually('it is closed', () => events.includes('close'));
+    expect(events[0]).toBe('the other side sent more than it may');
+  });
+
+  it('ends when NATS says that nobody is there', async () => {
+    const client = opened(true);
+    client.socket.open();
+    client.socket.onNobodyThere();
+    await eventually('it is closed', () => client.events.includes('close'));
+    expect(client.events[0]).toBe('nobody listens to listener');
+    const server = opened(false);
+    server.socket.onNobodyThere();
+    await eventually('it is closed', () => server.events.includes('close'));
+    expect(server.events[0]).toBe('the other side is gone');
+    expect(server.sender.of(PacketKind.Close)).toEqual([]);
+  });
+
+  it('ends when NATS takes nothing', async () => {
+    const { socket, sender, events } = opened(false);
+    sender.takes = false;
+    socket.write('x');
+    await eventually('it is closed', () => events.includes('close'));
+    expect(events[0]).toBe('NATS does not take what it is sent');
+  });
+
+  it('is read to its end when the other side ends and closes at once', async () => {
+    const { socket, events } = opened(false);
+    const read: Buffer[] = [];
+    socket.receive(packet(PacketKind.Data, 0, 'last words'), 'peer');
+    socket.receive(packet(PacketKind.End, 1), 'peer');
+    socket.receive(packet(PacketKind.Close, 0), undefined);
+    socket.on('data', (chunk: Buffer) => read.push(chunk));
+    await eventually('it has ended', () => events.includes('end'));
+    expect(Buffer.concat(read).toString()).toBe('last words');
+    socket.end();
+    await eventually('it is closed', () => events.includes('close'));
+    expect(events).toEqual(['end', 'close']);
+  });
+
+  it('keeps the process alive unless it is told not to', () => {
+    const { socket, sender } = opened(false);
+    expect(sender.held).toBe(1);
+    socket.ref();
+    expect(sender.held).toBe(1);
+    socket.unref().unref();
+    expect(sender.held).toBe(0);
+    socket.ref();
+    socket.destroy();
+    expect(sender.held).toBe(0);
+  });
+
+  it.each(['', '00', '00000000', 'ff00000000', '05 00000000', '03 00000000 0000'])('passes over %p', (text) => {
+    expect(readPacket(Buffer.from(text.replaceAll(' ', ''), 'hex'))).toBeUndefined();
+  });
+});
+
+describe('addresses of NATS', () => {
+  it('are tried from the one that was reached last', () => {
+    const rotation = new ServerRotation('nats://a:1, [::1]:2,c', { next: () => 0.4 });
+    const hosts = (): string[] => rotation.inOrder.map(({ host, port }) => `${host} ${port}`);
+    expect(hosts()).toEqual(['::1 2', 'c 4222', 'a 1']);
+    rotation.failed();
+    rotation.succeeded(rotation.inOrder[2] as never);
+    expect(hosts()).toEqual(['a 1', '::1 2', 'c 4222']);
+  });
+});
+
+describe('NatsTransport', () => {
+  it.each(['greeter', 'nats:', 'nats:a b', 'nats:a.*', 'nats://127.0.0.1:4222', 'nats:a..b', '127.0.0.1:50051'])(
+    'refuses the address %p',
+    async (address) => {
+      const transport = new NatsTransport();
+      const error = thrownBy(() => transport.dial(address, { route }));
+      expect([error.code, error.reason]).toEqual([Code.InvalidArgument, 'transport.invalid_address']);
+      await transport.close();
+    },
+  );
+
+  it.each(['', 'a:0', 'a:70000', 'http://a', 'a,,b'])('refuses the address %p of NATS', (address) => {
+    const error = thrownBy(() => new NatsTransport({ address }));
+    expect([error.code, error.reason]).toEqual([Code.InvalidArgument, 'transport.invalid_address']);
+  });
+
+  it('says that NATS is not there, to who calls and to who listens', async () => {
+    const transport = new NatsTransport({ address: '127.0.0.1:1', runtime: systemRuntime });
+    const call = transport.dial('nats:greeter', { route });
+    const error = await failureOf(call.recv());
+    expect([error.code, error.reason]).toEqual([Code.Unavailable, 'transport.unreachable']);
+    expect(error.message).toMatch(/NATS at 127\.0\.0\.1:1 \(TENON_TRANSPORT_ADDRESS\) cannot be reached: .*ECONNREFUSED/);
+    const refused = await failureOf(transport.listen('nats:greeter', { routes: [] }));
+    expect([refused.code, refused.reason]).toEqual([Code.Unavailable, 'transport.cannot_listen']);
+    await transport.close();
+  });
+});
