@@ -16,7 +16,7 @@ import {
   type BackendSettings,
 } from './internal/backend-table.ts';
 import { serviceLinksIn } from './internal/service-links.ts';
-import { asksForTls, securityOf } from './internal/security-variables.ts';
+import { securityOf, tlsSchemeOf } from './internal/security-variables.ts';
 import { fallbackOf, profileNames, type ProfileName, type VariableName, variables } from './internal/variable-list.ts';
 import { type Parsed, parseVariable, type Variable } from './internal/variables.ts';
 
@@ -320,11 +320,12 @@ function contradictedTls(said: ReadonlyMap<string, Parsed>): string[] {
       [name, (said.get(name) as BackendChoice | undefined)?.address],
       [`${name}_ADDRESS`, said.get(`${name}_ADDRESS`) as string | undefined],
     ] as const;
-    return addresses
-      .filter(([, address]) => asksForTls(address))
-      .map(
-        ([one]) => `${name}_TLS is false, and ${one} asks for TLS by rediss://; unset ${name}_TLS, or give redis://`,
-      );
+    return addresses.flatMap(([one, address]) => {
+      const scheme = tlsSchemeOf(address);
+      if (!scheme) return [];
+      const { secure, plain } = scheme;
+      return [`${name}_TLS is false, and ${one} asks for TLS by ${secure}://; unset ${name}_TLS, or give ${plain}://`];
+    });
   });
 }
 

@@ -158,8 +158,7 @@ class KafkaDriver implements BrokerDriver<KafkaEvent> {
   }
 
   async receive(request: ReceiveRequest, sink: EventSink<KafkaEvent>): Promise<PartitionReader> {
-    const { queue, mode, topic } = request;
-    const asked = (request as { readonly from?: 'start' | undefined }).from ?? this.#options.from;
+    const { queue, mode, topic, from: asked = this.#options.from } = request;
     const { sessionTimeoutMs, revokeWaitMs } = this.#options;
     const from = mode === 'watch' ? 'now' : (asked ?? (queue === undefined ? 'now' : 'start'));
     const [reads, control] = [this.#client.connect(), this.#client.connect()];

@@ -7,7 +7,7 @@ import { Logger } from '../logger/logger.ts';
 import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
 import type { BrokerDriver, DriverHost, ErrorMeaning, EventSink, OutgoingEvent, ReceiveRequest } from './kit/driver.ts';
-import { dedupeKeyHeader } from './kit/headers.ts';
+import { deadLetterHeader, dedupeKeyHeader } from './kit/headers.ts';
 import type { WireRules } from './kit/name-encoding.ts';
 import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
 import { loadLibrary } from './nats/library.ts';
@@ -42,7 +42,7 @@ export const NatsJetStreamBrokerOptions: ServiceIdentifier<NatsJetStreamBrokerOp
 const exhausted = /insufficient|maximum|exceeded|resource|too large/i;
 const noBlock = Buffer.alloc(0);
 /** Headers of events that were published before: of dead letters, and of those that are tried again. */
-const againHeaders = ['tenon-original-topic', 'tenon-redrives'];
+const againHeaders = [deadLetterHeader.originalTopic, 'tenon-redrives'];
 
 /**
  * Events in streams of NATS JetStream: they wait for the groups that have subscribed before, are acknowledged, and go
@@ -147,7 +147,8 @@ class JetStreamDriver implements BrokerDriver<StoredEvent> {
   }
 
   async receive(request: ReceiveRequest, sink: EventSink<StoredEvent>): Promise<PullReader> {
-    const { ackWaitMs, from = 'now' } = this.#options;
+    const { ackWaitMs } = this.#options;
+    const { from = this.#options.from ?? 'now' } = request;
     const reader = new PullReader({
       ...this.#setup,
       link: this.#link,

@@ -21,7 +21,7 @@ import type { WireRules } from './kit/name-encoding.ts';
 import { type DriverSetup, PortableBroker } from './kit/portable-broker.ts';
 import type { Msg, NatsConnection, NatsSubscription } from './nats/library.ts';
 import { type NatsConnectionOptions, NatsLink, natsSecurity } from './nats/link.ts';
-import { asHeaders, HeaderBlocks, queueNames, readHeaders, whyNotSent } from './nats/messages.ts';
+import { asHeaders, HeaderBlocks, isOfServers, queueNames, readHeaders, whyNotSent } from './nats/messages.ts';
 
 /** Options of a {@link NatsBroker}. */
 export interface NatsBrokerOptions extends NatsConnectionOptions {
@@ -61,6 +61,7 @@ export class NatsBroker extends PortableBroker implements Broker {
     deadLetter: false,
     order: true,
     replay: false,
+    wildcards: true,
     shared: true,
     ...natsSecurity,
   };
@@ -82,6 +83,7 @@ export class NatsBroker extends PortableBroker implements Broker {
 class SubjectsDriver implements BrokerDriver {
   /** Events of one turn share a PING, whose answer says that the server has them. */
   readonly maxBatch = 1_000;
+  readonly wildcards = { one: '*', rest: '>' };
   readonly #link: NatsLink;
   readonly #setup: DriverSetup;
   readonly #isGoMicro: boolean;
@@ -134,17 +136,18 @@ class SubjectsDriver implements BrokerDriver {
     });
   }
 
-  async receive({ topic, queue }: ReceiveRequest, sink: EventSink): Promise<DriverSubscription> {
+  async receive({ topic, isPattern, queue }: ReceiveRequest, sink: EventSink): Promise<DriverSubscription> {
     const link = this.#link;
     const name = queue === undefined ? {} : { queue: queueNames.encode(queue) };
     let subscription: NatsSubscription | undefined;
     let isStanding = false;
     let refusal: Error | undefined;
     const callback = (error: Error | null, msg: Msg): void => {
-      if (!error) sink.deliver(eventOf(msg));
-      // The right was taken away.
-      else if (isStanding) sink.fail(error);
-      else refusal = error;
+      if (error) {
+        // The right was taken away.
+        if (isStanding) sink.fail(error);
+        else refusal = error;
+      } else if (isPattern !== true || !isOfServers(msg.subject)) sink.deliver(eventOf(msg));
     };
     const subscribe = async (): Promise<void> => {
       isStanding = false;
@@ -209,9 +212,9 @@ class SubjectsDriver implements BrokerDriver {
 /** Reads a message. One without headers may be an envelope of Go Micro, or come from a program that uses none. */
 function eventOf(msg: Msg): IncomingEvent {
   const headers = readHeaders(msg);
-  const body = msg.data;
-  if (headers) return { headers, body, attempt: 1 };
+  const { subject: topic, data: body } = msg;
+  if (headers) return { topic, headers, body, attempt: 1 };
   const envelope =
     body[0] === brace ? readEnvelope(Buffer.from(body.buffer, body.byteOffset, body.byteLength)) : undefined;
-  return { headers: none, body, ...envelope, attempt: 1 };
+  return { headers: none, body, ...envelope, topic, attempt: 1 };
 }

@@ -15,9 +15,10 @@ import { Clock, Random, Timers } from '../runtime/runtime.ts';
 import type { Broker, BrokerCapabilities } from './broker.ts';
 import type { BrokerDriver, DriverHost, ErrorMeaning, EventSink, OutgoingEvent, ReceiveRequest } from './kit/driver.ts';
 import { invalidAddress, tooOld, unroutable, unusableTopic } from './kit/failures.ts';
+import { deadLetterHeader } from './kit/headers.ts';
 import { NameEncoding, type WireRules } from './kit/name-encoding.ts';
 import { type DriverSetup, PortableBroker, type PortableBrokerOptions } from './kit/portable-broker.ts';
-import { meaningOf } from './rabbitmq/errors.ts';
+import { meaningOf, mismatchOf } from './rabbitmq/errors.ts';
 import { type Delivery, RabbitMqSubscription } from './rabbitmq/subscription.ts';
 
 /** Options of a {@link RabbitMqBroker}. */
@@ -71,6 +72,7 @@ export class RabbitMqBroker extends PortableBroker<Delivery> implements Broker {
     deadLetter: false,
     order: true,
     replay: false,
+    wildcards: true,
     shared: true,
     tls: true,
     credentials: ['password'],
@@ -97,6 +99,7 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
     maxHeaderBytes: 60_000,
     maxBodyBytes: 134_217_728,
   };
+  readonly wildcards = { one: '*', rest: '*.#' };
   readonly #options: RabbitMqBrokerOptions;
   readonly #setup: DriverSetup;
   readonly #place: RabbitMqPlace;
@@ -142,7 +145,7 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
         return;
       } catch (error) {
         // The others of a cluster would refuse as well.
-        if (left === 1 || this.translate(error).kind === 'refused') throw error;
+        if (left === 1 || this.translate(error).kind === 'refused') throw mismatchOf(error) ?? error;
         this.#servers.splice(0, Number.POSITIVE_INFINITY, ...others, server);
       }
     }
@@ -167,7 +170,7 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
     };
     if (await link.publisher.send(message)) return;
     // A dead letter that nobody would get is stored for the group of that name.
-    if ('tenon-original-topic' in headers) {
+    if (deadLetterHeader.originalTopic in headers) {
       await this.#declareGroup(link, 'dead-letter', topic);
       if (await link.publisher.send(message)) return;
     }
@@ -212,7 +215,11 @@ class RabbitMqDriver implements BrokerDriver<Delivery> {
   async #declareGroup(link: Link, group: string, topic: string): Promise<Queues> {
     const queues = this.#topology.groupOf(groupNames.encode(group), topic);
     if (!queues) throw unusableTopic('rabbitmq', `${topic} of the queue ${group}`);
-    await this.#topology.declareGroup(link, queues, topic);
+    try {
+      await this.#topology.declareGroup(link, queues, topic);
+    } catch (error) {
+      throw mismatchOf(error) ?? error;
+    }
     return queues;
   }
 

@@ -1,3 +1,4 @@
+import { parseHostPorts } from '../internal/host-port.ts';
 import { maskAddress } from '../internal/mask.ts';
 import type { RabbitMqServer } from './rabbitmq.ts';
 
@@ -26,12 +27,8 @@ export function rabbitMqPlace(
   const [, scheme = '', user, secret, hosts = '', path = ''] =
     /^(?:(amqps?):\/\/)?(?:([^:@/]*)(?::([^@/]*))?@)?([^/?#@]+)(?:\/([^/?#]*))?$/i.exec(address.trim()) ?? [];
   const isSecure = scheme.toLowerCase() === 'amqps';
-  const servers = hosts.split(',').map((one) => {
-    const [, v6, host = v6, port = isSecure ? '5671' : '5672'] =
-      /^\s*(?:\[([\da-f:.]+)\]|([^\s:[\]]+))(?::(\d{1,5}))?\s*$/i.exec(one) ?? [];
-    if (host === undefined || Number(port) < 1 || Number(port) > 65_535) throw invalid(shown, remedy);
-    return { host, port: Number(port) };
-  });
+  const servers = parseHostPorts(hosts, isSecure ? 5_671 : 5_672);
+  if (!servers) throw invalid(shown, remedy);
   const decoded = (text: string | undefined): string | undefined => {
     try {
       return text === undefined || text === '' ? undefined : decodeURIComponent(text);

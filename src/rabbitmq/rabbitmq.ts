@@ -26,15 +26,23 @@ export function replyOf(error: unknown): Reply | undefined {
 /** A server that was reached and speaks no AMQP: its bytes were no frames, or not those of the handshake. */
 export class ForeignServerError extends Error {}
 
-/** Explains that a queue or an exchange exists with other properties; `undefined` for another answer. */
-export function incompatibility(text: string): string | undefined {
-  const pattern = /inequivalent arg '([^']*)' for (\w+ '[^]*') in vhost '[^]*': received ([^]*) but current is ([^]*)$/;
-  const [, property, what, wanted = '', found = ''] = pattern.exec(text) ?? [];
-  if (property === undefined) return undefined;
-  return `the ${what} exists with other properties: ${property} is ${bare(found)}, and ${bare(wanted)} is wanted`;
+/** A queue or an exchange that exists with another property than was asked for. */
+export interface Incompatibility {
+  /** `queue 'orders'`. */
+  readonly what: string;
+  readonly property: string;
+  readonly wanted: string | undefined;
+  readonly found: string | undefined;
 }
 
-/** `the value 'quorum' of type 'longstr'` as `quorum`. */
-function bare(value: string): string {
-  return /'([^']*)'/.exec(value)?.[1] ?? value;
+/** Reads that a queue or an exchange exists with other properties; `undefined` for another answer. */
+export function incompatibility(text: string): Incompatibility | undefined {
+  const pattern = /inequivalent arg '([^']*)' for (\w+ '[^]*') in vhost '[^]*': received ([^]*) but current is ([^]*)$/;
+  const [, property, what = '', wanted = '', found = ''] = pattern.exec(text) ?? [];
+  return property === undefined ? undefined : { what, property, wanted: bare(wanted), found: bare(found) };
+}
+
+/** `the value 'quorum' of type 'longstr'` as `quorum`, and `none` as `undefined`. */
+function bare(value: string): string | undefined {
+  return value === 'none' ? undefined : (/'([^']*)'/.exec(value)?.[1] ?? value);
 }

@@ -28,11 +28,11 @@ describe('verify', () => {
   );
 
   it('reports a configuration that cannot be read as a problem', async () => {
-    expect(await problemsOf(greeter, { env: { TENON_BROKER: 'rabbit' } })).toBe(
+    expect(await problemsOf(greeter, { env: { TENON_BROKER: 'pigeon' } })).toBe(
       only(
         'configuration',
         'the environment',
-        'the configuration is wrong: TENON_BROKER is "rabbit": there are memory, redis, redis-streams, nats, nats-jetstream, rabbitmq, kafka, mqtt.',
+        'the configuration is wrong: TENON_BROKER is "pigeon": there are memory, redis, redis-streams, nats, nats-jetstream, rabbitmq, kafka, mqtt.',
         'npx tenon env lists every variable with its values',
       ),
     );

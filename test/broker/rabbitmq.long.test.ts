@@ -349,10 +349,11 @@ describeWithServer('RabbitMqBroker', new BackendServer('rabbitmq'), (server) => 
       const received = collector();
       await broker.subscribe('fine', received.receive, { queue: 'q' });
       await client.channel.assertQueue('tenon/q/taken', { durable: true });
-      const what = "queue 'tenon/q/taken' exists with other properties";
+      const what = 'queue \'tenon/q/taken\' exists on the broker "rabbitmq" with';
       await expect(broker.subscribe('taken', () => {}, { queue: 'q' })).rejects.toMatchObject({
         code: Code.FailedPrecondition,
-        message: expect.stringMatching(`${what}: x-[a-z-]+ is none, and .* is wanted.*TENON_RABBITMQ_QUEUE_TYPE`),
+        reason: 'broker.mismatch',
+        message: expect.stringMatching(`${what} x-[a-z-]+ none, and .* is wanted.*TENON_RABBITMQ_QUEUE_TYPE`),
       });
       // Nobody else's channel was closed by it.
       await publishText(broker, 'fine', 'still');
@@ -368,6 +369,7 @@ describeWithServer('RabbitMqBroker', new BackendServer('rabbitmq'), (server) => 
       await client.channel.assertExchange('tenon', 'fanout');
       await expect(stage.broker(own.address)).rejects.toMatchObject({
         code: Code.FailedPrecondition,
+        reason: 'broker.mismatch',
         message: expect.stringMatching(/exchange.*tenon.*type.*fanout.*topic/),
       });
       await stage.end();

@@ -144,14 +144,16 @@ describe('an answer of RabbitMQ', () => {
       "received the value 'quorum' of type 'longstr' but current is none";
     const error = new Error(`Operation failed: QueueDeclare; 406 (PRECONDITION-FAILED) with message "${text}"`);
     expect(replyOf(error)).toEqual({ code: 406, text });
-    expect(incompatibility(text)).toBe(
-      "the queue 'tenon/q/orders' exists with other properties: x-queue-type is none, and quorum is wanted",
-    );
+    const ofQueue = { what: "queue 'tenon/q/orders'", property: 'x-queue-type', wanted: 'quorum', found: undefined };
+    expect(incompatibility(text)).toEqual(ofQueue);
     const ofExchange =
       "inequivalent arg 'type' for exchange 'a' in vhost '/': received 'topic' but current is 'fanout'";
-    expect(incompatibility(ofExchange)).toBe(
-      "the exchange 'a' exists with other properties: type is fanout, and topic is wanted",
-    );
+    expect(incompatibility(ofExchange)).toEqual({
+      what: "exchange 'a'",
+      property: 'type',
+      wanted: 'topic',
+      found: 'fanout',
+    });
     expect([replyOf(new Error('channel closed')), incompatibility('something else')]).toEqual([undefined, undefined]);
   });
 });

@@ -118,9 +118,19 @@ export function variablesOf(room: AddressedRoom, option: string, stated: readonl
   return names.map((name) => prefix + name).filter((name) => stated.includes(name));
 }
 
+/** The schemes of addresses that ask for TLS, each with the one that does not. */
+const tlsSchemes: Readonly<Record<string, string>> = { rediss: 'redis', amqps: 'amqp', mqtts: 'mqtt' };
+
 /** True if an address asks for TLS by its scheme. */
 export function asksForTls(address: unknown): boolean {
-  return typeof address === 'string' && /^(?:rediss|amqps):/i.test(address);
+  return tlsSchemeOf(address) !== undefined;
+}
+
+/** The scheme of an address that asks for TLS, and the one that does not; `undefined` for other addresses. */
+export function tlsSchemeOf(address: unknown): { readonly secure: string; readonly plain: string } | undefined {
+  const [, secure = ''] = (typeof address === 'string' && /^(\w+):\/\//.exec(address.toLowerCase())) || [];
+  const plain = Object.hasOwn(tlsSchemes, secure) ? tlsSchemes[secure] : undefined;
+  return plain === undefined ? undefined : { secure, plain };
 }
 
 function prefixOf(room: AddressedRoom): string {

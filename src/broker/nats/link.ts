@@ -9,7 +9,7 @@ import { invalidAddress } from '../kit/failures.ts';
 import type { WireRules } from '../kit/name-encoding.ts';
 import type { DriverSetup, PortableBrokerOptions } from '../kit/portable-broker.ts';
 import { loadLibrary, type NatsConnection, type NatsLibrary, type NatsProtocol, type NatsStatus } from './library.ts';
-import { subjectRule } from './messages.ts';
+import { controlHeader, subjectRule } from './messages.ts';
 
 /** The NATS that a broker connects to. */
 export interface NatsConnectionOptions extends PortableBrokerOptions {
@@ -58,6 +58,7 @@ interface Session {
 }
 
 const nobody: ReadonlySet<string> = new Set();
+const rules = { topic: subjectRule, controlHeaders: controlHeader } as const satisfies WireRules;
 
 /**
  * The connection of one broker to NATS, and the meaning of its errors. It connects again without end: each time with
@@ -78,7 +79,7 @@ export class NatsLink {
   #at = 0;
   #wasAnswered = false;
   #lastError: unknown = new Error('the connection is lost');
-  #wire: WireRules = { topic: subjectRule };
+  #wire: WireRules = rules;
 
   constructor(broker: string, setup: DriverSetup) {
     const { address = defaultAddress, runtime } = setup;
@@ -261,7 +262,7 @@ export class NatsLink {
   #use(session: Session): void {
     const { connection, protocol } = session;
     const { max_payload: maxBodyBytes } = connection.info ?? {};
-    if (maxBodyBytes !== this.#wire.maxBodyBytes) this.#wire = { topic: subjectRule, maxBodyBytes };
+    if (maxBodyBytes !== this.#wire.maxBodyBytes) this.#wire = { ...rules, maxBodyBytes };
     this.#session = session;
     this.#wasAnswered = true;
     // It is told at once, and not in another turn as an iteration is: an error comes before the answer to a PING.

@@ -12,9 +12,14 @@ import type { EncodedHeaders, Msg } from './library.ts';
 export const subjectRule: NameRule = {
   // oxlint-disable-next-line no-control-regex
   allowed: /[^\s*>\u0000-\u001f\u007f-\u009f]/u,
-  forbids: (text) => /^(?:\$|_INBOX\.|\.)|\.\.|\.$/.test(text),
+  forbids: (text) => isOfServers(text) || /^\.|\.\.|\.$/.test(text),
   maxBytes: 1_024,
 };
+
+/** True for a subject of the server or of its clients, which wildcards match as well. */
+export function isOfServers(subject: string): boolean {
+  return /^(?:\$|_INBOX\.)/.test(subject);
+}
 
 /** Names of queue groups: what stands in one word of a command. */
 // oxlint-disable-next-line no-control-regex
@@ -29,7 +34,7 @@ const headerValues = new NameEncoding({
 });
 
 /** Headers by which the server is told what to do with a message: to expire it, to drop it, to expect a sequence. */
-const controlHeader = /^nats-/i;
+export const controlHeader = /^nats-/i;
 const versionLine = 'NATS/1.0\r\n';
 
 /** Writes the headers of events. Publishers mostly send the same ones again, so the last block is kept. */

@@ -1,6 +1,7 @@
-import { Code, textOf } from '../../errors/errors.ts';
+import { Code, type TenonError, textOf } from '../../errors/errors.ts';
 import { incompatibility, replyOf } from '../../rabbitmq/rabbitmq.ts';
 import type { ErrorMeaning } from '../kit/driver.ts';
+import { mismatch } from '../kit/failures.ts';
 
 // The answers of RabbitMQ that are refusals. After the others the connection is made again.
 const codes: Readonly<Record<number, Code>> = {
@@ -13,7 +14,15 @@ const codes: Readonly<Record<number, Code>> = {
   530: Code.PermissionDenied,
 };
 const remedy =
-  '. Delete it when it is empty, or set queueType (TENON_RABBITMQ_QUEUE_TYPE) and dialect to what it was made with';
+  'delete it when it is empty, or set queueType (TENON_RABBITMQ_QUEUE_TYPE) and dialect to what it was made with';
+
+/** The error for a queue or an exchange that exists with other properties; `undefined` for another error of amqplib. */
+export function mismatchOf(error: unknown): TenonError | undefined {
+  const incompatible = incompatibility(replyOf(error)?.text ?? '');
+  if (!incompatible) return undefined;
+  const { what, property, wanted, found } = incompatible;
+  return mismatch('rabbitmq', `the ${what}`, property, wanted, found, remedy);
+}
 
 /** Translates an error of amqplib. `explained`: what TLS has to say about it. */
 export function meaningOf(error: unknown, explained: string | undefined): ErrorMeaning {
@@ -26,10 +35,9 @@ export function meaningOf(error: unknown, explained: string | undefined): ErrorM
     isFinal,
   });
   if (text.includes('Login was refused')) return refused(Code.Unauthenticated, text, true);
-  const why = incompatibility(text);
   // A channel is opened again if an acknowledgement took too long, or its queue is gone.
   const isFinal = code !== 404 && !text.includes('delivery acknowledgement');
-  if (codes[code] !== undefined) return refused(codes[code], why === undefined ? text : why + remedy, isFinal);
+  if (codes[code] !== undefined) return refused(codes[code], mismatchOf(error)?.message ?? text, isFinal);
   if (message.startsWith('SASL mechanism')) return refused(Code.Unauthenticated);
   if (message.includes('got <ConnectionClose'))
     return refused(Code.PermissionDenied, 'there is no such virtual host for this user (TENON_RABBITMQ_VHOST)');

@@ -3,7 +3,7 @@ import { endsWithin, pause } from '../../runtime/bounded.ts';
 import type { Timers } from '../../runtime/runtime.ts';
 import { QueueConsumer, type ReceivedMessage } from '../../rabbitmq/consumer.ts';
 import type { Link } from '../../rabbitmq/link.ts';
-import { attemptOf, copiedProperties, headersOf, idOf } from '../../rabbitmq/messages.ts';
+import { attemptOf, copiedProperties, headersOf, idOf, topicOf } from '../../rabbitmq/messages.ts';
 import type { Queues, Topology } from '../../rabbitmq/topology.ts';
 import type { DriverSubscription, EventSink, IncomingEvent, ReceiveRequest } from '../kit/driver.ts';
 
@@ -105,7 +105,8 @@ export class RabbitMqSubscription implements DriverSubscription<Delivery> {
     // The receiver may change the body: another attempt gets what was published.
     const body = Buffer.from(message.content);
     const id = idOf(message) ?? nextId();
-    const event = { id, headers: headersOf(message), body, attempt: attemptOf(message), received };
+    const [topic, headers, attempt] = [topicOf(message), headersOf(message), attemptOf(message)];
+    const event = { topic, id, headers, body, attempt, received };
     // While nothing can be published, no event is moved.
     const isMoved = message.fields.redelivered && queues.redelivery !== undefined && !link.publisher.isBlocked;
     if (isMoved) void this.#setAside(event, queues.redelivery);
