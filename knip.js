@@ -29,6 +29,7 @@ export default {
         // Loaded by name, as their types do not pass a strict compiler.
         '@nats-io/jetstream',
         '@nats-io/transport-node',
+        'mqtt',
       ],
     },
     'samples/interop': {

@@ -182,8 +182,6 @@ const ofBackends = Object.values(backendRows)
 
 /** Which files may import a package. What is not here nobody may. */
 const thirdParties: Readonly<Record<string, RegExp>> = {
-  '@msgpack/msgpack': /^src\/codec\//,
-  cborg: /^src\/codec\//,
   // Its pool is given to the outbox.
   pg: /^src\/outbox\//,
   ...Object.fromEntries(ofBackends.map((name) => [name, filesThrough(name)])),

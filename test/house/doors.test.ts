@@ -25,7 +25,7 @@ const closed: Readonly<Record<string, string>> = {
   mdns: 'its wire serves the registry of that name alone',
   consul: 'its wire serves the registry of that name alone',
   zookeeper: 'its wire serves the registry of that name alone',
-  nats: 'its wire serves the registry of that name alone',
+  nats: 'its wire serves the backends of that name alone',
   rabbitmq: 'its wire serves the broker of that name alone',
   kafka: 'its wire serves the broker of that name alone',
   kubernetes: 'its wire serves the registry of that name alone',
