@@ -417,11 +417,17 @@ describe('TLS and credentials of a registry and a broker', () => {
     expect(notes.map(({ kind, where }) => `${kind} ${where}`)).toEqual(['unused-variable TENON_TLS_CA_FILE']);
   });
 
-  it.each(['TENON_REGISTRY', 'TENON_BROKER'])('of %s are refused where rediss:// contradicts them', async (name) => {
-    const env = { [name]: 'redis', [`${name}_TLS`]: 'false', [`${name}_ADDRESS`]: `rediss://me:${secret}@10.0.0.1` };
+  it.each([
+    ['TENON_REGISTRY', 'redis', 'rediss'],
+    ['TENON_BROKER', 'redis', 'rediss'],
+    ['TENON_BROKER', 'rabbitmq', 'amqps'],
+    ['TENON_BROKER', 'mqtt', 'mqtts'],
+  ])('of %s=%s are refused where %s:// contradicts them', async (name, backend, scheme) => {
+    const address = `${scheme}://me:${secret}@10.0.0.1`;
+    const env = { [name]: backend, [`${name}_TLS`]: 'false', [`${name}_ADDRESS`]: address };
     const { problems } = await verify([], { profile: 'test', env });
     expect(problems).toMatchObject([{ kind: 'configuration' }]);
-    expect(problems[0]?.message).toContain(`${name}_TLS is false, and ${name}_ADDRESS asks for TLS by rediss://`);
+    expect(problems[0]?.message).toContain(`${name}_TLS is false, and ${name}_ADDRESS asks for TLS by ${scheme}://`);
     expect(JSON.stringify(problems)).not.toContain(secret);
   });
 
