@@ -115,7 +115,7 @@ export class NatsTransport extends FrameTransport implements Transport {
           }),
       }));
     super(
-      { ...settings, tls: undefined, serverTls: undefined },
+      { ...settings, backlog: defaults.backlog, tls: undefined, serverTls: undefined },
       natsAddresses(exchangeOf, settings.prefix, runtime.random),
       (onConnection) => new SubjectServer(exchangeOf(), onConnection),
     );

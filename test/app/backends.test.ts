@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { backendNames, loadBackend } from '../../src/app/backends.ts';
-import { readConfig, settingsOf } from '../../src/app/config.ts';
+import { backendChoice, readConfig, settingsOf } from '../../src/app/config.ts';
 import {
   type AddressedRoom,
   type Backend,
@@ -16,7 +16,7 @@ const all = rooms.flatMap((room) => backendNames(room).map((name) => [room, name
 
 /** The backend of a room that an environment chooses, loaded as a start does it. */
 function loadedUnder(room: AddressedRoom, env: Readonly<Record<string, string>>): Promise<Backend> {
-  const choice = readConfig(env)[room];
+  const choice = backendChoice(readConfig(env), room);
   return loadBackend(room, choice.name, settingsOf(choice));
 }
 

@@ -26,9 +26,8 @@ describeWithServer('NatsJetStreamBroker when nats fails', new BackendServer('nat
   test('no confirmed event is lost though nats is killed, and few come after their acknowledgement', async () => {
     const nats = await server();
     const options = { ackWaitMs: 2_000, timeoutMs: 2_000 };
-    const all = [];
-    for (let index = 0; index < 4; index += 1) all.push((await connected(nats.address, options)).broker);
-    const [publisher, first, second, third] = all as [Broker, Broker, Broker, Broker];
+    const another = async (): Promise<Broker> => (await connected(nats.address, options)).broker;
+    const [publisher, first, second, third] = [await another(), await another(), await another(), await another()];
     const handled: string[] = [];
     const acknowledged = new Set<string>();
     const again: string[] = [];

@@ -88,7 +88,7 @@ describe('with a server of its own', () => {
         answer ??= await call(client, listener.addr()).catch(() => undefined);
         return answer !== undefined;
       },
-      { limitMs: patientMs },
+      patientMs,
     );
     expect(answer).toMatchObject({ status: { code: Code.Ok } });
   });
@@ -111,7 +111,7 @@ describe('with a server of its own', () => {
     });
     for (let round = 0; round < 3; round += 1) {
       const before = codes.get('ok') ?? 0;
-      await eventually('calls are answered', () => (codes.get('ok') ?? 0) > before + 50, { limitMs: patientMs });
+      await eventually('calls are answered', () => (codes.get('ok') ?? 0) > before + 50, patientMs);
       await server.restart();
     }
     isOver = true;
@@ -209,7 +209,7 @@ describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
         if (!isOver) void socket.send({ body: Buffer.from('b') });
         return isOver;
       },
-      { limitMs: patientMs },
+      patientMs,
     );
     const error = await isGone;
     expect(error).toMatchObject(lost);
@@ -245,7 +245,7 @@ describeWithServer('a server of NATS', new BackendServer('nats'), (server) => {
           () => true,
           () => false,
         ),
-      { limitMs: patientMs },
+      patientMs,
     );
   });
 
