@@ -55,7 +55,9 @@ export function assign(
     const kept = new Map(subscribers.map(([id]) => [id, [] as number[]]));
     for (const [partition, id] of owners) kept.get(id)?.push(partition);
     // Who has most keeps one more than others, where the partitions do not come out even.
-    const inOrder = [...kept].toSorted(([a, ofA], [b, ofB]) => ofB.length - ofA.length || load(a) - load(b) || (a < b ? -1 : 1));
+    const inOrder = [...kept].toSorted(
+      ([a, ofA], [b, ofB]) => ofB.length - ofA.length || load(a) - load(b) || (a < b ? -1 : 1),
+    );
     const least = Math.floor(count / Math.max(1, inOrder.length));
     const quota = new Map(inOrder.map(([id], index) => [id, least + (index < count % inOrder.length ? 1 : 0)]));
     for (const [id, partitions] of inOrder) partitions.splice(quota.get(id) ?? 0);
@@ -77,7 +79,8 @@ function ownersOf(
 ): Map<number, string> {
   const owners = new Map<number, string>();
   for (const [id, { owned }] of subscribers) {
-    for (const partition of owned.get(topic) ?? []) if (partition < count) owners.set(partition, owners.has(partition) ? '' : id);
+    for (const partition of owned.get(topic) ?? [])
+      if (partition < count) owners.set(partition, owners.has(partition) ? '' : id);
   }
   return owners;
 }

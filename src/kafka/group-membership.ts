@@ -10,7 +10,15 @@ import {
   type TopicPartitions,
 } from './assignment.ts';
 import type { KafkaCluster } from './cluster.ts';
-import { type CommittedOffset, faults, type GroupMember, isFault, type Joined, type KafkaAddress, KafkaFault } from './kafka.ts';
+import {
+  type CommittedOffset,
+  faults,
+  type GroupMember,
+  isFault,
+  type Joined,
+  type KafkaAddress,
+  KafkaFault,
+} from './kafka.ts';
 
 /** The parts of a {@link GroupMembership}. */
 export interface MembershipInit {
@@ -177,10 +185,7 @@ export class GroupMembership {
     }
   }
 
-  async #atCoordinator<T>(
-    work: Parameters<typeof KafkaCluster.prototype.call<T>>[0],
-    waitMs?: number,
-  ): Promise<T> {
+  async #atCoordinator<T>(work: Parameters<typeof KafkaCluster.prototype.call<T>>[0], waitMs?: number): Promise<T> {
     const { cluster, group } = this.#init;
     try {
       this.#coordinator ??= await cluster.call((connection) => connection.coordinator(group));

@@ -16,8 +16,7 @@ export interface KafkaTarget extends KafkaAddress {
   readonly timeoutMs: number;
   readonly tls: ConnectionOptions | undefined;
   readonly sasl:
-    | { readonly mechanism: SaslMechanism; readonly username: string; readonly password: string }
-    | undefined;
+    { readonly mechanism: SaslMechanism; readonly username: string; readonly password: string } | undefined;
 }
 
 /** The leader of each partition of a topic. */
@@ -141,11 +140,7 @@ export interface KafkaConnection {
   heartbeat(member: GroupMember): Promise<void>;
   leave(member: GroupMember): Promise<void>;
   commit(member: GroupMember, topic: string, offsets: ReadonlyMap<number, CommittedOffset>): Promise<void>;
-  committed(
-    group: string,
-    topic: string,
-    partitions: readonly number[],
-  ): Promise<ReadonlyMap<number, CommittedOffset>>;
+  committed(group: string, topic: string, partitions: readonly number[]): Promise<ReadonlyMap<number, CommittedOffset>>;
 }
 
 /** A client library behind the calls that tenon needs of it. */
@@ -259,7 +254,10 @@ export function assertKafkaAnswers(socket: Socket, onStranger: (error: NotKafkaE
     const length = chunk.length < 4 ? 0 : chunk.readInt32BE(0);
     if (length >= 0 && length <= maxFirstAnswerBytes) return;
     const isTls = chunk[0] === 0x15 && chunk[1] === 3;
-    const line = chunk.toString('latin1').split(/[^\x20-\x7e]/, 1)[0]?.slice(0, 40);
+    const line = chunk
+      .toString('latin1')
+      .split(/[^\x20-\x7e]/, 1)[0]
+      ?.slice(0, 40);
     const what = isTls ? 'TLS, which TENON_BROKER_TLS=true would speak' : `"${line}"`;
     const error = new NotKafkaError(`answers, and is no Kafka: it says ${what}`);
     onStranger(error);
@@ -275,7 +273,8 @@ export function committedRecords(
   const starts = aborted.toSorted((a, b) => a.firstOffset - b.firstOffset);
   const inAborted = new Set<string>();
   return records.filter(({ offset, producerId, isControl, isTransactional, key }) => {
-    while (starts[0] && starts[0].firstOffset <= offset) inAborted.add((starts.shift() as (typeof starts)[0]).producerId);
+    while (starts[0] && starts[0].firstOffset <= offset)
+      inAborted.add((starts.shift() as (typeof starts)[0]).producerId);
     // The key of a mark has its version and its type: 0 ends a transaction that was aborted.
     if (isControl && key && key.length >= 4 && key.readInt16BE(2) === 0) inAborted.delete(producerId);
     return !isControl && !(isTransactional && inAborted.has(producerId));

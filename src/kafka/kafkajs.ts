@@ -34,7 +34,9 @@ interface Broker {
     readonly responses: readonly { readonly partitions: readonly Fetched[] }[];
   }>;
   listOffsets(request: object): Promise<PerPartition<{ readonly offset: string }>>;
-  findGroupCoordinator(request: object): Promise<{ readonly coordinator: { readonly host: string; readonly port: number } }>;
+  findGroupCoordinator(
+    request: object,
+  ): Promise<{ readonly coordinator: { readonly host: string; readonly port: number } }>;
   joinGroup(request: object): Promise<{
     readonly memberId: string;
     readonly generationId: number;
@@ -136,11 +138,7 @@ async function connect(
   return calls(broker, call, close);
 }
 
-function calls(
-  broker: Broker,
-  call: <T>(work: Promise<T>) => Promise<T>,
-  close: () => void,
-): KafkaConnection {
+function calls(broker: Broker, call: <T>(work: Promise<T>) => Promise<T>, close: () => void): KafkaConnection {
   return {
     client: broker,
     close,

@@ -112,7 +112,7 @@ export class PartitionFetcher {
     const begun: BegunRecord[] = [];
     if (windows.some(({ runsAlone }) => runsAlone)) return begun;
     let [running, left] = [windows.reduce((sum, one) => sum + one.running, 0), fresh];
-    for (let isMore = true; isMore; ) {
+    for (let isMore = true; isMore;) {
       isMore = false;
       for (const window of windows) {
         const ready = begun.length < count ? window.ready(nowMs, left > 0) : undefined;

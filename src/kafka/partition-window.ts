@@ -1,6 +1,5 @@
 import type { CommittedOffset, FetchedPartition, ReadRecord } from './kafka.ts';
 
-
 /** The state of an event that was begun, or was by the partition's last owner. */
 interface Mark {
   attempts: number;
@@ -75,7 +74,9 @@ export class PartitionWindow {
 
   /** True if an event is in hand beside which no other is begun. */
   get runsAlone(): boolean {
-    return this.#running > 0 && [...this.#marks.values()].some(({ state, isSuspect }) => state === 'running' && isSuspect);
+    return (
+      this.#running > 0 && [...this.#marks.values()].some(({ state, isSuspect }) => state === 'running' && isSuspect)
+    );
   }
 
   /** What can be committed. */

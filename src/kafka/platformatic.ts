@@ -257,17 +257,15 @@ function fetched(
 ): FetchedPartition {
   const from = positions.get(partition) ?? 0;
   const raw = (batches ?? []).flatMap(({ firstOffset, attributes, producerId, records }) =>
-    records.map(
-      ({ offsetDelta, key, value, headers }): RawRecord => ({
-        offset: Number(firstOffset) + offsetDelta,
-        key,
-        value,
-        headers: headers.map(([name, text]) => [name.toString(), text]),
-        producerId: String(producerId),
-        isControl: (attributes & control) !== 0,
-        isTransactional: (attributes & transactional) !== 0,
-      }),
-    ),
+    records.map(({ offsetDelta, key, value, headers }): RawRecord => ({
+      offset: Number(firstOffset) + offsetDelta,
+      key,
+      value,
+      headers: headers.map(([name, text]) => [name.toString(), text]),
+      producerId: String(producerId),
+      isControl: (attributes & control) !== 0,
+      isTransactional: (attributes & transactional) !== 0,
+    })),
   );
   const aborted = (abortedTransactions ?? []).map(({ producerId, firstOffset }) => {
     return { producerId: String(producerId), firstOffset: Number(firstOffset) };

@@ -183,7 +183,8 @@ export class MqttConnection {
       // Retained events are of the past.
       this.client.subscribe(filter, { qos: 1, rh: 2 }, (error, _granted, packet) => {
         const code = Number(packet?.granted?.[0] ?? 0);
-        const why = code === 0 ? 'it acknowledges no events (QoS 1)' : `the subscription to ${filter} is refused (${code})`;
+        const why =
+          code === 0 ? 'it acknowledges no events (QoS 1)' : `the subscription to ${filter} is refused (${code})`;
         if (code >= 0x80) reject(new MqttRefusal('subscribe', code, why));
         else if (error) reject(this.#lastError ?? new Error(closed));
         else if (code === 0) reject(new MqttRefusal('subscribe', qosNotSupported, why));
@@ -234,7 +235,11 @@ export class MqttConnection {
     });
     client.on('disconnect', ({ reasonCode = 0 }) => {
       if (reasonCode >= 0x80)
-        this.#lastError = new MqttRefusal('connection', reasonCode, this.#words(reasonCode, 'it has ended the connection'));
+        this.#lastError = new MqttRefusal(
+          'connection',
+          reasonCode,
+          this.#words(reasonCode, 'it has ended the connection'),
+        );
     });
     client.on('connect', ({ sessionPresent, properties }) => {
       this.hasSession = sessionPresent;

@@ -43,7 +43,8 @@ export function meaningOf(error: unknown, version: MqttVersion, hasTls: boolean)
   // An error of a socket.
   if (typeof code === 'string') return { kind: 'unreachable' };
   const where = 'TENON_BROKER_ADDRESS says where it is';
-  if (message === 'connack timeout') return { kind: 'unreachable', said: `accepts connections, and says nothing. ${where}` };
+  if (message === 'connack timeout')
+    return { kind: 'unreachable', said: `accepts connections, and says nothing. ${where}` };
   if (message === 'Keepalive timeout') return { kind: 'unreachable', said: 'has not answered for a while' };
   if (message.startsWith('has closed the connection before'))
     return { kind: 'unreachable', said: `${message}. ${hasTls ? where : 'Set TENON_BROKER_TLS if it wants TLS'}` };

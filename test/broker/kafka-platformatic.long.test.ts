@@ -34,7 +34,12 @@ describeWithOtherNodes('KafkaBroker over @platformatic/kafka', () => {
       ) as Summary;
       await rm(report);
       const said = testResults.map(({ message }) => message).join('\n');
-      expect({ said, code, numFailedTests, numPendingTests }).toEqual({ said: '', code: 0, numFailedTests: 0, numPendingTests: 0 });
+      expect({ said, code, numFailedTests, numPendingTests }).toEqual({
+        said: '',
+        code: 0,
+        numFailedTests: 0,
+        numPendingTests: 0,
+      });
       expect(numPassedTests).toBeGreaterThan(0);
     },
     1_600_000,

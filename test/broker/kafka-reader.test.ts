@@ -108,7 +108,13 @@ describe('GroupReader', () => {
 
   test('delivers an event that was in hand at two deaths alone, of all partitions', async () => {
     const committed = { 0: { offset: 0, metadata: '15' } };
-    const { setup, take } = stage({ log: [['poison', 'a'], ['b', 'c']], committed });
+    const { setup, take } = stage({
+      log: [
+        ['poison', 'a'],
+        ['b', 'c'],
+      ],
+      committed,
+    });
     const reader = new GroupReader(setup, 'q');
     await reader.open();
     const first = await take(reader);

@@ -459,9 +459,9 @@ describeWithServer('RabbitMqBroker', new BackendServer('rabbitmq'), (server) => 
       for (const socket of [near, far]) sockets.add(socket.on('error', () => undefined));
       near.pipe(far);
       far.on('data', (bytes) => {
-        const written = bytes.toString('latin1').replace(/(version[^]{5})3\.1\d\.\d+/, (all, before: string) =>
-          (`${before}3.9.`).padEnd(all.length, '1'),
-        );
+        const written = bytes
+          .toString('latin1')
+          .replace(/(version[^]{5})3\.1\d\.\d+/, (all, before: string) => `${before}3.9.`.padEnd(all.length, '1'));
         near.write(Buffer.from(written, 'latin1'));
       });
       near.on('close', () => far.destroy());

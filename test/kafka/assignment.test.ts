@@ -27,7 +27,9 @@ describe("what members say of themselves, in the form of Kafka's consumer protoc
 
   test('has these bytes in version 1', () => {
     const bytes = encodeSubscription({ topics: ['a'], owned: new Map([['a', [2]]]) });
-    expect(bytes.toString('hex')).toBe('0001' + '00000001' + '000161' + 'ffffffff' + '00000001' + '000161' + '00000001' + '00000002');
+    expect(bytes.toString('hex')).toBe(
+      '0001' + '00000001' + '000161' + 'ffffffff' + '00000001' + '000161' + '00000001' + '00000002',
+    );
   });
 
   test('owns nothing in version 0, whatever user data it has', () => {
@@ -43,21 +45,45 @@ describe('assign', () => {
 
   test('gives a partition that has an owner to nobody else before the owner has given it up', () => {
     const counts = new Map([['orders', 4]]);
-    const first = assign(new Map([['a', member([0, 1, 2, 3])], ['b', member()]]), counts);
+    const first = assign(
+      new Map([
+        ['a', member([0, 1, 2, 3])],
+        ['b', member()],
+      ]),
+      counts,
+    );
     expect(ofTopic(first)).toEqual({ a: [0, 1], b: [] });
-    const second = assign(new Map([['a', member([0, 1])], ['b', member()]]), counts);
+    const second = assign(
+      new Map([
+        ['a', member([0, 1])],
+        ['b', member()],
+      ]),
+      counts,
+    );
     expect(ofTopic(second)).toEqual({ a: [0, 1], b: [2, 3] });
   });
 
   test('gives the partitions of members that left to those that stay, who keep what they have', () => {
-    const assigned = assign(new Map([['b', member([2])], ['c', member([5])]]), new Map([['orders', 6]]));
+    const assigned = assign(
+      new Map([
+        ['b', member([2])],
+        ['c', member([5])],
+      ]),
+      new Map([['orders', 6]]),
+    );
     expect(ofTopic(assigned)['b']).toContain(2);
     expect(ofTopic(assigned)['c']).toContain(5);
     expect(Object.values(ofTopic(assigned)).flat().sort()).toEqual([0, 1, 2, 3, 4, 5]);
   });
 
   test('gives nobody a partition that two members claim', () => {
-    const assigned = assign(new Map([['a', member([0])], ['b', member([0])]]), new Map([['orders', 1]]));
+    const assigned = assign(
+      new Map([
+        ['a', member([0])],
+        ['b', member([0])],
+      ]),
+      new Map([['orders', 1]]),
+    );
     expect(ofTopic(assigned)).toEqual({ a: [], b: [] });
   });
 
@@ -92,8 +118,17 @@ describe('assign', () => {
   });
 
   test('assigns the topics of a group to those that subscribe to them', () => {
-    const members = new Map([['a', member()], ['b', member([], 'payments')]]);
-    const assigned = assign(members, new Map([['orders', 2], ['payments', 1]]));
+    const members = new Map([
+      ['a', member()],
+      ['b', member([], 'payments')],
+    ]);
+    const assigned = assign(
+      members,
+      new Map([
+        ['orders', 2],
+        ['payments', 1],
+      ]),
+    );
     expect([ofTopic(assigned), ofTopic(assigned, 'payments')]).toEqual([
       { a: [0, 1], b: [] },
       { a: [], b: [0] },

@@ -55,9 +55,12 @@ describe('KafkaCluster', () => {
 
   test('leaves a connection whose server does not answer in time', async () => {
     let connections = 0;
-    const cluster = fakeCluster(() => ({ ping: () => ((connections += 1) === 1 ? new Promise(() => {}) : Promise.resolve()) }), {
-      timeoutMs: 30,
-    });
+    const cluster = fakeCluster(
+      () => ({ ping: () => ((connections += 1) === 1 ? new Promise(() => {}) : Promise.resolve()) }),
+      {
+        timeoutMs: 30,
+      },
+    );
     await expect(cluster.call((connection) => connection.ping())).rejects.toThrow(KafkaTimeoutError);
     await cluster.call((connection) => connection.ping());
     expect(connections).toBe(2);

@@ -8,7 +8,10 @@ export type FakeCalls = Partial<KafkaConnection>;
 /** A cluster whose servers a test plays: `connect` gives the calls of a connection, or throws. */
 export function fakeCluster(
   connect: (address: KafkaAddress) => FakeCalls | Promise<FakeCalls>,
-  { addresses = [{ host: 'one', port: 1 }], timeoutMs = 1_000 }: { addresses?: KafkaAddress[]; timeoutMs?: number } = {},
+  {
+    addresses = [{ host: 'one', port: 1 }],
+    timeoutMs = 1_000,
+  }: { addresses?: KafkaAddress[]; timeoutMs?: number } = {},
 ): KafkaCluster {
   const library: KafkaLibrary = {
     name: 'fake',
@@ -18,5 +21,11 @@ export function fakeCluster(
     },
   };
   const more = { clientId: 'test', timeoutMs, tls: undefined, sasl: undefined };
-  return new KafkaCluster({ library, addresses, timers: systemTimers, timeoutMs, target: (one) => ({ ...one, ...more }) });
+  return new KafkaCluster({
+    library,
+    addresses,
+    timers: systemTimers,
+    timeoutMs,
+    target: (one) => ({ ...one, ...more }),
+  });
 }

@@ -29,7 +29,10 @@ function joined(errors: Partial<Record<'join' | 'sync' | 'heartbeat' | 'commit' 
       const id = memberId === '' ? `member-${(members += 1)}` : memberId;
       return { memberId: id, generation: (generation += 1), members: [{ memberId: id, metadata }] };
     },
-    sync: async ({ memberId }, assignments) => (answer('sync'), assignments.get(memberId) ?? encodeAssignment(new Map())),
+    sync: async ({ memberId }, assignments) => (
+      answer('sync'),
+      assignments.get(memberId) ?? encodeAssignment(new Map())
+    ),
     heartbeat: async () => answer('heartbeat'),
     commit: async (member, _topic, offsets) => {
       answer('commit');
@@ -112,7 +115,10 @@ describe('GroupMembership', () => {
   });
 
   test('tries again while the coordinator loads its groups', async () => {
-    const { membership, assigned } = joined({ join: [fault(faults.coordinatorLoading)], sync: [fault(faults.rebalanceInProgress)] });
+    const { membership, assigned } = joined({
+      join: [fault(faults.coordinatorLoading)],
+      sync: [fault(faults.rebalanceInProgress)],
+    });
     await membership.join();
     expect(assigned).toEqual([[0, 1]]);
   });

@@ -25,7 +25,11 @@ function produced(answers: Answer[] = [], partitions = 1) {
     new Map(Array.from({ length: partitions }, (_, partition) => [partition, { host: 'one', port: 1 }]));
   const producer = new KafkaProducer({ cluster, runtime: systemRuntime, timeoutMs: 1_000, leaders });
   const add = (value: string, key?: string) =>
-    producer.add('t', { key: key === undefined ? undefined : Buffer.from(key), value: Buffer.from(value), headers: {} }, 0);
+    producer.add(
+      't',
+      { key: key === undefined ? undefined : Buffer.from(key), value: Buffer.from(value), headers: {} },
+      0,
+    );
   return { batches, requests, add };
 }
 const refuse =
@@ -96,9 +100,22 @@ describe('KafkaProducer', () => {
     const { requests, add } = produced(Array.from({ length: 20 }, () => tooLarge));
     const all = ['a', 'b', 'big', 'c', 'd'].map((value) => add(value).written);
     const results = await Promise.allSettled(all);
-    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
-    const accepted = requests.filter(({ records }) => records.length <= 2 && !records.some(({ value }) => value.toString() === 'big'));
-    expect(accepted.flatMap(({ records }) => records.map(({ value }) => value.toString()))).toEqual(['a', 'b', 'c', 'd']);
+    expect(results.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+      'fulfilled',
+    ]);
+    const accepted = requests.filter(
+      ({ records }) => records.length <= 2 && !records.some(({ value }) => value.toString() === 'big'),
+    );
+    expect(accepted.flatMap(({ records }) => records.map(({ value }) => value.toString()))).toEqual([
+      'a',
+      'b',
+      'c',
+      'd',
+    ]);
   });
 
   test('takes back what waits, and not what was sent', async () => {

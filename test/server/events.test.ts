@@ -14,7 +14,10 @@ afterEach(async () => {
   await Promise.all(systems.splice(0).map((system) => system.stop()));
 });
 
-async function started(handlers: readonly (new (...args: never[]) => object)[], options: object = {}): Promise<[System, Broker]> {
+async function started(
+  handlers: readonly (new (...args: never[]) => object)[],
+  options: object = {},
+): Promise<[System, Broker]> {
   @Service({ name: 'shop', handlers: [...handlers] })
   class Shop {}
   const system = await System.start([Shop], { profile: 'test', ...options });

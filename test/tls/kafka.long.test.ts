@@ -53,31 +53,43 @@ describeWithServer(
   'KafkaBroker over TLS',
   new Server('kafka', { tls: { ...serverFiles, caFile }, credentials }),
   (server) => {
-    test('publishes and receives, with user name and password', async () => {
-      const { broker } = brokerOf(server.address, { tls: { caFile }, credentials, sasl: 'SCRAM-SHA-256' });
-      await broker.connect();
-      const received = new EventRecorder();
-      await broker.subscribe('secure', received.receive, { queue: 'q' });
-      await publishText(broker, 'secure', 'x');
-      await eventually('the event', () => received.texts.length === 1, patienceMs);
-    }, limitMs);
+    test(
+      'publishes and receives, with user name and password',
+      async () => {
+        const { broker } = brokerOf(server.address, { tls: { caFile }, credentials, sasl: 'SCRAM-SHA-256' });
+        await broker.connect();
+        const received = new EventRecorder();
+        await broker.subscribe('secure', received.receive, { queue: 'q' });
+        await publishText(broker, 'secure', 'x');
+        await eventually('the event', () => received.texts.length === 1, patienceMs);
+      },
+      limitMs,
+    );
 
-    test('trusts no server whose certificate is of strangers, or of another name', async () => {
-      const { broker } = brokerOf(server.address, { tls: { caFile: strangersFile }, credentials });
-      const error = await failureOf(broker.connect());
-      expect(error).toMatchObject({ code: Code.Unavailable, reason: 'broker.unreachable' });
-      expect(error.message).toContain('TENON_BROKER_TLS_');
-      const other = brokerOf(server.address, { tls: { caFile, serverName: 'other.internal' }, credentials });
-      expect((await failureOf(other.broker.connect())).message).toContain('other.internal');
-      const named = brokerOf(server.address, { tls: { caFile, serverName: 'kafka.internal' }, credentials });
-      await named.broker.connect();
-    }, limitMs);
+    test(
+      'trusts no server whose certificate is of strangers, or of another name',
+      async () => {
+        const { broker } = brokerOf(server.address, { tls: { caFile: strangersFile }, credentials });
+        const error = await failureOf(broker.connect());
+        expect(error).toMatchObject({ code: Code.Unavailable, reason: 'broker.unreachable' });
+        expect(error.message).toContain('TENON_BROKER_TLS_');
+        const other = brokerOf(server.address, { tls: { caFile, serverName: 'other.internal' }, credentials });
+        expect((await failureOf(other.broker.connect())).message).toContain('other.internal');
+        const named = brokerOf(server.address, { tls: { caFile, serverName: 'kafka.internal' }, credentials });
+        await named.broker.connect();
+      },
+      limitMs,
+    );
 
-    test('says that the server speaks TLS to who does not', async () => {
-      const { broker } = brokerOf(server.address, { credentials });
-      const error = await failureOf(broker.connect());
-      expect(['broker.refused', 'broker.unreachable']).toContain(error.reason);
-    }, limitMs);
+    test(
+      'says that the server speaks TLS to who does not',
+      async () => {
+        const { broker } = brokerOf(server.address, { credentials });
+        const error = await failureOf(broker.connect());
+        expect(['broker.refused', 'broker.unreachable']).toContain(error.reason);
+      },
+      limitMs,
+    );
   },
 );
 
@@ -88,14 +100,22 @@ describe('KafkaBroker and a server that asks for certificates', () => {
   }, limitMs);
   afterAll(() => server.dispose());
 
-  test('shows one', async () => {
-    const { broker } = brokerOf(server.address, { tls: { caFile, ...clientFiles } });
-    await broker.connect();
-    await publishText(broker, 'certified', 'x');
-  }, limitMs);
+  test(
+    'shows one',
+    async () => {
+      const { broker } = brokerOf(server.address, { tls: { caFile, ...clientFiles } });
+      await broker.connect();
+      await publishText(broker, 'certified', 'x');
+    },
+    limitMs,
+  );
 
-  test('fails without one', async () => {
-    const { broker } = brokerOf(server.address, { tls: { caFile } });
-    expect(await failureOf(broker.connect())).toMatchObject({ reason: 'broker.unreachable' });
-  }, limitMs);
+  test(
+    'fails without one',
+    async () => {
+      const { broker } = brokerOf(server.address, { tls: { caFile } });
+      expect(await failureOf(broker.connect())).toMatchObject({ reason: 'broker.unreachable' });
+    },
+    limitMs,
+  );
 });

@@ -223,7 +223,9 @@ describe('NatsTransport', () => {
     const call = transport.dial('nats:greeter', { route });
     const error = await failureOf(call.recv());
     expect([error.code, error.reason]).toEqual([Code.Unavailable, 'transport.unreachable']);
-    expect(error.message).toMatch(/NATS at 127\.0\.0\.1:1 \(TENON_TRANSPORT_ADDRESS\) cannot be reached: .*ECONNREFUSED/);
+    expect(error.message).toMatch(
+      /NATS at 127\.0\.0\.1:1 \(TENON_TRANSPORT_ADDRESS\) cannot be reached: .*ECONNREFUSED/,
+    );
     const refused = await failureOf(transport.listen('nats:greeter', { routes: [] }));
     expect([refused.code, refused.reason]).toEqual([Code.Unavailable, 'transport.cannot_listen']);
     await transport.close();

@@ -364,7 +364,11 @@ export class PullReader implements DriverSubscription<StoredEvent> {
     const { timers, random } = runtime;
     const attach = async (): Promise<void> => {
       this.#failures += 1;
-      await pause(timers, backoffMs(this.#failures, () => random.next(), backoff), this.#ending.signal);
+      await pause(
+        timers,
+        backoffMs(this.#failures, () => random.next(), backoff),
+        this.#ending.signal,
+      );
       if (!link.current || this.#isEnded) return;
       streams.forget(request.topic);
       await this.#attach();

@@ -7,7 +7,14 @@ import { KafkaBroker } from '../../../dist/broker/kafka.js';
 import { ConsoleLogger } from '../../../dist/logger/console.js';
 import { systemRuntime } from '../../../dist/runtime/system.js';
 
-const { address, topic, maxMs = 0, retry = 3, maxInFlight = 16, sessionTimeoutMs = 6_000 } = JSON.parse(process.argv[2]);
+const {
+  address,
+  topic,
+  maxMs = 0,
+  retry = 3,
+  maxInFlight = 16,
+  sessionTimeoutMs = 6_000,
+} = JSON.parse(process.argv[2]);
 const logger = new ConsoleLogger({ level: 'warn' });
 const broker = new KafkaBroker({ address, logger, sessionTimeoutMs });
 await broker.connect();

@@ -7,5 +7,7 @@ const folder = pathToFileURL(join(process.env.TENON_TEST_MODULES, 'x.js')).href;
 
 registerHooks({
   resolve: (specifier, context, next) =>
-    specifier.startsWith('@platformatic/') ? next(specifier, { ...context, parentURL: folder }) : next(specifier, context),
+    specifier.startsWith('@platformatic/')
+      ? next(specifier, { ...context, parentURL: folder })
+      : next(specifier, context),
 });
