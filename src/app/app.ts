@@ -2,7 +2,7 @@ export { backendNames, type Backends } from './backends.ts';
 export { type Choice } from './choices.ts';
 export { type BackendChoice, type Config } from './config.ts';
 export { type Problem } from './describe.ts';
-export type { BackendRoom } from './internal/backend-table.ts';
+export type { BackendRoom } from './internal/backend-row.ts';
 export { type AppOptions } from './options.ts';
 export { type Profile } from './profiles.ts';
 export { run, type RunOptions } from './run.ts';

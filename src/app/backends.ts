@@ -8,13 +8,8 @@ import type { Marshaler } from '../codec/codec.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Selector } from '../selector/selector.ts';
 import type { Transport } from '../transport/transport.ts';
-import {
-  type Backend,
-  type BackendRoom,
-  backendRow,
-  backendRows,
-  type BackendSettings,
-} from './internal/backend-table.ts';
+import type { Backend, BackendRoom, BackendSettings } from './internal/backend-row.ts';
+import { backendRow, backendRows } from './internal/backend-table.ts';
 
 interface Contracts {
   readonly transport: Transport;

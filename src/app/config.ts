@@ -8,13 +8,8 @@ import type { ServiceOptions } from '../service/service.ts';
 import type { ConnectionSecurityOptions } from '../tls/connection.ts';
 import type { ClientAuth, ClientTlsOptions, ServerTlsOptions } from '../tls/tls.ts';
 import { backendNames, type Backends } from './backends.ts';
-import {
-  type AddressedRoom,
-  type BackendRoom,
-  backendRow,
-  backendRows,
-  type BackendSettings,
-} from './internal/backend-table.ts';
+import type { AddressedRoom, BackendRoom, BackendSettings } from './internal/backend-row.ts';
+import { backendRow, backendRows } from './internal/backend-table.ts';
 import { serviceLinksIn } from './internal/service-links.ts';
 import { securityOf, tlsSchemeOf } from './internal/security-variables.ts';
 import { fallbackOf, profileNames, type ProfileName, type VariableName, variables } from './internal/variable-list.ts';
@@ -38,7 +33,7 @@ const addressedRooms = {
   broker: 'TENON_BROKER',
 } as const satisfies Readonly<Record<AddressedRoom, VariableName>>;
 
-/** What was said of the backend of a room. */
+/** The backend of a room, as it was chosen. */
 export function backendChoice(config: Config, room: AddressedRoom): BackendChoice {
   return room === 'transport' ? config.transportServer : config[room];
 }

@@ -25,7 +25,7 @@ import { TransportTlsOptions } from '../transport/tls.ts';
 import { Transport } from '../transport/transport.ts';
 import { backendNames, type Backends, loadBackend } from './backends.ts';
 import { type BackendChoice, type Config, readConfig, settingsOf } from './config.ts';
-import type { Backend, BackendRoom, BackendSettings } from './internal/backend-table.ts';
+import type { Backend, BackendRoom, BackendSettings } from './internal/backend-row.ts';
 
 /**
  * A function that makes a module of bindings from the configuration. Its module is loaded over the bindings that the

@@ -56,7 +56,7 @@ export interface KafkaBrokerOptions extends PortableBrokerOptions {
    */
   readonly revokeWaitMs?: number | undefined;
   /**
-   * How user name and password are proved.
+   * The SASL mechanism that proves user name and password.
    * @default 'PLAIN'
    */
   readonly sasl?: SaslMechanism | undefined;

@@ -79,7 +79,7 @@ export class PartitionWindow {
     );
   }
 
-  /** What can be committed. */
+  /** The offset that can be committed, with its metadata. */
   get committable(): CommittedOffset {
     const offset = this.#head;
     let metadata = version;

@@ -6,7 +6,7 @@ export interface Meaning {
   readonly kind: 'unreachable' | 'refused';
   /** Code of a refusal. */
   readonly code?: Code | undefined;
-  /** Why, and what to do; `undefined` where it simply does not answer. */
+  /** The reason and the remedy; `undefined` where it simply does not answer. */
   readonly said?: string | undefined;
   /** True if trying again is of no use. */
   readonly isFinal?: boolean | undefined;

@@ -196,8 +196,8 @@ export interface Listener {
 }
 
 /**
- * The capabilities of a transport, a static property of its class. `tls` and `credentials` are those of the connection to
- * a server that calls travel through.
+ * The capabilities of a transport, a static property of its class. `tls` and `credentials` are those of the connection
+ * to a server that calls travel through.
  */
 export interface TransportCapabilities extends ConnectionSecurityCapabilities {
   /** True if other processes can reach it. */

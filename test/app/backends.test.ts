@@ -2,12 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { backendNames, loadBackend } from '../../src/app/backends.ts';
 import { backendChoice, readConfig, settingsOf } from '../../src/app/config.ts';
-import {
-  type AddressedRoom,
-  type Backend,
-  type BackendRoom,
-  backendRows,
-} from '../../src/app/internal/backend-table.ts';
+import type { AddressedRoom, Backend, BackendRoom } from '../../src/app/internal/backend-row.ts';
+import { backendRows } from '../../src/app/internal/backend-table.ts';
 import { Code } from '../../src/errors/errors.ts';
 import { type BuiltCopy, builtCopy } from './support.ts';
 

@@ -16,7 +16,8 @@ import {
   System,
   TenonError,
 } from '../../src/index.ts';
-import { backendRow, type BackendRoom, type BackendRow, backendRows } from '../../src/app/internal/backend-table.ts';
+import type { BackendRoom, BackendRow } from '../../src/app/internal/backend-row.ts';
+import { backendRow, backendRows } from '../../src/app/internal/backend-table.ts';
 import type { Marshaler } from '../../src/codec/codec.ts';
 import { eventually } from '../support/waiting.ts';
 import { scalars, schemaOf } from '../codec/support.ts';

@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 
 import { describe, expect, test } from '@jest/globals';
 
-import { type BackendRoom, type BackendRow, backendRows } from '../../src/app/internal/backend-table.ts';
+import type { BackendRoom, BackendRow } from '../../src/app/internal/backend-row.ts';
+import { backendRows } from '../../src/app/internal/backend-table.ts';
 import { serverNames } from '../support/servers.ts';
 import { filesBelow, manifest, roomOf, type SourceFile, sourcesBelow } from './source.ts';
 

@@ -1,6 +1,6 @@
 import type { ConnectionCredentials, ConnectionSecurityOptions } from '../../tls/connection.ts';
 import type { ConnectionTlsOptions } from '../../tls/tls.ts';
-import type { AddressedRoom } from './backend-table.ts';
+import type { AddressedRoom } from './backend-row.ts';
 import type { Parsed, Variable } from './variables.ts';
 
 type VariableOf<Option extends string> = Omit<Variable, 'name'> & { readonly option: Option; readonly name: string };

@@ -1,6 +1,7 @@
 import { logLevels } from '../../logger/logger.ts';
 import { dialects } from '../../go-micro/go-micro.ts';
-import { type BackendRoom, backendRows, backendVariables } from './backend-table.ts';
+import type { BackendRoom } from './backend-row.ts';
+import { backendRows, backendVariables } from './backend-table.ts';
 import { securityVariables } from './security-variables.ts';
 import type { Variable } from './variables.ts';
 

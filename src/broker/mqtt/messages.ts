@@ -31,7 +31,7 @@ const topic: NameRule = {
 };
 const controlHeaders = new RegExp(`^${idHeader}$`, 'i');
 
-/** What can be written in a version of MQTT. Headers have no rules where they are part of the payload. */
+/** The rules of messages in a version of MQTT. Headers have no rules where they are part of the payload. */
 export function wireRules(version: MqttVersion, maxPacketBytes: number | undefined): WireRules {
   return {
     topic,

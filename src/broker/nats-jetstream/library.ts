@@ -4,7 +4,7 @@ import type { EncodedHeaders, NatsConnection } from '../nats/library.ts';
  * The parts of `@nats-io/jetstream` that are used here, with the names of the server. Times are in nanoseconds.
  */
 
-/** What a stream is to be, and is. */
+/** The configuration of a stream, asked for or told. */
 export interface StreamConfig {
   readonly name: string;
   readonly subjects?: readonly string[] | undefined;
@@ -25,7 +25,7 @@ export interface StreamInfo {
   readonly state: { readonly consumer_count: number };
 }
 
-/** What a consumer is to be, and is. */
+/** The configuration of a consumer, asked for or told. */
 export interface ConsumerConfig {
   readonly name?: string | undefined;
   readonly durable_name?: string | undefined;

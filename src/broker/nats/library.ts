@@ -12,7 +12,7 @@ export interface Msg {
   readonly reply?: string | undefined;
   readonly data: Uint8Array;
   readonly headers?: MsgHeaders | undefined;
-  /** What it was made of: `hdr` is the length of its headers, -1 if it has none. */
+  /** The frame that it was made of: `hdr` is the length of its headers, -1 if it has none. */
   readonly _msg: { readonly hdr: number };
   /** Headers and body as they came. */
   readonly _rdata: Uint8Array;
@@ -46,7 +46,7 @@ export interface NatsSubscription {
   drain(): Promise<void>;
 }
 
-/** What a server says of itself. */
+/** The INFO of a server. */
 export interface ServerInfo {
   readonly version: string;
   /** Largest message, in bytes. */

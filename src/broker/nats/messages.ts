@@ -1,3 +1,4 @@
+// oxlint-disable no-control-regex
 import { setOwn } from '../../internal/own.ts';
 import type { EventHeaders } from '../broker.ts';
 import type { OutgoingEvent } from '../kit/driver.ts';
@@ -10,7 +11,6 @@ import type { EncodedHeaders, Msg } from './library.ts';
  * are those of the server and of its clients: an event to `$JS.API.…` would be a command.
  */
 export const subjectRule: NameRule = {
-  // oxlint-disable-next-line no-control-regex
   allowed: /[^\s*>\u0000-\u001f\u007f-\u009f]/u,
   forbids: (text) => isOfServers(text) || /^\.|\.\.|\.$/.test(text),
   maxBytes: 1_024,
@@ -22,13 +22,11 @@ export function isOfServers(subject: string): boolean {
 }
 
 /** Names of queue groups: what stands in one word of a command. */
-// oxlint-disable-next-line no-control-regex
 export const queueNames = new NameEncoding({ allowed: /[^\s*>.\u0000-\u001f\u007f-\u009f]/u });
 
 const headerNames = new NameEncoding({ allowed: /[!-9;-~]/ });
 // Clients cut off the blanks around a value.
 const headerValues = new NameEncoding({
-  // oxlint-disable-next-line no-control-regex
   allowed: /[^\u0000-\u001f\u007f-\u009f\u2028\u2029]/u,
   forbids: (text) => /^\s|\s$/.test(text),
 });

@@ -30,7 +30,7 @@ export class NatsExchange implements PacketSender {
   readonly #nats: Nats;
   readonly #prefix: string;
   readonly #sockets = new Map<string, NatsSocket>();
-  /** What waits for an answer to a probe, by its subject. */
+  /** Probes that wait for an answer, by their subjects. */
   readonly #probes = new Map<string, (isThere: boolean) => void>();
   #inbox: NatsSubscription | undefined;
   #lastNumber = 0;

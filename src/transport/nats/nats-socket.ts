@@ -2,7 +2,7 @@ import { Duplex } from 'node:stream';
 
 import { type Packet, PacketKind, packetHeadBytes, writePacket } from './packet.ts';
 
-/** What sends the packets of a {@link NatsSocket}. */
+/** Sends the packets of a {@link NatsSocket}. */
 export interface PacketSender {
   /** The largest payload that NATS takes, in bytes. */
   readonly maxPayload: number;

@@ -1,6 +1,6 @@
 import type { ListenOptions as NetListenOptions } from 'node:net';
 
-/** What takes the connections of a listener: as a server of `node:net` does. */
+/** Takes the connections of a listener, as a server of `node:net` does. */
 export interface ConnectionServer {
   readonly listening: boolean;
   listen(options: NetListenOptions, onListening: () => void): unknown;
